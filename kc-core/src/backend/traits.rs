@@ -1,0 +1,287 @@
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{BackendError, Delivery, OutgoingRecord, Record, TopicPartition};
+
+/// What a backend can do beyond what every backend must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Records carry headers.
+    pub headers: bool,
+    /// Consumer groups share partitions among members.
+    pub groups: bool,
+    /// A null and an empty value are told apart.
+    pub nulls: bool,
+}
+
+impl Capabilities {
+    /// Everything.
+    pub const ALL: Self = Self {
+        headers: true,
+        groups: true,
+        nulls: true,
+    };
+
+    /// Without headers, groups or the distinction of null and empty, for old clients.
+    pub const MINIMAL: Self = Self {
+        headers: false,
+        groups: false,
+        nulls: false,
+    };
+}
+
+/// A Kafka client: makes what a node needs, each with a connection of its own, so that none waits for
+/// another.
+#[async_trait]
+pub trait Backend: Debug + Send + Sync {
+    /// The backend's name, as configurations have it: `pure`, `rdkafka`.
+    fn name(&self) -> &'static str;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Connects for metadata and topic management.
+    ///
+    /// # Errors
+    /// [`BackendError`]; unreachable brokers are named.
+    async fn admin(&self) -> Result<Box<dyn Admin>, BackendError>;
+
+    /// Connects to send.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn producer(&self) -> Result<Box<dyn Producer>, BackendError>;
+
+    /// Connects to read partition 0 of chosen topics; `group` names where positions are committed.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn log_reader(&self, group: Option<&str>) -> Result<Box<dyn LogReader>, BackendError>;
+
+    /// Joins a consumer group that reads whole topics.
+    ///
+    /// # Errors
+    /// [`BackendError`]. A topic that does not exist yet is none: its records come once it does.
+    async fn group_consumer(
+        &self,
+        group: &str,
+        topics: &[String],
+        start: GroupStart,
+    ) -> Result<Box<dyn GroupConsumer>, BackendError>;
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many replicas; `None` leaves it to the broker.
+    pub replication: Option<i16>,
+    /// Whether to keep only the latest record of each key (`cleanup.policy=compact`).
+    pub compacted: bool,
+}
+
+/// Metadata and topic management.
+#[async_trait]
+pub trait Admin: Debug + Send + Sync {
+    /// How many partitions a topic has; `None` if it does not exist. With `auto_create`, asking may
+    /// create it, if the broker is set up to.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn partitions(
+        &self,
+        topic: &str,
+        auto_create: bool,
+        deadline: Duration,
+    ) -> Result<Option<usize>, BackendError>;
+
+    /// The names of all topics but the brokers' own (`__consumer_offsets`), sorted.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError>;
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// [`BackendError`]: `TopicExists`, `Authorization`, `Rejected`, ...
+    async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError>;
+
+    /// Disconnects.
+    async fn close(self: Box<Self>);
+}
+
+/// Resolves when a record is acknowledged by all in-sync replicas, or cannot be.
+pub type DeliveryFuture =
+    Pin<Box<dyn Future<Output = Result<Delivery, BackendError>> + Send + 'static>>;
+
+/// Sends records, in order for each partition, without duplicates where the broker can tell.
+#[async_trait]
+pub trait Producer: Debug + Send + Sync {
+    /// Queues a record; waits while the queue is full. The future tells when it is acknowledged; the
+    /// record is sent whether or not that is awaited.
+    ///
+    /// # Errors
+    /// [`BackendError`] if the record cannot be queued before the producer's deadline: `UnknownTopic`,
+    /// `RecordTooLarge`, `Timeout`, ... Each of these may come from the future instead.
+    async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError>;
+
+    /// Waits until everything queued is acknowledged.
+    ///
+    /// # Errors
+    /// [`BackendError`]: `Timeout` at the deadline, or the first failure of a queued record since the last
+    /// flush.
+    async fn flush(&self, deadline: Duration) -> Result<(), BackendError>;
+
+    /// Flushes and disconnects.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError>;
+}
+
+/// From where a log is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// From the first record there is.
+    Earliest,
+    /// From behind the last record there is now.
+    Latest,
+    /// From this offset; from the first record if the log no longer reaches back to it, or ends before
+    /// it because the topic was made anew.
+    Offset(i64),
+}
+
+/// The first offset of a partition and the one behind its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The first.
+    pub low: i64,
+    /// The one behind the last.
+    pub high: i64,
+}
+
+/// The position that a group has committed in partition 0 of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The topic.
+    pub topic: String,
+    /// The next offset to read.
+    pub offset: i64,
+}
+
+/// Reads partition 0 of topics, without sharing them with anybody.
+#[async_trait]
+pub trait LogReader: Debug + Send {
+    /// Adds topics to those read. One that does not exist yet begins with its first record, once it
+    /// does.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError>;
+
+    /// The next records, in order for each topic; none if none come within `wait`.
+    ///
+    /// # Errors
+    /// [`BackendError`]. Polling again after a retriable one goes on where it was.
+    async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError>;
+
+    /// The offsets that a topic has now; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn watermarks(
+        &mut self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Watermarks>, BackendError>;
+
+    /// What the group has committed in these topics; those without a position are left out.
+    ///
+    /// # Errors
+    /// [`BackendError`]; `Unsupported` without a group.
+    async fn committed(
+        &mut self,
+        topics: &[String],
+        deadline: Duration,
+    ) -> Result<Vec<Committed>, BackendError>;
+
+    /// Commits positions for the group.
+    ///
+    /// # Errors
+    /// [`BackendError`]; `Unsupported` without a group.
+    async fn commit(
+        &mut self,
+        positions: &[Committed],
+        deadline: Duration,
+    ) -> Result<(), BackendError>;
+
+    /// Disconnects.
+    async fn close(self: Box<Self>);
+}
+
+/// Where a group without a committed position starts. (One whose position the log no longer has, or does
+/// not have because the topic was made anew, starts at the first record there is.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupStart {
+    /// At the first record there is.
+    Earliest,
+    /// Behind the last record there is when the consumer joins; topics that appear later, at their
+    /// first.
+    Latest,
+}
+
+/// What a poll of a group's member brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// Records, in order for each partition.
+    pub records: Vec<Record>,
+    /// Partitions taken away since the last poll. What was stored for them has been committed, and
+    /// records of theirs that are still being worked on will come again to whoever has them now.
+    pub revoked: Vec<TopicPartition>,
+}
+
+/// A member of a consumer group.
+#[async_trait]
+pub trait GroupConsumer: Debug + Send {
+    /// The next records, in order for each partition; none if none come within `wait`. Must be called
+    /// often enough to stay in the group.
+    ///
+    /// # Errors
+    /// [`BackendError`]. Polling again after a retriable one goes on where it was.
+    async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError>;
+
+    /// Notes the next offset to read of partitions, to be committed by [`commit`](Self::commit), and
+    /// when they are taken away. Partitions that are not this member's now are left out: another may
+    /// have gone further.
+    fn store(&mut self, positions: &[(TopicPartition, i64)]);
+
+    /// Commits what was stored.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError>;
+
+    /// Stops fetching partitions until [`resume`](Self::resume), even if they are taken away and given
+    /// back meanwhile; membership is kept.
+    fn pause(&mut self, partitions: &[TopicPartition]);
+
+    /// Fetches paused partitions again, from where they were.
+    fn resume(&mut self, partitions: &[TopicPartition]);
+
+    /// The partitions that are this member's now.
+    fn assignment(&self) -> Vec<TopicPartition>;
+
+    /// Commits what was stored, leaves the group and disconnects.
+    ///
+    /// # Errors
+    /// [`BackendError`] if the commit failed.
+    async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError>;
+}

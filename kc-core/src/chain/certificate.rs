@@ -1,0 +1,180 @@
+use super::{ChainError, Constraints, MaxAge};
+use crate::kem;
+use crate::keys::{KeyError, VerifyingKey};
+use crate::wire::{Reader, Value, WireError, Writer};
+
+/// One key in a certificate. A bare 32-byte string reads as a signing key, and may be meant as a
+/// key-exchange key (protocol §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateKey {
+    /// A signing key.
+    Signing(VerifyingKey),
+    /// A key-exchange key.
+    Exchange(kem::PublicKey),
+}
+
+/// The keys that a certificate is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateKeys {
+    /// One key.
+    Single(CertificateKey),
+    /// A list of keys; such a certificate ends a chain.
+    List(Vec<CertificateKey>),
+}
+
+/// A certificate as read; nothing has been verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate<'a> {
+    /// The last time at which it is valid.
+    pub max_age: MaxAge,
+    /// Its own restrictions.
+    pub constraints: Constraints,
+    /// What it is for.
+    pub keys: CertificateKeys,
+    /// The bytes of further elements, one after the other, as requests and replies have them.
+    pub extra: &'a [u8],
+}
+
+/// The bytes of a certificate, to be signed (or not, for a root): `max_age`, the
+/// [encoded constraints](Constraints::encode), the key and whatever `extra` adds, with the number of
+/// elements that it adds.
+#[must_use]
+pub fn encode_certificate(
+    max_age: MaxAge,
+    constraints: &[u8],
+    key: impl FnOnce(&mut Writer),
+    extra: (usize, impl FnOnce(&mut Writer)),
+) -> Vec<u8> {
+    let mut writer = Writer::new();
+    let (extra_len, write_extra) = extra;
+    writer.array(3 + extra_len);
+    max_age.write_to(&mut writer);
+    writer.bytes(constraints);
+    key(&mut writer);
+    write_extra(&mut writer);
+    writer.into_vec()
+}
+
+impl<'a> Certificate<'a> {
+    /// Reads a certificate without its signature.
+    ///
+    /// # Errors
+    /// The checks C06 to C09.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ChainError> {
+        let parts = Parts::read(bytes).map_err(ChainError::Certificate)?;
+        let constraints = parts
+            .constraints
+            .bytes()
+            .map_err(|_| ChainError::Constraints("not a byte string"))?;
+        Ok(Self {
+            max_age: MaxAge::from_value(&parts.max_age).map_err(ChainError::Certificate)?,
+            constraints: Constraints::decode(constraints)?,
+            keys: CertificateKeys::from_value(&parts.keys)?,
+            extra: parts.extra,
+        })
+    }
+}
+
+/// The elements of a certificate, not looked at yet.
+struct Parts<'a> {
+    max_age: Value<'a>,
+    constraints: Value<'a>,
+    keys: Value<'a>,
+    extra: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let len = reader.array()?;
+        let extra_len = len.checked_sub(3);
+        let extra_len = extra_len.ok_or(WireError::Expected("at least three elements"))?;
+        let (max_age, constraints, keys) = (reader.value()?, reader.value()?, reader.value()?);
+        let extra = reader.rest();
+        for _ in 0..extra_len {
+            reader.value()?;
+        }
+        reader.finish()?;
+        Ok(Self {
+            max_age,
+            constraints,
+            keys,
+            extra,
+        })
+    }
+}
+
+impl CertificateKeys {
+    /// Reads the key slot of a certificate: a key, or a list of keys.
+    ///
+    /// # Errors
+    /// Any [`KeyError`] but `Mismatch`.
+    pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
+        match value {
+            Value::Array(elements) if !matches!(elements.first(), Some(Value::Int(_))) => {
+                let keys = elements
+                    .iter()
+                    .map(CertificateKey::from_value)
+                    .collect::<Result<Vec<_>, _>>()?;
+                if keys.is_empty() {
+                    return Err(KeyError::EmptyList);
+                }
+                Ok(Self::List(keys))
+            }
+            _ => CertificateKey::from_value(value).map(Self::Single),
+        }
+    }
+
+    /// All keys.
+    #[must_use]
+    pub fn as_slice(&self) -> &[CertificateKey] {
+        match self {
+            Self::Single(key) => std::slice::from_ref(key),
+            Self::List(keys) => keys,
+        }
+    }
+
+    /// The key, if it is a single signing key: only such a key can sign.
+    #[must_use]
+    pub fn signer(&self) -> Option<&VerifyingKey> {
+        match self {
+            Self::Single(CertificateKey::Signing(key)) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+impl CertificateKey {
+    /// Reads one key.
+    ///
+    /// # Errors
+    /// Any [`KeyError`] but `Mismatch`.
+    pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
+        match VerifyingKey::from_value(value) {
+            Ok(key) => Ok(Self::Signing(key)),
+            Err(KeyError::Version(_)) => kem::PublicKey::from_value(value).map(Self::Exchange),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The signing key, if it reads as one.
+    #[must_use]
+    pub fn as_signing(&self) -> Option<&VerifyingKey> {
+        match self {
+            Self::Signing(key) => Some(key),
+            Self::Exchange(_) => None,
+        }
+    }
+
+    /// The key as a key-exchange key; a bare 32-byte string becomes a version-1 key.
+    #[must_use]
+    pub fn to_exchange(&self) -> Option<kem::PublicKey> {
+        match self {
+            Self::Exchange(key) => Some(key.clone()),
+            Self::Signing(VerifyingKey::Ed25519(bytes)) => {
+                Some(kem::EncapsulationKey::from_x25519(*bytes).into())
+            }
+            Self::Signing(_) => None,
+        }
+    }
+}

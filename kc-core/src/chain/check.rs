@@ -1,0 +1,145 @@
+use std::fmt;
+
+use thiserror::Error;
+
+use super::InvalidPattern;
+use crate::keys::KeyError;
+use crate::wire::WireError;
+
+/// Why a chain proves nothing. Always the fault of who sent or issued it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// The chain is not an array of byte strings.
+    #[error("malformed chain: {0}")]
+    Encoding(WireError),
+    /// The chain has no certificate, or more than [`MAX_LINKS`](super::MAX_LINKS).
+    #[error("a chain of {0} certificates")]
+    Length(usize),
+    /// There is no allowlist to find a root of trust in.
+    #[error("no allowlist")]
+    NoAllowlist,
+    /// No root of trust signed the first certificate.
+    #[error("signed by no root of trust that is known here")]
+    UnknownRoot,
+    /// A later certificate is not signed by the key in the one before it.
+    #[error("certificate {0} is not signed by the key before it")]
+    Signature(usize),
+    /// A certificate is not laid out as the protocol says.
+    #[error("malformed certificate: {0}")]
+    Certificate(WireError),
+    /// A certificate's key is malformed.
+    #[error("key of a certificate: {0}")]
+    Key(#[from] KeyError),
+    /// A certificate's restrictions are malformed or unknown.
+    #[error("malformed constraints: {0}")]
+    Constraints(&'static str),
+    /// A restriction's regular expression is invalid.
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
+    /// A certificate for several keys, or for a key-exchange key, signs another.
+    #[error("certificate {0} is signed by what cannot sign")]
+    NotASigner(usize),
+    /// A key on the way is on the denylist.
+    #[error("denied by the denylist")]
+    Denied,
+    /// The chain's validity has ended.
+    #[error("expired at {0} seconds after the epoch")]
+    Expired(i64),
+    /// The chain does not grant the topic.
+    #[error("not granted for topic {0:?}")]
+    Topic(String),
+    /// The chain does not grant the usage.
+    #[error("not granted for usage {0:?}")]
+    Usage(String),
+    /// The chain is longer than a certificate in it allows.
+    #[error("longer than its path length allows")]
+    PathLength,
+}
+
+/// The number of a step of validation, stable for people, metrics and documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Check {
+    /// C01: the chain is an array of byte strings.
+    Encoding,
+    /// C02: the chain has from one to [`MAX_LINKS`](super::MAX_LINKS) certificates.
+    Length,
+    /// C03: there is an allowlist.
+    Allowlist,
+    /// C04: a root of trust signed the first certificate.
+    Root,
+    /// C05: each key signed the next certificate.
+    Signature,
+    /// C06: certificates are laid out as they must be.
+    Certificate,
+    /// C07: keys are well-formed and of known versions.
+    Key,
+    /// C08: restrictions are well-formed and known.
+    Constraints,
+    /// C09: regular expressions compile.
+    Pattern,
+    /// C10: what signs is a single signing key.
+    Signer,
+    /// C11: the chain is not denied.
+    Denylist,
+    /// C12: the chain has not expired.
+    Expiry,
+    /// C13: the topic is granted.
+    Topic,
+    /// C14: the usage is granted.
+    Usage,
+    /// C15: the path length suffices.
+    PathLength,
+}
+
+impl Check {
+    /// All checks, in the order of their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::Encoding,
+        Self::Length,
+        Self::Allowlist,
+        Self::Root,
+        Self::Signature,
+        Self::Certificate,
+        Self::Key,
+        Self::Constraints,
+        Self::Pattern,
+        Self::Signer,
+        Self::Denylist,
+        Self::Expiry,
+        Self::Topic,
+        Self::Usage,
+        Self::PathLength,
+    ];
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "C{:02}", *self as u8 + 1)
+    }
+}
+
+impl ChainError {
+    /// The check that refused.
+    #[must_use]
+    pub fn check(&self) -> Check {
+        match self {
+            Self::Encoding(_) => Check::Encoding,
+            Self::Length(_) => Check::Length,
+            Self::NoAllowlist => Check::Allowlist,
+            Self::UnknownRoot => Check::Root,
+            Self::Signature(_) => Check::Signature,
+            Self::Certificate(_) => Check::Certificate,
+            Self::Key(_) => Check::Key,
+            Self::Constraints(_) => Check::Constraints,
+            Self::Pattern(_) => Check::Pattern,
+            Self::NotASigner(_) => Check::Signer,
+            Self::Denied => Check::Denylist,
+            Self::Expired(_) => Check::Expiry,
+            Self::Topic(_) => Check::Topic,
+            Self::Usage(_) => Check::Usage,
+            Self::PathLength => Check::PathLength,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+use super::{ANYTHING, ChainError, MaxAge, grants, intersect, multimatch};
+use crate::wire::{Value, Writer};
+
+/// How many topics or usages one certificate may list.
+pub const MAX_LIST_LEN: usize = 4096;
+
+/// How many of them may be regular expressions other than [`ANYTHING`]: each is compiled at each look.
+pub const MAX_PATTERNS: usize = 32;
+/// How many bytes a regular expression may have.
+pub const MAX_PATTERN_LEN: usize = 1024;
+
+/// What a certificate allows its key to do (protocol §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Usage {
+    /// May send data keys.
+    Encrypt,
+    /// May ask producers for data keys.
+    EncryptRequest,
+    /// May ask controllers for data keys.
+    EncryptSubscribe,
+    /// May extend the allowlist.
+    Allowlist,
+    /// May extend the denylist.
+    Denylist,
+}
+
+impl Usage {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Encrypt => "key-encrypt",
+            Self::EncryptRequest => "key-encrypt-request",
+            Self::EncryptSubscribe => "key-encrypt-subscribe",
+            Self::Allowlist => "key-allowlist",
+            Self::Denylist => "key-denylist",
+        }
+    }
+}
+
+/// The restrictions of a certificate, or those that a chain leaves: the wire calls them *poison*.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Constraints {
+    /// Topics granted, as literals and regular expressions; `None` names none and restricts none.
+    pub topics: Option<Vec<String>>,
+    /// Usages granted, in the same way.
+    pub usages: Option<Vec<String>>,
+    /// How many certificates may follow; `None` for any number. Below zero: too many did.
+    pub path_length: Option<i64>,
+}
+
+impl Constraints {
+    /// Reads the byte string of a certificate's second element.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, ChainError> {
+        let malformed = ChainError::Constraints;
+        let value = Value::decode(bytes).map_err(|_| malformed("not MessagePack"))?;
+        let entries = value.array().map_err(|_| malformed("not an array"))?;
+        let mut constraints = Self::default();
+        for entry in entries {
+            let [name, value] = entry.array().map_err(|_| malformed("not pairs"))? else {
+                return Err(malformed("not pairs"));
+            };
+            match name.text().map_err(|_| malformed("a name is no text"))? {
+                "topics" => {
+                    constraints.topics = intersect(constraints.topics, Some(texts(value)?))?
+                }
+                "usages" => {
+                    constraints.usages = intersect(constraints.usages, Some(texts(value)?))?
+                }
+                "pathlen" => {
+                    let path_length = value.int().ok().and_then(|int| i64::try_from(int).ok());
+                    constraints.path_length =
+                        Some(path_length.ok_or(malformed("a path length is no integer"))?);
+                }
+                _ => return Err(malformed("unknown restriction")),
+            }
+        }
+        constraints.imply_path_length()?;
+        Ok(constraints)
+    }
+
+    /// The byte string for a certificate, in the order of requests and replies: topics, usages, path
+    /// length.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.encode_lists([("topics", &self.topics), ("usages", &self.usages)])
+    }
+
+    /// The byte string for a certificate, in the order of provisioning: usages, topics, path length.
+    #[must_use]
+    pub fn encode_usages_first(&self) -> Vec<u8> {
+        self.encode_lists([("usages", &self.usages), ("topics", &self.topics)])
+    }
+
+    fn encode_lists(&self, lists: [(&str, &Option<Vec<String>>); 2]) -> Vec<u8> {
+        let mut writer = Writer::new();
+        let lists = || {
+            lists
+                .iter()
+                .filter_map(|(name, list)| Some((name, list.as_ref()?)))
+        };
+        writer.array(lists().count() + usize::from(self.path_length.is_some()));
+        for (name, list) in lists() {
+            writer.array(2).text(name).array(list.len());
+            for text in list {
+                writer.text(text);
+            }
+        }
+        if let Some(path_length) = self.path_length {
+            writer.array(2).text("pathlen").int(path_length);
+        }
+        writer.into_vec()
+    }
+
+    /// What is left when a key so restricted certifies another with restrictions of its own.
+    pub(super) fn then(self, child: &Self) -> Result<Self, ChainError> {
+        let left = self.path_length.map(|left| left.saturating_sub(1));
+        self.limited(child, left)
+    }
+
+    /// What is left when an allowlist entry for the same key restricts it further.
+    pub(super) fn and(self, entry: &Self) -> Result<Self, ChainError> {
+        let left = self.path_length;
+        self.limited(entry, left)
+    }
+
+    fn limited(self, by: &Self, path_length: Option<i64>) -> Result<Self, ChainError> {
+        Ok(Self {
+            topics: intersect(self.topics, by.topics.clone())?,
+            usages: intersect(self.usages, by.usages.clone())?,
+            path_length: match (path_length, by.path_length) {
+                (Some(left), Some(own)) => Some(left.min(own)),
+                (left, own) => left.or(own),
+            },
+        })
+    }
+
+    /// A certificate that may extend a list may not certify others, unless it says so.
+    fn imply_path_length(&mut self) -> Result<(), ChainError> {
+        let Some(usages) = &self.usages else {
+            return Ok(());
+        };
+        if self.path_length.is_none()
+            && (multimatch(Usage::Allowlist.as_str(), usages)?
+                || multimatch(Usage::Denylist.as_str(), usages)?)
+        {
+            self.path_length = Some(0);
+        }
+        Ok(())
+    }
+
+    /// Refuses what is not granted or no longer valid.
+    pub(super) fn require(
+        &self,
+        topic: Option<&str>,
+        usage: Option<&str>,
+    ) -> Result<(), ChainError> {
+        if let Some(topic) = topic
+            && !grants(self.topics.as_deref(), Some(topic))?
+        {
+            return Err(ChainError::Topic(topic.into()));
+        }
+        if let Some(usage) = usage
+            && !grants(self.usages.as_deref(), Some(usage))?
+        {
+            return Err(ChainError::Usage(usage.into()));
+        }
+        if self.path_length.is_some_and(|left| left < 0) {
+            return Err(ChainError::PathLength);
+        }
+        Ok(())
+    }
+}
+
+fn texts(value: &Value<'_>) -> Result<Vec<String>, ChainError> {
+    let not_texts = ChainError::Constraints("a list is no array of texts");
+    let elements = value.array().map_err(|_| not_texts.clone())?;
+    if elements.len() > MAX_LIST_LEN {
+        return Err(ChainError::Constraints("a list is too long"));
+    }
+    let texts = elements
+        .iter()
+        .map(|element| Ok(element.text().map_err(|_| not_texts.clone())?.into()))
+        .collect::<Result<Vec<String>, ChainError>>()?;
+    let patterns = || {
+        texts
+            .iter()
+            .filter(|text| text.starts_with('^') && *text != ANYTHING)
+    };
+    if patterns().count() > MAX_PATTERNS || patterns().any(|text| text.len() > MAX_PATTERN_LEN) {
+        return Err(ChainError::Constraints(
+            "too many or too long regular expressions",
+        ));
+    }
+    Ok(texts)
+}
+
+/// Restrictions together with the end of validity: what a walk along a chain accumulates.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Limits {
+    pub(super) max_age: MaxAge,
+    pub(super) constraints: Constraints,
+}

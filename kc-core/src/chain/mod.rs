@@ -1,0 +1,23 @@
+//! Certificates and chains of them (protocol §6): who may do what, proved back to a root of trust.
+//!
+//! What arrives is an [`UnverifiedChain`]. Validating it against a [`TrustStore`] for a [`Demand`] is
+//! the only way to a [`ValidatedChain`]. Every step that can refuse is a [`Check`] with a number.
+
+mod certificate;
+mod check;
+mod constraints;
+mod number;
+mod pattern;
+mod trust;
+mod validate;
+
+pub use certificate::{Certificate, CertificateKey, CertificateKeys, encode_certificate};
+pub use check::{ChainError, Check};
+pub use constraints::{Constraints, MAX_LIST_LEN, MAX_PATTERN_LEN, MAX_PATTERNS, Usage};
+pub use number::MaxAge;
+pub use pattern::{ANYTHING, InvalidPattern, grants, intersect, multimatch};
+pub use trust::{TEMPORARY_ROOT, TrustEntry, TrustStore};
+pub use validate::{Demand, MAX_LINKS, UnverifiedChain, ValidatedChain};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+mod cases;
+mod properties;
+
+use std::collections::BTreeSet;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::keys::{KeyType, Signer, SigningKey, VerifyingKey};
+use crate::secret::Secret;
+use crate::types::Timestamp;
+use crate::wire::Writer;
+
+const NOW: f64 = 1000.0;
+
+/// A classical key, the same for the same number.
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_ed25519_seed(&seed(number))
+}
+
+/// A hybrid key with the Ed25519 half of [`key`] with the same number.
+fn hybrid(number: u8) -> SigningKey {
+    SigningKey::from_hybrid_seeds(&seed(number), &seed(number))
+}
+
+fn seed<const N: usize>(number: u8) -> Secret<N> {
+    Secret::fill_with(|secret| secret.fill(number))
+}
+
+fn granting(topics: &[&str], usages: &[&str]) -> Constraints {
+    let list = |list: &[&str]| Some(list.iter().map(|&text| text.to_owned()).collect());
+    Constraints {
+        topics: list(topics),
+        usages: list(usages),
+        path_length: None,
+    }
+}
+
+/// What the certificates of these tests grant unless they are to fail.
+fn usual() -> Constraints {
+    granting(&["t"], &["key-encrypt"])
+}
+
+fn certificate(max_age: MaxAge, constraints: &Constraints, subject: &VerifyingKey) -> Vec<u8> {
+    let write_key = |writer: &mut Writer| subject.write_to(writer);
+    encode_certificate(max_age, &constraints.encode(), write_key, (0, |_| {}))
+}
+
+fn usual_certificate(subject: &SigningKey) -> Vec<u8> {
+    certificate(MaxAge::Float(NOW), &usual(), subject.verifying_key())
+}
+
+fn sign(signer: &SigningKey, certificate: &[u8]) -> Vec<u8> {
+    signer
+        .sign(certificate, &mut StdRng::seed_from_u64(7))
+        .unwrap()
+}
+
+fn chain(links: &[Vec<u8>]) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.array(links.len());
+    links.iter().for_each(|link| {
+        writer.bytes(link);
+    });
+    writer.into_vec()
+}
+
+/// Root 1 certifies key 2, which certifies key 3.
+fn usual_links() -> [Vec<u8>; 2] {
+    [
+        sign(&key(1), &usual_certificate(&key(2))),
+        sign(&key(2), &usual_certificate(&key(3))),
+    ]
+}
+
+fn entry(key: &SigningKey) -> TrustEntry {
+    TrustEntry::unrestricted(key.verifying_key())
+}
+
+fn trust(roots: &[&SigningKey]) -> TrustStore {
+    TrustStore::new(Some(roots.iter().map(|root| entry(root)).collect()), vec![])
+}
+
+fn denying(denied: &[&SigningKey]) -> TrustStore {
+    let denylist = denied.iter().map(|key| entry(key)).collect();
+    TrustStore::new(Some(vec![entry(&key(1))]), denylist)
+}
+
+fn demand() -> Demand<'static> {
+    Demand::at(Timestamp::from_secs(NOW).unwrap())
+        .topic("t")
+        .usage(Usage::Encrypt)
+}
+
+/// The leaf's key and the keys along the way, or the check that refused.
+fn validate(
+    chain: &[u8],
+    trust: &TrustStore,
+    demand: &Demand<'_>,
+) -> Result<(CertificateKeys, Vec<VerifyingKey>), Check> {
+    UnverifiedChain::parse(chain)
+        .and_then(|parsed| parsed.validate(trust, demand))
+        .map(|valid| (valid.keys().clone(), valid.path().to_vec()))
+        .map_err(|error| error.check())
+}
+
+#[test]
+fn the_chain_that_the_cases_spoil_is_valid() {
+    let (keys, path) = validate(&chain(&usual_links()), &trust(&[&key(1)]), &demand()).unwrap();
+    assert_eq!(keys.signer(), Some(key(3).verifying_key()));
+    let expected = [1, 2, 3].map(|number| key(number).verifying_key().clone());
+    assert_eq!(path, expected);
+}
+
+#[test]
+fn every_negative_case_is_refused_by_its_check() {
+    for case in cases::all() {
+        let result = validate(&case.chain, &case.trust, &case.demand);
+        assert_eq!(result.err(), Some(case.check), "{}", case.what);
+    }
+}
+
+#[test]
+fn every_check_has_a_negative_case() {
+    let refused: BTreeSet<_> = cases::all().into_iter().map(|case| case.check).collect();
+    assert_eq!(refused, BTreeSet::from(Check::ALL));
+}
+
+#[test]
+fn checks_are_numbered_in_order() {
+    let ids: Vec<_> = Check::ALL.iter().map(ToString::to_string).collect();
+    let expected: Vec<_> = (1..=15).map(|number| format!("C{number:02}")).collect();
+    assert_eq!(ids, expected);
+}
+
+#[test]
+fn with_several_roots_the_refusal_is_of_the_one_that_signed() {
+    let expired = certificate(MaxAge::Float(NOW - 1.0), &usual(), key(3).verifying_key());
+    let chain = chain(&[sign(&key(1), &expired)]);
+    for roots in [[1, 8, 9], [8, 1, 9], [8, 9, 1]] {
+        let roots = roots.map(key);
+        let trust = trust(&roots.each_ref());
+        assert_eq!(validate(&chain, &trust, &demand()), Err(Check::Expiry));
+    }
+}
+
+#[test]
+fn a_classical_root_stands_back_behind_the_hybrid_root_with_its_key() {
+    let classical = chain(&[sign(&key(1), &usual_certificate(&key(3)))]);
+    let both = trust(&[&hybrid(1), &key(1)]);
+    assert_eq!(validate(&classical, &both, &demand()), Err(Check::Root));
+    let allowed = both.allow_classical_root(true);
+    assert!(validate(&classical, &allowed, &demand()).is_ok());
+
+    let another = trust(&[&hybrid(2), &key(1)]);
+    assert!(validate(&classical, &another, &demand()).is_ok());
+}
+
+#[test]
+fn a_stripped_post_quantum_half_does_not_pass_for_a_classical_signature() {
+    let root = hybrid(1);
+    let full = sign(&root, &usual_certificate(&key(3)));
+    let ed25519_signed = 64 + usual_certificate(&key(3)).len();
+    let stripped = full[full.len() - ed25519_signed..].to_vec();
+
+    let both = trust(&[&root, &key(1)]);
+    let (_, path) = validate(&chain(&[full]), &both, &demand()).unwrap();
+    assert_eq!(path[0].key_type(), KeyType::Hybrid);
+    let stripped = chain(&[stripped]);
+    assert_eq!(validate(&stripped, &both, &demand()), Err(Check::Root));
+    assert!(validate(&stripped, &both.allow_classical_root(true), &demand()).is_ok());
+}
+
+#[test]
+fn the_temporary_root_is_none() {
+    let temporary = TrustEntry::unrestricted(&TEMPORARY_ROOT);
+    let trust = TrustStore::new(Some(vec![temporary, entry(&key(1))]), vec![]);
+    let roots: Vec<_> = trust.roots().map(|(root, _)| root.clone()).collect();
+    assert_eq!(roots, [key(1).verifying_key().clone()]);
+}
+
+#[test]
+fn what_is_no_root_restores_no_trust() {
+    let below_a_denied_key = |leaf: &VerifyingKey| {
+        let leaf = certificate(MaxAge::UNLIMITED, &usual(), leaf);
+        chain(&[usual_links()[0].clone(), sign(&key(2), &leaf)])
+    };
+    let allowing = |allowed: Vec<TrustEntry>| {
+        let allowlist = [vec![entry(&key(1))], allowed].concat();
+        TrustStore::new(Some(allowlist), vec![entry(&key(2))])
+    };
+
+    let temporary = allowing(vec![TrustEntry::unrestricted(&TEMPORARY_ROOT)]);
+    let chain = below_a_denied_key(&TEMPORARY_ROOT);
+    assert_eq!(
+        validate(&chain, &temporary, &demand()),
+        Err(Check::Denylist)
+    );
+
+    let classical = allowing(vec![entry(&hybrid(4)), entry(&key(4))]);
+    let chain = below_a_denied_key(key(4).verifying_key());
+    assert_eq!(
+        validate(&chain, &classical, &demand()),
+        Err(Check::Denylist)
+    );
+    assert!(validate(&chain, &classical.allow_classical_root(true), &demand()).is_ok());
+}
+
+#[test]
+fn a_key_revokes_itself_and_nothing_else() {
+    let limits = granting(&[], &["key-denylist"]);
+    let limits = Constraints {
+        topics: None,
+        path_length: Some(1),
+        ..limits
+    };
+    let own = certificate(MaxAge::UNLIMITED, &limits, key(5).verifying_key());
+    let revocation = chain(&[own.clone(), sign(&key(5), &own)]);
+    let at = Demand::at(Timestamp::from_secs(NOW).unwrap());
+    let denylist = at.usage(Usage::Denylist);
+
+    assert!(validate(&revocation, &trust(&[]), &denylist).is_ok());
+    assert_eq!(validate(&revocation, &trust(&[]), &at), Err(Check::Root));
+    let allowlist = at.usage(Usage::Allowlist);
+    assert_eq!(
+        validate(&revocation, &trust(&[]), &allowlist),
+        Err(Check::Root)
+    );
+    let nobody = TrustStore::new(None, vec![]);
+    assert_eq!(
+        validate(&revocation, &nobody, &denylist),
+        Err(Check::Allowlist)
+    );
+    let of_another = chain(&[own.clone(), sign(&key(6), &own)]);
+    assert_eq!(
+        validate(&of_another, &trust(&[]), &denylist),
+        Err(Check::Root)
+    );
+}
+
+#[test]
+fn lists_that_take_long_to_look_at_are_refused() {
+    let refused = |topics: Vec<String>| {
+        let constraints = Constraints {
+            topics: Some(topics),
+            ..Constraints::default()
+        };
+        Constraints::decode(&constraints.encode()).is_err()
+    };
+    let patterns = |count: usize| (0..count).map(|n| format!("^{n}")).collect();
+    assert!(!refused(patterns(MAX_PATTERNS)));
+    assert!(refused(patterns(MAX_PATTERNS + 1)));
+    assert!(refused(vec![format!("^{}", "x".repeat(MAX_PATTERN_LEN))]));
+    assert!(refused(vec!["literal".to_owned(); MAX_LIST_LEN + 1]));
+    // Short to write, and large to compile: matches nothing.
+    let large = "^(.{99}){90}".to_owned();
+    assert_eq!(multimatch(&"x".repeat(9000), &[large]), Ok(false));
+}

@@ -1,0 +1,154 @@
+use super::constraints::Limits;
+use super::{Certificate, CertificateKey, ChainError, encode_certificate};
+use super::{Constraints, MaxAge};
+use crate::keys::{KeyType, VerifyingKey};
+
+/// An entry of the allowlist or the denylist: an unsigned certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrustEntry {
+    bytes: Vec<u8>,
+    limits: Limits,
+    signer: Option<VerifyingKey>,
+    keys: Vec<VerifyingKey>,
+}
+
+/// The public key of the *temporary root* that the peers put into a fresh configuration. Its private
+/// key is public knowledge, so to trust it is to trust everybody (protocol §7).
+pub const TEMPORARY_ROOT: VerifyingKey = VerifyingKey::Ed25519([
+    0x1a, 0x13, 0xb0, 0xae, 0xcd, 0xd6, 0x75, 0x1c, 0x7d, 0xfa, 0x43, 0xe4, 0x32, 0x84, 0x32, 0x6a,
+    0xd0, 0x1d, 0xbc, 0x20, 0xa8, 0xa0, 0x0b, 0x15, 0x66, 0x09, 0x2a, 0xb0, 0xa5, 0x42, 0x62, 0x0f,
+]);
+
+/// Whom a node trusts: its allowlist, whose keys are the roots of trust, and its denylist.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrustStore {
+    allowlist: Option<Vec<TrustEntry>>,
+    denylist: Vec<TrustEntry>,
+    allow_classical_root: bool,
+}
+
+impl TrustEntry {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// The checks C06 to C09.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ChainError> {
+        let certificate = Certificate::parse(bytes)?;
+        let signing = |key: &CertificateKey| key.as_signing().cloned();
+        Ok(Self {
+            bytes: bytes.to_vec(),
+            signer: certificate.keys.signer().cloned(),
+            keys: certificate
+                .keys
+                .as_slice()
+                .iter()
+                .filter_map(signing)
+                .collect(),
+            limits: Limits {
+                max_age: certificate.max_age,
+                constraints: certificate.constraints,
+            },
+        })
+    }
+
+    /// An entry without end or restriction, as provisioning writes it for a root of trust.
+    #[must_use]
+    pub fn unrestricted(key: &VerifyingKey) -> Self {
+        let constraints = Constraints::default();
+        let write_key = |writer: &mut _| key.write_to(writer);
+        Self {
+            bytes: encode_certificate(
+                MaxAge::UNLIMITED,
+                &constraints.encode(),
+                write_key,
+                (0, |_| {}),
+            ),
+            limits: Limits {
+                max_age: MaxAge::UNLIMITED,
+                constraints,
+            },
+            signer: Some(key.clone()),
+            keys: vec![key.clone()],
+        }
+    }
+
+    /// The entry's bytes, as stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The key that the entry is for; `None` if it is for none or several.
+    #[must_use]
+    pub fn key(&self) -> Option<&VerifyingKey> {
+        self.signer.as_ref()
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn names(&self, key: &VerifyingKey) -> bool {
+        self.keys.contains(key)
+    }
+}
+
+impl TrustStore {
+    /// With these lists. Without an allowlist nothing is trusted, not even a key that revokes itself.
+    #[must_use]
+    pub fn new(allowlist: Option<Vec<TrustEntry>>, denylist: Vec<TrustEntry>) -> Self {
+        Self {
+            allowlist,
+            denylist,
+            allow_classical_root: false,
+        }
+    }
+
+    /// Keeps an Ed25519 root in force although a hybrid root with the same Ed25519 key is trusted.
+    /// Off by default, because it lets an attacker strip the post-quantum half.
+    #[must_use]
+    pub fn allow_classical_root(mut self, allow: bool) -> Self {
+        self.allow_classical_root = allow;
+        self
+    }
+
+    /// The allowlist, if there is one.
+    #[must_use]
+    pub fn allowlist(&self) -> Option<&[TrustEntry]> {
+        self.allowlist.as_deref()
+    }
+
+    /// The denylist.
+    #[must_use]
+    pub fn denylist(&self) -> &[TrustEntry] {
+        &self.denylist
+    }
+
+    /// The roots of trust in force, in order. [`TEMPORARY_ROOT`] is never one, whatever the list says.
+    pub fn roots(&self) -> impl Iterator<Item = (&VerifyingKey, &TrustEntry)> {
+        let entries = self.allowlist.as_deref().unwrap_or_default();
+        entries
+            .iter()
+            .filter_map(|entry| Some((entry.signer.as_ref()?, entry)))
+            .filter(|(root, _)| **root != TEMPORARY_ROOT)
+            .filter(|(root, _)| self.allow_classical_root || !self.is_half_of_a_hybrid_root(root))
+    }
+
+    pub(super) fn is_denied(&self, key: &VerifyingKey) -> bool {
+        self.denylist.iter().any(|entry| entry.names(key))
+    }
+
+    /// The entry of a root in force: what is no root cannot restore trust in a denied chain either.
+    pub(super) fn allowed(&self, key: &VerifyingKey) -> Option<&TrustEntry> {
+        let mut roots = self.roots();
+        roots.find_map(|(root, entry)| (root == key).then_some(entry))
+    }
+
+    fn is_half_of_a_hybrid_root(&self, root: &VerifyingKey) -> bool {
+        let entries = self.allowlist.as_deref().unwrap_or_default();
+        root.key_type() == KeyType::Ed25519
+            && entries.iter().filter_map(TrustEntry::key).any(|other| {
+                other.key_type() == KeyType::Hybrid && other.ed25519() == root.ed25519()
+            })
+    }
+}

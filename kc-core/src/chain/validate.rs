@@ -1,0 +1,301 @@
+use super::constraints::Limits;
+use super::{
+    Certificate, CertificateKey, CertificateKeys, ChainError, Constraints, MaxAge, TrustEntry,
+    TrustStore, Usage,
+};
+use crate::keys::VerifyingKey;
+use crate::types::Timestamp;
+use crate::wire::{Reader, Value, WireError, Writer};
+
+/// How many certificates a chain may have: each costs the verification of a signature.
+pub const MAX_LINKS: usize = 16;
+
+/// What a chain is to prove.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// The time at which it must hold.
+    pub now: Timestamp,
+    /// The topic it must be granted for, if any.
+    pub topic: Option<&'a str>,
+    /// The usage it must be granted for, if any.
+    pub usage: Option<&'a str>,
+}
+
+impl<'a> Demand<'a> {
+    /// Validity alone.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            topic: None,
+            usage: None,
+        }
+    }
+
+    /// Also this topic.
+    #[must_use]
+    pub fn topic(self, topic: &'a str) -> Self {
+        Self {
+            topic: Some(topic),
+            ..self
+        }
+    }
+
+    /// Also this usage.
+    #[must_use]
+    pub fn usage(self, usage: Usage) -> Self {
+        Self {
+            usage: Some(usage.as_str()),
+            ..self
+        }
+    }
+}
+
+/// A chain as received: a list of signed certificates, the first signed by a root of trust, each
+/// other by the key in the one before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnverifiedChain<'a> {
+    links: Vec<&'a [u8]>,
+}
+
+/// What a chain proved: its last certificate, under the restrictions of all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedChain {
+    path: Vec<VerifyingKey>,
+    keys: CertificateKeys,
+    extra: Vec<u8>,
+    limits: Limits,
+}
+
+impl<'a> UnverifiedChain<'a> {
+    /// Reads a chain.
+    ///
+    /// # Errors
+    /// The checks C01 and C02.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ChainError> {
+        let value = Value::decode(bytes).map_err(ChainError::Encoding)?;
+        let links = value
+            .array()
+            .and_then(|links| {
+                links
+                    .iter()
+                    .map(Value::bytes)
+                    .collect::<Result<Vec<_>, WireError>>()
+            })
+            .map_err(ChainError::Encoding)?;
+        if links.is_empty() || links.len() > MAX_LINKS {
+            return Err(ChainError::Length(links.len()));
+        }
+        Ok(Self { links })
+    }
+
+    /// The signed certificates.
+    #[must_use]
+    pub fn links(&self) -> &[&'a [u8]] {
+        &self.links
+    }
+
+    /// The bytes of this chain with one more signed certificate at its end.
+    #[must_use]
+    pub fn extended(&self, link: &[u8]) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.array(self.links.len() + 1);
+        for link in &self.links {
+            writer.bytes(link);
+        }
+        writer.bytes(link);
+        writer.into_vec()
+    }
+
+    /// Walks the chain from each root of trust until it proves what is demanded (protocol §6).
+    ///
+    /// # Errors
+    /// The check that refused; with several roots, that of the root that led furthest.
+    pub fn validate(
+        &self,
+        trust: &TrustStore,
+        demand: &Demand<'_>,
+    ) -> Result<ValidatedChain, ChainError> {
+        if trust.allowlist().is_none() {
+            return Err(ChainError::NoAllowlist);
+        }
+        let mut refusal = ChainError::UnknownRoot;
+        for (root, entry) in trust.roots() {
+            match self.walk(root, entry, trust, demand) {
+                Ok(chain) => return Ok(chain),
+                Err(ChainError::UnknownRoot) => {}
+                Err(error) => refusal = error,
+            }
+        }
+        match self.self_revocation(demand) {
+            Some(chain) => Ok(chain),
+            None => Err(refusal),
+        }
+    }
+
+    fn walk(
+        &self,
+        root: &VerifyingKey,
+        entry: &TrustEntry,
+        trust: &TrustStore,
+        demand: &Demand<'_>,
+    ) -> Result<ValidatedChain, ChainError> {
+        let mut path = vec![root.clone()];
+        let mut limits = entry.limits().clone();
+        let mut denied = false;
+        let mut signer = Some(root.clone());
+        let mut leaf = None;
+        for (index, link) in self.links.iter().enumerate() {
+            let key = signer.take().ok_or(ChainError::NotASigner(index))?;
+            let bytes = key.verify(link).map_err(|_| match index {
+                0 => ChainError::UnknownRoot,
+                _ => ChainError::Signature(index),
+            })?;
+            if trust.is_denied(&key) {
+                denied = true;
+            } else if let Some(entry) = trust.allowed(&key) {
+                denied = false;
+                limits = limits.and(entry.limits())?;
+            }
+            let certificate = Certificate::parse(bytes)?;
+            limits = limits.then(&certificate)?;
+            signer = certificate.keys.signer().cloned();
+            path.extend(signer.clone());
+            leaf = Some(certificate);
+        }
+        let leaf = leaf.ok_or(ChainError::Length(0))?;
+        let keys = permitted(leaf.keys, trust, denied)?;
+        limits.require(demand)?;
+        Ok(ValidatedChain {
+            path,
+            keys,
+            extra: leaf.extra.to_vec(),
+            limits,
+        })
+    }
+
+    /// Any key may deny itself: an unsigned certificate, then one for the same key signed by it, both
+    /// for the denylist. It has no need of a root, and it does not expire.
+    fn self_revocation(&self, demand: &Demand<'_>) -> Option<ValidatedChain> {
+        let [outer, inner] = self.links.as_slice() else {
+            return None;
+        };
+        if demand.usage != Some(Usage::Denylist.as_str()) {
+            return None;
+        }
+        let outer = Certificate::parse(outer).ok()?;
+        let key = outer.keys.signer()?;
+        let inner = Certificate::parse(key.verify(inner).ok()?).ok()?;
+        if inner.keys.signer() != Some(key) {
+            return None;
+        }
+        let limits = Limits {
+            max_age: outer.max_age,
+            constraints: outer.constraints,
+        };
+        let limits = limits.then(&inner).ok()?;
+        limits.constraints.require(None, demand.usage).ok()?;
+        Some(ValidatedChain {
+            path: vec![key.clone()],
+            keys: inner.keys,
+            extra: inner.extra.to_vec(),
+            limits,
+        })
+    }
+}
+
+impl ValidatedChain {
+    /// The root of trust it was validated under.
+    #[must_use]
+    pub fn root(&self) -> Option<&VerifyingKey> {
+        self.path.first()
+    }
+
+    /// The signing keys along it: the root first, then each certificate's that has a single one.
+    #[must_use]
+    pub fn path(&self) -> &[VerifyingKey] {
+        &self.path
+    }
+
+    /// What the last certificate is for; denied keys of a list are gone.
+    #[must_use]
+    pub fn keys(&self) -> &CertificateKeys {
+        &self.keys
+    }
+
+    /// The further elements of the last certificate.
+    #[must_use]
+    pub fn extra(&self) -> Vec<Value<'_>> {
+        let mut reader = Reader::new(&self.extra);
+        let mut elements = Vec::new();
+        // The bytes were read when the certificate was.
+        while let Ok(element) = reader.value() {
+            elements.push(element);
+        }
+        elements
+    }
+
+    /// What all certificates together allow.
+    #[must_use]
+    pub fn constraints(&self) -> &Constraints {
+        &self.limits.constraints
+    }
+
+    /// When the first of them ends.
+    #[must_use]
+    pub fn max_age(&self) -> MaxAge {
+        self.limits.max_age
+    }
+}
+
+impl Limits {
+    fn then(self, child: &Certificate<'_>) -> Result<Self, ChainError> {
+        Ok(Self {
+            max_age: self.max_age.earlier(child.max_age),
+            constraints: self.constraints.then(&child.constraints)?,
+        })
+    }
+
+    fn and(self, entry: &Self) -> Result<Self, ChainError> {
+        Ok(Self {
+            max_age: self.max_age.earlier(entry.max_age),
+            constraints: self.constraints.and(&entry.constraints)?,
+        })
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds, for people")]
+    fn require(&self, demand: &Demand<'_>) -> Result<(), ChainError> {
+        if self.max_age.is_over(demand.now) {
+            return Err(ChainError::Expired(self.max_age.secs() as i64));
+        }
+        self.constraints.require(demand.topic, demand.usage)
+    }
+}
+
+/// What the lists leave of the last certificate's keys, given whether the chain is denied so far.
+fn permitted(
+    keys: CertificateKeys,
+    trust: &TrustStore,
+    denied: bool,
+) -> Result<CertificateKeys, ChainError> {
+    let is_denied = |key: &CertificateKey| key.as_signing().is_some_and(|key| trust.is_denied(key));
+    let is_allowed = |key: &CertificateKey| {
+        key.as_signing()
+            .is_some_and(|key| trust.allowed(key).is_some())
+    };
+    match keys {
+        CertificateKeys::Single(key) => {
+            if is_denied(&key) || (denied && !is_allowed(&key)) {
+                return Err(ChainError::Denied);
+            }
+            Ok(CertificateKeys::Single(key))
+        }
+        CertificateKeys::List(mut keys) => {
+            keys.retain(|key| !is_denied(key));
+            if keys.is_empty() || (denied && !keys.iter().any(is_allowed)) {
+                return Err(ChainError::Denied);
+            }
+            Ok(CertificateKeys::List(keys))
+        }
+    }
+}

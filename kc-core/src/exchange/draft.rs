@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+
+use crate::chain::{ChainError, Demand, MaxAge, TrustStore, UnverifiedChain, Usage};
+use crate::keys::{KeyError, KeyType, Signer, VerifyingKey};
+use crate::types::Timestamp;
+
+/// The longest that a request or reply is valid, whatever the configuration says: a signed request
+/// that lives for years can be replayed for years.
+pub const MAX_VALIDITY: Duration = Duration::from_secs(604_800);
+
+/// How long the requests and replies that a node signs are valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity(Duration);
+
+/// One of a node's signing keys, with the chain that certifies it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    key: VerifyingKey,
+    chain: Option<Vec<u8>>,
+}
+
+/// An identity whose chain was valid when it was looked at: what requests and replies are signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidIdentity {
+    key: VerifyingKey,
+    chain: Vec<u8>,
+    may_request: bool,
+}
+
+/// A message that lacks the signature on its last certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    signer: VerifyingKey,
+    chain: Vec<u8>,
+    certificate: Vec<u8>,
+}
+
+impl Default for Validity {
+    /// One day (protocol §10).
+    fn default() -> Self {
+        Self(Duration::from_secs(86_400))
+    }
+}
+
+impl Validity {
+    /// What `maxage` in a configuration asks for, up to [`MAX_VALIDITY`]; zero means the default.
+    #[must_use]
+    pub fn from_max_age(max_age: Duration) -> Self {
+        if max_age.is_zero() {
+            Self::default()
+        } else {
+            Self(max_age.min(MAX_VALIDITY))
+        }
+    }
+
+    pub(super) fn end(self, now: Timestamp) -> MaxAge {
+        MaxAge::until(now.plus(self.0))
+    }
+}
+
+impl Identity {
+    /// A signing key with its chain, if it has one yet.
+    #[must_use]
+    pub fn new(key: VerifyingKey, chain: Option<Vec<u8>>) -> Self {
+        Self { key, chain }
+    }
+
+    /// The public half of the signing key.
+    #[must_use]
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// The chain, as stored.
+    #[must_use]
+    pub fn chain(&self) -> Option<&[u8]> {
+        self.chain.as_deref()
+    }
+
+    /// Validates this node's own chain: it must prove `demand` and end with this key.
+    ///
+    /// # Errors
+    /// The check that refused.
+    pub fn validate(&self, trust: &TrustStore, demand: &Demand<'_>) -> Result<(), ChainError> {
+        let chain = self.chain.as_deref().ok_or(ChainError::Length(0))?;
+        let chain = UnverifiedChain::parse(chain)?;
+        let validated = chain.validate(trust, demand)?;
+        if validated.keys().signer() == Some(&self.key) {
+            Ok(())
+        } else {
+            Err(ChainError::Signature(chain.links().len()))
+        }
+    }
+
+    /// This identity as one to sign with.
+    ///
+    /// # Errors
+    /// The check that refused its chain.
+    pub fn validated(
+        &self,
+        trust: &TrustStore,
+        now: Timestamp,
+    ) -> Result<ValidIdentity, ChainError> {
+        self.validate(trust, &Demand::at(now))?;
+        let request = Demand::at(now).usage(Usage::EncryptRequest);
+        Ok(ValidIdentity {
+            key: self.key.clone(),
+            chain: self.chain.clone().unwrap_or_default(),
+            may_request: self.validate(trust, &request).is_ok(),
+        })
+    }
+}
+
+impl ValidIdentity {
+    /// The public half of the signing key.
+    #[must_use]
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// Whether requests may go to producers directly, not only through a controller.
+    #[must_use]
+    pub fn may_request(&self) -> bool {
+        self.may_request
+    }
+
+    pub(super) fn draft(&self, certificate: &[u8]) -> Draft {
+        Draft {
+            signer: self.key.clone(),
+            chain: self.chain.clone(),
+            certificate: certificate.to_vec(),
+        }
+    }
+}
+
+impl Draft {
+    /// The key that must sign.
+    #[must_use]
+    pub fn signer(&self) -> &VerifyingKey {
+        &self.signer
+    }
+
+    /// The bytes to sign.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The finished message, a chain that ends with the signed certificate.
+    ///
+    /// # Errors
+    /// [`ChainError`] if the stored chain cannot be read, which drafting has checked.
+    pub fn finish(&self, signed: &[u8]) -> Result<Vec<u8>, ChainError> {
+        Ok(UnverifiedChain::parse(&self.chain)?.extended(signed))
+    }
+
+    /// Signs and finishes.
+    ///
+    /// # Errors
+    /// What keeps the signer from signing.
+    pub fn sign(&self, signer: &dyn Signer, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
+        let signed = signer.sign(&self.certificate, rng)?;
+        self.finish(&signed).map_err(|_| KeyError::Mismatch)
+    }
+}
+
+/// The identities to answer somebody with whose root is of this type: those of the same type, or all
+/// if there is none.
+pub(super) fn answering(
+    identities: &[ValidIdentity],
+    root_type: Option<KeyType>,
+) -> impl Iterator<Item = &ValidIdentity> {
+    let same = move |identity: &&ValidIdentity| Some(identity.key.key_type()) == root_type;
+    let any_same = identities.iter().any(|identity| same(&identity));
+    identities
+        .iter()
+        .filter(move |identity| !any_same || same(identity))
+}

@@ -1,0 +1,206 @@
+use rand_core::CryptoRng;
+
+use super::Refusal;
+use super::draft::{Draft, ValidIdentity, Validity, answering};
+use super::request::{KeyRequest, NONCE_LEN, key_id, leaf_constraints, write_key_id};
+use crate::chain::{
+    Certificate, Demand, TrustStore, UnverifiedChain, Usage, ValidatedChain, encode_certificate,
+};
+use crate::hash::sha256;
+use crate::kem::{self, DecapsulationKey, Suite};
+use crate::ratchet::TopicSecret;
+use crate::secret::{Secret, SecretVec};
+use crate::secretbox;
+use crate::types::{KeyId, RootTopic, Timestamp};
+use crate::wire::{Reader, Value, Writer};
+
+/// The lengths of the signatures in front of a signed certificate: Ed25519, and hybrid.
+const SIGNATURE_LENS: [usize; 2] = [64, 64 + 17_088];
+
+/// Keys as a reply hands them over.
+pub type ReceivedKeys = Vec<(KeyId, TopicSecret)>;
+
+/// A reply whose sender may hand out keys; its box is not open yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyReply {
+    chain: ValidatedChain,
+    random0: Vec<u8>,
+    random1: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+/// Answers a request with these keys: a draft for each identity of the requester's root's type. Draws
+/// the key exchange's randomness, `random1` and a nonce of 24 bytes.
+///
+/// # Errors
+/// [`Refusal::NoCommonSuite`], [`Refusal::Exchange`].
+pub fn compose_reply(
+    request: &KeyRequest,
+    root: &RootTopic,
+    keys: &[(KeyId, TopicSecret)],
+    (suites, validity): (&[Suite], Validity),
+    (own, now): (&[ValidIdentity], Timestamp),
+    rng: &mut dyn CryptoRng,
+) -> Result<Vec<Draft>, Refusal> {
+    let mut offers = request.offers();
+    let offer = offers.find(|offer| suites.contains(&offer.suite()));
+    let offer = offer.ok_or(Refusal::NoCommonSuite)?;
+    let (encapsulation, shared) = offer.encapsulate(rng)?;
+    let mut random1 = [0; NONCE_LEN];
+    rng.fill_bytes(&mut random1);
+    let mut nonce = [0; secretbox::NONCE_LEN];
+    rng.fill_bytes(&mut nonce);
+
+    let box_key = box_key(root, request.random0(), &random1, &shared);
+    let sealed = secretbox::seal(encode_keys(keys).expose(), &nonce, box_key.expose());
+    let certificate = encode_certificate(
+        validity.end(now),
+        &leaf_constraints(root, &[Usage::Encrypt]).encode(),
+        |writer| {
+            writer.array(1);
+            kem::PublicKey::from(encapsulation).write_to(writer);
+        },
+        (2, |writer: &mut Writer| {
+            writer.array(2).bytes(request.random0()).bytes(&random1);
+            writer.bytes(&[&nonce, sealed.as_slice()].concat());
+        }),
+    );
+    let identities = answering(own, request.root_type());
+    Ok(identities
+        .map(|identity| identity.draft(&certificate))
+        .collect())
+}
+
+impl KeyReply {
+    /// Reads a reply's Kafka value and validates it for a root topic.
+    ///
+    /// # Errors
+    /// [`Refusal::Chain`], [`Refusal::Layout`].
+    pub fn validate(
+        value: &[u8],
+        root: &RootTopic,
+        trust: &TrustStore,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let demand = Demand::at(now).topic(root.as_str()).usage(Usage::Encrypt);
+        Self::from_chain(UnverifiedChain::parse(value)?.validate(trust, &demand)?)
+    }
+
+    /// The random value of the request that a reply answers, before anything of it is verified: to pass
+    /// over the replies to others, of which there are many, without looking at their signatures.
+    #[must_use]
+    pub fn peek_random0(value: &[u8]) -> Option<Vec<u8>> {
+        let chain = UnverifiedChain::parse(value).ok()?;
+        let signed = chain.links().last()?;
+        SIGNATURE_LENS.iter().find_map(|len| {
+            let certificate = Certificate::parse(signed.get(*len..)?).ok()?;
+            let randoms = Reader::new(certificate.extra).value().ok()?;
+            let random0 = randoms.array().ok()?.first()?.bytes().ok()?;
+            Some(random0.to_vec())
+        })
+    }
+
+    /// Takes a chain that was validated for a root topic and [`Usage::Encrypt`] as a reply.
+    ///
+    /// # Errors
+    /// [`Refusal::Layout`].
+    pub fn from_chain(chain: ValidatedChain) -> Result<Self, Refusal> {
+        let parts = match chain.extra().as_slice() {
+            [randoms, sealed, ..] => reply_parts(randoms, sealed),
+            _ => None,
+        };
+        let layout = Refusal::Layout("no two random values and box");
+        let [random0, random1, sealed] = parts.ok_or(layout)?;
+        Ok(Self {
+            chain,
+            random0,
+            random1,
+            sealed,
+        })
+    }
+
+    /// The random value of the request that it answers.
+    #[must_use]
+    pub fn random0(&self) -> &[u8] {
+        &self.random0
+    }
+
+    /// Opens the box with the ephemeral keys of that request, trying each key that the reply lists.
+    ///
+    /// # Errors
+    /// [`Refusal::NoCommonSuite`], [`Refusal::Exchange`], [`Refusal::Box`], [`Refusal::Keys`].
+    pub fn open(
+        &self,
+        root: &RootTopic,
+        ephemerals: &[DecapsulationKey],
+    ) -> Result<ReceivedKeys, Refusal> {
+        let mut refusal = Refusal::NoCommonSuite;
+        let replies = self.chain.keys().as_slice().iter();
+        for reply in replies.filter_map(|key| key.to_exchange()?.into_reply()) {
+            let same_suite =
+                |key: &&DecapsulationKey| key.encapsulation_key().suite() == reply.suite();
+            let Some(ephemeral) = ephemerals.iter().find(same_suite) else {
+                continue;
+            };
+            refusal = match ephemeral.decapsulate(&reply) {
+                Err(error) => error.into(),
+                Ok(shared) => match self.open_with(root, &shared) {
+                    Some(keys) => return decode_keys(&keys),
+                    None => Refusal::Box,
+                },
+            };
+        }
+        Err(refusal)
+    }
+
+    fn open_with(&self, root: &RootTopic, shared: &SecretVec) -> Option<SecretVec> {
+        let (nonce, sealed) = self.sealed.split_first_chunk()?;
+        let key = box_key(root, &self.random0, &self.random1, shared);
+        secretbox::open(sealed, nonce, key.expose())
+    }
+}
+
+fn reply_parts(randoms: &Value<'_>, sealed: &Value<'_>) -> Option<[Vec<u8>; 3]> {
+    let [random0, random1] = randoms.array().ok()? else {
+        return None;
+    };
+    let bytes = |value: &Value<'_>| value.bytes().ok().map(<[u8]>::to_vec);
+    Some([bytes(random0)?, bytes(random1)?, bytes(sealed)?])
+}
+
+fn box_key(root: &RootTopic, random0: &[u8], random1: &[u8], shared: &SecretVec) -> Secret<32> {
+    let parts = [root.as_str().as_bytes(), random0, random1, shared.expose()];
+    Secret::fill_with(|key| *key = sha256(&parts))
+}
+
+/// A flat array: id, secret, id, secret, ...
+fn encode_keys(keys: &[(KeyId, TopicSecret)]) -> SecretVec {
+    // One allocation, so that growing leaves no copies behind: at most 34 bytes for each half.
+    let mut writer = Writer::append_to(Vec::with_capacity(8 + keys.len() * 68));
+    writer.array(keys.len() * 2);
+    for (id, secret) in keys {
+        write_key_id(&mut writer, id);
+        writer.bytes(secret.expose());
+    }
+    writer.into_vec().into()
+}
+
+fn decode_keys(plaintext: &SecretVec) -> Result<ReceivedKeys, Refusal> {
+    let value = Value::decode(plaintext.expose()).map_err(|_| Refusal::Keys("not MessagePack"))?;
+    let elements = value.array().map_err(|_| Refusal::Keys("not an array"))?;
+    let mut keys = ReceivedKeys::new();
+    let mut seen = std::collections::HashSet::new();
+    for pair in elements.chunks(2) {
+        let [id, secret] = pair else {
+            return Err(Refusal::Keys("an id without a secret"));
+        };
+        let id = key_id(id).ok_or(Refusal::Keys("no key has such an id"))?;
+        let secret = secret.bytes().ok().and_then(Secret::from_slice);
+        let secret = secret.ok_or(Refusal::Keys("a secret is not 32 bytes long"))?;
+        if !seen.insert(id) {
+            return Err(Refusal::Keys("an id stands twice"));
+        }
+        keys.push((id, secret.into()));
+    }
+    Ok(keys)
+}

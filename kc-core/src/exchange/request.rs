@@ -1,0 +1,174 @@
+use std::collections::HashSet;
+
+use super::Refusal;
+use super::draft::Validity;
+use crate::chain::{
+    CertificateKeys, Constraints, Demand, TrustStore, UnverifiedChain, Usage, ValidatedChain,
+    encode_certificate,
+};
+use crate::kem;
+use crate::keys::KeyType;
+use crate::types::{KEY_ID_LEN, KeyId, RootTopic, Timestamp};
+use crate::wire::{Value, Writer};
+
+/// Length in bytes of the random values that bind a reply to its request.
+pub const NONCE_LEN: usize = 32;
+
+/// Longer random values than this are refused.
+const MAX_NONCE_LEN: usize = 256;
+
+/// How a request lists its key-exchange keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestForm {
+    /// An array of keys, in order of preference.
+    List,
+    /// One bare version-1 key, as old peers send it.
+    Legacy,
+}
+
+/// A request whose sender may ask.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyRequest {
+    chain: ValidatedChain,
+    random0: Vec<u8>,
+}
+
+impl KeyRequest {
+    /// Reads a request's Kafka value and validates it for a root topic and a usage.
+    ///
+    /// # Errors
+    /// [`Refusal::Chain`], [`Refusal::Layout`].
+    pub fn validate(
+        value: &[u8],
+        root: &RootTopic,
+        usage: Usage,
+        trust: &TrustStore,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let demand = Demand::at(now).topic(root.as_str()).usage(usage);
+        Self::from_chain(UnverifiedChain::parse(value)?.validate(trust, &demand)?)
+    }
+
+    /// Takes a chain that was validated for a root topic and a usage as a request.
+    ///
+    /// # Errors
+    /// [`Refusal::Layout`].
+    pub fn from_chain(chain: ValidatedChain) -> Result<Self, Refusal> {
+        let random0 = match chain.extra().first().map(Value::bytes) {
+            Some(Ok(random0)) => random0.to_vec(),
+            _ => return Err(Refusal::Layout("no random0")),
+        };
+        if !(NONCE_LEN..=MAX_NONCE_LEN).contains(&random0.len()) {
+            return Err(Refusal::Layout("random0 is too short or too long"));
+        }
+        Ok(Self { chain, random0 })
+    }
+
+    /// The random value that binds replies to this request.
+    #[must_use]
+    pub fn random0(&self) -> &[u8] {
+        &self.random0
+    }
+
+    /// The type of the root of trust that the requester was validated under.
+    #[must_use]
+    pub fn root_type(&self) -> Option<KeyType> {
+        self.chain.root().map(|root| root.key_type())
+    }
+
+    /// The validated chain.
+    #[must_use]
+    pub fn chain(&self) -> &ValidatedChain {
+        &self.chain
+    }
+
+    /// How it lists its key-exchange keys.
+    #[must_use]
+    pub fn form(&self) -> RequestForm {
+        match self.chain.keys() {
+            CertificateKeys::List(_) => RequestForm::List,
+            CertificateKeys::Single(_) => RequestForm::Legacy,
+        }
+    }
+
+    /// The key-exchange keys it offers, in its order of preference.
+    pub fn offers(&self) -> impl Iterator<Item = kem::EncapsulationKey> {
+        self.chain
+            .keys()
+            .as_slice()
+            .iter()
+            .filter_map(|key| key.to_exchange()?.into_offer())
+    }
+}
+
+/// The last certificate of a request.
+pub(super) fn request_certificate(
+    root: &RootTopic,
+    form: RequestForm,
+    keys: &[kem::PublicKey],
+    random0: &[u8],
+    validity: Validity,
+    now: Timestamp,
+) -> Vec<u8> {
+    let constraints = leaf_constraints(root, &[Usage::EncryptRequest, Usage::EncryptSubscribe]);
+    let write_keys = |writer: &mut Writer| {
+        if form == RequestForm::List {
+            writer.array(keys.len());
+        }
+        keys.iter().for_each(|key| key.write_to(writer));
+    };
+    let write_random0 = |writer: &mut Writer| {
+        writer.bytes(random0);
+    };
+    let (end, constraints) = (validity.end(now), constraints.encode());
+    encode_certificate(end, &constraints, write_keys, (1, write_random0))
+}
+
+/// The restrictions of the last certificate of a request or reply.
+pub(super) fn leaf_constraints(root: &RootTopic, usages: &[Usage]) -> Constraints {
+    Constraints {
+        topics: Some(vec![root.as_str().into()]),
+        usages: Some(usages.iter().map(|usage| usage.as_str().into()).collect()),
+        path_length: None,
+    }
+}
+
+/// The Kafka key of a request or reply: the array of key ids it is about.
+#[must_use]
+pub fn encode_key_ids<'i>(ids: impl ExactSizeIterator<Item = &'i KeyId>) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.array(ids.len());
+    for id in ids {
+        write_key_id(&mut writer, id);
+    }
+    writer.into_vec()
+}
+
+/// Reads the Kafka key of a request: each id once, in order. Ids that no key can have are left out.
+///
+/// # Errors
+/// [`Refusal::KeyIds`] if it is no array, or has more than
+/// [`MAX_ELEMENTS`](crate::wire::MAX_ELEMENTS) elements.
+pub fn decode_key_ids(kafka_key: &[u8]) -> Result<Vec<KeyId>, Refusal> {
+    let value = Value::decode(kafka_key).map_err(|_| Refusal::KeyIds)?;
+    let ids = value.array().map_err(|_| Refusal::KeyIds)?;
+    let mut seen = HashSet::new();
+    let ids = ids.iter().filter_map(key_id);
+    Ok(ids.filter(|id| seen.insert(*id)).collect())
+}
+
+pub(super) fn write_key_id(writer: &mut Writer, id: &KeyId) {
+    match id {
+        KeyId::Long(id) => writer.bytes(id),
+        KeyId::Short(index) => writer.uint(*index),
+    };
+}
+
+pub(super) fn key_id(value: &Value<'_>) -> Option<KeyId> {
+    match value {
+        Value::Int(index) => u64::try_from(*index).ok().map(KeyId::Short),
+        _ => <[u8; KEY_ID_LEN]>::try_from(value.bytes().ok()?)
+            .ok()
+            .map(KeyId::Long),
+    }
+}

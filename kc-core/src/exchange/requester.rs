@@ -1,0 +1,411 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+
+use super::Refusal;
+use super::draft::{Draft, ValidIdentity, Validity};
+use super::reply::{KeyReply, ReceivedKeys};
+use super::request::{NONCE_LEN, RequestForm, encode_key_ids, request_certificate};
+use crate::chain::MaxAge;
+use crate::kem::{DecapsulationKey, PublicKey, Suite};
+use crate::types::{KeyId, RootTopic, Timestamp};
+
+/// How many root topics may have wanted keys; further roots are refused until others are done.
+pub const MAX_ROOTS: usize = 1024;
+
+/// How many key ids may be wanted of one root. Ids come from whoever writes to the topic, so invented
+/// ones must not push out real ones for good: beyond, those asked for already make room.
+pub const MAX_WANTED_PER_ROOT: usize = 256;
+
+/// How many requests of one root may still be answered; beyond, the oldest is forgotten.
+pub const MAX_OUTSTANDING_PER_ROOT: usize = 4;
+
+/// How many requests of one root go out in one interval at most.
+pub const MAX_REQUESTS_PER_INTERVAL: u32 = 3;
+
+/// After so many requests without an answer in their interval a key counts as unanswered.
+pub const UNANSWERED_AFTER: u32 = 3;
+
+/// A key that nothing has asked for in so many intervals is no longer wanted.
+const FORGOTTEN_AFTER: u32 = 20;
+
+/// What a consumer asks with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequesterConfig {
+    /// The key exchanges to offer, in order of preference.
+    pub suites: Vec<Suite>,
+    /// Whether to send the bare form of old peers, too.
+    pub legacy: bool,
+    /// How long a request is valid.
+    pub validity: Validity,
+    /// The time between requests of one root (`CRYPTO_SUB_INTERVAL`).
+    pub interval: Duration,
+}
+
+/// The consumer's part of the exchange: collects the keys that are wanted, asks for them, and takes
+/// the replies to what it asked.
+#[derive(Debug)]
+pub struct Requester {
+    config: RequesterConfig,
+    roots: BTreeMap<RootTopic, Root>,
+}
+
+/// What wanting a key did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It was not wanted before.
+    First,
+    /// It was wanted already.
+    Again {
+        /// Whether [`UNANSWERED_AFTER`] requests for it have had no answer.
+        unanswered: bool,
+    },
+    /// A bound is hit, and nothing makes room: try again after the next request.
+    Full,
+}
+
+/// A request to be signed and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingRequest {
+    /// For which root topic.
+    pub root: RootTopic,
+    /// The Kafka key: the ids asked for.
+    pub kafka_key: Vec<u8>,
+    /// The request in each form, for each identity of the node. All go to the topic of requests to
+    /// controllers; those marked `true` to the topic of requests to producers as well.
+    pub drafts: Vec<(Draft, bool)>,
+}
+
+/// What an accepted reply brought.
+#[derive(Debug)]
+pub struct HandledReply {
+    /// The wanted keys among those in the reply.
+    pub keys: ReceivedKeys,
+    /// The time from the request to this reply.
+    pub after: Duration,
+}
+
+/// Keys of a root that nobody has answered for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The root topic.
+    pub root: RootTopic,
+    /// The keys.
+    pub ids: Vec<KeyId>,
+}
+
+#[derive(Debug, Default)]
+struct Root {
+    wanted: VecDeque<WantedKey>,
+    outstanding: VecDeque<Outstanding>,
+    /// When the interval of the latest requests began, and how many there were in it.
+    interval: Option<(Timestamp, u32)>,
+}
+
+#[derive(Debug)]
+struct WantedKey {
+    id: KeyId,
+    last_wanted: Timestamp,
+    requests: u32,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    random0: [u8; NONCE_LEN],
+    ephemerals: Vec<DecapsulationKey>,
+    sent: Timestamp,
+    end: MaxAge,
+}
+
+impl Requester {
+    /// A consumer that wants nothing yet.
+    #[must_use]
+    pub fn new(config: RequesterConfig) -> Self {
+        Self {
+            config,
+            roots: BTreeMap::new(),
+        }
+    }
+
+    /// Notes that a record needs a key. Cheap, and bounded whatever ids are invented.
+    pub fn want(&mut self, root: &RootTopic, id: KeyId, now: Timestamp) -> Wanted {
+        if !self.roots.contains_key(root) {
+            self.forget_idle(now);
+            if self.roots.len() >= MAX_ROOTS {
+                return Wanted::Full;
+            }
+        }
+        let state = self.roots.entry(root.clone()).or_default();
+        state.want(id, now, self.config.interval)
+    }
+
+    /// Notes that a key is no longer needed: it came from elsewhere.
+    pub fn unwant(&mut self, root: &RootTopic, id: &KeyId) {
+        if let Some(state) = self.roots.get_mut(root) {
+            state.wanted.retain(|wanted| &wanted.id != id);
+        }
+    }
+
+    /// When [`poll_request`](Self::poll_request) has something to do next; `None`: not until something
+    /// is wanted.
+    #[must_use]
+    pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let interval = self.config.interval;
+        let due = self
+            .roots
+            .values()
+            .filter_map(|root| root.due(now, interval));
+        due.min_by(|a, b| a.as_secs().total_cmp(&b.as_secs()))
+    }
+
+    /// The next request that is due; call until it gives `None`. Without an identity nothing is asked.
+    pub fn poll_request(
+        &mut self,
+        own: &[ValidIdentity],
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Option<OutgoingRequest> {
+        if own.is_empty() {
+            return None;
+        }
+        let config = &self.config;
+        let (root, state) = self.roots.iter_mut().find_map(|(root, state)| {
+            state.forget(now, config.interval * FORGOTTEN_AFTER);
+            (state.due(now, config.interval)? <= now).then_some((root, state))
+        })?;
+        state.count_request(now, config.interval);
+        Some(state.request(root, config, own, now, rng))
+    }
+
+    /// Takes a reply from a root's topic of keys. What is refused consumes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn handle_reply(
+        &mut self,
+        root: &RootTopic,
+        reply: &KeyReply,
+        now: Timestamp,
+    ) -> Result<HandledReply, Refusal> {
+        let state = self.roots.get_mut(root).ok_or(Refusal::NotOutstanding)?;
+        let answered = state
+            .outstanding
+            .iter()
+            .position(|request| request.random0 == *reply.random0())
+            .ok_or(Refusal::NotOutstanding)?;
+        let request = state.outstanding.get(answered);
+        let request = request.ok_or(Refusal::NotOutstanding)?;
+        let mut keys = reply.open(root, &request.ephemerals)?;
+        let after = now.since(request.sent);
+        keys.retain(|(id, _)| state.wanted.iter().any(|wanted| wanted.id == *id));
+        if keys.is_empty() {
+            return Err(Refusal::Unwanted);
+        }
+        state.outstanding.remove(answered);
+        let received = |wanted: &WantedKey| keys.iter().any(|(id, _)| *id == wanted.id);
+        state.wanted.retain(|wanted| !received(wanted));
+        Ok(HandledReply { keys, after })
+    }
+
+    /// Whether a record of a root's topic of keys claims to answer a request that can still be answered:
+    /// the cheap look before it is validated.
+    #[must_use]
+    pub fn may_answer(&self, root: &RootTopic, value: &[u8]) -> bool {
+        self.outstanding(root).next().is_some()
+            && KeyReply::peek_random0(value).is_some_and(|random0| {
+                let mut outstanding = self.outstanding(root);
+                outstanding.any(|(asked, _)| asked.as_slice() == random0)
+            })
+    }
+
+    /// The keys that have gone unanswered, each as long as it is wanted.
+    #[must_use]
+    pub fn unanswered(&self, now: Timestamp) -> Vec<Unanswered> {
+        let mut unanswered: Vec<_> = self
+            .roots
+            .iter()
+            .map(|(root, state)| Unanswered {
+                root: root.clone(),
+                ids: state.unanswered(now, self.config.interval).collect(),
+            })
+            .filter(|unanswered| !unanswered.ids.is_empty())
+            .collect();
+        unanswered.sort_by(|a, b| a.root.cmp(&b.root));
+        unanswered
+    }
+
+    /// The roots that have wanted keys, and the keys.
+    pub fn wanted(&self) -> impl Iterator<Item = (&RootTopic, impl Iterator<Item = KeyId>)> {
+        self.roots
+            .iter()
+            .map(|(root, state)| (root, state.wanted.iter().map(|wanted| wanted.id)))
+    }
+
+    /// The random values of the requests of a root that can still be answered, oldest first, each with
+    /// the ephemeral keys that wait for the answer.
+    pub fn outstanding(
+        &self,
+        root: &RootTopic,
+    ) -> impl Iterator<Item = (&[u8; NONCE_LEN], &[DecapsulationKey])> {
+        let state = self.roots.get(root).into_iter();
+        let requests = state.flat_map(|state| state.outstanding.iter());
+        requests.map(|request| (&request.random0, request.ephemerals.as_slice()))
+    }
+
+    /// Forgets the roots of which nothing is wanted and nothing is outstanding any more.
+    fn forget_idle(&mut self, now: Timestamp) {
+        let forgotten = self.config.interval * FORGOTTEN_AFTER;
+        self.roots.retain(|_, state| {
+            state.forget(now, forgotten);
+            !state.wanted.is_empty() || !state.outstanding.is_empty()
+        });
+    }
+}
+
+impl Root {
+    fn want(&mut self, id: KeyId, now: Timestamp, interval: Duration) -> Wanted {
+        let asked_out = self.requests_that_had_time(now, interval);
+        if let Some(wanted) = self.wanted.iter_mut().find(|wanted| wanted.id == id) {
+            wanted.last_wanted = now;
+            return Wanted::Again {
+                unanswered: asked_out(wanted) >= UNANSWERED_AFTER,
+            };
+        }
+        if self.wanted.len() >= MAX_WANTED_PER_ROOT {
+            let asked = self.wanted.iter().enumerate();
+            let most_asked =
+                asked.max_by_key(|(index, wanted)| (wanted.requests, usize::MAX - index));
+            match most_asked {
+                Some((index, wanted)) if wanted.requests > 0 => self.wanted.remove(index),
+                _ => return Wanted::Full,
+            };
+        }
+        self.wanted.push_back(WantedKey {
+            id,
+            last_wanted: now,
+            requests: 0,
+        });
+        Wanted::First
+    }
+
+    /// When the next request may go out. One at a time, unless it has been answered and more is wanted.
+    fn due(&self, now: Timestamp, interval: Duration) -> Option<Timestamp> {
+        if self.wanted.is_empty() {
+            return None;
+        }
+        // An interval that begins in the future: the clock has been set back.
+        let Some((began, requests)) = self.interval.filter(|(began, _)| *began <= now) else {
+            return Some(Timestamp::EPOCH);
+        };
+        let pending = self.outstanding.iter().any(|request| request.sent >= began);
+        if pending || requests >= MAX_REQUESTS_PER_INTERVAL {
+            Some(began.plus(interval))
+        } else {
+            Some(began)
+        }
+    }
+
+    fn count_request(&mut self, now: Timestamp, interval: Duration) {
+        match &mut self.interval {
+            Some((began, requests)) if *began <= now && now < began.plus(interval) => {
+                *requests += 1
+            }
+            interval => *interval = Some((now, 1)),
+        }
+    }
+
+    fn request(
+        &mut self,
+        root: &RootTopic,
+        config: &RequesterConfig,
+        own: &[ValidIdentity],
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> OutgoingRequest {
+        let suites = config.suites.iter();
+        let ephemerals: Vec<_> = suites
+            .map(|suite| DecapsulationKey::generate(*suite, rng))
+            .collect();
+        let mut random0 = [0; NONCE_LEN];
+        rng.fill_bytes(&mut random0);
+
+        let mut drafts = Vec::new();
+        for (form, keys) in offers(config, &ephemerals) {
+            let certificate =
+                request_certificate(root, form, &keys, &random0, config.validity, now);
+            let draft =
+                |identity: &ValidIdentity| (identity.draft(&certificate), identity.may_request());
+            drafts.extend(own.iter().map(draft));
+        }
+        let ids: Vec<_> = self.wanted.iter().map(|wanted| wanted.id).collect();
+        self.wanted
+            .iter_mut()
+            .for_each(|wanted| wanted.requests += 1);
+        if self.outstanding.len() >= MAX_OUTSTANDING_PER_ROOT {
+            self.outstanding.pop_front();
+        }
+        self.outstanding.push_back(Outstanding {
+            random0,
+            ephemerals,
+            sent: now,
+            end: config.validity.end(now),
+        });
+        OutgoingRequest {
+            root: root.clone(),
+            kafka_key: encode_key_ids(ids.iter()),
+            drafts,
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp, idle: Duration) {
+        self.wanted
+            .retain(|wanted| now.since(wanted.last_wanted) < idle);
+        self.outstanding.retain(|request| !request.end.is_over(now));
+    }
+
+    fn unanswered(&self, now: Timestamp, interval: Duration) -> impl Iterator<Item = KeyId> {
+        let asked = self.requests_that_had_time(now, interval);
+        let unanswered = self.wanted.iter();
+        let unanswered = unanswered.filter(move |wanted| asked(wanted) >= UNANSWERED_AFTER);
+        unanswered.map(|wanted| wanted.id)
+    }
+
+    /// How many requests for a key had their interval to be answered in.
+    fn requests_that_had_time(
+        &self,
+        now: Timestamp,
+        interval: Duration,
+    ) -> impl Fn(&WantedKey) -> u32 + use<> {
+        let running = self.interval.map_or(0, |(began, requests)| {
+            if now < began.plus(interval) {
+                requests
+            } else {
+                0
+            }
+        });
+        move |wanted| wanted.requests.saturating_sub(running)
+    }
+}
+
+/// The forms in which a request goes out, each with the keys that it lists.
+fn offers(
+    config: &RequesterConfig,
+    ephemerals: &[DecapsulationKey],
+) -> Vec<(RequestForm, Vec<PublicKey>)> {
+    let public = |key: &DecapsulationKey| PublicKey::from(key.encapsulation_key().clone());
+    let mut offers = vec![(RequestForm::List, ephemerals.iter().map(public).collect())];
+    if config.legacy {
+        let x25519 = |key: &&DecapsulationKey| key.encapsulation_key().suite() == Suite::X25519;
+        let legacy = ephemerals.iter().find(x25519).map(public);
+        offers.extend(legacy.map(|key| (RequestForm::Legacy, vec![key])));
+    }
+    offers
+}
+
+#[cfg(test)]
+impl Requester {
+    pub(super) fn config_mut(&mut self) -> &mut RequesterConfig {
+        &mut self.config
+    }
+}

@@ -1,0 +1,114 @@
+//! Values sealed to somebody's public key (protocol §13): how an operator may escrow a ratchet.
+
+use dryoc::classic::crypto_box::crypto_box_seal_open;
+use rand_core::CryptoRng;
+use thiserror::Error;
+
+use super::{DecapsulationKey, EncapsulationKey, KemError, PublicKey, Suite};
+use crate::hash::sha256;
+use crate::secret::{Secret, SecretVec};
+use crate::secretbox::{self, NONCE_LEN};
+
+/// What libsodium's sealed box adds: an ephemeral key of 32 bytes and a tag of 16.
+const LIBSODIUM_OVERHEAD: usize = 48;
+
+/// Why a sealed value does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SealedError {
+    /// The value is not laid out as the protocol says.
+    #[error("malformed sealed value")]
+    Malformed,
+    /// The ephemeral key in front does not fit.
+    #[error(transparent)]
+    Exchange(#[from] KemError),
+    /// Sealed to another key, or altered.
+    #[error("sealed value does not open under this key")]
+    Unauthentic,
+}
+
+/// Seals a message: two lengths of 2 bytes, the ephemeral key, a nonce of 24 bytes, the box. Draws the
+/// X25519 secret, the nonce, then what the KEM needs.
+///
+/// # Errors
+/// [`KemError`] if `recipient` is invalid.
+pub fn seal(
+    message: &[u8],
+    recipient: &EncapsulationKey,
+    rng: &mut dyn CryptoRng,
+) -> Result<Vec<u8>, KemError> {
+    let x25519 = Secret::random(rng);
+    let mut nonce = [0; NONCE_LEN];
+    rng.fill_bytes(&mut nonce);
+    let (reply, shared) = recipient.encapsulate_with(&x25519, rng)?;
+    let ephemeral = PublicKey::from(reply).to_bytes();
+
+    let header = [length(ephemeral.len()), length(NONCE_LEN)].concat();
+    let key = box_key(&header, recipient, &ephemeral, &nonce, &shared);
+    let sealed = secretbox::seal(message, &nonce, key.expose());
+    Ok([header.as_slice(), &ephemeral, &nonce, &sealed].concat())
+}
+
+/// Opens a sealed value; for a version-1 key, also libsodium's plain sealed box.
+///
+/// # Errors
+/// Any [`SealedError`].
+pub fn open(sealed: &[u8], key: &DecapsulationKey) -> Result<SecretVec, SealedError> {
+    open_own(sealed, key).or_else(|error| match key.encapsulation_key().suite() {
+        Suite::X25519 => open_libsodium(sealed, key).ok_or(error),
+        _ => Err(error),
+    })
+}
+
+fn open_own(sealed: &[u8], key: &DecapsulationKey) -> Result<SecretVec, SealedError> {
+    let (header, rest) = sealed.split_at_checked(4).ok_or(SealedError::Malformed)?;
+    let [e0, e1, n0, n1] = header else {
+        return Err(SealedError::Malformed);
+    };
+    let (ephemeral, rest) = rest
+        .split_at_checked(u16::from_be_bytes([*e0, *e1]).into())
+        .ok_or(SealedError::Malformed)?;
+    if usize::from(u16::from_be_bytes([*n0, *n1])) != NONCE_LEN {
+        return Err(SealedError::Malformed);
+    }
+    let (nonce, sealed) = rest
+        .split_first_chunk::<NONCE_LEN>()
+        .ok_or(SealedError::Malformed)?;
+
+    let reply = PublicKey::from_bytes(ephemeral)
+        .map_err(KemError::from)?
+        .into_reply()
+        .ok_or(SealedError::Malformed)?;
+    let shared = key.decapsulate(&reply)?;
+    let box_key = box_key(header, key.encapsulation_key(), ephemeral, nonce, &shared);
+    secretbox::open(sealed, nonce, box_key.expose()).ok_or(SealedError::Unauthentic)
+}
+
+fn open_libsodium(sealed: &[u8], key: &DecapsulationKey) -> Option<SecretVec> {
+    let mut message = vec![0; sealed.len().checked_sub(LIBSODIUM_OVERHEAD)?];
+    crypto_box_seal_open(
+        &mut message,
+        sealed,
+        key.x25519_public(),
+        key.x25519_secret().expose(),
+    )
+    .ok()?;
+    Some(message.into())
+}
+
+fn box_key(
+    header: &[u8],
+    recipient: &EncapsulationKey,
+    ephemeral: &[u8],
+    nonce: &[u8; NONCE_LEN],
+    shared: &SecretVec,
+) -> Secret<32> {
+    let recipient = PublicKey::from(recipient.clone()).to_bytes();
+    let parts = [header, &recipient, ephemeral, nonce, shared.expose()];
+    Secret::fill_with(|key| *key = sha256(&parts))
+}
+
+fn length(len: usize) -> [u8; 2] {
+    // The longest ephemeral key has 1608 bytes.
+    u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes()
+}

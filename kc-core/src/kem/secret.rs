@@ -1,0 +1,270 @@
+use std::fmt;
+
+use rand_core::CryptoRng;
+
+use super::public::{concat, sized};
+use super::{
+    Encapsulation, EncapsulationKey, KemError, PublicKey, Suite, ml_kem, sntrup761, x25519,
+};
+use crate::keys::{Element, KeyError, versioned};
+use crate::secret::{Secret, SecretVec};
+use crate::wire::{Value, WireError, Writer};
+
+/// A requester's ephemeral secret key: versions 1, 2 and 5.
+pub struct DecapsulationKey {
+    x25519: Secret<{ x25519::LEN }>,
+    /// The KEM's secret key; empty for X25519 alone.
+    kem: SecretVec,
+    public: EncapsulationKey,
+}
+
+/// A replier's ephemeral secret after it has encapsulated: versions 3 and 6. Nothing in the protocol
+/// needs it again; it exists because the peers can write it.
+#[derive(Debug)]
+pub struct CompletedKey {
+    key: DecapsulationKey,
+    reply: Encapsulation,
+}
+
+/// A secret key of any version, as the peers encode them.
+#[derive(Debug)]
+pub enum SecretKey {
+    /// Not used yet, or a requester's.
+    Fresh(DecapsulationKey),
+    /// A replier's, after use.
+    Completed(CompletedKey),
+}
+
+impl DecapsulationKey {
+    /// Draws a fresh key: 32 bytes for X25519, then what the KEM needs.
+    #[must_use]
+    pub fn generate(suite: Suite, rng: &mut dyn CryptoRng) -> Self {
+        let x25519 = Secret::random(rng);
+        let (kem, kem_public) = match suite {
+            Suite::X25519 => (Vec::new().into(), Vec::new()),
+            Suite::Sntrup761 => sntrup761::generate(rng),
+            Suite::MlKem1024 => ml_kem::generate(rng),
+        };
+        Self::new(suite, x25519, kem, kem_public)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn encapsulation_key(&self) -> &EncapsulationKey {
+        &self.public
+    }
+
+    /// The shared secret of a reply to this key: 32 or 64 bytes. A KEM ciphertext made for another
+    /// key gives another secret, not an error.
+    ///
+    /// # Errors
+    /// [`KemError::SuiteMismatch`], [`KemError::LowOrder`].
+    pub fn decapsulate(&self, reply: &Encapsulation) -> Result<SecretVec, KemError> {
+        self.require(reply.suite)?;
+        let classical = x25519::agree(&self.x25519, &reply.x25519)?;
+        Ok(match self.public.suite {
+            Suite::X25519 => concat(&classical, None),
+            Suite::Sntrup761 => {
+                let shared = sntrup761::decapsulate(self.kem.expose(), &reply.ciphertext)?;
+                concat(&classical, Some(&shared))
+            }
+            Suite::MlKem1024 => {
+                let shared = ml_kem::decapsulate(self.kem.expose(), &reply.ciphertext)?;
+                concat(&classical, Some(&shared))
+            }
+        })
+    }
+
+    /// The stand-alone byte form: 32 bytes for X25519, MessagePack for the hybrids.
+    #[must_use]
+    pub fn expose_bytes(&self) -> SecretVec {
+        self.encode(None)
+    }
+
+    fn encode(&self, reply: Option<&Encapsulation>) -> SecretVec {
+        let suite = self.public.suite;
+        if suite == Suite::X25519 {
+            return self.x25519.expose().to_vec().into();
+        }
+        let version = reply.map_or(suite.version(), |_| suite.reply_version());
+        // One allocation, so that growing leaves no copies behind.
+        let mut writer = Writer::append_to(Vec::with_capacity(8 * 1024));
+        writer.array(2).uint(version.into());
+        writer.array(2).bytes(self.x25519.expose());
+        writer.array(2 + usize::from(reply.is_some()));
+        writer.bytes(self.kem.expose()).bytes(&self.public.kem);
+        if let Some(reply) = reply {
+            writer.bytes(&reply.ciphertext);
+        }
+        writer.into_vec().into()
+    }
+
+    pub(super) fn x25519_secret(&self) -> &Secret<{ x25519::LEN }> {
+        &self.x25519
+    }
+
+    pub(super) fn x25519_public(&self) -> &[u8; x25519::LEN] {
+        &self.public.x25519
+    }
+
+    fn new(
+        suite: Suite,
+        x25519: Secret<{ x25519::LEN }>,
+        kem: SecretVec,
+        kem_public: Vec<u8>,
+    ) -> Self {
+        let public = EncapsulationKey {
+            suite,
+            x25519: x25519::public_of(&x25519),
+            kem: kem_public,
+        };
+        Self {
+            x25519,
+            kem,
+            public,
+        }
+    }
+
+    fn require(&self, found: Suite) -> Result<(), KemError> {
+        let expected = self.public.suite;
+        if found == expected {
+            Ok(())
+        } else {
+            Err(KemError::SuiteMismatch { expected, found })
+        }
+    }
+}
+
+impl SecretKey {
+    /// Reads a key: 32 bytes, `[version, content]`, or the stand-alone byte form.
+    ///
+    /// # Errors
+    /// Any [`KeyError`].
+    pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
+        versioned(value, x25519::LEN, |element| match element {
+            Element::Bare(bytes) => x25519_only(bytes),
+            Element::Versioned(1, content) => x25519_only(content.bytes()?),
+            Element::Versioned(version, content) => hybrid(version, content),
+        })
+    }
+
+    /// Reads the stand-alone byte form.
+    ///
+    /// # Errors
+    /// Any [`KeyError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::from_value(&Value::Bytes(bytes))
+    }
+
+    /// The version number: 1, 2 or 5, after encapsulating 3 or 6.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        self.public_key().version()
+    }
+
+    /// The public half: the ciphertext, once the key has encapsulated.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        match self {
+            Self::Fresh(key) => key.public.clone().into(),
+            Self::Completed(completed) => completed.reply.clone().into(),
+        }
+    }
+
+    /// Completes an exchange with the other side's key: encapsulates to a requester's, decapsulates a
+    /// reply. Gives the shared secret and the key as it is then.
+    ///
+    /// # Errors
+    /// Any [`KemError`].
+    pub fn complete(
+        self,
+        peer: &PublicKey,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(SecretVec, Self), KemError> {
+        let Self::Fresh(key) = self else {
+            return Err(KemError::BothReplies);
+        };
+        key.require(peer.suite())?;
+        match peer {
+            PublicKey::Reply(reply) => Ok((key.decapsulate(reply)?, Self::Fresh(key))),
+            PublicKey::Offer(offer) => {
+                let (reply, shared) = offer.encapsulate_with(&key.x25519, rng)?;
+                let after = match offer.suite {
+                    Suite::X25519 => Self::Fresh(key),
+                    _ => Self::Completed(CompletedKey { key, reply }),
+                };
+                Ok((shared, after))
+            }
+        }
+    }
+
+    /// The stand-alone byte form: 32 bytes for version 1, MessagePack for the others.
+    #[must_use]
+    pub fn expose_bytes(&self) -> SecretVec {
+        match self {
+            Self::Fresh(key) => key.expose_bytes(),
+            Self::Completed(CompletedKey { key, reply }) => key.encode(Some(reply)),
+        }
+    }
+}
+
+impl fmt::Debug for DecapsulationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DecapsulationKey({:?}, redacted)", self.public.suite)
+    }
+}
+
+fn x25519_only(bytes: &[u8]) -> Result<SecretKey, KeyError> {
+    let key = DecapsulationKey::new(
+        Suite::X25519,
+        x25519_secret(bytes)?,
+        Vec::new().into(),
+        Vec::new(),
+    );
+    Ok(SecretKey::Fresh(key))
+}
+
+fn hybrid(version: i128, content: &Value<'_>) -> Result<SecretKey, KeyError> {
+    let [x25519, kem] = content.array()? else {
+        return Err(WireError::Expected("two secret keys").into());
+    };
+    let key = |suite: Suite, secret: &Value<'_>, public: &Value<'_>| {
+        Ok::<_, KeyError>(DecapsulationKey::new(
+            suite,
+            x25519_secret(x25519.bytes()?)?,
+            sized("KEM secret key", secret.bytes()?, suite.secret_len())?.into(),
+            sized("KEM public key", public.bytes()?, suite.public_len())?,
+        ))
+    };
+    match (
+        Suite::from_version(version),
+        Suite::from_reply_version(version),
+        kem.array()?,
+    ) {
+        (Some(suite), None, [secret, public]) => Ok(SecretKey::Fresh(key(suite, secret, public)?)),
+        (None, Some(suite), [secret, public, ciphertext]) => {
+            let key = key(suite, secret, public)?;
+            let ciphertext = sized(
+                "KEM ciphertext",
+                ciphertext.bytes()?,
+                suite.ciphertext_len(),
+            )?;
+            let reply = Encapsulation {
+                suite,
+                x25519: key.public.x25519,
+                ciphertext,
+            };
+            Ok(SecretKey::Completed(CompletedKey { key, reply }))
+        }
+        (None, None, _) => Err(KeyError::Version(version)),
+        _ => Err(WireError::Expected("a KEM's keys").into()),
+    }
+}
+
+fn x25519_secret(bytes: &[u8]) -> Result<Secret<{ x25519::LEN }>, KeyError> {
+    Secret::from_slice(bytes).ok_or(KeyError::Length {
+        part: "X25519 secret key",
+        expected: x25519::LEN,
+        found: bytes.len(),
+    })
+}

@@ -1,0 +1,138 @@
+use rand_core::CryptoRng;
+
+use super::{Element, KeyError, KeyType, VerifyingKey, ed25519, slh_dsa, versioned};
+use crate::secret::{Secret, SecretVec};
+use crate::wire::{Value, WireError, Writer};
+
+/// Whatever can sign for a [`VerifyingKey`]: a key in memory, or one on a token.
+pub trait Signer {
+    /// The public half.
+    fn verifying_key(&self) -> &VerifyingKey;
+
+    /// Signs: the signature, then the message (protocol §5).
+    ///
+    /// # Errors
+    /// Whatever keeps the signer from signing.
+    fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError>;
+}
+
+/// A secret signing key in memory.
+pub struct SigningKey {
+    ed25519: Secret<{ ed25519::SECRET_LEN }>,
+    slh_dsa: Option<Secret<{ slh_dsa::SECRET_LEN }>>,
+    public: VerifyingKey,
+}
+
+impl SigningKey {
+    /// Draws a fresh key: 32 bytes for the Ed25519 seed, then 48 for SLH-DSA if it is hybrid.
+    #[must_use]
+    pub fn generate(key_type: KeyType, rng: &mut dyn CryptoRng) -> Self {
+        let ed25519 = Secret::random(rng);
+        match key_type {
+            KeyType::Ed25519 => Self::from_ed25519_seed(&ed25519),
+            KeyType::Hybrid => Self::from_hybrid_seeds(&ed25519, &Secret::random(rng)),
+        }
+    }
+
+    /// The version-1 key of a 32-byte Ed25519 seed.
+    #[must_use]
+    pub fn from_ed25519_seed(seed: &Secret<32>) -> Self {
+        Self::new(ed25519::from_seed(seed), None)
+    }
+
+    /// The version-4 key of a 32-byte Ed25519 seed and a 48-byte SLH-DSA seed (secret seed, PRF key,
+    /// public seed).
+    #[must_use]
+    pub fn from_hybrid_seeds(ed25519: &Secret<32>, slh_dsa: &Secret<48>) -> Self {
+        Self::new(
+            ed25519::from_seed(ed25519),
+            Some(slh_dsa::from_seed(slh_dsa)),
+        )
+    }
+
+    /// Reads a key: 64 bytes, `[version, content]`, or the stand-alone byte form.
+    ///
+    /// # Errors
+    /// Any [`KeyError`].
+    pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
+        versioned(value, ed25519::SECRET_LEN, |element| match element {
+            Element::Bare(bytes) => Ok(Self::new(ed25519::parse(bytes)?, None)),
+            Element::Versioned(version, content) => match KeyType::from_version(version) {
+                Some(KeyType::Ed25519) => Ok(Self::new(ed25519::parse(content.bytes()?)?, None)),
+                Some(KeyType::Hybrid) => match content.array()? {
+                    [ed25519, slh_dsa] => Ok(Self::new(
+                        ed25519::parse(ed25519.bytes()?)?,
+                        Some(slh_dsa::parse(slh_dsa.bytes()?)?),
+                    )),
+                    _ => Err(WireError::Expected("two secret keys").into()),
+                },
+                None => Err(KeyError::Version(version)),
+            },
+        })
+    }
+
+    /// Reads the stand-alone byte form.
+    ///
+    /// # Errors
+    /// Any [`KeyError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::from_value(&Value::Bytes(bytes))
+    }
+
+    /// The stand-alone byte form, as the `.crypto` file holds it: 64 bytes for version 1.
+    #[must_use]
+    pub fn expose_bytes(&self) -> SecretVec {
+        let ed25519 = self.ed25519.expose();
+        let Some(slh_dsa) = &self.slh_dsa else {
+            return ed25519.to_vec().into();
+        };
+        // One allocation, so that growing leaves no copies behind.
+        let mut writer = Writer::append_to(Vec::with_capacity(160));
+        writer
+            .array(2)
+            .uint(KeyType::Hybrid.version().into())
+            .array(2)
+            .bytes(ed25519)
+            .bytes(slh_dsa.expose());
+        writer.into_vec().into()
+    }
+
+    fn new(
+        ed25519: Secret<{ ed25519::SECRET_LEN }>,
+        slh_dsa: Option<Secret<{ slh_dsa::SECRET_LEN }>>,
+    ) -> Self {
+        let ed25519_public = ed25519::public_of(&ed25519);
+        let public = match &slh_dsa {
+            None => VerifyingKey::Ed25519(ed25519_public),
+            Some(slh_dsa) => VerifyingKey::Hybrid {
+                ed25519: ed25519_public,
+                slh_dsa: slh_dsa::public_of(slh_dsa),
+            },
+        };
+        Self {
+            ed25519,
+            slh_dsa,
+            public,
+        }
+    }
+}
+
+impl Signer for SigningKey {
+    fn verifying_key(&self) -> &VerifyingKey {
+        &self.public
+    }
+
+    fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
+        let signed = ed25519::sign(&self.ed25519, message);
+        match &self.slh_dsa {
+            None => Ok(signed),
+            Some(slh_dsa) => slh_dsa::sign(slh_dsa, &signed, rng),
+        }
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SigningKey(of {:?}, redacted)", self.public)
+    }
+}

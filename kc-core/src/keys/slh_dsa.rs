@@ -1,0 +1,105 @@
+//! SLH-DSA-SHAKE-128f (FIPS 205), pure, with an empty context; signing is hedged.
+
+use fips205::slh_dsa_shake_128f::{KG, PrivateKey, PublicKey, SIG_LEN};
+use fips205::traits::{KeyGen, SerDes, Signer, Verifier};
+use rand_core::CryptoRng;
+use zeroize::Zeroize;
+
+use super::{KeyError, SignatureError};
+use crate::secret::Secret;
+
+pub(super) const PUBLIC_LEN: usize = 32;
+pub(super) const SECRET_LEN: usize = 64;
+pub(super) const SEED_LEN: usize = 48;
+pub(super) const SIGNATURE_LEN: usize = SIG_LEN;
+const HEDGE_LEN: usize = 16;
+
+/// The secret key (its three seeds, then the root) that a seed of secret seed, PRF key and public
+/// seed gives.
+pub(super) fn from_seed(seed: &Secret<SEED_LEN>) -> Secret<SECRET_LEN> {
+    let mut parts = [[0; 16]; 3];
+    for (part, chunk) in parts.iter_mut().zip(seed.expose().chunks_exact(16)) {
+        part.copy_from_slice(chunk);
+    }
+    let [sk_seed, sk_prf, pk_seed] = &parts;
+    let (_, private) = KG::keygen_from_seed(sk_seed, sk_prf, pk_seed);
+    parts.zeroize();
+    let mut bytes = private.into_bytes();
+    let secret = Secret::fill_with(|secret| *secret = bytes);
+    bytes.zeroize();
+    secret
+}
+
+/// Reads a secret key of 64 bytes and checks that its root belongs to its seeds.
+pub(super) fn parse(bytes: &[u8]) -> Result<Secret<SECRET_LEN>, KeyError> {
+    let length = KeyError::Length {
+        part: "SLH-DSA secret key",
+        expected: SECRET_LEN,
+        found: bytes.len(),
+    };
+    let secret = Secret::from_slice(bytes).ok_or(length)?;
+    match bytes.get(..SEED_LEN).and_then(Secret::from_slice) {
+        Some(seed) if from_seed(&seed) == secret => Ok(secret),
+        _ => Err(KeyError::Mismatch),
+    }
+}
+
+pub(super) fn public_of(secret: &Secret<SECRET_LEN>) -> [u8; PUBLIC_LEN] {
+    // An array of 64 bytes always has a last chunk of 32.
+    secret.expose().last_chunk().copied().unwrap_or_default()
+}
+
+/// `signature || message`; draws 16 bytes for hedging.
+pub(super) fn sign(
+    secret: &Secret<SECRET_LEN>,
+    message: &[u8],
+    rng: &mut dyn CryptoRng,
+) -> Result<Vec<u8>, KeyError> {
+    let private = PrivateKey::try_from_bytes(*secret.expose()).map_err(|_| KeyError::Mismatch)?;
+    let mut hedge = Hedge([0; HEDGE_LEN]);
+    rng.fill_bytes(&mut hedge.0);
+    let signature = private
+        .try_sign_with_rng(&mut hedge, message, &[], true)
+        .map_err(|_| KeyError::Mismatch)?;
+    Ok([&signature, message].concat())
+}
+
+pub(super) fn verify<'a>(
+    public: &[u8; PUBLIC_LEN],
+    signed: &'a [u8],
+) -> Result<&'a [u8], SignatureError> {
+    let (signature, message) = signed
+        .split_first_chunk::<SIG_LEN>()
+        .ok_or(SignatureError)?;
+    let public = PublicKey::try_from_bytes(*public).map_err(|_| SignatureError)?;
+    public
+        .verify(message, signature, &[])
+        .then_some(message)
+        .ok_or(SignatureError)
+}
+
+/// Hands the bytes drawn for hedging to `fips205`, whose randomness trait is an older one.
+struct Hedge([u8; HEDGE_LEN]);
+
+impl rand_core_06::CryptoRng for Hedge {}
+
+impl rand_core_06::RngCore for Hedge {
+    fn next_u32(&mut self) -> u32 {
+        rand_core_06::impls::next_u32_via_fill(self)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        rand_core_06::impls::next_u64_via_fill(self)
+    }
+
+    fn fill_bytes(&mut self, out: &mut [u8]) {
+        for (to, from) in out.iter_mut().zip(self.0.iter().cycle()) {
+            *to = *from;
+        }
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core_06::Error> {
+        self.fill_bytes(out);
+        Ok(())
+    }
+}

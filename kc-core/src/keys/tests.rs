@@ -1,0 +1,49 @@
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+
+fn rng() -> StdRng {
+    StdRng::seed_from_u64(7)
+}
+
+#[test]
+fn both_types_sign_verify_and_survive_their_byte_form() {
+    for key_type in [KeyType::Ed25519, KeyType::Hybrid] {
+        let key = SigningKey::generate(key_type, &mut rng());
+        let signed = key.sign(b"message", &mut rng()).unwrap();
+        assert_eq!(key.verifying_key().verify(&signed), Ok(&b"message"[..]));
+
+        let again = SigningKey::from_bytes(key.expose_bytes().expose()).unwrap();
+        assert_eq!(again.verifying_key(), key.verifying_key());
+        let public = VerifyingKey::from_bytes(&key.verifying_key().to_bytes()).unwrap();
+        assert_eq!(&public, key.verifying_key());
+    }
+}
+
+#[test]
+fn the_classical_signature_alone_does_not_satisfy_a_hybrid_key() {
+    let key = SigningKey::generate(KeyType::Hybrid, &mut rng());
+    let signed = key.sign(b"message", &mut rng()).unwrap();
+    let classical = &signed[slh_dsa::SIGNATURE_LEN..];
+    assert_eq!(key.verifying_key().verify(classical), Err(SignatureError));
+}
+
+#[test]
+fn a_secret_key_with_a_foreign_public_half_is_refused() {
+    let mut bytes = SigningKey::generate(KeyType::Ed25519, &mut rng())
+        .expose_bytes()
+        .expose()
+        .to_vec();
+    bytes[40] ^= 1;
+    assert_eq!(
+        SigningKey::from_bytes(&bytes).unwrap_err(),
+        KeyError::Mismatch
+    );
+}
+
+#[test]
+fn debug_output_shows_no_secret() {
+    let key = SigningKey::from_ed25519_seed(&crate::secret::Secret::fill_with(|s| s.fill(0x5a)));
+    assert!(!format!("{key:?}").contains("5a5a"));
+}

@@ -1,0 +1,141 @@
+use std::fmt;
+
+use super::{Element, KeyError, KeyType, SignatureError, ed25519, slh_dsa, versioned};
+use crate::hash::sha256;
+use crate::wire::{Value, WireError, Writer};
+
+/// The public half of a [`SigningKey`](super::SigningKey).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum VerifyingKey {
+    /// Version 1.
+    Ed25519([u8; ed25519::PUBLIC_LEN]),
+    /// Version 4.
+    Hybrid {
+        /// The Ed25519 public key.
+        ed25519: [u8; ed25519::PUBLIC_LEN],
+        /// The SLH-DSA-SHAKE-128f public key.
+        slh_dsa: [u8; slh_dsa::PUBLIC_LEN],
+    },
+}
+
+impl VerifyingKey {
+    /// Reads a key from a value in a certificate: bare bytes, `[version, content]`, or the
+    /// stand-alone byte form as a byte string.
+    ///
+    /// # Errors
+    /// Any [`KeyError`] but `Mismatch`.
+    pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
+        versioned(value, ed25519::PUBLIC_LEN, |element| match element {
+            Element::Bare(bytes) => Ok(Self::Ed25519(part("Ed25519 public key", bytes)?)),
+            Element::Versioned(version, content) => match KeyType::from_version(version) {
+                Some(KeyType::Ed25519) => {
+                    Ok(Self::Ed25519(part("Ed25519 public key", content.bytes()?)?))
+                }
+                Some(KeyType::Hybrid) => match content.array()? {
+                    [ed25519, slh_dsa] => Ok(Self::Hybrid {
+                        ed25519: part("Ed25519 public key", ed25519.bytes()?)?,
+                        slh_dsa: part("SLH-DSA public key", slh_dsa.bytes()?)?,
+                    }),
+                    _ => Err(WireError::Expected("two public keys").into()),
+                },
+                None => Err(KeyError::Version(version)),
+            },
+        })
+    }
+
+    /// Reads the stand-alone byte form.
+    ///
+    /// # Errors
+    /// Any [`KeyError`] but `Mismatch`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::from_value(&Value::Bytes(bytes))
+    }
+
+    /// The stand-alone byte form: 32 bytes for version 1, MessagePack for version 4.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Ed25519(public) => public.to_vec(),
+            Self::Hybrid { .. } => {
+                let mut writer = Writer::new();
+                self.write_to(&mut writer);
+                writer.into_vec()
+            }
+        }
+    }
+
+    /// Writes the form that stands inside a certificate.
+    pub fn write_to(&self, writer: &mut Writer) {
+        match self {
+            Self::Ed25519(public) => writer.bytes(public),
+            Self::Hybrid { ed25519, slh_dsa } => writer
+                .array(2)
+                .uint(KeyType::Hybrid.version().into())
+                .array(2)
+                .bytes(ed25519)
+                .bytes(slh_dsa),
+        };
+    }
+
+    /// The key's type.
+    #[must_use]
+    pub fn key_type(&self) -> KeyType {
+        match self {
+            Self::Ed25519(_) => KeyType::Ed25519,
+            Self::Hybrid { .. } => KeyType::Hybrid,
+        }
+    }
+
+    /// The Ed25519 public key, which both types have.
+    #[must_use]
+    pub fn ed25519(&self) -> &[u8; 32] {
+        match self {
+            Self::Ed25519(ed25519) | Self::Hybrid { ed25519, .. } => ed25519,
+        }
+    }
+
+    /// Verifies a combined signature and gives the message inside, a part of `signed`.
+    ///
+    /// # Errors
+    /// [`SignatureError`]. For version 4 both signatures must verify.
+    pub fn verify<'a>(&self, signed: &'a [u8]) -> Result<&'a [u8], SignatureError> {
+        match self {
+            Self::Ed25519(public) => ed25519::verify(public, signed),
+            Self::Hybrid { ed25519, slh_dsa } => {
+                // The cheap one first; neither alone is enough.
+                let classical = signed.get(slh_dsa::SIGNATURE_LEN..).ok_or(SignatureError)?;
+                let message = ed25519::verify(ed25519, classical)?;
+                slh_dsa::verify(slh_dsa, signed)?;
+                Ok(message)
+            }
+        }
+    }
+
+    /// A short name for people to compare: the first eight bytes of the SHA-256 of the byte form, in
+    /// hexadecimal.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let digest = sha256(&[&self.to_bytes()]);
+        digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "VerifyingKey({:?}, {})",
+            self.key_type(),
+            self.fingerprint()
+        )
+    }
+}
+
+fn part<const N: usize>(part: &'static str, bytes: &[u8]) -> Result<[u8; N], KeyError> {
+    bytes.try_into().map_err(|_| KeyError::Length {
+        part,
+        expected: N,
+        found: bytes.len(),
+    })
+}

@@ -1,0 +1,139 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Envelope, Opened, Unopened};
+use crate::ratchet::{Component, OpeningKey, TopicSecret};
+use crate::secretbox::{self, TAG_LEN};
+use crate::types::{KeyId, RootTopic};
+
+/// How many keys with the same id a root may have. Ids are chosen by producers, so one producer's key
+/// never displaces another's; each is tried.
+pub const MAX_CANDIDATES: usize = 4;
+
+/// How many key ids a root may have. Only authorised producers add keys; beyond this the oldest goes.
+pub const MAX_KEYS_PER_ROOT: usize = 16_384;
+
+/// The opening keys of a consumer, by root topic and key id. Cloning shares the keys, so that a changed
+/// copy can be published while others still read the old one.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRing {
+    roots: HashMap<RootTopic, RootKeys>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct RootKeys {
+    candidates: HashMap<KeyId, Arc<Vec<Arc<OpeningKey>>>>,
+    /// The ids in order of arrival.
+    order: std::collections::VecDeque<KeyId>,
+}
+
+/// What adding a key did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// The first key with this id.
+    New,
+    /// Another key with an id that was known.
+    Candidate,
+    /// This very key was known.
+    Known,
+    /// [`MAX_CANDIDATES`] keys with this id are known already; the new one is refused.
+    Refused,
+}
+
+impl KeyRing {
+    /// Adds a key.
+    pub fn add(&mut self, root: &RootTopic, id: KeyId, secret: TopicSecret) -> Added {
+        let keys = self.roots.entry(root.clone()).or_default();
+        if let Some(candidates) = keys.candidates.get_mut(&id) {
+            if candidates.iter().any(|key| *key.topic_secret() == secret) {
+                return Added::Known;
+            }
+            if candidates.len() >= MAX_CANDIDATES {
+                return Added::Refused;
+            }
+            Arc::make_mut(candidates).push(Arc::new(OpeningKey::new(secret)));
+            return Added::Candidate;
+        }
+        if keys.order.len() >= MAX_KEYS_PER_ROOT
+            && let Some(oldest) = keys.order.pop_front()
+        {
+            keys.candidates.remove(&oldest);
+        }
+        keys.order.push_back(id);
+        let first = vec![Arc::new(OpeningKey::new(secret))];
+        keys.candidates.insert(id, Arc::new(first));
+        Added::New
+    }
+
+    /// Whether a key of a root with this id is known.
+    #[must_use]
+    pub fn knows(&self, root: &str, id: &KeyId) -> bool {
+        self.candidates(root, id).next().is_some()
+    }
+
+    /// How many key ids are known, over all roots.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.roots.values().map(|keys| keys.order.len()).sum()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Opens a component of a record of this root into a new buffer, its one allocation.
+    pub fn open(&self, root: &str, component: Component, bytes: &[u8]) -> Opened {
+        let mut plaintext = Vec::new();
+        match self.open_into(root, component, bytes, &mut plaintext) {
+            Ok(()) => Opened::Plaintext(plaintext),
+            Err(why) => Opened::Unopened(why),
+        }
+    }
+
+    /// Opens a component of a record of this root and puts the plaintext in place of what `plaintext`
+    /// holds.
+    ///
+    /// # Errors
+    /// [`Unopened`]; `plaintext` is then empty or as it was.
+    pub fn open_into(
+        &self,
+        root: &str,
+        component: Component,
+        bytes: &[u8],
+        plaintext: &mut Vec<u8>,
+    ) -> Result<(), Unopened> {
+        let envelope = Envelope::parse(bytes)?;
+        let unauthentic = Unopened::Unauthentic(envelope.key_id);
+        let (salt, sealed) = envelope.body.ok_or(unauthentic)?;
+        let mut known = false;
+        for key in self.candidates(root, &envelope.key_id) {
+            known = true;
+            let (tag, ciphertext) = sealed.split_first_chunk::<TAG_LEN>().ok_or(unauthentic)?;
+            plaintext.clear();
+            plaintext.extend_from_slice(ciphertext);
+            let message_key = key.message_key(component, salt);
+            let (key, nonce) = message_key.expose();
+            if secretbox::open_in_place(plaintext, tag, nonce, key) {
+                return Ok(());
+            }
+            plaintext.clear();
+        }
+        Err(if known {
+            unauthentic
+        } else {
+            Unopened::AwaitingKey(envelope.key_id)
+        })
+    }
+
+    fn candidates(&self, root: &str, id: &KeyId) -> impl Iterator<Item = &OpeningKey> {
+        let keys = self
+            .roots
+            .get(root)
+            .and_then(|keys| keys.candidates.get(id));
+        keys.into_iter()
+            .flat_map(|keys| keys.iter())
+            .map(|key| &**key)
+    }
+}

@@ -1,0 +1,111 @@
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::ratchet::{Component, KeyIdForm, Ratchet, Seed};
+use crate::types::{KeyId, RootTopic};
+
+fn ratchet(seed: u64) -> Ratchet {
+    let seed = Seed::generate(&mut StdRng::seed_from_u64(seed));
+    Ratchet::new(seed.advance().unwrap().stored().0, &KeyIdForm::Short)
+}
+
+fn root() -> RootTopic {
+    "t".into()
+}
+
+#[test]
+fn keys_with_one_id_from_two_producers_live_side_by_side() {
+    let mut ring = KeyRing::default();
+    let sealed = [1, 2].map(|producer| {
+        let key = ratchet(producer).sealing_key(&root());
+        let secret = key.topic_secret().expose_copy();
+        let expected = if producer == 1 {
+            Added::New
+        } else {
+            Added::Candidate
+        };
+        assert_eq!(ring.add(&root(), key.id(), secret), expected);
+        let mut sealed = Vec::new();
+        seal(&key, Component::Value, &[producer as u8], &mut sealed).unwrap();
+        sealed
+    });
+    for (sealed, plaintext) in sealed.iter().zip([[1], [2]]) {
+        let opened = ring.open("t", Component::Value, sealed);
+        assert_eq!(opened.into_plaintext().unwrap(), plaintext);
+    }
+}
+
+#[test]
+fn the_ring_is_bounded() {
+    let mut ring = KeyRing::default();
+    for producer in 0..=MAX_CANDIDATES as u64 {
+        let secret = ratchet(producer)
+            .sealing_key(&root())
+            .topic_secret()
+            .expose_copy();
+        let added = ring.add(&root(), KeyId::Short(0), secret);
+        assert_eq!(added == Added::Refused, producer == MAX_CANDIDATES as u64);
+    }
+    let secret = || ratchet(1).sealing_key(&root()).topic_secret().expose_copy();
+    for id in 1..=MAX_KEYS_PER_ROOT as u64 {
+        ring.add(&root(), KeyId::Short(id), secret());
+    }
+    assert_eq!(ring.len(), MAX_KEYS_PER_ROOT);
+    assert!(!ring.knows("t", &KeyId::Short(0)));
+}
+
+#[test]
+fn outcomes_tell_what_can_still_change() {
+    let key = ratchet(1).sealing_key(&root());
+    let mut sealed = Vec::new();
+    seal(&key, Component::Value, b"hello", &mut sealed).unwrap();
+    let mut ring = KeyRing::default();
+
+    let outcome =
+        |ring: &KeyRing, bytes: &[u8]| ring.open("t", Component::Value, bytes).into_plaintext();
+    assert_eq!(
+        outcome(&ring, &sealed),
+        Err(Unopened::AwaitingKey(key.id()))
+    );
+    ring.add(&root(), key.id(), key.topic_secret().expose_copy());
+    assert_eq!(outcome(&ring, &sealed), Ok(b"hello".to_vec()));
+    *sealed.last_mut().unwrap() ^= 1;
+    assert_eq!(
+        outcome(&ring, &sealed),
+        Err(Unopened::Unauthentic(key.id()))
+    );
+    assert_eq!(outcome(&ring, b""), Err(Unopened::Foreign(Foreign::Empty)));
+    assert_eq!(
+        outcome(&ring, b"plain"),
+        Err(Unopened::Foreign(Foreign::FirstByte))
+    );
+}
+
+proptest! {
+    #[test]
+    fn what_is_sealed_opens_and_nothing_else_does(plaintext: Vec<u8>, flip: prop::sample::Index) {
+        let key = ratchet(1).sealing_key(&root());
+        let mut ring = KeyRing::default();
+        ring.add(&root(), key.id(), key.topic_secret().expose_copy());
+        for component in [Component::Key, Component::Value] {
+            let mut sealed = Vec::new();
+            seal(&key, component, &plaintext, &mut sealed).unwrap();
+            prop_assert!(sealed.len() <= sealed_len(plaintext.len()));
+            prop_assert_eq!(ring.open("t", component, &sealed).into_plaintext().unwrap(), plaintext.clone());
+
+            let flip = flip.index(sealed.len());
+            sealed[flip] ^= 1;
+            prop_assert!(ring.open("t", component, &sealed).into_plaintext().is_err());
+        }
+    }
+
+    #[test]
+    fn opening_never_panics(bytes: Vec<u8>) {
+        let mut ring = KeyRing::default();
+        ring.add(&root(), KeyId::Short(0), ratchet(1).sealing_key(&root()).topic_secret().expose_copy());
+        let _ = ring.open("t", Component::Key, &bytes);
+        let _ = ring.open("t", Component::Key, &[&[1, 0x93], bytes.as_slice()].concat());
+    }
+}

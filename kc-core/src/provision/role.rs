@@ -1,0 +1,131 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::chain::Usage;
+
+/// What a node is provisioned to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Seals messages, and hands keys out.
+    Producer,
+    /// Opens messages, and asks producers or controllers for keys.
+    Consumer,
+    /// Both.
+    Prodcon,
+    /// Both, but asks controllers only.
+    ProdconLimited,
+    /// Opens messages, and asks controllers only.
+    ConsumerLimited,
+    /// Vouches for limited nodes.
+    Controller,
+}
+
+/// Who certifies nodes of a kind. Derived from the provisioning password, certified by the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Provisioner {
+    /// Of producers.
+    Producer,
+    /// Of consumers and controllers.
+    Consumer,
+    /// Of nodes that are both.
+    Prodcon,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 6] = [
+        Self::Producer,
+        Self::Consumer,
+        Self::Prodcon,
+        Self::ProdconLimited,
+        Self::ConsumerLimited,
+        Self::Controller,
+    ];
+
+    /// The name for people and command lines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+            Self::Prodcon => "prodcon",
+            Self::ProdconLimited => "prodcon-limited",
+            Self::ConsumerLimited => "consumer-limited",
+            Self::Controller => "controller",
+        }
+    }
+
+    /// What its certificate allows.
+    #[must_use]
+    pub fn usages(self) -> &'static [Usage] {
+        use Usage::{Encrypt, EncryptRequest, EncryptSubscribe};
+        match self {
+            Self::Producer => &[Encrypt],
+            Self::Consumer => &[EncryptRequest, EncryptSubscribe],
+            Self::Prodcon => &[Encrypt, EncryptRequest, EncryptSubscribe],
+            Self::ProdconLimited => &[Encrypt, EncryptSubscribe],
+            Self::ConsumerLimited => &[EncryptSubscribe],
+            Self::Controller => &[EncryptRequest],
+        }
+    }
+
+    /// Who certifies it.
+    #[must_use]
+    pub fn provisioner(self) -> Provisioner {
+        match self {
+            Self::Producer => Provisioner::Producer,
+            Self::Prodcon | Self::ProdconLimited => Provisioner::Prodcon,
+            Self::Consumer | Self::ConsumerLimited | Self::Controller => Provisioner::Consumer,
+        }
+    }
+
+    /// How long its certificate is valid unless told: ten years and a little.
+    #[must_use]
+    pub fn default_lifetime(self) -> Duration {
+        Duration::from_secs(316_224_000)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let role = Self::ALL.into_iter().find(|role| role.name() == name);
+        role.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("no role {name:?}; there are {names}")
+        })
+    }
+}
+
+impl Provisioner {
+    /// All provisioners.
+    pub const ALL: [Self; 3] = [Self::Producer, Self::Consumer, Self::Prodcon];
+
+    /// The name that goes into the derivation of its key.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+            Self::Prodcon => "prodcon",
+        }
+    }
+
+    /// What its certificate allows it to pass on.
+    #[must_use]
+    pub fn usages(self) -> &'static [Usage] {
+        match self {
+            Self::Producer => Role::Producer.usages(),
+            Self::Consumer => Role::Consumer.usages(),
+            Self::Prodcon => Role::Prodcon.usages(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use thiserror::Error;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::generator::{Context, derive};
+use crate::secret::Secret;
+use crate::secretbox::{KEY_LEN, NONCE_LEN};
+use crate::types::KeyId;
+
+/// Length in bytes of a message's salt.
+pub const SALT_LEN: usize = 16;
+
+/// The two parts of a Kafka record that are sealed, each with keys of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// The Kafka key.
+    Key,
+    /// The Kafka value.
+    Value,
+}
+
+/// All counter values of a sealing key are used up: the ratchet must step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the key has sealed all the messages it may")]
+pub struct Exhausted;
+
+/// The secret of one root topic at one step of a ratchet: 32 bytes, which producers hand to consumers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TopicSecret(Secret<32>);
+
+/// The key and nonce of one message.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct MessageKey {
+    pub(crate) key: [u8; KEY_LEN],
+    pub(crate) nonce: [u8; NONCE_LEN],
+}
+
+/// Seals the messages of one root topic at one step. Shared, not copied: the counters that keep
+/// (key, nonce) pairs unique are inside. Only a [`Ratchet`](super::Ratchet) makes one.
+#[derive(Debug)]
+pub struct SealingKey {
+    id: KeyId,
+    secret: TopicSecret,
+    key_counter: AtomicU64,
+    value_counter: AtomicU64,
+}
+
+/// Opens messages that were sealed under a topic secret.
+#[derive(Debug)]
+pub struct OpeningKey {
+    secret: TopicSecret,
+}
+
+impl From<Secret<32>> for TopicSecret {
+    fn from(secret: Secret<32>) -> Self {
+        Self(secret)
+    }
+}
+
+impl TopicSecret {
+    /// The 32 secret bytes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+
+    /// A second copy, for a second owner.
+    #[must_use]
+    pub fn expose_copy(&self) -> Self {
+        Self(self.0.expose_copy())
+    }
+
+    fn message_key(&self, component: Component, salt: &[u8; SALT_LEN]) -> MessageKey {
+        let context = match component {
+            Component::Key => Context::KEY,
+            Component::Value => Context::VALUE,
+        };
+        let mut output = [0; KEY_LEN + NONCE_LEN];
+        derive(&mut output, self.expose(), salt, context, &[]);
+        let mut message_key = MessageKey {
+            key: [0; KEY_LEN],
+            nonce: [0; NONCE_LEN],
+        };
+        let (key, nonce) = output.split_at(KEY_LEN);
+        message_key.key.copy_from_slice(key);
+        message_key.nonce.copy_from_slice(nonce);
+        output.zeroize();
+        message_key
+    }
+}
+
+impl MessageKey {
+    /// The 32-byte key and the 24-byte nonce.
+    #[must_use]
+    pub fn expose(&self) -> (&[u8; KEY_LEN], &[u8; NONCE_LEN]) {
+        (&self.key, &self.nonce)
+    }
+}
+
+impl SealingKey {
+    pub(super) fn new(id: KeyId, secret: TopicSecret) -> Self {
+        Self {
+            id,
+            secret,
+            key_counter: AtomicU64::new(0),
+            value_counter: AtomicU64::new(0),
+        }
+    }
+
+    /// The id that messages under this key carry.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// What consumers need to open its messages.
+    #[must_use]
+    pub fn topic_secret(&self) -> &TopicSecret {
+        &self.secret
+    }
+
+    /// The next salt, and the key and nonce under it, which nobody else gets.
+    ///
+    /// # Errors
+    /// [`Exhausted`] after 2^64 - 2^32 messages; the rest is a margin for callers in parallel.
+    pub fn next(&self, component: Component) -> Result<([u8; SALT_LEN], MessageKey), Exhausted> {
+        const LIMIT: u64 = u64::MAX - u32::MAX as u64;
+        let counter = match component {
+            Component::Key => &self.key_counter,
+            Component::Value => &self.value_counter,
+        };
+        if counter.load(Ordering::Relaxed) >= LIMIT {
+            return Err(Exhausted);
+        }
+        let count = counter.fetch_add(1, Ordering::Relaxed);
+        let salt = u128::from(count).to_le_bytes();
+        Ok((salt, self.secret.message_key(component, &salt)))
+    }
+}
+
+impl OpeningKey {
+    /// For messages sealed under this secret.
+    #[must_use]
+    pub fn new(secret: TopicSecret) -> Self {
+        Self { secret }
+    }
+
+    /// The secret it opens with.
+    #[must_use]
+    pub fn topic_secret(&self) -> &TopicSecret {
+        &self.secret
+    }
+
+    /// The key and nonce of the message with this salt.
+    #[must_use]
+    pub fn message_key(&self, component: Component, salt: &[u8; SALT_LEN]) -> MessageKey {
+        self.secret.message_key(component, salt)
+    }
+}
+
+#[cfg(test)]
+impl SealingKey {
+    pub(super) fn exhaust(&self) {
+        self.value_counter
+            .store(u64::MAX - u64::from(u32::MAX), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,110 @@
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::data_key::TopicSecret;
+use crate::types::{KeyId, RootTopic, Timestamp};
+
+/// How many past keys a producer keeps at most; beyond, the oldest go first.
+pub const MAX_RETAINED_KEYS: usize = 8192;
+
+/// A key that a producer has sealed under, kept so that late consumers can still ask for it.
+#[derive(Debug, PartialEq)]
+pub struct RetainedKey {
+    /// The root topic it seals for.
+    pub root: RootTopic,
+    /// Its id.
+    pub id: KeyId,
+    /// What consumers need.
+    pub secret: TopicSecret,
+    /// When it was made.
+    pub birth: Timestamp,
+}
+
+/// The keys that a producer can hand out, oldest first (protocol §4: `oldkeys`).
+#[derive(Debug, Default, PartialEq)]
+pub struct RetainedKeys {
+    keys: HashMap<RootTopic, HashMap<KeyId, RetainedKey>>,
+    order: VecDeque<(RootTopic, KeyId)>,
+}
+
+impl RetainedKeys {
+    /// Adds a key. The first with a root and an id stays: a ratchet gives each key once. Past
+    /// [`MAX_RETAINED_KEYS`] the oldest goes.
+    pub fn insert(&mut self, key: RetainedKey) {
+        if self.get(&key.root, &key.id).is_some() {
+            return;
+        }
+        if self.order.len() >= MAX_RETAINED_KEYS
+            && let Some((root, id)) = self.order.pop_front()
+        {
+            remove(&mut self.keys, &root, &id);
+        }
+        self.order.push_back((key.root.clone(), key.id));
+        let of_root = self.keys.entry(key.root.clone()).or_default();
+        of_root.insert(key.id, key);
+    }
+
+    /// Forgets the keys whose age is `max_age` or more, but for those with the id that is in use; says
+    /// whether there were any.
+    pub fn prune(&mut self, now: Timestamp, max_age: Duration, in_use: Option<KeyId>) -> bool {
+        let before = self.order.len();
+        let keys = &mut self.keys;
+        self.order.retain(|(root, id)| {
+            let birth = keys
+                .get(root)
+                .and_then(|keys| keys.get(id))
+                .map(|key| key.birth);
+            let young = birth.is_some_and(|birth| now.since(birth) < max_age);
+            let keep = young || in_use == Some(*id);
+            if !keep {
+                remove(keys, root, id);
+            }
+            keep
+        });
+        self.order.len() < before
+    }
+
+    /// Forgets a key.
+    pub fn remove(&mut self, root: &RootTopic, id: &KeyId) {
+        self.order.retain(|(r, i)| (r, i) != (root, id));
+        remove(&mut self.keys, root, id);
+    }
+
+    /// The key of a root with this id.
+    #[must_use]
+    pub fn get(&self, root: &RootTopic, id: &KeyId) -> Option<&RetainedKey> {
+        self.keys.get(root)?.get(id)
+    }
+
+    /// All keys, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &RetainedKey> {
+        self.order
+            .iter()
+            .filter_map(|(root, id)| self.get(root, id))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+fn remove(
+    keys: &mut HashMap<RootTopic, HashMap<KeyId, RetainedKey>>,
+    root: &RootTopic,
+    id: &KeyId,
+) {
+    if let Some(of_root) = keys.get_mut(root) {
+        of_root.remove(id);
+        if of_root.is_empty() {
+            keys.remove(root);
+        }
+    }
+}

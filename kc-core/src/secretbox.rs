@@ -1,0 +1,60 @@
+//! XSalsa20-Poly1305: the tag of 16 bytes, then the ciphertext (protocol §1).
+
+use dryoc::classic::crypto_box::crypto_box_open_detached_afternm_inplace;
+use dryoc::classic::crypto_secretbox::crypto_secretbox_detached;
+
+use crate::secret::SecretVec;
+
+/// Length in bytes of a key.
+pub(crate) const KEY_LEN: usize = 32;
+/// Length in bytes of a nonce.
+pub(crate) const NONCE_LEN: usize = 24;
+/// Length in bytes of the tag in front.
+pub(crate) const TAG_LEN: usize = 16;
+
+/// Seals into a new buffer.
+pub(crate) fn seal(message: &[u8], nonce: &[u8; NONCE_LEN], key: &[u8; KEY_LEN]) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(TAG_LEN + message.len());
+    seal_into(&mut sealed, message, nonce, key);
+    sealed
+}
+
+/// Appends the sealed message to `out`, in place, without a temporary buffer.
+pub(crate) fn seal_into(
+    out: &mut Vec<u8>,
+    message: &[u8],
+    nonce: &[u8; NONCE_LEN],
+    key: &[u8; KEY_LEN],
+) {
+    let start = out.len();
+    out.resize(start + TAG_LEN + message.len(), 0);
+    let Some((tag, ciphertext)) = out
+        .get_mut(start..)
+        .and_then(|sealed| sealed.split_first_chunk_mut::<TAG_LEN>())
+    else {
+        return;
+    };
+    // Fails only for messages beyond 2^38 bytes, which no buffer holds.
+    let _ = crypto_secretbox_detached(ciphertext, tag, message, nonce, key);
+}
+
+/// Opens into a new buffer; `None` if the box is too short or its tag fails.
+pub(crate) fn open(
+    sealed: &[u8],
+    nonce: &[u8; NONCE_LEN],
+    key: &[u8; KEY_LEN],
+) -> Option<SecretVec> {
+    let (tag, ciphertext) = sealed.split_first_chunk::<TAG_LEN>()?;
+    let mut message = ciphertext.to_vec();
+    open_in_place(&mut message, tag, nonce, key).then(|| message.into())
+}
+
+/// Opens a ciphertext where it stands. Where the tag fails it is left as it was.
+pub(crate) fn open_in_place(
+    ciphertext: &mut [u8],
+    tag: &[u8; TAG_LEN],
+    nonce: &[u8; NONCE_LEN],
+    key: &[u8; KEY_LEN],
+) -> bool {
+    crypto_box_open_detached_afternm_inplace(ciphertext, tag, nonce, key).is_ok()
+}

@@ -1,0 +1,246 @@
+//! Edits that leave every other line as it is.
+
+use zeroize::Zeroizing;
+
+use super::parse::{indentation, is_comment};
+use super::{ConfigError, DEFAULT_SECTION, Document, Entry, Item, Name};
+
+impl Document {
+    /// Sets an entry of a section itself, never of `[DEFAULT]` in its stead. An existing entry keeps its place,
+    /// its indentation and the comments between its lines; a new one goes after the last of its section; a new
+    /// section goes to the end, `[DEFAULT]` to the front. The name is written in lower case.
+    ///
+    /// Returns whether anything changed.
+    ///
+    /// # Errors
+    /// A name, value or section that would not read back the same. Nothing is changed then.
+    pub fn set(&mut self, section: &str, name: &Name, text: &str) -> Result<bool, ConfigError> {
+        let written = name.to_string();
+        let escaped = Zeroizing::new(text.replace('%', "%%"));
+        let existing = self.entry(section, name);
+        if existing.is_some_and(|(_, entry)| entry.written == written && *entry.text == *escaped) {
+            return Ok(false);
+        }
+        let replaced = existing.map(|(index, entry)| (index, indent_of(&entry.raw)));
+        // Whether it can be written does not depend on the indentation, which is known once the section exists.
+        self.build_entry(section, name, &escaped, "")?;
+        if let Some((index, indent)) = replaced {
+            let entry = self.build_entry(section, name, &escaped, &indent)?;
+            let comments = self
+                .items
+                .get(index)
+                .map(inner_comments)
+                .unwrap_or_default();
+            self.items.splice(
+                index..=index,
+                std::iter::once(Item::Entry(entry)).chain(comments),
+            );
+        } else {
+            self.add_section(section)?;
+            let (index, indent) = self.place_for_new_entry(section);
+            let entry = self.build_entry(section, name, &escaped, &indent)?;
+            self.end_line_before(index);
+            self.items.insert(index, Item::Entry(entry));
+        }
+        self.end_with_blank_line();
+        Ok(true)
+    }
+
+    /// Removes a section's own entry; comments between its lines stay. The section stays too, even if empty.
+    /// Returns whether there was one.
+    pub fn remove(&mut self, section: &str, name: &Name) -> bool {
+        let Some((index, _)) = self.entry(section, name) else {
+            return false;
+        };
+        let comments = self
+            .items
+            .get(index)
+            .map(inner_comments)
+            .unwrap_or_default();
+        self.items.splice(index..=index, comments);
+        self.end_with_blank_line();
+        true
+    }
+
+    /// Adds an empty section at the end (`[DEFAULT]`: at the front) unless the file has it. Returns whether it
+    /// was added.
+    ///
+    /// # Errors
+    /// A name that would not read back the same.
+    pub fn add_section(&mut self, section: &str) -> Result<bool, ConfigError> {
+        if self.has_section(section) {
+            return Ok(false);
+        }
+        writable_section(section)?;
+        let line_end = self.line_end();
+        let header = Item::Header {
+            raw: Zeroizing::new(format!("[{section}]{line_end}")),
+            section: section.to_owned(),
+        };
+        if section == DEFAULT_SECTION {
+            let index = self.after_opening_comment();
+            self.end_line_before(index);
+            self.items.splice(index..index, [header, self.blank_line()]);
+        } else {
+            if !self.items.is_empty() {
+                self.end_with_blank_line();
+            }
+            self.items.push(header);
+            self.end_with_blank_line();
+        }
+        Ok(true)
+    }
+
+    /// The entry as the parser sees it, once it is certain that it sees what is meant.
+    fn build_entry(
+        &self,
+        section: &str,
+        name: &Name,
+        text: &str,
+        indent: &str,
+    ) -> Result<Entry, ConfigError> {
+        let line_end = self.line_end();
+        let continued = Zeroizing::new(text.replace('\n', &format!("{line_end}{indent}\t")));
+        let raw = Zeroizing::new(format!(
+            "[{DEFAULT_SECTION}]\n{indent}{name} : {}{line_end}",
+            *continued
+        ));
+        let read_back = Self::parse(&raw).ok().and_then(|document| {
+            match <[Item; 2]>::try_from(document.items) {
+                Ok([Item::Header { .. }, Item::Entry(entry)]) => Some(entry),
+                _ => None,
+            }
+        });
+        read_back
+            .filter(|entry| entry.name == *name && *entry.text == text)
+            .ok_or_else(|| ConfigError::UnwritableEntry {
+                section: section.to_owned(),
+                name: name.to_string(),
+            })
+    }
+
+    /// After the last entry or the header of the section, and after the comments that follow it directly, unless
+    /// these stand right above the next section. The index and the indentation.
+    fn place_for_new_entry(&self, section: &str) -> (usize, String) {
+        let mut inside = false;
+        let mut last = None;
+        for (index, item) in self.items.iter().enumerate() {
+            match item {
+                Item::Header { section: name, .. } => {
+                    inside = name == section;
+                    if inside {
+                        last = Some((index, item));
+                    }
+                }
+                Item::Entry(_) if inside => last = Some((index, item)),
+                _ => {}
+            }
+        }
+        let Some((last, previous)) = last else {
+            return (self.items.len(), String::new());
+        };
+        let following = self.items.get(last + 1..).unwrap_or_default();
+        let comments = following
+            .iter()
+            .take_while(|item| matches!(item, Item::Trivia { blank: false, .. }))
+            .count();
+        let touches_next = matches!(following.get(comments), Some(Item::Header { .. }));
+        let index = if touches_next {
+            last + 1
+        } else {
+            last + 1 + comments
+        };
+        let next = following
+            .iter()
+            .find(|item| !matches!(item, Item::Trivia { .. }));
+        (index, indent_between(previous, next))
+    }
+
+    /// Where `[DEFAULT]` goes: after a comment that a blank line sets apart, else first.
+    fn after_opening_comment(&self) -> usize {
+        let opening = self
+            .items
+            .iter()
+            .take_while(|item| matches!(item, Item::Trivia { .. }));
+        let blanks = opening
+            .enumerate()
+            .filter(|(_, item)| matches!(item, Item::Trivia { blank: true, .. }));
+        blanks.last().map_or(0, |(index, _)| index + 1)
+    }
+
+    fn end_with_blank_line(&mut self) {
+        self.end_line_before(self.items.len());
+        if !matches!(self.items.last(), Some(Item::Trivia { blank: true, .. })) {
+            let blank = self.blank_line();
+            self.items.push(blank);
+        }
+    }
+
+    /// The last line of a file may lack its line feed.
+    fn end_line_before(&mut self, index: usize) {
+        let line_end = self.line_end();
+        let previous = index
+            .checked_sub(1)
+            .and_then(|previous| self.items.get_mut(previous));
+        if let Some(
+            Item::Trivia { raw, .. } | Item::Header { raw, .. } | Item::Entry(Entry { raw, .. }),
+        ) = previous
+            && !raw.ends_with('\n')
+        {
+            raw.push_str(line_end);
+        }
+    }
+
+    fn blank_line(&self) -> Item {
+        Item::Trivia {
+            raw: Zeroizing::new(self.line_end().to_owned()),
+            blank: true,
+        }
+    }
+
+    fn line_end(&self) -> &'static str {
+        let crlf = self.items.first().is_some_and(|item| {
+            item.raw()
+                .split_inclusive('\n')
+                .any(|line| line.ends_with("\r\n"))
+        });
+        if crlf { "\r\n" } else { "\n" }
+    }
+}
+
+/// Indentation with which a new entry neither continues the entry before it nor swallows what follows: that of
+/// the deeper neighbour. After an entry this is the entry, or what follows would continue it.
+fn indent_between(previous: &Item, next: Option<&Item>) -> String {
+    let before = indent_of(previous.raw());
+    let after = next.map(|item| indent_of(item.raw())).unwrap_or_default();
+    let deeper = after.chars().count() > before.chars().count();
+    if deeper { after } else { before }
+}
+
+fn indent_of(raw: &str) -> String {
+    raw.chars().take(indentation(raw)).collect()
+}
+
+/// The comment lines between the lines of an entry.
+fn inner_comments(item: &Item) -> Vec<Item> {
+    let comments = item
+        .raw()
+        .split_inclusive('\n')
+        .filter(|line| is_comment(line));
+    comments
+        .map(|line| Item::Trivia {
+            raw: Zeroizing::new(line.to_owned()),
+            blank: false,
+        })
+        .collect()
+}
+
+fn writable_section(section: &str) -> Result<(), ConfigError> {
+    let read_back = Document::parse(&format!("[{section}]\n"));
+    match read_back.as_ref().map(|document| document.items.as_slice()) {
+        Ok([Item::Header { section: name, .. }]) if name == section => Ok(()),
+        _ => Err(ConfigError::UnwritableSection {
+            section: section.to_owned(),
+        }),
+    }
+}

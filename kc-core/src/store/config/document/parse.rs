@@ -1,0 +1,207 @@
+use std::collections::HashMap;
+
+use zeroize::Zeroizing;
+
+use super::{ConfigError, DEFAULT_SECTION, Document, Entry, Item, Name};
+
+const COMMENT: char = ';';
+const SEPARATOR: char = ':';
+
+pub(super) fn parse(text: &str) -> Result<Document, ConfigError> {
+    let mut parser = Parser::new(text);
+    let mut offset = 0;
+    for (index, raw) in text.split_inclusive('\n').enumerate() {
+        let end = offset + raw.len();
+        parser.line(index + 1, raw, offset, end)?;
+        offset = end;
+    }
+    Ok(parser.finish())
+}
+
+/// Whether a line is a comment, wherever it stands.
+pub(super) fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with(COMMENT)
+}
+
+/// White space before the first other character, in characters.
+pub(super) fn indentation(line: &str) -> usize {
+    line.chars()
+        .take_while(|character| character.is_whitespace())
+        .count()
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    items: Vec<Item>,
+    section: Option<&'a str>,
+    /// Of the last header or first line of an entry.
+    indentation: usize,
+    /// The last entry, as long as further lines may continue it.
+    open: Option<OpenEntry<'a>>,
+    /// Blank and comment lines since; they are part of the open entry if a continuation line follows.
+    pending: Vec<&'a str>,
+    section_lines: HashMap<&'a str, usize>,
+    name_lines: HashMap<(&'a str, Name), usize>,
+}
+
+struct OpenEntry<'a> {
+    start: usize,
+    end: usize,
+    written: &'a str,
+    name: Name,
+    lines: Vec<&'a str>,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            items: Vec::new(),
+            section: None,
+            indentation: 0,
+            open: None,
+            pending: Vec::new(),
+            section_lines: HashMap::new(),
+            name_lines: HashMap::new(),
+        }
+    }
+
+    /// `start..end` is where `raw` stands in the text.
+    fn line(
+        &mut self,
+        line: usize,
+        raw: &'a str,
+        start: usize,
+        end: usize,
+    ) -> Result<(), ConfigError> {
+        let body = raw.strip_suffix('\n').unwrap_or(raw);
+        if raw.ends_with('\n') {
+            body.strip_suffix('\r').unwrap_or(body)
+        } else {
+            body
+        }
+        .contains('\r')
+        .then_some(ConfigError::StrayCarriageReturn { line })
+        .map_or(Ok(()), Err)?;
+        let content = raw.trim();
+        if content.is_empty() || is_comment(content) {
+            self.pending.push(raw);
+            return Ok(());
+        }
+        let indentation = indentation(raw);
+        if indentation > self.indentation && self.open.is_some() {
+            self.continue_entry(content, end);
+            return Ok(());
+        }
+        self.close_entry();
+        self.indentation = indentation;
+        match header_name(content) {
+            Some(section) => self.begin_section(line, raw, section),
+            None => self.begin_entry(line, content, start, end),
+        }
+    }
+
+    fn continue_entry(&mut self, content: &'a str, end: usize) {
+        let Some(open) = &mut self.open else { return };
+        open.lines.extend(
+            self.pending
+                .drain(..)
+                .filter(|line| !is_comment(line))
+                .map(|_| ""),
+        );
+        open.lines.push(content);
+        open.end = end;
+    }
+
+    fn begin_section(
+        &mut self,
+        line: usize,
+        raw: &str,
+        section: &'a str,
+    ) -> Result<(), ConfigError> {
+        if section != DEFAULT_SECTION
+            && let Some(first) = self.section_lines.insert(section, line)
+        {
+            return Err(ConfigError::DuplicateSection {
+                line,
+                first,
+                section: section.to_owned(),
+            });
+        }
+        self.section = Some(section);
+        self.items.push(Item::Header {
+            raw: owned(raw),
+            section: section.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn begin_entry(
+        &mut self,
+        line: usize,
+        content: &'a str,
+        start: usize,
+        end: usize,
+    ) -> Result<(), ConfigError> {
+        let section = self
+            .section
+            .ok_or(ConfigError::MissingSectionHeader { line })?;
+        let (written, value) = content
+            .split_once(SEPARATOR)
+            .ok_or(ConfigError::NotAnEntry { line })?;
+        let written = written.trim_end();
+        if written.is_empty() {
+            return Err(ConfigError::NotAnEntry { line });
+        }
+        let name = Name::parse(written);
+        if let Some(first) = self.name_lines.insert((section, name.clone()), line) {
+            let (section, name) = (section.to_owned(), written.to_owned());
+            return Err(ConfigError::DuplicateName {
+                line,
+                first,
+                section,
+                name,
+            });
+        }
+        self.open = Some(OpenEntry {
+            start,
+            end,
+            written,
+            name,
+            lines: vec![value.trim_start()],
+        });
+        Ok(())
+    }
+
+    fn close_entry(&mut self) {
+        if let Some(open) = self.open.take() {
+            let joined = Zeroizing::new(open.lines.join("\n"));
+            self.items.push(Item::Entry(Entry {
+                raw: owned(self.text.get(open.start..open.end).unwrap_or_default()),
+                written: open.written.to_owned(),
+                name: open.name,
+                text: owned(joined.trim_end()),
+            }));
+        }
+        let trivia = self.pending.drain(..);
+        self.items.extend(trivia.map(|raw| Item::Trivia {
+            raw: owned(raw),
+            blank: !is_comment(raw),
+        }));
+    }
+
+    fn finish(mut self) -> Document {
+        self.close_entry();
+        Document { items: self.items }
+    }
+}
+
+/// `[name]`, up to the last `]` of the line; the name has at least one character.
+fn header_name(content: &str) -> Option<&str> {
+    let (name, _) = content.strip_prefix('[')?.rsplit_once(']')?;
+    (!name.is_empty()).then_some(name)
+}
+
+fn owned(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
+}

@@ -1,0 +1,117 @@
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::Value;
+
+const GROUP_ID: &str = "group_id";
+/// The layer of the node's own clients, which carry key requests and replies.
+const CRYPTO_LAYER: &str = "crypto";
+
+/// What a Kafka client is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KafkaUse {
+    /// A consumer; it gets a `group_id`.
+    Consumer,
+    /// A producer.
+    Producer,
+    /// An administrative client.
+    Admin,
+}
+
+impl KafkaUse {
+    /// The suffix of its sections.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Consumer => "consumer",
+            Self::Producer => "producer",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// The sections for one client in the order in which later ones override earlier ones: `kafka`, `kafka-U`,
+/// `kafka-X`, `kafka-X-U` for use U and extra layer X (protocol §11). KafkaCrypto's own clients have X =
+/// `crypto`.
+pub fn kafka_sections(purpose: KafkaUse, extra: Option<&str>) -> Vec<String> {
+    let purpose = purpose.suffix();
+    let mut sections = vec!["kafka".to_owned(), format!("kafka-{purpose}")];
+    if let Some(extra) = extra {
+        sections.extend([format!("kafka-{extra}"), format!("kafka-{extra}-{purpose}")]);
+    }
+    sections
+}
+
+/// Settings for one Kafka client, in order, by kafka-python's names in lower case (`bootstrap_servers`,
+/// `security_protocol`, …). Unknown names are kept.
+///
+/// `Debug` shows names only: values may be passwords.
+#[derive(Default, PartialEq, Eq)]
+pub struct KafkaSettings {
+    entries: Vec<(String, Zeroizing<String>)>,
+}
+
+impl KafkaSettings {
+    /// Sets `name`, or with an empty text unsets it.
+    pub fn apply(&mut self, name: &str, text: &str) {
+        let name = name.to_lowercase();
+        let place = self.entries.iter().position(|(known, _)| *known == name);
+        match (place, text.is_empty()) {
+            (Some(place), true) => {
+                self.entries.remove(place);
+            }
+            (Some(place), false) => {
+                if let Some((_, value)) = self.entries.get_mut(place) {
+                    *value = Zeroizing::new(text.to_owned());
+                }
+            }
+            (None, true) => {}
+            (None, false) => self.entries.push((name, Zeroizing::new(text.to_owned()))),
+        }
+    }
+
+    /// Gives a consumer that has none its `group_id`: the node id, for the extra layer `crypto`
+    /// `<node>.kafkacrypto`. No other client keeps one.
+    #[must_use]
+    pub fn with_group_id(mut self, node_id: &str, purpose: KafkaUse, extra: Option<&str>) -> Self {
+        if purpose != KafkaUse::Consumer {
+            self.apply(GROUP_ID, "");
+        } else if self.text(GROUP_ID).is_none() {
+            let suffix = if extra == Some(CRYPTO_LAYER) {
+                ".kafkacrypto"
+            } else {
+                ""
+            };
+            self.apply(GROUP_ID, &format!("{node_id}{suffix}"));
+        }
+        self
+    }
+
+    /// A setting as written; `name` in lower case.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| text)
+    }
+
+    /// A setting, typed by how it looks; `name` in lower case. `None` too for invalid base64.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.text(name).and_then(Value::decode)
+    }
+
+    /// Names and texts, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+}
+
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
+    }
+}

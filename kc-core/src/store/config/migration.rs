@@ -1,0 +1,110 @@
+//! Entries that old versions wrote, moved to where they belong now.
+
+use crate::hash::sha256;
+
+use super::{ConfigError, Name, NodeConfig, Section, Value};
+
+/// What the node does, as far as old entries differ by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeRole {
+    /// A producer, a consumer, or both.
+    Node,
+    /// A controller: it trusted provisioners by a section of their own.
+    Controller,
+}
+
+/// How many entries were moved; nothing to write if none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Migrated(pub usize);
+
+impl NodeConfig {
+    /// Moves the entries of old versions:
+    ///
+    /// | from | to |
+    /// |---|---|
+    /// | crypto `rot`, `chainrot` | allowlist, same name; a `chainrot` that repeats `rot` is dropped |
+    /// | crypto `chain` | chains `chain0` |
+    /// | provisioners, any name (controllers only) | allowlist, named `base64#` of the SHA-256 of the entry |
+    ///
+    /// Nothing is overwritten: a root whose name is taken is added under its SHA-256, and a `chain` stays where it
+    /// is if there is a `chain0`. What is not valid base64 stays too.
+    ///
+    /// # Errors
+    /// A reference that cannot be resolved.
+    pub fn migrate(&mut self, role: NodeRole) -> Result<Migrated, ConfigError> {
+        let mut moved = 0;
+        let rot = self.legacy_bytes("rot")?;
+        if let Some(root) = &rot {
+            self.move_root(Section::CRYPTO, &"rot".into(), "rot".into(), root)?;
+            moved += 1;
+        }
+        if let Some(root) = self.legacy_bytes("chainrot")? {
+            if rot.as_ref() == Some(&root) {
+                self.remove(Section::CRYPTO, "chainrot");
+            } else {
+                self.move_root(
+                    Section::CRYPTO,
+                    &"chainrot".into(),
+                    "chainrot".into(),
+                    &root,
+                )?;
+            }
+            moved += 1;
+        }
+        if let Some(chain) = self.legacy_bytes("chain")?
+            && self.load_text(Section::CHAINS, "chain0")?.is_none()
+        {
+            self.set(Section::CHAINS, "chain0", &Value::Bytes(chain))?;
+            self.remove(Section::CRYPTO, "chain");
+            moved += 1;
+        }
+        if role == NodeRole::Controller {
+            for setting in self.own_settings(Section::PROVISIONERS)? {
+                if let Some(Value::Bytes(root)) = setting.value() {
+                    self.move_root(
+                        Section::PROVISIONERS,
+                        &setting.name,
+                        fingerprint(&root),
+                        &root,
+                    )?;
+                    moved += 1;
+                }
+            }
+        }
+        Ok(Migrated(moved))
+    }
+
+    fn legacy_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, ConfigError> {
+        Ok(match self.load_value(Section::CRYPTO, name)? {
+            Some(Value::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        })
+    }
+
+    fn move_root(
+        &mut self,
+        from: Section<'_>,
+        old: &Name,
+        wanted: Name,
+        root: &[u8],
+    ) -> Result<(), ConfigError> {
+        let root_value = Value::from(root);
+        let taken = self
+            .own_settings(Section::ALLOWLIST)?
+            .into_iter()
+            .find(|setting| setting.name == wanted);
+        let name = match taken {
+            Some(other) if other.value().as_ref() != Some(&root_value) => fingerprint(root),
+            _ => wanted,
+        };
+        self.set(Section::ALLOWLIST, name, &root_value)?;
+        self.remove(from, old);
+        Ok(())
+    }
+}
+
+/// The name of a list entry: the SHA-256 of its bytes, 32 bytes.
+fn fingerprint(entry: &[u8]) -> Name {
+    Name::Binary(sha256(&[entry]).to_vec())
+}

@@ -1,0 +1,28 @@
+//! What a node keeps: the codecs of its files (protocol §11) and the traits of the stores that hold
+//! them.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`config`] | the `.config` file, and the trait of its store |
+//! | [`NodeSecrets`] | the `.crypto` file, in all its generations |
+//! | [`old_keys`] | the keys that a producer keeps for late consumers |
+//! | [`opaque`] | how values in the configuration are sealed |
+//! | [`KeyStore`], [`RatchetStore`] | what a node asks of wherever its secrets are |
+//!
+//! The `.seed` file is a [`Seed`](crate::ratchet::Seed). Nothing here touches a file.
+
+pub mod config;
+mod error;
+mod memory;
+mod node_secrets;
+pub mod old_keys;
+pub mod opaque;
+mod traits;
+
+pub use error::{StoreError, StoreErrorKind};
+pub use memory::{MemoryKeyStore, MemoryRatchetStore};
+pub use node_secrets::{Decoded, NodeSecrets, NodeSecretsError};
+pub use traits::{KeyStore, RatchetStore};
+
+#[cfg(test)]
+mod tests;

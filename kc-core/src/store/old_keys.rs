@@ -1,0 +1,76 @@
+//! The form in which a producer keeps past keys, before it is sealed (protocol §11, `oldkeys`):
+//! `{"pgens": [[root, key id, secret, birth], ...]}`.
+
+use crate::ratchet::{RetainedKey, RetainedKeys};
+use crate::secret::{Secret, SecretVec};
+use crate::types::{KeyId, RootTopic, Timestamp};
+use crate::wire::{Value, WireError, Writer};
+
+const ENTRIES: &str = "pgens";
+
+/// Encodes the keys, oldest first.
+#[must_use]
+pub fn encode(keys: &RetainedKeys) -> SecretVec {
+    // One allocation, so that growing leaves no copies behind.
+    let names: usize = keys.iter().map(|key| key.root.as_str().len()).sum();
+    let mut writer = Writer::append_to(Vec::with_capacity(32 + names + keys.len() * 96));
+    writer.map(1).text(ENTRIES).array(keys.len());
+    for key in keys.iter() {
+        writer.array(4).text(key.root.as_str());
+        match key.id {
+            KeyId::Long(id) => writer.bytes(&id),
+            KeyId::Short(index) => writer.uint(index),
+        };
+        writer.bytes(key.secret.expose()).float(key.birth.as_secs());
+    }
+    writer.into_vec().into()
+}
+
+/// Decodes the keys; other entries of the map are ignored.
+///
+/// # Errors
+/// [`WireError`] if they are not laid out as they must be.
+pub fn decode(plaintext: &SecretVec) -> Result<RetainedKeys, WireError> {
+    let value = Value::decode(plaintext.expose())?;
+    let Value::Map(entries) = value else {
+        return Err(WireError::Expected("a map"));
+    };
+    let mut keys = RetainedKeys::default();
+    for (name, entries) in &entries {
+        if name.text() != Ok(ENTRIES) {
+            continue;
+        }
+        for entry in entries.array()? {
+            keys.insert(decode_entry(entry)?);
+        }
+    }
+    Ok(keys)
+}
+
+fn decode_entry(entry: &Value<'_>) -> Result<RetainedKey, WireError> {
+    let [root, id, secret, birth] = entry.array()? else {
+        return Err(WireError::Expected("root, key id, secret and birth"));
+    };
+    let id = match id {
+        Value::Int(index) => u64::try_from(*index).ok().map(KeyId::Short),
+        _ => id.bytes()?.try_into().ok().map(KeyId::Long),
+    };
+    let secret = Secret::from_slice(secret.bytes()?);
+    Ok(RetainedKey {
+        root: RootTopic::from(root.text()?),
+        id: id.ok_or(WireError::Expected("a key id"))?,
+        secret: secret
+            .ok_or(WireError::Expected("a secret of 32 bytes"))?
+            .into(),
+        birth: birth_time(birth).ok_or(WireError::Expected("a time"))?,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "times fit a double's 53 bits")]
+fn birth_time(value: &Value<'_>) -> Option<Timestamp> {
+    match value {
+        Value::Float(secs) => Timestamp::from_secs(*secs),
+        Value::Int(secs) => Timestamp::from_secs(*secs as f64),
+        _ => None,
+    }
+}

@@ -1,0 +1,98 @@
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::keys::KeyType;
+use crate::ratchet::{RetainedKey, RetainedKeys, Seed};
+use crate::secret::Secret;
+use crate::types::{KeyId, Timestamp};
+
+fn rng() -> StdRng {
+    StdRng::seed_from_u64(7)
+}
+
+fn secrets() -> NodeSecrets {
+    let mut secrets = NodeSecrets::generate(&mut rng());
+    assert!(secrets.ensure_key(KeyType::Ed25519, &mut rng()));
+    assert!(!secrets.ensure_key(KeyType::Ed25519, &mut rng()));
+    secrets
+}
+
+#[test]
+fn secrets_survive_their_file() {
+    let encoded = secrets().encode();
+    let decoded = NodeSecrets::decode(encoded.expose()).unwrap();
+    assert!(!decoded.outdated);
+    assert_eq!(decoded.trailing, 0);
+    assert_eq!(decoded.secrets.encode(), encoded);
+}
+
+#[test]
+fn every_truncation_of_the_key_file_is_refused() {
+    let encoded = secrets().encode();
+    for len in 0..encoded.expose().len() {
+        assert!(
+            NodeSecrets::decode(&encoded.expose()[..len]).is_err(),
+            "{len}"
+        );
+    }
+}
+
+#[test]
+fn a_memory_key_store_signs_and_wraps() {
+    let store = MemoryKeyStore::new(secrets(), None, Box::new(rng()));
+    let key = &store.verifying_keys()[0];
+    let signed = store.sign(key, b"m").unwrap();
+    assert_eq!(key.verify(&signed), Ok(&b"m"[..]));
+    let mut wrapped = store.wrap_opaque(b"value").unwrap();
+    assert_eq!(store.unwrap_opaque(&wrapped).unwrap().expose(), b"value");
+    wrapped[30] ^= 1;
+    let error = store.unwrap_opaque(&wrapped).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unauthentic);
+}
+
+#[test]
+fn keytypes_restricts_the_keys_in_use() {
+    let store = MemoryKeyStore::new(secrets(), Some(vec![KeyType::Hybrid]), Box::new(rng()));
+    assert!(store.verifying_keys().is_empty());
+    let key = secrets().signing_keys().next().map(|key| {
+        use crate::keys::Signer;
+        key.verifying_key().clone()
+    });
+    let error = store.sign(&key.unwrap(), b"m").unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Missing);
+}
+
+#[test]
+fn old_keys_survive_their_form() {
+    let mut keys = RetainedKeys::default();
+    for (root, id) in [("t", KeyId::Short(7)), ("été", KeyId::Long([9; 32]))] {
+        keys.insert(RetainedKey {
+            root: root.into(),
+            id,
+            secret: Secret::fill_with(|secret| secret.fill(3)).into(),
+            birth: Timestamp::from_secs(1_700_000_000.25).unwrap(),
+        });
+    }
+    assert_eq!(old_keys::decode(&old_keys::encode(&keys)).unwrap(), keys);
+}
+
+#[test]
+fn a_memory_ratchet_steps() {
+    let mut store = MemoryRatchetStore::new(Seed::generate(&mut rng()));
+    assert_eq!(store.step().unwrap().index(), 0);
+    assert_eq!(store.step().unwrap().index(), 1);
+}
+
+#[test]
+fn debug_output_shows_no_secret() {
+    let shown = format!(
+        "{:?}",
+        MemoryKeyStore::new(secrets(), None, Box::new(rng()))
+    );
+    assert!(shown.contains("redacted"), "{shown}");
+    let secrets = secrets();
+    let bytes = secrets.signing_keys().next().unwrap().expose_bytes();
+    let listed = format!("{:?}", &bytes.expose()[..4]);
+    assert!(!shown.contains(listed.trim_matches(['[', ']'])), "{shown}");
+}

@@ -1,0 +1,9 @@
+//! The vocabulary that every other module shares: topics, key ids and times.
+
+mod key_id;
+mod timestamp;
+mod topic;
+
+pub use key_id::{KEY_ID_LEN, KeyId};
+pub use timestamp::Timestamp;
+pub use topic::{RootTopic, SideTopic, TopicScheme};

@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+/// A point in time: seconds since the Unix epoch, with fractions, always finite.
+///
+/// The wire carries times as floats (protocol §1), so this is what certificates and state machines
+/// compare. The core never reads a clock: `now` is always an argument.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Timestamp(f64);
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const EPOCH: Self = Self(0.0);
+
+    /// From seconds since the epoch; `None` for NaN and the infinities.
+    #[must_use]
+    pub fn from_secs(secs: f64) -> Option<Self> {
+        secs.is_finite().then_some(Self(secs))
+    }
+
+    /// From the time since the epoch, as `SystemTime` gives it.
+    #[must_use]
+    pub fn from_unix(since_epoch: Duration) -> Self {
+        Self(since_epoch.as_secs_f64())
+    }
+
+    /// Seconds since the epoch.
+    #[must_use]
+    pub fn as_secs(self) -> f64 {
+        self.0
+    }
+
+    /// The time `delay` later.
+    #[must_use]
+    pub fn plus(self, delay: Duration) -> Self {
+        Self(self.0 + delay.as_secs_f64())
+    }
+
+    /// How long ago `earlier` was; zero if it lies in the future (clocks step back).
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::try_from_secs_f64(self.0 - earlier.0).unwrap_or(Duration::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_not_a_time() {
+        assert_eq!(Timestamp::from_secs(f64::NAN), None);
+        assert_eq!(Timestamp::from_secs(f64::INFINITY), None);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_gives_zero() {
+        let noon = Timestamp::from_unix(Duration::from_secs(100));
+        let later = noon.plus(Duration::from_millis(1500));
+        assert_eq!(later.since(noon), Duration::from_millis(1500));
+        assert_eq!(noon.since(later), Duration::ZERO);
+    }
+}

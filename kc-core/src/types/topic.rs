@@ -1,0 +1,158 @@
+use std::fmt;
+use std::sync::Arc;
+
+/// The topic that data keys belong to: everything of a topic's name before the first separator
+/// (protocol §2). Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RootTopic(Arc<str>);
+
+impl RootTopic {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for RootTopic {
+    /// Takes a name that is known to be a root; [`TopicScheme::root_of`] finds the root of a topic.
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl std::borrow::Borrow<str> for RootTopic {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RootTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RootTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RootTopic({:?})", &*self.0)
+    }
+}
+
+/// Which of a root's three side topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SideTopic {
+    /// Requests of consumers to producers (`<root>.reqs`).
+    Requests,
+    /// Replies of producers to consumers (`<root>.keys`).
+    Keys,
+    /// Requests of consumers to controllers (`<root>.subs`).
+    Subscriptions,
+}
+
+/// How topics are named: the separator and the side topics' suffixes (protocol §2 and §10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicScheme {
+    /// Ends the root in a topic's name; `.` by default. Empty: every topic is its own root.
+    pub separator: String,
+    /// Suffix of the topic of requests to producers; `.reqs` by default.
+    pub requests_suffix: String,
+    /// Suffix of the topic of replies; `.keys` by default.
+    pub keys_suffix: String,
+    /// Suffix of the topic of requests to controllers; `.subs` by default.
+    pub subscriptions_suffix: String,
+}
+
+impl Default for TopicScheme {
+    fn default() -> Self {
+        Self {
+            separator: ".".into(),
+            requests_suffix: ".reqs".into(),
+            keys_suffix: ".keys".into(),
+            subscriptions_suffix: ".subs".into(),
+        }
+    }
+}
+
+impl TopicScheme {
+    /// The root's part of a topic's name: all before the first separator.
+    ///
+    /// ```
+    /// # use kc_core::types::TopicScheme;
+    /// assert_eq!(TopicScheme::default().root_str("sensors.berlin.7"), "sensors");
+    /// assert_eq!(TopicScheme::default().root_str("sensors_x.berlin"), "sensors_x");
+    /// ```
+    #[must_use]
+    pub fn root_str<'t>(&self, topic: &'t str) -> &'t str {
+        if self.separator.is_empty() {
+            return topic;
+        }
+        topic
+            .split_once(&*self.separator)
+            .map_or(topic, |(root, _)| root)
+    }
+
+    /// The root of a topic, as a value to keep.
+    #[must_use]
+    pub fn root_of(&self, topic: &str) -> RootTopic {
+        self.root_str(topic).into()
+    }
+
+    /// The name of a root's side topic.
+    #[must_use]
+    pub fn side_topic(&self, root: &RootTopic, side: SideTopic) -> String {
+        format!("{root}{}", self.suffix(side))
+    }
+
+    /// Which root's which side topic a name is; `None` for any other topic.
+    #[must_use]
+    pub fn parse_side_topic(&self, topic: &str) -> Option<(RootTopic, SideTopic)> {
+        [
+            SideTopic::Requests,
+            SideTopic::Keys,
+            SideTopic::Subscriptions,
+        ]
+        .into_iter()
+        .find_map(|side| {
+            let root = topic.strip_suffix(self.suffix(side))?;
+            Some((root.into(), side))
+        })
+    }
+
+    fn suffix(&self, side: SideTopic) -> &str {
+        match side {
+            SideTopic::Requests => &self.requests_suffix,
+            SideTopic::Keys => &self.keys_suffix,
+            SideTopic::Subscriptions => &self.subscriptions_suffix,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn side_topics_are_named_and_recognised() {
+        let scheme = TopicScheme::default();
+        let root = scheme.root_of("a.b");
+        for (side, name) in [
+            (SideTopic::Requests, "a.reqs"),
+            (SideTopic::Keys, "a.keys"),
+            (SideTopic::Subscriptions, "a.subs"),
+        ] {
+            assert_eq!(scheme.side_topic(&root, side), name);
+            assert_eq!(scheme.parse_side_topic(name), Some((root.clone(), side)));
+        }
+        assert_eq!(scheme.parse_side_topic("a.b"), None);
+    }
+
+    #[test]
+    fn without_a_separator_each_topic_is_a_root() {
+        let scheme = TopicScheme {
+            separator: String::new(),
+            ..TopicScheme::default()
+        };
+        assert_eq!(scheme.root_str("a.b"), "a.b");
+    }
+}
