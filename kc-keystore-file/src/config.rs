@@ -1,0 +1,121 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use kc_core::store::config::{ConfigError, ConfigStore, ConfigStoreError, NodeConfig};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::atomic::write_atomic_keeping_access;
+use crate::read::read_bounded;
+use crate::{FileError, NodeLock, write_atomic};
+
+/// No configuration is larger, in bytes.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 24;
+
+/// A node's `.config` file. Each update reads it afresh, so that what a person changed meanwhile is kept, and
+/// replaces it atomically with its comments and layout; permissions that the file has are kept, a new one is
+/// private (0600).
+#[derive(Debug)]
+pub struct FileConfigStore {
+    lock: Arc<NodeLock>,
+}
+
+impl FileConfigStore {
+    /// The configuration of the node that `lock` covers. Touches nothing yet.
+    pub fn new(lock: Arc<NodeLock>) -> Self {
+        Self { lock }
+    }
+
+    /// Writes the file of a new node.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`] if there is one already, and failures to write.
+    pub fn create(lock: Arc<NodeLock>, config: &NodeConfig) -> Result<Self, FileError> {
+        let path = lock.files().config();
+        if path
+            .try_exists()
+            .map_err(|source| FileError::new("read", &path, source))?
+        {
+            return Err(FileError::Exists { path });
+        }
+        write_atomic(&path, config.render().as_bytes())?;
+        Ok(Self::new(lock))
+    }
+
+    /// What `edit` makes of the stored text; `None` if it changes nothing.
+    fn edited(
+        &self,
+        path: &Path,
+        edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
+    ) -> Result<(NodeConfig, Option<Zeroizing<String>>), ConfigStoreError> {
+        let before = read_text(path)?;
+        let mut config = parse(path, &before)?;
+        edit(&mut config).map_err(|problem| refused(path, problem))?;
+        let after = config.render();
+        let changed = *after != *before;
+        Ok((config, changed.then_some(after)))
+    }
+}
+
+impl ConfigStore for FileConfigStore {
+    fn load(&self) -> Result<NodeConfig, ConfigStoreError> {
+        read_config(&self.lock.files().config())
+    }
+
+    fn update(
+        &self,
+        edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
+    ) -> Result<NodeConfig, ConfigStoreError> {
+        let _writer = self.lock.writer();
+        let path = self.lock.files().config();
+        let (config, changed) = self.edited(&path, edit)?;
+        if let Some(text) = changed {
+            write_atomic_keeping_access(&path, text.as_bytes()).map_err(storage)?;
+        }
+        Ok(config)
+    }
+}
+
+/// A node's configuration, without a lock: for programs that only look. Files are replaced atomically, so it is
+/// never half of one.
+///
+/// # Errors
+/// A file that cannot be read, is larger than [`MAX_CONFIG_BYTES`], is not UTF-8, or is not a configuration.
+pub fn read_config(path: &Path) -> Result<NodeConfig, ConfigStoreError> {
+    parse(path, &read_text(path)?)
+}
+
+fn read_text(path: &Path) -> Result<Zeroizing<String>, ConfigStoreError> {
+    let bytes = read_bounded(path, MAX_CONFIG_BYTES).map_err(storage)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        storage(NotText {
+            path: path.display().to_string(),
+            line,
+        })
+    })?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn parse(path: &Path, text: &str) -> Result<NodeConfig, ConfigStoreError> {
+    NodeConfig::parse(text).map_err(|problem| refused(path, problem))
+}
+
+fn refused(path: &Path, problem: ConfigError) -> ConfigStoreError {
+    ConfigStoreError::Config {
+        origin: path.display().to_string(),
+        problem,
+    }
+}
+
+fn storage(error: impl std::error::Error + Send + Sync + 'static) -> ConfigStoreError {
+    ConfigStoreError::Storage(Box::new(error))
+}
+
+#[derive(Debug, Error)]
+#[error("{path}: line {line} is not UTF-8 text")]
+struct NotText {
+    path: String,
+    line: usize,
+}

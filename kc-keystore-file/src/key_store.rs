@@ -1,0 +1,50 @@
+use kc_core::keys::KeyType;
+use kc_core::store::{Decoded, MemoryKeyStore, NodeSecrets, StoreError, StoreErrorKind};
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+
+use crate::SecretFile;
+
+/// Opens the signing keys and the opaque key of a `.crypto` file. A file of an older generation is
+/// written anew in the current one; bytes behind its content are ignored, with a warning.
+///
+/// `key_types` restricts which signing keys are used (`keytypes` in the configuration).
+///
+/// # Errors
+/// Missing, unreadable or malformed; no random numbers from the operating system.
+pub fn open_key_store(
+    file: &SecretFile,
+    key_types: Option<Vec<KeyType>>,
+) -> Result<MemoryKeyStore, StoreError> {
+    let context = || format!("read {}", file.path().display());
+    let bytes = file.read()?;
+    let Decoded {
+        secrets,
+        outdated,
+        trailing,
+    } = NodeSecrets::decode(&bytes).map_err(|error| {
+        StoreError::new(StoreErrorKind::Malformed, context()).with_source(error)
+    })?;
+    if trailing > 0 {
+        tracing::warn!(path = %file.path().display(), trailing, "bytes behind the keys are ignored");
+    }
+    if outdated {
+        file.replace(secrets.encode().expose())?;
+        tracing::info!(path = %file.path().display(), "key file brought up to date");
+    }
+    Ok(MemoryKeyStore::new(
+        secrets,
+        key_types,
+        Box::new(system_rng()?),
+    ))
+}
+
+/// A generator of random numbers, seeded by the operating system.
+///
+/// # Errors
+/// The operating system gives none.
+pub fn system_rng() -> Result<StdRng, StoreError> {
+    StdRng::try_from_rng(&mut SysRng).map_err(|error| {
+        StoreError::new(StoreErrorKind::Io, "random numbers from the system").with_source(error)
+    })
+}

@@ -1,0 +1,63 @@
+//! A node's files on disk (protocol §11): locked against a second process, readable by their owner only,
+//! replaced atomically and durably.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`find_node`] | from `--node ID\|PATH` to a node's files |
+//! | [`NodeFiles`] | the paths `<node>.config`, `.crypto`, `.seed`, `.lock` |
+//! | [`NodeLock`] | held while a node is open; one process at a time |
+//! | [`create_node`] | the files of a new node |
+//! | [`FileConfigStore`] | the configuration: re-read before each write, comments survive |
+//! | [`SecretFile`] | the bytes of `.crypto` and `.seed`; their codecs are in `kc-core` |
+//! | [`open_key_store`] | the keys in `.crypto` |
+//! | [`FileRatchetStore`] | the ratchet in `.seed` |
+//! | [`Settings`] | the configuration under the environment under flags, as typed structs, through figment |
+//! | [`write_atomic`] | old bytes or new bytes, never a mixture, whatever crashes |
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use kc_core::store::config::{ConfigStore, NodeConfig, Section, Value};
+//! use kc_keystore_file::{FileConfigStore, NodeFiles, NodeLock, SecretFile};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let files = NodeFiles::in_folder(folder.path(), "n1")?;
+//! let lock = Arc::new(NodeLock::acquire(&files)?);
+//! assert!(NodeLock::acquire(&files).is_err(), "one holder at a time");
+//!
+//! let store = FileConfigStore::create(Arc::clone(&lock), &NodeConfig::create("n1")?)?;
+//! store.update(&mut |config| config.set(Section::CRYPTO, "maxage", &Value::Int(3600)).map(drop))?;
+//! assert_eq!(store.load()?.load_value(Section::CRYPTO, "maxage")?, Some(Value::Int(3600)));
+//!
+//! let seed = SecretFile::new(files.seed(), lock);
+//! seed.replace(b"bytes of the codec")?;
+//! assert_eq!(*seed.read()?, b"bytes of the codec");
+//! # Ok(())
+//! # }
+//! ```
+
+mod atomic;
+mod config;
+mod create;
+mod error;
+mod files;
+mod find;
+mod key_store;
+mod lock;
+mod ratchet_store;
+mod read;
+mod secret;
+mod settings;
+
+pub use atomic::write_atomic;
+pub use config::{FileConfigStore, MAX_CONFIG_BYTES, read_config};
+pub use create::create_node;
+pub use error::FileError;
+pub use files::NodeFiles;
+pub use find::{FindError, SearchPlaces, find_node};
+pub use key_store::{open_key_store, system_rng};
+pub use lock::NodeLock;
+pub use ratchet_store::FileRatchetStore;
+pub use secret::{MAX_SECRET_BYTES, SecretFile};
+pub use settings::{Settings, SettingsError};

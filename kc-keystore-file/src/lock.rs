@@ -1,0 +1,95 @@
+#[cfg(test)]
+mod tests;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::atomic::remove_leftovers;
+use crate::{FileError, NodeFiles};
+
+/// The right to write a node's files: an exclusive lock on `<node>.lock`, held until this is dropped or the
+/// process ends, however it ends.
+///
+/// The lock file is one of its own, because a lock on a file that a rename replaces protects nothing. It holds the
+/// id of the process for the message to the next one, and stays when the lock is released.
+///
+/// It does not hold for what the operating system cannot see: other machines on a network file system without
+/// locks, and copies of the files. A ratchet that two processes step from the same copy uses its keys twice.
+#[derive(Debug)]
+pub struct NodeLock {
+    files: NodeFiles,
+    /// The node's lock file, then those of secrets elsewhere.
+    held: Mutex<Vec<(PathBuf, File)>>,
+    writer: Mutex<()>,
+}
+
+impl NodeLock {
+    /// Locks the node at once or not at all, and removes what a crash left of a replacement of its files.
+    ///
+    /// # Errors
+    /// [`FileError::InUse`] if another process, or this one, holds it; a lock file that cannot be made.
+    pub fn acquire(files: &NodeFiles) -> Result<Self, FileError> {
+        let path = files.lock();
+        let file = lock_file(&path)?;
+        for path in [files.config(), files.crypto(), files.seed()] {
+            remove_leftovers(&path);
+        }
+        Ok(Self {
+            files: files.clone(),
+            held: Mutex::new(vec![(path, file)]),
+            writer: Mutex::new(()),
+        })
+    }
+
+    /// The files it covers.
+    pub fn files(&self) -> &NodeFiles {
+        &self.files
+    }
+
+    /// Locks `path` as well, once, for as long as the node is locked.
+    pub(crate) fn extend(&self, path: PathBuf) -> Result<(), FileError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !held.iter().any(|(known, _)| *known == path) {
+            let file = lock_file(&path)?;
+            held.push((path, file));
+        }
+        Ok(())
+    }
+
+    /// One writer at a time inside this process.
+    pub(crate) fn writer(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, FileError> {
+    let failed = |source| FileError::new("lock", path, source);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(FileError::InUse {
+                path: path.to_owned(),
+                process: holder(&mut file),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    file.set_len(0).map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+/// Who holds the lock; unknown in the moment between its locking and its writing.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut id = String::new();
+    file.take(16).read_to_string(&mut id).ok()?;
+    id.strip_suffix('\n')?.parse().ok()
+}

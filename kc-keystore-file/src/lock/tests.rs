@@ -1,0 +1,160 @@
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::{env, fs};
+
+use super::NodeLock;
+use crate::{FileError, NodeFiles, SecretFile};
+
+const VARIABLE: &str = "KC_TEST_LOCK";
+const HELD: &str = "the lock is held";
+
+/// Another process that holds the node's lock until its input ends or it is killed.
+fn holder(folder: &Path) -> Child {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "lock::tests::another_process_is_refused_until_the_first_ends",
+            "--nocapture",
+        ])
+        .env(VARIABLE, folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    assert!(
+        lines.map(Result::unwrap).any(|line| line.contains(HELD)),
+        "the other process did not get the lock"
+    );
+    child
+}
+
+#[test]
+fn another_process_is_refused_until_the_first_ends() {
+    if let Some(folder) = env::var_os(VARIABLE) {
+        let _lock =
+            NodeLock::acquire(&NodeFiles::in_folder(Path::new(&folder), "n1").unwrap()).unwrap();
+        println!("{HELD}");
+        std::io::stdout().flush().unwrap();
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+    for killed in [true, false] {
+        let mut child = holder(folder.path());
+        let error = NodeLock::acquire(&files).unwrap_err();
+        let message = format!(
+            "node is in use by process {} ({})",
+            child.id(),
+            files.lock().display()
+        );
+        assert_eq!(error.to_string(), message);
+        assert!(NodeLock::acquire(&NodeFiles::in_folder(folder.path(), "n2").unwrap()).is_ok());
+        if killed {
+            child.kill().unwrap();
+        } else {
+            drop(child.stdin.take());
+        }
+        child.wait().unwrap();
+        drop(NodeLock::acquire(&files).unwrap());
+    }
+}
+
+#[test]
+fn this_process_is_refused_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+    let lock = NodeLock::acquire(&files).unwrap();
+    let own = std::process::id();
+    assert!(
+        matches!(NodeLock::acquire(&files), Err(FileError::InUse { process: Some(id), path }) if id == own && path == files.lock())
+    );
+    drop(lock);
+    NodeLock::acquire(&files).unwrap();
+}
+
+#[test]
+fn a_holder_without_id_is_another_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+    let _lock = NodeLock::acquire(&files).unwrap();
+    for text in ["", "12", "x\n", "99999999999\n"] {
+        fs::write(files.lock(), text).unwrap();
+        assert!(
+            matches!(
+                NodeLock::acquire(&files),
+                Err(FileError::InUse { process: None, .. })
+            ),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn acquiring_removes_what_a_crash_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+    let leftovers = ["config", "crypto", "seed"]
+        .map(|kind| folder.path().join(format!(".n1.{kind}.aB3xY9.tmp")));
+    leftovers
+        .iter()
+        .for_each(|path| fs::write(path, b"half").unwrap());
+    {
+        let lock = NodeLock::acquire(&files).unwrap();
+        assert!(leftovers.iter().all(|path| !path.exists()));
+        // Nobody who is refused may remove what the holder is writing.
+        fs::write(&leftovers[0], b"half").unwrap();
+        assert!(NodeLock::acquire(&files).is_err());
+        assert!(leftovers[0].exists());
+        drop(lock);
+    }
+    assert!(files.lock().exists());
+}
+
+/// Two configurations that name the same ratchet: the second would use its keys again.
+#[test]
+fn a_ratchet_elsewhere_is_claimed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let shared = elsewhere.path().join("shared.seed");
+    fs::write(&shared, b"seed").unwrap();
+    let open = |node| {
+        Arc::new(NodeLock::acquire(&NodeFiles::in_folder(folder.path(), node).unwrap()).unwrap())
+    };
+    let (first, second) = (open("n1"), open("n2"));
+    let claimed = SecretFile::new(&shared, Arc::clone(&first));
+    claimed.claim().unwrap();
+    claimed.claim().unwrap();
+    assert!(matches!(
+        SecretFile::new(&shared, Arc::clone(&second)).claim(),
+        Err(FileError::InUse { .. })
+    ));
+    // Its own is covered already; that of a running node is not to be had.
+    SecretFile::new(first.files().seed(), Arc::clone(&first))
+        .claim()
+        .unwrap();
+    assert!(
+        SecretFile::new(first.files().seed(), Arc::clone(&second))
+            .claim()
+            .is_err()
+    );
+    drop((claimed, first));
+    SecretFile::new(&shared, second).claim().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn the_lock_file_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+    let _lock = NodeLock::acquire(&files).unwrap();
+    assert_eq!(
+        fs::metadata(files.lock()).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
