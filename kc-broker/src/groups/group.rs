@@ -1,0 +1,381 @@
+//! The state machine of one classic consumer group (the rebalance protocol of KIP-62, with the
+//! member ids of KIP-394). Pure: time is passed in, answers are handed out by [`Ticket`].
+//!
+//! `Empty` → join → `Preparing` (members join) → all joined, or time is up → `Completing` (the
+//! leader assigns) → sync of the leader → `Stable`. Any change leads back to `Preparing`.
+
+mod messages;
+mod rebalance;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use kafka_protocol::error::ResponseError;
+
+pub(crate) use messages::{Assignment, JoinRequest, Joined, Reply, SyncRequest, Synced};
+
+use super::member::{Member, Ticket, Waiting};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Empty,
+    /// `initial`: the group was empty before, so it waits for the deadline in any case.
+    Preparing {
+        deadline: Instant,
+        initial: bool,
+    },
+    Completing {
+        deadline: Instant,
+    },
+    Stable,
+}
+
+impl State {
+    /// The name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Preparing { .. } => "PreparingRebalance",
+            Self::Completing { .. } => "CompletingRebalance",
+            Self::Stable => "Stable",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Group {
+    state: State,
+    generation: i32,
+    protocol_type: String,
+    protocol: String,
+    leader: Option<String>,
+    members: BTreeMap<String, Member>,
+    /// Ids handed out but not yet joined with, and when they lapse.
+    pending: BTreeMap<String, Instant>,
+    replies: Vec<Reply>,
+}
+
+impl Group {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::Empty,
+            generation: 0,
+            protocol_type: String::new(),
+            protocol: String::new(),
+            leader: None,
+            members: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            replies: Vec::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) fn protocol_type(&self) -> &str {
+        &self.protocol_type
+    }
+
+    /// The protocol that the members agreed on; empty during a rebalance.
+    pub(crate) fn protocol(&self) -> &str {
+        &self.protocol
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &Member)> {
+        self.members
+            .iter()
+            .map(|(id, member)| (id.as_str(), member))
+    }
+
+    /// The id of the member with this instance id.
+    pub(crate) fn instance(&self, instance_id: &str) -> Option<&str> {
+        let mut members = self.members();
+        members
+            .find(|(_, m)| m.instance_id.as_deref() == Some(instance_id))
+            .map(|(id, _)| id)
+    }
+
+    /// Members and ids handed out.
+    pub(crate) fn size(&self) -> usize {
+        self.members.len() + self.pending.len()
+    }
+
+    /// The answers that became due since the last call.
+    pub(crate) fn take_replies(&mut self) -> Vec<Reply> {
+        std::mem::take(&mut self.replies)
+    }
+
+    /// A member joins or joins again; the answer comes by `ticket`.
+    pub(crate) fn join(&mut self, now: Instant, ticket: Ticket, request: JoinRequest) {
+        if let Err(error) = self.admit(now, ticket, request) {
+            self.replies.push(Reply::Join(ticket, Err(error)));
+        }
+    }
+
+    fn admit(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        request: JoinRequest,
+    ) -> Result<(), ResponseError> {
+        self.check_protocols(&request)?;
+        let id = if request.member_id.is_empty() {
+            if let Some(instance) = &request.instance_id {
+                self.replace_instance(instance);
+            } else if request.id_required {
+                let lapses = now + request.session_timeout;
+                self.pending.insert(request.new_id.clone(), lapses);
+                let joined = Joined::IdRequired(request.new_id);
+                self.replies.push(Reply::Join(ticket, Ok(joined)));
+                return Ok(());
+            }
+            request.new_id.clone()
+        } else {
+            let id = request.member_id.clone();
+            if self.pending.remove(&id).is_none() && !self.members.contains_key(&id) {
+                return Err(ResponseError::UnknownMemberId);
+            }
+            id
+        };
+        let known = self.members.get(&id);
+        let unchanged = known.is_some_and(|m| m.protocols == request.protocols);
+        let leads = self.leader.as_ref() == Some(&id);
+        self.protocol_type.clone_from(&request.protocol_type);
+        self.put_member(now, &id, ticket, request);
+        match self.state {
+            State::Completing { .. } if unchanged => self.answer_join(&id, now),
+            State::Stable if unchanged && !leads => self.answer_join(&id, now),
+            State::Preparing { .. } => self.complete_if_ready(now),
+            State::Empty | State::Completing { .. } | State::Stable => self.prepare(now),
+        }
+        Ok(())
+    }
+
+    fn check_protocols(&self, request: &JoinRequest) -> Result<(), ResponseError> {
+        let others = || {
+            let mut others = self.members.iter();
+            let own = request.member_id.as_str();
+            std::iter::from_fn(move || others.next()).filter(move |(id, _)| *id != own)
+        };
+        let mut offered = request.protocols.iter();
+        let common = offered.any(|(name, _)| others().all(|(_, m)| m.supports(name)));
+        let same_type = others().next().is_none() || self.protocol_type == request.protocol_type;
+        if common && same_type && !request.protocol_type.is_empty() {
+            Ok(())
+        } else {
+            Err(ResponseError::InconsistentGroupProtocol)
+        }
+    }
+
+    /// A static member came back under a new id: the old one goes without a word to the others.
+    fn replace_instance(&mut self, instance_id: &str) {
+        let Some(old) = self.instance(instance_id).map(str::to_owned) else {
+            return;
+        };
+        if let Some(member) = self.members.remove(&old) {
+            self.refuse(member.waiting, ResponseError::FencedInstanceId);
+        }
+        self.leader.take_if(|leader| *leader == old);
+    }
+
+    fn put_member(&mut self, now: Instant, id: &str, ticket: Ticket, request: JoinRequest) {
+        let member = Member {
+            instance_id: request.instance_id,
+            client_id: request.client_id,
+            client_host: request.client_host,
+            session_timeout: request.session_timeout,
+            rebalance_timeout: request.rebalance_timeout,
+            protocols: request.protocols,
+            assignment: self
+                .members
+                .get(id)
+                .map(|m| m.assignment.clone())
+                .unwrap_or_default(),
+            waiting: Waiting::Join(ticket),
+            expires: now + request.session_timeout,
+        };
+        if let Some(before) = self.members.insert(id.to_owned(), member) {
+            self.refuse(before.waiting, ResponseError::RebalanceInProgress);
+        }
+        self.leader.get_or_insert_with(|| id.to_owned());
+    }
+
+    /// A member asks for its assignment, the leader brings all of them; the answer comes by
+    /// `ticket`.
+    pub(crate) fn sync(&mut self, now: Instant, ticket: Ticket, request: SyncRequest) {
+        if let Err(error) = self.accept_sync(now, ticket, request) {
+            self.replies.push(Reply::Sync(ticket, Err(error)));
+        }
+    }
+
+    fn accept_sync(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        request: SyncRequest,
+    ) -> Result<(), ResponseError> {
+        self.check_generation(&request.member_id, request.generation)?;
+        let differs = |asked: Option<String>, ours: &str| asked.is_some_and(|asked| asked != ours);
+        if matches!(self.state, State::Preparing { .. } | State::Empty) {
+            return Err(ResponseError::RebalanceInProgress);
+        }
+        if differs(request.protocol_type, &self.protocol_type)
+            || differs(request.protocol, &self.protocol)
+        {
+            return Err(ResponseError::InconsistentGroupProtocol);
+        }
+        if let Some(member) = self.members.get_mut(&request.member_id) {
+            let before = std::mem::replace(&mut member.waiting, Waiting::Sync(ticket));
+            self.refuse(before, ResponseError::RebalanceInProgress);
+        }
+        if matches!(self.state, State::Completing { .. })
+            && self.leader.as_ref() == Some(&request.member_id)
+        {
+            for (id, assignment) in request.assignments {
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.assignment = assignment;
+                }
+            }
+            self.state = State::Stable;
+        }
+        if self.state == State::Stable {
+            self.answer_syncs(now);
+        }
+        Ok(())
+    }
+
+    fn answer_syncs(&mut self, now: Instant) {
+        for member in self.members.values_mut() {
+            if let Waiting::Sync(ticket) = member.waiting {
+                member.waiting = Waiting::Nothing;
+                member.heard_of(now);
+                let synced = Synced {
+                    protocol_type: self.protocol_type.clone(),
+                    protocol: self.protocol.clone(),
+                    assignment: member.assignment.clone(),
+                };
+                self.replies.push(Reply::Sync(ticket, Ok(synced)));
+            }
+        }
+    }
+
+    /// A member shows that it lives.
+    pub(crate) fn heartbeat(
+        &mut self,
+        now: Instant,
+        member_id: &str,
+        generation: i32,
+    ) -> Result<(), ResponseError> {
+        self.check_generation(member_id, generation)?;
+        self.refresh(now, member_id);
+        match self.state {
+            State::Preparing { .. } => Err(ResponseError::RebalanceInProgress),
+            State::Empty | State::Completing { .. } | State::Stable => Ok(()),
+        }
+    }
+
+    /// Whether this member may commit offsets now. Without a generation (below 0) anyone may, as
+    /// long as the group has no members.
+    pub(crate) fn may_commit(
+        &mut self,
+        now: Instant,
+        member_id: &str,
+        generation: i32,
+    ) -> Result<(), ResponseError> {
+        if generation < 0 && member_id.is_empty() && self.state == State::Empty {
+            return Ok(());
+        }
+        self.check_generation(member_id, generation)?;
+        self.refresh(now, member_id);
+        match self.state {
+            State::Completing { .. } => Err(ResponseError::RebalanceInProgress),
+            State::Empty | State::Preparing { .. } | State::Stable => Ok(()),
+        }
+    }
+
+    /// A member leaves.
+    pub(crate) fn leave(&mut self, now: Instant, member_id: &str) -> Result<(), ResponseError> {
+        if self.pending.remove(member_id).is_some() {
+            self.complete_if_ready(now);
+            return Ok(());
+        }
+        if !self.members.contains_key(member_id) {
+            return Err(ResponseError::UnknownMemberId);
+        }
+        self.remove(member_id);
+        self.rebalance_after_loss(now);
+        Ok(())
+    }
+
+    /// When [`expire`](Self::expire) has something to do, unless something happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let phase = match self.state {
+            State::Preparing { deadline, .. } | State::Completing { deadline } => Some(deadline),
+            State::Empty | State::Stable => None,
+        };
+        let silent = self
+            .members
+            .values()
+            .filter(|m| m.waiting == Waiting::Nothing);
+        let pending = self.pending.values().copied();
+        silent.map(|m| m.expires).chain(pending).chain(phase).min()
+    }
+
+    /// Does what time demands: removes dead members, ends phases that took too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.pending.retain(|_, lapses| *lapses > now);
+        let dead = |m: &Member| m.waiting == Waiting::Nothing && m.expires <= now;
+        if self.remove_all(dead) {
+            self.rebalance_after_loss(now);
+        }
+        match self.state {
+            State::Completing { deadline } if deadline <= now => {
+                self.remove_all(|m| m.waiting == Waiting::Nothing);
+                self.rebalance_after_loss(now);
+            }
+            State::Preparing { .. } => self.complete_if_ready(now),
+            State::Empty | State::Completing { .. } | State::Stable => {}
+        }
+    }
+
+    fn check_generation(&self, member_id: &str, generation: i32) -> Result<(), ResponseError> {
+        if !self.members.contains_key(member_id) {
+            Err(ResponseError::UnknownMemberId)
+        } else if generation != self.generation {
+            Err(ResponseError::IllegalGeneration)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn refresh(&mut self, now: Instant, member_id: &str) {
+        if let Some(member) = self.members.get_mut(member_id) {
+            member.heard_of(now);
+        }
+    }
+
+    fn remove_all(&mut self, gone: impl Fn(&Member) -> bool) -> bool {
+        let ids = self.members.iter().filter(|(_, m)| gone(m));
+        let ids: Vec<String> = ids.map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| self.remove(id));
+        !ids.is_empty()
+    }
+
+    fn remove(&mut self, member_id: &str) {
+        if let Some(member) = self.members.remove(member_id) {
+            self.refuse(member.waiting, ResponseError::UnknownMemberId);
+        }
+        self.leader.take_if(|leader| leader == member_id);
+    }
+
+    fn refuse(&mut self, waiting: Waiting, error: ResponseError) {
+        match waiting {
+            Waiting::Nothing => {}
+            Waiting::Join(ticket) => self.replies.push(Reply::Join(ticket, Err(error))),
+            Waiting::Sync(ticket) => self.replies.push(Reply::Sync(ticket, Err(error))),
+        }
+    }
+}

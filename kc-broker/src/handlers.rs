@@ -1,0 +1,48 @@
+//! What each API does, one module for each group of APIs. A handler takes a decoded request and
+//! returns a response that fits the request's version.
+
+pub(crate) mod api_versions;
+pub(crate) mod configs;
+pub(crate) mod coordinator;
+pub(crate) mod describe_groups;
+pub(crate) mod fetch;
+pub(crate) mod list_offsets;
+pub(crate) mod membership;
+pub(crate) mod metadata;
+pub(crate) mod offsets;
+pub(crate) mod partitions;
+pub(crate) mod produce;
+pub(crate) mod producer_ids;
+pub(crate) mod topics;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::protocol::StrBytes;
+
+/// "No authorized operations given": the client did not ask.
+const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+/// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs, as bits.
+const TOPIC_OPERATIONS: i32 = 0b0000_1101_1111_1000;
+/// Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite, as bits.
+const CLUSTER_OPERATIONS: i32 = 0b0001_1111_1010_0000;
+/// Read, Delete, Describe, as bits.
+const GROUP_OPERATIONS: i32 = 0b0000_0001_0100_1000;
+
+fn text(s: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(s.into())
+}
+
+/// 0, or the error's code.
+fn code<T>(result: &Result<T, ResponseError>) -> i16 {
+    result.as_ref().err().map_or(0, ResponseError::code)
+}
+
+/// An error with words for people.
+type Refusal = (ResponseError, Option<String>);
+
+/// Code and words of a refusal, or 0 and none.
+fn code_and_message<T>(result: Result<T, Refusal>) -> (i16, Option<StrBytes>) {
+    match result {
+        Ok(_) => (0, None),
+        Err((error, message)) => (error.code(), message.map(text)),
+    }
+}

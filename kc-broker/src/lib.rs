@@ -1,0 +1,70 @@
+//! An in-process, in-memory Kafka broker for demos and tests.
+//!
+//! **It is not a store for real data.** It is one node, it keeps all records in memory and loses
+//! them when it stops, and it has no authentication, no encryption, no transactions and no
+//! retention: topics that are to be compacted keep all their records. For production use Apache
+//! Kafka or a compatible engine.
+//!
+//! What it does, it does as Apache Kafka does: the usual clients produce and consume, alone or in
+//! consumer groups, and administer topics. It answers ApiVersions, Metadata, Produce, Fetch,
+//! ListOffsets, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit,
+//! OffsetFetch, InitProducerId, CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords,
+//! DescribeConfigs, IncrementalAlterConfigs, DescribeGroups, ListGroups and DeleteGroups.
+//!
+//! ```
+//! use std::num::NonZeroU16;
+//!
+//! use kc_broker::{Broker, BrokerError};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), BrokerError> {
+//!     let broker = Broker::builder()
+//!         .default_partitions(NonZeroU16::MIN)
+//!         .memory_limit(64 << 20)
+//!         .start()
+//!         .await?;
+//!     println!("bootstrap.servers={}", broker.address());
+//!     broker.shutdown().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # For tests of clients
+//!
+//! [`Broker::faults`] makes a broker answer like one that was just installed, whose group
+//! coordinator is not ready.
+//!
+//! # Bounds
+//!
+//! The records kept ([`Builder::memory_limit`]), frames, connections, partitions, groups and all
+//! else that clients can make grow are bounded by the constants of this crate. What is too much is
+//! refused by an error code and told by a `tracing` warning. A client that does not speak the
+//! protocol loses its connection; no other client notices.
+//!
+//! # Map
+//!
+//! `broker` starts and stops the `server`, which reads frames off its connections; `protocol`
+//! decodes them and hands them to `handlers`. These change `state`: `topics` with their `log`,
+//! and `groups`. `log` and the state machine in `groups` are pure. `faults` and `limits` are what
+//! their names say.
+
+mod broker;
+mod faults;
+mod groups;
+mod handlers;
+mod limits;
+mod log;
+mod protocol;
+mod server;
+mod state;
+mod topics;
+
+pub use broker::{Broker, BrokerError, Builder};
+pub use faults::{CoordinatorError, CoordinatorRequest, Faults};
+pub use limits::{
+    BATCH_OVERHEAD_BYTES, DEFAULT_MEMORY_LIMIT, INITIAL_REBALANCE_DELAY, MAX_BATCH_BYTES,
+    MAX_COMMITTED_OFFSETS, MAX_CONFIG_VALUE_BYTES, MAX_CONNECTIONS, MAX_FETCH_BYTES,
+    MAX_FETCH_WAIT, MAX_FRAME_BYTES, MAX_GROUP_NAME_BYTES, MAX_GROUP_TIMEOUT, MAX_GROUPS,
+    MAX_MEMBER_BYTES, MAX_MEMBERS, MAX_OFFSET_METADATA_BYTES, MAX_PARTITIONS,
+    MAX_PRODUCERS_PER_PARTITION, MAX_REQUEST_ELEMENTS, MAX_TOPIC_NAME_BYTES,
+};

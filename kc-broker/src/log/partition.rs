@@ -1,0 +1,176 @@
+//! One partition: batches in the order of their offsets.
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+
+use super::batch::RecordBatch;
+use super::memory::{Memory, MemoryFull};
+use super::producers::{Producers, SequenceError, Verdict};
+use crate::limits::BATCH_OVERHEAD_BYTES;
+
+/// Why a batch was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum AppendError {
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    #[error(transparent)]
+    Memory(#[from] MemoryFull),
+}
+
+/// The offset is outside the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the offset is outside the log")]
+pub(crate) struct OutOfRange;
+
+/// A place in the log to look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeQuery {
+    Earliest,
+    Latest,
+    /// The first record with the largest timestamp.
+    MaxTimestamp,
+    /// The first record not older than this, in milliseconds.
+    Since(i64),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Partition {
+    batches: Vec<Stored>,
+    producers: Producers,
+    /// Offset of the first record that may be read.
+    start: i64,
+    /// Offset of the next record.
+    end: i64,
+}
+
+#[derive(Debug)]
+struct Stored {
+    base: i64,
+    batch: RecordBatch,
+}
+
+impl Stored {
+    fn last(&self) -> i64 {
+        self.base.saturating_add(self.batch.last_delta())
+    }
+
+    fn cost(&self) -> usize {
+        cost(&self.batch)
+    }
+}
+
+fn cost(batch: &RecordBatch) -> usize {
+    batch.len().saturating_add(BATCH_OVERHEAD_BYTES)
+}
+
+impl Partition {
+    /// Log start offset.
+    pub(crate) fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// High watermark: the offset that the next record gets.
+    pub(crate) fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Stores a batch and returns the offset of its first record; a batch stored before is not
+    /// stored again.
+    pub(crate) fn append(
+        &mut self,
+        batch: &RecordBatch,
+        memory: &mut Memory,
+    ) -> Result<i64, AppendError> {
+        if let Some(origin) = batch.origin()
+            && let Verdict::Duplicate(offset) = self.producers.check(origin)?
+        {
+            return Ok(offset);
+        }
+        memory.charge(cost(batch))?;
+        let base = self.end;
+        if let Some(origin) = batch.origin() {
+            self.producers.record(origin, base);
+        }
+        let stored = Stored {
+            base,
+            batch: batch.placed_at(base),
+        };
+        self.end = stored.last().saturating_add(1);
+        self.batches.push(stored);
+        Ok(base)
+    }
+
+    /// Whole batches from the one that holds `offset` on, at most `max_bytes` of them. With
+    /// `at_least_one` the first comes even if it is larger.
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Bytes, OutOfRange> {
+        if !(self.start..=self.end).contains(&offset) {
+            return Err(OutOfRange);
+        }
+        let from = self.batches.partition_point(|b| b.last() < offset);
+        let mut size = 0_usize;
+        let fitting = self.batches.iter().skip(from).take_while(|b| {
+            let first = size == 0;
+            size = size.saturating_add(b.batch.len());
+            size <= max_bytes || (first && at_least_one)
+        });
+        let found: Vec<&Bytes> = fitting.map(|b| b.batch.bytes()).collect();
+        Ok(match found.as_slice() {
+            [one] => Bytes::clone(one),
+            several => {
+                let mut joined = BytesMut::with_capacity(several.iter().map(|b| b.len()).sum());
+                several.iter().for_each(|b| joined.extend_from_slice(b));
+                joined.freeze()
+            }
+        })
+    }
+
+    /// Offset and timestamp (-1 where it has none) of what was asked for, if there is such a
+    /// record.
+    pub(crate) fn find(&self, query: TimeQuery) -> Option<(i64, i64)> {
+        match query {
+            TimeQuery::Earliest => Some((self.start, -1)),
+            TimeQuery::Latest => Some((self.end, -1)),
+            TimeQuery::MaxTimestamp => {
+                let newest = self.batches.iter().map(|b| b.batch.max_timestamp()).max()?;
+                self.find(TimeQuery::Since(newest))
+            }
+            TimeQuery::Since(timestamp) => self.batches.iter().find_map(|b| {
+                let (delta, at) = b.batch.first_since(timestamp)?;
+                Some((b.base.saturating_add(delta).max(self.start), at))
+            }),
+        }
+    }
+
+    /// Drops all records before `offset` (or all, if `None`) and returns the new log start.
+    /// Records that share a batch with later ones stay in memory but out of reach.
+    pub(crate) fn delete_before(
+        &mut self,
+        offset: Option<i64>,
+        memory: &mut Memory,
+    ) -> Result<i64, OutOfRange> {
+        let offset = offset.unwrap_or(self.end);
+        if !(0..=self.end).contains(&offset) {
+            return Err(OutOfRange);
+        }
+        self.start = self.start.max(offset);
+        let kept = self.batches.partition_point(|b| b.last() < self.start);
+        for gone in self.batches.drain(..kept) {
+            memory.release(gone.cost());
+        }
+        Ok(self.start)
+    }
+
+    /// Gives back the memory of a partition that is deleted.
+    pub(crate) fn free(self, memory: &mut Memory) {
+        memory.release(self.batches.iter().map(Stored::cost).sum());
+    }
+}
+
+#[cfg(test)]
+mod tests;

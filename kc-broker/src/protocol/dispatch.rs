@@ -1,0 +1,199 @@
+//! Decodes a request, has it handled, encodes the response.
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable};
+use thiserror::Error;
+
+use super::shape::{self, BadShape};
+use super::supported::Api;
+use crate::handlers::{
+    api_versions, configs, coordinator, describe_groups, fetch, list_offsets, membership, metadata,
+    offsets, partitions, produce, producer_ids, topics,
+};
+use crate::state::Shared;
+
+/// Size of the length before each frame.
+const LENGTH_BYTES: usize = 4;
+
+/// Why a request has no answer; the connection is to be closed, as Apache Kafka does.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum ProtocolError {
+    #[error("API {key} version {version} is not supported")]
+    Unsupported { key: i16, version: i16 },
+    #[error(transparent)]
+    Shape(#[from] BadShape),
+    #[error("the request cannot be read: {0}")]
+    Decode(String),
+    #[error("the response cannot be written: {0}")]
+    Encode(String),
+    #[error("records sent without wish for an answer (acks=0) were refused")]
+    Unanswerable,
+}
+
+/// What a handler knows besides the request.
+pub(crate) struct Context<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) version: i16,
+    pub(crate) client_id: String,
+    pub(crate) client: SocketAddr,
+    /// Where the client reached the broker; so it is what Metadata and FindCoordinator name.
+    pub(crate) broker: SocketAddr,
+}
+
+/// Answers one request frame (without its length) by a response frame with its length, or by
+/// nothing if the client wants none.
+pub(crate) async fn answer(
+    shared: &Shared,
+    client: SocketAddr,
+    broker: SocketAddr,
+    mut frame: Bytes,
+) -> Result<Option<Bytes>, ProtocolError> {
+    let mut prefix = frame.get(..8).ok_or(BadShape)?;
+    let (key, version, correlation_id) = (prefix.get_i16(), prefix.get_i16(), prefix.get_i32());
+    let Some(api) = Api::find(key, version) else {
+        return answer_unsupported(key, version, correlation_id);
+    };
+    let header_version = api.key.request_header_version(version);
+    let header = RequestHeader::decode(&mut frame, header_version).map_err(decode_error)?;
+    shape::check(api.request, version, header_version >= 2, &frame)?;
+    tracing::trace!(api = ?api.key, version, correlation_id, "request");
+    let call = Call {
+        key: api.key,
+        correlation_id,
+        body: frame,
+        context: Context {
+            shared,
+            version,
+            client_id: header
+                .client_id
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
+            client,
+            broker,
+        },
+    };
+    match api.key {
+        ApiKey::ApiVersions => call.run(api_versions::handle),
+        ApiKey::Metadata => call.run(metadata::handle),
+        ApiKey::Produce => call.produce(),
+        ApiKey::Fetch => {
+            let response = fetch::handle(&call.context, call.decode()?).await;
+            call.encode(&response)
+        }
+        ApiKey::ListOffsets => call.run(list_offsets::handle),
+        ApiKey::FindCoordinator => call.run(coordinator::handle),
+        ApiKey::JoinGroup => {
+            let response = membership::join(&call.context, call.decode()?).await;
+            call.encode(&response)
+        }
+        ApiKey::SyncGroup => {
+            let response = membership::sync(&call.context, call.decode()?).await;
+            call.encode(&response)
+        }
+        ApiKey::Heartbeat => call.run(membership::heartbeat),
+        ApiKey::LeaveGroup => call.run(membership::leave),
+        ApiKey::OffsetCommit => call.run(offsets::commit),
+        ApiKey::OffsetFetch => call.run(offsets::fetch),
+        ApiKey::DescribeGroups => call.run(describe_groups::describe),
+        ApiKey::ListGroups => call.run(describe_groups::list),
+        ApiKey::DeleteGroups => call.run(describe_groups::delete),
+        ApiKey::InitProducerId => call.run(producer_ids::handle),
+        ApiKey::CreateTopics => call.run(topics::create),
+        ApiKey::DeleteTopics => call.run(topics::delete),
+        ApiKey::CreatePartitions => call.run(partitions::create),
+        ApiKey::DeleteRecords => call.run(partitions::delete_records),
+        ApiKey::DescribeConfigs => call.run(configs::describe),
+        ApiKey::IncrementalAlterConfigs => call.run(configs::alter),
+        _ => Err(ProtocolError::Unsupported { key, version }),
+    }
+}
+
+/// An unknown version of ApiVersions gets the answer that every client can read (KIP-511);
+/// anything else has no answer.
+fn answer_unsupported(
+    key: i16,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Option<Bytes>, ProtocolError> {
+    if key != ApiKey::ApiVersions as i16 {
+        return Err(ProtocolError::Unsupported { key, version });
+    }
+    let response =
+        api_versions::response().with_error_code(ResponseError::UnsupportedVersion.code());
+    encode(ApiKey::ApiVersions, 0, correlation_id, &response)
+}
+
+struct Call<'a> {
+    key: ApiKey,
+    correlation_id: i32,
+    body: Bytes,
+    context: Context<'a>,
+}
+
+impl<'a> Call<'a> {
+    fn run<Q: Decodable, R: Encodable>(
+        &self,
+        handler: impl FnOnce(&Context<'a>, Q) -> R,
+    ) -> Result<Option<Bytes>, ProtocolError> {
+        let response = handler(&self.context, self.decode()?);
+        self.encode(&response)
+    }
+
+    fn produce(&self) -> Result<Option<Bytes>, ProtocolError> {
+        let request: kafka_protocol::messages::ProduceRequest = self.decode()?;
+        let wants_answer = request.acks != 0;
+        let response = produce::handle(&self.context, request);
+        if wants_answer {
+            return self.encode(&response);
+        }
+        let mut partitions = response
+            .responses
+            .iter()
+            .flat_map(|t| &t.partition_responses);
+        if partitions.all(|p| p.error_code == 0) {
+            Ok(None)
+        } else {
+            Err(ProtocolError::Unanswerable)
+        }
+    }
+
+    fn decode<Q: Decodable>(&self) -> Result<Q, ProtocolError> {
+        Q::decode(&mut self.body.clone(), self.context.version).map_err(decode_error)
+    }
+
+    fn encode<R: Encodable>(&self, response: &R) -> Result<Option<Bytes>, ProtocolError> {
+        encode(
+            self.key,
+            self.context.version,
+            self.correlation_id,
+            response,
+        )
+    }
+}
+
+fn encode<R: Encodable>(
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    response: &R,
+) -> Result<Option<Bytes>, ProtocolError> {
+    let encode_error = |e: &dyn std::fmt::Display| ProtocolError::Encode(e.to_string());
+    let header = ResponseHeader::default().with_correlation_id(correlation_id);
+    let mut body = BytesMut::zeroed(LENGTH_BYTES);
+    header
+        .encode(&mut body, key.response_header_version(version))
+        .and_then(|()| response.encode(&mut body, version))
+        .map_err(|e| encode_error(&e))?;
+    let length = i32::try_from(body.len() - LENGTH_BYTES).map_err(|e| encode_error(&e))?;
+    body.as_mut().put_i32(length);
+    Ok(Some(body.freeze()))
+}
+
+fn decode_error(error: impl std::fmt::Display) -> ProtocolError {
+    ProtocolError::Decode(error.to_string())
+}

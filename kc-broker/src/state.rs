@@ -1,0 +1,81 @@
+//! What the broker knows, shared by all connections.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::faults::Faults;
+use crate::groups::Groups;
+use crate::log::Memory;
+use crate::topics::Topics;
+
+/// The id of the only broker.
+pub(crate) const NODE_ID: i32 = 1;
+/// The name of the cluster of one.
+pub(crate) const CLUSTER_ID: &str = "kc-broker";
+
+/// What the builder fixed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) auto_create: bool,
+    pub(crate) default_partitions: u16,
+}
+
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) faults: Faults,
+    /// Wakes long polls: records came, or a topic went.
+    pub(crate) log_changed: Notify,
+    /// Wakes the timer of the groups.
+    pub(crate) groups_changed: Notify,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) topics: Topics,
+    pub(crate) memory: Memory,
+    pub(crate) groups: Groups,
+    pub(crate) last_producer_id: i64,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, memory_limit: usize, faults: Faults) -> Self {
+        Self {
+            settings,
+            faults,
+            log_changed: Notify::new(),
+            groups_changed: Notify::new(),
+            state: Mutex::new(State {
+                topics: Topics::default(),
+                memory: Memory::new(memory_limit),
+                groups: Groups::default(),
+                last_producer_id: 0,
+            }),
+        }
+    }
+
+    /// Locks the state; not to be held across an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what takes too long in the groups, for as long as it is polled.
+    pub(crate) async fn run_group_timer(&self) {
+        loop {
+            let changed = self.groups_changed.notified();
+            let deadline = self.state().groups.next_deadline();
+            match deadline {
+                Some(deadline) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = tokio::time::sleep_until(deadline.into()) => {
+                            self.state().groups.expire(Instant::now());
+                        }
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+}

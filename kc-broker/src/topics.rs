@@ -1,0 +1,128 @@
+//! Topics: names, settings, partitions.
+
+mod config;
+mod name;
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::error::ResponseError;
+use uuid::Uuid;
+
+pub(crate) use config::{ConfigError, Setting, TopicConfig};
+pub(crate) use name::TopicName;
+
+use crate::limits::MAX_PARTITIONS;
+use crate::log::{Memory, Partition};
+
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: Uuid,
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) config: TopicConfig,
+}
+
+impl Topic {
+    pub(crate) fn partition(&self, index: i32) -> Option<&Partition> {
+        self.partitions.get(usize::try_from(index).ok()?)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Topics(BTreeMap<String, Topic>);
+
+impl Topics {
+    pub(crate) fn get(&self, name: &str) -> Option<&Topic> {
+        self.0.get(name)
+    }
+
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Topic> {
+        self.0.get_mut(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Topic)> {
+        self.0.iter().map(|(name, topic)| (name.as_str(), topic))
+    }
+
+    pub(crate) fn name_of(&self, id: Uuid) -> Option<&str> {
+        let mut topics = self.iter();
+        topics
+            .find(|(_, topic)| topic.id == id)
+            .map(|(name, _)| name)
+    }
+
+    pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<&Partition> {
+        self.get(topic)?.partition(index)
+    }
+
+    pub(crate) fn partition_mut(&mut self, topic: &str, index: i32) -> Option<&mut Partition> {
+        let partitions = &mut self.get_mut(topic)?.partitions;
+        partitions.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Whether a topic of this name may be made.
+    pub(crate) fn check_new(&self, name: &TopicName, count: usize) -> Result<(), ResponseError> {
+        if self.0.contains_key(name.as_str()) {
+            return Err(ResponseError::TopicAlreadyExists);
+        }
+        self.check_room(count)
+    }
+
+    /// Whether `more` partitions may be made.
+    pub(crate) fn check_room(&self, more: usize) -> Result<(), ResponseError> {
+        let present: usize = self.0.values().map(|t| t.partitions.len()).sum();
+        if more <= MAX_PARTITIONS.saturating_sub(present) {
+            return Ok(());
+        }
+        tracing::warn!(limit = MAX_PARTITIONS, "too many partitions");
+        Err(ResponseError::PolicyViolation)
+    }
+
+    /// Makes a topic of `count` empty partitions.
+    pub(crate) fn create(
+        &mut self,
+        name: &TopicName,
+        count: usize,
+        config: TopicConfig,
+    ) -> Result<&Topic, ResponseError> {
+        self.check_new(name, count)?;
+        let topic = Topic {
+            id: Uuid::new_v4(),
+            partitions: std::iter::repeat_with(Partition::default)
+                .take(count)
+                .collect(),
+            config,
+        };
+        tracing::info!(topic = name.as_str(), partitions = count, "topic created");
+        Ok(self.0.entry(name.as_str().to_owned()).or_insert(topic))
+    }
+
+    /// Deletes a topic; false if there is none.
+    pub(crate) fn delete(&mut self, name: &str, memory: &mut Memory) -> bool {
+        let Some(topic) = self.0.remove(name) else {
+            return false;
+        };
+        topic.partitions.into_iter().for_each(|p| p.free(memory));
+        tracing::info!(topic = name, "topic deleted");
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_partitions_of_all_topics_are_bounded() {
+        let mut topics = Topics::default();
+        let [a, b] = ["a", "b"].map(|name| TopicName::parse(name).unwrap());
+        let config = TopicConfig::default;
+        topics.create(&a, MAX_PARTITIONS - 1, config()).unwrap();
+        assert_eq!(topics.check_room(1), Ok(()));
+        let refused = topics.create(&b, 2, config()).map(|_| ());
+        assert_eq!(refused, Err(ResponseError::PolicyViolation));
+        let again = topics.create(&a, 1, config()).map(|_| ());
+        assert_eq!(again, Err(ResponseError::TopicAlreadyExists));
+        assert!(topics.delete("a", &mut Memory::new(0)));
+        assert!(topics.create(&b, 2, config()).is_ok());
+    }
+}
