@@ -1,0 +1,160 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kc_broker::{Broker, Faults};
+use kc_core::backend::{Backend, OutgoingRecord, TopicSpec};
+
+use super::Failure;
+
+/// Longest wait for what must happen, unless a bench is less patient.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Makes names unique within this process.
+static BENCHES: AtomicU64 = AtomicU64::new(0);
+
+type Make = dyn Fn(&str) -> Box<dyn Backend> + Send + Sync;
+
+/// A backend and a broker to test it on.
+pub struct Bench {
+    make: Box<Make>,
+    address: String,
+    broker: Mutex<Option<Broker>>,
+    unique: String,
+    patience: Duration,
+}
+
+impl Bench {
+    /// On a kc-broker of its own.
+    ///
+    /// # Errors
+    /// [`Failure::Broker`] if that does not start.
+    pub async fn embedded(
+        make: impl Fn(&str) -> Box<dyn Backend> + Send + Sync + 'static,
+    ) -> Result<Self, Failure> {
+        let broker = Broker::builder().start().await?;
+        let mut bench = Self::external(make, broker.address().to_string());
+        bench.broker = Mutex::new(Some(broker));
+        Ok(bench)
+    }
+
+    /// On a broker that runs already, at this `host:port`; not for the cases that switch the broker's
+    /// faults or stop it.
+    #[must_use]
+    pub fn external(
+        make: impl Fn(&str) -> Box<dyn Backend> + Send + Sync + 'static,
+        address: impl Into<String>,
+    ) -> Self {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH);
+        let started = started.map_or(0, |since| since.as_micros());
+        let number = BENCHES.fetch_add(1, Ordering::Relaxed);
+        Self {
+            make: Box::new(make),
+            address: address.into(),
+            broker: Mutex::new(None),
+            unique: format!("{started:x}-{number}"),
+            patience: PATIENCE,
+        }
+    }
+
+    /// Waits no longer than this for what must happen. Default: 30 s.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.patience
+    }
+
+    /// A backend for the broker.
+    pub(super) fn backend(&self) -> Box<dyn Backend> {
+        self.backend_at(&self.address)
+    }
+
+    pub(super) fn backend_at(&self, address: &str) -> Box<dyn Backend> {
+        (self.make)(address)
+    }
+
+    /// A name for a topic or group that nobody else has.
+    pub(super) fn name(&self, what: &str) -> String {
+        format!("{what}-{}", self.unique)
+    }
+
+    /// A new topic.
+    pub(super) async fn topic(&self, what: &str, partitions: i32) -> Result<String, Failure> {
+        let name = self.name(what);
+        self.create(&name, partitions).await?;
+        Ok(name)
+    }
+
+    pub(super) async fn create(&self, name: &str, partitions: i32) -> Result<(), Failure> {
+        let spec = TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            replication: None,
+            compacted: false,
+        };
+        let admin = self.backend().admin().await?;
+        admin.create_topic(&spec, self.patience).await?;
+        admin.close().await;
+        Ok(())
+    }
+
+    /// Sends records and waits until they are acknowledged.
+    pub(super) async fn send(&self, records: Vec<OutgoingRecord>) -> Result<(), Failure> {
+        let producer = self.backend().producer().await?;
+        for record in records {
+            drop(producer.enqueue(record).await?);
+        }
+        Ok(producer.close(self.patience).await?)
+    }
+
+    /// Sends one record for each value to partition 0.
+    pub(super) async fn send_values(&self, topic: &str, values: &[&str]) -> Result<(), Failure> {
+        let records = values.iter().map(|value| record(topic, 0, value));
+        self.send(records.collect()).await
+    }
+
+    /// The embedded broker's switches.
+    pub(super) fn faults(&self) -> Result<Faults, Failure> {
+        let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        broker
+            .as_ref()
+            .map(Broker::faults)
+            .ok_or_else(needs_embedded)
+    }
+
+    /// The embedded broker, to stop it, and its address.
+    pub(super) fn take_broker(&self) -> Result<(Broker, SocketAddr), Failure> {
+        let mut broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        let broker = broker.take().ok_or_else(needs_embedded)?;
+        let address = broker.address();
+        Ok((broker, address))
+    }
+}
+
+fn needs_embedded() -> Failure {
+    Failure::Broken("this case needs the embedded broker".to_owned())
+}
+
+/// A record with a value and no key.
+pub(super) fn record(topic: &str, partition: i32, value: &str) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: topic.to_owned(),
+        partition: Some(partition),
+        value: Some(value.as_bytes().to_vec()),
+        ..OutgoingRecord::default()
+    }
+}
+
+impl fmt::Debug for Bench {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bench")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}

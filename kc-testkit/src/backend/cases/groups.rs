@@ -1,0 +1,289 @@
+//! Members of a group share partitions, and go on where the group has committed.
+
+use std::collections::BTreeSet;
+
+use kc_core::backend::{Committed, GroupConsumer, GroupStart, Record, TopicPartition};
+use tokio::time::Instant;
+
+use crate::backend::bench::record;
+use crate::backend::failure::{ensure, ensure_eq};
+use crate::backend::polls::{POLL, behind, gather, values};
+use crate::backend::{Bench, Failure};
+
+/// The next member starts at what was stored and committed, not at what was polled.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn commit_and_resume_in_group(bench: &Bench) -> Result<(), Failure> {
+    resume(bench, true).await
+}
+
+/// Closing commits what was stored, and no more.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn commit_on_close(bench: &Bench) -> Result<(), Failure> {
+    resume(bench, false).await
+}
+
+async fn resume(bench: &Bench, commit: bool) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("resume", 1).await?;
+    bench
+        .send_values(&topic, &["a", "b", "c", "d", "e"])
+        .await?;
+    let mut first = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let polled = gather(bench, &mut *first, 5).await?;
+    first.store(&behind(polled.get(..2).unwrap_or_default()));
+    if commit {
+        first.commit(bench.deadline()).await?;
+    }
+    first.close(bench.deadline()).await?;
+
+    let mut second = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let got = gather(bench, &mut *second, 3).await?;
+    ensure_eq("values", values(&got), owned(&["c", "d", "e"]))?;
+    second.store(&behind(&got));
+    second.commit(bench.deadline()).await?;
+    second.close(bench.deadline()).await?;
+
+    bench.send_values(&topic, &["f"]).await?;
+    let mut third = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let got = gather(bench, &mut *third, 1).await?;
+    ensure_eq("values", values(&got), owned(&["f"]))?;
+    Ok(third.close(bench.deadline()).await?)
+}
+
+/// A committed position that the log does not have means its beginning.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn out_of_range_in_group(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("out-of-range", 1).await?;
+    bench.send_values(&topic, &["a", "b"]).await?;
+    let group = bench.name("group");
+    let mut reader = bench.backend().log_reader(Some(&group)).await?;
+    let position = Committed {
+        topic: topic.clone(),
+        offset: 1_000,
+    };
+    reader.commit(&[position], bench.deadline()).await?;
+    reader.close().await;
+    let mut member = join(bench, &[&topic], GroupStart::Latest).await?;
+    let got = gather(bench, &mut *member, 2).await?;
+    ensure_eq("values", values(&got), owned(&["a", "b"]))?;
+    Ok(member.close(bench.deadline()).await?)
+}
+
+/// "Latest" skips what there is when joining, even if polling begins later, and nothing else: topics that
+/// appear later begin with their first record.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn latest(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("latest", 1).await?;
+    let late = bench.name("appears");
+    bench.send_values(&topic, &["a", "b"]).await?;
+    let mut member = join(bench, &[&topic, &late], GroupStart::Latest).await?;
+    bench.send_values(&topic, &["c"]).await?;
+    let got = gather(bench, &mut *member, 1).await?;
+    ensure_eq("values", values(&got), owned(&["c"]))?;
+    member.store(&behind(&got));
+    bench.create(&late, 1).await?;
+    bench.send_values(&late, &["x"]).await?;
+    let got = gather(bench, &mut *member, 1).await?;
+    ensure_eq("values of a later topic", values(&got), owned(&["x"]))?;
+    Ok(member.close(bench.deadline()).await?)
+}
+
+/// A topic subscribed to by name is read once it exists, and joining does not create it.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn late_topic_in_group(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.name("late");
+    let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let polled = member.poll(POLL).await?;
+    ensure(polled.records.is_empty(), || {
+        "records of no topic".to_owned()
+    })?;
+    bench.create(&topic, 2).await?;
+    bench
+        .send(vec![record(&topic, 0, "a"), record(&topic, 1, "b")])
+        .await?;
+    let got = gather(bench, &mut *member, 2).await?;
+    let got: BTreeSet<String> = values(&got).into_iter().collect();
+    ensure_eq("values", got, ["a".to_owned(), "b".to_owned()].into())?;
+    ensure_eq("assignment", member.assignment().len(), 2)?;
+    Ok(member.close(bench.deadline()).await?)
+}
+
+/// A second member takes half of the partitions over, and gives them back when it leaves; each record is
+/// read by somebody, none that was stored is read again.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn rebalance(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("rebalance", 4).await?;
+    let mut read = Vec::new();
+    let mut first = join(bench, &[&topic], GroupStart::Earliest).await?;
+    round(bench, &topic, "alone").await?;
+    let got = gather(bench, &mut *first, ROUND).await?;
+    first.store(&behind(&got));
+    read.extend(got);
+    ensure_eq("partitions of the only member", first.assignment().len(), 4)?;
+
+    let mut second = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let mut revoked = Vec::new();
+    let end = Instant::now() + bench.deadline();
+    while first.assignment().len() != 2 || second.assignment().len() != 2 {
+        ensure(Instant::now() < end, || {
+            "the group did not settle".to_owned()
+        })?;
+        let (of_first, of_second) = tokio::join!(first.poll(POLL), second.poll(POLL));
+        let (of_first, of_second) = (of_first?, of_second?);
+        revoked.extend(of_first.revoked);
+        read.extend(of_first.records);
+        read.extend(of_second.records);
+    }
+    let taken: BTreeSet<TopicPartition> = second.assignment().into_iter().collect();
+    let told: BTreeSet<TopicPartition> = revoked.into_iter().collect();
+    ensure(taken.is_subset(&told), || {
+        format!("taken away: {taken:?}, told: {told:?}")
+    })?;
+    ensure(
+        first.assignment().iter().all(|at| !taken.contains(at)),
+        || "a partition has two owners".to_owned(),
+    )?;
+
+    round(bench, &topic, "together").await?;
+    let half = ROUND / 2;
+    let (of_first, of_second) = tokio::join!(
+        gather(bench, &mut *first, half),
+        gather(bench, &mut *second, half)
+    );
+    let (of_first, of_second) = (of_first?, of_second?);
+    first.store(&behind(&of_first));
+    second.store(&behind(&of_second));
+    read.extend(of_first);
+    read.extend(of_second);
+    second.close(bench.deadline()).await?;
+
+    let end = Instant::now() + bench.deadline();
+    while first.assignment().len() != 4 {
+        ensure(Instant::now() < end, || {
+            "the group did not settle".to_owned()
+        })?;
+        read.extend(first.poll(POLL).await?.records);
+    }
+    round(bench, &topic, "again alone").await?;
+    read.extend(gather(bench, &mut *first, ROUND).await?);
+    first.close(bench.deadline()).await?;
+
+    let count = read.len();
+    let distinct: BTreeSet<(i32, i64)> = read.iter().map(|r| (r.partition, r.offset)).collect();
+    ensure_eq("records read", distinct.len(), 3 * ROUND)?;
+    ensure_eq("records read, counting repetitions", count, 3 * ROUND)
+}
+
+/// How many records a round sends, evenly to 4 partitions.
+const ROUND: usize = 40;
+
+async fn round(bench: &Bench, topic: &str, value: &str) -> Result<(), Failure> {
+    let records = (0..4_i32).cycle().take(ROUND);
+    let records = records.map(|partition| record(topic, partition, value));
+    bench.send(records.collect()).await
+}
+
+/// A paused partition brings nothing, others do; resumed, it goes on where it was.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn pause_and_resume(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("pauses", 2).await?;
+    let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
+    bench
+        .send(vec![record(&topic, 0, "a0"), record(&topic, 1, "a1")])
+        .await?;
+    gather(bench, &mut *member, 2).await?;
+
+    let zero = TopicPartition {
+        topic: topic.clone(),
+        partition: 0,
+    };
+    member.pause(std::slice::from_ref(&zero));
+    let sent: Vec<_> = (0..10)
+        .flat_map(|i| [record(&topic, 0, &format!("b{i}")), record(&topic, 1, "b")])
+        .collect();
+    bench.send(sent).await?;
+    let others = gather(bench, &mut *member, 10).await?;
+    let only_others = others.iter().all(|record| record.partition == 1);
+    ensure(only_others, || "a record of a paused partition".to_owned())?;
+    let none = member.poll(POLL).await?.records;
+    ensure(none.is_empty(), || {
+        "a record of a paused partition".to_owned()
+    })?;
+    ensure_eq("assignment while paused", member.assignment().len(), 2)?;
+
+    member.resume(&[zero]);
+    let got: Vec<Record> = gather(bench, &mut *member, 10).await?;
+    let want: Vec<String> = (0..10).map(|i| format!("b{i}")).collect();
+    ensure_eq("values after the pause", values(&got), want)?;
+    Ok(member.close(bench.deadline()).await?)
+}
+
+/// A poll without records ends, and the next ones bring what comes later.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn nothing_comes_to_group(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("nothing", 1).await?;
+    let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let polled = member.poll(POLL).await?;
+    ensure(polled.records.is_empty(), || {
+        "records of an empty topic".to_owned()
+    })?;
+    // There is nothing to commit, and that is no error.
+    member.commit(bench.deadline()).await?;
+    bench.send_values(&topic, &["a"]).await?;
+    let got = gather(bench, &mut *member, 1).await?;
+    ensure_eq("values", values(&got), owned(&["a"]))?;
+    Ok(member.close(bench.deadline()).await?)
+}
+
+async fn join(
+    bench: &Bench,
+    topics: &[&str],
+    start: GroupStart,
+) -> Result<Box<dyn GroupConsumer>, Failure> {
+    let group = bench.name("group");
+    let topics = owned(topics);
+    Ok(bench
+        .backend()
+        .group_consumer(&group, &topics, start)
+        .await?)
+}
+
+fn owned(values: &[&str]) -> Vec<String> {
+    values.iter().map(|&value| value.to_owned()).collect()
+}

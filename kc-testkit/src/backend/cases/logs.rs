@@ -1,0 +1,218 @@
+//! A log reader reads partition 0 from where it is told.
+
+use kc_core::backend::{BackendErrorKind, Committed, LogReader, LogStart, Watermarks};
+
+use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
+use crate::backend::polls::{POLL, read, values};
+use crate::backend::{Bench, Failure};
+
+/// Each start means what it says.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn starts(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("starts", 1).await?;
+    bench.send_values(&topic, &["a", "b", "c"]).await?;
+
+    let mut latest = reader(bench, &topic, LogStart::Latest).await?;
+    let mut earliest = reader(bench, &topic, LogStart::Earliest).await?;
+    let mut second = reader(bench, &topic, LogStart::Offset(1)).await?;
+    let mut end = reader(bench, &topic, LogStart::Offset(3)).await?;
+    bench.send_values(&topic, &["d"]).await?;
+    for (what, reader, want) in [
+        ("from the end", &mut latest, &["d"][..]),
+        ("from the beginning", &mut earliest, &["a", "b", "c", "d"]),
+        ("from an offset", &mut second, &["b", "c", "d"]),
+        ("from the end's offset", &mut end, &["d"]),
+    ] {
+        let got = read(bench, &mut **reader, want.len()).await?;
+        ensure_eq(what, values(&got), owned(want))?;
+    }
+    for reader in [latest, earliest, second, end] {
+        reader.close().await;
+    }
+    Ok(())
+}
+
+/// An offset that the log does not have means its beginning.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn out_of_range(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("out-of-range", 1).await?;
+    bench.send_values(&topic, &["a", "b"]).await?;
+    for offset in [3, 1_000, i64::MAX, -7] {
+        let mut reader = reader(bench, &topic, LogStart::Offset(offset)).await?;
+        let got = read(bench, &mut *reader, 2).await?;
+        ensure_eq("values", values(&got), owned(&["a", "b"]))?;
+        reader.close().await;
+    }
+    Ok(())
+}
+
+/// Committed positions are there for the next reader of the group, and for no other.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn commit_and_resume(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("commits", 1).await?;
+    let other = bench.topic("uncommitted", 1).await?;
+    let group = bench.name("group");
+    let deadline = bench.deadline();
+    bench.send_values(&topic, &["a", "b", "c"]).await?;
+
+    let topics = [topic.clone(), other];
+    let mut first = bench.backend().log_reader(Some(&group)).await?;
+    let none = first.committed(&topics, deadline).await?;
+    ensure_eq("positions of a new group", none, Vec::new())?;
+    first.assign(&[(topic.clone(), LogStart::Earliest)]).await?;
+    read(bench, &mut *first, 3).await?;
+    let position = Committed {
+        topic: topic.clone(),
+        offset: 2,
+    };
+    first
+        .commit(std::slice::from_ref(&position), deadline)
+        .await?;
+    first.close().await;
+
+    let mut second = bench.backend().log_reader(Some(&group)).await?;
+    let committed = second.committed(&topics, deadline).await?;
+    ensure_eq("committed positions", committed, vec![position])?;
+    second.assign(&[(topic, LogStart::Offset(2))]).await?;
+    let got = read(bench, &mut *second, 1).await?;
+    ensure_eq("values", values(&got), owned(&["c"]))?;
+    second.close().await;
+
+    let mut stranger = bench
+        .backend()
+        .log_reader(Some(&bench.name("stranger")))
+        .await?;
+    let none = stranger.committed(&topics, deadline).await?;
+    ensure_eq("positions of another group", none, Vec::new())?;
+    stranger.close().await;
+    Ok(())
+}
+
+/// Without a group there are no committed positions.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn without_group(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("groupless", 1).await?;
+    let deadline = bench.deadline();
+    let mut reader = bench.backend().log_reader(None).await?;
+    let asked = reader
+        .committed(std::slice::from_ref(&topic), deadline)
+        .await;
+    ensure_fails("committed", asked, &[BackendErrorKind::Unsupported])?;
+    let told = reader
+        .commit(&[Committed { topic, offset: 0 }], deadline)
+        .await;
+    ensure_fails("commit", told, &[BackendErrorKind::Unsupported])?;
+    reader.close().await;
+    Ok(())
+}
+
+/// Watermarks are those of partition 0, and none of a topic that does not exist.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn watermarks(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("watermarks", 2).await?;
+    let missing = bench.name("missing");
+    let deadline = bench.deadline();
+    let mut reader = bench.backend().log_reader(None).await?;
+    let empty = reader.watermarks(&topic, deadline).await?;
+    ensure_eq(
+        "of an empty topic",
+        empty,
+        Some(Watermarks { low: 0, high: 0 }),
+    )?;
+    bench.send_values(&topic, &["a", "b"]).await?;
+    let two = reader.watermarks(&topic, deadline).await?;
+    ensure_eq("of two records", two, Some(Watermarks { low: 0, high: 2 }))?;
+    let none = reader.watermarks(&missing, deadline).await?;
+    ensure_eq("of no topic", none, None)?;
+    reader.close().await;
+    no_topic(bench, &missing).await
+}
+
+/// A topic that appears after it was assigned is read from its first record, whatever the start; others
+/// are read meanwhile.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn late_topic(bench: &Bench) -> Result<(), Failure> {
+    let early = bench.topic("early", 1).await?;
+    let late = bench.name("late");
+    let later = bench.name("later");
+    let mut reader = bench.backend().log_reader(None).await?;
+    reader
+        .assign(&[
+            (early.clone(), LogStart::Earliest),
+            (late.clone(), LogStart::Latest),
+            (later.clone(), LogStart::Offset(7)),
+        ])
+        .await?;
+    bench.send_values(&early, &["early"]).await?;
+    let got = read(bench, &mut *reader, 1).await?;
+    ensure_eq("the topic that exists", values(&got), owned(&["early"]))?;
+    no_topic(bench, &late).await?;
+
+    for topic in [&late, &later] {
+        bench.create(topic, 1).await?;
+        bench.send_values(topic, &["a", "b"]).await?;
+        let got = read(bench, &mut *reader, 2).await?;
+        ensure_eq("the topic that appeared", values(&got), owned(&["a", "b"]))?;
+    }
+    reader.close().await;
+    Ok(())
+}
+
+/// A poll without records ends, and the next ones bring what comes later.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn nothing_comes(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("nothing", 1).await?;
+    let mut reader = bench.backend().log_reader(None).await?;
+    let unassigned = reader.poll(POLL).await?;
+    ensure(unassigned.is_empty(), || "records of no topic".to_owned())?;
+    reader
+        .assign(&[(topic.clone(), LogStart::Earliest)])
+        .await?;
+    let none = reader.poll(POLL).await?;
+    ensure(none.is_empty(), || "records of an empty topic".to_owned())?;
+    bench.send_values(&topic, &["a"]).await?;
+    let got = read(bench, &mut *reader, 1).await?;
+    ensure_eq("values", values(&got), owned(&["a"]))?;
+    reader.close().await;
+    Ok(())
+}
+
+async fn reader(
+    bench: &Bench,
+    topic: &str,
+    start: LogStart,
+) -> Result<Box<dyn LogReader>, Failure> {
+    let mut reader = bench.backend().log_reader(None).await?;
+    reader.assign(&[(topic.to_owned(), start)]).await?;
+    Ok(reader)
+}
+
+/// Fails if reading has created a topic.
+async fn no_topic(bench: &Bench, topic: &str) -> Result<(), Failure> {
+    let admin = bench.backend().admin().await?;
+    let partitions = admin.partitions(topic, false, bench.deadline()).await?;
+    admin.close().await;
+    ensure_eq(
+        "partitions of a topic that nobody created",
+        partitions,
+        None,
+    )
+}
+
+fn owned(values: &[&str]) -> Vec<String> {
+    values.iter().map(|&value| value.to_owned()).collect()
+}

@@ -1,0 +1,110 @@
+//! Brokers that stop. On the embedded broker only.
+
+use kc_broker::Broker;
+use kc_core::backend::{BackendErrorKind, Committed, GroupStart, LogStart};
+
+use crate::backend::bench::record;
+use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
+use crate::backend::polls::{POLL, behind, gather, read, values};
+use crate::backend::{Bench, Failure};
+
+const OUTAGE: &[BackendErrorKind] = &[BackendErrorKind::Unreachable, BackendErrorKind::Timeout];
+
+/// When the broker stops, every call ends, and those that need it fail in a way that says so.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn stopped(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("stopped", 1).await?;
+    let deadline = bench.deadline() / 30;
+    bench.send_values(&topic, &["a"]).await?;
+    let backend = bench.backend();
+    let admin = backend.admin().await?;
+    let producer = backend.producer().await?;
+    producer.enqueue(record(&topic, 0, "b")).await?.await?;
+    let group = bench.name("group");
+    let mut reader = backend.log_reader(Some(&bench.name("readers"))).await?;
+    reader
+        .assign(&[(topic.clone(), LogStart::Earliest)])
+        .await?;
+    read(bench, &mut *reader, 2).await?;
+    let topics = std::slice::from_ref(&topic);
+    let mut member = backend
+        .group_consumer(&group, topics, GroupStart::Earliest)
+        .await?;
+    let polled = gather(bench, &mut *member, 2).await?;
+    member.store(&behind(&polled));
+
+    bench.take_broker()?.0.shutdown().await;
+
+    let position = Committed {
+        topic: topic.clone(),
+        offset: 1,
+    };
+    let failures = [
+        (
+            "partitions",
+            admin.partitions(&topic, false, deadline).await.map(drop),
+        ),
+        ("topics", admin.topics(deadline).await.map(drop)),
+        (
+            "watermarks",
+            reader.watermarks(&topic, deadline).await.map(drop),
+        ),
+        ("log commit", reader.commit(&[position], deadline).await),
+        ("group commit", member.commit(deadline).await),
+        (
+            "send",
+            match producer.enqueue(record(&topic, 0, "c")).await {
+                Ok(delivery) => delivery.await.map(drop),
+                Err(error) => Err(error),
+            },
+        ),
+    ];
+    for (what, result) in failures {
+        ensure_fails(what, result, OUTAGE)?;
+    }
+    // Whether a poll fails or brings nothing is its own affair.
+    let quiet = reader.poll(POLL).await.unwrap_or_default();
+    ensure(quiet.is_empty(), || "records from nowhere".to_owned())?;
+    let quiet = member.poll(POLL).await.unwrap_or_default();
+    ensure(quiet.records.is_empty(), || {
+        "records from nowhere".to_owned()
+    })?;
+
+    reader.close().await;
+    admin.close().await;
+    ensure_fails(
+        "close of the group's member",
+        member.close(deadline).await,
+        OUTAGE,
+    )?;
+    // The record that failed above may be told once more.
+    let _ = producer.close(deadline).await;
+    Ok(())
+}
+
+/// When a broker comes back without its data, readers go on with the beginning of topics made anew.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn started_anew(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("anew", 1).await?;
+    bench.send_values(&topic, &["a", "b", "c"]).await?;
+    let mut reader = bench.backend().log_reader(None).await?;
+    reader
+        .assign(&[(topic.clone(), LogStart::Earliest)])
+        .await?;
+    read(bench, &mut *reader, 3).await?;
+
+    let (broker, address) = bench.take_broker()?;
+    broker.shutdown().await;
+    let broker = Broker::builder().listen(address).start().await?;
+    bench.create(&topic, 1).await?;
+    bench.send_values(&topic, &["x"]).await?;
+    let got = read(bench, &mut *reader, 1).await?;
+    ensure_eq("values", values(&got), vec!["x".to_owned()])?;
+    reader.close().await;
+    broker.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Topics come to be when asked for, and only then.
+
+use kc_core::backend::{BackendErrorKind, TopicSpec};
+
+use crate::backend::bench::record;
+use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
+use crate::backend::{Bench, Failure};
+
+/// A missing topic is told as such, by all that need one, and stays missing.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn missing(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.name("missing");
+    let deadline = bench.deadline();
+    let admin = bench.backend().admin().await?;
+    let none = admin.partitions(&topic, false, deadline).await?;
+    ensure_eq("partitions of a missing topic", none, None)?;
+
+    let producer = bench.backend().producer().await?;
+    let sent = match producer.enqueue(record(&topic, 0, "x")).await {
+        Ok(delivery) => delivery.await.map(drop),
+        Err(error) => Err(error),
+    };
+    let error = ensure_fails("send", sent, &[BackendErrorKind::UnknownTopic])?;
+    let named = error.to_string().contains(&topic);
+    ensure(named, || {
+        format!("the error does not name the topic: {error}")
+    })?;
+    // Its failure may be told once more.
+    let _ = producer.close(deadline).await;
+
+    let none = admin.partitions(&topic, false, deadline).await?;
+    ensure_eq("partitions after sending", none, None)?;
+    let topics = admin.topics(deadline).await?;
+    ensure(!topics.contains(&topic), || {
+        "the topic is listed".to_owned()
+    })?;
+    admin.close().await;
+    Ok(())
+}
+
+/// Asking for a topic creates it only when that is wanted, and if the broker is set up to.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn auto_creation(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.name("wanted");
+    let deadline = bench.deadline();
+    let admin = bench.backend().admin().await?;
+    let none = admin.partitions(&topic, false, deadline).await?;
+    ensure_eq("partitions before it was wanted", none, None)?;
+    let created = admin.partitions(&topic, true, deadline).await?;
+    ensure(created.is_some() || bench.faults().is_err(), || {
+        "the broker was not asked to create the topic".to_owned()
+    })?;
+    let found = admin.partitions(&topic, false, deadline).await?;
+    ensure_eq("partitions afterwards", found, created)?;
+    admin.close().await;
+    Ok(())
+}
+
+/// A topic cannot be created twice.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn created_twice(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("twice", 1).await?;
+    let again = match bench.create(&topic, 1).await {
+        Err(Failure::Backend(error)) => Err(error),
+        other => Ok(other?),
+    };
+    ensure_fails("create", again, &[BackendErrorKind::TopicExists])?;
+    Ok(())
+}
+
+/// Partitions, replication and compaction are as specified; the list of topics is sorted.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn specs(bench: &Bench) -> Result<(), Failure> {
+    let deadline = bench.deadline();
+    let admin = bench.backend().admin().await?;
+    let mut names = Vec::new();
+    for (what, partitions, replication, compacted) in [
+        ("z-plain", 3, None, false),
+        ("a-compacted", 1, Some(1), true),
+    ] {
+        let spec = TopicSpec {
+            name: bench.name(what),
+            partitions,
+            replication,
+            compacted,
+        };
+        admin.create_topic(&spec, deadline).await?;
+        let found = admin.partitions(&spec.name, false, deadline).await?;
+        ensure_eq("partitions", found, usize::try_from(partitions).ok())?;
+        names.push(spec.name);
+    }
+    let topics = admin.topics(deadline).await?;
+    admin.close().await;
+    for name in &names {
+        ensure(topics.contains(name), || format!("{name} is not listed"))?;
+    }
+    ensure(topics.is_sorted(), || "the list is not sorted".to_owned())
+}
+
+/// A name that no topic can have is refused, not waited for.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn invalid_name(bench: &Bench) -> Result<(), Failure> {
+    let spec = TopicSpec {
+        name: "no/such name".to_owned(),
+        partitions: 1,
+        replication: None,
+        compacted: false,
+    };
+    let admin = bench.backend().admin().await?;
+    let created = admin.create_topic(&spec, bench.deadline()).await;
+    admin.close().await;
+    let kinds = [BackendErrorKind::Rejected, BackendErrorKind::Configuration];
+    let error = ensure_fails("create", created, &kinds)?;
+    ensure(!error.is_retriable(), || format!("{error} is retriable"))
+}

@@ -1,0 +1,48 @@
+//! Brokers that cannot be reached.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, GroupStart};
+
+use crate::backend::failure::{ensure, ensure_fails};
+use crate::backend::{Bench, Failure};
+
+/// Where nobody listens, everything fails in bounded time and names the address.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn nobody_listens(bench: &Bench) -> Result<(), Failure> {
+    let address = free_address()?;
+    let backend = bench.backend_at(&address);
+    for (what, result) in attempts(&*backend).await {
+        let error = ensure_fails(what, result, &[BackendErrorKind::Unreachable])?;
+        let named = error.to_string().contains(&address);
+        ensure(named, || format!("{what}: no address in {error}"))?;
+        ensure(error.is_retriable(), || format!("{what}: not retriable"))?;
+    }
+    Ok(())
+}
+
+async fn attempts(backend: &dyn Backend) -> [(&'static str, Result<(), BackendError>); 4] {
+    let topics = ["topic".to_owned()];
+    let (admin, producer, reader, consumer) = tokio::join!(
+        backend.admin(),
+        backend.producer(),
+        backend.log_reader(Some("group")),
+        backend.group_consumer("group", &topics, GroupStart::Latest),
+    );
+    [
+        ("admin", admin.map(drop)),
+        ("producer", producer.map(drop)),
+        ("log reader", reader.map(drop)),
+        ("group consumer", consumer.map(drop)),
+    ]
+}
+
+/// An address of this host that was free a moment ago.
+fn free_address() -> Result<String, Failure> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.to_string())
+        .map_err(|error| Failure::Broken(format!("no free port: {error}")))
+}

@@ -1,0 +1,73 @@
+use std::error::Error;
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use kc_broker::BrokerError;
+use kc_core::backend::{BackendError, BackendErrorKind};
+use thiserror::Error;
+
+/// Why a case failed.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The backend did not keep a promise.
+    #[error("{0}")]
+    Broken(String),
+    /// The backend failed where it must not.
+    #[error("unexpected error: {}", chain(.0))]
+    Backend(#[from] BackendError),
+    /// The case did not end in this time.
+    #[error("did not end within {0:?}")]
+    Hung(Duration),
+    /// The broker under test did not start.
+    #[error("no broker: {0}")]
+    Broker(#[from] BrokerError),
+}
+
+// A failed test shows this form.
+impl Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn chain(error: &BackendError) -> String {
+    let mut text = format!("{error} ({:?})", error.kind());
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Fails unless it holds.
+pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::Broken(otherwise()))
+    }
+}
+
+/// Fails unless they are equal.
+pub(super) fn ensure_eq<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Result<(), Failure> {
+    let holds = got == want;
+    ensure(holds, || format!("{what}: got {got:?}, want {want:?}"))
+}
+
+/// Fails unless it failed in one of these ways.
+pub(super) fn ensure_fails<T>(
+    what: &str,
+    result: Result<T, BackendError>,
+    kinds: &[BackendErrorKind],
+) -> Result<BackendError, Failure> {
+    match result {
+        Ok(_) => Err(Failure::Broken(format!("{what}: succeeded"))),
+        Err(error) if kinds.contains(&error.kind()) => Ok(error),
+        Err(error) => Err(Failure::Broken(format!(
+            "{what}: want {kinds:?}, got {}",
+            chain(&error)
+        ))),
+    }
+}

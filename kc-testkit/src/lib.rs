@@ -1,0 +1,11 @@
+//! Tools that prove this project's parts; development only, never a run-time dependency.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`backend`] | what every Kafka backend must do: [`backend_conformance!`] mounts it as tests |
+//! | [`vectors`] | runs the protocol's recorded test vectors against our code (`cargo test --test vectors`) |
+//!
+//! [`vectors`] shows, with a runnable example, how an operation of the vectors gets its adapter.
+
+pub mod backend;
+pub mod vectors;

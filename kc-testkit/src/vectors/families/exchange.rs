@@ -1,0 +1,316 @@
+mod actor;
+mod not_comparable;
+
+use std::collections::BTreeMap;
+
+use actor::Actor;
+use kc_core::exchange::Refusal;
+use kc_core::types::{KeyId, RootTopic, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::convert::typed_key_id;
+use crate::vectors::{CaseInput, Draws, Family, Fields, InputError, Op, Outcome, Typed};
+
+pub(in crate::vectors) use not_comparable::{normalise_sntrup761, normalise_temporary_root};
+
+pub(super) const FAMILY: Family = Family {
+    name: "exchange",
+    ops: &[Op::new(
+        "transcript",
+        &[
+            "actors.*.crypto_file",
+            "actors.*.chains",
+            "actors.*.allowlist",
+            "actors.*.denylist",
+            "actors.*.maxage",
+            "actors.*.randombytes",
+            "steps[].actor",
+            "steps[].call",
+            "steps[].time",
+            "steps[].args.topic",
+            "steps[].args.keys any",
+            "steps[].args.msgkey",
+            "steps[].args.message",
+            "steps[].draws any",
+            "steps[].result any",
+            "steps[].ephemeral_secrets",
+            "steps[].random0",
+            "steps[].ephemeral_secrets_after",
+            "steps[].outstanding_random0_after",
+        ],
+        transcript,
+    )
+    .with_recorded(recorded)],
+};
+
+/// What a step of the input holds besides what it recorded.
+const GIVEN: [&str; 5] = ["actor", "call", "time", "args", "draws"];
+
+/// The result of each step, and the state after it.
+fn recorded(case: &CaseInput<'_>) -> Result<Map<String, Value>, InputError> {
+    let steps = case.fields.objects("steps")?;
+    let steps = steps.iter().map(|step| {
+        let fields = step.entries();
+        let recorded = fields.filter(|(name, _)| !GIVEN.contains(name));
+        recorded
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect()
+    });
+    let steps = steps.map(Value::Object).collect();
+    Ok(Map::from_iter([("steps".to_owned(), steps)]))
+}
+
+fn transcript(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
+    let steps = case.fields.objects("steps")?;
+    let mut transcript = Transcript {
+        actors: actors(case)?,
+        wanted: wanted(&steps)?,
+        own: BTreeMap::new(),
+    };
+    let mut done = Vec::new();
+    let mut last = Step::refused("no step");
+    for step in &steps {
+        last = transcript.step(case, step)?;
+        let mut fields = last.state.clone();
+        fields.insert("result".to_owned(), last.result.clone());
+        done.push(Value::Object(fields));
+    }
+    Ok(match last.refusal {
+        None => Outcome::Ok(json!({"final": last.result, "steps": done})),
+        Some(why) => Outcome::reject_with(json!({"steps": done}), why),
+    })
+}
+
+fn actors<'a>(case: &CaseInput<'a>) -> Result<BTreeMap<&'a str, Actor>, InputError> {
+    let actors = case.fields.object("actors")?;
+    let actor = |(name, _)| Ok((name, Actor::new(&actors.object(name)?)?));
+    actors.entries().map(actor).collect()
+}
+
+/// The keys of each root that the transcript is about: what a consumer wants when it asks.
+fn wanted(steps: &[Fields<'_>]) -> Result<BTreeMap<RootTopic, Vec<KeyId>>, InputError> {
+    let mut wanted: BTreeMap<RootTopic, Vec<KeyId>> = BTreeMap::new();
+    for step in steps {
+        let args = step.object("args")?;
+        let ids = wanted.entry(root(&args)?).or_default();
+        if args.has("keys") {
+            ids.extend(keys(&args)?.into_iter().map(|(id, _)| id));
+        }
+    }
+    // Nobody answers for these; somebody may still ask.
+    for ids in wanted.values_mut().filter(|ids| ids.is_empty()) {
+        ids.push(KeyId::Short(0));
+    }
+    Ok(wanted)
+}
+
+struct Transcript<'a> {
+    actors: BTreeMap<&'a str, Actor>,
+    wanted: BTreeMap<RootTopic, Vec<KeyId>>,
+    /// For a recorded message that rests on a sntrup761 key, which we cannot draw: ours in its place, to be
+    /// answered by our producer and opened by our consumer.
+    own: BTreeMap<String, String>,
+}
+
+/// What a step came to.
+struct Step {
+    result: Value,
+    state: Map<String, Value>,
+    refusal: Option<String>,
+}
+
+impl Step {
+    fn accepted(result: Value) -> Self {
+        Self {
+            result,
+            state: Map::new(),
+            refusal: None,
+        }
+    }
+
+    fn refused(why: impl ToString) -> Self {
+        Self {
+            result: Value::Null,
+            state: Map::new(),
+            refusal: Some(why.to_string()),
+        }
+    }
+
+    fn with(mut self, name: &str, value: Value) -> Self {
+        self.state.insert(name.to_owned(), value);
+        self
+    }
+
+    fn new<T>(result: Result<T, Refusal>, describe: impl FnOnce(T) -> Value) -> Self {
+        match result {
+            Ok(accepted) => Self::accepted(describe(accepted)),
+            Err(refusal) => Self::refused(format!("{}: {refusal}", refusal.id())),
+        }
+    }
+}
+
+impl Transcript<'_> {
+    fn step(&mut self, case: &CaseInput<'_>, fields: &Fields<'_>) -> Result<Step, InputError> {
+        let now = Timestamp::from_secs(fields.number("time")?)
+            .ok_or_else(|| fields.error("time", "is not finite"))?;
+        let args = fields.object("args")?;
+        let call = Call {
+            root: root(&args)?,
+            now,
+            args,
+        };
+        let name = fields.text("actor")?;
+        let actor = self.actors.get_mut(name);
+        let actor = actor.ok_or_else(|| fields.error("actor", "is not in the transcript"))?;
+        let draws = || case.draws_of(fields);
+
+        let (step, own) = match fields.text("call")? {
+            "signed_epks" => (request(actor, &call, &self.wanted, draws()?), None),
+            "encrypt_keys" => {
+                let message = call.args.text("message")?;
+                let step = answer(actor, &call, message, draws()?)?;
+                let own = self.own.get(message);
+                let own = own.map(|own| answer(actor, &call, own, draws()?.or_filler()));
+                (step, own.transpose()?)
+            }
+            "reencrypt_request" => {
+                let message = call.args.text("message")?;
+                let step = forward(actor, &call, message, draws()?)?;
+                let own = self.own.get(message);
+                let own = own.map(|own| forward(actor, &call, own, draws()?.or_filler()));
+                (step, own.transpose()?)
+            }
+            "decrypt_keys" => {
+                let message = call.args.text("message")?;
+                let message = self.own.get(message).map_or(message, String::as_str);
+                (open(actor, &call, message, &self.wanted)?, None)
+            }
+            _ => return Err(fields.error("call", "is no call known")),
+        };
+        if not_comparable::rests_on_sntrup761(actor, now, &step.result) {
+            let ours = &own.as_ref().unwrap_or(&step).result;
+            self.own.extend(pairs(fields.raw("result")?, ours));
+        }
+        Ok(step)
+    }
+}
+
+/// The messages of a recorded result, each with ours.
+fn pairs(recorded: &Value, ours: &Value) -> Vec<(String, String)> {
+    let messages = |result: &Value| {
+        let messages = not_comparable::messages(result).into_iter();
+        messages.map(str::to_owned).collect::<Vec<_>>()
+    };
+    messages(recorded).into_iter().zip(messages(ours)).collect()
+}
+
+/// The arguments of a step.
+struct Call<'a> {
+    root: RootTopic,
+    now: Timestamp,
+    args: Fields<'a>,
+}
+
+fn request(
+    actor: &mut Actor,
+    call: &Call<'_>,
+    wanted: &BTreeMap<RootTopic, Vec<KeyId>>,
+    draws: Draws,
+) -> Step {
+    actor.want_only(&call.root, wanted, call.now);
+    let sent = actor.request(call.now, draws);
+    let was_sent = sent.is_ok();
+    let step = Step::new(sent, |messages| {
+        let messages = messages.into_iter();
+        let messages = messages
+            .map(|(message, direct)| json!({"message": hex::encode(message), "direct": direct}));
+        messages.collect()
+    });
+    let latest = actor.outstanding(&call.root).pop().filter(|_| was_sent);
+    let (random0, ephemerals) = latest.unzip();
+    step.with("random0", json!(random0))
+        .with("ephemeral_secrets", json!(ephemerals))
+}
+
+fn answer(actor: &Actor, call: &Call<'_>, message: &str, draws: Draws) -> Result<Step, InputError> {
+    let mut keys_of_32_bytes = Vec::new();
+    for (id, secret) in keys(&call.args)? {
+        match secret.try_into() {
+            Ok(secret) => keys_of_32_bytes.push((id, secret)),
+            Err(_) => return Ok(Step::refused("a key that is not 32 bytes long")),
+        }
+    }
+    let message = bytes(message)?;
+    let replies = actor.answer(&call.root, &message, &keys_of_32_bytes, call.now, draws);
+    Ok(Step::new(replies, |replies| {
+        replies.iter().map(hex::encode).collect()
+    }))
+}
+
+fn forward(
+    actor: &Actor,
+    call: &Call<'_>,
+    message: &str,
+    draws: Draws,
+) -> Result<Step, InputError> {
+    let message = bytes(message)?;
+    match actor.forward(&call.root, &message, call.now, draws) {
+        Ok(forwarded) => match forwarded.as_slice() {
+            [message] => {
+                // A forwarded request keeps its Kafka key.
+                let kafka_key = call.args.raw("msgkey")?;
+                let result = json!({"msgkey": kafka_key, "message": hex::encode(message)});
+                Ok(Step::accepted(result))
+            }
+            _ => Err(call.args.error("message", "is forwarded more than once")),
+        },
+        Err(refusal) => Ok(Step::new(Err(refusal), |()| Value::Null)),
+    }
+}
+
+fn open(
+    actor: &mut Actor,
+    call: &Call<'_>,
+    message: &str,
+    wanted: &BTreeMap<RootTopic, Vec<KeyId>>,
+) -> Result<Step, InputError> {
+    actor.want_only(&call.root, wanted, call.now);
+    let message = bytes(message)?;
+    let step = Step::new(actor.open(&call.root, &message, call.now), |keys| {
+        let key = |(id, secret): (KeyId, Vec<u8>)| {
+            json!([typed_key_id(&id), Typed::Bytes(secret).to_value()])
+        };
+        keys.into_iter().map(key).collect()
+    });
+    let outstanding = actor.outstanding(&call.root);
+    let (random0, mut ephemerals): (Vec<_>, Vec<_>) = outstanding.into_iter().unzip();
+    Ok(step
+        .with("outstanding_random0_after", json!(random0))
+        .with("ephemeral_secrets_after", json!(ephemerals.pop())))
+}
+
+fn root(args: &Fields<'_>) -> Result<RootTopic, InputError> {
+    args.text("topic").map(RootTopic::from)
+}
+
+/// Key ids with secrets of whatever length.
+fn keys(args: &Fields<'_>) -> Result<Vec<(KeyId, Vec<u8>)>, InputError> {
+    let key = |pair: &Value| {
+        let [id, secret] = pair.as_array()?.as_slice() else {
+            return None;
+        };
+        let id = match Typed::from_value(id)? {
+            Typed::Int(index) => KeyId::Short(index.try_into().ok()?),
+            Typed::Bytes(bytes) => KeyId::Long(bytes.try_into().ok()?),
+            _ => return None,
+        };
+        Some((id, hex::decode(secret.as_str()?).ok()?))
+    };
+    let pairs = args.raw("keys")?.as_array();
+    let keys = pairs.and_then(|pairs| pairs.iter().map(key).collect());
+    keys.ok_or_else(|| args.error("keys", "is no list of key ids with secrets"))
+}
+
+fn bytes(message: &str) -> Result<Vec<u8>, InputError> {
+    hex::decode(message).map_err(|error| InputError::new("message", error.to_string()))
+}

@@ -1,0 +1,31 @@
+//! The adapters: one file a family, and what they share in `convert`.
+
+mod chains;
+mod convert;
+pub(super) mod exchange;
+mod get_root;
+mod keygenerator;
+mod keys;
+pub(super) mod message;
+mod provisioning;
+mod ratchet;
+pub(super) mod sntrup;
+pub(super) mod stores;
+
+use super::adapter::Family;
+
+/// Every family with adapters.
+#[must_use]
+pub fn all() -> Vec<Family> {
+    vec![
+        chains::FAMILY,
+        exchange::FAMILY,
+        get_root::FAMILY,
+        keygenerator::FAMILY,
+        keys::FAMILY,
+        message::FAMILY,
+        provisioning::FAMILY,
+        ratchet::FAMILY,
+        stores::FAMILY,
+    ]
+}
