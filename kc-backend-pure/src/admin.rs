@@ -1,0 +1,122 @@
+//! Metadata and topic management.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kc_core::backend::{Admin, BackendError, BackendErrorKind, TopicSpec};
+use krafka::Kafka;
+use krafka::admin::{AdminClient, CreateTopicsOptions, ListTopicsOptions, NewTopic};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::connection::connect;
+use crate::error::{bounded, failed};
+use crate::lookup;
+use crate::settings::Settings;
+
+/// How long to wait for a topic that a broker may be about to create.
+const CREATION_WAIT: Duration = Duration::from_secs(2);
+
+/// How often to look meanwhile.
+const CREATION_POLL: Duration = Duration::from_millis(50);
+
+pub(crate) struct PureAdmin {
+    settings: Arc<Settings>,
+    admin: AdminClient,
+    /// A connection that lets brokers create topics, made when first needed.
+    creating: OnceCell<Kafka>,
+}
+
+impl PureAdmin {
+    pub(crate) async fn connect(settings: Arc<Settings>) -> Result<Self, BackendError> {
+        let kafka = connect(&settings, "admin", false).await?;
+        Ok(Self {
+            settings,
+            admin: kafka.admin(),
+            creating: OnceCell::new(),
+        })
+    }
+
+    async fn count(&self, topic: &str, deadline: Duration) -> Result<Option<usize>, BackendError> {
+        let found = lookup::existing(&self.admin, [topic], deadline).await?;
+        Ok(found
+            .get(topic)
+            .and_then(|partitions| usize::try_from(*partitions).ok()))
+    }
+
+    /// Asks for a topic's metadata in a way that lets the broker create it.
+    async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
+        let kafka = self
+            .creating
+            .get_or_try_init(|| connect(&self.settings, "admin", true))
+            .await?;
+        let context = || format!("ask for topic {topic}");
+        let asking = async {
+            let consumer = kafka.consumer_without_group().build().await?;
+            consumer.fetch_metadata(Some(topic)).await
+        };
+        bounded(deadline, context, asking).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Admin for PureAdmin {
+    async fn partitions(
+        &self,
+        topic: &str,
+        auto_create: bool,
+        deadline: Duration,
+    ) -> Result<Option<usize>, BackendError> {
+        let found = self.count(topic, deadline).await?;
+        if found.is_some() || !auto_create {
+            return Ok(found);
+        }
+        let end = Instant::now() + deadline.min(CREATION_WAIT);
+        self.ask_to_create(topic, deadline).await?;
+        loop {
+            let found = self.count(topic, deadline).await?;
+            if found.is_some() || Instant::now() >= end {
+                return Ok(found);
+            }
+            tokio::time::sleep(CREATION_POLL).await;
+        }
+    }
+
+    async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
+        let options = ListTopicsOptions::default().timeout(deadline);
+        let context = || format!("list topics at {}", self.settings.bootstrap_servers);
+        bounded(deadline, context, self.admin.list_topics(options)).await
+    }
+
+    async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError> {
+        let context = || format!("create topic {}", spec.name);
+        let replication = spec.replication.unwrap_or(-1);
+        let mut topic = NewTopic::new(&spec.name, spec.partitions, replication)
+            .map_err(|error| failed(context(), error))?;
+        if spec.compacted {
+            topic = topic.with_config("cleanup.policy", "compact");
+        }
+        let options = CreateTopicsOptions::default().timeout(deadline);
+        let call = self.admin.create_topics([topic], options);
+        match bounded(deadline, context, call).await?.remove(&spec.name) {
+            Some(result) => result.map_err(|error| failed(context(), error)),
+            None => Err(BackendError::new(BackendErrorKind::Other, context())),
+        }
+    }
+
+    async fn close(self: Box<Self>) {
+        if let Err(error) = self.admin.close().await {
+            tracing::debug!(%error, "closing the admin client");
+        }
+    }
+}
+
+impl fmt::Debug for PureAdmin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PureAdmin")
+            .field("bootstrap_servers", &self.settings.bootstrap_servers)
+            .finish_non_exhaustive()
+    }
+}

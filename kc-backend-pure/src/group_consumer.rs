@@ -1,0 +1,250 @@
+//! A member of a consumer group.
+
+mod membership;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kc_core::backend::{
+    BackendError, BackendErrorKind, GroupConsumer, GroupStart, Polled, TopicPartition,
+};
+use krafka::CloseOptions;
+use krafka::admin::AdminClient;
+use krafka::consumer::{AutoOffsetReset, Consumer, TopicPartition as KrafkaPartition};
+use tokio::time::Instant;
+
+use crate::connection::connect;
+use crate::error::{bounded, failed};
+use crate::lookup::{self, LOOK_INTERVAL, LOOK_TIMEOUT};
+use crate::polling::poll;
+use crate::record::{fetched, to_krafka};
+use crate::settings::Settings;
+use membership::Membership;
+
+/// Pause between attempts to commit, while the group's coordinator is not ready.
+const COMMIT_BACKOFF: Duration = Duration::from_millis(100);
+
+pub(crate) struct PureGroupConsumer {
+    group: String,
+    consumer: Arc<Consumer>,
+    membership: Arc<Membership>,
+    admin: AdminClient,
+    /// What is subscribed to: those that exist.
+    subscribed: BTreeSet<String>,
+    /// Topics that did not exist when last looked for.
+    awaited: BTreeSet<String>,
+    next_look: Instant,
+}
+
+impl PureGroupConsumer {
+    pub(crate) async fn join(
+        settings: &Settings,
+        group: &str,
+        topics: &[String],
+        start: GroupStart,
+    ) -> Result<Self, BackendError> {
+        let deadline = settings.request_timeout;
+        let kafka = connect(settings, "group consumer", false).await?;
+        let admin = kafka.admin();
+        let names = topics.iter().map(String::as_str);
+        let existing = lookup::existing(&admin, names, deadline).await?;
+        // What appears later begins with its first record, whatever `start` says: so the end there is
+        // now stands for "latest".
+        let starts = match start {
+            GroupStart::Earliest => Vec::new(),
+            GroupStart::Latest => {
+                let partitions: Vec<KrafkaPartition> = existing
+                    .iter()
+                    .flat_map(|(topic, count)| {
+                        (0..*count).map(move |partition| KrafkaPartition::new(topic, partition))
+                    })
+                    .collect();
+                let have = lookup::watermarks(&admin, &partitions, deadline).await?;
+                have.into_iter().map(|(at, have)| (at, have.high)).collect()
+            }
+        };
+        let membership = Arc::new(Membership::new(kafka.admin()));
+        let building = kafka
+            .consumer(group)
+            .auto_offset_reset(AutoOffsetReset::Earliest)
+            .initial_offsets(starts)
+            .enable_auto_commit(false)
+            .max_poll_records(settings.max_poll_records)
+            .fetch_max_bytes(settings.fetch_max_bytes)
+            .max_partition_fetch_bytes(settings.max_partition_fetch_bytes)
+            .fetch_max_wait(settings.fetch_max_wait)
+            .session_timeout(settings.session_timeout)
+            .heartbeat_interval(settings.heartbeat_interval)
+            .max_poll_interval(settings.max_poll_interval)
+            .metrics_push(false)
+            .rebalance_listener(Arc::clone(&membership))
+            .build();
+        let context = || format!("join group {group} at {}", settings.bootstrap_servers);
+        let consumer = Arc::new(bounded(deadline, context, building).await?);
+        membership.belongs_to(&consumer);
+        let mut joined = Self {
+            group: group.to_owned(),
+            consumer,
+            membership,
+            admin,
+            subscribed: BTreeSet::new(),
+            awaited: topics.iter().cloned().collect(),
+            next_look: Instant::now() + LOOK_INTERVAL,
+        };
+        joined.subscribe(existing.into_keys(), deadline).await?;
+        Ok(joined)
+    }
+
+    /// Subscribes to awaited topics that have appeared.
+    async fn subscribe(
+        &mut self,
+        appeared: impl Iterator<Item = String>,
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        let mut topics = self.subscribed.clone();
+        topics.extend(appeared);
+        if topics.len() == self.subscribed.len() {
+            return Ok(());
+        }
+        let context = || format!("subscribe in group {}", self.group);
+        bounded(deadline, context, self.consumer.subscribe(&topics)).await?;
+        self.awaited.retain(|topic| !topics.contains(topic));
+        self.subscribed = topics;
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<(), BackendError> {
+        let awaited = self.awaited.iter().map(String::as_str);
+        let appeared = lookup::existing(&self.admin, awaited, LOOK_TIMEOUT).await?;
+        self.subscribe(appeared.into_keys(), LOOK_TIMEOUT).await
+    }
+
+    /// Commits what was stored; tries again until the deadline while the coordinator is not ready.
+    async fn commit_stored(&self, deadline: Duration) -> Result<(), BackendError> {
+        let context = || format!("commit positions of group {}", self.group);
+        let end = Instant::now() + deadline;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let error = match tokio::time::timeout(left, self.membership.commit()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => failed(context(), error),
+                Err(elapsed) => {
+                    return Err(BackendError::new(BackendErrorKind::Timeout, context())
+                        .with_source(elapsed));
+                }
+            };
+            let hopeless = !error.is_retriable() || error.kind() == BackendErrorKind::Rebalance;
+            if hopeless || Instant::now() + COMMIT_BACKOFF >= end {
+                return Err(error);
+            }
+            tokio::time::sleep(COMMIT_BACKOFF).await;
+        }
+    }
+
+    async fn apply_pauses(&self) {
+        let (pause, resume) = self.membership.pauses_to_apply();
+        for at in pause {
+            self.consumer.pause(&at.topic, &[at.partition]).await;
+        }
+        for at in resume {
+            self.consumer.resume(&at.topic, &[at.partition]).await;
+        }
+    }
+}
+
+#[async_trait]
+impl GroupConsumer for PureGroupConsumer {
+    async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError> {
+        self.apply_pauses().await;
+        let context = format!("poll in group {}", self.group);
+        let end = Instant::now() + wait;
+        loop {
+            if !self.awaited.is_empty() && Instant::now() >= self.next_look {
+                if let Err(error) = self.look().await {
+                    tracing::debug!(%error, "looking for topics");
+                }
+                self.next_look = Instant::now() + LOOK_INTERVAL;
+            }
+            let mut slice = end.saturating_duration_since(Instant::now());
+            if !self.awaited.is_empty() {
+                slice = slice.min(LOOK_INTERVAL);
+            }
+            let records = poll(&self.consumer, slice, &context).await?;
+            let revoked = self.membership.take_revoked();
+            if !records.is_empty() || !revoked.is_empty() || Instant::now() >= end {
+                return Ok(Polled {
+                    records: records.into_iter().map(fetched).collect(),
+                    revoked,
+                });
+            }
+        }
+    }
+
+    fn store(&mut self, positions: &[(TopicPartition, i64)]) {
+        self.membership.store(positions);
+    }
+
+    async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
+        self.commit_stored(deadline).await
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) {
+        self.membership.pause(partitions);
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) {
+        self.membership.resume(partitions);
+    }
+
+    fn assignment(&self) -> Vec<TopicPartition> {
+        self.membership.assignment()
+    }
+
+    async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
+        let end = Instant::now() + deadline;
+        let committed = self.commit_stored(deadline).await;
+        let left = end.saturating_duration_since(Instant::now());
+        let closing = self.consumer.close_with(CloseOptions::new().timeout(left));
+        let context = || format!("leave group {}", self.group);
+        let left_group = bounded(left, context, closing).await;
+        if let Err(error) = left_group {
+            tracing::debug!(%error, "the group will notice when the session times out");
+        }
+        committed
+    }
+}
+
+impl fmt::Debug for PureGroupConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PureGroupConsumer")
+            .field("group", &self.group)
+            .field("subscribed", &self.subscribed)
+            .field("awaited", &self.awaited)
+            .field("assignment", &self.assignment())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for PureGroupConsumer {
+    fn drop(&mut self) {
+        if !self.consumer.is_closed() {
+            tracing::warn!(
+                group = self.group,
+                "dropped without close: its partitions stay with it until its session times out"
+            );
+        }
+    }
+}
+
+/// The partition as krafka names it, with the position to commit.
+fn to_commit(
+    (at, offset): (&TopicPartition, &i64),
+) -> (KrafkaPartition, krafka::consumer::OffsetAndMetadata) {
+    (
+        to_krafka(at),
+        krafka::consumer::OffsetAndMetadata::new(*offset),
+    )
+}

@@ -1,0 +1,225 @@
+//! Reading partition 0 of topics, from known offsets.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kc_core::backend::{
+    BackendError, BackendErrorKind, Committed, LogReader, LogStart, Record, Watermarks,
+};
+use krafka::admin::{
+    AdminClient, AlterConsumerGroupOffsetsOptions, ListConsumerGroupOffsetsOptions,
+};
+use krafka::consumer::{AutoOffsetReset, Consumer, TopicPartition};
+use tokio::time::Instant;
+
+use crate::connection::connect;
+use crate::error::{bounded, failed};
+use crate::lookup::{self, LOOK_INTERVAL, LOOK_TIMEOUT};
+use crate::polling::poll;
+use crate::record::fetched;
+use crate::settings::Settings;
+
+/// The only partition that is read (protocol §2).
+const PARTITION: i32 = 0;
+
+pub(crate) struct PureLogReader {
+    consumer: Consumer,
+    admin: AdminClient,
+    group: Option<String>,
+    request_timeout: Duration,
+    /// Topics that did not exist when last looked for.
+    awaited: BTreeSet<String>,
+    next_look: Instant,
+}
+
+impl PureLogReader {
+    pub(crate) async fn connect(
+        settings: &Settings,
+        group: Option<&str>,
+    ) -> Result<Self, BackendError> {
+        let kafka = connect(settings, "log reader", false).await?;
+        let building = kafka
+            .consumer_without_group()
+            .auto_offset_reset(AutoOffsetReset::Earliest)
+            .enable_auto_commit(false)
+            .max_poll_records(settings.max_poll_records)
+            .fetch_max_bytes(settings.fetch_max_bytes)
+            .max_partition_fetch_bytes(settings.max_partition_fetch_bytes)
+            .fetch_max_wait(settings.fetch_max_wait)
+            .metrics_push(false)
+            .build();
+        let context = || format!("connect log reader to {}", settings.bootstrap_servers);
+        Ok(Self {
+            consumer: bounded(settings.request_timeout, context, building).await?,
+            admin: kafka.admin(),
+            group: group.map(str::to_owned),
+            request_timeout: settings.request_timeout,
+            awaited: BTreeSet::new(),
+            next_look: Instant::now(),
+        })
+    }
+
+    /// Adds a topic that exists.
+    async fn add(&self, topic: &str, start: LogStart, have: Watermarks) -> krafka::Result<()> {
+        self.consumer.assign(topic, vec![PARTITION]).await?;
+        // krafka would turn an offset behind the end into the end.
+        let offset = match start {
+            LogStart::Earliest => have.low,
+            LogStart::Latest => have.high,
+            LogStart::Offset(offset) if (have.low..=have.high).contains(&offset) => offset,
+            LogStart::Offset(_) => have.low,
+        };
+        self.consumer.seek(topic, PARTITION, offset).await
+    }
+
+    /// Adds those of the awaited topics that have appeared.
+    async fn look(&mut self) -> Result<(), BackendError> {
+        let awaited = self.awaited.iter().map(String::as_str);
+        let appeared = lookup::existing(&self.admin, awaited, LOOK_TIMEOUT).await?;
+        for topic in appeared.into_keys() {
+            let context = || format!("read topic {topic}");
+            let assigning = async {
+                self.consumer.assign(&topic, vec![PARTITION]).await?;
+                self.consumer.seek_to_beginning(&topic, PARTITION).await
+            };
+            bounded(LOOK_TIMEOUT, context, assigning).await?;
+            tracing::debug!(topic, "the topic has appeared");
+            self.awaited.remove(&topic);
+        }
+        Ok(())
+    }
+
+    fn group(&self) -> Result<&str, BackendError> {
+        self.group.as_deref().ok_or_else(|| {
+            BackendError::new(
+                BackendErrorKind::Unsupported,
+                "committed positions of a log reader without a group",
+            )
+        })
+    }
+}
+
+#[async_trait]
+impl LogReader for PureLogReader {
+    async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError> {
+        let deadline = self.request_timeout;
+        let names = topics.iter().map(|(topic, _)| topic.as_str());
+        let existing = lookup::existing(&self.admin, names, deadline).await?;
+        let partitions: Vec<TopicPartition> = existing
+            .keys()
+            .map(|topic| TopicPartition::new(topic, PARTITION))
+            .collect();
+        let have = lookup::watermarks(&self.admin, &partitions, deadline).await?;
+        for (topic, start) in topics {
+            let Some(have) = have.get(&TopicPartition::new(topic, PARTITION)) else {
+                self.awaited.insert(topic.clone());
+                continue;
+            };
+            let context = || format!("read topic {topic}");
+            bounded(deadline, context, self.add(topic, *start, *have)).await?;
+        }
+        Ok(())
+    }
+
+    async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
+        let end = Instant::now() + wait;
+        loop {
+            if !self.awaited.is_empty() && Instant::now() >= self.next_look {
+                if let Err(error) = self.look().await {
+                    tracing::debug!(%error, "looking for topics");
+                }
+                self.next_look = Instant::now() + LOOK_INTERVAL;
+            }
+            let mut slice = end.saturating_duration_since(Instant::now());
+            if !self.awaited.is_empty() {
+                slice = slice.min(LOOK_INTERVAL);
+            }
+            let records = poll(&self.consumer, slice, "poll topics").await?;
+            if !records.is_empty() || Instant::now() >= end {
+                return Ok(records.into_iter().map(fetched).collect());
+            }
+        }
+    }
+
+    async fn watermarks(
+        &mut self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Watermarks>, BackendError> {
+        if lookup::existing(&self.admin, [topic], deadline)
+            .await?
+            .is_empty()
+        {
+            return Ok(None);
+        }
+        let partition = TopicPartition::new(topic, PARTITION);
+        let mut found =
+            lookup::watermarks(&self.admin, std::slice::from_ref(&partition), deadline).await?;
+        Ok(found.remove(&partition))
+    }
+
+    async fn committed(
+        &mut self,
+        topics: &[String],
+        deadline: Duration,
+    ) -> Result<Vec<Committed>, BackendError> {
+        let group = self.group()?;
+        let context = || format!("positions of group {group}");
+        let partitions = topics
+            .iter()
+            .map(|topic| TopicPartition::new(topic, PARTITION))
+            .collect();
+        let options = ListConsumerGroupOffsetsOptions::default()
+            .timeout(deadline)
+            .partitions(partitions);
+        let call = self.admin.list_consumer_group_offsets(group, options);
+        let mut committed = Vec::new();
+        for (partition, position) in bounded(deadline, context, call).await? {
+            let position = position.map_err(|error| failed(context(), error))?;
+            if let Some(offset) = position.offset {
+                committed.push(Committed {
+                    topic: partition.topic,
+                    offset,
+                });
+            }
+        }
+        Ok(committed)
+    }
+
+    async fn commit(
+        &mut self,
+        positions: &[Committed],
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        let group = self.group()?;
+        let context = || format!("commit positions of group {group}");
+        let offsets = positions
+            .iter()
+            .map(|at| (TopicPartition::new(&at.topic, PARTITION), at.offset));
+        let options = AlterConsumerGroupOffsetsOptions::default().timeout(deadline);
+        let call = self
+            .admin
+            .alter_consumer_group_offsets(group, offsets, options);
+        for result in bounded(deadline, context, call).await?.into_values() {
+            result.map_err(|error| failed(context(), error))?;
+        }
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) {
+        if let Err(error) = self.consumer.close().await {
+            tracing::debug!(%error, "closing a log reader");
+        }
+    }
+}
+
+impl fmt::Debug for PureLogReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PureLogReader")
+            .field("group", &self.group)
+            .field("awaited", &self.awaited)
+            .finish_non_exhaustive()
+    }
+}

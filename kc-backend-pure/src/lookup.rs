@@ -1,0 +1,115 @@
+//! Which topics and offsets there are.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kc_core::backend::{BackendError, BackendErrorKind, Watermarks};
+use krafka::KrafkaError;
+use krafka::admin::{
+    AdminClient, DescribeTopicsOptions, ListOffsetsOptions, ListedOffset, OffsetSpec,
+};
+use krafka::consumer::TopicPartition;
+use krafka::error::ErrorCode;
+
+use crate::error::{bounded, failed};
+
+/// How often topics that do not exist yet are looked for.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long looking for them may hold up a poll.
+pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Those of the topics that exist, with their numbers of partitions.
+pub(crate) async fn existing(
+    admin: &AdminClient,
+    topics: impl IntoIterator<Item = &str>,
+    deadline: Duration,
+) -> Result<HashMap<String, i32>, BackendError> {
+    let topics: Vec<&str> = topics.into_iter().collect();
+    if topics.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let context = || format!("look for topics {}", topics.join(", "));
+    let options = DescribeTopicsOptions::default().timeout(deadline);
+    let call = admin.describe_topics(topics.iter().copied(), options);
+    let mut found = HashMap::new();
+    for (topic, described) in bounded(deadline, context, call).await? {
+        match described {
+            Ok(described) => {
+                let partitions = i32::try_from(described.partitions.len()).unwrap_or(i32::MAX);
+                if partitions > 0 {
+                    found.insert(topic, partitions);
+                }
+            }
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(failed(format!("look for topic {topic}"), error)),
+        }
+    }
+    Ok(found)
+}
+
+/// The offsets of partitions that exist.
+pub(crate) async fn watermarks(
+    admin: &AdminClient,
+    partitions: &[TopicPartition],
+    deadline: Duration,
+) -> Result<HashMap<TopicPartition, Watermarks>, BackendError> {
+    if partitions.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (mut lows, highs) = tokio::join!(
+        offsets(admin, partitions, OffsetSpec::Earliest, deadline),
+        offsets(admin, partitions, OffsetSpec::Latest, deadline),
+    );
+    let mut found = HashMap::new();
+    for (partition, high) in highs? {
+        let context = || format!("list offsets of {}", partition.topic);
+        let low = match &mut lows {
+            Ok(lows) => lows.remove(&partition),
+            Err(_) => return lows.map(|_| HashMap::new()),
+        };
+        let low = low.ok_or_else(|| BackendError::new(BackendErrorKind::Other, context()))?;
+        found.insert(partition, Watermarks { low, high });
+    }
+    Ok(found)
+}
+
+async fn offsets(
+    admin: &AdminClient,
+    partitions: &[TopicPartition],
+    spec: OffsetSpec,
+    deadline: Duration,
+) -> Result<HashMap<TopicPartition, i64>, BackendError> {
+    let context = |partition: Option<&TopicPartition>| match partition {
+        Some(partition) => format!("list offsets of {}", partition.topic),
+        None => "list offsets".to_owned(),
+    };
+    let specs = partitions
+        .iter()
+        .cloned()
+        .map(|partition| (partition, spec));
+    let options = ListOffsetsOptions::default().timeout(deadline);
+    let call = admin.list_offsets(specs, options);
+    bounded(deadline, || context(partitions.first()), call)
+        .await?
+        .into_iter()
+        .map(|(partition, listed)| match listed {
+            Ok(ListedOffset { offset, .. }) => Ok((partition, offset)),
+            Err(error) => Err(failed(context(Some(&partition)), error)),
+        })
+        .collect()
+}
+
+/// Whether the broker says that there is no such topic, or none that is ready.
+fn is_missing(error: &KrafkaError) -> bool {
+    matches!(
+        error,
+        KrafkaError::UnknownTopic { .. }
+            | KrafkaError::Broker {
+                code: ErrorCode::UnknownTopicOrPartition
+                    | ErrorCode::UnknownTopicId
+                    | ErrorCode::LeaderNotAvailable,
+                ..
+            }
+    )
+}

@@ -1,0 +1,136 @@
+//! Sending: idempotent, in order, acknowledged by all in-sync replicas.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kc_core::backend::{
+    BackendError, BackendErrorKind, Delivery, DeliveryFuture, OutgoingRecord, Producer,
+};
+use krafka::interceptor::{InterceptorResult, ProducerInterceptor, RecordContext};
+use krafka::producer::{Acks, RecordMetadata, UNKNOWN_PARTITION};
+use krafka::{CloseOptions, Headers, KrafkaError};
+
+use crate::connection::connect;
+use crate::error::{bounded, failed};
+use crate::record::outgoing;
+use crate::settings::Settings;
+
+pub(crate) struct PureProducer {
+    producer: krafka::producer::Producer,
+    failures: Arc<Failures>,
+    max_block: Duration,
+    max_request_size: usize,
+}
+
+impl PureProducer {
+    pub(crate) async fn connect(settings: &Settings) -> Result<Self, BackendError> {
+        let auto_create = settings.allow_auto_create_topics;
+        let kafka = connect(settings, "producer", auto_create).await?;
+        let failures = Arc::new(Failures::default());
+        let building = kafka
+            .producer()
+            .acks(Acks::All)
+            .idempotent(true)
+            .compression(settings.compression)
+            .linger(settings.linger)
+            .batch_size(settings.batch_size)
+            .max_request_size(settings.max_request_size)
+            .buffer_memory(settings.buffer_memory)
+            .max_block(settings.max_block)
+            .delivery_timeout(settings.delivery_timeout)
+            .metrics_push(false)
+            .interceptor(Arc::clone(&failures))
+            .build();
+        let context = || format!("connect producer to {}", settings.bootstrap_servers);
+        let producer = bounded(settings.request_timeout, context, building).await?;
+        Ok(Self {
+            producer,
+            failures,
+            max_block: settings.max_block,
+            max_request_size: settings.max_request_size,
+        })
+    }
+}
+
+#[async_trait]
+impl Producer for PureProducer {
+    async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError> {
+        let context = format!("send to topic {}", record.topic);
+        let record = outgoing(record);
+        let size = record.estimated_size();
+        if size > self.max_request_size {
+            let limit = self.max_request_size;
+            return Err(BackendError::new(
+                BackendErrorKind::RecordTooLarge,
+                format!("{context}: {size} bytes, `max_request_size` is {limit}"),
+            ));
+        }
+        let queuing = self.producer.enqueue(record);
+        let handle = bounded(self.max_block, || context.clone(), queuing).await?;
+        Ok(Box::pin(async move {
+            match handle.await {
+                Ok(sent) => Ok(Delivery {
+                    partition: sent.partition,
+                    offset: sent.offset,
+                }),
+                Err(error) => Err(failed(context, error)),
+            }
+        }))
+    }
+
+    async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {
+        bounded(deadline, || "flush".to_owned(), self.producer.flush()).await?;
+        self.failures.take()
+    }
+
+    async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
+        let options = CloseOptions::new().timeout(deadline);
+        let closing = self.producer.close_with(options);
+        bounded(deadline, || "close producer".to_owned(), closing).await?;
+        self.failures.take()
+    }
+}
+
+impl fmt::Debug for PureProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PureProducer").finish_non_exhaustive()
+    }
+}
+
+/// The first failure since it was last asked for, whether or not anybody awaited the record.
+#[derive(Debug, Default)]
+struct Failures(Mutex<Option<(String, KrafkaError)>>);
+
+impl Failures {
+    fn take(&self) -> Result<(), BackendError> {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match first.take() {
+            Some((topic, error)) => Err(failed(format!("send to topic {topic}"), error)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ProducerInterceptor for Failures {
+    fn on_acknowledgement(
+        &self,
+        topic: &str,
+        partition: i32,
+        result: Result<&RecordMetadata, &KrafkaError>,
+        _headers: &Headers,
+        _context: &mut RecordContext,
+    ) -> InterceptorResult {
+        // What was never queued has no partition; enqueuing it has failed to its caller's face.
+        if let Err(error) = result
+            && partition != UNKNOWN_PARTITION
+        {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_with(|| (topic.to_owned(), error.clone()));
+        }
+        Ok(())
+    }
+}

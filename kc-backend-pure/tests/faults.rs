@@ -1,0 +1,278 @@
+//! What the pure backend makes of a broker that misbehaves.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::Duration;
+
+use kc_backend_pure::{PureBackend, Settings};
+use kc_core::backend::{
+    Backend, BackendError, BackendErrorKind, GroupConsumer, GroupStart, LogStart, OutgoingRecord,
+    TopicPartition, TopicSpec,
+};
+use krafka::error::ErrorCode;
+use krafka::testing::{ApiKey, Control, FakeBroker};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+async fn broker() -> (FakeBroker, PureBackend) {
+    let broker = FakeBroker::start().await.unwrap();
+    broker.create_topic("t", 1);
+    let backend = backend(&broker.bootstrap_servers(), &[]);
+    (broker, backend)
+}
+
+fn backend(servers: &str, more: &[(&str, &str)]) -> PureBackend {
+    let mut settings = vec![
+        ("bootstrap_servers", servers),
+        ("request_timeout_ms", "1000"),
+        ("delivery_timeout_ms", "2000"),
+        ("max_block_ms", "1000"),
+        ("linger_ms", "0"),
+    ];
+    settings.extend(more);
+    PureBackend::new(Settings::parse(settings).unwrap())
+}
+
+fn record(value: &str) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: "t".to_owned(),
+        partition: Some(0),
+        value: Some(value.as_bytes().to_vec()),
+        ..OutgoingRecord::default()
+    }
+}
+
+async fn send(backend: &PureBackend, value: &str) -> Result<i64, BackendError> {
+    let producer = backend.producer().await?;
+    let delivery = producer.enqueue(record(value)).await?;
+    delivery.await.map(|delivery| delivery.offset)
+}
+
+/// Polls until a record comes, and stores the position behind it.
+async fn member_with_one_record(
+    broker: &FakeBroker,
+    backend: &PureBackend,
+) -> Box<dyn GroupConsumer> {
+    send(backend, "a").await.unwrap();
+    let mut member = backend
+        .group_consumer("g", &["t".to_owned()], GroupStart::Earliest)
+        .await
+        .unwrap();
+    while member.poll(DEADLINE).await.unwrap().records.is_empty() {}
+    let at = TopicPartition {
+        topic: "t".to_owned(),
+        partition: 0,
+    };
+    member.store(&[(at, 1)]);
+    assert_eq!(broker.committed_offset("g", "t", 0), None);
+    member
+}
+
+#[tokio::test]
+async fn a_moved_leader_is_followed() {
+    let (broker, backend) = broker().await;
+    broker.on_once(ApiKey::Produce, |_| {
+        Control::Error(ErrorCode::NotLeaderForPartition)
+    });
+    assert_eq!(send(&backend, "a").await.unwrap(), 0);
+    assert_eq!(broker.request_count(ApiKey::Produce), 2);
+}
+
+#[tokio::test]
+async fn a_lost_acknowledgement_writes_nothing_twice() {
+    let (broker, backend) = broker().await;
+    broker.on_once(ApiKey::Produce, |_| {
+        Control::ApplyThen(Box::new(Control::Disconnect))
+    });
+    assert_eq!(send(&backend, "a").await.unwrap(), 0);
+    assert_eq!(broker.next_offset("t", 0), Some(1));
+}
+
+#[tokio::test]
+async fn silence_ends_a_delivery() {
+    let (broker, backend) = broker().await;
+    broker.on(ApiKey::Produce, |_| Control::Silence);
+    let error = send(&backend, "a").await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Timeout);
+    assert!(error.to_string().contains("topic t"), "{error}");
+}
+
+#[tokio::test]
+async fn a_flush_tells_of_records_that_nobody_awaited_and_only_once() {
+    let (broker, backend) = broker().await;
+    let producer = backend.producer().await.unwrap();
+    broker.on_once(ApiKey::Produce, |_| {
+        Control::Error(ErrorCode::TopicAuthorizationFailed)
+    });
+    drop(producer.enqueue(record("a")).await.unwrap());
+    let error = producer.flush(DEADLINE).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Authorization);
+    assert!(error.is_fatal());
+    drop(producer.enqueue(record("b")).await.unwrap());
+    producer.flush(DEADLINE).await.unwrap();
+    producer.close(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flush_ends_at_its_deadline_and_the_records_still_go_out() {
+    let (broker, backend) = broker().await;
+    let producer = backend.producer().await.unwrap();
+    broker.on_once(ApiKey::Produce, |_| {
+        Control::Delay(Duration::from_millis(700))
+    });
+    drop(producer.enqueue(record("a")).await.unwrap());
+    let error = producer.flush(Duration::from_millis(10)).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Timeout);
+    producer.flush(DEADLINE).await.unwrap();
+    assert_eq!(broker.next_offset("t", 0), Some(1));
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_unreachable() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let error = backend(&address, &[]).admin().await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Unreachable);
+    assert!(error.to_string().contains(&address), "{error}");
+}
+
+#[tokio::test]
+async fn tls_to_a_server_without_it_is_told_as_such() {
+    let broker = kc_broker::Broker::builder().start().await.unwrap();
+    let address = broker.address().to_string();
+    let backend = backend(&address, &[("security_protocol", "SSL")]);
+    let error = backend.admin().await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Tls);
+    assert!(!error.is_retriable());
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_certificate_file_that_is_not_there_is_named() {
+    let backend = backend(
+        "127.0.0.1:1",
+        &[
+            ("security_protocol", "SSL"),
+            ("ssl_cafile", "/nowhere/ca.pem"),
+        ],
+    );
+    let error = backend.admin().await.unwrap_err();
+    assert!(error.is_fatal(), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("/nowhere/ca.pem"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn silence_ends_a_creation() {
+    let (broker, backend) = broker().await;
+    broker.on(ApiKey::CreateTopics, |_| Control::Silence);
+    let admin = backend.admin().await.unwrap();
+    let spec = TopicSpec {
+        name: "new".to_owned(),
+        partitions: 1,
+        replication: None,
+        compacted: false,
+    };
+    let deadline = Duration::from_millis(100);
+    let error = admin.create_topic(&spec, deadline).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_group_that_is_forbidden_says_so() {
+    let (broker, backend) = broker().await;
+    broker.on(ApiKey::JoinGroup, |_| {
+        Control::Error(ErrorCode::GroupAuthorizationFailed)
+    });
+    let mut member = backend
+        .group_consumer("g", &["t".to_owned()], GroupStart::Earliest)
+        .await
+        .unwrap();
+    let error = member.poll(DEADLINE).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Authorization);
+}
+
+#[tokio::test]
+async fn a_commit_outlasts_a_coordinator_that_loads() {
+    let (broker, backend) = broker().await;
+    let mut member = member_with_one_record(&broker, &backend).await;
+    broker.on_times(ApiKey::OffsetCommit, 7, |_| {
+        Control::Error(ErrorCode::CoordinatorLoadInProgress)
+    });
+    member.commit(DEADLINE).await.unwrap();
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(1));
+    member.close(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_that_failed_is_made_up_for() {
+    let (broker, backend) = broker().await;
+    let mut member = member_with_one_record(&broker, &backend).await;
+    // krafka tries three times.
+    broker.on_times(ApiKey::OffsetCommit, 3, |_| {
+        Control::Error(ErrorCode::RebalanceInProgress)
+    });
+    let error = member.commit(DEADLINE).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Rebalance);
+    assert!(error.is_retriable());
+    member.close(DEADLINE).await.unwrap();
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(1));
+}
+
+#[tokio::test]
+async fn what_is_committed_is_not_committed_again() {
+    let (broker, backend) = broker().await;
+    let mut member = member_with_one_record(&broker, &backend).await;
+    member.commit(DEADLINE).await.unwrap();
+    member.commit(DEADLINE).await.unwrap();
+    member.close(DEADLINE).await.unwrap();
+    assert_eq!(broker.request_count(ApiKey::OffsetCommit), 1);
+}
+
+#[tokio::test]
+async fn positions_of_partitions_of_others_are_not_committed() {
+    let (broker, backend) = broker().await;
+    let mut member = member_with_one_record(&broker, &backend).await;
+    let foreign = TopicPartition {
+        topic: "t".to_owned(),
+        partition: 7,
+    };
+    member.store(&[(foreign, 3)]);
+    member.close(DEADLINE).await.unwrap();
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(1));
+    assert_eq!(broker.committed_offset("g", "t", 7), None);
+}
+
+#[tokio::test]
+async fn a_damaged_batch_is_an_error_and_not_skipped() {
+    let (broker, backend) = broker().await;
+    send(&backend, "a").await.unwrap();
+    let mut reader = backend.log_reader(None).await.unwrap();
+    reader
+        .assign(&[("t".to_owned(), LogStart::Earliest)])
+        .await
+        .unwrap();
+    broker.on_once(ApiKey::Fetch, |_| Control::CorruptRecords);
+    let error = reader.poll(DEADLINE).await.unwrap_err();
+    assert!(!error.is_retriable(), "{error}");
+    let records = reader.poll(DEADLINE).await.unwrap();
+    assert_eq!(records[0].offset, 0);
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn an_assignment_that_failed_can_be_repeated() {
+    let (broker, backend) = broker().await;
+    send(&backend, "a").await.unwrap();
+    let mut reader = backend.log_reader(None).await.unwrap();
+    let start = [("t".to_owned(), LogStart::Offset(0))];
+    broker.on_times(ApiKey::ListOffsets, 2, |_| {
+        Control::Error(ErrorCode::TopicAuthorizationFailed)
+    });
+    let error = reader.assign(&start).await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Authorization);
+    reader.assign(&start).await.unwrap();
+    assert_eq!(reader.poll(DEADLINE).await.unwrap().len(), 1);
+    reader.close().await;
+}
