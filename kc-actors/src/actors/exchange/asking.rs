@@ -1,0 +1,230 @@
+//! The consumer's side: requests out, replies in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::chain::{ChainError, Usage};
+use kc_core::exchange::{
+    HandledReply, KeyReply, OutgoingRequest, Refusal, Unanswered, decode_key_ids,
+};
+use kc_core::types::{RootTopic, SideTopic};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::ExchangeParts;
+use super::machines::Machines;
+use crate::events::NodeEvent;
+use crate::handles::Awaiting;
+use crate::messages::{
+    AwaitedKeys, AwaitedRoot, OwnGrant, Publish, ReceivedOpeningKeys, SideRecord, ValidateChain,
+    Watch,
+};
+
+/// The longest time without a look at what is due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+/// How long to wait before asking anew when the side topics cannot be reached.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Sends requests when they are due.
+pub(super) async fn run(parts: ExchangeParts, machines: Arc<Machines>, wanted: Arc<Notify>) {
+    loop {
+        let now = parts.clock.now();
+        let due = machines.with(|machines| machines.requester.next_deadline(now));
+        let wait = due.map_or(LONGEST_SLEEP, |due| due.since(now));
+        // Woken early or not: what is due is looked up.
+        let _ = timeout(wait.max(Duration::from_millis(1)), wanted.notified()).await;
+        ask(&parts, &machines).await;
+        tell_awaited(&parts, &machines).await;
+    }
+}
+
+async fn ask(parts: &ExchangeParts, machines: &Machines) {
+    let now = parts.clock.now();
+    let due = machines.with(|machines| machines.requester.next_deadline(now));
+    if due.is_none_or(|due| due > now) {
+        return;
+    }
+    let Some(own) = parts.own_identities().await else {
+        sleep(parts.config.interval).await;
+        return;
+    };
+    let next = || {
+        machines.with(|machines| {
+            let rng = &mut *machines.rng;
+            machines
+                .requester
+                .poll_request(&own, parts.clock.now(), rng)
+        })
+    };
+    while let Some(request) = next() {
+        if !send(parts, request).await {
+            sleep(RETRY_DELAY).await;
+        }
+    }
+}
+
+async fn send(parts: &ExchangeParts, request: OutgoingRequest) -> bool {
+    let OutgoingRequest {
+        root,
+        kafka_key,
+        drafts,
+    } = request;
+    // The reply must find somebody who reads.
+    let side = SideTopic::Keys;
+    match parts
+        .watch
+        .send(Watch {
+            root: root.clone(),
+            side,
+        })
+        .await
+    {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(target: "kc::exchange", %root, %error, "replies cannot be read");
+            return false;
+        }
+        Err(_) => return false,
+    }
+    let direct = drafts.iter().any(|(_, direct)| *direct);
+    let ids = decode_key_ids(&kafka_key).unwrap_or_default();
+    tracing::info!(target: "kc::exchange", %root, keys = ids.len(), direct, "requesting keys");
+    parts.events.tell(NodeEvent::Requested {
+        root: root.clone(),
+        ids,
+        direct,
+    });
+    for (draft, direct) in drafts {
+        let Some(value) = parts.signed(&draft).await else {
+            return false;
+        };
+        let to = |side| Publish {
+            root: root.clone(),
+            side,
+            kafka_key: kafka_key.clone(),
+            value: value.clone(),
+        };
+        let direct_done = !direct || parts.published(to(SideTopic::Requests)).await;
+        if !parts.published(to(SideTopic::Subscriptions)).await || !direct_done {
+            return false;
+        }
+    }
+    true
+}
+
+/// Takes a record from a root's topic of keys.
+pub(super) async fn receive(parts: &ExchangeParts, machines: &Machines, record: SideRecord) {
+    let root = record.root.clone();
+    if !machines.with(|machines| machines.requester.may_answer(&root, &record.value)) {
+        return;
+    }
+    match open(parts, machines, record).await {
+        None => {}
+        Some(Ok(HandledReply { keys, after })) => {
+            let ids: Vec<_> = keys.iter().map(|(id, _)| *id).collect();
+            tracing::info!(target: "kc::exchange", %root, keys = ids.len(), ?after, "keys received");
+            let message = ReceivedOpeningKeys {
+                root: root.clone(),
+                keys,
+            };
+            if parts.received.send(message).await.is_ok() {
+                parts.events.tell(NodeEvent::Received { root, ids, after });
+            }
+        }
+        Some(Err(refusal)) => refused(parts, machines, root, &refusal),
+    }
+}
+
+async fn open(
+    parts: &ExchangeParts,
+    machines: &Machines,
+    record: SideRecord,
+) -> Option<Result<HandledReply, Refusal>> {
+    let message = ValidateChain {
+        chain: record.value,
+        root: record.root.clone(),
+        usage: Usage::Encrypt,
+    };
+    let chain = parts.validated(message).await?;
+    let reply = chain.map_err(Refusal::from).and_then(KeyReply::from_chain);
+    let now = parts.clock.now();
+    Some(reply.and_then(|reply| {
+        machines.with(|machines| machines.requester.handle_reply(&record.root, &reply, now))
+    }))
+}
+
+/// Counts and tells a refusal. Replies to other consumers' requests are none.
+pub(super) fn refused(
+    parts: &ExchangeParts,
+    machines: &Machines,
+    root: RootTopic,
+    refusal: &Refusal,
+) {
+    if matches!(refusal, Refusal::NotOutstanding) {
+        return;
+    }
+    machines.with(|machines| machines.count_refusal(refusal));
+    let check = refusal.id();
+    tracing::warn!(target: "kc::exchange", %root, %check, %refusal, "refused");
+    let reason = refusal.to_string();
+    parts.events.tell(NodeEvent::Refused {
+        root,
+        check,
+        reason,
+    });
+}
+
+/// Says why keys do not come in.
+async fn tell_awaited(parts: &ExchangeParts, machines: &Machines) {
+    let now = parts.clock.now();
+    let (roots, unanswered) = machines.with(|machines| {
+        let roots: Vec<_> = machines
+            .requester
+            .wanted()
+            .map(|(root, _)| root.clone())
+            .collect();
+        (roots, machines.requester.unanswered(now))
+    });
+    let mut awaited = Vec::new();
+    for root in roots {
+        let own = own_fault(parts, &root).await;
+        let of_root = unanswered.iter().find(|unanswered| unanswered.root == root);
+        let unanswered = of_root.map(|unanswered| unanswered.ids.clone());
+        awaited.push(AwaitedRoot {
+            root,
+            own,
+            unanswered: unanswered.unwrap_or_default(),
+        });
+    }
+    tell_unanswered(parts, machines, unanswered);
+    // Without a publisher nobody asks.
+    let _ = parts.awaited.send(AwaitedKeys(awaited)).await;
+}
+
+async fn own_fault(parts: &ExchangeParts, root: &RootTopic) -> Option<Awaiting> {
+    let message = OwnGrant {
+        root: root.clone(),
+        usages: vec![Usage::EncryptRequest, Usage::EncryptSubscribe],
+    };
+    match parts.grants.send(message).await.ok()? {
+        Ok(()) => None,
+        Err(ChainError::Expired(_)) => Some(Awaiting::Expired),
+        Err(_) => Some(Awaiting::NotAuthorized),
+    }
+}
+
+/// Tells of each unanswered key once, as long as it is unanswered.
+fn tell_unanswered(parts: &ExchangeParts, machines: &Machines, unanswered: Vec<Unanswered>) {
+    let now_unanswered: std::collections::HashSet<_> = unanswered
+        .iter()
+        .flat_map(|of_root| of_root.ids.iter().map(|id| (of_root.root.clone(), *id)))
+        .collect();
+    let told = machines.with(|machines| std::mem::replace(&mut machines.told, now_unanswered));
+    for Unanswered { root, mut ids } in unanswered {
+        ids.retain(|id| !told.contains(&(root.clone(), *id)));
+        if !ids.is_empty() {
+            tracing::warn!(target: "kc::exchange", %root, keys = ids.len(), "nobody answers");
+            parts.events.tell(NodeEvent::Unanswered { root, ids });
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use kc_core::exchange::{Refusal, RefusalId, Replier, Requester, RequesterConfig};
+use kc_core::types::{KeyId, RootTopic, Timestamp};
+use rand_core::CryptoRng;
+
+use crate::messages::ExchangeStatus;
+
+/// The exchange's state machines, with what is counted about them. Never locked across a wait.
+pub(super) struct Machines(Mutex<Inner>);
+
+pub(super) struct Inner {
+    pub(super) requester: Requester,
+    pub(super) replier: Replier,
+    pub(super) rng: Box<dyn CryptoRng + Send>,
+    pub(super) answered: u64,
+    pub(super) refused: BTreeMap<RefusalId, u64>,
+    /// The unanswered keys that have been told about.
+    pub(super) told: HashSet<(RootTopic, KeyId)>,
+}
+
+impl Machines {
+    pub(super) fn new(config: &RequesterConfig, rng: Box<dyn CryptoRng + Send>) -> Self {
+        Self(Mutex::new(Inner {
+            requester: Requester::new(config.clone()),
+            replier: Replier::new(config.suites.clone(), config.validity),
+            rng,
+            answered: 0,
+            refused: BTreeMap::new(),
+            told: HashSet::new(),
+        }))
+    }
+
+    pub(super) fn with<T>(&self, use_inner: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        use_inner(&mut inner)
+    }
+}
+
+impl Inner {
+    pub(super) fn count_refusal(&mut self, refusal: &Refusal) {
+        *self.refused.entry(refusal.id()).or_default() += 1;
+    }
+
+    pub(super) fn status(&self, now: Timestamp) -> ExchangeStatus {
+        let wanted = self.requester.wanted();
+        ExchangeStatus {
+            wanted: wanted
+                .map(|(root, ids)| (root.clone(), ids.count()))
+                .collect(),
+            unanswered: self.requester.unanswered(now),
+            answered: self.answered,
+            refused: self.refused.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Machines")
+    }
+}

@@ -1,0 +1,198 @@
+mod asking;
+mod machines;
+mod serving;
+
+use std::sync::Arc;
+
+use actix::{
+    Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised, WrapFuture,
+};
+use kc_core::chain::{ChainError, ValidatedChain};
+use kc_core::exchange::{Draft, RequesterConfig, ValidIdentity};
+use kc_core::types::SideTopic;
+use tokio::sync::Notify;
+
+use self::machines::Machines;
+use crate::clock::Clock;
+use crate::events::{Events, NodeEvent};
+use crate::messages::{
+    AskExchange, AwaitedKeys, HeldKeys, KeyWanted, OwnGrant, OwnIdentities, Publish,
+    ReceivedOpeningKeys, ServeRoot, SideRecords, Sign, ValidateChain, Watch,
+};
+use crate::port::Port;
+
+/// What an exchange is made of. Whoever is behind a port can be replaced.
+#[derive(Clone, Debug)]
+pub struct ExchangeParts {
+    /// How to ask; what is offered is also what is accepted.
+    pub config: RequesterConfig,
+    /// Who validates chains.
+    pub validate: Port<ValidateChain>,
+    /// Who knows this node's identities.
+    pub identities: Port<OwnIdentities>,
+    /// Who knows what they are granted.
+    pub grants: Port<OwnGrant>,
+    /// Who keeps this node's keys for late consumers.
+    pub held: Port<HeldKeys>,
+    /// Who signs.
+    pub sign: Port<Sign>,
+    /// Who sends records to side topics.
+    pub publish: Port<Publish>,
+    /// Who reads side topics.
+    pub watch: Port<Watch>,
+    /// Who gets the keys that come in.
+    pub received: Port<ReceivedOpeningKeys>,
+    /// Who is told why keys do not come in.
+    pub awaited: Port<AwaitedKeys>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Who is told what happens.
+    pub events: Events,
+}
+
+/// The key exchange: asks for the keys that this node lacks, and answers for those it keeps.
+#[derive(Debug)]
+pub struct ExchangeActor {
+    parts: ExchangeParts,
+    machines: Arc<Machines>,
+    /// Rung when something new is wanted.
+    wanted: Arc<Notify>,
+}
+
+impl ExchangeActor {
+    /// With nothing wanted and nothing answered yet; `rng` draws ephemeral keys.
+    #[must_use]
+    pub fn new(parts: ExchangeParts, rng: Box<dyn rand_core::CryptoRng + Send>) -> Self {
+        Self {
+            machines: Arc::new(Machines::new(&parts.config, rng)),
+            wanted: Arc::default(),
+            parts,
+        }
+    }
+}
+
+impl Actor for ExchangeActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (parts, machines) = (self.parts.clone(), Arc::clone(&self.machines));
+        let asking = asking::run(parts, machines, Arc::clone(&self.wanted));
+        ctx.spawn(asking.into_actor(self));
+    }
+}
+
+impl Supervised for ExchangeActor {}
+
+impl Handler<KeyWanted> for ExchangeActor {
+    type Result = ();
+
+    fn handle(&mut self, KeyWanted { root, id }: KeyWanted, _: &mut Self::Context) {
+        let now = self.parts.clock.now();
+        let wanted = self
+            .machines
+            .with(|machines| machines.requester.want(&root, id, now));
+        tracing::debug!(target: "kc::exchange", %root, %id, ?wanted, "key wanted");
+        self.wanted.notify_one();
+    }
+}
+
+impl Handler<ServeRoot> for ExchangeActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, ServeRoot { root }: ServeRoot, _: &mut Self::Context) -> Self::Result {
+        let watch = self.parts.watch.clone();
+        Box::pin(async move {
+            let message = Watch {
+                root,
+                side: SideTopic::Requests,
+            };
+            if !serving::watched(&watch, message.clone()).await {
+                actix::spawn(serving::watch_until_it_works(watch, message));
+            }
+        })
+    }
+}
+
+impl Handler<SideRecords> for ExchangeActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, SideRecords(records): SideRecords, _: &mut Self::Context) -> Self::Result {
+        let (parts, machines) = (self.parts.clone(), Arc::clone(&self.machines));
+        let wanted = Arc::clone(&self.wanted);
+        Box::pin(async move {
+            let mut requests = Vec::new();
+            for record in records {
+                match record.side {
+                    SideTopic::Keys => asking::receive(&parts, &machines, record).await,
+                    SideTopic::Requests => requests.push(record),
+                    // Controllers' business.
+                    SideTopic::Subscriptions => {}
+                }
+            }
+            serving::answer(&parts, &machines, requests).await;
+            wanted.notify_one();
+        })
+    }
+}
+
+impl Handler<AskExchange> for ExchangeActor {
+    type Result = MessageResult<AskExchange>;
+
+    fn handle(&mut self, _: AskExchange, _: &mut Self::Context) -> Self::Result {
+        MessageResult(
+            self.machines
+                .with(|machines| machines.status(self.parts.clock.now())),
+        )
+    }
+}
+
+impl ExchangeParts {
+    /// The identities to sign with; says so if there is none.
+    async fn own_identities(&self) -> Option<Vec<ValidIdentity>> {
+        match self.identities.send(OwnIdentities).await.ok()? {
+            Ok(identities) => Some(identities),
+            Err(error) => {
+                tracing::error!(target: "kc::exchange", check = %error.check(), %error, "own chain");
+                let reason = format!("{} ({})", error, error.check());
+                self.events.tell(NodeEvent::NoValidChain { reason });
+                None
+            }
+        }
+    }
+
+    /// Has a draft signed; says so if it cannot be.
+    async fn signed(&self, draft: &Draft) -> Option<Vec<u8>> {
+        let message = Sign {
+            key: draft.signer().clone(),
+            message: draft.certificate().to_vec(),
+        };
+        match self.sign.send(message).await.ok()? {
+            Ok(signed) => draft.finish(&signed).ok(),
+            Err(error) => {
+                tracing::error!(target: "kc::exchange", %error, "signing failed");
+                None
+            }
+        }
+    }
+
+    /// Has a chain validated; `None` if nobody does any more.
+    async fn validated(
+        &self,
+        message: ValidateChain,
+    ) -> Option<Result<ValidatedChain, ChainError>> {
+        self.validate.send(message).await.ok()
+    }
+
+    /// Has a record sent; says so if it cannot be.
+    async fn published(&self, message: Publish) -> bool {
+        let (root, side) = (message.root.clone(), message.side);
+        match self.publish.send(message).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(target: "kc::exchange", %root, ?side, %error, "sending failed");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}

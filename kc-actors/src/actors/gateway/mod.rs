@@ -1,0 +1,159 @@
+mod reader;
+mod side_topics;
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised, WrapFuture};
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord, Producer};
+use kc_core::types::TopicScheme;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
+
+use self::reader::NewWatch;
+use self::side_topics::SideTopics;
+use crate::messages::{CloseGateway, Publish, SideRecords, Watch};
+use crate::port::Port;
+
+/// How many topics may wait to be watched.
+const WATCH_CAPACITY: usize = 1024;
+
+/// What a gateway is made of.
+#[derive(Clone, Debug)]
+pub struct GatewayParts {
+    /// The Kafka client.
+    pub backend: Arc<dyn Backend>,
+    /// How side topics are named.
+    pub scheme: TopicScheme,
+    /// Where positions in the side topics are committed.
+    pub group: String,
+    /// Who gets what the side topics bring.
+    pub records: Port<SideRecords>,
+}
+
+/// The gateway to the side topics: it alone has the management plane's consumer and producer.
+#[derive(Debug)]
+pub struct GatewayActor {
+    parts: GatewayParts,
+    topics: Arc<SideTopics>,
+    producer: Arc<Mutex<Option<Box<dyn Producer>>>>,
+    /// Where topics to read are queued; none once the gateway is closed.
+    watches: Option<mpsc::Sender<NewWatch>>,
+    waiting: Option<mpsc::Receiver<NewWatch>>,
+    /// Resolves when reading has ended.
+    reading: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
+}
+
+impl GatewayActor {
+    /// Not connected yet: connections are made when they are needed.
+    #[must_use]
+    pub fn new(parts: GatewayParts) -> Self {
+        let (watches, waiting) = mpsc::channel(WATCH_CAPACITY);
+        Self {
+            topics: Arc::new(SideTopics::new(Arc::clone(&parts.backend))),
+            parts,
+            producer: Arc::default(),
+            watches: Some(watches),
+            waiting: Some(waiting),
+            reading: Arc::default(),
+        }
+    }
+}
+
+impl Actor for GatewayActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(watches) = self.waiting.take() {
+            let (ended, reading) = oneshot::channel();
+            self.reading = Arc::new(Mutex::new(Some(reading)));
+            let read = reader::read(self.parts.clone(), watches);
+            let read = async {
+                read.await;
+                // Nobody may be waiting for the end.
+                let _ = ended.send(());
+            };
+            ctx.spawn(read.into_actor(self));
+        }
+    }
+}
+
+impl Supervised for GatewayActor {}
+
+impl Handler<Publish> for GatewayActor {
+    type Result = ResponseFuture<Result<(), BackendError>>;
+
+    fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
+        let record = OutgoingRecord {
+            topic: self.parts.scheme.side_topic(&message.root, message.side),
+            partition: Some(0),
+            key: Some(message.kafka_key),
+            value: Some(message.value),
+            headers: Vec::new(),
+        };
+        let (backend, producer) = (Arc::clone(&self.parts.backend), Arc::clone(&self.producer));
+        let topics = Arc::clone(&self.topics);
+        Box::pin(async move {
+            topics.ensure(&record.topic).await?;
+            let mut producer = producer.lock().await;
+            if producer.is_none() {
+                *producer = Some(backend.producer().await?);
+            }
+            let queued = match &*producer {
+                Some(producer) => producer.enqueue(record).await?,
+                None => return Err(closed()),
+            };
+            drop(producer);
+            queued.await.map(drop)
+        })
+    }
+}
+
+impl Handler<Watch> for GatewayActor {
+    type Result = ResponseFuture<Result<(), BackendError>>;
+
+    fn handle(&mut self, Watch { root, side }: Watch, _: &mut Self::Context) -> Self::Result {
+        let (done, result) = oneshot::channel();
+        let watch = NewWatch {
+            topic: self.parts.scheme.side_topic(&root, side),
+            root,
+            side,
+            done,
+        };
+        let (watches, topics) = (self.watches.clone(), Arc::clone(&self.topics));
+        Box::pin(async move {
+            let watches = watches.ok_or_else(closed)?;
+            // Here, where nobody else waits: creating a topic may take its time.
+            topics.ensure(&watch.topic).await?;
+            watches.send(watch).await.map_err(|_| closed())?;
+            result.await.map_err(|_| closed())?
+        })
+    }
+}
+
+impl Handler<CloseGateway> for GatewayActor {
+    type Result = ResponseFuture<Result<(), BackendError>>;
+
+    fn handle(
+        &mut self,
+        CloseGateway { deadline }: CloseGateway,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        self.watches = None;
+        let (reading, producer) = (Arc::clone(&self.reading), Arc::clone(&self.producer));
+        Box::pin(async move {
+            if let Some(ended) = reading.lock().await.take() {
+                let late = |_| BackendError::new(BackendErrorKind::Timeout, "stop reading");
+                // An error of the channel means that reading has ended, too.
+                let _ = timeout(deadline, ended).await.map_err(late)?;
+            }
+            match producer.lock().await.take() {
+                Some(producer) => producer.close(deadline).await,
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+fn closed() -> BackendError {
+    BackendError::new(BackendErrorKind::Closed, "gateway")
+}

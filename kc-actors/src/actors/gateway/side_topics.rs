@@ -1,0 +1,65 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::backend::{Admin, Backend, BackendError, BackendErrorKind, TopicSpec};
+use tokio::sync::Mutex;
+
+/// How long an administrative call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Creates side topics: one partition, compacted. No broker can be relied on to do so by itself.
+#[derive(Debug)]
+pub(super) struct SideTopics {
+    backend: Arc<dyn Backend>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    admin: Option<Box<dyn Admin>>,
+    /// The topics that exist, or that we may not create: not to be tried again.
+    settled: HashSet<String>,
+}
+
+impl SideTopics {
+    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Creates a topic unless it exists. Where that is forbidden, says so once, and leaves it to others.
+    pub(super) async fn ensure(&self, topic: &str) -> Result<(), BackendError> {
+        let mut state = self.state.lock().await;
+        if state.settled.contains(topic) {
+            return Ok(());
+        }
+        let admin = match state.admin.take() {
+            Some(admin) => admin,
+            None => self.backend.admin().await?,
+        };
+        let spec = TopicSpec {
+            name: topic.into(),
+            partitions: 1,
+            replication: None,
+            compacted: true,
+        };
+        let created = admin.create_topic(&spec, DEADLINE).await;
+        state.admin = Some(admin);
+        match created.as_ref().map_err(BackendError::kind) {
+            Ok(()) => tracing::info!(target: "kc::gateway", topic, "side topic created"),
+            Err(BackendErrorKind::TopicExists) => {}
+            Err(BackendErrorKind::Authorization | BackendErrorKind::Rejected) => tracing::warn!(
+                target: "kc::gateway",
+                topic,
+                "the side topic may not be created from here: create it with one partition and \
+                 cleanup.policy=compact"
+            ),
+            Err(_) => return created,
+        }
+        state.settled.insert(topic.into());
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised, WrapFuture};
+use kc_core::ratchet::SealingKey;
+use kc_core::types::{KeyId, RootTopic};
+use tokio::time::{sleep, timeout};
+
+use crate::handles::{CryptoTables, Signals};
+use crate::messages::{
+    AwaitKey, AwaitedKeys, KeyWanted, PrepareError, PrepareRoot, ReceivedOpeningKeys,
+    SealingKeyFor, ServeRoot, TurnRatchet,
+};
+use crate::port::Port;
+
+/// How often missing keys are signalled anew, so that the exchange knows which are still wanted.
+const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long to wait before the ratchet is turned again after it could not be.
+const RETRY_DELAY: Duration = Duration::from_secs(30);
+
+/// How many missing keys are remembered as seen; beyond, all are forgotten, and may be waited for once
+/// more.
+const MAX_FIRST_SIGHTS: usize = 4096;
+
+/// What a publisher is made of.
+#[derive(Clone, Debug)]
+pub struct PublisherParts {
+    /// Where keys to seal with come from.
+    pub sealing_keys: Port<SealingKeyFor>,
+    /// What turns the ratchet.
+    pub turn: Port<TurnRatchet>,
+    /// Who asks for missing keys.
+    pub wanted: Port<KeyWanted>,
+    /// Who answers requests for the keys in use.
+    pub serve: Port<ServeRoot>,
+    /// How often the ratchet turns.
+    pub ratchet_interval: Duration,
+}
+
+/// Message crypto's publisher: keeps the tables that the handles seal and open with, tells the exchange
+/// what they miss, and turns the ratchet when it is time.
+#[derive(Debug)]
+pub struct PublisherActor {
+    parts: PublisherParts,
+    tables: Arc<CryptoTables>,
+    signals: Signals,
+    first_sights: HashSet<(RootTopic, KeyId)>,
+}
+
+impl PublisherActor {
+    /// Over the tables that handles read, and what they signal.
+    #[must_use]
+    pub fn new(parts: PublisherParts, tables: Arc<CryptoTables>, signals: Signals) -> Self {
+        Self {
+            parts,
+            tables,
+            signals,
+            first_sights: HashSet::new(),
+        }
+    }
+}
+
+impl Actor for PublisherActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let forward = forward_signals(self.signals.clone(), self.parts.wanted.clone());
+        ctx.spawn(forward.into_actor(self));
+        ctx.run_interval(RESIGNAL_INTERVAL, |actor, _| {
+            actor.tables.forget_signalled()
+        });
+        let turn = turn_ratchet(self.parts.clone(), Arc::clone(&self.tables));
+        ctx.spawn(turn.into_actor(self));
+    }
+}
+
+impl Supervised for PublisherActor {}
+
+impl Handler<PrepareRoot> for PublisherActor {
+    type Result = ResponseFuture<Result<(), PrepareError>>;
+
+    fn handle(&mut self, PrepareRoot { root }: PrepareRoot, _: &mut Self::Context) -> Self::Result {
+        let (parts, tables) = (self.parts.clone(), Arc::clone(&self.tables));
+        Box::pin(async move {
+            // Requests are answered before the first message is out.
+            parts.serve.send(ServeRoot { root: root.clone() }).await?;
+            let wanted = SealingKeyFor { root: root.clone() };
+            let key = parts.sealing_keys.send(wanted).await??;
+            publish_sealing(&tables, &[(root, key)]);
+            Ok(())
+        })
+    }
+}
+
+impl Handler<ReceivedOpeningKeys> for PublisherActor {
+    type Result = ();
+
+    fn handle(&mut self, message: ReceivedOpeningKeys, _: &mut Self::Context) {
+        let ReceivedOpeningKeys { root, keys } = message;
+        self.tables.publish_opening(|ring| {
+            for (id, secret) in keys {
+                let added = ring.add(&root, id, secret);
+                tracing::debug!(target: "kc::crypto", %root, %id, ?added, "opening key");
+            }
+        });
+    }
+}
+
+impl Handler<AwaitedKeys> for PublisherActor {
+    type Result = ();
+
+    fn handle(&mut self, AwaitedKeys(roots): AwaitedKeys, _: &mut Self::Context) {
+        self.tables.publish_awaiting(roots);
+    }
+}
+
+impl Handler<AwaitKey> for PublisherActor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(
+        &mut self,
+        AwaitKey { root, id, wait }: AwaitKey,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        if self.first_sights.len() >= MAX_FIRST_SIGHTS {
+            self.first_sights.clear();
+        }
+        let first = self.first_sights.insert((root.clone(), id));
+        let tables = Arc::clone(&self.tables);
+        Box::pin(async move {
+            let mut arrivals = tables.arrivals();
+            let came = async {
+                while !tables.ring().knows(root.as_str(), &id) {
+                    if arrivals.changed().await.is_err() {
+                        return false;
+                    }
+                }
+                true
+            };
+            let wait = if first { wait } else { Duration::ZERO };
+            timeout(wait, came).await.unwrap_or(false)
+        })
+    }
+}
+
+/// New keys go into the tables; a node also opens what it sealed itself.
+fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)]) {
+    tables.publish_opening(|ring| {
+        for (root, key) in keys {
+            ring.add(root, key.id(), key.topic_secret().expose_copy());
+        }
+    });
+    tables.publish_sealing(keys);
+}
+
+async fn forward_signals(signals: Signals, wanted: Port<KeyWanted>) {
+    let wanted = &wanted;
+    let pass_on = |root, id| async move {
+        // Without an exchange the key is signalled again later.
+        let _ = wanted.send(KeyWanted { root, id }).await;
+    };
+    signals.forward(pass_on).await;
+}
+
+async fn turn_ratchet(parts: PublisherParts, tables: Arc<CryptoTables>) {
+    loop {
+        sleep(parts.ratchet_interval).await;
+        // A key must not stay in use because a disk was full for a moment.
+        while !turned(&parts, &tables).await {
+            sleep(RETRY_DELAY.min(parts.ratchet_interval)).await;
+        }
+    }
+}
+
+async fn turned(parts: &PublisherParts, tables: &CryptoTables) -> bool {
+    match parts.turn.send(TurnRatchet).await {
+        Ok(Ok(keys)) => publish_sealing(tables, &keys),
+        Ok(Err(error)) => {
+            tracing::error!(target: "kc::ratchet", %error, "the keys in use stay in use for now");
+            return false;
+        }
+        // Another ratchet may take its place.
+        Err(_) => return false,
+    }
+    true
+}

@@ -1,0 +1,349 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use kc_core::backend::{
+    Backend, BackendError, GroupConsumer, GroupStart, Header, Polled, Record, TopicPartition,
+};
+use kc_core::message::Foreign;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::handles::{Deserializer, Outcome};
+
+/// How many records of a partition wait for a key in memory; beyond, the partition is not fetched from.
+pub const MAX_PARKED_RECORDS: usize = 4096;
+
+/// How many bytes of a partition's records wait for a key in memory; beyond, the partition is not
+/// fetched from.
+pub const MAX_PARKED_BYTES: usize = 16 << 20;
+
+/// How long a poll of the broker takes at most while records wait for keys.
+const PARKED_POLL: Duration = Duration::from_millis(50);
+
+/// What to do with a record that is not sealed, or that no key opens: somebody may have slipped it into
+/// an encrypted topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForeignPolicy {
+    /// Stop there with an error; nothing is committed past it.
+    #[default]
+    Fail,
+    /// Leave it out.
+    Skip,
+    /// Deliver it as it is, with its outcome.
+    Deliver,
+}
+
+/// A record as opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedRecord {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// Milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+    /// The Kafka key.
+    pub key: Option<Vec<u8>>,
+    /// The Kafka value.
+    pub value: Option<Vec<u8>>,
+    /// The headers.
+    pub headers: Vec<Header>,
+    /// Why key and value are as they were received; `None` if they were opened.
+    pub foreign: Option<Outcome>,
+}
+
+/// Why consuming stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConsumeError {
+    /// The broker.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed,
+    /// A record that is not sealed, or that no key opens.
+    #[error("{topic}[{partition}] offset {offset}: {}", describe(.outcome))]
+    Foreign {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+        /// What came of opening it.
+        outcome: Outcome,
+    },
+}
+
+/// Opens the records of a consumer group, in order for each partition, at least once.
+///
+/// A record whose key is not here yet holds its partition back: nothing after it is delivered, and
+/// nothing is committed past it. What [`poll`](Self::poll) gave counts as done with at the next poll.
+#[derive(Debug)]
+pub struct EncryptedConsumer {
+    deserializer: Deserializer,
+    consumer: Box<dyn GroupConsumer>,
+    policy: ForeignPolicy,
+    parked: BTreeMap<TopicPartition, Parked>,
+    delivered: BTreeMap<TopicPartition, i64>,
+}
+
+#[derive(Debug, Default)]
+struct Parked {
+    records: VecDeque<Record>,
+    /// The bytes of their keys and values.
+    bytes: usize,
+    paused: bool,
+}
+
+/// What came of a record.
+enum Looked {
+    Open(OpenedRecord),
+    Await,
+    Foreign(Outcome),
+}
+
+impl EncryptedConsumer {
+    /// Joins a group; `deserializer` is a node's.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn connect(
+        backend: &dyn Backend,
+        deserializer: Deserializer,
+        group: &str,
+        topics: &[String],
+        start: GroupStart,
+        policy: ForeignPolicy,
+    ) -> Result<Self, BackendError> {
+        Ok(Self {
+            deserializer,
+            consumer: backend.group_consumer(group, topics, start).await?,
+            policy,
+            parked: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+        })
+    }
+
+    /// The next records, at most `max`; none if none come or open within about `wait`. Those of the poll
+    /// before count as done with now, and are committed by [`commit`](Self::commit), by
+    /// [`close`](Self::close), and when a partition is taken away: call one of them now and then.
+    ///
+    /// # Errors
+    /// [`ConsumeError`]. Records before a foreign one are delivered first.
+    pub async fn poll(
+        &mut self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<OpenedRecord>, ConsumeError> {
+        self.settle();
+        let end = Instant::now() + wait;
+        loop {
+            let opened = self.open_parked(max)?;
+            self.hold_back();
+            let left = end.saturating_duration_since(Instant::now());
+            if !opened.is_empty() || left.is_zero() {
+                return Ok(opened);
+            }
+            let slice = if self.waiting() > 0 {
+                left.min(PARKED_POLL)
+            } else {
+                left
+            };
+            let polled = self.consumer.poll(slice).await?;
+            if polled == Polled::default() && slice == left {
+                return Ok(opened);
+            }
+            self.take(polled);
+        }
+    }
+
+    /// How many records wait for keys.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.parked
+            .values()
+            .map(|parked| parked.records.len())
+            .sum()
+    }
+
+    /// Commits everything that is done with, what the last poll gave included.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
+        self.settle();
+        self.consumer.commit(deadline).await
+    }
+
+    /// Commits everything that is done with, what the last poll gave included, and leaves the group.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn close(mut self, deadline: Duration) -> Result<(), BackendError> {
+        self.settle();
+        self.consumer.close(deadline).await
+    }
+
+    /// Leaves the group without counting what the last poll gave as done with, so that it comes again.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn abandon(mut self, deadline: Duration) -> Result<(), BackendError> {
+        self.delivered.clear();
+        self.consumer.close(deadline).await
+    }
+
+    fn settle(&mut self) {
+        let positions: Vec<_> = std::mem::take(&mut self.delivered).into_iter().collect();
+        if !positions.is_empty() {
+            self.consumer.store(&positions);
+        }
+    }
+
+    fn take(&mut self, Polled { records, revoked }: Polled) {
+        for partition in &revoked {
+            // A pause outlives what was paused for.
+            if self
+                .parked
+                .remove(partition)
+                .is_some_and(|parked| parked.paused)
+            {
+                self.consumer.resume(std::slice::from_ref(partition));
+            }
+            self.delivered.remove(partition);
+        }
+        for record in records {
+            let partition = TopicPartition {
+                topic: record.topic.clone(),
+                partition: record.partition,
+            };
+            let parked = self.parked.entry(partition).or_default();
+            parked.bytes += payload(&record);
+            parked.records.push_back(record);
+        }
+    }
+
+    /// Opens what can be opened, up to the first record of each partition that cannot.
+    fn open_parked(&mut self, max: usize) -> Result<Vec<OpenedRecord>, ConsumeError> {
+        let mut opened = Vec::new();
+        for (partition, parked) in &mut self.parked {
+            while opened.len() < max
+                && let Some(record) = parked.records.front()
+            {
+                let delivered = match look(&self.deserializer, record) {
+                    Looked::Await => break,
+                    Looked::Foreign(Outcome::Closed) => return Err(ConsumeError::Closed),
+                    Looked::Open(record) => Some(record),
+                    Looked::Foreign(outcome) => match self.policy {
+                        ForeignPolicy::Skip => None,
+                        ForeignPolicy::Deliver => Some(as_received(record, outcome)),
+                        ForeignPolicy::Fail if opened.is_empty() => {
+                            return Err(failure(record, outcome));
+                        }
+                        // First what stands before it; the next poll fails.
+                        ForeignPolicy::Fail => return Ok(opened),
+                    },
+                };
+                self.delivered.insert(partition.clone(), record.offset + 1);
+                parked.bytes -= payload(record);
+                parked.records.pop_front();
+                opened.extend(delivered);
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Stops fetching partitions that have more waiting than fits, and goes on with those that have
+    /// not.
+    fn hold_back(&mut self) {
+        for (partition, parked) in &mut self.parked {
+            let full =
+                parked.records.len() >= MAX_PARKED_RECORDS || parked.bytes >= MAX_PARKED_BYTES;
+            if full && !parked.paused {
+                self.consumer.pause(std::slice::from_ref(partition));
+            } else if !full && parked.paused {
+                self.consumer.resume(std::slice::from_ref(partition));
+            }
+            parked.paused = full;
+        }
+    }
+}
+
+/// The bytes of a record's key and value.
+fn payload(record: &Record) -> usize {
+    let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    len(&record.key) + len(&record.value)
+}
+
+fn look(deserializer: &Deserializer, record: &Record) -> Looked {
+    let key = record.key.as_deref();
+    let value = record.value.as_deref();
+    let key = key.map(|key| deserializer.try_open_key(&record.topic, key));
+    let value = value.map(|value| deserializer.try_open_value(&record.topic, value));
+    match (plaintext(key), plaintext(value)) {
+        (Ok(key), Ok(value)) => Looked::Open(OpenedRecord {
+            key,
+            value,
+            ..frame(record)
+        }),
+        (Err(Outcome::AwaitingKey { .. }), _) | (_, Err(Outcome::AwaitingKey { .. })) => {
+            Looked::Await
+        }
+        (Err(outcome), _) | (_, Err(outcome)) => Looked::Foreign(outcome),
+    }
+}
+
+/// A component's plaintext; an empty one is the null of the Python peer.
+fn plaintext(outcome: Option<Outcome>) -> Result<Option<Vec<u8>>, Outcome> {
+    match outcome {
+        None | Some(Outcome::Foreign(Foreign::Empty)) => Ok(None),
+        Some(outcome) => outcome.into_plaintext().map(Some),
+    }
+}
+
+fn as_received(record: &Record, outcome: Outcome) -> OpenedRecord {
+    OpenedRecord {
+        key: record.key.clone(),
+        value: record.value.clone(),
+        foreign: Some(outcome),
+        ..frame(record)
+    }
+}
+
+/// All of a record but its key and value.
+fn frame(record: &Record) -> OpenedRecord {
+    OpenedRecord {
+        topic: record.topic.clone(),
+        partition: record.partition,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: None,
+        value: None,
+        headers: record.headers.clone(),
+        foreign: None,
+    }
+}
+
+fn failure(record: &Record, outcome: Outcome) -> ConsumeError {
+    ConsumeError::Foreign {
+        topic: record.topic.clone(),
+        partition: record.partition,
+        offset: record.offset,
+        outcome,
+    }
+}
+
+fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Foreign(foreign) => foreign.to_string(),
+        Outcome::Unauthentic(id) => format!("not authentic under key {id}"),
+        other => other.name().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use kc_core::types::TopicScheme;
+
+use super::*;
+use crate::handles::CryptoTables;
+use crate::port::Port;
+
+/// A member of a group that gives what it is told to, and remembers what it was asked.
+#[derive(Debug, Default)]
+struct Member {
+    polls: VecDeque<Polled>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl GroupConsumer for Member {
+    async fn poll(&mut self, _: Duration) -> Result<Polled, BackendError> {
+        Ok(self.polls.pop_front().unwrap_or_default())
+    }
+
+    fn store(&mut self, positions: &[(TopicPartition, i64)]) {
+        let offsets = positions.iter().map(|(_, offset)| offset);
+        let stored = offsets.map(|offset| format!("store {offset}"));
+        self.asked.lock().unwrap().extend(stored);
+    }
+
+    async fn commit(&mut self, _: Duration) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn pause(&mut self, _: &[TopicPartition]) {
+        self.asked.lock().unwrap().push("pause".into());
+    }
+
+    fn resume(&mut self, _: &[TopicPartition]) {
+        self.asked.lock().unwrap().push("resume".into());
+    }
+
+    fn assignment(&self) -> Vec<TopicPartition> {
+        Vec::new()
+    }
+
+    async fn close(self: Box<Self>, _: Duration) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+fn consumer(
+    polls: Vec<Polled>,
+    policy: ForeignPolicy,
+) -> (EncryptedConsumer, Arc<Mutex<Vec<String>>>) {
+    let (tables, _) = CryptoTables::new(TopicScheme::default());
+    let member = Member {
+        polls: polls.into(),
+        ..Member::default()
+    };
+    let asked = Arc::clone(&member.asked);
+    let consumer = EncryptedConsumer {
+        deserializer: Deserializer::new(tables, Port::unconnected(), Duration::ZERO),
+        consumer: Box::new(member),
+        policy,
+        parked: BTreeMap::new(),
+        delivered: BTreeMap::new(),
+    };
+    (consumer, asked)
+}
+
+fn record(offset: i64, value: Vec<u8>) -> Record {
+    Record {
+        topic: "t".into(),
+        partition: 0,
+        offset,
+        timestamp: None,
+        key: None,
+        value: Some(value),
+        headers: Vec::new(),
+    }
+}
+
+/// A record under a key that nobody has.
+fn sealed(offset: i64, len: usize) -> Record {
+    let mut value = vec![0x01, 0x93, 0x07, 0xc4, 16];
+    value.extend([0; 16]);
+    value.extend([0xc6]);
+    value.extend(u32::try_from(len).unwrap().to_be_bytes());
+    value.resize(value.len() + len, 0);
+    record(offset, value)
+}
+
+fn given(records: Vec<Record>) -> Polled {
+    Polled {
+        records,
+        revoked: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_pause_does_not_outlive_the_records_it_was_for() {
+    let many = (0..i64::try_from(MAX_PARKED_RECORDS).unwrap()).map(|offset| sealed(offset, 16));
+    let revoked = Polled {
+        records: Vec::new(),
+        revoked: vec![TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        }],
+    };
+    let polls = vec![given(many.collect()), revoked];
+    let (mut consumer, asked) = consumer(polls, ForeignPolicy::Fail);
+    let wait = Duration::from_millis(1);
+    while asked.lock().unwrap().len() < 2 {
+        assert!(consumer.poll(10, wait).await.unwrap().is_empty());
+    }
+    assert_eq!(*asked.lock().unwrap(), ["pause", "resume"]);
+}
+
+#[tokio::test]
+async fn a_few_large_records_pause_a_partition_as_many_small_ones_do() {
+    let large = (0..18).map(|offset| sealed(offset, 1_000_000));
+    let (mut consumer, asked) = consumer(vec![given(large.collect())], ForeignPolicy::Fail);
+    let opened = consumer.poll(10, Duration::from_millis(1)).await.unwrap();
+    assert!(opened.is_empty());
+    assert_eq!(*asked.lock().unwrap(), ["pause"]);
+}
+
+#[tokio::test]
+async fn nothing_is_committed_past_a_record_that_awaits_its_key() {
+    let plain = |offset| record(offset, b"plain".to_vec());
+    let records = vec![plain(0), sealed(1, 16), plain(2)];
+    let (mut consumer, asked) = consumer(vec![given(records)], ForeignPolicy::Deliver);
+    let wait = Duration::from_millis(1);
+    let opened = consumer.poll(10, wait).await.unwrap();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(consumer.waiting(), 2);
+    consumer.commit(wait).await.unwrap();
+    assert!(consumer.poll(10, wait).await.unwrap().is_empty());
+    consumer.commit(wait).await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), ["store 1"]);
+}
+
+#[tokio::test]
+async fn a_foreign_record_fails_after_what_stands_before_it_and_stays() {
+    let null = Record {
+        value: None,
+        ..record(0, Vec::new())
+    };
+    let records = vec![null, record(1, b"slipped in".to_vec())];
+    let (mut consumer, asked) = consumer(vec![given(records)], ForeignPolicy::Fail);
+    let wait = Duration::from_millis(1);
+    assert_eq!(consumer.poll(10, wait).await.unwrap().len(), 1);
+    for _ in 0..2 {
+        let error = consumer.poll(10, wait).await.unwrap_err();
+        assert!(
+            matches!(error, ConsumeError::Foreign { offset: 1, .. }),
+            "{error}"
+        );
+    }
+    assert_eq!(*asked.lock().unwrap(), ["store 1"]);
+}

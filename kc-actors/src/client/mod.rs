@@ -1,0 +1,12 @@
+//! An encrypted producer and consumer for those who want ten lines: a backend's client with the handles
+//! in front of it.
+
+mod consumer;
+mod partitioner;
+mod producer;
+
+pub use consumer::{
+    ConsumeError, EncryptedConsumer, ForeignPolicy, MAX_PARKED_BYTES, MAX_PARKED_RECORDS,
+    OpenedRecord,
+};
+pub use producer::{EncryptedProducer, PlainRecord, ProduceError};

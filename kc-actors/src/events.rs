@@ -1,0 +1,102 @@
+//! What happens inside a node, for people, demonstrations and metrics.
+
+use std::time::Duration;
+
+use kc_core::exchange::RefusalId;
+use kc_core::types::{KeyId, RootTopic};
+use tokio::sync::broadcast;
+
+/// How many events are kept for a listener that lags; beyond, it misses the oldest.
+const CAPACITY: usize = 1024;
+
+/// Something that happened in the key exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// A request for keys went out.
+    Requested {
+        /// The root topic.
+        root: RootTopic,
+        /// The keys.
+        ids: Vec<KeyId>,
+        /// Whether it went to producers directly, not only to controllers.
+        direct: bool,
+    },
+    /// Keys were handed out.
+    Answered {
+        /// The root topic.
+        root: RootTopic,
+        /// How many keys.
+        keys: usize,
+    },
+    /// Keys came in.
+    Received {
+        /// The root topic.
+        root: RootTopic,
+        /// The keys.
+        ids: Vec<KeyId>,
+        /// The time since they were requested.
+        after: Duration,
+    },
+    /// A request or reply was refused.
+    Refused {
+        /// The root topic.
+        root: RootTopic,
+        /// By which check.
+        check: RefusalId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Nobody answers for these keys; asking goes on.
+    Unanswered {
+        /// The root topic.
+        root: RootTopic,
+        /// The keys.
+        ids: Vec<KeyId>,
+    },
+    /// This node cannot ask or answer: its own chain is not valid.
+    NoValidChain {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Where events are sent and listened to.
+#[derive(Clone, Debug)]
+pub struct Events(broadcast::Sender<NodeEvent>);
+
+/// Listens to events.
+#[derive(Debug)]
+pub struct EventListener(broadcast::Receiver<NodeEvent>);
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(broadcast::channel(CAPACITY).0)
+    }
+}
+
+impl Events {
+    /// Tells all listeners; nobody has to listen.
+    pub fn tell(&self, event: NodeEvent) {
+        let _ = self.0.send(event);
+    }
+
+    /// Listens from now on.
+    #[must_use]
+    pub fn listen(&self) -> EventListener {
+        EventListener(self.0.subscribe())
+    }
+}
+
+impl EventListener {
+    /// The next event; `None` when the node is gone. Skips what was missed.
+    pub async fn next(&mut self) -> Option<NodeEvent> {
+        loop {
+            match self.0.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

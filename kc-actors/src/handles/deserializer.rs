@@ -1,0 +1,113 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::message::Unopened;
+use kc_core::ratchet::Component;
+use kc_core::types::KeyId;
+
+use super::{Awaiting, CryptoTables, Outcome};
+use crate::messages::AwaitKey;
+use crate::port::Port;
+
+/// Opens Kafka keys and values. Cheap to clone, and to use from any thread.
+#[derive(Clone, Debug)]
+pub struct Deserializer {
+    tables: Arc<CryptoTables>,
+    await_key: Port<AwaitKey>,
+    first_wait: Duration,
+}
+
+impl Deserializer {
+    /// Over the tables that a publisher keeps, and where to wait for keys; `first_wait` is how long the
+    /// first sight of a key waits.
+    #[must_use]
+    pub fn new(tables: Arc<CryptoTables>, await_key: Port<AwaitKey>, first_wait: Duration) -> Self {
+        Self {
+            tables,
+            await_key,
+            first_wait,
+        }
+    }
+
+    /// Opens a Kafka key. Never waits: if its key is missing, the exchange is told, and that is the
+    /// outcome.
+    pub fn try_open_key(&self, topic: &str, sealed: &[u8]) -> Outcome {
+        self.try_open(topic, Component::Key, sealed)
+    }
+
+    /// Opens a Kafka value, as [`try_open_key`](Self::try_open_key) does.
+    pub fn try_open_value(&self, topic: &str, sealed: &[u8]) -> Outcome {
+        self.try_open(topic, Component::Value, sealed)
+    }
+
+    /// Opens a Kafka key; if its key is seen for the first time, waits for the exchange as long as the
+    /// configuration says (protocol §9).
+    pub async fn open_key(&self, topic: &str, sealed: &[u8]) -> Outcome {
+        self.open(topic, Component::Key, sealed).await
+    }
+
+    /// Opens a Kafka value, as [`open_key`](Self::open_key) does.
+    pub async fn open_value(&self, topic: &str, sealed: &[u8]) -> Outcome {
+        self.open(topic, Component::Value, sealed).await
+    }
+
+    /// Opens a Kafka key or value into `plaintext`, replacing what it holds, without allocating if it has
+    /// the room.
+    ///
+    /// # Errors
+    /// The outcome, if it is no plaintext.
+    pub fn open_into(
+        &self,
+        topic: &str,
+        component: Component,
+        sealed: &[u8],
+        plaintext: &mut Vec<u8>,
+    ) -> Result<(), Outcome> {
+        if self.tables.is_closed() {
+            return Err(Outcome::Closed);
+        }
+        let root = self.tables.scheme.root_str(topic);
+        let opened = self
+            .tables
+            .ring()
+            .open_into(root, component, sealed, plaintext);
+        opened.map_err(|why| self.outcome(root, why))
+    }
+
+    fn try_open(&self, topic: &str, component: Component, sealed: &[u8]) -> Outcome {
+        let mut plaintext = Vec::new();
+        match self.open_into(topic, component, sealed, &mut plaintext) {
+            Ok(()) => Outcome::Plaintext(plaintext),
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn open(&self, topic: &str, component: Component, sealed: &[u8]) -> Outcome {
+        match self.try_open(topic, component, sealed) {
+            Outcome::AwaitingKey {
+                id,
+                why: Awaiting::NotYet,
+            } if self.came(topic, id).await => self.try_open(topic, component, sealed),
+            outcome => outcome,
+        }
+    }
+
+    async fn came(&self, topic: &str, id: KeyId) -> bool {
+        let root = self.tables.scheme.root_of(topic);
+        let wait = self.first_wait;
+        let came = self.await_key.send(AwaitKey { root, id, wait }).await;
+        came.unwrap_or(false)
+    }
+
+    fn outcome(&self, root: &str, why: Unopened) -> Outcome {
+        match why {
+            Unopened::AwaitingKey(id) => {
+                self.tables.signal(root, id);
+                let why = self.tables.why(root, &id);
+                Outcome::AwaitingKey { id, why }
+            }
+            Unopened::Unauthentic(id) => Outcome::Unauthentic(id),
+            Unopened::Foreign(foreign) => Outcome::Foreign(foreign),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use kc_core::message::Foreign;
+use kc_core::types::KeyId;
+use thiserror::Error;
+
+/// What came of opening a Kafka key or value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The plaintext.
+    Plaintext(Vec<u8>),
+    /// Its key is not here.
+    AwaitingKey {
+        /// The key.
+        id: KeyId,
+        /// Why it is not.
+        why: Awaiting,
+    },
+    /// Keys with its id are known, and none opens it. Worth another try only when another key with the
+    /// same id arrives.
+    Unauthentic(KeyId),
+    /// It is no envelope, and never decryptable.
+    Foreign(Foreign),
+    /// The node is closed.
+    Closed,
+}
+
+/// Why a key is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum Awaiting {
+    /// It is being asked for.
+    #[error("asking for the key")]
+    NotYet,
+    /// This node's chain does not grant it the topic, so nobody may give it the key.
+    #[error("this node is not authorised for the topic")]
+    NotAuthorized,
+    /// This node's chain has expired, so nobody may give it the key.
+    #[error("this node's chain has expired")]
+    Expired,
+    /// Three requests have had no answer: no producer with this key is running, or none accepts this
+    /// node's root of trust. Asking goes on.
+    #[error("no producer answers")]
+    Unanswered,
+}
+
+impl Outcome {
+    /// The plaintext, or why there is none.
+    ///
+    /// # Errors
+    /// The outcome itself, if it is no plaintext.
+    pub fn into_plaintext(self) -> Result<Vec<u8>, Self> {
+        match self {
+            Self::Plaintext(plaintext) => Ok(plaintext),
+            other => Err(other),
+        }
+    }
+
+    /// A short name for logs and scripts: `plaintext`, `awaiting-key`, `unauthentic`, `foreign`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Plaintext(_) => "plaintext",
+            Self::AwaitingKey { .. } => "awaiting-key",
+            Self::Unauthentic(_) => "unauthentic",
+            Self::Foreign(_) => "foreign",
+            Self::Closed => "closed",
+        }
+    }
+}

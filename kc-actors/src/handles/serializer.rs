@@ -1,0 +1,106 @@
+use std::sync::Arc;
+
+use kc_core::message::seal;
+use kc_core::ratchet::{Component, Exhausted};
+use thiserror::Error;
+
+use super::CryptoTables;
+use crate::messages::{PrepareError, PrepareRoot};
+use crate::port::{Port, PortClosed};
+
+/// Why a component was not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The topic's root has no key yet: [`prepare`](Serializer::prepare) it.
+    #[error("the topic is not prepared")]
+    NotPrepared,
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed,
+    /// The key has sealed all the messages it may; the ratchet will turn.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+}
+
+/// Seals Kafka keys and values. Cheap to clone, and to use from any thread.
+#[derive(Clone, Debug)]
+pub struct Serializer {
+    tables: Arc<CryptoTables>,
+    prepare: Port<PrepareRoot>,
+}
+
+impl Serializer {
+    /// Over the tables that a publisher keeps, and where to ask it for a topic's key.
+    #[must_use]
+    pub fn new(tables: Arc<CryptoTables>, prepare: Port<PrepareRoot>) -> Self {
+        Self { tables, prepare }
+    }
+
+    /// Makes a topic's key ready, and stored for late consumers. Until then nothing is sealed under it.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub async fn prepare(&self, topic: &str) -> Result<(), PrepareError> {
+        if self.tables.is_closed() {
+            return Err(PortClosed.into());
+        }
+        let root = self.tables.scheme.root_of(topic);
+        if self.tables.sealing_key(root.as_str()).is_some() {
+            return Ok(());
+        }
+        self.prepare.send(PrepareRoot { root }).await?
+    }
+
+    /// As [`prepare`](Self::prepare), for callers without a runtime.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn prepare_blocking(&self, topic: &str) -> Result<(), PrepareError> {
+        pollster::block_on(self.prepare(topic))
+    }
+
+    /// Appends the sealed Kafka key to `out`. Never waits; allocates only if `out` has less room than
+    /// [`sealed_len`](kc_core::message::sealed_len) says.
+    ///
+    /// # Errors
+    /// [`SealError`]; `out` is then as it was.
+    pub fn seal_key(
+        &self,
+        topic: &str,
+        plaintext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        self.seal(topic, Component::Key, plaintext, out)
+    }
+
+    /// Appends the sealed Kafka value to `out`, as [`seal_key`](Self::seal_key) does.
+    ///
+    /// # Errors
+    /// [`SealError`]; `out` is then as it was.
+    pub fn seal_value(
+        &self,
+        topic: &str,
+        plaintext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        self.seal(topic, Component::Value, plaintext, out)
+    }
+
+    fn seal(
+        &self,
+        topic: &str,
+        component: Component,
+        plaintext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        if self.tables.is_closed() {
+            return Err(SealError::Closed);
+        }
+        let root = self.tables.scheme.root_str(topic);
+        let sealed = self
+            .tables
+            .with_sealing_key(root, |key| seal(key, component, plaintext, out));
+        Ok(sealed.ok_or(SealError::NotPrepared)??)
+    }
+}

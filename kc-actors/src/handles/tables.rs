@@ -1,0 +1,172 @@
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use kc_core::message::KeyRing;
+use kc_core::ratchet::SealingKey;
+use kc_core::types::{KeyId, RootTopic, TopicScheme};
+use tokio::sync::{Mutex, mpsc, watch};
+
+use super::Awaiting;
+use crate::messages::AwaitedRoot;
+
+/// How many missing keys are signalled to the exchange before it has taken note of them; further ones
+/// are signalled when their next record comes.
+pub const MAX_SIGNALLED: usize = 1024;
+
+/// A record needs a key that is not known.
+type Signal = (RootTopic, KeyId);
+
+/// The missing keys that handles signal, for the [publisher](crate::PublisherActor) to pass on.
+#[derive(Clone, Debug)]
+pub struct Signals(Arc<Mutex<mpsc::Receiver<Signal>>>);
+
+/// What handles read without waiting. A [publisher](crate::PublisherActor) alone writes.
+#[derive(Debug)]
+pub struct CryptoTables {
+    pub(crate) scheme: TopicScheme,
+    sealing: ArcSwap<HashMap<RootTopic, Arc<SealingKey>>>,
+    opening: ArcSwap<KeyRing>,
+    awaiting: ArcSwap<HashMap<RootTopic, AwaitedRoot>>,
+    /// Counts the changes of `opening`.
+    arrivals: watch::Sender<u64>,
+    signalled: StdMutex<HashSet<Signal>>,
+    signals: mpsc::Sender<Signal>,
+    /// Set once and for all when the node is closed.
+    closed: AtomicBool,
+}
+
+impl Signals {
+    /// Passes missing keys on, one after the other, until the tables are gone.
+    pub(crate) async fn forward<F: Future<Output = ()>>(
+        &self,
+        pass_on: impl Fn(RootTopic, KeyId) -> F,
+    ) {
+        let mut signals = self.0.lock().await;
+        while let Some((root, id)) = signals.recv().await {
+            pass_on(root, id).await;
+        }
+    }
+}
+
+impl CryptoTables {
+    /// Empty tables, and what will be signalled as missing.
+    #[must_use]
+    pub fn new(scheme: TopicScheme) -> (Arc<Self>, Signals) {
+        let (signals, signalled) = mpsc::channel(MAX_SIGNALLED);
+        let tables = Self {
+            scheme,
+            sealing: ArcSwap::default(),
+            opening: ArcSwap::default(),
+            awaiting: ArcSwap::default(),
+            arrivals: watch::channel(0).0,
+            signalled: StdMutex::default(),
+            signals,
+            closed: AtomicBool::new(false),
+        };
+        (Arc::new(tables), Signals(Arc::new(Mutex::new(signalled))))
+    }
+
+    /// Makes all handles say that the node is closed.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.arrivals.send_modify(|arrivals| *arrivals += 1);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn sealing_key(&self, root: &str) -> Option<Arc<SealingKey>> {
+        self.sealing.load().get(root).cloned()
+    }
+
+    pub(crate) fn with_sealing_key<T>(
+        &self,
+        root: &str,
+        use_key: impl FnOnce(&SealingKey) -> T,
+    ) -> Option<T> {
+        self.sealing.load().get(root).map(|key| use_key(key))
+    }
+
+    pub(crate) fn ring(&self) -> arc_swap::Guard<Arc<KeyRing>> {
+        self.opening.load()
+    }
+
+    pub(crate) fn publish_sealing(&self, keys: &[(RootTopic, Arc<SealingKey>)]) {
+        let mut sealing = HashMap::clone(&self.sealing.load());
+        sealing.extend(keys.iter().cloned());
+        self.sealing.store(Arc::new(sealing));
+    }
+
+    /// Puts a changed key ring in place, and wakes who waits for keys.
+    pub(crate) fn publish_opening(&self, change: impl FnOnce(&mut KeyRing)) {
+        let mut ring = KeyRing::clone(&self.opening.load());
+        change(&mut ring);
+        self.opening.store(Arc::new(ring));
+        self.arrivals.send_modify(|arrivals| *arrivals += 1);
+    }
+
+    pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrivals.subscribe()
+    }
+
+    pub(crate) fn publish_awaiting(&self, roots: Vec<AwaitedRoot>) {
+        let by_root = roots
+            .into_iter()
+            .map(|awaited| (awaited.root.clone(), awaited));
+        self.awaiting.store(Arc::new(by_root.collect()));
+    }
+
+    /// Why a key is not there.
+    pub(crate) fn why(&self, root: &str, id: &KeyId) -> Awaiting {
+        let awaiting = self.awaiting.load();
+        match awaiting.get(root) {
+            Some(AwaitedRoot { own: Some(own), .. }) => *own,
+            Some(root) if root.unanswered.contains(id) => Awaiting::Unanswered,
+            _ => Awaiting::NotYet,
+        }
+    }
+
+    /// Signals a missing key to the exchange, once until it has taken note; never blocks, and never
+    /// remembers more than [`MAX_SIGNALLED`].
+    pub(crate) fn signal(&self, root: &str, id: KeyId) {
+        let signal = (RootTopic::from(root), id);
+        let mut signalled = self
+            .signalled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if signalled.len() < MAX_SIGNALLED
+            && !signalled.contains(&signal)
+            && self.signals.try_send(signal.clone()).is_ok()
+        {
+            signalled.insert(signal);
+        }
+    }
+
+    /// Lets all missing keys be signalled anew, so that the exchange learns which are still wanted.
+    pub(crate) fn forget_signalled(&self) {
+        let mut signalled = self
+            .signalled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        signalled.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invented_key_ids_are_signalled_within_bounds() {
+        let (tables, _signals) = CryptoTables::new(TopicScheme::default());
+        for id in 0..1_000_000 {
+            tables.signal("t", KeyId::Short(id));
+        }
+        assert_eq!(tables.signalled.lock().unwrap().len(), MAX_SIGNALLED);
+        tables.forget_signalled();
+        assert!(tables.signalled.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,56 @@
+//! Actors around the state machines of `kc-core`, and lock-free handles to seal and open with.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`Node`] | all actors in their default wiring, on a thread of their own |
+//! | [`Serializer`], [`Deserializer`] | handles for applications; any thread, any Kafka client |
+//! | [`EncryptedProducer`], [`EncryptedConsumer`] | a backend's clients with the handles in front |
+//! | [`ExchangeActor`], [`ChainActor`], [`RatchetActor`], [`KeystoreActor`], [`GatewayActor`], [`PublisherActor`] | the actors, to be composed anew |
+//! | [`messages`] | what they say to each other |
+//! | [`Port`] | where messages go: bounded, and replaceable |
+//! | [`NodeEvent`] | what happens, for people and metrics |
+//!
+//! Actors know the messages that they send, not who gets them: each is given [`Port`]s. Whoever composes
+//! a node of their own can put another actor behind any of them:
+//!
+//! ```
+//! use actix::SyncArbiter;
+//! use kc_actors::messages::OwnIdentities;
+//! use kc_actors::{ChainActor, Clock, Port};
+//! use kc_core::chain::TrustStore;
+//!
+//! #[actix::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // A chain validation that trusts nobody, and a node without a key.
+//!     let actor = ChainActor::new(TrustStore::new(None, vec![]), vec![], Clock::system());
+//!     let chain_validation = SyncArbiter::start(1, move || actor.clone());
+//!
+//!     let identities: Port<OwnIdentities> = Port::to(&chain_validation);
+//!     assert!(identities.send(OwnIdentities).await?.is_err(), "nobody can sign");
+//!     Ok(())
+//! }
+//! ```
+
+mod actors;
+mod client;
+mod clock;
+mod events;
+mod handles;
+pub mod messages;
+mod node;
+mod port;
+pub use actors::*;
+pub use client::{
+    ConsumeError, EncryptedConsumer, EncryptedProducer, ForeignPolicy, MAX_PARKED_BYTES,
+    MAX_PARKED_RECORDS, OpenedRecord, PlainRecord, ProduceError,
+};
+pub use clock::Clock;
+pub use events::{EventListener, Events, NodeEvent};
+pub use handles::{
+    Awaiting, CryptoTables, Deserializer, MAX_SIGNALLED, Outcome, SealError, Serializer, Signals,
+};
+pub use node::{
+    CryptoSettings, Node, NodeError, NodeParts, NodeSettings, NodeStatus, SealedArchive,
+    ShutdownReport, stored_chains, stored_trust,
+};
+pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};

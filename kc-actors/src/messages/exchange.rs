@@ -1,0 +1,60 @@
+use std::collections::BTreeMap;
+
+use actix::Message;
+use kc_core::exchange::{RefusalId, Unanswered};
+use kc_core::types::{KeyId, RootTopic, SideTopic};
+
+/// A record from a side topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideRecord {
+    /// The root topic.
+    pub root: RootTopic,
+    /// Which of its side topics.
+    pub side: SideTopic,
+    /// The Kafka key.
+    pub kafka_key: Vec<u8>,
+    /// The Kafka value.
+    pub value: Vec<u8>,
+}
+
+/// Hands over what one poll of the side topics brought. When it is answered, everything that the
+/// records ask for is done, and the next poll may follow.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct SideRecords(pub Vec<SideRecord>);
+
+/// Says that a record needs a key.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct KeyWanted {
+    /// The root topic.
+    pub root: RootTopic,
+    /// The key.
+    pub id: KeyId,
+}
+
+/// Says that this node seals for a root topic, whose requests are to be answered from now on.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ServeRoot {
+    /// The root topic.
+    pub root: RootTopic,
+}
+
+/// Asks how the exchange stands.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "ExchangeStatus")]
+pub struct AskExchange;
+
+/// How the exchange stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
+pub struct ExchangeStatus {
+    /// How many keys are wanted, by root topic.
+    pub wanted: BTreeMap<RootTopic, usize>,
+    /// The keys that have gone unanswered.
+    pub unanswered: Vec<Unanswered>,
+    /// How many requests have been answered.
+    pub answered: u64,
+    /// How many requests and replies were refused, by check.
+    pub refused: BTreeMap<RefusalId, u64>,
+}

@@ -1,0 +1,68 @@
+use std::time::Duration;
+
+use actix::Message;
+use kc_core::exchange::ReceivedKeys;
+use kc_core::types::{KeyId, RootTopic};
+use thiserror::Error;
+
+use super::RatchetError;
+use crate::handles::Awaiting;
+use crate::port::PortClosed;
+
+/// Why a root topic cannot be sealed for.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// The ratchet gave no key.
+    #[error(transparent)]
+    Ratchet(#[from] RatchetError),
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed(#[from] PortClosed),
+}
+
+/// Makes the key of a root topic ready, so that handles can seal for it without waiting.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), PrepareError>")]
+pub struct PrepareRoot {
+    /// The root topic.
+    pub root: RootTopic,
+}
+
+/// Hands over keys that came through the exchange.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReceivedOpeningKeys {
+    /// The root topic.
+    pub root: RootTopic,
+    /// The keys.
+    pub keys: ReceivedKeys,
+}
+
+/// Keys of a root topic that are not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwaitedRoot {
+    /// The root topic.
+    pub root: RootTopic,
+    /// Why none of them can come, if it is this node's own fault.
+    pub own: Option<Awaiting>,
+    /// Those that nobody answers for.
+    pub unanswered: Vec<KeyId>,
+}
+
+/// Says why keys are not there, for all root topics that await some.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct AwaitedKeys(pub Vec<AwaitedRoot>);
+
+/// Waits until a key is there, at most so long; says whether it is.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct AwaitKey {
+    /// The root topic.
+    pub root: RootTopic,
+    /// The key.
+    pub id: KeyId,
+    /// How long to wait.
+    pub wait: Duration,
+}

@@ -1,0 +1,50 @@
+use kc_core::chain::ChainError;
+use kc_core::store::StoreError;
+use kc_core::store::config::{ConfigError, ConfigStoreError};
+use kc_core::wire::WireError;
+use thiserror::Error;
+
+use crate::port::PortClosed;
+
+/// Why a node does not start, or no longer answers.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The configuration cannot be loaded.
+    #[error(transparent)]
+    Config(#[from] ConfigStoreError),
+    /// A value in the configuration cannot be used.
+    #[error(transparent)]
+    Value(#[from] ConfigError),
+    /// An entry of the configuration is not what it should be.
+    #[error("{section} {name}: {problem}")]
+    Entry {
+        /// The section's name, without the node's.
+        section: &'static str,
+        /// The entry's name.
+        name: String,
+        /// What is wrong with it.
+        problem: ChainError,
+    },
+    /// The keys kept for late consumers cannot be opened.
+    #[error("the keys kept for late consumers do not open")]
+    OldKeys(#[source] StoreError),
+    /// The keys kept for late consumers make no sense.
+    #[error("the keys kept for late consumers are malformed: {0}")]
+    OldKeysFormat(#[from] WireError),
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The thread of the node could not be started.
+    #[error("the node's thread does not start")]
+    Thread(#[source] std::io::Error),
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed,
+}
+
+impl From<PortClosed> for NodeError {
+    fn from(_: PortClosed) -> Self {
+        Self::Closed
+    }
+}

@@ -1,0 +1,157 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, SyncArbiter, SyncContext};
+use kc_core::backend::Backend;
+use kc_core::exchange::RequesterConfig;
+use kc_core::types::RootTopic;
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+
+use super::wiring::Wiring;
+use crate::actors::{
+    ChainActor, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeystoreActor,
+    PublisherActor, PublisherParts, RatchetActor,
+};
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::handles::{CryptoTables, Signals};
+use crate::messages::ServeRoot;
+
+/// How often the children are looked after.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the root makes its children of; enough to make each of them again.
+#[derive(Debug)]
+pub(super) struct RootParts {
+    pub(super) wiring: Wiring,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) group: String,
+    pub(super) chain: ChainActor,
+    pub(super) keystore: KeystoreActor,
+    pub(super) ratchet: RatchetActor,
+    pub(super) tables: Arc<CryptoTables>,
+    pub(super) signals: Signals,
+    pub(super) exchange: RequesterConfig,
+    pub(super) ratchet_interval: Duration,
+    /// The root topics whose past keys are kept, to be served from the start.
+    pub(super) served: Vec<RootTopic>,
+    pub(super) clock: Clock,
+    pub(super) events: Events,
+    /// Held by every thread of an actor, so that their end can be awaited.
+    pub(super) alive: Sender<Infallible>,
+}
+
+/// Starts the actors, and puts a new one behind the ports of any that has died.
+#[derive(Debug)]
+pub(super) struct RootActor {
+    parts: RootParts,
+}
+
+impl RootActor {
+    pub(super) fn new(parts: RootParts) -> Self {
+        Self { parts }
+    }
+}
+
+impl Actor for RootActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.parts.look_after_children();
+        ctx.run_interval(LOOK_INTERVAL, |actor, _| actor.parts.look_after_children());
+    }
+}
+
+impl RootParts {
+    fn look_after_children(&self) {
+        let wiring = &self.wiring;
+        if !wiring.validate.is_open() {
+            let chain = self.chain.clone();
+            wiring.connect_chain(&self.on_a_thread(chain));
+        }
+        if !wiring.sign.is_open() {
+            let keystore = self.keystore.clone();
+            wiring.connect_keystore(&self.on_a_thread(keystore));
+        }
+        if !wiring.held.is_open() {
+            let ratchet = self.ratchet.clone();
+            wiring.connect_ratchet(&self.on_a_thread(ratchet));
+        }
+        if !wiring.prepare.is_open() {
+            wiring.connect_publisher(&self.publisher().start());
+        }
+        if !wiring.wanted.is_open() {
+            match self.exchange() {
+                Ok(exchange) => wiring.connect_exchange(&exchange.start()),
+                Err(error) => tracing::error!(target: "kc::node", %error, "no random numbers"),
+            }
+        }
+        if !wiring.publish.is_open() {
+            wiring.connect_gateway(&self.gateway().start());
+            self.serve_past_keys();
+        }
+    }
+
+    fn on_a_thread<A>(&self, actor: A) -> Addr<A>
+    where
+        A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
+    {
+        let alive = self.alive.clone();
+        SyncArbiter::start(1, move || {
+            let _alive = &alive;
+            actor.clone()
+        })
+    }
+
+    fn publisher(&self) -> PublisherActor {
+        let wiring = &self.wiring;
+        let parts = PublisherParts {
+            sealing_keys: wiring.sealing_keys.clone(),
+            turn: wiring.turn.clone(),
+            wanted: wiring.wanted.clone(),
+            serve: wiring.serve.clone(),
+            ratchet_interval: self.ratchet_interval,
+        };
+        PublisherActor::new(parts, Arc::clone(&self.tables), self.signals.clone())
+    }
+
+    fn exchange(&self) -> Result<ExchangeActor, impl std::error::Error + use<>> {
+        let rng = StdRng::try_from_rng(&mut SysRng)?;
+        let wiring = &self.wiring;
+        let parts = ExchangeParts {
+            config: self.exchange.clone(),
+            validate: wiring.validate.clone(),
+            identities: wiring.identities.clone(),
+            grants: wiring.grants.clone(),
+            held: wiring.held.clone(),
+            sign: wiring.sign.clone(),
+            publish: wiring.publish.clone(),
+            watch: wiring.watch.clone(),
+            received: wiring.received.clone(),
+            awaited: wiring.awaited.clone(),
+            clock: self.clock.clone(),
+            events: self.events.clone(),
+        };
+        Ok::<_, rand::rngs::SysError>(ExchangeActor::new(parts, Box::new(rng)))
+    }
+
+    fn gateway(&self) -> GatewayActor {
+        GatewayActor::new(GatewayParts {
+            backend: Arc::clone(&self.backend),
+            scheme: self.tables.scheme.clone(),
+            group: self.group.clone(),
+            records: self.wiring.records.clone(),
+        })
+    }
+
+    /// Answers requests for past keys from the start, not only once the root topics are used again.
+    fn serve_past_keys(&self) {
+        for root in self.served.clone() {
+            let serve = self.wiring.serve.clone();
+            actix::spawn(async move { serve.send(ServeRoot { root }).await });
+        }
+    }
+}

@@ -1,0 +1,350 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use actix::{Actor, System};
+use kc_core::backend::{Backend, BackendError};
+use kc_core::chain::{ChainError, TrustStore, Usage};
+use kc_core::exchange::{Identity, RequesterConfig};
+use kc_core::keys::VerifyingKey;
+use kc_core::ratchet::{KeyIdForm, RetainedKeys};
+use kc_core::store::config::ConfigStore;
+use kc_core::store::{KeyStore, RatchetStore};
+use kc_core::types::TopicScheme;
+use tokio::sync::oneshot;
+
+use super::root::{RootActor, RootParts};
+use super::wiring::Wiring;
+use super::{CryptoSettings, NodeError, NodeSettings, SealedArchive, identity};
+use crate::actors::{ChainActor, KeystoreActor, RatchetActor, RatchetParts};
+use crate::clock::Clock;
+use crate::events::{EventListener, Events};
+use crate::handles::{CryptoTables, Deserializer, Serializer};
+use crate::messages::{AskExchange, CloseGateway, ExchangeStatus, HeldKeys, OwnGrant};
+
+/// How long the actors' threads may take to end once nobody can reach them.
+const THREADS_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct NodeParts {
+    /// The Kafka client of the management plane.
+    pub backend: Arc<dyn Backend>,
+    /// The node's keys.
+    pub keystore: Arc<dyn KeyStore>,
+    /// The node's ratchet; `None` on a node that only consumes.
+    pub ratchet: Option<Box<dyn RatchetStore>>,
+    /// The node's configuration: chains, lists, past keys.
+    pub config: Arc<dyn ConfigStore>,
+    /// The node's own settings, from wherever they are layered.
+    pub settings: NodeSettings,
+    /// The settings of the section `crypto`.
+    pub crypto: CryptoSettings,
+    /// Where positions in the side topics are committed; the default is `<node>.kafkacrypto`.
+    pub group: Option<String>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// A running node. Its actors have a thread and an actix system of their own, so that it runs inside
+/// tokio, inside actix, or without any runtime.
+#[derive(Debug)]
+pub struct Node {
+    serializer: Serializer,
+    deserializer: Deserializer,
+    wiring: Wiring,
+    events: Events,
+    trust: TrustStore,
+    identities: Vec<Identity>,
+    tables: Arc<CryptoTables>,
+    clock: Clock,
+    stop: Option<oneshot::Sender<Stop>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A node as it is now, for people and metrics.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// How many keys it can open with.
+    pub opening_keys: usize,
+    /// The exchange.
+    pub exchange: ExchangeStatus,
+    /// The roots of trust in force.
+    pub roots: Vec<VerifyingKey>,
+    /// The node's own signing keys, each with the reason if its chain is not valid.
+    pub identities: Vec<(VerifyingKey, Result<(), ChainError>)>,
+}
+
+/// What closing a node left undone.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Why side topics were not flushed, if they were not.
+    pub gateway: Result<(), BackendError>,
+}
+
+#[derive(Debug)]
+struct Stop {
+    deadline: Duration,
+    report: oneshot::Sender<ShutdownReport>,
+}
+
+impl Node {
+    /// Starts a node and waits until its handles work. Nothing is connected until it is needed.
+    ///
+    /// # Errors
+    /// [`NodeError`] if its configuration or its past keys cannot be used.
+    pub async fn start(parts: NodeParts) -> Result<Self, NodeError> {
+        Self::start_blocking(parts)
+    }
+
+    /// As [`start`](Self::start), for callers without a runtime. Reads files, and connects to nothing.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_blocking(parts: NodeParts) -> Result<Self, NodeError> {
+        let config = parts.config.load()?;
+        let now = parts.clock.now();
+        let trust = identity::stored_trust(&config, &parts.settings)?;
+        let keys = parts.keystore.verifying_keys();
+        let form = if parts.settings.mgmt_long_keyindex {
+            KeyIdForm::long(&keys)
+        } else {
+            KeyIdForm::Short
+        };
+        let identities = identity::identities(&config, keys, &trust, now)?;
+        let retained = SealedArchive::load(parts.keystore.as_ref(), &config)?;
+        let group = parts.group.clone();
+        let group = group.unwrap_or_else(|| format!("{}.kafkacrypto", config.node_id()));
+        Self::launch(parts, (trust, identities), (form, retained), group)
+    }
+
+    fn launch(
+        parts: NodeParts,
+        (trust, identities): (TrustStore, Vec<Identity>),
+        (form, mut retained): (KeyIdForm, RetainedKeys),
+        group: String,
+    ) -> Result<Self, NodeError> {
+        let NodeParts {
+            backend,
+            keystore,
+            ratchet,
+            config,
+            settings,
+            crypto,
+            clock,
+            ..
+        } = parts;
+        retained.prune(clock.now(), settings.max_key_age(), None);
+        let mut served: Vec<_> = retained.iter().map(|key| key.root.clone()).collect();
+        served.sort();
+        served.dedup();
+        let exchange = RequesterConfig {
+            suites: keystore.suites(),
+            legacy: keystore.legacy_requests(),
+            validity: crypto.validity(),
+            interval: settings.request_interval(),
+        };
+        let (tables, signals) = CryptoTables::new(settings.scheme());
+        let wiring = Wiring::unconnected();
+        let events = Events::default();
+        let (alive, ended) = mpsc::channel();
+        let root = RootParts {
+            alive,
+            wiring: wiring.clone(),
+            backend,
+            group,
+            chain: ChainActor::new(trust.clone(), identities.clone(), clock.clone()),
+            keystore: KeystoreActor::new(Arc::clone(&keystore)),
+            ratchet: RatchetActor::new(RatchetParts {
+                store: ratchet,
+                archive: Box::new(SealedArchive::new(keystore, config)),
+                retained,
+                form,
+                max_age: settings.max_key_age(),
+                clock: clock.clone(),
+            }),
+            tables: Arc::clone(&tables),
+            signals,
+            exchange,
+            ratchet_interval: settings.ratchet_interval(),
+            served,
+            clock: clock.clone(),
+            events: events.clone(),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let thread = spawn(root, ended, stopped)?;
+        Ok(Self {
+            serializer: Serializer::new(Arc::clone(&tables), wiring.prepare.clone()),
+            deserializer: Deserializer::new(
+                Arc::clone(&tables),
+                wiring.await_key.clone(),
+                settings.first_wait(),
+            ),
+            wiring,
+            events,
+            trust,
+            identities,
+            tables,
+            clock,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// A handle to seal with.
+    #[must_use]
+    pub fn serializer(&self) -> Serializer {
+        self.serializer.clone()
+    }
+
+    /// A handle to open with.
+    #[must_use]
+    pub fn deserializer(&self) -> Deserializer {
+        self.deserializer.clone()
+    }
+
+    /// How topics are named.
+    #[must_use]
+    pub fn scheme(&self) -> &TopicScheme {
+        &self.tables.scheme
+    }
+
+    /// What happens inside, from now on.
+    #[must_use]
+    pub fn events(&self) -> EventListener {
+        self.events.listen()
+    }
+
+    /// The roots of trust in force.
+    pub fn roots(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.trust.roots().map(|(root, _)| root)
+    }
+
+    /// Whether this node's own chain grants one of these usages for a topic: to be asked before
+    /// waiting for keys that can never come.
+    ///
+    /// # Errors
+    /// The check that refused; [`NodeError::Closed`] outside.
+    pub async fn authorize(
+        &self,
+        topic: &str,
+        usages: &[Usage],
+    ) -> Result<Result<(), ChainError>, NodeError> {
+        let message = OwnGrant {
+            root: self.tables.scheme.root_of(topic),
+            usages: usages.to_vec(),
+        };
+        Ok(self.wiring.grants.send(message).await?)
+    }
+
+    /// The node as it is now.
+    ///
+    /// # Errors
+    /// [`NodeError::Closed`].
+    pub async fn status(&self) -> Result<NodeStatus, NodeError> {
+        let now = self.clock.now();
+        let exchange = self.wiring.ask.send(AskExchange).await?;
+        let demand = kc_core::chain::Demand::at(now);
+        let identities = self.identities.iter();
+        Ok(NodeStatus {
+            opening_keys: self.tables.ring().len(),
+            exchange,
+            roots: self.roots().cloned().collect(),
+            identities: identities
+                .map(|own| (own.key().clone(), own.validate(&self.trust, &demand)))
+                .collect(),
+        })
+    }
+
+    /// How many keys of a topic's root are kept for late consumers.
+    ///
+    /// # Errors
+    /// [`NodeError::Closed`].
+    pub async fn held_keys(&self, topic: &str) -> Result<usize, NodeError> {
+        let message = HeldKeys {
+            root: self.tables.scheme.root_of(topic),
+            ids: Vec::new(),
+        };
+        Ok(self.wiring.held.send(message).await?.len())
+    }
+
+    /// Closes the node in order: what was read from the side topics is done with, what is to be sent is
+    /// sent, and only then everything stops. After it all handles say that the node is closed.
+    ///
+    /// # Errors
+    /// [`NodeError::Closed`] if the node had died.
+    pub async fn shutdown(mut self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
+        let (report, reported) = oneshot::channel();
+        let stop = self.stop.take().ok_or(NodeError::Closed)?;
+        stop.send(Stop { deadline, report })
+            .map_err(|_| NodeError::Closed)?;
+        let report = reported.await.map_err(|_| NodeError::Closed)?;
+        if let Some(thread) = self.thread.take() {
+            // The thread ends at once; a panic in it has been reported by its hook.
+            let _ = thread.join();
+        }
+        Ok(report)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.stop.is_some() {
+            tracing::debug!(target: "kc::node", "node dropped without shutdown");
+        }
+    }
+}
+
+/// Runs the actors on a thread of their own until they are stopped, or the node is dropped. The thread
+/// ends when all of them have, so that their files are free.
+fn spawn(
+    root: RootParts,
+    ended: Receiver<Infallible>,
+    stopped: oneshot::Receiver<Stop>,
+) -> Result<JoinHandle<()>, NodeError> {
+    let (ready, started) = mpsc::channel();
+    let run = move || {
+        let done = System::new().block_on(run(root, ready, stopped));
+        // Nothing is ever sent: what is waited for is that nobody is left to send.
+        let _ = ended.recv_timeout(THREADS_DEADLINE);
+        if let Some((report, gateway)) = done {
+            // Who asked may have gone.
+            let _ = report.send(ShutdownReport { gateway });
+        }
+    };
+    let thread = thread::Builder::new().name("kc-node".into()).spawn(run);
+    let thread = thread.map_err(NodeError::Thread)?;
+    started.recv().map_err(|_| NodeError::Closed)?;
+    Ok(thread)
+}
+
+/// Where the end is reported, and how the gateway closed.
+type Done = (oneshot::Sender<ShutdownReport>, Result<(), BackendError>);
+
+async fn run(
+    root: RootParts,
+    ready: mpsc::Sender<()>,
+    stopped: oneshot::Receiver<Stop>,
+) -> Option<Done> {
+    let (wiring, tables) = (root.wiring.clone(), Arc::clone(&root.tables));
+    let _root = RootActor::new(root).start();
+    while !wiring.is_connected() {
+        tokio::task::yield_now().await;
+    }
+    // The node is being started, so it listens.
+    let _ = ready.send(());
+    let done = match stopped.await {
+        Ok(Stop { deadline, report }) => {
+            let closed = wiring.close_gateway.send(CloseGateway { deadline }).await;
+            Some((report, closed.unwrap_or(Ok(()))))
+        }
+        Err(_) => None,
+    };
+    tables.close();
+    wiring.disconnect();
+    done
+}

@@ -1,0 +1,127 @@
+use actix::Addr;
+
+use crate::actors::{
+    ChainActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor, RatchetActor,
+};
+use crate::messages::{
+    AskExchange, AwaitKey, AwaitedKeys, CloseGateway, HeldKeys, KeyWanted, OwnGrant, OwnIdentities,
+    PrepareRoot, Publish, ReceivedOpeningKeys, SealingKeyFor, ServeRoot, SideRecords, Sign,
+    TurnRatchet, ValidateChain, Watch,
+};
+use crate::port::Port;
+
+/// Every port of the default wiring.
+#[derive(Clone, Debug)]
+pub(super) struct Wiring {
+    pub(super) validate: Port<ValidateChain>,
+    pub(super) identities: Port<OwnIdentities>,
+    pub(super) grants: Port<OwnGrant>,
+    pub(super) sign: Port<Sign>,
+    pub(super) sealing_keys: Port<SealingKeyFor>,
+    pub(super) turn: Port<TurnRatchet>,
+    pub(super) held: Port<HeldKeys>,
+    pub(super) publish: Port<Publish>,
+    pub(super) watch: Port<Watch>,
+    pub(super) close_gateway: Port<CloseGateway>,
+    pub(super) wanted: Port<KeyWanted>,
+    pub(super) serve: Port<ServeRoot>,
+    pub(super) records: Port<SideRecords>,
+    pub(super) ask: Port<AskExchange>,
+    pub(super) prepare: Port<PrepareRoot>,
+    pub(super) received: Port<ReceivedOpeningKeys>,
+    pub(super) awaited: Port<AwaitedKeys>,
+    pub(super) await_key: Port<AwaitKey>,
+}
+
+impl Wiring {
+    pub(super) fn unconnected() -> Self {
+        Self {
+            validate: Port::unconnected(),
+            identities: Port::unconnected(),
+            grants: Port::unconnected(),
+            sign: Port::unconnected(),
+            sealing_keys: Port::unconnected(),
+            turn: Port::unconnected(),
+            held: Port::unconnected(),
+            publish: Port::unconnected(),
+            watch: Port::unconnected(),
+            close_gateway: Port::unconnected(),
+            wanted: Port::unconnected(),
+            serve: Port::unconnected(),
+            records: Port::unconnected(),
+            ask: Port::unconnected(),
+            prepare: Port::unconnected(),
+            received: Port::unconnected(),
+            awaited: Port::unconnected(),
+            await_key: Port::unconnected(),
+        }
+    }
+
+    /// Whether all actors have been started.
+    pub(super) fn is_connected(&self) -> bool {
+        self.validate.is_open()
+            && self.sign.is_open()
+            && self.held.is_open()
+            && self.publish.is_open()
+            && self.wanted.is_open()
+            && self.prepare.is_open()
+    }
+
+    /// Takes all actors away, so that handles which outlive the node keep none of them alive.
+    pub(super) fn disconnect(&self) {
+        self.validate.disconnect();
+        self.identities.disconnect();
+        self.grants.disconnect();
+        self.sign.disconnect();
+        self.sealing_keys.disconnect();
+        self.turn.disconnect();
+        self.held.disconnect();
+        self.publish.disconnect();
+        self.watch.disconnect();
+        self.close_gateway.disconnect();
+        self.wanted.disconnect();
+        self.serve.disconnect();
+        self.records.disconnect();
+        self.ask.disconnect();
+        self.prepare.disconnect();
+        self.received.disconnect();
+        self.awaited.disconnect();
+        self.await_key.disconnect();
+    }
+
+    pub(super) fn connect_chain(&self, address: &Addr<ChainActor>) {
+        self.validate.connect(address);
+        self.identities.connect(address);
+        self.grants.connect(address);
+    }
+
+    pub(super) fn connect_keystore(&self, address: &Addr<KeystoreActor>) {
+        self.sign.connect(address);
+    }
+
+    pub(super) fn connect_ratchet(&self, address: &Addr<RatchetActor>) {
+        self.sealing_keys.connect(address);
+        self.turn.connect(address);
+        self.held.connect(address);
+    }
+
+    pub(super) fn connect_gateway(&self, address: &Addr<GatewayActor>) {
+        self.publish.connect(address);
+        self.watch.connect(address);
+        self.close_gateway.connect(address);
+    }
+
+    pub(super) fn connect_exchange(&self, address: &Addr<ExchangeActor>) {
+        self.wanted.connect(address);
+        self.serve.connect(address);
+        self.records.connect(address);
+        self.ask.connect(address);
+    }
+
+    pub(super) fn connect_publisher(&self, address: &Addr<PublisherActor>) {
+        self.prepare.connect(address);
+        self.received.connect(address);
+        self.awaited.connect(address);
+        self.await_key.connect(address);
+    }
+}

@@ -1,0 +1,119 @@
+//! Bounded, replaceable addresses.
+
+use std::fmt;
+use std::sync::Arc;
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message, Recipient};
+use arc_swap::ArcSwapOption;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+/// How many messages may be on their way through one port, unless told otherwise.
+pub const DEFAULT_PORT_CAPACITY: usize = 256;
+
+/// The actor behind a port has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the actor has stopped")]
+pub struct PortClosed;
+
+/// Where messages of one type go.
+///
+/// An actix address alone bounds almost nothing: each clone owns a slot in the mailbox, and `do_send`
+/// never refuses. A port lets only so many messages be under way at once, and whoever supervises can put
+/// a new actor behind it without its users noticing.
+pub struct Port<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    target: Arc<ArcSwapOption<Recipient<M>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl<M> Port<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    /// A port with nobody behind it yet, for [`DEFAULT_PORT_CAPACITY`] messages at once. It lets actors
+    /// that need each other be wired before any of them runs.
+    #[must_use]
+    pub fn unconnected() -> Self {
+        Self {
+            target: Arc::default(),
+            permits: Arc::new(Semaphore::new(DEFAULT_PORT_CAPACITY)),
+        }
+    }
+
+    /// A port to an actor.
+    pub fn to<A>(address: &Addr<A>) -> Self
+    where
+        A: Actor + Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let port = Self::unconnected();
+        port.connect(address);
+        port
+    }
+
+    /// Puts an actor behind this port and all its clones, in place of whoever was there.
+    pub fn connect<A>(&self, address: &Addr<A>)
+    where
+        A: Actor + Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let recipient: Recipient<M> = address.clone().recipient();
+        self.target.store(Some(Arc::new(recipient)));
+    }
+
+    /// Sends a message and waits for its result; waits for its turn before that.
+    ///
+    /// # Errors
+    /// [`PortClosed`] if the actor has stopped, before or while it handled the message.
+    pub async fn send(&self, message: M) -> Result<M::Result, PortClosed> {
+        let _permit = self.permits.acquire().await.map_err(|_| PortClosed)?;
+        let target = self.target.load_full().ok_or(PortClosed)?;
+        target.send(message).await.map_err(|_| PortClosed)
+    }
+
+    /// Takes the actor away from this port and all its clones: sending says that it has stopped.
+    pub fn disconnect(&self) {
+        self.target.store(None);
+    }
+
+    /// Whether the actor is running.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.target
+            .load()
+            .as_ref()
+            .is_some_and(|target| target.connected())
+    }
+}
+
+impl<M> Clone for Port<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn clone(&self) -> Self {
+        Self {
+            target: Arc::clone(&self.target),
+            permits: Arc::clone(&self.permits),
+        }
+    }
+}
+
+impl<M> fmt::Debug for Port<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("open", &self.is_open())
+            .field("free", &self.permits.available_permits())
+            .finish()
+    }
+}

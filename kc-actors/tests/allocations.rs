@@ -1,0 +1,105 @@
+//! Sealing and opening allocate nothing beyond their output.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod support;
+
+use std::alloc::System;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler};
+use kc_actors::messages::{KeyWanted, ServeRoot};
+use kc_actors::{
+    CryptoTables, Deserializer, Outcome, Port, PublisherActor, PublisherParts, Serializer,
+};
+use kc_core::message::sealed_len;
+use kc_core::provision::Role;
+use kc_core::ratchet::Component;
+use kc_core::types::TopicScheme;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use support::{Archive, Own};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const MESSAGES: usize = 1000;
+
+/// An exchange that does nothing.
+struct NoExchange;
+
+impl Actor for NoExchange {
+    type Context = Context<Self>;
+}
+
+impl Handler<KeyWanted> for NoExchange {
+    type Result = ();
+
+    fn handle(&mut self, _: KeyWanted, _: &mut Self::Context) {}
+}
+
+impl Handler<ServeRoot> for NoExchange {
+    type Result = ();
+
+    fn handle(&mut self, _: ServeRoot, _: &mut Self::Context) {}
+}
+
+/// Runs something, and counts the allocations meanwhile: the fewest of several runs, because other threads
+/// allocate, too, now and then.
+fn allocations(mut run: impl FnMut()) -> usize {
+    let counted = (0..10).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        run();
+        let change = region.change();
+        change.allocations + change.reallocations
+    });
+    counted.min().unwrap()
+}
+
+#[actix::test]
+async fn no_allocation_per_message_beyond_the_output() {
+    let own = Own::provisioned(Role::Prodcon, "root", Archive::default());
+    let exchange = NoExchange.start();
+    let parts = PublisherParts {
+        sealing_keys: own.sealing_keys,
+        turn: own.turn,
+        wanted: Port::to(&exchange),
+        serve: Port::to(&exchange),
+        ratchet_interval: Duration::from_secs(3600),
+    };
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let publisher = PublisherActor::new(parts, tables.clone(), signals).start();
+    let serializer = Serializer::new(tables.clone(), Port::to(&publisher));
+    let deserializer = Deserializer::new(tables, Port::to(&publisher), Duration::ZERO);
+    serializer.prepare("t.a").await.unwrap();
+
+    let plaintext = [7; 1024];
+    let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
+    let sealing = allocations(|| {
+        for _ in 0..MESSAGES {
+            sealed.clear();
+            serializer
+                .seal_value("t.a", &plaintext, &mut sealed)
+                .unwrap();
+        }
+    });
+    assert_eq!(sealing, 0);
+
+    let mut opened = Vec::with_capacity(sealed.len());
+    let opening = allocations(|| {
+        for _ in 0..MESSAGES {
+            let value = Component::Value;
+            deserializer
+                .open_into("t.a", value, &sealed, &mut opened)
+                .unwrap();
+        }
+    });
+    assert_eq!(opened, plaintext);
+    assert_eq!(opening, 0);
+
+    let outputs = allocations(|| {
+        for _ in 0..MESSAGES {
+            let outcome = deserializer.try_open_value("t.a", &sealed);
+            assert!(matches!(outcome, Outcome::Plaintext(_)));
+        }
+    });
+    assert_eq!(outputs, MESSAGES);
+}

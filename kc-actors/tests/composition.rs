@@ -1,0 +1,299 @@
+//! Exchange, ratchet and chain validation by their messages alone, without a node; and each of them
+//! swapped for a stub.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
+use kc_actors::messages::{
+    AskExchange, AwaitedKeys, HeldKeys, KeyWanted, Publish, ReceivedOpeningKeys, SealingKeyFor,
+    SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
+};
+use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
+use kc_core::backend::BackendError;
+use kc_core::chain::{ChainError, ValidatedChain};
+use kc_core::exchange::{RequesterConfig, Validity};
+use kc_core::kem::Suite;
+use kc_core::provision::Role;
+use kc_core::ratchet::{RetainedKey, RetainedKeys, Seed, TopicSecret};
+use kc_core::secret::Secret;
+use kc_core::types::{KeyId, RootTopic};
+use support::{Archive, Own};
+use tokio::sync::mpsc;
+
+/// Side topics without a broker: every record goes to every exchange.
+struct Bus {
+    listeners: Vec<Port<SideRecords>>,
+}
+
+impl Actor for Bus {
+    type Context = Context<Self>;
+}
+
+impl Handler<Publish> for Bus {
+    type Result = ResponseFuture<Result<(), BackendError>>;
+
+    fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
+        let record = SideRecord {
+            root: message.root,
+            side: message.side,
+            kafka_key: message.kafka_key,
+            value: message.value,
+        };
+        for listener in self.listeners.clone() {
+            let records = SideRecords(vec![record.clone()]);
+            actix::spawn(async move { listener.send(records).await });
+        }
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Handler<Watch> for Bus {
+    type Result = Result<(), BackendError>;
+
+    fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
+        Ok(())
+    }
+}
+
+/// Takes the keys that an exchange received.
+struct Sink(mpsc::UnboundedSender<ReceivedOpeningKeys>);
+
+impl Actor for Sink {
+    type Context = Context<Self>;
+}
+
+impl Handler<ReceivedOpeningKeys> for Sink {
+    type Result = ();
+
+    fn handle(&mut self, message: ReceivedOpeningKeys, _: &mut Self::Context) {
+        self.0.send(message).unwrap();
+    }
+}
+
+impl Handler<AwaitedKeys> for Sink {
+    type Result = ();
+
+    fn handle(&mut self, _: AwaitedKeys, _: &mut Self::Context) {}
+}
+
+/// A chain validation that trusts nobody.
+struct Strict;
+
+impl Actor for Strict {
+    type Context = Context<Self>;
+}
+
+impl Handler<ValidateChain> for Strict {
+    type Result = Result<ValidatedChain, ChainError>;
+
+    fn handle(&mut self, _: ValidateChain, _: &mut Self::Context) -> Self::Result {
+        Err(ChainError::Denied)
+    }
+}
+
+/// A ratchet that keeps one fixed key.
+struct FixedKey;
+
+impl Actor for FixedKey {
+    type Context = Context<Self>;
+}
+
+impl Handler<HeldKeys> for FixedKey {
+    type Result = MessageResult<HeldKeys>;
+
+    fn handle(&mut self, message: HeldKeys, _: &mut Self::Context) -> Self::Result {
+        let key = |id| {
+            (
+                id,
+                TopicSecret::from(Secret::fill_with(|secret| secret.fill(7))),
+            )
+        };
+        MessageResult(message.ids.into_iter().map(key).collect())
+    }
+}
+
+/// Two exchanges on one bus.
+struct Pair {
+    consumer: Port<KeyWanted>,
+    producer_status: Port<AskExchange>,
+    events: Events,
+    received: mpsc::UnboundedReceiver<ReceivedOpeningKeys>,
+}
+
+fn root() -> RootTopic {
+    "t".into()
+}
+
+fn pair(consumer: &Own, producer: &Own) -> Pair {
+    let (publish, watch) = (Port::unconnected(), Port::unconnected());
+    let (sink, received) = mpsc::unbounded_channel();
+    let sink = Sink(sink).start();
+    let events = Events::default();
+    let exchange = |own: &Own, events: Events| {
+        let parts = ExchangeParts {
+            config: RequesterConfig {
+                suites: vec![Suite::X25519],
+                legacy: false,
+                validity: Validity::default(),
+                interval: Duration::from_secs(60),
+            },
+            validate: own.validate.clone(),
+            identities: own.identities.clone(),
+            grants: own.grants.clone(),
+            held: own.held.clone(),
+            sign: own.sign.clone(),
+            publish: publish.clone(),
+            watch: watch.clone(),
+            received: Port::to(&sink),
+            awaited: Port::to(&sink),
+            clock: Clock::system(),
+            events,
+        };
+        ExchangeActor::new(parts, Box::new(support::rng())).start()
+    };
+    let consumer = exchange(consumer, Events::default());
+    let producer = exchange(producer, events.clone());
+    let bus = Bus {
+        listeners: vec![Port::to(&consumer), Port::to(&producer)],
+    };
+    let bus = bus.start();
+    publish.connect(&bus);
+    watch.connect(&bus);
+    Pair {
+        consumer: Port::to(&consumer),
+        producer_status: Port::to(&producer),
+        events,
+        received,
+    }
+}
+
+fn nodes() -> (Own, Own) {
+    let own = |role| Own::provisioned(role, "root", Archive::default());
+    (own(Role::Consumer), own(Role::Producer))
+}
+
+#[actix::test]
+async fn a_key_goes_from_ratchet_to_consumer_by_messages_alone() {
+    let (consumer, producer) = nodes();
+    let mut pair = pair(&consumer, &producer);
+    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let key = key.await.unwrap().unwrap();
+
+    let wanted = KeyWanted {
+        root: root(),
+        id: key.id(),
+    };
+    pair.consumer.send(wanted).await.unwrap();
+    let received = pair.received.recv().await.unwrap();
+    assert_eq!(received.keys.len(), 1);
+    assert_eq!(received.keys[0].0, key.id());
+    assert_eq!(&received.keys[0].1, key.topic_secret());
+}
+
+#[actix::test]
+async fn a_stricter_chain_validation_refuses_what_the_default_accepts() {
+    let (consumer, mut producer) = nodes();
+    producer.validate = Port::to(&Strict.start());
+    let pair = pair(&consumer, &producer);
+    let mut events = pair.events.listen();
+    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let id = key.await.unwrap().unwrap().id();
+    pair.consumer
+        .send(KeyWanted { root: root(), id })
+        .await
+        .unwrap();
+    match events.next().await {
+        Some(NodeEvent::Refused { check, .. }) => assert_eq!(check.to_string(), "C11"),
+        other => panic!("{other:?}"),
+    }
+    let status = pair.producer_status.send(AskExchange).await.unwrap();
+    assert_eq!(status.refused.values().sum::<u64>(), 1);
+    assert_eq!(status.answered, 0);
+}
+
+#[actix::test]
+async fn another_ratchet_hands_its_own_keys_out() {
+    let (consumer, mut producer) = nodes();
+    producer.held = Port::to(&FixedKey.start());
+    let mut pair = pair(&consumer, &producer);
+    let id = KeyId::Short(42);
+    pair.consumer
+        .send(KeyWanted { root: root(), id })
+        .await
+        .unwrap();
+    let received = pair.received.recv().await.unwrap();
+    assert_eq!(received.keys[0].0, id);
+    assert_eq!(received.keys[0].1.expose(), &[7; 32]);
+}
+
+#[actix::test]
+async fn no_key_is_given_out_before_it_is_stored() {
+    let broken = Archive {
+        broken: true,
+        ..Archive::default()
+    };
+    let producer = Own::provisioned(Role::Producer, "root", broken);
+    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    assert!(key.await.unwrap().is_err());
+    let ids = Vec::new();
+    let held = producer
+        .held
+        .send(HeldKeys { root: root(), ids })
+        .await
+        .unwrap();
+    assert!(held.is_empty());
+}
+
+#[actix::test]
+async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
+    let seed = Seed::generate(&mut support::rng()).encode();
+    let mut retained = RetainedKeys::default();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        // Each time the same file, as somebody restores it from a backup.
+        let ratchet = support::ratchet(Seed::decode(seed.expose()).unwrap(), retained);
+        let ratchet = support::start(ratchet);
+        let sealing_keys = Port::to(&ratchet);
+        let key = sealing_keys.send(SealingKeyFor { root: root() }).await;
+        ids.push(key.unwrap().unwrap().id());
+        let held = HeldKeys {
+            root: root(),
+            ids: Vec::new(),
+        };
+        retained = RetainedKeys::default();
+        for (id, secret) in Port::<HeldKeys>::to(&ratchet).send(held).await.unwrap() {
+            retained.insert(RetainedKey {
+                root: root(),
+                id,
+                secret,
+                birth: Clock::system().now(),
+            });
+        }
+    }
+    assert_eq!(ids, [KeyId::Short(0), KeyId::Short(1)]);
+}
+
+#[actix::test]
+async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
+    let archive = Archive::default();
+    let producer = Own::provisioned(Role::Producer, "root", archive.clone());
+    let first = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let first = first.await.unwrap().unwrap();
+    let again = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    assert!(Arc::ptr_eq(&first, &again.await.unwrap().unwrap()));
+
+    let turned = producer.turn.send(TurnRatchet).await.unwrap().unwrap();
+    assert_ne!(turned[0].1.id(), first.id());
+    let ids = vec![first.id(), turned[0].1.id()];
+    let held = producer
+        .held
+        .send(HeldKeys { root: root(), ids })
+        .await
+        .unwrap();
+    assert_eq!(held.len(), 2);
+    assert_eq!(*archive.saved.lock().unwrap(), [1, 2]);
+}

@@ -1,0 +1,123 @@
+//! Nodes in memory, wired by hand.
+#![allow(dead_code, reason = "no test uses all of it")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::{Actor, SyncArbiter, SyncContext};
+use kc_actors::messages::{
+    HeldKeys, OwnGrant, OwnIdentities, SealingKeyFor, Sign, TurnRatchet, ValidateChain,
+};
+use kc_actors::{ChainActor, Clock, KeyArchive, KeystoreActor, Port, RatchetActor, RatchetParts};
+use kc_core::chain::{TrustEntry, TrustStore};
+use kc_core::exchange::Identity;
+use kc_core::keys::KeyType;
+use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
+use kc_core::ratchet::{KeyIdForm, RetainedKeys, Seed};
+use kc_core::store::config::{Section, Value};
+use kc_core::store::{KeyStore, MemoryKeyStore, MemoryRatchetStore, StoreError, StoreErrorKind};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// An archive that counts what it saves, or refuses to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Archive {
+    pub(crate) saved: Arc<Mutex<Vec<usize>>>,
+    pub(crate) broken: bool,
+}
+
+impl KeyArchive for Archive {
+    fn save(&mut self, keys: &RetainedKeys) -> Result<(), StoreError> {
+        if self.broken {
+            return Err(StoreError::new(StoreErrorKind::Io, "archive"));
+        }
+        self.saved.lock().unwrap().push(keys.len());
+        Ok(())
+    }
+}
+
+/// The ports of a node's own actors: chain validation, keystore, ratchet.
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    pub(crate) validate: Port<ValidateChain>,
+    pub(crate) identities: Port<OwnIdentities>,
+    pub(crate) grants: Port<OwnGrant>,
+    pub(crate) sign: Port<Sign>,
+    pub(crate) sealing_keys: Port<SealingKeyFor>,
+    pub(crate) turn: Port<TurnRatchet>,
+    pub(crate) held: Port<HeldKeys>,
+}
+
+impl Own {
+    /// A provisioned node with everything in memory.
+    pub(crate) fn provisioned(role: Role, root: &str, archive: Archive) -> Self {
+        let node = provisioned(role, root);
+        let keystore = Arc::new(MemoryKeyStore::new(node.secrets, None, Box::new(rng())));
+        let bytes = |section, name: &str| match node.config.load_value(section, name) {
+            Ok(Some(Value::Bytes(bytes))) => bytes,
+            other => panic!("{name}: {other:?}"),
+        };
+        let root = TrustEntry::parse(&bytes(Section::ALLOWLIST, "rot0")).unwrap();
+        let chain = bytes(Section::CHAINS, "chain0");
+        let keys = keystore.verifying_keys();
+        let identity = Identity::new(keys.first().unwrap().clone(), Some(chain));
+        let trust = TrustStore::new(Some(vec![root]), vec![]);
+
+        let chain = start(ChainActor::new(trust, vec![identity], Clock::system()));
+        let ratchet = start(RatchetActor::new(RatchetParts {
+            store: Some(Box::new(MemoryRatchetStore::new(node.seed))),
+            archive: Box::new(archive),
+            retained: RetainedKeys::default(),
+            form: KeyIdForm::long(&keys),
+            max_age: Duration::from_secs(604_800),
+            clock: Clock::system(),
+        }));
+        Self {
+            validate: Port::to(&chain),
+            identities: Port::to(&chain),
+            grants: Port::to(&chain),
+            sign: Port::to(&start(KeystoreActor::new(keystore))),
+            sealing_keys: Port::to(&ratchet),
+            turn: Port::to(&ratchet),
+            held: Port::to(&ratchet),
+        }
+    }
+}
+
+/// A ratchet in memory, with short key ids.
+pub(crate) fn ratchet(seed: Seed, retained: RetainedKeys) -> RatchetActor {
+    RatchetActor::new(RatchetParts {
+        store: Some(Box::new(MemoryRatchetStore::new(seed))),
+        archive: Box::new(Archive::default()),
+        retained,
+        form: KeyIdForm::Short,
+        max_age: Duration::from_secs(604_800),
+        clock: Clock::system(),
+    })
+}
+
+/// Starts an actor on a thread of its own.
+pub(crate) fn start<A>(actor: A) -> actix::Addr<A>
+where
+    A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
+{
+    SyncArbiter::start(1, move || actor.clone())
+}
+
+pub(crate) fn rng() -> StdRng {
+    StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap()
+}
+
+fn provisioned(role: Role, root: &str) -> ProvisionedNode {
+    let node = NewNode {
+        id: "n",
+        role,
+        topics: &[],
+        path_length: Some(1),
+        lifetime: Duration::from_secs(3600),
+        key_type: KeyType::Ed25519,
+        ssl_cafile: "",
+    };
+    let now = Clock::system().now();
+    provision_node(&node, root.as_bytes(), b"provisioning", now, &mut rng()).unwrap()
+}
