@@ -1,0 +1,286 @@
+use std::env;
+use std::path::Path;
+use std::sync::Arc;
+
+use kc_actors::{
+    Clock, CryptoSettings, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node, NodeError,
+    NodeParts, NodeSettings,
+};
+use kc_backend_pure::{PureBackend, Settings as PureSettings};
+use kc_core::backend::{Backend, BackendError, GroupStart};
+use kc_core::keys::KeyType;
+use kc_core::store::config::{
+    ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section, Value,
+};
+use kc_core::store::{RatchetStore, StoreError};
+use kc_keystore_file::{
+    FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock, SearchPlaces,
+    SecretFile, Settings, SettingsError, find_node, open_key_store,
+};
+use thiserror::Error;
+
+/// The extra name of the management plane's Kafka settings (protocol §11).
+const MANAGEMENT: &str = "crypto";
+
+/// Settings of consumers that the backend does not take: groups and starts are chosen by the caller.
+const CHOSEN_BY_CALLER: [&str; 2] = ["group_id", "auto_offset_reset"];
+
+/// Why a node in files does not open.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No node was found.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// One of its files.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigStoreError),
+    /// A value in its configuration.
+    #[error(transparent)]
+    Value(#[from] ConfigError),
+    /// A setting, wherever it came from.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Its secrets.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A Kafka setting.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// What the files say makes no node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// `cryptokey` or `ratchet` does not name a file.
+    #[error("{name} : {value:?} is not `file#` and a path")]
+    NotAFile {
+        /// The entry's name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// `keytypes` does not list key types.
+    #[error("keytypes : {0:?} is not a list of 1 and 4")]
+    KeyTypes(String),
+}
+
+/// How to open a node from its files: file < environment (`KC_CONFIG__<SECTION>__<NAME>`) < flags.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    node: String,
+    flags: Vec<(Option<String>, String, String)>,
+    clock: Clock,
+}
+
+/// A node opened from its files, with the Kafka clients that its configuration describes.
+#[derive(Debug)]
+pub struct OpenNode {
+    /// The running node.
+    pub node: Node,
+    files: NodeFiles,
+    config: NodeConfig,
+    producer: Arc<dyn Backend>,
+    consumer: Arc<dyn Backend>,
+    group: String,
+    servers: String,
+}
+
+impl NodeOptions {
+    /// A node by its id, or by the path of its configuration or folder. An id is looked for as
+    /// `./ID.config`, `./ID/ID.config`, and the same under `$KC_HOME`.
+    #[must_use]
+    pub fn new(node: impl Into<String>) -> Self {
+        Self {
+            node: node.into(),
+            flags: Vec::new(),
+            clock: Clock::system(),
+        }
+    }
+
+    /// Overrides an entry of the node's own section.
+    #[must_use]
+    pub fn setting(self, name: &str, text: &str) -> Self {
+        self.flag(None, name, text)
+    }
+
+    /// Overrides a Kafka setting of all clients: `bootstrap_servers`, `security_protocol`, ...
+    #[must_use]
+    pub fn kafka(self, name: &str, text: &str) -> Self {
+        self.flag(Some("kafka"), name, text)
+    }
+
+    /// Runs the node by another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens and starts the node. Nothing is connected until it is needed.
+    ///
+    /// # Errors
+    /// [`OpenError`], also if another process has the node open.
+    pub async fn open(self) -> Result<OpenNode, OpenError> {
+        let files = find_node(&self.node, &SearchPlaces::from_environment())?;
+        let lock = Arc::new(NodeLock::acquire(&files)?);
+        let store = FileConfigStore::new(Arc::clone(&lock));
+        let config = store.load()?;
+        let path = files.config();
+        let settings = self.layered(&config, &path);
+        let own: NodeSettings = settings.extract(Section::NODE)?;
+        let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
+        let backend = |purpose, extra| backend(&settings, purpose, extra);
+        let management = backend(KafkaUse::Consumer, Some(MANAGEMENT))?;
+        let producer = backend(KafkaUse::Producer, None)?;
+        let consumer = backend(KafkaUse::Consumer, None)?;
+        let servers = settings.kafka(KafkaUse::Producer, None)?;
+        let servers = servers.text("bootstrap_servers").unwrap_or_default();
+        let group = settings.kafka(KafkaUse::Consumer, None)?;
+        let group = group
+            .text("group_id")
+            .unwrap_or(config.node_id())
+            .to_owned();
+
+        let crypto_file = secret_file(&config, "cryptokey", &files, &lock)?;
+        let crypto_file =
+            crypto_file.unwrap_or_else(|| SecretFile::new(files.crypto(), Arc::clone(&lock)));
+        let keystore = Arc::new(open_key_store(&crypto_file, key_types(&config)?)?);
+        let ratchet = match secret_file(&config, "ratchet", &files, &lock)? {
+            Some(file) => Some(Box::new(FileRatchetStore::open(file)?) as Box<dyn RatchetStore>),
+            None => None,
+        };
+        let node = Node::start(NodeParts {
+            backend: management,
+            keystore,
+            ratchet,
+            config: Arc::new(store),
+            settings: own,
+            crypto,
+            group: None,
+            clock: self.clock.clone(),
+        })
+        .await?;
+        Ok(OpenNode {
+            node,
+            files,
+            config,
+            producer,
+            consumer,
+            group,
+            servers: servers.to_owned(),
+        })
+    }
+
+    fn layered<'c>(&self, config: &'c NodeConfig, path: &Path) -> Settings<'c> {
+        let settings = Settings::new(config, path).environment(env::vars_os());
+        self.flags
+            .iter()
+            .fold(settings, |settings, (section, name, text)| {
+                let section = section.as_deref().map_or(Section::NODE, Section::named);
+                settings.flag(section, name, text)
+            })
+    }
+
+    fn flag(mut self, section: Option<&str>, name: &str, text: &str) -> Self {
+        self.flags
+            .push((section.map(Into::into), name.into(), text.into()));
+        self
+    }
+}
+
+impl OpenNode {
+    /// An encrypted producer of this node.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn producer(&self) -> Result<EncryptedProducer, BackendError> {
+        EncryptedProducer::connect(self.producer.as_ref(), self.node.serializer()).await
+    }
+
+    /// An encrypted consumer of this node, in its configured group unless told.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn consumer(
+        &self,
+        group: Option<&str>,
+        topics: &[String],
+        start: GroupStart,
+        policy: ForeignPolicy,
+    ) -> Result<EncryptedConsumer, BackendError> {
+        let group = group.unwrap_or(&self.group);
+        let (backend, opener) = (self.consumer.as_ref(), self.node.deserializer());
+        EncryptedConsumer::connect(backend, opener, group, topics, start, policy).await
+    }
+
+    /// The Kafka client for data that is to be sent, and for topics.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.producer
+    }
+
+    /// The addresses of the brokers to ask first, for messages: `host:port,...`.
+    #[must_use]
+    pub fn servers(&self) -> &str {
+        &self.servers
+    }
+
+    /// Where the node's files are.
+    #[must_use]
+    pub fn files(&self) -> &NodeFiles {
+        &self.files
+    }
+
+    /// The configuration as it was when the node was opened.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+}
+
+fn backend(
+    settings: &Settings<'_>,
+    purpose: KafkaUse,
+    extra: Option<&str>,
+) -> Result<Arc<dyn Backend>, OpenError> {
+    let kafka = settings.kafka(purpose, extra)?;
+    let given = kafka
+        .iter()
+        .filter(|(name, _)| !CHOSEN_BY_CALLER.contains(name));
+    Ok(Arc::new(PureBackend::new(PureSettings::parse(given)?)))
+}
+
+/// The secret file that an entry names; `None` if there is no such entry.
+fn secret_file(
+    config: &NodeConfig,
+    name: &'static str,
+    files: &NodeFiles,
+    lock: &Arc<NodeLock>,
+) -> Result<Option<SecretFile>, OpenError> {
+    let Some(value) = config.load_text(Section::NODE, name)? else {
+        return Ok(None);
+    };
+    let path = files.resolve(&value).ok_or_else(|| OpenError::NotAFile {
+        name,
+        value: value.to_string(),
+    })?;
+    Ok(Some(SecretFile::new(path, Arc::clone(lock))))
+}
+
+fn key_types(config: &NodeConfig) -> Result<Option<Vec<KeyType>>, OpenError> {
+    let Some(text) = config.load_text(Section::NODE, "keytypes")? else {
+        return Ok(None);
+    };
+    let types = text.split(',').map(|version| {
+        let version = Value::decode(version.trim());
+        match version {
+            Some(Value::Int(version)) => KeyType::from_version(version),
+            _ => None,
+        }
+    });
+    let types: Option<Vec<_>> = types.collect();
+    let types = types.ok_or_else(|| OpenError::KeyTypes(text.to_string()))?;
+    Ok(Some(types))
+}

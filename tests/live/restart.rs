@@ -1,0 +1,63 @@
+use kc::core::provision::Role;
+
+use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_producers_records_open_once_it_is_back_without_sending() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    for run in 0..3 {
+        let sender = fleet.open("sender").await;
+        let producer = sender.producer().await.unwrap();
+        producer
+            .send(record("t", format!("run {run}")))
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+        producer.close(DEADLINE).await.unwrap();
+        sender
+            .node
+            .shutdown(DEADLINE)
+            .await
+            .unwrap()
+            .gateway
+            .unwrap();
+    }
+    // It serves the keys of all its runs without turning its ratchet.
+    let _sender = fleet.open("sender").await;
+    let reader = fleet.open("reader").await;
+    let mut consumer = consumer(&reader, "t").await;
+    let read = take(&mut consumer, 3).await;
+    assert_eq!(values(&read), ["run 0", "run 1", "run 2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_goes_on_where_it_committed() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let sender = fleet.open("sender").await;
+    let producer = sender.producer().await.unwrap();
+    for n in 0..10 {
+        drop(producer.send(record("t", n.to_string())).await.unwrap());
+    }
+    producer.flush(DEADLINE).await.unwrap();
+    let mut seen = Vec::new();
+    for count in [4, 6] {
+        let reader = fleet.open("reader").await;
+        let mut consumer = consumer(&reader, "t").await;
+        seen.extend(values(&take(&mut consumer, count).await));
+        consumer.close(DEADLINE).await.unwrap();
+        reader
+            .node
+            .shutdown(DEADLINE)
+            .await
+            .unwrap()
+            .gateway
+            .unwrap();
+    }
+    let sent: Vec<_> = (0..10).map(|n| n.to_string()).collect();
+    assert_eq!(seen, sent);
+}
