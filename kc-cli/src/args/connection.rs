@@ -1,0 +1,176 @@
+use std::env;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use kc::actors::NodeSettings;
+use kc::backend_pure::{PureBackend, Settings as PureSettings};
+use kc::core::store::config::{KafkaUse, NodeConfig, Section};
+use kc::core::types::TopicScheme;
+use kc::keystore_file::{SearchPlaces, Settings, find_node, read_config};
+use kc::{Backend, NodeOptions};
+
+use crate::error::CliError;
+use crate::ui::Ui;
+
+const PROTOCOL: &str = "security_protocol";
+const PLAINTEXT: &str = "PLAINTEXT";
+/// Settings that make no sense without TLS.
+const TLS_FILES: [&str; 3] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile"];
+/// The section of the settings of all Kafka clients.
+const KAFKA: &str = "kafka";
+
+/// How to reach Kafka: flags over environment over the node's configuration.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Kafka")]
+pub(crate) struct ConnectionArgs {
+    /// Brokers to ask first
+    #[arg(short, long, value_name = "HOST:PORT,...")]
+    pub(crate) bootstrap_servers: Option<String>,
+
+    /// PLAINTEXT or SSL [default: the node's; PLAINTEXT if -b names only this host]
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) security_protocol: Option<String>,
+
+    /// Any other setting of the Kafka client, by kafka-python's name; may be given again
+    #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = pair)]
+    settings: Vec<(String, String)>,
+}
+
+/// What a command without a node of its own needs of Kafka.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) backend: Arc<dyn Backend>,
+    /// The addresses of the brokers, for messages.
+    pub(crate) servers: String,
+    /// How topics are named.
+    pub(crate) scheme: TopicScheme,
+}
+
+impl ConnectionArgs {
+    /// The flags as settings of the section `kafka`. Says so if plaintext is meant without being asked for.
+    pub(crate) fn flags(&self, ui: Ui) -> Vec<(String, String)> {
+        let mut flags = Vec::new();
+        let given = |name: &str| self.settings.iter().any(|(given, _)| given == name);
+        if let Some(servers) = &self.bootstrap_servers {
+            flags.push(("bootstrap_servers".to_owned(), servers.clone()));
+        }
+        let protocol = self.security_protocol.clone().or_else(|| {
+            let meant = self.bootstrap_servers.as_deref().is_some_and(only_loopback)
+                && !given(PROTOCOL)
+                && !protocol_in_environment();
+            meant.then(|| {
+                ui.note("talking PLAINTEXT to this host; --security-protocol SSL talks TLS");
+                PLAINTEXT.to_owned()
+            })
+        });
+        if let Some(protocol) = protocol {
+            if protocol.eq_ignore_ascii_case(PLAINTEXT) {
+                flags.extend(TLS_FILES.map(|name| (name.to_owned(), String::new())));
+            }
+            flags.push((PROTOCOL.to_owned(), protocol));
+        }
+        flags.extend(self.settings.iter().cloned());
+        flags
+    }
+
+    /// How to open a node with these flags.
+    pub(crate) fn node(&self, node: &str, ui: Ui) -> NodeOptions {
+        let flags = self.flags(ui);
+        flags
+            .iter()
+            .fold(NodeOptions::new(node), |options, (name, text)| {
+                options.kafka(name, text)
+            })
+    }
+
+    /// A Kafka client by these flags, over the environment, over the configuration of `node` if there is
+    /// one. Takes no lock.
+    pub(crate) fn connect(&self, node: Option<&str>, ui: Ui) -> Result<Connection, CliError> {
+        let (config, path) = match node {
+            Some(node) => {
+                let path = find_node(node, &SearchPlaces::from_environment())?.config();
+                (read_config(&path)?, path)
+            }
+            None => (
+                NodeConfig::create("kc").map_err(CliError::from_error)?,
+                Path::new("the flags").to_owned(),
+            ),
+        };
+        let settings = Settings::new(&config, &path).environment(env::vars_os());
+        let flags = self.flags(ui);
+        let settings = flags.iter().fold(settings, |settings, (name, text)| {
+            settings.flag(Section::named(KAFKA), name, text)
+        });
+        let kafka = settings.kafka(KafkaUse::Admin, None)?;
+        let scheme = settings.extract::<NodeSettings>(Section::NODE)?.scheme();
+        let backend = PureBackend::new(PureSettings::parse(kafka.iter())?);
+        let servers = kafka.text("bootstrap_servers").unwrap_or_default();
+        Ok(Connection {
+            servers: servers.to_owned(),
+            backend: Arc::new(backend),
+            scheme,
+        })
+    }
+}
+
+fn protocol_in_environment() -> bool {
+    env::vars_os().any(|(name, _)| {
+        let name = name.to_string_lossy().to_uppercase();
+        name.starts_with("KC_CONFIG__KAFKA") && name.ends_with("__SECURITY_PROTOCOL")
+    })
+}
+
+/// Whether all servers are this host by their names.
+fn only_loopback(servers: &str) -> bool {
+    servers.split(',').map(str::trim).all(|server| {
+        let host = match server.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').map_or(rest, |(host, _)| host),
+            None => server.split_once(':').map_or(server, |(host, _)| host),
+        };
+        let address: Option<IpAddr> = host.parse().ok();
+        host.eq_ignore_ascii_case("localhost") || address.is_some_and(|ip| ip.is_loopback())
+    })
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.trim().to_lowercase(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_by_the_name() {
+        for servers in ["127.0.0.1:9092", "localhost", "[::1]:9092, 127.9.9.9:1"] {
+            assert!(only_loopback(servers), "{servers}");
+        }
+        for servers in [
+            "",
+            "10.0.0.1:9092",
+            "localhost:9092,kafka:9092",
+            "localhost.example.org",
+        ] {
+            assert!(!only_loopback(servers), "{servers}");
+        }
+    }
+
+    #[test]
+    fn plaintext_unsets_the_files_of_tls() {
+        let args = ConnectionArgs {
+            bootstrap_servers: Some("localhost:1".into()),
+            ..ConnectionArgs::default()
+        };
+        let flags = args.flags(Ui::new(true));
+        assert!(flags.contains(&("ssl_cafile".into(), String::new())));
+        assert!(flags.contains(&("security_protocol".into(), "PLAINTEXT".into())));
+        let remote = ConnectionArgs {
+            bootstrap_servers: Some("kafka:1".into()),
+            ..ConnectionArgs::default()
+        };
+        assert_eq!(remote.flags(Ui::new(true)).len(), 1);
+    }
+}

@@ -1,0 +1,98 @@
+use std::env;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::error::CliError;
+
+/// No password is longer, in bytes.
+const MAX_PASSWORD_BYTES: u64 = 4096;
+
+/// A password, wiped when dropped.
+type Password = Zeroizing<Vec<u8>>;
+
+/// Where a password comes from: a file, else the environment, else a prompt.
+#[derive(Debug)]
+pub(crate) struct PasswordSource<'a> {
+    /// What it is called: "root password".
+    pub(crate) name: &'static str,
+    /// The file that was given.
+    pub(crate) file: Option<&'a Path>,
+    /// The flag that gives a file.
+    pub(crate) flag: &'static str,
+    /// The variable that gives the password.
+    pub(crate) variable: &'static str,
+}
+
+impl PasswordSource<'_> {
+    /// Reads the password; prompted for, it is asked for twice.
+    pub(crate) fn read(&self) -> Result<Password, CliError> {
+        let password = if let Some(path) = self.file {
+            self.read_file(path)?
+        } else if let Some(password) = env::var_os(self.variable) {
+            Zeroizing::new(password.into_encoded_bytes())
+        } else if io::stdin().is_terminal() {
+            self.prompt()?
+        } else {
+            return Err(CliError::usage(format!("no {}", self.name)).advise(format!(
+                "give it by {} FILE or in {}; without a terminal nobody can be asked",
+                self.flag, self.variable
+            )));
+        };
+        if password.is_empty() {
+            return Err(CliError::usage(format!("the {} is empty", self.name)));
+        }
+        Ok(password)
+    }
+
+    /// One final line feed is not part of the password.
+    fn read_file(&self, path: &Path) -> Result<Password, CliError> {
+        let failed = |error: io::Error| {
+            let path = path.display();
+            CliError::failure(format!(
+                "cannot read the {} from {path}: {error}",
+                self.name
+            ))
+        };
+        let mut password = Zeroizing::new(Vec::new());
+        let mut file = File::open(path)
+            .map_err(failed)?
+            .take(MAX_PASSWORD_BYTES + 1);
+        file.read_to_end(&mut password).map_err(failed)?;
+        if file.limit() == 0 {
+            let path: PathBuf = path.to_owned();
+            return Err(CliError::usage(format!(
+                "{} is longer than a {} may be, {MAX_PASSWORD_BYTES} bytes",
+                path.display(),
+                self.name
+            )));
+        }
+        if password.last() == Some(&b'\n') {
+            password.pop();
+        }
+        Ok(password)
+    }
+
+    fn prompt(&self) -> Result<Password, CliError> {
+        let ask = |prompt: String| {
+            rpassword::prompt_password(prompt)
+                .map(|password| Zeroizing::new(password.into_bytes()))
+                .map_err(|error| {
+                    CliError::failure(format!("cannot ask for the {}: {error}", self.name))
+                })
+        };
+        let password = ask(format!("{}: ", capitalised(self.name)))?;
+        if password != ask(format!("{} again: ", capitalised(self.name)))? {
+            return Err(CliError::usage("the two passwords are not the same"));
+        }
+        Ok(password)
+    }
+}
+
+fn capitalised(name: &str) -> String {
+    let mut letters = name.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}

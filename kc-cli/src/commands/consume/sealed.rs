@@ -1,0 +1,161 @@
+use std::time::Duration;
+
+use kc::core::chain::Usage;
+use kc::{ConsumeError, EncryptedConsumer, GroupStart};
+use tokio::time::Instant;
+
+use super::output::{Output, Shown};
+use super::{Args, End};
+use crate::error::CliError;
+use crate::session::Session;
+use crate::topic::{Found, await_topic};
+use crate::ui::Ui;
+use crate::until::{Ended, Until};
+
+const POLL: Duration = Duration::from_millis(500);
+/// How often what was printed is committed.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long committing and leaving the group may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How long records may wait for their keys without a word.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Prints what a node can open.
+pub(super) async fn run(
+    args: &Args,
+    node: &str,
+    mut output: Output,
+    mut until: Until,
+    ui: Ui,
+) -> Result<(), CliError> {
+    let options = args.connection.node(node, ui);
+    let session = match until.or(Session::open(options, "consume", ui)).await {
+        Ok(session) => session?,
+        Err(Ended::Interrupted) => return Ok(()),
+        Err(Ended::TimedOut) => return Err(args.timed_out(0)),
+    };
+    let consumed = match until.or(join(args, &session)).await {
+        Ok(Ok(consumer)) => consume(args, consumer, &mut output, &mut until, ui).await,
+        Ok(Err(error)) => Err(error),
+        Err(Ended::Interrupted) => Ok(()),
+        Err(Ended::TimedOut) => Err(args.timed_out(0)),
+    };
+    let closed = session.close().await;
+    consumed.and(closed)
+}
+
+/// Joins the group, if the node may have keys of the topic.
+async fn join(args: &Args, session: &Session) -> Result<EncryptedConsumer, CliError> {
+    let usages = [Usage::EncryptRequest, Usage::EncryptSubscribe];
+    session.require(&args.topic, &usages).await?;
+    let open = session.node();
+    let found = await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
+    let start = if args.from_beginning || found == Found::Later {
+        GroupStart::Earliest
+    } else {
+        GroupStart::Latest
+    };
+    let (group, topics) = (args.group.as_deref(), [args.topic.clone()]);
+    let consumer = open.consumer(group, &topics, start, args.policy()).await?;
+    tracing::info!("reading {}", args.topic);
+    Ok(consumer)
+}
+
+async fn consume(
+    args: &Args,
+    mut consumer: EncryptedConsumer,
+    output: &mut Output,
+    until: &mut Until,
+    ui: Ui,
+) -> Result<(), CliError> {
+    let Read { end, printed } = read(args, &mut consumer, output, until, ui).await;
+    let waiting = consumer.waiting();
+    let closed = if printed {
+        consumer.close(DEADLINE).await
+    } else {
+        consumer.abandon(DEADLINE).await
+    };
+    let end = end?;
+    closed?;
+    match end {
+        End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written())),
+        End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
+            "{waiting} records of {} were left waiting for their keys; the next run gets them again",
+            args.topic
+        ))),
+        End::Counted | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
+    }
+}
+
+/// How reading ended, and whether all that the last poll gave has been printed.
+struct Read {
+    end: Result<End, CliError>,
+    printed: bool,
+}
+
+async fn read(
+    args: &Args,
+    consumer: &mut EncryptedConsumer,
+    output: &mut Output,
+    until: &mut Until,
+    ui: Ui,
+) -> Read {
+    let ended = |end, printed| Read { end, printed };
+    let mut silence = Silence::default();
+    let mut committed = Instant::now();
+    loop {
+        let records = match until.or(consumer.poll(output.room(), POLL)).await {
+            Ok(Ok(records)) => records,
+            Ok(Err(ConsumeError::Backend(error))) if error.is_retriable() => {
+                tracing::warn!(%error, "trying again");
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
+            Ok(Err(error)) => return ended(Err(error.into()), true),
+            Err(outside) => return ended(Ok(End::Outside(outside)), true),
+        };
+        if !records.is_empty() {
+            let printing = output.write(records.iter().map(Shown::from));
+            match until.or(printing).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return ended(Ok(End::Closed), false),
+                Ok(Err(error)) => return ended(Err(error), false),
+                Err(outside) => return ended(Ok(End::Outside(outside)), false),
+            }
+            if output.room() == 0 {
+                return ended(Ok(End::Counted), true);
+            }
+        }
+        silence.observe(consumer.waiting(), records.is_empty(), &args.topic, ui);
+        if committed.elapsed() >= COMMIT_INTERVAL {
+            if let Err(error) = consumer.commit(DEADLINE).await {
+                tracing::warn!(%error, "not committed yet");
+            }
+            committed = Instant::now();
+        }
+    }
+}
+
+/// Says once when records wait for keys and nobody has answered.
+#[derive(Debug, Default)]
+struct Silence {
+    since: Option<Instant>,
+    told: bool,
+}
+
+impl Silence {
+    fn observe(&mut self, waiting: usize, nothing_opened: bool, topic: &str, ui: Ui) {
+        if waiting == 0 || !nothing_opened {
+            *self = Self::default();
+            return;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !self.told && since.elapsed() >= SILENCE {
+            self.told = true;
+            ui.say(format!(
+                "nobody has answered yet: {waiting} records of {topic} wait for their keys; is the producer \
+                 running, or `kc node serve` on its node?"
+            ));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kc::backend_pure::{PureBackend, Settings};
+use kc::core::backend::{Admin, Backend, LogReader, LogStart, TopicSpec};
+use kc::core::keys::{KeyType, VerifyingKey};
+use kc::core::provision::{NewNode, Role, provision_node};
+use kc::keystore_file::{create_node, system_rng};
+use kc::{Clock, NodeOptions, OpenNode};
+use kc_broker::{Broker, DEFAULT_MEMORY_LIMIT};
+use tempfile::TempDir;
+
+use super::DEADLINE;
+use super::messages::Messages;
+use crate::error::CliError;
+
+/// The topic of the demonstration.
+pub(super) const TOPIC: &str = "demo.messages";
+
+/// The time between requests for a key, in seconds: short, so that silence shows soon.
+const REQUEST_INTERVAL: &str = "0.7";
+
+/// A broker and three nodes, each in a folder of its own, with nothing but TCP between them.
+pub(super) struct Stage {
+    pub(super) sender: OpenNode,
+    pub(super) reader: OpenNode,
+    pub(super) stranger: OpenNode,
+    /// A Kafka client that knows nothing of encryption.
+    pub(super) plain: Arc<dyn Backend>,
+    broker: Broker,
+    folders: Folders,
+}
+
+/// Where the nodes' folders are, for how long.
+enum Folders {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Stage {
+    pub(super) async fn set(messages: &Messages, keep: Option<PathBuf>) -> Result<Self, CliError> {
+        let room = messages
+            .bytes()
+            .saturating_add(messages.count * 512)
+            .saturating_mul(2);
+        let broker = Broker::builder().memory_limit(room.max(DEFAULT_MEMORY_LIMIT));
+        let broker = broker.start().await?;
+        let servers = broker.address().to_string();
+        let plain = Settings::parse([
+            ("bootstrap_servers", servers.as_str()),
+            ("security_protocol", "PLAINTEXT"),
+        ])?;
+        let plain: Arc<dyn Backend> = Arc::new(PureBackend::new(plain));
+        create_topic(plain.as_ref()).await?;
+
+        let folders = match keep {
+            Some(folder) => Folders::Kept(folder),
+            None => Folders::Temporary(tempfile::tempdir().map_err(CliError::from_error)?),
+        };
+        let open = |id, role, root| open(folders.path(), &servers, id, role, root);
+        Ok(Self {
+            sender: open("sender", Role::Producer, "our root password").await?,
+            reader: open("reader", Role::Consumer, "our root password").await?,
+            stranger: open("stranger", Role::Consumer, "somebody else's root password").await?,
+            plain,
+            broker,
+            folders,
+        })
+    }
+
+    pub(super) fn servers(&self) -> String {
+        self.broker.address().to_string()
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folders.path()
+    }
+
+    /// Everything that the broker stores of the topic, in order, fetched by the plain client.
+    pub(super) async fn stored(&self) -> Result<Box<dyn LogReader>, CliError> {
+        let mut reader = self.plain.log_reader(None).await?;
+        reader
+            .assign(&[(TOPIC.to_owned(), LogStart::Earliest)])
+            .await?;
+        Ok(reader)
+    }
+
+    /// Closes the nodes, then the broker.
+    pub(super) async fn clear(self) {
+        for node in [self.sender, self.reader, self.stranger] {
+            // What was to be shown has been shown.
+            let _ = node.node.shutdown(DEADLINE).await;
+        }
+        self.broker.shutdown().await;
+    }
+}
+
+impl Folders {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(folder) => folder,
+        }
+    }
+}
+
+/// The root of trust of a node, for people to compare.
+pub(super) fn root_of(node: &OpenNode) -> String {
+    let root = node.node.roots().next();
+    root.map(VerifyingKey::fingerprint).unwrap_or_default()
+}
+
+async fn open(
+    folder: &Path,
+    servers: &str,
+    id: &str,
+    role: Role,
+    root_password: &str,
+) -> Result<OpenNode, CliError> {
+    let folder = folder.join(id);
+    fs::create_dir_all(&folder).map_err(CliError::from_error)?;
+    let node = NewNode {
+        id,
+        role,
+        topics: &[],
+        path_length: Some(1),
+        lifetime: role.default_lifetime(),
+        key_type: KeyType::Ed25519,
+        ssl_cafile: "",
+    };
+    let (root, provisioning) = (root_password.as_bytes(), b"provisioning password");
+    let (now, mut rng) = (Clock::system().now(), system_rng()?);
+    let node = provision_node(&node, root, provisioning, now, &mut rng)?;
+    let files = create_node(&folder, &node, false)?;
+    let options = NodeOptions::new(files.config().to_string_lossy())
+        .kafka("bootstrap_servers", servers)
+        .kafka("security_protocol", "PLAINTEXT")
+        .setting("crypto_sub_interval", REQUEST_INTERVAL);
+    Ok(options.open().await?)
+}
+
+async fn create_topic(plain: &dyn Backend) -> Result<(), CliError> {
+    let spec = TopicSpec {
+        name: TOPIC.to_owned(),
+        partitions: 1,
+        replication: None,
+        compacted: false,
+    };
+    let admin = plain.admin().await?;
+    let created = Admin::create_topic(&*admin, &spec, DEADLINE).await;
+    admin.close().await;
+    Ok(created?)
+}

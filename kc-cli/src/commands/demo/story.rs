@@ -1,0 +1,271 @@
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use kc::core::backend::Record;
+use kc::{EncryptedConsumer, ForeignPolicy, GroupStart, NodeEvent, OpenNode, PlainRecord};
+use tokio::time::timeout;
+
+use super::DEADLINE;
+use super::messages::{Messages, is_readable};
+use super::stage::{Stage, TOPIC, root_of};
+use super::watch::{Watch, step};
+use crate::error::CliError;
+
+/// The demonstration as it goes: what each part found.
+pub(super) struct Story {
+    began: Instant,
+}
+
+/// What the reader read.
+struct Read {
+    matched: usize,
+    first: Vec<u8>,
+    took: Duration,
+}
+
+/// What the broker stores.
+#[derive(Default)]
+struct Stored {
+    records: usize,
+    bytes: usize,
+    readable: usize,
+    first: Vec<u8>,
+}
+
+impl Story {
+    pub(super) fn begin(stage: &Stage, messages: &Messages) -> Self {
+        let ours = root_of(&stage.reader);
+        println!(
+            "kc demo: {} messages of {} bytes through a broker that can read none of them",
+            messages.count, messages.size
+        );
+        println!();
+        println!(
+            "  broker    {} (in memory, knows nothing of encryption)",
+            stage.servers()
+        );
+        println!("  sender    a producer; its root of trust is {ours}");
+        println!("  reader    a consumer; its root of trust is {ours}, too");
+        println!(
+            "  stranger  a consumer; its root of trust is {}",
+            root_of(&stage.stranger)
+        );
+        println!(
+            "  The nodes' folders are in {}; between them there is only TCP.",
+            stage.folder().display()
+        );
+        println!();
+        println!("The exchange of keys, over Kafka itself");
+        Self {
+            began: Instant::now(),
+        }
+    }
+
+    /// Tells the story to its end; fails unless it ends well.
+    pub(super) async fn tell(&self, stage: &Stage, messages: &Messages) -> Result<(), CliError> {
+        let began = self.began;
+        let watch = |who, node: &OpenNode| Watch::new(who, began, node.node.events());
+        let is_answer = |event: &NodeEvent| matches!(event, NodeEvent::Answered { .. });
+        let is_key = |event: &NodeEvent| matches!(event, NodeEvent::Received { .. });
+        let is_refusal = |event: &NodeEvent| matches!(event, NodeEvent::Refused { .. });
+        let is_silence = |event: &NodeEvent| matches!(event, NodeEvent::Unanswered { .. });
+        let answered = watch("sender", &stage.sender);
+        let received = watch("reader", &stage.reader);
+        let silence = watch("stranger", &stage.stranger);
+        let refused = watch("sender", &stage.sender);
+
+        let sending = self.send(stage, messages);
+        let reading = read(&stage.reader, messages);
+        let main = async { tokio::try_join!(sending, reading) };
+        let exchange = async { tokio::join!(answered.until(is_answer), received.until(is_key)) };
+        let (done, _) = tokio::join!(main, within(exchange));
+        let (sent_in, read) = done?;
+
+        let told = async { tokio::join!(refused.only(is_refusal), silence.until(is_silence)) };
+        let strange = read_until(&stage.stranger, within(told)).await?;
+        let stored = stored(stage, messages).await?;
+        self.sum_up(messages, sent_in, &read, &stored, strange)
+    }
+
+    async fn send(&self, stage: &Stage, messages: &Messages) -> Result<Duration, CliError> {
+        let producer = stage.sender.producer().await?;
+        let start = Instant::now();
+        for number in 0..messages.count {
+            let record = PlainRecord {
+                topic: TOPIC.to_owned(),
+                value: Some(messages.nth(number)),
+                ..PlainRecord::default()
+            };
+            drop(producer.send(record).await?);
+            if number == 0 {
+                step(
+                    self.began,
+                    "sender",
+                    "turned its ratchet, stored it, and sealed the first message",
+                );
+            }
+        }
+        producer.flush(DEADLINE).await?;
+        let took = start.elapsed();
+        producer.close(DEADLINE).await?;
+        Ok(took)
+    }
+
+    fn sum_up(
+        &self,
+        messages: &Messages,
+        sent_in: Duration,
+        read: &Read,
+        stored: &Stored,
+        strange: usize,
+    ) -> Result<(), CliError> {
+        let count = messages.count;
+        let hex: Vec<_> = stored
+            .first
+            .iter()
+            .take(24)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        println!();
+        println!("What the broker stores (fetched by a plain Kafka client)");
+        println!(
+            "  {} records, {} bytes; {} of them show any text",
+            stored.records, stored.bytes, stored.readable
+        );
+        println!("  the first begins  {} ...", hex.join(" "));
+        println!("What the reader read");
+        println!(
+            "  {} of {count} messages, identical and in order",
+            read.matched
+        );
+        println!("  the first begins  {:?} ...", text(&read.first));
+        println!("What the stranger read");
+        println!(
+            "  {}",
+            if strange == 0 {
+                "nothing".to_owned()
+            } else {
+                format!("{strange} messages")
+            }
+        );
+        println!("Throughput, on this machine, the broker included");
+        println!("  sealed and sent   {}", rate(messages, sent_in));
+        println!("  read and opened   {}", rate(messages, read.took));
+        println!();
+        let good = read.matched == count
+            && stored.records == count
+            && stored.readable == 0
+            && strange == 0;
+        if good {
+            println!("Every message arrived, and nobody else could read one.");
+            Ok(())
+        } else {
+            Err(CliError::failure(
+                "the demonstration did not end as it should",
+            ))
+        }
+    }
+}
+
+async fn consumer(node: &OpenNode) -> Result<EncryptedConsumer, CliError> {
+    let topics = [TOPIC.to_owned()];
+    let joined = node.consumer(None, &topics, GroupStart::Earliest, ForeignPolicy::Fail);
+    Ok(joined.await?)
+}
+
+/// Reads all messages, and compares each with what was sent.
+async fn read(node: &OpenNode, messages: &Messages) -> Result<Read, CliError> {
+    let mut consumer = consumer(node).await?;
+    let mut read = Read {
+        matched: 0,
+        first: Vec::new(),
+        took: Duration::ZERO,
+    };
+    let (mut number, mut start) = (0, None);
+    let reading = async {
+        while number < messages.count {
+            for record in consumer.poll(1024, Duration::from_millis(200)).await? {
+                let since = *start.get_or_insert_with(Instant::now);
+                let value = record.value.unwrap_or_default();
+                read.matched += usize::from(value == messages.nth(number));
+                if number == 0 {
+                    read.first = value;
+                }
+                number += 1;
+                read.took = since.elapsed();
+            }
+        }
+        Ok::<_, CliError>(())
+    };
+    timeout(DEADLINE, reading)
+        .await
+        .map_err(|_| CliError::failure("the reader did not get all messages in time"))??;
+    consumer.close(DEADLINE).await?;
+    Ok(read)
+}
+
+/// Reads until something is done, or a message came; how many came.
+async fn read_until(node: &OpenNode, done: impl Future<Output = ()>) -> Result<usize, CliError> {
+    let mut consumer = consumer(node).await?;
+    let mut done = pin!(done);
+    let read = loop {
+        tokio::select! {
+            () = &mut done => break 0,
+            read = consumer.poll(1, Duration::from_millis(200)) => match read?.len() {
+                0 => {}
+                some => break some,
+            },
+        }
+    };
+    consumer.close(DEADLINE).await?;
+    Ok(read)
+}
+
+async fn stored(stage: &Stage, messages: &Messages) -> Result<Stored, CliError> {
+    let mut reader = stage.stored().await?;
+    let mut stored = Stored::default();
+    let fetching = async {
+        while stored.records < messages.count {
+            for record in reader.poll(Duration::from_millis(200)).await? {
+                stored.add(record);
+            }
+        }
+        Ok::<_, CliError>(())
+    };
+    timeout(DEADLINE, fetching)
+        .await
+        .map_err(|_| CliError::failure("the plain client did not get all records in time"))??;
+    reader.close().await;
+    Ok(stored)
+}
+
+impl Stored {
+    fn add(&mut self, record: Record) {
+        let value = record.value.unwrap_or_default();
+        self.records += 1;
+        self.bytes += value.len();
+        self.readable += usize::from(is_readable(&value));
+        if self.first.is_empty() {
+            self.first = value;
+        }
+    }
+}
+
+async fn within<T>(told: impl Future<Output = T>) {
+    // What did not happen in time shows in the sum.
+    let _ = timeout(DEADLINE, told).await;
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().take(48).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn rate(messages: &Messages, took: Duration) -> String {
+    let secs = took.as_secs_f64().max(1e-9);
+    let (count, megabytes) = (
+        messages.count as f64 / secs,
+        messages.bytes() as f64 / secs / 1e6,
+    );
+    format!("{count:.0} messages/s, {megabytes:.1} MB/s")
+}

@@ -1,0 +1,26 @@
+//! One module for each command.
+
+pub(crate) mod broker;
+pub(crate) mod consume;
+pub(crate) mod demo;
+pub(crate) mod node;
+pub(crate) mod produce;
+pub(crate) mod provision;
+pub(crate) mod topics;
+
+use crate::cli::Command;
+use crate::error::CliError;
+use crate::stop::Stop;
+use crate::ui::Ui;
+
+pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Broker(args) => broker::run(args, ui, stop).await,
+        Command::Provision(args) => provision::run(&args, ui),
+        Command::Topics(command) => topics::run(command, ui).await,
+        Command::Produce(args) => produce::run(args, ui, stop).await,
+        Command::Consume(args) => consume::run(args, ui, stop).await,
+        Command::Node(command) => node::run(command, ui, stop).await,
+    }
+}

@@ -1,0 +1,45 @@
+//! `kc node`.
+
+mod serve;
+mod status;
+
+use clap::Subcommand;
+
+use crate::args::{ConnectionArgs, NodeArg};
+use crate::error::CliError;
+use crate::stop::Stop;
+use crate::ui::Ui;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Hand out the keys that a stopped producer has kept
+    Serve(ServeArgs),
+    /// Show how a node is, running or not
+    Status(StatusArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    node: NodeArg,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    node: NodeArg,
+
+    /// Print it as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    match command {
+        Command::Serve(args) => serve::run(args, ui, stop).await,
+        Command::Status(args) => status::run(&args, ui).await,
+    }
+}

@@ -1,0 +1,76 @@
+use std::pin::Pin;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use kc::BackendError;
+use kc::core::backend::DeliveryFuture;
+use tokio::time::Instant;
+
+use crate::error::CliError;
+
+/// How many records may be on their way.
+const MAX_UNACKNOWLEDGED: usize = 10_000;
+
+/// Records on their way, counted in the order of the input: of the first so many lines it is certain
+/// that they arrived.
+pub(super) struct Deliveries {
+    pending: FuturesOrdered<DeliveryFuture>,
+    acknowledged: u64,
+    last: Instant,
+    failed: bool,
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self {
+            pending: FuturesOrdered::new(),
+            acknowledged: 0,
+            last: Instant::now(),
+            failed: false,
+        }
+    }
+}
+
+impl Deliveries {
+    pub(super) fn push(&mut self, delivery: DeliveryFuture) {
+        self.pending.push_back(delivery);
+    }
+
+    /// The next acknowledgement in order. Once one has failed, later ones do not count.
+    pub(super) async fn next(&mut self) -> Result<(), CliError> {
+        let next: Option<Result<_, BackendError>> = Pin::new(&mut self.pending).next().await;
+        match next {
+            Some(Ok(_)) if !self.failed => {
+                self.acknowledged += 1;
+                self.last = Instant::now();
+                Ok(())
+            }
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => {
+                self.failed = true;
+                Err(error.into())
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.pending.len() >= MAX_UNACKNOWLEDGED
+    }
+
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// When the last acknowledgement came; the beginning if none did.
+    pub(super) fn last_acknowledged(&self) -> Instant {
+        self.last
+    }
+}

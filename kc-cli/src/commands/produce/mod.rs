@@ -1,0 +1,183 @@
+//! `kc produce`.
+
+mod deliveries;
+mod lines;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kc::core::chain::Usage;
+use kc::{EncryptedProducer, EventListener, NodeEvent, PlainRecord};
+use tokio::time::{Instant, sleep_until};
+
+use self::deliveries::Deliveries;
+use self::lines::Lines;
+use crate::args::{ConnectionArgs, NodeArg, duration};
+use crate::error::{CliError, Exit};
+use crate::session::Session;
+use crate::stop::Stop;
+use crate::topic::await_topic;
+use crate::ui::Ui;
+
+/// How long to wait for acknowledgements at the end.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A record for each line, its bytes as they are, without the line feed. When all are sent, the program
+/// stays and hands out the keys to consumers, until Ctrl-C.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The topic
+    topic: String,
+
+    /// The file to send; - or nothing is stdin
+    file: Option<PathBuf>,
+
+    #[command(flatten)]
+    node: NodeArg,
+
+    /// What stands before the first S in a line is the Kafka key [default: no keys]
+    #[arg(long, value_name = "S", value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Records")]
+    key_separator: Option<String>,
+
+    /// Do not stay for ever: end when nothing was acknowledged and no key asked for during so long
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
+    exit_after: Option<Duration>,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// Sends a file, then hands out keys.
+pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    let options = args.connection.node(&args.node.node, ui);
+    let session = Session::open(options, "produce", ui).await?;
+    let produced = produce(&session, args, ui, stop).await;
+    let closed = session.close().await;
+    produced.and(closed)
+}
+
+async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliError> {
+    let open = session.node();
+    let mut events = open.node.events();
+    let separator = args.key_separator.map(String::into_bytes);
+    let starting = async {
+        session.require(&args.topic, &[Usage::Encrypt]).await?;
+        await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
+        let prepared = open.node.serializer().prepare(&args.topic).await;
+        prepared.map_err(CliError::from_error)?;
+        Ok::<_, CliError>(open.producer().await?)
+    };
+    let producer = tokio::select! {
+        producer = starting => producer?,
+        () = stop.requested() => {
+            ui.say("sent 0 records");
+            return Ok(());
+        }
+    };
+    let lines = Lines::open(args.file.as_deref(), separator)?;
+    let mut deliveries = Deliveries::default();
+    let pumped = pump(&producer, &args.topic, lines, &mut deliveries, &mut stop).await;
+    let flushed = deliveries.drain(FLUSH_DEADLINE).await;
+    ui.say(format!("sent {} records", deliveries.acknowledged()));
+    let staying = match (pumped, flushed) {
+        (Ok(Pumped::All), Ok(())) => {
+            let last = deliveries.last_acknowledged();
+            stay(args.exit_after, last, &mut events, &mut stop, ui).await;
+            Ok(())
+        }
+        (Ok(Pumped::Interrupted), Ok(())) => Ok(()),
+        (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+    };
+    if let Err(error) = producer.close(FLUSH_DEADLINE).await
+        && staying.is_ok()
+    {
+        return Err(error.into());
+    }
+    staying
+}
+
+enum Pumped {
+    All,
+    Interrupted,
+}
+
+/// Sends until the end of input or a signal. A record whose sending has begun is never given up, so
+/// that the count is right.
+async fn pump(
+    producer: &EncryptedProducer,
+    topic: &str,
+    mut lines: Lines,
+    deliveries: &mut Deliveries,
+    stop: &mut Stop,
+) -> Result<Pumped, CliError> {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.requested() => return Ok(Pumped::Interrupted),
+            acknowledged = deliveries.next(), if !deliveries.is_empty() => acknowledged?,
+            line = lines.next(), if !deliveries.is_full() => {
+                let Some(line) = line else {
+                    return Ok(Pumped::All);
+                };
+                let line = line?;
+                let record = PlainRecord {
+                    topic: topic.to_owned(),
+                    key: line.key,
+                    value: Some(line.value),
+                    ..PlainRecord::default()
+                };
+                deliveries.push(producer.send(record).await?);
+            }
+        }
+    }
+}
+
+/// Hands out keys until a signal, or until nobody has asked for so long.
+async fn stay(
+    exit_after: Option<Duration>,
+    mut last: Instant,
+    events: &mut EventListener,
+    stop: &mut Stop,
+    ui: Ui,
+) {
+    if exit_after == Some(Duration::ZERO) {
+        return;
+    }
+    ui.note("all sent; staying to hand out the keys, Ctrl-C ends it");
+    loop {
+        let end = exit_after.and_then(|after| last.checked_add(after));
+        tokio::select! {
+            () = stop.requested() => return,
+            event = events.next() => match event {
+                Some(NodeEvent::Answered { .. }) => last = Instant::now(),
+                Some(_) => {}
+                None => return,
+            },
+            () = sleep_until(end.unwrap_or(last)), if end.is_some() => return,
+        }
+    }
+}
+
+impl Deliveries {
+    /// Waits for what is on its way.
+    async fn drain(&mut self, deadline: Duration) -> Result<(), CliError> {
+        let all = async {
+            while !self.is_empty() {
+                self.next().await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(deadline, all).await {
+            Ok(drained) => drained,
+            Err(_) => Err(CliError::new(
+                Exit::Broker,
+                format!(
+                    "{} records were not acknowledged within {} s",
+                    self.len(),
+                    deadline.as_secs()
+                ),
+            )
+            .advise("they may have arrived: sending them again may repeat them")),
+        }
+    }
+}

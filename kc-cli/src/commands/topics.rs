@@ -1,0 +1,85 @@
+//! `kc topics`.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use kc::BackendErrorKind;
+use kc::core::backend::{Admin, TopicSpec};
+use kc::core::types::SideTopic;
+
+use crate::args::ConnectionArgs;
+use crate::error::CliError;
+use crate::ui::Ui;
+
+/// How long each call may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create data topics, and the side topics that carry their keys; what exists stays as it is
+    Create(CreateArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateArgs {
+    /// The data topics
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
+
+    /// Partitions of each data topic
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+
+    /// Replicas of each topic [default: the broker's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
+    replication: Option<i16>,
+
+    /// Take the broker, and how topics are named, from this node's configuration
+    #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
+    node: Option<String>,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+pub(crate) async fn run(Command::Create(args): Command, ui: Ui) -> Result<(), CliError> {
+    let connection = args.connection.connect(args.node.as_deref(), ui)?;
+    let mut specs: Vec<TopicSpec> = Vec::new();
+    for topic in &args.topics {
+        let mut add = |name: String, partitions, compacted| {
+            if !specs.iter().any(|known| known.name == name) {
+                specs.push(TopicSpec {
+                    name,
+                    partitions,
+                    replication: args.replication,
+                    compacted,
+                });
+            }
+        };
+        add(topic.clone(), args.partitions, false);
+        let root = connection.scheme.root_of(topic);
+        for side in [
+            SideTopic::Requests,
+            SideTopic::Keys,
+            SideTopic::Subscriptions,
+        ] {
+            add(connection.scheme.side_topic(&root, side), 1, true);
+        }
+    }
+    let admin = connection.backend.admin().await?;
+    let created = create(admin.as_ref(), &specs, ui).await;
+    admin.close().await;
+    created
+}
+
+async fn create(admin: &dyn Admin, specs: &[TopicSpec], ui: Ui) -> Result<(), CliError> {
+    for spec in specs {
+        let done = match admin.create_topic(spec, DEADLINE).await {
+            Ok(()) => "created",
+            Err(error) if error.kind() == BackendErrorKind::TopicExists => "exists",
+            Err(error) => return Err(error.into()),
+        };
+        ui.result(format!("{done} {}", spec.name))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+use kc::Clock;
+use kc::actors::{NodeSettings, stored_chains, stored_trust};
+use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain};
+use kc::core::store::config::{NodeConfig, Section};
+use kc::core::types::Timestamp;
+use kc::keystore_file::{NodeFiles, Settings};
+
+use super::report::{Chain, Problem, Report};
+use crate::error::CliError;
+
+/// What a node's configuration says; takes no lock.
+pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Report, CliError> {
+    let path = files.config();
+    let settings = Settings::new(config, &path).environment(std::env::vars_os());
+    let settings: NodeSettings = settings.extract(Section::NODE)?;
+    let trust = stored_trust(config, &settings)?;
+    let now = Clock::system().now();
+    let chains = stored_chains(config)?;
+    Ok(Report {
+        node: config.node_id().to_owned(),
+        config: path,
+        running: None,
+        roots: trust.roots().map(|(root, _)| root.fingerprint()).collect(),
+        chains: chains
+            .iter()
+            .map(|bytes| describe(bytes, &trust, now))
+            .collect(),
+    })
+}
+
+fn describe(bytes: &[u8], trust: &TrustStore, now: Timestamp) -> Chain {
+    let validate = |at| UnverifiedChain::parse(bytes)?.validate(trust, &Demand::at(at));
+    let (validated, problem) = match validate(now) {
+        // Before it ended it said more.
+        Err(error @ ChainError::Expired(_)) => (validate(Timestamp::EPOCH), Some(error)),
+        Err(error) => (Err(error.clone()), Some(error)),
+        valid => (valid, None),
+    };
+    let problem = problem.map(|error| Problem {
+        check: error.check().to_string(),
+        reason: error.to_string(),
+    });
+    let Ok(chain) = validated else {
+        return Chain {
+            problem,
+            ..Chain::default()
+        };
+    };
+    let constraints = chain.constraints();
+    Chain {
+        key: chain.keys().signer().map(|key| key.fingerprint()),
+        usages: constraints.usages.clone(),
+        topics: constraints.topics.clone(),
+        expires: chain.max_age().timestamp().map(Timestamp::as_secs),
+        problem,
+    }
+}

@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use super::report::{Chain, Report, Running};
+
+/// A report for people.
+pub(crate) fn lines(report: &Report) -> Vec<String> {
+    let mut lines = vec![format!(
+        "node {} ({})",
+        report.node,
+        report.config.display()
+    )];
+    match &report.running {
+        Some(running) => lines.extend(running_lines(running)),
+        None => lines.push("not running".to_owned()),
+    }
+    lines.extend(
+        report
+            .roots
+            .iter()
+            .map(|root| format!("root of trust {root}")),
+    );
+    if report.roots.is_empty() {
+        lines.push("no root of trust: it trusts nobody".to_owned());
+    }
+    lines.extend(report.chains.iter().map(chain_line));
+    if report.chains.is_empty() {
+        lines.push("no certificate chain: it may do nothing".to_owned());
+    }
+    lines
+}
+
+fn running_lines(running: &Running) -> Vec<String> {
+    vec![
+        format!("running: {} (process {})", running.command, running.process),
+        format!("keys to open with: {}", running.opening_keys),
+        format!("keys asked for: {}", counts(&running.wanted)),
+        format!("keys nobody answers for: {}", counts(&running.unanswered)),
+        format!("requests answered: {}", running.answered),
+        format!("refused, by check: {}", counts(&running.refused)),
+    ]
+}
+
+fn chain_line(chain: &Chain) -> String {
+    let all = |list: &Option<Vec<String>>| {
+        list.as_ref()
+            .map_or_else(|| "any".to_owned(), |list| list.join(", "))
+    };
+    let mut line = match &chain.key {
+        Some(key) => format!(
+            "chain of key {key}: usages {}; topics {}; {}",
+            all(&chain.usages),
+            all(&chain.topics),
+            expiry(chain.expires)
+        ),
+        None => "chain".to_owned(),
+    };
+    if let Some(problem) = &chain.problem {
+        line.push_str(&format!(
+            "; NOT VALID: {} ({})",
+            problem.reason, problem.check
+        ));
+    }
+    line
+}
+
+fn expiry(expires: Option<f64>) -> String {
+    let end = expires
+        .and_then(|secs| Duration::try_from_secs_f64(secs).ok())
+        .and_then(|since_epoch| SystemTime::UNIX_EPOCH.checked_add(since_epoch));
+    end.map_or_else(
+        || "without end".to_owned(),
+        |end| format!("until {}", humantime::format_rfc3339_seconds(end)),
+    )
+}
+
+fn counts<N: std::fmt::Display>(counts: &BTreeMap<String, N>) -> String {
+    if counts.is_empty() {
+        return "none".to_owned();
+    }
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    counts.join(", ")
+}

@@ -1,0 +1,91 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kc::NodeStatus;
+use serde::{Deserialize, Serialize};
+
+/// How a node is; the JSON of `kc node status`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Report {
+    /// The node's id.
+    pub(crate) node: String,
+    /// Its configuration.
+    pub(crate) config: PathBuf,
+    /// The process that has it open.
+    pub(crate) running: Option<Running>,
+    /// The fingerprints of its roots of trust.
+    pub(crate) roots: Vec<String>,
+    /// Its certificate chains.
+    pub(crate) chains: Vec<Chain>,
+}
+
+/// The process that has a node open.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Running {
+    /// Its process id.
+    pub(crate) process: u32,
+    /// What it does: `produce`, `consume`, `node serve`.
+    pub(crate) command: String,
+    /// How many keys it can open with.
+    pub(crate) opening_keys: usize,
+    /// How many keys it asks for, by root topic.
+    pub(crate) wanted: BTreeMap<String, usize>,
+    /// How many of them nobody answers for, by root topic.
+    pub(crate) unanswered: BTreeMap<String, usize>,
+    /// How many requests it has answered.
+    pub(crate) answered: u64,
+    /// How many requests and replies it has refused, by check.
+    pub(crate) refused: BTreeMap<String, u64>,
+}
+
+/// A certificate chain of a node.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Chain {
+    /// The fingerprint of the key that it certifies.
+    pub(crate) key: Option<String>,
+    /// What it grants; none means everything.
+    pub(crate) usages: Option<Vec<String>>,
+    /// The topics it grants, as names and regular expressions; none means all.
+    pub(crate) topics: Option<Vec<String>>,
+    /// When it ends, in seconds since the epoch.
+    pub(crate) expires: Option<f64>,
+    /// Why it is not valid.
+    pub(crate) problem: Option<Problem>,
+}
+
+/// Why a chain is not valid.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Problem {
+    /// The check that refused.
+    pub(crate) check: String,
+    /// In words.
+    pub(crate) reason: String,
+}
+
+impl Running {
+    pub(super) fn new(command: &str, status: NodeStatus) -> Self {
+        let exchange = status.exchange;
+        let count = |(name, number): (&dyn ToString, usize)| (name.to_string(), number);
+        Self {
+            process: std::process::id(),
+            command: command.to_owned(),
+            opening_keys: status.opening_keys,
+            wanted: exchange
+                .wanted
+                .iter()
+                .map(|(root, keys)| count((root, *keys)))
+                .collect(),
+            unanswered: exchange
+                .unanswered
+                .iter()
+                .map(|of_root| count((&of_root.root, of_root.ids.len())))
+                .collect(),
+            answered: exchange.answered,
+            refused: exchange
+                .refused
+                .iter()
+                .map(|(check, times)| (check.to_string(), *times))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc::OpenNode;
+use kc::keystore_file::NodeFiles;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::files::read_files;
+use super::report::{Report, Running};
+use crate::error::{CliError, io_failed};
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// No report is larger, in bytes.
+const MAX_REPORT_BYTES: u64 = 16 << 20;
+
+/// Answers each connection to `<node>.sock` with a report in JSON. Whoever holds the node's lock may
+/// have one.
+#[derive(Debug)]
+pub(crate) struct StatusServer {
+    path: PathBuf,
+    serving: JoinHandle<()>,
+}
+
+impl StatusServer {
+    pub(crate) fn start(open: Arc<OpenNode>, command: &'static str) -> io::Result<Self> {
+        let path = open.files().socket();
+        let listener = listen(&path)?;
+        let serving = tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    // One after the other: a report takes no time worth speaking of.
+                    Ok((stream, _)) => {
+                        let answered = timeout(DEADLINE, answer(stream, &open, command)).await;
+                        if let Ok(Err(error)) = answered {
+                            tracing::debug!(%error, "status not delivered");
+                        }
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "status not asked");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+        Ok(Self { path, serving })
+    }
+
+    pub(crate) async fn stop(self) {
+        self.serving.abort();
+        // It was aborted, which is what it says.
+        let _ = self.serving.await;
+        // What is left is replaced by the next who opens the node.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Asks the process that has a node open; `None` if there is none.
+pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
+    let path = files.socket();
+    let failed = |error: io::Error| io_failed("ask", path.display(), &error);
+    let stream = match UnixStream::connect(&path).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                _ => Err(failed(error)),
+            };
+        }
+    };
+    let mut report = Vec::new();
+    let mut stream = stream.take(MAX_REPORT_BYTES);
+    timeout(DEADLINE, stream.read_to_end(&mut report))
+        .await
+        .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+        .map_err(failed)?;
+    serde_json::from_slice(&report)
+        .map(Some)
+        .map_err(|error| failed(error.into()))
+}
+
+/// Listens at a path that nobody but its owner can connect to, at any time.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let private = tempfile::Builder::new().prefix(".kc").tempdir_in(folder)?;
+    let inside = private.path().join("s");
+    let listener = UnixListener::bind(&inside)?;
+    fs::set_permissions(&inside, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&inside, path)?;
+    Ok(listener)
+}
+
+async fn answer(mut stream: UnixStream, open: &OpenNode, command: &str) -> Result<(), CliError> {
+    let mut report = read_files(open.files(), open.config())?;
+    report.running = Some(Running::new(command, open.node.status().await?));
+    let mut json = serde_json::to_vec(&report).map_err(CliError::from_error)?;
+    json.push(b'\n');
+    let path = open.files().socket();
+    let failed = |error: io::Error| io_failed("answer at", path.display(), &error);
+    stream.write_all(&json).await.map_err(failed)?;
+    stream.shutdown().await.map_err(failed)
+}

@@ -1,0 +1,164 @@
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::world::{Process, World, complaint};
+
+#[test]
+fn the_broker_holds_none_of_the_lines() {
+    let world = World::with_broker(&["--partitions", "3"]);
+    world.provision("producer", "alice", &[]);
+    let lines: Vec<String> = (0..90)
+        .map(|n| format!("a line to be found, {n}"))
+        .collect();
+    world.write("in.txt", lines.join("\n"));
+    world.succeed(&[
+        "produce",
+        "t",
+        "--node",
+        "alice",
+        "--exit-after",
+        "0s",
+        "in.txt",
+    ]);
+    let raw = |count: &str| {
+        let mut command = world.kc(&[
+            "consume",
+            "t",
+            "--raw",
+            "-b",
+            &world.address,
+            "--count",
+            count,
+        ]);
+        crate::world::succeed(&mut command).stdout
+    };
+    let found = |raw: &[u8]| {
+        let holds = |line: &&String| raw.windows(line.len()).any(|part| part == line.as_bytes());
+        lines.iter().filter(holds).count()
+    };
+    assert_eq!(found(&raw("90")), 0);
+
+    let plain: Vec<&str> = lines.iter().map(String::as_str).collect();
+    world.send_plain("t", &plain);
+    // All of both, because nothing was committed: from the beginning, and from all partitions.
+    assert_eq!(found(&raw("180")), 90);
+}
+
+#[test]
+fn what_nobody_sealed_is_not_passed_off_as_sealed() {
+    let world = World::new();
+    world.provision("prodcon", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "sealed\n");
+    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let consume = |group: &'static str, count, more: &[&'static str]| {
+        let mut args = vec!["consume", "t", "--node", "bob", "--from-beginning"];
+        args.extend(["--group", group, "--count", count]);
+        args.extend(more);
+        args
+    };
+    assert_eq!(world.succeed(&consume("g", "1", &[])), "sealed\n");
+    world.send_plain("t", &["slipped in"]);
+
+    let stderr = world.fail(&consume("g", "1", &[]), 1);
+    assert!(
+        complaint(&stderr).contains("t[0] offset 1: not sealed"),
+        "{stderr}"
+    );
+    let stderr = world.fail(
+        &consume("g", "1", &["--foreign", "skip", "--timeout", "5s"]),
+        3,
+    );
+    assert!(
+        stderr.contains("timed out after 5s: 0 of 1 records of t"),
+        "{stderr}"
+    );
+    let delivered = world.succeed(&consume("h", "2", &["--foreign", "deliver", "--json"]));
+    let outcomes = delivered.lines().map(|line| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        record["outcome"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(outcomes.collect::<Vec<_>>(), ["plaintext", "foreign"]);
+}
+
+#[test]
+fn a_consumer_of_another_root_is_told_so_and_goes_on() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let root = world.provision_under("another", "consumer", "eve", &[]);
+    world.write("in.txt", "secret\n");
+    let mut alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    alice.says("sent 1 records");
+    let args = [
+        "consume",
+        "t",
+        "--node",
+        "eve",
+        "--from-beginning",
+        "--timeout",
+        "15s",
+    ];
+    let mut eve = world.start(&args);
+    eve.says("Unanswered: three requests for a key of t had no answer");
+    eve.says(&root);
+    alice.says("check=C04");
+    eve.says("nobody has answered yet: 1 records of t wait for their keys");
+    eve.says("timed out after 15s: 0 records of t");
+    assert_eq!(eve.end(), 3);
+    assert!(
+        alice.child.try_wait().unwrap().is_none(),
+        "the producer stays up"
+    );
+}
+
+#[test]
+fn a_consumer_that_starts_first_gets_the_first_record() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let mut bob = world.kc(&["-v", "consume", "t", "--node", "bob", "--count", "1"]);
+    let mut bob = Process::spawn(bob.stdout(Stdio::piped()));
+    bob.says("reading t");
+    world.write("in.txt", "first\n");
+    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    assert_eq!(bob.output(), "first\n");
+    assert_eq!(bob.end(), 0);
+}
+
+#[test]
+fn what_could_not_be_printed_comes_again() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "a\nb\n");
+    let args = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
+    drop(bob.child.stdout.take());
+    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    assert_eq!(bob.end(), 0);
+    let again = [&args[..], &["--count", "2"]].concat();
+    assert_eq!(world.succeed(&again), "a\nb\n");
+}
+
+#[test]
+fn stopping_with_records_that_wait_is_told() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "a\nb\n");
+    world.succeed(&[
+        "produce",
+        "t",
+        "--node",
+        "alice",
+        "--exit-after",
+        "0s",
+        "in.txt",
+    ]);
+    let mut bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
+    bob.says("Unanswered");
+    bob.terminate();
+    bob.says("2 records of t were left waiting for their keys");
+    assert_eq!(bob.end(), 3);
+}

@@ -1,0 +1,176 @@
+use crate::world::{World, complaint, fail};
+
+#[test]
+fn bad_usage_is_2() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    for args in [
+        ["produce", "t"].as_slice(),
+        &["consume", "t", "--node", "alice", "--timeout", "20"],
+        &["consume", "t", "--node", "alice", "--count", "0"],
+        &["consume", "t", "--raw"],
+        &["consume", "t", "--raw", "--node", "alice"],
+        &["provision", "king", "--node", "k"],
+        &[
+            "produce",
+            "t",
+            "--node",
+            "alice",
+            "-X",
+            "bootstrap_server=x",
+        ],
+        &["produce", "t", "--node", "alice", "-X", "linger_ms"],
+    ] {
+        world.fail(args, 2);
+    }
+}
+
+#[test]
+fn a_missing_password_is_asked_for_or_an_error() {
+    let world = World::new();
+    let provision = ["provision", "consumer", "--node", "n"];
+    let stderr = fail(world.kc(&provision).env_remove("KC_ROOT_PASSWORD"), 2);
+    assert!(complaint(&stderr).contains("--root-password-file"));
+    let stderr = fail(world.kc(&provision).env("KC_PROVISIONING_PASSWORD", ""), 2);
+    assert!(stderr.contains("the provisioning password is empty"));
+    assert!(!world.path("n.config").exists());
+}
+
+#[test]
+fn one_line_feed_of_a_password_file_is_cut() {
+    let world = World::new();
+    let root = world.provision("consumer", "n", &[]);
+    world.write("once", "root\n");
+    world.write("twice", "root\n\n");
+    let of_file =
+        |node: &str, file: &str| world.provision("consumer", node, &["--root-password-file", file]);
+    assert_eq!(of_file("m", "once"), root);
+    assert_ne!(of_file("o", "twice"), root);
+}
+
+#[test]
+fn a_node_is_not_replaced_by_mistake() {
+    let world = World::new();
+    world.provision("consumer", "bob", &[]);
+    let config = || std::fs::read(world.path("bob.config")).unwrap();
+    let before = config();
+    let provision = ["provision", "producer", "--node", "bob"];
+    let stderr = world.fail(&provision, 1);
+    assert!(complaint(&stderr).contains("--force"), "{stderr}");
+
+    let forced = [&provision[..], &["--force"]].concat();
+    let stderr = fail(world.kc(&forced).env("KC_ROOT_PASSWORD", "rot"), 5);
+    assert!(
+        complaint(&stderr).contains("wrong root password?"),
+        "{stderr}"
+    );
+    assert_eq!(config(), before);
+    world.succeed(&forced);
+    assert_ne!(config(), before);
+}
+
+#[test]
+fn nodes_and_files_that_are_not_there_are_named() {
+    let world = World::new();
+    let stderr = world.fail(&["consume", "t", "--node", "nobody"], 1);
+    assert!(
+        complaint(&stderr).contains("./nobody/nobody.config"),
+        "{stderr}"
+    );
+
+    world.provision("producer", "alice", &[]);
+    let stderr = world.fail(&["produce", "t", "--node", "alice", "no.txt"], 1);
+    assert!(stderr.contains("no.txt"), "{stderr}");
+
+    let crypto = std::fs::read(world.path("alice.crypto")).unwrap();
+    world.write("alice.crypto", &crypto[..20]);
+    let stderr = world.fail(&["produce", "t", "--node", "alice"], 1);
+    assert!(complaint(&stderr).contains("alice.crypto"), "{stderr}");
+    std::fs::remove_file(world.path("alice.crypto")).unwrap();
+    let stderr = world.fail(&["produce", "t", "--node", "alice"], 1);
+    assert!(
+        complaint(&stderr).contains("alice.crypto does not exist"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_node_has_one_process() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    let stderr = world.fail(&["produce", "t", "--node", "alice"], 1);
+    let process = format!("in use by process {}", alice.child.id());
+    assert!(complaint(&stderr).contains(&process), "{stderr}");
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_named() {
+    let world = World::new();
+    world.provision("prodcon", "alice", &[]);
+    // Nobody listens at port 1.
+    for args in [
+        ["produce", "t", "--node", "alice"].as_slice(),
+        &["consume", "t", "--node", "alice"],
+        &["consume", "t", "--raw"],
+        &["node", "serve", "--node", "alice"],
+        &["topics", "create", "t"],
+    ] {
+        let stderr = world.fail(&[args, &["-b", "127.0.0.1:1"]].concat(), 4);
+        assert!(stderr.contains("talking PLAINTEXT"), "{stderr}");
+        assert!(complaint(&stderr).contains("127.0.0.1:1"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_named() {
+    let world = World::with_broker(&["--no-auto-create"]);
+    world.provision("prodcon", "alice", &[]);
+    for args in [
+        ["produce", "gone", "--node", "alice"].as_slice(),
+        &["consume", "gone", "--node", "alice"],
+        &["consume", "gone", "--raw", "-b", &world.address],
+    ] {
+        let stderr = world.fail(args, 4);
+        let advice = format!("kc topics create gone -b {}", world.address);
+        assert!(complaint(&stderr).contains(&advice), "{stderr}");
+    }
+}
+
+#[test]
+fn what_the_certificate_does_not_grant_is_refused_by_number() {
+    let world = World::new();
+    world.provision("consumer", "bob", &["--topics", "mine"]);
+    world.provision("producer", "alice", &[]);
+    for (args, check) in [
+        (["consume", "t", "--node", "bob"], "C13"),
+        (["consume", "t", "--node", "alice"], "C14"),
+        (["produce", "mine", "--node", "bob"], "C14"),
+    ] {
+        let stderr = world.fail(&args, 5);
+        assert!(
+            complaint(&stderr).contains(&format!("(check {check})")),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn the_time_of_the_run_is_limited() {
+    let world = World::new();
+    world.provision("consumer", "bob", &[]);
+    let stderr = world.fail(&["consume", "t", "--node", "bob", "--timeout", "500ms"], 3);
+    assert!(stderr.contains("timed out after 500ms"), "{stderr}");
+}
+
+#[test]
+fn a_broker_ends_at_a_signal() {
+    let world = World::new();
+    let mut broker = world.start(&["broker", "--listen", "127.0.0.1:0"]);
+    broker.says("Ctrl-C ends it");
+    broker.terminate();
+    assert_eq!(broker.end(), 0);
+    let stderr = world.fail(&["broker", "--listen", &world.address], 1);
+    assert!(complaint(&stderr).contains(&world.address), "{stderr}");
+}

@@ -1,0 +1,13 @@
+//! The program itself, on its own broker.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+mod consume;
+mod exits;
+mod nodes;
+mod produce;
+mod world;

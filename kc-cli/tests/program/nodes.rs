@@ -1,0 +1,94 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::world::World;
+
+fn status(world: &World, node: &str) -> Value {
+    let json = world.succeed(&["node", "status", "--node", node, "--json"]);
+    serde_json::from_str(&json).unwrap()
+}
+
+#[test]
+fn a_node_tells_how_it_is_running_or_not() {
+    let world = World::new();
+    let root = world.provision("producer", "alice", &["--topics", "t.a,u"]);
+    let before = status(&world, "alice");
+    assert_eq!(before["running"], Value::Null);
+    assert_eq!(before["roots"], Value::from([root.as_str()].as_slice()));
+    let chain = &before["chains"][0];
+    assert_eq!(chain["usages"], Value::from(["key-encrypt"].as_slice()));
+    assert_eq!(chain["topics"], Value::from(["t", "u"].as_slice()));
+    assert_eq!(chain["problem"], Value::Null);
+    assert!(chain["expires"].as_f64().unwrap() > 1e9);
+
+    world.write("in.txt", "a\n");
+    let mut alice = world.start(&["produce", "t.b", "--node", "alice", "in.txt"]);
+    alice.says("sent 1 records");
+    let running = &status(&world, "alice")["running"];
+    assert_eq!(running["process"], alice.child.id());
+    assert_eq!(running["command"], "produce");
+    assert_eq!(running["answered"], 0);
+    for name in ["alice.sock", "alice.config", "alice.crypto", "alice.seed"] {
+        let mode = fs::metadata(world.path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    alice.terminate();
+    assert_eq!(alice.end(), 0);
+    assert!(!world.path("alice.sock").exists());
+    let people = world.succeed(&["node", "status", "--node", "alice"]);
+    assert!(people.contains("not running"), "{people}");
+}
+
+#[test]
+fn a_killed_node_is_not_taken_for_a_running_one() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let mut alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    alice.child.kill().unwrap();
+    alice.child.wait().unwrap();
+    assert!(world.path("alice.sock").exists());
+    assert_eq!(status(&world, "alice")["running"], Value::Null);
+    // What it left does not keep it from starting again.
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    assert_eq!(status(&world, "alice")["running"]["command"], "node serve");
+}
+
+#[test]
+fn an_expired_chain_is_told_and_refused() {
+    let world = World::new();
+    world.provision("producer", "alice", &["--lifetime", "0s"]);
+    assert_eq!(
+        status(&world, "alice")["chains"][0]["problem"]["check"],
+        "C12"
+    );
+    for args in [
+        ["produce", "t", "--node", "alice"].as_slice(),
+        &["node", "serve", "--node", "alice"],
+    ] {
+        let stderr = world.fail(args, 5);
+        assert!(stderr.contains("(check C12)"), "{stderr}");
+    }
+}
+
+#[test]
+fn topics_are_created_once() {
+    let world = World::with_broker(&["--no-auto-create"]);
+    let args = [
+        "topics",
+        "create",
+        "t.a",
+        "t.b",
+        "-b",
+        &world.address,
+        "--partitions",
+        "2",
+    ];
+    let names = ["t.a", "t.reqs", "t.keys", "t.subs", "t.b"];
+    let lines = |done: &str| names.map(|name| format!("{done} {name}\n")).concat();
+    assert_eq!(world.succeed(&args), lines("created"));
+    assert_eq!(world.succeed(&args), lines("exists"));
+}

@@ -1,0 +1,164 @@
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::world::{Process, World, succeed};
+
+#[test]
+fn a_text_file_comes_out_as_it_went_in() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let mut text = "first\n\n\ncarriage return\r\n\ttab\n".repeat(500);
+    text.push_str("no line feed at the end");
+    world.write("in.txt", &text);
+
+    let mut alice = world.start(&["produce", "t.text", "--node", "alice", "in.txt"]);
+    let wanted = text.lines().count().to_string();
+    let args = [
+        "consume",
+        "t.text",
+        "--node",
+        "bob",
+        "--from-beginning",
+        "--count",
+        &wanted,
+    ];
+    assert_eq!(world.succeed(&args), format!("{text}\n"));
+    alice.terminate();
+    assert_eq!(alice.end(), 0);
+    alice.says(&format!("sent {wanted} records"));
+}
+
+#[test]
+fn keys_stand_before_the_separator() {
+    let world = World::new();
+    world.provision("prodcon", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "k1::v1::more\nno key\n::\n");
+    let args = [
+        "produce",
+        "t",
+        "--node",
+        "alice",
+        "--key-separator",
+        "::",
+        "in.txt",
+    ];
+    let _alice = world.start(&args);
+    let args = [
+        "consume",
+        "t",
+        "--node",
+        "bob",
+        "--from-beginning",
+        "--count",
+        "3",
+        "--json",
+    ];
+    let records: Vec<Value> = world
+        .succeed(&args)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<_> = records[0].as_object().unwrap().keys().collect();
+    let expected = [
+        "headers",
+        "key",
+        "offset",
+        "outcome",
+        "partition",
+        "timestamp",
+        "topic",
+        "value",
+    ];
+    assert_eq!(names, expected);
+    let of = |name: &str| -> Vec<_> { records.iter().map(|record| record[name].clone()).collect() };
+    assert_eq!(of("key"), [Value::from("azE="), Value::Null, "".into()]);
+    assert_eq!(of("value"), ["djE6Om1vcmU=", "bm8ga2V5", ""]);
+    assert_eq!(of("offset"), [0, 1, 2]);
+    assert_eq!(of("outcome"), ["plaintext", "plaintext", "plaintext"]);
+    assert_eq!(of("topic"), ["t", "t", "t"]);
+    assert!(records[0]["timestamp"].is_i64());
+    assert_eq!(records[0]["headers"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_producer_stopped_in_the_middle_goes_on_behind_what_it_said() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let lines: Vec<String> = (0..4000).map(|n| format!("line number {n}\n")).collect();
+    let consume = |count: &str| {
+        let args = [
+            "consume",
+            "t",
+            "--node",
+            "bob",
+            "--from-beginning",
+            "--count",
+            count,
+        ];
+        world.succeed(&args)
+    };
+
+    let mut command = world.kc(&["produce", "t", "--node", "alice"]);
+    let mut alice = Process::spawn(command.stdin(Stdio::piped()));
+    let mut stdin = alice.child.stdin.take().unwrap();
+    stdin.write_all(lines[..2000].concat().as_bytes()).unwrap();
+    // It has sent some, and has more to come.
+    let mut read = consume("300");
+    alice.terminate();
+    let sent = alice.says("sent ");
+    assert_eq!(alice.end(), 0);
+    let sent: usize = sent.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((300..=2000).contains(&sent), "{sent}");
+
+    // As `tail -n +$((N+1))` does.
+    world.write("rest.txt", lines[sent..].concat());
+    let mut command = world.kc(&["produce", "t", "--node", "alice", "-"]);
+    let _alice = Process::spawn(command.stdin(world.open("rest.txt")));
+    read.push_str(&consume("3700"));
+    assert_eq!(read, lines.concat());
+}
+
+#[test]
+fn what_a_stopped_producer_sealed_is_opened_by_serving_its_keys() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "a\nb\n");
+    let args = [
+        "produce",
+        "t",
+        "--node",
+        "alice",
+        "--exit-after",
+        "0s",
+        "in.txt",
+    ];
+    let stderr = succeed(&mut world.kc(&args)).stderr;
+    assert!(
+        String::from_utf8(stderr)
+            .unwrap()
+            .contains("sent 2 records")
+    );
+
+    let mut bob = world.kc(&[
+        "consume",
+        "t",
+        "--node",
+        "bob",
+        "--from-beginning",
+        "--count",
+        "2",
+    ]);
+    let mut bob = Process::spawn(bob.stdout(Stdio::piped()));
+    bob.says("Unanswered");
+    let mut alice = world.start(&["node", "serve", "--node", "alice"]);
+    assert_eq!(bob.output(), "a\nb\n");
+    assert_eq!(bob.end(), 0);
+    alice.terminate();
+    assert_eq!(alice.end(), 0);
+}

@@ -1,0 +1,232 @@
+//! A folder with nodes, a broker, and processes that end with the test.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use kc::Backend;
+use kc::backend_pure::{PureBackend, Settings};
+use kc::core::backend::OutgoingRecord;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    folder: TempDir,
+    pub(crate) address: String,
+    _broker: Process,
+}
+
+/// A running `kc`, killed when dropped.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    stderr: Receiver<String>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with_broker(&[])
+    }
+
+    pub(crate) fn with_broker(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = command(folder.path());
+        command
+            .args(["broker", "--listen", "127.0.0.1:0"])
+            .args(flags);
+        let mut broker = Process::spawn(command.stdout(Stdio::piped()));
+        let mut line = String::new();
+        let stdout = broker.child.stdout.as_mut().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("listening on ")
+            .unwrap()
+            .to_owned();
+        Self {
+            folder,
+            address,
+            _broker: broker,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).unwrap();
+    }
+
+    /// `kc` in the folder, with the passwords of the tests and requests every 200 ms.
+    pub(crate) fn kc(&self, args: &[&str]) -> Command {
+        let mut command = command(self.folder.path());
+        command.args(args);
+        command
+    }
+
+    /// Provisions a node that knows the broker; gives the fingerprint of its root.
+    pub(crate) fn provision(&self, role: &str, node: &str, more: &[&str]) -> String {
+        self.provision_under("root", role, node, more)
+    }
+
+    pub(crate) fn provision_under(
+        &self,
+        root_password: &str,
+        role: &str,
+        node: &str,
+        more: &[&str],
+    ) -> String {
+        let args = [
+            "provision",
+            role,
+            "--json",
+            "-b",
+            &self.address,
+            "--node",
+            node,
+        ];
+        let mut command = self.kc(&args);
+        let made = command.args(more).env("KC_ROOT_PASSWORD", root_password);
+        let made: Value = serde_json::from_slice(&succeed(made).stdout).unwrap();
+        made["root"].as_str().unwrap().to_owned()
+    }
+
+    /// A file as stdin.
+    pub(crate) fn open(&self, name: &str) -> Stdio {
+        File::open(self.path(name)).unwrap().into()
+    }
+
+    pub(crate) fn start(&self, args: &[&str]) -> Process {
+        Process::spawn(&mut self.kc(args))
+    }
+
+    pub(crate) fn succeed(&self, args: &[&str]) -> String {
+        String::from_utf8(succeed(&mut self.kc(args)).stdout).unwrap()
+    }
+
+    /// Runs `kc` to a failure; gives what it said.
+    pub(crate) fn fail(&self, args: &[&str], exit: i32) -> String {
+        fail(&mut self.kc(args), exit)
+    }
+
+    /// Sends records without sealing them, as any Kafka client would.
+    pub(crate) fn send_plain(&self, topic: &str, values: &[&str]) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let servers = [("bootstrap_servers", &self.address)];
+            let backend = PureBackend::new(Settings::parse(servers).unwrap());
+            let producer = backend.producer().await.unwrap();
+            for value in values {
+                let record = OutgoingRecord {
+                    topic: topic.into(),
+                    value: Some(value.as_bytes().to_vec()),
+                    ..OutgoingRecord::default()
+                };
+                producer.enqueue(record).await.unwrap().await.unwrap();
+            }
+            producer.close(DEADLINE).await.unwrap();
+        });
+    }
+}
+
+impl Process {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let (send, stderr) = channel();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, stderr }
+    }
+
+    /// Waits for a line on stderr that holds `text`.
+    pub(crate) fn says(&self, text: &str) -> String {
+        let mut said = Vec::new();
+        loop {
+            match self.stderr.recv_timeout(DEADLINE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => said.push(line),
+                Err(error) => panic!("never said {text:?} ({error}); said {said:#?}"),
+            }
+        }
+    }
+
+    pub(crate) fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for the end; gives the exit code.
+    pub(crate) fn end(&mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    /// Reads stdout to its end.
+    pub(crate) fn output(&mut self) -> String {
+        let mut output = String::new();
+        let stdout = self.child.stdout.as_mut().unwrap();
+        stdout.read_to_string(&mut output).unwrap();
+        output
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kc"));
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_remove("RUST_LOG")
+        .env_remove("KC_HOME")
+        .env("KC_ROOT_PASSWORD", "root")
+        .env("KC_PROVISIONING_PASSWORD", "provisioning")
+        .env("KC_CONFIG__NODE__CRYPTO_SUB_INTERVAL", "0.2");
+    command
+}
+
+pub(crate) fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{command:?}: {stderr}");
+    output
+}
+
+pub(crate) fn fail(command: &mut Command, exit: i32) -> String {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(exit), "{command:?}: {stderr}");
+    stderr
+}
+
+/// The last complaint with its advice.
+pub(crate) fn complaint(stderr: &str) -> &str {
+    let start = stderr.rfind("kc: error: ").unwrap();
+    let complaint = &stderr[start..];
+    assert!(complaint.contains("\nadvice: "), "{complaint}");
+    complaint
+}
