@@ -96,6 +96,8 @@ struct Parked {
     records: VecDeque<Record>,
     /// The bytes of their keys and values.
     bytes: usize,
+    /// How many of them, from the first, the exchange has been told to get keys for.
+    foreseen: usize,
     paused: bool,
 }
 
@@ -235,7 +237,10 @@ impl EncryptedConsumer {
                 && let Some(record) = parked.records.front()
             {
                 let delivered = match look(&self.deserializer, record) {
-                    Looked::Await => break,
+                    Looked::Await => {
+                        parked.foresee(&self.deserializer);
+                        break;
+                    }
                     Looked::Foreign(Outcome::Closed) => return Err(ConsumeError::Closed),
                     Looked::Open(record) => Some(record),
                     Looked::Foreign(outcome) => match self.policy {
@@ -250,6 +255,7 @@ impl EncryptedConsumer {
                 };
                 self.delivered.insert(partition.clone(), record.offset + 1);
                 parked.bytes -= payload(record);
+                parked.foreseen = parked.foreseen.saturating_sub(1);
                 parked.records.pop_front();
                 opened.extend(delivered);
             }
@@ -270,6 +276,18 @@ impl EncryptedConsumer {
             }
             parked.paused = full;
         }
+    }
+}
+
+impl Parked {
+    /// Has the keys of all records asked for, not only that of the first, which holds the others back.
+    fn foresee(&mut self, deserializer: &Deserializer) {
+        for record in self.records.range(self.foreseen..) {
+            for part in [&record.key, &record.value].into_iter().flatten() {
+                deserializer.foresee(&record.topic, part);
+            }
+        }
+        self.foreseen = self.records.len();
     }
 }
 

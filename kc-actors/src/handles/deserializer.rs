@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kc_core::message::Unopened;
+use kc_core::message::{Envelope, Unopened};
 use kc_core::ratchet::Component;
 use kc_core::types::KeyId;
 
@@ -72,6 +72,17 @@ impl Deserializer {
             .ring()
             .open_into(root, component, sealed, plaintext);
         opened.map_err(|why| self.outcome(root, why))
+    }
+
+    /// Tells the exchange that a Kafka key or value will need its key, if it is missing, so that the keys of
+    /// many records are asked for at once. Never waits.
+    pub fn foresee(&self, topic: &str, sealed: &[u8]) {
+        let root = self.tables.scheme.root_str(topic);
+        if let Ok(Envelope { key_id, .. }) = Envelope::parse(sealed)
+            && !self.tables.ring().knows(root, &key_id)
+        {
+            self.tables.signal(root, key_id);
+        }
     }
 
     fn try_open(&self, topic: &str, component: Component, sealed: &[u8]) -> Outcome {

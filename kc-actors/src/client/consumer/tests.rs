@@ -52,6 +52,14 @@ fn consumer(
     policy: ForeignPolicy,
 ) -> (EncryptedConsumer, Arc<Mutex<Vec<String>>>) {
     let (tables, _) = CryptoTables::new(TopicScheme::default());
+    consumer_over(tables, polls, policy)
+}
+
+fn consumer_over(
+    tables: Arc<CryptoTables>,
+    polls: Vec<Polled>,
+    policy: ForeignPolicy,
+) -> (EncryptedConsumer, Arc<Mutex<Vec<String>>>) {
     let member = Member {
         polls: polls.into(),
         ..Member::default()
@@ -81,7 +89,11 @@ fn record(offset: i64, value: Vec<u8>) -> Record {
 
 /// A record under a key that nobody has.
 fn sealed(offset: i64, len: usize) -> Record {
-    let mut value = vec![0x01, 0x93, 0x07, 0xc4, 16];
+    sealed_under(7, offset, len)
+}
+
+fn sealed_under(key: u8, offset: i64, len: usize) -> Record {
+    let mut value = vec![0x01, 0x93, key, 0xc4, 16];
     value.extend([0; 16]);
     value.extend([0xc6]);
     value.extend(u32::try_from(len).unwrap().to_be_bytes());
@@ -157,4 +169,24 @@ async fn a_foreign_record_fails_after_what_stands_before_it_and_stays() {
         );
     }
     assert_eq!(*asked.lock().unwrap(), ["store 1"]);
+}
+
+#[tokio::test]
+async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let first = [3, 3, 4].map(|key| sealed_under(key, 0, 16));
+    let then = [5].map(|key| sealed_under(key, 3, 16));
+    let polls = vec![given(first.into()), given(then.into())];
+    let (mut consumer, _) = consumer_over(tables, polls, ForeignPolicy::Fail);
+    consumer.poll(10, Duration::from_millis(1)).await.unwrap();
+    consumer.poll(10, Duration::from_millis(1)).await.unwrap();
+    drop(consumer);
+    let asked = Mutex::new(Vec::new());
+    signals
+        .forward(|_, id| {
+            asked.lock().unwrap().push(id.to_string());
+            std::future::ready(())
+        })
+        .await;
+    assert_eq!(*asked.lock().unwrap(), ["#3", "#4", "#5"]);
 }
