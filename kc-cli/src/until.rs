@@ -1,8 +1,9 @@
 //! Waits that end at a signal, or when the time of the whole run is over.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::stop::Stop;
 
@@ -36,6 +37,19 @@ impl Until {
             () = self.stop.requested() => Err(Ended::Interrupted),
             () = at(self.deadline) => Err(Ended::TimedOut),
             done = work => Ok(done),
+        }
+    }
+
+    /// Waits for `work`, and for `grace` more if the run ends before: for what is better finished.
+    pub(crate) async fn or_after<T>(
+        &mut self,
+        grace: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Ended> {
+        let mut work = pin!(work);
+        match self.or(&mut work).await {
+            Err(ended) => timeout(grace, work).await.map_err(|_| ended),
+            done => done,
         }
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod consume;
+mod crashes;
 mod exits;
 mod nodes;
 mod produce;

@@ -1,5 +1,7 @@
-use std::io::Write;
+use std::collections::HashSet;
+use std::io::{Read, Write};
 use std::process::Stdio;
+use std::thread;
 
 use serde_json::Value;
 
@@ -121,6 +123,59 @@ fn a_producer_stopped_in_the_middle_goes_on_behind_what_it_said() {
     let _alice = Process::spawn(command.stdin(world.open("rest.txt")));
     read.push_str(&consume("3700"));
     assert_eq!(read, lines.concat());
+}
+
+#[test]
+fn ten_megabytes_come_out_as_they_went_in_though_both_sides_are_stopped_in_the_middle() {
+    const LINES: usize = 100_000;
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let lines: Vec<String> = (0..LINES)
+        .map(|n| format!("{n:08} {}\n", "tells of itself ".repeat(6)))
+        .collect();
+    let consume = |more: &[&str]| {
+        let args = ["consume", "t", "--node", "bob", "--from-beginning"];
+        let mut command = world.kc(&[&args[..], more].concat());
+        Process::spawn(command.stdout(Stdio::piped()))
+    };
+
+    let mut bob = consume(&[]);
+    let mut command = world.kc(&["produce", "t", "--node", "alice"]);
+    let mut alice = Process::spawn(command.stdin(Stdio::piped()));
+    let mut stdin = alice.child.stdin.take().unwrap();
+    let begun = lines[..LINES / 2].concat();
+    // Alice may end before she has read all of it; then she says what she has not sent.
+    let feeding = thread::spawn(move || stdin.write_all(begun.as_bytes()).map(|()| stdin));
+    let mut read = vec![0; 2_000_000];
+    let stdout = bob.child.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut read).unwrap();
+    bob.terminate();
+    read.extend(bob.output().into_bytes());
+    assert_eq!(bob.end(), 0);
+    alice.terminate();
+    let sent = alice.says("sent ");
+    assert_eq!(alice.end(), 0);
+    drop(feeding.join().unwrap());
+    let sent: usize = sent.split(' ').nth(1).unwrap().parse().unwrap();
+
+    let printed = read.iter().filter(|byte| **byte == b'\n').count();
+    assert!((1..=sent).contains(&printed), "{printed} of {sent}");
+    world.write("rest.txt", lines[sent..].concat());
+    let alice = world.start(&["produce", "t", "--node", "alice", "rest.txt"]);
+    let mut bob = consume(&["--count", &(LINES - printed).to_string()]);
+    read.extend(bob.output().into_bytes());
+    assert_eq!(bob.end(), 0);
+    assert!(read == lines.concat().into_bytes(), "not what was sent");
+    alice.says("all sent");
+
+    let begins: HashSet<&[u8]> = lines.iter().map(|line| &line.as_bytes()[..12]).collect();
+    let raw = ["consume", "t", "--raw", "-b", &world.address];
+    let count = LINES.to_string();
+    let raw = [&raw[..], &["--count", &count]].concat();
+    let raw = succeed(&mut world.kc(&raw)).stdout;
+    assert!(raw.len() > 10_000_000);
+    assert!(!raw.windows(12).any(|window| begins.contains(window)));
 }
 
 #[test]

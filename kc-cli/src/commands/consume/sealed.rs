@@ -17,6 +17,9 @@ const POLL: Duration = Duration::from_millis(500);
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long committing and leaving the group may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a batch may still be printed after a signal, so that what was printed is known: whoever reads
+/// stdout may have stopped.
+const PRINT_GRACE: Duration = Duration::from_secs(2);
 /// How long records may wait for their keys without a word.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -116,7 +119,7 @@ async fn read(
         };
         if !records.is_empty() {
             let printing = output.write(records.iter().map(Shown::from));
-            match until.or(printing).await {
+            match until.or_after(PRINT_GRACE, printing).await {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false)) => return ended(Ok(End::Closed), false),
                 Ok(Err(error)) => return ended(Err(error), false),

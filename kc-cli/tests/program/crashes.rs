@@ -1,0 +1,71 @@
+//! A producer that is killed at any time.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use kc::core::message::Envelope;
+use serde_json::Value;
+
+use crate::world::{Process, World, succeed};
+
+const KILLS: u64 = 200;
+
+/// What must never repeat: key index, component, salt.
+type Use = (String, &'static str, Vec<u8>);
+
+#[test]
+fn a_producer_killed_200_times_repeats_no_key_and_nonce_and_all_its_records_open() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let lines = "key of the line::value of the line\n".repeat(50);
+    for kill in 0..KILLS {
+        let args = ["-v", "produce", "t", "--node", "alice"];
+        let mut command = world.kc(&[&args[..], &["--key-separator", "::"]].concat());
+        let mut alice = Process::spawn(command.stdin(Stdio::piped()));
+        let mut stdin = alice.child.stdin.take().unwrap();
+        stdin.write_all(lines.as_bytes()).unwrap();
+        // Spread over all that a start does; every other one over what comes after the ratchet's turn.
+        if kill % 2 == 0 {
+            alice.says("ratchet turned");
+        }
+        thread::sleep(Duration::from_millis(kill * 37 % 200));
+        alice.child.kill().unwrap();
+        alice.child.wait().unwrap();
+    }
+
+    let raw = ["consume", "t", "--raw", "--json", "-b", &world.address];
+    let raw = [&raw[..], &["--timeout", "10s"]].concat();
+    let raw = world.kc(&raw).output().unwrap();
+    let raw = String::from_utf8(raw.stdout).unwrap();
+    let mut uses: HashSet<Use> = HashSet::new();
+    let mut count = 0_usize;
+    for line in raw.lines() {
+        count += 1;
+        let record: Value = serde_json::from_str(line).unwrap();
+        for component in ["key", "value"] {
+            let sealed = BASE64.decode(record[component].as_str().unwrap()).unwrap();
+            let envelope = Envelope::parse(&sealed).unwrap();
+            let salt = envelope.body.unwrap().0.to_vec();
+            let used = (envelope.key_id.to_string(), component, salt);
+            assert!(uses.insert(used.clone()), "used twice: {used:?}");
+        }
+    }
+    let keys: HashSet<_> = uses.iter().map(|(key, _, _)| key).collect();
+    assert!(keys.len() > 20, "{count} records of {} keys", keys.len());
+
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    let wanted = count.to_string();
+    let args = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let opened = succeed(&mut world.kc(&[&args[..], &["--count", &wanted]].concat())).stdout;
+    assert_eq!(
+        String::from_utf8(opened).unwrap(),
+        "value of the line\n".repeat(count)
+    );
+}
