@@ -4,3 +4,4 @@
 mod exchange;
 mod fleet;
 mod restart;
+mod supervision;

@@ -1,0 +1,97 @@
+//! A node whose parts fail beneath it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kc::backend_pure::{PureBackend, Settings};
+use kc::core::kem::Suite;
+use kc::core::keys::VerifyingKey;
+use kc::core::provision::Role;
+use kc::core::secret::SecretVec;
+use kc::core::store::{KeyStore, StoreError};
+use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, SecretFile, open_key_store};
+use kc::{
+    Clock, CryptoSettings, EncryptedConsumer, ForeignPolicy, GroupStart, Node, NodeParts,
+    NodeSettings,
+};
+
+use crate::fleet::{Fleet, record, take, values};
+
+/// A keystore that panics at its first signature, as no store should.
+#[derive(Debug)]
+struct Faulty {
+    store: Box<dyn KeyStore>,
+    sound: AtomicBool,
+}
+
+impl KeyStore for Faulty {
+    fn verifying_keys(&self) -> Vec<VerifyingKey> {
+        self.store.verifying_keys()
+    }
+
+    fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError> {
+        assert!(self.sound.swap(true, Ordering::Relaxed), "a fault");
+        self.store.sign(key, message)
+    }
+
+    fn wrap_opaque(&self, plaintext: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.store.wrap_opaque(plaintext)
+    }
+
+    fn unwrap_opaque(&self, wrapped: &[u8]) -> Result<SecretVec, StoreError> {
+        self.store.unwrap_opaque(wrapped)
+    }
+
+    fn suites(&self) -> Vec<Suite> {
+        self.store.suites()
+    }
+
+    fn legacy_requests(&self) -> bool {
+        self.store.legacy_requests()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let sender = fleet.open("sender").await;
+    let producer = sender.producer().await.unwrap();
+    let sent = producer.send(record("t", "secret")).await.unwrap();
+    sent.await.unwrap();
+
+    let files = NodeFiles::in_folder(fleet.folder.path(), "reader").unwrap();
+    let lock = Arc::new(NodeLock::acquire(&files).unwrap());
+    let crypto = SecretFile::new(files.crypto(), Arc::clone(&lock));
+    let keystore = Arc::new(Faulty {
+        store: Box::new(open_key_store(&crypto, None).unwrap()),
+        sound: AtomicBool::new(false),
+    });
+    let address = fleet.broker.address().to_string();
+    let servers = [("bootstrap_servers", address.as_str())];
+    let backend = Arc::new(PureBackend::new(Settings::parse(servers).unwrap()));
+    let reader = Node::start(NodeParts {
+        backend: Arc::<PureBackend>::clone(&backend),
+        keystore: Arc::<Faulty>::clone(&keystore),
+        ratchet: None,
+        config: Arc::new(FileConfigStore::new(lock)),
+        settings: NodeSettings {
+            crypto_sub_interval: 0.2,
+            ..NodeSettings::default()
+        },
+        crypto: CryptoSettings::default(),
+        group: None,
+        clock: Clock::system(),
+    })
+    .await
+    .unwrap();
+
+    let topics = ["t".to_owned()];
+    let (start, policy) = (GroupStart::Earliest, ForeignPolicy::Fail);
+    let opener = reader.deserializer();
+    let joined = EncryptedConsumer::connect(&*backend, opener, "reader", &topics, start, policy);
+    let read = take(&mut joined.await.unwrap(), 1).await;
+    assert_eq!(values(&read), ["secret"]);
+    assert!(keystore.sound.load(Ordering::Relaxed));
+}
