@@ -134,3 +134,20 @@ impl Replier {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::RootTopic;
+
+    #[test]
+    fn answered_requests_are_bounded() {
+        let mut replier = Replier::new(vec![], Validity::default());
+        for number in 0..MAX_ANSWERED + 10 {
+            let answered = (RootTopic::from("t"), number.to_be_bytes().to_vec(), None);
+            replier.remember(answered, MaxAge::UNLIMITED);
+        }
+        assert_eq!(replier.answered(), MAX_ANSWERED);
+        assert_eq!(replier.answered.len(), MAX_ANSWERED);
+    }
+}

@@ -1,14 +1,17 @@
-use std::collections::{BTreeMap, VecDeque};
+mod root;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_core::CryptoRng;
 
+use self::root::{Root, WantedKey};
 use super::Refusal;
 use super::draft::{Draft, ValidIdentity, Validity};
 use super::reply::{KeyReply, ReceivedKeys};
-use super::request::{NONCE_LEN, RequestForm, encode_key_ids, request_certificate};
-use crate::chain::MaxAge;
-use crate::kem::{DecapsulationKey, PublicKey, Suite};
+use super::request::NONCE_LEN;
+use crate::kem::{DecapsulationKey, Suite};
+use crate::ratchet::Candidates;
 use crate::types::{KeyId, RootTopic, Timestamp};
 
 /// How many root topics may have wanted keys; further roots are refused until others are done.
@@ -58,7 +61,7 @@ pub enum Wanted {
     First,
     /// It was wanted already.
     Again {
-        /// Whether [`UNANSWERED_AFTER`] requests for it have had no answer.
+        /// Whether so many requests for it have had no answer that it counts as unanswered.
         unanswered: bool,
     },
     /// A bound is hit, and nothing makes room: try again after the next request.
@@ -72,6 +75,8 @@ pub struct OutgoingRequest {
     pub root: RootTopic,
     /// The Kafka key: the ids asked for.
     pub kafka_key: Vec<u8>,
+    /// The random value that replies are bound to.
+    pub random0: [u8; NONCE_LEN],
     /// The request in each form, for each identity of the node. All go to the topic of requests to
     /// controllers; those marked `true` to the topic of requests to producers as well.
     pub drafts: Vec<(Draft, bool)>,
@@ -95,29 +100,6 @@ pub struct Unanswered {
     pub ids: Vec<KeyId>,
 }
 
-#[derive(Debug, Default)]
-struct Root {
-    wanted: VecDeque<WantedKey>,
-    outstanding: VecDeque<Outstanding>,
-    /// When the interval of the latest requests began, and how many there were in it.
-    interval: Option<(Timestamp, u32)>,
-}
-
-#[derive(Debug)]
-struct WantedKey {
-    id: KeyId,
-    last_wanted: Timestamp,
-    requests: u32,
-}
-
-#[derive(Debug)]
-struct Outstanding {
-    random0: [u8; NONCE_LEN],
-    ephemerals: Vec<DecapsulationKey>,
-    sent: Timestamp,
-    end: MaxAge,
-}
-
 impl Requester {
     /// A consumer that wants nothing yet.
     #[must_use]
@@ -130,6 +112,17 @@ impl Requester {
 
     /// Notes that a record needs a key. Cheap, and bounded whatever ids are invented.
     pub fn want(&mut self, root: &RootTopic, id: KeyId, now: Timestamp) -> Wanted {
+        self.want_another(root, id, Candidates::default(), now)
+    }
+
+    /// Notes that a record needs a key other than the `known` ones with its id, which do not open it.
+    pub fn want_another(
+        &mut self,
+        root: &RootTopic,
+        id: KeyId,
+        known: Candidates,
+        now: Timestamp,
+    ) -> Wanted {
         if !self.roots.contains_key(root) {
             self.forget_idle(now);
             if self.roots.len() >= MAX_ROOTS {
@@ -137,7 +130,7 @@ impl Requester {
             }
         }
         let state = self.roots.entry(root.clone()).or_default();
-        state.want(id, now, self.config.interval)
+        state.want(id, known, now, self.config.interval)
     }
 
     /// Notes that a key is no longer needed: it came from elsewhere.
@@ -178,6 +171,26 @@ impl Requester {
         Some(state.request(root, config, own, now, rng))
     }
 
+    /// Takes back a request that could not be sent: it is due again, and does not count.
+    pub fn unsent(&mut self, request: &OutgoingRequest) {
+        let Some(state) = self.roots.get_mut(&request.root) else {
+            return;
+        };
+        let mut outstanding = state.outstanding.iter();
+        let place = outstanding.position(|sent| sent.random0 == request.random0);
+        let Some(unsent) = place.and_then(|place| state.outstanding.remove(place)) else {
+            return;
+        };
+        for wanted in &mut state.wanted {
+            if unsent.ids.contains(&wanted.id) {
+                wanted.requests = wanted.requests.saturating_sub(1);
+            }
+        }
+        if let Some((_, requests)) = &mut state.interval {
+            *requests = requests.saturating_sub(1);
+        }
+    }
+
     /// Takes a reply from a root's topic of keys. What is refused consumes nothing.
     ///
     /// # Errors
@@ -198,7 +211,10 @@ impl Requester {
         let request = request.ok_or(Refusal::NotOutstanding)?;
         let mut keys = reply.open(root, &request.ephemerals)?;
         let after = now.since(request.sent);
-        keys.retain(|(id, _)| state.wanted.iter().any(|wanted| wanted.id == *id));
+        keys.retain(|(id, secret)| {
+            let mut wanted = state.wanted.iter();
+            wanted.any(|wanted| wanted.id == *id && !wanted.known.hold(secret))
+        });
         if keys.is_empty() {
             return Err(Refusal::Unwanted);
         }
@@ -219,20 +235,27 @@ impl Requester {
             })
     }
 
-    /// The keys that have gone unanswered, each as long as it is wanted.
+    /// The missing keys that have gone unanswered, each as long as it is wanted.
     #[must_use]
     pub fn unanswered(&self, now: Timestamp) -> Vec<Unanswered> {
-        let mut unanswered: Vec<_> = self
-            .roots
-            .iter()
-            .map(|(root, state)| Unanswered {
-                root: root.clone(),
-                ids: state.unanswered(now, self.config.interval).collect(),
-            })
-            .filter(|unanswered| !unanswered.ids.is_empty())
-            .collect();
-        unanswered.sort_by(|a, b| a.root.cmp(&b.root));
+        self.asked_in_vain(now, |wanted| wanted.known.is_empty())
+    }
+
+    /// The ids of which keys are here, and of which nobody has given another key.
+    #[must_use]
+    pub fn without_other(&self, now: Timestamp) -> Vec<Unanswered> {
+        self.asked_in_vain(now, |wanted| !wanted.known.is_empty())
+    }
+
+    fn asked_in_vain(&self, now: Timestamp, of: impl Fn(&WantedKey) -> bool) -> Vec<Unanswered> {
+        let interval = self.config.interval;
+        let unanswered = self.roots.iter().map(|(root, state)| Unanswered {
+            root: root.clone(),
+            ids: state.asked_in_vain(now, interval, &of).collect(),
+        });
         unanswered
+            .filter(|unanswered| !unanswered.ids.is_empty())
+            .collect()
     }
 
     /// The roots that have wanted keys, and the keys.
@@ -261,146 +284,6 @@ impl Requester {
             !state.wanted.is_empty() || !state.outstanding.is_empty()
         });
     }
-}
-
-impl Root {
-    fn want(&mut self, id: KeyId, now: Timestamp, interval: Duration) -> Wanted {
-        let asked_out = self.requests_that_had_time(now, interval);
-        if let Some(wanted) = self.wanted.iter_mut().find(|wanted| wanted.id == id) {
-            wanted.last_wanted = now;
-            return Wanted::Again {
-                unanswered: asked_out(wanted) >= UNANSWERED_AFTER,
-            };
-        }
-        if self.wanted.len() >= MAX_WANTED_PER_ROOT {
-            let asked = self.wanted.iter().enumerate();
-            let most_asked =
-                asked.max_by_key(|(index, wanted)| (wanted.requests, usize::MAX - index));
-            match most_asked {
-                Some((index, wanted)) if wanted.requests > 0 => self.wanted.remove(index),
-                _ => return Wanted::Full,
-            };
-        }
-        self.wanted.push_back(WantedKey {
-            id,
-            last_wanted: now,
-            requests: 0,
-        });
-        Wanted::First
-    }
-
-    /// When the next request may go out. One at a time, unless it has been answered and more is wanted.
-    fn due(&self, now: Timestamp, interval: Duration) -> Option<Timestamp> {
-        if self.wanted.is_empty() {
-            return None;
-        }
-        // An interval that begins in the future: the clock has been set back.
-        let Some((began, requests)) = self.interval.filter(|(began, _)| *began <= now) else {
-            return Some(Timestamp::EPOCH);
-        };
-        let pending = self.outstanding.iter().any(|request| request.sent >= began);
-        if pending || requests >= MAX_REQUESTS_PER_INTERVAL {
-            Some(began.plus(interval))
-        } else {
-            Some(began)
-        }
-    }
-
-    fn count_request(&mut self, now: Timestamp, interval: Duration) {
-        match &mut self.interval {
-            Some((began, requests)) if *began <= now && now < began.plus(interval) => {
-                *requests += 1
-            }
-            interval => *interval = Some((now, 1)),
-        }
-    }
-
-    fn request(
-        &mut self,
-        root: &RootTopic,
-        config: &RequesterConfig,
-        own: &[ValidIdentity],
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> OutgoingRequest {
-        let suites = config.suites.iter();
-        let ephemerals: Vec<_> = suites
-            .map(|suite| DecapsulationKey::generate(*suite, rng))
-            .collect();
-        let mut random0 = [0; NONCE_LEN];
-        rng.fill_bytes(&mut random0);
-
-        let mut drafts = Vec::new();
-        for (form, keys) in offers(config, &ephemerals) {
-            let certificate =
-                request_certificate(root, form, &keys, &random0, config.validity, now);
-            let draft =
-                |identity: &ValidIdentity| (identity.draft(&certificate), identity.may_request());
-            drafts.extend(own.iter().map(draft));
-        }
-        let ids: Vec<_> = self.wanted.iter().map(|wanted| wanted.id).collect();
-        self.wanted
-            .iter_mut()
-            .for_each(|wanted| wanted.requests += 1);
-        if self.outstanding.len() >= MAX_OUTSTANDING_PER_ROOT {
-            self.outstanding.pop_front();
-        }
-        self.outstanding.push_back(Outstanding {
-            random0,
-            ephemerals,
-            sent: now,
-            end: config.validity.end(now),
-        });
-        OutgoingRequest {
-            root: root.clone(),
-            kafka_key: encode_key_ids(ids.iter()),
-            drafts,
-        }
-    }
-
-    fn forget(&mut self, now: Timestamp, idle: Duration) {
-        self.wanted
-            .retain(|wanted| now.since(wanted.last_wanted) < idle);
-        self.outstanding.retain(|request| !request.end.is_over(now));
-    }
-
-    fn unanswered(&self, now: Timestamp, interval: Duration) -> impl Iterator<Item = KeyId> {
-        let asked = self.requests_that_had_time(now, interval);
-        let unanswered = self.wanted.iter();
-        let unanswered = unanswered.filter(move |wanted| asked(wanted) >= UNANSWERED_AFTER);
-        unanswered.map(|wanted| wanted.id)
-    }
-
-    /// How many requests for a key had their interval to be answered in.
-    fn requests_that_had_time(
-        &self,
-        now: Timestamp,
-        interval: Duration,
-    ) -> impl Fn(&WantedKey) -> u32 + use<> {
-        let running = self.interval.map_or(0, |(began, requests)| {
-            if now < began.plus(interval) {
-                requests
-            } else {
-                0
-            }
-        });
-        move |wanted| wanted.requests.saturating_sub(running)
-    }
-}
-
-/// The forms in which a request goes out, each with the keys that it lists.
-fn offers(
-    config: &RequesterConfig,
-    ephemerals: &[DecapsulationKey],
-) -> Vec<(RequestForm, Vec<PublicKey>)> {
-    let public = |key: &DecapsulationKey| PublicKey::from(key.encapsulation_key().clone());
-    let mut offers = vec![(RequestForm::List, ephemerals.iter().map(public).collect())];
-    if config.legacy {
-        let x25519 = |key: &&DecapsulationKey| key.encapsulation_key().suite() == Suite::X25519;
-        let legacy = ephemerals.iter().find(x25519).map(public);
-        offers.extend(legacy.map(|key| (RequestForm::Legacy, vec![key])));
-    }
-    offers
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::chain::{
 };
 use crate::kem::Suite;
 use crate::keys::{KeyType, Signer, SigningKey};
-use crate::ratchet::{RetainedKey, RetainedKeys};
+use crate::ratchet::{Candidates, RetainedKey, RetainedKeys};
 use crate::secret::Secret;
 use crate::types::{KeyId, RootTopic, Timestamp};
 use crate::wire::Writer;
@@ -486,4 +486,93 @@ fn a_clock_that_is_set_back_does_not_stop_requests() {
     world.now = Timestamp::from_secs(1_700_000_000.0).unwrap();
     requester.want(&root(), KeyId::Short(1), world.now);
     assert!(world.request(&mut requester, &consumer).is_some());
+}
+
+#[test]
+fn two_producers_with_one_key_id_are_both_understood() {
+    let mut world = World::new(18);
+    let (consumer, one, two) = (world.consumer(), world.producer(), world.producer());
+    let mut requester = requester();
+    let (mut first, mut second) = (replier(), replier());
+    let held_by_one = held(&world, &[1]);
+    let mut held_by_two = RetainedKeys::default();
+    held_by_two.insert(RetainedKey {
+        root: root(),
+        id: KeyId::Short(1),
+        secret: Secret::fill_with(|secret| secret.fill(2)).into(),
+        birth: world.now,
+    });
+
+    requester.want(&root(), KeyId::Short(1), world.now);
+    let request = world.request(&mut requester, &consumer).unwrap();
+    let reply = world.reply(&mut first, &one, &held_by_one, &request);
+    let handled = world.receive(&mut requester, &reply.unwrap()).unwrap();
+    let known: Candidates = handled.keys.into_iter().map(|(_, secret)| secret).collect();
+
+    // A record under the other's key does not open.
+    requester.want_another(&root(), KeyId::Short(1), known, world.now);
+    let request = world.request(&mut requester, &consumer).unwrap();
+    let again = world.reply(&mut first, &one, &held_by_one, &request);
+    let refusal = world.receive(&mut requester, &again.unwrap());
+    assert_eq!(refusal.unwrap_err(), Refusal::Unwanted);
+    let other = world.reply(&mut second, &two, &held_by_two, &request);
+    let handled = world.receive(&mut requester, &other.unwrap()).unwrap();
+    assert_eq!(handled.keys[0].1.expose(), &[2; 32]);
+}
+
+#[test]
+fn nobody_with_another_key_of_a_known_id_is_told_apart_from_silence() {
+    let mut world = World::new(19);
+    let consumer = world.consumer();
+    let mut requester = requester();
+    let known = Candidates::from_iter([Secret::fill_with(|secret| secret.fill(1)).into()]);
+    requester.want_another(&root(), KeyId::Short(1), known, world.now);
+    world.request(&mut requester, &consumer).unwrap();
+    assert!(requester.without_other(world.now).is_empty());
+    world.pass(INTERVAL);
+    assert_eq!(requester.without_other(world.now)[0].ids, [KeyId::Short(1)]);
+    assert!(requester.unanswered(world.now).is_empty());
+}
+
+#[test]
+fn a_request_that_could_not_be_sent_does_not_count() {
+    let mut world = World::new(20);
+    let consumer = world.consumer();
+    let mut requester = requester();
+    requester.want(&root(), KeyId::Short(1), world.now);
+    let own = world.own(&consumer);
+    for _ in 0..10 {
+        let request = requester.poll_request(&own, world.now, &mut world.rng);
+        requester.unsent(&request.unwrap());
+        assert_eq!(requester.outstanding(&root()).count(), 0);
+    }
+    world.pass(INTERVAL);
+    assert!(requester.unanswered(world.now).is_empty());
+}
+
+#[test]
+fn garbage_is_refused_and_leaves_nothing_behind() {
+    let mut world = World::new(21);
+    let (consumer, producer) = (world.consumer(), world.producer());
+    let (mut requester, mut replier) = (requester(), replier());
+    let held = held(&world, &[1]);
+    requester.want(&root(), KeyId::Short(1), world.now);
+    let (kafka_key, value) = world.request(&mut requester, &consumer).unwrap();
+
+    for length in 0..value.len() {
+        let cut = (kafka_key.clone(), value[..length].to_vec());
+        assert!(world.reply(&mut replier, &producer, &held, &cut).is_err());
+        assert!(world.receive(&mut requester, &value[..length]).is_err());
+    }
+    let mut altered = value.clone();
+    for place in 0..value.len() {
+        altered[place] ^= 0x55;
+        let request = (kafka_key.clone(), altered.clone());
+        let answer = world.reply(&mut replier, &producer, &held, &request);
+        assert!(answer.is_err(), "byte {place} is not covered");
+        altered[place] = value[place];
+    }
+    assert_eq!(replier.answered(), 0);
+    assert_eq!(requester.outstanding(&root()).count(), 1);
+    assert_eq!(requester.wanted().count(), 1);
 }

@@ -1,8 +1,7 @@
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::{Envelope, Opened, Unopened};
-use crate::ratchet::{Component, OpeningKey, TopicSecret};
+use crate::ratchet::{Candidates, Component, OpeningKey, TopicSecret};
 use crate::secretbox::{self, TAG_LEN};
 use crate::types::{KeyId, RootTopic};
 
@@ -22,7 +21,7 @@ pub struct KeyRing {
 
 #[derive(Clone, Debug, Default)]
 struct RootKeys {
-    candidates: HashMap<KeyId, Arc<Vec<Arc<OpeningKey>>>>,
+    candidates: HashMap<KeyId, Candidates>,
     /// The ids in order of arrival.
     order: std::collections::VecDeque<KeyId>,
 }
@@ -45,13 +44,13 @@ impl KeyRing {
     pub fn add(&mut self, root: &RootTopic, id: KeyId, secret: TopicSecret) -> Added {
         let keys = self.roots.entry(root.clone()).or_default();
         if let Some(candidates) = keys.candidates.get_mut(&id) {
-            if candidates.iter().any(|key| *key.topic_secret() == secret) {
+            if candidates.hold(&secret) {
                 return Added::Known;
             }
             if candidates.len() >= MAX_CANDIDATES {
                 return Added::Refused;
             }
-            Arc::make_mut(candidates).push(Arc::new(OpeningKey::new(secret)));
+            candidates.push(OpeningKey::new(secret));
             return Added::Candidate;
         }
         if keys.order.len() >= MAX_KEYS_PER_ROOT
@@ -60,15 +59,14 @@ impl KeyRing {
             keys.candidates.remove(&oldest);
         }
         keys.order.push_back(id);
-        let first = vec![Arc::new(OpeningKey::new(secret))];
-        keys.candidates.insert(id, Arc::new(first));
+        keys.candidates.insert(id, Candidates::from_iter([secret]));
         Added::New
     }
 
     /// Whether a key of a root with this id is known.
     #[must_use]
     pub fn knows(&self, root: &str, id: &KeyId) -> bool {
-        self.candidates(root, id).next().is_some()
+        self.known(root, id).is_some()
     }
 
     /// How many key ids are known, over all roots.
@@ -108,7 +106,8 @@ impl KeyRing {
         let unauthentic = Unopened::Unauthentic(envelope.key_id);
         let (salt, sealed) = envelope.body.ok_or(unauthentic)?;
         let mut known = false;
-        for key in self.candidates(root, &envelope.key_id) {
+        let candidates = self.known(root, &envelope.key_id);
+        for key in candidates.into_iter().flat_map(Candidates::iter) {
             known = true;
             let (tag, ciphertext) = sealed.split_first_chunk::<TAG_LEN>().ok_or(unauthentic)?;
             plaintext.clear();
@@ -127,13 +126,9 @@ impl KeyRing {
         })
     }
 
-    fn candidates(&self, root: &str, id: &KeyId) -> impl Iterator<Item = &OpeningKey> {
-        let keys = self
-            .roots
-            .get(root)
-            .and_then(|keys| keys.candidates.get(id));
-        keys.into_iter()
-            .flat_map(|keys| keys.iter())
-            .map(|key| &**key)
+    /// The keys of a root that have this id, if there is any.
+    #[must_use]
+    pub fn known(&self, root: &str, id: &KeyId) -> Option<&Candidates> {
+        self.roots.get(root)?.candidates.get(id)
     }
 }

@@ -6,12 +6,14 @@
 //! [`SealingKey`] for each root topic, and never a second one, because a second would count from zero
 //! again and repeat nonces. Consumers hold [`OpeningKey`]s.
 
+mod candidates;
 mod data_key;
 mod generator;
 mod retained;
 mod seed;
 mod step;
 
+pub use candidates::Candidates;
 pub use data_key::{
     Component, Exhausted, MessageKey, OpeningKey, SALT_LEN, SealingKey, TopicSecret,
 };
