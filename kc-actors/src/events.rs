@@ -22,6 +22,11 @@ pub enum NodeEvent {
         /// Whether it went to producers directly, not only to controllers.
         direct: bool,
     },
+    /// A request could not be sent, because the side topics cannot be reached; it will be.
+    NotSent {
+        /// The root topic.
+        root: RootTopic,
+    },
     /// Keys were handed out.
     Answered {
         /// The root topic.

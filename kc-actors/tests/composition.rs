@@ -18,9 +18,9 @@ use kc_core::chain::{ChainError, ValidatedChain};
 use kc_core::exchange::{RequesterConfig, Validity};
 use kc_core::kem::Suite;
 use kc_core::provision::Role;
-use kc_core::ratchet::{RetainedKey, RetainedKeys, Seed, TopicSecret};
+use kc_core::ratchet::{Candidates, RetainedKey, RetainedKeys, Seed, TopicSecret};
 use kc_core::secret::Secret;
-use kc_core::types::{KeyId, RootTopic};
+use kc_core::types::{KeyId, RootTopic, SideTopic};
 use support::{Archive, Own};
 use tokio::sync::mpsc;
 
@@ -120,12 +120,22 @@ impl Handler<HeldKeys> for FixedKey {
 struct Pair {
     consumer: Port<KeyWanted>,
     producer_status: Port<AskExchange>,
+    consumer_records: Port<SideRecords>,
+    producer_records: Port<SideRecords>,
     events: Events,
     received: mpsc::UnboundedReceiver<ReceivedOpeningKeys>,
 }
 
 fn root() -> RootTopic {
     "t".into()
+}
+
+fn wanted(id: KeyId) -> KeyWanted {
+    KeyWanted {
+        root: root(),
+        id,
+        known: Candidates::default(),
+    }
 }
 
 fn pair(consumer: &Own, producer: &Own) -> Pair {
@@ -166,6 +176,8 @@ fn pair(consumer: &Own, producer: &Own) -> Pair {
     Pair {
         consumer: Port::to(&consumer),
         producer_status: Port::to(&producer),
+        consumer_records: Port::to(&consumer),
+        producer_records: Port::to(&producer),
         events,
         received,
     }
@@ -183,11 +195,7 @@ async fn a_key_goes_from_ratchet_to_consumer_by_messages_alone() {
     let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
     let key = key.await.unwrap().unwrap();
 
-    let wanted = KeyWanted {
-        root: root(),
-        id: key.id(),
-    };
-    pair.consumer.send(wanted).await.unwrap();
+    pair.consumer.send(wanted(key.id())).await.unwrap();
     let received = pair.received.recv().await.unwrap();
     assert_eq!(received.keys.len(), 1);
     assert_eq!(received.keys[0].0, key.id());
@@ -202,10 +210,7 @@ async fn a_stricter_chain_validation_refuses_what_the_default_accepts() {
     let mut events = pair.events.listen();
     let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
     let id = key.await.unwrap().unwrap().id();
-    pair.consumer
-        .send(KeyWanted { root: root(), id })
-        .await
-        .unwrap();
+    pair.consumer.send(wanted(id)).await.unwrap();
     match events.next().await {
         Some(NodeEvent::Refused { check, .. }) => assert_eq!(check.to_string(), "C11"),
         other => panic!("{other:?}"),
@@ -221,10 +226,7 @@ async fn another_ratchet_hands_its_own_keys_out() {
     producer.held = Port::to(&FixedKey.start());
     let mut pair = pair(&consumer, &producer);
     let id = KeyId::Short(42);
-    pair.consumer
-        .send(KeyWanted { root: root(), id })
-        .await
-        .unwrap();
+    pair.consumer.send(wanted(id)).await.unwrap();
     let received = pair.received.recv().await.unwrap();
     assert_eq!(received.keys[0].0, id);
     assert_eq!(received.keys[0].1.expose(), &[7; 32]);
@@ -255,7 +257,8 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
     let mut ids = Vec::new();
     for _ in 0..2 {
         // Each time the same file, as somebody restores it from a backup.
-        let ratchet = support::ratchet(Seed::decode(seed.expose()).unwrap(), retained);
+        let seed = Seed::decode(seed.expose()).unwrap();
+        let ratchet = support::ratchet(seed, retained, Archive::default());
         let ratchet = support::start(ratchet);
         let sealing_keys = Port::to(&ratchet);
         let key = sealing_keys.send(SealingKeyFor { root: root() }).await;
@@ -278,6 +281,23 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
 }
 
 #[actix::test]
+async fn a_ratchet_that_was_put_back_is_noticed_after_its_keys_are_forgotten() {
+    let seed = Seed::generate(&mut support::rng()).encode();
+    let archive = Archive::default();
+    for restart in 0..1000 {
+        let seed = Seed::decode(seed.expose()).unwrap();
+        // Always the first file again, and the keys are too old to be kept.
+        let ratchet = support::ratchet(seed, RetainedKeys::default(), archive.clone());
+        let ratchet = support::start(ratchet);
+        let key = Port::to(&ratchet)
+            .send(SealingKeyFor { root: root() })
+            .await;
+        assert_eq!(key.unwrap().unwrap().id(), KeyId::Short(restart));
+        assert_eq!(*archive.used.lock().unwrap(), Some(restart));
+    }
+}
+
+#[actix::test]
 async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
     let archive = Archive::default();
     let producer = Own::provisioned(Role::Producer, "root", archive.clone());
@@ -296,4 +316,41 @@ async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
         .unwrap();
     assert_eq!(held.len(), 2);
     assert_eq!(*archive.saved.lock().unwrap(), [1, 2]);
+}
+
+#[actix::test]
+async fn garbage_on_the_side_topics_changes_nothing() {
+    let (consumer, producer) = nodes();
+    let mut pair = pair(&consumer, &producer);
+    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let key = key.await.unwrap().unwrap();
+    let mut rng = support::rng();
+    let mut garbage = |side| {
+        let mut bytes = vec![0; usize::from(rand::Rng::next_u32(&mut rng).to_le_bytes()[0])];
+        rand::Rng::fill_bytes(&mut rng, &mut bytes);
+        SideRecord {
+            root: root(),
+            side,
+            kafka_key: bytes.clone(),
+            value: bytes,
+        }
+    };
+    for _ in 0..200 {
+        let records = [
+            SideTopic::Requests,
+            SideTopic::Keys,
+            SideTopic::Subscriptions,
+        ];
+        let records: Vec<_> = records.map(&mut garbage).into();
+        for port in [&pair.consumer_records, &pair.producer_records] {
+            port.send(SideRecords(records.clone())).await.unwrap();
+        }
+    }
+    let status = pair.producer_status.send(AskExchange).await.unwrap();
+    assert!(status.refused.values().sum::<u64>() > 0);
+    assert!(status.refused.len() <= 25, "checks are few: {status:?}");
+    assert!(status.wanted.is_empty());
+
+    pair.consumer.send(wanted(key.id())).await.unwrap();
+    assert_eq!(pair.received.recv().await.unwrap().keys.len(), 1);
 }

@@ -9,7 +9,7 @@ mod ratchet;
 
 pub use chain::ChainActor;
 pub use exchange::{ExchangeActor, ExchangeParts};
-pub use gateway::{GatewayActor, GatewayParts};
+pub use gateway::{GatewayActor, GatewayParts, Watched};
 pub use keystore::KeystoreActor;
 pub use publisher::{PublisherActor, PublisherParts};
 pub use ratchet::{KeyArchive, RatchetActor, RatchetParts};

@@ -1,10 +1,12 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised, WrapFuture};
+use kc_core::message::MAX_CANDIDATES;
 use kc_core::ratchet::SealingKey;
 use kc_core::types::{KeyId, RootTopic};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::handles::{CryptoTables, Signals};
@@ -23,6 +25,10 @@ const RETRY_DELAY: Duration = Duration::from_secs(30);
 /// How many missing keys are remembered as seen; beyond, all are forgotten, and may be waited for once
 /// more.
 const MAX_FIRST_SIGHTS: usize = 4096;
+
+/// How many first sights of one root topic are waited for at once: invented ids must not hold everything
+/// up.
+const MAX_WAITS_PER_ROOT: usize = 8;
 
 /// What a publisher is made of.
 #[derive(Clone, Debug)]
@@ -47,6 +53,7 @@ pub struct PublisherActor {
     tables: Arc<CryptoTables>,
     signals: Signals,
     first_sights: HashSet<(RootTopic, KeyId)>,
+    waits: HashMap<RootTopic, Arc<Semaphore>>,
 }
 
 impl PublisherActor {
@@ -58,6 +65,7 @@ impl PublisherActor {
             tables,
             signals,
             first_sights: HashSet::new(),
+            waits: HashMap::new(),
         }
     }
 }
@@ -66,7 +74,8 @@ impl Actor for PublisherActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let forward = forward_signals(self.signals.clone(), self.parts.wanted.clone());
+        let (signals, wanted) = (self.signals.clone(), self.parts.wanted.clone());
+        let forward = forward_signals(signals, wanted, Arc::clone(&self.tables));
         ctx.spawn(forward.into_actor(self));
         ctx.run_interval(RESIGNAL_INTERVAL, |actor, _| {
             actor.tables.forget_signalled()
@@ -126,8 +135,12 @@ impl Handler<AwaitKey> for PublisherActor {
     ) -> Self::Result {
         if self.first_sights.len() >= MAX_FIRST_SIGHTS {
             self.first_sights.clear();
+            self.waits.clear();
         }
         let first = self.first_sights.insert((root.clone(), id));
+        let room = self.waits.entry(root.clone());
+        let room = room.or_insert_with(|| Arc::new(Semaphore::new(MAX_WAITS_PER_ROOT)));
+        let room = Arc::clone(room).try_acquire_owned().ok();
         let tables = Arc::clone(&self.tables);
         Box::pin(async move {
             let mut arrivals = tables.arrivals();
@@ -139,7 +152,11 @@ impl Handler<AwaitKey> for PublisherActor {
                 }
                 true
             };
-            let wait = if first { wait } else { Duration::ZERO };
+            let wait = if first && room.is_some() {
+                wait
+            } else {
+                Duration::ZERO
+            };
             timeout(wait, came).await.unwrap_or(false)
         })
     }
@@ -155,11 +172,14 @@ fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)])
     tables.publish_sealing(keys);
 }
 
-async fn forward_signals(signals: Signals, wanted: Port<KeyWanted>) {
-    let wanted = &wanted;
-    let pass_on = |root, id| async move {
-        // Without an exchange the key is signalled again later.
-        let _ = wanted.send(KeyWanted { root, id }).await;
+async fn forward_signals(signals: Signals, wanted: Port<KeyWanted>, tables: Arc<CryptoTables>) {
+    let (wanted, tables) = (&wanted, &tables);
+    let pass_on = |root: RootTopic, id| async move {
+        let known = tables.known(root.as_str(), &id);
+        if known.len() < MAX_CANDIDATES {
+            // Without an exchange the key is signalled again later.
+            let _ = wanted.send(KeyWanted { root, id, known }).await;
+        }
     };
     signals.forward(pass_on).await;
 }

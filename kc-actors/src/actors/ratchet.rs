@@ -13,11 +13,11 @@ use crate::messages::{HeldKeys, RatchetError, SealingKeyFor, TurnRatchet};
 
 /// Where past keys are kept for late consumers, between runs.
 pub trait KeyArchive: Debug + Send {
-    /// Stores the keys durably before it returns.
+    /// Stores the keys, and the index of the latest step that was used, durably before it returns.
     ///
     /// # Errors
     /// [`StoreError`]; the keys must then not be used.
-    fn save(&mut self, keys: &RetainedKeys) -> Result<(), StoreError>;
+    fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError>;
 }
 
 /// What a ratchet actor is made of.
@@ -29,6 +29,8 @@ pub struct RatchetParts {
     pub archive: Box<dyn KeyArchive>,
     /// The past keys that were kept there.
     pub retained: RetainedKeys,
+    /// The index of the latest step that was used, as kept there.
+    pub used: Option<u64>,
     /// How keys are named.
     pub form: KeyIdForm,
     /// How long past keys are kept.
@@ -137,21 +139,22 @@ impl State {
             (root, key)
         };
         let keys: Vec<_> = roots.into_iter().map(key).collect();
-        self.parts.archive(&keys)?;
+        self.parts.archive(&keys, ratchet.index())?;
         Ok(keys)
     }
 }
 
 impl RatchetParts {
-    /// The next step whose key id was never used. One that was means that an old ratchet has been put
-    /// back, and its steps must not be used again.
+    /// The next step that was never used. One that was, by its index or by its key id, means that an old
+    /// ratchet has been put back, and its steps must not be used again.
     fn turn(&mut self) -> Result<Ratchet, RatchetError> {
         let store = self.store.as_mut().ok_or(RatchetError::NoRatchet)?;
         loop {
             let step = store.step();
             let step = step.map_err(|error| RatchetError::Ratchet(Arc::new(error)))?;
             let (index, id) = (step.index(), step.key_id(&self.form));
-            if self.retained.iter().all(|key| key.id != id) {
+            let unused = self.used.is_none_or(|used| index > used);
+            if unused && self.retained.iter().all(|key| key.id != id) {
                 tracing::info!(target: "kc::ratchet", index, "ratchet turned");
                 return Ok(Ratchet::new(step, &self.form));
             }
@@ -162,13 +165,17 @@ impl RatchetParts {
     /// Forgets keys that are too old, for a producer that does not seal any more.
     fn prune(&mut self) -> Result<(), RatchetError> {
         if self.retained.prune(self.clock.now(), self.max_age, None) {
-            let saved = self.archive.save(&self.retained);
+            let saved = self.archive.save(&self.retained, self.used);
             saved.map_err(|error| RatchetError::Archive(Arc::new(error)))?;
         }
         Ok(())
     }
 
-    fn archive(&mut self, keys: &[(RootTopic, Arc<SealingKey>)]) -> Result<(), RatchetError> {
+    fn archive(
+        &mut self,
+        keys: &[(RootTopic, Arc<SealingKey>)],
+        used: u64,
+    ) -> Result<(), RatchetError> {
         let now = self.clock.now();
         let retained = &self.retained;
         let is_new =
@@ -188,8 +195,10 @@ impl RatchetParts {
                 birth: now,
             });
         }
-        let saved = self.archive.save(&self.retained);
-        if saved.is_err() {
+        let saved = self.archive.save(&self.retained, Some(used));
+        if saved.is_ok() {
+            self.used = Some(used);
+        } else {
             for (root, key) in &new {
                 self.retained.remove(root, &key.id());
             }

@@ -8,7 +8,7 @@ use kc_core::message::Foreign;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::handles::{Deserializer, Outcome};
+use crate::handles::{Awaiting, Deserializer, Outcome};
 
 /// How many records of a partition wait for a key in memory; beyond, the partition is not fetched from.
 pub const MAX_PARKED_RECORDS: usize = 4096;
@@ -241,7 +241,11 @@ impl EncryptedConsumer {
                         parked.foresee(&self.deserializer);
                         break;
                     }
-                    Looked::Foreign(Outcome::Closed) => return Err(ConsumeError::Closed),
+                    Looked::Foreign(Outcome::Closed) if opened.is_empty() => {
+                        return Err(ConsumeError::Closed);
+                    }
+                    // First what was opened before; the next poll says so.
+                    Looked::Foreign(Outcome::Closed) => return Ok(opened),
                     Looked::Open(record) => Some(record),
                     Looked::Foreign(outcome) => match self.policy {
                         ForeignPolicy::Skip => None,
@@ -308,10 +312,18 @@ fn look(deserializer: &Deserializer, record: &Record) -> Looked {
             value,
             ..frame(record)
         }),
-        (Err(Outcome::AwaitingKey { .. }), _) | (_, Err(Outcome::AwaitingKey { .. })) => {
-            Looked::Await
-        }
+        // The guard looks at both.
+        (Err(outcome), _) | (_, Err(outcome)) if may_still_open(&outcome) => Looked::Await,
         (Err(outcome), _) | (_, Err(outcome)) => Looked::Foreign(outcome),
+    }
+}
+
+/// Whether a key that would open it may still come.
+fn may_still_open(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::AwaitingKey { .. } => true,
+        Outcome::Unauthentic { why, .. } => *why == Awaiting::NotYet,
+        _ => false,
     }
 }
 
@@ -358,7 +370,7 @@ fn failure(record: &Record, outcome: Outcome) -> ConsumeError {
 fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Foreign(foreign) => foreign.to_string(),
-        Outcome::Unauthentic(id) => format!("not authentic under key {id}"),
+        Outcome::Unauthentic { id, .. } => format!("not authentic under key {id}"),
         other => other.name().to_owned(),
     }
 }

@@ -117,7 +117,11 @@ impl Deserializer {
                 let why = self.tables.why(root, &id);
                 Outcome::AwaitingKey { id, why }
             }
-            Unopened::Unauthentic(id) => Outcome::Unauthentic(id),
+            Unopened::Unauthentic(id) => {
+                self.tables.signal(root, id);
+                let why = self.tables.why(root, &id);
+                Outcome::Unauthentic { id, why }
+            }
             Unopened::Foreign(foreign) => Outcome::Foreign(foreign),
         }
     }

@@ -18,7 +18,13 @@ pub enum Outcome {
     },
     /// Keys with its id are known, and none opens it. Worth another try only when another key with the
     /// same id arrives.
-    Unauthentic(KeyId),
+    Unauthentic {
+        /// The id.
+        id: KeyId,
+        /// Whether another key with this id may still come: it may while this is
+        /// [`NotYet`](Awaiting::NotYet).
+        why: Awaiting,
+    },
     /// It is no envelope, and never decryptable.
     Foreign(Foreign),
     /// The node is closed.
@@ -38,8 +44,8 @@ pub enum Awaiting {
     /// This node's chain has expired, so nobody may give it the key.
     #[error("this node's chain has expired")]
     Expired,
-    /// Three requests have had no answer: no producer with this key is running, or none accepts this
-    /// node's root of trust. Asking goes on.
+    /// Requests for it have had no answer, three of them if no key with this id is here: no producer with
+    /// this key is running, or none accepts this node's root of trust. Asking goes on.
     #[error("no producer answers")]
     Unanswered,
 }
@@ -62,7 +68,7 @@ impl Outcome {
         match self {
             Self::Plaintext(_) => "plaintext",
             Self::AwaitingKey { .. } => "awaiting-key",
-            Self::Unauthentic(_) => "unauthentic",
+            Self::Unauthentic { .. } => "unauthentic",
             Self::Foreign(_) => "foreign",
             Self::Closed => "closed",
         }

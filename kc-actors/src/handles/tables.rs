@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use kc_core::message::KeyRing;
-use kc_core::ratchet::SealingKey;
+use kc_core::ratchet::{Candidates, SealingKey};
 use kc_core::types::{KeyId, RootTopic, TopicScheme};
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -108,6 +108,11 @@ impl CryptoTables {
         self.arrivals.send_modify(|arrivals| *arrivals += 1);
     }
 
+    /// The keys that are here with an id.
+    pub(crate) fn known(&self, root: &str, id: &KeyId) -> Candidates {
+        self.ring().known(root, id).cloned().unwrap_or_default()
+    }
+
     pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
         self.arrivals.subscribe()
     }
@@ -124,7 +129,7 @@ impl CryptoTables {
         let awaiting = self.awaiting.load();
         match awaiting.get(root) {
             Some(AwaitedRoot { own: Some(own), .. }) => *own,
-            Some(root) if root.unanswered.contains(id) => Awaiting::Unanswered,
+            Some(root) if root.in_vain.contains(id) => Awaiting::Unanswered,
             _ => Awaiting::NotYet,
         }
     }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use actix::Message;
 use kc_core::exchange::{RefusalId, Unanswered};
+use kc_core::ratchet::Candidates;
 use kc_core::types::{KeyId, RootTopic, SideTopic};
 
 /// A record from a side topic.
@@ -31,6 +32,8 @@ pub struct KeyWanted {
     pub root: RootTopic,
     /// The key.
     pub id: KeyId,
+    /// The keys with this id that are here and do not do.
+    pub known: Candidates,
 }
 
 /// Says that this node seals for a root topic, whose requests are to be answered from now on.

@@ -46,8 +46,8 @@ pub struct AwaitedRoot {
     pub root: RootTopic,
     /// Why none of them can come, if it is this node's own fault.
     pub own: Option<Awaiting>,
-    /// Those that nobody answers for.
-    pub unanswered: Vec<KeyId>,
+    /// Those that nobody answers for, or gives another key for.
+    pub in_vain: Vec<KeyId>,
 }
 
 /// Says why keys are not there, for all root topics that await some.

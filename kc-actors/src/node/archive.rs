@@ -8,8 +8,10 @@ use super::NodeError;
 use crate::actors::KeyArchive;
 
 const ENTRY: &str = "oldkeys";
+const USED: &str = "ratchet_used";
 
-/// Keeps past keys in the node's configuration, sealed under its opaque key (protocol §11).
+/// Keeps past keys in the node's configuration, sealed under its opaque key (protocol §11), and beside
+/// them the index of the latest step used, by which an old ratchet that is put back is noticed.
 #[derive(Clone, Debug)]
 pub struct SealedArchive {
     keystore: Arc<dyn KeyStore>,
@@ -21,6 +23,17 @@ impl SealedArchive {
     #[must_use]
     pub fn new(keystore: Arc<dyn KeyStore>, config: Arc<dyn ConfigStore>) -> Self {
         Self { keystore, config }
+    }
+
+    /// The index of the latest step that was used; `None` if none was, or only by a peer.
+    ///
+    /// # Errors
+    /// [`NodeError::Value`].
+    pub fn used(config: &NodeConfig) -> Result<Option<u64>, NodeError> {
+        Ok(match config.load_value(Section::CRYPTO, USED)? {
+            Some(Value::Int(index)) => u64::try_from(index).ok(),
+            _ => None,
+        })
     }
 
     /// The keys kept in a configuration.
@@ -46,12 +59,17 @@ impl SealedArchive {
 }
 
 impl KeyArchive for SealedArchive {
-    fn save(&mut self, keys: &RetainedKeys) -> Result<(), StoreError> {
+    fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
         let wrapped = self.keystore.wrap_opaque(old_keys::encode(keys).expose())?;
         let wrapped = Value::Bytes(wrapped);
-        let stored = self
-            .config
-            .update(&mut |config| config.set(Section::CRYPTO, ENTRY, &wrapped).map(drop));
+        let used = used.map(|index| Value::Int(index.into()));
+        let stored = self.config.update(&mut |config| {
+            config.set(Section::CRYPTO, ENTRY, &wrapped)?;
+            if let Some(used) = &used {
+                config.set(Section::CRYPTO, USED, used)?;
+            }
+            Ok(())
+        });
         stored.map(drop).map_err(|error| {
             StoreError::new(StoreErrorKind::Io, "store past keys in the configuration")
                 .with_source(error)

@@ -13,7 +13,7 @@ use rand::rngs::{StdRng, SysRng};
 use super::wiring::Wiring;
 use crate::actors::{
     ChainActor, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeystoreActor,
-    PublisherActor, PublisherParts, RatchetActor,
+    PublisherActor, PublisherParts, RatchetActor, Watched,
 };
 use crate::clock::Clock;
 use crate::events::Events;
@@ -35,6 +35,8 @@ pub(super) struct RootParts {
     pub(super) tables: Arc<CryptoTables>,
     pub(super) signals: Signals,
     pub(super) exchange: RequesterConfig,
+    /// The topics that are read, whichever gateway does.
+    pub(super) watched: Watched,
     pub(super) ratchet_interval: Duration,
     /// The root topics whose past keys are kept, to be served from the start.
     pub(super) served: Vec<RootTopic>,
@@ -61,6 +63,7 @@ impl Actor for RootActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.parts.look_after_children();
+        self.parts.serve_past_keys();
         ctx.run_interval(LOOK_INTERVAL, |actor, _| actor.parts.look_after_children());
     }
 }
@@ -91,7 +94,6 @@ impl RootParts {
         }
         if !wiring.publish.is_open() {
             wiring.connect_gateway(&self.gateway().start());
-            self.serve_past_keys();
         }
     }
 
@@ -144,6 +146,7 @@ impl RootParts {
             scheme: self.tables.scheme.clone(),
             group: self.group.clone(),
             records: self.wiring.records.clone(),
+            watched: self.watched.clone(),
         })
     }
 

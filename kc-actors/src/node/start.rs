@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::root::{RootActor, RootParts};
 use super::wiring::Wiring;
 use super::{CryptoSettings, NodeError, NodeSettings, SealedArchive, identity};
-use crate::actors::{ChainActor, KeystoreActor, RatchetActor, RatchetParts};
+use crate::actors::{ChainActor, KeystoreActor, RatchetActor, RatchetParts, Watched};
 use crate::clock::Clock;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
@@ -117,15 +117,16 @@ impl Node {
         };
         let identities = identity::identities(&config, keys, &trust, now)?;
         let retained = SealedArchive::load(parts.keystore.as_ref(), &config)?;
+        let used = SealedArchive::used(&config)?;
         let group = parts.group.clone();
         let group = group.unwrap_or_else(|| format!("{}.kafkacrypto", config.node_id()));
-        Self::launch(parts, (trust, identities), (form, retained), group)
+        Self::launch(parts, (trust, identities), (form, retained, used), group)
     }
 
     fn launch(
         parts: NodeParts,
         (trust, identities): (TrustStore, Vec<Identity>),
-        (form, mut retained): (KeyIdForm, RetainedKeys),
+        (form, mut retained, used): (KeyIdForm, RetainedKeys, Option<u64>),
         group: String,
     ) -> Result<Self, NodeError> {
         let NodeParts {
@@ -163,6 +164,7 @@ impl Node {
                 store: ratchet,
                 archive: Box::new(SealedArchive::new(keystore, config)),
                 retained,
+                used,
                 form,
                 max_age: settings.max_key_age(),
                 clock: clock.clone(),
@@ -170,6 +172,7 @@ impl Node {
             tables: Arc::clone(&tables),
             signals,
             exchange,
+            watched: Watched::default(),
             ratchet_interval: settings.ratchet_interval(),
             served,
             clock: clock.clone(),

@@ -23,15 +23,17 @@ use rand::rngs::StdRng;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Archive {
     pub(crate) saved: Arc<Mutex<Vec<usize>>>,
+    pub(crate) used: Arc<Mutex<Option<u64>>>,
     pub(crate) broken: bool,
 }
 
 impl KeyArchive for Archive {
-    fn save(&mut self, keys: &RetainedKeys) -> Result<(), StoreError> {
+    fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
         if self.broken {
             return Err(StoreError::new(StoreErrorKind::Io, "archive"));
         }
         self.saved.lock().unwrap().push(keys.len());
+        *self.used.lock().unwrap() = used;
         Ok(())
     }
 }
@@ -68,6 +70,7 @@ impl Own {
             store: Some(Box::new(MemoryRatchetStore::new(node.seed))),
             archive: Box::new(archive),
             retained: RetainedKeys::default(),
+            used: None,
             form: KeyIdForm::long(&keys),
             max_age: Duration::from_secs(604_800),
             clock: Clock::system(),
@@ -85,11 +88,13 @@ impl Own {
 }
 
 /// A ratchet in memory, with short key ids.
-pub(crate) fn ratchet(seed: Seed, retained: RetainedKeys) -> RatchetActor {
+pub(crate) fn ratchet(seed: Seed, retained: RetainedKeys, archive: Archive) -> RatchetActor {
+    let used = *archive.used.lock().unwrap();
     RatchetActor::new(RatchetParts {
         store: Some(Box::new(MemoryRatchetStore::new(seed))),
-        archive: Box::new(Archive::default()),
         retained,
+        used,
+        archive: Box::new(archive),
         form: KeyIdForm::Short,
         max_age: Duration::from_secs(604_800),
         clock: Clock::system(),

@@ -26,48 +26,62 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Sends requests when they are due.
-pub(super) async fn run(parts: ExchangeParts, machines: Arc<Machines>, wanted: Arc<Notify>) {
+pub(super) async fn run(parts: ExchangeParts, machines: Machines, wanted: Arc<Notify>) {
     loop {
         let now = parts.clock.now();
         let due = machines.with(|machines| machines.requester.next_deadline(now));
         let wait = due.map_or(LONGEST_SLEEP, |due| due.since(now));
         // Woken early or not: what is due is looked up.
         let _ = timeout(wait.max(Duration::from_millis(1)), wanted.notified()).await;
-        ask(&parts, &machines).await;
+        let asked = ask(&parts, &machines, &wanted).await;
         tell_awaited(&parts, &machines).await;
-    }
-}
-
-async fn ask(parts: &ExchangeParts, machines: &Machines) {
-    let now = parts.clock.now();
-    let due = machines.with(|machines| machines.requester.next_deadline(now));
-    if due.is_none_or(|due| due > now) {
-        return;
-    }
-    let Some(own) = parts.own_identities().await else {
-        sleep(parts.config.interval).await;
-        return;
-    };
-    let next = || {
-        machines.with(|machines| {
-            let rng = &mut *machines.rng;
-            machines
-                .requester
-                .poll_request(&own, parts.clock.now(), rng)
-        })
-    };
-    while let Some(request) = next() {
-        if !send(parts, request).await {
-            sleep(RETRY_DELAY).await;
+        if !asked {
+            sleep(parts.config.interval).await;
         }
     }
 }
 
-async fn send(parts: &ExchangeParts, request: OutgoingRequest) -> bool {
+/// Sends what is due; false if this node has nothing to sign with.
+async fn ask(parts: &ExchangeParts, machines: &Machines, wanted: &Arc<Notify>) -> bool {
+    let now = parts.clock.now();
+    let due = machines.with(|machines| machines.requester.next_deadline(now));
+    if due.is_none_or(|due| due > now) {
+        return true;
+    }
+    let Some(own) = parts.own_identities().await else {
+        return false;
+    };
+    let own = Arc::new(own);
+    let next = || {
+        let (own, now) = (Arc::clone(&own), parts.clock.now());
+        machines.compute(move |machines| {
+            let rng = &mut *machines.rng;
+            machines.requester.poll_request(&own, now, rng)
+        })
+    };
+    while let Some(Some(request)) = next().await {
+        let (parts, machines, wanted) = (parts.clone(), machines.clone(), Arc::clone(wanted));
+        // One root's topics may be slow; the others do not wait for them.
+        actix::spawn(async move {
+            if !send(&parts, &request).await {
+                let root = request.root.clone();
+                parts.events.tell(NodeEvent::NotSent { root });
+                sleep(RETRY_DELAY).await;
+                machines.with(|machines| machines.requester.unsent(&request));
+                wanted.notify_one();
+            }
+        });
+    }
+    true
+}
+
+/// Sends a request to all who may answer it.
+async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> bool {
     let OutgoingRequest {
         root,
         kafka_key,
         drafts,
+        ..
     } = request;
     // The reply must find somebody who reads.
     let side = SideTopic::Keys;
@@ -87,7 +101,7 @@ async fn send(parts: &ExchangeParts, request: OutgoingRequest) -> bool {
         Err(_) => return false,
     }
     let direct = drafts.iter().any(|(_, direct)| *direct);
-    let ids = decode_key_ids(&kafka_key).unwrap_or_default();
+    let ids = decode_key_ids(kafka_key).unwrap_or_default();
     tracing::info!(target: "kc::exchange", %root, keys = ids.len(), direct, "requesting keys");
     parts.events.tell(NodeEvent::Requested {
         root: root.clone(),
@@ -95,7 +109,7 @@ async fn send(parts: &ExchangeParts, request: OutgoingRequest) -> bool {
         direct,
     });
     for (draft, direct) in drafts {
-        let Some(value) = parts.signed(&draft).await else {
+        let Some(value) = parts.signed(draft).await else {
             return false;
         };
         let to = |side| Publish {
@@ -104,8 +118,11 @@ async fn send(parts: &ExchangeParts, request: OutgoingRequest) -> bool {
             kafka_key: kafka_key.clone(),
             value: value.clone(),
         };
-        let direct_done = !direct || parts.published(to(SideTopic::Requests)).await;
-        if !parts.published(to(SideTopic::Subscriptions)).await || !direct_done {
+        let to_controllers = parts.published(to(SideTopic::Subscriptions));
+        let to_producers = async { *direct && parts.published(to(SideTopic::Requests)).await };
+        let (controllers, producers) = tokio::join!(to_controllers, to_producers);
+        // Who may ask producers needs no controller.
+        if !(if *direct { producers } else { controllers }) {
             return false;
         }
     }
@@ -148,9 +165,14 @@ async fn open(
     let chain = parts.validated(message).await?;
     let reply = chain.map_err(Refusal::from).and_then(KeyReply::from_chain);
     let now = parts.clock.now();
-    Some(reply.and_then(|reply| {
-        machines.with(|machines| machines.requester.handle_reply(&record.root, &reply, now))
-    }))
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(refusal) => return Some(Err(refusal)),
+    };
+    let root = record.root;
+    let handling =
+        machines.compute(move |machines| machines.requester.handle_reply(&root, &reply, now));
+    handling.await
 }
 
 /// Counts and tells a refusal. Replies to other consumers' requests are none.
@@ -177,24 +199,22 @@ pub(super) fn refused(
 /// Says why keys do not come in.
 async fn tell_awaited(parts: &ExchangeParts, machines: &Machines) {
     let now = parts.clock.now();
-    let (roots, unanswered) = machines.with(|machines| {
-        let roots: Vec<_> = machines
-            .requester
-            .wanted()
-            .map(|(root, _)| root.clone())
-            .collect();
-        (roots, machines.requester.unanswered(now))
+    let (roots, unanswered, without_other) = machines.with(|machines| {
+        let requester = &machines.requester;
+        let roots: Vec<_> = requester.wanted().map(|(root, _)| root.clone()).collect();
+        (
+            roots,
+            requester.unanswered(now),
+            requester.without_other(now),
+        )
     });
     let mut awaited = Vec::new();
     for root in roots {
         let own = own_fault(parts, &root).await;
-        let of_root = unanswered.iter().find(|unanswered| unanswered.root == root);
-        let unanswered = of_root.map(|unanswered| unanswered.ids.clone());
-        awaited.push(AwaitedRoot {
-            root,
-            own,
-            unanswered: unanswered.unwrap_or_default(),
-        });
+        let in_vain = unanswered.iter().chain(&without_other);
+        let of_root = in_vain.filter(|in_vain| in_vain.root == root);
+        let in_vain = of_root.flat_map(|of_root| of_root.ids.clone()).collect();
+        awaited.push(AwaitedRoot { root, own, in_vain });
     }
     tell_unanswered(parts, machines, unanswered);
     // Without a publisher nobody asks.

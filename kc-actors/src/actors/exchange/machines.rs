@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kc_core::exchange::{Refusal, RefusalId, Replier, Requester, RequesterConfig};
 use kc_core::types::{KeyId, RootTopic, Timestamp};
@@ -9,7 +9,8 @@ use rand_core::CryptoRng;
 use crate::messages::ExchangeStatus;
 
 /// The exchange's state machines, with what is counted about them. Never locked across a wait.
-pub(super) struct Machines(Mutex<Inner>);
+#[derive(Clone)]
+pub(super) struct Machines(Arc<Mutex<Inner>>);
 
 pub(super) struct Inner {
     pub(super) requester: Requester,
@@ -23,19 +24,30 @@ pub(super) struct Inner {
 
 impl Machines {
     pub(super) fn new(config: &RequesterConfig, rng: Box<dyn CryptoRng + Send>) -> Self {
-        Self(Mutex::new(Inner {
+        Self(Arc::new(Mutex::new(Inner {
             requester: Requester::new(config.clone()),
             replier: Replier::new(config.suites.clone(), config.validity),
             rng,
             answered: 0,
             refused: BTreeMap::new(),
             told: HashSet::new(),
-        }))
+        })))
     }
 
     pub(super) fn with<T>(&self, use_inner: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         use_inner(&mut inner)
+    }
+
+    /// As [`with`](Self::with), on a thread that may take its time: for what computes key exchanges.
+    /// `None` if the process is ending.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        use_inner: impl FnOnce(&mut Inner) -> T + Send + 'static,
+    ) -> Option<T> {
+        let machines = self.clone();
+        let computing = tokio::task::spawn_blocking(move || machines.with(use_inner));
+        computing.await.ok()
     }
 }
 

@@ -54,7 +54,7 @@ pub struct ExchangeParts {
 #[derive(Debug)]
 pub struct ExchangeActor {
     parts: ExchangeParts,
-    machines: Arc<Machines>,
+    machines: Machines,
     /// Rung when something new is wanted.
     wanted: Arc<Notify>,
 }
@@ -64,7 +64,7 @@ impl ExchangeActor {
     #[must_use]
     pub fn new(parts: ExchangeParts, rng: Box<dyn rand_core::CryptoRng + Send>) -> Self {
         Self {
-            machines: Arc::new(Machines::new(&parts.config, rng)),
+            machines: Machines::new(&parts.config, rng),
             wanted: Arc::default(),
             parts,
         }
@@ -75,7 +75,7 @@ impl Actor for ExchangeActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (parts, machines) = (self.parts.clone(), Arc::clone(&self.machines));
+        let (parts, machines) = (self.parts.clone(), self.machines.clone());
         let asking = asking::run(parts, machines, Arc::clone(&self.wanted));
         ctx.spawn(asking.into_actor(self));
     }
@@ -86,11 +86,12 @@ impl Supervised for ExchangeActor {}
 impl Handler<KeyWanted> for ExchangeActor {
     type Result = ();
 
-    fn handle(&mut self, KeyWanted { root, id }: KeyWanted, _: &mut Self::Context) {
+    fn handle(&mut self, message: KeyWanted, _: &mut Self::Context) {
+        let KeyWanted { root, id, known } = message;
         let now = self.parts.clock.now();
         let wanted = self
             .machines
-            .with(|machines| machines.requester.want(&root, id, now));
+            .with(|machines| machines.requester.want_another(&root, id, known, now));
         tracing::debug!(target: "kc::exchange", %root, %id, ?wanted, "key wanted");
         self.wanted.notify_one();
     }
@@ -117,7 +118,7 @@ impl Handler<SideRecords> for ExchangeActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, SideRecords(records): SideRecords, _: &mut Self::Context) -> Self::Result {
-        let (parts, machines) = (self.parts.clone(), Arc::clone(&self.machines));
+        let (parts, machines) = (self.parts.clone(), self.machines.clone());
         let wanted = Arc::clone(&self.wanted);
         Box::pin(async move {
             let mut requests = Vec::new();

@@ -17,7 +17,8 @@ use crate::port::Port;
 /// How long to wait before trying again to read requests.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// Has a topic of requests read; says so if it cannot be.
+/// Has a topic of requests read; says so if it cannot be. False also without a gateway: another may take
+/// its place.
 pub(super) async fn watched(watch: &Port<Watch>, message: Watch) -> bool {
     let root = message.root.clone();
     match watch.send(message).await {
@@ -26,8 +27,7 @@ pub(super) async fn watched(watch: &Port<Watch>, message: Watch) -> bool {
             tracing::error!(target: "kc::exchange", %root, %error, "requests cannot be read");
             false
         }
-        // Without a gateway there is nothing to try again.
-        Err(_) => true,
+        Err(_) => false,
     }
 }
 
@@ -62,10 +62,11 @@ pub(super) async fn answer(parts: &ExchangeParts, machines: &Machines, records: 
         .iter()
         .map(|request| request.root.clone())
         .collect();
-    let answers = machines.with(|machines| {
+    let answers = machines.compute(move |machines| {
         let rng = &mut *machines.rng;
         machines.replier.handle(&requests, &own, now, rng)
     });
+    let answers = answers.await.unwrap_or_default();
     for (root, answer) in roots.into_iter().zip(answers) {
         match answer {
             Ok(answer) => send(parts, machines, answer).await,

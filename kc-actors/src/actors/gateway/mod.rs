@@ -1,15 +1,18 @@
 mod reader;
+mod sender;
 mod side_topics;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised, WrapFuture};
-use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord, Producer};
-use kc_core::types::TopicScheme;
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord};
+use kc_core::types::{RootTopic, SideTopic, TopicScheme};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use self::reader::NewWatch;
+use self::sender::Sender;
 use self::side_topics::SideTopics;
 use crate::messages::{CloseGateway, Publish, SideRecords, Watch};
 use crate::port::Port;
@@ -28,19 +31,31 @@ pub struct GatewayParts {
     pub group: String,
     /// Who gets what the side topics bring.
     pub records: Port<SideRecords>,
+    /// The topics that are read: a new gateway goes on with those of the one before it.
+    pub watched: Watched,
 }
+
+/// The topics that are read, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Watched(Arc<StdMutex<BTreeMap<String, (RootTopic, SideTopic)>>>);
 
 /// The gateway to the side topics: it alone has the management plane's consumer and producer.
 #[derive(Debug)]
 pub struct GatewayActor {
     parts: GatewayParts,
     topics: Arc<SideTopics>,
-    producer: Arc<Mutex<Option<Box<dyn Producer>>>>,
+    sender: Arc<Sender>,
     /// Where topics to read are queued; none once the gateway is closed.
     watches: Option<mpsc::Sender<NewWatch>>,
     waiting: Option<mpsc::Receiver<NewWatch>>,
     /// Resolves when reading has ended.
     reading: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
+}
+
+impl Watched {
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<String, (RootTopic, SideTopic)>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl GatewayActor {
@@ -50,8 +65,8 @@ impl GatewayActor {
         let (watches, waiting) = mpsc::channel(WATCH_CAPACITY);
         Self {
             topics: Arc::new(SideTopics::new(Arc::clone(&parts.backend))),
+            sender: Arc::new(Sender::new(Arc::clone(&parts.backend))),
             parts,
-            producer: Arc::default(),
             watches: Some(watches),
             waiting: Some(waiting),
             reading: Arc::default(),
@@ -90,20 +105,15 @@ impl Handler<Publish> for GatewayActor {
             value: Some(message.value),
             headers: Vec::new(),
         };
-        let (backend, producer) = (Arc::clone(&self.parts.backend), Arc::clone(&self.producer));
-        let topics = Arc::clone(&self.topics);
+        let (sender, topics) = (Arc::clone(&self.sender), Arc::clone(&self.topics));
         Box::pin(async move {
-            topics.ensure(&record.topic).await?;
-            let mut producer = producer.lock().await;
-            if producer.is_none() {
-                *producer = Some(backend.producer().await?);
+            let topic = record.topic.clone();
+            topics.ensure(&topic).await?;
+            let sent = sender.send(record).await;
+            if sent.is_err() {
+                topics.doubt(&topic).await;
             }
-            let queued = match &*producer {
-                Some(producer) => producer.enqueue(record).await?,
-                None => return Err(closed()),
-            };
-            drop(producer);
-            queued.await.map(drop)
+            sent
         })
     }
 }
@@ -117,7 +127,7 @@ impl Handler<Watch> for GatewayActor {
             topic: self.parts.scheme.side_topic(&root, side),
             root,
             side,
-            done,
+            done: Some(done),
         };
         let (watches, topics) = (self.watches.clone(), Arc::clone(&self.topics));
         Box::pin(async move {
@@ -138,18 +148,17 @@ impl Handler<CloseGateway> for GatewayActor {
         CloseGateway { deadline }: CloseGateway,
         _: &mut Self::Context,
     ) -> Self::Result {
+        let end = Instant::now() + deadline;
         self.watches = None;
-        let (reading, producer) = (Arc::clone(&self.reading), Arc::clone(&self.producer));
+        let (reading, sender) = (Arc::clone(&self.reading), Arc::clone(&self.sender));
         Box::pin(async move {
-            if let Some(ended) = reading.lock().await.take() {
-                let late = |_| BackendError::new(BackendErrorKind::Timeout, "stop reading");
+            let late = |_| BackendError::new(BackendErrorKind::Timeout, "stop reading");
+            let read = match reading.lock().await.take() {
                 // An error of the channel means that reading has ended, too.
-                let _ = timeout(deadline, ended).await.map_err(late)?;
-            }
-            match producer.lock().await.take() {
-                Some(producer) => producer.close(deadline).await,
+                Some(ended) => timeout_at(end, ended).await.map(drop).map_err(late),
                 None => Ok(()),
-            }
+            };
+            sender.close(end).await.and(read)
         })
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, Committed, LogReader, LogStart, Record};
@@ -25,8 +25,8 @@ pub(super) struct NewWatch {
     pub(super) topic: String,
     pub(super) root: RootTopic,
     pub(super) side: SideTopic,
-    /// Told when reading has begun.
-    pub(super) done: oneshot::Sender<Result<(), BackendError>>,
+    /// Told when reading has begun; nobody if another gateway read it before.
+    pub(super) done: Option<oneshot::Sender<Result<(), BackendError>>>,
 }
 
 /// Reads the watched topics until nobody can watch another. Positions are committed when what was read
@@ -34,25 +34,52 @@ pub(super) struct NewWatch {
 pub(super) async fn read(parts: GatewayParts, mut watches: mpsc::Receiver<NewWatch>) {
     let mut sources = HashMap::new();
     let mut reader: Option<Box<dyn LogReader>> = None;
+    let mut resumed: VecDeque<_> = parts.watched.with(|watched| {
+        let resume = |(topic, (root, side)): (&String, &(RootTopic, SideTopic))| NewWatch {
+            topic: topic.clone(),
+            root: root.clone(),
+            side: *side,
+            done: None,
+        };
+        watched.iter().map(resume).collect()
+    });
     loop {
         // One at a time: what is being read must not wait for what is to be read, too.
-        if let Some(watch) = next_watch(&mut watches, sources.is_empty()).await {
-            let NewWatch {
-                topic,
-                root,
-                side,
-                done,
-            } = watch;
-            let begun = if sources.contains_key(&topic) {
+        let watch = match resumed.pop_front() {
+            Some(watch) => Some(watch),
+            None => next_watch(&mut watches, sources.is_empty()).await,
+        };
+        if let Some(watch) = watch {
+            let begun = if sources.contains_key(&watch.topic) {
                 Ok(())
             } else {
-                begin(&parts, &mut reader, &topic).await
+                begin(&parts, &mut reader, &watch.topic).await
             };
-            if begun.is_ok() {
-                sources.insert(topic, (root, side));
+            match (begun, watch) {
+                (Err(_), watch) if watch.done.is_none() => {
+                    resumed.push_back(watch);
+                    sleep(RETRY_DELAY).await;
+                }
+                (
+                    begun,
+                    NewWatch {
+                        topic,
+                        root,
+                        side,
+                        done,
+                    },
+                ) => {
+                    if begun.is_ok() {
+                        let source = (root, side);
+                        parts
+                            .watched
+                            .with(|all| all.insert(topic.clone(), source.clone()));
+                        sources.insert(topic, source);
+                    }
+                    // Whoever asked may have gone; the topic is read all the same.
+                    let _ = done.map(|done| done.send(begun));
+                }
             }
-            // Whoever asked may have gone; the topic is read all the same.
-            let _ = done.send(begun);
         }
         if watches.is_closed() {
             break;
@@ -134,14 +161,10 @@ async fn hand_over(
             value: record.value?,
         })
     });
-    if parts
-        .records
-        .send(SideRecords(known.collect()))
-        .await
-        .is_err()
-    {
-        // Not done with: they are read again.
-        return;
+    let records = SideRecords(known.collect());
+    while parts.records.send(records.clone()).await.is_err() {
+        // Another exchange will take its place.
+        sleep(RETRY_DELAY).await;
     }
     let positions: Vec<_> = positions
         .into_iter()

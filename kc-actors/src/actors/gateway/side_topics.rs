@@ -18,8 +18,10 @@ pub(super) struct SideTopics {
 #[derive(Debug, Default)]
 struct State {
     admin: Option<Box<dyn Admin>>,
-    /// The topics that exist, or that we may not create: not to be tried again.
+    /// The topics that exist, or that we may not create: not to be tried again until one is doubted.
     settled: HashSet<String>,
+    /// Those that we may not create, which has been said.
+    forbidden: HashSet<String>,
 }
 
 impl SideTopics {
@@ -48,18 +50,33 @@ impl SideTopics {
         };
         let created = admin.create_topic(&spec, DEADLINE).await;
         state.admin = Some(admin);
-        match created.as_ref().map_err(BackendError::kind) {
+        match &created {
             Ok(()) => tracing::info!(target: "kc::gateway", topic, "side topic created"),
-            Err(BackendErrorKind::TopicExists) => {}
-            Err(BackendErrorKind::Authorization | BackendErrorKind::Rejected) => tracing::warn!(
-                target: "kc::gateway",
-                topic,
-                "the side topic may not be created from here: create it with one partition and \
-                 cleanup.policy=compact"
-            ),
+            Err(error) if error.kind() == BackendErrorKind::TopicExists => {}
+            Err(error) if is_final(error) => {
+                if state.forbidden.insert(topic.into()) {
+                    tracing::warn!(
+                        target: "kc::gateway",
+                        topic,
+                        "the side topic may not be created from here: create it with one partition and \
+                         cleanup.policy=compact"
+                    );
+                }
+            }
             Err(_) => return created,
         }
         state.settled.insert(topic.into());
         Ok(())
     }
+
+    /// Has a topic looked for anew before it is used again: it may have been deleted.
+    pub(super) async fn doubt(&self, topic: &str) {
+        self.state.lock().await.settled.remove(topic);
+    }
+}
+
+/// Whether creating is refused for good, not for the moment.
+fn is_final(error: &BackendError) -> bool {
+    use BackendErrorKind::{Authorization, Rejected};
+    matches!(error.kind(), Authorization | Rejected) && !error.is_retriable()
 }

@@ -1,10 +1,12 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use kc_core::types::TopicScheme;
+use kc_core::secret::Secret;
+use kc_core::types::{KeyId, TopicScheme};
 
 use super::*;
 use crate::handles::CryptoTables;
+use crate::messages::AwaitedRoot;
 use crate::port::Port;
 
 /// A member of a group that gives what it is told to, and remembers what it was asked.
@@ -189,4 +191,49 @@ async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
         })
         .await;
     assert_eq!(*asked.lock().unwrap(), ["#3", "#4", "#5"]);
+}
+
+/// Tables with a key that has the id of [`sealed`]'s records and does not open them.
+fn tables_with_another_key() -> Arc<CryptoTables> {
+    let (tables, _) = CryptoTables::new(TopicScheme::default());
+    let secret = Secret::fill_with(|secret| secret.fill(1)).into();
+    tables.publish_opening(|ring| {
+        ring.add(&"t".into(), KeyId::Short(7), secret);
+    });
+    tables
+}
+
+#[tokio::test]
+async fn what_a_known_key_does_not_open_waits_for_another_until_nobody_has_one() {
+    let tables = tables_with_another_key();
+    let polls = vec![given(vec![sealed(0, 16)])];
+    let (mut consumer, asked) = consumer_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
+    let wait = Duration::from_millis(1);
+    assert!(consumer.poll(10, wait).await.unwrap().is_empty());
+    assert_eq!(consumer.waiting(), 1);
+
+    tables.publish_awaiting(vec![AwaitedRoot {
+        root: "t".into(),
+        own: None,
+        in_vain: vec![KeyId::Short(7)],
+    }]);
+    let error = consumer.poll(10, wait).await.unwrap_err();
+    assert!(matches!(error, ConsumeError::Foreign { offset: 0, .. }));
+    assert!(asked.lock().unwrap().is_empty(), "nothing is committed");
+}
+
+#[tokio::test]
+async fn what_was_opened_before_the_node_closed_is_given_out() {
+    let (tables, _) = CryptoTables::new(TopicScheme::default());
+    let null = Record {
+        value: None,
+        ..record(0, Vec::new())
+    };
+    let polls = vec![given(vec![null, sealed(1, 16)])];
+    let (mut consumer, _) = consumer_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
+    tables.close();
+    let wait = Duration::from_millis(1);
+    assert_eq!(consumer.poll(10, wait).await.unwrap().len(), 1);
+    let error = consumer.poll(10, wait).await.unwrap_err();
+    assert!(matches!(error, ConsumeError::Closed));
 }

@@ -1,0 +1,75 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord, Producer};
+use tokio::sync::RwLock;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::closed;
+
+/// How long sending a record may take, connecting and waiting for a missing topic included.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Sends records, many at a time, by one producer that is connected when it is first needed.
+#[derive(Debug)]
+pub(super) struct Sender {
+    backend: Arc<dyn Backend>,
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Unconnected,
+    Connected(Box<dyn Producer>),
+    Closed,
+}
+
+impl Sender {
+    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            state: RwLock::new(State::Unconnected),
+        }
+    }
+
+    /// Sends a record, and waits until it is acknowledged.
+    pub(super) async fn send(&self, record: OutgoingRecord) -> Result<(), BackendError> {
+        let late = BackendError::new(
+            BackendErrorKind::Timeout,
+            format!("send to {}", record.topic),
+        );
+        let sending = async {
+            self.connect().await?;
+            let queued = match &*self.state.read().await {
+                State::Connected(producer) => producer.enqueue(record).await?,
+                _ => return Err(closed()),
+            };
+            queued.await.map(drop)
+        };
+        timeout(DEADLINE, sending).await.unwrap_or(Err(late))
+    }
+
+    async fn connect(&self) -> Result<(), BackendError> {
+        if !matches!(*self.state.read().await, State::Unconnected) {
+            return Ok(());
+        }
+        let mut state = self.state.write().await;
+        if matches!(*state, State::Unconnected) {
+            *state = State::Connected(self.backend.producer().await?);
+        }
+        Ok(())
+    }
+
+    /// Flushes and disconnects until `end`; nothing is sent any more.
+    pub(super) async fn close(&self, end: Instant) -> Result<(), BackendError> {
+        let late = |_| BackendError::new(BackendErrorKind::Timeout, "close the producer");
+        let mut state = timeout_at(end, self.state.write()).await.map_err(late)?;
+        match std::mem::replace(&mut *state, State::Closed) {
+            State::Connected(producer) => {
+                let left = end.saturating_duration_since(Instant::now());
+                timeout_at(end, producer.close(left)).await.map_err(late)?
+            }
+            State::Unconnected | State::Closed => Ok(()),
+        }
+    }
+}
