@@ -4,6 +4,7 @@ use std::error::Error;
 
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, Role, provision_node};
+use kc::core::types::TopicScheme;
 use kc::keystore_file::{create_node, system_rng};
 use kc::{Clock, NodeOptions};
 use kc_broker::Broker;
@@ -24,9 +25,11 @@ impl Stage {
                 id,
                 role,
                 topics: &[],
+                scheme: &TopicScheme::default(),
                 path_length: Some(1),
                 lifetime: role.default_lifetime(),
                 key_type: KeyType::Ed25519,
+                escrow: None,
                 ssl_cafile: "",
             };
             let (now, mut rng) = (Clock::system().now(), system_rng()?);

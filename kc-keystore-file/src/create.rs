@@ -32,7 +32,11 @@ pub fn create_node(
     }
     let secret = |path| SecretFile::new(path, Arc::clone(&lock));
     secret(files.crypto()).replace(node.secrets.encode().expose())?;
-    secret(files.seed()).replace(node.seed.encode().expose())?;
+    match &node.seed {
+        Some(seed) => secret(files.seed()).replace(seed.encode().expose())?,
+        // Of the node before.
+        None => remove(&files.seed())?,
+    }
     FileConfigStore::create(Arc::clone(&lock), &node.config)?;
     Ok(files)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, Role, provision_node};
+use kc::core::types::TopicScheme;
 use kc::keystore_file::{create_node, system_rng};
 use kc::{
     EncryptedConsumer, ForeignPolicy, GroupStart, NodeOptions, OpenNode, OpenedRecord, PlainRecord,
@@ -46,9 +47,11 @@ impl Fleet {
             id,
             role,
             topics,
+            scheme: &TopicScheme::default(),
             path_length: Some(1),
             lifetime: role.default_lifetime(),
             key_type: KeyType::Ed25519,
+            escrow: None,
             ssl_cafile: "",
         };
         let now = kc::Clock::system().now();

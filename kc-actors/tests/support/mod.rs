@@ -16,6 +16,7 @@ use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
 use kc_core::ratchet::{KeyIdForm, RetainedKeys, Seed};
 use kc_core::store::config::{Section, Value};
 use kc_core::store::{KeyStore, MemoryKeyStore, MemoryRatchetStore, StoreError, StoreErrorKind};
+use kc_core::types::TopicScheme;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -67,7 +68,7 @@ impl Own {
 
         let chain = start(ChainActor::new(trust, vec![identity], Clock::system()));
         let ratchet = start(RatchetActor::new(RatchetParts {
-            store: Some(Box::new(MemoryRatchetStore::new(node.seed))),
+            store: Some(Box::new(MemoryRatchetStore::new(node.seed.unwrap()))),
             archive: Box::new(archive),
             retained: RetainedKeys::default(),
             used: None,
@@ -118,9 +119,11 @@ fn provisioned(role: Role, root: &str) -> ProvisionedNode {
         id: "n",
         role,
         topics: &[],
+        scheme: &TopicScheme::default(),
         path_length: Some(1),
         lifetime: Duration::from_secs(3600),
         key_type: KeyType::Ed25519,
+        escrow: None,
         ssl_cafile: "",
     };
     let now = Clock::system().now();

@@ -8,4 +8,4 @@ mod password;
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use duration::duration;
 pub(crate) use node::NodeArg;
-pub(crate) use password::PasswordSource;
+pub(crate) use password::{Password, PasswordSource};

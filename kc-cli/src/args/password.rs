@@ -11,7 +11,7 @@ use crate::error::CliError;
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
 /// A password, wiped when dropped.
-type Password = Zeroizing<Vec<u8>>;
+pub(crate) type Password = Zeroizing<Vec<u8>>;
 
 /// Where a password comes from: a file, else the environment, else a prompt.
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use kc::Clock;
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, ProvisionedNode, Role, provision_node};
 use kc::core::store::config::{Section, Value};
+use kc::core::types::TopicScheme;
 use kc::keystore_file::{NodeFiles, create_node, read_config, system_rng};
 use serde_json::json;
 
-use crate::args::{ConnectionArgs, PasswordSource, duration};
+use crate::args::{ConnectionArgs, Password, PasswordSource, duration};
 use crate::error::{CliError, Exit};
 use crate::status::read_files;
 use crate::ui::Ui;
@@ -23,7 +24,7 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// producer, consumer, prodcon (both), or the ones that ask through a controller:
-    /// prodcon-limited, consumer-limited, controller
+    /// prodcon-limited, consumer-limited, controller; chain-server renews the chains of others
     #[arg(value_parser = Role::from_str)]
     role: Role,
 
@@ -43,16 +44,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', action = ArgAction::Append, help_heading = "Certificate")]
     topics: Vec<String>,
 
-    /// How many certificates may follow the node's own; requests and replies need one
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1,
-        help_heading = "Certificate"
-    )]
-    pathlen: u32,
+    /// How many certificates may follow the node's own; requests and replies need one, a chain server
+    /// needs two [default: what it needs]
+    #[arg(long, value_name = "N", help_heading = "Certificate")]
+    pathlen: Option<u32>,
 
-    /// How long its certificate is valid [default: ten years]
+    /// How long its certificate is valid [default: ten years; one for a chain server]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Certificate")]
     lifetime: Option<Duration>,
 
@@ -64,7 +61,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     root_password_file: Option<PathBuf>,
 
-    /// A file with the provisioning password; else KC_PROVISIONING_PASSWORD, else a prompt
+    /// A file with the provisioning password; else KC_PROVISIONING_PASSWORD, else a prompt. A chain
+    /// server needs none: the root itself certifies it
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     password_file: Option<PathBuf>,
 
@@ -93,20 +91,25 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         variable: "KC_ROOT_PASSWORD",
     }
     .read()?;
-    let password = PasswordSource {
-        name: "provisioning password",
-        file: args.password_file.as_deref(),
-        flag: "--password-file",
-        variable: "KC_PROVISIONING_PASSWORD",
-    }
-    .read()?;
+    let password = match args.role.provisioner() {
+        Some(_) => PasswordSource {
+            name: "provisioning password",
+            file: args.password_file.as_deref(),
+            flag: "--password-file",
+            variable: "KC_PROVISIONING_PASSWORD",
+        }
+        .read()?,
+        None => Password::default(),
+    };
     let node = NewNode {
         id: &args.node,
         role: args.role,
         topics: &args.topics,
-        path_length: Some(args.pathlen),
+        scheme: &TopicScheme::default(),
+        path_length: Some(args.pathlen.unwrap_or(args.role.default_path_length())),
         lifetime: args.lifetime.unwrap_or(args.role.default_lifetime()),
         key_type: args.key_type,
+        escrow: None,
         ssl_cafile: "",
     };
     let mut rng = system_rng()?;
@@ -174,10 +177,11 @@ fn roots(files: &NodeFiles) -> Option<Vec<String>> {
 
 fn report(args: &Args, node: &ProvisionedNode, files: &NodeFiles, ui: Ui) -> Result<(), CliError> {
     let root = node.root.fingerprint();
-    let since_epoch = Duration::try_from_secs_f64(node.expires.as_secs()).unwrap_or_default();
-    let expires = SystemTime::UNIX_EPOCH
-        .checked_add(since_epoch)
-        .map(|end| humantime::format_rfc3339_seconds(end).to_string());
+    let expires = node.expires.and_then(|end| {
+        let since_epoch = Duration::try_from_secs_f64(end.as_secs()).unwrap_or_default();
+        let end = SystemTime::UNIX_EPOCH.checked_add(since_epoch)?;
+        Some(humantime::format_rfc3339_seconds(end).to_string())
+    });
     let config = files.config();
     if args.json {
         let result = json!({

@@ -1,4 +1,4 @@
-use crate::world::{World, complaint, fail};
+use crate::world::{World, complaint, fail, succeed};
 
 #[test]
 fn bad_usage_is_2() {
@@ -34,6 +34,21 @@ fn a_missing_password_is_asked_for_or_an_error() {
     let stderr = fail(world.kc(&provision).env("KC_PROVISIONING_PASSWORD", ""), 2);
     assert!(stderr.contains("the provisioning password is empty"));
     assert!(!world.path("n.config").exists());
+}
+
+#[test]
+fn a_chain_server_needs_the_root_password_alone() {
+    let world = World::new();
+    let root = world.provision("producer", "carol", &[]);
+    assert!(world.path("carol.seed").exists());
+    let provision = ["provision", "chain-server", "--node", "carol", "--force"];
+    let made = succeed(world.kc(&provision).env_remove("KC_PROVISIONING_PASSWORD"));
+    let stdout = String::from_utf8(made.stdout).unwrap();
+    assert!(stdout.contains("chain-server carol"), "{stdout}");
+    assert!(stdout.contains(&root), "{stdout}");
+    // It has no ratchet, and keeps none of the node before.
+    assert!(!world.path("carol.seed").exists());
+    world.succeed(&["node", "status", "--node", "carol"]);
 }
 
 #[test]

@@ -2,14 +2,33 @@
 //!
 //! The root password gives the root of trust; the provisioning password gives three provisioners, each
 //! for its kind of node, which the root certifies. A provisioner certifies a node for its [`Role`].
-//! [`provision_node`] does it all and gives what goes into the node's three files.
+//!
+//! | at hand | what to do |
+//! |---|---|
+//! | both passwords | [`provision_node`] |
+//! | the provisioning password | once, [`request_provisioners`], for the root to sign; then [`provision_node_under`] |
+//! | the root password | [`sign_request`] |
+//! | neither | [`request_node`], for the root to sign; then [`RequestedNode::complete`] |
+//!
+//! Each gives what goes into the node's files. With the separate ways the root password stays where it is
+//! safe: people carry the root's public key, and certificates to be signed and signed ones.
 
+mod certificate;
+mod error;
+mod issuer;
 mod node;
 mod password;
+mod request;
+mod requested;
+mod revocation;
 mod role;
 
-pub use node::{MAX_TOPICS, NewNode, ProvisionError, ProvisionedNode, provision_node};
+pub use error::ProvisionError;
+pub use node::{MAX_TOPICS, NewNode, ProvisionedNode, provision_node, provision_node_under};
 pub use password::{DerivedKey, derive_provisioner, derive_root};
+pub use request::{ProvisionerRequest, request_provisioners, sign_request};
+pub use requested::{RequestedNode, request_node};
+pub use revocation::{self_revocation, self_revocation_without_entry};
 pub use role::{Provisioner, Role};
 
 #[cfg(test)]

@@ -1,37 +1,18 @@
 use std::time::Duration;
 
 use rand_core::CryptoRng;
-use thiserror::Error;
 
-use super::{Provisioner, Role, derive_provisioner, derive_root};
-use crate::chain::{ANYTHING, Constraints, MaxAge, TrustEntry, Usage, encode_certificate};
-use crate::keys::{KeyError, KeyType, Signer, SigningKey, VerifyingKey};
+use super::issuer::Issuer;
+use super::{ProvisionError, RequestedNode, Role};
+use crate::kem::EncapsulationKey;
+use crate::keys::{KeyType, VerifyingKey};
 use crate::ratchet::Seed;
 use crate::store::NodeSecrets;
-use crate::store::config::{ConfigError, NodeConfig, Section, Value};
+use crate::store::config::NodeConfig;
 use crate::types::{Timestamp, TopicScheme};
-use crate::wire::Writer;
 
 /// How many topics a certificate may name.
 pub const MAX_TOPICS: usize = 4096;
-
-/// Why a node could not be provisioned.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ProvisionError {
-    /// Deriving a key from a password failed.
-    #[error("deriving a key from the password failed")]
-    Derivation,
-    /// Signing a certificate failed.
-    #[error("signing a certificate failed")]
-    Signing(#[from] KeyError),
-    /// More than [`MAX_TOPICS`] topics.
-    #[error("{0} topics are too many")]
-    TooManyTopics(usize),
-    /// The configuration cannot hold the node id or a path.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-}
 
 /// What a node is to be.
 #[derive(Clone, Debug)]
@@ -42,12 +23,16 @@ pub struct NewNode<'a> {
     pub role: Role,
     /// The topics it may use, cut to their roots; none means all.
     pub topics: &'a [String],
+    /// How topics are named; what is not the default goes into the configuration.
+    pub scheme: &'a TopicScheme,
     /// How many certificates may follow its own; `None` for any number. Requests and replies need one.
     pub path_length: Option<u32>,
     /// How long its certificate is valid.
     pub lifetime: Duration,
     /// The type of the root's, the provisioner's and the node's keys.
     pub key_type: KeyType,
+    /// Whom the first secret of its ratchet is sealed to; usually nobody.
+    pub escrow: Option<&'a EncapsulationKey>,
     /// The path of the authorities that Kafka's TLS trusts, for the configuration.
     pub ssl_cafile: &'a str,
 }
@@ -59,19 +44,24 @@ pub struct ProvisionedNode {
     pub config: NodeConfig,
     /// The signing key and the opaque key.
     pub secrets: NodeSecrets,
-    /// The ratchet.
-    pub seed: Seed,
+    /// The ratchet, unless the node has none.
+    pub seed: Option<Seed>,
+    /// The ratchet's first secret, sealed to the escrow key if one was given: to be printed once.
+    pub escrow: Option<Vec<u8>>,
     /// The root of trust that the node now trusts.
     pub root: VerifyingKey,
-    /// Until when its certificate is valid.
-    pub expires: Timestamp,
+    /// Until when its chain is valid; `None` for without end.
+    pub expires: Option<Timestamp>,
 }
 
-/// Provisions a node with both passwords at hand. Draws the ratchet's secret, the opaque key, the
-/// signing key, and what hybrid signatures need.
+/// Provisions a node with both passwords at hand. A chain server needs the root password alone.
+///
+/// Draws what hybrid signatures of the root need, the ratchet's secret, what escrow needs, the opaque
+/// key, the signing key, and what hybrid signatures of the provisioner need.
 ///
 /// # Errors
-/// Any [`ProvisionError`].
+/// [`ProvisionError::Derivation`], [`ProvisionError::Signing`], and as [`request_node`](super::request_node)
+/// and [`RequestedNode::complete`].
 pub fn provision_node(
     node: &NewNode<'_>,
     root_password: &[u8],
@@ -79,114 +69,39 @@ pub fn provision_node(
     now: Timestamp,
     rng: &mut dyn CryptoRng,
 ) -> Result<ProvisionedNode, ProvisionError> {
-    if node.topics.len() > MAX_TOPICS {
-        return Err(ProvisionError::TooManyTopics(node.topics.len()));
-    }
-    let root = derive_root(root_password, node.key_type)?.key;
-    let by = node.role.provisioner();
-    let root_key = root.verifying_key();
-    let provisioner = derive_provisioner(provisioning_password, by, root_key, node.key_type)?.key;
-    let provisioner_link = certify_provisioner(&root, &provisioner, by, rng)?;
-
-    let seed = Seed::generate(rng);
-    let mut secrets = NodeSecrets::generate(rng);
-    secrets.ensure_key(node.key_type, rng);
-    let node_key = secrets
-        .signing_keys()
-        .next()
-        .ok_or(ProvisionError::Derivation)?;
-    let expires = now.plus(node.lifetime);
-    let node_link = certify_node(node, node_key.verifying_key(), &provisioner, expires, rng)?;
-
-    let mut chain = Writer::new();
-    chain.array(2).bytes(&provisioner_link).bytes(&node_link);
-    let config = configuration(node, root_key, &chain.into_vec())?;
-    Ok(ProvisionedNode {
-        config,
-        secrets,
-        seed,
-        root: root_key.clone(),
-        expires,
-    })
+    let issuer = Issuer::of_passwords(node, root_password, provisioning_password, rng)?;
+    provision_by(&issuer, node, now, rng)
 }
 
-fn certify_provisioner(
-    root: &SigningKey,
-    provisioner: &SigningKey,
-    kind: Provisioner,
-    rng: &mut dyn CryptoRng,
-) -> Result<Vec<u8>, KeyError> {
-    let constraints = Constraints {
-        usages: Some(names(kind.usages())),
-        ..Constraints::default()
-    };
-    let certificate = encode_certificate(
-        MaxAge::UNLIMITED,
-        &constraints.encode_usages_first(),
-        |writer| provisioner.verifying_key().write_to(writer),
-        (0, |_| {}),
-    );
-    root.sign(&certificate, rng)
-}
-
-fn certify_node(
-    node: &NewNode<'_>,
-    key: &VerifyingKey,
-    provisioner: &SigningKey,
-    expires: Timestamp,
-    rng: &mut dyn CryptoRng,
-) -> Result<Vec<u8>, KeyError> {
-    let constraints = Constraints {
-        usages: Some(names(node.role.usages())),
-        topics: Some(granted_topics(node.topics)),
-        path_length: node.path_length.map(i64::from),
-    };
-    let certificate = encode_certificate(
-        MaxAge::until(expires),
-        &constraints.encode_usages_first(),
-        |writer| key.write_to(writer),
-        (0, |_| {}),
-    );
-    provisioner.sign(&certificate, rng)
-}
-
-/// The roots of the topics, each once; all topics if there are none.
-fn granted_topics(topics: &[String]) -> Vec<String> {
-    if topics.is_empty() {
-        return vec![ANYTHING.into()];
-    }
-    let scheme = TopicScheme::default();
-    let mut roots: Vec<String> = Vec::new();
-    for topic in topics {
-        let root = scheme.root_str(topic);
-        if !roots.iter().any(|known| known == root) {
-            roots.push(root.into());
-        }
-    }
-    roots
-}
-
-fn configuration(
-    node: &NewNode<'_>,
+/// Provisions a node with the provisioning password under a root of trust, given the root's public key
+/// and the certificate that it [signed](super::sign_request) for the role's provisioner. Draws as
+/// [`provision_node`] does, but for the root's signatures.
+///
+/// # Errors
+/// [`ProvisionError::NeedsRoot`] for a chain server, [`ProvisionError::Certificate`] if the root did not
+/// sign the certificate, [`ProvisionError::OtherKey`] if it is not for the provisioner of this password;
+/// else as [`provision_node`].
+pub fn provision_node_under(
     root: &VerifyingKey,
-    chain: &[u8],
-) -> Result<NodeConfig, ProvisionError> {
-    let mut config = NodeConfig::create(node.id)?;
-    let files = [("cryptokey", "crypto"), ("ratchet", "seed")];
-    for (name, extension) in files {
-        let path = Value::from(format!("file#{}.{extension}", node.id).as_str());
-        config.set(Section::NODE, name, &path)?;
-    }
-    let entry = TrustEntry::unrestricted(root);
-    let entry = Value::Bytes(entry.as_bytes().to_vec());
-    config.set(Section::ALLOWLIST, "rot0", &entry)?;
-    let max_age = i128::from(node.lifetime.as_secs());
-    config.set(Section::CRYPTO, "maxage", &Value::Int(max_age))?;
-    config.add_kafka_sections(node.ssl_cafile)?;
-    config.set(Section::CHAINS, "chain0", &Value::Bytes(chain.to_vec()))?;
-    Ok(config)
+    signed_provisioner: &[u8],
+    node: &NewNode<'_>,
+    provisioning_password: &[u8],
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Result<ProvisionedNode, ProvisionError> {
+    let issuer =
+        Issuer::of_certificate(node, provisioning_password, root, signed_provisioner, now)?;
+    provision_by(&issuer, node, now, rng)
 }
 
-fn names(usages: &[Usage]) -> Vec<String> {
-    usages.iter().map(|usage| usage.as_str().into()).collect()
+fn provision_by(
+    issuer: &Issuer,
+    node: &NewNode<'_>,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Result<ProvisionedNode, ProvisionError> {
+    let has_ratchet = node.role != Role::ChainServer;
+    let requested = RequestedNode::draw(node, has_ratchet, now, rng)?;
+    let chain = issuer.issue(&requested.to_sign, rng)?;
+    requested.complete_with_chain(&issuer.root, &chain, now)
 }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::chain::Usage;
 
+/// 366 days.
+const YEAR: Duration = Duration::from_secs(31_622_400);
+
 /// What a node is provisioned to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -19,6 +22,8 @@ pub enum Role {
     ConsumerLimited,
     /// Vouches for limited nodes.
     Controller,
+    /// Renews the chains of other nodes.
+    ChainServer,
 }
 
 /// Who certifies nodes of a kind. Derived from the provisioning password, certified by the root.
@@ -34,13 +39,14 @@ pub enum Provisioner {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Producer,
         Self::Consumer,
         Self::Prodcon,
         Self::ProdconLimited,
         Self::ConsumerLimited,
         Self::Controller,
+        Self::ChainServer,
     ];
 
     /// The name for people and command lines.
@@ -53,6 +59,7 @@ impl Role {
             Self::ProdconLimited => "prodcon-limited",
             Self::ConsumerLimited => "consumer-limited",
             Self::Controller => "controller",
+            Self::ChainServer => "chain-server",
         }
     }
 
@@ -64,26 +71,53 @@ impl Role {
             Self::Producer => &[Encrypt],
             Self::Consumer => &[EncryptRequest, EncryptSubscribe],
             Self::Prodcon => &[Encrypt, EncryptRequest, EncryptSubscribe],
-            Self::ProdconLimited => &[Encrypt, EncryptSubscribe],
+            Self::ProdconLimited | Self::ChainServer => &[Encrypt, EncryptSubscribe],
             Self::ConsumerLimited => &[EncryptSubscribe],
             Self::Controller => &[EncryptRequest],
         }
     }
 
-    /// Who certifies it.
+    /// Who certifies it; `None` for the root of trust itself.
     #[must_use]
-    pub fn provisioner(self) -> Provisioner {
+    pub fn provisioner(self) -> Option<Provisioner> {
         match self {
-            Self::Producer => Provisioner::Producer,
-            Self::Prodcon | Self::ProdconLimited => Provisioner::Prodcon,
-            Self::Consumer | Self::ConsumerLimited | Self::Controller => Provisioner::Consumer,
+            Self::Producer => Some(Provisioner::Producer),
+            Self::Prodcon | Self::ProdconLimited => Some(Provisioner::Prodcon),
+            Self::Consumer | Self::ConsumerLimited | Self::Controller => {
+                Some(Provisioner::Consumer)
+            }
+            Self::ChainServer => None,
         }
     }
 
-    /// How long its certificate is valid unless told: ten years and a little.
+    /// How many certificates may follow its own unless told: one, for requests and replies; two after a
+    /// chain server's, which certifies nodes.
+    #[must_use]
+    pub fn default_path_length(self) -> u32 {
+        match self {
+            Self::ChainServer => 2,
+            _ => 1,
+        }
+    }
+
+    /// How long its certificate is valid unless told, if both passwords are at hand: ten years and a
+    /// little. A chain server gets a year in any case.
     #[must_use]
     pub fn default_lifetime(self) -> Duration {
-        Duration::from_secs(316_224_000)
+        match self {
+            Self::ChainServer => YEAR,
+            _ => Duration::from_secs(316_224_000),
+        }
+    }
+
+    /// How long its certificate is valid unless told, if the root's password is not at hand: a week,
+    /// as a chain server renews it; a year for controllers and chain servers.
+    #[must_use]
+    pub fn default_lifetime_without_root(self) -> Duration {
+        match self {
+            Self::Controller | Self::ChainServer => YEAR,
+            _ => Duration::from_secs(604_800),
+        }
     }
 }
 

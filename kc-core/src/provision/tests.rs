@@ -1,40 +1,71 @@
+//! Nodes provisioned with both passwords; what the separate ways share is tested there, too.
+
+mod separate;
+
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::chain::{ChainError, Demand, TrustEntry, TrustStore, Usage};
+use crate::chain::{ChainError, Demand, TrustEntry, TrustStore, UnverifiedChain, Usage};
 use crate::exchange::Identity;
 use crate::keys::{KeyType, Signer};
-use crate::store::config::{Section, Value};
-use crate::types::Timestamp;
+use crate::store::config::{NodeConfig, Section, Value};
+use crate::types::{Timestamp, TopicScheme};
 
-fn provision(role: Role, topics: &[String]) -> (TrustStore, Identity, Timestamp) {
-    let now = Timestamp::from_secs(1_700_000_000.0).unwrap();
-    let node = NewNode {
+static SCHEME: LazyLock<TopicScheme> = LazyLock::new(TopicScheme::default);
+
+fn now() -> Timestamp {
+    Timestamp::from_secs(1_700_000_000.0).unwrap()
+}
+
+fn rng() -> StdRng {
+    StdRng::seed_from_u64(7)
+}
+
+fn new_node(role: Role, topics: &[String]) -> NewNode<'_> {
+    NewNode {
         id: "n1",
         role,
         topics,
+        scheme: &SCHEME,
         path_length: Some(1),
         lifetime: Duration::from_secs(3600),
         key_type: KeyType::Ed25519,
+        escrow: None,
         ssl_cafile: "",
-    };
-    let mut rng = StdRng::seed_from_u64(7);
-    let node = provision_node(&node, b"root", b"provisioning", now, &mut rng).unwrap();
-    let bytes = |section, name: &str| match node.config.load_value(section, name).unwrap() {
+    }
+}
+
+fn with_passwords(node: &NewNode<'_>) -> ProvisionedNode {
+    provision_node(node, b"root", b"provisioning", now(), &mut rng()).unwrap()
+}
+
+fn bytes(config: &NodeConfig, section: Section<'_>, name: &str) -> Vec<u8> {
+    match config.load_value(section, name).unwrap() {
         Some(Value::Bytes(bytes)) => bytes,
         other => panic!("{name}: {other:?}"),
-    };
-    let root = TrustEntry::parse(&bytes(Section::ALLOWLIST, "rot0")).unwrap();
+    }
+}
+
+/// Whom the node trusts, and who it says it is.
+fn trust_and_identity(node: &ProvisionedNode) -> (TrustStore, Identity) {
+    let root = TrustEntry::parse(&bytes(&node.config, Section::ALLOWLIST, "rot0")).unwrap();
     assert_eq!(root.key(), Some(&node.root));
     let key = node.secrets.signing_keys().next().unwrap();
     let identity = Identity::new(
         key.verifying_key().clone(),
-        Some(bytes(Section::CHAINS, "chain0")),
+        Some(bytes(&node.config, Section::CHAINS, "chain0")),
     );
-    (TrustStore::new(Some(vec![root]), vec![]), identity, now)
+    (TrustStore::new(Some(vec![root]), vec![]), identity)
+}
+
+fn provision(role: Role, topics: &[String]) -> (TrustStore, Identity, Timestamp) {
+    let node = with_passwords(&new_node(role, topics));
+    let (trust, identity) = trust_and_identity(&node);
+    (trust, identity, now())
 }
 
 #[test]
@@ -61,6 +92,49 @@ fn topics_are_cut_to_their_roots() {
         let result = identity.validate(&trust, &Demand::at(now).topic(topic));
         assert_eq!(result.is_ok(), granted, "{topic}");
     }
+}
+
+#[test]
+fn topics_are_cut_by_the_scheme_and_the_configuration_tells_it() {
+    let scheme = TopicScheme {
+        separator: "_".into(),
+        requests_suffix: "_reqs".into(),
+        keys_suffix: "_keys".into(),
+        subscriptions_suffix: "_subs".into(),
+    };
+    let topics = ["a_b".to_owned(), "c.d_e".to_owned()];
+    let node = with_passwords(&NewNode {
+        scheme: &scheme,
+        ..new_node(Role::Producer, &topics)
+    });
+    let chain = bytes(&node.config, Section::CHAINS, "chain0");
+    let (trust, _) = trust_and_identity(&node);
+    let chain = UnverifiedChain::parse(&chain).unwrap();
+    let proven = chain.validate(&trust, &Demand::at(now())).unwrap();
+    let granted = ["a".to_owned(), "c.d".to_owned()];
+    assert_eq!(proven.constraints().topics.as_deref(), Some(&granted[..]));
+
+    let default = with_passwords(&new_node(Role::Producer, &topics));
+    for (name, text) in [
+        ("topic_separator", "_"),
+        ("topic_suffix_subs", "_subs"),
+        ("topic_suffix_keys", "_keys"),
+        ("topic_suffix_reqs", "_reqs"),
+    ] {
+        let load = |node: &ProvisionedNode| node.config.load_text(Section::NODE, name).unwrap();
+        assert_eq!(load(&node).unwrap().as_str(), text);
+        assert_eq!(load(&default), None);
+    }
+}
+
+#[test]
+fn the_root_itself_certifies_a_chain_server() {
+    let node = with_passwords(&new_node(Role::ChainServer, &[]));
+    let chain = bytes(&node.config, Section::CHAINS, "chain0");
+    assert_eq!(UnverifiedChain::parse(&chain).unwrap().links().len(), 1);
+    assert!(node.seed.is_none());
+    let ratchet = node.config.load_text(Section::NODE, "ratchet").unwrap();
+    assert_eq!(ratchet, None);
 }
 
 #[test]

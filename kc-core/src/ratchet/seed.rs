@@ -3,6 +3,7 @@ use thiserror::Error;
 
 use super::generator::{Context, KeyGenerator};
 use super::step::Step;
+use crate::kem::{EncapsulationKey, KemError, sealed};
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
 
@@ -81,6 +82,19 @@ impl Seed {
         writer.array(2).uint(self.index);
         writer.bytes(self.secret.expose());
         writer.into_vec().into()
+    }
+
+    /// The secret of the step to be used next, [sealed] to an escrow key (protocol §13): with it,
+    /// whoever holds the escrow key reads all that is sealed from this step on.
+    ///
+    /// # Errors
+    /// [`KemError`] if `recipient` is invalid.
+    pub fn escrow(
+        &self,
+        recipient: &EncapsulationKey,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, KemError> {
+        sealed::seal(self.secret.expose(), recipient, rng)
     }
 
     /// The index of the step to be used next.

@@ -28,26 +28,6 @@ pub const SKIPS: &[Skip] = &[
         op: "trace",
         reason: "next milestone: traces of whole nodes",
     },
-    Skip {
-        family: "provisioning",
-        op: "chain_server_provision",
-        reason: "next milestone: the chain server",
-    },
-    Skip {
-        family: "provisioning",
-        op: "controller_provision",
-        reason: "next milestone: the controller",
-    },
-    Skip {
-        family: "provisioning",
-        op: "generate_chains",
-        reason: "next milestone: separate provisioning tools",
-    },
-    Skip {
-        family: "provisioning",
-        op: "provision",
-        reason: "next milestone: separate provisioning tools",
-    },
 ];
 
 /// Fields that are not compared as they stand.

@@ -6,6 +6,7 @@ use kc::backend_pure::{PureBackend, Settings};
 use kc::core::backend::{Admin, Backend, LogReader, LogStart, TopicSpec};
 use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::provision::{NewNode, Role, provision_node};
+use kc::core::types::TopicScheme;
 use kc::keystore_file::{create_node, system_rng};
 use kc::{Clock, NodeOptions, OpenNode};
 use kc_broker::{Broker, DEFAULT_MEMORY_LIMIT};
@@ -124,9 +125,11 @@ async fn open(
         id,
         role,
         topics: &[],
+        scheme: &TopicScheme::default(),
         path_length: Some(1),
         lifetime: role.default_lifetime(),
         key_type: KeyType::Ed25519,
+        escrow: None,
         ssl_cafile: "",
     };
     let (root, provisioning) = (root_password.as_bytes(), b"provisioning password");

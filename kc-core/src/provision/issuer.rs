@@ -1,0 +1,80 @@
+use rand_core::CryptoRng;
+
+use super::certificate::{certificate, chain, names, prove, require_key};
+use super::{NewNode, ProvisionError, derive_provisioner, derive_root};
+use crate::chain::{Constraints, MaxAge};
+use crate::keys::{Signer, SigningKey, VerifyingKey};
+use crate::types::Timestamp;
+
+/// Who certifies a node: a provisioner, or the root of trust itself.
+pub(super) struct Issuer {
+    /// The root of trust.
+    pub(super) root: VerifyingKey,
+    /// The provisioner's certificate, signed by the root; none if the root itself certifies.
+    provisioner: Option<Vec<u8>>,
+    key: SigningKey,
+}
+
+impl Issuer {
+    /// With both passwords at hand.
+    pub(super) fn of_passwords(
+        node: &NewNode<'_>,
+        root_password: &[u8],
+        provisioning_password: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, ProvisionError> {
+        let root = derive_root(root_password, node.key_type)?.key;
+        let root_key = root.verifying_key().clone();
+        let Some(by) = node.role.provisioner() else {
+            return Ok(Self {
+                root: root_key,
+                provisioner: None,
+                key: root,
+            });
+        };
+        let key = derive_provisioner(provisioning_password, by, &root_key, node.key_type)?.key;
+        let constraints = Constraints {
+            usages: Some(names(by.usages())),
+            ..Constraints::default()
+        };
+        let to_sign = certificate(MaxAge::UNLIMITED, &constraints, key.verifying_key());
+        Ok(Self {
+            root: root_key,
+            provisioner: Some(root.sign(&to_sign, rng)?),
+            key,
+        })
+    }
+
+    /// With the provisioning password, and what the root signed for its provisioner.
+    pub(super) fn of_certificate(
+        node: &NewNode<'_>,
+        provisioning_password: &[u8],
+        root: &VerifyingKey,
+        signed: &[u8],
+        now: Timestamp,
+    ) -> Result<Self, ProvisionError> {
+        let by = node.role.provisioner();
+        let by = by.ok_or(ProvisionError::NeedsRoot(node.role))?;
+        let proven = prove(&chain(&[signed]), root, now)?;
+        let key = derive_provisioner(provisioning_password, by, root, node.key_type)?.key;
+        require_key(&proven, key.verifying_key())?;
+        Ok(Self {
+            root: root.clone(),
+            provisioner: Some(signed.to_vec()),
+            key,
+        })
+    }
+
+    /// Certifies: gives the chain from the root.
+    pub(super) fn issue(
+        &self,
+        to_sign: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, ProvisionError> {
+        let link = self.key.sign(to_sign, rng)?;
+        Ok(match &self.provisioner {
+            Some(provisioner) => chain(&[provisioner, &link]),
+            None => chain(&[&link]),
+        })
+    }
+}

@@ -1,0 +1,182 @@
+use rand_core::CryptoRng;
+
+use super::certificate::{certificate, chain, names, prove, require_key};
+use super::{MAX_TOPICS, NewNode, ProvisionError, ProvisionedNode, Role};
+use crate::chain::{ANYTHING, Certificate, Constraints, MaxAge, TrustEntry};
+use crate::keys::{Signer, VerifyingKey};
+use crate::ratchet::Seed;
+use crate::store::NodeSecrets;
+use crate::store::config::{ConfigError, NodeConfig, Section, Value};
+use crate::types::{Timestamp, TopicScheme};
+
+/// A node whose certificate is not signed yet. Its parts may be stored, and put together again when the
+/// signed certificate arrives.
+#[derive(Debug)]
+pub struct RequestedNode {
+    /// The configuration: sections, but neither chain nor root of trust.
+    pub config: NodeConfig,
+    /// The signing key and the opaque key.
+    pub secrets: NodeSecrets,
+    /// The ratchet, unless the node has none.
+    pub seed: Option<Seed>,
+    /// The ratchet's first secret, sealed to the escrow key if one was given: to be printed once.
+    pub escrow: Option<Vec<u8>>,
+    /// The certificate for the root to [sign](super::sign_request).
+    pub to_sign: Vec<u8>,
+}
+
+/// Makes a node that the root of trust certifies by hand. It gets a ratchet unless it is a controller or
+/// a chain server. Draws the ratchet's secret, what escrow needs, the opaque key and the signing key.
+///
+/// # Errors
+/// [`ProvisionError::TooManyTopics`], [`ProvisionError::Config`]; with an escrow key
+/// [`ProvisionError::NothingToEscrow`] or [`ProvisionError::Escrow`].
+pub fn request_node(
+    node: &NewNode<'_>,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Result<RequestedNode, ProvisionError> {
+    let has_ratchet = !matches!(node.role, Role::Controller | Role::ChainServer);
+    RequestedNode::draw(node, has_ratchet, now, rng)
+}
+
+impl RequestedNode {
+    /// Takes the certificate that the root of trust signed.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Certificate`] if the root did not sign it or it is not valid now,
+    /// [`ProvisionError::OtherKey`] if it is for another node, [`ProvisionError::GrantsOther`] if it grants
+    /// other usages or topics than were asked for; [`ProvisionError::Request`] and
+    /// [`ProvisionError::NoSigningKey`] if the parts were put together wrongly.
+    pub fn complete(
+        self,
+        root: &VerifyingKey,
+        signed: &[u8],
+        now: Timestamp,
+    ) -> Result<ProvisionedNode, ProvisionError> {
+        self.complete_with_chain(root, &chain(&[signed]), now)
+    }
+
+    pub(super) fn draw(
+        node: &NewNode<'_>,
+        has_ratchet: bool,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, ProvisionError> {
+        if node.topics.len() > MAX_TOPICS {
+            return Err(ProvisionError::TooManyTopics(node.topics.len()));
+        }
+        let config = configuration(node, has_ratchet)?;
+        let seed = has_ratchet.then(|| Seed::generate(rng));
+        let escrow = match (node.escrow, &seed) {
+            (Some(recipient), Some(seed)) => Some(seed.escrow(recipient, rng)?),
+            (Some(_), None) => return Err(ProvisionError::NothingToEscrow(node.role)),
+            (None, _) => None,
+        };
+        let mut secrets = NodeSecrets::generate(rng);
+        secrets.ensure_key(node.key_type, rng);
+        let constraints = Constraints {
+            usages: Some(names(node.role.usages())),
+            topics: Some(granted_topics(node.topics, node.scheme)),
+            path_length: node.path_length.map(i64::from),
+        };
+        let expires = MaxAge::until(now.plus(node.lifetime));
+        let to_sign = certificate(expires, &constraints, own_key(&secrets)?);
+        Ok(Self {
+            config,
+            secrets,
+            seed,
+            escrow,
+            to_sign,
+        })
+    }
+
+    pub(super) fn complete_with_chain(
+        mut self,
+        root: &VerifyingKey,
+        chain: &[u8],
+        now: Timestamp,
+    ) -> Result<ProvisionedNode, ProvisionError> {
+        let proven = prove(chain, root, now)?;
+        require_key(&proven, own_key(&self.secrets)?)?;
+        let wanted = Certificate::parse(&self.to_sign).map_err(ProvisionError::Request)?;
+        let (granted, wanted) = (proven.constraints(), wanted.constraints);
+        if granted.usages != wanted.usages || granted.topics != wanted.topics {
+            return Err(ProvisionError::GrantsOther);
+        }
+        let entry = TrustEntry::unrestricted(root);
+        let entries = [
+            (Section::ALLOWLIST, "rot0", entry.as_bytes()),
+            (Section::CHAINS, "chain0", chain),
+        ];
+        for (section, name, bytes) in entries {
+            self.config.set(section, name, &Value::from(bytes))?;
+        }
+        Ok(ProvisionedNode {
+            config: self.config,
+            secrets: self.secrets,
+            seed: self.seed,
+            escrow: self.escrow,
+            root: root.clone(),
+            expires: proven.max_age().timestamp(),
+        })
+    }
+}
+
+fn own_key(secrets: &NodeSecrets) -> Result<&VerifyingKey, ProvisionError> {
+    let key = secrets.signing_keys().next();
+    Ok(key.ok_or(ProvisionError::NoSigningKey)?.verifying_key())
+}
+
+/// The roots of the topics, each once; all topics if there are none.
+fn granted_topics(topics: &[String], scheme: &TopicScheme) -> Vec<String> {
+    if topics.is_empty() {
+        return vec![ANYTHING.into()];
+    }
+    let mut roots: Vec<String> = Vec::new();
+    for topic in topics {
+        let root = scheme.root_str(topic);
+        if !roots.iter().any(|known| known == root) {
+            roots.push(root.into());
+        }
+    }
+    roots
+}
+
+/// All but the root of trust and the chain, in the order of the peers' files.
+fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, ConfigError> {
+    let mut config = NodeConfig::create(node.id)?;
+    let file = |extension| Value::from(format!("file#{}.{extension}", node.id).as_str());
+    config.set(Section::NODE, "cryptokey", &file("crypto"))?;
+    if has_ratchet {
+        config.set(Section::NODE, "ratchet", &file("seed"))?;
+    }
+    set_scheme(&mut config, node.scheme)?;
+    // A chain server signs no requests or replies: it has no use for their validity.
+    if node.role != Role::ChainServer {
+        let max_age = i128::from(node.lifetime.as_secs());
+        config.set(Section::CRYPTO, "maxage", &Value::Int(max_age))?;
+    }
+    config.add_kafka_sections(node.ssl_cafile)?;
+    config.add_section(Section::CHAINS)?;
+    if node.role == Role::ChainServer {
+        config.add_section(Section::CHAIN_KEYS)?;
+    }
+    Ok(config)
+}
+
+/// The names of topics, unless they are the default.
+fn set_scheme(config: &mut NodeConfig, scheme: &TopicScheme) -> Result<(), ConfigError> {
+    if *scheme == TopicScheme::default() {
+        return Ok(());
+    }
+    for (name, text) in [
+        ("topic_separator", &scheme.separator),
+        ("topic_suffix_subs", &scheme.subscriptions_suffix),
+        ("topic_suffix_keys", &scheme.keys_suffix),
+        ("topic_suffix_reqs", &scheme.requests_suffix),
+    ] {
+        config.set(Section::NODE, name, &Value::from(text.as_str()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! What provisioning leaves behind, as the cases record it.
+
+use kc_core::chain::{Demand, MaxAge, TrustEntry, TrustStore, UnverifiedChain, ValidatedChain};
+use kc_core::provision::ProvisionedNode;
+use kc_core::ratchet::Seed;
+use kc_core::store::config::{Inherit, NodeConfig, Section, Setting, Value as ConfigValue};
+use kc_core::types::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::vectors::families::convert::{CA_FILE, typed, unpack};
+use crate::vectors::{InputError, Outcome, Typed};
+
+/// The files, what they prove, and `more`.
+pub(super) fn outcome(
+    node: &ProvisionedNode,
+    now: Timestamp,
+    more: Option<(&str, &[u8])>,
+) -> Result<Outcome, InputError> {
+    let allowlist = binary_entries(&node.config, Section::ALLOWLIST)?;
+    let entries = allowlist.iter().map(|(_, entry)| TrustEntry::parse(entry));
+    let trust = match entries.collect() {
+        Ok(entries) => TrustStore::new(Some(entries), Vec::new()),
+        Err(error) => return Ok(Outcome::reject(error)),
+    };
+    let mut chains = Map::new();
+    for (name, chain) in binary_entries(&node.config, Section::CHAINS)? {
+        let checked = UnverifiedChain::parse(&chain).and_then(|chain| {
+            let validated = chain.validate(&trust, &Demand::at(now))?;
+            Ok((chain.links().iter().map(hex::encode).collect(), validated))
+        });
+        match checked {
+            Ok((links, validated)) => {
+                chains.insert(name, describe_chain(links, &validated)?);
+            }
+            Err(error) => return Ok(Outcome::reject(error)),
+        }
+    }
+    let allowlist = allowlist.iter();
+    let allowlist = allowlist.map(|(name, entry)| (name.clone(), json!(hex::encode(entry))));
+    let mut files = Map::new();
+    files.insert("config".to_owned(), json!(node.config.render().as_str()));
+    let secret = [
+        ("crypto", Some(node.secrets.encode())),
+        ("seed", node.seed.as_ref().map(Seed::encode)),
+    ];
+    for (name, content) in secret {
+        let content = content.map(|content| json!(hex::encode(content.expose())));
+        files.extend(content.map(|content| (name.to_owned(), content)));
+    }
+    let mut out = Map::new();
+    for (name, value) in [
+        ("files", Value::Object(files)),
+        ("placeholder", json!(CA_FILE)),
+        ("allowlist", Value::Object(allowlist.collect())),
+        ("chains_checked", Value::Object(chains)),
+    ] {
+        out.insert(name.to_owned(), value);
+    }
+    out.extend(more.map(|(name, bytes)| (name.to_owned(), json!(hex::encode(bytes)))));
+    Ok(Outcome::Ok(Value::Object(out)))
+}
+
+fn binary_entries(
+    config: &NodeConfig,
+    section: Section<'_>,
+) -> Result<Vec<(String, Vec<u8>)>, InputError> {
+    let settings = config
+        .load_section(section, Inherit::Nothing)
+        .map_err(|error| InputError::new("the configuration", error.to_string()))?;
+    let entry = |setting: &Setting| match setting.value() {
+        Some(ConfigValue::Bytes(bytes)) => Ok((setting.name.to_string(), bytes)),
+        _ => Err(InputError::new(setting.name.to_string(), "holds no bytes")),
+    };
+    settings.iter().flatten().map(entry).collect()
+}
+
+fn describe_chain(links: Vec<String>, chain: &ValidatedChain) -> Result<Value, InputError> {
+    let max_age = match chain.max_age() {
+        MaxAge::Int(secs) => Typed::Int(secs),
+        MaxAge::Float(secs) => Typed::float(secs),
+    };
+    let key = chain.keys().signer();
+    let key = key.ok_or_else(|| InputError::new("a node's chain", "ends with no signing key"))?;
+    let constraints = chain.constraints().encode();
+    Ok(json!({
+        "max_age": max_age.to_value(),
+        "poison_decoded": typed(&unpack(&constraints)?).to_value(),
+        "key": {"bytes": hex::encode(key.to_bytes()), "version": key.key_type().version()},
+        "links": links,
+    }))
+}
