@@ -15,6 +15,7 @@
 //! | [`message`], [`exchange`] | sealing and opening; how consumers get keys from producers |
 //! | [`store`] | what a node keeps, as codecs and traits |
 //! | [`provision`] | new nodes from two passwords |
+//! | [`chain_server`] | fresh chains for nodes whose chains are short-lived |
 //! | [`backend`] | what is asked of a Kafka client; sees only `types` |
 //!
 //! A message from a producer's ratchet to a consumer's key ring:
@@ -46,6 +47,7 @@
 
 pub mod backend;
 pub mod chain;
+pub mod chain_server;
 pub mod exchange;
 mod hash;
 pub mod kem;

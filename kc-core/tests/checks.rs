@@ -1,15 +1,16 @@
 //! Every check that can refuse has its row in `docs/checks.md`.
 
-use kc_core::chain::Check;
+use kc_core::chain::{Check, UpdateCheck};
 use kc_core::exchange::ExchangeCheck;
 
 const DOCUMENT: &str = include_str!("../../docs/checks.md");
 
 /// The cells of the document's rows whose first cell is a check.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
-    let rows = DOCUMENT
-        .lines()
-        .filter(|line| line.starts_with("| C") || line.starts_with("| X"));
+    let rows = DOCUMENT.lines().filter(|line| {
+        let kinds = ["| C", "| X", "| M"];
+        kinds.iter().any(|kind| line.starts_with(kind))
+    });
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
 }
 
@@ -17,7 +18,8 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
 fn every_check_has_one_row_in_the_order_of_the_numbers() {
     let chain = Check::ALL.iter().map(ToString::to_string);
     let exchange = ExchangeCheck::ALL.iter().map(ToString::to_string);
-    let expected: Vec<_> = chain.chain(exchange).collect();
+    let update = UpdateCheck::ALL.iter().map(ToString::to_string);
+    let expected: Vec<_> = chain.chain(exchange).chain(update).collect();
     let documented: Vec<_> = rows().filter_map(|row| row.first().copied()).collect();
     assert_eq!(documented, expected);
 }

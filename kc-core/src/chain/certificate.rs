@@ -29,6 +29,8 @@ pub struct Certificate<'a> {
     pub max_age: MaxAge,
     /// Its own restrictions.
     pub constraints: Constraints,
+    /// The byte string that they were read from.
+    pub encoded_constraints: &'a [u8],
     /// What it is for.
     pub keys: CertificateKeys,
     /// The bytes of further elements, one after the other, as requests and replies have them.
@@ -69,6 +71,7 @@ impl<'a> Certificate<'a> {
         Ok(Self {
             max_age: MaxAge::from_value(&parts.max_age).map_err(ChainError::Certificate)?,
             constraints: Constraints::decode(constraints)?,
+            encoded_constraints: constraints,
             keys: CertificateKeys::from_value(&parts.keys)?,
             extra: parts.extra,
         })

@@ -66,6 +66,12 @@ impl MaxAge {
         }
     }
 
+    /// Whether this end comes before another.
+    #[must_use]
+    pub fn is_before(self, other: Self) -> bool {
+        !self.is_unlimited() && (other.is_unlimited() || self.secs() < other.secs())
+    }
+
     /// Writes it as it was read.
     pub fn write_to(self, writer: &mut Writer) {
         match self {

@@ -1,5 +1,5 @@
 use super::constraints::Limits;
-use super::{Certificate, CertificateKey, ChainError, encode_certificate};
+use super::{Certificate, CertificateKey, ChainError, TrustList, encode_certificate};
 use super::{Constraints, MaxAge};
 use crate::keys::{KeyType, VerifyingKey};
 
@@ -84,6 +84,33 @@ impl TrustEntry {
         self.signer.as_ref()
     }
 
+    /// Until when it is valid.
+    #[must_use]
+    pub fn max_age(&self) -> MaxAge {
+        self.limits.max_age
+    }
+
+    /// What it restricts its key to.
+    #[must_use]
+    pub fn constraints(&self) -> &Constraints {
+        &self.limits.constraints
+    }
+
+    /// The same entry, for these topics.
+    pub(super) fn with_topics(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
+        let constraints = Constraints {
+            topics,
+            ..self.limits.constraints.clone()
+        };
+        let key = self.signer.as_ref().ok_or(ChainError::NotASigner(0))?;
+        Self::parse(&encode_certificate(
+            self.limits.max_age,
+            &constraints.encode(),
+            |writer| key.write_to(writer),
+            (0, |_| {}),
+        ))
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -112,6 +139,24 @@ impl TrustStore {
         self
     }
 
+    /// Adds an entry to a list.
+    pub fn add(&mut self, list: TrustList, entry: TrustEntry) {
+        match list {
+            TrustList::Allow => self.allowlist.get_or_insert_default().push(entry),
+            TrustList::Deny => self.denylist.push(entry),
+        }
+    }
+
+    /// Whether a list has an entry for a key.
+    #[must_use]
+    pub fn lists(&self, list: TrustList, key: &VerifyingKey) -> bool {
+        let entries = match list {
+            TrustList::Allow => self.allowlist.as_deref().unwrap_or_default(),
+            TrustList::Deny => &self.denylist,
+        };
+        entries.iter().any(|entry| entry.names(key))
+    }
+
     /// The allowlist, if there is one.
     #[must_use]
     pub fn allowlist(&self) -> Option<&[TrustEntry]> {
@@ -135,7 +180,7 @@ impl TrustStore {
     }
 
     pub(super) fn is_denied(&self, key: &VerifyingKey) -> bool {
-        self.denylist.iter().any(|entry| entry.names(key))
+        self.lists(TrustList::Deny, key)
     }
 
     /// The entry of a root in force: what is no root cannot restore trust in a denied chain either.

@@ -126,7 +126,7 @@ impl ValidIdentity {
         self.may_request
     }
 
-    pub(super) fn draft(&self, certificate: &[u8]) -> Draft {
+    pub(crate) fn draft(&self, certificate: &[u8]) -> Draft {
         Draft {
             signer: self.key.clone(),
             chain: self.chain.clone(),

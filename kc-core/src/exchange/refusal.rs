@@ -2,7 +2,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::chain::{ChainError, Check};
+use crate::chain::{ChainError, Check, UpdateCheck, UpdateError};
 use crate::kem::KemError;
 
 /// Why a request or a reply is refused. Except for [`Refusal::OwnChain`], the fault of its sender.
@@ -70,13 +70,36 @@ pub enum ExchangeCheck {
     OwnChain,
 }
 
-/// The number of any check that can refuse: `C01`... of chains, `X01`... of the exchange.
+/// The number of any check that can refuse: `C01`... of chains, `X01`... of the exchange, `M01`... of
+/// updates of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum RefusalId {
     /// A step of chain validation.
     Chain(Check),
     /// A step of the exchange.
     Exchange(ExchangeCheck),
+    /// A step that looks at an update of trust.
+    Update(UpdateCheck),
+}
+
+impl From<&ChainError> for RefusalId {
+    fn from(error: &ChainError) -> Self {
+        Self::Chain(error.check())
+    }
+}
+
+impl From<&UpdateError> for RefusalId {
+    fn from(error: &UpdateError) -> Self {
+        Self::Update(match error {
+            UpdateError::Chain(error) => return error.into(),
+            UpdateError::Entry(_) => UpdateCheck::Entry,
+            UpdateError::EntryKey => UpdateCheck::EntryKey,
+            UpdateError::Present => UpdateCheck::Present,
+            UpdateError::OtherKey => UpdateCheck::OtherKey,
+            UpdateError::EndsEarlier => UpdateCheck::EndsEarlier,
+        })
+    }
 }
 
 impl ExchangeCheck {
@@ -106,6 +129,7 @@ impl fmt::Display for RefusalId {
         match self {
             Self::Chain(check) => check.fmt(f),
             Self::Exchange(check) => check.fmt(f),
+            Self::Update(check) => check.fmt(f),
         }
     }
 }
@@ -115,7 +139,7 @@ impl Refusal {
     #[must_use]
     pub fn id(&self) -> RefusalId {
         RefusalId::Exchange(match self {
-            Self::Chain(error) => return RefusalId::Chain(error.check()),
+            Self::Chain(error) => return error.into(),
             Self::KeyIds => ExchangeCheck::KeyIds,
             Self::Layout(_) => ExchangeCheck::Layout,
             Self::NotOutstanding => ExchangeCheck::NotOutstanding,

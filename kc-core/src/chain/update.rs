@@ -1,0 +1,169 @@
+//! Trust that changes at run time (protocol §8): entries for the lists, and new chains for a node's keys.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::{
+    ANYTHING, ChainError, Constraints, Demand, TrustEntry, TrustStore, UnverifiedChain, Usage,
+    intersect,
+};
+use crate::keys::VerifyingKey;
+use crate::types::Timestamp;
+use crate::wire::Value;
+
+/// Which of the two lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrustList {
+    /// The allowlist: roots of trust.
+    Allow,
+    /// The denylist: revoked keys.
+    Deny,
+}
+
+/// Why an update is not taken. Always the fault of its sender.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The sender's chain does not prove what the update needs.
+    #[error("sender's chain: {0}")]
+    Chain(#[from] ChainError),
+    /// What should be a list entry is none.
+    #[error("malformed entry: {0}")]
+    Entry(&'static str),
+    /// The entry is for another key than the chain.
+    #[error("the entry is for another key than its chain")]
+    EntryKey,
+    /// The list has an entry for the key.
+    #[error("the list has an entry for this key")]
+    Present,
+    /// The chain certifies another key than this node's.
+    #[error("a chain for another key")]
+    OtherKey,
+    /// The chain ends before the one in use.
+    #[error("the chain ends before the one in use")]
+    EndsEarlier,
+}
+
+/// The number of a step that looks at an update, beside those of chain validation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum UpdateCheck {
+    /// M01: the chain's last certificate carries an entry.
+    Entry,
+    /// M02: entry and chain are for the same key.
+    EntryKey,
+    /// M03: the list has no entry for the key yet.
+    Present,
+    /// M04: the chain is for this node's key.
+    OtherKey,
+    /// M05: the chain ends no earlier than the one in use.
+    EndsEarlier,
+}
+
+impl TrustList {
+    /// What a chain must be granted to extend the list.
+    #[must_use]
+    pub fn usage(self) -> Usage {
+        match self {
+            Self::Allow => Usage::Allowlist,
+            Self::Deny => Usage::Denylist,
+        }
+    }
+
+    /// The list's name: that of its topic by default, and of its section.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allowlist",
+            Self::Deny => "denylist",
+        }
+    }
+
+    /// Looks at a message from the list's topic: a chain that is granted the list's usage, whose last
+    /// certificate carries an unsigned certificate for the same key as its fourth element.
+    ///
+    /// What comes into the allowlist is limited to the topics of the chain that brought it.
+    ///
+    /// # Errors
+    /// [`UpdateError`].
+    pub fn accept(
+        self,
+        message: &[u8],
+        trust: &TrustStore,
+        now: Timestamp,
+    ) -> Result<TrustEntry, UpdateError> {
+        let demand = Demand::at(now).usage(self.usage());
+        let chain = UnverifiedChain::parse(message)?.validate(trust, &demand)?;
+        let entry = match chain.extra().first() {
+            Some(Value::Bytes(entry) | Value::Raw(entry)) => TrustEntry::parse(entry),
+            Some(_) => return Err(UpdateError::Entry("not a byte string")),
+            None => return Err(UpdateError::Entry("there is none")),
+        };
+        let entry = entry.map_err(|_| UpdateError::Entry("not a certificate"))?;
+        let key = entry.key().ok_or(UpdateError::EntryKey)?;
+        if chain.keys().signer() != Some(key) {
+            return Err(UpdateError::EntryKey);
+        }
+        if trust.lists(self, key) {
+            return Err(UpdateError::Present);
+        }
+        match self {
+            Self::Allow => Ok(within_topics(entry, chain.constraints())?),
+            Self::Deny => Ok(entry),
+        }
+    }
+}
+
+/// Looks at a new chain for a node's own key: it must be valid, certify this key, and end no earlier than
+/// the chain in use, if that is valid.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn accept_chain(
+    key: &VerifyingKey,
+    in_use: Option<&[u8]>,
+    chain: &[u8],
+    trust: &TrustStore,
+    now: Timestamp,
+) -> Result<(), UpdateError> {
+    let validate = |chain| UnverifiedChain::parse(chain)?.validate(trust, &Demand::at(now));
+    let new = validate(chain)?;
+    if new.keys().signer() != Some(key) {
+        return Err(UpdateError::OtherKey);
+    }
+    let old = in_use.and_then(|chain| validate(chain).ok());
+    match old.filter(|old| new.max_age().is_before(old.max_age())) {
+        Some(_) => Err(UpdateError::EndsEarlier),
+        None => Ok(()),
+    }
+}
+
+fn within_topics(entry: TrustEntry, chain: &Constraints) -> Result<TrustEntry, ChainError> {
+    let unlimited = |topics: &Vec<String>| topics.iter().any(|topic| topic == ANYTHING);
+    match &chain.topics {
+        Some(topics) if !unlimited(topics) => {
+            let own = entry.constraints().topics.clone();
+            let topics = intersect(Some(topics.clone()), own)?;
+            entry.with_topics(topics)
+        }
+        _ => Ok(entry),
+    }
+}
+
+impl UpdateCheck {
+    /// All checks, in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::Entry,
+        Self::EntryKey,
+        Self::Present,
+        Self::OtherKey,
+        Self::EndsEarlier,
+    ];
+}
+
+impl fmt::Display for UpdateCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "M{:02}", *self as u8 + 1)
+    }
+}

@@ -1,0 +1,150 @@
+//! The chain server (protocol §9): keeps short-lived chains of other nodes fresh.
+//!
+//! A chain server stores a *chain key* for each node: an unsigned certificate with the node's key, what it
+//! may do, and when its latest chain ends. When that comes near, the server signs a new certificate under
+//! its own chain, and the node takes the chain from the topic `chains`. No clock is read here.
+
+use std::time::Duration;
+
+use crate::chain::{Certificate, CertificateKeys, ChainError, MaxAge, encode_certificate};
+use crate::exchange::{Draft, ValidIdentity};
+use crate::keys::VerifyingKey;
+use crate::types::Timestamp;
+
+/// When chains are renewed, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RenewalPolicy {
+    /// How long a new chain is valid.
+    pub lifetime: Duration,
+    /// A chain is renewed when less than this part of `lifetime` is left of it.
+    pub refresh_fraction: f64,
+}
+
+/// A key that a chain server keeps a chain fresh for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChainKey {
+    key: VerifyingKey,
+    max_age: MaxAge,
+    constraints: Vec<u8>,
+}
+
+/// A chain to be signed and published under the key's byte form, and the entry to be stored after that.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renewal {
+    /// The chain, but for the signature of its last certificate.
+    pub draft: Draft,
+    /// The entry that takes the place of the old one.
+    pub renewed: ChainKey,
+}
+
+impl Default for RenewalPolicy {
+    /// A week, renewed when a seventh of it is left (protocol §9).
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_secs(604_800),
+            refresh_fraction: 0.143,
+        }
+    }
+}
+
+impl ChainKey {
+    /// Reads a stored entry.
+    ///
+    /// # Errors
+    /// The checks C06 to C09; C10 for an entry that is not for a single signing key.
+    pub fn parse(entry: &[u8]) -> Result<Self, ChainError> {
+        let certificate = Certificate::parse(entry)?;
+        let key = match &certificate.keys {
+            CertificateKeys::Single(key) => key.as_signing(),
+            CertificateKeys::List(_) => None,
+        };
+        Ok(Self {
+            key: key.ok_or(ChainError::NotASigner(0))?.clone(),
+            max_age: certificate.max_age,
+            constraints: certificate.encoded_constraints.to_vec(),
+        })
+    }
+
+    /// The entry as it is stored: an unsigned certificate.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let write_key = |writer: &mut _| self.key.write_to(writer);
+        encode_certificate(self.max_age, &self.constraints, write_key, (0, |_| {}))
+    }
+
+    /// The key that chains are renewed for.
+    #[must_use]
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// When the latest chain ends.
+    #[must_use]
+    pub fn max_age(&self) -> MaxAge {
+        self.max_age
+    }
+}
+
+impl RenewalPolicy {
+    /// When a key's chain is to be renewed; `None` if it does not end.
+    #[must_use]
+    pub fn due(&self, key: &ChainKey) -> Option<Timestamp> {
+        let early = self.lifetime.as_secs_f64() * self.refresh_fraction;
+        let end = key.max_age.timestamp()?;
+        Timestamp::from_secs(end.as_secs() - early)
+    }
+
+    /// The renewal of a key's chain, if it is due: by this server's identity of the same key type, or its
+    /// first if it has none.
+    #[must_use]
+    pub fn renew(&self, key: &ChainKey, own: &[ValidIdentity], now: Timestamp) -> Option<Renewal> {
+        if self.due(key)? > now {
+            return None;
+        }
+        let same_type = |own: &&ValidIdentity| own.key().key_type() == key.key.key_type();
+        let identity = own.iter().find(same_type).or(own.first())?;
+        let renewed = ChainKey {
+            max_age: MaxAge::until(now.plus(self.lifetime)),
+            ..key.clone()
+        };
+        Some(Renewal {
+            draft: identity.draft(&renewed.encode()),
+            renewed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Constraints;
+
+    fn key_until(secs: f64) -> ChainKey {
+        ChainKey {
+            key: VerifyingKey::Ed25519([7; 32]),
+            max_age: MaxAge::until(Timestamp::from_secs(secs).unwrap()),
+            constraints: Constraints::default().encode(),
+        }
+    }
+
+    #[test]
+    fn an_entry_survives_its_form() {
+        let key = key_until(1000.5);
+        assert_eq!(ChainKey::parse(&key.encode()), Ok(key));
+        assert!(ChainKey::parse(b"garbage").is_err());
+    }
+
+    #[test]
+    fn a_chain_is_due_when_a_part_of_its_lifetime_is_left() {
+        let policy = RenewalPolicy {
+            lifetime: Duration::from_secs(100),
+            refresh_fraction: 0.25,
+        };
+        assert_eq!(policy.due(&key_until(1000.0)).unwrap().as_secs(), 975.0);
+        let unlimited = ChainKey {
+            max_age: MaxAge::UNLIMITED,
+            ..key_until(0.0)
+        };
+        assert_eq!(policy.due(&unlimited), None);
+    }
+}
