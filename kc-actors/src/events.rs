@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use kc_core::chain::TrustList;
 use kc_core::exchange::RefusalId;
-use kc_core::types::{KeyId, RootTopic};
+use kc_core::keys::VerifyingKey;
+use kc_core::types::{KeyId, RootTopic, Timestamp};
 use tokio::sync::broadcast;
 
 /// How many events are kept for a listener that lags; beyond, it misses the oldest.
 const CAPACITY: usize = 1024;
 
-/// Something that happened in the key exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that happened in a node.
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NodeEvent {
     /// A request for keys went out.
@@ -58,6 +60,51 @@ pub enum NodeEvent {
         root: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
+    },
+    /// A controller vouched for a request.
+    Forwarded {
+        /// The root topic.
+        root: RootTopic,
+        /// How many keys it asks for.
+        keys: usize,
+    },
+    /// A chain server renewed a chain.
+    ChainRenewed {
+        /// The key that it certifies.
+        key: VerifyingKey,
+    },
+    /// A key came onto a list.
+    Listed {
+        /// The list.
+        list: TrustList,
+        /// The key.
+        key: VerifyingKey,
+    },
+    /// A new chain of this node's is in use.
+    ChainAdopted {
+        /// The key that it certifies.
+        key: VerifyingKey,
+        /// When it ends; `None` if it does not.
+        expires: Option<Timestamp>,
+    },
+    /// A list update or a new chain was refused.
+    UpdateRefused {
+        /// By which check.
+        check: RefusalId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// This node is on the denylist: the others refuse it from now on.
+    Denied {
+        /// Its key.
+        key: VerifyingKey,
+    },
+    /// A chain of this node's ends soon.
+    ChainExpires {
+        /// The key that it certifies.
+        key: VerifyingKey,
+        /// When it ends.
+        expires: Timestamp,
     },
     /// This node cannot ask or answer: its own chain is not valid.
     NoValidChain {

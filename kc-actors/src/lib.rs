@@ -5,7 +5,7 @@
 //! | [`Node`] | all actors in their default wiring, on a thread of their own |
 //! | [`Serializer`], [`Deserializer`] | handles for applications; any thread, any Kafka client |
 //! | [`EncryptedProducer`], [`EncryptedConsumer`] | a backend's clients with the handles in front |
-//! | [`ExchangeActor`], [`ChainActor`], [`RatchetActor`], [`KeystoreActor`], [`GatewayActor`], [`PublisherActor`] | the actors, to be composed anew |
+//! | [`ExchangeActor`], [`ChainActor`], [`RatchetActor`], [`KeystoreActor`], [`GatewayActor`], [`PublisherActor`], [`ControllerActor`], [`ChainServerActor`] | the actors, to be composed anew |
 //! | [`messages`] | what they say to each other |
 //! | [`Port`] | where messages go: bounded, and replaceable |
 //! | [`NodeEvent`] | what happens, for people and metrics |
@@ -16,13 +16,34 @@
 //! ```
 //! use actix::SyncArbiter;
 //! use kc_actors::messages::OwnIdentities;
-//! use kc_actors::{ChainActor, Clock, Port};
-//! use kc_core::chain::TrustStore;
+//! use kc_actors::{ChainActor, ChainParts, Clock, Events, Port, TrustArchive};
+//! use kc_core::chain::{TrustEntry, TrustList, TrustStore};
+//! use kc_core::store::StoreError;
+//!
+//! /// Forgets what changes.
+//! #[derive(Debug)]
+//! struct Forgetful;
+//!
+//! impl TrustArchive for Forgetful {
+//!     fn add_entry(&mut self, _: TrustList, _: &TrustEntry) -> Result<(), StoreError> {
+//!         Ok(())
+//!     }
+//!
+//!     fn replace_chain(&mut self, _: usize, _: &[u8]) -> Result<(), StoreError> {
+//!         Ok(())
+//!     }
+//! }
 //!
 //! #[actix::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     // A chain validation that trusts nobody, and a node without a key.
-//!     let actor = ChainActor::new(TrustStore::new(None, vec![]), vec![], Clock::system());
+//!     let actor = ChainActor::new(ChainParts {
+//!         trust: TrustStore::new(None, vec![]),
+//!         identities: vec![],
+//!         archive: Box::new(Forgetful),
+//!         clock: Clock::system(),
+//!         events: Events::default(),
+//!     });
 //!     let chain_validation = SyncArbiter::start(1, move || actor.clone());
 //!
 //!     let identities: Port<OwnIdentities> = Port::to(&chain_validation);
@@ -50,7 +71,7 @@ pub use handles::{
     Awaiting, CryptoTables, Deserializer, MAX_SIGNALLED, Outcome, SealError, Serializer, Signals,
 };
 pub use node::{
-    CryptoSettings, Node, NodeError, NodeParts, NodeSettings, NodeStatus, SealedArchive,
-    ShutdownReport, stored_chains, stored_trust,
+    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, Duties, Node, NodeError, NodeParts,
+    NodeSettings, NodeStatus, SealedArchive, ShutdownReport, stored_chains, stored_trust,
 };
 pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};

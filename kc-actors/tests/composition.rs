@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use kc_actors::messages::{
-    AskExchange, AwaitedKeys, HeldKeys, KeyWanted, Publish, ReceivedOpeningKeys, SealingKeyFor,
-    SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
+    AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, Publish, ReceivedOpeningKeys,
+    SealingKeyFor, SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
 };
 use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
 use kc_core::backend::BackendError;
@@ -37,9 +37,12 @@ impl Handler<Publish> for Bus {
     type Result = ResponseFuture<Result<(), BackendError>>;
 
     fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
+        let ControlTopic::Side(root, side) = message.topic else {
+            panic!("{message:?}");
+        };
         let record = SideRecord {
-            root: message.root,
-            side: message.side,
+            root,
+            side,
             kafka_key: message.kafka_key,
             value: message.value,
         };

@@ -1,15 +1,21 @@
 //! The actors, each independent of the others: it knows the messages it sends, not who gets them.
 
 mod chain;
+mod chain_server;
+mod controller;
 mod exchange;
 mod gateway;
 mod keystore;
 mod publisher;
 mod ratchet;
+mod steps;
 
-pub use chain::ChainActor;
+pub use chain::{ChainActor, ChainParts, TrustArchive};
+pub use chain_server::{ChainKeyArchive, ChainServerActor, ChainServerParts};
+pub use controller::{ControllerActor, ControllerParts};
 pub use exchange::{ExchangeActor, ExchangeParts};
 pub use gateway::{GatewayActor, GatewayParts, Watched};
 pub use keystore::KeystoreActor;
 pub use publisher::{PublisherActor, PublisherParts};
 pub use ratchet::{KeyArchive, RatchetActor, RatchetParts};
+pub(crate) use steps::watch_until_it_works;

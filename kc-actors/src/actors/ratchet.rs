@@ -9,7 +9,7 @@ use kc_core::store::{RatchetStore, StoreError};
 use kc_core::types::RootTopic;
 
 use crate::clock::Clock;
-use crate::messages::{HeldKeys, RatchetError, SealingKeyFor, TurnRatchet};
+use crate::messages::{HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet};
 
 /// Where past keys are kept for late consumers, between runs.
 pub trait KeyArchive: Debug + Send {
@@ -117,12 +117,19 @@ impl Handler<HeldKeys> for RatchetActor {
         MessageResult(self.with_state(|state| {
             let retained = &state.parts.retained;
             let copy = |key: &RetainedKey| (key.id, key.secret.expose_copy());
-            if ids.is_empty() {
-                let of_root = retained.iter().filter(|key| key.root == root);
-                return of_root.map(copy).collect();
-            }
             let held = ids.iter().filter_map(|id| retained.get(&root, id));
             held.map(copy).collect()
+        }))
+    }
+}
+
+impl Handler<HeldRoots> for RatchetActor {
+    type Result = MessageResult<HeldRoots>;
+
+    fn handle(&mut self, _: HeldRoots, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.with_state(|state| {
+            let retained = state.parts.retained.iter();
+            retained.map(|key| key.root.clone()).collect()
         }))
     }
 }

@@ -8,7 +8,7 @@ use kc_core::message::Foreign;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::handles::{Awaiting, Deserializer, Outcome};
+use crate::handles::{Awaiting, Deserializer, Outcome, WaitingRecords};
 
 /// How many records of a partition wait for a key in memory; beyond, the partition is not fetched from.
 pub const MAX_PARKED_RECORDS: usize = 4096;
@@ -89,6 +89,7 @@ pub struct EncryptedConsumer {
     policy: ForeignPolicy,
     parked: BTreeMap<TopicPartition, Parked>,
     delivered: BTreeMap<TopicPartition, i64>,
+    waiting: WaitingRecords,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +123,7 @@ impl EncryptedConsumer {
         policy: ForeignPolicy,
     ) -> Result<Self, BackendError> {
         Ok(Self {
+            waiting: deserializer.waiting_records(),
             deserializer,
             consumer: backend.group_consumer(group, topics, start).await?,
             policy,
@@ -144,8 +146,10 @@ impl EncryptedConsumer {
         self.settle();
         let end = Instant::now() + wait;
         loop {
-            let opened = self.open_parked(max)?;
+            let opened = self.open_parked(max);
             self.hold_back();
+            self.note_waiting();
+            let opened = opened?;
             let left = end.saturating_duration_since(Instant::now());
             if !opened.is_empty() || left.is_zero() {
                 return Ok(opened);
@@ -265,6 +269,13 @@ impl EncryptedConsumer {
             }
         }
         Ok(opened)
+    }
+
+    /// Lets the node's status say how many records wait.
+    fn note_waiting(&self) {
+        let parked = self.parked.iter();
+        let waiting = parked.map(|(partition, parked)| (&*partition.topic, parked.records.len()));
+        self.waiting.note(waiting);
     }
 
     /// Stops fetching partitions that have more waiting than fits, and goes on with those that have

@@ -5,7 +5,7 @@ use kc_core::message::{Envelope, Unopened};
 use kc_core::ratchet::Component;
 use kc_core::types::KeyId;
 
-use super::{Awaiting, CryptoTables, Outcome};
+use super::{Awaiting, CryptoTables, Outcome, WaitingRecords};
 use crate::messages::AwaitKey;
 use crate::port::Port;
 
@@ -83,6 +83,10 @@ impl Deserializer {
         {
             self.tables.signal(root, key_id);
         }
+    }
+
+    pub(crate) fn waiting_records(&self) -> WaitingRecords {
+        WaitingRecords::new(Arc::clone(&self.tables))
     }
 
     fn try_open(&self, topic: &str, component: Component, sealed: &[u8]) -> Outcome {

@@ -9,4 +9,5 @@ mod tables;
 pub use deserializer::Deserializer;
 pub use outcome::{Awaiting, Outcome};
 pub use serializer::{SealError, Serializer};
+pub(crate) use tables::WaitingRecords;
 pub use tables::{CryptoTables, MAX_SIGNALLED, Signals};

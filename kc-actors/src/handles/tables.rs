@@ -1,5 +1,5 @@
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,13 @@ use crate::messages::AwaitedRoot;
 /// How many missing keys are signalled to the exchange before it has taken note of them; further ones
 /// are signalled when their next record comes.
 pub const MAX_SIGNALLED: usize = 1024;
+
+/// How many records of one consumer wait for keys; none once it is dropped.
+#[derive(Debug)]
+pub(crate) struct WaitingRecords {
+    tables: Arc<CryptoTables>,
+    consumer: u64,
+}
 
 /// A record needs a key that is not known.
 type Signal = (RootTopic, KeyId);
@@ -33,6 +40,12 @@ pub struct CryptoTables {
     arrivals: watch::Sender<u64>,
     signalled: StdMutex<HashSet<Signal>>,
     signals: mpsc::Sender<Signal>,
+    /// How many missing keys could not be signalled because there were too many.
+    bounds_hit: AtomicU64,
+    /// How many records wait for keys, by consumer.
+    waiting: StdMutex<HashMap<u64, BTreeMap<RootTopic, usize>>>,
+    /// The next consumer's number.
+    consumers: AtomicU64,
     /// Set once and for all when the node is closed.
     closed: AtomicBool,
 }
@@ -63,6 +76,9 @@ impl CryptoTables {
             arrivals: watch::channel(0).0,
             signalled: StdMutex::default(),
             signals,
+            bounds_hit: AtomicU64::new(0),
+            waiting: StdMutex::default(),
+            consumers: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         };
         (Arc::new(tables), Signals(Arc::new(Mutex::new(signalled))))
@@ -142,12 +158,29 @@ impl CryptoTables {
             .signalled
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if signalled.len() < MAX_SIGNALLED
-            && !signalled.contains(&signal)
-            && self.signals.try_send(signal.clone()).is_ok()
-        {
-            signalled.insert(signal);
+        if signalled.contains(&signal) {
+            return;
         }
+        if signalled.len() < MAX_SIGNALLED && self.signals.try_send(signal.clone()).is_ok() {
+            signalled.insert(signal);
+        } else {
+            self.bounds_hit.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many missing keys could not be signalled.
+    pub(crate) fn bounds_hit(&self) -> u64 {
+        self.bounds_hit.load(Ordering::Relaxed)
+    }
+
+    /// How many records of all consumers wait for keys.
+    pub(crate) fn waiting(&self) -> BTreeMap<RootTopic, usize> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = BTreeMap::new();
+        for (root, records) in waiting.values().flatten() {
+            *all.entry(root.clone()).or_default() += records;
+        }
+        all
     }
 
     /// Lets all missing keys be signalled anew, so that the exchange learns which are still wanted.
@@ -157,6 +190,36 @@ impl CryptoTables {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         signalled.clear();
+    }
+}
+
+impl WaitingRecords {
+    pub(crate) fn new(tables: Arc<CryptoTables>) -> Self {
+        let consumer = tables.consumers.fetch_add(1, Ordering::Relaxed);
+        Self { tables, consumer }
+    }
+
+    /// Notes how many wait, by topic.
+    pub(crate) fn note<'t>(&self, by_topic: impl Iterator<Item = (&'t str, usize)>) {
+        let mut by_root = BTreeMap::new();
+        for (topic, records) in by_topic.filter(|(_, records)| *records > 0) {
+            *by_root
+                .entry(self.tables.scheme.root_of(topic))
+                .or_default() += records;
+        }
+        let waiting = self.tables.waiting.lock();
+        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        if by_root.is_empty() {
+            waiting.remove(&self.consumer);
+        } else {
+            waiting.insert(self.consumer, by_root);
+        }
+    }
+}
+
+impl Drop for WaitingRecords {
+    fn drop(&mut self) {
+        self.note(std::iter::empty());
     }
 }
 
@@ -171,6 +234,7 @@ mod tests {
             tables.signal("t", KeyId::Short(id));
         }
         assert_eq!(tables.signalled.lock().unwrap().len(), MAX_SIGNALLED);
+        assert_eq!(tables.bounds_hit(), 1_000_000 - MAX_SIGNALLED as u64);
         tables.forget_signalled();
         assert!(tables.signalled.lock().unwrap().is_empty());
     }

@@ -56,6 +56,10 @@ pub struct ExchangeStatus {
     pub wanted: BTreeMap<RootTopic, usize>,
     /// The keys that have gone unanswered.
     pub unanswered: Vec<Unanswered>,
+    /// How often a wanted key could not be noted because a bound was hit.
+    pub bounds_hit: u64,
+    /// How many requests wait for their replies.
+    pub outstanding: usize,
     /// How many requests have been answered.
     pub answered: u64,
     /// How many requests and replies were refused, by check.

@@ -2,23 +2,49 @@ use std::time::Duration;
 
 use actix::Message;
 use kc_core::backend::BackendError;
-use kc_core::types::{RootTopic, SideTopic};
+use kc_core::types::{ManagementTopic, RootTopic, SideTopic};
 
-/// Sends a record to a side topic, and waits until it is acknowledged.
+/// A topic of the management plane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ControlTopic {
+    /// A side topic of a root topic.
+    Side(RootTopic, SideTopic),
+    /// A topic by which trust changes.
+    Management(ManagementTopic),
+}
+
+/// Sends a record to partition 0 of a control topic, and waits until it is acknowledged. Creates the topic
+/// if it does not exist.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct Publish {
-    /// The root topic.
-    pub root: RootTopic,
-    /// Which of its side topics.
-    pub side: SideTopic,
+    /// The topic.
+    pub topic: ControlTopic,
     /// The Kafka key.
     pub kafka_key: Vec<u8>,
     /// The Kafka value.
     pub value: Vec<u8>,
 }
 
-/// Stops reading side topics, when what was read is done with, and disconnects. Says whether everything
+/// Asks that a control topic be read from now on. A side topic is created if it does not exist; a
+/// management topic is read once somebody has created it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), BackendError>")]
+pub struct Watch {
+    /// The topic.
+    pub topic: ControlTopic,
+}
+
+/// Asks that the requests to controllers of all root topics be read from now on, those of root topics that
+/// appear later too.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct WatchSubscriptions {
+    /// How often to look for new ones.
+    pub interval: Duration,
+}
+
+/// Stops reading control topics, when what was read is done with, and disconnects. Says whether everything
 /// that was to be sent is.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
@@ -27,12 +53,22 @@ pub struct CloseGateway {
     pub deadline: Duration,
 }
 
-/// Asks that a side topic be read from now on, and created if it does not exist.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<(), BackendError>")]
-pub struct Watch {
-    /// The root topic.
-    pub root: RootTopic,
-    /// Which of its side topics.
-    pub side: SideTopic,
+impl ControlTopic {
+    /// The topic of requests to the producers of a root topic.
+    #[must_use]
+    pub fn requests(root: &RootTopic) -> Self {
+        Self::Side(root.clone(), SideTopic::Requests)
+    }
+
+    /// The topic of replies of a root topic.
+    #[must_use]
+    pub fn keys(root: &RootTopic) -> Self {
+        Self::Side(root.clone(), SideTopic::Keys)
+    }
+
+    /// The topic of requests to controllers of a root topic.
+    #[must_use]
+    pub fn subscriptions(root: &RootTopic) -> Self {
+        Self::Side(root.clone(), SideTopic::Subscriptions)
+    }
 }

@@ -2,25 +2,30 @@
 //!
 //! | asked | message | answered |
 //! |---|---|---|
-//! | chain validation | [`ValidateChain`], [`OwnIdentities`], [`OwnGrant`] | who is allowed what |
+//! | chain validation | [`ValidateChain`], [`OwnIdentities`], [`OwnGrant`], [`ManagementRecords`], [`AskTrust`] | who is allowed what |
 //! | ratchet | [`SealingKeyFor`], [`TurnRatchet`], [`HeldKeys`] | keys, stored before they are given out |
 //! | keystore | [`Sign`] | signatures |
 //! | exchange | [`KeyWanted`], [`ServeRoot`], [`SideRecords`], [`AskExchange`] | keys asked for and handed out |
-//! | gateway | [`Publish`], [`Watch`], [`CloseGateway`] | the side topics |
+//! | controller | [`SideRecords`], [`AskController`] | requests vouched for |
+//! | gateway | [`Publish`], [`Watch`], [`WatchSubscriptions`], [`CloseGateway`] | the control topics |
 //! | publisher | [`PrepareRoot`], [`ReceivedOpeningKeys`], [`AwaitedKeys`], [`AwaitKey`] | what the handles seal and open with |
 
 mod chain;
+mod controller;
 mod exchange;
 mod gateway;
 mod keystore;
 mod publisher;
 mod ratchet;
+mod trust;
 
 pub use chain::{OwnGrant, OwnIdentities, ValidateChain};
+pub use controller::{AskController, ControllerStatus};
 pub use exchange::{AskExchange, ExchangeStatus, KeyWanted, ServeRoot, SideRecord, SideRecords};
-pub use gateway::{CloseGateway, Publish, Watch};
+pub use gateway::{CloseGateway, ControlTopic, Publish, Watch, WatchSubscriptions};
 pub use keystore::Sign;
 pub use publisher::{
     AwaitKey, AwaitedKeys, AwaitedRoot, PrepareError, PrepareRoot, ReceivedOpeningKeys,
 };
-pub use ratchet::{HeldKeys, RatchetError, SealingKeyFor, TurnRatchet};
+pub use ratchet::{HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet};
+pub use trust::{AskTrust, IdentityStatus, ManagementRecord, ManagementRecords, TrustStatus};

@@ -35,12 +35,17 @@ pub struct SealingKeyFor {
 #[rtype(result = "Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>")]
 pub struct TurnRatchet;
 
+/// Asks for the root topics of all keys that are kept here, each as often as it has keys.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<RootTopic>")]
+pub struct HeldRoots;
+
 /// Asks which of these keys of a root topic are kept here.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<(KeyId, TopicSecret)>")]
 pub struct HeldKeys {
     /// The root topic.
     pub root: RootTopic,
-    /// The keys; none asks for all.
+    /// The keys.
     pub ids: Vec<KeyId>,
 }

@@ -1,15 +1,20 @@
 //! A whole node: the actors in their default wiring, on a thread of their own.
 
 mod archive;
+mod config_archives;
 mod error;
+mod expiry;
 mod identity;
 mod root;
 mod settings;
 mod start;
+mod status;
 mod wiring;
 
 pub use archive::SealedArchive;
+pub use config_archives::{ConfigChainKeys, ConfigTrustArchive};
 pub use error::NodeError;
 pub use identity::{stored_chains, stored_trust};
 pub use settings::{CryptoSettings, NodeSettings};
-pub use start::{Node, NodeParts, NodeStatus, ShutdownReport};
+pub use start::{Duties, Node, NodeParts, ShutdownReport};
+pub use status::NodeStatus;

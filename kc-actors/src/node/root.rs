@@ -3,22 +3,25 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, SyncArbiter, SyncContext};
+use actix::{Actor, Addr, AsyncContext, Context, SyncArbiter, SyncContext, WrapFuture};
 use kc_core::backend::Backend;
+use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::RequesterConfig;
-use kc_core::types::RootTopic;
+use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 
+use super::expiry::ExpiryWatch;
 use super::wiring::Wiring;
 use crate::actors::{
-    ChainActor, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeystoreActor,
-    PublisherActor, PublisherParts, RatchetActor, Watched,
+    ChainActor, ChainKeyArchive, ChainServerActor, ChainServerParts, ControllerActor,
+    ControllerParts, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeystoreActor,
+    PublisherActor, PublisherParts, RatchetActor, Watched, watch_until_it_works,
 };
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::handles::{CryptoTables, Signals};
-use crate::messages::ServeRoot;
+use crate::messages::{ControlTopic, ServeRoot, WatchSubscriptions};
 
 /// How often the children are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +32,7 @@ pub(super) struct RootParts {
     pub(super) wiring: Wiring,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) group: String,
+    pub(super) management: ManagementTopics,
     pub(super) chain: ChainActor,
     pub(super) keystore: KeystoreActor,
     pub(super) ratchet: RatchetActor,
@@ -38,6 +42,10 @@ pub(super) struct RootParts {
     /// The topics that are read, whichever gateway does.
     pub(super) watched: Watched,
     pub(super) ratchet_interval: Duration,
+    /// How often to look for new root topics; `None` if the node is no controller.
+    pub(super) controller: Option<Duration>,
+    /// What renews chains; `None` if the node is no chain server.
+    pub(super) chain_server: Option<ChainServerSettings>,
     /// The root topics whose past keys are kept, to be served from the start.
     pub(super) served: Vec<RootTopic>,
     pub(super) clock: Clock,
@@ -46,15 +54,38 @@ pub(super) struct RootParts {
     pub(super) alive: Sender<Infallible>,
 }
 
+/// What a chain server adds to a node.
+#[derive(Clone, Debug)]
+pub(super) struct ChainServerSettings {
+    pub(super) policy: RenewalPolicy,
+    pub(super) interval: Duration,
+    pub(super) keys: Arc<dyn ChainKeyArchive>,
+}
+
 /// Starts the actors, and puts a new one behind the ports of any that has died.
 #[derive(Debug)]
 pub(super) struct RootActor {
     parts: RootParts,
+    chain_server: Option<Addr<ChainServerActor>>,
+    expiry: ExpiryWatch,
 }
 
 impl RootActor {
     pub(super) fn new(parts: RootParts) -> Self {
-        Self { parts }
+        Self {
+            parts,
+            chain_server: None,
+            expiry: ExpiryWatch::default(),
+        }
+    }
+
+    fn look_after_children(&mut self) {
+        self.parts.look_after_children();
+        if let Some(settings) = &self.parts.chain_server
+            && !self.chain_server.as_ref().is_some_and(Addr::connected)
+        {
+            self.chain_server = Some(self.parts.chain_server(settings).start());
+        }
     }
 }
 
@@ -62,9 +93,14 @@ impl Actor for RootActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.parts.look_after_children();
+        self.look_after_children();
+        self.parts.watch_management();
         self.parts.serve_past_keys();
-        ctx.run_interval(LOOK_INTERVAL, |actor, _| actor.parts.look_after_children());
+        ctx.run_interval(LOOK_INTERVAL, |actor, ctx| {
+            actor.look_after_children();
+            let looking = actor.expiry.clone().look(&actor.parts);
+            ctx.spawn(looking.into_actor(actor));
+        });
     }
 }
 
@@ -92,8 +128,12 @@ impl RootParts {
                 Err(error) => tracing::error!(target: "kc::node", %error, "no random numbers"),
             }
         }
+        if self.controller.is_some() && !wiring.subscriptions.is_open() {
+            wiring.connect_controller(&self.controller().start());
+        }
         if !wiring.publish.is_open() {
             wiring.connect_gateway(&self.gateway().start());
+            self.discover();
         }
     }
 
@@ -140,14 +180,60 @@ impl RootParts {
         Ok::<_, rand::rngs::SysError>(ExchangeActor::new(parts, Box::new(rng)))
     }
 
+    fn controller(&self) -> ControllerActor {
+        let wiring = &self.wiring;
+        ControllerActor::new(ControllerParts {
+            validity: self.exchange.validity,
+            validate: wiring.validate.clone(),
+            identities: wiring.identities.clone(),
+            sign: wiring.sign.clone(),
+            publish: wiring.publish.clone(),
+            clock: self.clock.clone(),
+            events: self.events.clone(),
+        })
+    }
+
+    fn chain_server(&self, settings: &ChainServerSettings) -> ChainServerActor {
+        let wiring = &self.wiring;
+        ChainServerActor::new(ChainServerParts {
+            policy: settings.policy,
+            interval: settings.interval,
+            keys: Arc::clone(&settings.keys),
+            identities: wiring.identities.clone(),
+            sign: wiring.sign.clone(),
+            publish: wiring.publish.clone(),
+            clock: self.clock.clone(),
+            events: self.events.clone(),
+        })
+    }
+
     fn gateway(&self) -> GatewayActor {
         GatewayActor::new(GatewayParts {
             backend: Arc::clone(&self.backend),
             scheme: self.tables.scheme.clone(),
+            management: self.management.clone(),
             group: self.group.clone(),
             records: self.wiring.records.clone(),
+            subscriptions: self.wiring.subscriptions.clone(),
+            trust: self.wiring.management.clone(),
             watched: self.watched.clone(),
         })
+    }
+
+    /// A controller serves all root topics.
+    fn discover(&self) {
+        if let Some(interval) = self.controller {
+            let watch = self.wiring.watch_subscriptions.clone();
+            actix::spawn(async move { watch.send(WatchSubscriptions { interval }).await });
+        }
+    }
+
+    /// Takes updates of trust from the start.
+    fn watch_management(&self) {
+        for topic in ManagementTopic::ALL {
+            let watch = self.wiring.watch.clone();
+            actix::spawn(watch_until_it_works(watch, ControlTopic::Management(topic)));
+        }
     }
 
     /// Answers requests for past keys from the start, not only once the root topics are used again.

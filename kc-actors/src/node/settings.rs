@@ -1,8 +1,12 @@
 use std::time::Duration;
 
+use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::Validity;
-use kc_core::types::TopicScheme;
+use kc_core::types::{ManagementTopics, TopicScheme};
 use serde::Deserialize;
+
+/// No interval is shorter, whatever the configuration says.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The node's own settings, by the names that its configuration has (protocol §10); seconds where not
 /// told otherwise. What is missing takes its default.
@@ -27,6 +31,20 @@ pub struct NodeSettings {
     pub mgmt_long_keyindex: bool,
     /// The first sight of a key waits for so many intervals of one second, less one.
     pub deser_initial_wait_intervals: u32,
+    /// The topic of new chains.
+    pub mgmt_topic_chains: String,
+    /// The topic of the allowlist.
+    pub mgmt_topic_allowlist: String,
+    /// The topic of the denylist.
+    pub mgmt_topic_denylist: String,
+    /// How often a controller looks for new root topics.
+    pub mgmt_subscribe_interval: f64,
+    /// How often a chain server looks for chains to renew.
+    pub interval_secs: f64,
+    /// How long the chains of a chain server are valid.
+    pub lifetime: f64,
+    /// A chain server renews a chain when less than this part of `lifetime` is left of it.
+    pub refresh_fraction: f64,
     /// Keeps an Ed25519 root in force although a hybrid root with the same Ed25519 key is trusted.
     pub allow_classical_root: bool,
 }
@@ -42,6 +60,8 @@ pub struct CryptoSettings {
 impl Default for NodeSettings {
     fn default() -> Self {
         let scheme = TopicScheme::default();
+        let management = ManagementTopics::default();
+        let policy = RenewalPolicy::default();
         Self {
             topic_separator: scheme.separator,
             topic_suffix_subs: scheme.subscriptions_suffix,
@@ -52,6 +72,13 @@ impl Default for NodeSettings {
             crypto_ratchet_interval: 86_400.0,
             mgmt_long_keyindex: true,
             deser_initial_wait_intervals: 10,
+            mgmt_topic_chains: management.chains,
+            mgmt_topic_allowlist: management.allowlist,
+            mgmt_topic_denylist: management.denylist,
+            mgmt_subscribe_interval: 10.0,
+            interval_secs: 300.0,
+            lifetime: policy.lifetime.as_secs_f64(),
+            refresh_fraction: policy.refresh_fraction,
             allow_classical_root: false,
         }
     }
@@ -66,6 +93,37 @@ impl NodeSettings {
             requests_suffix: self.topic_suffix_reqs.clone(),
             keys_suffix: self.topic_suffix_keys.clone(),
             subscriptions_suffix: self.topic_suffix_subs.clone(),
+        }
+    }
+
+    /// How management topics are named.
+    #[must_use]
+    pub fn management_topics(&self) -> ManagementTopics {
+        ManagementTopics {
+            chains: self.mgmt_topic_chains.clone(),
+            allowlist: self.mgmt_topic_allowlist.clone(),
+            denylist: self.mgmt_topic_denylist.clone(),
+        }
+    }
+
+    /// How often a controller looks for new root topics.
+    #[must_use]
+    pub fn discovery_interval(&self) -> Duration {
+        duration(self.mgmt_subscribe_interval).max(SHORTEST_INTERVAL)
+    }
+
+    /// How often a chain server looks for chains to renew.
+    #[must_use]
+    pub fn renewal_interval(&self) -> Duration {
+        duration(self.interval_secs).max(SHORTEST_INTERVAL)
+    }
+
+    /// When a chain server renews chains.
+    #[must_use]
+    pub fn renewal_policy(&self) -> RenewalPolicy {
+        RenewalPolicy {
+            lifetime: duration(self.lifetime),
+            refresh_fraction: self.refresh_fraction.clamp(0.0, 1.0),
         }
     }
 
@@ -84,7 +142,7 @@ impl NodeSettings {
     /// The time between requests.
     #[must_use]
     pub fn request_interval(&self) -> Duration {
-        duration(self.crypto_sub_interval).max(Duration::from_millis(10))
+        duration(self.crypto_sub_interval).max(SHORTEST_INTERVAL)
     }
 
     /// How often the ratchet turns.

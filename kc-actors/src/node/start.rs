@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -15,14 +16,17 @@ use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
 use tokio::sync::oneshot;
 
-use super::root::{RootActor, RootParts};
+use super::root::{ChainServerSettings, RootActor, RootParts};
 use super::wiring::Wiring;
-use super::{CryptoSettings, NodeError, NodeSettings, SealedArchive, identity};
-use crate::actors::{ChainActor, KeystoreActor, RatchetActor, RatchetParts, Watched};
+use super::{
+    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, NodeError, NodeSettings, NodeStatus,
+    SealedArchive, identity,
+};
+use crate::actors::{ChainActor, ChainParts, KeystoreActor, RatchetActor, RatchetParts, Watched};
 use crate::clock::Clock;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
-use crate::messages::{AskExchange, CloseGateway, ExchangeStatus, HeldKeys, OwnGrant};
+use crate::messages::{AskController, AskExchange, AskTrust, CloseGateway, HeldRoots, OwnGrant};
 
 /// How long the actors' threads may take to end once nobody can reach them.
 const THREADS_DEADLINE: Duration = Duration::from_secs(10);
@@ -42,10 +46,21 @@ pub struct NodeParts {
     pub settings: NodeSettings,
     /// The settings of the section `crypto`.
     pub crypto: CryptoSettings,
+    /// What it does beside sealing and opening.
+    pub duties: Duties,
     /// Where positions in the side topics are committed; the default is `<node>.kafkacrypto`.
     pub group: Option<String>,
     /// What time it is.
     pub clock: Clock,
+}
+
+/// What a node does beside sealing, opening, and the exchange that both need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Duties {
+    /// Vouches for consumers that may not ask producers themselves, of all root topics.
+    pub controller: bool,
+    /// Renews chains of other nodes, those in the section `chainkeys` of its configuration.
+    pub chain_server: bool,
 }
 
 /// A running node. Its actors have a thread and an actix system of their own, so that it runs inside
@@ -56,26 +71,11 @@ pub struct Node {
     deserializer: Deserializer,
     wiring: Wiring,
     events: Events,
-    trust: TrustStore,
-    identities: Vec<Identity>,
+    roots: Vec<VerifyingKey>,
     tables: Arc<CryptoTables>,
-    clock: Clock,
+    is_controller: bool,
     stop: Option<oneshot::Sender<Stop>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// A node as it is now, for people and metrics.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct NodeStatus {
-    /// How many keys it can open with.
-    pub opening_keys: usize,
-    /// The exchange.
-    pub exchange: ExchangeStatus,
-    /// The roots of trust in force.
-    pub roots: Vec<VerifyingKey>,
-    /// The node's own signing keys, each with the reason if its chain is not valid.
-    pub identities: Vec<(VerifyingKey, Result<(), ChainError>)>,
 }
 
 /// What closing a node left undone.
@@ -136,6 +136,7 @@ impl Node {
             config,
             settings,
             crypto,
+            duties,
             clock,
             ..
         } = parts;
@@ -153,12 +154,25 @@ impl Node {
         let wiring = Wiring::unconnected();
         let events = Events::default();
         let (alive, ended) = mpsc::channel();
+        let roots = trust.roots().map(|(root, _)| root.clone()).collect();
+        let chain_server = duties.chain_server.then(|| ChainServerSettings {
+            policy: settings.renewal_policy(),
+            interval: settings.renewal_interval(),
+            keys: Arc::new(ConfigChainKeys::new(Arc::clone(&config))),
+        });
         let root = RootParts {
             alive,
             wiring: wiring.clone(),
             backend,
             group,
-            chain: ChainActor::new(trust.clone(), identities.clone(), clock.clone()),
+            management: settings.management_topics(),
+            chain: ChainActor::new(ChainParts {
+                trust,
+                identities,
+                archive: Box::new(ConfigTrustArchive::new(Arc::clone(&config))),
+                clock: clock.clone(),
+                events: events.clone(),
+            }),
             keystore: KeystoreActor::new(Arc::clone(&keystore)),
             ratchet: RatchetActor::new(RatchetParts {
                 store: ratchet,
@@ -174,6 +188,8 @@ impl Node {
             exchange,
             watched: Watched::default(),
             ratchet_interval: settings.ratchet_interval(),
+            controller: duties.controller.then(|| settings.discovery_interval()),
+            chain_server,
             served,
             clock: clock.clone(),
             events: events.clone(),
@@ -189,10 +205,9 @@ impl Node {
             ),
             wiring,
             events,
-            trust,
-            identities,
+            roots,
             tables,
-            clock,
+            is_controller: duties.controller,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -222,9 +237,10 @@ impl Node {
         self.events.listen()
     }
 
-    /// The roots of trust in force.
+    /// The roots of trust that were in force when it was started; [`status`](Self::status) has those that
+    /// are now.
     pub fn roots(&self) -> impl Iterator<Item = &VerifyingKey> {
-        self.trust.roots().map(|(root, _)| root)
+        self.roots.iter()
     }
 
     /// Whether this node's own chain grants one of these usages for a topic: to be asked before
@@ -249,30 +265,26 @@ impl Node {
     /// # Errors
     /// [`NodeError::Closed`].
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
-        let now = self.clock.now();
-        let exchange = self.wiring.ask.send(AskExchange).await?;
-        let demand = kc_core::chain::Demand::at(now);
-        let identities = self.identities.iter();
+        let wiring = &self.wiring;
+        let mut held_keys = BTreeMap::new();
+        for root in wiring.held_roots.send(HeldRoots).await? {
+            *held_keys.entry(root).or_default() += 1;
+        }
+        let exchange = wiring.ask.send(AskExchange).await?;
+        let controller = if self.is_controller {
+            Some(wiring.ask_controller.send(AskController).await?)
+        } else {
+            None
+        };
         Ok(NodeStatus {
             opening_keys: self.tables.ring().len(),
+            held_keys,
+            waiting_records: self.tables.waiting(),
+            bounds_hit: exchange.bounds_hit + self.tables.bounds_hit(),
             exchange,
-            roots: self.roots().cloned().collect(),
-            identities: identities
-                .map(|own| (own.key().clone(), own.validate(&self.trust, &demand)))
-                .collect(),
+            trust: wiring.ask_trust.send(AskTrust).await?,
+            controller,
         })
-    }
-
-    /// How many keys of a topic's root are kept for late consumers.
-    ///
-    /// # Errors
-    /// [`NodeError::Closed`].
-    pub async fn held_keys(&self, topic: &str) -> Result<usize, NodeError> {
-        let message = HeldKeys {
-            root: self.tables.scheme.root_of(topic),
-            ids: Vec::new(),
-        };
-        Ok(self.wiring.held.send(message).await?.len())
     }
 
     /// Closes the node in order: what was read from the side topics is done with, what is to be sent is

@@ -1,12 +1,14 @@
 use actix::Addr;
 
 use crate::actors::{
-    ChainActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor, RatchetActor,
+    ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor,
+    RatchetActor,
 };
 use crate::messages::{
-    AskExchange, AwaitKey, AwaitedKeys, CloseGateway, HeldKeys, KeyWanted, OwnGrant, OwnIdentities,
-    PrepareRoot, Publish, ReceivedOpeningKeys, SealingKeyFor, ServeRoot, SideRecords, Sign,
-    TurnRatchet, ValidateChain, Watch,
+    AskController, AskExchange, AskTrust, AwaitKey, AwaitedKeys, CloseGateway, HeldKeys, HeldRoots,
+    KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot, Publish,
+    ReceivedOpeningKeys, SealingKeyFor, ServeRoot, SideRecords, Sign, TurnRatchet, ValidateChain,
+    Watch, WatchSubscriptions,
 };
 use crate::port::Port;
 
@@ -16,12 +18,18 @@ pub(super) struct Wiring {
     pub(super) validate: Port<ValidateChain>,
     pub(super) identities: Port<OwnIdentities>,
     pub(super) grants: Port<OwnGrant>,
+    pub(super) management: Port<ManagementRecords>,
+    pub(super) ask_trust: Port<AskTrust>,
     pub(super) sign: Port<Sign>,
     pub(super) sealing_keys: Port<SealingKeyFor>,
     pub(super) turn: Port<TurnRatchet>,
     pub(super) held: Port<HeldKeys>,
+    pub(super) held_roots: Port<HeldRoots>,
     pub(super) publish: Port<Publish>,
     pub(super) watch: Port<Watch>,
+    pub(super) watch_subscriptions: Port<WatchSubscriptions>,
+    pub(super) subscriptions: Port<SideRecords>,
+    pub(super) ask_controller: Port<AskController>,
     pub(super) close_gateway: Port<CloseGateway>,
     pub(super) wanted: Port<KeyWanted>,
     pub(super) serve: Port<ServeRoot>,
@@ -39,12 +47,18 @@ impl Wiring {
             validate: Port::unconnected(),
             identities: Port::unconnected(),
             grants: Port::unconnected(),
+            management: Port::unconnected(),
+            ask_trust: Port::unconnected(),
             sign: Port::unconnected(),
             sealing_keys: Port::unconnected(),
             turn: Port::unconnected(),
             held: Port::unconnected(),
+            held_roots: Port::unconnected(),
             publish: Port::unconnected(),
             watch: Port::unconnected(),
+            watch_subscriptions: Port::unconnected(),
+            subscriptions: Port::unconnected(),
+            ask_controller: Port::unconnected(),
             close_gateway: Port::unconnected(),
             wanted: Port::unconnected(),
             serve: Port::unconnected(),
@@ -72,12 +86,18 @@ impl Wiring {
         self.validate.disconnect();
         self.identities.disconnect();
         self.grants.disconnect();
+        self.management.disconnect();
+        self.ask_trust.disconnect();
         self.sign.disconnect();
         self.sealing_keys.disconnect();
         self.turn.disconnect();
         self.held.disconnect();
+        self.held_roots.disconnect();
         self.publish.disconnect();
         self.watch.disconnect();
+        self.watch_subscriptions.disconnect();
+        self.subscriptions.disconnect();
+        self.ask_controller.disconnect();
         self.close_gateway.disconnect();
         self.wanted.disconnect();
         self.serve.disconnect();
@@ -93,6 +113,13 @@ impl Wiring {
         self.validate.connect(address);
         self.identities.connect(address);
         self.grants.connect(address);
+        self.management.connect(address);
+        self.ask_trust.connect(address);
+    }
+
+    pub(super) fn connect_controller(&self, address: &Addr<ControllerActor>) {
+        self.subscriptions.connect(address);
+        self.ask_controller.connect(address);
     }
 
     pub(super) fn connect_keystore(&self, address: &Addr<KeystoreActor>) {
@@ -103,11 +130,13 @@ impl Wiring {
         self.sealing_keys.connect(address);
         self.turn.connect(address);
         self.held.connect(address);
+        self.held_roots.connect(address);
     }
 
     pub(super) fn connect_gateway(&self, address: &Addr<GatewayActor>) {
         self.publish.connect(address);
         self.watch.connect(address);
+        self.watch_subscriptions.connect(address);
         self.close_gateway.connect(address);
     }
 

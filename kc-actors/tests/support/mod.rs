@@ -8,8 +8,11 @@ use actix::{Actor, SyncArbiter, SyncContext};
 use kc_actors::messages::{
     HeldKeys, OwnGrant, OwnIdentities, SealingKeyFor, Sign, TurnRatchet, ValidateChain,
 };
-use kc_actors::{ChainActor, Clock, KeyArchive, KeystoreActor, Port, RatchetActor, RatchetParts};
-use kc_core::chain::{TrustEntry, TrustStore};
+use kc_actors::{
+    ChainActor, ChainParts, Clock, Events, KeyArchive, KeystoreActor, Port, RatchetActor,
+    RatchetParts, TrustArchive,
+};
+use kc_core::chain::{TrustEntry, TrustList, TrustStore};
 use kc_core::exchange::Identity;
 use kc_core::keys::KeyType;
 use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
@@ -35,6 +38,20 @@ impl KeyArchive for Archive {
         }
         self.saved.lock().unwrap().push(keys.len());
         *self.used.lock().unwrap() = used;
+        Ok(())
+    }
+}
+
+/// Forgets what changes.
+#[derive(Debug)]
+struct Forgetful;
+
+impl TrustArchive for Forgetful {
+    fn add_entry(&mut self, _: TrustList, _: &TrustEntry) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn replace_chain(&mut self, _: usize, _: &[u8]) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -66,7 +83,13 @@ impl Own {
         let identity = Identity::new(keys.first().unwrap().clone(), Some(chain));
         let trust = TrustStore::new(Some(vec![root]), vec![]);
 
-        let chain = start(ChainActor::new(trust, vec![identity], Clock::system()));
+        let chain = start(ChainActor::new(ChainParts {
+            trust,
+            identities: vec![identity],
+            archive: Box::new(Forgetful),
+            clock: Clock::system(),
+            events: Events::default(),
+        }));
         let ratchet = start(RatchetActor::new(RatchetParts {
             store: Some(Box::new(MemoryRatchetStore::new(node.seed.unwrap()))),
             archive: Box::new(archive),

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use rand_core::CryptoRng;
 
-use crate::chain::{ChainError, Demand, MaxAge, TrustStore, UnverifiedChain, Usage};
+use crate::chain::{
+    ChainError, Demand, MaxAge, TrustStore, UnverifiedChain, Usage, ValidatedChain,
+};
 use crate::keys::{KeyError, KeyType, Signer, VerifyingKey};
 use crate::types::Timestamp;
 
@@ -22,11 +24,12 @@ pub struct Identity {
 }
 
 /// An identity whose chain was valid when it was looked at: what requests and replies are signed with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ValidIdentity {
     key: VerifyingKey,
     chain: Vec<u8>,
     may_request: bool,
+    max_age: MaxAge,
 }
 
 /// A message that lacks the signature on its last certificate.
@@ -84,11 +87,19 @@ impl Identity {
     /// # Errors
     /// The check that refused.
     pub fn validate(&self, trust: &TrustStore, demand: &Demand<'_>) -> Result<(), ChainError> {
+        self.prove(trust, demand).map(drop)
+    }
+
+    fn prove(
+        &self,
+        trust: &TrustStore,
+        demand: &Demand<'_>,
+    ) -> Result<ValidatedChain, ChainError> {
         let chain = self.chain.as_deref().ok_or(ChainError::Length(0))?;
         let chain = UnverifiedChain::parse(chain)?;
         let validated = chain.validate(trust, demand)?;
         if validated.keys().signer() == Some(&self.key) {
-            Ok(())
+            Ok(validated)
         } else {
             Err(ChainError::Signature(chain.links().len()))
         }
@@ -103,12 +114,13 @@ impl Identity {
         trust: &TrustStore,
         now: Timestamp,
     ) -> Result<ValidIdentity, ChainError> {
-        self.validate(trust, &Demand::at(now))?;
+        let max_age = self.prove(trust, &Demand::at(now))?.max_age();
         let request = Demand::at(now).usage(Usage::EncryptRequest);
         Ok(ValidIdentity {
             key: self.key.clone(),
             chain: self.chain.clone().unwrap_or_default(),
             may_request: self.validate(trust, &request).is_ok(),
+            max_age,
         })
     }
 }
@@ -118,6 +130,12 @@ impl ValidIdentity {
     #[must_use]
     pub fn key(&self) -> &VerifyingKey {
         &self.key
+    }
+
+    /// When its chain ends.
+    #[must_use]
+    pub fn max_age(&self) -> MaxAge {
+        self.max_age
     }
 
     /// Whether requests may go to producers directly, not only through a controller.

@@ -276,6 +276,13 @@ impl Requester {
         requests.map(|request| (&request.random0, request.ephemerals.as_slice()))
     }
 
+    /// How many requests can still be answered, over all roots.
+    #[must_use]
+    pub fn all_outstanding(&self) -> usize {
+        let roots = self.roots.values();
+        roots.map(|state| state.outstanding.len()).sum()
+    }
+
     /// Forgets the roots of which nothing is wanted and nothing is outstanding any more.
     fn forget_idle(&mut self, now: Timestamp) {
         let forgotten = self.config.interval * FORGOTTEN_AFTER;

@@ -1,9 +1,11 @@
 //! The vocabulary that every other module shares: topics, key ids and times.
 
 mod key_id;
+mod management;
 mod timestamp;
 mod topic;
 
 pub use key_id::{KEY_ID_LEN, KeyId};
+pub use management::{ManagementTopic, ManagementTopics};
 pub use timestamp::Timestamp;
 pub use topic::{RootTopic, SideTopic, TopicScheme};

@@ -7,7 +7,7 @@ use kc_core::chain::{ChainError, Usage};
 use kc_core::exchange::{
     HandledReply, KeyReply, OutgoingRequest, Refusal, Unanswered, decode_key_ids,
 };
-use kc_core::types::{RootTopic, SideTopic};
+use kc_core::types::RootTopic;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -16,8 +16,8 @@ use super::machines::Machines;
 use crate::events::NodeEvent;
 use crate::handles::Awaiting;
 use crate::messages::{
-    AwaitedKeys, AwaitedRoot, OwnGrant, Publish, ReceivedOpeningKeys, SideRecord, ValidateChain,
-    Watch,
+    AwaitedKeys, AwaitedRoot, ControlTopic, OwnGrant, Publish, ReceivedOpeningKeys, SideRecord,
+    ValidateChain, Watch,
 };
 
 /// The longest time without a look at what is due.
@@ -84,15 +84,8 @@ async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> bool {
         ..
     } = request;
     // The reply must find somebody who reads.
-    let side = SideTopic::Keys;
-    match parts
-        .watch
-        .send(Watch {
-            root: root.clone(),
-            side,
-        })
-        .await
-    {
+    let topic = ControlTopic::keys(root);
+    match parts.watch.send(Watch { topic }).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(target: "kc::exchange", %root, %error, "replies cannot be read");
@@ -112,14 +105,14 @@ async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> bool {
         let Some(value) = parts.signed(draft).await else {
             return false;
         };
-        let to = |side| Publish {
-            root: root.clone(),
-            side,
+        let to = |topic| Publish {
+            topic,
             kafka_key: kafka_key.clone(),
             value: value.clone(),
         };
-        let to_controllers = parts.published(to(SideTopic::Subscriptions));
-        let to_producers = async { *direct && parts.published(to(SideTopic::Requests)).await };
+        let to_controllers = parts.published(to(ControlTopic::subscriptions(root)));
+        let requests = to(ControlTopic::requests(root));
+        let to_producers = async { *direct && parts.published(requests).await };
         let (controllers, producers) = tokio::join!(to_controllers, to_producers);
         // Who may ask producers needs no controller.
         if !(if *direct { producers } else { controllers }) {

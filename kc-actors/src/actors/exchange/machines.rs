@@ -17,6 +17,7 @@ pub(super) struct Inner {
     pub(super) replier: Replier,
     pub(super) rng: Box<dyn CryptoRng + Send>,
     pub(super) answered: u64,
+    pub(super) bounds_hit: u64,
     pub(super) refused: BTreeMap<RefusalId, u64>,
     /// The unanswered keys that have been told about.
     pub(super) told: HashSet<(RootTopic, KeyId)>,
@@ -29,6 +30,7 @@ impl Machines {
             replier: Replier::new(config.suites.clone(), config.validity),
             rng,
             answered: 0,
+            bounds_hit: 0,
             refused: BTreeMap::new(),
             told: HashSet::new(),
         })))
@@ -63,6 +65,8 @@ impl Inner {
                 .map(|(root, ids)| (root.clone(), ids.count()))
                 .collect(),
             unanswered: self.requester.unanswered(now),
+            bounds_hit: self.bounds_hit,
+            outstanding: self.requester.all_outstanding(),
             answered: self.answered,
             refused: self.refused.clone(),
         }

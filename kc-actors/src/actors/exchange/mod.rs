@@ -8,15 +8,16 @@ use actix::{
     Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised, WrapFuture,
 };
 use kc_core::chain::{ChainError, ValidatedChain};
-use kc_core::exchange::{Draft, RequesterConfig, ValidIdentity};
+use kc_core::exchange::{Draft, RequesterConfig, ValidIdentity, Wanted};
 use kc_core::types::SideTopic;
 use tokio::sync::Notify;
 
 use self::machines::Machines;
+use super::steps;
 use crate::clock::Clock;
-use crate::events::{Events, NodeEvent};
+use crate::events::Events;
 use crate::messages::{
-    AskExchange, AwaitedKeys, HeldKeys, KeyWanted, OwnGrant, OwnIdentities, Publish,
+    AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, OwnGrant, OwnIdentities, Publish,
     ReceivedOpeningKeys, ServeRoot, SideRecords, Sign, ValidateChain, Watch,
 };
 use crate::port::Port;
@@ -89,9 +90,11 @@ impl Handler<KeyWanted> for ExchangeActor {
     fn handle(&mut self, message: KeyWanted, _: &mut Self::Context) {
         let KeyWanted { root, id, known } = message;
         let now = self.parts.clock.now();
-        let wanted = self
-            .machines
-            .with(|machines| machines.requester.want_another(&root, id, known, now));
+        let wanted = self.machines.with(|machines| {
+            let wanted = machines.requester.want_another(&root, id, known, now);
+            machines.bounds_hit += u64::from(wanted == Wanted::Full);
+            wanted
+        });
         tracing::debug!(target: "kc::exchange", %root, %id, ?wanted, "key wanted");
         self.wanted.notify_one();
     }
@@ -103,12 +106,9 @@ impl Handler<ServeRoot> for ExchangeActor {
     fn handle(&mut self, ServeRoot { root }: ServeRoot, _: &mut Self::Context) -> Self::Result {
         let watch = self.parts.watch.clone();
         Box::pin(async move {
-            let message = Watch {
-                root,
-                side: SideTopic::Requests,
-            };
-            if !serving::watched(&watch, message.clone()).await {
-                actix::spawn(serving::watch_until_it_works(watch, message));
+            let topic = ControlTopic::requests(&root);
+            if !steps::watched(&watch, topic.clone()).await {
+                actix::spawn(steps::watch_until_it_works(watch, topic));
             }
         })
     }
@@ -148,32 +148,16 @@ impl Handler<AskExchange> for ExchangeActor {
 }
 
 impl ExchangeParts {
-    /// The identities to sign with; says so if there is none.
     async fn own_identities(&self) -> Option<Vec<ValidIdentity>> {
-        match self.identities.send(OwnIdentities).await.ok()? {
-            Ok(identities) => Some(identities),
-            Err(error) => {
-                tracing::error!(target: "kc::exchange", check = %error.check(), %error, "own chain");
-                let reason = format!("{} ({})", error, error.check());
-                self.events.tell(NodeEvent::NoValidChain { reason });
-                None
-            }
-        }
+        steps::own_identities(&self.identities, &self.events).await
     }
 
-    /// Has a draft signed; says so if it cannot be.
     async fn signed(&self, draft: &Draft) -> Option<Vec<u8>> {
-        let message = Sign {
-            key: draft.signer().clone(),
-            message: draft.certificate().to_vec(),
-        };
-        match self.sign.send(message).await.ok()? {
-            Ok(signed) => draft.finish(&signed).ok(),
-            Err(error) => {
-                tracing::error!(target: "kc::exchange", %error, "signing failed");
-                None
-            }
-        }
+        steps::signed(&self.sign, draft).await
+    }
+
+    async fn published(&self, message: Publish) -> bool {
+        steps::published(&self.publish, message).await
     }
 
     /// Has a chain validated; `None` if nobody does any more.
@@ -182,18 +166,5 @@ impl ExchangeParts {
         message: ValidateChain,
     ) -> Option<Result<ValidatedChain, ChainError>> {
         self.validate.send(message).await.ok()
-    }
-
-    /// Has a record sent; says so if it cannot be.
-    async fn published(&self, message: Publish) -> bool {
-        let (root, side) = (message.root.clone(), message.side);
-        match self.publish.send(message).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::warn!(target: "kc::exchange", %root, ?side, %error, "sending failed");
-                false
-            }
-            Err(_) => false,
-        }
     }
 }

@@ -1,44 +1,14 @@
 //! The producer's side: requests in, replies out.
 
-use std::time::Duration;
-
 use kc_core::chain::Usage;
 use kc_core::exchange::{Answer, IncomingRequest, KeyRequest, Refusal, decode_key_ids};
-use kc_core::types::{RootTopic, SideTopic};
-use tokio::time::sleep;
+use kc_core::types::RootTopic;
 
 use super::ExchangeParts;
 use super::asking::refused;
 use super::machines::Machines;
 use crate::events::NodeEvent;
-use crate::messages::{HeldKeys, Publish, SideRecord, ValidateChain, Watch};
-use crate::port::Port;
-
-/// How long to wait before trying again to read requests.
-const RETRY_DELAY: Duration = Duration::from_secs(2);
-
-/// Has a topic of requests read; says so if it cannot be. False also without a gateway: another may take
-/// its place.
-pub(super) async fn watched(watch: &Port<Watch>, message: Watch) -> bool {
-    let root = message.root.clone();
-    match watch.send(message).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::error!(target: "kc::exchange", %root, %error, "requests cannot be read");
-            false
-        }
-        Err(_) => false,
-    }
-}
-
-pub(super) async fn watch_until_it_works(watch: Port<Watch>, message: Watch) {
-    loop {
-        sleep(RETRY_DELAY).await;
-        if watched(&watch, message.clone()).await {
-            return;
-        }
-    }
-}
+use crate::messages::{ControlTopic, HeldKeys, Publish, SideRecord, ValidateChain};
 
 /// Answers the requests of one poll.
 pub(super) async fn answer(parts: &ExchangeParts, machines: &Machines, records: Vec<SideRecord>) {
@@ -136,8 +106,7 @@ async fn send(parts: &ExchangeParts, machines: &Machines, answer: Answer) {
 
 fn reply(root: &RootTopic, kafka_key: &[u8], value: Vec<u8>) -> Publish {
     Publish {
-        root: root.clone(),
-        side: SideTopic::Keys,
+        topic: ControlTopic::keys(root),
         kafka_key: kafka_key.to_vec(),
         value,
     }

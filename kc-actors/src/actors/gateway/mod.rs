@@ -1,20 +1,23 @@
+mod discovery;
 mod reader;
 mod sender;
-mod side_topics;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised, WrapFuture};
 use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord};
-use kc_core::types::{RootTopic, SideTopic, TopicScheme};
+use kc_core::types::{ManagementTopics, TopicScheme};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use self::reader::NewWatch;
 use self::sender::Sender;
-use self::side_topics::SideTopics;
-use crate::messages::{CloseGateway, Publish, SideRecords, Watch};
+use self::topics::ControlTopics;
+use crate::messages::{
+    CloseGateway, ControlTopic, ManagementRecords, Publish, SideRecords, Watch, WatchSubscriptions,
+};
 use crate::port::Port;
 
 /// How many topics may wait to be watched.
@@ -27,23 +30,29 @@ pub struct GatewayParts {
     pub backend: Arc<dyn Backend>,
     /// How side topics are named.
     pub scheme: TopicScheme,
-    /// Where positions in the side topics are committed.
+    /// How management topics are named.
+    pub management: ManagementTopics,
+    /// Where positions in the control topics are committed.
     pub group: String,
-    /// Who gets what the side topics bring.
+    /// Who gets requests to producers, and replies.
     pub records: Port<SideRecords>,
+    /// Who gets requests to controllers.
+    pub subscriptions: Port<SideRecords>,
+    /// Who gets what the management topics bring.
+    pub trust: Port<ManagementRecords>,
     /// The topics that are read: a new gateway goes on with those of the one before it.
     pub watched: Watched,
 }
 
 /// The topics that are read, by name.
 #[derive(Clone, Debug, Default)]
-pub struct Watched(Arc<StdMutex<BTreeMap<String, (RootTopic, SideTopic)>>>);
+pub struct Watched(Arc<StdMutex<BTreeMap<String, ControlTopic>>>);
 
-/// The gateway to the side topics: it alone has the management plane's consumer and producer.
+/// The gateway to the control topics: it alone has the management plane's consumer and producer.
 #[derive(Debug)]
 pub struct GatewayActor {
     parts: GatewayParts,
-    topics: Arc<SideTopics>,
+    topics: Arc<ControlTopics>,
     sender: Arc<Sender>,
     /// Where topics to read are queued; none once the gateway is closed.
     watches: Option<mpsc::Sender<NewWatch>>,
@@ -52,8 +61,17 @@ pub struct GatewayActor {
     reading: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
 }
 
+impl GatewayParts {
+    fn name(&self, topic: &ControlTopic) -> String {
+        match topic {
+            ControlTopic::Side(root, side) => self.scheme.side_topic(root, *side),
+            ControlTopic::Management(topic) => self.management.name(*topic).to_owned(),
+        }
+    }
+}
+
 impl Watched {
-    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<String, (RootTopic, SideTopic)>) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<String, ControlTopic>) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -64,7 +82,7 @@ impl GatewayActor {
     pub fn new(parts: GatewayParts) -> Self {
         let (watches, waiting) = mpsc::channel(WATCH_CAPACITY);
         Self {
-            topics: Arc::new(SideTopics::new(Arc::clone(&parts.backend))),
+            topics: Arc::new(ControlTopics::new(Arc::clone(&parts.backend))),
             sender: Arc::new(Sender::new(Arc::clone(&parts.backend))),
             parts,
             watches: Some(watches),
@@ -99,7 +117,7 @@ impl Handler<Publish> for GatewayActor {
 
     fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
         let record = OutgoingRecord {
-            topic: self.parts.scheme.side_topic(&message.root, message.side),
+            topic: self.parts.name(&message.topic),
             partition: Some(0),
             key: Some(message.kafka_key),
             value: Some(message.value),
@@ -121,22 +139,35 @@ impl Handler<Publish> for GatewayActor {
 impl Handler<Watch> for GatewayActor {
     type Result = ResponseFuture<Result<(), BackendError>>;
 
-    fn handle(&mut self, Watch { root, side }: Watch, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Watch { topic }: Watch, _: &mut Self::Context) -> Self::Result {
         let (done, result) = oneshot::channel();
         let watch = NewWatch {
-            topic: self.parts.scheme.side_topic(&root, side),
-            root,
-            side,
+            name: self.parts.name(&topic),
+            topic,
             done: Some(done),
         };
         let (watches, topics) = (self.watches.clone(), Arc::clone(&self.topics));
         Box::pin(async move {
             let watches = watches.ok_or_else(closed)?;
-            // Here, where nobody else waits: creating a topic may take its time.
-            topics.ensure(&watch.topic).await?;
+            if let ControlTopic::Side(..) = watch.topic {
+                // Here, where nobody else waits: creating a topic may take its time.
+                topics.ensure(&watch.name).await?;
+            }
             watches.send(watch).await.map_err(|_| closed())?;
             result.await.map_err(|_| closed())?
         })
+    }
+}
+
+impl Handler<WatchSubscriptions> for GatewayActor {
+    type Result = ();
+
+    fn handle(&mut self, message: WatchSubscriptions, ctx: &mut Self::Context) {
+        if let Some(watches) = &self.watches {
+            let discover =
+                discovery::run(self.parts.clone(), watches.downgrade(), message.interval);
+            ctx.spawn(discover.into_actor(self));
+        }
     }
 }
 

@@ -1,13 +1,15 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use actix::Message;
 use kc_core::backend::{BackendError, Committed, LogReader, LogStart, Record};
-use kc_core::types::{RootTopic, SideTopic};
+use kc_core::types::SideTopic;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::GatewayParts;
-use crate::messages::{SideRecord, SideRecords};
+use crate::messages::{ControlTopic, ManagementRecord, ManagementRecords, SideRecord, SideRecords};
+use crate::port::Port;
 
 /// How long a poll waits; a new topic is taken up after that at the latest.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -22,10 +24,9 @@ const POSITION_ATTEMPTS: usize = 4;
 /// A topic to read from now on.
 #[derive(Debug)]
 pub(super) struct NewWatch {
-    pub(super) topic: String,
-    pub(super) root: RootTopic,
-    pub(super) side: SideTopic,
-    /// Told when reading has begun; nobody if another gateway read it before.
+    pub(super) name: String,
+    pub(super) topic: ControlTopic,
+    /// Told when reading has begun; nobody if the gateway itself wants it.
     pub(super) done: Option<oneshot::Sender<Result<(), BackendError>>>,
 }
 
@@ -34,50 +35,47 @@ pub(super) struct NewWatch {
 pub(super) async fn read(parts: GatewayParts, mut watches: mpsc::Receiver<NewWatch>) {
     let mut sources = HashMap::new();
     let mut reader: Option<Box<dyn LogReader>> = None;
-    let mut resumed: VecDeque<_> = parts.watched.with(|watched| {
-        let resume = |(topic, (root, side)): (&String, &(RootTopic, SideTopic))| NewWatch {
+    // What the gateway itself wants is tried until it works.
+    let mut wanted: VecDeque<_> = parts.watched.with(|watched| {
+        let resume = |(name, topic): (&String, &ControlTopic)| NewWatch {
+            name: name.clone(),
             topic: topic.clone(),
-            root: root.clone(),
-            side: *side,
             done: None,
         };
         watched.iter().map(resume).collect()
     });
     loop {
         // One at a time: what is being read must not wait for what is to be read, too.
-        let watch = match resumed.pop_front() {
+        let watch = match wanted.pop_front() {
             Some(watch) => Some(watch),
             None => next_watch(&mut watches, sources.is_empty()).await,
         };
         if let Some(watch) = watch {
-            let begun = if sources.contains_key(&watch.topic) {
+            let begun = if sources.contains_key(&watch.name) {
                 Ok(())
             } else {
-                begin(&parts, &mut reader, &watch.topic).await
+                begin(&parts, &mut reader, &watch.name).await
             };
-            match (begun, watch) {
-                (Err(_), watch) if watch.done.is_none() => {
-                    resumed.push_back(watch);
-                    sleep(RETRY_DELAY).await;
-                }
-                (
-                    begun,
-                    NewWatch {
+            if begun.is_ok() {
+                let (name, topic) = (watch.name.clone(), watch.topic.clone());
+                parts
+                    .watched
+                    .with(|all| all.insert(name.clone(), topic.clone()));
+                sources.insert(name, topic);
+            }
+            match (begun, watch.done) {
+                // Whoever asked may have gone; the topic is read all the same.
+                (begun, Some(done)) => drop(done.send(begun)),
+                (Ok(()), None) => {}
+                (Err(error), None) => {
+                    let (name, topic) = (watch.name, watch.topic);
+                    tracing::warn!(target: "kc::gateway", topic = name, %error, "cannot be read yet");
+                    wanted.push_back(NewWatch {
+                        name,
                         topic,
-                        root,
-                        side,
-                        done,
-                    },
-                ) => {
-                    if begun.is_ok() {
-                        let source = (root, side);
-                        parts
-                            .watched
-                            .with(|all| all.insert(topic.clone(), source.clone()));
-                        sources.insert(topic, source);
-                    }
-                    // Whoever asked may have gone; the topic is read all the same.
-                    let _ = done.map(|done| done.send(begun));
+                        done: None,
+                    });
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }
@@ -142,29 +140,52 @@ async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     LogStart::Earliest
 }
 
+/// Hands records to whom they concern, and commits when they are done with.
 async fn hand_over(
     parts: &GatewayParts,
-    sources: &HashMap<String, (RootTopic, SideTopic)>,
+    sources: &HashMap<String, ControlTopic>,
     reader: &mut dyn LogReader,
     records: Vec<Record>,
 ) {
     let mut positions = BTreeMap::new();
-    for record in &records {
+    let mut side = Vec::new();
+    let mut subscriptions = Vec::new();
+    let mut management = Vec::new();
+    for record in records {
         positions.insert(record.topic.clone(), record.offset + 1);
+        let (Some(source), Some(value)) = (sources.get(&record.topic), record.value) else {
+            continue;
+        };
+        let kafka_key = record.key.unwrap_or_default();
+        match source.clone() {
+            ControlTopic::Management(topic) => management.push(ManagementRecord {
+                topic,
+                kafka_key,
+                value,
+            }),
+            ControlTopic::Side(root, kind) => {
+                let record = SideRecord {
+                    root,
+                    side: kind,
+                    kafka_key,
+                    value,
+                };
+                match kind {
+                    SideTopic::Subscriptions => subscriptions.push(record),
+                    SideTopic::Requests | SideTopic::Keys => side.push(record),
+                }
+            }
+        }
     }
-    let known = records.into_iter().filter_map(|record| {
-        let (root, side) = sources.get(&record.topic)?.clone();
-        Some(SideRecord {
-            root,
-            side,
-            kafka_key: record.key?,
-            value: record.value?,
-        })
-    });
-    let records = SideRecords(known.collect());
-    while parts.records.send(records.clone()).await.is_err() {
-        // Another exchange will take its place.
-        sleep(RETRY_DELAY).await;
+    // Trust first: a key that is denied must not be answered in the same poll.
+    if !management.is_empty() {
+        until_taken(&parts.trust, ManagementRecords(management)).await;
+    }
+    if !side.is_empty() {
+        until_taken(&parts.records, SideRecords(side)).await;
+    }
+    if !subscriptions.is_empty() {
+        until_taken(&parts.subscriptions, SideRecords(subscriptions)).await;
     }
     let positions: Vec<_> = positions
         .into_iter()
@@ -172,5 +193,15 @@ async fn hand_over(
         .collect();
     if let Err(error) = reader.commit(&positions, DEADLINE).await {
         tracing::debug!(target: "kc::gateway", %error, "positions not committed");
+    }
+}
+
+/// If the actor has died, another will take its place.
+async fn until_taken<M>(port: &Port<M>, message: M)
+where
+    M: Message<Result = ()> + Clone + Send + 'static,
+{
+    while port.send(message.clone()).await.is_err() {
+        sleep(RETRY_DELAY).await;
     }
 }

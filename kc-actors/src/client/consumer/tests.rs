@@ -67,8 +67,10 @@ fn consumer_over(
         ..Member::default()
     };
     let asked = Arc::clone(&member.asked);
+    let deserializer = Deserializer::new(tables, Port::unconnected(), Duration::ZERO);
     let consumer = EncryptedConsumer {
-        deserializer: Deserializer::new(tables, Port::unconnected(), Duration::ZERO),
+        waiting: deserializer.waiting_records(),
+        deserializer,
         consumer: Box::new(member),
         policy,
         parked: BTreeMap::new(),

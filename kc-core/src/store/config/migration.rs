@@ -65,7 +65,7 @@ impl NodeConfig {
                     self.move_root(
                         Section::PROVISIONERS,
                         &setting.name,
-                        fingerprint(&root),
+                        entry_name(&root),
                         &root,
                     )?;
                     moved += 1;
@@ -95,7 +95,7 @@ impl NodeConfig {
             .into_iter()
             .find(|setting| setting.name == wanted);
         let name = match taken {
-            Some(other) if other.value().as_ref() != Some(&root_value) => fingerprint(root),
+            Some(other) if other.value().as_ref() != Some(&root_value) => entry_name(root),
             _ => wanted,
         };
         self.set(Section::ALLOWLIST, name, &root_value)?;
@@ -104,7 +104,9 @@ impl NodeConfig {
     }
 }
 
-/// The name of a list entry: the SHA-256 of its bytes, 32 bytes.
-fn fingerprint(entry: &[u8]) -> Name {
+/// The name under which an entry of the allowlist or the denylist is stored when no person gave it one: the
+/// SHA-256 of its bytes, 32 bytes.
+#[must_use]
+pub fn entry_name(entry: &[u8]) -> Name {
     Name::Binary(sha256(&[entry]).to_vec())
 }

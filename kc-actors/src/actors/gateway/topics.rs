@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 /// How long an administrative call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Creates side topics: one partition, compacted. No broker can be relied on to do so by itself.
+/// Creates control topics: one partition, compacted. No broker can be relied on to do so by itself.
 #[derive(Debug)]
-pub(super) struct SideTopics {
+pub(super) struct ControlTopics {
     backend: Arc<dyn Backend>,
     state: Mutex<State>,
 }
@@ -24,7 +24,7 @@ struct State {
     forbidden: HashSet<String>,
 }
 
-impl SideTopics {
+impl ControlTopics {
     pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
         Self {
             backend,
@@ -51,14 +51,14 @@ impl SideTopics {
         let created = admin.create_topic(&spec, DEADLINE).await;
         state.admin = Some(admin);
         match &created {
-            Ok(()) => tracing::info!(target: "kc::gateway", topic, "side topic created"),
+            Ok(()) => tracing::info!(target: "kc::gateway", topic, "topic created"),
             Err(error) if error.kind() == BackendErrorKind::TopicExists => {}
             Err(error) if is_final(error) => {
                 if state.forbidden.insert(topic.into()) {
                     tracing::warn!(
                         target: "kc::gateway",
                         topic,
-                        "the side topic may not be created from here: create it with one partition and \
+                        "the topic may not be created from here: create it with one partition and \
                          cleanup.policy=compact"
                     );
                 }

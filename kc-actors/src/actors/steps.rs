@@ -1,0 +1,88 @@
+//! What several actors do in the same way: who signs, signing, sending, reading.
+
+use std::time::Duration;
+
+use kc_core::exchange::{Draft, ValidIdentity};
+use tokio::time::sleep;
+
+use crate::events::{Events, NodeEvent};
+use crate::messages::{ControlTopic, OwnIdentities, Publish, Sign, Watch};
+use crate::port::Port;
+
+/// How long to wait before trying again to read a topic.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+
+/// The identities to sign with; says so if there is none.
+pub(super) async fn own_identities(
+    identities: &Port<OwnIdentities>,
+    events: &Events,
+) -> Option<Vec<ValidIdentity>> {
+    match identities.send(OwnIdentities).await.ok()? {
+        Ok(identities) => Some(identities),
+        Err(error) => {
+            tracing::error!(target: "kc::chain", check = %error.check(), %error, "own chain");
+            let reason = format!("{} ({})", error, error.check());
+            events.tell(NodeEvent::NoValidChain { reason });
+            None
+        }
+    }
+}
+
+/// Has a draft signed; says so if it cannot be.
+pub(super) async fn signed(sign: &Port<Sign>, draft: &Draft) -> Option<Vec<u8>> {
+    let message = Sign {
+        key: draft.signer().clone(),
+        message: draft.certificate().to_vec(),
+    };
+    match sign.send(message).await.ok()? {
+        Ok(signed) => draft.finish(&signed).ok(),
+        Err(error) => {
+            tracing::error!(target: "kc::keystore", %error, "signing failed");
+            None
+        }
+    }
+}
+
+/// Has a record sent; says so if it cannot be.
+pub(super) async fn published(publish: &Port<Publish>, message: Publish) -> bool {
+    let topic = message.topic.clone();
+    match publish.send(message).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(target: "kc::gateway", ?topic, %error, "sending failed");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Has a topic read; says so if it cannot be. False also without a gateway: another may take its place.
+pub(crate) async fn watched(watch: &Port<Watch>, topic: ControlTopic) -> bool {
+    match watch
+        .send(Watch {
+            topic: topic.clone(),
+        })
+        .await
+    {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Has a topic read as soon as that is possible; says so once if it is not at first.
+pub(crate) async fn watch_until_it_works(watch: Port<Watch>, topic: ControlTopic) {
+    let mut works = watched(&watch, topic.clone()).await;
+    while !works {
+        sleep(RETRY_DELAY).await;
+        let begun = watch
+            .send(Watch {
+                topic: topic.clone(),
+            })
+            .await;
+        works = matches!(begun, Ok(Ok(())));
+    }
+}

@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use kc_core::chain::{TrustEntry, TrustList};
+use kc_core::chain_server::ChainKey;
+use kc_core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value, entry_name};
+use kc_core::store::{StoreError, StoreErrorKind};
+
+use crate::actors::{ChainKeyArchive, TrustArchive};
+
+/// Keeps list entries and chains in the node's configuration (protocol §11).
+#[derive(Clone, Debug)]
+pub struct ConfigTrustArchive(Arc<dyn ConfigStore>);
+
+/// Keeps a chain server's keys in its configuration, in the section `chainkeys` (protocol §9).
+#[derive(Clone, Debug)]
+pub struct ConfigChainKeys(Arc<dyn ConfigStore>);
+
+impl ConfigTrustArchive {
+    /// In this configuration.
+    #[must_use]
+    pub fn new(config: Arc<dyn ConfigStore>) -> Self {
+        Self(config)
+    }
+}
+
+impl ConfigChainKeys {
+    /// In this configuration.
+    #[must_use]
+    pub fn new(config: Arc<dyn ConfigStore>) -> Self {
+        Self(config)
+    }
+}
+
+impl TrustArchive for ConfigTrustArchive {
+    fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError> {
+        let section = match list {
+            TrustList::Allow => Section::ALLOWLIST,
+            TrustList::Deny => Section::DENYLIST,
+        };
+        let bytes = entry.as_bytes();
+        let (name, value) = (entry_name(bytes), Value::from(bytes));
+        update(&*self.0, "store an entry of a list", &mut |config| {
+            config.set(section, &name, &value).map(drop)
+        })
+    }
+
+    fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError> {
+        let (name, value) = (format!("chain{index}"), Value::from(chain));
+        update(&*self.0, "store a new chain", &mut |config| {
+            config.set(Section::CHAINS, name.as_str(), &value).map(drop)
+        })
+    }
+}
+
+impl ChainKeyArchive for ConfigChainKeys {
+    fn load(&self) -> Result<Vec<(String, ChainKey)>, StoreError> {
+        const CONTEXT: &str = "read the chain keys";
+        let failed = |kind| StoreError::new(kind, CONTEXT);
+        let config = self.0.load();
+        let config = config.map_err(|error| failed(StoreErrorKind::Io).with_source(error))?;
+        let keys = config.own_settings(Section::CHAIN_KEYS);
+        let keys = keys.map_err(|error| failed(StoreErrorKind::Malformed).with_source(error))?;
+        let keys = keys
+            .into_iter()
+            .filter_map(|setting| match setting.value() {
+                Some(Value::Bytes(entry)) => Some((setting.name.to_string(), entry)),
+                _ => None,
+            });
+        keys.map(|(name, entry)| {
+            let malformed = |error| {
+                let context = format!("{CONTEXT}: {name}");
+                StoreError::new(StoreErrorKind::Malformed, context).with_source(error)
+            };
+            let key = ChainKey::parse(&entry).map_err(malformed)?;
+            Ok((name, key))
+        })
+        .collect()
+    }
+
+    fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError> {
+        let value = Value::Bytes(key.encode());
+        update(&*self.0, "store a renewed chain key", &mut |config| {
+            config.set(Section::CHAIN_KEYS, name, &value).map(drop)
+        })
+    }
+}
+
+fn update(
+    config: &dyn ConfigStore,
+    context: &'static str,
+    edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
+) -> Result<(), StoreError> {
+    let stored = config.update(edit).map(drop);
+    stored.map_err(|error| StoreError::new(StoreErrorKind::Io, context).with_source(error))
+}
