@@ -15,7 +15,7 @@ use krafka::consumer::{AutoOffsetReset, Consumer, TopicPartition as KrafkaPartit
 use tokio::time::Instant;
 
 use crate::connection::connect;
-use crate::error::{bounded, failed};
+use crate::error::bounded;
 use crate::lookup::{self, LOOK_INTERVAL, LOOK_TIMEOUT};
 use crate::polling::poll;
 use crate::record::{fetched, to_krafka};

@@ -184,7 +184,11 @@ impl Membership {
                     seeking.map_err(|error| failed(CHECK, error))?;
                     have.low
                 }
-                None => self.starts.get(&at).copied().unwrap_or(have.low),
+                None => {
+                    let start = self.starts.get(&at).copied();
+                    let there = |start: &i64| (have.low..=have.high).contains(start);
+                    start.filter(there).unwrap_or(have.low)
+                }
             };
             self.with(|state| state.start(from_krafka(&at), start));
         }

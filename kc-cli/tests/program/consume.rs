@@ -162,3 +162,28 @@ fn stopping_with_records_that_wait_is_told() {
     bob.says("2 records of t were left waiting for their keys");
     assert_eq!(bob.end(), 3);
 }
+
+#[test]
+fn what_waited_for_its_key_comes_to_the_next_run_even_without_from_beginning() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let lines: String = (0..10).map(|n| format!("{n}\n")).collect();
+    world.write("in.txt", &lines);
+    world.succeed(&["topics", "create", "there", "-b", &world.address]);
+    for topic in ["there", "later"] {
+        let consume = ["-v", "consume", topic, "--node", "bob"];
+        let mut bob = world.start(&consume);
+        bob.says(&format!("reading {topic}"));
+        let produce = ["produce", topic, "--node", "alice"];
+        world.succeed(&[&produce[..], &["--exit-after", "0s", "in.txt"]].concat());
+        bob.says("Unanswered");
+        bob.terminate();
+        bob.says("the next run gets them again");
+        assert_eq!(bob.end(), 3);
+
+        let _alice = world.start(&["node", "serve", "--node", "alice"]);
+        let again = [&consume[..], &["--count", "10", "--timeout", "30s"]].concat();
+        assert_eq!(world.succeed(&again), lines, "{topic}");
+    }
+}
