@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     folder: TempDir,
     pub(crate) address: String,
-    _broker: Process,
+    broker: Process,
 }
 
 /// A running `kc`, killed when dropped.
@@ -52,8 +52,13 @@ impl World {
         Self {
             folder,
             address,
-            _broker: broker,
+            broker,
         }
+    }
+
+    pub(crate) fn kill_broker(&mut self) {
+        self.broker.child.kill().unwrap();
+        self.broker.child.wait().unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
