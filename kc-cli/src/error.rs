@@ -258,6 +258,9 @@ fn advice_on_file(error: &FileError) -> Option<&'static str> {
         FileError::TooLarge { .. } | FileError::NotAFile { .. } => {
             "that is no file of a node: check the path"
         }
+        FileError::Link { .. } => {
+            "kc would overwrite what the link points to: remove the link, and ask who made it"
+        }
         FileError::BadNodeId { .. } => "a node id is a plain name, such as sensors-1",
         _ => return None,
     })

@@ -95,6 +95,22 @@ fn nodes_and_files_that_are_not_there_are_named() {
 }
 
 #[test]
+fn a_link_in_the_place_of_the_lock_is_not_followed() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    std::fs::remove_file(world.path("alice.lock")).unwrap();
+    world.write("precious", "kept");
+    std::os::unix::fs::symlink(world.path("precious"), world.path("alice.lock")).unwrap();
+    let stderr = world.fail(&["produce", "t", "--node", "alice"], 1);
+    let complaint = complaint(&stderr);
+    assert!(
+        complaint.contains("alice.lock is a symbolic link"),
+        "{stderr}"
+    );
+    assert_eq!(world.read("precious"), b"kept");
+}
+
+#[test]
 fn a_node_has_one_process() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
