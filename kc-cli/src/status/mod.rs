@@ -1,5 +1,6 @@
 //! How a node is: asked of the process that has it open, or read from its files.
 
+mod address;
 mod files;
 mod print;
 mod report;
