@@ -6,6 +6,6 @@ mod print;
 mod report;
 mod socket;
 
-pub(crate) use files::read_files;
+pub(crate) use files::{granted, read_files};
 pub(crate) use print::lines;
 pub(crate) use socket::{StatusServer, ask};

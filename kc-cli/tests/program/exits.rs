@@ -232,6 +232,7 @@ fn what_the_certificate_does_not_grant_is_refused_by_number() {
         (["consume", "t", "--node", "bob"], "C13"),
         (["consume", "t", "--node", "alice"], "C14"),
         (["produce", "mine", "--node", "bob"], "C14"),
+        (["node", "serve", "--node", "bob"], "C14"),
     ] {
         let stderr = world.fail(&args, 5);
         assert!(

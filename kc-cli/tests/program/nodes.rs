@@ -58,6 +58,20 @@ fn a_killed_node_is_not_taken_for_a_running_one() {
 }
 
 #[test]
+fn serving_tells_which_keys_there_are() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let serve = || world.start(&["node", "serve", "--node", "alice"]);
+    serve().says("alice hands out the keys it has kept: none");
+    world.write("in.txt", "a\n");
+    for topic in ["t.a", "t.b", "u"] {
+        let args = ["produce", topic, "--node", "alice", "--exit-after", "0s"];
+        world.succeed(&[&args[..], &["in.txt"]].concat());
+    }
+    serve().says("alice hands out the keys it has kept: t 2, u 1");
+}
+
+#[test]
 fn a_node_in_a_folder_with_a_long_path_tells_how_it_is() {
     let world = World::new();
     let folder = format!(
