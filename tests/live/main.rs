@@ -7,6 +7,8 @@
 
 mod exchange;
 mod fleet;
+mod groups;
+mod lifecycle;
 mod restart;
 mod settings;
 mod supervision;
