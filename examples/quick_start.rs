@@ -18,9 +18,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let reader = stage.node("reader").open().await?;
     let (topics, start) = (["readings".to_owned()], GroupStart::Earliest);
-    let mut consumer = reader
-        .consumer(None, &topics, start, ForeignPolicy::Fail)
-        .await?;
+    let joined = reader.consumer(None, &topics, start, ForeignPolicy::Fail);
+    let mut consumer = joined.await?;
     let mut read = Vec::new();
     while read.is_empty() {
         read = consumer.poll(100, Duration::from_secs(1)).await?;

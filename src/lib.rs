@@ -53,6 +53,8 @@ pub use kc_actors::{
 pub use kc_core::backend::{Backend, BackendError, BackendErrorKind, GroupStart, Header};
 
 #[cfg(all(feature = "pure", feature = "file"))]
+mod by_role;
+#[cfg(all(feature = "pure", feature = "file"))]
 mod open;
 #[cfg(all(feature = "pure", feature = "file"))]
 pub use open::{NodeOptions, OpenError, OpenNode};

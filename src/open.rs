@@ -1,10 +1,11 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
 use kc_actors::{
     Clock, CryptoSettings, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node, NodeError,
-    NodeParts, NodeSettings,
+    NodeParts, NodeSettings, SealedArchive,
 };
 use kc_backend_pure::{PureBackend, Settings as PureSettings};
 use kc_core::backend::{Backend, BackendError, GroupStart};
@@ -13,11 +14,14 @@ use kc_core::store::config::{
     ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section, Value,
 };
 use kc_core::store::{RatchetStore, StoreError};
+use kc_core::types::RootTopic;
 use kc_keystore_file::{
     FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock, SearchPlaces,
     SecretFile, Settings, SettingsError, find_node, open_key_store,
 };
 use thiserror::Error;
+
+use crate::by_role::ByRole;
 
 /// The extra name of the management plane's Kafka settings (protocol §11).
 const MANAGEMENT: &str = "crypto";
@@ -81,10 +85,11 @@ pub struct OpenNode {
     pub node: Node,
     files: NodeFiles,
     config: NodeConfig,
-    producer: Arc<dyn Backend>,
-    consumer: Arc<dyn Backend>,
+    backend: Arc<dyn Backend>,
     group: String,
     servers: String,
+    /// The root topics of the keys that were kept when the node was opened.
+    kept: BTreeSet<RootTopic>,
 }
 
 impl NodeOptions {
@@ -131,17 +136,13 @@ impl NodeOptions {
         let settings = self.layered(&config, &path);
         let own: NodeSettings = settings.extract(Section::NODE)?;
         let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
-        let backend = |purpose, extra| backend(&settings, purpose, extra);
-        let management = backend(KafkaUse::Consumer, Some(MANAGEMENT))?;
-        let producer = backend(KafkaUse::Producer, None)?;
-        let consumer = backend(KafkaUse::Consumer, None)?;
+        let backend = by_role(&settings, None)?;
         let servers = settings.kafka(KafkaUse::Producer, None)?;
         let servers = servers.text("bootstrap_servers").unwrap_or_default();
-        let group = settings.kafka(KafkaUse::Consumer, None)?;
-        let group = group
-            .text("group_id")
-            .unwrap_or(config.node_id())
-            .to_owned();
+        let group = group_id(&settings, None)?.unwrap_or_else(|| config.node_id().to_owned());
+        // Where messages are read in a group, nobody else can commit in it.
+        let management_group =
+            group_id(&settings, Some(MANAGEMENT))?.filter(|management| *management != group);
 
         let crypto_file = secret_file(&config, "cryptokey", &files, &lock)?;
         let crypto_file =
@@ -151,14 +152,16 @@ impl NodeOptions {
             Some(file) => Some(Box::new(FileRatchetStore::open(file)?) as Box<dyn RatchetStore>),
             None => None,
         };
+        let kept = SealedArchive::load(keystore.as_ref(), &config)?;
+        let kept = kept.iter().map(|key| key.root.clone()).collect();
         let node = Node::start(NodeParts {
-            backend: management,
+            backend: by_role(&settings, Some(MANAGEMENT))?,
             keystore,
             ratchet,
             config: Arc::new(store),
             settings: own,
             crypto,
-            group: None,
+            group: management_group,
             clock: self.clock.clone(),
         })
         .await?;
@@ -166,10 +169,10 @@ impl NodeOptions {
             node,
             files,
             config,
-            producer,
-            consumer,
+            backend,
             group,
             servers: servers.to_owned(),
+            kept,
         })
     }
 
@@ -196,7 +199,7 @@ impl OpenNode {
     /// # Errors
     /// [`BackendError`].
     pub async fn producer(&self) -> Result<EncryptedProducer, BackendError> {
-        EncryptedProducer::connect(self.producer.as_ref(), self.node.serializer()).await
+        EncryptedProducer::connect(self.backend.as_ref(), self.node.serializer()).await
     }
 
     /// An encrypted consumer of this node, in its configured group unless told.
@@ -211,14 +214,30 @@ impl OpenNode {
         policy: ForeignPolicy,
     ) -> Result<EncryptedConsumer, BackendError> {
         let group = group.unwrap_or(&self.group);
-        let (backend, opener) = (self.consumer.as_ref(), self.node.deserializer());
+        let (backend, opener) = (self.backend.as_ref(), self.node.deserializer());
         EncryptedConsumer::connect(backend, opener, group, topics, start, policy).await
     }
 
-    /// The Kafka client for data that is to be sent, and for topics.
+    /// The Kafka client for data and for topics.
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
-        &self.producer
+        &self.backend
+    }
+
+    /// How many keys are kept for late consumers, by root topic, of those root topics that had some when
+    /// the node was opened.
+    ///
+    /// # Errors
+    /// [`NodeError::Closed`].
+    pub async fn kept_keys(&self) -> Result<BTreeMap<RootTopic, usize>, NodeError> {
+        let mut counts = BTreeMap::new();
+        for root in &self.kept {
+            let count = self.node.held_keys(root.as_str()).await?;
+            if count > 0 {
+                counts.insert(root.clone(), count);
+            }
+        }
+        Ok(counts)
     }
 
     /// The addresses of the brokers to ask first, for messages: `host:port,...`.
@@ -240,16 +259,25 @@ impl OpenNode {
     }
 }
 
-fn backend(
-    settings: &Settings<'_>,
-    purpose: KafkaUse,
-    extra: Option<&str>,
-) -> Result<Arc<dyn Backend>, OpenError> {
-    let kafka = settings.kafka(purpose, extra)?;
-    let given = kafka
-        .iter()
-        .filter(|(name, _)| !CHOSEN_BY_CALLER.contains(name));
-    Ok(Arc::new(PureBackend::new(PureSettings::parse(given)?)))
+/// The Kafka clients of the data, or of an extra layer (protocol §11).
+fn by_role(settings: &Settings<'_>, extra: Option<&str>) -> Result<Arc<dyn Backend>, OpenError> {
+    let backend = |purpose| -> Result<Arc<dyn Backend>, OpenError> {
+        let kafka = settings.kafka(purpose, extra)?;
+        let given = kafka
+            .iter()
+            .filter(|(name, _)| !CHOSEN_BY_CALLER.contains(name));
+        Ok(Arc::new(PureBackend::new(PureSettings::parse(given)?)))
+    };
+    Ok(Arc::new(ByRole {
+        sending: backend(KafkaUse::Producer)?,
+        reading: backend(KafkaUse::Consumer)?,
+    }))
+}
+
+/// The group of consumers of the data, or of an extra layer.
+fn group_id(settings: &Settings<'_>, extra: Option<&str>) -> Result<Option<String>, OpenError> {
+    let kafka = settings.kafka(KafkaUse::Consumer, extra)?;
+    Ok(kafka.text("group_id").map(str::to_owned))
 }
 
 /// The secret file that an entry names; `None` if there is no such entry.

@@ -2,22 +2,20 @@
 
 mod membership;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kc_core::backend::{
-    BackendError, BackendErrorKind, GroupConsumer, GroupStart, Polled, TopicPartition,
-};
+use kc_core::backend::{BackendError, GroupConsumer, GroupStart, Polled, TopicPartition};
 use krafka::CloseOptions;
 use krafka::admin::AdminClient;
 use krafka::consumer::{AutoOffsetReset, Consumer, TopicPartition as KrafkaPartition};
 use tokio::time::Instant;
 
 use crate::connection::connect;
-use crate::error::{bounded, failed};
+use crate::error::bounded;
 use crate::lookup::{self, LOOK_INTERVAL, LOOK_TIMEOUT};
 use crate::polling::poll;
 use crate::record::{fetched, to_krafka};
@@ -37,6 +35,7 @@ pub(crate) struct PureGroupConsumer {
     /// Topics that did not exist when last looked for.
     awaited: BTreeSet<String>,
     next_look: Instant,
+    next_anchor: Instant,
 }
 
 impl PureGroupConsumer {
@@ -53,8 +52,8 @@ impl PureGroupConsumer {
         let existing = lookup::existing(&admin, names, deadline).await?;
         // What appears later begins with its first record, whatever `start` says: so the end there is
         // now stands for "latest".
-        let starts = match start {
-            GroupStart::Earliest => Vec::new(),
+        let starts: HashMap<KrafkaPartition, i64> = match start {
+            GroupStart::Earliest => HashMap::new(),
             GroupStart::Latest => {
                 let partitions: Vec<KrafkaPartition> = existing
                     .iter()
@@ -66,7 +65,7 @@ impl PureGroupConsumer {
                 have.into_iter().map(|(at, have)| (at, have.high)).collect()
             }
         };
-        let membership = Arc::new(Membership::new(kafka.admin()));
+        let membership = Arc::new(Membership::new(kafka.admin(), starts.clone()));
         let building = kafka
             .consumer(group)
             .auto_offset_reset(AutoOffsetReset::Earliest)
@@ -93,6 +92,7 @@ impl PureGroupConsumer {
             subscribed: BTreeSet::new(),
             awaited: topics.iter().cloned().collect(),
             next_look: Instant::now() + LOOK_INTERVAL,
+            next_anchor: Instant::now(),
         };
         joined.subscribe(existing.into_keys(), deadline).await?;
         Ok(joined)
@@ -122,26 +122,20 @@ impl PureGroupConsumer {
         self.subscribe(appeared.into_keys(), LOOK_TIMEOUT).await
     }
 
-    /// Commits what was stored; tries again until the deadline while the coordinator is not ready.
     async fn commit_stored(&self, deadline: Duration) -> Result<(), BackendError> {
         let context = || format!("commit positions of group {}", self.group);
-        let end = Instant::now() + deadline;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let error = match tokio::time::timeout(left, self.membership.commit()).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => failed(context(), error),
-                Err(elapsed) => {
-                    return Err(BackendError::new(BackendErrorKind::Timeout, context())
-                        .with_source(elapsed));
-                }
-            };
-            let hopeless = !error.is_retriable() || error.kind() == BackendErrorKind::Rebalance;
-            if hopeless || Instant::now() + COMMIT_BACKOFF >= end {
-                return Err(error);
-            }
-            tokio::time::sleep(COMMIT_BACKOFF).await;
+        self.membership.commit(deadline, context).await
+    }
+
+    /// Makes up for what could not be done when partitions were assigned.
+    async fn anchor(&mut self) {
+        if !self.membership.has_unanchored() || Instant::now() < self.next_anchor {
+            return;
         }
+        if let Err(error) = self.membership.anchor(LOOK_TIMEOUT).await {
+            tracing::debug!(%error, "positions were not checked yet");
+        }
+        self.next_anchor = Instant::now() + LOOK_INTERVAL;
     }
 
     async fn apply_pauses(&self) {
@@ -160,6 +154,7 @@ impl GroupConsumer for PureGroupConsumer {
     async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError> {
         self.apply_pauses().await;
         let context = format!("poll in group {}", self.group);
+        self.anchor().await;
         let end = Instant::now() + wait;
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {

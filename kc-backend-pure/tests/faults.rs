@@ -63,7 +63,7 @@ async fn member_with_one_record(
         partition: 0,
     };
     member.store(&[(at, 1)]);
-    assert_eq!(broker.committed_offset("g", "t", 0), None);
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(0), "its start");
     member
 }
 
@@ -221,13 +221,35 @@ async fn a_commit_that_failed_is_made_up_for() {
 }
 
 #[tokio::test]
+async fn a_start_that_was_not_committed_is_made_up_for() {
+    let (broker, backend) = broker().await;
+    send(&backend, "a").await.unwrap();
+    broker.on_times(ApiKey::OffsetCommit, 3, |_| {
+        Control::Error(ErrorCode::RebalanceInProgress)
+    });
+    let mut member = backend
+        .group_consumer("g", &["t".to_owned()], GroupStart::Earliest)
+        .await
+        .unwrap();
+    while member.poll(DEADLINE).await.unwrap().records.is_empty() {}
+    assert_eq!(broker.committed_offset("g", "t", 0), None);
+    // Without a commit of the caller's.
+    let short = Duration::from_millis(50);
+    while broker.committed_offset("g", "t", 0) != Some(0) {
+        member.poll(short).await.unwrap();
+    }
+    member.close(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_committed_is_not_committed_again() {
     let (broker, backend) = broker().await;
     let mut member = member_with_one_record(&broker, &backend).await;
     member.commit(DEADLINE).await.unwrap();
     member.commit(DEADLINE).await.unwrap();
     member.close(DEADLINE).await.unwrap();
-    assert_eq!(broker.request_count(ApiKey::OffsetCommit), 1);
+    let (start, stored) = (1, 1);
+    assert_eq!(broker.request_count(ApiKey::OffsetCommit), start + stored);
 }
 
 #[tokio::test]

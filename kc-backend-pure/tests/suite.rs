@@ -44,6 +44,7 @@ catches! {
     emptied_nulls: EmptiesNulls by records::nulls;
     commits_too_early: CommitsTooEarly by groups::commit_and_resume_in_group, groups::commit_on_close;
     forgotten_commits: ForgetsToCommit by groups::commit_on_close, groups::rebalance;
+    a_forgotten_start: ForgetsTheGroup by groups::start_is_kept, groups::start_of_late_topic_is_kept;
     ignored_pauses: IgnoresPauses by groups::pause_and_resume;
     hidden_revocations: HidesRevocations by groups::rebalance;
     created_topics: CreatesTopics by topics::missing, topics::auto_creation;

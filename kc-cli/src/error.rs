@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use kc::actors::messages::{PrepareError, RatchetError};
 use kc::core::chain::{ChainError, Check};
 use kc::core::provision::ProvisionError;
 use kc::core::store::config::{ConfigError, ConfigStoreError};
@@ -164,15 +165,7 @@ impl From<SettingsError> for CliError {
 
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
-        let file = error.source().and_then(|source| source.downcast_ref());
-        let advice = file.and_then(advice_on_file).or(match error.kind() {
-            StoreErrorKind::Malformed | StoreErrorKind::Unauthentic => Some(
-                "the file is damaged or not of this node: restore it from a backup, or provision the \
-                 node anew with --force",
-            ),
-            _ => None,
-        });
-        Self::from_error(error).advise_if_any(advice)
+        Self::from_error(&error).advise_if_any(advice_on_store(&error))
     }
 }
 
@@ -218,8 +211,25 @@ impl From<ProduceError> for CliError {
     fn from(error: ProduceError) -> Self {
         match error {
             ProduceError::Backend(error) => error.into(),
+            ProduceError::Prepare(error) => error.into(),
             error => Self::from_error(error),
         }
+    }
+}
+
+impl From<PrepareError> for CliError {
+    fn from(error: PrepareError) -> Self {
+        let advice = match &error {
+            PrepareError::Ratchet(
+                RatchetError::Ratchet(behind) | RatchetError::Archive(behind),
+            ) => advice_on_store(behind),
+            PrepareError::Ratchet(RatchetError::NoRatchet) => Some(
+                "`ratchet : file#...` in the node's .config names the file of its ratchet: restore the \
+                 entry, or provision the node anew with --force",
+            ),
+            _ => None,
+        };
+        Self::from_error(error).advise_if_any(advice)
     }
 }
 
@@ -241,6 +251,24 @@ impl From<BrokerError> for CliError {
     }
 }
 
+fn advice_on_store(error: &StoreError) -> Option<&'static str> {
+    let mut behind = error.source();
+    while let Some(error) = behind {
+        if let Some(advice) = error.downcast_ref().and_then(advice_on_file) {
+            return Some(advice);
+        }
+        behind = error.source();
+    }
+    match error.kind() {
+        StoreErrorKind::Malformed | StoreErrorKind::Unauthentic => Some(
+            "the file is damaged or not of this node: restore it from a backup, or provision the node \
+             anew with --force",
+        ),
+        StoreErrorKind::Exhausted => Some("provision the node anew with --force"),
+        _ => None,
+    }
+}
+
 fn advice_on_file(error: &FileError) -> Option<&'static str> {
     Some(match error {
         FileError::Missing { .. } => {
@@ -257,6 +285,9 @@ fn advice_on_file(error: &FileError) -> Option<&'static str> {
         }
         FileError::TooLarge { .. } | FileError::NotAFile { .. } => {
             "that is no file of a node: check the path"
+        }
+        FileError::Link { .. } => {
+            "kc would overwrite what the link points to: remove the link, and ask who made it"
         }
         FileError::BadNodeId { .. } => "a node id is a plain name, such as sensors-1",
         _ => return None,

@@ -12,8 +12,8 @@ use crate::status::StatusServer;
 use crate::ui::Ui;
 use crate::watch;
 
-/// How long closing may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long closing may take: of a node, and of what is closed at the same time.
+pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// An open node that answers `kc node status`, and says on stderr what its keeper should know.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Session {
         let Some(open) = Arc::into_inner(self.open) else {
             return Err(CliError::failure("the node is still in use"));
         };
-        let report = open.node.shutdown(DEADLINE).await?;
+        let report = open.node.shutdown(CLOSE_DEADLINE).await?;
         if let Err(error) = report.gateway {
             tracing::warn!(%error, "not everything was sent to the side topics");
         }

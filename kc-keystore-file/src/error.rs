@@ -46,6 +46,12 @@ pub enum FileError {
         /// The path.
         path: PathBuf,
     },
+    /// A symbolic link where the file itself should be.
+    #[error("{} is a symbolic link", path.display())]
+    Link {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file exists and must not be overwritten.
     #[error("{} exists already", path.display())]
     Exists {
@@ -96,7 +102,9 @@ impl From<FileError> for StoreError {
             FileError::Permission { .. } => StoreErrorKind::Permission,
             FileError::InUse { .. } => StoreErrorKind::InUse,
             FileError::TooLarge { .. } | FileError::NotAFile { .. } => StoreErrorKind::Malformed,
-            FileError::Exists { .. } | FileError::BadNodeId { .. } => StoreErrorKind::Other,
+            FileError::Link { .. } | FileError::Exists { .. } | FileError::BadNodeId { .. } => {
+                StoreErrorKind::Other
+            }
             FileError::Io { .. } => StoreErrorKind::Io,
         };
         Self::new(kind, "secret file").with_source(error)

@@ -66,11 +66,12 @@ impl NodeLock {
 
 fn lock_file(path: &Path) -> Result<File, FileError> {
     let failed = |source| FileError::new("lock", path, source);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(failed)?;
+    let mut file = open(path)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(FileError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -85,6 +86,30 @@ fn lock_file(path: &Path) -> Result<File, FileError> {
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)
+}
+
+/// Opens or makes a lock file. It is going to be overwritten, so a link in its place is not followed: it
+/// may point to any file of this user's.
+fn open(path: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    }
+    options.open(path).map_err(|source| {
+        let link = path
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_symlink());
+        if link {
+            FileError::Link {
+                path: path.to_owned(),
+            }
+        } else {
+            FileError::new("lock", path, source)
+        }
+    })
 }
 
 /// Who holds the lock; unknown in the moment between its locking and its writing.

@@ -1,7 +1,7 @@
 use kc_core::ratchet::{Seed, SeedError, Step};
 use kc_core::store::{RatchetStore, StoreError, StoreErrorKind};
 
-use crate::{FileError, SecretFile};
+use crate::SecretFile;
 
 /// A producer's ratchet in a `.seed` file. Each step replaces the file, durably, before it is used; the
 /// node's lock keeps every other process away.
@@ -11,13 +11,21 @@ pub struct FileRatchetStore {
 }
 
 impl FileRatchetStore {
-    /// The ratchet in this file, for this process alone. Reads nothing yet.
+    /// The ratchet in this file, for this process alone. Reads it, so that a file that holds none is
+    /// noticed before it is needed, and takes no step.
     ///
     /// # Errors
-    /// [`FileError::InUse`] if another node of this machine uses the same file.
-    pub fn open(file: SecretFile) -> Result<Self, FileError> {
+    /// `InUse` if another node of this machine uses the same file; missing, unreadable or malformed.
+    pub fn open(file: SecretFile) -> Result<Self, StoreError> {
         file.claim()?;
-        Ok(Self { file })
+        let store = Self { file };
+        store.seed()?;
+        Ok(store)
+    }
+
+    fn seed(&self) -> Result<Seed, StoreError> {
+        let bytes = self.file.read()?;
+        Seed::decode(&bytes).map_err(|error| self.refused(error))
     }
 
     fn refused(&self, error: SeedError) -> StoreError {
@@ -32,9 +40,10 @@ impl FileRatchetStore {
 
 impl RatchetStore for FileRatchetStore {
     fn step(&mut self) -> Result<Step, StoreError> {
-        let bytes = self.file.read()?;
-        let seed = Seed::decode(&bytes).map_err(|error| self.refused(error))?;
-        let pending = seed.advance().map_err(|error| self.refused(error))?;
+        let pending = self
+            .seed()?
+            .advance()
+            .map_err(|error| self.refused(error))?;
         self.file.replace(pending.next().encode().expose())?;
         let (step, _) = pending.stored();
         Ok(step)

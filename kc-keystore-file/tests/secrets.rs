@@ -55,16 +55,10 @@ fn missing_truncated_and_foreign_files_are_told_apart() {
     let (_folder, files, lock) = node();
     let seed = || SecretFile::new(files.seed(), Arc::clone(&lock));
     let crypto = || SecretFile::new(files.crypto(), Arc::clone(&lock));
-    let step = || {
-        FileRatchetStore::open(seed())
-            .unwrap()
-            .step()
-            .unwrap_err()
-            .kind()
-    };
+    let ratchet = || FileRatchetStore::open(seed()).unwrap_err().kind();
     let open = || open_key_store(&crypto(), None).unwrap_err().kind();
     assert_eq!(
-        (step(), open()),
+        (ratchet(), open()),
         (StoreErrorKind::Missing, StoreErrorKind::Missing)
     );
 
@@ -72,7 +66,7 @@ fn missing_truncated_and_foreign_files_are_told_apart() {
         seed().replace(content).unwrap();
         crypto().replace(content).unwrap();
         assert_eq!(
-            (step(), open()),
+            (ratchet(), open()),
             (StoreErrorKind::Malformed, StoreErrorKind::Malformed)
         );
         assert_eq!(fs::read(files.seed()).unwrap(), content);

@@ -1,5 +1,6 @@
 //! A broker, and nodes in folders of their own.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kc::core::keys::KeyType;
@@ -43,6 +44,17 @@ impl Fleet {
         root_password: &str,
         topics: &[String],
     ) {
+        Self::provision_in(self.folder.path(), id, role, root_password, topics);
+    }
+
+    /// Writes a node's files to a folder.
+    pub(crate) fn provision_in(
+        folder: &Path,
+        id: &str,
+        role: Role,
+        root_password: &str,
+        topics: &[String],
+    ) {
         let node = NewNode {
             id,
             role,
@@ -58,7 +70,7 @@ impl Fleet {
         let mut rng = system_rng().unwrap();
         let root = root_password.as_bytes();
         let node = provision_node(&node, root, b"provisioning", now, &mut rng).unwrap();
-        create_node(self.folder.path(), &node, false).unwrap();
+        create_node(folder, &node, false).unwrap();
     }
 
     /// How to open a node here.

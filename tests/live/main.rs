@@ -1,7 +1,14 @@
 //! Whole nodes on an embedded broker: provisioned, opened from their files, talking over TCP.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 mod exchange;
 mod fleet;
+mod groups;
+mod lifecycle;
 mod restart;
+mod settings;
 mod supervision;

@@ -1,29 +1,35 @@
 //! What a member has: its partitions, what is stored for them and which are paused. It follows
 //! rebalances.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, TopicPartition};
+use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition};
 use krafka::KrafkaError;
 use krafka::admin::AdminClient;
 use krafka::consumer::{Consumer, ConsumerRebalanceListener, TopicPartition as KrafkaPartition};
+use tokio::time::Instant;
 
-use super::to_commit;
+use super::{COMMIT_BACKOFF, to_commit};
 use crate::error::{bounded, failed};
 use crate::lookup;
-use crate::record::from_krafka;
+use crate::record::{from_krafka, to_krafka};
 
 /// How long a rebalance waits for the commit of what is revoked.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 
-/// How long a rebalance waits to compare committed positions with the logs.
+/// How long a rebalance waits for each step of [`Membership::anchor`].
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
+
+/// What an error of the checks at an assignment was about.
+const CHECK: &str = "compare committed positions with the logs";
 
 /// The state that polls and rebalances share.
 pub(super) struct Membership {
     admin: AdminClient,
+    /// Where partitions start that have no committed position; others start at their first record.
+    starts: HashMap<KrafkaPartition, i64>,
     /// Whose it is; a rebalance commits through it.
     consumer: OnceLock<Weak<Consumer>>,
     state: Mutex<State>,
@@ -34,6 +40,8 @@ struct State {
     assigned: BTreeSet<TopicPartition>,
     /// Positions stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
+    /// Assigned partitions that may have no committed position, nor a stored one.
+    unanchored: BTreeSet<TopicPartition>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
     /// Partitions whose pause or resumption krafka does not know yet.
@@ -41,9 +49,10 @@ struct State {
 }
 
 impl Membership {
-    pub(super) fn new(admin: AdminClient) -> Self {
+    pub(super) fn new(admin: AdminClient, starts: HashMap<KrafkaPartition, i64>) -> Self {
         Self {
             admin,
+            starts,
             consumer: OnceLock::new(),
             state: Mutex::default(),
         }
@@ -99,10 +108,30 @@ impl Membership {
         })
     }
 
-    /// Commits what is stored.
-    pub(super) async fn commit(&self) -> krafka::Result<()> {
-        let stored = self.with(|state| state.stored.clone());
-        self.commit_these(stored).await
+    /// Commits what is stored; tries again until the deadline while the coordinator is not ready.
+    pub(super) async fn commit(
+        &self,
+        deadline: Duration,
+        context: impl Fn() -> String,
+    ) -> Result<(), BackendError> {
+        let end = Instant::now() + deadline;
+        loop {
+            let stored = self.with(|state| state.stored.clone());
+            let left = end.saturating_duration_since(Instant::now());
+            let error = match tokio::time::timeout(left, self.commit_these(stored)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => failed(context(), error),
+                Err(elapsed) => {
+                    return Err(BackendError::new(BackendErrorKind::Timeout, context())
+                        .with_source(elapsed));
+                }
+            };
+            let hopeless = !error.is_retriable() || error.kind() == BackendErrorKind::Rebalance;
+            if hopeless || Instant::now() + COMMIT_BACKOFF >= end {
+                return Err(error);
+            }
+            tokio::time::sleep(COMMIT_BACKOFF).await;
+        }
     }
 
     async fn commit_these(&self, positions: BTreeMap<TopicPartition, i64>) -> krafka::Result<()> {
@@ -123,43 +152,53 @@ impl Membership {
         Ok(())
     }
 
-    /// Begins anew where the log does not have the committed position: krafka would turn one behind the
-    /// end into the end, and skip what a topic made anew has.
-    async fn restart_lost_positions(
-        &self,
-        consumer: &Consumer,
-        partitions: &[KrafkaPartition],
-    ) -> Result<(), BackendError> {
-        let context = "compare committed positions with the logs";
-        let keys: Vec<(&str, i32)> = partitions
-            .iter()
-            .map(|at| (at.topic.as_str(), at.partition))
-            .collect();
-        let asking = consumer.committed(&keys);
-        let mut committed = bounded(ASSIGNMENT_CHECK, || context.to_owned(), asking).await?;
-        let known: Vec<KrafkaPartition> = partitions
-            .iter()
-            .filter(|at| committed.contains_key(&(at.topic.clone(), at.partition)))
-            .cloned()
-            .collect();
-        for (at, have) in lookup::watermarks(&self.admin, &known, ASSIGNMENT_CHECK).await? {
-            let KrafkaPartition {
-                topic, partition, ..
-            } = at;
-            let key = (topic, partition);
-            if let Some(position) = committed.remove(&key)
-                && !(have.low..=have.high).contains(&position.offset)
-            {
-                tracing::warn!(
-                    topic = key.0,
-                    partition,
-                    offset = position.offset,
-                    "the log does not have the committed position; it is read from its beginning"
-                );
-                let seeking = consumer.seek(&key.0, partition, have.low).await;
-                seeking.map_err(|error| failed(context, error))?;
-            }
+    /// Whether partitions are left for [`anchor`](Self::anchor).
+    pub(super) fn has_unanchored(&self) -> bool {
+        self.with(|state| !state.unanchored.is_empty())
+    }
+
+    /// Sees to it that the group has a position in each of these partitions that the log has, too. Each
+    /// step may take so long; what it did not come to is for the next time.
+    ///
+    /// Where there is no position, the start is committed: else what waits to be stored would be lost to
+    /// the next owner, who has a start of its own. Where the log does not have the position, that is the
+    /// beginning: krafka would turn one behind the end into the end, and skip what a topic made anew has.
+    pub(super) async fn anchor(&self, deadline: Duration) -> Result<(), BackendError> {
+        let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else {
+            return Ok(());
+        };
+        let partitions: Vec<KrafkaPartition> =
+            self.with(|state| state.unanchored.iter().map(to_krafka).collect());
+        let committed = committed(&consumer, &partitions, deadline).await?;
+        for (at, have) in lookup::watermarks(&self.admin, &partitions, deadline).await? {
+            let start = match committed.get(&at) {
+                Some(offset) if (have.low..=have.high).contains(offset) => continue,
+                Some(offset) => {
+                    tracing::warn!(
+                        topic = at.topic,
+                        partition = at.partition,
+                        offset,
+                        "the log does not have the committed position; it is read from its beginning"
+                    );
+                    let seeking = consumer.seek(&at.topic, at.partition, have.low).await;
+                    seeking.map_err(|error| failed(CHECK, error))?;
+                    have.low
+                }
+                None => {
+                    let start = self.starts.get(&at).copied();
+                    let there = |start: &i64| (have.low..=have.high).contains(start);
+                    start.filter(there).unwrap_or(have.low)
+                }
+            };
+            self.with(|state| state.start(from_krafka(&at), start));
         }
+        let context = || "commit where partitions start".to_owned();
+        self.commit(deadline, context).await?;
+        self.with(|state| {
+            for at in partitions.iter().map(from_krafka) {
+                state.unanchored.remove(&at);
+            }
+        });
         Ok(())
     }
 
@@ -168,11 +207,36 @@ impl Membership {
     }
 }
 
+/// What the group has committed in these partitions.
+async fn committed(
+    consumer: &Consumer,
+    partitions: &[KrafkaPartition],
+    deadline: Duration,
+) -> Result<HashMap<KrafkaPartition, i64>, BackendError> {
+    let keys: Vec<(&str, i32)> = partitions
+        .iter()
+        .map(|at| (at.topic.as_str(), at.partition))
+        .collect();
+    let found = bounded(deadline, || CHECK.to_owned(), consumer.committed(&keys)).await?;
+    let positions = found.into_iter().map(|((topic, partition), position)| {
+        (KrafkaPartition::new(topic, partition), position.offset)
+    });
+    Ok(positions.filter(|(_, offset)| *offset >= 0).collect())
+}
+
 impl State {
+    /// Stores where a partition starts, unless it has been read further already.
+    fn start(&mut self, at: TopicPartition, offset: i64) {
+        if self.assigned.contains(&at) {
+            self.stored.entry(at).or_insert(offset);
+        }
+    }
+
     fn take_away(&mut self, partitions: &[KrafkaPartition]) {
         for at in partitions.iter().map(from_krafka) {
             self.assigned.remove(&at);
             self.stored.remove(&at);
+            self.unanchored.remove(&at);
             self.revoked.push(at);
         }
     }
@@ -182,6 +246,7 @@ impl ConsumerRebalanceListener for Membership {
     async fn on_partitions_assigned(&self, partitions: &[KrafkaPartition]) {
         let paused: Vec<TopicPartition> = self.with(|state| {
             state.assigned.extend(partitions.iter().map(from_krafka));
+            state.unanchored.extend(partitions.iter().map(from_krafka));
             let new = partitions.iter().map(from_krafka);
             new.filter(|at| state.paused.contains(at)).collect()
         });
@@ -192,8 +257,8 @@ impl ConsumerRebalanceListener for Membership {
         for at in paused {
             consumer.pause(&at.topic, &[at.partition]).await;
         }
-        if let Err(error) = self.restart_lost_positions(&consumer, partitions).await {
-            tracing::debug!(%error, "positions were not checked");
+        if let Err(error) = self.anchor(ASSIGNMENT_CHECK).await {
+            tracing::debug!(%error, "positions were not checked yet");
         }
     }
 

@@ -1,6 +1,6 @@
 use kc::Clock;
 use kc::actors::{NodeSettings, stored_chains, stored_trust};
-use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain};
+use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, Usage};
 use kc::core::store::config::{NodeConfig, Section};
 use kc::core::types::Timestamp;
 use kc::keystore_file::{NodeFiles, Settings};
@@ -10,15 +10,12 @@ use crate::error::CliError;
 
 /// What a node's configuration says; takes no lock.
 pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Report, CliError> {
-    let path = files.config();
-    let settings = Settings::new(config, &path).environment(std::env::vars_os());
-    let settings: NodeSettings = settings.extract(Section::NODE)?;
-    let trust = stored_trust(config, &settings)?;
+    let trust = trust(files, config)?;
     let now = Clock::system().now();
     let chains = stored_chains(config)?;
     Ok(Report {
         node: config.node_id().to_owned(),
-        config: path,
+        config: files.config(),
         running: None,
         roots: trust.roots().map(|(root, _)| root.fingerprint()).collect(),
         chains: chains
@@ -26,6 +23,32 @@ pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Repor
             .map(|bytes| describe(bytes, &trust, now))
             .collect(),
     })
+}
+
+/// Whether one of the chains in a node's configuration grants a usage, for whatever topics; if not, what
+/// the last one was refused for.
+pub(crate) fn granted(
+    files: &NodeFiles,
+    config: &NodeConfig,
+    usage: Usage,
+) -> Result<Result<(), ChainError>, CliError> {
+    let trust = trust(files, config)?;
+    let demand = Demand::at(Clock::system().now()).usage(usage);
+    let mut granted = Err(ChainError::Usage(usage.as_str().to_owned()));
+    for chain in stored_chains(config)? {
+        let validated = UnverifiedChain::parse(&chain);
+        granted = validated.and_then(|chain| chain.validate(&trust, &demand).map(drop));
+        if granted.is_ok() {
+            break;
+        }
+    }
+    Ok(granted)
+}
+
+fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore, CliError> {
+    let settings = Settings::new(config, &files.config()).environment(std::env::vars_os());
+    let settings: NodeSettings = settings.extract(Section::NODE)?;
+    Ok(stored_trust(config, &settings)?)
 }
 
 fn describe(bytes: &[u8], trust: &TrustStore, now: Timestamp) -> Chain {

@@ -1,10 +1,11 @@
 //! How a node is: asked of the process that has it open, or read from its files.
 
+mod address;
 mod files;
 mod print;
 mod report;
 mod socket;
 
-pub(crate) use files::read_files;
+pub(crate) use files::{granted, read_files};
 pub(crate) use print::lines;
 pub(crate) use socket::{StatusServer, ask};

@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::address::Address;
 use super::files::read_files;
 use super::report::{Report, Running};
 use crate::error::{CliError, io_failed};
@@ -66,11 +67,14 @@ impl StatusServer {
 pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
     let path = files.socket();
     let failed = |error: io::Error| io_failed("ask", path.display(), &error);
-    let stream = match UnixStream::connect(&path).await {
+    let stream = match connect(&path).await {
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                // Nobody can listen at what is no address either.
+                io::ErrorKind::NotFound
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::InvalidInput => Ok(None),
                 _ => Err(failed(error)),
             };
         }
@@ -86,15 +90,27 @@ pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
         .map_err(|error| failed(error.into()))
 }
 
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let (folder, name) = split(path);
+    let address = Address::new(folder, name)?;
+    UnixStream::connect(address.path()).await
+}
+
 /// Listens at a path that nobody but its owner can connect to, at any time.
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let (folder, _) = split(path);
     let private = tempfile::Builder::new().prefix(".kc").tempdir_in(folder)?;
     let inside = private.path().join("s");
-    let listener = UnixListener::bind(&inside)?;
+    let listener = UnixListener::bind(Address::new(private.path(), Path::new("s"))?.path())?;
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o600))?;
     fs::rename(&inside, path)?;
     Ok(listener)
+}
+
+/// The folder and the name of a socket.
+fn split(path: &Path) -> (&Path, &Path) {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    (folder, path.file_name().map_or(path, Path::new))
 }
 
 async fn answer(mut stream: UnixStream, open: &OpenNode, command: &str) -> Result<(), CliError> {

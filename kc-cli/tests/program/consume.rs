@@ -1,4 +1,6 @@
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -161,4 +163,51 @@ fn stopping_with_records_that_wait_is_told() {
     bob.terminate();
     bob.says("2 records of t were left waiting for their keys");
     assert_eq!(bob.end(), 3);
+}
+
+#[test]
+fn what_waited_for_its_key_comes_to_the_next_run_even_without_from_beginning() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let lines: String = (0..10).map(|n| format!("{n}\n")).collect();
+    world.write("in.txt", &lines);
+    world.succeed(&["topics", "create", "there", "-b", &world.address]);
+    for topic in ["there", "later"] {
+        let consume = ["-v", "consume", topic, "--node", "bob"];
+        let mut bob = world.start(&consume);
+        bob.says(&format!("reading {topic}"));
+        let produce = ["produce", topic, "--node", "alice"];
+        world.succeed(&[&produce[..], &["--exit-after", "0s", "in.txt"]].concat());
+        bob.says("Unanswered");
+        bob.terminate();
+        bob.says("the next run gets them again");
+        assert_eq!(bob.end(), 3);
+
+        let _alice = world.start(&["node", "serve", "--node", "alice"]);
+        let again = [&consume[..], &["--count", "10", "--timeout", "30s"]].concat();
+        assert_eq!(world.succeed(&again), lines, "{topic}");
+    }
+}
+
+#[test]
+fn an_outage_does_not_hold_up_the_end_of_a_run() {
+    let mut world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "a\n");
+    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let args = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let args = [&args[..], &["--timeout", "10s"]].concat();
+    let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
+    let mut line = String::new();
+    let mut stdout = BufReader::new(bob.child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, "a\n");
+    // The record's position cannot be committed, neither meanwhile nor when closing, which is told.
+    let outage = Instant::now();
+    world.kill_broker();
+    assert_eq!(bob.end(), 4);
+    let took = outage.elapsed();
+    assert!(took < Duration::from_secs(10 + 30 + 15), "{took:?}");
 }

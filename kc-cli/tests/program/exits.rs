@@ -110,6 +110,91 @@ fn nodes_and_files_that_are_not_there_are_named() {
 }
 
 #[test]
+fn a_damaged_seed_is_told_before_anything_is_connected() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let seed = world.read("alice.seed");
+    let foreign = world.read("alice.crypto");
+    // Nobody listens at port 1.
+    let told = |what: &str| {
+        for command in [["produce", "t"].as_slice(), &["node", "serve"]] {
+            let args = [command, &["--node", "alice", "-b", "127.0.0.1:1"]].concat();
+            let stderr = world.fail(&args, 1);
+            let complaint = complaint(&stderr);
+            assert!(complaint.contains("alice.seed"), "{stderr}");
+            assert!(complaint.contains(what), "{stderr}");
+            assert!(complaint.contains("--force"), "{stderr}");
+        }
+    };
+    for damaged in [&seed[..seed.len() / 2], b"", &foreign] {
+        world.write("alice.seed", damaged);
+        told("malformed");
+        assert_eq!(world.read("alice.seed"), damaged);
+    }
+    std::fs::remove_file(world.path("alice.seed")).unwrap();
+    told("does not exist");
+}
+
+#[test]
+fn a_damaged_configuration_is_told_with_advice() {
+    let world = World::new();
+    for node in ["alice", "carol"] {
+        world.provision("producer", node, &[]);
+    }
+    world.write("in.txt", "a\n");
+    let produce = ["produce", "t", "--exit-after", "0s", "in.txt", "--node"];
+    world.succeed(&[&produce[..], &["carol"]].concat());
+    let own = world.read("alice.config");
+    let foreign = String::from_utf8(world.read("carol.config")).unwrap();
+    let told = |config: &[u8], what: &str| {
+        world.write("alice.config", config);
+        let stderr = world.fail(&[&produce[..], &["alice"]].concat(), 1);
+        assert!(complaint(&stderr).contains(what), "{stderr}");
+    };
+    // Its section's name is cut off.
+    let section = own.windows(7).position(|part| part == b"[alice-").unwrap();
+    told(&own[..section + 5], "alice.config: line");
+    told(b"\xff", "is not UTF-8");
+    let foreign = foreign.replace("carol", "alice");
+    let different = "not of the same node";
+    told(foreign.as_bytes(), different);
+    std::fs::remove_file(world.path("alice.config")).unwrap();
+    let stderr = world.fail(&[&produce[..], &["alice"]].concat(), 1);
+    assert!(complaint(&stderr).contains("./alice.config"), "{stderr}");
+}
+
+#[test]
+fn a_ratchet_that_was_taken_away_meanwhile_is_told_with_advice() {
+    let world = World::with_broker(&["--no-auto-create"]);
+    world.provision("producer", "alice", &[]);
+    let mut alice = world.start(&["produce", "t", "--node", "alice"]);
+    while !world.path("alice.sock").exists() {
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(world.path("alice.seed")).unwrap();
+    world.succeed(&["topics", "create", "t", "-b", &world.address]);
+    alice.says("alice.seed does not exist");
+    alice.says("advice: a node has three files");
+    assert_eq!(alice.end(), 1);
+}
+
+#[test]
+fn a_link_in_the_place_of_the_lock_is_not_followed() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    std::fs::remove_file(world.path("alice.lock")).unwrap();
+    world.write("precious", "kept");
+    std::os::unix::fs::symlink(world.path("precious"), world.path("alice.lock")).unwrap();
+    let stderr = world.fail(&["produce", "t", "--node", "alice"], 1);
+    let complaint = complaint(&stderr);
+    assert!(
+        complaint.contains("alice.lock is a symbolic link"),
+        "{stderr}"
+    );
+    assert_eq!(world.read("precious"), b"kept");
+}
+
+#[test]
 fn a_node_has_one_process() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
@@ -162,6 +247,7 @@ fn what_the_certificate_does_not_grant_is_refused_by_number() {
         (["consume", "t", "--node", "bob"], "C13"),
         (["consume", "t", "--node", "alice"], "C14"),
         (["produce", "mine", "--node", "bob"], "C14"),
+        (["node", "serve", "--node", "bob"], "C14"),
     ] {
         let stderr = world.fail(&args, 5);
         assert!(

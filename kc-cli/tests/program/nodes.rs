@@ -58,6 +58,42 @@ fn a_killed_node_is_not_taken_for_a_running_one() {
 }
 
 #[test]
+fn serving_tells_which_keys_there_are() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let serve = || world.start(&["node", "serve", "--node", "alice"]);
+    serve().says("alice hands out the keys it has kept: none");
+    world.write("in.txt", "a\n");
+    for topic in ["t.a", "t.b", "u"] {
+        let args = ["produce", topic, "--node", "alice", "--exit-after", "0s"];
+        world.succeed(&[&args[..], &["in.txt"]].concat());
+    }
+    serve().says("alice hands out the keys it has kept: t 2, u 1");
+}
+
+#[test]
+fn a_node_in_a_folder_with_a_long_path_tells_how_it_is() {
+    let world = World::new();
+    let folder = format!(
+        "{0}/{0}/{0}",
+        "a-long-name-of-a-folder-of-some-sixty-characters-or-so"
+    );
+    fs::create_dir_all(world.path(&folder)).unwrap();
+    world.provision("producer", "alice", &["--dir", &folder]);
+    assert_eq!(status(&world, &folder)["running"], Value::Null);
+    let mut alice = world.start(&["node", "serve", "--node", &folder]);
+    alice.says("hands out the keys");
+    let running = &status(&world, &folder)["running"];
+    assert_eq!(running["process"], alice.child.id());
+    let socket = world.path(&folder).join("alice.sock");
+    let mode = fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    alice.terminate();
+    assert_eq!(alice.end(), 0);
+    assert!(!socket.exists());
+}
+
+#[test]
 fn an_expired_chain_is_told_and_refused() {
     let world = World::new();
     world.provision("producer", "alice", &["--lifetime", "0s"]);

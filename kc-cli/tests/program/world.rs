@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     folder: TempDir,
     pub(crate) address: String,
-    _broker: Process,
+    broker: Process,
 }
 
 /// A running `kc`, killed when dropped.
@@ -52,12 +52,21 @@ impl World {
         Self {
             folder,
             address,
-            _broker: broker,
+            broker,
         }
+    }
+
+    pub(crate) fn kill_broker(&mut self) {
+        self.broker.child.kill().unwrap();
+        self.broker.child.wait().unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
     }
 
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {

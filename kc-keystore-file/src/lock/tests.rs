@@ -158,3 +158,23 @@ fn the_lock_file_is_private() {
         0o600
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_place_of_the_lock_file_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+    let precious = folder.path().join("precious");
+    let fresh = folder.path().join("fresh");
+    fs::write(&precious, "kept").unwrap();
+    for target in [&precious, &fresh] {
+        std::os::unix::fs::symlink(target, files.lock()).unwrap();
+        let error = NodeLock::acquire(&files).unwrap_err();
+        assert!(matches!(error, FileError::Link { .. }), "{error:?}");
+        assert!(error.to_string().contains("n1.lock is a symbolic link"));
+        fs::remove_file(files.lock()).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "kept");
+    assert!(!fresh.exists());
+    NodeLock::acquire(&files).unwrap();
+}

@@ -1,5 +1,6 @@
 //! Backends with a fault of choice.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +10,9 @@ use kc_core::backend::{
 };
 
 use super::polls::behind;
+
+/// Makes the groups of [`Fault::ForgetsTheGroup`] unique.
+static FRESH_GROUPS: AtomicU64 = AtomicU64::new(0);
 
 /// A fault of [`Broken`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub enum Fault {
     CommitsTooEarly,
     /// What was stored is not committed when partitions are taken away, nor on close.
     ForgetsToCommit,
+    /// A group knows nothing of its members before: neither where they started nor what they committed.
+    ForgetsTheGroup,
     /// Paused partitions go on.
     IgnoresPauses,
     /// Partitions that are taken away are not told.
@@ -90,6 +96,11 @@ impl Backend for Broken {
         let start = match self.fault {
             Fault::TakesLatestAsEarliest => GroupStart::Earliest,
             _ => start,
+        };
+        let fresh = format!("{group}-{}", FRESH_GROUPS.fetch_add(1, Ordering::Relaxed));
+        let group = match self.fault {
+            Fault::ForgetsTheGroup => &fresh,
+            _ => group,
         };
         Ok(Box::new(BrokenConsumer {
             inner: self.inner.group_consumer(group, topics, start).await?,

@@ -28,7 +28,8 @@ macro_rules! backend_conformance {
             }
             groups {
                 commit_and_resume_in_group, commit_on_close, latest, late_topic_in_group, rebalance,
-                out_of_range_in_group, pause_and_resume, nothing_comes_to_group
+                start_is_kept, start_of_late_topic_is_kept, out_of_range_in_group, pause_and_resume,
+                nothing_comes_to_group
             }
             topics { missing, auto_creation, created_twice, specs, invalid_name }
             unreachable { nobody_listens }

@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long leaving the group may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Prints what the broker holds, by a plain client in a group of its own that never commits.
+/// Prints what the broker holds, by a plain client in a group of its own that nobody joins again.
 pub(super) async fn run(
     args: &Args,
     mut output: Output,

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use kc::core::chain::Usage;
-use kc::{ConsumeError, EncryptedConsumer, GroupStart};
+use kc::{BackendError, ConsumeError, EncryptedConsumer, GroupStart};
 use tokio::time::Instant;
 
 use super::output::{Output, Shown};
 use super::{Args, End};
 use crate::error::CliError;
-use crate::session::Session;
+use crate::session::{CLOSE_DEADLINE, Session};
 use crate::topic::{Found, await_topic};
 use crate::ui::Ui;
 use crate::until::{Ended, Until};
@@ -15,8 +15,8 @@ use crate::until::{Ended, Until};
 const POLL: Duration = Duration::from_millis(500);
 /// How often what was printed is committed.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
-/// How long committing and leaving the group may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long such a commit may take.
+const COMMIT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a batch may still be printed after a signal, so that what was printed is known: whoever reads
 /// stdout may have stopped.
 const PRINT_GRACE: Duration = Duration::from_secs(2);
@@ -37,14 +37,24 @@ pub(super) async fn run(
         Err(Ended::Interrupted) => return Ok(()),
         Err(Ended::TimedOut) => return Err(args.timed_out(0)),
     };
-    let consumed = match until.or(join(args, &session)).await {
-        Ok(Ok(consumer)) => consume(args, consumer, &mut output, &mut until, ui).await,
-        Ok(Err(error)) => Err(error),
-        Err(Ended::Interrupted) => Ok(()),
-        Err(Ended::TimedOut) => Err(args.timed_out(0)),
+    let mut consumer = match until.or(join(args, &session)).await {
+        Ok(Ok(consumer)) => consumer,
+        not_joined => {
+            let closed = session.close().await;
+            return match not_joined {
+                Ok(joined) => joined.map(drop).and(closed),
+                Err(Ended::Interrupted) => closed,
+                Err(Ended::TimedOut) => Err(args.timed_out(0)),
+            };
+        }
     };
-    let closed = session.close().await;
-    consumed.and(closed)
+    let read = read(args, &mut consumer, &mut output, &mut until, ui).await;
+    let waiting = consumer.waiting();
+    // At the same time, so that both together take no longer than one may.
+    let (left, closed) = tokio::join!(leave(consumer, read.printed), session.close());
+    let end = read.end?;
+    left?;
+    summary(args, end, waiting, output.written()).and(closed)
 }
 
 /// Joins the group, if the node may have keys of the topic.
@@ -64,24 +74,19 @@ async fn join(args: &Args, session: &Session) -> Result<EncryptedConsumer, CliEr
     Ok(consumer)
 }
 
-async fn consume(
-    args: &Args,
-    mut consumer: EncryptedConsumer,
-    output: &mut Output,
-    until: &mut Until,
-    ui: Ui,
-) -> Result<(), CliError> {
-    let Read { end, printed } = read(args, &mut consumer, output, until, ui).await;
-    let waiting = consumer.waiting();
-    let closed = if printed {
-        consumer.close(DEADLINE).await
+/// Leaves the group; what the last poll gave is committed if it was printed.
+async fn leave(consumer: EncryptedConsumer, printed: bool) -> Result<(), BackendError> {
+    if printed {
+        consumer.close(CLOSE_DEADLINE).await
     } else {
-        consumer.abandon(DEADLINE).await
-    };
-    let end = end?;
-    closed?;
+        consumer.abandon(CLOSE_DEADLINE).await
+    }
+}
+
+/// What a run comes to.
+fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), CliError> {
     match end {
-        End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written())),
+        End::Outside(Ended::TimedOut) => Err(args.timed_out(written)),
         End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
             "{waiting} records of {} were left waiting for their keys; the next run gets them again",
             args.topic
@@ -131,8 +136,10 @@ async fn read(
         }
         silence.observe(consumer.waiting(), records.is_empty(), &args.topic, ui);
         if committed.elapsed() >= COMMIT_INTERVAL {
-            if let Err(error) = consumer.commit(DEADLINE).await {
-                tracing::warn!(%error, "not committed yet");
+            match until.or(consumer.commit(COMMIT_DEADLINE)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "not committed yet"),
+                Err(outside) => return ended(Ok(End::Outside(outside)), true),
             }
             committed = Instant::now();
         }

@@ -63,8 +63,7 @@ async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Resul
     let starting = async {
         session.require(&args.topic, &[Usage::Encrypt]).await?;
         await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
-        let prepared = open.node.serializer().prepare(&args.topic).await;
-        prepared.map_err(CliError::from_error)?;
+        open.node.serializer().prepare(&args.topic).await?;
         Ok::<_, CliError>(open.producer().await?)
     };
     let producer = tokio::select! {

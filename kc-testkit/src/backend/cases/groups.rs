@@ -77,6 +77,14 @@ pub async fn out_of_range_in_group(bench: &Bench) -> Result<(), Failure> {
     let mut member = join(bench, &[&topic], GroupStart::Latest).await?;
     let got = gather(bench, &mut *member, 2).await?;
     ensure_eq("values", values(&got), owned(&["a", "b"]))?;
+    member.close(bench.deadline()).await?;
+    // Even once the log has grown past it.
+    let more: Vec<_> = (2..1_100).map(|_| record(&topic, 0, "c")).collect();
+    bench.send(more).await?;
+    let mut member = join(bench, &[&topic], GroupStart::Latest).await?;
+    let got = gather(bench, &mut *member, 2).await?;
+    let first = values(got.get(..2).unwrap_or_default());
+    ensure_eq("values again", first, owned(&["a", "b"]))?;
     Ok(member.close(bench.deadline()).await?)
 }
 
@@ -102,6 +110,65 @@ pub async fn latest(bench: &Bench) -> Result<(), Failure> {
     let got = gather(bench, &mut *member, 1).await?;
     ensure_eq("values of a later topic", values(&got), owned(&["x"]))?;
     Ok(member.close(bench.deadline()).await?)
+}
+
+/// A group that has stored nothing still starts where its first member did: for the next member, whatever
+/// start that one asks for, and for one that takes partitions over.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn start_is_kept(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("start-kept", 2).await?;
+    let both = |value| vec![record(&topic, 0, value), record(&topic, 1, value)];
+    bench.send(both("before")).await?;
+    let mut first = join(bench, &[&topic], GroupStart::Latest).await?;
+    bench.send(both("waits")).await?;
+    let polled = gather(bench, &mut *first, 2).await?;
+    ensure_eq("values", values(&polled), owned(&["waits", "waits"]))?;
+    first.close(bench.deadline()).await?;
+
+    let mut second = join(bench, &[&topic], GroupStart::Latest).await?;
+    let again = gather(bench, &mut *second, 2).await?;
+    ensure_eq("values again", values(&again), owned(&["waits", "waits"]))?;
+
+    let mut third = join(bench, &[&topic], GroupStart::Latest).await?;
+    let end = Instant::now() + bench.deadline();
+    let mut taken_over = Vec::new();
+    while third.assignment().is_empty() || taken_over.is_empty() {
+        ensure(Instant::now() < end, || {
+            "what waited did not come to the partition's next owner".to_owned()
+        })?;
+        let (of_second, of_third) = tokio::join!(second.poll(POLL), third.poll(POLL));
+        of_second?;
+        taken_over.extend(of_third?.records);
+    }
+    ensure_eq("values taken over", values(&taken_over), owned(&["waits"]))?;
+    second.close(bench.deadline()).await?;
+    Ok(third.close(bench.deadline()).await?)
+}
+
+/// A group that has stored nothing of a topic that appeared later starts at its first record again.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn start_of_late_topic_is_kept(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.name("late-start-kept");
+    let mut first = join(bench, &[&topic], GroupStart::Latest).await?;
+    bench.create(&topic, 1).await?;
+    bench.send_values(&topic, &["a", "b"]).await?;
+    let polled = gather(bench, &mut *first, 2).await?;
+    ensure_eq("values", values(&polled), owned(&["a", "b"]))?;
+    first.close(bench.deadline()).await?;
+    let mut second = join(bench, &[&topic], GroupStart::Latest).await?;
+    let again = gather(bench, &mut *second, 2).await?;
+    ensure_eq("values again", values(&again), owned(&["a", "b"]))?;
+    Ok(second.close(bench.deadline()).await?)
 }
 
 /// A topic subscribed to by name is read once it exists, and joining does not create it.
