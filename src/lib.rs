@@ -45,7 +45,7 @@ pub use kc_backend_pure as backend_pure;
 pub use kc_keystore_file as keystore_file;
 
 pub use kc_actors::{
-    Awaiting, Clock, ConsumeError, CryptoSettings, Deserializer, EncryptedConsumer,
+    Awaiting, Clock, ConsumeError, CryptoSettings, Deserializer, Duties, EncryptedConsumer,
     EncryptedProducer, EventListener, ForeignPolicy, Node, NodeError, NodeEvent, NodeParts,
     NodeSettings, NodeStatus, OpenedRecord, Outcome, PlainRecord, ProduceError, SealError,
     Serializer, ShutdownReport,

@@ -1,11 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
 use kc_actors::{
-    Clock, CryptoSettings, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node, NodeError,
-    NodeParts, NodeSettings, SealedArchive,
+    Clock, CryptoSettings, Duties, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node,
+    NodeError, NodeParts, NodeSettings,
 };
 use kc_backend_pure::{PureBackend, Settings as PureSettings};
 use kc_core::backend::{Backend, BackendError, GroupStart};
@@ -14,7 +13,6 @@ use kc_core::store::config::{
     ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section, Value,
 };
 use kc_core::store::{RatchetStore, StoreError};
-use kc_core::types::RootTopic;
 use kc_keystore_file::{
     FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock, SearchPlaces,
     SecretFile, Settings, SettingsError, find_node, open_key_store,
@@ -75,6 +73,7 @@ pub enum OpenError {
 pub struct NodeOptions {
     node: String,
     flags: Vec<(Option<String>, String, String)>,
+    duties: Duties,
     clock: Clock,
 }
 
@@ -88,8 +87,6 @@ pub struct OpenNode {
     backend: Arc<dyn Backend>,
     group: String,
     servers: String,
-    /// The root topics of the keys that were kept when the node was opened.
-    kept: BTreeSet<RootTopic>,
 }
 
 impl NodeOptions {
@@ -100,6 +97,7 @@ impl NodeOptions {
         Self {
             node: node.into(),
             flags: Vec::new(),
+            duties: Duties::default(),
             clock: Clock::system(),
         }
     }
@@ -116,6 +114,13 @@ impl NodeOptions {
         self.flag(Some("kafka"), name, text)
     }
 
+    /// Has the node do more than seal and open: be a controller, or a chain server.
+    #[must_use]
+    pub fn duties(mut self, duties: Duties) -> Self {
+        self.duties = duties;
+        self
+    }
+
     /// Runs the node by another clock.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -123,7 +128,7 @@ impl NodeOptions {
         self
     }
 
-    /// Opens and starts the node. Nothing is connected until it is needed.
+    /// Opens and starts the node. Does not wait for a broker.
     ///
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
@@ -152,8 +157,6 @@ impl NodeOptions {
             Some(file) => Some(Box::new(FileRatchetStore::open(file)?) as Box<dyn RatchetStore>),
             None => None,
         };
-        let kept = SealedArchive::load(keystore.as_ref(), &config)?;
-        let kept = kept.iter().map(|key| key.root.clone()).collect();
         let node = Node::start(NodeParts {
             backend: by_role(&settings, Some(MANAGEMENT))?,
             keystore,
@@ -161,6 +164,7 @@ impl NodeOptions {
             config: Arc::new(store),
             settings: own,
             crypto,
+            duties: self.duties,
             group: management_group,
             clock: self.clock.clone(),
         })
@@ -172,7 +176,6 @@ impl NodeOptions {
             backend,
             group,
             servers: servers.to_owned(),
-            kept,
         })
     }
 
@@ -222,22 +225,6 @@ impl OpenNode {
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
-    }
-
-    /// How many keys are kept for late consumers, by root topic, of those root topics that had some when
-    /// the node was opened.
-    ///
-    /// # Errors
-    /// [`NodeError::Closed`].
-    pub async fn kept_keys(&self) -> Result<BTreeMap<RootTopic, usize>, NodeError> {
-        let mut counts = BTreeMap::new();
-        for root in &self.kept {
-            let count = self.node.held_keys(root.as_str()).await?;
-            if count > 0 {
-                counts.insert(root.clone(), count);
-            }
-        }
-        Ok(counts)
     }
 
     /// The addresses of the brokers to ask first, for messages: `host:port,...`.

@@ -268,7 +268,7 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
         ids.push(key.unwrap().unwrap().id());
         let held = HeldKeys {
             root: root(),
-            ids: Vec::new(),
+            ids: ids.clone(),
         };
         retained = RetainedKeys::default();
         for (id, secret) in Port::<HeldKeys>::to(&ratchet).send(held).await.unwrap() {

@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{broker, consume, demo, node, produce, provision, topics};
+use crate::commands::{broker, consume, demo, node, produce, provision, staying, topics};
 
 /// End-to-end encryption for Kafka: the broker passes on what it cannot read.
 #[derive(Debug, Parser)]
@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Produce(produce::Args),
     /// Receive records and decrypt them
     Consume(consume::Args),
+    /// Vouch for consumers that may not ask producers for keys themselves
+    Controller(staying::Args),
+    /// Keep short-lived certificate chains of other nodes fresh
+    ChainServer(staying::Args),
     /// Keep a node running, or look at it
     #[command(subcommand)]
     Node(node::Command),

@@ -11,7 +11,7 @@ use kc::core::secret::SecretVec;
 use kc::core::store::{KeyStore, StoreError};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, SecretFile, open_key_store};
 use kc::{
-    Clock, CryptoSettings, EncryptedConsumer, ForeignPolicy, GroupStart, Node, NodeParts,
+    Clock, CryptoSettings, Duties, EncryptedConsumer, ForeignPolicy, GroupStart, Node, NodeParts,
     NodeSettings,
 };
 
@@ -81,6 +81,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
             ..NodeSettings::default()
         },
         crypto: CryptoSettings::default(),
+        duties: Duties::default(),
         group: None,
         clock: Clock::system(),
     })

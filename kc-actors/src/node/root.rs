@@ -141,11 +141,9 @@ impl RootParts {
     where
         A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
     {
-        let alive = self.alive.clone();
-        SyncArbiter::start(1, move || {
-            let _alive = &alive;
-            actor.clone()
-        })
+        // Dropped in this order: when nobody is alive, the actor's files are free.
+        let thread = (actor, self.alive.clone());
+        SyncArbiter::start(1, move || thread.0.clone())
     }
 
     fn publisher(&self) -> PublisherActor {

@@ -1,11 +1,14 @@
 //! One module for each command.
 
 pub(crate) mod broker;
+pub(crate) mod chain_server;
 pub(crate) mod consume;
+pub(crate) mod controller;
 pub(crate) mod demo;
 pub(crate) mod node;
 pub(crate) mod produce;
 pub(crate) mod provision;
+pub(crate) mod staying;
 pub(crate) mod topics;
 
 use crate::cli::Command;
@@ -21,6 +24,8 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Topics(command) => topics::run(command, ui).await,
         Command::Produce(args) => produce::run(args, ui, stop).await,
         Command::Consume(args) => consume::run(args, ui, stop).await,
+        Command::Controller(args) => controller::run(args, ui, stop).await,
+        Command::ChainServer(args) => chain_server::run(args, ui, stop).await,
         Command::Node(command) => node::run(command, ui, stop).await,
     }
 }

@@ -31,14 +31,25 @@ pub(crate) fn lines(report: &Report) -> Vec<String> {
 }
 
 fn running_lines(running: &Running) -> Vec<String> {
-    vec![
+    let mut lines = vec![
         format!("running: {} (process {})", running.command, running.process),
         format!("keys to open with: {}", running.opening_keys),
+        format!("keys kept for others: {}", counts(&running.held_keys)),
         format!("keys asked for: {}", counts(&running.wanted)),
+        format!("requests without a reply yet: {}", running.outstanding),
         format!("keys nobody answers for: {}", counts(&running.unanswered)),
+        format!(
+            "records waiting for keys: {}",
+            counts(&running.waiting_records)
+        ),
         format!("requests answered: {}", running.answered),
-        format!("refused, by check: {}", counts(&running.refused)),
-    ]
+    ];
+    if let Some(forwarded) = running.forwarded {
+        lines.push(format!("requests vouched for: {forwarded}"));
+    }
+    lines.push(format!("refused, by check: {}", counts(&running.refused)));
+    lines.push(format!("bounds hit: {}", running.bounds_hit));
+    lines
 }
 
 fn chain_line(chain: &Chain) -> String {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kc::NodeStatus;
+use kc::core::types::RootTopic;
 use serde::{Deserialize, Serialize};
 
 /// How a node is; the JSON of `kc node status`.
@@ -28,14 +29,24 @@ pub(crate) struct Running {
     pub(crate) command: String,
     /// How many keys it can open with.
     pub(crate) opening_keys: usize,
+    /// How many past keys it keeps for late consumers, by root topic.
+    pub(crate) held_keys: BTreeMap<String, usize>,
     /// How many keys it asks for, by root topic.
     pub(crate) wanted: BTreeMap<String, usize>,
+    /// How many of its requests wait for a reply.
+    pub(crate) outstanding: usize,
     /// How many of them nobody answers for, by root topic.
     pub(crate) unanswered: BTreeMap<String, usize>,
+    /// How many records that it has fetched wait for keys, by root topic.
+    pub(crate) waiting_records: BTreeMap<String, usize>,
     /// How many requests it has answered.
     pub(crate) answered: u64,
-    /// How many requests and replies it has refused, by check.
+    /// How many requests it has vouched for; none if it is no controller.
+    pub(crate) forwarded: Option<u64>,
+    /// How many requests, replies and updates it has refused, by check.
     pub(crate) refused: BTreeMap<String, u64>,
+    /// How often a bound kept a key from being asked for at once.
+    pub(crate) bounds_hit: u64,
 }
 
 /// A certificate chain of a node.
@@ -64,28 +75,33 @@ pub(crate) struct Problem {
 
 impl Running {
     pub(super) fn new(command: &str, status: NodeStatus) -> Self {
+        let refused = status.refused();
         let exchange = status.exchange;
-        let count = |(name, number): (&dyn ToString, usize)| (name.to_string(), number);
+        let by_root = |counts: &BTreeMap<RootTopic, usize>| {
+            let counts = counts.iter();
+            counts
+                .map(|(root, count)| (root.to_string(), *count))
+                .collect()
+        };
+        let unanswered = exchange.unanswered.iter();
         Self {
             process: std::process::id(),
             command: command.to_owned(),
             opening_keys: status.opening_keys,
-            wanted: exchange
-                .wanted
-                .iter()
-                .map(|(root, keys)| count((root, *keys)))
+            held_keys: by_root(&status.held_keys),
+            wanted: by_root(&exchange.wanted),
+            outstanding: exchange.outstanding,
+            unanswered: unanswered
+                .map(|of_root| (of_root.root.to_string(), of_root.ids.len()))
                 .collect(),
-            unanswered: exchange
-                .unanswered
-                .iter()
-                .map(|of_root| count((&of_root.root, of_root.ids.len())))
-                .collect(),
+            waiting_records: by_root(&status.waiting_records),
             answered: exchange.answered,
-            refused: exchange
-                .refused
+            forwarded: status.controller.map(|controller| controller.forwarded),
+            refused: refused
                 .iter()
                 .map(|(check, times)| (check.to_string(), *times))
                 .collect(),
+            bounds_hit: status.bounds_hit,
         }
     }
 }

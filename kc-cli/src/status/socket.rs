@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kc::OpenNode;
-use kc::keystore_file::NodeFiles;
+use kc::keystore_file::{NodeFiles, read_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -114,7 +114,7 @@ fn split(path: &Path) -> (&Path, &Path) {
 }
 
 async fn answer(mut stream: UnixStream, open: &OpenNode, command: &str) -> Result<(), CliError> {
-    let mut report = read_files(open.files(), open.config())?;
+    let mut report = read_files(open.files(), &read_config(&open.files().config())?)?;
     report.running = Some(Running::new(command, open.node.status().await?));
     let mut json = serde_json::to_vec(&report).map_err(CliError::from_error)?;
     json.push(b'\n');

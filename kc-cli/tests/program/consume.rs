@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::world::{Process, World, complaint};
+use crate::world::{Process, World, complaint, succeed};
 
 #[test]
 fn the_broker_holds_none_of_the_lines() {
@@ -178,7 +178,10 @@ fn what_waited_for_its_key_comes_to_the_next_run_even_without_from_beginning() {
         let mut bob = world.start(&consume);
         bob.says(&format!("reading {topic}"));
         let produce = ["produce", topic, "--node", "alice"];
-        world.succeed(&[&produce[..], &["--exit-after", "0s", "in.txt"]].concat());
+        let mut produce = world.kc(&[&produce[..], &["--exit-after", "0s", "in.txt"]].concat());
+        // Alice is not to answer as long as she produces, so she listens where nobody asks.
+        produce.env("KC_CONFIG__NODE__TOPIC_SUFFIX_REQS", ".nobody");
+        succeed(&mut produce);
         bob.says("Unanswered");
         bob.terminate();
         bob.says("the next run gets them again");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kc::Backend;
 use kc::backend_pure::{PureBackend, Settings};
@@ -163,8 +163,10 @@ impl Process {
     /// Waits for a line on stderr that holds `text`.
     pub(crate) fn says(&self, text: &str) -> String {
         let mut said = Vec::new();
+        let end = Instant::now() + DEADLINE;
         loop {
-            match self.stderr.recv_timeout(DEADLINE) {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.stderr.recv_timeout(left) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => said.push(line),
                 Err(error) => panic!("never said {text:?} ({error}); said {said:#?}"),

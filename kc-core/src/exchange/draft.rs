@@ -90,11 +90,7 @@ impl Identity {
         self.prove(trust, demand).map(drop)
     }
 
-    fn prove(
-        &self,
-        trust: &TrustStore,
-        demand: &Demand<'_>,
-    ) -> Result<ValidatedChain, ChainError> {
+    fn prove(&self, trust: &TrustStore, demand: &Demand<'_>) -> Result<ValidatedChain, ChainError> {
         let chain = self.chain.as_deref().ok_or(ChainError::Length(0))?;
         let chain = UnverifiedChain::parse(chain)?;
         let validated = chain.validate(trust, demand)?;

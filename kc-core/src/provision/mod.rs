@@ -22,6 +22,7 @@ mod request;
 mod requested;
 mod revocation;
 mod role;
+mod update;
 
 pub use error::ProvisionError;
 pub use node::{MAX_TOPICS, NewNode, ProvisionedNode, provision_node, provision_node_under};
@@ -30,6 +31,7 @@ pub use request::{ProvisionerRequest, request_provisioners, sign_request};
 pub use requested::{RequestedNode, request_node};
 pub use revocation::{self_revocation, self_revocation_without_entry};
 pub use role::{Provisioner, Role};
+pub use update::compose_update;
 
 #[cfg(test)]
 mod tests;

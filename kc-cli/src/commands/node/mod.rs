@@ -5,7 +5,8 @@ mod status;
 
 use clap::Subcommand;
 
-use crate::args::{ConnectionArgs, NodeArg};
+use super::staying;
+use crate::args::NodeArg;
 use crate::error::CliError;
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -13,18 +14,9 @@ use crate::ui::Ui;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Hand out the keys that a stopped producer has kept
-    Serve(ServeArgs),
+    Serve(staying::Args),
     /// Show how a node is, running or not
     Status(StatusArgs),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    node: NodeArg,
-
-    #[command(flatten)]
-    connection: ConnectionArgs,
 }
 
 #[derive(Debug, clap::Args)]
