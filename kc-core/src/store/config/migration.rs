@@ -1,7 +1,5 @@
 //! Entries that old versions wrote, moved to where they belong now.
 
-use crate::hash::sha256;
-
 use super::{ConfigError, Name, NodeConfig, Section, Value};
 
 /// What the node does, as far as old entries differ by it.
@@ -65,7 +63,7 @@ impl NodeConfig {
                     self.move_root(
                         Section::PROVISIONERS,
                         &setting.name,
-                        fingerprint(&root),
+                        Name::of_entry(&root),
                         &root,
                     )?;
                     moved += 1;
@@ -95,16 +93,11 @@ impl NodeConfig {
             .into_iter()
             .find(|setting| setting.name == wanted);
         let name = match taken {
-            Some(other) if other.value().as_ref() != Some(&root_value) => fingerprint(root),
+            Some(other) if other.value().as_ref() != Some(&root_value) => Name::of_entry(root),
             _ => wanted,
         };
         self.set(Section::ALLOWLIST, name, &root_value)?;
         self.remove(from, old);
         Ok(())
     }
-}
-
-/// The name of a list entry: the SHA-256 of its bytes, 32 bytes.
-fn fingerprint(entry: &[u8]) -> Name {
-    Name::Binary(sha256(&[entry]).to_vec())
 }
