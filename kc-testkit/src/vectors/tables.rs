@@ -9,16 +9,6 @@ use super::fields::{CaseInput, InputError};
 /// Operations without an adapter yet.
 pub const SKIPS: &[Skip] = &[
     Skip {
-        family: "management",
-        op: "list_update",
-        reason: "next milestone: allowlist and denylist updates",
-    },
-    Skip {
-        family: "management",
-        op: "replace_chain",
-        reason: "next milestone: renewal of certificate chains",
-    },
-    Skip {
         family: "mgmtloop",
         op: "chain_server",
         reason: "next milestone: the chain server",

@@ -1,9 +1,9 @@
 //! Between the types of the vectors and those of our code.
 
-use kc_core::chain::CertificateKey;
+use kc_core::chain::{CertificateKey, TrustEntry, TrustStore};
 use kc_core::ratchet::MessageKey;
 use kc_core::secret::Secret;
-use kc_core::types::KeyId;
+use kc_core::types::{KeyId, Timestamp};
 use kc_core::wire::{self, Writer};
 use serde_json::{Value, json};
 
@@ -146,4 +146,36 @@ pub(super) fn key_id(fields: &Fields<'_>, name: &str) -> Result<KeyId, InputErro
         _ => None,
     };
     id.ok_or_else(|| fields.error(name, "is no key id"))
+}
+
+/// `time`: the clock during the operation.
+pub(super) fn time(fields: &Fields<'_>) -> Result<Timestamp, InputError> {
+    let time = Timestamp::from_secs(fields.number("time")?);
+    time.ok_or_else(|| fields.error("time", "is not finite"))
+}
+
+/// The chains in the order of the signing keys; null for a key without one.
+pub(super) fn chains(fields: &Fields<'_>) -> Result<Vec<Option<Vec<u8>>>, InputError> {
+    let chain = |chain: &Value| match chain {
+        Value::Null => Some(None),
+        chain => hex::decode(chain.as_str()?).ok().map(Some),
+    };
+    let chains = fields.raw("chains")?.as_array();
+    let chains = chains.and_then(|chains| chains.iter().map(chain).collect());
+    chains.ok_or_else(|| fields.error("chains", "is not a list of hex"))
+}
+
+/// `allowlist` and `denylist`.
+pub(super) fn trust(fields: &Fields<'_>) -> Result<TrustStore, InputError> {
+    let entries = |name: &str, list: Vec<Vec<u8>>| {
+        let entries = list.iter().map(|entry| TrustEntry::parse(entry));
+        let entries = entries.collect::<Result<Vec<_>, _>>();
+        entries.map_err(|error| fields.error(name, &error.to_string()))
+    };
+    let allowlist = fields.opt_bytes_list("allowlist")?;
+    let allowlist = allowlist
+        .map(|list| entries("allowlist", list))
+        .transpose()?;
+    let denylist = fields.opt_bytes_list("denylist")?.unwrap_or_default();
+    Ok(TrustStore::new(allowlist, entries("denylist", denylist)?))
 }

@@ -6,6 +6,7 @@ pub(super) mod exchange;
 mod get_root;
 mod keygenerator;
 mod keys;
+mod management;
 pub(super) mod message;
 mod provisioning;
 mod ratchet;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Family> {
         get_root::FAMILY,
         keygenerator::FAMILY,
         keys::FAMILY,
+        management::FAMILY,
         message::FAMILY,
         provisioning::FAMILY,
         ratchet::FAMILY,

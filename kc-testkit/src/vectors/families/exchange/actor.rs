@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kc_core::chain::{TrustEntry, TrustStore, Usage};
+use kc_core::chain::{TrustStore, Usage};
 use kc_core::exchange::{
     Draft, Forwarder, Identity, KeyReply, KeyRequest, Refusal, Requester, RequesterConfig,
     ValidIdentity, Validity, compose_reply,
@@ -16,6 +16,7 @@ use kc_core::store::NodeSecrets;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 use serde_json::{Value, json};
 
+use crate::vectors::families::convert::{chains, trust};
 use crate::vectors::{Draws, Fields, InputError, Source};
 
 /// The clock of a transcript stands still between two requests: less than it can tell apart.
@@ -210,29 +211,4 @@ impl Actor {
         let key = keys.find(|key| key.verifying_key() == draft.signer())?;
         draft.sign(key, draws).ok()
     }
-}
-
-/// The chains in the order of the signing keys; null for a key without one.
-fn chains(fields: &Fields<'_>) -> Result<Vec<Option<Vec<u8>>>, InputError> {
-    let chain = |chain: &Value| match chain {
-        Value::Null => Some(None),
-        chain => hex::decode(chain.as_str()?).ok().map(Some),
-    };
-    let chains = fields.raw("chains")?.as_array();
-    let chains = chains.and_then(|chains| chains.iter().map(chain).collect());
-    chains.ok_or_else(|| fields.error("chains", "is not a list of hex"))
-}
-
-fn trust(fields: &Fields<'_>) -> Result<TrustStore, InputError> {
-    let entries = |name: &str, list: Vec<Vec<u8>>| {
-        let entries = list.iter().map(|entry| TrustEntry::parse(entry));
-        let entries = entries.collect::<Result<Vec<_>, _>>();
-        entries.map_err(|error| fields.error(name, &error.to_string()))
-    };
-    let allowlist = fields.opt_bytes_list("allowlist")?;
-    let allowlist = allowlist
-        .map(|list| entries("allowlist", list))
-        .transpose()?;
-    let denylist = fields.opt_bytes_list("denylist")?.unwrap_or_default();
-    Ok(TrustStore::new(allowlist, entries("denylist", denylist)?))
 }
