@@ -1,8 +1,9 @@
 //! Between the types of the vectors and those of our code.
 
 use kc_core::chain::{CertificateKey, TrustEntry, TrustStore};
-use kc_core::ratchet::MessageKey;
+use kc_core::ratchet::{Component, MessageKey};
 use kc_core::secret::Secret;
+use kc_core::store::config::{Inherit, NodeConfig, Section, Setting, Value as ConfigValue};
 use kc_core::types::{KeyId, Timestamp};
 use kc_core::wire::{self, Writer};
 use serde_json::{Value, json};
@@ -178,4 +179,28 @@ pub(super) fn trust(fields: &Fields<'_>) -> Result<TrustStore, InputError> {
         .transpose()?;
     let denylist = fields.opt_bytes_list("denylist")?.unwrap_or_default();
     Ok(TrustStore::new(allowlist, entries("denylist", denylist)?))
+}
+
+/// The entries of a section, all of them bytes, with their names.
+pub(super) fn binary_entries(
+    config: &NodeConfig,
+    section: Section<'_>,
+) -> Result<Vec<(String, Vec<u8>)>, InputError> {
+    let settings = config
+        .load_section(section, Inherit::Nothing)
+        .map_err(|error| InputError::new("the configuration", error.to_string()))?;
+    let entry = |setting: &Setting| match setting.value() {
+        Some(ConfigValue::Bytes(bytes)) => Ok((setting.name.to_string(), bytes)),
+        _ => Err(InputError::new(setting.name.to_string(), "holds no bytes")),
+    };
+    settings.iter().flatten().map(entry).collect()
+}
+
+/// `kv`: which part of a record.
+pub(super) fn component(fields: &Fields<'_>) -> Result<Component, InputError> {
+    match fields.text("kv")? {
+        "key" => Ok(Component::Key),
+        "value" => Ok(Component::Value),
+        _ => Err(fields.error("kv", "is neither key nor value")),
+    }
 }

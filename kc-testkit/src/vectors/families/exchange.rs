@@ -4,6 +4,7 @@ mod not_comparable;
 use std::collections::BTreeMap;
 
 use actor::Actor;
+pub(super) use actor::draws_of_answer;
 use kc_core::exchange::Refusal;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 use serde_json::{Map, Value, json};
