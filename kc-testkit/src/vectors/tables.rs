@@ -6,9 +6,6 @@ pub use super::deviations::DEVIATIONS;
 use super::families::{exchange, message, mgmtloop, sntrup, stores};
 use super::fields::{CaseInput, InputError};
 
-/// Operations without an adapter yet.
-pub const SKIPS: &[Skip] = &[];
-
 /// Fields that are not compared as they stand.
 pub const NORMALISATIONS: &[Normalisation] = &[
     Normalisation {
@@ -77,17 +74,6 @@ pub const NORMALISATIONS: &[Normalisation] = &[
         apply: stores::normalise_errors,
     },
 ];
-
-/// An operation that is not run.
-#[derive(Debug)]
-pub struct Skip {
-    /// Family of the operation.
-    pub family: &'static str,
-    /// Name of the operation.
-    pub op: &'static str,
-    /// Why.
-    pub reason: &'static str,
-}
 
 /// Quirk cases in which we do something else than the reference. Never matches a must case.
 #[derive(Debug)]
@@ -158,8 +144,6 @@ pub struct Normalisation {
 /// The tables that a run goes by.
 #[derive(Debug, Clone, Copy)]
 pub struct Tables<'t> {
-    /// Operations without an adapter yet.
-    pub skips: &'t [Skip],
     /// Quirk cases in which we do something else than the reference.
     pub deviations: &'t [Deviation],
     /// Fields that are not compared as they stand.
@@ -169,14 +153,12 @@ pub struct Tables<'t> {
 impl Tables<'static> {
     /// The tables of this project.
     pub const PROJECT: Self = Self {
-        skips: SKIPS,
         deviations: DEVIATIONS,
         normalisations: NORMALISATIONS,
     };
 
     /// No exception at all.
     pub const EMPTY: Self = Self {
-        skips: &[],
         deviations: &[],
         normalisations: &[],
     };

@@ -104,6 +104,11 @@ fn act(
             let bytes = hex::encode(bytes);
             Some(json!({"cleartext": cleartext, "bytes": bytes, "waits": waits}))
         }
+        "restart" => {
+            let seed_file = node.producer.seed_file().to_vec();
+            node = node.restart(seed_file, now)?;
+            None
+        }
         "restart-with-old-seed" => {
             let nodes = case.fields.object("nodes")?;
             let old = nodes.object(event.text("node")?)?.bytes("seed_file")?;
