@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kc_core::chain::{TrustEntry, TrustList};
 use kc_core::chain_server::ChainKey;
-use kc_core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value, entry_name};
+use kc_core::store::config::{ConfigError, ConfigStore, Name, NodeConfig, Section, Value};
 use kc_core::store::{StoreError, StoreErrorKind};
 
 use crate::actors::{ChainKeyArchive, TrustArchive};
@@ -33,12 +33,9 @@ impl ConfigChainKeys {
 
 impl TrustArchive for ConfigTrustArchive {
     fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError> {
-        let section = match list {
-            TrustList::Allow => Section::ALLOWLIST,
-            TrustList::Deny => Section::DENYLIST,
-        };
+        let section = Section::named(list.name());
         let bytes = entry.as_bytes();
-        let (name, value) = (entry_name(bytes), Value::from(bytes));
+        let (name, value) = (Name::of_entry(bytes), Value::from(bytes));
         update(&*self.0, "store an entry of a list", &mut |config| {
             config.set(section, &name, &value).map(drop)
         })

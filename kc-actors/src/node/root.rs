@@ -54,6 +54,18 @@ pub(super) struct RootParts {
     pub(super) alive: Sender<Infallible>,
 }
 
+/// What a thread of an actor holds. Dropped in this order: when nobody is alive, the actor's files are free.
+struct Thread<A> {
+    actor: A,
+    _alive: Sender<Infallible>,
+}
+
+impl<A: Clone> Thread<A> {
+    fn actor(&self) -> A {
+        self.actor.clone()
+    }
+}
+
 /// What a chain server adds to a node.
 #[derive(Clone, Debug)]
 pub(super) struct ChainServerSettings {
@@ -141,9 +153,11 @@ impl RootParts {
     where
         A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
     {
-        // Dropped in this order: when nobody is alive, the actor's files are free.
-        let thread = (actor, self.alive.clone());
-        SyncArbiter::start(1, move || thread.0.clone())
+        let thread = Thread {
+            actor,
+            _alive: self.alive.clone(),
+        };
+        SyncArbiter::start(1, move || thread.actor())
     }
 
     fn publisher(&self) -> PublisherActor {

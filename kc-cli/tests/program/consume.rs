@@ -33,7 +33,7 @@ fn the_broker_holds_none_of_the_lines() {
             "--count",
             count,
         ]);
-        crate::world::succeed(&mut command).stdout
+        succeed(&mut command).stdout
     };
     let found = |raw: &[u8]| {
         let holds = |line: &&String| raw.windows(line.len()).any(|part| part == line.as_bytes());

@@ -152,6 +152,27 @@ pub const DEVIATIONS: &[Deviation] = &[
         reason: "a padded ciphertext gives a secret that nobody shares",
     },
     Deviation {
+        family: "management",
+        cases: Cases::Named("allow-entry-wider-than-signer"),
+        instead: Instead::Differs(&["returned[]", "allowlist_after[]", "config_entry_name"]),
+        ours: "an entry of the allowlist is limited to the topics of the chain that brought it",
+        reason: "nobody can pass on more than was granted",
+    },
+    Deviation {
+        family: "management",
+        cases: Cases::Named("chain-shorter-expiry"),
+        instead: Instead::Rejects,
+        ours: "the chain that ends later stays",
+        reason: "what the reference means to do; an old message must not bring back an old chain",
+    },
+    Deviation {
+        family: "management",
+        cases: Cases::Named("chain-zero-expiry-replacing"),
+        instead: Instead::Accepts,
+        ours: "a chain without end ends after any other",
+        reason: "what the reference means to do; it compares with a byte of the stored chain",
+    },
+    Deviation {
         family: "message",
         cases: Cases::Named("map-of-3-raises"),
         instead: Instead::Accepts,
@@ -193,6 +214,20 @@ pub const DEVIATIONS: &[Deviation] = &[
         instead: Instead::Differs(&["results[].possibly_decryptable"]),
         ours: "a key id is 32 bytes or an integer",
         reason: "no key can ever have a list as its id",
+    },
+    Deviation {
+        family: "mgmtloop",
+        cases: Cases::Named("list-updates-in-real-deployment"),
+        instead: Instead::Differs(&["steps[].config_sections_after"]),
+        ours: "entries that arrive at run time are taken and stored, whatever the file had",
+        reason: "a revoked key must not stay trusted: the reference drops them silently",
+    },
+    Deviation {
+        family: "mgmtloop",
+        cases: Cases::Named("restored-seed-file"),
+        instead: Instead::Differs(&["steps[].result"]),
+        ours: "the step that was used is skipped, and the next one seals",
+        reason: "no key and nonce is used twice, and the node works: the reference fails until the next step",
     },
     Deviation {
         family: "ratchet",

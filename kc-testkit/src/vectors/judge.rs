@@ -22,8 +22,6 @@ pub(super) enum Verdict {
     Deviates(usize),
     /// A quirk case in another folder than the default differs, and no row says so.
     Undocumented(Vec<String>),
-    /// Its operation stands in this row of the skips.
-    Skipped(usize),
     Failed(Vec<String>),
 }
 

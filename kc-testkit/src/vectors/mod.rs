@@ -9,7 +9,7 @@
 //! | `document` | reads the files, refuses what the README does not describe |
 //! | `families` | the adapters, one file a family |
 //! | `adapter`, `fields`, `typed`, `draws` | what adapters are written with |
-//! | `tables`, `deviations` | operations skipped, quirks deviated from, fields normalised: the only exceptions |
+//! | `tables`, `deviations` | quirks deviated from, fields normalised: the only exceptions |
 //! | `judge` (`schema`, `compare`, `alter`) | one case |
 //! | `suite`, `report`, `program` | all cases |
 //!
@@ -17,7 +17,7 @@
 //!
 //! 1. In `families/<family>.rs`, write a function from [`CaseInput`] to [`Outcome`] and name it in the family's
 //!    constant, with the input fields it knows (see [`Op::new`]).
-//! 2. Name the constant in `families::all`, and remove the operation from [`SKIPS`] if it stands there.
+//! 2. Name the constant in `families::all`.
 //! 3. A quirk case that we mean to treat otherwise gets a row in [`DEVIATIONS`].
 //!
 //! ```
@@ -74,9 +74,7 @@ pub use fields::{CaseInput, Fields, InputError};
 pub use program::main;
 pub use report::Report;
 pub use suite::{Options, Suite};
-pub use tables::{
-    Cases, DEVIATIONS, Deviation, Instead, NORMALISATIONS, Normalisation, SKIPS, Skip, Tables,
-};
+pub use tables::{Cases, DEVIATIONS, Deviation, Instead, NORMALISATIONS, Normalisation, Tables};
 pub use typed::{KeyKind, Typed};
 
 #[cfg(test)]

@@ -64,32 +64,13 @@ impl Report {
                         )?;
                     }
                 }
-                Verdict::Passed(_) | Verdict::Skipped(_) => {}
+                Verdict::Passed(_) => {}
             }
         }
-        self.write_skips(text, tables)?;
         for problem in &self.problems {
             writeln!(text, "PROBLEM {problem}")?;
         }
         self.write_counts(text)
-    }
-
-    fn write_skips(&self, text: &mut String, tables: &Tables<'_>) -> fmt::Result {
-        for (index, row) in tables.skips.iter().enumerate() {
-            let count = self
-                .entries
-                .iter()
-                .filter(|entry| matches!(entry.verdict, Verdict::Skipped(at) if at == index));
-            let count = count.count();
-            if count > 0 {
-                writeln!(
-                    text,
-                    "skipped {}/{} ({count}): {}",
-                    row.family, row.op, row.reason
-                )?;
-            }
-        }
-        Ok(())
     }
 
     fn write_counts(&self, text: &mut String) -> fmt::Result {
@@ -110,8 +91,8 @@ impl Report {
         writeln!(text)?;
         writeln!(
             text,
-            "{:14} {:5} {:>7} {:>7} {:>7} {:>9} {:>13}",
-            "family", "tier", "passed", "failed", "skipped", "deviating", "undocumented"
+            "{:14} {:5} {:>7} {:>7} {:>9} {:>13}",
+            "family", "tier", "passed", "failed", "deviating", "undocumented"
         )?;
         for ((family, tier), counts) in &counts {
             counts.write(text, family, tier.name())?;
@@ -154,7 +135,6 @@ fn write_case(text: &mut String, status: &str, entry: &Entry, lines: &[String]) 
 struct Counts {
     passed: usize,
     failed: usize,
-    skipped: usize,
     deviating: usize,
     undocumented: usize,
 }
@@ -164,7 +144,6 @@ impl Counts {
         *match verdict {
             Verdict::Passed(_) => &mut self.passed,
             Verdict::Failed(_) => &mut self.failed,
-            Verdict::Skipped(_) => &mut self.skipped,
             Verdict::Deviates(_) => &mut self.deviating,
             Verdict::Undocumented(_) => &mut self.undocumented,
         } += 1;
@@ -173,8 +152,8 @@ impl Counts {
     fn write(&self, text: &mut String, family: &str, tier: &str) -> fmt::Result {
         writeln!(
             text,
-            "{family:14} {tier:5} {:>7} {:>7} {:>7} {:>9} {:>13}",
-            self.passed, self.failed, self.skipped, self.deviating, self.undocumented
+            "{family:14} {tier:5} {:>7} {:>7} {:>9} {:>13}",
+            self.passed, self.failed, self.deviating, self.undocumented
         )
     }
 }

@@ -65,14 +65,6 @@ impl Suite<'_> {
         Report { entries, problems }
     }
 
-    /// The operation of this name that stands in the skips.
-    pub(super) fn skip(&self, family: &str, op: &str) -> Option<usize> {
-        self.tables
-            .skips
-            .iter()
-            .position(|row| row.family == family && row.op == op)
-    }
-
     fn op(&self, family: &str, op: &str) -> Option<&Op> {
         let families = self.families.iter().filter(|known| known.name == family);
         families
@@ -111,10 +103,9 @@ impl Suite<'_> {
     }
 
     fn verdict(&self, judge: &Judge<'_>, Selected { family, case }: &Selected<'_>) -> Verdict {
-        match (self.op(family, &case.op), self.skip(family, &case.op)) {
-            (Some(op), _) => judge.judge(family, case, op),
-            (None, Some(row)) => Verdict::Skipped(row),
-            (None, None) => Verdict::Failed(vec![format!("unknown operation `{}`", case.op)]),
+        match self.op(family, &case.op) {
+            Some(op) => judge.judge(family, case, op),
+            None => Verdict::Failed(vec![format!("unknown operation `{}`", case.op)]),
         }
     }
 
@@ -124,14 +115,6 @@ impl Suite<'_> {
         for family in &self.families {
             if !FAMILIES.contains(&family.name) {
                 problems.push(format!("adapters: unknown family `{}`", family.name));
-            }
-        }
-        for row in self.tables.skips {
-            if self.op(row.family, row.op).is_some() {
-                problems.push(format!(
-                    "SKIPS: {}/{} has an adapter: the row is stale",
-                    row.family, row.op
-                ));
             }
         }
         for row in self.tables.normalisations {
@@ -146,12 +129,10 @@ impl Suite<'_> {
     }
 
     fn unused_rows(&self, selected: &[Selected<'_>], entries: &[Entry]) -> Vec<String> {
-        let mut skips = BTreeSet::new();
         let mut deviations = BTreeSet::new();
         let mut normalised = BTreeSet::new();
         for (Selected { family, case }, entry) in selected.iter().zip(entries) {
             match &entry.verdict {
-                Verdict::Skipped(row) => drop(skips.insert(*row)),
                 Verdict::Deviates(row) => drop(deviations.insert(*row)),
                 Verdict::Passed(count) if count.normalisation_used => {
                     normalised.insert((*family, case.op.as_str()));
@@ -160,14 +141,6 @@ impl Suite<'_> {
             }
         }
         let mut problems = Vec::new();
-        for (index, row) in self.tables.skips.iter().enumerate() {
-            if !skips.contains(&index) {
-                problems.push(format!(
-                    "SKIPS: {}/{} has no case: the row is stale",
-                    row.family, row.op
-                ));
-            }
-        }
         for (index, row) in self.tables.deviations.iter().enumerate() {
             if !deviations.contains(&index) {
                 problems.push(format!(

@@ -1,7 +1,5 @@
 //! Entries that old versions wrote, moved to where they belong now.
 
-use crate::hash::sha256;
-
 use super::{ConfigError, Name, NodeConfig, Section, Value};
 
 /// What the node does, as far as old entries differ by it.
@@ -65,7 +63,7 @@ impl NodeConfig {
                     self.move_root(
                         Section::PROVISIONERS,
                         &setting.name,
-                        entry_name(&root),
+                        Name::of_entry(&root),
                         &root,
                     )?;
                     moved += 1;
@@ -95,18 +93,11 @@ impl NodeConfig {
             .into_iter()
             .find(|setting| setting.name == wanted);
         let name = match taken {
-            Some(other) if other.value().as_ref() != Some(&root_value) => entry_name(root),
+            Some(other) if other.value().as_ref() != Some(&root_value) => Name::of_entry(root),
             _ => wanted,
         };
         self.set(Section::ALLOWLIST, name, &root_value)?;
         self.remove(from, old);
         Ok(())
     }
-}
-
-/// The name under which an entry of the allowlist or the denylist is stored when no person gave it one: the
-/// SHA-256 of its bytes, 32 bytes.
-#[must_use]
-pub fn entry_name(entry: &[u8]) -> Name {
-    Name::Binary(sha256(&[entry]).to_vec())
 }

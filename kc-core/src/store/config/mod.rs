@@ -43,7 +43,7 @@ mod value;
 pub use document::Document;
 pub use error::ConfigError;
 pub use kafka::{KafkaSettings, KafkaUse, kafka_sections};
-pub use migration::{Migrated, NodeRole, entry_name};
+pub use migration::{Migrated, NodeRole};
 pub use name::Name;
 pub use node::{Inherit, NodeConfig, Setting};
 pub use section::Section;

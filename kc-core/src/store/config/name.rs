@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::value::{BASE64_PREFIX, Value};
+use crate::hash::sha256;
 
 /// The name of an entry (protocol §11).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +26,11 @@ impl Name {
                 Err(_) => Self::Text(written.to_owned()),
             },
         }
+    }
+
+    /// The name under which an entry of the allowlist or the denylist is stored: the SHA-256 of its bytes.
+    pub fn of_entry(entry: &[u8]) -> Self {
+        Self::Binary(sha256(&[entry]).to_vec())
     }
 
     /// The name as a [`Value`], the way KafkaCrypto lists it: `12` is an integer, `true` a boolean.

@@ -1,9 +1,10 @@
 //! Between the types of the vectors and those of our code.
 
-use kc_core::chain::CertificateKey;
-use kc_core::ratchet::MessageKey;
+use kc_core::chain::{CertificateKey, TrustEntry, TrustStore};
+use kc_core::ratchet::{Component, MessageKey};
 use kc_core::secret::Secret;
-use kc_core::types::KeyId;
+use kc_core::store::config::{Inherit, NodeConfig, Section, Setting, Value as ConfigValue};
+use kc_core::types::{KeyId, Timestamp};
 use kc_core::wire::{self, Writer};
 use serde_json::{Value, json};
 
@@ -146,4 +147,60 @@ pub(super) fn key_id(fields: &Fields<'_>, name: &str) -> Result<KeyId, InputErro
         _ => None,
     };
     id.ok_or_else(|| fields.error(name, "is no key id"))
+}
+
+/// `time`: the clock during the operation.
+pub(super) fn time(fields: &Fields<'_>) -> Result<Timestamp, InputError> {
+    let time = Timestamp::from_secs(fields.number("time")?);
+    time.ok_or_else(|| fields.error("time", "is not finite"))
+}
+
+/// The chains in the order of the signing keys; null for a key without one.
+pub(super) fn chains(fields: &Fields<'_>) -> Result<Vec<Option<Vec<u8>>>, InputError> {
+    let chain = |chain: &Value| match chain {
+        Value::Null => Some(None),
+        chain => hex::decode(chain.as_str()?).ok().map(Some),
+    };
+    let chains = fields.raw("chains")?.as_array();
+    let chains = chains.and_then(|chains| chains.iter().map(chain).collect());
+    chains.ok_or_else(|| fields.error("chains", "is not a list of hex"))
+}
+
+/// `allowlist` and `denylist`.
+pub(super) fn trust(fields: &Fields<'_>) -> Result<TrustStore, InputError> {
+    let entries = |name: &str, list: Vec<Vec<u8>>| {
+        let entries = list.iter().map(|entry| TrustEntry::parse(entry));
+        let entries = entries.collect::<Result<Vec<_>, _>>();
+        entries.map_err(|error| fields.error(name, &error.to_string()))
+    };
+    let allowlist = fields.opt_bytes_list("allowlist")?;
+    let allowlist = allowlist
+        .map(|list| entries("allowlist", list))
+        .transpose()?;
+    let denylist = fields.opt_bytes_list("denylist")?.unwrap_or_default();
+    Ok(TrustStore::new(allowlist, entries("denylist", denylist)?))
+}
+
+/// The entries of a section, all of them bytes, with their names.
+pub(super) fn binary_entries(
+    config: &NodeConfig,
+    section: Section<'_>,
+) -> Result<Vec<(String, Vec<u8>)>, InputError> {
+    let settings = config
+        .load_section(section, Inherit::Nothing)
+        .map_err(|error| InputError::new("the configuration", error.to_string()))?;
+    let entry = |setting: &Setting| match setting.value() {
+        Some(ConfigValue::Bytes(bytes)) => Ok((setting.name.to_string(), bytes)),
+        _ => Err(InputError::new(setting.name.to_string(), "holds no bytes")),
+    };
+    settings.iter().flatten().map(entry).collect()
+}
+
+/// `kv`: which part of a record.
+pub(super) fn component(fields: &Fields<'_>) -> Result<Component, InputError> {
+    match fields.text("kv")? {
+        "key" => Ok(Component::Key),
+        "value" => Ok(Component::Value),
+        _ => Err(fields.error("kv", "is neither key nor value")),
+    }
 }

@@ -4,11 +4,12 @@ mod not_comparable;
 use std::collections::BTreeMap;
 
 use actor::Actor;
+pub(super) use actor::draws_of_answer;
 use kc_core::exchange::Refusal;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::convert::typed_key_id;
+use super::convert::{time, typed_key_id};
 use crate::vectors::{CaseInput, Draws, Family, Fields, InputError, Op, Outcome, Typed};
 
 pub(in crate::vectors) use not_comparable::{normalise_sntrup761, normalise_temporary_root};
@@ -151,8 +152,7 @@ impl Step {
 
 impl Transcript<'_> {
     fn step(&mut self, case: &CaseInput<'_>, fields: &Fields<'_>) -> Result<Step, InputError> {
-        let now = Timestamp::from_secs(fields.number("time")?)
-            .ok_or_else(|| fields.error("time", "is not finite"))?;
+        let now = time(fields)?;
         let args = fields.object("args")?;
         let call = Call {
             root: root(&args)?,

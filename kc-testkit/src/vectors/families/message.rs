@@ -7,7 +7,7 @@ use kc_core::store::config::Value as ConfigValue;
 use kc_core::types::{KeyId, RootTopic, SideTopic, Timestamp, TopicScheme};
 use serde_json::{Map, Value, json};
 
-use super::convert::{key_id, secret, size, typed_key_id};
+use super::convert::{component, key_id, secret, size, typed_key_id};
 use crate::vectors::{CaseInput, Family, Fields, InputError, Op, Outcome};
 
 pub(super) const FAMILY: Family = Family {
@@ -268,14 +268,6 @@ fn describe(opened: &Opened, message: &[u8]) -> Map<String, Value> {
     described.insert("bytes".to_owned(), json!(hex::encode(bytes)));
     described.insert("possibly_decryptable".to_owned(), json!(possible));
     described
-}
-
-fn component(fields: &Fields<'_>) -> Result<Component, InputError> {
-    match fields.text("kv")? {
-        "key" => Ok(Component::Key),
-        "value" => Ok(Component::Value),
-        _ => Err(fields.error("kv", "is neither key nor value")),
-    }
 }
 
 /// Adds the key of `keyidx` and `secret`.

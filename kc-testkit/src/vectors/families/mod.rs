@@ -2,11 +2,14 @@
 
 mod chains;
 mod convert;
+mod credentials;
 pub(super) mod exchange;
 mod get_root;
 mod keygenerator;
 mod keys;
+mod management;
 pub(super) mod message;
+pub(super) mod mgmtloop;
 mod provisioning;
 mod ratchet;
 pub(super) mod sntrup;
@@ -23,7 +26,9 @@ pub fn all() -> Vec<Family> {
         get_root::FAMILY,
         keygenerator::FAMILY,
         keys::FAMILY,
+        management::FAMILY,
         message::FAMILY,
+        mgmtloop::FAMILY,
         provisioning::FAMILY,
         ratchet::FAMILY,
         stores::FAMILY,

@@ -7,10 +7,10 @@ use std::time::Duration;
 use kc_core::kem::EncapsulationKey;
 use kc_core::keys::KeyType;
 use kc_core::provision::{NewNode, Provisioner, Role, provision_node};
-use kc_core::types::{Timestamp, TopicScheme};
+use kc_core::types::TopicScheme;
 
-use super::convert::CA_FILE;
-use crate::vectors::{CaseInput, Draws, Family, Fields, InputError, Op, Outcome, Source};
+use super::convert::{CA_FILE, time};
+use crate::vectors::{CaseInput, Draws, Family, InputError, Op, Outcome, Source};
 
 pub(super) const FAMILY: Family = Family {
     name: "provisioning",
@@ -106,7 +106,7 @@ fn simple_provision(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     if fields.object("files_before")?.entries().next().is_some() {
         return Err(fields.error("files_before", "has files of an earlier run"));
     }
-    let now = now(fields)?;
+    let now = time(fields)?;
     let Some(key_type) = key_type(case)? else {
         return Ok(Outcome::reject("no such type of signing keys"));
     };
@@ -144,11 +144,6 @@ fn without_other_provisioners(draws: Draws, role: Role) -> Draws {
     draws.keep(|source, len, before| {
         (source, len) != (Source::Oqs, 16) || Some(before) == ours || before >= provisioners.len()
     })
-}
-
-fn now(fields: &Fields<'_>) -> Result<Timestamp, InputError> {
-    let now = Timestamp::from_secs(fields.number("time")?);
-    now.ok_or_else(|| fields.error("time", "is not finite"))
 }
 
 /// What a tool makes of no answer to whether a node is limited.

@@ -140,63 +140,6 @@ mod deviations {
     }
 }
 
-mod skips {
-    use super::*;
-
-    const fn row(op: &'static str) -> Skip {
-        Skip {
-            family: "keys",
-            op,
-            reason: "next milestone: later",
-        }
-    }
-
-    #[test]
-    fn a_skipped_operation_is_counted_with_its_reason() {
-        let later = case("a", "later", "must", json!({}), json!({}));
-        let (success, text) = strict(
-            &[later],
-            Tables {
-                skips: &[row("later")],
-                ..Tables::EMPTY
-            },
-        );
-        assert!(
-            success && text.contains("skipped keys/later (1): next milestone: later"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_stale_row_fails() {
-        let skips = [row("echo")];
-        let (success, text) = strict(
-            &[agreeing("a", "must")],
-            Tables {
-                skips: &skips,
-                ..Tables::EMPTY
-            },
-        );
-        assert!(
-            !success && text.contains("keys/echo has an adapter: the row is stale"),
-            "{text}"
-        );
-
-        let skips = [row("gone")];
-        let (success, text) = strict(
-            &[agreeing("a", "must")],
-            Tables {
-                skips: &skips,
-                ..Tables::EMPTY
-            },
-        );
-        assert!(
-            !success && text.contains("keys/gone has no case: the row is stale"),
-            "{text}"
-        );
-    }
-}
-
 mod normalisations {
     use super::*;
 

@@ -59,7 +59,7 @@ pub(super) fn rests_on_sntrup761(sender: &Actor, now: Timestamp, result: &Value)
     let messages = messages(result).into_iter();
     let mut messages = messages.filter_map(|message| hex::decode(message).ok());
     messages.any(|message| {
-        let validated = validated(&message, &sender.trust, now);
+        let validated = validated(&message, &sender.credentials.trust, now);
         validated.is_some_and(|(_, chain)| has_sntrup761(&chain))
     })
 }
@@ -82,7 +82,7 @@ pub(in crate::vectors) fn normalise_sntrup761(
         };
         let view = View {
             case,
-            trust: &sender.trust,
+            trust: &sender.credentials.trust,
             now: Timestamp::from_secs(given.number("time")?).unwrap_or(Timestamp::EPOCH),
             root: root(&given.object("args")?)?,
         };

@@ -3,11 +3,11 @@
 use kc_core::chain::{Demand, MaxAge, TrustEntry, TrustStore, UnverifiedChain, ValidatedChain};
 use kc_core::provision::ProvisionedNode;
 use kc_core::ratchet::Seed;
-use kc_core::store::config::{Inherit, NodeConfig, Section, Setting, Value as ConfigValue};
+use kc_core::store::config::Section;
 use kc_core::types::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::vectors::families::convert::{CA_FILE, typed, unpack};
+use crate::vectors::families::convert::{CA_FILE, binary_entries, typed, unpack};
 use crate::vectors::{InputError, Outcome, Typed};
 
 /// The files, what they prove, and `more`.
@@ -58,20 +58,6 @@ pub(super) fn outcome(
     }
     out.extend(more.map(|(name, bytes)| (name.to_owned(), json!(hex::encode(bytes)))));
     Ok(Outcome::Ok(Value::Object(out)))
-}
-
-fn binary_entries(
-    config: &NodeConfig,
-    section: Section<'_>,
-) -> Result<Vec<(String, Vec<u8>)>, InputError> {
-    let settings = config
-        .load_section(section, Inherit::Nothing)
-        .map_err(|error| InputError::new("the configuration", error.to_string()))?;
-    let entry = |setting: &Setting| match setting.value() {
-        Some(ConfigValue::Bytes(bytes)) => Ok((setting.name.to_string(), bytes)),
-        _ => Err(InputError::new(setting.name.to_string(), "holds no bytes")),
-    };
-    settings.iter().flatten().map(entry).collect()
 }
 
 fn describe_chain(links: Vec<String>, chain: &ValidatedChain) -> Result<Value, InputError> {

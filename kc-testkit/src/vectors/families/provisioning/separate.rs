@@ -9,7 +9,8 @@ use kc_core::provision::{
 use serde_json::{Map, Value, json};
 
 use super::files::outcome;
-use super::{Asked, Limited, key_type, now, role, without_exchange_keys};
+use super::{Asked, Limited, key_type, role, without_exchange_keys};
+use crate::vectors::families::convert::time;
 use crate::vectors::{CaseInput, Fields, InputError, Outcome};
 
 pub(super) fn generate_chains(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
@@ -51,7 +52,7 @@ pub(super) fn provision(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let Some(provisioner) = role.provisioner() else {
         return Err(fields.error("choice", "has no provisioner"));
     };
-    let now = now(fields)?;
+    let now = time(fields)?;
     let escrow = escrow_key(fields)?;
     let asked = Asked::read(case, role, role.default_lifetime_without_root())?;
     let node = asked.node(key_type, escrow.as_ref());
@@ -92,7 +93,7 @@ fn by_hand(case: &CaseInput<'_>, role: Role) -> Result<Outcome, InputError> {
     if !fields.text("lifetime")?.is_empty() {
         return Err(fields.error("lifetime", "is not the default"));
     }
-    let now = now(fields)?;
+    let now = time(fields)?;
     let asked = Asked::read(case, role, role.default_lifetime_without_root())?;
     let node = asked.node(KeyType::Ed25519, None);
     let root_key = SigningKey::from_bytes(&fields.bytes("root_secret")?);

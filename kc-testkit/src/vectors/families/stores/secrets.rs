@@ -7,10 +7,9 @@ use kc_core::ratchet::{KeyIdForm, RetainedKeys};
 use kc_core::store::{
     Decoded, KeyStore, MemoryKeyStore, NodeSecrets, NodeSecretsError, old_keys, opaque,
 };
-use kc_core::types::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::vectors::families::convert::{secret, typed_key_id};
+use crate::vectors::families::convert::{secret, time, typed_key_id};
 use crate::vectors::{CaseInput, Draws, InputError, Outcome, Source, Typed};
 
 /// `CRYPTO_MAX_PGEN_AGE`.
@@ -124,8 +123,7 @@ pub(super) fn oldkeys_recorded(case: &CaseInput<'_>) -> Result<Map<String, Value
 }
 
 pub(super) fn oldkeys_load(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
-    let now = Timestamp::from_secs(case.fields.number("time")?)
-        .ok_or_else(|| case.fields.error("time", "is not finite"))?;
+    let now = time(&case.fields)?;
     let Some(plain) = unwrapped(case)? else {
         return Ok(Outcome::reject("does not open"));
     };

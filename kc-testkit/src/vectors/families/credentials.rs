@@ -1,0 +1,72 @@
+//! What a node proves who it is with, and whom it trusts.
+
+use kc_core::chain::TrustStore;
+use kc_core::exchange::{Draft, Identity, Refusal, ValidIdentity};
+use kc_core::kem::Suite;
+use kc_core::keys::Signer;
+use kc_core::store::NodeSecrets;
+use kc_core::types::Timestamp;
+
+use crate::vectors::{Draws, Fields, InputError};
+
+pub(super) struct Credentials {
+    pub(super) secrets: NodeSecrets,
+    pub(super) identities: Vec<Identity>,
+    pub(super) trust: TrustStore,
+}
+
+impl Credentials {
+    /// With chains in the order of the signing keys; keys beyond have none.
+    pub(super) fn new(
+        secrets: NodeSecrets,
+        chains: Vec<Option<Vec<u8>>>,
+        trust: TrustStore,
+    ) -> Self {
+        let chains = chains.into_iter().chain(std::iter::repeat(None));
+        let keys = secrets
+            .signing_keys()
+            .map(Signer::verifying_key)
+            .zip(chains);
+        Self {
+            identities: keys
+                .map(|(key, chain)| Identity::new(key.clone(), chain))
+                .collect(),
+            secrets,
+            trust,
+        }
+    }
+
+    /// What it can sign with; the refusal is that of the first key's chain.
+    pub(super) fn own(&self, now: Timestamp) -> Result<Vec<ValidIdentity>, Refusal> {
+        let valid = |identity: &Identity| identity.validated(&self.trust, now);
+        let (valid, refused): (Vec<_>, Vec<_>) =
+            self.identities.iter().map(valid).partition(Result::is_ok);
+        match refused.into_iter().find_map(Result::err) {
+            Some(error) if valid.is_empty() => Err(Refusal::OwnChain(error)),
+            _ => Ok(valid.into_iter().flatten().collect()),
+        }
+    }
+
+    pub(super) fn sign(&self, draft: &Draft, draws: &mut Draws) -> Option<Vec<u8>> {
+        let mut keys = self.secrets.signing_keys();
+        let key = keys.find(|key| key.verifying_key() == draft.signer())?;
+        draft.sign(key, draws).ok()
+    }
+
+    pub(super) fn sign_all(&self, drafts: &[Draft], draws: &mut Draws) -> Vec<Vec<u8>> {
+        let signed = drafts.iter().filter_map(|draft| self.sign(draft, draws));
+        signed.collect()
+    }
+
+    /// The key exchanges in use, in order of preference.
+    pub(super) fn suites(&self) -> Vec<Suite> {
+        self.secrets.suites().collect()
+    }
+}
+
+/// What a file of secrets holds: `crypto_file`.
+pub(super) fn secrets(fields: &Fields<'_>) -> Result<NodeSecrets, InputError> {
+    let decoded = NodeSecrets::decode(&fields.bytes("crypto_file")?);
+    let decoded = decoded.map_err(|error| fields.error("crypto_file", &error.to_string()))?;
+    Ok(decoded.secrets)
+}

@@ -1,0 +1,178 @@
+//! A simulated node: the state machines of the core, with files and Kafka clients that only note what is done.
+
+use std::time::Duration;
+
+use kc_core::chain::{Demand, Usage};
+use kc_core::exchange::{
+    Forwarder, Identity, Replier, Requester, RequesterConfig, Validity, Wanted,
+};
+use kc_core::keys::Signer;
+use kc_core::message::{KeyRing, Opened, Unopened};
+use kc_core::ratchet::{Component, KeyIdForm, RetainedKeys};
+use kc_core::store::config::{Section, Value};
+use kc_core::store::{old_keys, opaque};
+use kc_core::types::{SideTopic, Timestamp, TopicScheme};
+
+use super::files::{Files, invalid};
+use super::kafka::Kafka;
+use super::producer::Producer;
+use crate::vectors::InputError;
+
+/// `CRYPTO_SUB_INTERVAL`
+const REQUEST_INTERVAL: Duration = Duration::from_secs(60);
+
+/// `DESER_INITIAL_WAIT_INTERVALS`
+const INITIAL_WAITS: u64 = 10;
+
+const INITIAL_WAITS_SETTING: &str = "deser_initial_wait_intervals";
+const LONG_KEY_IDS: &str = "mgmt_long_keyindex";
+const MAX_AGE: &str = "maxage";
+
+/// The entry of section crypto that holds the keys kept for late consumers.
+pub(super) const OLD_KEYS: &str = "oldkeys";
+
+/// The settings that are understood, or mean nothing here.
+const NODE_SETTINGS: [&str; 4] = ["cryptokey", "ratchet", INITIAL_WAITS_SETTING, LONG_KEY_IDS];
+const CRYPTO_SETTINGS: [&str; 2] = [MAX_AGE, OLD_KEYS];
+
+pub(super) struct Node {
+    pub(super) files: Files,
+    pub(super) kafka: Kafka,
+    pub(super) scheme: TopicScheme,
+    pub(super) producer: Producer,
+    pub(super) replier: Replier,
+    pub(super) requester: Requester,
+    pub(super) ring: KeyRing,
+    /// For a controller, which does nothing else.
+    pub(super) forwarder: Option<Forwarder>,
+    initial_waits: u64,
+}
+
+impl Node {
+    pub(super) fn start(
+        files: Files,
+        seed_file: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Self, InputError> {
+        understood(&files, Section::NODE, &NODE_SETTINGS)?;
+        understood(&files, Section::CRYPTO, &CRYPTO_SETTINGS)?;
+        let validity = files.seconds(Section::CRYPTO, MAX_AGE)?;
+        let validity = Validity::from_max_age(validity.unwrap_or_default());
+        let secrets = &files.credentials.secrets;
+        let suites = files.credentials.suites();
+        let producer = Producer::start(seed_file, key_id_form(&files)?, retained(&files)?, now)?;
+        Ok(Self {
+            kafka: Kafka::new(),
+            scheme: TopicScheme::default(),
+            producer,
+            replier: Replier::new(suites.clone(), validity),
+            requester: Requester::new(RequesterConfig {
+                suites,
+                legacy: secrets.legacy_requests(),
+                validity,
+                interval: REQUEST_INTERVAL,
+            }),
+            ring: KeyRing::default(),
+            forwarder: is_controller(&files, now).then_some(Forwarder { validity }),
+            initial_waits: initial_waits(&files)?,
+            files,
+        })
+    }
+
+    /// Starts anew from its files, with this ratchet.
+    pub(super) fn restart(self, seed_file: Vec<u8>, now: Timestamp) -> Result<Self, InputError> {
+        let files = Files::new(self.files.config, self.files.credentials.secrets)?;
+        Self::start(files, seed_file, now)
+    }
+
+    /// Seals a component of a record of this topic; from then on the node answers requests for its root.
+    pub(super) fn serialize(
+        &mut self,
+        topic: &str,
+        component: Component,
+        plaintext: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, InputError> {
+        let root = self.scheme.root_of(topic);
+        let requests = self.scheme.side_topic(&root, SideTopic::Requests);
+        self.kafka.read(requests);
+        self.producer.seal(&root, component, plaintext, now)
+    }
+
+    /// Opens a component, and wants its key if that is not known; with the number of seconds to wait for it.
+    pub(super) fn deserialize(
+        &mut self,
+        topic: &str,
+        component: Component,
+        message: &[u8],
+        now: Timestamp,
+    ) -> (Opened, u64) {
+        let root = self.scheme.root_of(topic);
+        let opened = self.ring.open(root.as_str(), component, message);
+        let mut waits = 0;
+        if let Opened::Unopened(Unopened::AwaitingKey(id)) = &opened {
+            if self.requester.want(&root, *id, now) == Wanted::First {
+                waits = self.initial_waits.saturating_sub(1);
+            }
+            self.kafka
+                .read(self.scheme.side_topic(&root, SideTopic::Keys));
+        }
+        (opened, waits)
+    }
+}
+
+fn understood(files: &Files, section: Section<'static>, names: &[&str]) -> Result<(), InputError> {
+    let settings = files.config.own_settings(section);
+    for setting in settings.map_err(invalid("config"))? {
+        let name = setting.name.to_string();
+        if !names.contains(&name.as_str()) {
+            return Err(InputError::new(name, "is a setting unknown to the adapter"));
+        }
+    }
+    Ok(())
+}
+
+fn key_id_form(files: &Files) -> Result<KeyIdForm, InputError> {
+    let keys = files.credentials.secrets.signing_keys();
+    match files.value(Section::NODE, LONG_KEY_IDS)? {
+        None | Some(Value::Bool(true)) => Ok(KeyIdForm::long(keys.map(Signer::verifying_key))),
+        Some(Value::Bool(false)) => Ok(KeyIdForm::Short),
+        Some(_) => Err(InputError::new(LONG_KEY_IDS, "is not a boolean")),
+    }
+}
+
+fn initial_waits(files: &Files) -> Result<u64, InputError> {
+    let waits = match files.value(Section::NODE, INITIAL_WAITS_SETTING)? {
+        None => Some(INITIAL_WAITS),
+        Some(Value::Int(intervals)) => u64::try_from(intervals).ok(),
+        Some(_) => None,
+    };
+    waits.ok_or_else(|| InputError::new(INITIAL_WAITS_SETTING, "is no number of intervals"))
+}
+
+/// The keys kept from earlier runs.
+fn retained(files: &Files) -> Result<RetainedKeys, InputError> {
+    let opaque_key = files.credentials.secrets.opaque_key();
+    match files.value(Section::CRYPTO, OLD_KEYS)? {
+        None => Ok(RetainedKeys::default()),
+        Some(Value::Bytes(wrapped)) => {
+            let plain = opaque::unwrap(&wrapped, opaque_key);
+            let plain = plain.ok_or_else(|| InputError::new(OLD_KEYS, "does not open"))?;
+            old_keys::decode(&plain).map_err(invalid(OLD_KEYS))
+        }
+        Some(_) => Err(InputError::new(OLD_KEYS, "is not of bytes")),
+    }
+}
+
+/// A trace does not say what program a node runs. Of the roles (protocol §12) the controller alone may ask producers
+/// and not controllers.
+fn is_controller(files: &Files, now: Timestamp) -> bool {
+    let credentials = &files.credentials;
+    let may = |identity: &Identity, usage| {
+        let demand = Demand::at(now).usage(usage);
+        identity.validate(&credentials.trust, &demand).is_ok()
+    };
+    credentials.identities.iter().any(|identity| {
+        may(identity, Usage::EncryptRequest) && !may(identity, Usage::EncryptSubscribe)
+    })
+}
