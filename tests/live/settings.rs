@@ -2,30 +2,20 @@
 
 use std::sync::Arc;
 
-use kc::core::backend::Backend;
+use kc::backend_pure::{PureBackend, Settings};
+use kc::core::backend::{Backend, LogStart};
 use kc::core::provision::Role;
 use kc::core::store::config::{ConfigStore, Section, Value};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock};
-use kc::{NodeOptions, backend_pure};
+use kc::{NodeOptions, OpenNode};
+use kc_broker::Broker;
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_side_topics_have_settings_of_their_own() {
-    let fleet = Fleet::start().await;
-    fleet.provision("sender", Role::Producer, "root");
-    fleet.provision("reader", Role::Consumer, "root");
-    let address = fleet.broker.address().to_string();
-    let files = NodeFiles::in_folder(fleet.folder.path(), "reader").unwrap();
+/// Sets Kafka settings in a node's configuration: section, name, value.
+fn configure(fleet: &Fleet, node: &str, entries: &[(&str, &str, &str)]) -> NodeOptions {
+    let files = NodeFiles::in_folder(fleet.folder.path(), node).unwrap();
     let store = FileConfigStore::new(Arc::new(NodeLock::acquire(&files).unwrap()));
-    let entries = [
-        // Nobody listens at port 1.
-        ("kafka", "bootstrap_servers", "127.0.0.1:1"),
-        ("kafka", "security_protocol", "PLAINTEXT"),
-        ("kafka-consumer", "bootstrap_servers", &address),
-        ("kafka-crypto-producer", "bootstrap_servers", &address),
-        ("kafka-crypto-consumer", "group_id", "side"),
-    ];
     let set = store.update(&mut |config| {
         entries.iter().try_for_each(|(section, name, text)| {
             let text = Value::Text((*text).to_owned());
@@ -33,26 +23,86 @@ async fn the_side_topics_have_settings_of_their_own() {
         })
     });
     set.unwrap();
-    drop(store);
+    NodeOptions::new(files.config().to_str().unwrap())
+}
 
+fn client(address: &str) -> PureBackend {
+    PureBackend::new(Settings::parse([("bootstrap_servers", address)]).unwrap())
+}
+
+/// A fleet with a sender that has sent something.
+async fn fleet() -> (Fleet, OpenNode) {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
     let sender = fleet.open("sender").await;
     let producer = sender.producer().await.unwrap();
     let sent = producer.send(record("t", "secret")).await.unwrap();
     sent.await.unwrap();
-    let reader = NodeOptions::new(files.config().to_str().unwrap());
+    producer.close(DEADLINE).await.unwrap();
+    (fleet, sender)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_side_topics_have_settings_of_their_own() {
+    let (fleet, _sender) = fleet().await;
+    let address = fleet.broker.address().to_string();
+    let reader = configure(
+        &fleet,
+        "reader",
+        &[
+            // Nobody listens at port 1.
+            ("kafka", "bootstrap_servers", "127.0.0.1:1"),
+            ("kafka", "security_protocol", "PLAINTEXT"),
+            ("kafka-consumer", "bootstrap_servers", &address),
+            ("kafka-crypto-producer", "bootstrap_servers", &address),
+            ("kafka-crypto-consumer", "group_id", "side"),
+        ],
+    );
     let reader = reader.open().await.unwrap();
     let mut consumer = consumer(&reader, "t").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["secret"]);
     let closed = reader.node.shutdown(DEADLINE).await.unwrap();
     closed.gateway.unwrap();
 
-    let servers = [("bootstrap_servers", &address)];
-    let backend = backend_pure::Settings::parse(servers).unwrap();
-    let backend = backend_pure::PureBackend::new(backend);
     for (group, expected) in [("side", true), ("reader.kafkacrypto", false)] {
-        let mut log = backend.log_reader(Some(group)).await.unwrap();
+        let mut log = client(&address).log_reader(Some(group)).await.unwrap();
         let topics = ["t.keys".to_owned()];
         let committed = log.committed(&topics, DEADLINE).await.unwrap();
         assert_eq!(!committed.is_empty(), expected, "{group}: {committed:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_go_where_the_side_topics_producer_is_told() {
+    let (fleet, _sender) = fleet().await;
+    let address = fleet.broker.address().to_string();
+    let elsewhere = Broker::builder().start().await.unwrap();
+    let told = elsewhere.address().to_string();
+    let reader = configure(
+        &fleet,
+        "reader",
+        &[
+            ("kafka", "bootstrap_servers", &address),
+            ("kafka", "security_protocol", "PLAINTEXT"),
+            ("kafka-crypto-producer", "bootstrap_servers", &told),
+        ],
+    );
+    let reader = reader.open().await.unwrap();
+    let mut consumer = consumer(&reader, "t").await;
+    let mut requests = client(&told).log_reader(None).await.unwrap();
+    let topics = [("t.reqs".to_owned(), LogStart::Earliest)];
+    requests.assign(&topics).await.unwrap();
+    let request = async {
+        loop {
+            let records = requests.poll(DEADLINE).await.unwrap();
+            if let Some(record) = records.into_iter().next() {
+                return record;
+            }
+        }
+    };
+    tokio::select! {
+        request = request => assert_eq!(request.topic, "t.reqs"),
+        read = take(&mut consumer, 1) => panic!("no request came there; read {read:?}"),
     }
 }
