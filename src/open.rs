@@ -8,14 +8,14 @@ use kc_actors::{
 };
 use kc_backend_pure::{PureBackend, Settings as PureSettings};
 use kc_core::backend::{Backend, BackendError, GroupStart};
-use kc_core::keys::KeyType;
 use kc_core::store::config::{
-    ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section, Value,
+    ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section,
 };
 use kc_core::store::{RatchetStore, StoreError};
 use kc_keystore_file::{
-    FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock, SearchPlaces,
-    SecretFile, Settings, SettingsError, find_node, open_key_store,
+    EntryError, FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock,
+    SearchPlaces, SecretFile, Settings, SettingsError, crypto_path, find_node, key_types,
+    open_key_store, ratchet_path,
 };
 use thiserror::Error;
 
@@ -55,17 +55,9 @@ pub enum OpenError {
     /// What the files say makes no node.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// `cryptokey` or `ratchet` does not name a file.
-    #[error("{name} : {value:?} is not `file#` and a path")]
-    NotAFile {
-        /// The entry's name.
-        name: &'static str,
-        /// Its value.
-        value: String,
-    },
-    /// `keytypes` does not list key types.
-    #[error("keytypes : {0:?} is not a list of 1 and 4")]
-    KeyTypes(String),
+    /// What its configuration says of its keys.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
 }
 
 /// How to open a node from its files: file < environment (`KC_CONFIG__<SECTION>__<NAME>`) < flags.
@@ -149,12 +141,14 @@ impl NodeOptions {
         let management_group =
             group_id(&settings, Some(MANAGEMENT))?.filter(|management| *management != group);
 
-        let crypto_file = secret_file(&config, "cryptokey", &files, &lock)?;
-        let crypto_file =
-            crypto_file.unwrap_or_else(|| SecretFile::new(files.crypto(), Arc::clone(&lock)));
+        let secret = |path| SecretFile::new(path, Arc::clone(&lock));
+        let crypto_file = secret(crypto_path(&config, &files)?);
         let keystore = Arc::new(open_key_store(&crypto_file, key_types(&config)?)?);
-        let ratchet = match secret_file(&config, "ratchet", &files, &lock)? {
-            Some(file) => Some(Box::new(FileRatchetStore::open(file)?) as Box<dyn RatchetStore>),
+        let ratchet = match ratchet_path(&config, &files)? {
+            Some(path) => {
+                let store = FileRatchetStore::open(secret(path))?;
+                Some(Box::new(store) as Box<dyn RatchetStore>)
+            }
             None => None,
         };
         let node = Node::start(NodeParts {
@@ -265,37 +259,4 @@ fn by_role(settings: &Settings<'_>, extra: Option<&str>) -> Result<Arc<dyn Backe
 fn group_id(settings: &Settings<'_>, extra: Option<&str>) -> Result<Option<String>, OpenError> {
     let kafka = settings.kafka(KafkaUse::Consumer, extra)?;
     Ok(kafka.text("group_id").map(str::to_owned))
-}
-
-/// The secret file that an entry names; `None` if there is no such entry.
-fn secret_file(
-    config: &NodeConfig,
-    name: &'static str,
-    files: &NodeFiles,
-    lock: &Arc<NodeLock>,
-) -> Result<Option<SecretFile>, OpenError> {
-    let Some(value) = config.load_text(Section::NODE, name)? else {
-        return Ok(None);
-    };
-    let path = files.resolve(&value).ok_or_else(|| OpenError::NotAFile {
-        name,
-        value: value.to_string(),
-    })?;
-    Ok(Some(SecretFile::new(path, Arc::clone(lock))))
-}
-
-fn key_types(config: &NodeConfig) -> Result<Option<Vec<KeyType>>, OpenError> {
-    let Some(text) = config.load_text(Section::NODE, "keytypes")? else {
-        return Ok(None);
-    };
-    let types = text.split(',').map(|version| {
-        let version = Value::decode(version.trim());
-        match version {
-            Some(Value::Int(version)) => KeyType::from_version(version),
-            _ => None,
-        }
-    });
-    let types: Option<Vec<_>> = types.collect();
-    let types = types.ok_or_else(|| OpenError::KeyTypes(text.to_string()))?;
-    Ok(Some(types))
 }

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use crate::chain::{Certificate, CertificateKeys, ChainError, MaxAge, encode_certificate};
+use crate::chain::{
+    Certificate, CertificateKeys, ChainError, Constraints, MaxAge, encode_certificate,
+};
 use crate::exchange::{Draft, ValidIdentity};
 use crate::keys::VerifyingKey;
 use crate::types::Timestamp;
@@ -65,6 +67,16 @@ impl ChainKey {
         })
     }
 
+    /// A key that has no chain yet: its first is due `now`.
+    #[must_use]
+    pub fn due_at(now: Timestamp, key: &VerifyingKey, constraints: &Constraints) -> Self {
+        Self {
+            key: key.clone(),
+            max_age: MaxAge::until(now),
+            constraints: constraints.encode(),
+        }
+    }
+
     /// The entry as it is stored: an unsigned certificate.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -117,14 +129,14 @@ impl RenewalPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::Constraints;
 
     fn key_until(secs: f64) -> ChainKey {
-        ChainKey {
-            key: VerifyingKey::Ed25519([7; 32]),
-            max_age: MaxAge::until(Timestamp::from_secs(secs).unwrap()),
-            constraints: Constraints::default().encode(),
-        }
+        let end = Timestamp::from_secs(secs).unwrap();
+        ChainKey::due_at(
+            end,
+            &VerifyingKey::Ed25519([7; 32]),
+            &Constraints::default(),
+        )
     }
 
     #[test]

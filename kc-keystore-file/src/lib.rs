@@ -9,7 +9,8 @@
 //! | [`create_node`] | the files of a new node |
 //! | [`FileConfigStore`] | the configuration: re-read before each write, comments survive |
 //! | [`SecretFile`] | the bytes of `.crypto` and `.seed`; their codecs are in `kc-core` |
-//! | [`open_key_store`] | the keys in `.crypto` |
+//! | [`open_key_store`], [`read_secrets`] | the keys in `.crypto` |
+//! | [`crypto_path`], [`ratchet_path`], [`key_types`] | what the configuration says of keys |
 //! | [`FileRatchetStore`] | the ratchet in `.seed` |
 //! | [`Settings`] | the configuration under the environment under flags, as typed structs, through figment |
 //! | [`write_atomic`] | old bytes or new bytes, never a mixture, whatever crashes |
@@ -40,6 +41,7 @@
 mod atomic;
 mod config;
 mod create;
+mod entries;
 mod error;
 mod files;
 mod find;
@@ -52,11 +54,12 @@ mod settings;
 
 pub use atomic::write_atomic;
 pub use config::{FileConfigStore, MAX_CONFIG_BYTES, read_config};
-pub use create::create_node;
+pub use create::{NewFiles, create_node};
+pub use entries::{EntryError, crypto_path, key_types, ratchet_path};
 pub use error::FileError;
 pub use files::NodeFiles;
 pub use find::{FindError, SearchPlaces, find_node};
-pub use key_store::{open_key_store, system_rng};
+pub use key_store::{open_key_store, read_secrets, system_rng};
 pub use lock::NodeLock;
 pub use ratchet_store::FileRatchetStore;
 pub use secret::{MAX_SECRET_BYTES, SecretFile};

@@ -1,6 +1,6 @@
 use super::{ChainError, Constraints, MaxAge};
 use crate::kem;
-use crate::keys::{KeyError, VerifyingKey};
+use crate::keys::{KeyError, KeyType, VerifyingKey};
 use crate::wire::{Reader, Value, WireError, Writer};
 
 /// One key in a certificate. A bare 32-byte string reads as a signing key, and may be meant as a
@@ -75,6 +75,19 @@ impl<'a> Certificate<'a> {
             keys: CertificateKeys::from_value(&parts.keys)?,
             extra: parts.extra,
         })
+    }
+
+    /// Reads a certificate behind a signature of whatever type of key, for people to look at: the signature
+    /// is not verified.
+    ///
+    /// # Errors
+    /// The checks C06 to C09.
+    pub fn parse_signed(signed: &'a [u8]) -> Result<Self, ChainError> {
+        let behind = |key_type: KeyType| {
+            let certificate = signed.get(key_type.signature_len()..);
+            Self::parse(certificate.unwrap_or_default())
+        };
+        behind(KeyType::Ed25519).or_else(|error| behind(KeyType::Hybrid).map_err(|_| error))
     }
 }
 

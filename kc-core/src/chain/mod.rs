@@ -20,7 +20,7 @@ pub use number::MaxAge;
 pub use pattern::{ANYTHING, InvalidPattern, grants, intersect, multimatch};
 pub use trust::{TEMPORARY_ROOT, TrustEntry, TrustStore};
 pub use update::{TrustList, UpdateCheck, UpdateError, accept_chain};
-pub use validate::{Demand, MAX_LINKS, UnverifiedChain, ValidatedChain};
+pub use validate::{Demand, MAX_LINKS, UnverifiedChain, ValidatedChain, encode_chain};
 
 #[cfg(test)]
 mod tests;

@@ -67,6 +67,17 @@ pub struct ValidatedChain {
     limits: Limits,
 }
 
+/// The bytes of a chain of signed certificates.
+#[must_use]
+pub fn encode_chain(links: &[&[u8]]) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.array(links.len());
+    for link in links {
+        writer.bytes(link);
+    }
+    writer.into_vec()
+}
+
 impl<'a> UnverifiedChain<'a> {
     /// Reads a chain.
     ///
@@ -98,13 +109,7 @@ impl<'a> UnverifiedChain<'a> {
     /// The bytes of this chain with one more signed certificate at its end.
     #[must_use]
     pub fn extended(&self, link: &[u8]) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.array(self.links.len() + 1);
-        for link in &self.links {
-            writer.bytes(link);
-        }
-        writer.bytes(link);
-        writer.into_vec()
+        encode_chain(&[&self.links, &[link][..]].concat())
     }
 
     /// Walks the chain from each root of trust until it proves what is demanded (protocol §6).

@@ -44,6 +44,15 @@ impl KeyType {
             _ => None,
         }
     }
+
+    /// How many bytes a signature puts in front of what it signs: 64, or 17152.
+    #[must_use]
+    pub fn signature_len(self) -> usize {
+        match self {
+            Self::Ed25519 => ed25519::SIGNATURE_LEN,
+            Self::Hybrid => slh_dsa::SIGNATURE_LEN + ed25519::SIGNATURE_LEN,
+        }
+    }
 }
 
 #[cfg(test)]

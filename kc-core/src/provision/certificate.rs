@@ -7,7 +7,6 @@ use crate::chain::{
 };
 use crate::keys::VerifyingKey;
 use crate::types::Timestamp;
-use crate::wire::Writer;
 
 /// The bytes of a certificate, to be signed.
 pub(super) fn certificate(
@@ -21,16 +20,6 @@ pub(super) fn certificate(
         |writer| key.write_to(writer),
         (0, |_| {}),
     )
-}
-
-/// The bytes of a chain of signed certificates.
-pub(super) fn chain(links: &[&[u8]]) -> Vec<u8> {
-    let mut writer = Writer::new();
-    writer.array(links.len());
-    for link in links {
-        writer.bytes(link);
-    }
-    writer.into_vec()
 }
 
 /// What a chain proves under a root of trust and nothing else.

@@ -1,9 +1,9 @@
 use rand_core::CryptoRng;
 
-use super::certificate::{certificate, chain, names, prove, require_key};
-use super::{NewNode, ProvisionError, derive_provisioner, derive_root};
-use crate::chain::{Constraints, MaxAge};
-use crate::keys::{Signer, SigningKey, VerifyingKey};
+use super::certificate::{certificate, names, prove, require_key};
+use super::{NewNode, ProvisionError, Role, derive_provisioner, derive_root};
+use crate::chain::{Constraints, MaxAge, encode_chain};
+use crate::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use crate::types::Timestamp;
 
 /// Who certifies a node: a provisioner, or the root of trust itself.
@@ -18,21 +18,21 @@ pub(super) struct Issuer {
 impl Issuer {
     /// With both passwords at hand.
     pub(super) fn of_passwords(
-        node: &NewNode<'_>,
+        (role, key_type): (Role, KeyType),
         root_password: &[u8],
         provisioning_password: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, ProvisionError> {
-        let root = derive_root(root_password, node.key_type)?.key;
+        let root = derive_root(root_password, key_type)?.key;
         let root_key = root.verifying_key().clone();
-        let Some(by) = node.role.provisioner() else {
+        let Some(by) = role.provisioner() else {
             return Ok(Self {
                 root: root_key,
                 provisioner: None,
                 key: root,
             });
         };
-        let key = derive_provisioner(provisioning_password, by, &root_key, node.key_type)?.key;
+        let key = derive_provisioner(provisioning_password, by, &root_key, key_type)?.key;
         let constraints = Constraints {
             usages: Some(names(by.usages())),
             ..Constraints::default()
@@ -55,7 +55,7 @@ impl Issuer {
     ) -> Result<Self, ProvisionError> {
         let by = node.role.provisioner();
         let by = by.ok_or(ProvisionError::NeedsRoot(node.role))?;
-        let proven = prove(&chain(&[signed]), root, now)?;
+        let proven = prove(&encode_chain(&[signed]), root, now)?;
         let key = derive_provisioner(provisioning_password, by, root, node.key_type)?.key;
         require_key(&proven, key.verifying_key())?;
         Ok(Self {
@@ -73,8 +73,8 @@ impl Issuer {
     ) -> Result<Vec<u8>, ProvisionError> {
         let link = self.key.sign(to_sign, rng)?;
         Ok(match &self.provisioner {
-            Some(provisioner) => chain(&[provisioner, &link]),
-            None => chain(&[&link]),
+            Some(provisioner) => encode_chain(&[provisioner, &link]),
+            None => encode_chain(&[&link]),
         })
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | at hand | what to do |
 //! |---|---|
-//! | both passwords | [`provision_node`] |
+//! | both passwords | [`provision_node`]; for a key that exists already [`issue_chain`] |
 //! | the provisioning password | once, [`request_provisioners`], for the root to sign; then [`provision_node_under`] |
 //! | the root password | [`sign_request`] |
 //! | neither | [`request_node`], for the root to sign; then [`RequestedNode::complete`] |
@@ -15,6 +15,7 @@
 
 mod certificate;
 mod error;
+mod grant;
 mod issuer;
 mod node;
 mod password;
@@ -25,7 +26,8 @@ mod role;
 mod update;
 
 pub use error::ProvisionError;
-pub use node::{MAX_TOPICS, NewNode, ProvisionedNode, provision_node, provision_node_under};
+pub use grant::{Grant, IssuedChain, MAX_TOPICS, issue_chain};
+pub use node::{NewNode, ProvisionedNode, provision_node, provision_node_under};
 pub use password::{DerivedKey, derive_provisioner, derive_root};
 pub use request::{ProvisionerRequest, request_provisioners, sign_request};
 pub use requested::{RequestedNode, request_node};

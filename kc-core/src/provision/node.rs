@@ -11,9 +11,6 @@ use crate::store::NodeSecrets;
 use crate::store::config::NodeConfig;
 use crate::types::{Timestamp, TopicScheme};
 
-/// How many topics a certificate may name.
-pub const MAX_TOPICS: usize = 4096;
-
 /// What a node is to be.
 #[derive(Clone, Debug)]
 pub struct NewNode<'a> {
@@ -69,7 +66,12 @@ pub fn provision_node(
     now: Timestamp,
     rng: &mut dyn CryptoRng,
 ) -> Result<ProvisionedNode, ProvisionError> {
-    let issuer = Issuer::of_passwords(node, root_password, provisioning_password, rng)?;
+    let issuer = Issuer::of_passwords(
+        (node.role, node.key_type),
+        root_password,
+        provisioning_password,
+        rng,
+    )?;
     provision_by(&issuer, node, now, rng)
 }
 

@@ -1,8 +1,8 @@
 use rand_core::CryptoRng;
 
-use super::certificate::{certificate, chain, names, prove, require_key};
-use super::{MAX_TOPICS, NewNode, ProvisionError, ProvisionedNode, Role};
-use crate::chain::{ANYTHING, Certificate, Constraints, MaxAge, TrustEntry};
+use super::certificate::{certificate, prove, require_key};
+use super::{NewNode, ProvisionError, ProvisionedNode, Role};
+use crate::chain::{Certificate, MaxAge, TrustEntry, encode_chain};
 use crate::keys::{Signer, VerifyingKey};
 use crate::ratchet::Seed;
 use crate::store::NodeSecrets;
@@ -54,7 +54,18 @@ impl RequestedNode {
         signed: &[u8],
         now: Timestamp,
     ) -> Result<ProvisionedNode, ProvisionError> {
-        self.complete_with_chain(root, &chain(&[signed]), now)
+        self.complete_with_chain(root, &encode_chain(&[signed]), now)
+    }
+
+    /// Makes the node trust a root, before it has a certificate or with it.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which a configuration made by [`request_node`] does not give.
+    pub fn trust(&mut self, root: &VerifyingKey) -> Result<(), ConfigError> {
+        let entry = TrustEntry::unrestricted(root);
+        let entry = Value::from(entry.as_bytes());
+        self.config.set(Section::ALLOWLIST, "rot0", &entry)?;
+        Ok(())
     }
 
     pub(super) fn draw(
@@ -63,9 +74,8 @@ impl RequestedNode {
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, ProvisionError> {
-        if node.topics.len() > MAX_TOPICS {
-            return Err(ProvisionError::TooManyTopics(node.topics.len()));
-        }
+        let role = node.role;
+        let constraints = role.constraints(node.topics, node.scheme, node.path_length)?;
         let config = configuration(node, has_ratchet)?;
         let seed = has_ratchet.then(|| Seed::generate(rng));
         let escrow = match (node.escrow, &seed) {
@@ -75,11 +85,6 @@ impl RequestedNode {
         };
         let mut secrets = NodeSecrets::generate(rng);
         secrets.ensure_key(node.key_type, rng);
-        let constraints = Constraints {
-            usages: Some(names(node.role.usages())),
-            topics: Some(granted_topics(node.topics, node.scheme)),
-            path_length: node.path_length.map(i64::from),
-        };
         let expires = MaxAge::until(now.plus(node.lifetime));
         let to_sign = certificate(expires, &constraints, own_key(&secrets)?);
         Ok(Self {
@@ -104,14 +109,9 @@ impl RequestedNode {
         if granted.usages != wanted.usages || granted.topics != wanted.topics {
             return Err(ProvisionError::GrantsOther);
         }
-        let entry = TrustEntry::unrestricted(root);
-        let entries = [
-            (Section::ALLOWLIST, "rot0", entry.as_bytes()),
-            (Section::CHAINS, "chain0", chain),
-        ];
-        for (section, name, bytes) in entries {
-            self.config.set(section, name, &Value::from(bytes))?;
-        }
+        self.trust(root)?;
+        self.config
+            .set(Section::CHAINS, "chain0", &Value::from(chain))?;
         Ok(ProvisionedNode {
             config: self.config,
             secrets: self.secrets,
@@ -126,21 +126,6 @@ impl RequestedNode {
 fn own_key(secrets: &NodeSecrets) -> Result<&VerifyingKey, ProvisionError> {
     let key = secrets.signing_keys().next();
     Ok(key.ok_or(ProvisionError::NoSigningKey)?.verifying_key())
-}
-
-/// The roots of the topics, each once; all topics if there are none.
-fn granted_topics(topics: &[String], scheme: &TopicScheme) -> Vec<String> {
-    if topics.is_empty() {
-        return vec![ANYTHING.into()];
-    }
-    let mut roots: Vec<String> = Vec::new();
-    for topic in topics {
-        let root = scheme.root_str(topic);
-        if !roots.iter().any(|known| known == root) {
-            roots.push(root.into());
-        }
-    }
-    roots
 }
 
 /// All but the root of trust and the chain, in the order of the peers' files.

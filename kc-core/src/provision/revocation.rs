@@ -1,7 +1,7 @@
 use rand_core::CryptoRng;
 
-use super::certificate::{chain, names};
-use crate::chain::{Constraints, MaxAge, TrustEntry, Usage, encode_certificate};
+use super::certificate::names;
+use crate::chain::{Constraints, MaxAge, TrustEntry, Usage, encode_certificate, encode_chain};
 use crate::keys::{KeyError, Signer, VerifyingKey};
 use crate::wire::Writer;
 
@@ -36,7 +36,7 @@ fn sign_revocation(
     let key = signer.verifying_key();
     let outer = denial(key, 1, None);
     let inner = signer.sign(&denial(key, 0, entry), rng)?;
-    Ok(chain(&[&outer, &inner]))
+    Ok(encode_chain(&[&outer, &inner]))
 }
 
 fn denial(key: &VerifyingKey, path_length: i64, entry: Option<&TrustEntry>) -> Vec<u8> {

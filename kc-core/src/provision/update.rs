@@ -1,8 +1,9 @@
 use rand_core::CryptoRng;
 
-use super::certificate::{chain, names};
+use super::certificate::names;
 use crate::chain::{
     ChainError, Constraints, MaxAge, TrustEntry, TrustList, UnverifiedChain, encode_certificate,
+    encode_chain,
 };
 use crate::keys::{KeyError, Signer};
 use crate::wire::Writer;
@@ -36,6 +37,6 @@ pub fn compose_update(
     let link = signer.sign(&certificate, rng)?;
     match signer_chain {
         Some(signers) => Ok(UnverifiedChain::parse(signers)?.extended(&link)),
-        None => Ok(chain(&[&link])),
+        None => Ok(encode_chain(&[&link])),
     }
 }

@@ -169,6 +169,29 @@ impl NodeSecrets {
         self.legacy_requests
     }
 
+    /// Changes the key exchanges that are offered and accepted, in order of preference; each once.
+    ///
+    /// # Errors
+    /// [`NodeSecretsError::NoKnownSuite`] if there are none.
+    pub fn set_suites(&mut self, suites: &[Suite]) -> Result<(), NodeSecretsError> {
+        let mut versions: Vec<i64> = Vec::new();
+        for version in suites.iter().map(|suite| suite.version().into()) {
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        if versions.is_empty() {
+            return Err(NodeSecretsError::NoKnownSuite);
+        }
+        self.exchange_versions = versions;
+        Ok(())
+    }
+
+    /// Says whether requests go out in the bare form of old peers, too.
+    pub fn set_legacy_requests(&mut self, legacy_requests: bool) {
+        self.legacy_requests = legacy_requests;
+    }
+
     fn read(
         keys: &[&Value<'_>],
         opaque_key: &Value<'_>,
