@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{broker, consume, demo, node, produce, provision, staying, topics};
+use crate::commands::{broker, chain, consume, demo, node, produce, provision, staying, topics};
 
 /// End-to-end encryption for Kafka: the broker passes on what it cannot read.
 #[derive(Debug, Parser)]
@@ -45,7 +45,10 @@ pub(crate) enum Command {
     Controller(staying::Args),
     /// Keep short-lived certificate chains of other nodes fresh
     ChainServer(staying::Args),
-    /// Keep a node running, or look at it
+    /// Certificates: have them signed, issued, installed, and look at them
+    #[command(subcommand)]
+    Chain(chain::Command),
+    /// Keep a node running, look at it, or change its keys
     #[command(subcommand)]
     Node(node::Command),
 }

@@ -1,5 +1,7 @@
 //! Every failure as an exit code, a message and advice.
 
+mod provision;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -7,7 +9,6 @@ use std::process::ExitCode;
 
 use kc::actors::messages::{PrepareError, RatchetError};
 use kc::core::chain::{ChainError, Check};
-use kc::core::provision::ProvisionError;
 use kc::core::store::config::{ConfigError, ConfigStoreError};
 use kc::core::store::{StoreError, StoreErrorKind};
 use kc::keystore_file::{FileError, FindError, SettingsError};
@@ -182,16 +183,6 @@ impl From<NodeError> for CliError {
             }
             error => Self::from_error(error),
         }
-    }
-}
-
-impl From<ProvisionError> for CliError {
-    fn from(error: ProvisionError) -> Self {
-        let exit = match error {
-            ProvisionError::TooManyTopics(_) | ProvisionError::Config(_) => Exit::Usage,
-            _ => Exit::Failure,
-        };
-        Self::new(exit, with_sources(&error))
     }
 }
 

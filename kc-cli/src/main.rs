@@ -6,10 +6,12 @@
 //! | `commands` | one file or folder for each command |
 //! | `error` | every failure as an exit code, a message and advice |
 //! | `session`, `watch`, `status` | a node while a command has it open, and what it tells |
+//! | `stored`, `certificate` | a node while nobody has it open, and what certificates say |
 //! | `until`, `stop` | waits that end at a deadline or a signal |
-//! | `topic`, `ui`, `logging` | what several commands share |
+//! | `topic`, `time`, `ui`, `logging` | what several commands share |
 
 mod args;
+mod certificate;
 mod cli;
 mod commands;
 mod error;
@@ -17,6 +19,8 @@ mod logging;
 mod session;
 mod status;
 mod stop;
+mod stored;
+mod time;
 mod topic;
 mod ui;
 mod until;

@@ -3,6 +3,8 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+use kc::core::provision::Role;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
@@ -15,20 +17,69 @@ pub(crate) type Password = Zeroizing<Vec<u8>>;
 
 /// Where a password comes from: a file, else the environment, else a prompt.
 #[derive(Debug)]
-pub(crate) struct PasswordSource<'a> {
+struct PasswordSource<'a> {
     /// What it is called: "root password".
-    pub(crate) name: &'static str,
+    name: &'static str,
     /// The file that was given.
-    pub(crate) file: Option<&'a Path>,
+    file: Option<&'a Path>,
     /// The flag that gives a file.
-    pub(crate) flag: &'static str,
+    flag: &'static str,
     /// The variable that gives the password.
-    pub(crate) variable: &'static str,
+    variable: &'static str,
+}
+
+/// The root password.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RootPasswordArg {
+    /// A file with the root password; else KC_ROOT_PASSWORD, else a prompt
+    #[arg(long, value_name = "FILE", help_heading = "Passwords")]
+    root_password_file: Option<PathBuf>,
+}
+
+/// The provisioning password.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ProvisioningPasswordArg {
+    /// A file with the provisioning password; else KC_PROVISIONING_PASSWORD, else a prompt. A chain
+    /// server needs none: the root itself certifies it
+    #[arg(long, value_name = "FILE", help_heading = "Passwords")]
+    password_file: Option<PathBuf>,
+}
+
+impl RootPasswordArg {
+    pub(crate) fn read(&self) -> Result<Password, CliError> {
+        let source = PasswordSource {
+            name: "root password",
+            file: self.root_password_file.as_deref(),
+            flag: "--root-password-file",
+            variable: "KC_ROOT_PASSWORD",
+        };
+        source.read()
+    }
+}
+
+impl ProvisioningPasswordArg {
+    pub(crate) fn read(&self) -> Result<Password, CliError> {
+        let source = PasswordSource {
+            name: "provisioning password",
+            file: self.password_file.as_deref(),
+            flag: "--password-file",
+            variable: "KC_PROVISIONING_PASSWORD",
+        };
+        source.read()
+    }
+
+    /// For a role; empty for one that the root itself certifies.
+    pub(crate) fn read_for(&self, role: Role) -> Result<Password, CliError> {
+        match role.provisioner() {
+            Some(_) => self.read(),
+            None => Ok(Password::default()),
+        }
+    }
 }
 
 impl PasswordSource<'_> {
     /// Reads the password; prompted for, it is asked for twice.
-    pub(crate) fn read(&self) -> Result<Password, CliError> {
+    fn read(&self) -> Result<Password, CliError> {
         let password = if let Some(path) = self.file {
             self.read_file(path)?
         } else if let Some(password) = env::var_os(self.variable) {

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod broker;
+pub(crate) mod chain;
 pub(crate) mod chain_server;
 pub(crate) mod consume;
 pub(crate) mod controller;
@@ -26,6 +27,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Consume(args) => consume::run(args, ui, stop).await,
         Command::Controller(args) => controller::run(args, ui, stop).await,
         Command::ChainServer(args) => chain_server::run(args, ui, stop).await,
+        Command::Chain(command) => chain::run(command, ui),
         Command::Node(command) => node::run(command, ui, stop).await,
     }
 }

@@ -1,16 +1,17 @@
 use kc::Clock;
-use kc::actors::{NodeSettings, stored_chains, stored_trust};
+use kc::actors::stored_chains;
 use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, Usage};
-use kc::core::store::config::{NodeConfig, Section};
+use kc::core::store::config::NodeConfig;
 use kc::core::types::Timestamp;
-use kc::keystore_file::{NodeFiles, Settings};
+use kc::keystore_file::NodeFiles;
 
 use super::report::{Chain, Problem, Report};
 use crate::error::CliError;
+use crate::stored::settings_and_trust;
 
 /// What a node's configuration says; takes no lock.
 pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Report, CliError> {
-    let trust = trust(files, config)?;
+    let (_, trust) = settings_and_trust(files, config)?;
     let now = Clock::system().now();
     let chains = stored_chains(config)?;
     Ok(Report {
@@ -32,7 +33,7 @@ pub(crate) fn granted(
     config: &NodeConfig,
     usage: Usage,
 ) -> Result<Result<(), ChainError>, CliError> {
-    let trust = trust(files, config)?;
+    let (_, trust) = settings_and_trust(files, config)?;
     let demand = Demand::at(Clock::system().now()).usage(usage);
     let mut granted = Err(ChainError::Usage(usage.as_str().to_owned()));
     for chain in stored_chains(config)? {
@@ -43,12 +44,6 @@ pub(crate) fn granted(
         }
     }
     Ok(granted)
-}
-
-fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore, CliError> {
-    let settings = Settings::new(config, &files.config()).environment(std::env::vars_os());
-    let settings: NodeSettings = settings.extract(Section::NODE)?;
-    Ok(stored_trust(config, &settings)?)
 }
 
 fn describe(bytes: &[u8], trust: &TrustStore, now: Timestamp) -> Chain {

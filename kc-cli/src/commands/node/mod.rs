@@ -1,5 +1,6 @@
 //! `kc node`.
 
+mod keys;
 mod serve;
 mod status;
 
@@ -15,6 +16,8 @@ use crate::ui::Ui;
 pub(crate) enum Command {
     /// Hand out the keys that a stopped producer has kept
     Serve(staying::Args),
+    /// Show a node's signing keys and key exchanges, or change them
+    Keys(keys::Args),
     /// Show how a node is, running or not
     Status(StatusArgs),
 }
@@ -31,6 +34,7 @@ pub(crate) struct StatusArgs {
 
 pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliError> {
     match command {
+        Command::Keys(args) => keys::run(&args, ui),
         Command::Serve(args) => serve::run(args, ui, stop).await,
         Command::Status(args) => status::run(&args, ui).await,
     }

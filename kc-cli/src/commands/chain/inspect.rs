@@ -1,0 +1,184 @@
+use kc::Clock;
+use kc::core::chain::{
+    Certificate, ChainError, Demand, TrustList, UnverifiedChain, Usage, ValidatedChain,
+    encode_chain,
+};
+use kc::core::keys::VerifyingKey;
+use serde::Serialize;
+
+use crate::args::Given;
+use crate::certificate::Described;
+use crate::error::{CliError, Exit};
+use crate::stored::StoredNode;
+use crate::time::until;
+use crate::ui::Ui;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A chain, a certificate, a request or an entry of a list
+    #[arg(value_name = "FILE|BASE64|-", default_value = "-")]
+    what: Given,
+
+    /// Say whether this node takes it
+    #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
+    node: Option<String>,
+
+    /// Print it as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// The JSON of `kc chain inspect`.
+#[derive(Debug, Serialize)]
+struct Report {
+    kind: &'static str,
+    certificates: Vec<Described>,
+    /// What a node makes of it.
+    verdict: Option<Verdict>,
+}
+
+#[derive(Debug, Serialize)]
+struct Verdict {
+    node: String,
+    valid: bool,
+    /// The root of trust that it is valid under.
+    root: Option<String>,
+    /// The check that refused it.
+    check: Option<String>,
+    reason: Option<String>,
+    /// The lists that have an entry for the last key.
+    lists: Vec<&'static str>,
+    #[serde(skip)]
+    line: String,
+}
+
+pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+    let bytes = args.what.bytes("chain or certificate")?;
+    let (kind, certificates) = read(&bytes).map_err(|error| {
+        CliError::refused("neither a chain nor a certificate", &error)
+            .advise("give it whole, as it was printed or stored")
+    })?;
+    let key = certificates.last().and_then(|last| last.keys.signer());
+    let node = args.node.as_deref().map(StoredNode::read).transpose()?;
+    let verdict = node.map(|node| judge(&node, kind, &bytes, key));
+    let refusal = verdict.as_ref().and_then(|(_, refusal)| refusal.clone());
+    let describe = |certificate| Described::new(certificate, kind != UNSIGNED);
+    let report = Report {
+        kind,
+        certificates: certificates.iter().map(describe).collect(),
+        verdict: verdict.map(|(verdict, _)| verdict),
+    };
+    report.print(args.json, ui)?;
+    match refusal {
+        Some(error) => Err(CliError::new(
+            Exit::Refused,
+            format!("refused by check {}: {error}", error.check()),
+        )
+        .advise("docs/checks.md says who is at fault and what to do")),
+        None => Ok(()),
+    }
+}
+
+const CHAIN: &str = "chain";
+const SIGNED: &str = "signed certificate";
+/// A request, or an entry of a list: they look the same.
+const UNSIGNED: &str = "unsigned certificate";
+
+fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError> {
+    match UnverifiedChain::parse(bytes) {
+        Ok(chain) => {
+            let links = chain.links().iter();
+            let certificates = links.map(|link| {
+                // The first of a self-revocation is not signed.
+                Certificate::parse_signed(link)
+                    .or_else(|error| Certificate::parse(link).map_err(|_| error))
+            });
+            Ok((CHAIN, certificates.collect::<Result<_, _>>()?))
+        }
+        Err(error @ ChainError::Length(_)) => Err(error),
+        Err(_) => match Certificate::parse(bytes) {
+            Ok(certificate) => Ok((UNSIGNED, vec![certificate])),
+            Err(error) => {
+                let signed = Certificate::parse_signed(bytes).map_err(|_| error)?;
+                Ok((SIGNED, vec![signed]))
+            }
+        },
+    }
+}
+
+/// What a node makes of it, and why it refuses it.
+fn judge(
+    node: &StoredNode,
+    kind: &str,
+    bytes: &[u8],
+    key: Option<&VerifyingKey>,
+) -> (Verdict, Option<ChainError>) {
+    let result = match kind {
+        CHAIN => validate(node, bytes),
+        _ => validate(node, &encode_chain(&[bytes])),
+    };
+    let id = node.config.node_id();
+    let line = match &result {
+        Ok(proven) => format!(
+            "{id} takes it under root of trust {}, {}",
+            proven
+                .root()
+                .map(VerifyingKey::fingerprint)
+                .unwrap_or_default(),
+            until(proven.max_age().timestamp())
+        ),
+        Err(error) => format!("{id} REFUSES it: {error} ({})", error.check()),
+    };
+    let lists = [TrustList::Allow, TrustList::Deny].into_iter();
+    let lists = lists.filter(|list| key.is_some_and(|key| node.trust.lists(*list, key)));
+    let verdict = Verdict {
+        node: id.to_owned(),
+        valid: result.is_ok(),
+        root: result
+            .as_ref()
+            .ok()
+            .and_then(ValidatedChain::root)
+            .map(VerifyingKey::fingerprint),
+        check: result.as_ref().err().map(|error| error.check().to_string()),
+        reason: result.as_ref().err().map(ToString::to_string),
+        lists: lists.map(TrustList::name).collect(),
+        line,
+    };
+    (verdict, result.err())
+}
+
+/// A self-revocation is valid for the denylist alone.
+fn validate(node: &StoredNode, bytes: &[u8]) -> Result<ValidatedChain, ChainError> {
+    let chain = UnverifiedChain::parse(bytes)?;
+    let demand = Demand::at(Clock::system().now());
+    let denial = demand.usage(Usage::Denylist);
+    chain
+        .validate(&node.trust, &demand)
+        .or_else(|error| chain.validate(&node.trust, &denial).map_err(|_| error))
+}
+
+impl Report {
+    fn print(&self, as_json: bool, ui: Ui) -> Result<(), CliError> {
+        if as_json {
+            let json = serde_json::to_string(self).map_err(CliError::from_error)?;
+            return ui.result(json);
+        }
+        ui.result(self.kind)?;
+        for (number, certificate) in self.certificates.iter().enumerate() {
+            ui.result(format!("certificate {number}"))?;
+            for line in certificate.lines() {
+                ui.result(format!("  {line}"))?;
+            }
+        }
+        if let Some(verdict) = &self.verdict {
+            ui.result(&verdict.line)?;
+            for list in &verdict.lists {
+                ui.result(format!(
+                    "{} has an entry for its key on the {list}",
+                    verdict.node
+                ))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+use std::str::FromStr;
+use std::time::Duration;
+
+use kc::Clock;
+use kc::core::chain::{Certificate, Constraints, Demand, MaxAge, TrustList, UnverifiedChain};
+use kc::core::keys::{KeyType, VerifyingKey};
+use kc::core::provision::{Grant, IssuedChain, Role, issue_chain};
+use kc::core::store::config::Section;
+use kc::core::types::{Timestamp, TopicScheme};
+use kc::keystore_file::system_rng;
+
+use crate::args::{
+    Given, GrantArgs, ProvisioningPasswordArg, RootPasswordArg, base64, duration, key_type,
+};
+use crate::error::{CliError, Exit};
+use crate::stored::{LockedNode, StoredNode};
+use crate::time::until;
+use crate::ui::Ui;
+
+/// Renews a node's chain, or certifies a key that was added to it (`kc node keys --add-key-type`). What is
+/// not said stays as in the node's chain.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("whose").required(true).args(["node", "for"])))]
+pub(crate) struct Args {
+    /// The node, which nobody may have open
+    #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
+    node: Option<String>,
+
+    /// Which of its keys: 1 is Ed25519; 4 adds SLH-DSA [default: its first]
+    #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Node")]
+    key_type: Option<KeyType>,
+
+    /// Print the chain in base64, and store nothing
+    #[arg(long, help_heading = "Node")]
+    print: bool,
+
+    /// Print a chain for this public key of somebody else, who takes it with `kc chain install`
+    #[arg(
+        long,
+        value_name = "FILE|BASE64|-",
+        requires = "role",
+        conflicts_with = "key_type",
+        help_heading = "Node"
+    )]
+    r#for: Option<Given>,
+
+    /// Trust the root of this password although the node trusts another
+    #[arg(long, help_heading = "Node")]
+    new_root: bool,
+
+    /// The role that it grants [default: that of the node's chain]
+    #[arg(long, value_parser = Role::from_str, help_heading = "Certificate")]
+    role: Option<Role>,
+
+    #[command(flatten)]
+    grant: GrantArgs,
+
+    /// How long it is valid [default: ten years; one for a chain server]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Certificate")]
+    lifetime: Option<Duration>,
+
+    #[command(flatten)]
+    root_password: RootPasswordArg,
+
+    #[command(flatten)]
+    password: ProvisioningPasswordArg,
+}
+
+pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+    let now = Clock::system().now();
+    if let (Some(key), Some(role)) = (&args.r#for, args.role) {
+        let constraints = args.grant.constraints(role, &TopicScheme::default())?;
+        let issued = args.issue(&key.verifying_key()?, role, constraints, now)?;
+        return ui.result(base64(issued.chain));
+    }
+    let name = args.node.as_deref().unwrap_or_default();
+    if args.print {
+        let (_, _, issued) = args.issue_for(&StoredNode::read(name)?, now)?;
+        return ui.result(base64(issued.chain));
+    }
+    let node = LockedNode::open(name)?;
+    let (index, key, issued) = args.issue_for(&node.stored, now)?;
+    let end = validated_end(&node.stored, &issued, now)?;
+    let is_new = is_new_root(&node.stored, &issued.root, args.new_root)?;
+    node.store_chain(index, &issued.chain, is_new.then_some(&issued.root))?;
+    ui.result(format!(
+        "chain{index} certifies key {}, valid {}",
+        key.fingerprint(),
+        until(end)
+    ))?;
+    if is_new {
+        say_new_root(&node.stored, &issued.root, ui)?;
+    }
+    Ok(())
+}
+
+impl Args {
+    /// A chain for the node's key, with the key's index.
+    fn issue_for(
+        &self,
+        node: &StoredNode,
+        now: Timestamp,
+    ) -> Result<(usize, VerifyingKey, IssuedChain), CliError> {
+        let (index, key) = self.choose_key(node)?;
+        let (role, constraints) = self.choose_grant(node)?;
+        let issued = self.issue(&key, role, constraints, now)?;
+        Ok((index, key, issued))
+    }
+
+    fn issue(
+        &self,
+        key: &VerifyingKey,
+        role: Role,
+        constraints: Constraints,
+        now: Timestamp,
+    ) -> Result<IssuedChain, CliError> {
+        let lifetime = self.lifetime.unwrap_or(role.default_lifetime());
+        let grant = Grant {
+            role,
+            constraints,
+            expires: MaxAge::until(now.plus(lifetime)),
+        };
+        let (root, password) = (self.root_password.read()?, self.password.read_for(role)?);
+        let rng = &mut system_rng()?;
+        Ok(issue_chain(key, &grant, &root, &password, now, rng)?)
+    }
+
+    fn choose_key(&self, node: &StoredNode) -> Result<(usize, VerifyingKey), CliError> {
+        let mut keys = node.keys()?.into_iter().enumerate();
+        let wanted = |key: &VerifyingKey| {
+            let wanted = self.key_type;
+            wanted.is_none_or(|wanted| key.key_type() == wanted)
+        };
+        keys.find(|(_, key)| wanted(key)).ok_or_else(|| {
+            CliError::usage("the node has no such signing key in use")
+                .advise("`kc node keys` shows its keys, and --add-key-type adds one")
+        })
+    }
+
+    /// What was said, and for the rest what the node's chain grants.
+    fn choose_grant(&self, node: &StoredNode) -> Result<(Role, Constraints), CliError> {
+        let before = granted_before(node)?;
+        let stored_role = before.as_ref().and_then(|before| role_of(node, before));
+        let role = self.role.or(stored_role).ok_or_else(|| {
+            CliError::usage("the node's chains tell no role").advise("give it: --role ROLE")
+        })?;
+        let mut constraints = self.grant.constraints(role, &node.settings.scheme())?;
+        if self.grant.topics.is_empty()
+            && let Some(before) = before
+        {
+            constraints.topics = before.topics;
+        }
+        Ok((role, constraints))
+    }
+}
+
+/// What the last certificate of the node's first readable chain says.
+fn granted_before(node: &StoredNode) -> Result<Option<Constraints>, CliError> {
+    let chains = node.chains()?;
+    Ok(chains.iter().find_map(|chain| {
+        let chain = UnverifiedChain::parse(chain).ok()?;
+        let last = Certificate::parse_signed(chain.links().last()?).ok()?;
+        Some(last.constraints)
+    }))
+}
+
+/// The role with these usages. A chain server has those of a limited node, and a list of keys.
+fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> {
+    let config = &node.config;
+    let section = Section::CHAIN_KEYS.name(config.node_id());
+    let is_server = config.document().has_section(&section);
+    let granted = granted.usages.as_ref()?;
+    let same = |role: &Role| {
+        let usages = role.usages().iter().map(|usage| usage.as_str());
+        usages.eq(granted.iter().map(String::as_str)) && (*role == Role::ChainServer) == is_server
+    };
+    Role::ALL.into_iter().find(same)
+}
+
+/// Validates the chain as the node will, once it trusts the root; gives its end.
+fn validated_end(
+    node: &StoredNode,
+    issued: &IssuedChain,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, CliError> {
+    let mut trust = node.trust.clone();
+    if !trust.lists(TrustList::Allow, &issued.root) {
+        let root = kc::core::chain::TrustEntry::unrestricted(&issued.root);
+        trust.add(TrustList::Allow, root);
+    }
+    let proven = UnverifiedChain::parse(&issued.chain)
+        .and_then(|chain| chain.validate(&trust, &Demand::at(now)))
+        .map_err(|error| CliError::refused("the node would not take the chain", &error))?;
+    Ok(proven.max_age().timestamp())
+}
+
+/// Whether the node does not trust the root yet. Of a wrong password the only sign is another root; that of
+/// another type has the same Ed25519 key.
+fn is_new_root(node: &StoredNode, root: &VerifyingKey, meant: bool) -> Result<bool, CliError> {
+    let trust = &node.trust;
+    if trust.lists(TrustList::Allow, root) {
+        return Ok(false);
+    }
+    let mut roots = trust.roots().map(|(root, _)| root).peekable();
+    let related = roots.peek().is_none() || roots.any(|known| known.ed25519() == root.ed25519());
+    if related || meant {
+        return Ok(true);
+    }
+    let message = format!(
+        "wrong root password? It gives root of trust {}, which the node does not trust",
+        root.fingerprint()
+    );
+    Err(CliError::new(Exit::Refused, message)
+        .advise("type the password again; --new-root makes the node trust this root, too"))
+}
+
+fn say_new_root(node: &StoredNode, root: &VerifyingKey, ui: Ui) -> Result<(), CliError> {
+    let name = root.fingerprint();
+    ui.result(format!(
+        "root of trust {name} is new, and trusted from now on"
+    ))?;
+    let roots = node.trust.roots().map(|(root, _)| root);
+    let mut classical = roots.filter(|known| {
+        root.key_type() == KeyType::Hybrid
+            && known.key_type() == KeyType::Ed25519
+            && known.ed25519() == root.ed25519()
+    });
+    if let Some(classical) = classical.next() {
+        ui.note(format!(
+            "root of trust {} has the same Ed25519 key, and stands back from now on: nodes with chains of \
+             type 1 alone are refused; while your nodes change, `allow_classical_root : true` in the \
+             node's section of its .config keeps it in force",
+            classical.fingerprint()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+use std::io::{self, IsTerminal};
+
+use kc::core::chain::Certificate;
+use kc::core::keys::{KeyType, Signer};
+use kc::core::provision::{ProvisionError, derive_root, sign_request};
+use kc::keystore_file::system_rng;
+
+use crate::args::{Given, RootPasswordArg, base64, key_type};
+use crate::certificate::Described;
+use crate::error::CliError;
+use crate::ui::Ui;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What `kc provision --by-hand` or `kc chain provisioners` printed
+    #[arg(value_name = "FILE|BASE64|-")]
+    request: Given,
+
+    #[command(flatten)]
+    root_password: RootPasswordArg,
+
+    /// The root's type: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: that of the
+    /// key in the request]
+    #[arg(long, value_name = "1|4", value_parser = key_type)]
+    key_type: Option<KeyType>,
+
+    /// Sign without being asked
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Shows what the request grants, and signs it.
+pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+    let request = args.request.bytes("request")?;
+    let certificate = Certificate::parse(&request).map_err(ProvisionError::Request)?;
+    let key = certificate
+        .keys
+        .signer()
+        .ok_or(ProvisionError::NotARequest)?;
+    let key_type = args.key_type.unwrap_or(key.key_type());
+    ui.say("to be certified:");
+    for line in Described::new(&certificate, false).lines() {
+        ui.say(format!("  {line}"));
+    }
+    if !args.yes && !confirmed(ui)? {
+        return Err(CliError::failure("not signed"));
+    }
+    let root = derive_root(&args.root_password.read()?, key_type)?.key;
+    let signed = sign_request(&root, &request, &mut system_rng()?)?;
+    let name = root.verifying_key().fingerprint();
+    ui.note(format!("signed by root of trust {name}"));
+    ui.result(base64(signed))
+}
+
+fn confirmed(ui: Ui) -> Result<bool, CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::usage("nobody can be asked whether to sign this")
+            .advise("look at what it grants; --yes signs it"));
+    }
+    ui.say("Sign it? [y/N]");
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(|error| CliError::failure(format!("cannot ask: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,103 @@
+//! `kc node keys`.
+
+mod report;
+
+use kc::core::kem::Suite;
+use kc::core::keys::{KeyType, Signer};
+use kc::keystore_file::system_rng;
+
+use self::report::Report;
+use crate::args::{NodeArg, key_type};
+use crate::error::CliError;
+use crate::stored::{LockedNode, StoredNode, is_used};
+use crate::ui::Ui;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    node: NodeArg,
+
+    /// Offer and accept these key exchanges, the best first: 5 is X25519 with ML-KEM-1024, 2 is X25519
+    /// with Streamlined NTRU Prime, 1 is X25519 alone
+    #[arg(
+        long,
+        value_name = "5,2,1",
+        value_delimiter = ',',
+        value_parser = suite,
+        help_heading = "Changes"
+    )]
+    exchange: Vec<Suite>,
+
+    /// Add a signing key of this type, unless there is one; the others stay
+    #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Changes")]
+    add_key_type: Option<KeyType>,
+
+    /// Whether requests go out in the form of old peers, too
+    #[arg(long, value_name = "on|off", value_parser = on_or_off, help_heading = "Changes")]
+    legacy_requests: Option<bool>,
+
+    /// Print it as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// Makes the changes, if any, and shows the keys.
+pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+    if !args.exchange.is_empty() || args.add_key_type.is_some() || args.legacy_requests.is_some() {
+        change(args, ui)?;
+    }
+    let report = Report::new(&StoredNode::read(&args.node.node)?)?;
+    if args.json {
+        let json = serde_json::to_string(&report).map_err(CliError::from_error)?;
+        return ui.result(json);
+    }
+    ui.result(report.lines().join("\n"))
+}
+
+fn change(args: &Args, ui: Ui) -> Result<(), CliError> {
+    let node = LockedNode::open(&args.node.node)?;
+    let mut secrets = node.stored.secrets()?;
+    if !args.exchange.is_empty() {
+        secrets.set_suites(&args.exchange)?;
+    }
+    if let Some(legacy) = args.legacy_requests {
+        secrets.set_legacy_requests(legacy);
+    }
+    let mut said = Vec::new();
+    if let Some(key_type) = args.add_key_type {
+        let version = key_type.version();
+        if secrets.ensure_key(key_type, &mut system_rng()?) {
+            let id = node.stored.config.node_id();
+            said.push(format!(
+                "the new key of type {version} has no chain yet: `kc chain issue --node {id} --key-type \
+                 {version}` issues one, `kc chain install` takes one that was issued elsewhere"
+            ));
+        } else {
+            said.push(format!("there is a key of type {version} already"));
+        }
+        let types = node.stored.key_types()?;
+        let keys = secrets.signing_keys().map(Signer::verifying_key);
+        let mut of_type = keys.filter(|key| key.key_type() == key_type);
+        if !of_type.any(|key| is_used(types.as_deref(), key)) {
+            said.push(format!(
+                "`keytypes` in the node's .config leaves keys of type {version} out: correct it"
+            ));
+        }
+    }
+    node.store_secrets(&secrets)?;
+    said.iter().for_each(|line| ui.note(line));
+    Ok(())
+}
+
+fn suite(text: &str) -> Result<Suite, String> {
+    let suite = text.trim().parse().ok().and_then(Suite::from_version);
+    suite.ok_or_else(|| "there are 5, 2 and 1".to_owned())
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("say on or off".to_owned()),
+    }
+}

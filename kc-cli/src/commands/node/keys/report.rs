@@ -1,0 +1,157 @@
+use kc::Clock;
+use kc::core::chain::{Certificate, ChainError, Demand, UnverifiedChain, ValidatedChain};
+use kc::core::kem::Suite;
+use kc::core::keys::{Signer, VerifyingKey};
+use kc::core::types::Timestamp;
+use serde::Serialize;
+
+use crate::certificate::DescribedKey;
+use crate::error::CliError;
+use crate::stored::{StoredNode, is_used};
+use crate::time::{rfc3339, until};
+
+/// The JSON of `kc node keys`.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    node: String,
+    keys: Vec<Key>,
+    /// Versions of the key exchanges that are offered and accepted, in order.
+    exchanges: Vec<u8>,
+    legacy_requests: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    #[serde(flatten)]
+    key: DescribedKey,
+    /// Whether `keytypes` leaves it in use.
+    used: bool,
+    /// Whether a stored chain certifies it now.
+    certified: bool,
+    expires: Option<String>,
+    /// Why no chain certifies it.
+    problem: Option<Problem>,
+    #[serde(skip)]
+    state: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    check: Option<String>,
+    reason: String,
+}
+
+impl Report {
+    pub(super) fn new(node: &StoredNode) -> Result<Self, CliError> {
+        let (secrets, chains) = (node.secrets()?, node.chains()?);
+        let types = node.key_types()?;
+        let now = Clock::system().now();
+        let key = |key: &VerifyingKey| {
+            let chain = certifying(node, &chains, key, now);
+            Key::new(key, is_used(types.as_deref(), key), chain)
+        };
+        Ok(Self {
+            node: node.config.node_id().to_owned(),
+            keys: secrets
+                .signing_keys()
+                .map(Signer::verifying_key)
+                .map(key)
+                .collect(),
+            exchanges: secrets.suites().map(Suite::version).collect(),
+            legacy_requests: secrets.legacy_requests(),
+        })
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("node {}", self.node)];
+        for Key {
+            key, used, state, ..
+        } in &self.keys
+        {
+            let name = key.fingerprint.as_deref().unwrap_or_default();
+            let unused = if *used { "" } else { ", not used (keytypes)" };
+            lines.push(format!(
+                "signing key {name} of type {}{unused}: {state}",
+                key.version
+            ));
+            lines.push(format!("  public {}", key.public));
+        }
+        let exchanges: Vec<_> = self.exchanges.iter().map(u8::to_string).collect();
+        lines.push(format!(
+            "key exchanges, the best first: {}",
+            exchanges.join(", ")
+        ));
+        let legacy = if self.legacy_requests { "on" } else { "off" };
+        lines.push(format!("requests in the form of old peers: {legacy}"));
+        lines
+    }
+}
+
+impl Key {
+    /// `chain` is what certifies it; none if there is no chain for it.
+    fn new(
+        key: &VerifyingKey,
+        used: bool,
+        chain: Option<Result<ValidatedChain, ChainError>>,
+    ) -> Self {
+        let (end, problem) = match chain {
+            Some(Ok(chain)) => (chain.max_age().timestamp(), None),
+            Some(Err(error)) => (
+                None,
+                Some(Problem {
+                    check: Some(error.check().to_string()),
+                    reason: error.to_string(),
+                }),
+            ),
+            None => (
+                None,
+                Some(Problem {
+                    check: None,
+                    reason: "there is no chain for it".to_owned(),
+                }),
+            ),
+        };
+        let state = match &problem {
+            None => format!("certified {}", until(end)),
+            Some(Problem { check, reason }) => {
+                let check = check.iter().map(|check| format!(" ({check})"));
+                format!("NOT CERTIFIED: {reason}{}", check.collect::<String>())
+            }
+        };
+        Self {
+            key: DescribedKey::signing(key),
+            used,
+            certified: problem.is_none(),
+            expires: end.and_then(rfc3339),
+            problem,
+            state,
+        }
+    }
+}
+
+/// What a key's chain proves: the first that is valid, else why the last is not.
+fn certifying(
+    node: &StoredNode,
+    chains: &[Vec<u8>],
+    key: &VerifyingKey,
+    now: Timestamp,
+) -> Option<Result<ValidatedChain, ChainError>> {
+    let mut found = None;
+    for bytes in chains {
+        let Ok(chain) = UnverifiedChain::parse(bytes) else {
+            continue;
+        };
+        let last = chain.links().last();
+        let last = last.and_then(|link| Certificate::parse_signed(link).ok());
+        if last.is_none_or(|last| last.keys.signer() != Some(key)) {
+            continue;
+        }
+        let validated = chain.validate(&node.trust, &Demand::at(now));
+        let valid = validated.is_ok();
+        found = Some(validated);
+        if valid {
+            break;
+        }
+    }
+    found
+}

@@ -1,0 +1,165 @@
+//! `kc provision`.
+
+mod report;
+mod root;
+mod way;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use kc::Clock;
+use kc::core::keys::KeyType;
+use kc::core::provision::{NewNode, Role};
+use kc::core::store::config::{ConfigError, NodeConfig, Section, Value};
+use kc::keystore_file::{FileError, NodeFiles, create_node};
+
+use self::report::Made;
+use self::root::check_root;
+use self::way::Way;
+use crate::args::{
+    ConnectionArgs, Given, GrantArgs, ProvisioningPasswordArg, RootPasswordArg, SchemeArgs,
+    duration, key_type,
+};
+use crate::error::CliError;
+use crate::ui::Ui;
+
+/// Two passwords make all nodes of an organisation. The root password decides whom they trust: nodes
+/// that are to exchange keys have the same. The provisioning password certifies what each may do.
+///
+/// Where the root password is elsewhere, --root-public and --signed-provisioner take its place; where
+/// neither is at hand, --root-public and --by-hand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// producer, consumer, prodcon (both), or the ones that ask through a controller:
+    /// prodcon-limited, consumer-limited, controller; chain-server renews the chains of others
+    #[arg(value_parser = Role::from_str)]
+    role: Role,
+
+    /// The node's id; its files are named after it
+    #[arg(long, value_name = "ID", help_heading = "Node")]
+    node: String,
+
+    /// The folder for its files
+    #[arg(long, default_value = ".", help_heading = "Node")]
+    dir: PathBuf,
+
+    /// Replace a node that exists
+    #[arg(long, help_heading = "Node")]
+    force: bool,
+
+    /// Seal the first secret of its ratchet to this public key, and print it once: whoever has the
+    /// secret key then reads all that the node sends. There is none by default
+    #[arg(long, value_name = "FILE|BASE64", help_heading = "Node")]
+    escrow_key: Option<Given>,
+
+    #[command(flatten)]
+    grant: GrantArgs,
+
+    /// How long its certificate is valid [default: ten years, one for a chain server; with the root
+    /// elsewhere a week, one year for a controller or chain server]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Certificate")]
+    lifetime: Option<Duration>,
+
+    /// Its signing keys: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: that of the
+    /// root; 1]
+    #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Certificate")]
+    key_type: Option<KeyType>,
+
+    #[command(flatten)]
+    root_password: RootPasswordArg,
+
+    #[command(flatten)]
+    password: ProvisioningPasswordArg,
+
+    /// The public key of the root of trust, if its password is elsewhere: `kc chain root` prints it
+    #[arg(
+        long,
+        value_name = "FILE|BASE64",
+        conflicts_with = "root_password_file",
+        help_heading = "Root elsewhere"
+    )]
+    root_public: Option<Given>,
+
+    /// What the root signed for the provisioner of this role; `kc chain provisioners` makes the request
+    #[arg(
+        long,
+        value_name = "FILE|BASE64",
+        requires = "root_public",
+        help_heading = "Root elsewhere"
+    )]
+    signed_provisioner: Option<Given>,
+
+    /// With no password at all: print a request for the root to sign (`kc chain sign`); the node works
+    /// when `kc chain install` has brought the answer
+    #[arg(
+        long,
+        requires = "root_public",
+        conflicts_with_all = ["signed_provisioner", "password_file"],
+        help_heading = "Root elsewhere"
+    )]
+    by_hand: bool,
+
+    #[command(flatten)]
+    scheme: SchemeArgs,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+
+    /// Print the result as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// Derives the keys and writes the node's files.
+pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+    // What cannot be written need not be asked for.
+    let files = NodeFiles::in_folder(&args.dir, &args.node)?;
+    if !args.force && files.config().exists() {
+        let path = files.config();
+        return Err(FileError::Exists { path }.into());
+    }
+    let scheme = args.scheme.scheme()?;
+    let escrow = args.escrow_key.as_ref();
+    let escrow = escrow.map(Given::encapsulation_key).transpose()?;
+    let way = Way::of(args)?;
+    if matches!(way, Way::ByHand { .. }) && escrow.is_some() && !args.json {
+        return Err(
+            CliError::usage("a request and a sealed secret on one stdout")
+                .advise("--json keeps them apart"),
+        );
+    }
+    let lifetime = way.default_lifetime(args.role);
+    let node = NewNode {
+        id: &args.node,
+        role: args.role,
+        topics: &args.grant.topics,
+        scheme: &scheme,
+        path_length: Some(args.grant.path_length(args.role)),
+        lifetime: args.lifetime.unwrap_or(lifetime),
+        key_type: args.key_type.unwrap_or(way.key_type()),
+        escrow: escrow.as_ref(),
+        ssl_cafile: "",
+    };
+    let now = Clock::system().now();
+    let mut made = way.make(&node, now)?;
+    connect(made.config_mut(), &args.connection, ui)?;
+    check_root(&args.dir, &files, made.root(), ui)?;
+    let files = match &made {
+        Made::Complete(node) => create_node(&args.dir, node, args.force)?,
+        Made::Requested { node, .. } => create_node(&args.dir, node, args.force)?,
+    };
+    made.report(args, &files, ui)
+}
+
+/// Writes to the configuration how the node reaches Kafka, if it was said.
+fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), ConfigError> {
+    if args.bootstrap_servers.is_none() {
+        return Ok(());
+    }
+    let flags = args.flags(ui).into_iter();
+    for (name, text) in flags.filter(|(_, text)| !text.is_empty()) {
+        config.set(Section::KAFKA, name.as_str(), &Value::from(text.as_str()))?;
+    }
+    Ok(())
+}

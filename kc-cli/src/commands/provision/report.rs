@@ -1,0 +1,97 @@
+use kc::core::keys::VerifyingKey;
+use kc::core::provision::{ProvisionedNode, RequestedNode};
+use kc::core::store::config::NodeConfig;
+use kc::keystore_file::NodeFiles;
+use serde_json::json;
+
+use super::Args;
+use crate::args::base64;
+use crate::error::CliError;
+use crate::time::{rfc3339, until};
+use crate::ui::Ui;
+
+/// A node that was made.
+pub(super) enum Made {
+    Complete(ProvisionedNode),
+    /// It waits for its certificate.
+    Requested {
+        node: RequestedNode,
+        root: VerifyingKey,
+    },
+}
+
+impl Made {
+    pub(super) fn config_mut(&mut self) -> &mut NodeConfig {
+        match self {
+            Self::Complete(node) => &mut node.config,
+            Self::Requested { node, .. } => &mut node.config,
+        }
+    }
+
+    pub(super) fn root(&self) -> &VerifyingKey {
+        match self {
+            Self::Complete(node) => &node.root,
+            Self::Requested { root, .. } => root,
+        }
+    }
+
+    pub(super) fn report(&self, args: &Args, files: &NodeFiles, ui: Ui) -> Result<(), CliError> {
+        if args.json {
+            return self.report_json(args, files, ui);
+        }
+        let (root, config) = (self.root().fingerprint(), files.config());
+        let made = format!("{} {} in {}", args.role, args.node, config.display());
+        let trust = format!("root of trust {root}: the same for all nodes of this root password");
+        match self {
+            Self::Complete(node) => {
+                ui.result(made)?;
+                ui.result(trust)?;
+                ui.result(format!("valid {}", until(node.expires)))?;
+            }
+            Self::Requested { node, .. } => {
+                ui.note(made);
+                ui.note(trust);
+                ui.note(format!(
+                    "on stdout is its request: `kc chain sign` signs it where the root password is, and \
+                     `kc chain install --node {}` takes the answer",
+                    args.node
+                ));
+                ui.result(base64(&node.to_sign))?;
+            }
+        }
+        if let Some(sealed) = self.escrow() {
+            ui.note(
+                "escrow is the first secret of the ratchet, sealed; it is not kept: put it away",
+            );
+            ui.result(format!("escrow {}", base64(sealed)))?;
+        }
+        if args.connection.bootstrap_servers.is_none() {
+            ui.note("no broker in its configuration yet: give -b HOST:PORT with each command");
+        }
+        Ok(())
+    }
+
+    fn report_json(&self, args: &Args, files: &NodeFiles, ui: Ui) -> Result<(), CliError> {
+        let (expires, request) = match self {
+            Self::Complete(node) => (node.expires.and_then(rfc3339), None),
+            Self::Requested { node, .. } => (None, Some(base64(&node.to_sign))),
+        };
+        let result = json!({
+            "node": args.node,
+            "role": args.role.name(),
+            "config": files.config(),
+            "root": self.root().fingerprint(),
+            "expires": expires,
+            "request": request,
+            "escrow": self.escrow().map(base64),
+        });
+        ui.result(result.to_string())
+    }
+
+    fn escrow(&self) -> Option<&[u8]> {
+        match self {
+            Self::Complete(node) => node.escrow.as_deref(),
+            Self::Requested { node, .. } => node.escrow.as_deref(),
+        }
+    }
+}

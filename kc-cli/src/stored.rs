@@ -1,0 +1,154 @@
+//! A node as its files say, and changes to them while nobody has it open.
+
+use std::env;
+use std::sync::Arc;
+
+use kc::actors::{NodeSettings, stored_chains, stored_trust};
+use kc::core::chain::{TrustEntry, TrustStore};
+use kc::core::keys::{KeyType, Signer, VerifyingKey};
+use kc::core::store::NodeSecrets;
+use kc::core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value};
+use kc::keystore_file::{
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, Settings, crypto_path,
+    find_node, key_types, read_config, read_secrets,
+};
+
+use crate::error::CliError;
+
+/// What a node's files say; read without a lock.
+#[derive(Debug)]
+pub(crate) struct StoredNode {
+    pub(crate) files: NodeFiles,
+    pub(crate) config: NodeConfig,
+    pub(crate) settings: NodeSettings,
+    pub(crate) trust: TrustStore,
+}
+
+/// A node that nobody else has open, so that its files may be changed.
+#[derive(Debug)]
+pub(crate) struct LockedNode {
+    pub(crate) stored: StoredNode,
+    lock: Arc<NodeLock>,
+}
+
+impl StoredNode {
+    pub(crate) fn read(node: &str) -> Result<Self, CliError> {
+        Self::of_files(find_node(node, &SearchPlaces::from_environment())?)
+    }
+
+    fn of_files(files: NodeFiles) -> Result<Self, CliError> {
+        let config = read_config(&files.config())?;
+        let (settings, trust) = settings_and_trust(&files, &config)?;
+        Ok(Self {
+            files,
+            config,
+            settings,
+            trust,
+        })
+    }
+
+    pub(crate) fn secrets(&self) -> Result<NodeSecrets, CliError> {
+        Ok(read_secrets(&crypto_path(&self.config, &self.files)?)?)
+    }
+
+    /// The chains in its configuration, not validated.
+    pub(crate) fn chains(&self) -> Result<Vec<Vec<u8>>, CliError> {
+        Ok(stored_chains(&self.config)?)
+    }
+
+    /// The signing keys in use, in the order of their chains.
+    pub(crate) fn keys(&self) -> Result<Vec<VerifyingKey>, CliError> {
+        let types = self.key_types()?;
+        let secrets = self.secrets()?;
+        let keys = secrets.signing_keys().map(Signer::verifying_key);
+        let used = |key: &&VerifyingKey| is_used(types.as_deref(), key);
+        Ok(keys.filter(used).cloned().collect())
+    }
+
+    /// The types of signing key in use; `None` for all.
+    pub(crate) fn key_types(&self) -> Result<Option<Vec<KeyType>>, CliError> {
+        Ok(key_types(&self.config)?)
+    }
+}
+
+/// A node's own settings, and whom it trusts.
+pub(crate) fn settings_and_trust(
+    files: &NodeFiles,
+    config: &NodeConfig,
+) -> Result<(NodeSettings, TrustStore), CliError> {
+    let settings = Settings::new(config, &files.config()).environment(env::vars_os());
+    let settings: NodeSettings = settings.extract(Section::NODE)?;
+    let trust = stored_trust(config, &settings)?;
+    Ok((settings, trust))
+}
+
+/// Whether a node uses a signing key, by its key types.
+pub(crate) fn is_used(types: Option<&[KeyType]>, key: &VerifyingKey) -> bool {
+    types.is_none_or(|types| types.contains(&key.key_type()))
+}
+
+impl LockedNode {
+    pub(crate) fn open(node: &str) -> Result<Self, CliError> {
+        let files = find_node(node, &SearchPlaces::from_environment())?;
+        let lock = Arc::new(NodeLock::acquire(&files)?);
+        Ok(Self {
+            stored: StoredNode::of_files(files)?,
+            lock,
+        })
+    }
+
+    /// Replaces the secrets in its `.crypto` file.
+    pub(crate) fn store_secrets(&self, secrets: &NodeSecrets) -> Result<(), CliError> {
+        let path = crypto_path(&self.stored.config, &self.stored.files)?;
+        let file = SecretFile::new(path, Arc::clone(&self.lock));
+        file.claim()?;
+        Ok(file.replace(secrets.encode().expose())?)
+    }
+
+    /// Stores the chain of the key with this index, and a root to be trusted.
+    pub(crate) fn store_chain(
+        &self,
+        index: usize,
+        chain: &[u8],
+        new_root: Option<&VerifyingKey>,
+    ) -> Result<(), CliError> {
+        let name = format!("chain{index}");
+        self.update(&mut |config| {
+            config.set(Section::CHAINS, name.as_str(), &Value::from(chain))?;
+            match new_root {
+                Some(root) => add_root(config, root),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Changes its configuration.
+    pub(crate) fn update(
+        &self,
+        edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
+    ) -> Result<(), CliError> {
+        FileConfigStore::new(Arc::clone(&self.lock)).update(edit)?;
+        Ok(())
+    }
+}
+
+/// Under the first name `rot<n>` that is free.
+fn add_root(config: &mut NodeConfig, root: &VerifyingKey) -> Result<(), ConfigError> {
+    let entry = TrustEntry::unrestricted(root);
+    let mut name = "rot0".to_owned();
+    for number in 1_u32.. {
+        if config
+            .load_value(Section::ALLOWLIST, name.as_str())?
+            .is_none()
+        {
+            break;
+        }
+        name = format!("rot{number}");
+    }
+    config.set(
+        Section::ALLOWLIST,
+        name.as_str(),
+        &Value::from(entry.as_bytes()),
+    )?;
+    Ok(())
+}
