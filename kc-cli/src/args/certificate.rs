@@ -10,14 +10,14 @@ use crate::error::CliError;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Certificate")]
 pub(crate) struct GrantArgs {
-    /// The topics it may use [default: all]
+    /// The topics it may use [default: all; those of the old chain, if there is one]
     #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) topics: Vec<String>,
 
     /// How many certificates may follow the node's own; requests and replies need one, a chain server
-    /// needs two [default: what it needs]
+    /// needs two [default: what it needs; that of the old chain, if there is one]
     #[arg(long, value_name = "N")]
-    pathlen: Option<u32>,
+    pub(crate) pathlen: Option<u32>,
 }
 
 impl GrantArgs {

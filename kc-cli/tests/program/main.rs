@@ -6,9 +6,12 @@
     reason = "a test may panic"
 )]
 
+mod certificates;
 mod consume;
 mod crashes;
 mod exits;
+mod keys;
 mod nodes;
 mod produce;
+mod separate;
 mod world;

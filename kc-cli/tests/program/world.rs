@@ -107,6 +107,26 @@ impl World {
         made["root"].as_str().unwrap().to_owned()
     }
 
+    /// Runs `kc` with `--json`; gives what it printed.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let printed = self.succeed(&[args, &["--json"]].concat());
+        serde_json::from_str(&printed).unwrap()
+    }
+
+    /// Runs `kc` to success; gives its only line.
+    pub(crate) fn line(&self, args: &[&str]) -> String {
+        let printed = self.succeed(args);
+        let line = printed.strip_suffix('\n').unwrap();
+        assert!(!line.contains('\n'), "{printed}");
+        line.to_owned()
+    }
+
+    /// The first public key of a node, in base64.
+    pub(crate) fn public_key(&self, node: &str) -> String {
+        let keys = self.json(&["node", "keys", "--node", node]);
+        keys["keys"][0]["public"].as_str().unwrap().to_owned()
+    }
+
     /// A file as stdin.
     pub(crate) fn open(&self, name: &str) -> Stdio {
         File::open(self.path(name)).unwrap().into()

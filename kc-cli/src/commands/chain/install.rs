@@ -34,9 +34,9 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
             )
         })?;
     let keys = node.stored.keys()?;
-    let of_node = keys.iter().enumerate();
-    let certified = of_node.filter(|(_, key)| proven.keys().signer() == Some(key));
-    let Some((index, key)) = certified.last() else {
+    let mut of_node = keys.iter().enumerate();
+    let certified = of_node.find(|(_, key)| proven.keys().signer() == Some(key));
+    let Some((index, key)) = certified else {
         let id = node.stored.config.node_id();
         return Err(CliError::new(
             Exit::Refused,

@@ -2,7 +2,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use kc::Clock;
-use kc::core::chain::{Certificate, Constraints, Demand, MaxAge, TrustList, UnverifiedChain};
+use kc::core::chain::{
+    Certificate, ChainError, Constraints, Demand, MaxAge, TrustEntry, TrustList, UnverifiedChain,
+};
 use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::provision::{Grant, IssuedChain, Role, issue_chain};
 use kc::core::store::config::Section;
@@ -102,7 +104,7 @@ impl Args {
         now: Timestamp,
     ) -> Result<(usize, VerifyingKey, IssuedChain), CliError> {
         let (index, key) = self.choose_key(node)?;
-        let (role, constraints) = self.choose_grant(node)?;
+        let (role, constraints) = self.choose_grant(node, &key)?;
         let issued = self.issue(&key, role, constraints, now)?;
         Ok((index, key, issued))
     }
@@ -138,30 +140,46 @@ impl Args {
     }
 
     /// What was said, and for the rest what the node's chain grants.
-    fn choose_grant(&self, node: &StoredNode) -> Result<(Role, Constraints), CliError> {
-        let before = granted_before(node)?;
+    fn choose_grant(
+        &self,
+        node: &StoredNode,
+        key: &VerifyingKey,
+    ) -> Result<(Role, Constraints), CliError> {
+        let before = granted_before(node, key)?;
         let stored_role = before.as_ref().and_then(|before| role_of(node, before));
         let role = self.role.or(stored_role).ok_or_else(|| {
             CliError::usage("the node's chains tell no role").advise("give it: --role ROLE")
         })?;
         let mut constraints = self.grant.constraints(role, &node.settings.scheme())?;
-        if self.grant.topics.is_empty()
-            && let Some(before) = before
-        {
-            constraints.topics = before.topics;
+        if let Some(before) = before {
+            if self.grant.topics.is_empty() {
+                constraints.topics = before.topics;
+            }
+            if self.grant.pathlen.is_none() && stored_role == Some(role) {
+                constraints.path_length = before.path_length;
+            }
         }
         Ok((role, constraints))
     }
 }
 
-/// What the last certificate of the node's first readable chain says.
-fn granted_before(node: &StoredNode) -> Result<Option<Constraints>, CliError> {
-    let chains = node.chains()?;
-    Ok(chains.iter().find_map(|chain| {
-        let chain = UnverifiedChain::parse(chain).ok()?;
-        let last = Certificate::parse_signed(chain.links().last()?).ok()?;
-        Some(last.constraints)
-    }))
+/// What the last certificate of the key's chain says; of any other chain, if there is none for the key.
+fn granted_before(node: &StoredNode, key: &VerifyingKey) -> Result<Option<Constraints>, CliError> {
+    let mut found = None;
+    for chain in node.chains()? {
+        let Ok(chain) = UnverifiedChain::parse(&chain) else {
+            continue;
+        };
+        let last = chain.links().last();
+        let Some(last) = last.and_then(|link| Certificate::parse_signed(link).ok()) else {
+            continue;
+        };
+        if last.keys.signer() == Some(key) {
+            return Ok(Some(last.constraints));
+        }
+        found = found.or(Some(last.constraints));
+    }
+    Ok(found)
 }
 
 /// The role with these usages. A chain server has those of a limited node, and a list of keys.
@@ -185,12 +203,21 @@ fn validated_end(
 ) -> Result<Option<Timestamp>, CliError> {
     let mut trust = node.trust.clone();
     if !trust.lists(TrustList::Allow, &issued.root) {
-        let root = kc::core::chain::TrustEntry::unrestricted(&issued.root);
+        let root = TrustEntry::unrestricted(&issued.root);
         trust.add(TrustList::Allow, root);
     }
     let proven = UnverifiedChain::parse(&issued.chain)
         .and_then(|chain| chain.validate(&trust, &Demand::at(now)))
-        .map_err(|error| CliError::refused("the node would not take the chain", &error))?;
+        .map_err(|error| {
+            let refused = CliError::refused("the node would not take the chain", &error);
+            match error {
+                ChainError::UnknownRoot => refused.advise(
+                    "its classical root stands back for a root of type 4: issue for --key-type 4, or set \
+                     `allow_classical_root : true` in the node's section of its .config",
+                ),
+                _ => refused,
+            }
+        })?;
     Ok(proven.max_age().timestamp())
 }
 
