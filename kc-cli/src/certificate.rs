@@ -62,8 +62,11 @@ impl Described {
     /// What it says, for people.
     pub(crate) fn lines(&self) -> Vec<String> {
         let all = |list: &Option<Vec<String>>| {
-            list.as_ref()
-                .map_or_else(|| "not restricted".to_owned(), |list| list.join(", "))
+            let Some(list) = list else {
+                return "not restricted".to_owned();
+            };
+            let texts: Vec<_> = list.iter().map(|text| plain(text)).collect();
+            texts.join(", ")
         };
         let mut lines: Vec<_> = self.keys.iter().map(DescribedKey::line).collect();
         lines.push(format!("valid {}", self.ends));
@@ -97,6 +100,16 @@ impl DescribedKey {
             Some(name) => format!("signing key {name} of type {version}: {public}"),
             None => format!("key-exchange key of version {version}: {public}"),
         }
+    }
+}
+
+/// A text that somebody else wrote: it may try to look like other lines, or like two texts.
+fn plain(text: &str) -> String {
+    let harmless = |letter: char| letter.is_ascii_graphic() && letter != ',' && letter != '"';
+    if !text.is_empty() && text.chars().all(harmless) {
+        text.to_owned()
+    } else {
+        format!("{text:?}")
     }
 }
 

@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::error::{CliError, io_failed};
 /// No value is longer, in bytes of base64: 16 certificates with hybrid signatures fit.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
 /// Stands before binary values in a configuration.
-const CONFIG_PREFIX: &str = "base64#";
+const CONFIG_PREFIX: &[u8] = b"base64#";
 
 /// A binary value in standard base64: in a file, on stdin (`-`), or on the command line itself.
 #[derive(Clone, Debug)]
@@ -32,16 +33,17 @@ impl Given {
     /// The value; `what` is what it should be, for messages.
     pub(crate) fn bytes(&self, what: &str) -> Result<Vec<u8>, CliError> {
         let path = Path::new(&self.0);
-        let (text, place) = if self.0 == "-" {
+        let (mut text, place) = if self.0 == "-" {
             (read(io::stdin().lock(), &"stdin")?, "stdin")
         } else if path.is_file() {
             let file = File::open(path).map_err(|error| io_failed("read", path.display(), &error));
             (read(file?, &path.display())?, self.0.as_str())
         } else {
-            (self.0.clone(), "the argument, which names no file,")
+            let text = self.0.clone().into_bytes();
+            (text, "the argument, which names no file,")
         };
-        let text = text.trim();
-        let encoded = text.strip_prefix(CONFIG_PREFIX).unwrap_or(text);
+        text.retain(|byte| !byte.is_ascii_whitespace());
+        let encoded = text.strip_prefix(CONFIG_PREFIX).unwrap_or(&text);
         STANDARD.decode(encoded).map_err(|_| {
             CliError::usage(format!("no {what}: {place} holds no base64")).advise(
                 "give it in standard base64, as kc prints it: in a file, on stdin (-), or itself",
@@ -76,10 +78,15 @@ pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)
 }
 
-fn read(source: impl Read, place: &dyn std::fmt::Display) -> Result<String, CliError> {
-    let mut text = String::new();
+fn read(source: impl Read, place: &dyn Display) -> Result<Vec<u8>, CliError> {
+    let mut text = Vec::new();
     let mut source = source.take(MAX_TEXT_BYTES);
-    let read = source.read_to_string(&mut text);
+    let read = source.read_to_end(&mut text);
     read.map_err(|error| io_failed("read", place, &error))?;
+    if source.limit() == 0 {
+        return Err(CliError::usage(format!(
+            "{place} holds {MAX_TEXT_BYTES} bytes or more: too long for a chain or a key"
+        )));
+    }
     Ok(text)
 }

@@ -6,6 +6,9 @@ use kc::keystore_file::EntryError;
 
 use super::{CliError, Exit, with_sources};
 
+const REQUESTS: &str =
+    "a root signs the requests of `kc provision --by-hand` and `kc chain provisioners`";
+
 impl From<ProvisionError> for CliError {
     fn from(error: ProvisionError) -> Self {
         let text = with_sources(&error);
@@ -18,17 +21,14 @@ impl From<ProvisionError> for CliError {
             ),
             ProvisionError::NothingToEscrow(_) => usage("leave --escrow-key out"),
             ProvisionError::Escrow(_) => usage("give the escrow key's public half again"),
-            ProvisionError::Certificate(behind) | ProvisionError::Request(behind) => Self::refused(
-                error.to_string(),
-                behind,
-            )
-            .advise(
-                "check that it is what the root signed, unaltered, and under this root; `kc chain \
-                     inspect` shows it",
+            ProvisionError::Certificate(behind) => Self::refused(error.to_string(), behind).advise(
+                "check that it is what the root signed, unaltered, and under this root; `kc chain inspect` \
+                 shows it",
             ),
-            ProvisionError::NotARequest => refused(
-                "a root signs requests of `kc provision --by-hand` and `kc chain provisioners`",
-            ),
+            ProvisionError::Request(behind) => {
+                Self::refused(error.to_string(), behind).advise(REQUESTS)
+            }
+            ProvisionError::NotARequest => refused(REQUESTS),
             ProvisionError::OtherKey { .. } => refused(
                 "the provisioning password is another than that of the request, or the certificate is \
                  for another role or node",

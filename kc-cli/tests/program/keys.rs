@@ -163,6 +163,14 @@ fn another_root_is_trusted_only_if_it_is_meant() {
     let status = world.json(&["node", "status", "--node", "alice"]);
     assert_eq!(status["roots"][0], root.as_str());
     assert_eq!(status["roots"].as_array().unwrap().len(), 2);
+    let alice = world.public_key("alice");
+    // Who has the passwords need not have the node.
+    let role = ["--role", "producer", "--lifetime", "1d"];
+    let chain = world.line(&[&["chain", "issue", "--for", &alice][..], &role].concat());
+    world.succeed(&["chain", "install", "--node", "alice", &chain]);
+    let status = world.json(&["node", "status", "--node", "alice"]);
+    assert_eq!(status["chains"].as_array().unwrap().len(), 1);
+    assert_eq!(status["chains"][0]["problem"], Value::Null);
     world.fail(&["chain", "issue"], 2);
-    world.fail(&["chain", "issue", "--for", &world.public_key("alice")], 2);
+    world.fail(&["chain", "issue", "--for", &alice], 2);
 }

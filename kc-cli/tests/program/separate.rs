@@ -162,12 +162,34 @@ fn a_root_signs_what_somebody_has_looked_at() {
     for wrong in [&signed, "AAAA"] {
         world.fail(&["chain", "sign", "--yes", wrong], 5);
     }
-    world.fail(&["chain", "sign", "--yes", "no base64"], 2);
+    world.fail(&["chain", "sign", "--yes", "no-base64"], 2);
     let unasked = ["chain", "sign", "--yes", &request];
     fail(world.kc(&unasked).env_remove("KC_ROOT_PASSWORD"), 2);
     world.succeed(&["chain", "install", "--node", "carol", &signed]);
     let seen = world.json(&["chain", "inspect", &signed, "--node", "carol"]);
     assert_eq!(seen["verdict"]["valid"], true);
+}
+
+#[test]
+fn a_request_cannot_look_like_another() {
+    let world = World::new();
+    let root = world.line(&["chain", "root"]);
+    let request = world.line(&[
+        "provision",
+        "consumer",
+        "--node",
+        "eve",
+        "--topics",
+        "t\n  usages: none\u{202e}",
+        "--root-public",
+        &root,
+        "--by-hand",
+    ]);
+    let stderr = world.fail(&["chain", "sign", &request], 2);
+    let usages = "\n  usages: key-encrypt-request, key-encrypt-subscribe\n";
+    assert!(stderr.contains(usages), "{stderr}");
+    let topics = "\n  topics: \"t\\n  usages: none\\u{202e}\"\n";
+    assert!(stderr.contains(topics), "{stderr}");
 }
 
 #[test]

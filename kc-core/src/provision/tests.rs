@@ -1,5 +1,6 @@
 //! Nodes provisioned with both passwords; what the separate ways share is tested there, too.
 
+mod grant;
 mod separate;
 
 use std::sync::LazyLock;

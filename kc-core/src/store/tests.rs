@@ -28,6 +28,23 @@ fn secrets_survive_their_file() {
 }
 
 #[test]
+fn key_exchanges_and_legacy_requests_are_changed() {
+    use crate::kem::Suite::{MlKem1024, X25519};
+    let mut secrets = secrets();
+    secrets.set_suites(&[X25519, MlKem1024, X25519]).unwrap();
+    secrets.set_legacy_requests(true);
+    let no_suite = Err(NodeSecretsError::NoKnownSuite);
+    assert_eq!(secrets.set_suites(&[]), no_suite);
+    let stored = NodeSecrets::decode(secrets.encode().expose())
+        .unwrap()
+        .secrets;
+    assert!(stored.suites().eq([X25519, MlKem1024]));
+    assert!(stored.legacy_requests());
+    let keys = |secrets: &NodeSecrets| secrets.signing_keys().count();
+    assert_eq!(keys(&stored), keys(&secrets));
+}
+
+#[test]
 fn every_truncation_of_the_key_file_is_refused() {
     let encoded = secrets().encode();
     for len in 0..encoded.expose().len() {

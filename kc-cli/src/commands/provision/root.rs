@@ -21,7 +21,7 @@ pub(super) fn check_root(
         return Err(CliError::new(
             Exit::Refused,
             format!(
-                "wrong root password? It gives root of trust {root}, but {} trusts {}",
+                "wrong root password? This is root of trust {root}, but {} trusts {}",
                 files.config().display(),
                 before.join(", ")
             ),
