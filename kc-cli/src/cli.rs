@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Run a Kafka broker in memory, for trying things out
     Broker(broker::Args),
     /// Make a node: its keys, and the certificate that says what it may do
-    Provision(provision::Args),
+    Provision(Box<provision::Args>),
     /// Create topics, with the side topics that carry keys
     #[command(subcommand)]
     Topics(topics::Command),

@@ -1,10 +1,10 @@
 use kc::Clock;
 use kc::core::chain::{ChainError, Demand, UnverifiedChain, encode_chain};
 
+use super::stored::StoredChain;
 use crate::args::{Given, NodeArg};
 use crate::error::{CliError, Exit};
 use crate::stored::LockedNode;
-use crate::time::until;
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,10 @@ pub(crate) struct Args {
     /// The signed certificate, as `kc chain sign` prints it; or a whole chain
     #[arg(value_name = "FILE|BASE64|-")]
     signed: Given,
+
+    /// Print the result as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
 }
 
 /// Validates the answer under the node's roots of trust, and stores it for the key that it certifies.
@@ -45,9 +49,11 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         .advise("`kc node keys` shows the node's keys, `kc chain inspect` whose chain it is"));
     };
     node.store_chain(index, &chain, None)?;
-    let (key, end) = (key.fingerprint(), proven.max_age().timestamp());
-    ui.result(format!(
-        "chain{index} certifies key {key}, valid {}",
-        until(end)
-    ))
+    let stored = StoredChain {
+        index,
+        key,
+        end: proven.max_age().timestamp(),
+        new_root: None,
+    };
+    stored.report(args.json, ui)
 }

@@ -11,12 +11,12 @@ use kc::core::store::config::Section;
 use kc::core::types::{Timestamp, TopicScheme};
 use kc::keystore_file::system_rng;
 
+use super::stored::StoredChain;
 use crate::args::{
     Given, GrantArgs, ProvisioningPasswordArg, RootPasswordArg, base64, duration, key_type,
 };
 use crate::error::{CliError, Exit};
 use crate::stored::{LockedNode, StoredNode};
-use crate::time::until;
 use crate::ui::Ui;
 
 /// Renews a node's chain, or certifies a key that was added to it (`kc node keys --add-key-type`). What is
@@ -66,6 +66,10 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     password: ProvisioningPasswordArg,
+
+    /// Print the result as JSON
+    #[arg(long, conflicts_with_all = ["print", "for"], help_heading = "Output")]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
@@ -85,13 +89,15 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let end = validated_end(&node.stored, &issued, now)?;
     let is_new = is_new_root(&node.stored, &issued.root, args.new_root)?;
     node.store_chain(index, &issued.chain, is_new.then_some(&issued.root))?;
-    ui.result(format!(
-        "chain{index} certifies key {}, valid {}",
-        key.fingerprint(),
-        until(end)
-    ))?;
+    let stored = StoredChain {
+        index,
+        key: &key,
+        end,
+        new_root: is_new.then_some(&issued.root),
+    };
+    stored.report(args.json, ui)?;
     if is_new {
-        say_new_root(&node.stored, &issued.root, ui)?;
+        warn_of_classical(&node.stored, &issued.root, ui);
     }
     Ok(())
 }
@@ -241,11 +247,8 @@ fn is_new_root(node: &StoredNode, root: &VerifyingKey, meant: bool) -> Result<bo
         .advise("type the password again; --new-root makes the node trust this root, too"))
 }
 
-fn say_new_root(node: &StoredNode, root: &VerifyingKey, ui: Ui) -> Result<(), CliError> {
-    let name = root.fingerprint();
-    ui.result(format!(
-        "root of trust {name} is new, and trusted from now on"
-    ))?;
+/// A new root of type 4 puts the classical root of the same password out of force.
+fn warn_of_classical(node: &StoredNode, root: &VerifyingKey, ui: Ui) {
     let roots = node.trust.roots().map(|(root, _)| root);
     let mut classical = roots.filter(|known| {
         root.key_type() == KeyType::Hybrid
@@ -260,5 +263,4 @@ fn say_new_root(node: &StoredNode, root: &VerifyingKey, ui: Ui) -> Result<(), Cl
             classical.fingerprint()
         ));
     }
-    Ok(())
 }

@@ -7,6 +7,7 @@ mod issue;
 mod provisioners;
 mod root;
 mod sign;
+mod stored;
 
 use clap::Subcommand;
 
