@@ -10,5 +10,6 @@ mod fleet;
 mod groups;
 mod lifecycle;
 mod restart;
+mod roles;
 mod settings;
 mod supervision;

@@ -91,6 +91,11 @@ impl RootActor {
         }
     }
 
+    fn look_at_chains(&self, ctx: &mut Context<Self>) {
+        let looking = self.expiry.clone().look(&self.parts);
+        ctx.spawn(looking.into_actor(self));
+    }
+
     fn look_after_children(&mut self) {
         self.parts.look_after_children();
         if let Some(settings) = &self.parts.chain_server
@@ -108,10 +113,10 @@ impl Actor for RootActor {
         self.look_after_children();
         self.parts.watch_management();
         self.parts.serve_past_keys();
+        self.look_at_chains(ctx);
         ctx.run_interval(LOOK_INTERVAL, |actor, ctx| {
             actor.look_after_children();
-            let looking = actor.expiry.clone().look(&actor.parts);
-            ctx.spawn(looking.into_actor(actor));
+            actor.look_at_chains(ctx);
         });
     }
 }
