@@ -24,6 +24,8 @@ pub(crate) struct Fleet {
     pub(crate) key_type: KeyType,
     /// How long nodes' certificates are valid; `None` for as long as their role's.
     pub(crate) lifetime: Option<Duration>,
+    /// How topics are named.
+    pub(crate) scheme: TopicScheme,
     /// What time nodes are provisioned at.
     pub(crate) clock: Clock,
 }
@@ -39,6 +41,7 @@ impl Fleet {
             folder: tempfile::tempdir().unwrap(),
             key_type: KeyType::Ed25519,
             lifetime: None,
+            scheme: TopicScheme::default(),
             clock: Clock::system(),
         }
     }
@@ -55,11 +58,10 @@ impl Fleet {
         root_password: &str,
         topics: &[String],
     ) {
-        let scheme = TopicScheme::default();
         let node = NewNode {
             key_type: self.key_type,
             lifetime: self.lifetime.unwrap_or(role.default_lifetime()),
-            ..new_node(id, role, topics, &scheme)
+            ..new_node(id, role, topics, &self.scheme)
         };
         provision(self.folder.path(), &node, root_password, self.clock.now());
     }

@@ -31,7 +31,7 @@ struct Seen {
 impl ExpiryWatch {
     /// Looks at all chains.
     pub(super) fn look(self, parts: &RootParts) -> impl Future<Output = ()> + use<> {
-        let ask = parts.wiring.ask_trust.clone();
+        let ask = parts.ports.ask_trust.clone();
         let (clock, events): (Clock, Events) = (parts.clock.clone(), parts.events.clone());
         async move {
             let Ok(status) = ask.send(AskTrust).await else {

@@ -5,16 +5,17 @@ mod config_archives;
 mod error;
 mod expiry;
 mod identity;
+mod ports;
 mod root;
 mod settings;
 mod start;
 mod status;
-mod wiring;
 
 pub use archive::SealedArchive;
 pub use config_archives::{ConfigChainKeys, ConfigTrustArchive};
 pub use error::NodeError;
 pub use identity::{stored_chains, stored_trust};
+pub use ports::Ports;
 pub use settings::{CryptoSettings, NodeSettings};
 pub use start::{Duties, Node, NodeParts, ShutdownReport};
 pub use status::NodeStatus;
