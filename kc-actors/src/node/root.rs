@@ -92,7 +92,8 @@ impl RootActor {
     }
 
     fn look_at_chains(&self, ctx: &mut Context<Self>) {
-        let looking = self.expiry.clone().look(&self.parts);
+        let (ask, expiry) = (self.parts.ports.ask_trust.clone(), self.expiry.clone());
+        let looking = expiry.look(ask, self.parts.clock.clone(), self.parts.events.clone());
         ctx.spawn(looking.into_actor(self));
     }
 
