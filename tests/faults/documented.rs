@@ -1,8 +1,15 @@
 //! `docs/security.md` stays true.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 const DOCUMENT: &str = include_str!("../../docs/security.md");
+
+const DOCUMENTS: [&str; 3] = [
+    DOCUMENT,
+    include_str!("../../docs/commands.md"),
+    include_str!("../../docs/protocol.md"),
+];
 
 const SOURCES: [&str; 6] = [
     include_str!("exchange.rs"),
@@ -57,4 +64,16 @@ fn each_row_of_the_table_names_tests_of_its_own_fault_and_where_they_are() {
         }
     }
     assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let links = DOCUMENTS.iter().flat_map(|document| {
+        let rest = document.split("](").skip(1);
+        rest.filter_map(|rest| rest.split([')', '#']).next())
+    });
+    for link in links {
+        assert!(docs.join(link).exists(), "{link}");
+    }
 }
