@@ -3,6 +3,13 @@
 //!
 //! Fault 10, that nothing binds a message to its place, needs a change of the protocol; it has no test.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
 // Shared with the tests of whole nodes.
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]
 #[path = "../live/fleet.rs"]
