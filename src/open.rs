@@ -1,4 +1,5 @@
 use std::env;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,7 +70,9 @@ pub enum OpenError {
 }
 
 /// How to open a node from its files: file < environment (`KC_CONFIG__<SECTION>__<NAME>`) < flags.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the names of flags only: values may be passwords.
+#[derive(Clone)]
 pub struct NodeOptions {
     node: String,
     flags: Vec<(Option<String>, String, String)>,
@@ -193,6 +196,17 @@ impl NodeOptions {
         self.flags
             .push((section.map(Into::into), name.into(), text.into()));
         self
+    }
+}
+
+impl fmt::Debug for NodeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.flags.iter().map(|(section, name, _)| (section, name));
+        f.debug_struct("NodeOptions")
+            .field("node", &self.node)
+            .field("flags", &names.collect::<Vec<_>>())
+            .field("duties", &self.duties)
+            .finish_non_exhaustive()
     }
 }
 
