@@ -97,7 +97,10 @@ impl TrustEntry {
     }
 
     /// The same entry, for these topics.
-    pub(super) fn with_topics(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
+    ///
+    /// # Errors
+    /// [`ChainError::NotASigner`] for an entry that is not for a single key, and the checks C08 and C09.
+    pub fn with_topics(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
         let constraints = Constraints {
             topics,
             ..self.limits.constraints.clone()
