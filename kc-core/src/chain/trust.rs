@@ -84,6 +84,12 @@ impl TrustEntry {
         self.signer.as_ref()
     }
 
+    /// All signing keys that it is for. An entry of the denylist may be for several; a root of trust is one.
+    #[must_use]
+    pub fn keys(&self) -> &[VerifyingKey] {
+        &self.keys
+    }
+
     /// Until when it is valid.
     #[must_use]
     pub fn max_age(&self) -> MaxAge {
