@@ -156,6 +156,19 @@ impl TrustStore {
         }
     }
 
+    /// As it would be if a list had no entry for a key.
+    #[must_use]
+    pub fn without(mut self, list: TrustList, key: &VerifyingKey) -> Self {
+        let entries = match list {
+            TrustList::Allow => self.allowlist.as_mut(),
+            TrustList::Deny => Some(&mut self.denylist),
+        };
+        if let Some(entries) = entries {
+            entries.retain(|entry| !entry.names(key));
+        }
+        self
+    }
+
     /// Whether a list has an entry for a key.
     #[must_use]
     pub fn lists(&self, list: TrustList, key: &VerifyingKey) -> bool {

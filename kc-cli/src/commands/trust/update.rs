@@ -2,7 +2,6 @@
 
 use kc::Clock;
 use kc::core::chain::{MaxAge, TrustList, TrustStore, UpdateError};
-use kc::core::types::Timestamp;
 
 use super::args::{EntryArgs, entries};
 use super::refusal::refused;
@@ -36,11 +35,12 @@ pub(super) async fn run(
     let mut updates = Vec::new();
     for (key, entry) in keys.iter().zip(&entries) {
         let message = signer.sign(list, entry, MaxAge::until(end))?;
-        check(list, &message, (&signer, judge.as_ref()), now)?;
-        updates.push(Update {
+        let update = Update {
             key: key.clone(),
             message,
-        });
+        };
+        check(list, &update, (&signer, judge.as_ref()))?;
+        updates.push(update);
     }
     let topic = publish(&connection, topic_of(list), &updates).await?;
     for key in &keys {
@@ -57,35 +57,28 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// What everybody would refuse is not sent.
+/// What everybody would refuse is not sent, nor what the node that was named has or refuses.
 fn check(
     list: TrustList,
-    message: &[u8],
+    Update { key, message }: &Update,
     (signer, judge): (&UpdateSigner, Option<&TrustStore>),
-    now: Timestamp,
 ) -> Result<(), CliError> {
-    let name = list.name();
-    let by_signer = list.accept(message, &signer.trust()?, now);
-    match by_signer {
-        // That the signer has it says nothing of the others.
-        Ok(_) | Err(UpdateError::Present) => {}
-        Err(refusal) => {
-            return Err(refused(
-                format!("nobody would take this {name} update"),
-                &refusal,
-            ));
-        }
-    }
-    if let Some(judge) = judge
-        && let Err(refusal) = list.accept(message, judge, now)
-    {
-        return Err(refused(
-            format!(
-                "the node does not take this {name} update, signed by {}",
-                signer.name()
-            ),
-            &refusal,
-        ));
-    }
-    Ok(())
+    let (name, now) = (list.name(), Clock::system().now());
+    // That the signer has it says nothing of the others.
+    let others = signer.trust()?.without(list, key);
+    list.accept(message, &others, now)
+        .map_err(|refusal| refused(format!("nobody would take this {name} update"), &refusal))?;
+    let Some(judge) = judge else {
+        return Ok(());
+    };
+    let taken = if judge.lists(list, key) {
+        Err(UpdateError::Present)
+    } else {
+        list.accept(message, judge, now).map(drop)
+    };
+    taken.map_err(|refusal| {
+        let signer = signer.name();
+        let what = format!("the node does not take this {name} update, signed by {signer}");
+        refused(what, &refusal)
+    })
 }
