@@ -17,7 +17,7 @@ pub(crate) struct Args {
     message: String,
 
     /// The node that tells where the broker is, and that must take the update before others get it; only
-    /// revocations hold without one [takes no lock]
+    /// revocations hold without one. It may be running
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
