@@ -1,6 +1,6 @@
 use std::env;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kc_actors::{
@@ -13,7 +13,7 @@ use kc_core::keys::KeyType;
 use kc_core::store::config::{
     ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section, Value,
 };
-use kc_core::store::{RatchetStore, StoreError};
+use kc_core::store::{MemoryKeyStore, RatchetStore, StoreError};
 use kc_keystore_file::{
     FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock, SearchPlaces,
     SecretFile, Settings, SettingsError, find_node, open_key_store,
@@ -152,12 +152,12 @@ impl NodeOptions {
         let management_group =
             group_id(&settings, Some(MANAGEMENT))?.filter(|management| *management != group);
 
-        let crypto_file = secret_file(&config, "cryptokey", &files, &lock)?;
-        let crypto_file =
-            crypto_file.unwrap_or_else(|| SecretFile::new(files.crypto(), Arc::clone(&lock)));
-        let keystore = Arc::new(open_key_store(&crypto_file, key_types(&config)?)?);
-        let ratchet = match secret_file(&config, "ratchet", &files, &lock)? {
-            Some(file) => Some(Box::new(FileRatchetStore::open(file)?) as Box<dyn RatchetStore>),
+        let keystore = Arc::new(open_keys(&config, &lock)?);
+        let ratchet = match secret_path(&config, "ratchet", &files)? {
+            Some(path) => {
+                let file = SecretFile::new(path, Arc::clone(&lock));
+                Some(Box::new(FileRatchetStore::open(file)?) as Box<dyn RatchetStore>)
+            }
             None => None,
         };
         let node = Node::start(NodeParts {
@@ -281,13 +281,27 @@ fn group_id(settings: &Settings<'_>, extra: Option<&str>) -> Result<Option<Strin
     Ok(kafka.text("group_id").map(str::to_owned))
 }
 
-/// The secret file that an entry names; `None` if there is no such entry.
-fn secret_file(
+/// The keys of the node that is locked.
+pub(crate) fn open_keys(
+    config: &NodeConfig,
+    lock: &Arc<NodeLock>,
+) -> Result<MemoryKeyStore, OpenError> {
+    let file = SecretFile::new(crypto_path(config, lock.files())?, Arc::clone(lock));
+    Ok(open_key_store(&file, key_types(config)?)?)
+}
+
+/// Where a node's keys are.
+pub(crate) fn crypto_path(config: &NodeConfig, files: &NodeFiles) -> Result<PathBuf, OpenError> {
+    let named = secret_path(config, "cryptokey", files)?;
+    Ok(named.unwrap_or_else(|| files.crypto()))
+}
+
+/// The path of the secret file that an entry names; `None` if there is no such entry.
+fn secret_path(
     config: &NodeConfig,
     name: &'static str,
     files: &NodeFiles,
-    lock: &Arc<NodeLock>,
-) -> Result<Option<SecretFile>, OpenError> {
+) -> Result<Option<PathBuf>, OpenError> {
     let Some(value) = config.load_text(Section::NODE, name)? else {
         return Ok(None);
     };
@@ -295,7 +309,7 @@ fn secret_file(
         name,
         value: value.to_string(),
     })?;
-    Ok(Some(SecretFile::new(path, Arc::clone(lock))))
+    Ok(Some(path))
 }
 
 fn key_types(config: &NodeConfig) -> Result<Option<Vec<KeyType>>, OpenError> {

@@ -2,7 +2,9 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{broker, consume, demo, node, produce, provision, staying, topics};
+use crate::commands::{
+    broker, chain, consume, demo, node, produce, provision, staying, topics, trust,
+};
 
 /// End-to-end encryption for Kafka: the broker passes on what it cannot read.
 #[derive(Debug, Parser)]
@@ -45,6 +47,12 @@ pub(crate) enum Command {
     Controller(staying::Args),
     /// Keep short-lived certificate chains of other nodes fresh
     ChainServer(staying::Args),
+    /// Say whom nodes trust, and whom no longer
+    #[command(subcommand)]
+    Trust(trust::Command),
+    /// Give nodes new certificate chains
+    #[command(subcommand)]
+    Chain(chain::Command),
     /// Keep a node running, or look at it
     #[command(subcommand)]
     Node(node::Command),

@@ -7,13 +7,16 @@
 //! | `error` | every failure as an exit code, a message and advice |
 //! | `session`, `watch`, `status` | a node while a command has it open, and what it tells |
 //! | `until`, `stop` | waits that end at a deadline or a signal |
-//! | `topic`, `ui`, `logging` | what several commands share |
+//! | `topic`, `publish`, `confirm`, `date`, `ui`, `logging` | what several commands share |
 
 mod args;
 mod cli;
 mod commands;
+mod confirm;
+mod date;
 mod error;
 mod logging;
+mod publish;
 mod session;
 mod status;
 mod stop;

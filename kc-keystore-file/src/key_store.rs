@@ -1,9 +1,12 @@
-use kc_core::keys::KeyType;
+use std::path::Path;
+
+use kc_core::keys::{KeyType, Signer, VerifyingKey};
 use kc_core::store::{Decoded, MemoryKeyStore, NodeSecrets, StoreError, StoreErrorKind};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 
-use crate::SecretFile;
+use crate::read::read_bounded;
+use crate::{MAX_SECRET_BYTES, SecretFile};
 
 /// Opens the signing keys and the opaque key of a `.crypto` file. A file of an older generation is
 /// written anew in the current one; bytes behind its content are ignored, with a warning.
@@ -37,6 +40,20 @@ pub fn open_key_store(
         key_types,
         Box::new(system_rng()?),
     ))
+}
+
+/// The public halves of all signing keys of a `.crypto` file, without a lock: for programs that only look.
+///
+/// # Errors
+/// Missing, unreadable or malformed.
+pub fn read_verifying_keys(path: &Path) -> Result<Vec<VerifyingKey>, StoreError> {
+    let bytes = read_bounded(path, MAX_SECRET_BYTES)?;
+    let decoded = NodeSecrets::decode(&bytes).map_err(|error| {
+        let context = format!("read {}", path.display());
+        StoreError::new(StoreErrorKind::Malformed, context).with_source(error)
+    })?;
+    let keys = decoded.secrets.signing_keys();
+    Ok(keys.map(|key| key.verifying_key().clone()).collect())
 }
 
 /// A generator of random numbers, seeded by the operating system.

@@ -56,7 +56,7 @@ pub use create::create_node;
 pub use error::FileError;
 pub use files::NodeFiles;
 pub use find::{FindError, SearchPlaces, find_node};
-pub use key_store::{open_key_store, system_rng};
+pub use key_store::{open_key_store, read_verifying_keys, system_rng};
 pub use lock::NodeLock;
 pub use ratchet_store::FileRatchetStore;
 pub use secret::{MAX_SECRET_BYTES, SecretFile};

@@ -26,7 +26,17 @@ pub(crate) struct PasswordSource<'a> {
     pub(crate) variable: &'static str,
 }
 
-impl PasswordSource<'_> {
+impl<'a> PasswordSource<'a> {
+    /// The root password.
+    pub(crate) fn of_root(file: Option<&'a Path>) -> Self {
+        Self {
+            name: "root password",
+            file,
+            flag: "--root-password-file",
+            variable: "KC_ROOT_PASSWORD",
+        }
+    }
+
     /// Reads the password; prompted for, it is asked for twice.
     pub(crate) fn read(&self) -> Result<Password, CliError> {
         let password = if let Some(path) = self.file {

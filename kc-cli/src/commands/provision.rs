@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::ArgAction;
 use kc::Clock;
@@ -14,7 +14,8 @@ use kc::core::types::TopicScheme;
 use kc::keystore_file::{NodeFiles, create_node, read_config, system_rng};
 use serde_json::json;
 
-use crate::args::{ConnectionArgs, Password, PasswordSource, duration};
+use crate::args::{ConnectionArgs, Password, PasswordSource, duration, key_type};
+use crate::date::date;
 use crate::error::{CliError, Exit};
 use crate::status::read_files;
 use crate::ui::Ui;
@@ -84,13 +85,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         }
         .into());
     }
-    let root_password = PasswordSource {
-        name: "root password",
-        file: args.root_password_file.as_deref(),
-        flag: "--root-password-file",
-        variable: "KC_ROOT_PASSWORD",
-    }
-    .read()?;
+    let root_password = PasswordSource::of_root(args.root_password_file.as_deref()).read()?;
     let password = match args.role.provisioner() {
         Some(_) => PasswordSource {
             name: "provisioning password",
@@ -177,11 +172,7 @@ fn roots(files: &NodeFiles) -> Option<Vec<String>> {
 
 fn report(args: &Args, node: &ProvisionedNode, files: &NodeFiles, ui: Ui) -> Result<(), CliError> {
     let root = node.root.fingerprint();
-    let expires = node.expires.and_then(|end| {
-        let since_epoch = Duration::try_from_secs_f64(end.as_secs()).unwrap_or_default();
-        let end = SystemTime::UNIX_EPOCH.checked_add(since_epoch)?;
-        Some(humantime::format_rfc3339_seconds(end).to_string())
-    });
+    let expires = node.expires.map(date);
     let config = files.config();
     if args.json {
         let result = json!({
@@ -210,9 +201,4 @@ fn report(args: &Args, node: &ProvisionedNode, files: &NodeFiles, ui: Ui) -> Res
         ui.note("no broker in its configuration yet: give -b HOST:PORT with each command");
     }
     Ok(())
-}
-
-fn key_type(text: &str) -> Result<KeyType, String> {
-    let version = text.parse().ok().and_then(KeyType::from_version);
-    version.ok_or_else(|| "there are 1 (Ed25519) and 4 (Ed25519 and SLH-DSA)".to_owned())
 }

@@ -3,7 +3,7 @@ use kc::actors::{NodeSettings, stored_chains, stored_trust};
 use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, Usage};
 use kc::core::store::config::{NodeConfig, Section};
 use kc::core::types::Timestamp;
-use kc::keystore_file::{NodeFiles, Settings};
+use kc::keystore_file::{NodeFiles, SearchPlaces, Settings, find_node, read_config};
 
 use super::report::{Chain, Problem, Report};
 use crate::error::CliError;
@@ -45,10 +45,24 @@ pub(crate) fn granted(
     Ok(granted)
 }
 
-fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore, CliError> {
+/// Whom a node trusts, by its id or path; takes no lock.
+pub(crate) fn trust_of(node: &str) -> Result<TrustStore, CliError> {
+    let files = find_node(node, &SearchPlaces::from_environment())?;
+    trust(&files, &read_config(&files.config())?)
+}
+
+/// Whom a configuration trusts.
+pub(crate) fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore, CliError> {
+    Ok(stored_trust(config, &node_settings(files, config)?)?)
+}
+
+/// A node's own settings: its configuration under the environment.
+pub(crate) fn node_settings(
+    files: &NodeFiles,
+    config: &NodeConfig,
+) -> Result<NodeSettings, CliError> {
     let settings = Settings::new(config, &files.config()).environment(std::env::vars_os());
-    let settings: NodeSettings = settings.extract(Section::NODE)?;
-    Ok(stored_trust(config, &settings)?)
+    Ok(settings.extract(Section::NODE)?)
 }
 
 fn describe(bytes: &[u8], trust: &TrustStore, now: Timestamp) -> Chain {

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+
+use kc::core::types::Timestamp;
 
 use super::report::{Chain, Report, Running};
+use crate::date::until;
 
 /// A report for people.
 pub(crate) fn lines(report: &Report) -> Vec<String> {
@@ -62,7 +64,7 @@ fn chain_line(chain: &Chain) -> String {
             "chain of key {key}: usages {}; topics {}; {}",
             all(&chain.usages),
             all(&chain.topics),
-            expiry(chain.expires)
+            until(chain.expires.and_then(Timestamp::from_secs))
         ),
         None => "chain".to_owned(),
     };
@@ -73,16 +75,6 @@ fn chain_line(chain: &Chain) -> String {
         ));
     }
     line
-}
-
-fn expiry(expires: Option<f64>) -> String {
-    let end = expires
-        .and_then(|secs| Duration::try_from_secs_f64(secs).ok())
-        .and_then(|since_epoch| SystemTime::UNIX_EPOCH.checked_add(since_epoch));
-    end.map_or_else(
-        || "without end".to_owned(),
-        |end| format!("until {}", humantime::format_rfc3339_seconds(end)),
-    )
 }
 
 fn counts<N: std::fmt::Display>(counts: &BTreeMap<String, N>) -> String {

@@ -11,4 +11,5 @@ mod crashes;
 mod exits;
 mod nodes;
 mod produce;
+mod trust;
 mod world;
