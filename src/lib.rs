@@ -55,6 +55,10 @@ pub use kc_core::backend::{Backend, BackendError, BackendErrorKind, GroupStart, 
 #[cfg(all(feature = "pure", feature = "file"))]
 mod by_role;
 #[cfg(all(feature = "pure", feature = "file"))]
+mod locked;
+#[cfg(all(feature = "pure", feature = "file"))]
 mod open;
+#[cfg(all(feature = "pure", feature = "file"))]
+pub use locked::{LockedNode, signing_keys_of};
 #[cfg(all(feature = "pure", feature = "file"))]
 pub use open::{NodeOptions, OpenError, OpenNode};

@@ -1,4 +1,5 @@
 use std::env;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use kc_core::backend::{Backend, BackendError, GroupStart};
 use kc_core::store::config::{
     ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section,
 };
-use kc_core::store::{RatchetStore, StoreError};
+use kc_core::store::{MemoryKeyStore, RatchetStore, StoreError};
 use kc_keystore_file::{
     EntryError, FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock,
     SearchPlaces, SecretFile, Settings, SettingsError, crypto_path, find_node, key_types,
@@ -61,7 +62,9 @@ pub enum OpenError {
 }
 
 /// How to open a node from its files: file < environment (`KC_CONFIG__<SECTION>__<NAME>`) < flags.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the names of flags only: values may be passwords.
+#[derive(Clone)]
 pub struct NodeOptions {
     node: String,
     flags: Vec<(Option<String>, String, String)>,
@@ -141,13 +144,11 @@ impl NodeOptions {
         let management_group =
             group_id(&settings, Some(MANAGEMENT))?.filter(|management| *management != group);
 
-        let secret = |path| SecretFile::new(path, Arc::clone(&lock));
-        let crypto_file = secret(crypto_path(&config, &files)?);
-        let keystore = Arc::new(open_key_store(&crypto_file, key_types(&config)?)?);
+        let keystore = Arc::new(open_keys(&config, &lock)?);
         let ratchet = match ratchet_path(&config, &files)? {
             Some(path) => {
-                let store = FileRatchetStore::open(secret(path))?;
-                Some(Box::new(store) as Box<dyn RatchetStore>)
+                let file = SecretFile::new(path, Arc::clone(&lock));
+                Some(Box::new(FileRatchetStore::open(file)?) as Box<dyn RatchetStore>)
             }
             None => None,
         };
@@ -187,6 +188,17 @@ impl NodeOptions {
         self.flags
             .push((section.map(Into::into), name.into(), text.into()));
         self
+    }
+}
+
+impl fmt::Debug for NodeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.flags.iter().map(|(section, name, _)| (section, name));
+        f.debug_struct("NodeOptions")
+            .field("node", &self.node)
+            .field("flags", &names.collect::<Vec<_>>())
+            .field("duties", &self.duties)
+            .finish_non_exhaustive()
     }
 }
 
@@ -259,4 +271,13 @@ fn by_role(settings: &Settings<'_>, extra: Option<&str>) -> Result<Arc<dyn Backe
 fn group_id(settings: &Settings<'_>, extra: Option<&str>) -> Result<Option<String>, OpenError> {
     let kafka = settings.kafka(KafkaUse::Consumer, extra)?;
     Ok(kafka.text("group_id").map(str::to_owned))
+}
+
+/// The keys of the node that is locked.
+pub(crate) fn open_keys(
+    config: &NodeConfig,
+    lock: &Arc<NodeLock>,
+) -> Result<MemoryKeyStore, OpenError> {
+    let file = SecretFile::new(crypto_path(config, lock.files())?, Arc::clone(lock));
+    Ok(open_key_store(&file, key_types(config)?)?)
 }

@@ -141,6 +141,17 @@ impl Events {
 }
 
 impl EventListener {
+    /// The next event, if it has happened already. Skips what was missed.
+    pub fn try_next(&mut self) -> Option<NodeEvent> {
+        loop {
+            match self.0.try_recv() {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// The next event; `None` when the node is gone. Skips what was missed.
     pub async fn next(&mut self) -> Option<NodeEvent> {
         loop {

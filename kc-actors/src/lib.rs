@@ -10,8 +10,8 @@
 //! | [`Port`] | where messages go: bounded, and replaceable |
 //! | [`NodeEvent`] | what happens, for people and metrics |
 //!
-//! Actors know the messages that they send, not who gets them: each is given [`Port`]s. Whoever composes
-//! a node of their own can put another actor behind any of them:
+//! Actors know the messages that they send, not who gets them: each is given [`Port`]s. A running node gives
+//! its [`Ports`], and whoever composes a node of their own can put another actor behind any of them:
 //!
 //! ```
 //! use actix::SyncArbiter;
@@ -72,6 +72,7 @@ pub use handles::{
 };
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, Duties, Node, NodeError, NodeParts,
-    NodeSettings, NodeStatus, SealedArchive, ShutdownReport, stored_chains, stored_trust,
+    NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_chains, stored_entries,
+    stored_trust,
 };
 pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};

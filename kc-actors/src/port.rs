@@ -67,6 +67,15 @@ where
         self.target.store(Some(Arc::new(recipient)));
     }
 
+    /// A port of its own to the actor that is behind this one now: for an actor that is put in its place
+    /// and passes on to it.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let port = Self::unconnected();
+        port.target.store(self.target.load_full());
+        port
+    }
+
     /// Sends a message and waits for its result; waits for its turn before that.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use kc::core::wire::{Reader, Value};
 use serde::Serialize;
 
 use crate::args::base64;
-use crate::time::{rfc3339, until};
+use crate::date::{date, until};
 
 /// What a certificate says.
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ impl Described {
         Self {
             signed,
             keys: certificate.keys.as_slice().iter().map(describe).collect(),
-            expires: end.and_then(rfc3339),
+            expires: end.map(date),
             usages: constraints.usages.clone(),
             topics: constraints.topics.clone(),
             pathlen: constraints.path_length,

@@ -2,7 +2,9 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{broker, chain, consume, demo, node, produce, provision, staying, topics};
+use crate::commands::{
+    broker, chain, consume, demo, node, produce, provision, staying, topics, trust,
+};
 
 /// End-to-end encryption for Kafka: the broker passes on what it cannot read.
 #[derive(Debug, Parser)]
@@ -45,7 +47,10 @@ pub(crate) enum Command {
     Controller(staying::Args),
     /// Keep short-lived certificate chains of other nodes fresh
     ChainServer(staying::Args),
-    /// Certificates: have them signed, issued, installed, and look at them
+    /// Say whom nodes trust, and whom no longer
+    #[command(subcommand)]
+    Trust(trust::Command),
+    /// Certificates: have them signed, issued, installed, published, and look at them
     #[command(subcommand)]
     Chain(chain::Command),
     /// Keep a node running, look at it, or change its keys

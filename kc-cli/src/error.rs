@@ -313,6 +313,10 @@ fn advice_on_broker(error: &BackendError) -> Option<&'static str> {
 fn advice_on_chain(refusal: &ChainError) -> String {
     let advice = match refusal.check() {
         Check::Expiry => "the node's certificate has ended: provision the node anew with --force",
+        Check::Denylist => {
+            "the key was denied on purpose: ask who keeps the root of trust; `kc provision --force` gives the \
+             node a new key"
+        }
         Check::Topic => "provision the node for this topic: --topics",
         Check::Usage => {
             "provision the node for this: only a producer or prodcon seals, only a consumer or prodcon \

@@ -8,19 +8,21 @@
 //! | `session`, `watch`, `status` | a node while a command has it open, and what it tells |
 //! | `stored`, `certificate` | a node while nobody has it open, and what certificates say |
 //! | `until`, `stop` | waits that end at a deadline or a signal |
-//! | `topic`, `time`, `ui`, `logging` | what several commands share |
+//! | `topic`, `publish`, `confirm`, `date`, `ui`, `logging` | what several commands share |
 
 mod args;
 mod certificate;
 mod cli;
 mod commands;
+mod confirm;
+mod date;
 mod error;
 mod logging;
+mod publish;
 mod session;
 mod status;
 mod stop;
 mod stored;
-mod time;
 mod topic;
 mod ui;
 mod until;

@@ -1,19 +1,19 @@
 //! A node as its files say, and changes to them while nobody has it open.
 
-use std::env;
 use std::sync::Arc;
 
-use kc::actors::{NodeSettings, stored_chains, stored_trust};
+use kc::actors::{NodeSettings, stored_chains};
 use kc::core::chain::{TrustEntry, TrustStore};
 use kc::core::keys::{KeyType, Signer, VerifyingKey};
 use kc::core::store::NodeSecrets;
 use kc::core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value};
 use kc::keystore_file::{
-    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, Settings, crypto_path,
-    find_node, key_types, read_config, read_secrets,
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, crypto_path, find_node,
+    key_types, read_config, read_secrets,
 };
 
 use crate::error::CliError;
+use crate::status::{node_settings, trust};
 
 /// What a node's files say; read without a lock.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct StoredNode {
 
 /// A node that nobody else has open, so that its files may be changed.
 #[derive(Debug)]
-pub(crate) struct LockedNode {
+pub(crate) struct StoppedNode {
     pub(crate) stored: StoredNode,
     lock: Arc<NodeLock>,
 }
@@ -38,12 +38,11 @@ impl StoredNode {
 
     fn of_files(files: NodeFiles) -> Result<Self, CliError> {
         let config = read_config(&files.config())?;
-        let (settings, trust) = settings_and_trust(&files, &config)?;
         Ok(Self {
+            settings: node_settings(&files, &config)?,
+            trust: trust(&files, &config)?,
             files,
             config,
-            settings,
-            trust,
         })
     }
 
@@ -71,23 +70,12 @@ impl StoredNode {
     }
 }
 
-/// A node's own settings, and whom it trusts.
-pub(crate) fn settings_and_trust(
-    files: &NodeFiles,
-    config: &NodeConfig,
-) -> Result<(NodeSettings, TrustStore), CliError> {
-    let settings = Settings::new(config, &files.config()).environment(env::vars_os());
-    let settings: NodeSettings = settings.extract(Section::NODE)?;
-    let trust = stored_trust(config, &settings)?;
-    Ok((settings, trust))
-}
-
 /// Whether a node uses a signing key, by its key types.
 pub(crate) fn is_used(types: Option<&[KeyType]>, key: &VerifyingKey) -> bool {
     types.is_none_or(|types| types.contains(&key.key_type()))
 }
 
-impl LockedNode {
+impl StoppedNode {
     pub(crate) fn open(node: &str) -> Result<Self, CliError> {
         let files = find_node(node, &SearchPlaces::from_environment())?;
         let lock = Arc::new(NodeLock::acquire(&files)?);

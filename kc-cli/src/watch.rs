@@ -1,29 +1,84 @@
-//! Telling on stderr what only a person can help with.
+//! Telling on stderr what only a person can help with, and what others changed about the node.
 
+use std::collections::HashSet;
+
+use kc::core::types::RootTopic;
 use kc::{EventListener, NodeEvent};
 use tokio::task::JoinHandle;
 
+use crate::date::{date, until};
 use crate::ui::Ui;
 
 /// Tells until it is aborted; `roots` are the fingerprints of the node's roots of trust.
 pub(crate) fn start(mut events: EventListener, roots: Vec<String>, ui: Ui) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut told_of_chain = false;
+        let mut watch = Watch {
+            roots,
+            ui,
+            told_of_chain: false,
+            unreachable: HashSet::new(),
+        };
         while let Some(event) = events.next().await {
-            match event {
-                NodeEvent::Unanswered { root, ids } => {
-                    ui.say(unanswered(root.as_str(), ids.len(), &roots));
-                }
-                NodeEvent::NoValidChain { reason } if !told_of_chain => {
-                    told_of_chain = true;
-                    ui.say(format!(
-                        "this node can neither ask for keys nor hand them out: {reason}"
-                    ));
-                }
-                _ => {}
-            }
+            watch.tell(event);
         }
     })
+}
+
+struct Watch {
+    roots: Vec<String>,
+    ui: Ui,
+    told_of_chain: bool,
+    /// The root topics whose side topics could not be reached, which has been said.
+    unreachable: HashSet<RootTopic>,
+}
+
+impl Watch {
+    fn tell(&mut self, event: NodeEvent) {
+        let ui = self.ui;
+        match event {
+            NodeEvent::Unanswered { root, ids } => {
+                ui.say(unanswered(root.as_str(), ids.len(), &self.roots));
+            }
+            NodeEvent::NotSent { root } if self.unreachable.insert(root.clone()) => ui.say(format!(
+                "the side topics of {root} cannot be reached; asking for its keys goes on. The broker may be \
+                 away; if it does not let this node create topics: kc topics create {root}"
+            )),
+            NodeEvent::NoValidChain { reason } if !self.told_of_chain => {
+                self.told_of_chain = true;
+                ui.say(format!(
+                    "this node can neither ask for keys nor hand them out: {reason}"
+                ));
+            }
+            NodeEvent::Denied { key } => ui.say(format!(
+                "this node is on the denylist: its key {} was denied, and all other nodes refuse it from now \
+                 on. If that was not meant, ask who keeps the root of trust; `kc provision --force` gives it \
+                 a new key",
+                key.fingerprint()
+            )),
+            NodeEvent::ChainExpires { key, expires } => ui.say(format!(
+                "the certificate chain of this node's key {} ends at {}: have a new one sent with `kc chain \
+                 publish`, or provision the node anew; after that it can neither ask for keys nor hand them \
+                 out",
+                key.fingerprint(),
+                date(expires)
+            )),
+            NodeEvent::ChainAdopted { key, expires } => {
+                // What is said of the chain in use may have to be said again.
+                self.told_of_chain = false;
+                ui.note(format!(
+                    "new certificate chain of this node's key {} in use, {}",
+                    key.fingerprint(),
+                    until(expires)
+                ));
+            }
+            NodeEvent::Listed { list, key } => ui.note(format!(
+                "key {} came onto the {}",
+                key.fingerprint(),
+                list.name()
+            )),
+            _ => {}
+        }
+    }
 }
 
 fn unanswered(root: &str, keys: usize, roots: &[String]) -> String {

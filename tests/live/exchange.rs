@@ -1,4 +1,6 @@
+use kc::core::backend::Backend;
 use kc::core::provision::Role;
+use kc::core::types::TopicScheme;
 use kc::{NodeEvent, PlainRecord};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
@@ -95,4 +97,34 @@ async fn a_consumer_of_another_root_is_refused_and_both_sides_say_so() {
     assert_eq!(refused.to_string(), "C04");
     let status = sender.node.status().await.unwrap();
     assert!(status.exchange.refused.values().sum::<u64>() >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_separators_and_suffixes_hold_throughout() {
+    let mut fleet = Fleet::start().await;
+    fleet.scheme = TopicScheme {
+        separator: "-".into(),
+        requests_suffix: "_ask".into(),
+        keys_suffix: "_tell".into(),
+        subscriptions_suffix: "_sub".into(),
+    };
+    let topics = ["plant.berlin-7".to_owned()];
+    fleet.provision_for("sender", Role::Producer, "root", &topics);
+    fleet.provision_for("reader", Role::Consumer, "root", &topics);
+    let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
+    let producer = sender.producer().await.unwrap();
+    let sent = producer.send(record("plant.berlin-8", "21.5")).await;
+    sent.unwrap().await.unwrap();
+    let mut consumer = consumer(&reader, "plant.berlin-8").await;
+    assert_eq!(values(&take(&mut consumer, 1).await), ["21.5"]);
+
+    let admin = fleet.plain().admin().await.unwrap();
+    let names = admin.topics(DEADLINE).await.unwrap();
+    let expected = [
+        "plant.berlin-8",
+        "plant.berlin_ask",
+        "plant.berlin_sub",
+        "plant.berlin_tell",
+    ];
+    assert_eq!(names, expected);
 }

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kc::backend_pure::{PureBackend, Settings};
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, Role, provision_node};
-use kc::core::types::TopicScheme;
+use kc::core::types::{Timestamp, TopicScheme};
 use kc::keystore_file::{create_node, system_rng};
 use kc::{
-    EncryptedConsumer, ForeignPolicy, GroupStart, NodeOptions, OpenNode, OpenedRecord, PlainRecord,
+    Clock, EncryptedConsumer, ForeignPolicy, GroupStart, NodeOptions, OpenNode, OpenedRecord,
+    PlainRecord,
 };
 use kc_broker::Broker;
 use tempfile::TempDir;
@@ -18,6 +20,14 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Fleet {
     pub(crate) broker: Broker,
     pub(crate) folder: TempDir,
+    /// The type of all keys.
+    pub(crate) key_type: KeyType,
+    /// How long nodes' certificates are valid; `None` for as long as their role's.
+    pub(crate) lifetime: Option<Duration>,
+    /// How topics are named.
+    pub(crate) scheme: TopicScheme,
+    /// What time nodes are provisioned at.
+    pub(crate) clock: Clock,
 }
 
 impl Fleet {
@@ -29,6 +39,10 @@ impl Fleet {
         Self {
             broker: Broker::builder().start().await.unwrap(),
             folder: tempfile::tempdir().unwrap(),
+            key_type: KeyType::Ed25519,
+            lifetime: None,
+            scheme: TopicScheme::default(),
+            clock: Clock::system(),
         }
     }
 
@@ -44,7 +58,12 @@ impl Fleet {
         root_password: &str,
         topics: &[String],
     ) {
-        Self::provision_in(self.folder.path(), id, role, root_password, topics);
+        let node = NewNode {
+            key_type: self.key_type,
+            lifetime: self.lifetime.unwrap_or(role.default_lifetime()),
+            ..new_node(id, role, topics, &self.scheme)
+        };
+        provision(self.folder.path(), &node, root_password, self.clock.now());
     }
 
     /// Writes a node's files to a folder.
@@ -55,22 +74,15 @@ impl Fleet {
         root_password: &str,
         topics: &[String],
     ) {
-        let node = NewNode {
-            id,
-            role,
-            topics,
-            scheme: &TopicScheme::default(),
-            path_length: Some(1),
-            lifetime: role.default_lifetime(),
-            key_type: KeyType::Ed25519,
-            escrow: None,
-            ssl_cafile: "",
-        };
-        let now = kc::Clock::system().now();
-        let mut rng = system_rng().unwrap();
-        let root = root_password.as_bytes();
-        let node = provision_node(&node, root, b"provisioning", now, &mut rng).unwrap();
-        create_node(folder, &node, false).unwrap();
+        let scheme = TopicScheme::default();
+        let node = new_node(id, role, topics, &scheme);
+        provision(folder, &node, root_password, Clock::system().now());
+    }
+
+    /// A Kafka client that knows nothing of encryption.
+    pub(crate) fn plain(&self) -> PureBackend {
+        let address = self.broker.address().to_string();
+        PureBackend::new(Settings::parse([("bootstrap_servers", address.as_str())]).unwrap())
     }
 
     /// How to open a node here.
@@ -84,6 +96,32 @@ impl Fleet {
     pub(crate) async fn open(&self, id: &str) -> OpenNode {
         self.options(id).open().await.unwrap()
     }
+}
+
+fn new_node<'a>(
+    id: &'a str,
+    role: Role,
+    topics: &'a [String],
+    scheme: &'a TopicScheme,
+) -> NewNode<'a> {
+    NewNode {
+        id,
+        role,
+        topics,
+        scheme,
+        path_length: Some(role.default_path_length()),
+        lifetime: role.default_lifetime(),
+        key_type: KeyType::Ed25519,
+        escrow: None,
+        ssl_cafile: "",
+    }
+}
+
+fn provision(folder: &Path, node: &NewNode<'_>, root_password: &str, now: Timestamp) {
+    let mut rng = system_rng().unwrap();
+    let root = root_password.as_bytes();
+    let node = provision_node(node, root, b"provisioning", now, &mut rng).unwrap();
+    create_node(folder, &node, false).unwrap();
 }
 
 pub(crate) fn record(topic: &str, value: impl Into<Vec<u8>>) -> PlainRecord {

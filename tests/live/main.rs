@@ -1,5 +1,6 @@
 //! Whole nodes on an embedded broker: provisioned, opened from their files, talking over TCP.
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test may panic"
@@ -10,5 +11,6 @@ mod fleet;
 mod groups;
 mod lifecycle;
 mod restart;
+mod roles;
 mod settings;
 mod supervision;

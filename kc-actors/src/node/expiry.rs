@@ -5,10 +5,10 @@ use std::time::Duration;
 use kc_core::keys::VerifyingKey;
 use kc_core::types::Timestamp;
 
-use super::root::RootParts;
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent};
 use crate::messages::{AskTrust, IdentityStatus};
+use crate::port::Port;
 
 /// The earliest that the end of a chain is warned of.
 const EARLIEST: Duration = Duration::from_secs(7 * 86_400);
@@ -30,18 +30,14 @@ struct Seen {
 
 impl ExpiryWatch {
     /// Looks at all chains.
-    pub(super) fn look(self, parts: &RootParts) -> impl Future<Output = ()> + use<> {
-        let ask = parts.wiring.ask_trust.clone();
-        let (clock, events): (Clock, Events) = (parts.clock.clone(), parts.events.clone());
-        async move {
-            let Ok(status) = ask.send(AskTrust).await else {
-                return;
-            };
-            for (key, expires) in self.due(&status.identities, clock.now()) {
-                let fingerprint = key.fingerprint();
-                tracing::warn!(target: "kc::chain", key = fingerprint, ?expires, "a chain ends soon");
-                events.tell(NodeEvent::ChainExpires { key, expires });
-            }
+    pub(super) async fn look(self, ask: Port<AskTrust>, clock: Clock, events: Events) {
+        let Ok(status) = ask.send(AskTrust).await else {
+            return;
+        };
+        for (key, expires) in self.due(&status.identities, clock.now()) {
+            let fingerprint = key.fingerprint();
+            tracing::warn!(target: "kc::chain", key = fingerprint, ?expires, "a chain ends soon");
+            events.tell(NodeEvent::ChainExpires { key, expires });
         }
     }
 

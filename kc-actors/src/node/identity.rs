@@ -1,7 +1,7 @@
-use kc_core::chain::{Demand, TrustEntry, TrustStore};
+use kc_core::chain::{Demand, TrustEntry, TrustList, TrustStore};
 use kc_core::exchange::Identity;
 use kc_core::keys::VerifyingKey;
-use kc_core::store::config::{ConfigError, NodeConfig, Section, Value};
+use kc_core::store::config::{ConfigError, Name, NodeConfig, Section, Value};
 use kc_core::types::Timestamp;
 
 use super::{NodeError, NodeSettings};
@@ -11,9 +11,12 @@ use super::{NodeError, NodeSettings};
 /// # Errors
 /// [`NodeError::Entry`] for an entry of a list that is no certificate, [`NodeError::Value`].
 pub fn stored_trust(config: &NodeConfig, settings: &NodeSettings) -> Result<TrustStore, NodeError> {
-    let allowlist = entries(config, Section::ALLOWLIST, "allowlist")?;
-    let denylist = entries(config, Section::DENYLIST, "denylist")?;
-    let trust = TrustStore::new(allowlist, denylist.unwrap_or_default());
+    let entries = |list| -> Result<Option<Vec<TrustEntry>>, NodeError> {
+        let entries = stored_entries(config, list)?;
+        Ok(entries.map(|entries| entries.into_iter().map(|(_, entry)| entry).collect()))
+    };
+    let denylist = entries(TrustList::Deny)?.unwrap_or_default();
+    let trust = TrustStore::new(entries(TrustList::Allow)?, denylist);
     Ok(trust.allow_classical_root(settings.allow_classical_root))
 }
 
@@ -47,30 +50,31 @@ pub fn stored_chains(config: &NodeConfig) -> Result<Vec<Vec<u8>>, ConfigError> {
     Ok(chains.into_iter().map(|(_, chain)| chain).collect())
 }
 
-fn entries(
+/// The entries of one of a configuration's lists, each with its name; `None` if there is no such list.
+///
+/// # Errors
+/// [`NodeError::Entry`] for an entry that is no certificate, [`NodeError::Value`].
+pub fn stored_entries(
     config: &NodeConfig,
-    section: Section<'_>,
-    name: &'static str,
-) -> Result<Option<Vec<TrustEntry>>, NodeError> {
-    let Some(values) = byte_values(config, section)? else {
+    list: TrustList,
+) -> Result<Option<Vec<(Name, TrustEntry)>>, NodeError> {
+    let Some(values) = byte_values(config, Section::named(list.name()))? else {
         return Ok(None);
     };
-    let entry = |(label, bytes): Labelled| {
-        TrustEntry::parse(&bytes).map_err(|problem| NodeError::Entry {
-            section: name,
-            name: label,
+    let entry = |(name, bytes): Labelled| match TrustEntry::parse(&bytes) {
+        Ok(entry) => Ok((name, entry)),
+        Err(problem) => Err(NodeError::Entry {
+            section: list.name(),
+            name: name.to_string(),
             problem,
-        })
+        }),
     };
-    values
-        .into_iter()
-        .map(entry)
-        .collect::<Result<_, _>>()
-        .map(Some)
+    let entries: Result<_, _> = values.into_iter().map(entry).collect();
+    entries.map(Some)
 }
 
 /// A binary value with its name.
-type Labelled = (String, Vec<u8>);
+type Labelled = (Name, Vec<u8>);
 
 /// The binary values of a section; `None` if there is no such section.
 fn byte_values(
@@ -85,7 +89,7 @@ fn byte_values(
     }
     let settings = config.own_settings(section)?.into_iter();
     let bytes = settings.filter_map(|setting| match setting.value() {
-        Some(Value::Bytes(bytes)) => Some((format!("{:?}", setting.name), bytes)),
+        Some(Value::Bytes(bytes)) => Some((setting.name.clone(), bytes)),
         _ => None,
     });
     Ok(Some(bytes.collect()))

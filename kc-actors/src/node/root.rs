@@ -12,7 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 
 use super::expiry::ExpiryWatch;
-use super::wiring::Wiring;
+use super::ports::Ports;
 use crate::actors::{
     ChainActor, ChainKeyArchive, ChainServerActor, ChainServerParts, ControllerActor,
     ControllerParts, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeystoreActor,
@@ -29,7 +29,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// What the root makes its children of; enough to make each of them again.
 #[derive(Debug)]
 pub(super) struct RootParts {
-    pub(super) wiring: Wiring,
+    pub(super) ports: Ports,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) group: String,
     pub(super) management: ManagementTopics,
@@ -91,6 +91,12 @@ impl RootActor {
         }
     }
 
+    fn look_at_chains(&self, ctx: &mut Context<Self>) {
+        let (ask, expiry) = (self.parts.ports.ask_trust.clone(), self.expiry.clone());
+        let looking = expiry.look(ask, self.parts.clock.clone(), self.parts.events.clone());
+        ctx.spawn(looking.into_actor(self));
+    }
+
     fn look_after_children(&mut self) {
         self.parts.look_after_children();
         if let Some(settings) = &self.parts.chain_server
@@ -108,43 +114,43 @@ impl Actor for RootActor {
         self.look_after_children();
         self.parts.watch_management();
         self.parts.serve_past_keys();
+        self.look_at_chains(ctx);
         ctx.run_interval(LOOK_INTERVAL, |actor, ctx| {
             actor.look_after_children();
-            let looking = actor.expiry.clone().look(&actor.parts);
-            ctx.spawn(looking.into_actor(actor));
+            actor.look_at_chains(ctx);
         });
     }
 }
 
 impl RootParts {
     fn look_after_children(&self) {
-        let wiring = &self.wiring;
-        if !wiring.validate.is_open() {
+        let ports = &self.ports;
+        if !ports.validate.is_open() {
             let chain = self.chain.clone();
-            wiring.connect_chain(&self.on_a_thread(chain));
+            ports.connect_chain(&self.on_a_thread(chain));
         }
-        if !wiring.sign.is_open() {
+        if !ports.sign.is_open() {
             let keystore = self.keystore.clone();
-            wiring.connect_keystore(&self.on_a_thread(keystore));
+            ports.connect_keystore(&self.on_a_thread(keystore));
         }
-        if !wiring.held.is_open() {
+        if !ports.held.is_open() {
             let ratchet = self.ratchet.clone();
-            wiring.connect_ratchet(&self.on_a_thread(ratchet));
+            ports.connect_ratchet(&self.on_a_thread(ratchet));
         }
-        if !wiring.prepare.is_open() {
-            wiring.connect_publisher(&self.publisher().start());
+        if !ports.prepare.is_open() {
+            ports.connect_publisher(&self.publisher().start());
         }
-        if !wiring.wanted.is_open() {
+        if !ports.wanted.is_open() {
             match self.exchange() {
-                Ok(exchange) => wiring.connect_exchange(&exchange.start()),
+                Ok(exchange) => ports.connect_exchange(&exchange.start()),
                 Err(error) => tracing::error!(target: "kc::node", %error, "no random numbers"),
             }
         }
-        if self.controller.is_some() && !wiring.subscriptions.is_open() {
-            wiring.connect_controller(&self.controller().start());
+        if self.controller.is_some() && !ports.subscriptions.is_open() {
+            ports.connect_controller(&self.controller().start());
         }
-        if !wiring.publish.is_open() {
-            wiring.connect_gateway(&self.gateway().start());
+        if !ports.publish.is_open() {
+            ports.connect_gateway(&self.gateway().start());
             self.discover();
         }
     }
@@ -161,12 +167,12 @@ impl RootParts {
     }
 
     fn publisher(&self) -> PublisherActor {
-        let wiring = &self.wiring;
+        let ports = &self.ports;
         let parts = PublisherParts {
-            sealing_keys: wiring.sealing_keys.clone(),
-            turn: wiring.turn.clone(),
-            wanted: wiring.wanted.clone(),
-            serve: wiring.serve.clone(),
+            sealing_keys: ports.sealing_keys.clone(),
+            turn: ports.turn.clone(),
+            wanted: ports.wanted.clone(),
+            serve: ports.serve.clone(),
             ratchet_interval: self.ratchet_interval,
         };
         PublisherActor::new(parts, Arc::clone(&self.tables), self.signals.clone())
@@ -174,18 +180,18 @@ impl RootParts {
 
     fn exchange(&self) -> Result<ExchangeActor, impl std::error::Error + use<>> {
         let rng = StdRng::try_from_rng(&mut SysRng)?;
-        let wiring = &self.wiring;
+        let ports = &self.ports;
         let parts = ExchangeParts {
             config: self.exchange.clone(),
-            validate: wiring.validate.clone(),
-            identities: wiring.identities.clone(),
-            grants: wiring.grants.clone(),
-            held: wiring.held.clone(),
-            sign: wiring.sign.clone(),
-            publish: wiring.publish.clone(),
-            watch: wiring.watch.clone(),
-            received: wiring.received.clone(),
-            awaited: wiring.awaited.clone(),
+            validate: ports.validate.clone(),
+            identities: ports.identities.clone(),
+            grants: ports.grants.clone(),
+            held: ports.held.clone(),
+            sign: ports.sign.clone(),
+            publish: ports.publish.clone(),
+            watch: ports.watch.clone(),
+            received: ports.received.clone(),
+            awaited: ports.awaited.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
         };
@@ -193,27 +199,27 @@ impl RootParts {
     }
 
     fn controller(&self) -> ControllerActor {
-        let wiring = &self.wiring;
+        let ports = &self.ports;
         ControllerActor::new(ControllerParts {
             validity: self.exchange.validity,
-            validate: wiring.validate.clone(),
-            identities: wiring.identities.clone(),
-            sign: wiring.sign.clone(),
-            publish: wiring.publish.clone(),
+            validate: ports.validate.clone(),
+            identities: ports.identities.clone(),
+            sign: ports.sign.clone(),
+            publish: ports.publish.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
         })
     }
 
     fn chain_server(&self, settings: &ChainServerSettings) -> ChainServerActor {
-        let wiring = &self.wiring;
+        let ports = &self.ports;
         ChainServerActor::new(ChainServerParts {
             policy: settings.policy,
             interval: settings.interval,
             keys: Arc::clone(&settings.keys),
-            identities: wiring.identities.clone(),
-            sign: wiring.sign.clone(),
-            publish: wiring.publish.clone(),
+            identities: ports.identities.clone(),
+            sign: ports.sign.clone(),
+            publish: ports.publish.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
         })
@@ -225,9 +231,9 @@ impl RootParts {
             scheme: self.tables.scheme.clone(),
             management: self.management.clone(),
             group: self.group.clone(),
-            records: self.wiring.records.clone(),
-            subscriptions: self.wiring.subscriptions.clone(),
-            trust: self.wiring.management.clone(),
+            records: self.ports.records.clone(),
+            subscriptions: self.ports.subscriptions.clone(),
+            trust: self.ports.management.clone(),
             watched: self.watched.clone(),
         })
     }
@@ -235,7 +241,7 @@ impl RootParts {
     /// A controller serves all root topics.
     fn discover(&self) {
         if let Some(interval) = self.controller {
-            let watch = self.wiring.watch_subscriptions.clone();
+            let watch = self.ports.watch_subscriptions.clone();
             actix::spawn(async move { watch.send(WatchSubscriptions { interval }).await });
         }
     }
@@ -243,7 +249,7 @@ impl RootParts {
     /// Takes updates of trust from the start.
     fn watch_management(&self) {
         for topic in ManagementTopic::ALL {
-            let watch = self.wiring.watch.clone();
+            let watch = self.ports.watch.clone();
             actix::spawn(watch_until_it_works(watch, ControlTopic::Management(topic)));
         }
     }
@@ -251,7 +257,7 @@ impl RootParts {
     /// Answers requests for past keys from the start, not only once the root topics are used again.
     fn serve_past_keys(&self) {
         for root in self.served.clone() {
-            let serve = self.wiring.serve.clone();
+            let serve = self.ports.serve.clone();
             actix::spawn(async move { serve.send(ServeRoot { root }).await });
         }
     }

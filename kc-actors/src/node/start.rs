@@ -16,8 +16,8 @@ use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
 use tokio::sync::oneshot;
 
+use super::ports::Ports;
 use super::root::{ChainServerSettings, RootActor, RootParts};
-use super::wiring::Wiring;
 use super::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, NodeError, NodeSettings, NodeStatus,
     SealedArchive, identity,
@@ -69,7 +69,7 @@ pub struct Duties {
 pub struct Node {
     serializer: Serializer,
     deserializer: Deserializer,
-    wiring: Wiring,
+    ports: Ports,
     events: Events,
     roots: Vec<VerifyingKey>,
     tables: Arc<CryptoTables>,
@@ -151,7 +151,7 @@ impl Node {
             interval: settings.request_interval(),
         };
         let (tables, signals) = CryptoTables::new(settings.scheme());
-        let wiring = Wiring::unconnected();
+        let ports = Ports::unconnected();
         let events = Events::default();
         let (alive, ended) = mpsc::channel();
         let roots = trust.roots().map(|(root, _)| root.clone()).collect();
@@ -162,7 +162,7 @@ impl Node {
         });
         let root = RootParts {
             alive,
-            wiring: wiring.clone(),
+            ports: ports.clone(),
             backend,
             group,
             management: settings.management_topics(),
@@ -197,13 +197,13 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let thread = spawn(root, ended, stopped)?;
         Ok(Self {
-            serializer: Serializer::new(Arc::clone(&tables), wiring.prepare.clone()),
+            serializer: Serializer::new(Arc::clone(&tables), ports.prepare.clone()),
             deserializer: Deserializer::new(
                 Arc::clone(&tables),
-                wiring.await_key.clone(),
+                ports.await_key.clone(),
                 settings.first_wait(),
             ),
-            wiring,
+            ports,
             events,
             roots,
             tables,
@@ -223,6 +223,12 @@ impl Node {
     #[must_use]
     pub fn deserializer(&self) -> Deserializer {
         self.deserializer.clone()
+    }
+
+    /// Where its actors' messages go: to talk to them, or to put another actor in a place.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// How topics are named.
@@ -257,7 +263,7 @@ impl Node {
             root: self.tables.scheme.root_of(topic),
             usages: usages.to_vec(),
         };
-        Ok(self.wiring.grants.send(message).await?)
+        Ok(self.ports.grants.send(message).await?)
     }
 
     /// The node as it is now.
@@ -265,14 +271,14 @@ impl Node {
     /// # Errors
     /// [`NodeError::Closed`].
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
-        let wiring = &self.wiring;
+        let ports = &self.ports;
         let mut held_keys = BTreeMap::new();
-        for root in wiring.held_roots.send(HeldRoots).await? {
+        for root in ports.held_roots.send(HeldRoots).await? {
             *held_keys.entry(root).or_default() += 1;
         }
-        let exchange = wiring.ask.send(AskExchange).await?;
+        let exchange = ports.ask.send(AskExchange).await?;
         let controller = if self.is_controller {
-            Some(wiring.ask_controller.send(AskController).await?)
+            Some(ports.ask_controller.send(AskController).await?)
         } else {
             None
         };
@@ -282,7 +288,7 @@ impl Node {
             waiting_records: self.tables.waiting(),
             bounds_hit: exchange.bounds_hit + self.tables.bounds_hit(),
             exchange,
-            trust: wiring.ask_trust.send(AskTrust).await?,
+            trust: ports.ask_trust.send(AskTrust).await?,
             controller,
         })
     }
@@ -345,21 +351,21 @@ async fn run(
     ready: mpsc::Sender<()>,
     stopped: oneshot::Receiver<Stop>,
 ) -> Option<Done> {
-    let (wiring, tables) = (root.wiring.clone(), Arc::clone(&root.tables));
+    let (ports, tables) = (root.ports.clone(), Arc::clone(&root.tables));
     let _root = RootActor::new(root).start();
-    while !wiring.is_connected() {
+    while !ports.is_connected() {
         tokio::task::yield_now().await;
     }
     // The node is being started, so it listens.
     let _ = ready.send(());
     let done = match stopped.await {
         Ok(Stop { deadline, report }) => {
-            let closed = wiring.close_gateway.send(CloseGateway { deadline }).await;
+            let closed = ports.close_gateway.send(CloseGateway { deadline }).await;
             Some((report, closed.unwrap_or(Ok(()))))
         }
         Err(_) => None,
     };
     tables.close();
-    wiring.disconnect();
+    ports.disconnect();
     done
 }

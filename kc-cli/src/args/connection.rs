@@ -7,7 +7,7 @@ use clap::Args;
 use kc::actors::NodeSettings;
 use kc::backend_pure::{PureBackend, Settings as PureSettings};
 use kc::core::store::config::{KafkaUse, NodeConfig, Section};
-use kc::core::types::TopicScheme;
+use kc::core::types::{ManagementTopics, TopicScheme};
 use kc::keystore_file::{SearchPlaces, Settings, find_node, read_config};
 use kc::{Backend, NodeOptions};
 
@@ -18,6 +18,8 @@ const PROTOCOL: &str = "security_protocol";
 const PLAINTEXT: &str = "PLAINTEXT";
 /// Settings that make no sense without TLS.
 const TLS_FILES: [&str; 3] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile"];
+/// The extra name of the settings for side and management topics (protocol §11).
+const MANAGEMENT: &str = "crypto";
 /// The section of the settings of all Kafka clients.
 const KAFKA: &str = "kafka";
 
@@ -46,6 +48,8 @@ pub(crate) struct Connection {
     pub(crate) servers: String,
     /// How topics are named.
     pub(crate) scheme: TopicScheme,
+    /// How management topics are named.
+    pub(crate) management: ManagementTopics,
 }
 
 impl ConnectionArgs {
@@ -88,6 +92,24 @@ impl ConnectionArgs {
     /// A Kafka client by these flags, over the environment, over the configuration of `node` if there is
     /// one. Takes no lock.
     pub(crate) fn connect(&self, node: Option<&str>, ui: Ui) -> Result<Connection, CliError> {
+        self.connect_as(node, (KafkaUse::Admin, None), ui)
+    }
+
+    /// As [`connect`](Self::connect), by the settings for sending to management topics.
+    pub(crate) fn connect_management(
+        &self,
+        node: Option<&str>,
+        ui: Ui,
+    ) -> Result<Connection, CliError> {
+        self.connect_as(node, (KafkaUse::Producer, Some(MANAGEMENT)), ui)
+    }
+
+    fn connect_as(
+        &self,
+        node: Option<&str>,
+        (purpose, extra): (KafkaUse, Option<&str>),
+        ui: Ui,
+    ) -> Result<Connection, CliError> {
         let (config, path) = match node {
             Some(node) => {
                 let path = find_node(node, &SearchPlaces::from_environment())?.config();
@@ -103,14 +125,15 @@ impl ConnectionArgs {
         let settings = flags.iter().fold(settings, |settings, (name, text)| {
             settings.flag(Section::named(KAFKA), name, text)
         });
-        let kafka = settings.kafka(KafkaUse::Admin, None)?;
-        let scheme = settings.extract::<NodeSettings>(Section::NODE)?.scheme();
+        let kafka = settings.kafka(purpose, extra)?;
+        let own: NodeSettings = settings.extract(Section::NODE)?;
         let backend = PureBackend::new(PureSettings::parse(kafka.iter())?);
         let servers = kafka.text("bootstrap_servers").unwrap_or_default();
         Ok(Connection {
             servers: servers.to_owned(),
             backend: Arc::new(backend),
-            scheme,
+            scheme: own.scheme(),
+            management: own.management_topics(),
         })
     }
 }

@@ -1,17 +1,23 @@
 //! Arguments that several commands share.
 
-mod certificate;
+mod bytes;
 mod connection;
 mod duration;
 mod given;
+mod grant;
+mod key;
+mod key_type;
 mod node;
 mod password;
 mod scheme;
 
-pub(crate) use certificate::{GrantArgs, key_type};
-pub(crate) use connection::ConnectionArgs;
+pub(crate) use bytes::read_bytes;
+pub(crate) use connection::{Connection, ConnectionArgs};
 pub(crate) use duration::duration;
 pub(crate) use given::{Given, base64};
+pub(crate) use grant::GrantArgs;
+pub(crate) use key::KeyArgs;
+pub(crate) use key_type::key_type;
 pub(crate) use node::NodeArg;
-pub(crate) use password::{Password, ProvisioningPasswordArg, RootPasswordArg};
+pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, RootPasswordArg};
 pub(crate) use scheme::SchemeArgs;

@@ -17,7 +17,7 @@ pub(crate) type Password = Zeroizing<Vec<u8>>;
 
 /// Where a password comes from: a file, else the environment, else a prompt.
 #[derive(Debug)]
-struct PasswordSource<'a> {
+pub(crate) struct PasswordSource<'a> {
     /// What it is called: "root password".
     name: &'static str,
     /// The file that was given.
@@ -47,13 +47,7 @@ pub(crate) struct ProvisioningPasswordArg {
 
 impl RootPasswordArg {
     pub(crate) fn read(&self) -> Result<Password, CliError> {
-        let source = PasswordSource {
-            name: "root password",
-            file: self.root_password_file.as_deref(),
-            flag: "--root-password-file",
-            variable: "KC_ROOT_PASSWORD",
-        };
-        source.read()
+        PasswordSource::of_root(self.root_password_file.as_deref()).read()
     }
 }
 
@@ -77,9 +71,19 @@ impl ProvisioningPasswordArg {
     }
 }
 
-impl PasswordSource<'_> {
+impl<'a> PasswordSource<'a> {
+    /// The root password.
+    pub(crate) fn of_root(file: Option<&'a Path>) -> Self {
+        Self {
+            name: "root password",
+            file,
+            flag: "--root-password-file",
+            variable: "KC_ROOT_PASSWORD",
+        }
+    }
+
     /// Reads the password; prompted for, it is asked for twice.
-    fn read(&self) -> Result<Password, CliError> {
+    pub(crate) fn read(&self) -> Result<Password, CliError> {
         let password = if let Some(path) = self.file {
             self.read_file(path)?
         } else if let Some(password) = env::var_os(self.variable) {

@@ -11,6 +11,7 @@ pub(crate) mod produce;
 pub(crate) mod provision;
 pub(crate) mod staying;
 pub(crate) mod topics;
+pub(crate) mod trust;
 
 use crate::cli::Command;
 use crate::error::CliError;
@@ -27,7 +28,8 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Consume(args) => consume::run(args, ui, stop).await,
         Command::Controller(args) => controller::run(args, ui, stop).await,
         Command::ChainServer(args) => chain_server::run(args, ui, stop).await,
-        Command::Chain(command) => chain::run(command, ui),
+        Command::Trust(command) => trust::run(command, ui).await,
+        Command::Chain(command) => chain::run(command, ui).await,
         Command::Node(command) => node::run(command, ui, stop).await,
     }
 }

@@ -1,17 +1,16 @@
 use kc::Clock;
-use kc::actors::stored_chains;
+use kc::actors::{NodeSettings, stored_chains, stored_trust};
 use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, Usage};
-use kc::core::store::config::NodeConfig;
+use kc::core::store::config::{NodeConfig, Section};
 use kc::core::types::Timestamp;
-use kc::keystore_file::NodeFiles;
+use kc::keystore_file::{NodeFiles, SearchPlaces, Settings, find_node, read_config};
 
 use super::report::{Chain, Problem, Report};
 use crate::error::CliError;
-use crate::stored::settings_and_trust;
 
 /// What a node's configuration says; takes no lock.
 pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Report, CliError> {
-    let (_, trust) = settings_and_trust(files, config)?;
+    let trust = trust(files, config)?;
     let now = Clock::system().now();
     let chains = stored_chains(config)?;
     Ok(Report {
@@ -33,7 +32,7 @@ pub(crate) fn granted(
     config: &NodeConfig,
     usage: Usage,
 ) -> Result<Result<(), ChainError>, CliError> {
-    let (_, trust) = settings_and_trust(files, config)?;
+    let trust = trust(files, config)?;
     let demand = Demand::at(Clock::system().now()).usage(usage);
     let mut granted = Err(ChainError::Usage(usage.as_str().to_owned()));
     for chain in stored_chains(config)? {
@@ -44,6 +43,26 @@ pub(crate) fn granted(
         }
     }
     Ok(granted)
+}
+
+/// Whom a node trusts, by its id or path; takes no lock.
+pub(crate) fn trust_of(node: &str) -> Result<TrustStore, CliError> {
+    let files = find_node(node, &SearchPlaces::from_environment())?;
+    trust(&files, &read_config(&files.config())?)
+}
+
+/// Whom a configuration trusts.
+pub(crate) fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore, CliError> {
+    Ok(stored_trust(config, &node_settings(files, config)?)?)
+}
+
+/// A node's own settings: its configuration under the environment.
+pub(crate) fn node_settings(
+    files: &NodeFiles,
+    config: &NodeConfig,
+) -> Result<NodeSettings, CliError> {
+    let settings = Settings::new(config, &files.config()).environment(std::env::vars_os());
+    Ok(settings.extract(Section::NODE)?)
 }
 
 fn describe(bytes: &[u8], trust: &TrustStore, now: Timestamp) -> Chain {

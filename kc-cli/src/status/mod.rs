@@ -6,6 +6,6 @@ mod print;
 mod report;
 mod socket;
 
-pub(crate) use files::{granted, read_files};
+pub(crate) use files::{granted, node_settings, read_files, trust, trust_of};
 pub(crate) use print::lines;
 pub(crate) use socket::{StatusServer, ask};

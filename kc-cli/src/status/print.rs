@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use kc::core::types::Timestamp;
 
 use super::report::{Chain, Report, Running};
-use crate::time::until;
+use crate::date::until;
 
 /// A report for people.
 pub(crate) fn lines(report: &Report) -> Vec<String> {

@@ -14,4 +14,5 @@ mod keys;
 mod nodes;
 mod produce;
 mod separate;
+mod trust;
 mod world;

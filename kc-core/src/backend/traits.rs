@@ -227,7 +227,8 @@ pub trait LogReader: Debug + Send {
     async fn close(self: Box<Self>);
 }
 
-/// Where a group without a committed position starts. (One whose position the log no longer has, or does
+/// Where a group without a committed position starts. The start is committed when partitions are assigned, so
+/// that records which wait are not lost to whoever has the partition next. (One whose position the log no longer has, or does
 /// not have because the topic was made anew, starts at the first record there is.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupStart {

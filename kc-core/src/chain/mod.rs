@@ -6,6 +6,7 @@
 
 mod certificate;
 mod check;
+mod claim;
 mod constraints;
 mod number;
 mod pattern;

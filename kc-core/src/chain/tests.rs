@@ -106,6 +106,20 @@ fn validate(
 }
 
 #[test]
+fn lists_forget_a_key_and_no_other() {
+    let key = |byte| VerifyingKey::Ed25519([byte; 32]);
+    let entry = |byte| TrustEntry::unrestricted(&key(byte));
+    let trust = TrustStore::new(Some(vec![entry(1), entry(2)]), vec![entry(1), entry(3)]);
+    let lists = |trust: &TrustStore, list| [1, 2, 3].map(|byte| trust.lists(list, &key(byte)));
+    let allowed = trust.clone().without(TrustList::Allow, &key(1));
+    assert_eq!(lists(&allowed, TrustList::Allow), [false, true, false]);
+    assert_eq!(lists(&allowed, TrustList::Deny), [true, false, true]);
+    let denied = trust.without(TrustList::Deny, &key(1));
+    assert_eq!(lists(&denied, TrustList::Allow), [true, true, false]);
+    assert_eq!(lists(&denied, TrustList::Deny), [false, false, true]);
+}
+
+#[test]
 fn the_chain_that_the_cases_spoil_is_valid() {
     let (keys, path) = validate(&chain(&usual_links()), &trust(&[&key(1)]), &demand()).unwrap();
     assert_eq!(keys.signer(), Some(key(3).verifying_key()));

@@ -84,6 +84,12 @@ impl TrustEntry {
         self.signer.as_ref()
     }
 
+    /// All signing keys that it is for. An entry of the denylist may be for several; a root of trust is one.
+    #[must_use]
+    pub fn keys(&self) -> &[VerifyingKey] {
+        &self.keys
+    }
+
     /// Until when it is valid.
     #[must_use]
     pub fn max_age(&self) -> MaxAge {
@@ -97,7 +103,10 @@ impl TrustEntry {
     }
 
     /// The same entry, for these topics.
-    pub(super) fn with_topics(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
+    ///
+    /// # Errors
+    /// [`ChainError::NotASigner`] for an entry that is not for a single key, and the checks C08 and C09.
+    pub fn with_topics(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
         let constraints = Constraints {
             topics,
             ..self.limits.constraints.clone()
@@ -145,6 +154,19 @@ impl TrustStore {
             TrustList::Allow => self.allowlist.get_or_insert_default().push(entry),
             TrustList::Deny => self.denylist.push(entry),
         }
+    }
+
+    /// As it would be if a list had no entry for a key.
+    #[must_use]
+    pub fn without(mut self, list: TrustList, key: &VerifyingKey) -> Self {
+        let entries = match list {
+            TrustList::Allow => self.allowlist.as_mut(),
+            TrustList::Deny => Some(&mut self.denylist),
+        };
+        if let Some(entries) = entries {
+            entries.retain(|entry| !entry.names(key));
+        }
+        self
     }
 
     /// Whether a list has an entry for a key.

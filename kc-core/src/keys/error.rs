@@ -25,6 +25,9 @@ pub enum KeyError {
     /// The public half stored with a secret key is not its public half.
     #[error("the public half does not belong to the secret key")]
     Mismatch,
+    /// Whoever holds the secret half does not sign with it.
+    #[error("the key cannot be used to sign")]
+    Signer,
     /// A list of keys is empty.
     #[error("empty list of keys")]
     EmptyList,

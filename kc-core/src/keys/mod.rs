@@ -35,6 +35,15 @@ impl KeyType {
         }
     }
 
+    /// How many bytes of signature stand in front of a signed message: 64, or 17152.
+    #[must_use]
+    pub fn signature_len(self) -> usize {
+        match self {
+            Self::Ed25519 => ed25519::SIGNATURE_LEN,
+            Self::Hybrid => slh_dsa::SIGNATURE_LEN + ed25519::SIGNATURE_LEN,
+        }
+    }
+
     /// The type with this version number, if there is one.
     #[must_use]
     pub fn from_version(version: i128) -> Option<Self> {
@@ -42,15 +51,6 @@ impl KeyType {
             1 => Some(Self::Ed25519),
             4 => Some(Self::Hybrid),
             _ => None,
-        }
-    }
-
-    /// How many bytes a signature puts in front of what it signs: 64, or 17152.
-    #[must_use]
-    pub fn signature_len(self) -> usize {
-        match self {
-            Self::Ed25519 => ed25519::SIGNATURE_LEN,
-            Self::Hybrid => slh_dsa::SIGNATURE_LEN + ed25519::SIGNATURE_LEN,
         }
     }
 }

@@ -139,6 +139,27 @@ fn the_root_itself_certifies_a_chain_server() {
 }
 
 #[test]
+fn a_chain_names_its_key_to_those_who_do_not_know_its_root() {
+    for key_type in [KeyType::Ed25519, KeyType::Hybrid] {
+        let node = with_passwords(&NewNode {
+            key_type,
+            ..new_node(Role::Producer, &[])
+        });
+        let chain = bytes(&node.config, Section::CHAINS, "chain0");
+        let chain = UnverifiedChain::parse(&chain).unwrap();
+        let key = node.secrets.signing_keys().next().unwrap();
+        assert_eq!(chain.claimed_key().as_ref(), Ok(key.verifying_key()));
+
+        let mut forged: Vec<Vec<u8>> = chain.links().iter().map(|link| link.to_vec()).collect();
+        *forged[1].last_mut().unwrap() ^= 1;
+        let forged: Vec<&[u8]> = forged.iter().map(Vec::as_slice).collect();
+        let forged = crate::chain::encode_chain(&forged);
+        let forged = UnverifiedChain::parse(&forged).unwrap();
+        assert_eq!(forged.claimed_key(), Err(ChainError::Signature(1)));
+    }
+}
+
+#[test]
 fn certificates_end_with_their_lifetime() {
     let (trust, identity, now) = provision(Role::Producer, &[]);
     let last = now.plus(Duration::from_secs(3600));

@@ -8,6 +8,7 @@
 //! | [`old_keys`] | the keys that a producer keeps for late consumers |
 //! | [`opaque`] | how values in the configuration are sealed |
 //! | [`KeyStore`], [`RatchetStore`] | what a node asks of wherever its secrets are |
+//! | [`KeyStoreSigner`] | a key that never leaves its keystore, for whatever signs |
 //!
 //! The `.seed` file is a [`Seed`](crate::ratchet::Seed). Nothing here touches a file.
 
@@ -17,11 +18,13 @@ mod memory;
 mod node_secrets;
 pub mod old_keys;
 pub mod opaque;
+mod signer;
 mod traits;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::{MemoryKeyStore, MemoryRatchetStore};
 pub use node_secrets::{Decoded, NodeSecrets, NodeSecretsError};
+pub use signer::KeyStoreSigner;
 pub use traits::{KeyStore, RatchetStore};
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::ExchangeParts;
 use super::machines::Machines;
-use crate::events::NodeEvent;
+use crate::events::{Events, NodeEvent};
 use crate::handles::Awaiting;
 use crate::messages::{
     AwaitedKeys, AwaitedRoot, ControlTopic, OwnGrant, Publish, ReceivedOpeningKeys, SideRecord,
@@ -36,7 +36,17 @@ pub(super) async fn run(parts: ExchangeParts, machines: Machines, wanted: Arc<No
         let asked = ask(&parts, &machines, &wanted).await;
         tell_awaited(&parts, &machines).await;
         if !asked {
-            sleep(parts.config.interval).await;
+            let _ = timeout(parts.config.interval, new_chain(&parts.events)).await;
+        }
+    }
+}
+
+/// Waits until this node gets a new chain.
+async fn new_chain(events: &Events) {
+    let mut events = events.listen();
+    while let Some(event) = events.next().await {
+        if let NodeEvent::ChainAdopted { .. } = event {
+            return;
         }
     }
 }

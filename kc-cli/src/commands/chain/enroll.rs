@@ -8,7 +8,7 @@ use kc::core::store::config::{Name, Section, Value};
 
 use crate::args::{Given, GrantArgs};
 use crate::error::CliError;
-use crate::stored::{LockedNode, StoredNode};
+use crate::stored::{StoppedNode, StoredNode};
 use crate::ui::Ui;
 
 /// How many certificates have to follow a chain server's: a node's, and its request or reply.
@@ -43,7 +43,7 @@ pub(crate) struct Args {
 /// Adds the key to the configuration of a chain server that is not running; its first chain is due at once.
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let key = args.key.verifying_key()?;
-    let server = LockedNode::open(&args.server)?;
+    let server = StoppedNode::open(&args.server)?;
     let id = server.stored.config.node_id().to_owned();
     require_grants(&server.stored, args.role).map_err(|error| {
         CliError::refused(format!("{id} cannot certify a {}", args.role), &error).advise(

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::args::Given;
 use crate::certificate::Described;
+use crate::date::until;
 use crate::error::{CliError, Exit};
 use crate::stored::StoredNode;
-use crate::time::until;
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ struct Verdict {
 }
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let bytes = args.what.bytes("chain or certificate")?;
+    let bytes = args.what.bytes("the chain or certificate")?;
     let (kind, certificates) = read(&bytes).map_err(|error| {
         CliError::refused("neither a chain nor a certificate", &error)
             .advise("give it whole, as it was printed or stored")

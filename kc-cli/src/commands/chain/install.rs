@@ -4,7 +4,7 @@ use kc::core::chain::{ChainError, Demand, UnverifiedChain, encode_chain};
 use super::stored::StoredChain;
 use crate::args::{Given, NodeArg};
 use crate::error::{CliError, Exit};
-use crate::stored::LockedNode;
+use crate::stored::StoppedNode;
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
@@ -23,12 +23,12 @@ pub(crate) struct Args {
 
 /// Validates the answer under the node's roots of trust, and stores it for the key that it certifies.
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let signed = args.signed.bytes("signed certificate")?;
+    let signed = args.signed.bytes("the signed certificate")?;
     let chain = match UnverifiedChain::parse(&signed) {
         Err(ChainError::Encoding(_)) => encode_chain(&[&signed]),
         _ => signed,
     };
-    let node = LockedNode::open(&args.node.node)?;
+    let node = StoppedNode::open(&args.node.node)?;
     let demand = Demand::at(Clock::system().now());
     let proven = UnverifiedChain::parse(&chain)
         .and_then(|chain| chain.validate(&node.stored.trust, &demand))

@@ -16,7 +16,7 @@ use crate::args::{
     Given, GrantArgs, ProvisioningPasswordArg, RootPasswordArg, base64, duration, key_type,
 };
 use crate::error::{CliError, Exit};
-use crate::stored::{LockedNode, StoredNode};
+use crate::stored::{StoppedNode, StoredNode};
 use crate::ui::Ui;
 
 /// Renews a node's chain, or certifies a key that was added to it (`kc node keys --add-key-type`). What is
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         let (_, _, issued) = args.issue_for(&StoredNode::read(name)?, now)?;
         return ui.result(base64(issued.chain));
     }
-    let node = LockedNode::open(name)?;
+    let node = StoppedNode::open(name)?;
     let (index, key, issued) = args.issue_for(&node.stored, now)?;
     let end = validated_end(&node.stored, &issued, now)?;
     let is_new = is_new_root(&node.stored, &issued.root, args.new_root)?;

@@ -1,10 +1,11 @@
-//! `kc chain`.
+//! `kc chain`: certificate chains.
 
 mod enroll;
 mod inspect;
 mod install;
 mod issue;
 mod provisioners;
+mod publish;
 mod root;
 mod sign;
 mod stored;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Install(install::Args),
     /// Show what a chain, a certificate, a request or a list entry says, and whether a node takes it
     Inspect(inspect::Args),
+    /// Send a new chain to the running node that has its key
+    Publish(publish::Args),
     /// Print the requests of the provisioners, for a root whose password is elsewhere
     Provisioners(provisioners::Args),
     /// Print the public key of the root of trust
@@ -32,12 +35,13 @@ pub(crate) enum Command {
     Enroll(enroll::Args),
 }
 
-pub(crate) fn run(command: Command, ui: Ui) -> Result<(), CliError> {
+pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
     match command {
         Command::Issue(args) => issue::run(&args, ui),
         Command::Sign(args) => sign::run(&args, ui),
         Command::Install(args) => install::run(&args, ui),
         Command::Inspect(args) => inspect::run(&args, ui),
+        Command::Publish(args) => publish::run(&args, ui).await,
         Command::Provisioners(args) => provisioners::run(&args, ui),
         Command::Root(args) => root::run(&args, ui),
         Command::Enroll(args) => enroll::run(&args, ui),

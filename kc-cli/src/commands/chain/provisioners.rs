@@ -8,8 +8,8 @@ use crate::error::CliError;
 use crate::ui::Ui;
 
 /// The root signs each request with `kc chain sign`; `kc provision --signed-provisioner` takes the answer. A
-/// revocation is for the day on which the provisioning password gets known: published, it ends the trust
-/// in all that its provisioner certified, and nobody can take it back.
+/// revocation is for the day on which the provisioning password gets known: `kc trust publish` then ends the
+/// trust in all that its provisioner certified, and nobody can take it back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The public key of the root of trust: `kc chain root` prints it

@@ -1,5 +1,3 @@
-use std::io::{self, IsTerminal};
-
 use kc::core::chain::Certificate;
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{ProvisionError, derive_root, sign_request};
@@ -7,6 +5,7 @@ use kc::keystore_file::system_rng;
 
 use crate::args::{Given, RootPasswordArg, base64, key_type};
 use crate::certificate::Described;
+use crate::confirm::confirm;
 use crate::error::CliError;
 use crate::ui::Ui;
 
@@ -31,7 +30,7 @@ pub(crate) struct Args {
 
 /// Shows what the request grants, and signs it.
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let request = args.request.bytes("request")?;
+    let request = args.request.bytes("the request")?;
     let certificate = Certificate::parse(&request).map_err(ProvisionError::Request)?;
     let key = certificate
         .keys
@@ -42,24 +41,10 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     for line in Described::new(&certificate, false).lines() {
         ui.say(format!("  {line}"));
     }
-    if !args.yes && !confirmed(ui)? {
-        return Err(CliError::failure("not signed"));
-    }
+    confirm("the root of trust vouches for all of this", args.yes)?;
     let root = derive_root(&args.root_password.read()?, key_type)?.key;
     let signed = sign_request(&root, &request, &mut system_rng()?)?;
     let name = root.verifying_key().fingerprint();
     ui.note(format!("signed by root of trust {name}"));
     ui.result(base64(signed))
-}
-
-fn confirmed(ui: Ui) -> Result<bool, CliError> {
-    if !io::stdin().is_terminal() {
-        return Err(CliError::usage("nobody can be asked whether to sign this")
-            .advise("look at what it grants; --yes signs it"));
-    }
-    ui.say("Sign it? [y/N]");
-    let mut answer = String::new();
-    let read = io::stdin().read_line(&mut answer);
-    read.map_err(|error| CliError::failure(format!("cannot ask: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

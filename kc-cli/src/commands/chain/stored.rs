@@ -2,8 +2,8 @@ use kc::core::keys::VerifyingKey;
 use kc::core::types::Timestamp;
 use serde_json::json;
 
+use crate::date::{date, until};
 use crate::error::CliError;
-use crate::time::{rfc3339, until};
 use crate::ui::Ui;
 
 /// A chain that now stands in a node's configuration.
@@ -20,7 +20,7 @@ impl StoredChain<'_> {
         let (name, key) = (format!("chain{}", self.index), self.key.fingerprint());
         let new_root = self.new_root.map(VerifyingKey::fingerprint);
         if as_json {
-            let expires = self.end.and_then(rfc3339);
+            let expires = self.end.map(date);
             let result = json!({
                 "chain": name,
                 "key": key,

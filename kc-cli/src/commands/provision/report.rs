@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::Args;
 use crate::args::base64;
+use crate::date::{date, until};
 use crate::error::CliError;
-use crate::time::{rfc3339, until};
 use crate::ui::Ui;
 
 /// A node that was made.
@@ -73,7 +73,7 @@ impl Made {
 
     fn report_json(&self, args: &Args, files: &NodeFiles, ui: Ui) -> Result<(), CliError> {
         let (expires, request) = match self {
-            Self::Complete(node) => (node.expires.and_then(rfc3339), None),
+            Self::Complete(node) => (node.expires.map(date), None),
             Self::Requested { node, .. } => (None, Some(base64(&node.to_sign))),
         };
         let result = json!({

@@ -41,7 +41,7 @@ impl Way {
             _ if args.by_hand => Ok(Self::ByHand { root }),
             Some(signed) => Ok(Self::Under {
                 root,
-                signed: signed.bytes("signed certificate")?,
+                signed: signed.bytes("the signed certificate")?,
                 provisioning: args.password.read_for(args.role)?,
             }),
             None => Err(

@@ -9,7 +9,7 @@ use kc::keystore_file::system_rng;
 use self::report::Report;
 use crate::args::{NodeArg, key_type};
 use crate::error::CliError;
-use crate::stored::{LockedNode, StoredNode, is_used};
+use crate::stored::{StoppedNode, StoredNode, is_used};
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 }
 
 fn change(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let node = LockedNode::open(&args.node.node)?;
+    let node = StoppedNode::open(&args.node.node)?;
     let mut secrets = node.stored.secrets()?;
     if !args.exchange.is_empty() {
         secrets.set_suites(&args.exchange)?;

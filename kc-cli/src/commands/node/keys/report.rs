@@ -6,9 +6,9 @@ use kc::core::types::Timestamp;
 use serde::Serialize;
 
 use crate::certificate::DescribedKey;
+use crate::date::{date, until};
 use crate::error::CliError;
 use crate::stored::{StoredNode, is_used};
-use crate::time::{rfc3339, until};
 
 /// The JSON of `kc node keys`.
 #[derive(Debug, Serialize)]
@@ -122,7 +122,7 @@ impl Key {
             key: DescribedKey::signing(key),
             used,
             certified: problem.is_none(),
-            expires: end.and_then(rfc3339),
+            expires: end.map(date),
             problem,
             state,
         }

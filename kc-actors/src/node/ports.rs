@@ -12,36 +12,61 @@ use crate::messages::{
 };
 use crate::port::Port;
 
-/// Every port of the default wiring.
+/// Every port of a node's default wiring. Whoever wants another actor in a place connects it there; should
+/// it die, the node puts its own back.
 #[derive(Clone, Debug)]
-pub(super) struct Wiring {
-    pub(super) validate: Port<ValidateChain>,
-    pub(super) identities: Port<OwnIdentities>,
-    pub(super) grants: Port<OwnGrant>,
-    pub(super) management: Port<ManagementRecords>,
-    pub(super) ask_trust: Port<AskTrust>,
-    pub(super) sign: Port<Sign>,
-    pub(super) sealing_keys: Port<SealingKeyFor>,
-    pub(super) turn: Port<TurnRatchet>,
-    pub(super) held: Port<HeldKeys>,
-    pub(super) held_roots: Port<HeldRoots>,
-    pub(super) publish: Port<Publish>,
-    pub(super) watch: Port<Watch>,
-    pub(super) watch_subscriptions: Port<WatchSubscriptions>,
-    pub(super) subscriptions: Port<SideRecords>,
-    pub(super) ask_controller: Port<AskController>,
-    pub(super) close_gateway: Port<CloseGateway>,
-    pub(super) wanted: Port<KeyWanted>,
-    pub(super) serve: Port<ServeRoot>,
-    pub(super) records: Port<SideRecords>,
-    pub(super) ask: Port<AskExchange>,
-    pub(super) prepare: Port<PrepareRoot>,
-    pub(super) received: Port<ReceivedOpeningKeys>,
-    pub(super) awaited: Port<AwaitedKeys>,
-    pub(super) await_key: Port<AwaitKey>,
+pub struct Ports {
+    /// Validates chains.
+    pub validate: Port<ValidateChain>,
+    /// Knows the node's identities.
+    pub identities: Port<OwnIdentities>,
+    /// Knows what they are granted.
+    pub grants: Port<OwnGrant>,
+    /// Takes what the management topics bring.
+    pub management: Port<ManagementRecords>,
+    /// Says whom the node trusts.
+    pub ask_trust: Port<AskTrust>,
+    /// Signs with the node's keys.
+    pub sign: Port<Sign>,
+    /// Gives keys to seal with.
+    pub sealing_keys: Port<SealingKeyFor>,
+    /// Turns the ratchet.
+    pub turn: Port<TurnRatchet>,
+    /// Gives past keys.
+    pub held: Port<HeldKeys>,
+    /// Says which past keys there are.
+    pub held_roots: Port<HeldRoots>,
+    /// Sends to control topics.
+    pub publish: Port<Publish>,
+    /// Reads control topics.
+    pub watch: Port<Watch>,
+    /// Reads the requests to controllers of all root topics.
+    pub watch_subscriptions: Port<WatchSubscriptions>,
+    /// Takes requests to controllers.
+    pub subscriptions: Port<SideRecords>,
+    /// Says how the controller stands.
+    pub ask_controller: Port<AskController>,
+    /// Closes the gateway.
+    pub close_gateway: Port<CloseGateway>,
+    /// Asks for missing keys.
+    pub wanted: Port<KeyWanted>,
+    /// Answers requests for the keys of a root topic.
+    pub serve: Port<ServeRoot>,
+    /// Takes requests to producers, and replies.
+    pub records: Port<SideRecords>,
+    /// Says how the exchange stands.
+    pub ask: Port<AskExchange>,
+    /// Makes a root topic ready to be sealed for.
+    pub prepare: Port<PrepareRoot>,
+    /// Takes the keys that come in.
+    pub received: Port<ReceivedOpeningKeys>,
+    /// Takes why keys do not come in.
+    pub awaited: Port<AwaitedKeys>,
+    /// Waits for keys.
+    pub await_key: Port<AwaitKey>,
 }
 
-impl Wiring {
+impl Ports {
     pub(super) fn unconnected() -> Self {
         Self {
             validate: Port::unconnected(),

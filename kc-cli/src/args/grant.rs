@@ -1,6 +1,5 @@
 use clap::{ArgAction, Args};
 use kc::core::chain::Constraints;
-use kc::core::keys::KeyType;
 use kc::core::provision::Role;
 use kc::core::types::TopicScheme;
 
@@ -33,10 +32,4 @@ impl GrantArgs {
         let path_length = Some(self.path_length(role));
         Ok(role.constraints(&self.topics, scheme, path_length)?)
     }
-}
-
-/// `1` or `4`.
-pub(crate) fn key_type(text: &str) -> Result<KeyType, String> {
-    let version = text.parse().ok().and_then(KeyType::from_version);
-    version.ok_or_else(|| "there are 1 (Ed25519) and 4 (Ed25519 and SLH-DSA)".to_owned())
 }

@@ -1,0 +1,115 @@
+use std::path::Path;
+
+use kc::LockedNode;
+use kc::actors::stored_chains;
+use kc::core::chain::{
+    ChainError, Check, Demand, MaxAge, TrustEntry, TrustList, TrustStore, UnverifiedChain,
+};
+use kc::core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
+use kc::core::provision::{compose_update, derive_root};
+use kc::core::store::KeyStoreSigner;
+use kc::core::types::Timestamp;
+use kc::keystore_file::system_rng;
+
+use crate::args::PasswordSource;
+use crate::error::CliError;
+use crate::status::trust;
+
+/// Who signs list updates.
+pub(super) enum UpdateSigner {
+    /// The root of trust itself.
+    Root(SigningKey),
+    /// A node that was certified for it.
+    Node {
+        node: Box<LockedNode>,
+        key: VerifyingKey,
+        chain: Vec<u8>,
+    },
+}
+
+impl UpdateSigner {
+    /// The root of the root password.
+    pub(super) fn of_root(file: Option<&Path>, key_type: KeyType) -> Result<Self, CliError> {
+        let password = PasswordSource::of_root(file).read()?;
+        Ok(Self::Root(derive_root(&password, key_type)?.key))
+    }
+
+    /// A node with a key whose chain grants updates of the list.
+    pub(super) fn of_node(node: &str, list: TrustList, now: Timestamp) -> Result<Self, CliError> {
+        let node = Box::new(LockedNode::open(node)?);
+        let (key, chain) = granted(&node, list, now)?;
+        Ok(Self::Node { node, key, chain })
+    }
+
+    /// Makes an update that brings `entry` onto the list.
+    pub(super) fn sign(
+        &self,
+        list: TrustList,
+        entry: &TrustEntry,
+        max_age: MaxAge,
+    ) -> Result<Vec<u8>, CliError> {
+        let mut rng = system_rng()?;
+        let mut compose = |signer: &dyn Signer, chain| {
+            compose_update(list, entry, max_age, (signer, chain), &mut rng)
+        };
+        let update = match self {
+            Self::Root(root) => compose(root, None),
+            Self::Node { node, key, chain } => {
+                compose(&KeyStoreSigner::new(node.keys(), key.clone()), Some(chain))
+            }
+        };
+        update.map_err(CliError::from_error)
+    }
+
+    /// Whom the signer trusts, at the least: what it signs must hold for itself.
+    pub(super) fn trust(&self) -> Result<TrustStore, CliError> {
+        match self {
+            Self::Root(root) => {
+                let entry = TrustEntry::unrestricted(root.verifying_key());
+                Ok(TrustStore::new(Some(vec![entry]), Vec::new()))
+            }
+            Self::Node { node, .. } => trust(node.files(), node.config()),
+        }
+    }
+
+    /// For people.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Root(root) => format!("root of trust {}", root.verifying_key().fingerprint()),
+            Self::Node { node, .. } => format!("node {}", node.config().node_id()),
+        }
+    }
+}
+
+/// A key of the node, and its chain that grants updates of the list.
+fn granted(
+    node: &LockedNode,
+    list: TrustList,
+    now: Timestamp,
+) -> Result<(VerifyingKey, Vec<u8>), CliError> {
+    let trust = trust(node.files(), node.config())?;
+    let keys = node.keys().verifying_keys();
+    let mut refusal = ChainError::Usage(list.usage().as_str().to_owned());
+    for chain in stored_chains(node.config())? {
+        let demand = Demand::at(now).usage(list.usage());
+        let proven = UnverifiedChain::parse(&chain);
+        match proven.and_then(|chain| chain.validate(&trust, &demand)) {
+            Ok(proven) => {
+                if let Some(key) = proven.keys().signer().filter(|key| keys.contains(key)) {
+                    return Ok((key.clone(), chain));
+                }
+            }
+            Err(error) => refusal = error,
+        }
+    }
+    let (id, name) = (node.config().node_id(), list.name());
+    let error = CliError::refused(format!("node {id} may not update the {name}"), &refusal);
+    if refusal.check() != Check::Usage {
+        return Err(error);
+    }
+    Err(error.advise(format!(
+        "its chain must grant {}: have the root certify it for that, or sign with the root password, \
+         without --signer",
+        list.usage().as_str()
+    )))
+}

@@ -1,0 +1,78 @@
+//! Sending to a management topic.
+
+use std::time::Duration;
+
+use kc::core::backend::{Admin, OutgoingRecord, Producer, TopicSpec};
+use kc::core::keys::VerifyingKey;
+use kc::core::types::ManagementTopic;
+use kc::{BackendError, BackendErrorKind};
+use tokio::time::timeout;
+
+use crate::args::Connection;
+use crate::error::CliError;
+
+/// How long each call may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A message about a key. It goes out under the key's byte form, so that compaction keeps one for each key.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub(crate) key: VerifyingKey,
+    pub(crate) message: Vec<u8>,
+}
+
+/// Sends updates to a topic, which is created if need be, and waits until they are acknowledged. Gives the
+/// topic's name.
+pub(crate) async fn publish(
+    connection: &Connection,
+    topic: ManagementTopic,
+    updates: &[Update],
+) -> Result<String, CliError> {
+    let topic = connection.management.name(topic).to_owned();
+    let admin = connection.backend.admin().await?;
+    let created = create(admin.as_ref(), &topic).await;
+    admin.close().await;
+    created?;
+    let producer = connection.backend.producer().await?;
+    let sent = timeout(DEADLINE, send(producer.as_ref(), &topic, updates)).await;
+    let sent = sent.unwrap_or_else(|_| Err(late(&topic).into()));
+    let closed = producer.close(DEADLINE).await;
+    sent?;
+    closed?;
+    Ok(topic)
+}
+
+async fn create(admin: &dyn Admin, topic: &str) -> Result<(), CliError> {
+    use BackendErrorKind::{Authorization, Rejected, TopicExists};
+    let spec = TopicSpec {
+        name: topic.to_owned(),
+        partitions: 1,
+        replication: None,
+        compacted: true,
+    };
+    match admin.create_topic(&spec, DEADLINE).await {
+        // Who may not create it may send, if it is there.
+        Err(error) if !matches!(error.kind(), TopicExists | Authorization | Rejected) => {
+            Err(error.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn send(producer: &dyn Producer, topic: &str, updates: &[Update]) -> Result<(), CliError> {
+    for Update { key, message } in updates {
+        let record = OutgoingRecord {
+            topic: topic.to_owned(),
+            partition: Some(0),
+            key: Some(key.to_bytes()),
+            value: Some(message.clone()),
+            headers: Vec::new(),
+        };
+        producer.enqueue(record).await?.await?;
+    }
+    Ok(())
+}
+
+fn late(topic: &str) -> BackendError {
+    BackendError::new(BackendErrorKind::Timeout, format!("send to {topic}"))
+}

@@ -1,0 +1,88 @@
+//! What is published reaches nodes that run.
+
+use super::{consume, key_of, line, list, produce, root_key, stop};
+use crate::world::{World, complaint};
+
+const DENYLIST: &str = "KC_CONFIG__NODE__MGMT_TOPIC_DENYLIST";
+
+#[test]
+fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key_and_the_others_go_on() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    for node in ["bob", "carol", "dave"] {
+        world.provision("consumer", node, &[]);
+    }
+    let alice = produce(&world, "one", &[]);
+    let mut bob = consume(&world, "bob", &[]);
+    let mut carol = consume(&world, "carol", &[]);
+    // He does not hear that he is denied, and goes on asking.
+    let mut dave = consume(&world, "dave", &[(DENYLIST, "elsewhere")]);
+    for consumer in [&mut bob, &mut carol, &mut dave] {
+        assert_eq!(line(consumer), "one");
+    }
+
+    for node in ["bob", "dave"] {
+        let denied = world.succeed(&[
+            "trust",
+            "deny",
+            "--of",
+            node,
+            "--publish",
+            "--node",
+            "carol",
+        ]);
+        let fingerprint = key_of(&world, node).fingerprint();
+        assert!(denied.contains(&fingerprint), "{denied}");
+        alice.says(&format!("{fingerprint} came onto the denylist"));
+        carol.says(&format!("{fingerprint} came onto the denylist"));
+    }
+    bob.says("this node is on the denylist");
+    stop(alice);
+
+    // What she knows now, she has from her configuration.
+    let alice = produce(&world, "two", &[(DENYLIST, "elsewhere")]);
+    alice.says("check=C11");
+    assert_eq!(line(&mut carol), "two");
+    stop(carol);
+    for mut denied in [bob, dave] {
+        denied.terminate();
+        assert_eq!(denied.output(), "");
+        // He has seen a record that he cannot open.
+        assert_eq!(denied.end(), 3);
+    }
+    let denylist = &list(&world, "alice")["denylist"];
+    assert_eq!(denylist.as_array().unwrap().len(), 2);
+    assert!(denylist[0]["name"].as_str().unwrap().starts_with("base64#"));
+
+    let stderr = world.fail(&["consume", "t", "--node", "bob"], 5);
+    assert!(complaint(&stderr).contains("(check C11)"), "{stderr}");
+}
+
+#[test]
+fn a_root_that_is_published_lets_its_nodes_read() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision_under("other root", "consumer", "bob", &[]);
+    let (root, other) = (root_key(&world, "alice"), root_key(&world, "bob"));
+    world.succeed(&["trust", "allow", &root, "--node", "bob"]);
+    let alice = produce(&world, "one", &[]);
+    let mut bob = consume(&world, "bob", &[]);
+    alice.says("check=C04");
+    world.succeed(&["trust", "allow", &other, "--publish", "--node", "alice"]);
+    alice.says("came onto the allowlist");
+    assert_eq!(line(&mut bob), "one");
+    stop(alice);
+    assert_eq!(list(&world, "alice")["allowlist"][1]["key"], other.as_str());
+}
+
+#[test]
+fn side_topics_out_of_reach_are_told_once() {
+    let mut world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    stop(produce(&world, "one", &[]));
+    let bob = consume(&world, "bob", &[]);
+    bob.says("Unanswered");
+    world.kill_broker();
+    bob.says("the side topics of t cannot be reached");
+}

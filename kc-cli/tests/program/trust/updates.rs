@@ -1,0 +1,176 @@
+//! Who may sign what, and what is not sent.
+
+use kc::core::chain::Constraints;
+use kc::core::store::config::{NodeConfig, Section, Value};
+
+use super::{HOUR, chain_of, key_of};
+use crate::world::{World, complaint, fail};
+
+#[test]
+fn an_administrator_signs_what_its_chain_grants() {
+    let world = World::new();
+    for (role, node) in [
+        ("producer", "alice"),
+        ("consumer", "bob"),
+        ("consumer", "admin"),
+    ] {
+        world.provision(role, node, &[]);
+    }
+    let deny = [
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "--signer",
+        "admin",
+    ];
+    let stderr = world.fail(&deny, 5);
+    assert!(complaint(&stderr).contains("key-denylist"), "{stderr}");
+    assert!(stderr.contains("(check C14)"), "{stderr}");
+
+    let may = |path_length| Constraints {
+        usages: Some(vec!["key-denylist".into()]),
+        topics: None,
+        path_length: Some(path_length),
+    };
+    let certify = |path_length| {
+        let chain = chain_of("root", &key_of(&world, "admin"), &may(path_length), HOUR);
+        let config = String::from_utf8(world.read("admin.config")).unwrap();
+        let mut config = NodeConfig::parse(&config).unwrap();
+        config
+            .set(Section::CHAINS, "chain0", &Value::Bytes(chain))
+            .unwrap();
+        world.write("admin.config", config.render().as_bytes());
+    };
+    certify(0);
+    assert!(world.fail(&deny, 5).contains("(check C15)"));
+    certify(1);
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    assert!(world.succeed(&deny).contains("signed by node admin"));
+    alice.says("came onto the denylist");
+    // That the administrator has it already says nothing of the others.
+    world.succeed(&["trust", "deny", "--of", "bob", "--node", "admin"]);
+    world.succeed(&deny);
+    let allow = [
+        "trust",
+        "allow",
+        "--of",
+        "bob",
+        "--publish",
+        "--signer",
+        "admin",
+    ];
+    assert!(world.fail(&allow, 5).contains("(check C14)"));
+}
+
+#[test]
+fn an_update_that_nobody_would_take_is_not_sent() {
+    let world = World::new();
+    world.provision("consumer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let deny = [
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "--node",
+        "alice",
+    ];
+    let stderr = fail(world.kc(&deny).env("KC_ROOT_PASSWORD", "rot"), 5);
+    assert!(complaint(&stderr).contains("(check C04)"), "{stderr}");
+    assert!(
+        complaint(&stderr).contains("wrong root password?"),
+        "{stderr}"
+    );
+    let stderr = fail(world.kc(&deny).env_remove("KC_ROOT_PASSWORD"), 2);
+    assert!(
+        complaint(&stderr).contains("--root-password-file"),
+        "{stderr}"
+    );
+    let ended = [&deny[..], &["--lifetime", "0s"]].concat();
+    assert!(world.fail(&ended, 5).contains("(check C12)"));
+
+    world.succeed(&["trust", "deny", "--of", "bob", "--node", "alice"]);
+    let stderr = world.fail(&deny, 5);
+    assert!(complaint(&stderr).contains("(check M03)"), "{stderr}");
+    // Others may not know.
+    world.succeed(&[
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "-b",
+        &world.address,
+    ]);
+
+    for args in [
+        ["trust", "deny", "--of", "bob", "--publish"].as_slice(),
+        &["trust", "deny", "--of", "bob"],
+        &["trust", "deny", "--of", "bob", "AAAA", "--node", "alice"],
+        &["trust", "deny", "--node", "alice"],
+        &["trust", "deny", "AAAA", "--node", "alice"],
+        &[
+            "trust",
+            "deny",
+            "--of",
+            "bob",
+            "--remove",
+            "--publish",
+            "--node",
+            "alice",
+        ],
+        &["trust", "publish", "no file"],
+    ] {
+        world.fail(args, 2);
+    }
+    // Nobody listens at port 1.
+    let nowhere = [
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "-b",
+        "127.0.0.1:1",
+    ];
+    assert!(complaint(&world.fail(&nowhere, 4)).contains("127.0.0.1:1"));
+}
+
+#[test]
+fn a_node_revokes_itself() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    for node in ["bob", "carol"] {
+        world.provision("consumer", node, &[]);
+    }
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    let revoke = ["trust", "revoke", "--node", "bob", "--publish"];
+    assert!(complaint(&world.fail(&revoke, 2)).contains("--yes"));
+    world.succeed(&[&revoke[..], &["--yes"]].concat());
+    let listed = |node| {
+        format!(
+            "{} came onto the denylist",
+            key_of(&world, node).fingerprint()
+        )
+    };
+    alice.says(&listed("bob"));
+    let bob = world.start(&["consume", "t", "--node", "bob"]);
+    bob.says("this node is on the denylist");
+
+    // To be kept where the keys are not.
+    let kept = world.succeed(&["trust", "revoke", "--node", "carol"]);
+    world.write("revocation", &kept);
+    for how in [kept.trim(), "revocation"] {
+        world.succeed(&["trust", "publish", how, "-b", &world.address]);
+    }
+    alice.says(&listed("carol"));
+    let again = ["trust", "publish", "revocation", "--node", "alice"];
+    assert!(world.fail(&again, 5).contains("(check M03)"));
+    let garbage = ["trust", "publish", "AAAA", "-b", &world.address];
+    assert!(complaint(&world.fail(&garbage, 5)).contains("(check C01)"));
+}

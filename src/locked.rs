@@ -1,0 +1,69 @@
+use std::sync::Arc;
+
+use kc_core::keys::{Signer, VerifyingKey};
+use kc_core::store::config::{ConfigStore, NodeConfig};
+use kc_core::store::{KeyStore, MemoryKeyStore};
+use kc_keystore_file::{
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, crypto_path, find_node, read_config,
+    read_secrets,
+};
+
+use crate::open::{OpenError, open_keys};
+
+/// A node of which nothing runs, locked so that nothing does: to sign with its keys.
+#[derive(Debug)]
+pub struct LockedNode {
+    files: NodeFiles,
+    config: NodeConfig,
+    keys: MemoryKeyStore,
+    _lock: Arc<NodeLock>,
+}
+
+impl LockedNode {
+    /// Locks a node, found as by [`NodeOptions::new`](crate::NodeOptions::new), and opens its keys.
+    ///
+    /// # Errors
+    /// [`OpenError`], also if another process has the node open.
+    pub fn open(node: &str) -> Result<Self, OpenError> {
+        let files = find_node(node, &SearchPlaces::from_environment())?;
+        let lock = Arc::new(NodeLock::acquire(&files)?);
+        let config = FileConfigStore::new(Arc::clone(&lock)).load()?;
+        Ok(Self {
+            files,
+            keys: open_keys(&config, &lock)?,
+            config,
+            _lock: lock,
+        })
+    }
+
+    /// Where the node's files are.
+    #[must_use]
+    pub fn files(&self) -> &NodeFiles {
+        &self.files
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// The node's keys.
+    #[must_use]
+    pub fn keys(&self) -> &dyn KeyStore {
+        &self.keys
+    }
+}
+
+/// The public halves of a node's signing keys, of those that its configuration does not use, too. Takes no
+/// lock: the node may be running.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn signing_keys_of(node: &str) -> Result<Vec<VerifyingKey>, OpenError> {
+    let files = find_node(node, &SearchPlaces::from_environment())?;
+    let config = read_config(&files.config())?;
+    let secrets = read_secrets(&crypto_path(&config, &files)?)?;
+    let keys = secrets.signing_keys().map(Signer::verifying_key);
+    Ok(keys.cloned().collect())
+}

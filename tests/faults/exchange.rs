@@ -1,0 +1,315 @@
+//! Faults of the key exchange.
+
+use std::time::Duration;
+
+use kc::NodeEvent;
+use kc::core::chain::{UnverifiedChain, Usage, encode_certificate};
+use kc::core::exchange::{
+    Forwarder, IncomingRequest, KeyReply, KeyRequest, MAX_VALIDITY, Refusal, Replier, Requester,
+    RequesterConfig, Validity, compose_reply, decode_key_ids,
+};
+use kc::core::kem::{self, Suite};
+use kc::core::keys::Signer;
+use kc::core::message::{Added, KeyRing, seal};
+use kc::core::provision::Role;
+use kc::core::ratchet::{Component, KeyIdForm, Ratchet, Seed, TopicSecret};
+use kc::core::secret::Secret;
+use kc::core::types::{KeyId, RootTopic};
+use kc::keystore_file::system_rng;
+
+use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
+use crate::wire::Wire;
+use crate::world::{Party, granting, in_secs, new_key, now};
+
+fn root() -> RootTopic {
+    "t".into()
+}
+
+fn secret(byte: u8) -> TopicSecret {
+    Secret::fill_with(|secret| secret.fill(byte)).into()
+}
+
+fn requester(validity: Validity) -> Requester {
+    Requester::new(RequesterConfig {
+        suites: vec![Suite::X25519],
+        legacy: false,
+        validity,
+        interval: Duration::from_secs(60),
+    })
+}
+
+/// A request of a consumer for a key, and who waits for the answer.
+fn request(consumer: &Party, id: KeyId, validity: Validity) -> (Requester, Vec<u8>) {
+    let mut requester = requester(validity);
+    requester.want(&root(), id, now());
+    let rng = &mut system_rng().unwrap();
+    let request = requester.poll_request(&consumer.own(), now(), rng).unwrap();
+    let value = request.drafts[0].0.sign(consumer.key(), rng).unwrap();
+    (requester, value)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_03_malformed_replies_and_requests_of_authorised_nodes_stop_nothing() {
+    let fleet = Fleet::start().await;
+    for (id, role) in [
+        ("sender", Role::Producer),
+        ("rogue", Role::Prodcon),
+        ("reader", Role::Consumer),
+        ("other", Role::Consumer),
+    ] {
+        fleet.provision(id, role, "root");
+    }
+    let sender = fleet.open("sender").await;
+    let producer = sender.producer().await.unwrap();
+    let sent = producer.send(record("t", "secret")).await.unwrap();
+    sent.await.unwrap();
+    producer.close(DEADLINE).await.unwrap();
+    sender.node.shutdown(DEADLINE).await.unwrap();
+
+    let wire = Wire::to(&fleet.broker).await;
+    let reader = fleet.open("reader").await;
+    let mut events = reader.node.events();
+    let mut attacked = consumer(&reader, "t").await;
+    let reading = async { values(&take(&mut attacked, 1).await) };
+    let attacking = async {
+        let (kafka_key, asked) = wire.read("t.reqs").await.next().await;
+        let rogue = Party::of_files(fleet.folder.path(), "rogue");
+        for reply in malformed_replies(&rogue, &asked, &kafka_key) {
+            wire.send("t.keys", &kafka_key, &reply).await;
+        }
+        let empty = rogue.signed(&encode_certificate(
+            in_secs(60),
+            &granting(&[Usage::EncryptRequest], &["t"]).encode(),
+            |writer| {
+                writer.map(0);
+            },
+            (0, |_| {}),
+        ));
+        for (key, value) in [
+            (&kafka_key[..], &empty[..]),
+            (b"\xc1", &asked[..]),
+            (&kafka_key[..], b"garbage"),
+            (b"", b""),
+        ] {
+            wire.send("t.reqs", key, value).await;
+        }
+        let mut refused = Vec::new();
+        while refused.len() < 2 {
+            if let Some(NodeEvent::Refused { check, .. }) = events.next().await {
+                refused.push(check.to_string());
+            }
+        }
+        assert_eq!(refused, ["X06", "X07"]);
+        fleet.open("sender").await
+    };
+    let (read, sender) = tokio::join!(reading, attacking);
+    assert_eq!(read, ["secret"]);
+
+    // The producer answers a request that stands behind all of that.
+    let other = fleet.open("other").await;
+    let read = take(&mut consumer(&other, "t").await, 1).await;
+    assert_eq!(values(&read), ["secret"]);
+    let refused = sender.node.status().await.unwrap().refused();
+    let refused: Vec<_> = refused.keys().map(ToString::to_string).collect();
+    assert_eq!(refused, ["C01", "C07", "X01"]);
+}
+
+/// Replies to a request, signed by an authorised producer, with all that can be wrong inside.
+fn malformed_replies(rogue: &Party, asked: &[u8], kafka_key: &[u8]) -> Vec<Vec<u8>> {
+    let usage = Usage::EncryptRequest;
+    let asked = KeyRequest::validate(asked, &root(), usage, &rogue.trust(), now()).unwrap();
+    let rng = &mut system_rng().unwrap();
+    let offer = asked.offers().next().unwrap();
+    let (answer, _) = offer.encapsulate(rng).unwrap();
+    let constraints = granting(&[Usage::Encrypt], &["t"]).encode();
+    let leaf = |extra: (usize, &dyn Fn(&mut kc::core::wire::Writer))| {
+        let write_key = |writer: &mut kc::core::wire::Writer| {
+            writer.array(1);
+            kem::PublicKey::from(answer.clone()).write_to(writer);
+        };
+        let (count, write_extra) = extra;
+        let extra = (count, |writer: &mut kc::core::wire::Writer| {
+            write_extra(writer)
+        });
+        rogue.signed(&encode_certificate(
+            in_secs(60),
+            &constraints,
+            write_key,
+            extra,
+        ))
+    };
+    let random0 = asked.random0().to_vec();
+    let id = decode_key_ids(kafka_key).unwrap()[0];
+    let twice = [(id, secret(1)), (id, secret(2))];
+    let policy = (&Suite::ALL[..], Validity::default());
+    let twice = compose_reply(&asked, &root(), &twice, policy, (&rogue.own(), now()), rng);
+    let twice = twice.unwrap()[0].sign(rogue.key(), rng).unwrap();
+    vec![
+        b"garbage".to_vec(),
+        rogue.chain(),
+        leaf((0, &|_| {})),
+        leaf((2, &|writer| {
+            writer.map(1).bytes(&random0).nil().bytes(b"box");
+        })),
+        leaf((2, &|writer| {
+            writer
+                .array(2)
+                .bytes(&random0)
+                .bytes(&[0; 32])
+                .bytes(b"box");
+        })),
+        twice,
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_03_a_node_without_a_group_id_gets_one() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let sender = fleet.options("sender").kafka("group_id", "");
+    let sender = sender.open().await.unwrap();
+    let reader = fleet.options("reader").kafka("group_id", "");
+    let reader = reader.open().await.unwrap();
+    let producer = sender.producer().await.unwrap();
+    let sent = producer.send(record("t", "secret")).await.unwrap();
+    sent.await.unwrap();
+    let read = take(&mut consumer(&reader, "t").await, 1).await;
+    assert_eq!(values(&read), ["secret"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_04_two_producers_with_the_same_key_id_are_both_read() {
+    let fleet = Fleet::start().await;
+    fleet.provision("reader", Role::Consumer, "root");
+    let mut senders = Vec::new();
+    for id in ["one", "two"] {
+        fleet.provision(id, Role::Producer, "root");
+        // Short ids are the ratchet's index: both begin at 0.
+        let options = fleet.options(id).setting("mgmt_long_keyindex", "false");
+        let sender = options.open().await.unwrap();
+        senders.push((id, sender.producer().await.unwrap(), sender));
+    }
+    let mut sent = Vec::new();
+    for n in 0..5 {
+        for (id, producer, _) in &senders {
+            let value = format!("{id} {n}");
+            let record = producer.send(record("t", value.as_str())).await.unwrap();
+            record.await.unwrap();
+            sent.push(value);
+        }
+    }
+    let reader = fleet
+        .options("reader")
+        .setting("crypto_sub_interval", "0.2");
+    let reader = reader.open().await.unwrap();
+    let read = take(&mut consumer(&reader, "t").await, sent.len()).await;
+    assert_eq!(values(&read), sent);
+}
+
+#[test]
+fn fault_04_an_authorised_producer_cannot_replace_anothers_key() {
+    let (consumer, rogue) = (Party::new(Role::Consumer), Party::new(Role::Producer));
+    let rng = &mut system_rng().unwrap();
+    let (step, _) = Seed::generate(rng).advance().unwrap().stored();
+    let mut ratchet = Ratchet::new(step, &KeyIdForm::long([new_key().verifying_key()]));
+    let key = ratchet.sealing_key(&root());
+    let mut message = Vec::new();
+    seal(&key, Component::Value, b"secret", &mut message).unwrap();
+
+    // The rogue answers first, with a key of its own under the same id.
+    let (mut requester, asked) = request(&consumer, key.id(), Validity::default());
+    let usage = Usage::EncryptRequest;
+    let asked = KeyRequest::validate(&asked, &root(), usage, &rogue.trust(), now()).unwrap();
+    let forged = [(key.id(), secret(7)), (KeyId::Short(9), secret(9))];
+    let policy = (&[Suite::X25519][..], Validity::default());
+    let reply = compose_reply(&asked, &root(), &forged, policy, (&rogue.own(), now()), rng);
+    let reply = reply.unwrap()[0].sign(rogue.key(), rng).unwrap();
+    let reply = KeyReply::validate(&reply, &root(), &consumer.trust(), now()).unwrap();
+    let handled = requester.handle_reply(&root(), &reply, now()).unwrap();
+    // What was not asked for is not taken.
+    let ids: Vec<_> = handled.keys.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, [key.id()]);
+
+    for forged_first in [true, false] {
+        let mut ring = KeyRing::default();
+        let (forged, true_one) = (secret(7), key.topic_secret().expose_copy());
+        let (first, second) = if forged_first {
+            (forged, true_one)
+        } else {
+            (true_one, forged)
+        };
+        assert_eq!(ring.add(&root(), key.id(), first), Added::New);
+        assert_eq!(ring.add(&root(), key.id(), second), Added::Candidate);
+        let opened = ring.open("t", Component::Value, &message);
+        assert_eq!(opened.into_plaintext().unwrap(), b"secret");
+    }
+}
+
+#[test]
+fn fault_14_a_signed_request_lives_a_week_at_most_and_is_answered_once() {
+    let (consumer, producer) = (Party::new(Role::Consumer), Party::new(Role::Producer));
+    let controller = Party::new(Role::Controller);
+    // As provisioned.
+    let ten_years = Validity::from_max_age(Role::Consumer.default_lifetime());
+    let (_, value) = request(&consumer, KeyId::Short(1), ten_years);
+    let chain = UnverifiedChain::parse(&value).unwrap();
+    let demand = kc::core::chain::Demand::at(now());
+    let end = chain
+        .validate(&consumer.trust(), &demand)
+        .unwrap()
+        .max_age();
+    assert!(end.timestamp().unwrap() <= now().plus(MAX_VALIDITY));
+
+    let mut replier = Replier::new(vec![Suite::X25519], ten_years);
+    let mut answer = |value: &[u8], at| {
+        let usage = Usage::EncryptRequest;
+        let request = KeyRequest::validate(value, &root(), usage, &producer.trust(), at)?;
+        let incoming = IncomingRequest {
+            root: root(),
+            request,
+            keys: vec![(KeyId::Short(1), secret(1))],
+        };
+        let rng = &mut system_rng().unwrap();
+        let mut answers = replier.handle(&[incoming], &producer.own(), now(), rng);
+        answers.remove(0).map(drop)
+    };
+    assert_eq!(answer(&value, now()), Ok(()));
+    assert_eq!(answer(&value, now()), Err(Refusal::Replay));
+    // A controller's copy is the same request.
+    let usage = Usage::EncryptSubscribe;
+    let asked = KeyRequest::validate(&value, &root(), usage, &controller.trust(), now()).unwrap();
+    let copies = Forwarder::default().forward(&root(), &asked, &controller.own(), now());
+    let rng = &mut system_rng().unwrap();
+    let copy = copies.unwrap()[0].sign(controller.key(), rng).unwrap();
+    assert_eq!(answer(&copy, now()), Err(Refusal::Replay));
+    // When it is forgotten it has expired.
+    let later = now().plus(MAX_VALIDITY + Duration::from_secs(60));
+    let refusal = answer(&value, later).unwrap_err();
+    assert_eq!(refusal.id().to_string(), "C12");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_14_a_producer_answers_a_replayed_request_once() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    fleet.provision("other", Role::Consumer, "root");
+    let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
+    let producer = sender.producer().await.unwrap();
+    let sent = producer.send(record("t", "secret")).await.unwrap();
+    sent.await.unwrap();
+    assert_eq!(take(&mut consumer(&reader, "t").await, 1).await.len(), 1);
+
+    let wire = Wire::to(&fleet.broker).await;
+    let (key, request) = wire.read("t.reqs").await.next().await;
+    for _ in 0..5 {
+        wire.send("t.reqs", &key, &request).await;
+    }
+    // When another's request is answered, those before it have been seen.
+    let other = fleet.open("other").await;
+    assert_eq!(take(&mut consumer(&other, "t").await, 1).await.len(), 1);
+    let status = sender.node.status().await.unwrap();
+    assert_eq!(status.exchange.answered, 2);
+    assert_eq!(wire.count("t.keys").await, 2);
+}

@@ -1,0 +1,91 @@
+//! Faults that anybody can cause who may write to a topic.
+
+use std::time::{Duration, Instant};
+
+use kc::core::exchange::{
+    MAX_OUTSTANDING_PER_ROOT, MAX_REQUESTS_PER_INTERVAL, MAX_WANTED_PER_ROOT,
+};
+use kc::core::provision::Role;
+use kc::{NodeEvent, Outcome, PlainRecord};
+
+use crate::fleet::{DEADLINE, Fleet, consumer, take, values};
+use crate::wire::Wire;
+
+/// How many ids are invented: at nine seconds for each, five hours.
+const INVENTED: u64 = 2000;
+
+/// A sealed record as it may look whose key nobody has.
+fn invented(id: u64) -> Vec<u8> {
+    let id = id.to_be_bytes();
+    [
+        &[0x01, 0x93, 0xcf][..],
+        &id,
+        &[0xc4, 16],
+        &[0; 16],
+        &[0xc4, 20],
+        &[7; 20],
+    ]
+    .concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_07_invented_key_ids_hold_no_handle_up_and_grow_nothing_without_limit() {
+    let fleet = Fleet::start().await;
+    fleet.provision("reader", Role::Consumer, "root");
+    let reader = fleet.open("reader").await;
+    let mut events = reader.node.events();
+    let opener = reader.node.deserializer();
+    let begin = Instant::now();
+    for id in 0..INVENTED {
+        let outcome = opener.try_open_value("t", &invented(id));
+        assert!(
+            matches!(outcome, Outcome::AwaitingKey { .. }),
+            "{outcome:?}"
+        );
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(9),
+        "not even one wait"
+    );
+
+    let requested =
+        async { while !matches!(events.next().await, Some(NodeEvent::Requested { .. })) {} };
+    tokio::time::timeout(DEADLINE, requested).await.unwrap();
+    let status = reader.node.status().await.unwrap();
+    assert!(status.exchange.wanted["t"] <= MAX_WANTED_PER_ROOT);
+    assert!(status.exchange.outstanding <= MAX_OUTSTANDING_PER_ROOT);
+    assert!(status.bounds_hit > 0, "and it shows");
+    let requests = Wire::to(&fleet.broker).await.count("t.reqs").await;
+    assert!(
+        requests <= i64::from(MAX_REQUESTS_PER_INTERVAL),
+        "{requests}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_07_a_real_key_comes_through_a_flood_of_invented_ones() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let wire = Wire::to(&fleet.broker).await;
+    wire.create("t", 2).await;
+    for id in 0..INVENTED / 4 {
+        wire.send_to("t", 0, None, &invented(id)).await;
+    }
+    let sender = fleet.open("sender").await;
+    let producer = sender.producer().await.unwrap();
+    let record = PlainRecord {
+        topic: "t".into(),
+        partition: Some(1),
+        value: Some(b"secret".to_vec()),
+        ..PlainRecord::default()
+    };
+    producer.send(record).await.unwrap().await.unwrap();
+    let reader = fleet
+        .options("reader")
+        .setting("crypto_sub_interval", "0.2");
+    let reader = reader.open().await.unwrap();
+    let mut consumer = consumer(&reader, "t").await;
+    // The partition of the invented ones waits; the other does not.
+    assert_eq!(values(&take(&mut consumer, 1).await), ["secret"]);
+}

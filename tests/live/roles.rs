@@ -1,0 +1,336 @@
+//! Roles and run-time trust: a controller, limited consumers, a denied one, a chain server.
+
+use std::time::{Duration, Instant};
+
+use kc::core::backend::{Backend, OutgoingRecord, TopicSpec};
+use kc::core::chain::{
+    Certificate, Constraints, MaxAge, TrustEntry, TrustList, Usage, encode_certificate,
+};
+use kc::core::keys::{KeyType, VerifyingKey};
+use kc::core::provision::{Role, compose_update, derive_root};
+use kc::core::store::config::{ConfigStore, NodeConfig, Section, Value};
+use kc::core::types::Timestamp;
+use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, read_config, system_rng};
+use kc::{Clock, Duties, EncryptedConsumer, EventListener, NodeEvent, OpenNode};
+
+use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
+
+const ROOT: &[u8] = b"root";
+const PRODUCERS: [&str; 3] = ["p1", "p2", "p3"];
+const CONSUMERS: [&str; 3] = ["c1", "c2", "c3"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key() {
+    deny_one_of_three(KeyType::Ed25519, "denylist").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_quantum_fleet_denies_a_consumer_as_well() {
+    deny_one_of_three(KeyType::Hybrid, "denylist").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_consumer_that_does_not_know_is_refused_by_the_controller() {
+    deny_one_of_three(KeyType::Ed25519, "elsewhere").await;
+}
+
+/// `denylist` is the topic from which the denied consumer takes its own denylist.
+async fn deny_one_of_three(key_type: KeyType, denylist: &str) {
+    let mut fleet = Fleet::start().await;
+    fleet.key_type = key_type;
+    for id in PRODUCERS {
+        fleet.provision(id, Role::Producer, "root");
+    }
+    for id in CONSUMERS {
+        fleet.provision(id, Role::ConsumerLimited, "root");
+    }
+    let controller = start_controller(&fleet).await;
+
+    let producers = open_all(&fleet, PRODUCERS).await;
+    send(&producers, "before").await;
+    let mut nodes = Vec::new();
+    let mut consumers = Vec::new();
+    for id in CONSUMERS {
+        let node = fleet.options(id).setting("crypto_sub_interval", "0.3");
+        let node = if id == "c2" {
+            node.setting("mgmt_topic_denylist", denylist)
+        } else {
+            node
+        };
+        let node = node.open().await.unwrap();
+        consumers.push(consumer(&node, "t").await);
+        nodes.push(node);
+    }
+    for consumer in &mut consumers {
+        assert_eq!(take_sorted(consumer).await, expected("before"));
+    }
+    let status = controller.node.status().await.unwrap();
+    assert!(status.controller.unwrap().forwarded >= 3);
+
+    let denied = key_of(&fleet, "c2");
+    let mut learning: Vec<_> = producers.iter().map(|node| node.node.events()).collect();
+    learning.push(controller.node.events());
+    let mut told = nodes[1].node.events();
+    publish(&fleet, key_type, TrustList::Deny, &denied).await;
+    for events in &mut learning {
+        until(events, |event| matches!(event, NodeEvent::Listed { .. })).await;
+    }
+    let learns = denylist == "denylist";
+    if learns {
+        until(&mut told, |event| matches!(event, NodeEvent::Denied { .. })).await;
+    }
+
+    // Each start of a producer is a step of its ratchet.
+    close_all(producers).await;
+    let producers = open_all(&fleet, PRODUCERS).await;
+    let mut refusals = if learns {
+        // It refuses itself, before anybody else has to.
+        nodes[1].node.events()
+    } else {
+        controller.node.events()
+    };
+    send(&producers, "after").await;
+    let [first, second, third] = consumers.as_mut_slice() else {
+        panic!("three consumers");
+    };
+    assert_eq!(take_sorted(first).await, expected("after"));
+    assert_eq!(take_sorted(third).await, expected("after"));
+    let denied_reads = take(second, 1);
+    let refused = until(&mut refusals, |event| match event {
+        NodeEvent::Refused { check, .. } => check.to_string() == "C11",
+        NodeEvent::NoValidChain { reason } => learns && reason.contains("(C11)"),
+        _ => false,
+    });
+    tokio::select! {
+        read = denied_reads => panic!("the denied consumer read {read:?}"),
+        () = refused => {}
+    }
+    assert!(second.waiting() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_server_keeps_two_minute_chains_fresh_over_many_renewals() {
+    const LIFETIME: Duration = Duration::from_secs(120);
+    const RENEWALS: usize = 8;
+    let clock = fast_clock(30.0);
+    let mut fleet = Fleet::start().await;
+    fleet.clock = clock.clone();
+    fleet.provision("server", Role::ChainServer, "root");
+    // Chains of a chain server let nobody ask producers directly (protocol §12).
+    let _controller = start_controller(&fleet).await;
+    fleet.lifetime = Some(LIFETIME);
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    fleet.provision("latecomer", Role::Consumer, "root");
+    renew_for(&fleet, "sender", &[Usage::Encrypt]);
+    for reader in ["reader", "latecomer"] {
+        renew_for(&fleet, reader, &[Usage::EncryptSubscribe]);
+    }
+    let server = fleet.options("server").duties(Duties {
+        chain_server: true,
+        ..Duties::default()
+    });
+    let server = server
+        .setting("lifetime", "120")
+        .setting("refresh_fraction", "0.5")
+        .setting("interval_secs", "0.05")
+        .clock(clock.clone());
+    let server = server.open().await.unwrap();
+    let mut renewals = server.node.events();
+
+    let options = |id: &str| {
+        let options = fleet.options(id).clock(clock.clone());
+        options.setting("crypto_sub_interval", "1")
+    };
+    let sender = options("sender").open().await.unwrap();
+    let reader = options("reader").open().await.unwrap();
+    let (mut warnings, sealed) = (sender.node.events(), send_one(&sender, "first"));
+    sealed.await;
+    let mut consumer_of_reader = consumer(&reader, "t").await;
+    assert_eq!(values(&take(&mut consumer_of_reader, 1).await), ["first"]);
+    for _ in 0..3 * RENEWALS {
+        let is_renewal = |event: &NodeEvent| matches!(event, NodeEvent::ChainRenewed { .. });
+        until(&mut renewals, is_renewal).await;
+    }
+    for node in [&sender, &reader] {
+        let trust = node.node.status().await.unwrap().trust;
+        let expires = trust.identities[0].chain.clone().unwrap().unwrap();
+        assert!(expires > clock.now());
+    }
+    // A node whose own chain ended long ago finds a fresh one at the broker, and asks with that.
+    let latecomer = options("latecomer").open().await.unwrap();
+    let mut consumer_of_latecomer = consumer(&latecomer, "t").await;
+    assert_eq!(
+        values(&take(&mut consumer_of_latecomer, 1).await),
+        ["first"]
+    );
+    let stored = read_config(&fleet.files("sender").config()).unwrap();
+    let stored = chain_key_of(&stored);
+    assert!(stored.timestamp().unwrap() > Timestamp::from_unix(LIFETIME * 2));
+    // A chain that is kept fresh is never warned of.
+    while let Some(event) = warnings.try_next() {
+        assert!(
+            !matches!(event, NodeEvent::ChainExpires { .. }),
+            "{event:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_chain_is_warned_of() {
+    let clock = fast_clock(10.0);
+    let mut fleet = Fleet::start().await;
+    fleet.clock = clock.clone();
+    fleet.lifetime = Some(Duration::from_secs(150));
+    fleet.provision("reader", Role::Consumer, "root");
+    let reader = fleet.options("reader").clock(clock).open().await.unwrap();
+    let mut events = reader.node.events();
+    let warned = |event: &NodeEvent| matches!(event, NodeEvent::ChainExpires { .. });
+    until(&mut events, warned).await;
+}
+
+/// A clock that is so much faster than the world's.
+fn fast_clock(factor: f64) -> Clock {
+    let start = Instant::now();
+    let begun = Clock::system().now();
+    Clock::new(move || begun.plus(start.elapsed().mul_f64(factor)))
+}
+
+async fn start_controller(fleet: &Fleet) -> OpenNode {
+    fleet.provision("controller", Role::Controller, "root");
+    let controller = fleet.options("controller").duties(Duties {
+        controller: true,
+        ..Duties::default()
+    });
+    let controller = controller
+        .setting("mgmt_subscribe_interval", "0.1")
+        .clock(fleet.clock.clone());
+    controller.open().await.unwrap()
+}
+
+async fn open_all(fleet: &Fleet, ids: [&str; 3]) -> Vec<OpenNode> {
+    let mut nodes = Vec::new();
+    for id in ids {
+        nodes.push(fleet.open(id).await);
+    }
+    nodes
+}
+
+async fn close_all(nodes: Vec<OpenNode>) {
+    for node in nodes {
+        node.node.shutdown(DEADLINE).await.unwrap().gateway.unwrap();
+    }
+}
+
+/// Each producer sends one record.
+async fn send(producers: &[OpenNode], what: &str) {
+    for (node, id) in producers.iter().zip(PRODUCERS) {
+        send_one(node, &format!("{what} {id}")).await;
+    }
+}
+
+async fn send_one(node: &OpenNode, value: &str) {
+    let producer = node.producer().await.unwrap();
+    let sent = producer.send(record("t", value)).await.unwrap();
+    sent.await.unwrap();
+    producer.close(DEADLINE).await.unwrap();
+}
+
+fn expected(what: &str) -> Vec<String> {
+    PRODUCERS.map(|id| format!("{what} {id}")).into()
+}
+
+async fn take_sorted(consumer: &mut EncryptedConsumer) -> Vec<String> {
+    let mut read = values(&take(consumer, 3).await);
+    read.sort();
+    read
+}
+
+async fn until(events: &mut EventListener, is_it: impl Fn(&NodeEvent) -> bool) {
+    let waiting = async {
+        while let Some(event) = events.next().await {
+            if is_it(&event) {
+                return;
+            }
+        }
+        panic!("the node is gone");
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap();
+}
+
+fn key_of(fleet: &Fleet, id: &str) -> VerifyingKey {
+    let config = read_config(&fleet.files(id).config()).unwrap();
+    certificate_of(&config, |certificate| {
+        certificate.keys.signer().unwrap().clone()
+    })
+}
+
+/// When the chain in a configuration ends, by its last certificate.
+fn chain_key_of(config: &NodeConfig) -> MaxAge {
+    certificate_of(config, |certificate| certificate.max_age)
+}
+
+/// Looks at the last certificate of a node's first chain, without verifying it.
+fn certificate_of<T>(config: &NodeConfig, look: impl FnOnce(&Certificate<'_>) -> T) -> T {
+    let Some(Value::Bytes(chain)) = config.load_value(Section::CHAINS, "chain0").unwrap() else {
+        panic!("no chain");
+    };
+    let chain = kc::core::chain::UnverifiedChain::parse(&chain).unwrap();
+    let link = chain.links().last().unwrap();
+    let signatures = [64, 64 + 17_088];
+    let certificate = signatures
+        .iter()
+        .find_map(|len| Certificate::parse(link.get(*len..)?).ok());
+    look(&certificate.unwrap())
+}
+
+/// The root puts a key onto a list.
+async fn publish(fleet: &Fleet, key_type: KeyType, list: TrustList, key: &VerifyingKey) {
+    let root = derive_root(ROOT, key_type).unwrap().key;
+    let entry = TrustEntry::unrestricted(key);
+    let until = MaxAge::until(Clock::system().now().plus(Duration::from_secs(3600)));
+    let mut rng = system_rng().unwrap();
+    let update = compose_update(list, &entry, until, (&root, None), &mut rng).unwrap();
+    let plain = fleet.plain();
+    let topic = TopicSpec {
+        name: list.name().into(),
+        partitions: 1,
+        replication: None,
+        compacted: true,
+    };
+    let admin = plain.admin().await.unwrap();
+    admin.create_topic(&topic, DEADLINE).await.unwrap();
+    let producer = plain.producer().await.unwrap();
+    let sent = producer.enqueue(OutgoingRecord {
+        topic: list.name().into(),
+        key: Some(key.to_bytes()),
+        value: Some(update),
+        ..OutgoingRecord::default()
+    });
+    sent.await.unwrap().await.unwrap();
+}
+
+/// Has the chain server keep a node's chain fresh, from now on.
+fn renew_for(fleet: &Fleet, id: &str, usages: &[Usage]) {
+    let constraints = Constraints {
+        topics: Some(vec!["^.*$".into()]),
+        usages: Some(usages.iter().map(|usage| usage.as_str().into()).collect()),
+        path_length: Some(1),
+    };
+    let (due_at_once, key) = (MaxAge::until(fleet.clock.now()), key_of(fleet, id));
+    let write_key = |writer: &mut _| key.write_to(writer);
+    let entry = encode_certificate(due_at_once, &constraints.encode(), write_key, (0, |_| {}));
+    let lock = NodeLock::acquire(&fleet.files("server")).unwrap();
+    let store = FileConfigStore::new(std::sync::Arc::new(lock));
+    let entry = Value::Bytes(entry);
+    let stored = store.update(&mut |config: &mut NodeConfig| {
+        config.set(Section::CHAIN_KEYS, id, &entry).map(drop)
+    });
+    stored.unwrap();
+}
+
+impl Fleet {
+    fn files(&self, id: &str) -> NodeFiles {
+        NodeFiles::in_folder(self.folder.path(), id).unwrap()
+    }
+}

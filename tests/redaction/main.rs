@@ -1,0 +1,19 @@
+//! No secret shows: neither in the `Debug` output of any type that holds one, nor in what nodes log.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+// Shared with the tests of whole nodes.
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+#[path = "../live/fleet.rs"]
+mod fleet;
+
+mod core;
+mod exchange;
+mod leaks;
+mod logs;
+mod nodes;

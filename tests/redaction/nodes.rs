@@ -1,0 +1,236 @@
+//! Nodes, their files and their configurations.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc::actors::messages::{HeldKeys, ReceivedOpeningKeys, SealingKeyFor};
+use kc::actors::{KeystoreActor, RatchetActor, RatchetParts, SealedArchive};
+use kc::core::keys::{KeyType, Signer};
+use kc::core::provision::{
+    NewNode, ProvisionedNode, Role, provision_node, request_node, request_provisioners,
+};
+use kc::core::ratchet::{KeyIdForm, RetainedKeys};
+use kc::core::store::config::{ConfigStore, KafkaUse, NodeConfig, Section, Value};
+use kc::core::store::{MemoryKeyStore, MemoryRatchetStore, NodeSecrets};
+use kc::core::types::{KeyId, TopicScheme};
+use kc::keystore_file::{
+    FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, Settings, create_node,
+    open_key_store, system_rng,
+};
+use kc::{Clock, NodeOptions};
+
+use crate::core::{check, node_secrets, seed, signing_key, topic_secret};
+use crate::leaks::{known, leak};
+
+const PASSWORD: &str = "zQ7!xK9%wV3?";
+
+/// All that is secret in a node of known bytes.
+fn secrets() -> Vec<Vec<u8>> {
+    vec![
+        known::<32>(1).to_vec(),
+        signing_key().1,
+        known::<32>(4).to_vec(),
+        PASSWORD.into(),
+    ]
+}
+
+fn config() -> NodeConfig {
+    let mut config = NodeConfig::create("n").unwrap();
+    let password = Value::from(PASSWORD);
+    config
+        .set(Section::KAFKA, "sasl_plain_password", &password)
+        .unwrap();
+    config
+}
+
+fn node() -> ProvisionedNode {
+    let root = signing_key().0.verifying_key().clone();
+    ProvisionedNode {
+        config: config(),
+        secrets: node_secrets(),
+        seed: Some(seed()),
+        escrow: None,
+        root,
+        expires: None,
+    }
+}
+
+#[track_caller]
+fn check_node(value: &dyn std::fmt::Debug, expected: &str) {
+    let secrets = secrets();
+    let secrets: Vec<_> = secrets.iter().map(Vec::as_slice).collect();
+    check(value, &secrets, expected);
+}
+
+#[test]
+fn configurations() {
+    let config = config();
+    check_node(
+        &config,
+        r#"NodeConfig { node_id: "n", document: [[DEFAULT], node_id : (1 bytes), [n], mgmt_long_keyindex : (4 bytes), [n-allowlist], [n-denylist], [n-crypto], [n-kafka], sasl_plain_password : (13 bytes)] }"#,
+    );
+    check_node(
+        config.document(),
+        "[[DEFAULT], node_id : (1 bytes), [n], mgmt_long_keyindex : (4 bytes), [n-allowlist], [n-denylist], [n-crypto], [n-kafka], sasl_plain_password : (13 bytes)]",
+    );
+    let settings = config.kafka_config(KafkaUse::Consumer, None).unwrap();
+    check_node(&settings, r#"{"sasl_plain_password", "group_id"}"#);
+    let setting = config.own_settings(Section::KAFKA).unwrap();
+    check_node(
+        &setting,
+        r#"[Setting { name: Text("sasl_plain_password"), .. }]"#,
+    );
+    check_node(&Value::from(PASSWORD), "Text(12 bytes)");
+    check_node(&Value::from(&known::<32>(1)[..]), "Bytes(32 bytes)");
+    let layered = Settings::new(&config, "n.config".as_ref()).environment([(
+        "KC_CONFIG__KAFKA__SASL_PLAIN_PASSWORD".into(),
+        PASSWORD.into(),
+    )]);
+    let layered = layered.flag(Section::KAFKA, "sasl_plain_password", PASSWORD);
+    let shown = format!("{layered:?} {layered:#?}");
+    assert_eq!(leak(&shown, PASSWORD.as_bytes(), 4), None, "{shown}");
+    let options = NodeOptions::new("n").kafka("sasl_plain_password", PASSWORD);
+    check_node(
+        &options,
+        r#"NodeOptions { node: "n", flags: [(Some("kafka"), "sasl_plain_password")], duties: Duties { controller: false, chain_server: false }, .. }"#,
+    );
+}
+
+#[test]
+fn provisioned_nodes() {
+    check_node(
+        &node(),
+        r#"ProvisionedNode { config: NodeConfig { node_id: "n", document: [[DEFAULT], node_id : (1 bytes), [n], mgmt_long_keyindex : (4 bytes), [n-allowlist], [n-denylist], [n-crypto], [n-kafka], sasl_plain_password : (13 bytes)] }, secrets: NodeSecrets { signing_keys: [Known(SigningKey(of VerifyingKey(Ed25519, 2fc4df3d682cbfb9), redacted))], opaque_key: Secret<32>(redacted), legacy_requests: false, exchange_versions: [1] }, seed: Some(Seed { index: 7, secret: Secret<32>(redacted) }), escrow: None, root: VerifyingKey(Ed25519, 2fc4df3d682cbfb9), expires: None }"#,
+    );
+    let wanted = NewNode {
+        id: "n",
+        role: Role::Prodcon,
+        topics: &[],
+        scheme: &TopicScheme::default(),
+        path_length: Some(1),
+        lifetime: Duration::from_secs(3600),
+        key_type: KeyType::Ed25519,
+        escrow: None,
+        ssl_cafile: "",
+    };
+    let (now, rng) = (Clock::system().now(), &mut system_rng().unwrap());
+    let requested = request_node(&wanted, now, rng).unwrap();
+    let made = provision_node(&wanted, b"root", b"provisioning", now, rng).unwrap();
+    for (shown, secrets, seed) in [
+        (
+            format!("{requested:?}"),
+            &requested.secrets,
+            &requested.seed,
+        ),
+        (format!("{made:?}"), &made.secrets, &made.seed),
+    ] {
+        let seed = seed.as_ref().unwrap().encode();
+        assert_hidden(&shown, secrets, seed.expose());
+    }
+    let root = signing_key().0.verifying_key().clone();
+    for request in request_provisioners(b"provisioning", &root, KeyType::Ed25519, rng).unwrap() {
+        let shown = format!("{request:?}");
+        let secret = request.key.expose_bytes();
+        assert_eq!(leak(&shown, &secret.expose()[..32], 8), None, "{shown}");
+    }
+}
+
+/// Nothing of a node of random bytes: long parts, because short ones may be there by chance.
+fn assert_hidden(shown: &str, secrets: &NodeSecrets, seed: &[u8]) {
+    let keys = secrets.signing_keys();
+    let keys: Vec<_> = keys.map(|key| key.expose_bytes()).collect();
+    // The other half of an Ed25519 key is public.
+    let keys = keys.iter().map(|key| &key.expose()[..32]);
+    for secret in keys.chain([&secrets.opaque_key().expose()[..], &seed[4..]]) {
+        assert_eq!(leak(shown, secret, 8), None, "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_nodes_and_their_handles() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = create_node(folder.path(), &node(), false).unwrap();
+    {
+        let lock = Arc::new(NodeLock::acquire(&files).unwrap());
+        let file = |path| SecretFile::new(path, Arc::clone(&lock));
+        let crypto = file(files.crypto());
+        let stores = (
+            open_key_store(&crypto, None).unwrap(),
+            FileRatchetStore::open(file(files.seed())).unwrap(),
+            FileConfigStore::new(Arc::clone(&lock)),
+            NodeFiles::in_folder(folder.path(), "n").unwrap(),
+        );
+        assert_nothing_shows(&format!("{crypto:?} {stores:?} {stores:#?}"));
+        // The pure backend knows no passwords.
+        let edit = &mut |config: &mut NodeConfig| {
+            config.remove(Section::KAFKA, "sasl_plain_password");
+            config
+                .set(Section::NODE, "ratchet", &Value::from("file#n.seed"))
+                .map(drop)
+        };
+        stores.2.update(edit).unwrap();
+    }
+    let options = NodeOptions::new(files.config().to_str().unwrap())
+        .kafka("bootstrap_servers", "127.0.0.1:1");
+    let node = options.open().await.unwrap();
+    let serializer = node.node.serializer();
+    serializer.prepare("t").await.unwrap();
+    let step = seed().advance().unwrap().stored().0;
+    let sealing = step.topic_secret(&"t".into());
+    let shown = format!(
+        "{node:?} {node:#?} {serializer:?} {:?}",
+        node.node.deserializer()
+    );
+    assert_nothing_shows(&shown);
+    assert!(shown.contains("SealingKey"), "it is in there: {shown}");
+    assert_eq!(leak(&shown, sealing.expose(), 4), None);
+    assert!(fs::read(files.seed()).unwrap() != *seed().encode().expose());
+}
+
+#[test]
+fn actors_and_messages() {
+    let rng = Box::new(system_rng().unwrap());
+    let keys = Arc::new(MemoryKeyStore::new(node_secrets(), None, rng));
+    let folder = tempfile::tempdir().unwrap();
+    let files = create_node(folder.path(), &node(), false).unwrap();
+    let config = Arc::new(FileConfigStore::new(
+        NodeLock::acquire(&files).unwrap().into(),
+    ));
+    let ratchet = RatchetActor::new(RatchetParts {
+        store: Some(Box::new(MemoryRatchetStore::new(seed()))),
+        archive: Box::new(SealedArchive::new(keys.clone(), config)),
+        retained: RetainedKeys::default(),
+        used: None,
+        form: KeyIdForm::Short,
+        max_age: Duration::from_secs(1),
+        clock: Clock::system(),
+    });
+    assert_nothing_shows(&format!("{ratchet:?} {ratchet:#?}"));
+    assert_nothing_shows(&format!("{:?}", KeystoreActor::new(keys)));
+    let received = ReceivedOpeningKeys {
+        root: "t".into(),
+        keys: vec![(KeyId::Short(1), topic_secret())],
+    };
+    check(
+        &received,
+        &[&known::<32>(2)],
+        r#"ReceivedOpeningKeys { root: RootTopic("t"), keys: [(KeyId(#1), TopicSecret(Secret<32>(redacted)))] }"#,
+    );
+    let root = "t".into();
+    check_node(
+        &SealingKeyFor { root },
+        r#"SealingKeyFor { root: RootTopic("t") }"#,
+    );
+    let (root, ids) = ("t".into(), vec![KeyId::Short(1)]);
+    check_node(
+        &HeldKeys { root, ids },
+        r#"HeldKeys { root: RootTopic("t"), ids: [KeyId(#1)] }"#,
+    );
+}
+
+fn assert_nothing_shows(shown: &str) {
+    for secret in secrets() {
+        assert_eq!(leak(shown, &secret, 4), None, "{shown}");
+    }
+}
