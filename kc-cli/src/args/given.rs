@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use kc::core::kem::{EncapsulationKey, PublicKey};
 use kc::core::keys::VerifyingKey;
 
+use super::key::parse;
 use super::read_bytes;
 use crate::error::CliError;
 
@@ -27,8 +28,11 @@ impl Given {
         read_bytes(what, &self.0)
     }
 
-    /// The value as a public signing key.
+    /// The value as a public signing key; itself it may be hexadecimal, too.
     pub(crate) fn verifying_key(&self) -> Result<VerifyingKey, CliError> {
+        if let Some(key) = parse(&self.0) {
+            return Ok(key);
+        }
         let bytes = self.bytes("the public key")?;
         VerifyingKey::from_bytes(&bytes).map_err(|error| {
             CliError::usage(format!("not a public signing key: {error}")).advise(

@@ -54,7 +54,8 @@ fn read_key(given: &str) -> Result<VerifyingKey, CliError> {
     })
 }
 
-fn parse(text: &str) -> Option<VerifyingKey> {
+/// Reads base64 or hexadecimal.
+pub(super) fn parse(text: &str) -> Option<VerifyingKey> {
     let text = text.trim();
     let candidates = [hexadecimal(text), BASE64.decode(text).ok()];
     let mut keys = candidates.into_iter().flatten();
