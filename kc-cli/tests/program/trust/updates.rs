@@ -192,3 +192,34 @@ fn a_node_revokes_itself() {
     let garbage = ["trust", "publish", "AAAA", "-b", &world.address];
     assert!(complaint(&world.fail(&garbage, 5)).contains("(check C01)"));
 }
+
+#[test]
+fn hybrid_keys_deny_and_are_denied() {
+    let world = World::new();
+    for (role, node) in [
+        ("producer", "alice"),
+        ("consumer", "bob"),
+        ("consumer", "carol"),
+    ] {
+        world.provision(role, node, &["--key-type", "4"]);
+    }
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    let deny = [
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "--node",
+        "alice",
+    ];
+    // The classical half of the root is another root.
+    assert!(world.fail(&deny, 5).contains("(check C04)"));
+    world.succeed(&[&deny[..], &["--key-type", "4"]].concat());
+    world.succeed(&["trust", "revoke", "--node", "carol", "--publish", "--yes"]);
+    for node in ["bob", "carol"] {
+        let fingerprint = key_of(&world, node).fingerprint();
+        alice.says(&format!("{fingerprint} came onto the denylist"));
+    }
+}
