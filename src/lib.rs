@@ -10,6 +10,7 @@
 //! | [`NodeOptions`] | open a provisioned node from its files |
 //! | [`OpenNode::producer`], [`OpenNode::consumer`] | send and receive, in ten lines |
 //! | [`Node::serializer`], [`Node::deserializer`] | seal and open with any Kafka client |
+//! | [`LockedNode`], [`signing_keys_of`] | sign with the keys of a node that does not run; know them |
 //! | [`actors`] | compose a node of one's own |
 //! | [`core`] | use the protocol as pure code |
 //!

@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::status::{node_settings, trust};
 use crate::ui::Ui;
 
-/// Adds keys; all or none.
+/// Adds keys; none of them if one is there already.
 pub(super) fn add(
     list: TrustList,
     node: &str,

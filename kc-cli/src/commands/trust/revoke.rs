@@ -1,6 +1,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kc::core::chain::TrustList;
+use kc::core::keys::VerifyingKey;
 use kc::core::provision::self_revocation;
 use kc::core::store::KeyStoreSigner;
 use kc::keystore_file::system_rng;
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     publish: bool,
 
     /// Do not ask whether it is meant
-    #[arg(long, requires = "publish")]
+    #[arg(long)]
     yes: bool,
 
     #[command(flatten)]
@@ -61,7 +62,7 @@ pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 
 fn revocations(node: &LockedNode) -> Result<Vec<Update>, CliError> {
     let mut rng = system_rng()?;
-    let revocation = |key: kc::core::keys::VerifyingKey| {
+    let revocation = |key: VerifyingKey| {
         let signer = KeyStoreSigner::new(node.keys(), key.clone());
         let message = self_revocation(&signer, &mut rng).map_err(CliError::from_error)?;
         let accepted = TrustList::Deny.accept(&message, &nobody(), Clock::system().now());

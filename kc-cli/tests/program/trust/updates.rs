@@ -1,7 +1,10 @@
 //! Who may sign what, and what is not sent.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use kc::core::chain::Constraints;
 use kc::core::store::config::{NodeConfig, Section, Value};
+use serde_json::Value as Json;
 
 use super::{HOUR, chain_of, key_of};
 use crate::world::{World, complaint, fail};
@@ -67,7 +70,7 @@ fn an_administrator_signs_what_its_chain_grants() {
 
 #[test]
 fn an_update_that_nobody_would_take_is_not_sent() {
-    let world = World::new();
+    let world = World::with_broker(&["--no-auto-create"]);
     world.provision("consumer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
     let deny = [
@@ -106,6 +109,21 @@ fn an_update_that_nobody_would_take_is_not_sent() {
         "-b",
         &world.address,
     ]);
+
+    // That one is all that was sent, under its key.
+    let raw = [
+        "consume",
+        "denylist",
+        "--raw",
+        "--json",
+        "-b",
+        &world.address,
+    ];
+    let mut raw = world.kc(&[&raw[..], &["--timeout", "2s"]].concat());
+    let raw = String::from_utf8(raw.output().unwrap().stdout).unwrap();
+    let record: Json = serde_json::from_str(raw.trim()).unwrap();
+    let key = BASE64.encode(key_of(&world, "bob").to_bytes());
+    assert_eq!(record["key"], key.as_str());
 
     for args in [
         ["trust", "deny", "--of", "bob", "--publish"].as_slice(),
@@ -173,4 +191,35 @@ fn a_node_revokes_itself() {
     assert!(world.fail(&again, 5).contains("(check M03)"));
     let garbage = ["trust", "publish", "AAAA", "-b", &world.address];
     assert!(complaint(&world.fail(&garbage, 5)).contains("(check C01)"));
+}
+
+#[test]
+fn hybrid_keys_deny_and_are_denied() {
+    let world = World::new();
+    for (role, node) in [
+        ("producer", "alice"),
+        ("consumer", "bob"),
+        ("consumer", "carol"),
+    ] {
+        world.provision(role, node, &["--key-type", "4"]);
+    }
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    let deny = [
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "--node",
+        "alice",
+    ];
+    // The classical half of the root is another root.
+    assert!(world.fail(&deny, 5).contains("(check C04)"));
+    world.succeed(&[&deny[..], &["--key-type", "4"]].concat());
+    world.succeed(&["trust", "revoke", "--node", "carol", "--publish", "--yes"]);
+    for node in ["bob", "carol"] {
+        let fingerprint = key_of(&world, node).fingerprint();
+        alice.says(&format!("{fingerprint} came onto the denylist"));
+    }
 }
