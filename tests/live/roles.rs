@@ -110,11 +110,21 @@ async fn deny_one_of_three(key_type: KeyType, denylist: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_server_keeps_two_minute_chains_fresh_over_many_renewals() {
+    keep_chains_fresh(KeyType::Ed25519).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_quantum_chain_server_keeps_chains_fresh_as_well() {
+    keep_chains_fresh(KeyType::Hybrid).await;
+}
+
+async fn keep_chains_fresh(key_type: KeyType) {
     const LIFETIME: Duration = Duration::from_secs(120);
     const RENEWALS: usize = 8;
     let clock = fast_clock(30.0);
     let mut fleet = Fleet::start().await;
     fleet.clock = clock.clone();
+    fleet.key_type = key_type;
     fleet.provision("server", Role::ChainServer, "root");
     // Chains of a chain server let nobody ask producers directly (protocol §12).
     let _controller = start_controller(&fleet).await;

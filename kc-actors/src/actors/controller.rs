@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture, Supervised};
 use kc_core::chain::Usage;
@@ -7,6 +8,7 @@ use kc_core::exchange::{
     Forwarder, KeyRequest, Refusal, RefusalId, ValidIdentity, Validity, decode_key_ids,
 };
 use kc_core::types::{RootTopic, SideTopic};
+use tokio::time::sleep;
 
 use super::steps;
 use crate::clock::Clock;
@@ -16,6 +18,11 @@ use crate::messages::{
     Sign, ValidateChain,
 };
 use crate::port::Port;
+
+/// How often sending a request is tried; its consumer will ask anew.
+const PUBLISH_ATTEMPTS: usize = 3;
+/// How long to wait before it is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What a controller is made of. Whoever is behind a port can be replaced.
 #[derive(Clone, Debug)]
@@ -135,11 +142,22 @@ impl ControllerParts {
                 kafka_key: record.kafka_key.clone(),
                 value: steps::signed(&self.sign, &draft).await?,
             };
-            if !steps::published(&self.publish, request).await {
+            if !self.published(request).await {
                 return None;
             }
         }
         Some(Ok(keys))
+    }
+
+    /// The position behind a request is committed when this returns, so sending is tried more than once.
+    async fn published(&self, request: Publish) -> bool {
+        for _ in 1..PUBLISH_ATTEMPTS {
+            if steps::published(&self.publish, request.clone()).await {
+                return true;
+            }
+            sleep(RETRY_DELAY).await;
+        }
+        steps::published(&self.publish, request).await
     }
 
     fn refused(&self, status: &Mutex<ControllerStatus>, root: RootTopic, refusal: &Refusal) {

@@ -17,10 +17,11 @@ pub struct ManagementRecord {
     pub value: Vec<u8>,
 }
 
-/// Hands over what one poll of the management topics brought. When it is answered, what is to be taken is
-/// stored and in force, and the next poll may follow.
+/// Hands over what one poll of the management topics brought. When it is answered, what is to be taken is in
+/// force, and the next poll may follow; the answer is whether it is stored, too. What is not must be handed
+/// over again after a restart.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub struct ManagementRecords(pub Vec<ManagementRecord>);
 
 /// Asks whom the node trusts, and who it is itself.

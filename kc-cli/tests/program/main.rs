@@ -13,6 +13,7 @@ mod exits;
 mod keys;
 mod nodes;
 mod produce;
+mod roles;
 mod separate;
 mod trust;
 mod world;

@@ -102,7 +102,7 @@ fn provision_by(
     now: Timestamp,
     rng: &mut dyn CryptoRng,
 ) -> Result<ProvisionedNode, ProvisionError> {
-    let has_ratchet = node.role != Role::ChainServer;
+    let has_ratchet = node.role.exchanges_keys();
     let requested = RequestedNode::draw(node, has_ratchet, now, rng)?;
     let chain = issuer.issue(&requested.to_sign, rng)?;
     requested.complete_with_chain(&issuer.root, &chain, now)

@@ -36,7 +36,7 @@ pub fn request_node(
     now: Timestamp,
     rng: &mut dyn CryptoRng,
 ) -> Result<RequestedNode, ProvisionError> {
-    let has_ratchet = !matches!(node.role, Role::Controller | Role::ChainServer);
+    let has_ratchet = node.role.exchanges_keys() && node.role != Role::Controller;
     RequestedNode::draw(node, has_ratchet, now, rng)
 }
 
@@ -137,8 +137,8 @@ fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, Co
         config.set(Section::NODE, "ratchet", &file("seed"))?;
     }
     set_scheme(&mut config, node.scheme)?;
-    // A chain server signs no requests or replies: it has no use for their validity.
-    if node.role != Role::ChainServer {
+    // Who signs no requests or replies has no use for their validity.
+    if node.role.exchanges_keys() {
         let max_age = i128::from(node.lifetime.as_secs());
         config.set(Section::CRYPTO, "maxage", &Value::Int(max_age))?;
     }

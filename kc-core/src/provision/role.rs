@@ -24,6 +24,8 @@ pub enum Role {
     Controller,
     /// Renews the chains of other nodes.
     ChainServer,
+    /// Signs updates of the lists of all nodes. It takes no part in the exchange.
+    Administrator,
 }
 
 /// Who certifies nodes of a kind. Derived from the provisioning password, certified by the root.
@@ -39,7 +41,7 @@ pub enum Provisioner {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Producer,
         Self::Consumer,
         Self::Prodcon,
@@ -47,6 +49,7 @@ impl Role {
         Self::ConsumerLimited,
         Self::Controller,
         Self::ChainServer,
+        Self::Administrator,
     ];
 
     /// The name for people and command lines.
@@ -60,13 +63,14 @@ impl Role {
             Self::ConsumerLimited => "consumer-limited",
             Self::Controller => "controller",
             Self::ChainServer => "chain-server",
+            Self::Administrator => "administrator",
         }
     }
 
     /// What its certificate allows.
     #[must_use]
     pub fn usages(self) -> &'static [Usage] {
-        use Usage::{Encrypt, EncryptRequest, EncryptSubscribe};
+        use Usage::{Allowlist, Denylist, Encrypt, EncryptRequest, EncryptSubscribe};
         match self {
             Self::Producer => &[Encrypt],
             Self::Consumer => &[EncryptRequest, EncryptSubscribe],
@@ -74,6 +78,7 @@ impl Role {
             Self::ProdconLimited | Self::ChainServer => &[Encrypt, EncryptSubscribe],
             Self::ConsumerLimited => &[EncryptSubscribe],
             Self::Controller => &[EncryptRequest],
+            Self::Administrator => &[Allowlist, Denylist],
         }
     }
 
@@ -86,8 +91,14 @@ impl Role {
             Self::Consumer | Self::ConsumerLimited | Self::Controller => {
                 Some(Provisioner::Consumer)
             }
-            Self::ChainServer => None,
+            Self::ChainServer | Self::Administrator => None,
         }
+    }
+
+    /// Whether it signs requests or replies.
+    #[must_use]
+    pub fn exchanges_keys(self) -> bool {
+        !matches!(self, Self::ChainServer | Self::Administrator)
     }
 
     /// How many certificates may follow its own unless told: one, for requests and replies; two after a
@@ -101,21 +112,21 @@ impl Role {
     }
 
     /// How long its certificate is valid unless told, if both passwords are at hand: ten years and a
-    /// little. A chain server gets a year in any case.
+    /// little. Who is certified by the root itself gets a year in any case.
     #[must_use]
     pub fn default_lifetime(self) -> Duration {
         match self {
-            Self::ChainServer => YEAR,
+            Self::ChainServer | Self::Administrator => YEAR,
             _ => Duration::from_secs(316_224_000),
         }
     }
 
     /// How long its certificate is valid unless told, if the root's password is not at hand: a week,
-    /// as a chain server renews it; a year for controllers and chain servers.
+    /// as a chain server renews it; a year for controllers, chain servers and administrators.
     #[must_use]
     pub fn default_lifetime_without_root(self) -> Duration {
         match self {
-            Self::Controller | Self::ChainServer => YEAR,
+            Self::Controller | Self::ChainServer | Self::Administrator => YEAR,
             _ => Duration::from_secs(604_800),
         }
     }

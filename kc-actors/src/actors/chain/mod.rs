@@ -23,14 +23,14 @@ pub trait TrustArchive: Debug + Send {
     /// Stores an entry of a list durably before it returns.
     ///
     /// # Errors
-    /// [`StoreError`]; the entry is then not in force.
+    /// [`StoreError`]; the entry is in force all the same, until the node is closed.
     fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError>;
 
     /// Stores the chain of the node's signing key with this index, counted from 0, durably before it
     /// returns.
     ///
     /// # Errors
-    /// [`StoreError`]; the chain is then not in use.
+    /// [`StoreError`]; the chain is in use all the same, until the node is closed.
     fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError>;
 }
 
@@ -107,14 +107,13 @@ impl Handler<OwnIdentities> for ChainActor {
 }
 
 impl Handler<ManagementRecords> for ChainActor {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, message: ManagementRecords, _: &mut Self::Context) {
+    fn handle(&mut self, message: ManagementRecords, _: &mut Self::Context) -> bool {
         self.with_state(|state| {
-            for record in message.0 {
-                state.take(&record);
-            }
-        });
+            let stored: Vec<_> = message.0.iter().map(|record| state.take(record)).collect();
+            stored.into_iter().all(|stored| stored)
+        })
     }
 }
 

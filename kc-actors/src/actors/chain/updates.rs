@@ -1,6 +1,6 @@
 //! What comes from the management topics.
 
-use kc_core::chain::{ChainError, TrustEntry, TrustList, accept_chain};
+use kc_core::chain::{ChainError, TrustEntry, TrustList, UpdateError, accept_chain};
 use kc_core::exchange::{Identity, RefusalId};
 use kc_core::keys::VerifyingKey;
 use kc_core::store::StoreError;
@@ -11,8 +11,8 @@ use crate::events::NodeEvent;
 use crate::messages::ManagementRecord;
 
 impl State {
-    /// Takes an update, stored before it is in force, or refuses it.
-    pub(super) fn take(&mut self, record: &ManagementRecord) {
+    /// Takes an update, or refuses it. False if it is in force and could not be stored.
+    pub(super) fn take(&mut self, record: &ManagementRecord) -> bool {
         match record.topic {
             ManagementTopic::Chains => self.take_chain(&record.kafka_key, &record.value),
             ManagementTopic::Allowlist => self.take_entry(TrustList::Allow, &record.value),
@@ -20,20 +20,19 @@ impl State {
         }
     }
 
-    fn take_entry(&mut self, list: TrustList, message: &[u8]) {
+    fn take_entry(&mut self, list: TrustList, message: &[u8]) -> bool {
         match list.accept(message, self.trust(), self.now()) {
-            Ok(entry) => {
-                if let Err(error) = self.add(list, entry) {
-                    tracing::error!(target: "kc::chain", list = list.name(), %error, "entry not stored");
-                }
+            Ok(entry) => self.add(list, entry),
+            Err(error) => {
+                self.refuse(list.name(), (&error).into(), &error);
+                true
             }
-            Err(error) => self.refuse(list.name(), (&error).into(), &error),
         }
     }
 
-    fn add(&mut self, list: TrustList, entry: TrustEntry) -> Result<(), StoreError> {
+    fn add(&mut self, list: TrustList, entry: TrustEntry) -> bool {
         let valid_before = self.valid_keys();
-        self.parts.archive.add_entry(list, &entry)?;
+        let stored = stored(self.parts.archive.add_entry(list, &entry));
         let key = entry.key().cloned();
         self.parts.trust.add(list, entry);
         if let Some(key) = key {
@@ -43,7 +42,7 @@ impl State {
         for key in valid_before {
             self.tell_if_denied(key);
         }
-        Ok(())
+        stored
     }
 
     fn valid_keys(&self) -> Vec<VerifyingKey> {
@@ -67,29 +66,28 @@ impl State {
         }
     }
 
-    fn take_chain(&mut self, kafka_key: &[u8], chain: &[u8]) {
+    fn take_chain(&mut self, kafka_key: &[u8], chain: &[u8]) -> bool {
         let mut identities = self.parts.identities.iter().enumerate();
         let own = identities.find(|(_, identity)| identity.key().to_bytes() == kafka_key);
         let Some((index, identity)) = own else {
             // For another node.
-            return;
+            return true;
         };
         let (key, in_use) = (identity.key().clone(), identity.chain());
         if in_use == Some(chain) {
-            return;
+            return true;
         }
         match accept_chain(&key, in_use, chain, self.trust(), self.now()) {
-            Ok(()) => {
-                if let Err(error) = self.adopt(index, key, chain) {
-                    tracing::error!(target: "kc::chain", %error, "chain not stored");
-                }
+            Ok(()) => self.adopt(index, key, chain),
+            Err(error) => {
+                self.refuse("chains", (&error).into(), &error);
+                true
             }
-            Err(error) => self.refuse("chains", (&error).into(), &error),
         }
     }
 
-    fn adopt(&mut self, index: usize, key: VerifyingKey, chain: &[u8]) -> Result<(), StoreError> {
-        self.parts.archive.replace_chain(index, chain)?;
+    fn adopt(&mut self, index: usize, key: VerifyingKey, chain: &[u8]) -> bool {
+        let stored = stored(self.parts.archive.replace_chain(index, chain));
         let identity = Identity::new(key.clone(), Some(chain.to_vec()));
         let valid = identity.validated(self.trust(), self.now());
         let expires = valid.ok().and_then(|valid| valid.max_age().timestamp());
@@ -100,15 +98,31 @@ impl State {
         self.parts
             .events
             .tell(NodeEvent::ChainAdopted { key, expires });
-        Ok(())
+        stored
     }
 
-    fn refuse(&mut self, topic: &str, check: RefusalId, error: &dyn std::error::Error) {
+    fn refuse(&mut self, topic: &str, check: RefusalId, error: &UpdateError) {
         *self.refused.entry(check).or_default() += 1;
-        tracing::warn!(target: "kc::chain", topic, %check, %error, "update refused");
+        // A key that is denied twice is told by its own denial.
+        let again = matches!(
+            error,
+            UpdateError::Present | UpdateError::Chain(ChainError::Denied)
+        );
+        if again {
+            tracing::debug!(target: "kc::chain", topic, %check, %error, "update refused");
+        } else {
+            tracing::warn!(target: "kc::chain", topic, %check, %error, "update refused");
+        }
         let reason = error.to_string();
         self.parts
             .events
             .tell(NodeEvent::UpdateRefused { check, reason });
     }
+}
+
+fn stored(result: Result<(), StoreError>) -> bool {
+    if let Err(error) = &result {
+        tracing::error!(target: "kc::chain", %error, "in force until the node is closed, and not stored");
+    }
+    result.is_ok()
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use actix::Message;
@@ -34,6 +34,7 @@ pub(super) struct NewWatch {
 /// is done with.
 pub(super) async fn read(parts: GatewayParts, mut watches: mpsc::Receiver<NewWatch>) {
     let mut sources = HashMap::new();
+    let mut unstored = HashSet::new();
     let mut reader: Option<Box<dyn LogReader>> = None;
     // What the gateway itself wants is tried until it works.
     let mut wanted: VecDeque<_> = parts.watched.with(|watched| {
@@ -85,7 +86,10 @@ pub(super) async fn read(parts: GatewayParts, mut watches: mpsc::Receiver<NewWat
         if let Some(reader) = &mut reader {
             match reader.poll(POLL_WAIT).await {
                 Ok(records) if records.is_empty() => {}
-                Ok(records) => hand_over(&parts, &sources, reader.as_mut(), records).await,
+                Ok(records) => {
+                    let done = hand_over(&parts, &sources, &mut unstored, records).await;
+                    commit(reader.as_mut(), done).await;
+                }
                 Err(error) => {
                     tracing::warn!(target: "kc::gateway", %error, "reading side topics failed");
                     sleep(RETRY_DELAY).await;
@@ -140,13 +144,14 @@ async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     LogStart::Earliest
 }
 
-/// Hands records to whom they concern, and commits when they are done with.
+/// Hands records to whom they concern; gives what may be committed when they are done with. Topics with what is
+/// not stored are noted in `unstored`, so that they are read again after a restart.
 async fn hand_over(
     parts: &GatewayParts,
     sources: &HashMap<String, ControlTopic>,
-    reader: &mut dyn LogReader,
+    unstored: &mut HashSet<String>,
     records: Vec<Record>,
-) {
+) -> Vec<Committed> {
     let mut positions = BTreeMap::new();
     let mut side = Vec::new();
     let mut subscriptions = Vec::new();
@@ -179,7 +184,11 @@ async fn hand_over(
     }
     // Trust first: a key that is denied must not be answered in the same poll.
     if !management.is_empty() {
-        until_taken(&parts.trust, ManagementRecords(management)).await;
+        let topics: Vec<_> = management.iter().map(|record| record.topic).collect();
+        if !until_taken(&parts.trust, ManagementRecords(management)).await {
+            let names = topics.iter().map(|topic| parts.management.name(*topic));
+            unstored.extend(names.map(str::to_owned));
+        }
     }
     if !side.is_empty() {
         until_taken(&parts.records, SideRecords(side)).await;
@@ -187,21 +196,32 @@ async fn hand_over(
     if !subscriptions.is_empty() {
         until_taken(&parts.subscriptions, SideRecords(subscriptions)).await;
     }
-    let positions: Vec<_> = positions
-        .into_iter()
+    let positions = positions.into_iter();
+    let stored = positions.filter(|(topic, _)| !unstored.contains(topic));
+    stored
         .map(|(topic, offset)| Committed { topic, offset })
-        .collect();
+        .collect()
+}
+
+async fn commit(reader: &mut dyn LogReader, positions: Vec<Committed>) {
+    if positions.is_empty() {
+        return;
+    }
     if let Err(error) = reader.commit(&positions, DEADLINE).await {
         tracing::debug!(target: "kc::gateway", %error, "positions not committed");
     }
 }
 
 /// If the actor has died, another will take its place.
-async fn until_taken<M>(port: &Port<M>, message: M)
+async fn until_taken<M>(port: &Port<M>, message: M) -> M::Result
 where
-    M: Message<Result = ()> + Clone + Send + 'static,
+    M: Message + Clone + Send + 'static,
+    M::Result: Send,
 {
-    while port.send(message.clone()).await.is_err() {
-        sleep(RETRY_DELAY).await;
+    loop {
+        match port.send(message.clone()).await {
+            Ok(result) => return result,
+            Err(_) => sleep(RETRY_DELAY).await,
+        }
     }
 }

@@ -1,0 +1,102 @@
+//! Chain validation whose lists change.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::time::Duration;
+
+use actix::SyncArbiter;
+use kc_actors::messages::{
+    AskTrust, ManagementRecord, ManagementRecords, OwnIdentities, ValidateChain,
+};
+use kc_actors::{ChainActor, ChainParts, Clock, Events, NodeEvent, Port, TrustArchive};
+use kc_core::chain::{ChainError, MaxAge, TrustEntry, TrustList, TrustStore, Usage};
+use kc_core::keys::{KeyType, Signer, SigningKey};
+use kc_core::provision::{NewNode, Role, compose_update, provision_node};
+use kc_core::store::config::{Section, Value};
+use kc_core::store::{StoreError, StoreErrorKind};
+use kc_core::types::{ManagementTopic, TopicScheme};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// An archive on a disk that is full.
+#[derive(Debug)]
+struct Full;
+
+impl TrustArchive for Full {
+    fn add_entry(&mut self, _: TrustList, _: &TrustEntry) -> Result<(), StoreError> {
+        Err(StoreError::new(StoreErrorKind::Io, "full"))
+    }
+
+    fn replace_chain(&mut self, _: usize, _: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::new(StoreErrorKind::Io, "full"))
+    }
+}
+
+#[actix::test]
+async fn a_denial_is_in_force_though_it_cannot_be_stored_and_the_gateway_is_told() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let root = kc_core::provision::derive_root(b"root", KeyType::Ed25519)
+        .unwrap()
+        .key;
+    let now = Clock::system().now();
+    let node = NewNode {
+        id: "n",
+        role: Role::Consumer,
+        topics: &[],
+        scheme: &TopicScheme::default(),
+        path_length: Some(1),
+        lifetime: Duration::from_secs(3600),
+        key_type: KeyType::Ed25519,
+        escrow: None,
+        ssl_cafile: "",
+    };
+    let node = provision_node(&node, b"root", b"provisioning", now, &mut rng).unwrap();
+    let Some(Value::Bytes(chain)) = node.config.load_value(Section::CHAINS, "chain0").unwrap()
+    else {
+        panic!("no chain");
+    };
+    let denied = node.secrets.signing_keys().next().unwrap();
+    let denied: &SigningKey = denied;
+
+    let trusted = TrustEntry::unrestricted(root.verifying_key());
+    let events = Events::default();
+    let mut told = events.listen();
+    let actor = ChainActor::new(ChainParts {
+        trust: TrustStore::new(Some(vec![trusted]), vec![]),
+        identities: vec![],
+        archive: Box::new(Full),
+        clock: Clock::system(),
+        events,
+    });
+    let chains = SyncArbiter::start(1, move || actor.clone());
+    let validate = || ValidateChain {
+        chain: chain.clone(),
+        root: "t".into(),
+        usage: Usage::EncryptRequest,
+    };
+    let validated = Port::<ValidateChain>::to(&chains).send(validate()).await;
+    assert!(validated.unwrap().is_ok());
+
+    let entry = TrustEntry::unrestricted(denied.verifying_key());
+    let until = MaxAge::until(now.plus(Duration::from_secs(60)));
+    let by_root = (&root as &dyn Signer, None);
+    let update = compose_update(TrustList::Deny, &entry, until, by_root, &mut rng).unwrap();
+    let record = ManagementRecord {
+        topic: ManagementTopic::Denylist,
+        kafka_key: Vec::new(),
+        value: update,
+    };
+    let records = Port::<ManagementRecords>::to(&chains);
+    let stored = records.send(ManagementRecords(vec![record.clone()])).await;
+    assert!(!stored.unwrap());
+    assert!(matches!(told.next().await, Some(NodeEvent::Listed { .. })));
+    let validated = Port::<ValidateChain>::to(&chains).send(validate()).await;
+    assert_eq!(validated.unwrap(), Err(ChainError::Denied));
+
+    // The same once more is refused, and nothing has to be stored.
+    let again = records.send(ManagementRecords(vec![record])).await;
+    assert!(again.unwrap());
+    let status = Port::<AskTrust>::to(&chains).send(AskTrust).await.unwrap();
+    assert_eq!((status.denied, status.refused.len()), (1, 1));
+    let own = Port::<OwnIdentities>::to(&chains).send(OwnIdentities).await;
+    assert!(own.unwrap().is_err(), "a node without keys has no identity");
+}
