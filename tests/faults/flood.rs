@@ -72,6 +72,23 @@ async fn fault_07_a_real_key_comes_through_a_flood_of_invented_ones() {
     for id in 0..INVENTED / 4 {
         wire.send_to("t", 0, None, &invented(id)).await;
     }
+    let reader = fleet
+        .options("reader")
+        .setting("crypto_sub_interval", "0.2");
+    let reader = reader.open().await.unwrap();
+    let mut consumer = consumer(&reader, "t").await;
+    let flooded = async {
+        loop {
+            let read = consumer.poll(1, Duration::from_millis(50)).await.unwrap();
+            assert_eq!(read, []);
+            let wanted = reader.node.status().await.unwrap().exchange.wanted;
+            if wanted.get("t") == Some(&MAX_WANTED_PER_ROOT) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, flooded).await.unwrap();
+
     let sender = fleet.open("sender").await;
     let producer = sender.producer().await.unwrap();
     let record = PlainRecord {
@@ -81,11 +98,6 @@ async fn fault_07_a_real_key_comes_through_a_flood_of_invented_ones() {
         ..PlainRecord::default()
     };
     producer.send(record).await.unwrap().await.unwrap();
-    let reader = fleet
-        .options("reader")
-        .setting("crypto_sub_interval", "0.2");
-    let reader = reader.open().await.unwrap();
-    let mut consumer = consumer(&reader, "t").await;
     // The partition of the invented ones waits; the other does not.
     assert_eq!(values(&take(&mut consumer, 1).await), ["secret"]);
 }
