@@ -40,7 +40,7 @@ fn a_chain_server_renews_the_chain_of_an_enrolled_key() {
     let enroll = [&enroll[..], &["--key", key, "--role", "producer"]].concat();
     world.succeed(&enroll);
 
-    let mut alice = world.start(&["node", "serve", "--node", "alice"]);
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out the keys");
     let mut server = world.start(&["chain-server", "--node", "server"]);
     server.says("server keeps the chains of 1 keys fresh");
