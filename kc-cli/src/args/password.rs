@@ -40,7 +40,7 @@ pub(crate) struct RootPasswordArg {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ProvisioningPasswordArg {
     /// A file with the provisioning password; else KC_PROVISIONING_PASSWORD, else a prompt. A chain
-    /// server needs none: the root itself certifies it
+    /// server or an administrator needs none: the root itself certifies it
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     password_file: Option<PathBuf>,
 }

@@ -32,7 +32,8 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// producer, consumer, prodcon (both), or the ones that ask through a controller:
-    /// prodcon-limited, consumer-limited, controller; chain-server renews the chains of others
+    /// prodcon-limited, consumer-limited, controller; chain-server renews the chains of others, and
+    /// administrator signs updates of their lists
     #[arg(value_parser = Role::from_str)]
     role: Role,
 
