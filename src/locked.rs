@@ -4,11 +4,11 @@ use kc_core::keys::{Signer, VerifyingKey};
 use kc_core::store::config::{ConfigStore, NodeConfig};
 use kc_core::store::{KeyStore, MemoryKeyStore};
 use kc_keystore_file::{
-    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, crypto_path, find_node, read_config,
-    read_secrets,
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, crypto_path, find_node,
+    open_key_store, read_config, read_secrets,
 };
 
-use crate::open::{OpenError, open_keys};
+use crate::open::OpenError;
 
 /// A node of which nothing runs, locked so that nothing does: to sign with its keys.
 #[derive(Debug)]
@@ -28,9 +28,10 @@ impl LockedNode {
         let files = find_node(node, &SearchPlaces::from_environment())?;
         let lock = Arc::new(NodeLock::acquire(&files)?);
         let config = FileConfigStore::new(Arc::clone(&lock)).load()?;
+        let crypto = SecretFile::new(crypto_path(&config, &files)?, Arc::clone(&lock));
         Ok(Self {
             files,
-            keys: open_keys(&config, &lock)?,
+            keys: open_key_store(&crypto, None)?,
             config,
             _lock: lock,
         })
@@ -48,7 +49,8 @@ impl LockedNode {
         &self.config
     }
 
-    /// The node's keys.
+    /// The node's keys, those that its configuration does not use, too: what was stolen is revoked whether it is
+    /// in use or not.
     #[must_use]
     pub fn keys(&self) -> &dyn KeyStore {
         &self.keys

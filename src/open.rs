@@ -274,10 +274,7 @@ fn group_id(settings: &Settings<'_>, extra: Option<&str>) -> Result<Option<Strin
 }
 
 /// The keys of the node that is locked.
-pub(crate) fn open_keys(
-    config: &NodeConfig,
-    lock: &Arc<NodeLock>,
-) -> Result<MemoryKeyStore, OpenError> {
+fn open_keys(config: &NodeConfig, lock: &Arc<NodeLock>) -> Result<MemoryKeyStore, OpenError> {
     let file = SecretFile::new(crypto_path(config, lock.files())?, Arc::clone(lock));
     Ok(open_key_store(&file, key_types(config)?)?)
 }

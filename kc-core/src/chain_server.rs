@@ -115,13 +115,22 @@ impl RenewalPolicy {
         }
         let same_type = |own: &&ValidIdentity| own.key().key_type() == key.key.key_type();
         let identity = own.iter().find(same_type).or(own.first())?;
+        let end = MaxAge::until(now.plus(self.lifetime));
+        // No chain outlives the server's own: as long as that would end no later, there is nothing to renew.
+        let lasts = end.earlier(identity.max_age());
+        if !key.max_age.is_before(lasts) {
+            return None;
+        }
         let renewed = ChainKey {
-            max_age: MaxAge::until(now.plus(self.lifetime)),
+            max_age: end,
             ..key.clone()
         };
         Some(Renewal {
             draft: identity.draft(&renewed.encode()),
-            renewed,
+            renewed: ChainKey {
+                max_age: lasts,
+                ..renewed
+            },
         })
     }
 }
@@ -137,6 +146,27 @@ mod tests {
             &VerifyingKey::Ed25519([7; 32]),
             &Constraints::default(),
         )
+    }
+
+    #[test]
+    fn a_renewed_chain_ends_with_the_servers_own_at_the_latest_and_is_not_renewed_for_nothing() {
+        let policy = RenewalPolicy {
+            lifetime: Duration::from_secs(100),
+            refresh_fraction: 0.25,
+        };
+        let at = |secs| Timestamp::from_secs(secs).unwrap();
+        let server = |end| {
+            let chain = vec![0x90];
+            vec![ValidIdentity::of_chain(
+                VerifyingKey::Ed25519([1; 32]),
+                chain,
+                MaxAge::until(at(end)),
+            )]
+        };
+        let renewal = policy.renew(&key_until(1000.0), &server(1050.0), at(990.0));
+        assert_eq!(renewal.unwrap().renewed, key_until(1050.0));
+        let renewal = policy.renew(&key_until(1050.0), &server(1050.0), at(1040.0));
+        assert_eq!(renewal, None);
     }
 
     #[test]

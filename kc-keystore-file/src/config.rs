@@ -70,6 +70,13 @@ impl ConfigStore for FileConfigStore {
         let path = self.lock.files().config();
         let (config, changed) = self.edited(&path, edit)?;
         if let Some(text) = changed {
+            // What is written can be read.
+            if text.len() as u64 > MAX_CONFIG_BYTES {
+                return Err(storage(FileError::TooLarge {
+                    path,
+                    limit: MAX_CONFIG_BYTES,
+                }));
+            }
             write_atomic_keeping_access(&path, text.as_bytes()).map_err(storage)?;
         }
         Ok(config)

@@ -82,17 +82,19 @@ impl Handler<SideRecords> for ControllerActor {
             let Some(own) = steps::own_identities(&parts.identities, &parts.events).await else {
                 return;
             };
-            for record in records {
-                let root = record.root.clone();
-                match parts.forward(record, &own).await {
-                    None => {}
-                    Some(Ok(keys)) => {
-                        with(&status, |status| status.forwarded += 1);
-                        tracing::info!(target: "kc::controller", %root, keys, "vouched for a request");
-                        parts.events.tell(NodeEvent::Forwarded { root, keys });
-                    }
-                    Some(Err(refusal)) => parts.refused(&status, root, &refusal),
-                }
+            // One root's topics may be slow; the others do not wait for them.
+            let own = Arc::new(own);
+            let forwarding: Vec<_> = records
+                .into_iter()
+                .map(|record| {
+                    let (parts, status, own) =
+                        (parts.clone(), Arc::clone(&status), Arc::clone(&own));
+                    actix::spawn(async move { parts.handle(record, &own, &status).await })
+                })
+                .collect();
+            for forwarded in forwarding {
+                // It ends early only if the process does.
+                let _ = forwarded.await;
             }
         })
     }
@@ -107,6 +109,24 @@ impl Handler<AskController> for ControllerActor {
 }
 
 impl ControllerParts {
+    async fn handle(
+        &self,
+        record: SideRecord,
+        own: &[ValidIdentity],
+        status: &Mutex<ControllerStatus>,
+    ) {
+        let root = record.root.clone();
+        match self.forward(record, own).await {
+            None => {}
+            Some(Ok(keys)) => {
+                with(status, |status| status.forwarded += 1);
+                tracing::info!(target: "kc::controller", %root, keys, "vouched for a request");
+                self.events.tell(NodeEvent::Forwarded { root, keys });
+            }
+            Some(Err(refusal)) => self.refused(status, root, &refusal),
+        }
+    }
+
     /// Re-signs a request for the producers; `None` if that could not be done now.
     async fn forward(
         &self,
@@ -149,13 +169,15 @@ impl ControllerParts {
         Some(Ok(keys))
     }
 
-    /// The position behind a request is committed when this returns, so sending is tried more than once.
+    /// The position behind a request is committed when this returns, so sending is tried more than once, if
+    /// that can help.
     async fn published(&self, request: Publish) -> bool {
         for _ in 1..PUBLISH_ATTEMPTS {
-            if steps::published(&self.publish, request.clone()).await {
-                return true;
+            match self.publish.send(request.clone()).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(error)) if !error.is_retriable() => break,
+                _ => sleep(RETRY_DELAY).await,
             }
-            sleep(RETRY_DELAY).await;
         }
         steps::published(&self.publish, request).await
     }

@@ -18,10 +18,9 @@ pub struct ManagementRecord {
 }
 
 /// Hands over what one poll of the management topics brought. When it is answered, what is to be taken is in
-/// force, and the next poll may follow; the answer is whether it is stored, too. What is not must be handed
-/// over again after a restart.
+/// force, and stored if that was possible; the next poll may follow.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "()")]
 pub struct ManagementRecords(pub Vec<ManagementRecord>);
 
 /// Asks whom the node trusts, and who it is itself.

@@ -63,15 +63,14 @@ impl ChainKeyArchive for ConfigChainKeys {
                 Some(Value::Bytes(entry)) => Some((setting.name.to_string(), entry)),
                 _ => None,
             });
-        keys.map(|(name, entry)| {
-            let malformed = |error| {
-                let context = format!("{CONTEXT}: {name}");
-                StoreError::new(StoreErrorKind::Malformed, context).with_source(error)
-            };
-            let key = ChainKey::parse(&entry).map_err(malformed)?;
-            Ok((name, key))
-        })
-        .collect()
+        let readable = keys.filter_map(|(name, entry)| match ChainKey::parse(&entry) {
+            Ok(key) => Some((name, key)),
+            Err(error) => {
+                tracing::error!(target: "kc::chain_server", name, %error, "not a chain key: passed over");
+                None
+            }
+        });
+        Ok(readable.collect())
     }
 
     fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError> {

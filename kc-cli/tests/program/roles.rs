@@ -76,6 +76,35 @@ fn an_administrator_signs_denials() {
 }
 
 #[test]
+fn a_denial_outlives_the_lists_of_a_node_that_is_provisioned_anew() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let mut alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    let deny = [
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "--node",
+        "alice",
+    ];
+    world.succeed(&deny);
+    alice.says("came onto the denylist");
+    alice.terminate();
+    assert_eq!(alice.end(), 0);
+
+    world.provision("producer", "alice", &["--force"]);
+    let lists = ["trust", "list", "--node", "alice", "--json"];
+    assert!(world.succeed(&lists).contains("\"denylist\":[]"));
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("came onto the denylist");
+    assert!(!world.succeed(&lists).contains("\"denylist\":[]"));
+}
+
+#[test]
 fn who_may_not_is_refused_at_start() {
     let world = World::new();
     world.provision("producer", "alice", &[]);

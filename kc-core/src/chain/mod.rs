@@ -20,7 +20,9 @@ pub use constraints::{Constraints, MAX_LIST_LEN, MAX_PATTERN_LEN, MAX_PATTERNS, 
 pub use number::MaxAge;
 pub use pattern::{ANYTHING, InvalidPattern, grants, intersect, multimatch};
 pub use trust::{TEMPORARY_ROOT, TrustEntry, TrustStore};
-pub use update::{TrustList, UpdateCheck, UpdateError, accept_chain};
+pub use update::{
+    MAX_ENTRY_LEN, MAX_SELF_DENIED, TrustList, UpdateCheck, UpdateError, accept_chain,
+};
 pub use validate::{Demand, MAX_LINKS, UnverifiedChain, ValidatedChain, encode_chain};
 
 #[cfg(test)]

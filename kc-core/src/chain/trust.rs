@@ -1,5 +1,8 @@
 use super::constraints::Limits;
-use super::{Certificate, CertificateKey, ChainError, TrustList, encode_certificate};
+use super::{
+    ANYTHING, Certificate, CertificateKey, ChainError, TrustList, Usage, encode_certificate,
+    intersect,
+};
 use super::{Constraints, MaxAge};
 use crate::keys::{KeyType, VerifyingKey};
 
@@ -102,13 +105,22 @@ impl TrustEntry {
         &self.limits.constraints
     }
 
-    /// The same entry, for these topics.
+    /// The same entry, for these topics, and for the exchange of keys alone: lists have no topics, so who is
+    /// trusted for some topics must not update them.
     ///
     /// # Errors
     /// [`ChainError::NotASigner`] for an entry that is not for a single key, and the checks C08 and C09.
-    pub fn with_topics(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
+    pub fn within(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
+        let exchange = [
+            Usage::Encrypt,
+            Usage::EncryptRequest,
+            Usage::EncryptSubscribe,
+        ];
+        let exchange = exchange.map(|usage| usage.as_str().to_owned());
+        let usages = self.limits.constraints.usages.clone();
         let constraints = Constraints {
             topics,
+            usages: intersect(usages, Some(exchange.into()))?,
             ..self.limits.constraints.clone()
         };
         let key = self.signer.as_ref().ok_or(ChainError::NotASigner(0))?;
@@ -118,6 +130,11 @@ impl TrustEntry {
             |writer| key.write_to(writer),
             (0, |_| {}),
         ))
+    }
+
+    fn is_for_all_topics(&self) -> bool {
+        let topics = self.limits.constraints.topics.as_ref();
+        topics.is_none_or(|topics| topics.iter().any(|topic| topic == ANYTHING))
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -214,8 +231,14 @@ impl TrustStore {
     fn is_half_of_a_hybrid_root(&self, root: &VerifyingKey) -> bool {
         let entries = self.allowlist.as_deref().unwrap_or_default();
         root.key_type() == KeyType::Ed25519
-            && entries.iter().filter_map(TrustEntry::key).any(|other| {
-                other.key_type() == KeyType::Hybrid && other.ed25519() == root.ed25519()
-            })
+            && entries
+                .iter()
+                .filter(|entry| entry.is_for_all_topics())
+                .filter_map(TrustEntry::key)
+                .any(|other| {
+                    other.key_type() == KeyType::Hybrid
+                        && other.ed25519() == root.ed25519()
+                        && !self.is_denied(other)
+                })
     }
 }

@@ -8,7 +8,7 @@ use super::{
     ANYTHING, ChainError, Constraints, Demand, TrustEntry, TrustStore, UnverifiedChain, Usage,
     intersect,
 };
-use crate::keys::VerifyingKey;
+use crate::keys::{KeyType, VerifyingKey};
 use crate::types::Timestamp;
 use crate::wire::Value;
 
@@ -37,6 +37,12 @@ pub enum UpdateError {
     /// The list has an entry for the key.
     #[error("the list has an entry for this key")]
     Present,
+    /// The denylist has no room for keys that deny themselves; those that a root denies still come in.
+    #[error("no room for more keys that deny themselves")]
+    Full,
+    /// A hybrid root would put a classical one out of force, and is not certified by it.
+    #[error("a hybrid root that its classical half did not certify")]
+    OtherHalf,
     /// The chain certifies another key than this node's.
     #[error("a chain for another key")]
     OtherKey,
@@ -59,7 +65,17 @@ pub enum UpdateCheck {
     OtherKey,
     /// M05: the chain ends no earlier than the one in use.
     EndsEarlier,
+    /// M06: the denylist has room for keys that deny themselves.
+    Full,
+    /// M07: a hybrid root that replaces a classical one is certified by it.
+    OtherHalf,
 }
+
+/// No entry of a list that arrives is longer, in bytes.
+pub const MAX_ENTRY_LEN: usize = 4096;
+
+/// Up to how many entries the denylist takes keys that deny themselves: anybody can make such keys.
+pub const MAX_SELF_DENIED: usize = 1024;
 
 impl TrustList {
     /// What a chain must be granted to extend the list.
@@ -83,7 +99,8 @@ impl TrustList {
     /// Looks at a message from the list's topic: a chain that is granted the list's usage, whose last
     /// certificate carries an unsigned certificate for the same key as its fourth element.
     ///
-    /// What comes into the allowlist is limited to the topics of the chain that brought it.
+    /// What comes into the allowlist is limited to the topics of the chain that brought it, and to the exchange
+    /// of keys if these are not all.
     ///
     /// # Errors
     /// [`UpdateError`].
@@ -96,6 +113,9 @@ impl TrustList {
         let demand = Demand::at(now).usage(self.usage());
         let chain = UnverifiedChain::parse(message)?.validate(trust, &demand)?;
         let entry = match chain.extra().first() {
+            Some(Value::Bytes(entry) | Value::Raw(entry)) if entry.len() > MAX_ENTRY_LEN => {
+                return Err(UpdateError::Entry("too long"));
+            }
             Some(Value::Bytes(entry) | Value::Raw(entry)) => TrustEntry::parse(entry),
             Some(_) => return Err(UpdateError::Entry("not a byte string")),
             None => return Err(UpdateError::Entry("there is none")),
@@ -109,7 +129,15 @@ impl TrustList {
             return Err(UpdateError::Present);
         }
         match self {
+            Self::Allow if !may_replace_half(chain.root(), key, trust) => {
+                Err(UpdateError::OtherHalf)
+            }
             Self::Allow => Ok(within_topics(entry, chain.constraints())?),
+            Self::Deny
+                if chain.root() == Some(key) && trust.denylist().len() >= MAX_SELF_DENIED =>
+            {
+                Err(UpdateError::Full)
+            }
             Self::Deny => Ok(entry),
         }
     }
@@ -132,11 +160,22 @@ pub fn accept_chain(
     if new.keys().signer() != Some(key) {
         return Err(UpdateError::OtherKey);
     }
+    // Whatever a node signs is one more certificate. So a node's own certificate cannot certify others either.
+    if new.constraints().path_length.is_some_and(|left| left < 1) {
+        return Err(ChainError::PathLength.into());
+    }
     let old = in_use.and_then(|chain| validate(chain).ok());
+    let old = old.filter(|old| old.keys().signer() == Some(key));
     match old.filter(|old| new.max_age().is_before(old.max_age())) {
         Some(_) => Err(UpdateError::EndsEarlier),
         None => Ok(()),
     }
+}
+
+/// Whether a key may come onto the allowlist although that puts its classical half out of force as a root.
+fn may_replace_half(by: Option<&VerifyingKey>, key: &VerifyingKey, trust: &TrustStore) -> bool {
+    let half = VerifyingKey::Ed25519(*key.ed25519());
+    key.key_type() == KeyType::Ed25519 || !trust.lists(TrustList::Allow, &half) || by == Some(&half)
 }
 
 fn within_topics(entry: TrustEntry, chain: &Constraints) -> Result<TrustEntry, ChainError> {
@@ -145,7 +184,7 @@ fn within_topics(entry: TrustEntry, chain: &Constraints) -> Result<TrustEntry, C
         Some(topics) if !unlimited(topics) => {
             let own = entry.constraints().topics.clone();
             let topics = intersect(Some(topics.clone()), own)?;
-            entry.with_topics(topics)
+            entry.within(topics)
         }
         _ => Ok(entry),
     }
@@ -153,12 +192,14 @@ fn within_topics(entry: TrustEntry, chain: &Constraints) -> Result<TrustEntry, C
 
 impl UpdateCheck {
     /// All checks, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Entry,
         Self::EntryKey,
         Self::Present,
         Self::OtherKey,
         Self::EndsEarlier,
+        Self::Full,
+        Self::OtherHalf,
     ];
 }
 

@@ -192,3 +192,16 @@ pub(super) fn answering(
         .iter()
         .filter(move |identity| !any_same || same(identity))
 }
+
+#[cfg(test)]
+impl ValidIdentity {
+    /// One whose chain is taken as it is.
+    pub(crate) fn of_chain(key: VerifyingKey, chain: Vec<u8>, max_age: MaxAge) -> Self {
+        Self {
+            key,
+            chain,
+            may_request: false,
+            max_age,
+        }
+    }
+}

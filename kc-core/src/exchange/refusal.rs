@@ -98,6 +98,8 @@ impl From<&UpdateError> for RefusalId {
             UpdateError::Present => UpdateCheck::Present,
             UpdateError::OtherKey => UpdateCheck::OtherKey,
             UpdateError::EndsEarlier => UpdateCheck::EndsEarlier,
+            UpdateError::Full => UpdateCheck::Full,
+            UpdateError::OtherHalf => UpdateCheck::OtherHalf,
         })
     }
 }

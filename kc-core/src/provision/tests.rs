@@ -2,6 +2,7 @@
 
 mod grant;
 mod separate;
+mod update;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -107,13 +107,10 @@ impl Handler<OwnIdentities> for ChainActor {
 }
 
 impl Handler<ManagementRecords> for ChainActor {
-    type Result = bool;
+    type Result = ();
 
-    fn handle(&mut self, message: ManagementRecords, _: &mut Self::Context) -> bool {
-        self.with_state(|state| {
-            let stored: Vec<_> = message.0.iter().map(|record| state.take(record)).collect();
-            stored.into_iter().all(|stored| stored)
-        })
+    fn handle(&mut self, message: ManagementRecords, _: &mut Self::Context) {
+        self.with_state(|state| message.0.iter().for_each(|record| state.take(record)));
     }
 }
 

@@ -1,6 +1,8 @@
 //! What comes from the management topics.
 
-use kc_core::chain::{ChainError, TrustEntry, TrustList, UpdateError, accept_chain};
+use kc_core::chain::{
+    ChainError, TrustEntry, TrustList, UnverifiedChain, UpdateError, accept_chain,
+};
 use kc_core::exchange::{Identity, RefusalId};
 use kc_core::keys::VerifyingKey;
 use kc_core::store::StoreError;
@@ -11,8 +13,9 @@ use crate::events::NodeEvent;
 use crate::messages::ManagementRecord;
 
 impl State {
-    /// Takes an update, or refuses it. False if it is in force and could not be stored.
-    pub(super) fn take(&mut self, record: &ManagementRecord) -> bool {
+    /// Takes an update, or refuses it. What cannot be stored is in force all the same: management topics are
+    /// read from their beginning at each start.
+    pub(super) fn take(&mut self, record: &ManagementRecord) {
         match record.topic {
             ManagementTopic::Chains => self.take_chain(&record.kafka_key, &record.value),
             ManagementTopic::Allowlist => self.take_entry(TrustList::Allow, &record.value),
@@ -20,19 +23,25 @@ impl State {
         }
     }
 
-    fn take_entry(&mut self, list: TrustList, message: &[u8]) -> bool {
+    fn take_entry(&mut self, list: TrustList, message: &[u8]) {
+        if self.is_known(list, message) {
+            return;
+        }
         match list.accept(message, self.trust(), self.now()) {
             Ok(entry) => self.add(list, entry),
-            Err(error) => {
-                self.refuse(list.name(), (&error).into(), &error);
-                true
-            }
+            Err(error) => self.refuse(list.name(), (&error).into(), &error),
         }
     }
 
-    fn add(&mut self, list: TrustList, entry: TrustEntry) -> bool {
+    /// Whether an update is for a key that the list has: taken before, and read again.
+    fn is_known(&self, list: TrustList, message: &[u8]) -> bool {
+        let key = UnverifiedChain::parse(message).and_then(|chain| chain.claimed_key());
+        key.is_ok_and(|key| self.trust().lists(list, &key))
+    }
+
+    fn add(&mut self, list: TrustList, entry: TrustEntry) {
         let valid_before = self.valid_keys();
-        let stored = stored(self.parts.archive.add_entry(list, &entry));
+        tell_unless_stored(self.parts.archive.add_entry(list, &entry));
         let key = entry.key().cloned();
         self.parts.trust.add(list, entry);
         if let Some(key) = key {
@@ -42,7 +51,6 @@ impl State {
         for key in valid_before {
             self.tell_if_denied(key);
         }
-        stored
     }
 
     fn valid_keys(&self) -> Vec<VerifyingKey> {
@@ -66,28 +74,25 @@ impl State {
         }
     }
 
-    fn take_chain(&mut self, kafka_key: &[u8], chain: &[u8]) -> bool {
+    fn take_chain(&mut self, kafka_key: &[u8], chain: &[u8]) {
         let mut identities = self.parts.identities.iter().enumerate();
         let own = identities.find(|(_, identity)| identity.key().to_bytes() == kafka_key);
         let Some((index, identity)) = own else {
             // For another node.
-            return true;
+            return;
         };
         let (key, in_use) = (identity.key().clone(), identity.chain());
         if in_use == Some(chain) {
-            return true;
+            return;
         }
         match accept_chain(&key, in_use, chain, self.trust(), self.now()) {
             Ok(()) => self.adopt(index, key, chain),
-            Err(error) => {
-                self.refuse("chains", (&error).into(), &error);
-                true
-            }
+            Err(error) => self.refuse("chains", (&error).into(), &error),
         }
     }
 
-    fn adopt(&mut self, index: usize, key: VerifyingKey, chain: &[u8]) -> bool {
-        let stored = stored(self.parts.archive.replace_chain(index, chain));
+    fn adopt(&mut self, index: usize, key: VerifyingKey, chain: &[u8]) {
+        tell_unless_stored(self.parts.archive.replace_chain(index, chain));
         let identity = Identity::new(key.clone(), Some(chain.to_vec()));
         let valid = identity.validated(self.trust(), self.now());
         let expires = valid.ok().and_then(|valid| valid.max_age().timestamp());
@@ -98,21 +103,11 @@ impl State {
         self.parts
             .events
             .tell(NodeEvent::ChainAdopted { key, expires });
-        stored
     }
 
     fn refuse(&mut self, topic: &str, check: RefusalId, error: &UpdateError) {
         *self.refused.entry(check).or_default() += 1;
-        // A key that is denied twice is told by its own denial.
-        let again = matches!(
-            error,
-            UpdateError::Present | UpdateError::Chain(ChainError::Denied)
-        );
-        if again {
-            tracing::debug!(target: "kc::chain", topic, %check, %error, "update refused");
-        } else {
-            tracing::warn!(target: "kc::chain", topic, %check, %error, "update refused");
-        }
+        tracing::warn!(target: "kc::chain", topic, %check, %error, "update refused");
         let reason = error.to_string();
         self.parts
             .events
@@ -120,9 +115,8 @@ impl State {
     }
 }
 
-fn stored(result: Result<(), StoreError>) -> bool {
-    if let Err(error) = &result {
+fn tell_unless_stored(result: Result<(), StoreError>) {
+    if let Err(error) = result {
         tracing::error!(target: "kc::chain", %error, "in force until the node is closed, and not stored");
     }
-    result.is_ok()
 }

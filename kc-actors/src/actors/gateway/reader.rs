@@ -1,11 +1,11 @@
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use actix::Message;
-use kc_core::backend::{BackendError, Committed, LogReader, LogStart, Record};
+use kc_core::backend::{BackendError, BackendErrorKind, Committed, LogReader, LogStart, Record};
 use kc_core::types::SideTopic;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::GatewayParts;
 use crate::messages::{ControlTopic, ManagementRecord, ManagementRecords, SideRecord, SideRecords};
@@ -17,6 +17,10 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How long to wait before trying again what can be tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// How long it may take to begin with a topic; what is being read waits meanwhile.
+const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
+/// How long to wait before beginning with a topic is tried again.
+const WANTED_DELAY: Duration = Duration::from_secs(2);
 /// How often positions are asked for before reading begins at the start: a new broker has none for a
 /// while, and says so by errors.
 const POSITION_ATTEMPTS: usize = 4;
@@ -34,28 +38,33 @@ pub(super) struct NewWatch {
 /// is done with.
 pub(super) async fn read(parts: GatewayParts, mut watches: mpsc::Receiver<NewWatch>) {
     let mut sources = HashMap::new();
-    let mut unstored = HashSet::new();
     let mut reader: Option<Box<dyn LogReader>> = None;
-    // What the gateway itself wants is tried until it works.
+    // What the gateway itself wants is tried until it works, each not before its time.
     let mut wanted: VecDeque<_> = parts.watched.with(|watched| {
         let resume = |(name, topic): (&String, &ControlTopic)| NewWatch {
             name: name.clone(),
             topic: topic.clone(),
             done: None,
         };
-        watched.iter().map(resume).collect()
+        let resumed = watched.iter().map(resume);
+        resumed.map(|watch| (Instant::now(), watch)).collect()
     });
     loop {
         // One at a time: what is being read must not wait for what is to be read, too.
-        let watch = match wanted.pop_front() {
+        let idle = sources.is_empty() && wanted.is_empty();
+        let watch = match next_watch(&mut watches, idle).await {
             Some(watch) => Some(watch),
-            None => next_watch(&mut watches, sources.is_empty()).await,
+            None => next_wanted(&mut wanted),
         };
         if let Some(watch) = watch {
             let begun = if sources.contains_key(&watch.name) {
                 Ok(())
             } else {
-                begin(&parts, &mut reader, &watch.name).await
+                let beginning = begin(&parts, &mut reader, &watch);
+                let late = || BackendError::new(BackendErrorKind::Timeout, "begin to read");
+                timeout(BEGIN_DEADLINE, beginning)
+                    .await
+                    .unwrap_or_else(|_| Err(late()))
             };
             if begun.is_ok() {
                 let (name, topic) = (watch.name.clone(), watch.topic.clone());
@@ -69,14 +78,10 @@ pub(super) async fn read(parts: GatewayParts, mut watches: mpsc::Receiver<NewWat
                 (begun, Some(done)) => drop(done.send(begun)),
                 (Ok(()), None) => {}
                 (Err(error), None) => {
-                    let (name, topic) = (watch.name, watch.topic);
+                    let (name, topic, done) = (watch.name, watch.topic, None);
                     tracing::warn!(target: "kc::gateway", topic = name, %error, "cannot be read yet");
-                    wanted.push_back(NewWatch {
-                        name,
-                        topic,
-                        done: None,
-                    });
-                    sleep(RETRY_DELAY).await;
+                    let again = Instant::now() + WANTED_DELAY;
+                    wanted.push_back((again, NewWatch { name, topic, done }));
                 }
             }
         }
@@ -87,8 +92,7 @@ pub(super) async fn read(parts: GatewayParts, mut watches: mpsc::Receiver<NewWat
             match reader.poll(POLL_WAIT).await {
                 Ok(records) if records.is_empty() => {}
                 Ok(records) => {
-                    let done = hand_over(&parts, &sources, &mut unstored, records).await;
-                    commit(reader.as_mut(), done).await;
+                    hand_over(&parts, &sources, reader.as_mut(), records).await;
                 }
                 Err(error) => {
                     tracing::warn!(target: "kc::gateway", %error, "reading side topics failed");
@@ -111,10 +115,16 @@ async fn next_watch(watches: &mut mpsc::Receiver<NewWatch>, idle: bool) -> Optio
     }
 }
 
+/// The next of what the gateway itself wants, if it is time for one.
+fn next_wanted(wanted: &mut VecDeque<(Instant, NewWatch)>) -> Option<NewWatch> {
+    let (_, watch) = wanted.pop_front_if(|(time, _)| *time <= Instant::now())?;
+    Some(watch)
+}
+
 async fn begin(
     parts: &GatewayParts,
     reader: &mut Option<Box<dyn LogReader>>,
-    topic: &str,
+    NewWatch { name, topic, .. }: &NewWatch,
 ) -> Result<(), BackendError> {
     if reader.is_none() {
         *reader = Some(parts.backend.log_reader(Some(&parts.group)).await?);
@@ -122,9 +132,13 @@ async fn begin(
     let Some(reader) = reader else {
         return Ok(());
     };
-    let start = start_of(reader.as_mut(), topic).await;
-    tracing::debug!(target: "kc::gateway", topic, ?start, "reading side topic");
-    reader.assign(&[(topic.to_owned(), start)]).await
+    let start = match topic {
+        // Whatever position was committed: the lists of this node may be older, or new.
+        ControlTopic::Management(_) => LogStart::Earliest,
+        ControlTopic::Side(..) => start_of(reader.as_mut(), name).await,
+    };
+    tracing::debug!(target: "kc::gateway", topic = name, ?start, "reading");
+    reader.assign(&[(name.clone(), start)]).await
 }
 
 /// Where the group stopped; the first record, if it never read the topic or nobody can tell.
@@ -144,14 +158,13 @@ async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     LogStart::Earliest
 }
 
-/// Hands records to whom they concern; gives what may be committed when they are done with. Topics with what is
-/// not stored are noted in `unstored`, so that they are read again after a restart.
+/// Hands records to whom they concern, and commits when they are done with.
 async fn hand_over(
     parts: &GatewayParts,
     sources: &HashMap<String, ControlTopic>,
-    unstored: &mut HashSet<String>,
+    reader: &mut dyn LogReader,
     records: Vec<Record>,
-) -> Vec<Committed> {
+) {
     let mut positions = BTreeMap::new();
     let mut side = Vec::new();
     let mut subscriptions = Vec::new();
@@ -184,11 +197,7 @@ async fn hand_over(
     }
     // Trust first: a key that is denied must not be answered in the same poll.
     if !management.is_empty() {
-        let topics: Vec<_> = management.iter().map(|record| record.topic).collect();
-        if !until_taken(&parts.trust, ManagementRecords(management)).await {
-            let names = topics.iter().map(|topic| parts.management.name(*topic));
-            unstored.extend(names.map(str::to_owned));
-        }
+        until_taken(&parts.trust, ManagementRecords(management)).await;
     }
     if !side.is_empty() {
         until_taken(&parts.records, SideRecords(side)).await;
@@ -196,32 +205,21 @@ async fn hand_over(
     if !subscriptions.is_empty() {
         until_taken(&parts.subscriptions, SideRecords(subscriptions)).await;
     }
-    let positions = positions.into_iter();
-    let stored = positions.filter(|(topic, _)| !unstored.contains(topic));
-    stored
+    let positions: Vec<_> = positions
+        .into_iter()
         .map(|(topic, offset)| Committed { topic, offset })
-        .collect()
-}
-
-async fn commit(reader: &mut dyn LogReader, positions: Vec<Committed>) {
-    if positions.is_empty() {
-        return;
-    }
+        .collect();
     if let Err(error) = reader.commit(&positions, DEADLINE).await {
         tracing::debug!(target: "kc::gateway", %error, "positions not committed");
     }
 }
 
 /// If the actor has died, another will take its place.
-async fn until_taken<M>(port: &Port<M>, message: M) -> M::Result
+async fn until_taken<M>(port: &Port<M>, message: M)
 where
-    M: Message + Clone + Send + 'static,
-    M::Result: Send,
+    M: Message<Result = ()> + Clone + Send + 'static,
 {
-    loop {
-        match port.send(message.clone()).await {
-            Ok(result) => return result,
-            Err(_) => sleep(RETRY_DELAY).await,
-        }
+    while port.send(message.clone()).await.is_err() {
+        sleep(RETRY_DELAY).await;
     }
 }

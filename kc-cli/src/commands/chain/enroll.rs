@@ -1,7 +1,9 @@
 use std::str::FromStr;
 
 use kc::Clock;
-use kc::core::chain::{ChainError, Demand, UnverifiedChain, ValidatedChain, grants};
+use kc::core::chain::{
+    ChainError, Constraints, Demand, UnverifiedChain, ValidatedChain, grants, intersect,
+};
 use kc::core::chain_server::ChainKey;
 use kc::core::provision::Role;
 use kc::core::store::config::{Name, Section, Value};
@@ -45,7 +47,9 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let key = args.key.verifying_key()?;
     let server = StoppedNode::open(&args.server)?;
     let id = server.stored.config.node_id().to_owned();
-    require_grants(&server.stored, args.role).map_err(|error| {
+    let scheme = server.stored.settings.scheme();
+    let constraints = args.grant.constraints(args.role, &scheme)?;
+    require_grants(&server.stored, args.role, &constraints).map_err(|error| {
         CliError::refused(format!("{id} cannot certify a {}", args.role), &error).advise(
             "a chain server passes on what its own chain grants: by default to producer, prodcon-limited \
              and consumer-limited",
@@ -59,8 +63,6 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
                 .advise("choose another --name, or replace it with --force"),
         );
     }
-    let scheme = server.stored.settings.scheme();
-    let constraints = args.grant.constraints(args.role, &scheme)?;
     let entry = ChainKey::due_at(Clock::system().now(), &key, &constraints);
     let value = Value::Bytes(entry.encode());
     server.update(&mut |config| config.set(Section::CHAIN_KEYS, &name, &value).map(drop))?;
@@ -76,14 +78,14 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 }
 
 /// Makes sure that one of the server's chains grants what it is to pass on.
-fn require_grants(server: &StoredNode, role: Role) -> Result<(), ChainError> {
+fn require_grants(server: &StoredNode, role: Role, wanted: &Constraints) -> Result<(), ChainError> {
     let demand = Demand::at(Clock::system().now());
     let chains = server.chains().unwrap_or_default();
     let mut result = Err(ChainError::Length(0));
     for chain in &chains {
         let chain = UnverifiedChain::parse(chain);
         let proven = chain.and_then(|chain| chain.validate(&server.trust, &demand));
-        result = proven.and_then(|proven| passes_on(&proven, role));
+        result = proven.and_then(|proven| passes_on(&proven, role, wanted));
         if result.is_ok() {
             break;
         }
@@ -91,12 +93,17 @@ fn require_grants(server: &StoredNode, role: Role) -> Result<(), ChainError> {
     result
 }
 
-fn passes_on(proven: &ValidatedChain, role: Role) -> Result<(), ChainError> {
+fn passes_on(proven: &ValidatedChain, role: Role, wanted: &Constraints) -> Result<(), ChainError> {
     let own = proven.constraints();
     for usage in role.usages() {
         if !grants(own.usages.as_deref(), Some(usage.as_str()))? {
             return Err(ChainError::Usage(usage.as_str().to_owned()));
         }
+    }
+    let wanted = wanted.topics.clone();
+    if intersect(own.topics.clone(), wanted.clone())? != wanted {
+        let topics = wanted.unwrap_or_default();
+        return Err(ChainError::Topic(topics.join(", ")));
     }
     match own.path_length {
         Some(length) if length < PATH_LENGTH => Err(ChainError::PathLength),

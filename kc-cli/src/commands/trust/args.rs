@@ -99,7 +99,7 @@ pub(super) fn entries(
         if topics.is_empty() {
             return Ok(entry);
         }
-        let limited = entry.with_topics(Some(topics.clone()));
+        let limited = entry.within(Some(topics.clone()));
         limited.map_err(|error| CliError::usage(format!("--topics: {error}")))
     };
     keys.iter().map(entry).collect()
