@@ -57,11 +57,19 @@ fn a_node_is_told_by_itself_whom_to_trust() {
     let roots = &list(&world, "alice")["allowlist"];
     assert_eq!(roots[0]["name"], "rot0");
     assert_eq!(roots[0]["fingerprint"], root.as_str());
-    assert!(roots[0]["ignored"].as_str().unwrap().contains("hybrid"));
+    assert_eq!(roots[0]["ignored"], Json::Null);
     assert_eq!(roots[1]["type"], 4);
     assert_eq!(roots[1]["topics"], Json::from(["a", "^c.*$"].as_slice()));
     assert_eq!(roots[1]["ignored"], Json::Null);
     world.fail(&allow, 5);
+
+    let allow = ["trust", "allow", "--node", "alice", &hybrid];
+    world.succeed(&[&allow[..], &["--remove"]].concat());
+    world.succeed(&allow);
+    let roots = &list(&world, "alice")["allowlist"];
+    assert!(roots[0]["ignored"].as_str().unwrap().contains("hybrid"));
+    assert_eq!(roots[1]["topics"], Json::Null);
+    assert_eq!(roots[1]["ignored"], Json::Null);
     let people = world.succeed(&["trust", "list", "--node", "alice"]);
     assert!(people.contains("IGNORED: classical half"), "{people}");
     assert!(people.contains(&hybrid), "{people}");
