@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use crate::trust::DENY_BOB;
 use crate::world::{Process, World, complaint};
 
 #[test]
@@ -61,17 +62,8 @@ fn an_administrator_signs_denials() {
     world.provision("administrator", "admin", &[]);
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
-    let deny = [
-        "trust",
-        "deny",
-        "--of",
-        "bob",
-        "--publish",
-        "--node",
-        "alice",
-    ];
-    world.succeed(&[&deny[..], &["--signer", "admin"]].concat());
-    let stderr = world.fail(&[&deny[..], &["--signer", "bob"]].concat(), 5);
+    world.succeed(&[&DENY_BOB[..], &["--signer", "admin"]].concat());
+    let stderr = world.fail(&[&DENY_BOB[..], &["--signer", "bob"]].concat(), 5);
     assert!(complaint(&stderr).contains("(check C14)"), "{stderr}");
 }
 
@@ -82,16 +74,7 @@ fn a_denial_outlives_the_lists_of_a_node_that_is_provisioned_anew() {
     world.provision("consumer", "bob", &[]);
     let mut alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out the keys");
-    let deny = [
-        "trust",
-        "deny",
-        "--of",
-        "bob",
-        "--publish",
-        "--node",
-        "alice",
-    ];
-    world.succeed(&deny);
+    world.succeed(&DENY_BOB);
     alice.says("came onto the denylist");
     alice.terminate();
     assert_eq!(alice.end(), 0);

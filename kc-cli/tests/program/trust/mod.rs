@@ -21,6 +21,17 @@ use crate::world::{Process, World};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Tells all nodes, by way of alice's, that bob's key is denied.
+pub(super) const DENY_BOB: [&str; 7] = [
+    "trust",
+    "deny",
+    "--of",
+    "bob",
+    "--publish",
+    "--node",
+    "alice",
+];
+
 /// Starts a consumer; its lines are read by [`line`].
 fn consume(world: &World, node: &str, env: &[(&str, &str)]) -> Process {
     let mut command = world.kc(&["consume", "t", "--node", node, "--from-beginning"]);

@@ -6,7 +6,7 @@ use kc::core::chain::Constraints;
 use kc::core::store::config::{NodeConfig, Section, Value};
 use serde_json::Value as Json;
 
-use super::{HOUR, chain_of, key_of};
+use super::{DENY_BOB, HOUR, chain_of, key_of};
 use crate::world::{World, complaint, fail};
 
 #[test]
@@ -73,31 +73,22 @@ fn an_update_that_nobody_would_take_is_not_sent() {
     let world = World::with_broker(&["--no-auto-create"]);
     world.provision("consumer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
-    let deny = [
-        "trust",
-        "deny",
-        "--of",
-        "bob",
-        "--publish",
-        "--node",
-        "alice",
-    ];
-    let stderr = fail(world.kc(&deny).env("KC_ROOT_PASSWORD", "rot"), 5);
+    let stderr = fail(world.kc(&DENY_BOB).env("KC_ROOT_PASSWORD", "rot"), 5);
     assert!(complaint(&stderr).contains("(check C04)"), "{stderr}");
     assert!(
         complaint(&stderr).contains("wrong root password?"),
         "{stderr}"
     );
-    let stderr = fail(world.kc(&deny).env_remove("KC_ROOT_PASSWORD"), 2);
+    let stderr = fail(world.kc(&DENY_BOB).env_remove("KC_ROOT_PASSWORD"), 2);
     assert!(
         complaint(&stderr).contains("--root-password-file"),
         "{stderr}"
     );
-    let ended = [&deny[..], &["--lifetime", "0s"]].concat();
+    let ended = [&DENY_BOB[..], &["--lifetime", "0s"]].concat();
     assert!(world.fail(&ended, 5).contains("(check C12)"));
 
     world.succeed(&["trust", "deny", "--of", "bob", "--node", "alice"]);
-    let stderr = world.fail(&deny, 5);
+    let stderr = world.fail(&DENY_BOB, 5);
     assert!(complaint(&stderr).contains("(check M03)"), "{stderr}");
     // Others may not know.
     world.succeed(&[
@@ -205,18 +196,9 @@ fn hybrid_keys_deny_and_are_denied() {
     }
     let alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out the keys");
-    let deny = [
-        "trust",
-        "deny",
-        "--of",
-        "bob",
-        "--publish",
-        "--node",
-        "alice",
-    ];
     // The classical half of the root is another root.
-    assert!(world.fail(&deny, 5).contains("(check C04)"));
-    world.succeed(&[&deny[..], &["--key-type", "4"]].concat());
+    assert!(world.fail(&DENY_BOB, 5).contains("(check C04)"));
+    world.succeed(&[&DENY_BOB[..], &["--key-type", "4"]].concat());
     world.succeed(&["trust", "revoke", "--node", "carol", "--publish", "--yes"]);
     for node in ["bob", "carol"] {
         let fingerprint = key_of(&world, node).fingerprint();
