@@ -2,7 +2,6 @@
 
 use std::error::Error;
 
-use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, Role, provision_node};
 use kc::core::types::TopicScheme;
 use kc::keystore_file::{create_node, system_rng};
@@ -20,18 +19,9 @@ impl Stage {
     pub(crate) async fn set() -> Result<Self, Box<dyn Error>> {
         let broker = Broker::builder().start().await?;
         let folder = tempfile::tempdir()?;
+        let scheme = TopicScheme::default();
         for (id, role) in [("sender", Role::Producer), ("reader", Role::Consumer)] {
-            let node = NewNode {
-                id,
-                role,
-                topics: &[],
-                scheme: &TopicScheme::default(),
-                path_length: Some(1),
-                lifetime: role.default_lifetime(),
-                key_type: KeyType::Ed25519,
-                escrow: None,
-                ssl_cafile: "",
-            };
+            let node = NewNode::new(id, role, &scheme);
             let (now, mut rng) = (Clock::system().now(), system_rng()?);
             let node = provision_node(&node, b"root password", b"password", now, &mut rng)?;
             create_node(folder.path(), &node, false)?;

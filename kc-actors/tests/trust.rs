@@ -38,16 +38,10 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
         .unwrap()
         .key;
     let now = Clock::system().now();
+    let scheme = TopicScheme::default();
     let node = NewNode {
-        id: "n",
-        role: Role::Consumer,
-        topics: &[],
-        scheme: &TopicScheme::default(),
-        path_length: Some(1),
         lifetime: Duration::from_secs(3600),
-        key_type: KeyType::Ed25519,
-        escrow: None,
-        ssl_cafile: "",
+        ..NewNode::new("n", Role::Consumer, &scheme)
     };
     let node = provision_node(&node, b"root", b"provisioning", now, &mut rng).unwrap();
     let Some(Value::Bytes(chain)) = node.config.load_value(Section::CHAINS, "chain0").unwrap()

@@ -45,16 +45,11 @@ pub(crate) fn trust_in(root: &VerifyingKey) -> TrustStore {
 
 pub(crate) fn provisioned(role: Role, topics: &[&str], key_type: KeyType) -> ProvisionedNode {
     let topics: Vec<_> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+    let scheme = TopicScheme::default();
     let node = NewNode {
-        id: "n",
-        role,
         topics: &topics,
-        scheme: &TopicScheme::default(),
-        path_length: Some(1),
-        lifetime: role.default_lifetime(),
         key_type,
-        escrow: None,
-        ssl_cafile: "",
+        ..NewNode::new("n", role, &scheme)
     };
     let rng = &mut system_rng().unwrap();
     provision_node(&node, ROOT.as_bytes(), b"provisioning", now(), rng).unwrap()

@@ -105,15 +105,8 @@ fn new_node<'a>(
     scheme: &'a TopicScheme,
 ) -> NewNode<'a> {
     NewNode {
-        id,
-        role,
         topics,
-        scheme,
-        path_length: Some(role.default_path_length()),
-        lifetime: role.default_lifetime(),
-        key_type: KeyType::Ed25519,
-        escrow: None,
-        ssl_cafile: "",
+        ..NewNode::new(id, role, scheme)
     }
 }
 

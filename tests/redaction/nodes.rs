@@ -103,16 +103,10 @@ fn provisioned_nodes() {
         &node(),
         r#"ProvisionedNode { config: NodeConfig { node_id: "n", document: [[DEFAULT], node_id : (1 bytes), [n], mgmt_long_keyindex : (4 bytes), [n-allowlist], [n-denylist], [n-crypto], [n-kafka], sasl_plain_password : (13 bytes)] }, secrets: NodeSecrets { signing_keys: [Known(SigningKey(of VerifyingKey(Ed25519, 2fc4df3d682cbfb9), redacted))], opaque_key: Secret<32>(redacted), legacy_requests: false, exchange_versions: [1] }, seed: Some(Seed { index: 7, secret: Secret<32>(redacted) }), escrow: None, root: VerifyingKey(Ed25519, 2fc4df3d682cbfb9), expires: None }"#,
     );
+    let scheme = TopicScheme::default();
     let wanted = NewNode {
-        id: "n",
-        role: Role::Prodcon,
-        topics: &[],
-        scheme: &TopicScheme::default(),
-        path_length: Some(1),
         lifetime: Duration::from_secs(3600),
-        key_type: KeyType::Ed25519,
-        escrow: None,
-        ssl_cafile: "",
+        ..NewNode::new("n", Role::Prodcon, &scheme)
     };
     let (now, rng) = (Clock::system().now(), &mut system_rng().unwrap());
     let requested = request_node(&wanted, now, rng).unwrap();

@@ -14,7 +14,6 @@ use kc_actors::{
 };
 use kc_core::chain::{TrustEntry, TrustList, TrustStore};
 use kc_core::exchange::Identity;
-use kc_core::keys::KeyType;
 use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
 use kc_core::ratchet::{KeyIdForm, RetainedKeys, Seed};
 use kc_core::store::config::{Section, Value};
@@ -138,16 +137,10 @@ pub(crate) fn rng() -> StdRng {
 }
 
 fn provisioned(role: Role, root: &str) -> ProvisionedNode {
+    let scheme = TopicScheme::default();
     let node = NewNode {
-        id: "n",
-        role,
-        topics: &[],
-        scheme: &TopicScheme::default(),
-        path_length: Some(1),
         lifetime: Duration::from_secs(3600),
-        key_type: KeyType::Ed25519,
-        escrow: None,
-        ssl_cafile: "",
+        ..NewNode::new("n", role, &scheme)
     };
     let now = Clock::system().now();
     provision_node(&node, root.as_bytes(), b"provisioning", now, &mut rng()).unwrap()

@@ -34,6 +34,25 @@ pub struct NewNode<'a> {
     pub ssl_cafile: &'a str,
 }
 
+impl<'a> NewNode<'a> {
+    /// A node for all topics, with keys of type 1, the path length and lifetime that its role has by default, and
+    /// neither escrow nor authorities; what else it is to be, set its fields to.
+    #[must_use]
+    pub fn new(id: &'a str, role: Role, scheme: &'a TopicScheme) -> Self {
+        Self {
+            id,
+            role,
+            topics: &[],
+            scheme,
+            path_length: Some(role.default_path_length()),
+            lifetime: role.default_lifetime(),
+            key_type: KeyType::Ed25519,
+            escrow: None,
+            ssl_cafile: "",
+        }
+    }
+}
+
 /// The content of a new node's files.
 #[derive(Debug)]
 pub struct ProvisionedNode {

@@ -29,15 +29,10 @@ fn rng() -> StdRng {
 
 fn new_node(role: Role, topics: &[String]) -> NewNode<'_> {
     NewNode {
-        id: "n1",
-        role,
         topics,
-        scheme: &SCHEME,
         path_length: Some(1),
         lifetime: Duration::from_secs(3600),
-        key_type: KeyType::Ed25519,
-        escrow: None,
-        ssl_cafile: "",
+        ..NewNode::new("n1", role, &SCHEME)
     }
 }
 

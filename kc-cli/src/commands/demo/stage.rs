@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kc::backend_pure::{PureBackend, Settings};
 use kc::core::backend::{Admin, Backend, LogReader, LogStart, TopicSpec};
-use kc::core::keys::{KeyType, VerifyingKey};
+use kc::core::keys::VerifyingKey;
 use kc::core::provision::{NewNode, Role, provision_node};
 use kc::core::types::TopicScheme;
 use kc::keystore_file::{create_node, system_rng};
@@ -121,17 +121,8 @@ async fn open(
 ) -> Result<OpenNode, CliError> {
     let folder = folder.join(id);
     fs::create_dir_all(&folder).map_err(CliError::from_error)?;
-    let node = NewNode {
-        id,
-        role,
-        topics: &[],
-        scheme: &TopicScheme::default(),
-        path_length: Some(1),
-        lifetime: role.default_lifetime(),
-        key_type: KeyType::Ed25519,
-        escrow: None,
-        ssl_cafile: "",
-    };
+    let scheme = TopicScheme::default();
+    let node = NewNode::new(id, role, &scheme);
     let (root, provisioning) = (root_password.as_bytes(), b"provisioning password");
     let (now, mut rng) = (Clock::system().now(), system_rng()?);
     let node = provision_node(&node, root, provisioning, now, &mut rng)?;
