@@ -3,7 +3,7 @@ mod stage;
 
 use std::time::Duration;
 
-use kc::{ForeignPolicy, GroupStart, PlainRecord};
+use kc::{ForeignPolicy, GroupStart, PlainRecord, Subscription};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     sender.producer().await?.send(record).await?.await?;
 
     let reader = stage.node("reader").open().await?;
-    let (topics, start) = (["readings".to_owned()], GroupStart::Earliest);
+    let (topics, start) = (Subscription::to(["readings"]), GroupStart::Earliest);
     let joined = reader.consumer(None, &topics, start, ForeignPolicy::Fail);
     let mut consumer = joined.await?;
     let mut read = Vec::new();

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kc_core::backend::{
     Admin, Backend, BackendError, Capabilities, GroupConsumer, GroupStart, LogReader, Producer,
+    Subscription,
 };
 
 /// Sends, and manages topics, by one backend, and reads by another: in a node's configuration producers
@@ -38,7 +39,7 @@ impl Backend for ByRole {
     async fn group_consumer(
         &self,
         group: &str,
-        topics: &[String],
+        topics: &Subscription,
         start: GroupStart,
     ) -> Result<Box<dyn GroupConsumer>, BackendError> {
         self.reading.group_consumer(group, topics, start).await

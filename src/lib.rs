@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`NodeOptions`] | open a provisioned node from its files |
 //! | [`OpenNode::producer`], [`OpenNode::consumer`] | send and receive, in ten lines |
+//! | [`BackendChoice`] | choose the Kafka client |
 //! | [`Node::serializer`], [`Node::deserializer`] | seal and open with any Kafka client |
 //! | [`LockedNode`], [`signing_keys_of`] | sign with the keys of a node that does not run; know them |
 //! | [`actors`] | compose a node of one's own |
@@ -35,13 +36,24 @@
 //!
 //! # Features
 //!
-//! `pure` (default): Kafka in pure Rust. `file` (default): nodes in files.
+//! | feature | what it adds | needs to build |
+//! |---|---|---|
+//! | `pure` (default) | Kafka in pure Rust, for brokers from 3.9 on | |
+//! | `rdkafka` | librdkafka, without TLS | a C compiler, make |
+//! | `rdkafka-ssl` | librdkafka with the system's OpenSSL | also OpenSSL's headers, pkg-config |
+//! | `rdkafka-ssl-vendored` | librdkafka with an OpenSSL of its own | also Perl |
+//! | `legacy-kafka` | the crate `kafka`, for brokers older than 4.0 | |
+//! | `file` (default) | nodes in files | |
+//!
+//! Which of the backends a node uses is said when it is opened: [`BackendChoice`].
 
 pub use kc_actors as actors;
 pub use kc_core as core;
 
-#[cfg(feature = "pure")]
+#[cfg(any(feature = "pure", feature = "legacy-kafka"))]
 pub use kc_backend_pure as backend_pure;
+#[cfg(feature = "rdkafka")]
+pub use kc_backend_rdkafka as backend_rdkafka;
 #[cfg(feature = "file")]
 pub use kc_keystore_file as keystore_file;
 
@@ -51,15 +63,20 @@ pub use kc_actors::{
     NodeSettings, NodeStatus, OpenedRecord, Outcome, PlainRecord, ProduceError, SealError,
     Serializer, ShutdownReport,
 };
-pub use kc_core::backend::{Backend, BackendError, BackendErrorKind, GroupStart, Header};
+pub use kc_core::backend::{
+    Backend, BackendError, BackendErrorKind, ClientSettings, GroupStart, Header, Subscription,
+};
 
-#[cfg(all(feature = "pure", feature = "file"))]
+mod backends;
+pub use backends::BackendChoice;
+
+#[cfg(feature = "file")]
 mod by_role;
-#[cfg(all(feature = "pure", feature = "file"))]
+#[cfg(feature = "file")]
 mod locked;
-#[cfg(all(feature = "pure", feature = "file"))]
+#[cfg(feature = "file")]
 mod open;
-#[cfg(all(feature = "pure", feature = "file"))]
+#[cfg(feature = "file")]
 pub use locked::{LockedNode, signing_keys_of};
-#[cfg(all(feature = "pure", feature = "file"))]
+#[cfg(feature = "file")]
 pub use open::{NodeOptions, OpenError, OpenNode};

@@ -7,12 +7,12 @@ use kc_actors::{
     Clock, CryptoSettings, Duties, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node,
     NodeError, NodeParts, NodeSettings,
 };
-use kc_backend_pure::{PureBackend, Settings as PureSettings};
-use kc_core::backend::{Backend, BackendError, GroupStart};
+use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, Subscription};
 use kc_core::store::config::{
     ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section,
 };
 use kc_core::store::{MemoryKeyStore, RatchetStore, StoreError};
+use kc_core::types::ManagementTopics;
 use kc_keystore_file::{
     EntryError, FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock,
     SearchPlaces, SecretFile, Settings, SettingsError, crypto_path, find_node, key_types,
@@ -20,13 +20,11 @@ use kc_keystore_file::{
 };
 use thiserror::Error;
 
+use crate::backends::BackendChoice;
 use crate::by_role::ByRole;
 
 /// The extra name of the management plane's Kafka settings (protocol §11).
 const MANAGEMENT: &str = "crypto";
-
-/// Settings of consumers that the backend does not take: groups and starts are chosen by the caller.
-const CHOSEN_BY_CALLER: [&str; 2] = ["group_id", "auto_offset_reset"];
 
 /// Why a node in files does not open.
 #[derive(Debug, Error)]
@@ -68,9 +66,12 @@ pub enum OpenError {
 pub struct NodeOptions {
     node: String,
     flags: Vec<(Option<String>, String, String)>,
+    make_backend: Option<Arc<MakeBackend>>,
     duties: Duties,
     clock: Clock,
 }
+
+type MakeBackend = dyn Fn(ClientSettings) -> Result<Arc<dyn Backend>, BackendError> + Send + Sync;
 
 /// A node opened from its files, with the Kafka clients that its configuration describes.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub struct OpenNode {
     config: NodeConfig,
     backend: Arc<dyn Backend>,
     group: String,
+    management: ManagementTopics,
     servers: String,
 }
 
@@ -92,6 +94,7 @@ impl NodeOptions {
         Self {
             node: node.into(),
             flags: Vec::new(),
+            make_backend: None,
             duties: Duties::default(),
             clock: Clock::system(),
         }
@@ -101,6 +104,23 @@ impl NodeOptions {
     #[must_use]
     pub fn setting(self, name: &str, text: &str) -> Self {
         self.flag(None, name, text)
+    }
+
+    /// Chooses the Kafka client, over the entry `backend` of the node's own section.
+    #[must_use]
+    pub fn backend(self, choice: BackendChoice) -> Self {
+        self.setting("backend", choice.name())
+    }
+
+    /// Uses Kafka clients of one's own, whatever the settings choose: `make` gets the settings of each use, and
+    /// makes a [`Backend`] of them.
+    #[must_use]
+    pub fn own_backend<F>(mut self, make: F) -> Self
+    where
+        F: Fn(ClientSettings) -> Result<Arc<dyn Backend>, BackendError> + Send + Sync + 'static,
+    {
+        self.make_backend = Some(Arc::new(make));
+        self
     }
 
     /// Overrides a Kafka setting of all clients: `bootstrap_servers`, `security_protocol`, ...
@@ -135,8 +155,9 @@ impl NodeOptions {
         let path = files.config();
         let settings = self.layered(&config, &path);
         let own: NodeSettings = settings.extract(Section::NODE)?;
+        let management = own.management_topics();
         let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
-        let backend = by_role(&settings, None)?;
+        let backend = self.by_role(&settings, None)?;
         let servers = settings.kafka(KafkaUse::Producer, None)?;
         let servers = servers.text("bootstrap_servers").unwrap_or_default();
         let group = group_id(&settings, None)?.unwrap_or_else(|| config.node_id().to_owned());
@@ -153,7 +174,7 @@ impl NodeOptions {
             None => None,
         };
         let node = Node::start(NodeParts {
-            backend: by_role(&settings, Some(MANAGEMENT))?,
+            backend: self.by_role(&settings, Some(MANAGEMENT))?,
             keystore,
             ratchet,
             config: Arc::new(store),
@@ -170,6 +191,7 @@ impl NodeOptions {
             config,
             backend,
             group,
+            management,
             servers: servers.to_owned(),
         })
     }
@@ -182,6 +204,26 @@ impl NodeOptions {
                 let section = section.as_deref().map_or(Section::NODE, Section::named);
                 settings.flag(section, name, text)
             })
+    }
+
+    /// The Kafka clients of the data, or of an extra layer (protocol §11).
+    fn by_role(
+        &self,
+        settings: &Settings<'_>,
+        extra: Option<&str>,
+    ) -> Result<Arc<dyn Backend>, OpenError> {
+        let choice = BackendChoice::of(settings)?;
+        let backend = |purpose| -> Result<Arc<dyn Backend>, OpenError> {
+            let kafka = ClientSettings::parse(settings.kafka(purpose, extra)?.iter())?;
+            Ok(match &self.make_backend {
+                Some(make) => make(kafka)?,
+                None => choice.backend(kafka)?,
+            })
+        };
+        Ok(Arc::new(ByRole {
+            sending: backend(KafkaUse::Producer)?,
+            reading: backend(KafkaUse::Consumer)?,
+        }))
     }
 
     fn flag(mut self, section: Option<&str>, name: &str, text: &str) -> Self {
@@ -211,20 +253,25 @@ impl OpenNode {
         EncryptedProducer::connect(self.backend.as_ref(), self.node.serializer()).await
     }
 
-    /// An encrypted consumer of this node, in its configured group unless told.
+    /// An encrypted consumer of this node, in its configured group unless told. Side topics and management topics
+    /// carry no messages: they are left out of what regular expressions match.
     ///
     /// # Errors
     /// [`BackendError`].
     pub async fn consumer(
         &self,
         group: Option<&str>,
-        topics: &[String],
+        topics: &Subscription,
         start: GroupStart,
         policy: ForeignPolicy,
     ) -> Result<EncryptedConsumer, BackendError> {
         let group = group.unwrap_or(&self.group);
         let (backend, opener) = (self.backend.as_ref(), self.node.deserializer());
-        EncryptedConsumer::connect(backend, opener, group, topics, start, policy).await
+        let management = self.management.clone();
+        let messages = topics
+            .clone()
+            .except(move |topic| management.names().contains(&topic));
+        EncryptedConsumer::connect(backend, opener, group, &messages, start, policy).await
     }
 
     /// The Kafka client for data and for topics.
@@ -250,21 +297,6 @@ impl OpenNode {
     pub fn config(&self) -> &NodeConfig {
         &self.config
     }
-}
-
-/// The Kafka clients of the data, or of an extra layer (protocol §11).
-fn by_role(settings: &Settings<'_>, extra: Option<&str>) -> Result<Arc<dyn Backend>, OpenError> {
-    let backend = |purpose| -> Result<Arc<dyn Backend>, OpenError> {
-        let kafka = settings.kafka(purpose, extra)?;
-        let given = kafka
-            .iter()
-            .filter(|(name, _)| !CHOSEN_BY_CALLER.contains(name));
-        Ok(Arc::new(PureBackend::new(PureSettings::parse(given)?)))
-    };
-    Ok(Arc::new(ByRole {
-        sending: backend(KafkaUse::Producer)?,
-        reading: backend(KafkaUse::Consumer)?,
-    }))
 }
 
 /// The group of consumers of the data, or of an extra layer.

@@ -7,8 +7,10 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use kc_backend_pure::{PureBackend, Settings};
-use kc_core::backend::{Backend, GroupStart, OutgoingRecord, TopicSpec};
+use kc_backend_pure::PureBackend;
+use kc_core::backend::{
+    Backend, ClientSettings, GroupStart, OutgoingRecord, Subscription, TopicSpec,
+};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -23,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("bootstrap_servers", servers.as_str()),
         ("max_poll_records", "5000"),
     ];
-    let backend = PureBackend::new(Settings::parse(settings)?);
+    let backend = PureBackend::new(ClientSettings::parse(settings)?)?;
 
     let start = Instant::now();
     through(&backend, "first", 1, 200).await?;
@@ -72,7 +74,7 @@ async fn through(
     let sending = start.elapsed();
     producer.close(DEADLINE).await?;
 
-    let topics = [topic.to_owned()];
+    let topics = Subscription::to([topic]);
     let start = Instant::now();
     let mut consumer = backend
         .group_consumer("throughput", &topics, GroupStart::Earliest)

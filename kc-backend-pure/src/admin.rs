@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kc_core::backend::{Admin, BackendError, BackendErrorKind, TopicSpec};
+use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec};
 use krafka::Kafka;
 use krafka::admin::{AdminClient, CreateTopicsOptions, ListTopicsOptions, NewTopic};
 use tokio::sync::OnceCell;
@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use crate::connection::connect;
 use crate::error::{bounded, failed};
 use crate::lookup;
-use crate::settings::Settings;
 
 /// How long to wait for a topic that a broker may be about to create.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
@@ -23,14 +22,14 @@ const CREATION_WAIT: Duration = Duration::from_secs(2);
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 pub(crate) struct PureAdmin {
-    settings: Arc<Settings>,
+    settings: Arc<ClientSettings>,
     admin: AdminClient,
     /// A connection that lets brokers create topics, made when first needed.
     creating: OnceCell<Kafka>,
 }
 
 impl PureAdmin {
-    pub(crate) async fn connect(settings: Arc<Settings>) -> Result<Self, BackendError> {
+    pub(crate) async fn connect(settings: Arc<ClientSettings>) -> Result<Self, BackendError> {
         let kafka = connect(&settings, "admin", false).await?;
         Ok(Self {
             settings,

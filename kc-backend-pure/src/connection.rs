@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, BackendErrorKind};
+use kc_core::backend::{BackendError, BackendErrorKind, ClientSettings};
 use krafka::Kafka;
 
 use crate::error::failed;
-use crate::settings::Settings;
+use crate::security::security;
 
 /// Longest time to establish one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,7 +14,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connects; `role` is for the error. Whether a missing topic may be created by asking for it is said by
 /// `auto_create`.
 pub(crate) async fn connect(
-    settings: &Settings,
+    settings: &ClientSettings,
     role: &str,
     auto_create: bool,
 ) -> Result<Kafka, BackendError> {
@@ -26,7 +26,7 @@ pub(crate) async fn connect(
         .metadata_max_age(settings.metadata_max_age)
         .connections_max_idle(Some(settings.connections_max_idle))
         .allow_auto_create_topics(auto_create);
-    if let Some(security) = settings.security() {
+    if let Some(security) = security(settings) {
         builder = builder.security(security);
     }
     match tokio::time::timeout(settings.request_timeout, builder.connect()).await {

@@ -38,7 +38,7 @@ pub(crate) fn failed(context: impl Into<String>, error: KrafkaError) -> BackendE
 fn kind(error: &KrafkaError) -> BackendErrorKind {
     use BackendErrorKind as Kind;
     match error {
-        KrafkaError::Network(source) if speaks_no_tls(&source.to_string()) => Kind::Tls,
+        KrafkaError::Network(source) if is_about_tls(&source.to_string()) => Kind::Tls,
         KrafkaError::Network(_) => Kind::Unreachable,
         KrafkaError::Auth { message, .. } if message.contains("TLS") => Kind::Tls,
         KrafkaError::Auth { .. } => Kind::Authentication,
@@ -46,7 +46,7 @@ fn kind(error: &KrafkaError) -> BackendErrorKind {
         KrafkaError::UnknownTopic { .. } => Kind::UnknownTopic,
         KrafkaError::Config { .. } => Kind::Configuration,
         KrafkaError::Closed { .. } => Kind::Closed,
-        KrafkaError::Protocol { message, .. } if speaks_no_tls(message) => Kind::Tls,
+        KrafkaError::Protocol { message, .. } if is_about_tls(message) => Kind::Tls,
         // krafka checks names before it sends them.
         KrafkaError::Protocol { message, .. } if message.starts_with("topic name") => {
             Kind::Rejected
@@ -92,10 +92,12 @@ fn kind_of_code(code: ErrorCode) -> BackendErrorKind {
     }
 }
 
-/// Whether the other side answered a TLS handshake in plaintext, or plaintext by a TLS alert: its first
-/// bytes `15 03 03 00`, read as the length of a frame, are 352518912.
-fn speaks_no_tls(message: &str) -> bool {
-    message.contains("tls handshake") || message.contains("352518912")
+/// Whether TLS is at fault: the other side answered a handshake in plaintext, or plaintext by a TLS alert, whose
+/// first bytes `15 03 03 00`, read as the length of a frame, are 352518912; or it refused the handshake after its
+/// end, as brokers do without a client's certificate.
+fn is_about_tls(message: &str) -> bool {
+    let signs = ["tls handshake", "352518912", "received fatal alert"];
+    signs.iter().any(|sign| message.contains(sign))
 }
 
 #[cfg(test)]
@@ -146,6 +148,11 @@ mod tests {
         let error = failed("x", KrafkaError::network(handshake));
         assert_eq!(error.kind(), BackendErrorKind::Tls);
         assert!(!error.is_retriable());
+
+        let alert = "received fatal alert: BadCertificate";
+        let alert = std::io::Error::new(std::io::ErrorKind::InvalidData, alert);
+        let error = failed("x", KrafkaError::network(alert));
+        assert_eq!(error.kind(), BackendErrorKind::Tls);
 
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let error = failed("x", KrafkaError::network(refused));

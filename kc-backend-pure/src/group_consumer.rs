@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kc_core::backend::{BackendError, GroupConsumer, GroupStart, Polled, TopicPartition};
+use kc_core::backend::{
+    BackendError, ClientSettings, GroupConsumer, GroupStart, Polled, Subscription, TopicPartition,
+};
 use krafka::CloseOptions;
 use krafka::admin::AdminClient;
 use krafka::consumer::{AutoOffsetReset, Consumer, TopicPartition as KrafkaPartition};
@@ -16,10 +18,9 @@ use tokio::time::Instant;
 
 use crate::connection::connect;
 use crate::error::bounded;
-use crate::lookup::{self, LOOK_INTERVAL, LOOK_TIMEOUT};
+use crate::lookup::{self, LIST_INTERVAL, LOOK_INTERVAL, LOOK_TIMEOUT};
 use crate::polling::poll;
 use crate::record::{fetched, to_krafka};
-use crate::settings::Settings;
 use membership::Membership;
 
 /// Pause between attempts to commit, while the group's coordinator is not ready.
@@ -30,26 +31,25 @@ pub(crate) struct PureGroupConsumer {
     consumer: Arc<Consumer>,
     membership: Arc<Membership>,
     admin: AdminClient,
-    /// What is subscribed to: those that exist.
+    subscription: Subscription,
+    /// Those of the subscription's topics that exist.
     subscribed: BTreeSet<String>,
-    /// Topics that did not exist when last looked for.
-    awaited: BTreeSet<String>,
     next_look: Instant,
     next_anchor: Instant,
 }
 
 impl PureGroupConsumer {
     pub(crate) async fn join(
-        settings: &Settings,
+        settings: &ClientSettings,
         group: &str,
-        topics: &[String],
+        subscription: &Subscription,
         start: GroupStart,
     ) -> Result<Self, BackendError> {
         let deadline = settings.request_timeout;
         let kafka = connect(settings, "group consumer", false).await?;
         let admin = kafka.admin();
-        let names = topics.iter().map(String::as_str);
-        let existing = lookup::existing(&admin, names, deadline).await?;
+        let existing =
+            lookup::missing_from(&BTreeSet::new(), subscription, &admin, deadline).await?;
         // What appears later begins with its first record, whatever `start` says: so the end there is
         // now stands for "latest".
         let starts: HashMap<KrafkaPartition, i64> = match start {
@@ -89,8 +89,8 @@ impl PureGroupConsumer {
             consumer,
             membership,
             admin,
+            subscription: subscription.clone(),
             subscribed: BTreeSet::new(),
-            awaited: topics.iter().cloned().collect(),
             next_look: Instant::now() + LOOK_INTERVAL,
             next_anchor: Instant::now(),
         };
@@ -98,7 +98,7 @@ impl PureGroupConsumer {
         Ok(joined)
     }
 
-    /// Subscribes to awaited topics that have appeared.
+    /// Subscribes to topics that have appeared.
     async fn subscribe(
         &mut self,
         appeared: impl Iterator<Item = String>,
@@ -111,14 +111,24 @@ impl PureGroupConsumer {
         }
         let context = || format!("subscribe in group {}", self.group);
         bounded(deadline, context, self.consumer.subscribe(&topics)).await?;
-        self.awaited.retain(|topic| !topics.contains(topic));
         self.subscribed = topics;
         Ok(())
     }
 
+    /// How soon to look for further topics; `None` if all are there.
+    fn look_interval(&self) -> Option<Duration> {
+        let named = self.subscription.names().is_subset(&self.subscribed);
+        match (named, self.subscription.is_open()) {
+            (false, _) => Some(LOOK_INTERVAL),
+            (true, true) => Some(LIST_INTERVAL),
+            (true, false) => None,
+        }
+    }
+
     async fn look(&mut self) -> Result<(), BackendError> {
-        let awaited = self.awaited.iter().map(String::as_str);
-        let appeared = lookup::existing(&self.admin, awaited, LOOK_TIMEOUT).await?;
+        let (admin, subscribed) = (&self.admin, &self.subscribed);
+        let appeared =
+            lookup::missing_from(subscribed, &self.subscription, admin, LOOK_TIMEOUT).await?;
         self.subscribe(appeared.into_keys(), LOOK_TIMEOUT).await
     }
 
@@ -157,15 +167,15 @@ impl GroupConsumer for PureGroupConsumer {
         self.anchor().await;
         let end = Instant::now() + wait;
         loop {
-            if !self.awaited.is_empty() && Instant::now() >= self.next_look {
-                if let Err(error) = self.look().await {
-                    tracing::debug!(%error, "looking for topics");
-                }
-                self.next_look = Instant::now() + LOOK_INTERVAL;
-            }
             let mut slice = end.saturating_duration_since(Instant::now());
-            if !self.awaited.is_empty() {
-                slice = slice.min(LOOK_INTERVAL);
+            if let Some(interval) = self.look_interval() {
+                if Instant::now() >= self.next_look {
+                    if let Err(error) = self.look().await {
+                        tracing::debug!(%error, "looking for topics");
+                    }
+                    self.next_look = Instant::now() + interval;
+                }
+                slice = slice.min(interval);
             }
             let records = poll(&self.consumer, slice, &context).await?;
             let revoked = self.membership.take_revoked();
@@ -216,8 +226,8 @@ impl fmt::Debug for PureGroupConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PureGroupConsumer")
             .field("group", &self.group)
+            .field("subscription", &self.subscription)
             .field("subscribed", &self.subscribed)
-            .field("awaited", &self.awaited)
             .field("assignment", &self.assignment())
             .finish_non_exhaustive()
     }

@@ -4,14 +4,14 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use kc_backend_pure::{PureBackend, Settings};
-//! use kc_core::backend::{Backend, GroupStart, OutgoingRecord, TopicSpec};
+//! use kc_backend_pure::PureBackend;
+//! use kc_core::backend::{ClientSettings, Backend, GroupStart, OutgoingRecord, TopicSpec};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let broker = kc_broker::Broker::builder().start().await?;
 //!     let servers = broker.address().to_string();
-//!     let backend = PureBackend::new(Settings::parse([("bootstrap_servers", &servers)])?);
+//!     let backend = PureBackend::new(ClientSettings::parse([("bootstrap_servers", &servers)])?)?;
 //!     let deadline = Duration::from_secs(10);
 //!
 //!     let admin = backend.admin().await?;
@@ -32,7 +32,7 @@
 //!     let delivery = producer.enqueue(record).await?.await?;
 //!     assert_eq!(delivery.offset, 0);
 //!
-//!     let topics = ["orders".to_owned()];
+//!     let topics = Subscription::to(["orders"]);
 //!     let mut consumer = backend.group_consumer("baristas", &topics, GroupStart::Earliest).await?;
 //!     let polled = loop {
 //!         let polled = consumer.poll(Duration::from_secs(1)).await?;
@@ -52,31 +52,36 @@
 //!
 //! # Map
 //!
-//! `settings` parses what a configuration says. `connection` makes a krafka handle of it, one for each
+//! `security` turns settings into krafka's TLS and SASL, and `connection` makes a krafka handle of them, one for each
 //! role, because requests of two roles on one handle wait for each other. `admin`, `producer`,
 //! `log_reader` and `group_consumer` are the roles; `lookup` asks which topics and offsets there are,
 //! for those that wait for topics to appear; `polling` bounds their polls. `record` converts records, `error` maps krafka's errors.
 //! Nothing of krafka stands in the public interface.
+//! `legacy`, with the feature `legacy-kafka`, is a backend of its own, for brokers older than 4.0.
 
 mod admin;
 mod connection;
 mod error;
 mod group_consumer;
+#[cfg(feature = "legacy-kafka")]
+mod legacy;
 mod log_reader;
 mod lookup;
 mod polling;
 mod producer;
 mod record;
-mod settings;
+mod security;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    Admin, Backend, BackendError, Capabilities, GroupConsumer, GroupStart, LogReader, Producer,
+    Admin, Backend, BackendError, Capabilities, ClientSettings, GroupConsumer, GroupStart,
+    LogReader, Producer, Subscription,
 };
 
-pub use settings::Settings;
+#[cfg(feature = "legacy-kafka")]
+pub use legacy::LegacyBackend;
 
 use admin::PureAdmin;
 use group_consumer::PureGroupConsumer;
@@ -86,23 +91,30 @@ use producer::PureProducer;
 /// Kafka in pure Rust. See the [crate](self).
 #[derive(Clone, Debug)]
 pub struct PureBackend {
-    settings: Arc<Settings>,
+    settings: Arc<ClientSettings>,
 }
+
+/// The name that configurations give this backend.
+const NAME: &str = "pure";
 
 impl PureBackend {
     /// A backend that connects as `settings` say; it does so when it is asked for something.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// `Unsupported` if a setting cannot be followed, naming it: `compression_type` zstd, `ssl_check_hostname`
+    /// false, and what only librdkafka has.
+    pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
+        security::check(&settings)?;
+        Ok(Self {
             settings: Arc::new(settings),
-        }
+        })
     }
 }
 
 #[async_trait]
 impl Backend for PureBackend {
     fn name(&self) -> &'static str {
-        "pure"
+        NAME
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -127,7 +139,7 @@ impl Backend for PureBackend {
     async fn group_consumer(
         &self,
         group: &str,
-        topics: &[String],
+        topics: &Subscription,
         start: GroupStart,
     ) -> Result<Box<dyn GroupConsumer>, BackendError> {
         let consumer = PureGroupConsumer::join(&self.settings, group, topics, start).await?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    BackendError, BackendErrorKind, Committed, LogReader, LogStart, Record, Watermarks,
+    BackendError, BackendErrorKind, ClientSettings, Committed, LogReader, LogStart, Record,
+    Watermarks,
 };
 use krafka::admin::{
     AdminClient, AlterConsumerGroupOffsetsOptions, ListConsumerGroupOffsetsOptions,
@@ -19,7 +20,6 @@ use crate::error::{bounded, failed};
 use crate::lookup::{self, LOOK_INTERVAL, LOOK_TIMEOUT};
 use crate::polling::poll;
 use crate::record::fetched;
-use crate::settings::Settings;
 
 /// The only partition that is read (protocol §2).
 const PARTITION: i32 = 0;
@@ -36,7 +36,7 @@ pub(crate) struct PureLogReader {
 
 impl PureLogReader {
     pub(crate) async fn connect(
-        settings: &Settings,
+        settings: &ClientSettings,
         group: Option<&str>,
     ) -> Result<Self, BackendError> {
         let kafka = connect(settings, "log reader", false).await?;

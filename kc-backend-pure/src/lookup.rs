@@ -1,12 +1,13 @@
 //! Which topics and offsets there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, BackendErrorKind, Watermarks};
+use kc_core::backend::{BackendError, BackendErrorKind, Subscription, Watermarks};
 use krafka::KrafkaError;
 use krafka::admin::{
-    AdminClient, DescribeTopicsOptions, ListOffsetsOptions, ListedOffset, OffsetSpec,
+    AdminClient, DescribeTopicsOptions, ListOffsetsOptions, ListTopicsOptions, ListedOffset,
+    OffsetSpec,
 };
 use krafka::consumer::TopicPartition;
 use krafka::error::ErrorCode;
@@ -15,6 +16,9 @@ use crate::error::{bounded, failed};
 
 /// How often topics that do not exist yet are looked for.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often all topics are listed, for subscriptions by regular expressions.
+pub(crate) const LIST_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long looking for them may hold up a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,6 +50,24 @@ pub(crate) async fn existing(
         }
     }
     Ok(found)
+}
+
+/// The topics of a subscription that exist and are not subscribed to, with their numbers of partitions.
+pub(crate) async fn missing_from(
+    subscribed: &BTreeSet<String>,
+    subscription: &Subscription,
+    admin: &AdminClient,
+    deadline: Duration,
+) -> Result<HashMap<String, i32>, BackendError> {
+    let mut wanted: BTreeSet<String> = subscription.names().clone();
+    if subscription.is_open() {
+        let options = ListTopicsOptions::default().timeout(deadline);
+        let listing = admin.list_topics(options);
+        let listed = bounded(deadline, || "list topics".to_owned(), listing).await?;
+        wanted.extend(listed.into_iter().filter(|topic| subscription.wants(topic)));
+    }
+    let missing = wanted.difference(subscribed).map(String::as_str);
+    existing(admin, missing, deadline).await
 }
 
 /// The offsets of partitions that exist.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    BackendError, BackendErrorKind, Delivery, DeliveryFuture, OutgoingRecord, Producer,
+    BackendError, BackendErrorKind, ClientSettings, Delivery, DeliveryFuture, OutgoingRecord,
+    Producer,
 };
 use krafka::interceptor::{InterceptorResult, ProducerInterceptor, RecordContext};
 use krafka::producer::{Acks, RecordMetadata, UNKNOWN_PARTITION};
@@ -15,7 +16,7 @@ use krafka::{CloseOptions, Headers, KrafkaError};
 use crate::connection::connect;
 use crate::error::{bounded, failed};
 use crate::record::outgoing;
-use crate::settings::Settings;
+use crate::security::compression;
 
 pub(crate) struct PureProducer {
     producer: krafka::producer::Producer,
@@ -25,7 +26,7 @@ pub(crate) struct PureProducer {
 }
 
 impl PureProducer {
-    pub(crate) async fn connect(settings: &Settings) -> Result<Self, BackendError> {
+    pub(crate) async fn connect(settings: &ClientSettings) -> Result<Self, BackendError> {
         let auto_create = settings.allow_auto_create_topics;
         let kafka = connect(settings, "producer", auto_create).await?;
         let failures = Arc::new(Failures::default());
@@ -33,7 +34,7 @@ impl PureProducer {
             .producer()
             .acks(Acks::All)
             .idempotent(true)
-            .compression(settings.compression)
+            .compression(compression(settings.compression)?)
             .linger(settings.linger)
             .batch_size(settings.batch_size)
             .max_request_size(settings.max_request_size)

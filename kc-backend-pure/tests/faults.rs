@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use kc_backend_pure::{PureBackend, Settings};
+use kc_backend_pure::PureBackend;
 use kc_core::backend::{
-    Backend, BackendError, BackendErrorKind, GroupConsumer, GroupStart, LogStart, OutgoingRecord,
-    TopicPartition, TopicSpec,
+    Backend, BackendError, BackendErrorKind, ClientSettings, GroupConsumer, GroupStart, LogStart,
+    OutgoingRecord, Subscription, TopicPartition, TopicSpec,
 };
 use krafka::error::ErrorCode;
 use krafka::testing::{ApiKey, Control, FakeBroker};
@@ -29,7 +29,7 @@ fn backend(servers: &str, more: &[(&str, &str)]) -> PureBackend {
         ("linger_ms", "0"),
     ];
     settings.extend(more);
-    PureBackend::new(Settings::parse(settings).unwrap())
+    PureBackend::new(ClientSettings::parse(settings).unwrap()).unwrap()
 }
 
 fn record(value: &str) -> OutgoingRecord {
@@ -54,7 +54,7 @@ async fn member_with_one_record(
 ) -> Box<dyn GroupConsumer> {
     send(backend, "a").await.unwrap();
     let mut member = backend
-        .group_consumer("g", &["t".to_owned()], GroupStart::Earliest)
+        .group_consumer("g", &Subscription::to(["t"]), GroupStart::Earliest)
         .await
         .unwrap();
     while member.poll(DEADLINE).await.unwrap().records.is_empty() {}
@@ -186,7 +186,7 @@ async fn a_group_that_is_forbidden_says_so() {
         Control::Error(ErrorCode::GroupAuthorizationFailed)
     });
     let mut member = backend
-        .group_consumer("g", &["t".to_owned()], GroupStart::Earliest)
+        .group_consumer("g", &Subscription::to(["t"]), GroupStart::Earliest)
         .await
         .unwrap();
     let error = member.poll(DEADLINE).await.unwrap_err();
@@ -228,7 +228,7 @@ async fn a_start_that_was_not_committed_is_made_up_for() {
         Control::Error(ErrorCode::RebalanceInProgress)
     });
     let mut member = backend
-        .group_consumer("g", &["t".to_owned()], GroupStart::Earliest)
+        .group_consumer("g", &Subscription::to(["t"]), GroupStart::Earliest)
         .await
         .unwrap();
     while member.poll(DEADLINE).await.unwrap().records.is_empty() {}

@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use kc_backend_pure::{PureBackend, Settings};
-use kc_core::backend::Backend;
+use kc_backend_pure::PureBackend;
+use kc_core::backend::{Backend, ClientSettings};
 use kc_testkit::backend::{Bench, Broken, Failure, Fault, cases, run};
 
 fn pure(bootstrap: &str) -> Box<dyn Backend> {
-    let settings = Settings::parse([
+    let settings = ClientSettings::parse([
         ("bootstrap_servers", bootstrap),
         ("max_block_ms", "2000"),
         ("heartbeat_interval_ms", "100"),
     ]);
-    Box::new(PureBackend::new(settings.unwrap()))
+    Box::new(PureBackend::new(settings.unwrap()).unwrap())
 }
 
 async fn with(fault: Fault, case: impl AsyncFn(&Bench) -> Result<(), Failure>) {
@@ -44,7 +44,7 @@ catches! {
     emptied_nulls: EmptiesNulls by records::nulls;
     commits_too_early: CommitsTooEarly by groups::commit_and_resume_in_group, groups::commit_on_close;
     forgotten_commits: ForgetsToCommit by groups::commit_on_close, groups::rebalance;
-    a_forgotten_start: ForgetsTheGroup by groups::start_is_kept, groups::start_of_late_topic_is_kept;
+    a_forgotten_start: ForgetsTheGroup by groups::start_is_kept, groups::start_is_taken_over, groups::start_of_late_topic_is_kept;
     ignored_pauses: IgnoresPauses by groups::pause_and_resume;
     hidden_revocations: HidesRevocations by groups::rebalance;
     created_topics: CreatesTopics by topics::missing, topics::auto_creation;

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use kc_backend_pure::{PureBackend, Settings};
-use kc_core::backend::{Backend, TopicSpec};
+use kc_backend_pure::PureBackend;
+use kc_core::backend::{Backend, ClientSettings, TopicSpec};
 use krafka::admin::{ConfigResource, DescribeConfigsOptions};
 
 #[tokio::test]
 async fn only_a_compacted_topic_is_compacted() {
     let broker = kc_broker::Broker::builder().start().await.unwrap();
     let address = broker.address().to_string();
-    let settings = Settings::parse([("bootstrap_servers", &address)]).unwrap();
-    let admin = PureBackend::new(settings).admin().await.unwrap();
+    let settings = ClientSettings::parse([("bootstrap_servers", &address)]).unwrap();
+    let admin = PureBackend::new(settings).unwrap().admin().await.unwrap();
     let observer = krafka::Kafka::builder(address).connect().await.unwrap();
 
     for (name, compacted, policy) in [("a", true, "compact"), ("b", false, "delete")] {

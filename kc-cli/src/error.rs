@@ -306,6 +306,10 @@ fn advice_on_broker(error: &BackendError) -> Option<&'static str> {
             "say where the broker is: -b HOST:PORT"
         }
         Kind::Configuration => "check -X, the environment and the node's .config",
+        Kind::Unsupported => {
+            "--backend, or `backend` in the node's .config, chooses another Kafka client of those that are \
+             built in"
+        }
         _ => return None,
     })
 }

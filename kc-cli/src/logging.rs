@@ -6,13 +6,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::ui;
 
-/// Logs what `RUST_LOG` says, else what `-v` and `-q` say.
+/// Logs what `RUST_LOG` says, else what `-v` and `-q` say. Kafka clients log each attempt that fails; what comes of
+/// them we say ourselves.
 pub(crate) fn start(verbose: u8, quiet: bool) {
     let by_flags = match (quiet, verbose) {
-        (true, _) => "error,krafka=off",
-        (false, 0) => "warn,krafka=error",
-        (false, 1) => "info,krafka=warn",
-        (false, _) => "debug,krafka=info",
+        (true, _) => "error,krafka=off,librdkafka=off,kafka=off",
+        (false, 0) => "warn,krafka=off,librdkafka=off,kafka=off",
+        (false, 1) => "info,krafka=warn,librdkafka=warn,kafka=warn",
+        (false, _) => "debug,krafka=info,librdkafka=info,kafka=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(by_flags));
     tracing_subscriber::fmt()

@@ -1,6 +1,7 @@
 //! The configuration in layers: file < environment < flags.
 
 mod overrides;
+mod references;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -10,12 +11,14 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::error::{Actual, Kind};
+use kc_core::backend::canonical_name;
 use kc_core::store::config::{
     ConfigError, Inherit, KafkaSettings, KafkaUse, NodeConfig, Section, kafka_sections,
 };
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::FileError;
 use overrides::{Override, from_environment};
 use scope::{Origin, Scope};
 
@@ -81,6 +84,14 @@ pub enum SettingsError {
         /// What is wrong with it.
         problem: ConfigError,
     },
+    /// A file that a setting refers to.
+    #[error("`{name}`")]
+    Reference {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with the file.
+        source: FileError,
+    },
     /// A value is missing or not of the type that the struct wants; says which and where it came from.
     #[error(transparent)]
     Value(Box<figment::Error>),
@@ -144,10 +155,15 @@ impl<'a> Settings<'a> {
     }
 
     /// The Kafka settings for one client. Inside a layer the sections merge as
-    /// [`NodeConfig::kafka_config`] says; any section of a higher layer wins over every section of a lower one.
+    /// [`NodeConfig::kafka_config`] says; any section of a higher layer wins over every section of a lower one, whether
+    /// it has kafka-python's name of a setting or librdkafka's.
+    ///
+    /// `sasl_plain_password` and `ssl_password` may be `file#PATH`: the content of the file, without a final line feed.
+    /// In `ssl_cafile`, `ssl_certfile` and `ssl_keyfile`, `file#PATH` is that path. Such a path is relative to the
+    /// folder of the configuration if it stands there, else to the current one.
     ///
     /// # Errors
-    /// A reference in the file that cannot be resolved.
+    /// A reference in the file that cannot be resolved; a file that cannot be read.
     pub fn kafka(
         &self,
         purpose: KafkaUse,
@@ -200,18 +216,26 @@ impl<'a> Settings<'a> {
                 .map_err(|problem| self.refused(problem))?
             {
                 let name = setting.name.to_string();
-                settings.apply(&name, &setting.text);
-                origins.push((name, self.file_origin(section)));
+                let name = canonical_name(&name);
+                settings.apply(name, &setting.text);
+                origins.push((name.to_owned(), self.file_origin(section)));
             }
         }
         for layer in [&self.environment, &self.flags] {
             for section in &sections {
                 for item in layer.iter().filter(|item| item.section == *section) {
-                    settings.apply(&item.name, &item.text);
-                    origins.push((item.name.clone(), item.origin()));
+                    let name = canonical_name(&item.name);
+                    settings.apply(name, &item.text);
+                    origins.push((name.to_owned(), item.origin()));
                 }
             }
         }
+        references::resolve(&mut settings, |name| {
+            match origins.iter().rev().find(|(known, _)| known == name) {
+                Some((_, Origin::File { path, .. })) => path.parent(),
+                _ => None,
+            }
+        })?;
         Ok((
             settings.with_group_id(self.config.node_id(), purpose, extra),
             origins,

@@ -3,9 +3,11 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`backend`] | what every Kafka backend must do: [`backend_conformance!`] mounts it as tests |
+//! | [`kafka`] | a real Apache Kafka of the wanted version, with TLS and SASL if wanted |
 //! | [`vectors`] | runs the protocol's recorded test vectors against our code (`cargo test --test vectors`) |
 //!
 //! [`vectors`] shows, with a runnable example, how an operation of the vectors gets its adapter.
 
 pub mod backend;
+pub mod kafka;
 pub mod vectors;

@@ -12,7 +12,10 @@
 
 // Shared with the tests of whole nodes.
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]
-#[path = "../live/fleet.rs"]
+#[path = "../common/clients.rs"]
+mod clients;
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+#[path = "../common/fleet.rs"]
 mod fleet;
 
 mod documented;

@@ -1,6 +1,7 @@
 //! What a broker, or anybody who may write to its topics, can do.
 
-use kc::backend_pure::{PureBackend, Settings};
+use kc::ClientSettings;
+use kc::backend_pure::PureBackend;
 use kc::core::backend::{
     Backend, LogReader, LogStart, OutgoingRecord, Producer, Record, TopicSpec,
 };
@@ -21,7 +22,7 @@ impl Wire {
             ("bootstrap_servers", address.as_str()),
             ("allow_auto_create_topics", "true"),
         ];
-        let backend = PureBackend::new(Settings::parse(settings).unwrap());
+        let backend = PureBackend::new(ClientSettings::parse(settings).unwrap()).unwrap();
         let producer = backend.producer().await.unwrap();
         Self { backend, producer }
     }

@@ -1,7 +1,7 @@
-use kc::core::backend::Backend;
+use kc::core::backend::{Backend, LogStart};
 use kc::core::provision::Role;
 use kc::core::types::TopicScheme;
-use kc::{NodeEvent, PlainRecord};
+use kc::{ForeignPolicy, GroupStart, NodeEvent, PlainRecord, Subscription};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -127,4 +127,51 @@ async fn other_separators_and_suffixes_hold_throughout() {
         "plant.berlin_tell",
     ];
     assert_eq!(names, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_left_plain_are_seen_by_the_broker_and_values_are_not() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
+    let producer = sender.producer().await.unwrap().with_plain_keys();
+    let keyed = PlainRecord {
+        key: Some(b"sensor 1".to_vec()),
+        ..record("t", "secret")
+    };
+    producer.send(keyed.clone()).await.unwrap().await.unwrap();
+
+    let mut stored = fleet.plain().log_reader(None).await.unwrap();
+    let from_start = [("t".to_owned(), LogStart::Earliest)];
+    stored.assign(&from_start).await.unwrap();
+    let stored = stored.poll(DEADLINE).await.unwrap();
+    assert_eq!(stored[0].key, keyed.key);
+    let sealed = stored[0].value.as_ref().unwrap();
+    assert!(!sealed.windows(6).any(|bytes| bytes == b"secret"));
+
+    let mut consumer = consumer(&reader, "t").await.with_plain_keys();
+    let read = take(&mut consumer, 1).await;
+    assert_eq!((&read[0].key, &read[0].value), (&keyed.key, &keyed.value));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_regular_expression_reads_messages_now_and_later_and_no_side_topics() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
+    let producer = sender.producer().await.unwrap();
+    let send = async |topic, value| {
+        let sent = producer.send(record(topic, value)).await;
+        sent.unwrap().await.unwrap();
+    };
+    send("plant.north", "a").await;
+    let everything = Subscription::parse(["^.*"]).unwrap();
+    let (start, policy) = (GroupStart::Earliest, ForeignPolicy::Fail);
+    let joined = reader.consumer(None, &everything, start, policy).await;
+    let mut consumer = joined.unwrap();
+    assert_eq!(values(&take(&mut consumer, 1).await), ["a"]);
+    send("plant.south", "b").await;
+    assert_eq!(values(&take(&mut consumer, 1).await), ["b"]);
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use kc::actors::messages::PrepareError;
-use kc::backend_pure::{PureBackend, Settings};
+use kc::backend_pure::PureBackend;
 use kc::core::provision::Role;
 use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
 };
 use kc::{
-    Clock, ConsumeError, CryptoSettings, Duties, Node, NodeParts, NodeSettings, Outcome,
-    ProduceError, SealError,
+    ClientSettings, Clock, ConsumeError, CryptoSettings, Duties, Node, NodeParts, NodeSettings,
+    Outcome, ProduceError, SealError,
 };
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
@@ -25,7 +25,7 @@ fn a_node_seals_without_any_runtime_and_without_a_broker() {
     // Nobody listens at port 1.
     let servers = [("bootstrap_servers", "127.0.0.1:1")];
     let node = Node::start_blocking(NodeParts {
-        backend: Arc::new(PureBackend::new(Settings::parse(servers).unwrap())),
+        backend: Arc::new(PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap()),
         keystore: Arc::new(open_key_store(&secret(files.crypto()), None).unwrap()),
         ratchet: Some(Box::new(
             FileRatchetStore::open(secret(files.seed())).unwrap(),

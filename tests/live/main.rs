@@ -6,10 +6,15 @@
     reason = "a test may panic"
 )]
 
+#[path = "../common/clients.rs"]
+mod clients;
 mod exchange;
+#[path = "../common/fleet.rs"]
 mod fleet;
 mod groups;
 mod lifecycle;
+#[path = "../common/membership.rs"]
+mod membership;
 mod restart;
 mod roles;
 mod settings;

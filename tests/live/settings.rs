@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use kc::backend_pure::{PureBackend, Settings};
+use kc::backend_pure::PureBackend;
 use kc::core::backend::{Backend, LogStart};
 use kc::core::provision::Role;
 use kc::core::store::config::{ConfigStore, Section, Value};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock};
-use kc::{NodeOptions, OpenNode};
+use kc::{ClientSettings, NodeOptions, OpenNode};
 use kc_broker::Broker;
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
@@ -27,7 +27,7 @@ fn configure(fleet: &Fleet, node: &str, entries: &[(&str, &str, &str)]) -> NodeO
 }
 
 fn client(address: &str) -> PureBackend {
-    PureBackend::new(Settings::parse([("bootstrap_servers", address)]).unwrap())
+    PureBackend::new(ClientSettings::parse([("bootstrap_servers", address)]).unwrap()).unwrap()
 }
 
 /// A fleet with a sender that has sent something.

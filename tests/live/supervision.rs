@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kc::backend_pure::{PureBackend, Settings};
+use kc::backend_pure::PureBackend;
 use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::Role;
@@ -11,8 +11,8 @@ use kc::core::secret::SecretVec;
 use kc::core::store::{KeyStore, StoreError};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, SecretFile, open_key_store};
 use kc::{
-    Clock, CryptoSettings, Duties, EncryptedConsumer, ForeignPolicy, GroupStart, Node, NodeParts,
-    NodeSettings,
+    ClientSettings, Clock, CryptoSettings, Duties, EncryptedConsumer, ForeignPolicy, GroupStart,
+    Node, NodeParts, NodeSettings, Subscription,
 };
 
 use crate::fleet::{Fleet, record, take, values};
@@ -70,7 +70,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
     });
     let address = fleet.broker.address().to_string();
     let servers = [("bootstrap_servers", address.as_str())];
-    let backend = Arc::new(PureBackend::new(Settings::parse(servers).unwrap()));
+    let backend = Arc::new(PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap());
     let reader = Node::start(NodeParts {
         backend: Arc::<PureBackend>::clone(&backend),
         keystore: Arc::<Faulty>::clone(&keystore),
@@ -88,7 +88,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
     .await
     .unwrap();
 
-    let topics = ["t".to_owned()];
+    let topics = Subscription::to(["t"]);
     let (start, policy) = (GroupStart::Earliest, ForeignPolicy::Fail);
     let opener = reader.deserializer();
     let joined = EncryptedConsumer::connect(&*backend, opener, "reader", &topics, start, policy);

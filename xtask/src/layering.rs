@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kc-broker", &[]),
     ("kc-keystore-file", &["kc-core"]),
     ("kc-backend-pure", &["kc-core"]),
+    ("kc-backend-rdkafka", &["kc-core"]),
     ("kc-actors", &["kc-core"]),
     (
         "kc",
@@ -18,12 +19,14 @@ const LAYERS: &[(&str, &[&str])] = &[
             "kc-core",
             "kc-keystore-file",
             "kc-backend-pure",
+            "kc-backend-rdkafka",
             "kc-actors",
         ],
     ),
     ("kc-testkit", &["kc-core", "kc-broker"]),
     ("kc-cli", &["kc", "kc-broker"]),
-    ("xtask", &[]),
+    ("rdkafka-app", &["kc", "kc-broker"]),
+    ("xtask", &["kc-testkit"]),
 ];
 
 /// What must not be found anywhere below a crate.

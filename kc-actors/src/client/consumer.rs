@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use kc_core::backend::{
-    Backend, BackendError, GroupConsumer, GroupStart, Header, Polled, Record, TopicPartition,
+    Backend, BackendError, GroupConsumer, GroupStart, Header, Polled, Record, Subscription,
+    TopicPartition,
 };
 use kc_core::message::Foreign;
 use thiserror::Error;
@@ -87,6 +88,7 @@ pub struct EncryptedConsumer {
     deserializer: Deserializer,
     consumer: Box<dyn GroupConsumer>,
     policy: ForeignPolicy,
+    plain_keys: bool,
     parked: BTreeMap<TopicPartition, Parked>,
     delivered: BTreeMap<TopicPartition, i64>,
     waiting: WaitingRecords,
@@ -110,7 +112,8 @@ enum Looked {
 }
 
 impl EncryptedConsumer {
-    /// Joins a group; `deserializer` is a node's.
+    /// Joins a group; `deserializer` is a node's. Side topics carry no messages: they are left out of what regular
+    /// expressions match.
     ///
     /// # Errors
     /// [`BackendError`].
@@ -118,18 +121,31 @@ impl EncryptedConsumer {
         backend: &dyn Backend,
         deserializer: Deserializer,
         group: &str,
-        topics: &[String],
+        topics: &Subscription,
         start: GroupStart,
         policy: ForeignPolicy,
     ) -> Result<Self, BackendError> {
+        let scheme = deserializer.scheme().clone();
+        let messages = topics
+            .clone()
+            .except(move |topic| scheme.parse_side_topic(topic).is_some());
         Ok(Self {
             waiting: deserializer.waiting_records(),
             deserializer,
-            consumer: backend.group_consumer(group, topics, start).await?,
+            consumer: backend.group_consumer(group, &messages, start).await?,
             policy,
+            plain_keys: false,
             parked: BTreeMap::new(),
             delivered: BTreeMap::new(),
         })
+    }
+
+    /// Takes Kafka keys as they are: for topics whose producers leave them so, see
+    /// [`EncryptedProducer::with_plain_keys`](super::EncryptedProducer::with_plain_keys).
+    #[must_use]
+    pub fn with_plain_keys(mut self) -> Self {
+        self.plain_keys = true;
+        self
     }
 
     /// The next records, at most `max`; none if none come or open within about `wait`. Those of the poll
@@ -240,9 +256,9 @@ impl EncryptedConsumer {
             while opened.len() < max
                 && let Some(record) = parked.records.front()
             {
-                let delivered = match look(&self.deserializer, record) {
+                let delivered = match look(&self.deserializer, self.plain_keys, record) {
                     Looked::Await => {
-                        parked.foresee(&self.deserializer);
+                        parked.foresee(&self.deserializer, self.plain_keys);
                         break;
                     }
                     Looked::Foreign(Outcome::Closed) if opened.is_empty() => {
@@ -296,9 +312,10 @@ impl EncryptedConsumer {
 
 impl Parked {
     /// Has the keys of all records asked for, not only that of the first, which holds the others back.
-    fn foresee(&mut self, deserializer: &Deserializer) {
+    fn foresee(&mut self, deserializer: &Deserializer, plain_keys: bool) {
         for record in self.records.range(self.foreseen..) {
-            for part in [&record.key, &record.value].into_iter().flatten() {
+            let key = record.key.as_ref().filter(|_| !plain_keys);
+            for part in [key, record.value.as_ref()].into_iter().flatten() {
                 deserializer.foresee(&record.topic, part);
             }
         }
@@ -312,12 +329,15 @@ fn payload(record: &Record) -> usize {
     len(&record.key) + len(&record.value)
 }
 
-fn look(deserializer: &Deserializer, record: &Record) -> Looked {
-    let key = record.key.as_deref();
-    let value = record.value.as_deref();
-    let key = key.map(|key| deserializer.try_open_key(&record.topic, key));
-    let value = value.map(|value| deserializer.try_open_value(&record.topic, value));
-    match (plaintext(key), plaintext(value)) {
+fn look(deserializer: &Deserializer, plain_keys: bool, record: &Record) -> Looked {
+    let open_key = |key: &[u8]| deserializer.try_open_key(&record.topic, key);
+    let open_value = |value: &[u8]| deserializer.try_open_value(&record.topic, value);
+    let key = if plain_keys {
+        Ok(record.key.clone())
+    } else {
+        plaintext(record.key.as_deref().map(open_key))
+    };
+    match (key, plaintext(record.value.as_deref().map(open_value))) {
         (Ok(key), Ok(value)) => Looked::Open(OpenedRecord {
             key,
             value,

@@ -53,6 +53,7 @@ pub struct EncryptedProducer {
     serializer: Serializer,
     producer: Box<dyn Producer>,
     admin: Box<dyn Admin>,
+    plain_keys: bool,
     /// The number of partitions, by topic.
     partitions: Mutex<HashMap<String, usize>>,
 }
@@ -70,8 +71,17 @@ impl EncryptedProducer {
             serializer,
             producer: backend.producer().await?,
             admin: backend.admin().await?,
+            plain_keys: false,
             partitions: Mutex::default(),
         })
+    }
+
+    /// Leaves Kafka keys as they are, for brokers to see: a compacted topic needs it, because no two sealed keys are
+    /// equal. Consumers must be told, too.
+    #[must_use]
+    pub fn with_plain_keys(mut self) -> Self {
+        self.plain_keys = true;
+        self
     }
 
     /// Seals a record and queues it. The future tells when it is acknowledged; the record is sent
@@ -104,7 +114,12 @@ impl EncryptedProducer {
             }
             Ok::<_, SealError>(Some(sealed))
         };
-        let (key, value) = (seal(key, true)?, seal(value, false)?);
+        let key = if self.plain_keys {
+            key
+        } else {
+            seal(key, true)?
+        };
+        let value = seal(value, false)?;
         let record = OutgoingRecord {
             topic,
             partition,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use kc_core::message::{Envelope, Unopened};
 use kc_core::ratchet::Component;
-use kc_core::types::KeyId;
+use kc_core::types::{KeyId, TopicScheme};
 
 use super::{Awaiting, CryptoTables, Outcome, WaitingRecords};
 use crate::messages::AwaitKey;
@@ -95,6 +95,11 @@ impl Deserializer {
             Ok(()) => Outcome::Plaintext(plaintext),
             Err(outcome) => outcome,
         }
+    }
+
+    /// How topics are named.
+    pub(crate) fn scheme(&self) -> &TopicScheme {
+        &self.tables.scheme
     }
 
     async fn open(&self, topic: &str, component: Component, sealed: &[u8]) -> Outcome {

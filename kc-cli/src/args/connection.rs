@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use kc::actors::NodeSettings;
-use kc::backend_pure::{PureBackend, Settings as PureSettings};
+use kc::core::backend::canonical_name;
 use kc::core::store::config::{KafkaUse, NodeConfig, Section};
 use kc::core::types::{ManagementTopics, TopicScheme};
 use kc::keystore_file::{SearchPlaces, Settings, find_node, read_config};
-use kc::{Backend, NodeOptions};
+use kc::{Backend, BackendChoice, ClientSettings, NodeOptions};
 
 use crate::error::CliError;
 use crate::ui::Ui;
@@ -17,7 +17,21 @@ use crate::ui::Ui;
 const PROTOCOL: &str = "security_protocol";
 const PLAINTEXT: &str = "PLAINTEXT";
 /// Settings that make no sense without TLS.
-const TLS_FILES: [&str; 3] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile"];
+const OF_TLS: [&str; 5] = [
+    "ssl_cafile",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_password",
+    "ssl_check_hostname",
+];
+/// Settings that make no sense without SASL.
+const OF_SASL: [&str; 3] = [
+    "sasl_mechanism",
+    "sasl_plain_username",
+    "sasl_plain_password",
+];
+/// Settings that others on this host should not see among the processes.
+const SECRETS: [&str; 2] = ["sasl_plain_password", "ssl_password"];
 /// The extra name of the settings for side and management topics (protocol §11).
 const MANAGEMENT: &str = "crypto";
 /// The section of the settings of all Kafka clients.
@@ -31,13 +45,19 @@ pub(crate) struct ConnectionArgs {
     #[arg(short, long, value_name = "HOST:PORT,...")]
     pub(crate) bootstrap_servers: Option<String>,
 
-    /// PLAINTEXT or SSL [default: the node's; PLAINTEXT if -b names only this host]
+    /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [default: the node's; PLAINTEXT if -b names only this
+    /// host]
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) security_protocol: Option<String>,
 
-    /// Any other setting of the Kafka client, by kafka-python's name; may be given again
+    /// Any other setting of the Kafka client, by kafka-python's name or librdkafka's; may be given again.
+    /// A password is file#PATH
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = pair)]
     settings: Vec<(String, String)>,
+
+    /// The Kafka client: pure, rdkafka or legacy, if built in [default: the node's; pure]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<BackendChoice>,
 }
 
 /// What a command without a node of its own needs of Kafka.
@@ -56,7 +76,10 @@ impl ConnectionArgs {
     /// The flags as settings of the section `kafka`. Says so if plaintext is meant without being asked for.
     pub(crate) fn flags(&self, ui: Ui) -> Vec<(String, String)> {
         let mut flags = Vec::new();
-        let given = |name: &str| self.settings.iter().any(|(given, _)| given == name);
+        let given = |name: &str| {
+            let mut names = self.settings.iter().map(|(given, _)| canonical_name(given));
+            names.any(|given| given == name)
+        };
         if let Some(servers) = &self.bootstrap_servers {
             flags.push(("bootstrap_servers".to_owned(), servers.clone()));
         }
@@ -70,23 +93,31 @@ impl ConnectionArgs {
             })
         });
         if let Some(protocol) = protocol {
-            if protocol.eq_ignore_ascii_case(PLAINTEXT) {
-                flags.extend(TLS_FILES.map(|name| (name.to_owned(), String::new())));
-            }
+            flags.extend(idle(&protocol).map(|name| (name.to_owned(), String::new())));
             flags.push((PROTOCOL.to_owned(), protocol));
         }
-        flags.extend(self.settings.iter().cloned());
+        for (name, value) in &self.settings {
+            if SECRETS.contains(&canonical_name(name)) && !value.starts_with("file#") {
+                ui.note(format!(
+                    "-X {name} is for all to see among the processes; file#PATH is not"
+                ));
+            }
+            flags.push((name.clone(), value.clone()));
+        }
         flags
     }
 
     /// How to open a node with these flags.
     pub(crate) fn node(&self, node: &str, ui: Ui) -> NodeOptions {
+        let options = NodeOptions::new(node);
+        let options = match self.backend {
+            Some(choice) => options.backend(choice),
+            None => options,
+        };
         let flags = self.flags(ui);
         flags
             .iter()
-            .fold(NodeOptions::new(node), |options, (name, text)| {
-                options.kafka(name, text)
-            })
+            .fold(options, |options, (name, text)| options.kafka(name, text))
     }
 
     /// A Kafka client by these flags, over the environment, over the configuration of `node` if there is
@@ -127,15 +158,35 @@ impl ConnectionArgs {
         });
         let kafka = settings.kafka(purpose, extra)?;
         let own: NodeSettings = settings.extract(Section::NODE)?;
-        let backend = PureBackend::new(PureSettings::parse(kafka.iter())?);
+        let choice = match self.backend {
+            Some(choice) => choice,
+            None => BackendChoice::of(&settings)?,
+        };
+        let backend = choice.backend(ClientSettings::parse(kafka.iter())?)?;
         let servers = kafka.text("bootstrap_servers").unwrap_or_default();
         Ok(Connection {
             servers: servers.to_owned(),
-            backend: Arc::new(backend),
+            backend,
             scheme: own.scheme(),
             management: own.management_topics(),
         })
     }
+}
+
+/// The settings that a protocol has no use for, whatever the node's configuration says.
+fn idle(protocol: &str) -> impl Iterator<Item = &'static str> {
+    let protocol = protocol.to_ascii_uppercase();
+    let of_tls = if protocol.ends_with("SSL") {
+        &[][..]
+    } else {
+        &OF_TLS
+    };
+    let of_sasl = if protocol.starts_with("SASL") {
+        &[][..]
+    } else {
+        &OF_SASL
+    };
+    of_tls.iter().chain(of_sasl).copied()
 }
 
 fn protocol_in_environment() -> bool {
@@ -189,6 +240,7 @@ mod tests {
         };
         let flags = args.flags(Ui::new(true));
         assert!(flags.contains(&("ssl_cafile".into(), String::new())));
+        assert!(flags.contains(&("sasl_plain_password".into(), String::new())));
         assert!(flags.contains(&("security_protocol".into(), "PLAINTEXT".into())));
         let remote = ConnectionArgs {
             bootstrap_servers: Some("kafka:1".into()),

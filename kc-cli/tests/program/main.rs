@@ -7,6 +7,7 @@
 )]
 
 mod certificates;
+mod connecting;
 mod consume;
 mod crashes;
 mod exits;

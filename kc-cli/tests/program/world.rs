@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kc::Backend;
-use kc::backend_pure::{PureBackend, Settings};
+use kc::backend_pure::PureBackend;
 use kc::core::backend::OutgoingRecord;
+use kc::{Backend, ClientSettings};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -150,7 +150,7 @@ impl World {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let servers = [("bootstrap_servers", &self.address)];
-            let backend = PureBackend::new(Settings::parse(servers).unwrap());
+            let backend = PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap();
             let producer = backend.producer().await.unwrap();
             for value in values {
                 let record = OutgoingRecord {

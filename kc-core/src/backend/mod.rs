@@ -2,16 +2,24 @@
 //!
 //! A [`Backend`] makes the four things that a node needs, each with a connection of its own: an
 //! [`Admin`], a [`Producer`], a [`LogReader`] for the side and management topics (partition 0, from a
-//! known offset; protocol §2 and §9), and a [`GroupConsumer`] for data. All traits are object-safe, and
+//! known offset; protocol §2 and §9), and a [`GroupConsumer`] for data. [`ClientSettings`] are what a
+//! configuration says of any of them. All traits are object-safe, and
 //! no client's types stand in them. Every wait has a deadline and ends in a [`BackendError`] that says
 //! what was being done; nothing hangs for ever.
 
 mod error;
 mod record;
+mod settings;
+mod subscription;
 mod traits;
 
 pub use error::{BackendError, BackendErrorKind};
 pub use record::{Delivery, Header, OutgoingRecord, Record, TopicPartition};
+pub use settings::{
+    Authorities, ClientCertificate, ClientSettings, Compression, Sasl, SaslMechanism, Tls,
+    canonical_name, unsupported,
+};
+pub use subscription::Subscription;
 pub use traits::{
     Admin, Backend, Capabilities, Committed, DeliveryFuture, GroupConsumer, GroupStart, LogReader,
     LogStart, Polled, Producer, TopicSpec, Watermarks,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{BackendError, Delivery, OutgoingRecord, Record, TopicPartition};
+use super::{BackendError, Delivery, OutgoingRecord, Record, Subscription, TopicPartition};
 
 /// What a backend can do beyond what every backend must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +12,12 @@ use super::{BackendError, Delivery, OutgoingRecord, Record, TopicPartition};
 pub struct Capabilities {
     /// Records carry headers.
     pub headers: bool,
-    /// Consumer groups share partitions among members.
+    /// Consumer groups share partitions among members. Without, each member reads all of them.
     pub groups: bool,
     /// A null and an empty value are told apart.
     pub nulls: bool,
+    /// Topics can be created, with partitions and settings of choice.
+    pub topic_creation: bool,
 }
 
 impl Capabilities {
@@ -24,13 +26,15 @@ impl Capabilities {
         headers: true,
         groups: true,
         nulls: true,
+        topic_creation: true,
     };
 
-    /// Without headers, groups or the distinction of null and empty, for old clients.
+    /// Only what every backend must, for old clients.
     pub const MINIMAL: Self = Self {
         headers: false,
         groups: false,
         nulls: false,
+        topic_creation: false,
     };
 }
 
@@ -69,7 +73,7 @@ pub trait Backend: Debug + Send + Sync {
     async fn group_consumer(
         &self,
         group: &str,
-        topics: &[String],
+        topics: &Subscription,
         start: GroupStart,
     ) -> Result<Box<dyn GroupConsumer>, BackendError>;
 }
@@ -111,7 +115,7 @@ pub trait Admin: Debug + Send + Sync {
     /// Creates a topic.
     ///
     /// # Errors
-    /// [`BackendError`]: `TopicExists`, `Authorization`, `Rejected`, ...
+    /// [`BackendError`]: `TopicExists`, `Authorization`, `Rejected`, ...; `Unsupported` without the capability.
     async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError>;
 
     /// Disconnects.

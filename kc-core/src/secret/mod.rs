@@ -91,6 +91,29 @@ impl fmt::Debug for SecretVec {
     }
 }
 
+/// A secret that a person wrote, such as a password.
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// The secret text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(redacted)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +124,8 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "Secret<4>(redacted)");
         let secret = SecretVec::from(b"hush".to_vec());
         assert_eq!(format!("{secret:?}"), "SecretVec(4 bytes, redacted)");
+        let secret = SecretText::from("hush".to_owned());
+        assert_eq!(format!("{secret:?}"), "SecretText(redacted)");
     }
 
     #[test]

@@ -36,6 +36,12 @@ impl Default for ManagementTopics {
 }
 
 impl ManagementTopics {
+    /// The names of all of them.
+    #[must_use]
+    pub fn names(&self) -> [&str; 3] {
+        ManagementTopic::ALL.map(|topic| self.name(topic))
+    }
+
     /// The name of a topic.
     #[must_use]
     pub fn name(&self, topic: ManagementTopic) -> &str {

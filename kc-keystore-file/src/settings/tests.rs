@@ -161,6 +161,44 @@ fn kafka_layers_merge_before_sections_of_higher_layers() {
 }
 
 #[test]
+fn names_of_librdkafka_override_the_same_setting() {
+    let text = "[DEFAULT]\nnode_id : n1\n[n1-kafka]\nbootstrap_servers : a:1\n[n1-kafka-producer]\nbootstrap.servers : b:2\n";
+    let config = NodeConfig::parse(text).unwrap();
+    let settings = Settings::new(&config, Path::new("n1.config"));
+    let servers = |settings: &Settings<'_>, purpose| {
+        let kafka = settings.kafka(purpose, None).unwrap();
+        kafka.text("bootstrap_servers").map(str::to_owned)
+    };
+    assert_eq!(servers(&settings, KafkaUse::Producer).unwrap(), "b:2");
+    assert_eq!(servers(&settings, KafkaUse::Consumer).unwrap(), "a:1");
+    let settings = settings.flag(Section::KAFKA, "metadata.broker.list", "c:3");
+    assert_eq!(servers(&settings, KafkaUse::Producer).unwrap(), "c:3");
+}
+
+#[test]
+fn passwords_and_paths_may_refer_to_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("password"), "two\nlines\n\n").unwrap();
+    let text = "[DEFAULT]\nnode_id : n1\n[n1-kafka]\nsasl.password : file#password\nssl_cafile : file#ca.pem\n";
+    let config = NodeConfig::parse(text).unwrap();
+    let path = folder.path().join("n1.config");
+    let settings = || Settings::new(&config, &path);
+    let kafka = settings().kafka(KafkaUse::Producer, None).unwrap();
+    assert_eq!(kafka.text("sasl_plain_password"), Some("two\nlines\n"));
+    let authorities = folder.path().join("ca.pem");
+    assert_eq!(kafka.text("ssl_cafile"), authorities.to_str());
+
+    let elsewhere = settings().flag(Section::KAFKA, "ssl_keyfile", "file#key.pem");
+    let kafka = elsewhere.kafka(KafkaUse::Producer, None).unwrap();
+    assert_eq!(kafka.text("ssl_keyfile"), Some("key.pem"));
+    let missing = settings().flag(Section::KAFKA, "ssl_password", "file#/nowhere/password");
+    let error = missing.kafka(KafkaUse::Producer, None).unwrap_err();
+    assert_eq!(error.to_string(), "`ssl_password`");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "/nowhere/password does not exist");
+}
+
+#[test]
 fn errors_name_the_entry_and_its_origin_and_no_text() {
     let config = config();
     let message = |settings: Settings<'_>| {

@@ -20,6 +20,7 @@ type Make = dyn Fn(&str) -> Box<dyn Backend> + Send + Sync;
 /// A backend and a broker to test it on.
 pub struct Bench {
     make: Box<Make>,
+    administrator: Option<Box<Make>>,
     address: String,
     broker: Mutex<Option<Broker>>,
     unique: String,
@@ -52,11 +53,22 @@ impl Bench {
         let number = BENCHES.fetch_add(1, Ordering::Relaxed);
         Self {
             make: Box::new(make),
+            administrator: None,
             address: address.into(),
             broker: Mutex::new(None),
             unique: format!("{started:x}-{number}"),
             patience: PATIENCE,
         }
+    }
+
+    /// Creates topics by another backend than the one under test, which cannot.
+    #[must_use]
+    pub fn administered_by(
+        mut self,
+        make: impl Fn(&str) -> Box<dyn Backend> + Send + Sync + 'static,
+    ) -> Self {
+        self.administrator = Some(Box::new(make));
+        self
     }
 
     /// Waits no longer than this for what must happen. Default: 30 s.
@@ -98,7 +110,8 @@ impl Bench {
             replication: None,
             compacted: false,
         };
-        let admin = self.backend().admin().await?;
+        let administrator = self.administrator.as_ref().unwrap_or(&self.make);
+        let admin = administrator(&self.address).admin().await?;
         admin.create_topic(&spec, self.patience).await?;
         admin.close().await;
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     Admin, Backend, BackendError, Capabilities, Committed, GroupConsumer, GroupStart, LogReader,
-    LogStart, Polled, Producer, Record, TopicPartition, TopicSpec, Watermarks,
+    LogStart, Polled, Producer, Record, Subscription, TopicPartition, TopicSpec, Watermarks,
 };
 
 use super::polls::behind;
@@ -90,7 +90,7 @@ impl Backend for Broken {
     async fn group_consumer(
         &self,
         group: &str,
-        topics: &[String],
+        topics: &Subscription,
         start: GroupStart,
     ) -> Result<Box<dyn GroupConsumer>, BackendError> {
         let start = match self.fault {

@@ -3,7 +3,7 @@
 //! A [`Bench`] joins the backend under test with a broker: kc-broker in this process, or any broker by
 //! its address. Each function in [`cases`] checks one promise of the traits in
 //! [`kc_core::backend`] on a bench; [`backend_conformance!`](crate::backend_conformance) mounts them as
-//! `#[tokio::test]`s. [`Broken`] is a backend with a fault of choice, to show that the cases catch it.
+//! `#[tokio::test]`s, and [`PORTABLE`] lists those that any broker can serve. [`Broken`] is a backend with a fault of choice, to show that the cases catch it.
 //!
 //! ```no_run
 //! # use kc_core::backend::Backend;
@@ -28,6 +28,7 @@ mod polls;
 pub use bench::Bench;
 pub use broken::{Broken, Fault};
 pub use failure::Failure;
+pub use mount::{Case, PORTABLE};
 
 use std::time::Duration;
 

@@ -77,6 +77,6 @@ impl ControlTopics {
 
 /// Whether creating is refused for good, not for the moment.
 fn is_final(error: &BackendError) -> bool {
-    use BackendErrorKind::{Authorization, Rejected};
-    matches!(error.kind(), Authorization | Rejected) && !error.is_retriable()
+    use BackendErrorKind::{Authorization, Rejected, Unsupported};
+    matches!(error.kind(), Authorization | Rejected | Unsupported) && !error.is_retriable()
 }

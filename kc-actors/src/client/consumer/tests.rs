@@ -69,6 +69,7 @@ fn consumer_over(
     let asked = Arc::clone(&member.asked);
     let deserializer = Deserializer::new(tables, Port::unconnected(), Duration::ZERO);
     let consumer = EncryptedConsumer {
+        plain_keys: false,
         waiting: deserializer.waiting_records(),
         deserializer,
         consumer: Box::new(member),

@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use kc::ForeignPolicy;
+use kc::{ForeignPolicy, Subscription};
 
 use self::output::Output;
 use crate::args::{ConnectionArgs, duration};
@@ -21,7 +21,7 @@ use crate::until::{Ended, Until};
 /// so that the next run goes on behind it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The topic
+    /// The topic; or a regular expression that begins with ^, for all topics that match it, now and later
     topic: String,
 
     /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its
@@ -53,6 +53,10 @@ pub(crate) struct Args {
     /// The consumer group [default: the node's]
     #[arg(long, value_name = "G", help_heading = "Records")]
     group: Option<String>,
+
+    /// Take Kafka keys as they are: for topics whose producers do not seal them
+    #[arg(long, conflicts_with = "raw", help_heading = "Records")]
+    plain_keys: bool,
 
     /// What to do with records that nobody sealed, or that are forged [default: fail]
     #[arg(long, value_enum, help_heading = "Records")]
@@ -110,6 +114,10 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
 impl Args {
     fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }
+    }
+
+    fn topics(&self) -> Result<Subscription, CliError> {
+        Ok(Subscription::parse([&self.topic])?)
     }
 
     fn policy(&self) -> ForeignPolicy {

@@ -23,9 +23,11 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let connection = args.connection.connect(None, ui)?;
     let backend = connection.backend;
-    let topics = [args.topic.clone()];
+    let topics = args.topics()?;
     let starting = async {
-        await_topic(backend.as_ref(), &connection.servers, &args.topic, false).await?;
+        if !topics.is_open() {
+            await_topic(backend.as_ref(), &connection.servers, &args.topic, false).await?;
+        }
         let group = throwaway_group();
         let consumer = backend.group_consumer(&group, &topics, GroupStart::Earliest);
         Ok::<_, CliError>(consumer.await?)

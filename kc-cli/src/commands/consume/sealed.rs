@@ -57,19 +57,30 @@ pub(super) async fn run(
     summary(args, end, waiting, output.written()).and(closed)
 }
 
-/// Joins the group, if the node may have keys of the topic.
+/// Joins the group, if the node may have keys of the topic. Of what a regular expression matches, each record
+/// tells.
 async fn join(args: &Args, session: &Session) -> Result<EncryptedConsumer, CliError> {
-    let usages = [Usage::EncryptRequest, Usage::EncryptSubscribe];
-    session.require(&args.topic, &usages).await?;
     let open = session.node();
-    let found = await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
+    let topics = args.topics()?;
+    let found = if topics.is_open() {
+        Found::AtOnce
+    } else {
+        let usages = [Usage::EncryptRequest, Usage::EncryptSubscribe];
+        session.require(&args.topic, &usages).await?;
+        await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?
+    };
     let start = if args.from_beginning || found == Found::Later {
         GroupStart::Earliest
     } else {
         GroupStart::Latest
     };
-    let (group, topics) = (args.group.as_deref(), [args.topic.clone()]);
+    let group = args.group.as_deref();
     let consumer = open.consumer(group, &topics, start, args.policy()).await?;
+    let consumer = if args.plain_keys {
+        consumer.with_plain_keys()
+    } else {
+        consumer
+    };
     tracing::info!("reading {}", args.topic);
     Ok(consumer)
 }

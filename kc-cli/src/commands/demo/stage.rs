@@ -2,13 +2,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kc::backend_pure::{PureBackend, Settings};
 use kc::core::backend::{Admin, Backend, LogReader, LogStart, TopicSpec};
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::{NewNode, Role, provision_node};
 use kc::core::types::TopicScheme;
 use kc::keystore_file::{create_node, system_rng};
-use kc::{Clock, NodeOptions, OpenNode};
+use kc::{BackendChoice, ClientSettings, Clock, NodeOptions, OpenNode};
 use kc_broker::{Broker, DEFAULT_MEMORY_LIMIT};
 use tempfile::TempDir;
 
@@ -48,11 +47,11 @@ impl Stage {
         let broker = Broker::builder().memory_limit(room.max(DEFAULT_MEMORY_LIMIT));
         let broker = broker.start().await?;
         let servers = broker.address().to_string();
-        let plain = Settings::parse([
+        let plain = ClientSettings::parse([
             ("bootstrap_servers", servers.as_str()),
             ("security_protocol", "PLAINTEXT"),
         ])?;
-        let plain: Arc<dyn Backend> = Arc::new(PureBackend::new(plain));
+        let plain = BackendChoice::default().backend(plain)?;
         create_topic(plain.as_ref()).await?;
 
         let folders = match keep {

@@ -2,7 +2,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use kc::core::backend::Record;
-use kc::{EncryptedConsumer, ForeignPolicy, GroupStart, NodeEvent, OpenNode, PlainRecord};
+use kc::{
+    EncryptedConsumer, ForeignPolicy, GroupStart, NodeEvent, OpenNode, PlainRecord, Subscription,
+};
 use tokio::time::timeout;
 
 use super::DEADLINE;
@@ -168,7 +170,7 @@ impl Story {
 }
 
 async fn consumer(node: &OpenNode) -> Result<EncryptedConsumer, CliError> {
-    let topics = [TOPIC.to_owned()];
+    let topics = Subscription::to([TOPIC]);
     let joined = node.consumer(None, &topics, GroupStart::Earliest, ForeignPolicy::Fail);
     Ok(joined.await?)
 }

@@ -39,6 +39,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Records")]
     key_separator: Option<String>,
 
+    /// Do not seal Kafka keys: the broker sees them, and can compact the topic by them
+    #[arg(long, requires = "key_separator", help_heading = "Records")]
+    plain_keys: bool,
+
     /// Do not stay for ever: end when nothing was acknowledged and no key asked for during so long
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
     exit_after: Option<Duration>,
@@ -64,7 +68,12 @@ async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Resul
         session.require(&args.topic, &[Usage::Encrypt]).await?;
         await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
         open.node.serializer().prepare(&args.topic).await?;
-        Ok::<_, CliError>(open.producer().await?)
+        let producer = open.producer().await?;
+        Ok::<_, CliError>(if args.plain_keys {
+            producer.with_plain_keys()
+        } else {
+            producer
+        })
     };
     let producer = tokio::select! {
         producer = starting => producer?,

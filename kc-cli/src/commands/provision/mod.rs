@@ -155,6 +155,9 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 
 /// Writes to the configuration how the node reaches Kafka, if it was said.
 fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), ConfigError> {
+    if let Some(choice) = args.backend {
+        config.set(Section::NODE, "backend", &Value::from(choice.name()))?;
+    }
     if args.bootstrap_servers.is_none() {
         return Ok(());
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kc_core::backend::{Committed, GroupConsumer, GroupStart, Record, TopicPartition};
+use kc_core::backend::{
+    Committed, GroupConsumer, GroupStart, Record, Subscription, TopicPartition,
+};
 use tokio::time::Instant;
 
 use crate::backend::bench::record;
@@ -27,9 +29,6 @@ pub async fn commit_on_close(bench: &Bench) -> Result<(), Failure> {
 }
 
 async fn resume(bench: &Bench, commit: bool) -> Result<(), Failure> {
-    if !bench.backend().capabilities().groups {
-        return Ok(());
-    }
     let topic = bench.topic("resume", 1).await?;
     bench
         .send_values(&topic, &["a", "b", "c", "d", "e"])
@@ -61,9 +60,6 @@ async fn resume(bench: &Bench, commit: bool) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn out_of_range_in_group(bench: &Bench) -> Result<(), Failure> {
-    if !bench.backend().capabilities().groups {
-        return Ok(());
-    }
     let topic = bench.topic("out-of-range", 1).await?;
     bench.send_values(&topic, &["a", "b"]).await?;
     let group = bench.name("group");
@@ -94,9 +90,6 @@ pub async fn out_of_range_in_group(bench: &Bench) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn latest(bench: &Bench) -> Result<(), Failure> {
-    if !bench.backend().capabilities().groups {
-        return Ok(());
-    }
     let topic = bench.topic("latest", 1).await?;
     let late = bench.name("appears");
     bench.send_values(&topic, &["a", "b"]).await?;
@@ -112,15 +105,12 @@ pub async fn latest(bench: &Bench) -> Result<(), Failure> {
     Ok(member.close(bench.deadline()).await?)
 }
 
-/// A group that has stored nothing still starts where its first member did: for the next member, whatever
-/// start that one asks for, and for one that takes partitions over.
+/// A group that has stored nothing still starts where its first member did, whatever start the next one asks
+/// for.
 ///
 /// # Errors
 /// [`Failure`].
 pub async fn start_is_kept(bench: &Bench) -> Result<(), Failure> {
-    if !bench.backend().capabilities().groups {
-        return Ok(());
-    }
     let topic = bench.topic("start-kept", 2).await?;
     let both = |value| vec![record(&topic, 0, value), record(&topic, 1, value)];
     bench.send(both("before")).await?;
@@ -133,21 +123,38 @@ pub async fn start_is_kept(bench: &Bench) -> Result<(), Failure> {
     let mut second = join(bench, &[&topic], GroupStart::Latest).await?;
     let again = gather(bench, &mut *second, 2).await?;
     ensure_eq("values again", values(&again), owned(&["waits", "waits"]))?;
+    Ok(second.close(bench.deadline()).await?)
+}
 
-    let mut third = join(bench, &[&topic], GroupStart::Latest).await?;
+/// What a member has not stored comes to the one that takes its partitions over.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn start_is_taken_over(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("taken-over", 2).await?;
+    let mut first = join(bench, &[&topic], GroupStart::Latest).await?;
+    bench
+        .send(vec![record(&topic, 0, "waits"), record(&topic, 1, "waits")])
+        .await?;
+    gather(bench, &mut *first, 2).await?;
+
+    let mut second = join(bench, &[&topic], GroupStart::Latest).await?;
     let end = Instant::now() + bench.deadline();
     let mut taken_over = Vec::new();
-    while third.assignment().is_empty() || taken_over.is_empty() {
+    while second.assignment().is_empty() || taken_over.is_empty() {
         ensure(Instant::now() < end, || {
             "what waited did not come to the partition's next owner".to_owned()
         })?;
-        let (of_second, of_third) = tokio::join!(second.poll(POLL), third.poll(POLL));
-        of_second?;
-        taken_over.extend(of_third?.records);
+        let (of_first, of_second) = tokio::join!(first.poll(POLL), second.poll(POLL));
+        of_first?;
+        taken_over.extend(of_second?.records);
     }
     ensure_eq("values taken over", values(&taken_over), owned(&["waits"]))?;
-    second.close(bench.deadline()).await?;
-    Ok(third.close(bench.deadline()).await?)
+    first.close(bench.deadline()).await?;
+    Ok(second.close(bench.deadline()).await?)
 }
 
 /// A group that has stored nothing of a topic that appeared later starts at its first record again.
@@ -155,9 +162,6 @@ pub async fn start_is_kept(bench: &Bench) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn start_of_late_topic_is_kept(bench: &Bench) -> Result<(), Failure> {
-    if !bench.backend().capabilities().groups {
-        return Ok(());
-    }
     let topic = bench.name("late-start-kept");
     let mut first = join(bench, &[&topic], GroupStart::Latest).await?;
     bench.create(&topic, 1).await?;
@@ -176,9 +180,6 @@ pub async fn start_of_late_topic_is_kept(bench: &Bench) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn late_topic_in_group(bench: &Bench) -> Result<(), Failure> {
-    if !bench.backend().capabilities().groups {
-        return Ok(());
-    }
     let topic = bench.name("late");
     let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
     let polled = member.poll(POLL).await?;
@@ -192,6 +193,35 @@ pub async fn late_topic_in_group(bench: &Bench) -> Result<(), Failure> {
     let got = gather(bench, &mut *member, 2).await?;
     let got: BTreeSet<String> = values(&got).into_iter().collect();
     ensure_eq("values", got, ["a".to_owned(), "b".to_owned()].into())?;
+    ensure_eq("assignment", member.assignment().len(), 2)?;
+    Ok(member.close(bench.deadline()).await?)
+}
+
+/// A regular expression takes the topics that match it, now and later, and no others.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn pattern(bench: &Bench) -> Result<(), Failure> {
+    let early = bench.topic("pattern-early", 1).await?;
+    let excepted = bench.topic("pattern-excepted", 1).await?;
+    let other = bench.topic("other", 1).await?;
+    for topic in [&early, &excepted, &other] {
+        bench.send_values(topic, &[topic]).await?;
+    }
+    let all = format!("^pattern-.*{}$", bench.name(""));
+    let subscription = Subscription::parse([all])?.except(|topic| topic.contains("excepted"));
+    let group = bench.name("group");
+    let start = GroupStart::Earliest;
+    let joining = bench.backend();
+    let mut member = joining.group_consumer(&group, &subscription, start).await?;
+    let got = gather(bench, &mut *member, 1).await?;
+    ensure_eq("values", values(&got), vec![early])?;
+    member.store(&behind(&got));
+
+    let late = bench.topic("pattern-late", 1).await?;
+    bench.send_values(&late, &["a", "b"]).await?;
+    let got = gather(bench, &mut *member, 2).await?;
+    ensure_eq("values of a later topic", values(&got), owned(&["a", "b"]))?;
     ensure_eq("assignment", member.assignment().len(), 2)?;
     Ok(member.close(bench.deadline()).await?)
 }
@@ -281,9 +311,6 @@ async fn round(bench: &Bench, topic: &str, value: &str) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn pause_and_resume(bench: &Bench) -> Result<(), Failure> {
-    if !bench.backend().capabilities().groups {
-        return Ok(());
-    }
     let topic = bench.topic("pauses", 2).await?;
     let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
     bench
@@ -321,9 +348,6 @@ pub async fn pause_and_resume(bench: &Bench) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn nothing_comes_to_group(bench: &Bench) -> Result<(), Failure> {
-    if !bench.backend().capabilities().groups {
-        return Ok(());
-    }
     let topic = bench.topic("nothing", 1).await?;
     let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
     let polled = member.poll(POLL).await?;
@@ -344,7 +368,7 @@ async fn join(
     start: GroupStart,
 ) -> Result<Box<dyn GroupConsumer>, Failure> {
     let group = bench.name("group");
-    let topics = owned(topics);
+    let topics = Subscription::parse(topics.iter().copied())?;
     Ok(bench
         .backend()
         .group_consumer(&group, &topics, start)

@@ -1,7 +1,7 @@
 //! What a broker answers that was just installed. On the embedded broker only.
 
 use kc_broker::{CoordinatorError, CoordinatorRequest};
-use kc_core::backend::{Committed, GroupStart, LogStart};
+use kc_core::backend::{Committed, GroupStart, LogStart, Subscription};
 
 use crate::backend::failure::ensure_eq;
 use crate::backend::polls::{behind, gather, read};
@@ -62,13 +62,13 @@ async fn like_new(bench: &Bench, error: CoordinatorError) -> Result<(), Failure>
 /// A group reads and commits, and the next member goes on there.
 async fn group(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("new-group", 1).await?;
-    let topics = std::slice::from_ref(&topic);
+    let topics = Subscription::to([&topic]);
     let group = bench.name("group");
     bench.send_values(&topic, &["a", "b"]).await?;
     for values in [&["a", "b"][..], &["c"]] {
         let mut member = bench
             .backend()
-            .group_consumer(&group, topics, GroupStart::Earliest)
+            .group_consumer(&group, &topics, GroupStart::Earliest)
             .await?;
         let got = gather(bench, &mut *member, values.len()).await?;
         ensure_eq("values", crate::backend::polls::values(&got), owned(values))?;

@@ -1,7 +1,7 @@
 //! Brokers that stop. On the embedded broker only.
 
 use kc_broker::Broker;
-use kc_core::backend::{BackendErrorKind, Committed, GroupStart, LogStart};
+use kc_core::backend::{BackendErrorKind, Committed, GroupStart, LogStart, Subscription};
 
 use crate::backend::bench::record;
 use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
@@ -28,9 +28,9 @@ pub async fn stopped(bench: &Bench) -> Result<(), Failure> {
         .assign(&[(topic.clone(), LogStart::Earliest)])
         .await?;
     read(bench, &mut *reader, 2).await?;
-    let topics = std::slice::from_ref(&topic);
+    let topics = Subscription::to([&topic]);
     let mut member = backend
-        .group_consumer(&group, topics, GroupStart::Earliest)
+        .group_consumer(&group, &topics, GroupStart::Earliest)
         .await?;
     let polled = gather(bench, &mut *member, 2).await?;
     member.store(&behind(&polled));

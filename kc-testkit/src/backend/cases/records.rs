@@ -1,6 +1,8 @@
 //! Records arrive as they were sent.
 
-use kc_core::backend::{BackendErrorKind, GroupStart, Header, LogStart, OutgoingRecord, Record};
+use kc_core::backend::{
+    BackendErrorKind, GroupStart, Header, LogStart, OutgoingRecord, Record, Subscription,
+};
 
 use crate::backend::bench::record;
 use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
@@ -20,7 +22,11 @@ pub async fn order(bench: &Bench) -> Result<(), Failure> {
 
     let mut consumer = bench
         .backend()
-        .group_consumer(&bench.name("group"), &[topic], GroupStart::Earliest)
+        .group_consumer(
+            &bench.name("group"),
+            &Subscription::to([topic]),
+            GroupStart::Earliest,
+        )
         .await?;
     let got = gather(bench, &mut *consumer, 300).await?;
     consumer.close(bench.deadline()).await?;

@@ -65,6 +65,9 @@ pub async fn auto_creation(bench: &Bench) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn created_twice(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().topic_creation {
+        return Ok(());
+    }
     let topic = bench.topic("twice", 1).await?;
     let again = match bench.create(&topic, 1).await {
         Err(Failure::Backend(error)) => Err(error),
@@ -79,6 +82,9 @@ pub async fn created_twice(bench: &Bench) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn specs(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().topic_creation {
+        return Ok(());
+    }
     let deadline = bench.deadline();
     let admin = bench.backend().admin().await?;
     let mut names = Vec::new();
@@ -110,6 +116,9 @@ pub async fn specs(bench: &Bench) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn invalid_name(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().topic_creation {
+        return Ok(());
+    }
     let spec = TopicSpec {
         name: "no/such name".to_owned(),
         partitions: 1,

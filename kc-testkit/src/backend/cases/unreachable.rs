@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use kc_core::backend::{Backend, BackendError, BackendErrorKind, GroupStart};
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, GroupStart, Subscription};
 
 use crate::backend::failure::{ensure, ensure_fails};
 use crate::backend::{Bench, Failure};
@@ -24,7 +24,7 @@ pub async fn nobody_listens(bench: &Bench) -> Result<(), Failure> {
 }
 
 async fn attempts(backend: &dyn Backend) -> [(&'static str, Result<(), BackendError>); 4] {
-    let topics = ["topic".to_owned()];
+    let topics = Subscription::to(["topic"]);
     let (admin, producer, reader, consumer) = tokio::join!(
         backend.admin(),
         backend.producer(),

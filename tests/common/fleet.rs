@@ -3,19 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kc::backend_pure::{PureBackend, Settings};
+use kc::backend_pure::PureBackend;
 use kc::core::keys::KeyType;
-use kc::core::provision::{NewNode, Role, provision_node};
-use kc::core::types::{Timestamp, TopicScheme};
-use kc::keystore_file::{create_node, system_rng};
-use kc::{
-    Clock, EncryptedConsumer, ForeignPolicy, GroupStart, NodeOptions, OpenNode, OpenedRecord,
-    PlainRecord,
-};
+use kc::core::provision::{NewNode, Role};
+use kc::core::types::TopicScheme;
+use kc::{ClientSettings, Clock, NodeOptions, OpenNode};
 use kc_broker::Broker;
 use tempfile::TempDir;
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+use crate::clients;
+pub(crate) use crate::clients::{DEADLINE, consumer, record, take, values};
 
 pub(crate) struct Fleet {
     pub(crate) broker: Broker,
@@ -63,7 +60,7 @@ impl Fleet {
             lifetime: self.lifetime.unwrap_or(role.default_lifetime()),
             ..new_node(id, role, topics, &self.scheme)
         };
-        provision(self.folder.path(), &node, root_password, self.clock.now());
+        clients::provision(self.folder.path(), &node, root_password, self.clock.now());
     }
 
     /// Writes a node's files to a folder.
@@ -76,13 +73,14 @@ impl Fleet {
     ) {
         let scheme = TopicScheme::default();
         let node = new_node(id, role, topics, &scheme);
-        provision(folder, &node, root_password, Clock::system().now());
+        clients::provision(folder, &node, root_password, Clock::system().now());
     }
 
     /// A Kafka client that knows nothing of encryption.
     pub(crate) fn plain(&self) -> PureBackend {
         let address = self.broker.address().to_string();
-        PureBackend::new(Settings::parse([("bootstrap_servers", address.as_str())]).unwrap())
+        PureBackend::new(ClientSettings::parse([("bootstrap_servers", address.as_str())]).unwrap())
+            .unwrap()
     }
 
     /// How to open a node here.
@@ -108,53 +106,4 @@ fn new_node<'a>(
         topics,
         ..NewNode::new(id, role, scheme)
     }
-}
-
-fn provision(folder: &Path, node: &NewNode<'_>, root_password: &str, now: Timestamp) {
-    let mut rng = system_rng().unwrap();
-    let root = root_password.as_bytes();
-    let node = provision_node(node, root, b"provisioning", now, &mut rng).unwrap();
-    create_node(folder, &node, false).unwrap();
-}
-
-pub(crate) fn record(topic: &str, value: impl Into<Vec<u8>>) -> PlainRecord {
-    PlainRecord {
-        topic: topic.into(),
-        value: Some(value.into()),
-        ..PlainRecord::default()
-    }
-}
-
-pub(crate) async fn consumer(node: &OpenNode, topic: &str) -> EncryptedConsumer {
-    let topics = [topic.to_owned()];
-    let policy = ForeignPolicy::Fail;
-    let joined = node
-        .consumer(None, &topics, GroupStart::Earliest, policy)
-        .await;
-    joined.unwrap()
-}
-
-/// So many records, or what came before the deadline.
-pub(crate) async fn take(consumer: &mut EncryptedConsumer, count: usize) -> Vec<OpenedRecord> {
-    let mut taken = Vec::new();
-    let taking = async {
-        while taken.len() < count {
-            let max = count - taken.len();
-            taken.extend(
-                consumer
-                    .poll(max, Duration::from_millis(200))
-                    .await
-                    .unwrap(),
-            );
-        }
-    };
-    let _ = tokio::time::timeout(DEADLINE, taking).await;
-    taken
-}
-
-pub(crate) fn values(records: &[OpenedRecord]) -> Vec<String> {
-    let text = |record: &OpenedRecord| {
-        String::from_utf8(record.value.clone().unwrap_or_default()).unwrap()
-    };
-    records.iter().map(text).collect()
 }

@@ -1,0 +1,88 @@
+//! Metadata; topics cannot be created.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kc_core::backend::{Admin, BackendError, ClientSettings, TopicSpec, unsupported};
+use tokio::time::Instant;
+
+use super::NAME;
+use super::client::Client;
+use super::worker::Worker;
+
+/// How long to wait for a topic that a broker may be about to create.
+const CREATION_WAIT: Duration = Duration::from_secs(2);
+
+/// How often to look meanwhile.
+const CREATION_POLL: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub(super) struct LegacyAdmin {
+    worker: Worker,
+}
+
+impl LegacyAdmin {
+    pub(super) async fn connect(settings: &Arc<ClientSettings>) -> Result<Self, BackendError> {
+        let worker = Worker::connect(settings, "admin").await?;
+        Ok(Self { worker })
+    }
+
+    async fn count(&self, topic: &str, deadline: Duration) -> Result<Option<usize>, BackendError> {
+        let context = format!("look for topic {topic}");
+        let topics = self.worker.call(deadline, context, Client::topics).await?;
+        Ok(topics
+            .get(topic)
+            .and_then(|partitions| usize::try_from(*partitions).ok()))
+    }
+
+    /// Asks for a topic by its name, which lets the broker create it.
+    async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
+        let context = format!("ask for topic {topic}");
+        let topic = topic.to_owned();
+        let asking = move |client: &mut Client| {
+            client.with(|kafka| kafka.load_metadata(std::slice::from_ref(&topic)))
+        };
+        self.worker.call(deadline, context, asking).await
+    }
+}
+
+#[async_trait]
+impl Admin for LegacyAdmin {
+    async fn partitions(
+        &self,
+        topic: &str,
+        auto_create: bool,
+        deadline: Duration,
+    ) -> Result<Option<usize>, BackendError> {
+        let found = self.count(topic, deadline).await?;
+        if found.is_some() || !auto_create {
+            return Ok(found);
+        }
+        let end = Instant::now() + deadline.min(CREATION_WAIT);
+        self.ask_to_create(topic, deadline).await?;
+        loop {
+            let found = self.count(topic, deadline).await?;
+            if found.is_some() || Instant::now() >= end {
+                return Ok(found);
+            }
+            tokio::time::sleep(CREATION_POLL).await;
+        }
+    }
+
+    async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
+        let topics = self.worker.call(deadline, "list topics", Client::topics);
+        Ok(topics.await?.into_keys().collect())
+    }
+
+    async fn create_topic(&self, spec: &TopicSpec, _: Duration) -> Result<(), BackendError> {
+        let what = format!(
+            "it cannot create topic {}; the backends pure and rdkafka can, and Kafka's own tools, and brokers that \
+             are set up to create what they are asked for",
+            spec.name
+        );
+        Err(unsupported(NAME, what))
+    }
+
+    async fn close(self: Box<Self>) {}
+}

@@ -1,0 +1,206 @@
+//! One fetch from some partitions.
+
+use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use kafka::client::{FetchPartition, fetch as answer};
+use kafka::error::{Error, KafkaCode, Result};
+use kc_core::backend::{Record, TopicPartition};
+
+use super::client::{Client, RETRY_PAUSE};
+use super::error::{breaks_connection, code, is_transient};
+
+/// How long the check may take of where a log begins.
+const BEGINNING_WAIT: Duration = Duration::from_secs(5);
+
+/// From where and how much to fetch.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) at: TopicPartition,
+    pub(super) offset: i64,
+    /// In bytes. A batch that is larger does not come at all.
+    pub(super) limit: i32,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) at: TopicPartition,
+    /// The offset that was asked for.
+    pub(super) offset: i64,
+    pub(super) found: Found,
+}
+
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Records, in order; none if there are none yet.
+    Records(Vec<Record>),
+    /// The log goes on, but nothing can be read within the limit.
+    Nothing,
+    /// The log does not have the offset, and begins at this one.
+    Elsewhere(i64),
+    /// Something else of this partition alone.
+    Failed(Error),
+}
+
+/// Fetches what there is, or what comes within `wait`. Partitions that nobody leads just now are left out.
+pub(super) fn fetch(
+    client: &mut Client,
+    wanted: &[Wanted],
+    wait: Duration,
+) -> Result<Vec<Fetched>> {
+    match request(client, wanted, wait) {
+        Err(error) if !breaks_connection(&error) => one_by_one(client, wanted, error),
+        result => result,
+    }
+}
+
+/// A batch that cannot be read spoils the whole answer; the others' are asked for without it.
+fn one_by_one(client: &mut Client, wanted: &[Wanted], error: Error) -> Result<Vec<Fetched>> {
+    if let [one] = wanted {
+        return Ok(vec![one.found(Found::Failed(error))]);
+    }
+    let mut all = Vec::new();
+    for one in wanted {
+        match request(client, std::slice::from_ref(one), Duration::ZERO) {
+            Ok(fetched) => all.extend(fetched),
+            Err(error) if breaks_connection(&error) => return Err(error),
+            Err(error) => all.push(one.found(Found::Failed(error))),
+        }
+    }
+    Ok(all)
+}
+
+fn request(client: &mut Client, wanted: &[Wanted], wait: Duration) -> Result<Vec<Fetched>> {
+    let leaders = client.leaders(wanted.iter().map(|one| &one.at))?;
+    let leaders: BTreeSet<String> = leaders.into_iter().flatten().collect();
+    let count = u32::try_from(leaders.len()).unwrap_or(1).max(1);
+    let responses = client.with(|kafka| {
+        // They are asked one after the other.
+        kafka.set_fetch_max_wait_time(wait / count)?;
+        kafka.fetch_messages(wanted.iter().map(|one| {
+            FetchPartition::new(&one.at.topic, one.at.partition, one.offset)
+                .with_max_bytes(one.limit)
+        }))
+    })?;
+    let mut all = Vec::new();
+    for topic in responses.iter().flat_map(answer::Response::topics) {
+        for partition in topic.partitions() {
+            let asked = wanted.iter().find(|one| {
+                one.at.topic == topic.topic() && one.at.partition == partition.partition()
+            });
+            let Some(one) = asked else { continue };
+            if let Some(found) = found(client, one, partition)? {
+                all.push(one.found(found));
+            }
+        }
+    }
+    if all.len() < wanted.len() {
+        client.forget_leaders();
+        if !all.iter().any(Fetched::has_records) {
+            sleep(RETRY_PAUSE.min(wait));
+        }
+    }
+    Ok(all)
+}
+
+/// `None` if it must be asked of somebody else, or later.
+fn found(
+    client: &mut Client,
+    one: &Wanted,
+    partition: &answer::Partition<'_>,
+) -> Result<Option<Found>> {
+    let error = match partition.data() {
+        Ok(data) => {
+            let records = records(&one.at, data.messages());
+            let goes_on = data.highwatermark_offset() > one.offset;
+            return Ok(Some(if records.is_empty() && goes_on {
+                Found::Nothing
+            } else {
+                Found::Records(records)
+            }));
+        }
+        Err(error) => Error::ArcSelf(error),
+    };
+    match code(&error) {
+        Some(KafkaCode::OffsetOutOfRange) => {
+            let partitions = std::slice::from_ref(&one.at);
+            let have = client.watermarks(partitions, Instant::now() + BEGINNING_WAIT)?;
+            Ok(have.get(&one.at).map(|have| Found::Elsewhere(have.low)))
+        }
+        Some(KafkaCode::UnknownTopicOrPartition) => Ok(None),
+        _ if is_transient(&error) => Ok(None),
+        _ => Ok(Some(Found::Failed(error))),
+    }
+}
+
+/// Each message once: a broker that converts them for old clients gives the first one behind the mark of a transaction
+/// twice. The crate does not tell null from empty.
+fn records(at: &TopicPartition, messages: &[answer::Message<'_>]) -> Vec<Record> {
+    let bytes = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+    let mut records: Vec<Record> = Vec::with_capacity(messages.len());
+    for message in messages {
+        if records
+            .last()
+            .is_some_and(|last| last.offset >= message.offset)
+        {
+            continue;
+        }
+        records.push(Record {
+            topic: at.topic.clone(),
+            partition: at.partition,
+            offset: message.offset,
+            timestamp: None,
+            key: bytes(message.key),
+            value: bytes(message.value),
+            headers: Vec::new(),
+        });
+    }
+    records
+}
+
+impl Wanted {
+    fn found(&self, found: Found) -> Fetched {
+        Fetched {
+            at: self.at.clone(),
+            offset: self.offset,
+            found,
+        }
+    }
+}
+
+impl Fetched {
+    fn has_records(&self) -> bool {
+        matches!(&self.found, Found::Records(records) if !records.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(offset: i64, value: &[u8]) -> answer::Message<'_> {
+        let key = &[];
+        answer::Message { offset, key, value }
+    }
+
+    #[test]
+    fn each_message_is_one_record_and_empty_is_null() {
+        let at = TopicPartition {
+            topic: "t".to_owned(),
+            partition: 3,
+        };
+        let messages = [message(7, b"a"), message(7, b"a"), message(9, b"")];
+        let records = records(&at, &messages);
+        let offsets: Vec<i64> = records.iter().map(|record| record.offset).collect();
+        assert_eq!(offsets, [7, 9]);
+        assert_eq!(records[0].value.as_deref(), Some(&b"a"[..]));
+        assert_eq!(records[1].value, None);
+        assert!(
+            records
+                .iter()
+                .all(|record| record.key.is_none() && record.partition == 3)
+        );
+    }
+}

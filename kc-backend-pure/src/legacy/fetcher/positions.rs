@@ -1,0 +1,245 @@
+//! How far partitions have been read, and how much to fetch of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kc_core::backend::{ClientSettings, TopicPartition};
+
+use crate::legacy::fetch::Wanted;
+
+/// At least so much is fetched from a partition, in bytes, if not too many share a fetch. Less than one batch would
+/// bring nothing.
+const LEAST: i32 = 2 << 20;
+
+/// At least so much, however many share a fetch.
+const SHARE: i32 = 64 << 10;
+
+/// So much is fetched where less brings nothing. More than brokers give in one answer.
+const MOST: i32 = 64 << 20;
+
+/// How much more is fetched where nothing came.
+const GROWTH: i32 = 8;
+
+#[derive(Debug)]
+pub(super) struct Positions {
+    /// The most bytes of one fetch.
+    total: i32,
+    /// The most bytes from one partition.
+    limit: i32,
+    partitions: BTreeMap<TopicPartition, Position>,
+    paused: BTreeSet<TopicPartition>,
+    /// Whether the last fetch was for one partition alone.
+    was_alone: bool,
+}
+
+#[derive(Debug)]
+struct Position {
+    offset: i64,
+    /// How many bytes to try, where a usual fetch brought nothing although the log goes on.
+    larger: Option<i32>,
+}
+
+impl Positions {
+    pub(super) fn new(settings: &ClientSettings) -> Self {
+        Self {
+            total: settings.fetch_max_bytes,
+            limit: settings.max_partition_fetch_bytes.max(LEAST),
+            partitions: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            was_alone: false,
+        }
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions.keys()
+    }
+
+    pub(super) fn read(&mut self, at: TopicPartition, offset: i64) {
+        let larger = None;
+        self.partitions.insert(at, Position { offset, larger });
+    }
+
+    pub(super) fn forget(&mut self, at: &TopicPartition) {
+        self.partitions.remove(at);
+    }
+
+    /// A pause outlives the partition.
+    pub(super) fn pause(&mut self, at: &TopicPartition) {
+        self.paused.insert(at.clone());
+    }
+
+    pub(super) fn resume(&mut self, at: &TopicPartition) {
+        self.paused.remove(at);
+    }
+
+    /// Whether this offset is still the next of the partition, and wanted.
+    pub(super) fn is_at(&self, at: &TopicPartition, offset: i64) -> bool {
+        let position = self.partitions.get(at);
+        !self.paused.contains(at) && position.is_some_and(|position| position.offset == offset)
+    }
+
+    /// Where nothing came although the log goes on, a batch is larger than the limit: so the limit grows. When it cannot
+    /// grow further, there is no record: compaction has removed it, or it is the mark of a transaction. The crate does
+    /// not tell where the next one is.
+    pub(super) fn look_further(&mut self, at: &TopicPartition) {
+        let most = self.total.max(MOST);
+        let usual = self.usual();
+        let Some(position) = self.partitions.get_mut(at) else {
+            return;
+        };
+        let tried = position.larger.unwrap_or(usual);
+        if tried < most {
+            position.larger = Some(tried.saturating_mul(GROWTH).min(most));
+            return;
+        }
+        tracing::debug!(
+            topic = at.topic,
+            partition = at.partition,
+            offset = position.offset,
+            "no record can be read here; going on behind it"
+        );
+        position.offset = position.offset.saturating_add(1);
+    }
+
+    /// A usual fetch does again.
+    pub(super) fn look_as_usual(&mut self, at: &TopicPartition) {
+        if let Some(position) = self.partitions.get_mut(at) {
+            position.larger = None;
+        }
+    }
+
+    /// Whether the fetch that was given last has the time to wait for records.
+    pub(super) fn may_wait(&self) -> bool {
+        self.was_alone || !self.is_held_up()
+    }
+
+    /// Whether a partition waits for a fetch of its own.
+    fn is_held_up(&self) -> bool {
+        let mut partitions = self.partitions.iter();
+        partitions.any(|(at, position)| position.larger.is_some() && !self.paused.contains(at))
+    }
+
+    /// What to fetch next: a partition with a larger limit alone, since brokers limit an answer, too; by turns with the
+    /// others. `None` if there is nothing to read.
+    pub(super) fn next(&mut self) -> Option<Vec<Wanted>> {
+        let usual = self.usual();
+        let (alone, together): (Vec<Wanted>, Vec<Wanted>) = self
+            .partitions
+            .iter()
+            .filter(|(at, _)| !self.paused.contains(*at))
+            .map(|(at, position)| Wanted {
+                at: at.clone(),
+                offset: position.offset,
+                limit: position.larger.unwrap_or(usual),
+            })
+            .partition(|wanted| wanted.limit > usual);
+        let first_alone = alone.into_iter().take(1);
+        let is_alone = together.is_empty() || (self.is_held_up() && !self.was_alone);
+        self.was_alone = is_alone;
+        let wanted = if is_alone {
+            first_alone.collect()
+        } else {
+            together
+        };
+        (!wanted.is_empty()).then_some(wanted)
+    }
+
+    fn usual(&self) -> i32 {
+        let count = self
+            .partitions
+            .len()
+            .saturating_sub(self.paused.len())
+            .max(1);
+        let share = self.total / i32::try_from(count).unwrap_or(i32::MAX);
+        share.clamp(SHARE, self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn positions(count: i32, settings: &[(&str, &str)]) -> Positions {
+        let servers = [("bootstrap_servers", "x:1")];
+        let settings = ClientSettings::parse(servers.iter().chain(settings).copied()).unwrap();
+        let mut positions = Positions::new(&settings);
+        for partition in 0..count {
+            positions.read(at(partition), 0);
+        }
+        positions
+    }
+
+    fn at(partition: i32) -> TopicPartition {
+        TopicPartition {
+            topic: "t".to_owned(),
+            partition,
+        }
+    }
+
+    #[test]
+    fn a_batch_of_the_usual_largest_size_comes_with_the_usual_limit() {
+        let wanted = positions(2, &[]).next().unwrap();
+        assert_eq!(wanted.len(), 2);
+        assert!(wanted.iter().all(|one| one.limit == LEAST));
+        let few = [("max_partition_fetch_bytes", "1000")];
+        assert_eq!(positions(1, &few).next().unwrap()[0].limit, LEAST);
+        let many = [("max_partition_fetch_bytes", "8000000")];
+        assert_eq!(positions(1, &many).next().unwrap()[0].limit, 8_000_000);
+    }
+
+    #[test]
+    fn many_partitions_share_a_fetch() {
+        let wanted = positions(100, &[]).next().unwrap();
+        assert!(wanted.iter().all(|one| one.limit == (50 << 20) / 100));
+        let little = [("fetch_max_bytes", "1000")];
+        let wanted = positions(100, &little).next().unwrap();
+        assert!(wanted.iter().all(|one| one.limit == SHARE));
+    }
+
+    #[test]
+    fn the_limit_grows_before_an_offset_is_passed_over() {
+        let mut positions = positions(1, &[]);
+        for limit in [LEAST, LEAST * GROWTH, MOST] {
+            let wanted = positions.next().unwrap();
+            assert_eq!((wanted[0].offset, wanted[0].limit), (0, limit));
+            positions.look_further(&at(0));
+        }
+        let wanted = positions.next().unwrap();
+        assert_eq!((wanted[0].offset, wanted[0].limit), (1, MOST));
+        positions.read(at(0), 2);
+        assert_eq!(positions.next().unwrap()[0].limit, LEAST);
+    }
+
+    #[test]
+    fn a_partition_that_needs_more_takes_turns_with_the_others() {
+        let mut positions = positions(3, &[]);
+        positions.look_further(&at(1));
+        let mut turn = || -> Vec<i32> {
+            let wanted = positions.next().unwrap();
+            wanted.iter().map(|one| one.at.partition).collect()
+        };
+        assert_eq!(turn(), [1]);
+        assert_eq!(turn(), [0, 2]);
+        assert_eq!(turn(), [1]);
+        assert!(positions.may_wait());
+        assert_eq!(positions.next().unwrap().len(), 2);
+        assert!(!positions.may_wait());
+        positions.look_as_usual(&at(1));
+        assert_eq!(positions.next().unwrap().len(), 3);
+        assert!(positions.may_wait());
+    }
+
+    #[test]
+    fn a_paused_partition_is_not_fetched_even_if_it_comes_again() {
+        let mut positions = positions(2, &[]);
+        positions.pause(&at(0));
+        assert!(!positions.is_at(&at(0), 0));
+        assert_eq!(positions.next().unwrap().len(), 1);
+        positions.forget(&at(0));
+        positions.read(at(0), 7);
+        assert_eq!(positions.next().unwrap().len(), 1);
+        positions.pause(&at(1));
+        assert!(positions.next().is_none());
+        positions.resume(&at(0));
+        assert!(positions.is_at(&at(0), 7));
+    }
+}

@@ -1,0 +1,222 @@
+//! A consumer group of one: it has all partitions for itself, and keeps its positions under the group's name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kafka::error::Result as KafkaResult;
+use kc_core::backend::{
+    BackendError, ClientSettings, GroupConsumer, GroupStart, Polled, Subscription, TopicPartition,
+};
+use tokio::time::Instant;
+
+use super::client::Client;
+use super::fetcher::Fetcher;
+use super::worker::Worker;
+use super::{LOOK_INTERVAL, LOOK_TIMEOUT, offset_store};
+
+/// How often topics are looked for that a regular expression may match.
+const OPEN_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct LegacyGroupConsumer {
+    group: String,
+    subscription: Subscription,
+    fetcher: Fetcher,
+    /// Positions stored and not committed.
+    stored: BTreeMap<TopicPartition, i64>,
+    /// Partitions that are no more, since the last poll.
+    gone: Vec<TopicPartition>,
+    next_look: Instant,
+}
+
+impl LegacyGroupConsumer {
+    pub(super) async fn join(
+        settings: &Arc<ClientSettings>,
+        group: &str,
+        topics: &Subscription,
+        start: GroupStart,
+    ) -> Result<Self, BackendError> {
+        let worker = Worker::connect(settings, "group consumer").await?;
+        let mut joined = Self {
+            group: group.to_owned(),
+            subscription: topics.clone(),
+            fetcher: Fetcher::new(worker),
+            stored: BTreeMap::new(),
+            gone: Vec::new(),
+            next_look: Instant::now(),
+        };
+        joined.look(start, settings.request_timeout).await?;
+        Ok(joined)
+    }
+
+    /// Adds partitions that have appeared, and takes away those that are no more. Where there is no position yet, it
+    /// is that of `start`.
+    async fn look(&mut self, start: GroupStart, deadline: Duration) -> Result<(), BackendError> {
+        let what = format!("look for the topics of group {}", self.group);
+        let end = std::time::Instant::now() + deadline;
+        let known: BTreeSet<TopicPartition> = self.fetcher.partitions().cloned().collect();
+        let (group, subscription) = (self.group.clone(), self.subscription.clone());
+        let looking = move |client: &mut Client| -> KafkaResult<_> {
+            let wanted = wanted(client, &subscription)?;
+            let new: Vec<TopicPartition> = wanted.difference(&known).cloned().collect();
+            let starts = starts(client, &group, &new, start, end)?;
+            let gone: Vec<TopicPartition> = known.difference(&wanted).cloned().collect();
+            Ok((starts, gone))
+        };
+        let (starts, gone) = self.fetcher.worker().call(deadline, what, looking).await?;
+        for (at, offset) in starts {
+            self.fetcher.read(at, offset);
+        }
+        for at in gone {
+            self.fetcher.forget(&at);
+            self.stored.remove(&at);
+            self.gone.push(at);
+        }
+        self.next_look = Instant::now() + self.look_interval();
+        Ok(())
+    }
+
+    fn look_interval(&self) -> Duration {
+        let there: BTreeSet<&str> = self
+            .fetcher
+            .partitions()
+            .map(|at| at.topic.as_str())
+            .collect();
+        let mut names = self.subscription.names().iter();
+        if !names.all(|name| there.contains(name.as_str())) {
+            LOOK_INTERVAL
+        } else if self.subscription.is_open() {
+            OPEN_LOOK_INTERVAL
+        } else {
+            // For partitions that are added.
+            self.fetcher.worker().settings().metadata_max_age
+        }
+    }
+}
+
+/// All partitions of the topics that are subscribed to and exist.
+fn wanted(client: &mut Client, to: &Subscription) -> KafkaResult<BTreeSet<TopicPartition>> {
+    let topics = client.topics()?.into_iter();
+    let topics = topics.filter(|(topic, _)| to.wants(topic));
+    Ok(topics
+        .flat_map(|(topic, count)| {
+            (0..count).map(move |partition| TopicPartition {
+                topic: topic.clone(),
+                partition,
+            })
+        })
+        .collect())
+}
+
+/// Where partitions start: where the group has committed, if the log has that. Else the start is committed, so that a
+/// later member starts there, too, whatever start it asks for.
+fn starts(
+    client: &mut Client,
+    group: &str,
+    partitions: &[TopicPartition],
+    start: GroupStart,
+    end: std::time::Instant,
+) -> KafkaResult<Vec<(TopicPartition, i64)>> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let have = client.watermarks(partitions, end)?;
+    let committed = offset_store::committed(client, group, partitions, end)?;
+    let (mut starts, mut new) = (Vec::new(), Vec::new());
+    for (at, have) in have {
+        let offset = match committed.get(&at) {
+            Some(offset) if (have.low..=have.high).contains(offset) => {
+                starts.push((at, *offset));
+                continue;
+            }
+            Some(offset) => {
+                tracing::warn!(
+                    topic = at.topic,
+                    partition = at.partition,
+                    offset,
+                    "the log does not have the committed position; it is read from its beginning"
+                );
+                have.low
+            }
+            None if start == GroupStart::Latest => have.high,
+            None => have.low,
+        };
+        new.push((at, offset));
+    }
+    offset_store::commit(client, group, &new, end)?;
+    starts.extend(new);
+    Ok(starts)
+}
+
+#[async_trait]
+impl GroupConsumer for LegacyGroupConsumer {
+    async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError> {
+        let end = Instant::now() + wait;
+        loop {
+            if Instant::now() >= self.next_look
+                && let Err(error) = self.look(GroupStart::Earliest, LOOK_TIMEOUT).await
+            {
+                tracing::debug!(%error, "looking for topics");
+                self.next_look = Instant::now() + LOOK_INTERVAL;
+            }
+            let slice = end.min(self.next_look);
+            let slice = slice.saturating_duration_since(Instant::now());
+            let records = self.fetcher.poll(slice).await?;
+            if !records.is_empty() || !self.gone.is_empty() || Instant::now() >= end {
+                return Ok(Polled {
+                    records,
+                    revoked: std::mem::take(&mut self.gone),
+                });
+            }
+        }
+    }
+
+    fn store(&mut self, positions: &[(TopicPartition, i64)]) {
+        let mine: BTreeSet<&TopicPartition> = self.fetcher.partitions().collect();
+        let mine = positions.iter().filter(|(at, _)| mine.contains(at));
+        self.stored.extend(mine.cloned());
+    }
+
+    async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
+        let what = format!("commit positions of group {}", self.group);
+        let group = self.group.clone();
+        let stored: Vec<(TopicPartition, i64)> = self.stored.clone().into_iter().collect();
+        let positions = stored.clone();
+        let end = std::time::Instant::now() + deadline;
+        let committing =
+            move |client: &mut Client| offset_store::commit(client, &group, &positions, end);
+        self.fetcher
+            .worker()
+            .call(deadline, what, committing)
+            .await?;
+        // What was stored stays until it is committed, even if this call is dropped.
+        for (at, offset) in stored {
+            if self.stored.get(&at) == Some(&offset) {
+                self.stored.remove(&at);
+            }
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) {
+        for at in partitions {
+            self.fetcher.pause(at);
+        }
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) {
+        for at in partitions {
+            self.fetcher.resume(at);
+        }
+    }
+
+    fn assignment(&self) -> Vec<TopicPartition> {
+        self.fetcher.partitions().cloned().collect()
+    }
+
+    async fn close(mut self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
+        self.commit(deadline).await
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading partition 0 of topics, from known offsets.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kafka::error::Result as KafkaResult;
+use kc_core::backend::{
+    BackendError, BackendErrorKind, ClientSettings, Committed, LogReader, LogStart, Record,
+    TopicPartition, Watermarks,
+};
+use tokio::time::Instant;
+
+use super::client::Client;
+use super::fetcher::Fetcher;
+use super::worker::Worker;
+use super::{LOOK_INTERVAL, LOOK_TIMEOUT, offset_store};
+
+/// The only partition that is read (protocol §2).
+const PARTITION: i32 = 0;
+
+#[derive(Debug)]
+pub(super) struct LegacyLogReader {
+    fetcher: Fetcher,
+    group: Option<String>,
+    /// Topics that did not exist when last looked for.
+    awaited: BTreeSet<String>,
+    next_look: Instant,
+}
+
+impl LegacyLogReader {
+    pub(super) async fn connect(
+        settings: &Arc<ClientSettings>,
+        group: Option<&str>,
+    ) -> Result<Self, BackendError> {
+        let worker = Worker::connect(settings, "log reader").await?;
+        Ok(Self {
+            fetcher: Fetcher::new(worker),
+            group: group.map(str::to_owned),
+            awaited: BTreeSet::new(),
+            next_look: Instant::now(),
+        })
+    }
+
+    /// The offsets of those topics that exist.
+    async fn existing(
+        &self,
+        topics: Vec<String>,
+        deadline: Duration,
+    ) -> Result<Vec<(TopicPartition, Watermarks)>, BackendError> {
+        let what = format!("look for topics {}", topics.join(", "));
+        let end = std::time::Instant::now() + deadline;
+        let looking = move |client: &mut Client| -> KafkaResult<_> {
+            let listed = client.topics()?;
+            let mut there: Vec<TopicPartition> = topics.into_iter().map(partition).collect();
+            there.retain(|at| listed.contains_key(&at.topic));
+            let have = client.watermarks(&there, end)?;
+            Ok(have.into_iter().collect())
+        };
+        self.fetcher.worker().call(deadline, what, looking).await
+    }
+
+    /// Adds those of the awaited topics that have appeared.
+    async fn look(&mut self) -> Result<(), BackendError> {
+        let awaited = self.awaited.iter().cloned().collect();
+        for (at, have) in self.existing(awaited, LOOK_TIMEOUT).await? {
+            tracing::debug!(topic = at.topic, "the topic has appeared");
+            self.awaited.remove(&at.topic);
+            self.fetcher.read(at, have.low);
+        }
+        Ok(())
+    }
+
+    fn group(&self) -> Result<String, BackendError> {
+        self.group.clone().ok_or_else(|| {
+            BackendError::new(
+                BackendErrorKind::Unsupported,
+                "committed positions of a log reader without a group",
+            )
+        })
+    }
+}
+
+#[async_trait]
+impl LogReader for LegacyLogReader {
+    async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError> {
+        let deadline = self.fetcher.worker().settings().request_timeout;
+        let names = topics.iter().map(|(topic, _)| topic.clone()).collect();
+        let existing = self.existing(names, deadline).await?;
+        for (topic, start) in topics {
+            let Some((at, have)) = existing.iter().find(|(at, _)| at.topic == *topic) else {
+                self.awaited.insert(topic.clone());
+                continue;
+            };
+            let offset = match start {
+                LogStart::Earliest => have.low,
+                LogStart::Latest => have.high,
+                LogStart::Offset(offset) if (have.low..=have.high).contains(offset) => *offset,
+                LogStart::Offset(_) => have.low,
+            };
+            self.awaited.remove(topic);
+            self.fetcher.read(at.clone(), offset);
+        }
+        Ok(())
+    }
+
+    async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
+        let end = Instant::now() + wait;
+        loop {
+            if !self.awaited.is_empty() && Instant::now() >= self.next_look {
+                if let Err(error) = self.look().await {
+                    tracing::debug!(%error, "looking for topics");
+                }
+                self.next_look = Instant::now() + LOOK_INTERVAL;
+            }
+            let mut slice = end.saturating_duration_since(Instant::now());
+            if !self.awaited.is_empty() {
+                slice = slice.min(LOOK_INTERVAL);
+            }
+            let records = self.fetcher.poll(slice).await?;
+            if !records.is_empty() || Instant::now() >= end {
+                return Ok(records);
+            }
+        }
+    }
+
+    async fn watermarks(
+        &mut self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Watermarks>, BackendError> {
+        let found = self.existing(vec![topic.to_owned()], deadline).await?;
+        Ok(found.into_iter().next().map(|(_, have)| have))
+    }
+
+    async fn committed(
+        &mut self,
+        topics: &[String],
+        deadline: Duration,
+    ) -> Result<Vec<Committed>, BackendError> {
+        let group = self.group()?;
+        let what = format!("positions of group {group}");
+        let partitions: Vec<TopicPartition> = topics.iter().cloned().map(partition).collect();
+        let end = std::time::Instant::now() + deadline;
+        let asking =
+            move |client: &mut Client| offset_store::committed(client, &group, &partitions, end);
+        let found = self.fetcher.worker().call(deadline, what, asking).await?;
+        let committed = found.into_iter().map(|(at, offset)| Committed {
+            topic: at.topic,
+            offset,
+        });
+        Ok(committed.collect())
+    }
+
+    async fn commit(
+        &mut self,
+        positions: &[Committed],
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        let group = self.group()?;
+        let what = format!("commit positions of group {group}");
+        let positions: Vec<(TopicPartition, i64)> = positions
+            .iter()
+            .map(|at| (partition(at.topic.clone()), at.offset))
+            .collect();
+        let end = std::time::Instant::now() + deadline;
+        let committing =
+            move |client: &mut Client| offset_store::commit(client, &group, &positions, end);
+        self.fetcher.worker().call(deadline, what, committing).await
+    }
+
+    async fn close(self: Box<Self>) {}
+}
+
+fn partition(topic: String) -> TopicPartition {
+    TopicPartition {
+        topic,
+        partition: PARTITION,
+    }
+}

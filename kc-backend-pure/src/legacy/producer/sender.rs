@@ -1,0 +1,293 @@
+//! The thread that sends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use kafka::error::{Error, KafkaCode};
+use kc_core::backend::{BackendError, BackendErrorKind, ClientSettings};
+use tokio::sync::oneshot;
+
+use super::partitioner::Places;
+use super::queues::{Batch, Queued, Queues};
+use super::request::{Confirmed, by_leader, produce};
+use crate::legacy::client::{Client, RETRY_PAUSE};
+use crate::legacy::error::{again, failed, is_transient};
+
+type Reply = oneshot::Sender<Result<(), BackendError>>;
+
+pub(super) enum Message {
+    Send(Queued),
+    Flush(Reply),
+}
+
+pub(super) struct Sender {
+    settings: Arc<ClientSettings>,
+    client: Client,
+    inbox: Receiver<Message>,
+    /// How many records have come.
+    count: u64,
+    places: Places,
+    /// Why it is not known now which topics there are.
+    unlisted: Option<BackendError>,
+    next_listing: Instant,
+    /// Records whose partition does not exist.
+    homeless: VecDeque<Queued>,
+    queues: Queues,
+    /// The most bytes to send at once to a partition. Less than the settings say if the broker takes less.
+    batch_size: usize,
+    /// Why the last request did not succeed.
+    trouble: Option<BackendError>,
+    /// After trouble, nothing is sent before this.
+    not_before: Instant,
+    flushes: Vec<(u64, Reply)>,
+    /// The first record that was given up since the last flush.
+    failure: Option<BackendError>,
+}
+
+impl Sender {
+    pub(super) fn new(settings: Arc<ClientSettings>, inbox: Receiver<Message>) -> Self {
+        let now = Instant::now();
+        Self {
+            client: Client::new(Arc::clone(&settings)),
+            inbox,
+            count: 0,
+            places: Places::default(),
+            unlisted: None,
+            next_listing: now,
+            homeless: VecDeque::new(),
+            queues: Queues::default(),
+            batch_size: settings.batch_size,
+            trouble: None,
+            not_before: now,
+            flushes: Vec::new(),
+            failure: None,
+            settings,
+        }
+    }
+
+    /// Connects and tells so; then sends until nobody can give it more and all is done.
+    pub(super) fn run(mut self, connected: Reply) {
+        self.list();
+        let unlisted = self.unlisted.take();
+        let is_connected = unlisted.is_none();
+        // Who asked may have gone.
+        let _ = connected.send(unlisted.map_or(Ok(()), Err));
+        while is_connected && self.receive() {
+            self.find_homes();
+            self.give_up();
+            self.send();
+            self.answer_flushes();
+        }
+    }
+
+    /// Takes messages until it is time to do something; `false` when there is nothing left to do.
+    fn receive(&mut self) -> bool {
+        loop {
+            while let Ok(message) = self.inbox.try_recv() {
+                self.take(message);
+            }
+            let Some(pause) = self.pause() else {
+                match self.inbox.recv() {
+                    Ok(message) => self.take(message),
+                    Err(_) => return false,
+                }
+                continue;
+            };
+            match self.inbox.recv_timeout(pause) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => {
+                    sleep(pause);
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// How long to wait for messages; `None` if there is nothing else to do.
+    fn pause(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let hurry = !self.flushes.is_empty() || self.queues.bytes() >= self.batch_size;
+        let linger = if hurry {
+            Duration::ZERO
+        } else {
+            self.settings.linger
+        };
+        let oldest = self.queues.firsts().map(|queued| queued.since).min();
+        let send = oldest.map(|since| (since + linger).max(self.not_before));
+        let list = (!self.homeless.is_empty()).then_some(self.next_listing);
+        let flush = (hurry && send.or(list).is_none()).then_some(now);
+        let next = [send, list, flush].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Send(mut queued) => {
+                queued.number = self.count;
+                self.count += 1;
+                self.place(queued);
+            }
+            Message::Flush(reply) => self.flushes.push((self.count, reply)),
+        }
+    }
+
+    /// Queues a record for its partition; sets it aside if there is none.
+    fn place(&mut self, queued: Queued) {
+        match self.places.place(&queued.record) {
+            Some(at) => self.queues.push(at, queued),
+            None => self.homeless.push_back(queued),
+        }
+    }
+
+    /// Looks whether partitions that did not exist have appeared.
+    fn find_homes(&mut self) {
+        if self.homeless.is_empty() || Instant::now() < self.next_listing {
+            return;
+        }
+        if self.settings.allow_auto_create_topics {
+            self.ask_to_create();
+        }
+        self.list();
+    }
+
+    /// Brokers may create a topic that is asked for by its name.
+    fn ask_to_create(&mut self) {
+        let topics = self.homeless.iter().map(|queued| &queued.record.topic);
+        let missing = self.places.missing(topics);
+        if missing.is_empty() {
+            return;
+        }
+        if let Err(error) = self.client.with(|kafka| kafka.load_metadata(&missing)) {
+            tracing::debug!(%error, "asking for topics");
+        }
+    }
+
+    /// Looks which partitions there are, and gives records other places accordingly.
+    fn list(&mut self) {
+        self.next_listing = Instant::now() + RETRY_PAUSE;
+        match self.client.topics() {
+            Ok(topics) => self.places.topics = topics,
+            Err(error) => {
+                let context = format!("connect producer to {}", self.settings.bootstrap_servers);
+                self.unlisted = Some(failed(context, error));
+                return;
+            }
+        }
+        self.unlisted = None;
+        let places = &self.places;
+        let mut homeless = self.queues.take_gone(|at| places.exists(at));
+        // These came later.
+        homeless.extend(std::mem::take(&mut self.homeless));
+        for queued in homeless {
+            self.place(queued);
+        }
+    }
+
+    /// Gives up what has waited too long.
+    fn give_up(&mut self) {
+        let delivery = self.settings.delivery_timeout;
+        let longest = self.settings.max_block.min(delivery);
+        while let Some(queued) = self
+            .homeless
+            .pop_front_if(|queued| queued.since.elapsed() >= longest)
+        {
+            let error = match &self.unlisted {
+                Some(unlisted) => again(unlisted, queued.context()),
+                None => BackendError::new(BackendErrorKind::UnknownTopic, queued.context()),
+            };
+            self.fail(queued, error);
+        }
+        for queued in self.queues.take_older(delivery) {
+            let error = match &self.trouble {
+                Some(trouble) => again(trouble, queued.context()),
+                None => BackendError::new(BackendErrorKind::Timeout, queued.context()),
+            };
+            self.fail(queued, error);
+        }
+    }
+
+    fn fail(&mut self, queued: Queued, error: BackendError) {
+        self.failure
+            .get_or_insert_with(|| again(&error, error.context()));
+        queued.answer(Err(error));
+    }
+
+    fn send(&mut self) {
+        if self.queues.is_empty() || Instant::now() < self.not_before {
+            return;
+        }
+        if self.trouble.take().is_some() {
+            self.list();
+        }
+        let batches = self
+            .queues
+            .take(self.batch_size, self.settings.max_request_size);
+        let leaders = match self.client.leaders(batches.iter().map(|batch| &batch.at)) {
+            Ok(leaders) => leaders,
+            Err(error) => return self.later(batches, error),
+        };
+        for (leader, batches) in by_leader(leaders, batches) {
+            if leader.is_none() {
+                self.later(batches, Error::Kafka(KafkaCode::LeaderNotAvailable));
+                continue;
+            }
+            match produce(&mut self.client, &batches, self.settings.request_timeout) {
+                Ok(confirmed) => self.settle(batches, confirmed),
+                Err(error) => self.later(batches, error),
+            }
+        }
+    }
+
+    fn settle(&mut self, batches: Vec<Batch>, mut confirmed: Confirmed) {
+        for batch in batches {
+            match confirmed.remove(&batch.at) {
+                Some(Ok(first)) => batch.acknowledge(first),
+                Some(Err(code)) => self.refused(batch, code),
+                None => self.later(vec![batch], Error::Kafka(KafkaCode::NetworkException)),
+            }
+        }
+    }
+
+    fn refused(&mut self, batch: Batch, code: KafkaCode) {
+        use KafkaCode::{MessageSizeTooLarge, RecordListTooLarge, UnknownTopicOrPartition};
+        let error = Error::Kafka(code);
+        let is_too_large = matches!(code, MessageSizeTooLarge | RecordListTooLarge);
+        if is_too_large && batch.records.len() > 1 {
+            let size: usize = batch.records.iter().map(|queued| queued.size).sum();
+            self.batch_size = size / 2;
+            self.queues.put_back(batch);
+        } else if is_transient(&error) || code == UnknownTopicOrPartition {
+            self.later(vec![batch], error);
+        } else {
+            for queued in batch.records {
+                let error = failed(queued.context(), Error::Kafka(code));
+                self.fail(queued, error);
+            }
+        }
+    }
+
+    /// Sends again, after a pause and another look at topics and leaders.
+    fn later(&mut self, batches: Vec<Batch>, error: Error) {
+        tracing::debug!(%error, "sending again");
+        self.trouble = Some(failed("send", error));
+        self.not_before = Instant::now() + RETRY_PAUSE;
+        for batch in batches {
+            self.queues.put_back(batch);
+        }
+    }
+
+    /// Answers those that wait only for what is done.
+    fn answer_flushes(&mut self) {
+        let waiting = self.queues.firsts().chain(&self.homeless);
+        let oldest = waiting.map(|queued| queued.number).min();
+        let is_done = |count: u64| oldest.is_none_or(|oldest| oldest >= count);
+        for (_, reply) in self.flushes.extract_if(.., |(count, _)| is_done(*count)) {
+            // Who asked may have gone.
+            let _ = reply.send(self.failure.take().map_or(Ok(()), Err));
+        }
+    }
+}

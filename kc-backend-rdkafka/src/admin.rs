@@ -1,0 +1,156 @@
+//! Metadata and topic management.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use tokio::runtime::Handle;
+
+use crate::config::{self, Role};
+use crate::error::{failed, of_code};
+use crate::events::Events;
+use crate::lookup::{Lookup, left};
+use crate::partitions::check_name;
+use crate::worker::{Worker, blocking, retire};
+
+/// How long to wait for a topic that a broker may be about to create.
+const CREATION_WAIT: Duration = Duration::from_secs(2);
+
+/// How often to look meanwhile.
+const CREATION_POLL: Duration = Duration::from_millis(50);
+
+/// How long closing may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct RdkafkaAdmin {
+    settings: Arc<ClientSettings>,
+    worker: Worker<Lookup>,
+}
+
+impl RdkafkaAdmin {
+    pub(crate) async fn connect(settings: Arc<ClientSettings>) -> Result<Self, BackendError> {
+        let worker = connect(&settings, Role::Admin).await?;
+        Ok(Self { settings, worker })
+    }
+
+    /// Asks for a topic's metadata in a way that lets the broker create it.
+    async fn ask_to_create(&self, topic: &str, end: Instant) -> Result<(), BackendError> {
+        let creator = connect(&self.settings, Role::Creator).await?;
+        count(&creator, topic, end).await.map(drop)
+    }
+}
+
+async fn connect(
+    settings: &Arc<ClientSettings>,
+    role: Role<'static>,
+) -> Result<Worker<Lookup>, BackendError> {
+    let settings = Arc::clone(settings);
+    let make = move || Lookup::connect(&settings, role);
+    Worker::start("kc admin", make).await
+}
+
+/// How many partitions a topic has, if it exists.
+async fn count(
+    worker: &Worker<Lookup>,
+    topic: &str,
+    end: Instant,
+) -> Result<Option<usize>, BackendError> {
+    let context = format!("look for topic {topic}");
+    let topic = topic.to_owned();
+    let job = move |lookup: &mut Lookup, _: &dyn Fn() -> bool| lookup.count(&topic, end);
+    worker.call(left(end), &context, job).await?
+}
+
+#[async_trait]
+impl Admin for RdkafkaAdmin {
+    async fn partitions(
+        &self,
+        topic: &str,
+        auto_create: bool,
+        deadline: Duration,
+    ) -> Result<Option<usize>, BackendError> {
+        let end = Instant::now() + deadline;
+        let found = count(&self.worker, topic, end).await?;
+        if found.is_some() || !auto_create {
+            return Ok(found);
+        }
+        let until = Instant::now() + deadline.min(CREATION_WAIT);
+        self.ask_to_create(topic, end).await?;
+        loop {
+            let found = count(&self.worker, topic, end).await?;
+            if found.is_some() || Instant::now() >= until {
+                return Ok(found);
+            }
+            tokio::time::sleep(CREATION_POLL).await;
+        }
+    }
+
+    async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
+        let end = Instant::now() + deadline;
+        let context = format!("list topics at {}", self.settings.bootstrap_servers);
+        let job = {
+            let context = context.clone();
+            move |lookup: &mut Lookup, _: &dyn Fn() -> bool| lookup.topics(&context, end)
+        };
+        let topics = self.worker.call(deadline, &context, job).await??;
+        Ok(topics.into_iter().collect())
+    }
+
+    async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError> {
+        let context = format!("create topic {}", spec.name);
+        let (settings, runtime) = (Arc::clone(&self.settings), Handle::current());
+        let create = {
+            let (context, spec) = (context.clone(), spec.clone());
+            move || create(&settings, &runtime, &context, &spec, deadline)
+        };
+        blocking(deadline, &context, create).await
+    }
+
+    async fn close(self: Box<Self>) {
+        self.worker.end(CLOSE_TIMEOUT).await;
+    }
+}
+
+/// Creates a topic, by a client of its own: such a client cannot serve its events, and so must not live long.
+fn create(
+    settings: &ClientSettings,
+    runtime: &Handle,
+    context: &str,
+    spec: &TopicSpec,
+    deadline: Duration,
+) -> Result<(), BackendError> {
+    check_name(&spec.name)?;
+    let replication = spec.replication.map_or(-1, i32::from);
+    let mut topic = NewTopic::new(
+        &spec.name,
+        spec.partitions,
+        TopicReplication::Fixed(replication),
+    );
+    if spec.compacted {
+        topic = topic.set("cleanup.policy", "compact");
+    }
+    let deadline = left(Instant::now() + deadline);
+    let options = AdminOptions::new()
+        .request_timeout(Some(deadline))
+        .operation_timeout(Some(deadline));
+    let client: AdminClient<Events> = config::client(settings, Role::Admin, Events::default())?;
+    let created = runtime.block_on(client.create_topics([&topic], &options));
+    retire(client);
+    let results = created.map_err(|error| failed(context, error))?;
+    match results.into_iter().next() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err((_, code))) => Err(of_code(context, code).with_source(code)),
+        None => Err(BackendError::new(BackendErrorKind::Other, context)),
+    }
+}
+
+impl fmt::Debug for RdkafkaAdmin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaAdmin")
+            .field("bootstrap_servers", &self.settings.bootstrap_servers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,252 @@
+//! Settings, as librdkafka names them.
+
+use std::time::Duration;
+
+use kc_core::backend::{
+    BackendError, BackendErrorKind, ClientSettings, Compression, Sasl, SaslMechanism,
+    canonical_name, unsupported,
+};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, ClientContext};
+
+use crate::files;
+
+/// Longest time to establish one connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What librdkafka takes for `socket.timeout.ms`.
+const REQUEST_TIMEOUTS: (Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_secs(300));
+
+/// What librdkafka takes for `topic.metadata.refresh.interval.ms`, at most.
+const LONGEST_METADATA_AGE: Duration = Duration::from_secs(3_600);
+
+/// The longest pause between attempts to connect, so that the end of an outage is noticed.
+const RECONNECT_BACKOFF: &str = "1000";
+
+/// librdkafka's `message.max.bytes`, unless it is set.
+const MESSAGE_MAX_BYTES: i32 = 1_000_000;
+
+/// For whom settings are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role<'a> {
+    /// Metadata.
+    Admin,
+    /// The same, in a way that lets brokers create topics.
+    Creator,
+    Producer,
+    /// Reads partitions that it is told; librdkafka demands a group even then.
+    Reader(&'a str),
+    /// A member of this group.
+    Member(&'a str),
+}
+
+/// Refuses what this build of librdkafka cannot do, and values that it does not take.
+pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
+    let refuse = |what: &str| Err(unsupported("rdkafka", what));
+    if cfg!(not(feature = "ssl")) {
+        if settings.tls.is_some() {
+            return refuse(
+                "`security_protocol`: TLS is not built in; build it with the feature `ssl` or `ssl-vendored`",
+            );
+        }
+        if let Some(mechanism) = settings.sasl.as_ref().map(|sasl| sasl.mechanism)
+            && mechanism != SaslMechanism::Plain
+        {
+            return refuse(&format!(
+                "`sasl_mechanism`: {} is not built in; build it with the feature `ssl` or `ssl-vendored`",
+                mechanism.name()
+            ));
+        }
+    }
+    if settings.compression == Compression::Zstd {
+        return refuse("`compression_type`: zstd is not built in; there are gzip, snappy and lz4");
+    }
+    for role in [Role::Producer, Role::Member("group")] {
+        config(settings, role)
+            .create_native_config()
+            .map_err(invalid)?;
+    }
+    Ok(())
+}
+
+/// A native client. It connects by itself.
+pub(crate) fn client<C, T>(
+    settings: &ClientSettings,
+    role: Role<'_>,
+    context: C,
+) -> Result<T, BackendError>
+where
+    C: ClientContext,
+    T: FromClientConfigAndContext<C>,
+{
+    let files = settings.tls.as_ref().map(files::read).transpose()?;
+    T::from_config_and_context(&config(settings, role), context).map_err(|error| match error {
+        KafkaError::ClientCreation(reason) => match files {
+            Some(files) => files.blame(reason),
+            None => BackendError::new(BackendErrorKind::Configuration, reason),
+        },
+        error => invalid(error),
+    })
+}
+
+/// The error of a value. librdkafka's own shows the value, which may be a password.
+fn invalid(error: KafkaError) -> BackendError {
+    let context = match &error {
+        KafkaError::ClientConfig(_, reason, name, _) => {
+            format!("`{}`: {}", canonical_name(name), reason.trim())
+        }
+        _ => "a setting that librdkafka does not take".to_owned(),
+    };
+    BackendError::new(BackendErrorKind::Configuration, context)
+}
+
+fn config(settings: &ClientSettings, role: Role<'_>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set_log_level(log_level(settings));
+    common(settings, &mut config);
+    security(settings, &mut config);
+    match role {
+        Role::Admin => {}
+        Role::Creator => {
+            config.set("allow.auto.create.topics", "true");
+        }
+        Role::Producer => producer(settings, &mut config),
+        Role::Reader(group) => {
+            config.set("group.id", group);
+            consumer(settings, &mut config);
+        }
+        Role::Member(group) => {
+            config.set("group.id", group);
+            consumer(settings, &mut config);
+            member(settings, &mut config);
+        }
+    }
+    for (name, value) in &settings.librdkafka {
+        config.set(name, value);
+    }
+    config
+}
+
+/// Why connections end is logged as information.
+fn log_level(settings: &ClientSettings) -> RDKafkaLogLevel {
+    if has(settings, "debug") {
+        RDKafkaLogLevel::Debug
+    } else {
+        RDKafkaLogLevel::Info
+    }
+}
+
+fn has(settings: &ClientSettings, name: &str) -> bool {
+    settings.librdkafka.iter().any(|(other, _)| other == name)
+}
+
+fn common(settings: &ClientSettings, config: &mut ClientConfig) {
+    let (least, most) = REQUEST_TIMEOUTS;
+    let connect = settings.request_timeout.min(CONNECT_TIMEOUT);
+    config
+        .set("bootstrap.servers", &settings.bootstrap_servers)
+        .set("client.id", &settings.client_id)
+        .set("allow.auto.create.topics", "false")
+        .set("enable.metrics.push", "false")
+        .set(
+            "socket.timeout.ms",
+            millis(settings.request_timeout.clamp(least, most)),
+        )
+        .set(
+            "socket.connection.setup.timeout.ms",
+            millis(connect.max(Duration::from_secs(1))),
+        )
+        .set(
+            "topic.metadata.refresh.interval.ms",
+            millis(settings.metadata_max_age.min(LONGEST_METADATA_AGE)),
+        )
+        .set(
+            "connections.max.idle.ms",
+            millis(settings.connections_max_idle),
+        );
+    // It must not be less than this one.
+    if !has(settings, "reconnect.backoff.ms") {
+        config.set("reconnect.backoff.max.ms", RECONNECT_BACKOFF);
+    }
+}
+
+fn security(settings: &ClientSettings, config: &mut ClientConfig) {
+    let protocol = match (&settings.tls, &settings.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(Sasl {
+        mechanism,
+        username,
+        password,
+        ..
+    }) = &settings.sasl
+    {
+        config
+            .set("sasl.mechanisms", mechanism.name())
+            .set("sasl.username", username)
+            .set("sasl.password", password.expose());
+    }
+    if let Some(tls) = &settings.tls {
+        files::configure(tls, config);
+    }
+}
+
+fn producer(settings: &ClientSettings, config: &mut ClientConfig) {
+    let auto_create = settings.allow_auto_create_topics;
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("allow.auto.create.topics", auto_create.to_string())
+        .set("linger.ms", millis(settings.linger))
+        .set("batch.size", settings.batch_size.to_string())
+        .set("message.max.bytes", settings.max_request_size.to_string())
+        .set(
+            "queue.buffering.max.kbytes",
+            settings.buffer_memory.div_ceil(1024).to_string(),
+        )
+        .set("message.timeout.ms", millis(settings.delivery_timeout))
+        .set("request.timeout.ms", millis(settings.request_timeout))
+        .set("compression.type", settings.compression.name())
+        // As Kafka's own clients, so that a key has the same partition whoever sends it.
+        .set("partitioner", "murmur2_random");
+}
+
+fn consumer(settings: &ClientSettings, config: &mut ClientConfig) {
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("check.crcs", "true")
+        .set("fetch.max.bytes", settings.fetch_max_bytes.to_string())
+        .set(
+            "fetch.message.max.bytes",
+            settings.max_partition_fetch_bytes.to_string(),
+        )
+        .set("fetch.wait.max.ms", millis(settings.fetch_max_wait));
+    // It must not be more than a fetch.
+    if settings.fetch_max_bytes < MESSAGE_MAX_BYTES {
+        config.set(
+            "message.max.bytes",
+            settings.fetch_max_bytes.max(1_000).to_string(),
+        );
+    }
+}
+
+fn member(settings: &ClientSettings, config: &mut ClientConfig) {
+    config
+        .set("session.timeout.ms", millis(settings.session_timeout))
+        .set("heartbeat.interval.ms", millis(settings.heartbeat_interval))
+        .set("max.poll.interval.ms", millis(settings.max_poll_interval))
+        // Of those that all other clients have, too; members must agree on one.
+        .set("partition.assignment.strategy", "range");
+}
+
+fn millis(time: Duration) -> String {
+    time.as_millis().to_string()
+}

@@ -1,0 +1,221 @@
+//! What librdkafka says beside its answers to calls: log lines, and errors that belong to no call.
+
+use std::sync::{Mutex, PoisonError};
+
+use kc_core::backend::{BackendError, BackendErrorKind};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel as Level;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::error::{code, of_code};
+
+/// Where librdkafka logs why a connection failed.
+const FAILED_CONNECTION: &str = "FAIL";
+
+/// A client's events. librdkafka tries for ever, whatever is wrong; here stands what is.
+#[derive(Debug, Default)]
+pub(crate) struct Events(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// What does not pass by itself.
+    failure: Option<Failure>,
+    /// Why a connection failed, lately.
+    reason: Option<String>,
+    all_down: bool,
+    missing_topic: bool,
+}
+
+#[derive(Debug)]
+struct Failure {
+    kind: BackendErrorKind,
+    reason: String,
+    told: bool,
+}
+
+impl Failure {
+    /// Whether it keeps librdkafka from talking to brokers at all.
+    fn is_of_connection(&self) -> bool {
+        matches!(
+            self.kind,
+            BackendErrorKind::Authentication | BackendErrorKind::Tls
+        )
+    }
+
+    fn error(&self, context: &str) -> BackendError {
+        BackendError::new(self.kind, context).with_source(self.reason.clone())
+    }
+}
+
+impl Events {
+    /// What went wrong and does not pass by itself, once.
+    pub(crate) fn failure(&self, context: &str) -> Option<BackendError> {
+        self.with(|seen| {
+            let failure = seen.failure.as_mut().filter(|failure| !failure.told)?;
+            failure.told = true;
+            Some(failure.error(context))
+        })
+    }
+
+    /// The error of a call, or what is known to be behind it: a call only sees that nobody answers.
+    pub(crate) fn explain(&self, error: BackendError) -> BackendError {
+        use BackendErrorKind::{Timeout, Unreachable};
+        if !matches!(error.kind(), Timeout | Unreachable) {
+            return error;
+        }
+        self.with(|seen| match &mut seen.failure {
+            Some(failure) if failure.is_of_connection() => {
+                failure.told = true;
+                failure.error(error.context())
+            }
+            _ => error,
+        })
+    }
+
+    /// A broker has answered.
+    pub(crate) fn success(&self) {
+        self.with(|seen| {
+            seen.failure.take_if(|failure| failure.is_of_connection());
+            seen.all_down = false;
+        });
+    }
+
+    /// Why the last connection failed.
+    pub(crate) fn reason(&self) -> Option<String> {
+        self.with(|seen| seen.reason.clone())
+    }
+
+    /// Whether the last connection to a broker was lost, or could not be made, since this was last asked.
+    pub(crate) fn take_all_down(&self) -> bool {
+        self.with(|seen| std::mem::take(&mut seen.all_down))
+    }
+
+    /// Whether a topic that was read turned out not to exist, since this was last asked.
+    pub(crate) fn take_missing_topic(&self) -> bool {
+        self.with(|seen| std::mem::take(&mut seen.missing_topic))
+    }
+
+    fn observe(&self, code: Code, reason: &str) {
+        let error = meaning(code, reason);
+        self.with(|seen| match error.kind() {
+            _ if code == Code::AllBrokersDown => seen.all_down = true,
+            BackendErrorKind::UnknownTopic => seen.missing_topic = true,
+            BackendErrorKind::Unreachable | BackendErrorKind::Timeout => {
+                seen.reason = Some(reason.to_owned());
+            }
+            _ if error.is_retriable() => {}
+            kind => {
+                seen.failure = Some(Failure {
+                    kind,
+                    reason: reason.to_owned(),
+                    told: false,
+                });
+            }
+        });
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Seen) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What an error means, for which librdkafka's code is not always enough.
+fn meaning(code: Code, reason: &str) -> BackendError {
+    let kind = match code {
+        // The connection broke during the exchange, which says nothing about the password.
+        Code::Authentication if reason.contains("handshake failed: Local:") => {
+            BackendErrorKind::Unreachable
+        }
+        // Alerts that come when the handshake is over for this side, such as "certificate required".
+        Code::BrokerTransportFailure if reason.contains("SSL routines") => BackendErrorKind::Tls,
+        _ => return of_code("", code),
+    };
+    BackendError::new(kind, "")
+}
+
+impl ClientContext for Events {
+    fn log(&self, level: Level, facility: &str, message: &str) {
+        // Lines begin with the thread: "[thrd:app]: ".
+        let message = message.split_once("]: ").map_or(message, |(_, rest)| rest);
+        match level {
+            // Of settings for producers that a consumer has, and the other way round.
+            _ if facility == "CONFWARN" => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
+            Level::Emerg | Level::Alert | Level::Critical | Level::Error | Level::Warning => {
+                tracing::warn!(target: "librdkafka", facility, "{message}");
+            }
+            Level::Notice | Level::Info => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
+            Level::Debug => tracing::trace!(target: "librdkafka", facility, "{message}"),
+        }
+        if facility == FAILED_CONNECTION {
+            self.with(|seen| seen.reason = Some(message.to_owned()));
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+        self.observe(code(&error).unwrap_or(Code::Fail), reason);
+    }
+}
+
+impl ConsumerContext for Events {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(code: Code, reason: &str) -> Events {
+        let events = Events::default();
+        events.error(KafkaError::Global(code), reason);
+        events
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_explains_until_something_succeeds() {
+        let events = seen(Code::Authentication, "invalid credentials");
+        let told = events.failure("poll").unwrap();
+        assert_eq!(told.kind(), BackendErrorKind::Authentication);
+        assert!(events.failure("poll").is_none());
+
+        let timeout = || BackendError::new(BackendErrorKind::Timeout, "send");
+        let explained = events.explain(timeout());
+        assert_eq!(explained.kind(), BackendErrorKind::Authentication);
+        assert_eq!(explained.context(), "send");
+        events.success();
+        assert_eq!(events.explain(timeout()).kind(), BackendErrorKind::Timeout);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_while_authenticating_is_no_wrong_password() {
+        let reason = "SASL PLAIN mechanism handshake failed: Local: Broker transport failure: \
+                      broker's supported mechanisms: (n/a)";
+        let events = seen(Code::Authentication, reason);
+        assert!(events.failure("connect").is_none());
+        assert_eq!(events.reason().as_deref(), Some(reason));
+    }
+
+    #[test]
+    fn an_alert_after_the_handshake_is_of_tls() {
+        let reason =
+            "Receive failed: error:0A00045C:SSL routines::tlsv13 alert certificate required";
+        let failure = seen(Code::BrokerTransportFailure, reason).failure("connect");
+        assert_eq!(failure.unwrap().kind(), BackendErrorKind::Tls);
+    }
+
+    #[test]
+    fn what_passes_is_no_failure() {
+        for code in [
+            Code::BrokerTransportFailure,
+            Code::AllBrokersDown,
+            Code::CoordinatorNotAvailable,
+            Code::PollExceeded,
+            Code::UnknownTopicOrPartition,
+        ] {
+            assert!(seen(code, "x").failure("poll").is_none(), "{code:?}");
+        }
+    }
+}

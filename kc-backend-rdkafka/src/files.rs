@@ -1,0 +1,105 @@
+//! The files of TLS, and which of them librdkafka complains about.
+
+use std::fs;
+
+use kc_core::backend::{Authorities, BackendError, BackendErrorKind, ClientCertificate, Tls};
+use rdkafka::ClientConfig;
+
+/// The files of TLS, when all could be read.
+#[derive(Debug)]
+pub(crate) struct Files<'a> {
+    authorities: Option<&'a str>,
+    certificate: Option<&'a ClientCertificate>,
+    /// Whether the key needs a password.
+    encrypted: bool,
+}
+
+/// Sets what librdkafka must know of TLS.
+pub(crate) fn configure(tls: &Tls, config: &mut ClientConfig) {
+    // librdkafka takes OpenSSL's authorities, or looks for them where systems have them.
+    config.set("ssl.ca.location", authorities(tls).unwrap_or("probe"));
+    let identification = if tls.check_hostname { "https" } else { "none" };
+    config.set("ssl.endpoint.identification.algorithm", identification);
+    if let Some(certificate) = &tls.certificate {
+        config
+            .set("ssl.certificate.location", &certificate.certificate)
+            .set("ssl.key.location", &certificate.key);
+        if let Some(password) = &certificate.password {
+            config.set("ssl.key.password", password.expose());
+        }
+    }
+}
+
+/// Makes sure that the files are there.
+///
+/// # Errors
+/// `Configuration`, naming the setting and the file.
+pub(crate) fn read(tls: &Tls) -> Result<Files<'_>, BackendError> {
+    let authorities = authorities(tls);
+    if let Some(path) = authorities {
+        read_one("ssl_cafile", path)?;
+    }
+    let certificate = tls.certificate.as_ref();
+    let mut encrypted = false;
+    if let Some(certificate) = certificate {
+        read_one("ssl_certfile", &certificate.certificate)?;
+        let key = read_one("ssl_keyfile", &certificate.key)?;
+        encrypted = String::from_utf8_lossy(&key).contains("ENCRYPTED");
+    }
+    Ok(Files {
+        authorities,
+        certificate,
+        encrypted,
+    })
+}
+
+fn authorities(tls: &Tls) -> Option<&str> {
+    match &tls.authorities {
+        Authorities::File(path) => Some(path),
+        _ => None,
+    }
+}
+
+fn read_one(setting: &str, path: &str) -> Result<Vec<u8>, BackendError> {
+    fs::read(path)
+        .map_err(|error| invalid(format!("`{setting}`: cannot read {path}")).with_source(error))
+}
+
+impl Files<'_> {
+    /// The error that a client could not be made for this reason of librdkafka's.
+    pub(crate) fn blame(&self, reason: String) -> BackendError {
+        let context = match self.certificate {
+            Some(ClientCertificate { key, password, .. })
+                if reason.starts_with("ssl.key.location") && self.encrypted =>
+            {
+                match password {
+                    Some(_) => format!("`ssl_password` does not open {key}"),
+                    None => format!("`ssl_password` is missing: {key} is encrypted"),
+                }
+            }
+            Some(ClientCertificate { key, .. }) if reason.starts_with("ssl.key.location") => {
+                format!("`ssl_keyfile`: {key} has no private key")
+            }
+            Some(ClientCertificate {
+                certificate, key, ..
+            }) if reason.starts_with("Private key check failed") => {
+                format!("`ssl_keyfile`: {key} does not belong to {certificate}")
+            }
+            Some(ClientCertificate { certificate, .. })
+                if reason.starts_with("ssl.certificate.location") =>
+            {
+                format!("`ssl_certfile`: {certificate} has no certificate")
+            }
+            _ if reason.starts_with("ssl.ca.location") => {
+                let path = self.authorities.unwrap_or_default();
+                format!("`ssl_cafile`: {path} has no certificate")
+            }
+            _ => return invalid(reason),
+        };
+        invalid(context).with_source(reason)
+    }
+}
+
+fn invalid(what: String) -> BackendError {
+    BackendError::new(BackendErrorKind::Configuration, what)
+}

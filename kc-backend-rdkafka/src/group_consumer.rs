@@ -1,0 +1,115 @@
+//! A member of a consumer group.
+
+mod member;
+mod membership;
+mod rebalancing;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use kc_core::backend::{
+    BackendError, BackendErrorKind, ClientSettings, GroupConsumer, GroupStart, Polled,
+    Subscription, TopicPartition,
+};
+
+use crate::polling::SLOWNESS;
+use crate::worker::Worker;
+use member::Member;
+use membership::Membership;
+
+pub(crate) struct RdkafkaGroupConsumer {
+    group: String,
+    worker: Worker<Member>,
+    membership: Arc<Membership>,
+    max_poll_records: usize,
+}
+
+impl RdkafkaGroupConsumer {
+    pub(crate) async fn join(
+        settings: Arc<ClientSettings>,
+        group: &str,
+        topics: &Subscription,
+        start: GroupStart,
+    ) -> Result<Self, BackendError> {
+        let membership = Arc::new(Membership::default());
+        let max_poll_records = usize::try_from(settings.max_poll_records).unwrap_or(usize::MAX);
+        let worker = Worker::start("kc group consumer", {
+            let (group, topics) = (group.to_owned(), topics.clone());
+            let membership = Arc::clone(&membership);
+            move || Member::join(&settings, group, topics, start, membership)
+        });
+        Ok(Self {
+            group: group.to_owned(),
+            worker: worker.await?,
+            membership,
+            max_poll_records,
+        })
+    }
+}
+
+#[async_trait]
+impl GroupConsumer for RdkafkaGroupConsumer {
+    async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError> {
+        // What a poll has brought that was not waited for to its end.
+        if !self.membership.has_news() {
+            let context = format!("poll in group {}", self.group);
+            let job = move |member: &mut Member, wanted: &dyn Fn() -> bool| {
+                member.poll(Instant::now() + wait, wanted)
+            };
+            let deadline = wait.saturating_add(SLOWNESS);
+            match self.worker.call(deadline, &context, job).await {
+                Ok(polled) => polled?,
+                Err(error) if error.kind() == BackendErrorKind::Timeout => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.membership.take(self.max_poll_records))
+    }
+
+    fn store(&mut self, positions: &[(TopicPartition, i64)]) {
+        self.membership.store(positions);
+    }
+
+    async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
+        let context = format!("commit positions of group {}", self.group);
+        let job = move |member: &mut Member, _: &dyn Fn() -> bool| {
+            member.commit(Instant::now() + deadline)
+        };
+        self.worker.call(deadline, &context, job).await?
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) {
+        self.membership.pause(partitions);
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) {
+        self.membership.resume(partitions);
+    }
+
+    fn assignment(&self) -> Vec<TopicPartition> {
+        self.membership.assignment()
+    }
+
+    async fn close(mut self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
+        let end = Instant::now() + deadline;
+        let committed = self.commit(deadline).await;
+        if committed.is_err() {
+            self.membership.give_up_stored();
+        }
+        // The thread leaves the group.
+        let left = end.saturating_duration_since(Instant::now());
+        self.worker.end(left).await;
+        committed
+    }
+}
+
+impl fmt::Debug for RdkafkaGroupConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaGroupConsumer")
+            .field("group", &self.group)
+            .field("assignment", &self.assignment())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,263 @@
+//! What the thread of a group's member does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kc_core::backend::{BackendError, ClientSettings, GroupStart, Subscription, TopicPartition};
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::membership::Membership;
+use super::rebalancing::{self, Rebalancing};
+use crate::config::{self, Role};
+use crate::connection::await_broker;
+use crate::error::failed;
+use crate::events::Events;
+use crate::lookup::{LOOK_INTERVAL, LOOK_TIMEOUT, Lookup, left};
+use crate::partitions::{bare_list, named};
+use crate::polling::{SLICE, serve};
+use crate::positions;
+use crate::record::fetched;
+use crate::worker::retire;
+
+/// How often all topics are listed, for expressions that new ones may match.
+const LIST_INTERVAL: Duration = Duration::from_secs(2);
+
+pub(super) struct Member {
+    group: String,
+    consumer: BaseConsumer<Rebalancing>,
+    membership: Arc<Membership>,
+    max_poll_records: usize,
+    subscription: Subscription,
+    /// What is subscribed to: those topics that exist.
+    subscribed: BTreeSet<String>,
+    next_look: Instant,
+    next_list: Instant,
+    next_anchor: Instant,
+}
+
+impl Member {
+    pub(super) fn join(
+        settings: &ClientSettings,
+        group: String,
+        subscription: Subscription,
+        start: GroupStart,
+        membership: Arc<Membership>,
+    ) -> Result<Self, BackendError> {
+        let context = Rebalancing {
+            events: Events::default(),
+            lookup: Lookup::new(settings)?,
+            membership: Arc::clone(&membership),
+        };
+        let consumer: BaseConsumer<Rebalancing> =
+            config::client(settings, Role::Member(&group), context)?;
+        let now = Instant::now();
+        let mut member = Self {
+            group,
+            consumer,
+            membership,
+            max_poll_records: usize::try_from(settings.max_poll_records).unwrap_or(usize::MAX),
+            subscription,
+            subscribed: BTreeSet::new(),
+            next_look: now,
+            next_list: now,
+            next_anchor: now,
+        };
+        match member.start(settings, start) {
+            Ok(()) => Ok(member),
+            Err(error) => {
+                retire(member);
+                Err(error)
+            }
+        }
+    }
+
+    fn start(&mut self, settings: &ClientSettings, start: GroupStart) -> Result<(), BackendError> {
+        let consumer = &self.consumer;
+        let serve = || serve(consumer);
+        let events = &consumer.context().events;
+        await_broker(settings, "group consumer", consumer.client(), events, serve)?;
+
+        let end = Instant::now() + settings.request_timeout;
+        let topics = self.wanted(true, end)?;
+        // What appears later begins with its first record, whatever `start` says: so the end there is now stands
+        // for "latest".
+        if start == GroupStart::Latest {
+            let ready = self.lookup().ready_partitions(&topics, end)?;
+            let have = self.lookup().watermarks(&ready, end)?;
+            let starts = have.into_iter().map(|(at, have)| (at, have.high));
+            self.membership.set_starts(starts.collect());
+        }
+        self.next_look = Instant::now() + LOOK_INTERVAL;
+        self.next_list = Instant::now() + LIST_INTERVAL;
+        self.subscribe(topics)
+    }
+
+    /// Fetches until there is something to tell, or until `end`, or until nobody waits for it any more.
+    pub(super) fn poll(
+        &mut self,
+        end: Instant,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), BackendError> {
+        while !self.membership.has_news() {
+            self.apply_pauses()?;
+            self.catch_up();
+            self.look();
+            self.fetch(left(end).min(SLICE));
+            if self.membership.has_news() {
+                break;
+            }
+            let context = || format!("poll in group {}", self.group);
+            if let Some(error) = self.events().failure(&context()) {
+                return Err(error);
+            }
+            if Instant::now() >= end || !wanted() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn commit(&self, end: Instant) -> Result<(), BackendError> {
+        let context = format!("commit positions of group {}", self.group);
+        let stored = self.membership.stored();
+        positions::commit(&self.consumer, &stored, &context, end)
+            .map_err(|error| self.events().explain(error))?;
+        self.membership.committed(&stored);
+        Ok(())
+    }
+
+    fn events(&self) -> &Events {
+        &self.consumer.context().events
+    }
+
+    fn lookup(&self) -> &Lookup {
+        &self.consumer.context().lookup
+    }
+
+    /// Waits for a record, and takes those that are there, too. Rebalances happen in here.
+    fn fetch(&self, mut wait: Duration) {
+        while self.membership.waiting() < self.max_poll_records {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => self.membership.push(fetched(&message)),
+                // The context has it.
+                Some(Err(_)) => {}
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        if self.membership.waiting() > 0 {
+            self.events().success();
+        }
+    }
+
+    fn apply_pauses(&self) -> Result<(), BackendError> {
+        let (pause, resume) = self.membership.pauses_to_apply();
+        if !pause.is_empty() {
+            self.consumer
+                .pause(&bare_list(&pause)?)
+                .map_err(|error| failed("pause partitions", error))?;
+        }
+        if !resume.is_empty() {
+            self.consumer
+                .resume(&bare_list(&resume)?)
+                .map_err(|error| failed("resume partitions", error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes up for what could not be done when partitions were assigned.
+    fn catch_up(&mut self) {
+        let is_behind =
+            !self.membership.unanchored().is_empty() || self.membership.has_new_starts();
+        if !is_behind || Instant::now() < self.next_anchor {
+            return;
+        }
+        if let Err(error) = self.anchor(Instant::now() + LOOK_TIMEOUT) {
+            tracing::debug!(%error, "positions were not checked yet");
+        }
+        self.next_anchor = Instant::now() + LOOK_INTERVAL;
+    }
+
+    fn anchor(&self, end: Instant) -> Result<(), BackendError> {
+        let before = self.membership.anchored();
+        rebalancing::anchor(&self.consumer, end)?;
+        let mut offsets = self.membership.anchored();
+        if offsets.len() > before.len() {
+            // Those that are read already go on where they are.
+            offsets.extend(self.read_so_far()?);
+            rebalancing::read(&self.consumer, &offsets)?;
+        }
+        rebalancing::commit_starts(&self.consumer, end)
+    }
+
+    /// Where librdkafka will go on, of those partitions of which it has given out records.
+    fn read_so_far(&self) -> Result<BTreeMap<TopicPartition, i64>, BackendError> {
+        let positions = self
+            .consumer
+            .position()
+            .map_err(|error| failed("ask for positions", error))?;
+        let positions = positions.elements();
+        let read = positions
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => Some((named(element), offset)),
+                _ => None,
+            });
+        Ok(read.collect())
+    }
+
+    /// Subscribes to wanted topics that have appeared, and to none that has disappeared.
+    fn look(&mut self) {
+        let doubtful = self.events().take_missing_topic();
+        let awaits = self.subscription.names().len() > self.subscribed.len()
+            || !self.subscription.names().is_subset(&self.subscribed);
+        let lists = self.subscription.is_open() && Instant::now() >= self.next_list;
+        let looks = (awaits || doubtful) && Instant::now() >= self.next_look;
+        if !lists && !looks {
+            return;
+        }
+        let end = Instant::now() + LOOK_TIMEOUT;
+        let looked = self
+            .wanted(lists, end)
+            .and_then(|topics| self.subscribe(topics));
+        if let Err(error) = looked {
+            tracing::debug!(%error, "looking for topics");
+        }
+        self.next_look = Instant::now() + LOOK_INTERVAL;
+        if lists {
+            self.next_list = Instant::now() + LIST_INTERVAL;
+        }
+    }
+
+    /// The wanted topics that exist; those that only expressions want are as they were unless all are listed.
+    fn wanted(&self, list: bool, end: Instant) -> Result<BTreeSet<String>, BackendError> {
+        if list && self.subscription.is_open() {
+            let mut topics = self.lookup().topics("list topics", end)?;
+            topics.retain(|topic| self.subscription.wants(topic));
+            return Ok(topics);
+        }
+        let names = self.subscription.names();
+        let mut topics = self.lookup().existing(names, end)?;
+        topics.extend(self.subscribed.difference(names).cloned());
+        Ok(topics)
+    }
+
+    fn subscribe(&mut self, topics: BTreeSet<String>) -> Result<(), BackendError> {
+        if topics == self.subscribed {
+            return Ok(());
+        }
+        tracing::debug!(group = self.group, ?topics, "subscribing");
+        if topics.is_empty() {
+            self.consumer.unsubscribe();
+        } else {
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            self.consumer
+                .subscribe(&names)
+                .map_err(|error| failed(format!("subscribe in group {}", self.group), error))?;
+        }
+        self.subscribed = topics;
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! What a member has: its partitions, the records fetched from them, what is stored for them and which are paused.
+//! The member's handle and its thread share it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use kc_core::backend::{Polled, Record, TopicPartition, Watermarks};
+
+#[derive(Default)]
+pub(super) struct Membership(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    assigned: BTreeSet<TopicPartition>,
+    /// Where partitions start that have no committed position; others start at their first record.
+    starts: BTreeMap<TopicPartition, i64>,
+    /// Assigned partitions of which it is not known yet where they start.
+    unanchored: BTreeSet<TopicPartition>,
+    /// Where the others of the assigned partitions have started.
+    anchored: BTreeMap<TopicPartition, i64>,
+    /// Whether starts are stored that must be committed soon.
+    has_new_starts: bool,
+    /// Positions stored and not committed.
+    stored: BTreeMap<TopicPartition, i64>,
+    revoked: Vec<TopicPartition>,
+    paused: BTreeSet<TopicPartition>,
+    /// Partitions whose pause or resumption librdkafka does not know yet.
+    changed: BTreeSet<TopicPartition>,
+    /// Records that were fetched and are not given out yet.
+    outbox: VecDeque<Record>,
+    /// The same, of partitions that are paused.
+    held: Vec<Record>,
+}
+
+impl Membership {
+    pub(super) fn assignment(&self) -> Vec<TopicPartition> {
+        self.with(|state| state.assigned.iter().cloned().collect())
+    }
+
+    pub(super) fn set_starts(&self, starts: BTreeMap<TopicPartition, i64>) {
+        self.with(|state| state.starts = starts);
+    }
+
+    // --- Records.
+
+    pub(super) fn push(&self, record: Record) {
+        self.with(|state| {
+            if !state.paused.is_empty() && state.paused.contains(&partition_of(&record)) {
+                state.held.push(record);
+            } else {
+                state.outbox.push_back(record);
+            }
+        });
+    }
+
+    /// How many records wait to be taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.with(|state| state.outbox.len())
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        self.with(|state| !state.outbox.is_empty() || !state.revoked.is_empty())
+    }
+
+    pub(super) fn take(&self, most: usize) -> Polled {
+        self.with(|state| {
+            let count = most.min(state.outbox.len());
+            Polled {
+                records: state.outbox.drain(..count).collect(),
+                revoked: std::mem::take(&mut state.revoked),
+            }
+        })
+    }
+
+    // --- Positions.
+
+    /// Partitions that are not this member's now are left out: another may have gone further.
+    pub(super) fn store(&self, positions: &[(TopicPartition, i64)]) {
+        self.with(|state| {
+            for (at, offset) in positions {
+                if state.assigned.contains(at) {
+                    state.stored.insert(at.clone(), *offset);
+                }
+            }
+        });
+    }
+
+    pub(super) fn stored(&self) -> BTreeMap<TopicPartition, i64> {
+        self.with(|state| state.stored.clone())
+    }
+
+    /// Forgets what is stored, for it is committed, unless more was stored meanwhile.
+    pub(super) fn committed(&self, positions: &BTreeMap<TopicPartition, i64>) {
+        self.with(|state| {
+            state
+                .stored
+                .retain(|at, offset| positions.get(at) != Some(offset));
+            state.has_new_starts = false;
+        });
+    }
+
+    /// Forgets what is stored, for it cannot be committed any more.
+    pub(super) fn give_up_stored(&self) {
+        self.with(|state| state.stored.clear());
+    }
+
+    pub(super) fn has_new_starts(&self) -> bool {
+        self.with(|state| state.has_new_starts)
+    }
+
+    // --- Pauses.
+
+    pub(super) fn pause(&self, partitions: &[TopicPartition]) {
+        self.with(|state| {
+            state.paused.extend(partitions.iter().cloned());
+            state.changed.extend(partitions.iter().cloned());
+            let fetched = std::mem::take(&mut state.outbox).into_iter();
+            let (held, outbox): (Vec<_>, Vec<_>) =
+                fetched.partition(|record| partitions.contains(&partition_of(record)));
+            state.held.extend(held);
+            state.outbox = outbox.into();
+        });
+    }
+
+    pub(super) fn resume(&self, partitions: &[TopicPartition]) {
+        self.with(|state| {
+            for at in partitions {
+                state.paused.remove(at);
+                state.changed.insert(at.clone());
+            }
+            let held = std::mem::take(&mut state.held).into_iter();
+            let (freed, held): (Vec<_>, Vec<_>) =
+                held.partition(|record| partitions.contains(&partition_of(record)));
+            state.held = held;
+            for record in freed.into_iter().rev() {
+                state.outbox.push_front(record);
+            }
+        });
+    }
+
+    /// The assigned partitions to pause and to resume, since this was last asked.
+    pub(super) fn pauses_to_apply(&self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
+        self.with(|state| {
+            std::mem::take(&mut state.changed)
+                .into_iter()
+                .filter(|at| state.anchored.contains_key(at))
+                .partition(|at| state.paused.contains(at))
+        })
+    }
+
+    /// The paused ones of the partitions that librdkafka reads.
+    pub(super) fn paused(&self) -> Vec<TopicPartition> {
+        self.with(|state| {
+            let read = state.anchored.keys();
+            read.filter(|at| state.paused.contains(at))
+                .cloned()
+                .collect()
+        })
+    }
+
+    // --- Rebalances.
+
+    /// These are the member's partitions now, and no others.
+    pub(super) fn assign(&self, partitions: BTreeSet<TopicPartition>) {
+        self.with(|state| {
+            state.anchored.clear();
+            state.unanchored.clone_from(&partitions);
+            state.assigned = partitions;
+        });
+    }
+
+    /// All partitions are taken away. What was fetched from them will come again, to whoever has them then.
+    pub(super) fn revoke(&self) {
+        self.with(|state| {
+            let taken = std::mem::take(&mut state.assigned);
+            state.revoked.extend(taken);
+            state.unanchored.clear();
+            state.anchored.clear();
+            state.stored.clear();
+            state.has_new_starts = false;
+            state.outbox.clear();
+            state.held.clear();
+        });
+    }
+
+    pub(super) fn unanchored(&self) -> BTreeSet<TopicPartition> {
+        self.with(|state| state.unanchored.clone())
+    }
+
+    /// Where the partitions that may be read have started.
+    pub(super) fn anchored(&self) -> BTreeMap<TopicPartition, i64> {
+        self.with(|state| state.anchored.clone())
+    }
+
+    /// Decides where a partition starts: at the committed position, if the log has it; at the log's beginning, if not.
+    /// Where there is no position, the start is stored, to be committed: else what waits to be stored would be lost
+    /// to the next owner, who has a start of its own.
+    pub(super) fn anchor(&self, at: TopicPartition, committed: Option<i64>, have: Watermarks) {
+        let there = |offset: &i64| (have.low..=have.high).contains(offset);
+        self.with(|state| {
+            let start = match committed {
+                Some(offset) if there(&offset) => offset,
+                Some(offset) => {
+                    tracing::warn!(
+                        topic = at.topic,
+                        partition = at.partition,
+                        offset,
+                        "the log does not have the committed position; it is read from its beginning"
+                    );
+                    have.low
+                }
+                None => {
+                    let start = state.starts.get(&at).copied();
+                    start.filter(there).unwrap_or(have.low)
+                }
+            };
+            if committed != Some(start) {
+                state.stored.entry(at.clone()).or_insert(start);
+                state.has_new_starts = true;
+            }
+            state.unanchored.remove(&at);
+            state.anchored.insert(at, start);
+        });
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn partition_of(record: &Record) -> TopicPartition {
+    TopicPartition {
+        topic: record.topic.clone(),
+        partition: record.partition,
+    }
+}

@@ -1,0 +1,161 @@
+//! Kafka by librdkafka: a [`Backend`] on the C library that most clients in other languages are made of, too. Take it
+//! for brokers or settings that the pure backend does not know.
+//!
+//! Building it takes a C compiler and make. By itself it speaks plaintext and SASL/PLAIN; feature `ssl` adds TLS and
+//! SCRAM by the system's OpenSSL, and feature `ssl-vendored` the same by an OpenSSL of its own.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kc_backend_rdkafka::RdkafkaBackend;
+//! use kc_core::backend::{
+//!     Backend, ClientSettings, GroupStart, OutgoingRecord, Subscription, TopicSpec,
+//! };
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let broker = kc_broker::Broker::builder().start().await?;
+//!     let servers = broker.address().to_string();
+//!     let settings = ClientSettings::parse([("bootstrap_servers", &servers)])?;
+//!     let backend = RdkafkaBackend::new(settings)?;
+//!     let deadline = Duration::from_secs(10);
+//!
+//!     let admin = backend.admin().await?;
+//!     let orders = TopicSpec {
+//!         name: "orders".to_owned(),
+//!         partitions: 1,
+//!         replication: None,
+//!         compacted: false,
+//!     };
+//!     admin.create_topic(&orders, deadline).await?;
+//!
+//!     let producer = backend.producer().await?;
+//!     let record = OutgoingRecord {
+//!         topic: "orders".to_owned(),
+//!         value: Some(b"one coffee".to_vec()),
+//!         ..OutgoingRecord::default()
+//!     };
+//!     let delivery = producer.enqueue(record).await?.await?;
+//!     assert_eq!(delivery.offset, 0);
+//!
+//!     let topics = Subscription::to(["orders"]);
+//!     let mut consumer = backend.group_consumer("baristas", &topics, GroupStart::Earliest).await?;
+//!     let polled = loop {
+//!         let polled = consumer.poll(Duration::from_secs(1)).await?;
+//!         if !polled.records.is_empty() {
+//!             break polled;
+//!         }
+//!     };
+//!     assert_eq!(polled.records[0].value.as_deref(), Some(&b"one coffee"[..]));
+//!
+//!     consumer.close(deadline).await?;
+//!     producer.close(deadline).await?;
+//!     admin.close().await;
+//!     broker.shutdown().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Map
+//!
+//! `config` says settings in librdkafka's names and makes native clients, one for each role; `files` is about those
+//! of TLS. `events` keeps what librdkafka says by itself: it tries for ever, and only its events tell what is wrong.
+//! `connection` waits for the first answer of a broker, with `probe` to ask who listens when none comes. `worker` is
+//! the thread that a client lives in, because librdkafka's calls block. `admin`, `producer`, `log_reader` and
+//! `group_consumer` are the roles; `lookup` asks which topics and offsets there are, `positions` what a group has
+//! committed; `polling` bounds polls. `record` converts records, `error` maps librdkafka's errors. Nothing of
+//! librdkafka stands in the public interface.
+
+mod admin;
+mod config;
+mod connection;
+mod error;
+mod events;
+mod files;
+mod group_consumer;
+mod log_reader;
+mod lookup;
+mod partitions;
+mod polling;
+mod positions;
+mod probe;
+mod producer;
+mod record;
+mod worker;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kc_core::backend::{
+    Admin, Backend, BackendError, Capabilities, ClientSettings, GroupConsumer, GroupStart,
+    LogReader, Producer, Subscription,
+};
+
+use admin::RdkafkaAdmin;
+use group_consumer::RdkafkaGroupConsumer;
+use log_reader::RdkafkaLogReader;
+use producer::RdkafkaProducer;
+
+/// Kafka by librdkafka. See the [crate](self).
+#[derive(Clone, Debug)]
+pub struct RdkafkaBackend {
+    settings: Arc<ClientSettings>,
+}
+
+impl RdkafkaBackend {
+    /// A backend that connects as `settings` say; it does so when it is asked for something.
+    ///
+    /// # Errors
+    /// `Unsupported` for what is not built in: TLS and SCRAM without the feature `ssl`, and zstd. `Configuration` for
+    /// values that librdkafka does not take, naming the setting.
+    pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
+        config::check(&settings)?;
+        if let Some(tls) = &settings.tls
+            && !tls.check_hostname
+        {
+            tracing::warn!(
+                "`ssl_check_hostname` is off: any certificate of a trusted authority will do"
+            );
+        }
+        Ok(Self {
+            settings: Arc::new(settings),
+        })
+    }
+}
+
+#[async_trait]
+impl Backend for RdkafkaBackend {
+    fn name(&self) -> &'static str {
+        "rdkafka"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ALL
+    }
+
+    async fn admin(&self) -> Result<Box<dyn Admin>, BackendError> {
+        let admin = RdkafkaAdmin::connect(Arc::clone(&self.settings)).await?;
+        Ok(Box::new(admin))
+    }
+
+    async fn producer(&self) -> Result<Box<dyn Producer>, BackendError> {
+        let producer = RdkafkaProducer::connect(Arc::clone(&self.settings)).await?;
+        Ok(Box::new(producer))
+    }
+
+    async fn log_reader(&self, group: Option<&str>) -> Result<Box<dyn LogReader>, BackendError> {
+        let reader = RdkafkaLogReader::connect(Arc::clone(&self.settings), group).await?;
+        Ok(Box::new(reader))
+    }
+
+    async fn group_consumer(
+        &self,
+        group: &str,
+        topics: &Subscription,
+        start: GroupStart,
+    ) -> Result<Box<dyn GroupConsumer>, BackendError> {
+        let settings = Arc::clone(&self.settings);
+        let consumer = RdkafkaGroupConsumer::join(settings, group, topics, start).await?;
+        Ok(Box::new(consumer))
+    }
+}

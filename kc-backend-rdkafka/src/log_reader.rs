@@ -1,0 +1,166 @@
+//! Reading partition 0 of topics, from known offsets.
+
+mod reading;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use kc_core::backend::{
+    BackendError, BackendErrorKind, ClientSettings, Committed, LogReader, LogStart, Record,
+    TopicPartition, Watermarks,
+};
+
+use crate::polling::SLOWNESS;
+use crate::positions;
+use crate::worker::Worker;
+use reading::{Outbox, Reading};
+
+/// The only partition that is read (protocol §2).
+const PARTITION: i32 = 0;
+
+/// How long closing may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct RdkafkaLogReader {
+    worker: Worker<Reading>,
+    outbox: Arc<Outbox>,
+    group: Option<String>,
+    request_timeout: Duration,
+}
+
+impl RdkafkaLogReader {
+    pub(crate) async fn connect(
+        settings: Arc<ClientSettings>,
+        group: Option<&str>,
+    ) -> Result<Self, BackendError> {
+        let outbox = Arc::new(Outbox::default());
+        let group = group.map(str::to_owned);
+        let request_timeout = settings.request_timeout;
+        let worker = Worker::start("kc log reader", {
+            let (outbox, group) = (Arc::clone(&outbox), group.clone());
+            move || Reading::connect(&settings, group.as_deref(), outbox)
+        });
+        Ok(Self {
+            worker: worker.await?,
+            outbox,
+            group,
+            request_timeout,
+        })
+    }
+
+    fn group(&self) -> Result<&str, BackendError> {
+        self.group.as_deref().ok_or_else(|| {
+            BackendError::new(
+                BackendErrorKind::Unsupported,
+                "committed positions of a log reader without a group",
+            )
+        })
+    }
+}
+
+#[async_trait]
+impl LogReader for RdkafkaLogReader {
+    async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError> {
+        let deadline = self.request_timeout;
+        let topics = topics.to_vec();
+        let job = move |reading: &mut Reading, _: &dyn Fn() -> bool| {
+            reading.assign(topics, Instant::now() + deadline)
+        };
+        self.worker.call(deadline, "assign topics", job).await?
+    }
+
+    async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
+        // What a poll has fetched that was not waited for to its end.
+        if self.outbox.is_empty() {
+            let job = move |reading: &mut Reading, wanted: &dyn Fn() -> bool| {
+                reading.poll(Instant::now() + wait, wanted)
+            };
+            let deadline = wait.saturating_add(SLOWNESS);
+            match self.worker.call(deadline, "poll topics", job).await {
+                Ok(polled) => polled?,
+                Err(error) if error.kind() == BackendErrorKind::Timeout => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.outbox.take())
+    }
+
+    async fn watermarks(
+        &mut self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Watermarks>, BackendError> {
+        let context = format!("list offsets of {topic}");
+        let topic = topic.to_owned();
+        let job = move |reading: &mut Reading, _: &dyn Fn() -> bool| {
+            reading.watermarks(&topic, Instant::now() + deadline)
+        };
+        self.worker.call(deadline, &context, job).await?
+    }
+
+    async fn committed(
+        &mut self,
+        topics: &[String],
+        deadline: Duration,
+    ) -> Result<Vec<Committed>, BackendError> {
+        let context = format!("positions of group {}", self.group()?);
+        let partitions: Vec<TopicPartition> = topics.iter().map(|topic| first(topic)).collect();
+        let job = {
+            let context = context.clone();
+            move |reading: &mut Reading, _: &dyn Fn() -> bool| {
+                let end = Instant::now() + deadline;
+                let found = positions::committed(reading.consumer(), &partitions, &context, end)
+                    .map_err(|error| reading.explain(error))?;
+                let found = found.into_iter().map(|(at, offset)| Committed {
+                    topic: at.topic,
+                    offset,
+                });
+                Ok(found.collect())
+            }
+        };
+        self.worker.call(deadline, &context, job).await?
+    }
+
+    async fn commit(
+        &mut self,
+        positions: &[Committed],
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        let context = format!("commit positions of group {}", self.group()?);
+        let positions = positions
+            .iter()
+            .map(|at| (first(&at.topic), at.offset))
+            .collect();
+        let job = {
+            let context = context.clone();
+            move |reading: &mut Reading, _: &dyn Fn() -> bool| {
+                let end = Instant::now() + deadline;
+                positions::commit(reading.consumer(), &positions, &context, end)
+                    .map_err(|error| reading.explain(error))
+            }
+        };
+        self.worker.call(deadline, &context, job).await?
+    }
+
+    async fn close(self: Box<Self>) {
+        self.worker.end(CLOSE_TIMEOUT).await;
+    }
+}
+
+/// The partition of a topic that is read.
+fn first(topic: &str) -> TopicPartition {
+    TopicPartition {
+        topic: topic.to_owned(),
+        partition: PARTITION,
+    }
+}
+
+impl fmt::Debug for RdkafkaLogReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaLogReader")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,221 @@
+//! What the thread of a log reader does.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kc_core::backend::{BackendError, ClientSettings, LogStart, Record, Watermarks};
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::first;
+use crate::config::{self, Role};
+use crate::connection::await_broker;
+use crate::error::failed;
+use crate::events::Events;
+use crate::lookup::{LOOK_INTERVAL, LOOK_TIMEOUT, Lookup, left};
+use crate::partitions::{bare_list, list};
+use crate::polling::{SLICE, serve};
+use crate::record::fetched;
+use crate::worker::retire;
+
+/// The group of a reader that has none. Nothing is ever committed by it.
+const NO_GROUP: &str = "kc-none";
+
+/// Records that were fetched and are not given out yet.
+#[derive(Default)]
+pub(super) struct Outbox(Mutex<Vec<Record>>);
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.with(|records| records.is_empty())
+    }
+
+    pub(super) fn take(&self) -> Vec<Record> {
+        self.with(std::mem::take)
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Vec<Record>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub(super) struct Reading {
+    consumer: BaseConsumer<Events>,
+    lookup: Lookup,
+    outbox: Arc<Outbox>,
+    max_poll_records: usize,
+    /// The topics that are read.
+    topics: BTreeSet<String>,
+    /// Topics that did not exist when last looked for.
+    awaited: BTreeSet<String>,
+    /// Whether a topic that is read may not exist any more.
+    doubtful: bool,
+    next_look: Instant,
+}
+
+impl Reading {
+    pub(super) fn connect(
+        settings: &ClientSettings,
+        group: Option<&str>,
+        outbox: Arc<Outbox>,
+    ) -> Result<Self, BackendError> {
+        let role = Role::Reader(group.unwrap_or(NO_GROUP));
+        let consumer: BaseConsumer<Events> = config::client(settings, role, Events::default())?;
+        let serve = || serve(&consumer);
+        let events = consumer.context();
+        if let Err(error) = await_broker(settings, "log reader", consumer.client(), events, serve) {
+            retire(consumer);
+            return Err(error);
+        }
+        Ok(Self {
+            consumer,
+            lookup: Lookup::new(settings)?,
+            outbox,
+            max_poll_records: usize::try_from(settings.max_poll_records).unwrap_or(usize::MAX),
+            topics: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            doubtful: false,
+            next_look: Instant::now(),
+        })
+    }
+
+    pub(super) fn consumer(&self) -> &BaseConsumer<Events> {
+        &self.consumer
+    }
+
+    pub(super) fn explain(&self, error: BackendError) -> BackendError {
+        self.consumer.context().explain(error)
+    }
+
+    pub(super) fn assign(
+        &mut self,
+        topics: Vec<(String, LogStart)>,
+        end: Instant,
+    ) -> Result<(), BackendError> {
+        for (topic, start) in topics {
+            let have = self.watermarks(&topic, end)?;
+            let Some(have) = have else {
+                self.remove(&topic)?;
+                self.awaited.insert(topic);
+                continue;
+            };
+            let offset = match start {
+                LogStart::Earliest => have.low,
+                LogStart::Latest => have.high,
+                LogStart::Offset(offset) if (have.low..=have.high).contains(&offset) => offset,
+                LogStart::Offset(_) => have.low,
+            };
+            self.add(topic, Offset::Offset(offset))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn watermarks(
+        &self,
+        topic: &str,
+        end: Instant,
+    ) -> Result<Option<Watermarks>, BackendError> {
+        if self.lookup.count(topic, end)?.is_none() {
+            return Ok(None);
+        }
+        let found = self.lookup.watermarks(&[first(topic)].into(), end)?;
+        Ok(found.into_values().next())
+    }
+
+    /// Fetches until there are records, or until `end`, or until nobody waits for them any more.
+    pub(super) fn poll(
+        &mut self,
+        end: Instant,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), BackendError> {
+        while self.outbox.is_empty() {
+            self.look();
+            self.fetch(left(end).min(SLICE));
+            if !self.outbox.is_empty() {
+                break;
+            }
+            if let Some(error) = self.consumer.context().failure("poll topics") {
+                return Err(error);
+            }
+            if Instant::now() >= end || !wanted() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a record, and takes those that are there, too.
+    fn fetch(&mut self, mut wait: Duration) {
+        let mut records = Vec::new();
+        while records.len() < self.max_poll_records {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => records.push(fetched(&message)),
+                // The context has it.
+                Some(Err(_)) => {}
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        if !records.is_empty() {
+            self.consumer.context().success();
+            self.outbox.with(|outbox| outbox.append(&mut records));
+        }
+    }
+
+    /// Adds awaited topics that have appeared, and awaits those that have disappeared.
+    fn look(&mut self) {
+        self.doubtful |= self.consumer.context().take_missing_topic();
+        let idle = self.awaited.is_empty() && !self.doubtful;
+        if idle || Instant::now() < self.next_look {
+            return;
+        }
+        if let Err(error) = self.look_now() {
+            tracing::debug!(%error, "looking for topics");
+        }
+        self.next_look = Instant::now() + LOOK_INTERVAL;
+    }
+
+    fn look_now(&mut self) -> Result<(), BackendError> {
+        let end = Instant::now() + LOOK_TIMEOUT;
+        if self.doubtful {
+            let there = self.lookup.existing(&self.topics, end)?;
+            let gone: Vec<String> = self.topics.difference(&there).cloned().collect();
+            for topic in gone {
+                tracing::warn!(topic, "the topic does not exist any more");
+                self.remove(&topic)?;
+                self.awaited.insert(topic);
+            }
+            self.doubtful = false;
+        }
+        for topic in self.lookup.existing(&self.awaited, end)? {
+            tracing::debug!(topic, "the topic has appeared");
+            self.add(topic, Offset::Beginning)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a topic that exists from this offset on.
+    fn add(&mut self, topic: String, offset: Offset) -> Result<(), BackendError> {
+        self.remove(&topic)?;
+        self.outbox
+            .with(|records| records.retain(|record| record.topic != topic));
+        // By itself librdkafka looks for the leaders of new topics once a second. This does not wait for the answer.
+        let _ = self.consumer.fetch_metadata(Some(&topic), Duration::ZERO);
+        self.consumer
+            .incremental_assign(&list([(&first(&topic), offset)])?)
+            .map_err(|error| failed(format!("read topic {topic}"), error))?;
+        self.awaited.remove(&topic);
+        self.topics.insert(topic);
+        Ok(())
+    }
+
+    fn remove(&mut self, topic: &str) -> Result<(), BackendError> {
+        if self.topics.remove(topic) {
+            self.consumer
+                .incremental_unassign(&bare_list([&first(topic)])?)
+                .map_err(|error| failed(format!("stop reading topic {topic}"), error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! Which topics and offsets there are. All of this blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use kc_core::backend::{BackendError, ClientSettings, TopicPartition, Watermarks};
+use rdkafka::client::Client;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{IsError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+use rdkafka::{ClientContext, Offset};
+
+use crate::config::{self, Role};
+use crate::connection::await_broker;
+use crate::error::{failed, of_code};
+use crate::events::Events;
+use crate::partitions::{check_name, list, named};
+use crate::polling::serve;
+use crate::worker::retire;
+
+/// How often topics that do not exist yet are looked for.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long looking for them may hold up a poll.
+pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// librdkafka counts milliseconds in 32 bits.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+
+/// The time until then, as librdkafka takes it.
+pub(crate) fn left(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
+        .min(LONGEST_WAIT)
+}
+
+/// The partitions of a topic; none if it does not exist. One that has no leader now is not ready, but is one.
+pub(crate) fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    end: Instant,
+) -> Result<Vec<Partition>, BackendError> {
+    let context = || format!("look for topic {topic}");
+    check_name(topic)?;
+    let metadata = client
+        .fetch_metadata(Some(topic), left(end))
+        .map_err(|error| failed(context(), error))?;
+    let Some(found) = metadata.topics().iter().find(|it| it.name() == topic) else {
+        return Ok(Vec::new());
+    };
+    match topic_error(found) {
+        None => Ok(found.partitions().iter().map(Partition::from).collect()),
+        Some(
+            Code::UnknownTopicOrPartition
+            | Code::UnknownTopicId
+            | Code::UnknownTopic
+            | Code::LeaderNotAvailable,
+        ) => Ok(Vec::new()),
+        Some(code) => Err(of_code(context(), code)),
+    }
+}
+
+/// A partition of a topic that exists.
+pub(crate) struct Partition {
+    number: i32,
+    has_leader: bool,
+}
+
+impl From<&MetadataPartition> for Partition {
+    fn from(partition: &MetadataPartition) -> Self {
+        Self {
+            number: partition.id(),
+            has_leader: partition.leader() >= 0,
+        }
+    }
+}
+
+fn topic_error(topic: &MetadataTopic) -> Option<Code> {
+    let error = topic.error().filter(IsError::is_error);
+    error.map(Code::from)
+}
+
+/// A client for questions. It is a consumer of nothing: questions of one that reads would wait on its connections until
+/// a fetch has ended.
+pub(crate) struct Lookup(BaseConsumer<Events>);
+
+impl Lookup {
+    /// One that connects when it is first asked.
+    pub(crate) fn new(settings: &ClientSettings) -> Result<Self, BackendError> {
+        config::client(settings, Role::Admin, Events::default()).map(Self)
+    }
+
+    /// One that is connected.
+    pub(crate) fn connect(settings: &ClientSettings, role: Role<'_>) -> Result<Self, BackendError> {
+        let consumer: BaseConsumer<Events> = config::client(settings, role, Events::default())?;
+        let (client, events) = (consumer.client(), consumer.context());
+        match await_broker(settings, "admin", client, events, || serve(&consumer)) {
+            Ok(()) => Ok(Self(consumer)),
+            Err(error) => {
+                retire(consumer);
+                Err(error)
+            }
+        }
+    }
+
+    /// How many partitions a topic has, if it exists.
+    pub(crate) fn count(&self, topic: &str, end: Instant) -> Result<Option<usize>, BackendError> {
+        let count = self.partitions(topic, end)?.len();
+        Ok((count > 0).then_some(count))
+    }
+
+    /// Those of the topics that exist.
+    pub(crate) fn existing(
+        &self,
+        topics: impl IntoIterator<Item = impl AsRef<str>>,
+        end: Instant,
+    ) -> Result<BTreeSet<String>, BackendError> {
+        let mut found = BTreeSet::new();
+        for topic in topics {
+            if self.count(topic.as_ref(), end)?.is_some() {
+                found.insert(topic.as_ref().to_owned());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The partitions of these topics that have a leader, and so can be asked for their offsets.
+    pub(crate) fn ready_partitions(
+        &self,
+        topics: impl IntoIterator<Item = impl AsRef<str>>,
+        end: Instant,
+    ) -> Result<BTreeSet<TopicPartition>, BackendError> {
+        let mut ready = BTreeSet::new();
+        for topic in topics {
+            let topic = topic.as_ref();
+            let partitions = self.partitions(topic, end)?.into_iter();
+            let partitions = partitions.filter(|partition| partition.has_leader);
+            ready.extend(partitions.map(|partition| TopicPartition {
+                topic: topic.to_owned(),
+                partition: partition.number,
+            }));
+        }
+        Ok(ready)
+    }
+
+    /// The names of all topics but the brokers' own.
+    pub(crate) fn topics(
+        &self,
+        context: &str,
+        end: Instant,
+    ) -> Result<BTreeSet<String>, BackendError> {
+        let metadata = self.ask(|consumer| {
+            let metadata = consumer.fetch_metadata(None, left(end));
+            metadata.map_err(|error| failed(context, error))
+        })?;
+        let names = metadata.topics().iter().map(MetadataTopic::name);
+        let names = names.filter(|name| !name.starts_with("__"));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// The offsets of partitions that have leaders.
+    pub(crate) fn watermarks(
+        &self,
+        partitions: &BTreeSet<TopicPartition>,
+        end: Instant,
+    ) -> Result<BTreeMap<TopicPartition, Watermarks>, BackendError> {
+        let mut lows = self.offsets(partitions, Offset::Beginning, end)?;
+        let highs = self.offsets(partitions, Offset::End, end)?;
+        let both = highs.into_iter().filter_map(|(at, high)| {
+            let low = lows.remove(&at)?;
+            Some((at, Watermarks { low, high }))
+        });
+        Ok(both.collect())
+    }
+
+    /// The offset at one end of each partition. librdkafka takes the ends for times.
+    fn offsets(
+        &self,
+        partitions: &BTreeSet<TopicPartition>,
+        which: Offset,
+        end: Instant,
+    ) -> Result<BTreeMap<TopicPartition, i64>, BackendError> {
+        let Some(first) = partitions.first() else {
+            return Ok(BTreeMap::new());
+        };
+        let context = |topic: &str| format!("list offsets of {topic}");
+        let asked = list(partitions.iter().map(|at| (at, which)))?;
+        let answered = self.ask(|consumer| {
+            let answered = consumer.offsets_for_times(asked, left(end));
+            answered.map_err(|error| failed(context(&first.topic), error))
+        })?;
+        let mut found = BTreeMap::new();
+        for element in answered.elements() {
+            element
+                .error()
+                .map_err(|error| failed(context(element.topic()), error))?;
+            if let Offset::Offset(offset) = element.offset() {
+                found.insert(named(&element), offset);
+            }
+        }
+        Ok(found)
+    }
+
+    fn partitions(&self, topic: &str, end: Instant) -> Result<Vec<Partition>, BackendError> {
+        self.ask(|consumer| partitions(consumer.client(), topic, end))
+    }
+
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&BaseConsumer<Events>) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let answer = question(&self.0);
+        serve(&self.0);
+        let events = self.0.context();
+        match answer {
+            Ok(answer) => {
+                events.success();
+                Ok(answer)
+            }
+            Err(error) => Err(events.explain(error)),
+        }
+    }
+}

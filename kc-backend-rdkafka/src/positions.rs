@@ -1,0 +1,86 @@
+//! A group's committed positions. All of this blocks.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition};
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
+
+use crate::error::{awaits_coordinator, failed};
+use crate::lookup::left;
+use crate::partitions::{bare_list, list, named};
+
+/// Pause between attempts, while the group's coordinator is not ready.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// What the group has committed; partitions without a position are left out.
+///
+/// librdkafka assigns at committed positions by itself, too, but waits for ever when a new broker has no coordinator
+/// yet.
+pub(crate) fn committed<'a, C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    context: &str,
+    end: Instant,
+) -> Result<BTreeMap<TopicPartition, i64>, BackendError> {
+    let asked = bare_list(partitions)?;
+    if asked.count() == 0 {
+        return Ok(BTreeMap::new());
+    }
+    let answered = patiently(context, end, || {
+        consumer.committed_offsets(asked.clone(), left(end))
+    })?;
+    let mut found = BTreeMap::new();
+    for element in answered.elements() {
+        element.error().map_err(|error| failed(context, error))?;
+        if let Offset::Offset(offset) = element.offset() {
+            found.insert(named(&element), offset);
+        }
+    }
+    Ok(found)
+}
+
+/// Commits positions.
+pub(crate) fn commit<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    positions: &BTreeMap<TopicPartition, i64>,
+    context: &str,
+    end: Instant,
+) -> Result<(), BackendError> {
+    if positions.is_empty() {
+        return Ok(());
+    }
+    let offsets = list(
+        positions
+            .iter()
+            .map(|(at, offset)| (at, Offset::Offset(*offset))),
+    )?;
+    // A commit waits for the coordinator as long as a session lasts; this question, until its deadline.
+    committed(consumer, positions.keys().take(1), context, end)?;
+    patiently(context, end, || consumer.commit(&offsets, CommitMode::Sync))
+}
+
+/// Tries again while the coordinator is not ready.
+fn patiently<T>(
+    context: &str,
+    end: Instant,
+    ask: impl Fn() -> KafkaResult<T>,
+) -> Result<T, BackendError> {
+    loop {
+        let error = match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if !awaits_coordinator(&error) {
+            return Err(failed(context, error));
+        }
+        if Instant::now() + BACKOFF >= end {
+            let timeout = BackendError::new(BackendErrorKind::Timeout, context);
+            return Err(timeout.with_source(error));
+        }
+        thread::sleep(BACKOFF);
+    }
+}

@@ -1,0 +1,229 @@
+//! Sending: idempotent, in order, acknowledged by all in-sync replicas.
+
+mod deliveries;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kc_core::backend::{
+    BackendError, BackendErrorKind, ClientSettings, DeliveryFuture, OutgoingRecord, Producer,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::config::{self, Role};
+use crate::connection::await_broker;
+use crate::error::code;
+use crate::lookup::{self, LOOK_TIMEOUT};
+use crate::partitions::check_name;
+use crate::record::{outgoing_headers, size};
+use crate::worker::{Worker, retire};
+use deliveries::{Deliveries, Queued};
+
+/// How often a full queue is tried again.
+const FULL_QUEUE_POLL: Duration = Duration::from_millis(5);
+
+/// How often a missing topic is looked for.
+const MISSING_TOPIC_POLL: Duration = Duration::from_millis(100);
+
+type Native = ThreadedProducer<Deliveries>;
+
+type NativeRecord<'a> = BaseRecord<'a, [u8], [u8], Queued>;
+
+pub(crate) struct RdkafkaProducer {
+    // Before the worker, so that the last one to hold it is the worker's thread, which may block.
+    native: Native,
+    worker: Worker<Native>,
+    /// Locks of topics that are looked for for the first time; they keep the order of records.
+    checks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    max_block: Duration,
+    max_request_size: usize,
+}
+
+impl RdkafkaProducer {
+    pub(crate) async fn connect(settings: Arc<ClientSettings>) -> Result<Self, BackendError> {
+        let max_block = settings.max_block;
+        let max_request_size = settings.max_request_size;
+        let worker = Worker::start("kc producer", move || connect(&settings)).await?;
+        let share = |native: &mut Native, _: &dyn Fn() -> bool| native.clone();
+        let native = worker.call(max_block, "connect producer", share).await?;
+        Ok(Self {
+            native,
+            worker,
+            checks: Mutex::default(),
+            max_block,
+            max_request_size,
+        })
+    }
+
+    fn deliveries(&self) -> &Deliveries {
+        self.native.client().context()
+    }
+
+    /// Waits until a topic exists.
+    async fn look_for(&self, topic: &str, context: &str, end: Instant) -> Result<(), BackendError> {
+        loop {
+            let deadline = left(end).min(LOOK_TIMEOUT);
+            let name = topic.to_owned();
+            let look = move |native: &mut Native, _: &dyn Fn() -> bool| {
+                let end = std::time::Instant::now() + deadline;
+                lookup::partitions(native.client(), &name, end)
+            };
+            let looked = self.worker.call(deadline, context, look).await;
+            let error = match looked.and_then(std::convert::identity) {
+                Ok(partitions) => {
+                    self.deliveries().learn(topic, !partitions.is_empty());
+                    if !partitions.is_empty() {
+                        return Ok(());
+                    }
+                    BackendError::new(BackendErrorKind::UnknownTopic, context)
+                }
+                Err(error) => self.deliveries().events.explain(error),
+            };
+            let can_pass = error.is_retriable() || error.kind() == BackendErrorKind::UnknownTopic;
+            if !can_pass || Instant::now() + MISSING_TOPIC_POLL >= end {
+                return Err(error);
+            }
+            tokio::time::sleep(MISSING_TOPIC_POLL).await;
+        }
+    }
+
+    /// Queues a record; waits while the queue is full.
+    async fn queue(&self, mut record: NativeRecord<'_>, end: Instant) -> Result<(), BackendError> {
+        loop {
+            let (error, rejected) = match self.try_to_queue(record) {
+                Ok(()) => return Ok(()),
+                Err(rejected) => rejected,
+            };
+            if code(&error) != Some(Code::QueueFull) {
+                return Err(self.deliveries().error(rejected.topic, error));
+            }
+            if Instant::now() + FULL_QUEUE_POLL >= end {
+                let context = format!("send to topic {}: the queue is full", rejected.topic);
+                let timeout = BackendError::new(BackendErrorKind::Timeout, context);
+                return Err(self.deliveries().events.explain(timeout));
+            }
+            record = rejected;
+            tokio::time::sleep(FULL_QUEUE_POLL).await;
+        }
+    }
+
+    #[allow(clippy::result_large_err, reason = "the crate's own type")]
+    fn try_to_queue<'a>(
+        &self,
+        record: NativeRecord<'a>,
+    ) -> Result<(), (KafkaError, NativeRecord<'a>)> {
+        self.deliveries().queued();
+        let queued = self.native.send(record);
+        if queued.is_err() {
+            self.deliveries().not_queued();
+        }
+        queued
+    }
+
+    fn check_of(&self, topic: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(checks.entry(topic.to_owned()).or_default())
+    }
+}
+
+fn connect(settings: &ClientSettings) -> Result<Native, BackendError> {
+    let native: Native = config::client(settings, Role::Producer, Deliveries::default())?;
+    let client = native.client();
+    let events = &client.context().events;
+    // It has a thread that serves its events.
+    match await_broker(settings, "producer", client, events, || ()) {
+        Ok(()) => Ok(native),
+        Err(error) => {
+            retire(native);
+            Err(error)
+        }
+    }
+}
+
+#[async_trait]
+impl Producer for RdkafkaProducer {
+    async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError> {
+        let end = Instant::now() + self.max_block;
+        let topic = record.topic.as_str();
+        let context = format!("send to topic {topic}");
+        check_name(topic)?;
+        let size = size(&record);
+        if size > self.max_request_size {
+            let limit = self.max_request_size;
+            return Err(BackendError::new(
+                BackendErrorKind::RecordTooLarge,
+                format!("{context}: {size} bytes, `max_request_size` is {limit}"),
+            ));
+        }
+        if let Some(failure) = self.deliveries().events.failure(&context) {
+            return Err(failure);
+        }
+        let (deliver, delivered) = oneshot::channel();
+        let native = BaseRecord {
+            topic,
+            partition: record.partition,
+            payload: record.value.as_deref(),
+            key: record.key.as_deref(),
+            timestamp: None,
+            headers: outgoing_headers(&record.headers),
+            delivery_opaque: Box::new(deliver),
+        };
+        if self.deliveries().knows(topic) == Some(true) {
+            self.queue(native, end).await?;
+        } else {
+            let check = self.check_of(topic);
+            let Ok(_first) = tokio::time::timeout_at(end, check.lock()).await else {
+                let kind = match self.deliveries().knows(topic) {
+                    Some(false) => BackendErrorKind::UnknownTopic,
+                    _ => BackendErrorKind::Timeout,
+                };
+                return Err(BackendError::new(kind, context));
+            };
+            if self.deliveries().knows(topic) != Some(true) {
+                self.look_for(topic, &context, end).await?;
+            }
+            self.queue(native, end).await?;
+        }
+        Ok(Box::pin(async move {
+            delivered.await.unwrap_or_else(|error| {
+                Err(BackendError::new(BackendErrorKind::Closed, context).with_source(error))
+            })
+        }))
+    }
+
+    async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {
+        let all_done = self.deliveries().all_done();
+        if let Err(elapsed) = tokio::time::timeout(deadline, all_done).await {
+            let timeout = BackendError::new(BackendErrorKind::Timeout, "flush");
+            return Err(self
+                .deliveries()
+                .events
+                .explain(timeout.with_source(elapsed)));
+        }
+        self.deliveries().take_failure()
+    }
+
+    async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
+        let end = Instant::now() + deadline;
+        let flushed = self.flush(deadline).await;
+        drop(self.native);
+        self.worker.end(left(end)).await;
+        flushed
+    }
+}
+
+fn left(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
+}
+
+impl fmt::Debug for RdkafkaProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaProducer").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,68 @@
+//! Records of ours and librdkafka's.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use kc_core::backend::{Header, OutgoingRecord, Record};
+use rdkafka::message::{BorrowedMessage, Header as NativeHeader, Headers, Message, OwnedHeaders};
+
+/// What a record takes beside its keys, values and headers, at most.
+const OVERHEAD: usize = 70;
+
+/// What a header takes beside its name and value, at most.
+const HEADER_OVERHEAD: usize = 10;
+
+pub(crate) fn fetched(message: &BorrowedMessage<'_>) -> Record {
+    Record {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().filter(|time| *time >= 0),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: message.headers().map(headers).unwrap_or_default(),
+    }
+}
+
+fn headers(headers: &impl Headers) -> Vec<Header> {
+    (0..headers.count())
+        .map_while(|index| {
+            // The crate panics where a name is not UTF-8, and anybody may send one.
+            let header = catch_unwind(AssertUnwindSafe(|| headers.try_get(index)));
+            match header {
+                Ok(header) => header.map(|header| Header {
+                    name: header.key.to_owned(),
+                    value: header.value.map(<[u8]>::to_vec),
+                }),
+                Err(_) => Some(Header {
+                    name: char::REPLACEMENT_CHARACTER.to_string(),
+                    value: None,
+                }),
+            }
+        })
+        .collect()
+}
+
+pub(crate) fn outgoing_headers(headers: &[Header]) -> Option<OwnedHeaders> {
+    if headers.is_empty() {
+        return None;
+    }
+    let native = OwnedHeaders::new_with_capacity(headers.len());
+    let native = headers.iter().fold(native, |native, header| {
+        native.insert(NativeHeader {
+            key: &header.name,
+            value: header.value.as_deref(),
+        })
+    });
+    Some(native)
+}
+
+/// How large a record gets on its way, at most.
+pub(crate) fn size(record: &OutgoingRecord) -> usize {
+    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let headers: usize = record
+        .headers
+        .iter()
+        .map(|header| header.name.len() + length(&header.value) + HEADER_OVERHEAD)
+        .sum();
+    length(&record.key) + length(&record.value) + headers + OVERHEAD
+}

@@ -1,0 +1,329 @@
+//! Which names there are.
+
+use super::invalid;
+use crate::backend::{BackendError, BackendErrorKind};
+
+/// kafka-python's names that are read.
+const SETTINGS: &[&str] = &[
+    "acks",
+    "allow_auto_create_topics",
+    "batch_size",
+    "bootstrap_servers",
+    "buffer_memory",
+    "client_id",
+    "compression_type",
+    "connections_max_idle_ms",
+    "delivery_timeout_ms",
+    "enable_idempotence",
+    "fetch_max_bytes",
+    "fetch_max_wait_ms",
+    "heartbeat_interval_ms",
+    "linger_ms",
+    "max_block_ms",
+    "max_partition_fetch_bytes",
+    "max_poll_interval_ms",
+    "max_poll_records",
+    "max_request_size",
+    "metadata_max_age_ms",
+    "request_timeout_ms",
+    "sasl_mechanism",
+    "sasl_plain_password",
+    "sasl_plain_username",
+    "security_protocol",
+    "session_timeout_ms",
+    "ssl_cafile",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+    "ssl_password",
+];
+
+/// librdkafka's names for the same, each with the name that counts.
+const ALIASES: &[(&str, &str)] = &[
+    ("acks", "acks"),
+    ("allow.auto.create.topics", "allow_auto_create_topics"),
+    ("batch.size", "batch_size"),
+    ("bootstrap.servers", "bootstrap_servers"),
+    ("client.id", "client_id"),
+    ("compression.codec", "compression_type"),
+    ("compression.type", "compression_type"),
+    ("connections.max.idle.ms", "connections_max_idle_ms"),
+    ("delivery.timeout.ms", "delivery_timeout_ms"),
+    ("enable.idempotence", "enable_idempotence"),
+    ("fetch.max.bytes", "fetch_max_bytes"),
+    ("fetch.message.max.bytes", "max_partition_fetch_bytes"),
+    ("fetch.wait.max.ms", "fetch_max_wait_ms"),
+    ("heartbeat.interval.ms", "heartbeat_interval_ms"),
+    ("linger.ms", "linger_ms"),
+    ("max.partition.fetch.bytes", "max_partition_fetch_bytes"),
+    ("max.poll.interval.ms", "max_poll_interval_ms"),
+    ("message.max.bytes", "max_request_size"),
+    ("message.timeout.ms", "delivery_timeout_ms"),
+    ("metadata.broker.list", "bootstrap_servers"),
+    ("metadata.max.age.ms", "metadata_max_age_ms"),
+    ("queue.buffering.max.ms", "linger_ms"),
+    ("request.required.acks", "acks"),
+    ("request.timeout.ms", "request_timeout_ms"),
+    ("sasl.mechanism", "sasl_mechanism"),
+    ("sasl.mechanisms", "sasl_mechanism"),
+    ("sasl.password", "sasl_plain_password"),
+    ("sasl.username", "sasl_plain_username"),
+    ("security.protocol", "security_protocol"),
+    ("session.timeout.ms", "session_timeout_ms"),
+    ("socket.timeout.ms", "request_timeout_ms"),
+    ("ssl.ca.location", "ssl_cafile"),
+    ("ssl.certificate.location", "ssl_certfile"),
+    (
+        "ssl.endpoint.identification.algorithm",
+        "ssl_check_hostname",
+    ),
+    ("ssl.key.location", "ssl_keyfile"),
+    ("ssl.key.password", "ssl_password"),
+];
+
+/// librdkafka's other settings that a backend with librdkafka takes as they are.
+const LIBRDKAFKA: &[&str] = &[
+    "api.version.fallback.ms",
+    "api.version.request",
+    "api.version.request.timeout.ms",
+    "batch.num.messages",
+    "broker.address.family",
+    "broker.address.ttl",
+    "broker.version.fallback",
+    "check.crcs",
+    "client.dns.lookup",
+    "client.rack",
+    "compression.level",
+    "coordinator.query.interval.ms",
+    "debug",
+    "enable.metrics.push",
+    "enable.random.seed",
+    "fetch.error.backoff.ms",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "group.instance.id",
+    "log.connection.close",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.copy.max.bytes",
+    "message.send.max.retries",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "partitioner",
+    "queue.buffering.backpressure.threshold",
+    "queue.buffering.max.messages",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "receive.message.max.bytes",
+    "reconnect.backoff.jitter.ms",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "socket.connection.setup.timeout.ms",
+    "socket.keepalive.enable",
+    "socket.max.fails",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "ssl.cipher.suites",
+    "ssl.crl.location",
+    "ssl.curves.list",
+    "ssl.providers",
+    "ssl.sigalgs.list",
+    "sticky.partitioning.linger.ms",
+    "topic.metadata.refresh.fast.interval.ms",
+    "topic.metadata.refresh.interval.ms",
+    "topic.metadata.refresh.sparse",
+];
+
+/// Names that a file may have and that change nothing: kc makes the choice itself, or has no such part.
+const IGNORED: &[&str] = &[
+    "api_version",
+    "api_version_auto_timeout_ms",
+    "auto.commit.interval.ms",
+    "auto.offset.reset",
+    "auto_commit_interval_ms",
+    "auto_offset_reset",
+    "check_crcs",
+    "client_rack",
+    "consumer_timeout_ms",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable_auto_commit",
+    "exclude_internal_topics",
+    "fetch_min_bytes",
+    "group.id",
+    "group_id",
+    "leave_group_on_close",
+    "max_in_flight_requests_per_connection",
+    "metric_group_prefix",
+    "metrics_num_samples",
+    "metrics_sample_window_ms",
+    "receive_buffer_bytes",
+    "reconnect_backoff_max_ms",
+    "reconnect_backoff_ms",
+    "retries",
+    "retry_backoff_ms",
+    "send_buffer_bytes",
+    "sock_chunk_buffer_count",
+    "sock_chunk_bytes",
+];
+
+/// Names that would change what is sent, read or trusted, and that no backend follows.
+const NOT_SUPPORTED: &[&str] = &[
+    "default_offset_commit_callback",
+    "enable.gapless.guarantee",
+    "enable.sasl.oauthbearer.unsecure.jwt",
+    "enable.ssl.certificate.verification",
+    "group.protocol",
+    "group.remote.assignor",
+    "group_instance_id",
+    "group_protocol",
+    "interceptors",
+    "isolation.level",
+    "isolation_level",
+    "kafka_client",
+    "key_deserializer",
+    "key_serializer",
+    "metric_reporters",
+    "partition.assignment.strategy",
+    "partition_assignment_strategy",
+    "plugin.library.paths",
+    "proxy_url",
+    "sasl.kerberos.keytab",
+    "sasl.kerberos.principal",
+    "sasl.kerberos.service.name",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.method",
+    "sasl_kerberos_domain_name",
+    "sasl_kerberos_name",
+    "sasl_kerberos_service_name",
+    "sasl_oauth_token_provider",
+    "selector",
+    "socket_options",
+    "socks5_proxy",
+    "ssl.ca.pem",
+    "ssl.certificate.pem",
+    "ssl.key.pem",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl_ciphers",
+    "ssl_context",
+    "ssl_crlfile",
+    "state_change_callback",
+    "transaction.timeout.ms",
+    "transaction_timeout_ms",
+    "transactional.id",
+    "transactional_id",
+    "value_deserializer",
+    "value_serializer",
+];
+
+/// What a name is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// A setting, by the name that counts.
+    Setting(&'static str),
+    /// A setting of librdkafka alone.
+    Librdkafka,
+    /// Without effect.
+    Ignored,
+}
+
+/// The name that counts among those of the same setting: kafka-python's where there is one, else the name
+/// itself. Sections of a configuration override each other by it.
+///
+/// ```
+/// use kc_core::backend::canonical_name;
+///
+/// assert_eq!(canonical_name("bootstrap.servers"), "bootstrap_servers");
+/// assert_eq!(canonical_name("linger_ms"), "linger_ms");
+/// ```
+#[must_use]
+pub fn canonical_name(name: &str) -> &str {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    alias.map_or(name, |(_, name)| *name)
+}
+
+pub(super) fn look_up(name: &str) -> Result<Known, BackendError> {
+    let canonical = canonical_name(name);
+    if let Some(setting) = SETTINGS.iter().find(|setting| **setting == canonical) {
+        return Ok(Known::Setting(setting));
+    }
+    if IGNORED.contains(&name) {
+        return Ok(Known::Ignored);
+    }
+    if LIBRDKAFKA.contains(&name) {
+        return Ok(Known::Librdkafka);
+    }
+    if NOT_SUPPORTED.contains(&name) {
+        return Err(BackendError::new(
+            BackendErrorKind::Unsupported,
+            format!("`{name}` is a setting that no backend has"),
+        ));
+    }
+    Err(unknown(name))
+}
+
+pub(super) fn unknown(name: &str) -> BackendError {
+    let known = SETTINGS
+        .iter()
+        .chain(ALIASES.iter().map(|(alias, _)| alias))
+        .chain(LIBRDKAFKA)
+        .chain(IGNORED)
+        .chain(NOT_SUPPORTED);
+    let nearest = known
+        .min_by_key(|known| strsim::damerau_levenshtein(known, name))
+        .copied()
+        .unwrap_or_default();
+    invalid(format!(
+        "there is no setting `{name}`; the nearest is `{nearest}`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::backend::settings::parsing::Parsing;
+
+    #[test]
+    fn each_setting_is_read() {
+        for name in SETTINGS {
+            let value = match *name {
+                "acks" => "all",
+                "compression_type" => "lz4",
+                "sasl_mechanism" => "PLAIN",
+                "security_protocol" => "SSL",
+                "allow_auto_create_topics" | "enable_idempotence" | "ssl_check_hostname" => "true",
+                _ => "1",
+            };
+            Parsing::default().set(name, name, value).unwrap();
+        }
+    }
+
+    #[test]
+    fn aliases_stand_for_settings() {
+        for (alias, name) in ALIASES {
+            assert!(SETTINGS.contains(name), "{alias}");
+        }
+    }
+
+    #[test]
+    fn no_name_is_in_two_lists() {
+        let mut seen = BTreeSet::new();
+        let aliases = ALIASES.iter().map(|(alias, _)| alias);
+        let aliases = aliases.filter(|alias| !SETTINGS.contains(alias));
+        for name in SETTINGS
+            .iter()
+            .chain(aliases)
+            .chain(LIBRDKAFKA)
+            .chain(IGNORED)
+            .chain(NOT_SUPPORTED)
+        {
+            assert!(seen.insert(*name), "{name}");
+        }
+    }
+}

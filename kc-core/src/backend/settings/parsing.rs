@@ -1,0 +1,240 @@
+//! Settings while not all are known.
+
+use std::time::Duration;
+
+use super::names::{self, Known};
+use super::values::{
+    Protocol, authorities, boolean, check_hostname, compression, count, mechanism, millis, only,
+    positive_millis, protocol, servers, size,
+};
+use super::{
+    Authorities, ClientCertificate, ClientSettings, Compression, Sasl, SaslMechanism, Tls, invalid,
+};
+use crate::backend::BackendError;
+use crate::secret::SecretText;
+
+pub(super) struct Parsing {
+    settings: ClientSettings,
+    delivery_timeout: Option<Duration>,
+    protocol: Protocol,
+    authorities: Option<Authorities>,
+    check_hostname: Option<bool>,
+    certificate: Option<String>,
+    key: Option<String>,
+    key_password: Option<SecretText>,
+    mechanism: Option<SaslMechanism>,
+    username: Option<String>,
+    password: Option<SecretText>,
+}
+
+impl Default for Parsing {
+    fn default() -> Self {
+        Self {
+            settings: ClientSettings {
+                bootstrap_servers: String::new(),
+                client_id: "kc".to_owned(),
+                tls: None,
+                sasl: None,
+                request_timeout: Duration::from_secs(30),
+                metadata_max_age: Duration::from_secs(300),
+                connections_max_idle: Duration::from_secs(540),
+                allow_auto_create_topics: false,
+                linger: Duration::from_millis(5),
+                batch_size: 512 << 10,
+                max_request_size: 1 << 20,
+                buffer_memory: 32 << 20,
+                max_block: Duration::from_secs(60),
+                delivery_timeout: Duration::from_secs(120),
+                compression: Compression::None,
+                max_poll_records: 500,
+                fetch_max_bytes: 50 << 20,
+                max_partition_fetch_bytes: 1 << 20,
+                fetch_max_wait: Duration::from_millis(500),
+                session_timeout: Duration::from_secs(45),
+                heartbeat_interval: Duration::from_secs(3),
+                max_poll_interval: Duration::from_secs(300),
+                librdkafka: Vec::new(),
+                ignored: Vec::new(),
+            },
+            delivery_timeout: None,
+            protocol: Protocol::default(),
+            authorities: None,
+            check_hostname: None,
+            certificate: None,
+            key: None,
+            key_password: None,
+            mechanism: None,
+            username: None,
+            password: None,
+        }
+    }
+}
+
+impl Parsing {
+    /// Takes one setting; an empty value is as good as none.
+    pub(super) fn read(&mut self, name: &str, value: &str) -> Result<(), BackendError> {
+        let known = names::look_up(name)?;
+        if value.is_empty() {
+            return Ok(());
+        }
+        match known {
+            Known::Setting(setting) => self.set(setting, name, value)?,
+            Known::Librdkafka => {
+                let others = &mut self.settings.librdkafka;
+                others.retain(|(other, _)| other != name);
+                others.push((name.to_owned(), value.to_owned()));
+            }
+            Known::Ignored => self.settings.ignored.push(name.to_owned()),
+        }
+        Ok(())
+    }
+
+    /// `setting` is the name that counts, `name` the one that was written.
+    pub(super) fn set(
+        &mut self,
+        setting: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<(), BackendError> {
+        let settings = &mut self.settings;
+        let text = || value.to_owned();
+        match setting {
+            "bootstrap_servers" => settings.bootstrap_servers = servers(value)?,
+            "client_id" => settings.client_id = text(),
+            "security_protocol" => self.protocol = protocol(value)?,
+            "ssl_cafile" => self.authorities = Some(authorities(value)),
+            "ssl_certfile" => self.certificate = Some(text()),
+            "ssl_keyfile" => self.key = Some(text()),
+            "ssl_password" => self.key_password = Some(text().into()),
+            "ssl_check_hostname" => self.check_hostname = Some(check_hostname(name, value)?),
+            "sasl_mechanism" => self.mechanism = Some(mechanism(value)?),
+            "sasl_plain_username" => self.username = Some(text()),
+            "sasl_plain_password" => self.password = Some(text().into()),
+            "enable_idempotence" => only(name, value, "true")?,
+            "acks" if value == "-1" => {}
+            "acks" => only(name, value, "all")?,
+            "request_timeout_ms" => settings.request_timeout = positive_millis(name, value)?,
+            "metadata_max_age_ms" => settings.metadata_max_age = positive_millis(name, value)?,
+            "connections_max_idle_ms" => {
+                settings.connections_max_idle = positive_millis(name, value)?;
+            }
+            "allow_auto_create_topics" => {
+                settings.allow_auto_create_topics = boolean(name, value)?;
+            }
+            "linger_ms" => settings.linger = millis(name, value)?,
+            "batch_size" => settings.batch_size = size(name, value)?,
+            "max_request_size" => settings.max_request_size = size(name, value)?,
+            "buffer_memory" => settings.buffer_memory = size(name, value)?,
+            "max_block_ms" => settings.max_block = positive_millis(name, value)?,
+            "delivery_timeout_ms" => self.delivery_timeout = Some(positive_millis(name, value)?),
+            "compression_type" => settings.compression = compression(value)?,
+            "max_poll_records" => settings.max_poll_records = count(name, value)?,
+            "fetch_max_bytes" => settings.fetch_max_bytes = count(name, value)?,
+            "max_partition_fetch_bytes" => {
+                settings.max_partition_fetch_bytes = count(name, value)?;
+            }
+            "fetch_max_wait_ms" => settings.fetch_max_wait = millis(name, value)?,
+            "session_timeout_ms" => settings.session_timeout = positive_millis(name, value)?,
+            "heartbeat_interval_ms" => {
+                settings.heartbeat_interval = positive_millis(name, value)?;
+            }
+            "max_poll_interval_ms" => settings.max_poll_interval = positive_millis(name, value)?,
+            _ => return Err(names::unknown(name)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<ClientSettings, BackendError> {
+        if self.settings.bootstrap_servers.is_empty() {
+            return Err(invalid("`bootstrap_servers` is required"));
+        }
+        let settings = &mut self.settings;
+        let least = settings.linger + settings.request_timeout;
+        settings.delivery_timeout = match self.delivery_timeout {
+            Some(given) if given < least => {
+                return Err(invalid(
+                    "`delivery_timeout_ms` is less than `linger_ms` and `request_timeout_ms` together",
+                ));
+            }
+            Some(given) => given,
+            None => settings.delivery_timeout.max(least),
+        };
+        if settings.heartbeat_interval >= settings.session_timeout {
+            return Err(invalid(
+                "`heartbeat_interval_ms` is not less than `session_timeout_ms`",
+            ));
+        }
+        self.settings.tls = self.tls()?;
+        self.settings.sasl = self.sasl()?;
+        Ok(self.settings)
+    }
+
+    fn tls(&mut self) -> Result<Option<Tls>, BackendError> {
+        if !self.protocol.tls {
+            let given = [
+                ("ssl_cafile", self.authorities.is_some()),
+                ("ssl_certfile", self.certificate.is_some()),
+                ("ssl_keyfile", self.key.is_some()),
+                ("ssl_password", self.key_password.is_some()),
+            ];
+            refuse_idle(&given, "SSL or SASL_SSL")?;
+            return Ok(None);
+        }
+        let certificate = match (self.certificate.take(), self.key.take()) {
+            (Some(certificate), Some(key)) => Some(ClientCertificate {
+                certificate,
+                key,
+                password: self.key_password.take(),
+            }),
+            (None, None) if self.key_password.is_some() => {
+                return Err(invalid("`ssl_password` needs `ssl_keyfile`"));
+            }
+            (None, None) => None,
+            (Some(_), None) => return Err(invalid("`ssl_certfile` needs `ssl_keyfile`")),
+            (None, Some(_)) => return Err(invalid("`ssl_keyfile` needs `ssl_certfile`")),
+        };
+        Ok(Some(Tls {
+            authorities: self.authorities.take().unwrap_or(Authorities::Public),
+            certificate,
+            check_hostname: self.check_hostname.unwrap_or(true),
+        }))
+    }
+
+    fn sasl(&mut self) -> Result<Option<Sasl>, BackendError> {
+        if !self.protocol.sasl {
+            let given = [
+                ("sasl_mechanism", self.mechanism.is_some()),
+                ("sasl_plain_username", self.username.is_some()),
+                ("sasl_plain_password", self.password.is_some()),
+            ];
+            refuse_idle(&given, "SASL_PLAINTEXT or SASL_SSL")?;
+            return Ok(None);
+        }
+        let required = |name: &str| {
+            invalid(format!(
+                "`{name}` is required if `security_protocol` is SASL_PLAINTEXT or SASL_SSL"
+            ))
+        };
+        Ok(Some(Sasl {
+            mechanism: self.mechanism.ok_or_else(|| required("sasl_mechanism"))?,
+            username: self
+                .username
+                .take()
+                .ok_or_else(|| required("sasl_plain_username"))?,
+            password: self
+                .password
+                .take()
+                .ok_or_else(|| required("sasl_plain_password"))?,
+        }))
+    }
+}
+
+/// Settings that are given and have no effect are a mistake: they may be meant to protect something.
+fn refuse_idle(given: &[(&str, bool)], protocols: &str) -> Result<(), BackendError> {
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(invalid(format!(
+            "`{name}` has no effect unless `security_protocol` is {protocols}"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,217 @@
+use std::time::Duration;
+
+use super::{Authorities, ClientSettings, Compression, SaslMechanism};
+use crate::backend::{BackendError, BackendErrorKind};
+
+const SERVERS: (&str, &str) = ("bootstrap_servers", "a:1");
+
+fn refused(pairs: &[(&str, &str)]) -> BackendError {
+    let error = ClientSettings::parse(pairs.iter().copied()).unwrap_err();
+    assert!(error.is_fatal());
+    error
+}
+
+fn parsed(pairs: &[(&str, &str)]) -> ClientSettings {
+    ClientSettings::parse(pairs.iter().copied()).unwrap()
+}
+
+#[test]
+fn defaults_are_those_documented() {
+    let settings = parsed(&[SERVERS]);
+    assert_eq!(settings.batch_size, 524_288);
+    assert_eq!(settings.linger, Duration::from_millis(5));
+    assert_eq!(settings.max_block, Duration::from_mins(1));
+    assert_eq!(settings.client_id, "kc");
+    assert!(settings.tls.is_none());
+    assert!(settings.sasl.is_none());
+    assert!(!settings.allow_auto_create_topics);
+}
+
+#[test]
+fn servers_get_the_default_port() {
+    let settings = parsed(&[("bootstrap_servers", "a, b:1 ,[::1],[::1]:2")]);
+    assert_eq!(settings.bootstrap_servers, "a:9092,b:1,[::1]:9092,[::1]:2");
+}
+
+#[test]
+fn servers_are_required_and_well_formed() {
+    assert!(
+        refused(&[])
+            .to_string()
+            .contains("`bootstrap_servers` is required")
+    );
+    for bad in ["a,,b", "a b", ","] {
+        let error = refused(&[("bootstrap_servers", bad)]);
+        assert!(error.to_string().contains("bootstrap_servers"), "{bad}");
+    }
+}
+
+#[test]
+fn an_unknown_name_is_told_with_the_nearest() {
+    for (wrong, nearest) in [
+        ("max_blok_ms", "max_block_ms"),
+        ("boostrap.servers", "bootstrap.servers"),
+        ("broker.adress.family", "broker.address.family"),
+    ] {
+        let error = refused(&[SERVERS, (wrong, "1")]);
+        assert_eq!(error.kind(), BackendErrorKind::Configuration);
+        assert_eq!(
+            error.context(),
+            format!("there is no setting `{wrong}`; the nearest is `{nearest}`")
+        );
+    }
+}
+
+#[test]
+fn what_is_not_possible_is_named() {
+    for (name, value) in [
+        ("security_protocol", "TLS"),
+        ("sasl_mechanism", "GSSAPI"),
+        ("compression_type", "brotli"),
+        ("acks", "1"),
+        ("enable_idempotence", "false"),
+        ("isolation_level", "read_committed"),
+        ("ssl_crlfile", "crl.pem"),
+    ] {
+        let error = refused(&[SERVERS, (name, value)]);
+        assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_named() {
+    for (name, value) in [
+        ("batch_size", "0"),
+        ("batch_size", "-1"),
+        ("linger.ms", "5ms"),
+        ("request_timeout_ms", "0"),
+        ("max_poll_records", "3000000000"),
+        ("allow_auto_create_topics", "yes"),
+        ("ssl_check_hostname", "maybe"),
+    ] {
+        let error = refused(&[SERVERS, (name, value)]);
+        assert_eq!(error.kind(), BackendErrorKind::Configuration);
+        assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+    }
+}
+
+#[test]
+fn times_that_contradict_each_other_are_named() {
+    let error = refused(&[SERVERS, ("delivery_timeout_ms", "30004")]);
+    assert!(
+        error.to_string().contains("`delivery_timeout_ms`"),
+        "{error}"
+    );
+    // What nobody said gives way: kafka-python's consumers have 305 s for a request.
+    let settings = parsed(&[SERVERS, ("request_timeout_ms", "305000")]);
+    assert_eq!(settings.delivery_timeout, Duration::from_millis(305_005));
+    let error = refused(&[SERVERS, ("heartbeat_interval_ms", "45000")]);
+    assert!(
+        error.to_string().contains("`heartbeat_interval_ms`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_empty_value_is_the_default_and_the_last_counts() {
+    let settings = parsed(&[
+        SERVERS,
+        ("linger_ms", "7"),
+        ("linger.ms", "9"),
+        ("batch_size", ""),
+    ]);
+    assert_eq!(settings.linger, Duration::from_millis(9));
+    assert_eq!(settings.batch_size, 524_288);
+}
+
+#[test]
+fn tls_has_authorities_and_perhaps_a_certificate() {
+    let tls = parsed(&[SERVERS, ("security_protocol", "ssl")])
+        .tls
+        .unwrap();
+    assert_eq!(tls.authorities, Authorities::Public);
+    assert!(tls.certificate.is_none() && tls.check_hostname);
+
+    let tls = parsed(&[
+        SERVERS,
+        ("security.protocol", "SSL"),
+        ("ssl.ca.location", "<System-CA>"),
+        ("ssl.certificate.location", "c.pem"),
+        ("ssl_keyfile", "k.pem"),
+        ("ssl_password", "hush"),
+        ("ssl.endpoint.identification.algorithm", "none"),
+    ])
+    .tls
+    .unwrap();
+    assert_eq!(tls.authorities, Authorities::System);
+    assert!(!tls.check_hostname);
+    let certificate = tls.certificate.unwrap();
+    assert_eq!(certificate.certificate, "c.pem");
+    assert_eq!(certificate.key, "k.pem");
+    assert_eq!(certificate.password.unwrap().expose(), "hush");
+}
+
+#[test]
+fn settings_of_tls_make_sense_together() {
+    let ssl = ("security_protocol", "ssl");
+    for bad in [
+        &[SERVERS, ssl, ("ssl_certfile", "c.pem")][..],
+        &[SERVERS, ssl, ("ssl_keyfile", "k.pem")],
+        &[SERVERS, ssl, ("ssl_password", "hush")],
+        &[SERVERS, ("ssl_cafile", "ca.pem")],
+        &[
+            SERVERS,
+            ("security_protocol", "SASL_PLAINTEXT"),
+            ("ssl_cafile", "ca.pem"),
+        ],
+    ] {
+        assert!(refused(bad).to_string().contains("ssl_"));
+    }
+}
+
+#[test]
+fn sasl_has_a_mechanism_a_user_and_a_password() {
+    let all = [
+        SERVERS,
+        ("security_protocol", "SASL_SSL"),
+        ("sasl_mechanism", "scram-sha-512"),
+        ("sasl_plain_username", "alice"),
+        ("sasl_plain_password", "hush"),
+    ];
+    let settings = parsed(&all);
+    assert!(settings.tls.is_some());
+    let sasl = settings.sasl.as_ref().unwrap();
+    assert_eq!(sasl.mechanism, SaslMechanism::ScramSha512);
+    assert_eq!(sasl.username, "alice");
+    assert_eq!(sasl.password.expose(), "hush");
+    assert!(!format!("{settings:?}").contains("hush"));
+
+    for missing in 2..all.len() {
+        let mut pairs = all.to_vec();
+        let (name, _) = pairs.remove(missing);
+        let error = refused(&pairs);
+        assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+    }
+    let error = refused(&[SERVERS, ("sasl_plain_password", "hush")]);
+    assert!(error.to_string().contains("`sasl_plain_password`"));
+    assert!(!error.to_string().contains("hush"), "{error}");
+}
+
+#[test]
+fn what_others_have_is_kept_or_ignored_by_name() {
+    let settings = parsed(&[
+        SERVERS,
+        ("group_id", "g"),
+        ("auto_offset_reset", "earliest"),
+        ("broker.address.family", "v4"),
+        ("broker.address.family", "v6"),
+        ("compression.codec", "zstd"),
+    ]);
+    assert_eq!(settings.ignored, ["group_id", "auto_offset_reset"]);
+    let kept = ("broker.address.family".to_owned(), "v6".to_owned());
+    assert_eq!(settings.librdkafka, [kept]);
+    assert_eq!(settings.compression, Compression::Zstd);
+    let error = settings.refuse_librdkafka("pure").unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Unsupported);
+    assert!(error.to_string().contains("`broker.address.family`"));
+}

@@ -1,0 +1,142 @@
+//! Values of settings: what their texts may be.
+
+use std::time::Duration;
+
+use super::{Authorities, Compression, SaslMechanism, invalid};
+use crate::backend::BackendError;
+
+/// What kafka-python's users write for the authorities that the system trusts.
+const SYSTEM_AUTHORITIES: &str = "<SYSTEM-CA>";
+
+/// A security protocol: whether there is TLS, and whether SASL.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Protocol {
+    pub(super) tls: bool,
+    pub(super) sasl: bool,
+}
+
+pub(super) fn servers(value: &str) -> Result<String, BackendError> {
+    let mut servers = Vec::new();
+    for server in value.split(',').map(str::trim) {
+        if server.is_empty() || server.contains(char::is_whitespace) {
+            return Err(invalid(format!(
+                "`bootstrap_servers`: {value:?} is not a list of host:port"
+            )));
+        }
+        let has_port = match server.rsplit_once(']') {
+            Some((_, rest)) => rest.starts_with(':'),
+            None => server.contains(':'),
+        };
+        servers.push(if has_port {
+            server.to_owned()
+        } else {
+            format!("{server}:9092")
+        });
+    }
+    Ok(servers.join(","))
+}
+
+pub(super) fn protocol(value: &str) -> Result<Protocol, BackendError> {
+    let (tls, sasl) = match value.to_ascii_uppercase().as_str() {
+        "PLAINTEXT" => (false, false),
+        "SSL" => (true, false),
+        "SASL_PLAINTEXT" => (false, true),
+        "SASL_SSL" => (true, true),
+        _ => {
+            return Err(invalid(format!(
+                "`security_protocol`: {value:?} is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL"
+            )));
+        }
+    };
+    Ok(Protocol { tls, sasl })
+}
+
+pub(super) fn authorities(value: &str) -> Authorities {
+    if value.eq_ignore_ascii_case(SYSTEM_AUTHORITIES) {
+        Authorities::System
+    } else {
+        Authorities::File(value.to_owned())
+    }
+}
+
+pub(super) fn mechanism(value: &str) -> Result<SaslMechanism, BackendError> {
+    use SaslMechanism::{Plain, ScramSha256, ScramSha512};
+    let known = [Plain, ScramSha256, ScramSha512];
+    let named = known
+        .into_iter()
+        .find(|mechanism| mechanism.name().eq_ignore_ascii_case(value));
+    named.ok_or_else(|| {
+        invalid(format!(
+            "`sasl_mechanism`: {value:?} is none of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
+        ))
+    })
+}
+
+pub(super) fn compression(value: &str) -> Result<Compression, BackendError> {
+    use Compression::{Gzip, Lz4, None, Snappy, Zstd};
+    let known = [None, Gzip, Snappy, Lz4, Zstd];
+    let named = known
+        .into_iter()
+        .find(|compression| compression.name().eq_ignore_ascii_case(value));
+    named.ok_or_else(|| {
+        invalid(format!(
+            "`compression_type`: {value:?} is none of none, gzip, snappy, lz4 and zstd"
+        ))
+    })
+}
+
+pub(super) fn only(name: &str, value: &str, supported: &str) -> Result<(), BackendError> {
+    if value.eq_ignore_ascii_case(supported) {
+        Ok(())
+    } else {
+        Err(invalid(format!(
+            "`{name}`: {value:?} is not possible; it is always {supported}"
+        )))
+    }
+}
+
+/// `https` is librdkafka's way to say true, `none` to say false.
+pub(super) fn check_hostname(name: &str, value: &str) -> Result<bool, BackendError> {
+    match value.to_ascii_lowercase().as_str() {
+        "https" => Ok(true),
+        "none" => Ok(false),
+        _ => boolean(name, value),
+    }
+}
+
+pub(super) fn boolean(name: &str, value: &str) -> Result<bool, BackendError> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(invalid(format!(
+            "`{name}`: {value:?} is neither true nor false"
+        ))),
+    }
+}
+
+/// A number from 1 to `i32::MAX`.
+pub(super) fn count(name: &str, value: &str) -> Result<i32, BackendError> {
+    match value.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(invalid(format!(
+            "`{name}`: {value:?} is not a number from 1 to {}",
+            i32::MAX
+        ))),
+    }
+}
+
+pub(super) fn size(name: &str, value: &str) -> Result<usize, BackendError> {
+    let count = count(name, value)?;
+    usize::try_from(count).map_err(|error| invalid(format!("`{name}`")).with_source(error))
+}
+
+pub(super) fn positive_millis(name: &str, value: &str) -> Result<Duration, BackendError> {
+    count(name, value).map(|millis| Duration::from_millis(u64::from(millis.unsigned_abs())))
+}
+
+pub(super) fn millis(name: &str, value: &str) -> Result<Duration, BackendError> {
+    if value == "0" {
+        return Ok(Duration::ZERO);
+    }
+    positive_millis(name, value)
+}

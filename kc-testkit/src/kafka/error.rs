@@ -1,0 +1,129 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output};
+
+use thiserror::Error;
+
+/// Why there is no Kafka.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum KafkaError {
+    /// No version that we know.
+    #[error("no Kafka {0:?} here: 4 or 3.9")]
+    UnknownVersion(String),
+    /// A program that is missing or cannot be run.
+    #[error("cannot run `{program}`: {source}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file or folder that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Maven could not fetch the jars.
+    #[error("mvn could not fetch the jars of Kafka:\n{0}")]
+    Jars(
+        /// The end of what it printed.
+        String,
+    ),
+    /// No certificates.
+    #[error("cannot make certificates: {0}")]
+    Certificates(#[from] rcgen::Error),
+    /// No encrypted key of the client.
+    #[error("cannot encrypt the key of the client: {0}")]
+    KeyEncryption(#[from] pkcs8::Error),
+    /// The folder for the data could not be prepared.
+    #[error("cannot format the storage:\n{0}")]
+    Format(
+        /// The end of what Kafka's tool printed.
+        String,
+    ),
+    /// Another program listens on a port that was asked for, or on every port that was tried.
+    #[error("ports taken: {first} or one of the {} after it", super::listeners::COUNT - 1)]
+    PortsTaken {
+        /// The first of the ports.
+        first: u16,
+    },
+    /// It ended by itself before it served.
+    #[error("Kafka ended ({status}) before it served:\n{log}")]
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// The end of its log.
+        log: String,
+    },
+    /// It runs but did not serve in time.
+    #[error("Kafka did not serve within {seconds} s:\n{log}")]
+    NotServing {
+        /// How long it was given.
+        seconds: u64,
+        /// The end of its log.
+        log: String,
+    },
+    /// The process could not be asked to end, or not be waited for.
+    #[error("the process of Kafka: {0}")]
+    Process(io::Error),
+}
+
+impl KafkaError {
+    pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { path, source }
+    }
+
+    pub(super) fn program(program: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Program { program, source }
+    }
+}
+
+/// The last lines of a log that may say what is wrong: neither information nor stack traces, unless there is nothing
+/// else.
+pub(super) fn tail(log: &str) -> String {
+    const LINES: usize = 30;
+    let is_telling =
+        |line: &&str| !line.starts_with(char::is_whitespace) && !line.contains(" INFO ");
+    let mut lines: Vec<&str> = log.lines().filter(is_telling).collect();
+    if lines.is_empty() {
+        lines = log.lines().collect();
+    }
+    let skipped = lines.len().saturating_sub(LINES);
+    lines.split_off(skipped).join("\n")
+}
+
+/// What a program printed.
+pub(super) fn printed(output: &Output) -> String {
+    [&output.stdout, &output.stderr]
+        .map(|out| String::from_utf8_lossy(out))
+        .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tail_is_the_last_lines() {
+        assert_eq!(tail(""), "");
+        assert_eq!(tail("one\ntwo\n"), "one\ntwo");
+        let log: String = (1..=40).map(|line| format!("{line}\n")).collect();
+        let tail = tail(&log);
+        assert!(
+            tail.starts_with("11\n12\n") && tail.ends_with("\n40"),
+            "{tail}"
+        );
+    }
+
+    #[test]
+    fn tail_is_what_tells() {
+        let log = "18:40 INFO values:\n\ta = b\n (Config)\n18:41 ERROR wrong\n\tat a.B.c(B.scala:1)\nCaused by: x\n18:42 INFO end\n";
+        assert_eq!(tail(log), "18:41 ERROR wrong\nCaused by: x");
+        assert_eq!(tail("18:40 INFO begin\n"), "18:40 INFO begin");
+    }
+}

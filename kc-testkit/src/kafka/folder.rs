@@ -1,0 +1,69 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::KafkaError;
+
+/// Where a [`Kafka`](super::Kafka) has its files.
+#[derive(Debug)]
+pub(super) enum Folder {
+    /// Removed when dropped.
+    Temporary(TempDir),
+    Given(PathBuf),
+}
+
+impl Folder {
+    /// The given folder, made if missing, else a temporary one.
+    pub(super) fn make(given: Option<PathBuf>) -> Result<Self, KafkaError> {
+        let Some(path) = given else {
+            let folder = tempfile::Builder::new().prefix("kafka-").tempdir();
+            let folder = folder.map_err(KafkaError::file(&std::env::temp_dir()))?;
+            return Ok(Self::Temporary(folder));
+        };
+        let made = fs::create_dir_all(&path).and_then(|()| std::path::absolute(&path));
+        made.map(Self::Given).map_err(KafkaError::file(&path))
+    }
+
+    /// Removes it no more.
+    pub(super) fn keep(self) {
+        if let Self::Temporary(folder) = self {
+            let _path = folder.keep();
+        }
+    }
+
+    /// The path, if it is to be removed.
+    pub(super) fn temporary(&self) -> Option<&Path> {
+        match self {
+            Self::Temporary(folder) => Some(folder.path()),
+            Self::Given(_) => None,
+        }
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    pub(super) fn certificates(&self) -> PathBuf {
+        self.path().join("certificates")
+    }
+
+    pub(super) fn properties(&self) -> PathBuf {
+        self.path().join("server.properties")
+    }
+
+    pub(super) fn log_settings(&self) -> PathBuf {
+        self.path().join("log.properties")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.path().join("kafka.log")
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Given(path) => path,
+        }
+    }
+}

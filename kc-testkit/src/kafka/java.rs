@@ -1,0 +1,60 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{KafkaError, Version};
+
+/// A heap that is large enough for tests, and what makes a short-lived server start quickly.
+const OPTIONS: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
+const LOG4J_2: &str = "\
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d %p %m (%c)%n
+rootLogger.level=INFO
+rootLogger.appenderRef.console.ref=console
+";
+const LOG4J_1: &str = "\
+log4j.rootLogger=INFO, console
+log4j.appender.console=org.apache.log4j.ConsoleAppender
+log4j.appender.console.layout=org.apache.log4j.PatternLayout
+log4j.appender.console.layout.ConversionPattern=%d %p %m (%c)%n
+";
+
+/// Runs Kafka's programs; they log to standard output.
+#[derive(Debug)]
+pub(super) struct Java {
+    class_path: PathBuf,
+    log_settings: String,
+}
+
+impl Java {
+    /// Writes the settings of the log to this file.
+    pub(super) fn new(
+        version: Version,
+        jars: &Path,
+        log_settings: &Path,
+    ) -> Result<Self, KafkaError> {
+        let (option, text) = match version {
+            Version::V4 => ("-Dlog4j2.configurationFile", LOG4J_2),
+            Version::V3_9 => ("-Dlog4j.configuration", LOG4J_1),
+        };
+        fs::write(log_settings, text).map_err(KafkaError::file(log_settings))?;
+        Ok(Self {
+            class_path: jars.join("*"),
+            log_settings: format!("{option}=file:{}", log_settings.display()),
+        })
+    }
+
+    pub(super) fn command(&self, class: &str) -> Command {
+        let mut command = Command::new("java");
+        command
+            .args(OPTIONS)
+            .args([&self.log_settings, "-cp"])
+            .arg(&self.class_path)
+            .arg(class)
+            .stdin(Stdio::null());
+        command
+    }
+}

@@ -1,0 +1,152 @@
+//! Listeners, and the consecutive ports that they get.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use super::KafkaError;
+
+/// How many ports a Kafka has: one for each [`Listener`], and one for its controller.
+pub(super) const COUNT: u16 = 6;
+
+/// Where free ports are looked for: below the ports that systems give to outgoing connections. Else a client that
+/// connects again and again to a stopped Kafka can get its port, and keep it.
+const FREE: std::ops::Range<u16> = 20_000..32_000;
+
+/// A way into a [`Kafka`](super::Kafka).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Listener {
+    /// Without TLS and user; always there.
+    Plaintext,
+    /// TLS. The certificate is for `localhost`, not for 127.0.0.1.
+    Ssl,
+    /// TLS, with a certificate of the client.
+    Mtls,
+    /// A user and password, without TLS: mechanisms PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
+    SaslPlaintext,
+    /// A user and password in TLS; the same mechanisms and certificate.
+    SaslSsl,
+}
+
+impl Listener {
+    /// The name in the settings of Kafka.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::Mtls => "MTLS",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+        }
+    }
+
+    /// The setting `security_protocol` of its clients.
+    #[must_use]
+    pub const fn security_protocol(self) -> &'static str {
+        match self {
+            Self::Mtls => Self::Ssl.name(),
+            other => other.name(),
+        }
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub const fn has_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::Mtls | Self::SaslSsl)
+    }
+
+    /// Whether it wants a user and a password.
+    #[must_use]
+    pub const fn has_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    /// The host that its clients are told.
+    pub(super) const fn host(self) -> &'static str {
+        if self.has_tls() {
+            "localhost"
+        } else {
+            "127.0.0.1"
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Consecutive ports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    first: u16,
+}
+
+impl Ports {
+    /// From this one on; 65,530 at most.
+    pub(super) fn from(first: u16) -> Self {
+        Self {
+            first: first.min(u16::MAX - (COUNT - 1)),
+        }
+    }
+
+    /// Free ones, unless another process takes them before they are used.
+    pub(super) fn free() -> Result<Self, KafkaError> {
+        const TRIES: usize = 100;
+        let tried = (0..TRIES).map(|_| Self::from(rand::random_range(FREE)));
+        let mut free = tried.filter(|ports| ports.check().is_ok());
+        free.next()
+            .ok_or(KafkaError::PortsTaken { first: FREE.start })
+    }
+
+    /// Whether nobody listens on them.
+    pub(super) fn check(self) -> Result<(), KafkaError> {
+        let mut ports = self.first..=self.controller();
+        if ports.all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
+            Ok(())
+        } else {
+            Err(self.taken())
+        }
+    }
+
+    pub(super) fn taken(self) -> KafkaError {
+        KafkaError::PortsTaken { first: self.first }
+    }
+
+    pub(super) fn of(self, listener: Listener) -> u16 {
+        self.first + listener as u16
+    }
+
+    pub(super) fn controller(self) -> u16 {
+        self.first + (COUNT - 1)
+    }
+
+    /// Where the plain listener is.
+    pub(super) fn plaintext(self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.of(Listener::Plaintext)).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_consecutive_and_never_too_large() {
+        let ports = Ports::from(9092);
+        assert_eq!(ports.of(Listener::Plaintext), 9092);
+        assert_eq!(ports.of(Listener::SaslSsl), 9096);
+        assert_eq!(ports.controller(), 9097);
+        assert_eq!(Ports::from(u16::MAX).controller(), u16::MAX);
+    }
+
+    #[test]
+    fn taken_port_is_noticed() {
+        let ports = Ports::free().unwrap();
+        ports.check().unwrap();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, ports.of(Listener::Mtls))).unwrap();
+        let error = ports.check().unwrap_err();
+        assert!(matches!(error, KafkaError::PortsTaken { .. }), "{error}");
+        drop(taken);
+    }
+}

@@ -1,0 +1,44 @@
+//! A real Apache Kafka, for tests and for people (`cargo xtask kafka`).
+//!
+//! [`Kafka::builder`] says which one; `start` fetches its jars by Maven (once; see [`cache_folder`]), makes
+//! [`Certificates`], and waits until it serves. It listens on 127.0.0.1 only and ends with its handle, even if this
+//! process is killed. Needs `mvn`, and `java` 17 or later.
+//!
+//! ```no_run
+//! use kc_testkit::kafka::{Kafka, Listener, Version};
+//!
+//! let mut kafka = Kafka::builder(Version::V4).tls().sasl().start()?;
+//! let everybody = kafka.address(Listener::Plaintext);
+//! let settings = kafka.client_settings(Listener::SaslSsl);
+//! kafka.kill();
+//! kafka.restart()?;
+//! # Ok::<_, kc_testkit::kafka::KafkaError>(())
+//! ```
+
+mod builder;
+mod certificates;
+mod error;
+mod folder;
+mod jars;
+mod java;
+mod listeners;
+mod process;
+mod properties;
+mod readiness;
+mod server;
+mod storage;
+mod version;
+mod watchdog;
+
+pub use builder::Builder;
+pub use certificates::Certificates;
+pub use error::KafkaError;
+pub use jars::cache_folder;
+pub use listeners::Listener;
+pub use server::Kafka;
+pub use version::Version;
+
+/// The one user that the listeners with SASL know, by every mechanism.
+pub const USER: &str = "alice";
+/// The password of [`USER`].
+pub const PASSWORD: &str = "alice-secret";

@@ -1,0 +1,160 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, ClientSettings};
+#[cfg(feature = "file")]
+use kc_core::store::config::Section;
+#[cfg(feature = "file")]
+use kc_keystore_file::{Settings, SettingsError};
+use serde::Deserialize;
+
+/// Which Kafka client to use, of those that can be built in.
+///
+/// ```
+/// use kc::BackendChoice;
+///
+/// let choice: BackendChoice = "pure".parse()?;
+/// assert_eq!(choice.to_string(), "pure");
+/// assert!("java".parse::<BackendChoice>().is_err());
+/// # Ok::<_, kc::BackendError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+#[non_exhaustive]
+pub enum BackendChoice {
+    /// Kafka in pure Rust, for brokers from 3.9 on.
+    Pure,
+    /// librdkafka.
+    Rdkafka,
+    /// The crate `kafka`, for brokers older than 4.0.
+    Legacy,
+}
+
+impl BackendChoice {
+    /// All there are, built in or not.
+    pub const ALL: [Self; 3] = [Self::Pure, Self::Rdkafka, Self::Legacy];
+
+    /// The name that configurations give it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pure => "pure",
+            Self::Rdkafka => "rdkafka",
+            Self::Legacy => "legacy",
+        }
+    }
+
+    /// The feature of this crate that builds it in.
+    #[must_use]
+    pub const fn feature(self) -> &'static str {
+        match self {
+            Self::Pure => "pure",
+            Self::Rdkafka => "rdkafka",
+            Self::Legacy => "legacy-kafka",
+        }
+    }
+
+    /// Whether it is built in.
+    #[must_use]
+    pub const fn is_built_in(self) -> bool {
+        match self {
+            Self::Pure => cfg!(feature = "pure"),
+            Self::Rdkafka => cfg!(feature = "rdkafka"),
+            Self::Legacy => cfg!(feature = "legacy-kafka"),
+        }
+    }
+
+    /// What a node's settings say: the entry `backend` of its own section, else the default.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`] if it is none, naming the entry and where it came from.
+    #[cfg(feature = "file")]
+    pub fn of(settings: &Settings<'_>) -> Result<Self, SettingsError> {
+        #[derive(Deserialize)]
+        struct Own {
+            #[serde(default)]
+            backend: BackendChoice,
+        }
+        let own: Own = settings.extract(Section::NODE)?;
+        Ok(own.backend)
+    }
+
+    /// Those that are built in.
+    pub fn built_in() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|choice| choice.is_built_in())
+    }
+
+    /// A backend that connects as `settings` say, once it is asked for something.
+    ///
+    /// # Errors
+    /// `Unsupported` if it is not built in, or cannot follow a setting.
+    pub fn backend(self, settings: ClientSettings) -> Result<Arc<dyn Backend>, BackendError> {
+        match self {
+            #[cfg(feature = "pure")]
+            Self::Pure => Ok(Arc::new(kc_backend_pure::PureBackend::new(settings)?)),
+            #[cfg(feature = "rdkafka")]
+            Self::Rdkafka => Ok(Arc::new(kc_backend_rdkafka::RdkafkaBackend::new(settings)?)),
+            #[cfg(feature = "legacy-kafka")]
+            Self::Legacy => Ok(Arc::new(kc_backend_pure::LegacyBackend::new(settings)?)),
+            #[cfg(not(all(feature = "pure", feature = "rdkafka", feature = "legacy-kafka")))]
+            _ => {
+                drop(settings);
+                Err(self.not_built_in())
+            }
+        }
+    }
+
+    #[cfg(not(all(feature = "pure", feature = "rdkafka", feature = "legacy-kafka")))]
+    fn not_built_in(self) -> BackendError {
+        let there: Vec<_> = Self::built_in().map(Self::name).collect();
+        let there = match there.as_slice() {
+            [] => "none".to_owned(),
+            names => names.join(", "),
+        };
+        BackendError::new(
+            BackendErrorKind::Unsupported,
+            format!(
+                "the backend {self} is not built in: it comes with the feature `{}`; built in: {there}",
+                self.feature(),
+            ),
+        )
+    }
+}
+
+/// The first that is built in; `pure` if none is.
+impl Default for BackendChoice {
+    fn default() -> Self {
+        Self::built_in().next().unwrap_or(Self::Pure)
+    }
+}
+
+impl fmt::Display for BackendChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for BackendChoice {
+    type Err = BackendError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = Self::ALL
+            .into_iter()
+            .find(|choice| choice.name().eq_ignore_ascii_case(text));
+        named.ok_or_else(|| {
+            BackendError::new(
+                BackendErrorKind::Configuration,
+                format!("there is no backend {text:?}; there are pure, rdkafka and legacy"),
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for BackendChoice {
+    type Error = BackendError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}

@@ -1,0 +1,129 @@
+//! Members of one group, each a node of its own, that join and leave while records come.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use kc::core::backend::TopicSpec;
+use kc::{
+    EncryptedConsumer, EncryptedProducer, ForeignPolicy, GroupStart, OpenNode, OpenedRecord,
+    PlainRecord, Subscription,
+};
+
+use crate::clients::DEADLINE;
+
+const PARTITIONS: i32 = 3;
+
+/// Who read what, in the order in which it was read.
+type Log = Mutex<Vec<(usize, OpenedRecord)>>;
+
+fn count(log: &Log, member: usize) -> usize {
+    let log = log.lock().unwrap();
+    log.iter().filter(|(reader, _)| *reader == member).count()
+}
+
+/// How many different records were read.
+fn distinct(log: &Log) -> usize {
+    let log = log.lock().unwrap();
+    let places = log.iter().map(|(_, read)| (read.partition, read.offset));
+    places.collect::<BTreeSet<_>>().len()
+}
+
+async fn read(member: usize, consumer: &mut EncryptedConsumer, log: &Log, done: impl Fn() -> bool) {
+    while !done() {
+        let wait = Duration::from_millis(100);
+        let records = consumer.poll(50, wait).await.unwrap();
+        let read = records.into_iter().map(|record| (member, record));
+        log.lock().unwrap().extend(read);
+    }
+}
+
+/// Sends rounds of a record for each partition until it is done.
+async fn send(
+    producer: &EncryptedProducer,
+    topic: &str,
+    sent: &mut usize,
+    done: impl Fn(usize) -> bool,
+) {
+    while !done(*sent) {
+        for partition in 0..PARTITIONS {
+            let record = PlainRecord {
+                topic: topic.into(),
+                partition: Some(partition),
+                value: Some(sent.to_string().into_bytes()),
+                ..PlainRecord::default()
+            };
+            drop(producer.send(record).await.unwrap());
+            *sent += 1;
+        }
+        producer.flush(DEADLINE).await.unwrap();
+    }
+}
+
+async fn join(node: &OpenNode, topic: &str) -> EncryptedConsumer {
+    let (group, topics) = (format!("readers of {topic}"), Subscription::to([topic]));
+    let (start, policy) = (GroupStart::Earliest, ForeignPolicy::Fail);
+    let joined = node.consumer(Some(&group), &topics, start, policy).await;
+    joined.unwrap()
+}
+
+/// A member joins, two more do, one leaves: nothing is lost, and each partition is read in order.
+pub(crate) async fn members_come_and_go(topic: &str, sender: &OpenNode, members: [&OpenNode; 3]) {
+    let spec = TopicSpec {
+        name: topic.into(),
+        partitions: PARTITIONS,
+        replication: None,
+        compacted: false,
+    };
+    let admin = sender.backend().admin().await.unwrap();
+    admin.create_topic(&spec, DEADLINE).await.unwrap();
+    let producer = sender.producer().await.unwrap();
+    let (log, mut sent) = (Log::default(), 0);
+
+    let whole = async {
+        let mut first = join(members[0], topic).await;
+        send(&producer, topic, &mut sent, |sent| sent == 90).await;
+        read(0, &mut first, &log, || distinct(&log) >= 60).await;
+
+        let (mut second, mut third) =
+            (join(members[1], topic).await, join(members[2], topic).await);
+        let shared = || count(&log, 1) >= 60 && count(&log, 2) >= 60;
+        tokio::join!(
+            send(&producer, topic, &mut sent, |_| shared()),
+            read(0, &mut first, &log, shared),
+            read(1, &mut second, &log, shared),
+            read(2, &mut third, &log, shared),
+        );
+        second.close(DEADLINE).await.unwrap();
+
+        let all = sent + 90;
+        let read_all = || distinct(&log) >= all;
+        tokio::join!(
+            send(&producer, topic, &mut sent, |sent| sent == all),
+            read(0, &mut first, &log, read_all),
+            read(2, &mut third, &log, read_all),
+        );
+        first.close(DEADLINE).await.unwrap();
+        third.close(DEADLINE).await.unwrap();
+    };
+    tokio::time::timeout(3 * DEADLINE, whole).await.unwrap();
+    in_order(&log, sent);
+}
+
+/// A record may come twice, but its first time is in order.
+fn in_order(log: &Log, sent: usize) {
+    let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+    for (member, read) in log.lock().unwrap().iter() {
+        let value = String::from_utf8(read.value.clone().unwrap()).unwrap();
+        let value: i64 = value.parse().unwrap();
+        let (partition, offset) = (read.partition, read.offset);
+        assert_eq!(value, offset * i64::from(PARTITIONS) + i64::from(partition));
+        let next = next.entry(partition).or_default();
+        assert!(
+            offset <= *next,
+            "member {member} skipped {next} to {offset} of {partition}"
+        );
+        *next = (*next).max(offset + 1);
+    }
+    assert_eq!(next.values().sum::<i64>(), i64::try_from(sent).unwrap());
+}

@@ -1,0 +1,165 @@
+//! Compacted topics: those of the key exchange, and an encrypted one with tombstones.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kc::BackendChoice;
+use kc::core::backend::{Backend, LogStart, TopicSpec};
+use kc::core::provision::Role;
+use kc::{OpenNode, PlainRecord};
+use kc_testkit::kafka::{Kafka, Listener, Version};
+use libtest_mimic::Trial;
+
+use crate::backends::FULL;
+use crate::clients::{DEADLINE, consumer, record, take};
+use crate::fleet::Fleet;
+use crate::trial;
+
+/// Segments end soon and are cleaned at once.
+const EAGER: [(&str, &str); 5] = [
+    ("log.roll.ms", "300"),
+    ("log.cleaner.backoff.ms", "100"),
+    ("log.cleaner.min.cleanable.ratio", "0.001"),
+    ("log.cleaner.delete.retention.ms", "100"),
+    ("log.segment.delete.delay.ms", "100"),
+];
+const WAIT: Duration = Duration::from_millis(200);
+const ROUNDS: usize = 20;
+const KEYS: usize = 10;
+/// The keys below it get a tombstone.
+const DELETED: usize = 5;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let trials = FULL.into_iter().map(|choice| {
+        trial(format!("compaction::{choice}"), move || async move {
+            let kafka = EAGER
+                .into_iter()
+                .fold(Kafka::builder(Version::V4), |kafka, (name, value)| {
+                    kafka.property(name, value)
+                });
+            let kafka = kafka.start().unwrap();
+            let fleet = Fleet::on(kafka.address(Listener::Plaintext));
+            let sender = fleet.open("sender", Role::Producer, choice).await;
+            let sender = side_topics(&fleet, choice, sender).await;
+            tombstones(&fleet, choice, &sender).await;
+        })
+    });
+    trials.collect()
+}
+
+/// Requests and replies are compacted away; keys still come, also from a sender that starts again.
+async fn side_topics(fleet: &Fleet, choice: BackendChoice, sender: OpenNode) -> OpenNode {
+    let producer = sender.producer().await.unwrap();
+    producer
+        .send(record("side.a", "x"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    producer.close(DEADLINE).await.unwrap();
+    let mut readers = 0;
+    let backend = sender.backend().clone();
+    for topic in ["side.reqs", "side.keys"] {
+        let compacting = async {
+            while !is_compacted(&*backend, topic).await {
+                read_one(fleet, choice, readers).await;
+                readers += 1;
+            }
+        };
+        tokio::time::timeout(4 * DEADLINE, compacting)
+            .await
+            .unwrap();
+    }
+    sender.node.shutdown(DEADLINE).await.unwrap();
+    let sender = fleet.reopen("sender", choice).await;
+    read_one(fleet, choice, readers).await;
+    sender
+}
+
+/// By a node that has no key yet.
+async fn read_one(fleet: &Fleet, choice: BackendChoice, number: usize) {
+    let reader = fleet
+        .open(&format!("r{number}"), Role::Consumer, choice)
+        .await;
+    let mut consumer = consumer(&reader, "side.a").await;
+    assert_eq!(take(&mut consumer, 1).await.len(), 1);
+    consumer.close(DEADLINE).await.unwrap();
+    reader.node.shutdown(DEADLINE).await.unwrap();
+}
+
+/// Whether fewer records are there than were written.
+async fn is_compacted(backend: &dyn Backend, topic: &str) -> bool {
+    let (records, written) = count(backend, topic).await;
+    records < written
+}
+
+/// How many records a topic has, and how many it has had.
+async fn count(backend: &dyn Backend, topic: &str) -> (i64, i64) {
+    let mut reader = backend.log_reader(None).await.unwrap();
+    let have = reader.watermarks(topic, DEADLINE).await.unwrap().unwrap();
+    let start = [(topic.to_owned(), LogStart::Earliest)];
+    reader.assign(&start).await.unwrap();
+    let mut count = 0;
+    loop {
+        let records = reader.poll(WAIT).await.unwrap();
+        count += i64::try_from(records.len()).unwrap();
+        let last = records.last().map(|record| record.offset);
+        if last.is_none_or(|last| last + 1 >= have.high) {
+            reader.close().await;
+            return (count, have.high);
+        }
+    }
+}
+
+/// What a compacted topic keeps is the last value of each key that was not deleted.
+async fn tombstones(fleet: &Fleet, choice: BackendChoice, sender: &OpenNode) {
+    let spec = TopicSpec {
+        name: "table.a".into(),
+        partitions: 1,
+        replication: None,
+        compacted: true,
+    };
+    let admin = sender.backend().admin().await.unwrap();
+    admin.create_topic(&spec, DEADLINE).await.unwrap();
+    let producer = sender.producer().await.unwrap().with_plain_keys();
+    let send = async |key: String, value: Option<String>| {
+        let sent = PlainRecord {
+            topic: "table.a".into(),
+            key: Some(key.into_bytes()),
+            value: value.map(String::into_bytes),
+            ..PlainRecord::default()
+        };
+        drop(producer.send(sent).await.unwrap());
+    };
+    for round in 0..ROUNDS {
+        for key in 0..KEYS {
+            send(format!("key {key}"), Some(format!("value {round}"))).await;
+        }
+    }
+    for key in 0..DELETED {
+        send(format!("key {key}"), None).await;
+    }
+    let cleaning = async {
+        // A segment is cleaned once another has begun.
+        while count(&**sender.backend(), "table.a").await.0 > 2 * i64::try_from(KEYS).unwrap() {
+            send("last".to_owned(), Some("value".to_owned())).await;
+            producer.flush(DEADLINE).await.unwrap();
+        }
+    };
+    tokio::time::timeout(2 * DEADLINE, cleaning).await.unwrap();
+
+    let reader = fleet.open("table-reader", Role::Consumer, choice).await;
+    let mut consumer = consumer(&reader, "table.a").await.with_plain_keys();
+    let mut table = BTreeMap::new();
+    while !table.contains_key("last") {
+        for read in take(&mut consumer, 1).await {
+            let key = String::from_utf8(read.key.unwrap()).unwrap();
+            table.insert(key, read.value);
+        }
+    }
+    table.retain(|key, value| key != "last" && value.is_some());
+    let last = Some(format!("value {}", ROUNDS - 1).into_bytes());
+    let want = (DELETED..KEYS).map(|key| (format!("key {key}"), last.clone()));
+    assert_eq!(table, want.collect());
+    consumer.close(DEADLINE).await.unwrap();
+}

@@ -1,0 +1,70 @@
+//! Nodes in a folder of their own, on a Kafka.
+
+use kc::core::backend::TopicSpec;
+use kc::core::provision::{NewNode, Role};
+use kc::core::types::TopicScheme;
+use kc::{BackendChoice, Clock, NodeOptions, OpenNode};
+use tempfile::TempDir;
+
+use crate::clients::{DEADLINE, provision};
+
+pub(crate) struct Fleet {
+    folder: TempDir,
+    address: String,
+}
+
+impl Fleet {
+    pub(crate) fn on(address: String) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            address,
+        }
+    }
+
+    /// How to open a node that is provisioned here; gives up on a broker within seconds.
+    pub(crate) fn options(&self, id: &str, role: Role, choice: BackendChoice) -> NodeOptions {
+        let scheme = TopicScheme::default();
+        let node = NewNode::new(id, role, &scheme);
+        provision(self.folder.path(), &node, "root", Clock::system().now());
+        self.provisioned(id, choice)
+    }
+
+    fn provisioned(&self, id: &str, choice: BackendChoice) -> NodeOptions {
+        let config = self.folder.path().join(format!("{id}.config"));
+        NodeOptions::new(config.to_str().unwrap())
+            .backend(choice)
+            .kafka("bootstrap_servers", &self.address)
+            .kafka("security_protocol", "PLAINTEXT")
+            .kafka("heartbeat_interval_ms", "100")
+            .setting("crypto_sub_interval", "0.5")
+    }
+
+    pub(crate) async fn open(&self, id: &str, role: Role, choice: BackendChoice) -> OpenNode {
+        self.options(id, role, choice).open().await.unwrap()
+    }
+
+    /// A node that was open before.
+    pub(crate) async fn reopen(&self, id: &str, choice: BackendChoice) -> OpenNode {
+        self.provisioned(id, choice).open().await.unwrap()
+    }
+}
+
+/// The data topic `<root>.a` and the side topics of a root.
+pub(crate) async fn create_root(node: &OpenNode, root: &str) {
+    let admin = node.backend().admin().await.unwrap();
+    for (suffix, compacted) in [
+        (".a", false),
+        (".reqs", true),
+        (".keys", true),
+        (".subs", true),
+    ] {
+        let spec = TopicSpec {
+            name: format!("{root}{suffix}"),
+            partitions: 1,
+            replication: None,
+            compacted,
+        };
+        admin.create_topic(&spec, DEADLINE).await.unwrap();
+    }
+    admin.close().await;
+}

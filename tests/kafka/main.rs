@@ -1,0 +1,70 @@
+//! Apache Kafka, with every backend that can talk to it: `cargo xtask kafka test`. Needs Java and Maven.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+mod backends;
+mod brokers;
+#[path = "../common/clients.rs"]
+mod clients;
+mod compaction;
+mod conformance;
+mod first_contact;
+mod fleet;
+mod groups;
+#[path = "../common/membership.rs"]
+mod membership;
+mod outages;
+mod refusals;
+mod security;
+mod sizes;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Builder;
+
+fn main() -> ExitCode {
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .try_init();
+    let arguments = Arguments::from_args();
+    let trials = [
+        conformance::trials(),
+        security::trials(),
+        refusals::trials(),
+        sizes::trials(),
+        groups::trials(),
+        compaction::trials(),
+        outages::trials(),
+        first_contact::trials(),
+    ];
+    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    if !arguments.list {
+        security::print_table();
+        outages::print_times();
+        first_contact::print_times();
+    }
+    brokers::stop();
+    conclusion.exit_code()
+}
+
+/// A trial that runs on a runtime of its own.
+fn trial<F: Future<Output = ()>>(
+    name: impl Into<String>,
+    run: impl FnOnce() -> F + Send + 'static,
+) -> Trial {
+    Trial::test(name, move || {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        runtime.block_on(run());
+        Ok(())
+    })
+}

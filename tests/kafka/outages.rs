@@ -1,0 +1,178 @@
+//! Brokers that stop, and that are killed, in the middle of traffic: messages go on, and so does the key exchange.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kc::BackendChoice::{self, Legacy, Pure, Rdkafka};
+use kc::core::provision::Role;
+use kc::{ConsumeError, EncryptedConsumer, EncryptedProducer, OpenNode};
+use kc_testkit::kafka::{Kafka, Listener, Version};
+use libtest_mimic::Trial;
+use tokio::sync::watch;
+
+use crate::clients::{self, DEADLINE, record, take, values};
+use crate::fleet::{Fleet, create_root};
+use crate::trial;
+
+/// How many records go through before the outage.
+const BEFORE: usize = 300;
+/// How many records are sent from the end of the outage on.
+const AFTER: usize = 300;
+/// The time between two records.
+const PACE: Duration = Duration::from_millis(2);
+/// How long clients are told to try to reach a broker; they must be back as soon after it is.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How a broker goes away.
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    Stopped,
+    Killed,
+}
+
+/// How long after a broker served again the first record was read that was sent then.
+static TIMES: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let cases = [
+        (Pure, Version::V4, Outage::Stopped),
+        (Pure, Version::V4, Outage::Killed),
+        (Pure, Version::V3_9, Outage::Killed),
+        (Rdkafka, Version::V4, Outage::Stopped),
+        (Rdkafka, Version::V4, Outage::Killed),
+        (Rdkafka, Version::V3_9, Outage::Killed),
+        (Legacy, Version::V3_9, Outage::Stopped),
+        (Legacy, Version::V3_9, Outage::Killed),
+    ];
+    let trials = cases.into_iter().map(|(choice, version, outage)| {
+        let name = format!("outages::{choice}_on_{version}::{outage:?}");
+        trial(name.clone(), move || run(name, choice, version, outage))
+    });
+    trials.collect()
+}
+
+async fn run(name: String, choice: BackendChoice, version: Version, outage: Outage) {
+    let mut kafka = Kafka::builder(version).start().unwrap();
+    let fleet = Fleet::on(kafka.address(Listener::Plaintext));
+    create_topics(&fleet, &["t", "afterwards"]).await;
+    let sender = open(&fleet, "sender", Role::Producer, choice).await;
+    let reader = open(&fleet, "reader", Role::Consumer, choice).await;
+    let mut consumer = clients::consumer(&reader, "t.a").await;
+
+    let (count, mut counted) = watch::channel(0_usize);
+    let (back, is_back) = watch::channel(None::<Instant>);
+    let sending = send(sender.producer().await.unwrap(), is_back.clone());
+    let reading = read(&mut consumer, count, is_back);
+    let breaking = async {
+        counted.wait_for(|read| *read >= BEFORE).await.unwrap();
+        let restarted = tokio::task::spawn_blocking(move || {
+            match outage {
+                Outage::Stopped => kafka.stop().unwrap(),
+                Outage::Killed => kafka.kill(),
+            }
+            kafka.restart().unwrap();
+            kafka
+        });
+        let kafka = restarted.await.unwrap();
+        back.send(Some(Instant::now())).unwrap();
+        kafka
+    };
+    let whole = async { tokio::join!(sending, reading, breaking) };
+    let ((), took, kafka) = tokio::time::timeout(4 * DEADLINE, whole).await.unwrap();
+
+    assert!(took <= REQUEST_TIMEOUT, "back only after {took:?}");
+    note(name, took);
+    // A root whose key has yet to be asked for.
+    let producer = sender.producer().await.unwrap();
+    let sent = producer.send(record("afterwards.a", "new key")).await;
+    sent.unwrap().await.unwrap();
+    let mut afterwards = clients::consumer(&reader, "afterwards.a").await;
+    assert_eq!(values(&take(&mut afterwards, 1).await), ["new key"]);
+    afterwards.close(DEADLINE).await.unwrap();
+    consumer.close(DEADLINE).await.unwrap();
+    sender.node.shutdown(DEADLINE).await.unwrap();
+    reader.node.shutdown(DEADLINE).await.unwrap();
+    drop(kafka);
+}
+
+fn note(name: String, took: Duration) {
+    let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    times.push((name, took));
+}
+
+async fn open(fleet: &Fleet, id: &str, role: Role, choice: BackendChoice) -> OpenNode {
+    let millis = REQUEST_TIMEOUT.as_millis().to_string();
+    let options = fleet.options(id, role, choice);
+    let options = options.kafka("request_timeout_ms", &millis);
+    options.open().await.unwrap()
+}
+
+/// Sends numbers, and goes on a while when the broker is back. Every one must be acknowledged.
+async fn send(producer: EncryptedProducer, mut is_back: watch::Receiver<Option<Instant>>) {
+    let mut deliveries = Vec::new();
+    let mut left = AFTER;
+    while left > 0 {
+        if is_back.borrow_and_update().is_some() {
+            left -= 1;
+        }
+        let number = deliveries.len().to_string();
+        deliveries.push(producer.send(record("t.a", number)).await.unwrap());
+        tokio::time::sleep(PACE).await;
+    }
+    deliveries.push(producer.send(record("t.a", "end")).await.unwrap());
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    producer.close(DEADLINE).await.unwrap();
+}
+
+/// Reads up to the end: every number, in order. One may come again, but none may be missing. Returns how long after
+/// the broker was back the next record came.
+async fn read(
+    consumer: &mut EncryptedConsumer,
+    count: watch::Sender<usize>,
+    is_back: watch::Receiver<Option<Instant>>,
+) -> Duration {
+    let mut next = 0;
+    let mut took = None;
+    loop {
+        let records = match consumer.poll(100, Duration::from_millis(200)).await {
+            Ok(records) => records,
+            Err(ConsumeError::Backend(error)) if error.is_retriable() => continue,
+            Err(error) => panic!("{error:?}"),
+        };
+        for read in records {
+            let value = String::from_utf8(read.value.unwrap()).unwrap();
+            if value == "end" {
+                return took.unwrap_or_default();
+            }
+            let number: usize = value.parse().unwrap();
+            assert!(number <= next, "{next} is missing before {number}");
+            next = next.max(number + 1);
+            if let Some(since) = *is_back.borrow() {
+                took.get_or_insert_with(|| since.elapsed());
+            }
+        }
+        count.send_replace(next);
+    }
+}
+
+/// The old client creates none.
+async fn create_topics(fleet: &Fleet, roots: &[&str]) {
+    let node = fleet.open("admin", Role::Producer, Pure).await;
+    for root in roots {
+        create_root(&node, root).await;
+    }
+    node.node.shutdown(DEADLINE).await.unwrap();
+}
+
+/// How soon the clients were back.
+pub(crate) fn print_times() {
+    let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, took) in times.iter() {
+        println!(
+            "{name}: the next record {:.1} s after the broker was back",
+            took.as_secs_f64()
+        );
+    }
+}

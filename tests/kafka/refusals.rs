@@ -1,0 +1,155 @@
+//! What a person must put right is told at once, by its name, in every role.
+
+use std::time::{Duration, Instant};
+
+use kc::core::backend::BackendErrorKind;
+use kc::{BackendChoice, BackendError, GroupStart, Subscription};
+use kc_testkit::kafka::{Listener, Version};
+use libtest_mimic::Trial;
+
+use crate::backends::{FULL, backend};
+use crate::brokers::{Shared, shared};
+use crate::trial;
+
+/// No refusal may take longer.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+type Settings = Vec<(&'static str, String)>;
+
+/// A mistake: its name, the settings that have it, and what they must come to.
+struct Mistake(&'static str, fn(&Shared) -> Settings, BackendErrorKind);
+
+const MISTAKES: [Mistake; 9] = [
+    Mistake("a wrong authority", wrong_authority, BackendErrorKind::Tls),
+    Mistake(
+        "public authorities",
+        public_authorities,
+        BackendErrorKind::Tls,
+    ),
+    Mistake("a wrong host name", wrong_host, BackendErrorKind::Tls),
+    Mistake("TLS to a plain port", tls_to_plain, BackendErrorKind::Tls),
+    Mistake("plain to a TLS port", plain_to_tls, BackendErrorKind::Tls),
+    Mistake(
+        "no client certificate",
+        no_certificate,
+        BackendErrorKind::Tls,
+    ),
+    Mistake(
+        "a wrong password",
+        |broker| wrong_password(broker, "PLAIN"),
+        BackendErrorKind::Authentication,
+    ),
+    Mistake(
+        "a wrong password by SCRAM",
+        |broker| wrong_password(broker, "SCRAM-SHA-512"),
+        BackendErrorKind::Authentication,
+    ),
+    Mistake(
+        "a wrong key password",
+        wrong_key_password,
+        BackendErrorKind::Configuration,
+    ),
+];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let each = FULL.into_iter().flat_map(|choice| {
+        let mistakes = MISTAKES.iter();
+        mistakes.map(move |mistake| (choice, mistake))
+    });
+    each.map(|(choice, mistake)| {
+        let name = format!("refusals::{choice}::{}", mistake.0);
+        trial(name, move || refused(choice, mistake))
+    })
+    .collect()
+}
+
+async fn refused(choice: BackendChoice, Mistake(_, settings, kind): &Mistake) {
+    let settings = settings(shared(Version::V4));
+    let settings = settings.iter().map(|(name, value)| (*name, value.as_str()));
+    let backend = backend(choice, settings).unwrap();
+    let topics = Subscription::to(["t"]);
+    let check = |role: &str, result: Result<(), BackendError>, since: Instant| {
+        let took = since.elapsed();
+        let error = result.expect_err(role);
+        assert_eq!(error.kind(), *kind, "{role}: {error:?}");
+        assert!(
+            error.is_fatal() && !error.is_retriable(),
+            "{role}: {error:?}"
+        );
+        assert!(took < AT_ONCE, "{role}: {took:?}");
+    };
+    let since = Instant::now();
+    check("admin", backend.admin().await.map(drop), since);
+    let since = Instant::now();
+    check("producer", backend.producer().await.map(drop), since);
+    let since = Instant::now();
+    check(
+        "log reader",
+        backend.log_reader(None).await.map(drop),
+        since,
+    );
+    let since = Instant::now();
+    let member = backend.group_consumer("g", &topics, GroupStart::Latest);
+    check("group consumer", member.await.map(drop), since);
+}
+
+fn wrong_authority(broker: &Shared) -> Settings {
+    let stranger = broker.certificates.stranger_ca.to_str().unwrap().to_owned();
+    with(broker.settings(Listener::Ssl), "ssl_cafile", stranger)
+}
+
+fn public_authorities(broker: &Shared) -> Settings {
+    with(
+        broker.settings(Listener::Ssl),
+        "ssl_cafile",
+        "<SYSTEM-CA>".to_owned(),
+    )
+}
+
+/// The certificate is for `localhost`.
+fn wrong_host(broker: &Shared) -> Settings {
+    let address = broker.address(Listener::Ssl);
+    let address = address.replace("localhost", "127.0.0.1");
+    with(broker.settings(Listener::Ssl), "bootstrap_servers", address)
+}
+
+fn tls_to_plain(broker: &Shared) -> Settings {
+    let address = broker.address(Listener::Plaintext);
+    with(broker.settings(Listener::Ssl), "bootstrap_servers", address)
+}
+
+fn plain_to_tls(broker: &Shared) -> Settings {
+    let address = broker.address(Listener::Ssl);
+    with(
+        broker.settings(Listener::Plaintext),
+        "bootstrap_servers",
+        address,
+    )
+}
+
+fn no_certificate(broker: &Shared) -> Settings {
+    let address = broker.address(Listener::Mtls);
+    with(broker.settings(Listener::Ssl), "bootstrap_servers", address)
+}
+
+fn wrong_password(broker: &Shared, mechanism: &str) -> Settings {
+    let settings = broker.settings(Listener::SaslSsl);
+    let settings = with(settings, "sasl_plain_password", "wrong".to_owned());
+    with(settings, "sasl_mechanism", mechanism.to_owned())
+}
+
+fn wrong_key_password(broker: &Shared) -> Settings {
+    let key = broker.certificates.encrypted_client_key.to_str().unwrap();
+    let settings = with(
+        broker.settings(Listener::Mtls),
+        "ssl_keyfile",
+        key.to_owned(),
+    );
+    with(settings, "ssl_password", "wrong".to_owned())
+}
+
+/// Of a name given twice the last counts.
+fn with(mut settings: Settings, name: &'static str, value: String) -> Settings {
+    settings.push((name, value));
+    settings
+}

@@ -1,0 +1,175 @@
+//! Backends and ways to connect: each works, or is refused honestly.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use kc::core::backend::{
+    Backend, BackendErrorKind, LogReader, LogStart, OutgoingRecord, TopicSpec,
+};
+use kc::{BackendChoice, BackendError};
+use kc_testkit::kafka::{Listener, Version};
+use libtest_mimic::Trial;
+
+use crate::backends::{self, backend};
+use crate::brokers::{Shared, shared};
+use crate::clients::DEADLINE;
+use crate::trial;
+
+/// A way to connect.
+#[derive(Clone, Copy)]
+struct Way {
+    name: &'static str,
+    listener: Listener,
+    mechanism: Option<&'static str>,
+    encrypted_key: bool,
+}
+
+const WAYS: [Way; 7] = [
+    way("PLAINTEXT", Listener::Plaintext),
+    way("TLS, private CA", Listener::Ssl),
+    way("mTLS", Listener::Mtls),
+    Way {
+        encrypted_key: true,
+        ..way("mTLS, encrypted key", Listener::Mtls)
+    },
+    Way {
+        mechanism: Some("PLAIN"),
+        ..way("SASL/PLAIN", Listener::SaslPlaintext)
+    },
+    Way {
+        mechanism: Some("SCRAM-SHA-256"),
+        ..way("SCRAM-SHA-256", Listener::SaslPlaintext)
+    },
+    Way {
+        mechanism: Some("SCRAM-SHA-512"),
+        ..way("SCRAM-SHA-512 over TLS", Listener::SaslSsl)
+    },
+];
+
+const fn way(name: &'static str, listener: Listener) -> Way {
+    Way {
+        name,
+        listener,
+        mechanism: None,
+        encrypted_key: false,
+    }
+}
+
+/// What came of each.
+static TABLE: Mutex<BTreeMap<(String, usize), &'static str>> = Mutex::new(BTreeMap::new());
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let all = backends::ALL.into_iter();
+    let each = all.flat_map(|under_test| {
+        WAYS.into_iter()
+            .enumerate()
+            .map(move |way| (under_test, way))
+    });
+    each.map(|((choice, version), (column, way))| {
+        let name = format!("security::{choice}_on_{version}::{}", way.name);
+        trial(name, move || run(choice, version, column, way))
+    })
+    .collect()
+}
+
+async fn run(choice: BackendChoice, version: Version, column: usize, way: Way) {
+    let settings = way.settings(shared(version));
+    let settings = settings.iter().map(|(name, value)| (*name, value.as_str()));
+    let row = format!("{choice} on {version}");
+    let outcome = match backend(choice, settings) {
+        Ok(backend) => {
+            let topic = format!("security-{choice}-{column}");
+            create(version, &topic).await;
+            there_and_back(&*backend, &topic).await.unwrap();
+            "works"
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), BackendErrorKind::Unsupported, "{error}");
+            assert_eq!(choice, BackendChoice::Legacy, "{error}");
+            assert!(way.name != "PLAINTEXT", "{error}");
+            "refused"
+        }
+    };
+    let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    table.insert((row, column), outcome);
+}
+
+impl Way {
+    fn settings(self, broker: &Shared) -> Vec<(&'static str, String)> {
+        let mut settings = broker.settings(self.listener);
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        if let Some(mechanism) = self.mechanism {
+            settings.push(("sasl_mechanism", mechanism.to_owned()));
+        }
+        if self.encrypted_key {
+            let certificates = &broker.certificates;
+            settings.push(("ssl_keyfile", path(&certificates.encrypted_client_key)));
+            let password = certificates.client_key_password.to_owned();
+            settings.push(("ssl_password", password));
+        }
+        settings
+    }
+}
+
+/// By a backend that can.
+async fn create(version: Version, topic: &str) {
+    let address = shared(version).address(Listener::Plaintext);
+    let backend = backend(BackendChoice::Pure, [("bootstrap_servers", &*address)]).unwrap();
+    let spec = TopicSpec {
+        name: topic.to_owned(),
+        partitions: 1,
+        replication: None,
+        compacted: false,
+    };
+    let admin = backend.admin().await.unwrap();
+    admin.create_topic(&spec, DEADLINE).await.unwrap();
+    admin.close().await;
+}
+
+/// One record, sent and read.
+pub(crate) async fn there_and_back(backend: &dyn Backend, topic: &str) -> Result<(), BackendError> {
+    let producer = backend.producer().await?;
+    let record = OutgoingRecord {
+        topic: topic.to_owned(),
+        partition: Some(0),
+        value: Some(b"there and back".to_vec()),
+        ..OutgoingRecord::default()
+    };
+    producer.enqueue(record.clone()).await?.await?;
+    producer.close(DEADLINE).await?;
+    let mut reader = backend.log_reader(None).await?;
+    reader
+        .assign(&[(topic.to_owned(), LogStart::Earliest)])
+        .await?;
+    let read = tokio::time::timeout(DEADLINE, one(&mut *reader)).await;
+    assert_eq!(read.unwrap()?, record.value);
+    reader.close().await;
+    Ok(())
+}
+
+async fn one(reader: &mut dyn LogReader) -> Result<Option<Vec<u8>>, BackendError> {
+    loop {
+        let wait = std::time::Duration::from_millis(200);
+        if let Some(record) = reader.poll(wait).await?.pop() {
+            return Ok(record.value);
+        }
+    }
+}
+
+/// What was tried, as a table.
+pub(crate) fn print_table() {
+    let table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if table.is_empty() {
+        return;
+    }
+    let names = WAYS.map(|way| way.name);
+    println!("| backend | {} |", names.join(" | "));
+    println!("|---|{}", "---|".repeat(names.len()));
+    let mut rows: Vec<&String> = table.keys().map(|(row, _)| row).collect();
+    rows.dedup();
+    for row in rows {
+        let cell = |column| table.get(&(row.clone(), column)).copied().unwrap_or("");
+        let cells: Vec<_> = (0..names.len()).map(cell).collect();
+        println!("| {row} | {} |", cells.join(" | "));
+    }
+}

@@ -1,0 +1,77 @@
+//! Records of 0 B to 900 KB, sealed by one backend's node and opened by another's.
+
+use kc::core::provision::Role;
+use kc::{BackendChoice, PlainRecord};
+use kc_testkit::kafka::{Listener, Version};
+use libtest_mimic::Trial;
+
+use crate::brokers::shared;
+use crate::clients::{DEADLINE, consumer, record, take};
+use crate::fleet::{Fleet, create_root};
+use crate::trial;
+
+const SIZES: [usize; 7] = [0, 1, 100, 10_000, 100_000, 500_000, 900_000];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    use BackendChoice::{Legacy, Pure, Rdkafka};
+    let pairs = [
+        (Version::V4, Pure, Pure),
+        (Version::V4, Pure, Rdkafka),
+        (Version::V4, Rdkafka, Pure),
+        (Version::V4, Rdkafka, Rdkafka),
+        (Version::V3_9, Legacy, Legacy),
+        (Version::V3_9, Legacy, Pure),
+        (Version::V3_9, Rdkafka, Legacy),
+    ];
+    let trials = pairs.into_iter().map(|(version, sending, reading)| {
+        let name = format!("sizes::{sending}_to_{reading}_on_{version}");
+        trial(name, move || all_sizes(version, sending, reading))
+    });
+    trials.collect()
+}
+
+async fn all_sizes(version: Version, sending: BackendChoice, reading: BackendChoice) {
+    let fleet = Fleet::on(shared(version).address(Listener::Plaintext));
+    let root = format!("sizes-{sending}-{reading}");
+    let topic = format!("{root}.a");
+    create(&fleet, &root).await;
+    let sender = fleet
+        .open(&format!("{root}-s"), Role::Producer, sending)
+        .await;
+    let reader = fleet
+        .open(&format!("{root}-r"), Role::Consumer, reading)
+        .await;
+
+    let producer = sender.producer().await.unwrap();
+    let value = |size: usize| -> Vec<u8> { (0..size).map(|at| at.to_le_bytes()[0]).collect() };
+    let null = PlainRecord {
+        topic: topic.clone(),
+        key: Some(b"key".to_vec()),
+        ..PlainRecord::default()
+    };
+    drop(producer.send(null).await.unwrap());
+    for size in SIZES {
+        drop(producer.send(record(&topic, value(size))).await.unwrap());
+    }
+    producer.close(DEADLINE).await.unwrap();
+
+    let mut consumer = consumer(&reader, &topic).await;
+    let read = take(&mut consumer, 1 + SIZES.len()).await;
+    assert_eq!(read.len(), 1 + SIZES.len(), "{} wait", consumer.waiting());
+    assert_eq!(read[0].key.as_deref(), Some(&b"key"[..]));
+    assert_eq!(read[0].value, None);
+    for (read, size) in read[1..].iter().zip(SIZES) {
+        assert!(read.value == Some(value(size)), "{size} bytes have changed");
+    }
+    consumer.close(DEADLINE).await.unwrap();
+    sender.node.shutdown(DEADLINE).await.unwrap();
+    reader.node.shutdown(DEADLINE).await.unwrap();
+}
+
+/// The old client creates no topics.
+async fn create(fleet: &Fleet, root: &str) {
+    let id = format!("{root}-admin");
+    let node = fleet.open(&id, Role::Producer, BackendChoice::Pure).await;
+    create_root(&node, root).await;
+    node.node.shutdown(DEADLINE).await.unwrap();
+}
