@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::connection::connect;
 use crate::error::bounded;
 use crate::lookup::{self, LIST_INTERVAL, LOOK_INTERVAL, LOOK_TIMEOUT};
-use crate::polling::poll;
+use crate::polling::{isolation, poll};
 use crate::record::{fetched, to_krafka};
 use membership::Membership;
 
@@ -71,6 +71,7 @@ impl PureGroupConsumer {
             .auto_offset_reset(AutoOffsetReset::Earliest)
             .initial_offsets(starts)
             .enable_auto_commit(false)
+            .isolation_level(isolation(settings))
             .max_poll_records(settings.max_poll_records)
             .fetch_max_bytes(settings.fetch_max_bytes)
             .max_partition_fetch_bytes(settings.max_partition_fetch_bytes)

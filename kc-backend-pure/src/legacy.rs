@@ -78,6 +78,10 @@ impl LegacyBackend {
             let what = format!("it has no {missing}; the backends pure and rdkafka have");
             return Err(unsupported(NAME, what));
         }
+        if settings.read_committed {
+            let what = "`isolation_level` is always read_uncommitted";
+            return Err(unsupported(NAME, what));
+        }
         match settings.compression {
             Compression::None | Compression::Gzip | Compression::Snappy => {}
             other => {

@@ -5,7 +5,9 @@
 //! use std::time::Duration;
 //!
 //! use kc_backend_pure::PureBackend;
-//! use kc_core::backend::{ClientSettings, Backend, GroupStart, OutgoingRecord, TopicSpec};
+//! use kc_core::backend::{
+//!     Backend, ClientSettings, GroupStart, OutgoingRecord, Subscription, TopicSpec,
+//! };
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::connection::connect;
 use crate::error::{bounded, failed};
 use crate::lookup::{self, LOOK_INTERVAL, LOOK_TIMEOUT};
-use crate::polling::poll;
+use crate::polling::{isolation, poll};
 use crate::record::fetched;
 
 /// The only partition that is read (protocol §2).
@@ -44,6 +44,7 @@ impl PureLogReader {
             .consumer_without_group()
             .auto_offset_reset(AutoOffsetReset::Earliest)
             .enable_auto_commit(false)
+            .isolation_level(isolation(settings))
             .max_poll_records(settings.max_poll_records)
             .fetch_max_bytes(settings.fetch_max_bytes)
             .max_partition_fetch_bytes(settings.max_partition_fetch_bytes)
@@ -65,12 +66,7 @@ impl PureLogReader {
     async fn add(&self, topic: &str, start: LogStart, have: Watermarks) -> krafka::Result<()> {
         self.consumer.assign(topic, vec![PARTITION]).await?;
         // krafka would turn an offset behind the end into the end.
-        let offset = match start {
-            LogStart::Earliest => have.low,
-            LogStart::Latest => have.high,
-            LogStart::Offset(offset) if (have.low..=have.high).contains(&offset) => offset,
-            LogStart::Offset(_) => have.low,
-        };
+        let offset = have.resolve(start);
         self.consumer.seek(topic, PARTITION, offset).await
     }
 

@@ -60,7 +60,7 @@ async fn count(
 ) -> Result<Option<usize>, BackendError> {
     let context = format!("look for topic {topic}");
     let topic = topic.to_owned();
-    let job = move |lookup: &mut Lookup, _: &dyn Fn() -> bool| lookup.count(&topic, end);
+    let job = move |lookup: &mut Lookup| lookup.count(&topic, end);
     worker.call(left(end), &context, job).await?
 }
 
@@ -93,7 +93,7 @@ impl Admin for RdkafkaAdmin {
         let context = format!("list topics at {}", self.settings.bootstrap_servers);
         let job = {
             let context = context.clone();
-            move |lookup: &mut Lookup, _: &dyn Fn() -> bool| lookup.topics(&context, end)
+            move |lookup: &mut Lookup| lookup.topics(&context, end)
         };
         let topics = self.worker.call(deadline, &context, job).await??;
         Ok(topics.into_iter().collect())

@@ -10,6 +10,7 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, ClientContext};
 
+use crate::error::failed;
 use crate::files;
 
 /// Longest time to establish one connection.
@@ -87,7 +88,8 @@ where
             Some(files) => files.blame(reason),
             None => BackendError::new(BackendErrorKind::Configuration, reason),
         },
-        error => invalid(error),
+        KafkaError::ClientConfig(..) | KafkaError::Nul(_) => invalid(error),
+        error => failed("make a client", error),
     })
 }
 
@@ -218,11 +220,17 @@ fn producer(settings: &ClientSettings, config: &mut ClientConfig) {
 }
 
 fn consumer(settings: &ClientSettings, config: &mut ClientConfig) {
+    let isolation = if settings.read_committed {
+        "read_committed"
+    } else {
+        "read_uncommitted"
+    };
     config
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
         .set("check.crcs", "true")
+        .set("isolation.level", isolation)
         .set("fetch.max.bytes", settings.fetch_max_bytes.to_string())
         .set(
             "fetch.message.max.bytes",

@@ -15,7 +15,11 @@ const FAILED_CONNECTION: &str = "FAIL";
 
 /// A client's events. librdkafka tries for ever, whatever is wrong; here stands what is.
 #[derive(Debug, Default)]
-pub(crate) struct Events(Mutex<Seen>);
+pub(crate) struct Events {
+    seen: Mutex<Seen>,
+    /// Whether the client has a group of its own, and not one that only librdkafka wants.
+    has_group: bool,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -49,6 +53,13 @@ impl Failure {
 }
 
 impl Events {
+    pub(crate) fn of_group(has_group: bool) -> Self {
+        Self {
+            has_group,
+            ..Self::default()
+        }
+    }
+
     /// What went wrong and does not pass by itself, once.
     pub(crate) fn failure(&self, context: &str) -> Option<BackendError> {
         self.with(|seen| {
@@ -65,18 +76,19 @@ impl Events {
             return error;
         }
         self.with(|seen| match &mut seen.failure {
-            Some(failure) if failure.is_of_connection() => {
+            Some(failure) => {
                 failure.told = true;
                 failure.error(error.context())
             }
-            _ => error,
+            None => error,
         })
     }
 
     /// A broker has answered.
     pub(crate) fn success(&self) {
         self.with(|seen| {
-            seen.failure.take_if(|failure| failure.is_of_connection());
+            let has_passed = |failure: &mut Failure| failure.told || failure.is_of_connection();
+            seen.failure.take_if(has_passed);
             seen.all_down = false;
         });
     }
@@ -97,6 +109,9 @@ impl Events {
     }
 
     fn observe(&self, code: Code, reason: &str) {
+        if code == Code::GroupAuthorizationFailed && !self.has_group {
+            return;
+        }
         let error = meaning(code, reason);
         self.with(|seen| match error.kind() {
             _ if code == Code::AllBrokersDown => seen.all_down = true,
@@ -116,7 +131,7 @@ impl Events {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Seen) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -196,6 +211,16 @@ mod tests {
         let events = seen(Code::Authentication, reason);
         assert!(events.failure("connect").is_none());
         assert_eq!(events.reason().as_deref(), Some(reason));
+    }
+
+    #[test]
+    fn a_group_that_is_forbidden_matters_to_those_that_have_one() {
+        let forbidden = || KafkaError::Global(Code::GroupAuthorizationFailed);
+        for has_group in [true, false] {
+            let events = Events::of_group(has_group);
+            events.error(forbidden(), "FindCoordinator response error");
+            assert_eq!(events.failure("poll").is_some(), has_group);
+        }
     }
 
     #[test]

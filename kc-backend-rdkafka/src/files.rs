@@ -103,3 +103,63 @@ impl Files<'_> {
 fn invalid(what: String) -> BackendError {
     BackendError::new(BackendErrorKind::Configuration, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use kc_core::backend::ClientSettings;
+
+    use super::*;
+
+    const SETTINGS: &[(&str, &str)] = &[
+        ("bootstrap_servers", "a:1"),
+        ("security_protocol", "SSL"),
+        ("ssl_cafile", "ca.pem"),
+        ("ssl_certfile", "c.pem"),
+        ("ssl_keyfile", "k.pem"),
+        ("ssl_password", "hush"),
+    ];
+
+    #[test]
+    fn the_setting_and_the_file_are_named() {
+        let settings = ClientSettings::parse(SETTINGS.iter().copied()).unwrap();
+        let tls = settings.tls.unwrap();
+        for (reason, encrypted, setting, file) in [
+            ("ssl.ca.location failed: x", false, "`ssl_cafile`", "ca.pem"),
+            (
+                "ssl.certificate.location failed: x",
+                false,
+                "`ssl_certfile`",
+                "c.pem",
+            ),
+            (
+                "ssl.key.location failed: x",
+                false,
+                "`ssl_keyfile`",
+                "k.pem",
+            ),
+            (
+                "ssl.key.location failed: x",
+                true,
+                "`ssl_password`",
+                "k.pem",
+            ),
+            (
+                "Private key check failed: x",
+                false,
+                "`ssl_keyfile`",
+                "k.pem",
+            ),
+        ] {
+            let files = Files {
+                authorities: authorities(&tls),
+                certificate: tls.certificate.as_ref(),
+                encrypted,
+            };
+            let error = files.blame(reason.to_owned());
+            assert_eq!(error.kind(), BackendErrorKind::Configuration);
+            let text = error.to_string();
+            assert!(text.contains(setting) && text.contains(file), "{text}");
+            assert!(!text.contains("hush"), "{text}");
+        }
+    }
+}

@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    BackendError, BackendErrorKind, ClientSettings, GroupConsumer, GroupStart, Polled,
-    Subscription, TopicPartition,
+    BackendError, ClientSettings, GroupConsumer, GroupStart, Polled, Subscription, TopicPartition,
 };
 
-use crate::polling::SLOWNESS;
 use crate::worker::Worker;
 use member::Member;
 use membership::Membership;
@@ -55,15 +53,11 @@ impl GroupConsumer for RdkafkaGroupConsumer {
         // What a poll has brought that was not waited for to its end.
         if !self.membership.has_news() {
             let context = format!("poll in group {}", self.group);
-            let job = move |member: &mut Member, wanted: &dyn Fn() -> bool| {
-                member.poll(Instant::now() + wait, wanted)
-            };
-            let deadline = wait.saturating_add(SLOWNESS);
-            match self.worker.call(deadline, &context, job).await {
-                Ok(polled) => polled?,
-                Err(error) if error.kind() == BackendErrorKind::Timeout => {}
-                Err(error) => return Err(error),
-            }
+            let end = Instant::now() + wait;
+            let poll = self.worker.poll(wait, &context, move |member, wanted| {
+                member.poll(end, wanted)
+            });
+            poll.await?;
         }
         Ok(self.membership.take(self.max_poll_records))
     }
@@ -74,9 +68,8 @@ impl GroupConsumer for RdkafkaGroupConsumer {
 
     async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
         let context = format!("commit positions of group {}", self.group);
-        let job = move |member: &mut Member, _: &dyn Fn() -> bool| {
-            member.commit(Instant::now() + deadline)
-        };
+        let end = Instant::now() + deadline;
+        let job = move |member: &mut Member| member.commit(end);
         self.worker.call(deadline, &context, job).await?
     }
 

@@ -58,13 +58,14 @@
 //!
 //! # Map
 //!
-//! `config` says settings in librdkafka's names and makes native clients, one for each role; `files` is about those
-//! of TLS. `events` keeps what librdkafka says by itself: it tries for ever, and only its events tell what is wrong.
-//! `connection` waits for the first answer of a broker, with `probe` to ask who listens when none comes. `worker` is
-//! the thread that a client lives in, because librdkafka's calls block. `admin`, `producer`, `log_reader` and
-//! `group_consumer` are the roles; `lookup` asks which topics and offsets there are, `positions` what a group has
-//! committed; `polling` bounds polls. `record` converts records, `error` maps librdkafka's errors. Nothing of
-//! librdkafka stands in the public interface.
+//! `config` says settings in librdkafka's names and makes native clients; `files` is about those of TLS. `events` keeps
+//! what librdkafka says by itself: it tries for ever, and only its events tell what is wrong. `connection` waits for the
+//! first answer of a broker, with `probe` to ask who listens when none comes. `worker` is the thread that a client lives
+//! in, because librdkafka's calls block. `admin`, `producer`, `log_reader` and `group_consumer` are the roles, each with a
+//! client of its own. `lookup` asks which topics and offsets there are, by another client, because on one that reads
+//! questions wait for fetches; `positions` asks what a group has committed, and commits. `polling` says how polls wait.
+//! `record` and `partitions` convert, `error` maps librdkafka's errors. Nothing of librdkafka stands in the public
+//! interface.
 
 mod admin;
 mod config;

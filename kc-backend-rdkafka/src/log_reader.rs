@@ -12,7 +12,6 @@ use kc_core::backend::{
     TopicPartition, Watermarks,
 };
 
-use crate::polling::SLOWNESS;
 use crate::positions;
 use crate::worker::Worker;
 use reading::{Outbox, Reading};
@@ -64,25 +63,22 @@ impl RdkafkaLogReader {
 impl LogReader for RdkafkaLogReader {
     async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError> {
         let deadline = self.request_timeout;
+        let end = Instant::now() + deadline;
         let topics = topics.to_vec();
-        let job = move |reading: &mut Reading, _: &dyn Fn() -> bool| {
-            reading.assign(topics, Instant::now() + deadline)
-        };
+        let job = move |reading: &mut Reading| reading.assign(topics, end);
         self.worker.call(deadline, "assign topics", job).await?
     }
 
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         // What a poll has fetched that was not waited for to its end.
         if self.outbox.is_empty() {
-            let job = move |reading: &mut Reading, wanted: &dyn Fn() -> bool| {
-                reading.poll(Instant::now() + wait, wanted)
-            };
-            let deadline = wait.saturating_add(SLOWNESS);
-            match self.worker.call(deadline, "poll topics", job).await {
-                Ok(polled) => polled?,
-                Err(error) if error.kind() == BackendErrorKind::Timeout => {}
-                Err(error) => return Err(error),
-            }
+            let end = Instant::now() + wait;
+            let poll = self
+                .worker
+                .poll(wait, "poll topics", move |reading, wanted| {
+                    reading.poll(end, wanted)
+                });
+            poll.await?;
         }
         Ok(self.outbox.take())
     }
@@ -93,10 +89,9 @@ impl LogReader for RdkafkaLogReader {
         deadline: Duration,
     ) -> Result<Option<Watermarks>, BackendError> {
         let context = format!("list offsets of {topic}");
+        let end = Instant::now() + deadline;
         let topic = topic.to_owned();
-        let job = move |reading: &mut Reading, _: &dyn Fn() -> bool| {
-            reading.watermarks(&topic, Instant::now() + deadline)
-        };
+        let job = move |reading: &mut Reading| reading.watermarks(&topic, end);
         self.worker.call(deadline, &context, job).await?
     }
 
@@ -106,11 +101,11 @@ impl LogReader for RdkafkaLogReader {
         deadline: Duration,
     ) -> Result<Vec<Committed>, BackendError> {
         let context = format!("positions of group {}", self.group()?);
+        let end = Instant::now() + deadline;
         let partitions: Vec<TopicPartition> = topics.iter().map(|topic| first(topic)).collect();
         let job = {
             let context = context.clone();
-            move |reading: &mut Reading, _: &dyn Fn() -> bool| {
-                let end = Instant::now() + deadline;
+            move |reading: &mut Reading| {
                 let found = positions::committed(reading.consumer(), &partitions, &context, end)
                     .map_err(|error| reading.explain(error))?;
                 let found = found.into_iter().map(|(at, offset)| Committed {
@@ -129,14 +124,14 @@ impl LogReader for RdkafkaLogReader {
         deadline: Duration,
     ) -> Result<(), BackendError> {
         let context = format!("commit positions of group {}", self.group()?);
+        let end = Instant::now() + deadline;
         let positions = positions
             .iter()
             .map(|at| (first(&at.topic), at.offset))
             .collect();
         let job = {
             let context = context.clone();
-            move |reading: &mut Reading, _: &dyn Fn() -> bool| {
-                let end = Instant::now() + deadline;
+            move |reading: &mut Reading| {
                 positions::commit(reading.consumer(), &positions, &context, end)
                     .map_err(|error| reading.explain(error))
             }

@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 
-/// How much longer than asked a poll may take. It waits for brokers that do not answer, and must not be cut off
-/// while one is only slow, or it would never get through.
-pub(crate) const SLOWNESS: Duration = Duration::from_secs(5);
-
 /// How long a thread waits in librdkafka before it looks up: for topics that have appeared, and whether it is still
 /// waited for.
 pub(crate) const SLICE: Duration = Duration::from_millis(100);

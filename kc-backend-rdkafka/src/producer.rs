@@ -50,7 +50,7 @@ impl RdkafkaProducer {
         let max_block = settings.max_block;
         let max_request_size = settings.max_request_size;
         let worker = Worker::start("kc producer", move || connect(&settings)).await?;
-        let share = |native: &mut Native, _: &dyn Fn() -> bool| native.clone();
+        let share = |native: &mut Native| native.clone();
         let native = worker.call(max_block, "connect producer", share).await?;
         Ok(Self {
             native,
@@ -70,7 +70,7 @@ impl RdkafkaProducer {
         loop {
             let deadline = left(end).min(LOOK_TIMEOUT);
             let name = topic.to_owned();
-            let look = move |native: &mut Native, _: &dyn Fn() -> bool| {
+            let look = move |native: &mut Native| {
                 let end = std::time::Instant::now() + deadline;
                 lookup::partitions(native.client(), &name, end)
             };

@@ -66,3 +66,34 @@ pub(crate) fn size(record: &OutgoingRecord) -> usize {
         .sum();
     length(&record.key) + length(&record.value) + headers + OVERHEAD
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Headers as the crate shows them, of which the first is not UTF-8.
+    struct Foreign;
+
+    impl Headers for Foreign {
+        fn count(&self) -> usize {
+            2
+        }
+
+        #[allow(clippy::panic, reason = "as the crate does")]
+        fn try_get(&self, index: usize) -> Option<NativeHeader<'_, &[u8]>> {
+            match index {
+                0 => panic!("not UTF-8"),
+                _ => Some(NativeHeader {
+                    key: "b",
+                    value: Some(b"1"),
+                }),
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_not_utf_8_takes_nothing_else_along() {
+        let names: Vec<String> = headers(&Foreign).into_iter().map(|it| it.name).collect();
+        assert_eq!(names, ["\u{fffd}", "b"]);
+    }
+}

@@ -11,6 +11,10 @@ use tokio::sync::oneshot;
 /// deadline says more.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// How much longer than asked a poll may take. It waits for brokers that do not answer, and must not be cut off
+/// while one is only slow, or it would never get through.
+const SLOWNESS: Duration = Duration::from_secs(5);
+
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
 /// A thread that owns a native client and what belongs to it, and does one thing after the other with it. When
@@ -57,12 +61,39 @@ impl<S: 'static> Worker<S> {
         Ok(Self { jobs, ended })
     }
 
-    /// Does a job and waits for what comes of it, but not longer than `deadline` and a little. The job is told,
-    /// when it asks, whether it is still waited for; it is done anyway.
+    /// Does a job and waits for what comes of it, but not longer than `deadline` and a little. It is done anyway.
     ///
     /// # Errors
     /// `Timeout`, or `Closed` if the thread has ended.
     pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        context: &str,
+        job: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<T, BackendError> {
+        self.wait(deadline, context, |state, _| job(state)).await
+    }
+
+    /// Waits for a poll, which is told, when it asks, whether it is still waited for. One that is late has brought
+    /// nothing yet.
+    ///
+    /// # Errors
+    /// As the poll, or `Closed` if the thread has ended.
+    pub(crate) async fn poll(
+        &self,
+        wait: Duration,
+        context: &str,
+        poll: impl FnOnce(&mut S, &dyn Fn() -> bool) -> Result<(), BackendError> + Send + 'static,
+    ) -> Result<(), BackendError> {
+        let deadline = wait.saturating_add(SLOWNESS);
+        match self.wait(deadline, context, poll).await {
+            Ok(polled) => polled,
+            Err(error) if error.kind() == BackendErrorKind::Timeout => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn wait<T: Send + 'static>(
         &self,
         deadline: Duration,
         context: &str,

@@ -22,6 +22,7 @@ mod outages;
 mod refusals;
 mod security;
 mod sizes;
+mod transactions;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         security::trials(),
         refusals::trials(),
         sizes::trials(),
+        transactions::trials(),
         groups::trials(),
         compaction::trials(),
         outages::trials(),

@@ -172,7 +172,7 @@ impl Membership {
         let committed = committed(&consumer, &partitions, deadline).await?;
         for (at, have) in lookup::watermarks(&self.admin, &partitions, deadline).await? {
             let start = match committed.get(&at) {
-                Some(offset) if (have.low..=have.high).contains(offset) => continue,
+                Some(offset) if have.holds(*offset) => continue,
                 Some(offset) => {
                     tracing::warn!(
                         topic = at.topic,
@@ -186,7 +186,7 @@ impl Membership {
                 }
                 None => {
                     let start = self.starts.get(&at).copied();
-                    let there = |start: &i64| (have.low..=have.high).contains(start);
+                    let there = |start: &i64| have.holds(*start);
                     start.filter(there).unwrap_or(have.low)
                 }
             };

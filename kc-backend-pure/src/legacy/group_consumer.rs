@@ -127,7 +127,7 @@ fn starts(
     let (mut starts, mut new) = (Vec::new(), Vec::new());
     for (at, have) in have {
         let offset = match committed.get(&at) {
-            Some(offset) if (have.low..=have.high).contains(offset) => {
+            Some(offset) if have.holds(*offset) => {
                 starts.push((at, *offset));
                 continue;
             }

@@ -93,12 +93,7 @@ impl LogReader for LegacyLogReader {
                 self.awaited.insert(topic.clone());
                 continue;
             };
-            let offset = match start {
-                LogStart::Earliest => have.low,
-                LogStart::Latest => have.high,
-                LogStart::Offset(offset) if (have.low..=have.high).contains(offset) => *offset,
-                LogStart::Offset(_) => have.low,
-            };
+            let offset = have.resolve(*start);
             self.awaited.remove(topic);
             self.fetcher.read(at.clone(), offset);
         }

@@ -32,6 +32,8 @@ pub(super) struct Member {
     subscription: Subscription,
     /// What is subscribed to: those topics that exist.
     subscribed: BTreeSet<String>,
+    /// Whether one of these may not exist any more.
+    doubtful: bool,
     next_look: Instant,
     next_list: Instant,
     next_anchor: Instant,
@@ -46,7 +48,7 @@ impl Member {
         membership: Arc<Membership>,
     ) -> Result<Self, BackendError> {
         let context = Rebalancing {
-            events: Events::default(),
+            events: Events::of_group(true),
             lookup: Lookup::new(settings)?,
             membership: Arc::clone(&membership),
         };
@@ -60,6 +62,7 @@ impl Member {
             max_poll_records: usize::try_from(settings.max_poll_records).unwrap_or(usize::MAX),
             subscription,
             subscribed: BTreeSet::new(),
+            doubtful: false,
             next_look: now,
             next_list: now,
             next_anchor: now,
@@ -80,7 +83,7 @@ impl Member {
         await_broker(settings, "group consumer", consumer.client(), events, serve)?;
 
         let end = Instant::now() + settings.request_timeout;
-        let topics = self.wanted(true, end)?;
+        let topics = self.wanted(true, true, end)?;
         // What appears later begins with its first record, whatever `start` says: so the end there is now stands
         // for "latest".
         if start == GroupStart::Latest {
@@ -210,20 +213,20 @@ impl Member {
 
     /// Subscribes to wanted topics that have appeared, and to none that has disappeared.
     fn look(&mut self) {
-        let doubtful = self.events().take_missing_topic();
-        let awaits = self.subscription.names().len() > self.subscribed.len()
-            || !self.subscription.names().is_subset(&self.subscribed);
+        self.doubtful |= self.events().take_missing_topic();
+        let awaits = !self.subscription.names().is_subset(&self.subscribed);
         let lists = self.subscription.is_open() && Instant::now() >= self.next_list;
-        let looks = (awaits || doubtful) && Instant::now() >= self.next_look;
+        let looks = (awaits || self.doubtful) && Instant::now() >= self.next_look;
         if !lists && !looks {
             return;
         }
         let end = Instant::now() + LOOK_TIMEOUT;
         let looked = self
-            .wanted(lists, end)
+            .wanted(lists, self.doubtful, end)
             .and_then(|topics| self.subscribe(topics));
-        if let Err(error) = looked {
-            tracing::debug!(%error, "looking for topics");
+        match looked {
+            Ok(()) => self.doubtful = false,
+            Err(error) => tracing::debug!(%error, "looking for topics"),
         }
         self.next_look = Instant::now() + LOOK_INTERVAL;
         if lists {
@@ -231,16 +234,34 @@ impl Member {
         }
     }
 
-    /// The wanted topics that exist; those that only expressions want are as they were unless all are listed.
-    fn wanted(&self, list: bool, end: Instant) -> Result<BTreeSet<String>, BackendError> {
-        if list && self.subscription.is_open() {
-            let mut topics = self.lookup().topics("list topics", end)?;
-            topics.retain(|topic| self.subscription.wants(topic));
-            return Ok(topics);
-        }
+    /// The wanted topics that exist. Those that expressions want are as they were unless all are listed; those that
+    /// are named and subscribed to, unless there is doubt.
+    fn wanted(
+        &self,
+        list: bool,
+        doubtful: bool,
+        end: Instant,
+    ) -> Result<BTreeSet<String>, BackendError> {
         let names = self.subscription.names();
-        let mut topics = self.lookup().existing(names, end)?;
-        topics.extend(self.subscribed.difference(names).cloned());
+        let (named, matched): (BTreeSet<_>, BTreeSet<_>) = self
+            .subscribed
+            .iter()
+            .cloned()
+            .partition(|topic| names.contains(topic));
+        let mut topics = if list && self.subscription.is_open() {
+            let mut listed = self.lookup().topics("list topics", end)?;
+            listed.retain(|topic| self.subscription.wants(topic));
+            listed
+        } else {
+            matched
+        };
+        if doubtful {
+            topics.extend(self.lookup().existing(names, end)?);
+        } else {
+            let missing = names.difference(&self.subscribed);
+            topics.extend(self.lookup().existing(missing, end)?);
+            topics.extend(named);
+        }
         Ok(topics)
     }
 

@@ -196,7 +196,7 @@ impl Membership {
     /// Where there is no position, the start is stored, to be committed: else what waits to be stored would be lost
     /// to the next owner, who has a start of its own.
     pub(super) fn anchor(&self, at: TopicPartition, committed: Option<i64>, have: Watermarks) {
-        let there = |offset: &i64| (have.low..=have.high).contains(offset);
+        let there = |offset: &i64| have.holds(*offset);
         self.with(|state| {
             let start = match committed {
                 Some(offset) if there(&offset) => offset,

@@ -61,7 +61,8 @@ impl Reading {
         outbox: Arc<Outbox>,
     ) -> Result<Self, BackendError> {
         let role = Role::Reader(group.unwrap_or(NO_GROUP));
-        let consumer: BaseConsumer<Events> = config::client(settings, role, Events::default())?;
+        let events = Events::of_group(group.is_some());
+        let consumer: BaseConsumer<Events> = config::client(settings, role, events)?;
         let serve = || serve(&consumer);
         let events = consumer.context();
         if let Err(error) = await_broker(settings, "log reader", consumer.client(), events, serve) {
@@ -93,19 +94,17 @@ impl Reading {
         topics: Vec<(String, LogStart)>,
         end: Instant,
     ) -> Result<(), BackendError> {
+        let names = topics.iter().map(|(topic, _)| topic);
+        let existing = self.lookup.existing(names, end)?;
+        let partitions = existing.iter().map(|topic| first(topic)).collect();
+        let have = self.lookup.watermarks(&partitions, end)?;
         for (topic, start) in topics {
-            let have = self.watermarks(&topic, end)?;
-            let Some(have) = have else {
+            let Some(have) = have.get(&first(&topic)) else {
                 self.remove(&topic)?;
                 self.awaited.insert(topic);
                 continue;
             };
-            let offset = match start {
-                LogStart::Earliest => have.low,
-                LogStart::Latest => have.high,
-                LogStart::Offset(offset) if (have.low..=have.high).contains(&offset) => offset,
-                LogStart::Offset(_) => have.low,
-            };
+            let offset = have.resolve(start);
             self.add(topic, Offset::Offset(offset))?;
         }
         Ok(())

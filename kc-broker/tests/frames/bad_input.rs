@@ -1,7 +1,7 @@
 //! What is no request of ours costs its sender the connection, and no one else anything.
 
 use bytes::Buf;
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, MetadataRequest};
 use kafka_protocol::protocol::Decodable;
 use kc_broker::{Broker, MAX_FRAME_BYTES};
 
@@ -84,6 +84,20 @@ async fn requests_that_promise_more_than_they_hold() {
     // A client id longer than the frame.
     let cut = [0, 3, 0, 1, 0, 0, 0, 1, 0x7f, 0xff];
     ends_only_its_connection(&frame(&cut)).await;
+}
+
+#[tokio::test]
+async fn bytes_behind_a_request_are_ignored() {
+    let broker = Broker::builder().start().await.unwrap();
+    let mut wire = Wire::connect(broker.address()).await;
+    wire.metadata("t", true).await;
+    // librdkafka's request for all topics: none named, three flags and tags, and three bytes for nothing.
+    let body = [0, 0, 0, 0, 1, 0, 0];
+    let request = [header(ApiKey::Metadata, 12, true), body.to_vec()].concat();
+    wire.send_frame(&request).await;
+    let listed = wire.receive::<MetadataRequest>(12).await;
+    assert_eq!(listed.topics.len(), 1);
+    broker.shutdown().await;
 }
 
 #[tokio::test]

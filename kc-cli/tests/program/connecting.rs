@@ -84,7 +84,7 @@ fn settings_that_mean_nothing_are_named() {
     world.provision("consumer", "bob", &[]);
     for (setting, told) in [
         ("boostrap.servers=x", "`bootstrap.servers`"),
-        ("isolation_level=x", "`isolation_level`"),
+        ("transactional_id=x", "`transactional_id`"),
         ("sasl_plain_password=file#missing", "missing does not exist"),
         ("ssl_keyfile=k.pem", "`ssl_keyfile`"),
     ] {

@@ -168,8 +168,27 @@ pub enum LogStart {
 pub struct Watermarks {
     /// The first.
     pub low: i64,
-    /// The one behind the last.
+    /// The one behind the last, committed or not.
     pub high: i64,
+}
+
+impl Watermarks {
+    /// Whether reading can begin at an offset: at a record, or behind the last.
+    #[must_use]
+    pub fn holds(&self, offset: i64) -> bool {
+        (self.low..=self.high).contains(&offset)
+    }
+
+    /// The offset that a start means now.
+    #[must_use]
+    pub fn resolve(&self, start: LogStart) -> i64 {
+        match start {
+            LogStart::Earliest => self.low,
+            LogStart::Latest => self.high,
+            LogStart::Offset(offset) if self.holds(offset) => offset,
+            LogStart::Offset(_) => self.low,
+        }
+    }
 }
 
 /// The position that a group has committed in partition 0 of a topic.

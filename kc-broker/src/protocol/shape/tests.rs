@@ -243,7 +243,7 @@ fn every_request_that_the_codec_writes_has_the_layout() {
 }
 
 #[test]
-fn every_shortened_or_lengthened_request_is_refused() {
+fn a_shortened_request_is_refused_and_what_follows_one_is_ignored() {
     each_body(|api, version, flexible, body| {
         let name = format!("{:?} version {version}", api.key);
         for end in 0..body.len() {
@@ -252,7 +252,7 @@ fn every_shortened_or_lengthened_request_is_refused() {
         }
         let longer = [&body[..], &[0]].concat();
         let checked = check(api.request, version, flexible, &longer);
-        assert_eq!(checked, Err(BadShape), "{name} with a byte more");
+        assert_eq!(checked, Ok(()), "{name} with a byte more");
     });
 }
 

@@ -43,6 +43,7 @@ pub use security::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 /// | `max_block_ms` | | 60000 | how long queuing waits: for memory, for brokers, for a missing topic |
 /// | `delivery_timeout_ms` | `delivery.timeout.ms` | 120000 | how long a queued record may stay unacknowledged; not less than `linger_ms` and `request_timeout_ms` together |
 /// | `compression_type` | `compression.type` | `none` | or `gzip`, `snappy`, `lz4`, `zstd`, where a backend can; ciphertext does not compress |
+/// | `isolation_level` | `isolation.level` | `read_uncommitted` | or `read_committed`: without the records of transactions that are open or aborted |
 /// | `max_poll_records` | | 500 | most records that one poll returns |
 /// | `fetch_max_bytes` | `fetch.max.bytes` | 52428800 | |
 /// | `max_partition_fetch_bytes` | `max.partition.fetch.bytes` | 1048576 | |
@@ -99,6 +100,8 @@ pub struct ClientSettings {
     pub delivery_timeout: Duration,
     /// How batches are compressed.
     pub compression: Compression,
+    /// Whether records of transactions are left out until, and unless, these are committed.
+    pub read_committed: bool,
     /// The most records that one poll returns.
     pub max_poll_records: i32,
     /// The most bytes of one fetch.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::names::{self, Known};
 use super::values::{
     Protocol, authorities, boolean, check_hostname, compression, count, mechanism, millis, only,
-    positive_millis, protocol, servers, size,
+    positive_millis, protocol, read_committed, servers, size,
 };
 use super::{
     Authorities, ClientCertificate, ClientSettings, Compression, Sasl, SaslMechanism, Tls, invalid,
@@ -46,6 +46,7 @@ impl Default for Parsing {
                 max_block: Duration::from_secs(60),
                 delivery_timeout: Duration::from_secs(120),
                 compression: Compression::None,
+                read_committed: false,
                 max_poll_records: 500,
                 fetch_max_bytes: 50 << 20,
                 max_partition_fetch_bytes: 1 << 20,
@@ -128,6 +129,7 @@ impl Parsing {
             "max_block_ms" => settings.max_block = positive_millis(name, value)?,
             "delivery_timeout_ms" => self.delivery_timeout = Some(positive_millis(name, value)?),
             "compression_type" => settings.compression = compression(value)?,
+            "isolation_level" => settings.read_committed = read_committed(value)?,
             "max_poll_records" => settings.max_poll_records = count(name, value)?,
             "fetch_max_bytes" => settings.fetch_max_bytes = count(name, value)?,
             "max_partition_fetch_bytes" => {

@@ -70,7 +70,8 @@ fn what_is_not_possible_is_named() {
         ("compression_type", "brotli"),
         ("acks", "1"),
         ("enable_idempotence", "false"),
-        ("isolation_level", "read_committed"),
+        ("isolation_level", "serializable"),
+        ("transactional_id", "t"),
         ("ssl_crlfile", "crl.pem"),
     ] {
         let error = refused(&[SERVERS, (name, value)]);

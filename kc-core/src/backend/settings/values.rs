@@ -85,6 +85,16 @@ pub(super) fn compression(value: &str) -> Result<Compression, BackendError> {
     })
 }
 
+pub(super) fn read_committed(value: &str) -> Result<bool, BackendError> {
+    match value.to_ascii_lowercase().as_str() {
+        "read_committed" => Ok(true),
+        "read_uncommitted" => Ok(false),
+        _ => Err(invalid(format!(
+            "`isolation_level`: {value:?} is neither read_uncommitted nor read_committed"
+        ))),
+    }
+}
+
 pub(super) fn only(name: &str, value: &str, supported: &str) -> Result<(), BackendError> {
     if value.eq_ignore_ascii_case(supported) {
         Ok(())
