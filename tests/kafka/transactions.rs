@@ -46,20 +46,18 @@ async fn write(address: &str, topic: &str) {
     admin.create_topic(&spec, DEADLINE).await.unwrap();
     let kafka = krafka::Kafka::builder(address).connect().await.unwrap();
     let plain = kafka.producer().build().await.unwrap();
-    plain.send(Record::new(topic, "plain")).await.unwrap();
+    drop(plain.send(Record::new(topic, "plain")).await.unwrap());
     let transactional = kafka.producer().build_transactional(topic).await.unwrap();
     transactional.begin().unwrap();
     for value in ["kept 1", "kept 2"] {
-        transactional.send(Record::new(topic, value)).await.unwrap();
+        drop(transactional.send(Record::new(topic, value)).await.unwrap());
     }
     transactional.commit().await.unwrap();
     transactional.begin().unwrap();
-    transactional
-        .send(Record::new(topic, "dropped"))
-        .await
-        .unwrap();
+    let dropped = Record::new(topic, "dropped");
+    drop(transactional.send(dropped).await.unwrap());
     transactional.abort().await.unwrap();
-    plain.send(Record::new(topic, "last")).await.unwrap();
+    drop(plain.send(Record::new(topic, "last")).await.unwrap());
     transactional.close().await.unwrap();
     plain.close().await.unwrap();
 }
