@@ -44,6 +44,7 @@
 //! | `rdkafka-ssl-vendored` | librdkafka with an OpenSSL of its own | also Perl |
 //! | `legacy-kafka` | the crate `kafka`, for brokers older than 4.0 | |
 //! | `file` (default) | nodes in files | |
+//! | `hsm` | keys on PKCS#11 tokens | |
 //!
 //! Which of the backends a node uses is said when it is opened: [`BackendChoice`].
 
@@ -56,6 +57,8 @@ pub use kc_backend_pure as backend_pure;
 pub use kc_backend_rdkafka as backend_rdkafka;
 #[cfg(feature = "file")]
 pub use kc_keystore_file as keystore_file;
+#[cfg(feature = "hsm")]
+pub use kc_keystore_hsm as keystore_hsm;
 
 pub use kc_actors::{
     Awaiting, Clock, ConsumeError, CryptoSettings, Deserializer, Duties, EncryptedConsumer,
@@ -73,9 +76,15 @@ pub use backends::BackendChoice;
 #[cfg(feature = "file")]
 mod by_role;
 #[cfg(feature = "file")]
+mod keystores;
+#[cfg(feature = "file")]
 mod locked;
 #[cfg(feature = "file")]
 mod open;
+#[cfg(feature = "file")]
+pub use keystores::stored_keys;
+#[cfg(all(feature = "file", feature = "hsm"))]
+pub use keystores::{Moved, TokenKeys, move_to_token, ratchet_file, rotate_opaque};
 #[cfg(feature = "file")]
 pub use locked::{LockedNode, signing_keys_of};
 #[cfg(feature = "file")]

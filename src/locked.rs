@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
-use kc_core::keys::{Signer, VerifyingKey};
+use kc_core::keys::VerifyingKey;
+use kc_core::secret::SecretText;
+use kc_core::store::KeyStore;
 use kc_core::store::config::{ConfigStore, NodeConfig};
-use kc_core::store::{KeyStore, MemoryKeyStore};
 use kc_keystore_file::{
-    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, crypto_path, find_node,
-    open_key_store, read_config, read_secrets,
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, read_config,
 };
 
+use crate::keystores::{Keystores, stored_keys};
 use crate::open::OpenError;
 
 /// A node of which nothing runs, locked so that nothing does: to sign with its keys.
@@ -15,23 +16,28 @@ use crate::open::OpenError;
 pub struct LockedNode {
     files: NodeFiles,
     config: NodeConfig,
-    keys: MemoryKeyStore,
+    keys: Box<dyn KeyStore>,
     _lock: Arc<NodeLock>,
 }
 
 impl LockedNode {
-    /// Locks a node, found as by [`NodeOptions::new`](crate::NodeOptions::new), and opens its keys.
+    /// Locks a node, found as by [`NodeOptions::new`](crate::NodeOptions::new), and opens its keys. `pin` is that of
+    /// the token that they are on, if a person was asked for it.
     ///
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
-    pub fn open(node: &str) -> Result<Self, OpenError> {
+    pub fn open(node: &str, pin: Option<&SecretText>) -> Result<Self, OpenError> {
         let files = find_node(node, &SearchPlaces::from_environment())?;
         let lock = Arc::new(NodeLock::acquire(&files)?);
         let config = FileConfigStore::new(Arc::clone(&lock)).load()?;
-        let crypto = SecretFile::new(crypto_path(&config, &files)?, Arc::clone(&lock));
+        let keystores = Keystores {
+            config: &config,
+            lock: &lock,
+            pin,
+        };
         Ok(Self {
             files,
-            keys: open_key_store(&crypto, None)?,
+            keys: keystores.keys(None)?,
             config,
             _lock: lock,
         })
@@ -53,7 +59,7 @@ impl LockedNode {
     /// in use or not.
     #[must_use]
     pub fn keys(&self) -> &dyn KeyStore {
-        &self.keys
+        self.keys.as_ref()
     }
 }
 
@@ -65,7 +71,5 @@ impl LockedNode {
 pub fn signing_keys_of(node: &str) -> Result<Vec<VerifyingKey>, OpenError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let config = read_config(&files.config())?;
-    let secrets = read_secrets(&crypto_path(&config, &files)?)?;
-    let keys = secrets.signing_keys().map(Signer::verifying_key);
-    Ok(keys.cloned().collect())
+    stored_keys(&config, &files)
 }

@@ -8,20 +8,21 @@ use kc_actors::{
     NodeError, NodeParts, NodeSettings,
 };
 use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, Subscription};
+use kc_core::secret::SecretText;
+use kc_core::store::StoreError;
 use kc_core::store::config::{
     ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section,
 };
-use kc_core::store::{MemoryKeyStore, RatchetStore, StoreError};
 use kc_core::types::ManagementTopics;
 use kc_keystore_file::{
-    EntryError, FileConfigStore, FileError, FileRatchetStore, FindError, NodeFiles, NodeLock,
-    SearchPlaces, SecretFile, Settings, SettingsError, crypto_path, find_node, key_types,
-    open_key_store, ratchet_path,
+    EntryError, FileConfigStore, FileError, FindError, NodeFiles, NodeLock, SearchPlaces, Settings,
+    SettingsError, find_node, key_types,
 };
 use thiserror::Error;
 
 use crate::backends::BackendChoice;
 use crate::by_role::ByRole;
+use crate::keystores::Keystores;
 
 /// The extra name of the management plane's Kafka settings (protocol §11).
 const MANAGEMENT: &str = "crypto";
@@ -57,6 +58,34 @@ pub enum OpenError {
     /// What its configuration says of its keys.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// The token that its keys are on.
+    #[cfg(feature = "hsm")]
+    #[error(transparent)]
+    Token(#[from] kc_keystore_hsm::HsmError),
+    /// Nobody has said the token's PIN: neither a file (`pin-source`), nor the environment, nor a
+    /// [person](NodeOptions::pin).
+    #[error("the PIN of the token {token:?} is needed")]
+    PinNeeded {
+        /// The token's label.
+        token: String,
+    },
+    /// An entry of `<node>-hsm` is not what it should be.
+    #[error("`{name}` in the section of the token's keys cannot be used")]
+    TokenKeys {
+        /// The entry.
+        name: String,
+    },
+    /// Its keys are in files.
+    #[error("the node's keys are on no token")]
+    NotOnToken,
+    /// Its keys cannot be moved onto a token.
+    #[error("the node's keys are on a token already")]
+    OnTokenAlready,
+    /// Its keys are on a token, and the feature `hsm` is not built in.
+    #[error(
+        "the node's keys are on a token; that is not built in: it comes with the feature `hsm`"
+    )]
+    NoTokens,
 }
 
 /// How to open a node from its files: file < environment (`KC_CONFIG__<SECTION>__<NAME>`) < flags.
@@ -67,6 +96,7 @@ pub struct NodeOptions {
     node: String,
     flags: Vec<(Option<String>, String, String)>,
     make_backend: Option<Arc<MakeBackend>>,
+    pin: Option<Arc<SecretText>>,
     duties: Duties,
     clock: Clock,
 }
@@ -95,9 +125,18 @@ impl NodeOptions {
             node: node.into(),
             flags: Vec::new(),
             make_backend: None,
+            pin: None,
             duties: Duties::default(),
             clock: Clock::system(),
         }
+    }
+
+    /// The PIN of the token that the node's keys are on, if neither a file nor the environment has it: see
+    /// [`OpenError::PinNeeded`].
+    #[must_use]
+    pub fn pin(mut self, pin: SecretText) -> Self {
+        self.pin = Some(Arc::new(pin));
+        self
     }
 
     /// Overrides an entry of the node's own section.
@@ -165,14 +204,13 @@ impl NodeOptions {
         let management_group =
             group_id(&settings, Some(MANAGEMENT))?.filter(|management| *management != group);
 
-        let keystore = Arc::new(open_keys(&config, &lock)?);
-        let ratchet = match ratchet_path(&config, &files)? {
-            Some(path) => {
-                let file = SecretFile::new(path, Arc::clone(&lock));
-                Some(Box::new(FileRatchetStore::open(file)?) as Box<dyn RatchetStore>)
-            }
-            None => None,
+        let keystores = Keystores {
+            config: &config,
+            lock: &lock,
+            pin: self.pin.as_deref(),
         };
+        let keystore = Arc::from(keystores.keys(key_types(&config)?)?);
+        let ratchet = keystores.ratchet()?;
         let node = Node::start(NodeParts {
             backend: self.by_role(&settings, Some(MANAGEMENT))?,
             keystore,
@@ -303,10 +341,4 @@ impl OpenNode {
 fn group_id(settings: &Settings<'_>, extra: Option<&str>) -> Result<Option<String>, OpenError> {
     let kafka = settings.kafka(KafkaUse::Consumer, extra)?;
     Ok(kafka.text("group_id").map(str::to_owned))
-}
-
-/// The keys of the node that is locked.
-fn open_keys(config: &NodeConfig, lock: &Arc<NodeLock>) -> Result<MemoryKeyStore, OpenError> {
-    let file = SecretFile::new(crypto_path(config, lock.files())?, Arc::clone(lock));
-    Ok(open_key_store(&file, key_types(config)?)?)
 }

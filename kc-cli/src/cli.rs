@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
+#[cfg(feature = "hsm")]
+use crate::commands::hsm;
 use crate::commands::{
     broker, chain, consume, demo, node, produce, provision, staying, topics, trust,
 };
@@ -56,6 +58,10 @@ pub(crate) enum Command {
     /// Keep a node running, look at it, or change its keys
     #[command(subcommand)]
     Node(node::Command),
+    /// Keep a node's keys on a PKCS#11 token
+    #[cfg(feature = "hsm")]
+    #[command(subcommand)]
+    Hsm(hsm::Command),
 }
 
 const AFTER_HELP: &str = "\

@@ -12,6 +12,8 @@ use kc::core::chain::{ChainError, Check};
 use kc::core::store::config::{ConfigError, ConfigStoreError};
 use kc::core::store::{StoreError, StoreErrorKind};
 use kc::keystore_file::{FileError, FindError, SettingsError};
+#[cfg(feature = "hsm")]
+use kc::keystore_hsm::HsmError;
 use kc::{BackendError, BackendErrorKind, ConsumeError, NodeError, OpenError, ProduceError};
 use kc_broker::BrokerError;
 
@@ -118,8 +120,25 @@ impl From<OpenError> for CliError {
             OpenError::Store(error) => error.into(),
             OpenError::Backend(error) => error.into(),
             OpenError::Node(error) => error.into(),
+            #[cfg(feature = "hsm")]
+            OpenError::Token(error) => error.into(),
+            error @ OpenError::PinNeeded { .. } => Self::from_error(error)
+                .advise("name a file by pin-source=file:/PATH in the URI, or set KC_HSM_PIN"),
+            error @ OpenError::NoTokens => {
+                Self::from_error(error).advise("build kc with --features hsm")
+            }
+            error @ (OpenError::OnTokenAlready | OpenError::NotOnToken) => Self::from_error(error)
+                .advise("`cryptokey` in the node's .config says where its keys are"),
             error => Self::from_error(error).advise("correct the node's .config file"),
         }
+    }
+}
+
+#[cfg(feature = "hsm")]
+impl From<HsmError> for CliError {
+    fn from(error: HsmError) -> Self {
+        let advice = error.advice();
+        Self::from_error(error).advise(advice)
     }
 }
 
@@ -243,6 +262,10 @@ impl From<BrokerError> for CliError {
 }
 
 fn advice_on_store(error: &StoreError) -> Option<&'static str> {
+    #[cfg(feature = "hsm")]
+    if let Some(error) = HsmError::behind(error) {
+        return Some(error.advice());
+    }
     let mut behind = error.source();
     while let Some(error) = behind {
         if let Some(advice) = error.downcast_ref().and_then(advice_on_file) {

@@ -6,14 +6,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::ui;
 
-/// Logs what `RUST_LOG` says, else what `-v` and `-q` say. Kafka clients log each attempt that fails; what comes of
-/// them we say ourselves.
+/// Logs what `RUST_LOG` says, else what `-v` and `-q` say. Kafka clients log each attempt that fails, and
+/// cryptoki each mechanism that it does not know; what comes of them we say ourselves.
 pub(crate) fn start(verbose: u8, quiet: bool) {
     let by_flags = match (quiet, verbose) {
-        (true, _) => "error,krafka=off,librdkafka=off,kafka=off",
-        (false, 0) => "warn,krafka=off,librdkafka=off,kafka=off",
-        (false, 1) => "info,krafka=warn,librdkafka=warn,kafka=warn",
-        (false, _) => "debug,krafka=info,librdkafka=info,kafka=info",
+        (true, _) => "error,cryptoki=off,krafka=off,librdkafka=off,kafka=off",
+        (false, 0) => "warn,cryptoki=off,krafka=off,librdkafka=off,kafka=off",
+        (false, 1) => "info,cryptoki=off,krafka=warn,librdkafka=warn,kafka=warn",
+        (false, _) => "debug,cryptoki=off,krafka=info,librdkafka=info,kafka=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(by_flags));
     tracing_subscriber::fmt()

@@ -8,7 +8,7 @@
 //! | `session`, `watch`, `status` | a node while a command has it open, and what it tells |
 //! | `stored`, `certificate` | a node while nobody has it open, and what certificates say |
 //! | `until`, `stop` | waits that end at a deadline or a signal |
-//! | `topic`, `publish`, `confirm`, `date`, `ui`, `logging` | what several commands share |
+//! | `pin`, `topic`, `publish`, `confirm`, `date`, `ui`, `logging` | what several commands share |
 
 mod args;
 mod certificate;
@@ -18,6 +18,7 @@ mod confirm;
 mod date;
 mod error;
 mod logging;
+mod pin;
 mod publish;
 mod session;
 mod status;

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::error::CliError;
+use crate::pin;
 use crate::status::StatusServer;
 use crate::ui::Ui;
 use crate::watch;
@@ -30,7 +31,7 @@ impl Session {
         command: &'static str,
         ui: Ui,
     ) -> Result<Self, CliError> {
-        let open = Arc::new(options.open().await?);
+        let open = Arc::new(pin::open(options).await?);
         let roots = open
             .node
             .roots()

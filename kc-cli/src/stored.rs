@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use kc::actors::{NodeSettings, stored_chains};
 use kc::core::chain::{TrustEntry, TrustStore};
-use kc::core::keys::{KeyType, Signer, VerifyingKey};
+use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::store::NodeSecrets;
 use kc::core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value};
 use kc::keystore_file::{
     FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, crypto_path, find_node,
     key_types, read_config, read_secrets,
 };
+
+use kc::stored_keys;
 
 use crate::error::CliError;
 use crate::status::{node_settings, trust};
@@ -58,10 +60,9 @@ impl StoredNode {
     /// The signing keys in use, in the order of their chains.
     pub(crate) fn keys(&self) -> Result<Vec<VerifyingKey>, CliError> {
         let types = self.key_types()?;
-        let secrets = self.secrets()?;
-        let keys = secrets.signing_keys().map(Signer::verifying_key);
-        let used = |key: &&VerifyingKey| is_used(types.as_deref(), key);
-        Ok(keys.filter(used).cloned().collect())
+        let mut keys = stored_keys(&self.config, &self.files)?;
+        keys.retain(|key| is_used(types.as_deref(), key));
+        Ok(keys)
     }
 
     /// The types of signing key in use; `None` for all.

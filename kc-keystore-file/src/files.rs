@@ -87,7 +87,8 @@ impl NodeFiles {
             .map(|path| self.folder.join(path))
     }
 
-    fn with_extension(&self, extension: &str) -> PathBuf {
+    /// `<node>.<extension>`: a file of another keystore's.
+    pub fn with_extension(&self, extension: &str) -> PathBuf {
         let mut name = self.stem.clone();
         name.push(".");
         name.push(extension);

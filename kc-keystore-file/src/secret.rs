@@ -1,4 +1,5 @@
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,6 +62,23 @@ impl SecretFile {
         let bytes = read_bounded(&self.path, MAX_SECRET_BYTES)?;
         make_private(&self.path);
         Ok(bytes)
+    }
+
+    /// Overwrites the bytes with zeros, and removes the file. (What a disk or a backup keeps beside is out of reach.)
+    ///
+    /// # Errors
+    /// Missing, not writable.
+    pub fn shred(self) -> Result<(), FileError> {
+        let _writer = self.lock.writer();
+        let failed = |source| FileError::new("destroy", &self.path, source);
+        let length = self.read()?.len();
+        let mut file = OpenOptions::new()
+            .write(true)
+            .open(&self.path)
+            .map_err(failed)?;
+        file.write_all(&vec![0; length]).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        fs::remove_file(&self.path).map_err(failed)
     }
 
     /// Replaces the bytes, see [`write_atomic`]. They are durable when it returns.

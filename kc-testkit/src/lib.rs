@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`backend`] | what every Kafka backend must do: [`backend_conformance!`] mounts it as tests |
 //! | [`kafka`] | a real Apache Kafka of the wanted version, with TLS and SASL if wanted |
+//! | [`keystore`] | what every keystore and ratchet store must do: [`keystore_conformance!`] mounts it as tests |
 //! | [`vectors`] | runs the protocol's recorded test vectors against our code (`cargo test --test vectors`) |
 //!
 //! [`vectors`] shows, with a runnable example, how an operation of the vectors gets its adapter.
 
 pub mod backend;
 pub mod kafka;
+pub mod keystore;
 pub mod vectors;

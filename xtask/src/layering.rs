@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kc-core", &[]),
     ("kc-broker", &[]),
     ("kc-keystore-file", &["kc-core"]),
+    ("kc-keystore-hsm", &["kc-core"]),
     ("kc-backend-pure", &["kc-core"]),
     ("kc-backend-rdkafka", &["kc-core"]),
     ("kc-actors", &["kc-core"]),
@@ -18,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "kc-core",
             "kc-keystore-file",
+            "kc-keystore-hsm",
             "kc-backend-pure",
             "kc-backend-rdkafka",
             "kc-actors",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kc::core::provision::Role;
+use kc::core::secret::SecretText;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
@@ -22,10 +23,12 @@ pub(crate) struct PasswordSource<'a> {
     name: &'static str,
     /// The file that was given.
     file: Option<&'a Path>,
-    /// The flag that gives a file.
-    flag: &'static str,
+    /// How a file is given: "by --password-file FILE".
+    by_file: &'static str,
     /// The variable that gives the password.
     variable: &'static str,
+    /// Whether it is made up here, so that a person has to type it twice.
+    is_new: bool,
 }
 
 /// The root password.
@@ -56,8 +59,9 @@ impl ProvisioningPasswordArg {
         let source = PasswordSource {
             name: "provisioning password",
             file: self.password_file.as_deref(),
-            flag: "--password-file",
+            by_file: "by --password-file FILE",
             variable: "KC_PROVISIONING_PASSWORD",
+            is_new: true,
         };
         source.read()
     }
@@ -77,12 +81,45 @@ impl<'a> PasswordSource<'a> {
         Self {
             name: "root password",
             file,
-            flag: "--root-password-file",
+            by_file: "by --root-password-file FILE",
             variable: "KC_ROOT_PASSWORD",
+            is_new: true,
         }
     }
 
-    /// Reads the password; prompted for, it is asked for twice.
+    /// The PIN of a token's user.
+    pub(crate) fn of_pin(file: Option<&'a Path>, is_new: bool) -> Self {
+        let by_file = "by --pin-file FILE";
+        Self {
+            name: "PIN",
+            file,
+            by_file,
+            variable: "KC_HSM_PIN",
+            is_new,
+        }
+    }
+
+    /// The PIN of the token that a node's keys are on.
+    pub(crate) fn of_node_pin() -> Self {
+        Self {
+            by_file: "by pin-source=file:/PATH in the URI",
+            ..Self::of_pin(None, false)
+        }
+    }
+
+    /// The PIN of a token's security officer.
+    #[cfg(feature = "hsm")]
+    pub(crate) fn of_so_pin(file: Option<&'a Path>) -> Self {
+        Self {
+            name: "security officer's PIN",
+            file,
+            by_file: "by --so-pin-file FILE",
+            variable: "KC_HSM_SO_PIN",
+            is_new: true,
+        }
+    }
+
+    /// Reads the password; prompted for, a new one is asked for twice.
     pub(crate) fn read(&self) -> Result<Password, CliError> {
         let password = if let Some(path) = self.file {
             self.read_file(path)?
@@ -92,14 +129,23 @@ impl<'a> PasswordSource<'a> {
             self.prompt()?
         } else {
             return Err(CliError::usage(format!("no {}", self.name)).advise(format!(
-                "give it by {} FILE or in {}; without a terminal nobody can be asked",
-                self.flag, self.variable
+                "give it {} or in {}; without a terminal nobody can be asked",
+                self.by_file, self.variable
             )));
         };
         if password.is_empty() {
             return Err(CliError::usage(format!("the {} is empty", self.name)));
         }
         Ok(password)
+    }
+
+    /// The same, for what has to be text.
+    pub(crate) fn read_text(&self) -> Result<SecretText, CliError> {
+        let password = self.read()?;
+        match std::str::from_utf8(&password) {
+            Ok(text) => Ok(SecretText::from(text.to_owned())),
+            Err(_) => Err(CliError::usage(format!("the {} is not text", self.name))),
+        }
     }
 
     /// One final line feed is not part of the password.
@@ -139,8 +185,8 @@ impl<'a> PasswordSource<'a> {
                 })
         };
         let password = ask(format!("{}: ", capitalised(self.name)))?;
-        if password != ask(format!("{} again: ", capitalised(self.name)))? {
-            return Err(CliError::usage("the two passwords are not the same"));
+        if self.is_new && password != ask(format!("{} again: ", capitalised(self.name)))? {
+            return Err(CliError::usage("the two answers are not the same"));
         }
         Ok(password)
     }

@@ -6,6 +6,8 @@ pub(crate) mod chain_server;
 pub(crate) mod consume;
 pub(crate) mod controller;
 pub(crate) mod demo;
+#[cfg(feature = "hsm")]
+pub(crate) mod hsm;
 pub(crate) mod node;
 pub(crate) mod produce;
 pub(crate) mod provision;
@@ -31,5 +33,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Trust(command) => trust::run(command, ui).await,
         Command::Chain(command) => chain::run(command, ui).await,
         Command::Node(command) => node::run(command, ui, stop).await,
+        #[cfg(feature = "hsm")]
+        Command::Hsm(command) => hsm::run(command, ui),
     }
 }

@@ -9,11 +9,13 @@ mod encoding;
 mod error;
 mod signing;
 mod slh_dsa;
+mod slh_half;
 mod verifying;
 
 pub(crate) use encoding::{Element, versioned};
 pub use error::{KeyError, SignatureError};
 pub use signing::{Signer, SigningKey};
+pub use slh_half::SlhDsaHalf;
 pub use verifying::VerifyingKey;
 
 /// The two types of signing key, by their version number on the wire.

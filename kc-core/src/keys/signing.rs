@@ -1,6 +1,6 @@
 use rand_core::CryptoRng;
 
-use super::{Element, KeyError, KeyType, VerifyingKey, ed25519, slh_dsa, versioned};
+use super::{Element, KeyError, KeyType, SlhDsaHalf, VerifyingKey, ed25519, slh_dsa, versioned};
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
 
@@ -95,6 +95,23 @@ impl SigningKey {
             .bytes(ed25519)
             .bytes(slh_dsa.expose());
         writer.into_vec().into()
+    }
+
+    /// The 32-byte seed of the Ed25519 key, to move it to a token.
+    #[must_use]
+    pub fn expose_ed25519_seed(&self) -> Secret<32> {
+        Secret::fill_with(|seed| {
+            for (to, from) in seed.iter_mut().zip(self.ed25519.expose()) {
+                *to = *from;
+            }
+        })
+    }
+
+    /// A copy of the SLH-DSA half of a version-4 key, to move it to a token.
+    #[must_use]
+    pub fn expose_slh_dsa_half(&self) -> Option<SlhDsaHalf> {
+        let slh_dsa = self.slh_dsa.as_ref()?;
+        Some(SlhDsaHalf::new(slh_dsa.expose_copy()))
     }
 
     fn new(

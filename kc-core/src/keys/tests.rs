@@ -29,6 +29,24 @@ fn the_classical_signature_alone_does_not_satisfy_a_hybrid_key() {
     assert_eq!(key.verifying_key().verify(classical), Err(SignatureError));
 }
 
+/// A token signs with the first half, and whoever holds the second completes it.
+#[test]
+fn a_hybrid_signature_is_assembled_from_halves() {
+    let key = SigningKey::generate(KeyType::Hybrid, &mut rng());
+    let classical = SigningKey::from_ed25519_seed(&key.expose_ed25519_seed());
+    let half = key.expose_slh_dsa_half().unwrap();
+    let half = SlhDsaHalf::from_seed(&half.expose_seed());
+    let signed = classical.sign(b"message", &mut rng()).unwrap();
+    let signed = half.complete(&signed, &mut rng()).unwrap();
+    assert_eq!(key.verifying_key().verify(&signed), Ok(&b"message"[..]));
+    let VerifyingKey::Hybrid { slh_dsa, .. } = key.verifying_key() else {
+        panic!("a hybrid key")
+    };
+    assert_eq!(half.public(), *slh_dsa);
+    assert!(classical.expose_slh_dsa_half().is_none());
+    assert_eq!(format!("{half:?}"), "SlhDsaHalf(redacted)");
+}
+
 #[test]
 fn a_secret_key_with_a_foreign_public_half_is_refused() {
     let mut bytes = SigningKey::generate(KeyType::Ed25519, &mut rng())

@@ -13,6 +13,7 @@ use super::topic_of;
 use crate::args::{ConnectionArgs, NodeArg};
 use crate::confirm::confirm;
 use crate::error::CliError;
+use crate::pin;
 use crate::publish::{Update, publish};
 use crate::ui::Ui;
 
@@ -36,7 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let node = LockedNode::open(&args.node.node)?;
+    let node = pin::lock(&args.node.node)?;
     let revocations = revocations(&node)?;
     if !args.publish {
         for Update { message, .. } in &revocations {

@@ -13,6 +13,7 @@ use kc::keystore_file::system_rng;
 
 use crate::args::PasswordSource;
 use crate::error::CliError;
+use crate::pin;
 use crate::status::trust;
 
 /// Who signs list updates.
@@ -36,7 +37,7 @@ impl UpdateSigner {
 
     /// A node with a key whose chain grants updates of the list.
     pub(super) fn of_node(node: &str, list: TrustList, now: Timestamp) -> Result<Self, CliError> {
-        let node = Box::new(LockedNode::open(node)?);
+        let node = Box::new(pin::lock(node)?);
         let (key, chain) = granted(&node, list, now)?;
         Ok(Self::Node { node, key, chain })
     }

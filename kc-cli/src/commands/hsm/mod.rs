@@ -1,0 +1,68 @@
+//! `kc hsm`: PKCS#11 tokens.
+
+mod import;
+mod init;
+mod look;
+mod rotate;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use kc::keystore_hsm::{PinSource, Pkcs11Uri, Token};
+
+use crate::args::PasswordSource;
+use crate::error::CliError;
+use crate::ui::Ui;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Give a blank token its label and its PINs
+    Init(init::Args),
+    /// Move a node from its files onto a token
+    Import(import::Args),
+    /// Show what is on a token of ours, without any secret
+    List(TokenArgs),
+    /// Show what a token can do, and whether that is enough
+    Doctor(look::DoctorArgs),
+    /// Draw a new key for the values that the token seals in a node's configuration
+    RotateOpaque(rotate::Args),
+}
+
+/// A token, and who may use it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TokenArgs {
+    /// The token: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, perhaps with &pin-source=file:/PATH
+    #[arg(value_name = "URI")]
+    uri: Pkcs11Uri,
+
+    /// A file with the PIN; else pin-source of the URI, else KC_HSM_PIN, else a prompt
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+}
+
+pub(crate) fn run(command: Command, ui: Ui) -> Result<(), CliError> {
+    match command {
+        Command::Init(args) => init::run(&args, ui),
+        Command::Import(args) => import::run(args, ui),
+        Command::List(args) => look::list(args, ui),
+        Command::Doctor(args) => look::doctor(&args, ui),
+        Command::RotateOpaque(args) => rotate::run(&args, ui),
+    }
+}
+
+impl TokenArgs {
+    fn open(&self) -> Result<Token, CliError> {
+        Ok(Token::open(&self.uri, self.pin()?)?)
+    }
+
+    fn pin(&self) -> Result<PinSource, CliError> {
+        if let Some(file) = &self.pin_file {
+            let pin = PasswordSource::of_pin(Some(file), false).read_text()?;
+            return Ok(PinSource::Text(pin));
+        }
+        match PinSource::of(&self.uri) {
+            Some(source) => Ok(source),
+            None => Ok(PinSource::Text(crate::pin::ask()?)),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! AES-256-GCM on the token, in the form of all our blobs: `header ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.
+//!
+//! The header is authenticated too. Nonces are random: a key may seal 2^32 values.
+
+use cryptoki::error::RvError;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::object::ObjectHandle;
+use cryptoki::types::Ulong;
+use kc_core::secret::SecretVec;
+
+use crate::HsmError;
+use crate::random::random;
+use crate::token::LoggedIn;
+
+const NONCE_LEN: usize = 12;
+const TAG_LEN: usize = 16;
+const TAG_BITS: Ulong = Ulong::new(128);
+
+/// Seals a value.
+pub(crate) fn seal(
+    token: &LoggedIn<'_>,
+    key: ObjectHandle,
+    header: &[u8],
+    plaintext: &[u8],
+) -> Result<Vec<u8>, HsmError> {
+    let failed = HsmError::call("seal a value");
+    let mut nonce = random::<NONCE_LEN>()?;
+    let params = GcmParams::new(&mut nonce, header, TAG_BITS).map_err(&failed)?;
+    let mechanism = Mechanism::AesGcm(params);
+    let sealed = token.session.encrypt(&mechanism, key, plaintext);
+    let sealed = sealed.map_err(&failed)?;
+    // After the call, because some tokens insist on a nonce of their own and write it here.
+    Ok([header, &nonce, &sealed].concat())
+}
+
+/// Opens a value whose header has this length.
+///
+/// # Errors
+/// `Unauthentic` names it as `what`.
+pub(crate) fn open(
+    token: &LoggedIn<'_>,
+    key: ObjectHandle,
+    header_len: usize,
+    blob: &[u8],
+    what: &'static str,
+) -> Result<SecretVec, HsmError> {
+    let unauthentic = || HsmError::Unauthentic { what };
+    let (header, rest) = blob.split_at_checked(header_len).ok_or_else(unauthentic)?;
+    let (nonce, sealed) = rest.split_first_chunk().ok_or_else(unauthentic)?;
+    if sealed.len() < TAG_LEN {
+        return Err(unauthentic());
+    }
+    match decrypt(token, key, header, *nonce, sealed) {
+        Err(error) if error.says_unauthentic() && works(token, key)? => Err(unauthentic()),
+        result => result,
+    }
+}
+
+fn decrypt(
+    token: &LoggedIn<'_>,
+    key: ObjectHandle,
+    header: &[u8],
+    mut nonce: [u8; NONCE_LEN],
+    sealed: &[u8],
+) -> Result<SecretVec, HsmError> {
+    let failed = HsmError::call("open a sealed value");
+    let params = GcmParams::new(&mut nonce, header, TAG_BITS).map_err(&failed)?;
+    let opened = token
+        .session
+        .decrypt(&Mechanism::AesGcm(params), key, sealed);
+    Ok(SecretVec::from(opened.map_err(&failed)?))
+}
+
+/// Whether the key seals and opens. Tokens answer a bad tag with errors that mean other things, too: this tells a value
+/// that was altered from a token that fails.
+pub(crate) fn works(token: &LoggedIn<'_>, key: ObjectHandle) -> Result<bool, HsmError> {
+    const HEADER: &[u8] = b"KCT1";
+    let sealed = seal(token, key, HEADER, HEADER)?;
+    let Some((nonce, sealed)) = sealed
+        .get(HEADER.len()..)
+        .and_then(<[u8]>::split_first_chunk)
+    else {
+        return Ok(false);
+    };
+    Ok(decrypt(token, key, HEADER, *nonce, sealed)?.expose() == HEADER)
+}
+
+impl HsmError {
+    /// Whether a token may answer a bad tag so: SoftHSM says `GeneralError`.
+    fn says_unauthentic(&self) -> bool {
+        use RvError as Rv;
+        let Self::Token { source, .. } = self else {
+            return false;
+        };
+        source.value().is_some_and(|value| {
+            matches!(
+                value,
+                Rv::GeneralError
+                    | Rv::EncryptedDataInvalid
+                    | Rv::EncryptedDataLenRange
+                    | Rv::FunctionFailed
+                    | Rv::DataInvalid
+                    | Rv::SignatureInvalid
+            )
+        })
+    }
+}

@@ -1,0 +1,174 @@
+use std::fmt;
+
+use cryptoki::mechanism::MechanismType;
+
+use crate::{HsmError, Pkcs11Uri, token};
+
+/// What a node needs of a token, and what the token has. `Display` is a table for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    rows: Vec<Capability>,
+}
+
+/// One mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capability {
+    /// Its name in the standard.
+    pub mechanism: &'static str,
+    /// What it is needed for.
+    pub purpose: &'static str,
+    /// Whether a node cannot do without.
+    pub required: bool,
+    /// Whether the token has it.
+    pub present: bool,
+}
+
+const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
+    (MechanismType::EDDSA, "CKM_EDDSA", "signing", true),
+    (
+        MechanismType::AES_GCM,
+        "CKM_AES_GCM",
+        "sealing values of the configuration, and the ratchet",
+        true,
+    ),
+    (
+        MechanismType::AES_KEY_GEN,
+        "CKM_AES_KEY_GEN",
+        "the key of each ratchet step",
+        true,
+    ),
+    (
+        MechanismType::ECC_EDWARDS_KEY_PAIR_GEN,
+        "CKM_EC_EDWARDS_KEY_PAIR_GEN",
+        "drawing a signing key on the token; else import one",
+        false,
+    ),
+    (
+        MechanismType::SLH_DSA,
+        "CKM_SLH_DSA",
+        "post-quantum signing on the token; else sealed by it",
+        false,
+    ),
+    (
+        MechanismType::SLH_DSA_KEY_PAIR_GEN,
+        "CKM_SLH_DSA_KEY_PAIR_GEN",
+        "drawing a post-quantum key on the token; else import one",
+        false,
+    ),
+];
+
+impl Capabilities {
+    /// Those of the token that a URI names. No PIN is needed.
+    ///
+    /// # Errors
+    /// No module, or a file that is none; no token or several.
+    pub fn of(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
+        Self::ask(uri).map_err(HsmError::given_up_if_lost)
+    }
+
+    fn ask(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
+        let (module, slot) = token::locate(uri)?;
+        let has = module
+            .get_mechanism_list(slot)
+            .map_err(HsmError::call("list the mechanisms"))?;
+        let rows = NEEDS
+            .iter()
+            .map(|(mechanism, name, purpose, required)| Capability {
+                mechanism: name,
+                purpose,
+                required: *required,
+                present: has.contains(mechanism),
+            });
+        Ok(Self {
+            rows: rows.collect(),
+        })
+    }
+
+    /// The rows of the table.
+    #[must_use]
+    pub fn rows(&self) -> &[Capability] {
+        &self.rows
+    }
+
+    /// Fails if the token lacks what no node can do without.
+    ///
+    /// # Errors
+    /// [`HsmError::Lacks`].
+    pub fn require(&self) -> Result<(), HsmError> {
+        let lacking = self.rows.iter().filter(|row| row.required && !row.present);
+        let mechanisms: Vec<_> = lacking.map(|row| row.mechanism).collect();
+        if mechanisms.is_empty() {
+            Ok(())
+        } else {
+            Err(HsmError::Lacks { mechanisms })
+        }
+    }
+
+    /// Fails if the token lacks this mechanism, which is one of the table's.
+    pub(crate) fn require_one(&self, mechanism: &'static str) -> Result<(), HsmError> {
+        if self.has(mechanism) {
+            Ok(())
+        } else {
+            Err(HsmError::Lacks {
+                mechanisms: vec![mechanism],
+            })
+        }
+    }
+
+    /// Whether the token has this mechanism, which is one of the table's.
+    pub(crate) fn has(&self, mechanism: &str) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|row| row.mechanism == mechanism && row.present)
+    }
+}
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.rows {
+            let state = match (row.present, row.required) {
+                (true, _) => "yes",
+                (false, true) => "MISSING",
+                (false, false) => "no",
+            };
+            writeln!(f, "{:<28} {state:<8} {}", row.mechanism, row.purpose)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(present: bool) -> Capabilities {
+        let row = |mechanism, required, present| Capability {
+            mechanism,
+            purpose: "this",
+            required,
+            present,
+        };
+        Capabilities {
+            rows: vec![
+                row("CKM_EDDSA", true, present),
+                row("CKM_SLH_DSA", false, false),
+            ],
+        }
+    }
+
+    #[test]
+    fn only_what_is_required_may_not_lack() {
+        assert!(table(true).require().is_ok());
+        let error = table(false).require().unwrap_err();
+        assert_eq!(error.to_string(), "the token lacks CKM_EDDSA");
+    }
+
+    #[test]
+    fn the_table_shows_what_lacks() {
+        let shown = table(false).to_string();
+        assert_eq!(
+            shown,
+            "CKM_EDDSA                    MISSING  this\nCKM_SLH_DSA                  no       this\n"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+use super::HsmError;
+
+impl HsmError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Uri(error) => error.advice(),
+            Self::ModuleMissing { .. } => {
+                "install the token's PKCS#11 module, or correct module-path in the URI"
+            }
+            Self::NotAModule { .. } => {
+                "module-path must name the maker's PKCS#11 library for this machine, such as /usr/lib/softhsm/libsofthsm2.so"
+            }
+            Self::ModuleFailed { .. } => {
+                "see the module's own configuration and log; is its daemon running?"
+            }
+            Self::TokenMissing { .. } => {
+                "insert the token, correct token= in the URI, or name the right module with module-path; a running node goes on with the keys it has and finds the token when it returns"
+            }
+            Self::TokenAmbiguous { .. } => "add serial= to the URI",
+            Self::TokenExists { .. } | Self::TokenLabel { .. } => {
+                "choose another label, of 1 to 32 bytes"
+            }
+            Self::NoBlankToken { .. } => {
+                "reset a token by its maker's tool; that destroys what is on it"
+            }
+            Self::PinMissing { .. } => {
+                "name a file with pin-source=file:/path (mode 0600), set KC_HSM_PIN, or answer the prompt"
+            }
+            Self::PinIncorrect { .. } => {
+                "correct the PIN; the same one is not tried again, because tokens lock after some attempts"
+            }
+            Self::PinLocked { .. } => "the token's security officer must set a new PIN",
+            Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
+            Self::Lacks { .. } => {
+                "use another token, or newer firmware; `kc hsm doctor` prints what this one can do"
+            }
+            Self::NotALabel(_) => "write object=kc:<node>:id, or kc:<node>:ratchet",
+            Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
+                "`kc hsm list` shows what is there; `kc hsm generate` or `kc hsm import` makes it"
+            }
+            Self::ObjectAmbiguous { .. } => {
+                "`kc hsm list` shows them; delete the wrong one by the token's own tool"
+            }
+            Self::ObjectExists { .. } => "use it, or delete it by the token's own tool",
+            Self::Exposed { .. } => {
+                "make a new key with `kc hsm generate`: this one may have been copied"
+            }
+            Self::BadObject { .. } => {
+                "the object was made by another tool, or by half: delete it and make it anew"
+            }
+            Self::KeyChanged { .. } => {
+                "check that this is the node's token; a new key needs a new certificate"
+            }
+            Self::TwoKeys(_) => "a token holds one key of each type: choose by keytypes",
+            Self::SelfTest { .. } => "the key was imported in a wrong form, or the token is faulty",
+            Self::Unauthentic { .. } => {
+                "it belongs to another token or node; values of a file node are re-wrapped by `kc hsm import`"
+            }
+            Self::RolledBack { .. } => {
+                "put back the file of the step that the token is at; if it is lost, re-initialise the ratchet with a fresh index base"
+            }
+            Self::ForeignRatchet { .. } => {
+                "is this the node's file? two ratchets cannot share a label; else re-initialise with a fresh index base"
+            }
+            Self::MalformedRatchet { .. } => {
+                "put back the file; if it is lost, re-initialise the ratchet with a fresh index base"
+            }
+            Self::RatchetRepeats { .. } => {
+                "choose an index past all that were used; the time in seconds since 1970 is one"
+            }
+            Self::RatchetExists { .. } => "use it, or re-initialise it with a fresh index base",
+            Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
+            Self::RatchetInUse { .. } => "stop the other process that uses this node",
+            Self::File { .. } => "check the path, its owner and the space left",
+            Self::Random(_) => "the system's random generator must work",
+            Self::Gone { .. } => {
+                "insert the token, or start its daemon; a running node goes on with the keys it has and reconnects"
+            }
+            Self::Token { .. } => "see the module's log; `kc hsm doctor` tries each thing in turn",
+        }
+    }
+}

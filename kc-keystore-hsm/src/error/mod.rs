@@ -1,0 +1,291 @@
+mod advice;
+mod classify;
+mod fault;
+mod store;
+
+use std::io;
+use std::path::PathBuf;
+
+use kc_core::keys::KeyType;
+use thiserror::Error;
+
+use crate::UriError;
+
+pub use fault::TokenFault;
+
+/// What went wrong with a token. [`advice`](Self::advice) says what a person can do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HsmError {
+    /// The URI is not one that is understood.
+    #[error("pkcs11 URI: {0}")]
+    Uri(#[from] UriError),
+    /// There is no such module.
+    #[error("the PKCS#11 module {} is not there", path.display())]
+    ModuleMissing {
+        /// The module.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The file is something else, or for another machine.
+    #[error("{} is not a PKCS#11 module", path.display())]
+    NotAModule {
+        /// The file.
+        path: PathBuf,
+        /// Why it was not loaded.
+        source: TokenFault,
+    },
+    /// The module does not start.
+    #[error("the PKCS#11 module {} does not start", path.display())]
+    ModuleFailed {
+        /// The module.
+        path: PathBuf,
+        /// What it said.
+        source: TokenFault,
+    },
+    /// The module has no such token: it is removed, or the module is another maker's.
+    #[error("no token with {wanted} in {}; it has {}", module.display(), listed(found))]
+    TokenMissing {
+        /// What was looked for.
+        wanted: String,
+        /// The module.
+        module: PathBuf,
+        /// The labels of the tokens that it has.
+        found: Vec<String>,
+    },
+    /// Several tokens match.
+    #[error("{count} tokens with {wanted}")]
+    TokenAmbiguous {
+        /// What was looked for.
+        wanted: String,
+        /// How many match.
+        count: usize,
+    },
+    /// A token of this label is there already.
+    #[error("a token {label:?} is there already")]
+    TokenExists {
+        /// The label.
+        label: String,
+    },
+    /// A token's label is from 1 to 32 bytes long.
+    #[error("{label:?} cannot be a token's label")]
+    TokenLabel {
+        /// The label.
+        label: String,
+    },
+    /// The module has no token that waits to be initialized.
+    #[error("no blank token in {}", module.display())]
+    NoBlankToken {
+        /// The module.
+        module: PathBuf,
+    },
+    /// Where the PIN should come from, there is none.
+    #[error("no PIN from {origin}")]
+    PinMissing {
+        /// The file, the variable, or the prompt.
+        origin: String,
+        /// Why the file was not read.
+        source: Option<io::Error>,
+    },
+    /// The token refuses the PIN. The same one is not tried again.
+    #[error("the PIN of {token} is wrong")]
+    PinIncorrect {
+        /// The token.
+        token: String,
+    },
+    /// Too many wrong PINs.
+    #[error("the PIN of {token} is locked")]
+    PinLocked {
+        /// The token.
+        token: String,
+    },
+    /// Nobody has set a PIN.
+    #[error("{token} has no user PIN yet")]
+    PinNotSet {
+        /// The token.
+        token: String,
+    },
+    /// The token lacks what a node needs.
+    #[error("the token lacks {}", mechanisms.join(", "))]
+    Lacks {
+        /// The mechanisms.
+        mechanisms: Vec<&'static str>,
+    },
+    /// The name of an object is not `kc:<node>:<role>`.
+    #[error("{0:?} is not kc:<node>:<role>")]
+    NotALabel(String),
+    /// The token has no such object.
+    #[error("no {what} {label} on the token")]
+    ObjectMissing {
+        /// "private key", "public key", "secret key".
+        what: &'static str,
+        /// Its label.
+        label: String,
+    },
+    /// The token has several, and which one is meant cannot be known.
+    #[error("{count} objects ({what}) are called {label}")]
+    ObjectAmbiguous {
+        /// "private key", "public key", "secret key".
+        what: &'static str,
+        /// Their label.
+        label: String,
+        /// How many.
+        count: usize,
+    },
+    /// The token has such an object already.
+    #[error("{label} is on the token already")]
+    ObjectExists {
+        /// Its label.
+        label: String,
+    },
+    /// A key that could leave the token.
+    #[error("{label} is not {attribute}")]
+    Exposed {
+        /// The key.
+        label: String,
+        /// What it should be: "sensitive" or "non-extractable".
+        attribute: &'static str,
+    },
+    /// A key's parts do not belong together.
+    #[error("{label}: {problem}")]
+    BadObject {
+        /// The key.
+        label: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The token's key is not the one that the configuration names.
+    #[error("the key {found} on the token is not one of the node's: {pinned}")]
+    KeyChanged {
+        /// The fingerprint of the token's key.
+        found: String,
+        /// Those in the configuration.
+        pinned: String,
+    },
+    /// The node has no key of this type, or of any type that is used.
+    #[error("no signing key{} on the token", of_type(*.0))]
+    NoSigningKey(Option<KeyType>),
+    /// A file node with two keys of a type.
+    #[error("two signing keys of type {}", .0.version())]
+    TwoKeys(KeyType),
+    /// What was signed or sealed to try a key does not verify.
+    #[error("{label} fails its self-test")]
+    SelfTest {
+        /// The key.
+        label: String,
+    },
+    /// A sealed value does not open.
+    #[error("{what} does not open: altered, or sealed by another key")]
+    Unauthentic {
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file is older than the token, or the token older than the file.
+    #[error("ratchet in {}: the wrapping key of step {index} is gone{}", path.display(), token_at(*.newest))]
+    RolledBack {
+        /// The ratchet's file.
+        path: PathBuf,
+        /// The step that the file holds.
+        index: u64,
+        /// The step that the token has a key for.
+        newest: Option<u64>,
+    },
+    /// The token has a ratchet key that this file cannot have left.
+    #[error("ratchet in {}: at step {index}, but the token has a key of step {found}", path.display())]
+    ForeignRatchet {
+        /// The ratchet's file.
+        path: PathBuf,
+        /// The step that the file holds.
+        index: u64,
+        /// The step of the other key.
+        found: u64,
+    },
+    /// The file is no ratchet.
+    #[error("ratchet in {}: malformed", path.display())]
+    MalformedRatchet {
+        /// The ratchet's file.
+        path: PathBuf,
+    },
+    /// A new ratchet would repeat steps.
+    #[error("ratchet in {}: {index} is not past step {known}", path.display())]
+    RatchetRepeats {
+        /// The ratchet's file.
+        path: PathBuf,
+        /// The index asked for.
+        index: u64,
+        /// An index that is known.
+        known: u64,
+    },
+    /// A ratchet is there already.
+    #[error("there is a ratchet already: {}", path.display())]
+    RatchetExists {
+        /// The ratchet's file.
+        path: PathBuf,
+    },
+    /// The last index is reached.
+    #[error("ratchet in {}: no index left", path.display())]
+    RatchetExhausted {
+        /// The ratchet's file.
+        path: PathBuf,
+    },
+    /// Another opener has the ratchet.
+    #[error("ratchet in {}: in use", path.display())]
+    RatchetInUse {
+        /// The ratchet's file.
+        path: PathBuf,
+    },
+    /// A file of this host.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// "read", "write", "lock".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The operating system gives no random numbers.
+    #[error("no random numbers from the system")]
+    Random(#[source] rand::rngs::SysError),
+    /// The token was reached, is not any more, and reconnecting once did not help.
+    #[error("cannot {action}: the token is gone")]
+    Gone {
+        /// What was tried.
+        action: &'static str,
+        /// What the module said.
+        source: TokenFault,
+    },
+    /// The token refuses for another reason.
+    #[error("cannot {action}")]
+    Token {
+        /// What was tried.
+        action: &'static str,
+        /// What the module said.
+        source: TokenFault,
+    },
+}
+
+fn listed(found: &[String]) -> String {
+    if found.is_empty() {
+        "none".to_owned()
+    } else {
+        found.join(", ")
+    }
+}
+
+fn of_type(key_type: Option<KeyType>) -> String {
+    key_type.map_or_else(String::new, |key_type| {
+        format!(" of type {}", key_type.version())
+    })
+}
+
+fn token_at(newest: Option<u64>) -> String {
+    newest.map_or_else(
+        || ", as are all others".to_owned(),
+        |newest| format!("; the token is at step {newest}"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

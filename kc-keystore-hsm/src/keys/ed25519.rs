@@ -1,0 +1,92 @@
+//! Ed25519: `CKM_EDDSA`, pure.
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
+use kc_core::secret::Secret;
+
+use super::{Pair, bad, complete_pair, create_pair, find_pair, hidden, id_of, visible};
+use crate::HsmError;
+use crate::token::{LoggedIn, Wanted};
+
+const SIGNATURE_LEN: usize = 64;
+/// The curve by its name, which SoftHSM and kryoptic take: PrintableString `edwards25519`.
+const CURVE: &[u8] = b"\x13\x0cedwards25519";
+/// What stands before a point in DER: an octet string of 32 bytes.
+const OCTET_STRING: [u8; 2] = [0x04, 0x20];
+
+pub(crate) fn find(token: &LoggedIn<'_>, label: &str) -> Result<Option<Pair>, HsmError> {
+    find_pair(token, label, read_public)
+}
+
+/// The signature, 64 bytes, without the message.
+pub(crate) fn sign(
+    token: &LoggedIn<'_>,
+    key: &Wanted,
+    message: &[u8],
+) -> Result<Vec<u8>, HsmError> {
+    let scheme = EddsaParams::new(EddsaSignatureScheme::Pure);
+    let signature = token
+        .session
+        .sign(&Mechanism::Eddsa(scheme), token.find(key)?, message)
+        .map_err(HsmError::call("sign"))?;
+    if signature.len() == SIGNATURE_LEN {
+        Ok(signature)
+    } else {
+        Err(bad(&key.label, "its signatures have a wrong length"))
+    }
+}
+
+/// Draws a pair on the token.
+pub(crate) fn generate(token: &LoggedIn<'_>, label: &str) -> Result<(), HsmError> {
+    let mut public = visible(label);
+    public.push(Attribute::EcParams(CURVE.to_vec()));
+    let mut private = hidden(label);
+    private.push(Attribute::Sign(true));
+    let pair = token
+        .session
+        .generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &public, &private)
+        .map_err(HsmError::call("generate an Ed25519 key"))?;
+    complete_pair(token, pair, || read_public(token, pair.0, label))
+}
+
+/// Puts a pair onto the token.
+pub(crate) fn import(
+    token: &LoggedIn<'_>,
+    label: &str,
+    seed: &Secret<32>,
+    public: &[u8; 32],
+) -> Result<(), HsmError> {
+    let shared = [
+        Attribute::KeyType(KeyType::EC_EDWARDS),
+        Attribute::EcParams(CURVE.to_vec()),
+        Attribute::Id(id_of(public).to_vec()),
+    ];
+    let mut visible = visible(label);
+    visible.extend(shared.iter().cloned());
+    visible.push(Attribute::EcPoint([&OCTET_STRING, &public[..]].concat()));
+    let mut hidden = hidden(label);
+    hidden.extend(shared);
+    hidden.push(Attribute::Sign(true));
+    hidden.push(Attribute::Value(seed.expose().to_vec()));
+    create_pair(token, visible, hidden)
+}
+
+/// A point stands raw on kryoptic, in DER on SoftHSM.
+fn read_public(
+    token: &LoggedIn<'_>,
+    object: ObjectHandle,
+    label: &str,
+) -> Result<[u8; 32], HsmError> {
+    let found = token.attributes(object, &[AttributeType::EcPoint])?;
+    let point = match found.first() {
+        Some(Attribute::EcPoint(point)) => point.as_slice(),
+        _ => &[],
+    };
+    let raw = match point.strip_prefix(&OCTET_STRING) {
+        Some(raw) if raw.len() == 32 => raw,
+        _ => point,
+    };
+    raw.try_into()
+        .map_err(|_| bad(label, "its public half is no Ed25519 key"))
+}

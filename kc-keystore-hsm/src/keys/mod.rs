@@ -1,0 +1,146 @@
+//! The keys of a node as objects of a token.
+
+pub(crate) mod aes;
+pub(crate) mod ed25519;
+pub(crate) mod slh_dsa;
+
+use cryptoki::object::{Attribute, ObjectHandle};
+use kc_core::secret::SecretVec;
+use sha2::{Digest, Sha256};
+
+use crate::HsmError;
+use crate::token::{Class, LoggedIn, Wanted};
+
+/// How long the ids of signing keys and opaque keys are, in bytes.
+pub(crate) const ID_LEN: usize = 16;
+
+/// The id (`CKA_ID`) of both halves of a pair: it ties them together.
+pub(crate) fn id_of(public: &[u8; 32]) -> [u8; ID_LEN] {
+    let mut id = [0; ID_LEN];
+    for (to, from) in id.iter_mut().zip(Sha256::digest(public)) {
+        *to = from;
+    }
+    id
+}
+
+/// A signing pair on the token.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) public: [u8; 32],
+    pub(crate) private: Wanted,
+}
+
+/// The pair of this label; `None` if the token has nothing of it. Half a pair, several, one whose ids do not belong to
+/// the public key, and one that could leave the token are errors.
+pub(crate) fn find_pair(
+    token: &LoggedIn<'_>,
+    label: &str,
+    read_public: impl Fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmError>,
+) -> Result<Option<Pair>, HsmError> {
+    let public = Wanted::new(Class::Public, label.to_owned());
+    let private = Wanted::new(Class::Private, label.to_owned());
+    if token.find_all(&public)?.is_empty() && token.find_all(&private)?.is_empty() {
+        return Ok(None);
+    }
+    let (public_object, private_object) = (token.only(&public)?, token.only(&private)?);
+    let public = read_public(token, public_object, label)?;
+    let id = id_of(&public);
+    if token.id(public_object)? != id || token.id(private_object)? != id {
+        return Err(bad(label, "its halves do not belong together"));
+    }
+    token.require_hidden(private_object, label)?;
+    let private = private.with_id(&id);
+    Ok(Some(Pair { public, private }))
+}
+
+/// Fails if the token has a pair, or half of one, of this label.
+pub(crate) fn require_no_pair(token: &LoggedIn<'_>, label: &str) -> Result<(), HsmError> {
+    for class in [Class::Public, Class::Private] {
+        if !token
+            .find_all(&Wanted::new(class, label.to_owned()))?
+            .is_empty()
+        {
+            return Err(HsmError::ObjectExists {
+                label: label.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Gives both halves of a fresh pair their id; destroys them if anything fails.
+pub(crate) fn complete_pair(
+    token: &LoggedIn<'_>,
+    (public, private): (ObjectHandle, ObjectHandle),
+    read_public: impl FnOnce() -> Result<[u8; 32], HsmError>,
+) -> Result<(), HsmError> {
+    let set_ids = || {
+        let id = [Attribute::Id(id_of(&read_public()?).to_vec())];
+        let failed = HsmError::call("name a new key");
+        for half in [public, private] {
+            token
+                .session
+                .update_attributes(half, &id)
+                .map_err(&failed)?;
+        }
+        Ok(())
+    };
+    let result = set_ids();
+    if result.is_err() {
+        // What the error was counts, not that this fails too.
+        let _ = token.destroy(public);
+        let _ = token.destroy(private);
+    }
+    result
+}
+
+/// Puts both halves of a pair onto the token, and wipes the template of the private one.
+pub(crate) fn create_pair(
+    token: &LoggedIn<'_>,
+    mut visible: Vec<Attribute>,
+    mut hidden: Vec<Attribute>,
+) -> Result<(), HsmError> {
+    visible.push(Class::Public.attribute());
+    hidden.push(Class::Private.attribute());
+    let create = |template: &[Attribute]| token.session.create_object(template);
+    let created = create(&visible).and_then(|public| {
+        create(&hidden).map(drop).inspect_err(|_| {
+            // Half a pair is none.
+            let _ = token.destroy(public);
+        })
+    });
+    for attribute in hidden {
+        if let Attribute::Value(value) = attribute {
+            drop(SecretVec::from(value));
+        }
+    }
+    created.map_err(HsmError::call("import a key"))
+}
+
+/// What every private or secret key has: it stays on the token, and never leaves it.
+pub(crate) fn hidden(label: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Label(label.as_bytes().to_vec()),
+    ]
+}
+
+/// What every public half has.
+pub(crate) fn visible(label: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Verify(true),
+        Attribute::Label(label.as_bytes().to_vec()),
+    ]
+}
+
+pub(crate) fn bad(label: &str, problem: &'static str) -> HsmError {
+    HsmError::BadObject {
+        label: label.to_owned(),
+        problem,
+    }
+}

@@ -1,0 +1,110 @@
+//! A node's keys on a PKCS#11 token: signing keys that never leave it, and a ratchet that nobody can roll back.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`Pkcs11Uri`] | `pkcs11:token=kc;object=kc:n1:id?module-path=...`: names a token and what is on it |
+//! | [`PinSource`] | where the PIN comes from: a file, the environment, a person; never the configuration |
+//! | [`Token`] | found by its label and logged in to; found again when it comes back |
+//! | [`Capabilities`] | which mechanisms it has, as a table |
+//! | [`NodeLabels`] | how a node's objects are called: `kc:<node>:<role>` |
+//! | [`HsmKeyStore`] | signs and seals on the token |
+//! | [`HsmRatchetStore`] | a sealed file, and one key on the token for each step |
+//! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | what is done once |
+//! | [`list_objects`], [`OpaqueRotation`] | what is there; a fresh key for the configuration's values |
+//! | [`HsmError`] | what went wrong, with [advice](HsmError::advice) |
+//!
+//! # What is where
+//!
+//! | secret | where |
+//! |---|---|
+//! | Ed25519 key, and the Ed25519 half of a hybrid key | token; sensitive, non-extractable |
+//! | SLH-DSA half of a hybrid key | token if it has `CKM_SLH_DSA`, else sealed by it |
+//! | key that seals values of the configuration | token; sensitive, non-extractable |
+//! | ratchet | a file, sealed by a key on the token that lives for one step |
+//! | ephemerals of key exchanges, data keys | memory |
+//!
+//! A thief of the host's files has nothing without the token. Whoever controls the running host can use the keys for as
+//! long as that lasts, and take none away.
+//!
+//! # Threads
+//!
+//! Every call waits for the token. Keystore and ratchet are asked on threads of their own, where signing by a hybrid key
+//! has to wait, too; sealing and opening of messages never touch the token. While the token is away a node goes on with
+//! the keys that it has.
+//!
+//! # Numbers
+//!
+//! On two cores that others used too, by `cargo run --release -p kc-keystore-hsm --example throughput`:
+//!
+//! | | SoftHSM 2.6.1 | kryoptic 1.5.4 |
+//! |---|---|---|
+//! | open the token, then the keystore | 5 ms, 1 to 3 ms | 5 ms, 6 ms |
+//! | the same with a hybrid key, which is tried | 80 ms | 45 ms |
+//! | signatures per second, Ed25519 | 4800 to 6600, no more by threads | 10800 |
+//! | signatures per second, hybrid | 13: the SLH-DSA half in memory | 30: on the token |
+//! | values of 256 bytes sealed or opened per second | 36000 to 54000 | 25000 |
+//! | a ratchet step | 1 ms, and what the disk takes for two flushes | 1.2 ms, and the same |
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use kc_core::keys::KeyType;
+//! use kc_core::store::{KeyStore, RatchetStore};
+//! use kc_keystore_hsm::{
+//!     HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NodeLabels, PinSource, Pkcs11Uri, Token,
+//!     generate_identity, generate_opaque_key,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let uri: Pkcs11Uri = "pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so".parse()?;
+//! let token = Token::open(&uri, PinSource::Environment("KC_HSM_PIN".into()))?;
+//! let labels = NodeLabels::new("n1");
+//! let path = Path::new("n1.ratchet");
+//!
+//! // Once:
+//! generate_opaque_key(&token, &labels)?;
+//! let identity = generate_identity(&token, &labels, KeyType::Ed25519)?;
+//! HsmRatchetStore::create(token.clone(), &labels, path)?;
+//!
+//! // At each start:
+//! let mut settings = KeyStoreSettings::default();
+//! settings.pinned = vec![identity.verifying_key.clone()];
+//! let keys = HsmKeyStore::open(token.clone(), labels.clone(), settings)?;
+//! let mut ratchet = HsmRatchetStore::open(token, &labels, path)?;
+//!
+//! let signed = keys.sign(&identity.verifying_key, b"message")?;
+//! assert_eq!(identity.verifying_key.verify(&signed)?, b"message");
+//! assert_eq!(ratchet.step()?.index(), 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod aead;
+mod capabilities;
+mod error;
+mod key_store;
+mod keys;
+mod labels;
+mod module;
+mod opaque;
+mod pin;
+mod random;
+mod ratchet_store;
+mod setup;
+mod token;
+mod uri;
+
+pub use capabilities::{Capabilities, Capability};
+pub use error::{HsmError, TokenFault};
+pub use key_store::{HsmKeyStore, KeyStoreSettings};
+pub use labels::NodeLabels;
+pub use pin::{PIN_VARIABLE, PinSource};
+pub use ratchet_store::HsmRatchetStore;
+pub use setup::{
+    ListedObject, NewIdentity, OpaqueRotation, generate_identity, generate_opaque_key,
+    import_identity, init_token, list_objects,
+};
+pub use token::Token;
+pub use uri::{Pkcs11Uri, UriError};

@@ -1,0 +1,139 @@
+//! What the node's AES key seals: `magic (4) ‖ key id (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.
+
+use cryptoki::object::ObjectHandle;
+use kc_core::secret::SecretVec;
+
+use crate::keys::{ID_LEN, aes, bad};
+use crate::labels::Role;
+use crate::random::random;
+use crate::token::{Class, LoggedIn, Wanted};
+use crate::{HsmError, NodeLabels, aead};
+
+const MAGIC_LEN: usize = 4;
+const HEADER_LEN: usize = MAGIC_LEN + ID_LEN;
+
+/// What is sealed. The kinds do not open as one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A value of the configuration.
+    Value,
+    /// The seed of an SLH-DSA key.
+    SlhDsa,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Value, Self::SlhDsa];
+
+    fn magic(self) -> &'static [u8; MAGIC_LEN] {
+        match self {
+            Self::Value => b"KCO1",
+            Self::SlhDsa => b"KCS1",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Value => "opaque value",
+            Self::SlhDsa => "sealed SLH-DSA key",
+        }
+    }
+
+    /// What a blob is; `None` if it was not sealed here.
+    pub(crate) fn of(blob: &[u8]) -> Option<Self> {
+        let mut kinds = Self::ALL.into_iter();
+        kinds.find(|kind| blob.starts_with(kind.magic()))
+    }
+
+    fn unauthentic(self) -> HsmError {
+        HsmError::Unauthentic { what: self.name() }
+    }
+}
+
+/// A key that seals; the token may have a current and a retired one.
+#[derive(Clone, Debug)]
+pub(crate) struct OpaqueKey {
+    wanted: Wanted,
+    id: [u8; ID_LEN],
+}
+
+impl OpaqueKey {
+    /// The only key of this role.
+    pub(crate) fn find(
+        token: &LoggedIn<'_>,
+        labels: &NodeLabels,
+        role: Role,
+    ) -> Result<Self, HsmError> {
+        let label = labels.label(role);
+        let wanted = Wanted::new(Class::Secret, label.clone());
+        let object = token.only(&wanted)?;
+        token.require_hidden(object, &label)?;
+        let id = token.id(object)?.try_into();
+        let id: [u8; ID_LEN] = id.map_err(|_| bad(&label, "its id is not 16 bytes long"))?;
+        let wanted = wanted.with_id(&id);
+        Ok(Self { wanted, id })
+    }
+
+    /// Draws the current key.
+    pub(crate) fn generate(token: &LoggedIn<'_>, labels: &NodeLabels) -> Result<(), HsmError> {
+        aes::generate(token, &labels.label(Role::Opaque), &random::<ID_LEN>()?).map(drop)
+    }
+
+    /// Fails unless what it seals opens.
+    pub(crate) fn test(&self, token: &LoggedIn<'_>) -> Result<(), HsmError> {
+        if aead::works(token, token.find(&self.wanted)?)? {
+            Ok(())
+        } else {
+            Err(HsmError::SelfTest {
+                label: self.wanted.label.clone(),
+            })
+        }
+    }
+
+    pub(crate) fn seal(
+        &self,
+        token: &LoggedIn<'_>,
+        kind: Kind,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, HsmError> {
+        let header = [&kind.magic()[..], &self.id].concat();
+        aead::seal(token, token.find(&self.wanted)?, &header, plaintext)
+    }
+
+    /// Whether it has sealed this blob, by what stands in front.
+    pub(crate) fn has_sealed(&self, blob: &[u8]) -> bool {
+        blob.get(MAGIC_LEN..HEADER_LEN) == Some(&self.id)
+    }
+
+    /// Opens a blob of this kind, by this key or else by the retired one.
+    pub(crate) fn open(
+        &self,
+        token: &LoggedIn<'_>,
+        labels: &NodeLabels,
+        kind: Kind,
+        blob: &[u8],
+    ) -> Result<SecretVec, HsmError> {
+        if Kind::of(blob) != Some(kind) {
+            return Err(kind.unauthentic());
+        }
+        let object = if self.has_sealed(blob) {
+            token.find(&self.wanted)?
+        } else {
+            retired(token, labels, blob)?.ok_or_else(|| kind.unauthentic())?
+        };
+        aead::open(token, object, HEADER_LEN, blob, kind.name())
+    }
+}
+
+/// The retired key, if there is one and it has sealed this blob.
+fn retired(
+    token: &LoggedIn<'_>,
+    labels: &NodeLabels,
+    blob: &[u8],
+) -> Result<Option<ObjectHandle>, HsmError> {
+    let role = Role::RetiredOpaque;
+    match OpaqueKey::find(token, labels, role) {
+        Ok(key) if key.has_sealed(blob) => token.find(&key.wanted).map(Some),
+        Ok(_) | Err(HsmError::ObjectMissing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,124 @@
+use std::env;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use kc_core::secret::SecretText;
+
+use crate::{HsmError, Pkcs11Uri};
+
+/// The environment variable that [`PinSource::of`] looks at.
+pub const PIN_VARIABLE: &str = "KC_HSM_PIN";
+
+/// No PIN is longer, in bytes.
+const MAX_PIN_BYTES: u64 = 1024;
+
+/// Where a token's PIN comes from. It is read again at each login, so that a changed PIN is found when a node
+/// connects anew.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PinSource {
+    /// A file whose first line it is.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
+    /// The PIN itself: what a person has answered to a prompt.
+    Text(SecretText),
+}
+
+impl PinSource {
+    /// The file that a URI names, else the variable [`PIN_VARIABLE`] if it is set; `None` if a person must be asked.
+    #[must_use]
+    pub fn of(uri: &Pkcs11Uri) -> Option<Self> {
+        if let Some(path) = &uri.pin_source {
+            return Some(Self::File(path.clone()));
+        }
+        env::var_os(PIN_VARIABLE).map(|_| Self::Environment(PIN_VARIABLE.to_owned()))
+    }
+
+    pub(crate) fn read(&self) -> Result<SecretText, HsmError> {
+        let missing = |origin, source| HsmError::PinMissing { origin, source };
+        let pin = match self {
+            Self::File(path) => {
+                let failed = |error| missing(path.display().to_string(), Some(error));
+                let file = File::open(path).map_err(failed)?;
+                warn_of_access(path, &file);
+                first_line(file).map_err(failed)?
+            }
+            Self::Environment(name) => {
+                let absent = |_| missing(format!("the variable {name}"), None);
+                SecretText::from(env::var(name).map_err(absent)?)
+            }
+            Self::Text(pin) => SecretText::from(pin.expose().to_owned()),
+        };
+        if pin.expose().is_empty() {
+            return Err(missing("an empty PIN".to_owned(), None));
+        }
+        Ok(pin)
+    }
+}
+
+fn first_line(file: File) -> io::Result<SecretText> {
+    // One allocation, so that growing leaves no copies behind.
+    let mut text = String::with_capacity(MAX_PIN_BYTES as usize + 1);
+    let read = file.take(MAX_PIN_BYTES).read_to_string(&mut text);
+    let text = SecretText::from(text);
+    read?;
+    let line = text.expose().lines().next().unwrap_or_default();
+    Ok(SecretText::from(line.to_owned()))
+}
+
+#[cfg(unix)]
+fn warn_of_access(path: &Path, file: &File) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = file
+        .metadata()
+        .map(|metadata| metadata.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        tracing::warn!(path = %path.display(), "others can read the PIN; make it private (0600)");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_access(_: &Path, _: &File) {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_first_line_of_a_file_is_the_pin() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin");
+        for text in ["1234", "1234\n", "1234\r\n", "1234\nnot this\n"] {
+            fs::write(&path, text).unwrap();
+            let pin = PinSource::File(path.clone()).read().unwrap();
+            assert_eq!(pin.expose(), "1234", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_pin_is_an_error_that_says_where_it_was_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin");
+        let error = PinSource::File(path.clone()).read().unwrap_err();
+        assert!(error.to_string().ends_with("/pin"), "{error}");
+        fs::write(&path, "\n").unwrap();
+        assert!(PinSource::File(path).read().is_err());
+        let unset = PinSource::Environment("KC_HSM_PIN_UNSET".to_owned());
+        let error = unset.read().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no PIN from the variable KC_HSM_PIN_UNSET"
+        );
+    }
+
+    #[test]
+    fn debug_output_shows_no_pin() {
+        let pin = PinSource::Text(SecretText::from("1234".to_owned()));
+        assert_eq!(format!("{pin:?}"), "Text(SecretText(redacted))");
+    }
+}

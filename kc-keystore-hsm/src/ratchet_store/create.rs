@@ -1,0 +1,118 @@
+use std::path::Path;
+
+use kc_core::ratchet::Seed;
+use kc_core::secret::SecretVec;
+use kc_core::wire::Writer;
+
+use super::sealed::{Sealed, malformed};
+use super::{HsmRatchetStore, step};
+use crate::keys::aes;
+use crate::random::{generator, secret};
+use crate::token::LoggedIn;
+use crate::{HsmError, NodeLabels, Token};
+
+impl HsmRatchetStore {
+    /// A fresh ratchet, beginning at index 0.
+    ///
+    /// # Errors
+    /// [`HsmError::RatchetExists`] if there is a file, or a ratchet key of this node on the token; in use; the token is
+    /// gone.
+    pub fn create(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
+        let store = Self::lock(token, labels, path)?;
+        // A key of step 0 without a file is what an interrupted beginning leaves.
+        if store.file.read()?.is_some() || store.known_indices()?.iter().any(|index| *index > 0) {
+            return Err(HsmError::RatchetExists {
+                path: path.to_owned(),
+            });
+        }
+        store.begin(&Seed::generate(&mut generator()?))?;
+        Ok(store)
+    }
+
+    /// Continues a ratchet that was in a file: its next step is the seed's. May be done again, as long as the file's
+    /// ratchet is ahead.
+    ///
+    /// Two copies of a ratchet are poison: from when a step is taken here, `<node>.seed` must not be used any more.
+    /// Destroy it.
+    ///
+    /// # Errors
+    /// [`HsmError::RatchetRepeats`] if the ratchet on the token is past the seed already; in use; the token is gone.
+    pub fn import(
+        token: Token,
+        labels: &NodeLabels,
+        path: &Path,
+        seed: &Seed,
+    ) -> Result<Self, HsmError> {
+        let store = Self::lock(token, labels, path)?;
+        store.require_past(seed.index().checked_add(1), seed.index())?;
+        store.begin(seed)?;
+        Ok(store)
+    }
+
+    /// Begins anew, with a fresh secret, at `base`: the way out if file or token is lost. Destroys what was.
+    ///
+    /// `base` must be past all indices that were ever used, or key ids repeat. The time in seconds since 1970 is, for
+    /// every ratchet that steps less than once a second.
+    ///
+    /// # Errors
+    /// [`HsmError::RatchetRepeats`] if `base` is not past the indices of the file and of the token's keys; in use; the
+    /// token is gone.
+    pub fn reinitialise(
+        token: Token,
+        labels: &NodeLabels,
+        path: &Path,
+        base: u64,
+    ) -> Result<Self, HsmError> {
+        let store = Self::lock(token, labels, path)?;
+        store.require_past(Some(base), base)?;
+        store.begin(&store.fresh_seed(base)?)?;
+        Ok(store)
+    }
+
+    /// The indices that file and token know of. A file that is no ratchet knows none.
+    fn known_indices(&self) -> Result<Vec<u64>, HsmError> {
+        let in_file = match Sealed::read_any(&self.file) {
+            Ok(sealed) => sealed.map(|sealed| sealed.index()),
+            Err(HsmError::MalformedRatchet { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let keys = |token: &LoggedIn<'_>| step::keys(token, &self.label);
+        let on_token = self.token.with_session(keys)?;
+        let on_token = on_token.into_iter().map(|(index, _)| index);
+        Ok(in_file.into_iter().chain(on_token).collect())
+    }
+
+    fn require_past(&self, bound: Option<u64>, index: u64) -> Result<(), HsmError> {
+        let known = self.known_indices()?.into_iter().max();
+        match (known, bound) {
+            (Some(known), Some(bound)) if known >= bound => Err(HsmError::RatchetRepeats {
+                path: self.file.path().to_owned(),
+                index,
+                known,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores this seed, and destroys the keys of all others.
+    fn begin(&self, seed: &Seed) -> Result<(), HsmError> {
+        self.token.with_session(|token| {
+            let before = step::keys(token, &self.label)?;
+            let key = aes::generate(token, &self.label, &seed.index().to_be_bytes())?;
+            let sealed = Sealed::seal(token, key, seed)?;
+            sealed.open(token, key, &self.file)?;
+            self.file.replace(sealed.bytes())?;
+            before.iter().try_for_each(|(_, key)| token.destroy(*key))
+        })
+    }
+
+    /// A fresh seed at an index, by way of its stored form (protocol §4).
+    fn fresh_seed(&self, index: u64) -> Result<Seed, HsmError> {
+        let secret = secret::<32>()?;
+        // One allocation, so that growing leaves no copies behind.
+        let mut writer = Writer::append_to(Vec::with_capacity(64));
+        writer.array(2).uint(index).bytes(secret.expose());
+        let stored = SecretVec::from(writer.into_vec());
+        Seed::decode(stored.expose()).map_err(|_| malformed(&self.file))
+    }
+}

@@ -1,0 +1,165 @@
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::HsmError;
+
+/// No ratchet is longer, in bytes. It takes some 80.
+const MAX_BYTES: u64 = 1024;
+
+/// The bytes of a ratchet, for one opener at a time, replaced atomically and durably.
+#[derive(Debug)]
+pub(super) struct RatchetFile {
+    path: PathBuf,
+    /// A lock on a file that a rename replaces would protect nothing, so it is one of its own.
+    _lock: File,
+}
+
+impl RatchetFile {
+    /// Locks at once or not at all. The file need not exist.
+    pub(super) fn lock(path: &Path) -> Result<Self, HsmError> {
+        // The same lock, whatever links lead to the file.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let lock_path = beside(&path, "", ".lock");
+        let failed = |source| HsmError::File {
+            action: "lock",
+            path: lock_path.clone(),
+            source,
+        };
+        let mut options = private();
+        options.create(true).truncate(false);
+        let lock = options.open(&lock_path).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(HsmError::RatchetInUse { path }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes; `None` if there is no file.
+    pub(super) fn read(&self) -> Result<Option<Vec<u8>>, HsmError> {
+        let mut bytes = Vec::new();
+        let read =
+            File::open(&self.path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.failed("read", source)),
+        }
+    }
+
+    /// Replaces the bytes. They survive whatever happens after it returns; if it fails, the old ones are there, or the
+    /// new ones.
+    pub(super) fn replace(&self, bytes: &[u8]) -> Result<(), HsmError> {
+        self.try_replace(bytes)
+            .map_err(|source| self.failed("write", source))
+    }
+
+    fn try_replace(&self, bytes: &[u8]) -> io::Result<()> {
+        // Nobody else writes: the lock is held. What a crash left goes.
+        let temporary = beside(&self.path, ".", ".tmp");
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = private().create_new(true).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        flush_folder(&self.path)
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> HsmError {
+        HsmError::File {
+            action,
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// To write, readable by the owner only.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options
+}
+
+/// The file of the same name between `before` and `after`.
+fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(before);
+    name.push(path.file_name().unwrap_or_default());
+    name.push(after);
+    path.with_file_name(name)
+}
+
+#[cfg(unix)]
+fn flush_folder(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Folders cannot be opened as files; the rename is written through.
+#[cfg(not(unix))]
+fn flush_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_replaced_and_nothing_is_left_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        let file = RatchetFile::lock(&path).unwrap();
+        assert_eq!(file.read().unwrap(), None);
+        fs::write(folder.path().join(".n1.ratchet.tmp"), b"of a crash").unwrap();
+        for bytes in [&b"one"[..], b"two"] {
+            file.replace(bytes).unwrap();
+            assert_eq!(file.read().unwrap().unwrap(), bytes);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn one_opener_at_a_time_by_whatever_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        let first = RatchetFile::lock(&path).unwrap();
+        first.replace(b"bytes").unwrap();
+        let detour = folder.path().join(".").join("n1.ratchet");
+        for path in [&path, &detour] {
+            let error = RatchetFile::lock(path).unwrap_err();
+            assert!(matches!(error, HsmError::RatchetInUse { .. }), "{error:?}");
+        }
+        drop(first);
+        RatchetFile::lock(&detour).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_reads_it() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        RatchetFile::lock(&path).unwrap().replace(b"bytes").unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! What is done once: a token made ready, keys made or moved, listed, replaced.
+
+mod identity;
+mod init;
+mod list;
+mod rotate;
+
+pub use identity::{NewIdentity, generate_identity, generate_opaque_key, import_identity};
+pub use init::init_token;
+pub use list::{ListedObject, list_objects};
+pub use rotate::OpaqueRotation;

@@ -1,0 +1,118 @@
+use std::collections::HashMap;
+
+use cryptoki::context::Pkcs11;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::{Session, SessionState};
+use cryptoki::slot::Slot;
+
+use super::{Token, Wanted, objects};
+use crate::HsmError;
+
+/// How many sessions wait for the next call. More calls at a time open more.
+const MAX_IDLE: usize = 4;
+
+/// A token that has been logged in to.
+pub(super) struct Connection {
+    module: Pkcs11,
+    slot: Slot,
+    idle: Vec<Session>,
+    handles: HashMap<Wanted, ObjectHandle>,
+    /// Closing the last session logs out, so one stays open.
+    _anchor: Session,
+}
+
+impl Connection {
+    pub(super) fn new(module: Pkcs11, slot: Slot, anchor: Session) -> Self {
+        Self {
+            module,
+            slot,
+            idle: Vec::new(),
+            handles: HashMap::new(),
+            _anchor: anchor,
+        }
+    }
+
+    /// A session that nobody uses.
+    pub(super) fn session(&mut self) -> Result<Session, HsmError> {
+        match self.idle.pop() {
+            Some(session) => Ok(session),
+            None => {
+                let session = self.module.open_rw_session(self.slot);
+                session.map_err(HsmError::call("open a session"))
+            }
+        }
+    }
+}
+
+/// A session for one piece of work. Dropped, it closes.
+pub(crate) struct LoggedIn<'t> {
+    pub(crate) session: Session,
+    token: &'t Token,
+    generation: u64,
+}
+
+impl<'t> LoggedIn<'t> {
+    pub(super) fn new(token: &'t Token, session: Session, generation: u64) -> Self {
+        Self {
+            session,
+            token,
+            generation,
+        }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether the session is open and the user logged in. Some tokens give no other sign that it is not: kryoptic says
+    /// `GeneralError`.
+    pub(super) fn holds(&self) -> bool {
+        let info = self.session.get_session_info();
+        info.is_ok_and(|info| info.session_state() == SessionState::RwUser)
+    }
+
+    /// The only object that fits.
+    pub(crate) fn only(&self, wanted: &Wanted) -> Result<ObjectHandle, HsmError> {
+        objects::only(&self.session, wanted)
+    }
+
+    /// The only object that fits, and whose id is wanted, so that it stays the same whatever it is called: its handle is
+    /// remembered until the connection is lost.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Result<ObjectHandle, HsmError> {
+        if let Some(handle) = self.with_handles(|handles| handles.get(wanted).copied()) {
+            return Ok(handle);
+        }
+        let handle = self.only(wanted)?;
+        self.with_handles(|handles| handles.insert(wanted.clone(), handle));
+        Ok(handle)
+    }
+
+    /// All objects that fit.
+    pub(crate) fn find_all(&self, wanted: &Wanted) -> Result<Vec<ObjectHandle>, HsmError> {
+        objects::all(&self.session, wanted)
+    }
+
+    /// Keeps the session for the next call.
+    pub(super) fn give_back(self) {
+        let mut state = self.token.state();
+        let generation = state.generation;
+        if let Some(connection) = &mut state.connection
+            && generation == self.generation
+            && connection.idle.len() < MAX_IDLE
+        {
+            connection.idle.push(self.session);
+        }
+    }
+
+    /// The handles of this session's connection, unless it is another's by now.
+    fn with_handles<T>(
+        &self,
+        look: impl FnOnce(&mut HashMap<Wanted, ObjectHandle>) -> Option<T>,
+    ) -> Option<T> {
+        let mut state = self.token.state();
+        if state.generation != self.generation {
+            return None;
+        }
+        look(&mut state.connection.as_mut()?.handles)
+    }
+}

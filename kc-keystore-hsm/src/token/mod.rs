@@ -1,0 +1,200 @@
+//! A token: found, logged in to, and found again after it went away.
+
+mod connection;
+mod login;
+mod objects;
+mod select;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kc_core::secret::SecretVec;
+
+use crate::{Capabilities, HsmError, PinSource, Pkcs11Uri};
+
+use connection::Connection;
+
+pub(crate) use connection::LoggedIn;
+pub(crate) use objects::{Class, Wanted};
+pub(crate) use select::{locate, slots};
+
+/// A token that a node has logged in to. Clones share its sessions.
+///
+/// A lost session, login, handle or token is noticed at the next call, which connects once more: it finds the token by
+/// its label again, logs in, and tries again. If that fails too, the call fails, and the one after it begins anew: a
+/// node recovers when its token returns. A PIN that the token has refused is never tried twice, because tokens lock;
+/// a changed PIN file is.
+///
+/// The login is the process's, not the session's. If another part of the process has logged in to the same token,
+/// [`open`](Self::open) succeeds whatever the PIN is.
+///
+/// Every call blocks for as long as the token takes.
+#[derive(Clone)]
+pub struct Token {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    uri: Pkcs11Uri,
+    pin: PinSource,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Connection>,
+    /// How often the token has been connected to.
+    generation: u64,
+    refused: Option<SecretVec>,
+}
+
+/// Why a piece of work was not done.
+enum Failed {
+    /// The session, the login, a handle or the token is lost.
+    Lost(HsmError),
+    Otherwise(HsmError),
+}
+
+impl From<HsmError> for Failed {
+    fn from(error: HsmError) -> Self {
+        if error.is_lost() {
+            Self::Lost(error)
+        } else {
+            Self::Otherwise(error)
+        }
+    }
+}
+
+impl Token {
+    /// Finds the token that `uri` names, logs in to it, and makes sure that it can do what a node needs.
+    ///
+    /// # Errors
+    /// No module, or a file that is none; no token or several; a PIN that is missing, wrong or locked;
+    /// [`HsmError::Lacks`].
+    pub fn open(uri: &Pkcs11Uri, pin: PinSource) -> Result<Self, HsmError> {
+        let token = Self::new(uri, pin);
+        token.capabilities()?.require()?;
+        token.with_session(|_| Ok(()))?;
+        Ok(token)
+    }
+
+    fn new(uri: &Pkcs11Uri, pin: PinSource) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                uri: uri.clone(),
+                pin,
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// What the token can do, without a login.
+    ///
+    /// # Errors
+    /// The token is gone.
+    pub fn capabilities(&self) -> Result<Capabilities, HsmError> {
+        Capabilities::of(&self.shared.uri)
+    }
+
+    /// What names it.
+    #[must_use]
+    pub fn uri(&self) -> &Pkcs11Uri {
+        &self.shared.uri
+    }
+
+    /// Does `work` in a session, and once more after connecting anew if the first try shows that something was lost.
+    /// `work` may therefore run twice.
+    pub(crate) fn with_session<T>(
+        &self,
+        work: impl Fn(&LoggedIn<'_>) -> Result<T, HsmError>,
+    ) -> Result<T, HsmError> {
+        match self.attempt(&work) {
+            Err(Failed::Lost(error)) => {
+                let cause = error.source().map(tracing::field::display);
+                tracing::warn!(token = %self, %error, cause, "connecting to the token anew");
+            }
+            Err(Failed::Otherwise(error)) => return Err(error),
+            Ok(done) => return Ok(done),
+        }
+        self.attempt(&work).map_err(|failed| match failed {
+            Failed::Lost(error) => error.given_up(),
+            Failed::Otherwise(error) => error,
+        })
+    }
+
+    fn attempt<T>(
+        &self,
+        work: &impl Fn(&LoggedIn<'_>) -> Result<T, HsmError>,
+    ) -> Result<T, Failed> {
+        let logged_in = self.lease()?;
+        match work(&logged_in) {
+            Ok(done) => {
+                logged_in.give_back();
+                Ok(done)
+            }
+            // The session closes with it: half an operation may still be active there.
+            Err(error) if error.is_lost() || error.is_the_tokens() && !logged_in.holds() => {
+                self.disconnect(logged_in.generation());
+                Err(Failed::Lost(error))
+            }
+            Err(error) => Err(Failed::Otherwise(error)),
+        }
+    }
+
+    fn lease(&self) -> Result<LoggedIn<'_>, HsmError> {
+        let mut state = self.state();
+        let mut connection = match state.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let connection = self.connect(&mut state.refused)?;
+                state.generation += 1;
+                connection
+            }
+        };
+        // One that gives no session is dropped: the next try connects anew.
+        let session = connection.session()?;
+        state.connection = Some(connection);
+        Ok(LoggedIn::new(self, session, state.generation))
+    }
+
+    fn connect(&self, refused: &mut Option<SecretVec>) -> Result<Connection, HsmError> {
+        let (module, slot) = locate(&self.shared.uri)?;
+        let anchor = module
+            .open_rw_session(slot)
+            .map_err(HsmError::call("open a session"))?;
+        login::user(&anchor, self, &self.shared.pin, refused)?;
+        Ok(Connection::new(module, slot, anchor))
+    }
+
+    /// Forgets the connection that a call found lost, unless another call has made a new one since.
+    fn disconnect(&self, generation: u64) {
+        let mut state = self.state();
+        if state.generation == generation {
+            state.connection = None;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        let state = self.shared.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The token's label or serial number, for messages.
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let uri = &self.shared.uri;
+        match (&uri.token, &uri.serial) {
+            (Some(label), _) => write!(f, "token {label:?}"),
+            (None, Some(serial)) => write!(f, "token of serial number {serial:?}"),
+            (None, None) => f.write_str("token"),
+        }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({})", self.shared.uri)
+    }
+}

@@ -1,0 +1,211 @@
+//! A module that fails at each call in turn: a daemon that ends, a card that is pulled out, a PIN that locks.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use kc_core::keys::KeyType;
+use kc_core::ratchet::{Seed, Step};
+use kc_core::store::{KeyStore, RatchetStore, StoreError, StoreErrorKind};
+use kc_keystore_hsm::{
+    HsmError, HsmKeyStore, HsmRatchetStore, NewIdentity, PinSource, Pkcs11Uri, Token,
+    generate_identity, generate_opaque_key, list_objects,
+};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::world::{Case, PIN, cases, folder, init, labels, open, settings, text, uri};
+
+pub(crate) fn cases() -> Vec<Case> {
+    cases![
+        the_token_goes_and_returns,
+        a_single_failure_is_got_over,
+        a_step_that_fails_anywhere_loses_nothing,
+        a_locked_pin,
+        a_wrong_pin_is_tried_once,
+        a_failure_that_is_no_loss_is_not_retried,
+    ]
+}
+
+/// Its name for the module that fails, in the environment.
+pub(crate) const REAL_MODULE: &str = "KC_HSM_TEST_REAL_MODULE";
+
+const ANY: i32 = -1;
+const LOGIN: i32 = 18;
+const SIGN_INIT: i32 = 42;
+
+const GENERAL_ERROR: u64 = 0x05;
+const DEVICE_ERROR: u64 = 0x30;
+const DEVICE_REMOVED: u64 = 0x32;
+const PIN_LOCKED: u64 = 0xa4;
+const SESSION_HANDLE_INVALID: u64 = 0xb3;
+
+const FOREVER: u32 = 1_000_000;
+
+/// More calls than any piece of work makes.
+const MANY: u32 = 200;
+
+/// Tells the module to fail, until this is dropped.
+struct Fault;
+
+impl Fault {
+    fn of(function: i32, skip: u32, times: u32, code: u64) -> Self {
+        fs::write(
+            folder().join("fault"),
+            format!("{function} {skip} {times} {code}"),
+        )
+        .unwrap();
+        Self
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        fs::remove_file(folder().join("fault")).unwrap();
+    }
+}
+
+/// The module that fails, built for this case.
+fn faulty() -> Pkcs11Uri {
+    let path: PathBuf = folder().join("faulty.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/token/faulty.c");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&path)
+        .args([source, "-ldl"])
+        .status();
+    assert!(built.expect("a C compiler").success());
+    let mut uri = uri();
+    uri.module_path = Some(path);
+    uri
+}
+
+fn pin() -> PinSource {
+    PinSource::Text(text(PIN))
+}
+
+fn logins() -> usize {
+    fs::read(folder().join("logins")).map_or(0, |logins| logins.len())
+}
+
+fn node() -> (Token, NewIdentity, HsmKeyStore) {
+    init();
+    let token = Token::open(&faulty(), pin()).unwrap();
+    generate_opaque_key(&token, &labels()).unwrap();
+    let identity = generate_identity(&token, &labels(), KeyType::Ed25519).unwrap();
+    let store = open(&token, settings(&identity)).unwrap();
+    (token, identity, store)
+}
+
+/// What a node sees when the daemon ends or the card is pulled out, and when it is back.
+fn the_token_goes_and_returns() {
+    let (_, identity, store) = node();
+    let sign = || store.sign(&identity.verifying_key, b"message");
+    for code in [DEVICE_ERROR, DEVICE_REMOVED] {
+        let fault = Fault::of(ANY, 0, FOREVER, code);
+        for _ in 0..3 {
+            let error = sign().unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Io);
+            let source = std::error::Error::source(&error).unwrap();
+            assert!(
+                source.to_string().ends_with("the token is gone"),
+                "{source}"
+            );
+        }
+        let error = Token::open(&faulty(), pin()).unwrap_err();
+        assert!(matches!(error, HsmError::Gone { .. }), "{error:?}");
+        assert!(error.advice().contains("daemon"), "{}", error.advice());
+        drop(fault);
+        sign().unwrap();
+    }
+}
+
+fn a_single_failure_is_got_over() {
+    let (_, identity, store) = node();
+    let wrapped = store.wrap_opaque(b"value").unwrap();
+    for skip in 0..MANY {
+        let fault = Fault::of(ANY, skip, 1, SESSION_HANDLE_INVALID);
+        store.sign(&identity.verifying_key, b"message").unwrap();
+        assert_eq!(store.unwrap_opaque(&wrapped).unwrap().expose(), b"value");
+        store.wrap_opaque(b"value").unwrap();
+        drop(fault);
+    }
+}
+
+/// From some call on everything fails, as when the process dies there, but at each place in turn.
+fn a_step_that_fails_anywhere_loses_nothing() {
+    let seed = || Seed::generate(&mut StdRng::seed_from_u64(11));
+    init();
+    let token = Token::open(&faulty(), pin()).unwrap();
+    let path = folder().join("n1.ratchet");
+    let mut ratchet = HsmRatchetStore::import(token.clone(), &labels(), &path, &seed()).unwrap();
+    let mut expected = seed();
+    let (mut failed, mut lost) = (0, 0);
+    for skip in 0..MANY {
+        let fault = Fault::of(ANY, skip, FOREVER, DEVICE_ERROR);
+        let result = ratchet.step();
+        drop(fault);
+        failed += usize::from(result.is_err());
+        for step in [result, ratchet.step()].into_iter().flatten() {
+            // A step that was stored, and then not given out, is passed over.
+            if step.index() == expected.index() + 1 {
+                expected = expected.advance().unwrap().stored().1;
+                lost += 1;
+            }
+            let (same, next) = expected.advance().unwrap().stored();
+            assert_eq!((step.index(), secret(&step)), (same.index(), secret(&same)));
+            expected = next;
+        }
+        let keys = list_objects(&token).unwrap();
+        assert_eq!(keys.len(), 1, "{skip}: {keys:?}");
+    }
+    assert!((10..150).contains(&failed), "{failed} steps failed");
+    assert!(lost < 5, "{lost} steps were passed over");
+}
+
+fn secret(step: &Step) -> [u8; 32] {
+    *step.topic_secret(&"t".into()).expose()
+}
+
+fn a_locked_pin() {
+    init();
+    let _fault = Fault::of(LOGIN, 0, FOREVER, PIN_LOCKED);
+    let error = Token::open(&faulty(), pin()).unwrap_err();
+    assert!(matches!(error, HsmError::PinLocked { .. }), "{error:?}");
+    assert!(error.advice().contains("security officer"));
+    assert_eq!(logins(), 1);
+    assert_eq!(StoreError::from(error).kind(), StoreErrorKind::Permission);
+}
+
+fn a_wrong_pin_is_tried_once() {
+    init();
+    let path = folder().join("pin");
+    fs::write(&path, PIN).unwrap();
+    let token = Token::open(&faulty(), PinSource::File(path.clone())).unwrap();
+    assert_eq!(logins(), 1);
+    // The PIN is changed, and then the token goes away and returns.
+    fs::write(&path, "654321").unwrap();
+    drop(Fault::of(ANY, 0, FOREVER, DEVICE_REMOVED));
+    let fault = Fault::of(ANY, 0, 2, DEVICE_REMOVED);
+    let _ = list_objects(&token);
+    drop(fault);
+    for _ in 0..10 {
+        let error = list_objects(&token).unwrap_err();
+        assert!(matches!(error, HsmError::PinIncorrect { .. }), "{error:?}");
+    }
+    assert_eq!(logins(), 2);
+    fs::write(&path, PIN).unwrap();
+    list_objects(&token).unwrap();
+    assert_eq!(logins(), 3);
+}
+
+fn a_failure_that_is_no_loss_is_not_retried() {
+    let (_, identity, store) = node();
+    let before = logins();
+    let fault = Fault::of(SIGN_INIT, 0, 1, GENERAL_ERROR);
+    let error = store.sign(&identity.verifying_key, b"message").unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Io);
+    drop(fault);
+    store.sign(&identity.verifying_key, b"message").unwrap();
+    assert_eq!(logins(), before);
+}

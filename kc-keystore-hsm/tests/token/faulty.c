@@ -1,0 +1,106 @@
+/* A PKCS#11 module that hands every call on to the one that KC_HSM_TEST_REAL_MODULE names, and fails when it is told to.
+ *
+ * It is told by the file `fault` in the folder KC_HSM_TEST_FOLDER: "FUNCTION SKIP TIMES CODE". After SKIP calls of FUNCTION (a place
+ * in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES of them answer CODE. Without the file nothing fails, and
+ * counting begins anew. Logins are counted by the length of the file `logins`.
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef unsigned long word;
+typedef word (*call)(word, word, word, word, word);
+
+struct function_list {
+    unsigned char version[2];
+    call functions[68];
+};
+
+enum { GET_SLOT_LIST = 4, OPEN_SESSION = 12, LOGIN = 18, DESTROY_OBJECT = 22, GET_ATTRIBUTE_VALUE = 24,
+       FIND_OBJECTS_INIT = 26, FIND_OBJECTS = 27, ENCRYPT_INIT = 29, ENCRYPT = 30, DECRYPT_INIT = 33, DECRYPT = 34,
+       SIGN_INIT = 42, SIGN = 43, GENERATE_KEY = 58 };
+
+static struct function_list *real, wrapped;
+static long calls;
+
+static FILE *open_file(const char *name, const char *mode)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", getenv("KC_HSM_TEST_FOLDER"), name);
+    return fopen(path, mode);
+}
+
+static word fault(int function)
+{
+    int wanted;
+    long skip, times;
+    word code;
+    FILE *file = open_file("fault", "r");
+    if (!file) {
+        calls = 0;
+        return 0;
+    }
+    int read = fscanf(file, "%d %ld %ld %lu", &wanted, &skip, &times, &code);
+    fclose(file);
+    if (read != 4 || (wanted != -1 && wanted != function))
+        return 0;
+    calls++;
+    return calls > skip && calls <= skip + times ? code : 0;
+}
+
+#define WRAP(name, place)                                          \
+    static word name(word a, word b, word c, word d, word e)       \
+    {                                                              \
+        word code = fault(place);                                  \
+        return code ? code : real->functions[place](a, b, c, d, e); \
+    }
+
+WRAP(get_slot_list, GET_SLOT_LIST)
+WRAP(open_session, OPEN_SESSION)
+WRAP(destroy_object, DESTROY_OBJECT)
+WRAP(get_attribute_value, GET_ATTRIBUTE_VALUE)
+WRAP(find_objects_init, FIND_OBJECTS_INIT)
+WRAP(find_objects, FIND_OBJECTS)
+WRAP(encrypt_init, ENCRYPT_INIT)
+WRAP(encrypt, ENCRYPT)
+WRAP(decrypt_init, DECRYPT_INIT)
+WRAP(decrypt, DECRYPT)
+WRAP(sign_init, SIGN_INIT)
+WRAP(sign, SIGN)
+WRAP(generate_key, GENERATE_KEY)
+
+static word login(word a, word b, word c, word d, word e)
+{
+    FILE *file = open_file("logins", "a");
+    if (file) {
+        fputc('x', file);
+        fclose(file);
+    }
+    word code = fault(LOGIN);
+    return code ? code : real->functions[LOGIN](a, b, c, d, e);
+}
+
+word C_GetFunctionList(struct function_list **list)
+{
+    void *module = dlopen(getenv("KC_HSM_TEST_REAL_MODULE"), RTLD_NOW);
+    word (*get)(struct function_list **) = module ? dlsym(module, "C_GetFunctionList") : 0;
+    if (!get || get(&real))
+        return 5; /* CKR_GENERAL_ERROR */
+    wrapped = *real;
+    wrapped.functions[GET_SLOT_LIST] = get_slot_list;
+    wrapped.functions[OPEN_SESSION] = open_session;
+    wrapped.functions[LOGIN] = login;
+    wrapped.functions[DESTROY_OBJECT] = destroy_object;
+    wrapped.functions[GET_ATTRIBUTE_VALUE] = get_attribute_value;
+    wrapped.functions[FIND_OBJECTS_INIT] = find_objects_init;
+    wrapped.functions[FIND_OBJECTS] = find_objects;
+    wrapped.functions[ENCRYPT_INIT] = encrypt_init;
+    wrapped.functions[ENCRYPT] = encrypt;
+    wrapped.functions[DECRYPT_INIT] = decrypt_init;
+    wrapped.functions[DECRYPT] = decrypt;
+    wrapped.functions[SIGN_INIT] = sign_init;
+    wrapped.functions[SIGN] = sign;
+    wrapped.functions[GENERATE_KEY] = generate_key;
+    *list = &wrapped;
+    return 0;
+}

@@ -1,0 +1,117 @@
+//! A process that is killed at random points of its steps: nothing is used twice, nothing is lost.
+
+use std::collections::HashMap;
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kc_core::ratchet::Seed;
+use kc_core::store::RatchetStore;
+use kc_keystore_hsm::HsmRatchetStore;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::world::{CASE, Case, folder, fresh_token, labels, token};
+
+const KILLS: usize = 200;
+/// Steps to learn how long one takes.
+const UNHINDERED: u32 = 20;
+const READY: &str = "ready";
+const STEPPER: &str = "kills::stepper";
+
+pub(crate) fn cases() -> Vec<Case> {
+    let stepper = Case {
+        hidden: true,
+        ..Case::new(STEPPER, stepper)
+    };
+    vec![Case::new("kills::two_hundred", two_hundred), stepper]
+}
+
+fn path() -> PathBuf {
+    folder().join("n1.ratchet")
+}
+
+/// Steps until it is killed, and says what it got.
+fn stepper() {
+    let mut ratchet = HsmRatchetStore::open(token(), &labels(), &path()).unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "{READY}").unwrap();
+    loop {
+        let step = ratchet.step().unwrap();
+        let secret = step.topic_secret(&"t".into());
+        // One call, so that a line comes whole or not at all.
+        let line = format!("{} {:02x?}\n", step.index(), secret.expose());
+        out.write_all(line.as_bytes()).unwrap();
+    }
+}
+
+fn start() -> Child {
+    Command::new(env::current_exe().unwrap())
+        .env(CASE, STEPPER)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn two_hundred() {
+    // The whole course of the ratchet is known beforehand.
+    let seed = || Seed::generate(&mut StdRng::seed_from_u64(11));
+    let mut ratchet = HsmRatchetStore::import(fresh_token(), &labels(), &path(), &seed()).unwrap();
+    let begin = Instant::now();
+    for _ in 0..UNHINDERED {
+        ratchet.step().unwrap();
+    }
+    let of_a_step = begin.elapsed() / UNHINDERED;
+    drop(ratchet);
+    let mut rng: StdRng = rand::make_rng();
+    let mut taken: HashMap<u64, String> = HashMap::new();
+    let (mut last, mut lost) = (u64::from(UNHINDERED) - 1, 0);
+    // A process that dies after it has stored a step, and before it says so, takes the step with it.
+    let mut may_be_lost = 0;
+    let begin = Instant::now();
+    for kill in 0..KILLS {
+        let mut child = start();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Only after the login: SoftHSM writes its token file then, and is killed with it.
+        assert_eq!(lines.next().unwrap().unwrap(), READY, "after {kill} kills");
+        thread::sleep(rng.random_range(Duration::ZERO..of_a_step * 4));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in lines.map(Result::unwrap) {
+            let (index, secret) = line.split_once(' ').unwrap();
+            let index: u64 = index.parse().unwrap();
+            let next = last + 1;
+            let skipped = index.checked_sub(next).expect("an index is used twice");
+            assert!(
+                skipped <= may_be_lost,
+                "kill {kill}: {next} to {index} are lost"
+            );
+            lost += skipped;
+            may_be_lost = 0;
+            last = index;
+            let again = taken.insert(index, secret.to_owned());
+            assert!(again.is_none(), "{index} is used twice");
+        }
+        may_be_lost += 1;
+    }
+    let took = begin.elapsed();
+    let mut seed = seed();
+    while !taken.is_empty() {
+        let (step, next) = seed.advance().unwrap().stored();
+        if let Some(secret) = taken.remove(&step.index()) {
+            let expected = format!("{:02x?}", step.topic_secret(&"t".into()).expose());
+            assert_eq!(secret, expected, "step {}", step.index());
+        }
+        seed = next;
+    }
+    let ratchet = HsmRatchetStore::open(token(), &labels(), &path()).unwrap();
+    let next = ratchet.next_index().unwrap();
+    println!("{KILLS} kills in {took:?}: {next} steps, {lost} stored and not used");
+    assert!(
+        next > KILLS as u64 / 4,
+        "the kills came too early to mean anything"
+    );
+}

@@ -1,0 +1,105 @@
+//! Moving a file node onto a token, and replacing its opaque key.
+
+use kc_core::keys::{KeyType, Signer};
+use kc_core::store::{KeyStore, MemoryKeyStore, NodeSecrets, StoreErrorKind};
+use kc_keystore_hsm::{
+    HsmError, KeyStoreSettings, OpaqueRotation, generate_opaque_key, import_identity, list_objects,
+};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::world::{Case, cases, fresh_token, is_softhsm, labels, node, open, settings};
+
+pub(crate) fn cases() -> Vec<Case> {
+    cases![
+        a_file_node_moves,
+        the_opaque_key_is_replaced,
+        an_interrupted_replacement_goes_on,
+    ]
+}
+
+fn a_file_node_moves() {
+    let rng = &mut StdRng::seed_from_u64(3);
+    let mut secrets = NodeSecrets::generate(rng);
+    secrets.ensure_key(KeyType::Ed25519, rng);
+    secrets.ensure_key(KeyType::Hybrid, rng);
+    let stored = secrets.encode();
+    let before = MemoryKeyStore::new(secrets, None, Box::new(StdRng::seed_from_u64(4)));
+    let old_value = before.wrap_opaque(b"old keys").unwrap();
+
+    let token = fresh_token();
+    generate_opaque_key(&token, &labels()).unwrap();
+    let secrets = NodeSecrets::decode(stored.expose()).unwrap().secrets;
+    let mut settings = KeyStoreSettings::default();
+    settings.suites = secrets.suites().collect();
+    for key in secrets.signing_keys() {
+        let identity = import_identity(&token, &labels(), key).unwrap();
+        assert_eq!(identity.verifying_key, *key.verifying_key());
+        settings.pinned.push(identity.verifying_key);
+        settings.sealed_slh_dsa = settings.sealed_slh_dsa.or(identity.sealed_slh_dsa);
+    }
+    let store = open(&token, settings).unwrap();
+    assert_eq!(store.verifying_keys(), before.verifying_keys());
+    assert_eq!(store.suites(), before.suites());
+    let value = store
+        .rewrap_file_value(&old_value, secrets.opaque_key())
+        .unwrap();
+    assert_eq!(store.unwrap_opaque(&value).unwrap().expose(), b"old keys");
+    // A value of the file node is not one of the token.
+    let error = store.unwrap_opaque(&old_value).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unauthentic);
+    let error = store
+        .rewrap_file_value(&value, secrets.opaque_key())
+        .unwrap_err();
+    assert!(matches!(error, HsmError::Unauthentic { .. }), "{error:?}");
+}
+
+fn opaque_labels(token: &kc_keystore_hsm::Token) -> Vec<String> {
+    let listed = list_objects(token).unwrap().into_iter();
+    let labels = listed.map(|object| object.label);
+    labels.filter(|label| label.contains("opaque")).collect()
+}
+
+fn the_opaque_key_is_replaced() {
+    let (token, identity) = node(KeyType::Hybrid);
+    let mut settings = settings(&identity);
+    let store = open(&token, settings.clone()).unwrap();
+    let old = store.wrap_opaque(b"value").unwrap();
+    drop(store);
+
+    let rotation = OpaqueRotation::begin(token.clone(), labels()).unwrap();
+    let new = rotation.rewrap(&old).unwrap();
+    assert_ne!(new, old);
+    assert_eq!(rotation.rewrap(&new).unwrap(), new);
+    if is_softhsm() {
+        let sealed = settings.sealed_slh_dsa.as_ref().unwrap();
+        settings.sealed_slh_dsa = Some(rotation.rewrap(sealed).unwrap());
+    }
+    let error = rotation.rewrap(b"something else").unwrap_err();
+    assert!(matches!(error, HsmError::Unauthentic { .. }), "{error:?}");
+    rotation.finish().unwrap();
+
+    assert_eq!(opaque_labels(&token), ["kc:n1:opaque"]);
+    let store = open(&token, settings).unwrap();
+    assert_eq!(store.unwrap_opaque(&new).unwrap().expose(), b"value");
+    let error = store.unwrap_opaque(&old).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unauthentic);
+}
+
+fn an_interrupted_replacement_goes_on() {
+    let (token, identity) = node(KeyType::Ed25519);
+    let old = open(&token, settings(&identity)).unwrap();
+    let old = old.wrap_opaque(b"value").unwrap();
+    drop(OpaqueRotation::begin(token.clone(), labels()).unwrap());
+    assert_eq!(opaque_labels(&token), ["kc:n1:opaque", "kc:n1:opaque-old"]);
+    // Meanwhile the node works.
+    let store = open(&token, settings(&identity)).unwrap();
+    assert_eq!(store.unwrap_opaque(&old).unwrap().expose(), b"value");
+    let error = generate_opaque_key(&token, &labels()).unwrap_err();
+    assert!(matches!(error, HsmError::ObjectExists { .. }), "{error:?}");
+
+    let rotation = OpaqueRotation::begin(token.clone(), labels()).unwrap();
+    let new = rotation.rewrap(&old).unwrap();
+    rotation.finish().unwrap();
+    assert_eq!(store.unwrap_opaque(&new).unwrap().expose(), b"value");
+}

@@ -1,0 +1,95 @@
+//! A node's keys and its ratchet, wherever its configuration says they are: in files, or on a token.
+
+#[cfg(feature = "hsm")]
+mod moving;
+#[cfg(feature = "hsm")]
+mod rotation;
+#[cfg(feature = "hsm")]
+mod token;
+
+use std::sync::Arc;
+
+use kc_core::keys::{KeyType, Signer, VerifyingKey};
+use kc_core::secret::SecretText;
+use kc_core::store::config::{NodeConfig, Section};
+use kc_core::store::{KeyStore, RatchetStore};
+use kc_keystore_file::{
+    FileRatchetStore, NodeFiles, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path,
+    read_secrets,
+};
+
+use crate::open::OpenError;
+
+#[cfg(feature = "hsm")]
+pub use moving::{Moved, move_to_token};
+#[cfg(feature = "hsm")]
+pub use rotation::rotate_opaque;
+#[cfg(feature = "hsm")]
+pub use token::{TokenKeys, ratchet_file};
+
+/// What a value begins with that names a token.
+const TOKEN: &str = "pkcs11:";
+
+/// The stores of a node that is locked.
+pub(crate) struct Keystores<'n> {
+    pub(crate) config: &'n NodeConfig,
+    pub(crate) lock: &'n Arc<NodeLock>,
+    /// The token's PIN, if a person was asked for it.
+    pub(crate) pin: Option<&'n SecretText>,
+}
+
+impl Keystores<'_> {
+    /// The signing keys of these types; `None` for all.
+    pub(crate) fn keys(&self, types: Option<Vec<KeyType>>) -> Result<Box<dyn KeyStore>, OpenError> {
+        if let Some(uri) = on_token(self.config, "cryptokey")? {
+            return self.token_keys(&uri, types);
+        }
+        let path = crypto_path(self.config, self.lock.files())?;
+        let file = SecretFile::new(path, Arc::clone(self.lock));
+        Ok(Box::new(open_key_store(&file, types)?))
+    }
+
+    /// The ratchet; `None` for a node without one.
+    pub(crate) fn ratchet(&self) -> Result<Option<Box<dyn RatchetStore>>, OpenError> {
+        if let Some(uri) = on_token(self.config, "ratchet")? {
+            return self.token_ratchet(&uri).map(Some);
+        }
+        let Some(path) = ratchet_path(self.config, self.lock.files())? else {
+            return Ok(None);
+        };
+        let file = SecretFile::new(path, Arc::clone(self.lock));
+        Ok(Some(Box::new(FileRatchetStore::open(file)?)))
+    }
+
+    #[cfg(not(feature = "hsm"))]
+    fn token_keys(&self, _: &str, _: Option<Vec<KeyType>>) -> Result<Box<dyn KeyStore>, OpenError> {
+        Err(OpenError::NoTokens)
+    }
+
+    #[cfg(not(feature = "hsm"))]
+    fn token_ratchet(&self, _: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
+        Err(OpenError::NoTokens)
+    }
+}
+
+/// The public halves of the signing keys of a node with these files, of those that it does not use, too. Needs neither
+/// lock nor PIN.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn stored_keys(config: &NodeConfig, files: &NodeFiles) -> Result<Vec<VerifyingKey>, OpenError> {
+    #[cfg(feature = "hsm")]
+    if on_token(config, "cryptokey")?.is_some() {
+        return Ok(TokenKeys::of(config)?.public);
+    }
+    let secrets = read_secrets(&crypto_path(config, files)?)?;
+    let keys = secrets.signing_keys().map(Signer::verifying_key);
+    Ok(keys.cloned().collect())
+}
+
+/// The URI in an entry of the node's own section, if the entry names a token.
+fn on_token(config: &NodeConfig, name: &str) -> Result<Option<String>, OpenError> {
+    let value = config.load_text(Section::NODE, name)?;
+    let value = value.filter(|value| value.trim_start().starts_with(TOKEN));
+    Ok(value.map(|value| value.trim().to_owned()))
+}

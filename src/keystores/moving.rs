@@ -1,0 +1,133 @@
+use std::sync::Arc;
+
+use kc_core::ratchet::Seed;
+use kc_core::store::config::{ConfigStore, NodeConfig, Section, Value};
+use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
+use kc_keystore_file::{
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, crypto_path, find_node,
+    ratchet_path, read_secrets,
+};
+use kc_keystore_hsm::{
+    HsmKeyStore, HsmRatchetStore, NodeLabels, PinSource, Pkcs11Uri, Token, generate_opaque_key,
+    import_identity,
+};
+
+use super::{TokenKeys, on_token, ratchet_file};
+use crate::open::OpenError;
+
+/// The entry of past keys, in the section `crypto` (protocol §11): the only opaque value of a node.
+pub(super) const PAST_KEYS: &str = "oldkeys";
+
+/// What is left in files of a node whose keys have moved onto a token.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Moved {
+    /// Where the node's files are.
+    pub files: NodeFiles,
+    /// The file of the signing keys, which the node no longer reads. Whoever has it is the node.
+    pub keys: SecretFile,
+}
+
+/// Moves a node from files onto a token: its signing keys, the key of its opaque values, and its ratchet, which goes
+/// on where it was. The file of the ratchet is destroyed, because two copies of a ratchet repeat keys; that of the
+/// signing keys is [left](Moved::keys) to the caller. `uri` names the token, and nothing on it.
+///
+/// # Errors
+/// [`OpenError`]. The node stays in its files unless everything has worked.
+pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, OpenError> {
+    let files = find_node(node, &SearchPlaces::from_environment())?;
+    let lock = Arc::new(NodeLock::acquire(&files)?);
+    let store = FileConfigStore::new(Arc::clone(&lock));
+    let config = store.load()?;
+    if on_token(&config, "cryptokey")?.is_some() {
+        return Err(OpenError::OnTokenAlready);
+    }
+    let keys = SecretFile::new(crypto_path(&config, &files)?, Arc::clone(&lock));
+    let secrets = read_secrets(keys.path())?;
+    let ratchet = ratchet_path(&config, &files)?;
+    let ratchet = ratchet.map(|path| SecretFile::new(path, Arc::clone(&lock)));
+    let seed = ratchet.as_ref().map(read_seed).transpose()?;
+    let past_keys = past_keys(&config, &secrets)?;
+
+    let labels = NodeLabels::new(config.node_id());
+    let token = Token::open(uri, pin)?;
+    token.capabilities()?.require()?;
+    generate_opaque_key(&token, &labels)?;
+    let moved = import_keys(&token, &labels, &secrets)?;
+    let settings = moved.clone().settings(None);
+    let keystore = HsmKeyStore::open(token.clone(), labels.clone(), settings)?;
+    let rewrap = |value: Vec<u8>| keystore.rewrap_file_value(&value, secrets.opaque_key());
+    let past_keys = past_keys.map(rewrap).transpose()?;
+    if let Some(seed) = &seed {
+        HsmRatchetStore::import(token, &labels, &ratchet_file(&files), seed)?;
+    }
+
+    let named = |object: String| {
+        let mut uri = uri.clone();
+        uri.object = Some(object);
+        uri.to_string()
+    };
+    store.update(&mut |config| {
+        let keys = named(labels.identity());
+        config.set(Section::NODE, "cryptokey", &Value::from(keys.as_str()))?;
+        if seed.is_some() {
+            let ratchet = named(labels.ratchet());
+            config.set(Section::NODE, "ratchet", &Value::from(ratchet.as_str()))?;
+        }
+        if let Some(past_keys) = &past_keys {
+            config.set(
+                Section::CRYPTO,
+                PAST_KEYS,
+                &Value::from(past_keys.as_slice()),
+            )?;
+        }
+        moved.write(config)
+    })?;
+    if let Some(ratchet) = ratchet {
+        ratchet.shred()?;
+    }
+    Ok(Moved { files, keys })
+}
+
+fn read_seed(file: &SecretFile) -> Result<Seed, OpenError> {
+    file.claim()?;
+    let seed = Seed::decode(&file.read()?);
+    seed.map_err(|error| {
+        let context = format!("ratchet in {}", file.path().display());
+        OpenError::Store(StoreError::new(StoreErrorKind::Malformed, context).with_source(error))
+    })
+}
+
+/// The past keys as they are wrapped, after making sure that they open.
+fn past_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8>>, OpenError> {
+    let Some(Value::Bytes(wrapped)) = config.load_value(Section::CRYPTO, PAST_KEYS)? else {
+        return Ok(None);
+    };
+    if opaque::unwrap(&wrapped, secrets.opaque_key()).is_none() {
+        let kind = StoreErrorKind::Unauthentic;
+        return Err(OpenError::Store(StoreError::new(
+            kind,
+            "past keys of the node",
+        )));
+    }
+    Ok(Some(wrapped))
+}
+
+fn import_keys(
+    token: &Token,
+    labels: &NodeLabels,
+    secrets: &NodeSecrets,
+) -> Result<TokenKeys, OpenError> {
+    let mut moved = TokenKeys {
+        public: Vec::new(),
+        sealed_slh_dsa: None,
+        suites: secrets.suites().collect(),
+        legacy_requests: secrets.legacy_requests(),
+    };
+    for key in secrets.signing_keys() {
+        let imported = import_identity(token, labels, key)?;
+        moved.public.push(imported.verifying_key);
+        moved.sealed_slh_dsa = moved.sealed_slh_dsa.or(imported.sealed_slh_dsa);
+    }
+    Ok(moved)
+}

@@ -1,0 +1,168 @@
+//! Keys on a PKCS#11 token, and what the configuration keeps beside them.
+
+use std::path::PathBuf;
+
+use kc_core::kem::Suite;
+use kc_core::keys::{KeyType, VerifyingKey};
+use kc_core::secret::SecretText;
+use kc_core::store::config::{ConfigError, NodeConfig, Section, Value};
+use kc_core::store::{KeyStore, RatchetStore};
+use kc_keystore_file::NodeFiles;
+use kc_keystore_hsm::{
+    HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NodeLabels, PinSource, Pkcs11Uri, Token,
+};
+
+use super::Keystores;
+use crate::open::OpenError;
+
+/// What stands beside the keys of a token: `<node>-hsm`.
+pub(super) const SECTION: Section<'static> = Section::named("hsm");
+pub(super) const SEALED: &str = "sealed_slh_dsa";
+const EXCHANGES: &str = "exchanges";
+const LEGACY: &str = "legacy_requests";
+
+/// What a node's configuration keeps of keys that are on a token; nothing of it is secret. It is the section
+/// `<node>-hsm`: `key0`, `key1`, ... are the public keys in the order of the chains, `sealed_slh_dsa` what the token
+/// cannot hold, `exchanges` and `legacy_requests` how the node exchanges keys.
+#[derive(Clone, Debug)]
+pub struct TokenKeys {
+    /// The public keys, in the order of their chains.
+    pub public: Vec<VerifyingKey>,
+    /// The SLH-DSA half of a version-4 key, sealed by the token, if the token cannot hold it.
+    pub sealed_slh_dsa: Option<Vec<u8>>,
+    /// The key exchanges that the node offers and accepts, in order of preference.
+    pub suites: Vec<Suite>,
+    /// Whether requests go out in the bare form of old peers, too.
+    pub legacy_requests: bool,
+}
+
+/// Where the sealed ratchet of a node is whose ratchet's keys are on a token: `<node>.ratchet`.
+#[must_use]
+pub fn ratchet_file(files: &NodeFiles) -> PathBuf {
+    files.with_extension("ratchet")
+}
+
+impl TokenKeys {
+    /// What a configuration says.
+    ///
+    /// # Errors
+    /// [`OpenError::TokenKeys`] with the entry that cannot be used.
+    pub fn of(config: &NodeConfig) -> Result<Self, OpenError> {
+        let mut public = Vec::new();
+        while let Some(value) = config.load_value(SECTION, key_name(public.len()).as_str())? {
+            let key = match &value {
+                Value::Bytes(bytes) => VerifyingKey::from_bytes(bytes).ok(),
+                _ => None,
+            };
+            public.push(key.ok_or_else(|| unusable(key_name(public.len())))?);
+        }
+        let sealed_slh_dsa = match config.load_value(SECTION, SEALED)? {
+            Some(Value::Bytes(sealed)) => Some(sealed),
+            Some(_) => return Err(unusable(SEALED.to_owned())),
+            None => None,
+        };
+        let suites = match config.load_text(SECTION, EXCHANGES)? {
+            Some(text) => exchanges(&text).ok_or_else(|| unusable(EXCHANGES.to_owned()))?,
+            None => Suite::ALL.to_vec(),
+        };
+        let legacy_requests = match config.load_value(SECTION, LEGACY)? {
+            Some(Value::Bool(legacy)) => legacy,
+            Some(_) => return Err(unusable(LEGACY.to_owned())),
+            None => false,
+        };
+        Ok(Self {
+            public,
+            sealed_slh_dsa,
+            suites,
+            legacy_requests,
+        })
+    }
+
+    /// Writes it to a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn write(&self, config: &mut NodeConfig) -> Result<(), ConfigError> {
+        for (index, key) in self.public.iter().enumerate() {
+            let value = Value::Bytes(key.to_bytes());
+            config.set(SECTION, key_name(index).as_str(), &value)?;
+        }
+        if let Some(sealed) = &self.sealed_slh_dsa {
+            config.set(SECTION, SEALED, &Value::from(sealed.as_slice()))?;
+        }
+        let versions: Vec<_> = self
+            .suites
+            .iter()
+            .map(|suite| suite.version().to_string())
+            .collect();
+        config.set(
+            SECTION,
+            EXCHANGES,
+            &Value::from(versions.join(",").as_str()),
+        )?;
+        config.set(SECTION, LEGACY, &Value::Bool(self.legacy_requests))?;
+        Ok(())
+    }
+
+    /// How its keystore is opened, with the keys of these types; `None` for all.
+    #[must_use]
+    pub fn settings(self, types: Option<Vec<KeyType>>) -> KeyStoreSettings {
+        let mut settings = KeyStoreSettings::default();
+        settings.key_types = types;
+        settings.pinned = self.public;
+        settings.sealed_slh_dsa = self.sealed_slh_dsa;
+        settings.suites = self.suites;
+        settings.legacy_requests = self.legacy_requests;
+        settings
+    }
+}
+
+impl Keystores<'_> {
+    pub(super) fn token_keys(
+        &self,
+        uri: &str,
+        types: Option<Vec<KeyType>>,
+    ) -> Result<Box<dyn KeyStore>, OpenError> {
+        let (token, labels) = open_token(uri, self.pin)?;
+        let settings = TokenKeys::of(self.config)?.settings(types);
+        Ok(Box::new(HsmKeyStore::open(token, labels, settings)?))
+    }
+
+    pub(super) fn token_ratchet(&self, uri: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
+        let (token, labels) = open_token(uri, self.pin)?;
+        let file = ratchet_file(self.lock.files());
+        Ok(Box::new(HsmRatchetStore::open(token, &labels, &file)?))
+    }
+}
+
+/// The token that a URI names, and the node's labels on it.
+pub(super) fn open_token(
+    uri: &str,
+    pin: Option<&SecretText>,
+) -> Result<(Token, NodeLabels), OpenError> {
+    let uri: Pkcs11Uri = uri.parse().map_err(kc_keystore_hsm::HsmError::from)?;
+    let labels = NodeLabels::of_uri(&uri)?;
+    let given = pin.map(|pin| PinSource::Text(SecretText::from(pin.expose().to_owned())));
+    let Some(source) = given.or_else(|| PinSource::of(&uri)) else {
+        return Err(OpenError::PinNeeded {
+            token: uri.token.unwrap_or_default(),
+        });
+    };
+    Ok((Token::open(&uri, source)?, labels))
+}
+
+fn exchanges(text: &str) -> Option<Vec<Suite>> {
+    let versions = text.split(',').map(|version| {
+        let version: i128 = version.trim().parse().ok()?;
+        Suite::from_version(version)
+    });
+    versions.collect()
+}
+
+fn key_name(index: usize) -> String {
+    format!("key{index}")
+}
+
+fn unusable(name: String) -> OpenError {
+    OpenError::TokenKeys { name }
+}
