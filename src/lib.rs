@@ -76,11 +76,15 @@ pub use backends::BackendChoice;
 #[cfg(feature = "file")]
 mod by_role;
 #[cfg(feature = "file")]
+mod error;
+#[cfg(feature = "file")]
 mod keystores;
 #[cfg(feature = "file")]
 mod locked;
 #[cfg(feature = "file")]
 mod open;
+#[cfg(feature = "file")]
+pub use error::OpenError;
 #[cfg(feature = "file")]
 pub use keystores::stored_keys;
 #[cfg(all(feature = "file", feature = "hsm"))]
@@ -88,4 +92,4 @@ pub use keystores::{Moved, TokenKeys, move_to_token, ratchet_file, rotate_opaque
 #[cfg(feature = "file")]
 pub use locked::{LockedNode, signing_keys_of};
 #[cfg(feature = "file")]
-pub use open::{NodeOptions, OpenError, OpenNode};
+pub use open::{NodeOptions, OpenNode};

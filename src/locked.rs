@@ -8,8 +8,8 @@ use kc_keystore_file::{
     FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, read_config,
 };
 
+use crate::error::OpenError;
 use crate::keystores::{Keystores, stored_keys};
-use crate::open::OpenError;
 
 /// A node of which nothing runs, locked so that nothing does: to sign with its keys.
 #[derive(Debug)]

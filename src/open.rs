@@ -5,88 +5,23 @@ use std::sync::Arc;
 
 use kc_actors::{
     Clock, CryptoSettings, Duties, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node,
-    NodeError, NodeParts, NodeSettings,
+    NodeParts, NodeSettings,
 };
 use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, Subscription};
 use kc_core::secret::SecretText;
-use kc_core::store::StoreError;
-use kc_core::store::config::{
-    ConfigError, ConfigStore, ConfigStoreError, KafkaUse, NodeConfig, Section,
-};
+use kc_core::store::config::{ConfigStore, KafkaUse, NodeConfig, Section};
 use kc_core::types::ManagementTopics;
 use kc_keystore_file::{
-    EntryError, FileConfigStore, FileError, FindError, NodeFiles, NodeLock, SearchPlaces, Settings,
-    SettingsError, find_node, key_types,
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, Settings, find_node, key_types,
 };
-use thiserror::Error;
 
 use crate::backends::BackendChoice;
 use crate::by_role::ByRole;
+use crate::error::OpenError;
 use crate::keystores::Keystores;
 
 /// The extra name of the management plane's Kafka settings (protocol §11).
 const MANAGEMENT: &str = "crypto";
-
-/// Why a node in files does not open.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// No node was found.
-    #[error(transparent)]
-    Find(#[from] FindError),
-    /// One of its files.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Its configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigStoreError),
-    /// A value in its configuration.
-    #[error(transparent)]
-    Value(#[from] ConfigError),
-    /// A setting, wherever it came from.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// Its secrets.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A Kafka setting.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// What the files say makes no node.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// What its configuration says of its keys.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// The token that its keys are on.
-    #[cfg(feature = "hsm")]
-    #[error(transparent)]
-    Token(#[from] kc_keystore_hsm::HsmError),
-    /// Nobody has said the token's PIN: neither a file (`pin-source`), nor the environment, nor a
-    /// [person](NodeOptions::pin).
-    #[error("the PIN of the token {token:?} is needed")]
-    PinNeeded {
-        /// The token's label.
-        token: String,
-    },
-    /// An entry of `<node>-hsm` is not what it should be.
-    #[error("`{name}` in the section of the token's keys cannot be used")]
-    TokenKeys {
-        /// The entry.
-        name: String,
-    },
-    /// Its keys are in files.
-    #[error("the node's keys are on no token")]
-    NotOnToken,
-    /// Its keys cannot be moved onto a token.
-    #[error("the node's keys are on a token already")]
-    OnTokenAlready,
-    /// Its keys are on a token, and the feature `hsm` is not built in.
-    #[error(
-        "the node's keys are on a token; that is not built in: it comes with the feature `hsm`"
-    )]
-    NoTokens,
-}
 
 /// How to open a node from its files: file < environment (`KC_CONFIG__<SECTION>__<NAME>`) < flags.
 ///

@@ -18,7 +18,7 @@ use kc_keystore_file::{
     read_secrets,
 };
 
-use crate::open::OpenError;
+use crate::error::OpenError;
 
 #[cfg(feature = "hsm")]
 pub use moving::{Moved, move_to_token};
@@ -35,6 +35,10 @@ pub(crate) struct Keystores<'n> {
     pub(crate) config: &'n NodeConfig,
     pub(crate) lock: &'n Arc<NodeLock>,
     /// The token's PIN, if a person was asked for it.
+    #[cfg_attr(
+        not(feature = "hsm"),
+        allow(dead_code, reason = "only tokens have one")
+    )]
     pub(crate) pin: Option<&'n SecretText>,
 }
 

@@ -13,7 +13,7 @@ use kc_keystore_hsm::{
 };
 
 use super::{TokenKeys, on_token, ratchet_file};
-use crate::open::OpenError;
+use crate::error::OpenError;
 
 /// The entry of past keys, in the section `crypto` (protocol §11): the only opaque value of a node.
 pub(super) const PAST_KEYS: &str = "oldkeys";

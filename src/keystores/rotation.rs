@@ -8,7 +8,7 @@ use kc_keystore_hsm::OpaqueRotation;
 use super::moving::PAST_KEYS;
 use super::token::{SEALED, SECTION, open_token};
 use super::{TokenKeys, on_token};
-use crate::open::OpenError;
+use crate::error::OpenError;
 
 /// Draws a new key on the token for the values that it seals in a node's configuration, and seals them anew. Interrupted,
 /// it can be done again: the old key is destroyed last. `pin` is that of the token, if a person was asked for it.

@@ -13,7 +13,7 @@ use kc_keystore_hsm::{
 };
 
 use super::Keystores;
-use crate::open::OpenError;
+use crate::error::OpenError;
 
 /// What stands beside the keys of a token: `<node>-hsm`.
 pub(super) const SECTION: Section<'static> = Section::named("hsm");
