@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    BackendError, ClientSettings, GroupConsumer, GroupStart, Polled, Subscription, TopicPartition,
+    BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Subscription,
+    TopicPartition,
 };
 use krafka::CloseOptions;
 use krafka::admin::AdminClient;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::connection::connect;
 use crate::error::bounded;
-use crate::lookup::{self, LIST_INTERVAL, LOOK_INTERVAL, LOOK_TIMEOUT};
+use crate::lookup::{self, LOOK_TIMEOUT};
 use crate::polling::{isolation, poll};
 use crate::record::{fetched, to_krafka};
 use membership::Membership;
@@ -118,12 +119,8 @@ impl PureGroupConsumer {
 
     /// How soon to look for further topics; `None` if all are there.
     fn look_interval(&self) -> Option<Duration> {
-        let named = self.subscription.names().is_subset(&self.subscribed);
-        match (named, self.subscription.is_open()) {
-            (false, _) => Some(LOOK_INTERVAL),
-            (true, true) => Some(LIST_INTERVAL),
-            (true, false) => None,
-        }
+        let exists = |name: &str| self.subscribed.contains(name);
+        self.subscription.look_interval(exists)
     }
 
     async fn look(&mut self) -> Result<(), BackendError> {

@@ -50,9 +50,6 @@ use producer::LegacyProducer;
 
 const NAME: &str = "legacy";
 
-/// How often topics that do not exist yet are looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-
 /// How long looking for them may hold up a poll.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    BackendError, BackendErrorKind, ClientSettings, Committed, LogReader, LogStart, Record,
-    Watermarks,
+    BackendError, BackendErrorKind, ClientSettings, Committed, LOOK_INTERVAL, LogReader, LogStart,
+    Record, Watermarks,
 };
 use krafka::admin::{
     AdminClient, AlterConsumerGroupOffsetsOptions, ListConsumerGroupOffsetsOptions,
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::connection::connect;
 use crate::error::{bounded, failed};
-use crate::lookup::{self, LOOK_INTERVAL, LOOK_TIMEOUT};
+use crate::lookup::{self, LOOK_TIMEOUT};
 use crate::polling::{isolation, poll};
 use crate::record::fetched;
 

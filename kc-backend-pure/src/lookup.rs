@@ -14,12 +14,6 @@ use krafka::error::ErrorCode;
 
 use crate::error::{bounded, failed};
 
-/// How often topics that do not exist yet are looked for.
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-
-/// How often all topics are listed, for subscriptions by regular expressions.
-pub(crate) const LIST_INTERVAL: Duration = Duration::from_secs(2);
-
 /// How long looking for them may hold up a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 

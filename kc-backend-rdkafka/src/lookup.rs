@@ -18,9 +18,6 @@ use crate::partitions::{check_name, list, named};
 use crate::polling::serve;
 use crate::worker::retire;
 
-/// How often topics that do not exist yet are looked for.
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-
 /// How long looking for them may hold up a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -171,25 +171,21 @@ impl Membership {
             self.with(|state| state.unanchored.iter().map(to_krafka).collect());
         let committed = committed(&consumer, &partitions, deadline).await?;
         for (at, have) in lookup::watermarks(&self.admin, &partitions, deadline).await? {
-            let start = match committed.get(&at) {
-                Some(offset) if have.holds(*offset) => continue,
-                Some(offset) => {
-                    tracing::warn!(
-                        topic = at.topic,
-                        partition = at.partition,
-                        offset,
-                        "the log does not have the committed position; it is read from its beginning"
-                    );
-                    let seeking = consumer.seek(&at.topic, at.partition, have.low).await;
-                    seeking.map_err(|error| failed(CHECK, error))?;
-                    have.low
-                }
-                None => {
-                    let start = self.starts.get(&at).copied();
-                    let there = |start: &i64| have.holds(*start);
-                    start.filter(there).unwrap_or(have.low)
-                }
-            };
+            let committed = committed.get(&at).copied();
+            let start = have.resolve_for_group(committed, self.starts.get(&at).copied());
+            if committed == Some(start) {
+                continue;
+            }
+            if let Some(offset) = committed {
+                tracing::warn!(
+                    topic = at.topic,
+                    partition = at.partition,
+                    offset,
+                    "the log does not have the committed position; it is read from its beginning"
+                );
+                let seeking = consumer.seek(&at.topic, at.partition, start).await;
+                seeking.map_err(|error| failed(CHECK, error))?;
+            }
             self.with(|state| state.start(from_krafka(&at), start));
         }
         let context = || "commit where partitions start".to_owned();

@@ -7,17 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kafka::error::Result as KafkaResult;
 use kc_core::backend::{
-    BackendError, ClientSettings, GroupConsumer, GroupStart, Polled, Subscription, TopicPartition,
+    BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Subscription,
+    TopicPartition,
 };
 use tokio::time::Instant;
 
 use super::client::Client;
 use super::fetcher::Fetcher;
 use super::worker::Worker;
-use super::{LOOK_INTERVAL, LOOK_TIMEOUT, offset_store};
-
-/// How often topics are looked for that a regular expression may match.
-const OPEN_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+use super::{LOOK_TIMEOUT, offset_store};
 
 #[derive(Debug)]
 pub(super) struct LegacyGroupConsumer {
@@ -84,15 +82,9 @@ impl LegacyGroupConsumer {
             .partitions()
             .map(|at| at.topic.as_str())
             .collect();
-        let mut names = self.subscription.names().iter();
-        if !names.all(|name| there.contains(name.as_str())) {
-            LOOK_INTERVAL
-        } else if self.subscription.is_open() {
-            OPEN_LOOK_INTERVAL
-        } else {
-            // For partitions that are added.
-            self.fetcher.worker().settings().metadata_max_age
-        }
+        let interval = self.subscription.look_interval(|name| there.contains(name));
+        // For partitions that are added.
+        interval.unwrap_or(self.fetcher.worker().settings().metadata_max_age)
     }
 }
 
@@ -126,23 +118,21 @@ fn starts(
     let committed = offset_store::committed(client, group, partitions, end)?;
     let (mut starts, mut new) = (Vec::new(), Vec::new());
     for (at, have) in have {
-        let offset = match committed.get(&at) {
-            Some(offset) if have.holds(*offset) => {
-                starts.push((at, *offset));
-                continue;
-            }
-            Some(offset) => {
-                tracing::warn!(
-                    topic = at.topic,
-                    partition = at.partition,
-                    offset,
-                    "the log does not have the committed position; it is read from its beginning"
-                );
-                have.low
-            }
-            None if start == GroupStart::Latest => have.high,
-            None => have.low,
-        };
+        let committed = committed.get(&at).copied();
+        let end = (start == GroupStart::Latest).then_some(have.high);
+        let offset = have.resolve_for_group(committed, end);
+        if committed == Some(offset) {
+            starts.push((at, offset));
+            continue;
+        }
+        if let Some(lost) = committed {
+            tracing::warn!(
+                topic = at.topic,
+                partition = at.partition,
+                offset = lost,
+                "the log does not have the committed position; it is read from its beginning"
+            );
+        }
         new.push((at, offset));
     }
     offset_store::commit(client, group, &new, end)?;

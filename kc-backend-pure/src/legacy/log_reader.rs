@@ -7,15 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kafka::error::Result as KafkaResult;
 use kc_core::backend::{
-    BackendError, BackendErrorKind, ClientSettings, Committed, LogReader, LogStart, Record,
-    TopicPartition, Watermarks,
+    BackendError, BackendErrorKind, ClientSettings, Committed, LOOK_INTERVAL, LogReader, LogStart,
+    Record, TopicPartition, Watermarks,
 };
 use tokio::time::Instant;
 
 use super::client::Client;
 use super::fetcher::Fetcher;
 use super::worker::Worker;
-use super::{LOOK_INTERVAL, LOOK_TIMEOUT, offset_store};
+use super::{LOOK_TIMEOUT, offset_store};
 
 /// The only partition that is read (protocol §2).
 const PARTITION: i32 = 0;

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kc_core::backend::{BackendError, ClientSettings, GroupStart, Subscription, TopicPartition};
+use kc_core::backend::{
+    BackendError, ClientSettings, GroupStart, LIST_INTERVAL, LOOK_INTERVAL, Subscription,
+    TopicPartition,
+};
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -14,15 +17,12 @@ use crate::config::{self, Role};
 use crate::connection::await_broker;
 use crate::error::failed;
 use crate::events::Events;
-use crate::lookup::{LOOK_INTERVAL, LOOK_TIMEOUT, Lookup, left};
+use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
 use crate::partitions::{bare_list, named};
 use crate::polling::{SLICE, serve};
 use crate::positions;
 use crate::record::fetched;
 use crate::worker::retire;
-
-/// How often all topics are listed, for expressions that new ones may match.
-const LIST_INTERVAL: Duration = Duration::from_secs(2);
 
 pub(super) struct Member {
     group: String,

@@ -196,24 +196,16 @@ impl Membership {
     /// Where there is no position, the start is stored, to be committed: else what waits to be stored would be lost
     /// to the next owner, who has a start of its own.
     pub(super) fn anchor(&self, at: TopicPartition, committed: Option<i64>, have: Watermarks) {
-        let there = |offset: &i64| have.holds(*offset);
         self.with(|state| {
-            let start = match committed {
-                Some(offset) if there(&offset) => offset,
-                Some(offset) => {
-                    tracing::warn!(
-                        topic = at.topic,
-                        partition = at.partition,
-                        offset,
-                        "the log does not have the committed position; it is read from its beginning"
-                    );
-                    have.low
-                }
-                None => {
-                    let start = state.starts.get(&at).copied();
-                    start.filter(there).unwrap_or(have.low)
-                }
-            };
+            let start = have.resolve_for_group(committed, state.starts.get(&at).copied());
+            if let Some(offset) = committed.filter(|offset| *offset != start) {
+                tracing::warn!(
+                    topic = at.topic,
+                    partition = at.partition,
+                    offset,
+                    "the log does not have the committed position; it is read from its beginning"
+                );
+            }
             if committed != Some(start) {
                 state.stored.entry(at.clone()).or_insert(start);
                 state.has_new_starts = true;

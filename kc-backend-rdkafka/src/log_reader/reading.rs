@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kc_core::backend::{BackendError, ClientSettings, LogStart, Record, Watermarks};
+use kc_core::backend::{BackendError, ClientSettings, LOOK_INTERVAL, LogStart, Record, Watermarks};
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -13,7 +13,7 @@ use crate::config::{self, Role};
 use crate::connection::await_broker;
 use crate::error::failed;
 use crate::events::Events;
-use crate::lookup::{LOOK_INTERVAL, LOOK_TIMEOUT, Lookup, left};
+use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
 use crate::partitions::{bare_list, list};
 use crate::polling::{SLICE, serve};
 use crate::record::fetched;

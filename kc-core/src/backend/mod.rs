@@ -19,7 +19,7 @@ pub use settings::{
     Authorities, ClientCertificate, ClientSettings, Compression, Sasl, SaslMechanism, Tls,
     canonical_name, unsupported,
 };
-pub use subscription::Subscription;
+pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{
     Admin, Backend, Capabilities, Committed, DeliveryFuture, GroupConsumer, GroupStart, LogReader,
     LogStart, Polled, Producer, TopicSpec, Watermarks,

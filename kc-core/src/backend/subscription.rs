@@ -1,10 +1,17 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use regex::Regex;
 
 use super::{BackendError, BackendErrorKind};
+
+/// How often backends look for topics that do not exist yet.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often backends list all topics, for subscriptions by regular expressions.
+pub const LIST_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Which topics a group's member reads: by their names, and by regular expressions, which topics that appear
 /// later may match, too.
@@ -80,6 +87,16 @@ impl Subscription {
         !self.patterns.is_empty()
     }
 
+    /// How soon to look for further topics of it; `None` if none can come. `exists` says which are known to exist.
+    #[must_use]
+    pub fn look_interval(&self, exists: impl Fn(&str) -> bool) -> Option<Duration> {
+        if !self.names.iter().all(|name| exists(name)) {
+            Some(LOOK_INTERVAL)
+        } else {
+            self.is_open().then_some(LIST_INTERVAL)
+        }
+    }
+
     /// Whether a topic belongs to it.
     #[must_use]
     pub fn wants(&self, topic: &str) -> bool {
@@ -128,6 +145,16 @@ mod tests {
         let named = Subscription::parse(["a.c"]).unwrap().except(|_| true);
         assert!(!named.is_open());
         assert!(named.wants("a.c") && !named.wants("abc"));
+    }
+
+    #[test]
+    fn topics_are_looked_for_as_long_as_they_can_come() {
+        let named = Subscription::to(["a", "b"]);
+        assert_eq!(named.look_interval(|name| name == "a"), Some(LOOK_INTERVAL));
+        assert_eq!(named.look_interval(|_| true), None);
+        let open = Subscription::parse(["a", "^b"]).unwrap();
+        assert_eq!(open.look_interval(|_| false), Some(LOOK_INTERVAL));
+        assert_eq!(open.look_interval(|_| true), Some(LIST_INTERVAL));
     }
 
     #[test]

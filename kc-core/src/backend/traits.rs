@@ -189,6 +189,16 @@ impl Watermarks {
             LogStart::Offset(_) => self.low,
         }
     }
+
+    /// Where a group's member begins: at the committed position if the log has it, and at the log's beginning if
+    /// not; without one at `start`, if the log has that, else at the log's beginning.
+    #[must_use]
+    pub fn resolve_for_group(&self, committed: Option<i64>, start: Option<i64>) -> i64 {
+        let wanted = committed.or(start);
+        wanted
+            .filter(|offset| self.holds(*offset))
+            .unwrap_or(self.low)
+    }
 }
 
 /// The position that a group has committed in partition 0 of a topic.
