@@ -78,6 +78,8 @@ mod by_role;
 #[cfg(feature = "file")]
 mod error;
 #[cfg(feature = "file")]
+mod files;
+#[cfg(feature = "file")]
 mod keystores;
 #[cfg(feature = "file")]
 mod locked;

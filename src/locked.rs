@@ -1,23 +1,18 @@
-use std::sync::Arc;
-
 use kc_core::keys::VerifyingKey;
 use kc_core::secret::SecretText;
 use kc_core::store::KeyStore;
-use kc_core::store::config::{ConfigStore, NodeConfig};
-use kc_keystore_file::{
-    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, read_config,
-};
+use kc_core::store::config::NodeConfig;
+use kc_keystore_file::{NodeFiles, SearchPlaces, find_node, read_config};
 
 use crate::error::OpenError;
-use crate::keystores::{Keystores, stored_keys};
+use crate::files::LockedFiles;
+use crate::keystores::stored_keys;
 
 /// A node of which nothing runs, locked so that nothing does: to sign with its keys.
 #[derive(Debug)]
 pub struct LockedNode {
-    files: NodeFiles,
-    config: NodeConfig,
+    locked: LockedFiles,
     keys: Box<dyn KeyStore>,
-    _lock: Arc<NodeLock>,
 }
 
 impl LockedNode {
@@ -27,32 +22,21 @@ impl LockedNode {
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
     pub fn open(node: &str, pin: Option<&SecretText>) -> Result<Self, OpenError> {
-        let files = find_node(node, &SearchPlaces::from_environment())?;
-        let lock = Arc::new(NodeLock::acquire(&files)?);
-        let config = FileConfigStore::new(Arc::clone(&lock)).load()?;
-        let keystores = Keystores {
-            config: &config,
-            lock: &lock,
-            pin,
-        };
-        Ok(Self {
-            files,
-            keys: keystores.keys(None)?,
-            config,
-            _lock: lock,
-        })
+        let locked = LockedFiles::open(node)?;
+        let keys = locked.keystores(pin).keys(None)?;
+        Ok(Self { locked, keys })
     }
 
     /// Where the node's files are.
     #[must_use]
     pub fn files(&self) -> &NodeFiles {
-        &self.files
+        &self.locked.files
     }
 
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &NodeConfig {
-        &self.config
+        &self.locked.config
     }
 
     /// The node's keys, those that its configuration does not use, too: what was stolen is revoked whether it is

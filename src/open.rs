@@ -9,16 +9,14 @@ use kc_actors::{
 };
 use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, Subscription};
 use kc_core::secret::SecretText;
-use kc_core::store::config::{ConfigStore, KafkaUse, NodeConfig, Section};
+use kc_core::store::config::{KafkaUse, NodeConfig, Section};
 use kc_core::types::ManagementTopics;
-use kc_keystore_file::{
-    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, Settings, find_node, key_types,
-};
+use kc_keystore_file::{NodeFiles, Settings, key_types};
 
 use crate::backends::BackendChoice;
 use crate::by_role::ByRole;
 use crate::error::OpenError;
-use crate::keystores::Keystores;
+use crate::files::LockedFiles;
 
 /// The extra name of the management plane's Kafka settings (protocol §11).
 const MANAGEMENT: &str = "crypto";
@@ -122,12 +120,10 @@ impl NodeOptions {
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
     pub async fn open(self) -> Result<OpenNode, OpenError> {
-        let files = find_node(&self.node, &SearchPlaces::from_environment())?;
-        let lock = Arc::new(NodeLock::acquire(&files)?);
-        let store = FileConfigStore::new(Arc::clone(&lock));
-        let config = store.load()?;
-        let path = files.config();
-        let settings = self.layered(&config, &path);
+        let locked = LockedFiles::open(&self.node)?;
+        let config = &locked.config;
+        let path = locked.files.config();
+        let settings = self.layered(config, &path);
         let own: NodeSettings = settings.extract(Section::NODE)?;
         let management = own.management_topics();
         let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
@@ -139,18 +135,14 @@ impl NodeOptions {
         let management_group =
             group_id(&settings, Some(MANAGEMENT))?.filter(|management| *management != group);
 
-        let keystores = Keystores {
-            config: &config,
-            lock: &lock,
-            pin: self.pin.as_deref(),
-        };
-        let keystore = Arc::from(keystores.keys(key_types(&config)?)?);
+        let keystores = locked.keystores(self.pin.as_deref());
+        let keystore = Arc::from(keystores.keys(key_types(config)?)?);
         let ratchet = keystores.ratchet()?;
         let node = Node::start(NodeParts {
             backend: self.by_role(&settings, Some(MANAGEMENT))?,
             keystore,
             ratchet,
-            config: Arc::new(store),
+            config: Arc::new(locked.store),
             settings: own,
             crypto,
             duties: self.duties,
@@ -160,8 +152,8 @@ impl NodeOptions {
         .await?;
         Ok(OpenNode {
             node,
-            files,
-            config,
+            files: locked.files,
+            config: locked.config,
             backend,
             group,
             management,

@@ -3,10 +3,7 @@ use std::sync::Arc;
 use kc_core::ratchet::Seed;
 use kc_core::store::config::{ConfigStore, NodeConfig, Section, Value};
 use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
-use kc_keystore_file::{
-    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, crypto_path, find_node,
-    ratchet_path, read_secrets,
-};
+use kc_keystore_file::{NodeFiles, SecretFile, crypto_path, ratchet_path, read_secrets};
 use kc_keystore_hsm::{
     HsmKeyStore, HsmRatchetStore, NodeLabels, PinSource, Pkcs11Uri, Token, generate_opaque_key,
     import_identity,
@@ -14,6 +11,7 @@ use kc_keystore_hsm::{
 
 use super::{TokenKeys, on_token, ratchet_file};
 use crate::error::OpenError;
+use crate::files::LockedFiles;
 
 /// The entry of past keys, in the section `crypto` (protocol §11): the only opaque value of a node.
 pub(super) const PAST_KEYS: &str = "oldkeys";
@@ -35,10 +33,12 @@ pub struct Moved {
 /// # Errors
 /// [`OpenError`]. The node stays in its files unless everything has worked.
 pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, OpenError> {
-    let files = find_node(node, &SearchPlaces::from_environment())?;
-    let lock = Arc::new(NodeLock::acquire(&files)?);
-    let store = FileConfigStore::new(Arc::clone(&lock));
-    let config = store.load()?;
+    let LockedFiles {
+        files,
+        lock,
+        store,
+        config,
+    } = LockedFiles::open(node)?;
     if on_token(&config, "cryptokey")?.is_some() {
         return Err(OpenError::OnTokenAlready);
     }
