@@ -5,7 +5,7 @@ use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use kc_core::secret::Secret;
 
-use super::{Pair, bad, complete_pair, create_pair, find_pair, hidden, id_of, visible};
+use super::{Halves, Pair, bad, create_pair, find_pair, generate_pair, id_of};
 use crate::HsmError;
 use crate::token::{LoggedIn, Wanted};
 
@@ -39,15 +39,8 @@ pub(crate) fn sign(
 
 /// Draws a pair on the token.
 pub(crate) fn generate(token: &LoggedIn<'_>, label: &str) -> Result<(), HsmError> {
-    let mut public = visible(label);
-    public.push(Attribute::EcParams(CURVE.to_vec()));
-    let mut private = hidden(label);
-    private.push(Attribute::Sign(true));
-    let pair = token
-        .session
-        .generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &public, &private)
-        .map_err(HsmError::call("generate an Ed25519 key"))?;
-    complete_pair(token, pair, || read_public(token, pair.0, label))
+    let (action, mechanism) = ("generate an Ed25519 key", Mechanism::EccEdwardsKeyPairGen);
+    generate_pair(token, label, action, &mechanism, curve(), read_public)
 }
 
 /// Puts a pair onto the token.
@@ -57,19 +50,16 @@ pub(crate) fn import(
     seed: &Secret<32>,
     public: &[u8; 32],
 ) -> Result<(), HsmError> {
-    let shared = [
-        Attribute::KeyType(KeyType::EC_EDWARDS),
-        Attribute::EcParams(CURVE.to_vec()),
-        Attribute::Id(id_of(public).to_vec()),
-    ];
-    let mut visible = visible(label);
-    visible.extend(shared.iter().cloned());
-    visible.push(Attribute::EcPoint([&OCTET_STRING, &public[..]].concat()));
-    let mut hidden = hidden(label);
-    hidden.extend(shared);
-    hidden.push(Attribute::Sign(true));
-    hidden.push(Attribute::Value(seed.expose().to_vec()));
-    create_pair(token, visible, hidden)
+    let halves = Halves {
+        kind: [Attribute::KeyType(KeyType::EC_EDWARDS), curve()],
+        public: Attribute::EcPoint([&OCTET_STRING, &public[..]].concat()),
+        private: seed.expose().to_vec(),
+    };
+    create_pair(token, label, &id_of(public), halves)
+}
+
+fn curve() -> Attribute {
+    Attribute::EcParams(CURVE.to_vec())
 }
 
 /// A point stands raw on kryoptic, in DER on SoftHSM.

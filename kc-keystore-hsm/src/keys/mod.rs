@@ -4,6 +4,7 @@ pub(crate) mod aes;
 pub(crate) mod ed25519;
 pub(crate) mod slh_dsa;
 
+use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
 use kc_core::secret::SecretVec;
 use sha2::{Digest, Sha256};
@@ -55,17 +56,43 @@ pub(crate) fn find_pair(
 
 /// Fails if the token has a pair, or half of one, of this label.
 pub(crate) fn require_no_pair(token: &LoggedIn<'_>, label: &str) -> Result<(), HsmError> {
-    for class in [Class::Public, Class::Private] {
-        if !token
-            .find_all(&Wanted::new(class, label.to_owned()))?
-            .is_empty()
-        {
-            return Err(HsmError::ObjectExists {
-                label: label.to_owned(),
-            });
-        }
+    require_none(token, Class::Public, label)?;
+    require_none(token, Class::Private, label)
+}
+
+/// Fails if the token has an object of this class and label.
+pub(crate) fn require_none(
+    token: &LoggedIn<'_>,
+    class: Class,
+    label: &str,
+) -> Result<(), HsmError> {
+    let found = token.find_all(&Wanted::new(class, label.to_owned()))?;
+    if found.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(HsmError::ObjectExists {
+        label: label.to_owned(),
+    })
+}
+
+/// Draws a pair on the token; `parameters` say of what kind. `action` is for the error: "generate an Ed25519 key".
+fn generate_pair(
+    token: &LoggedIn<'_>,
+    label: &str,
+    action: &'static str,
+    mechanism: &Mechanism<'_>,
+    parameters: Attribute,
+    read_public: impl Fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmError>,
+) -> Result<(), HsmError> {
+    let mut public = visible(label);
+    public.push(parameters);
+    let mut private = hidden(label);
+    private.push(Attribute::Sign(true));
+    let pair = token
+        .session
+        .generate_key_pair(mechanism, &public, &private)
+        .map_err(HsmError::call(action))?;
+    complete_pair(token, pair, || read_public(token, pair.0, label))
 }
 
 /// Gives both halves of a fresh pair their id; destroys them if anything fails.
@@ -94,14 +121,35 @@ pub(crate) fn complete_pair(
     result
 }
 
+/// A pair that comes from elsewhere.
+struct Halves {
+    /// What both halves have: of what kind they are.
+    kind: [Attribute; 2],
+    /// The value of the public half.
+    public: Attribute,
+    /// The value of the private half.
+    private: Vec<u8>,
+}
+
 /// Puts both halves of a pair onto the token, and wipes the template of the private one.
-pub(crate) fn create_pair(
+fn create_pair(
     token: &LoggedIn<'_>,
-    mut visible: Vec<Attribute>,
-    mut hidden: Vec<Attribute>,
+    label: &str,
+    id: &[u8; ID_LEN],
+    halves: Halves,
 ) -> Result<(), HsmError> {
-    visible.push(Class::Public.attribute());
-    hidden.push(Class::Private.attribute());
+    let mut shared = Vec::from(halves.kind);
+    shared.push(Attribute::Id(id.to_vec()));
+    let mut visible = visible(label);
+    visible.extend(shared.iter().cloned());
+    visible.extend([halves.public, Class::Public.attribute()]);
+    let mut hidden = hidden(label);
+    hidden.extend(shared);
+    hidden.extend([
+        Attribute::Sign(true),
+        Attribute::Value(halves.private),
+        Class::Private.attribute(),
+    ]);
     let create = |template: &[Attribute]| token.session.create_object(template);
     let created = create(&visible).and_then(|public| {
         create(&hidden).map(drop).inspect_err(|_| {

@@ -5,7 +5,7 @@ use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle, SlhDsaParameterSetType};
 use kc_core::keys::SlhDsaHalf;
 
-use super::{Pair, bad, complete_pair, create_pair, find_pair, hidden, id_of, visible};
+use super::{Halves, Pair, bad, create_pair, find_pair, generate_pair, id_of};
 use crate::HsmError;
 use crate::token::{LoggedIn, Wanted};
 
@@ -30,33 +30,23 @@ pub(crate) fn sign(
 
 /// Draws a pair on the token.
 pub(crate) fn generate(token: &LoggedIn<'_>, label: &str) -> Result<(), HsmError> {
-    let mut public = visible(label);
-    public.push(Attribute::ParameterSet(PARAMETERS.into()));
-    let mut private = hidden(label);
-    private.push(Attribute::Sign(true));
-    let pair = token
-        .session
-        .generate_key_pair(&Mechanism::SlhDsaKeyPairGen, &public, &private)
-        .map_err(HsmError::call("generate an SLH-DSA key"))?;
-    complete_pair(token, pair, || read_public(token, pair.0, label))
+    let (action, mechanism) = ("generate an SLH-DSA key", Mechanism::SlhDsaKeyPairGen);
+    generate_pair(token, label, action, &mechanism, parameters(), read_public)
 }
 
 /// Puts a pair onto the token.
 pub(crate) fn import(token: &LoggedIn<'_>, label: &str, key: &SlhDsaHalf) -> Result<(), HsmError> {
     let public = key.public();
-    let shared = [
-        Attribute::KeyType(KeyType::SLH_DSA),
-        Attribute::ParameterSet(PARAMETERS.into()),
-        Attribute::Id(id_of(&public).to_vec()),
-    ];
-    let mut visible = visible(label);
-    visible.extend(shared.iter().cloned());
-    visible.push(Attribute::Value(public.to_vec()));
-    let mut hidden = hidden(label);
-    hidden.extend(shared);
-    hidden.push(Attribute::Sign(true));
-    hidden.push(Attribute::Value(key.expose_private_key().expose().to_vec()));
-    create_pair(token, visible, hidden)
+    let halves = Halves {
+        kind: [Attribute::KeyType(KeyType::SLH_DSA), parameters()],
+        public: Attribute::Value(public.to_vec()),
+        private: key.expose_private_key().expose().to_vec(),
+    };
+    create_pair(token, label, &id_of(&public), halves)
+}
+
+fn parameters() -> Attribute {
+    Attribute::ParameterSet(PARAMETERS.into())
 }
 
 fn read_public(

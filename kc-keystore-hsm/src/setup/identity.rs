@@ -1,6 +1,6 @@
 use kc_core::keys::{KeyType, Signer, SigningKey, SlhDsaHalf, VerifyingKey};
 
-use crate::keys::{ed25519, require_no_pair, slh_dsa};
+use crate::keys::{ed25519, require_no_pair, require_none, slh_dsa};
 use crate::labels::Role;
 use crate::opaque::{Kind, OpaqueKey};
 use crate::random::secret;
@@ -29,13 +29,7 @@ type Half = ([u8; 32], Option<Vec<u8>>);
 pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     token.with_session(|token| {
         for role in [Role::Opaque, Role::RetiredOpaque] {
-            let label = labels.label(role);
-            if !token
-                .find_all(&Wanted::new(Class::Secret, label.clone()))?
-                .is_empty()
-            {
-                return Err(HsmError::ObjectExists { label });
-            }
+            require_none(token, Class::Secret, &labels.label(role))?;
         }
         OpaqueKey::generate(token, labels)
     })
