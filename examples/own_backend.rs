@@ -157,18 +157,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 mod conformance {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use kc::ClientSettings;
+    use kc_testkit::backend::impatient;
 
     use super::*;
 
     fn counting(bootstrap: &str) -> Box<dyn Backend> {
-        let settings = ClientSettings::parse([
-            ("bootstrap_servers", bootstrap),
-            ("request_timeout_ms", "4000"),
-            ("max_block_ms", "2000"),
-            ("delivery_timeout_ms", "5000"),
-            ("heartbeat_interval_ms", "100"),
-        ]);
+        let settings = impatient(bootstrap);
         let inner = Box::new(PureBackend::new(settings.unwrap()).unwrap());
         let counts = Arc::default();
         Box::new(Counting::<dyn Backend> { counts, inner })

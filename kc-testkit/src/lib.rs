@@ -10,6 +10,7 @@
 //! [`vectors`] shows, with a runnable example, how an operation of the vectors gets its adapter.
 
 pub mod backend;
+mod failure;
 pub mod kafka;
 pub mod keystore;
 pub mod vectors;

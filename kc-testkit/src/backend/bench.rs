@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kc_broker::{Broker, Faults};
-use kc_core::backend::{Backend, OutgoingRecord, TopicSpec};
+use kc_core::backend::{Backend, BackendError, ClientSettings, OutgoingRecord, TopicSpec};
 
 use super::Failure;
 
@@ -152,6 +152,20 @@ impl Bench {
 
 fn needs_embedded() -> Failure {
     Failure::Broken("this case needs the embedded broker".to_owned())
+}
+
+/// Settings for a backend under test on the embedded broker: it gives up within seconds.
+///
+/// # Errors
+/// [`BackendError`] if `bootstrap` is no list of servers.
+pub fn impatient(bootstrap: &str) -> Result<ClientSettings, BackendError> {
+    ClientSettings::parse([
+        ("bootstrap_servers", bootstrap),
+        ("request_timeout_ms", "4000"),
+        ("max_block_ms", "2000"),
+        ("delivery_timeout_ms", "5000"),
+        ("heartbeat_interval_ms", "100"),
+    ])
 }
 
 /// A record with a value and no key.

@@ -15,19 +15,19 @@
 //! ```
 //!
 //! The function given makes a backend for a bootstrap address. Its producers must give up on a topic that
-//! does not exist, and on a broker that does not answer, within seconds, lest the cases take minutes.
+//! does not exist, and on a broker that does not answer, within seconds, lest the cases take minutes: [`impatient`]
+//! has settings for that.
 //! Cases of what a backend's [`Capabilities`](kc_core::backend::Capabilities) exclude check nothing.
 
 mod bench;
 mod broken;
 pub mod cases;
-mod failure;
 mod mount;
 mod polls;
 
-pub use bench::Bench;
+pub use crate::failure::Failure;
+pub use bench::{Bench, impatient};
 pub use broken::{Broken, Fault};
-pub use failure::Failure;
 pub use mount::{Case, PORTABLE};
 
 use std::time::Duration;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use kc_core::backend::{GroupConsumer, LogReader, Record, TopicPartition};
 use tokio::time::Instant;
 
-use super::failure::ensure;
 use super::{Bench, Failure};
+use crate::failure::ensure;
 
 /// How long one poll waits.
 pub(super) const POLL: Duration = Duration::from_millis(200);

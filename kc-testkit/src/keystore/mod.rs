@@ -22,12 +22,11 @@
 //! ```
 
 pub mod cases;
-mod failure;
 mod mount;
 #[cfg(test)]
 mod tests;
 
-pub use failure::Failure;
+pub use crate::failure::Failure;
 pub use mount::{CASES, Case};
 
 use kc_core::store::{KeyStore, RatchetStore, StoreError};

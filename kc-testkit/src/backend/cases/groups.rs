@@ -8,9 +8,9 @@ use kc_core::backend::{
 use tokio::time::Instant;
 
 use crate::backend::bench::record;
-use crate::backend::failure::{ensure, ensure_eq};
 use crate::backend::polls::{POLL, behind, gather, values};
 use crate::backend::{Bench, Failure};
+use crate::failure::{ensure, ensure_eq};
 
 /// The next member starts at what was stored and committed, not at what was polled.
 ///

@@ -2,9 +2,9 @@
 
 use kc_core::backend::{BackendErrorKind, Committed, LogReader, LogStart, Watermarks};
 
-use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
 use crate::backend::polls::{POLL, read, values};
 use crate::backend::{Bench, Failure};
+use crate::failure::{ensure, ensure_eq, ensure_fails};
 
 /// Each start means what it says.
 ///

@@ -3,9 +3,9 @@
 use kc_broker::{CoordinatorError, CoordinatorRequest};
 use kc_core::backend::{Committed, GroupStart, LogStart, Subscription};
 
-use crate::backend::failure::ensure_eq;
 use crate::backend::polls::{behind, gather, read};
 use crate::backend::{Bench, Failure};
+use crate::failure::ensure_eq;
 
 /// How many requests of each kind fail.
 const FAILURES: u32 = 3;

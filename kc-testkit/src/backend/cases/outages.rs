@@ -4,9 +4,9 @@ use kc_broker::Broker;
 use kc_core::backend::{BackendErrorKind, Committed, GroupStart, LogStart, Subscription};
 
 use crate::backend::bench::record;
-use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
 use crate::backend::polls::{POLL, behind, gather, read, values};
 use crate::backend::{Bench, Failure};
+use crate::failure::{ensure, ensure_eq, ensure_fails};
 
 const OUTAGE: &[BackendErrorKind] = &[BackendErrorKind::Unreachable, BackendErrorKind::Timeout];
 

@@ -5,9 +5,9 @@ use kc_core::backend::{
 };
 
 use crate::backend::bench::record;
-use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
 use crate::backend::polls::{gather, read, values};
 use crate::backend::{Bench, Failure};
+use crate::failure::{ensure, ensure_eq, ensure_fails};
 
 /// Order is kept in each partition.
 ///

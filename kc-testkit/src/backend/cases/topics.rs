@@ -3,8 +3,8 @@
 use kc_core::backend::{BackendErrorKind, TopicSpec};
 
 use crate::backend::bench::record;
-use crate::backend::failure::{ensure, ensure_eq, ensure_fails};
 use crate::backend::{Bench, Failure};
+use crate::failure::{ensure, ensure_eq, ensure_fails};
 
 /// A missing topic is told as such, by all that need one, and stays missing.
 ///

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use kc_core::backend::{Backend, BackendError, BackendErrorKind, GroupStart, Subscription};
 
-use crate::backend::failure::{ensure, ensure_fails};
 use crate::backend::{Bench, Failure};
+use crate::failure::{ensure, ensure_fails};
 
 /// Where nobody listens, everything fails in bounded time and names the address.
 ///

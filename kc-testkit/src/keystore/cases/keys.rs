@@ -6,7 +6,7 @@ use kc_core::keys::VerifyingKey;
 use kc_core::store::{KeyStore, StoreErrorKind};
 
 use super::{LENGTHS, bytes};
-use crate::keystore::failure::{ensure, ensure_eq, ensure_fails};
+use crate::failure::{ensure, ensure_eq, ensure_fails};
 use crate::keystore::{Bench, Failure};
 
 /// Messages of all lengths are signed in the wire form, and verify under the public key and no other.
@@ -43,7 +43,11 @@ pub fn unknown_key(bench: &dyn Bench) -> Result<(), Failure> {
     let (store, other) = (bench.key_store()?, bench.other_key_store()?);
     for key in other.verifying_keys() {
         let signed = store.sign(&key, b"message");
-        ensure_fails("signing by an unknown key", signed, StoreErrorKind::Missing)?;
+        ensure_fails(
+            "signing by an unknown key",
+            signed,
+            &[StoreErrorKind::Missing],
+        )?;
     }
     Ok(())
 }

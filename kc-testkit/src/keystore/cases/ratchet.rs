@@ -6,7 +6,7 @@ use kc_core::ratchet::Step;
 use kc_core::store::StoreErrorKind;
 use kc_core::types::RootTopic;
 
-use crate::keystore::failure::{ensure, ensure_eq, ensure_fails};
+use crate::failure::{ensure, ensure_eq, ensure_fails};
 use crate::keystore::{Bench, Failure};
 
 /// Steps count up by one, and no two have the same secret.
@@ -48,7 +48,7 @@ pub fn in_use(bench: &dyn Bench) -> Result<(), Failure> {
     ensure_fails(
         "opening an open ratchet",
         bench.ratchet_store(),
-        StoreErrorKind::InUse,
+        &[StoreErrorKind::InUse],
     )?;
     seen.take(&first.step()?)?;
     drop(first);

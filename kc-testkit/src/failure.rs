@@ -4,18 +4,22 @@ use std::time::Duration;
 
 use kc_broker::BrokerError;
 use kc_core::backend::{BackendError, BackendErrorKind};
+use kc_core::store::{StoreError, StoreErrorKind};
 use thiserror::Error;
 
 /// Why a case failed.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The backend did not keep a promise.
+    /// What is under test did not keep a promise.
     #[error("{0}")]
     Broken(String),
     /// The backend failed where it must not.
     #[error("unexpected error: {}", chain(.0))]
     Backend(#[from] BackendError),
+    /// The keystore or ratchet store failed where it must not.
+    #[error("unexpected error: {}", chain(.0))]
+    Store(#[from] StoreError),
     /// The case did not end in this time.
     #[error("did not end within {0:?}")]
     Hung(Duration),
@@ -31,7 +35,30 @@ impl Debug for Failure {
     }
 }
 
-fn chain(error: &BackendError) -> String {
+/// An error of a plug-in, with its kind.
+pub(crate) trait Kinded: Error + 'static {
+    type Kind: Debug + PartialEq;
+
+    fn kind(&self) -> Self::Kind;
+}
+
+impl Kinded for BackendError {
+    type Kind = BackendErrorKind;
+
+    fn kind(&self) -> BackendErrorKind {
+        self.kind()
+    }
+}
+
+impl Kinded for StoreError {
+    type Kind = StoreErrorKind;
+
+    fn kind(&self) -> StoreErrorKind {
+        self.kind()
+    }
+}
+
+fn chain<E: Kinded>(error: &E) -> String {
     let mut text = format!("{error} ({:?})", error.kind());
     let mut source = error.source();
     while let Some(error) = source {
@@ -42,7 +69,7 @@ fn chain(error: &BackendError) -> String {
 }
 
 /// Fails unless it holds.
-pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
+pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
     if holds {
         Ok(())
     } else {
@@ -51,17 +78,17 @@ pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<
 }
 
 /// Fails unless they are equal.
-pub(super) fn ensure_eq<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Result<(), Failure> {
+pub(crate) fn ensure_eq<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Result<(), Failure> {
     let holds = got == want;
     ensure(holds, || format!("{what}: got {got:?}, want {want:?}"))
 }
 
 /// Fails unless it failed in one of these ways.
-pub(super) fn ensure_fails<T>(
+pub(crate) fn ensure_fails<T, E: Kinded>(
     what: &str,
-    result: Result<T, BackendError>,
-    kinds: &[BackendErrorKind],
-) -> Result<BackendError, Failure> {
+    result: Result<T, E>,
+    kinds: &[E::Kind],
+) -> Result<E, Failure> {
     match result {
         Ok(_) => Err(Failure::Broken(format!("{what}: succeeded"))),
         Err(error) if kinds.contains(&error.kind()) => Ok(error),
