@@ -5,7 +5,7 @@ use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use kc_core::secret::Secret;
 
-use super::{Halves, Pair, bad, create_pair, find_pair, generate_pair, id_of};
+use super::{Halves, Pair, bad, ensure_pair, find_pair, generate_pair, import_pair};
 use crate::HsmError;
 use crate::token::{LoggedIn, Wanted};
 
@@ -37,13 +37,14 @@ pub(crate) fn sign(
     }
 }
 
-/// Draws a pair on the token.
-pub(crate) fn generate(token: &LoggedIn<'_>, label: &str) -> Result<(), HsmError> {
+/// The public half of the pair of this label, drawn on the token unless there is one.
+pub(crate) fn ensure(token: &LoggedIn<'_>, label: &str) -> Result<[u8; 32], HsmError> {
     let (action, mechanism) = ("generate an Ed25519 key", Mechanism::EccEdwardsKeyPairGen);
-    generate_pair(token, label, action, &mechanism, curve(), read_public)
+    let draw = || generate_pair(token, label, action, &mechanism, curve(), read_public);
+    ensure_pair(token, label, read_public, draw)
 }
 
-/// Puts a pair onto the token.
+/// Puts a pair onto the token, unless it is there.
 pub(crate) fn import(
     token: &LoggedIn<'_>,
     label: &str,
@@ -55,7 +56,7 @@ pub(crate) fn import(
         public: Attribute::EcPoint([&OCTET_STRING, &public[..]].concat()),
         private: seed.expose().to_vec(),
     };
-    create_pair(token, label, &id_of(public), halves)
+    import_pair(token, label, public, read_public, halves)
 }
 
 fn curve() -> Attribute {

@@ -31,12 +31,15 @@ pub(crate) struct Pair {
     pub(crate) private: Wanted,
 }
 
+/// Reads the value of a public half of this label.
+type ReadPublic = fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmError>;
+
 /// The pair of this label; `None` if the token has nothing of it. Half a pair, several, one whose ids do not belong to
 /// the public key, and one that could leave the token are errors.
 pub(crate) fn find_pair(
     token: &LoggedIn<'_>,
     label: &str,
-    read_public: impl Fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmError>,
+    read_public: ReadPublic,
 ) -> Result<Option<Pair>, HsmError> {
     let public = Wanted::new(Class::Public, label.to_owned());
     let private = Wanted::new(Class::Private, label.to_owned());
@@ -54,12 +57,6 @@ pub(crate) fn find_pair(
     Ok(Some(Pair { public, private }))
 }
 
-/// Fails if the token has a pair, or half of one, of this label.
-pub(crate) fn require_no_pair(token: &LoggedIn<'_>, label: &str) -> Result<(), HsmError> {
-    require_none(token, Class::Public, label)?;
-    require_none(token, Class::Private, label)
-}
-
 /// Fails if the token has an object of this class and label.
 pub(crate) fn require_none(
     token: &LoggedIn<'_>,
@@ -75,6 +72,50 @@ pub(crate) fn require_none(
     })
 }
 
+/// The public half of the pair of this label, which `draw` draws unless there is one.
+fn ensure_pair(
+    token: &LoggedIn<'_>,
+    label: &str,
+    read_public: ReadPublic,
+    draw: impl FnOnce() -> Result<(), HsmError>,
+) -> Result<[u8; 32], HsmError> {
+    if let Some(pair) = resume_pair(token, label, read_public)? {
+        return Ok(pair.public);
+    }
+    draw()?;
+    let pair = find_pair(token, label, read_public)?;
+    let missing = || HsmError::ObjectMissing {
+        what: Class::Public.name(),
+        label: label.to_owned(),
+    };
+    Ok(pair.ok_or_else(missing)?.public)
+}
+
+/// The pair of this label, after an interrupted beginning has been tidied up: a pair that has no id yet gets it, a public
+/// half alone goes.
+fn resume_pair(
+    token: &LoggedIn<'_>,
+    label: &str,
+    read_public: ReadPublic,
+) -> Result<Option<Pair>, HsmError> {
+    let halves = |class| token.find_all(&Wanted::new(class, label.to_owned()));
+    let (publics, privates) = (halves(Class::Public)?, halves(Class::Private)?);
+    match (&publics[..], &privates[..]) {
+        (publics, []) => publics.iter().try_for_each(|half| token.destroy(*half))?,
+        ([public], [private])
+            if token.id(*public)?.is_empty() || token.id(*private)?.is_empty() =>
+        {
+            name_pair(
+                token,
+                (*public, *private),
+                &read_public(token, *public, label)?,
+            )?;
+        }
+        _ => {}
+    }
+    find_pair(token, label, read_public)
+}
+
 /// Draws a pair on the token; `parameters` say of what kind. `action` is for the error: "generate an Ed25519 key".
 fn generate_pair(
     token: &LoggedIn<'_>,
@@ -82,7 +123,7 @@ fn generate_pair(
     action: &'static str,
     mechanism: &Mechanism<'_>,
     parameters: Attribute,
-    read_public: impl Fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmError>,
+    read_public: ReadPublic,
 ) -> Result<(), HsmError> {
     let mut public = visible(label);
     public.push(parameters);
@@ -92,33 +133,20 @@ fn generate_pair(
         .session
         .generate_key_pair(mechanism, &public, &private)
         .map_err(HsmError::call(action))?;
-    complete_pair(token, pair, || read_public(token, pair.0, label))
+    name_pair(token, pair, &read_public(token, pair.0, label)?)
 }
 
-/// Gives both halves of a fresh pair their id; destroys them if anything fails.
-pub(crate) fn complete_pair(
+/// Gives both halves of a pair their id.
+fn name_pair(
     token: &LoggedIn<'_>,
     (public, private): (ObjectHandle, ObjectHandle),
-    read_public: impl FnOnce() -> Result<[u8; 32], HsmError>,
+    value: &[u8; 32],
 ) -> Result<(), HsmError> {
-    let set_ids = || {
-        let id = [Attribute::Id(id_of(&read_public()?).to_vec())];
-        let failed = HsmError::call("name a new key");
-        for half in [public, private] {
-            token
-                .session
-                .update_attributes(half, &id)
-                .map_err(&failed)?;
-        }
-        Ok(())
-    };
-    let result = set_ids();
-    if result.is_err() {
-        // What the error was counts, not that this fails too.
-        let _ = token.destroy(public);
-        let _ = token.destroy(private);
-    }
-    result
+    let id = [Attribute::Id(id_of(value).to_vec())];
+    [public, private].into_iter().try_for_each(|half| {
+        let named = token.session.update_attributes(half, &id);
+        named.map_err(HsmError::call("name a new key"))
+    })
 }
 
 /// A pair that comes from elsewhere.
@@ -131,7 +159,24 @@ struct Halves {
     private: Vec<u8>,
 }
 
-/// Puts both halves of a pair onto the token, and wipes the template of the private one.
+/// Puts a pair onto the token, unless it is there.
+fn import_pair(
+    token: &LoggedIn<'_>,
+    label: &str,
+    public: &[u8; 32],
+    read_public: ReadPublic,
+    halves: Halves,
+) -> Result<(), HsmError> {
+    match resume_pair(token, label, read_public)? {
+        None => create_pair(token, label, &id_of(public), halves),
+        Some(pair) if pair.public == *public => Ok(()),
+        Some(_) => Err(HsmError::ObjectExists {
+            label: label.to_owned(),
+        }),
+    }
+}
+
+/// Creates both halves, and wipes the template of the private one.
 fn create_pair(
     token: &LoggedIn<'_>,
     label: &str,

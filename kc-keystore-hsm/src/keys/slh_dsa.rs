@@ -5,7 +5,7 @@ use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle, SlhDsaParameterSetType};
 use kc_core::keys::SlhDsaHalf;
 
-use super::{Halves, Pair, bad, create_pair, find_pair, generate_pair, id_of};
+use super::{Halves, Pair, bad, ensure_pair, find_pair, generate_pair, import_pair};
 use crate::HsmError;
 use crate::token::{LoggedIn, Wanted};
 
@@ -28,13 +28,14 @@ pub(crate) fn sign(
         .map_err(HsmError::call("sign"))
 }
 
-/// Draws a pair on the token.
-pub(crate) fn generate(token: &LoggedIn<'_>, label: &str) -> Result<(), HsmError> {
+/// The public half of the pair of this label, drawn on the token unless there is one.
+pub(crate) fn ensure(token: &LoggedIn<'_>, label: &str) -> Result<[u8; 32], HsmError> {
     let (action, mechanism) = ("generate an SLH-DSA key", Mechanism::SlhDsaKeyPairGen);
-    generate_pair(token, label, action, &mechanism, parameters(), read_public)
+    let draw = || generate_pair(token, label, action, &mechanism, parameters(), read_public);
+    ensure_pair(token, label, read_public, draw)
 }
 
-/// Puts a pair onto the token.
+/// Puts a pair onto the token, unless it is there.
 pub(crate) fn import(token: &LoggedIn<'_>, label: &str, key: &SlhDsaHalf) -> Result<(), HsmError> {
     let public = key.public();
     let halves = Halves {
@@ -42,7 +43,7 @@ pub(crate) fn import(token: &LoggedIn<'_>, label: &str, key: &SlhDsaHalf) -> Res
         public: Attribute::Value(public.to_vec()),
         private: key.expose_private_key().expose().to_vec(),
     };
-    create_pair(token, label, &id_of(&public), halves)
+    import_pair(token, label, &public, read_public, halves)
 }
 
 fn parameters() -> Attribute {

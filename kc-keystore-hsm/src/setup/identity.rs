@@ -1,10 +1,10 @@
 use kc_core::keys::{KeyType, Signer, SigningKey, SlhDsaHalf, VerifyingKey};
 
-use crate::keys::{ed25519, require_no_pair, require_none, slh_dsa};
+use crate::keys::{ed25519, require_none, slh_dsa};
 use crate::labels::Role;
 use crate::opaque::{Kind, OpaqueKey};
 use crate::random::secret;
-use crate::token::{Class, LoggedIn, Wanted};
+use crate::token::{Class, LoggedIn};
 use crate::{HsmError, NodeLabels, Token};
 
 /// A signing key that has been put onto a token.
@@ -21,24 +21,26 @@ pub struct NewIdentity {
 /// The public key of an SLH-DSA half, and the sealed blob unless it is on the token.
 type Half = ([u8; 32], Option<Vec<u8>>);
 
-/// Draws the key that seals values of a node's configuration. To be done first: it seals the SLH-DSA half of a
-/// version-4 key, too.
+/// Draws the key that seals values of a node's configuration, unless it is there. To be done first: it seals the SLH-DSA
+/// half of a version-4 key, too.
 ///
 /// # Errors
-/// [`HsmError::ObjectExists`]; the token is gone.
+/// [`HsmError::ObjectExists`] in the middle of a [rotation](crate::OpaqueRotation); the token is gone.
 pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     token.with_session(|token| {
-        for role in [Role::Opaque, Role::RetiredOpaque] {
-            require_none(token, Class::Secret, &labels.label(role))?;
+        require_none(token, Class::Secret, &labels.label(Role::RetiredOpaque))?;
+        match OpaqueKey::find(token, labels, Role::Opaque) {
+            Err(HsmError::ObjectMissing { .. }) => OpaqueKey::generate(token, labels),
+            found => found.map(drop),
         }
-        OpaqueKey::generate(token, labels)
     })
 }
 
-/// Draws a signing key on the token.
+/// Draws a signing key on the token, unless it is there: what was interrupted is gone on with. Not to be done for a
+/// version-4 key that is certified already: a half that the token cannot hold is drawn each time.
 ///
 /// # Errors
-/// [`HsmError::ObjectExists`]; the token lacks the mechanism, or is gone; no opaque key.
+/// The token lacks the mechanism, or is gone; no opaque key; objects of other tools under the key's labels.
 pub fn generate_identity(
     token: &Token,
     labels: &NodeLabels,
@@ -46,7 +48,6 @@ pub fn generate_identity(
 ) -> Result<NewIdentity, HsmError> {
     let capabilities = token.capabilities()?;
     capabilities.require_one("CKM_EC_EDWARDS_KEY_PAIR_GEN")?;
-    let ed25519_label = labels.label(ed25519_role(key_type));
     let half_label = labels.label(Role::SlhDsa);
     let on_token = capabilities.has("CKM_SLH_DSA") && capabilities.has("CKM_SLH_DSA_KEY_PAIR_GEN");
     let half = match key_type {
@@ -54,72 +55,45 @@ pub fn generate_identity(
         KeyType::Hybrid => Some(SlhDsaHalf::from_seed(&secret()?)),
     };
     token.with_session(|token| {
-        require_no_pair(token, &ed25519_label)?;
         let half = match &half {
             None => None,
-            Some(_) if on_token => {
-                require_no_pair(token, &half_label)?;
-                slh_dsa::generate(token, &half_label)?;
-                let pair = slh_dsa::find(token, &half_label)?;
-                Some((pair.ok_or_else(|| missing(&half_label))?.public, None))
-            }
+            Some(_) if on_token => Some((slh_dsa::ensure(token, &half_label)?, None)),
             Some(half) => Some((half.public(), Some(seal_half(token, labels, half)?))),
         };
-        let made = ed25519::generate(token, &ed25519_label);
-        made.inspect_err(|_| destroy_half(token, &half_label, &half))?;
-        let pair = ed25519::find(token, &ed25519_label)?;
-        Ok(describe(
-            pair.ok_or_else(|| missing(&ed25519_label))?.public,
-            half,
-        ))
+        let public = ed25519::ensure(token, &labels.label(ed25519_role(key_type)))?;
+        Ok(describe(public, half))
     })
 }
 
-/// Moves a signing key onto the token. The copy in memory, and the file that it came from, are the caller's to destroy.
+/// Moves a signing key onto the token, unless it is there. The copy in memory, and the file that it came from, are the
+/// caller's to destroy.
 ///
 /// # Errors
-/// [`HsmError::ObjectExists`]; the token refuses it, or is gone; no opaque key.
+/// [`HsmError::ObjectExists`] if there is another key; the token refuses it, or is gone; no opaque key.
 pub fn import_identity(
     token: &Token,
     labels: &NodeLabels,
     key: &SigningKey,
 ) -> Result<NewIdentity, HsmError> {
     let key_type = key.verifying_key().key_type();
-    let ed25519_label = labels.label(ed25519_role(key_type));
     let half_label = labels.label(Role::SlhDsa);
     let on_token = token.capabilities()?.has("CKM_SLH_DSA");
     let public = *key.verifying_key().ed25519();
     let half = key.expose_slh_dsa_half();
     token.with_session(|token| {
-        require_no_pair(token, &ed25519_label)?;
         let half = match &half {
             None => None,
             Some(half) if on_token => {
-                require_no_pair(token, &half_label)?;
                 slh_dsa::import(token, &half_label, half)?;
                 Some((half.public(), None))
             }
             Some(half) => Some((half.public(), Some(seal_half(token, labels, half)?))),
         };
         let seed = key.expose_ed25519_seed();
-        let made = ed25519::import(token, &ed25519_label, &seed, &public);
-        made.inspect_err(|_| destroy_half(token, &half_label, &half))?;
+        let label = labels.label(ed25519_role(key_type));
+        ed25519::import(token, &label, &seed, &public)?;
         Ok(describe(public, half))
     })
-}
-
-/// Destroys an SLH-DSA half that was put onto the token, and has no other half now.
-fn destroy_half(token: &LoggedIn<'_>, label: &str, half: &Option<Half>) {
-    let Some((_, None)) = half else {
-        return;
-    };
-    for class in [Class::Public, Class::Private] {
-        let objects = token.find_all(&Wanted::new(class, label.to_owned()));
-        for object in objects.into_iter().flatten() {
-            // What the error was counts, not that this fails too.
-            let _ = token.destroy(object);
-        }
-    }
 }
 
 fn ed25519_role(key_type: KeyType) -> Role {
@@ -148,12 +122,5 @@ fn describe(ed25519: [u8; 32], half: Option<Half>) -> NewIdentity {
             verifying_key: VerifyingKey::Hybrid { ed25519, slh_dsa },
             sealed_slh_dsa,
         },
-    }
-}
-
-fn missing(label: &str) -> HsmError {
-    HsmError::ObjectMissing {
-        what: Class::Public.name(),
-        label: label.to_owned(),
     }
 }

@@ -1,20 +1,25 @@
 //! Moving a file node onto a token, and replacing its opaque key.
 
-use kc_core::keys::{KeyType, Signer};
+use cryptoki::object::{Attribute, ObjectClass};
+use kc_core::keys::{KeyType, Signer, SigningKey};
 use kc_core::store::{KeyStore, MemoryKeyStore, NodeSecrets, StoreErrorKind};
 use kc_keystore_hsm::{
-    HsmError, KeyStoreSettings, OpaqueRotation, generate_opaque_key, import_identity, list_objects,
+    HsmError, KeyStoreSettings, OpaqueRotation, generate_identity, generate_opaque_key,
+    import_identity, list_objects,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::world::{Case, cases, fresh_token, is_softhsm, labels, node, open, settings};
+use crate::world::{Case, cases, fresh_token, intruder, is_softhsm, labels, node, open, settings};
 
 pub(crate) fn cases() -> Vec<Case> {
     cases![
         a_file_node_moves,
         the_opaque_key_is_replaced,
         an_interrupted_replacement_goes_on,
+        drawing_again_changes_nothing,
+        moving_again_changes_nothing,
+        an_interrupted_beginning_goes_on,
     ]
 }
 
@@ -102,4 +107,64 @@ fn an_interrupted_replacement_goes_on() {
     let new = rotation.rewrap(&old).unwrap();
     rotation.finish().unwrap();
     assert_eq!(store.unwrap_opaque(&new).unwrap().expose(), b"value");
+}
+
+fn drawing_again_changes_nothing() {
+    let (token, identity) = node(KeyType::Ed25519);
+    let value = open(&token, settings(&identity)).unwrap();
+    let value = value.wrap_opaque(b"value").unwrap();
+    let before = list_objects(&token).unwrap();
+    generate_opaque_key(&token, &labels()).unwrap();
+    let again = generate_identity(&token, &labels(), KeyType::Ed25519).unwrap();
+    assert_eq!(again, identity);
+    assert_eq!(list_objects(&token).unwrap(), before);
+    let store = open(&token, settings(&identity)).unwrap();
+    assert_eq!(store.unwrap_opaque(&value).unwrap().expose(), b"value");
+}
+
+fn moving_again_changes_nothing() {
+    let token = fresh_token();
+    generate_opaque_key(&token, &labels()).unwrap();
+    let rng = &mut StdRng::seed_from_u64(5);
+    for key_type in [KeyType::Ed25519, KeyType::Hybrid] {
+        let [key, other] = [(); 2].map(|()| SigningKey::generate(key_type, rng));
+        import_identity(&token, &labels(), &key).unwrap();
+        let before = list_objects(&token).unwrap();
+        let again = import_identity(&token, &labels(), &key).unwrap();
+        assert_eq!(again.verifying_key, *key.verifying_key());
+        let error = import_identity(&token, &labels(), &other).unwrap_err();
+        assert!(matches!(error, HsmError::ObjectExists { .. }), "{error:?}");
+        assert_eq!(list_objects(&token).unwrap(), before);
+    }
+}
+
+fn an_interrupted_beginning_goes_on() {
+    let (token, identity) = node(KeyType::Ed25519);
+    let session = intruder();
+    let find = |class| {
+        let found = session.find_objects(&[Attribute::Class(class)]).unwrap();
+        let [object] = *found else {
+            panic!("{found:?}");
+        };
+        object
+    };
+    // Drawn, and not named yet.
+    for class in [ObjectClass::PUBLIC_KEY, ObjectClass::PRIVATE_KEY] {
+        session
+            .update_attributes(find(class), &[Attribute::Id(Vec::new())])
+            .unwrap();
+    }
+    assert!(open(&token, settings(&identity)).is_err());
+    let again = generate_identity(&token, &labels(), KeyType::Ed25519).unwrap();
+    assert_eq!(again, identity);
+    open(&token, settings(&identity)).unwrap();
+
+    // Moved by half.
+    session
+        .destroy_object(find(ObjectClass::PRIVATE_KEY))
+        .unwrap();
+    let rng = &mut StdRng::seed_from_u64(6);
+    let key = SigningKey::generate(KeyType::Ed25519, rng);
+    let moved = import_identity(&token, &labels(), &key).unwrap();
+    open(&token, settings(&moved)).unwrap();
 }
