@@ -4,12 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use kc_core::keys::KeyType;
+use kc_core::keys::{KeyType, SigningKey};
 use kc_core::ratchet::{Seed, Step};
 use kc_core::store::{KeyStore, RatchetStore, StoreError, StoreErrorKind};
 use kc_keystore_hsm::{
-    HsmError, HsmKeyStore, HsmRatchetStore, NewIdentity, PinSource, Pkcs11Uri, Token,
-    generate_identity, generate_opaque_key, list_objects,
+    HsmError, HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels, PinSource,
+    Pkcs11Uri, Token, generate_identity, generate_opaque_key, import_identity, list_objects,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         the_token_goes_and_returns,
         a_single_failure_is_got_over,
         a_step_that_fails_anywhere_loses_nothing,
+        a_beginning_that_fails_anywhere_is_gone_on_with,
         a_locked_pin,
         a_wrong_pin_is_tried_once,
         a_failure_that_is_no_loss_is_not_retried,
@@ -161,6 +162,34 @@ fn a_step_that_fails_anywhere_loses_nothing() {
     }
     assert!((10..150).contains(&failed), "{failed} steps failed");
     assert!(lost < 5, "{lost} steps were passed over");
+}
+
+fn a_beginning_that_fails_anywhere_is_gone_on_with() {
+    init();
+    let token = Token::open(&faulty(), pin()).unwrap();
+    let key = SigningKey::generate(KeyType::Ed25519, &mut StdRng::seed_from_u64(12));
+    for skip in 0..MANY {
+        let labels = NodeLabels::new(&format!("n{skip}"));
+        let begin = || -> Result<KeyStoreSettings, HsmError> {
+            generate_opaque_key(&token, &labels)?;
+            let imported = import_identity(&token, &labels, &key)?;
+            let drawn = generate_identity(&token, &labels, KeyType::Hybrid)?;
+            let mut both = settings(&drawn);
+            both.pinned.push(imported.verifying_key);
+            // The self-test of the other takes long.
+            both.key_types = Some(vec![KeyType::Ed25519]);
+            Ok(both)
+        };
+        let fault = Fault::of(ANY, skip, FOREVER, DEVICE_ERROR);
+        let result = begin();
+        drop(fault);
+        if result.is_ok() {
+            assert!(skip > 10, "it takes more calls than {skip}");
+            return;
+        }
+        HsmKeyStore::open(token.clone(), labels.clone(), begin().unwrap()).unwrap();
+    }
+    panic!("it takes more than {MANY} calls");
 }
 
 fn secret(step: &Step) -> [u8; 32] {
