@@ -1,7 +1,7 @@
 use kc_actors::NodeError;
 use kc_core::backend::BackendError;
-use kc_core::store::StoreError;
 use kc_core::store::config::{ConfigError, ConfigStoreError};
+use kc_core::store::{NodeSecretsError, StoreError};
 use kc_keystore_file::{EntryError, FileError, FindError, SettingsError};
 use thiserror::Error;
 
@@ -27,6 +27,9 @@ pub enum OpenError {
     /// Its secrets.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// How it is to exchange keys.
+    #[error(transparent)]
+    Secrets(#[from] NodeSecretsError),
     /// A Kafka setting.
     #[error(transparent)]
     Backend(#[from] BackendError),

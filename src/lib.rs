@@ -88,9 +88,11 @@ mod open;
 #[cfg(feature = "file")]
 pub use error::OpenError;
 #[cfg(feature = "file")]
-pub use keystores::stored_keys;
+pub use keystores::{KeyChanges, StoredKeys, change_keys, unused_index};
 #[cfg(all(feature = "file", feature = "hsm"))]
-pub use keystores::{Moved, TokenKeys, move_to_token, ratchet_file, rotate_opaque};
+pub use keystores::{
+    Moved, NewTokenKeys, TokenKeys, move_to_token, ratchet_file, renew_ratchet, rotate_opaque,
+};
 #[cfg(feature = "file")]
 pub use locked::{LockedNode, signing_keys_of};
 #[cfg(feature = "file")]

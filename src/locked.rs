@@ -6,7 +6,7 @@ use kc_keystore_file::{NodeFiles, SearchPlaces, find_node, read_config};
 
 use crate::error::OpenError;
 use crate::files::LockedFiles;
-use crate::keystores::stored_keys;
+use crate::keystores::StoredKeys;
 
 /// A node of which nothing runs, locked so that nothing does: to sign with its keys.
 #[derive(Debug)]
@@ -55,5 +55,5 @@ impl LockedNode {
 pub fn signing_keys_of(node: &str) -> Result<Vec<VerifyingKey>, OpenError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let config = read_config(&files.config())?;
-    stored_keys(&config, &files)
+    Ok(StoredKeys::of(&config, &files)?.signing)
 }

@@ -48,7 +48,8 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
     else {
         panic!("no chain");
     };
-    let denied = node.secrets.signing_keys().next().unwrap();
+    let secrets = node.secrets.unwrap();
+    let denied = secrets.signing_keys().next().unwrap();
     let denied: &SigningKey = denied;
 
     let trusted = TrustEntry::unrestricted(root.verifying_key());

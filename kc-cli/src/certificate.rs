@@ -94,7 +94,7 @@ impl DescribedKey {
         }
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let (version, public) = (self.version, &self.public);
         match &self.fingerprint {
             Some(name) => format!("signing key {name} of type {version}: {public}"),

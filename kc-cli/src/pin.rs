@@ -1,6 +1,11 @@
 //! Opening what may be on a token: its PIN is asked for only if it is needed.
 
+#[cfg(feature = "hsm")]
+use std::path::Path;
+
 use kc::core::secret::SecretText;
+#[cfg(feature = "hsm")]
+use kc::keystore_hsm::{PinSource, Pkcs11Uri};
 use kc::{LockedNode, NodeOptions, OpenError, OpenNode};
 
 use crate::args::PasswordSource;
@@ -29,7 +34,21 @@ pub(crate) fn with<T>(
     }
 }
 
+/// Where the PIN of a token that a URI names comes from: this file, else what the URI or the environment says, else a
+/// person.
+#[cfg(feature = "hsm")]
+pub(crate) fn of_token(uri: &Pkcs11Uri, file: Option<&Path>) -> Result<PinSource, CliError> {
+    if file.is_some() {
+        let pin = PasswordSource::of_pin(file, false).read_text()?;
+        return Ok(PinSource::Text(pin));
+    }
+    match PinSource::of(uri) {
+        Some(source) => Ok(source),
+        None => Ok(PinSource::Text(ask()?)),
+    }
+}
+
 /// The PIN of a token that is there.
-pub(crate) fn ask() -> Result<SecretText, CliError> {
+fn ask() -> Result<SecretText, CliError> {
     PasswordSource::of_node_pin().read_text()
 }

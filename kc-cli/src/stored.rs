@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
+use kc::StoredKeys;
 use kc::actors::{NodeSettings, stored_chains};
 use kc::core::chain::{TrustEntry, TrustStore};
 use kc::core::keys::{KeyType, VerifyingKey};
-use kc::core::store::NodeSecrets;
 use kc::core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value};
 use kc::keystore_file::{
-    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, SecretFile, crypto_path, find_node,
-    key_types, read_config, read_secrets,
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, key_types, read_config,
 };
-
-use kc::stored_keys;
 
 use crate::error::CliError;
 use crate::status::{node_settings, trust};
@@ -48,8 +45,9 @@ impl StoredNode {
         })
     }
 
-    pub(crate) fn secrets(&self) -> Result<NodeSecrets, CliError> {
-        Ok(read_secrets(&crypto_path(&self.config, &self.files)?)?)
+    /// What its files say of its keys, of those that it does not use, too.
+    pub(crate) fn stored_keys(&self) -> Result<StoredKeys, CliError> {
+        Ok(StoredKeys::of(&self.config, &self.files)?)
     }
 
     /// The chains in its configuration, not validated.
@@ -60,7 +58,7 @@ impl StoredNode {
     /// The signing keys in use, in the order of their chains.
     pub(crate) fn keys(&self) -> Result<Vec<VerifyingKey>, CliError> {
         let types = self.key_types()?;
-        let mut keys = stored_keys(&self.config, &self.files)?;
+        let mut keys = self.stored_keys()?.signing;
         keys.retain(|key| is_used(types.as_deref(), key));
         Ok(keys)
     }
@@ -84,14 +82,6 @@ impl StoppedNode {
             stored: StoredNode::of_files(files)?,
             lock,
         })
-    }
-
-    /// Replaces the secrets in its `.crypto` file.
-    pub(crate) fn store_secrets(&self, secrets: &NodeSecrets) -> Result<(), CliError> {
-        let path = crypto_path(&self.stored.config, &self.stored.files)?;
-        let file = SecretFile::new(path, Arc::clone(&self.lock));
-        file.claim()?;
-        Ok(file.replace(secrets.encode().expose())?)
     }
 
     /// Stores the chain of the key with this index, and a root to be trusted.

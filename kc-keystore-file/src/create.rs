@@ -13,16 +13,26 @@ use crate::{FileConfigStore, FileError, NodeFiles, NodeLock, SecretFile};
 /// What a new node's files are to hold.
 #[derive(Clone, Copy, Debug)]
 pub struct NewFiles<'a> {
-    config: &'a NodeConfig,
-    secrets: &'a NodeSecrets,
-    seed: Option<&'a Seed>,
+    /// The configuration.
+    pub config: &'a NodeConfig,
+    /// The signing keys, unless they are elsewhere.
+    pub secrets: Option<&'a NodeSecrets>,
+    /// The ratchet, unless the node has none, or has it elsewhere.
+    pub seed: Option<&'a Seed>,
+}
+
+/// The place of a new node's files, locked.
+#[derive(Debug)]
+pub struct NewPlace {
+    files: NodeFiles,
+    lock: Arc<NodeLock>,
 }
 
 impl<'a> From<&'a ProvisionedNode> for NewFiles<'a> {
     fn from(node: &'a ProvisionedNode) -> Self {
         Self {
             config: &node.config,
-            secrets: &node.secrets,
+            secrets: node.secrets.as_ref(),
             seed: node.seed.as_ref(),
         }
     }
@@ -33,45 +43,74 @@ impl<'a> From<&'a RequestedNode> for NewFiles<'a> {
     fn from(node: &'a RequestedNode) -> Self {
         Self {
             config: &node.config,
-            secrets: &node.secrets,
+            secrets: node.secrets.as_ref(),
             seed: node.seed.as_ref(),
         }
     }
 }
 
-/// Writes the files of a new node into a folder, private to their owner; the configuration last, so
-/// that half a node is none. An existing node is replaced only if `force` says so.
+/// Writes the files of a new node into a folder, private to their owner. An existing node is replaced only if `force`
+/// says so.
 ///
 /// # Errors
-/// [`FileError::Exists`] with the first file that is there already, [`FileError::InUse`] if the node is
-/// open, failures to write.
+/// Those of [`NewPlace::claim`] and [`NewPlace::write`].
 pub fn create_node<'a>(
     folder: &Path,
     node: impl Into<NewFiles<'a>>,
     force: bool,
 ) -> Result<NodeFiles, FileError> {
     let node = node.into();
-    let files = NodeFiles::in_folder(folder, node.config.node_id())?;
-    let lock = Arc::new(NodeLock::acquire(&files)?);
-    if !force {
+    NewPlace::claim(folder, node.config.node_id(), force)?.write(node)
+}
+
+impl NewPlace {
+    /// Locks the place in a folder of the node with this id. The node that is there, if any, is none from now on if
+    /// `force` says so.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`] with the first file that is there already, [`FileError::InUse`] if the node is
+    /// open, failures to write.
+    pub fn claim(folder: &Path, node_id: &str, force: bool) -> Result<Self, FileError> {
+        let files = NodeFiles::in_folder(folder, node_id)?;
+        let lock = Arc::new(NodeLock::acquire(&files)?);
+        if force {
+            remove(&files.config())?;
+        }
         for path in [files.config(), files.crypto(), files.seed()] {
-            if path.exists() {
+            if !force && path.exists() {
                 return Err(FileError::Exists { path });
             }
         }
+        Ok(Self { files, lock })
     }
-    if force {
-        remove(&files.config())?;
+
+    /// Where the files will be.
+    #[must_use]
+    pub fn files(&self) -> &NodeFiles {
+        &self.files
     }
-    let secret = |path| SecretFile::new(path, Arc::clone(&lock));
-    secret(files.crypto()).replace(node.secrets.encode().expose())?;
-    match node.seed {
-        Some(seed) => secret(files.seed()).replace(seed.encode().expose())?,
-        // Of the node before.
-        None => remove(&files.seed())?,
+
+    /// Writes the files, the configuration last, so that half a node is none. Those of the node before that the new
+    /// one does not have are removed.
+    ///
+    /// # Errors
+    /// Failures to write.
+    pub fn write(self, node: NewFiles<'_>) -> Result<NodeFiles, FileError> {
+        let contents = [
+            (self.files.crypto(), node.secrets.map(NodeSecrets::encode)),
+            (self.files.seed(), node.seed.map(Seed::encode)),
+        ];
+        for (path, content) in contents {
+            match content {
+                Some(content) => {
+                    SecretFile::new(path, Arc::clone(&self.lock)).replace(content.expose())?;
+                }
+                None => remove(&path)?,
+            }
+        }
+        FileConfigStore::create(self.lock, node.config)?;
+        Ok(self.files)
     }
-    FileConfigStore::create(Arc::clone(&lock), node.config)?;
-    Ok(files)
 }
 
 /// Removes a file, if it is there.

@@ -6,7 +6,7 @@
 //! | [`find_node`] | from `--node ID\|PATH` to a node's files |
 //! | [`NodeFiles`] | the paths `<node>.config`, `.crypto`, `.seed`, `.lock` |
 //! | [`NodeLock`] | held while a node is open; one process at a time |
-//! | [`create_node`] | the files of a new node |
+//! | [`create_node`], [`NewPlace`] | the files of a new node |
 //! | [`FileConfigStore`] | the configuration: re-read before each write, comments survive |
 //! | [`SecretFile`] | the bytes of `.crypto` and `.seed`; their codecs are in `kc-core` |
 //! | [`open_key_store`], [`read_secrets`] | the keys in `.crypto` |
@@ -54,7 +54,7 @@ mod settings;
 
 pub use atomic::write_atomic;
 pub use config::{FileConfigStore, MAX_CONFIG_BYTES, read_config};
-pub use create::{NewFiles, create_node};
+pub use create::{NewFiles, NewPlace, create_node};
 pub use entries::{EntryError, crypto_path, key_types, ratchet_path};
 pub use error::FileError;
 pub use files::NodeFiles;

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use cryptoki::mechanism::MechanismType;
+use kc_core::keys::KeyType;
 
 use crate::{HsmError, Pkcs11Uri, token};
 
@@ -113,6 +114,15 @@ impl Capabilities {
             Err(HsmError::Lacks {
                 mechanisms: vec![mechanism],
             })
+        }
+    }
+
+    /// Whether all of a signing key of this type can be on the token; else a half of it is sealed by the token.
+    #[must_use]
+    pub fn holds(&self, key_type: KeyType) -> bool {
+        match key_type {
+            KeyType::Ed25519 => true,
+            KeyType::Hybrid => self.has("CKM_SLH_DSA") && self.has("CKM_SLH_DSA_KEY_PAIR_GEN"),
         }
     }
 

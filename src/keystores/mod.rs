@@ -1,29 +1,42 @@
 //! A node's keys and its ratchet, wherever its configuration says they are: in files, or on a token.
 
+mod changes;
+#[cfg(feature = "hsm")]
+mod fresh;
+#[cfg(feature = "hsm")]
+mod lost;
 #[cfg(feature = "hsm")]
 mod moving;
+mod replaced;
 #[cfg(feature = "hsm")]
 mod rotation;
+mod stored;
 #[cfg(feature = "hsm")]
 mod token;
 
 use std::sync::Arc;
 
-use kc_core::keys::{KeyType, Signer, VerifyingKey};
+use kc_core::keys::KeyType;
 use kc_core::secret::SecretText;
 use kc_core::store::config::{NodeConfig, Section};
 use kc_core::store::{KeyStore, RatchetStore};
 use kc_keystore_file::{
-    FileRatchetStore, NodeFiles, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path,
-    read_secrets,
+    FileRatchetStore, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path,
 };
 
 use crate::error::OpenError;
 
+pub use changes::{KeyChanges, change_keys};
+#[cfg(feature = "hsm")]
+pub use fresh::NewTokenKeys;
+#[cfg(feature = "hsm")]
+pub use lost::renew_ratchet;
 #[cfg(feature = "hsm")]
 pub use moving::{Moved, move_to_token};
+pub use replaced::unused_index;
 #[cfg(feature = "hsm")]
 pub use rotation::rotate_opaque;
+pub use stored::StoredKeys;
 #[cfg(feature = "hsm")]
 pub use token::{TokenKeys, ratchet_file};
 
@@ -74,21 +87,6 @@ impl Keystores<'_> {
     fn token_ratchet(&self, _: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
         Err(OpenError::NoTokens)
     }
-}
-
-/// The public halves of the signing keys of a node with these files, of those that it does not use, too. Needs neither
-/// lock nor PIN.
-///
-/// # Errors
-/// [`OpenError`].
-pub fn stored_keys(config: &NodeConfig, files: &NodeFiles) -> Result<Vec<VerifyingKey>, OpenError> {
-    #[cfg(feature = "hsm")]
-    if on_token(config, "cryptokey")?.is_some() {
-        return Ok(TokenKeys::of(config)?.public);
-    }
-    let secrets = read_secrets(&crypto_path(config, files)?)?;
-    let keys = secrets.signing_keys().map(Signer::verifying_key);
-    Ok(keys.cloned().collect())
 }
 
 /// The URI in an entry of the node's own section, if the entry names a token.

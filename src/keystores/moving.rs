@@ -1,14 +1,16 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kc_core::ratchet::Seed;
 use kc_core::store::config::{ConfigStore, NodeConfig, Section, Value};
 use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
-use kc_keystore_file::{NodeFiles, SecretFile, crypto_path, ratchet_path, read_secrets};
+use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, crypto_path, ratchet_path, read_secrets};
 use kc_keystore_hsm::{
     HsmKeyStore, HsmRatchetStore, NodeLabels, PinSource, Pkcs11Uri, Token, generate_opaque_key,
     import_identity,
 };
 
+use super::token::place_on_token;
 use super::{TokenKeys, on_token, ratchet_file};
 use crate::error::OpenError;
 use crate::files::LockedFiles;
@@ -22,8 +24,8 @@ pub(super) const PAST_KEYS: &str = "oldkeys";
 pub struct Moved {
     /// Where the node's files are.
     pub files: NodeFiles,
-    /// The file of the signing keys, which the node no longer reads. Whoever has it is the node.
-    pub keys: SecretFile,
+    /// The file of the signing keys, which the node no longer reads. Whoever has it is the node. `None` if it is gone.
+    pub keys: Option<SecretFile>,
 }
 
 /// Moves a node from files onto a token: its signing keys, the key of its opaque values, and its ratchet, which goes
@@ -31,7 +33,8 @@ pub struct Moved {
 /// signing keys is [left](Moved::keys) to the caller. `uri` names the token, and nothing on it.
 ///
 /// # Errors
-/// [`OpenError`]. The node stays in its files unless everything has worked.
+/// [`OpenError`]. The node stays in its files unless everything has worked; what was interrupted is gone on with when it
+/// is done again.
 pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, OpenError> {
     let LockedFiles {
         files,
@@ -40,7 +43,7 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
         config,
     } = LockedFiles::open(node)?;
     if on_token(&config, "cryptokey")?.is_some() {
-        return Err(OpenError::OnTokenAlready);
+        return finish(files, &lock, &config);
     }
     let keys = SecretFile::new(crypto_path(&config, &files)?, Arc::clone(&lock));
     let secrets = read_secrets(keys.path())?;
@@ -62,18 +65,8 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
         HsmRatchetStore::import(token, &labels, &ratchet_file(&files), seed)?;
     }
 
-    let named = |object: String| {
-        let mut uri = uri.clone();
-        uri.object = Some(object);
-        uri.to_string()
-    };
     store.update(&mut |config| {
-        let keys = named(labels.identity());
-        config.set(Section::NODE, "cryptokey", &Value::from(keys.as_str()))?;
-        if seed.is_some() {
-            let ratchet = named(labels.ratchet());
-            config.set(Section::NODE, "ratchet", &Value::from(ratchet.as_str()))?;
-        }
+        place_on_token(config, uri, &labels, seed.is_some())?;
         if let Some(past_keys) = &past_keys {
             config.set(
                 Section::CRYPTO,
@@ -83,6 +76,27 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
         }
         moved.write(config)
     })?;
+    if let Some(ratchet) = ratchet {
+        ratchet.shred()?;
+    }
+    let keys = Some(keys);
+    Ok(Moved { files, keys })
+}
+
+/// Does what is left to do for a node that has moved.
+fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result<Moved, OpenError> {
+    let left = |path: PathBuf| {
+        path.exists()
+            .then(|| SecretFile::new(path, Arc::clone(lock)))
+    };
+    let keys = left(files.crypto());
+    let ratchet = match on_token(config, "ratchet")? {
+        Some(_) => left(files.seed()),
+        None => None,
+    };
+    if keys.is_none() && ratchet.is_none() {
+        return Err(OpenError::OnTokenAlready);
+    }
     if let Some(ratchet) = ratchet {
         ratchet.shred()?;
     }
@@ -119,15 +133,12 @@ fn import_keys(
     secrets: &NodeSecrets,
 ) -> Result<TokenKeys, OpenError> {
     let mut moved = TokenKeys {
-        public: Vec::new(),
-        sealed_slh_dsa: None,
         suites: secrets.suites().collect(),
         legacy_requests: secrets.legacy_requests(),
+        ..TokenKeys::default()
     };
     for key in secrets.signing_keys() {
-        let imported = import_identity(token, labels, key)?;
-        moved.public.push(imported.verifying_key);
-        moved.sealed_slh_dsa = moved.sealed_slh_dsa.or(imported.sealed_slh_dsa);
+        moved.add(import_identity(token, labels, key)?);
     }
     Ok(moved)
 }

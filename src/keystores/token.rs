@@ -9,7 +9,8 @@ use kc_core::store::config::{ConfigError, NodeConfig, Section, Value};
 use kc_core::store::{KeyStore, RatchetStore};
 use kc_keystore_file::NodeFiles;
 use kc_keystore_hsm::{
-    HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NodeLabels, PinSource, Pkcs11Uri, Token,
+    HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels, PinSource, Pkcs11Uri,
+    Token,
 };
 
 use super::Keystores;
@@ -34,6 +35,18 @@ pub struct TokenKeys {
     pub suites: Vec<Suite>,
     /// Whether requests go out in the bare form of old peers, too.
     pub legacy_requests: bool,
+}
+
+/// No key yet, and all key exchanges.
+impl Default for TokenKeys {
+    fn default() -> Self {
+        Self {
+            public: Vec::new(),
+            sealed_slh_dsa: None,
+            suites: Suite::ALL.to_vec(),
+            legacy_requests: false,
+        }
+    }
 }
 
 /// Where the sealed ratchet of a node is whose ratchet's keys are on a token: `<node>.ratchet`.
@@ -76,6 +89,14 @@ impl TokenKeys {
             suites,
             legacy_requests,
         })
+    }
+
+    /// Adds a signing key behind the others.
+    pub fn add(&mut self, key: NewIdentity) {
+        self.public.push(key.verifying_key);
+        if let Some(sealed) = key.sealed_slh_dsa {
+            self.sealed_slh_dsa = Some(sealed);
+        }
     }
 
     /// Writes it to a configuration.
@@ -133,6 +154,26 @@ impl Keystores<'_> {
         let file = ratchet_file(self.lock.files());
         Ok(Box::new(HsmRatchetStore::open(token, &labels, &file)?))
     }
+}
+
+/// Says in a node's configuration that its keys are on a token; `uri` names the token.
+pub(super) fn place_on_token(
+    config: &mut NodeConfig,
+    uri: &Pkcs11Uri,
+    labels: &NodeLabels,
+    has_ratchet: bool,
+) -> Result<(), ConfigError> {
+    let mut place = |entry, object| {
+        let mut uri = uri.clone();
+        uri.object = Some(object);
+        let value = Value::from(uri.to_string().as_str());
+        config.set(Section::NODE, entry, &value).map(drop)
+    };
+    place("cryptokey", labels.identity())?;
+    if has_ratchet {
+        place("ratchet", labels.ratchet())?;
+    }
+    Ok(())
 }
 
 /// The token that a URI names, and the node's labels on it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kc::backend_pure::PureBackend;
 use kc::core::keys::KeyType;
-use kc::core::provision::{NewNode, Role};
+use kc::core::provision::{NewKey, NewNode, Role};
 use kc::core::types::TopicScheme;
 use kc::{ClientSettings, Clock, NodeOptions, OpenNode};
 use kc_broker::Broker;
@@ -56,7 +56,7 @@ impl Fleet {
         topics: &[String],
     ) {
         let node = NewNode {
-            key_type: self.key_type,
+            key: NewKey::Drawn(self.key_type),
             lifetime: self.lifetime.unwrap_or(role.default_lifetime()),
             ..new_node(id, role, topics, &self.scheme)
         };

@@ -11,7 +11,7 @@ use kc::core::chain::{
 };
 use kc::core::exchange::{Identity, ValidIdentity};
 use kc::core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
-use kc::core::provision::{NewNode, ProvisionedNode, Role, derive_root, provision_node};
+use kc::core::provision::{NewKey, NewNode, ProvisionedNode, Role, derive_root, provision_node};
 use kc::core::store::NodeSecrets;
 use kc::core::store::config::{NodeConfig, Section, Value};
 use kc::core::types::{Timestamp, TopicScheme};
@@ -48,7 +48,7 @@ pub(crate) fn provisioned(role: Role, topics: &[&str], key_type: KeyType) -> Pro
     let scheme = TopicScheme::default();
     let node = NewNode {
         topics: &topics,
-        key_type,
+        key: NewKey::Drawn(key_type),
         ..NewNode::new("n", role, &scheme)
     };
     let rng = &mut system_rng().unwrap();
@@ -70,7 +70,10 @@ impl Party {
         let ProvisionedNode {
             secrets, config, ..
         } = provisioned(role, topics, KeyType::Ed25519);
-        Self { secrets, config }
+        Self {
+            secrets: secrets.unwrap(),
+            config,
+        }
     }
 
     pub(crate) fn of_files(folder: &Path, id: &str) -> Self {

@@ -48,7 +48,7 @@ fn node() -> ProvisionedNode {
     let root = signing_key().0.verifying_key().clone();
     ProvisionedNode {
         config: config(),
-        secrets: node_secrets(),
+        secrets: Some(node_secrets()),
         seed: Some(seed()),
         escrow: None,
         root,
@@ -101,7 +101,7 @@ fn configurations() {
 fn provisioned_nodes() {
     check_node(
         &node(),
-        r#"ProvisionedNode { config: NodeConfig { node_id: "n", document: [[DEFAULT], node_id : (1 bytes), [n], mgmt_long_keyindex : (4 bytes), [n-allowlist], [n-denylist], [n-crypto], [n-kafka], sasl_plain_password : (13 bytes)] }, secrets: NodeSecrets { signing_keys: [Known(SigningKey(of VerifyingKey(Ed25519, 2fc4df3d682cbfb9), redacted))], opaque_key: Secret<32>(redacted), legacy_requests: false, exchange_versions: [1] }, seed: Some(Seed { index: 7, secret: Secret<32>(redacted) }), escrow: None, root: VerifyingKey(Ed25519, 2fc4df3d682cbfb9), expires: None }"#,
+        r#"ProvisionedNode { config: NodeConfig { node_id: "n", document: [[DEFAULT], node_id : (1 bytes), [n], mgmt_long_keyindex : (4 bytes), [n-allowlist], [n-denylist], [n-crypto], [n-kafka], sasl_plain_password : (13 bytes)] }, secrets: Some(NodeSecrets { signing_keys: [Known(SigningKey(of VerifyingKey(Ed25519, 2fc4df3d682cbfb9), redacted))], opaque_key: Secret<32>(redacted), legacy_requests: false, exchange_versions: [1] }), seed: Some(Seed { index: 7, secret: Secret<32>(redacted) }), escrow: None, root: VerifyingKey(Ed25519, 2fc4df3d682cbfb9), expires: None }"#,
     );
     let scheme = TopicScheme::default();
     let wanted = NewNode {
@@ -114,10 +114,14 @@ fn provisioned_nodes() {
     for (shown, secrets, seed) in [
         (
             format!("{requested:?}"),
-            &requested.secrets,
+            requested.secrets.as_ref().unwrap(),
             &requested.seed,
         ),
-        (format!("{made:?}"), &made.secrets, &made.seed),
+        (
+            format!("{made:?}"),
+            made.secrets.as_ref().unwrap(),
+            &made.seed,
+        ),
     ] {
         let seed = seed.as_ref().unwrap().encode();
         assert_hidden(&shown, secrets, seed.expose());

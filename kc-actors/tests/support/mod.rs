@@ -71,7 +71,11 @@ impl Own {
     /// A provisioned node with everything in memory.
     pub(crate) fn provisioned(role: Role, root: &str, archive: Archive) -> Self {
         let node = provisioned(role, root);
-        let keystore = Arc::new(MemoryKeyStore::new(node.secrets, None, Box::new(rng())));
+        let keystore = Arc::new(MemoryKeyStore::new(
+            node.secrets.unwrap(),
+            None,
+            Box::new(rng()),
+        ));
         let bytes = |section, name: &str| match node.config.load_value(section, name) {
             Ok(Some(Value::Bytes(bytes))) => bytes,
             other => panic!("{name}: {other:?}"),

@@ -7,6 +7,8 @@ mod given;
 mod grant;
 mod key;
 mod key_type;
+#[cfg(feature = "hsm")]
+mod keystore;
 mod node;
 mod password;
 mod scheme;
@@ -18,6 +20,8 @@ pub(crate) use given::{Given, base64};
 pub(crate) use grant::GrantArgs;
 pub(crate) use key::KeyArgs;
 pub(crate) use key_type::key_type;
+#[cfg(feature = "hsm")]
+pub(crate) use keystore::KeystoreArgs;
 pub(crate) use node::NodeArg;
 pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, RootPasswordArg};
 pub(crate) use scheme::SchemeArgs;

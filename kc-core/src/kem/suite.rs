@@ -35,6 +35,18 @@ impl Suite {
         }
     }
 
+    /// The suites of a list, each where it stands first.
+    #[must_use]
+    pub fn each_once(suites: &[Self]) -> Vec<Self> {
+        let mut once = Vec::new();
+        for suite in suites {
+            if !once.contains(suite) {
+                once.push(*suite);
+            }
+        }
+        once
+    }
+
     /// The suite whose requester's key has this version number.
     #[must_use]
     pub fn from_version(version: i128) -> Option<Self> {

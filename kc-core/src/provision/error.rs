@@ -43,9 +43,6 @@ pub enum ProvisionError {
     /// The chain grants not just the usages and topics that the node is to have.
     #[error("the chain grants other usages or topics than the node is to have")]
     GrantsOther,
-    /// The node's secrets hold no signing key.
-    #[error("the node has no signing key")]
-    NoSigningKey,
     /// There is no ratchet whose secret could be sealed to the escrow key.
     #[error("a {0} has no ratchet to put in escrow")]
     NothingToEscrow(Role),

@@ -56,7 +56,7 @@ impl Issuer {
         let by = node.role.provisioner();
         let by = by.ok_or(ProvisionError::NeedsRoot(node.role))?;
         let proven = prove(&encode_chain(&[signed]), root, now)?;
-        let key = derive_provisioner(provisioning_password, by, root, node.key_type)?.key;
+        let key = derive_provisioner(provisioning_password, by, root, node.key.key_type())?.key;
         require_key(&proven, key.verifying_key())?;
         Ok(Self {
             root: root.clone(),

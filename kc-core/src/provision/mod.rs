@@ -27,7 +27,7 @@ mod update;
 
 pub use error::ProvisionError;
 pub use grant::{Grant, IssuedChain, MAX_TOPICS, issue_chain};
-pub use node::{NewNode, ProvisionedNode, provision_node, provision_node_under};
+pub use node::{NewKey, NewNode, ProvisionedNode, provision_node, provision_node_under};
 pub use password::{DerivedKey, derive_provisioner, derive_root};
 pub use request::{ProvisionerRequest, request_provisioners, sign_request};
 pub use requested::{RequestedNode, request_node};

@@ -26,8 +26,10 @@ pub struct NewNode<'a> {
     pub path_length: Option<u32>,
     /// How long its certificate is valid.
     pub lifetime: Duration,
-    /// The type of the root's, the provisioner's and the node's keys.
-    pub key_type: KeyType,
+    /// Its signing key; the root's and the provisioner's are of the same type.
+    pub key: NewKey<'a>,
+    /// The index that its ratchet begins at: past all that a node of this id has used, or ids of keys repeat.
+    pub first_index: u64,
     /// Whom the first secret of its ratchet is sealed to; usually nobody.
     pub escrow: Option<&'a EncapsulationKey>,
     /// The path of the authorities that Kafka's TLS trusts, for the configuration.
@@ -35,7 +37,7 @@ pub struct NewNode<'a> {
 }
 
 impl<'a> NewNode<'a> {
-    /// A node for all topics, with keys of type 1, the path length and lifetime that its role has by default, and
+    /// A node for all topics, with a fresh key of type 1 and a ratchet that begins at 0, the path length and lifetime that its role has by default, and
     /// neither escrow nor authorities; what else it is to be, set its fields to.
     #[must_use]
     pub fn new(id: &'a str, role: Role, scheme: &'a TopicScheme) -> Self {
@@ -46,9 +48,31 @@ impl<'a> NewNode<'a> {
             scheme,
             path_length: Some(role.default_path_length()),
             lifetime: role.default_lifetime(),
-            key_type: KeyType::Ed25519,
+            key: NewKey::Drawn(KeyType::Ed25519),
+            first_index: 0,
             escrow: None,
             ssl_cafile: "",
+        }
+    }
+}
+
+/// The signing key of a new node.
+#[derive(Clone, Copy, Debug)]
+pub enum NewKey<'a> {
+    /// To be drawn, of this type: for the node's files.
+    Drawn(KeyType),
+    /// One that is elsewhere, as on a token; this is its public half. Neither are a signing key and an opaque key
+    /// drawn, nor does the configuration say where they and the ratchet are.
+    Elsewhere(&'a VerifyingKey),
+}
+
+impl NewKey<'_> {
+    /// Its type.
+    #[must_use]
+    pub fn key_type(self) -> KeyType {
+        match self {
+            Self::Drawn(key_type) => key_type,
+            Self::Elsewhere(key) => key.key_type(),
         }
     }
 }
@@ -58,8 +82,8 @@ impl<'a> NewNode<'a> {
 pub struct ProvisionedNode {
     /// The configuration: sections, chain, allowlist.
     pub config: NodeConfig,
-    /// The signing key and the opaque key.
-    pub secrets: NodeSecrets,
+    /// The signing key and the opaque key, unless they are [elsewhere](NewKey::Elsewhere).
+    pub secrets: Option<NodeSecrets>,
     /// The ratchet, unless the node has none.
     pub seed: Option<Seed>,
     /// The ratchet's first secret, sealed to the escrow key if one was given: to be printed once.
@@ -86,7 +110,7 @@ pub fn provision_node(
     rng: &mut dyn CryptoRng,
 ) -> Result<ProvisionedNode, ProvisionError> {
     let issuer = Issuer::of_passwords(
-        (node.role, node.key_type),
+        (node.role, node.key.key_type()),
         root_password,
         provisioning_password,
         rng,

@@ -1,9 +1,9 @@
 use rand_core::CryptoRng;
 
 use super::certificate::{certificate, prove, require_key};
-use super::{NewNode, ProvisionError, ProvisionedNode, Role};
+use super::{NewKey, NewNode, ProvisionError, ProvisionedNode, Role};
 use crate::chain::{Certificate, MaxAge, TrustEntry, encode_chain};
-use crate::keys::{Signer, VerifyingKey};
+use crate::keys::{Signer, SigningKey, VerifyingKey};
 use crate::ratchet::Seed;
 use crate::store::NodeSecrets;
 use crate::store::config::{ConfigError, NodeConfig, Section, Value};
@@ -15,8 +15,10 @@ use crate::types::{Timestamp, TopicScheme};
 pub struct RequestedNode {
     /// The configuration: sections, but neither chain nor root of trust.
     pub config: NodeConfig,
-    /// The signing key and the opaque key.
-    pub secrets: NodeSecrets,
+    /// The public half of the signing key.
+    pub key: VerifyingKey,
+    /// The signing key and the opaque key, unless they are [elsewhere](NewKey::Elsewhere).
+    pub secrets: Option<NodeSecrets>,
     /// The ratchet, unless the node has none.
     pub seed: Option<Seed>,
     /// The ratchet's first secret, sealed to the escrow key if one was given: to be printed once.
@@ -26,7 +28,8 @@ pub struct RequestedNode {
 }
 
 /// Makes a node that the root of trust certifies by hand. It gets a ratchet unless it is a controller or
-/// a chain server. Draws the ratchet's secret, what escrow needs, the opaque key and the signing key.
+/// a chain server. Draws the ratchet's secret, what escrow needs, the opaque key and the signing key; of these two only
+/// what is not [elsewhere](super::NewKey::Elsewhere).
 ///
 /// # Errors
 /// [`ProvisionError::TooManyTopics`], [`ProvisionError::Config`]; with an escrow key
@@ -46,8 +49,7 @@ impl RequestedNode {
     /// # Errors
     /// [`ProvisionError::Certificate`] if the root did not sign it or it is not valid now,
     /// [`ProvisionError::OtherKey`] if it is for another node, [`ProvisionError::GrantsOther`] if it grants
-    /// other usages or topics than were asked for; [`ProvisionError::Request`] and
-    /// [`ProvisionError::NoSigningKey`] if the parts were put together wrongly.
+    /// other usages or topics than were asked for; [`ProvisionError::Request`] if the parts were put together wrongly.
     pub fn complete(
         self,
         root: &VerifyingKey,
@@ -77,18 +79,27 @@ impl RequestedNode {
         let role = node.role;
         let constraints = role.constraints(node.topics, node.scheme, node.path_length)?;
         let config = configuration(node, has_ratchet)?;
-        let seed = has_ratchet.then(|| Seed::generate(rng));
+        let seed = has_ratchet.then(|| Seed::generate_from(node.first_index, rng));
         let escrow = match (node.escrow, &seed) {
             (Some(recipient), Some(seed)) => Some(seed.escrow(recipient, rng)?),
             (Some(_), None) => return Err(ProvisionError::NothingToEscrow(node.role)),
             (None, _) => None,
         };
-        let mut secrets = NodeSecrets::generate(rng);
-        secrets.ensure_key(node.key_type, rng);
+        let (key, secrets) = match node.key {
+            NewKey::Elsewhere(key) => (key.clone(), None),
+            NewKey::Drawn(key_type) => {
+                let mut secrets = NodeSecrets::generate(rng);
+                let key = SigningKey::generate(key_type, rng);
+                let public = key.verifying_key().clone();
+                secrets.add_key(key);
+                (public, Some(secrets))
+            }
+        };
         let expires = MaxAge::until(now.plus(node.lifetime));
-        let to_sign = certificate(expires, &constraints, own_key(&secrets)?);
+        let to_sign = certificate(expires, &constraints, &key);
         Ok(Self {
             config,
+            key,
             secrets,
             seed,
             escrow,
@@ -103,7 +114,7 @@ impl RequestedNode {
         now: Timestamp,
     ) -> Result<ProvisionedNode, ProvisionError> {
         let proven = prove(chain, root, now)?;
-        require_key(&proven, own_key(&self.secrets)?)?;
+        require_key(&proven, &self.key)?;
         let wanted = Certificate::parse(&self.to_sign).map_err(ProvisionError::Request)?;
         let (granted, wanted) = (proven.constraints(), wanted.constraints);
         if granted.usages != wanted.usages || granted.topics != wanted.topics {
@@ -123,18 +134,15 @@ impl RequestedNode {
     }
 }
 
-fn own_key(secrets: &NodeSecrets) -> Result<&VerifyingKey, ProvisionError> {
-    let key = secrets.signing_keys().next();
-    Ok(key.ok_or(ProvisionError::NoSigningKey)?.verifying_key())
-}
-
 /// All but the root of trust and the chain, in the order of the peers' files.
 fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, ConfigError> {
     let mut config = NodeConfig::create(node.id)?;
-    let file = |extension| Value::from(format!("file#{}.{extension}", node.id).as_str());
-    config.set(Section::NODE, "cryptokey", &file("crypto"))?;
-    if has_ratchet {
-        config.set(Section::NODE, "ratchet", &file("seed"))?;
+    if let NewKey::Drawn(_) = node.key {
+        let file = |extension| Value::from(format!("file#{}.{extension}", node.id).as_str());
+        config.set(Section::NODE, "cryptokey", &file("crypto"))?;
+        if has_ratchet {
+            config.set(Section::NODE, "ratchet", &file("seed"))?;
+        }
     }
     set_scheme(&mut config, node.scheme)?;
     // Who signs no requests or replies has no use for their validity.

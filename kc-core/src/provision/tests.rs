@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use super::*;
 use crate::chain::{ChainError, Demand, TrustEntry, TrustStore, UnverifiedChain, Usage};
 use crate::exchange::Identity;
-use crate::keys::{KeyType, Signer};
+use crate::keys::{KeyType, Signer, SigningKey};
 use crate::store::config::{NodeConfig, Section, Value};
 use crate::types::{Timestamp, TopicScheme};
 
@@ -51,7 +51,8 @@ fn bytes(config: &NodeConfig, section: Section<'_>, name: &str) -> Vec<u8> {
 fn trust_and_identity(node: &ProvisionedNode) -> (TrustStore, Identity) {
     let root = TrustEntry::parse(&bytes(&node.config, Section::ALLOWLIST, "rot0")).unwrap();
     assert_eq!(root.key(), Some(&node.root));
-    let key = node.secrets.signing_keys().next().unwrap();
+    let secrets = node.secrets.as_ref().unwrap();
+    let key = secrets.signing_keys().next().unwrap();
     let identity = Identity::new(
         key.verifying_key().clone(),
         Some(bytes(&node.config, Section::CHAINS, "chain0")),
@@ -138,12 +139,13 @@ fn the_root_itself_certifies_a_chain_server() {
 fn a_chain_names_its_key_to_those_who_do_not_know_its_root() {
     for key_type in [KeyType::Ed25519, KeyType::Hybrid] {
         let node = with_passwords(&NewNode {
-            key_type,
+            key: NewKey::Drawn(key_type),
             ..new_node(Role::Producer, &[])
         });
         let chain = bytes(&node.config, Section::CHAINS, "chain0");
         let chain = UnverifiedChain::parse(&chain).unwrap();
-        let key = node.secrets.signing_keys().next().unwrap();
+        let secrets = node.secrets.as_ref().unwrap();
+        let key = secrets.signing_keys().next().unwrap();
         assert_eq!(chain.claimed_key().as_ref(), Ok(key.verifying_key()));
 
         let mut forged: Vec<Vec<u8>> = chain.links().iter().map(|link| link.to_vec()).collect();
@@ -152,6 +154,27 @@ fn a_chain_names_its_key_to_those_who_do_not_know_its_root() {
         let forged = crate::chain::encode_chain(&forged);
         let forged = UnverifiedChain::parse(&forged).unwrap();
         assert_eq!(forged.claimed_key(), Err(ChainError::Signature(1)));
+    }
+}
+
+#[test]
+fn a_key_that_is_elsewhere_is_certified_and_kept_out_of_the_files() {
+    for key_type in [KeyType::Ed25519, KeyType::Hybrid] {
+        let elsewhere = SigningKey::generate(key_type, &mut rng());
+        let key = elsewhere.verifying_key();
+        let node = with_passwords(&NewNode {
+            key: NewKey::Elsewhere(key),
+            first_index: 7,
+            ..new_node(Role::Producer, &[])
+        });
+        assert!(node.secrets.is_none());
+        assert_eq!(node.seed.unwrap().index(), 7);
+        for name in ["cryptokey", "ratchet"] {
+            assert_eq!(node.config.load_text(Section::NODE, name).unwrap(), None);
+        }
+        let chain = bytes(&node.config, Section::CHAINS, "chain0");
+        let chain = UnverifiedChain::parse(&chain).unwrap();
+        assert_eq!(chain.claimed_key().as_ref(), Ok(key));
     }
 }
 

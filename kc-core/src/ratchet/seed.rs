@@ -46,8 +46,15 @@ impl Seed {
     /// A fresh ratchet: index 0 and 32 random bytes.
     #[must_use]
     pub fn generate(rng: &mut dyn CryptoRng) -> Self {
+        Self::generate_from(0, rng)
+    }
+
+    /// A fresh ratchet that begins at `index`: for a node that had another one. Indices that it has used must not come
+    /// again, because ids of keys are made of them.
+    #[must_use]
+    pub fn generate_from(index: u64, rng: &mut dyn CryptoRng) -> Self {
         Self {
-            index: 0,
+            index,
             secret: Secret::random(rng),
         }
     }

@@ -137,10 +137,14 @@ impl NodeSecrets {
             .signing_keys()
             .all(|key| key.verifying_key().key_type() != key_type);
         if missing {
-            let key = SigningKey::generate(key_type, rng);
-            self.signing_keys.push(StoredKey::Known(key));
+            self.add_key(SigningKey::generate(key_type, rng));
         }
         missing
+    }
+
+    /// Adds a signing key behind the others.
+    pub fn add_key(&mut self, key: SigningKey) {
+        self.signing_keys.push(StoredKey::Known(key));
     }
 
     /// The signing keys of known types, in order.
@@ -174,16 +178,11 @@ impl NodeSecrets {
     /// # Errors
     /// [`NodeSecretsError::NoKnownSuite`] if there are none.
     pub fn set_suites(&mut self, suites: &[Suite]) -> Result<(), NodeSecretsError> {
-        let mut versions: Vec<i64> = Vec::new();
-        for version in suites.iter().map(|suite| suite.version().into()) {
-            if !versions.contains(&version) {
-                versions.push(version);
-            }
-        }
-        if versions.is_empty() {
+        if suites.is_empty() {
             return Err(NodeSecretsError::NoKnownSuite);
         }
-        self.exchange_versions = versions;
+        let suites = Suite::each_once(suites).into_iter();
+        self.exchange_versions = suites.map(|suite| suite.version().into()).collect();
         Ok(())
     }
 

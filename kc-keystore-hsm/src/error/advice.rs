@@ -16,7 +16,7 @@ impl HsmError {
                 "see the module's own configuration and log; is its daemon running?"
             }
             Self::TokenMissing { .. } => {
-                "insert the token, correct token= in the URI, or name the right module with module-path; a running node goes on with the keys it has and finds the token when it returns"
+                "insert the token, correct token= in the URI, or name the right module with module-path; `kc hsm init` makes a blank one ready"
             }
             Self::TokenAmbiguous { .. } => "add serial= to the URI",
             Self::TokenExists { .. } | Self::TokenLabel { .. } => {
@@ -43,7 +43,9 @@ impl HsmError {
             Self::ObjectAmbiguous { .. } => {
                 "`kc hsm list` shows them; delete the wrong one by the token's own tool"
             }
-            Self::ObjectExists { .. } => "use it, or delete it by the token's own tool",
+            Self::ObjectExists { .. } => {
+                "another node of this id has it: choose another id, or delete it by the token's own tool"
+            }
             Self::Exposed { .. } => {
                 "make a new key with `kc hsm generate`: this one may have been copied"
             }
@@ -59,18 +61,20 @@ impl HsmError {
                 "it belongs to another token or node; values of a file node are re-wrapped by `kc hsm import`"
             }
             Self::RolledBack { .. } => {
-                "put back the file of the step that the token is at; if it is lost, re-initialise the ratchet with a fresh index base"
+                "put back the file of the step that the token is at; if it is lost, `kc hsm renew-ratchet` begins another"
             }
             Self::ForeignRatchet { .. } => {
-                "is this the node's file? two ratchets cannot share a label; else re-initialise with a fresh index base"
+                "is this the node's file? two ratchets cannot share a label; `kc hsm renew-ratchet` begins another"
             }
             Self::MalformedRatchet { .. } => {
-                "put back the file; if it is lost, re-initialise the ratchet with a fresh index base"
+                "put back the file; if it is lost, `kc hsm renew-ratchet` begins another"
             }
             Self::RatchetRepeats { .. } => {
                 "choose an index past all that were used; the time in seconds since 1970 is one"
             }
-            Self::RatchetExists { .. } => "use it, or re-initialise it with a fresh index base",
+            Self::RatchetExists { .. } => {
+                "a node of this id has used it: choose another id, or begin another ratchet past it with --force"
+            }
             Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
             Self::RatchetInUse { .. } => "stop the other process that uses this node",
             Self::File { .. } => "check the path, its owner and the space left",

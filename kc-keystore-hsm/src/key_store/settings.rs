@@ -7,8 +7,8 @@ use kc_core::keys::{KeyType, VerifyingKey};
 pub struct KeyStoreSettings {
     /// The types that are used, `keytypes`; `None` for all that the token has.
     pub key_types: Option<Vec<KeyType>>,
-    /// The node's public keys, in order. If there are any, the token must have these and use no other; if there
-    /// are none, nothing is compared, and version 1 comes before version 4.
+    /// The node's public keys, in order. If there are any, the token must have these, and keys of other types are passed
+    /// over; if there are none, nothing is compared, and version 1 comes before version 4.
     pub pinned: Vec<VerifyingKey>,
     /// The SLH-DSA half of a version-4 key, if the token cannot hold it: what
     /// [`NewIdentity::sealed_slh_dsa`](crate::NewIdentity::sealed_slh_dsa) was. No secret.
@@ -34,7 +34,9 @@ impl Default for KeyStoreSettings {
 
 impl KeyStoreSettings {
     pub(super) fn uses(&self, key_type: KeyType) -> bool {
-        let types = self.key_types.as_ref();
-        types.is_none_or(|types| types.contains(&key_type))
+        let wanted = self.key_types.as_ref();
+        let is_pinned = self.pinned.iter().any(|key| key.key_type() == key_type);
+        wanted.is_none_or(|types| types.contains(&key_type))
+            && (is_pinned || self.pinned.is_empty())
     }
 }

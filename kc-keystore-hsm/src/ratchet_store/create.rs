@@ -1,17 +1,25 @@
 use std::path::Path;
 
 use kc_core::ratchet::Seed;
-use kc_core::secret::SecretVec;
-use kc_core::wire::Writer;
 
-use super::sealed::{Sealed, malformed};
+use super::sealed::Sealed;
 use super::{HsmRatchetStore, step};
 use crate::keys::aes;
-use crate::random::{generator, secret};
+use crate::random::generator;
 use crate::token::LoggedIn;
 use crate::{HsmError, NodeLabels, Token};
 
 impl HsmRatchetStore {
+    /// The last index that file or token know to be used; `None` if no step was taken, as far as they know.
+    ///
+    /// # Errors
+    /// In use; the token is gone.
+    pub fn used(token: Token, labels: &NodeLabels, path: &Path) -> Result<Option<u64>, HsmError> {
+        // Either knows the index that is next.
+        let next = Self::lock(token, labels, path)?.known_indices()?;
+        Ok(next.into_iter().max().and_then(|next| next.checked_sub(1)))
+    }
+
     /// A fresh ratchet, beginning at index 0.
     ///
     /// # Errors
@@ -65,7 +73,7 @@ impl HsmRatchetStore {
     ) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
         store.require_past(Some(base), base)?;
-        store.begin(&store.fresh_seed(base)?)?;
+        store.begin(&Seed::generate_from(base, &mut generator()?))?;
         Ok(store)
     }
 
@@ -104,15 +112,5 @@ impl HsmRatchetStore {
             self.file.replace(sealed.bytes())?;
             before.iter().try_for_each(|(_, key)| token.destroy(*key))
         })
-    }
-
-    /// A fresh seed at an index, by way of its stored form (protocol §4).
-    fn fresh_seed(&self, index: u64) -> Result<Seed, HsmError> {
-        let secret = secret::<32>()?;
-        // One allocation, so that growing leaves no copies behind.
-        let mut writer = Writer::append_to(Vec::with_capacity(64));
-        writer.array(2).uint(index).bytes(secret.expose());
-        let stored = SecretVec::from(writer.into_vec());
-        Seed::decode(stored.expose()).map_err(|_| malformed(&self.file))
     }
 }

@@ -49,7 +49,7 @@ pub fn generate_identity(
     let capabilities = token.capabilities()?;
     capabilities.require_one("CKM_EC_EDWARDS_KEY_PAIR_GEN")?;
     let half_label = labels.label(Role::SlhDsa);
-    let on_token = capabilities.has("CKM_SLH_DSA") && capabilities.has("CKM_SLH_DSA_KEY_PAIR_GEN");
+    let on_token = capabilities.holds(KeyType::Hybrid);
     let half = match key_type {
         KeyType::Ed25519 => None,
         KeyType::Hybrid => Some(SlhDsaHalf::from_seed(&secret()?)),

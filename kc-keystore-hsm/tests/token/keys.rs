@@ -2,7 +2,9 @@
 
 use kc_core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use kc_core::store::{KeyStore, StoreErrorKind};
-use kc_keystore_hsm::{HsmError, KeyStoreSettings, generate_opaque_key, import_identity};
+use kc_keystore_hsm::{
+    HsmError, KeyStoreSettings, generate_identity, generate_opaque_key, import_identity,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -17,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         another_key_than_the_pinned_is_refused,
         a_pinned_key_that_the_token_lacks,
         a_sealed_half_of_another_token_is_refused,
+        a_key_of_a_type_that_is_not_pinned_is_passed_over,
         a_hybrid_key_without_its_half_is_refused,
         debug_output_shows_public_keys_only,
     ]
@@ -133,6 +136,14 @@ fn a_sealed_half_of_another_token_is_refused() {
     let sealed = identity.sealed_slh_dsa.unwrap();
     let error = store.unwrap_opaque(&sealed).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unauthentic);
+}
+
+/// As an interrupted addition leaves it.
+fn a_key_of_a_type_that_is_not_pinned_is_passed_over() {
+    let (token, identity) = node(KeyType::Ed25519);
+    generate_identity(&token, &labels(), KeyType::Hybrid).unwrap();
+    let store = open(&token, settings(&identity)).unwrap();
+    assert_eq!(store.verifying_keys(), [identity.verifying_key]);
 }
 
 fn a_hybrid_key_without_its_half_is_refused() {

@@ -22,17 +22,18 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: Args, ui: Ui) -> Result<(), CliError> {
     let moved = move_to_token(&args.node.node, &args.token.uri, args.token.pin()?)?;
-    let (config, keys) = (
-        moved.files.config(),
-        moved.keys.path().display().to_string(),
-    );
+    let config = moved.files.config();
     ui.result(format!("{} is on the token now", config.display()))?;
+    let Some(keys) = moved.keys else {
+        return Ok(());
+    };
+    let path = keys.path().display().to_string();
     if args.shred {
-        moved.keys.shred()?;
-        ui.note(format!("{keys} is destroyed; backups of it are not"));
+        keys.shred()?;
+        ui.note(format!("{path} is destroyed; backups of it are not"));
     } else {
         ui.note(format!(
-            "{keys} still holds the signing keys: put it away, or destroy it (--shred does)"
+            "{path} still holds the signing keys: put it away, or destroy it (the same again with --shred does)"
         ));
     }
     Ok(())

@@ -32,6 +32,6 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let pin = PasswordSource::of_pin(args.pin_file.as_deref(), true).read_text()?;
     init_token(module, label, &so_pin, &pin)?;
     ui.result(format!("token {label} is ready"))?;
-    ui.note("`kc hsm import` moves a node onto it");
+    ui.note("`kc provision --keystore` makes a node on it, `kc hsm import` moves one onto it");
     Ok(())
 }

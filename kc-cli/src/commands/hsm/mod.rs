@@ -1,8 +1,10 @@
 //! `kc hsm`: PKCS#11 tokens.
 
+mod generate;
 mod import;
 mod init;
 mod look;
+mod ratchet;
 mod rotate;
 
 use std::path::PathBuf;
@@ -10,7 +12,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use kc::keystore_hsm::{PinSource, Pkcs11Uri, Token};
 
-use crate::args::PasswordSource;
 use crate::error::CliError;
 use crate::ui::Ui;
 
@@ -18,6 +19,8 @@ use crate::ui::Ui;
 pub(crate) enum Command {
     /// Give a blank token its label and its PINs
     Init(init::Args),
+    /// Draw the keys of a node to be on a token
+    Generate(generate::Args),
     /// Move a node from its files onto a token
     Import(import::Args),
     /// Show what is on a token of ours, without any secret
@@ -26,6 +29,8 @@ pub(crate) enum Command {
     Doctor(look::DoctorArgs),
     /// Draw a new key for the values that the token seals in a node's configuration
     RotateOpaque(rotate::Args),
+    /// Begin the ratchet of a node anew
+    RenewRatchet(ratchet::Args),
 }
 
 /// A token, and who may use it.
@@ -43,10 +48,12 @@ pub(crate) struct TokenArgs {
 pub(crate) fn run(command: Command, ui: Ui) -> Result<(), CliError> {
     match command {
         Command::Init(args) => init::run(&args, ui),
+        Command::Generate(args) => generate::run(&args, ui),
         Command::Import(args) => import::run(args, ui),
         Command::List(args) => look::list(args, ui),
         Command::Doctor(args) => look::doctor(&args, ui),
         Command::RotateOpaque(args) => rotate::run(&args, ui),
+        Command::RenewRatchet(args) => ratchet::run(&args, ui),
     }
 }
 
@@ -56,13 +63,6 @@ impl TokenArgs {
     }
 
     fn pin(&self) -> Result<PinSource, CliError> {
-        if let Some(file) = &self.pin_file {
-            let pin = PasswordSource::of_pin(Some(file), false).read_text()?;
-            return Ok(PinSource::Text(pin));
-        }
-        match PinSource::of(&self.uri) {
-            Some(source) => Ok(source),
-            None => Ok(PinSource::Text(crate::pin::ask()?)),
-        }
+        crate::pin::of_token(&self.uri, self.pin_file.as_deref())
     }
 }

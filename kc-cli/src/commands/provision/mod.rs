@@ -1,5 +1,6 @@
 //! `kc provision`.
 
+mod home;
 mod report;
 mod root;
 mod way;
@@ -12,11 +13,13 @@ use kc::Clock;
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, Role};
 use kc::core::store::config::{ConfigError, NodeConfig, Section, Value};
-use kc::keystore_file::{FileError, NodeFiles, create_node};
+use kc::keystore_file::{FileError, NodeFiles};
 
-use self::report::Made;
+use self::home::Home;
 use self::root::check_root;
 use self::way::Way;
+#[cfg(feature = "hsm")]
+use crate::args::KeystoreArgs;
 use crate::args::{
     ConnectionArgs, Given, GrantArgs, ProvisioningPasswordArg, RootPasswordArg, SchemeArgs,
     duration, key_type,
@@ -53,6 +56,10 @@ pub(crate) struct Args {
     /// secret key then reads all that the node sends. There is none by default
     #[arg(long, value_name = "FILE|BASE64", help_heading = "Node")]
     escrow_key: Option<Given>,
+
+    #[cfg(feature = "hsm")]
+    #[command(flatten)]
+    keystore: KeystoreArgs,
 
     #[command(flatten)]
     grant: GrantArgs,
@@ -131,6 +138,8 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         );
     }
     let lifetime = way.default_lifetime(args.role);
+    let key_type = args.key_type.unwrap_or(way.key_type());
+    let home = Home::of(args, key_type)?;
     let node = NewNode {
         id: &args.node,
         role: args.role,
@@ -138,7 +147,8 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         scheme: &scheme,
         path_length: Some(args.grant.path_length(args.role)),
         lifetime: args.lifetime.unwrap_or(lifetime),
-        key_type: args.key_type.unwrap_or(way.key_type()),
+        key: home.key(key_type),
+        first_index: home.first_index(args, &files)?,
         escrow: escrow.as_ref(),
         ssl_cafile: "",
     };
@@ -146,11 +156,12 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let mut made = way.make(&node, now)?;
     connect(made.config_mut(), &args.connection, ui)?;
     check_root(&args.dir, &files, made.root(), ui)?;
-    let files = match &made {
-        Made::Complete(node) => create_node(&args.dir, node, args.force)?,
-        Made::Requested { node, .. } => create_node(&args.dir, node, args.force)?,
-    };
-    made.report(args, &files, ui)
+    let files = home.create(args, &mut made)?;
+    made.report(args, &files, ui)?;
+    if let Some(token) = home.token() {
+        ui.note(format!("its keys are on {token}, and in no file"));
+    }
+    Ok(())
 }
 
 /// Writes to the configuration how the node reaches Kafka, if it was said.

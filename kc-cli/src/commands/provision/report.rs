@@ -1,5 +1,7 @@
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::{ProvisionedNode, RequestedNode};
+#[cfg(feature = "hsm")]
+use kc::core::ratchet::Seed;
 use kc::core::store::config::NodeConfig;
 use kc::keystore_file::NodeFiles;
 use serde_json::json;
@@ -25,6 +27,14 @@ impl Made {
         match self {
             Self::Complete(node) => &mut node.config,
             Self::Requested { node, .. } => &mut node.config,
+        }
+    }
+
+    #[cfg(feature = "hsm")]
+    pub(super) fn config_and_seed(&mut self) -> (&mut NodeConfig, Option<&Seed>) {
+        match self {
+            Self::Complete(node) => (&mut node.config, node.seed.as_ref()),
+            Self::Requested { node, .. } => (&mut node.config, node.seed.as_ref()),
         }
     }
 

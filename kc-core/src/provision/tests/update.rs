@@ -94,7 +94,8 @@ fn who_is_trusted_for_some_topics_neither_replaces_a_root_nor_updates_lists() {
 #[test]
 fn a_node_cannot_certify_another() {
     let node = with_passwords(&new_node(Role::Consumer, &[]));
-    let own = node.secrets.signing_keys().next().unwrap();
+    let secrets = node.secrets.as_ref().unwrap();
+    let own = secrets.signing_keys().next().unwrap();
     let chain = bytes(&node.config, Section::CHAINS, "chain0");
     let victim = SigningKey::generate(KeyType::Ed25519, &mut rng());
     let certificate = encode_certificate(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kc_core::kem::EncapsulationKey;
 use kc_core::keys::KeyType;
-use kc_core::provision::{NewNode, Provisioner, Role, provision_node};
+use kc_core::provision::{NewKey, NewNode, Provisioner, Role, provision_node};
 use kc_core::types::TopicScheme;
 
 use super::convert::{CA_FILE, time};
@@ -203,7 +203,8 @@ impl<'a> Asked<'a> {
             scheme: &self.scheme,
             path_length: self.path_length,
             lifetime: self.lifetime,
-            key_type,
+            key: NewKey::Drawn(key_type),
+            first_index: 0,
             escrow,
             ssl_cafile: CA_FILE,
         }

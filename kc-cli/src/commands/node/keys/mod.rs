@@ -3,13 +3,14 @@
 mod report;
 
 use kc::core::kem::Suite;
-use kc::core::keys::{KeyType, Signer};
-use kc::keystore_file::system_rng;
+use kc::core::keys::KeyType;
+use kc::{KeyChanges, change_keys};
 
 use self::report::Report;
 use crate::args::{NodeArg, key_type};
 use crate::error::CliError;
-use crate::stored::{StoppedNode, StoredNode, is_used};
+use crate::pin;
+use crate::stored::StoredNode;
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
@@ -55,37 +56,31 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 }
 
 fn change(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let node = StoppedNode::open(&args.node.node)?;
-    let mut secrets = node.stored.secrets()?;
-    if !args.exchange.is_empty() {
-        secrets.set_suites(&args.exchange)?;
+    let node = &args.node.node;
+    let changes = KeyChanges {
+        suites: args.exchange.clone(),
+        legacy_requests: args.legacy_requests,
+        key_type: args.add_key_type,
+    };
+    let drawn = pin::with(|pin| change_keys(node, &changes, pin))?;
+    let Some(key_type) = args.add_key_type else {
+        return Ok(());
+    };
+    let (version, node) = (key_type.version(), StoredNode::read(node)?);
+    if drawn {
+        let id = node.config.node_id();
+        ui.note(format!(
+            "the new key of type {version} has no chain yet: `kc chain issue --node {id} --key-type \
+             {version}` issues one, `kc chain install` takes one that was issued elsewhere"
+        ));
+    } else {
+        ui.note(format!("there is a key of type {version} already"));
     }
-    if let Some(legacy) = args.legacy_requests {
-        secrets.set_legacy_requests(legacy);
+    if node.keys()?.iter().all(|key| key.key_type() != key_type) {
+        ui.note(format!(
+            "`keytypes` in the node's .config leaves keys of type {version} out: correct it"
+        ));
     }
-    let mut said = Vec::new();
-    if let Some(key_type) = args.add_key_type {
-        let version = key_type.version();
-        if secrets.ensure_key(key_type, &mut system_rng()?) {
-            let id = node.stored.config.node_id();
-            said.push(format!(
-                "the new key of type {version} has no chain yet: `kc chain issue --node {id} --key-type \
-                 {version}` issues one, `kc chain install` takes one that was issued elsewhere"
-            ));
-        } else {
-            said.push(format!("there is a key of type {version} already"));
-        }
-        let types = node.stored.key_types()?;
-        let keys = secrets.signing_keys().map(Signer::verifying_key);
-        let mut of_type = keys.filter(|key| key.key_type() == key_type);
-        if !of_type.any(|key| is_used(types.as_deref(), key)) {
-            said.push(format!(
-                "`keytypes` in the node's .config leaves keys of type {version} out: correct it"
-            ));
-        }
-    }
-    node.store_secrets(&secrets)?;
-    said.iter().for_each(|line| ui.note(line));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 use kc::Clock;
 use kc::core::chain::{Certificate, ChainError, Demand, UnverifiedChain, ValidatedChain};
 use kc::core::kem::Suite;
-use kc::core::keys::{Signer, VerifyingKey};
+use kc::core::keys::VerifyingKey;
 use kc::core::types::Timestamp;
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ struct Problem {
 
 impl Report {
     pub(super) fn new(node: &StoredNode) -> Result<Self, CliError> {
-        let (secrets, chains) = (node.secrets()?, node.chains()?);
+        let (stored, chains) = (node.stored_keys()?, node.chains()?);
         let types = node.key_types()?;
         let now = Clock::system().now();
         let key = |key: &VerifyingKey| {
@@ -52,13 +52,9 @@ impl Report {
         };
         Ok(Self {
             node: node.config.node_id().to_owned(),
-            keys: secrets
-                .signing_keys()
-                .map(Signer::verifying_key)
-                .map(key)
-                .collect(),
-            exchanges: secrets.suites().map(Suite::version).collect(),
-            legacy_requests: secrets.legacy_requests(),
+            keys: stored.signing.iter().map(key).collect(),
+            exchanges: stored.suites.into_iter().map(Suite::version).collect(),
+            legacy_requests: stored.legacy_requests,
         })
     }
 

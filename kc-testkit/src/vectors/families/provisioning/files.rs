@@ -3,6 +3,7 @@
 use kc_core::chain::{Demand, MaxAge, TrustEntry, TrustStore, UnverifiedChain, ValidatedChain};
 use kc_core::provision::ProvisionedNode;
 use kc_core::ratchet::Seed;
+use kc_core::store::NodeSecrets;
 use kc_core::store::config::Section;
 use kc_core::types::Timestamp;
 use serde_json::{Map, Value, json};
@@ -40,7 +41,7 @@ pub(super) fn outcome(
     let mut files = Map::new();
     files.insert("config".to_owned(), json!(node.config.render().as_str()));
     let secret = [
-        ("crypto", Some(node.secrets.encode())),
+        ("crypto", node.secrets.as_ref().map(NodeSecrets::encode)),
         ("seed", node.seed.as_ref().map(Seed::encode)),
     ];
     for (name, content) in secret {

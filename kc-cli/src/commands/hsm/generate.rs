@@ -1,0 +1,51 @@
+use kc::NewTokenKeys;
+use kc::core::keys::KeyType;
+use kc::keystore_hsm::Capabilities;
+
+use super::TokenArgs;
+use crate::args::key_type;
+use crate::certificate::DescribedKey;
+use crate::error::CliError;
+use crate::ui::Ui;
+
+/// For a token that is prepared where it is kept, before anybody makes a node of it. What is on the token already stays.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    token: TokenArgs,
+
+    /// The id of the node to be
+    #[arg(long, value_name = "ID")]
+    node: String,
+
+    /// Its signing key: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
+    #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type)]
+    key_type: KeyType,
+
+    /// Print the public key as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+    let (node, uri) = (&args.node, &args.token.uri);
+    if !Capabilities::of(uri)?.holds(args.key_type) {
+        let version = args.key_type.version();
+        return Err(CliError::failure(format!(
+            "the token cannot hold a whole key of type {version}"
+        ))
+        .advise(
+            "`kc provision --keystore` keeps what it cannot hold in the node's configuration, sealed by the token",
+        ));
+    }
+    let keys = NewTokenKeys::draw(node, uri, args.token.pin()?, args.key_type)?;
+    let key = DescribedKey::signing(keys.verifying_key());
+    if args.json {
+        return ui.result(serde_json::to_string(&key).map_err(CliError::from_error)?);
+    }
+    ui.result(key.line())?;
+    ui.note(format!(
+        "`kc provision ROLE --node {node} --keystore URI` makes a node of it"
+    ));
+    Ok(())
+}

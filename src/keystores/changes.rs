@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use kc_core::kem::Suite;
+use kc_core::keys::KeyType;
+use kc_core::secret::SecretText;
+use kc_keystore_file::{SecretFile, crypto_path, read_secrets, system_rng};
+
+use super::on_token;
+use crate::error::OpenError;
+use crate::files::LockedFiles;
+
+/// What is to change in the keys of a node.
+#[derive(Clone, Debug, Default)]
+pub struct KeyChanges {
+    /// The key exchanges that it offers and accepts, in order of preference; empty for no change.
+    pub suites: Vec<Suite>,
+    /// Whether its requests go out in the bare form of old peers, too; `None` for no change.
+    pub legacy_requests: Option<bool>,
+    /// The type of a signing key that it is to have; one is drawn unless there is one.
+    pub key_type: Option<KeyType>,
+}
+
+/// Changes the keys of a node while nothing runs, wherever they are. `pin` is that of the token that they are on, if a
+/// person was asked for it; only to draw a key there needs one. Says whether a signing key was drawn.
+///
+/// # Errors
+/// [`OpenError`], also if another process has the node open.
+pub fn change_keys(
+    node: &str,
+    changes: &KeyChanges,
+    pin: Option<&SecretText>,
+) -> Result<bool, OpenError> {
+    let locked = LockedFiles::open(node)?;
+    match on_token(&locked.config, "cryptokey")? {
+        Some(uri) => change_on_token(&locked, &uri, changes, pin),
+        None => change_in_file(&locked, changes),
+    }
+}
+
+fn change_in_file(locked: &LockedFiles, changes: &KeyChanges) -> Result<bool, OpenError> {
+    let path = crypto_path(&locked.config, &locked.files)?;
+    let mut secrets = read_secrets(&path)?;
+    if !changes.suites.is_empty() {
+        secrets.set_suites(&changes.suites)?;
+    }
+    if let Some(legacy) = changes.legacy_requests {
+        secrets.set_legacy_requests(legacy);
+    }
+    let drawn = match changes.key_type {
+        Some(key_type) => secrets.ensure_key(key_type, &mut system_rng()?),
+        None => false,
+    };
+    let file = SecretFile::new(path, Arc::clone(&locked.lock));
+    file.claim()?;
+    file.replace(secrets.encode().expose())?;
+    Ok(drawn)
+}
+
+#[cfg(not(feature = "hsm"))]
+fn change_on_token(
+    _: &LockedFiles,
+    _: &str,
+    _: &KeyChanges,
+    _: Option<&SecretText>,
+) -> Result<bool, OpenError> {
+    Err(OpenError::NoTokens)
+}
+
+#[cfg(feature = "hsm")]
+fn change_on_token(
+    locked: &LockedFiles,
+    uri: &str,
+    changes: &KeyChanges,
+    pin: Option<&SecretText>,
+) -> Result<bool, OpenError> {
+    use kc_core::store::config::ConfigStore;
+    use kc_keystore_hsm::generate_identity;
+
+    let mut keys = super::TokenKeys::of(&locked.config)?;
+    if !changes.suites.is_empty() {
+        keys.suites = Suite::each_once(&changes.suites);
+    }
+    if let Some(legacy) = changes.legacy_requests {
+        keys.legacy_requests = legacy;
+    }
+    let has = |key_type| keys.public.iter().any(|key| key.key_type() == key_type);
+    let missing = changes.key_type.filter(|key_type| !has(*key_type));
+    if let Some(key_type) = missing {
+        let (token, labels) = super::token::open_token(uri, pin)?;
+        keys.add(generate_identity(&token, &labels, key_type)?);
+    }
+    locked.store.update(&mut |config| keys.write(config))?;
+    Ok(missing.is_some())
+}

@@ -1,0 +1,33 @@
+use std::time::Duration;
+
+use kc_core::secret::SecretText;
+use kc_core::types::Timestamp;
+use kc_keystore_hsm::HsmRatchetStore;
+
+use super::token::open_token;
+use super::{on_token, ratchet_file, replaced};
+use crate::Clock;
+use crate::error::OpenError;
+use crate::files::LockedFiles;
+
+/// Begins the ratchet of a node on a token anew, past all indices that it can have used: its file is lost, or its key on
+/// the token is. Says at which index. `pin` is that of the token, if a person was asked for it.
+///
+/// # Errors
+/// [`OpenError`], also if another process has the node open.
+pub fn renew_ratchet(node: &str, pin: Option<&SecretText>) -> Result<u64, OpenError> {
+    let LockedFiles { files, config, .. } = &LockedFiles::open(node)?;
+    let uri = on_token(config, "ratchet")?.ok_or(OpenError::NotOnToken)?;
+    let (token, labels) = open_token(&uri, pin)?;
+    let path = ratchet_file(files);
+
+    let known = HsmRatchetStore::used(token.clone(), &labels, &path)?;
+    let known = known.map_or(0, |index| index.saturating_add(1));
+    let now = Clock::system()
+        .now()
+        .since(Timestamp::from_unix(Duration::ZERO));
+    // Of a lost ratchet nobody knows where it was; but no node steps more than once a second for all its life.
+    let first = known.max(replaced::unused_by(config)).max(now.as_secs());
+    HsmRatchetStore::reinitialise(token, &labels, &path, first)?;
+    Ok(first)
+}

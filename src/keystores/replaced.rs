@@ -1,0 +1,29 @@
+use std::sync::Arc;
+
+use kc_actors::SealedArchive;
+use kc_core::ratchet::Seed;
+use kc_core::store::config::NodeConfig;
+use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, read_config};
+
+use crate::error::OpenError;
+
+/// The first index of a ratchet that the node in these files has not used, as far as they tell; 0 if there is no node. One
+/// that takes its place begins there: ids of keys are made of the node's id and the index, and must not come again.
+///
+/// # Errors
+/// [`OpenError::File`] if another process has the node open.
+pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
+    let lock = Arc::new(NodeLock::acquire(files)?);
+    // What cannot be read tells nothing.
+    let seed = SecretFile::new(files.seed(), lock).read().ok();
+    let seed = seed.and_then(|seed| Seed::decode(&seed).ok());
+    let config = read_config(&files.config()).ok();
+    let by_seed = seed.map_or(0, |seed| seed.index());
+    Ok(by_seed.max(config.as_ref().map_or(0, unused_by)))
+}
+
+/// The same by a configuration alone.
+pub(super) fn unused_by(config: &NodeConfig) -> u64 {
+    let used = SealedArchive::used(config).ok().flatten();
+    used.map_or(0, |used| used.saturating_add(1))
+}
