@@ -11,6 +11,7 @@ mod key_type;
 mod keystore;
 mod node;
 mod password;
+mod root;
 mod scheme;
 
 pub(crate) use bytes::read_bytes;
@@ -24,4 +25,5 @@ pub(crate) use key_type::key_type;
 pub(crate) use keystore::KeystoreArgs;
 pub(crate) use node::NodeArg;
 pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, RootPasswordArg};
+pub(crate) use root::RootArgs;
 pub(crate) use scheme::SchemeArgs;

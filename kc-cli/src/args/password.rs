@@ -36,7 +36,7 @@ pub(crate) struct PasswordSource<'a> {
 pub(crate) struct RootPasswordArg {
     /// A file with the root password; else KC_ROOT_PASSWORD, else a prompt
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
-    root_password_file: Option<PathBuf>,
+    pub(crate) root_password_file: Option<PathBuf>,
 }
 
 /// The provisioning password.

@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use kc::core::ratchet::Seed;
 use serde_json::Value;
 
 use crate::world::World;
@@ -127,4 +128,25 @@ fn topics_are_created_once() {
     let lines = |done: &str| names.map(|name| format!("{done} {name}\n")).concat();
     assert_eq!(world.succeed(&args), lines("created"));
     assert_eq!(world.succeed(&args), lines("exists"));
+}
+
+#[test]
+fn a_node_that_takes_the_place_of_another_repeats_none_of_its_keys() {
+    let world = World::new();
+    world.write("in.txt", "a\n");
+    let next = || Seed::decode(&world.read("alice.seed")).unwrap().index();
+    world.provision("producer", "alice", &[]);
+    let produce = ["produce", "t", "--node", "alice", "--exit-after", "0s"];
+    world.succeed(&[&produce[..], &["in.txt"]].concat());
+    let before = next();
+    assert!(before > 0);
+    world.provision("producer", "alice", &["--force"]);
+    assert_eq!(next(), before);
+
+    // By its configuration, if its ratchet is lost.
+    world.succeed(&[&produce[..], &["in.txt"]].concat());
+    let before = next();
+    fs::remove_file(world.path("alice.seed")).unwrap();
+    world.provision("producer", "alice", &["--force"]);
+    assert_eq!(next(), before);
 }

@@ -1,5 +1,6 @@
 mod key;
 mod settings;
+mod signer;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use crate::{HsmError, NodeLabels, Token};
 use key::{Key, PostQuantum, find_keys, in_order, open_half};
 
 pub use settings::KeyStoreSettings;
+pub use signer::HsmSigner;
 
 /// A node's keys on a token: they sign and seal there, and never leave it.
 ///

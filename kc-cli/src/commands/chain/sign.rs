@@ -1,9 +1,9 @@
 use kc::core::chain::Certificate;
-use kc::core::keys::{KeyType, Signer};
-use kc::core::provision::{ProvisionError, derive_root, sign_request};
+use kc::core::keys::KeyType;
+use kc::core::provision::{ProvisionError, sign_request};
 use kc::keystore_file::system_rng;
 
-use crate::args::{Given, RootPasswordArg, base64, key_type};
+use crate::args::{Given, RootArgs, base64, key_type};
 use crate::certificate::Described;
 use crate::confirm::confirm;
 use crate::error::CliError;
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     request: Given,
 
     #[command(flatten)]
-    root_password: RootPasswordArg,
+    root: RootArgs,
 
     /// The root's type: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: that of the
     /// key in the request]
@@ -42,8 +42,8 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         ui.say(format!("  {line}"));
     }
     confirm("the root of trust vouches for all of this", args.yes)?;
-    let root = derive_root(&args.root_password.read()?, key_type)?.key;
-    let signed = sign_request(&root, &request, &mut system_rng()?)?;
+    let root = args.root.signer(key_type)?;
+    let signed = sign_request(root.as_ref(), &request, &mut system_rng()?)?;
     let name = root.verifying_key().fingerprint();
     ui.note(format!("signed by root of trust {name}"));
     ui.result(base64(signed))

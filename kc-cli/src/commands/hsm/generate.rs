@@ -1,20 +1,20 @@
 use kc::NewTokenKeys;
 use kc::core::keys::KeyType;
-use kc::keystore_hsm::Capabilities;
 
-use super::TokenArgs;
+use super::{TokenArgs, require_whole};
 use crate::args::key_type;
 use crate::certificate::DescribedKey;
 use crate::error::CliError;
 use crate::ui::Ui;
 
-/// For a token that is prepared where it is kept, before anybody makes a node of it. What is on the token already stays.
+/// For a token that is prepared where it is kept, before anybody makes a node of it; or for a root of trust that is on
+/// the token alone. What is on the token already stays.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     token: TokenArgs,
 
-    /// The id of the node to be
+    /// The id of the node to be, or a name for the root of trust
     #[arg(long, value_name = "ID")]
     node: String,
 
@@ -29,15 +29,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let (node, uri) = (&args.node, &args.token.uri);
-    if !Capabilities::of(uri)?.holds(args.key_type) {
-        let version = args.key_type.version();
-        return Err(CliError::failure(format!(
-            "the token cannot hold a whole key of type {version}"
-        ))
-        .advise(
-            "`kc provision --keystore` keeps what it cannot hold in the node's configuration, sealed by the token",
-        ));
-    }
+    require_whole(uri, args.key_type)?;
     let keys = NewTokenKeys::draw(node, uri, args.token.pin()?, args.key_type)?;
     let key = DescribedKey::signing(keys.verifying_key());
     if args.json {
@@ -45,7 +37,8 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     }
     ui.result(key.line())?;
     ui.note(format!(
-        "`kc provision ROLE --node {node} --keystore URI` makes a node of it"
+        "`kc provision ROLE --node {node} --keystore URI` makes a node of it, `kc chain sign --root-key` \
+         signs with it as a root of trust"
     ));
     Ok(())
 }

@@ -5,8 +5,10 @@ use clap::ArgAction;
 use kc::core::chain::{TEMPORARY_ROOT, TrustEntry, TrustList};
 use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::types::TopicScheme;
+#[cfg(feature = "hsm")]
+use kc::keystore_hsm::Pkcs11Uri;
 
-use crate::args::{ConnectionArgs, KeyArgs, duration, key_type};
+use crate::args::{ConnectionArgs, KeyArgs, RootArgs, RootPasswordArg, duration, key_type};
 use crate::error::{CliError, Exit};
 
 /// What regular expressions among topics begin with.
@@ -60,7 +62,13 @@ pub(crate) struct EntryArgs {
         requires = "publish",
         help_heading = "All nodes"
     )]
-    pub(super) root_password_file: Option<PathBuf>,
+    root_password_file: Option<PathBuf>,
+
+    /// The root's key on a PKCS#11 token, in place of the password:
+    /// pkcs11:token=LABEL;object=kc:NAME:id?module-path=/PATH/OF/MODULE.so
+    #[cfg(feature = "hsm")]
+    #[arg(long, value_name = "URI", requires = "publish", conflicts_with_all = ["root_password_file", "signer"], help_heading = "All nodes")]
+    root_key: Option<Pkcs11Uri>,
 
     /// The root's type of key, as it was provisioned with
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type, requires = "publish", help_heading = "All nodes")]
@@ -72,6 +80,19 @@ pub(crate) struct EntryArgs {
 
     #[command(flatten)]
     pub(super) connection: ConnectionArgs,
+}
+
+impl EntryArgs {
+    /// The root that signs, unless another does.
+    pub(super) fn root(&self) -> RootArgs {
+        RootArgs {
+            password: RootPasswordArg {
+                root_password_file: self.root_password_file.clone(),
+            },
+            #[cfg(feature = "hsm")]
+            root_key: self.root_key.clone(),
+        }
+    }
 }
 
 /// The entries for keys, limited to the roots of topics if there are any.

@@ -1,17 +1,14 @@
-use std::path::Path;
-
 use kc::LockedNode;
 use kc::actors::stored_chains;
 use kc::core::chain::{
     ChainError, Check, Demand, MaxAge, TrustEntry, TrustList, TrustStore, UnverifiedChain,
 };
-use kc::core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
-use kc::core::provision::{compose_update, derive_root};
+use kc::core::keys::{Signer, VerifyingKey};
+use kc::core::provision::compose_update;
 use kc::core::store::KeyStoreSigner;
 use kc::core::types::Timestamp;
 use kc::keystore_file::system_rng;
 
-use crate::args::PasswordSource;
 use crate::error::CliError;
 use crate::pin;
 use crate::status::trust;
@@ -19,7 +16,7 @@ use crate::status::trust;
 /// Who signs list updates.
 pub(super) enum UpdateSigner {
     /// The root of trust itself.
-    Root(SigningKey),
+    Root(Box<dyn Signer>),
     /// A node that was certified for it.
     Node {
         node: Box<LockedNode>,
@@ -29,12 +26,6 @@ pub(super) enum UpdateSigner {
 }
 
 impl UpdateSigner {
-    /// The root of the root password.
-    pub(super) fn of_root(file: Option<&Path>, key_type: KeyType) -> Result<Self, CliError> {
-        let password = PasswordSource::of_root(file).read()?;
-        Ok(Self::Root(derive_root(&password, key_type)?.key))
-    }
-
     /// A node with a key whose chain grants updates of the list.
     pub(super) fn of_node(node: &str, list: TrustList, now: Timestamp) -> Result<Self, CliError> {
         let node = Box::new(pin::lock(node)?);
@@ -54,7 +45,7 @@ impl UpdateSigner {
             compose_update(list, entry, max_age, (signer, chain), &mut rng)
         };
         let update = match self {
-            Self::Root(root) => compose(root, None),
+            Self::Root(root) => compose(root.as_ref(), None),
             Self::Node { node, key, chain } => {
                 compose(&KeyStoreSigner::new(node.keys(), key.clone()), Some(chain))
             }

@@ -29,7 +29,7 @@ pub(super) async fn run(
     let now = Clock::system().now();
     let signer = match &args.signer {
         Some(node) => UpdateSigner::of_node(node, list, now)?,
-        None => UpdateSigner::of_root(args.root_password_file.as_deref(), args.key_type)?,
+        None => UpdateSigner::Root(args.root().signer(args.key_type)?),
     };
     let end = now.plus(args.lifetime);
     let mut updates = Vec::new();

@@ -1,0 +1,44 @@
+use clap::Args;
+use kc::core::keys::{KeyType, Signer};
+use kc::core::provision::derive_root;
+#[cfg(feature = "hsm")]
+use kc::keystore_hsm::{HsmSigner, NodeLabels, Pkcs11Uri, Token};
+
+use super::RootPasswordArg;
+use crate::error::CliError;
+
+/// The root of trust, to sign with: by its password, or on a token.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RootArgs {
+    #[command(flatten)]
+    pub(crate) password: RootPasswordArg,
+
+    /// The root's key on a PKCS#11 token, in place of the password:
+    /// pkcs11:token=LABEL;object=kc:NAME:id?module-path=/PATH/OF/MODULE.so
+    #[cfg(feature = "hsm")]
+    #[arg(
+        long,
+        value_name = "URI",
+        conflicts_with = "root_password_file",
+        help_heading = "Passwords"
+    )]
+    pub(crate) root_key: Option<Pkcs11Uri>,
+}
+
+impl RootArgs {
+    /// The root's key of this type.
+    pub(crate) fn signer(&self, key_type: KeyType) -> Result<Box<dyn Signer>, CliError> {
+        #[cfg(feature = "hsm")]
+        if let Some(uri) = &self.root_key {
+            return root_on_token(uri, key_type);
+        }
+        Ok(Box::new(derive_root(&self.password.read()?, key_type)?.key))
+    }
+}
+
+#[cfg(feature = "hsm")]
+fn root_on_token(uri: &Pkcs11Uri, key_type: KeyType) -> Result<Box<dyn Signer>, CliError> {
+    let labels = NodeLabels::of_uri(uri)?;
+    let token = Token::open(uri, crate::pin::of_token(uri, None)?)?;
+    Ok(Box::new(HsmSigner::open(token, labels, key_type)?))
+}
