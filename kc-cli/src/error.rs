@@ -262,9 +262,8 @@ impl From<BrokerError> for CliError {
 }
 
 fn advice_on_store(error: &StoreError) -> Option<&'static str> {
-    #[cfg(feature = "hsm")]
-    if let Some(error) = HsmError::behind(error) {
-        return Some(error.advice());
+    if let Some(advice) = error.advice() {
+        return Some(advice);
     }
     let mut behind = error.source();
     while let Some(error) = behind {

@@ -28,6 +28,7 @@ pub enum StoreErrorKind {
 pub struct StoreError {
     kind: StoreErrorKind,
     context: String,
+    advice: Option<&'static str>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -38,8 +39,16 @@ impl StoreError {
         Self {
             kind,
             context: context.into(),
+            advice: None,
             source: None,
         }
+    }
+
+    /// With what a person can do about it.
+    #[must_use]
+    pub fn with_advice(mut self, advice: &'static str) -> Self {
+        self.advice = Some(advice);
+        self
     }
 
     /// With the cause behind it.
@@ -53,6 +62,12 @@ impl StoreError {
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
+    }
+
+    /// What a person can do about it, if the store knows.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        self.advice
     }
 }
 

@@ -5,7 +5,7 @@ use kc_core::store::{StoreError, StoreErrorKind};
 use super::HsmError;
 
 impl From<HsmError> for StoreError {
-    /// The kind; the error itself is the source.
+    /// The kind and the advice; the error itself is the source.
     fn from(error: HsmError) -> Self {
         use StoreErrorKind as Kind;
         let kind = match &error {
@@ -51,6 +51,8 @@ impl From<HsmError> for StoreError {
             | HsmError::RatchetExists { .. }
             | HsmError::RatchetRepeats { .. } => Kind::Other,
         };
-        Self::new(kind, "PKCS#11 token").with_source(error)
+        Self::new(kind, "PKCS#11 token")
+            .with_advice(error.advice())
+            .with_source(error)
     }
 }
