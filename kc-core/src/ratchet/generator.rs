@@ -1,5 +1,6 @@
 use blake2b_simd::Params;
 use thiserror::Error;
+use zeroize::Zeroize;
 
 use crate::secret::Secret;
 
@@ -111,7 +112,9 @@ impl KeyGenerator {
     }
 }
 
-/// Keyed BLAKE2b of `message`; `output` is from 1 to 64 bytes long.
+/// Keyed BLAKE2b of `message`; `output` is from 1 to 64 bytes long. Leaves copies of the secret on the stack:
+/// [`wipe_stack`]. Not inlined, so that they are below its caller's part.
+#[inline(never)]
 pub(super) fn derive(
     output: &mut [u8],
     secret: &[u8; 32],
@@ -126,4 +129,10 @@ pub(super) fn derive(
         .personal(&context.0)
         .hash(message);
     output.copy_from_slice(hash.as_bytes());
+}
+
+/// Wipes what calls before have left on the stack below the caller.
+#[inline(never)]
+pub(super) fn wipe_stack() {
+    [0_u8; 4096].zeroize();
 }

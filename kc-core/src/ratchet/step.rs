@@ -4,7 +4,7 @@ use std::sync::Arc;
 use blake2b_simd::Params;
 
 use super::data_key::{SealingKey, TopicSecret};
-use super::generator::{Context, derive};
+use super::generator::{Context, derive, wipe_stack};
 use crate::hash::sha256;
 use crate::keys::VerifyingKey;
 use crate::secret::Secret;
@@ -90,9 +90,11 @@ impl Step {
         {
             half.copy_from_slice(chunk);
         }
-        TopicSecret::from(Secret::fill_with(|secret| {
+        let secret = Secret::fill_with(|secret| {
             derive(secret, self.secret.expose(), &salt, Context(context), &[]);
-        }))
+        });
+        wipe_stack();
+        TopicSecret::from(secret)
     }
 }
 
