@@ -8,6 +8,8 @@ use kc_core::keys::VerifyingKey;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 use tokio::sync::broadcast;
 
+use crate::stores::{Store, StoreFault};
+
 /// How many events are kept for a listener that lags; beyond, it misses the oldest.
 const CAPACITY: usize = 1024;
 
@@ -105,6 +107,18 @@ pub enum NodeEvent {
         key: VerifyingKey,
         /// When it ends.
         expires: Timestamp,
+    },
+    /// A store began to fail: a disk is full, or a token is away. It is used again when it is needed next.
+    StoreFails {
+        /// The store.
+        store: Store,
+        /// Why.
+        fault: StoreFault,
+    },
+    /// A store that failed works again.
+    StoreWorks {
+        /// The store.
+        store: Store,
     },
     /// This node cannot ask or answer: its own chain is not valid.
     NoValidChain {

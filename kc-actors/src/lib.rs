@@ -60,6 +60,7 @@ mod handles;
 pub mod messages;
 mod node;
 mod port;
+mod stores;
 pub use actors::*;
 pub use client::{
     ConsumeError, EncryptedConsumer, EncryptedProducer, ForeignPolicy, MAX_PARKED_BYTES,
@@ -76,3 +77,4 @@ pub use node::{
     stored_trust,
 };
 pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};
+pub use stores::{Store, StoreFault};

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use kc::actors::Store;
 use kc::core::types::RootTopic;
 use kc::{EventListener, NodeEvent};
 use tokio::task::JoinHandle;
@@ -43,6 +44,13 @@ impl Watch {
                 "the side topics of {root} cannot be reached; asking for its keys goes on. The broker may be \
                  away; if it does not let this node create topics: kc topics create {root}"
             )),
+            NodeEvent::StoreFails { store, fault } => {
+                ui.say(format!("{}: {}", failing(store), fault.reason));
+                if let Some(advice) = fault.advice {
+                    ui.say(format!("advice: {advice}"));
+                }
+            }
+            NodeEvent::StoreWorks { store } => ui.say(working(store)),
             NodeEvent::NoValidChain { reason } if !self.told_of_chain => {
                 self.told_of_chain = true;
                 ui.say(format!(
@@ -78,6 +86,22 @@ impl Watch {
             )),
             _ => {}
         }
+    }
+}
+
+fn failing(store: Store) -> &'static str {
+    match store {
+        Store::Keys => "this node cannot sign now, and so neither ask for keys nor hand them out",
+        Store::Ratchet => "the ratchet cannot be turned now; the keys in use stay in use",
+        Store::PastKeys => "keys cannot be kept for late consumers now, and so no new ones be used",
+    }
+}
+
+fn working(store: Store) -> &'static str {
+    match store {
+        Store::Keys => "this node can sign again",
+        Store::Ratchet => "the ratchet turns again",
+        Store::PastKeys => "keys are kept for late consumers again",
     }
 }
 

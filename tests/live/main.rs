@@ -18,4 +18,5 @@ mod membership;
 mod restart;
 mod roles;
 mod settings;
+mod stores;
 mod supervision;

@@ -198,7 +198,7 @@ async fn turned(parts: &PublisherParts, tables: &CryptoTables) -> bool {
     match parts.turn.send(TurnRatchet).await {
         Ok(Ok(keys)) => publish_sealing(tables, &keys),
         Ok(Err(error)) => {
-            tracing::error!(target: "kc::ratchet", %error, "the keys in use stay in use for now");
+            tracing::debug!(target: "kc::ratchet", %error, "the keys in use stay in use for now");
             return false;
         }
         // Another ratchet may take its place.

@@ -28,7 +28,7 @@ pub(super) async fn own_identities(
     }
 }
 
-/// Has a draft signed; says so if it cannot be.
+/// Has a draft signed.
 pub(super) async fn signed(sign: &Port<Sign>, draft: &Draft) -> Option<Vec<u8>> {
     let message = Sign {
         key: draft.signer().clone(),
@@ -37,7 +37,7 @@ pub(super) async fn signed(sign: &Port<Sign>, draft: &Draft) -> Option<Vec<u8>> 
     match sign.send(message).await.ok()? {
         Ok(signed) => draft.finish(&signed).ok(),
         Err(error) => {
-            tracing::error!(target: "kc::keystore", %error, "signing failed");
+            tracing::debug!(target: "kc::keystore", %error, "signing failed");
             None
         }
     }

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
 use crate::messages::{AskController, AskExchange, AskTrust, CloseGateway, HeldRoots, OwnGrant};
+use crate::stores::StoreWatch;
 
 /// How long the actors' threads may take to end once nobody can reach them.
 const THREADS_DEADLINE: Duration = Duration::from_secs(10);
@@ -71,6 +72,7 @@ pub struct Node {
     deserializer: Deserializer,
     ports: Ports,
     events: Events,
+    stores: StoreWatch,
     roots: Vec<VerifyingKey>,
     tables: Arc<CryptoTables>,
     is_controller: bool,
@@ -153,6 +155,7 @@ impl Node {
         let (tables, signals) = CryptoTables::new(settings.scheme());
         let ports = Ports::unconnected();
         let events = Events::default();
+        let stores = StoreWatch::new(events.clone());
         let (alive, ended) = mpsc::channel();
         let roots = trust.roots().map(|(root, _)| root.clone()).collect();
         let chain_server = duties.chain_server.then(|| ChainServerSettings {
@@ -173,10 +176,10 @@ impl Node {
                 clock: clock.clone(),
                 events: events.clone(),
             }),
-            keystore: KeystoreActor::new(Arc::clone(&keystore)),
+            keystore: KeystoreActor::new(Arc::new(stores.over(Arc::clone(&keystore)))),
             ratchet: RatchetActor::new(RatchetParts {
-                store: ratchet,
-                archive: Box::new(SealedArchive::new(keystore, config)),
+                store: ratchet.map(|ratchet| Box::new(stores.over(ratchet)) as _),
+                archive: Box::new(stores.over(SealedArchive::new(keystore, config))),
                 retained,
                 used,
                 form,
@@ -205,6 +208,7 @@ impl Node {
             ),
             ports,
             events,
+            stores,
             roots,
             tables,
             is_controller: duties.controller,
@@ -289,6 +293,7 @@ impl Node {
             bounds_hit: exchange.bounds_hit + self.tables.bounds_hit(),
             exchange,
             trust: ports.ask_trust.send(AskTrust).await?,
+            failing_stores: self.stores.failing(),
             controller,
         })
     }

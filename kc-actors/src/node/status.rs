@@ -4,6 +4,7 @@ use kc_core::exchange::RefusalId;
 use kc_core::types::RootTopic;
 
 use crate::messages::{ControllerStatus, ExchangeStatus, TrustStatus};
+use crate::stores::{Store, StoreFault};
 
 /// A node as it is now, for people and metrics.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct NodeStatus {
     pub exchange: ExchangeStatus,
     /// Whom it trusts, and who it is itself.
     pub trust: TrustStatus,
+    /// The stores that failed when they were last used, and why.
+    pub failing_stores: BTreeMap<Store, StoreFault>,
     /// What it did as a controller; `None` if it is none.
     pub controller: Option<ControllerStatus>,
 }

@@ -51,6 +51,17 @@ fn running_lines(running: &Running) -> Vec<String> {
     }
     lines.push(format!("refused, by check: {}", counts(&running.refused)));
     lines.push(format!("bounds hit: {}", running.bounds_hit));
+    for (store, fault) in &running.failing_stores {
+        let advice = fault
+            .advice
+            .iter()
+            .map(|advice| format!("; advice: {advice}"));
+        let advice: String = advice.collect();
+        lines.push(format!(
+            "{store}: FAILED when last used: {}{advice}",
+            fault.reason
+        ));
+    }
     lines
 }
 

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kc::NodeStatus;
+use kc::actors::StoreFault;
 use kc::core::types::RootTopic;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,17 @@ pub(crate) struct Running {
     pub(crate) refused: BTreeMap<String, u64>,
     /// How often a bound kept a key from being asked for at once.
     pub(crate) bounds_hit: u64,
+    /// Which of its stores failed when they were last used, and why.
+    pub(crate) failing_stores: BTreeMap<String, Fault>,
+}
+
+/// Why a store fails.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Fault {
+    /// In words.
+    pub(crate) reason: String,
+    /// What can be done about it.
+    pub(crate) advice: Option<String>,
 }
 
 /// A certificate chain of a node.
@@ -71,6 +83,15 @@ pub(crate) struct Problem {
     pub(crate) check: String,
     /// In words.
     pub(crate) reason: String,
+}
+
+impl From<StoreFault> for Fault {
+    fn from(fault: StoreFault) -> Self {
+        Self {
+            reason: fault.reason,
+            advice: fault.advice.map(str::to_owned),
+        }
+    }
 }
 
 impl Running {
@@ -102,6 +123,11 @@ impl Running {
                 .map(|(check, times)| (check.to_string(), *times))
                 .collect(),
             bounds_hit: status.bounds_hit,
+            failing_stores: status
+                .failing_stores
+                .into_iter()
+                .map(|(store, fault)| (store.to_string(), Fault::from(fault)))
+                .collect(),
         }
     }
 }

@@ -112,7 +112,7 @@ impl Token {
         match self.attempt(&work) {
             Err(Failed::Lost(error)) => {
                 let cause = error.source().map(tracing::field::display);
-                tracing::warn!(token = %self, %error, cause, "connecting to the token anew");
+                tracing::info!(token = %self, %error, cause, "connecting to the token anew");
             }
             Err(Failed::Otherwise(error)) => return Err(error),
             Ok(done) => return Ok(done),

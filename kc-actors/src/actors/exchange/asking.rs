@@ -51,6 +51,14 @@ async fn new_chain(events: &Events) {
     }
 }
 
+/// Why a request was not sent.
+enum Unsent {
+    /// Nobody signs it now.
+    Unsigned,
+    /// The side topics cannot be reached.
+    Unreachable,
+}
+
 /// Sends what is due; false if this node has nothing to sign with.
 async fn ask(parts: &ExchangeParts, machines: &Machines, wanted: &Arc<Notify>) -> bool {
     let now = parts.clock.now();
@@ -73,9 +81,11 @@ async fn ask(parts: &ExchangeParts, machines: &Machines, wanted: &Arc<Notify>) -
         let (parts, machines, wanted) = (parts.clone(), machines.clone(), Arc::clone(wanted));
         // One root's topics may be slow; the others do not wait for them.
         actix::spawn(async move {
-            if !send(&parts, &request).await {
-                let root = request.root.clone();
-                parts.events.tell(NodeEvent::NotSent { root });
+            if let Err(unsent) = send(&parts, &request).await {
+                if let Unsent::Unreachable = unsent {
+                    let root = request.root.clone();
+                    parts.events.tell(NodeEvent::NotSent { root });
+                }
                 sleep(RETRY_DELAY).await;
                 machines.with(|machines| machines.requester.unsent(&request));
                 wanted.notify_one();
@@ -86,7 +96,7 @@ async fn ask(parts: &ExchangeParts, machines: &Machines, wanted: &Arc<Notify>) -
 }
 
 /// Sends a request to all who may answer it.
-async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> bool {
+async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> Result<(), Unsent> {
     let OutgoingRequest {
         root,
         kafka_key,
@@ -99,9 +109,14 @@ async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> bool {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(target: "kc::exchange", %root, %error, "replies cannot be read");
-            return false;
+            return Err(Unsent::Unreachable);
         }
-        Err(_) => return false,
+        Err(_) => return Err(Unsent::Unreachable),
+    }
+    let mut signed = Vec::new();
+    for (draft, direct) in drafts {
+        let value = parts.signed(draft).await.ok_or(Unsent::Unsigned)?;
+        signed.push((value, *direct));
     }
     let direct = drafts.iter().any(|(_, direct)| *direct);
     let ids = decode_key_ids(kafka_key).unwrap_or_default();
@@ -111,10 +126,7 @@ async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> bool {
         ids,
         direct,
     });
-    for (draft, direct) in drafts {
-        let Some(value) = parts.signed(draft).await else {
-            return false;
-        };
+    for (value, direct) in signed {
         let to = |topic| Publish {
             topic,
             kafka_key: kafka_key.clone(),
@@ -122,14 +134,14 @@ async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> bool {
         };
         let to_controllers = parts.published(to(ControlTopic::subscriptions(root)));
         let requests = to(ControlTopic::requests(root));
-        let to_producers = async { *direct && parts.published(requests).await };
+        let to_producers = async { direct && parts.published(requests).await };
         let (controllers, producers) = tokio::join!(to_controllers, to_producers);
         // Who may ask producers needs no controller.
-        if !(if *direct { producers } else { controllers }) {
-            return false;
+        if !(if direct { producers } else { controllers }) {
+            return Err(Unsent::Unreachable);
         }
     }
-    true
+    Ok(())
 }
 
 /// Takes a record from a root's topic of keys.

@@ -1,0 +1,164 @@
+//! A node whose stores fail for a while, as those on a token that is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kc::actors::Store;
+use kc::actors::messages::{PrepareError, RatchetError};
+use kc::core::kem::Suite;
+use kc::core::keys::VerifyingKey;
+use kc::core::provision::Role;
+use kc::core::secret::SecretVec;
+use kc::core::store::{KeyStore, StoreError, StoreErrorKind};
+use kc::keystore_file::{
+    FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
+};
+use kc::{
+    Clock, CryptoSettings, Duties, EncryptedProducer, EventListener, ForeignPolicy, GroupStart,
+    Node, NodeEvent, NodeParts, NodeSettings, ProduceError, Subscription,
+};
+
+use crate::fleet::{Fleet, record, take, values};
+
+/// A keystore that can be away.
+#[derive(Debug)]
+struct Removable {
+    store: Box<dyn KeyStore>,
+    away: AtomicBool,
+}
+
+impl Removable {
+    fn there(&self) -> Result<&dyn KeyStore, StoreError> {
+        if self.away.load(Ordering::Relaxed) {
+            let error = StoreError::new(StoreErrorKind::Io, "keystore of the test");
+            return Err(error.with_advice("put it back"));
+        }
+        Ok(&*self.store)
+    }
+}
+
+impl KeyStore for Removable {
+    fn verifying_keys(&self) -> Vec<VerifyingKey> {
+        self.store.verifying_keys()
+    }
+
+    fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.there()?.sign(key, message)
+    }
+
+    fn wrap_opaque(&self, plaintext: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.there()?.wrap_opaque(plaintext)
+    }
+
+    fn unwrap_opaque(&self, wrapped: &[u8]) -> Result<SecretVec, StoreError> {
+        self.there()?.unwrap_opaque(wrapped)
+    }
+
+    fn suites(&self) -> Vec<Suite> {
+        self.store.suites()
+    }
+
+    fn legacy_requests(&self) -> bool {
+        self.store.legacy_requests()
+    }
+}
+
+async fn sender(fleet: &Fleet) -> (Node, Arc<Removable>) {
+    let files = NodeFiles::in_folder(fleet.folder.path(), "sender").unwrap();
+    let lock = Arc::new(NodeLock::acquire(&files).unwrap());
+    let file = |path| SecretFile::new(path, Arc::clone(&lock));
+    let keystore = Arc::new(Removable {
+        store: Box::new(open_key_store(&file(files.crypto()), None).unwrap()),
+        away: AtomicBool::new(false),
+    });
+    let ratchet = FileRatchetStore::open(file(files.seed())).unwrap();
+    let node = Node::start(NodeParts {
+        backend: Arc::new(fleet.plain()),
+        keystore: Arc::<Removable>::clone(&keystore),
+        ratchet: Some(Box::new(ratchet)),
+        config: Arc::new(FileConfigStore::new(lock)),
+        settings: NodeSettings::default(),
+        crypto: CryptoSettings::default(),
+        duties: Duties::default(),
+        group: None,
+        clock: Clock::system(),
+    });
+    (node.await.unwrap(), keystore)
+}
+
+/// Waits for news of a store; gives all such news up to it.
+async fn news(events: &mut EventListener, awaited: &NodeEvent) -> Vec<NodeEvent> {
+    let mut news = Vec::new();
+    while news.last() != Some(awaited) {
+        let event = events.next().await.unwrap();
+        if let NodeEvent::StoreFails { .. } | NodeEvent::StoreWorks { .. } = event {
+            news.push(event);
+        }
+    }
+    news
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let (sender, keystore) = sender(&fleet).await;
+    let mut events = sender.events();
+    let backend = fleet.plain();
+    let producer = EncryptedProducer::connect(&backend, sender.serializer());
+    let producer = producer.await.unwrap();
+    producer
+        .send(record("t", "before"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+
+    keystore.away.store(true, Ordering::Relaxed);
+    producer
+        .send(record("t", "meanwhile"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let refused = producer.send(record("u", "refused")).await.map(drop);
+        let Err(ProduceError::Prepare(PrepareError::Ratchet(RatchetError::Archive(behind)))) =
+            refused
+        else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(behind.advice(), Some("put it back"));
+    }
+    let reader = fleet
+        .options("reader")
+        .setting("crypto_sub_interval", "0.2");
+    let reader = reader.open().await.unwrap();
+    let (topics, start) = (Subscription::to(["t", "u"]), GroupStart::Earliest);
+    let joined = reader.consumer(None, &topics, start, ForeignPolicy::Fail);
+    let mut joined = joined.await.unwrap();
+    let taking = tokio::spawn(async move { (take(&mut joined, 2).await, joined) });
+    let failing = sender.status().await.unwrap().failing_stores;
+    let fault = &failing[&Store::PastKeys];
+    assert_eq!(fault.advice, Some("put it back"));
+    let fails = [Store::PastKeys, Store::Keys].map(|store| NodeEvent::StoreFails {
+        store,
+        fault: fault.clone(),
+    });
+    assert_eq!(news(&mut events, &fails[1]).await, fails);
+
+    keystore.away.store(false, Ordering::Relaxed);
+    let (read, mut joined) = taking.await.unwrap();
+    assert_eq!(values(&read), ["before", "meanwhile"]);
+    producer
+        .send(record("u", "after"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    assert_eq!(values(&take(&mut joined, 1).await), ["after"]);
+    let works = [Store::Keys, Store::PastKeys].map(|store| NodeEvent::StoreWorks { store });
+    assert_eq!(news(&mut events, &works[1]).await, works);
+    assert!(sender.status().await.unwrap().failing_stores.is_empty());
+}
