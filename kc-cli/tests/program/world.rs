@@ -182,14 +182,21 @@ impl Process {
 
     /// Waits for a line on stderr that holds `text`.
     pub(crate) fn says(&self, text: &str) -> String {
+        self.hear(text).pop().unwrap()
+    }
+
+    /// As [`says`](Self::says); gives all lines up to it.
+    pub(crate) fn hear(&self, text: &str) -> Vec<String> {
         let mut said = Vec::new();
         let end = Instant::now() + DEADLINE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.stderr.recv_timeout(left) {
-                Ok(line) if line.contains(text) => return line,
                 Ok(line) => said.push(line),
                 Err(error) => panic!("never said {text:?} ({error}); said {said:#?}"),
+            }
+            if said.last().is_some_and(|line| line.contains(text)) {
+                return said;
             }
         }
     }

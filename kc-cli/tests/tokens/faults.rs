@@ -1,0 +1,66 @@
+//! A module that fails when it is told to: see the C code.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::tokens::Tokens;
+use crate::world::World;
+
+pub(crate) const ANY: i32 = -1;
+pub(crate) const LOGIN: i32 = 18;
+pub(crate) const SIGN_INIT: i32 = 42;
+pub(crate) const GENERATE_KEY: i32 = 58;
+
+pub(crate) const DEVICE_REMOVED: u64 = 0x32;
+pub(crate) const PIN_LOCKED: u64 = 0xa4;
+
+const FOREVER: u32 = 1_000_000;
+
+/// Makes calls fail, until it is dropped.
+pub(crate) struct Fault {
+    file: PathBuf,
+}
+
+impl Fault {
+    /// Calls of a function fail but for the first so many.
+    pub(crate) fn of(tokens: &Tokens, function: i32, skip: u32, code: u64) -> Self {
+        let file = tokens.world.path("fault");
+        fs::write(&file, format!("{function} {skip} {FOREVER} {code}")).unwrap();
+        Self { file }
+    }
+
+    /// The token is gone.
+    pub(crate) fn gone(tokens: &Tokens) -> Self {
+        Self::of(tokens, ANY, 0, DEVICE_REMOVED)
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        fs::remove_file(&self.file).unwrap();
+    }
+}
+
+/// A world whose token is behind the module that fails.
+pub(crate) fn faulty() -> Tokens {
+    let world = World::new();
+    let module = build(&world);
+    Tokens::by(world, &module)
+}
+
+/// Builds the module.
+pub(crate) fn build(world: &World) -> PathBuf {
+    let module = world.path("faulty.so");
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../kc-keystore-hsm/tests/token/faulty.c"
+    );
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&module)
+        .args([source, "-ldl"])
+        .status();
+    assert!(built.expect("a C compiler").success());
+    module
+}

@@ -1,0 +1,56 @@
+//! A node moves onto a token.
+
+use std::fs;
+use std::path::Path;
+
+use crate::secrets::{Secrets, contains};
+use crate::tokens::Tokens;
+
+/// Every file in a folder; those of the token have one of their own.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.is_file());
+    files
+        .map(|path| (path.display().to_string(), fs::read(&path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_node_moves_onto_a_token_and_goes_on_where_it_was() {
+    for key_type in ["1", "4"] {
+        let tokens = Tokens::new();
+        let world = &tokens.world;
+        let typed = ["--key-type", key_type];
+        world.provision("prodcon", "alice", &typed);
+        world.provision("consumer", "bob", &typed);
+        let mut producer = tokens.produce("from a file");
+        producer.terminate();
+        assert_eq!(producer.end(), 0);
+        let secrets = Secrets::of(world, "alice");
+
+        tokens.import("alice");
+        assert!(!world.path("alice.crypto").exists() && !world.path("alice.seed").exists());
+        let mut producer = tokens.produce("from a token");
+        let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
+        let read = tokens.succeed(&[&consume[..], &["--count", "2", "--timeout", "60s"]].concat());
+        // Keys of before the move are still handed out.
+        assert_eq!(read, "from a file\nfrom a token\n");
+        producer.terminate();
+        assert_eq!(producer.end(), 0);
+
+        for (path, content) in files(&world.path("")) {
+            let holds = |secret: &Vec<u8>| contains(&content, secret);
+            assert!(!holds(&secrets.identity), "a signing key in {path}");
+            assert!(
+                !secrets.steps.iter().any(holds),
+                "a ratchet's secret in {path}"
+            );
+        }
+        let listed = tokens.succeed(&["hsm", "list", &tokens.uri]);
+        for private in listed.lines().filter(|line| !line.contains("public key")) {
+            assert!(private.ends_with("sensitive non-extractable"), "{private}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The token of a running node goes away, and comes back.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{ChildStdout, Command, Stdio};
+
+use crate::faults::{DEVICE_REMOVED, Fault, GENERATE_KEY, SIGN_INIT, faulty};
+use crate::tokens::Tokens;
+use crate::world::{Process, complaint, fail};
+
+/// A running `kc` that reads lines, or prints them.
+struct Piped {
+    process: Process,
+    printed: Lines<BufReader<ChildStdout>>,
+}
+
+impl Piped {
+    fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::spawn(command);
+        let stdout = process.child.stdout.take().unwrap();
+        Self {
+            process,
+            printed: BufReader::new(stdout).lines(),
+        }
+    }
+
+    fn send(&self, line: &str) {
+        let mut stdin = self.process.child.stdin.as_ref().unwrap();
+        writeln!(stdin, "{line}").unwrap();
+    }
+
+    /// The next line that it prints.
+    fn next(&mut self) -> String {
+        self.printed.next().expect("one more line").unwrap()
+    }
+
+    fn stop(&mut self) {
+        self.process.terminate();
+        assert_eq!(self.process.end(), 0);
+    }
+}
+
+/// Sends by alice what it is given.
+fn alice(tokens: &Tokens, more: &[&str]) -> Command {
+    tokens.kc(&[&["produce", "t", "--node", "alice"], more].concat())
+}
+
+/// Prints what there is on the topic, and ends after so many lines, or soon.
+fn reader(tokens: &Tokens, node: &str, count: &str) -> Command {
+    tokens.kc(&[
+        "-v",
+        "consume",
+        "t",
+        "--from-beginning",
+        "--node",
+        node,
+        "--count",
+        count,
+        "--timeout",
+        "60s",
+    ])
+}
+
+fn failing(tokens: &Tokens) -> Vec<String> {
+    let status = tokens.world.succeed(&["node", "status", "--node", "alice"]);
+    let failing = status.lines().filter(|line| line.contains("FAILED"));
+    failing.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_running_node_goes_on_without_its_token_and_hands_out_keys_when_it_is_back() {
+    let tokens = faulty();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.import("alice");
+    for node in ["bob", "carol"] {
+        tokens.world.provision("consumer", node, &[]);
+    }
+    let mut alice = Piped::start(&mut alice(&tokens, &[]));
+    let mut bob = Piped::start(&mut reader(&tokens, "bob", "3"));
+    alice.send("before");
+    assert_eq!(bob.next(), "before");
+    assert!(failing(&tokens).is_empty());
+
+    let fault = Fault::gone(&tokens);
+    alice.send("meanwhile");
+    assert_eq!(bob.next(), "meanwhile");
+    let mut carol = Piped::start(&mut reader(&tokens, "carol", "3"));
+    let told = alice.process.says("this node cannot sign now");
+    assert!(
+        told.ends_with("C_GetSlotList answers DeviceRemoved"),
+        "{told}"
+    );
+    assert!(alice.process.says("advice:").contains("insert the token"));
+    for _ in 0..5 {
+        carol.process.says("requesting keys");
+    }
+    let failing_now = failing(&tokens);
+    assert_eq!(failing_now.len(), 1, "{failing_now:?}");
+    assert!(
+        failing_now[0].starts_with("signing keys:"),
+        "{failing_now:?}"
+    );
+    assert!(
+        failing_now[0].contains("insert the token"),
+        "{failing_now:?}"
+    );
+
+    drop(fault);
+    let said = alice.process.hear("this node can sign again");
+    assert_eq!(said.len(), 1, "the token is told of once, not {said:#?}");
+    assert_eq!(carol.next(), "before");
+    assert_eq!(carol.next(), "meanwhile");
+    assert!(failing(&tokens).is_empty());
+    alice.send("after");
+    for reader in [&mut bob, &mut carol] {
+        assert_eq!(reader.next(), "after");
+        assert_eq!(reader.process.end(), 0);
+    }
+    alice.stop();
+}
+
+#[test]
+fn the_ratchet_waits_for_its_token() {
+    let tokens = faulty();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.world.provision("consumer", "bob", &[]);
+    tokens.import("alice");
+    let mut command = alice(&tokens, &["-v"]);
+    let often = ("KC_CONFIG__NODE__CRYPTO_RATCHET_INTERVAL", "1");
+    let mut alice = Piped::start(command.env(often.0, often.1));
+    alice.send("before");
+    alice.process.says("ratchet turned index=1");
+
+    let fault = Fault::gone(&tokens);
+    let turned = alice.process.hear("the ratchet cannot be turned now");
+    let turned = turned.iter().filter(|line| line.contains("ratchet turned"));
+    let latest = 1 + turned.count();
+    assert!(alice.process.says("advice:").contains("insert the token"));
+    alice.send("meanwhile");
+
+    drop(fault);
+    let said = [latest + 1, latest + 2].map(|index| {
+        let turned = format!("ratchet turned index={index}");
+        alice.process.hear(&turned)
+    });
+    let said = said.concat();
+    let told = |text: &str| said.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(told("ratchet turned"), 2, "{said:#?}");
+    assert_eq!(told("the ratchet turns again"), 1, "{said:#?}");
+    assert_eq!(told("cannot be turned"), 0, "{said:#?}");
+    alice.send("after");
+    let mut bob = Piped::start(&mut reader(&tokens, "bob", "3"));
+    for line in ["before", "meanwhile", "after"] {
+        assert_eq!(bob.next(), line);
+    }
+    assert_eq!(bob.process.end(), 0);
+    alice.stop();
+}
+
+/// The token is there when the node starts, and gone when it needs its first key.
+#[test]
+fn a_producer_without_a_key_ends_with_advice_and_sends_all_the_next_time() {
+    let tokens = faulty();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.world.provision("consumer", "bob", &[]);
+    tokens.import("alice");
+    tokens.world.write("lines", "one\ntwo\n");
+    let produce = || alice(&tokens, &["lines"]);
+    let fault = Fault::of(&tokens, GENERATE_KEY, 0, DEVICE_REMOVED);
+    let stderr = fail(&mut produce(), 1);
+    assert!(complaint(&stderr).contains("insert the token"), "{stderr}");
+    let raw = ["consume", "t", "--raw", "-b", &tokens.world.address];
+    tokens
+        .world
+        .fail(&[&raw[..], &["--timeout", "1s"]].concat(), 3);
+
+    drop(fault);
+    let mut alice = Piped::start(&mut produce());
+    alice.process.says("sent 2 records");
+    let mut bob = Piped::start(&mut reader(&tokens, "bob", "2"));
+    assert_eq!(
+        (bob.next(), bob.next()),
+        ("one".to_owned(), "two".to_owned())
+    );
+    alice.stop();
+}
+
+/// Its self-test is the last that the token signs, until it is back.
+#[test]
+fn a_consumer_asks_for_keys_as_soon_as_its_token_is_back() {
+    let tokens = faulty();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.world.provision("consumer", "bob", &[]);
+    tokens.import("bob");
+    let _alice = tokens.produce("line");
+    let fault = Fault::of(&tokens, SIGN_INIT, 1, DEVICE_REMOVED);
+    let mut bob = Piped::start(&mut reader(&tokens, "bob", "1"));
+    bob.process.says("this node cannot sign now");
+    assert!(bob.process.says("advice:").contains("insert the token"));
+
+    drop(fault);
+    let said = bob.process.hear("this node can sign again");
+    let wrong = ["cannot sign", "cannot be reached"];
+    let wrong = |line: &&String| wrong.iter().any(|wrong| line.contains(wrong));
+    assert_eq!(said.iter().find(wrong), None);
+    assert_eq!(bob.next(), "line");
+    assert_eq!(bob.process.end(), 0);
+}

@@ -1,0 +1,138 @@
+//! What is wrong with a token is told with advice, and never with its PIN.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::faults::{Fault, LOGIN, PIN_LOCKED, build, faulty};
+use crate::secrets::contains;
+use crate::tokens::{MODULE, PIN, Tokens};
+use crate::world::{complaint, fail};
+
+const SERVE: [&str; 4] = ["node", "serve", "--node", "alice"];
+
+/// Alice's keys are on the token.
+fn with_alice(tokens: Tokens) -> Tokens {
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.import("alice");
+    tokens
+}
+
+fn refused_as(command: &mut Command, exit: i32, told: &[&str]) {
+    let stderr = fail(command, exit);
+    for told in told {
+        assert!(complaint(&stderr).contains(told), "{told:?} in {stderr}");
+    }
+    assert!(!stderr.contains(PIN), "{stderr}");
+}
+
+fn refused(command: &mut Command, told: &[&str]) {
+    refused_as(command, 1, told);
+}
+
+/// Alice's configuration with something else instead.
+fn reconfigure(tokens: &Tokens, from: &str, to: &str) {
+    let config = String::from_utf8(tokens.world.read("alice.config")).unwrap();
+    assert!(config.contains(from), "{config}");
+    tokens.world.write("alice.config", config.replace(from, to));
+}
+
+#[test]
+fn a_token_that_is_away() {
+    let tokens = with_alice(Tokens::new());
+    fs::rename(tokens.world.path("tokens"), tokens.world.path("away")).unwrap();
+    fs::create_dir(tokens.world.path("tokens")).unwrap();
+    refused(&mut tokens.kc(&SERVE), &["\"kc\"", "insert the token"]);
+}
+
+#[test]
+fn a_pin_that_is_wrong_or_missing() {
+    let tokens = with_alice(Tokens::new());
+    let mut serve = tokens.kc(&SERVE);
+    refused(
+        serve.env("KC_HSM_PIN", "9999"),
+        &["wrong", "correct the PIN"],
+    );
+    let mut serve = tokens.kc(&SERVE);
+    refused_as(serve.env_remove("KC_HSM_PIN"), 2, &["pin-source"]);
+}
+
+#[test]
+fn a_pin_that_is_locked() {
+    let tokens = with_alice(faulty());
+    let _fault = Fault::of(&tokens, LOGIN, 0, PIN_LOCKED);
+    refused(&mut tokens.kc(&SERVE), &["is locked", "security officer"]);
+}
+
+#[test]
+fn a_pin_in_a_configuration() {
+    let tokens = with_alice(Tokens::new());
+    reconfigure(&tokens, MODULE, &format!("{MODULE}&pin-value={PIN}"));
+    refused(&mut tokens.kc(&SERVE), &["pin-value", "pin-source=file:"]);
+}
+
+/// An object of SoftHSM's is a file, and that of a public key has its label in clear.
+#[test]
+fn an_object_that_is_missing_or_there_twice() {
+    let tokens = with_alice(Tokens::new());
+    let folder = fs::read_dir(tokens.world.path("tokens")).unwrap().next();
+    let folder = folder.unwrap().unwrap().path();
+    let files = fs::read_dir(&folder).unwrap();
+    let public: Vec<PathBuf> = files
+        .map(|file| file.unwrap().path())
+        .filter(|file| contains(&fs::read(file).unwrap(), b"kc:alice:id"))
+        .collect();
+    let [public] = &public[..] else {
+        panic!("{public:?}");
+    };
+    let second = folder.join("00000000-0000-0000-0000-000000000000.object");
+    fs::copy(public, &second).unwrap();
+    refused(
+        &mut tokens.kc(&SERVE),
+        &["kc:alice:id", "delete the wrong one"],
+    );
+
+    fs::remove_file(&second).unwrap();
+    fs::remove_file(public).unwrap();
+    refused(&mut tokens.kc(&SERVE), &["kc:alice:id", "`kc hsm list`"]);
+}
+
+/// The wrong module has tokens of its own, and none of them is ours.
+#[test]
+fn a_module_that_is_wrong_or_missing_or_none() {
+    let tokens = with_alice(Tokens::new());
+    let others = tokens.world.path("others");
+    fs::create_dir(&others).unwrap();
+    let settings = format!("directories.tokendir = {}\n", others.display());
+    tokens.world.write("others.conf", settings);
+    let wrong = build(&tokens.world).display().to_string();
+    let mut configured = MODULE;
+    for (module, told) in [
+        (wrong.as_str(), ["it has none", "name the right module"]),
+        (
+            "/nowhere.so",
+            ["/nowhere.so", "install the token's PKCS#11 module"],
+        ),
+        (
+            "/bin/true",
+            ["not a PKCS#11 module", "module-path must name"],
+        ),
+    ] {
+        reconfigure(&tokens, configured, module);
+        configured = module;
+        let mut serve = tokens.kc(&SERVE);
+        serve.env("SOFTHSM2_CONF", tokens.world.path("others.conf"));
+        refused(&mut serve, &told);
+        let elsewhere = format!("pkcs11:token=kc?module-path={module}");
+        let mut list = tokens.kc(&["hsm", "list", &elsewhere]);
+        list.env("SOFTHSM2_CONF", tokens.world.path("others.conf"));
+        refused(&mut list, &told);
+    }
+}
+
+#[test]
+fn a_node_that_is_on_a_token_already() {
+    let tokens = with_alice(Tokens::new());
+    let again = ["hsm", "import", &tokens.uri, "--node", "alice"];
+    refused(&mut tokens.kc(&again), &["on a token already"]);
+}

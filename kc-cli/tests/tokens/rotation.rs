@@ -1,0 +1,26 @@
+//! A new key for the values that a token seals.
+
+use std::process::Stdio;
+
+use crate::tokens::Tokens;
+use crate::world::Process;
+
+#[test]
+fn a_new_key_for_values_keeps_them() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    world.provision("producer", "alice", &["--key-type", "4"]);
+    world.provision("consumer", "bob", &["--key-type", "4"]);
+    tokens.import("alice");
+    let mut producer = tokens.produce("before");
+    producer.terminate();
+    assert_eq!(producer.end(), 0);
+    tokens.succeed(&["hsm", "rotate-opaque", "--node", "alice"]);
+
+    // Past keys still open, and so does the half of the signing key that the token cannot hold.
+    let mut serving = tokens.kc(&["node", "serve", "--node", "alice"]);
+    let _serving = Process::spawn(serving.stdout(Stdio::null()));
+    let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let read = tokens.succeed(&[&consume[..], &["--count", "1", "--timeout", "60s"]].concat());
+    assert_eq!(read, "before\n");
+}

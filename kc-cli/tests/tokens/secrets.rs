@@ -1,0 +1,64 @@
+//! Secrets that are known because their node was in files, to be looked for where they must not be.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use kc::core::ratchet::Seed;
+use kc::core::store::NodeSecrets;
+use memchr::memmem;
+
+use crate::world::World;
+
+/// How many steps of the ratchet are known.
+const STEPS: usize = 200;
+
+pub(crate) struct Secrets {
+    /// The seed of the signing key.
+    pub(crate) identity: Vec<u8>,
+    /// The ratchet's secrets, beginning with that of the next step.
+    pub(crate) steps: Vec<Vec<u8>>,
+}
+
+impl Secrets {
+    /// Those of a node in files.
+    pub(crate) fn of(world: &World, node: &str) -> Self {
+        let file = world.read(&format!("{node}.crypto"));
+        let keys = NodeSecrets::decode(&file).unwrap().secrets;
+        let seed = keys.signing_keys().next().unwrap().expose_ed25519_seed();
+        let identity = seed.expose().to_vec();
+        assert!(contains(&file, &identity));
+        let file = world.read(&format!("{node}.seed"));
+        let mut steps = Vec::new();
+        let mut seed = Seed::decode(&file).unwrap();
+        while steps.len() < STEPS {
+            let stored = seed.encode();
+            // The secret is what it ends with.
+            steps.push(stored.expose()[stored.expose().len() - 32..].to_vec());
+            seed = seed.advance().unwrap().stored().1;
+        }
+        assert!(contains(&file, &steps[0]));
+        Self { identity, steps }
+    }
+}
+
+pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    memmem::find(haystack, needle).is_some()
+}
+
+/// The halves of a secret.
+pub(crate) fn halves(secret: &[u8]) -> [&[u8]; 2] {
+    let (first, last) = secret.split_at(secret.len() / 2);
+    [first, last]
+}
+
+/// What a log may call bytes: in hexadecimal, in base64, as Rust shows them.
+pub(crate) fn spellings(bytes: &[u8]) -> [String; 3] {
+    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let base64 = STANDARD_NO_PAD.encode(bytes);
+    let list = format!("{bytes:?}");
+    [hex, base64, list.trim_matches(['[', ']']).to_owned()]
+}
+
+#[test]
+fn bytes_are_spelled_in_three_ways() {
+    assert_eq!(spellings(&[1, 171]), ["01ab", "Aas", "1, 171"]);
+}

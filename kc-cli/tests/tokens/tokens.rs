@@ -1,0 +1,64 @@
+//! A world with a token.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::world::{Process, World, succeed};
+
+pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+pub(crate) const PIN: &str = "1234";
+
+pub(crate) struct Tokens {
+    pub(crate) world: World,
+    pub(crate) uri: String,
+}
+
+impl Tokens {
+    pub(crate) fn new() -> Self {
+        Self::by(World::new(), Path::new(MODULE))
+    }
+
+    /// With a token that this module gives access to.
+    pub(crate) fn by(world: World, module: &Path) -> Self {
+        fs::create_dir(world.path("tokens")).unwrap();
+        let settings = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            world.path("tokens").display()
+        );
+        world.write("softhsm.conf", settings);
+        let uri = format!("pkcs11:token=kc?module-path={}", module.display());
+        let tokens = Self { world, uri };
+        tokens.succeed(&["hsm", "init", &tokens.uri]);
+        tokens
+    }
+
+    /// `kc` with the token and its PINs.
+    pub(crate) fn kc(&self, args: &[&str]) -> Command {
+        let mut command = self.world.kc(args);
+        command
+            .env("SOFTHSM2_CONF", self.world.path("softhsm.conf"))
+            .env("KC_HSM_TEST_FOLDER", self.world.path(""))
+            .env("KC_HSM_TEST_REAL_MODULE", MODULE)
+            .env("KC_HSM_SO_PIN", "87654321")
+            .env("KC_HSM_PIN", PIN);
+        command
+    }
+
+    pub(crate) fn succeed(&self, args: &[&str]) -> String {
+        String::from_utf8(succeed(&mut self.kc(args)).stdout).unwrap()
+    }
+
+    pub(crate) fn import(&self, node: &str) {
+        self.succeed(&["hsm", "import", &self.uri, "--node", node, "--shred"]);
+    }
+
+    /// Sends a line by alice, and stays.
+    pub(crate) fn produce(&self, line: &str) -> Process {
+        self.world.write("line", format!("{line}\n"));
+        let mut command = self.kc(&["produce", "t", "line", "--node", "alice"]);
+        let producer = Process::spawn(&mut command);
+        producer.says("all sent");
+        producer
+    }
+}
