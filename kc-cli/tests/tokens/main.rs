@@ -12,6 +12,7 @@
 mod world;
 
 mod faults;
+mod fresh;
 mod leftovers;
 mod memory;
 mod moving;

@@ -1,3 +1,5 @@
+use std::io::ErrorKind;
+
 use super::HsmError;
 
 impl HsmError {
@@ -77,6 +79,9 @@ impl HsmError {
             }
             Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
             Self::RatchetInUse { .. } => "stop the other process that uses this node",
+            Self::File { source, .. } if source.kind() == ErrorKind::NotFound => {
+                "put back the ratchet's file; if it is lost, `kc hsm renew-ratchet` begins another"
+            }
             Self::File { .. } => "check the path, its owner and the space left",
             Self::Random(_) => "the system's random generator must work",
             Self::Gone { .. } => {

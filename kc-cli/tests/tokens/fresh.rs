@@ -1,0 +1,200 @@
+//! Nodes that begin on a token.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::tokens::Tokens;
+use crate::world::{complaint, fail, succeed};
+
+impl Tokens {
+    /// Makes a node on the token, which knows the broker.
+    fn provision(&self, role: &str, node: &str, more: &[&str]) -> String {
+        let servers = &self.world.address;
+        let provision = ["provision", role, "--node", node, "-b", servers];
+        self.succeed(&[&provision[..], &["--keystore", &self.uri], more].concat())
+    }
+
+    /// Alice sends a line, and bob reads it.
+    fn exchange(&self, line: &str) {
+        let mut producer = self.produce(line);
+        let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
+        let read = self.succeed(&[&consume[..], &["--count", "1", "--timeout", "60s"]].concat());
+        assert_eq!(read, format!("{line}\n"));
+        producer.terminate();
+        assert_eq!(producer.end(), 0);
+    }
+
+    fn keys(&self, node: &str, changes: &[&str]) -> Value {
+        let keys = ["node", "keys", "--node", node, "--json"];
+        serde_json::from_str(&self.succeed(&[&keys[..], changes].concat())).unwrap()
+    }
+}
+
+#[test]
+fn a_node_begins_on_a_token_and_leaves_no_secret_in_files() {
+    for key_type in ["1", "4"] {
+        let tokens = Tokens::new();
+        let typed = ["--key-type", key_type];
+        tokens.provision("prodcon", "alice", &typed);
+        tokens.provision("prodcon", "bob", &typed);
+        for node in ["alice", "bob"] {
+            for file in ["crypto", "seed"] {
+                let path = tokens.world.path(&format!("{node}.{file}"));
+                assert!(!path.exists(), "{}", path.display());
+            }
+        }
+        tokens.exchange("by tokens alone");
+    }
+}
+
+#[test]
+fn keys_that_were_drawn_before_are_those_of_the_node() {
+    let tokens = Tokens::new();
+    let generate = ["hsm", "generate", &tokens.uri, "--node", "alice", "--json"];
+    let drawn: Value = serde_json::from_str(&tokens.succeed(&generate)).unwrap();
+    let again: Value = serde_json::from_str(&tokens.succeed(&generate)).unwrap();
+    assert_eq!(again, drawn);
+    tokens.provision("producer", "alice", &[]);
+    assert_eq!(
+        tokens.keys("alice", &[])["keys"][0]["public"],
+        drawn["public"]
+    );
+
+    // What would have to be kept beside the token has no place yet.
+    let hybrid = [&generate[..], &["--key-type", "4"]].concat();
+    let stderr = fail(&mut tokens.kc(&hybrid), 1);
+    assert!(complaint(&stderr).contains("--keystore"), "{stderr}");
+}
+
+#[test]
+fn a_node_that_takes_the_place_of_another_goes_on_past_its_ratchet() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    tokens.provision("producer", "alice", &[]);
+    tokens.provision("consumer", "bob", &[]);
+    tokens.exchange("by the first");
+    let used = used_steps(&tokens);
+    assert!(used > 0);
+
+    // Not even if its configuration is gone.
+    fs::remove_file(world.path("alice.config")).unwrap();
+    let provision = [
+        "provision",
+        "producer",
+        "--node",
+        "alice",
+        "-b",
+        &world.address,
+    ];
+    let anew = [&provision[..], &["--keystore", &tokens.uri]].concat();
+    let stderr = fail(&mut tokens.kc(&anew), 1);
+    assert!(complaint(&stderr).contains("--force"), "{stderr}");
+    tokens.succeed(&[&anew[..], &["--force"]].concat());
+    assert_eq!(used_steps(&tokens), used);
+    let mut producer = tokens.produce("by the second");
+    assert!(used_steps(&tokens) > used);
+    producer.terminate();
+    assert_eq!(producer.end(), 0);
+}
+
+/// How many steps alice's ratchet has taken, by the key on the token: its id is the index.
+fn used_steps(tokens: &Tokens) -> u64 {
+    let listed = tokens.succeed(&["hsm", "list", &tokens.uri]);
+    let mut lines = listed.lines();
+    let ratchet = lines.find(|line| line.contains("kc:alice:ratchet"));
+    let mut words = ratchet.unwrap().split_whitespace();
+    let id = words.find(|word| word.len() == 16 && word.chars().all(|c| c.is_ascii_hexdigit()));
+    u64::from_str_radix(id.unwrap(), 16).unwrap()
+}
+
+#[test]
+fn a_lost_ratchet_is_begun_anew() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    tokens.provision("producer", "alice", &[]);
+    tokens.provision("consumer", "bob", &[]);
+    let mut producer = tokens.produce("before");
+    producer.terminate();
+    assert_eq!(producer.end(), 0);
+    let used = used_steps(&tokens);
+    fs::remove_file(world.path("alice.ratchet")).unwrap();
+    let serve = ["node", "serve", "--node", "alice"];
+    let stderr = fail(&mut tokens.kc(&serve), 1);
+    assert!(complaint(&stderr).contains("renew-ratchet"), "{stderr}");
+
+    tokens.succeed(&["hsm", "renew-ratchet", "--node", "alice"]);
+    assert!(used_steps(&tokens) > used);
+    let mut producer = tokens.produce("after");
+    let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let read = tokens.succeed(&[&consume[..], &["--count", "2", "--timeout", "60s"]].concat());
+    assert_eq!(read, "before\nafter\n");
+    producer.terminate();
+    assert_eq!(producer.end(), 0);
+}
+
+#[test]
+fn the_keys_of_a_node_are_changed_where_they_are() {
+    let tokens = Tokens::new();
+    tokens.provision("producer", "alice", &[]);
+    tokens.provision("consumer", "bob", &["--key-type", "4"]);
+    let first = tokens.keys("alice", &[])["keys"][0]["public"].clone();
+    let changes = ["--exchange", "2,1", "--legacy-requests", "on"];
+    let changed = tokens.keys("alice", &changes);
+    assert_eq!(changed["exchanges"], Value::from([2, 1].as_slice()));
+    assert_eq!(changed["legacy_requests"], true);
+
+    let keys = tokens.keys("alice", &["--add-key-type", "4"])["keys"].clone();
+    assert_eq!(keys[0]["public"], first);
+    assert_eq!(keys[1]["type"], 4);
+    assert_eq!(keys[1]["certified"], false);
+    let issue = ["chain", "issue", "--role", "producer", "--node", "alice"];
+    tokens.succeed(&[&issue[..], &["--key-type", "4"]].concat());
+    assert_eq!(tokens.keys("alice", &[])["keys"][1]["certified"], true);
+    tokens.exchange("by the second key");
+}
+
+#[test]
+fn a_root_of_trust_on_a_token_signs_in_place_of_its_password() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    world.provision("consumer", "bob", &[]);
+    tokens.succeed(&["hsm", "import-root", &tokens.uri]);
+    let root_key = tokens.uri.replace("token=kc", "token=kc;object=kc:root:id");
+    let by_token = ["chain", "root", "--root-key", &root_key];
+    let root = tokens.succeed(&by_token);
+    assert_eq!(root, tokens.succeed(&["chain", "root"]));
+    let root = root.trim();
+
+    // Nobody types a password any more.
+    let by_hand = ["--by-hand", "--root-public", root];
+    let request = tokens.provision("producer", "alice", &by_hand);
+    world.write("request", request);
+    let sign = ["chain", "sign", "request", "--yes", "--root-key", &root_key];
+    let mut sign = tokens.kc(&sign);
+    let signed = succeed(sign.env_remove("KC_ROOT_PASSWORD")).stdout;
+    world.write("signed", signed);
+    tokens.succeed(&["chain", "install", "--node", "alice", "signed"]);
+    tokens.exchange("certified by a token");
+
+    let mut deny = tokens.kc(&["trust", "deny", "--publish", "--of", "alice"]);
+    let deny = deny.args(["--node", "bob", "--root-key", &root_key]);
+    succeed(deny.env_remove("KC_ROOT_PASSWORD"));
+}
+
+#[test]
+fn a_move_is_finished_by_doing_it_again() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    world.provision("producer", "alice", &[]);
+    let seed = world.read("alice.seed");
+    let import = ["hsm", "import", &tokens.uri, "--node", "alice"];
+    tokens.succeed(&import);
+    assert!(world.path("alice.crypto").exists() && !world.path("alice.seed").exists());
+    // As if it had been interrupted before the end.
+    world.write("alice.seed", seed);
+    tokens.succeed(&[&import[..], &["--shred"]].concat());
+    assert!(!world.path("alice.crypto").exists() && !world.path("alice.seed").exists());
+    let stderr = fail(&mut tokens.kc(&import), 1);
+    assert!(complaint(&stderr).contains("already"), "{stderr}");
+}
