@@ -8,21 +8,28 @@ use kc_keystore_hsm::{
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::world::{Case, cases, fresh_token, is_softhsm, labels, node, open, settings, token};
+use crate::world::{
+    Case, cases, fresh_token, is_softhsm, labels, node, only_on_softhsm, open, settings, token,
+};
 
 pub(crate) fn cases() -> Vec<Case> {
-    cases![
-        an_imported_key_signs_as_it_did,
-        an_imported_hybrid_key_is_the_same_key,
-        keys_of_both_types_in_the_order_of_the_pinned,
-        keytypes_restricts_the_keys_in_use,
-        another_key_than_the_pinned_is_refused,
-        a_pinned_key_that_the_token_lacks,
-        a_sealed_half_of_another_token_is_refused,
-        a_key_of_a_type_that_is_not_pinned_is_passed_over,
-        a_hybrid_key_without_its_half_is_refused,
-        debug_output_shows_public_keys_only,
+    [
+        cases![
+            an_imported_key_signs_as_it_did,
+            an_imported_hybrid_key_is_the_same_key,
+            keys_of_both_types_in_the_order_of_the_pinned,
+            keytypes_restricts_the_keys_in_use,
+            another_key_than_the_pinned_is_refused,
+            a_pinned_key_that_the_token_lacks,
+            a_key_of_a_type_that_is_not_pinned_is_passed_over,
+            debug_output_shows_public_keys_only,
+        ],
+        only_on_softhsm(cases![
+            a_sealed_half_of_another_token_is_refused,
+            a_hybrid_key_without_its_half_is_refused
+        ]),
     ]
+    .concat()
 }
 
 fn rng() -> StdRng {
@@ -117,9 +124,6 @@ fn a_pinned_key_that_the_token_lacks() {
 }
 
 fn a_sealed_half_of_another_token_is_refused() {
-    if !is_softhsm() {
-        return;
-    }
     let (token, identity) = node(KeyType::Hybrid);
     let mut altered = settings(&identity);
     let blob = altered.sealed_slh_dsa.as_mut().unwrap();
@@ -147,9 +151,6 @@ fn a_key_of_a_type_that_is_not_pinned_is_passed_over() {
 }
 
 fn a_hybrid_key_without_its_half_is_refused() {
-    if !is_softhsm() {
-        return;
-    }
     let (token, _) = node(KeyType::Hybrid);
     let error = open(&token, KeyStoreSettings::default()).unwrap_err();
     let shown = error.to_string();

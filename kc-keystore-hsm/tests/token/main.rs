@@ -1,6 +1,6 @@
 //! The crate on a real token: SoftHSM, or the module that `KC_HSM_TEST_MODULE` names (kryoptic).
 //!
-//! kryoptic is a library: a `cdylib` on `kryoptic-lib` that exports `C_GetFunctionList` and `C_GetInterface` is the module.
+//! `cargo xtask hsm` installs SoftHSM and runs them; with `--kryoptic` it builds kryoptic and runs them on that.
 //!
 //! Modules take their configuration from the environment when a process starts, and a token belongs to a process, so
 //! each case runs in a process of its own: this program starts itself anew, with a fresh folder for the token.
@@ -29,7 +29,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use world::{CASE, Case, FOLDER, module_path, write_configuration};
+use world::{CASE, Case, FOLDER, is_softhsm, module_path, write_configuration};
 
 fn main() -> ExitCode {
     let cases = cases();
@@ -41,9 +41,20 @@ fn main() -> ExitCode {
     let trials = cases
         .into_iter()
         .filter(|case| !case.hidden)
-        .map(|case| Trial::test(case.name.clone(), move || run(&case.name)));
-    let trials = trials.collect();
+        .map(trial)
+        .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(case: Case) -> Trial {
+    let kind = if case.only_on_softhsm {
+        "only on SoftHSM"
+    } else {
+        ""
+    };
+    Trial::test(case.name.clone(), move || run(&case.name))
+        .with_kind(kind)
+        .with_ignored_flag(case.only_on_softhsm && !is_softhsm())
 }
 
 fn cases() -> Vec<Case> {

@@ -8,25 +8,28 @@ use kc_core::store::{StoreError, StoreErrorKind};
 use kc_keystore_hsm::{Capabilities, HsmError, PinSource, Pkcs11Uri, Token, init_token};
 
 use crate::world::{
-    Case, LABEL, PIN, SO_PIN, cases, folder, fresh_token, init, is_softhsm, module, module_path,
-    text, token, uri,
+    Case, LABEL, PIN, SO_PIN, cases, folder, fresh_token, init, module, module_path,
+    only_on_softhsm, text, token, uri,
 };
 
 pub(crate) fn cases() -> Vec<Case> {
-    cases![
-        no_module,
-        no_pkcs11_module,
-        no_such_token,
-        two_tokens_of_one_label,
-        a_wrong_pin,
-        no_pin,
-        the_first_login_counts,
-        pins_of_every_source,
-        a_token_is_made_once,
-        a_token_that_lacks_a_mechanism,
-        capabilities_need_no_pin,
-        debug_output_shows_no_pin,
+    [
+        cases![
+            no_module,
+            no_pkcs11_module,
+            no_such_token,
+            two_tokens_of_one_label,
+            a_wrong_pin,
+            no_pin,
+            the_first_login_counts,
+            pins_of_every_source,
+            a_token_is_made_once,
+            capabilities_need_no_pin,
+            debug_output_shows_no_pin,
+        ],
+        only_on_softhsm(cases![a_token_that_lacks_a_mechanism]),
     ]
+    .concat()
 }
 
 fn open(uri: &Pkcs11Uri, pin: &str) -> HsmError {
@@ -153,9 +156,6 @@ fn a_token_is_made_once() {
 
 /// SoftHSM has no other mechanisms than it is told to have.
 fn a_token_that_lacks_a_mechanism() {
-    if !is_softhsm() {
-        return;
-    }
     let path = folder().join("module.conf");
     let conf = fs::read_to_string(&path).unwrap();
     fs::write(

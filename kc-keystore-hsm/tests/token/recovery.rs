@@ -8,16 +8,20 @@ use kc_core::store::{KeyStore, RatchetStore, StoreErrorKind};
 use kc_keystore_hsm::{HsmRatchetStore, PinSource, Token};
 
 use crate::world::{
-    Case, PIN, cases, folder, init, intruder, is_softhsm, labels, module, node, open, settings, uri,
+    Case, PIN, cases, folder, init, intruder, labels, module, node, only_on_softhsm, open,
+    settings, uri,
 };
 
 pub(crate) fn cases() -> Vec<Case> {
-    cases![
-        a_module_that_starts_anew,
-        somebody_logs_out,
-        a_token_that_is_removed_and_returns,
-        a_pin_that_is_changed_meanwhile,
+    [
+        cases![
+            a_module_that_starts_anew,
+            somebody_logs_out,
+            a_pin_that_is_changed_meanwhile,
+        ],
+        only_on_softhsm(cases![a_token_that_is_removed_and_returns]),
     ]
+    .concat()
 }
 
 /// As after the end of a daemon: all sessions, handles and the login are gone.
@@ -55,9 +59,6 @@ fn somebody_logs_out() {
 
 /// A token of SoftHSM is a folder.
 fn a_token_that_is_removed_and_returns() {
-    if !is_softhsm() {
-        return;
-    }
     let (token, identity) = node(KeyType::Ed25519);
     let store = open(&token, settings(&identity)).unwrap();
     let path = folder().join("n1.ratchet");

@@ -27,6 +27,8 @@ pub(crate) struct Case {
     pub(crate) run: fn(),
     /// Runs only when another case starts it.
     pub(crate) hidden: bool,
+    /// Needs what SoftHSM alone does; reported as ignored on another module.
+    pub(crate) only_on_softhsm: bool,
 }
 
 impl Case {
@@ -35,6 +37,7 @@ impl Case {
             name: name.to_owned(),
             run,
             hidden: false,
+            only_on_softhsm: false,
         }
     }
 
@@ -52,6 +55,13 @@ macro_rules! cases {
     };
 }
 pub(crate) use cases;
+
+pub(crate) fn only_on_softhsm(mut cases: Vec<Case>) -> Vec<Case> {
+    for case in &mut cases {
+        case.only_on_softhsm = true;
+    }
+    cases
+}
 
 pub(crate) fn module_path() -> PathBuf {
     env::var_os("KC_HSM_TEST_MODULE").map_or_else(
