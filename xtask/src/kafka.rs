@@ -6,9 +6,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use kc_testkit::kafka::{Kafka, PASSWORD, USER, Version, cache_folder};
+
+use crate::shell;
 
 /// How long it has to end when asked to.
 const STOP: Duration = Duration::from_secs(20);
@@ -122,18 +124,14 @@ fn stop(version: Version) -> anyhow::Result<()> {
 }
 
 fn kill(signal: &str, process: &str) -> anyhow::Result<()> {
-    let status = Command::new("kill").args([signal, process]).status()?;
-    ensure!(status.success(), "kill {signal} {process}: {status}");
-    Ok(())
+    shell::run(Command::new("kill").args([signal, process]))
 }
 
 fn test(arguments: &[String]) -> anyhow::Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--locked", "--test", "kafka", "--features"]);
+    let mut cargo = shell::cargo("test");
+    cargo.args(["--test", "kafka", "--features"]);
     cargo.args(["rdkafka-ssl-vendored,legacy-kafka", "--"]);
-    let status = cargo.args(arguments).status()?;
-    ensure!(status.success(), "tests on Kafka: {status}");
-    Ok(())
+    shell::run(cargo.args(arguments))
 }
 
 fn folder(version: Version) -> PathBuf {

@@ -2,21 +2,26 @@
 //!
 //! | chore | what it does |
 //! |---|---|
+//! | `hsm` | runs the tests of keys on tokens on SoftHSM, or with `--kryoptic` on kryoptic |
 //! | `interop` | runs our program against the Python peer's, over `kc broker` |
 //! | `kafka start 4\|3.9` | runs a real Kafka in the background, and says how to connect |
 //! | `kafka stop` | stops it |
 //! | `kafka test` | runs the tests that need a real Kafka |
 //! | `layering` | proves that crates import only what the architecture allows |
 
+mod hsm;
 mod interop;
 mod kafka;
 mod layering;
+mod shell;
 
 use clap::Parser;
 
 #[derive(Parser)]
 #[command(about = "Developer chores")]
 enum Chore {
+    /// Runs the tests of keys on tokens, on a real token.
+    Hsm(hsm::Options),
     /// Runs our program against the Python peer's, over `kc broker`.
     Interop,
     /// Runs a real Kafka in the background, or tests on it.
@@ -28,6 +33,7 @@ enum Chore {
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
+        Chore::Hsm(options) => hsm::run(&options),
         Chore::Interop => interop::run(),
         Chore::Kafka(action) => kafka::run(action),
         Chore::Layering => layering::check(),

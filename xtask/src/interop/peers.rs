@@ -4,6 +4,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, ensure};
 
+use crate::shell;
+
 /// The Python peer, with the Kafka client that it works best with.
 const KAFKACRYPTO: [&str; 4] = [
     "kafkacrypto==0.9.11.3",
@@ -30,7 +32,8 @@ pub(super) struct Peer {
 
 impl Peers {
     pub(super) fn install(folder: &Path) -> anyhow::Result<Self> {
-        install_libsodium()?;
+        // The peer finds libsodium by name.
+        shell::install(&["libsodium23", "python3-venv"])?;
         Ok(Self {
             kafkacrypto: environment(&folder.join("kafkacrypto"), &KAFKACRYPTO)?,
             plain: environment(&folder.join("plain"), &PLAIN)?,
@@ -59,7 +62,11 @@ impl Peers {
     }
 
     pub(super) fn plain_round_trip(&self, servers: &str, count: usize) -> anyhow::Result<()> {
-        run(Command::new(&self.plain).args(["tests/interop/plain.py", servers, &count.to_string()]))
+        shell::run(Command::new(&self.plain).args([
+            "tests/interop/plain.py",
+            servers,
+            &count.to_string(),
+        ]))
     }
 }
 
@@ -84,28 +91,12 @@ impl Peer {
 fn environment(folder: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let python = folder.join("bin/python");
     if !python.exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        shell::run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
     }
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet"])
-        .args(packages))?;
+    shell::run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(packages),
+    )?;
     Ok(python)
-}
-
-/// The peer finds libsodium by name.
-fn install_libsodium() -> anyhow::Result<()> {
-    let known = Command::new("ldconfig").arg("-p").output()?;
-    if String::from_utf8_lossy(&known.stdout).contains("libsodium.so") {
-        return Ok(());
-    }
-    run(Command::new("apt-get").args(["update", "-qq"]))?;
-    let packages = ["libsodium23", "python3-venv"];
-    let install = ["install", "-qq", "-y", "--no-install-recommends"];
-    run(Command::new("apt-get").args(install).args(packages))
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("{command:?}"))?;
-    ensure!(status.success(), "{command:?}: {status}");
-    Ok(())
 }

@@ -1,0 +1,24 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::shell;
+
+/// OpenSSL is built by Perl, SQLite is linked, and both are bound by libclang.
+const PACKAGES: [&str; 5] = ["gcc", "libclang-dev", "libsqlite3-dev", "make", "perl"];
+
+/// The module of kryoptic, built.
+pub(super) fn build() -> anyhow::Result<PathBuf> {
+    shell::install(&PACKAGES)?;
+    let target = shell::target_folder().join("kryoptic");
+    shell::run(
+        shell::cargo("build")
+            .args(["--release", "--manifest-path", "xtask/kryoptic/Cargo.toml"])
+            .arg("--target-dir")
+            .arg(&target),
+    )?;
+    let module = target.join("release/libkryoptic_token.so");
+    module
+        .canonicalize()
+        .with_context(|| module.display().to_string())
+}

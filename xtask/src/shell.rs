@@ -1,0 +1,44 @@
+//! Other programs, as chores run them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// Runs a program to its end; any other end than success is an error.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
+/// A command of cargo, which keeps to the lock file.
+pub(crate) fn cargo(command: &str) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([command, "--locked"]);
+    cargo
+}
+
+/// Where cargo builds.
+pub(crate) fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+}
+
+/// Installs Debian packages unless all of them are there.
+pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
+    let known = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${db:Status-Status}\n"])
+        .args(packages)
+        .output()
+        .context("dpkg-query")?;
+    let states = String::from_utf8_lossy(&known.stdout);
+    if known.status.success() && states.lines().all(|state| state == "installed") {
+        return Ok(());
+    }
+    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    let install = ["install", "-qq", "-y", "--no-install-recommends"];
+    run(Command::new("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(install)
+        .args(packages))
+}
