@@ -8,7 +8,7 @@ use kc_core::store::{StoreError, StoreErrorKind};
 use kc_keystore_hsm::{Capabilities, HsmError, PinSource, Pkcs11Uri, Token, init_token};
 
 use crate::world::{
-    Case, LABEL, PIN, SO_PIN, cases, folder, fresh_token, init, module, module_path,
+    Case, LABEL, PIN, SO_PIN, cases, folder, fresh_token, init, is_softhsm, module, module_path,
     only_on_softhsm, text, token, uri,
 };
 
@@ -20,6 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
             no_such_token,
             two_tokens_of_one_label,
             a_wrong_pin,
+            a_pin_that_is_wrong_too_often,
             no_pin,
             the_first_login_counts,
             pins_of_every_source,
@@ -115,6 +116,23 @@ fn a_wrong_pin() {
     assert_eq!(error.to_string(), "the PIN of token \"kc\" is wrong");
     assert_eq!(StoreError::from(error).kind(), StoreErrorKind::Permission);
     token();
+}
+
+/// The tenth wrong PIN locks kryoptic, and none SoftHSM.
+fn a_pin_that_is_wrong_too_often() {
+    init();
+    for _ in 0..9 {
+        let error = open(&uri(), "654321");
+        assert!(matches!(error, HsmError::PinIncorrect { .. }), "{error:?}");
+    }
+    open(&uri(), "654321");
+    let opened = Token::open(&uri(), PinSource::Text(text(PIN)));
+    if is_softhsm() {
+        opened.unwrap();
+    } else {
+        let error = opened.unwrap_err();
+        assert!(matches!(error, HsmError::PinLocked { .. }), "{error:?}");
+    }
 }
 
 fn no_pin() {
