@@ -2,6 +2,7 @@
 
 mod peers;
 mod program;
+mod token;
 
 use std::fs;
 use std::io::Write;
@@ -16,6 +17,11 @@ use self::program::Program;
 /// How many messages go each way.
 const MESSAGES: usize = 100;
 
+/// Whose nodes there are: their ids begin so.
+const PYTHON: &str = "python";
+const OURS: &str = "kc";
+const OURS_ON_TOKEN: &str = "kc-on-token";
+
 /// Runs everything; a peer that cannot be installed is a failure.
 pub(crate) fn run() -> anyhow::Result<()> {
     let folder = Path::new("target/interop");
@@ -25,36 +31,39 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let broker = program.broker()?;
     println!("broker on {}", broker.address);
 
-    for (id, role) in [
-        ("python-producer", "producer"),
-        ("python-consumer", "consumer"),
-        ("our-producer", "producer"),
-        ("our-consumer", "consumer"),
-    ] {
-        program.provision(id, role, &broker.address)?;
+    for role in ["producer", "consumer"] {
+        for owner in [PYTHON, OURS, OURS_ON_TOKEN] {
+            program.provision(&node(owner, role), role, &broker.address)?;
+        }
+        program.move_to_token(&node(OURS_ON_TOKEN, role))?;
     }
-    program.create_topics(
-        &["python.data", "our.data", "chains", "allowlist", "denylist"],
-        &broker.address,
-    )?;
-    python_to_ours(&peers, &program)?;
-    ours_to_python(&peers, &program)?;
+    program.create_topics(&["chains", "allowlist", "denylist"], &broker.address)?;
+    for ours in [OURS, OURS_ON_TOKEN] {
+        for topic in [topic(PYTHON, ours), topic(ours, PYTHON)] {
+            program.create_topics(&[&topic], &broker.address)?;
+        }
+        python_to_ours(ours, &peers, &program)?;
+        ours_to_python(ours, &peers, &program)?;
+    }
     peers.plain_round_trip(&broker.address, MESSAGES)?;
     Ok(())
 }
 
-fn python_to_ours(peers: &Peers, program: &Program) -> anyhow::Result<()> {
-    let config = program.node("python-producer");
-    let mut producer = peers.start("produce", &config, "python.data", MESSAGES)?;
+fn node(owner: &str, role: &str) -> String {
+    format!("{owner}-{role}")
+}
+
+fn topic(from: &str, to: &str) -> String {
+    format!("{from}.{to}")
+}
+
+fn python_to_ours(ours: &str, peers: &Peers, program: &Program) -> anyhow::Result<()> {
+    let topic = topic(PYTHON, ours);
+    let config = program.node(&node(PYTHON, "producer"));
+    let mut producer = peers.start("produce", &config, &topic, MESSAGES)?;
     let sent = producer.line()?;
     let consumed = program
-        .command(&[
-            "consume",
-            "python.data",
-            "--from-beginning",
-            "--format",
-            "json",
-        ])
+        .command(&["consume", &topic, "--from-beginning", "--format", "json"])
         .args([
             "--count",
             &MESSAGES.to_string(),
@@ -62,34 +71,35 @@ fn python_to_ours(peers: &Peers, program: &Program) -> anyhow::Result<()> {
             "60s",
             "--node",
         ])
-        .arg(program.node("our-consumer"))
+        .arg(program.node(&node(ours, "consumer")))
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(consumed.status.success(), "kc consume: {}", consumed.status);
     let read = program::digest_of_json(&consumed.stdout)?;
     producer.stop()?;
-    ensure!(sent == read, "Python sent {sent}, kc read {read}");
-    println!("Python to kc: {MESSAGES} messages, {read}");
+    ensure!(sent == read, "{PYTHON} sent {sent}, {ours} read {read}");
+    println!("{PYTHON} to {ours}: {MESSAGES} messages, {read}");
     Ok(())
 }
 
-fn ours_to_python(peers: &Peers, program: &Program) -> anyhow::Result<()> {
-    let config = program.node("python-consumer");
-    let mut consumer = peers.start("consume", &config, "our.data", MESSAGES)?;
+fn ours_to_python(ours: &str, peers: &Peers, program: &Program) -> anyhow::Result<()> {
+    let topic = topic(ours, PYTHON);
+    let config = program.node(&node(PYTHON, "consumer"));
+    let mut consumer = peers.start("consume", &config, &topic, MESSAGES)?;
     let ready = consumer.line()?;
     ensure!(ready == "ready", "the Python consumer said {ready:?}");
     let lines = program::lines(MESSAGES);
     let mut producer = program
         .command(&[
             "produce",
-            "our.data",
+            &topic,
             "--key-separator",
             "=",
             "--exit-after",
             "60s",
             "--node",
         ])
-        .arg(program.node("our-producer"))
+        .arg(program.node(&node(ours, "producer")))
         .stdin(Stdio::piped())
         .spawn()?;
     let mut stdin = producer
@@ -102,7 +112,7 @@ fn ours_to_python(peers: &Peers, program: &Program) -> anyhow::Result<()> {
     consumer.stop()?;
     program::terminate(&mut producer)?;
     let (sent, read) = (program::digest(lines.as_bytes()), read?);
-    ensure!(sent == read, "kc sent {sent}, Python read {read}");
-    println!("kc to Python: {MESSAGES} messages, {read}");
+    ensure!(sent == read, "{ours} sent {sent}, {PYTHON} read {read}");
+    println!("{ours} to {PYTHON}: {MESSAGES} messages, {read}");
     Ok(())
 }

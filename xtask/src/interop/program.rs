@@ -10,13 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::token::Token;
+use crate::shell;
+
 /// What the Python peer needs beside what provisioning writes.
 const PYTHON_CONSUMER: &str = "auto_offset_reset : earliest\nsession_timeout_ms : 6000\n";
 
-/// Our program, with a folder for its nodes.
+/// Our program, with a folder for its nodes and a token for the keys of some.
 pub(super) struct Program {
     program: PathBuf,
     nodes: PathBuf,
+    token: Token,
 }
 
 /// A running `kc broker`, killed at the end.
@@ -27,27 +31,26 @@ pub(super) struct Broker {
 
 impl Program {
     pub(super) fn build(folder: &Path) -> anyhow::Result<Self> {
-        let mut build = Command::new(env!("CARGO"));
-        let status = build
-            .args(["build", "--release", "--locked", "-p", "kc-cli"])
-            .status()?;
-        ensure!(status.success(), "building kc: {status}");
+        shell::run(shell::cargo("build").args(["--release", "-p", "kc-cli", "--features", "hsm"]))?;
         let nodes = folder.join("nodes");
         if nodes.exists() {
             fs::remove_dir_all(&nodes)?;
         }
         fs::create_dir_all(&nodes)?;
+        let nodes = nodes.canonicalize()?;
         fs::write(nodes.join("password"), "interop\n")?;
-        let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-        Ok(Self {
-            program: Path::new(&target).join("release/kc").canonicalize()?,
-            nodes: nodes.canonicalize()?,
-        })
+        let program = Self {
+            program: shell::target_folder().join("release/kc").canonicalize()?,
+            token: Token::new(&nodes)?,
+            nodes,
+        };
+        shell::run(&mut program.command(&["--quiet", "hsm", "init", &program.token.uri]))?;
+        Ok(program)
     }
 
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments);
+        command.args(arguments).envs(self.token.environment.clone());
         command
     }
 
@@ -75,24 +78,15 @@ impl Program {
 
     pub(super) fn provision(&self, id: &str, role: &str, servers: &str) -> anyhow::Result<()> {
         let password = self.nodes.join("password");
-        let status = self
-            .command(&[
-                "--quiet",
-                "provision",
-                role,
-                "--node",
-                id,
-                "-b",
-                servers,
-                "--dir",
-            ])
-            .arg(&self.nodes)
-            .arg("--root-password-file")
-            .arg(&password)
-            .arg("--password-file")
-            .arg(&password)
-            .status()?;
-        ensure!(status.success(), "kc provision {id}: {status}");
+        shell::run(
+            self.command(&["--quiet", "provision", role, "--node", id])
+                .args(["-b", servers, "--dir"])
+                .arg(&self.nodes)
+                .arg("--root-password-file")
+                .arg(&password)
+                .arg("--password-file")
+                .arg(&password),
+        )?;
         let (path, section) = (self.node(id), format!("[{id}-kafka-consumer]\n"));
         let config = fs::read_to_string(&path)?;
         ensure!(
@@ -109,13 +103,20 @@ impl Program {
         Ok(())
     }
 
+    /// Moves the keys of a provisioned node onto the token.
+    pub(super) fn move_to_token(&self, id: &str) -> anyhow::Result<()> {
+        shell::run(
+            self.command(&["--quiet", "hsm", "import", &self.token.uri, "--shred"])
+                .arg("--node")
+                .arg(self.node(id)),
+        )
+    }
+
     pub(super) fn create_topics(&self, topics: &[&str], servers: &str) -> anyhow::Result<()> {
-        let status = self
-            .command(&["--quiet", "topics", "create", "-b", servers])
-            .args(topics)
-            .status()?;
-        ensure!(status.success(), "kc topics create: {status}");
-        Ok(())
+        shell::run(
+            self.command(&["--quiet", "topics", "create", "-b", servers])
+                .args(topics),
+        )
     }
 }
 
@@ -163,11 +164,7 @@ pub(super) fn digest_of_json(output: &[u8]) -> anyhow::Result<String> {
 
 /// Ends a program as a person would.
 pub(super) fn terminate(child: &mut Child) -> anyhow::Result<()> {
-    let id = child.id().to_string();
-    ensure!(
-        Command::new("kill").arg(&id).status()?.success(),
-        "kill {id}"
-    );
+    shell::run(Command::new("kill").arg(child.id().to_string()))?;
     let status = child.wait()?;
     let mut rest = String::new();
     if let Some(stderr) = &mut child.stderr {
