@@ -98,23 +98,23 @@ impl Capabilities {
     /// [`HsmError::Lacks`].
     pub fn require(&self) -> Result<(), HsmError> {
         let lacking = self.rows.iter().filter(|row| row.required && !row.present);
-        let mechanisms: Vec<_> = lacking.map(|row| row.mechanism).collect();
-        if mechanisms.is_empty() {
-            Ok(())
-        } else {
-            Err(HsmError::Lacks { mechanisms })
-        }
+        self.require_none(lacking.map(|row| row.mechanism).collect())
     }
 
     /// Fails if the token lacks this mechanism, which is one of the table's.
     pub(crate) fn require_one(&self, mechanism: &'static str) -> Result<(), HsmError> {
-        if self.has(mechanism) {
-            Ok(())
-        } else {
-            Err(HsmError::Lacks {
-                mechanisms: vec![mechanism],
-            })
+        let lacking = [mechanism].into_iter().filter(|name| !self.has(name));
+        self.require_none(lacking.collect())
+    }
+
+    fn require_none(&self, lacking: Vec<&'static str>) -> Result<(), HsmError> {
+        if lacking.is_empty() {
+            return Ok(());
         }
+        Err(HsmError::Lacks {
+            mechanisms: lacking,
+            table: self.clone(),
+        })
     }
 
     /// Whether all of a signing key of this type can be on the token; else a half of it is sealed by the token.
@@ -170,7 +170,9 @@ mod tests {
     fn only_what_is_required_may_not_lack() {
         assert!(table(true).require().is_ok());
         let error = table(false).require().unwrap_err();
-        assert_eq!(error.to_string(), "the token lacks CKM_EDDSA");
+        let shown = error.to_string();
+        assert!(shown.starts_with("the token lacks CKM_EDDSA\n"), "{shown}");
+        assert!(shown.contains("MISSING"), "{shown}");
     }
 
     #[test]

@@ -35,9 +35,7 @@ impl HsmError {
             }
             Self::PinLocked { .. } => "the token's security officer must set a new PIN",
             Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
-            Self::Lacks { .. } => {
-                "use another token, or newer firmware; `kc hsm doctor` prints what this one can do"
-            }
+            Self::Lacks { .. } => "use another token, or newer firmware",
             Self::NotALabel(_) => "write object=kc:<node>:id, or kc:<node>:ratchet",
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
                 "`kc hsm list` shows what is there; `kc hsm generate` or `kc hsm import` makes it"

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use kc_core::keys::KeyType;
 use thiserror::Error;
 
-use crate::UriError;
+use crate::{Capabilities, UriError};
 
 pub use fault::TokenFault;
 
@@ -107,10 +107,12 @@ pub enum HsmError {
         token: String,
     },
     /// The token lacks what a node needs.
-    #[error("the token lacks {}", mechanisms.join(", "))]
+    #[error("the token lacks {}\n{}", mechanisms.join(", "), table.to_string().trim_end())]
     Lacks {
         /// The mechanisms.
         mechanisms: Vec<&'static str>,
+        /// All that nodes use, and what of it the token has.
+        table: Capabilities,
     },
     /// The name of an object is not `kc:<node>:<role>`.
     #[error("{0:?} is not kc:<node>:<role>")]
