@@ -23,7 +23,10 @@ pub(super) fn list(args: TokenArgs, ui: Ui) -> Result<(), CliError> {
 pub(super) fn doctor(args: &DoctorArgs, ui: Ui) -> Result<(), CliError> {
     let capabilities = Capabilities::of(&args.uri)?;
     ui.result(capabilities.to_string().trim_end())?;
-    capabilities.require()?;
-    ui.result("the token can hold a node")?;
-    Ok(())
+    if capabilities.require().is_err() {
+        // The table has said which.
+        let error = CliError::failure("the token cannot hold a node: it lacks what is MISSING");
+        return Err(error.advise("use another token, or newer firmware"));
+    }
+    ui.result("the token can hold a node")
 }
