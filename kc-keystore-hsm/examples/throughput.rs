@@ -1,7 +1,8 @@
 //! How fast a token is: `cargo run --release -p kc-keystore-hsm --example throughput -- MODULE`.
 //!
 //! Makes a token `kc-throughput` of the module (SoftHSM if none is named), with PIN 123456, unless there is one already.
-//! The module is configured by its environment, as always: `SOFTHSM2_CONF`.
+//! The module is configured by its environment, as always: `SOFTHSM2_CONF`, `KRYOPTIC_CONF`. The ratchet's file is in
+//! `TMPDIR`.
 
 use std::env;
 use std::error::Error;

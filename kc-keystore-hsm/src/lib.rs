@@ -35,16 +35,17 @@
 //!
 //! # Numbers
 //!
-//! On two cores that others used too, by `cargo run --release -p kc-keystore-hsm --example throughput`:
+//! On two cores of an AMD EPYC, mostly idle, by `cargo run --release -p kc-keystore-hsm --example throughput`:
 //!
 //! | | SoftHSM 2.6.1 | kryoptic 1.5.4 |
 //! |---|---|---|
-//! | open the token, then the keystore | 5 ms, 1 to 3 ms | 5 ms, 6 ms |
-//! | the same with a hybrid key, which is tried | 80 ms | 45 ms |
-//! | signatures per second, Ed25519 | 4800 to 6600, no more by threads | 10800 |
-//! | signatures per second, hybrid | 13: the SLH-DSA half in memory | 30: on the token |
-//! | values of 256 bytes sealed or opened per second | 36000 to 54000 | 25000 |
-//! | a ratchet step | 1 ms, and what the disk takes for two flushes | 1.2 ms, and the same |
+//! | open the token, then the keystore | 1 ms, 1 ms | 1 ms, 2 ms |
+//! | the same with a hybrid key, which is tried | 70 to 77 ms | 36 to 38 ms |
+//! | signatures per second, Ed25519 | 7700, up to 12500 by four threads | 12300 to 13300, no more by threads |
+//! | signatures per second, hybrid | 15: the SLH-DSA half in memory | 33: on the token |
+//! | values of 256 bytes sealed, opened per second | 41000 to 58000, 57000 | 30000, 30000 |
+//! | ratchet steps per second, files in memory | 1100 | 1100 |
+//! | the same on a disk, which is flushed twice a step | 190 | 180 |
 //!
 //! # Example
 //!
