@@ -4,9 +4,12 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::memory::{Region, image};
-use crate::secrets::{Secrets, contains, halves, spellings};
+use crate::secrets::{Secrets, contains, count, halves, spellings};
 use crate::tokens::Tokens;
-use crate::world::Process;
+use crate::world::{Process, succeed};
+
+/// Has the GNU C library overwrite what is freed, with nothing kept back to be given out again as it is.
+const OVERWRITE_FREED: &str = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0";
 
 /// A producer whose ratchet turns each second, and who logs all there is.
 struct Alice {
@@ -33,11 +36,13 @@ impl Alice {
         index.parse().unwrap()
     }
 
-    /// Sends a line, and hands out its key to bob.
+    /// Sends a line, and hands out its key to bob, who asks once. Then nothing is left to sign.
     fn answer(&mut self, tokens: &Tokens) {
         writeln!(self.process.child.stdin.as_ref().unwrap(), "line").unwrap();
         let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
-        tokens.succeed(&[&consume[..], &["--count", "1", "--timeout", "60s"]].concat());
+        let mut bob = tokens.kc(&[&consume[..], &["--count", "1", "--timeout", "60s"]].concat());
+        succeed(bob.env("KC_CONFIG__NODE__CRYPTO_SUB_INTERVAL", "60"));
+        self.log.extend(self.process.hear("keys handed out"));
     }
 
     fn image(&self) -> Vec<Region> {
@@ -48,6 +53,20 @@ impl Alice {
         self.process.terminate();
         assert_eq!(self.process.end(), 0);
     }
+}
+
+/// A producer with keys of this type, in files so far, and a consumer.
+fn alice_and_bob(key_type: &str) -> (Tokens, Secrets) {
+    let tokens = Tokens::new();
+    let typed = ["--key-type", key_type];
+    tokens.world.provision("producer", "alice", &typed);
+    tokens.world.provision("consumer", "bob", &typed);
+    let secrets = Secrets::of(&tokens.world, "alice");
+    (tokens, secrets)
+}
+
+fn produce(tokens: &Tokens) -> Command {
+    tokens.kc(&["produce", "t", "--node", "alice"])
 }
 
 fn find<'r>(image: &'r [Region], secret: &[u8]) -> Option<&'r str> {
@@ -70,15 +89,10 @@ fn past_steps_are_gone(image: &[Region], secrets: &Secrets, index: usize) {
     }
 }
 
-/// Looks at what the node was asked to sign and seal, too.
 fn the_log_has_none(log: &[String], secrets: &Secrets) {
-    let told = log.iter().any(|line| line.contains("keys handed out"));
-    assert!(told, "{log:#?}");
-    for secret in secrets.steps.iter().chain([&secrets.identity]) {
-        for spelling in spellings(secret) {
-            let line = log.iter().find(|line| line.contains(&spelling));
-            assert_eq!(line, None);
-        }
+    for spelling in secrets.all().flat_map(|secret| spellings(secret)) {
+        let line = log.iter().find(|line| line.contains(&spelling));
+        assert_eq!(line, None);
     }
 }
 
@@ -86,51 +100,65 @@ fn the_log_has_none(log: &[String], secrets: &Secrets) {
 /// signs. So the halves are looked for in what is not freed: the C library overwrites the rest.
 #[test]
 fn a_node_on_a_token_holds_neither_its_signing_key_nor_past_steps() {
-    let tokens = Tokens::new();
-    tokens.world.provision("prodcon", "alice", &[]);
-    tokens.world.provision("consumer", "bob", &[]);
-    let secrets = Secrets::of(&tokens.world, "alice");
-    tokens.import("alice");
-    for overwrites_freed in [false, true] {
-        let mut command = tokens.kc(&["produce", "t", "--node", "alice"]);
-        if overwrites_freed {
-            command.env("MALLOC_PERTURB_", "165");
-        }
-        let mut alice = Alice::start(&mut command);
-        alice.turned();
-        let started = alice.image();
-        alice.turned();
-        let index = alice.turned();
-        let turned = alice.image();
-        alice.answer(&tokens);
-        alice.turned();
-        let answered = alice.image();
-        for image in [&turned, &answered] {
-            past_steps_are_gone(image, &secrets, index);
-        }
-        for image in [&started, &turned, &answered] {
-            assert_eq!(find(image, &secrets.identity), None);
-            for half in halves(&secrets.identity) {
-                assert!(!overwrites_freed || find(image, half).is_none());
+    for key_type in ["1", "4"] {
+        let (tokens, secrets) = alice_and_bob(key_type);
+        tokens.import("alice");
+        for overwrites_freed in [false, true] {
+            let mut command = produce(&tokens);
+            if overwrites_freed {
+                command.env("GLIBC_TUNABLES", OVERWRITE_FREED);
             }
+            let mut alice = Alice::start(&mut command);
+            alice.turned();
+            let started = alice.image();
+            alice.turned();
+            let index = alice.turned();
+            let turned = alice.image();
+            alice.answer(&tokens);
+            let answered = alice.image();
+            for image in [&turned, &answered] {
+                past_steps_are_gone(image, &secrets, index);
+            }
+            for image in [&started, &turned, &answered] {
+                assert_eq!(find(image, &secrets.ed25519), None);
+                let halves_of = |secret: &Vec<u8>| halves(secret).map(|half| find(image, half));
+                if overwrites_freed {
+                    assert_eq!(halves_of(&secrets.ed25519), [None; 2]);
+                }
+                let slh_dsa = secrets.slh_dsa.as_ref().map(halves_of);
+                assert_eq!(slh_dsa.unwrap_or_default(), [None; 2]);
+            }
+            the_log_has_none(&alice.log, &secrets);
+            alice.stop();
         }
-        the_log_has_none(&alice.log, &secrets);
-        alice.stop();
     }
 }
 
 #[test]
 fn a_node_in_files_holds_its_signing_key_and_no_past_steps() {
-    let tokens = Tokens::new();
-    tokens.world.provision("prodcon", "alice", &[]);
-    tokens.world.provision("consumer", "bob", &[]);
-    let secrets = Secrets::of(&tokens.world, "alice");
-    let mut alice = Alice::start(&mut tokens.kc(&["produce", "t", "--node", "alice"]));
+    let (tokens, secrets) = alice_and_bob("1");
+    let mut alice = Alice::start(&mut produce(&tokens));
     alice.answer(&tokens);
     let index = (0..4).map(|_| alice.turned()).last().unwrap();
     let image = alice.image();
     past_steps_are_gone(&image, &secrets, index);
-    assert!(find(&image, &secrets.identity).is_some());
+    assert!(find(&image, &secrets.ed25519).is_some());
     the_log_has_none(&alice.log, &secrets);
     alice.stop();
+}
+
+#[test]
+fn the_step_in_use_is_held_once() {
+    for on_a_token in [false, true] {
+        let (tokens, secrets) = alice_and_bob("1");
+        if on_a_token {
+            tokens.import("alice");
+        }
+        let alice = tokens.produce("line");
+        let image = image(alice.child.id());
+        for half in halves(&secrets.steps[0]) {
+            let copies = image.iter().map(|region| count(&region.bytes, half));
+            assert_eq!(copies.sum::<usize>(), 1, "on a token: {on_a_token}");
+        }
+    }
 }

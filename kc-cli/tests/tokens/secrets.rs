@@ -12,8 +12,10 @@ use crate::world::World;
 const STEPS: usize = 200;
 
 pub(crate) struct Secrets {
-    /// The seed of the signing key.
-    pub(crate) identity: Vec<u8>,
+    /// The Ed25519 seed of the signing key.
+    pub(crate) ed25519: Vec<u8>,
+    /// What is secret of the SLH-DSA seed, if the key has one.
+    pub(crate) slh_dsa: Option<Vec<u8>>,
     /// The ratchet's secrets, beginning with that of the next step.
     pub(crate) steps: Vec<Vec<u8>>,
 }
@@ -23,9 +25,14 @@ impl Secrets {
     pub(crate) fn of(world: &World, node: &str) -> Self {
         let file = world.read(&format!("{node}.crypto"));
         let keys = NodeSecrets::decode(&file).unwrap().secrets;
-        let seed = keys.signing_keys().next().unwrap().expose_ed25519_seed();
-        let identity = seed.expose().to_vec();
-        assert!(contains(&file, &identity));
+        let key = keys.signing_keys().next().unwrap();
+        let ed25519 = key.expose_ed25519_seed().expose().to_vec();
+        let half = key.expose_slh_dsa_half();
+        // The third part is public.
+        let slh_dsa = half.map(|half| half.expose_seed().expose()[..32].to_vec());
+        for secret in slh_dsa.iter().chain([&ed25519]) {
+            assert!(contains(&file, secret));
+        }
         let file = world.read(&format!("{node}.seed"));
         let mut steps = Vec::new();
         let mut seed = Seed::decode(&file).unwrap();
@@ -36,12 +43,25 @@ impl Secrets {
             seed = seed.advance().unwrap().stored().1;
         }
         assert!(contains(&file, &steps[0]));
-        Self { identity, steps }
+        Self {
+            ed25519,
+            slh_dsa,
+            steps,
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let keys = self.slh_dsa.iter().chain([&self.ed25519]);
+        keys.chain(&self.steps)
     }
 }
 
 pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     memmem::find(haystack, needle).is_some()
+}
+
+pub(crate) fn count(haystack: &[u8], needle: &[u8]) -> usize {
+    memmem::find_iter(haystack, needle).count()
 }
 
 /// The halves of a secret.
