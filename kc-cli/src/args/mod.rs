@@ -13,6 +13,8 @@ mod node;
 mod password;
 mod root;
 mod scheme;
+#[cfg(feature = "hsm")]
+mod token;
 
 pub(crate) use bytes::read_bytes;
 pub(crate) use connection::{Connection, ConnectionArgs};
@@ -27,3 +29,5 @@ pub(crate) use node::NodeArg;
 pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, RootPasswordArg};
 pub(crate) use root::RootArgs;
 pub(crate) use scheme::SchemeArgs;
+#[cfg(feature = "hsm")]
+pub(crate) use token::TokenUri;

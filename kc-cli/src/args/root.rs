@@ -5,6 +5,8 @@ use kc::core::provision::derive_root;
 use kc::keystore_hsm::{HsmSigner, NodeLabels, Pkcs11Uri, Token};
 
 use super::RootPasswordArg;
+#[cfg(feature = "hsm")]
+use super::TokenUri;
 use crate::error::CliError;
 
 /// The root of trust, to sign with: by its password, or on a token.
@@ -19,6 +21,7 @@ pub(crate) struct RootArgs {
     #[arg(
         long,
         value_name = "URI",
+        value_parser = TokenUri,
         conflicts_with = "root_password_file",
         help_heading = "Passwords"
     )]

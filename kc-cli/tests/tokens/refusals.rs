@@ -65,10 +65,14 @@ fn a_pin_that_is_locked() {
 }
 
 #[test]
-fn a_pin_in_a_configuration() {
+fn a_pin_in_a_uri() {
     let tokens = with_alice(Tokens::new());
     reconfigure(&tokens, MODULE, &format!("{MODULE}&pin-value={PIN}"));
     refused(&mut tokens.kc(&SERVE), &["pin-value", "pin-source=file:"]);
+    let uri = format!("{}&pin-value={PIN}", tokens.uri);
+    let stderr = fail(&mut tokens.kc(&["hsm", "list", &uri]), 2);
+    assert!(stderr.contains("pin-source=file:"), "{stderr}");
+    assert!(!stderr.contains(PIN), "{stderr}");
 }
 
 /// An object of SoftHSM's is a file, and that of a public key has its label in clear.

@@ -7,7 +7,8 @@ use std::process::Command;
 use crate::world::{Process, World, succeed};
 
 pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-pub(crate) const PIN: &str = "1234";
+/// Stands in no path and no address.
+pub(crate) const PIN: &str = "pin-of-the-test";
 
 pub(crate) struct Tokens {
     pub(crate) world: World,

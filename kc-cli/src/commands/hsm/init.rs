@@ -2,14 +2,14 @@ use std::path::PathBuf;
 
 use kc::keystore_hsm::{Pkcs11Uri, init_token};
 
-use crate::args::PasswordSource;
+use crate::args::{PasswordSource, TokenUri};
 use crate::error::CliError;
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What it is to be: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so
-    #[arg(value_name = "URI")]
+    #[arg(value_name = "URI", value_parser = TokenUri)]
     uri: Pkcs11Uri,
 
     /// A file with the PIN for its security officer, who can set a new PIN; else KC_HSM_SO_PIN, else a

@@ -3,13 +3,14 @@
 use kc::keystore_hsm::{Capabilities, Pkcs11Uri, list_objects};
 
 use super::TokenArgs;
+use crate::args::TokenUri;
 use crate::error::CliError;
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     /// The token: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so
-    #[arg(value_name = "URI")]
+    #[arg(value_name = "URI", value_parser = TokenUri)]
     uri: Pkcs11Uri,
 }
 

@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use kc::core::keys::KeyType;
 use kc::keystore_hsm::{Capabilities, PinSource, Pkcs11Uri, Token};
 
+use crate::args::TokenUri;
 use crate::error::CliError;
 use crate::ui::Ui;
 
@@ -41,7 +42,7 @@ pub(crate) enum Command {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TokenArgs {
     /// The token: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, perhaps with &pin-source=file:/PATH
-    #[arg(value_name = "URI")]
+    #[arg(value_name = "URI", value_parser = TokenUri)]
     uri: Pkcs11Uri,
 
     /// A file with the PIN; else pin-source of the URI, else KC_HSM_PIN, else a prompt

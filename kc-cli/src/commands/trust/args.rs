@@ -8,6 +8,8 @@ use kc::core::types::TopicScheme;
 #[cfg(feature = "hsm")]
 use kc::keystore_hsm::Pkcs11Uri;
 
+#[cfg(feature = "hsm")]
+use crate::args::TokenUri;
 use crate::args::{ConnectionArgs, KeyArgs, RootArgs, RootPasswordArg, duration, key_type};
 use crate::error::{CliError, Exit};
 
@@ -67,7 +69,7 @@ pub(crate) struct EntryArgs {
     /// The root's key on a PKCS#11 token, in place of the password:
     /// pkcs11:token=LABEL;object=kc:NAME:id?module-path=/PATH/OF/MODULE.so
     #[cfg(feature = "hsm")]
-    #[arg(long, value_name = "URI", requires = "publish", conflicts_with_all = ["root_password_file", "signer"], help_heading = "All nodes")]
+    #[arg(long, value_name = "URI", value_parser = TokenUri, requires = "publish", conflicts_with_all = ["root_password_file", "signer"], help_heading = "All nodes")]
     root_key: Option<Pkcs11Uri>,
 
     /// The root's type of key, as it was provisioned with
