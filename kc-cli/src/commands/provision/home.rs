@@ -10,42 +10,51 @@ use super::report::Made;
 use crate::error::CliError;
 
 /// Where the keys of a new node are.
-pub(super) enum Home {
+pub(super) struct Home<'a> {
+    args: &'a Args,
+    key_type: KeyType,
+    place: Place,
+}
+
+enum Place {
     /// In files beside its configuration.
     Files,
     #[cfg(feature = "hsm")]
     Token(NewTokenKeys),
 }
 
-impl Home {
+impl<'a> Home<'a> {
     /// Draws the keys, if they are on a token.
-    pub(super) fn of(args: &Args, key_type: KeyType) -> Result<Self, CliError> {
+    pub(super) fn of(args: &'a Args, key_type: KeyType) -> Result<Self, CliError> {
+        let mut home = Self {
+            args,
+            key_type,
+            place: Place::Files,
+        };
         #[cfg(feature = "hsm")]
         if let Some(uri) = &args.keystore.keystore {
             let pin = crate::pin::of_token(uri, args.keystore.pin_file.as_deref())?;
-            return Ok(Self::Token(NewTokenKeys::draw(
-                &args.node, uri, pin, key_type,
-            )?));
+            let keys = NewTokenKeys::draw(&args.node, uri, pin, key_type)?;
+            home.place = Place::Token(keys);
         }
-        let _ = (args, key_type);
-        Ok(Self::Files)
+        Ok(home)
     }
 
-    pub(super) fn key(&self, key_type: KeyType) -> NewKey<'_> {
-        match self {
-            Self::Files => NewKey::Drawn(key_type),
+    pub(super) fn key(&self) -> NewKey<'_> {
+        match &self.place {
+            Place::Files => NewKey::Drawn(self.key_type),
             #[cfg(feature = "hsm")]
-            Self::Token(keys) => NewKey::Elsewhere(keys.verifying_key()),
+            Place::Token(keys) => NewKey::Elsewhere(keys.verifying_key()),
         }
     }
 
     /// Where the node's ratchet begins: past that of a node that it replaces.
-    pub(super) fn first_index(&self, args: &Args, files: &NodeFiles) -> Result<u64, CliError> {
+    pub(super) fn first_index(&self, files: &NodeFiles) -> Result<u64, CliError> {
         let in_files = unused_index(files)?;
-        match self {
+        match &self.place {
             #[cfg(feature = "hsm")]
-            Self::Token(keys) if args.role.exchanges_keys() => {
-                Ok(in_files.max(keys.first_index(files, args.force)?))
+            Place::Token(keys) if self.args.role.exchanges_keys() => {
+                Ok(in_files.max(keys.first_index(files, self.args.force)?))
             }
             _ => Ok(in_files),
         }
@@ -53,24 +62,23 @@ impl Home {
 
     /// The token that the keys are on.
     pub(super) fn token(&self) -> Option<String> {
-        match self {
-            Self::Files => None,
+        match &self.place {
+            Place::Files => None,
             #[cfg(feature = "hsm")]
-            Self::Token(keys) => Some(keys.token().to_string()),
+            Place::Token(keys) => Some(keys.token().to_string()),
         }
     }
 
     /// Writes the node's files.
-    pub(super) fn create(&self, args: &Args, made: &mut Made) -> Result<NodeFiles, CliError> {
-        match (self, made) {
-            (Self::Files, Made::Complete(node)) => Ok(create_node(&args.dir, &*node, args.force)?),
-            (Self::Files, Made::Requested { node, .. }) => {
-                Ok(create_node(&args.dir, &*node, args.force)?)
-            }
+    pub(super) fn create(&self, made: &mut Made) -> Result<NodeFiles, CliError> {
+        let (folder, force) = (&self.args.dir, self.args.force);
+        match (&self.place, made) {
+            (Place::Files, Made::Complete(node)) => Ok(create_node(folder, &*node, force)?),
+            (Place::Files, Made::Requested { node, .. }) => Ok(create_node(folder, &*node, force)?),
             #[cfg(feature = "hsm")]
-            (Self::Token(keys), made) => {
+            (Place::Token(keys), made) => {
                 let (config, seed) = made.config_and_seed();
-                Ok(keys.create(&args.dir, config, seed, args.force)?)
+                Ok(keys.create(folder, config, seed, force)?)
             }
         }
     }

@@ -147,8 +147,8 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         scheme: &scheme,
         path_length: Some(args.grant.path_length(args.role)),
         lifetime: args.lifetime.unwrap_or(lifetime),
-        key: home.key(key_type),
-        first_index: home.first_index(args, &files)?,
+        key: home.key(),
+        first_index: home.first_index(&files)?,
         escrow: escrow.as_ref(),
         ssl_cafile: "",
     };
@@ -156,7 +156,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let mut made = way.make(&node, now)?;
     connect(made.config_mut(), &args.connection, ui)?;
     check_root(&args.dir, &files, made.root(), ui)?;
-    let files = home.create(args, &mut made)?;
+    let files = home.create(&mut made)?;
     made.report(args, &files, ui)?;
     if let Some(token) = home.token() {
         ui.note(format!("its keys are on {token}, and in no file"));
