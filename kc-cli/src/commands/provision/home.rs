@@ -26,18 +26,11 @@ enum Place {
 impl<'a> Home<'a> {
     /// Draws the keys, if they are on a token.
     pub(super) fn of(args: &'a Args, key_type: KeyType) -> Result<Self, CliError> {
-        let mut home = Self {
+        Ok(Self {
             args,
             key_type,
-            place: Place::Files,
-        };
-        #[cfg(feature = "hsm")]
-        if let Some(uri) = &args.keystore.keystore {
-            let pin = crate::pin::of_token(uri, args.keystore.pin_file.as_deref())?;
-            let keys = NewTokenKeys::draw(&args.node, uri, pin, key_type)?;
-            home.place = Place::Token(keys);
-        }
-        Ok(home)
+            place: Place::of(args, key_type)?,
+        })
     }
 
     pub(super) fn key(&self) -> NewKey<'_> {
@@ -81,5 +74,22 @@ impl<'a> Home<'a> {
                 Ok(keys.create(folder, config, seed, force)?)
             }
         }
+    }
+}
+
+impl Place {
+    #[cfg(not(feature = "hsm"))]
+    fn of(_: &Args, _: KeyType) -> Result<Self, CliError> {
+        Ok(Self::Files)
+    }
+
+    #[cfg(feature = "hsm")]
+    fn of(args: &Args, key_type: KeyType) -> Result<Self, CliError> {
+        let Some(uri) = &args.keystore.keystore else {
+            return Ok(Self::Files);
+        };
+        let pin = crate::pin::of_token(uri, args.keystore.pin_file.as_deref())?;
+        let keys = NewTokenKeys::draw(&args.node, uri, pin, key_type)?;
+        Ok(Self::Token(keys))
     }
 }
