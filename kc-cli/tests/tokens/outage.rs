@@ -5,7 +5,7 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use crate::faults::{DEVICE_REMOVED, Fault, GENERATE_KEY, SIGN_INIT, faulty};
 use crate::tokens::Tokens;
-use crate::world::{Process, complaint, fail};
+use crate::world::{Process, complaint, fail, succeed};
 
 /// A running `kc` that reads lines, or prints them.
 struct Piped {
@@ -117,6 +117,34 @@ fn a_running_node_goes_on_without_its_token_and_hands_out_keys_when_it_is_back()
         assert_eq!(reader.process.end(), 0);
     }
     alice.stop();
+}
+
+#[test]
+fn a_node_ends_in_order_while_its_token_is_away() {
+    let tokens = faulty();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.world.provision("consumer", "bob", &[]);
+    tokens.import("alice");
+    let mut producer = Piped::start(&mut alice(&tokens, &[]));
+    let raw = ["consume", "t", "--raw", "-b", &tokens.world.address];
+    let arrived = |count| {
+        let raw = [&raw[..], &["--count", count, "--timeout", "60s"]].concat();
+        succeed(&mut tokens.kc(&raw));
+    };
+    producer.send("before");
+    arrived("1");
+    let fault = Fault::gone(&tokens);
+    producer.send("meanwhile");
+    arrived("2");
+    producer.stop();
+
+    drop(fault);
+    let mut serving = Piped::start(&mut tokens.kc(&["node", "serve", "--node", "alice"]));
+    let mut bob = Piped::start(&mut reader(&tokens, "bob", "2"));
+    for line in ["before", "meanwhile"] {
+        assert_eq!(bob.next(), line);
+    }
+    serving.stop();
 }
 
 #[test]
