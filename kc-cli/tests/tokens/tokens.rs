@@ -62,4 +62,13 @@ impl Tokens {
         producer.says("all sent");
         producer
     }
+
+    /// So many lines, read by bob. He asks for keys only every few seconds: on a busy machine an answer by hybrid keys takes
+    /// longer than requests every 200 ms are waited for.
+    pub(crate) fn read(&self, count: &str) -> String {
+        let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
+        let mut bob = self.kc(&[&consume[..], &["--count", count, "--timeout", "60s"]].concat());
+        bob.env("KC_CONFIG__NODE__CRYPTO_SUB_INTERVAL", "5");
+        String::from_utf8(succeed(&mut bob).stdout).unwrap()
+    }
 }
