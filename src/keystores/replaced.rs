@@ -13,6 +13,9 @@ use crate::error::OpenError;
 /// # Errors
 /// [`OpenError::File`] if another process has the node open.
 pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
+    if !files.config().exists() && !files.seed().exists() {
+        return Ok(0);
+    }
     let lock = Arc::new(NodeLock::acquire(files)?);
     // What cannot be read tells nothing.
     let seed = SecretFile::new(files.seed(), lock).read().ok();

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use kc::core::ratchet::Seed;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{World, complaint, fail};
 
 fn status(world: &World, node: &str) -> Value {
     let json = world.succeed(&["node", "status", "--node", node, "--json"]);
@@ -149,4 +149,20 @@ fn a_node_that_takes_the_place_of_another_repeats_none_of_its_keys() {
     fs::remove_file(world.path("alice.seed")).unwrap();
     world.provision("producer", "alice", &["--force"]);
     assert_eq!(next(), before);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told_before_a_password_is_asked_for() {
+    let world = World::new();
+    let provision = [
+        "provision",
+        "producer",
+        "--node",
+        "alice",
+        "--dir",
+        "nowhere",
+    ];
+    let mut command = world.kc(&provision);
+    let stderr = fail(command.env_remove("KC_ROOT_PASSWORD"), 1);
+    assert!(complaint(&stderr).contains("nowhere"), "{stderr}");
 }

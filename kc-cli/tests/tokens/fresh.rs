@@ -18,9 +18,7 @@ impl Tokens {
     /// Alice sends a line, and bob reads it.
     fn exchange(&self, line: &str) {
         let mut producer = self.produce(line);
-        let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
-        let read = self.succeed(&[&consume[..], &["--count", "1", "--timeout", "60s"]].concat());
-        assert_eq!(read, format!("{line}\n"));
+        assert_eq!(self.read("1"), format!("{line}\n"));
         producer.terminate();
         assert_eq!(producer.end(), 0);
     }
@@ -126,9 +124,7 @@ fn a_lost_ratchet_is_begun_anew() {
     tokens.succeed(&["hsm", "renew-ratchet", "--node", "alice"]);
     assert!(used_steps(&tokens) > used);
     let mut producer = tokens.produce("after");
-    let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
-    let read = tokens.succeed(&[&consume[..], &["--count", "2", "--timeout", "60s"]].concat());
-    assert_eq!(read, "before\nafter\n");
+    assert_eq!(tokens.read("2"), "before\nafter\n");
     producer.terminate();
     assert_eq!(producer.end(), 0);
 }

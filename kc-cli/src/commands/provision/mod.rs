@@ -122,6 +122,11 @@ pub(crate) struct Args {
 /// Derives the keys and writes the node's files.
 pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     // What cannot be written need not be asked for.
+    if !args.dir.is_dir() {
+        let folder = args.dir.display();
+        return Err(CliError::failure(format!("there is no folder {folder}"))
+            .advise("create it, or choose another by --dir"));
+    }
     let files = NodeFiles::in_folder(&args.dir, &args.node)?;
     if !args.force && files.config().exists() {
         let path = files.config();
