@@ -9,8 +9,9 @@ use kc_core::backend::{Backend, BackendError, ClientSettings, OutgoingRecord, To
 
 use super::Failure;
 
-/// Longest wait for what must happen, unless a bench is less patient.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for what must happen, unless a bench is less patient. librdkafka takes half a minute over a commit that a
+/// coordinator refuses three times.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Makes names unique within this process.
 static BENCHES: AtomicU64 = AtomicU64::new(0);
@@ -71,7 +72,7 @@ impl Bench {
         self
     }
 
-    /// Waits no longer than this for what must happen. Default: 30 s.
+    /// Waits no longer than this for what must happen. Default: 90 s.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
