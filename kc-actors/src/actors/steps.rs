@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kc_core::backend::BackendError;
 use kc_core::exchange::{Draft, ValidIdentity};
 use tokio::time::sleep;
 
@@ -56,33 +57,29 @@ pub(super) async fn published(publish: &Port<Publish>, message: Publish) -> bool
     }
 }
 
-/// Has a topic read; says so if it cannot be. False also without a gateway: another may take its place.
-pub(crate) async fn watched(watch: &Port<Watch>, topic: ControlTopic) -> bool {
-    match watch
-        .send(Watch {
-            topic: topic.clone(),
-        })
-        .await
-    {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
-            false
-        }
-        Err(_) => false,
+/// Has a topic read. Fails without an error if there is no gateway: another may take its place.
+pub(super) async fn watched(
+    watch: &Port<Watch>,
+    topic: ControlTopic,
+) -> Result<(), Option<BackendError>> {
+    match watch.send(Watch { topic }).await {
+        Ok(begun) => begun.map_err(Some),
+        Err(_) => Err(None),
     }
 }
 
-/// Has a topic read as soon as that is possible; says so once if it is not at first.
+/// Has a topic read as soon as that is possible; says so once if it is not soon. (That there is no broker, whoever starts
+/// the node has told.)
 pub(crate) async fn watch_until_it_works(watch: Port<Watch>, topic: ControlTopic) {
-    let mut works = watched(&watch, topic.clone()).await;
-    while !works {
+    let mut failures = 0_u32;
+    while let Err(error) = watched(&watch, topic.clone()).await {
+        failures = failures.saturating_add(1);
+        match error {
+            Some(error) if failures == 2 => {
+                tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
+            }
+            _ => {}
+        }
         sleep(RETRY_DELAY).await;
-        let begun = watch
-            .send(Watch {
-                topic: topic.clone(),
-            })
-            .await;
-        works = matches!(begun, Ok(Ok(())));
     }
 }

@@ -107,7 +107,7 @@ impl Handler<ServeRoot> for ExchangeActor {
         let watch = self.parts.watch.clone();
         Box::pin(async move {
             let topic = ControlTopic::requests(&root);
-            if !steps::watched(&watch, topic.clone()).await {
+            if steps::watched(&watch, topic.clone()).await.is_err() {
                 actix::spawn(steps::watch_until_it_works(watch, topic));
             }
         })
