@@ -8,7 +8,7 @@
 //! | [`Capabilities`] | which mechanisms it has, as a table |
 //! | [`NodeLabels`] | how a node's objects are called: `kc:<node>:<role>` |
 //! | [`HsmKeyStore`] | signs and seals on the token |
-//! | [`HsmSigner`] | signs as a root of trust |
+//! | [`open_signer`] | one key, to sign as a root of trust |
 //! | [`HsmRatchetStore`] | a sealed file, and one key on the token for each step |
 //! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | what is done once |
 //! | [`list_objects`], [`OpaqueRotation`] | what is there; a fresh key for the configuration's values |
@@ -100,7 +100,7 @@ mod uri;
 
 pub use capabilities::{Capabilities, Capability};
 pub use error::{HsmError, TokenFault};
-pub use key_store::{HsmKeyStore, HsmSigner, KeyStoreSettings};
+pub use key_store::{HsmKeyStore, KeyStoreSettings, open_signer};
 pub use labels::NodeLabels;
 pub use pin::{PIN_VARIABLE, PinSource};
 pub use ratchet_store::HsmRatchetStore;

@@ -2,7 +2,7 @@ use clap::Args;
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::derive_root;
 #[cfg(feature = "hsm")]
-use kc::keystore_hsm::{HsmSigner, NodeLabels, Pkcs11Uri, Token};
+use kc::keystore_hsm::{NodeLabels, Pkcs11Uri, Token, open_signer};
 
 use super::RootPasswordArg;
 #[cfg(feature = "hsm")]
@@ -43,5 +43,5 @@ impl RootArgs {
 fn root_on_token(uri: &Pkcs11Uri, key_type: KeyType) -> Result<Box<dyn Signer>, CliError> {
     let labels = NodeLabels::of_uri(uri)?;
     let token = Token::open(uri, crate::pin::of_token(uri, None)?)?;
-    Ok(Box::new(HsmSigner::open(token, labels, key_type)?))
+    Ok(Box::new(open_signer(token, labels, key_type)?))
 }

@@ -1,24 +1,26 @@
+use std::ops::Deref;
+
 use rand_core::CryptoRng;
 
 use super::KeyStore;
 use crate::keys::{KeyError, Signer, VerifyingKey};
 
-/// Signs with a key that stays in its [`KeyStore`].
+/// Signs with a key that stays in its [`KeyStore`], which is borrowed or owned.
 #[derive(Debug)]
-pub struct KeyStoreSigner<'a> {
-    store: &'a dyn KeyStore,
+pub struct KeyStoreSigner<S> {
+    store: S,
     key: VerifyingKey,
 }
 
-impl<'a> KeyStoreSigner<'a> {
+impl<S> KeyStoreSigner<S> {
     /// With one of the store's keys.
     #[must_use]
-    pub fn new(store: &'a dyn KeyStore, key: VerifyingKey) -> Self {
+    pub fn new(store: S, key: VerifyingKey) -> Self {
         Self { store, key }
     }
 }
 
-impl Signer for KeyStoreSigner<'_> {
+impl<S: Deref<Target: KeyStore>> Signer for KeyStoreSigner<S> {
     fn verifying_key(&self) -> &VerifyingKey {
         &self.key
     }

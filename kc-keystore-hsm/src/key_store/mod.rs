@@ -19,7 +19,7 @@ use crate::{HsmError, NodeLabels, Token};
 use key::{Key, PostQuantum, find_keys, in_order, open_half};
 
 pub use settings::KeyStoreSettings;
-pub use signer::HsmSigner;
+pub use signer::open_signer;
 
 /// A node's keys on a token: they sign and seal there, and never leave it.
 ///
