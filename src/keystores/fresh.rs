@@ -69,12 +69,11 @@ impl NewTokenKeys {
     /// replaced; the token is gone.
     pub fn first_index(&self, files: &NodeFiles, force: bool) -> Result<u64, OpenError> {
         let path = ratchet_file(files);
-        let used = HsmRatchetStore::used(self.token.clone(), &self.labels, &path)?;
-        match used {
-            None => Ok(0),
-            Some(index) if force => Ok(index.saturating_add(1)),
-            Some(_) => Err(HsmError::RatchetExists { path }.into()),
+        let first = HsmRatchetStore::unused_index(self.token.clone(), &self.labels, &path)?;
+        if first > 0 && !force {
+            return Err(HsmError::RatchetExists { path }.into());
         }
+        Ok(first)
     }
 
     /// Writes the files of the node, which say where on the token its keys are. Its ratchet, if it has one, begins

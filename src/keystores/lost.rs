@@ -21,8 +21,7 @@ pub fn renew_ratchet(node: &str, pin: Option<&SecretText>) -> Result<u64, OpenEr
     let (token, labels) = open_token(&uri, pin)?;
     let path = ratchet_file(files);
 
-    let known = HsmRatchetStore::used(token.clone(), &labels, &path)?;
-    let known = known.map_or(0, |index| index.saturating_add(1));
+    let known = HsmRatchetStore::unused_index(token.clone(), &labels, &path)?;
     let now = Clock::system()
         .now()
         .since(Timestamp::from_unix(Duration::ZERO));

@@ -10,14 +10,14 @@ use crate::token::LoggedIn;
 use crate::{HsmError, NodeLabels, Token};
 
 impl HsmRatchetStore {
-    /// The last index that file or token know to be used; `None` if no step was taken, as far as they know.
+    /// The first index that no step has used, as far as file and token know; 0 if they know of none.
     ///
     /// # Errors
     /// In use; the token is gone.
-    pub fn used(token: Token, labels: &NodeLabels, path: &Path) -> Result<Option<u64>, HsmError> {
+    pub fn unused_index(token: Token, labels: &NodeLabels, path: &Path) -> Result<u64, HsmError> {
         // Either knows the index that is next.
         let next = Self::lock(token, labels, path)?.known_indices()?;
-        Ok(next.into_iter().max().and_then(|next| next.checked_sub(1)))
+        Ok(next.into_iter().max().unwrap_or(0))
     }
 
     /// A fresh ratchet, beginning at index 0.
