@@ -75,13 +75,13 @@ impl NewPlace {
         let lock = Arc::new(NodeLock::acquire(&files)?);
         if force {
             remove(&files.config())?;
+            return Ok(Self { files, lock });
         }
-        for path in [files.config(), files.crypto(), files.seed()] {
-            if !force && path.exists() {
-                return Err(FileError::Exists { path });
-            }
+        let mut paths = [files.config(), files.crypto(), files.seed()].into_iter();
+        match paths.find(|path| path.exists()) {
+            Some(path) => Err(FileError::Exists { path }),
+            None => Ok(Self { files, lock }),
         }
-        Ok(Self { files, lock })
     }
 
     /// Where the files will be.

@@ -74,11 +74,8 @@ pub(crate) async fn watch_until_it_works(watch: Port<Watch>, topic: ControlTopic
     let mut failures = 0_u32;
     while let Err(error) = watched(&watch, topic.clone()).await {
         failures = failures.saturating_add(1);
-        match error {
-            Some(error) if failures == 2 => {
-                tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
-            }
-            _ => {}
+        if let Some(error) = error.filter(|_| failures == 2) {
+            tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
         }
         sleep(RETRY_DELAY).await;
     }

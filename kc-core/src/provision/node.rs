@@ -37,8 +37,8 @@ pub struct NewNode<'a> {
 }
 
 impl<'a> NewNode<'a> {
-    /// A node for all topics, with a fresh key of type 1 and a ratchet that begins at 0, the path length and lifetime that its role has by default, and
-    /// neither escrow nor authorities; what else it is to be, set its fields to.
+    /// A node for all topics, with a fresh key of type 1 and a ratchet that begins at 0, the path length and lifetime
+    /// that its role has by default, and neither escrow nor authorities; what else it is to be, set its fields to.
     #[must_use]
     pub fn new(id: &'a str, role: Role, scheme: &'a TopicScheme) -> Self {
         Self {

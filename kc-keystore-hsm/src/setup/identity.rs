@@ -50,15 +50,14 @@ pub fn generate_identity(
     capabilities.require_one("CKM_EC_EDWARDS_KEY_PAIR_GEN")?;
     let half_label = labels.label(Role::SlhDsa);
     let on_token = capabilities.holds(KeyType::Hybrid);
-    let half = match key_type {
-        KeyType::Ed25519 => None,
-        KeyType::Hybrid => Some(SlhDsaHalf::from_seed(&secret()?)),
-    };
     token.with_session(|token| {
-        let half = match &half {
-            None => None,
-            Some(_) if on_token => Some((slh_dsa::ensure(token, &half_label)?, None)),
-            Some(half) => Some((half.public(), Some(seal_half(token, labels, half)?))),
+        let half = match key_type {
+            KeyType::Ed25519 => None,
+            KeyType::Hybrid if on_token => Some((slh_dsa::ensure(token, &half_label)?, None)),
+            KeyType::Hybrid => {
+                let half = SlhDsaHalf::from_seed(&secret()?);
+                Some((half.public(), Some(seal_half(token, labels, &half)?)))
+            }
         };
         let public = ed25519::ensure(token, &labels.label(ed25519_role(key_type)))?;
         Ok(describe(public, half))

@@ -44,10 +44,20 @@ pub(crate) struct Args {
 
 /// Makes the changes, if any, and shows the keys.
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    if !args.exchange.is_empty() || args.add_key_type.is_some() || args.legacy_requests.is_some() {
-        change(args, ui)?;
+    let changes = KeyChanges {
+        suites: args.exchange.clone(),
+        legacy_requests: args.legacy_requests,
+        key_type: args.add_key_type,
+    };
+    let changed = !changes.suites.is_empty()
+        || changes.legacy_requests.is_some()
+        || changes.key_type.is_some();
+    let drawn = changed && pin::with(|pin| change_keys(&args.node.node, &changes, pin))?;
+    let node = StoredNode::read(&args.node.node)?;
+    if let Some(key_type) = args.add_key_type {
+        tell(&node, key_type, drawn, ui)?;
     }
-    let report = Report::new(&StoredNode::read(&args.node.node)?)?;
+    let report = Report::new(&node)?;
     if args.json {
         let json = serde_json::to_string(&report).map_err(CliError::from_error)?;
         return ui.result(json);
@@ -55,18 +65,9 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     ui.result(report.lines().join("\n"))
 }
 
-fn change(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let node = &args.node.node;
-    let changes = KeyChanges {
-        suites: args.exchange.clone(),
-        legacy_requests: args.legacy_requests,
-        key_type: args.add_key_type,
-    };
-    let drawn = pin::with(|pin| change_keys(node, &changes, pin))?;
-    let Some(key_type) = args.add_key_type else {
-        return Ok(());
-    };
-    let (version, node) = (key_type.version(), StoredNode::read(node)?);
+/// Tells what is left to do for a key of this type.
+fn tell(node: &StoredNode, key_type: KeyType, drawn: bool, ui: Ui) -> Result<(), CliError> {
+    let version = key_type.version();
     if drawn {
         let id = node.config.node_id();
         ui.note(format!(
