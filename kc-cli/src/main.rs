@@ -24,6 +24,8 @@ mod session;
 mod status;
 mod stop;
 mod stored;
+#[cfg(feature = "hsm")]
+mod token_signer;
 mod topic;
 mod ui;
 mod until;

@@ -46,6 +46,17 @@ pub struct Pkcs11Uri {
     pub pin_source: Option<PathBuf>,
 }
 
+impl Pkcs11Uri {
+    /// The same token, and on it the object of this label.
+    #[must_use]
+    pub fn with_object(&self, label: String) -> Self {
+        Self {
+            object: Some(label),
+            ..self.clone()
+        }
+    }
+}
+
 impl FromStr for Pkcs11Uri {
     type Err = UriError;
 

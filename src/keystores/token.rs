@@ -164,9 +164,7 @@ pub(super) fn place_on_token(
     has_ratchet: bool,
 ) -> Result<(), ConfigError> {
     let mut place = |entry, object| {
-        let mut uri = uri.clone();
-        uri.object = Some(object);
-        let value = Value::from(uri.to_string().as_str());
+        let value = Value::from(uri.with_object(object).to_string().as_str());
         config.set(Section::NODE, entry, &value).map(drop)
     };
     place("cryptokey", labels.identity())?;

@@ -11,6 +11,7 @@ mod key_type;
 mod keystore;
 mod node;
 mod password;
+mod provisioner;
 mod root;
 mod scheme;
 #[cfg(feature = "hsm")]
@@ -27,6 +28,7 @@ pub(crate) use key_type::key_type;
 pub(crate) use keystore::KeystoreArgs;
 pub(crate) use node::NodeArg;
 pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, RootPasswordArg};
+pub(crate) use provisioner::ProvisionerArgs;
 pub(crate) use root::RootArgs;
 pub(crate) use scheme::SchemeArgs;
 #[cfg(feature = "hsm")]

@@ -2,7 +2,7 @@ use clap::Args;
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::derive_root;
 #[cfg(feature = "hsm")]
-use kc::keystore_hsm::{NodeLabels, Pkcs11Uri, Token, open_signer};
+use kc::keystore_hsm::Pkcs11Uri;
 
 use super::RootPasswordArg;
 #[cfg(feature = "hsm")]
@@ -33,15 +33,8 @@ impl RootArgs {
     pub(crate) fn signer(&self, key_type: KeyType) -> Result<Box<dyn Signer>, CliError> {
         #[cfg(feature = "hsm")]
         if let Some(uri) = &self.root_key {
-            return root_on_token(uri, key_type);
+            return crate::token_signer::open(uri, key_type);
         }
         Ok(Box::new(derive_root(&self.password.read()?, key_type)?.key))
     }
-}
-
-#[cfg(feature = "hsm")]
-fn root_on_token(uri: &Pkcs11Uri, key_type: KeyType) -> Result<Box<dyn Signer>, CliError> {
-    let labels = NodeLabels::of_uri(uri)?;
-    let token = Token::open(uri, crate::pin::of_token(uri, None)?)?;
-    Ok(Box::new(open_signer(token, labels, key_type)?))
 }

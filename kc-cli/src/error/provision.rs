@@ -30,8 +30,8 @@ impl From<ProvisionError> for CliError {
             }
             ProvisionError::NotARequest => refused(REQUESTS),
             ProvisionError::OtherKey { .. } => refused(
-                "the provisioning password is another than that of the request, or the certificate is \
-                 for another role or node",
+                "the provisioning password, or the provisioner's key, is another than that of the request; or the \
+                 certificate is for another role or node",
             ),
             ProvisionError::GrantsOther => refused(
                 "the role's provisioner may not grant all of this: have the right request signed",

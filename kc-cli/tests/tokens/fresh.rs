@@ -5,18 +5,18 @@ use std::fs;
 use serde_json::Value;
 
 use crate::tokens::Tokens;
-use crate::world::{complaint, fail, succeed};
+use crate::world::{complaint, fail};
 
 impl Tokens {
     /// Makes a node on the token, which knows the broker.
-    fn provision(&self, role: &str, node: &str, more: &[&str]) -> String {
+    pub(crate) fn provision(&self, role: &str, node: &str, more: &[&str]) -> String {
         let servers = &self.world.address;
         let provision = ["provision", role, "--node", node, "-b", servers];
         self.succeed(&[&provision[..], &["--keystore", &self.uri], more].concat())
     }
 
     /// Alice sends a line, and bob reads it.
-    fn exchange(&self, line: &str) {
+    pub(crate) fn exchange(&self, line: &str) {
         let mut producer = self.produce(line);
         assert_eq!(self.read("1"), format!("{line}\n"));
         producer.terminate();
@@ -148,34 +148,6 @@ fn the_keys_of_a_node_are_changed_where_they_are() {
     tokens.succeed(&[&issue[..], &["--key-type", "4"]].concat());
     assert_eq!(tokens.keys("alice", &[])["keys"][1]["certified"], true);
     tokens.exchange("by the second key");
-}
-
-#[test]
-fn a_root_of_trust_on_a_token_signs_in_place_of_its_password() {
-    let tokens = Tokens::new();
-    let world = &tokens.world;
-    world.provision("consumer", "bob", &[]);
-    tokens.succeed(&["hsm", "import-root", &tokens.uri]);
-    let root_key = tokens.uri.replace("token=kc", "token=kc;object=kc:root:id");
-    let by_token = ["chain", "root", "--root-key", &root_key];
-    let root = tokens.succeed(&by_token);
-    assert_eq!(root, tokens.succeed(&["chain", "root"]));
-    let root = root.trim();
-
-    // Nobody types a password any more.
-    let by_hand = ["--by-hand", "--root-public", root];
-    let request = tokens.provision("producer", "alice", &by_hand);
-    world.write("request", request);
-    let sign = ["chain", "sign", "request", "--yes", "--root-key", &root_key];
-    let mut sign = tokens.kc(&sign);
-    let signed = succeed(sign.env_remove("KC_ROOT_PASSWORD")).stdout;
-    world.write("signed", signed);
-    tokens.succeed(&["chain", "install", "--node", "alice", "signed"]);
-    tokens.exchange("certified by a token");
-
-    let mut deny = tokens.kc(&["trust", "deny", "--publish", "--of", "alice"]);
-    let deny = deny.args(["--node", "bob", "--root-key", &root_key]);
-    succeed(deny.env_remove("KC_ROOT_PASSWORD"));
 }
 
 #[test]

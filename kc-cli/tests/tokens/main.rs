@@ -19,6 +19,7 @@ mod moving;
 mod outage;
 mod ratchet;
 mod refusals;
+mod roots;
 mod rotation;
 mod secrets;
 mod tokens;

@@ -16,6 +16,16 @@ pub trait Signer {
     fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError>;
 }
 
+impl<S: Signer + ?Sized> Signer for &S {
+    fn verifying_key(&self) -> &VerifyingKey {
+        (**self).verifying_key()
+    }
+
+    fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
+        (**self).sign(message, rng)
+    }
+}
+
 /// A secret signing key in memory.
 pub struct SigningKey {
     ed25519: Secret<{ ed25519::SECRET_LEN }>,

@@ -34,7 +34,7 @@ pub enum ProvisionError {
     /// A certificate, or the chain that ends with it, proves nothing under the root of trust.
     #[error("the signed certificate does not hold under the root of trust")]
     Certificate(#[source] ChainError),
-    /// A signed certificate is for another key than the one that the password or the node has.
+    /// A signed certificate is for another key than the one that the provisioner or the node has.
     #[error("the signed certificate is for another key than {expected}")]
     OtherKey {
         /// The fingerprint of the key that it should be for.

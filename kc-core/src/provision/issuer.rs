@@ -1,21 +1,21 @@
 use rand_core::CryptoRng;
 
 use super::certificate::{certificate, names, prove, require_key};
-use super::{NewNode, ProvisionError, Role, derive_provisioner, derive_root};
+use super::{ProvisionError, Role, derive_provisioner, derive_root};
 use crate::chain::{Constraints, MaxAge, encode_chain};
 use crate::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use crate::types::Timestamp;
 
 /// Who certifies a node: a provisioner, or the root of trust itself.
-pub(super) struct Issuer {
+pub(super) struct Issuer<S> {
     /// The root of trust.
     pub(super) root: VerifyingKey,
     /// The provisioner's certificate, signed by the root; none if the root itself certifies.
     provisioner: Option<Vec<u8>>,
-    key: SigningKey,
+    key: S,
 }
 
-impl Issuer {
+impl Issuer<SigningKey> {
     /// With both passwords at hand.
     pub(super) fn of_passwords(
         (role, key_type): (Role, KeyType),
@@ -44,19 +44,17 @@ impl Issuer {
             key,
         })
     }
+}
 
-    /// With the provisioning password, and what the root signed for its provisioner.
+impl<S: Signer> Issuer<S> {
+    /// With a provisioner's key, and what the root signed for it.
     pub(super) fn of_certificate(
-        node: &NewNode<'_>,
-        provisioning_password: &[u8],
+        key: S,
         root: &VerifyingKey,
         signed: &[u8],
         now: Timestamp,
     ) -> Result<Self, ProvisionError> {
-        let by = node.role.provisioner();
-        let by = by.ok_or(ProvisionError::NeedsRoot(node.role))?;
         let proven = prove(&encode_chain(&[signed]), root, now)?;
-        let key = derive_provisioner(provisioning_password, by, root, node.key.key_type())?.key;
         require_key(&proven, key.verifying_key())?;
         Ok(Self {
             root: root.clone(),

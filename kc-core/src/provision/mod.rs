@@ -6,7 +6,7 @@
 //! | at hand | what to do |
 //! |---|---|
 //! | both passwords | [`provision_node`]; for a key that exists already [`issue_chain`] |
-//! | the provisioning password | once, [`request_provisioners`], for the root to sign; then [`provision_node_under`] |
+//! | the provisioning password, or its keys on a token | once, [`request_provisioner`], for the root to sign; then [`provision_node_under`] |
 //! | the root password | [`sign_request`] |
 //! | neither | [`request_node`], for the root to sign; then [`RequestedNode::complete`] |
 //!
@@ -29,7 +29,7 @@ pub use error::ProvisionError;
 pub use grant::{Grant, IssuedChain, MAX_TOPICS, issue_chain};
 pub use node::{NewKey, NewNode, ProvisionedNode, provision_node, provision_node_under};
 pub use password::{DerivedKey, derive_provisioner, derive_root};
-pub use request::{ProvisionerRequest, request_provisioners, sign_request};
+pub use request::{ProvisionerRequest, request_provisioner, sign_request};
 pub use requested::{RequestedNode, request_node};
 pub use revocation::{self_revocation, self_revocation_without_entry};
 pub use role::{Provisioner, Role};

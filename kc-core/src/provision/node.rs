@@ -5,7 +5,7 @@ use rand_core::CryptoRng;
 use super::issuer::Issuer;
 use super::{ProvisionError, RequestedNode, Role};
 use crate::kem::EncapsulationKey;
-use crate::keys::{KeyType, VerifyingKey};
+use crate::keys::{KeyType, Signer, VerifyingKey};
 use crate::ratchet::Seed;
 use crate::store::NodeSecrets;
 use crate::store::config::NodeConfig;
@@ -118,29 +118,31 @@ pub fn provision_node(
     provision_by(&issuer, node, now, rng)
 }
 
-/// Provisions a node with the provisioning password under a root of trust, given the root's public key
-/// and the certificate that it [signed](super::sign_request) for the role's provisioner. Draws as
-/// [`provision_node`] does, but for the root's signatures.
+/// Provisions a node with the key of its role's provisioner under a root of trust, given the root's public key and the
+/// certificate that it [signed](super::sign_request) for the provisioner. The key is
+/// [derived](super::derive_provisioner) from the provisioning password, or on a token. Draws as [`provision_node`]
+/// does, but for the root's signatures.
 ///
 /// # Errors
 /// [`ProvisionError::NeedsRoot`] for a chain server, [`ProvisionError::Certificate`] if the root did not
-/// sign the certificate, [`ProvisionError::OtherKey`] if it is not for the provisioner of this password;
-/// else as [`provision_node`].
+/// sign the certificate, [`ProvisionError::OtherKey`] if it is for another key; else as [`provision_node`].
 pub fn provision_node_under(
     root: &VerifyingKey,
     signed_provisioner: &[u8],
     node: &NewNode<'_>,
-    provisioning_password: &[u8],
+    provisioner: &dyn Signer,
     now: Timestamp,
     rng: &mut dyn CryptoRng,
 ) -> Result<ProvisionedNode, ProvisionError> {
-    let issuer =
-        Issuer::of_certificate(node, provisioning_password, root, signed_provisioner, now)?;
+    if node.role.provisioner().is_none() {
+        return Err(ProvisionError::NeedsRoot(node.role));
+    }
+    let issuer = Issuer::of_certificate(provisioner, root, signed_provisioner, now)?;
     provision_by(&issuer, node, now, rng)
 }
 
 fn provision_by(
-    issuer: &Issuer,
+    issuer: &Issuer<impl Signer>,
     node: &NewNode<'_>,
     now: Timestamp,
     rng: &mut dyn CryptoRng,

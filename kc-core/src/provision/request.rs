@@ -1,52 +1,42 @@
 use rand_core::CryptoRng;
 
 use super::certificate::{certificate, names};
-use super::{ProvisionError, Provisioner, derive_provisioner, self_revocation};
+use super::{ProvisionError, Provisioner, self_revocation};
 use crate::chain::{ANYTHING, Certificate, Constraints, MaxAge};
-use crate::keys::{KeyType, Signer, SigningKey, VerifyingKey};
+use crate::keys::{KeyError, Signer};
 
 /// How many certificates may follow a provisioner's: a node's, and its request or reply.
 const PROVISIONER_PATH_LENGTH: i64 = 2;
 
 /// A provisioner that waits for the root of trust to certify it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProvisionerRequest {
-    /// Which provisioner.
-    pub provisioner: Provisioner,
-    /// Its signing key, which the provisioning password gives again.
-    pub key: SigningKey,
     /// The certificate for the root to [sign](sign_request): its usages, all topics, path length 2,
     /// without end.
     pub to_sign: Vec<u8>,
-    /// Its [`self_revocation`], to be kept for the day on which the provisioning password gets known.
+    /// Its [`self_revocation`], to be kept for the day on which its key gets known.
     pub self_revocation: Vec<u8>,
 }
 
-/// The provisioners of a provisioning password under a root of trust, of which the public key is enough.
+/// What a provisioner asks of the root of trust. Its key is [derived](super::derive_provisioner) from the provisioning
+/// password, or on a token.
 ///
 /// # Errors
-/// [`ProvisionError::Derivation`], [`ProvisionError::Signing`].
-pub fn request_provisioners(
-    password: &[u8],
-    root: &VerifyingKey,
-    key_type: KeyType,
+/// [`KeyError`] if the signer fails.
+pub fn request_provisioner(
+    provisioner: Provisioner,
+    key: &dyn Signer,
     rng: &mut dyn CryptoRng,
-) -> Result<Vec<ProvisionerRequest>, ProvisionError> {
-    let request = |provisioner| {
-        let key = derive_provisioner(password, provisioner, root, key_type)?.key;
-        let constraints = Constraints {
-            usages: Some(names(provisioner.usages())),
-            topics: Some(vec![ANYTHING.into()]),
-            path_length: Some(PROVISIONER_PATH_LENGTH),
-        };
-        Ok(ProvisionerRequest {
-            provisioner,
-            to_sign: certificate(MaxAge::UNLIMITED, &constraints, key.verifying_key()),
-            self_revocation: self_revocation(&key, rng)?,
-            key,
-        })
+) -> Result<ProvisionerRequest, KeyError> {
+    let constraints = Constraints {
+        usages: Some(names(provisioner.usages())),
+        topics: Some(vec![ANYTHING.into()]),
+        path_length: Some(PROVISIONER_PATH_LENGTH),
     };
-    Provisioner::ALL.into_iter().map(request).collect()
+    Ok(ProvisionerRequest {
+        to_sign: certificate(MaxAge::UNLIMITED, &constraints, key.verifying_key()),
+        self_revocation: self_revocation(key, rng)?,
+    })
 }
 
 /// The root of trust certifies what a provisioner or a node asks for: gives the signature, then the

@@ -1,14 +1,22 @@
 use kc::core::keys::{KeyType, Signer};
-use kc::core::provision::{ProvisionerRequest, request_provisioners};
+use kc::core::provision::{ProvisionError, Provisioner, derive_provisioner, request_provisioner};
 use kc::keystore_file::system_rng;
+#[cfg(feature = "hsm")]
+use kc::keystore_hsm::Token;
 use serde_json::json;
 
+#[cfg(feature = "hsm")]
+use crate::args::KeystoreArgs;
 use crate::args::{Given, ProvisioningPasswordArg, base64, key_type};
 use crate::error::CliError;
+#[cfg(feature = "hsm")]
+use crate::pin;
+#[cfg(feature = "hsm")]
+use crate::token_signer::{draw, provisioner_labels, require_whole};
 use crate::ui::Ui;
 
 /// The root signs each request with `kc chain sign`; `kc provision --signed-provisioner` takes the answer. A
-/// revocation is for the day on which the provisioning password gets known: `kc trust publish` then ends the
+/// revocation is for the day on which the provisioning password gets known, or the token's keys are stolen: `kc trust publish` then ends the
 /// trust in all that its provisioner certified, and nobody can take it back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -18,6 +26,10 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     password: ProvisioningPasswordArg,
+
+    #[cfg(feature = "hsm")]
+    #[command(flatten)]
+    keystore: KeystoreArgs,
 
     /// The provisioners' type: 1 is Ed25519; 4 adds SLH-DSA [default: that of the root]
     #[arg(long, value_name = "1|4", value_parser = key_type)]
@@ -29,18 +41,50 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let root = args.root_public.verifying_key()?;
-    let password = args.password.read()?;
-    let key_type = args.key_type.unwrap_or(root.key_type());
-    let requests = request_provisioners(&password, &root, key_type, &mut system_rng()?)?;
-    requests
-        .iter()
-        .try_for_each(|request| print(request, args.json, ui))
+    for (provisioner, key) in args.provisioners()? {
+        print(provisioner, key.as_ref(), args.json, ui)?;
+    }
+    Ok(())
 }
 
-fn print(request: &ProvisionerRequest, as_json: bool, ui: Ui) -> Result<(), CliError> {
-    let name = request.provisioner.name();
-    let key = request.key.verifying_key().fingerprint();
+type Provisioners = Vec<(Provisioner, Box<dyn Signer>)>;
+
+impl Args {
+    fn provisioners(&self) -> Result<Provisioners, CliError> {
+        let root = self.root_public.verifying_key()?;
+        let key_type = self.key_type.unwrap_or(root.key_type());
+        #[cfg(feature = "hsm")]
+        if let Some(uri) = &self.keystore.keystore {
+            require_whole(uri, key_type)?;
+            let token = Token::open(uri, pin::of_token(uri, self.keystore.pin_file.as_deref())?)?;
+            return each(|by| Ok(draw(token.clone(), provisioner_labels(by), key_type)?));
+        }
+        let password = self.password.read()?;
+        each(|by| {
+            Ok(Box::new(
+                derive_provisioner(&password, by, &root, key_type)?.key,
+            ))
+        })
+    }
+}
+
+fn each(
+    key: impl Fn(Provisioner) -> Result<Box<dyn Signer>, CliError>,
+) -> Result<Provisioners, CliError> {
+    let all = Provisioner::ALL.into_iter();
+    all.map(|provisioner| Ok((provisioner, key(provisioner)?)))
+        .collect()
+}
+
+fn print(
+    provisioner: Provisioner,
+    key: &dyn Signer,
+    as_json: bool,
+    ui: Ui,
+) -> Result<(), CliError> {
+    let request = request_provisioner(provisioner, key, &mut system_rng()?)
+        .map_err(ProvisionError::Signing)?;
+    let (name, key) = (provisioner.name(), key.verifying_key().fingerprint());
     let (to_sign, revocation) = (base64(&request.to_sign), base64(&request.self_revocation));
     if as_json {
         let line = json!({

@@ -1,10 +1,11 @@
 use kc::NewTokenKeys;
 use kc::core::keys::KeyType;
 
-use super::{TokenArgs, require_whole};
+use super::TokenArgs;
 use crate::args::key_type;
 use crate::certificate::DescribedKey;
 use crate::error::CliError;
+use crate::token_signer::require_whole;
 use crate::ui::Ui;
 
 /// For a token that is prepared where it is kept, before anybody makes a node of it; or for a root of trust that is on

@@ -4,6 +4,7 @@ mod generate;
 mod import;
 mod init;
 mod look;
+mod provisioners;
 mod ratchet;
 mod root;
 mod rotate;
@@ -11,8 +12,7 @@ mod rotate;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kc::core::keys::KeyType;
-use kc::keystore_hsm::{Capabilities, PinSource, Pkcs11Uri, Token};
+use kc::keystore_hsm::{PinSource, Pkcs11Uri, Token};
 
 use crate::args::TokenUri;
 use crate::error::CliError;
@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Put the root of trust of a password onto a token
     ImportRoot(root::Args),
+    /// Put the provisioners of a provisioning password onto a token
+    ImportProvisioners(provisioners::Args),
     /// Show what is on a token of ours, without any secret
     List(TokenArgs),
     /// Show what a token can do, and whether that is enough
@@ -56,25 +58,12 @@ pub(crate) fn run(command: Command, ui: Ui) -> Result<(), CliError> {
         Command::Generate(args) => generate::run(&args, ui),
         Command::Import(args) => import::run(args, ui),
         Command::ImportRoot(args) => root::run(&args, ui),
+        Command::ImportProvisioners(args) => provisioners::run(&args, ui),
         Command::List(args) => look::list(args, ui),
         Command::Doctor(args) => look::doctor(&args, ui),
         Command::RotateOpaque(args) => rotate::run(&args, ui),
         Command::RenewRatchet(args) => ratchet::run(&args, ui),
     }
-}
-
-/// Fails if a part of a key of this type would have to be kept beside the token.
-fn require_whole(uri: &Pkcs11Uri, key_type: KeyType) -> Result<(), CliError> {
-    if Capabilities::of(uri)?.holds(key_type) {
-        return Ok(());
-    }
-    let version = key_type.version();
-    Err(
-        CliError::failure(format!("the token cannot hold all of a key of type {version}")).advise(
-            "`kc provision --keystore` keeps in the node's configuration what the token cannot hold, sealed by \
-             it",
-        ),
-    )
 }
 
 impl TokenArgs {

@@ -1,10 +1,11 @@
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::derive_root;
-use kc::keystore_hsm::{NodeLabels, generate_opaque_key, import_identity};
+use kc::keystore_hsm::NodeLabels;
 
-use super::{TokenArgs, require_whole};
+use super::TokenArgs;
 use crate::args::{RootPasswordArg, key_type};
 use crate::error::CliError;
+use crate::token_signer::{import, require_whole};
 use crate::ui::Ui;
 
 /// Then --root-key signs in place of the root password, which nobody needs to type any more. A root that never had a
@@ -31,12 +32,10 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let root = derive_root(&args.root_password.read()?, args.key_type)?.key;
     let labels = NodeLabels::new(&args.name);
     let token = args.token.open()?;
-    generate_opaque_key(&token, &labels)?;
-    import_identity(&token, &labels, &root)?;
+    import(&token, &labels, &root)?;
     let name = root.verifying_key().fingerprint();
     ui.result(format!("root of trust {name} is on {token}"))?;
-    let mut uri = args.token.uri.clone();
-    uri.object = Some(labels.identity());
+    let uri = args.token.uri.with_object(labels.identity());
     ui.note(format!("`kc chain sign --root-key '{uri}'` signs with it"));
     Ok(())
 }

@@ -21,8 +21,8 @@ use self::way::Way;
 #[cfg(feature = "hsm")]
 use crate::args::KeystoreArgs;
 use crate::args::{
-    ConnectionArgs, Given, GrantArgs, ProvisioningPasswordArg, RootPasswordArg, SchemeArgs,
-    duration, key_type,
+    ConnectionArgs, Given, GrantArgs, ProvisionerArgs, RootPasswordArg, SchemeArgs, duration,
+    key_type,
 };
 use crate::error::CliError;
 use crate::ui::Ui;
@@ -78,7 +78,7 @@ pub(crate) struct Args {
     root_password: RootPasswordArg,
 
     #[command(flatten)]
-    password: ProvisioningPasswordArg,
+    provisioner: ProvisionerArgs,
 
     /// The public key of the root of trust, if its password is elsewhere: `kc chain root` prints it
     #[arg(

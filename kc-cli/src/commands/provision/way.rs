@@ -1,7 +1,9 @@
 use std::time::Duration;
 
-use kc::core::keys::{KeyType, VerifyingKey};
-use kc::core::provision::{NewNode, Role, provision_node, provision_node_under, request_node};
+use kc::core::keys::{KeyType, Signer, VerifyingKey};
+use kc::core::provision::{
+    NewNode, ProvisionError, Role, provision_node, provision_node_under, request_node,
+};
 use kc::core::types::Timestamp;
 use kc::keystore_file::system_rng;
 
@@ -17,11 +19,11 @@ pub(super) enum Way {
         root: Password,
         provisioning: Password,
     },
-    /// The provisioning password, and what the root signed for its provisioner.
+    /// The key of the role's provisioner, and what the root signed for it.
     Under {
         root: VerifyingKey,
         signed: Vec<u8>,
-        provisioning: Password,
+        provisioner: Box<dyn Signer>,
     },
     /// Nothing: a person carries the request to the root.
     ByHand { root: VerifyingKey },
@@ -33,17 +35,22 @@ impl Way {
         let Some(root) = &args.root_public else {
             return Ok(Self::Passwords {
                 root: args.root_password.read()?,
-                provisioning: args.password.read_for(args.role)?,
+                provisioning: args.provisioner.password.read_for(args.role)?,
             });
         };
         let root = root.verifying_key()?;
+        let key_type = args.key_type.unwrap_or(root.key_type());
         match &args.signed_provisioner {
             _ if args.by_hand => Ok(Self::ByHand { root }),
-            Some(signed) => Ok(Self::Under {
-                root,
-                signed: signed.bytes("the signed certificate")?,
-                provisioning: args.password.read_for(args.role)?,
-            }),
+            Some(signed) => {
+                let by = args.role.provisioner();
+                let by = by.ok_or(ProvisionError::NeedsRoot(args.role))?;
+                Ok(Self::Under {
+                    signed: signed.bytes("the signed certificate")?,
+                    provisioner: args.provisioner.signer(by, &root, key_type)?,
+                    root,
+                })
+            }
             None => Err(
                 CliError::usage("--root-public alone certifies nothing").advise(
                     "add --signed-provisioner, what the root signed for the provisioner; or --by-hand, \
@@ -76,12 +83,12 @@ impl Way {
             Self::Under {
                 root,
                 signed,
-                provisioning,
+                provisioner,
             } => Made::Complete(provision_node_under(
                 &root,
                 &signed,
                 node,
-                &provisioning,
+                provisioner.as_ref(),
                 now,
                 rng,
             )?),

@@ -12,20 +12,22 @@ fn root() -> SigningKey {
 
 /// The certificate that `signer` signs for the provisioner of a password.
 fn signed_provisioner(kind: Provisioner, password: &[u8], signer: &SigningKey) -> Vec<u8> {
-    let root = root();
-    let root = root.verifying_key();
-    let requests = request_provisioners(password, root, KeyType::Ed25519, &mut rng()).unwrap();
-    let request = requests
-        .iter()
-        .find(|request| request.provisioner == kind)
-        .unwrap();
+    let key = provisioner(kind, password);
+    let request = request_provisioner(kind, &key, &mut rng()).unwrap();
     sign_request(signer, &request.to_sign, &mut rng()).unwrap()
+}
+
+fn provisioner(kind: Provisioner, password: &[u8]) -> SigningKey {
+    let root = root();
+    let derived = derive_provisioner(password, kind, root.verifying_key(), KeyType::Ed25519);
+    derived.unwrap().key
 }
 
 fn provision_under(node: &NewNode<'_>, signed: &[u8]) -> Result<ProvisionedNode, ProvisionError> {
     let root = root();
-    let root = root.verifying_key();
-    provision_node_under(root, signed, node, b"provisioning", now(), &mut rng())
+    let kind = node.role.provisioner().unwrap_or(Provisioner::Prodcon);
+    let key = provisioner(kind, b"provisioning");
+    provision_node_under(root.verifying_key(), signed, node, &key, now(), &mut rng())
 }
 
 #[test]
@@ -75,18 +77,12 @@ fn a_certificate_of_another_provisioner_is_refused() {
 #[test]
 fn a_provisioner_cannot_pass_on_what_it_was_not_granted() {
     let root = root();
-    let provisioner = derive_provisioner(
-        b"provisioning",
-        Provisioner::Producer,
-        root.verifying_key(),
-        KeyType::Ed25519,
-    );
+    let key = provisioner(Provisioner::Producer, b"provisioning");
     let constraints = Constraints {
         topics: Some(vec!["a".into()]),
         usages: Some(vec![Usage::Encrypt.as_str().into()]),
         path_length: None,
     };
-    let key = provisioner.unwrap().key;
     let to_sign = certificate(MaxAge::UNLIMITED, &constraints, key.verifying_key());
     let signed = sign_request(&root, &to_sign, &mut rng()).unwrap();
     let topics = |topic: &str| [topic.to_owned()];
@@ -235,18 +231,13 @@ fn a_self_revocation_validates_for_the_denylist_alone_and_carries_its_entry() {
 
 #[test]
 fn a_provisioner_comes_with_a_revocation_of_its_key() {
-    let root = root();
-    let requests = request_provisioners(
-        b"provisioning",
-        root.verifying_key(),
-        KeyType::Ed25519,
-        &mut rng(),
-    );
-    for request in requests.unwrap() {
+    for kind in Provisioner::ALL {
+        let key = provisioner(kind, b"provisioning");
+        let request = request_provisioner(kind, &key, &mut rng()).unwrap();
         let chain = UnverifiedChain::parse(&request.self_revocation).unwrap();
         let demand = Demand::at(now()).usage(Usage::Denylist);
         let trust = TrustStore::new(Some(vec![]), vec![]);
         let proven = chain.validate(&trust, &demand).unwrap();
-        assert_eq!(proven.keys().signer(), Some(request.key.verifying_key()));
+        assert_eq!(proven.keys().signer(), Some(key.verifying_key()));
     }
 }

@@ -3,8 +3,8 @@
 use kc_core::kem::{EncapsulationKey, PublicKey, SecretKey, sealed};
 use kc_core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use kc_core::provision::{
-    ProvisionError, ProvisionedNode, ProvisionerRequest, Role, provision_node_under, request_node,
-    request_provisioners, self_revocation_without_entry, sign_request,
+    ProvisionError, ProvisionedNode, Provisioner, Role, derive_provisioner, provision_node_under,
+    request_node, request_provisioner, self_revocation_without_entry, sign_request,
 };
 use serde_json::{Map, Value, json};
 
@@ -20,25 +20,23 @@ pub(super) fn generate_chains(case: &CaseInput<'_>) -> Result<Outcome, InputErro
     let root = root(&case.fields)?;
     let password = case.fields.text("password")?.as_bytes();
     let mut rng = case.draws();
-    let requests = match request_provisioners(password, &root, key_type, &mut rng) {
-        Ok(requests) => requests,
-        Err(error) => return Ok(Outcome::reject(error)),
-    };
-    let mut out = Map::new();
-    for request in requests {
-        let ProvisionerRequest { key, to_sign, .. } = &request;
-        // Ours has the entry without which the peers pass it over.
-        let revocation = match self_revocation_without_entry(key, &mut rng) {
-            Ok(revocation) => revocation,
-            Err(error) => return Ok(Outcome::reject(error)),
-        };
-        let described = json!({
+    let mut describe = |provisioner| -> Result<Value, ProvisionError> {
+        let key = derive_provisioner(password, provisioner, &root, key_type)?.key;
+        // That of the request has the entry without which the peers pass it over.
+        let revocation = self_revocation_without_entry(&key, &mut rng)?;
+        Ok(json!({
             "public": hex::encode(key.verifying_key().to_bytes()),
             "secret": hex::encode(key.expose_bytes().expose()),
-            "to_sign": hex::encode(to_sign),
+            "to_sign": hex::encode(request_provisioner(provisioner, &key, &mut rng)?.to_sign),
             "self_signed_revocation": hex::encode(revocation),
-        });
-        out.insert(request.provisioner.name().to_owned(), described);
+        }))
+    };
+    let mut out = Map::new();
+    for provisioner in Provisioner::ALL {
+        match describe(provisioner) {
+            Ok(described) => out.insert(provisioner.name().to_owned(), described),
+            Err(error) => return Ok(Outcome::reject(error)),
+        };
     }
     Ok(Outcome::Ok(Value::Object(out)))
 }
@@ -58,13 +56,19 @@ pub(super) fn provision(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let node = asked.node(key_type, escrow.as_ref());
     // The secret of the ratchet, that of the escrow's ephemeral key, the opaque key.
     let before = if escrow.is_some() { 3 } else { 2 };
+    let root = root(fields)?;
+    let password = fields.text("provisioning_password")?.as_bytes();
+    let key = match derive_provisioner(password, provisioner, &root, key_type) {
+        Ok(derived) => derived.key,
+        Err(error) => return Ok(Outcome::reject(error)),
+    };
     let provisioned = provision_node_under(
-        &root(fields)?,
+        &root,
         &fields
             .object("signed_provisioners")?
             .bytes(provisioner.name())?,
         &node,
-        fields.text("provisioning_password")?.as_bytes(),
+        &key,
         now,
         &mut without_exchange_keys(case.draws(), before),
     );

@@ -1,0 +1,48 @@
+use clap::Args;
+use kc::core::keys::{KeyType, Signer, VerifyingKey};
+use kc::core::provision::{Provisioner, derive_provisioner};
+#[cfg(feature = "hsm")]
+use kc::keystore_hsm::Pkcs11Uri;
+
+use super::ProvisioningPasswordArg;
+#[cfg(feature = "hsm")]
+use super::TokenUri;
+use crate::error::CliError;
+
+/// The provisioner, to certify with: by its password, or on a token.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ProvisionerArgs {
+    #[command(flatten)]
+    pub(crate) password: ProvisioningPasswordArg,
+
+    /// The key of this role's provisioner on a PKCS#11 token, in place of the password:
+    /// pkcs11:token=LABEL;object=kc:provisioner-NAME:id?module-path=/PATH/OF/MODULE.so
+    #[cfg(feature = "hsm")]
+    #[arg(
+        long,
+        value_name = "URI",
+        value_parser = TokenUri,
+        requires = "signed_provisioner",
+        conflicts_with = "password_file",
+        help_heading = "Root elsewhere"
+    )]
+    provisioner_key: Option<Pkcs11Uri>,
+}
+
+impl ProvisionerArgs {
+    /// The provisioner's key of this type, under this root of trust.
+    pub(crate) fn signer(
+        &self,
+        provisioner: Provisioner,
+        root: &VerifyingKey,
+        key_type: KeyType,
+    ) -> Result<Box<dyn Signer>, CliError> {
+        #[cfg(feature = "hsm")]
+        if let Some(uri) = &self.provisioner_key {
+            return crate::token_signer::open(uri, key_type);
+        }
+        let password = self.password.read()?;
+        let derived = derive_provisioner(&password, provisioner, root, key_type)?;
+        Ok(Box::new(derived.key))
+    }
+}
