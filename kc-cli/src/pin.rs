@@ -38,9 +38,8 @@ pub(crate) fn with<T>(
 /// person.
 #[cfg(feature = "hsm")]
 pub(crate) fn of_token(uri: &Pkcs11Uri, file: Option<&Path>) -> Result<PinSource, CliError> {
-    if file.is_some() {
-        let pin = PasswordSource::of_pin(file, false).read_text()?;
-        return Ok(PinSource::Text(pin));
+    if let Some(file) = file {
+        return Ok(PinSource::File(file.to_owned()));
     }
     match PinSource::of(uri) {
         Some(source) => Ok(source),
@@ -50,5 +49,5 @@ pub(crate) fn of_token(uri: &Pkcs11Uri, file: Option<&Path>) -> Result<PinSource
 
 /// The PIN of a token that is there.
 fn ask() -> Result<SecretText, CliError> {
-    PasswordSource::of_node_pin().read_text()
+    PasswordSource::of_pin().read_text()
 }

@@ -2,6 +2,8 @@
 //!
 //! The header is authenticated too. Nonces are random: a key may seal 2^32 values.
 
+use std::ffi::c_ulong;
+
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
@@ -15,6 +17,8 @@ use crate::token::LoggedIn;
 
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
+/// PKCS#11 3.0; unknown to cryptoki.
+const CKR_AEAD_DECRYPT_FAILED: c_ulong = 0x42;
 const TAG_BITS: Ulong = Ulong::new(128);
 
 /// Seals a value.
@@ -102,6 +106,7 @@ impl HsmError {
                     | Rv::FunctionFailed
                     | Rv::DataInvalid
                     | Rv::SignatureInvalid
+                    | Rv::UnknownErrorCode(CKR_AEAD_DECRYPT_FAILED)
             )
         })
     }

@@ -57,12 +57,20 @@ pub(crate) struct OpaqueKey {
 }
 
 impl OpaqueKey {
+    /// The current key.
+    ///
+    /// # Errors
+    /// [`HsmError::RotationUnfinished`] if it is retired, and has no successor yet.
+    pub(crate) fn find(token: &LoggedIn<'_>, labels: &NodeLabels) -> Result<Self, HsmError> {
+        let found = Self::find_by(token, labels, Role::Opaque);
+        if let Err(HsmError::ObjectMissing { .. }) = found {
+            require_no_rotation(token, labels)?;
+        }
+        found
+    }
+
     /// The only key of this role.
-    pub(crate) fn find(
-        token: &LoggedIn<'_>,
-        labels: &NodeLabels,
-        role: Role,
-    ) -> Result<Self, HsmError> {
+    fn find_by(token: &LoggedIn<'_>, labels: &NodeLabels, role: Role) -> Result<Self, HsmError> {
         let label = labels.label(role);
         let wanted = Wanted::new(Class::Secret, label.clone());
         let object = token.only(&wanted)?;
@@ -124,14 +132,27 @@ impl OpaqueKey {
     }
 }
 
+/// Fails in the middle of a rotation.
+pub(crate) fn require_no_rotation(
+    token: &LoggedIn<'_>,
+    labels: &NodeLabels,
+) -> Result<(), HsmError> {
+    let label = labels.label(Role::RetiredOpaque);
+    let retired = token.find_all(&Wanted::new(Class::Secret, label.clone()))?;
+    if retired.is_empty() {
+        Ok(())
+    } else {
+        Err(HsmError::RotationUnfinished { label })
+    }
+}
+
 /// The retired key, if there is one and it has sealed this blob.
 fn retired(
     token: &LoggedIn<'_>,
     labels: &NodeLabels,
     blob: &[u8],
 ) -> Result<Option<ObjectHandle>, HsmError> {
-    let role = Role::RetiredOpaque;
-    match OpaqueKey::find(token, labels, role) {
+    match OpaqueKey::find_by(token, labels, Role::RetiredOpaque) {
         Ok(key) if key.has_sealed(blob) => token.find(&key.wanted).map(Some),
         Ok(_) | Err(HsmError::ObjectMissing { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kc::actors::messages::{HeldKeys, ReceivedOpeningKeys, SealingKeyFor};
 use kc::actors::{KeystoreActor, RatchetActor, RatchetParts, SealedArchive};
-use kc::core::keys::{KeyType, Signer};
+use kc::core::keys::Signer;
 use kc::core::provision::{NewNode, ProvisionedNode, Role, provision_node, request_node};
 use kc::core::ratchet::{KeyIdForm, RetainedKeys};
 use kc::core::store::config::{ConfigStore, KafkaUse, NodeConfig, Section, Value};

@@ -88,22 +88,24 @@ impl<'a> PasswordSource<'a> {
     }
 
     /// The PIN of a token's user.
-    pub(crate) fn of_pin(file: Option<&'a Path>, is_new: bool) -> Self {
-        let by_file = "by --pin-file FILE";
+    pub(crate) fn of_pin() -> Self {
         Self {
             name: "PIN",
-            file,
-            by_file,
+            file: None,
+            by_file: "by pin-source=file:/PATH in the URI",
             variable: "KC_HSM_PIN",
-            is_new,
+            is_new: false,
         }
     }
 
-    /// The PIN of the token that a node's keys are on.
-    pub(crate) fn of_node_pin() -> Self {
+    /// The PIN that a token's user is to have.
+    #[cfg(feature = "hsm")]
+    pub(crate) fn of_new_pin(file: Option<&'a Path>) -> Self {
         Self {
-            by_file: "by pin-source=file:/PATH in the URI",
-            ..Self::of_pin(None, false)
+            file,
+            by_file: "by --pin-file FILE",
+            is_new: true,
+            ..Self::of_pin()
         }
     }
 

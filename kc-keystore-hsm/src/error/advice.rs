@@ -33,12 +33,20 @@ impl HsmError {
             Self::PinIncorrect { .. } => {
                 "correct the PIN; the same one is not tried again, because tokens lock after some attempts"
             }
+            Self::PinLastTry { .. } => {
+                "log in by hand first, as by `kc hsm list` with neither pin-source nor KC_HSM_PIN, which asks for it"
+            }
+            Self::PinExpired { .. } => "set a new PIN by the token's own tool",
+            Self::PinUnsuitable { .. } => "choose another PIN; the same command goes on",
             Self::PinLocked { .. } => "the token's security officer must set a new PIN",
             Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
             Self::Lacks { .. } => "use another token, or newer firmware",
             Self::NotALabel(_) => "write object=kc:<node>:id, or kc:<node>:ratchet",
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
                 "`kc hsm list` shows what is there; `kc hsm generate` or `kc hsm import` makes it"
+            }
+            Self::RotationUnfinished { .. } => {
+                "`kc hsm rotate-opaque --node <node>` goes on with it; until then delete nothing, or past keys are lost"
             }
             Self::ObjectAmbiguous { .. } => {
                 "`kc hsm list` shows them; delete the wrong one by the token's own tool"
@@ -85,7 +93,9 @@ impl HsmError {
             Self::Gone { .. } => {
                 "insert the token, or start its daemon; a running node goes on with the keys it has and reconnects"
             }
-            Self::Token { .. } => "see the module's log; `kc hsm doctor` tries each thing in turn",
+            Self::Token { .. } => {
+                "see the module's log; `kc hsm doctor` tells what the token can do"
+            }
         }
     }
 }

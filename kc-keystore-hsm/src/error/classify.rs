@@ -1,16 +1,6 @@
-use std::error::Error;
-
-use kc_core::store::StoreError;
-
 use super::HsmError;
 
 impl HsmError {
-    /// The error of this crate behind a store's.
-    #[must_use]
-    pub fn behind(error: &StoreError) -> Option<&Self> {
-        error.source()?.downcast_ref()
-    }
-
     /// Makes the error of a call of the module.
     pub(crate) fn call(action: &'static str) -> impl Fn(cryptoki::error::Error) -> Self {
         move |source| Self::Token {
@@ -22,11 +12,6 @@ impl HsmError {
     /// Whether the session, the login, a handle or the token itself went away: worth connecting anew.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self, Self::Token { source, .. } if source.is_lost())
-    }
-
-    /// Whether it is the module's answer.
-    pub(crate) fn is_the_tokens(&self) -> bool {
-        matches!(self, Self::Token { .. })
     }
 
     /// What a lost token is when it is not found again.

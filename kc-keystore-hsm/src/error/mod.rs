@@ -100,6 +100,28 @@ pub enum HsmError {
         /// The token.
         token: String,
     },
+    /// One wrong PIN more, and the token locks: that try is left to a person.
+    #[error("{token} locks if the next PIN is wrong, too; it is not tried")]
+    PinLastTry {
+        /// The token.
+        token: String,
+    },
+    /// The PIN was right once.
+    #[error("the PIN of {token} has expired")]
+    PinExpired {
+        /// The token.
+        token: String,
+    },
+    /// The token does not take this as a new PIN.
+    #[error("the token takes no such PIN for its {whose}: {}", lengths(*min, *max))]
+    PinUnsuitable {
+        /// "user" or "security officer".
+        whose: &'static str,
+        /// The shortest PIN, in bytes.
+        min: usize,
+        /// The longest, in bytes; 0 if there is no limit.
+        max: usize,
+    },
     /// Nobody has set a PIN.
     #[error("{token} has no user PIN yet")]
     PinNotSet {
@@ -139,6 +161,12 @@ pub enum HsmError {
     #[error("{label} is on the token already")]
     ObjectExists {
         /// Its label.
+        label: String,
+    },
+    /// A rotation of the key that seals values was interrupted.
+    #[error("{label} is on the token: the key that seals values is being replaced")]
+    RotationUnfinished {
+        /// The key that is being replaced.
         label: String,
     },
     /// A key that could leave the token.
@@ -210,13 +238,13 @@ pub enum HsmError {
         path: PathBuf,
     },
     /// A new ratchet would repeat steps.
-    #[error("ratchet in {}: {index} is not past step {known}", path.display())]
+    #[error("ratchet in {}: {index} is before step {known}, which it has come to", path.display())]
     RatchetRepeats {
         /// The ratchet's file.
         path: PathBuf,
         /// The index asked for.
         index: u64,
-        /// An index that is known.
+        /// The step that the ratchet has come to.
         known: u64,
     },
     /// A ratchet is there already.
@@ -273,6 +301,14 @@ fn listed(found: &[String]) -> String {
         "none".to_owned()
     } else {
         found.join(", ")
+    }
+}
+
+fn lengths(min: usize, max: usize) -> String {
+    if max == 0 {
+        format!("at least {min} characters")
+    } else {
+        format!("{min} to {max} characters")
     }
 }
 

@@ -17,6 +17,8 @@ impl From<HsmError> for StoreError {
             HsmError::PinMissing { .. }
             | HsmError::PinIncorrect { .. }
             | HsmError::PinLocked { .. }
+            | HsmError::PinLastTry { .. }
+            | HsmError::PinExpired { .. }
             | HsmError::PinNotSet { .. }
             | HsmError::Exposed { .. } => Kind::Permission,
             HsmError::Uri(_)
@@ -48,6 +50,8 @@ impl From<HsmError> for StoreError {
             | HsmError::TokenExists { .. }
             | HsmError::TokenLabel { .. }
             | HsmError::ObjectExists { .. }
+            | HsmError::RotationUnfinished { .. }
+            | HsmError::PinUnsuitable { .. }
             | HsmError::RatchetExists { .. }
             | HsmError::RatchetRepeats { .. } => Kind::Other,
         };

@@ -59,7 +59,7 @@ fn a_rolled_back_ratchet_is_no_reason_to_begin_anew() {
     assert!(error.advice().contains("put back"));
     let error = StoreError::from(error);
     assert_eq!(error.kind(), StoreErrorKind::Malformed);
-    let behind = HsmError::behind(&error);
+    let behind = error.source().and_then(<dyn Error>::downcast_ref);
     assert!(matches!(
         behind,
         Some(HsmError::RolledBack { index: 4, .. })

@@ -51,7 +51,7 @@ impl HsmKeyStore {
         settings: KeyStoreSettings,
     ) -> Result<Self, HsmError> {
         let (keys, opaque) = token.with_session(|token| {
-            let opaque = OpaqueKey::find(token, &labels, Role::Opaque)?;
+            let opaque = OpaqueKey::find(token, &labels)?;
             opaque.test(token)?;
             let keys = find_keys(token, &labels, &opaque, &settings)?;
             Ok((keys, opaque))

@@ -54,7 +54,7 @@ pub(crate) fn import(
     let halves = Halves {
         kind: [Attribute::KeyType(KeyType::EC_EDWARDS), curve()],
         public: Attribute::EcPoint([&OCTET_STRING, &public[..]].concat()),
-        private: seed.expose().to_vec(),
+        private: seed.expose().to_vec().into(),
     };
     import_pair(token, label, public, read_public, halves)
 }

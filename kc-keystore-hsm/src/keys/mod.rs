@@ -57,21 +57,6 @@ pub(crate) fn find_pair(
     Ok(Some(Pair { public, private }))
 }
 
-/// Fails if the token has an object of this class and label.
-pub(crate) fn require_none(
-    token: &LoggedIn<'_>,
-    class: Class,
-    label: &str,
-) -> Result<(), HsmError> {
-    let found = token.find_all(&Wanted::new(class, label.to_owned()))?;
-    if found.is_empty() {
-        return Ok(());
-    }
-    Err(HsmError::ObjectExists {
-        label: label.to_owned(),
-    })
-}
-
 /// The public half of the pair of this label, which `draw` draws unless there is one.
 fn ensure_pair(
     token: &LoggedIn<'_>,
@@ -156,7 +141,7 @@ struct Halves {
     /// The value of the public half.
     public: Attribute,
     /// The value of the private half.
-    private: Vec<u8>,
+    private: SecretVec,
 }
 
 /// Puts a pair onto the token, unless it is there.
@@ -192,7 +177,7 @@ fn create_pair(
     hidden.extend(shared);
     hidden.extend([
         Attribute::Sign(true),
-        Attribute::Value(halves.private),
+        Attribute::Value(halves.private.expose().to_vec()),
         Class::Private.attribute(),
     ]);
     let create = |template: &[Attribute]| token.session.create_object(template);

@@ -41,7 +41,7 @@ pub(crate) fn import(token: &LoggedIn<'_>, label: &str, key: &SlhDsaHalf) -> Res
     let halves = Halves {
         kind: [Attribute::KeyType(KeyType::SLH_DSA), parameters()],
         public: Attribute::Value(public.to_vec()),
-        private: key.expose_private_key().expose().to_vec(),
+        private: key.expose_private_key().expose().to_vec().into(),
     };
     import_pair(token, label, &public, read_public, halves)
 }

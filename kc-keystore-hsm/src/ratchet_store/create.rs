@@ -59,12 +59,12 @@ impl HsmRatchetStore {
 
     /// Begins anew, with a fresh secret, at `base`: the way out if file or token is lost. Destroys what was.
     ///
-    /// `base` must be past all indices that were ever used, or key ids repeat. The time in seconds since 1970 is, for
+    /// No step of `base` may ever have been taken, or of an index past it, or key ids repeat. The time in seconds since 1970 is, for
     /// every ratchet that steps less than once a second.
     ///
     /// # Errors
-    /// [`HsmError::RatchetRepeats`] if `base` is not past the indices of the file and of the token's keys; in use; the
-    /// token is gone.
+    /// [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and token; in use;
+    /// the token is gone.
     pub fn reinitialise(
         token: Token,
         labels: &NodeLabels,
@@ -72,7 +72,7 @@ impl HsmRatchetStore {
         base: u64,
     ) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
-        store.require_past(Some(base), base)?;
+        store.require_past(base.checked_add(1), base)?;
         store.begin(&Seed::generate_from(base, &mut generator()?))?;
         Ok(store)
     }

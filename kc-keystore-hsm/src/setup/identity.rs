@@ -1,10 +1,10 @@
 use kc_core::keys::{KeyType, Signer, SigningKey, SlhDsaHalf, VerifyingKey};
 
-use crate::keys::{ed25519, require_none, slh_dsa};
+use crate::keys::{ed25519, slh_dsa};
 use crate::labels::Role;
-use crate::opaque::{Kind, OpaqueKey};
+use crate::opaque::{Kind, OpaqueKey, require_no_rotation};
 use crate::random::secret;
-use crate::token::{Class, LoggedIn};
+use crate::token::LoggedIn;
 use crate::{HsmError, NodeLabels, Token};
 
 /// A signing key that has been put onto a token.
@@ -25,11 +25,11 @@ type Half = ([u8; 32], Option<Vec<u8>>);
 /// half of a version-4 key, too.
 ///
 /// # Errors
-/// [`HsmError::ObjectExists`] in the middle of a [rotation](crate::OpaqueRotation); the token is gone.
+/// [`HsmError::RotationUnfinished`] in the middle of a [rotation](crate::OpaqueRotation); the token is gone.
 pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     token.with_session(|token| {
-        require_none(token, Class::Secret, &labels.label(Role::RetiredOpaque))?;
-        match OpaqueKey::find(token, labels, Role::Opaque) {
+        require_no_rotation(token, labels)?;
+        match OpaqueKey::find(token, labels) {
             Err(HsmError::ObjectMissing { .. }) => OpaqueKey::generate(token, labels),
             found => found.map(drop),
         }
@@ -107,7 +107,7 @@ fn seal_half(
     labels: &NodeLabels,
     half: &SlhDsaHalf,
 ) -> Result<Vec<u8>, HsmError> {
-    let key = OpaqueKey::find(token, labels, Role::Opaque)?;
+    let key = OpaqueKey::find(token, labels)?;
     key.seal(token, Kind::SlhDsa, half.expose_seed().expose())
 }
 

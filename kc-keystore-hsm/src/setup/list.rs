@@ -30,11 +30,7 @@ pub fn list_objects(token: &Token) -> Result<Vec<ListedObject>, HsmError> {
     token.with_session(|token| {
         let mut listed = Vec::new();
         for class in [Class::Public, Class::Private, Class::Secret] {
-            let objects = token
-                .session
-                .find_objects(&[Attribute::Token(true), class.attribute()])
-                .map_err(HsmError::call("list the objects"))?;
-            for object in objects {
+            for object in token.search(&[Attribute::Token(true), class.attribute()])? {
                 let label = label(token, object)?;
                 if label.starts_with(PREFIX) {
                     listed.push(describe(token, object, class, label)?);

@@ -30,7 +30,7 @@ impl OpaqueRotation {
             if objects(token, &labels, Role::Opaque)?.is_empty() {
                 OpaqueKey::generate(token, &labels)?;
             }
-            OpaqueKey::find(token, &labels, Role::Opaque)
+            OpaqueKey::find(token, &labels)
         })?;
         Ok(Self {
             token,

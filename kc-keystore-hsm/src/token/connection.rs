@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 
-use cryptoki::context::Pkcs11;
-use cryptoki::object::ObjectHandle;
+use cryptoki::context::{Function, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::{Session, SessionState};
 use cryptoki::slot::Slot;
 
-use super::{Token, Wanted, objects};
+use super::{Token, Wanted};
 use crate::HsmError;
 
 /// How many sessions wait for the next call. More calls at a time open more.
@@ -73,7 +74,7 @@ impl<'t> LoggedIn<'t> {
 
     /// The only object that fits.
     pub(crate) fn only(&self, wanted: &Wanted) -> Result<ObjectHandle, HsmError> {
-        objects::only(&self.session, wanted)
+        wanted.only(&self.find_all(wanted)?)
     }
 
     /// The only object that fits, and whose id is wanted, so that it stays the same whatever it is called: its handle is
@@ -89,7 +90,30 @@ impl<'t> LoggedIn<'t> {
 
     /// All objects that fit.
     pub(crate) fn find_all(&self, wanted: &Wanted) -> Result<Vec<ObjectHandle>, HsmError> {
-        objects::all(&self.session, wanted)
+        self.search(&wanted.template())
+    }
+
+    /// All objects with these attributes.
+    pub(crate) fn search(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, HsmError> {
+        let look = || {
+            let found = self.session.find_objects(template);
+            found.map_err(HsmError::call("look for an object"))
+        };
+        let found = look()?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        // To who is not logged in, keys are not refused but absent.
+        self.require_login()?;
+        look()
+    }
+
+    fn require_login(&self) -> Result<(), HsmError> {
+        if self.holds() {
+            return Ok(());
+        }
+        let lost = Error::Pkcs11(RvError::UserNotLoggedIn, Function::FindObjects);
+        Err(HsmError::call("look for an object")(lost))
     }
 
     /// Keeps the session for the next call.

@@ -1,33 +1,60 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, UserType};
+use cryptoki::slot::TokenInfo;
 use cryptoki::types::AuthPin;
-use kc_core::secret::SecretVec;
+use kc_core::secret::SecretText;
 
 use super::Token;
-use crate::{HsmError, PinSource};
+use crate::HsmError;
 
-/// Logs the user in, which holds for all sessions of the process.
-///
-/// A refused PIN is remembered, and not tried again for as long as its source gives the same one.
-pub(super) fn user(
-    session: &Session,
-    token: &Token,
-    source: &PinSource,
-    refused: &mut Option<SecretVec>,
-) -> Result<(), HsmError> {
-    let pin = source.read()?;
-    let tried = SecretVec::from(pin.expose().as_bytes().to_vec());
-    if refused.as_ref() == Some(&tried) {
-        return Err(HsmError::PinIncorrect {
-            token: token.to_string(),
-        });
+/// A try to log in.
+pub(super) struct Login<'t> {
+    pub(super) token: &'t Token,
+    pub(super) pin: SecretText,
+    /// Whether a person was just asked for the PIN.
+    pub(super) asked: bool,
+}
+
+impl Login<'_> {
+    /// Logs the user in, which holds for all sessions of the process.
+    ///
+    /// A PIN that the token has refused is not tried again, neither here nor by anybody else in the process. One that
+    /// nobody has just typed is not tried at all if the token locks when it is wrong.
+    pub(super) fn user(self, session: &Session, info: &TokenInfo) -> Result<(), HsmError> {
+        let token = self.token.to_string();
+        let refused = refused_by(info);
+        let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.as_ref() == Some(&self.pin) {
+            return Err(HsmError::PinIncorrect { token });
+        }
+        if info.user_pin_final_try() && !self.asked {
+            return Err(HsmError::PinLastTry { token });
+        }
+        let pin = AuthPin::from(self.pin.expose());
+        let result = judge(session.login(UserType::User, Some(&pin)), self.token);
+        if let Err(HsmError::PinIncorrect { .. }) = result {
+            *refused = Some(self.pin);
+        }
+        result
     }
-    let answer = session.login(UserType::User, Some(&AuthPin::from(pin.expose())));
-    let result = judge(answer, token);
-    if let Err(HsmError::PinIncorrect { .. }) = result {
-        *refused = Some(tried);
-    }
-    result
+}
+
+/// The PIN that a token has refused, for all who log in to it in this process.
+fn refused_by(info: &TokenInfo) -> Arc<Mutex<Option<SecretText>>> {
+    type Refused = Arc<Mutex<Option<SecretText>>>;
+    static REFUSED: Mutex<BTreeMap<[String; 4], Refused>> = Mutex::new(BTreeMap::new());
+
+    let names = [
+        info.manufacturer_id(),
+        info.model(),
+        info.serial_number(),
+        info.label(),
+    ];
+    let mut all = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(all.entry(names.map(str::to_owned)).or_default())
 }
 
 fn judge(answer: Result<(), Error>, token: &Token) -> Result<(), HsmError> {
@@ -43,9 +70,8 @@ fn judge(answer: Result<(), Error>, token: &Token) -> Result<(), HsmError> {
                 HsmError::PinIncorrect { token: name() }
             }
             RvError::PinLocked => HsmError::PinLocked { token: name() },
-            RvError::UserPinNotInitialized | RvError::PinExpired => {
-                HsmError::PinNotSet { token: name() }
-            }
+            RvError::PinExpired => HsmError::PinExpired { token: name() },
+            RvError::UserPinNotInitialized => HsmError::PinNotSet { token: name() },
             _ => HsmError::call("log in")(Error::Pkcs11(value, function)),
         }),
         Err(error) => Err(HsmError::call("log in")(error)),
@@ -57,7 +83,7 @@ mod tests {
     use cryptoki::context::Function;
 
     use super::*;
-    use crate::Pkcs11Uri;
+    use crate::{PinSource, Pkcs11Uri};
 
     /// SoftHSM locks no PIN.
     #[test]
@@ -66,19 +92,17 @@ mod tests {
         let token = Token::new(&uri, PinSource::Environment("UNUSED".to_owned()));
         let answer = |value| judge(Err(Error::Pkcs11(value, Function::Login)), &token);
         assert!(answer(RvError::UserAlreadyLoggedIn).is_ok());
-        let error = |value| answer(value).unwrap_err().to_string();
-        assert_eq!(
-            error(RvError::PinLocked),
-            "the PIN of token \"kc\" is locked"
-        );
-        assert_eq!(
-            error(RvError::PinIncorrect),
-            "the PIN of token \"kc\" is wrong"
-        );
-        assert_eq!(
-            error(RvError::UserPinNotInitialized),
-            "token \"kc\" has no user PIN yet"
-        );
+        for (value, said) in [
+            (RvError::PinLocked, "the PIN of token \"kc\" is locked"),
+            (RvError::PinIncorrect, "the PIN of token \"kc\" is wrong"),
+            (RvError::PinExpired, "the PIN of token \"kc\" has expired"),
+            (
+                RvError::UserPinNotInitialized,
+                "token \"kc\" has no user PIN yet",
+            ),
+        ] {
+            assert_eq!(answer(value).unwrap_err().to_string(), said);
+        }
         assert!(answer(RvError::DeviceRemoved).unwrap_err().is_lost());
         assert!(!answer(RvError::PinIncorrect).unwrap_err().is_lost());
     }

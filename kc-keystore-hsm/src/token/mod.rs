@@ -9,11 +9,10 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kc_core::secret::SecretVec;
-
 use crate::{Capabilities, HsmError, PinSource, Pkcs11Uri};
 
 use connection::Connection;
+use login::Login;
 
 pub(crate) use connection::LoggedIn;
 pub(crate) use objects::{Class, Wanted};
@@ -23,8 +22,9 @@ pub(crate) use select::{locate, slots};
 ///
 /// A lost session, login, handle or token is noticed at the next call, which connects once more: it finds the token by
 /// its label again, logs in, and tries again. If that fails too, the call fails, and the one after it begins anew: a
-/// node recovers when its token returns. A PIN that the token has refused is never tried twice, because tokens lock;
-/// a changed PIN file is.
+/// node recovers when its token returns. A PIN that the token has refused is never tried twice in a process, because
+/// tokens lock; a changed PIN file is. The last try before the token locks is made only with a PIN that a person was
+/// just asked for.
 ///
 /// The login is the process's, not the session's. If another part of the process has logged in to the same token,
 /// [`open`](Self::open) succeeds whatever the PIN is.
@@ -46,7 +46,6 @@ struct State {
     connection: Option<Connection>,
     /// How often the token has been connected to.
     generation: u64,
-    refused: Option<SecretVec>,
 }
 
 /// Why a piece of work was not done.
@@ -134,7 +133,7 @@ impl Token {
                 Ok(done)
             }
             // The session closes with it: half an operation may still be active there.
-            Err(error) if error.is_lost() || error.is_the_tokens() && !logged_in.holds() => {
+            Err(error) if error.is_lost() || !logged_in.holds() => {
                 self.disconnect(logged_in.generation());
                 Err(Failed::Lost(error))
             }
@@ -147,7 +146,7 @@ impl Token {
         let mut connection = match state.connection.take() {
             Some(connection) => connection,
             None => {
-                let connection = self.connect(&mut state.refused)?;
+                let connection = self.connect(state.generation)?;
                 state.generation += 1;
                 connection
             }
@@ -158,12 +157,22 @@ impl Token {
         Ok(LoggedIn::new(self, session, state.generation))
     }
 
-    fn connect(&self, refused: &mut Option<SecretVec>) -> Result<Connection, HsmError> {
+    fn connect(&self, generation: u64) -> Result<Connection, HsmError> {
         let (module, slot) = locate(&self.shared.uri)?;
         let anchor = module
             .open_rw_session(slot)
             .map_err(HsmError::call("open a session"))?;
-        login::user(&anchor, self, &self.shared.pin, refused)?;
+        let info = module
+            .get_token_info(slot)
+            .map_err(HsmError::call("look at the token"))?;
+        let pin = &self.shared.pin;
+        let asked = generation == 0 && matches!(pin, PinSource::Text(_));
+        Login {
+            token: self,
+            pin: pin.read()?,
+            asked,
+        }
+        .user(&anchor, &info)?;
         Ok(Connection::new(module, slot, anchor))
     }
 

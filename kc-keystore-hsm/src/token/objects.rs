@@ -1,5 +1,4 @@
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
 
 use crate::HsmError;
 
@@ -52,33 +51,29 @@ impl Wanted {
             ..self
         }
     }
-}
 
-pub(super) fn all(session: &Session, wanted: &Wanted) -> Result<Vec<ObjectHandle>, HsmError> {
-    let mut template = vec![
-        Attribute::Token(true),
-        wanted.class.attribute(),
-        Attribute::Label(wanted.label.clone().into_bytes()),
-    ];
-    if let Some(id) = &wanted.id {
-        template.push(Attribute::Id(id.clone()));
+    pub(super) fn template(&self) -> Vec<Attribute> {
+        let mut template = vec![
+            Attribute::Token(true),
+            self.class.attribute(),
+            Attribute::Label(self.label.clone().into_bytes()),
+        ];
+        template.extend(self.id.clone().map(Attribute::Id));
+        template
     }
-    session
-        .find_objects(&template)
-        .map_err(HsmError::call("look for an object"))
-}
 
-/// None, or several, is an error: which one is meant cannot be known.
-pub(super) fn only(session: &Session, wanted: &Wanted) -> Result<ObjectHandle, HsmError> {
-    let (what, label) = (wanted.class.name(), wanted.label.clone());
-    match *all(session, wanted)? {
-        [handle] => Ok(handle),
-        [] => Err(HsmError::ObjectMissing { what, label }),
-        ref several => Err(HsmError::ObjectAmbiguous {
-            what,
-            label,
-            count: several.len(),
-        }),
+    /// The only one that was found. None, or several, is an error: which one is meant cannot be known.
+    pub(super) fn only(&self, found: &[ObjectHandle]) -> Result<ObjectHandle, HsmError> {
+        let (what, label) = (self.class.name(), self.label.clone());
+        match found {
+            [handle] => Ok(*handle),
+            [] => Err(HsmError::ObjectMissing { what, label }),
+            several => Err(HsmError::ObjectAmbiguous {
+                what,
+                label,
+                count: several.len(),
+            }),
+        }
     }
 }
 

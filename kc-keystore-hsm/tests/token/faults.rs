@@ -8,8 +8,9 @@ use kc_core::keys::{KeyType, SigningKey};
 use kc_core::ratchet::{Seed, Step};
 use kc_core::store::{KeyStore, RatchetStore, StoreError, StoreErrorKind};
 use kc_keystore_hsm::{
-    HsmError, HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels, PinSource,
-    Pkcs11Uri, Token, generate_identity, generate_opaque_key, import_identity, list_objects,
+    HsmError, HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels,
+    OpaqueRotation, PinSource, Pkcs11Uri, Token, generate_identity, generate_opaque_key,
+    import_identity, list_objects,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -24,6 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
         a_beginning_that_fails_anywhere_is_gone_on_with,
         a_locked_pin,
         a_wrong_pin_is_tried_once,
+        the_last_try_is_a_persons,
+        a_rotation_that_fails_anywhere_is_gone_on_with,
         a_failure_that_is_no_loss_is_not_retried,
     ]
 }
@@ -210,22 +213,71 @@ fn a_wrong_pin_is_tried_once() {
     init();
     let path = folder().join("pin");
     fs::write(&path, PIN).unwrap();
-    let token = Token::open(&faulty(), PinSource::File(path.clone())).unwrap();
-    assert_eq!(logins(), 1);
+    // Two, as keystore and ratchet of a node.
+    let uri = faulty();
+    let open = || Token::open(&uri, PinSource::File(path.clone())).unwrap();
+    let tokens = [open(), open()];
+    assert_eq!(logins(), 2);
     // The PIN is changed, and then the token goes away and returns.
     fs::write(&path, "654321").unwrap();
-    drop(Fault::of(ANY, 0, FOREVER, DEVICE_REMOVED));
-    let fault = Fault::of(ANY, 0, 2, DEVICE_REMOVED);
-    let _ = list_objects(&token);
+    let fault = Fault::of(ANY, 0, FOREVER, DEVICE_REMOVED);
+    for token in &tokens {
+        list_objects(token).unwrap_err();
+    }
     drop(fault);
-    for _ in 0..10 {
-        let error = list_objects(&token).unwrap_err();
+    for token in tokens.iter().cycle().take(10) {
+        let error = list_objects(token).unwrap_err();
         assert!(matches!(error, HsmError::PinIncorrect { .. }), "{error:?}");
     }
-    assert_eq!(logins(), 2);
-    fs::write(&path, PIN).unwrap();
-    list_objects(&token).unwrap();
     assert_eq!(logins(), 3);
+    fs::write(&path, PIN).unwrap();
+    list_objects(&tokens[0]).unwrap();
+    assert_eq!(logins(), 4);
+}
+
+fn the_last_try_is_a_persons() {
+    init();
+    fs::write(folder().join("last-try"), "").unwrap();
+    let path = folder().join("pin");
+    fs::write(&path, "654321").unwrap();
+    let uri = faulty();
+    let error = Token::open(&uri, PinSource::File(path)).unwrap_err();
+    assert!(matches!(error, HsmError::PinLastTry { .. }), "{error:?}");
+    assert_eq!(logins(), 0);
+    Token::open(&uri, pin()).unwrap();
+    assert_eq!(logins(), 1);
+}
+
+fn a_rotation_that_fails_anywhere_is_gone_on_with() {
+    let (token, identity, store) = node();
+    let mut value = store.wrap_opaque(b"value").unwrap();
+    let rotate = |value: &[u8]| -> Result<Vec<u8>, HsmError> {
+        let rotation = OpaqueRotation::begin(token.clone(), labels())?;
+        let rewrapped = rotation.rewrap(value)?;
+        rotation.finish()?;
+        Ok(rewrapped)
+    };
+    for skip in 0..MANY {
+        let fault = Fault::of(ANY, skip, FOREVER, DEVICE_ERROR);
+        let rotated = rotate(&value);
+        drop(fault);
+        match open(&token, settings(&identity)) {
+            Err(HsmError::RotationUnfinished { .. }) => {
+                let drawn = generate_opaque_key(&token, &labels());
+                assert!(matches!(drawn, Err(HsmError::RotationUnfinished { .. })));
+            }
+            opened => drop(opened.unwrap()),
+        }
+        if rotated.is_ok() {
+            assert!(skip > 10, "it takes more calls than {skip}");
+            return;
+        }
+        value = rotate(&value).unwrap();
+        let store = open(&token, settings(&identity)).unwrap();
+        assert_eq!(store.unwrap_opaque(&value).unwrap().expose(), b"value");
+        assert_eq!(list_objects(&token).unwrap().len(), 3);
+    }
+    panic!("it takes more than {MANY} calls");
 }
 
 fn a_failure_that_is_no_loss_is_not_retried() {

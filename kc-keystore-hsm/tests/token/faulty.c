@@ -2,11 +2,13 @@
  *
  * It is told by the file `fault` in the folder KC_HSM_TEST_FOLDER: "FUNCTION SKIP TIMES CODE". After SKIP calls of FUNCTION (a place
  * in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES of them answer CODE. Without the file nothing fails, and
- * counting begins anew. Logins are counted by the length of the file `logins`.
+ * counting begins anew. Logins are counted by the length of the file `logins`. With the file `last-try` the token says that
+ * one more wrong PIN locks it.
  */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef unsigned long word;
 typedef word (*call)(word, word, word, word, word);
@@ -16,9 +18,9 @@ struct function_list {
     call functions[68];
 };
 
-enum { GET_SLOT_LIST = 4, OPEN_SESSION = 12, LOGIN = 18, DESTROY_OBJECT = 22, GET_ATTRIBUTE_VALUE = 24,
-       FIND_OBJECTS_INIT = 26, FIND_OBJECTS = 27, ENCRYPT_INIT = 29, ENCRYPT = 30, DECRYPT_INIT = 33, DECRYPT = 34,
-       SIGN_INIT = 42, SIGN = 43, GENERATE_KEY = 58 };
+enum { GET_SLOT_LIST = 4, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, LOGIN = 18, CREATE_OBJECT = 20, DESTROY_OBJECT = 22,
+       GET_ATTRIBUTE_VALUE = 24, SET_ATTRIBUTE_VALUE = 25, FIND_OBJECTS_INIT = 26, FIND_OBJECTS = 27, ENCRYPT_INIT = 29,
+       ENCRYPT = 30, DECRYPT_INIT = 33, DECRYPT = 34, SIGN_INIT = 42, SIGN = 43, GENERATE_KEY = 58, GENERATE_KEY_PAIR = 59 };
 
 static struct function_list *real, wrapped;
 static long calls;
@@ -57,8 +59,10 @@ static word fault(int function)
 
 WRAP(get_slot_list, GET_SLOT_LIST)
 WRAP(open_session, OPEN_SESSION)
+WRAP(create_object, CREATE_OBJECT)
 WRAP(destroy_object, DESTROY_OBJECT)
 WRAP(get_attribute_value, GET_ATTRIBUTE_VALUE)
+WRAP(set_attribute_value, SET_ATTRIBUTE_VALUE)
 WRAP(find_objects_init, FIND_OBJECTS_INIT)
 WRAP(find_objects, FIND_OBJECTS)
 WRAP(encrypt_init, ENCRYPT_INIT)
@@ -68,6 +72,28 @@ WRAP(decrypt, DECRYPT)
 WRAP(sign_init, SIGN_INIT)
 WRAP(sign, SIGN)
 WRAP(generate_key, GENERATE_KEY)
+
+static word generate_key_pair(word a, word b, word c, word d, word e, word f, word g, word h)
+{
+    typedef word (*long_call)(word, word, word, word, word, word, word, word);
+    word code = fault(GENERATE_KEY_PAIR);
+    return code ? code : ((long_call)real->functions[GENERATE_KEY_PAIR])(a, b, c, d, e, f, g, h);
+}
+
+static word get_token_info(word slot, word info, word c, word d, word e)
+{
+    enum { FLAGS_OFFSET = 96, CKF_USER_PIN_FINAL_TRY = 0x20000 };
+    word code = real->functions[GET_TOKEN_INFO](slot, info, c, d, e), flags;
+    FILE *file = open_file("last-try", "r");
+    if (!code && file) {
+        memcpy(&flags, (char *)info + FLAGS_OFFSET, sizeof flags);
+        flags |= CKF_USER_PIN_FINAL_TRY;
+        memcpy((char *)info + FLAGS_OFFSET, &flags, sizeof flags);
+    }
+    if (file)
+        fclose(file);
+    return code;
+}
 
 static word login(word a, word b, word c, word d, word e)
 {
@@ -88,10 +114,13 @@ word C_GetFunctionList(struct function_list **list)
         return 5; /* CKR_GENERAL_ERROR */
     wrapped = *real;
     wrapped.functions[GET_SLOT_LIST] = get_slot_list;
+    wrapped.functions[GET_TOKEN_INFO] = get_token_info;
     wrapped.functions[OPEN_SESSION] = open_session;
     wrapped.functions[LOGIN] = login;
+    wrapped.functions[CREATE_OBJECT] = create_object;
     wrapped.functions[DESTROY_OBJECT] = destroy_object;
     wrapped.functions[GET_ATTRIBUTE_VALUE] = get_attribute_value;
+    wrapped.functions[SET_ATTRIBUTE_VALUE] = set_attribute_value;
     wrapped.functions[FIND_OBJECTS_INIT] = find_objects_init;
     wrapped.functions[FIND_OBJECTS] = find_objects;
     wrapped.functions[ENCRYPT_INIT] = encrypt_init;
@@ -101,6 +130,7 @@ word C_GetFunctionList(struct function_list **list)
     wrapped.functions[SIGN_INIT] = sign_init;
     wrapped.functions[SIGN] = sign;
     wrapped.functions[GENERATE_KEY] = generate_key;
+    wrapped.functions[GENERATE_KEY_PAIR] = (call)generate_key_pair;
     *list = &wrapped;
     return 0;
 }

@@ -121,11 +121,11 @@ fn a_wrong_pin() {
 /// The tenth wrong PIN locks kryoptic, and none SoftHSM.
 fn a_pin_that_is_wrong_too_often() {
     init();
-    for _ in 0..9 {
-        let error = open(&uri(), "654321");
+    for wrong in 0..9 {
+        let error = open(&uri(), &format!("wrong-{wrong}"));
         assert!(matches!(error, HsmError::PinIncorrect { .. }), "{error:?}");
     }
-    open(&uri(), "654321");
+    open(&uri(), "wrong-too-often");
     let opened = Token::open(&uri(), PinSource::Text(text(PIN)));
     if is_softhsm() {
         opened.unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kc_core::keys::KeyType;
 use kc_core::store::{KeyStore, RatchetStore, StoreErrorKind};
-use kc_keystore_hsm::{HsmRatchetStore, PinSource, Token};
+use kc_keystore_hsm::{HsmRatchetStore, PinSource, Token, generate_identity, list_objects};
 
 use crate::world::{
     Case, PIN, cases, folder, init, intruder, labels, module, node, only_on_softhsm, open,
@@ -50,10 +50,20 @@ fn a_module_that_starts_anew() {
 fn somebody_logs_out() {
     let (token, identity) = node(KeyType::Ed25519);
     let store = open(&token, settings(&identity)).unwrap();
+    let path = folder().join("n1.ratchet");
+    let mut ratchet = HsmRatchetStore::create(token.clone(), &labels(), &path).unwrap();
     let session = intruder();
-    for _ in 0..3 {
+    for index in 0..3 {
         session.logout().unwrap();
         store.sign(&identity.verifying_key, b"message").unwrap();
+        // Without a login private objects are absent; that is no ratchet that was rolled back, and no half of a key.
+        session.logout().unwrap();
+        assert_eq!(ratchet.step().unwrap().index(), index);
+        session.logout().unwrap();
+        let drawn = generate_identity(&token, &labels(), KeyType::Ed25519).unwrap();
+        assert_eq!(drawn, identity);
+        session.logout().unwrap();
+        assert_eq!(list_objects(&token).unwrap().len(), 4);
     }
 }
 
@@ -93,7 +103,7 @@ fn a_pin_that_is_changed_meanwhile() {
     fs::write(&path, PIN).unwrap();
     let token = Token::open(&uri(), PinSource::File(path.clone())).unwrap();
     kc_keystore_hsm::generate_opaque_key(&token, &labels()).unwrap();
-    let list = || kc_keystore_hsm::list_objects(&token);
+    let list = || list_objects(&token);
     fs::write(&path, "654321").unwrap();
     assert_eq!(list().unwrap().len(), 1);
     lose_everything();

@@ -1,19 +1,24 @@
 //! Moving a file node onto a token, and replacing its opaque key.
 
 use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::types::AuthPin;
 use kc_core::keys::{KeyType, Signer, SigningKey};
 use kc_core::store::{KeyStore, MemoryKeyStore, NodeSecrets, StoreErrorKind};
 use kc_keystore_hsm::{
     HsmError, KeyStoreSettings, OpaqueRotation, generate_identity, generate_opaque_key,
-    import_identity, list_objects,
+    import_identity, init_token, list_objects,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::world::{Case, cases, fresh_token, intruder, is_softhsm, labels, node, open, settings};
+use crate::world::{
+    Case, LABEL, PIN, SO_PIN, cases, fresh_token, intruder, is_softhsm, labels, module,
+    module_path, node, open, settings, text,
+};
 
 pub(crate) fn cases() -> Vec<Case> {
     cases![
+        an_interrupted_making_ready_goes_on,
         a_file_node_moves,
         the_opaque_key_is_replaced,
         an_interrupted_replacement_goes_on,
@@ -21,6 +26,30 @@ pub(crate) fn cases() -> Vec<Case> {
         moving_again_changes_nothing,
         an_interrupted_beginning_goes_on,
     ]
+}
+
+fn an_interrupted_making_ready_goes_on() {
+    let init =
+        |so_pin, pin| init_token(&module_path(), LABEL, &text(so_pin), &text(pin)).unwrap_err();
+    let blank = module().get_slots_with_token().unwrap()[0];
+    let so_pin = AuthPin::from(SO_PIN);
+    module().init_token(blank, &so_pin, LABEL).unwrap();
+
+    let error = init("12345678", PIN);
+    assert!(matches!(error, HsmError::PinIncorrect { .. }), "{error:?}");
+    if is_softhsm() {
+        for (so_pin, pin, refused) in [("1", PIN, "security officer"), (SO_PIN, "1", "user")] {
+            let error = init(so_pin, pin).to_string();
+            let reason = "4 to 255 characters";
+            assert_eq!(
+                error,
+                format!("the token takes no such PIN for its {refused}: {reason}")
+            );
+        }
+    }
+    fresh_token();
+    let error = init(SO_PIN, PIN);
+    assert!(matches!(error, HsmError::TokenExists { .. }), "{error:?}");
 }
 
 fn a_file_node_moves() {
@@ -101,7 +130,10 @@ fn an_interrupted_replacement_goes_on() {
     let store = open(&token, settings(&identity)).unwrap();
     assert_eq!(store.unwrap_opaque(&old).unwrap().expose(), b"value");
     let error = generate_opaque_key(&token, &labels()).unwrap_err();
-    assert!(matches!(error, HsmError::ObjectExists { .. }), "{error:?}");
+    assert!(
+        matches!(error, HsmError::RotationUnfinished { .. }),
+        "{error:?}"
+    );
 
     let rotation = OpaqueRotation::begin(token.clone(), labels()).unwrap();
     let new = rotation.rewrap(&old).unwrap();
