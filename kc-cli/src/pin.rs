@@ -14,7 +14,7 @@ use crate::error::CliError;
 /// Opens and starts a node.
 pub(crate) async fn open(options: NodeOptions) -> Result<OpenNode, CliError> {
     match options.clone().open().await {
-        Err(OpenError::PinNeeded { .. }) => Ok(options.pin(ask()?).open().await?),
+        Err(OpenError::PinNeeded { token }) => Ok(options.pin(ask(&token)?).open().await?),
         opened => Ok(opened?),
     }
 }
@@ -29,7 +29,7 @@ pub(crate) fn with<T>(
     open: impl Fn(Option<&SecretText>) -> Result<T, OpenError>,
 ) -> Result<T, CliError> {
     match open(None) {
-        Err(OpenError::PinNeeded { .. }) => Ok(open(Some(&ask()?))?),
+        Err(OpenError::PinNeeded { token }) => Ok(open(Some(&ask(&token)?))?),
         opened => Ok(opened?),
     }
 }
@@ -43,11 +43,14 @@ pub(crate) fn of_token(uri: &Pkcs11Uri, file: Option<&Path>) -> Result<PinSource
     }
     match PinSource::of(uri) {
         Some(source) => Ok(source),
-        None => Ok(PinSource::Text(ask()?)),
+        None => Ok(PinSource::Text(ask(uri
+            .token
+            .as_deref()
+            .unwrap_or_default())?)),
     }
 }
 
-/// The PIN of a token that is there.
-fn ask() -> Result<SecretText, CliError> {
-    PasswordSource::of_pin().read_text()
+/// The PIN of a token, of which this is the label.
+fn ask(token: &str) -> Result<SecretText, CliError> {
+    PasswordSource::of_pin(token).read_text()
 }

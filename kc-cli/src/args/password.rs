@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::env;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -20,7 +21,7 @@ pub(crate) type Password = Zeroizing<Vec<u8>>;
 #[derive(Debug)]
 pub(crate) struct PasswordSource<'a> {
     /// What it is called: "root password".
-    name: &'static str,
+    name: Cow<'a, str>,
     /// The file that was given.
     file: Option<&'a Path>,
     /// How a file is given: "by --password-file FILE".
@@ -57,7 +58,7 @@ impl RootPasswordArg {
 impl ProvisioningPasswordArg {
     pub(crate) fn read(&self) -> Result<Password, CliError> {
         let source = PasswordSource {
-            name: "provisioning password",
+            name: "provisioning password".into(),
             file: self.password_file.as_deref(),
             by_file: "by --password-file FILE",
             variable: "KC_PROVISIONING_PASSWORD",
@@ -79,7 +80,7 @@ impl<'a> PasswordSource<'a> {
     /// The root password.
     pub(crate) fn of_root(file: Option<&'a Path>) -> Self {
         Self {
-            name: "root password",
+            name: "root password".into(),
             file,
             by_file: "by --root-password-file FILE",
             variable: "KC_ROOT_PASSWORD",
@@ -87,10 +88,14 @@ impl<'a> PasswordSource<'a> {
         }
     }
 
-    /// The PIN of a token's user.
-    pub(crate) fn of_pin() -> Self {
+    /// The PIN of the user of the token of this label, which may be empty.
+    pub(crate) fn of_pin(token: &str) -> Self {
+        let name = match token {
+            "" => "PIN of the token".into(),
+            label => format!("PIN of token {label}").into(),
+        };
         Self {
-            name: "PIN",
+            name,
             file: None,
             by_file: "by pin-source=file:/PATH in the URI",
             variable: "KC_HSM_PIN",
@@ -100,12 +105,12 @@ impl<'a> PasswordSource<'a> {
 
     /// The PIN that a token's user is to have.
     #[cfg(feature = "hsm")]
-    pub(crate) fn of_new_pin(file: Option<&'a Path>) -> Self {
+    pub(crate) fn of_new_pin(token: &str, file: Option<&'a Path>) -> Self {
         Self {
             file,
             by_file: "by --pin-file FILE",
             is_new: true,
-            ..Self::of_pin()
+            ..Self::of_pin(token)
         }
     }
 
@@ -113,7 +118,7 @@ impl<'a> PasswordSource<'a> {
     #[cfg(feature = "hsm")]
     pub(crate) fn of_so_pin(file: Option<&'a Path>) -> Self {
         Self {
-            name: "security officer's PIN",
+            name: "security officer's PIN".into(),
             file,
             by_file: "by --so-pin-file FILE",
             variable: "KC_HSM_SO_PIN",
@@ -186,8 +191,8 @@ impl<'a> PasswordSource<'a> {
                     CliError::failure(format!("cannot ask for the {}: {error}", self.name))
                 })
         };
-        let password = ask(format!("{}: ", capitalised(self.name)))?;
-        if self.is_new && password != ask(format!("{} again: ", capitalised(self.name)))? {
+        let password = ask(format!("{}: ", capitalised(&self.name)))?;
+        if self.is_new && password != ask(format!("{} again: ", capitalised(&self.name)))? {
             return Err(CliError::usage("the two answers are not the same"));
         }
         Ok(password)

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let module = args.uri.module_path.as_deref();
     let module = module.ok_or_else(|| missing("module-path=/PATH/OF/MODULE.so"))?;
     let so_pin = PasswordSource::of_so_pin(args.so_pin_file.as_deref()).read_text()?;
-    let pin = PasswordSource::of_new_pin(args.pin_file.as_deref()).read_text()?;
+    let pin = PasswordSource::of_new_pin(label, args.pin_file.as_deref()).read_text()?;
     init_token(module, label, &so_pin, &pin)?;
     ui.result(format!("token {label} is ready"))?;
     ui.note("`kc provision --keystore` makes a node on it, `kc hsm import` moves one onto it");
