@@ -62,7 +62,7 @@ impl Outcome {
         }
     }
 
-    /// A short name for logs and scripts: `plaintext`, `awaiting-key`, `unauthentic`, `foreign`.
+    /// A short name for logs and scripts: `plaintext`, `awaiting-key`, `unauthentic`, `foreign`, `closed`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

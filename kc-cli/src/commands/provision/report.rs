@@ -51,7 +51,7 @@ impl Made {
         }
         let (root, config) = (self.root().fingerprint(), files.config());
         let made = format!("{} {} in {}", args.role, args.node, config.display());
-        let trust = format!("root of trust {root}: the same for all nodes of this root password");
+        let trust = format!("root of trust {root}: nodes that are to exchange keys have the same");
         match self {
             Self::Complete(node) => {
                 ui.result(made)?;
