@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec};
+use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, finite};
 use krafka::Kafka;
 use krafka::admin::{AdminClient, CreateTopicsOptions, ListTopicsOptions, NewTopic};
 use tokio::sync::OnceCell;
@@ -84,7 +84,7 @@ impl Admin for PureAdmin {
     }
 
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
-        let options = ListTopicsOptions::default().timeout(deadline);
+        let options = ListTopicsOptions::default().timeout(finite(deadline));
         let context = || format!("list topics at {}", self.settings.bootstrap_servers);
         bounded(deadline, context, self.admin.list_topics(options)).await
     }
@@ -97,7 +97,7 @@ impl Admin for PureAdmin {
         if spec.compacted {
             topic = topic.with_config("cleanup.policy", "compact");
         }
-        let options = CreateTopicsOptions::default().timeout(deadline);
+        let options = CreateTopicsOptions::default().timeout(finite(deadline));
         let call = self.admin.create_topics([topic], options);
         match bounded(deadline, context, call).await?.remove(&spec.name) {
             Some(result) => result.map_err(|error| failed(context(), error)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Subscription,
-    TopicPartition,
+    TopicPartition, end_of,
 };
 use krafka::CloseOptions;
 use krafka::admin::AdminClient;
@@ -163,7 +163,7 @@ impl GroupConsumer for PureGroupConsumer {
         self.apply_pauses().await;
         let context = format!("poll in group {}", self.group);
         self.anchor().await;
-        let end = Instant::now() + wait;
+        let end = end_of(Instant::now(), wait);
         loop {
             let mut slice = end.saturating_duration_since(Instant::now());
             if let Some(interval) = self.look_interval() {
@@ -207,7 +207,7 @@ impl GroupConsumer for PureGroupConsumer {
     }
 
     async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let committed = self.commit_stored(deadline).await;
         let left = end.saturating_duration_since(Instant::now());
         let closing = self.consumer.close_with(CloseOptions::new().timeout(left));

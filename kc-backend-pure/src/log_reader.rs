@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Committed, LOOK_INTERVAL, LogReader, LogStart,
-    Record, Watermarks,
+    Record, Watermarks, end_of, finite,
 };
 use krafka::admin::{
     AdminClient, AlterConsumerGroupOffsetsOptions, ListConsumerGroupOffsetsOptions,
@@ -120,7 +120,7 @@ impl LogReader for PureLogReader {
     }
 
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
-        let end = Instant::now() + wait;
+        let end = end_of(Instant::now(), wait);
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {
                 if let Err(error) = self.look().await {
@@ -168,7 +168,7 @@ impl LogReader for PureLogReader {
             .map(|topic| TopicPartition::new(topic, PARTITION))
             .collect();
         let options = ListConsumerGroupOffsetsOptions::default()
-            .timeout(deadline)
+            .timeout(finite(deadline))
             .partitions(partitions);
         let call = self.admin.list_consumer_group_offsets(group, options);
         let mut committed = Vec::new();
@@ -194,7 +194,7 @@ impl LogReader for PureLogReader {
         let offsets = positions
             .iter()
             .map(|at| (TopicPartition::new(&at.topic, PARTITION), at.offset));
-        let options = AlterConsumerGroupOffsetsOptions::default().timeout(deadline);
+        let options = AlterConsumerGroupOffsetsOptions::default().timeout(finite(deadline));
         let call = self
             .admin
             .alter_consumer_group_offsets(group, offsets, options);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, BackendErrorKind, Subscription, Watermarks};
+use kc_core::backend::{BackendError, BackendErrorKind, Subscription, Watermarks, finite};
 use krafka::KrafkaError;
 use krafka::admin::{
     AdminClient, DescribeTopicsOptions, ListOffsetsOptions, ListTopicsOptions, ListedOffset,
@@ -28,7 +28,7 @@ pub(crate) async fn existing(
         return Ok(HashMap::new());
     }
     let context = || format!("look for topics {}", topics.join(", "));
-    let options = DescribeTopicsOptions::default().timeout(deadline);
+    let options = DescribeTopicsOptions::default().timeout(finite(deadline));
     let call = admin.describe_topics(topics.iter().copied(), options);
     let mut found = HashMap::new();
     for (topic, described) in bounded(deadline, context, call).await? {
@@ -55,7 +55,7 @@ pub(crate) async fn missing_from(
 ) -> Result<HashMap<String, i32>, BackendError> {
     let mut wanted: BTreeSet<String> = subscription.names().clone();
     if subscription.is_open() {
-        let options = ListTopicsOptions::default().timeout(deadline);
+        let options = ListTopicsOptions::default().timeout(finite(deadline));
         let listing = admin.list_topics(options);
         let listed = bounded(deadline, || "list topics".to_owned(), listing).await?;
         wanted.extend(listed.into_iter().filter(|topic| subscription.wants(topic)));
@@ -104,7 +104,7 @@ async fn offsets(
         .iter()
         .cloned()
         .map(|partition| (partition, spec));
-    let options = ListOffsetsOptions::default().timeout(deadline);
+    let options = ListOffsetsOptions::default().timeout(finite(deadline));
     let call = admin.list_offsets(specs, options);
     bounded(deadline, || context(partitions.first()), call)
         .await?

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Delivery, DeliveryFuture, OutgoingRecord,
-    Producer,
+    Producer, finite,
 };
 use krafka::interceptor::{InterceptorResult, ProducerInterceptor, RecordContext};
 use krafka::producer::{Acks, RecordMetadata, UNKNOWN_PARTITION};
@@ -87,7 +87,7 @@ impl Producer for PureProducer {
     }
 
     async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
-        let options = CloseOptions::new().timeout(deadline);
+        let options = CloseOptions::new().timeout(finite(deadline));
         let closing = self.producer.close_with(options);
         bounded(deadline, || "close producer".to_owned(), closing).await?;
         self.failures.take()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec};
+use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, end_of};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use tokio::runtime::Handle;
 
@@ -72,7 +72,7 @@ impl Admin for RdkafkaAdmin {
         auto_create: bool,
         deadline: Duration,
     ) -> Result<Option<usize>, BackendError> {
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let found = count(&self.worker, topic, end).await?;
         if found.is_some() || !auto_create {
             return Ok(found);
@@ -89,7 +89,7 @@ impl Admin for RdkafkaAdmin {
     }
 
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let context = format!("list topics at {}", self.settings.bootstrap_servers);
         let job = {
             let context = context.clone();
@@ -132,7 +132,7 @@ fn create(
     if spec.compacted {
         topic = topic.set("cleanup.policy", "compact");
     }
-    let deadline = left(Instant::now() + deadline);
+    let deadline = left(end_of(Instant::now(), deadline));
     let options = AdminOptions::new()
         .request_timeout(Some(deadline))
         .operation_timeout(Some(deadline));

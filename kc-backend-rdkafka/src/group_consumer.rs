@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, ClientSettings, GroupConsumer, GroupStart, Polled, Subscription, TopicPartition,
+    end_of,
 };
 
 use crate::worker::Worker;
@@ -53,7 +54,7 @@ impl GroupConsumer for RdkafkaGroupConsumer {
         // What a poll has brought that was not waited for to its end.
         if !self.membership.has_news() {
             let context = format!("poll in group {}", self.group);
-            let end = Instant::now() + wait;
+            let end = end_of(Instant::now(), wait);
             let poll = self.worker.poll(wait, &context, move |member, wanted| {
                 member.poll(end, wanted)
             });
@@ -68,7 +69,7 @@ impl GroupConsumer for RdkafkaGroupConsumer {
 
     async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
         let context = format!("commit positions of group {}", self.group);
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let job = move |member: &mut Member| member.commit(end);
         self.worker.call(deadline, &context, job).await?
     }
@@ -86,7 +87,7 @@ impl GroupConsumer for RdkafkaGroupConsumer {
     }
 
     async fn close(mut self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let committed = self.commit(deadline).await;
         if committed.is_err() {
             self.membership.give_up_stored();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Committed, LogReader, LogStart, Record,
-    TopicPartition, Watermarks,
+    TopicPartition, Watermarks, end_of,
 };
 
 use crate::positions;
@@ -63,7 +63,7 @@ impl RdkafkaLogReader {
 impl LogReader for RdkafkaLogReader {
     async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError> {
         let deadline = self.request_timeout;
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let topics = topics.to_vec();
         let job = move |reading: &mut Reading| reading.assign(topics, end);
         self.worker.call(deadline, "assign topics", job).await?
@@ -72,7 +72,7 @@ impl LogReader for RdkafkaLogReader {
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         // What a poll has fetched that was not waited for to its end.
         if self.outbox.is_empty() {
-            let end = Instant::now() + wait;
+            let end = end_of(Instant::now(), wait);
             let poll = self
                 .worker
                 .poll(wait, "poll topics", move |reading, wanted| {
@@ -89,7 +89,7 @@ impl LogReader for RdkafkaLogReader {
         deadline: Duration,
     ) -> Result<Option<Watermarks>, BackendError> {
         let context = format!("list offsets of {topic}");
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let topic = topic.to_owned();
         let job = move |reading: &mut Reading| reading.watermarks(&topic, end);
         self.worker.call(deadline, &context, job).await?
@@ -101,7 +101,7 @@ impl LogReader for RdkafkaLogReader {
         deadline: Duration,
     ) -> Result<Vec<Committed>, BackendError> {
         let context = format!("positions of group {}", self.group()?);
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let partitions: Vec<TopicPartition> = topics.iter().map(|topic| first(topic)).collect();
         let job = {
             let context = context.clone();
@@ -124,7 +124,7 @@ impl LogReader for RdkafkaLogReader {
         deadline: Duration,
     ) -> Result<(), BackendError> {
         let context = format!("commit positions of group {}", self.group()?);
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let positions = positions
             .iter()
             .map(|at| (first(&at.topic), at.offset))

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, DeliveryFuture, OutgoingRecord, Producer,
+    end_of,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
@@ -210,7 +211,7 @@ impl Producer for RdkafkaProducer {
     }
 
     async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         let flushed = self.flush(deadline).await;
         drop(self.native);
         self.worker.end(left(end)).await;

@@ -1,6 +1,7 @@
 //! Nodes without a runtime, and handles of nodes that are no more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kc::actors::messages::PrepareError;
 use kc::backend_pure::PureBackend;
@@ -9,8 +10,8 @@ use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
 };
 use kc::{
-    ClientSettings, Clock, ConsumeError, CryptoSettings, Duties, Node, NodeParts, NodeSettings,
-    Outcome, ProduceError, SealError,
+    BackendErrorKind, ClientSettings, Clock, ConsumeError, CryptoSettings, Duties, Node, NodeParts,
+    NodeSettings, Outcome, ProduceError, SealError,
 };
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
@@ -46,6 +47,25 @@ fn a_node_seals_without_any_runtime_and_without_a_broker() {
     serializer.seal_value("t", b"secret", &mut sealed).unwrap();
     assert!(sealed.len() > b"secret".len());
     assert!(!sealed.windows(6).any(|part| part == b"secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_may_wait_for_ever() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    let node = fleet.open("sender").await.node;
+    node.serializer().prepare("t").await.unwrap();
+    node.shutdown(Duration::MAX).await.unwrap().gateway.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_gateway_has_died_does_not_say_that_all_was_sent() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    let node = fleet.open("sender").await.node;
+    node.ports().close_gateway.disconnect();
+    let report = node.shutdown(DEADLINE).await.unwrap();
+    assert_eq!(report.gateway.unwrap_err().kind(), BackendErrorKind::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use kc_core::backend::{
     Backend, BackendError, GroupConsumer, GroupStart, Header, Polled, Record, Subscription,
-    TopicPartition,
+    TopicPartition, end_of,
 };
 use kc_core::message::Foreign;
 use thiserror::Error;
@@ -160,7 +160,7 @@ impl EncryptedConsumer {
         wait: Duration,
     ) -> Result<Vec<OpenedRecord>, ConsumeError> {
         self.settle();
-        let end = Instant::now() + wait;
+        let end = end_of(Instant::now(), wait);
         loop {
             let opened = self.open_parked(max);
             self.hold_back();

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use actix::{Actor, System};
-use kc_core::backend::{Backend, BackendError};
+use kc_core::backend::{Backend, BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, TrustStore, Usage};
 use kc_core::exchange::{Identity, RequesterConfig};
 use kc_core::keys::VerifyingKey;
@@ -366,11 +366,16 @@ async fn run(
     let done = match stopped.await {
         Ok(Stop { deadline, report }) => {
             let closed = ports.close_gateway.send(CloseGateway { deadline }).await;
-            Some((report, closed.unwrap_or(Ok(()))))
+            Some((report, closed.unwrap_or_else(|_| Err(died()))))
         }
         Err(_) => None,
     };
     tables.close();
     ports.disconnect();
     done
+}
+
+/// What a gateway had not sent when it died, nobody knows.
+fn died() -> BackendError {
+    BackendError::new(BackendErrorKind::Closed, "close the gateway")
 }

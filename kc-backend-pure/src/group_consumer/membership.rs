@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition};
+use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition, end_of};
 use krafka::KrafkaError;
 use krafka::admin::AdminClient;
 use krafka::consumer::{Consumer, ConsumerRebalanceListener, TopicPartition as KrafkaPartition};
@@ -114,7 +114,7 @@ impl Membership {
         deadline: Duration,
         context: impl Fn() -> String,
     ) -> Result<(), BackendError> {
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         loop {
             let stored = self.with(|state| state.stored.clone());
             let left = end.saturating_duration_since(Instant::now());

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kafka::error::KafkaCode;
-use kc_core::backend::{BackendError, BackendErrorKind, Record, TopicPartition};
+use kc_core::backend::{BackendError, BackendErrorKind, Record, TopicPartition, end_of};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::client::RETRY_PAUSE;
@@ -78,7 +78,7 @@ impl Fetcher {
     /// The next records, in order for each partition; none if none come within `wait`. What fails is tried again
     /// until then.
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
-        let end = Instant::now() + wait;
+        let end = end_of(Instant::now(), wait);
         let mut failure = None;
         while self.outbox.is_empty() {
             match self.fetch(end).await {

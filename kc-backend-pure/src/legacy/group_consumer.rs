@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use kafka::error::Result as KafkaResult;
 use kc_core::backend::{
     BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Subscription,
-    TopicPartition,
+    TopicPartition, end_of,
 };
 use tokio::time::Instant;
 
@@ -53,7 +53,7 @@ impl LegacyGroupConsumer {
     /// is that of `start`.
     async fn look(&mut self, start: GroupStart, deadline: Duration) -> Result<(), BackendError> {
         let what = format!("look for the topics of group {}", self.group);
-        let end = std::time::Instant::now() + deadline;
+        let end = end_of(std::time::Instant::now(), deadline);
         let known: BTreeSet<TopicPartition> = self.fetcher.partitions().cloned().collect();
         let (group, subscription) = (self.group.clone(), self.subscription.clone());
         let looking = move |client: &mut Client| -> KafkaResult<_> {
@@ -143,7 +143,7 @@ fn starts(
 #[async_trait]
 impl GroupConsumer for LegacyGroupConsumer {
     async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError> {
-        let end = Instant::now() + wait;
+        let end = end_of(Instant::now(), wait);
         loop {
             if Instant::now() >= self.next_look
                 && let Err(error) = self.look(GroupStart::Earliest, LOOK_TIMEOUT).await
@@ -174,7 +174,7 @@ impl GroupConsumer for LegacyGroupConsumer {
         let group = self.group.clone();
         let stored: Vec<(TopicPartition, i64)> = self.stored.clone().into_iter().collect();
         let positions = stored.clone();
-        let end = std::time::Instant::now() + deadline;
+        let end = end_of(std::time::Instant::now(), deadline);
         let committing =
             move |client: &mut Client| offset_store::commit(client, &group, &positions, end);
         self.fetcher

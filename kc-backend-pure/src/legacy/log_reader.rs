@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use kafka::error::Result as KafkaResult;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Committed, LOOK_INTERVAL, LogReader, LogStart,
-    Record, TopicPartition, Watermarks,
+    Record, TopicPartition, Watermarks, end_of,
 };
 use tokio::time::Instant;
 
@@ -50,7 +50,7 @@ impl LegacyLogReader {
         deadline: Duration,
     ) -> Result<Vec<(TopicPartition, Watermarks)>, BackendError> {
         let what = format!("look for topics {}", topics.join(", "));
-        let end = std::time::Instant::now() + deadline;
+        let end = end_of(std::time::Instant::now(), deadline);
         let looking = move |client: &mut Client| -> KafkaResult<_> {
             let listed = client.topics()?;
             let mut there: Vec<TopicPartition> = topics.into_iter().map(partition).collect();
@@ -101,7 +101,7 @@ impl LogReader for LegacyLogReader {
     }
 
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
-        let end = Instant::now() + wait;
+        let end = end_of(Instant::now(), wait);
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {
                 if let Err(error) = self.look().await {
@@ -137,7 +137,7 @@ impl LogReader for LegacyLogReader {
         let group = self.group()?;
         let what = format!("positions of group {group}");
         let partitions: Vec<TopicPartition> = topics.iter().cloned().map(partition).collect();
-        let end = std::time::Instant::now() + deadline;
+        let end = end_of(std::time::Instant::now(), deadline);
         let asking =
             move |client: &mut Client| offset_store::committed(client, &group, &partitions, end);
         let found = self.fetcher.worker().call(deadline, what, asking).await?;
@@ -159,7 +159,7 @@ impl LogReader for LegacyLogReader {
             .iter()
             .map(|at| (partition(at.topic.clone()), at.offset))
             .collect();
-        let end = std::time::Instant::now() + deadline;
+        let end = end_of(std::time::Instant::now(), deadline);
         let committing =
             move |client: &mut Client| offset_store::commit(client, &group, &positions, end);
         self.fetcher.worker().call(deadline, what, committing).await

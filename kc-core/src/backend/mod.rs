@@ -5,14 +5,17 @@
 //! known offset; protocol §2 and §9), and a [`GroupConsumer`] for data. [`ClientSettings`] are what a
 //! configuration says of any of them. All traits are object-safe, and
 //! no client's types stand in them. Every wait has a deadline and ends in a [`BackendError`] that says
-//! what was being done; nothing hangs for ever.
+//! what was being done; nothing hangs for ever, unless asked to: [`Duration::MAX`](std::time::Duration::MAX)
+//! is a deadline, too, and [`end_of`] tells when it ends.
 
+mod deadline;
 mod error;
 mod record;
 mod settings;
 mod subscription;
 mod traits;
 
+pub use deadline::{end_of, finite};
 pub use error::{BackendError, BackendErrorKind};
 pub use record::{Delivery, Header, OutgoingRecord, Record, TopicPartition};
 pub use settings::{

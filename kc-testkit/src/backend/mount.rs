@@ -35,6 +35,7 @@ macro_rules! portable_cases {
                 start_is_kept, start_is_taken_over, start_of_late_topic_is_kept, out_of_range_in_group, pause_and_resume,
                 nothing_comes_to_group
             }
+            endless { administering, sending, reading, sharing }
             topics { missing, auto_creation, created_twice, specs, invalid_name }
             unreachable { nobody_listens }
         );

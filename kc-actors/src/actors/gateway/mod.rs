@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised, WrapFuture};
-use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord};
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord, end_of};
 use kc_core::types::{ManagementTopics, TopicScheme};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -179,7 +179,7 @@ impl Handler<CloseGateway> for GatewayActor {
         CloseGateway { deadline }: CloseGateway,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let end = Instant::now() + deadline;
+        let end = end_of(Instant::now(), deadline);
         self.watches = None;
         let (reading, sender) = (Arc::clone(&self.reading), Arc::clone(&self.sender));
         Box::pin(async move {

@@ -142,6 +142,17 @@ async fn a_few_large_records_pause_a_partition_as_many_small_ones_do() {
 }
 
 #[tokio::test]
+async fn a_poll_may_wait_for_ever() {
+    let null = Record {
+        value: None,
+        ..record(0, Vec::new())
+    };
+    let (mut consumer, _) = consumer(vec![given(vec![null])], ForeignPolicy::Fail);
+    let opened = consumer.poll(10, Duration::MAX).await.unwrap();
+    assert_eq!(opened.len(), 1);
+}
+
+#[tokio::test]
 async fn nothing_is_committed_past_a_record_that_awaits_its_key() {
     let plain = |offset| record(offset, b"plain".to_vec());
     let records = vec![plain(0), sealed(1, 16), plain(2)];

@@ -1,5 +1,6 @@
 //! The promises of [`kc_core::backend`], one function each: `async fn(&Bench) -> Result<(), Failure>`.
 
+pub mod endless;
 pub mod groups;
 pub mod logs;
 pub mod new_brokers;
