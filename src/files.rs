@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use kc_core::secret::SecretText;
-use kc_core::store::config::{ConfigStore, NodeConfig};
+use kc_core::store::config::{NodeConfig, NodeRole};
 use kc_keystore_file::{FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node};
 
 use crate::error::OpenError;
@@ -13,18 +13,23 @@ pub(crate) struct LockedFiles {
     pub(crate) files: NodeFiles,
     pub(crate) lock: Arc<NodeLock>,
     pub(crate) store: FileConfigStore,
-    /// The configuration as it was when they were locked.
+    /// The configuration as it was when they had been locked.
     pub(crate) config: NodeConfig,
 }
 
 impl LockedFiles {
     /// Locks those of a node, found as by [`NodeOptions::new`](crate::NodeOptions::new).
     pub(crate) fn open(node: &str) -> Result<Self, OpenError> {
+        Self::open_as(node, NodeRole::Node)
+    }
+
+    /// As [`open`](Self::open); entries that old versions wrote for such a node are moved to where they belong now.
+    pub(crate) fn open_as(node: &str, role: NodeRole) -> Result<Self, OpenError> {
         let files = find_node(node, &SearchPlaces::from_environment())?;
         let lock = Arc::new(NodeLock::acquire(&files)?);
         let store = FileConfigStore::new(Arc::clone(&lock));
         Ok(Self {
-            config: store.load()?,
+            config: store.migrated(role)?,
             files,
             lock,
             store,

@@ -9,7 +9,7 @@ use kc_actors::{
 };
 use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, Subscription};
 use kc_core::secret::SecretText;
-use kc_core::store::config::{KafkaUse, NodeConfig, Section};
+use kc_core::store::config::{KafkaUse, NodeConfig, NodeRole, Section};
 use kc_core::types::ManagementTopics;
 use kc_keystore_file::{NodeFiles, Settings, key_types};
 
@@ -120,7 +120,7 @@ impl NodeOptions {
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
     pub async fn open(self) -> Result<OpenNode, OpenError> {
-        let locked = LockedFiles::open(&self.node)?;
+        let locked = LockedFiles::open_as(&self.node, self.role())?;
         let config = &locked.config;
         let path = locked.files.config();
         let settings = self.layered(config, &path);
@@ -159,6 +159,14 @@ impl NodeOptions {
             management,
             servers: servers.to_owned(),
         })
+    }
+
+    fn role(&self) -> NodeRole {
+        if self.duties.controller {
+            NodeRole::Controller
+        } else {
+            NodeRole::Node
+        }
     }
 
     fn layered<'c>(&self, config: &'c NodeConfig, path: &Path) -> Settings<'c> {

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kc_core::store::config::{ConfigError, ConfigStore, ConfigStoreError, NodeConfig};
+use kc_core::store::config::{ConfigError, ConfigStore, ConfigStoreError, NodeConfig, NodeRole};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -24,6 +24,14 @@ impl FileConfigStore {
     /// The configuration of the node that `lock` covers. Touches nothing yet.
     pub fn new(lock: Arc<NodeLock>) -> Self {
         Self { lock }
+    }
+
+    /// The configuration, once the entries that old versions wrote for such a node are where they belong now.
+    ///
+    /// # Errors
+    /// As [`update`](ConfigStore::update).
+    pub fn migrated(&self, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
+        self.update(&mut |config| config.migrate(role).map(drop))
     }
 
     /// Writes the file of a new node.
@@ -59,7 +67,8 @@ impl FileConfigStore {
 
 impl ConfigStore for FileConfigStore {
     fn load(&self) -> Result<NodeConfig, ConfigStoreError> {
-        read_config(&self.lock.files().config())
+        let path = self.lock.files().config();
+        parse(&path, &read_text(&path)?)
     }
 
     fn update(
@@ -84,12 +93,16 @@ impl ConfigStore for FileConfigStore {
 }
 
 /// A node's configuration, without a lock: for programs that only look. Files are replaced atomically, so it is
-/// never half of one.
+/// never half of one. What old versions wrote is shown where it belongs now, as opening the node will move it.
 ///
 /// # Errors
 /// A file that cannot be read, is larger than [`MAX_CONFIG_BYTES`], is not UTF-8, or is not a configuration.
 pub fn read_config(path: &Path) -> Result<NodeConfig, ConfigStoreError> {
-    parse(path, &read_text(path)?)
+    let mut config = parse(path, &read_text(path)?)?;
+    let _moved = config
+        .migrate(NodeRole::Node)
+        .map_err(|problem| refused(path, problem))?;
+    Ok(config)
 }
 
 fn read_text(path: &Path) -> Result<Zeroizing<String>, ConfigStoreError> {

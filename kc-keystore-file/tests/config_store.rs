@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use kc_core::store::config::{
-    ConfigError, ConfigStore, ConfigStoreError, NodeConfig, Section, Value,
+    ConfigError, ConfigStore, ConfigStoreError, NodeConfig, NodeRole, Section, Value,
 };
 use kc_keystore_file::{
     FileConfigStore, FileError, MAX_CONFIG_BYTES, NodeFiles, NodeLock, read_config,
@@ -97,6 +97,20 @@ fn threads_do_not_lose_each_others_updates() {
             Some(number.into())
         );
     }
+}
+
+#[test]
+fn who_only_looks_sees_old_entries_where_they_belong_now() {
+    let old = format!("{FILE}\n[n1-crypto]\nrot : base64#AQ==\nchain : base64#Ag==\n");
+    let (_folder, files, store) = node(&old);
+    let seen = read_config(&files.config()).unwrap();
+    let root = seen.load_value(Section::ALLOWLIST, "rot").unwrap();
+    assert_eq!(root, Some(Value::Bytes(vec![1])));
+    let chain = seen.load_value(Section::CHAINS, "chain0").unwrap();
+    assert_eq!(chain, Some(Value::Bytes(vec![2])));
+    assert_eq!(fs::read_to_string(files.config()).unwrap(), old);
+    assert_eq!(store.migrated(NodeRole::Node).unwrap(), seen);
+    assert_eq!(store.load().unwrap(), seen);
 }
 
 #[test]

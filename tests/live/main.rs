@@ -15,6 +15,7 @@ mod groups;
 mod lifecycle;
 #[path = "../common/membership.rs"]
 mod membership;
+mod old_files;
 mod restart;
 mod roles;
 mod settings;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kc::actors::{ConfigTrustArchive, TrustArchive, stored_entries};
 use kc::core::chain::{TrustList, UpdateError};
-use kc::core::store::config::{ConfigStore, Name, NodeConfig, Section};
+use kc::core::store::config::{ConfigStore, Name, NodeConfig, NodeRole, Section};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node};
 
 use super::args::entries;
@@ -91,5 +91,5 @@ pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Resu
 fn open(node: &str) -> Result<(NodeFiles, NodeConfig, FileConfigStore), CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let store = FileConfigStore::new(Arc::new(NodeLock::acquire(&files)?));
-    Ok((files, store.load()?, store))
+    Ok((files, store.migrated(NodeRole::Node)?, store))
 }
