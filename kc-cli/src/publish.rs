@@ -43,18 +43,11 @@ pub(crate) async fn publish(
 }
 
 async fn create(admin: &dyn Admin, topic: &str) -> Result<(), CliError> {
-    use BackendErrorKind::{Authorization, Rejected, TopicExists};
-    let spec = TopicSpec {
-        name: topic.to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: true,
-    };
-    match admin.create_topic(&spec, DEADLINE).await {
-        // Who may not create it may send, if it is there.
-        Err(error) if !matches!(error.kind(), TopicExists | Authorization | Rejected) => {
-            Err(error.into())
-        }
+    match admin
+        .create_topic(&TopicSpec::control(topic), DEADLINE)
+        .await
+    {
+        Err(error) if !error.leaves_topic_to_others() => Err(error.into()),
         _ => Ok(()),
     }
 }
@@ -75,4 +68,45 @@ async fn send(producer: &dyn Producer, topic: &str, updates: &[Update]) -> Resul
 
 fn late(topic: &str) -> BackendError {
     BackendError::new(BackendErrorKind::Timeout, format!("send to {topic}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// Creates no topics, for this reason.
+    #[derive(Debug)]
+    struct Refusing(BackendErrorKind);
+
+    #[async_trait]
+    impl Admin for Refusing {
+        async fn partitions(
+            &self,
+            _: &str,
+            _: bool,
+            _: Duration,
+        ) -> Result<Option<usize>, BackendError> {
+            Ok(None)
+        }
+
+        async fn topics(&self, _: Duration) -> Result<Vec<String>, BackendError> {
+            Ok(Vec::new())
+        }
+
+        async fn create_topic(&self, _: &TopicSpec, _: Duration) -> Result<(), BackendError> {
+            Err(BackendError::new(self.0, "create"))
+        }
+
+        async fn close(self: Box<Self>) {}
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_creates_no_topics_may_send_to_them() {
+        let refusing = Refusing(BackendErrorKind::Unsupported);
+        create(&refusing, "chains").await.unwrap();
+        let unreachable = Refusing(BackendErrorKind::Unreachable);
+        create(&unreachable, "chains").await.unwrap_err();
+    }
 }

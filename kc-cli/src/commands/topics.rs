@@ -46,24 +46,27 @@ pub(crate) async fn run(Command::Create(args): Command, ui: Ui) -> Result<(), Cl
     let connection = args.connection.connect(args.node.as_deref(), ui)?;
     let mut specs: Vec<TopicSpec> = Vec::new();
     for topic in &args.topics {
-        let mut add = |name: String, partitions, compacted| {
-            if !specs.iter().any(|known| known.name == name) {
-                specs.push(TopicSpec {
-                    name,
-                    partitions,
-                    replication: args.replication,
-                    compacted,
-                });
+        let mut add = |spec: TopicSpec| {
+            if !specs.iter().any(|known| known.name == spec.name) {
+                specs.push(spec);
             }
         };
-        add(topic.clone(), args.partitions, false);
+        add(TopicSpec {
+            name: topic.clone(),
+            partitions: args.partitions,
+            replication: args.replication,
+            compacted: false,
+        });
         let root = connection.scheme.root_of(topic);
         for side in [
             SideTopic::Requests,
             SideTopic::Keys,
             SideTopic::Subscriptions,
         ] {
-            add(connection.scheme.side_topic(&root, side), 1, true);
+            add(TopicSpec {
+                replication: args.replication,
+                ..TopicSpec::control(connection.scheme.side_topic(&root, side))
+            });
         }
     }
     let admin = connection.backend.admin().await?;

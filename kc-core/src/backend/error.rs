@@ -89,6 +89,18 @@ impl BackendError {
         self.retriable
     }
 
+    /// Whether a topic that could not be created may be used all the same, if it is there: it exists, or creating
+    /// it is not for this client, now or later.
+    #[must_use]
+    pub fn leaves_topic_to_others(&self) -> bool {
+        use BackendErrorKind::{Authorization, Rejected, TopicExists, Unsupported};
+        match self.kind {
+            TopicExists => true,
+            Authorization | Rejected | Unsupported => !self.retriable,
+            _ => false,
+        }
+    }
+
     /// Whether only a person can help: settings, rights or the broker must change.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
@@ -130,5 +142,25 @@ impl fmt::Display for BackendError {
 impl Error for BackendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_exists_or_that_others_create_may_be_used() {
+        use BackendErrorKind::{
+            Authorization, Rejected, Timeout, TopicExists, Unreachable, Unsupported,
+        };
+        let error = |kind| BackendError::new(kind, "create topic chains");
+        for kind in [TopicExists, Authorization, Rejected, Unsupported] {
+            assert!(error(kind).leaves_topic_to_others(), "{kind}");
+        }
+        for kind in [Timeout, Unreachable] {
+            assert!(!error(kind).leaves_topic_to_others(), "{kind}");
+        }
+        assert!(!error(Rejected).retriable(true).leaves_topic_to_others());
     }
 }

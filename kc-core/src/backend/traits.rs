@@ -91,6 +91,19 @@ pub struct TopicSpec {
     pub compacted: bool,
 }
 
+impl TopicSpec {
+    /// A side or management topic: one partition, compacted, as many replicas as the broker likes.
+    #[must_use]
+    pub fn control(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            partitions: 1,
+            replication: None,
+            compacted: true,
+        }
+    }
+}
+
 /// Metadata and topic management.
 #[async_trait]
 pub trait Admin: Debug + Send + Sync {

@@ -42,18 +42,14 @@ impl ControlTopics {
             Some(admin) => admin,
             None => self.backend.admin().await?,
         };
-        let spec = TopicSpec {
-            name: topic.into(),
-            partitions: 1,
-            replication: None,
-            compacted: true,
-        };
-        let created = admin.create_topic(&spec, DEADLINE).await;
+        let created = admin
+            .create_topic(&TopicSpec::control(topic), DEADLINE)
+            .await;
         state.admin = Some(admin);
         match &created {
             Ok(()) => tracing::info!(target: "kc::gateway", topic, "topic created"),
             Err(error) if error.kind() == BackendErrorKind::TopicExists => {}
-            Err(error) if is_final(error) => {
+            Err(error) if error.leaves_topic_to_others() => {
                 if state.forbidden.insert(topic.into()) {
                     tracing::warn!(
                         target: "kc::gateway",
@@ -73,10 +69,4 @@ impl ControlTopics {
     pub(super) async fn doubt(&self, topic: &str) {
         self.state.lock().await.settled.remove(topic);
     }
-}
-
-/// Whether creating is refused for good, not for the moment.
-fn is_final(error: &BackendError) -> bool {
-    use BackendErrorKind::{Authorization, Rejected, Unsupported};
-    matches!(error.kind(), Authorization | Rejected | Unsupported) && !error.is_retriable()
 }
