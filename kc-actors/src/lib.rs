@@ -63,8 +63,8 @@ mod port;
 mod stores;
 pub use actors::*;
 pub use client::{
-    ConsumeError, EncryptedConsumer, EncryptedProducer, ForeignPolicy, MAX_PARKED_BYTES,
-    MAX_PARKED_RECORDS, OpenedRecord, PlainRecord, ProduceError,
+    ConsumeError, EncryptedConsumer, EncryptedProducer, ForeignPolicy, MAX_ALL_PARKED_BYTES,
+    MAX_PARKED_BYTES, MAX_PARKED_RECORDS, OpenedRecord, PlainRecord, ProduceError,
 };
 pub use clock::Clock;
 pub use events::{EventListener, Events, NodeEvent};

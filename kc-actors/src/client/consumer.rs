@@ -1,4 +1,6 @@
-use std::collections::{BTreeMap, VecDeque};
+mod parked;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kc_core::backend::{
@@ -9,14 +11,13 @@ use kc_core::message::Foreign;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use self::parked::{Change, Parked};
+pub use self::parked::{MAX_ALL_PARKED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS};
 use crate::handles::{Awaiting, Deserializer, Outcome, WaitingRecords};
 
-/// How many records of a partition wait for a key in memory; beyond, the partition is not fetched from.
-pub const MAX_PARKED_RECORDS: usize = 4096;
-
-/// How many bytes of a partition's records wait for a key in memory; beyond, the partition is not
-/// fetched from.
-pub const MAX_PARKED_BYTES: usize = 16 << 20;
+/// How long delivering goes on without a poll of the broker: who does not poll is thrown out of the group, and keeps
+/// others from joining it.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a poll of the broker takes at most while records wait for keys.
 const PARKED_POLL: Duration = Duration::from_millis(50);
@@ -90,18 +91,12 @@ pub struct EncryptedConsumer {
     policy: ForeignPolicy,
     plain_keys: bool,
     parked: BTreeMap<TopicPartition, Parked>,
+    /// How many bytes may be parked before nothing is added where something is.
+    room: usize,
     delivered: BTreeMap<TopicPartition, i64>,
     waiting: WaitingRecords,
-}
-
-#[derive(Debug, Default)]
-struct Parked {
-    records: VecDeque<Record>,
-    /// The bytes of their keys and values.
-    bytes: usize,
-    /// How many of them, from the first, the exchange has been told to get keys for.
-    foreseen: usize,
-    paused: bool,
+    /// When the broker is polled even if there are records to deliver.
+    next_poll: Instant,
 }
 
 /// What came of a record.
@@ -136,7 +131,9 @@ impl EncryptedConsumer {
             policy,
             plain_keys: false,
             parked: BTreeMap::new(),
+            room: MAX_ALL_PARKED_BYTES,
             delivered: BTreeMap::new(),
+            next_poll: Instant::now(),
         })
     }
 
@@ -161,13 +158,17 @@ impl EncryptedConsumer {
     ) -> Result<Vec<OpenedRecord>, ConsumeError> {
         self.settle();
         let end = end_of(Instant::now(), wait);
+        let mut polled = self.waiting() > 0 && Instant::now() >= self.next_poll;
+        if polled {
+            self.fetch(Duration::ZERO).await?;
+        }
         loop {
             let opened = self.open_parked(max);
             self.hold_back();
             self.note_waiting();
             let opened = opened?;
             let left = end.saturating_duration_since(Instant::now());
-            if !opened.is_empty() || left.is_zero() {
+            if !opened.is_empty() || (polled && left.is_zero()) {
                 return Ok(opened);
             }
             let slice = if self.waiting() > 0 {
@@ -175,21 +176,18 @@ impl EncryptedConsumer {
             } else {
                 left
             };
-            let polled = self.consumer.poll(slice).await?;
-            if polled == Polled::default() && slice == left {
+            let came = self.fetch(slice).await?;
+            polled = true;
+            if !came && slice == left {
                 return Ok(opened);
             }
-            self.take(polled);
         }
     }
 
     /// How many records wait for keys.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.parked
-            .values()
-            .map(|parked| parked.records.len())
-            .sum()
+        self.parked.values().map(Parked::len).sum()
     }
 
     /// Commits everything that is done with, what the last poll gave included.
@@ -226,14 +224,21 @@ impl EncryptedConsumer {
         }
     }
 
+    /// Polls the broker; whether anything came.
+    async fn fetch(&mut self, wait: Duration) -> Result<bool, BackendError> {
+        let polled = self.consumer.poll(wait).await;
+        self.next_poll = Instant::now() + POLL_INTERVAL;
+        let polled = polled?;
+        let came = polled != Polled::default();
+        self.take(polled);
+        Ok(came)
+    }
+
     fn take(&mut self, Polled { records, revoked }: Polled) {
         for partition in &revoked {
             // A pause outlives what was paused for.
-            if self
-                .parked
-                .remove(partition)
-                .is_some_and(|parked| parked.paused)
-            {
+            let parked = self.parked.remove(partition);
+            if parked.is_some_and(|parked| parked.is_paused()) {
                 self.consumer.resume(std::slice::from_ref(partition));
             }
             self.delivered.remove(partition);
@@ -243,9 +248,7 @@ impl EncryptedConsumer {
                 topic: record.topic.clone(),
                 partition: record.partition,
             };
-            let parked = self.parked.entry(partition).or_default();
-            parked.bytes += payload(&record);
-            parked.records.push_back(record);
+            self.parked.entry(partition).or_default().push(record);
         }
     }
 
@@ -254,7 +257,7 @@ impl EncryptedConsumer {
         let mut opened = Vec::new();
         for (partition, parked) in &mut self.parked {
             while opened.len() < max
-                && let Some(record) = parked.records.front()
+                && let Some(record) = parked.first()
             {
                 let delivered = match look(&self.deserializer, self.plain_keys, record) {
                     Looked::Await => {
@@ -278,9 +281,7 @@ impl EncryptedConsumer {
                     },
                 };
                 self.delivered.insert(partition.clone(), record.offset + 1);
-                parked.bytes -= payload(record);
-                parked.foreseen = parked.foreseen.saturating_sub(1);
-                parked.records.pop_front();
+                parked.drop_first();
                 opened.extend(delivered);
             }
         }
@@ -290,43 +291,24 @@ impl EncryptedConsumer {
     /// Lets the node's status say how many records wait.
     fn note_waiting(&self) {
         let parked = self.parked.iter();
-        let waiting = parked.map(|(partition, parked)| (&*partition.topic, parked.records.len()));
+        let waiting = parked.map(|(partition, parked)| (&*partition.topic, parked.len()));
         self.waiting.note(waiting);
     }
 
     /// Stops fetching partitions that have more waiting than fits, and goes on with those that have
     /// not.
     fn hold_back(&mut self) {
+        let all: usize = self.parked.values().map(Parked::bytes).sum();
+        let room = all < self.room;
         for (partition, parked) in &mut self.parked {
-            let full =
-                parked.records.len() >= MAX_PARKED_RECORDS || parked.bytes >= MAX_PARKED_BYTES;
-            if full && !parked.paused {
-                self.consumer.pause(std::slice::from_ref(partition));
-            } else if !full && parked.paused {
-                self.consumer.resume(std::slice::from_ref(partition));
-            }
-            parked.paused = full;
-        }
-    }
-}
-
-impl Parked {
-    /// Has the keys of all records asked for, not only that of the first, which holds the others back.
-    fn foresee(&mut self, deserializer: &Deserializer, plain_keys: bool) {
-        for record in self.records.range(self.foreseen..) {
-            let key = record.key.as_ref().filter(|_| !plain_keys);
-            for part in [key, record.value.as_ref()].into_iter().flatten() {
-                deserializer.foresee(&record.topic, part);
+            let partition = std::slice::from_ref(partition);
+            match parked.hold_back(room) {
+                Some(Change::Pause) => self.consumer.pause(partition),
+                Some(Change::Resume) => self.consumer.resume(partition),
+                None => {}
             }
         }
-        self.foreseen = self.records.len();
     }
-}
-
-/// The bytes of a record's key and value.
-fn payload(record: &Record) -> usize {
-    let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-    len(&record.key) + len(&record.value)
 }
 
 fn look(deserializer: &Deserializer, plain_keys: bool, record: &Record) -> Looked {

@@ -6,7 +6,7 @@ mod partitioner;
 mod producer;
 
 pub use consumer::{
-    ConsumeError, EncryptedConsumer, ForeignPolicy, MAX_PARKED_BYTES, MAX_PARKED_RECORDS,
-    OpenedRecord,
+    ConsumeError, EncryptedConsumer, ForeignPolicy, MAX_ALL_PARKED_BYTES, MAX_PARKED_BYTES,
+    MAX_PARKED_RECORDS, OpenedRecord,
 };
 pub use producer::{EncryptedProducer, PlainRecord, ProduceError};

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -75,6 +76,8 @@ fn consumer_over(
         consumer: Box::new(member),
         policy,
         parked: BTreeMap::new(),
+        room: MAX_ALL_PARKED_BYTES,
+        next_poll: Instant::now(),
         delivered: BTreeMap::new(),
     };
     (consumer, asked)
@@ -142,6 +145,17 @@ async fn a_few_large_records_pause_a_partition_as_many_small_ones_do() {
 }
 
 #[tokio::test]
+async fn a_poll_that_does_not_wait_takes_what_is_there() {
+    let null = Record {
+        value: None,
+        ..record(0, Vec::new())
+    };
+    let (mut consumer, _) = consumer(vec![given(vec![null])], ForeignPolicy::Fail);
+    let opened = consumer.poll(10, Duration::ZERO).await.unwrap();
+    assert_eq!(opened.len(), 1);
+}
+
+#[tokio::test]
 async fn a_poll_may_wait_for_ever() {
     let null = Record {
         value: None,
@@ -150,6 +164,69 @@ async fn a_poll_may_wait_for_ever() {
     let (mut consumer, _) = consumer(vec![given(vec![null])], ForeignPolicy::Fail);
     let opened = consumer.poll(10, Duration::MAX).await.unwrap();
     assert_eq!(opened.len(), 1);
+}
+
+#[tokio::test]
+async fn many_partitions_with_little_each_are_paused_once_they_have_too_much_together() {
+    let in_partition = |partition| Record {
+        partition,
+        ..sealed(0, 1_000)
+    };
+    let null = Record {
+        partition: 9,
+        value: None,
+        ..record(0, Vec::new())
+    };
+    let records = (0..4).map(in_partition).chain([null]).collect();
+    let revoked = Polled {
+        records: Vec::new(),
+        revoked: vec![TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        }],
+    };
+    let (mut consumer, asked) = consumer(vec![given(records), revoked], ForeignPolicy::Fail);
+    consumer.room = 4_000;
+    let wait = Duration::from_millis(1);
+    let opened = consumer.poll(10, wait).await.unwrap();
+    assert_eq!(
+        opened.len(),
+        1,
+        "a partition in which nothing waits goes on"
+    );
+    assert_eq!(*asked.lock().unwrap(), ["pause"; 4]);
+    asked.lock().unwrap().clear();
+
+    while !consumer.poll(10, wait).await.unwrap().is_empty() {}
+    let asked = asked.lock().unwrap();
+    assert_eq!(*asked, ["store 1", "resume", "resume", "resume", "resume"]);
+}
+
+#[tokio::test]
+async fn delivering_what_waited_does_not_keep_from_polling() {
+    let null = |offset| Record {
+        value: None,
+        ..record(offset, Vec::new())
+    };
+    let revoked = Polled {
+        records: Vec::new(),
+        revoked: vec![TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        }],
+    };
+    let polls = vec![given((0..9).map(null).collect()), revoked];
+    let (mut consumer, asked) = consumer(polls, ForeignPolicy::Fail);
+    let wait = Duration::from_mins(1);
+    assert_eq!(consumer.poll(1, wait).await.unwrap().len(), 1);
+    assert_eq!(consumer.poll(1, wait).await.unwrap().len(), 1);
+    assert_eq!(consumer.waiting(), 7, "not polled again so soon");
+
+    consumer.next_poll = Instant::now();
+    let opened = consumer.poll(1, Duration::ZERO).await.unwrap();
+    assert!(opened.is_empty(), "they are another member's now");
+    assert_eq!(consumer.waiting(), 0);
+    assert_eq!(*asked.lock().unwrap(), ["store 1", "store 2"]);
 }
 
 #[tokio::test]
