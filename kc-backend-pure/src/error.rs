@@ -44,6 +44,9 @@ fn kind(error: &KrafkaError) -> BackendErrorKind {
         KrafkaError::Auth { .. } => Kind::Authentication,
         KrafkaError::Timeout { .. } | KrafkaError::DeliveryTimeout { .. } => Kind::Timeout,
         KrafkaError::UnknownTopic { .. } => Kind::UnknownTopic,
+        KrafkaError::Config { message, .. } if message.starts_with("invalid partition") => {
+            Kind::UnknownTopic
+        }
         KrafkaError::Config { .. } => Kind::Configuration,
         KrafkaError::Closed { .. } => Kind::Closed,
         KrafkaError::Protocol { message, .. } if is_about_tls(message) => Kind::Tls,
@@ -137,6 +140,13 @@ mod tests {
         assert!(code(ErrorCode::TopicAuthorizationFailed).is_fatal());
         assert!(code(ErrorCode::SaslAuthenticationFailed).is_fatal());
         assert!(failed("x", KrafkaError::config("y")).is_fatal());
+    }
+
+    #[test]
+    fn a_partition_that_is_not_there_is_missing_like_a_topic() {
+        let message = "invalid partition given with record 3, which is not in the range [0, 2)";
+        let error = failed("x", KrafkaError::config(message));
+        assert_eq!(error.kind(), BackendErrorKind::UnknownTopic);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! in front of it.
 
 mod consumer;
+mod partition_counts;
 mod partitioner;
 mod producer;
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kc_core::backend::{
@@ -6,8 +6,8 @@ use kc_core::backend::{
     Producer,
 };
 use thiserror::Error;
-use tokio::sync::Mutex;
 
+use super::partition_counts::{Known, PartitionCounts};
 use super::partitioner;
 use crate::handles::{SealError, Serializer};
 use crate::messages::PrepareError;
@@ -54,8 +54,7 @@ pub struct EncryptedProducer {
     producer: Box<dyn Producer>,
     admin: Box<dyn Admin>,
     plain_keys: bool,
-    /// The number of partitions, by topic.
-    partitions: Mutex<HashMap<String, usize>>,
+    counts: Arc<PartitionCounts>,
 }
 
 impl EncryptedProducer {
@@ -72,7 +71,7 @@ impl EncryptedProducer {
             producer: backend.producer().await?,
             admin: backend.admin().await?,
             plain_keys: false,
-            partitions: Mutex::default(),
+            counts: Arc::default(),
         })
     }
 
@@ -121,13 +120,22 @@ impl EncryptedProducer {
         };
         let value = seal(value, false)?;
         let record = OutgoingRecord {
-            topic,
+            topic: topic.clone(),
             partition,
             key,
             value,
             headers,
         };
-        Ok(self.producer.enqueue(record).await?)
+        let doubt = {
+            let counts = Arc::clone(&self.counts);
+            move |error: &BackendError| {
+                if is_missing(error) {
+                    counts.doubt(&topic);
+                }
+            }
+        };
+        let delivery = self.producer.enqueue(record).await.inspect_err(&doubt)?;
+        Ok(Box::pin(async move { delivery.await.inspect_err(doubt) }))
     }
 
     /// Waits until everything queued is acknowledged.
@@ -135,7 +143,13 @@ impl EncryptedProducer {
     /// # Errors
     /// As [`Producer::flush`].
     pub async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {
-        self.producer.flush(deadline).await
+        let flushed = self.producer.flush(deadline).await;
+        // It is of a record whose delivery nobody may be waiting for.
+        flushed.inspect_err(|error| {
+            if is_missing(error) {
+                self.counts.doubt_all();
+            }
+        })
     }
 
     /// Flushes and disconnects.
@@ -149,15 +163,33 @@ impl EncryptedProducer {
 
     /// Makes sure that the topic exists and has a key; gives its number of partitions.
     async fn ready(&self, topic: &str) -> Result<usize, ProduceError> {
-        if let Some(partitions) = self.partitions.lock().await.get(topic) {
-            return Ok(*partitions);
+        match self.counts.get(topic) {
+            Known::Count(partitions) => Ok(partitions),
+            Known::OldCount(partitions) => Ok(self.look_again(topic, partitions).await?),
+            Known::Nothing => {
+                let partitions = self.look_up(topic).await?;
+                self.serializer.prepare(topic).await?;
+                self.counts.set(topic, partitions);
+                Ok(partitions)
+            }
         }
-        let partitions = self.look_up(topic).await?;
-        self.serializer.prepare(topic).await?;
-        self.partitions
-            .lock()
-            .await
-            .insert(topic.into(), partitions);
+    }
+
+    /// While the broker does not say, it is as it was.
+    async fn look_again(&self, topic: &str, known: usize) -> Result<usize, BackendError> {
+        let found = self.admin.partitions(topic, true, TOPIC_DEADLINE).await;
+        let partitions = match found {
+            Ok(Some(partitions)) => partitions,
+            Ok(None) => {
+                self.counts.forget(topic);
+                self.look_up(topic).await?
+            }
+            Err(error) => {
+                tracing::debug!(topic, %error, "the number of partitions was not looked up again");
+                return Ok(known);
+            }
+        };
+        self.counts.set(topic, partitions);
         Ok(partitions)
     }
 
@@ -179,3 +211,11 @@ impl EncryptedProducer {
             .unwrap_or_else(|_| Err(unknown()))
     }
 }
+
+/// Whether a topic or partition is not there, or not any more.
+fn is_missing(error: &BackendError) -> bool {
+    error.kind() == BackendErrorKind::UnknownTopic
+}
+
+#[cfg(test)]
+mod tests;
