@@ -1,4 +1,5 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::{Envelope, Opened, Unopened};
 use crate::ratchet::{Candidates, Component, OpeningKey, TopicSecret};
@@ -13,17 +14,19 @@ pub const MAX_CANDIDATES: usize = 4;
 pub const MAX_KEYS_PER_ROOT: usize = 16_384;
 
 /// The opening keys of a consumer, by root topic and key id. Cloning shares the keys, so that a changed
-/// copy can be published while others still read the old one.
+/// copy can be published while others still read the old one: only the root topics that change are copied.
+///
+/// Keys have no age: a consumer cannot tell what old records it is yet to read, and producers forget theirs.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
-    roots: HashMap<RootTopic, RootKeys>,
+    roots: HashMap<RootTopic, Arc<RootKeys>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct RootKeys {
     candidates: HashMap<KeyId, Candidates>,
     /// The ids in order of arrival.
-    order: std::collections::VecDeque<KeyId>,
+    order: VecDeque<KeyId>,
 }
 
 /// What adding a key did.
@@ -43,24 +46,15 @@ impl KeyRing {
     /// Adds a key.
     pub fn add(&mut self, root: &RootTopic, id: KeyId, secret: TopicSecret) -> Added {
         let keys = self.roots.entry(root.clone()).or_default();
-        if let Some(candidates) = keys.candidates.get_mut(&id) {
+        if let Some(candidates) = keys.candidates.get(&id) {
             if candidates.hold(&secret) {
                 return Added::Known;
             }
             if candidates.len() >= MAX_CANDIDATES {
                 return Added::Refused;
             }
-            candidates.push(OpeningKey::new(secret));
-            return Added::Candidate;
         }
-        if keys.order.len() >= MAX_KEYS_PER_ROOT
-            && let Some(oldest) = keys.order.pop_front()
-        {
-            keys.candidates.remove(&oldest);
-        }
-        keys.order.push_back(id);
-        keys.candidates.insert(id, Candidates::from_iter([secret]));
-        Added::New
+        Arc::make_mut(keys).add(id, secret)
     }
 
     /// Whether a key of a root with this id is known.
@@ -130,5 +124,45 @@ impl KeyRing {
     #[must_use]
     pub fn known(&self, root: &str, id: &KeyId) -> Option<&Candidates> {
         self.roots.get(root)?.candidates.get(id)
+    }
+}
+
+impl RootKeys {
+    fn add(&mut self, id: KeyId, secret: TopicSecret) -> Added {
+        if let Some(candidates) = self.candidates.get_mut(&id) {
+            candidates.push(OpeningKey::new(secret));
+            return Added::Candidate;
+        }
+        if self.order.len() >= MAX_KEYS_PER_ROOT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.candidates.remove(&oldest);
+        }
+        self.order.push_back(id);
+        self.candidates.insert(id, Candidates::from_iter([secret]));
+        Added::New
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_changed_copy_shares_the_root_topics_that_did_not_change() {
+        let secret = || Secret::fill_with(|secret| secret.fill(1)).into();
+        let (changed, other) = (RootTopic::from("changed"), RootTopic::from("other"));
+        let mut ring = KeyRing::default();
+        for root in [&changed, &other] {
+            ring.add(root, KeyId::Short(1), secret());
+        }
+        let before = ring.clone();
+        let shared = |ring: &KeyRing, root| Arc::ptr_eq(&ring.roots[root], &before.roots[root]);
+        ring.add(&changed, KeyId::Short(1), secret());
+        assert!(shared(&ring, &changed), "the key was known");
+        ring.add(&changed, KeyId::Short(2), secret());
+        assert!(!shared(&ring, &changed));
+        assert!(shared(&ring, &other));
     }
 }
