@@ -6,6 +6,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -134,26 +135,6 @@ impl<'a> Settings<'a> {
         lossy(&self.figment(section)?)
     }
 
-    /// A struct from the Kafka settings for one client, see [`kafka`](Self::kafka).
-    ///
-    /// # Errors
-    /// As [`extract`](Self::extract).
-    pub fn extract_kafka<T: DeserializeOwned>(
-        &self,
-        purpose: KafkaUse,
-        extra: Option<&str>,
-    ) -> Result<T, SettingsError> {
-        let (settings, origins) = self.merge_kafka(purpose, extra)?;
-        let mut figment = Figment::new();
-        for (name, text) in settings.iter() {
-            // Of a group id that nobody wrote there is no origin.
-            let origin = origins.iter().rev().find(|(known, _)| known == name);
-            let origin = origin.map_or_else(|| Origin::Default, |(_, origin)| origin.clone());
-            figment = figment.merge(Scope::one(origin, name, text));
-        }
-        lossy(&figment)
-    }
-
     /// The Kafka settings for one client. Inside a layer the sections merge as
     /// [`NodeConfig::kafka_config`] says; any section of a higher layer wins over every section of a lower one, whether
     /// it has kafka-python's name of a setting or librdkafka's.
@@ -169,8 +150,31 @@ impl<'a> Settings<'a> {
         purpose: KafkaUse,
         extra: Option<&str>,
     ) -> Result<KafkaSettings, SettingsError> {
-        self.merge_kafka(purpose, extra)
-            .map(|(settings, _)| settings)
+        let sections = kafka_sections(purpose, extra);
+        let mut settings = KafkaSettings::default();
+        let mut in_file = BTreeSet::new();
+        for section in sections.iter().map(|section| Section::named(section)) {
+            let of_section = self.config.own_settings(section);
+            for setting in of_section.map_err(|problem| self.refused(problem))? {
+                let name = setting.name.to_string();
+                let name = canonical_name(&name);
+                settings.apply(name, &setting.text);
+                in_file.insert(name.to_owned());
+            }
+        }
+        for layer in [&self.environment, &self.flags] {
+            for section in &sections {
+                for item in layer.iter().filter(|item| item.section == *section) {
+                    let name = canonical_name(&item.name);
+                    settings.apply(name, &item.text);
+                    in_file.remove(name);
+                }
+            }
+        }
+        references::resolve(&mut settings, |name| {
+            self.path.parent().filter(|_| in_file.contains(name))
+        })?;
+        Ok(settings.with_group_id(self.config.node_id(), purpose, extra))
     }
 
     /// One section with its layers, for extraction in other ways; every value is a string.
@@ -199,47 +203,6 @@ impl<'a> Settings<'a> {
             ));
         }
         Ok(figment)
-    }
-
-    fn merge_kafka(
-        &self,
-        purpose: KafkaUse,
-        extra: Option<&str>,
-    ) -> Result<(KafkaSettings, Vec<(String, Origin)>), SettingsError> {
-        let sections = kafka_sections(purpose, extra);
-        let mut settings = KafkaSettings::default();
-        let mut origins = Vec::new();
-        for section in sections.iter().map(|section| Section::named(section)) {
-            for setting in self
-                .config
-                .own_settings(section)
-                .map_err(|problem| self.refused(problem))?
-            {
-                let name = setting.name.to_string();
-                let name = canonical_name(&name);
-                settings.apply(name, &setting.text);
-                origins.push((name.to_owned(), self.file_origin(section)));
-            }
-        }
-        for layer in [&self.environment, &self.flags] {
-            for section in &sections {
-                for item in layer.iter().filter(|item| item.section == *section) {
-                    let name = canonical_name(&item.name);
-                    settings.apply(name, &item.text);
-                    origins.push((name.to_owned(), item.origin()));
-                }
-            }
-        }
-        references::resolve(&mut settings, |name| {
-            match origins.iter().rev().find(|(known, _)| known == name) {
-                Some((_, Origin::File { path, .. })) => path.parent(),
-                _ => None,
-            }
-        })?;
-        Ok((
-            settings.with_group_id(self.config.node_id(), purpose, extra),
-            origins,
-        ))
     }
 
     fn file_origin(&self, section: Section<'_>) -> Origin {

@@ -4,7 +4,6 @@ use std::fmt;
 use kc_core::store::config::Section;
 use zeroize::Zeroizing;
 
-use super::scope::Origin;
 use super::suffix;
 
 const PREFIX: &str = "KC_CONFIG__";
@@ -36,13 +35,6 @@ impl Override {
             name: name.to_lowercase(),
             text,
             source: Source::Flag,
-        }
-    }
-
-    pub(super) fn origin(&self) -> Origin {
-        match self.source {
-            Source::Environment => Origin::Environment(self.section.clone()),
-            Source::Flag => Origin::Flags,
         }
     }
 }

@@ -16,8 +16,6 @@ pub(super) enum Origin {
     /// The section's suffix.
     Environment(String),
     Flags,
-    /// Made by the rules, not written by anybody.
-    Default,
 }
 
 /// Entries of one section from one place: what figment merges.
@@ -39,10 +37,6 @@ impl Scope {
                 .collect(),
         }
     }
-
-    pub(super) fn one(origin: Origin, name: &str, text: &str) -> Self {
-        Self::new(origin, [(name.to_owned(), text)].into_iter())
-    }
 }
 
 impl Provider for Scope {
@@ -53,9 +47,6 @@ impl Provider for Scope {
             Origin::Environment(section) => Metadata::named("the environment")
                 .interpolater(move |_, keys| variable(&section, &keys.join("."))),
             Origin::Flags => Metadata::named("a flag").interpolater(|_, keys| keys.join(".")),
-            Origin::Default => {
-                Metadata::named("the defaults").interpolater(|_, keys| keys.join("."))
-            }
         }
     }
 

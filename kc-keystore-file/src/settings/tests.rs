@@ -40,18 +40,12 @@ struct Own {
 }
 
 #[derive(Debug, Deserialize)]
-struct Kafka {
-    bootstrap_servers: String,
-    sasl_plain_password: String,
-    client_id: Option<String>,
-    group_id: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
 struct Timeout {
     #[serde(rename = "session_timeout_ms")]
     _milliseconds: u32,
 }
+
+const CONSUMER: Section<'static> = Section::named("kafka-consumer");
 
 fn config() -> NodeConfig {
     NodeConfig::parse(FILE).unwrap()
@@ -124,13 +118,11 @@ fn flags_win_over_environment_wins_over_file() {
 fn kafka_layers_merge_before_sections_of_higher_layers() {
     let config = config();
     let file = Settings::new(&config, Path::new("n1.config"));
-    let merged: Kafka = file
-        .extract_kafka(KafkaUse::Consumer, Some("crypto"))
-        .unwrap();
-    assert_eq!(merged.bootstrap_servers, "file:2");
-    assert_eq!(merged.sasl_plain_password, "007");
-    assert_eq!(merged.client_id, None);
-    assert_eq!(merged.group_id.as_deref(), Some("n1.kafkacrypto"));
+    let merged = file.kafka(KafkaUse::Consumer, Some("crypto")).unwrap();
+    assert_eq!(merged.text("bootstrap_servers"), Some("file:2"));
+    assert_eq!(merged.text("sasl_plain_password"), Some("007"));
+    assert_eq!(merged.text("client_id"), None);
+    assert_eq!(merged.text("group_id"), Some("n1.kafkacrypto"));
     assert_eq!(
         file.kafka(KafkaUse::Consumer, None).unwrap(),
         config.kafka_config(KafkaUse::Consumer, None).unwrap()
@@ -202,9 +194,7 @@ fn passwords_and_paths_may_refer_to_files() {
 fn errors_name_the_entry_and_its_origin_and_no_text() {
     let config = config();
     let message = |settings: Settings<'_>| {
-        let error = settings
-            .extract_kafka::<Timeout>(KafkaUse::Consumer, None)
-            .unwrap_err();
+        let error = settings.extract::<Timeout>(CONSUMER).unwrap_err();
         assert!(matches!(error, SettingsError::Value(_)));
         error.to_string()
     };
@@ -219,7 +209,7 @@ fn errors_name_the_entry_and_its_origin_and_no_text() {
         "invalid type: found text, expected u32 for key \"KC_CONFIG__KAFKA_CONSUMER__SESSION_TIMEOUT_MS\" in the environment"
     );
     assert_eq!(
-        message(file().flag(Section::KAFKA, "session_timeout_ms", "hunter2")),
+        message(file().flag(CONSUMER, "session_timeout_ms", "hunter2")),
         "invalid type: found text, expected u32 for key \"session_timeout_ms\" in a flag"
     );
     let debug = format!(
