@@ -5,7 +5,7 @@ use actix::Message;
 use kc_core::backend::{BackendError, BackendErrorKind, Committed, LogReader, LogStart, Record};
 use kc_core::types::SideTopic;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::GatewayParts;
 use crate::messages::{ControlTopic, ManagementRecord, ManagementRecords, SideRecord, SideRecords};
@@ -36,109 +36,156 @@ pub(super) struct NewWatch {
 
 /// Reads the watched topics until nobody can watch another. Positions are committed when what was read
 /// is done with.
-pub(super) async fn read(parts: GatewayParts, mut watches: mpsc::Receiver<NewWatch>) {
-    let mut sources = HashMap::new();
-    let mut reader: Option<Box<dyn LogReader>> = None;
-    // What the gateway itself wants is tried until it works, each not before its time.
-    let mut wanted: VecDeque<_> = parts.watched.with(|watched| {
+pub(super) async fn read(parts: GatewayParts, watches: mpsc::Receiver<NewWatch>) {
+    let mut reading = Reading::resumed(parts, watches);
+    while !reading.watches.is_closed() {
+        // One at a time: what is being read must not wait for what is to be read, too.
+        if let Some(watch) = reading.next_watch().await {
+            reading.take_up(watch).await;
+        }
+        if reading.may_poll() {
+            reading.poll_once().await;
+        }
+    }
+    if let Some(reader) = reading.reader {
+        reader.close().await;
+    }
+}
+
+/// What is read, and what is to be.
+struct Reading {
+    parts: GatewayParts,
+    watches: mpsc::Receiver<NewWatch>,
+    /// What the gateway itself wants is tried until it works, each not before its time.
+    wanted: VecDeque<(Instant, NewWatch)>,
+    reader: Option<Box<dyn LogReader>>,
+    /// What is read, by the topics' names.
+    sources: HashMap<String, ControlTopic>,
+    /// Not to be polled earlier.
+    next_poll: Instant,
+}
+
+impl Reading {
+    /// Goes on with what the gateway before this one read.
+    fn resumed(parts: GatewayParts, watches: mpsc::Receiver<NewWatch>) -> Self {
+        let now = Instant::now();
         let resume = |(name, topic): (&String, &ControlTopic)| NewWatch {
             name: name.clone(),
             topic: topic.clone(),
             done: None,
         };
-        let resumed = watched.iter().map(resume);
-        resumed.map(|watch| (Instant::now(), watch)).collect()
-    });
-    loop {
-        // One at a time: what is being read must not wait for what is to be read, too.
-        let idle = sources.is_empty() && wanted.is_empty();
-        let watch = match next_watch(&mut watches, idle).await {
-            Some(watch) => Some(watch),
-            None => next_wanted(&mut wanted),
+        let wanted = parts.watched.with(|watched| {
+            let resumed = watched.iter().map(resume);
+            resumed.map(|watch| (now, watch)).collect()
+        });
+        Self {
+            parts,
+            watches,
+            wanted,
+            reader: None,
+            sources: HashMap::new(),
+            next_poll: now,
+        }
+    }
+
+    fn may_poll(&self) -> bool {
+        !self.sources.is_empty() && self.next_poll <= Instant::now()
+    }
+
+    /// The next topic to begin with: one that somebody asks for, or else one that the gateway wants and
+    /// that is due. Waits if there is nothing else to do.
+    async fn next_watch(&mut self) -> Option<NewWatch> {
+        let asked = if self.may_poll() {
+            self.watches.try_recv().ok()
+        } else if let Some(due) = self.next_due() {
+            timeout_at(due, self.watches.recv()).await.ok().flatten()
+        } else {
+            self.watches.recv().await
         };
-        if let Some(watch) = watch {
-            let begun = if sources.contains_key(&watch.name) {
-                Ok(())
-            } else {
-                let beginning = begin(&parts, &mut reader, &watch);
-                let late = || BackendError::new(BackendErrorKind::Timeout, "begin to read");
-                timeout(BEGIN_DEADLINE, beginning)
-                    .await
-                    .unwrap_or_else(|_| Err(late()))
-            };
-            if begun.is_ok() {
-                let (name, topic) = (watch.name.clone(), watch.topic.clone());
-                parts
-                    .watched
-                    .with(|all| all.insert(name.clone(), topic.clone()));
-                sources.insert(name, topic);
-            }
-            match (begun, watch.done) {
-                // Whoever asked may have gone; the topic is read all the same.
-                (begun, Some(done)) => drop(done.send(begun)),
-                (Ok(()), None) => {}
-                (Err(error), None) => {
-                    let (name, topic, done) = (watch.name, watch.topic, None);
-                    tracing::warn!(target: "kc::gateway", topic = name, %error, "cannot be read yet");
-                    let again = Instant::now() + WANTED_DELAY;
-                    wanted.push_back((again, NewWatch { name, topic, done }));
-                }
-            }
+        asked.or_else(|| self.next_wanted())
+    }
+
+    /// When there is something to do, whether or not somebody asks.
+    fn next_due(&self) -> Option<Instant> {
+        let wanted = self.wanted.iter().map(|(time, _)| *time);
+        let poll = (!self.sources.is_empty()).then_some(self.next_poll);
+        wanted.chain(poll).min()
+    }
+
+    /// The next of what the gateway itself wants, if it is time for one.
+    fn next_wanted(&mut self) -> Option<NewWatch> {
+        let now = Instant::now();
+        let due = self.wanted.iter().position(|(time, _)| *time <= now)?;
+        let (_, watch) = self.wanted.remove(due)?;
+        Some(watch)
+    }
+
+    /// Begins with a topic, or has that tried again if the gateway itself wants it.
+    async fn take_up(&mut self, watch: NewWatch) {
+        let begun = self.begin_in_time(&watch).await;
+        let NewWatch { name, topic, done } = watch;
+        if begun.is_ok() {
+            self.parts
+                .watched
+                .with(|all| all.insert(name.clone(), topic.clone()));
+            self.sources.insert(name.clone(), topic.clone());
         }
-        if watches.is_closed() {
-            break;
-        }
-        if let Some(reader) = &mut reader {
-            match reader.poll(POLL_WAIT).await {
-                Ok(records) if records.is_empty() => {}
-                Ok(records) => {
-                    hand_over(&parts, &sources, reader.as_mut(), records).await;
-                }
-                Err(error) => {
-                    tracing::warn!(target: "kc::gateway", %error, "reading side topics failed");
-                    sleep(RETRY_DELAY).await;
-                }
+        match (begun, done) {
+            // Whoever asked may have gone; the topic is read all the same.
+            (begun, Some(done)) => drop(done.send(begun)),
+            (Ok(()), None) => {}
+            (Err(error), None) => {
+                tracing::warn!(target: "kc::gateway", topic = name, %error, "cannot be read yet");
+                let again = Instant::now() + WANTED_DELAY;
+                let done = None;
+                self.wanted
+                    .push_back((again, NewWatch { name, topic, done }));
             }
         }
     }
-    if let Some(reader) = reader {
-        reader.close().await;
-    }
-}
 
-/// The next topic to watch: waits for one only if there is nothing else to do.
-async fn next_watch(watches: &mut mpsc::Receiver<NewWatch>, idle: bool) -> Option<NewWatch> {
-    if idle {
-        watches.recv().await
-    } else {
-        watches.try_recv().ok()
+    async fn begin_in_time(&mut self, watch: &NewWatch) -> Result<(), BackendError> {
+        if self.sources.contains_key(&watch.name) {
+            return Ok(());
+        }
+        let late = || BackendError::new(BackendErrorKind::Timeout, "begin to read");
+        let beginning = timeout(BEGIN_DEADLINE, self.begin(watch));
+        beginning.await.unwrap_or_else(|_| Err(late()))
     }
-}
 
-/// The next of what the gateway itself wants, if it is time for one.
-fn next_wanted(wanted: &mut VecDeque<(Instant, NewWatch)>) -> Option<NewWatch> {
-    let (_, watch) = wanted.pop_front_if(|(time, _)| *time <= Instant::now())?;
-    Some(watch)
-}
-
-async fn begin(
-    parts: &GatewayParts,
-    reader: &mut Option<Box<dyn LogReader>>,
-    NewWatch { name, topic, .. }: &NewWatch,
-) -> Result<(), BackendError> {
-    if reader.is_none() {
-        *reader = Some(parts.backend.log_reader(Some(&parts.group)).await?);
+    async fn begin(&mut self, NewWatch { name, topic, .. }: &NewWatch) -> Result<(), BackendError> {
+        if self.reader.is_none() {
+            let reader = self.parts.backend.log_reader(Some(&self.parts.group));
+            self.reader = Some(reader.await?);
+        }
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
+        let start = match topic {
+            // Whatever position was committed: the lists of this node may be older, or new.
+            ControlTopic::Management(_) => LogStart::Earliest,
+            ControlTopic::Side(..) => start_of(reader.as_mut(), name).await,
+        };
+        tracing::debug!(target: "kc::gateway", topic = name, ?start, "reading");
+        reader.assign(&[(name.clone(), start)]).await
     }
-    let Some(reader) = reader else {
-        return Ok(());
-    };
-    let start = match topic {
-        // Whatever position was committed: the lists of this node may be older, or new.
-        ControlTopic::Management(_) => LogStart::Earliest,
-        ControlTopic::Side(..) => start_of(reader.as_mut(), name).await,
-    };
-    tracing::debug!(target: "kc::gateway", topic = name, ?start, "reading");
-    reader.assign(&[(name.clone(), start)]).await
+
+    /// What came since the last poll goes to whom it concerns.
+    async fn poll_once(&mut self) {
+        let Some(reader) = &mut self.reader else {
+            return;
+        };
+        match reader.poll(POLL_WAIT).await {
+            Ok(records) if records.is_empty() => {}
+            Ok(records) => {
+                hand_over(&self.parts, &self.sources, reader.as_mut(), records).await;
+            }
+            Err(error) => {
+                tracing::warn!(target: "kc::gateway", %error, "reading side topics failed");
+                self.next_poll = Instant::now() + RETRY_DELAY;
+            }
+        }
+    }
 }
 
 /// Where the group stopped; the first record, if it never read the topic or nobody can tell.
