@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use kc_actors::messages::{
     AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, Publish, ReceivedOpeningKeys,
-    SealingKeyFor, SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
+    SealingKeyFor, ServeRoot, SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
 };
 use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
 use kc_core::backend::BackendError;
@@ -59,6 +59,21 @@ impl Handler<Watch> for Bus {
 
     fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
         Ok(())
+    }
+}
+
+/// A gateway whose broker does not answer.
+struct Silent;
+
+impl Actor for Silent {
+    type Context = Context<Self>;
+}
+
+impl Handler<Watch> for Silent {
+    type Result = ResponseFuture<Result<(), BackendError>>;
+
+    fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
+        Box::pin(std::future::pending())
     }
 }
 
@@ -122,6 +137,8 @@ impl Handler<HeldKeys> for FixedKey {
 /// Two exchanges on one bus.
 struct Pair {
     consumer: Port<KeyWanted>,
+    producer: Port<ServeRoot>,
+    watch: Port<Watch>,
     producer_status: Port<AskExchange>,
     consumer_records: Port<SideRecords>,
     producer_records: Port<SideRecords>,
@@ -178,6 +195,8 @@ fn pair(consumer: &Own, producer: &Own) -> Pair {
     watch.connect(&bus);
     Pair {
         consumer: Port::to(&consumer),
+        producer: Port::to(&producer),
+        watch,
         producer_status: Port::to(&producer),
         consumer_records: Port::to(&consumer),
         producer_records: Port::to(&producer),
@@ -319,6 +338,16 @@ async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
         .unwrap();
     assert_eq!(held.len(), 2);
     assert_eq!(*archive.saved.lock().unwrap(), [1, 2]);
+}
+
+#[actix::test]
+async fn serving_a_root_waits_for_no_broker() {
+    let (consumer, producer) = nodes();
+    let pair = pair(&consumer, &producer);
+    pair.watch.connect(&Silent.start());
+    let serving = pair.producer.send(ServeRoot { root: root() });
+    let served = tokio::time::timeout(Duration::from_secs(5), serving).await;
+    served.unwrap().unwrap();
 }
 
 #[actix::test]

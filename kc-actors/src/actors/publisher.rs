@@ -93,7 +93,7 @@ impl Handler<PrepareRoot> for PublisherActor {
     fn handle(&mut self, PrepareRoot { root }: PrepareRoot, _: &mut Self::Context) -> Self::Result {
         let (parts, tables) = (self.parts.clone(), Arc::clone(&self.tables));
         Box::pin(async move {
-            // Requests are answered before the first message is out.
+            // Sealing needs no broker: requests that come before they are read wait in their topic.
             parts.serve.send(ServeRoot { root: root.clone() }).await?;
             let wanted = SealingKeyFor { root: root.clone() };
             let key = parts.sealing_keys.send(wanted).await??;

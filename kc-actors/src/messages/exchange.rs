@@ -36,7 +36,8 @@ pub struct KeyWanted {
     pub known: Candidates,
 }
 
-/// Says that this node seals for a root topic, whose requests are to be answered from now on.
+/// Says that this node seals for a root topic, whose requests are to be answered from now on: those that came
+/// before are, too, and none is waited for.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ServeRoot {

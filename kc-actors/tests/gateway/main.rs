@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
-use kc_actors::messages::{ControlTopic, Watch};
+use kc_actors::messages::{ControlTopic, Publish, Watch};
 use kc_actors::{GatewayActor, GatewayParts, Port, Watched};
-use kc_core::backend::BackendErrorKind;
+use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
 use stub::Stub;
 
@@ -53,4 +53,61 @@ async fn a_gateway_that_cannot_read_leaves_the_thread_to_others() {
         longest = longest.max(turn.elapsed());
     }
     assert!(longest < Duration::from_secs(1), "held up for {longest:?}");
+}
+
+async fn publish(gateway: &Addr<GatewayActor>, root: &str) -> Result<(), BackendError> {
+    let message = Publish {
+        topic: ControlTopic::keys(&root.into()),
+        kafka_key: Vec::new(),
+        value: Vec::new(),
+    };
+    gateway.send(message).await.unwrap()
+}
+
+#[actix::test]
+async fn a_topic_whose_creation_takes_its_time_holds_up_no_other() {
+    tokio::time::pause();
+    let stub = Stub::default();
+    let slow = Duration::from_secs(10);
+    stub.fail("create slow.keys", BackendErrorKind::Timeout, slow);
+    let gateway = gateway(&stub, &Watched::default());
+    publish(&gateway, "settled").await.unwrap();
+
+    let start = tokio::time::Instant::now();
+    let others = async {
+        stub.called("create slow.keys", 1).await;
+        publish(&gateway, "settled").await.unwrap();
+        publish(&gateway, "new").await.unwrap();
+        watch(&gateway, "settled").await;
+        start.elapsed()
+    };
+    let waiting = async { tokio::join!(publish(&gateway, "slow"), publish(&gateway, "slow")) };
+    let (others, (first, second)) = tokio::join!(others, waiting);
+    assert!(others < Duration::from_secs(1), "{others:?}");
+    assert_eq!(first.unwrap_err().kind(), BackendErrorKind::Timeout);
+    assert_eq!(second.unwrap_err().kind(), BackendErrorKind::Timeout);
+    // Both shared one attempt. (Timers are late by a millisecond.)
+    assert_eq!(start.elapsed().as_secs(), slow.as_secs());
+
+    stub.mend("create slow.keys");
+    publish(&gateway, "slow").await.unwrap();
+}
+
+#[actix::test]
+async fn a_broker_that_does_not_answer_is_waited_for_once_whatever_the_number_of_topics() {
+    tokio::time::pause();
+    let stub = Stub::default();
+    let request_timeout = Duration::from_secs(30);
+    stub.fail("admin", BackendErrorKind::Unreachable, request_timeout);
+    let gateway = gateway(&stub, &Watched::default());
+    let start = tokio::time::Instant::now();
+    let roots = (0..50).map(|root| {
+        let gateway = gateway.clone();
+        actix::spawn(async move { publish(&gateway, &root.to_string()).await })
+    });
+    for sent in roots.collect::<Vec<_>>() {
+        assert!(sent.await.unwrap().is_err());
+    }
+    assert_eq!(start.elapsed().as_secs(), request_timeout.as_secs());
+    assert_eq!(stub.times("admin").len(), 1);
 }

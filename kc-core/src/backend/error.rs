@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 /// What kind of thing went wrong, whichever client it went wrong in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,13 +36,13 @@ pub enum BackendErrorKind {
     Other,
 }
 
-/// Something a Kafka client could not do.
-#[derive(Debug)]
+/// Something a Kafka client could not do. Clones share the client's own error.
+#[derive(Clone, Debug)]
 pub struct BackendError {
     kind: BackendErrorKind,
     context: String,
     retriable: bool,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl BackendError {
@@ -60,7 +61,7 @@ impl BackendError {
     /// With the client's own error behind it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 

@@ -2,6 +2,7 @@ mod asking;
 mod machines;
 mod serving;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::{
@@ -9,7 +10,7 @@ use actix::{
 };
 use kc_core::chain::{ChainError, ValidatedChain};
 use kc_core::exchange::{Draft, RequesterConfig, ValidIdentity, Wanted};
-use kc_core::types::SideTopic;
+use kc_core::types::{RootTopic, SideTopic};
 use tokio::sync::Notify;
 
 use self::machines::Machines;
@@ -58,6 +59,8 @@ pub struct ExchangeActor {
     machines: Machines,
     /// Rung when something new is wanted.
     wanted: Arc<Notify>,
+    /// The root topics whose requests are read, or will be.
+    served: BTreeSet<RootTopic>,
 }
 
 impl ExchangeActor {
@@ -67,6 +70,7 @@ impl ExchangeActor {
         Self {
             machines: Machines::new(&parts.config, rng),
             wanted: Arc::default(),
+            served: BTreeSet::new(),
             parts,
         }
     }
@@ -101,16 +105,14 @@ impl Handler<KeyWanted> for ExchangeActor {
 }
 
 impl Handler<ServeRoot> for ExchangeActor {
-    type Result = ResponseFuture<()>;
+    type Result = ();
 
-    fn handle(&mut self, ServeRoot { root }: ServeRoot, _: &mut Self::Context) -> Self::Result {
-        let watch = self.parts.watch.clone();
-        Box::pin(async move {
-            let topic = ControlTopic::requests(&root);
-            if steps::watched(&watch, topic.clone()).await.is_err() {
-                actix::spawn(steps::watch_until_it_works(watch, topic));
-            }
-        })
+    fn handle(&mut self, ServeRoot { root }: ServeRoot, _: &mut Self::Context) {
+        let topic = ControlTopic::requests(&root);
+        if self.served.insert(root) {
+            let watch = self.parts.watch.clone();
+            actix::spawn(steps::watch_until_it_works(watch, topic));
+        }
     }
 }
 

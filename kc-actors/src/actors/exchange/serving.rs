@@ -37,14 +37,23 @@ pub(super) async fn answer(parts: &ExchangeParts, machines: &Machines, records: 
         machines.replier.handle(&requests, &own, now, rng)
     });
     let answers = answers.await.unwrap_or_default();
+    let mut sending = Vec::new();
     for (root, answer) in roots.into_iter().zip(answers) {
         match answer {
-            Ok(answer) => send(parts, machines, answer).await,
+            // One root's topic may be slow; the others do not wait for it.
+            Ok(answer) => {
+                let sent = send(parts.clone(), machines.clone(), answer);
+                sending.push(actix::spawn(sent));
+            }
             Err(Refusal::Replay) => {
                 tracing::debug!(target: "kc::exchange", %root, "request answered before");
             }
             Err(refusal) => refused(parts, machines, root, &refusal),
         }
+    }
+    for sent in sending {
+        // It ends early only if the process does.
+        let _ = sent.await;
     }
 }
 
@@ -84,7 +93,7 @@ async fn accept(
     }))
 }
 
-async fn send(parts: &ExchangeParts, machines: &Machines, answer: Answer) {
+async fn send(parts: ExchangeParts, machines: Machines, answer: Answer) {
     let Answer {
         root,
         kafka_key,

@@ -1,3 +1,4 @@
+mod attempts;
 mod discovery;
 mod reader;
 mod sender;
@@ -129,7 +130,7 @@ impl Handler<Publish> for GatewayActor {
             topics.ensure(&topic).await?;
             let sent = sender.send(record).await;
             if sent.is_err() {
-                topics.doubt(&topic).await;
+                topics.doubt(&topic);
             }
             sent
         })
@@ -150,7 +151,6 @@ impl Handler<Watch> for GatewayActor {
         Box::pin(async move {
             let watches = watches.ok_or_else(closed)?;
             if let ControlTopic::Side(..) = watch.topic {
-                // Here, where nobody else waits: creating a topic may take its time.
                 topics.ensure(&watch.name).await?;
             }
             watches.send(watch).await.map_err(|_| closed())?;

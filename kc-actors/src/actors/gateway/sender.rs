@@ -5,6 +5,7 @@ use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord, 
 use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::attempts::Attempts;
 use super::closed;
 
 /// How long sending a record may take, connecting and waiting for a missing topic included.
@@ -14,6 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Sender {
     backend: Arc<dyn Backend>,
+    connecting: Attempts,
     state: RwLock<State>,
 }
 
@@ -28,6 +30,7 @@ impl Sender {
     pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
         Self {
             backend,
+            connecting: Attempts::default(),
             state: RwLock::new(State::Unconnected),
         }
     }
@@ -39,7 +42,7 @@ impl Sender {
             format!("send to {}", record.topic),
         );
         let sending = async {
-            self.connect().await?;
+            self.connected().await?;
             let queued = match &*self.state.read().await {
                 State::Connected(producer) => producer.enqueue(record).await?,
                 _ => return Err(closed()),
@@ -49,10 +52,14 @@ impl Sender {
         timeout(DEADLINE, sending).await.unwrap_or(Err(late))
     }
 
-    async fn connect(&self) -> Result<(), BackendError> {
+    async fn connected(&self) -> Result<(), BackendError> {
         if !matches!(*self.state.read().await, State::Unconnected) {
             return Ok(());
         }
+        self.connecting.share(self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<(), BackendError> {
         let mut state = self.state.write().await;
         if matches!(*state, State::Unconnected) {
             *state = State::Connected(self.backend.producer().await?);

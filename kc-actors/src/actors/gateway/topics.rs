@@ -1,72 +1,104 @@
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kc_core::backend::{Admin, Backend, BackendError, BackendErrorKind, TopicSpec};
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
+
+use super::attempts::Attempts;
 
 /// How long an administrative call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Creates control topics: one partition, compacted. No broker can be relied on to do so by itself.
+/// Creates control topics: one partition, compacted. No broker can be relied on to do so by itself. No topic
+/// waits for another, and one that is there waits for nothing.
 #[derive(Debug)]
 pub(super) struct ControlTopics {
     backend: Arc<dyn Backend>,
-    state: Mutex<State>,
+    connecting: Attempts,
+    admin: OnceCell<Arc<dyn Admin>>,
+    topics: Mutex<HashMap<String, Arc<Topic>>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    admin: Option<Box<dyn Admin>>,
-    /// The topics that exist, or that we may not create: not to be tried again until one is doubted.
-    settled: HashSet<String>,
-    /// Those that we may not create, which has been said.
-    forbidden: HashSet<String>,
+struct Topic {
+    creating: Attempts,
+    /// It exists, or may not be created from here: not to be tried again until it is doubted.
+    settled: AtomicBool,
+    /// It may not be created from here, which has been said.
+    forbidden: AtomicBool,
 }
 
 impl ControlTopics {
     pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
         Self {
             backend,
-            state: Mutex::default(),
+            connecting: Attempts::default(),
+            admin: OnceCell::new(),
+            topics: Mutex::default(),
         }
     }
 
     /// Creates a topic unless it exists. Where that is forbidden, says so once, and leaves it to others.
-    pub(super) async fn ensure(&self, topic: &str) -> Result<(), BackendError> {
-        let mut state = self.state.lock().await;
-        if state.settled.contains(topic) {
+    pub(super) async fn ensure(&self, name: &str) -> Result<(), BackendError> {
+        let topic = self.topic(name);
+        if topic.settled.load(Ordering::Acquire) {
             return Ok(());
         }
-        let admin = match state.admin.take() {
-            Some(admin) => admin,
-            None => self.backend.admin().await?,
-        };
-        let created = admin
-            .create_topic(&TopicSpec::control(topic), DEADLINE)
-            .await;
-        state.admin = Some(admin);
-        match &created {
-            Ok(()) => tracing::info!(target: "kc::gateway", topic, "topic created"),
-            Err(error) if error.kind() == BackendErrorKind::TopicExists => {}
-            Err(error) if error.leaves_topic_to_others() => {
-                if state.forbidden.insert(topic.into()) {
-                    tracing::warn!(
-                        target: "kc::gateway",
-                        topic,
-                        "the topic may not be created from here: create it with one partition and \
-                         cleanup.policy=compact"
-                    );
-                }
-            }
-            Err(_) => return created,
-        }
-        state.settled.insert(topic.into());
-        Ok(())
+        topic.creating.share(self.settle(name, &topic)).await
     }
 
     /// Has a topic looked for anew before it is used again: it may have been deleted.
-    pub(super) async fn doubt(&self, topic: &str) {
-        self.state.lock().await.settled.remove(topic);
+    pub(super) fn doubt(&self, name: &str) {
+        self.topic(name).settled.store(false, Ordering::Release);
+    }
+
+    fn topic(&self, name: &str) -> Arc<Topic> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = topics.entry(name.to_owned()).or_default();
+        Arc::clone(topic)
+    }
+
+    async fn settle(&self, name: &str, topic: &Topic) -> Result<(), BackendError> {
+        // Whoever was waited for may have done it.
+        if topic.settled.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.create(name).await {
+            Ok(()) => tracing::info!(target: "kc::gateway", topic = name, "topic created"),
+            Err(error) if error.kind() == BackendErrorKind::TopicExists => {}
+            Err(error) if error.leaves_topic_to_others() => topic.tell_forbidden(name),
+            Err(error) => return Err(error),
+        }
+        topic.settled.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn create(&self, name: &str) -> Result<(), BackendError> {
+        let spec = TopicSpec::control(name);
+        self.admin().await?.create_topic(&spec, DEADLINE).await
+    }
+
+    async fn admin(&self) -> Result<Arc<dyn Admin>, BackendError> {
+        if let Some(admin) = self.admin.get() {
+            return Ok(Arc::clone(admin));
+        }
+        let connect = async || self.backend.admin().await.map(Arc::from);
+        let connecting = self.admin.get_or_try_init(connect);
+        self.connecting.share(connecting).await.cloned()
+    }
+}
+
+impl Topic {
+    fn tell_forbidden(&self, name: &str) {
+        if !self.forbidden.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "kc::gateway",
+                topic = name,
+                "the topic may not be created from here: create it with one partition and \
+                 cleanup.policy=compact"
+            );
+        }
     }
 }
