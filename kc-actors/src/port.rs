@@ -67,6 +67,21 @@ where
         self.target.store(Some(Arc::new(recipient)));
     }
 
+    /// As [`connect`](Self::connect), unless an actor is running there.
+    pub(crate) fn connect_unless_open<A>(&self, address: &Addr<A>)
+    where
+        A: Actor + Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let before = self.target.load();
+        if !before.as_ref().is_some_and(|target| target.connected()) {
+            let recipient: Recipient<M> = address.clone().recipient();
+            // Somebody may connect another at the same time, who stays.
+            self.target
+                .compare_and_swap(&before, Some(Arc::new(recipient)));
+        }
+    }
+
     /// A port of its own to the actor that is behind this one now: for an actor that is put in its place
     /// and passes on to it.
     #[must_use]

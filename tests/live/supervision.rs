@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix::{Actor, Context, Handler, System};
+use kc::actors::messages::SideRecords;
 use kc::backend_pure::PureBackend;
 use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
@@ -15,7 +17,7 @@ use kc::{
     Node, NodeParts, NodeSettings, Subscription,
 };
 
-use crate::fleet::{Fleet, record, take, values};
+use crate::fleet::{Fleet, consumer, record, take, values};
 
 /// A keystore that panics at its first signature, as no store should.
 #[derive(Debug)]
@@ -95,4 +97,45 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
     let read = take(&mut joined.await.unwrap(), 1).await;
     assert_eq!(values(&read), ["secret"]);
     assert!(keystore.sound.load(Ordering::Relaxed));
+}
+
+/// Takes the place of the exchange, and panics at its first records.
+struct Doomed;
+
+impl Actor for Doomed {
+    type Context = Context<Self>;
+}
+
+impl Handler<SideRecords> for Doomed {
+    type Result = ();
+
+    fn handle(&mut self, _: SideRecords, _: &mut Self::Context) {
+        panic!("a fault");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_of_ones_own_that_dies_gives_its_place_back() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let sender = fleet.open("sender").await;
+    let records = sender.node.ports().records.clone();
+    let (connected, ready) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let system = System::new();
+        system.block_on(async {
+            records.connect(&Doomed.start());
+            connected.send(()).unwrap();
+        });
+        system.run().unwrap();
+    });
+    ready.recv().unwrap();
+    let producer = sender.producer().await.unwrap();
+    let sent = producer.send(record("t", "secret")).await.unwrap();
+    sent.await.unwrap();
+
+    let reader = fleet.open("reader").await;
+    let mut consumer = consumer(&reader, "t").await;
+    assert_eq!(values(&take(&mut consumer, 1).await), ["secret"]);
 }

@@ -1,4 +1,5 @@
-use actix::Addr;
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
 
 use crate::actors::{
     ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor,
@@ -13,7 +14,7 @@ use crate::messages::{
 use crate::port::Port;
 
 /// Every port of a node's default wiring. Whoever wants another actor in a place connects it there; should
-/// it die, the node puts its own back.
+/// it die, the node puts its own back, behind this port alone.
 #[derive(Clone, Debug)]
 pub struct Ports {
     /// Validates chains.
@@ -98,84 +99,106 @@ impl Ports {
 
     /// Whether all actors have been started.
     pub(super) fn is_connected(&self) -> bool {
-        self.validate.is_open()
-            && self.sign.is_open()
-            && self.held.is_open()
-            && self.publish.is_open()
-            && self.wanted.is_open()
-            && self.prepare.is_open()
+        all_open(&self.of_chain())
+            && all_open(&self.of_keystore())
+            && all_open(&self.of_ratchet())
+            && all_open(&self.of_gateway())
+            && all_open(&self.of_exchange())
+            && all_open(&self.of_publisher())
     }
 
     /// Takes all actors away, so that handles which outlive the node keep none of them alive.
     pub(super) fn disconnect(&self) {
-        self.validate.disconnect();
-        self.identities.disconnect();
-        self.grants.disconnect();
-        self.management.disconnect();
-        self.ask_trust.disconnect();
-        self.sign.disconnect();
-        self.sealing_keys.disconnect();
-        self.turn.disconnect();
-        self.held.disconnect();
-        self.held_roots.disconnect();
-        self.publish.disconnect();
-        self.watch.disconnect();
-        self.watch_subscriptions.disconnect();
-        self.subscriptions.disconnect();
-        self.ask_controller.disconnect();
-        self.close_gateway.disconnect();
-        self.wanted.disconnect();
-        self.serve.disconnect();
-        self.records.disconnect();
-        self.ask.disconnect();
-        self.prepare.disconnect();
-        self.received.disconnect();
-        self.awaited.disconnect();
-        self.await_key.disconnect();
+        disconnect_all(&self.of_chain());
+        disconnect_all(&self.of_keystore());
+        disconnect_all(&self.of_ratchet());
+        disconnect_all(&self.of_gateway());
+        disconnect_all(&self.of_controller());
+        disconnect_all(&self.of_exchange());
+        disconnect_all(&self.of_publisher());
     }
 
-    pub(super) fn connect_chain(&self, address: &Addr<ChainActor>) {
-        self.validate.connect(address);
-        self.identities.connect(address);
-        self.grants.connect(address);
-        self.management.connect(address);
-        self.ask_trust.connect(address);
+    pub(super) fn of_chain(&self) -> [&dyn Place<ChainActor>; 5] {
+        [
+            &self.validate,
+            &self.identities,
+            &self.grants,
+            &self.management,
+            &self.ask_trust,
+        ]
     }
 
-    pub(super) fn connect_controller(&self, address: &Addr<ControllerActor>) {
-        self.subscriptions.connect(address);
-        self.ask_controller.connect(address);
+    pub(super) fn of_keystore(&self) -> [&dyn Place<KeystoreActor>; 1] {
+        [&self.sign]
     }
 
-    pub(super) fn connect_keystore(&self, address: &Addr<KeystoreActor>) {
-        self.sign.connect(address);
+    pub(super) fn of_ratchet(&self) -> [&dyn Place<RatchetActor>; 4] {
+        [&self.sealing_keys, &self.turn, &self.held, &self.held_roots]
     }
 
-    pub(super) fn connect_ratchet(&self, address: &Addr<RatchetActor>) {
-        self.sealing_keys.connect(address);
-        self.turn.connect(address);
-        self.held.connect(address);
-        self.held_roots.connect(address);
+    pub(super) fn of_gateway(&self) -> [&dyn Place<GatewayActor>; 4] {
+        [
+            &self.publish,
+            &self.watch,
+            &self.watch_subscriptions,
+            &self.close_gateway,
+        ]
     }
 
-    pub(super) fn connect_gateway(&self, address: &Addr<GatewayActor>) {
-        self.publish.connect(address);
-        self.watch.connect(address);
-        self.watch_subscriptions.connect(address);
-        self.close_gateway.connect(address);
+    pub(super) fn of_controller(&self) -> [&dyn Place<ControllerActor>; 2] {
+        [&self.subscriptions, &self.ask_controller]
     }
 
-    pub(super) fn connect_exchange(&self, address: &Addr<ExchangeActor>) {
-        self.wanted.connect(address);
-        self.serve.connect(address);
-        self.records.connect(address);
-        self.ask.connect(address);
+    pub(super) fn of_exchange(&self) -> [&dyn Place<ExchangeActor>; 4] {
+        [&self.wanted, &self.serve, &self.records, &self.ask]
     }
 
-    pub(super) fn connect_publisher(&self, address: &Addr<PublisherActor>) {
-        self.prepare.connect(address);
-        self.received.connect(address);
-        self.awaited.connect(address);
-        self.await_key.connect(address);
+    pub(super) fn of_publisher(&self) -> [&dyn Place<PublisherActor>; 4] {
+        [
+            &self.prepare,
+            &self.received,
+            &self.awaited,
+            &self.await_key,
+        ]
     }
+}
+
+/// A port that an actor of this type can be behind.
+pub(super) trait Place<A: Actor> {
+    /// Whether somebody is behind it.
+    fn is_open(&self) -> bool;
+
+    /// Puts an actor behind it, unless somebody is.
+    fn fill(&self, address: &Addr<A>);
+
+    /// Takes away whoever is behind it.
+    fn disconnect(&self);
+}
+
+impl<A, M> Place<A> for Port<M>
+where
+    A: Actor + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn is_open(&self) -> bool {
+        Port::is_open(self)
+    }
+
+    fn fill(&self, address: &Addr<A>) {
+        self.connect_unless_open(address);
+    }
+
+    fn disconnect(&self) {
+        Port::disconnect(self);
+    }
+}
+
+pub(super) fn all_open<A: Actor>(places: &[&dyn Place<A>]) -> bool {
+    places.iter().all(|place| place.is_open())
+}
+
+fn disconnect_all<A: Actor>(places: &[&dyn Place<A>]) {
+    places.iter().for_each(|place| place.disconnect());
 }

@@ -9,8 +9,9 @@ use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::RequesterConfig;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
+use rand::rngs::{StdRng, SysError, SysRng};
 
+use super::children::Children;
 use super::expiry::ExpiryWatch;
 use super::ports::Ports;
 use crate::actors::{
@@ -78,6 +79,7 @@ pub(super) struct ChainServerSettings {
 #[derive(Debug)]
 pub(super) struct RootActor {
     parts: RootParts,
+    children: Children,
     chain_server: Option<Addr<ChainServerActor>>,
     expiry: ExpiryWatch,
 }
@@ -86,6 +88,7 @@ impl RootActor {
     pub(super) fn new(parts: RootParts) -> Self {
         Self {
             parts,
+            children: Children::default(),
             chain_server: None,
             expiry: ExpiryWatch::default(),
         }
@@ -98,7 +101,7 @@ impl RootActor {
     }
 
     fn look_after_children(&mut self) {
-        self.parts.look_after_children();
+        self.children.look_after(&self.parts);
         if let Some(settings) = &self.parts.chain_server
             && !self.chain_server.as_ref().is_some_and(Addr::connected)
         {
@@ -123,39 +126,7 @@ impl Actor for RootActor {
 }
 
 impl RootParts {
-    fn look_after_children(&self) {
-        let ports = &self.ports;
-        if !ports.validate.is_open() {
-            let chain = self.chain.clone();
-            ports.connect_chain(&self.on_a_thread(chain));
-        }
-        if !ports.sign.is_open() {
-            let keystore = self.keystore.clone();
-            ports.connect_keystore(&self.on_a_thread(keystore));
-        }
-        if !ports.held.is_open() {
-            let ratchet = self.ratchet.clone();
-            ports.connect_ratchet(&self.on_a_thread(ratchet));
-        }
-        if !ports.prepare.is_open() {
-            ports.connect_publisher(&self.publisher().start());
-        }
-        if !ports.wanted.is_open() {
-            match self.exchange() {
-                Ok(exchange) => ports.connect_exchange(&exchange.start()),
-                Err(error) => tracing::error!(target: "kc::node", %error, "no random numbers"),
-            }
-        }
-        if self.controller.is_some() && !ports.subscriptions.is_open() {
-            ports.connect_controller(&self.controller().start());
-        }
-        if !ports.publish.is_open() {
-            ports.connect_gateway(&self.gateway().start());
-            self.discover();
-        }
-    }
-
-    fn on_a_thread<A>(&self, actor: A) -> Addr<A>
+    pub(super) fn on_a_thread<A>(&self, actor: A) -> Addr<A>
     where
         A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
     {
@@ -166,7 +137,7 @@ impl RootParts {
         SyncArbiter::start(1, move || thread.actor())
     }
 
-    fn publisher(&self) -> PublisherActor {
+    pub(super) fn publisher(&self) -> PublisherActor {
         let ports = &self.ports;
         let parts = PublisherParts {
             sealing_keys: ports.sealing_keys.clone(),
@@ -178,8 +149,12 @@ impl RootParts {
         PublisherActor::new(parts, Arc::clone(&self.tables), self.signals.clone())
     }
 
-    fn exchange(&self) -> Result<ExchangeActor, impl std::error::Error + use<>> {
-        let rng = StdRng::try_from_rng(&mut SysRng)?;
+    /// `None` if there are no random numbers, which is told.
+    pub(super) fn exchange(&self) -> Option<ExchangeActor> {
+        let told = |error: &SysError| {
+            tracing::error!(target: "kc::node", %error, "no random numbers");
+        };
+        let rng = StdRng::try_from_rng(&mut SysRng).inspect_err(told).ok()?;
         let ports = &self.ports;
         let parts = ExchangeParts {
             config: self.exchange.clone(),
@@ -195,10 +170,10 @@ impl RootParts {
             clock: self.clock.clone(),
             events: self.events.clone(),
         };
-        Ok::<_, rand::rngs::SysError>(ExchangeActor::new(parts, Box::new(rng)))
+        Some(ExchangeActor::new(parts, Box::new(rng)))
     }
 
-    fn controller(&self) -> ControllerActor {
+    pub(super) fn controller(&self) -> ControllerActor {
         let ports = &self.ports;
         ControllerActor::new(ControllerParts {
             validity: self.exchange.validity,
@@ -225,8 +200,8 @@ impl RootParts {
         })
     }
 
-    fn gateway(&self) -> GatewayActor {
-        GatewayActor::new(GatewayParts {
+    pub(super) fn start_gateway(&self) -> Addr<GatewayActor> {
+        let gateway = GatewayActor::new(GatewayParts {
             backend: Arc::clone(&self.backend),
             scheme: self.tables.scheme.clone(),
             management: self.management.clone(),
@@ -235,10 +210,12 @@ impl RootParts {
             subscriptions: self.ports.subscriptions.clone(),
             trust: self.ports.management.clone(),
             watched: self.watched.clone(),
-        })
+        });
+        self.discover();
+        gateway.start()
     }
 
-    /// A controller serves all root topics.
+    /// A controller serves all root topics, as soon as somebody reads.
     fn discover(&self) {
         if let Some(interval) = self.controller {
             let watch = self.ports.watch_subscriptions.clone();

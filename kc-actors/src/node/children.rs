@@ -1,0 +1,78 @@
+use actix::{Actor, Addr, WeakAddr};
+
+use super::ports::{Place, all_open};
+use super::root::RootParts;
+use crate::actors::{
+    ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor,
+    RatchetActor,
+};
+
+/// The actors that the node has made, each as long as it is behind a port.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    chain: Child<ChainActor>,
+    keystore: Child<KeystoreActor>,
+    ratchet: Child<RatchetActor>,
+    publisher: Child<PublisherActor>,
+    exchange: Child<ExchangeActor>,
+    controller: Child<ControllerActor>,
+    gateway: Child<GatewayActor>,
+}
+
+#[derive(Debug)]
+struct Child<A: Actor>(Option<WeakAddr<A>>);
+
+impl Children {
+    /// Sees to it that somebody is behind each port: where an actor has died, the node's own takes its place,
+    /// made anew if it has died, too.
+    pub(super) fn look_after(&mut self, parts: &RootParts) {
+        let ports = &parts.ports;
+        self.chain.fill(&ports.of_chain(), || {
+            Some(parts.on_a_thread(parts.chain.clone()))
+        });
+        self.keystore.fill(&ports.of_keystore(), || {
+            Some(parts.on_a_thread(parts.keystore.clone()))
+        });
+        self.ratchet.fill(&ports.of_ratchet(), || {
+            Some(parts.on_a_thread(parts.ratchet.clone()))
+        });
+        self.publisher
+            .fill(&ports.of_publisher(), || Some(parts.publisher().start()));
+        self.exchange
+            .fill(&ports.of_exchange(), || Some(parts.exchange()?.start()));
+        if parts.controller.is_some() {
+            self.controller
+                .fill(&ports.of_controller(), || Some(parts.controller().start()));
+        }
+        self.gateway
+            .fill(&ports.of_gateway(), || Some(parts.start_gateway()));
+    }
+}
+
+impl<A: Actor> Default for Child<A> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<A: Actor> Child<A> {
+    /// Puts the actor behind those of its places that nobody is behind; `start` makes it anew, if it can.
+    fn fill(&mut self, places: &[&dyn Place<A>], start: impl FnOnce() -> Option<Addr<A>>) {
+        if all_open(places) {
+            return;
+        }
+        let Some(address) = self.running().or_else(start) else {
+            return;
+        };
+        places.iter().for_each(|place| place.fill(&address));
+        self.0 = Some(address.downgrade());
+    }
+
+    fn running(&self) -> Option<Addr<A>> {
+        let address = self.0.as_ref()?.upgrade()?;
+        address.connected().then_some(address)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+use std::convert::Infallible;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use actix::dev::ToEnvelope;
+use actix::{Context, Handler, Message};
+use async_trait::async_trait;
+use kc_core::backend::{
+    Admin, Backend, BackendError, BackendErrorKind, Capabilities, GroupConsumer, GroupStart,
+    LogReader, Producer, Subscription,
+};
+use kc_core::chain::{ChainError, TrustEntry, TrustList, TrustStore, Usage, ValidatedChain};
+use kc_core::exchange::{RequesterConfig, Validity};
+use kc_core::kem::Suite;
+use kc_core::keys::VerifyingKey;
+use kc_core::ratchet::{KeyIdForm, RetainedKeys};
+use kc_core::secret::SecretVec;
+use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
+use kc_core::types::{ManagementTopics, TopicScheme};
+
+use super::super::ports::Ports;
+use super::*;
+use crate::actors::{ChainParts, KeyArchive, RatchetParts, TrustArchive, Watched};
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::handles::CryptoTables;
+use crate::messages::{AskTrust, SideRecords, ValidateChain};
+
+/// Ends an actor as a fault would.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Die;
+
+macro_rules! mortal {
+    ($($actor:ty),+) => {
+        $(impl Handler<Die> for $actor {
+            type Result = ();
+
+            fn handle(&mut self, _: Die, _: &mut Self::Context) {
+                panic!("a fault");
+            }
+        })+
+    };
+}
+
+mortal!(
+    ChainActor,
+    KeystoreActor,
+    RatchetActor,
+    PublisherActor,
+    ExchangeActor,
+    ControllerActor,
+    GatewayActor,
+    Own
+);
+
+/// An actor of somebody's own.
+struct Own;
+
+impl Actor for Own {
+    type Context = Context<Self>;
+}
+
+impl Handler<SideRecords> for Own {
+    type Result = ();
+
+    fn handle(&mut self, _: SideRecords, _: &mut Self::Context) {}
+}
+
+impl Handler<ValidateChain> for Own {
+    type Result = Result<ValidatedChain, ChainError>;
+
+    fn handle(&mut self, _: ValidateChain, _: &mut Self::Context) -> Self::Result {
+        Err(ChainError::Denied)
+    }
+}
+
+/// Everything that a node is plugged into, and none of it works.
+#[derive(Debug)]
+struct Nothing;
+
+impl TrustArchive for Nothing {
+    fn add_entry(&mut self, _: TrustList, _: &TrustEntry) -> Result<(), StoreError> {
+        Err(no_store())
+    }
+
+    fn replace_chain(&mut self, _: usize, _: &[u8]) -> Result<(), StoreError> {
+        Err(no_store())
+    }
+}
+
+impl KeyArchive for Nothing {
+    fn save(&mut self, _: &RetainedKeys, _: Option<u64>) -> Result<(), StoreError> {
+        Err(no_store())
+    }
+}
+
+impl KeyStore for Nothing {
+    fn verifying_keys(&self) -> Vec<VerifyingKey> {
+        Vec::new()
+    }
+
+    fn sign(&self, _: &VerifyingKey, _: &[u8]) -> Result<Vec<u8>, StoreError> {
+        Err(no_store())
+    }
+
+    fn wrap_opaque(&self, _: &[u8]) -> Result<Vec<u8>, StoreError> {
+        Err(no_store())
+    }
+
+    fn unwrap_opaque(&self, _: &[u8]) -> Result<SecretVec, StoreError> {
+        Err(no_store())
+    }
+
+    fn suites(&self) -> Vec<Suite> {
+        Vec::new()
+    }
+
+    fn legacy_requests(&self) -> bool {
+        false
+    }
+}
+
+#[async_trait]
+impl Backend for Nothing {
+    fn name(&self) -> &'static str {
+        "nothing"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::MINIMAL
+    }
+
+    async fn admin(&self) -> Result<Box<dyn Admin>, BackendError> {
+        Err(no_broker())
+    }
+
+    async fn producer(&self) -> Result<Box<dyn Producer>, BackendError> {
+        Err(no_broker())
+    }
+
+    async fn log_reader(&self, _: Option<&str>) -> Result<Box<dyn LogReader>, BackendError> {
+        Err(no_broker())
+    }
+
+    async fn group_consumer(
+        &self,
+        _: &str,
+        _: &Subscription,
+        _: GroupStart,
+    ) -> Result<Box<dyn GroupConsumer>, BackendError> {
+        Err(no_broker())
+    }
+}
+
+fn no_store() -> StoreError {
+    StoreError::new(StoreErrorKind::Io, "nothing")
+}
+
+fn no_broker() -> BackendError {
+    BackendError::new(BackendErrorKind::Unreachable, "nothing")
+}
+
+/// A controller that is plugged into nothing. Holds on to what its threads' end would be told by.
+fn parts() -> (RootParts, mpsc::Receiver<Infallible>) {
+    let (alive, ended) = mpsc::channel();
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let parts = RootParts {
+        ports: Ports::unconnected(),
+        backend: Arc::new(Nothing),
+        group: "group".into(),
+        management: ManagementTopics::default(),
+        chain: ChainActor::new(ChainParts {
+            trust: TrustStore::new(None, vec![]),
+            identities: vec![],
+            archive: Box::new(Nothing),
+            clock: Clock::system(),
+            events: Events::default(),
+        }),
+        keystore: KeystoreActor::new(Arc::new(Nothing)),
+        ratchet: RatchetActor::new(RatchetParts {
+            store: None,
+            archive: Box::new(Nothing),
+            retained: RetainedKeys::default(),
+            used: None,
+            form: KeyIdForm::Short,
+            max_age: Duration::MAX,
+            clock: Clock::system(),
+        }),
+        tables,
+        signals,
+        exchange: RequesterConfig {
+            suites: vec![],
+            legacy: false,
+            validity: Validity::default(),
+            interval: Duration::from_secs(60),
+        },
+        watched: Watched::default(),
+        ratchet_interval: Duration::from_secs(3600),
+        controller: Some(Duration::from_secs(3600)),
+        chain_server: None,
+        served: vec![],
+        clock: Clock::system(),
+        events: Events::default(),
+        alive,
+    };
+    (parts, ended)
+}
+
+/// An actor on a thread of its own is found dead by the message after the one that kills it.
+async fn kill<A>(address: &Addr<A>)
+where
+    A: Actor + Handler<Die>,
+    A::Context: ToEnvelope<A, Die>,
+{
+    while address.connected() {
+        assert!(address.send(Die).await.is_err());
+    }
+}
+
+fn validation() -> ValidateChain {
+    ValidateChain {
+        chain: vec![],
+        root: "t".into(),
+        usage: Usage::Encrypt,
+    }
+}
+
+macro_rules! dies_and_is_made_anew {
+    ($($child:ident: $places:ident),+) => {
+        $(#[actix::test]
+        async fn $child() {
+            let (parts, _ended) = parts();
+            let mut children = Children::default();
+            children.look_after(&parts);
+            let places = parts.ports.$places();
+            assert!(all_open(&places));
+            let first = children.$child.running().unwrap();
+            kill(&first).await;
+            assert!(!all_open(&places));
+            children.look_after(&parts);
+            assert!(all_open(&places));
+            assert!(children.$child.running().unwrap() != first);
+        })+
+    };
+}
+
+mod dies_and_is_made_anew {
+    use super::*;
+
+    dies_and_is_made_anew!(
+        chain: of_chain,
+        keystore: of_keystore,
+        ratchet: of_ratchet,
+        publisher: of_publisher,
+        exchange: of_exchange,
+        controller: of_controller,
+        gateway: of_gateway
+    );
+}
+
+#[actix::test]
+async fn the_nodes_own_actor_takes_the_place_of_another_that_died() {
+    let (parts, _ended) = parts();
+    let mut children = Children::default();
+    children.look_after(&parts);
+    let exchange = children.exchange.running().unwrap();
+    let own = Own.start();
+    parts.ports.records.connect(&own);
+    children.look_after(&parts);
+    kill(&own).await;
+    assert!(!parts.ports.records.is_open());
+    children.look_after(&parts);
+    assert!(parts.ports.records.is_open());
+    assert!(
+        children.exchange.running().unwrap() == exchange,
+        "the one there was"
+    );
+}
+
+#[actix::test]
+async fn an_actor_is_made_anew_behind_the_ports_that_are_still_its_own() {
+    let (parts, _ended) = parts();
+    let mut children = Children::default();
+    children.look_after(&parts);
+    parts.ports.validate.connect(&Own.start());
+    kill(&children.chain.running().unwrap()).await;
+    children.look_after(&parts);
+    assert!(parts.ports.ask_trust.send(AskTrust).await.is_ok());
+    let validated = parts.ports.validate.send(validation()).await.unwrap();
+    assert_eq!(validated.unwrap_err(), ChainError::Denied);
+}
