@@ -13,7 +13,7 @@ use kc_actors::messages::{
     SealingKeyFor, ServeRoot, SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
 };
 use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
-use kc_core::backend::BackendError;
+use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidatedChain};
 use kc_core::exchange::{RequesterConfig, Validity};
 use kc_core::kem::Suite;
@@ -74,6 +74,22 @@ impl Handler<Watch> for Silent {
 
     fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
         Box::pin(std::future::pending())
+    }
+}
+
+/// A gateway whose broker refuses it; tells when it was asked.
+struct Refused(mpsc::UnboundedSender<tokio::time::Instant>);
+
+impl Actor for Refused {
+    type Context = Context<Self>;
+}
+
+impl Handler<Watch> for Refused {
+    type Result = Result<(), BackendError>;
+
+    fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
+        self.0.send(tokio::time::Instant::now()).unwrap();
+        Err(BackendError::new(BackendErrorKind::Authorization, "watch"))
     }
 }
 
@@ -348,6 +364,40 @@ async fn serving_a_root_waits_for_no_broker() {
     let serving = pair.producer.send(ServeRoot { root: root() });
     let served = tokio::time::timeout(Duration::from_secs(5), serving).await;
     served.unwrap().unwrap();
+}
+
+/// How long a gateway that refuses is left alone after it was first asked.
+async fn pause_after_a_refusal(pair: &Pair, ask: impl Future<Output = ()>) -> Duration {
+    let (asked, mut times) = mpsc::unbounded_channel();
+    pair.watch.connect(&Refused(asked).start());
+    ask.await;
+    let first = times.recv().await.unwrap();
+    // Nothing but the next attempt is waited for from here on.
+    tokio::time::pause();
+    times.recv().await.unwrap() - first
+}
+
+#[actix::test]
+async fn asking_where_it_is_forbidden_is_tried_again_after_a_minute() {
+    let (consumer, producer) = nodes();
+    let pair = pair(&consumer, &producer);
+    let ask = async { pair.consumer.send(wanted(KeyId::Short(1))).await.unwrap() };
+    let pause = pause_after_a_refusal(&pair, ask).await;
+    assert!(pause >= Duration::from_secs(59), "{pause:?}");
+}
+
+#[actix::test]
+async fn serving_where_it_is_forbidden_is_tried_again_after_a_minute() {
+    let (consumer, producer) = nodes();
+    let pair = pair(&consumer, &producer);
+    let ask = async {
+        pair.producer
+            .send(ServeRoot { root: root() })
+            .await
+            .unwrap()
+    };
+    let pause = pause_after_a_refusal(&pair, ask).await;
+    assert!(pause >= Duration::from_secs(59), "{pause:?}");
 }
 
 #[actix::test]

@@ -8,6 +8,7 @@ mod gateway;
 mod keystore;
 mod publisher;
 mod ratchet;
+mod retry;
 mod steps;
 
 pub use chain::{ChainActor, ChainParts, TrustArchive};

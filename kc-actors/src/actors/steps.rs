@@ -6,6 +6,7 @@ use kc_core::backend::BackendError;
 use kc_core::exchange::{Draft, ValidIdentity};
 use tokio::time::sleep;
 
+use super::retry::{Told, delay};
 use crate::events::{Events, NodeEvent};
 use crate::messages::{ControlTopic, OwnIdentities, Publish, Sign, Watch};
 use crate::port::Port;
@@ -47,13 +48,21 @@ pub(super) async fn signed(sign: &Port<Sign>, draft: &Draft) -> Option<Vec<u8>> 
 /// Has a record sent; says so if it cannot be.
 pub(super) async fn published(publish: &Port<Publish>, message: Publish) -> bool {
     let topic = message.topic.clone();
+    let sent = sent(publish, message).await;
+    if let Err(Some(error)) = &sent {
+        tracing::warn!(target: "kc::gateway", ?topic, %error, "sending failed");
+    }
+    sent.is_ok()
+}
+
+/// Has a record sent. Fails without an error if there is no gateway: another may take its place.
+pub(super) async fn sent(
+    publish: &Port<Publish>,
+    message: Publish,
+) -> Result<(), Option<BackendError>> {
     match publish.send(message).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::warn!(target: "kc::gateway", ?topic, %error, "sending failed");
-            false
-        }
-        Err(_) => false,
+        Ok(sent) => sent.map_err(Some),
+        Err(_) => Err(None),
     }
 }
 
@@ -68,15 +77,19 @@ pub(super) async fn watched(
     }
 }
 
-/// Has a topic read as soon as that is possible; says so once if it is not soon. (That there is no broker, whoever starts
-/// the node has told.)
+/// Has a topic read as soon as that is possible; says so if it is not soon, and again if the reason changes. (That there
+/// is no broker, whoever starts the node has told.)
 pub(crate) async fn watch_until_it_works(watch: Port<Watch>, topic: ControlTopic) {
-    let mut failures = 0_u32;
+    let (mut told, mut soon) = (Told::default(), true);
     while let Err(error) = watched(&watch, topic.clone()).await {
-        failures = failures.saturating_add(1);
-        if let Some(error) = error.filter(|_| failures == 2) {
-            tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
+        let mut wait = RETRY_DELAY;
+        if let Some(error) = error {
+            wait = delay(&error, RETRY_DELAY);
+            if (error.is_fatal() || !soon) && told.fails((), &error) {
+                tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
+            }
         }
-        sleep(RETRY_DELAY).await;
+        soon = false;
+        sleep(wait).await;
     }
 }

@@ -111,3 +111,45 @@ async fn a_broker_that_does_not_answer_is_waited_for_once_whatever_the_number_of
     assert_eq!(start.elapsed().as_secs(), request_timeout.as_secs());
     assert_eq!(stub.times("admin").len(), 1);
 }
+
+#[actix::test]
+async fn a_wrong_password_is_tried_once_a_minute_however_often_it_is_needed() {
+    tokio::time::pause();
+    let (stub, watched) = (Stub::default(), Watched::default());
+    watch(&gateway(&stub, &watched), "read before").await;
+    for call in ["admin", "producer", "log reader"] {
+        stub.fail(call, BackendErrorKind::Authentication, Duration::ZERO);
+    }
+    let before = stub.times("log reader").len();
+    let gateway = gateway(&stub, &watched);
+    for _ in 0..600 {
+        let refused = publish(&gateway, "t").await.unwrap_err();
+        assert_eq!(refused.kind(), BackendErrorKind::Authentication);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!((9..=11).contains(&stub.times("admin").len()));
+    let readers = stub.times("log reader").len() - before;
+    assert!((9..=11).contains(&readers), "{readers}");
+
+    for call in ["admin", "producer", "log reader"] {
+        stub.mend(call);
+    }
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    publish(&gateway, "t").await.unwrap();
+    watch(&gateway, "t").await;
+}
+
+#[actix::test]
+async fn a_password_that_is_changed_while_the_gateway_reads_is_tried_once_a_minute() {
+    tokio::time::pause();
+    let stub = Stub::default();
+    let gateway = gateway(&stub, &Watched::default());
+    watch(&gateway, "t").await;
+    stub.fail("poll", BackendErrorKind::Authentication, Duration::ZERO);
+    let before = stub.times("poll").len();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let polls = stub.times("poll").len() - before;
+    assert!((9..=11).contains(&polls), "{polls}");
+    // Who asks is not kept waiting meanwhile.
+    watch(&gateway, "another").await;
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kc_core::backend::BackendError;
 use kc_core::chain::{ChainError, Usage};
 use kc_core::exchange::{
     HandledReply, KeyReply, OutgoingRequest, Refusal, Unanswered, decode_key_ids,
@@ -13,11 +14,13 @@ use tokio::time::{sleep, timeout};
 
 use super::ExchangeParts;
 use super::machines::Machines;
+use crate::actors::retry::delay;
+use crate::actors::steps;
 use crate::events::{Events, NodeEvent};
 use crate::handles::Awaiting;
 use crate::messages::{
     AwaitedKeys, AwaitedRoot, ControlTopic, OwnGrant, Publish, ReceivedOpeningKeys, SideRecord,
-    ValidateChain, Watch,
+    ValidateChain,
 };
 
 /// The longest time without a look at what is due.
@@ -55,8 +58,8 @@ async fn new_chain(events: &Events) {
 enum Unsent {
     /// Nobody signs it now.
     Unsigned,
-    /// The side topics cannot be reached.
-    Unreachable,
+    /// The side topics cannot be reached; no error means that there is no gateway.
+    Unreachable(Option<BackendError>),
 }
 
 /// Sends what is due; false if this node has nothing to sign with.
@@ -81,18 +84,36 @@ async fn ask(parts: &ExchangeParts, machines: &Machines, wanted: &Arc<Notify>) -
         let (parts, machines, wanted) = (parts.clone(), machines.clone(), Arc::clone(wanted));
         // One root's topics may be slow; the others do not wait for them.
         actix::spawn(async move {
-            if let Err(unsent) = send(&parts, &request).await {
-                if let Unsent::Unreachable = unsent {
-                    let root = request.root.clone();
-                    parts.events.tell(NodeEvent::NotSent { root });
-                }
-                sleep(RETRY_DELAY).await;
-                machines.with(|machines| machines.requester.unsent(&request));
-                wanted.notify_one();
-            }
+            let sent = send(&parts, &request).await;
+            let Err(unsent) = sent else {
+                return machines.with(|machines| machines.unsent.works(&request.root));
+            };
+            sleep(tell_unsent(&parts, &machines, &request.root, unsent)).await;
+            machines.with(|machines| machines.requester.unsent(&request));
+            wanted.notify_one();
         });
     }
     true
+}
+
+/// Tells that a request was not sent; after how long it may be.
+fn tell_unsent(
+    parts: &ExchangeParts,
+    machines: &Machines,
+    root: &RootTopic,
+    unsent: Unsent,
+) -> Duration {
+    let Unsent::Unreachable(error) = unsent else {
+        return RETRY_DELAY;
+    };
+    parts.events.tell(NodeEvent::NotSent { root: root.clone() });
+    let Some(error) = error else {
+        return RETRY_DELAY;
+    };
+    if machines.with(|machines| machines.unsent.fails(root.clone(), &error)) {
+        tracing::warn!(target: "kc::exchange", %root, %error, "keys cannot be requested");
+    }
+    delay(&error, RETRY_DELAY)
 }
 
 /// Sends a request to all who may answer it.
@@ -105,14 +126,8 @@ async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> Result<(), Un
     } = request;
     // The reply must find somebody who reads.
     let topic = ControlTopic::keys(root);
-    match parts.watch.send(Watch { topic }).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(target: "kc::exchange", %root, %error, "replies cannot be read");
-            return Err(Unsent::Unreachable);
-        }
-        Err(_) => return Err(Unsent::Unreachable),
-    }
+    let watched = steps::watched(&parts.watch, topic).await;
+    watched.map_err(Unsent::Unreachable)?;
     let mut signed = Vec::new();
     for (draft, direct) in drafts {
         let value = parts.signed(draft).await.ok_or(Unsent::Unsigned)?;
@@ -132,14 +147,15 @@ async fn send(parts: &ExchangeParts, request: &OutgoingRequest) -> Result<(), Un
             kafka_key: kafka_key.clone(),
             value: value.clone(),
         };
-        let to_controllers = parts.published(to(ControlTopic::subscriptions(root)));
-        let requests = to(ControlTopic::requests(root));
-        let to_producers = async { direct && parts.published(requests).await };
-        let (controllers, producers) = tokio::join!(to_controllers, to_producers);
-        // Who may ask producers needs no controller.
-        if !(if direct { producers } else { controllers }) {
-            return Err(Unsent::Unreachable);
-        }
+        let to_controllers = parts.sent(to(ControlTopic::subscriptions(root)));
+        let sent = if direct {
+            let to_producers = parts.sent(to(ControlTopic::requests(root)));
+            // Who may ask producers needs no controller.
+            tokio::join!(to_producers, to_controllers).0
+        } else {
+            to_controllers.await
+        };
+        sent.map_err(Unsent::Unreachable)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use kc_core::exchange::{Refusal, RefusalId, Replier, Requester, RequesterConfig}
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 use rand_core::CryptoRng;
 
+use crate::actors::retry::Told;
 use crate::messages::ExchangeStatus;
 
 /// The exchange's state machines, with what is counted about them. Never locked across a wait.
@@ -21,6 +22,8 @@ pub(super) struct Inner {
     pub(super) refused: BTreeMap<RefusalId, u64>,
     /// The unanswered keys that have been told about.
     pub(super) told: HashSet<(RootTopic, KeyId)>,
+    /// Why requests could not be sent.
+    pub(super) unsent: Told<RootTopic>,
 }
 
 impl Machines {
@@ -33,6 +36,7 @@ impl Machines {
             bounds_hit: 0,
             refused: BTreeMap::new(),
             told: HashSet::new(),
+            unsent: Told::default(),
         })))
     }
 

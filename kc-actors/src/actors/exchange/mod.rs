@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix::{
     Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised, WrapFuture,
 };
+use kc_core::backend::BackendError;
 use kc_core::chain::{ChainError, ValidatedChain};
 use kc_core::exchange::{Draft, RequesterConfig, ValidIdentity, Wanted};
 use kc_core::types::{RootTopic, SideTopic};
@@ -156,6 +157,11 @@ impl ExchangeParts {
 
     async fn signed(&self, draft: &Draft) -> Option<Vec<u8>> {
         steps::signed(&self.sign, draft).await
+    }
+
+    /// Has a record sent. Fails without an error if there is no gateway.
+    async fn sent(&self, message: Publish) -> Result<(), Option<BackendError>> {
+        steps::sent(&self.publish, message).await
     }
 
     async fn published(&self, message: Publish) -> bool {

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::GatewayParts;
 use super::reader::NewWatch;
+use crate::actors::retry::{Told, delay};
 use crate::messages::ControlTopic;
 
 /// How long listing the topics may take.
@@ -22,9 +23,12 @@ pub(super) async fn run(
 ) {
     let mut admin = None;
     let mut found = HashSet::new();
+    let mut told = Told::default();
     loop {
+        let mut wait = interval;
         match list(&parts, &mut admin).await {
             Ok(topics) => {
+                told.works(&());
                 for name in topics {
                     let Some(topic) = subscriptions(&parts, &name) else {
                         continue;
@@ -46,13 +50,16 @@ pub(super) async fn run(
                 }
             }
             Err(error) => {
-                tracing::warn!(target: "kc::gateway", %error, "topics cannot be listed");
+                wait = delay(&error, interval);
+                if told.fails((), &error) {
+                    tracing::warn!(target: "kc::gateway", %error, "topics cannot be listed");
+                }
             }
         }
         if watches.upgrade().is_none() {
             return;
         }
-        sleep(interval).await;
+        sleep(wait).await;
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::GatewayParts;
+use super::attempts::Attempts;
+use crate::actors::retry::{Told, delay};
 use crate::messages::{ControlTopic, ManagementRecord, ManagementRecords, SideRecord, SideRecords};
 use crate::port::Port;
 
@@ -58,11 +60,14 @@ struct Reading {
     watches: mpsc::Receiver<NewWatch>,
     /// What the gateway itself wants is tried until it works, each not before its time.
     wanted: VecDeque<(Instant, NewWatch)>,
+    connecting: Attempts,
     reader: Option<Box<dyn LogReader>>,
     /// What is read, by the topics' names.
     sources: HashMap<String, ControlTopic>,
     /// Not to be polled earlier.
     next_poll: Instant,
+    unreadable: Told<String>,
+    unpolled: Told<()>,
 }
 
 impl Reading {
@@ -82,9 +87,12 @@ impl Reading {
             parts,
             watches,
             wanted,
+            connecting: Attempts::default(),
             reader: None,
             sources: HashMap::new(),
             next_poll: now,
+            unreadable: Told::default(),
+            unpolled: Told::default(),
         }
     }
 
@@ -125,6 +133,7 @@ impl Reading {
         let begun = self.begin_in_time(&watch).await;
         let NewWatch { name, topic, done } = watch;
         if begun.is_ok() {
+            self.unreadable.works(&name);
             self.parts
                 .watched
                 .with(|all| all.insert(name.clone(), topic.clone()));
@@ -135,8 +144,10 @@ impl Reading {
             (begun, Some(done)) => drop(done.send(begun)),
             (Ok(()), None) => {}
             (Err(error), None) => {
-                tracing::warn!(target: "kc::gateway", topic = name, %error, "cannot be read yet");
-                let again = Instant::now() + WANTED_DELAY;
+                if self.unreadable.fails(name.clone(), &error) {
+                    tracing::warn!(target: "kc::gateway", topic = name, %error, "cannot be read yet");
+                }
+                let again = Instant::now() + delay(&error, WANTED_DELAY);
                 let done = None;
                 self.wanted
                     .push_back((again, NewWatch { name, topic, done }));
@@ -155,8 +166,8 @@ impl Reading {
 
     async fn begin(&mut self, NewWatch { name, topic, .. }: &NewWatch) -> Result<(), BackendError> {
         if self.reader.is_none() {
-            let reader = self.parts.backend.log_reader(Some(&self.parts.group));
-            self.reader = Some(reader.await?);
+            let connect = self.parts.backend.log_reader(Some(&self.parts.group));
+            self.reader = Some(self.connecting.share(connect).await?);
         }
         let Some(reader) = &mut self.reader else {
             return Ok(());
@@ -176,15 +187,27 @@ impl Reading {
             return;
         };
         match reader.poll(POLL_WAIT).await {
-            Ok(records) if records.is_empty() => {}
             Ok(records) => {
-                hand_over(&self.parts, &self.sources, reader.as_mut(), records).await;
+                self.unpolled.works(&());
+                if !records.is_empty() {
+                    hand_over(&self.parts, &self.sources, reader.as_mut(), records).await;
+                }
             }
             Err(error) => {
-                tracing::warn!(target: "kc::gateway", %error, "reading side topics failed");
-                self.next_poll = Instant::now() + RETRY_DELAY;
+                if self.unpolled.fails((), &error) {
+                    tracing::warn!(target: "kc::gateway", %error, "reading side topics failed");
+                }
+                self.next_poll = Instant::now() + poll_delay(&error);
             }
         }
+    }
+}
+
+/// What is forbidden may be one topic, and must not hold up the others.
+fn poll_delay(error: &BackendError) -> Duration {
+    match error.kind() {
+        BackendErrorKind::Authorization => RETRY_DELAY,
+        _ => delay(error, RETRY_DELAY),
     }
 }
 
