@@ -27,6 +27,9 @@ use tokio::sync::mpsc;
 /// Side topics without a broker: every record goes to every exchange.
 struct Bus {
     listeners: Vec<Port<SideRecords>>,
+    /// So many replies are refused.
+    refused_replies: usize,
+    sent: mpsc::UnboundedSender<SideRecord>,
 }
 
 impl Actor for Bus {
@@ -46,6 +49,12 @@ impl Handler<Publish> for Bus {
             kafka_key: message.kafka_key,
             value: message.value,
         };
+        if side == SideTopic::Keys && self.refused_replies > 0 {
+            self.refused_replies -= 1;
+            let refused = BackendError::new(BackendErrorKind::Timeout, "send");
+            return Box::pin(async { Err(refused) });
+        }
+        self.sent.send(record.clone()).unwrap();
         for listener in self.listeners.clone() {
             let records = SideRecords(vec![record.clone()]);
             actix::spawn(async move { listener.send(records).await });
@@ -160,6 +169,7 @@ struct Pair {
     producer_records: Port<SideRecords>,
     events: Events,
     received: mpsc::UnboundedReceiver<ReceivedOpeningKeys>,
+    sent: mpsc::UnboundedReceiver<SideRecord>,
 }
 
 fn root() -> RootTopic {
@@ -175,6 +185,10 @@ fn wanted(id: KeyId) -> KeyWanted {
 }
 
 fn pair(consumer: &Own, producer: &Own) -> Pair {
+    pair_with(consumer, producer, 0)
+}
+
+fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
     let (publish, watch) = (Port::unconnected(), Port::unconnected());
     let (sink, received) = mpsc::unbounded_channel();
     let sink = Sink(sink).start();
@@ -203,8 +217,11 @@ fn pair(consumer: &Own, producer: &Own) -> Pair {
     };
     let consumer = exchange(consumer, Events::default());
     let producer = exchange(producer, events.clone());
+    let (send, sent) = mpsc::unbounded_channel();
     let bus = Bus {
         listeners: vec![Port::to(&consumer), Port::to(&producer)],
+        refused_replies,
+        sent: send,
     };
     let bus = bus.start();
     publish.connect(&bus);
@@ -218,6 +235,7 @@ fn pair(consumer: &Own, producer: &Own) -> Pair {
         producer_records: Port::to(&producer),
         events,
         received,
+        sent,
     }
 }
 
@@ -354,6 +372,32 @@ async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
         .unwrap();
     assert_eq!(held.len(), 2);
     assert_eq!(*archive.saved.lock().unwrap(), [1, 2]);
+}
+
+#[actix::test]
+async fn a_request_whose_reply_was_not_sent_is_answered_when_it_comes_again() {
+    let (consumer, producer) = nodes();
+    let mut pair = pair_with(&consumer, &producer, 1);
+    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let key = key.await.unwrap().unwrap();
+    pair.consumer.send(wanted(key.id())).await.unwrap();
+    let request = loop {
+        let record = pair.sent.recv().await.unwrap();
+        if record.side == SideTopic::Requests {
+            break record;
+        }
+    };
+    let answered = async {
+        loop {
+            let again = SideRecords(vec![request.clone()]);
+            pair.producer_records.send(again).await.unwrap();
+            if let Ok(received) = pair.received.try_recv() {
+                return received;
+            }
+        }
+    };
+    let received = tokio::time::timeout(Duration::from_secs(10), answered).await;
+    assert_eq!(received.unwrap().keys[0].0, key.id());
 }
 
 #[actix::test]

@@ -19,7 +19,7 @@ pub struct SideRecord {
 }
 
 /// Hands over what one poll of the side topics brought. When it is answered, everything that the
-/// records ask for is done, and the next poll may follow.
+/// records ask for is done, or cannot be done now and will be asked for again; the next poll may follow.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SideRecords(pub Vec<SideRecord>);

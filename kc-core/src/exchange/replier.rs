@@ -47,6 +47,8 @@ pub struct Answer {
     pub kafka_key: Vec<u8>,
     /// The reply, for each identity that answers.
     pub drafts: Vec<Draft>,
+    /// What it answers.
+    request: Answered,
 }
 
 impl Replier {
@@ -81,6 +83,13 @@ impl Replier {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
+    /// Takes back an answer that could not be sent: a later copy of its request is no replay.
+    pub fn unsent(&mut self, answer: &Answer) {
+        if self.answered.remove(&answer.request) {
+            self.order.retain(|(_, request)| *request != answer.request);
+        }
+    }
+
     /// How many answered requests are remembered.
     #[must_use]
     pub fn answered(&self) -> usize {
@@ -105,11 +114,12 @@ impl Replier {
         }
         let policy = (self.suites.as_slice(), self.validity);
         let drafts = compose_reply(request, root, keys, policy, (own, now), rng)?;
-        self.remember(answered, request.chain().max_age());
+        self.remember(answered.clone(), request.chain().max_age());
         Ok(Answer {
             root: root.clone(),
             kafka_key: encode_key_ids(keys.iter().map(|(id, _)| id)),
             drafts,
+            request: answered,
         })
     }
 

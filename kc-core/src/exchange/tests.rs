@@ -551,6 +551,28 @@ fn a_request_that_could_not_be_sent_does_not_count() {
 }
 
 #[test]
+fn an_answer_that_could_not_be_sent_does_not_count() {
+    let mut world = World::new(22);
+    let (consumer, producer) = (world.consumer(), world.producer());
+    let (mut requester, mut replier) = (requester(), replier());
+    let held = held(&world, &[1]);
+    requester.want(&root(), KeyId::Short(1), world.now);
+    let request = world.request(&mut requester, &consumer).unwrap();
+    let own = world.own(&producer);
+    let mut answer = |replier: &mut Replier| {
+        let incoming = world.incoming(&held, &request).unwrap();
+        let answers = replier.handle(&[incoming], &own, world.now, &mut world.rng);
+        answers.into_iter().next().unwrap()
+    };
+    let unsent = answer(&mut replier).unwrap();
+    replier.unsent(&unsent);
+    assert_eq!(replier.answered(), 0);
+    let sent = answer(&mut replier).unwrap();
+    assert_eq!(sent.kafka_key, unsent.kafka_key);
+    assert!(matches!(answer(&mut replier), Err(Refusal::Replay)));
+}
+
+#[test]
 fn garbage_is_refused_and_leaves_nothing_behind() {
     let mut world = World::new(21);
     let (consumer, producer) = (world.consumer(), world.producer());

@@ -2,7 +2,6 @@
 
 use kc_core::chain::Usage;
 use kc_core::exchange::{Answer, IncomingRequest, KeyRequest, Refusal, decode_key_ids};
-use kc_core::types::RootTopic;
 
 use super::ExchangeParts;
 use super::asking::refused;
@@ -94,29 +93,26 @@ async fn accept(
 }
 
 async fn send(parts: ExchangeParts, machines: Machines, answer: Answer) {
-    let Answer {
-        root,
-        kafka_key,
-        drafts,
-    } = answer;
     let mut sent = false;
-    for draft in drafts {
-        if let Some(value) = parts.signed(&draft).await {
-            sent |= parts.published(reply(&root, &kafka_key, value)).await;
+    for draft in &answer.drafts {
+        if let Some(value) = parts.signed(draft).await {
+            sent |= parts.published(reply(&answer, value)).await;
         }
     }
-    if sent {
-        machines.with(|machines| machines.answered += 1);
-        let keys = decode_key_ids(&kafka_key).map_or(0, |ids| ids.len());
-        tracing::info!(target: "kc::exchange", %root, keys, "keys handed out");
-        parts.events.tell(NodeEvent::Answered { root, keys });
+    if !sent {
+        return machines.with(|machines| machines.replier.unsent(&answer));
     }
+    machines.with(|machines| machines.answered += 1);
+    let root = answer.root;
+    let keys = decode_key_ids(&answer.kafka_key).map_or(0, |ids| ids.len());
+    tracing::info!(target: "kc::exchange", %root, keys, "keys handed out");
+    parts.events.tell(NodeEvent::Answered { root, keys });
 }
 
-fn reply(root: &RootTopic, kafka_key: &[u8], value: Vec<u8>) -> Publish {
+fn reply(answer: &Answer, value: Vec<u8>) -> Publish {
     Publish {
-        topic: ControlTopic::keys(root),
-        kafka_key: kafka_key.to_vec(),
+        topic: ControlTopic::keys(&answer.root),
+        kafka_key: answer.kafka_key.clone(),
         value,
     }
 }
