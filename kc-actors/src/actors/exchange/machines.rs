@@ -45,8 +45,8 @@ impl Machines {
         use_inner(&mut inner)
     }
 
-    /// As [`with`](Self::with), on a thread that may take its time: for what computes key exchanges.
-    /// `None` if the process is ending.
+    /// As [`with`](Self::with), on a thread that may take its time: for what computes a key exchange, one at
+    /// a time, because all others wait for it. `None` if the process is ending.
     pub(super) async fn compute<T: Send + 'static>(
         &self,
         use_inner: impl FnOnce(&mut Inner) -> T + Send + 'static,

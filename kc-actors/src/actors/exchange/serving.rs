@@ -1,7 +1,11 @@
 //! The producer's side: requests in, replies out.
 
+use std::sync::Arc;
+
 use kc_core::chain::Usage;
-use kc_core::exchange::{Answer, IncomingRequest, KeyRequest, Refusal, decode_key_ids};
+use kc_core::exchange::{
+    Answer, IncomingRequest, KeyRequest, Refusal, ValidIdentity, decode_key_ids,
+};
 
 use super::ExchangeParts;
 use super::asking::refused;
@@ -11,6 +15,44 @@ use crate::messages::{ControlTopic, HeldKeys, Publish, SideRecord, ValidateChain
 
 /// Answers the requests of one poll.
 pub(super) async fn answer(parts: &ExchangeParts, machines: &Machines, records: Vec<SideRecord>) {
+    let mut requests = accept_all(parts, machines, records).await;
+    if requests.is_empty() {
+        return;
+    }
+    let Some(own) = parts.own_identities().await else {
+        return;
+    };
+    // Where a consumer sent both forms of one request, the list form is answered.
+    requests.sort_by_key(|incoming| incoming.request.form());
+    let own: Arc<[_]> = own.into();
+    let mut sending = Vec::new();
+    for incoming in requests {
+        let root = incoming.root.clone();
+        match compute(parts, machines, incoming, &own).await {
+            // One root's topic may be slow; the others do not wait for it.
+            Some(Ok(answer)) => {
+                let sent = send(parts.clone(), machines.clone(), answer);
+                sending.push(actix::spawn(sent));
+            }
+            Some(Err(Refusal::Replay)) => {
+                tracing::debug!(target: "kc::exchange", %root, "request answered before");
+            }
+            Some(Err(refusal)) => refused(parts, machines, root, &refusal),
+            None => {}
+        }
+    }
+    for sent in sending {
+        // It ends early only if the process does.
+        let _ = sent.await;
+    }
+}
+
+/// The requests for keys that are here.
+async fn accept_all(
+    parts: &ExchangeParts,
+    machines: &Machines,
+    records: Vec<SideRecord>,
+) -> Vec<IncomingRequest> {
     let mut requests = Vec::new();
     for record in records {
         let root = record.root.clone();
@@ -20,40 +62,23 @@ pub(super) async fn answer(parts: &ExchangeParts, machines: &Machines, records: 
             Some(Err(refusal)) => refused(parts, machines, root, &refusal),
         }
     }
-    if requests.is_empty() {
-        return;
-    }
-    let Some(own) = parts.own_identities().await else {
-        return;
-    };
-    let now = parts.clock.now();
-    let roots: Vec<_> = requests
-        .iter()
-        .map(|request| request.root.clone())
-        .collect();
+    requests
+}
+
+/// The answer to one request, so that nobody waits for more than one key exchange; `None` if the process is
+/// ending.
+async fn compute(
+    parts: &ExchangeParts,
+    machines: &Machines,
+    incoming: IncomingRequest,
+    own: &Arc<[ValidIdentity]>,
+) -> Option<Result<Answer, Refusal>> {
+    let (own, now) = (Arc::clone(own), parts.clock.now());
     let answers = machines.compute(move |machines| {
         let rng = &mut *machines.rng;
-        machines.replier.handle(&requests, &own, now, rng)
+        machines.replier.handle(&[incoming], &own, now, rng)
     });
-    let answers = answers.await.unwrap_or_default();
-    let mut sending = Vec::new();
-    for (root, answer) in roots.into_iter().zip(answers) {
-        match answer {
-            // One root's topic may be slow; the others do not wait for it.
-            Ok(answer) => {
-                let sent = send(parts.clone(), machines.clone(), answer);
-                sending.push(actix::spawn(sent));
-            }
-            Err(Refusal::Replay) => {
-                tracing::debug!(target: "kc::exchange", %root, "request answered before");
-            }
-            Err(refusal) => refused(parts, machines, root, &refusal),
-        }
-    }
-    for sent in sending {
-        // It ends early only if the process does.
-        let _ = sent.await;
-    }
+    answers.await?.pop()
 }
 
 /// A request for keys that are here. Looks for the keys first, which costs little, and at the
