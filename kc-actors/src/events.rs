@@ -166,6 +166,15 @@ impl EventListener {
         }
     }
 
+    /// Waits until this node gets a new chain, or is gone.
+    pub(crate) async fn new_chain(&mut self) {
+        while let Some(event) = self.next().await {
+            if let NodeEvent::ChainAdopted { .. } = event {
+                return;
+            }
+        }
+    }
+
     /// The next event; `None` when the node is gone. Skips what was missed.
     pub async fn next(&mut self) -> Option<NodeEvent> {
         loop {

@@ -81,7 +81,6 @@ pub(super) struct RootActor {
     parts: RootParts,
     children: Children,
     chain_server: Option<Addr<ChainServerActor>>,
-    expiry: ExpiryWatch,
 }
 
 impl RootActor {
@@ -90,14 +89,7 @@ impl RootActor {
             parts,
             children: Children::default(),
             chain_server: None,
-            expiry: ExpiryWatch::default(),
         }
-    }
-
-    fn look_at_chains(&self, ctx: &mut Context<Self>) {
-        let (ask, expiry) = (self.parts.ports.ask_trust.clone(), self.expiry.clone());
-        let looking = expiry.look(ask, self.parts.clock.clone(), self.parts.events.clone());
-        ctx.spawn(looking.into_actor(self));
     }
 
     fn look_after_children(&mut self) {
@@ -117,11 +109,8 @@ impl Actor for RootActor {
         self.look_after_children();
         self.parts.watch_management();
         self.parts.serve_past_keys();
-        self.look_at_chains(ctx);
-        ctx.run_interval(LOOK_INTERVAL, |actor, ctx| {
-            actor.look_after_children();
-            actor.look_at_chains(ctx);
-        });
+        ctx.spawn(self.parts.expiry().watch().into_actor(self));
+        ctx.run_interval(LOOK_INTERVAL, |actor, _| actor.look_after_children());
     }
 }
 
@@ -213,6 +202,11 @@ impl RootParts {
         });
         self.discover();
         gateway.start()
+    }
+
+    fn expiry(&self) -> ExpiryWatch {
+        let ask = self.ports.ask_trust.clone();
+        ExpiryWatch::new(ask, self.clock.clone(), self.events.clone())
     }
 
     /// A controller serves all root topics, as soon as somebody reads.

@@ -246,6 +246,13 @@ impl ValidatedChain {
         &self.limits.constraints
     }
 
+    /// Whether they allow a usage.
+    #[must_use]
+    pub fn grants(&self, usage: Usage) -> bool {
+        let constraints = &self.limits.constraints;
+        constraints.require(None, Some(usage.as_str())).is_ok()
+    }
+
     /// When the first of them ends.
     #[must_use]
     pub fn max_age(&self) -> MaxAge {

@@ -110,13 +110,13 @@ impl Identity {
         trust: &TrustStore,
         now: Timestamp,
     ) -> Result<ValidIdentity, ChainError> {
-        let max_age = self.prove(trust, &Demand::at(now))?.max_age();
-        let request = Demand::at(now).usage(Usage::EncryptRequest);
+        let chain = self.prove(trust, &Demand::at(now))?;
         Ok(ValidIdentity {
             key: self.key.clone(),
             chain: self.chain.clone().unwrap_or_default(),
-            may_request: self.validate(trust, &request).is_ok(),
-            max_age,
+            // Only one root signed the chain's first link, so no other can grant more.
+            may_request: chain.grants(Usage::EncryptRequest),
+            max_age: chain.max_age(),
         })
     }
 }

@@ -535,6 +535,14 @@ fn nobody_with_another_key_of_a_known_id_is_told_apart_from_silence() {
 }
 
 #[test]
+fn who_may_ask_producers_is_known_from_the_chain() {
+    let mut world = World::new(23);
+    let (consumer, producer) = (world.consumer(), world.producer());
+    assert!(world.own(&consumer)[0].may_request());
+    assert!(!world.own(&producer)[0].may_request());
+}
+
+#[test]
 fn a_request_that_could_not_be_sent_does_not_count() {
     let mut world = World::new(20);
     let consumer = world.consumer();

@@ -16,7 +16,7 @@ use super::ExchangeParts;
 use super::machines::Machines;
 use crate::actors::retry::delay;
 use crate::actors::steps;
-use crate::events::{Events, NodeEvent};
+use crate::events::NodeEvent;
 use crate::handles::Awaiting;
 use crate::messages::{
     AwaitedKeys, AwaitedRoot, ControlTopic, OwnGrant, Publish, ReceivedOpeningKeys, SideRecord,
@@ -39,17 +39,8 @@ pub(super) async fn run(parts: ExchangeParts, machines: Machines, wanted: Arc<No
         let asked = ask(&parts, &machines, &wanted).await;
         tell_awaited(&parts, &machines).await;
         if !asked {
-            let _ = timeout(parts.config.interval, new_chain(&parts.events)).await;
-        }
-    }
-}
-
-/// Waits until this node gets a new chain.
-async fn new_chain(events: &Events) {
-    let mut events = events.listen();
-    while let Some(event) = events.next().await {
-        if let NodeEvent::ChainAdopted { .. } = event {
-            return;
+            let mut events = parts.events.listen();
+            let _ = timeout(parts.config.interval, events.new_chain()).await;
         }
     }
 }
