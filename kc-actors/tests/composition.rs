@@ -10,13 +10,11 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use kc_actors::messages::{
     AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, Publish, ReceivedOpeningKeys,
-    SealingKeyFor, ServeRoot, SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
+    SealingKeyFor, SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
 };
 use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidatedChain};
-use kc_core::exchange::{RequesterConfig, Validity};
-use kc_core::kem::Suite;
 use kc_core::provision::Role;
 use kc_core::ratchet::{Candidates, RetainedKey, RetainedKeys, Seed, TopicSecret};
 use kc_core::secret::Secret;
@@ -68,37 +66,6 @@ impl Handler<Watch> for Bus {
 
     fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
         Ok(())
-    }
-}
-
-/// A gateway whose broker does not answer.
-struct Silent;
-
-impl Actor for Silent {
-    type Context = Context<Self>;
-}
-
-impl Handler<Watch> for Silent {
-    type Result = ResponseFuture<Result<(), BackendError>>;
-
-    fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
-        Box::pin(std::future::pending())
-    }
-}
-
-/// A gateway whose broker refuses it; tells when it was asked.
-struct Refused(mpsc::UnboundedSender<tokio::time::Instant>);
-
-impl Actor for Refused {
-    type Context = Context<Self>;
-}
-
-impl Handler<Watch> for Refused {
-    type Result = Result<(), BackendError>;
-
-    fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
-        self.0.send(tokio::time::Instant::now()).unwrap();
-        Err(BackendError::new(BackendErrorKind::Authorization, "watch"))
     }
 }
 
@@ -162,8 +129,6 @@ impl Handler<HeldKeys> for FixedKey {
 /// Two exchanges on one bus.
 struct Pair {
     consumer: Port<KeyWanted>,
-    producer: Port<ServeRoot>,
-    watch: Port<Watch>,
     producer_status: Port<AskExchange>,
     consumer_records: Port<SideRecords>,
     producer_records: Port<SideRecords>,
@@ -195,23 +160,12 @@ fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
     let events = Events::default();
     let exchange = |own: &Own, events: Events| {
         let parts = ExchangeParts {
-            config: RequesterConfig {
-                suites: vec![Suite::X25519],
-                legacy: false,
-                validity: Validity::default(),
-                interval: Duration::from_secs(60),
-            },
-            validate: own.validate.clone(),
-            identities: own.identities.clone(),
-            grants: own.grants.clone(),
-            held: own.held.clone(),
-            sign: own.sign.clone(),
             publish: publish.clone(),
             watch: watch.clone(),
             received: Port::to(&sink),
             awaited: Port::to(&sink),
-            clock: Clock::system(),
             events,
+            ..own.exchange()
         };
         ExchangeActor::new(parts, Box::new(support::rng())).start()
     };
@@ -228,8 +182,6 @@ fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
     watch.connect(&bus);
     Pair {
         consumer: Port::to(&consumer),
-        producer: Port::to(&producer),
-        watch,
         producer_status: Port::to(&producer),
         consumer_records: Port::to(&consumer),
         producer_records: Port::to(&producer),
@@ -398,50 +350,6 @@ async fn a_request_whose_reply_was_not_sent_is_answered_when_it_comes_again() {
     };
     let received = tokio::time::timeout(Duration::from_secs(10), answered).await;
     assert_eq!(received.unwrap().keys[0].0, key.id());
-}
-
-#[actix::test]
-async fn serving_a_root_waits_for_no_broker() {
-    let (consumer, producer) = nodes();
-    let pair = pair(&consumer, &producer);
-    pair.watch.connect(&Silent.start());
-    let serving = pair.producer.send(ServeRoot { root: root() });
-    let served = tokio::time::timeout(Duration::from_secs(5), serving).await;
-    served.unwrap().unwrap();
-}
-
-/// How long a gateway that refuses is left alone after it was first asked.
-async fn pause_after_a_refusal(pair: &Pair, ask: impl Future<Output = ()>) -> Duration {
-    let (asked, mut times) = mpsc::unbounded_channel();
-    pair.watch.connect(&Refused(asked).start());
-    ask.await;
-    let first = times.recv().await.unwrap();
-    // Nothing but the next attempt is waited for from here on.
-    tokio::time::pause();
-    times.recv().await.unwrap() - first
-}
-
-#[actix::test]
-async fn asking_where_it_is_forbidden_is_tried_again_after_a_minute() {
-    let (consumer, producer) = nodes();
-    let pair = pair(&consumer, &producer);
-    let ask = async { pair.consumer.send(wanted(KeyId::Short(1))).await.unwrap() };
-    let pause = pause_after_a_refusal(&pair, ask).await;
-    assert!(pause >= Duration::from_secs(59), "{pause:?}");
-}
-
-#[actix::test]
-async fn serving_where_it_is_forbidden_is_tried_again_after_a_minute() {
-    let (consumer, producer) = nodes();
-    let pair = pair(&consumer, &producer);
-    let ask = async {
-        pair.producer
-            .send(ServeRoot { root: root() })
-            .await
-            .unwrap()
-    };
-    let pause = pause_after_a_refusal(&pair, ask).await;
-    assert!(pause >= Duration::from_secs(59), "{pause:?}");
 }
 
 #[actix::test]

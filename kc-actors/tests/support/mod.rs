@@ -9,11 +9,12 @@ use kc_actors::messages::{
     HeldKeys, OwnGrant, OwnIdentities, SealingKeyFor, Sign, TurnRatchet, ValidateChain,
 };
 use kc_actors::{
-    ChainActor, ChainParts, Clock, Events, KeyArchive, KeystoreActor, Port, RatchetActor,
-    RatchetParts, TrustArchive,
+    ChainActor, ChainParts, Clock, Events, ExchangeParts, KeyArchive, KeystoreActor, Port,
+    RatchetActor, RatchetParts, TrustArchive,
 };
 use kc_core::chain::{TrustEntry, TrustList, TrustStore};
-use kc_core::exchange::Identity;
+use kc_core::exchange::{Identity, RequesterConfig, Validity};
+use kc_core::kem::Suite;
 use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
 use kc_core::ratchet::{KeyIdForm, RetainedKeys, Seed};
 use kc_core::store::config::{Section, Value};
@@ -110,6 +111,31 @@ impl Own {
             sealing_keys: Port::to(&ratchet),
             turn: Port::to(&ratchet),
             held: Port::to(&ratchet),
+        }
+    }
+}
+
+impl Own {
+    /// An exchange of this node's, without a gateway and a publisher.
+    pub(crate) fn exchange(&self) -> ExchangeParts {
+        ExchangeParts {
+            config: RequesterConfig {
+                suites: vec![Suite::X25519],
+                legacy: false,
+                validity: Validity::default(),
+                interval: Duration::from_secs(60),
+            },
+            validate: self.validate.clone(),
+            identities: self.identities.clone(),
+            grants: self.grants.clone(),
+            held: self.held.clone(),
+            sign: self.sign.clone(),
+            publish: Port::unconnected(),
+            watch: Port::unconnected(),
+            received: Port::unconnected(),
+            awaited: Port::unconnected(),
+            clock: Clock::system(),
+            events: Events::default(),
         }
     }
 }

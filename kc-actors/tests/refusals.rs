@@ -1,0 +1,133 @@
+//! An exchange whose gateway does not get through.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use actix::{Actor, Addr, Context, Handler, ResponseFuture};
+use kc_actors::messages::{KeyWanted, OwnGrant, OwnIdentities, ServeRoot, Watch};
+use kc_actors::{ExchangeActor, ExchangeParts, Port};
+use kc_core::backend::{BackendError, BackendErrorKind};
+use kc_core::chain::ChainError;
+use kc_core::exchange::ValidIdentity;
+use kc_core::provision::Role;
+use kc_core::ratchet::Candidates;
+use kc_core::types::{KeyId, RootTopic};
+use support::{Archive, Own};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+/// Its broker does not answer.
+struct Silent;
+
+impl Actor for Silent {
+    type Context = Context<Self>;
+}
+
+impl Handler<Watch> for Silent {
+    type Result = ResponseFuture<Result<(), BackendError>>;
+
+    fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Its broker refuses it; tells when it was asked.
+struct Refused(mpsc::UnboundedSender<Instant>);
+
+impl Actor for Refused {
+    type Context = Context<Self>;
+}
+
+impl Handler<Watch> for Refused {
+    type Result = Result<(), BackendError>;
+
+    fn handle(&mut self, _: Watch, _: &mut Self::Context) -> Self::Result {
+        self.0.send(Instant::now()).unwrap();
+        Err(BackendError::new(BackendErrorKind::Authorization, "watch"))
+    }
+}
+
+/// Knows a node's identities by heart: simulated time does not wait for threads that validate them.
+struct Known(Vec<ValidIdentity>);
+
+impl Actor for Known {
+    type Context = Context<Self>;
+}
+
+impl Handler<OwnIdentities> for Known {
+    type Result = Result<Vec<ValidIdentity>, ChainError>;
+
+    fn handle(&mut self, _: OwnIdentities, _: &mut Self::Context) -> Self::Result {
+        Ok(self.0.clone())
+    }
+}
+
+impl Handler<OwnGrant> for Known {
+    type Result = Result<(), ChainError>;
+
+    fn handle(&mut self, _: OwnGrant, _: &mut Self::Context) -> Self::Result {
+        Ok(())
+    }
+}
+
+fn root() -> RootTopic {
+    "t".into()
+}
+
+async fn exchange(watch: Port<Watch>) -> Addr<ExchangeActor> {
+    let own = Own::provisioned(Role::Consumer, "root", Archive::default());
+    let identities = own.identities.send(OwnIdentities).await.unwrap();
+    let known = Known(identities.unwrap()).start();
+    let parts = ExchangeParts {
+        identities: Port::to(&known),
+        grants: Port::to(&known),
+        watch,
+        ..own.exchange()
+    };
+    ExchangeActor::new(parts, Box::new(support::rng())).start()
+}
+
+async fn serve(exchange: &Addr<ExchangeActor>) {
+    exchange.send(ServeRoot { root: root() }).await.unwrap();
+}
+
+async fn want(exchange: &Addr<ExchangeActor>) {
+    let wanted = KeyWanted {
+        root: root(),
+        id: KeyId::Short(1),
+        known: Candidates::default(),
+    };
+    exchange.send(wanted).await.unwrap();
+}
+
+#[actix::test]
+async fn serving_a_root_waits_for_no_broker() {
+    let exchange = exchange(Port::to(&Silent.start())).await;
+    timeout(Duration::from_secs(5), serve(&exchange))
+        .await
+        .unwrap();
+}
+
+/// How long a gateway that refuses is left alone after it was first asked.
+async fn pause_after_a_refusal(ask: impl AsyncFnOnce(&Addr<ExchangeActor>)) -> Duration {
+    let (asked, mut times) = mpsc::unbounded_channel();
+    let exchange = exchange(Port::to(&Refused(asked).start())).await;
+    tokio::time::pause();
+    ask(&exchange).await;
+    let first = times.recv().await.unwrap();
+    times.recv().await.unwrap() - first
+}
+
+#[actix::test]
+async fn where_it_is_forbidden_keys_are_asked_for_again_after_a_minute() {
+    let pause = pause_after_a_refusal(want).await;
+    assert_eq!(pause.as_secs(), 60);
+}
+
+#[actix::test]
+async fn where_it_is_forbidden_requests_are_looked_for_again_after_a_minute() {
+    let pause = pause_after_a_refusal(serve).await;
+    assert_eq!(pause.as_secs(), 60);
+}
