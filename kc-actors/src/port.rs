@@ -28,6 +28,8 @@ where
     M::Result: Send,
 {
     target: Arc<ArcSwapOption<Recipient<M>>>,
+    /// The actor whose place this is, whoever has it now.
+    own: Arc<ArcSwapOption<Recipient<M>>>,
     permits: Arc<Semaphore>,
 }
 
@@ -42,6 +44,7 @@ where
     pub fn unconnected() -> Self {
         Self {
             target: Arc::default(),
+            own: Arc::default(),
             permits: Arc::new(Semaphore::new(DEFAULT_PORT_CAPACITY)),
         }
     }
@@ -67,27 +70,32 @@ where
         self.target.store(Some(Arc::new(recipient)));
     }
 
-    /// As [`connect`](Self::connect), unless an actor is running there.
-    pub(crate) fn connect_unless_open<A>(&self, address: &Addr<A>)
+    /// Says whose place this is, and puts that actor there unless another is running.
+    pub(crate) fn give_to<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
+        let recipient: Arc<Recipient<M>> = Arc::new(address.clone().recipient());
+        self.own.store(Some(Arc::clone(&recipient)));
         let before = self.target.load();
-        if !before.as_ref().is_some_and(|target| target.connected()) {
-            let recipient: Recipient<M> = address.clone().recipient();
+        if !is_running(&before) {
             // Somebody may connect another at the same time, who stays.
-            self.target
-                .compare_and_swap(&before, Some(Arc::new(recipient)));
+            self.target.compare_and_swap(&before, Some(recipient));
         }
     }
 
     /// A port of its own to the actor that is behind this one now: for an actor that is put in its place
-    /// and passes on to it.
+    /// and passes on to it. If that is a node's, it leads to the one that the node makes anew, too.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let port = Self::unconnected();
-        port.target.store(self.target.load_full());
+        let mut port = Self::unconnected();
+        let target = self.target.load_full();
+        if target == self.own.load_full() {
+            port.target = Arc::clone(&self.own);
+        } else {
+            port.target.store(target);
+        }
         port
     }
 
@@ -106,14 +114,30 @@ where
         self.target.store(None);
     }
 
+    /// As [`disconnect`](Self::disconnect), for the actor whose place this is, too.
+    pub(crate) fn abandon(&self) {
+        self.disconnect();
+        self.own.store(None);
+    }
+
     /// Whether the actor is running.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.target
-            .load()
-            .as_ref()
-            .is_some_and(|target| target.connected())
+        is_running(&self.target.load())
     }
+
+    /// Whether the actor whose place this is is running, and another, if one is put there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_open() && is_running(&self.own.load())
+    }
+}
+
+fn is_running<M>(target: &Option<Arc<Recipient<M>>>) -> bool
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    target.as_ref().is_some_and(|target| target.connected())
 }
 
 impl<M> Clone for Port<M>
@@ -124,6 +148,7 @@ where
     fn clone(&self) -> Self {
         Self {
             target: Arc::clone(&self.target),
+            own: Arc::clone(&self.own),
             permits: Arc::clone(&self.permits),
         }
     }

@@ -1,13 +1,14 @@
 use actix::{Actor, Addr, WeakAddr};
 
-use super::ports::{Place, all_open};
+use super::ports::{Place, all_whole};
 use super::root::RootParts;
 use crate::actors::{
     ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor,
     RatchetActor,
 };
 
-/// The actors that the node has made, each as long as it is behind a port.
+/// The actors that the node has made. Its ports keep them, also where others have taken their places, because
+/// those may pass on to them.
 #[derive(Debug, Default)]
 pub(super) struct Children {
     chain: Child<ChainActor>,
@@ -23,8 +24,8 @@ pub(super) struct Children {
 struct Child<A: Actor>(Option<WeakAddr<A>>);
 
 impl Children {
-    /// Sees to it that somebody is behind each port: where an actor has died, the node's own takes its place,
-    /// made anew if it has died, too.
+    /// Sees to it that somebody is behind each port: an actor of the node's that has died is made anew, and takes
+    /// the place of another that has died.
     pub(super) fn look_after(&mut self, parts: &RootParts) {
         let ports = &parts.ports;
         self.chain.fill(&ports.of_chain(), || {
@@ -56,15 +57,15 @@ impl<A: Actor> Default for Child<A> {
 }
 
 impl<A: Actor> Child<A> {
-    /// Puts the actor behind those of its places that nobody is behind; `start` makes it anew, if it can.
+    /// Puts the actor behind those of its places that nobody else is behind; `start` makes it anew, if it can.
     fn fill(&mut self, places: &[&dyn Place<A>], start: impl FnOnce() -> Option<Addr<A>>) {
-        if all_open(places) {
+        if all_whole(places) {
             return;
         }
         let Some(address) = self.running().or_else(start) else {
             return;
         };
-        places.iter().for_each(|place| place.fill(&address));
+        places.iter().for_each(|place| place.give_to(&address));
         self.0 = Some(address.downgrade());
     }
 

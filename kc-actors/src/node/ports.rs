@@ -99,23 +99,23 @@ impl Ports {
 
     /// Whether all actors have been started.
     pub(super) fn is_connected(&self) -> bool {
-        all_open(&self.of_chain())
-            && all_open(&self.of_keystore())
-            && all_open(&self.of_ratchet())
-            && all_open(&self.of_gateway())
-            && all_open(&self.of_exchange())
-            && all_open(&self.of_publisher())
+        all_whole(&self.of_chain())
+            && all_whole(&self.of_keystore())
+            && all_whole(&self.of_ratchet())
+            && all_whole(&self.of_gateway())
+            && all_whole(&self.of_exchange())
+            && all_whole(&self.of_publisher())
     }
 
     /// Takes all actors away, so that handles which outlive the node keep none of them alive.
     pub(super) fn disconnect(&self) {
-        disconnect_all(&self.of_chain());
-        disconnect_all(&self.of_keystore());
-        disconnect_all(&self.of_ratchet());
-        disconnect_all(&self.of_gateway());
-        disconnect_all(&self.of_controller());
-        disconnect_all(&self.of_exchange());
-        disconnect_all(&self.of_publisher());
+        abandon_all(&self.of_chain());
+        abandon_all(&self.of_keystore());
+        abandon_all(&self.of_ratchet());
+        abandon_all(&self.of_gateway());
+        abandon_all(&self.of_controller());
+        abandon_all(&self.of_exchange());
+        abandon_all(&self.of_publisher());
     }
 
     pub(super) fn of_chain(&self) -> [&dyn Place<ChainActor>; 5] {
@@ -165,14 +165,14 @@ impl Ports {
 
 /// A port that an actor of this type can be behind.
 pub(super) trait Place<A: Actor> {
-    /// Whether somebody is behind it.
-    fn is_open(&self) -> bool;
+    /// Whether the node's actor is running, and another, if one is put there.
+    fn is_whole(&self) -> bool;
 
-    /// Puts an actor behind it, unless somebody is.
-    fn fill(&self, address: &Addr<A>);
+    /// Puts the node's actor behind it, unless another is.
+    fn give_to(&self, address: &Addr<A>);
 
     /// Takes away whoever is behind it.
-    fn disconnect(&self);
+    fn abandon(&self);
 }
 
 impl<A, M> Place<A> for Port<M>
@@ -182,23 +182,23 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    fn is_open(&self) -> bool {
-        Port::is_open(self)
+    fn is_whole(&self) -> bool {
+        Port::is_whole(self)
     }
 
-    fn fill(&self, address: &Addr<A>) {
-        self.connect_unless_open(address);
+    fn give_to(&self, address: &Addr<A>) {
+        Port::give_to(self, address);
     }
 
-    fn disconnect(&self) {
-        Port::disconnect(self);
+    fn abandon(&self) {
+        Port::abandon(self);
     }
 }
 
-pub(super) fn all_open<A: Actor>(places: &[&dyn Place<A>]) -> bool {
-    places.iter().all(|place| place.is_open())
+pub(super) fn all_whole<A: Actor>(places: &[&dyn Place<A>]) -> bool {
+    places.iter().all(|place| place.is_whole())
 }
 
-fn disconnect_all<A: Actor>(places: &[&dyn Place<A>]) {
-    places.iter().for_each(|place| place.disconnect());
+fn abandon_all<A: Actor>(places: &[&dyn Place<A>]) {
+    places.iter().for_each(|place| place.abandon());
 }

@@ -234,12 +234,12 @@ macro_rules! dies_and_is_made_anew {
             let mut children = Children::default();
             children.look_after(&parts);
             let places = parts.ports.$places();
-            assert!(all_open(&places));
+            assert!(all_whole(&places));
             let first = children.$child.running().unwrap();
             kill(&first).await;
-            assert!(!all_open(&places));
+            assert!(!all_whole(&places));
             children.look_after(&parts);
-            assert!(all_open(&places));
+            assert!(all_whole(&places));
             assert!(children.$child.running().unwrap() != first);
         })+
     };
@@ -283,10 +283,13 @@ async fn an_actor_is_made_anew_behind_the_ports_that_are_still_its_own() {
     let (parts, _ended) = parts();
     let mut children = Children::default();
     children.look_after(&parts);
+    let passed_on = parts.ports.validate.fork();
     parts.ports.validate.connect(&Own.start());
     kill(&children.chain.running().unwrap()).await;
     children.look_after(&parts);
     assert!(parts.ports.ask_trust.send(AskTrust).await.is_ok());
     let validated = parts.ports.validate.send(validation()).await.unwrap();
     assert_eq!(validated.unwrap_err(), ChainError::Denied);
+    let validated = passed_on.send(validation()).await.unwrap();
+    assert_ne!(validated.unwrap_err(), ChainError::Denied);
 }
