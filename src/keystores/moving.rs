@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kc_core::keys::Signer;
 use kc_core::ratchet::Seed;
 use kc_core::store::config::{ConfigStore, NodeConfig, Section, Value};
 use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
 use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, crypto_path, ratchet_path, read_secrets};
 use kc_keystore_hsm::{
-    HsmKeyStore, HsmRatchetStore, NodeLabels, PinSource, Pkcs11Uri, Token, generate_opaque_key,
-    import_identity,
+    HsmError, HsmKeyStore, HsmRatchetStore, NodeLabels, PinSource, Pkcs11Uri, Token,
+    generate_opaque_key, import_identity,
 };
 
 use super::token::place_on_token;
@@ -47,6 +48,7 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
     }
     let keys = SecretFile::new(crypto_path(&config, &files)?, Arc::clone(&lock));
     let secrets = read_secrets(keys.path())?;
+    require_one_of_each(&secrets)?;
     let ratchet = ratchet_path(&config, &files)?;
     let ratchet = ratchet.map(|path| SecretFile::new(path, Arc::clone(&lock)));
     let seed = ratchet.as_ref().map(read_seed).transpose()?;
@@ -101,6 +103,19 @@ fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result
         ratchet.shred()?;
     }
     Ok(Moved { files, keys })
+}
+
+/// Fails if there are two keys of a type: a token holds one.
+fn require_one_of_each(secrets: &NodeSecrets) -> Result<(), HsmError> {
+    let mut types = Vec::new();
+    for key in secrets.signing_keys() {
+        let key_type = key.verifying_key().key_type();
+        if types.contains(&key_type) {
+            return Err(HsmError::TwoKeys(key_type));
+        }
+        types.push(key_type);
+    }
+    Ok(())
 }
 
 fn read_seed(file: &SecretFile) -> Result<Seed, OpenError> {

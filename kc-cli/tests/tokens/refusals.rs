@@ -4,6 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use kc::core::keys::{KeyType, SigningKey};
+use kc::core::store::NodeSecrets;
+use kc::keystore_file::system_rng;
+
 use crate::faults::{Fault, LOGIN, PIN_LOCKED, build, faulty};
 use crate::secrets::contains;
 use crate::tokens::{MODULE, PIN, Tokens};
@@ -139,4 +143,23 @@ fn a_node_that_is_on_a_token_already() {
     let tokens = with_alice(Tokens::new());
     let again = ["hsm", "import", &tokens.uri, "--node", "alice"];
     refused(&mut tokens.kc(&again), &["on a token already"]);
+}
+
+#[test]
+fn two_keys_of_a_type_are_told_before_anything_is_on_the_token() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    world.provision("producer", "alice", &[]);
+    let mut secrets = NodeSecrets::decode(&world.read("alice.crypto"))
+        .unwrap()
+        .secrets;
+    let second = SigningKey::generate(KeyType::Ed25519, &mut system_rng().unwrap());
+    secrets.add_key(second);
+    world.write("alice.crypto", secrets.encode().expose());
+    let import = ["hsm", "import", &tokens.uri, "--node", "alice"];
+    refused(
+        &mut tokens.kc(&import),
+        &["two signing keys of type 1", "one key of each type"],
+    );
+    assert_eq!(tokens.succeed(&["hsm", "list", &tokens.uri]), "");
 }
