@@ -56,6 +56,13 @@ pub enum OpenError {
         /// The entry.
         name: String,
     },
+    /// `<node>-hsm` does not say which keys the token must have: without that, any key there would be taken for the
+    /// node's.
+    #[error("`{name}` is missing from the section of the token's keys")]
+    TokenKeyMissing {
+        /// The entry.
+        name: String,
+    },
     /// Its keys are in files.
     #[error("the node's keys are on no token")]
     NotOnToken,

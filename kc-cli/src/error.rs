@@ -127,6 +127,10 @@ impl From<OpenError> for CliError {
             error @ OpenError::NoTokens => {
                 Self::from_error(error).advise("build kc with --features hsm")
             }
+            error @ OpenError::TokenKeyMissing { .. } => Self::from_error(error).advise(
+                "it says which keys the token must have: restore the .config file from a backup, or provision the \
+                 node anew with --force",
+            ),
             error @ (OpenError::OnTokenAlready | OpenError::NotOnToken) => Self::from_error(error)
                 .advise("`cryptokey` in the node's .config says where its keys are"),
             error => Self::from_error(error).advise("correct the node's .config file"),

@@ -19,6 +19,7 @@ use crate::error::OpenError;
 /// What stands beside the keys of a token: `<node>-hsm`.
 pub(super) const SECTION: Section<'static> = Section::named("hsm");
 pub(super) const SEALED: &str = "sealed_slh_dsa";
+const KEY: &str = "key";
 const EXCHANGES: &str = "exchanges";
 const LEGACY: &str = "legacy_requests";
 
@@ -59,7 +60,7 @@ impl TokenKeys {
     /// What a configuration says.
     ///
     /// # Errors
-    /// [`OpenError::TokenKeys`] with the entry that cannot be used.
+    /// [`OpenError::TokenKeys`] with the entry that cannot be used, [`OpenError::TokenKeyMissing`].
     pub fn of(config: &NodeConfig) -> Result<Self, OpenError> {
         let mut public = Vec::new();
         while let Some(value) = config.load_value(SECTION, key_name(public.len()).as_str())? {
@@ -69,6 +70,7 @@ impl TokenKeys {
             };
             public.push(key.ok_or_else(|| unusable(key_name(public.len())))?);
         }
+        require_all(config, public.len())?;
         let sealed_slh_dsa = match config.load_value(SECTION, SEALED)? {
             Some(Value::Bytes(sealed)) => Some(sealed),
             Some(_) => return Err(unusable(SEALED.to_owned())),
@@ -144,8 +146,8 @@ impl Keystores<'_> {
         uri: &str,
         types: Option<Vec<KeyType>>,
     ) -> Result<Box<dyn KeyStore>, OpenError> {
-        let (token, labels) = open_token(uri, self.pin)?;
         let settings = TokenKeys::of(self.config)?.settings(types);
+        let (token, labels) = open_token(uri, self.pin)?;
         Ok(Box::new(HsmKeyStore::open(token, labels, settings)?))
     }
 
@@ -198,8 +200,28 @@ fn exchanges(text: &str) -> Option<Vec<Suite>> {
     versions.collect()
 }
 
+/// Fails if no key was read, or not all that there are: a gap ends them, and so does a value that is none.
+fn require_all(config: &NodeConfig, read: usize) -> Result<(), OpenError> {
+    let next = key_name(read);
+    let entries = config.own_settings(SECTION)?;
+    let unread = entries.iter().map(|entry| entry.name.to_string());
+    let unread = unread.filter(|name| key_index(name).is_some_and(|index| index >= read));
+    let unread: Vec<_> = unread.collect();
+    if unread.contains(&next) {
+        Err(unusable(next))
+    } else if read == 0 || !unread.is_empty() {
+        Err(OpenError::TokenKeyMissing { name: next })
+    } else {
+        Ok(())
+    }
+}
+
 fn key_name(index: usize) -> String {
-    format!("key{index}")
+    format!("{KEY}{index}")
+}
+
+fn key_index(name: &str) -> Option<usize> {
+    name.strip_prefix(KEY)?.parse().ok()
 }
 
 fn unusable(name: String) -> OpenError {

@@ -34,13 +34,6 @@ fn refused(command: &mut Command, told: &[&str]) {
     refused_as(command, 1, told);
 }
 
-/// Alice's configuration with something else instead.
-fn reconfigure(tokens: &Tokens, from: &str, to: &str) {
-    let config = String::from_utf8(tokens.world.read("alice.config")).unwrap();
-    assert!(config.contains(from), "{config}");
-    tokens.world.write("alice.config", config.replace(from, to));
-}
-
 #[test]
 fn a_token_that_is_away() {
     let tokens = with_alice(Tokens::new());
@@ -71,7 +64,7 @@ fn a_pin_that_is_locked() {
 #[test]
 fn a_pin_in_a_uri() {
     let tokens = with_alice(Tokens::new());
-    reconfigure(&tokens, MODULE, &format!("{MODULE}&pin-value={PIN}"));
+    tokens.reconfigure(MODULE, &format!("{MODULE}&pin-value={PIN}"));
     refused(&mut tokens.kc(&SERVE), &["pin-value", "pin-source=file:"]);
     let uri = format!("{}&pin-value={PIN}", tokens.uri);
     let stderr = fail(&mut tokens.kc(&["hsm", "list", &uri]), 2);
@@ -126,7 +119,7 @@ fn a_module_that_is_wrong_or_missing_or_none() {
             ["not a PKCS#11 module", "module-path must name"],
         ),
     ] {
-        reconfigure(&tokens, configured, module);
+        tokens.reconfigure(configured, module);
         configured = module;
         let mut serve = tokens.kc(&SERVE);
         serve.env("SOFTHSM2_CONF", tokens.world.path("others.conf"));
@@ -143,6 +136,25 @@ fn a_node_that_is_on_a_token_already() {
     let tokens = with_alice(Tokens::new());
     let again = ["hsm", "import", &tokens.uri, "--node", "alice"];
     refused(&mut tokens.kc(&again), &["on a token already"]);
+}
+
+#[test]
+fn a_configuration_that_does_not_say_which_keys_the_token_must_have() {
+    let tokens = with_alice(Tokens::new());
+    tokens.world.write("line", "line\n");
+    let produce = ["produce", "t", "line", "--node", "alice"];
+    let produce = [&produce[..], &["--exit-after", "0s"]].concat();
+    let key = tokens.entry("key0");
+    let lost = |config: &str, missing: &str| {
+        tokens.reconfigure(&key, config);
+        refused(&mut tokens.kc(&produce), &[missing, "from a backup"]);
+        tokens.reconfigure(config, &key);
+    };
+    lost("; key0 is lost\n", "`key0`");
+    lost(&key.replace("key0", "key1"), "`key0`");
+    lost(&format!("{key}{}", key.replace("key0", "key2")), "`key1`");
+    tokens.reconfigure(&key, "key0 : base64#?\n");
+    refused(&mut tokens.kc(&produce), &["`key0`", "correct"]);
 }
 
 #[test]

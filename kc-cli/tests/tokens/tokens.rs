@@ -54,6 +54,25 @@ impl Tokens {
         self.succeed(&["hsm", "import", &self.uri, "--node", node, "--shred"]);
     }
 
+    /// Alice's configuration with something else instead.
+    pub(crate) fn reconfigure(&self, from: &str, to: &str) {
+        let config = self.configuration();
+        assert!(config.contains(from), "{config}");
+        self.world.write("alice.config", config.replace(from, to));
+    }
+
+    /// An entry of alice's configuration, a line.
+    pub(crate) fn entry(&self, name: &str) -> String {
+        let config = self.configuration();
+        let mut lines = config.lines();
+        let line = lines.find(|line| line.starts_with(&format!("{name} :")));
+        format!("{}\n", line.unwrap())
+    }
+
+    pub(crate) fn configuration(&self) -> String {
+        String::from_utf8(self.world.read("alice.config")).unwrap()
+    }
+
     /// Sends a line by alice, and stays.
     pub(crate) fn produce(&self, line: &str) -> Process {
         self.world.write("line", format!("{line}\n"));
