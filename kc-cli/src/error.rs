@@ -17,6 +17,9 @@ use kc::keystore_hsm::HsmError;
 use kc::{BackendError, BackendErrorKind, ConsumeError, NodeError, OpenError, ProduceError};
 use kc_broker::BrokerError;
 
+const NOT_TOGETHER: &str =
+    "the .config and .crypto files are not of the same node: restore both from the same backup";
+
 /// How the program ends; scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -198,12 +201,11 @@ impl From<NodeError> for CliError {
         match error {
             NodeError::Config(error) => error.into(),
             NodeError::Store(error) => error.into(),
-            error @ (NodeError::OldKeys(_) | NodeError::OldKeysFormat(_)) => {
-                Self::from_error(error).advise(
-                    "the .config and .crypto files are not of the same node: restore both from the same \
-                     backup",
-                )
+            NodeError::OldKeys(ref behind) => {
+                let advice = behind.advice().unwrap_or(NOT_TOGETHER);
+                Self::from_error(error).advise(advice)
             }
+            error @ NodeError::OldKeysFormat(_) => Self::from_error(error).advise(NOT_TOGETHER),
             error => Self::from_error(error),
         }
     }

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use crate::tokens::Tokens;
-use crate::world::Process;
+use crate::world::{Process, complaint, fail};
 
 #[test]
 fn a_new_key_for_values_keeps_them() {
@@ -21,4 +21,22 @@ fn a_new_key_for_values_keeps_them() {
     let mut serving = tokens.kc(&["node", "serve", "--node", "alice"]);
     let _serving = Process::spawn(serving.stdout(Stdio::null()));
     assert_eq!(tokens.read("1"), "before\n");
+}
+
+#[test]
+fn a_configuration_of_before_a_rotation_is_not_taken_for_one_of_a_node_in_files() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    tokens.provision("producer", "alice", &[]);
+    let mut producer = tokens.produce("before");
+    producer.terminate();
+    assert_eq!(producer.end(), 0);
+    let before = world.read("alice.config");
+    tokens.succeed(&["hsm", "rotate-opaque", "--node", "alice"]);
+
+    world.write("alice.config", before);
+    let stderr = fail(&mut tokens.kc(&["node", "serve", "--node", "alice"]), 1);
+    let complaint = complaint(&stderr);
+    assert!(complaint.contains("belongs to another token"), "{stderr}");
+    assert!(!complaint.contains(".crypto"), "{stderr}");
 }
