@@ -87,6 +87,13 @@ impl NodeFiles {
             .map(|path| self.folder.join(path))
     }
 
+    /// What names a path in a value of the configuration: [`resolve`](Self::resolve) the other way round. `None` for
+    /// a path that is not UTF-8.
+    pub fn reference(&self, path: &Path) -> Option<String> {
+        let path = path.strip_prefix(&self.folder).unwrap_or(path).to_str()?;
+        Some(format!("{FILE_REFERENCE}{path}"))
+    }
+
     /// `<node>.<extension>`: a file of another keystore's.
     pub fn with_extension(&self, extension: &str) -> PathBuf {
         let mut name = self.stem.clone();

@@ -153,6 +153,14 @@ fn references_are_relative_to_the_configurations_folder() {
         Some(PathBuf::from("/etc/x.crypto"))
     );
     assert_eq!(files.resolve("hsm#slot1"), None);
+    for reference in [
+        "file#keys/x.crypto",
+        "file#../x.crypto",
+        "file#/etc/x.crypto",
+    ] {
+        let path = files.resolve(reference).unwrap();
+        assert_eq!(files.reference(&path).as_deref(), Some(reference));
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod changes;
 #[cfg(feature = "hsm")]
 mod fresh;
 #[cfg(feature = "hsm")]
+mod left;
+#[cfg(feature = "hsm")]
 mod lost;
 #[cfg(feature = "hsm")]
 mod moving;
@@ -29,6 +31,8 @@ use crate::error::OpenError;
 pub use changes::{KeyChanges, change_keys};
 #[cfg(feature = "hsm")]
 pub use fresh::NewTokenKeys;
+#[cfg(feature = "hsm")]
+pub use left::LeftFile;
 #[cfg(feature = "hsm")]
 pub use lost::renew_ratchet;
 #[cfg(feature = "hsm")]

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use kc_core::keys::Signer;
@@ -12,7 +11,7 @@ use kc_keystore_hsm::{
 };
 
 use super::token::place_on_token;
-use super::{TokenKeys, on_token, ratchet_file};
+use super::{LeftFile, TokenKeys, left, on_token, ratchet_file};
 use crate::error::OpenError;
 use crate::files::LockedFiles;
 
@@ -25,8 +24,8 @@ pub(super) const PAST_KEYS: &str = "oldkeys";
 pub struct Moved {
     /// Where the node's files are.
     pub files: NodeFiles,
-    /// The file of the signing keys, which the node no longer reads. Whoever has it is the node. `None` if it is gone.
-    pub keys: Option<SecretFile>,
+    /// The file of the signing keys. Whoever has it is the node. `None` if it is gone.
+    pub keys: Option<LeftFile>,
 }
 
 /// Moves a node from files onto a token: its signing keys, the key of its opaque values, and its ratchet, which goes
@@ -46,12 +45,13 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
     if on_token(&config, "cryptokey")?.is_some() {
         return finish(files, &lock, &config);
     }
-    let keys = SecretFile::new(crypto_path(&config, &files)?, Arc::clone(&lock));
+    let keys = LeftFile::new(crypto_path(&config, &files)?, left::KEYS, &lock);
     let secrets = read_secrets(keys.path())?;
     require_one_of_each(&secrets)?;
     let ratchet = ratchet_path(&config, &files)?;
-    let ratchet = ratchet.map(|path| SecretFile::new(path, Arc::clone(&lock)));
-    let seed = ratchet.as_ref().map(read_seed).transpose()?;
+    let ratchet = ratchet.map(|path| LeftFile::new(path, left::RATCHET, &lock));
+    let seed = ratchet.as_ref().map(|file| read_seed(file.secret()));
+    let seed = seed.transpose()?;
     let past_keys = past_keys(&config, &secrets)?;
 
     let labels = NodeLabels::new(config.node_id());
@@ -68,6 +68,9 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
     }
 
     store.update(&mut |config| {
+        for file in ratchet.iter().chain([&keys]) {
+            file.remember(config)?;
+        }
         place_on_token(config, uri, &labels, seed.is_some())?;
         if let Some(past_keys) = &past_keys {
             config.set(
@@ -87,13 +90,9 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
 
 /// Does what is left to do for a node that has moved.
 fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result<Moved, OpenError> {
-    let left = |path: PathBuf| {
-        path.exists()
-            .then(|| SecretFile::new(path, Arc::clone(lock)))
-    };
-    let keys = left(files.crypto());
+    let keys = LeftFile::of(config, left::KEYS, files.crypto(), lock)?;
     let ratchet = match on_token(config, "ratchet")? {
-        Some(_) => left(files.seed()),
+        Some(_) => LeftFile::of(config, left::RATCHET, files.seed(), lock)?,
         None => None,
     };
     if keys.is_none() && ratchet.is_none() {

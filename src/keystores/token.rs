@@ -224,6 +224,6 @@ fn key_index(name: &str) -> Option<usize> {
     name.strip_prefix(KEY)?.parse().ok()
 }
 
-fn unusable(name: String) -> OpenError {
+pub(super) fn unusable(name: String) -> OpenError {
     OpenError::TokenKeys { name }
 }

@@ -166,3 +166,32 @@ fn a_move_is_finished_by_doing_it_again() {
     let stderr = fail(&mut tokens.kc(&import), 1);
     assert!(complaint(&stderr).contains("already"), "{stderr}");
 }
+
+#[test]
+fn a_move_is_finished_wherever_the_files_are() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    world.provision("producer", "alice", &[]);
+    let [keys, ratchet] = ["alice.crypto", "alice.seed"].map(|file| {
+        let elsewhere = format!("keys/{file}");
+        fs::create_dir_all(world.path("keys")).unwrap();
+        fs::rename(world.path(file), world.path(&elsewhere)).unwrap();
+        world.path(&elsewhere)
+    });
+    tokens.reconfigure("file#", "file#keys/");
+    let seed = fs::read(&ratchet).unwrap();
+    let import = ["hsm", "import", &tokens.uri, "--node", "alice"];
+    tokens.succeed(&import);
+    assert!(keys.exists() && !ratchet.exists());
+    // As if it had been interrupted before the end.
+    fs::write(&ratchet, seed).unwrap();
+    let left = "[alice-hsm]\nleft_ratchet : file#keys/alice.seed\n";
+    tokens.reconfigure("[alice-hsm]\n", left);
+
+    tokens.succeed(&[&import[..], &["--shred"]].concat());
+    assert!(!keys.exists() && !ratchet.exists());
+    let config = tokens.configuration();
+    assert!(!config.contains("keys/"), "{config}");
+    let stderr = fail(&mut tokens.kc(&import), 1);
+    assert!(complaint(&stderr).contains("already"), "{stderr}");
+}
