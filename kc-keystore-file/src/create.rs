@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kc_core::provision::{ProvisionedNode, RequestedNode};
@@ -8,7 +8,7 @@ use kc_core::ratchet::Seed;
 use kc_core::store::NodeSecrets;
 use kc_core::store::config::NodeConfig;
 
-use crate::{FileConfigStore, FileError, NodeFiles, NodeLock, SecretFile};
+use crate::{FileConfigStore, FileError, NodeFiles, NodeLock, SecretFile, sealed_index};
 
 /// What a new node's files are to hold.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +68,8 @@ impl NewPlace {
     /// `force` says so.
     ///
     /// # Errors
-    /// [`FileError::Exists`] with the first file that is there already, [`FileError::InUse`] if the node is
-    /// open, failures to write.
+    /// [`FileError::Exists`] with the first file that is there already, also a ratchet on a token of which a step can
+    /// have been used; [`FileError::InUse`] if the node is open, failures to write.
     pub fn claim(folder: &Path, node_id: &str, force: bool) -> Result<Self, FileError> {
         let files = NodeFiles::in_folder(folder, node_id)?;
         let lock = Arc::new(NodeLock::acquire(&files)?);
@@ -77,8 +77,7 @@ impl NewPlace {
             remove(&files.config())?;
             return Ok(Self { files, lock });
         }
-        let mut paths = [files.config(), files.crypto(), files.seed()].into_iter();
-        match paths.find(|path| path.exists()) {
+        match first_taken(&files) {
             Some(path) => Err(FileError::Exists { path }),
             None => Ok(Self { files, lock }),
         }
@@ -91,7 +90,8 @@ impl NewPlace {
     }
 
     /// Writes the files, the configuration last, so that half a node is none. Those of the node before that the new
-    /// one does not have are removed.
+    /// one does not have are removed; but a ratchet on a token only if another takes its place, because nothing else may
+    /// tell which indices were used.
     ///
     /// # Errors
     /// Failures to write.
@@ -108,9 +108,21 @@ impl NewPlace {
                 None => remove(&path)?,
             }
         }
+        if node.seed.is_some() {
+            remove(&self.files.sealed_ratchet())?;
+        }
         FileConfigStore::create(self.lock, node.config)?;
         Ok(self.files)
     }
+}
+
+/// The first file of a node that is there. A ratchet on a token of which no step was used is what an interrupted beginning
+/// leaves.
+fn first_taken(files: &NodeFiles) -> Option<PathBuf> {
+    let used = files.sealed_ratchet();
+    let used = Some(used).filter(|_| sealed_index(files) != Some(0));
+    let paths = [files.config(), files.crypto(), files.seed()];
+    paths.into_iter().chain(used).find(|path| path.exists())
 }
 
 /// Removes a file, if it is there.

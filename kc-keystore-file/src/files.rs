@@ -69,6 +69,11 @@ impl NodeFiles {
         self.with_extension("seed")
     }
 
+    /// `<node>.ratchet`: the ratchet, sealed by a token, of a node whose keys are on one.
+    pub fn sealed_ratchet(&self) -> PathBuf {
+        self.with_extension("ratchet")
+    }
+
     /// `<node>.lock`: what [`NodeLock`](crate::NodeLock) locks. It stays when the node is closed.
     pub fn lock(&self) -> PathBuf {
         self.with_extension("lock")
@@ -94,8 +99,7 @@ impl NodeFiles {
         Some(format!("{FILE_REFERENCE}{path}"))
     }
 
-    /// `<node>.<extension>`: a file of another keystore's.
-    pub fn with_extension(&self, extension: &str) -> PathBuf {
+    fn with_extension(&self, extension: &str) -> PathBuf {
         let mut name = self.stem.clone();
         name.push(".");
         name.push(extension);

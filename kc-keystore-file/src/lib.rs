@@ -4,7 +4,7 @@
 //! | type | what it is |
 //! |---|---|
 //! | [`find_node`] | from `--node ID\|PATH` to a node's files |
-//! | [`NodeFiles`] | the paths `<node>.config`, `.crypto`, `.seed`, `.lock` |
+//! | [`NodeFiles`] | the paths `<node>.config`, `.crypto`, `.seed`, `.lock`, ... |
 //! | [`NodeLock`] | held while a node is open; one process at a time |
 //! | [`create_node`], [`NewPlace`] | the files of a new node |
 //! | [`FileConfigStore`] | the configuration: re-read before each write, comments survive |
@@ -12,6 +12,7 @@
 //! | [`open_key_store`], [`read_secrets`] | the keys in `.crypto` |
 //! | [`crypto_path`], [`ratchet_path`], [`key_types`] | what the configuration says of keys |
 //! | [`FileRatchetStore`] | the ratchet in `.seed` |
+//! | [`sealed_index`] | where a ratchet is that a token has sealed, in `.ratchet` |
 //! | [`Settings`] | the configuration under the environment under flags, as typed structs, through figment |
 //! | [`write_atomic`] | old bytes or new bytes, never a mixture, whatever crashes |
 //!
@@ -49,6 +50,7 @@ mod key_store;
 mod lock;
 mod ratchet_store;
 mod read;
+mod sealed;
 mod secret;
 mod settings;
 
@@ -62,5 +64,6 @@ pub use find::{FindError, SearchPlaces, find_node};
 pub use key_store::{open_key_store, read_secrets, system_rng};
 pub use lock::NodeLock;
 pub use ratchet_store::FileRatchetStore;
+pub use sealed::sealed_index;
 pub use secret::{MAX_SECRET_BYTES, SecretFile};
 pub use settings::{Settings, SettingsError};

@@ -9,8 +9,8 @@ use kc_keystore_hsm::{
     generate_opaque_key,
 };
 
+use super::TokenKeys;
 use super::token::place_on_token;
-use super::{TokenKeys, ratchet_file};
 use crate::error::OpenError;
 
 /// The keys of a node to be, on a token.
@@ -68,7 +68,7 @@ impl NewTokenKeys {
     /// [`HsmError::RatchetExists`] if there is a ratchet that has been used, unless `force` says that it is to be
     /// replaced; the token is gone.
     pub fn first_index(&self, files: &NodeFiles, force: bool) -> Result<u64, OpenError> {
-        let path = ratchet_file(files);
+        let path = files.sealed_ratchet();
         let first = HsmRatchetStore::unused_index(self.token.clone(), &self.labels, &path)?;
         if first > 0 && !force {
             return Err(HsmError::RatchetExists { path }.into());
@@ -90,7 +90,7 @@ impl NewTokenKeys {
     ) -> Result<NodeFiles, OpenError> {
         let place = NewPlace::claim(folder, self.labels.node_id(), force)?;
         if let Some(seed) = seed {
-            let path = ratchet_file(place.files());
+            let path = place.files().sealed_ratchet();
             HsmRatchetStore::import(self.token.clone(), &self.labels, &path, seed)?;
         }
         place_on_token(config, self.token.uri(), &self.labels, seed.is_some())?;

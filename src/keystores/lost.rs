@@ -5,7 +5,7 @@ use kc_core::types::Timestamp;
 use kc_keystore_hsm::HsmRatchetStore;
 
 use super::token::open_token;
-use super::{on_token, ratchet_file, replaced};
+use super::{on_token, replaced};
 use crate::Clock;
 use crate::error::OpenError;
 use crate::files::LockedFiles;
@@ -19,7 +19,7 @@ pub fn renew_ratchet(node: &str, pin: Option<&SecretText>) -> Result<u64, OpenEr
     let LockedFiles { files, config, .. } = &LockedFiles::open(node)?;
     let uri = on_token(config, "ratchet")?.ok_or(OpenError::NotOnToken)?;
     let (token, labels) = open_token(&uri, pin)?;
-    let path = ratchet_file(files);
+    let path = files.sealed_ratchet();
 
     let known = HsmRatchetStore::unused_index(token.clone(), &labels, &path)?;
     let now = Clock::system()

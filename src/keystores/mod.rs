@@ -42,7 +42,7 @@ pub use replaced::unused_index;
 pub use rotation::rotate_opaque;
 pub use stored::StoredKeys;
 #[cfg(feature = "hsm")]
-pub use token::{TokenKeys, ratchet_file};
+pub use token::TokenKeys;
 
 /// What a value begins with that names a token.
 const TOKEN: &str = "pkcs11:";

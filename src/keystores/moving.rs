@@ -11,7 +11,7 @@ use kc_keystore_hsm::{
 };
 
 use super::token::place_on_token;
-use super::{LeftFile, TokenKeys, left, on_token, ratchet_file};
+use super::{LeftFile, TokenKeys, left, on_token};
 use crate::error::OpenError;
 use crate::files::LockedFiles;
 
@@ -64,7 +64,7 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
     let rewrap = |value: Vec<u8>| keystore.rewrap_file_value(&value, secrets.opaque_key());
     let past_keys = past_keys.map(rewrap).transpose()?;
     if let Some(seed) = &seed {
-        HsmRatchetStore::import(token, &labels, &ratchet_file(&files), seed)?;
+        HsmRatchetStore::import(token, &labels, &files.sealed_ratchet(), seed)?;
     }
 
     store.update(&mut |config| {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use kc_actors::SealedArchive;
 use kc_core::ratchet::Seed;
 use kc_core::store::config::NodeConfig;
-use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, read_config};
+use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, read_config, sealed_index};
 
 use crate::error::OpenError;
 
@@ -13,7 +13,8 @@ use crate::error::OpenError;
 /// # Errors
 /// [`OpenError::File`] if another process has the node open.
 pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
-    if !files.config().exists() && !files.seed().exists() {
+    let told_by = [files.config(), files.seed(), files.sealed_ratchet()];
+    if !told_by.iter().any(|path| path.exists()) {
         return Ok(0);
     }
     let lock = Arc::new(NodeLock::acquire(files)?);
@@ -22,7 +23,8 @@ pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
     let seed = seed.and_then(|seed| Seed::decode(&seed).ok());
     let config = read_config(&files.config()).ok();
     let by_seed = seed.map_or(0, |seed| seed.index());
-    Ok(by_seed.max(config.as_ref().map_or(0, unused_by)))
+    let by_config = config.as_ref().map_or(0, unused_by);
+    Ok(by_seed.max(by_config).max(sealed_index(files).unwrap_or(0)))
 }
 
 /// The same by a configuration alone.

@@ -1,13 +1,10 @@
 //! Keys on a PKCS#11 token, and what the configuration keeps beside them.
 
-use std::path::PathBuf;
-
 use kc_core::kem::Suite;
 use kc_core::keys::{KeyType, VerifyingKey};
 use kc_core::secret::SecretText;
 use kc_core::store::config::{ConfigError, NodeConfig, Section, Value};
 use kc_core::store::{KeyStore, RatchetStore};
-use kc_keystore_file::NodeFiles;
 use kc_keystore_hsm::{
     HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels, PinSource, Pkcs11Uri,
     Token,
@@ -48,12 +45,6 @@ impl Default for TokenKeys {
             legacy_requests: false,
         }
     }
-}
-
-/// Where the sealed ratchet of a node is whose ratchet's keys are on a token: `<node>.ratchet`.
-#[must_use]
-pub fn ratchet_file(files: &NodeFiles) -> PathBuf {
-    files.with_extension("ratchet")
 }
 
 impl TokenKeys {
@@ -153,7 +144,7 @@ impl Keystores<'_> {
 
     pub(super) fn token_ratchet(&self, uri: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
         let (token, labels) = open_token(uri, self.pin)?;
-        let file = ratchet_file(self.lock.files());
+        let file = self.lock.files().sealed_ratchet();
         Ok(Box::new(HsmRatchetStore::open(token, &labels, &file)?))
     }
 }

@@ -151,6 +151,28 @@ fn a_node_that_takes_the_place_of_another_repeats_none_of_its_keys() {
     assert_eq!(next(), before);
 }
 
+/// A ratchet that a token has sealed tells its index in clear.
+#[test]
+fn a_node_in_files_goes_on_past_a_ratchet_that_was_on_a_token() {
+    let world = World::new();
+    let sealed = |index: u64| [&b"KCR1"[..], &index.to_be_bytes(), &[0; 60]].concat();
+    world.write("alice.ratchet", sealed(7));
+    let provision = ["provision", "producer", "--node", "alice"];
+    let stderr = world.fail(&provision, 1);
+    assert!(complaint(&stderr).contains("alice.ratchet"), "{stderr}");
+    assert!(complaint(&stderr).contains("--force"), "{stderr}");
+    // One without a ratchet forgets nothing.
+    world.provision("consumer", "alice", &["--force"]);
+    world.provision("producer", "alice", &["--force"]);
+    let seed = Seed::decode(&world.read("alice.seed")).unwrap();
+    assert_eq!(seed.index(), 7);
+    assert!(!world.path("alice.ratchet").exists());
+
+    // No step of it was used.
+    world.write("bob.ratchet", sealed(0));
+    world.provision("producer", "bob", &[]);
+}
+
 #[test]
 fn a_folder_that_is_not_there_is_told_before_a_password_is_asked_for() {
     let world = World::new();

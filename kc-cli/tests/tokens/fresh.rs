@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use kc::core::ratchet::Seed;
 use serde_json::Value;
 
 use crate::tokens::Tokens;
@@ -94,6 +95,27 @@ fn a_node_that_takes_the_place_of_another_goes_on_past_its_ratchet() {
     assert!(used_steps(&tokens) > used);
     producer.terminate();
     assert_eq!(producer.end(), 0);
+}
+
+#[test]
+fn a_node_that_goes_back_to_files_goes_on_past_its_ratchet() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    tokens.provision("producer", "alice", &[]);
+    let mut producer = tokens.produce("by a token");
+    producer.terminate();
+    assert_eq!(producer.end(), 0);
+    let used = used_steps(&tokens);
+    assert!(used > 0);
+
+    fs::remove_file(world.path("alice.config")).unwrap();
+    let provision = ["provision", "producer", "--node", "alice"];
+    let stderr = fail(&mut tokens.kc(&provision), 1);
+    assert!(complaint(&stderr).contains("alice.ratchet"), "{stderr}");
+    assert!(complaint(&stderr).contains("--force"), "{stderr}");
+    tokens.succeed(&[&provision[..], &["--force"]].concat());
+    let seed = Seed::decode(&world.read("alice.seed")).unwrap();
+    assert_eq!(seed.index(), used);
 }
 
 /// How many steps alice's ratchet has taken, by the key on the token: its id is the index.

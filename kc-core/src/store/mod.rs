@@ -6,6 +6,7 @@
 //! | [`config`] | the `.config` file, and the trait of its store |
 //! | [`NodeSecrets`] | the `.crypto` file, in all its generations |
 //! | [`old_keys`] | the keys that a producer keeps for late consumers |
+//! | [`SealedRatchetHeader`] | what a ratchet that is sealed by a token tells without it |
 //! | [`opaque`] | how values in the configuration are sealed |
 //! | [`KeyStore`], [`RatchetStore`] | what a node asks of wherever its secrets are |
 //! | [`KeyStoreSigner`] | a key that never leaves its keystore, for whatever signs |
@@ -18,12 +19,14 @@ mod memory;
 mod node_secrets;
 pub mod old_keys;
 pub mod opaque;
+mod sealed_ratchet;
 mod signer;
 mod traits;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::{MemoryKeyStore, MemoryRatchetStore};
 pub use node_secrets::{Decoded, NodeSecrets, NodeSecretsError};
+pub use sealed_ratchet::SealedRatchetHeader;
 pub use signer::KeyStoreSigner;
 pub use traits::{KeyStore, RatchetStore};
 

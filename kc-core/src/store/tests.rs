@@ -102,6 +102,17 @@ fn a_memory_ratchet_steps() {
 }
 
 #[test]
+fn a_sealed_ratchet_tells_where_it_is() {
+    let header = SealedRatchetHeader { index: 7 };
+    let file = [&header.encode()[..], b"sealed"].concat();
+    assert_eq!(header.encode().len(), SealedRatchetHeader::LEN);
+    assert_eq!(SealedRatchetHeader::of(&file), Some(header));
+    for other in [&b""[..], b"KCR1\0\0\0", b"KCR2\0\0\0\0\0\0\0\0"] {
+        assert_eq!(SealedRatchetHeader::of(other), None);
+    }
+}
+
+#[test]
 fn debug_output_shows_no_secret() {
     let shown = format!(
         "{:?}",
