@@ -108,7 +108,8 @@ pub enum NodeEvent {
         /// When it ends.
         expires: Timestamp,
     },
-    /// A store began to fail: a disk is full, or a token is away. It is used again when it is needed next.
+    /// A store began to fail, or fails for another reason than those told since: a disk is full, a token is away, or back
+    /// with another PIN. It is used again when it is needed next.
     StoreFails {
         /// The store.
         store: Store,

@@ -1,4 +1,4 @@
-//! A node's stores, watched: that one begins to fail is told once, and that it works again.
+//! A node's stores, watched: why one fails is told once for each cause, and that it works again.
 
 mod fault;
 mod observed;

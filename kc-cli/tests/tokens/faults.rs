@@ -13,6 +13,7 @@ pub(crate) const SIGN_INIT: i32 = 42;
 pub(crate) const GENERATE_KEY: i32 = 58;
 
 pub(crate) const DEVICE_REMOVED: u64 = 0x32;
+pub(crate) const PIN_INCORRECT: u64 = 0xa0;
 pub(crate) const PIN_LOCKED: u64 = 0xa4;
 
 const FOREVER: u32 = 1_000_000;
@@ -26,8 +27,16 @@ impl Fault {
     /// Calls of a function fail but for the first so many.
     pub(crate) fn of(tokens: &Tokens, function: i32, skip: u32, code: u64) -> Self {
         let file = tokens.world.path("fault");
-        fs::write(&file, format!("{function} {skip} {FOREVER} {code}")).unwrap();
-        Self { file }
+        let fault = Self { file };
+        fault.becomes(function, skip, code);
+        fault
+    }
+
+    /// Something else fails from now on, and nothing works in between.
+    pub(crate) fn becomes(&self, function: i32, skip: u32, code: u64) {
+        let draft = self.file.with_extension("draft");
+        fs::write(&draft, format!("{function} {skip} {FOREVER} {code}")).unwrap();
+        fs::rename(draft, &self.file).unwrap();
     }
 
     /// The token is gone.

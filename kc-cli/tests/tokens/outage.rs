@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStdout, Command, Stdio};
 
-use crate::faults::{DEVICE_REMOVED, Fault, GENERATE_KEY, SIGN_INIT, faulty};
+use crate::faults::{DEVICE_REMOVED, Fault, GENERATE_KEY, LOGIN, PIN_INCORRECT, SIGN_INIT, faulty};
 use crate::tokens::Tokens;
 use crate::world::{Process, complaint, fail, succeed};
 
@@ -182,6 +182,27 @@ fn the_ratchet_waits_for_its_token() {
         assert_eq!(bob.next(), line);
     }
     assert_eq!(bob.process.end(), 0);
+    alice.stop();
+}
+
+#[test]
+fn a_token_that_comes_back_with_another_pin_is_told_of_again() {
+    let tokens = faulty();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.import("alice");
+    let mut command = alice(&tokens, &["-v"]);
+    let often = ("KC_CONFIG__NODE__CRYPTO_RATCHET_INTERVAL", "1");
+    let mut alice = Piped::start(command.env(often.0, often.1));
+    alice.send("before");
+    alice.process.says("ratchet turned index=1");
+
+    let fault = Fault::gone(&tokens);
+    alice.process.says("the ratchet cannot be turned now");
+    assert!(alice.process.says("advice:").contains("insert the token"));
+    fault.becomes(LOGIN, 0, PIN_INCORRECT);
+    let told = alice.process.says("the ratchet cannot be turned now");
+    assert!(told.contains("PIN"), "{told}");
+    assert!(alice.process.says("advice:").contains("correct the PIN"));
     alice.stop();
 }
 
