@@ -14,7 +14,7 @@ pub(crate) struct LockedFiles {
     pub(crate) lock: Arc<NodeLock>,
     pub(crate) store: FileConfigStore,
     /// The configuration as it was when they had been locked.
-    pub(crate) config: NodeConfig,
+    pub(crate) config: Arc<NodeConfig>,
 }
 
 impl LockedFiles {
@@ -29,7 +29,7 @@ impl LockedFiles {
         let lock = Arc::new(NodeLock::acquire(&files)?);
         let store = FileConfigStore::new(Arc::clone(&lock));
         Ok(Self {
-            config: store.migrated(role)?,
+            config: Arc::new(store.migrated(role)?),
             files,
             lock,
             store,

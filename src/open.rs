@@ -42,7 +42,7 @@ pub struct OpenNode {
     /// The running node.
     pub node: Node,
     files: NodeFiles,
-    config: NodeConfig,
+    config: Arc<NodeConfig>,
     backend: Arc<dyn Backend>,
     group: String,
     management: ManagementTopics,
@@ -115,49 +115,51 @@ impl NodeOptions {
         self
     }
 
-    /// Opens and starts the node. Does not wait for a broker.
+    /// Opens and starts the node. Does not wait for a broker. Its keys and its ratchet are opened on a thread of their
+    /// own, because a token takes its time; whoever stops waiting leaves the node locked until the token has answered.
     ///
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
     pub async fn open(self) -> Result<OpenNode, OpenError> {
         let locked = LockedFiles::open_as(&self.node, self.role())?;
-        let config = &locked.config;
-        let path = locked.files.config();
-        let settings = self.layered(config, &path);
+        let (files, config) = (locked.files.clone(), Arc::clone(&locked.config));
+        let settings = self.layered(&config, &files.config());
         let own: NodeSettings = settings.extract(Section::NODE)?;
         let management = own.management_topics();
         let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
         let backend = self.by_role(&settings, None)?;
         let servers = settings.kafka(KafkaUse::Producer, None)?;
         let servers = servers.text("bootstrap_servers").unwrap_or_default();
+        let servers = servers.to_owned();
         let group = group_id(&settings, None)?.unwrap_or_else(|| config.node_id().to_owned());
         // Where messages are read in a group, nobody else can commit in it.
         let management_group =
             group_id(&settings, Some(MANAGEMENT))?.filter(|management| *management != group);
 
-        let keystores = locked.keystores(self.pin.as_deref());
-        let keystore = Arc::from(keystores.keys(key_types(config)?)?);
-        let ratchet = keystores.ratchet()?;
-        let node = Node::start(NodeParts {
-            backend: self.by_role(&settings, Some(MANAGEMENT))?,
-            keystore,
-            ratchet,
-            config: Arc::new(locked.store),
-            settings: own,
-            crypto,
-            duties: self.duties,
-            group: management_group,
-            clock: self.clock.clone(),
-        })
-        .await?;
+        let management_backend = self.by_role(&settings, Some(MANAGEMENT))?;
+        let types = key_types(&config)?;
+        let parts = move || {
+            let keystores = locked.keystores(self.pin.as_deref());
+            Ok::<_, OpenError>(NodeParts {
+                backend: management_backend,
+                keystore: Arc::from(keystores.keys(types)?),
+                ratchet: keystores.ratchet()?,
+                config: Arc::new(locked.store),
+                settings: own,
+                crypto,
+                duties: self.duties,
+                group: management_group,
+                clock: self.clock,
+            })
+        };
         Ok(OpenNode {
-            node,
-            files: locked.files,
-            config: locked.config,
+            node: Node::start_with(parts).await?,
+            files,
+            config,
             backend,
             group,
             management,
-            servers: servers.to_owned(),
+            servers,
         })
     }
 

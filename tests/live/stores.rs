@@ -1,7 +1,9 @@
 //! A node whose stores fail for a while, as those on a token that is away.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kc::actors::Store;
 use kc::actors::messages::{PrepareError, RatchetError};
@@ -9,6 +11,7 @@ use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::Role;
 use kc::core::secret::SecretVec;
+use kc::core::store::config::{ConfigError, ConfigStore, ConfigStoreError, NodeConfig};
 use kc::core::store::{KeyStore, StoreError, StoreErrorKind};
 use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
@@ -19,6 +22,9 @@ use kc::{
 };
 
 use crate::fleet::{Fleet, record, take, values};
+
+/// How long nobody else may be held up.
+const HELD_UP: Duration = Duration::from_secs(10);
 
 /// A keystore that can be away.
 #[derive(Debug)]
@@ -63,7 +69,29 @@ impl KeyStore for Removable {
     }
 }
 
-async fn sender(fleet: &Fleet) -> (Node, Arc<Removable>) {
+/// A configuration that is not read before it is let go.
+#[derive(Debug)]
+struct Slow {
+    config: Arc<dyn ConfigStore>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl ConfigStore for Slow {
+    fn load(&self) -> Result<NodeConfig, ConfigStoreError> {
+        let let_go = self.go.lock().unwrap().recv_timeout(HELD_UP);
+        assert_eq!(let_go, Err(RecvTimeoutError::Disconnected));
+        self.config.load()
+    }
+
+    fn update(
+        &self,
+        edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
+    ) -> Result<NodeConfig, ConfigStoreError> {
+        self.config.update(edit)
+    }
+}
+
+fn parts(fleet: &Fleet) -> (NodeParts, Arc<Removable>) {
     let files = NodeFiles::in_folder(fleet.folder.path(), "sender").unwrap();
     let lock = Arc::new(NodeLock::acquire(&files).unwrap());
     let file = |path| SecretFile::new(path, Arc::clone(&lock));
@@ -72,7 +100,7 @@ async fn sender(fleet: &Fleet) -> (Node, Arc<Removable>) {
         away: AtomicBool::new(false),
     });
     let ratchet = FileRatchetStore::open(file(files.seed())).unwrap();
-    let node = Node::start(NodeParts {
+    let parts = NodeParts {
         backend: Arc::new(fleet.plain()),
         keystore: Arc::<Removable>::clone(&keystore),
         ratchet: Some(Box::new(ratchet)),
@@ -82,8 +110,8 @@ async fn sender(fleet: &Fleet) -> (Node, Arc<Removable>) {
         duties: Duties::default(),
         group: None,
         clock: Clock::system(),
-    });
-    (node.await.unwrap(), keystore)
+    };
+    (parts, keystore)
 }
 
 /// Waits for news of a store; gives all such news up to it.
@@ -103,7 +131,8 @@ async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
     let fleet = Fleet::start().await;
     fleet.provision("sender", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
-    let (sender, keystore) = sender(&fleet).await;
+    let (parts, keystore) = parts(&fleet);
+    let sender = Node::start(parts).await.unwrap();
     let mut events = sender.events();
     let backend = fleet.plain();
     let producer = EncryptedProducer::connect(&backend, sender.serializer());
@@ -161,4 +190,19 @@ async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
     let works = [Store::Keys, Store::PastKeys].map(|store| NodeEvent::StoreWorks { store });
     assert_eq!(news(&mut events, &works[1]).await, works);
     assert!(sender.status().await.unwrap().failing_stores.is_empty());
+}
+
+#[tokio::test]
+async fn a_node_whose_stores_take_their_time_holds_up_nothing_else() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    let (mut parts, _) = parts(&fleet);
+    let (let_go, go) = channel();
+    parts.config = Arc::new(Slow {
+        config: parts.config,
+        go: Mutex::new(go),
+    });
+    let meanwhile = async { drop(let_go) };
+    let (started, ()) = tokio::join!(Node::start(parts), meanwhile);
+    started.unwrap();
 }

@@ -1,6 +1,7 @@
 //! A whole node: the actors in their default wiring, on a thread of their own.
 
 mod archive;
+mod aside;
 mod children;
 mod config_archives;
 mod error;

@@ -16,6 +16,7 @@ use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
 use tokio::sync::oneshot;
 
+use super::aside::aside;
 use super::ports::Ports;
 use super::root::{ChainServerSettings, RootActor, RootParts};
 use super::{
@@ -95,12 +96,24 @@ struct Stop {
 }
 
 impl Node {
-    /// Starts a node and waits until its handles work. Nothing is connected until it is needed.
+    /// Starts a node and waits until its handles work. Nothing is connected until it is needed. Disks and tokens are
+    /// waited for on a thread of its own.
     ///
     /// # Errors
     /// [`NodeError`] if its configuration or its past keys cannot be used.
     pub async fn start(parts: NodeParts) -> Result<Self, NodeError> {
-        Self::start_blocking(parts)
+        Self::start_with(|| Ok(parts)).await
+    }
+
+    /// As [`start`](Self::start), of parts that are opened on that thread, too.
+    ///
+    /// # Errors
+    /// Those of `open`, and as [`start`](Self::start).
+    pub async fn start_with<E: From<NodeError> + Send + 'static>(
+        open: impl FnOnce() -> Result<NodeParts, E> + Send + 'static,
+    ) -> Result<Self, E> {
+        let started = aside(|| Ok(Self::start_blocking(open()?)?)).await;
+        started.map_err(NodeError::Thread)?
     }
 
     /// As [`start`](Self::start), for callers without a runtime. Reads files, and connects to nothing.

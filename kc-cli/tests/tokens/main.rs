@@ -22,4 +22,5 @@ mod refusals;
 mod roots;
 mod rotation;
 mod secrets;
+mod silent;
 mod tokens;
