@@ -11,10 +11,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::handles::{CryptoTables, Signals};
 use crate::messages::{
-    AwaitKey, AwaitedKeys, KeyWanted, PrepareError, PrepareRoot, ReceivedOpeningKeys,
+    AwaitKey, AwaitedKeys, KeyWanted, PrepareError, PrepareRoot, RatchetError, ReceivedOpeningKeys,
     SealingKeyFor, ServeRoot, TurnRatchet,
 };
 use crate::port::Port;
+use crate::stores::{Store, in_time};
 
 /// How often missing keys are signalled anew, so that the exchange knows which are still wanted.
 const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
@@ -96,7 +97,8 @@ impl Handler<PrepareRoot> for PublisherActor {
             // Sealing needs no broker: requests that come before they are read wait in their topic.
             parts.serve.send(ServeRoot { root: root.clone() }).await?;
             let wanted = SealingKeyFor { root: root.clone() };
-            let key = parts.sealing_keys.send(wanted).await??;
+            let key = in_time(Store::Ratchet, parts.sealing_keys.send(wanted)).await;
+            let key = key.map_err(|silent| RatchetError::Ratchet(Arc::new(silent)))???;
             publish_sealing(&tables, &[(root, key)]);
             Ok(())
         })

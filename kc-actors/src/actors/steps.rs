@@ -10,6 +10,7 @@ use super::retry::{Told, delay};
 use crate::events::{Events, NodeEvent};
 use crate::messages::{ControlTopic, OwnIdentities, Publish, Sign, Watch};
 use crate::port::Port;
+use crate::stores::{Store, in_time};
 
 /// How long to wait before trying again to read a topic.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -30,13 +31,14 @@ pub(super) async fn own_identities(
     }
 }
 
-/// Has a draft signed.
+/// Has a draft signed, unless that takes too long: nobody who waits may be held up by a token that hangs.
 pub(super) async fn signed(sign: &Port<Sign>, draft: &Draft) -> Option<Vec<u8>> {
     let message = Sign {
         key: draft.signer().clone(),
         message: draft.certificate().to_vec(),
     };
-    match sign.send(message).await.ok()? {
+    let signed = in_time(Store::Keys, sign.send(message)).await.ok()?;
+    match signed.ok()? {
         Ok(signed) => draft.finish(&signed).ok(),
         Err(error) => {
             tracing::debug!(target: "kc::keystore", %error, "signing failed");

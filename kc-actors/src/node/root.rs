@@ -1,7 +1,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, SyncArbiter, SyncContext, WrapFuture};
 use kc_core::backend::Backend;
@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::handles::{CryptoTables, Signals};
 use crate::messages::{ControlTopic, ServeRoot, WatchSubscriptions};
+use crate::stores::StoreWatch;
 
 /// How often the children are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ pub(super) struct RootParts {
     pub(super) tables: Arc<CryptoTables>,
     pub(super) signals: Signals,
     pub(super) exchange: RequesterConfig,
+    pub(super) stores: StoreWatch,
     /// The topics that are read, whichever gateway does.
     pub(super) watched: Watched,
     pub(super) ratchet_interval: Duration,
@@ -110,7 +112,10 @@ impl Actor for RootActor {
         self.parts.watch_management();
         self.parts.serve_past_keys();
         ctx.spawn(self.parts.expiry().watch().into_actor(self));
-        ctx.run_interval(LOOK_INTERVAL, |actor, _| actor.look_after_children());
+        ctx.run_interval(LOOK_INTERVAL, |actor, _| {
+            actor.look_after_children();
+            actor.parts.stores.look(Instant::now());
+        });
     }
 }
 

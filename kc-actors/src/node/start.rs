@@ -202,6 +202,7 @@ impl Node {
             tables: Arc::clone(&tables),
             signals,
             exchange,
+            stores: stores.clone(),
             watched: Watched::default(),
             ratchet_interval: settings.ratchet_interval(),
             controller: duties.controller.then(|| settings.discovery_interval()),

@@ -28,8 +28,8 @@ impl KeyStore for Observed<Arc<dyn KeyStore>> {
     }
 
     fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let signed = self.store.sign(key, message);
-        self.watch.noted(Store::Keys, signed)
+        let sign = || self.store.sign(key, message);
+        self.watch.using(Store::Keys, sign)
     }
 
     fn wrap_opaque(&self, plaintext: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -51,14 +51,14 @@ impl KeyStore for Observed<Arc<dyn KeyStore>> {
 
 impl RatchetStore for Observed<Box<dyn RatchetStore>> {
     fn step(&mut self) -> Result<Step, StoreError> {
-        let step = self.store.step();
-        self.watch.noted(Store::Ratchet, step)
+        let step = || self.store.step();
+        self.watch.using(Store::Ratchet, step)
     }
 }
 
 impl<A: KeyArchive> KeyArchive for Observed<A> {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
-        let saved = self.store.save(keys, used);
-        self.watch.noted(Store::PastKeys, saved)
+        let save = || self.store.save(keys, used);
+        self.watch.using(Store::PastKeys, save)
     }
 }

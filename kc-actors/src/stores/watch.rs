@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use kc_core::store::{StoreError, StoreErrorKind};
 
+use super::silence::{PATIENCE, silent};
 use super::{Observed, Store, StoreFault};
 use crate::events::{Events, NodeEvent};
 
@@ -10,6 +12,8 @@ use crate::events::{Events, NodeEvent};
 #[derive(Clone, Debug)]
 pub(crate) struct StoreWatch {
     failing: Arc<Mutex<BTreeMap<Store, Failing>>>,
+    /// Since when somebody waits for a store.
+    asked: Arc<Mutex<BTreeMap<Store, Instant>>>,
     events: Events,
 }
 
@@ -28,6 +32,7 @@ impl StoreWatch {
     pub(crate) fn new(events: Events) -> Self {
         Self {
             failing: Arc::default(),
+            asked: Arc::default(),
             events,
         }
     }
@@ -38,41 +43,58 @@ impl StoreWatch {
 
     /// What failed when it was last used.
     pub(crate) fn failing(&self) -> BTreeMap<Store, StoreFault> {
-        let failing = self.lock();
+        let failing = lock(&self.failing);
         let faults = failing.iter();
         faults
             .map(|(store, failing)| (*store, failing.fault.clone()))
             .collect()
     }
 
-    /// Notes how the use of a store ended.
-    pub(super) fn noted<T>(
+    /// Uses a store, and notes how that ends.
+    pub(super) fn using<T>(
         &self,
         store: Store,
-        result: Result<T, StoreError>,
+        use_it: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        lock(&self.asked).insert(store, Instant::now());
+        let result = use_it();
+        lock(&self.asked).remove(&store);
         match &result {
-            Ok(_) => {
-                if self.lock().remove(&store).is_some() {
-                    tracing::info!(target: "kc::store", %store, "works again");
-                    self.events.tell(NodeEvent::StoreWorks { store });
-                }
-            }
-            Err(error) => {
-                let fault = StoreFault::of(error);
-                if self.is_news(store, fault.clone(), (error.kind(), error.advice())) {
-                    let StoreFault { reason, advice } = &fault;
-                    tracing::error!(target: "kc::store", %store, reason, advice, "fails");
-                    self.events.tell(NodeEvent::StoreFails { store, fault });
-                }
-            }
+            Ok(_) => self.works(store),
+            Err(error) => self.fails(store, error),
         }
         result
     }
 
+    /// Notes the stores that have not answered in time.
+    pub(crate) fn look(&self, now: Instant) {
+        let asked = lock(&self.asked).clone();
+        for (store, since) in asked {
+            if now.saturating_duration_since(since) >= PATIENCE {
+                self.fails(store, &silent(store));
+            }
+        }
+    }
+
+    fn works(&self, store: Store) {
+        if lock(&self.failing).remove(&store).is_some() {
+            tracing::info!(target: "kc::store", %store, "works again");
+            self.events.tell(NodeEvent::StoreWorks { store });
+        }
+    }
+
+    fn fails(&self, store: Store, error: &StoreError) {
+        let fault = StoreFault::of(error);
+        if self.is_news(store, fault.clone(), (error.kind(), error.advice())) {
+            let StoreFault { reason, advice } = &fault;
+            tracing::error!(target: "kc::store", %store, reason, advice, "fails");
+            self.events.tell(NodeEvent::StoreFails { store, fault });
+        }
+    }
+
     /// Notes a failure. Says whether its cause is to be told: each is once, until the store works again.
     fn is_news(&self, store: Store, fault: StoreFault, cause: Cause) -> bool {
-        let mut failing = self.lock();
+        let mut failing = lock(&self.failing);
         let before = failing.remove(&store);
         let mut told = before.map_or_else(Vec::new, |before| before.told);
         let is_news = !told.contains(&cause);
@@ -82,10 +104,10 @@ impl StoreWatch {
         failing.insert(store, Failing { fault, told });
         is_news
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Store, Failing>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -98,7 +120,7 @@ mod tests {
 
     fn fails(watch: &StoreWatch, (kind, advice): (StoreErrorKind, &'static str)) {
         let error = StoreError::new(kind, "token").with_advice(advice);
-        watch.noted::<()>(Store::Keys, Err(error)).unwrap_err();
+        watch.using::<()>(Store::Keys, || Err(error)).unwrap_err();
     }
 
     /// The advice that was told since; none for a store that works again.
@@ -123,9 +145,31 @@ mod tests {
         }
         assert_eq!(told(&mut heard), [Some(AWAY.1), Some(PIN.1)]);
 
-        watch.noted(Store::Keys, Ok(())).unwrap();
+        watch.using(Store::Keys, || Ok(())).unwrap();
         assert!(watch.failing().is_empty());
         fails(&watch, PIN);
         assert_eq!(told(&mut heard), [None, Some(PIN.1)]);
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_fails_until_it_does() {
+        let events = Events::default();
+        let mut heard = events.listen();
+        let watch = StoreWatch::new(events);
+        let answer = watch.using(Store::Ratchet, || {
+            let now = Instant::now();
+            watch.look(now);
+            assert_eq!(told(&mut heard), []);
+            watch.look(now + PATIENCE);
+            watch.look(now + PATIENCE);
+            assert_eq!(told(&mut heard), [silent(Store::Ratchet).advice()]);
+            let reason = &watch.failing()[&Store::Ratchet].reason;
+            assert_eq!(reason, "ratchet: no answer in time");
+            Ok(7)
+        });
+        assert_eq!(answer.unwrap(), 7);
+        assert_eq!(told(&mut heard), [None]);
+        watch.look(Instant::now() + PATIENCE);
+        assert_eq!(told(&mut heard), []);
     }
 }

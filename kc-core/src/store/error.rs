@@ -15,6 +15,8 @@ pub enum StoreErrorKind {
     Permission,
     /// Reading or writing failed.
     Io,
+    /// It does not answer.
+    Timeout,
     /// A wrapped value does not open.
     Unauthentic,
     /// The ratchet has no step left.
@@ -79,6 +81,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Malformed => "malformed",
             StoreErrorKind::Permission => "not permitted",
             StoreErrorKind::Io => "reading or writing failed",
+            StoreErrorKind::Timeout => "no answer in time",
             StoreErrorKind::Unauthentic => "does not open",
             StoreErrorKind::Exhausted => "no ratchet step left",
             StoreErrorKind::Other => "failed",

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::handles::CryptoTables;
 use crate::messages::{AskTrust, SideRecords, ValidateChain};
+use crate::stores::StoreWatch;
 
 /// Ends an actor as a fault would.
 #[derive(Message)]
@@ -195,6 +196,7 @@ fn parts() -> (RootParts, mpsc::Receiver<Infallible>) {
             validity: Validity::default(),
             interval: Duration::from_secs(60),
         },
+        stores: StoreWatch::new(Events::default()),
         watched: Watched::default(),
         ratchet_interval: Duration::from_secs(3600),
         controller: Some(Duration::from_secs(3600)),

@@ -1,0 +1,73 @@
+//! A token that hangs: nobody waits for it for ever.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, ResponseFuture};
+use kc_actors::messages::{
+    KeyWanted, PrepareError, RatchetError, SealingKeyFor, ServeRoot, TurnRatchet,
+};
+use kc_actors::{CryptoTables, Port, PublisherActor, PublisherParts, Serializer};
+use kc_core::ratchet::SealingKey;
+use kc_core::store::StoreErrorKind;
+use kc_core::types::{RootTopic, TopicScheme};
+
+type Turned = Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>;
+
+/// A ratchet on a token that does not answer, and an exchange that does nothing.
+struct Silent;
+
+impl Actor for Silent {
+    type Context = Context<Self>;
+}
+
+impl Handler<SealingKeyFor> for Silent {
+    type Result = ResponseFuture<Result<Arc<SealingKey>, RatchetError>>;
+
+    fn handle(&mut self, _: SealingKeyFor, _: &mut Self::Context) -> Self::Result {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Handler<TurnRatchet> for Silent {
+    type Result = ResponseFuture<Turned>;
+
+    fn handle(&mut self, _: TurnRatchet, _: &mut Self::Context) -> Self::Result {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Handler<ServeRoot> for Silent {
+    type Result = ();
+
+    fn handle(&mut self, _: ServeRoot, _: &mut Self::Context) {}
+}
+
+impl Handler<KeyWanted> for Silent {
+    type Result = ();
+
+    fn handle(&mut self, _: KeyWanted, _: &mut Self::Context) {}
+}
+
+#[actix::test]
+async fn a_root_topic_is_not_prepared_for_ever() {
+    tokio::time::pause();
+    let silent = Silent.start();
+    let parts = PublisherParts {
+        sealing_keys: Port::to(&silent),
+        turn: Port::to(&silent),
+        wanted: Port::to(&silent),
+        serve: Port::to(&silent),
+        ratchet_interval: Duration::from_secs(3600),
+    };
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let publisher = PublisherActor::new(parts, tables.clone(), signals).start();
+    let serializer = Serializer::new(tables, Port::to(&publisher));
+    let error = serializer.prepare("t").await.unwrap_err();
+    let PrepareError::Ratchet(RatchetError::Ratchet(behind)) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(behind.kind(), StoreErrorKind::Timeout);
+    assert!(behind.advice().unwrap().contains("token"));
+}
