@@ -16,6 +16,9 @@ use crate::wire::Wire;
 /// How many ids are invented: at nine seconds for each, five hours.
 const INVENTED: u64 = 2000;
 
+/// More than are remembered as seen.
+const MANY: u64 = 5000;
+
 /// How many first sights of a root topic are waited for at once.
 const WAITING: usize = 8;
 
@@ -74,8 +77,8 @@ async fn fault_07_of_invented_key_ids_few_are_waited_for_and_none_twice() {
         let opener = reader.node.deserializer();
         async move { (id, opener.open_value("t", &invented(id)).await) }
     };
-    let mut opening: JoinSet<_> = (0..INVENTED).map(open).collect();
-    let mut waiting: HashSet<u64> = (0..INVENTED).collect();
+    let mut opening: JoinSet<_> = (0..MANY).map(open).collect();
+    let mut waiting: HashSet<u64> = (0..MANY).collect();
     while waiting.len() > WAITING {
         let opened = tokio::time::timeout(DEADLINE, opening.join_next()).await;
         let (id, outcome) = opened.unwrap().unwrap().unwrap();

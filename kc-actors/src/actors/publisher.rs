@@ -137,7 +137,9 @@ impl Handler<AwaitKey> for PublisherActor {
     ) -> Self::Result {
         if self.first_sights.len() >= MAX_FIRST_SIGHTS {
             self.first_sights.clear();
-            self.waits.clear();
+            // Who waits still takes its place.
+            self.waits
+                .retain(|_, room| room.available_permits() < MAX_WAITS_PER_ROOT);
         }
         let first = self.first_sights.insert((root.clone(), id));
         let room = self.waits.entry(root.clone());
