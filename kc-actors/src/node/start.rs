@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, System};
 use kc_core::backend::{Backend, BackendError, BackendErrorKind};
@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
 use crate::messages::{AskController, AskExchange, AskTrust, CloseGateway, HeldRoots, OwnGrant};
-use crate::stores::StoreWatch;
+use crate::stores::{Store, StoreWatch};
 
 /// How long the actors' threads may take to end once nobody can reach them.
 const THREADS_DEADLINE: Duration = Duration::from_secs(10);
@@ -291,8 +291,11 @@ impl Node {
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
         let ports = &self.ports;
         let mut held_keys = BTreeMap::new();
-        for root in ports.held_roots.send(HeldRoots).await? {
-            *held_keys.entry(root).or_default() += 1;
+        let ratchet = [Store::Ratchet, Store::PastKeys];
+        if !self.stores.is_held_up(&ratchet, Instant::now()) {
+            for root in ports.held_roots.send(HeldRoots).await? {
+                *held_keys.entry(root).or_default() += 1;
+            }
         }
         let exchange = ports.ask.send(AskExchange).await?;
         let controller = if self.is_controller {

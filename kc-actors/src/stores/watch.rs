@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kc_core::store::{StoreError, StoreErrorKind};
 
@@ -24,6 +24,9 @@ struct Failing {
     /// What has been told since it worked.
     told: Vec<Cause>,
 }
+
+/// How long a store that works takes at most.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// What makes a failure another one: where exactly it showed does not.
 type Cause = (StoreErrorKind, Option<&'static str>);
@@ -74,6 +77,14 @@ impl StoreWatch {
                 self.fails(store, &silent(store));
             }
         }
+    }
+
+    /// Whether somebody has waited for one of these for longer than stores that work take: whoever asked now would wait,
+    /// too.
+    pub(crate) fn is_held_up(&self, stores: &[Store], now: Instant) -> bool {
+        let asked = lock(&self.asked);
+        let mut since = stores.iter().filter_map(|store| asked.get(store));
+        since.any(|since| now.saturating_duration_since(*since) >= SLOW)
     }
 
     fn works(&self, store: Store) {
@@ -160,6 +171,10 @@ mod tests {
             let now = Instant::now();
             watch.look(now);
             assert_eq!(told(&mut heard), []);
+            let held_up = |store, now| watch.is_held_up(&[store], now);
+            assert!(!held_up(Store::Ratchet, now));
+            assert!(held_up(Store::Ratchet, now + SLOW));
+            assert!(!held_up(Store::Keys, now + SLOW));
             watch.look(now + PATIENCE);
             watch.look(now + PATIENCE);
             assert_eq!(told(&mut heard), [silent(Store::Ratchet).advice()]);

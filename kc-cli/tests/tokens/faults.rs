@@ -16,6 +16,9 @@ pub(crate) const DEVICE_REMOVED: u64 = 0x32;
 pub(crate) const PIN_INCORRECT: u64 = 0xa0;
 pub(crate) const PIN_LOCKED: u64 = 0xa4;
 
+/// No answer.
+pub(crate) const HANG: u64 = 0xffff_ffff;
+
 const FOREVER: u32 = 1_000_000;
 
 /// Makes calls fail, until it is dropped.

@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStdout, Command, Stdio};
 
-use crate::faults::{DEVICE_REMOVED, Fault, GENERATE_KEY, LOGIN, PIN_INCORRECT, SIGN_INIT, faulty};
+use crate::faults::{
+    DEVICE_REMOVED, Fault, GENERATE_KEY, HANG, LOGIN, PIN_INCORRECT, SIGN_INIT, faulty,
+};
 use crate::tokens::Tokens;
 use crate::world::{Process, complaint, fail, succeed};
 
@@ -116,6 +118,38 @@ fn a_running_node_goes_on_without_its_token_and_hands_out_keys_when_it_is_back()
         assert_eq!(reader.next(), "after");
         assert_eq!(reader.process.end(), 0);
     }
+    alice.stop();
+}
+
+#[test]
+fn a_token_that_hangs_is_told_and_holds_nothing_else_up() {
+    let tokens = faulty();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.import("alice");
+    for node in ["bob", "carol"] {
+        tokens.world.provision("consumer", node, &[]);
+    }
+    let mut alice = Piped::start(&mut alice(&tokens, &[]));
+    let mut bob = Piped::start(&mut reader(&tokens, "bob", "2"));
+    alice.send("before");
+    assert_eq!(bob.next(), "before");
+
+    let fault = Fault::of(&tokens, SIGN_INIT, 0, HANG);
+    let mut carol = Piped::start(&mut reader(&tokens, "carol", "2"));
+    let told = alice.process.says("this node cannot sign now");
+    assert!(told.ends_with("no answer in time"), "{told}");
+    assert!(alice.process.says("advice:").contains("network"));
+    assert_eq!(failing(&tokens).len(), 1);
+    alice.send("meanwhile");
+    assert_eq!(bob.next(), "meanwhile");
+    assert_eq!(bob.process.end(), 0);
+
+    drop(fault);
+    alice.process.says("this node can sign again");
+    assert_eq!(carol.next(), "before");
+    assert_eq!(carol.next(), "meanwhile");
+    assert_eq!(carol.process.end(), 0);
+    assert!(failing(&tokens).is_empty());
     alice.stop();
 }
 

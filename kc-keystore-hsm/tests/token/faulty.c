@@ -1,14 +1,15 @@
 /* A PKCS#11 module that hands every call on to the one that KC_HSM_TEST_REAL_MODULE names, and fails when it is told to.
  *
  * It is told by the file `fault` in the folder KC_HSM_TEST_FOLDER: "FUNCTION SKIP TIMES CODE". After SKIP calls of FUNCTION (a place
- * in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES of them answer CODE. Without the file nothing fails, and
- * counting begins anew. Logins are counted by the length of the file `logins`. With the file `last-try` the token says that
+ * in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES of them answer CODE; HANG is no answer, for as long as the
+ * file is there. Without the file nothing fails, and counting begins anew. Logins are counted by the length of the file `logins`. With the file `last-try` the token says that
  * one more wrong PIN locks it.
  */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef unsigned long word;
 typedef word (*call)(word, word, word, word, word);
@@ -22,6 +23,8 @@ enum { GET_SLOT_LIST = 4, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, LOGIN = 18, CRE
        GET_ATTRIBUTE_VALUE = 24, SET_ATTRIBUTE_VALUE = 25, FIND_OBJECTS_INIT = 26, FIND_OBJECTS = 27, ENCRYPT_INIT = 29,
        ENCRYPT = 30, DECRYPT_INIT = 33, DECRYPT = 34, SIGN_INIT = 42, SIGN = 43, GENERATE_KEY = 58, GENERATE_KEY_PAIR = 59 };
 
+#define HANG 0xffffffffUL
+
 static struct function_list *real, wrapped;
 static long calls;
 
@@ -30,6 +33,15 @@ static FILE *open_file(const char *name, const char *mode)
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", getenv("KC_HSM_TEST_FOLDER"), name);
     return fopen(path, mode);
+}
+
+static void hang(void)
+{
+    FILE *file;
+    while ((file = open_file("fault", "r"))) {
+        fclose(file);
+        usleep(10000);
+    }
 }
 
 static word fault(int function)
@@ -47,7 +59,12 @@ static word fault(int function)
     if (read != 4 || (wanted != -1 && wanted != function))
         return 0;
     calls++;
-    return calls > skip && calls <= skip + times ? code : 0;
+    if (calls <= skip || calls > skip + times)
+        return 0;
+    if (code != HANG)
+        return code;
+    hang();
+    return 0;
 }
 
 #define WRAP(name, place)                                          \

@@ -12,6 +12,7 @@ use super::asking::refused;
 use super::machines::Machines;
 use crate::events::NodeEvent;
 use crate::messages::{ControlTopic, HeldKeys, Publish, SideRecord, ValidateChain};
+use crate::stores::{Store, in_time};
 
 /// Answers the requests of one poll.
 pub(super) async fn answer(parts: &ExchangeParts, machines: &Machines, records: Vec<SideRecord>) {
@@ -53,10 +54,19 @@ async fn accept_all(
     machines: &Machines,
     records: Vec<SideRecord>,
 ) -> Vec<IncomingRequest> {
+    // Side by side: a ratchet that waits for its token would hold up one after the other.
+    let accepting = records.into_iter().map(|record| {
+        let (root, parts) = (record.root.clone(), parts.clone());
+        (
+            root,
+            actix::spawn(async move { accept(&parts, record).await }),
+        )
+    });
+    let accepting: Vec<_> = accepting.collect();
     let mut requests = Vec::new();
-    for record in records {
-        let root = record.root.clone();
-        match accept(parts, record).await {
+    for (root, accepted) in accepting {
+        // It is missing only if the process ends.
+        match accepted.await.ok().flatten() {
             None => {}
             Some(Ok(request)) => requests.push(request),
             Some(Err(refusal)) => refused(parts, machines, root, &refusal),
@@ -97,7 +107,8 @@ async fn accept(
         root: root.clone(),
         ids,
     };
-    let keys = parts.held.send(held).await.ok()?;
+    let keys = in_time(Store::Ratchet, parts.held.send(held)).await.ok()?;
+    let keys = keys.ok()?;
     if keys.is_empty() {
         return None;
     }
