@@ -1,7 +1,7 @@
 use actix::{Actor, Addr, WeakAddr};
 
+use super::parts::RootParts;
 use super::ports::{Place, all_whole};
-use super::root::RootParts;
 use crate::actors::{
     ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor,
     RatchetActor,

@@ -7,11 +7,13 @@ mod config_archives;
 mod error;
 mod expiry;
 mod identity;
+mod parts;
 mod ports;
 mod root;
 mod settings;
 mod start;
 mod status;
+mod thread;
 
 pub use archive::SealedArchive;
 pub use config_archives::{ConfigChainKeys, ConfigTrustArchive};

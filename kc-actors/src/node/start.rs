@@ -1,12 +1,10 @@
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, System};
-use kc_core::backend::{Backend, BackendError, BackendErrorKind};
+use kc_core::backend::{Backend, BackendError};
 use kc_core::chain::{ChainError, TrustStore, Usage};
 use kc_core::exchange::{Identity, RequesterConfig};
 use kc_core::keys::VerifyingKey;
@@ -17,8 +15,9 @@ use kc_core::types::TopicScheme;
 use tokio::sync::oneshot;
 
 use super::aside::aside;
+use super::parts::{ChainServerSettings, RootParts};
 use super::ports::Ports;
-use super::root::{ChainServerSettings, RootActor, RootParts};
+use super::thread::{Stop, spawn};
 use super::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, NodeError, NodeSettings, NodeStatus,
     SealedArchive, identity,
@@ -27,11 +26,8 @@ use crate::actors::{ChainActor, ChainParts, KeystoreActor, RatchetActor, Ratchet
 use crate::clock::Clock;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
-use crate::messages::{AskController, AskExchange, AskTrust, CloseGateway, HeldRoots, OwnGrant};
+use crate::messages::{AskController, AskExchange, AskTrust, HeldRoots, OwnGrant};
 use crate::stores::{Store, StoreWatch};
-
-/// How long the actors' threads may take to end once nobody can reach them.
-const THREADS_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a node is made of.
 #[derive(Debug)]
@@ -87,12 +83,6 @@ pub struct Node {
 pub struct ShutdownReport {
     /// Why side topics were not flushed, if they were not.
     pub gateway: Result<(), BackendError>,
-}
-
-#[derive(Debug)]
-struct Stop {
-    deadline: Duration,
-    report: oneshot::Sender<ShutdownReport>,
 }
 
 impl Node {
@@ -340,59 +330,4 @@ impl Drop for Node {
             tracing::debug!(target: "kc::node", "node dropped without shutdown");
         }
     }
-}
-
-/// Runs the actors on a thread of their own until they are stopped, or the node is dropped. The thread
-/// ends when all of them have, so that their files are free.
-fn spawn(
-    root: RootParts,
-    ended: Receiver<Infallible>,
-    stopped: oneshot::Receiver<Stop>,
-) -> Result<JoinHandle<()>, NodeError> {
-    let (ready, started) = mpsc::channel();
-    let run = move || {
-        let done = System::new().block_on(run(root, ready, stopped));
-        // Nothing is ever sent: what is waited for is that nobody is left to send.
-        let _ = ended.recv_timeout(THREADS_DEADLINE);
-        if let Some((report, gateway)) = done {
-            // Who asked may have gone.
-            let _ = report.send(ShutdownReport { gateway });
-        }
-    };
-    let thread = thread::Builder::new().name("kc-node".into()).spawn(run);
-    let thread = thread.map_err(NodeError::Thread)?;
-    started.recv().map_err(|_| NodeError::Closed)?;
-    Ok(thread)
-}
-
-/// Where the end is reported, and how the gateway closed.
-type Done = (oneshot::Sender<ShutdownReport>, Result<(), BackendError>);
-
-async fn run(
-    root: RootParts,
-    ready: mpsc::Sender<()>,
-    stopped: oneshot::Receiver<Stop>,
-) -> Option<Done> {
-    let (ports, tables) = (root.ports.clone(), Arc::clone(&root.tables));
-    let _root = RootActor::new(root).start();
-    while !ports.is_connected() {
-        tokio::task::yield_now().await;
-    }
-    // The node is being started, so it listens.
-    let _ = ready.send(());
-    let done = match stopped.await {
-        Ok(Stop { deadline, report }) => {
-            let closed = ports.close_gateway.send(CloseGateway { deadline }).await;
-            Some((report, closed.unwrap_or_else(|_| Err(died()))))
-        }
-        Err(_) => None,
-    };
-    tables.close();
-    ports.disconnect();
-    done
-}
-
-/// What a gateway had not sent when it died, nobody knows.
-fn died() -> BackendError {
-    BackendError::new(BackendErrorKind::Closed, "close the gateway")
 }
