@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message, Recipient};
 use arc_swap::ArcSwapOption;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 /// How many messages may be on their way through one port, unless told otherwise.
 pub const DEFAULT_PORT_CAPACITY: usize = 256;
@@ -27,10 +30,21 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    target: Arc<ArcSwapOption<Recipient<M>>>,
+    target: Arc<ArcSwapOption<Target<M>>>,
     /// The actor whose place this is, whoever has it now.
     own: Arc<ArcSwapOption<Recipient<M>>>,
     permits: Arc<Semaphore>,
+}
+
+/// Who is behind a port.
+enum Target<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    Actor(Arc<Recipient<M>>),
+    /// The actor whose place another port is, made anew or not.
+    OwnOf(Arc<ArcSwapOption<Recipient<M>>>),
 }
 
 impl<M> Port<M>
@@ -66,8 +80,8 @@ where
         A: Actor + Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        let recipient: Recipient<M> = address.clone().recipient();
-        self.target.store(Some(Arc::new(recipient)));
+        let recipient = Arc::new(address.clone().recipient());
+        self.target.store(Some(Arc::new(Target::Actor(recipient))));
     }
 
     /// Says whose place this is, and puts that actor there unless another is running.
@@ -79,9 +93,10 @@ where
         let recipient: Arc<Recipient<M>> = Arc::new(address.clone().recipient());
         self.own.store(Some(Arc::clone(&recipient)));
         let before = self.target.load();
-        if !is_running(&before) {
+        if !is_running(&resolved(&before)) {
             // Somebody may connect another at the same time, who stays.
-            self.target.compare_and_swap(&before, Some(recipient));
+            let own = Some(Arc::new(Target::Actor(recipient)));
+            self.target.compare_and_swap(&before, own);
         }
     }
 
@@ -89,12 +104,13 @@ where
     /// and passes on to it. If that is a node's, it leads to the one that the node makes anew, too.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let mut port = Self::unconnected();
-        let target = self.target.load_full();
-        if target == self.own.load_full() {
-            port.target = Arc::clone(&self.own);
+        let port = Self::unconnected();
+        let own = self.own.load_full();
+        if own.is_some() && self.recipient() == own {
+            let own = Target::OwnOf(Arc::clone(&self.own));
+            port.target.store(Some(Arc::new(own)));
         } else {
-            port.target.store(target);
+            port.target.store(self.target.load_full());
         }
         port
     }
@@ -105,8 +121,32 @@ where
     /// [`PortClosed`] if the actor has stopped, before or while it handled the message.
     pub async fn send(&self, message: M) -> Result<M::Result, PortClosed> {
         let _permit = self.permits.acquire().await.map_err(|_| PortClosed)?;
-        let target = self.target.load_full().ok_or(PortClosed)?;
+        let target = self.recipient().ok_or(PortClosed)?;
         target.send(message).await.map_err(|_| PortClosed)
+    }
+
+    /// As [`send`](Self::send), but waits only for so long. What was sent by then is still under way, and counts, until the
+    /// actor is done with it.
+    pub(crate) async fn send_in_time(
+        &self,
+        message: M,
+        patience: Duration,
+    ) -> Result<Result<M::Result, PortClosed>, Elapsed> {
+        let answered = async {
+            let permit = Arc::clone(&self.permits).acquire_owned().await;
+            let permit = permit.map_err(|_| PortClosed)?;
+            let target = self.recipient().ok_or(PortClosed)?;
+            let sending = actix::spawn(async move {
+                let answer = target.send(message).await;
+                drop(permit);
+                answer
+            });
+            sending
+                .await
+                .map_err(|_| PortClosed)?
+                .map_err(|_| PortClosed)
+        };
+        timeout(patience, answered).await
     }
 
     /// Takes the actor away from this port and all its clones: sending says that it has stopped.
@@ -123,12 +163,27 @@ where
     /// Whether the actor is running.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        is_running(&self.target.load())
+        is_running(&self.recipient())
+    }
+
+    fn recipient(&self) -> Option<Arc<Recipient<M>>> {
+        resolved(&self.target.load())
     }
 
     /// Whether the actor whose place this is is running, and another, if one is put there.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_open() && is_running(&self.own.load())
+    }
+}
+
+fn resolved<M>(target: &Option<Arc<Target<M>>>) -> Option<Arc<Recipient<M>>>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    match target.as_deref()? {
+        Target::Actor(recipient) => Some(Arc::clone(recipient)),
+        Target::OwnOf(own) => own.load_full(),
     }
 }
 
@@ -164,5 +219,43 @@ where
             .field("open", &self.is_open())
             .field("free", &self.permits.available_permits())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Context, ResponseFuture};
+
+    use super::*;
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Ask;
+
+    /// Never answers.
+    struct Silent;
+
+    impl Actor for Silent {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Ask> for Silent {
+        type Result = ResponseFuture<()>;
+
+        fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[actix::test]
+    async fn what_nobody_waits_for_any_more_still_counts() {
+        tokio::time::pause();
+        let port = Port::to(&Silent.start());
+        for sent in 1..=3 {
+            let patience = Duration::from_secs(1);
+            port.send_in_time(Ask, patience).await.unwrap_err();
+            let free = port.permits.available_permits();
+            assert_eq!(free, DEFAULT_PORT_CAPACITY - sent);
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::messages::{
     SealingKeyFor, ServeRoot, TurnRatchet,
 };
 use crate::port::Port;
-use crate::stores::{Store, in_time};
+use crate::stores::{Store, ask_in_time};
 
 /// How often missing keys are signalled anew, so that the exchange knows which are still wanted.
 const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl Handler<PrepareRoot> for PublisherActor {
             // Sealing needs no broker: requests that come before they are read wait in their topic.
             parts.serve.send(ServeRoot { root: root.clone() }).await?;
             let wanted = SealingKeyFor { root: root.clone() };
-            let key = in_time(Store::Ratchet, parts.sealing_keys.send(wanted)).await;
+            let key = ask_in_time(Store::Ratchet, &parts.sealing_keys, wanted).await;
             let key = key.map_err(|silent| RatchetError::Ratchet(Arc::new(silent)))???;
             publish_sealing(&tables, &[(root, key)]);
             Ok(())

@@ -10,7 +10,7 @@ use super::retry::{Told, delay};
 use crate::events::{Events, NodeEvent};
 use crate::messages::{ControlTopic, OwnIdentities, Publish, Sign, Watch};
 use crate::port::Port;
-use crate::stores::{Store, in_time};
+use crate::stores::{Store, ask_in_time};
 
 /// How long to wait before trying again to read a topic.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -37,7 +37,7 @@ pub(super) async fn signed(sign: &Port<Sign>, draft: &Draft) -> Option<Vec<u8>> 
         key: draft.signer().clone(),
         message: draft.certificate().to_vec(),
     };
-    let signed = in_time(Store::Keys, sign.send(message)).await.ok()?;
+    let signed = ask_in_time(Store::Keys, sign, message).await.ok()?;
     match signed.ok()? {
         Ok(signed) => draft.finish(&signed).ok(),
         Err(error) => {

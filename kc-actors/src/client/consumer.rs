@@ -1,6 +1,7 @@
 mod parked;
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
 use kc_core::backend::{
@@ -91,6 +92,8 @@ pub struct EncryptedConsumer {
     policy: ForeignPolicy,
     plain_keys: bool,
     parked: BTreeMap<TopicPartition, Parked>,
+    /// Where records were last delivered from.
+    last: Option<TopicPartition>,
     /// How many bytes may be parked before nothing is added where something is.
     room: usize,
     delivered: BTreeMap<TopicPartition, i64>,
@@ -131,6 +134,7 @@ impl EncryptedConsumer {
             policy,
             plain_keys: false,
             parked: BTreeMap::new(),
+            last: None,
             room: MAX_ALL_PARKED_BYTES,
             delivered: BTreeMap::new(),
             next_poll: Instant::now(),
@@ -158,7 +162,8 @@ impl EncryptedConsumer {
     ) -> Result<Vec<OpenedRecord>, ConsumeError> {
         self.settle();
         let end = end_of(Instant::now(), wait);
-        let mut polled = self.waiting() > 0 && Instant::now() >= self.next_poll;
+        let has_parked = self.parked.values().any(|parked| parked.len() > 0);
+        let mut polled = has_parked && Instant::now() >= self.next_poll;
         if polled {
             self.fetch(Duration::ZERO).await?;
         }
@@ -184,10 +189,10 @@ impl EncryptedConsumer {
         }
     }
 
-    /// How many records wait for keys.
+    /// How many records wait for keys: their own, or those of records before them.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.parked.values().map(Parked::len).sum()
+        self.parked.values().map(Parked::waiting).sum()
     }
 
     /// Commits everything that is done with, what the last poll gave included.
@@ -252,23 +257,49 @@ impl EncryptedConsumer {
         }
     }
 
-    /// Opens what can be opened, up to the first record of each partition that cannot.
+    /// Opens what can be opened, up to the first record of each partition that cannot. Goes on where it stopped: one with
+    /// much to deliver must not keep the others from their turn.
     fn open_parked(&mut self, max: usize) -> Result<Vec<OpenedRecord>, ConsumeError> {
         let mut opened = Vec::new();
-        for (partition, parked) in &mut self.parked {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let turns = match self.last.take() {
+            None => vec![all],
+            Some(last) => vec![
+                (Bound::Excluded(last.clone()), Bound::Unbounded),
+                (Bound::Unbounded, Bound::Included(last)),
+            ],
+        };
+        for turn in turns {
+            if self.open_some(turn, max, &mut opened)?.is_break() {
+                break;
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Opens records of these partitions, until there are so many in all; breaks off where something stands in the way of
+    /// all.
+    fn open_some(
+        &mut self,
+        partitions: (Bound<TopicPartition>, Bound<TopicPartition>),
+        max: usize,
+        opened: &mut Vec<OpenedRecord>,
+    ) -> Result<ControlFlow<()>, ConsumeError> {
+        for (partition, parked) in self.parked.range_mut(partitions) {
+            let before = opened.len();
             while opened.len() < max
                 && let Some(record) = parked.first()
             {
                 let delivered = match look(&self.deserializer, self.plain_keys, record) {
                     Looked::Await => {
-                        parked.foresee(&self.deserializer, self.plain_keys);
+                        parked.wait(&self.deserializer, self.plain_keys);
                         break;
                     }
                     Looked::Foreign(Outcome::Closed) if opened.is_empty() => {
                         return Err(ConsumeError::Closed);
                     }
                     // First what was opened before; the next poll says so.
-                    Looked::Foreign(Outcome::Closed) => return Ok(opened),
+                    Looked::Foreign(Outcome::Closed) => return Ok(ControlFlow::Break(())),
                     Looked::Open(record) => Some(record),
                     Looked::Foreign(outcome) => match self.policy {
                         ForeignPolicy::Skip => None,
@@ -277,21 +308,24 @@ impl EncryptedConsumer {
                             return Err(failure(record, outcome));
                         }
                         // First what stands before it; the next poll fails.
-                        ForeignPolicy::Fail => return Ok(opened),
+                        ForeignPolicy::Fail => return Ok(ControlFlow::Break(())),
                     },
                 };
                 self.delivered.insert(partition.clone(), record.offset + 1);
                 parked.drop_first();
                 opened.extend(delivered);
             }
+            if opened.len() > before {
+                self.last = Some(partition.clone());
+            }
         }
-        Ok(opened)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Lets the node's status say how many records wait.
     fn note_waiting(&self) {
         let parked = self.parked.iter();
-        let waiting = parked.map(|(partition, parked)| (&*partition.topic, parked.len()));
+        let waiting = parked.map(|(partition, parked)| (&*partition.topic, parked.waiting()));
         self.waiting.note(waiting);
     }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kc_core::backend::{Backend, BackendError};
 use kc_core::chain::{ChainError, TrustStore, Usage};
@@ -281,11 +281,13 @@ impl Node {
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
         let ports = &self.ports;
         let mut held_keys = BTreeMap::new();
-        let ratchet = [Store::Ratchet, Store::PastKeys];
-        if !self.stores.is_held_up(&ratchet, Instant::now()) {
-            for root in ports.held_roots.send(HeldRoots).await? {
-                *held_keys.entry(root).or_default() += 1;
-            }
+        let roots = tokio::select! {
+            biased;
+            () = self.stores.held_up(&[Store::Ratchet, Store::PastKeys]) => Vec::new(),
+            roots = ports.held_roots.send(HeldRoots) => roots?,
+        };
+        for root in roots {
+            *held_keys.entry(root).or_default() += 1;
         }
         let exchange = ports.ask.send(AskExchange).await?;
         let controller = if self.is_controller {

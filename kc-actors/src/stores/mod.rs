@@ -8,5 +8,5 @@ mod watch;
 
 pub use fault::{Store, StoreFault};
 use observed::Observed;
-pub(crate) use silence::in_time;
+pub(crate) use silence::ask_in_time;
 pub(crate) use watch::StoreWatch;

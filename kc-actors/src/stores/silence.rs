@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use actix::Message;
 use kc_core::store::{StoreError, StoreErrorKind};
-use tokio::time::timeout;
 
 use super::Store;
+use crate::port::{Port, PortClosed};
 
 /// How long a store may take to answer. Whoever asked then goes on without it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -11,18 +12,24 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// The error of a store that does not answer.
 pub(super) fn silent(store: Store) -> StoreError {
     StoreError::new(StoreErrorKind::Timeout, store.to_string()).with_advice(
-        "look after the token and the way to it (daemon, network), or the disk; what was asked for is done when it \
+        "look after the token and the way to it (daemon, network), or after the disk; the node goes on when it \
          answers; if it never does, restart the node",
     )
 }
 
-/// Waits for a store's answer, but not for ever.
+/// Asks an actor that uses a store, but does not wait for it for ever.
 ///
 /// # Errors
 /// [`StoreErrorKind::Timeout`].
-pub(crate) async fn in_time<T>(
+pub(crate) async fn ask_in_time<M>(
     store: Store,
-    answer: impl Future<Output = T>,
-) -> Result<T, StoreError> {
-    timeout(PATIENCE, answer).await.map_err(|_| silent(store))
+    port: &Port<M>,
+    message: M,
+) -> Result<Result<M::Result, PortClosed>, StoreError>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    let answer = port.send_in_time(message, PATIENCE).await;
+    answer.map_err(|_| silent(store))
 }

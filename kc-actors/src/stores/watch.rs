@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kc_core::store::{StoreError, StoreErrorKind};
+use tokio::sync::Notify;
 
 use super::silence::{PATIENCE, silent};
 use super::{Observed, Store, StoreFault};
@@ -14,7 +15,21 @@ pub(crate) struct StoreWatch {
     failing: Arc<Mutex<BTreeMap<Store, Failing>>>,
     /// Since when somebody waits for a store.
     asked: Arc<Mutex<BTreeMap<Store, Instant>>>,
+    /// Rung at each look.
+    looked: Arc<Notify>,
     events: Events,
+}
+
+/// A use of a store, until this is dropped.
+struct Use<'w> {
+    watch: &'w StoreWatch,
+    store: Store,
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        lock(&self.watch.asked).remove(&self.store);
+    }
 }
 
 /// A store that failed when it was last used.
@@ -36,6 +51,7 @@ impl StoreWatch {
         Self {
             failing: Arc::default(),
             asked: Arc::default(),
+            looked: Arc::default(),
             events,
         }
     }
@@ -60,8 +76,9 @@ impl StoreWatch {
         use_it: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         lock(&self.asked).insert(store, Instant::now());
+        let being_used = Use { watch: self, store };
         let result = use_it();
-        lock(&self.asked).remove(&store);
+        drop(being_used);
         match &result {
             Ok(_) => self.works(store),
             Err(error) => self.fails(store, error),
@@ -71,17 +88,31 @@ impl StoreWatch {
 
     /// Notes the stores that have not answered in time.
     pub(crate) fn look(&self, now: Instant) {
-        let asked = lock(&self.asked).clone();
-        for (store, since) in asked {
-            if now.saturating_duration_since(since) >= PATIENCE {
-                self.fails(store, &silent(store));
+        {
+            // Locked all the while: who answers now says so after this.
+            let asked = lock(&self.asked);
+            for (store, since) in asked.iter() {
+                if now.saturating_duration_since(*since) >= PATIENCE {
+                    self.fails(*store, &silent(*store));
+                }
             }
+        }
+        self.looked.notify_waiters();
+    }
+
+    /// Waits until one of these is being waited for longer than stores that work take: whoever asks waits, too. Needs no
+    /// runtime.
+    pub(crate) async fn held_up(&self, stores: &[Store]) {
+        loop {
+            let looked = self.looked.notified();
+            if self.is_held_up(stores, Instant::now()) {
+                return;
+            }
+            looked.await;
         }
     }
 
-    /// Whether somebody has waited for one of these for longer than stores that work take: whoever asked now would wait,
-    /// too.
-    pub(crate) fn is_held_up(&self, stores: &[Store], now: Instant) -> bool {
+    fn is_held_up(&self, stores: &[Store], now: Instant) -> bool {
         let asked = lock(&self.asked);
         let mut since = stores.iter().filter_map(|store| asked.get(store));
         since.any(|since| now.saturating_duration_since(*since) >= SLOW)
@@ -123,6 +154,8 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
     use crate::events::EventListener;
 
@@ -186,5 +219,31 @@ mod tests {
         assert_eq!(told(&mut heard), [None]);
         watch.look(Instant::now() + PATIENCE);
         assert_eq!(told(&mut heard), []);
+    }
+
+    #[test]
+    fn who_asks_a_store_that_is_held_up_is_told() {
+        let watch = StoreWatch::new(Events::default());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pollster::block_on(watch.held_up(&[Store::Ratchet])));
+            lock(&watch.asked).insert(Store::Ratchet, Instant::now() - SLOW);
+            while !waiting.is_finished() {
+                watch.look(Instant::now());
+                std::thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
+    fn a_store_that_panics_is_not_waited_for() {
+        let watch = StoreWatch::new(Events::default());
+        let panics = || {
+            watch.using(Store::Keys, || -> Result<(), StoreError> {
+                panic!("a test")
+            })
+        };
+        catch_unwind(AssertUnwindSafe(panics)).unwrap_err();
+        watch.look(Instant::now() + PATIENCE);
+        assert!(watch.failing().is_empty());
     }
 }

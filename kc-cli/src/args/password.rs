@@ -150,6 +150,12 @@ impl<'a> PasswordSource<'a> {
     pub(crate) fn read_text(&self) -> Result<SecretText, CliError> {
         let password = self.read()?;
         match std::str::from_utf8(&password) {
+            // Where a PIN is read to log in, a line ends it.
+            Ok(text) if text.contains(char::is_control) => Err(CliError::usage(format!(
+                "the {} has a line break in it, or another control character",
+                self.name
+            ))
+            .advise("write it on one line, which ends without a carriage return")),
             Ok(text) => Ok(SecretText::from(text.to_owned())),
             Err(_) => Err(CliError::usage(format!("the {} is not text", self.name))),
         }

@@ -175,3 +175,15 @@ fn two_keys_of_a_type_are_told_before_anything_is_on_the_token() {
     );
     assert_eq!(tokens.succeed(&["hsm", "list", &tokens.uri]), "");
 }
+
+#[test]
+fn a_new_pin_is_one_that_a_line_of_a_file_can_hold() {
+    let tokens = Tokens::new();
+    let uri = tokens.uri.replace("token=kc", "token=other");
+    tokens.world.write("pin", "1234\r\n");
+    let stderr = fail(
+        &mut tokens.kc(&["hsm", "init", &uri, "--pin-file", "pin"]),
+        2,
+    );
+    assert!(complaint(&stderr).contains("line break"), "{stderr}");
+}

@@ -34,7 +34,7 @@ impl HsmError {
                 "correct the PIN; the same one is not tried again, because tokens lock after some attempts"
             }
             Self::PinLastTry { .. } => {
-                "log in by hand first, as by `kc hsm list` with neither pin-source nor KC_HSM_PIN, which asks for it"
+                "log in by hand first: by the token's own tool, or by `kc hsm list` with neither pin-source nor KC_HSM_PIN, which asks for the user's PIN"
             }
             Self::PinExpired { .. } => "set a new PIN by the token's own tool",
             Self::PinUnsuitable { .. } => "choose another PIN; the same command goes on",

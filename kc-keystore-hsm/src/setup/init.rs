@@ -49,6 +49,11 @@ pub fn init_token(
             .init_token(*slot, &officer.pin, label)
             .map_err(officer.refused("initialize the token"))?;
     }
+    if info.so_pin_final_try() {
+        return Err(HsmError::PinLastTry {
+            token: "the token's security officer".to_owned(),
+        });
+    }
     let session = module
         .open_rw_session(*slot)
         .map_err(HsmError::call("open a session"))?;

@@ -4,18 +4,21 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use cryptoki::types::AuthPin;
 use kc_core::keys::{KeyType, SigningKey};
 use kc_core::ratchet::{Seed, Step};
 use kc_core::store::{KeyStore, RatchetStore, StoreError, StoreErrorKind};
 use kc_keystore_hsm::{
     HsmError, HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels,
     OpaqueRotation, PinSource, Pkcs11Uri, Token, generate_identity, generate_opaque_key,
-    import_identity, list_objects,
+    import_identity, init_token, list_objects,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::world::{Case, PIN, cases, folder, init, labels, open, settings, text, uri};
+use crate::world::{
+    Case, LABEL, PIN, SO_PIN, cases, folder, init, labels, module, open, settings, text, uri,
+};
 
 pub(crate) fn cases() -> Vec<Case> {
     cases![
@@ -26,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
         a_locked_pin,
         a_wrong_pin_is_tried_once,
         the_last_try_is_a_persons,
+        so_is_that_of_the_security_officer,
         a_rotation_that_fails_anywhere_is_gone_on_with,
         a_failure_that_is_no_loss_is_not_retried,
     ]
@@ -246,6 +250,21 @@ fn the_last_try_is_a_persons() {
     assert_eq!(logins(), 0);
     Token::open(&uri, pin()).unwrap();
     assert_eq!(logins(), 1);
+}
+
+fn so_is_that_of_the_security_officer() {
+    let module_path = faulty().module_path.unwrap();
+    let blank = module().get_slots_with_token().unwrap()[0];
+    let so_pin = AuthPin::from(SO_PIN);
+    module().init_token(blank, &so_pin, LABEL).unwrap();
+
+    fs::write(folder().join("last-try"), "").unwrap();
+    let init = || init_token(&module_path, LABEL, &text(SO_PIN), &text(PIN));
+    let error = init().unwrap_err();
+    assert!(matches!(error, HsmError::PinLastTry { .. }), "{error:?}");
+    assert_eq!(logins(), 0);
+    fs::remove_file(folder().join("last-try")).unwrap();
+    init().unwrap();
 }
 
 fn a_rotation_that_fails_anywhere_is_gone_on_with() {

@@ -12,7 +12,7 @@ use super::asking::refused;
 use super::machines::Machines;
 use crate::events::NodeEvent;
 use crate::messages::{ControlTopic, HeldKeys, Publish, SideRecord, ValidateChain};
-use crate::stores::{Store, in_time};
+use crate::stores::{Store, ask_in_time};
 
 /// Answers the requests of one poll.
 pub(super) async fn answer(parts: &ExchangeParts, machines: &Machines, records: Vec<SideRecord>) {
@@ -107,7 +107,7 @@ async fn accept(
         root: root.clone(),
         ids,
     };
-    let keys = in_time(Store::Ratchet, parts.held.send(held)).await.ok()?;
+    let keys = ask_in_time(Store::Ratchet, &parts.held, held).await.ok()?;
     let keys = keys.ok()?;
     if keys.is_empty() {
         return None;

@@ -59,11 +59,17 @@ impl Sender {
         self.connecting.share(self.connect()).await
     }
 
+    /// One at a time, with the state free meanwhile: who comes later waits for this one's end.
     async fn connect(&self) -> Result<(), BackendError> {
-        let mut state = self.state.write().await;
-        if matches!(*state, State::Unconnected) {
-            *state = State::Connected(self.backend.producer().await?);
+        if !matches!(*self.state.read().await, State::Unconnected) {
+            return Ok(());
         }
+        let producer = self.backend.producer().await?;
+        let mut state = self.state.write().await;
+        if matches!(*state, State::Closed) {
+            return producer.close(Duration::ZERO).await;
+        }
+        *state = State::Connected(producer);
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Parked {
     bytes: usize,
     /// How many of them, from the first, the exchange has been told to get keys for.
     foreseen: usize,
+    /// Whether the first has been seen to wait for its key.
+    waits: bool,
     paused: bool,
 }
 
@@ -35,6 +37,11 @@ pub(super) enum Change {
 impl Parked {
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// How many wait for keys: all, if the first does.
+    pub(super) fn waiting(&self) -> usize {
+        if self.waits { self.len() } else { 0 }
     }
 
     /// What they take of memory, nearly.
@@ -59,11 +66,14 @@ impl Parked {
         if let Some(record) = self.records.pop_front() {
             self.bytes -= size(&record);
             self.foreseen = self.foreseen.saturating_sub(1);
+            self.waits = false;
         }
     }
 
-    /// Has the keys of all records asked for, not only that of the first, which holds the others back.
-    pub(super) fn foresee(&mut self, deserializer: &Deserializer, plain_keys: bool) {
+    /// Notes that the first waits for its key. Has the keys of all records asked for, not only that of the first, which
+    /// holds the others back.
+    pub(super) fn wait(&mut self, deserializer: &Deserializer, plain_keys: bool) {
+        self.waits = true;
         for record in self.records.range(self.foreseen..) {
             let key = record.key.as_ref().filter(|_| !plain_keys);
             for part in [key, record.value.as_ref()].into_iter().flatten() {

@@ -76,6 +76,7 @@ fn consumer_over(
         consumer: Box::new(member),
         policy,
         parked: BTreeMap::new(),
+        last: None,
         room: MAX_ALL_PARKED_BYTES,
         next_poll: Instant::now(),
         delivered: BTreeMap::new(),
@@ -220,13 +221,41 @@ async fn delivering_what_waited_does_not_keep_from_polling() {
     let wait = Duration::from_mins(1);
     assert_eq!(consumer.poll(1, wait).await.unwrap().len(), 1);
     assert_eq!(consumer.poll(1, wait).await.unwrap().len(), 1);
-    assert_eq!(consumer.waiting(), 7, "not polled again so soon");
+    assert_eq!(parked(&consumer), 7, "not polled again so soon");
+    assert_eq!(consumer.waiting(), 0, "their keys are there");
 
     consumer.next_poll = Instant::now();
     let opened = consumer.poll(1, Duration::ZERO).await.unwrap();
     assert!(opened.is_empty(), "they are another member's now");
-    assert_eq!(consumer.waiting(), 0);
+    assert_eq!(parked(&consumer), 0);
     assert_eq!(*asked.lock().unwrap(), ["store 1", "store 2"]);
+}
+
+fn parked(consumer: &EncryptedConsumer) -> usize {
+    consumer.parked.values().map(Parked::len).sum()
+}
+
+#[tokio::test]
+async fn a_busy_partition_takes_turns_with_the_others() {
+    let null = |partition, offset| Record {
+        partition,
+        value: None,
+        ..record(offset, Vec::new())
+    };
+    let of_busy = |from: i64| (from..from + 9).map(move |offset| null(0, offset));
+    let others = [null(1, 0), null(1, 1), null(2, 0)];
+    let polls = (0..4).map(|turn| given(of_busy(9 * turn).collect()));
+    let mut polls: Vec<_> = polls.collect();
+    polls[0].records.extend(others);
+    let (mut consumer, _) = consumer(polls, ForeignPolicy::Fail);
+    let mut delivered = Vec::new();
+    for _ in 0..5 {
+        // As if the application took its time, so that the busy partition gets more and more.
+        consumer.next_poll = Instant::now();
+        let opened = consumer.poll(2, Duration::ZERO).await.unwrap();
+        delivered.extend(opened.iter().map(|record| record.partition));
+    }
+    assert_eq!(delivered, [0, 0, 1, 1, 2, 0, 0, 0, 0, 0]);
 }
 
 #[tokio::test]
