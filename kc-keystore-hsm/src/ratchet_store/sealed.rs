@@ -1,12 +1,10 @@
 use cryptoki::object::ObjectHandle;
 use kc_core::ratchet::Seed;
+use kc_core::store::SealedRatchetHeader;
 
 use super::file::RatchetFile;
 use crate::token::LoggedIn;
 use crate::{HsmError, aead};
-
-const MAGIC: &[u8; 4] = b"KCR1";
-const HEADER_LEN: usize = MAGIC.len() + size_of::<u64>();
 
 /// A ratchet as it stands in its file: the index is legible, the secret is not.
 pub(super) struct Sealed {
@@ -29,12 +27,11 @@ impl Sealed {
         let Some(bytes) = file.read()? else {
             return Ok(None);
         };
-        let index = bytes
-            .strip_prefix(MAGIC)
-            .and_then(|rest| rest.first_chunk())
-            .map(|index| u64::from_be_bytes(*index))
-            .ok_or_else(|| malformed(file))?;
-        Ok(Some(Self { index, bytes }))
+        let header = SealedRatchetHeader::of(&bytes).ok_or_else(|| malformed(file))?;
+        Ok(Some(Self {
+            index: header.index,
+            bytes,
+        }))
     }
 
     /// Seals a seed by the key of its step.
@@ -44,7 +41,7 @@ impl Sealed {
         seed: &Seed,
     ) -> Result<Self, HsmError> {
         let index = seed.index();
-        let header = [&MAGIC[..], &index.to_be_bytes()].concat();
+        let header = SealedRatchetHeader { index }.encode();
         let bytes = aead::seal(token, key, &header, seed.encode().expose())?;
         Ok(Self { index, bytes })
     }
@@ -55,7 +52,13 @@ impl Sealed {
         key: ObjectHandle,
         file: &RatchetFile,
     ) -> Result<Seed, HsmError> {
-        let seed = aead::open(token, key, HEADER_LEN, &self.bytes, "ratchet file")?;
+        let seed = aead::open(
+            token,
+            key,
+            SealedRatchetHeader::LEN,
+            &self.bytes,
+            "ratchet file",
+        )?;
         match Seed::decode(seed.expose()) {
             Ok(seed) if seed.index() == self.index => Ok(seed),
             _ => Err(malformed(file)),
