@@ -63,7 +63,9 @@ impl HsmError {
             Self::KeyChanged { .. } => {
                 "check that this is the node's token; a new key needs a new certificate"
             }
-            Self::TwoKeys(_) => "a token holds one key of each type: choose by keytypes",
+            Self::TwoKeys(_) => {
+                "a token holds one key of each type: make the node anew on it, `kc provision --keystore --force`"
+            }
             Self::SelfTest { .. } => "the key was imported in a wrong form, or the token is faulty",
             Self::Unauthentic { .. } => {
                 "it belongs to another token or node; values of a file node are re-wrapped by `kc hsm import`"
