@@ -37,7 +37,7 @@ pub use left::LeftFile;
 pub use lost::renew_ratchet;
 #[cfg(feature = "hsm")]
 pub use moving::{Moved, move_to_token};
-pub use replaced::unused_index;
+pub use replaced::{remember_unused, unused_index};
 #[cfg(feature = "hsm")]
 pub use rotation::rotate_opaque;
 pub use stored::StoredKeys;

@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use kc_actors::SealedArchive;
 use kc_core::ratchet::Seed;
-use kc_core::store::config::NodeConfig;
+use kc_core::store::config::{ConfigError, NodeConfig};
 use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, read_config, sealed_index};
 
 use crate::error::OpenError;
 
 /// The first index of a ratchet that the node in these files has not used, as far as they tell; 0 if there is no node. One
-/// that takes its place begins there: ids of keys are made of the node's id and the index, and must not come again.
+/// that takes its place begins there: ids of keys are made of the index, and must not come again.
 ///
 /// # Errors
 /// [`OpenError::File`] if another process has the node open.
@@ -27,7 +27,16 @@ pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
     Ok(by_seed.max(by_config).max(sealed_index(files).unwrap_or(0)))
 }
 
-/// The same by a configuration alone.
+/// Has a node without a ratchet remember where the ratchet of the one that it replaces was: another may yet replace it.
+///
+/// # Errors
+/// [`ConfigError`], which a configuration that can be written does not give.
+pub fn remember_unused(config: &mut NodeConfig, first: u64) -> Result<(), ConfigError> {
+    let used = first.checked_sub(1);
+    used.map_or(Ok(()), |used| SealedArchive::note_used(config, used))
+}
+
+/// As [`unused_index`], by a configuration alone.
 pub(super) fn unused_by(config: &NodeConfig) -> u64 {
     let used = SealedArchive::used(config).ok().flatten();
     used.map_or(0, |used| used.saturating_add(1))

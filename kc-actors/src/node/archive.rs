@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use kc_core::ratchet::RetainedKeys;
-use kc_core::store::config::{ConfigStore, NodeConfig, Section, Value};
+use kc_core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value};
 use kc_core::store::{KeyStore, StoreError, StoreErrorKind, old_keys};
 
 use super::NodeError;
@@ -36,6 +36,15 @@ impl SealedArchive {
         })
     }
 
+    /// Has a configuration say that this step was used.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which a configuration that can be written does not give.
+    pub fn note_used(config: &mut NodeConfig, index: u64) -> Result<(), ConfigError> {
+        config.set(Section::CRYPTO, USED, &Value::Int(index.into()))?;
+        Ok(())
+    }
+
     /// The keys kept in a configuration.
     ///
     /// # Errors
@@ -62,13 +71,9 @@ impl KeyArchive for SealedArchive {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
         let wrapped = self.keystore.wrap_opaque(old_keys::encode(keys).expose())?;
         let wrapped = Value::Bytes(wrapped);
-        let used = used.map(|index| Value::Int(index.into()));
         let stored = self.config.update(&mut |config| {
             config.set(Section::CRYPTO, ENTRY, &wrapped)?;
-            if let Some(used) = &used {
-                config.set(Section::CRYPTO, USED, used)?;
-            }
-            Ok(())
+            used.map_or(Ok(()), |index| Self::note_used(config, index))
         });
         stored.map(drop).map_err(|error| {
             StoreError::new(StoreErrorKind::Io, "store past keys in the configuration")

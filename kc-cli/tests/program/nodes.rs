@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use kc::core::ratchet::Seed;
+use kc::keystore_file::system_rng;
 use serde_json::Value;
 
 use crate::world::{World, complaint, fail};
@@ -171,6 +172,19 @@ fn a_node_in_files_goes_on_past_a_ratchet_that_was_on_a_token() {
     // No step of it was used.
     world.write("bob.ratchet", sealed(0));
     world.provision("producer", "bob", &[]);
+}
+
+#[test]
+fn a_node_without_a_ratchet_remembers_that_of_the_one_before() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let seed = Seed::generate_from(7, &mut system_rng().unwrap());
+    world.write("alice.seed", seed.encode().expose());
+    world.provision("chain-server", "alice", &["--force"]);
+    assert!(!world.path("alice.seed").exists());
+    world.provision("producer", "alice", &["--force"]);
+    let seed = Seed::decode(&world.read("alice.seed")).unwrap();
+    assert_eq!(seed.index(), 7);
 }
 
 #[test]

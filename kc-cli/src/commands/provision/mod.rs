@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use kc::Clock;
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, Role};
 use kc::core::store::config::{ConfigError, NodeConfig, Section, Value};
 use kc::keystore_file::{FileError, NodeFiles};
+use kc::{Clock, remember_unused};
 
 use self::home::Home;
 use self::root::check_root;
@@ -145,6 +145,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let lifetime = way.default_lifetime(args.role);
     let key_type = args.key_type.unwrap_or(way.key_type());
     let home = Home::of(args, key_type)?;
+    let first_index = home.first_index(&files)?;
     let node = NewNode {
         id: &args.node,
         role: args.role,
@@ -153,12 +154,15 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         path_length: Some(args.grant.path_length(args.role)),
         lifetime: args.lifetime.unwrap_or(lifetime),
         key: home.key(),
-        first_index: home.first_index(&files)?,
+        first_index,
         escrow: escrow.as_ref(),
         ssl_cafile: "",
     };
     let now = Clock::system().now();
     let mut made = way.make(&node, now)?;
+    if !made.has_ratchet() {
+        remember_unused(made.config_mut(), first_index)?;
+    }
     connect(made.config_mut(), &args.connection, ui)?;
     check_root(&args.dir, &files, made.root(), ui)?;
     let files = home.create(&mut made)?;

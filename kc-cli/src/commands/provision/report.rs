@@ -30,6 +30,13 @@ impl Made {
         }
     }
 
+    pub(super) fn has_ratchet(&self) -> bool {
+        match self {
+            Self::Complete(node) => node.seed.is_some(),
+            Self::Requested { node, .. } => node.seed.is_some(),
+        }
+    }
+
     #[cfg(feature = "hsm")]
     pub(super) fn config_and_seed(&mut self) -> (&mut NodeConfig, Option<&Seed>) {
         match self {
