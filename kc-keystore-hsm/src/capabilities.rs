@@ -69,7 +69,7 @@ impl Capabilities {
     }
 
     fn ask(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
-        let (module, slot) = token::locate(uri)?;
+        let (module, slot, _) = token::locate(uri)?;
         let has = module
             .get_mechanism_list(slot)
             .map_err(HsmError::call("list the mechanisms"))?;

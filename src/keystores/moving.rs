@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use kc_actors::SealedArchive;
 use kc_core::keys::Signer;
 use kc_core::ratchet::Seed;
-use kc_core::store::config::{ConfigStore, NodeConfig, Section, Value};
+use kc_core::store::config::{ConfigStore, NodeConfig};
 use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
 use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, crypto_path, ratchet_path, read_secrets};
 use kc_keystore_hsm::{
@@ -14,9 +15,6 @@ use super::token::place_on_token;
 use super::{LeftFile, TokenKeys, left, on_token};
 use crate::error::OpenError;
 use crate::files::LockedFiles;
-
-/// The entry of past keys, in the section `crypto` (protocol §11): the only opaque value of a node.
-pub(super) const PAST_KEYS: &str = "oldkeys";
 
 /// What is left in files of a node whose keys have moved onto a token.
 #[derive(Debug)]
@@ -73,11 +71,7 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
         }
         place_on_token(config, uri, &labels, seed.is_some())?;
         if let Some(past_keys) = &past_keys {
-            config.set(
-                Section::CRYPTO,
-                PAST_KEYS,
-                &Value::from(past_keys.as_slice()),
-            )?;
+            SealedArchive::set_sealed(config, past_keys)?;
         }
         moved.write(config)
     })?;
@@ -128,7 +122,7 @@ fn read_seed(file: &SecretFile) -> Result<Seed, OpenError> {
 
 /// The past keys as they are wrapped, after making sure that they open.
 fn past_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8>>, OpenError> {
-    let Some(Value::Bytes(wrapped)) = config.load_value(Section::CRYPTO, PAST_KEYS)? else {
+    let Some(wrapped) = SealedArchive::sealed(config)? else {
         return Ok(None);
     };
     if opaque::unwrap(&wrapped, secrets.opaque_key()).is_none() {

@@ -1,8 +1,8 @@
+use kc_actors::SealedArchive;
 use kc_core::secret::SecretText;
-use kc_core::store::config::{ConfigStore, Section, Value};
+use kc_core::store::config::{ConfigStore, Value};
 use kc_keystore_hsm::OpaqueRotation;
 
-use super::moving::PAST_KEYS;
 use super::token::{SEALED, SECTION, open_token};
 use super::{TokenKeys, on_token};
 use crate::error::OpenError;
@@ -17,22 +17,17 @@ pub fn rotate_opaque(node: &str, pin: Option<&SecretText>) -> Result<(), OpenErr
     let locked = LockedFiles::open(node)?;
     let config = &locked.config;
     let uri = on_token(config, "cryptokey")?.ok_or(OpenError::NotOnToken)?;
+    let past_keys = SealedArchive::sealed(config)?;
     let (token, labels) = open_token(&uri, pin)?;
 
     let rotation = OpaqueRotation::begin(token, labels)?;
-    let past_keys = match config.load_value(Section::CRYPTO, PAST_KEYS)? {
-        Some(Value::Bytes(wrapped)) => Some(rotation.rewrap(&wrapped)?),
-        _ => None,
-    };
+    let rewrap = |sealed: Vec<u8>| rotation.rewrap(&sealed);
+    let past_keys = past_keys.map(rewrap).transpose()?;
     let sealed = TokenKeys::of(config)?.sealed_slh_dsa;
-    let sealed = sealed.map(|sealed| rotation.rewrap(&sealed)).transpose()?;
+    let sealed = sealed.map(rewrap).transpose()?;
     locked.store.update(&mut |config| {
         if let Some(past_keys) = &past_keys {
-            config.set(
-                Section::CRYPTO,
-                PAST_KEYS,
-                &Value::from(past_keys.as_slice()),
-            )?;
+            SealedArchive::set_sealed(config, past_keys)?;
         }
         if let Some(sealed) = &sealed {
             config.set(SECTION, SEALED, &Value::from(sealed.as_slice()))?;

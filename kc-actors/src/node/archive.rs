@@ -50,14 +50,21 @@ impl SealedArchive {
     /// # Errors
     /// [`NodeError::OldKeys`], [`NodeError::OldKeysFormat`], [`NodeError::Value`].
     pub fn load(keystore: &dyn KeyStore, config: &NodeConfig) -> Result<RetainedKeys, NodeError> {
+        let Some(sealed) = Self::sealed(config)? else {
+            return Ok(RetainedKeys::default());
+        };
+        let plaintext = keystore.unwrap_opaque(&sealed);
+        Ok(old_keys::decode(&plaintext.map_err(NodeError::OldKeys)?)?)
+    }
+
+    /// The same as they stand there, sealed under the node's opaque key; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`NodeError::OldKeys`] if something else stands there, [`NodeError::Value`].
+    pub fn sealed(config: &NodeConfig) -> Result<Option<Vec<u8>>, NodeError> {
         match config.load_value(Section::CRYPTO, ENTRY)? {
-            Some(Value::Bytes(wrapped)) => {
-                let plaintext = keystore
-                    .unwrap_opaque(&wrapped)
-                    .map_err(NodeError::OldKeys)?;
-                Ok(old_keys::decode(&plaintext)?)
-            }
-            None => Ok(RetainedKeys::default()),
+            None => Ok(None),
+            Some(Value::Bytes(sealed)) => Ok(Some(sealed)),
             Some(_) => {
                 let context = "past keys in the configuration";
                 let error = StoreError::new(StoreErrorKind::Malformed, context);
@@ -65,14 +72,22 @@ impl SealedArchive {
             }
         }
     }
+
+    /// Puts keys that are sealed into a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which a configuration that can be written does not give.
+    pub fn set_sealed(config: &mut NodeConfig, sealed: &[u8]) -> Result<(), ConfigError> {
+        config.set(Section::CRYPTO, ENTRY, &Value::from(sealed))?;
+        Ok(())
+    }
 }
 
 impl KeyArchive for SealedArchive {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
-        let wrapped = self.keystore.wrap_opaque(old_keys::encode(keys).expose())?;
-        let wrapped = Value::Bytes(wrapped);
+        let sealed = self.keystore.wrap_opaque(old_keys::encode(keys).expose())?;
         let stored = self.config.update(&mut |config| {
-            config.set(Section::CRYPTO, ENTRY, &wrapped)?;
+            Self::set_sealed(config, &sealed)?;
             used.map_or(Ok(()), |index| Self::note_used(config, index))
         });
         stored.map(drop).map_err(|error| {

@@ -63,6 +63,17 @@ fn reader(tokens: &Tokens, node: &str, count: &str) -> Command {
     ])
 }
 
+/// Alice is on a token that may fail; bob and carol read.
+fn with_alice_on_a_token() -> Tokens {
+    let tokens = faulty();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.import("alice");
+    for node in ["bob", "carol"] {
+        tokens.world.provision("consumer", node, &[]);
+    }
+    tokens
+}
+
 fn failing(tokens: &Tokens) -> Vec<String> {
     let status = tokens.world.succeed(&["node", "status", "--node", "alice"]);
     let failing = status.lines().filter(|line| line.contains("FAILED"));
@@ -71,12 +82,7 @@ fn failing(tokens: &Tokens) -> Vec<String> {
 
 #[test]
 fn a_running_node_goes_on_without_its_token_and_hands_out_keys_when_it_is_back() {
-    let tokens = faulty();
-    tokens.world.provision("producer", "alice", &[]);
-    tokens.import("alice");
-    for node in ["bob", "carol"] {
-        tokens.world.provision("consumer", node, &[]);
-    }
+    let tokens = with_alice_on_a_token();
     let mut alice = Piped::start(&mut alice(&tokens, &[]));
     let mut bob = Piped::start(&mut reader(&tokens, "bob", "3"));
     alice.send("before");
@@ -123,12 +129,7 @@ fn a_running_node_goes_on_without_its_token_and_hands_out_keys_when_it_is_back()
 
 #[test]
 fn a_token_that_hangs_is_told_and_holds_nothing_else_up() {
-    let tokens = faulty();
-    tokens.world.provision("producer", "alice", &[]);
-    tokens.import("alice");
-    for node in ["bob", "carol"] {
-        tokens.world.provision("consumer", node, &[]);
-    }
+    let tokens = with_alice_on_a_token();
     let mut alice = Piped::start(&mut alice(&tokens, &[]));
     let mut bob = Piped::start(&mut reader(&tokens, "bob", "2"));
     alice.send("before");

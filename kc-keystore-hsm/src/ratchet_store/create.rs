@@ -52,15 +52,15 @@ impl HsmRatchetStore {
         seed: &Seed,
     ) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
-        store.require_past(seed.index().checked_add(1), seed.index())?;
+        store.require_unused(seed.index())?;
         store.begin(seed)?;
         Ok(store)
     }
 
     /// Begins anew, with a fresh secret, at `base`: the way out if file or token is lost. Destroys what was.
     ///
-    /// No step of `base` may ever have been taken, or of an index past it, or key ids repeat. The time in seconds since 1970 is, for
-    /// every ratchet that steps less than once a second.
+    /// No step of `base` may ever have been taken, or of an index past it, or key ids repeat. The time in seconds since
+    /// 1970 is such an index for every ratchet that steps less than once a second.
     ///
     /// # Errors
     /// [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and token; in use;
@@ -72,7 +72,7 @@ impl HsmRatchetStore {
         base: u64,
     ) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
-        store.require_past(base.checked_add(1), base)?;
+        store.require_unused(base)?;
         store.begin(&Seed::generate_from(base, &mut generator()?))?;
         Ok(store)
     }
@@ -90,10 +90,9 @@ impl HsmRatchetStore {
         Ok(in_file.into_iter().chain(on_token).collect())
     }
 
-    fn require_past(&self, bound: Option<u64>, index: u64) -> Result<(), HsmError> {
-        let known = self.known_indices()?.into_iter().max();
-        match (known, bound) {
-            (Some(known), Some(bound)) if known >= bound => Err(HsmError::RatchetRepeats {
+    fn require_unused(&self, index: u64) -> Result<(), HsmError> {
+        match self.known_indices()?.into_iter().max() {
+            Some(known) if known > index => Err(HsmError::RatchetRepeats {
                 path: self.file.path().to_owned(),
                 index,
                 known,

@@ -42,17 +42,17 @@ pub fn init_token(
             label: label.to_owned(),
         });
     }
+    if info.so_pin_final_try() {
+        return Err(HsmError::PinLastTry {
+            token: "the token's security officer".to_owned(),
+        });
+    }
     let officer = Pin::new(so_pin, "security officer", info);
     let user = Pin::new(user_pin, "user", info);
     if begun.is_none() {
         module
             .init_token(*slot, &officer.pin, label)
             .map_err(officer.refused("initialize the token"))?;
-    }
-    if info.so_pin_final_try() {
-        return Err(HsmError::PinLastTry {
-            token: "the token's security officer".to_owned(),
-        });
     }
     let session = module
         .open_rw_session(*slot)

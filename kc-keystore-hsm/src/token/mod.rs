@@ -158,13 +158,10 @@ impl Token {
     }
 
     fn connect(&self, generation: u64) -> Result<Connection, HsmError> {
-        let (module, slot) = locate(&self.shared.uri)?;
+        let (module, slot, info) = locate(&self.shared.uri)?;
         let anchor = module
             .open_rw_session(slot)
             .map_err(HsmError::call("open a session"))?;
-        let info = module
-            .get_token_info(slot)
-            .map_err(HsmError::call("look at the token"))?;
         let pin = &self.shared.pin;
         let asked = generation == 0 && matches!(pin, PinSource::Text(_));
         Login {

@@ -5,23 +5,27 @@ use cryptoki::slot::{Slot, TokenInfo};
 
 use crate::{HsmError, Pkcs11Uri, UriError, module};
 
-/// The module that a URI names, and where in it the token is now.
-pub(crate) fn locate(uri: &Pkcs11Uri) -> Result<(Pkcs11, Slot), HsmError> {
+/// The module that a URI names, where in it the token is now, and how it is.
+pub(crate) fn locate(uri: &Pkcs11Uri) -> Result<(Pkcs11, Slot, TokenInfo), HsmError> {
     let path = uri.module_path.as_ref().ok_or(UriError::NoModule)?;
     let module = module::load(path)?;
-    let slot = only_slot(&module, uri, path)?;
-    Ok((module, slot))
+    let (slot, info) = only_token(&module, uri, path)?;
+    Ok((module, slot, info))
 }
 
-/// The slot of the only initialized token that the URI fits.
-fn only_slot(module: &Pkcs11, uri: &Pkcs11Uri, path: &Path) -> Result<Slot, HsmError> {
+/// The only initialized token that the URI fits, by its slot.
+fn only_token(
+    module: &Pkcs11,
+    uri: &Pkcs11Uri,
+    path: &Path,
+) -> Result<(Slot, TokenInfo), HsmError> {
     let tokens = slots(module)?.into_iter();
     let tokens: Vec<_> = tokens
         .filter(|(_, info)| info.token_initialized())
         .collect();
     let mut fitting = tokens.iter().filter(|(_, info)| fits(uri, info));
     match (fitting.next(), fitting.count()) {
-        (Some((slot, _)), 0) => Ok(*slot),
+        (Some(token), 0) => Ok(token.clone()),
         (Some(_), more) => Err(HsmError::TokenAmbiguous {
             wanted: wanted(uri),
             count: more + 1,

@@ -110,6 +110,26 @@ fn sealed_under(key: u8, offset: i64, len: usize) -> Record {
     record(offset, value)
 }
 
+/// One that opens without a key.
+fn null(partition: i32, offset: i64) -> Record {
+    Record {
+        partition,
+        value: None,
+        ..record(offset, Vec::new())
+    }
+}
+
+/// That partition 0 is another member's from now on.
+fn revoked() -> Polled {
+    Polled {
+        records: Vec::new(),
+        revoked: vec![TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        }],
+    }
+}
+
 fn given(records: Vec<Record>) -> Polled {
     Polled {
         records,
@@ -120,14 +140,7 @@ fn given(records: Vec<Record>) -> Polled {
 #[tokio::test]
 async fn a_pause_does_not_outlive_the_records_it_was_for() {
     let many = (0..i64::try_from(MAX_PARKED_RECORDS).unwrap()).map(|offset| sealed(offset, 16));
-    let revoked = Polled {
-        records: Vec::new(),
-        revoked: vec![TopicPartition {
-            topic: "t".into(),
-            partition: 0,
-        }],
-    };
-    let polls = vec![given(many.collect()), revoked];
+    let polls = vec![given(many.collect()), revoked()];
     let (mut consumer, asked) = consumer(polls, ForeignPolicy::Fail);
     let wait = Duration::from_millis(1);
     while asked.lock().unwrap().len() < 2 {
@@ -147,22 +160,14 @@ async fn a_few_large_records_pause_a_partition_as_many_small_ones_do() {
 
 #[tokio::test]
 async fn a_poll_that_does_not_wait_takes_what_is_there() {
-    let null = Record {
-        value: None,
-        ..record(0, Vec::new())
-    };
-    let (mut consumer, _) = consumer(vec![given(vec![null])], ForeignPolicy::Fail);
+    let (mut consumer, _) = consumer(vec![given(vec![null(0, 0)])], ForeignPolicy::Fail);
     let opened = consumer.poll(10, Duration::ZERO).await.unwrap();
     assert_eq!(opened.len(), 1);
 }
 
 #[tokio::test]
 async fn a_poll_may_wait_for_ever() {
-    let null = Record {
-        value: None,
-        ..record(0, Vec::new())
-    };
-    let (mut consumer, _) = consumer(vec![given(vec![null])], ForeignPolicy::Fail);
+    let (mut consumer, _) = consumer(vec![given(vec![null(0, 0)])], ForeignPolicy::Fail);
     let opened = consumer.poll(10, Duration::MAX).await.unwrap();
     assert_eq!(opened.len(), 1);
 }
@@ -173,20 +178,8 @@ async fn many_partitions_with_little_each_are_paused_once_they_have_too_much_tog
         partition,
         ..sealed(0, 1_000)
     };
-    let null = Record {
-        partition: 9,
-        value: None,
-        ..record(0, Vec::new())
-    };
-    let records = (0..4).map(in_partition).chain([null]).collect();
-    let revoked = Polled {
-        records: Vec::new(),
-        revoked: vec![TopicPartition {
-            topic: "t".into(),
-            partition: 0,
-        }],
-    };
-    let (mut consumer, asked) = consumer(vec![given(records), revoked], ForeignPolicy::Fail);
+    let records = (0..4).map(in_partition).chain([null(9, 0)]).collect();
+    let (mut consumer, asked) = consumer(vec![given(records), revoked()], ForeignPolicy::Fail);
     consumer.room = 4_000;
     let wait = Duration::from_millis(1);
     let opened = consumer.poll(10, wait).await.unwrap();
@@ -205,18 +198,10 @@ async fn many_partitions_with_little_each_are_paused_once_they_have_too_much_tog
 
 #[tokio::test]
 async fn delivering_what_waited_does_not_keep_from_polling() {
-    let null = |offset| Record {
-        value: None,
-        ..record(offset, Vec::new())
-    };
-    let revoked = Polled {
-        records: Vec::new(),
-        revoked: vec![TopicPartition {
-            topic: "t".into(),
-            partition: 0,
-        }],
-    };
-    let polls = vec![given((0..9).map(null).collect()), revoked];
+    let polls = vec![
+        given((0..9).map(|offset| null(0, offset)).collect()),
+        revoked(),
+    ];
     let (mut consumer, asked) = consumer(polls, ForeignPolicy::Fail);
     let wait = Duration::from_mins(1);
     assert_eq!(consumer.poll(1, wait).await.unwrap().len(), 1);
@@ -237,11 +222,6 @@ fn parked(consumer: &EncryptedConsumer) -> usize {
 
 #[tokio::test]
 async fn a_busy_partition_takes_turns_with_the_others() {
-    let null = |partition, offset| Record {
-        partition,
-        value: None,
-        ..record(offset, Vec::new())
-    };
     let of_busy = |from: i64| (from..from + 9).map(move |offset| null(0, offset));
     let others = [null(1, 0), null(1, 1), null(2, 0)];
     let polls = (0..4).map(|turn| given(of_busy(9 * turn).collect()));
@@ -275,11 +255,7 @@ async fn nothing_is_committed_past_a_record_that_awaits_its_key() {
 
 #[tokio::test]
 async fn a_foreign_record_fails_after_what_stands_before_it_and_stays() {
-    let null = Record {
-        value: None,
-        ..record(0, Vec::new())
-    };
-    let records = vec![null, record(1, b"slipped in".to_vec())];
+    let records = vec![null(0, 0), record(1, b"slipped in".to_vec())];
     let (mut consumer, asked) = consumer(vec![given(records)], ForeignPolicy::Fail);
     let wait = Duration::from_millis(1);
     assert_eq!(consumer.poll(10, wait).await.unwrap().len(), 1);
@@ -345,11 +321,7 @@ async fn what_a_known_key_does_not_open_waits_for_another_until_nobody_has_one()
 #[tokio::test]
 async fn what_was_opened_before_the_node_closed_is_given_out() {
     let (tables, _) = CryptoTables::new(TopicScheme::default());
-    let null = Record {
-        value: None,
-        ..record(0, Vec::new())
-    };
-    let polls = vec![given(vec![null, sealed(1, 16)])];
+    let polls = vec![given(vec![null(0, 0), sealed(1, 16)])];
     let (mut consumer, _) = consumer_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
     tables.close();
     let wait = Duration::from_millis(1);

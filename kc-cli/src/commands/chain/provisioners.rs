@@ -16,8 +16,8 @@ use crate::token_signer::{draw, provisioner_labels, require_whole};
 use crate::ui::Ui;
 
 /// The root signs each request with `kc chain sign`; `kc provision --signed-provisioner` takes the answer. A
-/// revocation is for the day on which the provisioning password gets known, or the token's keys are stolen: `kc trust publish` then ends the
-/// trust in all that its provisioner certified, and nobody can take it back.
+/// revocation is for the day on which the provisioning password gets known, or the token's keys are stolen:
+/// `kc trust publish` then ends the trust in all that its provisioner certified, and nobody can take it back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The public key of the root of trust: `kc chain root` prints it
@@ -41,39 +41,32 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    for (provisioner, key) in args.provisioners()? {
+    for (provisioner, key) in Provisioner::ALL.into_iter().zip(args.keys()?) {
         print(provisioner, key.as_ref(), args.json, ui)?;
     }
     Ok(())
 }
 
-type Provisioners = Vec<(Provisioner, Box<dyn Signer>)>;
-
 impl Args {
-    fn provisioners(&self) -> Result<Provisioners, CliError> {
+    /// The keys of all provisioners.
+    fn keys(&self) -> Result<Vec<Box<dyn Signer>>, CliError> {
         let root = self.root_public.verifying_key()?;
         let key_type = self.key_type.unwrap_or(root.key_type());
+        let all = Provisioner::ALL.into_iter();
         #[cfg(feature = "hsm")]
         if let Some(uri) = &self.keystore.keystore {
             require_whole(uri, key_type)?;
             let token = Token::open(uri, pin::of_token(uri, self.keystore.pin_file.as_deref())?)?;
-            return each(|by| Ok(draw(token.clone(), provisioner_labels(by), key_type)?));
+            let keys = all.map(|by| draw(token.clone(), provisioner_labels(by), key_type));
+            return Ok(keys.collect::<Result<_, _>>()?);
         }
         let password = self.password.read()?;
-        each(|by| {
-            Ok(Box::new(
-                derive_provisioner(&password, by, &root, key_type)?.key,
-            ))
-        })
+        let derive = |by| -> Result<Box<dyn Signer>, CliError> {
+            let derived = derive_provisioner(&password, by, &root, key_type)?;
+            Ok(Box::new(derived.key))
+        };
+        all.map(derive).collect()
     }
-}
-
-fn each(
-    key: impl Fn(Provisioner) -> Result<Box<dyn Signer>, CliError>,
-) -> Result<Provisioners, CliError> {
-    let all = Provisioner::ALL.into_iter();
-    all.map(|provisioner| Ok((provisioner, key(provisioner)?)))
-        .collect()
 }
 
 fn print(

@@ -160,10 +160,11 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     };
     let now = Clock::system().now();
     let mut made = way.make(&node, now)?;
-    if !made.has_ratchet() {
-        remember_unused(made.config_mut(), first_index)?;
+    let (config, seed) = made.config_and_seed();
+    if seed.is_none() {
+        remember_unused(config, first_index)?;
     }
-    connect(made.config_mut(), &args.connection, ui)?;
+    connect(config, &args.connection, ui)?;
     check_root(&args.dir, &files, made.root(), ui)?;
     let files = home.create(&mut made)?;
     made.report(args, &files, ui)?;

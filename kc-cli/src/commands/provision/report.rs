@@ -1,6 +1,5 @@
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::{ProvisionedNode, RequestedNode};
-#[cfg(feature = "hsm")]
 use kc::core::ratchet::Seed;
 use kc::core::store::config::NodeConfig;
 use kc::keystore_file::NodeFiles;
@@ -23,21 +22,6 @@ pub(super) enum Made {
 }
 
 impl Made {
-    pub(super) fn config_mut(&mut self) -> &mut NodeConfig {
-        match self {
-            Self::Complete(node) => &mut node.config,
-            Self::Requested { node, .. } => &mut node.config,
-        }
-    }
-
-    pub(super) fn has_ratchet(&self) -> bool {
-        match self {
-            Self::Complete(node) => node.seed.is_some(),
-            Self::Requested { node, .. } => node.seed.is_some(),
-        }
-    }
-
-    #[cfg(feature = "hsm")]
     pub(super) fn config_and_seed(&mut self) -> (&mut NodeConfig, Option<&Seed>) {
         match self {
             Self::Complete(node) => (&mut node.config, node.seed.as_ref()),
