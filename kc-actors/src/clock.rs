@@ -2,11 +2,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kc_core::types::Timestamp;
+use kc_core::types::{Now, Timestamp};
+use tokio::time::Instant;
 
-/// What time it is, for actors: the system's clock, or one that a test turns.
+/// What time it is, for actors: the system's clock, or one that a test turns. Tests turn the time of day alone; how long
+/// something takes is measured by the monotonic clock.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    started: Instant,
+}
 
 impl Clock {
     /// The system's clock.
@@ -21,13 +26,25 @@ impl Clock {
     /// Any other.
     #[must_use]
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        Self {
+            wall: Arc::new(now),
+            started: Instant::now(),
+        }
     }
 
     /// The time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.wall)()
+    }
+
+    /// The time of day, and the time since this clock was made.
+    #[must_use]
+    pub fn both(&self) -> Now {
+        Now {
+            wall: self.now(),
+            mono: self.started.elapsed(),
+        }
     }
 }
 

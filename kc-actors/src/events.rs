@@ -5,7 +5,7 @@ use std::time::Duration;
 use kc_core::chain::TrustList;
 use kc_core::exchange::RefusalId;
 use kc_core::keys::VerifyingKey;
-use kc_core::types::{KeyId, RootTopic, Timestamp};
+use kc_core::types::{KeyId, ManagementTopic, RootTopic, Timestamp};
 use tokio::sync::broadcast;
 
 use crate::stores::{Store, StoreFault};
@@ -81,6 +81,8 @@ pub enum NodeEvent {
         list: TrustList,
         /// The key.
         key: VerifyingKey,
+        /// Whether it was in use: along a chain that this node has validated.
+        in_use: bool,
     },
     /// A new chain of this node's is in use.
     ChainAdopted {
@@ -91,15 +93,23 @@ pub enum NodeEvent {
     },
     /// A list update or a new chain was refused.
     UpdateRefused {
-        /// By which check.
+        /// The topic that it came from.
+        topic: ManagementTopic,
+        /// The fingerprint of the key that it claims to be for; nothing has verified it.
+        claimed: Option<String>,
+        /// The check that refused.
         check: RefusalId,
         /// Why, in words.
         reason: String,
+        /// How often this topic and check have refused since this was last told.
+        times: u64,
     },
     /// This node is on the denylist: the others refuse it from now on.
     Denied {
         /// Its key.
         key: VerifyingKey,
+        /// Whether it has another key whose chain is valid.
+        others_left: bool,
     },
     /// A chain of this node's ends soon.
     ChainExpires {

@@ -1,6 +1,6 @@
 //! Certificates as people and scripts read them; nothing is verified here.
 
-use kc::core::chain::{Certificate, CertificateKey};
+use kc::core::chain::{Certificate, CertificateKey, ChainError};
 use kc::core::keys::VerifyingKey;
 use kc::core::wire::{Reader, Value};
 use serde::Serialize;
@@ -44,19 +44,23 @@ pub(crate) struct DescribedKey {
 }
 
 impl Described {
-    pub(crate) fn new(certificate: &Certificate<'_>, signed: bool) -> Self {
+    /// Describes a certificate.
+    ///
+    /// # Errors
+    /// The check C09, for restrictions that cannot be evaluated.
+    pub(crate) fn new(certificate: &Certificate<'_>, signed: bool) -> Result<Self, ChainError> {
         let end = certificate.max_age.timestamp();
-        let constraints = &certificate.constraints;
-        Self {
+        let constraints = certificate.restrictions.evaluate()?;
+        Ok(Self {
             signed,
             keys: certificate.keys.as_slice().iter().map(describe).collect(),
             expires: end.map(date),
-            usages: constraints.usages.clone(),
-            topics: constraints.topics.clone(),
+            usages: constraints.usages,
+            topics: constraints.topics,
             pathlen: constraints.path_length,
             entry: entry(certificate.extra).map(Box::new),
             ends: until(end),
-        }
+        })
     }
 
     /// What it says, for people.
@@ -131,5 +135,5 @@ fn entry(extra: &[u8]) -> Option<Described> {
         return None;
     };
     let entry = Certificate::parse(entry).ok()?;
-    Some(Described::new(&entry, false))
+    Described::new(&entry, false).ok()
 }

@@ -57,7 +57,7 @@ impl Watch {
                     "this node can neither ask for keys nor hand them out: {reason}"
                 ));
             }
-            NodeEvent::Denied { key } => ui.say(format!(
+            NodeEvent::Denied { key, .. } => ui.say(format!(
                 "this node is on the denylist: its key {} was denied, and all other nodes refuse it from now \
                  on. If that was not meant, ask who keeps the root of trust; `kc provision --force` gives it \
                  a new key",
@@ -79,7 +79,7 @@ impl Watch {
                     until(expires)
                 ));
             }
-            NodeEvent::Listed { list, key } => ui.note(format!(
+            NodeEvent::Listed { list, key, .. } => ui.note(format!(
                 "key {} came onto the {}",
                 key.fingerprint(),
                 list.name()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::chain::{
     Certificate, CertificateKeys, ChainError, Constraints, MaxAge, encode_certificate,
 };
-use crate::exchange::{Draft, ValidIdentity};
+use crate::chain::{ToBeSigned, ValidIdentity};
 use crate::keys::VerifyingKey;
 use crate::types::Timestamp;
 
@@ -34,7 +34,7 @@ pub struct ChainKey {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Renewal {
     /// The chain, but for the signature of its last certificate.
-    pub draft: Draft,
+    pub draft: ToBeSigned,
     /// The entry that takes the place of the old one.
     pub renewed: ChainKey,
 }
@@ -126,7 +126,7 @@ impl RenewalPolicy {
             ..key.clone()
         };
         Some(Renewal {
-            draft: identity.draft(&renewed.encode()),
+            draft: identity.certify(&renewed.encode()),
             renewed: ChainKey {
                 max_age: lasts,
                 ..renewed

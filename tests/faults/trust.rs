@@ -38,7 +38,14 @@ async fn fault_01_list_updates_received_at_run_time_are_kept() {
         let update = compose_update(list, &entry, in_secs(3600), (&root, None), rng).unwrap();
         wire.send(list.name(), &key.to_bytes(), &update).await;
         let listed = tokio::time::timeout(DEADLINE, events.next()).await.unwrap();
-        assert_eq!(listed, Some(NodeEvent::Listed { list, key }));
+        assert_eq!(
+            listed,
+            Some(NodeEvent::Listed {
+                list,
+                key,
+                in_use: false
+            })
+        );
     }
 
     let trust = reader.node.status().await.unwrap().trust;

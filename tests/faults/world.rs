@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use kc::Clock;
 use kc::core::chain::{
-    Certificate, Constraints, MaxAge, TrustEntry, TrustStore, UnverifiedChain, Usage,
-    encode_certificate,
+    Certificate, Constraints, Identity, MaxAge, TrustEntry, TrustStore, UnverifiedChain, Usage,
+    ValidIdentity, encode_certificate,
 };
-use kc::core::exchange::{Identity, ValidIdentity};
+
 use kc::core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use kc::core::provision::{NewKey, NewNode, ProvisionedNode, Role, derive_root, provision_node};
 use kc::core::store::NodeSecrets;

@@ -3,10 +3,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture, Supervised};
-use kc_core::chain::Usage;
-use kc_core::exchange::{
-    Forwarder, KeyRequest, Refusal, RefusalId, ValidIdentity, Validity, decode_key_ids,
-};
+use kc_core::chain::{Usage, ValidIdentity};
+use kc_core::exchange::{Forwarder, KeyRequest, Refusal, RefusalId, Validity, decode_key_ids};
 use kc_core::types::{RootTopic, SideTopic};
 use tokio::time::sleep;
 

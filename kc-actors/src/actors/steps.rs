@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kc_core::backend::BackendError;
-use kc_core::exchange::{Draft, ValidIdentity};
+use kc_core::chain::{ToBeSigned, ValidIdentity};
+
 use tokio::time::sleep;
 
 use super::retry::{Told, delay};
@@ -32,7 +33,7 @@ pub(super) async fn own_identities(
 }
 
 /// Has a draft signed, unless that takes too long: nobody who waits may be held up by a token that hangs.
-pub(super) async fn signed(sign: &Port<Sign>, draft: &Draft) -> Option<Vec<u8>> {
+pub(super) async fn signed(sign: &Port<Sign>, draft: &ToBeSigned) -> Option<Vec<u8>> {
     let message = Sign {
         key: draft.signer().clone(),
         message: draft.certificate().to_vec(),

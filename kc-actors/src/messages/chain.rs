@@ -1,6 +1,5 @@
 use actix::Message;
-use kc_core::chain::{ChainError, Usage, ValidatedChain};
-use kc_core::exchange::ValidIdentity;
+use kc_core::chain::{ChainError, Usage, ValidIdentity, ValidatedChain};
 use kc_core::types::RootTopic;
 
 /// Asks whether a chain, as received, is valid now for a root topic and a usage.

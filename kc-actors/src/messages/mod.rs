@@ -2,7 +2,7 @@
 //!
 //! | asked | message | answered |
 //! |---|---|---|
-//! | chain validation | [`ValidateChain`], [`OwnIdentities`], [`OwnGrant`], [`ManagementRecords`], [`AskTrust`] | who is allowed what |
+//! | chain validation | [`ValidateChain`], [`OwnIdentities`], [`OwnGrant`], [`ManagementRecords`], [`TendTrust`], [`AskTrust`] | who is allowed what |
 //! | ratchet | [`SealingKeyFor`], [`TurnRatchet`], [`HeldKeys`] | keys, stored before they are given out |
 //! | keystore | [`Sign`] | signatures |
 //! | exchange | [`KeyWanted`], [`ServeRoot`], [`SideRecords`], [`AskExchange`] | keys asked for and handed out |
@@ -28,4 +28,6 @@ pub use publisher::{
     AwaitKey, AwaitedKeys, AwaitedRoot, PrepareError, PrepareRoot, ReceivedOpeningKeys,
 };
 pub use ratchet::{HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet};
-pub use trust::{AskTrust, IdentityStatus, ManagementRecord, ManagementRecords, TrustStatus};
+pub use trust::{
+    AskTrust, IdentityStatus, ManagementRecord, ManagementRecords, TendTrust, TrustStatus,
+};

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use actix::Message;
 use kc_core::chain::ChainError;
@@ -23,6 +24,12 @@ pub struct ManagementRecord {
 #[rtype(result = "()")]
 pub struct ManagementRecords(pub Vec<ManagementRecord>);
 
+/// Lets chain validation do what is due: revocations wait to be verified, and chains end. Gives the time after which
+/// to ask again.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Duration")]
+pub struct TendTrust;
+
 /// Asks whom the node trusts, and who it is itself.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "TrustStatus")]
@@ -35,6 +42,10 @@ pub struct TrustStatus {
     pub roots: Vec<VerifyingKey>,
     /// How many entries the denylist has.
     pub denied: usize,
+    /// How many keys denied themselves and are in use nowhere that this node has seen: beside the entries.
+    pub self_denied: usize,
+    /// How many messages of keys that deny themselves were dropped for want of room.
+    pub dropped_revocations: u64,
     /// The node's own signing keys.
     pub identities: Vec<IdentityStatus>,
     /// How many updates were refused, by check.

@@ -1,5 +1,4 @@
-use kc_core::chain::{Demand, TrustEntry, TrustList, TrustStore};
-use kc_core::exchange::Identity;
+use kc_core::chain::{Demand, Identity, TrustEntry, TrustList, TrustStore};
 use kc_core::keys::VerifyingKey;
 use kc_core::store::config::{ConfigError, Name, NodeConfig, Section, Value};
 use kc_core::types::Timestamp;

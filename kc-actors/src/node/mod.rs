@@ -5,7 +5,6 @@ mod aside;
 mod children;
 mod config_archives;
 mod error;
-mod expiry;
 mod identity;
 mod parts;
 mod ports;

@@ -10,8 +10,8 @@ use kc_core::exchange::RequesterConfig;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysError, SysRng};
+use tokio::time::sleep;
 
-use super::expiry::ExpiryWatch;
 use super::ports::Ports;
 use crate::actors::{
     ChainActor, ChainKeyArchive, ChainServerActor, ChainServerParts, ControllerActor,
@@ -21,8 +21,11 @@ use crate::actors::{
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::handles::{CryptoTables, Signals};
-use crate::messages::{ControlTopic, ServeRoot, WatchSubscriptions};
+use crate::messages::{ControlTopic, ServeRoot, TendTrust, WatchSubscriptions};
 use crate::stores::StoreWatch;
+
+/// The longest time without a look at what is due in chain validation.
+const LONGEST_TENDING: Duration = Duration::from_secs(1);
 
 /// What the root makes its children of; enough to make each of them again.
 #[derive(Debug)]
@@ -163,9 +166,15 @@ impl RootParts {
         gateway.start()
     }
 
-    pub(super) fn expiry(&self) -> ExpiryWatch {
-        let ask = self.ports.ask_trust.clone();
-        ExpiryWatch::new(ask, self.clock.clone(), self.events.clone())
+    /// Lets chain validation do what is due, for as long as the node runs.
+    pub(super) fn tend_trust(&self) -> impl Future<Output = ()> + use<> {
+        let tend = self.ports.tend_trust.clone();
+        async move {
+            loop {
+                let wait = tend.send(TendTrust).await.unwrap_or(LONGEST_TENDING);
+                sleep(wait.min(LONGEST_TENDING)).await;
+            }
+        }
     }
 
     /// A controller serves all root topics, as soon as somebody reads.

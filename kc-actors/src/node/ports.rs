@@ -8,8 +8,8 @@ use crate::actors::{
 use crate::messages::{
     AskController, AskExchange, AskTrust, AwaitKey, AwaitedKeys, CloseGateway, HeldKeys, HeldRoots,
     KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot, Publish,
-    ReceivedOpeningKeys, SealingKeyFor, ServeRoot, SideRecords, Sign, TurnRatchet, ValidateChain,
-    Watch, WatchSubscriptions,
+    ReceivedOpeningKeys, SealingKeyFor, ServeRoot, SideRecords, Sign, TendTrust, TurnRatchet,
+    ValidateChain, Watch, WatchSubscriptions,
 };
 use crate::port::Port;
 
@@ -25,6 +25,8 @@ pub struct Ports {
     pub grants: Port<OwnGrant>,
     /// Takes what the management topics bring.
     pub management: Port<ManagementRecords>,
+    /// Does what is due in chain validation.
+    pub tend_trust: Port<TendTrust>,
     /// Says whom the node trusts.
     pub ask_trust: Port<AskTrust>,
     /// Signs with the node's keys.
@@ -74,6 +76,7 @@ impl Ports {
             identities: Port::unconnected(),
             grants: Port::unconnected(),
             management: Port::unconnected(),
+            tend_trust: Port::unconnected(),
             ask_trust: Port::unconnected(),
             sign: Port::unconnected(),
             sealing_keys: Port::unconnected(),
@@ -118,12 +121,13 @@ impl Ports {
         abandon_all(&self.of_publisher());
     }
 
-    pub(super) fn of_chain(&self) -> [&dyn Place<ChainActor>; 5] {
+    pub(super) fn of_chain(&self) -> [&dyn Place<ChainActor>; 6] {
         [
             &self.validate,
             &self.identities,
             &self.grants,
             &self.management,
+            &self.tend_trust,
             &self.ask_trust,
         ]
     }

@@ -43,7 +43,7 @@ impl Actor for RootActor {
         self.look_after_children();
         self.parts.watch_management();
         self.parts.serve_past_keys();
-        ctx.spawn(self.parts.expiry().watch().into_actor(self));
+        ctx.spawn(self.parts.tend_trust().into_actor(self));
         ctx.run_interval(LOOK_INTERVAL, |actor, _| {
             actor.look_after_children();
             actor.parts.stores.look(Instant::now());

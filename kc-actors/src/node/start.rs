@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kc_core::backend::{Backend, BackendError};
-use kc_core::chain::{ChainError, TrustStore, Usage};
-use kc_core::exchange::{Identity, RequesterConfig};
+use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
+use kc_core::exchange::RequesterConfig;
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{KeyIdForm, RetainedKeys};
 use kc_core::store::config::ConfigStore;

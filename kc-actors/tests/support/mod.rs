@@ -12,8 +12,8 @@ use kc_actors::{
     ChainActor, ChainParts, Clock, Events, ExchangeParts, KeyArchive, KeystoreActor, Port,
     RatchetActor, RatchetParts, TrustArchive,
 };
-use kc_core::chain::{TrustEntry, TrustList, TrustStore};
-use kc_core::exchange::{Identity, RequesterConfig, Validity};
+use kc_core::chain::{Identity, TrustEntry, TrustList, TrustStore};
+use kc_core::exchange::{RequesterConfig, Validity};
 use kc_core::kem::Suite;
 use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
 use kc_core::ratchet::{KeyIdForm, RetainedKeys, Seed};

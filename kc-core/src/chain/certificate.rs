@@ -1,4 +1,4 @@
-use super::{ChainError, Constraints, MaxAge};
+use super::{ChainError, MaxAge, Restrictions};
 use crate::kem;
 use crate::keys::{KeyError, KeyType, VerifyingKey};
 use crate::wire::{Reader, Value, WireError, Writer};
@@ -27,8 +27,8 @@ pub enum CertificateKeys {
 pub struct Certificate<'a> {
     /// The last time at which it is valid.
     pub max_age: MaxAge,
-    /// Its own restrictions.
-    pub constraints: Constraints,
+    /// Its own restrictions, not evaluated.
+    pub restrictions: Restrictions,
     /// The byte string that they were read from.
     pub encoded_constraints: &'a [u8],
     /// What it is for.
@@ -58,10 +58,10 @@ pub fn encode_certificate(
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads a certificate without its signature.
+    /// Reads a certificate without its signature. Bounded by its length: nothing in it is evaluated.
     ///
     /// # Errors
-    /// The checks C06 to C09.
+    /// The checks C06 to C08.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ChainError> {
         let parts = Parts::read(bytes).map_err(ChainError::Certificate)?;
         let constraints = parts
@@ -70,7 +70,7 @@ impl<'a> Certificate<'a> {
             .map_err(|_| ChainError::Constraints("not a byte string"))?;
         Ok(Self {
             max_age: MaxAge::from_value(&parts.max_age).map_err(ChainError::Certificate)?,
-            constraints: Constraints::decode(constraints)?,
+            restrictions: Restrictions::decode(constraints)?,
             encoded_constraints: constraints,
             keys: CertificateKeys::from_value(&parts.keys)?,
             extra: parts.extra,
@@ -81,13 +81,25 @@ impl<'a> Certificate<'a> {
     /// is not verified.
     ///
     /// # Errors
-    /// The checks C06 to C09.
+    /// The checks C06 to C08.
     pub fn parse_signed(signed: &'a [u8]) -> Result<Self, ChainError> {
         let behind = |key_type: KeyType| {
             let certificate = signed.get(key_type.signature_len()..);
             Self::parse(certificate.unwrap_or_default())
         };
         behind(KeyType::Ed25519).or_else(|error| behind(KeyType::Hybrid).map_err(|_| error))
+    }
+
+    /// The first of the elements behind the key of a signed certificate, before anything of it is verified: to pass
+    /// over what concerns others without looking at signatures. Reads neither keys nor restrictions.
+    #[must_use]
+    pub fn peek_extra(signed: &'a [u8]) -> Option<Value<'a>> {
+        [KeyType::Ed25519, KeyType::Hybrid]
+            .iter()
+            .find_map(|key_type| {
+                let parts = Parts::read(signed.get(key_type.signature_len()..)?).ok()?;
+                Reader::new(parts.extra).value().ok()
+            })
     }
 }
 

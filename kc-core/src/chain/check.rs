@@ -16,6 +16,9 @@ pub enum ChainError {
     /// The chain has no certificate, or more than [`MAX_LINKS`](super::MAX_LINKS).
     #[error("a chain of {0} certificates")]
     Length(usize),
+    /// A certificate before the last is longer than [`MAX_LINK_LEN`](super::MAX_LINK_LEN).
+    #[error("certificate {0} is too long")]
+    LinkLength(usize),
     /// There is no allowlist to find a root of trust in.
     #[error("no allowlist")]
     NoAllowlist,
@@ -63,7 +66,8 @@ pub enum ChainError {
 pub enum Check {
     /// C01: the chain is an array of byte strings.
     Encoding,
-    /// C02: the chain has from one to [`MAX_LINKS`](super::MAX_LINKS) certificates.
+    /// C02: the chain has from one to [`MAX_LINKS`](super::MAX_LINKS) certificates, each but the last of at most
+    /// [`MAX_LINK_LEN`](super::MAX_LINK_LEN) bytes.
     Length,
     /// C03: there is an allowlist.
     Allowlist,
@@ -126,7 +130,7 @@ impl ChainError {
     pub fn check(&self) -> Check {
         match self {
             Self::Encoding(_) => Check::Encoding,
-            Self::Length(_) => Check::Length,
+            Self::Length(_) | Self::LinkLength(_) => Check::Length,
             Self::NoAllowlist => Check::Allowlist,
             Self::UnknownRoot => Check::Root,
             Self::Signature(_) => Check::Signature,

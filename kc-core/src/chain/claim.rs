@@ -2,6 +2,14 @@ use super::{Certificate, ChainError, UnverifiedChain};
 use crate::keys::VerifyingKey;
 
 impl UnverifiedChain<'_> {
+    /// The signing key that the last certificate names, before anything is verified: to pass over what is known
+    /// without looking at signatures.
+    #[must_use]
+    pub fn peek_key(&self) -> Option<VerifyingKey> {
+        let last = Certificate::parse_signed(self.links().last()?).ok()?;
+        last.keys.signer().cloned()
+    }
+
     /// The signing key that the chain certifies, if whoever signed its first certificate is to be trusted:
     /// all other signatures are verified. For those who pass a chain on; it proves nothing.
     ///

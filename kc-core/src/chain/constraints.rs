@@ -4,7 +4,10 @@ use crate::wire::{Value, Writer};
 /// How many topics or usages one certificate may list.
 pub const MAX_LIST_LEN: usize = 4096;
 
-/// How many of them may be regular expressions other than [`ANYTHING`]: each is compiled at each look.
+/// How many restrictions one certificate may have, repeated ones included.
+pub const MAX_RESTRICTIONS: usize = 16;
+
+/// How many entries of one list may be regular expressions other than [`ANYTHING`]: each is compiled at each look.
 pub const MAX_PATTERNS: usize = 32;
 /// How many bytes a regular expression may have.
 pub const MAX_PATTERN_LEN: usize = 1024;
@@ -50,36 +53,85 @@ pub struct Constraints {
     pub path_length: Option<i64>,
 }
 
-impl Constraints {
-    /// Reads the byte string of a certificate's second element.
+/// The restrictions that stand in a certificate, read and not evaluated: a list is only an array of texts, and no
+/// regular expression is compiled before the certificate's signature verifies under a trusted key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    /// Each list of topics; several intersect, in order.
+    topics: Vec<Vec<String>>,
+    /// Each list of usages, in the same way.
+    usages: Vec<Vec<String>>,
+    /// The last path length.
+    path_length: Option<i64>,
+}
+
+impl Restrictions {
+    /// Reads the byte string of a certificate's second element. Compiles nothing.
+    ///
+    /// # Errors
+    /// The check C08.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, ChainError> {
         let malformed = ChainError::Constraints;
         let value = Value::decode(bytes).map_err(|_| malformed("not MessagePack"))?;
         let entries = value.array().map_err(|_| malformed("not an array"))?;
-        let mut constraints = Self::default();
+        if entries.len() > MAX_RESTRICTIONS {
+            return Err(malformed("too many restrictions"));
+        }
+        let mut restrictions = Self::default();
         for entry in entries {
             let [name, value] = entry.array().map_err(|_| malformed("not pairs"))? else {
                 return Err(malformed("not pairs"));
             };
             match name.text().map_err(|_| malformed("a name is no text"))? {
-                "topics" => {
-                    constraints.topics = intersect(constraints.topics, Some(texts(value)?))?
-                }
-                "usages" => {
-                    constraints.usages = intersect(constraints.usages, Some(texts(value)?))?
-                }
+                "topics" => restrictions.topics.push(texts(value)?),
+                "usages" => restrictions.usages.push(texts(value)?),
                 "pathlen" => {
                     let path_length = value.int().ok().and_then(|int| i64::try_from(int).ok());
-                    constraints.path_length =
+                    restrictions.path_length =
                         Some(path_length.ok_or(malformed("a path length is no integer"))?);
                 }
                 _ => return Err(malformed("unknown restriction")),
             }
         }
+        Ok(restrictions)
+    }
+
+    /// What the certificate allows: repeated lists intersect, and a certificate that may extend a list gets a path
+    /// length of 0 unless it names one. Compiles regular expressions, so the certificate's signature comes first.
+    ///
+    /// # Errors
+    /// The check C09.
+    pub fn evaluate(&self) -> Result<Constraints, ChainError> {
+        let intersection = |lists: &[Vec<String>]| {
+            let mut lists = lists.iter();
+            let first = lists.next().cloned();
+            lists.try_fold(first, |left, list| intersect(left, Some(list.clone())))
+        };
+        let mut constraints = Constraints {
+            topics: intersection(&self.topics)?,
+            usages: intersection(&self.usages)?,
+            path_length: self.path_length,
+        };
         constraints.imply_path_length()?;
         Ok(constraints)
     }
 
+    /// Returns whether each list of usages names `usage` as a literal, or names all. Compiles nothing.
+    pub(super) fn name_usage(&self, usage: Usage) -> bool {
+        let names = |list: &Vec<String>| {
+            let mut names = list.iter();
+            names.any(|name| name == usage.as_str() || name == ANYTHING)
+        };
+        !self.usages.is_empty() && self.usages.iter().all(names)
+    }
+
+    /// The path length that the certificate names itself.
+    pub(super) fn path_length(&self) -> Option<i64> {
+        self.path_length
+    }
+}
+
+impl Constraints {
     /// The byte string for a certificate, in the order of requests and replies: topics, usages, path
     /// length.
     #[must_use]

@@ -1,8 +1,12 @@
 //! *Multimatch* (protocol §6): strings against lists of literals and regular expressions.
 
-use regex::bytes::RegexBuilder;
+use std::cell::OnceCell;
+
+use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ast::ErrorKind;
 use thiserror::Error;
+
+use crate::work;
 
 /// The regular expression that matches everything, even another regular expression.
 pub const ANYTHING: &str = "^.*$";
@@ -29,16 +33,7 @@ pub struct InvalidPattern(pub String);
 /// # Errors
 /// [`InvalidPattern`] if one that is tried is not a regular expression.
 pub fn multimatch(wanted: &str, choices: &[String]) -> Result<bool, InvalidPattern> {
-    if choices.iter().any(|choice| choice == ANYTHING) {
-        return Ok(true);
-    }
-    for choice in choices {
-        let by_regex = choice.starts_with('^') && !wanted.starts_with('^');
-        if choice == wanted || (by_regex && matches_at_start(choice, wanted)?) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Choices::new(choices).match_any(wanted)
 }
 
 /// Whether what is wanted is granted by a list: nothing is always, and an absent list grants nothing.
@@ -65,17 +60,66 @@ pub fn intersect(
     let (Some(parent), Some(mut child)) = (&parent, child.clone()) else {
         return Ok(parent.or(child));
     };
+    let choices = Choices::new(parent);
     let mut invalid = None;
     child.retain(|wanted| {
-        multimatch(wanted, parent).unwrap_or_else(|error| {
-            invalid = Some(error);
-            false
-        })
+        invalid.is_none()
+            && choices.match_any(wanted).unwrap_or_else(|error| {
+                invalid = Some(error);
+                false
+            })
     });
     invalid.map_or(Ok(Some(child)), Err)
 }
 
-fn matches_at_start(pattern: &str, wanted: &str) -> Result<bool, InvalidPattern> {
+/// A list to match against. Each of its regular expressions is compiled once, when it is first tried.
+struct Choices<'c> {
+    choices: Vec<(&'c str, OnceCell<Compiled>)>,
+    all: bool,
+}
+
+/// A regular expression; `None` matches nothing.
+type Compiled = Result<Option<Regex>, InvalidPattern>;
+
+impl<'c> Choices<'c> {
+    fn new(choices: &'c [String]) -> Self {
+        Self {
+            choices: choices
+                .iter()
+                .map(|choice| (choice.as_str(), OnceCell::new()))
+                .collect(),
+            all: choices.iter().any(|choice| choice == ANYTHING),
+        }
+    }
+
+    fn match_any(&self, wanted: &str) -> Result<bool, InvalidPattern> {
+        if self.all {
+            return Ok(true);
+        }
+        for (choice, compiled) in &self.choices {
+            if *choice == wanted {
+                return Ok(true);
+            }
+            if choice.starts_with('^') && !wanted.starts_with('^') {
+                match compiled.get_or_init(|| compile(choice)) {
+                    Ok(Some(regex)) if matches_at_start(regex, wanted) => return Ok(true),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.clone()),
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The leftmost match begins at 0 if any does.
+fn matches_at_start(regex: &Regex, wanted: &str) -> bool {
+    let found = regex.find(wanted.as_bytes());
+    found.is_some_and(|found| found.start() == 0)
+}
+
+fn compile(pattern: &str) -> Compiled {
+    work::count(|done| done.regexes += 1);
     let parsed = regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)
@@ -90,12 +134,7 @@ fn matches_at_start(pattern: &str, wanted: &str) -> Result<bool, InvalidPattern>
         .unicode(false)
         .size_limit(MAX_COMPILED_LEN)
         .build();
-    // The leftmost match begins at 0 if any does.
-    Ok(compiled.is_ok_and(|regex| {
-        regex
-            .find(wanted.as_bytes())
-            .is_some_and(|found| found.start() == 0)
-    }))
+    Ok(compiled.ok())
 }
 
 fn is_beyond_linear_time(kind: &ErrorKind) -> bool {

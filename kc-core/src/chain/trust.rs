@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::constraints::Limits;
 use super::{
     ANYTHING, Certificate, CertificateKey, ChainError, TrustList, Usage, encode_certificate,
@@ -22,11 +24,16 @@ pub const TEMPORARY_ROOT: VerifyingKey = VerifyingKey::Ed25519([
     0xd0, 0x1d, 0xbc, 0x20, 0xa8, 0xa0, 0x0b, 0x15, 0x66, 0x09, 0x2a, 0xb0, 0xa5, 0x42, 0x62, 0x0f,
 ]);
 
+/// How many keys that deny themselves are remembered beside the denylist: anybody can make such keys.
+pub const MAX_SELF_DENIED: usize = 65_536;
+
 /// Whom a node trusts: its allowlist, whose keys are the roots of trust, and its denylist.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrustStore {
     allowlist: Option<Vec<TrustEntry>>,
     denylist: Vec<TrustEntry>,
+    /// Keys that deny themselves, by the first 16 bytes of the SHA-256 of their byte form.
+    self_denied: HashSet<[u8; 16]>,
     allow_classical_root: bool,
 }
 
@@ -49,7 +56,7 @@ impl TrustEntry {
                 .collect(),
             limits: Limits {
                 max_age: certificate.max_age,
-                constraints: certificate.constraints,
+                constraints: certificate.restrictions.evaluate()?,
             },
         })
     }
@@ -153,6 +160,7 @@ impl TrustStore {
         Self {
             allowlist,
             denylist,
+            self_denied: HashSet::new(),
             allow_classical_root: false,
         }
     }
@@ -173,6 +181,21 @@ impl TrustStore {
         }
     }
 
+    /// Remembers a key that denied itself. Returns whether there was room: see [`MAX_SELF_DENIED`].
+    pub fn deny_self(&mut self, key: &VerifyingKey) -> bool {
+        let has_room = self.self_denied.len() < MAX_SELF_DENIED;
+        if has_room {
+            self.self_denied.insert(key.short_hash());
+        }
+        has_room
+    }
+
+    /// How many keys that denied themselves are remembered beside the denylist.
+    #[must_use]
+    pub fn self_denied(&self) -> usize {
+        self.self_denied.len()
+    }
+
     /// As it would be if a list had no entry for a key.
     #[must_use]
     pub fn without(mut self, list: TrustList, key: &VerifyingKey) -> Self {
@@ -186,9 +209,13 @@ impl TrustStore {
         self
     }
 
-    /// Whether a list has an entry for a key.
+    /// Whether a list has an entry for a key; the denylist, whether the key denied itself, too.
     #[must_use]
     pub fn lists(&self, list: TrustList, key: &VerifyingKey) -> bool {
+        (list == TrustList::Deny && self.denied_itself(key)) || self.has_entry(list, key)
+    }
+
+    pub(super) fn has_entry(&self, list: TrustList, key: &VerifyingKey) -> bool {
         let entries = match list {
             TrustList::Allow => self.allowlist.as_deref().unwrap_or_default(),
             TrustList::Deny => &self.denylist,
@@ -216,6 +243,19 @@ impl TrustStore {
             .filter_map(|entry| Some((entry.signer.as_ref()?, entry)))
             .filter(|(root, _)| **root != TEMPORARY_ROOT)
             .filter(|(root, _)| self.allow_classical_root || !self.is_half_of_a_hybrid_root(root))
+    }
+
+    pub(super) fn denied_itself(&self, key: &VerifyingKey) -> bool {
+        !self.self_denied.is_empty() && self.self_denied.contains(&key.short_hash())
+    }
+
+    /// Returns whether the lists deny who signs with the last key of a path from a root: each key on the denylist
+    /// denies what follows, and a root of trust further on restores it.
+    #[must_use]
+    pub fn denies(&self, path: &[VerifyingKey]) -> bool {
+        path.iter().fold(false, |denied, key| {
+            self.is_denied(key) || (denied && self.allowed(key).is_none())
+        })
     }
 
     pub(super) fn is_denied(&self, key: &VerifyingKey) -> bool {

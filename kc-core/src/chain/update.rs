@@ -5,12 +5,12 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{
-    ANYTHING, ChainError, Constraints, Demand, TrustEntry, TrustStore, UnverifiedChain, Usage,
-    intersect,
+    ANYTHING, Certificate, ChainError, Constraints, Demand, SelfRevocation, TrustEntry, TrustStore,
+    UnverifiedChain, Usage, ValidatedChain, intersect,
 };
 use crate::keys::{KeyType, VerifyingKey};
-use crate::types::Timestamp;
-use crate::wire::Value;
+use crate::types::{ManagementTopic, Timestamp};
+use crate::wire::{Reader, Value};
 
 /// Which of the two lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,9 +74,6 @@ pub enum UpdateCheck {
 /// No entry of a list that arrives is longer, in bytes.
 pub const MAX_ENTRY_LEN: usize = 4096;
 
-/// Up to how many entries the denylist takes keys that deny themselves: anybody can make such keys.
-pub const MAX_SELF_DENIED: usize = 1024;
-
 impl TrustList {
     /// What a chain must be granted to extend the list.
     #[must_use]
@@ -84,6 +81,15 @@ impl TrustList {
         match self {
             Self::Allow => Usage::Allowlist,
             Self::Deny => Usage::Denylist,
+        }
+    }
+
+    /// The list's topic.
+    #[must_use]
+    pub fn topic(self) -> ManagementTopic {
+        match self {
+            Self::Allow => ManagementTopic::Allowlist,
+            Self::Deny => ManagementTopic::Denylist,
         }
     }
 
@@ -96,11 +102,11 @@ impl TrustList {
         }
     }
 
-    /// Looks at a message from the list's topic: a chain that is granted the list's usage, whose last
+    /// Judges a message from the list's topic: a chain that is granted the list's usage by a root of trust, whose last
     /// certificate carries an unsigned certificate for the same key as its fourth element.
     ///
     /// What comes into the allowlist is limited to the topics of the chain that brought it, and to the exchange
-    /// of keys if these are not all.
+    /// of keys if these are not all. Keys that deny themselves are not taken here: see [`Self::judge`].
     ///
     /// # Errors
     /// [`UpdateError`].
@@ -112,15 +118,9 @@ impl TrustList {
     ) -> Result<TrustEntry, UpdateError> {
         let demand = Demand::at(now).usage(self.usage());
         let chain = UnverifiedChain::parse(message)?.validate(trust, &demand)?;
-        let entry = match chain.extra().first() {
-            Some(Value::Bytes(entry) | Value::Raw(entry)) if entry.len() > MAX_ENTRY_LEN => {
-                return Err(UpdateError::Entry("too long"));
-            }
-            Some(Value::Bytes(entry) | Value::Raw(entry)) => TrustEntry::parse(entry),
-            Some(_) => return Err(UpdateError::Entry("not a byte string")),
-            None => return Err(UpdateError::Entry("there is none")),
-        };
-        let entry = entry.map_err(|_| UpdateError::Entry("not a certificate"))?;
+        let entry = carried_entry(&chain)?;
+        let entry =
+            TrustEntry::parse(entry).map_err(|_| UpdateError::Entry("not a certificate"))?;
         let key = entry.key().ok_or(UpdateError::EntryKey)?;
         if chain.keys().signer() != Some(key) {
             return Err(UpdateError::EntryKey);
@@ -133,13 +133,65 @@ impl TrustList {
                 Err(UpdateError::OtherHalf)
             }
             Self::Allow => Ok(within_topics(entry, chain.constraints())?),
-            Self::Deny
-                if chain.root() == Some(key) && trust.denylist().len() >= MAX_SELF_DENIED =>
-            {
-                Err(UpdateError::Full)
-            }
             Self::Deny => Ok(entry),
         }
+    }
+
+    /// As [`accept`](Self::accept), of a key that denies itself as well: costs one more signature, by a key that
+    /// nobody certified. For messages that a person has at hand; a node gives what comes from a topic a small part
+    /// of its time.
+    ///
+    /// # Errors
+    /// [`UpdateError`].
+    pub fn judge(
+        self,
+        message: &[u8],
+        trust: &TrustStore,
+        now: Timestamp,
+    ) -> Result<TrustEntry, UpdateError> {
+        let refusal = match self.accept(message, trust, now) {
+            Err(refusal @ UpdateError::Chain(ChainError::UnknownRoot)) if self == Self::Deny => {
+                refusal
+            }
+            judged => return judged,
+        };
+        match UnverifiedChain::parse(message)?.self_revocation() {
+            Some(revocation) => accept_self_revocation(&revocation, trust),
+            None => Err(refusal),
+        }
+    }
+}
+
+/// Verifies that a key denies itself. The entry is the canonical one for the key, whatever the message carries beside
+/// the key.
+///
+/// # Errors
+/// [`UpdateError`]; `Present` if the key is on the denylist.
+pub fn accept_self_revocation(
+    revocation: &SelfRevocation<'_>,
+    trust: &TrustStore,
+) -> Result<TrustEntry, UpdateError> {
+    if trust.lists(TrustList::Deny, revocation.key()) {
+        return Err(UpdateError::Present);
+    }
+    let chain = revocation.verify()?;
+    let named = Certificate::parse(carried_entry(&chain)?);
+    let named = named.map_err(|_| UpdateError::Entry("not a certificate"))?;
+    if named.keys.signer() != Some(revocation.key()) {
+        return Err(UpdateError::EntryKey);
+    }
+    Ok(TrustEntry::unrestricted(revocation.key()))
+}
+
+/// The fourth element of the last certificate: the bytes of an entry.
+fn carried_entry(chain: &ValidatedChain) -> Result<&[u8], UpdateError> {
+    match Reader::new(chain.extra_bytes()).value() {
+        Ok(Value::Bytes(entry) | Value::Raw(entry)) if entry.len() > MAX_ENTRY_LEN => {
+            Err(UpdateError::Entry("too long"))
+        }
+        Ok(Value::Bytes(entry) | Value::Raw(entry)) => Ok(entry),
+        Ok(_) => Err(UpdateError::Entry("not a byte string")),
+        Err(_) => Err(UpdateError::Entry("there is none")),
     }
 }
 
@@ -187,6 +239,23 @@ fn within_topics(entry: TrustEntry, chain: &Constraints) -> Result<TrustEntry, C
             entry.within(topics)
         }
         _ => Ok(entry),
+    }
+}
+
+impl UpdateError {
+    /// The check that refused; `None` for one of chain validation.
+    #[must_use]
+    pub fn check(&self) -> Option<UpdateCheck> {
+        Some(match self {
+            Self::Chain(_) => return None,
+            Self::Entry(_) => UpdateCheck::Entry,
+            Self::EntryKey => UpdateCheck::EntryKey,
+            Self::Present => UpdateCheck::Present,
+            Self::OtherKey => UpdateCheck::OtherKey,
+            Self::EndsEarlier => UpdateCheck::EndsEarlier,
+            Self::Full => UpdateCheck::Full,
+            Self::OtherHalf => UpdateCheck::OtherHalf,
+        })
     }
 }
 

@@ -3,12 +3,16 @@ use super::{
     Certificate, CertificateKey, CertificateKeys, ChainError, Constraints, MaxAge, TrustEntry,
     TrustStore, Usage,
 };
-use crate::keys::VerifyingKey;
+use crate::keys::{SignatureError, VerifyingKey};
 use crate::types::Timestamp;
 use crate::wire::{Reader, Value, WireError, Writer};
 
 /// How many certificates a chain may have: each costs the verification of a signature.
 pub const MAX_LINKS: usize = 16;
+
+/// How long a signed certificate before the last may be, in bytes. One signed by a hybrid key has 17,152 bytes of
+/// signatures.
+pub const MAX_LINK_LEN: usize = 32 * 1024;
 
 /// What a chain is to prove.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +55,10 @@ impl<'a> Demand<'a> {
     }
 }
 
+/// Verifies a certificate signed by a key, at this place of its chain, and gives what was signed.
+pub(super) type VerifyLink<'f> =
+    dyn for<'l> FnMut(&VerifyingKey, &'l [u8], usize) -> Result<&'l [u8], SignatureError> + 'f;
+
 /// A chain as received: a list of signed certificates, the first signed by a root of trust, each
 /// other by the key in the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,18 +92,10 @@ impl<'a> UnverifiedChain<'a> {
     /// # Errors
     /// The checks C01 and C02.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ChainError> {
-        let value = Value::decode(bytes).map_err(ChainError::Encoding)?;
-        let links = value
-            .array()
-            .and_then(|links| {
-                links
-                    .iter()
-                    .map(Value::bytes)
-                    .collect::<Result<Vec<_>, WireError>>()
-            })
-            .map_err(ChainError::Encoding)?;
-        if links.is_empty() || links.len() > MAX_LINKS {
-            return Err(ChainError::Length(links.len()));
+        let links = read_links(bytes)?;
+        let (_, inner) = links.split_last().ok_or(ChainError::Length(0))?;
+        if let Some(index) = inner.iter().position(|link| link.len() > MAX_LINK_LEN) {
+            return Err(ChainError::LinkLength(index));
         }
         Ok(Self { links })
     }
@@ -114,6 +114,9 @@ impl<'a> UnverifiedChain<'a> {
 
     /// Walks the chain from each root of trust until it proves what is demanded (protocol §6).
     ///
+    /// Until the signature of a root verifies, this costs one Ed25519 verification for each root, and nothing is
+    /// evaluated. A [`SelfRevocation`] is no chain from a root: see [`self_revocation`](Self::self_revocation).
+    ///
     /// # Errors
     /// The check that refused; with several roots, that of the root that led furthest.
     pub fn validate(
@@ -121,29 +124,44 @@ impl<'a> UnverifiedChain<'a> {
         trust: &TrustStore,
         demand: &Demand<'_>,
     ) -> Result<ValidatedChain, ChainError> {
+        self.validate_by(
+            trust,
+            demand,
+            &mut |key, link, _| key.verify(link),
+            &mut None,
+        )
+    }
+
+    /// As [`validate`](Self::validate), verifying signatures by `verify`. Gives the key that made the chain denied to
+    /// `denied`.
+    pub(super) fn validate_by(
+        &self,
+        trust: &TrustStore,
+        demand: &Demand<'_>,
+        verify: &mut VerifyLink<'_>,
+        denied: &mut Option<VerifyingKey>,
+    ) -> Result<ValidatedChain, ChainError> {
         if trust.allowlist().is_none() {
             return Err(ChainError::NoAllowlist);
         }
         let mut refusal = ChainError::UnknownRoot;
         for (root, entry) in trust.roots() {
-            match self.walk(root, entry, trust, demand) {
+            match self.walk((root, entry), trust, demand, verify, denied) {
                 Ok(chain) => return Ok(chain),
                 Err(ChainError::UnknownRoot) => {}
                 Err(error) => refusal = error,
             }
         }
-        match self.self_revocation(demand) {
-            Some(chain) => Ok(chain),
-            None => Err(refusal),
-        }
+        Err(refusal)
     }
 
     fn walk(
         &self,
-        root: &VerifyingKey,
-        entry: &TrustEntry,
+        (root, entry): (&VerifyingKey, &TrustEntry),
         trust: &TrustStore,
         demand: &Demand<'_>,
+        verify: &mut VerifyLink<'_>,
+        denied_by: &mut Option<VerifyingKey>,
     ) -> Result<ValidatedChain, ChainError> {
         let mut path = vec![root.clone()];
         let mut limits = entry.limits().clone();
@@ -152,12 +170,13 @@ impl<'a> UnverifiedChain<'a> {
         let mut leaf = None;
         for (index, link) in self.links.iter().enumerate() {
             let key = signer.take().ok_or(ChainError::NotASigner(index))?;
-            let bytes = key.verify(link).map_err(|_| match index {
+            let bytes = verify(&key, link, index).map_err(|_| match index {
                 0 => ChainError::UnknownRoot,
                 _ => ChainError::Signature(index),
             })?;
             if trust.is_denied(&key) {
                 denied = true;
+                *denied_by = Some(key);
             } else if let Some(entry) = trust.allowed(&key) {
                 denied = false;
                 limits = limits.and(entry.limits())?;
@@ -169,6 +188,9 @@ impl<'a> UnverifiedChain<'a> {
             leaf = Some(certificate);
         }
         let leaf = leaf.ok_or(ChainError::Length(0))?;
+        if let Some(key) = leaf.keys.signer().filter(|key| trust.is_denied(key)) {
+            *denied_by = Some(key.clone());
+        }
         let keys = permitted(leaf.keys, trust, denied)?;
         limits.require(demand)?;
         Ok(ValidatedChain {
@@ -179,34 +201,91 @@ impl<'a> UnverifiedChain<'a> {
         })
     }
 
-    /// Any key may deny itself: an unsigned certificate, then one for the same key signed by it, both
-    /// for the denylist. It has no need of a root, and it does not expire.
-    fn self_revocation(&self, demand: &Demand<'_>) -> Option<ValidatedChain> {
+    /// This chain as a self-revocation, if it is laid out as one. Verifies nothing, and compiles nothing.
+    #[must_use]
+    pub fn self_revocation(&self) -> Option<SelfRevocation<'a>> {
         let [outer, inner] = self.links.as_slice() else {
             return None;
         };
-        if demand.usage != Some(Usage::Denylist.as_str()) {
-            return None;
-        }
-        let outer = Certificate::parse(outer).ok()?;
-        let key = outer.keys.signer()?;
-        let inner = Certificate::parse(key.verify(inner).ok()?).ok()?;
-        if inner.keys.signer() != Some(key) {
-            return None;
-        }
-        let limits = Limits {
-            max_age: outer.max_age,
-            constraints: outer.constraints,
-        };
-        let limits = limits.then(&inner).ok()?;
-        limits.constraints.require(None, demand.usage).ok()?;
-        Some(ValidatedChain {
-            path: vec![key.clone()],
-            keys: inner.keys,
-            extra: inner.extra.to_vec(),
-            limits,
+        let certificate = Certificate::parse(outer).ok()?;
+        let key = certificate.keys.signer()?.clone();
+        let restrictions = &certificate.restrictions;
+        // It names its usage, so that its path length is 0 unless it has room for one more certificate.
+        let grants = restrictions.name_usage(Usage::Denylist);
+        let has_room = restrictions.path_length().is_some_and(|left| left >= 1);
+        (grants && has_room).then_some(SelfRevocation {
+            key,
+            max_age: certificate.max_age,
+            signed: inner,
         })
     }
+}
+
+/// Any key may deny itself: an unsigned certificate for the denylist, then one for the same key that it signed. It
+/// has no need of a root, and it does not expire. Anybody can make keys, so whoever verifies such messages gives
+/// them a small part of the time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfRevocation<'a> {
+    key: VerifyingKey,
+    max_age: MaxAge,
+    signed: &'a [u8],
+}
+
+impl SelfRevocation<'_> {
+    /// The key that denies itself, if the signature verifies.
+    #[must_use]
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// Verifies it: one signature, by a key that nobody certified.
+    ///
+    /// # Errors
+    /// The checks C05 to C08, C14 and C15.
+    pub fn verify(&self) -> Result<ValidatedChain, ChainError> {
+        let signed = self.key.verify(self.signed);
+        let inner = Certificate::parse(signed.map_err(|_| ChainError::Signature(1))?)?;
+        if inner.keys.signer() != Some(&self.key) {
+            return Err(ChainError::Signature(1));
+        }
+        if !inner.restrictions.name_usage(Usage::Denylist) {
+            return Err(ChainError::Usage(Usage::Denylist.as_str().into()));
+        }
+        if inner
+            .restrictions
+            .path_length()
+            .is_some_and(|left| left < 0)
+        {
+            return Err(ChainError::PathLength);
+        }
+        Ok(ValidatedChain {
+            path: vec![self.key.clone()],
+            extra: inner.extra.to_vec(),
+            limits: Limits {
+                max_age: self.max_age.earlier(inner.max_age),
+                constraints: Constraints {
+                    topics: None,
+                    usages: Some(vec![Usage::Denylist.as_str().into()]),
+                    path_length: Some(0),
+                },
+            },
+            keys: inner.keys,
+        })
+    }
+}
+
+/// The links of a chain: their number is looked at before any of them.
+fn read_links(bytes: &[u8]) -> Result<Vec<&[u8]>, ChainError> {
+    let mut reader = Reader::new(bytes);
+    let len = reader.array().map_err(ChainError::Encoding)?;
+    if len == 0 || len > MAX_LINKS {
+        return Err(ChainError::Length(len));
+    }
+    let links = (0..len).map(|_| reader.value()?.bytes());
+    let links = links.collect::<Result<_, WireError>>();
+    let links = links.map_err(ChainError::Encoding)?;
+    reader.finish().map_err(ChainError::Encoding)?;
+    Ok(links)
 }
 
 impl ValidatedChain {
@@ -240,6 +319,11 @@ impl ValidatedChain {
         elements
     }
 
+    /// Their bytes, one after the other.
+    pub(super) fn extra_bytes(&self) -> &[u8] {
+        &self.extra
+    }
+
     /// What all certificates together allow.
     #[must_use]
     pub fn constraints(&self) -> &Constraints {
@@ -264,7 +348,7 @@ impl Limits {
     fn then(self, child: &Certificate<'_>) -> Result<Self, ChainError> {
         Ok(Self {
             max_age: self.max_age.earlier(child.max_age),
-            constraints: self.constraints.then(&child.constraints)?,
+            constraints: self.constraints.then(&child.restrictions.evaluate()?)?,
         })
     }
 

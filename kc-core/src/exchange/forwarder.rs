@@ -1,6 +1,7 @@
 use super::Refusal;
-use super::draft::{Draft, ValidIdentity, Validity, answering};
 use super::request::{KeyRequest, request_certificate};
+use super::validity::{Validity, answering};
+use crate::chain::{ToBeSigned, ValidIdentity};
 use crate::types::{RootTopic, Timestamp};
 
 /// The controller's part of the exchange: vouches for consumers that may not ask producers themselves.
@@ -25,7 +26,7 @@ impl Forwarder {
         request: &KeyRequest,
         own: &[ValidIdentity],
         now: Timestamp,
-    ) -> Result<Vec<Draft>, Refusal> {
+    ) -> Result<Vec<ToBeSigned>, Refusal> {
         let keys = request.chain().keys().as_slice().iter();
         let keys: Option<Vec<_>> = keys.map(|key| key.to_exchange()).collect();
         let keys = keys.ok_or(Refusal::Layout("not key-exchange keys"))?;
@@ -33,7 +34,7 @@ impl Forwarder {
         let certificate = request_certificate(root, form, &keys, random0, self.validity, now);
         let identities = answering(own, request.root_type());
         Ok(identities
-            .map(|identity| identity.draft(&certificate))
+            .map(|identity| identity.certify(&certificate))
             .collect())
     }
 }

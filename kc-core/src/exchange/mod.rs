@@ -8,18 +8,17 @@
 //! ```
 //!
 //! Each machine takes `now` and the random generator as arguments, validates what it receives, keeps
-//! bounded state, and gives out [`Draft`]s: certificates to be signed by whatever holds the node's
+//! bounded state, and gives out [`ToBeSigned`]s: certificates to be signed by whatever holds the node's
 //! signing key, and then sent. What it refuses, it refuses by a numbered check ([`RefusalId`]).
 
-mod draft;
 mod forwarder;
 mod refusal;
 mod replier;
 mod reply;
 mod request;
 mod requester;
+mod validity;
 
-pub use draft::{Draft, Identity, MAX_VALIDITY, ValidIdentity, Validity};
 pub use forwarder::Forwarder;
 pub use refusal::{ExchangeCheck, Refusal, RefusalId};
 pub use replier::{Answer, IncomingRequest, MAX_ANSWERED, Replier};
@@ -30,6 +29,7 @@ pub use requester::{
     MAX_WANTED_PER_ROOT, OutgoingRequest, Requester, RequesterConfig, UNANSWERED_AFTER, Unanswered,
     Wanted,
 };
+pub use validity::{MAX_VALIDITY, Validity};
 
 #[cfg(test)]
 mod tests;

@@ -91,16 +91,10 @@ impl From<&ChainError> for RefusalId {
 
 impl From<&UpdateError> for RefusalId {
     fn from(error: &UpdateError) -> Self {
-        Self::Update(match error {
-            UpdateError::Chain(error) => return error.into(),
-            UpdateError::Entry(_) => UpdateCheck::Entry,
-            UpdateError::EntryKey => UpdateCheck::EntryKey,
-            UpdateError::Present => UpdateCheck::Present,
-            UpdateError::OtherKey => UpdateCheck::OtherKey,
-            UpdateError::EndsEarlier => UpdateCheck::EndsEarlier,
-            UpdateError::Full => UpdateCheck::Full,
-            UpdateError::OtherHalf => UpdateCheck::OtherHalf,
-        })
+        match (error, error.check()) {
+            (UpdateError::Chain(error), _) => error.into(),
+            (_, check) => Self::Update(check.unwrap_or(UpdateCheck::Entry)),
+        }
     }
 }
 

@@ -3,10 +3,11 @@ use std::collections::{HashSet, VecDeque};
 use rand_core::CryptoRng;
 
 use super::Refusal;
-use super::draft::{Draft, ValidIdentity, Validity};
 use super::reply::compose_reply;
 use super::request::{KeyRequest, encode_key_ids};
+use super::validity::Validity;
 use crate::chain::MaxAge;
+use crate::chain::{ToBeSigned, ValidIdentity};
 use crate::kem::Suite;
 use crate::keys::KeyType;
 use crate::ratchet::TopicSecret;
@@ -46,7 +47,7 @@ pub struct Answer {
     /// The Kafka key: the ids of the keys inside.
     pub kafka_key: Vec<u8>,
     /// The reply, for each identity that answers.
-    pub drafts: Vec<Draft>,
+    pub drafts: Vec<ToBeSigned>,
     /// What it answers.
     request: Answered,
 }

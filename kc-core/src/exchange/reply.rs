@@ -1,21 +1,19 @@
 use rand_core::CryptoRng;
 
 use super::Refusal;
-use super::draft::{Draft, ValidIdentity, Validity, answering};
 use super::request::{KeyRequest, NONCE_LEN, key_id, leaf_constraints, write_key_id};
+use super::validity::{Validity, answering};
 use crate::chain::{
     Certificate, Demand, TrustStore, UnverifiedChain, Usage, ValidatedChain, encode_certificate,
 };
+use crate::chain::{ToBeSigned, ValidIdentity};
 use crate::hash::sha256;
 use crate::kem::{self, DecapsulationKey, Suite};
 use crate::ratchet::TopicSecret;
 use crate::secret::{Secret, SecretVec};
 use crate::secretbox;
 use crate::types::{KeyId, RootTopic, Timestamp};
-use crate::wire::{Reader, Value, Writer};
-
-/// The lengths of the signatures in front of a signed certificate: Ed25519, and hybrid.
-const SIGNATURE_LENS: [usize; 2] = [64, 64 + 17_088];
+use crate::wire::{Value, Writer};
 
 /// Keys as a reply hands them over.
 pub type ReceivedKeys = Vec<(KeyId, TopicSecret)>;
@@ -41,7 +39,7 @@ pub fn compose_reply(
     (suites, validity): (&[Suite], Validity),
     (own, now): (&[ValidIdentity], Timestamp),
     rng: &mut dyn CryptoRng,
-) -> Result<Vec<Draft>, Refusal> {
+) -> Result<Vec<ToBeSigned>, Refusal> {
     let mut offers = request.offers();
     let offer = offers.find(|offer| suites.contains(&offer.suite()));
     let offer = offer.ok_or(Refusal::NoCommonSuite)?;
@@ -67,7 +65,7 @@ pub fn compose_reply(
     );
     let identities = answering(own, request.root_type());
     Ok(identities
-        .map(|identity| identity.draft(&certificate))
+        .map(|identity| identity.certify(&certificate))
         .collect())
 }
 
@@ -91,13 +89,9 @@ impl KeyReply {
     #[must_use]
     pub fn peek_random0(value: &[u8]) -> Option<Vec<u8>> {
         let chain = UnverifiedChain::parse(value).ok()?;
-        let signed = chain.links().last()?;
-        SIGNATURE_LENS.iter().find_map(|len| {
-            let certificate = Certificate::parse(signed.get(*len..)?).ok()?;
-            let randoms = Reader::new(certificate.extra).value().ok()?;
-            let random0 = randoms.array().ok()?.first()?.bytes().ok()?;
-            Some(random0.to_vec())
-        })
+        let randoms = Certificate::peek_extra(chain.links().last()?)?;
+        let random0 = randoms.array().ok()?.first()?.bytes().ok()?;
+        Some(random0.to_vec())
     }
 
     /// Takes a chain that was validated for a root topic and [`Usage::Encrypt`] as a reply.

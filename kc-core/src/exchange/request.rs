@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::Refusal;
-use super::draft::Validity;
+use super::validity::Validity;
 use crate::chain::{
     CertificateKeys, Constraints, Demand, TrustStore, UnverifiedChain, Usage, ValidatedChain,
     encode_certificate,

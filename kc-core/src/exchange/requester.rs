@@ -7,9 +7,10 @@ use rand_core::CryptoRng;
 
 use self::root::{Root, WantedKey};
 use super::Refusal;
-use super::draft::{Draft, ValidIdentity, Validity};
 use super::reply::{KeyReply, ReceivedKeys};
 use super::request::NONCE_LEN;
+use super::validity::Validity;
+use crate::chain::{ToBeSigned, ValidIdentity};
 use crate::kem::{DecapsulationKey, Suite};
 use crate::ratchet::Candidates;
 use crate::types::{KeyId, RootTopic, Timestamp};
@@ -79,7 +80,7 @@ pub struct OutgoingRequest {
     pub random0: [u8; NONCE_LEN],
     /// The request in each form, for each identity of the node. All go to the topic of requests to
     /// controllers; those marked `true` to the topic of requests to producers as well.
-    pub drafts: Vec<(Draft, bool)>,
+    pub drafts: Vec<(ToBeSigned, bool)>,
 }
 
 /// What an accepted reply brought.

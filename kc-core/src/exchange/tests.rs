@@ -5,7 +5,8 @@ use rand::rngs::StdRng;
 
 use super::*;
 use crate::chain::{
-    Constraints, MaxAge, TrustEntry, TrustStore, UnverifiedChain, Usage, encode_certificate,
+    Constraints, Identity, MaxAge, ToBeSigned, TrustEntry, TrustStore, UnverifiedChain, Usage,
+    ValidIdentity, encode_certificate,
 };
 use crate::kem::Suite;
 use crate::keys::{KeyType, Signer, SigningKey};
@@ -304,7 +305,7 @@ fn of_a_legacy_pair_the_list_form_is_answered() {
     let request = requester
         .poll_request(&own, world.now, &mut world.rng)
         .unwrap();
-    let sign = |(draft, _): &(Draft, bool)| draft.sign(&consumer.key, &mut world.rng).unwrap();
+    let sign = |(draft, _): &(ToBeSigned, bool)| draft.sign(&consumer.key, &mut world.rng).unwrap();
     let signed: Vec<_> = request.drafts.iter().map(sign).collect();
     assert_eq!(signed.len(), 2);
     let held = held(&world, &[1]);

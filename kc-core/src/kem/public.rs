@@ -4,6 +4,7 @@ use super::{KemError, Suite, ml_kem, sntrup761, x25519};
 use crate::keys::{Element, KeyError, versioned};
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
+use crate::work;
 
 /// A requester's public key: versions 1, 2 and 5.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,7 @@ impl EncapsulationKey {
         &self,
         rng: &mut dyn CryptoRng,
     ) -> Result<(Encapsulation, SecretVec), KemError> {
+        work::count(|done| done.key_exchanges += 1);
         self.encapsulate_with(&Secret::random(rng), rng)
     }
 

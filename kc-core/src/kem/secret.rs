@@ -9,6 +9,7 @@ use super::{
 use crate::keys::{Element, KeyError, versioned};
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
+use crate::work;
 
 /// A requester's ephemeral secret key: versions 1, 2 and 5.
 pub struct DecapsulationKey {
@@ -61,6 +62,7 @@ impl DecapsulationKey {
     /// [`KemError::SuiteMismatch`], [`KemError::LowOrder`].
     pub fn decapsulate(&self, reply: &Encapsulation) -> Result<SecretVec, KemError> {
         self.require(reply.suite)?;
+        work::count(|done| done.key_exchanges += 1);
         let classical = x25519::agree(&self.x25519, &reply.x25519)?;
         Ok(match self.public.suite {
             Suite::X25519 => concat(&classical, None),

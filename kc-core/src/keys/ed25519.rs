@@ -4,6 +4,7 @@ use dryoc::classic::crypto_sign;
 
 use super::{KeyError, SignatureError};
 use crate::secret::Secret;
+use crate::work;
 
 pub(super) const PUBLIC_LEN: usize = 32;
 pub(super) const SECRET_LEN: usize = 64;
@@ -53,6 +54,7 @@ pub(super) fn verify<'a>(
     let (signature, message) = signed
         .split_first_chunk::<SIGNATURE_LEN>()
         .ok_or(SignatureError)?;
+    work::count(|done| done.ed25519 += 1);
     crypto_sign::crypto_sign_verify_detached(signature, message, public)
         .map_err(|_| SignatureError)?;
     Ok(message)

@@ -7,6 +7,7 @@ use zeroize::Zeroize;
 
 use super::{KeyError, SignatureError};
 use crate::secret::Secret;
+use crate::work;
 
 pub(super) const PUBLIC_LEN: usize = 32;
 pub(super) const SECRET_LEN: usize = 64;
@@ -71,6 +72,7 @@ pub(super) fn verify<'a>(
     let (signature, message) = signed
         .split_first_chunk::<SIG_LEN>()
         .ok_or(SignatureError)?;
+    work::count(|done| done.slh_dsa += 1);
     let public = PublicKey::try_from_bytes(*public).map_err(|_| SignatureError)?;
     public
         .verify(message, signature, &[])

@@ -116,8 +116,17 @@ impl VerifyingKey {
     /// hexadecimal.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let digest = sha256(&[&self.to_bytes()]);
-        digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
+        let hash = self.short_hash();
+        hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// The first 16 bytes of the SHA-256 of the byte form.
+    pub(crate) fn short_hash(&self) -> [u8; 16] {
+        let mut hash = [0; 16];
+        hash.iter_mut()
+            .zip(sha256(&[&self.to_bytes()]))
+            .for_each(|(to, from)| *to = from);
+        hash
     }
 }
 

@@ -116,7 +116,11 @@ impl RequestedNode {
         let proven = prove(chain, root, now)?;
         require_key(&proven, &self.key)?;
         let wanted = Certificate::parse(&self.to_sign).map_err(ProvisionError::Request)?;
-        let (granted, wanted) = (proven.constraints(), wanted.constraints);
+        let wanted = wanted.restrictions.evaluate();
+        let (granted, wanted) = (
+            proven.constraints(),
+            wanted.map_err(ProvisionError::Request)?,
+        );
         if granted.usages != wanted.usages || granted.topics != wanted.topics {
             return Err(ProvisionError::GrantsOther);
         }

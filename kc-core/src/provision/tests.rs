@@ -11,8 +11,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
+use crate::chain::Identity;
 use crate::chain::{ChainError, Demand, TrustEntry, TrustStore, UnverifiedChain, Usage};
-use crate::exchange::Identity;
 use crate::keys::{KeyType, Signer, SigningKey};
 use crate::store::config::{NodeConfig, Section, Value};
 use crate::types::{Timestamp, TopicScheme};

@@ -2,10 +2,12 @@
 
 mod key_id;
 mod management;
+mod now;
 mod timestamp;
 mod topic;
 
 pub use key_id::{KEY_ID_LEN, KeyId};
 pub use management::{ManagementTopic, ManagementTopics};
+pub use now::Now;
 pub use timestamp::Timestamp;
 pub use topic::{RootTopic, SideTopic, TopicScheme};

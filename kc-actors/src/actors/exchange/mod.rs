@@ -9,8 +9,8 @@ use actix::{
     Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised, WrapFuture,
 };
 use kc_core::backend::BackendError;
-use kc_core::chain::{ChainError, ValidatedChain};
-use kc_core::exchange::{Draft, RequesterConfig, ValidIdentity, Wanted};
+use kc_core::chain::{ChainError, ToBeSigned, ValidIdentity, ValidatedChain};
+use kc_core::exchange::{RequesterConfig, Wanted};
 use kc_core::types::{RootTopic, SideTopic};
 use tokio::sync::Notify;
 
@@ -155,7 +155,7 @@ impl ExchangeParts {
         steps::own_identities(&self.identities, &self.events).await
     }
 
-    async fn signed(&self, draft: &Draft) -> Option<Vec<u8>> {
+    async fn signed(&self, draft: &ToBeSigned) -> Option<Vec<u8>> {
         steps::signed(&self.sign, draft).await
     }
 

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use kc_core::chain::Usage;
-use kc_core::exchange::{
-    Answer, IncomingRequest, KeyRequest, Refusal, ValidIdentity, decode_key_ids,
-};
+use kc_core::chain::{Usage, ValidIdentity};
+use kc_core::exchange::{Answer, IncomingRequest, KeyRequest, Refusal, decode_key_ids};
 
 use super::ExchangeParts;
 use super::asking::refused;

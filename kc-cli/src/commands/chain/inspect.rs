@@ -1,7 +1,6 @@
 use kc::Clock;
 use kc::core::chain::{
-    Certificate, ChainError, Demand, TrustList, UnverifiedChain, Usage, ValidatedChain,
-    encode_chain,
+    Certificate, ChainError, Demand, TrustList, UnverifiedChain, ValidatedChain, encode_chain,
 };
 use kc::core::keys::VerifyingKey;
 use serde::Serialize;
@@ -54,10 +53,11 @@ struct Verdict {
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let bytes = args.what.bytes("the chain or certificate")?;
-    let (kind, certificates) = read(&bytes).map_err(|error| {
+    let unreadable = |error: ChainError| {
         CliError::refused("neither a chain nor a certificate", &error)
             .advise("give it whole, as it was printed or stored")
-    })?;
+    };
+    let (kind, certificates) = read(&bytes).map_err(unreadable)?;
     let key = certificates.last().and_then(|last| last.keys.signer());
     let node = args.node.as_deref().map(StoredNode::read).transpose()?;
     let verdict = node.map(|node| judge(&node, kind, &bytes, key));
@@ -65,7 +65,11 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let describe = |certificate| Described::new(certificate, kind != UNSIGNED);
     let report = Report {
         kind,
-        certificates: certificates.iter().map(describe).collect(),
+        certificates: certificates
+            .iter()
+            .map(describe)
+            .collect::<Result<_, _>>()
+            .map_err(unreadable)?,
         verdict: verdict.map(|(verdict, _)| verdict),
     };
     report.print(args.json, ui)?;
@@ -151,10 +155,10 @@ fn judge(
 fn validate(node: &StoredNode, bytes: &[u8]) -> Result<ValidatedChain, ChainError> {
     let chain = UnverifiedChain::parse(bytes)?;
     let demand = Demand::at(Clock::system().now());
-    let denial = demand.usage(Usage::Denylist);
-    chain
-        .validate(&node.trust, &demand)
-        .or_else(|error| chain.validate(&node.trust, &denial).map_err(|_| error))
+    chain.validate(&node.trust, &demand).or_else(|error| {
+        let revocation = chain.self_revocation();
+        revocation.map_or(Err(error), |revocation| revocation.verify())
+    })
 }
 
 impl Report {

@@ -180,10 +180,13 @@ fn granted_before(node: &StoredNode, key: &VerifyingKey) -> Result<Option<Constr
         let Some(last) = last.and_then(|link| Certificate::parse_signed(link).ok()) else {
             continue;
         };
+        let Ok(constraints) = last.restrictions.evaluate() else {
+            continue;
+        };
         if last.keys.signer() == Some(key) {
-            return Ok(Some(last.constraints));
+            return Ok(Some(constraints));
         }
-        found = found.or(Some(last.constraints));
+        found = found.or(Some(constraints));
     }
     Ok(found)
 }

@@ -38,7 +38,8 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         .ok_or(ProvisionError::NotARequest)?;
     let key_type = args.key_type.unwrap_or(key.key_type());
     ui.say("to be certified:");
-    for line in Described::new(&certificate, false).lines() {
+    let described = Described::new(&certificate, false).map_err(ProvisionError::Request)?;
+    for line in described.lines() {
         ui.say(format!("  {line}"));
     }
     confirm("the root of trust vouches for all of this", args.yes)?;

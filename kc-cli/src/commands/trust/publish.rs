@@ -46,7 +46,7 @@ pub(super) fn nobody() -> TrustStore {
 fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingKey), CliError> {
     let now = Clock::system().now();
     let look = |list: TrustList| {
-        let entry = list.accept(message, judge, now)?;
+        let entry = list.judge(message, judge, now)?;
         let key = entry.key().cloned().ok_or(UpdateError::EntryKey)?;
         Ok((list, key))
     };

@@ -66,7 +66,7 @@ fn revocations(node: &LockedNode) -> Result<Vec<Update>, CliError> {
     let revocation = |key: VerifyingKey| {
         let signer = KeyStoreSigner::new(node.keys(), key.clone());
         let message = self_revocation(&signer, &mut rng).map_err(CliError::from_error)?;
-        let accepted = TrustList::Deny.accept(&message, &nobody(), Clock::system().now());
+        let accepted = TrustList::Deny.judge(&message, &nobody(), Clock::system().now());
         accepted.map_err(|refusal| refused("nobody would take this revocation", &refusal))?;
         Ok(Update { key, message })
     };

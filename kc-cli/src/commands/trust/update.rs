@@ -66,7 +66,7 @@ fn check(
     let (name, now) = (list.name(), Clock::system().now());
     // That the signer has it says nothing of the others.
     let others = signer.trust()?.without(list, key);
-    list.accept(message, &others, now)
+    list.judge(message, &others, now)
         .map_err(|refusal| refused(format!("nobody would take this {name} update"), &refusal))?;
     let Some(judge) = judge else {
         return Ok(());
@@ -74,7 +74,7 @@ fn check(
     let taken = if judge.lists(list, key) {
         Err(UpdateError::Present)
     } else {
-        list.accept(message, judge, now).map(drop)
+        list.judge(message, judge, now).map(drop)
     };
     taken.map_err(|refusal| {
         let signer = signer.name();

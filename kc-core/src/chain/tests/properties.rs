@@ -44,7 +44,8 @@ proptest! {
         path_length: i64,
     ) {
         let constraints = Constraints { topics, usages, path_length: Some(path_length) };
-        if let Ok(read) = Constraints::decode(&constraints.encode()) {
+        let read = Restrictions::decode(&constraints.encode());
+        if let Ok(read) = read.and_then(|read| read.evaluate()) {
             prop_assert_eq!(read, constraints);
         }
     }

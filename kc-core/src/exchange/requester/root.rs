@@ -8,7 +8,7 @@ use super::{
     RequesterConfig, UNANSWERED_AFTER, Wanted,
 };
 use crate::chain::MaxAge;
-use crate::exchange::draft::ValidIdentity;
+use crate::chain::ValidIdentity;
 use crate::exchange::request::{NONCE_LEN, RequestForm, encode_key_ids, request_certificate};
 use crate::kem::{DecapsulationKey, PublicKey, Suite};
 use crate::ratchet::Candidates;
@@ -125,7 +125,7 @@ impl Root {
             let certificate =
                 request_certificate(root, form, &keys, &random0, config.validity, now);
             let draft =
-                |identity: &ValidIdentity| (identity.draft(&certificate), identity.may_request());
+                |identity: &ValidIdentity| (identity.certify(&certificate), identity.may_request());
             drafts.extend(own.iter().map(draft));
         }
         let ids: Vec<_> = self.wanted.iter().map(|wanted| wanted.id).collect();

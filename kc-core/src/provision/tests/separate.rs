@@ -206,23 +206,21 @@ fn without_a_key_or_a_ratchet_there_is_no_escrow() {
 }
 
 #[test]
-fn a_self_revocation_validates_for_the_denylist_alone_and_carries_its_entry() {
+fn a_self_revocation_is_no_chain_from_a_root_and_carries_its_entry() {
     for key_type in [KeyType::Ed25519, KeyType::Hybrid] {
         let key = SigningKey::generate(key_type, &mut rng());
         let chain = self_revocation(&key, &mut rng()).unwrap();
         let chain = UnverifiedChain::parse(&chain).unwrap();
         let trust = TrustStore::new(Some(vec![]), vec![]);
         let demand = Demand::at(now());
-        let proven = chain
-            .validate(&trust, &demand.usage(Usage::Denylist))
-            .unwrap();
+        let proven = chain.self_revocation().unwrap().verify().unwrap();
         assert_eq!(proven.keys().signer(), Some(key.verifying_key()));
         let entry = TrustEntry::unrestricted(key.verifying_key());
         assert_eq!(
             proven.extra(),
             [crate::wire::Value::Bytes(entry.as_bytes())]
         );
-        for usage in [Usage::Allowlist, Usage::Encrypt] {
+        for usage in [Usage::Denylist, Usage::Allowlist, Usage::Encrypt] {
             assert!(chain.validate(&trust, &demand.usage(usage)).is_err());
         }
         assert!(chain.validate(&trust, &demand).is_err());
@@ -235,9 +233,7 @@ fn a_provisioner_comes_with_a_revocation_of_its_key() {
         let key = provisioner(kind, b"provisioning");
         let request = request_provisioner(kind, &key, &mut rng()).unwrap();
         let chain = UnverifiedChain::parse(&request.self_revocation).unwrap();
-        let demand = Demand::at(now()).usage(Usage::Denylist);
-        let trust = TrustStore::new(Some(vec![]), vec![]);
-        let proven = chain.validate(&trust, &demand).unwrap();
+        let proven = chain.self_revocation().unwrap().verify().unwrap();
         assert_eq!(proven.keys().signer(), Some(key.verifying_key()));
     }
 }

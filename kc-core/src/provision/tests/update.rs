@@ -1,7 +1,6 @@
 use super::*;
 use crate::chain::{
-    Constraints, MAX_ENTRY_LEN, MAX_SELF_DENIED, MaxAge, TrustList, UpdateError, accept_chain,
-    encode_certificate,
+    Constraints, MAX_ENTRY_LEN, MaxAge, TrustList, UpdateError, accept_chain, encode_certificate,
 };
 use crate::keys::{SigningKey, VerifyingKey};
 use crate::wire::Writer;
@@ -36,27 +35,8 @@ fn an_entry_that_is_too_long_is_refused() {
     let entry = TrustEntry::parse(&entry.into_vec()).unwrap();
     let by = (&key as &dyn Signer, None);
     let long = compose_update(TrustList::Deny, &entry, MaxAge::UNLIMITED, by, &mut rng()).unwrap();
-    let refused = TrustList::Deny.accept(&long, &trusting(&[&key]), now());
+    let refused = TrustList::Deny.judge(&long, &trusting(&[&key]), now());
     assert_eq!(refused, Err(UpdateError::Entry("too long")));
-}
-
-#[test]
-fn keys_that_deny_themselves_are_bounded_and_those_that_a_root_denies_are_not() {
-    let root = SigningKey::generate(KeyType::Ed25519, &mut rng());
-    let mut trust = trusting(&[&root]);
-    for number in 0..MAX_SELF_DENIED {
-        let mut key = [7; 32];
-        key[..8].copy_from_slice(&number.to_be_bytes());
-        let entry = TrustEntry::unrestricted(&VerifyingKey::Ed25519(key));
-        trust.add(TrustList::Deny, entry);
-    }
-    let mut rng = StdRng::seed_from_u64(4);
-    let key = SigningKey::generate(KeyType::Ed25519, &mut rng);
-    let itself = self_revocation(&key, &mut rng).unwrap();
-    let refused = TrustList::Deny.accept(&itself, &trust, now());
-    assert_eq!(refused, Err(UpdateError::Full));
-    let by_root = update(TrustList::Deny, key.verifying_key(), &root);
-    assert!(TrustList::Deny.accept(&by_root, &trust, now()).is_ok());
 }
 
 #[test]
@@ -67,7 +47,7 @@ fn a_hybrid_root_takes_its_classical_halfs_place_only_by_its_leave() {
     let trust = trusting(&[&classical, &other]);
     let accept = |by: &SigningKey| {
         let update = update(TrustList::Allow, hybrid.verifying_key(), by);
-        TrustList::Allow.accept(&update, &trust, now())
+        TrustList::Allow.judge(&update, &trust, now())
     };
     assert_eq!(accept(&other), Err(UpdateError::OtherHalf));
     assert!(accept(&classical).is_ok());
@@ -84,7 +64,7 @@ fn who_is_trusted_for_some_topics_neither_replaces_a_root_nor_updates_lists() {
     let roots: Vec<_> = trust.roots().map(|(root, _)| root).collect();
     assert!(roots.contains(&classical.verifying_key()));
     let denial = update(TrustList::Deny, classical.verifying_key(), &hybrid);
-    let refused = TrustList::Deny.accept(&denial, &trust, now());
+    let refused = TrustList::Deny.judge(&denial, &trust, now());
     assert!(matches!(
         refused,
         Err(UpdateError::Chain(ChainError::Usage(_)))

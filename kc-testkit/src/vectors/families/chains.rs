@@ -1,6 +1,6 @@
 use kc_core::chain::{
     CertificateKeys, ChainError, Constraints, Demand, MaxAge, TrustEntry, TrustStore,
-    UnverifiedChain, ValidatedChain, grants, intersect,
+    UnverifiedChain, Usage, ValidatedChain, grants, intersect,
 };
 use kc_core::types::Timestamp;
 use serde_json::{Value, json};
@@ -48,7 +48,11 @@ fn process_chain(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let denylist = case.fields.opt_bytes_list("denylist")?;
     let validated = trust(allowlist, denylist).and_then(|trust| {
         let chain = UnverifiedChain::parse(&bytes)?;
-        chain.validate(&trust, &demand)
+        let revocation = chain.self_revocation().filter(|_| {
+            trust.allowlist().is_some() && demand.usage == Some(Usage::Denylist.as_str())
+        });
+        let validated = chain.validate(&trust, &demand);
+        validated.or_else(|error| revocation.map_or(Err(error), |revocation| revocation.verify()))
     });
     match validated {
         Ok(chain) => describe(&chain).map(Outcome::Ok),

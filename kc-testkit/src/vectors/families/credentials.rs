@@ -1,7 +1,7 @@
 //! What a node proves who it is with, and whom it trusts.
 
-use kc_core::chain::TrustStore;
-use kc_core::exchange::{Draft, Identity, Refusal, ValidIdentity};
+use kc_core::chain::{Identity, ToBeSigned, TrustStore, ValidIdentity};
+use kc_core::exchange::Refusal;
 use kc_core::kem::Suite;
 use kc_core::keys::Signer;
 use kc_core::store::NodeSecrets;
@@ -47,13 +47,13 @@ impl Credentials {
         }
     }
 
-    pub(super) fn sign(&self, draft: &Draft, draws: &mut Draws) -> Option<Vec<u8>> {
+    pub(super) fn sign(&self, draft: &ToBeSigned, draws: &mut Draws) -> Option<Vec<u8>> {
         let mut keys = self.secrets.signing_keys();
         let key = keys.find(|key| key.verifying_key() == draft.signer())?;
         draft.sign(key, draws).ok()
     }
 
-    pub(super) fn sign_all(&self, drafts: &[Draft], draws: &mut Draws) -> Vec<Vec<u8>> {
+    pub(super) fn sign_all(&self, drafts: &[ToBeSigned], draws: &mut Draws) -> Vec<Vec<u8>> {
         let signed = drafts.iter().filter_map(|draft| self.sign(draft, draws));
         signed.collect()
     }

@@ -1,7 +1,7 @@
 use kc_core::chain::{
-    TrustEntry, TrustList, TrustStore, UnverifiedChain, UpdateError, accept_chain,
+    Identity, TrustEntry, TrustList, TrustStore, UnverifiedChain, UpdateError, accept_chain,
 };
-use kc_core::exchange::{Identity, RefusalId};
+use kc_core::exchange::RefusalId;
 use kc_core::keys::{Signer, SigningKey, VerifyingKey};
 use kc_core::store::config::Name;
 use kc_core::types::Timestamp;
@@ -45,7 +45,7 @@ fn list_update(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let mut trust = trust(&case.fields)?;
     let (mut returned, mut name, mut refusal) = (Vec::new(), None, None);
     for message in case.fields.bytes_list("messages")? {
-        match list.accept(&message, &trust, now) {
+        match list.judge(&message, &trust, now) {
             Ok(entry) => {
                 returned.push(json!(hex::encode(entry.as_bytes())));
                 name = Some(Name::of_entry(entry.as_bytes()).to_string());

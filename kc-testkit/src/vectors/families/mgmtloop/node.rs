@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use kc_core::chain::{Demand, Usage};
-use kc_core::exchange::{
-    Forwarder, Identity, Replier, Requester, RequesterConfig, Validity, Wanted,
-};
+use kc_core::chain::{Demand, Identity, Usage};
+use kc_core::exchange::{Forwarder, Replier, Requester, RequesterConfig, Validity, Wanted};
 use kc_core::keys::Signer;
 use kc_core::message::{KeyRing, Opened, Unopened};
 use kc_core::ratchet::{Component, KeyIdForm, RetainedKeys};

@@ -1,9 +1,7 @@
 //! One turn of the management loop (protocol §9).
 
-use kc_core::chain::{TrustList, Usage, accept_chain};
-use kc_core::exchange::{
-    Forwarder, Identity, IncomingRequest, KeyReply, KeyRequest, decode_key_ids,
-};
+use kc_core::chain::{Identity, TrustList, Usage, accept_chain};
+use kc_core::exchange::{Forwarder, IncomingRequest, KeyReply, KeyRequest, decode_key_ids};
 use kc_core::store::config::{Name, Section};
 use kc_core::store::opaque;
 use kc_core::types::{RootTopic, SideTopic, Timestamp};
@@ -202,7 +200,7 @@ impl Node {
         now: Timestamp,
     ) -> Result<(), InputError> {
         let trust = &mut self.files.credentials.trust;
-        let Ok(entry) = list.accept(&record.value, trust, now) else {
+        let Ok(entry) = list.judge(&record.value, trust, now) else {
             return Ok(());
         };
         let bytes = entry.as_bytes().to_vec();

@@ -1,20 +1,9 @@
-use std::time::Duration;
-
 use rand_core::CryptoRng;
 
-use crate::chain::{
-    ChainError, Demand, MaxAge, TrustStore, UnverifiedChain, Usage, ValidatedChain,
-};
-use crate::keys::{KeyError, KeyType, Signer, VerifyingKey};
+use super::validate::VerifyLink;
+use super::{ChainError, Demand, MaxAge, TrustStore, UnverifiedChain, Usage, ValidatedChain};
+use crate::keys::{KeyError, Signer, VerifyingKey};
 use crate::types::Timestamp;
-
-/// The longest that a request or reply is valid, whatever the configuration says: a signed request
-/// that lives for years can be replayed for years.
-pub const MAX_VALIDITY: Duration = Duration::from_secs(604_800);
-
-/// How long the requests and replies that a node signs are valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity(Duration);
 
 /// One of a node's signing keys, with the chain that certifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,33 +23,10 @@ pub struct ValidIdentity {
 
 /// A message that lacks the signature on its last certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
+pub struct ToBeSigned {
     signer: VerifyingKey,
     chain: Vec<u8>,
     certificate: Vec<u8>,
-}
-
-impl Default for Validity {
-    /// One day (protocol §10).
-    fn default() -> Self {
-        Self(Duration::from_secs(86_400))
-    }
-}
-
-impl Validity {
-    /// What `maxage` in a configuration asks for, up to [`MAX_VALIDITY`]; zero means the default.
-    #[must_use]
-    pub fn from_max_age(max_age: Duration) -> Self {
-        if max_age.is_zero() {
-            Self::default()
-        } else {
-            Self(max_age.min(MAX_VALIDITY))
-        }
-    }
-
-    pub(super) fn end(self, now: Timestamp) -> MaxAge {
-        MaxAge::until(now.plus(self.0))
-    }
 }
 
 impl Identity {
@@ -91,9 +57,19 @@ impl Identity {
     }
 
     fn prove(&self, trust: &TrustStore, demand: &Demand<'_>) -> Result<ValidatedChain, ChainError> {
+        self.prove_by(trust, demand, &mut |key, link, _| key.verify(link))
+    }
+
+    /// As [`validate`](Self::validate), verifying signatures by `verify`.
+    pub(super) fn prove_by(
+        &self,
+        trust: &TrustStore,
+        demand: &Demand<'_>,
+        verify: &mut VerifyLink<'_>,
+    ) -> Result<ValidatedChain, ChainError> {
         let chain = self.chain.as_deref().ok_or(ChainError::Length(0))?;
         let chain = UnverifiedChain::parse(chain)?;
-        let validated = chain.validate(trust, demand)?;
+        let validated = chain.validate_by(trust, demand, verify, &mut None)?;
         if validated.keys().signer() == Some(&self.key) {
             Ok(validated)
         } else {
@@ -110,14 +86,18 @@ impl Identity {
         trust: &TrustStore,
         now: Timestamp,
     ) -> Result<ValidIdentity, ChainError> {
-        let chain = self.prove(trust, &Demand::at(now))?;
-        Ok(ValidIdentity {
+        Ok(self.proven_by(&self.prove(trust, &Demand::at(now))?))
+    }
+
+    /// This identity, whose chain was validated.
+    pub(super) fn proven_by(&self, chain: &ValidatedChain) -> ValidIdentity {
+        ValidIdentity {
             key: self.key.clone(),
             chain: self.chain.clone().unwrap_or_default(),
             // Only one root signed the chain's first link, so no other can grant more.
             may_request: chain.grants(Usage::EncryptRequest),
             max_age: chain.max_age(),
-        })
+        }
     }
 }
 
@@ -140,8 +120,8 @@ impl ValidIdentity {
         self.may_request
     }
 
-    pub(crate) fn draft(&self, certificate: &[u8]) -> Draft {
-        Draft {
+    pub(crate) fn certify(&self, certificate: &[u8]) -> ToBeSigned {
+        ToBeSigned {
             signer: self.key.clone(),
             chain: self.chain.clone(),
             certificate: certificate.to_vec(),
@@ -149,7 +129,7 @@ impl ValidIdentity {
     }
 }
 
-impl Draft {
+impl ToBeSigned {
     /// The key that must sign.
     #[must_use]
     pub fn signer(&self) -> &VerifyingKey {
@@ -165,7 +145,7 @@ impl Draft {
     /// The finished message, a chain that ends with the signed certificate.
     ///
     /// # Errors
-    /// [`ChainError`] if the stored chain cannot be read, which drafting has checked.
+    /// [`ChainError`] if the stored chain cannot be read, which was checked before.
     pub fn finish(&self, signed: &[u8]) -> Result<Vec<u8>, ChainError> {
         Ok(UnverifiedChain::parse(&self.chain)?.extended(signed))
     }
@@ -178,19 +158,6 @@ impl Draft {
         let signed = signer.sign(&self.certificate, rng)?;
         self.finish(&signed).map_err(|_| KeyError::Mismatch)
     }
-}
-
-/// The identities to answer somebody with whose root is of this type: those of the same type, or all
-/// if there is none.
-pub(super) fn answering(
-    identities: &[ValidIdentity],
-    root_type: Option<KeyType>,
-) -> impl Iterator<Item = &ValidIdentity> {
-    let same = move |identity: &&ValidIdentity| Some(identity.key.key_type()) == root_type;
-    let any_same = identities.iter().any(|identity| same(&identity));
-    identities
-        .iter()
-        .filter(move |identity| !any_same || same(identity))
 }
 
 #[cfg(test)]

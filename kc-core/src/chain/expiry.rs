@@ -1,0 +1,91 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::keys::VerifyingKey;
+use crate::types::Timestamp;
+
+/// The earliest that the end of a chain is warned of.
+const EARLIEST: Duration = Duration::from_secs(7 * 86_400);
+/// Which part of the time that was left when a chain was first seen is left when it is warned of. Less than
+/// what chain servers leave, so that a chain which is kept fresh is never warned of.
+const PART: f64 = 0.1;
+
+/// Warns once of each chain of a node that ends soon.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Expiry {
+    seen: HashMap<VerifyingKey, Seen>,
+}
+
+/// A chain, by its end.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    end: Timestamp,
+    warn_at: Timestamp,
+    warned: bool,
+}
+
+impl Expiry {
+    /// Takes note of the chain of a key, which ends at `end`.
+    pub(super) fn see(&mut self, key: &VerifyingKey, end: Timestamp, now: Timestamp) {
+        let seen = self.seen.get(key);
+        if seen.is_none_or(|seen| seen.end != end) {
+            self.seen.insert(key.clone(), Seen::at(now, end));
+        }
+    }
+
+    /// Returns a chain that is to be warned of now, with its end: call until it gives `None`.
+    pub(super) fn due(&mut self, now: Timestamp) -> Option<(VerifyingKey, Timestamp)> {
+        let mut chains = self.seen.iter_mut();
+        let (key, chain) = chains.find(|(_, chain)| !chain.warned && chain.warn_at <= now)?;
+        chain.warned = true;
+        Some((key.clone(), chain.end))
+    }
+}
+
+impl Seen {
+    fn at(now: Timestamp, end: Timestamp) -> Self {
+        let early = end.since(now).mul_f64(PART).min(EARLIEST);
+        let warn_at = Timestamp::from_secs(end.as_secs() - early.as_secs_f64());
+        Self {
+            end,
+            warn_at: warn_at.unwrap_or(end),
+            warned: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: f64) -> Timestamp {
+        Timestamp::from_secs(secs).unwrap()
+    }
+
+    /// The number of chains to be warned of at a time, if there is one that ends at `end`.
+    fn due(expiry: &mut Expiry, end: f64, now: f64) -> usize {
+        expiry.see(&VerifyingKey::Ed25519([1; 32]), at(end), at(now));
+        std::iter::from_fn(|| expiry.due(at(now))).count()
+    }
+
+    #[test]
+    fn the_end_of_a_chain_is_warned_of_once_and_in_time() {
+        let mut expiry = Expiry::default();
+        assert_eq!(due(&mut expiry, 1000.0, 0.0), 0);
+        assert_eq!(due(&mut expiry, 1000.0, 899.0), 0);
+        assert_eq!(due(&mut expiry, 1000.0, 900.0), 1);
+        assert_eq!(due(&mut expiry, 1000.0, 950.0), 0);
+        // Renewed, and near its end again.
+        assert_eq!(due(&mut expiry, 2000.0, 960.0), 0);
+        assert_eq!(due(&mut expiry, 2000.0, 1990.0), 1);
+    }
+
+    #[test]
+    fn a_chain_of_years_is_warned_of_a_week_before_its_end() {
+        const DAY: f64 = 86_400.0;
+        let mut expiry = Expiry::default();
+        assert_eq!(due(&mut expiry, 3650.0 * DAY, 0.0), 0);
+        assert_eq!(due(&mut expiry, 3650.0 * DAY, 3642.0 * DAY), 0);
+        assert_eq!(due(&mut expiry, 3650.0 * DAY, 3643.0 * DAY), 1);
+    }
+}

@@ -1,0 +1,526 @@
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use super::expiry::Expiry;
+use super::links::VerifiedLinks;
+use super::revocations::Revocations;
+use super::{
+    ChainError, Check, Demand, Identity, TrustEntry, TrustList, TrustStore, UnverifiedChain,
+    UpdateCheck, UpdateError, Usage, ValidIdentity, ValidatedChain, accept_chain,
+    accept_self_revocation,
+};
+use crate::flood::FloodLimit;
+use crate::keys::VerifyingKey;
+use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
+
+/// How many keys are remembered as seen: those along chains that were validated.
+pub const MAX_SEEN_KEYS: usize = 65_536;
+/// How often the node's own chains are looked at, to warn in time of one that ends.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A state of the lists. What was validated under an older one is validated again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u64);
+
+/// Whom a node trusts, and who it is itself: owns the lists and the node's chains, validates, takes updates, and gives
+/// out what is to be done about them.
+///
+/// ```text
+/// handle(update, now) ─► poll_effect(now) ─► store an entry, verify a revocation, report an event
+/// validate(chain, demand) ─► ValidatedChain
+/// ```
+#[derive(Clone, Debug)]
+pub struct Trust {
+    store: TrustStore,
+    identities: Vec<Identity>,
+    epoch: Epoch,
+    verified: VerifiedLinks,
+    /// The keys along chains that were validated: a denial of one of them is always taken.
+    seen: HashSet<[u8; 16]>,
+    revocations: Revocations,
+    expiry: Expiry,
+    /// When the node's own chains were looked at.
+    expiry_seen: Option<Duration>,
+    refusals: FloodLimit<(ManagementTopic, RefusedBy)>,
+    effects: VecDeque<TrustEffect>,
+}
+
+/// What a [`Trust`] takes.
+#[derive(Clone, Copy, Debug)]
+pub enum TrustInput<'a> {
+    /// A record of a management topic.
+    Record {
+        /// The topic.
+        topic: ManagementTopic,
+        /// The Kafka key; empty if there is none.
+        kafka_key: &'a [u8],
+        /// The Kafka value.
+        value: &'a [u8],
+    },
+    /// The result of [`TrustEffect::Verify`].
+    Verified(&'a Result<TrustEntry, UpdateError>),
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TrustEffect {
+    /// Store an entry of a list. It is in force already.
+    StoreEntry(TrustList, TrustEntry),
+    /// Store the chain of the signing key with this index, counted from 0. It is in use already.
+    StoreChain(usize, Vec<u8>),
+    /// Verify a self-revocation by [`Trust::verify`], and hand the result in. One at a time.
+    Verify(Vec<u8>),
+    /// Tell people, or other machines.
+    Report(TrustEvent),
+}
+
+/// What happened to trust.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TrustEvent {
+    /// A key came onto a list.
+    Listed {
+        /// The list.
+        list: TrustList,
+        /// The key.
+        key: VerifyingKey,
+        /// Whether it was in use: along a chain that this node has validated.
+        in_use: bool,
+    },
+    /// A new chain of this node's is in use.
+    ChainAdopted {
+        /// The key that it certifies.
+        key: VerifyingKey,
+        /// When it ends; `None` if it does not.
+        expires: Option<Timestamp>,
+    },
+    /// A key of this node's is denied: others refuse it from now on.
+    Denied {
+        /// The key.
+        key: VerifyingKey,
+        /// Whether the node has another key whose chain is valid.
+        others_left: bool,
+    },
+    /// A chain of this node's ends soon.
+    ChainExpires {
+        /// The key that it certifies.
+        key: VerifyingKey,
+        /// When it ends.
+        expires: Timestamp,
+    },
+    /// An update was refused.
+    Refused {
+        /// The topic that it came from.
+        topic: ManagementTopic,
+        /// The key that it claims to be for; nothing has verified it.
+        claimed: Option<VerifyingKey>,
+        /// Why.
+        error: UpdateError,
+        /// How often this topic and check have refused since they were last reported, if this is to be reported.
+        report: Option<u64>,
+    },
+}
+
+/// The check that refused an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum RefusedBy {
+    Chain(Check),
+    Update(UpdateCheck),
+}
+
+impl From<&UpdateError> for RefusedBy {
+    fn from(error: &UpdateError) -> Self {
+        match error {
+            UpdateError::Chain(error) => Self::Chain(error.check()),
+            other => Self::Update(other.check().unwrap_or(UpdateCheck::Entry)),
+        }
+    }
+}
+
+impl Trust {
+    /// Trusts by `store`; the node's signing keys are in order, each with its chain.
+    #[must_use]
+    pub fn new(store: TrustStore, identities: Vec<Identity>) -> Self {
+        let own = identities.iter().map(|own| own.key().short_hash());
+        let roots = store.roots().map(|(root, _)| root.short_hash());
+        Self {
+            seen: own.chain(roots).collect(),
+            store,
+            identities,
+            epoch: Epoch::default(),
+            verified: VerifiedLinks::default(),
+            revocations: Revocations::default(),
+            expiry: Expiry::default(),
+            expiry_seen: None,
+            refusals: FloodLimit::default(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// The lists.
+    #[must_use]
+    pub fn lists(&self) -> &TrustStore {
+        &self.store
+    }
+
+    /// The node's signing keys in order, each with its chain.
+    #[must_use]
+    pub fn identities(&self) -> &[Identity] {
+        &self.identities
+    }
+
+    /// The state of the lists; it changes with each entry that may change what is valid.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// How many self-revocations were dropped for want of room.
+    #[must_use]
+    pub fn dropped_revocations(&self) -> u64 {
+        self.revocations.dropped()
+    }
+
+    /// Validates a chain as received. Until the signature of a root verifies, this costs one Ed25519 verification for
+    /// each root; certificates that verified before are not verified again.
+    ///
+    /// # Errors
+    /// The check that refused.
+    pub fn validate(
+        &mut self,
+        chain: &[u8],
+        demand: &Demand<'_>,
+    ) -> Result<ValidatedChain, ChainError> {
+        let chain = UnverifiedChain::parse(chain)?;
+        let verified = &mut self.verified;
+        let leaf = chain.links().len() - 1;
+        let mut denied = None;
+        let validated = chain.validate_by(
+            &self.store,
+            demand,
+            // A leaf is a message, and does not come again.
+            &mut |key, link, index| match index == leaf {
+                true => key.verify(link),
+                false => verified.verify(key, link),
+            },
+            &mut denied,
+        );
+        match &validated {
+            Ok(chain) => self.see(chain.path()),
+            Err(ChainError::Denied) => {
+                denied.into_iter().for_each(|key| self.see_denied(key));
+            }
+            Err(_) => {}
+        }
+        validated
+    }
+
+    /// Returns whether the lists deny who signed with the last key of a path that was validated.
+    #[must_use]
+    pub fn denies(&self, path: &[VerifyingKey]) -> bool {
+        self.store.denies(path)
+    }
+
+    /// Returns whether one of the node's chains grants one of these usages for a root topic.
+    ///
+    /// # Errors
+    /// The check that refused.
+    pub fn grants(
+        &mut self,
+        root: &RootTopic,
+        usages: &[Usage],
+        now: Timestamp,
+    ) -> Result<(), ChainError> {
+        let mut refusal = ChainError::Length(0);
+        for index in 0..self.identities.len() {
+            for usage in usages {
+                let demand = Demand::at(now).topic(root.as_str()).usage(*usage);
+                match self.own(index, &demand) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => refusal = error,
+                }
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The identities whose chains are valid.
+    ///
+    /// # Errors
+    /// The check that refused, if there is none.
+    pub fn valid_identities(&mut self, now: Timestamp) -> Result<Vec<ValidIdentity>, ChainError> {
+        let mut refusal = ChainError::Length(0);
+        let mut valid = Vec::new();
+        for index in 0..self.identities.len() {
+            match self.identity(index, now) {
+                Ok(identity) => valid.push(identity),
+                Err(error) => refusal = error,
+            }
+        }
+        if valid.is_empty() {
+            Err(refusal)
+        } else {
+            Ok(valid)
+        }
+    }
+
+    /// The identity with this index, if its chain is valid.
+    ///
+    /// # Errors
+    /// The check that refused.
+    pub fn identity(&mut self, index: usize, now: Timestamp) -> Result<ValidIdentity, ChainError> {
+        let proven = self.own(index, &Demand::at(now))?;
+        let identity = self.identities.get(index).ok_or(ChainError::Length(0))?;
+        Ok(identity.proven_by(&proven))
+    }
+
+    /// Validates the chain of the identity with this index.
+    fn own(&mut self, index: usize, demand: &Demand<'_>) -> Result<ValidatedChain, ChainError> {
+        let identity = self.identities.get(index).ok_or(ChainError::Length(0))?;
+        let verified = &mut self.verified;
+        identity.prove_by(&self.store, demand, &mut |key, link, _| {
+            verified.verify(key, link)
+        })
+    }
+
+    /// Takes an update. What it leads to comes from [`poll_effect`](Self::poll_effect).
+    pub fn handle(&mut self, input: TrustInput<'_>, now: Now) {
+        match input {
+            TrustInput::Record {
+                topic: ManagementTopic::Chains,
+                kafka_key,
+                value,
+            } => self.take_chain(kafka_key, value, now),
+            TrustInput::Record {
+                topic: ManagementTopic::Allowlist,
+                value,
+                ..
+            } => self.take_entry(TrustList::Allow, value, now),
+            TrustInput::Record {
+                topic: ManagementTopic::Denylist,
+                value,
+                ..
+            } => self.take_entry(TrustList::Deny, value, now),
+            TrustInput::Verified(result) => {
+                self.revocations.end(now.mono);
+                match result {
+                    Ok(entry) => self.deny_self(entry.clone(), now),
+                    Err(error) => {
+                        self.refuse(ManagementTopic::Denylist, None, error.clone(), now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next thing to do; call until it gives `None`, after each input and when
+    /// [`next_timeout`](Self::next_timeout) says so.
+    pub fn poll_effect(&mut self, now: Now) -> Option<TrustEffect> {
+        if let Some(effect) = self.effects.pop_front() {
+            return Some(effect);
+        }
+        if let Some(message) = self.revocations.begin(now.mono) {
+            return Some(TrustEffect::Verify(message));
+        }
+        if self
+            .expiry_seen
+            .is_none_or(|seen| now.mono.saturating_sub(seen) >= EXPIRY_INTERVAL)
+        {
+            self.expiry_seen = Some(now.mono);
+            self.see_expiry(now.wall);
+        }
+        let (key, expires) = self.expiry.due(now.wall)?;
+        Some(TrustEffect::Report(TrustEvent::ChainExpires {
+            key,
+            expires,
+        }))
+    }
+
+    /// When to call [`poll_effect`](Self::poll_effect) if nothing happens.
+    #[must_use]
+    pub fn next_timeout(&self) -> Duration {
+        self.revocations.next_timeout().unwrap_or(EXPIRY_INTERVAL)
+    }
+
+    /// Does what [`TrustEffect::Verify`] asks for: verifies one signature, by a key that nobody certified.
+    ///
+    /// # Errors
+    /// [`UpdateError`].
+    pub fn verify(&self, message: &[u8]) -> Result<TrustEntry, UpdateError> {
+        let chain = UnverifiedChain::parse(message)?;
+        let revocation = chain.self_revocation().ok_or(ChainError::UnknownRoot)?;
+        accept_self_revocation(&revocation, &self.store)
+    }
+
+    fn take_entry(&mut self, list: TrustList, message: &[u8], now: Now) {
+        let topic = list.topic();
+        let chain = match UnverifiedChain::parse(message) {
+            Ok(chain) => chain,
+            Err(error) => return self.refuse(topic, None, error.into(), now),
+        };
+        let claimed = chain.peek_key();
+        // Taken before, and read again.
+        if claimed
+            .as_ref()
+            .is_some_and(|key| self.store.lists(list, key))
+        {
+            return;
+        }
+        match list.accept(message, &self.store, now.wall) {
+            Ok(entry) => self.add(list, entry, now),
+            Err(UpdateError::Chain(ChainError::UnknownRoot))
+                if list == TrustList::Deny && chain.self_revocation().is_some() =>
+            {
+                if let Some(key) = &claimed {
+                    let is_seen = self.has_seen(key);
+                    self.revocations.push(key, is_seen, message);
+                }
+            }
+            Err(error) => self.refuse(topic, claimed, error, now),
+        }
+    }
+
+    /// Puts an entry in force, and has it stored.
+    fn add(&mut self, list: TrustList, entry: TrustEntry, now: Now) {
+        let valid_before = self.valid_keys(now.wall);
+        self.effects
+            .push_back(TrustEffect::StoreEntry(list, entry.clone()));
+        let key = entry.key().cloned();
+        self.store.add(list, entry);
+        self.epoch.0 += 1;
+        if let Some(key) = key {
+            let in_use = self.has_seen(&key);
+            self.report(TrustEvent::Listed { list, key, in_use });
+        }
+        self.report_denied(&valid_before, now.wall);
+    }
+
+    /// Takes the denial of a key by itself: of one that is in use as an entry, of any other as a hash.
+    fn deny_self(&mut self, entry: TrustEntry, now: Now) {
+        let Some(key) = entry.key().cloned() else {
+            return;
+        };
+        if self.store.lists(TrustList::Deny, &key) {
+            return;
+        }
+        if self.has_seen(&key) {
+            return self.add(TrustList::Deny, entry, now);
+        }
+        if self.store.deny_self(&key) {
+            self.report(TrustEvent::Listed {
+                list: TrustList::Deny,
+                key,
+                in_use: false,
+            });
+        } else {
+            let topic = ManagementTopic::Denylist;
+            self.refuse(topic, Some(key), UpdateError::Full, now);
+        }
+    }
+
+    fn take_chain(&mut self, kafka_key: &[u8], chain: &[u8], now: Now) {
+        let mut identities = self.identities.iter().enumerate();
+        let own = identities.find(|(_, identity)| identity.key().to_bytes() == kafka_key);
+        let Some((index, identity)) = own else {
+            // For another node.
+            return;
+        };
+        let (key, in_use) = (identity.key().clone(), identity.chain());
+        if in_use == Some(chain) {
+            return;
+        }
+        match accept_chain(&key, in_use, chain, &self.store, now.wall) {
+            Ok(()) => self.adopt(index, key, chain, now),
+            Err(error) => self.refuse(ManagementTopic::Chains, Some(key), error, now),
+        }
+    }
+
+    fn adopt(&mut self, index: usize, key: VerifyingKey, chain: &[u8], now: Now) {
+        if let Some(place) = self.identities.get_mut(index) {
+            *place = Identity::new(key.clone(), Some(chain.to_vec()));
+        }
+        self.effects
+            .push_back(TrustEffect::StoreChain(index, chain.to_vec()));
+        let valid = self.identity(index, now.wall);
+        let expires = valid.ok().and_then(|valid| valid.max_age().timestamp());
+        self.see_expiry(now.wall);
+        self.report(TrustEvent::ChainAdopted { key, expires });
+    }
+
+    fn valid_keys(&mut self, now: Timestamp) -> Vec<VerifyingKey> {
+        let valid = self.valid_identities(now).unwrap_or_default();
+        valid
+            .iter()
+            .map(|identity| identity.key().clone())
+            .collect()
+    }
+
+    /// A node that is denied has to know: all others refuse it from now on.
+    fn report_denied(&mut self, valid_before: &[VerifyingKey], now: Timestamp) {
+        let valid = self.valid_keys(now);
+        for key in valid_before {
+            let own = self.identities.iter().position(|own| own.key() == key);
+            let Some(own) = own else { continue };
+            if self.identity(own, now) == Err(ChainError::Denied) {
+                self.report(TrustEvent::Denied {
+                    key: key.clone(),
+                    others_left: !valid.is_empty(),
+                });
+            }
+        }
+    }
+
+    fn see_expiry(&mut self, now: Timestamp) {
+        for index in 0..self.identities.len() {
+            if let Ok(valid) = self.identity(index, now)
+                && let Some(end) = valid.max_age().timestamp()
+            {
+                self.expiry.see(valid.key(), end, now);
+            }
+        }
+    }
+
+    fn see(&mut self, path: &[VerifyingKey]) {
+        for key in path {
+            if self.seen.len() < MAX_SEEN_KEYS {
+                self.seen.insert(key.short_hash());
+            }
+        }
+    }
+
+    /// A key that denied itself is in use after all: its denial is stored.
+    fn see_denied(&mut self, key: VerifyingKey) {
+        self.see(std::slice::from_ref(&key));
+        if self.store.denied_itself(&key) && !self.store.has_entry(TrustList::Deny, &key) {
+            let entry = TrustEntry::unrestricted(&key);
+            self.store.add(TrustList::Deny, entry.clone());
+            self.effects
+                .push_back(TrustEffect::StoreEntry(TrustList::Deny, entry));
+        }
+    }
+
+    fn has_seen(&self, key: &VerifyingKey) -> bool {
+        self.seen.contains(&key.short_hash())
+    }
+
+    fn refuse(
+        &mut self,
+        topic: ManagementTopic,
+        claimed: Option<VerifyingKey>,
+        error: UpdateError,
+        now: Now,
+    ) {
+        let report = self.refusals.count((topic, (&error).into()), now.mono);
+        self.report(TrustEvent::Refused {
+            topic,
+            claimed,
+            error,
+            report,
+        });
+    }
+
+    fn report(&mut self, event: TrustEvent) {
+        self.effects.push_back(TrustEffect::Report(event));
+    }
+}

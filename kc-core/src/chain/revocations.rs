@@ -1,0 +1,163 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::keys::VerifyingKey;
+
+/// How many self-revocations wait to be verified, of seen keys and of others each.
+pub const MAX_WAITING_REVOCATIONS: usize = 256;
+/// How many of them may claim to be of one key: one that is forged must not keep the real one out.
+const MAX_WAITING_OF_ONE_KEY: usize = 4;
+/// No self-revocation is longer, in bytes: two certificates and a hybrid signature.
+pub const MAX_REVOCATION_LEN: usize = 24 * 1024;
+/// Which part of the time goes into verifying them.
+const PART: u32 = 10;
+/// How much of that may be saved up.
+const MAX_CREDIT: Duration = Duration::from_millis(10);
+/// How often to go on while some wait.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Self-revocations that wait to be verified. They are the one thing that a key may sign which nobody certified, so
+/// they wait apart from everything else, and get a tenth of the time at most.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Revocations {
+    /// Those that claim to be of a key that is in use.
+    seen: VecDeque<Waiting>,
+    others: VecDeque<Waiting>,
+    credit: Duration,
+    credited_at: Option<Duration>,
+    /// When the verification that is under way began.
+    begun: Option<Duration>,
+    /// How many were dropped for want of room.
+    dropped: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    key: VerifyingKey,
+    message: Vec<u8>,
+}
+
+impl Revocations {
+    /// Queues a message, or drops and counts it.
+    pub(super) fn push(&mut self, key: &VerifyingKey, is_seen: bool, message: &[u8]) {
+        let queue = if is_seen {
+            &mut self.seen
+        } else {
+            &mut self.others
+        };
+        if queue.iter().any(|waiting| waiting.message == message) {
+            return;
+        }
+        let of_this_key = queue.iter().filter(|waiting| waiting.key == *key).count();
+        if message.len() > MAX_REVOCATION_LEN
+            || queue.len() >= MAX_WAITING_REVOCATIONS
+            || of_this_key >= MAX_WAITING_OF_ONE_KEY
+        {
+            self.dropped += 1;
+            return;
+        }
+        queue.push_back(Waiting {
+            key: key.clone(),
+            message: message.to_vec(),
+        });
+    }
+
+    /// The next message to verify, if it is time for one and none is being verified.
+    pub(super) fn begin(&mut self, now: Duration) -> Option<Vec<u8>> {
+        let credited_at = self.credited_at.unwrap_or_default();
+        if let Some(since) = now.checked_sub(credited_at) {
+            self.credit = (self.credit + since / PART).min(MAX_CREDIT);
+            self.credited_at = Some(now);
+        }
+        if self.begun.is_some() || self.credit.is_zero() {
+            return None;
+        }
+        let next = self.seen.pop_front().or_else(|| self.others.pop_front())?;
+        self.begun = Some(now);
+        Some(next.message)
+    }
+
+    /// Notes that the verification under way has ended.
+    pub(super) fn end(&mut self, now: Duration) {
+        let took = now.saturating_sub(self.begun.take().unwrap_or(now));
+        match self.credit.checked_sub(took) {
+            Some(left) => self.credit = left,
+            None => {
+                // A debt is paid by waiting: no credit before it is.
+                let debt = took.saturating_sub(self.credit);
+                self.credit = Duration::ZERO;
+                self.credited_at = Some(now + debt * PART);
+            }
+        }
+    }
+
+    /// How long to wait before going on; `None` if nothing waits.
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        let waits = !self.seen.is_empty() || !self.others.is_empty();
+        waits.then_some(PACE)
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u8) -> VerifyingKey {
+        VerifyingKey::Ed25519([number; 32])
+    }
+
+    #[test]
+    fn a_tenth_of_the_time_goes_into_revocations_whatever_they_cost() {
+        for cost in [Duration::from_micros(50), Duration::from_millis(40)] {
+            let mut revocations = Revocations::default();
+            let (mut now, mut spent, mut number) = (Duration::ZERO, Duration::ZERO, 0_u64);
+            while now < Duration::from_secs(60) {
+                number += 1;
+                revocations.push(&key(1), false, &number.to_be_bytes());
+                while revocations.begin(now).is_some() {
+                    now += cost;
+                    spent += cost;
+                    revocations.end(now);
+                    number += 1;
+                    revocations.push(&key(1), false, &number.to_be_bytes());
+                }
+                now += Duration::from_millis(1);
+            }
+            let share = spent.as_secs_f64() / now.as_secs_f64();
+            assert!((0.05..0.11).contains(&share), "{cost:?}: {share}");
+        }
+    }
+
+    #[test]
+    fn invented_keys_neither_fill_memory_nor_hold_up_a_key_that_is_in_use() {
+        let mut revocations = Revocations::default();
+        for number in 0..100_000_u32 {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            revocations.push(&VerifyingKey::Ed25519(bytes), false, &bytes);
+        }
+        assert_eq!(revocations.others.len(), MAX_WAITING_REVOCATIONS);
+        assert!(revocations.dropped() > 0);
+        revocations.push(&key(9), true, b"in use");
+        let first = revocations.begin(Duration::from_secs(1));
+        assert_eq!(first.as_deref(), Some(&b"in use"[..]));
+    }
+
+    #[test]
+    fn a_forged_revocation_does_not_keep_the_real_one_out() {
+        let mut revocations = Revocations::default();
+        for number in 0..100_u8 {
+            revocations.push(&key(1), true, &[number]);
+        }
+        assert_eq!(revocations.seen.len(), MAX_WAITING_OF_ONE_KEY);
+        while revocations.begin(Duration::from_secs(1)).is_some() {
+            revocations.end(Duration::from_secs(1));
+        }
+        revocations.push(&key(1), true, b"real");
+        assert_eq!(revocations.seen.len(), 1);
+    }
+}

@@ -1,0 +1,92 @@
+//! A limit on how often the same thing is reported: whoever may write to a topic must not fill a log.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+/// How often one thing is reported at most.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+/// How many different things are remembered; beyond, further ones are counted together with the others.
+pub const MAX_REPORTED: usize = 1024;
+
+/// Counts what happens, and says when to report it: at once, then at most once in [`REPORT_INTERVAL`].
+#[derive(Clone, Debug)]
+pub struct FloodLimit<K> {
+    reported: HashMap<K, Reported>,
+    /// What is counted because there was no room for more.
+    overflow: Reported,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Reported {
+    last: Option<Duration>,
+    since: u64,
+}
+
+impl<K> Default for FloodLimit<K> {
+    fn default() -> Self {
+        Self {
+            reported: HashMap::new(),
+            overflow: Reported::default(),
+        }
+    }
+}
+
+impl<K: Eq + Hash> FloodLimit<K> {
+    /// Counts `what`, which happened at `now` by a monotonic clock. Returns how often it has happened since it was
+    /// last reported, this time included, if it is to be reported now.
+    pub fn count(&mut self, what: K, now: Duration) -> Option<u64> {
+        if self.reported.len() >= MAX_REPORTED && !self.reported.contains_key(&what) {
+            self.reported
+                .retain(|_, reported| reported.since > 0 || !reported.is_due(now));
+        }
+        let has_room = self.reported.len() < MAX_REPORTED;
+        let reported = match self.reported.get_mut(&what) {
+            Some(reported) => reported,
+            None if has_room => self.reported.entry(what).or_default(),
+            None => &mut self.overflow,
+        };
+        reported.since += 1;
+        if !reported.is_due(now) {
+            return None;
+        }
+        reported.last = Some(now);
+        Some(std::mem::take(&mut reported.since))
+    }
+}
+
+impl Reported {
+    fn is_due(self, now: Duration) -> bool {
+        self.last
+            .is_none_or(|last| now.saturating_sub(last) >= REPORT_INTERVAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn each_thing_is_reported_at_once_then_once_a_minute_with_a_count() {
+        let mut limit = FloodLimit::default();
+        assert_eq!(limit.count("a", at(0)), Some(1));
+        assert_eq!(limit.count("a", at(1)), None);
+        assert_eq!(limit.count("b", at(1)), Some(1));
+        assert_eq!(limit.count("a", at(59)), None);
+        assert_eq!(limit.count("a", at(60)), Some(3));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_rest_is_counted_together() {
+        let mut limit = FloodLimit::default();
+        let reports = (0..100_000).filter_map(|what| limit.count(what, at(0)));
+        assert_eq!(reports.count(), MAX_REPORTED + 1);
+        assert_eq!(limit.reported.len(), MAX_REPORTED);
+        // Idle things make room.
+        assert_eq!(limit.count(100_000, at(61)), Some(1));
+    }
+}

@@ -1,0 +1,49 @@
+//! Counts of costly operations, so that tests can prove how little is done for input that nobody vouches for.
+//!
+//! Counted in unit tests and with the feature `count-work`; without them [`count`] is nothing.
+
+/// How often each costly operation was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Regular expressions compiled.
+    pub regexes: u64,
+    /// Ed25519 signatures verified.
+    pub ed25519: u64,
+    /// SLH-DSA signatures verified.
+    pub slh_dsa: u64,
+    /// Key exchanges: encapsulations and decapsulations.
+    pub key_exchanges: u64,
+}
+
+#[cfg(any(test, feature = "count-work"))]
+mod counted {
+    use std::cell::Cell;
+
+    use super::Work;
+
+    thread_local! {
+        static DONE: Cell<Work> = const { Cell::new(Work { regexes: 0, ed25519: 0, slh_dsa: 0, key_exchanges: 0 }) };
+    }
+
+    pub(crate) fn count(count: impl FnOnce(&mut Work)) {
+        let mut done = DONE.get();
+        count(&mut done);
+        DONE.set(done);
+    }
+
+    /// Calls `f`, and returns with its result what was done in this thread meanwhile.
+    pub fn measure<T>(f: impl FnOnce() -> T) -> (T, Work) {
+        let before = DONE.replace(Work::default());
+        let result = f();
+        (result, DONE.replace(before))
+    }
+}
+
+#[cfg(any(test, feature = "count-work"))]
+pub(crate) use counted::count;
+#[cfg(any(test, feature = "count-work"))]
+pub use counted::measure;
+
+#[cfg(not(any(test, feature = "count-work")))]
+#[inline(always)]
+pub(crate) fn count(_: impl FnOnce(&mut Work)) {}
