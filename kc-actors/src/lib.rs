@@ -55,6 +55,7 @@
 mod actors;
 mod client;
 mod clock;
+mod entropy;
 mod events;
 mod handles;
 pub mod messages;
@@ -67,6 +68,7 @@ pub use client::{
     MAX_PARKED_BYTES, MAX_PARKED_RECORDS, OpenedRecord, PlainRecord, ProduceError,
 };
 pub use clock::Clock;
+pub use entropy::Entropy;
 pub use events::{EventListener, Events, NodeEvent};
 pub use handles::{
     Awaiting, CryptoTables, Deserializer, MAX_SIGNALLED, Outcome, SealError, Serializer, Signals,

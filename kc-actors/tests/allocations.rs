@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler};
 use kc_actors::messages::{KeyWanted, ServeRoot};
 use kc_actors::{
-    CryptoTables, Deserializer, Outcome, Port, PublisherActor, PublisherParts, Serializer,
+    CryptoTables, Deserializer, Events, Outcome, Port, PublisherActor, PublisherParts, Serializer,
 };
 use kc_core::message::sealed_len;
 use kc_core::provision::Role;
@@ -63,7 +63,7 @@ async fn no_allocation_per_message_beyond_the_output() {
         turn: own.turn,
         wanted: Port::to(&exchange),
         serve: Port::to(&exchange),
-        ratchet_interval: Duration::from_secs(3600),
+        events: Events::default(),
     };
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     let publisher = PublisherActor::new(parts, tables.clone(), signals).start();

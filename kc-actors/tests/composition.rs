@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use kc_actors::messages::{
     AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, Publish, ReceivedOpeningKeys,
-    SealingKeyFor, SideRecord, SideRecords, TurnRatchet, ValidateChain, Watch,
+    SealingKeyFor, SideRecord, SideRecords, TurnRatchet, TurnReason, ValidateChain, Watch,
 };
 use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
 use kc_core::backend::{BackendError, BackendErrorKind};
@@ -314,7 +314,8 @@ async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
     let again = producer.sealing_keys.send(SealingKeyFor { root: root() });
     assert!(Arc::ptr_eq(&first, &again.await.unwrap().unwrap()));
 
-    let turned = producer.turn.send(TurnRatchet).await.unwrap().unwrap();
+    let turned = producer.turn.send(TurnRatchet(TurnReason::Requested)).await;
+    let turned = turned.unwrap().keys.unwrap();
     assert_ne!(turned[0].1.id(), first.id());
     let ids = vec![first.id(), turned[0].1.id()];
     let held = producer

@@ -2,18 +2,15 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 use kc_actors::messages::{
-    KeyWanted, PrepareError, RatchetError, SealingKeyFor, ServeRoot, TurnRatchet,
+    KeyWanted, PrepareError, RatchetError, SealingKeyFor, ServeRoot, TurnRatchet, Turned,
 };
-use kc_actors::{CryptoTables, Port, PublisherActor, PublisherParts, Serializer};
+use kc_actors::{CryptoTables, Events, Port, PublisherActor, PublisherParts, Serializer};
 use kc_core::ratchet::SealingKey;
 use kc_core::store::StoreErrorKind;
-use kc_core::types::{RootTopic, TopicScheme};
-
-type Turned = Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>;
+use kc_core::types::TopicScheme;
 
 /// A ratchet on a token that does not answer, and an exchange that does nothing.
 struct Silent;
@@ -59,7 +56,7 @@ async fn a_root_topic_is_not_prepared_for_ever() {
         turn: Port::to(&silent),
         wanted: Port::to(&silent),
         serve: Port::to(&silent),
-        ratchet_interval: Duration::from_secs(3600),
+        events: Events::default(),
     };
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     let publisher = PublisherActor::new(parts, tables.clone(), signals).start();

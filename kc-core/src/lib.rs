@@ -22,7 +22,7 @@
 //!
 //! ```
 //! use kc_core::message::{KeyRing, seal};
-//! use kc_core::ratchet::{Component, KeyIdForm, Ratchet, Seed};
+//! use kc_core::ratchet::{Component, KeyIdForm, Seed, StepKeys};
 //! use kc_core::types::TopicScheme;
 //! # use rand::SeedableRng;
 //! # let mut rng = rand::rngs::StdRng::seed_from_u64(1);
@@ -33,7 +33,7 @@
 //! let pending = Seed::generate(&mut rng).advance()?;
 //! let to_be_stored_first = pending.next().encode();
 //! let (step, _) = pending.stored();
-//! let key = Ratchet::new(step, &KeyIdForm::Short).sealing_key(&root);
+//! let key = StepKeys::new(step, &KeyIdForm::Short).sealing_key(&root, &mut rng);
 //! let mut sealed = Vec::new();
 //! seal(&key, Component::Value, b"21.5 degrees", &mut sealed)?;
 //!

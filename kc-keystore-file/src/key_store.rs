@@ -26,10 +26,11 @@ pub fn open_key_store(
         file.replace(secrets.encode().expose())?;
         tracing::info!(path = %file.path().display(), "key file brought up to date");
     }
+    let generators = || Ok(Box::new(system_rng()?) as _);
     Ok(MemoryKeyStore::new(
         secrets,
         key_types,
-        Box::new(system_rng()?),
+        Box::new(generators),
     ))
 }
 

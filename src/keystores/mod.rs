@@ -21,9 +21,9 @@ use std::sync::Arc;
 use kc_core::keys::KeyType;
 use kc_core::secret::SecretText;
 use kc_core::store::config::{NodeConfig, Section};
-use kc_core::store::{KeyStore, RatchetStore};
+use kc_core::store::{KeyStore, MemoryRatchetStore, RatchetStore};
 use kc_keystore_file::{
-    FileRatchetStore, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path,
+    FileRatchetStore, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path, system_rng,
 };
 
 use crate::error::OpenError;
@@ -46,6 +46,9 @@ pub use token::TokenKeys;
 
 /// What a value begins with that names a token.
 const TOKEN: &str = "pkcs11:";
+
+/// The value of `ratchet` for nodes without durable storage: each start draws a ratchet of its own.
+const MEMORY: &str = "memory";
 
 /// The stores of a node that is locked.
 pub(crate) struct Keystores<'n> {
@@ -74,6 +77,12 @@ impl Keystores<'_> {
     pub(crate) fn ratchet(&self) -> Result<Option<Box<dyn RatchetStore>>, OpenError> {
         if let Some(uri) = on_token(self.config, "ratchet")? {
             return self.token_ratchet(&uri).map(Some);
+        }
+        let place = self.config.load_text(Section::NODE, "ratchet")?;
+        if place.is_some_and(|place| place.trim() == MEMORY) {
+            return Ok(Some(Box::new(
+                MemoryRatchetStore::drawn(&mut system_rng()?),
+            )));
         }
         let Some(path) = ratchet_path(self.config, self.lock.files())? else {
             return Ok(None);

@@ -12,7 +12,7 @@ use kc::core::kem::{self, Suite};
 use kc::core::keys::Signer;
 use kc::core::message::{Added, KeyRing, seal};
 use kc::core::provision::Role;
-use kc::core::ratchet::{Component, KeyIdForm, Ratchet, Seed, TopicSecret};
+use kc::core::ratchet::{Component, KeyIdForm, Seed, StepKeys, TopicSecret};
 use kc::core::secret::Secret;
 use kc::core::types::{KeyId, RootTopic};
 use kc::keystore_file::system_rng;
@@ -212,8 +212,8 @@ fn fault_04_an_authorised_producer_cannot_replace_anothers_key() {
     let (consumer, rogue) = (Party::new(Role::Consumer), Party::new(Role::Producer));
     let rng = &mut system_rng().unwrap();
     let (step, _) = Seed::generate(rng).advance().unwrap().stored();
-    let mut ratchet = Ratchet::new(step, &KeyIdForm::long([new_key().verifying_key()]));
-    let key = ratchet.sealing_key(&root());
+    let mut ratchet = StepKeys::new(step, &KeyIdForm::long([new_key().verifying_key()]));
+    let key = ratchet.sealing_key(&root(), rng);
     let mut message = Vec::new();
     seal(&key, Component::Value, b"secret", &mut message).unwrap();
 

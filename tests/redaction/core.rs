@@ -9,8 +9,8 @@ use kc::core::keys::{KeyType, SigningKey};
 use kc::core::message::KeyRing;
 use kc::core::provision::derive_root;
 use kc::core::ratchet::{
-    Candidates, Context, KeyGenerator, KeyIdForm, OpeningKey, Ratchet, RetainedKey, RetainedKeys,
-    Seed, TopicSecret,
+    Candidates, Context, KeyGenerator, KeyIdForm, OpeningKey, RetainedKey, RetainedKeys, Seed,
+    StepKeys, TopicSecret,
 };
 use kc::core::secret::{Secret, SecretVec};
 use kc::core::store::{MemoryKeyStore, MemoryRatchetStore, NodeSecrets};
@@ -104,8 +104,8 @@ fn secrets_and_what_the_ratchet_makes() {
         "Seed { index: 8, secret: Secret<32>(redacted) }",
     );
 
-    let mut ratchet = Ratchet::new(step, &KeyIdForm::Short);
-    let key = ratchet.sealing_key(&"t".into());
+    let mut ratchet = StepKeys::new(step, &KeyIdForm::Short);
+    let key = ratchet.sealing_key(&"t".into(), &mut system_rng().unwrap());
     assert_eq!(key.topic_secret(), &of_topic);
     check(
         &key,
@@ -115,7 +115,7 @@ fn secrets_and_what_the_ratchet_makes() {
     check(
         &ratchet,
         &[&stored, of_topic.expose()],
-        r#"Ratchet { step: Step { index: 7, secret: Secret<32>(redacted) }, key_id: KeyId(#7), keys: {RootTopic("t"): SealingKey { id: KeyId(#7), secret: TopicSecret(Secret<32>(redacted)), key_counter: 0, value_counter: 0 }} }"#,
+        r#"StepKeys { step: Step { index: 7, secret: Secret<32>(redacted) }, key_id: KeyId(#7), keys: {RootTopic("t"): SealingKey { id: KeyId(#7), secret: TopicSecret(Secret<32>(redacted)), key_counter: 0, value_counter: 0 }} }"#,
     );
     check(
         &OpeningKey::new(topic_secret()),
@@ -200,7 +200,7 @@ fn signing_keys_and_what_holds_them() {
         &[&secret_half, &opaque],
         "NodeSecrets { signing_keys: [Known(SigningKey(of VerifyingKey(Ed25519, 2fc4df3d682cbfb9), redacted))], opaque_key: Secret<32>(redacted), legacy_requests: false, exchange_versions: [1] }",
     );
-    let rng = Box::new(system_rng().unwrap());
+    let rng = Box::new(|| Ok(Box::new(system_rng()?) as _));
     let store = MemoryKeyStore::new(node_secrets(), None, rng);
     check(
         &store,

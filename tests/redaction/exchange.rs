@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use kc::core::chain::{Constraints, MaxAge, TrustEntry, TrustStore, Usage, encode_certificate};
+use kc::core::chain::{
+    Constraints, Identity, MaxAge, TrustEntry, TrustStore, Usage, ValidIdentity, encode_certificate,
+};
 use kc::core::exchange::{
-    Identity, IncomingRequest, KeyReply, KeyRequest, Replier, Requester, RequesterConfig,
-    ValidIdentity, Validity,
+    IncomingRequest, KeyReply, KeyRequest, Replier, Requester, RequesterConfig, Validity,
 };
 use kc::core::kem::Suite;
 use kc::core::keys::Signer;

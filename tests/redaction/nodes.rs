@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kc::actors::messages::{HeldKeys, ReceivedOpeningKeys, SealingKeyFor};
-use kc::actors::{KeystoreActor, RatchetActor, RatchetParts, SealedArchive};
+use kc::actors::{Entropy, KeystoreActor, RatchetActor, RatchetParts, SealedArchive};
 use kc::core::keys::Signer;
 use kc::core::provision::{NewNode, ProvisionedNode, Role, provision_node, request_node};
-use kc::core::ratchet::{KeyIdForm, RetainedKeys};
+use kc::core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc::core::store::config::{ConfigStore, KafkaUse, NodeConfig, Section, Value};
 use kc::core::store::{MemoryKeyStore, MemoryRatchetStore, NodeSecrets};
 use kc::core::types::{KeyId, TopicScheme};
@@ -180,7 +180,7 @@ async fn open_nodes_and_their_handles() {
 
 #[test]
 fn actors_and_messages() {
-    let rng = Box::new(system_rng().unwrap());
+    let rng = Box::new(|| Ok(Box::new(system_rng()?) as _));
     let keys = Arc::new(MemoryKeyStore::new(node_secrets(), None, rng));
     let folder = tempfile::tempdir().unwrap();
     let files = create_node(folder.path(), &node(), false).unwrap();
@@ -192,9 +192,13 @@ fn actors_and_messages() {
         archive: Box::new(SealedArchive::new(keys.clone(), config)),
         retained: RetainedKeys::default(),
         used: None,
-        form: KeyIdForm::Short,
-        max_age: Duration::from_secs(1),
+        config: RatchetConfig {
+            form: KeyIdForm::Short,
+            interval: Duration::from_secs(1),
+            max_age: Duration::from_secs(1),
+        },
         clock: Clock::system(),
+        entropy: Entropy::system(),
     });
     assert_nothing_shows(&format!("{ratchet:?} {ratchet:#?}"));
     assert_nothing_shows(&format!("{:?}", KeystoreActor::new(keys)));

@@ -9,10 +9,11 @@ use kc_core::types::{KeyId, RootTopic};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::events::Events;
 use crate::handles::{CryptoTables, Signals};
 use crate::messages::{
     AwaitKey, AwaitedKeys, KeyWanted, PrepareError, PrepareRoot, RatchetError, ReceivedOpeningKeys,
-    SealingKeyFor, ServeRoot, TurnRatchet,
+    SealingKeyFor, ServeRoot, TurnRatchet, TurnReason, Turned,
 };
 use crate::port::Port;
 use crate::stores::{Store, ask_in_time};
@@ -20,8 +21,8 @@ use crate::stores::{Store, ask_in_time};
 /// How often missing keys are signalled anew, so that the exchange knows which are still wanted.
 const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long to wait before the ratchet is turned again after it could not be.
-const RETRY_DELAY: Duration = Duration::from_secs(30);
+/// The longest time without asking whether the ratchet is due: a key that was prepared meanwhile sets its time.
+const LONGEST_TURN_WAIT: Duration = Duration::from_secs(1);
 
 /// How many missing keys are remembered as seen; beyond, all are forgotten, and may be waited for once
 /// more.
@@ -42,8 +43,8 @@ pub struct PublisherParts {
     pub wanted: Port<KeyWanted>,
     /// Who answers requests for the keys in use.
     pub serve: Port<ServeRoot>,
-    /// How often the ratchet turns.
-    pub ratchet_interval: Duration,
+    /// What happens to the lists.
+    pub events: Events,
 }
 
 /// Message crypto's publisher: keeps the tables that the handles seal and open with, tells the exchange
@@ -188,25 +189,25 @@ async fn forward_signals(signals: Signals, wanted: Port<KeyWanted>, tables: Arc<
     signals.forward(pass_on).await;
 }
 
+/// Turns the ratchet when it is time.
 async fn turn_ratchet(parts: PublisherParts, tables: Arc<CryptoTables>) {
     loop {
-        sleep(parts.ratchet_interval).await;
-        // A key must not stay in use because a disk was full for a moment.
-        while !turned(&parts, &tables).await {
-            sleep(RETRY_DELAY.min(parts.ratchet_interval)).await;
-        }
+        let next = turn(&parts, &tables, TurnReason::Due).await;
+        sleep(next.min(LONGEST_TURN_WAIT)).await;
     }
 }
 
-async fn turned(parts: &PublisherParts, tables: &CryptoTables) -> bool {
-    match parts.turn.send(TurnRatchet).await {
-        Ok(Ok(keys)) => publish_sealing(tables, &keys),
-        Ok(Err(error)) => {
-            tracing::debug!(target: "kc::ratchet", %error, "the keys in use stay in use for now");
-            return false;
-        }
+/// Turns the ratchet if it is to be turned. Returns the time after which to ask again.
+async fn turn(parts: &PublisherParts, tables: &CryptoTables, reason: TurnReason) -> Duration {
+    let Ok(Turned { keys, next }) = parts.turn.send(TurnRatchet(reason)).await else {
         // Another ratchet may take its place.
-        Err(_) => return false,
+        return LONGEST_TURN_WAIT;
+    };
+    match keys {
+        Ok(keys) => publish_sealing(tables, &keys),
+        Err(error) => {
+            tracing::debug!(target: "kc::ratchet", %error, "the keys in use stay in use for now");
+        }
     }
-    true
+    next
 }

@@ -1,15 +1,19 @@
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use actix::{Actor, Handler, MessageResult, SyncContext};
-use kc_core::ratchet::{KeyIdForm, Ratchet, RetainedKey, RetainedKeys, SealingKey};
+use kc_core::ratchet::{
+    Ratchet, RatchetConfig, RatchetEffect, RatchetInput, RetainedKey, RetainedKeys, SealingKey,
+    Step,
+};
 use kc_core::store::{RatchetStore, StoreError};
 use kc_core::types::RootTopic;
 
 use crate::clock::Clock;
-use crate::messages::{HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet};
+use crate::entropy::Entropy;
+use crate::messages::{
+    HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet, TurnReason, Turned,
+};
 
 /// Where past keys are kept for late consumers, between runs.
 pub trait KeyArchive: Debug + Send {
@@ -20,7 +24,7 @@ pub trait KeyArchive: Debug + Send {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError>;
 }
 
-/// What a ratchet actor is made of.
+/// The parts of a ratchet actor.
 #[derive(Debug)]
 pub struct RatchetParts {
     /// The ratchet; `None` on a node that only consumes.
@@ -31,16 +35,16 @@ pub struct RatchetParts {
     pub retained: RetainedKeys,
     /// The index of the latest step that was used, as kept there.
     pub used: Option<u64>,
-    /// How keys are named.
-    pub form: KeyIdForm,
-    /// How long past keys are kept.
-    pub max_age: Duration,
+    /// How it works.
+    pub config: RatchetConfig,
     /// What time it is.
     pub clock: Clock,
+    /// Where random numbers come from.
+    pub entropy: Entropy,
 }
 
-/// Turns the ratchet, and keeps past keys. Everything is stored before it is given out. Runs on a
-/// thread of its own, because storing means waiting for a disk.
+/// Executes what a [`Ratchet`] decides: steps the stored ratchet, and stores past keys. Everything is stored before it is
+/// given out. Runs on a thread of its own, because storing means waiting for a disk.
 ///
 /// Clones share the ratchet: if the thread dies, the next goes on from what is stored.
 #[derive(Clone, Debug)]
@@ -50,12 +54,14 @@ pub struct RatchetActor {
 
 #[derive(Debug)]
 struct State {
-    parts: RatchetParts,
-    /// The step in use; none until the first key is asked for, so that consumers use up no steps.
-    current: Option<Ratchet>,
-    /// The root topics in use.
-    roots: BTreeSet<RootTopic>,
+    ratchet: Ratchet,
+    store: Option<Box<dyn RatchetStore>>,
+    archive: Box<dyn KeyArchive>,
+    clock: Clock,
+    entropy: Entropy,
 }
+
+type Keys = Vec<(RootTopic, Arc<SealingKey>)>;
 
 impl RatchetActor {
     /// Over a ratchet that has not been turned yet.
@@ -63,9 +69,11 @@ impl RatchetActor {
     pub fn new(parts: RatchetParts) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
-                parts,
-                current: None,
-                roots: BTreeSet::new(),
+                ratchet: Ratchet::new(parts.config, parts.retained, parts.used),
+                store: parts.store,
+                archive: parts.archive,
+                clock: parts.clock,
+                entropy: parts.entropy,
             })),
         }
     }
@@ -83,30 +91,35 @@ impl Actor for RatchetActor {
 impl Handler<SealingKeyFor> for RatchetActor {
     type Result = Result<Arc<SealingKey>, RatchetError>;
 
-    fn handle(&mut self, message: SealingKeyFor, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        SealingKeyFor { root }: SealingKeyFor,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         self.with_state(|state| {
-            if state.current.is_none() {
-                state.current = Some(state.parts.turn()?);
-            }
-            state.roots.insert(message.root.clone());
-            let keys = state.keys([message.root])?;
-            let key = keys.into_iter().next().map(|(_, key)| key);
+            state.run(Some(RatchetInput::Prepare(root.clone())))?;
+            let key = state.ratchet.sealing_key(&root);
             key.ok_or(RatchetError::NoRatchet)
         })
     }
 }
 
 impl Handler<TurnRatchet> for RatchetActor {
-    type Result = Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>;
+    type Result = MessageResult<TurnRatchet>;
 
-    fn handle(&mut self, _: TurnRatchet, _: &mut Self::Context) -> Self::Result {
-        self.with_state(|state| {
-            if state.roots.is_empty() {
-                return state.parts.prune().map(|()| Vec::new());
+    fn handle(&mut self, TurnRatchet(reason): TurnRatchet, _: &mut Self::Context) -> Self::Result {
+        let input = match reason {
+            TurnReason::Due => None,
+            TurnReason::Requested => Some(RatchetInput::Turn),
+            TurnReason::Denied { in_use } => Some(RatchetInput::Denied { in_use }),
+        };
+        MessageResult(self.with_state(|state| {
+            let keys = state.run(input);
+            Turned {
+                keys,
+                next: state.ratchet.next_timeout(state.clock.both()),
             }
-            state.current = Some(state.parts.turn()?);
-            state.keys(state.roots.clone())
-        })
+        }))
     }
 }
 
@@ -114,12 +127,7 @@ impl Handler<HeldKeys> for RatchetActor {
     type Result = MessageResult<HeldKeys>;
 
     fn handle(&mut self, HeldKeys { root, ids }: HeldKeys, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.with_state(|state| {
-            let retained = &state.parts.retained;
-            let copy = |key: &RetainedKey| (key.id, key.secret.expose_copy());
-            let held = ids.iter().filter_map(|id| retained.get(&root, id));
-            held.map(copy).collect()
-        }))
+        MessageResult(self.with_state(|state| state.ratchet.hand_out(&root, &ids)))
     }
 }
 
@@ -128,88 +136,58 @@ impl Handler<HeldRoots> for RatchetActor {
 
     fn handle(&mut self, _: HeldRoots, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.with_state(|state| {
-            let retained = state.parts.retained.iter();
-            retained.map(|key| key.root.clone()).collect()
+            let root = |key: &RetainedKey| key.root.clone();
+            state.ratchet.retained().iter().map(root).collect()
         }))
     }
 }
 
 impl State {
-    /// The current step's keys of these root topics, all of them stored.
-    fn keys(
-        &mut self,
-        roots: impl IntoIterator<Item = RootTopic>,
-    ) -> Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError> {
-        let ratchet = self.current.as_mut().ok_or(RatchetError::NoRatchet)?;
-        let key = |root: RootTopic| {
-            let key = ratchet.sealing_key(&root);
-            (root, key)
-        };
-        let keys: Vec<_> = roots.into_iter().map(key).collect();
-        self.parts.archive(&keys, ratchet.index())?;
-        Ok(keys)
-    }
-}
-
-impl RatchetParts {
-    /// The next step that was never used. One that was, by its index or by its key id, means that an old
-    /// ratchet has been put back, and its steps must not be used again.
-    fn turn(&mut self) -> Result<Ratchet, RatchetError> {
-        let store = self.store.as_mut().ok_or(RatchetError::NoRatchet)?;
+    /// Hands an input in, does what is to be done, and gives the keys to seal with from now on.
+    fn run(&mut self, input: Option<RatchetInput>) -> Result<Keys, RatchetError> {
+        if self.store.is_none() && matches!(input, Some(RatchetInput::Prepare(_))) {
+            return Err(RatchetError::NoRatchet);
+        }
+        let failed = |error| RatchetError::Ratchet(Arc::new(error));
+        let mut rng = self.entropy.generator().map_err(failed)?;
+        let mut next = input;
+        let mut keys = Vec::new();
+        let mut error = None;
         loop {
-            let step = store.step();
-            let step = step.map_err(|error| RatchetError::Ratchet(Arc::new(error)))?;
-            let (index, id) = (step.index(), step.key_id(&self.form));
-            let unused = self.used.is_none_or(|used| index > used);
-            if unused && self.retained.iter().all(|key| key.id != id) {
-                tracing::info!(target: "kc::ratchet", index, "ratchet turned");
-                return Ok(Ratchet::new(step, &self.form));
+            if let Some(input) = next.take() {
+                self.ratchet.handle(input, self.clock.both(), &mut *rng);
             }
-            tracing::warn!(target: "kc::ratchet", index, "an old ratchet was put back: step skipped");
+            match self.ratchet.poll_effect(self.clock.both()) {
+                None => return error.map_or(Ok(keys), Err),
+                Some(RatchetEffect::Step) => {
+                    let step = self.step();
+                    let step = step.map_err(|failed| error = Some(failed)).ok();
+                    next = Some(RatchetInput::Stepped(step));
+                }
+                Some(RatchetEffect::Save) => {
+                    let saved = self
+                        .archive
+                        .save(self.ratchet.retained(), self.ratchet.used());
+                    next = Some(RatchetInput::Saved(saved.is_ok()));
+                    if let Err(failed) = saved {
+                        error = Some(RatchetError::Archive(Arc::new(failed)));
+                    }
+                }
+                Some(RatchetEffect::Seal(sealing)) => keys.extend(sealing),
+                Some(RatchetEffect::Turned(index)) => {
+                    tracing::info!(target: "kc::ratchet", index, "ratchet turned");
+                }
+                Some(RatchetEffect::Skipped(index)) => {
+                    tracing::warn!(target: "kc::ratchet", index, "an old ratchet was put back: step skipped");
+                }
+                Some(_) => {}
+            }
         }
     }
 
-    /// Forgets keys that are too old, for a producer that does not seal any more.
-    fn prune(&mut self) -> Result<(), RatchetError> {
-        if self.retained.prune(self.clock.now(), self.max_age, None) {
-            let saved = self.archive.save(&self.retained, self.used);
-            saved.map_err(|error| RatchetError::Archive(Arc::new(error)))?;
-        }
-        Ok(())
-    }
-
-    fn archive(
-        &mut self,
-        keys: &[(RootTopic, Arc<SealingKey>)],
-        used: u64,
-    ) -> Result<(), RatchetError> {
-        let now = self.clock.now();
-        let retained = &self.retained;
-        let is_new =
-            |(root, key): &&(RootTopic, Arc<SealingKey>)| retained.get(root, &key.id()).is_none();
-        let new: Vec<_> = keys.iter().filter(is_new).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        // Keys of one step have one id, whatever the root topic.
-        let in_use = keys.first().map(|(_, key)| key.id());
-        self.retained.prune(now, self.max_age, in_use);
-        for (root, key) in &new {
-            self.retained.insert(RetainedKey {
-                root: root.clone(),
-                id: key.id(),
-                secret: key.topic_secret().expose_copy(),
-                birth: now,
-            });
-        }
-        let saved = self.archive.save(&self.retained, Some(used));
-        if saved.is_ok() {
-            self.used = Some(used);
-        } else {
-            for (root, key) in &new {
-                self.retained.remove(root, &key.id());
-            }
-        }
-        saved.map_err(|error| RatchetError::Archive(Arc::new(error)))
+    fn step(&mut self) -> Result<Step, RatchetError> {
+        let store = self.store.as_mut().ok_or(RatchetError::NoRatchet)?;
+        let step = store.step();
+        step.map_err(|error| RatchetError::Ratchet(Arc::new(error)))
     }
 }

@@ -18,6 +18,10 @@ pub enum SealError {
     /// The node is closed.
     #[error("the node is closed")]
     Closed,
+    /// This process is a fork of the one that made the handle, and would seal under the same keys and salts: open the
+    /// node in the process that uses it.
+    #[error("the process was forked: open the node in the process that seals")]
+    Forked,
     /// The key has sealed all the messages it may; the ratchet will turn.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
@@ -28,13 +32,19 @@ pub enum SealError {
 pub struct Serializer {
     tables: Arc<CryptoTables>,
     prepare: Port<PrepareRoot>,
+    /// The process that it was made in.
+    process: u32,
 }
 
 impl Serializer {
     /// Over the tables that a publisher keeps, and where to ask it for a topic's key.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, prepare: Port<PrepareRoot>) -> Self {
-        Self { tables, prepare }
+        Self {
+            tables,
+            prepare,
+            process: std::process::id(),
+        }
     }
 
     /// Makes a topic's key ready, and stored for late consumers. Until then nothing is sealed under it.
@@ -96,6 +106,9 @@ impl Serializer {
     ) -> Result<(), SealError> {
         if self.tables.is_closed() {
             return Err(SealError::Closed);
+        }
+        if std::process::id() != self.process {
+            return Err(SealError::Forked);
         }
         let root = self.tables.scheme.root_str(topic);
         let sealed = self

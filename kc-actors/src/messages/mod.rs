@@ -27,7 +27,9 @@ pub use keystore::Sign;
 pub use publisher::{
     AwaitKey, AwaitedKeys, AwaitedRoot, PrepareError, PrepareRoot, ReceivedOpeningKeys,
 };
-pub use ratchet::{HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet};
+pub use ratchet::{
+    HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet, TurnReason, Turned,
+};
 pub use trust::{
     AskTrust, IdentityStatus, ManagementRecord, ManagementRecords, TendTrust, TrustStatus,
 };

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Message;
 use kc_core::ratchet::{SealingKey, TopicSecret};
@@ -30,10 +31,33 @@ pub struct SealingKeyFor {
     pub root: RootTopic,
 }
 
-/// Turns the ratchet, and gives the new keys of all root topics in use.
+/// Turns the ratchet if it is to be turned.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>")]
-pub struct TurnRatchet;
+#[rtype(result = "Turned")]
+pub struct TurnRatchet(pub TurnReason);
+
+/// Why a ratchet may have to turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnReason {
+    /// It may be time.
+    Due,
+    /// A person asks for it.
+    Requested,
+    /// A key came onto the denylist.
+    Denied {
+        /// Whether it was in use, as far as this node has seen.
+        in_use: bool,
+    },
+}
+
+/// How turning a ratchet ended.
+#[derive(Debug, actix::MessageResponse)]
+pub struct Turned {
+    /// The new keys of all root topics in use, stored for late consumers; none if it did not turn.
+    pub keys: Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>,
+    /// The time after which to ask whether it is due.
+    pub next: Duration,
+}
 
 /// Asks for the root topics of all keys that are kept here, each as often as it has keys.
 #[derive(Clone, Copy, Debug, Message)]

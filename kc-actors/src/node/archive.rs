@@ -83,6 +83,16 @@ impl SealedArchive {
     }
 }
 
+/// Keeps past keys nowhere but in the ratchet's own memory: for a ratchet that forgets with the process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemoryArchive;
+
+impl KeyArchive for MemoryArchive {
+    fn save(&mut self, _: &RetainedKeys, _: Option<u64>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
 impl KeyArchive for SealedArchive {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
         let sealed = self.keystore.wrap_opaque(old_keys::encode(keys).expose())?;

@@ -43,7 +43,6 @@ pub(super) struct RootParts {
     pub(super) stores: StoreWatch,
     /// The topics that are read, whichever gateway does.
     pub(super) watched: Watched,
-    pub(super) ratchet_interval: Duration,
     /// How often to look for new root topics; `None` if the node is no controller.
     pub(super) controller: Option<Duration>,
     /// What renews chains; `None` if the node is no chain server.
@@ -95,7 +94,7 @@ impl RootParts {
             turn: ports.turn.clone(),
             wanted: ports.wanted.clone(),
             serve: ports.serve.clone(),
-            ratchet_interval: self.ratchet_interval,
+            events: self.events.clone(),
         };
         PublisherActor::new(parts, Arc::clone(&self.tables), self.signals.clone())
     }

@@ -8,12 +8,13 @@ use kc_core::backend::{Backend, BackendError};
 use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
 use kc_core::exchange::RequesterConfig;
 use kc_core::keys::VerifyingKey;
-use kc_core::ratchet::{KeyIdForm, RetainedKeys};
+use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc_core::store::config::ConfigStore;
 use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
 use tokio::sync::oneshot;
 
+use super::archive::MemoryArchive;
 use super::aside::aside;
 use super::parts::{ChainServerSettings, RootParts};
 use super::ports::Ports;
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::actors::{ChainActor, ChainParts, KeystoreActor, RatchetActor, RatchetParts, Watched};
 use crate::clock::Clock;
+use crate::entropy::Entropy;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
 use crate::messages::{AskController, AskExchange, AskTrust, HeldRoots, OwnGrant};
@@ -166,6 +168,7 @@ impl Node {
             interval: settings.renewal_interval(),
             keys: Arc::new(ConfigChainKeys::new(Arc::clone(&config))),
         });
+        let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
         let root = RootParts {
             alive,
             ports: ports.clone(),
@@ -181,20 +184,27 @@ impl Node {
             }),
             keystore: KeystoreActor::new(Arc::new(stores.over(Arc::clone(&keystore)))),
             ratchet: RatchetActor::new(RatchetParts {
+                archive: if is_durable {
+                    Box::new(stores.over(SealedArchive::new(keystore, config)))
+                } else {
+                    Box::new(MemoryArchive)
+                },
+                used: used.filter(|_| is_durable),
                 store: ratchet.map(|ratchet| Box::new(stores.over(ratchet)) as _),
-                archive: Box::new(stores.over(SealedArchive::new(keystore, config))),
                 retained,
-                used,
-                form,
-                max_age: settings.max_key_age(),
+                config: RatchetConfig {
+                    form,
+                    interval: settings.ratchet_interval(),
+                    max_age: settings.max_key_age(),
+                },
                 clock: clock.clone(),
+                entropy: Entropy::system(),
             }),
             tables: Arc::clone(&tables),
             signals,
             exchange,
             stores: stores.clone(),
             watched: Watched::default(),
-            ratchet_interval: settings.ratchet_interval(),
             controller: duties.controller.then(|| settings.discovery_interval()),
             chain_server,
             served,

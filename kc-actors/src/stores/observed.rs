@@ -50,6 +50,10 @@ impl KeyStore for Observed<Arc<dyn KeyStore>> {
 }
 
 impl RatchetStore for Observed<Box<dyn RatchetStore>> {
+    fn is_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+
     fn step(&mut self) -> Result<Step, StoreError> {
         let step = || self.store.step();
         self.watch.using(Store::Ratchet, step)

@@ -9,14 +9,14 @@ use kc_actors::messages::{
     HeldKeys, OwnGrant, OwnIdentities, SealingKeyFor, Sign, TurnRatchet, ValidateChain,
 };
 use kc_actors::{
-    ChainActor, ChainParts, Clock, Events, ExchangeParts, KeyArchive, KeystoreActor, Port,
+    ChainActor, ChainParts, Clock, Entropy, Events, ExchangeParts, KeyArchive, KeystoreActor, Port,
     RatchetActor, RatchetParts, TrustArchive,
 };
 use kc_core::chain::{Identity, TrustEntry, TrustList, TrustStore};
 use kc_core::exchange::{RequesterConfig, Validity};
 use kc_core::kem::Suite;
 use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
-use kc_core::ratchet::{KeyIdForm, RetainedKeys, Seed};
+use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys, Seed};
 use kc_core::store::config::{Section, Value};
 use kc_core::store::{KeyStore, MemoryKeyStore, MemoryRatchetStore, StoreError, StoreErrorKind};
 use kc_core::types::TopicScheme;
@@ -75,7 +75,7 @@ impl Own {
         let keystore = Arc::new(MemoryKeyStore::new(
             node.secrets.unwrap(),
             None,
-            Box::new(rng()),
+            Box::new(|| Ok(Box::new(rng()) as _)),
         ));
         let bytes = |section, name: &str| match node.config.load_value(section, name) {
             Ok(Some(Value::Bytes(bytes))) => bytes,
@@ -99,9 +99,12 @@ impl Own {
             archive: Box::new(archive),
             retained: RetainedKeys::default(),
             used: None,
-            form: KeyIdForm::long(&keys),
-            max_age: Duration::from_secs(604_800),
+            config: RatchetConfig {
+                form: KeyIdForm::long(&keys),
+                ..ratchet_config()
+            },
             clock: Clock::system(),
+            entropy: Entropy::system(),
         }));
         Self {
             validate: Port::to(&chain),
@@ -140,6 +143,15 @@ impl Own {
     }
 }
 
+/// Short key ids, and the defaults of the protocol.
+fn ratchet_config() -> RatchetConfig {
+    RatchetConfig {
+        form: KeyIdForm::Short,
+        interval: Duration::from_secs(86_400),
+        max_age: Duration::from_secs(604_800),
+    }
+}
+
 /// A ratchet in memory, with short key ids.
 pub(crate) fn ratchet(seed: Seed, retained: RetainedKeys, archive: Archive) -> RatchetActor {
     let used = *archive.used.lock().unwrap();
@@ -148,9 +160,9 @@ pub(crate) fn ratchet(seed: Seed, retained: RetainedKeys, archive: Archive) -> R
         retained,
         used,
         archive: Box::new(archive),
-        form: KeyIdForm::Short,
-        max_age: Duration::from_secs(604_800),
+        config: ratchet_config(),
         clock: Clock::system(),
+        entropy: Entropy::system(),
     })
 }
 

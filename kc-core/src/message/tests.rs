@@ -3,12 +3,16 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::ratchet::{Component, KeyIdForm, Ratchet, Seed};
+use crate::ratchet::{Component, KeyIdForm, Seed, StepKeys};
 use crate::types::{KeyId, RootTopic};
 
-fn ratchet(seed: u64) -> Ratchet {
+fn ratchet(seed: u64) -> StepKeys {
     let seed = Seed::generate(&mut StdRng::seed_from_u64(seed));
-    Ratchet::new(seed.advance().unwrap().stored().0, &KeyIdForm::Short)
+    StepKeys::new(seed.advance().unwrap().stored().0, &KeyIdForm::Short)
+}
+
+fn rng() -> StdRng {
+    StdRng::seed_from_u64(8)
 }
 
 fn root() -> RootTopic {
@@ -19,7 +23,7 @@ fn root() -> RootTopic {
 fn keys_with_one_id_from_two_producers_live_side_by_side() {
     let mut ring = KeyRing::default();
     let sealed = [1, 2].map(|producer| {
-        let key = ratchet(producer).sealing_key(&root());
+        let key = ratchet(producer).sealing_key(&root(), &mut rng());
         let secret = key.topic_secret().expose_copy();
         let expected = if producer == 1 {
             Added::New
@@ -42,13 +46,18 @@ fn the_ring_is_bounded() {
     let mut ring = KeyRing::default();
     for producer in 0..=MAX_CANDIDATES as u64 {
         let secret = ratchet(producer)
-            .sealing_key(&root())
+            .sealing_key(&root(), &mut rng())
             .topic_secret()
             .expose_copy();
         let added = ring.add(&root(), KeyId::Short(0), secret);
         assert_eq!(added == Added::Refused, producer == MAX_CANDIDATES as u64);
     }
-    let secret = || ratchet(1).sealing_key(&root()).topic_secret().expose_copy();
+    let secret = || {
+        ratchet(1)
+            .sealing_key(&root(), &mut rng())
+            .topic_secret()
+            .expose_copy()
+    };
     for id in 1..=MAX_KEYS_PER_ROOT as u64 {
         ring.add(&root(), KeyId::Short(id), secret());
     }
@@ -58,7 +67,7 @@ fn the_ring_is_bounded() {
 
 #[test]
 fn outcomes_tell_what_can_still_change() {
-    let key = ratchet(1).sealing_key(&root());
+    let key = ratchet(1).sealing_key(&root(), &mut rng());
     let mut sealed = Vec::new();
     seal(&key, Component::Value, b"hello", &mut sealed).unwrap();
     let mut ring = KeyRing::default();
@@ -86,7 +95,7 @@ fn outcomes_tell_what_can_still_change() {
 proptest! {
     #[test]
     fn what_is_sealed_opens_and_nothing_else_does(plaintext: Vec<u8>, flip: prop::sample::Index) {
-        let key = ratchet(1).sealing_key(&root());
+        let key = ratchet(1).sealing_key(&root(), &mut rng());
         let mut ring = KeyRing::default();
         ring.add(&root(), key.id(), key.topic_secret().expose_copy());
         for component in [Component::Key, Component::Value] {
@@ -104,7 +113,7 @@ proptest! {
     #[test]
     fn opening_never_panics(bytes: Vec<u8>) {
         let mut ring = KeyRing::default();
-        ring.add(&root(), KeyId::Short(0), ratchet(1).sealing_key(&root()).topic_secret().expose_copy());
+        ring.add(&root(), KeyId::Short(0), ratchet(1).sealing_key(&root(), &mut rng()).topic_secret().expose_copy());
         let _ = ring.open("t", Component::Key, &bytes);
         let _ = ring.open("t", Component::Key, &[&[1, 0x93], bytes.as_slice()].concat());
     }

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -37,11 +38,16 @@ pub struct MessageKey {
 }
 
 /// Seals the messages of one root topic at one step. Shared, not copied: the counters that keep
-/// (key, nonce) pairs unique are inside. Only a [`Ratchet`](super::Ratchet) makes one.
+/// (key, nonce) pairs unique are inside. Only [`StepKeys`](super::StepKeys) make one.
+///
+/// The low half of a salt is the counter; the high half is drawn for each sealing key, so that two processes that run
+/// from one copy of a node's files share no (key, nonce) pair (protocol §3).
 #[derive(Debug)]
 pub struct SealingKey {
     id: KeyId,
     secret: TopicSecret,
+    /// The high half of every salt.
+    instance: [u8; SALT_LEN / 2],
     key_counter: AtomicU64,
     value_counter: AtomicU64,
 }
@@ -99,10 +105,13 @@ impl MessageKey {
 }
 
 impl SealingKey {
-    pub(super) fn new(id: KeyId, secret: TopicSecret) -> Self {
+    pub(super) fn new(id: KeyId, secret: TopicSecret, rng: &mut dyn CryptoRng) -> Self {
+        let mut instance = [0; SALT_LEN / 2];
+        rng.fill_bytes(&mut instance);
         Self {
             id,
             secret,
+            instance,
             key_counter: AtomicU64::new(0),
             value_counter: AtomicU64::new(0),
         }
@@ -134,7 +143,10 @@ impl SealingKey {
             return Err(Exhausted);
         }
         let count = counter.fetch_add(1, Ordering::Relaxed);
-        let salt = u128::from(count).to_le_bytes();
+        let mut salt = [0; SALT_LEN];
+        let (low, high) = salt.split_at_mut(SALT_LEN / 2);
+        low.copy_from_slice(&count.to_le_bytes());
+        high.copy_from_slice(&self.instance);
         Ok((salt, self.secret.message_key(component, &salt)))
     }
 }

@@ -2,25 +2,31 @@
 //!
 //! A [`Seed`] is what a node keeps on disk. [Advancing](Seed::advance) it gives a [`PendingStep`],
 //! which yields the usable [`Step`] only against the promise that the next seed has been stored: a
-//! step is never used twice, whenever the process dies. From a step a [`Ratchet`] makes one
-//! [`SealingKey`] for each root topic, and never a second one, because a second would count from zero
-//! again and repeat nonces. Consumers hold [`OpeningKey`]s.
+//! step is never used twice, whenever the process dies. From a step [`StepKeys`] make one
+//! [`SealingKey`] for each root topic, and never a second one. Consumers hold [`OpeningKey`]s. A producer's
+//! [`Ratchet`] owns the step in use and the keys that are kept for late consumers, and decides when to turn.
 
 mod candidates;
 mod data_key;
 mod generator;
+mod machine;
 mod retained;
 mod seed;
 mod step;
+mod step_keys;
 
 pub use candidates::Candidates;
 pub use data_key::{
     Component, Exhausted, MessageKey, OpeningKey, SALT_LEN, SealingKey, TopicSecret,
 };
 pub use generator::{Context, GeneratorError, KeyGenerator, MAX_OUTPUT_LEN};
+pub use machine::{
+    DENIAL_INTERVAL, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, UNSEEN_DENIAL_INTERVAL,
+};
 pub use retained::{MAX_RETAINED_KEYS, RetainedKey, RetainedKeys};
 pub use seed::{PendingStep, Seed, SeedError};
-pub use step::{KeyIdForm, Ratchet, Step};
+pub use step::{KeyIdForm, Step};
+pub use step_keys::StepKeys;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,6 @@
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use blake2b_simd::Params;
 
-use super::data_key::{SealingKey, TopicSecret};
+use super::data_key::TopicSecret;
 use super::generator::{Context, derive, wipe_stack};
 use crate::hash::sha256;
 use crate::keys::VerifyingKey;
@@ -28,14 +25,6 @@ pub enum KeyIdForm {
 pub struct Step {
     index: u64,
     secret: Secret<32>,
-}
-
-/// The current step with the keys it has given, one for each root topic.
-#[derive(Debug)]
-pub struct Ratchet {
-    step: Step,
-    key_id: KeyId,
-    keys: HashMap<RootTopic, Arc<SealingKey>>,
 }
 
 impl KeyIdForm {
@@ -95,39 +84,5 @@ impl Step {
         });
         wipe_stack();
         TopicSecret::from(secret)
-    }
-}
-
-impl Ratchet {
-    /// Takes a step into use.
-    #[must_use]
-    pub fn new(step: Step, form: &KeyIdForm) -> Self {
-        Self {
-            key_id: step.key_id(form),
-            step,
-            keys: HashMap::new(),
-        }
-    }
-
-    /// The id of the keys of this step.
-    #[must_use]
-    pub fn key_id(&self) -> KeyId {
-        self.key_id
-    }
-
-    /// The step's index.
-    #[must_use]
-    pub fn index(&self) -> u64 {
-        self.step.index
-    }
-
-    /// The key that seals for a root topic: the same one each time, so that its counters are.
-    pub fn sealing_key(&mut self, root: &RootTopic) -> Arc<SealingKey> {
-        if let Some(key) = self.keys.get(root) {
-            return Arc::clone(key);
-        }
-        let key = Arc::new(SealingKey::new(self.key_id, self.step.topic_secret(root)));
-        self.keys.insert(root.clone(), Arc::clone(&key));
-        key
     }
 }

@@ -6,12 +6,16 @@ use rand::rngs::StdRng;
 
 use super::*;
 use crate::secret::Secret;
-use crate::types::Timestamp;
+use crate::types::{KeyId, Now, Timestamp};
 
-fn ratchet() -> Ratchet {
+fn rng() -> StdRng {
+    StdRng::seed_from_u64(8)
+}
+
+fn ratchet() -> StepKeys {
     let seed = Seed::generate(&mut StdRng::seed_from_u64(7));
     let (step, _) = seed.advance().unwrap().stored();
-    Ratchet::new(step, &KeyIdForm::Short)
+    StepKeys::new(step, &KeyIdForm::Short)
 }
 
 #[test]
@@ -45,22 +49,34 @@ fn a_crash_before_storing_uses_nothing_and_after_storing_repeats_nothing() {
 
 #[test]
 fn one_sealing_key_per_root_whoever_asks() {
-    let mut ratchet = ratchet();
-    let first = ratchet.sealing_key(&"t".into());
-    let (salt, _) = first.next(Component::Value).unwrap();
-    assert_eq!(salt, 0u128.to_le_bytes());
-    let (salt, _) = ratchet
-        .sealing_key(&"t".into())
-        .next(Component::Value)
-        .unwrap();
-    assert_eq!(salt, 1u128.to_le_bytes());
-    let (salt, _) = first.next(Component::Key).unwrap();
-    assert_eq!(salt, 0u128.to_le_bytes());
+    let mut keys = ratchet();
+    let first = keys.sealing_key(&"t".into(), &mut rng());
+    let count = |key: &SealingKey, component| {
+        let (salt, _) = key.next(component).unwrap();
+        u64::from_le_bytes(*salt.first_chunk().unwrap())
+    };
+    assert_eq!(count(&first, Component::Value), 0);
+    let again = keys.sealing_key(&"t".into(), &mut rng());
+    assert_eq!(count(&again, Component::Value), 1);
+    assert_eq!(count(&first, Component::Key), 0);
+}
+
+#[test]
+fn two_copies_of_a_step_share_no_salt() {
+    let mut random = rng();
+    let [one, other] = [(); 2].map(|()| ratchet().sealing_key(&"t".into(), &mut random));
+    assert_eq!(one.topic_secret(), other.topic_secret());
+    let salts = |key: &SealingKey| -> HashSet<_> {
+        (0..100)
+            .map(|_| key.next(Component::Value).unwrap().0)
+            .collect()
+    };
+    assert!(salts(&one).is_disjoint(&salts(&other)));
 }
 
 #[test]
 fn threads_share_a_key_without_repeating_a_salt() {
-    let key = ratchet().sealing_key(&"t".into());
+    let key = ratchet().sealing_key(&"t".into(), &mut rng());
     let salts = std::thread::scope(|scope| {
         let draw = || {
             (0..1000)
@@ -78,7 +94,7 @@ fn threads_share_a_key_without_repeating_a_salt() {
 
 #[test]
 fn an_exhausted_key_seals_no_more() {
-    let ratchet_key = ratchet().sealing_key(&"t".into());
+    let ratchet_key = ratchet().sealing_key(&"t".into(), &mut rng());
     ratchet_key.exhaust();
     assert_eq!(ratchet_key.next(Component::Value).err(), Some(Exhausted));
     assert!(ratchet_key.next(Component::Key).is_ok());
@@ -89,7 +105,7 @@ fn retained_keys_are_pruned_by_age_and_bounded() {
     let at = |secs| Timestamp::from_secs(secs).unwrap();
     let key = |root: &str, id, birth| RetainedKey {
         root: root.into(),
-        id: crate::types::KeyId::Short(id),
+        id: KeyId::Short(id),
         secret: Secret::fill_with(|_| {}).into(),
         birth: at(birth),
     };
@@ -97,17 +113,11 @@ fn retained_keys_are_pruned_by_age_and_bounded() {
     keys.insert(key("t", 1, 100.0));
     keys.insert(key("t", 2, 150.0));
     assert!(!keys.prune(at(199.0), Duration::from_secs(100), None));
-    let in_use = Some(crate::types::KeyId::Short(1));
+    let in_use = Some(KeyId::Short(1));
     assert!(!keys.prune(at(200.0), Duration::from_secs(100), in_use));
     assert!(keys.prune(at(200.0), Duration::from_secs(100), None));
-    assert!(
-        keys.get(&"t".into(), &crate::types::KeyId::Short(1))
-            .is_none()
-    );
-    assert!(
-        keys.get(&"t".into(), &crate::types::KeyId::Short(2))
-            .is_some()
-    );
+    assert!(keys.get(&"t".into(), &KeyId::Short(1)).is_none());
+    assert!(keys.get(&"t".into(), &KeyId::Short(2)).is_some());
 
     keys.insert(key("t", 2, 160.0));
     assert_eq!(keys.len(), 1);
@@ -119,4 +129,152 @@ fn a_wiped_or_truncated_seed_is_refused() {
     assert_eq!(Seed::decode(&zeros).unwrap_err(), SeedError::Wiped);
     assert!(Seed::decode(&zeros[..30]).is_err());
     assert!(Seed::decode(&[]).is_err());
+}
+
+/// A producer with its disk: executes what the machine asks for, and gives the keys that it seals with.
+struct Producer {
+    ratchet: Ratchet,
+    seed: Option<Seed>,
+    /// Whether the disk works.
+    works: bool,
+    now: Now,
+    steps: u64,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Producer {
+    fn new() -> Self {
+        let config = RatchetConfig {
+            form: KeyIdForm::Short,
+            interval: DAY,
+            max_age: DAY * 7,
+        };
+        Self {
+            ratchet: Ratchet::new(config, RetainedKeys::default(), None),
+            seed: Some(Seed::generate(&mut rng())),
+            works: true,
+            now: Now {
+                wall: Timestamp::from_secs(1e9).unwrap(),
+                mono: Duration::ZERO,
+            },
+            steps: 0,
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.wall = self.now.wall.plus(time);
+        self.now.mono += time;
+    }
+
+    fn run(&mut self, input: Option<RatchetInput>) -> Vec<KeyId> {
+        let mut next = input;
+        let mut sealing = Vec::new();
+        loop {
+            if let Some(input) = next.take() {
+                self.ratchet.handle(input, self.now, &mut rng());
+            }
+            match self.ratchet.poll_effect(self.now) {
+                None => return sealing,
+                Some(RatchetEffect::Step) if self.works => {
+                    let seed = self.seed.take().unwrap();
+                    let (step, seed) = seed.advance().unwrap().stored();
+                    self.seed = Some(seed);
+                    self.steps += 1;
+                    next = Some(RatchetInput::Stepped(Some(step)));
+                }
+                Some(RatchetEffect::Step) => next = Some(RatchetInput::Stepped(None)),
+                Some(RatchetEffect::Save) => next = Some(RatchetInput::Saved(self.works)),
+                Some(RatchetEffect::Seal(keys)) => {
+                    sealing.extend(keys.iter().map(|(_, key)| key.id()));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn prepare(&mut self) -> Vec<KeyId> {
+        self.run(Some(RatchetInput::Prepare("t".into())))
+    }
+
+    fn deny(&mut self, in_use: bool) -> Vec<KeyId> {
+        self.run(Some(RatchetInput::Denied { in_use }))
+    }
+
+    /// Somebody asks for the key in use.
+    fn hand_out(&mut self) {
+        let id = KeyId::Short(self.steps - 1);
+        assert_eq!(self.ratchet.hand_out(&"t".into(), &[id]).len(), 1);
+    }
+}
+
+#[test]
+fn a_consumer_uses_up_no_step_and_a_producer_one_a_day() {
+    let mut producer = Producer::new();
+    producer.pass(DAY * 3);
+    assert_eq!(producer.run(None), []);
+    assert_eq!(producer.prepare(), [KeyId::Short(0)]);
+    assert_eq!(producer.prepare(), [KeyId::Short(0)]);
+    assert_eq!(producer.ratchet.next_timeout(producer.now), DAY);
+    producer.pass(DAY);
+    assert_eq!(producer.run(None), [KeyId::Short(1)]);
+    assert_eq!(producer.run(None), []);
+    assert_eq!(producer.steps, 2);
+}
+
+#[test]
+fn a_disk_that_fails_is_tried_again_and_gives_nothing_out() {
+    let mut producer = Producer::new();
+    producer.works = false;
+    assert_eq!(producer.prepare(), []);
+    assert!(producer.ratchet.sealing_key(&"t".into()).is_none());
+    producer.works = true;
+    producer.pass(Duration::from_secs(30));
+    assert_eq!(producer.run(None), [KeyId::Short(0)]);
+    assert!(producer.ratchet.sealing_key(&"t".into()).is_some());
+}
+
+#[test]
+fn a_denial_turns_the_ratchet_if_a_key_in_use_was_asked_for() {
+    let mut producer = Producer::new();
+    assert_eq!(producer.deny(true), [], "nothing is sealed");
+    producer.prepare();
+    assert_eq!(producer.deny(true), [], "nobody has the key");
+    producer.hand_out();
+    assert_eq!(producer.deny(true), [KeyId::Short(1)]);
+    assert_eq!(producer.deny(true), [], "nobody has the new key");
+}
+
+#[test]
+fn denials_turn_the_ratchet_at_most_once_a_minute_and_none_is_forgotten() {
+    let mut producer = Producer::new();
+    producer.prepare();
+    producer.hand_out();
+    assert_eq!(producer.deny(true).len(), 1);
+    let mut turned_at = Vec::new();
+    for second in 1..=200 {
+        producer.pass(Duration::from_secs(1));
+        producer.hand_out();
+        let mut turns = producer.run(None).len();
+        if second <= 130 {
+            turns += producer.deny(true).len();
+        }
+        if turns > 0 {
+            turned_at.push(second);
+        }
+    }
+    assert_eq!(turned_at, [60, 120, 180]);
+}
+
+#[test]
+fn denials_of_keys_that_anybody_can_make_turn_it_once_in_ten_minutes() {
+    let mut producer = Producer::new();
+    producer.prepare();
+    let mut turns = 0;
+    for _ in 0..3600 {
+        producer.hand_out();
+        turns += producer.deny(false).len() + producer.run(None).len();
+        producer.pass(Duration::from_secs(1));
+    }
+    assert!((6..=7).contains(&turns), "{turns}");
 }

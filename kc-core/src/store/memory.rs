@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use rand_core::CryptoRng;
 
@@ -13,11 +12,15 @@ use crate::secret::SecretVec;
 pub struct MemoryKeyStore {
     secrets: NodeSecrets,
     key_types: Option<Vec<KeyType>>,
-    rng: Mutex<Box<dyn CryptoRng + Send>>,
+    generators: Box<Generators>,
 }
 
-/// A [`RatchetStore`] that forgets with the process. For tests and demonstrations: a node that starts
-/// again from the same seed would repeat keys.
+/// Makes a generator of random numbers for one use. Drawn from the operating system each time, it gives copies of a
+/// process (a fork, a snapshot of a machine) different numbers.
+pub type Generators = dyn Fn() -> Result<Box<dyn CryptoRng>, StoreError> + Send + Sync;
+
+/// A [`RatchetStore`] that forgets with the process, for nodes without durable storage (`ratchet : memory`). Each start
+/// needs a seed of its own: [`drawn`](Self::drawn).
 #[derive(Debug)]
 pub struct MemoryRatchetStore {
     seed: Option<Seed>,
@@ -25,17 +28,17 @@ pub struct MemoryRatchetStore {
 
 impl MemoryKeyStore {
     /// With these secrets; `key_types` restricts which signing keys are used (`keytypes` in the
-    /// configuration).
+    /// configuration), and each use of random numbers asks `generators` for some.
     #[must_use]
     pub fn new(
         secrets: NodeSecrets,
         key_types: Option<Vec<KeyType>>,
-        rng: Box<dyn CryptoRng + Send>,
+        generators: Box<Generators>,
     ) -> Self {
         Self {
             secrets,
             key_types,
-            rng: Mutex::new(rng),
+            generators,
         }
     }
 
@@ -56,19 +59,16 @@ impl KeyStore for MemoryKeyStore {
         let mut keys = self.secrets.signing_keys();
         let signer = keys.find(|signer| signer.verifying_key() == key && self.is_used(key));
         let signer = signer.ok_or_else(missing)?;
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        signer.sign(message, &mut **rng).map_err(|error| {
+        let mut rng = (self.generators)()?;
+        signer.sign(message, &mut *rng).map_err(|error| {
             StoreError::new(StoreErrorKind::Other, format!("sign with {key:?}")).with_source(error)
         })
     }
 
     fn wrap_opaque(&self, plaintext: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(opaque::wrap(
-            plaintext,
-            self.secrets.opaque_key(),
-            &mut **rng,
-        ))
+        let mut rng = (self.generators)()?;
+        let opaque_key = self.secrets.opaque_key();
+        Ok(opaque::wrap(plaintext, opaque_key, &mut *rng))
     }
 
     fn unwrap_opaque(&self, wrapped: &[u8]) -> Result<SecretVec, StoreError> {
@@ -95,7 +95,15 @@ impl fmt::Debug for MemoryKeyStore {
 }
 
 impl MemoryRatchetStore {
-    /// From this seed.
+    /// With a random secret, from a random index below 2^63: neither comes again at another start.
+    #[must_use]
+    pub fn drawn(rng: &mut dyn CryptoRng) -> Self {
+        let mut index = [0; 8];
+        rng.fill_bytes(&mut index);
+        Self::new(Seed::generate_from(u64::from_be_bytes(index) >> 1, rng))
+    }
+
+    /// From this seed, which no other start may have used.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
         Self { seed: Some(seed) }
@@ -103,6 +111,10 @@ impl MemoryRatchetStore {
 }
 
 impl RatchetStore for MemoryRatchetStore {
+    fn is_durable(&self) -> bool {
+        false
+    }
+
     fn step(&mut self) -> Result<Step, StoreError> {
         let exhausted = || StoreError::new(StoreErrorKind::Exhausted, "ratchet in memory");
         let pending = self.seed.take().ok_or_else(exhausted)?.advance();

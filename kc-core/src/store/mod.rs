@@ -24,7 +24,7 @@ mod signer;
 mod traits;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use memory::{MemoryKeyStore, MemoryRatchetStore};
+pub use memory::{Generators, MemoryKeyStore, MemoryRatchetStore};
 pub use node_secrets::{Decoded, NodeSecrets, NodeSecretsError};
 pub use sealed_ratchet::SealedRatchetHeader;
 pub use signer::KeyStoreSigner;

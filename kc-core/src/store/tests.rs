@@ -57,7 +57,7 @@ fn every_truncation_of_the_key_file_is_refused() {
 
 #[test]
 fn a_memory_key_store_signs_and_wraps() {
-    let store = MemoryKeyStore::new(secrets(), None, Box::new(rng()));
+    let store = MemoryKeyStore::new(secrets(), None, Box::new(|| Ok(Box::new(rng()) as _)));
     let key = &store.verifying_keys()[0];
     let signed = store.sign(key, b"m").unwrap();
     assert_eq!(key.verify(&signed), Ok(&b"m"[..]));
@@ -70,7 +70,11 @@ fn a_memory_key_store_signs_and_wraps() {
 
 #[test]
 fn keytypes_restricts_the_keys_in_use() {
-    let store = MemoryKeyStore::new(secrets(), Some(vec![KeyType::Hybrid]), Box::new(rng()));
+    let store = MemoryKeyStore::new(
+        secrets(),
+        Some(vec![KeyType::Hybrid]),
+        Box::new(|| Ok(Box::new(rng()) as _)),
+    );
     assert!(store.verifying_keys().is_empty());
     let key = secrets().signing_keys().next().map(|key| {
         use crate::keys::Signer;
@@ -116,7 +120,7 @@ fn a_sealed_ratchet_tells_where_it_is() {
 fn debug_output_shows_no_secret() {
     let shown = format!(
         "{:?}",
-        MemoryKeyStore::new(secrets(), None, Box::new(rng()))
+        MemoryKeyStore::new(secrets(), None, Box::new(|| Ok(Box::new(rng()) as _)))
     );
     assert!(shown.contains("redacted"), "{shown}");
     let secrets = secrets();

@@ -39,6 +39,12 @@ pub trait KeyStore: Debug + Send + Sync {
 
 /// Holds a producer's ratchet.
 pub trait RatchetStore: Debug + Send {
+    /// Returns whether the next start goes on where this one stopped. If not, each start begins elsewhere, and past keys
+    /// are kept in memory alone.
+    fn is_durable(&self) -> bool {
+        true
+    }
+
     /// Takes the next step: reads the ratchet, stores its successor durably, and only then gives the
     /// step out. One operation, under an exclusive lock: no step is ever given out twice, whatever
     /// crashes.

@@ -58,7 +58,11 @@ fn a_file_node_moves() {
     secrets.ensure_key(KeyType::Ed25519, rng);
     secrets.ensure_key(KeyType::Hybrid, rng);
     let stored = secrets.encode();
-    let before = MemoryKeyStore::new(secrets, None, Box::new(StdRng::seed_from_u64(4)));
+    let before = MemoryKeyStore::new(
+        secrets,
+        None,
+        Box::new(|| Ok(Box::new(StdRng::seed_from_u64(4)) as _)),
+    );
     let old_value = before.wrap_opaque(b"old keys").unwrap();
 
     let token = fresh_token();

@@ -59,7 +59,7 @@ impl Memory {
 
     fn store(&self, secrets: &SecretVec) -> Box<dyn KeyStore> {
         let secrets = NodeSecrets::decode(secrets.expose()).unwrap().secrets;
-        let rng = Box::new(rand::make_rng::<StdRng>());
+        let rng = Box::new(|| Ok(Box::new(rand::make_rng::<StdRng>()) as _));
         Box::new(Faulty {
             fault: self.fault,
             store: MemoryKeyStore::new(secrets, None, rng),

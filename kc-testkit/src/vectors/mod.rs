@@ -69,6 +69,7 @@ mod typed;
 
 pub use adapter::{Family, Op, Outcome, Recorded, Run};
 pub use document::{Document, FAMILIES, LoadError};
+pub(in crate::vectors) use draws::Zeros;
 pub use draws::{Draws, Source};
 pub use fields::{CaseInput, Fields, InputError};
 pub use program::main;

@@ -13,7 +13,7 @@ use kc_core::chain::{ChainError, TrustEntry, TrustList, TrustStore, Usage, Valid
 use kc_core::exchange::{RequesterConfig, Validity};
 use kc_core::kem::Suite;
 use kc_core::keys::VerifyingKey;
-use kc_core::ratchet::{KeyIdForm, RetainedKeys};
+use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc_core::secret::SecretVec;
 use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
@@ -22,6 +22,7 @@ use super::super::ports::Ports;
 use super::*;
 use crate::actors::{ChainParts, KeyArchive, RatchetParts, TrustArchive, Watched};
 use crate::clock::Clock;
+use crate::entropy::Entropy;
 use crate::events::Events;
 use crate::handles::CryptoTables;
 use crate::messages::{AskTrust, SideRecords, ValidateChain};
@@ -184,8 +185,12 @@ fn parts() -> (RootParts, mpsc::Receiver<Infallible>) {
             archive: Box::new(Nothing),
             retained: RetainedKeys::default(),
             used: None,
-            form: KeyIdForm::Short,
-            max_age: Duration::MAX,
+            config: RatchetConfig {
+                form: KeyIdForm::Short,
+                interval: Duration::MAX,
+                max_age: Duration::MAX,
+            },
+            entropy: Entropy::system(),
             clock: Clock::system(),
         }),
         tables,
@@ -198,7 +203,6 @@ fn parts() -> (RootParts, mpsc::Receiver<Infallible>) {
         },
         stores: StoreWatch::new(Events::default()),
         watched: Watched::default(),
-        ratchet_interval: Duration::from_secs(3600),
         controller: Some(Duration::from_secs(3600)),
         chain_server: None,
         served: vec![],

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use kc_core::exchange::{Requester, RequesterConfig, Validity, Wanted};
 use kc_core::message::{Envelope, KeyRing, Opened, SealInput, Unopened, seal_component};
-use kc_core::ratchet::{Component, KeyIdForm, Ratchet, Seed};
+use kc_core::ratchet::{Component, KeyIdForm, Seed, StepKeys};
 use kc_core::store::config::Value as ConfigValue;
 use kc_core::types::{KeyId, RootTopic, SideTopic, Timestamp, TopicScheme};
 use serde_json::{Map, Value, json};
 
 use super::convert::{component, key_id, secret, size, typed_key_id};
-use crate::vectors::{CaseInput, Family, Fields, InputError, Op, Outcome};
+use crate::vectors::{CaseInput, Family, Fields, InputError, Op, Outcome, Zeros};
 
 pub(super) const FAMILY: Family = Family {
     name: "message",
@@ -73,14 +73,14 @@ fn serialize(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     }
     let pending = Seed::decode(&case.fields.bytes("seed_file")?).and_then(Seed::advance);
     let mut ratchet = match pending {
-        Ok(pending) => Ratchet::new(pending.stored().0, &form),
+        Ok(pending) => StepKeys::new(pending.stored().0, &form),
         Err(error) => return Ok(Outcome::reject(error)),
     };
 
     let mut messages = Vec::new();
     for call in case.fields.objects("calls")? {
         let root = scheme.root_of(call.text("topic")?);
-        let key = ratchet.sealing_key(&root);
+        let key = ratchet.sealing_key(&root, &mut Zeros);
         let plaintext = plaintext(&call.object("plaintext")?)?;
         let sealed = match seal_component(&key, component(&call)?, SealInput::Plain(&plaintext)) {
             Ok(sealed) => sealed.unwrap_or_default(),
@@ -133,7 +133,7 @@ fn serialize_object(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
         Err(error) => return Ok(Outcome::reject(error)),
     };
     let root = TopicScheme::default().root_of(case.fields.text("topic")?);
-    let key = Ratchet::new(step, &KeyIdForm::long([])).sealing_key(&root);
+    let key = StepKeys::new(step, &KeyIdForm::long([])).sealing_key(&root, &mut Zeros);
     Ok(match seal_component(&key, Component::Value, input) {
         Ok(sealed) => Outcome::Ok(json!({"bytes": sealed.map(hex::encode)})),
         Err(error) => Outcome::reject(error),

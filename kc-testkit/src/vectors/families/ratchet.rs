@@ -1,9 +1,9 @@
-use kc_core::ratchet::{Component, KeyIdForm, Ratchet, Seed, SeedError};
+use kc_core::ratchet::{Component, KeyIdForm, Seed, SeedError, StepKeys};
 use kc_core::types::RootTopic;
 use serde_json::{Value, json};
 
 use super::convert::{message_key, typed_key_id};
-use crate::vectors::{CaseInput, Draws, Family, Fields, InputError, Op, Outcome};
+use crate::vectors::{CaseInput, Draws, Family, Fields, InputError, Op, Outcome, Zeros};
 
 pub(super) const FAMILY: Family = Family {
     name: "ratchet",
@@ -81,7 +81,7 @@ impl File {
             Err(error) => return Ok(Err(error)),
         };
         let (step, _) = pending.stored();
-        let key = Ratchet::new(step, &form).sealing_key(&root);
+        let key = StepKeys::new(step, &form).sealing_key(&root, &mut Zeros);
         let first = |component| match key.next(component) {
             Ok((_, first)) => message_key(&first),
             Err(_) => Value::Null,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use kc_core::message::{SealInput, seal_component};
 use kc_core::ratchet::{
-    Component, KeyIdForm, Ratchet, RetainedKey, RetainedKeys, Seed, TopicSecret,
+    Component, KeyIdForm, RetainedKey, RetainedKeys, Seed, StepKeys, TopicSecret,
 };
 use kc_core::secret::SecretVec;
 use kc_core::store::old_keys;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 
 use super::files::invalid;
-use crate::vectors::InputError;
+use crate::vectors::{InputError, Zeros};
 
 /// `CRYPTO_RATCHET_INTERVAL`
 const RATCHET_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -22,7 +22,7 @@ const MAX_AGE: Duration = Duration::from_secs(604_800);
 pub(super) struct Producer {
     form: KeyIdForm,
     seed_file: Vec<u8>,
-    ratchet: Ratchet,
+    ratchet: StepKeys,
     turned: Timestamp,
     retained: RetainedKeys,
     /// Keys were added that have not been saved.
@@ -59,7 +59,7 @@ impl Producer {
         plaintext: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, InputError> {
-        let key = self.ratchet.sealing_key(root);
+        let key = self.ratchet.sealing_key(root, &mut Zeros);
         if self.retained.get(root, &key.id()).is_none() {
             self.retained.insert(RetainedKey {
                 root: root.clone(),
@@ -102,7 +102,7 @@ fn next_step(
     seed_file: &mut Vec<u8>,
     form: &KeyIdForm,
     retained: &RetainedKeys,
-) -> Result<Ratchet, InputError> {
+) -> Result<StepKeys, InputError> {
     loop {
         let pending = Seed::decode(seed_file).and_then(Seed::advance);
         let pending = pending.map_err(invalid("seed_file"))?;
@@ -110,7 +110,7 @@ fn next_step(
         let (step, _) = pending.stored();
         let id = step.key_id(form);
         if retained.iter().all(|key| key.id != id) {
-            return Ok(Ratchet::new(step, form));
+            return Ok(StepKeys::new(step, form));
         }
     }
 }

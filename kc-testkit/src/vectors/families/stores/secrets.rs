@@ -5,7 +5,8 @@ use std::time::Duration;
 use kc_core::keys::KeyType;
 use kc_core::ratchet::{KeyIdForm, RetainedKeys};
 use kc_core::store::{
-    Decoded, KeyStore, MemoryKeyStore, NodeSecrets, NodeSecretsError, old_keys, opaque,
+    Decoded, KeyStore, MemoryKeyStore, NodeSecrets, NodeSecretsError, StoreError, StoreErrorKind,
+    old_keys, opaque,
 };
 use serde_json::{Map, Value, json};
 
@@ -26,8 +27,8 @@ pub(super) fn crypto_open(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
         }
     };
     let opaque_key = hex::encode(opened.opaque_key().expose());
-    let rng = Box::new(case.draws());
-    let store = MemoryKeyStore::new(opened, None, rng);
+    let none = || Err(StoreError::new(StoreErrorKind::Other, "draws"));
+    let store = MemoryKeyStore::new(opened, None, Box::new(none));
     let keys = store.verifying_keys();
     let KeyIdForm::Long { identity } = KeyIdForm::long(&keys) else {
         return Err(InputError::new("node identity", "is not long"));

@@ -1,0 +1,50 @@
+use std::fmt;
+use std::sync::Arc;
+
+use kc_core::store::{StoreError, StoreErrorKind};
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+use rand_core::CryptoRng;
+
+/// Where random numbers come from, for actors: the operating system at each use, so that copies of a process draw
+/// different ones; or what a test gives.
+#[derive(Clone)]
+pub struct Entropy(Arc<Draw>);
+
+type Draw = dyn Fn() -> Result<Box<dyn CryptoRng + Send>, StoreError> + Send + Sync;
+
+impl Entropy {
+    /// The operating system's.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(|| match StdRng::try_from_rng(&mut SysRng) {
+            Ok(rng) => Ok(Box::new(rng)),
+            Err(error) => {
+                let context = "random numbers of the operating system";
+                Err(StoreError::new(StoreErrorKind::Io, context).with_source(error))
+            }
+        })
+    }
+
+    /// From another source.
+    #[must_use]
+    pub fn new(
+        draw: impl Fn() -> Result<Box<dyn CryptoRng + Send>, StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(draw))
+    }
+
+    /// A generator for one use.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there are no random numbers.
+    pub fn generator(&self) -> Result<Box<dyn CryptoRng + Send>, StoreError> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entropy")
+    }
+}

@@ -1,0 +1,279 @@
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+
+use super::data_key::{SealingKey, TopicSecret};
+use super::retained::{RetainedKey, RetainedKeys};
+use super::step::{KeyIdForm, Step};
+use super::step_keys::StepKeys;
+use crate::types::{KeyId, Now, RootTopic};
+
+/// How often a denial turns the ratchet at most.
+pub const DENIAL_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the denial of a key turns it at most that nobody here has seen in use, and that denied itself: anybody can
+/// make such keys.
+pub const UNSEEN_DENIAL_INTERVAL: Duration = Duration::from_secs(600);
+/// How long to wait before the ratchet is turned again after it could not be.
+const RETRY_DELAY: Duration = Duration::from_secs(30);
+
+/// How a [`Ratchet`] works.
+#[derive(Clone, Debug)]
+pub struct RatchetConfig {
+    /// How keys are named.
+    pub form: KeyIdForm,
+    /// How often it turns (`CRYPTO_RATCHET_INTERVAL`).
+    pub interval: Duration,
+    /// How long keys are kept for late consumers (`CRYPTO_MAX_PGEN_AGE`).
+    pub max_age: Duration,
+}
+
+/// A producer's ratchet: owns the step in use and the keys that are kept for late consumers, and decides when to turn.
+/// A step is used once its successor is stored, and a key once it is kept for late consumers.
+#[derive(Debug)]
+pub struct Ratchet {
+    config: RatchetConfig,
+    /// The step in use; none until the first key is wanted, so that consumers use up no steps.
+    current: Option<StepKeys>,
+    /// The root topics in use.
+    roots: BTreeSet<RootTopic>,
+    retained: RetainedKeys,
+    /// The index of the latest step that was used.
+    used: Option<u64>,
+    /// Keys that are not kept yet, with the index of their step.
+    unsaved: Vec<(RootTopic, Arc<SealingKey>)>,
+    /// Whether somebody asked for a key of the step in use.
+    handed_out: bool,
+    /// When to turn it next; `None` before the first key is wanted.
+    due: Option<Duration>,
+    /// Whether that is for a denial which had to wait.
+    due_for_denial: bool,
+    /// When a denial turned it.
+    denial: Option<Duration>,
+    effects: VecDeque<RatchetEffect>,
+}
+
+/// What a [`Ratchet`] takes.
+#[derive(Debug)]
+pub enum RatchetInput {
+    /// A root topic is to be sealed for.
+    Prepare(RootTopic),
+    /// It is to be turned now, because a person says so.
+    Turn,
+    /// A key came onto the denylist.
+    Denied {
+        /// Whether it was in use, as far as this node has seen.
+        in_use: bool,
+    },
+    /// The result of [`RatchetEffect::Step`]; `None` if there is none now.
+    Stepped(Option<Step>),
+    /// The result of [`RatchetEffect::Save`]: whether it was stored.
+    Saved(bool),
+}
+
+/// What is to be done, in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RatchetEffect {
+    /// Take the next step of the stored ratchet.
+    Step,
+    /// Store [`retained`](Ratchet::retained) keys and the index of the step [used](Ratchet::used), durably.
+    Save,
+    /// Seal with these keys from now on. They are kept for late consumers.
+    Seal(Vec<(RootTopic, Arc<SealingKey>)>),
+    /// A step was used before, because an old ratchet was put back: it is skipped.
+    Skipped(u64),
+    /// The ratchet was turned to the step with this index.
+    Turned(u64),
+}
+
+impl Ratchet {
+    /// Goes on from what was kept: past keys, and the index of the latest step that was used.
+    #[must_use]
+    pub fn new(config: RatchetConfig, retained: RetainedKeys, used: Option<u64>) -> Self {
+        Self {
+            config,
+            current: None,
+            roots: BTreeSet::new(),
+            retained,
+            used,
+            unsaved: Vec::new(),
+            handed_out: false,
+            due: None,
+            due_for_denial: false,
+            denial: None,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// The keys that are kept for late consumers.
+    #[must_use]
+    pub fn retained(&self) -> &RetainedKeys {
+        &self.retained
+    }
+
+    /// The index of the latest step that was used.
+    #[must_use]
+    pub fn used(&self) -> Option<u64> {
+        self.used
+    }
+
+    /// The keys of a root topic with these ids that are kept, for somebody who asks for them.
+    pub fn hand_out(&mut self, root: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
+        let current = self.current.as_ref().map(StepKeys::key_id);
+        let held = ids.iter().filter_map(|id| self.retained.get(root, id));
+        let keys: Vec<_> = held.map(|key| (key.id, key.secret.expose_copy())).collect();
+        self.handed_out |= keys.iter().any(|(id, _)| Some(*id) == current);
+        keys
+    }
+
+    /// The key of a root topic that is in use and kept.
+    #[must_use]
+    pub fn sealing_key(&self, root: &RootTopic) -> Option<Arc<SealingKey>> {
+        let key = self.current.as_ref()?.known(root)?;
+        self.retained.get(root, &key.id())?;
+        Some(key)
+    }
+
+    /// Takes an input. New sealing keys draw from `rng`. What it leads to comes from
+    /// [`poll_effect`](Self::poll_effect).
+    pub fn handle(&mut self, input: RatchetInput, now: Now, rng: &mut dyn CryptoRng) {
+        match input {
+            RatchetInput::Prepare(root) => {
+                self.roots.insert(root.clone());
+                if self.current.is_some() {
+                    self.make_keys([root], now, rng);
+                } else {
+                    self.effects.push_back(RatchetEffect::Step);
+                }
+            }
+            RatchetInput::Turn => self.turn(now),
+            RatchetInput::Denied { in_use } => self.turn_for_denial(in_use, now),
+            RatchetInput::Stepped(step) => self.stepped(step, now, rng),
+            RatchetInput::Saved(saved) => self.saved(saved),
+        }
+    }
+
+    /// The next thing to do; call until it gives `None`, after each input and when
+    /// [`next_timeout`](Self::next_timeout) says so.
+    pub fn poll_effect(&mut self, now: Now) -> Option<RatchetEffect> {
+        if self.effects.is_empty() && self.due.is_some_and(|due| due <= now.mono) {
+            if std::mem::take(&mut self.due_for_denial) {
+                self.denial = Some(now.mono);
+            }
+            self.turn(now);
+        }
+        self.effects.pop_front()
+    }
+
+    /// When to call [`poll_effect`](Self::poll_effect) if nothing happens.
+    #[must_use]
+    pub fn next_timeout(&self, now: Now) -> Duration {
+        let due = self.due.map(|due| due.saturating_sub(now.mono));
+        due.unwrap_or(self.config.interval)
+    }
+
+    /// Turns, or only forgets what is too old if nothing is sealed.
+    fn turn(&mut self, now: Now) {
+        self.due = Some(now.mono.saturating_add(self.config.interval));
+        if self.roots.is_empty() {
+            if self.retained.prune(now.wall, self.config.max_age, None) {
+                self.effects.push_back(RatchetEffect::Save);
+            }
+        } else {
+            self.effects.push_back(RatchetEffect::Step);
+        }
+    }
+
+    /// A denied consumer that was given a key of the step in use must not read what comes from now on.
+    fn turn_for_denial(&mut self, in_use: bool, now: Now) {
+        if !self.handed_out || self.current.is_none() {
+            return;
+        }
+        let interval = if in_use {
+            DENIAL_INTERVAL
+        } else {
+            UNSEEN_DENIAL_INTERVAL
+        };
+        let allowed = self.denial.map_or(now.mono, |last| last + interval);
+        if allowed <= now.mono {
+            self.denial = Some(now.mono);
+            self.turn(now);
+        } else {
+            self.due = Some(self.due.map_or(allowed, |due| due.min(allowed)));
+            self.due_for_denial = true;
+        }
+    }
+
+    fn stepped(&mut self, step: Option<Step>, now: Now, rng: &mut dyn CryptoRng) {
+        let Some(step) = step else {
+            // A key must not stay in use because a disk was full for a moment.
+            self.due = Some(now.mono + RETRY_DELAY.min(self.config.interval));
+            return;
+        };
+        let (index, id) = (step.index(), step.key_id(&self.config.form));
+        // One that was used, by its index or by its key id: an old ratchet has been put back.
+        if self.used.is_some_and(|used| index <= used)
+            || self.retained.iter().any(|key| key.id == id)
+        {
+            self.effects.push_back(RatchetEffect::Skipped(index));
+            self.effects.push_back(RatchetEffect::Step);
+            return;
+        }
+        self.current = Some(StepKeys::new(step, &self.config.form));
+        self.handed_out = false;
+        self.due = Some(now.mono.saturating_add(self.config.interval));
+        self.effects.push_back(RatchetEffect::Turned(index));
+        self.make_keys(self.roots.clone(), now, rng);
+    }
+
+    /// Makes the keys of these root topics at the step in use, and has them kept.
+    fn make_keys(
+        &mut self,
+        roots: impl IntoIterator<Item = RootTopic>,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+    ) {
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        let (index, id) = (current.index(), current.key_id());
+        self.retained.prune(now.wall, self.config.max_age, Some(id));
+        let mut kept = Vec::new();
+        for root in roots {
+            let key = current.sealing_key(&root, rng);
+            if self.retained.get(&root, &id).is_some() {
+                kept.push((root, key));
+                continue;
+            }
+            self.retained.insert(RetainedKey {
+                root: root.clone(),
+                id,
+                secret: key.topic_secret().expose_copy(),
+                birth: now.wall,
+            });
+            self.unsaved.push((root, key));
+        }
+        if !kept.is_empty() {
+            self.effects.push_back(RatchetEffect::Seal(kept));
+        }
+        if !self.unsaved.is_empty() {
+            self.used = Some(self.used.map_or(index, |used| used.max(index)));
+            self.effects.push_back(RatchetEffect::Save);
+        }
+    }
+
+    fn saved(&mut self, saved: bool) {
+        let keys = std::mem::take(&mut self.unsaved);
+        if saved {
+            if !keys.is_empty() {
+                self.effects.push_back(RatchetEffect::Seal(keys));
+            }
+            return;
+        }
+        for (root, key) in &keys {
+            self.retained.remove(root, &key.id());
+        }
+    }
+}
