@@ -90,16 +90,23 @@ impl<'a> Certificate<'a> {
         behind(KeyType::Ed25519).or_else(|error| behind(KeyType::Hybrid).map_err(|_| error))
     }
 
-    /// The first of the elements behind the key of a signed certificate, before anything of it is verified: to pass
-    /// over what concerns others without looking at signatures. Reads neither keys nor restrictions.
+    /// The bytes of the key slot of a signed certificate and the first of the elements behind it, before anything of it
+    /// is verified.
     #[must_use]
-    pub fn peek_extra(signed: &'a [u8]) -> Option<Value<'a>> {
+    pub fn peek_keys_and_extra(signed: &'a [u8]) -> Option<(&'a [u8], Value<'a>)> {
         [KeyType::Ed25519, KeyType::Hybrid]
             .iter()
             .find_map(|key_type| {
                 let parts = Parts::read(signed.get(key_type.signature_len()..)?).ok()?;
-                Reader::new(parts.extra).value().ok()
+                Some((parts.encoded_keys, Reader::new(parts.extra).value().ok()?))
             })
+    }
+
+    /// The first of the elements behind the key of a signed certificate, before anything of it is verified: to pass
+    /// over what concerns others without looking at signatures. Reads neither keys nor restrictions.
+    #[must_use]
+    pub fn peek_extra(signed: &'a [u8]) -> Option<Value<'a>> {
+        Self::peek_keys_and_extra(signed).map(|(_, extra)| extra)
     }
 }
 
@@ -108,6 +115,7 @@ struct Parts<'a> {
     max_age: Value<'a>,
     constraints: Value<'a>,
     keys: Value<'a>,
+    encoded_keys: &'a [u8],
     extra: &'a [u8],
 }
 
@@ -117,8 +125,11 @@ impl<'a> Parts<'a> {
         let len = reader.array()?;
         let extra_len = len.checked_sub(3);
         let extra_len = extra_len.ok_or(WireError::Expected("at least three elements"))?;
-        let (max_age, constraints, keys) = (reader.value()?, reader.value()?, reader.value()?);
+        let (max_age, constraints) = (reader.value()?, reader.value()?);
+        let before_keys = reader.rest();
+        let keys = reader.value()?;
         let extra = reader.rest();
+        let encoded_keys = before_keys.get(..before_keys.len() - extra.len());
         for _ in 0..extra_len {
             reader.value()?;
         }
@@ -127,6 +138,7 @@ impl<'a> Parts<'a> {
             max_age,
             constraints,
             keys,
+            encoded_keys: encoded_keys.unwrap_or_default(),
             extra,
         })
     }

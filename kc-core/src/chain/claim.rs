@@ -10,6 +10,14 @@ impl UnverifiedChain<'_> {
         last.keys.signer().cloned()
     }
 
+    /// The signing key that signed the last certificate, as the one before names it, before anything is verified.
+    #[must_use]
+    pub fn peek_signer(&self) -> Option<VerifyingKey> {
+        let (_, before) = self.links().split_last()?;
+        let certificate = Certificate::parse_signed(before.last()?).ok()?;
+        certificate.keys.signer().cloned()
+    }
+
     /// The signing key that the chain certifies, if whoever signed its first certificate is to be trusted:
     /// all other signatures are verified. For those who pass a chain on; it proves nothing.
     ///

@@ -1,35 +1,44 @@
-//! The key exchange (protocol §7) as state machines without I/O.
+//! The key exchange (protocol §7) as one state machine without I/O.
 //!
 //! ```text
 //!   consumer                    (controller)                     producer
-//!   Requester::want             Forwarder::forward               Replier::handle
-//!   Requester::poll_request ──► .subs ──► re-signed ──► .reqs ──►   │
-//!   Requester::handle_reply ◄── .keys ◄─────────────────────────────┘
+//!   Input::Want                 Input::Record                    Input::Record
+//!   Job::Send ────────────────► .subs ──► re-signed ──► .reqs ──►   │ validated, answered once
+//!   Input::Record ◄──────────── .keys ◄─────────────────────────────┘
+//!   Effect::Table
 //! ```
 //!
-//! Each machine takes `now` and the random generator as arguments, validates what it receives, keeps
-//! bounded state, and gives out [`ToBeSigned`]s: certificates to be signed by whatever holds the node's
-//! signing key, and then sent. What it refuses, it refuses by a numbered check ([`RefusalId`]).
+//! An [`Exchange`] takes [`Input`]s with the time, keeps bounded state, and gives out [`Effect`]s: [`Job`]s for threads,
+//! tokens and brokers, whose results come back as inputs; keys for those who open; positions that are settled; and what
+//! to tell people. What it refuses, it refuses by a numbered check ([`RefusalId`]).
 
+mod event;
 mod forwarder;
+mod jobs;
+mod machine;
+mod pace;
 mod refusal;
-mod replier;
+mod replays;
 mod reply;
 mod request;
-mod requester;
 mod validity;
+mod wants;
 
-pub use forwarder::Forwarder;
+pub use event::{ExchangeEvent, Missing, MissingKeys, Party, Sender};
+pub use forwarder::forward_request;
+pub use jobs::{AnswerJob, Failure, Job, KemJob, KemOutput, OutRecord, Output, Ticket};
+pub use machine::{
+    Effect, Exchange, ExchangeConfig, Input, KeyTableChange, MAX_TICKETS, MAX_TICKETS_PER_ROOT,
+    MAX_WAITING_BYTES, MAX_WAITING_RECORDS, Position,
+};
 pub use refusal::{ExchangeCheck, Refusal, RefusalId};
-pub use replier::{Answer, IncomingRequest, MAX_ANSWERED, Replier};
+pub use replays::MAX_ANSWERED;
 pub use reply::{KeyReply, ReceivedKeys, compose_reply};
 pub use request::{KeyRequest, NONCE_LEN, RequestForm, decode_key_ids, encode_key_ids};
-pub use requester::{
-    HandledReply, MAX_OUTSTANDING_PER_ROOT, MAX_REQUESTS_PER_INTERVAL, MAX_ROOTS,
-    MAX_WANTED_PER_ROOT, OutgoingRequest, Requester, RequesterConfig, UNANSWERED_AFTER, Unanswered,
-    Wanted,
-};
 pub use validity::{MAX_VALIDITY, Validity};
+pub use wants::{
+    GATHER_TIME, MAX_OUTSTANDING_PER_ROOT, MAX_ROOTS, MAX_WANTED_PER_ROOT, UNANSWERED_AFTER, Wanted,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,494 @@
+//! The keys that a consumer wants, and when to ask for them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+
+use super::event::{Missing, MissingKeys};
+use super::pace::Pace;
+use super::request::NONCE_LEN;
+use crate::chain::{ChainError, MaxAge};
+use crate::kem::DecapsulationKey;
+use crate::ratchet::{Candidates, TopicSecret};
+use crate::types::{KeyId, Now, RootTopic};
+
+/// How many root topics may have wanted keys; further roots are refused until others are done.
+pub const MAX_ROOTS: usize = 1024;
+/// How many key ids may be wanted of one root. Ids come from whoever writes to the topic, so invented
+/// ones must not push out real ones for good: beyond, those asked for already make room.
+pub const MAX_WANTED_PER_ROOT: usize = 256;
+/// How many requests of one root may still be answered; beyond, the oldest is forgotten.
+pub const MAX_OUTSTANDING_PER_ROOT: usize = 4;
+/// How long new ids are gathered, so that one request asks for many.
+pub const GATHER_TIME: Duration = Duration::from_millis(50);
+/// How many requests of one root topic go out at once, and how often one more.
+const ROOT_PACE: Pace = Pace::new(4, Duration::from_secs(2));
+/// How many requests of all root topics go out at once, and how often one more.
+const NODE_PACE: Pace = Pace::new(10, Duration::from_millis(100));
+/// When a key is asked for again, after it was first asked for: a peer may have missed the first request, or its
+/// first reply.
+const SECOND_ASK: Duration = Duration::from_secs(3);
+const THIRD_ASK: Duration = Duration::from_secs(10);
+/// A key counts as unanswered so long after it was first asked for.
+pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
+/// A key that nothing has asked for in so many intervals is no longer wanted.
+const FORGOTTEN_AFTER: u32 = 20;
+
+/// What is wanted of all root topics.
+#[derive(Debug)]
+pub(super) struct Wants {
+    /// The time between requests for a key that nobody gives (`CRYPTO_SUB_INTERVAL`).
+    interval: Duration,
+    roots: BTreeMap<RootTopic, Root>,
+    pace: Pace,
+    /// Until when no request is sent, because there is nothing to sign with.
+    blocked: Option<Duration>,
+}
+
+/// What is wanted of one root topic, and what was asked.
+#[derive(Debug)]
+struct Root {
+    wanted: VecDeque<WantedKey>,
+    outstanding: VecDeque<Outstanding>,
+    pace: Pace,
+    /// Until when no request is sent, because the last one could not be.
+    blocked: Option<Duration>,
+    /// Whether this node's chain grants it the topic, as far as known.
+    grant: Option<Result<(), ChainError>>,
+    /// The unanswered keys that were reported.
+    reported: Vec<KeyId>,
+}
+
+#[derive(Debug)]
+struct WantedKey {
+    id: KeyId,
+    /// The keys with this id that are here and do not open what is to be opened.
+    known: Candidates,
+    last_wanted: Duration,
+    first_asked: Option<Duration>,
+    last_asked: Option<Duration>,
+    asks: u32,
+    /// Not to be asked for earlier.
+    next: Duration,
+    /// Whether a request for it is on its way out.
+    leaving: bool,
+}
+
+/// A request that can still be answered.
+#[derive(Debug)]
+struct Outstanding {
+    random0: [u8; NONCE_LEN],
+    ids: Vec<KeyId>,
+    ephemerals: Arc<[DecapsulationKey]>,
+    sent: Duration,
+    end: MaxAge,
+}
+
+/// What wanting a key did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It was not wanted before.
+    First,
+    /// It was wanted already.
+    Again,
+    /// A bound is hit, and nothing makes room: try again after the next request.
+    Full,
+}
+
+/// A request to be made.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) root: RootTopic,
+    pub(super) ids: Vec<KeyId>,
+}
+
+impl Wants {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            roots: BTreeMap::new(),
+            pace: NODE_PACE,
+            blocked: None,
+        }
+    }
+
+    /// Notes that a record needs a key other than the `known` ones with its id. Bounded whatever ids are invented.
+    pub(super) fn want(
+        &mut self,
+        root: &RootTopic,
+        id: KeyId,
+        known: Candidates,
+        now: Now,
+    ) -> Wanted {
+        if !self.roots.contains_key(root) {
+            self.forget(now);
+            if self.roots.len() >= MAX_ROOTS {
+                return Wanted::Full;
+            }
+        }
+        let state = self.roots.entry(root.clone()).or_insert_with(Root::new);
+        state.want(id, known, now.mono)
+    }
+
+    /// Notes that a key is no longer needed: it came from elsewhere.
+    pub(super) fn unwant(&mut self, root: &RootTopic, id: &KeyId) {
+        if let Some(state) = self.roots.get_mut(root) {
+            state.wanted.retain(|wanted| wanted.id != *id);
+            state.forget_answered();
+        }
+    }
+
+    /// The root topic of the next request and when it is due, of those that `may` ask: the one that has waited longest,
+    /// because a flood of ids under one root topic must not hold up the others.
+    pub(super) fn next_due(
+        &self,
+        may: impl Fn(&RootTopic) -> bool,
+    ) -> Option<(Duration, &RootTopic)> {
+        let roots = self.roots.iter().filter(|(root, _)| may(root));
+        let due = roots.filter_map(|(root, state)| Some((state.due()?, root)));
+        let (first, root) = due.min_by_key(|(due, _)| *due)?;
+        let blocked = self.blocked.unwrap_or_default();
+        Some((first.max(self.pace.ready_at()).max(blocked), root))
+    }
+
+    /// Takes the next request of a root topic; `None` if nothing is wanted any more.
+    pub(super) fn leave(&mut self, root: &RootTopic, now: Now) -> Option<Due> {
+        self.forget(now);
+        let state = self.roots.get_mut(root)?;
+        let ids = state.leave(now.mono);
+        if ids.is_empty() {
+            return None;
+        }
+        state.pace.take(now.mono);
+        self.pace.take(now.mono);
+        Some(Due {
+            root: root.clone(),
+            ids,
+        })
+    }
+
+    /// Notes that a request is being sent: replies may come from now on.
+    pub(super) fn sending(
+        &mut self,
+        due: &Due,
+        random0: [u8; NONCE_LEN],
+        ephemerals: Arc<[DecapsulationKey]>,
+        end: MaxAge,
+        now: Duration,
+    ) {
+        let Some(state) = self.roots.get_mut(&due.root) else {
+            return;
+        };
+        if state.outstanding.len() >= MAX_OUTSTANDING_PER_ROOT {
+            state.outstanding.pop_front();
+        }
+        state.outstanding.push_back(Outstanding {
+            random0,
+            ids: due.ids.clone(),
+            ephemerals,
+            sent: now,
+            end,
+        });
+    }
+
+    /// Notes that a request was sent.
+    pub(super) fn sent(&mut self, due: &Due, now: Duration, rng: &mut dyn CryptoRng) {
+        let interval = self.interval;
+        let Some(state) = self.roots.get_mut(&due.root) else {
+            return;
+        };
+        state.blocked = None;
+        for wanted in state.leaving(&due.ids) {
+            wanted.asked(now, interval, rng);
+        }
+    }
+
+    /// Notes that a request was not sent: its ids are due again after `delay`.
+    pub(super) fn unsent(&mut self, due: &Due, random0: Option<&[u8; NONCE_LEN]>, until: Duration) {
+        let Some(state) = self.roots.get_mut(&due.root) else {
+            return;
+        };
+        state.blocked = Some(until);
+        state
+            .leaving(&due.ids)
+            .for_each(|wanted| wanted.leaving = false);
+        state
+            .outstanding
+            .retain(|request| Some(&request.random0) != random0);
+    }
+
+    /// Sends nothing until then, or until [`unblock`](Self::unblock).
+    pub(super) fn block(&mut self, until: Duration) {
+        self.blocked = Some(until);
+    }
+
+    pub(super) fn unblock(&mut self) {
+        self.blocked = None;
+    }
+
+    /// The ephemeral keys of the request with this random value, if it can still be answered.
+    pub(super) fn answerable(
+        &self,
+        root: &RootTopic,
+        random0: &[u8],
+    ) -> Option<&Arc<[DecapsulationKey]>> {
+        let mut outstanding = self.roots.get(root)?.outstanding.iter();
+        let request = outstanding.find(|request| request.random0 == *random0)?;
+        Some(&request.ephemerals)
+    }
+
+    /// The requests of a root that can still be answered, the oldest first: the random value and the ephemeral keys of
+    /// each.
+    pub(super) fn outstanding(
+        &self,
+        root: &RootTopic,
+    ) -> impl Iterator<Item = (&[u8; NONCE_LEN], &[DecapsulationKey])> {
+        let requests = self.roots.get(root).into_iter();
+        let requests = requests.flat_map(|state| &state.outstanding);
+        requests.map(|request| (&request.random0, &*request.ephemerals))
+    }
+
+    /// Takes from keys that came in those that are wanted, and the time since they were requested.
+    pub(super) fn receive(
+        &mut self,
+        root: &RootTopic,
+        random0: &[u8],
+        mut keys: Vec<(KeyId, TopicSecret)>,
+        now: Duration,
+    ) -> (Vec<(KeyId, TopicSecret)>, Duration) {
+        let Some(state) = self.roots.get_mut(root) else {
+            return (Vec::new(), Duration::ZERO);
+        };
+        let mut outstanding = state.outstanding.iter();
+        let request = outstanding.find(|request| request.random0 == *random0);
+        let after = request.map_or(Duration::ZERO, |request| now.saturating_sub(request.sent));
+        keys.retain(|(id, secret)| {
+            let mut wanted = state.wanted.iter();
+            wanted.any(|wanted| wanted.id == *id && !wanted.known.hold(secret))
+        });
+        let received = |wanted: &WantedKey| keys.iter().any(|(id, _)| *id == wanted.id);
+        state.wanted.retain(|wanted| !received(wanted));
+        state.forget_answered();
+        (keys, after)
+    }
+
+    /// The roots of which it is not known whether this node's chain grants them.
+    pub(super) fn ungranted(&self) -> Option<&RootTopic> {
+        let mut roots = self.roots.iter();
+        let unknown = roots.find(|(_, state)| state.grant.is_none() && !state.wanted.is_empty());
+        unknown.map(|(root, _)| root)
+    }
+
+    pub(super) fn set_grant(&mut self, root: &RootTopic, grant: Result<(), ChainError>) {
+        if let Some(state) = self.roots.get_mut(root) {
+            state.grant = Some(grant);
+        }
+    }
+
+    /// Has all grants looked up again.
+    pub(super) fn forget_grants(&mut self) {
+        self.roots.values_mut().for_each(|state| state.grant = None);
+    }
+
+    /// Why a key is missing; `None` if it is not wanted.
+    pub(super) fn why(&self, root: &RootTopic, id: &KeyId, now: Duration) -> Option<Missing> {
+        let state = self.roots.get(root)?;
+        let wanted = state.wanted.iter().find(|wanted| wanted.id == *id)?;
+        Some(match state.own_fault() {
+            Some(own) => own,
+            None if wanted.is_unanswered(now, self.interval) => Missing::Unanswered,
+            None => Missing::Asking,
+        })
+    }
+
+    /// Why the keys of all root topics are missing.
+    pub(super) fn missing(&self, now: Duration) -> Vec<MissingKeys> {
+        let wanting = self.roots.iter();
+        let wanting = wanting.filter(|(_, state)| !state.wanted.is_empty());
+        wanting
+            .map(|(root, state)| MissingKeys {
+                root: root.clone(),
+                own: state.own_fault(),
+                unanswered: state.unanswered(now, self.interval).collect(),
+            })
+            .collect()
+    }
+
+    /// When a key begins to count as unanswered that does not yet.
+    pub(super) fn next_unanswered(&self, now: Duration) -> Option<Duration> {
+        let wanted = self.roots.values().flat_map(|state| &state.wanted);
+        let times = wanted.filter_map(|wanted| Some(wanted.first_asked? + patience(self.interval)));
+        times.filter(|time| *time > now).min()
+    }
+
+    /// The unanswered keys that were not reported yet, by root topic.
+    pub(super) fn newly_unanswered(&mut self, now: Duration) -> Vec<(RootTopic, Vec<KeyId>)> {
+        let interval = self.interval;
+        let newly = self.roots.iter_mut().map(|(root, state)| {
+            let unanswered: Vec<_> = state.unanswered(now, interval).collect();
+            let before = std::mem::replace(&mut state.reported, unanswered.clone());
+            let new = unanswered.into_iter().filter(|id| !before.contains(id));
+            (root.clone(), new.collect::<Vec<_>>())
+        });
+        newly.filter(|(_, ids)| !ids.is_empty()).collect()
+    }
+
+    /// How many keys are wanted, by root topic.
+    pub(super) fn counts(&self) -> BTreeMap<RootTopic, usize> {
+        let wanting = self.roots.iter();
+        let wanting = wanting.filter(|(_, state)| !state.wanted.is_empty());
+        wanting
+            .map(|(root, state)| (root.clone(), state.wanted.len()))
+            .collect()
+    }
+
+    /// How many requests can still be answered, over all roots.
+    pub(super) fn all_outstanding(&self) -> usize {
+        let roots = self.roots.values();
+        roots.map(|state| state.outstanding.len()).sum()
+    }
+
+    /// Forgets what is wanted no longer, and what can be answered no longer.
+    fn forget(&mut self, now: Now) {
+        let idle = self.interval.saturating_mul(FORGOTTEN_AFTER);
+        self.roots.retain(|_, state| {
+            state.wanted.retain(|wanted| {
+                wanted.leaving || now.mono.saturating_sub(wanted.last_wanted) < idle
+            });
+            state
+                .outstanding
+                .retain(|request| !request.end.is_over(now.wall));
+            state.forget_answered();
+            !state.wanted.is_empty()
+        });
+    }
+}
+
+impl Root {
+    fn new() -> Self {
+        Self {
+            wanted: VecDeque::new(),
+            outstanding: VecDeque::new(),
+            pace: ROOT_PACE,
+            blocked: None,
+            grant: None,
+            reported: Vec::new(),
+        }
+    }
+
+    fn want(&mut self, id: KeyId, known: Candidates, now: Duration) -> Wanted {
+        if let Some(wanted) = self.wanted.iter_mut().find(|wanted| wanted.id == id) {
+            wanted.last_wanted = now;
+            wanted.known = known;
+            return Wanted::Again;
+        }
+        if self.wanted.len() >= MAX_WANTED_PER_ROOT {
+            let asked = self.wanted.iter().enumerate();
+            let most_asked = asked
+                .filter(|(_, wanted)| wanted.asks > 0 && !wanted.leaving)
+                .max_by_key(|(index, wanted)| (wanted.asks, usize::MAX - index));
+            match most_asked.map(|(index, _)| index) {
+                Some(index) => self.wanted.remove(index),
+                None => return Wanted::Full,
+            };
+        }
+        self.wanted.push_back(WantedKey {
+            id,
+            known,
+            last_wanted: now,
+            first_asked: None,
+            last_asked: None,
+            asks: 0,
+            next: now + GATHER_TIME,
+            leaving: false,
+        });
+        Wanted::First
+    }
+
+    /// When the next request may go out; `None` if there is nothing to ask for.
+    fn due(&self) -> Option<Duration> {
+        let waiting = self.wanted.iter().filter(|wanted| !wanted.leaving);
+        let first = waiting.map(|wanted| wanted.next).min()?;
+        let blocked = self.blocked.unwrap_or_default();
+        Some(first.max(self.pace.ready_at()).max(blocked))
+    }
+
+    /// The ids that the next request asks for: those that are due, and with them those whose last request was some
+    /// time ago, so that what is asked for in vain rests on more than one request.
+    fn leave(&mut self, now: Duration) -> Vec<KeyId> {
+        let waiting = self.wanted.iter_mut().filter(|wanted| !wanted.leaving);
+        let asked_long_ago = |wanted: &WantedKey| {
+            wanted
+                .last_asked
+                .is_some_and(|last| last + SECOND_ASK <= now)
+        };
+        let leaving = waiting.filter(|wanted| wanted.next <= now || asked_long_ago(wanted));
+        leaving
+            .map(|wanted| {
+                wanted.leaving = true;
+                wanted.id
+            })
+            .collect()
+    }
+
+    fn leaving(&mut self, ids: &[KeyId]) -> impl Iterator<Item = &mut WantedKey> {
+        let wanted = self.wanted.iter_mut();
+        wanted.filter(|wanted| wanted.leaving && ids.contains(&wanted.id))
+    }
+
+    /// A request of which nothing is wanted any more needs no ephemeral keys.
+    fn forget_answered(&mut self) {
+        let wanted = &self.wanted;
+        self.outstanding
+            .retain(|request| wanted.iter().any(|wanted| request.ids.contains(&wanted.id)));
+    }
+
+    fn own_fault(&self) -> Option<Missing> {
+        match self.grant.as_ref()? {
+            Ok(()) => None,
+            Err(ChainError::Expired(_)) => Some(Missing::Expired),
+            Err(_) => Some(Missing::NotAuthorized),
+        }
+    }
+
+    fn unanswered(&self, now: Duration, interval: Duration) -> impl Iterator<Item = KeyId> {
+        let wanted = self.wanted.iter();
+        let unanswered = wanted.filter(move |wanted| wanted.is_unanswered(now, interval));
+        unanswered.map(|wanted| wanted.id)
+    }
+}
+
+impl WantedKey {
+    fn asked(&mut self, now: Duration, interval: Duration, rng: &mut dyn CryptoRng) {
+        self.leaving = false;
+        self.asks += 1;
+        self.last_asked = Some(now);
+        let first = *self.first_asked.get_or_insert(now);
+        self.next = match self.asks {
+            1 => now + jittered(SECOND_ASK, rng).min(interval),
+            2 => (first + jittered(THIRD_ASK, rng))
+                .max(now)
+                .min(now + interval),
+            _ => now + interval,
+        };
+    }
+
+    fn is_unanswered(&self, now: Duration, interval: Duration) -> bool {
+        self.first_asked
+            .is_some_and(|first| now.saturating_sub(first) >= patience(interval))
+    }
+}
+
+/// How long after it was first asked for a key counts as unanswered.
+fn patience(interval: Duration) -> Duration {
+    UNANSWERED_AFTER.min(interval.saturating_mul(3))
+}
+
+/// A time that is up to a tenth longer: consumers that started together do not ask together for ever.
+fn jittered(time: Duration, rng: &mut dyn CryptoRng) -> Duration {
+    let mut byte = [0];
+    rng.fill_bytes(&mut byte);
+    time + time / 10 * u32::from(byte[0]) / 256
+}
