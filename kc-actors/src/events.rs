@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kc_core::chain::TrustList;
-use kc_core::exchange::RefusalId;
+use kc_core::exchange::{Party, RefusalId, Sender};
 use kc_core::keys::VerifyingKey;
-use kc_core::types::{KeyId, ManagementTopic, RootTopic, Timestamp};
+use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic, Timestamp};
 use tokio::sync::broadcast;
 
 use crate::stores::{Store, StoreFault};
@@ -35,8 +35,10 @@ pub enum NodeEvent {
     Answered {
         /// The root topic.
         root: RootTopic,
-        /// How many keys.
-        keys: usize,
+        /// The keys.
+        ids: Vec<KeyId>,
+        /// Who got them.
+        requester: Party,
     },
     /// Keys came in.
     Received {
@@ -44,17 +46,25 @@ pub enum NodeEvent {
         root: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
+        /// Who gave them.
+        giver: Party,
         /// The time since they were requested.
         after: Duration,
     },
-    /// A request or reply was refused.
+    /// A record of a side topic was refused.
     Refused {
         /// The root topic.
         root: RootTopic,
-        /// By which check.
+        /// Which of its side topics.
+        side: SideTopic,
+        /// Who sent it.
+        sender: Sender,
+        /// The check that refused.
         check: RefusalId,
         /// Why, in words.
         reason: String,
+        /// How often this topic and check have refused since this was last told.
+        times: u64,
     },
     /// Nobody answers for these keys; asking goes on.
     Unanswered {
@@ -67,8 +77,10 @@ pub enum NodeEvent {
     Forwarded {
         /// The root topic.
         root: RootTopic,
-        /// How many keys it asks for.
-        keys: usize,
+        /// The keys that it asks for.
+        ids: Vec<KeyId>,
+        /// Who asked.
+        requester: Party,
     },
     /// A chain server renewed a chain.
     ChainRenewed {
@@ -131,6 +143,8 @@ pub enum NodeEvent {
         /// The store.
         store: Store,
     },
+    /// A listener lagged, and missed so many events before this.
+    Missed(u64),
     /// This node cannot ask or answer: its own chain is not valid.
     NoValidChain {
         /// Why, in words.
@@ -166,34 +180,21 @@ impl Events {
 }
 
 impl EventListener {
-    /// The next event, if it has happened already. Skips what was missed.
+    /// The next event, if it has happened already; [`NodeEvent::Missed`] if this listener lagged.
     pub fn try_next(&mut self) -> Option<NodeEvent> {
-        loop {
-            match self.0.try_recv() {
-                Ok(event) => return Some(event),
-                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
-                Err(_) => return None,
-            }
+        match self.0.try_recv() {
+            Ok(event) => Some(event),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(NodeEvent::Missed(missed)),
+            Err(_) => None,
         }
     }
 
-    /// Waits until this node gets a new chain, or is gone.
-    pub(crate) async fn new_chain(&mut self) {
-        while let Some(event) = self.next().await {
-            if let NodeEvent::ChainAdopted { .. } = event {
-                return;
-            }
-        }
-    }
-
-    /// The next event; `None` when the node is gone. Skips what was missed.
+    /// The next event, [`NodeEvent::Missed`] if this listener lagged; `None` when the node is gone. Cancel safe.
     pub async fn next(&mut self) -> Option<NodeEvent> {
-        loop {
-            match self.0.recv().await {
-                Ok(event) => return Some(event),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(NodeEvent::Missed(missed)),
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 }

@@ -74,9 +74,9 @@ pub use handles::{
     Awaiting, CryptoTables, Deserializer, MAX_SIGNALLED, Outcome, SealError, Serializer, Signals,
 };
 pub use node::{
-    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, Duties, Node, NodeError, NodeParts,
-    NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_chains, stored_entries,
-    stored_trust,
+    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Duties, Node, NodeError,
+    NodeParts, NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_chains,
+    stored_entries, stored_trust,
 };
 pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};
 pub use stores::{Store, StoreFault};

@@ -39,7 +39,7 @@
 //!
 //! // The consumer: it got the key through the exchange.
 //! let mut ring = KeyRing::default();
-//! ring.add(&root, key.id(), key.topic_secret().expose_copy());
+//! ring.add(&root, key.id(), key.topic_secret().expose_copy(), None);
 //! let opened = ring.open(root.as_str(), Component::Value, &sealed);
 //! assert_eq!(opened.into_plaintext()?, b"21.5 degrees");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -13,8 +13,8 @@ use kc_core::store::StoreError;
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent};
 use crate::messages::{
-    AskTrust, IdentityStatus, ManagementRecords, OwnGrant, OwnIdentities, TendTrust, TrustStatus,
-    ValidateChain,
+    AskTrust, IdentityStatus, JudgeGivers, ManagementRecords, OwnGrant, OwnIdentities, TendTrust,
+    TrustStatus, ValidateChain,
 };
 
 /// Where trust that changes is kept, between runs.
@@ -116,6 +116,17 @@ impl Handler<OwnGrant> for ChainActor {
             let now = state.clock.now();
             state.trust.grants(&message.root, &message.usages, now)
         })
+    }
+}
+
+impl Handler<JudgeGivers> for ChainActor {
+    type Result = MessageResult<JudgeGivers>;
+
+    fn handle(&mut self, JudgeGivers(givers): JudgeGivers, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.with_state(|state| {
+            let givers = givers.iter();
+            givers.map(|giver| state.trust.denies(giver)).collect()
+        }))
     }
 }
 

@@ -3,17 +3,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised, WrapFuture};
+use kc_core::chain::TrustList;
 use kc_core::message::MAX_CANDIDATES;
-use kc_core::ratchet::SealingKey;
+use kc_core::ratchet::{OpeningKey, SealingKey};
 use kc_core::types::{KeyId, RootTopic};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::events::Events;
+use crate::events::{Events, NodeEvent};
 use crate::handles::{CryptoTables, Signals};
 use crate::messages::{
-    AwaitKey, AwaitedKeys, KeyWanted, PrepareError, PrepareRoot, RatchetError, ReceivedOpeningKeys,
-    SealingKeyFor, ServeRoot, TurnRatchet, TurnReason, Turned,
+    AwaitKey, AwaitedKeys, JudgeGivers, KeyWanted, PrepareError, PrepareRoot, RatchetError,
+    ReceivedOpeningKeys, SealingKeyFor, ServeRoot, TurnRatchet, TurnReason, Turned,
 };
 use crate::port::Port;
 use crate::stores::{Store, ask_in_time};
@@ -43,6 +44,10 @@ pub struct PublisherParts {
     pub wanted: Port<KeyWanted>,
     /// Who answers requests for the keys in use.
     pub serve: Port<ServeRoot>,
+    /// Judges who gave keys when the denylist changes.
+    pub judge: Port<JudgeGivers>,
+    /// Whether keys of denied givers are kept, to read history (`denied_keys : keep`).
+    pub keeps_denied: bool,
     /// What happens to the lists.
     pub events: Events,
 }
@@ -84,6 +89,8 @@ impl Actor for PublisherActor {
         });
         let turn = turn_ratchet(self.parts.clone(), Arc::clone(&self.tables));
         ctx.spawn(turn.into_actor(self));
+        let follow = follow_trust(self.parts.clone(), Arc::clone(&self.tables));
+        ctx.spawn(follow.into_actor(self));
     }
 }
 
@@ -110,10 +117,10 @@ impl Handler<ReceivedOpeningKeys> for PublisherActor {
     type Result = ();
 
     fn handle(&mut self, message: ReceivedOpeningKeys, _: &mut Self::Context) {
-        let ReceivedOpeningKeys { root, keys } = message;
+        let ReceivedOpeningKeys { root, keys, giver } = message;
         self.tables.publish_opening(|ring| {
             for (id, secret) in keys {
-                let added = ring.add(&root, id, secret);
+                let added = ring.add(&root, id, secret, giver.clone());
                 tracing::debug!(target: "kc::crypto", %root, %id, ?added, "opening key");
             }
         });
@@ -171,7 +178,7 @@ impl Handler<AwaitKey> for PublisherActor {
 fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)]) {
     tables.publish_opening(|ring| {
         for (root, key) in keys {
-            ring.add(root, key.id(), key.topic_secret().expose_copy());
+            ring.add(root, key.id(), key.topic_secret().expose_copy(), None);
         }
     });
     tables.publish_sealing(keys);
@@ -181,12 +188,59 @@ async fn forward_signals(signals: Signals, wanted: Port<KeyWanted>, tables: Arc<
     let (wanted, tables) = (&wanted, &tables);
     let pass_on = |root: RootTopic, id| async move {
         let known = tables.known(root.as_str(), &id);
-        if known.len() < MAX_CANDIDATES {
+        // Keys that opened nothing make room for others.
+        if known.len() < MAX_CANDIDATES || !known.iter().all(OpeningKey::is_proven) {
             // Without an exchange the key is signalled again later.
             let _ = wanted.send(KeyWanted { root, id, known }).await;
         }
     };
     signals.forward(pass_on).await;
+}
+
+/// Does what a denial asks for: keys that only denied givers gave open nothing any more, keys that a denied consumer
+/// has seal nothing any more, and a node that is denied itself seals nothing.
+async fn follow_trust(parts: PublisherParts, tables: Arc<CryptoTables>) {
+    let mut events = parts.events.listen();
+    while let Some(event) = events.next().await {
+        let in_use = match event {
+            NodeEvent::Listed {
+                list: TrustList::Deny,
+                in_use,
+                ..
+            } => in_use,
+            NodeEvent::Missed(_) => true,
+            NodeEvent::Denied {
+                others_left: false, ..
+            } => {
+                tables.deny();
+                continue;
+            }
+            _ => continue,
+        };
+        turn(&parts, &tables, TurnReason::Denied { in_use }).await;
+        if in_use && !parts.keeps_denied {
+            review(&parts, &tables).await;
+        }
+    }
+}
+
+/// Drops the keys that only denied givers gave. Records that need them ask for them once more: others may have them.
+async fn review(parts: &PublisherParts, tables: &CryptoTables) {
+    let givers: Vec<_> = tables.ring().givers().into_iter().collect();
+    let Ok(denied) = parts.judge.send(JudgeGivers(givers.clone())).await else {
+        return;
+    };
+    let denied: HashSet<_> = givers
+        .into_iter()
+        .zip(denied)
+        .filter_map(|(giver, denied)| denied.then_some(giver))
+        .collect();
+    if denied.is_empty() {
+        return;
+    }
+    let mut dropped = 0;
+    tables.publish_opening(|ring| dropped = ring.revise(|giver| denied.contains(giver)));
+    tracing::warn!(target: "kc::crypto", givers = denied.len(), ids = dropped, "keys of denied givers dropped");
 }
 
 /// Turns the ratchet when it is time.

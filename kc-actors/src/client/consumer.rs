@@ -418,6 +418,7 @@ fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Foreign(foreign) => foreign.to_string(),
         Outcome::Unauthentic { id, .. } => format!("not authentic under key {id}"),
+        Outcome::Denied { id } => format!("only denied nodes gave key {id}"),
         other => other.name().to_owned(),
     }
 }

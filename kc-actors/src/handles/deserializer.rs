@@ -124,6 +124,9 @@ impl Deserializer {
             Unopened::AwaitingKey(id) => {
                 self.tables.signal(root, id);
                 let why = self.tables.why(root, &id);
+                if why == Awaiting::Unanswered && self.tables.ring().is_denied(root, &id) {
+                    return Outcome::Denied { id };
+                }
                 Outcome::AwaitingKey { id, why }
             }
             Unopened::Unauthentic(id) => {

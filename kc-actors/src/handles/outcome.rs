@@ -1,3 +1,4 @@
+use kc_core::exchange::Missing;
 use kc_core::message::Foreign;
 use kc_core::types::KeyId;
 use thiserror::Error;
@@ -25,6 +26,12 @@ pub enum Outcome {
         /// [`NotYet`](Awaiting::NotYet).
         why: Awaiting,
     },
+    /// Only nodes that are denied now gave its key, and nobody else does: see `denied_keys : keep` for how to read
+    /// history.
+    Denied {
+        /// The key.
+        id: KeyId,
+    },
     /// It is no envelope, and never decryptable.
     Foreign(Foreign),
     /// The node is closed.
@@ -44,10 +51,21 @@ pub enum Awaiting {
     /// This node's chain has expired, so nobody may give it the key.
     #[error("this node's chain has expired")]
     Expired,
-    /// Requests for it have had no answer, three of them if no key with this id is here: no producer with
-    /// this key is running, or none accepts this node's root of trust. Asking goes on.
+    /// Requests for it have had no answer for 20 s: no producer with this key is running, or none accepts this node's
+    /// root of trust. Asking goes on.
     #[error("no producer answers")]
     Unanswered,
+}
+
+impl From<Missing> for Awaiting {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::NotAuthorized => Self::NotAuthorized,
+            Missing::Expired => Self::Expired,
+            Missing::Unanswered => Self::Unanswered,
+            _ => Self::NotYet,
+        }
+    }
 }
 
 impl Outcome {
@@ -62,13 +80,15 @@ impl Outcome {
         }
     }
 
-    /// A short name for logs and scripts: `plaintext`, `awaiting-key`, `unauthentic`, `foreign`, `closed`.
+    /// A short name for logs and scripts: `plaintext`, `awaiting-key`, `unauthentic`, `denied`,
+    /// `foreign`, `closed`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Plaintext(_) => "plaintext",
             Self::AwaitingKey { .. } => "awaiting-key",
             Self::Unauthentic { .. } => "unauthentic",
+            Self::Denied { .. } => "denied",
             Self::Foreign(_) => "foreign",
             Self::Closed => "closed",
         }

@@ -22,6 +22,9 @@ pub enum SealError {
     /// node in the process that uses it.
     #[error("the process was forked: open the node in the process that seals")]
     Forked,
+    /// This node is on the denylist: nobody takes its keys any more.
+    #[error("this node is on the denylist")]
+    Denied,
     /// The key has sealed all the messages it may; the ratchet will turn.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
@@ -106,6 +109,9 @@ impl Serializer {
     ) -> Result<(), SealError> {
         if self.tables.is_closed() {
             return Err(SealError::Closed);
+        }
+        if self.tables.is_denied() {
+            return Err(SealError::Denied);
         }
         if std::process::id() != self.process {
             return Err(SealError::Forked);

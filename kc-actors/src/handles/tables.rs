@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use kc_core::exchange::MissingKeys;
 use kc_core::message::KeyRing;
 use kc_core::ratchet::{Candidates, SealingKey};
 use kc_core::types::{KeyId, RootTopic, TopicScheme};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::Awaiting;
-use crate::messages::AwaitedRoot;
 
 /// How many missing keys are signalled to the exchange before it has taken note of them; further ones
 /// are signalled when their next record comes.
@@ -35,7 +35,7 @@ pub struct CryptoTables {
     pub(crate) scheme: TopicScheme,
     sealing: ArcSwap<HashMap<RootTopic, Arc<SealingKey>>>,
     opening: ArcSwap<KeyRing>,
-    awaiting: ArcSwap<HashMap<RootTopic, AwaitedRoot>>,
+    awaiting: ArcSwap<HashMap<RootTopic, MissingKeys>>,
     /// Counts the changes of `opening`.
     arrivals: watch::Sender<u64>,
     signalled: StdMutex<HashSet<Signal>>,
@@ -46,6 +46,8 @@ pub struct CryptoTables {
     waiting: StdMutex<HashMap<u64, BTreeMap<RootTopic, usize>>>,
     /// The next consumer's number.
     consumers: AtomicU64,
+    /// Set once and for all when this node is denied.
+    denied: AtomicBool,
     /// Set once and for all when the node is closed.
     closed: AtomicBool,
 }
@@ -79,6 +81,7 @@ impl CryptoTables {
             bounds_hit: AtomicU64::new(0),
             waiting: StdMutex::default(),
             consumers: AtomicU64::new(0),
+            denied: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
         (Arc::new(tables), Signals(Arc::new(Mutex::new(signalled))))
@@ -133,7 +136,7 @@ impl CryptoTables {
         self.arrivals.subscribe()
     }
 
-    pub(crate) fn publish_awaiting(&self, roots: Vec<AwaitedRoot>) {
+    pub(crate) fn publish_awaiting(&self, roots: Vec<MissingKeys>) {
         let by_root = roots
             .into_iter()
             .map(|awaited| (awaited.root.clone(), awaited));
@@ -144,10 +147,19 @@ impl CryptoTables {
     pub(crate) fn why(&self, root: &str, id: &KeyId) -> Awaiting {
         let awaiting = self.awaiting.load();
         match awaiting.get(root) {
-            Some(AwaitedRoot { own: Some(own), .. }) => *own,
-            Some(root) if root.in_vain.contains(id) => Awaiting::Unanswered,
+            Some(MissingKeys { own: Some(own), .. }) => (*own).into(),
+            Some(root) if root.unanswered.contains(id) => Awaiting::Unanswered,
             _ => Awaiting::NotYet,
         }
+    }
+
+    /// Makes all handles refuse to seal: this node is on the denylist.
+    pub(crate) fn deny(&self) {
+        self.denied.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_denied(&self) -> bool {
+        self.denied.load(Ordering::Relaxed)
     }
 
     /// Signals a missing key to the exchange, once until it has taken note; never blocks, and never

@@ -1,5 +1,6 @@
 use actix::Message;
 use kc_core::chain::{ChainError, Usage, ValidIdentity, ValidatedChain};
+use kc_core::ratchet::Giver;
 use kc_core::types::RootTopic;
 
 /// Asks whether a chain, as received, is valid now for a root topic and a usage.
@@ -23,6 +24,11 @@ pub struct OwnGrant {
     /// The usages; one of them is enough.
     pub usages: Vec<Usage>,
 }
+
+/// Asks which of these givers of keys the lists deny: for each, whether they do.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<bool>")]
+pub struct JudgeGivers(pub Vec<Giver>);
 
 /// Asks which of the node's own identities have a valid chain now.
 #[derive(Clone, Copy, Debug, Message)]

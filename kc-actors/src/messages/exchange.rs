@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use actix::Message;
-use kc_core::exchange::{RefusalId, Unanswered};
+use kc_core::exchange::{MissingKeys, RefusalId};
 use kc_core::ratchet::Candidates;
 use kc_core::types::{KeyId, RootTopic, SideTopic};
 
@@ -55,14 +55,16 @@ pub struct AskExchange;
 pub struct ExchangeStatus {
     /// How many keys are wanted, by root topic.
     pub wanted: BTreeMap<RootTopic, usize>,
-    /// The keys that have gone unanswered.
-    pub unanswered: Vec<Unanswered>,
+    /// Why keys are missing, for all root topics of which some are.
+    pub missing: Vec<MissingKeys>,
     /// How often a wanted key could not be noted because a bound was hit.
     pub bounds_hit: u64,
     /// How many requests wait for their replies.
     pub outstanding: usize,
     /// How many requests have been answered.
     pub answered: u64,
+    /// How many requests have been vouched for.
+    pub forwarded: u64,
     /// How many requests and replies were refused, by check.
     pub refused: BTreeMap<RefusalId, u64>,
 }

@@ -2,7 +2,7 @@
 //!
 //! | asked | message | answered |
 //! |---|---|---|
-//! | chain validation | [`ValidateChain`], [`OwnIdentities`], [`OwnGrant`], [`ManagementRecords`], [`TendTrust`], [`AskTrust`] | who is allowed what |
+//! | chain validation | [`ValidateChain`], [`OwnIdentities`], [`OwnGrant`], [`JudgeGivers`], [`ManagementRecords`], [`TendTrust`], [`AskTrust`] | who is allowed what |
 //! | ratchet | [`SealingKeyFor`], [`TurnRatchet`], [`HeldKeys`] | keys, stored before they are given out |
 //! | keystore | [`Sign`] | signatures |
 //! | exchange | [`KeyWanted`], [`ServeRoot`], [`SideRecords`], [`AskExchange`] | keys asked for and handed out |
@@ -19,14 +19,12 @@ mod publisher;
 mod ratchet;
 mod trust;
 
-pub use chain::{OwnGrant, OwnIdentities, ValidateChain};
+pub use chain::{JudgeGivers, OwnGrant, OwnIdentities, ValidateChain};
 pub use controller::{AskController, ControllerStatus};
 pub use exchange::{AskExchange, ExchangeStatus, KeyWanted, ServeRoot, SideRecord, SideRecords};
 pub use gateway::{CloseGateway, ControlTopic, Publish, Watch, WatchSubscriptions};
 pub use keystore::Sign;
-pub use publisher::{
-    AwaitKey, AwaitedKeys, AwaitedRoot, PrepareError, PrepareRoot, ReceivedOpeningKeys,
-};
+pub use publisher::{AwaitKey, AwaitedKeys, PrepareError, PrepareRoot, ReceivedOpeningKeys};
 pub use ratchet::{
     HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet, TurnReason, Turned,
 };

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use actix::Message;
-use kc_core::exchange::ReceivedKeys;
+use kc_core::exchange::{MissingKeys, ReceivedKeys};
+use kc_core::ratchet::Giver;
 use kc_core::types::{KeyId, RootTopic};
 use thiserror::Error;
 
 use super::RatchetError;
-use crate::handles::Awaiting;
 use crate::port::PortClosed;
 
 /// Why a root topic cannot be sealed for.
@@ -37,23 +37,14 @@ pub struct ReceivedOpeningKeys {
     pub root: RootTopic,
     /// The keys.
     pub keys: ReceivedKeys,
-}
-
-/// Keys of a root topic that are not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AwaitedRoot {
-    /// The root topic.
-    pub root: RootTopic,
-    /// Why none of them can come, if it is this node's own fault.
-    pub own: Option<Awaiting>,
-    /// Those that nobody answers for, or gives another key for.
-    pub in_vain: Vec<KeyId>,
+    /// Who gave them; nobody if they are this node's own.
+    pub giver: Option<Giver>,
 }
 
 /// Says why keys are not there, for all root topics that await some.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct AwaitedKeys(pub Vec<AwaitedRoot>);
+pub struct AwaitedKeys(pub Vec<MissingKeys>);
 
 /// Waits until a key is there, at most so long; says whether it is.
 #[derive(Clone, Debug, Message)]

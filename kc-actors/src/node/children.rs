@@ -40,7 +40,7 @@ impl Children {
         self.publisher
             .fill(&ports.of_publisher(), || Some(parts.publisher().start()));
         self.exchange
-            .fill(&ports.of_exchange(), || Some(parts.exchange()?.start()));
+            .fill(&ports.of_exchange(), || Some(parts.exchange().start()));
         if parts.controller.is_some() {
             self.controller
                 .fill(&ports.of_controller(), || Some(parts.controller().start()));

@@ -19,6 +19,6 @@ pub use config_archives::{ConfigChainKeys, ConfigTrustArchive};
 pub use error::NodeError;
 pub use identity::{stored_chains, stored_entries, stored_trust};
 pub use ports::Ports;
-pub use settings::{CryptoSettings, NodeSettings};
+pub use settings::{CryptoSettings, DeniedKeys, NodeSettings};
 pub use start::{Duties, Node, NodeParts, ShutdownReport};
 pub use status::NodeStatus;

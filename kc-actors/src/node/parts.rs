@@ -6,10 +6,8 @@ use std::time::Duration;
 use actix::{Actor, Addr, SyncArbiter, SyncContext};
 use kc_core::backend::Backend;
 use kc_core::chain_server::RenewalPolicy;
-use kc_core::exchange::RequesterConfig;
+use kc_core::exchange::ExchangeConfig;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysError, SysRng};
 use tokio::time::sleep;
 
 use super::ports::Ports;
@@ -19,6 +17,7 @@ use crate::actors::{
     PublisherActor, PublisherParts, RatchetActor, Watched, watch_until_it_works,
 };
 use crate::clock::Clock;
+use crate::entropy::Entropy;
 use crate::events::Events;
 use crate::handles::{CryptoTables, Signals};
 use crate::messages::{ControlTopic, ServeRoot, TendTrust, WatchSubscriptions};
@@ -39,7 +38,9 @@ pub(super) struct RootParts {
     pub(super) ratchet: RatchetActor,
     pub(super) tables: Arc<CryptoTables>,
     pub(super) signals: Signals,
-    pub(super) exchange: RequesterConfig,
+    pub(super) exchange: ExchangeConfig,
+    /// Whether keys of denied givers are kept.
+    pub(super) keeps_denied: bool,
     pub(super) stores: StoreWatch,
     /// The topics that are read, whichever gateway does.
     pub(super) watched: Watched,
@@ -94,19 +95,16 @@ impl RootParts {
             turn: ports.turn.clone(),
             wanted: ports.wanted.clone(),
             serve: ports.serve.clone(),
+            judge: ports.judge.clone(),
+            keeps_denied: self.keeps_denied,
             events: self.events.clone(),
         };
         PublisherActor::new(parts, Arc::clone(&self.tables), self.signals.clone())
     }
 
-    /// `None` if there are no random numbers, which is told.
-    pub(super) fn exchange(&self) -> Option<ExchangeActor> {
-        let told = |error: &SysError| {
-            tracing::error!(target: "kc::node", %error, "no random numbers");
-        };
-        let rng = StdRng::try_from_rng(&mut SysRng).inspect_err(told).ok()?;
+    pub(super) fn exchange(&self) -> ExchangeActor {
         let ports = &self.ports;
-        let parts = ExchangeParts {
+        ExchangeActor::new(ExchangeParts {
             config: self.exchange.clone(),
             validate: ports.validate.clone(),
             identities: ports.identities.clone(),
@@ -118,9 +116,9 @@ impl RootParts {
             received: ports.received.clone(),
             awaited: ports.awaited.clone(),
             clock: self.clock.clone(),
+            entropy: Entropy::system(),
             events: self.events.clone(),
-        };
-        Some(ExchangeActor::new(parts, Box::new(rng)))
+        })
     }
 
     pub(super) fn controller(&self) -> ControllerActor {

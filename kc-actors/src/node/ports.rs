@@ -7,7 +7,7 @@ use crate::actors::{
 };
 use crate::messages::{
     AskController, AskExchange, AskTrust, AwaitKey, AwaitedKeys, CloseGateway, HeldKeys, HeldRoots,
-    KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot, Publish,
+    JudgeGivers, KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot, Publish,
     ReceivedOpeningKeys, SealingKeyFor, ServeRoot, SideRecords, Sign, TendTrust, TurnRatchet,
     ValidateChain, Watch, WatchSubscriptions,
 };
@@ -23,6 +23,8 @@ pub struct Ports {
     pub identities: Port<OwnIdentities>,
     /// Knows what they are granted.
     pub grants: Port<OwnGrant>,
+    /// Judges who gave keys.
+    pub judge: Port<JudgeGivers>,
     /// Takes what the management topics bring.
     pub management: Port<ManagementRecords>,
     /// Does what is due in chain validation.
@@ -75,6 +77,7 @@ impl Ports {
             validate: Port::unconnected(),
             identities: Port::unconnected(),
             grants: Port::unconnected(),
+            judge: Port::unconnected(),
             management: Port::unconnected(),
             tend_trust: Port::unconnected(),
             ask_trust: Port::unconnected(),
@@ -121,11 +124,12 @@ impl Ports {
         abandon_all(&self.of_publisher());
     }
 
-    pub(super) fn of_chain(&self) -> [&dyn Place<ChainActor>; 6] {
+    pub(super) fn of_chain(&self) -> [&dyn Place<ChainActor>; 7] {
         [
             &self.validate,
             &self.identities,
             &self.grants,
+            &self.judge,
             &self.management,
             &self.tend_trust,
             &self.ask_trust,

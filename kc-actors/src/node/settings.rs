@@ -45,8 +45,21 @@ pub struct NodeSettings {
     pub lifetime: f64,
     /// A chain server renews a chain when less than this part of `lifetime` is left of it.
     pub refresh_fraction: f64,
+    /// `keep`: keys that only nodes gave which are denied now still open, to read history; `drop` by default.
+    pub denied_keys: DeniedKeys,
     /// Keeps an Ed25519 root in force although a hybrid root with the same Ed25519 key is trusted.
     pub allow_classical_root: bool,
+}
+
+/// What becomes of opening keys that only denied nodes gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeniedKeys {
+    /// They open nothing any more.
+    #[default]
+    Drop,
+    /// They still open, to read history.
+    Keep,
 }
 
 /// The settings of the section `crypto`.
@@ -79,6 +92,7 @@ impl Default for NodeSettings {
             interval_secs: 300.0,
             lifetime: policy.lifetime.as_secs_f64(),
             refresh_fraction: policy.refresh_fraction,
+            denied_keys: DeniedKeys::default(),
             allow_classical_root: false,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kc_core::backend::{Backend, BackendError};
 use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
-use kc_core::exchange::RequesterConfig;
+use kc_core::exchange::ExchangeConfig;
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc_core::store::config::ConfigStore;
@@ -20,8 +20,8 @@ use super::parts::{ChainServerSettings, RootParts};
 use super::ports::Ports;
 use super::thread::{Stop, spawn};
 use super::{
-    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, NodeError, NodeSettings, NodeStatus,
-    SealedArchive, identity,
+    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, NodeError, NodeSettings,
+    NodeStatus, SealedArchive, identity,
 };
 use crate::actors::{ChainActor, ChainParts, KeystoreActor, RatchetActor, RatchetParts, Watched};
 use crate::clock::Clock;
@@ -151,7 +151,7 @@ impl Node {
         let mut served: Vec<_> = retained.iter().map(|key| key.root.clone()).collect();
         served.sort();
         served.dedup();
-        let exchange = RequesterConfig {
+        let exchange = ExchangeConfig {
             suites: keystore.suites(),
             legacy: keystore.legacy_requests(),
             validity: crypto.validity(),
@@ -203,6 +203,7 @@ impl Node {
             tables: Arc::clone(&tables),
             signals,
             exchange,
+            keeps_denied: settings.denied_keys == DeniedKeys::Keep,
             stores: stores.clone(),
             watched: Watched::default(),
             controller: duties.controller.then(|| settings.discovery_interval()),

@@ -2,8 +2,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand_core::CryptoRng;
-
 use super::event::{ExchangeEvent, Missing, MissingKeys, Party, Sender};
 use super::jobs::{AnswerJob, Failure, Job, KemJob, KemOutput, OutRecord, Output, Ticket};
 use super::refusal::RefusalId;
@@ -277,7 +275,7 @@ impl Exchange {
     }
 
     /// Takes an input. What it leads to comes from [`poll_effect`](Self::poll_effect).
-    pub fn handle(&mut self, input: Input, now: Now, rng: &mut dyn CryptoRng) {
+    pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Record {
                 position,
@@ -313,7 +311,7 @@ impl Exchange {
             Input::Done(ticket, result) => {
                 // Given up, or never given out.
                 if let Some((_, task)) = self.tasks.remove(&ticket) {
-                    self.resume(task, result, now, rng);
+                    self.resume(task, result, now);
                 }
             }
         }
@@ -321,12 +319,12 @@ impl Exchange {
 
     /// The next thing to do; call until it gives `None`, after each input and when
     /// [`next_timeout`](Self::next_timeout) says so.
-    pub fn poll_effect(&mut self, now: Now, rng: &mut dyn CryptoRng) -> Option<Effect> {
+    pub fn poll_effect(&mut self, now: Now) -> Option<Effect> {
         loop {
             if let Some(effect) = self.effects.pop_front() {
                 return Some(effect);
             }
-            let moved = self.give_up_late(now, rng)
+            let moved = self.give_up_late(now)
                 || self.retry(now)
                 || self.start_waiting(now)
                 || self.begin_reading(now)
@@ -547,14 +545,14 @@ impl Exchange {
         self.effects.push_back(Effect::Run(ticket, job));
     }
 
-    fn give_up_late(&mut self, now: Now, rng: &mut dyn CryptoRng) -> bool {
+    fn give_up_late(&mut self, now: Now) -> bool {
         let mut tasks = self.tasks.iter();
         let late = tasks.find(|(_, (deadline, _))| *deadline <= now.mono);
         let Some(ticket) = late.map(|(ticket, _)| *ticket) else {
             return false;
         };
         if let Some((_, task)) = self.tasks.remove(&ticket) {
-            self.resume(task, Err(Failure::Unavailable), now, rng);
+            self.resume(task, Err(Failure::Unavailable), now);
         }
         true
     }
@@ -576,13 +574,7 @@ impl Exchange {
     }
 
     /// Goes on with a task whose job is done.
-    fn resume(
-        &mut self,
-        mut task: Task,
-        result: Result<Output, Failure>,
-        now: Now,
-        rng: &mut dyn CryptoRng,
-    ) {
+    fn resume(&mut self, mut task: Task, result: Result<Output, Failure>, now: Now) {
         match (task.take_step(), result) {
             (Step::ValidateReply(record), Ok(Output::Validated(validated))) => {
                 if task.trust != self.trust {
@@ -639,7 +631,7 @@ impl Exchange {
                 self.send_request(task, due, &own, ephemerals, random0, now);
             }
             (Step::Dispatch(dispatch), result) => {
-                self.continue_dispatch(task, dispatch, result, now, rng);
+                self.continue_dispatch(task, dispatch, result, now);
             }
             (Step::LookUpIdentities, result) => self.take_identities(result, now),
             (Step::LookUpGrant, result) => {
@@ -1113,7 +1105,6 @@ impl Exchange {
         mut dispatch: Dispatch,
         result: Result<Output, Failure>,
         now: Now,
-        rng: &mut dyn CryptoRng,
     ) {
         let is_sending = dispatch.signed.is_some();
         match result {
@@ -1124,8 +1115,8 @@ impl Exchange {
                     dispatch.signed = Some((value.into(), topics.into()));
                 }
             }
-            Ok(Output::Done) if is_sending => dispatch.sent_one(|due| {
-                self.wants.sent(due, now.mono, rng);
+            Ok(Output::Done) if is_sending => dispatch.sent_one(|due, random0| {
+                self.wants.sent(due, random0, now.mono);
             }),
             Err(failure) if is_sending => {
                 if let Failure::Backend(error) = failure {
@@ -1357,11 +1348,11 @@ impl Dispatch {
     }
 
     /// The message being sent has reached a topic.
-    fn sent_one(&mut self, asked: impl FnOnce(&Due)) {
+    fn sent_one(&mut self, asked: impl FnOnce(&Due, &[u8; NONCE_LEN])) {
         if !self.sent
-            && let Purpose::Ask { due, .. } = &self.purpose
+            && let Purpose::Ask { due, random0, .. } = &self.purpose
         {
-            asked(due);
+            asked(due, random0);
         }
         self.sent = true;
         if let Some((_, topics)) = &mut self.signed {

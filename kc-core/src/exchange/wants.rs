@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand_core::CryptoRng;
-
 use super::event::{Missing, MissingKeys};
 use super::pace::Pace;
 use super::request::NONCE_LEN;
@@ -194,14 +192,14 @@ impl Wants {
     }
 
     /// Notes that a request was sent.
-    pub(super) fn sent(&mut self, due: &Due, now: Duration, rng: &mut dyn CryptoRng) {
+    pub(super) fn sent(&mut self, due: &Due, random0: &[u8; NONCE_LEN], now: Duration) {
         let interval = self.interval;
         let Some(state) = self.roots.get_mut(&due.root) else {
             return;
         };
         state.blocked = None;
         for wanted in state.leaving(&due.ids) {
-            wanted.asked(now, interval, rng);
+            wanted.asked(now, interval, random0[0]);
         }
     }
 
@@ -461,14 +459,14 @@ impl Root {
 }
 
 impl WantedKey {
-    fn asked(&mut self, now: Duration, interval: Duration, rng: &mut dyn CryptoRng) {
+    fn asked(&mut self, now: Duration, interval: Duration, random: u8) {
         self.leaving = false;
         self.asks += 1;
         self.last_asked = Some(now);
         let first = *self.first_asked.get_or_insert(now);
         self.next = match self.asks {
-            1 => now + jittered(SECOND_ASK, rng).min(interval),
-            2 => (first + jittered(THIRD_ASK, rng))
+            1 => now + jittered(SECOND_ASK, random).min(interval),
+            2 => (first + jittered(THIRD_ASK, random))
                 .max(now)
                 .min(now + interval),
             _ => now + interval,
@@ -487,8 +485,6 @@ fn patience(interval: Duration) -> Duration {
 }
 
 /// A time that is up to a tenth longer: consumers that started together do not ask together for ever.
-fn jittered(time: Duration, rng: &mut dyn CryptoRng) -> Duration {
-    let mut byte = [0];
-    rng.fill_bytes(&mut byte);
-    time + time / 10 * u32::from(byte[0]) / 256
+fn jittered(time: Duration, random: u8) -> Duration {
+    time + time / 10 * u32::from(random) / 256
 }

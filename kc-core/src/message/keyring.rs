@@ -1,9 +1,8 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Envelope, Opened, Unopened};
-use crate::ratchet::{Candidates, Component, OpeningKey, TopicSecret};
+use crate::ratchet::{Candidates, Component, Giver, TopicSecret};
 use crate::secretbox::{self, TAG_LEN};
 use crate::types::{KeyId, RootTopic};
 
@@ -29,18 +28,15 @@ pub struct KeyRing {
 
 #[derive(Clone, Debug, Default)]
 struct RootKeys {
-    known: HashMap<KeyId, Known>,
+    known: HashMap<KeyId, Candidates>,
     /// The ids in order of arrival.
     order: VecDeque<KeyId>,
+    /// The ids of which all keys were dropped, because only denied nodes gave them, in order.
+    denied: VecDeque<KeyId>,
 }
 
-/// The keys that have one id.
-#[derive(Clone, Debug)]
-struct Known {
-    candidates: Candidates,
-    /// Whether one of them has opened anything; shared by the copies of a ring.
-    opened: Arc<AtomicBool>,
-}
+/// How many ids of denied keys are remembered for one root topic.
+const MAX_DENIED_IDS: usize = 1024;
 
 /// What adding a key did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,23 +47,57 @@ pub enum Added {
     Candidate,
     /// This very key was known.
     Known,
-    /// [`MAX_CANDIDATES`] keys with this id are known already; the new one is refused.
+    /// [`MAX_CANDIDATES`] keys with this id have opened something; the new one is refused.
     Refused,
 }
 
 impl KeyRing {
-    /// Adds a key.
-    pub fn add(&mut self, root: &RootTopic, id: KeyId, secret: TopicSecret) -> Added {
+    /// Adds a key, with who gave it; nobody for a key of this node's own. Of several keys with one id each giver may have
+    /// one that has not opened anything yet; these make room for others first.
+    pub fn add(
+        &mut self,
+        root: &RootTopic,
+        id: KeyId,
+        secret: TopicSecret,
+        giver: Option<Giver>,
+    ) -> Added {
         let keys = self.roots.entry(root.clone()).or_default();
-        if let Some(Known { candidates, .. }) = keys.known.get(&id) {
-            if candidates.hold(&secret) {
-                return Added::Known;
-            }
-            if candidates.len() >= MAX_CANDIDATES {
-                return Added::Refused;
+        let known = keys.known.get(&id);
+        if known.is_some_and(|known| {
+            let is_news = giver
+                .as_ref()
+                .is_some_and(|giver| !known.givers().any(|of| of == giver));
+            known.hold(&secret) && !is_news
+        }) {
+            return Added::Known;
+        }
+        Arc::make_mut(keys).add(id, secret, giver)
+    }
+
+    /// All who gave keys, each once.
+    #[must_use]
+    pub fn givers(&self) -> HashSet<Giver> {
+        let known = self.roots.values().flat_map(|keys| keys.known.values());
+        known.flat_map(Candidates::givers).cloned().collect()
+    }
+
+    /// Drops the keys that only denied givers gave. Returns how many ids have none left.
+    pub fn revise(&mut self, is_denied: impl Fn(&Giver) -> bool) -> usize {
+        let mut dropped = 0;
+        for keys in self.roots.values_mut() {
+            let known = keys.known.values();
+            if known.flat_map(Candidates::givers).any(&is_denied) {
+                dropped += Arc::make_mut(keys).revise(&is_denied);
             }
         }
-        Arc::make_mut(keys).add(id, secret)
+        dropped
+    }
+
+    /// Whether all keys with this id were dropped because only denied nodes gave them, and none has come since.
+    #[must_use]
+    pub fn is_denied(&self, root: &str, id: &KeyId) -> bool {
+        let keys = self.roots.get(root);
+        keys.is_some_and(|keys| !keys.denied.is_empty() && keys.denied.contains(id))
     }
 
     /// Whether a key of a root with this id is known.
@@ -115,14 +145,14 @@ impl KeyRing {
         let known = self.roots.get(root).map(|keys| &keys.known);
         let known = known.and_then(|known| known.get(&envelope.key_id));
         let known = known.ok_or(Unopened::AwaitingKey(envelope.key_id))?;
-        for key in known.candidates.iter() {
+        for key in known.iter() {
             let (tag, ciphertext) = sealed.split_first_chunk::<TAG_LEN>().ok_or(unauthentic)?;
             plaintext.clear();
             plaintext.extend_from_slice(ciphertext);
             let message_key = key.message_key(component, salt);
-            let (key, nonce) = message_key.expose();
-            if secretbox::open_in_place(plaintext, tag, nonce, key) {
-                known.note_opened();
+            let (message_key, nonce) = message_key.expose();
+            if secretbox::open_in_place(plaintext, tag, nonce, message_key) {
+                key.prove();
                 return Ok(());
             }
             plaintext.clear();
@@ -133,25 +163,20 @@ impl KeyRing {
     /// The keys of a root that have this id, if there is any.
     #[must_use]
     pub fn known(&self, root: &str, id: &KeyId) -> Option<&Candidates> {
-        let known = self.roots.get(root)?.known.get(id)?;
-        Some(&known.candidates)
-    }
-}
-
-impl Known {
-    /// Writes once, so that threads which open under the same key do not contend for it.
-    fn note_opened(&self) {
-        if !self.opened.load(Ordering::Relaxed) {
-            self.opened.store(true, Ordering::Relaxed);
-        }
+        self.roots.get(root)?.known.get(id)
     }
 }
 
 impl RootKeys {
-    fn add(&mut self, id: KeyId, secret: TopicSecret) -> Added {
+    fn add(&mut self, id: KeyId, secret: TopicSecret, giver: Option<Giver>) -> Added {
+        self.denied.retain(|denied| *denied != id);
         if let Some(known) = self.known.get_mut(&id) {
-            known.candidates.push(OpeningKey::new(secret));
-            return Added::Candidate;
+            let before = known.hold(&secret);
+            return match known.add(secret, giver, MAX_CANDIDATES) {
+                true if before => Added::Known,
+                true => Added::Candidate,
+                false => Added::Refused,
+            };
         }
         if self.order.len() >= MAX_KEYS_PER_ROOT
             && let Some(id) = self.order.remove(self.least_useful())
@@ -159,20 +184,32 @@ impl RootKeys {
             self.known.remove(&id);
         }
         self.order.push_back(id);
-        let known = Known {
-            candidates: Candidates::from_iter([secret]),
-            opened: Arc::default(),
-        };
-        self.known.insert(id, known);
+        let known = self.known.entry(id).or_default();
+        known.add(secret, giver, MAX_CANDIDATES);
         Added::New
+    }
+
+    fn revise(&mut self, is_denied: impl Fn(&Giver) -> bool) -> usize {
+        let mut emptied = Vec::new();
+        for (id, candidates) in &mut self.known {
+            if candidates.revise(&is_denied) && candidates.is_empty() {
+                emptied.push(*id);
+            }
+        }
+        for id in &emptied {
+            self.known.remove(id);
+            self.order.retain(|known| known != id);
+            if self.denied.len() >= MAX_DENIED_IDS {
+                self.denied.pop_front();
+            }
+            self.denied.push_back(*id);
+        }
+        emptied.len()
     }
 
     /// Where in the order the id stands that goes first.
     fn least_useful(&self) -> usize {
-        let opened = |id| {
-            let known: Option<&Known> = self.known.get(id);
-            known.is_some_and(|known| known.opened.load(Ordering::Relaxed))
-        };
+        let opened = |id| self.known.get(id).is_some_and(Candidates::is_proven);
         let settled = self.order.len().saturating_sub(FRESH_KEYS);
         let mut settled = self.order.iter().take(settled);
         settled.position(|id| !opened(id)).unwrap_or_default()
@@ -190,13 +227,13 @@ mod tests {
         let (changed, other) = (RootTopic::from("changed"), RootTopic::from("other"));
         let mut ring = KeyRing::default();
         for root in [&changed, &other] {
-            ring.add(root, KeyId::Short(1), secret());
+            ring.add(root, KeyId::Short(1), secret(), None);
         }
         let before = ring.clone();
         let shared = |ring: &KeyRing, root| Arc::ptr_eq(&ring.roots[root], &before.roots[root]);
-        ring.add(&changed, KeyId::Short(1), secret());
+        ring.add(&changed, KeyId::Short(1), secret(), None);
         assert!(shared(&ring, &changed), "the key was known");
-        ring.add(&changed, KeyId::Short(2), secret());
+        ring.add(&changed, KeyId::Short(2), secret(), None);
         assert!(!shared(&ring, &changed));
         assert!(shared(&ring, &other));
     }

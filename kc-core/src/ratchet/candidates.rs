@@ -1,16 +1,30 @@
 use std::sync::Arc;
 
 use super::{OpeningKey, TopicSecret};
+use crate::keys::VerifyingKey;
+
+/// Who gave a key: the keys along the chain of its reply, the root of trust first and the signer last.
+pub type Giver = Arc<[VerifyingKey]>;
+
+/// How many givers of one key are remembered.
+const MAX_GIVERS: usize = 4;
 
 /// The keys of a root topic that have one id. Ids are chosen by producers, so there may be several, and
 /// one producer's key never displaces another's. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Candidates(Arc<Vec<Arc<OpeningKey>>>);
+pub struct Candidates(Arc<Vec<Candidate>>);
+
+/// A key, and who gave it; nobody for a key of this node's own.
+#[derive(Clone, Debug)]
+struct Candidate {
+    key: Arc<OpeningKey>,
+    givers: Vec<Giver>,
+}
 
 impl Candidates {
     /// The keys, in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = &OpeningKey> {
-        self.0.iter().map(|key| &**key)
+        self.0.iter().map(|candidate| &*candidate.key)
     }
 
     /// How many there are.
@@ -31,15 +45,91 @@ impl Candidates {
         self.iter().any(|key| key.topic_secret() == secret)
     }
 
-    /// Adds a key.
-    pub fn push(&mut self, key: OpeningKey) {
-        Arc::make_mut(&mut self.0).push(Arc::new(key));
+    /// All who gave one of them.
+    pub fn givers(&self) -> impl Iterator<Item = &Giver> {
+        self.0.iter().flat_map(|candidate| &candidate.givers)
+    }
+
+    /// Whether one of them has opened something.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.iter().any(OpeningKey::is_proven)
+    }
+
+    /// Adds a key, or one more giver of a key that is there. An unproven key of the same giver makes room; past `max`,
+    /// the oldest unproven one of others. Returns whether the key is among them now.
+    pub(crate) fn add(&mut self, secret: TopicSecret, giver: Option<Giver>, max: usize) -> bool {
+        let candidates = Arc::make_mut(&mut self.0);
+        let same = |candidate: &&mut Candidate| candidate.key.topic_secret() == &secret;
+        if let Some(known) = candidates.iter_mut().find(same) {
+            known.add_giver(giver);
+            return true;
+        }
+        if let Some(giver) = &giver {
+            candidates.retain(|candidate| candidate.is_proven() || !candidate.is_only_of(giver));
+        }
+        if candidates.len() >= max {
+            let unproven = candidates
+                .iter()
+                .position(|candidate| !candidate.is_proven());
+            let Some(place) = unproven else {
+                return false;
+            };
+            candidates.remove(place);
+        }
+        candidates.push(Candidate {
+            key: Arc::new(OpeningKey::new(secret)),
+            givers: giver.into_iter().collect(),
+        });
+        true
+    }
+
+    /// Drops the keys that only denied givers gave. Returns whether there were any.
+    pub(crate) fn revise(&mut self, is_denied: impl Fn(&Giver) -> bool) -> bool {
+        if !self.givers().any(&is_denied) {
+            return false;
+        }
+        let candidates = Arc::make_mut(&mut self.0);
+        let before = candidates.len();
+        candidates.retain_mut(|candidate| {
+            let had_givers = !candidate.givers.is_empty();
+            candidate.givers.retain(|giver| !is_denied(giver));
+            !had_givers || !candidate.givers.is_empty()
+        });
+        candidates.len() < before
+    }
+}
+
+impl Candidate {
+    /// A key of this node's own is what it says.
+    fn is_proven(&self) -> bool {
+        self.givers.is_empty() || self.key.is_proven()
+    }
+
+    fn is_only_of(&self, giver: &Giver) -> bool {
+        self.givers.iter().all(|known| known.last() == giver.last())
+    }
+
+    fn add_giver(&mut self, giver: Option<Giver>) {
+        match giver {
+            // It is this node's own after all.
+            None => self.givers.clear(),
+            Some(giver) if !self.givers.is_empty() => {
+                if !self.givers.contains(&giver) && self.givers.len() < MAX_GIVERS {
+                    self.givers.push(giver);
+                }
+            }
+            Some(_) => {}
+        }
     }
 }
 
 impl FromIterator<TopicSecret> for Candidates {
     fn from_iter<I: IntoIterator<Item = TopicSecret>>(secrets: I) -> Self {
-        let keys = secrets.into_iter().map(OpeningKey::new);
-        Self(Arc::new(keys.map(Arc::new).collect()))
+        let candidate = |secret| Candidate {
+            key: Arc::new(OpeningKey::new(secret)),
+            givers: Vec::new(),
+        };
+        Self(Arc::new(secrets.into_iter().map(candidate).collect()))
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rand_core::CryptoRng;
 use thiserror::Error;
@@ -56,6 +56,8 @@ pub struct SealingKey {
 #[derive(Debug)]
 pub struct OpeningKey {
     secret: TopicSecret,
+    /// Whether it has opened anything.
+    proven: AtomicBool,
 }
 
 impl From<Secret<32>> for TopicSecret {
@@ -155,7 +157,23 @@ impl OpeningKey {
     /// For messages sealed under this secret.
     #[must_use]
     pub fn new(secret: TopicSecret) -> Self {
-        Self { secret }
+        Self {
+            secret,
+            proven: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it has opened something, so that it is what its id says.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it has opened something. Writes once, so that threads which open under the same key do not contend.
+    pub(crate) fn prove(&self) {
+        if !self.is_proven() {
+            self.proven.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The secret it opens with.

@@ -15,7 +15,7 @@ mod seed;
 mod step;
 mod step_keys;
 
-pub use candidates::Candidates;
+pub use candidates::{Candidates, Giver};
 pub use data_key::{
     Component, Exhausted, MessageKey, OpeningKey, SALT_LEN, SealingKey, TopicSecret,
 };

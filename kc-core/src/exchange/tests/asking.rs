@@ -216,7 +216,7 @@ fn without_a_valid_chain_nothing_is_sent_until_there_is_one() {
 
     consumer.identity = valid;
     let changed = Input::TrustChanged;
-    consumer.exchange.handle(changed, world.now, &mut world.rng);
+    consumer.exchange.handle(changed, world.now);
     assert!(!consumer.run(&mut world).is_empty());
 }
 
@@ -238,7 +238,7 @@ fn a_million_invented_ids_and_roots_stay_within_the_bounds() {
             known: Candidates::default(),
         };
         let exchange = &mut consumer.exchange;
-        exchange.handle(input, world.now, &mut world.rng);
+        exchange.handle(input, world.now);
     }
     let wanted = consumer.exchange.wanted();
     assert_eq!(
@@ -361,7 +361,7 @@ fn a_reply_whose_giver_is_denied_meanwhile_brings_nothing() {
     let entry = TrustEntry::unrestricted(producer.key.verifying_key());
     world.trust.add(TrustList::Deny, entry);
     let changed = Input::TrustChanged;
-    consumer.exchange.handle(changed, world.now, &mut world.rng);
+    consumer.exchange.handle(changed, world.now);
     consumer.catch_up(&mut world);
     assert!(consumer.received.is_empty());
     assert_eq!(consumer.refusals(), ["C11"]);

@@ -207,7 +207,7 @@ fn a_requester_that_is_denied_meanwhile_gets_nothing() {
         let entry = TrustEntry::unrestricted(consumer.key.verifying_key());
         world.trust.add(TrustList::Deny, entry);
         let changed = Input::TrustChanged;
-        producer.exchange.handle(changed, world.now, &mut world.rng);
+        producer.exchange.handle(changed, world.now);
         let (sent, work) = measure(|| producer.catch_up(&mut world));
         assert!(sent.is_empty(), "after {steps} steps");
         if steps < 3 {

@@ -134,7 +134,7 @@ impl Node {
     pub(super) fn want(&mut self, world: &mut World, id: KeyId, known: Candidates) {
         let root = root();
         let input = Input::Want { root, id, known };
-        self.exchange.handle(input, world.now, &mut world.rng);
+        self.exchange.handle(input, world.now);
     }
 
     /// Hands a record in, and gives what the node sends.
@@ -152,20 +152,20 @@ impl Node {
             value: record.value.to_vec(),
         };
         self.positions += 1;
-        self.exchange.handle(input, world.now, &mut world.rng);
+        self.exchange.handle(input, world.now);
     }
 
     /// Does all that the machine asks for, and gives what it sends.
     pub(super) fn run(&mut self, world: &mut World) -> Vec<OutRecord> {
         let mut sent = Vec::new();
-        while let Some(effect) = self.exchange.poll_effect(world.now, &mut world.rng) {
+        while let Some(effect) = self.exchange.poll_effect(world.now) {
             self.peak = self.peak.max(self.exchange.running());
             match effect {
                 Effect::Run(ticket, job) if self.silent => self.undone.push((ticket, job)),
                 Effect::Run(ticket, job) => {
                     let result = self.work(world, job, &mut sent);
                     let input = Input::Done(ticket, result);
-                    self.exchange.handle(input, world.now, &mut world.rng);
+                    self.exchange.handle(input, world.now);
                 }
                 Effect::Table(change) => self.received.extend(change.keys),
                 Effect::Missing(missing) => self.missing = missing,
@@ -183,7 +183,7 @@ impl Node {
         for (ticket, job) in std::mem::take(&mut self.undone) {
             let result = self.work(world, job, &mut sent);
             let input = Input::Done(ticket, result);
-            self.exchange.handle(input, world.now, &mut world.rng);
+            self.exchange.handle(input, world.now);
         }
         sent.extend(self.run(world));
         sent
@@ -196,7 +196,7 @@ impl Node {
         for (ticket, job) in undone {
             let result = self.work(world, job, &mut Vec::new());
             let input = Input::Done(ticket, result);
-            self.exchange.handle(input, world.now, &mut world.rng);
+            self.exchange.handle(input, world.now);
         }
         self.run(world);
         any

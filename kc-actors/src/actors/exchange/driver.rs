@@ -1,0 +1,484 @@
+//! Runs an exchange: hands it what comes, and does what it asks for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kc_core::exchange::{
+    Effect, Exchange, ExchangeEvent, Failure, Input, Job, KeyTableChange, Output, Position,
+    RefusalId, Sender,
+};
+use kc_core::types::{Now, RootTopic, SideTopic};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+use super::ExchangeParts;
+use crate::actors::retry::Told;
+use crate::events::{EventListener, NodeEvent};
+use crate::messages::{
+    AwaitedKeys, ControlTopic, ExchangeStatus, HeldKeys, OwnGrant, OwnIdentities, Publish,
+    ReceivedOpeningKeys, SideRecord, Sign, ValidateChain, Watch,
+};
+use crate::port::{Port, PortClosed};
+use crate::stores::{Store, ask_in_time};
+
+/// The longest time without a look at what is due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// An exchange and those who work for it. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::actors) struct Driver {
+    parts: Arc<ExchangeParts>,
+    /// Where its logs go: `kc::exchange`, or `kc::controller`.
+    is_controller: bool,
+    state: Arc<Mutex<State>>,
+    /// Rung when the time to wait may have become shorter.
+    changed: Arc<Notify>,
+}
+
+struct State {
+    exchange: Exchange,
+    /// What happens to trust.
+    events: EventListener,
+    /// The batches that records belong to which are not settled.
+    unsettled: HashMap<Position, Arc<Batch>>,
+    positions: u64,
+    counts: Counts,
+    /// Why topics cannot be reached.
+    told: Told<(RootTopic, Option<SideTopic>)>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    answered: u64,
+    forwarded: u64,
+    bounds_hit: u64,
+    refused: BTreeMap<RefusalId, u64>,
+}
+
+/// Records that were handed over together.
+struct Batch {
+    left: AtomicUsize,
+    done: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Driver {
+    pub(in crate::actors) fn new(parts: ExchangeParts, is_controller: bool) -> Self {
+        let state = State {
+            exchange: Exchange::new(parts.config.clone()),
+            events: parts.events.listen(),
+            unsettled: HashMap::new(),
+            positions: 0,
+            counts: Counts::default(),
+            told: Told::default(),
+        };
+        Self {
+            parts: Arc::new(parts),
+            is_controller,
+            state: Arc::new(Mutex::new(state)),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Does what is due, for as long as it is polled.
+    pub(in crate::actors) async fn run(self) {
+        let mut events = self.parts.events.listen();
+        loop {
+            let now = self.parts.clock.both();
+            let wait = self.with(|state| state.exchange.next_timeout(now));
+            let wait = wait.unwrap_or(LONGEST_SLEEP);
+            tokio::select! {
+                // Woken early or not: what is due is looked up.
+                _ = timeout(wait.max(Duration::from_millis(1)), self.changed.notified()) => {}
+                changed = trust_changed(&mut events) => if !changed { return },
+            }
+            self.pump();
+        }
+    }
+
+    /// Hands an input in, and does what follows.
+    pub(in crate::actors) fn input(&self, input: Input) {
+        let now = self.parts.clock.both();
+        self.with(|state| {
+            state.note_trust(now);
+            state.exchange.handle(input, now);
+        });
+        self.pump();
+    }
+
+    /// Hands records in. Gives what resolves when all of them are settled.
+    pub(in crate::actors) fn records(
+        &self,
+        records: Vec<SideRecord>,
+    ) -> impl Future<Output = ()> + use<> {
+        let (done, settled) = oneshot::channel();
+        let batch = Arc::new(Batch {
+            left: AtomicUsize::new(records.len()),
+            done: Mutex::new(Some(done)),
+        });
+        let is_empty = records.is_empty();
+        let now = self.parts.clock.both();
+        self.with(|state| {
+            state.note_trust(now);
+            for record in records {
+                let position = Position(state.positions);
+                state.positions += 1;
+                state.unsettled.insert(position, Arc::clone(&batch));
+                let SideRecord {
+                    root,
+                    side,
+                    kafka_key,
+                    value,
+                } = record;
+                let input = Input::Record {
+                    position,
+                    root,
+                    side,
+                    kafka_key,
+                    value,
+                };
+                state.exchange.handle(input, now);
+            }
+        });
+        self.pump();
+        async move {
+            if !is_empty {
+                // An error means that the exchange is gone.
+                let _ = settled.await;
+            }
+        }
+    }
+
+    pub(in crate::actors) fn status(&self) -> ExchangeStatus {
+        let now = self.parts.clock.both();
+        self.with(|state| ExchangeStatus {
+            wanted: state.exchange.wanted(),
+            missing: state.exchange.missing(now),
+            bounds_hit: state.counts.bounds_hit,
+            outstanding: state.exchange.outstanding(),
+            answered: state.counts.answered,
+            forwarded: state.counts.forwarded,
+            refused: state.counts.refused.clone(),
+        })
+    }
+
+    fn with<T>(&self, use_state: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        use_state(&mut state)
+    }
+
+    /// Does all that is to be done now.
+    fn pump(&self) {
+        let mut arrived = None;
+        loop {
+            let now = self.parts.clock.both();
+            let effect = self.with(|state| {
+                state.note_trust(now);
+                state.exchange.poll_effect(now)
+            });
+            match effect {
+                None => break,
+                Some(Effect::Run(ticket, job)) => {
+                    let driver = self.clone();
+                    actix::spawn(async move {
+                        let result = driver.work(job).await;
+                        driver.input(Input::Done(ticket, result));
+                    });
+                }
+                Some(Effect::Table(change)) => arrived = Some(change),
+                Some(Effect::Missing(missing)) => {
+                    let awaited = self.parts.awaited.clone();
+                    // Without a key table nobody asks.
+                    actix::spawn(async move { awaited.send(AwaitedKeys(missing)).await });
+                }
+                Some(Effect::Settled(position)) => {
+                    let batch = self.with(|state| state.unsettled.remove(&position));
+                    batch.iter().for_each(|batch| batch.settle_one());
+                }
+                Some(Effect::Report(event)) => match arrived.take() {
+                    Some(change) => self.add_keys(change, event),
+                    None => self.report(event),
+                },
+                Some(_) => {}
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    /// Adds keys to those that open, and only then tells that they came.
+    fn add_keys(&self, change: KeyTableChange, event: ExchangeEvent) {
+        let driver = self.clone();
+        let KeyTableChange { root, keys, giver } = change;
+        let giver = Some(giver);
+        let message = ReceivedOpeningKeys { root, keys, giver };
+        actix::spawn(async move {
+            if driver.parts.received.send(message).await.is_ok() {
+                driver.report(event);
+            }
+        });
+    }
+
+    async fn work(&self, job: Job) -> Result<Output, Failure> {
+        let parts = &self.parts;
+        match job {
+            Job::Validate { chain, root, usage } => {
+                let chain = chain.to_vec();
+                let message = ValidateChain { chain, root, usage };
+                answered(&parts.validate, message)
+                    .await
+                    .map(Output::Validated)
+            }
+            Job::Identities => answered(&parts.identities, OwnIdentities)
+                .await
+                .map(Output::Identities),
+            Job::Grant { root, usages } => {
+                let usages = usages.to_vec();
+                let message = OwnGrant { root, usages };
+                answered(&parts.grants, message).await.map(Output::Grant)
+            }
+            Job::Held { root, ids } => {
+                let held = HeldKeys { root, ids };
+                let keys = ask_in_time(Store::Ratchet, &parts.held, held).await;
+                Ok(Output::Held(keys.map_err(unavailable)?.map_err(gone)?))
+            }
+            Job::Kem(job) => {
+                let mut rng = parts.entropy.generator().map_err(unavailable)?;
+                let computing = tokio::task::spawn_blocking(move || job.run(&mut *rng));
+                // It ends without a result only if the process does.
+                let computed = computing.await;
+                computed.map(Output::Kem).map_err(|_| Failure::Unavailable)
+            }
+            Job::Sign(message) => {
+                let message = Sign {
+                    key: message.signer().clone(),
+                    message: message.certificate().to_vec(),
+                };
+                let signed = ask_in_time(Store::Keys, &parts.sign, message).await;
+                let signed = signed.map_err(unavailable)?.map_err(gone)?;
+                signed.map(Output::Signed).map_err(|error| {
+                    tracing::debug!(target: "kc::keystore", %error, "signing failed");
+                    Failure::Unavailable
+                })
+            }
+            Job::Send(record) => {
+                let message = Publish {
+                    topic: ControlTopic::Side(record.root, record.side),
+                    kafka_key: record.kafka_key.to_vec(),
+                    value: record.value.to_vec(),
+                };
+                let sent = answered(&parts.publish, message).await?;
+                sent.map(|()| Output::Done).map_err(Failure::Backend)
+            }
+            Job::Read(root, side) => {
+                let topic = ControlTopic::Side(root, side);
+                let begun = answered(&parts.watch, Watch { topic }).await?;
+                begun.map(|()| Output::Done).map_err(Failure::Backend)
+            }
+            _ => Err(Failure::Unavailable),
+        }
+    }
+
+    /// Logs and tells what happened.
+    fn report(&self, event: ExchangeEvent) {
+        let told = match event {
+            ExchangeEvent::Requested { root, ids, direct } => {
+                self.with(|state| state.told.works(&(root.clone(), None)));
+                tracing::info!(target: "kc::exchange", %root, keys = ids.len(), direct, "keys requested");
+                NodeEvent::Requested { root, ids, direct }
+            }
+            ExchangeEvent::NotSent { root, error } => {
+                if let Some(error) = error
+                    && self.with(|state| state.told.fails((root.clone(), None), &error))
+                {
+                    tracing::warn!(target: "kc::exchange", %root, %error, "keys cannot be requested");
+                }
+                NodeEvent::NotSent { root }
+            }
+            ExchangeEvent::NotRead { root, side, error } => {
+                if let Some(error) = error
+                    && self.with(|state| state.told.fails((root.clone(), Some(side)), &error))
+                {
+                    tracing::warn!(target: "kc::gateway", %root, ?side, %error, "topic cannot be read yet");
+                }
+                return;
+            }
+            ExchangeEvent::Received {
+                root,
+                ids,
+                giver,
+                after,
+            } => {
+                let from = giver.key.fingerprint();
+                tracing::info!(target: "kc::exchange", %root, keys = ids.len(), from, ?after, "keys received");
+                NodeEvent::Received {
+                    root,
+                    ids,
+                    giver,
+                    after,
+                }
+            }
+            ExchangeEvent::Answered {
+                root,
+                ids,
+                requester,
+            } => {
+                self.with(|state| state.counts.answered += 1);
+                let (to, under) = (requester.key.fingerprint(), requester.root.fingerprint());
+                tracing::info!(target: "kc::exchange", %root, keys = ids.len(), to, root_of_trust = under, "keys handed out");
+                NodeEvent::Answered {
+                    root,
+                    ids,
+                    requester,
+                }
+            }
+            ExchangeEvent::Forwarded {
+                root,
+                ids,
+                requester,
+            } => {
+                self.with(|state| state.counts.forwarded += 1);
+                let (of, under) = (requester.key.fingerprint(), requester.root.fingerprint());
+                tracing::info!(target: "kc::controller", %root, keys = ids.len(), of, root_of_trust = under, "request vouched for");
+                NodeEvent::Forwarded {
+                    root,
+                    ids,
+                    requester,
+                }
+            }
+            ExchangeEvent::Refused {
+                root,
+                side,
+                sender,
+                refusal,
+                report,
+            } => {
+                let check = refusal.id();
+                self.with(|state| *state.counts.refused.entry(check).or_default() += 1);
+                let Some(times) = report else {
+                    return;
+                };
+                let event = NodeEvent::Refused {
+                    root,
+                    side,
+                    sender,
+                    check,
+                    reason: refusal.to_string(),
+                    times,
+                };
+                self.log_refusal(&event);
+                event
+            }
+            ExchangeEvent::Unanswered { root, ids } => {
+                tracing::warn!(target: "kc::exchange", %root, keys = ids.len(), "nobody answers");
+                NodeEvent::Unanswered { root, ids }
+            }
+            ExchangeEvent::NoValidChain { error, report } => {
+                if let Some(times) = report {
+                    tracing::error!(target: "kc::chain", check = %error.check(), times, %error, "own chain is not valid");
+                }
+                let reason = format!("{} ({})", error, error.check());
+                NodeEvent::NoValidChain { reason }
+            }
+            ExchangeEvent::BoundHit => {
+                self.with(|state| state.counts.bounds_hit += 1);
+                return;
+            }
+            _ => return,
+        };
+        self.parts.events.tell(told);
+    }
+
+    fn log_refusal(&self, event: &NodeEvent) {
+        let NodeEvent::Refused {
+            root,
+            side,
+            sender,
+            check,
+            reason,
+            times,
+        } = event
+        else {
+            return;
+        };
+        let key = match sender {
+            Sender::Verified(party) => Some(party.key.fingerprint()),
+            Sender::Claimed(key) => Some(format!("{} (claimed)", key.fingerprint())),
+            Sender::Unknown => None,
+        };
+        let under = match sender {
+            Sender::Verified(party) => Some(party.root.fingerprint()),
+            _ => None,
+        };
+        if self.is_controller {
+            tracing::warn!(target: "kc::controller", %root, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
+        } else {
+            tracing::warn!(target: "kc::exchange", %root, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
+        }
+    }
+}
+
+impl State {
+    /// The lists may have changed since the last input: what was validated before does not count any more.
+    fn note_trust(&mut self, now: Now) {
+        let mut changed = false;
+        while let Some(event) = self.events.try_next() {
+            changed |= changes_trust(&event);
+        }
+        if changed {
+            self.exchange.handle(Input::TrustChanged, now);
+        }
+    }
+}
+
+impl Batch {
+    fn settle_one(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(done) = done.take() {
+                // Whoever waited may have gone.
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// Waits until trust has changed; false if the node is gone.
+async fn trust_changed(events: &mut EventListener) -> bool {
+    while let Some(event) = events.next().await {
+        if changes_trust(&event) {
+            return true;
+        }
+    }
+    false
+}
+
+fn changes_trust(event: &NodeEvent) -> bool {
+    matches!(
+        event,
+        NodeEvent::Listed { .. } | NodeEvent::ChainAdopted { .. } | NodeEvent::Missed(_)
+    )
+}
+
+async fn answered<M>(port: &Port<M>, message: M) -> Result<M::Result, Failure>
+where
+    M: actix::Message + Send + 'static,
+    M::Result: Send,
+{
+    port.send(message).await.map_err(gone)
+}
+
+fn gone(_: PortClosed) -> Failure {
+    Failure::Unavailable
+}
+
+fn unavailable<E>(_: E) -> Failure {
+    Failure::Unavailable
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
