@@ -73,8 +73,7 @@ pub use handles::{
 };
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, Duties, Node, NodeError, NodeParts,
-    NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_chains, stored_entries,
-    stored_trust,
+    NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_entries, stored_trust,
 };
 pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};
 pub use stores::{Store, StoreFault};

@@ -43,7 +43,7 @@ impl Actor {
                 interval: INTERVAL,
             }),
             validity,
-            credentials: Credentials::new(secrets, chains(fields)?, trust(fields)?),
+            credentials: Credentials::new(secrets, &chains(fields)?, trust(fields)?),
         })
     }
 
