@@ -75,8 +75,8 @@ pub use handles::{
 };
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Duties, Node, NodeError,
-    NodeParts, NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_chains,
-    stored_entries, stored_trust,
+    NodeParts, NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_entries,
+    stored_trust,
 };
 pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};
 pub use stores::{Store, StoreFault};

@@ -40,7 +40,7 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
     let now = Clock::system().now();
     let scheme = TopicScheme::default();
     let node = NewNode {
-        lifetime: Duration::from_secs(3600),
+        lifetime: Some(Duration::from_secs(3600)),
         ..NewNode::new("n", Role::Consumer, &scheme)
     };
     let node = provision_node(&node, b"root", b"provisioning", now, &mut rng).unwrap();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use kc::StoredKeys;
-use kc::actors::{NodeSettings, stored_chains};
+use kc::actors::NodeSettings;
 use kc::core::chain::{TrustEntry, TrustStore};
 use kc::core::keys::{KeyType, VerifyingKey};
+use kc::core::own_chains::{OwnChains, store_chain};
 use kc::core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value};
 use kc::keystore_file::{
     FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, key_types, read_config,
@@ -51,8 +52,8 @@ impl StoredNode {
     }
 
     /// The chains in its configuration, not validated.
-    pub(crate) fn chains(&self) -> Result<Vec<Vec<u8>>, CliError> {
-        Ok(stored_chains(&self.config)?)
+    pub(crate) fn chains(&self) -> Result<OwnChains, CliError> {
+        Ok(OwnChains::load(&self.config)?)
     }
 
     /// The signing keys in use, in the order of their chains.
@@ -91,9 +92,8 @@ impl StoppedNode {
         chain: &[u8],
         new_root: Option<&VerifyingKey>,
     ) -> Result<(), CliError> {
-        let name = format!("chain{index}");
         self.update(&mut |config| {
-            config.set(Section::CHAINS, name.as_str(), &Value::from(chain))?;
+            store_chain(config, index, chain)?;
             match new_root {
                 Some(root) => add_root(config, root),
                 None => Ok(()),

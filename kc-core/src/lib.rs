@@ -14,6 +14,7 @@
 //! | [`chain`], [`ratchet`] | who may do what; keys that never repeat |
 //! | [`message`], [`exchange`] | sealing and opening; how consumers get keys from producers |
 //! | [`store`] | what a node keeps, as codecs and traits |
+//! | [`own_chains`] | which of a node's stored chains belongs to which of its keys |
 //! | [`provision`] | new nodes from two passwords |
 //! | [`chain_server`] | fresh chains for nodes whose chains are short-lived |
 //! | [`backend`] | what is asked of a Kafka client; sees only `types` |
@@ -54,6 +55,7 @@ mod hash;
 pub mod kem;
 pub mod keys;
 pub mod message;
+pub mod own_chains;
 pub mod provision;
 pub mod ratchet;
 pub mod secret;

@@ -57,7 +57,7 @@ impl Fleet {
     ) {
         let node = NewNode {
             key: NewKey::Drawn(self.key_type),
-            lifetime: self.lifetime.unwrap_or(role.default_lifetime()),
+            lifetime: self.lifetime.or(Some(role.default_lifetime())),
             ..new_node(id, role, topics, &self.scheme)
         };
         clients::provision(self.folder.path(), &node, root_password, self.clock.now());

@@ -16,6 +16,7 @@ mod lifecycle;
 #[path = "../common/membership.rs"]
 mod membership;
 mod old_files;
+mod own_chains;
 mod restart;
 mod roles;
 mod settings;

@@ -103,7 +103,7 @@ fn provisioned_nodes() {
     );
     let scheme = TopicScheme::default();
     let wanted = NewNode {
-        lifetime: Duration::from_secs(3600),
+        lifetime: Some(Duration::from_secs(3600)),
         ..NewNode::new("n", Role::Prodcon, &scheme)
     };
     let (now, rng) = (Clock::system().now(), &mut system_rng().unwrap());

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use kc_core::chain::{TrustEntry, TrustList};
 use kc_core::chain_server::ChainKey;
+use kc_core::own_chains::store_chain;
 use kc_core::store::config::{ConfigError, ConfigStore, Name, NodeConfig, Section, Value};
 use kc_core::store::{StoreError, StoreErrorKind};
 
@@ -42,9 +43,8 @@ impl TrustArchive for ConfigTrustArchive {
     }
 
     fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError> {
-        let (name, value) = (format!("chain{index}"), Value::from(chain));
         update(&*self.0, "store a new chain", &mut |config| {
-            config.set(Section::CHAINS, name.as_str(), &value).map(drop)
+            store_chain(config, index, chain)
         })
     }
 }

@@ -1,5 +1,6 @@
 use kc_core::chain::{Demand, Identity, TrustEntry, TrustList, TrustStore};
 use kc_core::keys::VerifyingKey;
+use kc_core::own_chains::{OwnChain, OwnChains};
 use kc_core::store::config::{ConfigError, Name, NodeConfig, Section, Value};
 use kc_core::types::Timestamp;
 
@@ -19,34 +20,29 @@ pub fn stored_trust(config: &NodeConfig, settings: &NodeSettings) -> Result<Trus
     Ok(trust.allow_classical_root(settings.allow_classical_root))
 }
 
-/// Who a node is: its signing keys, each with the chain that certifies it.
+/// Who a node is: its signing keys, each with the chain that certifies it. Of several chains of a key it is the first
+/// that is valid; one that is not valid says why.
 pub(super) fn identities(
     config: &NodeConfig,
     keys: Vec<VerifyingKey>,
     trust: &TrustStore,
     now: Timestamp,
 ) -> Result<Vec<Identity>, NodeError> {
-    let chains = stored_chains(config)?;
-    let certified = |(index, key): (usize, VerifyingKey)| {
-        let candidates = chains
-            .iter()
-            .map(|chain| Identity::new(key.clone(), Some(chain.clone())));
-        let valid = candidates
-            .into_iter()
-            .find(|identity| identity.validate(trust, &Demand::at(now)).is_ok());
-        // A chain that is not valid says why.
-        valid.unwrap_or_else(|| Identity::new(key, chains.get(index).cloned()))
+    let chains = OwnChains::load(config)?;
+    for OwnChain { name, key, .. } in chains.of_none(&keys) {
+        let key = key.as_ref().map(VerifyingKey::fingerprint);
+        tracing::warn!(target: "kc::chain", %name, key, "stored chain ignored: it is for no signing key in use");
+    }
+    let certified = |(position, key): (usize, VerifyingKey)| {
+        let chains = chains.of_key(position, &key).into_iter();
+        let identities: Vec<_> = chains
+            .map(|chain| Identity::new(key.clone(), Some(chain.bytes.clone())))
+            .collect();
+        let valid = |identity: &&Identity| identity.validate(trust, &Demand::at(now)).is_ok();
+        let found = identities.iter().find(valid).or(identities.first());
+        found.cloned().unwrap_or_else(|| Identity::new(key, None))
     };
     Ok(keys.into_iter().enumerate().map(certified).collect())
-}
-
-/// The certificate chains that a configuration holds, as stored and not validated.
-///
-/// # Errors
-/// [`ConfigError`] for a reference that cannot be resolved.
-pub fn stored_chains(config: &NodeConfig) -> Result<Vec<Vec<u8>>, ConfigError> {
-    let chains = byte_values(config, Section::CHAINS)?.unwrap_or_default();
-    Ok(chains.into_iter().map(|(_, chain)| chain).collect())
 }
 
 /// The entries of one of a configuration's lists, each with its name; `None` if there is no such list.
@@ -92,4 +88,93 @@ fn byte_values(
         _ => None,
     });
     Ok(Some(bytes.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kc_core::chain::{ChainError, UnverifiedChain};
+    use kc_core::keys::Signer;
+    use kc_core::provision::{NewNode, Role, provision_node};
+    use kc_core::types::TopicScheme;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix(HOUR * 24 * 365)
+    }
+
+    /// The key and the configuration of a node whose chain is valid for an hour.
+    fn node(seed: u64) -> (VerifyingKey, NodeConfig) {
+        let scheme = TopicScheme::default();
+        let node = NewNode {
+            lifetime: Some(HOUR),
+            ..NewNode::new("n", Role::Producer, &scheme)
+        };
+        let mut rng = StdRng::seed_from_u64(seed);
+        let node = provision_node(&node, b"root", b"provisioning", now(), &mut rng).unwrap();
+        let secrets = node.secrets.unwrap();
+        let key = secrets.signing_keys().next().unwrap();
+        (key.verifying_key().clone(), node.config)
+    }
+
+    fn chain(config: &NodeConfig) -> Value {
+        let chain = config.load_value(Section::CHAINS, "chain0");
+        chain.unwrap().unwrap()
+    }
+
+    fn identities_of(config: &NodeConfig, keys: &[VerifyingKey], now: Timestamp) -> Vec<Identity> {
+        let trust = stored_trust(config, &NodeSettings::default()).unwrap();
+        identities(config, keys.to_vec(), &trust, now).unwrap()
+    }
+
+    #[test]
+    fn each_key_has_the_chain_that_names_it_valid_or_not() {
+        let ((first, mut config), (second, other)) = (node(1), node(2));
+        let chains = [chain(&config), chain(&other)];
+        let keys = [first, second];
+        for (name, chain) in ["chain1", "chain0"].into_iter().zip(&chains) {
+            config.set(Section::CHAINS, name, chain).unwrap();
+        }
+        let trust = stored_trust(&config, &NodeSettings::default()).unwrap();
+        for late in [false, true] {
+            let now = now().plus(if late { HOUR * 2 } else { Duration::ZERO });
+            for (identity, chain) in identities_of(&config, &keys, now).iter().zip(&chains) {
+                assert_eq!(identity.chain().map(Value::from).as_ref(), Some(chain));
+                let valid = identity.validate(&trust, &Demand::at(now));
+                assert_eq!(valid.is_err(), late);
+                assert!(!late || matches!(valid, Err(ChainError::Expired(_))));
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_keys_chains_the_valid_one_is_taken() {
+        let (key, mut config) = node(1);
+        let Value::Bytes(good) = chain(&config) else {
+            panic!("no chain");
+        };
+        // The same certificate, certified by nobody.
+        let last = UnverifiedChain::parse(&good).unwrap().links()[1].to_vec();
+        let bad = kc_core::chain::encode_chain(&[&last]);
+        config
+            .set(Section::CHAINS, "chain0", &Value::Bytes(bad))
+            .unwrap();
+        let good = Value::Bytes(good);
+        config.set(Section::CHAINS, "other", &good).unwrap();
+        let identities = identities_of(&config, &[key], now());
+        assert_eq!(identities[0].chain().map(Value::from), Some(good));
+    }
+
+    #[test]
+    fn a_chain_of_another_key_is_no_keys() {
+        let ((_, config), (other, _)) = (node(1), node(2));
+        let identities = identities_of(&config, &[other], now());
+        assert_eq!(identities[0].chain(), None);
+    }
 }

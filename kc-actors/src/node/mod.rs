@@ -17,7 +17,7 @@ mod thread;
 pub use archive::SealedArchive;
 pub use config_archives::{ConfigChainKeys, ConfigTrustArchive};
 pub use error::NodeError;
-pub use identity::{stored_chains, stored_entries, stored_trust};
+pub use identity::{stored_entries, stored_trust};
 pub use ports::Ports;
 pub use settings::{CryptoSettings, DeniedKeys, NodeSettings};
 pub use start::{Duties, Node, NodeParts, ShutdownReport};

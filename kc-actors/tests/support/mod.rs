@@ -181,7 +181,7 @@ pub(crate) fn rng() -> StdRng {
 fn provisioned(role: Role, root: &str) -> ProvisionedNode {
     let scheme = TopicScheme::default();
     let node = NewNode {
-        lifetime: Duration::from_secs(3600),
+        lifetime: Some(Duration::from_secs(3600)),
         ..NewNode::new("n", role, &scheme)
     };
     let now = Clock::system().now();

@@ -1,6 +1,7 @@
 use kc::Clock;
-use kc::actors::{NodeSettings, stored_chains, stored_trust};
+use kc::actors::{NodeSettings, stored_trust};
 use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, Usage};
+use kc::core::own_chains::OwnChains;
 use kc::core::store::config::{NodeConfig, Section};
 use kc::core::types::Timestamp;
 use kc::keystore_file::{NodeFiles, SearchPlaces, Settings, find_node, read_config};
@@ -12,7 +13,7 @@ use crate::error::CliError;
 pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Report, CliError> {
     let trust = trust(files, config)?;
     let now = Clock::system().now();
-    let chains = stored_chains(config)?;
+    let chains = OwnChains::load(config)?;
     Ok(Report {
         node: config.node_id().to_owned(),
         config: files.config(),
@@ -20,7 +21,7 @@ pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Repor
         roots: trust.roots().map(|(root, _)| root.fingerprint()).collect(),
         chains: chains
             .iter()
-            .map(|bytes| describe(bytes, &trust, now))
+            .map(|chain| describe(&chain.bytes, &trust, now))
             .collect(),
     })
 }
@@ -35,8 +36,8 @@ pub(crate) fn granted(
     let trust = trust(files, config)?;
     let demand = Demand::at(Clock::system().now()).usage(usage);
     let mut granted = Err(ChainError::Usage(usage.as_str().to_owned()));
-    for chain in stored_chains(config)? {
-        let validated = UnverifiedChain::parse(&chain);
+    for chain in OwnChains::load(config)?.iter() {
+        let validated = UnverifiedChain::parse(&chain.bytes);
         granted = validated.and_then(|chain| chain.validate(&trust, &demand).map(drop));
         if granted.is_ok() {
             break;

@@ -115,6 +115,24 @@ fn an_added_key_is_certified_by_a_root_of_its_type() {
     let again = world.json(&issue);
     assert_eq!(again["chain"], "chain1");
     assert_eq!(again["new_root"], Value::Null);
+
+    // Chains are found by the keys that they name, and written to their keys' entries.
+    let before = keys(&world, &[]);
+    let config = String::from_utf8(world.read("alice.config")).unwrap();
+    let swapped = config
+        .replace("chain0 :", "chain- :")
+        .replace("chain1 :", "chain0 :");
+    world.write("alice.config", swapped.replace("chain- :", "chain1 :"));
+    assert_eq!(keys(&world, &[]), before);
+    assert_eq!(world.json(&issue)["chain"], "chain1");
+    let certified = keys(&world, &[])["keys"].as_array().unwrap().clone();
+    assert!(
+        certified.iter().all(|key| key["certified"] == true),
+        "{certified:?}"
+    );
+    let config = String::from_utf8(world.read("alice.config")).unwrap();
+    let chain0 = config.lines().find(|line| line.starts_with("chain0 :"));
+    assert!(swapped.contains(&chain0.unwrap().replace("chain0", "chain-")));
 }
 
 #[test]

@@ -55,15 +55,10 @@ impl MaxAge {
         }
     }
 
-    /// The earlier end of two.
+    /// The earlier end of two; of two that are the same, this one.
     #[must_use]
     pub fn earlier(self, other: Self) -> Self {
-        match (self.is_unlimited(), other.is_unlimited()) {
-            (true, _) => other,
-            (_, true) => self,
-            _ if other.secs() < self.secs() => other,
-            _ => self,
-        }
+        if other.is_before(self) { other } else { self }
     }
 
     /// Whether this end comes before another.

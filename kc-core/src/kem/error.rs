@@ -15,9 +15,9 @@ pub enum KemError {
         /// The suite of the other side's key.
         found: Suite,
     },
-    /// A reply cannot answer a reply.
-    #[error("both keys are replies")]
-    BothReplies,
+    /// The secret key has encapsulated before; it answers one key only.
+    #[error("the secret key is used up")]
+    UsedUp,
     /// The X25519 result is all zeros: a point of low order was sent.
     #[error("X25519 key of low order")]
     LowOrder,

@@ -184,7 +184,7 @@ impl SecretKey {
         rng: &mut dyn CryptoRng,
     ) -> Result<(SecretVec, Self), KemError> {
         let Self::Fresh(key) = self else {
-            return Err(KemError::BothReplies);
+            return Err(KemError::UsedUp);
         };
         key.require(peer.suite())?;
         match peer {

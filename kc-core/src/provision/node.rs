@@ -24,8 +24,8 @@ pub struct NewNode<'a> {
     pub scheme: &'a TopicScheme,
     /// How many certificates may follow its own; `None` for any number. Requests and replies need one.
     pub path_length: Option<u32>,
-    /// How long its certificate is valid.
-    pub lifetime: Duration,
+    /// How long its certificate is valid; `None` for without end.
+    pub lifetime: Option<Duration>,
     /// Its signing key; the root's and the provisioner's are of the same type.
     pub key: NewKey<'a>,
     /// The index that its ratchet begins at: past all that a node of this id has used, or ids of keys repeat.
@@ -47,7 +47,7 @@ impl<'a> NewNode<'a> {
             topics: &[],
             scheme,
             path_length: Some(role.default_path_length()),
-            lifetime: role.default_lifetime(),
+            lifetime: Some(role.default_lifetime()),
             key: NewKey::Drawn(KeyType::Ed25519),
             first_index: 0,
             escrow: None,

@@ -95,8 +95,10 @@ impl RequestedNode {
                 (public, Some(secrets))
             }
         };
-        let expires = MaxAge::until(now.plus(node.lifetime));
-        let to_sign = certificate(expires, &constraints, &key);
+        let end = node
+            .lifetime
+            .map(|lifetime| MaxAge::until(now.plus(lifetime)));
+        let to_sign = certificate(end.unwrap_or(MaxAge::UNLIMITED), &constraints, &key);
         Ok(Self {
             config,
             key,
@@ -149,9 +151,9 @@ fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, Co
         }
     }
     set_scheme(&mut config, node.scheme)?;
-    // Who signs no requests or replies has no use for their validity.
-    if node.role.exchanges_keys() {
-        let max_age = i128::from(node.lifetime.as_secs());
+    // Who signs no requests or replies has no use for their validity; without an end it is the default.
+    if let Some(lifetime) = node.lifetime.filter(|_| node.role.exchanges_keys()) {
+        let max_age = i128::from(lifetime.as_secs());
         config.set(Section::CRYPTO, "maxage", &Value::Int(max_age))?;
     }
     config.add_kafka_sections(node.ssl_cafile)?;

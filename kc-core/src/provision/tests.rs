@@ -31,7 +31,7 @@ fn new_node(role: Role, topics: &[String]) -> NewNode<'_> {
     NewNode {
         topics,
         path_length: Some(1),
-        lifetime: Duration::from_secs(3600),
+        lifetime: Some(Duration::from_secs(3600)),
         ..NewNode::new("n1", role, &SCHEME)
     }
 }
@@ -186,6 +186,20 @@ fn certificates_end_with_their_lifetime() {
     let over = last.plus(Duration::from_secs(1));
     let error = identity.validate(&trust, &Demand::at(over)).unwrap_err();
     assert!(matches!(error, ChainError::Expired(_)));
+}
+
+#[test]
+fn a_certificate_without_lifetime_has_no_end() {
+    let node = with_passwords(&NewNode {
+        lifetime: None,
+        ..new_node(Role::Producer, &[])
+    });
+    assert_eq!(node.expires, None);
+    let max_age = node.config.load_value(Section::CRYPTO, "maxage");
+    assert_eq!(max_age.unwrap(), None);
+    let (trust, identity) = trust_and_identity(&node);
+    let late = now().plus(Role::Producer.default_lifetime() * 10);
+    assert!(identity.validate(&trust, &Demand::at(late)).is_ok());
 }
 
 #[test]

@@ -152,6 +152,20 @@ pub const DEVIATIONS: &[Deviation] = &[
         reason: "a padded ciphertext gives a secret that nobody shares",
     },
     Deviation {
+        family: "keys",
+        cases: Cases::Named("kem2-encap-again"),
+        instead: Instead::Rejects,
+        ours: "a secret key encapsulates once",
+        reason: "an ephemeral key is for one exchange; a second use would tie two peers' secrets to one",
+    },
+    Deviation {
+        family: "keys",
+        cases: Cases::Named("kem5-encap-again"),
+        instead: Instead::Rejects,
+        ours: "a secret key encapsulates once",
+        reason: "an ephemeral key is for one exchange; a second use would tie two peers' secrets to one",
+    },
+    Deviation {
         family: "management",
         cases: Cases::Named("allow-entry-wider-than-signer"),
         instead: Instead::Differs(&["returned[]", "allowlist_after[]", "config_entry_name"]),
@@ -214,6 +228,17 @@ pub const DEVIATIONS: &[Deviation] = &[
         instead: Instead::Differs(&["results[].possibly_decryptable"]),
         ours: "a key id is 32 bytes or an integer",
         reason: "no key can ever have a list as its id",
+    },
+    Deviation {
+        family: "message",
+        cases: Cases::Named("index-nil"),
+        instead: Instead::Differs(&[
+            "results[].possibly_decryptable",
+            "waiting_after",
+            "subscriptions_after",
+        ]),
+        ours: "a key id is 32 bytes or an integer",
+        reason: "no key can ever have nil as its id: asking for one is noise that anybody can cause",
     },
     Deviation {
         family: "mgmtloop",
@@ -284,6 +309,20 @@ pub const DEVIATIONS: &[Deviation] = &[
         instead: Instead::Rejects,
         ours: "refused, with both lines",
         reason: "nobody can tell which of the two is meant",
+    },
+    Deviation {
+        family: "stores",
+        cases: Cases::Named("value-types-unusual-numbers"),
+        instead: Instead::Differs(&["values[].value"]),
+        ours: "a number has ASCII digits",
+        reason: "what looks like a number to one language alone is a text",
+    },
+    Deviation {
+        family: "stores",
+        cases: Cases::Named("crypto-v2-unknown-plus-request-new"),
+        instead: Instead::Accepts,
+        ours: "a key is added behind one of an unknown type, which stays as it is",
+        reason: "a file that a newer version has written can still be given the key that is asked for",
     },
     Deviation {
         family: "stores",

@@ -17,6 +17,14 @@ pub const NORMALISATIONS: &[Normalisation] = &[
     },
     Normalisation {
         family: "keys",
+        op: "parse",
+        fields: &[],
+        reason: "section 1: draws of sntrup761 are not meant to be reproduced; of a generated key the classical part, the \
+                 lengths, and whether it opens what is sealed to it are compared",
+        apply: sntrup::normalise_generated,
+    },
+    Normalisation {
+        family: "keys",
         op: "seal",
         fields: &["sealed"],
         reason: "section 1: draws of sntrup761 are not meant to be reproduced; lengths, classical key and nonce are \
@@ -72,6 +80,20 @@ pub const NORMALISATIONS: &[Normalisation] = &[
         fields: &["values[].error"],
         reason: "section 1: exception types are informative; that there is an error is compared",
         apply: stores::normalise_errors,
+    },
+    Normalisation {
+        family: "stores",
+        op: "config_read",
+        fields: &[],
+        reason: "section 3: a blank line ends each section that is written; a file that nothing changed is not written",
+        apply: stores::normalise_last_line,
+    },
+    Normalisation {
+        family: "stores",
+        op: "oldkeys_load",
+        fields: &["keys[][][][].birth"],
+        reason: "protocol, section 1: a time is read from an integer as from a float; its value is compared",
+        apply: stores::normalise_births,
     },
 ];
 

@@ -2,15 +2,16 @@ use std::str::FromStr;
 
 use kc::Clock;
 use kc::core::chain::{
-    ChainError, Constraints, Demand, UnverifiedChain, ValidatedChain, grants, intersect,
+    ChainError, Constraints, Demand, TrustStore, UnverifiedChain, ValidatedChain, grants, intersect,
 };
 use kc::core::chain_server::ChainKey;
+use kc::core::own_chains::OwnChains;
 use kc::core::provision::Role;
 use kc::core::store::config::{Name, Section, Value};
 
 use crate::args::{Given, GrantArgs};
 use crate::error::CliError;
-use crate::stored::{StoppedNode, StoredNode};
+use crate::stored::StoppedNode;
 use crate::ui::Ui;
 
 /// How many certificates have to follow a chain server's: a node's, and its request or reply.
@@ -49,7 +50,9 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let id = server.stored.config.node_id().to_owned();
     let scheme = server.stored.settings.scheme();
     let constraints = args.grant.constraints(args.role, &scheme)?;
-    require_grants(&server.stored, args.role, &constraints).map_err(|error| {
+    let chains = server.stored.chains()?;
+    let trust = &server.stored.trust;
+    require_grants(&chains, trust, args.role, &constraints).map_err(|error| {
         CliError::refused(format!("{id} cannot certify a {}", args.role), &error).advise(
             "a chain server passes on what its own chain grants: by default to producer, prodcon-limited \
              and consumer-limited",
@@ -78,13 +81,17 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 }
 
 /// Makes sure that one of the server's chains grants what it is to pass on.
-fn require_grants(server: &StoredNode, role: Role, wanted: &Constraints) -> Result<(), ChainError> {
+fn require_grants(
+    chains: &OwnChains,
+    trust: &TrustStore,
+    role: Role,
+    wanted: &Constraints,
+) -> Result<(), ChainError> {
     let demand = Demand::at(Clock::system().now());
-    let chains = server.chains().unwrap_or_default();
     let mut result = Err(ChainError::Length(0));
-    for chain in &chains {
-        let chain = UnverifiedChain::parse(chain);
-        let proven = chain.and_then(|chain| chain.validate(&server.trust, &demand));
+    for chain in chains.iter() {
+        let chain = UnverifiedChain::parse(&chain.bytes);
+        let proven = chain.and_then(|chain| chain.validate(trust, &demand));
         result = proven.and_then(|proven| passes_on(&proven, role, wanted));
         if result.is_ok() {
             break;

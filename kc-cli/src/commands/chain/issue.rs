@@ -6,6 +6,7 @@ use kc::core::chain::{
     Certificate, ChainError, Constraints, Demand, MaxAge, TrustEntry, TrustList, UnverifiedChain,
 };
 use kc::core::keys::{KeyType, VerifyingKey};
+use kc::core::own_chains::OwnChain;
 use kc::core::provision::{Grant, IssuedChain, Role, issue_chain};
 use kc::core::store::config::Section;
 use kc::core::types::{Timestamp, TopicScheme};
@@ -110,7 +111,7 @@ impl Args {
         now: Timestamp,
     ) -> Result<(usize, VerifyingKey, IssuedChain), CliError> {
         let (index, key) = self.choose_key(node)?;
-        let (role, constraints) = self.choose_grant(node, &key)?;
+        let (role, constraints) = self.choose_grant(node, index, &key)?;
         let issued = self.issue(&key, role, constraints, now)?;
         Ok((index, key, issued))
     }
@@ -149,9 +150,10 @@ impl Args {
     fn choose_grant(
         &self,
         node: &StoredNode,
+        index: usize,
         key: &VerifyingKey,
     ) -> Result<(Role, Constraints), CliError> {
-        let before = granted_before(node, key)?;
+        let before = granted_before(node, index, key)?;
         let stored_role = before.as_ref().and_then(|before| role_of(node, before));
         let role = self.role.or(stored_role).ok_or_else(|| {
             CliError::usage("the node's chains tell no role").advise("give it: --role ROLE")
@@ -170,25 +172,19 @@ impl Args {
 }
 
 /// What the last certificate of the key's chain says; of any other chain, if there is none for the key.
-fn granted_before(node: &StoredNode, key: &VerifyingKey) -> Result<Option<Constraints>, CliError> {
-    let mut found = None;
-    for chain in node.chains()? {
-        let Ok(chain) = UnverifiedChain::parse(&chain) else {
-            continue;
-        };
-        let last = chain.links().last();
-        let Some(last) = last.and_then(|link| Certificate::parse_signed(link).ok()) else {
-            continue;
-        };
-        let Ok(constraints) = last.restrictions.evaluate() else {
-            continue;
-        };
-        if last.keys.signer() == Some(key) {
-            return Ok(Some(constraints));
-        }
-        found = found.or(Some(constraints));
-    }
-    Ok(found)
+fn granted_before(
+    node: &StoredNode,
+    index: usize,
+    key: &VerifyingKey,
+) -> Result<Option<Constraints>, CliError> {
+    let chains = node.chains()?;
+    let of_key = chains.of_key(index, key).into_iter();
+    let last = |chain: &OwnChain| {
+        let chain = UnverifiedChain::parse(&chain.bytes).ok()?;
+        let last = Certificate::parse_signed(chain.links().last()?).ok()?;
+        last.restrictions.evaluate().ok()
+    };
+    Ok(of_key.chain(chains.iter()).find_map(last))
 }
 
 /// The role with these usages. A chain server has those of a limited node, and a list of keys.

@@ -152,7 +152,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         topics: &args.grant.topics,
         scheme: &scheme,
         path_length: Some(args.grant.path_length(args.role)),
-        lifetime: args.lifetime.unwrap_or(lifetime),
+        lifetime: args.lifetime.or(Some(lifetime)),
         key: home.key(),
         first_index,
         escrow: escrow.as_ref(),

@@ -1,9 +1,9 @@
 use kc::LockedNode;
-use kc::actors::stored_chains;
 use kc::core::chain::{
     ChainError, Check, Demand, MaxAge, TrustEntry, TrustList, TrustStore, UnverifiedChain,
 };
 use kc::core::keys::{Signer, VerifyingKey};
+use kc::core::own_chains::OwnChains;
 use kc::core::provision::compose_update;
 use kc::core::store::KeyStoreSigner;
 use kc::core::types::Timestamp;
@@ -82,15 +82,16 @@ fn granted(
     let trust = trust(node.files(), node.config())?;
     let keys = node.keys().verifying_keys();
     let mut refusal = ChainError::Usage(list.usage().as_str().to_owned());
-    for chain in stored_chains(node.config())? {
+    let chains = OwnChains::load(node.config())?;
+    let of_keys = keys.iter().enumerate().flat_map(|(position, key)| {
+        let chains = chains.of_key(position, key).into_iter();
+        chains.map(move |chain| (key, &chain.bytes))
+    });
+    for (key, chain) in of_keys {
         let demand = Demand::at(now).usage(list.usage());
-        let proven = UnverifiedChain::parse(&chain);
+        let proven = UnverifiedChain::parse(chain);
         match proven.and_then(|chain| chain.validate(&trust, &demand)) {
-            Ok(proven) => {
-                if let Some(key) = proven.keys().signer().filter(|key| keys.contains(key)) {
-                    return Ok((key.clone(), chain));
-                }
-            }
+            Ok(_) => return Ok((key.clone(), chain.clone())),
             Err(error) => refusal = error,
         }
     }

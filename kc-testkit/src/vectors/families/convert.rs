@@ -1,9 +1,12 @@
 //! Between the types of the vectors and those of our code.
 
 use kc_core::chain::{CertificateKey, TrustEntry, TrustStore};
+use kc_core::exchange::Identity;
+use kc_core::keys::VerifyingKey;
+use kc_core::own_chains::OwnChains;
 use kc_core::ratchet::{Component, MessageKey};
 use kc_core::secret::Secret;
-use kc_core::store::config::{Inherit, NodeConfig, Section, Setting, Value as ConfigValue};
+use kc_core::store::config::{Inherit, Name, NodeConfig, Section, Setting, Value as ConfigValue};
 use kc_core::types::{KeyId, Timestamp};
 use kc_core::wire::{self, Writer};
 use serde_json::{Value, json};
@@ -155,15 +158,34 @@ pub(super) fn time(fields: &Fields<'_>) -> Result<Timestamp, InputError> {
     time.ok_or_else(|| fields.error("time", "is not finite"))
 }
 
-/// The chains in the order of the signing keys; null for a key without one.
-pub(super) fn chains(fields: &Fields<'_>) -> Result<Vec<Option<Vec<u8>>>, InputError> {
+/// The chains as a configuration has them, in this order; null for an entry that is not there.
+pub(super) fn chains(fields: &Fields<'_>) -> Result<OwnChains, InputError> {
     let chain = |chain: &Value| match chain {
         Value::Null => Some(None),
         chain => hex::decode(chain.as_str()?).ok().map(Some),
     };
     let chains = fields.raw("chains")?.as_array();
-    let chains = chains.and_then(|chains| chains.iter().map(chain).collect());
-    chains.ok_or_else(|| fields.error("chains", "is not a list of hex"))
+    let chains: Option<Vec<_>> = chains.and_then(|chains| chains.iter().map(chain).collect());
+    let chains = chains.ok_or_else(|| fields.error("chains", "is not a list of hex"))?;
+    let entry = |(position, chain): (usize, Option<_>)| {
+        Some((Name::from(format!("chain{position}").as_str()), chain?))
+    };
+    Ok(chains.into_iter().enumerate().filter_map(entry).collect())
+}
+
+/// Each key with its chain.
+pub(super) fn identities<'k>(
+    keys: impl Iterator<Item = &'k VerifyingKey>,
+    chains: &OwnChains,
+) -> Vec<Identity> {
+    let identity = |(position, key): (usize, &VerifyingKey)| {
+        let chain = chains
+            .of_key(position, key)
+            .first()
+            .map(|chain| chain.bytes.clone());
+        Identity::new(key.clone(), chain)
+    };
+    keys.enumerate().map(identity).collect()
 }
 
 /// `allowlist` and `denylist`.

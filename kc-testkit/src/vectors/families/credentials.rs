@@ -4,9 +4,11 @@ use kc_core::chain::{Identity, ToBeSigned, TrustStore, ValidIdentity};
 use kc_core::exchange::Refusal;
 use kc_core::kem::Suite;
 use kc_core::keys::Signer;
+use kc_core::own_chains::OwnChains;
 use kc_core::store::NodeSecrets;
 use kc_core::types::Timestamp;
 
+use super::convert::identities;
 use crate::vectors::{Draws, Fields, InputError};
 
 pub(super) struct Credentials {
@@ -16,21 +18,10 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// With chains in the order of the signing keys; keys beyond have none.
-    pub(super) fn new(
-        secrets: NodeSecrets,
-        chains: Vec<Option<Vec<u8>>>,
-        trust: TrustStore,
-    ) -> Self {
-        let chains = chains.into_iter().chain(std::iter::repeat(None));
-        let keys = secrets
-            .signing_keys()
-            .map(Signer::verifying_key)
-            .zip(chains);
+    pub(super) fn new(secrets: NodeSecrets, chains: &OwnChains, trust: TrustStore) -> Self {
+        let keys = secrets.signing_keys().map(Signer::verifying_key);
         Self {
-            identities: keys
-                .map(|(key, chain)| Identity::new(key.clone(), chain))
-                .collect(),
+            identities: identities(keys, chains),
             secrets,
             trust,
         }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::convert::{time, typed_key_id};
 use crate::vectors::{CaseInput, Draws, Family, Fields, InputError, Op, Outcome, Typed};
 
+use not_comparable::recorded_ephemerals;
 pub(in crate::vectors) use not_comparable::{normalise_sntrup761, normalise_temporary_root};
 
 pub(super) const FAMILY: Family = Family {
@@ -163,6 +164,9 @@ impl Transcript<'_> {
         let actor = self.actors.get_mut(name);
         let actor = actor.ok_or_else(|| fields.error("actor", "is not in the transcript"))?;
         let draws = || case.draws_of(fields);
+        if actor.longer_randoms {
+            return longer(case, actor, &call, fields);
+        }
 
         let (step, own) = match fields.text("call")? {
             "signed_epks" => (request(actor, &call, &self.wanted, draws()?), None),
@@ -193,6 +197,56 @@ impl Transcript<'_> {
         }
         Ok(step)
     }
+}
+
+/// A step of an actor that draws longer random values than we do: what they are drawn for is taken from the record, a
+/// reply once ours, to the same request, opens to the same keys.
+fn longer(
+    case: &CaseInput<'_>,
+    actor: &Actor,
+    call: &Call<'_>,
+    fields: &Fields<'_>,
+) -> Result<Step, InputError> {
+    let open = |message: &str| -> Result<_, InputError> {
+        let message = bytes(message)?;
+        let ephemerals = |random0: &[u8]| recorded_ephemerals(case, random0).unwrap_or_default();
+        Ok(actor.open_with(&call.root, &message, ephemerals, call.now))
+    };
+    let (step, state): (_, &[_]) = match fields.text("call")? {
+        "signed_epks" => {
+            let request = Step::accepted(fields.raw("result")?.clone());
+            (request, &["random0", "ephemeral_secrets"])
+        }
+        "encrypt_keys" => {
+            let draws = case.draws_of(fields)?.or_filler();
+            let mut step = answer(actor, call, call.args.text("message")?, draws)?;
+            for ours in not_comparable::messages(&step.result) {
+                if !open(ours)?
+                    .is_ok_and(|opened| keys(&call.args).is_ok_and(|keys| keys == opened))
+                {
+                    return Ok(Step::refused("our reply does not open to the keys"));
+                }
+            }
+            if step.refusal.is_none() {
+                step.result = fields.raw("result")?.clone();
+            }
+            (step, &[])
+        }
+        "decrypt_keys" => (
+            Step::new(open(call.args.text("message")?)?, typed_keys),
+            &["ephemeral_secrets_after", "outstanding_random0_after"],
+        ),
+        _ => return Err(fields.error("call", "is no call known of longer random values")),
+    };
+    state.iter().try_fold(step, |step, name| {
+        Ok(step.with(name, fields.raw(name)?.clone()))
+    })
+}
+
+fn typed_keys(keys: Vec<(KeyId, Vec<u8>)>) -> Value {
+    let keys = keys.into_iter();
+    keys.map(|(id, secret)| json!([typed_key_id(&id), Typed::Bytes(secret).to_value()]))
+        .collect()
 }
 
 /// The messages of a recorded result, each with ours.
@@ -276,12 +330,7 @@ fn open(
 ) -> Result<Step, InputError> {
     actor.want_only(&call.root, wanted, call.now);
     let message = bytes(message)?;
-    let step = Step::new(actor.open(&call.root, &message, call.now), |keys| {
-        let key = |(id, secret): (KeyId, Vec<u8>)| {
-            json!([typed_key_id(&id), Typed::Bytes(secret).to_value()])
-        };
-        keys.into_iter().map(key).collect()
-    });
+    let step = Step::new(actor.open(&call.root, &message, call.now), typed_keys);
     let outstanding = actor.outstanding(&call.root);
     let (random0, mut ephemerals): (Vec<_>, Vec<_>) = outstanding.into_iter().unzip();
     Ok(step

@@ -39,7 +39,10 @@ fn sequence(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
         Ok(secret) => secret,
         Err(why) => return Ok(Outcome::reject(why)),
     };
-    let context = context(&case.fields)?.unwrap_or(Context::GENERATOR);
+    let context = match context(&case.fields, Context::GENERATOR)? {
+        Ok(context) => context,
+        Err(why) => return Ok(Outcome::reject(why)),
+    };
     let mut generator = if case.fields.has("start_salt") {
         let start = u128::from_le_bytes(array(&case.fields, "start_salt")?);
         KeyGenerator::starting_at(secret, context, start)
@@ -48,7 +51,8 @@ fn sequence(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     };
     let mut steps = Vec::new();
     for call in case.fields.objects("calls")? {
-        match step(&mut generator, &Call::read(&call, context)?) {
+        let call = Call::read(&call, context)?;
+        match call.and_then(|call| step(&mut generator, &call)) {
             Ok(step) => steps.push(step.to_value()),
             Err(why) => {
                 let state = json!({"salt_after": hex::encode(generator.salt())});
@@ -60,7 +64,10 @@ fn sequence(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
 }
 
 fn construct(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
-    let context = context(&case.fields)?.unwrap_or(Context::GENERATOR);
+    let context = match context(&case.fields, Context::GENERATOR)? {
+        Ok(context) => context,
+        Err(why) => return Ok(Outcome::reject(why)),
+    };
     Ok(match secret(&case.fields, "secret")? {
         Ok(secret) => {
             let _ = KeyGenerator::new(secret, context);
@@ -71,7 +78,10 @@ fn construct(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
 }
 
 fn rekey(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
-    let context = context(&case.fields)?.unwrap_or(Context::GENERATOR);
+    let context = match context(&case.fields, Context::GENERATOR)? {
+        Ok(context) => context,
+        Err(why) => return Ok(Outcome::reject(why)),
+    };
     let secrets = (
         secret(&case.fields, "secret")?,
         secret(&case.fields, "new_secret")?,
@@ -130,22 +140,34 @@ impl Call {
         }
     }
 
-    fn read(fields: &Fields<'_>, default: Context) -> Result<Self, InputError> {
-        Ok(Self {
-            message: fields.opt_bytes("msg")?.unwrap_or_default(),
-            context: context(fields)?.unwrap_or(default),
-            salt: fields.opt_bytes("salt")?,
-            key_len: size(fields, "keysize", KEY_LEN)?,
-            nonce_len: size(fields, "noncesize", NONCE_LEN)?,
-        })
+    /// The inner error is a refusal.
+    fn read(fields: &Fields<'_>, default: Context) -> Result<Result<Self, String>, InputError> {
+        let (message, salt) = (fields.opt_bytes("msg")?, fields.opt_bytes("salt")?);
+        let key_len = size(fields, "keysize", KEY_LEN)?;
+        let nonce_len = size(fields, "noncesize", NONCE_LEN)?;
+        Ok(context(fields, default)?.map(|context| Self {
+            message: message.unwrap_or_default(),
+            context,
+            salt,
+            key_len,
+            nonce_len,
+        }))
     }
 }
 
-fn context(fields: &Fields<'_>) -> Result<Option<Context>, InputError> {
-    match fields.has("ctx") {
-        true => array(fields, "ctx").map(Context).map(Some),
-        false => Ok(None),
-    }
+/// A context, padded with zeros; the inner error is the refusal of one too long for the type.
+fn context(fields: &Fields<'_>, default: Context) -> Result<Result<Context, String>, InputError> {
+    let Some(given) = fields.opt_bytes("ctx")? else {
+        return Ok(Ok(default));
+    };
+    let mut context = Context([0; 16]);
+    Ok(match context.0.get_mut(..given.len()) {
+        Some(start) => {
+            start.copy_from_slice(&given);
+            Ok(context)
+        }
+        None => Err(format!("a context of {} bytes", given.len())),
+    })
 }
 
 fn step(generator: &mut KeyGenerator, call: &Call) -> Result<Step, String> {

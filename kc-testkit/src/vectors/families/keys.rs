@@ -33,7 +33,7 @@ enum Key {
 fn parse(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let kind = case.fields.text("kind")?;
     let key = match case.fields.typed("value")? {
-        Typed::Int(version) => generate(kind, version, &mut case.draws()),
+        Typed::Int(version) => generate(kind, version, case.draws()),
         value => Key::read(kind, &unpack(&pack(&value)?)?),
     };
     match key.ok_or_else(|| case.fields.error("kind", "is no kind of key"))? {
@@ -43,16 +43,19 @@ fn parse(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
 }
 
 /// `None` for an unknown kind.
-fn generate(kind: &str, version: i128, rng: &mut Draws) -> Option<Result<Key, KeyError>> {
+fn generate(kind: &str, version: i128, mut rng: Draws) -> Option<Result<Key, KeyError>> {
     let unknown = KeyError::Version(version);
     match kind {
         "sign_secret" => Some(match KeyType::from_version(version) {
-            Some(key_type) => Ok(Key::SignSecret(SigningKey::generate(key_type, rng))),
+            Some(key_type) => Ok(Key::SignSecret(SigningKey::generate(key_type, &mut rng))),
             None => Err(unknown),
         }),
         "kem_secret" => Some(match Suite::from_version(version) {
             Some(suite) => {
-                let key = DecapsulationKey::generate(suite, rng);
+                let key = match suite {
+                    Suite::Sntrup761 => DecapsulationKey::generate(suite, &mut rng.or_filler()),
+                    _ => DecapsulationKey::generate(suite, &mut rng),
+                };
                 Ok(Key::KemSecret(SecretKey::Fresh(key)))
             }
             None => Err(unknown),

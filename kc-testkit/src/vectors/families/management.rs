@@ -8,7 +8,7 @@ use kc_core::types::Timestamp;
 use kc_core::wire::Writer;
 use serde_json::{Value, json};
 
-use super::convert::{chains, time, trust};
+use super::convert::{chains, identities, time, trust};
 use crate::vectors::{CaseInput, Family, Fields, InputError, Op, Outcome};
 
 pub(super) const FAMILY: Family = Family {
@@ -81,7 +81,8 @@ fn list_update(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
 fn replace_chain(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let now = time(&case.fields)?;
     let trust = trust(&case.fields)?;
-    let mut identities = identities(&case.fields)?;
+    let keys = keys(&case.fields)?;
+    let mut identities = identities(keys.iter(), &chains(&case.fields)?);
     let before = describe(&identities, &trust, now)?;
     let replaced = match case.fields.opt_bytes("message")? {
         Some(chain) => replace(&mut identities, &chain, &trust, now),
@@ -117,15 +118,9 @@ fn replace(
     Err(reason(&refusal))
 }
 
-fn identities(fields: &Fields<'_>) -> Result<Vec<Identity>, InputError> {
+fn keys(fields: &Fields<'_>) -> Result<Vec<VerifyingKey>, InputError> {
     let keys = fields.bytes_list("secret_keys")?;
-    let keys = keys.iter().map(|key| public(fields, key));
-    let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    let chains = chains(fields)?.into_iter().chain(std::iter::repeat(None));
-    let identities = keys.into_iter().zip(chains);
-    Ok(identities
-        .map(|(key, chain)| Identity::new(key, chain))
-        .collect())
+    keys.iter().map(|key| public(fields, key)).collect()
 }
 
 fn public(fields: &Fields<'_>, secret: &[u8]) -> Result<VerifyingKey, InputError> {

@@ -39,6 +39,7 @@ pub(super) const FAMILY: Family = Family {
                 "events[].effects any",
                 "events[].result any",
                 "events[].seed_file_after",
+                "events[].tracked_topics_after",
                 "events[].config_after_contains",
                 "events[].config_sections_after.*",
             ],

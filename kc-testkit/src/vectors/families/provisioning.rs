@@ -1,3 +1,4 @@
+mod again;
 mod files;
 mod passwords;
 mod separate;
@@ -103,15 +104,16 @@ fn key_type(case: &CaseInput<'_>) -> Result<Option<KeyType>, InputError> {
 
 fn simple_provision(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let fields = &case.fields;
-    if fields.object("files_before")?.entries().next().is_some() {
-        return Err(fields.error("files_before", "has files of an earlier run"));
-    }
     let now = time(fields)?;
     let Some(key_type) = key_type(case)? else {
         return Ok(Outcome::reject("no such type of signing keys"));
     };
     let role = role(case, Limited::OnRequest)?;
-    let asked = Asked::read(case, role, role.default_lifetime())?;
+    let asked = Asked::read(case, role, Some(role.default_lifetime()))?;
+    let before = fields.object("files_before")?;
+    if before.entries().next().is_some() {
+        return again::provision(case, &before, &asked, key_type);
+    }
     // The ratchet's secret and the opaque key.
     let draws = without_exchange_keys(case.draws(), 2);
     let provisioned = provision_node(
@@ -158,7 +160,7 @@ fn role(case: &CaseInput<'_>, default: Limited) -> Result<Role, InputError> {
     let limited = match case.fields.opt_text("limited")? {
         None | Some("n") => false,
         Some("") => default == Limited::ByDefault,
-        Some("y") => true,
+        Some("y" | "Y") => true,
         Some(_) => return Err(case.fields.error("limited", "is neither y nor n")),
     };
     Ok(match (case.fields.integer("choice")?, limited) {
@@ -179,11 +181,15 @@ struct Asked<'a> {
     topics: Vec<String>,
     scheme: TopicScheme,
     path_length: Option<u32>,
-    lifetime: Duration,
+    lifetime: Option<Duration>,
 }
 
 impl<'a> Asked<'a> {
-    fn read(case: &CaseInput<'a>, role: Role, lifetime: Duration) -> Result<Self, InputError> {
+    fn read(
+        case: &CaseInput<'a>,
+        role: Role,
+        lifetime: Option<Duration>,
+    ) -> Result<Self, InputError> {
         let topics = case.fields.text("topics")?.split_whitespace();
         Ok(Self {
             id: case.fields.text("node_id")?,

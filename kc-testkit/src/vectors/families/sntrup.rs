@@ -1,11 +1,14 @@
 //! What can be compared of a result that sntrup761 encapsulated to: its randomness is not recorded.
 
-use kc_core::kem::{PublicKey, Suite};
+use kc_core::kem::{PublicKey, SecretKey, Suite, sealed};
 use kc_core::wire;
 use serde_json::{Value, json};
 
 use super::convert::{typed, unpack};
-use crate::vectors::{CaseInput, InputError};
+use crate::vectors::{CaseInput, InputError, Typed};
+
+/// Length in bytes of the X25519 part of a key.
+const CLASSICAL_LEN: usize = 32;
 
 /// Whether `peer` is a key to encapsulate to.
 pub(super) fn is_offer(peer: &PublicKey) -> bool {
@@ -18,7 +21,7 @@ pub(in crate::vectors) fn normalise_completed(
     case: &CaseInput<'_>,
     out: &mut Value,
 ) -> Result<(), InputError> {
-    if !encapsulates(case, "peer_public")? {
+    if !encapsulates(case, "peer_public")? || out.get("shared").is_none() {
         return Ok(());
     }
     let shared = bytes(out, "shared")?;
@@ -68,6 +71,64 @@ pub(in crate::vectors) fn normalise_sealed(
         fields.insert("sealed".to_owned(), normalised);
     }
     Ok(())
+}
+
+/// Of a generated key: the classical part, the lengths of the rest, and whether the secret key opens what is sealed
+/// to the public one.
+pub(in crate::vectors) fn normalise_generated(
+    case: &CaseInput<'_>,
+    out: &mut Value,
+) -> Result<(), InputError> {
+    let version = i128::from(Suite::Sntrup761.version());
+    if case.fields.typed("value")? != Typed::Int(version) {
+        return Ok(());
+    }
+    let public = out.get_mut("public");
+    let public = public.ok_or_else(|| InputError::new("public", "is missing"))?;
+    let offer = PublicKey::from_bytes(&bytes(public, "bytes")?);
+    let offer = offer.ok().and_then(PublicKey::into_offer);
+    described_by_lengths(public)?;
+    let secret = SecretKey::from_bytes(&bytes(out, "bytes")?);
+    let (Some(offer), Ok(SecretKey::Fresh(secret))) = (offer, secret) else {
+        return Err(InputError::new("bytes", "is no key to be generated"));
+    };
+    let sealed = sealed::seal(b"to oneself", &offer, &mut case.draws().or_filler());
+    let opened = sealed.map(|sealed| sealed::open(&sealed, &secret).is_ok());
+    described_by_lengths(out)?;
+    if let Value::Object(fields) = out {
+        fields.insert("opens".to_owned(), json!(opened.unwrap_or(false)));
+    }
+    Ok(())
+}
+
+/// The forms of a described key, which must be of one key, with lengths in place of what sntrup761 draws.
+fn described_by_lengths(key: &mut Value) -> Result<(), InputError> {
+    let (alone, in_array) = (bytes(key, "bytes")?, bytes(key, "in_array_msgpack")?);
+    let forms = (unpack(&alone)?, unpack(&in_array)?);
+    let keys = key.get("keys").and_then(Typed::from_value);
+    let (wire::Value::Array(parts), wire::Value::Array(only)) = &forms else {
+        return Err(InputError::new("a key", "is no array"));
+    };
+    if only.as_slice() != std::slice::from_ref(&forms.0) || keys != parts.last().map(typed) {
+        return Err(InputError::new("a key", "has forms of two keys"));
+    }
+    let shape = classical_with_lengths(typed(&forms.0)).to_value();
+    if let Value::Object(fields) = key {
+        fields.insert("bytes".to_owned(), shape);
+        fields.remove("in_array_msgpack");
+        fields.remove("keys");
+    }
+    Ok(())
+}
+
+fn classical_with_lengths(value: Typed) -> Typed {
+    match value {
+        Typed::Bytes(bytes) if bytes.len() > CLASSICAL_LEN => {
+            Typed::Int(i128::try_from(bytes.len()).unwrap_or(i128::MAX))
+        }
+        Typed::List(parts) => Typed::List(parts.into_iter().map(classical_with_lengths).collect()),
+        other => other,
+    }
 }
 
 fn encapsulates(case: &CaseInput<'_>, public: &str) -> Result<bool, InputError> {

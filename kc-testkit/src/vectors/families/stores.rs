@@ -3,7 +3,8 @@ mod secrets;
 
 use crate::vectors::{Family, Op};
 
-pub(in crate::vectors) use config::normalise_errors;
+pub(in crate::vectors) use config::{normalise_errors, normalise_last_line};
+pub(in crate::vectors) use secrets::normalise_births;
 
 pub(super) const FAMILY: Family = Family {
     name: "stores",

@@ -1,7 +1,8 @@
 use kc::Clock;
-use kc::core::chain::{Certificate, ChainError, Demand, UnverifiedChain, ValidatedChain};
+use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, ValidatedChain};
 use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
+use kc::core::own_chains::OwnChain;
 use kc::core::types::Timestamp;
 use serde::Serialize;
 
@@ -46,13 +47,13 @@ impl Report {
         let (stored, chains) = (node.stored_keys()?, node.chains()?);
         let types = node.key_types()?;
         let now = Clock::system().now();
-        let key = |key: &VerifyingKey| {
-            let chain = certifying(node, &chains, key, now);
+        let key = |(position, key): (usize, &VerifyingKey)| {
+            let chain = certifying(&node.trust, &chains.of_key(position, key), now);
             Key::new(key, is_used(types.as_deref(), key), chain)
         };
         Ok(Self {
             node: node.config.node_id().to_owned(),
-            keys: stored.signing.iter().map(key).collect(),
+            keys: stored.signing.iter().enumerate().map(key).collect(),
             exchanges: stored.suites.into_iter().map(Suite::version).collect(),
             legacy_requests: stored.legacy_requests,
         })
@@ -127,22 +128,17 @@ impl Key {
 
 /// What a key's chain proves: the first that is valid, else why the last is not.
 fn certifying(
-    node: &StoredNode,
-    chains: &[Vec<u8>],
-    key: &VerifyingKey,
+    trust: &TrustStore,
+    chains: &[&OwnChain],
     now: Timestamp,
 ) -> Option<Result<ValidatedChain, ChainError>> {
+    let validate = |chain: &OwnChain| {
+        let chain = UnverifiedChain::parse(&chain.bytes)?;
+        chain.validate(trust, &Demand::at(now))
+    };
     let mut found = None;
-    for bytes in chains {
-        let Ok(chain) = UnverifiedChain::parse(bytes) else {
-            continue;
-        };
-        let last = chain.links().last();
-        let last = last.and_then(|link| Certificate::parse_signed(link).ok());
-        if last.is_none_or(|last| last.keys.signer() != Some(key)) {
-            continue;
-        }
-        let validated = chain.validate(&node.trust, &Demand::at(now));
+    for chain in chains {
+        let validated = validate(chain);
         let valid = validated.is_ok();
         found = Some(validated);
         if valid {

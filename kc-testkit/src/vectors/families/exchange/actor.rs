@@ -22,6 +22,8 @@ const INTERVAL: Duration = Duration::from_nanos(1);
 
 pub(super) struct Actor {
     pub(super) credentials: Credentials,
+    /// Its random values are longer than those that we draw.
+    pub(super) longer_randoms: bool,
     validity: Validity,
     requester: Requester,
 }
@@ -31,13 +33,9 @@ impl Actor {
         let secrets = secrets(fields)?;
         let max_age = fields.opt_integer("maxage")?.unwrap_or_default();
         let validity = Validity::from_max_age(Duration::from_secs(max_age));
-        if fields
-            .opt_integer("randombytes")?
-            .is_some_and(|len| len > 32)
-        {
-            return Err(fields.error("randombytes", "is more than ours"));
-        }
+        let random_len = fields.opt_integer("randombytes")?;
         Ok(Self {
+            longer_randoms: random_len.is_some_and(|len| len > 32),
             requester: Requester::new(RequesterConfig {
                 suites: secrets.suites().collect(),
                 legacy: secrets.legacy_requests(),
@@ -45,7 +43,7 @@ impl Actor {
                 interval: INTERVAL,
             }),
             validity,
-            credentials: Credentials::new(secrets, chains(fields)?, trust(fields)?),
+            credentials: Credentials::new(secrets, &chains(fields)?, trust(fields)?),
         })
     }
 
@@ -139,6 +137,22 @@ impl Actor {
         let reply = KeyReply::validate(reply, root, &self.credentials.trust, now)?;
         let handled = self.requester.handle_reply(root, &reply, now)?;
         let keys = handled.keys.iter();
+        Ok(keys
+            .map(|(id, secret)| (*id, secret.expose().to_vec()))
+            .collect())
+    }
+
+    /// Opens a reply with these ephemeral keys.
+    pub(super) fn open_with(
+        &self,
+        root: &RootTopic,
+        reply: &[u8],
+        ephemerals: impl FnOnce(&[u8]) -> Vec<DecapsulationKey>,
+        now: Timestamp,
+    ) -> Result<Vec<(KeyId, Vec<u8>)>, Refusal> {
+        let reply = KeyReply::validate(reply, root, &self.credentials.trust, now)?;
+        let keys = reply.open(root, &ephemerals(reply.random0()))?;
+        let keys = keys.iter();
         Ok(keys
             .map(|(id, secret)| (*id, secret.expose().to_vec()))
             .collect())

@@ -273,7 +273,7 @@ fn offers(message: &[u8], trust: &TrustStore, now: Timestamp) -> Vec<Encapsulati
 }
 
 /// The ephemeral keys that the transcript records for the request with this random value.
-fn recorded_ephemerals(
+pub(super) fn recorded_ephemerals(
     case: &CaseInput<'_>,
     random0: &[u8],
 ) -> Result<Vec<DecapsulationKey>, InputError> {

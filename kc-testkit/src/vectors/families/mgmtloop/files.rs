@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use kc_core::chain::{TrustEntry, TrustStore};
+use kc_core::own_chains::OwnChains;
 use kc_core::store::NodeSecrets;
 use kc_core::store::config::{NodeConfig, Section, Value};
 
@@ -33,15 +34,9 @@ impl Files {
             Some(entries(Section::ALLOWLIST)?),
             entries(Section::DENYLIST)?,
         );
-        let stored = binary_entries(&config, Section::CHAINS)?;
-        let chain = |index| {
-            let mut chains = stored.iter();
-            let (_, chain) = chains.find(|(name, _)| *name == chain_name(index))?;
-            Some(chain.clone())
-        };
-        let chains = (0..secrets.signing_keys().count()).map(chain).collect();
+        let chains = OwnChains::load(&config).map_err(invalid("chains"))?;
         Ok(Self {
-            credentials: Credentials::new(secrets, chains, trust),
+            credentials: Credentials::new(secrets, &chains, trust),
             config,
         })
     }
@@ -93,11 +88,6 @@ impl Files {
             .map(str::to_owned)
             .collect()
     }
-}
-
-/// The entry of the chain for the signing key at this place.
-pub(super) fn chain_name(index: usize) -> String {
-    format!("chain{index}")
 }
 
 /// What is recorded cannot be taken for a node's files.

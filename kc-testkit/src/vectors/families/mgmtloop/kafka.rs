@@ -114,6 +114,17 @@ impl Kafka {
             .push(json!({"do": "subscribe", "topics": MANAGEMENT, "pattern": pattern}));
     }
 
+    /// The topics that are read, in the order of their names.
+    pub(super) fn topics(&self) -> Vec<&str> {
+        let mut topics: Vec<_> = self
+            .positions
+            .iter()
+            .map(|(topic, _)| topic.as_str())
+            .collect();
+        topics.sort_unstable();
+        topics
+    }
+
     /// What was called since the last time.
     pub(super) fn take_effects(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.effects)

@@ -129,6 +129,7 @@ fn state_after(node: &Node, event: &Fields<'_>) -> Result<Map<String, Value>, In
     for (name, _) in event.entries() {
         let ours = match name {
             "seed_file_after" => json!(hex::encode(node.producer.seed_file())),
+            "tracked_topics_after" => json!(node.kafka.topics()),
             "config_after_contains" => {
                 let line = event.text(name)?;
                 let entry = line.split_once(':').map_or(line, |(entry, _)| entry);

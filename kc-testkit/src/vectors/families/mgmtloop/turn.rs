@@ -2,11 +2,12 @@
 
 use kc_core::chain::{Identity, TrustList, Usage, accept_chain};
 use kc_core::exchange::{Forwarder, IncomingRequest, KeyReply, KeyRequest, decode_key_ids};
+use kc_core::own_chains::store_chain;
 use kc_core::store::config::{Name, Section};
 use kc_core::store::opaque;
 use kc_core::types::{RootTopic, SideTopic, Timestamp};
 
-use super::files::chain_name;
+use super::files::invalid;
 use super::kafka::CHAINS;
 use super::node::{Node, OLD_KEYS};
 use crate::vectors::families::exchange::draws_of_answer;
@@ -221,9 +222,8 @@ impl Node {
             return Ok(());
         }
         *identity = Identity::new(key, Some(record.value.clone()));
-        let chain = record.value.clone();
-        self.files
-            .set(Section::CHAINS, chain_name(index).as_str(), chain)
+        let stored = store_chain(&mut self.files.config, index, &record.value);
+        stored.map_err(invalid("chains"))
     }
 
     /// Keeps new keys in the configuration.

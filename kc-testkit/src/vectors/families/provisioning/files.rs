@@ -20,7 +20,8 @@ pub(super) fn outcome(
     let allowlist = binary_entries(&node.config, Section::ALLOWLIST)?;
     let entries = allowlist.iter().map(|(_, entry)| TrustEntry::parse(entry));
     let trust = match entries.collect() {
-        Ok(entries) => TrustStore::new(Some(entries), Vec::new()),
+        // The peers keep a classical root in force beside its hybrid one.
+        Ok(entries) => TrustStore::new(Some(entries), Vec::new()).allow_classical_root(true),
         Err(error) => return Ok(Outcome::reject(error)),
     };
     let mut chains = Map::new();

@@ -52,7 +52,7 @@ pub(super) fn provision(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     };
     let now = time(fields)?;
     let escrow = escrow_key(fields)?;
-    let asked = Asked::read(case, role, role.default_lifetime_without_root())?;
+    let asked = Asked::read(case, role, Some(role.default_lifetime_without_root()))?;
     let node = asked.node(key_type, escrow.as_ref());
     // The secret of the ratchet, that of the escrow's ephemeral key, the opaque key.
     let before = if escrow.is_some() { 3 } else { 2 };
@@ -94,11 +94,13 @@ pub(super) fn chain_server_provision(case: &CaseInput<'_>) -> Result<Outcome, In
 
 fn by_hand(case: &CaseInput<'_>, role: Role) -> Result<Outcome, InputError> {
     let fields = &case.fields;
-    if !fields.text("lifetime")?.is_empty() {
-        return Err(fields.error("lifetime", "is not the default"));
-    }
     let now = time(fields)?;
-    let asked = Asked::read(case, role, role.default_lifetime_without_root())?;
+    let lifetime = match fields.text("lifetime")? {
+        "" => Some(role.default_lifetime_without_root()),
+        "-1" => None,
+        _ => return Err(fields.error("lifetime", "is neither the default nor without end")),
+    };
+    let asked = Asked::read(case, role, lifetime)?;
     let node = asked.node(KeyType::Ed25519, None);
     let root_key = SigningKey::from_bytes(&fields.bytes("root_secret")?);
     let root_key = root_key.map_err(|error| fields.error("root_secret", &error.to_string()))?;

@@ -42,6 +42,17 @@ pub(in crate::vectors) fn normalise_errors(
     Ok(())
 }
 
+/// The blank lines at the end of a file mean nothing.
+pub(in crate::vectors) fn normalise_last_line(
+    _: &CaseInput<'_>,
+    out: &mut Json,
+) -> Result<(), InputError> {
+    if let Some(Json::String(file)) = out.get_mut("file_after") {
+        file.truncate(file.trim_end_matches('\n').len());
+    }
+    Ok(())
+}
+
 fn ask(config: &NodeConfig, query: &Fields<'_>) -> Result<Result<Typed, ConfigError>, InputError> {
     Ok(match query.text("fn")? {
         "node_id" => Ok(Typed::Str(config.node_id().to_owned())),

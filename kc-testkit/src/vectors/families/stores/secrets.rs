@@ -59,7 +59,8 @@ fn open(
             (secrets, outdated)
         }
     };
-    let mut rng = without_ephemerals(case.draws(), &secrets, file.is_none());
+    // Where the reference refuses, nothing is recorded; what is drawn shows in the file.
+    let mut rng = without_ephemerals(case.draws(), &secrets, file.is_none()).or_filler();
     let mut changed = outdated;
     for key_type in key_types {
         changed |= secrets.ensure_key(*key_type, &mut rng);
@@ -135,6 +136,28 @@ pub(super) fn oldkeys_load(case: &CaseInput<'_>) -> Result<Outcome, InputError> 
     };
     keys.prune(now, MAX_AGE, None);
     Ok(Outcome::Ok(json!({"plain": plain, "keys": by_root(&keys)})))
+}
+
+/// Each birth as the number of seconds that it is, whatever its type.
+pub(in crate::vectors) fn normalise_births(
+    _: &CaseInput<'_>,
+    out: &mut Value,
+) -> Result<(), InputError> {
+    let keys = out.get_mut("keys").and_then(Value::as_array_mut);
+    let roots = keys.into_iter().flatten();
+    let keys = roots.filter_map(|root| root.get_mut(1)?.as_array_mut());
+    for birth in keys
+        .flatten()
+        .filter_map(|key| key.get_mut(1)?.get_mut("birth"))
+    {
+        let secs = match Typed::from_value(birth) {
+            Some(Typed::Float(bits)) => Some(f64::from_bits(bits)),
+            Some(Typed::Int(secs)) => u32::try_from(secs).ok().map(f64::from),
+            _ => None,
+        };
+        *birth = json!(secs.ok_or_else(|| InputError::new("birth", "is no time"))?);
+    }
+    Ok(())
 }
 
 fn by_root(keys: &RetainedKeys) -> Vec<Value> {
