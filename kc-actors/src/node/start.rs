@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kc_core::backend::{Backend, BackendError};
 use kc_core::chain::{ChainError, TrustStore, Usage};
-use kc_core::exchange::{Identity, RequesterConfig};
+use kc_core::exchange::{Identity, RequestForm, RequesterConfig};
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{KeyIdForm, RetainedKeys};
 use kc_core::store::config::ConfigStore;
@@ -149,12 +149,7 @@ impl Node {
         let mut served: Vec<_> = retained.iter().map(|key| key.root.clone()).collect();
         served.sort();
         served.dedup();
-        let exchange = RequesterConfig {
-            suites: keystore.suites(),
-            legacy: keystore.legacy_requests(),
-            validity: crypto.validity(),
-            interval: settings.request_interval(),
-        };
+        let exchange = requester_config(keystore.as_ref(), &settings, &crypto);
         let (tables, signals) = CryptoTables::new(settings.scheme());
         let ports = Ports::unconnected();
         let events = Events::default();
@@ -323,6 +318,30 @@ impl Node {
             let _ = thread.join();
         }
         Ok(report)
+    }
+}
+
+/// What the node asks with. A flag for legacy requests beside hybrid suites is no error, because files change
+/// hands between this implementation and its peers.
+fn requester_config(
+    keystore: &dyn KeyStore,
+    settings: &NodeSettings,
+    crypto: &CryptoSettings,
+) -> RequesterConfig {
+    let (suites, flag) = (keystore.suites(), keystore.legacy_requests());
+    let legacy = flag && RequestForm::legacy_is_safe_beside(&suites);
+    if flag && !legacy {
+        tracing::warn!(
+            target: "kc::node",
+            "legacy requests are set but not sent: beside hybrid key exchanges they would let a broker choose the \
+             classical one"
+        );
+    }
+    RequesterConfig {
+        suites,
+        legacy,
+        validity: crypto.validity(),
+        interval: settings.request_interval(),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::chain::{
     CertificateKeys, Constraints, Demand, TrustStore, UnverifiedChain, Usage, ValidatedChain,
     encode_certificate,
 };
-use crate::kem;
+use crate::kem::{self, Suite};
 use crate::keys::KeyType;
 use crate::types::{KEY_ID_LEN, KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
@@ -24,6 +24,16 @@ pub enum RequestForm {
     List,
     /// One bare version-1 key, as old peers send it.
     Legacy,
+}
+
+impl RequestForm {
+    /// Returns whether a node that offers these suites may send the legacy form beside the list form: only if
+    /// all are classical. Beside a hybrid suite it would let a broker that withholds the list form choose the
+    /// classical exchange.
+    #[must_use]
+    pub fn legacy_is_safe_beside(suites: &[Suite]) -> bool {
+        suites.iter().all(|suite| *suite == Suite::X25519)
+    }
 }
 
 /// A request whose sender may ask.
