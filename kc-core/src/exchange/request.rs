@@ -3,8 +3,8 @@ use std::collections::HashSet;
 use super::Refusal;
 use super::draft::Validity;
 use crate::chain::{
-    CertificateKeys, Constraints, Demand, TrustStore, UnverifiedChain, Usage, ValidatedChain,
-    encode_certificate,
+    CertificateKeys, Constraints, Demand, MaxAge, TrustStore, UnverifiedChain, Usage,
+    ValidatedChain, encode_certificate,
 };
 use crate::kem::{self, Suite};
 use crate::keys::KeyType;
@@ -16,6 +16,9 @@ pub const NONCE_LEN: usize = 32;
 
 /// Longer random values than this are refused.
 const MAX_NONCE_LEN: usize = 256;
+
+/// What a request is for: any producer or controller may answer it.
+const REQUESTING: [Usage; 2] = [Usage::EncryptRequest, Usage::EncryptSubscribe];
 
 /// How a request lists its key-exchange keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,7 +123,36 @@ pub(super) fn request_certificate(
     validity: Validity,
     now: Timestamp,
 ) -> Vec<u8> {
-    let constraints = leaf_constraints(root, &[Usage::EncryptRequest, Usage::EncryptSubscribe]);
+    encode_request(
+        &leaf_constraints(root, &REQUESTING),
+        (form, keys),
+        random0,
+        validity.end(now),
+    )
+}
+
+/// The last certificate of a request by which a controller vouches for another node. A bare key of the legacy
+/// form may be an Ed25519 key, so its certificate has path length 0: it certifies nothing.
+pub(super) fn forwarded_certificate(
+    root: &RootTopic,
+    (form, keys): (RequestForm, &[kem::PublicKey]),
+    random0: &[u8],
+    validity: Validity,
+    now: Timestamp,
+) -> Vec<u8> {
+    let constraints = Constraints {
+        path_length: (form == RequestForm::Legacy).then_some(0),
+        ..leaf_constraints(root, &REQUESTING)
+    };
+    encode_request(&constraints, (form, keys), random0, validity.end(now))
+}
+
+fn encode_request(
+    constraints: &Constraints,
+    (form, keys): (RequestForm, &[kem::PublicKey]),
+    random0: &[u8],
+    end: MaxAge,
+) -> Vec<u8> {
     let write_keys = |writer: &mut Writer| {
         if form == RequestForm::List {
             writer.array(keys.len());
@@ -130,8 +162,7 @@ pub(super) fn request_certificate(
     let write_random0 = |writer: &mut Writer| {
         writer.bytes(random0);
     };
-    let (end, constraints) = (validity.end(now), constraints.encode());
-    encode_certificate(end, &constraints, write_keys, (1, write_random0))
+    encode_certificate(end, &constraints.encode(), write_keys, (1, write_random0))
 }
 
 /// The restrictions of the last certificate of a request or reply.

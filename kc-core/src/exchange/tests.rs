@@ -3,11 +3,12 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::request::request_certificate;
 use super::*;
 use crate::chain::{
     Constraints, MaxAge, TrustEntry, TrustStore, UnverifiedChain, Usage, encode_certificate,
 };
-use crate::kem::Suite;
+use crate::kem::{self, Suite};
 use crate::keys::{KeyType, Signer, SigningKey};
 use crate::ratchet::{Candidates, RetainedKey, RetainedKeys};
 use crate::secret::Secret;
@@ -47,11 +48,15 @@ impl World {
     }
 
     fn node(&mut self, usages: &[Usage]) -> Node {
+        self.node_within(Some(1), usages)
+    }
+
+    fn node_within(&mut self, path_length: Option<i64>, usages: &[Usage]) -> Node {
         let key = SigningKey::generate(KeyType::Ed25519, &mut self.rng);
         let constraints = Constraints {
             topics: Some(vec!["^.*$".into()]),
             usages: Some(usages.iter().map(|usage| usage.as_str().into()).collect()),
-            path_length: Some(1),
+            path_length,
         };
         let until = MaxAge::until(self.now.plus(Duration::from_secs(1_000_000)));
         let certificate = encode_certificate(
@@ -346,6 +351,57 @@ fn a_controller_vouches_for_a_limited_consumer() {
     let reply = world.reply(&mut replier(), &producer, &held, &(kafka_key, value));
     let handled = world.receive(&mut requester, &reply.unwrap());
     assert_eq!(handled.unwrap().keys.len(), 1);
+}
+
+#[test]
+fn a_controller_that_vouches_for_a_bare_key_lets_it_certify_nothing() {
+    let mut world = World::new(15);
+    let consumer = world.node_within(None, &[Usage::EncryptSubscribe]);
+    let controller = world.node_within(None, &[Usage::EncryptRequest]);
+    let producer = world.producer();
+    let mut requester = requester();
+    requester.config_mut().legacy = true;
+    requester.want(&root(), KeyId::Short(1), world.now);
+    let own = world.own(&consumer);
+    let request = requester.poll_request(&own, world.now, &mut world.rng);
+    let request = request.unwrap();
+    let own = world.own(&controller);
+    let vouched = |world: &mut World, value: &[u8]| {
+        let usage = Usage::EncryptSubscribe;
+        let limited = KeyRequest::validate(value, &root(), usage, &world.trust, world.now).unwrap();
+        assert_eq!(limited.form(), RequestForm::Legacy);
+        let forwarded = Forwarder::default().forward(&root(), &limited, &own, world.now);
+        forwarded.unwrap()[0]
+            .sign(&controller.key, &mut world.rng)
+            .unwrap()
+    };
+
+    let bare = request.drafts[1].0.sign(&consumer.key, &mut world.rng);
+    let value = vouched(&mut world, &bare.unwrap());
+    let request = (request.kafka_key, value);
+    let reply = world.reply(&mut replier(), &producer, &held(&world, &[1]), &request);
+    let handled = world.receive(&mut requester, &reply.unwrap());
+    assert_eq!(handled.unwrap().keys.len(), 1);
+
+    // The bare key is an Ed25519 key, and signs a request of its own.
+    let asking = SigningKey::generate(KeyType::Ed25519, &mut world.rng);
+    let bare = asking.verifying_key().to_bytes();
+    let bare = kem::PublicKey::from_bytes(&bare).unwrap();
+    let leaf = request_certificate(
+        &root(),
+        RequestForm::Legacy,
+        &[bare],
+        &[7; NONCE_LEN],
+        Validity::default(),
+        world.now,
+    );
+    let value = world.own(&consumer)[0].draft(&leaf);
+    let value = value.sign(&consumer.key, &mut world.rng).unwrap();
+    let value = vouched(&mut world, &value);
+    let link = asking.sign(&leaf, &mut world.rng).unwrap();
+    let value = UnverifiedChain::parse(&value).unwrap().extended(&link);
+    let refusal = world.incoming(&held(&world, &[1]), &(request.0, value));
+    assert_eq!(refusal.err().unwrap().id().to_string(), "C15");
 }
 
 #[test]
