@@ -38,6 +38,9 @@ pub enum NodeError {
     /// The thread of the node could not be started.
     #[error("the node's thread does not start")]
     Thread(#[source] std::io::Error),
+    /// An actor cannot be started.
+    #[error("the {0} actor does not start")]
+    Actor(&'static str),
     /// The node is closed.
     #[error("the node is closed")]
     Closed,

@@ -1,6 +1,4 @@
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use actix::{Actor, Addr, SyncArbiter, SyncContext};
@@ -13,6 +11,7 @@ use rand::rngs::{StdRng, SysError, SysRng};
 
 use super::expiry::ExpiryWatch;
 use super::ports::Ports;
+use super::thread::{Running, Threads};
 use crate::actors::{
     ChainActor, ChainKeyArchive, ChainServerActor, ChainServerParts, ControllerActor,
     ControllerParts, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeystoreActor,
@@ -49,14 +48,16 @@ pub(super) struct RootParts {
     pub(super) served: Vec<RootTopic>,
     pub(super) clock: Clock,
     pub(super) events: Events,
-    /// Held by every thread of an actor, so that their end can be awaited.
-    pub(super) alive: Sender<Infallible>,
+    /// Where randomness comes from.
+    pub(super) random: fn() -> Result<StdRng, SysError>,
+    /// The threads of actors, so that their end can be awaited.
+    pub(super) threads: Threads,
 }
 
-/// What a thread of an actor holds. Dropped in this order: when nobody is alive, the actor's files are free.
+/// What a thread of an actor holds. Dropped in this order: when it counts as ended, the actor's files are free.
 struct Thread<A> {
     actor: A,
-    _alive: Sender<Infallible>,
+    _running: Running,
 }
 
 impl<A: Clone> Thread<A> {
@@ -74,13 +75,13 @@ pub(super) struct ChainServerSettings {
 }
 
 impl RootParts {
-    pub(super) fn on_a_thread<A>(&self, actor: A) -> Addr<A>
+    pub(super) fn on_a_thread<A>(&self, name: &'static str, actor: A) -> Addr<A>
     where
         A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
     {
         let thread = Thread {
             actor,
-            _alive: self.alive.clone(),
+            _running: self.threads.begin(name),
         };
         SyncArbiter::start(1, move || thread.actor())
     }
@@ -102,7 +103,7 @@ impl RootParts {
         let told = |error: &SysError| {
             tracing::error!(target: "kc::node", %error, "no random numbers");
         };
-        let rng = StdRng::try_from_rng(&mut SysRng).inspect_err(told).ok()?;
+        let rng = (self.random)().inspect_err(told).ok()?;
         let ports = &self.ports;
         let parts = ExchangeParts {
             config: self.exchange.clone(),
@@ -191,4 +192,9 @@ impl RootParts {
             actix::spawn(async move { serve.send(ServeRoot { root }).await });
         }
     }
+}
+
+/// A generator that the operating system seeds.
+pub(super) fn random_numbers() -> Result<StdRng, SysError> {
+    StdRng::try_from_rng(&mut SysRng)
 }

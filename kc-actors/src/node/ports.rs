@@ -97,14 +97,18 @@ impl Ports {
         }
     }
 
-    /// Whether all actors have been started.
-    pub(super) fn is_connected(&self) -> bool {
-        all_whole(&self.of_chain())
-            && all_whole(&self.of_keystore())
-            && all_whole(&self.of_ratchet())
-            && all_whole(&self.of_gateway())
-            && all_whole(&self.of_exchange())
-            && all_whole(&self.of_publisher())
+    /// The name of an actor that every node has, and that is not running.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        let whole = [
+            ("chain validation", all_whole(&self.of_chain())),
+            ("keystore", all_whole(&self.of_keystore())),
+            ("ratchet", all_whole(&self.of_ratchet())),
+            ("gateway", all_whole(&self.of_gateway())),
+            ("exchange", all_whole(&self.of_exchange())),
+            ("publisher", all_whole(&self.of_publisher())),
+        ];
+        let mut missing = whole.into_iter().filter(|(_, whole)| !whole);
+        missing.next().map(|(name, _)| name)
     }
 
     /// Takes all actors away, so that handles which outlive the node keep none of them alive.

@@ -1,7 +1,5 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kc_core::backend::{Backend, BackendError};
@@ -12,12 +10,11 @@ use kc_core::ratchet::{KeyIdForm, RetainedKeys};
 use kc_core::store::config::ConfigStore;
 use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
-use tokio::sync::oneshot;
 
 use super::aside::aside;
-use super::parts::{ChainServerSettings, RootParts};
+use super::parts::{ChainServerSettings, RootParts, random_numbers};
 use super::ports::Ports;
-use super::thread::{Stop, spawn};
+use super::thread::{NodeThread, Threads};
 use super::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, NodeError, NodeSettings, NodeStatus,
     SealedArchive, identity,
@@ -73,8 +70,7 @@ pub struct Node {
     roots: Vec<VerifyingKey>,
     tables: Arc<CryptoTables>,
     is_controller: bool,
-    stop: Option<oneshot::Sender<Stop>>,
-    thread: Option<JoinHandle<()>>,
+    thread: NodeThread,
 }
 
 /// What closing a node left undone.
@@ -83,6 +79,9 @@ pub struct Node {
 pub struct ShutdownReport {
     /// Why side topics were not flushed, if they were not.
     pub gateway: Result<(), BackendError>,
+    /// The threads that had not ended by the deadline: `node`, or the actor that blocks. What they hold, as files and
+    /// their lock, is not free before they end.
+    pub still_running: Vec<&'static str>,
 }
 
 impl Node {
@@ -154,7 +153,6 @@ impl Node {
         let ports = Ports::unconnected();
         let events = Events::default();
         let stores = StoreWatch::new(events.clone());
-        let (alive, ended) = mpsc::channel();
         let roots = trust.roots().map(|(root, _)| root.clone()).collect();
         let chain_server = duties.chain_server.then(|| ChainServerSettings {
             policy: settings.renewal_policy(),
@@ -162,7 +160,8 @@ impl Node {
             keys: Arc::new(ConfigChainKeys::new(Arc::clone(&config))),
         });
         let root = RootParts {
-            alive,
+            threads: Threads::default(),
+            random: random_numbers,
             ports: ports.clone(),
             backend,
             group,
@@ -196,8 +195,7 @@ impl Node {
             clock: clock.clone(),
             events: events.clone(),
         };
-        let (stop, stopped) = oneshot::channel();
-        let thread = spawn(root, ended, stopped)?;
+        let thread = NodeThread::spawn(root)?;
         Ok(Self {
             serializer: Serializer::new(Arc::clone(&tables), ports.prepare.clone()),
             deserializer: Deserializer::new(
@@ -211,8 +209,7 @@ impl Node {
             roots,
             tables,
             is_controller: duties.controller,
-            stop: Some(stop),
-            thread: Some(thread),
+            thread,
         })
     }
 
@@ -303,21 +300,13 @@ impl Node {
     }
 
     /// Closes the node in order: what was read from the side topics is done with, what is to be sent is
-    /// sent, and only then everything stops. After it all handles say that the node is closed.
+    /// sent, and only then everything stops. After it all handles say that the node is closed. Returns no later than
+    /// two seconds after the deadline, even if an actor blocks.
     ///
     /// # Errors
-    /// [`NodeError::Closed`] if the node had died.
+    /// [`NodeError::Closed`] if the node had died, [`NodeError::Thread`] if there is no thread to wait on.
     pub async fn shutdown(mut self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
-        let (report, reported) = oneshot::channel();
-        let stop = self.stop.take().ok_or(NodeError::Closed)?;
-        stop.send(Stop { deadline, report })
-            .map_err(|_| NodeError::Closed)?;
-        let report = reported.await.map_err(|_| NodeError::Closed)?;
-        if let Some(thread) = self.thread.take() {
-            // The thread ends at once; a panic in it has been reported by its hook.
-            let _ = thread.join();
-        }
-        Ok(report)
+        self.thread.stop(deadline).await
     }
 }
 
@@ -347,7 +336,7 @@ fn requester_config(
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if self.stop.is_some() {
+        if !self.thread.is_stopped() {
             tracing::debug!(target: "kc::node", "node dropped without shutdown");
         }
     }
