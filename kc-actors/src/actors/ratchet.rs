@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, Handler, MessageResult, SyncContext};
-use kc_core::ratchet::{KeyIdForm, Ratchet, RetainedKey, RetainedKeys, SealingKey};
+use kc_core::ratchet::{
+    KeyIdForm, MAX_RETAINED_KEYS, Ratchet, RetainedKey, RetainedKeys, SealingKey,
+};
 use kc_core::store::{RatchetStore, StoreError};
 use kc_core::types::RootTopic;
 
@@ -87,6 +89,10 @@ impl Handler<SealingKeyFor> for RatchetActor {
         self.with_state(|state| {
             if state.current.is_none() {
                 state.current = Some(state.parts.turn()?);
+            }
+            let is_new = !state.roots.contains(&message.root);
+            if is_new && state.roots.len() >= MAX_RETAINED_KEYS {
+                return Err(RatchetError::TooManyRoots);
             }
             state.roots.insert(message.root.clone());
             let keys = state.keys([message.root])?;
@@ -194,15 +200,20 @@ impl RatchetParts {
         // Keys of one step have one id, whatever the root topic.
         let in_use = keys.first().map(|(_, key)| key.id());
         self.retained.prune(now, self.max_age, in_use);
-        for (root, key) in &new {
+        let kept = new.iter().all(|(root, key)| {
             self.retained.insert(RetainedKey {
                 root: root.clone(),
                 id: key.id(),
                 secret: key.topic_secret().expose_copy(),
                 birth: now,
-            });
-        }
-        let saved = self.archive.save(&self.retained, Some(used));
+            })
+        });
+        let saved = if kept {
+            let saved = self.archive.save(&self.retained, Some(used));
+            saved.map_err(|error| RatchetError::Archive(Arc::new(error)))
+        } else {
+            Err(RatchetError::TooManyRoots)
+        };
         if saved.is_ok() {
             self.used = Some(used);
         } else {
@@ -210,6 +221,6 @@ impl RatchetParts {
                 self.retained.remove(root, &key.id());
             }
         }
-        saved.map_err(|error| RatchetError::Archive(Arc::new(error)))
+        saved
     }
 }
