@@ -1,5 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Envelope, Opened, Unopened};
 use crate::ratchet::{Candidates, Component, OpeningKey, TopicSecret};
@@ -10,8 +11,12 @@ use crate::types::{KeyId, RootTopic};
 /// never displaces another's; each is tried.
 pub const MAX_CANDIDATES: usize = 4;
 
-/// How many key ids a root may have. Only authorised producers add keys; beyond this the oldest goes.
+/// How many key ids a root may have. Only authorised producers add keys; beyond this the oldest goes that never
+/// opened anything, so that a flood of keys displaces itself, else the oldest.
 pub const MAX_KEYS_PER_ROOT: usize = 16_384;
+
+/// So many of the latest key ids stay, opened or not: their records may be yet to come.
+const FRESH_KEYS: usize = 512;
 
 /// The opening keys of a consumer, by root topic and key id. Cloning shares the keys, so that a changed
 /// copy can be published while others still read the old one: only the root topics that change are copied.
@@ -24,9 +29,17 @@ pub struct KeyRing {
 
 #[derive(Clone, Debug, Default)]
 struct RootKeys {
-    candidates: HashMap<KeyId, Candidates>,
+    known: HashMap<KeyId, Known>,
     /// The ids in order of arrival.
     order: VecDeque<KeyId>,
+}
+
+/// The keys that have one id.
+#[derive(Clone, Debug)]
+struct Known {
+    candidates: Candidates,
+    /// Whether one of them has opened anything; shared by the copies of a ring.
+    opened: Arc<AtomicBool>,
 }
 
 /// What adding a key did.
@@ -46,7 +59,7 @@ impl KeyRing {
     /// Adds a key.
     pub fn add(&mut self, root: &RootTopic, id: KeyId, secret: TopicSecret) -> Added {
         let keys = self.roots.entry(root.clone()).or_default();
-        if let Some(candidates) = keys.candidates.get(&id) {
+        if let Some(Known { candidates, .. }) = keys.known.get(&id) {
             if candidates.hold(&secret) {
                 return Added::Known;
             }
@@ -99,48 +112,70 @@ impl KeyRing {
         let envelope = Envelope::parse(bytes)?;
         let unauthentic = Unopened::Unauthentic(envelope.key_id);
         let (salt, sealed) = envelope.body.ok_or(unauthentic)?;
-        let mut known = false;
-        let candidates = self.known(root, &envelope.key_id);
-        for key in candidates.into_iter().flat_map(Candidates::iter) {
-            known = true;
+        let known = self.roots.get(root).map(|keys| &keys.known);
+        let known = known.and_then(|known| known.get(&envelope.key_id));
+        let known = known.ok_or(Unopened::AwaitingKey(envelope.key_id))?;
+        for key in known.candidates.iter() {
             let (tag, ciphertext) = sealed.split_first_chunk::<TAG_LEN>().ok_or(unauthentic)?;
             plaintext.clear();
             plaintext.extend_from_slice(ciphertext);
             let message_key = key.message_key(component, salt);
             let (key, nonce) = message_key.expose();
             if secretbox::open_in_place(plaintext, tag, nonce, key) {
+                known.note_opened();
                 return Ok(());
             }
             plaintext.clear();
         }
-        Err(if known {
-            unauthentic
-        } else {
-            Unopened::AwaitingKey(envelope.key_id)
-        })
+        Err(unauthentic)
     }
 
     /// The keys of a root that have this id, if there is any.
     #[must_use]
     pub fn known(&self, root: &str, id: &KeyId) -> Option<&Candidates> {
-        self.roots.get(root)?.candidates.get(id)
+        let known = self.roots.get(root)?.known.get(id)?;
+        Some(&known.candidates)
+    }
+}
+
+impl Known {
+    /// Writes once, so that threads which open under the same key do not contend for it.
+    fn note_opened(&self) {
+        if !self.opened.load(Ordering::Relaxed) {
+            self.opened.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl RootKeys {
     fn add(&mut self, id: KeyId, secret: TopicSecret) -> Added {
-        if let Some(candidates) = self.candidates.get_mut(&id) {
-            candidates.push(OpeningKey::new(secret));
+        if let Some(known) = self.known.get_mut(&id) {
+            known.candidates.push(OpeningKey::new(secret));
             return Added::Candidate;
         }
         if self.order.len() >= MAX_KEYS_PER_ROOT
-            && let Some(oldest) = self.order.pop_front()
+            && let Some(id) = self.order.remove(self.least_useful())
         {
-            self.candidates.remove(&oldest);
+            self.known.remove(&id);
         }
         self.order.push_back(id);
-        self.candidates.insert(id, Candidates::from_iter([secret]));
+        let known = Known {
+            candidates: Candidates::from_iter([secret]),
+            opened: Arc::default(),
+        };
+        self.known.insert(id, known);
         Added::New
+    }
+
+    /// Where in the order the id stands that goes first.
+    fn least_useful(&self) -> usize {
+        let opened = |id| {
+            let known: Option<&Known> = self.known.get(id);
+            known.is_some_and(|known| known.opened.load(Ordering::Relaxed))
+        };
+        let settled = self.order.len().saturating_sub(FRESH_KEYS);
+        let mut settled = self.order.iter().take(settled);
+        settled.position(|id| !opened(id)).unwrap_or_default()
     }
 }
 

@@ -57,6 +57,28 @@ fn the_ring_is_bounded() {
 }
 
 #[test]
+fn a_flood_of_keys_that_open_nothing_displaces_itself() {
+    let key = ratchet(1).sealing_key(&root());
+    let secret = || key.topic_secret().expose_copy();
+    let mut sealed = Vec::new();
+    seal(&key, Component::Value, b"m", &mut sealed).unwrap();
+    let mut ring = KeyRing::default();
+    ring.add(&root(), key.id(), secret());
+    // What a copy opens counts for all.
+    let copy = ring.clone();
+    let opened = copy.open("t", Component::Value, &sealed);
+    assert_eq!(opened.into_plaintext().unwrap(), b"m");
+    let flood = 1..=2 * MAX_KEYS_PER_ROOT as u64;
+    for id in flood.clone() {
+        ring.add(&root(), KeyId::Short(id), secret());
+        assert!(ring.knows("t", &KeyId::Short(id)), "the latest stay");
+    }
+    assert_eq!(ring.len(), MAX_KEYS_PER_ROOT);
+    assert!(ring.knows("t", &key.id()));
+    assert!(!ring.knows("t", &KeyId::Short(*flood.start())));
+}
+
+#[test]
 fn outcomes_tell_what_can_still_change() {
     let key = ratchet(1).sealing_key(&root());
     let mut sealed = Vec::new();
