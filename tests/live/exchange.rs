@@ -215,7 +215,7 @@ async fn legacy_requests_are_sent_beside_the_list_form_only_if_it_offers_no_hybr
             let mut forms = Vec::new();
             while forms.len() < is_list.len() {
                 let records = log.poll(DEADLINE).await.unwrap();
-                forms.extend(records.iter().map(|record| is_list_form(record)));
+                forms.extend(records.iter().map(is_list_form));
             }
             forms
         };
