@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use kc_actors::messages::{
-    AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, Publish, ReceivedOpeningKeys,
-    SealingKeyFor, SideRecord, SideRecords, TurnRatchet, TurnReason, ValidateChain, Watch,
+    AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, Publish, RatchetError,
+    ReceivedOpeningKeys, SealingKeyFor, SideRecord, SideRecords, TurnRatchet, TurnReason,
+    ValidateChain, Watch,
 };
 use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidatedChain};
 use kc_core::provision::Role;
-use kc_core::ratchet::{Candidates, RetainedKey, RetainedKeys, Seed, TopicSecret};
+use kc_core::ratchet::{
+    Candidates, MAX_RETAINED_KEYS, RetainedKey, RetainedKeys, Seed, TopicSecret,
+};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, RootTopic, SideTopic};
 use support::{Archive, Own};
@@ -325,6 +328,28 @@ async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
         .unwrap();
     assert_eq!(held.len(), 2);
     assert_eq!(*archive.saved.lock().unwrap(), [1, 2]);
+}
+
+#[actix::test]
+async fn a_node_seals_for_as_many_root_topics_as_it_keeps_keys_of_and_for_no_more() {
+    let producer = Own::provisioned(Role::Producer, "root", Archive::default());
+    let key = |root: usize| {
+        let root = RootTopic::from(&*format!("t{root}"));
+        producer.sealing_keys.send(SealingKeyFor { root })
+    };
+    for root in 0..MAX_RETAINED_KEYS {
+        key(root).await.unwrap().unwrap();
+    }
+    let id = key(0).await.unwrap().unwrap().id();
+    let refused = key(MAX_RETAINED_KEYS).await.unwrap();
+    assert!(matches!(refused, Err(RatchetError::TooManyRoots)));
+    let held = HeldKeys {
+        root: "t0".into(),
+        ids: vec![id],
+    };
+    assert_eq!(producer.held.send(held).await.unwrap().len(), 1);
+    let turned = producer.turn.send(TurnRatchet).await.unwrap().unwrap();
+    assert_eq!(turned.len(), MAX_RETAINED_KEYS);
 }
 
 #[actix::test]

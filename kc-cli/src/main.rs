@@ -41,11 +41,15 @@ use crate::stop::Stop;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
+    let dumps_off = disable_core_dumps();
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet);
     // The demonstration tells on its screen what the logs would.
     let told = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
     logging::start(cli.verbose, cli.quiet || told);
+    if let Err(error) = dumps_off {
+        tracing::warn!(%error, "core dumps cannot be disabled: after a crash keys may be on the disk");
+    }
     match run(cli, ui) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,6 +57,21 @@ fn main() -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// Keeps keys and passwords in memory: a crash writes none of it to a disk, and on Linux no other process of the
+/// same user reads it.
+fn disable_core_dumps() -> Result<(), rustix::io::Errno> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    // A handler of dumps that the system pipes them to is not held by the limit.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
 }
 
 fn run(cli: Cli, ui: Ui) -> Result<(), CliError> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use kc::core::chain::Usage;
 use kc::{NodeOptions, OpenNode};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::error::CliError;
 use crate::pin;
@@ -73,15 +72,13 @@ impl Session {
         let Some(open) = Arc::into_inner(self.open) else {
             return Err(CliError::failure("the node is still in use"));
         };
-        // Each of its steps may take so long; we have so long for all.
-        let closing = open.node.shutdown(CLOSE_DEADLINE);
-        match timeout(CLOSE_DEADLINE, closing).await {
-            Ok(report) => {
-                if let Err(error) = report?.gateway {
-                    tracing::warn!(%error, "not everything was sent to the side topics");
-                }
-            }
-            Err(_) => tracing::warn!("the node was not closed in time; the broker does not answer"),
+        let report = open.node.shutdown(CLOSE_DEADLINE).await?;
+        if let Err(error) = report.gateway {
+            tracing::warn!(%error, "not everything was sent to the side topics");
+        }
+        if !report.still_running.is_empty() {
+            let running = report.still_running.join(", ");
+            tracing::warn!(%running, "the node was not closed in time");
         }
         Ok(())
     }

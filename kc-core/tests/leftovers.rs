@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
-use kc_core::ratchet::{Seed, Step};
+use kc_core::ratchet::{Component, OpeningKey, Seed, Step};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -77,5 +77,14 @@ fn a_step_leaves_nothing_on_the_stack() {
 fn the_key_of_a_topic_leaves_nothing_of_its_step_on_the_stack() {
     let (secret, step) = deep(step);
     let _key = deep(|| step.topic_secret(&"t".into()));
+    assert!(!is_on_the_stack(&secret));
+}
+
+#[test]
+fn the_key_of_a_message_leaves_nothing_of_its_topic_on_the_stack() {
+    let (_, step) = step();
+    let key = OpeningKey::new(step.topic_secret(&"t".into()));
+    let secret = key.topic_secret().expose().to_vec();
+    let _key = deep(|| key.message_key(Component::Value, &[1; 16]));
     assert!(!is_on_the_stack(&secret));
 }

@@ -178,6 +178,40 @@ async fn fault_11_a_nodes_status_shows_that_the_classical_root_stands_back() {
     assert_eq!(reader.node.status().await.unwrap().trust.roots.len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_11_a_hybrid_root_denied_at_run_time_takes_its_classical_half_along() {
+    let fleet = Fleet::start().await;
+    fleet.provision("reader", Role::Consumer, "root");
+    let hybrid = root_key(KeyType::Hybrid);
+    let entry = TrustEntry::unrestricted(hybrid.verifying_key());
+    list(&fleet, "reader", Section::ALLOWLIST, &entry);
+    let options = fleet
+        .options("reader")
+        .setting("allow_classical_root", "true");
+    let reader = options.open().await.unwrap();
+    let granted = async || {
+        let granted = reader.node.authorize("t", &[Usage::EncryptRequest]).await;
+        granted
+            .unwrap()
+            .map_err(|refused| refused.check().to_string())
+    };
+    assert_eq!(granted().await, Ok(()));
+
+    let wire = Wire::to(&fleet.broker).await;
+    let mut events = reader.node.events();
+    let rng = &mut system_rng().unwrap();
+    let (list, key) = (TrustList::Deny, hybrid.verifying_key().clone());
+    let update = compose_update(list, &entry, in_secs(3600), (&hybrid, None), rng).unwrap();
+    wire.send(list.name(), &key.to_bytes(), &update).await;
+    let listed = tokio::time::timeout(DEADLINE, events.next()).await.unwrap();
+    assert_eq!(listed, Some(NodeEvent::Listed { list, key }));
+
+    assert_eq!(granted().await, Err("C04".into()));
+    let trust = reader.node.status().await.unwrap().trust;
+    let classical = root_key(KeyType::Ed25519).verifying_key().clone();
+    assert!(!trust.roots.contains(&classical));
+}
+
 #[test]
 fn fault_12_a_fresh_configuration_trusts_nobody_and_escrows_nothing() {
     let fresh = NodeConfig::create("n").unwrap();

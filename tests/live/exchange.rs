@@ -1,7 +1,11 @@
-use kc::core::backend::{Backend, LogStart};
+use kc::core::backend::{Backend, LogStart, Record};
+use kc::core::chain::{Certificate, CertificateKeys, UnverifiedChain};
+use kc::core::kem::Suite;
 use kc::core::provision::Role;
 use kc::core::types::TopicScheme;
-use kc::{ForeignPolicy, GroupStart, NodeEvent, PlainRecord, Subscription};
+use kc::{
+    ForeignPolicy, GroupStart, KeyChanges, NodeEvent, PlainRecord, Subscription, change_keys,
+};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -174,4 +178,56 @@ async fn a_regular_expression_reads_messages_now_and_later_and_no_side_topics() 
     assert_eq!(values(&take(&mut consumer, 1).await), ["a"]);
     send("plant.south", "b").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn legacy_requests_are_sent_beside_the_list_form_only_if_it_offers_no_hybrid_exchange() {
+    for (suites, is_list) in [
+        (vec![Suite::X25519], [true, false, true, false]),
+        (vec![Suite::MlKem1024, Suite::X25519], [true; 4]),
+    ] {
+        let fleet = Fleet::start().await;
+        fleet.provision("sender", Role::Producer, "root");
+        fleet.provision("reader", Role::Consumer, "root");
+        let config = fleet.folder.path().join("reader.config");
+        let changes = KeyChanges {
+            suites,
+            legacy_requests: Some(true),
+            key_type: None,
+        };
+        change_keys(config.to_str().unwrap(), &changes, None).unwrap();
+        let sender = fleet.open("sender").await;
+        let producer = sender.producer().await.unwrap();
+        let sent = producer.send(record("t", "secret")).await.unwrap();
+        sent.await.unwrap();
+        sender.node.shutdown(DEADLINE).await.unwrap();
+
+        // Nobody answers, so that it asks again.
+        let reader = fleet
+            .options("reader")
+            .setting("crypto_sub_interval", "0.1");
+        let reader = reader.open().await.unwrap();
+        let mut asking = consumer(&reader, "t").await;
+        let mut log = fleet.plain().log_reader(None).await.unwrap();
+        let topics = [("t.reqs".to_owned(), LogStart::Earliest)];
+        log.assign(&topics).await.unwrap();
+        let requests = async {
+            let mut forms = Vec::new();
+            while forms.len() < is_list.len() {
+                let records = log.poll(DEADLINE).await.unwrap();
+                forms.extend(records.iter().map(is_list_form));
+            }
+            forms
+        };
+        tokio::select! {
+            forms = requests => assert_eq!(forms[..is_list.len()], is_list),
+            read = take(&mut asking, 1) => panic!("it asked too seldom; read {read:?}"),
+        }
+    }
+}
+
+fn is_list_form(request: &Record) -> bool {
+    let chain = UnverifiedChain::parse(request.value.as_ref().unwrap()).unwrap();
+    let leaf = Certificate::parse_signed(chain.links().last().unwrap()).unwrap();
+    matches!(leaf.keys, CertificateKeys::List(_))
 }

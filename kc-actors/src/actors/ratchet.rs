@@ -177,6 +177,7 @@ impl State {
                 Some(RatchetEffect::Turned(index)) => {
                     tracing::info!(target: "kc::ratchet", index, "ratchet turned");
                 }
+                Some(RatchetEffect::TooManyRoots) => error = Some(RatchetError::TooManyRoots),
                 Some(RatchetEffect::Skipped(index)) => {
                     tracing::warn!(target: "kc::ratchet", index, "an old ratchet was put back: step skipped");
                 }

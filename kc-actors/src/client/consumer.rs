@@ -311,7 +311,8 @@ impl EncryptedConsumer {
                         ForeignPolicy::Fail => return Ok(ControlFlow::Break(())),
                     },
                 };
-                self.delivered.insert(partition.clone(), record.offset + 1);
+                self.delivered
+                    .insert(partition.clone(), record.next_offset());
                 parked.drop_first();
                 opened.extend(delivered);
             }

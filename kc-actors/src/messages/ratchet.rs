@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
-use kc_core::ratchet::{SealingKey, TopicSecret};
+use kc_core::ratchet::{MAX_RETAINED_KEYS, SealingKey, TopicSecret};
 use kc_core::store::StoreError;
 use kc_core::types::{KeyId, RootTopic};
 use thiserror::Error;
@@ -20,6 +20,9 @@ pub enum RatchetError {
     /// The key could not be stored for late consumers, so it is not used.
     #[error("the key cannot be stored for late consumers")]
     Archive(#[source] Arc<StoreError>),
+    /// The node seals for as many root topics as it can keep keys of.
+    #[error("the node seals for {MAX_RETAINED_KEYS} root topics already")]
+    TooManyRoots,
 }
 
 /// Asks for the key that seals for a root topic. When the answer comes, the key is stored for late

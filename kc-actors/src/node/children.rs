@@ -29,13 +29,13 @@ impl Children {
     pub(super) fn look_after(&mut self, parts: &RootParts) {
         let ports = &parts.ports;
         self.chain.fill(&ports.of_chain(), || {
-            Some(parts.on_a_thread(parts.chain.clone()))
+            Some(parts.on_a_thread("chain validation", parts.chain.clone()))
         });
         self.keystore.fill(&ports.of_keystore(), || {
-            Some(parts.on_a_thread(parts.keystore.clone()))
+            Some(parts.on_a_thread("keystore", parts.keystore.clone()))
         });
         self.ratchet.fill(&ports.of_ratchet(), || {
-            Some(parts.on_a_thread(parts.ratchet.clone()))
+            Some(parts.on_a_thread("ratchet", parts.ratchet.clone()))
         });
         self.publisher
             .fill(&ports.of_publisher(), || Some(parts.publisher().start()));
@@ -76,4 +76,4 @@ impl<A: Actor> Child<A> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,4 @@
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use actix::{Actor, Addr, SyncArbiter, SyncContext};
@@ -11,6 +9,7 @@ use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use tokio::time::sleep;
 
 use super::ports::Ports;
+use super::thread::{Running, Threads};
 use crate::actors::{
     ChainActor, ChainKeyArchive, ChainServerActor, ChainServerParts, ControllerActor,
     ControllerParts, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeystoreActor,
@@ -52,14 +51,14 @@ pub(super) struct RootParts {
     pub(super) served: Vec<RootTopic>,
     pub(super) clock: Clock,
     pub(super) events: Events,
-    /// Held by every thread of an actor, so that their end can be awaited.
-    pub(super) alive: Sender<Infallible>,
+    /// The threads of actors, so that their end can be awaited.
+    pub(super) threads: Threads,
 }
 
-/// What a thread of an actor holds. Dropped in this order: when nobody is alive, the actor's files are free.
+/// What a thread of an actor holds. Dropped in this order: when it counts as ended, the actor's files are free.
 struct Thread<A> {
     actor: A,
-    _alive: Sender<Infallible>,
+    _running: Running,
 }
 
 impl<A: Clone> Thread<A> {
@@ -77,13 +76,13 @@ pub(super) struct ChainServerSettings {
 }
 
 impl RootParts {
-    pub(super) fn on_a_thread<A>(&self, actor: A) -> Addr<A>
+    pub(super) fn on_a_thread<A>(&self, name: &'static str, actor: A) -> Addr<A>
     where
         A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
     {
         let thread = Thread {
             actor,
-            _alive: self.alive.clone(),
+            _running: self.threads.begin(name),
         };
         SyncArbiter::start(1, move || thread.actor())
     }

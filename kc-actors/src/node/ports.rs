@@ -103,16 +103,6 @@ impl Ports {
         }
     }
 
-    /// Whether all actors have been started.
-    pub(super) fn is_connected(&self) -> bool {
-        all_whole(&self.of_chain())
-            && all_whole(&self.of_keystore())
-            && all_whole(&self.of_ratchet())
-            && all_whole(&self.of_gateway())
-            && all_whole(&self.of_exchange())
-            && all_whole(&self.of_publisher())
-    }
-
     /// Takes all actors away, so that handles which outlive the node keep none of them alive.
     pub(super) fn disconnect(&self) {
         abandon_all(&self.of_chain());

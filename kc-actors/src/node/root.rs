@@ -9,7 +9,7 @@ use crate::actors::ChainServerActor;
 /// How often the children are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts the actors, and puts a new one behind the ports of any that has died.
+/// Starts the actors when it is told to, and puts a new one behind the ports of any that has died.
 #[derive(Debug)]
 pub(super) struct RootActor {
     parts: RootParts,
@@ -26,7 +26,7 @@ impl RootActor {
         }
     }
 
-    fn look_after_children(&mut self) {
+    pub(super) fn look_after_children(&mut self) {
         self.children.look_after(&self.parts);
         if let Some(settings) = &self.parts.chain_server
             && !self.chain_server.as_ref().is_some_and(Addr::connected)
@@ -40,7 +40,6 @@ impl Actor for RootActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.look_after_children();
         self.parts.watch_management();
         self.parts.serve_past_keys();
         ctx.spawn(self.parts.tend_trust().into_actor(self));

@@ -1,24 +1,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kc_core::backend::{Backend, BackendError};
 use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
-use kc_core::exchange::ExchangeConfig;
+use kc_core::exchange::{ExchangeConfig, RequestForm};
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc_core::store::config::ConfigStore;
 use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
-use tokio::sync::oneshot;
 
 use super::archive::MemoryArchive;
 use super::aside::aside;
 use super::parts::{ChainServerSettings, RootParts};
 use super::ports::Ports;
-use super::thread::{Stop, spawn};
+use super::thread::{NodeThread, Threads};
 use super::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, NodeError, NodeSettings,
     NodeStatus, SealedArchive, identity,
@@ -75,8 +72,7 @@ pub struct Node {
     roots: Vec<VerifyingKey>,
     tables: Arc<CryptoTables>,
     is_controller: bool,
-    stop: Option<oneshot::Sender<Stop>>,
-    thread: Option<JoinHandle<()>>,
+    thread: NodeThread,
 }
 
 /// What closing a node left undone.
@@ -85,6 +81,9 @@ pub struct Node {
 pub struct ShutdownReport {
     /// Why side topics were not flushed, if they were not.
     pub gateway: Result<(), BackendError>,
+    /// The threads that had not ended by the deadline: `node`, or the actor that blocks. What they hold, as files and
+    /// their lock, is not free before they end.
+    pub still_running: Vec<&'static str>,
 }
 
 impl Node {
@@ -151,17 +150,11 @@ impl Node {
         let mut served: Vec<_> = retained.iter().map(|key| key.root.clone()).collect();
         served.sort();
         served.dedup();
-        let exchange = ExchangeConfig {
-            suites: keystore.suites(),
-            legacy: keystore.legacy_requests(),
-            validity: crypto.validity(),
-            interval: settings.request_interval(),
-        };
+        let exchange = exchange_config(keystore.as_ref(), &settings, &crypto);
         let (tables, signals) = CryptoTables::new(settings.scheme());
         let ports = Ports::unconnected();
         let events = Events::default();
         let stores = StoreWatch::new(events.clone());
-        let (alive, ended) = mpsc::channel();
         let roots = trust.roots().map(|(root, _)| root.clone()).collect();
         let chain_server = duties.chain_server.then(|| ChainServerSettings {
             policy: settings.renewal_policy(),
@@ -170,7 +163,7 @@ impl Node {
         });
         let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
         let root = RootParts {
-            alive,
+            threads: Threads::default(),
             ports: ports.clone(),
             backend,
             group,
@@ -212,8 +205,7 @@ impl Node {
             clock: clock.clone(),
             events: events.clone(),
         };
-        let (stop, stopped) = oneshot::channel();
-        let thread = spawn(root, ended, stopped)?;
+        let thread = NodeThread::spawn(root)?;
         Ok(Self {
             serializer: Serializer::new(Arc::clone(&tables), ports.prepare.clone()),
             deserializer: Deserializer::new(
@@ -227,8 +219,7 @@ impl Node {
             roots,
             tables,
             is_controller: duties.controller,
-            stop: Some(stop),
-            thread: Some(thread),
+            thread,
         })
     }
 
@@ -319,27 +310,43 @@ impl Node {
     }
 
     /// Closes the node in order: what was read from the side topics is done with, what is to be sent is
-    /// sent, and only then everything stops. After it all handles say that the node is closed.
+    /// sent, and only then everything stops. After it all handles say that the node is closed. Returns no later than
+    /// two seconds after the deadline, even if an actor blocks.
     ///
     /// # Errors
-    /// [`NodeError::Closed`] if the node had died.
+    /// [`NodeError::Closed`] if the node had died, [`NodeError::Thread`] if there is no thread to wait on.
     pub async fn shutdown(mut self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
-        let (report, reported) = oneshot::channel();
-        let stop = self.stop.take().ok_or(NodeError::Closed)?;
-        stop.send(Stop { deadline, report })
-            .map_err(|_| NodeError::Closed)?;
-        let report = reported.await.map_err(|_| NodeError::Closed)?;
-        if let Some(thread) = self.thread.take() {
-            // The thread ends at once; a panic in it has been reported by its hook.
-            let _ = thread.join();
-        }
-        Ok(report)
+        self.thread.stop(deadline).await
+    }
+}
+
+/// What the node asks with. A flag for legacy requests beside hybrid suites is no error, because files change
+/// hands between this implementation and its peers.
+fn exchange_config(
+    keystore: &dyn KeyStore,
+    settings: &NodeSettings,
+    crypto: &CryptoSettings,
+) -> ExchangeConfig {
+    let (suites, flag) = (keystore.suites(), keystore.legacy_requests());
+    let legacy = flag && RequestForm::legacy_is_safe_beside(&suites);
+    if flag && !legacy {
+        tracing::warn!(
+            target: "kc::node",
+            "legacy requests are set but not sent: beside hybrid key exchanges they would let a broker choose the \
+             classical one"
+        );
+    }
+    ExchangeConfig {
+        suites,
+        legacy,
+        validity: crypto.validity(),
+        interval: settings.request_interval(),
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if self.stop.is_some() {
+        if !self.thread.is_stopped() {
             tracing::debug!(target: "kc::node", "node dropped without shutdown");
         }
     }

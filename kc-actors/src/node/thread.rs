@@ -1,79 +1,156 @@
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, System};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use super::aside::aside;
 use super::parts::RootParts;
 use super::root::RootActor;
 use super::{NodeError, ShutdownReport};
 use crate::messages::CloseGateway;
 
-/// How long the actors' threads may take to end once nobody can reach them.
-const THREADS_DEADLINE: Duration = Duration::from_secs(10);
+/// How much longer than its deadline closing may take: what keeps to the deadline ends soon after it.
+const GRACE: Duration = Duration::from_millis(500);
 
-/// Has the actors stopped in order.
+/// The thread that runs a node's actors, but for those on threads of their own. It ends when it is asked to, or the
+/// node is dropped.
 #[derive(Debug)]
-pub(super) struct Stop {
-    pub(super) deadline: Duration,
-    pub(super) report: oneshot::Sender<ShutdownReport>,
+pub(super) struct NodeThread {
+    stop: Option<oneshot::Sender<Stop>>,
+    threads: Threads,
 }
 
-/// Runs the actors on a thread of their own until they are stopped, or the node is dropped. The thread
-/// ends when all of them have, so that their files are free.
-pub(super) fn spawn(
-    root: RootParts,
-    ended: Receiver<Infallible>,
-    stopped: oneshot::Receiver<Stop>,
-) -> Result<JoinHandle<()>, NodeError> {
-    let (ready, started) = mpsc::channel();
-    let run = move || {
-        let done = System::new().block_on(run(root, ready, stopped));
-        // Nothing is ever sent: what is waited for is that nobody is left to send.
-        let _ = ended.recv_timeout(THREADS_DEADLINE);
-        if let Some((report, gateway)) = done {
-            // Who asked may have gone.
-            let _ = report.send(ShutdownReport { gateway });
-        }
-    };
-    let thread = thread::Builder::new().name("kc-node".into()).spawn(run);
-    let thread = thread.map_err(NodeError::Thread)?;
-    started.recv().map_err(|_| NodeError::Closed)?;
-    Ok(thread)
+/// Asks the actors to stop in order.
+#[derive(Debug)]
+struct Stop {
+    deadline: Duration,
+    gateway: mpsc::Sender<Result<(), BackendError>>,
 }
 
-/// Where the end is reported, and how the gateway closed.
-type Done = (oneshot::Sender<ShutdownReport>, Result<(), BackendError>);
+/// The threads of a node that have not ended, by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Threads(Arc<(Mutex<Vec<&'static str>>, Condvar)>);
 
-async fn run(
-    root: RootParts,
-    ready: mpsc::Sender<()>,
-    stopped: oneshot::Receiver<Stop>,
-) -> Option<Done> {
-    let (ports, tables) = (root.ports.clone(), Arc::clone(&root.tables));
-    let _root = RootActor::new(root).start();
-    while !ports.is_connected() {
-        tokio::task::yield_now().await;
+/// Held by a thread until it ends.
+#[derive(Debug)]
+pub(super) struct Running {
+    name: &'static str,
+    threads: Threads,
+}
+
+impl NodeThread {
+    /// Starts the actors, and waits until all of them are there.
+    pub(super) fn spawn(root: RootParts) -> Result<Self, NodeError> {
+        let (ready, started) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let threads = root.threads.clone();
+        let running = threads.begin("node");
+        let run = move || {
+            let _running = running;
+            System::new().block_on(run(root, ready, stopped));
+        };
+        let thread = thread::Builder::new().name("kc-node".into()).spawn(run);
+        thread.map_err(NodeError::Thread)?;
+        started.recv().map_err(|_| NodeError::Closed)?;
+        Ok(Self {
+            stop: Some(stop),
+            threads,
+        })
     }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_none()
+    }
+
+    /// Stops the actors in order, and waits until their threads have ended, so that their files are free. What does
+    /// not end is left behind.
+    pub(super) async fn stop(&mut self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
+        let asked = Instant::now();
+        let (gateway, closed) = mpsc::channel();
+        let stop = self.stop.take().ok_or(NodeError::Closed)?;
+        stop.send(Stop { deadline, gateway })
+            .map_err(|_| NodeError::Closed)?;
+        let threads = self.threads.clone();
+        // Whatever the node's thread does, this one keeps to the deadline.
+        let ended = aside(move || {
+            let gateway = match closed.recv_timeout(deadline.saturating_add(GRACE * 2)) {
+                Ok(gateway) => gateway,
+                Err(RecvTimeoutError::Timeout) => Err(not_closed(BackendErrorKind::Timeout)),
+                Err(RecvTimeoutError::Disconnected) => return Err(NodeError::Closed),
+            };
+            let left = deadline.saturating_sub(asked.elapsed());
+            Ok(ShutdownReport {
+                gateway,
+                still_running: threads.wait(left.saturating_add(GRACE)),
+            })
+        });
+        ended.await.map_err(NodeError::Thread)?
+    }
+}
+
+impl Threads {
+    /// Counts a thread until what it is given is dropped.
+    pub(super) fn begin(&self, name: &'static str) -> Running {
+        let (running, _) = &*self.0;
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.push(name);
+        Running {
+            name,
+            threads: self.clone(),
+        }
+    }
+
+    /// Waits until all have ended, but only for so long. Returns those that have not.
+    fn wait(&self, patience: Duration) -> Vec<&'static str> {
+        let (running, ended) = &*self.0;
+        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = ended.wait_timeout_while(running, patience, |running| !running.is_empty());
+        let (running, _) = running.unwrap_or_else(PoisonError::into_inner);
+        running.clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let (running, ended) = &*self.threads.0;
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = running.iter().position(|name| *name == self.name) {
+            running.swap_remove(index);
+        }
+        ended.notify_all();
+    }
+}
+
+async fn run(root: RootParts, ready: mpsc::Sender<()>, stopped: oneshot::Receiver<Stop>) {
+    let (ports, tables) = (root.ports.clone(), Arc::clone(&root.tables));
+    let mut root = RootActor::new(root);
+    root.look_after_children();
+    let _root = root.start();
     // The node is being started, so it listens.
     let _ = ready.send(());
-    let done = match stopped.await {
-        Ok(Stop { deadline, report }) => {
-            let closed = ports.close_gateway.send(CloseGateway { deadline }).await;
-            Some((report, closed.unwrap_or_else(|_| Err(died()))))
-        }
-        Err(_) => None,
-    };
+    if let Ok(Stop { deadline, gateway }) = stopped.await {
+        let close = ports.close_gateway.send(CloseGateway { deadline });
+        let closed = match timeout(deadline.saturating_add(GRACE), close).await {
+            Ok(Ok(closed)) => closed,
+            // What a gateway had not sent when it died, nobody knows.
+            Ok(Err(_)) => Err(not_closed(BackendErrorKind::Closed)),
+            Err(_) => Err(not_closed(BackendErrorKind::Timeout)),
+        };
+        // Who asked may have gone.
+        let _ = gateway.send(closed);
+    }
     tables.close();
     ports.disconnect();
-    done
 }
 
-/// What a gateway had not sent when it died, nobody knows.
-fn died() -> BackendError {
-    BackendError::new(BackendErrorKind::Closed, "close the gateway")
+fn not_closed(kind: BackendErrorKind) -> BackendError {
+    BackendError::new(kind, "close the gateway")
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,7 +166,7 @@ impl Fetcher {
             match found {
                 Found::Records(records) => {
                     match records.last() {
-                        Some(last) => self.positions.read(at, last.offset.saturating_add(1)),
+                        Some(last) => self.positions.read(at, last.next_offset()),
                         None => self.positions.look_as_usual(&at),
                     }
                     self.outbox.extend(records);

@@ -69,3 +69,18 @@ fn a_producer_killed_200_times_repeats_no_key_and_nonce_and_all_its_records_open
         "value of the line\n".repeat(count)
     );
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_crash_writes_no_keys_to_a_disk() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    let limits = format!("/proc/{}/limits", alice.child.id());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let mut lines = limits.lines();
+    let core = lines.find_map(|line| line.strip_prefix("Max core file size"));
+    let core: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(core, ["0", "0", "bytes"]);
+}

@@ -23,16 +23,23 @@ fn keys_and_exchanges_are_shown_and_changed() {
     let changed = keys(&world, &["--exchange", "1,5,1", "--legacy-requests", "on"]);
     assert_eq!(changed["exchanges"], json!([1, 5]));
     assert_eq!(changed["legacy_requests"], true);
+    assert_eq!(changed["legacy_requests_sent"], false);
     assert_eq!(changed["keys"], before["keys"]);
     assert_eq!(keys(&world, &[]), changed);
-    let people = world.succeed(&[
-        "node",
-        "keys",
-        "--node",
-        "alice",
-        "--legacy-requests",
-        "off",
-    ]);
+    let people =
+        |more: &[&str]| world.succeed(&[&["node", "keys", "--node", "alice"], more].concat());
+    let withheld = people(&[]);
+    assert!(
+        withheld.contains("old peers: set, but NOT SENT"),
+        "{withheld}"
+    );
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("legacy requests are set but not sent");
+    drop(alice);
+    let sent = keys(&world, &["--exchange", "1"]);
+    assert_eq!(sent["legacy_requests_sent"], true);
+    people(&["--exchange", "1,5"]);
+    let people = people(&["--legacy-requests", "off"]);
     assert!(people.contains("the best first: 1, 5\n"), "{people}");
     assert!(people.contains("old peers: off"), "{people}");
     for wrong in [

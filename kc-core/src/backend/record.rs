@@ -35,6 +35,14 @@ pub struct Record {
     pub headers: Vec<Header>,
 }
 
+impl Record {
+    /// Returns the position after this record. Offsets come from a broker, which may send the largest there is.
+    #[must_use]
+    pub fn next_offset(&self) -> i64 {
+        self.offset.saturating_add(1)
+    }
+}
+
 /// A record to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutgoingRecord {

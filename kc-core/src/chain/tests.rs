@@ -173,6 +173,28 @@ fn a_classical_root_stands_back_behind_the_hybrid_root_with_its_key() {
 }
 
 #[test]
+fn a_denied_hybrid_root_takes_its_classical_half_out_of_force() {
+    let by_half = chain(&[sign(&key(1), &usual_certificate(&key(3)))]);
+    let denied = |allowed: &[&SigningKey]| {
+        let allowlist = allowed.iter().map(|key| entry(key)).collect();
+        TrustStore::new(Some(allowlist), vec![entry(&hybrid(1))])
+    };
+    for trust in [denied(&[&hybrid(1), &key(1)]), denied(&[&key(1)])] {
+        for trust in [trust.clone(), trust.allow_classical_root(true)] {
+            assert!(
+                trust
+                    .roots()
+                    .all(|(root, _)| root != key(1).verifying_key())
+            );
+            assert_eq!(validate(&by_half, &trust, &demand()), Err(Check::Root));
+        }
+    }
+    let another = denied(&[&hybrid(2), &key(2)]).allow_classical_root(true);
+    let by_another = chain(&[sign(&key(2), &usual_certificate(&key(3)))]);
+    assert!(validate(&by_another, &another, &demand()).is_ok());
+}
+
+#[test]
 fn a_stripped_post_quantum_half_does_not_pass_for_a_classical_signature() {
     let root = hybrid(1);
     let full = sign(&root, &usual_certificate(&key(3)));
@@ -219,7 +241,13 @@ fn what_is_no_root_restores_no_trust() {
         validate(&chain, &classical, &demand()),
         Err(Check::Denylist)
     );
-    assert!(validate(&chain, &classical.allow_classical_root(true), &demand()).is_ok());
+    let mut classical = classical.allow_classical_root(true);
+    assert!(validate(&chain, &classical, &demand()).is_ok());
+    classical.add(TrustList::Deny, entry(&hybrid(4)));
+    assert_eq!(
+        validate(&chain, &classical, &demand()),
+        Err(Check::Denylist)
+    );
 }
 
 #[test]

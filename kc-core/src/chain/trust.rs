@@ -235,13 +235,15 @@ impl TrustStore {
         &self.denylist
     }
 
-    /// The roots of trust in force, in order. [`TEMPORARY_ROOT`] is never one, whatever the list says.
+    /// The roots of trust in force, in order. [`TEMPORARY_ROOT`] is never one, whatever the list says, nor is
+    /// the classical half of a denied hybrid key.
     pub fn roots(&self) -> impl Iterator<Item = (&VerifyingKey, &TrustEntry)> {
         let entries = self.allowlist.as_deref().unwrap_or_default();
         entries
             .iter()
             .filter_map(|entry| Some((entry.signer.as_ref()?, entry)))
             .filter(|(root, _)| **root != TEMPORARY_ROOT)
+            .filter(|(root, _)| !self.is_half_of_a_denied_hybrid(root))
             .filter(|(root, _)| self.allow_classical_root || !self.is_half_of_a_hybrid_root(root))
     }
 
@@ -258,6 +260,14 @@ impl TrustStore {
         })
     }
 
+    /// Returns whether a hybrid key on the denylist has this key as its classical half. Whoever can sign for
+    /// the hybrid key can sign for the half, too, so the half is neither a root of trust nor restores trust.
+    #[must_use]
+    pub fn is_half_of_a_denied_hybrid(&self, key: &VerifyingKey) -> bool {
+        let mut denied = self.denylist.iter().flat_map(TrustEntry::keys);
+        denied.any(|denied| is_half_of(key, denied))
+    }
+
     pub(super) fn is_denied(&self, key: &VerifyingKey) -> bool {
         self.lists(TrustList::Deny, key)
     }
@@ -270,15 +280,16 @@ impl TrustStore {
 
     fn is_half_of_a_hybrid_root(&self, root: &VerifyingKey) -> bool {
         let entries = self.allowlist.as_deref().unwrap_or_default();
-        root.key_type() == KeyType::Ed25519
-            && entries
-                .iter()
-                .filter(|entry| entry.is_for_all_topics())
-                .filter_map(TrustEntry::key)
-                .any(|other| {
-                    other.key_type() == KeyType::Hybrid
-                        && other.ed25519() == root.ed25519()
-                        && !self.is_denied(other)
-                })
+        entries
+            .iter()
+            .filter(|entry| entry.is_for_all_topics())
+            .filter_map(TrustEntry::key)
+            .any(|other| is_half_of(root, other))
     }
+}
+
+fn is_half_of(key: &VerifyingKey, hybrid: &VerifyingKey) -> bool {
+    key.key_type() == KeyType::Ed25519
+        && hybrid.key_type() == KeyType::Hybrid
+        && hybrid.ed25519() == key.ed25519()
 }

@@ -3,10 +3,10 @@ use std::collections::HashSet;
 use super::Refusal;
 use super::validity::Validity;
 use crate::chain::{
-    CertificateKeys, Constraints, Demand, TrustStore, UnverifiedChain, Usage, ValidatedChain,
-    encode_certificate,
+    CertificateKeys, Constraints, Demand, MaxAge, TrustStore, UnverifiedChain, Usage,
+    ValidatedChain, encode_certificate,
 };
-use crate::kem;
+use crate::kem::{self, Suite};
 use crate::keys::KeyType;
 use crate::types::{KEY_ID_LEN, KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
@@ -17,6 +17,9 @@ pub const NONCE_LEN: usize = 32;
 /// Longer random values than this are refused.
 const MAX_NONCE_LEN: usize = 256;
 
+/// What a request is for: any producer or controller may answer it.
+const REQUESTING: [Usage; 2] = [Usage::EncryptRequest, Usage::EncryptSubscribe];
+
 /// How a request lists its key-exchange keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestForm {
@@ -24,6 +27,16 @@ pub enum RequestForm {
     List,
     /// One bare version-1 key, as old peers send it.
     Legacy,
+}
+
+impl RequestForm {
+    /// Returns whether a node that offers these suites may send the legacy form beside the list form: only if
+    /// all are classical. Beside a hybrid suite it would let a broker that withholds the list form choose the
+    /// classical exchange.
+    #[must_use]
+    pub fn legacy_is_safe_beside(suites: &[Suite]) -> bool {
+        suites.iter().all(|suite| *suite == Suite::X25519)
+    }
 }
 
 /// A request whose sender may ask.
@@ -110,7 +123,36 @@ pub(super) fn request_certificate(
     validity: Validity,
     now: Timestamp,
 ) -> Vec<u8> {
-    let constraints = leaf_constraints(root, &[Usage::EncryptRequest, Usage::EncryptSubscribe]);
+    encode_request(
+        &leaf_constraints(root, &REQUESTING),
+        (form, keys),
+        random0,
+        validity.end(now),
+    )
+}
+
+/// The last certificate of a request by which a controller vouches for another node. A bare key of the legacy
+/// form may be an Ed25519 key, so its certificate has path length 0: it certifies nothing.
+pub(super) fn forwarded_certificate(
+    root: &RootTopic,
+    (form, keys): (RequestForm, &[kem::PublicKey]),
+    random0: &[u8],
+    validity: Validity,
+    now: Timestamp,
+) -> Vec<u8> {
+    let constraints = Constraints {
+        path_length: (form == RequestForm::Legacy).then_some(0),
+        ..leaf_constraints(root, &REQUESTING)
+    };
+    encode_request(&constraints, (form, keys), random0, validity.end(now))
+}
+
+fn encode_request(
+    constraints: &Constraints,
+    (form, keys): (RequestForm, &[kem::PublicKey]),
+    random0: &[u8],
+    end: MaxAge,
+) -> Vec<u8> {
     let write_keys = |writer: &mut Writer| {
         if form == RequestForm::List {
             writer.array(keys.len());
@@ -120,8 +162,7 @@ pub(super) fn request_certificate(
     let write_random0 = |writer: &mut Writer| {
         writer.bytes(random0);
     };
-    let (end, constraints) = (validity.end(now), constraints.encode());
-    encode_certificate(end, &constraints, write_keys, (1, write_random0))
+    encode_certificate(end, &constraints.encode(), write_keys, (1, write_random0))
 }
 
 /// The restrictions of the last certificate of a request or reply.

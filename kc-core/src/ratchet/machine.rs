@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand_core::CryptoRng;
 
 use super::data_key::{SealingKey, TopicSecret};
-use super::retained::{RetainedKey, RetainedKeys};
+use super::retained::{MAX_RETAINED_KEYS, RetainedKey, RetainedKeys};
 use super::step::{KeyIdForm, Step};
 use super::step_keys::StepKeys;
 use crate::types::{KeyId, Now, RootTopic};
@@ -86,6 +86,9 @@ pub enum RatchetEffect {
     Skipped(u64),
     /// The ratchet was turned to the step with this index.
     Turned(u64),
+    /// A root topic is not prepared: keys of [`MAX_RETAINED_KEYS`] are in use already, and none of them may be
+    /// forgotten.
+    TooManyRoots,
 }
 
 impl Ratchet {
@@ -141,6 +144,10 @@ impl Ratchet {
     pub fn handle(&mut self, input: RatchetInput, now: Now, rng: &mut dyn CryptoRng) {
         match input {
             RatchetInput::Prepare(root) => {
+                let is_new = !self.roots.contains(&root);
+                if is_new && self.roots.len() >= MAX_RETAINED_KEYS {
+                    return self.effects.push_back(RatchetEffect::TooManyRoots);
+                }
                 self.roots.insert(root.clone());
                 if self.current.is_some() {
                     self.make_keys([root], now, rng);
@@ -247,13 +254,15 @@ impl Ratchet {
                 kept.push((root, key));
                 continue;
             }
-            self.retained.insert(RetainedKey {
+            let is_kept = self.retained.insert(RetainedKey {
                 root: root.clone(),
                 id,
                 secret: key.topic_secret().expose_copy(),
                 birth: now.wall,
             });
-            self.unsaved.push((root, key));
+            if is_kept {
+                self.unsaved.push((root, key));
+            }
         }
         if !kept.is_empty() {
             self.effects.push_back(RatchetEffect::Seal(kept));

@@ -4,7 +4,8 @@ use std::time::Duration;
 use super::data_key::TopicSecret;
 use crate::types::{KeyId, RootTopic, Timestamp};
 
-/// How many past keys a producer keeps at most; beyond, the oldest go first.
+/// How many keys a producer keeps at most, and so for how many root topics it can seal: beyond, the oldest go first,
+/// but none of the step in use.
 pub const MAX_RETAINED_KEYS: usize = 8192;
 
 /// A key that a producer has sealed under, kept so that late consumers can still ask for it.
@@ -29,19 +30,23 @@ pub struct RetainedKeys {
 
 impl RetainedKeys {
     /// Adds a key. The first with a root and an id stays: a ratchet gives each key once. Past
-    /// [`MAX_RETAINED_KEYS`] the oldest goes.
-    pub fn insert(&mut self, key: RetainedKey) {
+    /// [`MAX_RETAINED_KEYS`] the oldest with another id goes; keys of one step have one id. Returns false, and adds
+    /// nothing, if there is none.
+    pub fn insert(&mut self, key: RetainedKey) -> bool {
         if self.get(&key.root, &key.id).is_some() {
-            return;
+            return true;
         }
-        if self.order.len() >= MAX_RETAINED_KEYS
-            && let Some((root, id)) = self.order.pop_front()
-        {
+        if self.order.len() >= MAX_RETAINED_KEYS {
+            let oldest = self.order.iter().position(|(_, id)| *id != key.id);
+            let Some((root, id)) = oldest.and_then(|oldest| self.order.remove(oldest)) else {
+                return false;
+            };
             remove(&mut self.keys, &root, &id);
         }
         self.order.push_back((key.root.clone(), key.id));
         let of_root = self.keys.entry(key.root.clone()).or_default();
         of_root.insert(key.id, key);
+        true
     }
 
     /// Forgets the keys whose age is `max_age` or more, but for those with the id that is in use; says

@@ -1,7 +1,7 @@
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::generator::{Context, KeyGenerator, wipe_stack};
+use super::generator::{Context, KeyGenerator};
 use super::step::Step;
 use crate::kem::{EncapsulationKey, KemError, sealed};
 use crate::secret::{Secret, SecretVec};
@@ -119,7 +119,6 @@ impl Seed {
         let mut generator = KeyGenerator::new(self.secret.expose_copy(), Context::RATCHET);
         let mut result = Ok(());
         let secret = Secret::fill_with(|next| result = generator.generate(next));
-        wipe_stack();
         result.map_err(|_| SeedError::Exhausted)?;
         Ok(PendingStep {
             step: Step::new(self.index, self.secret),

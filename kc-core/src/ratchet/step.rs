@@ -1,7 +1,7 @@
 use blake2b_simd::Params;
 
 use super::data_key::TopicSecret;
-use super::generator::{Context, derive, wipe_stack};
+use super::generator::{Context, derive};
 use crate::hash::sha256;
 use crate::keys::VerifyingKey;
 use crate::secret::Secret;
@@ -82,7 +82,6 @@ impl Step {
         let secret = Secret::fill_with(|secret| {
             derive(secret, self.secret.expose(), &salt, Context(context), &[]);
         });
-        wipe_stack();
         TopicSecret::from(secret)
     }
 }

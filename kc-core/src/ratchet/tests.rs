@@ -121,6 +121,22 @@ fn retained_keys_are_pruned_by_age_and_bounded() {
 
     keys.insert(key("t", 2, 160.0));
     assert_eq!(keys.len(), 1);
+
+    for root in 1..MAX_RETAINED_KEYS {
+        assert!(keys.insert(key(&format!("t{root}"), 3, 170.0)));
+    }
+    assert!(
+        keys.insert(key("t", 3, 170.0)),
+        "the key of another step goes"
+    );
+    assert_eq!(keys.len(), MAX_RETAINED_KEYS);
+    assert!(!keys.insert(key("u", 3, 180.0)), "all are in use");
+    assert!(
+        keys.iter()
+            .all(|key| key.id == crate::types::KeyId::Short(3))
+    );
+    assert!(keys.insert(key("u", 4, 180.0)), "of the next step");
+    assert_eq!(keys.len(), MAX_RETAINED_KEYS);
 }
 
 #[test]

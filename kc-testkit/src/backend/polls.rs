@@ -56,7 +56,7 @@ pub(super) fn behind(records: &[Record]) -> Vec<(TopicPartition, i64)> {
                 topic: record.topic.clone(),
                 partition: record.partition,
             };
-            (at, record.offset + 1)
+            (at, record.next_offset())
         })
         .collect()
 }

@@ -240,7 +240,7 @@ async fn hand_over(
     let mut subscriptions = Vec::new();
     let mut management = Vec::new();
     for record in records {
-        positions.insert(record.topic.clone(), record.offset + 1);
+        positions.insert(record.topic.clone(), record.next_offset());
         let (Some(source), Some(value)) = (sources.get(&record.topic), record.value) else {
             continue;
         };

@@ -254,6 +254,16 @@ async fn nothing_is_committed_past_a_record_that_awaits_its_key() {
 }
 
 #[tokio::test]
+async fn a_broker_that_counts_to_the_end_stops_nothing() {
+    let polls = vec![given(vec![null(0, i64::MAX)])];
+    let (mut consumer, asked) = consumer(polls, ForeignPolicy::Fail);
+    let wait = Duration::from_millis(1);
+    assert_eq!(consumer.poll(10, wait).await.unwrap().len(), 1);
+    consumer.commit(wait).await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), [format!("store {}", i64::MAX)]);
+}
+
+#[tokio::test]
 async fn a_foreign_record_fails_after_what_stands_before_it_and_stays() {
     let records = vec![null(0, 0), record(1, b"slipped in".to_vec())];
     let (mut consumer, asked) = consumer(vec![given(records)], ForeignPolicy::Fail);

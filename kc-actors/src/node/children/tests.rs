@@ -1,5 +1,4 @@
-use std::convert::Infallible;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
@@ -19,6 +18,7 @@ use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
 
 use super::super::ports::Ports;
+use super::super::thread::Threads;
 use super::*;
 use crate::actors::{ChainParts, KeyArchive, RatchetParts, TrustArchive, Watched};
 use crate::clock::Clock;
@@ -79,7 +79,7 @@ impl Handler<ValidateChain> for Own {
 
 /// Everything that a node is plugged into, and none of it works.
 #[derive(Debug)]
-struct Nothing;
+pub(in crate::node) struct Nothing;
 
 impl TrustArchive for Nothing {
     fn add_entry(&mut self, _: TrustList, _: &TrustEntry) -> Result<(), StoreError> {
@@ -163,11 +163,10 @@ fn no_broker() -> BackendError {
     BackendError::new(BackendErrorKind::Unreachable, "nothing")
 }
 
-/// A controller that is plugged into nothing. Holds on to what its threads' end would be told by.
-fn parts() -> (RootParts, mpsc::Receiver<Infallible>) {
-    let (alive, ended) = mpsc::channel();
+/// A controller that is plugged into nothing.
+pub(in crate::node) fn parts() -> RootParts {
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
-    let parts = RootParts {
+    RootParts {
         ports: Ports::unconnected(),
         backend: Arc::new(Nothing),
         group: "group".into(),
@@ -208,9 +207,8 @@ fn parts() -> (RootParts, mpsc::Receiver<Infallible>) {
         served: vec![],
         clock: Clock::system(),
         events: Events::default(),
-        alive,
-    };
-    (parts, ended)
+        threads: Threads::default(),
+    }
 }
 
 /// An actor on a thread of its own is found dead by the message after the one that kills it.
@@ -236,7 +234,7 @@ macro_rules! dies_and_is_made_anew {
     ($($child:ident: $places:ident),+) => {
         $(#[actix::test]
         async fn $child() {
-            let (parts, _ended) = parts();
+            let parts = parts();
             let mut children = Children::default();
             children.look_after(&parts);
             let places = parts.ports.$places();
@@ -267,7 +265,7 @@ mod dies_and_is_made_anew {
 
 #[actix::test]
 async fn the_nodes_own_actor_takes_the_place_of_another_that_died() {
-    let (parts, _ended) = parts();
+    let parts = parts();
     let mut children = Children::default();
     children.look_after(&parts);
     let exchange = children.exchange.running().unwrap();
@@ -286,7 +284,7 @@ async fn the_nodes_own_actor_takes_the_place_of_another_that_died() {
 
 #[actix::test]
 async fn an_actor_is_made_anew_behind_the_ports_that_are_still_its_own() {
-    let (parts, _ended) = parts();
+    let parts = parts();
     let mut children = Children::default();
     children.look_after(&parts);
     let passed_on = parts.ports.validate.fork();

@@ -216,6 +216,8 @@ fn validated_end(
         .map_err(|error| {
             let refused = CliError::refused("the node would not take the chain", &error);
             match error {
+                ChainError::UnknownRoot if trust.is_half_of_a_denied_hybrid(&issued.root) => refused
+                    .advise("its root is the classical half of a hybrid key on the denylist: use another root"),
                 ChainError::UnknownRoot => refused.advise(
                     "its classical root stands back for a root of type 4: issue for --key-type 4, or set \
                      `allow_classical_root : true` in the node's section of its .config",

@@ -116,6 +116,9 @@ fn ignored(
     if entry.key() != Some(key) {
         return Some("one of several keys: a root of trust is one");
     }
+    if trust.is_half_of_a_denied_hybrid(key) {
+        return Some("classical half of a hybrid key on the denylist");
+    }
     if !trust.roots().any(|(root, _)| root == key) {
         return Some("classical half of a hybrid root that is trusted (allow_classical_root)");
     }

@@ -2,8 +2,10 @@
 
 use super::world::to;
 use super::*;
-use crate::chain::{TrustEntry, TrustList, Usage};
-use crate::keys::Signer;
+use crate::chain::{TrustEntry, TrustList, UnverifiedChain, Usage};
+use crate::exchange::request::request_certificate;
+use crate::kem::PublicKey;
+use crate::keys::{KeyType, Signer, SigningKey};
 use crate::work::{Work, measure};
 
 fn request(world: &mut World, consumer: &mut Node, id: u64) -> OutRecord {
@@ -295,4 +297,46 @@ fn garbage_is_refused_and_leaves_nothing_behind() {
     assert_eq!(producer.exchange.answered(), 0);
     assert_eq!(producer.exchange.running(), 0);
     assert_eq!(producer.settled.len(), asked.value.len() * 2);
+}
+
+#[test]
+fn a_controller_that_vouches_for_a_bare_key_lets_it_certify_nothing() {
+    let mut world = World::new(23);
+    let mut consumer = world.node_within(&[Usage::EncryptSubscribe], true, None);
+    let mut controller = world.node_within(&[Usage::EncryptRequest], false, None);
+    let mut producer = world.producer(&[1]);
+    let bare = world.want(&mut consumer, &[1]).remove(1);
+    let vouched = controller.take(&mut world, &bare).remove(0);
+    let reply = producer.take(&mut world, &vouched).remove(0);
+    consumer.take(&mut world, &reply);
+    assert_eq!(consumer.ids(), [1]);
+
+    // The bare key is an Ed25519 key, and signs a request of its own.
+    let asking = SigningKey::generate(KeyType::Ed25519, &mut world.rng);
+    let bare_key = PublicKey::from_bytes(&asking.verifying_key().to_bytes()).unwrap();
+    let leaf = request_certificate(
+        &root(),
+        RequestForm::Legacy,
+        &[bare_key],
+        &[7; NONCE_LEN],
+        Validity::default(),
+        world.now.wall,
+    );
+    let message = consumer.own(&world).unwrap().certify(&leaf);
+    let message = message.sign(&consumer.key, &mut world.rng).unwrap();
+    let asked = OutRecord {
+        value: message.into(),
+        ..bare
+    };
+    let vouched = controller.take(&mut world, &asked).remove(0);
+    let link = asking.sign(&leaf, &mut world.rng).unwrap();
+    let longer = UnverifiedChain::parse(&vouched.value)
+        .unwrap()
+        .extended(&link);
+    let longer = OutRecord {
+        value: longer.into(),
+        ..vouched
+    };
+    assert!(producer.take(&mut world, &longer).is_empty());
+    assert_eq!(producer.refusals(), ["C15"]);
 }

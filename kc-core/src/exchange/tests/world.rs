@@ -73,11 +73,20 @@ impl World {
     }
 
     pub(super) fn node_with(&mut self, usages: &[Usage], legacy: bool) -> Node {
+        self.node_within(usages, legacy, Some(1))
+    }
+
+    pub(super) fn node_within(
+        &mut self,
+        usages: &[Usage],
+        legacy: bool,
+        path_length: Option<i64>,
+    ) -> Node {
         let key = SigningKey::generate(KeyType::Ed25519, &mut self.rng);
         let constraints = Constraints {
             topics: Some(vec!["^.*$".into()]),
             usages: Some(usages.iter().map(|usage| usage.as_str().into()).collect()),
-            path_length: Some(1),
+            path_length,
         };
         let until = MaxAge::until(self.now.wall.plus(Duration::from_secs(1_000_000)));
         let write_key = |writer: &mut _| key.verifying_key().write_to(writer);

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Changes")]
     add_key_type: Option<KeyType>,
 
-    /// Whether requests go out in the form of old peers, too
+    /// Whether requests go out in the form of old peers, too; not sent unless 1 is the only key exchange
     #[arg(long, value_name = "on|off", value_parser = on_or_off, help_heading = "Changes")]
     legacy_requests: Option<bool>,
 

@@ -1,5 +1,6 @@
 use kc::Clock;
 use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, ValidatedChain};
+use kc::core::exchange::RequestForm;
 use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
 use kc::core::own_chains::OwnChain;
@@ -18,7 +19,10 @@ pub(super) struct Report {
     keys: Vec<Key>,
     /// Versions of the key exchanges that are offered and accepted, in order.
     exchanges: Vec<u8>,
+    /// Whether legacy requests are set.
     legacy_requests: bool,
+    /// Whether they are sent: not beside hybrid key exchanges.
+    legacy_requests_sent: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,8 +58,10 @@ impl Report {
         Ok(Self {
             node: node.config.node_id().to_owned(),
             keys: stored.signing.iter().enumerate().map(key).collect(),
-            exchanges: stored.suites.into_iter().map(Suite::version).collect(),
             legacy_requests: stored.legacy_requests,
+            legacy_requests_sent: stored.legacy_requests
+                && RequestForm::legacy_is_safe_beside(&stored.suites),
+            exchanges: stored.suites.into_iter().map(Suite::version).collect(),
         })
     }
 
@@ -78,7 +84,11 @@ impl Report {
             "key exchanges, the best first: {}",
             exchanges.join(", ")
         ));
-        let legacy = if self.legacy_requests { "on" } else { "off" };
+        let legacy = match (self.legacy_requests, self.legacy_requests_sent) {
+            (false, _) => "off",
+            (true, true) => "on",
+            (true, false) => "set, but NOT SENT beside hybrid key exchanges",
+        };
         lines.push(format!("requests in the form of old peers: {legacy}"));
         lines
     }
