@@ -63,6 +63,8 @@ async fn no_allocation_per_message_beyond_the_output() {
         turn: own.turn,
         wanted: Port::to(&exchange),
         serve: Port::to(&exchange),
+        judge: Port::unconnected(),
+        keeps_denied: false,
         events: Events::default(),
     };
     let (tables, signals) = CryptoTables::new(TopicScheme::default());

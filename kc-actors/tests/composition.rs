@@ -170,7 +170,7 @@ fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
             events,
             ..own.exchange()
         };
-        ExchangeActor::new(parts, Box::new(support::rng())).start()
+        ExchangeActor::new(parts).start()
     };
     let consumer = exchange(consumer, Events::default());
     let producer = exchange(producer, events.clone());
@@ -348,7 +348,8 @@ async fn a_node_seals_for_as_many_root_topics_as_it_keeps_keys_of_and_for_no_mor
         ids: vec![id],
     };
     assert_eq!(producer.held.send(held).await.unwrap().len(), 1);
-    let turned = producer.turn.send(TurnRatchet).await.unwrap().unwrap();
+    let turned = producer.turn.send(TurnRatchet(TurnReason::Requested)).await;
+    let turned = turned.unwrap().keys.unwrap();
     assert_eq!(turned.len(), MAX_RETAINED_KEYS);
 }
 

@@ -85,7 +85,7 @@ async fn exchange(watch: Port<Watch>) -> Addr<ExchangeActor> {
         watch,
         ..own.exchange()
     };
-    ExchangeActor::new(parts, Box::new(support::rng())).start()
+    ExchangeActor::new(parts).start()
 }
 
 async fn serve(exchange: &Addr<ExchangeActor>) {

@@ -56,6 +56,8 @@ async fn a_root_topic_is_not_prepared_for_ever() {
         turn: Port::to(&silent),
         wanted: Port::to(&silent),
         serve: Port::to(&silent),
+        judge: Port::unconnected(),
+        keeps_denied: false,
         events: Events::default(),
     };
     let (tables, signals) = CryptoTables::new(TopicScheme::default());

@@ -13,7 +13,7 @@ use kc_actors::{
     RatchetActor, RatchetParts, TrustArchive,
 };
 use kc_core::chain::{Identity, TrustEntry, TrustList, TrustStore};
-use kc_core::exchange::{RequesterConfig, Validity};
+use kc_core::exchange::{ExchangeConfig, Validity};
 use kc_core::kem::Suite;
 use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys, Seed};
@@ -122,7 +122,7 @@ impl Own {
     /// An exchange of this node's, without a gateway and a publisher.
     pub(crate) fn exchange(&self) -> ExchangeParts {
         ExchangeParts {
-            config: RequesterConfig {
+            config: ExchangeConfig {
                 suites: vec![Suite::X25519],
                 legacy: false,
                 validity: Validity::default(),
@@ -138,6 +138,7 @@ impl Own {
             received: Port::unconnected(),
             awaited: Port::unconnected(),
             clock: Clock::system(),
+            entropy: Entropy::system(),
             events: Events::default(),
         }
     }

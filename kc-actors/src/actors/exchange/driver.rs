@@ -106,6 +106,7 @@ impl Driver {
             state.exchange.handle(input, now);
         });
         self.pump();
+        self.changed.notify_one();
     }
 
     /// Hands records in. Gives what resolves when all of them are settled.
@@ -143,6 +144,7 @@ impl Driver {
             }
         });
         self.pump();
+        self.changed.notify_one();
         async move {
             if !is_empty {
                 // An error means that the exchange is gone.
@@ -204,7 +206,6 @@ impl Driver {
                 Some(_) => {}
             }
         }
-        self.changed.notify_one();
     }
 
     /// Adds keys to those that open, and only then tells that they came.

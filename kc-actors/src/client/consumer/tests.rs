@@ -2,12 +2,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use kc_core::exchange::MissingKeys;
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, TopicScheme};
 
 use super::*;
 use crate::handles::CryptoTables;
-use crate::messages::AwaitedRoot;
 use crate::port::Port;
 
 /// A member of a group that gives what it is told to, and remembers what it was asked.
@@ -304,7 +304,7 @@ fn tables_with_another_key() -> Arc<CryptoTables> {
     let (tables, _) = CryptoTables::new(TopicScheme::default());
     let secret = Secret::fill_with(|secret| secret.fill(1)).into();
     tables.publish_opening(|ring| {
-        ring.add(&"t".into(), KeyId::Short(7), secret);
+        ring.add(&"t".into(), KeyId::Short(7), secret, None);
     });
     tables
 }
@@ -318,10 +318,10 @@ async fn what_a_known_key_does_not_open_waits_for_another_until_nobody_has_one()
     assert!(consumer.poll(10, wait).await.unwrap().is_empty());
     assert_eq!(consumer.waiting(), 1);
 
-    tables.publish_awaiting(vec![AwaitedRoot {
+    tables.publish_awaiting(vec![MissingKeys {
         root: "t".into(),
         own: None,
-        in_vain: vec![KeyId::Short(7)],
+        unanswered: vec![KeyId::Short(7)],
     }]);
     let error = consumer.poll(10, wait).await.unwrap_err();
     assert!(matches!(error, ConsumeError::Foreign { offset: 0, .. }));

@@ -9,7 +9,7 @@ use kc_core::backend::{
     LogReader, Producer, Subscription,
 };
 use kc_core::chain::{ChainError, TrustEntry, TrustList, TrustStore, Usage, ValidatedChain};
-use kc_core::exchange::{RequesterConfig, Validity};
+use kc_core::exchange::{ExchangeConfig, Validity};
 use kc_core::kem::Suite;
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
@@ -194,12 +194,13 @@ pub(in crate::node) fn parts() -> RootParts {
         }),
         tables,
         signals,
-        exchange: RequesterConfig {
+        exchange: ExchangeConfig {
             suites: vec![],
             legacy: false,
             validity: Validity::default(),
             interval: Duration::from_secs(60),
         },
+        keeps_denied: false,
         stores: StoreWatch::new(Events::default()),
         watched: Watched::default(),
         controller: Some(Duration::from_secs(3600)),

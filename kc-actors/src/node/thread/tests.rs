@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use kc_core::backend::{
     Admin, Backend, Capabilities, GroupConsumer, GroupStart, LogReader, Producer, Subscription,
 };
-use kc_core::ratchet::{KeyIdForm, RetainedKeys, Step};
+use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys, Step};
 use kc_core::store::{RatchetStore, StoreError};
 
 use super::super::children::tests::{Nothing, parts};
 use super::*;
 use crate::actors::{RatchetActor, RatchetParts};
 use crate::clock::Clock;
+use crate::entropy::Entropy;
 use crate::messages::SealingKeyFor;
 
 /// Blocks whatever thread calls it, until the test has ended.
@@ -131,8 +132,12 @@ fn a_blocked_actor_is_left_behind_and_named() {
         archive: Box::new(Nothing),
         retained: RetainedKeys::default(),
         used: None,
-        form: KeyIdForm::Short,
-        max_age: Duration::MAX,
+        config: RatchetConfig {
+            form: KeyIdForm::Short,
+            interval: Duration::MAX,
+            max_age: Duration::MAX,
+        },
+        entropy: Entropy::system(),
         clock: Clock::system(),
     });
     let sealing_keys = parts.ports.sealing_keys.clone();
