@@ -112,7 +112,7 @@ fn unanswered(root: &str, keys: usize, roots: &[String]) -> String {
         format!("{keys} keys")
     };
     format!(
-        "Unanswered: three requests for {keys} of {root} had no answer; asking goes on. Likely reasons:
+        "Unanswered: requests for {keys} of {root} had no answer; asking goes on. Likely reasons:
   - no node with the keys is running: start the producer, or `kc node serve` on its node
   - the producer trusts another root than this node's root of trust {}
     (`kc node status` on the producer's side shows its root)

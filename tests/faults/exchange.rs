@@ -5,19 +5,19 @@ use std::time::Duration;
 use kc::NodeEvent;
 use kc::core::chain::{UnverifiedChain, Usage, encode_certificate};
 use kc::core::exchange::{
-    Forwarder, IncomingRequest, KeyReply, KeyRequest, MAX_VALIDITY, Refusal, Replier, Requester,
-    RequesterConfig, Validity, compose_reply, decode_key_ids,
+    ExchangeEvent, KeyRequest, MAX_VALIDITY, OutRecord, Validity, compose_reply, decode_key_ids,
 };
 use kc::core::kem::{self, Suite};
 use kc::core::keys::Signer;
 use kc::core::message::{Added, KeyRing, seal};
 use kc::core::provision::Role;
-use kc::core::ratchet::{Component, KeyIdForm, Seed, StepKeys, TopicSecret};
+use kc::core::ratchet::{Candidates, Component, KeyIdForm, Seed, StepKeys, TopicSecret};
 use kc::core::secret::Secret;
-use kc::core::types::{KeyId, RootTopic};
+use kc::core::types::{KeyId, RootTopic, SideTopic};
 use kc::keystore_file::system_rng;
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
+use crate::peer::Peer;
 use crate::wire::Wire;
 use crate::world::{Party, granting, in_secs, new_key, now};
 
@@ -29,23 +29,17 @@ fn secret(byte: u8) -> TopicSecret {
     Secret::fill_with(|secret| secret.fill(byte)).into()
 }
 
-fn requester(validity: Validity) -> Requester {
-    Requester::new(RequesterConfig {
-        suites: vec![Suite::X25519],
-        legacy: false,
-        validity,
-        interval: Duration::from_secs(60),
-    })
+fn peer(party: &Party, validity: Validity) -> Peer<'_> {
+    Peer::new(party.trust(), party.own(), party.key(), validity, now())
 }
 
 /// A request of a consumer for a key, and who waits for the answer.
-fn request(consumer: &Party, id: KeyId, validity: Validity) -> (Requester, Vec<u8>) {
-    let mut requester = requester(validity);
-    requester.want(&root(), id, now());
-    let rng = &mut system_rng().unwrap();
-    let request = requester.poll_request(&consumer.own(), now(), rng).unwrap();
-    let value = request.drafts[0].0.sign(consumer.key(), rng).unwrap();
-    (requester, value)
+fn request(consumer: &Party, id: KeyId, validity: Validity) -> (Peer<'_>, OutRecord) {
+    let mut peer = peer(consumer, validity);
+    let sent = peer.want(&root(), id, Candidates::default());
+    let request = sent.into_iter();
+    let request = request.filter(|record| record.side == SideTopic::Requests);
+    (peer, request.last().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,17 +212,21 @@ fn fault_04_an_authorised_producer_cannot_replace_anothers_key() {
     seal(&key, Component::Value, b"secret", &mut message).unwrap();
 
     // The rogue answers first, with a key of its own under the same id.
-    let (mut requester, asked) = request(&consumer, key.id(), Validity::default());
+    let (mut asking, asked) = request(&consumer, key.id(), Validity::default());
     let usage = Usage::EncryptRequest;
-    let asked = KeyRequest::validate(&asked, &root(), usage, &rogue.trust(), now()).unwrap();
+    let request = KeyRequest::validate(&asked.value, &root(), usage, &rogue.trust(), now());
     let forged = [(key.id(), secret(7)), (KeyId::Short(9), secret(9))];
     let policy = (&[Suite::X25519][..], Validity::default());
-    let reply = compose_reply(&asked, &root(), &forged, policy, (&rogue.own(), now()), rng);
+    let own = (&rogue.own()[..], now());
+    let reply = compose_reply(&request.unwrap(), &root(), &forged, policy, own, rng);
     let reply = reply.unwrap()[0].sign(rogue.key(), rng).unwrap();
-    let reply = KeyReply::validate(&reply, &root(), &consumer.trust(), now()).unwrap();
-    let handled = requester.handle_reply(&root(), &reply, now()).unwrap();
+    let reply = OutRecord {
+        value: reply.into(),
+        ..asked
+    };
+    asking.take(SideTopic::Keys, &reply);
     // What was not asked for is not taken.
-    let ids: Vec<_> = handled.keys.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<_> = asking.received.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, [key.id()]);
 
     for forged_first in [true, false] {
@@ -239,8 +237,8 @@ fn fault_04_an_authorised_producer_cannot_replace_anothers_key() {
         } else {
             (true_one, forged)
         };
-        assert_eq!(ring.add(&root(), key.id(), first), Added::New);
-        assert_eq!(ring.add(&root(), key.id(), second), Added::Candidate);
+        assert_eq!(ring.add(&root(), key.id(), first, None), Added::New);
+        assert_eq!(ring.add(&root(), key.id(), second, None), Added::Candidate);
         let opened = ring.open("t", Component::Value, &message);
         assert_eq!(opened.into_plaintext().unwrap(), b"secret");
     }
@@ -252,8 +250,8 @@ fn fault_14_a_signed_request_lives_a_week_at_most_and_is_answered_once() {
     let controller = Party::new(Role::Controller);
     // As provisioned.
     let ten_years = Validity::from_max_age(Role::Consumer.default_lifetime());
-    let (_, value) = request(&consumer, KeyId::Short(1), ten_years);
-    let chain = UnverifiedChain::parse(&value).unwrap();
+    let (_, asked) = request(&consumer, KeyId::Short(1), ten_years);
+    let chain = UnverifiedChain::parse(&asked.value).unwrap();
     let demand = kc::core::chain::Demand::at(now());
     let end = chain
         .validate(&consumer.trust(), &demand)
@@ -261,32 +259,23 @@ fn fault_14_a_signed_request_lives_a_week_at_most_and_is_answered_once() {
         .max_age();
     assert!(end.timestamp().unwrap() <= now().plus(MAX_VALIDITY));
 
-    let mut replier = Replier::new(vec![Suite::X25519], ten_years);
-    let mut answer = |value: &[u8], at| {
-        let usage = Usage::EncryptRequest;
-        let request = KeyRequest::validate(value, &root(), usage, &producer.trust(), at)?;
-        let incoming = IncomingRequest {
-            root: root(),
-            request,
-            keys: vec![(KeyId::Short(1), secret(1))],
-        };
-        let rng = &mut system_rng().unwrap();
-        let mut answers = replier.handle(&[incoming], &producer.own(), now(), rng);
-        answers.remove(0).map(drop)
-    };
-    assert_eq!(answer(&value, now()), Ok(()));
-    assert_eq!(answer(&value, now()), Err(Refusal::Replay));
+    let mut answering = peer(&producer, ten_years);
+    answering.held.insert(KeyId::Short(1), secret(1));
+    assert_eq!(answering.take(SideTopic::Requests, &asked).len(), 1);
+    assert!(answering.take(SideTopic::Requests, &asked).is_empty());
     // A controller's copy is the same request.
-    let usage = Usage::EncryptSubscribe;
-    let asked = KeyRequest::validate(&value, &root(), usage, &controller.trust(), now()).unwrap();
-    let copies = Forwarder::default().forward(&root(), &asked, &controller.own(), now());
-    let rng = &mut system_rng().unwrap();
-    let copy = copies.unwrap()[0].sign(controller.key(), rng).unwrap();
-    assert_eq!(answer(&copy, now()), Err(Refusal::Replay));
+    let mut vouching = peer(&controller, ten_years);
+    let copy = vouching.take(SideTopic::Subscriptions, &asked).remove(0);
+    assert!(answering.take(SideTopic::Requests, &copy).is_empty());
+    assert!(answering.events.len() == 1, "{:?}", answering.events);
     // When it is forgotten it has expired.
-    let later = now().plus(MAX_VALIDITY + Duration::from_secs(60));
-    let refusal = answer(&value, later).unwrap_err();
-    assert_eq!(refusal.id().to_string(), "C12");
+    answering.now.wall = now().plus(MAX_VALIDITY + Duration::from_secs(60));
+    assert!(answering.take(SideTopic::Requests, &asked).is_empty());
+    let refused = answering.events.iter().find_map(|event| match event {
+        ExchangeEvent::Refused { refusal, .. } => Some(refusal.id().to_string()),
+        _ => None,
+    });
+    assert_eq!(refused.as_deref(), Some("C12"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

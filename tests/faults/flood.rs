@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use kc::core::exchange::{
-    MAX_OUTSTANDING_PER_ROOT, MAX_REQUESTS_PER_INTERVAL, MAX_WANTED_PER_ROOT,
-};
+use kc::core::exchange::{MAX_OUTSTANDING_PER_ROOT, MAX_WANTED_PER_ROOT};
 use kc::core::provision::Role;
 use kc::{NodeEvent, Outcome, PlainRecord};
 use tokio::task::JoinSet;
@@ -59,10 +57,8 @@ async fn fault_07_invented_key_ids_grow_nothing_without_limit() {
     assert!(status.exchange.outstanding <= MAX_OUTSTANDING_PER_ROOT);
     assert!(status.bounds_hit > 0, "and it shows");
     let requests = Wire::to(&fleet.broker).await.count("t.reqs").await;
-    assert!(
-        requests <= i64::from(MAX_REQUESTS_PER_INTERVAL),
-        "{requests}"
-    );
+    // Four at once, and few more since.
+    assert!(requests <= 10, "{requests}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,9 @@ mod clients;
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]
 #[path = "../common/fleet.rs"]
 mod fleet;
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+#[path = "../common/peer.rs"]
+mod peer;
 
 mod documented;
 mod exchange;

@@ -204,7 +204,14 @@ async fn fault_11_a_hybrid_root_denied_at_run_time_takes_its_classical_half_alon
     let update = compose_update(list, &entry, in_secs(3600), (&hybrid, None), rng).unwrap();
     wire.send(list.name(), &key.to_bytes(), &update).await;
     let listed = tokio::time::timeout(DEADLINE, events.next()).await.unwrap();
-    assert_eq!(listed, Some(NodeEvent::Listed { list, key }));
+    assert_eq!(
+        listed,
+        Some(NodeEvent::Listed {
+            list,
+            key,
+            in_use: true
+        })
+    );
 
     assert_eq!(granted().await, Err("C04".into()));
     let trust = reader.node.status().await.unwrap().trust;

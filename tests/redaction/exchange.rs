@@ -1,22 +1,18 @@
 //! Requests and replies, and who makes and takes them.
 
-use std::time::Duration;
-
 use kc::core::chain::{
     Constraints, Identity, MaxAge, TrustEntry, TrustStore, Usage, ValidIdentity, encode_certificate,
 };
-use kc::core::exchange::{
-    IncomingRequest, KeyReply, KeyRequest, Replier, Requester, RequesterConfig, Validity,
-};
-use kc::core::kem::Suite;
+use kc::core::exchange::{KeyReply, KeyRequest, Validity};
 use kc::core::keys::Signer;
 use kc::core::ratchet::Candidates;
-use kc::core::types::{KeyId, RootTopic, Timestamp};
+use kc::core::types::{KeyId, RootTopic, SideTopic, Timestamp};
 use kc::core::wire::Writer;
 use kc::keystore_file::system_rng;
 
 use crate::core::{check, signing_key, topic_secret};
 use crate::leaks::{known, leak};
+use crate::peer::Peer;
 
 /// A node that is certified by itself.
 fn node() -> (TrustStore, ValidIdentity) {
@@ -48,61 +44,44 @@ fn node() -> (TrustStore, ValidIdentity) {
 }
 
 #[test]
-fn requests_replies_and_their_machines() {
-    let (rng, now, root) = (
-        &mut system_rng().unwrap(),
-        Timestamp::EPOCH,
-        RootTopic::from("t"),
-    );
+fn requests_replies_and_the_machine() {
+    let (now, root) = (Timestamp::EPOCH, RootTopic::from("t"));
     let ((trust, own), (key, signing), topic) = (node(), signing_key(), known::<32>(2));
-    let own = [own];
-    let mut requester = Requester::new(RequesterConfig {
-        suites: vec![Suite::X25519],
-        legacy: false,
-        validity: Validity::default(),
-        interval: Duration::from_secs(60),
-    });
+    let peer = || {
+        let (trust, own) = (trust.clone(), vec![own.clone()]);
+        Peer::new(trust, own, &key, Validity::default(), now)
+    };
+    let (mut consumer, mut producer) = (peer(), peer());
     let other = Candidates::from_iter([topic_secret()]);
-    requester.want_another(&root, KeyId::Short(2), other, now);
-    requester.want(&root, KeyId::Short(1), now);
-    let request = requester.poll_request(&own, now, rng).unwrap();
+    consumer.want(&root, KeyId::Short(2), other);
+    let request = consumer.want(&root, KeyId::Short(1), Candidates::default());
+    let request = request
+        .into_iter()
+        .find(|record| record.side == SideTopic::Requests);
+    let request = request.unwrap();
     let ephemeral = {
-        let (_, ephemerals) = requester.outstanding(&root).next().unwrap();
+        let (_, ephemerals) = consumer.exchange.outstanding_of(&root).next().unwrap();
         ephemerals[0].expose_bytes()
     };
-    for shown in [format!("{requester:?}"), format!("{request:?}")] {
-        assert_eq!(leak(&shown, ephemeral.expose(), 8), None);
-        assert_eq!(leak(&shown, &topic, 4), None);
-        assert_eq!(leak(&shown, &signing, 4), None);
-    }
-
-    let asked = request.drafts[0].0.sign(&key, rng).unwrap();
-    let asked = KeyRequest::validate(&asked, &root, Usage::EncryptRequest, &trust, now).unwrap();
-    let incoming = [IncomingRequest {
-        root: root.clone(),
-        request: asked,
-        keys: vec![(KeyId::Short(1), topic_secret())],
-    }];
-    let incoming_shown = format!("{incoming:?}");
-    assert!(incoming_shown.contains("keys: [(KeyId(#1), TopicSecret(Secret<32>(redacted)))]"));
-    let mut replier = Replier::new(vec![Suite::X25519], Validity::default());
-    let answers = replier.handle(&incoming, &own, now, rng);
-    let answer = answers[0].as_ref().unwrap();
-    let reply = answer.drafts[0].sign(&key, rng).unwrap();
-    let reply = KeyReply::validate(&reply, &root, &trust, now).unwrap();
+    producer.held.insert(KeyId::Short(1), topic_secret());
+    let reply = producer.take(SideTopic::Requests, &request).remove(0);
+    let asked = KeyRequest::validate(&request.value, &root, Usage::EncryptRequest, &trust, now);
+    let opened = KeyReply::validate(&reply.value, &root, &trust, now);
     for shown in [
-        incoming_shown,
-        format!("{replier:?}"),
-        format!("{answer:?}"),
-        format!("{reply:?}"),
+        format!("{:?}", consumer.exchange),
+        format!("{:?}", producer.exchange),
+        format!("{request:?} {asked:?}"),
+        format!("{reply:?} {opened:?}"),
+        format!("{:?} {:?}", consumer.events, producer.events),
     ] {
+        assert_eq!(leak(&shown, ephemeral.expose(), 8), None, "{shown}");
         assert_eq!(leak(&shown, &topic, 4), None, "{shown}");
         assert_eq!(leak(&shown, &signing, 4), None, "{shown}");
     }
-    let handled = requester.handle_reply(&root, &reply, now).unwrap();
+    consumer.take(SideTopic::Keys, &reply);
     check(
-        &handled,
+        &consumer.received,
         &[&topic],
-        "HandledReply { keys: [(KeyId(#1), TopicSecret(Secret<32>(redacted)))], after: 0ns }",
+        "[(KeyId(#1), TopicSecret(Secret<32>(redacted)))]",
     );
 }

@@ -14,6 +14,9 @@ mod clients;
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]
 #[path = "../common/fleet.rs"]
 mod fleet;
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+#[path = "../common/peer.rs"]
+mod peer;
 
 mod core;
 mod exchange;

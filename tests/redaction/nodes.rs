@@ -205,11 +205,12 @@ fn actors_and_messages() {
     let received = ReceivedOpeningKeys {
         root: "t".into(),
         keys: vec![(KeyId::Short(1), topic_secret())],
+        giver: None,
     };
     check(
         &received,
         &[&known::<32>(2)],
-        r#"ReceivedOpeningKeys { root: RootTopic("t"), keys: [(KeyId(#1), TopicSecret(Secret<32>(redacted)))] }"#,
+        r#"ReceivedOpeningKeys { root: RootTopic("t"), keys: [(KeyId(#1), TopicSecret(Secret<32>(redacted)))], giver: None }"#,
     );
     let root = "t".into();
     check_node(

@@ -99,6 +99,7 @@ impl Handler<AskController> for ControllerActor {
         MessageResult(ControllerStatus {
             forwarded: status.forwarded,
             refused: status.refused,
+            refusals: status.refusals,
         })
     }
 }

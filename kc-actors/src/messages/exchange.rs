@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use actix::Message;
-use kc_core::exchange::{MissingKeys, RefusalId};
+use kc_core::exchange::{MissingKeys, Party, RefusalId, Sender};
 use kc_core::ratchet::Candidates;
 use kc_core::types::{KeyId, RootTopic, SideTopic};
 
@@ -67,4 +67,34 @@ pub struct ExchangeStatus {
     pub forwarded: u64,
     /// How many requests and replies were refused, by check.
     pub refused: BTreeMap<RefusalId, u64>,
+    /// Whose were refused of late, and why; at most 64.
+    pub refusals: Vec<RefusedSender>,
+    /// Who was given keys of late; at most 64.
+    pub given: Vec<GivenKeys>,
+}
+
+/// A sender whose requests or replies were refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedSender {
+    /// The root topic.
+    pub root: RootTopic,
+    /// Which of its side topics.
+    pub side: SideTopic,
+    /// The sender.
+    pub sender: Sender,
+    /// The check that refused.
+    pub check: RefusalId,
+    /// How often.
+    pub times: u64,
+}
+
+/// A node that was given keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenKeys {
+    /// The root topic.
+    pub root: RootTopic,
+    /// The node.
+    pub requester: Party,
+    /// How many of its requests were answered.
+    pub times: u64,
 }

@@ -21,7 +21,10 @@ mod trust;
 
 pub use chain::{JudgeGivers, OwnGrant, OwnIdentities, ValidateChain};
 pub use controller::{AskController, ControllerStatus};
-pub use exchange::{AskExchange, ExchangeStatus, KeyWanted, ServeRoot, SideRecord, SideRecords};
+pub use exchange::{
+    AskExchange, ExchangeStatus, GivenKeys, KeyWanted, RefusedSender, ServeRoot, SideRecord,
+    SideRecords,
+};
 pub use gateway::{CloseGateway, ControlTopic, Publish, Watch, WatchSubscriptions};
 pub use keystore::Sign;
 pub use publisher::{AwaitKey, AwaitedKeys, PrepareError, PrepareRoot, ReceivedOpeningKeys};

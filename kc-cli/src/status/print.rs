@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use kc::core::types::Timestamp;
 
-use super::report::{Chain, Report, Running};
+use super::report::{Chain, Given, Refusal, Report, Running};
 use crate::date::until;
 
 /// A report for people.
@@ -50,6 +50,15 @@ fn running_lines(running: &Running) -> Vec<String> {
         lines.push(format!("requests vouched for: {forwarded}"));
     }
     lines.push(format!("refused, by check: {}", counts(&running.refused)));
+    lines.extend(running.refusals.iter().map(refusal_line));
+    lines.extend(running.given.iter().map(given_line));
+    lines.push(format!("keys denied: {}", running.denied));
+    if running.self_denied > 0 || running.dropped_revocations > 0 {
+        lines.push(format!(
+            "keys in use nowhere that deny themselves: {}; messages dropped for want of room: {}",
+            running.self_denied, running.dropped_revocations
+        ));
+    }
     lines.push(format!("bounds hit: {}", running.bounds_hit));
     for (store, fault) in &running.failing_stores {
         let advice = fault
@@ -63,6 +72,29 @@ fn running_lines(running: &Running) -> Vec<String> {
         ));
     }
     lines
+}
+
+fn refusal_line(refusal: &Refusal) -> String {
+    let claimed = if refusal.claimed { " (claimed)" } else { "" };
+    let key = match &refusal.key {
+        Some(key) => format!("key {key}{claimed}"),
+        None => "a sender without a key".to_owned(),
+    };
+    let under = refusal.root_of_trust.iter();
+    let under: String = under
+        .map(|root| format!(" under root of trust {root}"))
+        .collect();
+    format!(
+        "refused by {}, {} times: {key}{under}, on the {} of {}",
+        refusal.check, refusal.times, refusal.side, refusal.root
+    )
+}
+
+fn given_line(given: &Given) -> String {
+    format!(
+        "keys of {} given {} times to key {} under root of trust {}",
+        given.root, given.times, given.key, given.root_of_trust
+    )
 }
 
 fn chain_line(chain: &Chain) -> String {

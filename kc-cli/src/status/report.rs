@@ -3,7 +3,10 @@ use std::path::PathBuf;
 
 use kc::NodeStatus;
 use kc::actors::StoreFault;
-use kc::core::types::RootTopic;
+use kc::actors::messages::{GivenKeys, RefusedSender};
+use kc::core::exchange::Sender;
+use kc::core::keys::VerifyingKey;
+use kc::core::types::{RootTopic, SideTopic};
 use serde::{Deserialize, Serialize};
 
 /// How a node is; the JSON of `kc node status`.
@@ -46,10 +49,52 @@ pub(crate) struct Running {
     pub(crate) forwarded: Option<u64>,
     /// How many requests, replies and updates it has refused, by check.
     pub(crate) refused: BTreeMap<String, u64>,
+    /// Whose requests and replies were refused of late, and why.
+    pub(crate) refusals: Vec<Refusal>,
+    /// Who was given keys of late.
+    pub(crate) given: Vec<Given>,
+    /// How many keys are denied by the denylist.
+    pub(crate) denied: usize,
+    /// How many keys denied themselves that are in use nowhere that this node has seen.
+    pub(crate) self_denied: usize,
+    /// How many messages of keys that deny themselves were dropped for want of room.
+    pub(crate) dropped_revocations: u64,
     /// How often a bound kept a key from being asked for at once.
     pub(crate) bounds_hit: u64,
     /// Which of its stores failed when they were last used, and why.
     pub(crate) failing_stores: BTreeMap<String, Fault>,
+}
+
+/// A sender whose requests or replies were refused.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Refusal {
+    /// The root topic.
+    pub(crate) root: String,
+    /// Which of its side topics: `requests`, `keys`, `subscriptions`.
+    pub(crate) side: String,
+    /// The check that refused.
+    pub(crate) check: String,
+    /// The fingerprint of the sender's key, if it names one.
+    pub(crate) key: Option<String>,
+    /// Whether nothing verified that key.
+    pub(crate) claimed: bool,
+    /// The fingerprint of the sender's root of trust, if its chain was verified.
+    pub(crate) root_of_trust: Option<String>,
+    /// How often.
+    pub(crate) times: u64,
+}
+
+/// A node that was given keys.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Given {
+    /// The root topic.
+    pub(crate) root: String,
+    /// The fingerprint of the node's key.
+    pub(crate) key: String,
+    /// The fingerprint of its root of trust.
+    pub(crate) root_of_trust: String,
+    /// How many of its requests were answered.
+    pub(crate) times: u64,
 }
 
 /// Why a store fails.
@@ -94,6 +139,41 @@ impl From<StoreFault> for Fault {
     }
 }
 
+impl Refusal {
+    fn new(refused: &RefusedSender) -> Self {
+        let (key, party) = match &refused.sender {
+            Sender::Verified(party) => (Some(&party.key), Some(party)),
+            Sender::Claimed(key) => (Some(key), None),
+            Sender::Unknown => (None, None),
+        };
+        Self {
+            root: refused.root.to_string(),
+            side: match refused.side {
+                SideTopic::Requests => "requests",
+                SideTopic::Keys => "keys",
+                SideTopic::Subscriptions => "subscriptions",
+            }
+            .to_owned(),
+            check: refused.check.to_string(),
+            key: key.map(VerifyingKey::fingerprint),
+            claimed: matches!(refused.sender, Sender::Claimed(_)),
+            root_of_trust: party.map(|party| party.root.fingerprint()),
+            times: refused.times,
+        }
+    }
+}
+
+impl Given {
+    fn new(given: &GivenKeys) -> Self {
+        Self {
+            root: given.root.to_string(),
+            key: given.requester.key.fingerprint(),
+            root_of_trust: given.requester.root.fingerprint(),
+            times: given.times,
+        }
+    }
+}
+
 impl Running {
     pub(super) fn new(command: &str, status: NodeStatus) -> Self {
         let refused = status.refused();
@@ -104,7 +184,11 @@ impl Running {
                 .map(|(root, count)| (root.to_string(), *count))
                 .collect()
         };
-        let unanswered = exchange.unanswered.iter();
+        let unanswered = exchange.missing.iter();
+        let unanswered = unanswered.filter(|missing| !missing.unanswered.is_empty());
+        let vouching = status.controller.iter();
+        let vouching = vouching.flat_map(|controller| &controller.refusals);
+        let refusals = exchange.refusals.iter().chain(vouching);
         Self {
             process: std::process::id(),
             command: command.to_owned(),
@@ -113,11 +197,19 @@ impl Running {
             wanted: by_root(&exchange.wanted),
             outstanding: exchange.outstanding,
             unanswered: unanswered
-                .map(|of_root| (of_root.root.to_string(), of_root.ids.len()))
+                .map(|of_root| (of_root.root.to_string(), of_root.unanswered.len()))
                 .collect(),
             waiting_records: by_root(&status.waiting_records),
             answered: exchange.answered,
-            forwarded: status.controller.map(|controller| controller.forwarded),
+            forwarded: status
+                .controller
+                .as_ref()
+                .map(|controller| controller.forwarded),
+            refusals: refusals.map(Refusal::new).collect(),
+            given: exchange.given.iter().map(Given::new).collect(),
+            denied: status.trust.denied,
+            self_denied: status.trust.self_denied,
+            dropped_revocations: status.trust.dropped_revocations,
             refused: refused
                 .iter()
                 .map(|(check, times)| (check.to_string(), *times))

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kc_core::exchange::{
-    Effect, Exchange, ExchangeEvent, Failure, Input, Job, KeyTableChange, Output, Position,
+    Effect, Exchange, ExchangeEvent, Failure, Input, Job, KeyTableChange, Output, Party, Position,
     RefusalId, Sender,
 };
 use kc_core::types::{Now, RootTopic, SideTopic};
@@ -18,8 +18,8 @@ use super::ExchangeParts;
 use crate::actors::retry::Told;
 use crate::events::{EventListener, NodeEvent};
 use crate::messages::{
-    AwaitedKeys, ControlTopic, ExchangeStatus, HeldKeys, OwnGrant, OwnIdentities, Publish,
-    ReceivedOpeningKeys, SideRecord, Sign, ValidateChain, Watch,
+    AwaitedKeys, ControlTopic, ExchangeStatus, GivenKeys, HeldKeys, OwnGrant, OwnIdentities,
+    Publish, ReceivedOpeningKeys, RefusedSender, SideRecord, Sign, ValidateChain, Watch,
 };
 use crate::port::{Port, PortClosed};
 use crate::stores::{Store, ask_in_time};
@@ -56,7 +56,13 @@ struct Counts {
     forwarded: u64,
     bounds_hit: u64,
     refused: BTreeMap<RefusalId, u64>,
+    refusals: Vec<RefusedSender>,
+    given: Vec<GivenKeys>,
 }
+
+/// How many senders are listed whose messages were refused, and how many nodes that were given keys; beyond, the oldest
+/// make room.
+const MAX_LISTED: usize = 64;
 
 /// Records that were handed over together.
 struct Batch {
@@ -163,6 +169,8 @@ impl Driver {
             answered: state.counts.answered,
             forwarded: state.counts.forwarded,
             refused: state.counts.refused.clone(),
+            refusals: state.counts.refusals.clone(),
+            given: state.counts.given.clone(),
         })
     }
 
@@ -325,7 +333,7 @@ impl Driver {
                 ids,
                 requester,
             } => {
-                self.with(|state| state.counts.answered += 1);
+                self.with(|state| state.counts.note_given(&root, &requester));
                 let (to, under) = (requester.key.fingerprint(), requester.root.fingerprint());
                 tracing::info!(target: "kc::exchange", %root, keys = ids.len(), to, root_of_trust = under, "keys handed out");
                 NodeEvent::Answered {
@@ -356,7 +364,7 @@ impl Driver {
                 report,
             } => {
                 let check = refusal.id();
-                self.with(|state| *state.counts.refused.entry(check).or_default() += 1);
+                self.with(|state| state.counts.note_refused(&root, side, &sender, check));
                 let Some(times) = report else {
                     return;
                 };
@@ -417,6 +425,56 @@ impl Driver {
         } else {
             tracing::warn!(target: "kc::exchange", %root, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
         }
+    }
+}
+
+impl Counts {
+    fn note_given(&mut self, root: &RootTopic, requester: &Party) {
+        self.answered += 1;
+        let mut given = self.given.iter_mut();
+        match given.find(|given| given.root == *root && given.requester == *requester) {
+            Some(given) => given.times += 1,
+            None => {
+                make_room(&mut self.given);
+                self.given.push(GivenKeys {
+                    root: root.clone(),
+                    requester: requester.clone(),
+                    times: 1,
+                });
+            }
+        }
+    }
+
+    fn note_refused(
+        &mut self,
+        root: &RootTopic,
+        side: SideTopic,
+        sender: &Sender,
+        check: RefusalId,
+    ) {
+        *self.refused.entry(check).or_default() += 1;
+        let same = |listed: &&mut RefusedSender| {
+            (&listed.root, listed.side, &listed.sender, listed.check) == (root, side, sender, check)
+        };
+        match self.refusals.iter_mut().find(same) {
+            Some(listed) => listed.times += 1,
+            None => {
+                make_room(&mut self.refusals);
+                self.refusals.push(RefusedSender {
+                    root: root.clone(),
+                    side,
+                    sender: sender.clone(),
+                    check,
+                    times: 1,
+                });
+            }
+        }
+    }
+}
+
+fn make_room<T>(listed: &mut Vec<T>) {
+    if listed.len() >= MAX_LISTED {
+        listed.remove(0);
     }
 }
 

@@ -65,7 +65,7 @@ fn in_words(event: &NodeEvent) -> Option<String> {
         NodeEvent::Refused { check, reason, .. } => {
             format!("refused a request: {reason} (check {check})")
         }
-        NodeEvent::Unanswered { .. } => "three requests and no answer: it cannot read".to_owned(),
+        NodeEvent::Unanswered { .. } => "no answer for 20 s: it cannot read".to_owned(),
         NodeEvent::NoValidChain { reason } => format!("has no valid chain: {reason}"),
         _ => return None,
     })
