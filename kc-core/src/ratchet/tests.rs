@@ -131,10 +131,7 @@ fn retained_keys_are_pruned_by_age_and_bounded() {
     );
     assert_eq!(keys.len(), MAX_RETAINED_KEYS);
     assert!(!keys.insert(key("u", 3, 180.0)), "all are in use");
-    assert!(
-        keys.iter()
-            .all(|key| key.id == crate::types::KeyId::Short(3))
-    );
+    assert!(keys.iter().all(|key| key.id == KeyId::Short(3)));
     assert!(keys.insert(key("u", 4, 180.0)), "of the next step");
     assert_eq!(keys.len(), MAX_RETAINED_KEYS);
 }
