@@ -142,7 +142,8 @@ pub struct Exchange {
     waiting_records: (usize, usize),
     /// Tasks that wait for the node's own identities.
     unsigned: Vec<Task>,
-    identities: Option<(Duration, Result<Arc<[ValidIdentity]>, ChainError>)>,
+    /// The node's own identities, and when they were looked up.
+    identities: Option<(Duration, OwnIdentities)>,
     readings: BTreeMap<(RootTopic, SideTopic), Reading>,
     /// Sends that are tried again at a time.
     retries: Vec<(Duration, Task)>,
@@ -155,6 +156,8 @@ pub struct Exchange {
     effects: VecDeque<Effect>,
 }
 
+type OwnIdentities = Result<Arc<[ValidIdentity]>, ChainError>;
+
 /// Whether a side topic is read.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
@@ -162,7 +165,7 @@ enum Reading {
     Due(Duration),
     /// It is being tried.
     Beginning,
-    Reading,
+    Begun,
 }
 
 /// Something under way, with what it needs to go on.
@@ -1019,7 +1022,7 @@ impl Exchange {
         }
     }
 
-    fn sign_as(&mut self, mut task: Task, own: Result<Arc<[ValidIdentity]>, ChainError>, now: Now) {
+    fn sign_as(&mut self, mut task: Task, own: OwnIdentities, now: Now) {
         let Ok(own) = own else {
             return match task.step {
                 Step::Ask(due) => self.wants.unsent(&due, None, now.mono),
@@ -1228,7 +1231,7 @@ impl Exchange {
         now: Now,
     ) {
         let reading = match result {
-            Ok(_) => Reading::Reading,
+            Ok(_) => Reading::Begun,
             Err(failure) => {
                 let error = match failure {
                     Failure::Backend(error) => Some(error),

@@ -466,8 +466,9 @@ impl WantedKey {
         let first = *self.first_asked.get_or_insert(now);
         self.next = match self.asks {
             1 => now + jittered(SECOND_ASK, random).min(interval),
+            // The second may have gone out late.
             2 => (first + jittered(THIRD_ASK, random))
-                .max(now)
+                .max(now + jittered(SECOND_ASK, random))
                 .min(now + interval),
             _ => now + interval,
         };

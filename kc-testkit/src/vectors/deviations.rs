@@ -255,6 +255,13 @@ pub const DEVIATIONS: &[Deviation] = &[
         reason: "no key and nonce is used twice, and the node works: the reference fails until the next step",
     },
     Deviation {
+        family: "mgmtloop",
+        cases: Cases::Named("request-interval"),
+        instead: Instead::Differs(&["steps[].effects[]"]),
+        ours: "an unanswered first request is repeated after about 3 s and 10 s, then each interval",
+        reason: "a peer that was not there yet, or whose reply was lost, is not waited for a whole interval",
+    },
+    Deviation {
         family: "ratchet",
         cases: Cases::Named("negative-index"),
         instead: Instead::Rejects,
@@ -265,8 +272,23 @@ pub const DEVIATIONS: &[Deviation] = &[
         family: "exchange",
         cases: Cases::Named("answer-to-superseded-request"),
         instead: Instead::Accepts,
-        ours: "the last few requests of a root can be answered, until they expire",
+        ours: "a request stays answerable until nothing that it asked for is wanted, four newer ones exist, or it expires",
         reason: "a reply that is late is as good as any; what is kept is bounded",
+    },
+    Deviation {
+        family: "exchange",
+        cases: Cases::Named("second-producer-answer-dropped"),
+        instead: Instead::Accepts,
+        ours: "every valid reply counts while a key that its request asked for is wanted",
+        reason: "the keys of one request may be with several producers; to drop all replies but the first costs an \
+                 interval for each further producer",
+    },
+    Deviation {
+        family: "exchange",
+        cases: Cases::Named("legacy-flag-with-pq"),
+        instead: Instead::Differs(&["steps[].result[]"]),
+        ours: "no bare key is sent beside hybrid key exchanges, whatever the legacy flag says",
+        reason: "a broker that withholds the list would choose the classical exchange",
     },
     Deviation {
         family: "exchange",

@@ -92,8 +92,9 @@ impl Faults {
 ///
 /// A request for n bytes (one `fill_bytes`) takes the first recorded draw of n bytes that is left; draws of other
 /// lengths stay for later requests. A request that no draw can answer, or only one whose bytes were not recorded,
-/// fails the case and gets a deterministic filler, so that the code under test runs to its end.
-#[derive(Debug)]
+/// fails the case and gets a deterministic filler, so that the code under test runs to its end. The default has nothing
+/// but filler.
+#[derive(Debug, Default)]
 pub struct Draws {
     script: VecDeque<Draw>,
     faults: Option<Faults>,
@@ -135,6 +136,12 @@ impl Draws {
             wanted(draw.source, draw.len(), before)
         });
         self
+    }
+
+    /// Whether no draw is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.script.is_empty()
     }
 
     /// Answers requests that the script cannot answer with filler, without failing the case.

@@ -54,6 +54,14 @@ pub const NORMALISATIONS: &[Normalisation] = &[
         apply: mgmtloop::normalise_seeks,
     },
     Normalisation {
+        family: "mgmtloop",
+        op: "trace",
+        fields: &[],
+        reason: "Kafka has no order between topics: of what is sent one after the other the order within each topic is \
+                 compared",
+        apply: mgmtloop::normalise_sends,
+    },
+    Normalisation {
         family: "exchange",
         op: "transcript",
         fields: &[

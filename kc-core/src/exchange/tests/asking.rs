@@ -128,6 +128,22 @@ fn an_unanswered_key_is_asked_for_again_soon_then_each_interval() {
 }
 
 #[test]
+fn a_request_that_goes_out_late_is_not_followed_at_once_by_the_next() {
+    let mut world = World::new(4);
+    let mut consumer = world.consumer();
+    world.want(&mut consumer, &[1]);
+    // Nothing ran meanwhile, and the second and third request would have been due.
+    world.pass(Duration::from_secs(30));
+    let late = to(SideTopic::Requests, consumer.run(&mut world));
+    assert_eq!(late.len(), 1);
+    world.pass(Duration::from_millis(2900));
+    assert!(consumer.run(&mut world).is_empty());
+    world.pass(Duration::from_millis(500));
+    let next = to(SideTopic::Requests, consumer.run(&mut world));
+    assert_eq!(next.len(), 1);
+}
+
+#[test]
 fn a_late_reply_to_an_earlier_request_still_counts() {
     let mut world = World::new(5);
     let mut consumer = world.consumer();

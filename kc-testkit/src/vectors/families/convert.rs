@@ -1,7 +1,6 @@
 //! Between the types of the vectors and those of our code.
 
-use kc_core::chain::{CertificateKey, TrustEntry, TrustStore};
-use kc_core::exchange::Identity;
+use kc_core::chain::{CertificateKey, Identity, TrustEntry, TrustStore};
 use kc_core::keys::VerifyingKey;
 use kc_core::own_chains::OwnChains;
 use kc_core::ratchet::{Component, MessageKey};

@@ -1,7 +1,6 @@
 //! What a node proves who it is with, and whom it trusts.
 
-use kc_core::chain::{Identity, ToBeSigned, TrustStore, ValidIdentity};
-use kc_core::exchange::Refusal;
+use kc_core::chain::{ChainError, Identity, ToBeSigned, TrustStore, ValidIdentity};
 use kc_core::kem::Suite;
 use kc_core::keys::Signer;
 use kc_core::own_chains::OwnChains;
@@ -28,12 +27,12 @@ impl Credentials {
     }
 
     /// What it can sign with; the refusal is that of the first key's chain.
-    pub(super) fn own(&self, now: Timestamp) -> Result<Vec<ValidIdentity>, Refusal> {
+    pub(super) fn own(&self, now: Timestamp) -> Result<Vec<ValidIdentity>, ChainError> {
         let valid = |identity: &Identity| identity.validated(&self.trust, now);
         let (valid, refused): (Vec<_>, Vec<_>) =
             self.identities.iter().map(valid).partition(Result::is_ok);
         match refused.into_iter().find_map(Result::err) {
-            Some(error) if valid.is_empty() => Err(Refusal::OwnChain(error)),
+            Some(error) if valid.is_empty() => Err(error),
             _ => Ok(valid.into_iter().flatten().collect()),
         }
     }
@@ -42,11 +41,6 @@ impl Credentials {
         let mut keys = self.secrets.signing_keys();
         let key = keys.find(|key| key.verifying_key() == draft.signer())?;
         draft.sign(key, draws).ok()
-    }
-
-    pub(super) fn sign_all(&self, drafts: &[ToBeSigned], draws: &mut Draws) -> Vec<Vec<u8>> {
-        let signed = drafts.iter().filter_map(|draft| self.sign(draft, draws));
-        signed.collect()
     }
 
     /// The key exchanges in use, in order of preference.

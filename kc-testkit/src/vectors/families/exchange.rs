@@ -4,8 +4,6 @@ mod not_comparable;
 use std::collections::BTreeMap;
 
 use actor::Actor;
-pub(super) use actor::draws_of_answer;
-use kc_core::exchange::Refusal;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -66,7 +64,7 @@ fn transcript(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let steps = case.fields.objects("steps")?;
     let mut transcript = Transcript {
         actors: actors(case)?,
-        wanted: wanted(&steps)?,
+        steps: &steps,
         own: BTreeMap::new(),
     };
     let mut done = Vec::new();
@@ -89,26 +87,36 @@ fn actors<'a>(case: &CaseInput<'a>) -> Result<BTreeMap<&'a str, Actor>, InputErr
     actors.entries().map(actor).collect()
 }
 
-/// The keys of each root that the transcript is about: what a consumer wants when it asks.
-fn wanted(steps: &[Fields<'_>]) -> Result<BTreeMap<RootTopic, Vec<KeyId>>, InputError> {
-    let mut wanted: BTreeMap<RootTopic, Vec<KeyId>> = BTreeMap::new();
+/// What a consumer wants when it asks: the keys that are given in answer to this request; if none are, all keys that are
+/// given of the root topic.
+fn wanted(
+    steps: &[Fields<'_>],
+    request: &Fields<'_>,
+    of: &RootTopic,
+) -> Result<Vec<KeyId>, InputError> {
+    let random0 = request.opt_text("random0")?;
+    let (mut answered, mut given) = (Vec::new(), Vec::new());
     for step in steps {
         let args = step.object("args")?;
-        let ids = wanted.entry(root(&args)?).or_default();
-        if args.has("keys") {
-            ids.extend(keys(&args)?.into_iter().map(|(id, _)| id));
+        if root(&args)? == *of && args.has("keys") {
+            let ids: Vec<_> = keys(&args)?.into_iter().map(|(id, _)| id).collect();
+            let message = args.text("message")?;
+            if random0.is_some_and(|random0| message.contains(random0)) {
+                answered.extend_from_slice(&ids);
+            }
+            given.extend(ids);
         }
     }
-    // Nobody answers for these; somebody may still ask.
-    for ids in wanted.values_mut().filter(|ids| ids.is_empty()) {
-        ids.push(KeyId::Short(0));
+    if given.is_empty() {
+        // Nobody answers for this one; somebody may still ask.
+        given.push(KeyId::Short(0));
     }
-    Ok(wanted)
+    Ok(if answered.is_empty() { given } else { answered })
 }
 
 struct Transcript<'a> {
     actors: BTreeMap<&'a str, Actor>,
-    wanted: BTreeMap<RootTopic, Vec<KeyId>>,
+    steps: &'a [Fields<'a>],
     /// For a recorded message that rests on a sntrup761 key, which we cannot draw: ours in its place, to be
     /// answered by our producer and opened by our consumer.
     own: BTreeMap<String, String>,
@@ -143,10 +151,10 @@ impl Step {
         self
     }
 
-    fn new<T>(result: Result<T, Refusal>, describe: impl FnOnce(T) -> Value) -> Self {
+    fn new<T>(result: Result<T, impl ToString>, describe: impl FnOnce(T) -> Value) -> Self {
         match result {
             Ok(accepted) => Self::accepted(describe(accepted)),
-            Err(refusal) => Self::refused(format!("{}: {refusal}", refusal.id())),
+            Err(why) => Self::refused(why),
         }
     }
 }
@@ -169,7 +177,10 @@ impl Transcript<'_> {
         }
 
         let (step, own) = match fields.text("call")? {
-            "signed_epks" => (request(actor, &call, &self.wanted, draws()?), None),
+            "signed_epks" => {
+                let ids = wanted(self.steps, fields, &call.root)?;
+                (request(actor, &call, &ids, draws()?), None)
+            }
             "encrypt_keys" => {
                 let message = call.args.text("message")?;
                 let step = answer(actor, &call, message, draws()?)?;
@@ -187,7 +198,7 @@ impl Transcript<'_> {
             "decrypt_keys" => {
                 let message = call.args.text("message")?;
                 let message = self.own.get(message).map_or(message, String::as_str);
-                (open(actor, &call, message, &self.wanted)?, None)
+                (open(actor, &call, message)?, None)
             }
             _ => return Err(fields.error("call", "is no call known")),
         };
@@ -265,14 +276,8 @@ struct Call<'a> {
     args: Fields<'a>,
 }
 
-fn request(
-    actor: &mut Actor,
-    call: &Call<'_>,
-    wanted: &BTreeMap<RootTopic, Vec<KeyId>>,
-    draws: Draws,
-) -> Step {
-    actor.want_only(&call.root, wanted, call.now);
-    let sent = actor.request(call.now, draws);
+fn request(actor: &mut Actor, call: &Call<'_>, ids: &[KeyId], draws: Draws) -> Step {
+    let sent = actor.request(&call.root, ids, call.now, draws);
     let was_sent = sent.is_ok();
     let step = Step::new(sent, |messages| {
         let messages = messages.into_iter();
@@ -307,28 +312,19 @@ fn forward(
     message: &str,
     draws: Draws,
 ) -> Result<Step, InputError> {
-    let message = bytes(message)?;
-    match actor.forward(&call.root, &message, call.now, draws) {
-        Ok(forwarded) => match forwarded.as_slice() {
-            [message] => {
-                // A forwarded request keeps its Kafka key.
-                let kafka_key = call.args.raw("msgkey")?;
-                let result = json!({"msgkey": kafka_key, "message": hex::encode(message)});
-                Ok(Step::accepted(result))
-            }
-            _ => Err(call.args.error("message", "is forwarded more than once")),
-        },
-        Err(refusal) => Ok(Step::new(Err(refusal), |()| Value::Null)),
+    let (kafka_key, message) = (call.args.bytes("msgkey")?, bytes(message)?);
+    let forwarded = actor.forward(&call.root, &kafka_key, &message, call.now, draws);
+    match forwarded.as_deref() {
+        Ok([record]) => Ok(Step::accepted(json!({
+            "msgkey": hex::encode(&record.kafka_key),
+            "message": hex::encode(&record.value),
+        }))),
+        Ok(_) => Err(call.args.error("message", "is forwarded more than once")),
+        Err(why) => Ok(Step::refused(why)),
     }
 }
 
-fn open(
-    actor: &mut Actor,
-    call: &Call<'_>,
-    message: &str,
-    wanted: &BTreeMap<RootTopic, Vec<KeyId>>,
-) -> Result<Step, InputError> {
-    actor.want_only(&call.root, wanted, call.now);
+fn open(actor: &mut Actor, call: &Call<'_>, message: &str) -> Result<Step, InputError> {
     let message = bytes(message)?;
     let step = Step::new(actor.open(&call.root, &message, call.now), typed_keys);
     let outstanding = actor.outstanding(&call.root);

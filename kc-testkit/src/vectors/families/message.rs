@@ -1,14 +1,19 @@
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use kc_core::exchange::{Requester, RequesterConfig, Validity, Wanted};
+use kc_core::chain::TrustStore;
+use kc_core::exchange::{GATHER_TIME, Input, Validity};
 use kc_core::message::{Envelope, KeyRing, Opened, SealInput, Unopened, seal_component};
-use kc_core::ratchet::{Component, KeyIdForm, Seed, StepKeys};
+use kc_core::own_chains::OwnChains;
+use kc_core::ratchet::{Candidates, Component, KeyIdForm, Seed, StepKeys};
+use kc_core::store::NodeSecrets;
 use kc_core::store::config::Value as ConfigValue;
-use kc_core::types::{KeyId, RootTopic, SideTopic, Timestamp, TopicScheme};
+use kc_core::types::{KeyId, RootTopic, Timestamp, TopicScheme};
 use serde_json::{Map, Value, json};
 
 use super::convert::{component, key_id, secret, size, typed_key_id};
-use crate::vectors::{CaseInput, Family, Fields, InputError, Op, Outcome, Zeros};
+use super::credentials::Credentials;
+use super::pump::{Means, Pump};
+use crate::vectors::{CaseInput, Draws, Family, Fields, InputError, Op, Outcome, Zeros};
 
 pub(super) const FAMILY: Family = Family {
     name: "message",
@@ -163,6 +168,9 @@ pub(in crate::vectors) fn normalise_sealed_object(
     Ok(())
 }
 
+/// These cases have no clock.
+const NOW: Timestamp = Timestamp::EPOCH;
+
 fn deserialize(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     let scheme = TopicScheme::default();
     let root = scheme.root_of(case.fields.text("topic")?);
@@ -171,7 +179,9 @@ fn deserialize(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
     for known in case.fields.objects("known_keys")? {
         add_key(&mut ring, &known.text("root")?.into(), &known)?;
     }
-    let mut requester = requester();
+    let credentials = stranger();
+    let mut pump = Pump::new(&credentials.secrets, Validity::default());
+    let mut missing = BTreeSet::new();
     let intervals = case.fields.integer("initial_wait_intervals")?;
 
     let mut results = Vec::new();
@@ -182,28 +192,41 @@ fn deserialize(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
             continue;
         };
         let opened = ring.open(root.as_str(), component, message);
-        let wanted = match &opened {
-            Opened::Unopened(Unopened::AwaitingKey(id)) => {
-                Some(requester.want(&root, *id, Timestamp::EPOCH))
+        let mut waits = 0;
+        if let Opened::Unopened(Unopened::AwaitingKey(id)) = &opened {
+            if !pump.wants(&root, id, NOW) {
+                waits = intervals.saturating_sub(1);
             }
-            _ => None,
-        };
+            missing.insert(*id);
+            let want = Input::Want {
+                root: root.clone(),
+                id: *id,
+                known: Candidates::default(),
+            };
+            pump.handle(want, NOW);
+        }
         let mut result = describe(&opened, message);
-        let waits = match wanted {
-            Some(Wanted::First) => intervals.saturating_sub(1),
-            _ => 0,
-        };
         result.insert("waits".to_owned(), json!(waits));
         results.push(Value::Object(result));
     }
 
     let mut waiting = Map::new();
-    let mut subscriptions = Vec::new();
-    for (root, ids) in requester.wanted() {
-        let ids: Vec<_> = ids.map(|id| json!([typed_key_id(&id), 0])).collect();
+    for root in pump.wanting() {
+        let ids = missing.iter().filter(|id| pump.wants(&root, id, NOW));
+        let ids: Vec<_> = ids.map(|id| json!([typed_key_id(id), 0])).collect();
         waiting.insert(root.to_string(), json!(ids));
-        subscriptions.push(scheme.side_topic(root, SideTopic::Keys));
     }
+    pump.pass(GATHER_TIME);
+    let done = pump.run(&mut Means {
+        now: NOW,
+        credentials: &credentials,
+        held: &|_, _| Vec::new(),
+        draws: &mut Draws::default(),
+    });
+    let read = done.read.iter();
+    let subscriptions: Vec<_> = read
+        .map(|(root, side)| scheme.side_topic(root, *side))
+        .collect();
     Ok(Outcome::Ok(json!({
         "results": results,
         "waiting_after": waiting,
@@ -273,15 +296,16 @@ fn describe(opened: &Opened, message: &[u8]) -> Map<String, Value> {
 /// Adds the key of `keyidx` and `secret`.
 fn add_key(ring: &mut KeyRing, root: &RootTopic, fields: &Fields<'_>) -> Result<(), InputError> {
     let secret = secret(fields, "secret")?.map_err(|why| fields.error("secret", &why))?;
-    ring.add(root, key_id(fields, "keyidx")?, secret.into());
+    ring.add(root, key_id(fields, "keyidx")?, secret.into(), None);
     Ok(())
 }
 
-fn requester() -> Requester {
-    Requester::new(RequesterConfig {
-        suites: Vec::new(),
-        legacy: false,
-        validity: Validity::default(),
-        interval: Duration::from_secs(60),
-    })
+/// A node that nobody vouches for: it wants keys, and cannot ask for them.
+fn stranger() -> Credentials {
+    let secrets = NodeSecrets::generate(&mut Draws::default());
+    Credentials::new(
+        secrets,
+        &OwnChains::from_iter([]),
+        TrustStore::new(None, Vec::new()),
+    )
 }

@@ -8,7 +8,7 @@ mod turn;
 
 use crate::vectors::{Family, Op};
 
-pub(in crate::vectors) use trace::normalise_seeks;
+pub(in crate::vectors) use trace::{normalise_seeks, normalise_sends};
 
 pub(super) const FAMILY: Family = Family {
     name: "mgmtloop",

@@ -11,6 +11,7 @@ mod management;
 pub(super) mod message;
 pub(super) mod mgmtloop;
 mod provisioning;
+mod pump;
 mod ratchet;
 pub(super) mod sntrup;
 pub(super) mod stores;

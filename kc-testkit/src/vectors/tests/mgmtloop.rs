@@ -5,7 +5,7 @@ use kc_core::store::config::{Name, Value as ConfigValue};
 use kc_core::types::KeyId;
 
 use super::super::draws::Faults;
-use super::super::families::mgmtloop::normalise_seeks;
+use super::super::families::mgmtloop::{normalise_seeks, normalise_sends};
 use super::*;
 
 /// What each event of a trace came to, with its input changed.
@@ -70,6 +70,52 @@ fn a_restart_goes_on_with_the_next_step() {
         input["events"][2]["do"] = json!("restart");
     });
     assert_eq!(plain, put_back);
+}
+
+#[test]
+fn an_unanswered_request_is_repeated_once_with_fresh_values() {
+    let steps = steps("request-interval");
+    let requests = |step: &Value| {
+        let effects = step["effects"].as_array().unwrap().iter();
+        let direct = effects.filter(|effect| effect["topic"] == "foo.reqs");
+        direct
+            .map(|send| (send["key"].clone(), send["value"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let asked: Vec<_> = steps.iter().map(requests).collect();
+    let counts: Vec<_> = asked.iter().map(Vec::len).collect();
+    assert_eq!(counts, [0, 0, 1, 0, 0, 1, 1, 0]);
+    assert_eq!(asked[2][0].0, asked[5][0].0, "the keys");
+    assert_ne!(asked[2][0].1, asked[5][0].1);
+}
+
+#[test]
+fn sends_in_between_are_compared_within_each_topic() {
+    let send = |topic: &str, value: &str| json!({"do": "send", "topic": topic, "value": value});
+    let flush = json!({"do": "flush"});
+    let normal = |effects: &[Value]| {
+        let mut body = json!({"steps": [{"effects": effects}]});
+        let case = case("a", "trace", "must", json!({}), json!({}));
+        let input = CaseInput::new(
+            case["in"].as_object().unwrap(),
+            None,
+            &[],
+            Faults::default(),
+        );
+        normalise_sends(&input, &mut body).unwrap();
+        body["steps"][0]["effects"].as_array().unwrap().clone()
+    };
+    let [one, other, later] = [send("a", "1"), send("b", "1"), send("a", "0")];
+    assert_eq!(
+        normal(&[other.clone(), one.clone(), later.clone()]),
+        [one.clone(), later.clone(), other.clone()]
+    );
+    for kept in [
+        [other.clone(), flush.clone(), one.clone()],
+        [one, later, flush],
+    ] {
+        assert_eq!(normal(&kept), kept);
+    }
 }
 
 #[test]

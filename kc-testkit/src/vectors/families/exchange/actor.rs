@@ -1,31 +1,26 @@
 //! A node of a transcript.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kc_core::chain::Usage;
-use kc_core::exchange::{
-    Forwarder, KeyReply, KeyRequest, Refusal, Requester, RequesterConfig, Validity, compose_reply,
-};
-use kc_core::kem::{DecapsulationKey, Suite};
-use kc_core::ratchet::TopicSecret;
+use kc_core::exchange::{Input, KeyReply, OutRecord, Position, Refusal, Validity, encode_key_ids};
+use kc_core::kem::DecapsulationKey;
+use kc_core::ratchet::{Candidates, TopicSecret};
 use kc_core::secret::Secret;
-use kc_core::types::{KeyId, RootTopic, Timestamp};
+use kc_core::types::{KeyId, RootTopic, SideTopic, Timestamp};
 use serde_json::{Value, json};
 
 use crate::vectors::families::convert::{chains, trust};
 use crate::vectors::families::credentials::{Credentials, secrets};
-use crate::vectors::{Draws, Fields, InputError, Source};
-
-/// The clock of a transcript stands still between two requests: less than it can tell apart.
-const INTERVAL: Duration = Duration::from_nanos(1);
+use crate::vectors::families::pump::{Done, Held, Means, Pump};
+use crate::vectors::{Draws, Fields, InputError};
 
 pub(super) struct Actor {
     pub(super) credentials: Credentials,
     /// Its random values are longer than those that we draw.
     pub(super) longer_randoms: bool,
     validity: Validity,
-    requester: Requester,
+    /// What it asks with.
+    pump: Pump,
 }
 
 impl Actor {
@@ -36,54 +31,41 @@ impl Actor {
         let random_len = fields.opt_integer("randombytes")?;
         Ok(Self {
             longer_randoms: random_len.is_some_and(|len| len > 32),
-            requester: Requester::new(RequesterConfig {
-                suites: secrets.suites().collect(),
-                legacy: secrets.legacy_requests(),
-                validity,
-                interval: INTERVAL,
-            }),
             validity,
+            pump: Pump::new(&secrets, validity),
             credentials: Credentials::new(secrets, &chains(fields)?, trust(fields)?),
         })
     }
 
-    /// Wants these keys of a root, and nothing else.
-    pub(super) fn want_only(
-        &mut self,
-        root: &RootTopic,
-        keys: &BTreeMap<RootTopic, Vec<KeyId>>,
-        now: Timestamp,
-    ) {
-        for (other, ids) in keys {
-            for id in ids {
-                if other == root {
-                    self.requester.want(root, *id, now);
-                } else {
-                    self.requester.unwant(other, id);
-                }
-            }
-        }
-    }
-
-    /// Asks for what is wanted: the messages, each with whether it goes to producers, too.
+    /// Asks for these keys: the messages, each with whether it goes to producers, too.
     pub(super) fn request(
         &mut self,
+        root: &RootTopic,
+        ids: &[KeyId],
         now: Timestamp,
-        draws: Draws,
-    ) -> Result<Vec<(Vec<u8>, bool)>, Refusal> {
-        let mut draws = if self.credentials.suites().contains(&Suite::Sntrup761) {
-            draws.or_filler()
-        } else {
-            draws
-        };
-        let own = self.credentials.own(now)?;
-        let request = self.requester.poll_request(&own, now, &mut draws);
-        let request = request.ok_or(Refusal::Unwanted)?;
-        let messages = request.drafts.iter();
-        let messages = messages.filter_map(|(draft, direct)| {
-            Some((self.credentials.sign(draft, &mut draws)?, *direct))
+        mut draws: Draws,
+    ) -> Result<Vec<(Vec<u8>, bool)>, String> {
+        for id in ids {
+            let want = Input::Want {
+                root: root.clone(),
+                id: *id,
+                known: Candidates::default(),
+            };
+            self.pump.handle(want, now);
+        }
+        let done = self.pump.run_until_asked(&mut Means {
+            now,
+            credentials: &self.credentials,
+            held: &|_, _| Vec::new(),
+            draws: &mut draws,
         });
-        Ok(messages.collect())
+        let direct = |value: &[u8]| {
+            let mut to_producers = done.sent_to(SideTopic::Requests);
+            to_producers.any(|record| *record.value == *value)
+        };
+        let to_controllers = done.sent_to(SideTopic::Subscriptions);
+        let messages = to_controllers.map(|record| (record.value.to_vec(), direct(&record.value)));
+        something(messages, &done)
     }
 
     /// Answers a request with these keys.
@@ -94,37 +76,43 @@ impl Actor {
         keys: &[(KeyId, [u8; 32])],
         now: Timestamp,
         draws: Draws,
-    ) -> Result<Vec<Vec<u8>>, Refusal> {
-        let usage = Usage::EncryptRequest;
-        let request = KeyRequest::validate(request, root, usage, &self.credentials.trust, now)?;
-        let suites = self.credentials.suites();
-        let mut draws = draws_of_answer(&suites, &request, draws);
-        let secret = |secret| Secret::fill_with(|bytes| *bytes = secret);
-        let keys: Vec<_> = keys
-            .iter()
-            .map(|(id, bytes)| (*id, TopicSecret::from(secret(*bytes))))
-            .collect();
-        let own = self.credentials.own(now)?;
-        let policy = (suites.as_slice(), self.validity);
-        let drafts = compose_reply(&request, root, &keys, policy, (&own, now), &mut draws)?;
-        Ok(self.credentials.sign_all(&drafts, &mut draws))
+    ) -> Result<Vec<Vec<u8>>, String> {
+        let held = |_: &RootTopic, ids: &[KeyId]| {
+            let held = keys.iter().filter(|(id, _)| ids.contains(id));
+            let secret = |secret| TopicSecret::from(Secret::fill_with(|bytes| *bytes = secret));
+            held.map(|(id, bytes)| (*id, secret(*bytes))).collect()
+        };
+        let kafka_key = encode_key_ids(keys.iter().map(|(id, _)| id));
+        let record = record(root, SideTopic::Requests, &kafka_key, request);
+        let done = self.serve(record, &held, now, draws);
+        let replies = done.sent_to(SideTopic::Keys);
+        something(replies.map(|record| record.value.to_vec()), &done)
     }
 
     /// Vouches for a request.
     pub(super) fn forward(
         &self,
         root: &RootTopic,
+        kafka_key: &[u8],
         request: &[u8],
         now: Timestamp,
-        mut draws: Draws,
-    ) -> Result<Vec<Vec<u8>>, Refusal> {
-        let forwarder = Forwarder {
-            validity: self.validity,
-        };
-        let usage = Usage::EncryptSubscribe;
-        let request = KeyRequest::validate(request, root, usage, &self.credentials.trust, now)?;
-        let drafts = forwarder.forward(root, &request, &self.credentials.own(now)?, now)?;
-        Ok(self.credentials.sign_all(&drafts, &mut draws))
+        draws: Draws,
+    ) -> Result<Vec<OutRecord>, String> {
+        let record = record(root, SideTopic::Subscriptions, kafka_key, request);
+        let done = self.serve(record, &|_, _| Vec::new(), now, draws);
+        something(done.sent_to(SideTopic::Requests).cloned(), &done)
+    }
+
+    /// Takes a record as one that has served nobody yet: an actor stands for all nodes with its keys.
+    fn serve(&self, record: Input, held: &Held<'_>, now: Timestamp, mut draws: Draws) -> Done {
+        let mut pump = Pump::new(&self.credentials.secrets, self.validity);
+        pump.handle(record, now);
+        pump.run(&mut Means {
+            now,
+            credentials: &self.credentials,
+            held,
+            draws: &mut draws,
+        })
     }
 
     /// Opens a reply to what was asked.
@@ -133,13 +121,18 @@ impl Actor {
         root: &RootTopic,
         reply: &[u8],
         now: Timestamp,
-    ) -> Result<Vec<(KeyId, Vec<u8>)>, Refusal> {
-        let reply = KeyReply::validate(reply, root, &self.credentials.trust, now)?;
-        let handled = self.requester.handle_reply(root, &reply, now)?;
-        let keys = handled.keys.iter();
-        Ok(keys
-            .map(|(id, secret)| (*id, secret.expose().to_vec()))
-            .collect())
+    ) -> Result<Vec<(KeyId, Vec<u8>)>, String> {
+        let record = record(root, SideTopic::Keys, &[], reply);
+        self.pump.handle(record, now);
+        let done = self.pump.run(&mut Means {
+            now,
+            credentials: &self.credentials,
+            held: &|_, _| Vec::new(),
+            draws: &mut Draws::default(),
+        });
+        let keys = done.received.iter().flat_map(|change| &change.keys);
+        let keys = keys.map(|(id, secret)| (*id, secret.expose().to_vec()));
+        something(keys, &done)
     }
 
     /// Opens a reply with these ephemeral keys.
@@ -165,31 +158,28 @@ impl Actor {
             let version = key.encapsulation_key().suite().version();
             json!([version, hex::encode(key.expose_bytes().expose())])
         };
-        let requests = self.requester.outstanding(root);
+        let requests = self.pump.outstanding(root);
         let requests = requests
             .map(|(random0, keys)| (hex::encode(random0), keys.iter().map(secret).collect()));
         requests.collect()
     }
 }
 
-/// The draws of an answer that count: the reference draws an ephemeral key for each of its key exchanges, and
-/// encapsulates to each key that the request lists.
-pub(in crate::vectors::families) fn draws_of_answer(
-    suites: &[Suite],
-    request: &KeyRequest,
-    draws: Draws,
-) -> Draws {
-    let mut offered = request.offers().map(|offer| offer.suite());
-    let used = offered.find(|suite| suites.contains(suite));
-    let place = suites.iter().position(|suite| Some(*suite) == used);
-    let draws = draws.keep(|source, len, before| match (source, len) {
-        (Source::Sodium, 32) => Some(before) == place || before >= suites.len(),
-        (Source::Oqs, 32) => used == Some(Suite::MlKem1024),
-        _ => true,
-    });
-    if used == Some(Suite::Sntrup761) {
-        draws.or_filler()
-    } else {
-        draws
+fn record(root: &RootTopic, side: SideTopic, kafka_key: &[u8], value: &[u8]) -> Input {
+    Input::Record {
+        position: Position(0),
+        root: root.clone(),
+        side,
+        kafka_key: kafka_key.to_vec(),
+        value: value.to_vec(),
     }
+}
+
+/// What came of it, or why nothing did.
+fn something<T>(came: impl Iterator<Item = T>, done: &Done) -> Result<Vec<T>, String> {
+    let came: Vec<_> = came.collect();
+    if came.is_empty() {
+        return Err(done.why_not());
+    }
+    Ok(came)
 }

@@ -1,23 +1,19 @@
 //! A simulated node: the state machines of the core, with files and Kafka clients that only note what is done.
 
-use std::time::Duration;
-
 use kc_core::chain::{Demand, Identity, Usage};
-use kc_core::exchange::{Forwarder, Replier, Requester, RequesterConfig, Validity, Wanted};
+use kc_core::exchange::{Input, OutRecord, Validity};
 use kc_core::keys::Signer;
 use kc_core::message::{KeyRing, Opened, Unopened};
-use kc_core::ratchet::{Component, KeyIdForm, RetainedKeys};
+use kc_core::ratchet::{Candidates, Component, KeyIdForm, RetainedKeys};
 use kc_core::store::config::{Section, Value};
 use kc_core::store::{old_keys, opaque};
-use kc_core::types::{SideTopic, Timestamp, TopicScheme};
+use kc_core::types::{Timestamp, TopicScheme};
 
 use super::files::{Files, invalid};
 use super::kafka::Kafka;
 use super::producer::Producer;
-use crate::vectors::InputError;
-
-/// `CRYPTO_SUB_INTERVAL`
-const REQUEST_INTERVAL: Duration = Duration::from_secs(60);
+use crate::vectors::families::pump::{Done, Means, Pump};
+use crate::vectors::{Draws, InputError};
 
 /// `DESER_INITIAL_WAIT_INTERVALS`
 const INITIAL_WAITS: u64 = 10;
@@ -38,12 +34,13 @@ pub(super) struct Node {
     pub(super) kafka: Kafka,
     pub(super) scheme: TopicScheme,
     pub(super) producer: Producer,
-    pub(super) replier: Replier,
-    pub(super) requester: Requester,
+    pub(super) pump: Pump,
     pub(super) ring: KeyRing,
-    /// For a controller, which does nothing else.
-    pub(super) forwarder: Option<Forwarder>,
+    /// A controller vouches for requests and does nothing else.
+    pub(super) is_controller: bool,
     initial_waits: u64,
+    /// The time of the last event.
+    now: Timestamp,
 }
 
 impl Node {
@@ -56,23 +53,16 @@ impl Node {
         understood(&files, Section::CRYPTO, &CRYPTO_SETTINGS)?;
         let validity = files.seconds(Section::CRYPTO, MAX_AGE)?;
         let validity = Validity::from_max_age(validity.unwrap_or_default());
-        let secrets = &files.credentials.secrets;
-        let suites = files.credentials.suites();
         let producer = Producer::start(seed_file, key_id_form(&files)?, retained(&files)?, now)?;
         Ok(Self {
             kafka: Kafka::new(),
             scheme: TopicScheme::default(),
             producer,
-            replier: Replier::new(suites.clone(), validity),
-            requester: Requester::new(RequesterConfig {
-                suites,
-                legacy: secrets.legacy_requests(),
-                validity,
-                interval: REQUEST_INTERVAL,
-            }),
+            pump: Pump::new(&files.credentials.secrets, validity),
             ring: KeyRing::default(),
-            forwarder: is_controller(&files, now).then_some(Forwarder { validity }),
+            is_controller: is_controller(&files, now),
             initial_waits: initial_waits(&files)?,
+            now,
             files,
         })
     }
@@ -92,8 +82,7 @@ impl Node {
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, InputError> {
         let root = self.scheme.root_of(topic);
-        let requests = self.scheme.side_topic(&root, SideTopic::Requests);
-        self.kafka.read(requests);
+        self.pump.handle(Input::Serve(root.clone()), now);
         self.producer.seal(&root, component, plaintext, now)
     }
 
@@ -109,13 +98,44 @@ impl Node {
         let opened = self.ring.open(root.as_str(), component, message);
         let mut waits = 0;
         if let Opened::Unopened(Unopened::AwaitingKey(id)) = &opened {
-            if self.requester.want(&root, *id, now) == Wanted::First {
+            if !self.pump.wants(&root, id, now) {
                 waits = self.initial_waits.saturating_sub(1);
             }
-            self.kafka
-                .read(self.scheme.side_topic(&root, SideTopic::Keys));
+            let (id, known) = (*id, Candidates::default());
+            self.pump.handle(Input::Want { root, id, known }, now);
         }
         (opened, waits)
+    }
+
+    /// Lets the time since the last event pass.
+    pub(super) fn pass_time(&mut self, now: Timestamp) {
+        self.pump.pass(now.since(self.now));
+        self.now = now;
+    }
+
+    /// Does what the exchange has to be done.
+    pub(super) fn exchange(&mut self, now: Timestamp, draws: &mut Draws) -> Done {
+        let mut done = self.pump.run(&mut Means {
+            now,
+            credentials: &self.files.credentials,
+            held: &|root, ids| self.producer.held(root, ids),
+            draws,
+        });
+        for (root, side) in &done.read {
+            self.kafka.read(self.scheme.side_topic(root, *side));
+        }
+        for change in done.received.drain(..) {
+            for (id, secret) in change.keys {
+                let giver = Some(change.giver.clone());
+                self.ring.add(&change.root, id, secret, giver);
+            }
+        }
+        done
+    }
+
+    pub(super) fn send(&mut self, record: &OutRecord) {
+        let topic = self.scheme.side_topic(&record.root, record.side);
+        self.kafka.send(&topic, &record.kafka_key, &record.value);
     }
 }
 

@@ -1,16 +1,16 @@
 //! One turn of the management loop (protocol §9).
 
-use kc_core::chain::{Identity, TrustList, Usage, accept_chain};
-use kc_core::exchange::{Forwarder, IncomingRequest, KeyReply, KeyRequest, decode_key_ids};
+use kc_core::chain::{Identity, TrustList, accept_chain};
+use kc_core::exchange::{GATHER_TIME, Input, Position};
 use kc_core::own_chains::store_chain;
 use kc_core::store::config::{Name, Section};
 use kc_core::store::opaque;
-use kc_core::types::{RootTopic, SideTopic, Timestamp};
+use kc_core::types::{SideTopic, Timestamp};
 
 use super::files::invalid;
 use super::kafka::CHAINS;
 use super::node::{Node, OLD_KEYS};
-use crate::vectors::families::exchange::draws_of_answer;
+use crate::vectors::families::pump::Done;
 use crate::vectors::{Draws, Fields, InputError};
 
 /// A record of partition 0 of a topic.
@@ -40,11 +40,14 @@ impl Node {
         &mut self,
         records: &[Record<'_>],
         now: Timestamp,
-        draws: Draws,
+        mut draws: Draws,
     ) -> Result<(), InputError> {
-        match self.forwarder {
-            Some(forwarder) => self.turn_of_controller(forwarder, records, now, draws),
-            None => self.turn_of_member(records, now, draws),
+        // New ids have been gathered by the next turn.
+        self.pump.pass(GATHER_TIME);
+        if self.is_controller {
+            self.turn_of_controller(records, now, &mut draws)
+        } else {
+            self.turn_of_member(records, now, &mut draws)
         }
     }
 
@@ -52,136 +55,75 @@ impl Node {
         &mut self,
         records: &[Record<'_>],
         now: Timestamp,
-        draws: Draws,
+        draws: &mut Draws,
     ) -> Result<(), InputError> {
         self.kafka.poll(records.len());
-        let mut requests = Vec::new();
-        for record in records {
-            match self.scheme.parse_side_topic(record.topic) {
-                Some((root, SideTopic::Requests)) => {
-                    requests.extend(self.request(root, record, now));
-                }
-                Some((root, SideTopic::Keys)) => self.take_reply(&root, record, now),
-                Some((_, SideTopic::Subscriptions)) => {}
-                None => self.follow(record, now)?,
-            }
-            self.kafka.handled(record.topic, record.offset);
-        }
-        let mut draws = match requests.first() {
-            Some(incoming) => {
-                let suites = self.files.credentials.suites();
-                draws_of_answer(&suites, &incoming.request, draws)
-            }
-            None => draws,
-        };
-        self.answer(&requests, now, &mut draws);
+        let read = [SideTopic::Requests, SideTopic::Keys];
+        let done = self.take(records, &read, now, draws)?;
+        let (answers, requests): (Vec<_>, Vec<_>) = done
+            .sent
+            .iter()
+            .partition(|record| record.side == SideTopic::Keys);
+        answers.into_iter().for_each(|answer| self.send(answer));
         self.kafka.flush();
         self.kafka.assign();
-        self.ask(now, &mut draws);
+        requests.into_iter().for_each(|request| self.send(request));
         self.producer.turn(now)?;
         self.kafka.flush();
-        self.save(&mut draws)
+        self.save(draws)
     }
 
     fn turn_of_controller(
         &mut self,
-        forwarder: Forwarder,
         records: &[Record<'_>],
         now: Timestamp,
-        mut draws: Draws,
+        draws: &mut Draws,
     ) -> Result<(), InputError> {
         self.kafka.subscribe(&self.scheme.subscriptions_suffix, now);
         self.kafka.poll(records.len());
-        for record in records {
-            match self.scheme.parse_side_topic(record.topic) {
-                Some((root, SideTopic::Subscriptions)) => {
-                    self.forward(forwarder, &root, record, now, &mut draws);
-                }
-                Some(_) => {}
-                None => self.follow(record, now)?,
-            }
-        }
+        let done = self.take(records, &[SideTopic::Subscriptions], now, draws)?;
+        done.sent.iter().for_each(|request| self.send(request));
         self.kafka.flush();
         self.kafka.commit();
         Ok(())
     }
 
-    /// A valid request for keys that are here.
-    fn request(
-        &self,
-        root: RootTopic,
-        record: &Record<'_>,
-        now: Timestamp,
-    ) -> Option<IncomingRequest> {
-        let (usage, trust) = (Usage::EncryptRequest, &self.files.credentials.trust);
-        let request = KeyRequest::validate(&record.value, &root, usage, trust, now).ok()?;
-        let keys = self
-            .producer
-            .held(&root, &decode_key_ids(&record.key).ok()?);
-        (!keys.is_empty()).then_some(IncomingRequest {
-            root,
-            request,
-            keys,
-        })
-    }
-
-    fn answer(&mut self, requests: &[IncomingRequest], now: Timestamp, draws: &mut Draws) {
-        let own = self.files.credentials.own(now).unwrap_or_default();
-        let answers = self.replier.handle(requests, &own, now, draws);
-        for answer in answers.into_iter().flatten() {
-            let topic = self.scheme.side_topic(&answer.root, SideTopic::Keys);
-            for reply in self.files.credentials.sign_all(&answer.drafts, draws) {
-                self.kafka.send(&topic, &answer.kafka_key, &reply);
-            }
-        }
-    }
-
-    /// Takes the keys of a valid reply; any other is passed over.
-    fn take_reply(&mut self, root: &RootTopic, record: &Record<'_>, now: Timestamp) {
-        if !self.requester.may_answer(root, &record.value) {
-            return;
-        }
-        let reply = KeyReply::validate(&record.value, root, &self.files.credentials.trust, now);
-        let handled = reply.and_then(|reply| self.requester.handle_reply(root, &reply, now));
-        for (id, secret) in handled.into_iter().flat_map(|handled| handled.keys) {
-            self.ring.add(root, id, secret);
-        }
-    }
-
-    fn forward(
+    /// Takes records, of side topics those of these, and does what follows.
+    fn take(
         &mut self,
-        forwarder: Forwarder,
-        root: &RootTopic,
-        record: &Record<'_>,
+        records: &[Record<'_>],
+        sides: &[SideTopic],
         now: Timestamp,
         draws: &mut Draws,
-    ) {
-        let credentials = &self.files.credentials;
-        let usage = Usage::EncryptSubscribe;
-        let request = KeyRequest::validate(&record.value, root, usage, &credentials.trust, now);
-        let own = credentials.own(now).unwrap_or_default();
-        let drafts = request.and_then(|request| forwarder.forward(root, &request, &own, now));
-        let topic = self.scheme.side_topic(root, SideTopic::Requests);
-        for forwarded in credentials.sign_all(&drafts.unwrap_or_default(), draws) {
-            self.kafka.send(&topic, &record.key, &forwarded);
-        }
-    }
-
-    /// Sends the requests that are due.
-    fn ask(&mut self, now: Timestamp, draws: &mut Draws) {
-        let own = self.files.credentials.own(now).unwrap_or_default();
-        while let Some(request) = self.requester.poll_request(&own, now, draws) {
-            for (draft, direct) in &request.drafts {
-                let Some(message) = self.files.credentials.sign(draft, draws) else {
-                    continue;
-                };
-                let to_producers = direct.then_some(SideTopic::Requests);
-                for side in [SideTopic::Subscriptions].into_iter().chain(to_producers) {
-                    let topic = self.scheme.side_topic(&request.root, side);
-                    self.kafka.send(&topic, &request.kafka_key, &message);
+    ) -> Result<Done, InputError> {
+        let places = || (0..).map(Position).zip(records);
+        for (position, record) in places() {
+            match self.scheme.parse_side_topic(record.topic) {
+                Some((root, side)) if sides.contains(&side) => {
+                    let record = Input::Record {
+                        position,
+                        root,
+                        side,
+                        kafka_key: record.key.clone(),
+                        value: record.value.clone(),
+                    };
+                    self.pump.handle(record, now);
+                }
+                Some(_) => {}
+                None => {
+                    self.follow(record, now)?;
+                    self.pump.handle(Input::TrustChanged, now);
+                    self.kafka.handled(record.topic, record.offset);
                 }
             }
         }
+        let done = self.exchange(now, draws);
+        for (position, record) in places() {
+            if done.settled.contains(&position) {
+                self.kafka.handled(record.topic, record.offset);
+            }
+        }
+        Ok(done)
     }
 
     /// Takes what changes trust; what is refused is passed over.
