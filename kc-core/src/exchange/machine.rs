@@ -14,7 +14,9 @@ use super::validity::Validity;
 use super::wants::{Due, Wanted, Wants};
 use super::{Refusal, forward_request};
 use crate::backend::BackendError;
-use crate::chain::{ChainError, ToBeSigned, UnverifiedChain, Usage, ValidIdentity, ValidatedChain};
+use crate::chain::{
+    Certificate, ChainError, ToBeSigned, UnverifiedChain, Usage, ValidIdentity, ValidatedChain,
+};
 use crate::flood::FloodLimit;
 use crate::kem::{DecapsulationKey, PublicKey, Suite};
 use crate::keys::VerifyingKey;
@@ -488,7 +490,7 @@ impl Exchange {
                     return self.settle(task.position);
                 }
                 let Some(id) = RequestId::peek(&task.root, &record.value) else {
-                    let refusal = Refusal::Layout("no random0");
+                    let refusal = why_no_request(&record.value);
                     return self.refuse_unverified(&task, &record, refusal, now);
                 };
                 let replays = match side {
@@ -1382,6 +1384,19 @@ fn offers(legacy: bool, ephemerals: &[DecapsulationKey]) -> Vec<(RequestForm, Ve
         offers.extend(bare.map(|key| (RequestForm::Legacy, vec![key])));
     }
     offers
+}
+
+/// Why something has no random value of a request: the first check that it would fail.
+fn why_no_request(value: &[u8]) -> Refusal {
+    let chain = match UnverifiedChain::parse(value) {
+        Ok(chain) => chain,
+        Err(error) => return error.into(),
+    };
+    let leaf = chain.links().last().copied().unwrap_or_default();
+    match Certificate::parse_signed(leaf) {
+        Ok(_) => Refusal::Layout("no random0"),
+        Err(error) => error.into(),
+    }
 }
 
 /// The key that signs requests and replies in the place of who sent this, before anything is verified.
