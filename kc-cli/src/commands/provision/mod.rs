@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use kc::core::backend::{ClientRole, canonical_name, client_role};
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, Role};
-use kc::core::store::config::{ConfigError, NodeConfig, Section, Value};
+use kc::core::store::config::{NodeConfig, Section, Value};
 use kc::keystore_file::{FileError, NodeFiles};
 use kc::{Clock, remember_unused};
 
@@ -174,17 +175,21 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Writes to the configuration how the node reaches Kafka, if it was said.
-fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), ConfigError> {
+/// Writes to the configuration how the node reaches Kafka, if it was said: a setting that only consumers or producers
+/// have to their section, because others of the Python peer do not start with it.
+fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), CliError> {
     if let Some(choice) = args.backend {
         config.set(Section::NODE, "backend", &Value::from(choice.name()))?;
     }
-    if args.bootstrap_servers.is_none() {
-        return Ok(());
-    }
     let flags = args.flags(ui).into_iter();
     for (name, text) in flags.filter(|(_, text)| !text.is_empty()) {
-        config.set(Section::KAFKA, name.as_str(), &Value::from(text.as_str()))?;
+        // By kafka-python's names, which both peers have.
+        let section = match client_role(&name)? {
+            ClientRole::Consumer => Section::named("kafka-consumer"),
+            ClientRole::Producer => Section::named("kafka-producer"),
+            _ => Section::KAFKA,
+        };
+        config.set(section, canonical_name(&name), &Value::from(text.as_str()))?;
     }
     Ok(())
 }
