@@ -21,6 +21,9 @@ use crate::files::LockedFiles;
 
 /// The extra name of the management plane's Kafka settings (protocol §11).
 const MANAGEMENT: &str = "crypto";
+/// The extra name of those of messages. It is kc's own: with the peers, the settings of messages are those of the
+/// management plane, too.
+const MESSAGES: &str = "data";
 
 /// How to open a node from its files: file < environment (`KC_CONFIG__<SECTION>__<NAME>`) < flags.
 ///
@@ -129,8 +132,8 @@ impl NodeOptions {
         let own: NodeSettings = settings.extract(Section::NODE)?;
         let management = own.management_topics();
         let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
-        let clients = self.clients(&settings, None)?;
-        let management_clients = self.clients(&settings, Some(MANAGEMENT))?;
+        let clients = self.clients(&settings, MESSAGES)?;
+        let management_clients = self.clients(&settings, MANAGEMENT)?;
         warn_of_idle(clients.idle.union(&management_clients.idle));
         let group = clients.group.unwrap_or_else(|| config.node_id().to_owned());
         // Where messages are read in a group, nobody else can commit in it.
@@ -181,12 +184,12 @@ impl NodeOptions {
             })
     }
 
-    /// The Kafka clients of the data, or of an extra layer (protocol §11).
-    fn clients(&self, settings: &Settings<'_>, extra: Option<&str>) -> Result<Clients, OpenError> {
+    /// The Kafka clients of an extra layer (protocol §11).
+    fn clients(&self, settings: &Settings<'_>, extra: &str) -> Result<Clients, OpenError> {
         let choice = BackendChoice::of(settings)?;
         let parse = |purpose| -> Result<ClientSettings, OpenError> {
             Ok(ClientSettings::parse(
-                settings.kafka(purpose, extra)?.iter(),
+                settings.kafka(purpose, Some(extra))?.iter(),
             )?)
         };
         let has_librdkafka = self.make_backend.is_some() || choice == BackendChoice::Rdkafka;
@@ -215,7 +218,7 @@ impl NodeOptions {
     }
 }
 
-/// The Kafka clients of the data, or of an extra layer, and what their settings say beside.
+/// The Kafka clients of a layer, and what their settings say beside.
 struct Clients {
     backend: Arc<dyn Backend>,
     servers: String,

@@ -149,6 +149,31 @@ fn settings_without_effect_are_a_warning() {
     assert_eq!(warning(&create), "retries");
 }
 
+/// From the end of the side topics, the peers would miss the first request or reply.
+#[test]
+fn provisioning_has_the_peers_read_side_topics_from_the_beginning() {
+    let world = World::new();
+    let starts = |node: &str| {
+        let config = read_config(&world.path(&format!("{node}.config"))).unwrap();
+        ["kafka-consumer", "kafka-data-consumer"].map(|section| {
+            let start = config
+                .load_text(Section::named(section), "auto_offset_reset")
+                .unwrap();
+            start.map_or_else(String::new, |start| start.to_string())
+        })
+    };
+    for (role, kc_starts) in [
+        ("producer", ""),
+        ("consumer", "latest"),
+        ("prodcon-limited", "latest"),
+    ] {
+        world.provision(role, role, &[]);
+        assert_eq!(starts(role), ["earliest", kc_starts], "{role}");
+    }
+    world.provision("consumer", "bob", &["-X", "auto_offset_reset=latest"]);
+    assert_eq!(starts("bob"), ["latest", ""]);
+}
+
 /// The Python peer does not start with a setting of consumers where producers read it.
 #[test]
 fn provisioning_writes_settings_where_their_clients_read_them() {
