@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
 use std::path::Path;
@@ -20,6 +21,9 @@ use crate::files::LockedFiles;
 
 /// The extra name of the management plane's Kafka settings (protocol §11).
 const MANAGEMENT: &str = "crypto";
+/// The extra name of those of messages. It is kc's own: with the peers, the settings of messages are those of the
+/// management plane, too.
+const MESSAGES: &str = "data";
 
 /// How to open a node from its files: file < environment (`KC_CONFIG__<SECTION>__<NAME>`) < flags.
 ///
@@ -45,6 +49,7 @@ pub struct OpenNode {
     config: Arc<NodeConfig>,
     backend: Arc<dyn Backend>,
     group: String,
+    from_beginning: bool,
     management: ManagementTopics,
     servers: String,
 }
@@ -127,21 +132,18 @@ impl NodeOptions {
         let own: NodeSettings = settings.extract(Section::NODE)?;
         let management = own.management_topics();
         let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
-        let backend = self.by_role(&settings, None)?;
-        let servers = settings.kafka(KafkaUse::Producer, None)?;
-        let servers = servers.text("bootstrap_servers").unwrap_or_default();
-        let servers = servers.to_owned();
-        let group = group_id(&settings, None)?.unwrap_or_else(|| config.node_id().to_owned());
+        let clients = self.clients(&settings, MESSAGES)?;
+        let management_clients = self.clients(&settings, MANAGEMENT)?;
+        warn_of_idle(clients.idle.union(&management_clients.idle));
+        let group = clients.group.unwrap_or_else(|| config.node_id().to_owned());
         // Where messages are read in a group, nobody else can commit in it.
-        let management_group =
-            group_id(&settings, Some(MANAGEMENT))?.filter(|management| *management != group);
-
-        let management_backend = self.by_role(&settings, Some(MANAGEMENT))?;
+        let management_group = management_clients.group;
+        let management_group = management_group.filter(|management| *management != group);
         let types = key_types(&config)?;
         let parts = move || {
             let keystores = locked.keystores(self.pin.as_deref());
             Ok::<_, OpenError>(NodeParts {
-                backend: management_backend,
+                backend: management_clients.backend,
                 keystore: Arc::from(keystores.keys(types)?),
                 ratchet: keystores.ratchet()?,
                 config: Arc::new(locked.store),
@@ -156,10 +158,11 @@ impl NodeOptions {
             node: Node::start_with(parts).await?,
             files,
             config,
-            backend,
+            backend: clients.backend,
             group,
+            from_beginning: clients.from_beginning,
             management,
-            servers,
+            servers: clients.servers,
         })
     }
 
@@ -181,24 +184,31 @@ impl NodeOptions {
             })
     }
 
-    /// The Kafka clients of the data, or of an extra layer (protocol §11).
-    fn by_role(
-        &self,
-        settings: &Settings<'_>,
-        extra: Option<&str>,
-    ) -> Result<Arc<dyn Backend>, OpenError> {
+    /// The Kafka clients of an extra layer (protocol §11).
+    fn clients(&self, settings: &Settings<'_>, extra: &str) -> Result<Clients, OpenError> {
         let choice = BackendChoice::of(settings)?;
-        let backend = |purpose| -> Result<Arc<dyn Backend>, OpenError> {
-            let kafka = ClientSettings::parse(settings.kafka(purpose, extra)?.iter())?;
-            Ok(match &self.make_backend {
-                Some(make) => make(kafka)?,
-                None => choice.backend(kafka)?,
-            })
+        let parse = |purpose| -> Result<ClientSettings, OpenError> {
+            Ok(ClientSettings::parse(
+                settings.kafka(purpose, Some(extra))?.iter(),
+            )?)
         };
-        Ok(Arc::new(ByRole {
-            sending: backend(KafkaUse::Producer)?,
-            reading: backend(KafkaUse::Consumer)?,
-        }))
+        let has_librdkafka = self.make_backend.is_some() || choice == BackendChoice::Rdkafka;
+        let make = |kafka| match &self.make_backend {
+            Some(make) => make(kafka),
+            None => choice.backend(kafka),
+        };
+        let (sending, reading) = (parse(KafkaUse::Producer)?, parse(KafkaUse::Consumer)?);
+        let idle = [&sending, &reading].map(|kafka| kafka.without_effect(has_librdkafka));
+        Ok(Clients {
+            idle: idle.into_iter().flatten().map(str::to_owned).collect(),
+            servers: sending.bootstrap_servers.clone(),
+            group: reading.group_id.clone(),
+            from_beginning: reading.from_beginning,
+            backend: Arc::new(ByRole {
+                sending: make(sending)?,
+                reading: make(reading)?,
+            }),
+        })
     }
 
     fn flag(mut self, section: Option<&str>, name: &str, text: &str) -> Self {
@@ -206,6 +216,16 @@ impl NodeOptions {
             .push((section.map(Into::into), name.into(), text.into()));
         self
     }
+}
+
+/// The Kafka clients of a layer, and what their settings say beside.
+struct Clients {
+    backend: Arc<dyn Backend>,
+    servers: String,
+    group: Option<String>,
+    from_beginning: bool,
+    /// The names of the settings that have no effect.
+    idle: BTreeSet<String>,
 }
 
 impl fmt::Debug for NodeOptions {
@@ -255,6 +275,12 @@ impl OpenNode {
         &self.backend
     }
 
+    /// Whether a group without a committed position starts at the first record (`auto_offset_reset : earliest`).
+    #[must_use]
+    pub fn starts_from_beginning(&self) -> bool {
+        self.from_beginning
+    }
+
     /// The addresses of the brokers to ask first, for messages: `host:port,...`.
     #[must_use]
     pub fn servers(&self) -> &str {
@@ -274,8 +300,9 @@ impl OpenNode {
     }
 }
 
-/// The group of consumers of the data, or of an extra layer.
-fn group_id(settings: &Settings<'_>, extra: Option<&str>) -> Result<Option<String>, OpenError> {
-    let kafka = settings.kafka(KafkaUse::Consumer, extra)?;
-    Ok(kafka.text("group_id").map(str::to_owned))
+fn warn_of_idle<'a>(names: impl Iterator<Item = &'a String>) {
+    let names = Vec::from_iter(names.map(String::as_str)).join(", ");
+    if !names.is_empty() {
+        tracing::warn!("Kafka settings without effect: {names}");
+    }
 }

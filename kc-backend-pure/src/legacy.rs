@@ -63,9 +63,8 @@ impl LegacyBackend {
     /// A backend that connects as `settings` say; it does so when it is asked for something.
     ///
     /// # Errors
-    /// `Unsupported` for what this backend does not have: TLS, SASL, LZ4, Zstandard, settings of librdkafka.
+    /// `Unsupported` for what this backend does not have: TLS, SASL, LZ4, Zstandard.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
-        settings.refuse_librdkafka(NAME)?;
         let missing = match &settings {
             ClientSettings { tls: Some(_), .. } => Some("TLS"),
             ClientSettings { sasl: Some(_), .. } => Some("SASL"),

@@ -124,13 +124,17 @@ mod tests {
                 "`ssl_check_hostname`",
             ),
             (
-                &[("socket.keepalive.enable", "true")],
-                "`socket.keepalive.enable`",
+                &[
+                    ("security_protocol", "SSL"),
+                    ("ssl.crl.location", "crl.pem"),
+                ],
+                "`ssl.crl.location`",
             ),
         ] {
             let error = check(&settings(pairs)).unwrap_err();
             assert_eq!(error.kind(), BackendErrorKind::Unsupported);
             assert!(error.to_string().contains(name), "{error}");
         }
+        check(&settings(&[("socket.keepalive.enable", "true")])).unwrap();
     }
 }

@@ -11,7 +11,7 @@ use kc::actors::messages::{PrepareError, RatchetError};
 use kc::core::chain::{ChainError, Check};
 use kc::core::store::config::{ConfigError, ConfigStoreError};
 use kc::core::store::{StoreError, StoreErrorKind};
-use kc::keystore_file::{FileError, FindError, SettingsError};
+use kc::keystore_file::{FileError, FindError, LOCK_LOST_ADVICE, SettingsError};
 #[cfg(feature = "hsm")]
 use kc::keystore_hsm::HsmError;
 use kc::{BackendError, BackendErrorKind, ConsumeError, NodeError, OpenError, ProduceError};
@@ -176,10 +176,14 @@ impl From<ConfigError> for CliError {
 
 impl From<ConfigStoreError> for CliError {
     fn from(error: ConfigStoreError) -> Self {
-        let advice = match &error {
+        let of_file = match &error {
+            ConfigStoreError::Storage(source) => source.downcast_ref().and_then(advice_on_file),
+            _ => None,
+        };
+        let advice = of_file.unwrap_or(match &error {
             ConfigStoreError::Config { .. } => "correct the .config file at that place",
             _ => "the .config file must be readable, and be one",
-        };
+        });
         Self::from_error(error).advise(advice)
     }
 }
@@ -299,6 +303,7 @@ fn advice_on_file(error: &FileError) -> Option<&'static str> {
             "one process at a time may have a node open: stop the other, or provision a second node; \
              `kc node status` asks the running one"
         }
+        FileError::LockLost { .. } => LOCK_LOST_ADVICE,
         FileError::Exists { .. } => {
             "--force replaces the node; what its old keys sealed is then lost to late consumers"
         }

@@ -37,9 +37,10 @@ impl FileConfigStore {
     /// Writes the file of a new node.
     ///
     /// # Errors
-    /// [`FileError::Exists`] if there is one already, and failures to write.
+    /// [`FileError::Exists`] if there is one already, [`FileError::LockLost`], and failures to write.
     pub fn create(lock: Arc<NodeLock>, config: &NodeConfig) -> Result<Self, FileError> {
         let path = lock.files().config();
+        let writer = lock.writer()?;
         if path
             .try_exists()
             .map_err(|source| FileError::new("read", &path, source))?
@@ -47,6 +48,7 @@ impl FileConfigStore {
             return Err(FileError::Exists { path });
         }
         write_atomic(&path, config.render().as_bytes())?;
+        drop(writer);
         Ok(Self::new(lock))
     }
 
@@ -75,7 +77,7 @@ impl ConfigStore for FileConfigStore {
         &self,
         edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
     ) -> Result<NodeConfig, ConfigStoreError> {
-        let _writer = self.lock.writer();
+        let _writer = self.lock.writer().map_err(storage)?;
         let path = self.lock.files().config();
         let (config, changed) = self.edited(&path, edit)?;
         if let Some(text) = changed {

@@ -94,8 +94,9 @@ impl NewPlace {
     /// tell which indices were used.
     ///
     /// # Errors
-    /// Failures to write.
+    /// Failures to write; [`FileError::LockLost`].
     pub fn write(self, node: NewFiles<'_>) -> Result<NodeFiles, FileError> {
+        self.lock.check()?;
         let contents = [
             (self.files.crypto(), node.secrets.map(NodeSecrets::encode)),
             (self.files.seed(), node.seed.map(Seed::encode)),

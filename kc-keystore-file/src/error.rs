@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 use kc_core::store::{StoreError, StoreErrorKind};
 use thiserror::Error;
 
+/// What a person can do about [`FileError::LockLost`].
+pub const LOCK_LOST_ADVICE: &str =
+    "stop all processes that use this node, start one again, and let nothing delete its .lock file";
+
 /// What went wrong with a file. Every message names the path.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -31,6 +35,12 @@ pub enum FileError {
         path: PathBuf,
         /// The process that holds it, if it has left its id already.
         process: Option<u32>,
+    },
+    /// The lock file was deleted or replaced while this process held it, so that nothing keeps another process away.
+    #[error("lock file {} was deleted or replaced while the node was open; another process may have opened the node since", path.display())]
+    LockLost {
+        /// The lock file.
+        path: PathBuf,
     },
     /// The file is larger than anything it could hold.
     #[error("{} is larger than {limit} bytes", path.display())]
@@ -100,14 +110,19 @@ impl From<FileError> for StoreError {
         let kind = match &error {
             FileError::Missing { .. } => StoreErrorKind::Missing,
             FileError::Permission { .. } => StoreErrorKind::Permission,
-            FileError::InUse { .. } => StoreErrorKind::InUse,
+            FileError::InUse { .. } | FileError::LockLost { .. } => StoreErrorKind::InUse,
             FileError::TooLarge { .. } | FileError::NotAFile { .. } => StoreErrorKind::Malformed,
             FileError::Link { .. } | FileError::Exists { .. } | FileError::BadNodeId { .. } => {
                 StoreErrorKind::Other
             }
             FileError::Io { .. } => StoreErrorKind::Io,
         };
-        Self::new(kind, "secret file").with_source(error)
+        let advice = matches!(error, FileError::LockLost { .. }).then_some(LOCK_LOST_ADVICE);
+        let store_error = Self::new(kind, "secret file").with_source(error);
+        match advice {
+            Some(advice) => store_error.with_advice(advice),
+            None => store_error,
+        }
     }
 }
 

@@ -58,7 +58,7 @@ pub use atomic::write_atomic;
 pub use config::{FileConfigStore, MAX_CONFIG_BYTES, read_config};
 pub use create::{NewFiles, NewPlace, create_node};
 pub use entries::{EntryError, crypto_path, key_types, ratchet_path};
-pub use error::FileError;
+pub use error::{FileError, LOCK_LOST_ADVICE};
 pub use files::NodeFiles;
 pub use find::{FindError, SearchPlaces, find_node};
 pub use key_store::{open_key_store, read_secrets, system_rng};

@@ -2,18 +2,24 @@
 mod tests;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::atomic::remove_leftovers;
 use crate::{FileError, NodeFiles};
 
+/// How often a lock file that vanishes while it is being locked is made again.
+const ATTEMPTS: usize = 8;
+
 /// The right to write a node's files: an exclusive lock on `<node>.lock`, held until this is dropped or the
 /// process ends, however it ends.
 ///
 /// The lock file is one of its own, because a lock on a file that a rename replaces protects nothing. It holds the
 /// id of the process for the message to the next one, and stays when the lock is released.
+///
+/// Someone may delete the lock file, or put another in its place, and a second process then locks that one. So each write
+/// of the node's files and each step of its ratchet compares the file at the path with the one that is locked.
 ///
 /// It does not hold for what the operating system cannot see: other machines on a network file system without
 /// locks, and copies of the files. A ratchet that two processes step from the same copy uses its keys twice.
@@ -29,7 +35,8 @@ impl NodeLock {
     /// Locks the node at once or not at all, and removes what a crash left of a replacement of its files.
     ///
     /// # Errors
-    /// [`FileError::InUse`] if another process, or this one, holds it; a lock file that cannot be made.
+    /// [`FileError::InUse`] if another process, or this one, holds it; a lock file that cannot be made, or that
+    /// vanishes again and again.
     pub fn acquire(files: &NodeFiles) -> Result<Self, FileError> {
         let path = files.lock();
         let file = lock_file(&path)?;
@@ -48,6 +55,17 @@ impl NodeLock {
         &self.files
     }
 
+    /// Fails unless each lock file that is held still stands at its path.
+    pub(crate) fn check(&self) -> Result<(), FileError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for (path, file) in held.iter() {
+            if !is_at(path, file).map_err(|source| FileError::new("lock", path, source))? {
+                return Err(FileError::LockLost { path: path.clone() });
+            }
+        }
+        Ok(())
+    }
+
     /// Locks `path` as well, once, for as long as the node is locked.
     pub(crate) fn extend(&self, path: PathBuf) -> Result<(), FileError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,15 +76,31 @@ impl NodeLock {
         Ok(())
     }
 
-    /// One writer at a time inside this process.
-    pub(crate) fn writer(&self) -> MutexGuard<'_, ()> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The right to write: one writer at a time inside this process, and none once a lock is lost.
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, ()>, FileError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        Ok(writer)
     }
 }
 
+/// Locks the file at `path`, and makes sure that it is still the one there: another process may have replaced it between
+/// opening and locking.
 fn lock_file(path: &Path) -> Result<File, FileError> {
+    for _ in 0..ATTEMPTS {
+        let file = lock_opened(path, open(path)?)?;
+        if let Some(file) = file {
+            return Ok(file);
+        }
+    }
+    Err(FileError::LockLost {
+        path: path.to_owned(),
+    })
+}
+
+/// `None` if the file is not the one at `path` any more.
+fn lock_opened(path: &Path, mut file: File) -> Result<Option<File>, FileError> {
     let failed = |source| FileError::new("lock", path, source);
-    let mut file = open(path)?;
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(FileError::NotAFile {
             path: path.to_owned(),
@@ -82,10 +116,32 @@ fn lock_file(path: &Path) -> Result<File, FileError> {
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
+    if !is_at(path, &file).map_err(failed)? {
+        return Ok(None);
+    }
     file.set_len(0).map_err(failed)?;
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
+    Ok(Some(file))
+}
+
+/// Whether the file at `path` is this one. An open file keeps its inode number, so no new file can have the same.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let held = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The standard library does not tell which file it is.
+#[cfg(not(unix))]
+fn is_at(_: &Path, _: &File) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Opens or makes a lock file. It is going to be overwritten, so a link in its place is not followed: it

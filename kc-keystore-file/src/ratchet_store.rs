@@ -4,7 +4,7 @@ use kc_core::store::{RatchetStore, StoreError, StoreErrorKind};
 use crate::SecretFile;
 
 /// A producer's ratchet in a `.seed` file. Each step replaces the file, durably, before it is used; the
-/// node's lock keeps every other process away.
+/// node's lock keeps every other process away. A lock file that was deleted meanwhile ends that, and no step is taken.
 #[derive(Debug)]
 pub struct FileRatchetStore {
     file: SecretFile,
@@ -21,6 +21,20 @@ impl FileRatchetStore {
         let store = Self { file };
         store.seed()?;
         Ok(store)
+    }
+
+    /// Takes a step; `stored` is called once its successor is stored.
+    fn take(&self, stored: impl FnOnce()) -> Result<Step, StoreError> {
+        let pending = self
+            .seed()?
+            .advance()
+            .map_err(|error| self.refused(error))?;
+        self.file.replace(pending.next().encode().expose())?;
+        stored();
+        // A process that takes the lock after this finds the successor; one that took it before may have read this step.
+        self.file.check_lock()?;
+        let (step, _) = pending.stored();
+        Ok(step)
     }
 
     fn seed(&self) -> Result<Seed, StoreError> {
@@ -40,12 +54,70 @@ impl FileRatchetStore {
 
 impl RatchetStore for FileRatchetStore {
     fn step(&mut self) -> Result<Step, StoreError> {
-        let pending = self
-            .seed()?
-            .advance()
-            .map_err(|error| self.refused(error))?;
-        self.file.replace(pending.next().encode().expose())?;
-        let (step, _) = pending.stored();
-        Ok(step)
+        self.take(|| {})
+    }
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use kc_core::store::StoreErrorKind;
+
+    use super::*;
+    use crate::{LOCK_LOST_ADVICE, NodeFiles, NodeLock, system_rng};
+
+    fn seed_at(path: &Path) -> Vec<u8> {
+        let seed = Seed::generate(&mut system_rng().unwrap());
+        let bytes = seed.encode().expose().to_vec();
+        fs::write(path, &bytes).unwrap();
+        bytes
+    }
+
+    fn open(files: &NodeFiles, seed: &Path) -> FileRatchetStore {
+        let lock = Arc::new(NodeLock::acquire(files).unwrap());
+        FileRatchetStore::open(SecretFile::new(seed, lock)).unwrap()
+    }
+
+    fn refused(step: Result<Step, StoreError>) {
+        let error = step.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::InUse);
+        assert_eq!(error.advice(), Some(LOCK_LOST_ADVICE));
+    }
+
+    #[test]
+    fn no_step_is_taken_once_a_lock_file_was_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+        let elsewhere = folder.path().join("elsewhere.seed");
+        for (seed, lock) in [
+            (files.seed(), files.lock()),
+            (elsewhere.clone(), files.lock()),
+            (elsewhere.clone(), elsewhere.with_extension("lock")),
+        ] {
+            let bytes = seed_at(&seed);
+            let mut first = open(&files, &seed);
+            fs::remove_file(&lock).unwrap();
+            refused(first.step());
+            assert_eq!(fs::read(&seed).unwrap(), bytes, "{}", lock.display());
+            drop(first);
+            assert_eq!(open(&files, &seed).step().unwrap().index(), 0);
+        }
+    }
+
+    /// Two processes that read the same seed: the one that lost its lock does not use the step.
+    #[test]
+    fn a_step_is_not_used_if_the_lock_file_was_deleted_while_it_was_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+        seed_at(&files.seed());
+        let mut first = open(&files, &files.seed());
+        refused(first.take(|| fs::remove_file(files.lock()).unwrap()));
+        let mut second = open(&files, &files.seed());
+        refused(first.step());
+        second.step().unwrap();
     }
 }

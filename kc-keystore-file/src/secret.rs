@@ -64,12 +64,17 @@ impl SecretFile {
         Ok(bytes)
     }
 
+    /// Fails if another process may use the file by now: its lock, or the node's, was deleted or replaced.
+    pub(crate) fn check_lock(&self) -> Result<(), FileError> {
+        self.lock.check()
+    }
+
     /// Overwrites the bytes with zeros, and removes the file. (What a disk or a backup keeps beside is out of reach.)
     ///
     /// # Errors
-    /// Missing, not writable.
+    /// Missing, not writable; [`FileError::LockLost`].
     pub fn shred(self) -> Result<(), FileError> {
-        let _writer = self.lock.writer();
+        let _writer = self.lock.writer()?;
         let failed = |source| FileError::new("destroy", &self.path, source);
         let length = self.read()?.len();
         let mut file = OpenOptions::new()
@@ -84,9 +89,9 @@ impl SecretFile {
     /// Replaces the bytes, see [`write_atomic`]. They are durable when it returns.
     ///
     /// # Errors
-    /// The old bytes are still there, unless only the last step failed.
+    /// [`FileError::LockLost`]; failures to write. The old bytes are still there, unless only the last step failed.
     pub fn replace(&self, bytes: &[u8]) -> Result<(), FileError> {
-        let _writer = self.lock.writer();
+        let _writer = self.lock.writer()?;
         write_atomic(&self.path, bytes)
     }
 }

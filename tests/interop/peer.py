@@ -52,11 +52,11 @@ def produce(config, topic, count, linger):
 def consume(config, topic, count, seconds):
     store, crypto = node(config)
     consumer = KafkaConsumer(
-        topic,
         key_deserializer=crypto.getKeyDeserializer(),
         value_deserializer=crypto.getValueDeserializer(),
         **store.get_kafka_config("consumer"),
     )
+    consumer.subscribe([topic])
     print("ready", flush=True)
     digest, opened, waiting = hashlib.sha256(), 0, []
     end = time.monotonic() + seconds

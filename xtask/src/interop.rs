@@ -1,5 +1,8 @@
-//! First contact: our program and the Python peer's, each in processes of its own, over `kc broker`.
+//! Our program and the peers', each in processes of its own, over `kc broker`: messages each way with our keys in files and
+//! on a token, first contacts, and a node that changes hands, by TLS on Apache Kafka, too.
 
+mod contact;
+mod handover;
 mod peers;
 mod program;
 mod token;
@@ -11,7 +14,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 
-use self::peers::Peers;
+use self::peers::{Peers, Python};
 use self::program::Program;
 
 /// How many messages go each way.
@@ -19,6 +22,8 @@ const MESSAGES: usize = 100;
 
 /// Whose nodes there are: their ids begin so.
 const PYTHON: &str = "python";
+/// The Python peer never leaves its group, which it joins again here.
+const PYTHON_SETTINGS: [&str; 2] = ["-X", "session_timeout_ms=6000"];
 const OURS: &str = "kc";
 const OURS_ON_TOKEN: &str = "kc-on-token";
 
@@ -30,23 +35,33 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let program = Program::build(folder)?;
     let broker = program.broker()?;
     println!("broker on {}", broker.address);
+    let connection = ["-b", &broker.address].map(str::to_owned);
 
     for role in ["producer", "consumer"] {
         for owner in [PYTHON, OURS, OURS_ON_TOKEN] {
-            program.provision(&node(owner, role), role, &broker.address)?;
+            let settings = if owner == PYTHON {
+                &PYTHON_SETTINGS[..]
+            } else {
+                &[]
+            };
+            let settings = settings.iter().map(|text| (*text).to_owned());
+            let settings = Vec::from_iter(connection.iter().cloned().chain(settings));
+            program.provision(&node(owner, role), role, &settings)?;
         }
         program.move_to_token(&node(OURS_ON_TOKEN, role))?;
     }
-    program.create_topics(&["chains", "allowlist", "denylist"], &broker.address)?;
+    program.create_topics(&["chains", "allowlist", "denylist"], &connection)?;
     for ours in [OURS, OURS_ON_TOKEN] {
         for topic in [topic(PYTHON, ours), topic(ours, PYTHON)] {
-            program.create_topics(&[&topic], &broker.address)?;
+            program.create_topics(&[&topic], &connection)?;
         }
-        python_to_ours(ours, &peers, &program)?;
-        ours_to_python(ours, &peers, &program)?;
+        python_to_ours(ours, &peers.kafka_python, &program)?;
+        ours_to_python(ours, &peers.kafka_python, &program)?;
     }
     peers.plain_round_trip(&broker.address, MESSAGES)?;
-    Ok(())
+    handover::hand_over("plaintext", &peers, &program, &connection)?;
+    handover::hand_over_by_tls(&peers, &program)?;
+    contact::first_contacts(&peers, &program, &connection)
 }
 
 fn node(owner: &str, role: &str) -> String {
@@ -57,10 +72,10 @@ fn topic(from: &str, to: &str) -> String {
     format!("{from}.{to}")
 }
 
-fn python_to_ours(ours: &str, peers: &Peers, program: &Program) -> anyhow::Result<()> {
+fn python_to_ours(ours: &str, python: &Python, program: &Program) -> anyhow::Result<()> {
     let topic = topic(PYTHON, ours);
     let config = program.node(&node(PYTHON, "producer"));
-    let mut producer = peers.start("produce", &config, &topic, MESSAGES)?;
+    let mut producer = python.start("produce", &config, &topic, MESSAGES)?;
     let sent = producer.line()?;
     let consumed = program
         .command(&["consume", &topic, "--from-beginning", "--format", "json"])
@@ -82,10 +97,10 @@ fn python_to_ours(ours: &str, peers: &Peers, program: &Program) -> anyhow::Resul
     Ok(())
 }
 
-fn ours_to_python(ours: &str, peers: &Peers, program: &Program) -> anyhow::Result<()> {
+fn ours_to_python(ours: &str, python: &Python, program: &Program) -> anyhow::Result<()> {
     let topic = topic(ours, PYTHON);
     let config = program.node(&node(PYTHON, "consumer"));
-    let mut consumer = peers.start("consume", &config, &topic, MESSAGES)?;
+    let mut consumer = python.start("consume", &config, &topic, MESSAGES)?;
     let ready = consumer.line()?;
     ensure!(ready == "ready", "the Python consumer said {ready:?}");
     let lines = program::lines(MESSAGES);

@@ -3,7 +3,7 @@
 //! | chore | what it does |
 //! |---|---|
 //! | `hsm` | runs the tests of keys on tokens on SoftHSM, or with `--kryoptic` on kryoptic |
-//! | `interop` | runs our program against the Python peer's, over `kc broker` |
+//! | `interop` | runs our program against the peers', over `kc broker` and Apache Kafka |
 //! | `kafka start 4\|3.9` | runs a real Kafka in the background, and says how to connect |
 //! | `kafka stop` | stops it |
 //! | `kafka test` | runs the tests that need a real Kafka |
@@ -22,7 +22,8 @@ use clap::Parser;
 enum Chore {
     /// Runs the tests of keys on tokens, on a real token.
     Hsm(hsm::Options),
-    /// Runs our program against the Python peer's, over `kc broker`.
+    /// Runs our program against the Python peer's and, if KC_JAVA_PEER names its folder, the Java peer's, over `kc broker`
+    /// and Apache Kafka.
     Interop,
     /// Runs a real Kafka in the background, or tests on it.
     #[command(subcommand)]

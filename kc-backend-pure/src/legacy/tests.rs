@@ -34,7 +34,6 @@ fn what_it_cannot_do_is_refused_at_once() {
         (&sasl, "SASL"),
         (&[("compression_type", "lz4")], "lz4"),
         (&[("compression_type", "zstd")], "zstd"),
-        (&[("socket.nagle.disable", "true")], "socket.nagle.disable"),
     ] {
         let error = with(settings).unwrap_err();
         assert_eq!(error.kind(), BackendErrorKind::Unsupported);

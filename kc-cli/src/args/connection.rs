@@ -162,7 +162,12 @@ impl ConnectionArgs {
             Some(choice) => choice,
             None => BackendChoice::of(&settings)?,
         };
-        let backend = choice.backend(ClientSettings::parse(kafka.iter())?)?;
+        let client = ClientSettings::parse(kafka.iter())?;
+        let idle = Vec::from_iter(client.without_effect(choice == BackendChoice::Rdkafka));
+        if !idle.is_empty() {
+            tracing::warn!("Kafka settings without effect: {}", idle.join(", "));
+        }
+        let backend = choice.backend(client)?;
         let servers = kafka.text("bootstrap_servers").unwrap_or_default();
         Ok(Connection {
             servers: servers.to_owned(),

@@ -1,8 +1,10 @@
 //! The choice of a Kafka client, and its settings.
 
 use kc::BackendChoice;
+use kc::core::store::config::Section;
+use kc::keystore_file::read_config;
 
-use crate::world::{World, complaint};
+use crate::world::{World, complaint, fail, succeed};
 
 #[test]
 fn a_backend_that_is_unknown_or_not_built_in_is_usage() {
@@ -79,14 +81,14 @@ fn a_password_comes_from_a_file_and_one_on_the_command_line_is_remarked_on() {
 }
 
 #[test]
-fn settings_that_mean_nothing_are_named() {
+fn settings_that_no_backend_has_are_refused() {
     let world = World::new();
     world.provision("consumer", "bob", &[]);
     for (setting, told) in [
         ("boostrap.servers=x", "`bootstrap.servers`"),
         ("transactional_id=x", "`transactional_id`"),
         ("sasl_plain_password=file#missing", "missing does not exist"),
-        ("ssl_keyfile=k.pem", "`ssl_keyfile`"),
+        ("auto_offset_reset=soon", "`auto_offset_reset`"),
     ] {
         let args = ["consume", "t", "--node", "bob", "-X", setting];
         let stderr = world.kc(&args).output().unwrap();
@@ -94,4 +96,155 @@ fn settings_that_mean_nothing_are_named() {
         let stderr = String::from_utf8(stderr.stderr).unwrap();
         assert!(complaint(&stderr).contains(told), "{stderr}");
     }
+}
+
+/// The Python peer writes an `ssl_cafile` into the file of each node that it opens.
+#[test]
+fn settings_without_effect_are_a_warning() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let config = String::from_utf8(world.read("alice.config")).unwrap();
+    let opened = config.replace(
+        "ssl_cafile : ",
+        "ssl_cafile : /etc/ssl/certs/ca-certificates.crt",
+    );
+    assert_ne!(opened, config);
+    world.write("alice.config", opened);
+    world.write("lines", "a\n");
+    let warning = |args: &[&str]| {
+        let stderr = succeed(&mut world.kc(args)).stderr;
+        let stderr = String::from_utf8(stderr).unwrap();
+        let warnings = stderr
+            .lines()
+            .filter(|line| line.contains("without effect"));
+        let warnings =
+            Vec::from_iter(warnings.map(|line| line.rsplit_once(": ").unwrap().1.to_owned()));
+        assert_eq!(warnings.len(), 1, "{stderr}");
+        warnings.concat()
+    };
+    let produce = [
+        "produce",
+        "t",
+        "lines",
+        "--node",
+        "alice",
+        "--exit-after",
+        "0s",
+    ];
+    assert_eq!(warning(&produce), "ssl_cafile");
+    let more = ["-X", "socket.keepalive.enable=true", "-X", "acks=1"];
+    assert_eq!(
+        warning(&[&produce[..], &more].concat()),
+        "acks, socket.keepalive.enable, ssl_cafile"
+    );
+    let create = [
+        "topics",
+        "create",
+        "u",
+        "-b",
+        &world.address,
+        "-X",
+        "retries=3",
+    ];
+    assert_eq!(warning(&create), "retries");
+}
+
+/// From the end of the side topics, the peers would miss the first request or reply.
+#[test]
+fn provisioning_has_the_peers_read_side_topics_from_the_beginning() {
+    let world = World::new();
+    let starts = |node: &str| {
+        let config = read_config(&world.path(&format!("{node}.config"))).unwrap();
+        ["kafka-consumer", "kafka-data-consumer"].map(|section| {
+            let start = config
+                .load_text(Section::named(section), "auto_offset_reset")
+                .unwrap();
+            start.map_or_else(String::new, |start| start.to_string())
+        })
+    };
+    for (role, kc_starts) in [
+        ("producer", ""),
+        ("consumer", "latest"),
+        ("prodcon-limited", "latest"),
+    ] {
+        world.provision(role, role, &[]);
+        assert_eq!(starts(role), ["earliest", kc_starts], "{role}");
+    }
+    world.provision("consumer", "bob", &["-X", "auto_offset_reset=latest"]);
+    assert_eq!(starts("bob"), ["latest", ""]);
+}
+
+/// The Python peer does not start with a setting of consumers where producers read it.
+#[test]
+fn provisioning_writes_settings_where_their_clients_read_them() {
+    let world = World::new();
+    let settings = [
+        "-X",
+        "auto.offset.reset=earliest",
+        "-X",
+        "linger.ms=3",
+        "-X",
+        "client_id=a",
+    ];
+    world.provision("prodcon", "alice", &settings);
+    let config = read_config(&world.path("alice.config")).unwrap();
+    let text = |section: &str, name: &str| {
+        let text = config.load_text(Section::named(section), name).unwrap();
+        text.map(|text| text.to_string())
+    };
+    assert_eq!(
+        text("kafka-consumer", "auto_offset_reset").as_deref(),
+        Some("earliest")
+    );
+    assert_eq!(text("kafka-producer", "linger_ms").as_deref(), Some("3"));
+    assert_eq!(text("kafka", "client_id").as_deref(), Some("a"));
+    assert_eq!(
+        text("kafka", "auto_offset_reset").or(text("kafka", "linger_ms")),
+        None
+    );
+
+    // Without brokers, too; and what there is not is not written.
+    let provision = ["provision", "producer", "--node", "carol", "-X"];
+    let provision = |setting| {
+        let mut command = world.kc(&[&provision[..], &[setting]].concat());
+        command.env("KC_ROOT_PASSWORD", "root");
+        command
+    };
+    let stderr = fail(&mut provision("linger=1"), 2);
+    assert!(complaint(&stderr).contains("`linger_ms`"), "{stderr}");
+    assert!(!world.path("carol.config").exists());
+    succeed(&mut provision("linger_ms=1"));
+    let config = String::from_utf8(world.read("carol.config")).unwrap();
+    assert!(config.contains("linger_ms : 1"), "{config}");
+}
+
+#[test]
+fn a_node_that_starts_at_the_earliest_record_reads_what_was_sent_before() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &["-X", "auto_offset_reset=earliest"]);
+    world.write("lines", "a\n");
+    let _alice = world.start(&["produce", "t", "lines", "--node", "alice"]);
+    let consume = [
+        "consume",
+        "t",
+        "--node",
+        "bob",
+        "--count",
+        "1",
+        "--timeout",
+        "20s",
+    ];
+    let found = [
+        "consume",
+        "t",
+        "--raw",
+        "--json",
+        "-b",
+        &world.address,
+        "--count",
+        "1",
+    ];
+    world.succeed(&found);
+    assert_eq!(world.succeed(&consume), "a\n");
 }

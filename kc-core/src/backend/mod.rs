@@ -19,8 +19,8 @@ pub use deadline::{end_of, finite};
 pub use error::{BackendError, BackendErrorKind};
 pub use record::{Delivery, Header, OutgoingRecord, Record, TopicPartition};
 pub use settings::{
-    Authorities, ClientCertificate, ClientSettings, Compression, Sasl, SaslMechanism, Tls,
-    canonical_name, unsupported,
+    Authorities, ClientCertificate, ClientRole, ClientSettings, Compression, Sasl, SaslMechanism,
+    Tls, canonical_name, client_role, unsupported,
 };
 pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{

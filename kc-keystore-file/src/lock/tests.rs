@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::{env, fs};
 
-use super::NodeLock;
+use super::{NodeLock, lock_opened, open};
 use crate::{FileError, NodeFiles, SecretFile};
 
 const VARIABLE: &str = "KC_TEST_LOCK";
@@ -157,6 +157,85 @@ fn the_lock_file_is_private() {
         fs::metadata(files.lock()).unwrap().permissions().mode() & 0o777,
         0o600
     );
+}
+
+/// Deletes a lock file, or puts another in its place as a second process does.
+#[cfg(unix)]
+fn lose(path: &Path, replaced: bool) {
+    fs::remove_file(path).unwrap();
+    if replaced {
+        fs::write(path, "").unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_replaced_while_it_is_being_locked_is_not_taken_for_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("n1.lock");
+    for replaced in [false, true] {
+        let opened = open(&path).unwrap();
+        lose(&path, replaced);
+        assert!(lock_opened(&path, opened).unwrap().is_none());
+    }
+    let opened = open(&path).unwrap();
+    assert!(lock_opened(&path, opened).unwrap().is_some());
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_once_a_lock_file_is_not_the_one_that_is_held() {
+    use kc_core::store::config::{ConfigStore, ConfigStoreError, NodeConfig, Section, Value};
+
+    use crate::{FileConfigStore, NewFiles, NewPlace};
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let secret = elsewhere.path().join("n1.crypto");
+    for (of_the_node, replaced) in [(true, false), (true, true), (false, false), (false, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+        fs::write(&secret, "secret").unwrap();
+        let lock = Arc::new(NodeLock::acquire(&files).unwrap());
+        let store =
+            FileConfigStore::create(Arc::clone(&lock), &NodeConfig::create("n1").unwrap()).unwrap();
+        let config = fs::read(files.config()).unwrap();
+        let file = || SecretFile::new(&secret, Arc::clone(&lock));
+        file().claim().unwrap();
+        let lost = if of_the_node {
+            files.lock()
+        } else {
+            secret.with_extension("lock")
+        };
+        lose(&lost, replaced);
+
+        let is_lost =
+            |error: &FileError| matches!(error, FileError::LockLost { path } if *path == lost);
+        assert!(is_lost(&file().replace(b"new").unwrap_err()));
+        assert!(is_lost(&file().shred().unwrap_err()));
+        let mut edit = |config: &mut NodeConfig| {
+            config
+                .set(Section::CRYPTO, "maxage", &Value::Int(1))
+                .map(drop)
+        };
+        let ConfigStoreError::Storage(source) = store.update(&mut edit).unwrap_err() else {
+            panic!("not refused by the store");
+        };
+        assert!(is_lost(source.downcast_ref().unwrap()), "{source}");
+        assert_eq!(fs::read(&secret).unwrap(), b"secret");
+        assert_eq!(fs::read(files.config()).unwrap(), config);
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let place = NewPlace::claim(folder.path(), "n1", false).unwrap();
+    let (lock, config) = (place.files().lock(), place.files().config());
+    lose(&lock, false);
+    let files = NewFiles {
+        config: &NodeConfig::create("n1").unwrap(),
+        secrets: None,
+        seed: None,
+    };
+    assert!(matches!(place.write(files), Err(FileError::LockLost { path }) if path == lock));
+    assert!(!config.exists());
 }
 
 #[cfg(unix)]

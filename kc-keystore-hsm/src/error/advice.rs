@@ -87,6 +87,9 @@ impl HsmError {
             }
             Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
             Self::RatchetInUse { .. } => "stop the other process that uses this node",
+            Self::RatchetLockLost { .. } => {
+                "stop all processes that use this node, start one again, and let nothing delete its .lock file"
+            }
             Self::File { source, .. } if source.kind() == ErrorKind::NotFound => {
                 "put back the ratchet's file; if it is lost, `kc hsm renew-ratchet` begins another"
             }

@@ -265,6 +265,12 @@ pub enum HsmError {
         /// The ratchet's file.
         path: PathBuf,
     },
+    /// The lock file was deleted or replaced while the ratchet was open, so that nothing keeps another process away.
+    #[error("ratchet in {}: its lock file was deleted or replaced while the node was open; another process may have opened it since", path.display())]
+    RatchetLockLost {
+        /// The ratchet's file.
+        path: PathBuf,
+    },
     /// A file of this host.
     #[error("cannot {action} {}", path.display())]
     File {

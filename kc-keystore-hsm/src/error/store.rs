@@ -36,7 +36,7 @@ impl From<HsmError> for StoreError {
             | HsmError::MalformedRatchet { .. } => Kind::Malformed,
             HsmError::Unauthentic { .. } => Kind::Unauthentic,
             HsmError::RatchetExhausted { .. } => Kind::Exhausted,
-            HsmError::RatchetInUse { .. } => Kind::InUse,
+            HsmError::RatchetInUse { .. } | HsmError::RatchetLockLost { .. } => Kind::InUse,
             HsmError::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => Kind::Missing,
                 io::ErrorKind::PermissionDenied => Kind::Permission,

@@ -12,7 +12,8 @@ const MAX_BYTES: u64 = 1024;
 pub(super) struct RatchetFile {
     path: PathBuf,
     /// A lock on a file that a rename replaces would protect nothing, so it is one of its own.
-    _lock: File,
+    lock: File,
+    lock_path: PathBuf,
 }
 
 impl RatchetFile {
@@ -30,9 +31,34 @@ impl RatchetFile {
         options.create(true).truncate(false);
         let lock = options.open(&lock_path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(HsmError::RatchetInUse { path }),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(HsmError::RatchetInUse { path }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let file = Self {
+            path,
+            lock,
+            lock_path,
+        };
+        // Another process may have replaced it between opening and locking.
+        file.check_lock()?;
+        Ok(file)
+    }
+
+    /// Fails if the lock file is not the one at its path any more: another process may have opened the ratchet.
+    pub(super) fn check_lock(&self) -> Result<(), HsmError> {
+        let lost = || HsmError::RatchetLockLost {
+            path: self.path.clone(),
+        };
+        let failed = |source| HsmError::File {
+            action: "lock",
+            path: self.lock_path.clone(),
+            source,
+        };
+        match is_at(&self.lock_path, &self.lock) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lost()),
+            Err(source) => Err(failed(source)),
         }
     }
 
@@ -55,6 +81,7 @@ impl RatchetFile {
     /// Replaces the bytes. They survive whatever happens after it returns; if it fails, the old ones are there, or the
     /// new ones.
     pub(super) fn replace(&self, bytes: &[u8]) -> Result<(), HsmError> {
+        self.check_lock()?;
         self.try_replace(bytes)
             .map_err(|source| self.failed("write", source))
     }
@@ -80,6 +107,25 @@ impl RatchetFile {
             source,
         }
     }
+}
+
+/// Whether the file at `path` is this one. An open file keeps its inode number, so no new file can have the same.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let held = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The standard library does not tell which file it is.
+#[cfg(not(unix))]
+fn is_at(_: &Path, _: &File) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// To write, readable by the owner only.
@@ -147,6 +193,23 @@ mod tests {
         }
         drop(first);
         RatchetFile::lock(&detour).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_once_the_lock_file_is_not_the_one_that_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        let lock = folder.path().join("n1.ratchet.lock");
+        let first = RatchetFile::lock(&path).unwrap();
+        first.replace(b"bytes").unwrap();
+        fs::remove_file(&lock).unwrap();
+        let is_lost = |result| matches!(result, Err(HsmError::RatchetLockLost { path: lost }) if lost == path);
+        assert!(is_lost(first.check_lock()));
+        let second = RatchetFile::lock(&path).unwrap();
+        assert!(is_lost(first.replace(b"of the first")));
+        assert_eq!(second.read().unwrap().unwrap(), b"bytes");
+        second.replace(b"of the second").unwrap();
     }
 
     #[cfg(unix)]

@@ -27,6 +27,7 @@ pub(super) fn take(
     successor.open(token, next_key, file)?;
     file.replace(successor.bytes())?;
     token.destroy(key)?;
+    file.check_lock()?;
     let (step, _) = pending.stored();
     Ok(step)
 }

@@ -1,30 +1,51 @@
+use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, ensure};
 
 use crate::shell;
 
-/// The Python peer, with the Kafka client that it works best with.
-const KAFKACRYPTO: [&str; 4] = [
+/// The Python peer.
+const KAFKACRYPTO: [&str; 3] = [
     "kafkacrypto==0.9.11.3",
     "pysodium==0.7.19",
     "msgpack==1.2.4",
-    "kafka-python==2.0.6",
 ];
-/// A plain client. Not beside the peer, which would take it for its own.
-const PLAIN: [&str; 1] = ["confluent-kafka==2.8.2"];
+/// The Kafka clients that it works with. It takes confluent-kafka if both are there, so each has an environment of its
+/// own.
+const KAFKA_PYTHON: &str = "kafka-python==2.0.6";
+const CONFLUENT: &str = "confluent-kafka==2.8.2";
+/// Names the folder of the Java peer: its jars, a `pom.xml` of what they need, and a driver with the class `live.Peer`.
+const JAVA_FOLDER: &str = "KC_JAVA_PEER";
 /// How long a peer works or waits at most, in seconds.
 const PATIENCE: &str = "90";
+/// The password of a store of certificates that are public.
+const STORE_PASSWORD: &str = "changeit";
 
-/// Python environments with the peers installed.
+/// The peers, installed.
 pub(super) struct Peers {
-    kafkacrypto: PathBuf,
+    pub(super) kafka_python: Python,
+    pub(super) confluent: Python,
+    pub(super) java: Option<Java>,
     plain: PathBuf,
 }
 
-/// A peer at work.
+/// A Python environment with the peer.
+pub(super) struct Python {
+    pub(super) name: &'static str,
+    python: PathBuf,
+}
+
+/// The Java peer.
+pub(super) struct Java {
+    class_path: String,
+    folder: PathBuf,
+}
+
+/// A peer, or our program, at work; killed at the end.
 pub(super) struct Peer {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -32,32 +53,17 @@ pub(super) struct Peer {
 
 impl Peers {
     pub(super) fn install(folder: &Path) -> anyhow::Result<Self> {
-        // The peer finds libsodium by name.
+        // The peers find libsodium by name.
         shell::install(&["libsodium23", "python3-venv"])?;
+        let python = |name, client| {
+            let python = environment(&folder.join(name), &[&KAFKACRYPTO[..], &[client]].concat())?;
+            anyhow::Ok(Python { name, python })
+        };
         Ok(Self {
-            kafkacrypto: environment(&folder.join("kafkacrypto"), &KAFKACRYPTO)?,
-            plain: environment(&folder.join("plain"), &PLAIN)?,
-        })
-    }
-
-    pub(super) fn start(
-        &self,
-        command: &str,
-        config: &Path,
-        topic: &str,
-        count: usize,
-    ) -> anyhow::Result<Peer> {
-        let mut child = Command::new(&self.kafkacrypto)
-            .args(["-W", "ignore", "tests/interop/peer.py", command])
-            .arg(config)
-            .args([topic, &count.to_string(), PATIENCE])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().context("standard output of the peer")?;
-        Ok(Peer {
-            child,
-            lines: BufReader::new(stdout),
+            kafka_python: python("kafka-python", KAFKA_PYTHON)?,
+            confluent: python("confluent", CONFLUENT)?,
+            java: Java::find(folder)?,
+            plain: environment(&folder.join("plain"), &[CONFLUENT])?,
         })
     }
 
@@ -70,20 +76,151 @@ impl Peers {
     }
 }
 
+impl Python {
+    /// Starts `tests/interop/peer.py`.
+    pub(super) fn start(
+        &self,
+        command: &str,
+        config: &Path,
+        topic: &str,
+        count: usize,
+    ) -> anyhow::Result<Peer> {
+        let mut python = Command::new(&self.python);
+        python
+            .args(["-W", "ignore", "tests/interop/peer.py", command])
+            .arg(config)
+            .args([topic, &count.to_string(), PATIENCE]);
+        Peer::start(&mut python)
+    }
+}
+
+impl Java {
+    /// That in the folder that the environment names.
+    fn find(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let Some(peer) = env::var_os(JAVA_FOLDER).map(PathBuf::from) else {
+            println!("the Java peer is left out: {JAVA_FOLDER} names no folder");
+            return Ok(None);
+        };
+        let peer = peer
+            .canonicalize()
+            .with_context(|| format!("{JAVA_FOLDER}: {}", peer.display()))?;
+        let folder = folder.canonicalize()?.join("java");
+        let libraries = folder.join("lib");
+        fs::create_dir_all(&folder)?;
+        shell::run(
+            Command::new("mvn")
+                .args(["-B", "-q", "dependency:copy-dependencies"])
+                .args(["-DincludeScope=runtime", "-f"])
+                .arg(peer.join("pom.xml"))
+                .arg(format!("-DoutputDirectory={}", libraries.display())),
+        )?;
+        let class_path = format!("{}/*:{}/*", peer.display(), libraries.display());
+        Ok(Some(Self { class_path, folder }))
+    }
+
+    /// Trusts this authority with TLS, as its users do: by the Java installation, because a node's file names none for it.
+    pub(super) fn trust(&self, authority: &Path) -> anyhow::Result<()> {
+        let store = self.store();
+        if store.exists() {
+            fs::remove_file(&store)?;
+        }
+        shell::run(
+            Command::new("keytool")
+                .args([
+                    "-importcert",
+                    "-noprompt",
+                    "-alias",
+                    "ca",
+                    "-storetype",
+                    "PKCS12",
+                ])
+                .args(["-storepass", STORE_PASSWORD, "-file"])
+                .arg(authority)
+                .arg("-keystore")
+                .arg(store),
+        )
+    }
+
+    /// Starts the driver in the node's folder.
+    pub(super) fn start(
+        &self,
+        command: &str,
+        config: &Path,
+        topic: &str,
+        count: usize,
+    ) -> anyhow::Result<Peer> {
+        let mut java = Command::new("java");
+        java.arg(format!(
+            "-Djavax.net.ssl.trustStore={}",
+            self.store().display()
+        ))
+        .arg(format!(
+            "-Djavax.net.ssl.trustStorePassword={STORE_PASSWORD}"
+        ))
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
+        .args(["-cp", &self.class_path, "live.Peer", command, "--config"])
+        .arg(config.file_name().context("a node without a file")?)
+        .args(["--topic", topic, "--count", &count.to_string()])
+        .args(["--linger", PATIENCE, "--seconds", PATIENCE])
+        .current_dir(config.parent().context("a node without a folder")?);
+        Peer::start(&mut java)
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.join("authorities.p12")
+    }
+}
+
 impl Peer {
-    /// The next line that it prints.
+    pub(super) fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{command:?}"))?;
+        let stdout = child.stdout.take().context("standard output of the peer")?;
+        Ok(Self {
+            child,
+            lines: BufReader::new(stdout),
+        })
+    }
+
+    /// Its standard input, once.
+    pub(super) fn input(&mut self) -> anyhow::Result<ChildStdin> {
+        self.child
+            .stdin
+            .take()
+            .context("standard input of the peer")
+    }
+
+    /// The next line that it prints; empty if there is none.
     pub(super) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         self.lines.read_line(&mut line)?;
         Ok(line.trim_end().to_owned())
     }
 
-    /// Lets it end.
+    /// Lets it end: by itself, once its input has ended.
     pub(super) fn stop(mut self) -> anyhow::Result<()> {
         drop(self.child.stdin.take());
         let status = self.child.wait()?;
-        ensure!(status.success(), "the Python peer: {status}");
+        ensure!(status.success(), "the peer: {status}");
         Ok(())
+    }
+
+    /// Ends it by a signal.
+    pub(super) fn terminate(mut self) -> anyhow::Result<()> {
+        shell::run(Command::new("kill").arg(self.child.id().to_string()))?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -13,9 +13,6 @@ use sha2::{Digest, Sha256};
 use super::token::Token;
 use crate::shell;
 
-/// What the Python peer needs beside what provisioning writes.
-const PYTHON_CONSUMER: &str = "auto_offset_reset : earliest\nsession_timeout_ms : 6000\n";
-
 /// Our program, with a folder for its nodes and a token for the keys of some.
 pub(super) struct Program {
     program: PathBuf,
@@ -76,31 +73,20 @@ impl Program {
         self.nodes.join(format!("{id}.config"))
     }
 
-    pub(super) fn provision(&self, id: &str, role: &str, servers: &str) -> anyhow::Result<()> {
+    /// Makes a node with these flags.
+    pub(super) fn provision(&self, id: &str, role: &str, flags: &[String]) -> anyhow::Result<()> {
         let password = self.nodes.join("password");
         shell::run(
             self.command(&["--quiet", "provision", role, "--node", id])
-                .args(["-b", servers, "--dir"])
+                .args(flags)
+                .arg("--dir")
                 .arg(&self.nodes)
                 .arg("--root-password-file")
                 .arg(&password)
                 .arg("--password-file")
-                .arg(&password),
-        )?;
-        let (path, section) = (self.node(id), format!("[{id}-kafka-consumer]\n"));
-        let config = fs::read_to_string(&path)?;
-        ensure!(
-            config.contains(&section),
-            "{} has no {section}",
-            path.display()
-        );
-        if id.starts_with("python") {
-            fs::write(
-                path,
-                config.replace(&section, &format!("{section}{PYTHON_CONSUMER}")),
-            )?;
-        }
-        Ok(())
+                .arg(&password)
+                .stdout(Stdio::null()),
+        )
     }
 
     /// Moves the keys of a provisioned node onto the token.
@@ -112,10 +98,12 @@ impl Program {
         )
     }
 
-    pub(super) fn create_topics(&self, topics: &[&str], servers: &str) -> anyhow::Result<()> {
+    pub(super) fn create_topics(&self, topics: &[&str], flags: &[String]) -> anyhow::Result<()> {
         shell::run(
-            self.command(&["--quiet", "topics", "create", "-b", servers])
-                .args(topics),
+            self.command(&["--quiet", "topics", "create"])
+                .args(flags)
+                .args(topics)
+                .stdout(Stdio::null()),
         )
     }
 }

@@ -38,7 +38,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["node", "group", "foreign", "from_beginning"], help_heading = "Records")]
     raw: bool,
 
-    /// Without a committed position start at the first record [default: at the end]
+    /// Without a committed position start at the first record [default: at the end, unless the node's .config says
+    /// auto_offset_reset : earliest]
     #[arg(long, help_heading = "Records")]
     from_beginning: bool,
 

@@ -69,7 +69,8 @@ async fn join(args: &Args, session: &Session) -> Result<EncryptedConsumer, CliEr
         session.require(&args.topic, &usages).await?;
         await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?
     };
-    let start = if args.from_beginning || found == Found::Later {
+    let from_beginning = args.from_beginning || open.starts_from_beginning();
+    let start = if from_beginning || found == Found::Later {
         GroupStart::Earliest
     } else {
         GroupStart::Latest

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use kc::core::backend::{ClientRole, canonical_name, client_role};
+use kc::core::chain::Usage;
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewNode, Role};
-use kc::core::store::config::{ConfigError, NodeConfig, Section, Value};
+use kc::core::store::config::{NodeConfig, Section, Value};
 use kc::keystore_file::{FileError, NodeFiles};
 use kc::{Clock, remember_unused};
 
@@ -26,6 +28,12 @@ use crate::args::{
 };
 use crate::error::CliError;
 use crate::ui::Ui;
+
+/// The section of the settings of consumers.
+const CONSUMER: Section<'static> = Section::named("kafka-consumer");
+/// The section of those of kc's consumers of messages, which the peers do not know.
+const MESSAGES: Section<'static> = Section::named("kafka-data-consumer");
+const START: &str = "auto_offset_reset";
 
 /// Two passwords make all nodes of an organisation. The root password decides whom they trust: nodes
 /// that are to exchange keys have the same. The provisioning password certifies what each may do.
@@ -165,6 +173,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         remember_unused(config, first_index)?;
     }
     connect(config, &args.connection, ui)?;
+    start_with_peers(config, args.role)?;
     check_root(&args.dir, &files, made.root(), ui)?;
     let files = home.create(&mut made)?;
     made.report(args, &files, ui)?;
@@ -174,17 +183,36 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Writes to the configuration how the node reaches Kafka, if it was said.
-fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), ConfigError> {
+/// Writes to the configuration how the node reaches Kafka, if it was said: a setting that only consumers or producers
+/// have to their section, because others of the Python peer do not start with it.
+fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), CliError> {
     if let Some(choice) = args.backend {
         config.set(Section::NODE, "backend", &Value::from(choice.name()))?;
     }
-    if args.bootstrap_servers.is_none() {
-        return Ok(());
-    }
     let flags = args.flags(ui).into_iter();
     for (name, text) in flags.filter(|(_, text)| !text.is_empty()) {
-        config.set(Section::KAFKA, name.as_str(), &Value::from(text.as_str()))?;
+        // By kafka-python's names, which both peers have.
+        let section = match client_role(&name)? {
+            ClientRole::Consumer => CONSUMER,
+            ClientRole::Producer => Section::named("kafka-producer"),
+            _ => Section::KAFKA,
+        };
+        config.set(section, canonical_name(&name), &Value::from(text.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Has the peers read the side topics from the beginning: from the end, they miss the first request or reply, and ask again
+/// after a minute. The Java peer reads no narrower section than that of all consumers, so kc's own of messages keep their
+/// start by another, unless the start was said.
+fn start_with_peers(config: &mut NodeConfig, role: Role) -> Result<(), CliError> {
+    if config.load_text(CONSUMER, START)?.is_some() {
+        return Ok(());
+    }
+    config.set(CONSUMER, START, &Value::from("earliest"))?;
+    let opens = [Usage::EncryptRequest, Usage::EncryptSubscribe];
+    if role.usages().iter().any(|usage| opens.contains(usage)) {
+        config.set(MESSAGES, START, &Value::from("latest"))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{BackendError, BackendErrorKind};
 use parsing::Parsing;
 
-pub use names::canonical_name;
+pub use names::{ClientRole, canonical_name, client_role};
 pub use security::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 
 /// How to reach the brokers, and how to send and fetch: parsed from names and values as a node's
@@ -23,6 +23,8 @@ pub use security::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 /// |---|---|---|---|
 /// | `bootstrap_servers` | `bootstrap.servers` | required | `host:port,...`; the port is 9092 if left out |
 /// | `client_id` | `client.id` | `kc` | |
+/// | `group_id` | `group.id` | the node's id | the group of consumers |
+/// | `auto_offset_reset` | `auto.offset.reset` | `latest` | where a group without a committed position starts to read messages: `earliest` or `latest` |
 /// | `security_protocol` | `security.protocol` | `PLAINTEXT` | or `SSL`, `SASL_PLAINTEXT`, `SASL_SSL` |
 /// | `ssl_cafile` | `ssl.ca.location` | public authorities | PEM file: only these authorities are trusted; or `<SYSTEM-CA>`: those that this system trusts |
 /// | `ssl_certfile` | `ssl.certificate.location` | none | PEM file of a client certificate |
@@ -52,10 +54,10 @@ pub use security::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 /// | `heartbeat_interval_ms` | `heartbeat.interval.ms` | 3000 | |
 /// | `max_poll_interval_ms` | `max.poll.interval.ms` | 300000 | |
 ///
-/// `acks` may be given as `all` and `enable_idempotence` as `true`, which is how records are sent anyway. What
-/// kafka-python has for tuning and for the choices that kc makes itself (`group_id`, `auto_offset_reset`,
-/// `retries`, ...) is [ignored](Self::ignored). librdkafka's other settings are [kept](Self::librdkafka) for a
-/// backend that has it.
+/// Records are sent with `acks : all` and `enable_idempotence : true` whatever these say. What
+/// kafka-python has for tuning and for the choices that kc makes itself (`retries`, `enable_auto_commit`, ...) is
+/// [ignored](Self::ignored), and so is what has no effect beside other settings, such as `ssl_cafile` without TLS.
+/// librdkafka's other settings are [kept](Self::librdkafka) for a backend that has it.
 ///
 /// ```
 /// use kc_core::backend::ClientSettings;
@@ -74,6 +76,10 @@ pub struct ClientSettings {
     pub bootstrap_servers: String,
     /// What brokers log this client as.
     pub client_id: String,
+    /// The group of consumers, if one is named.
+    pub group_id: Option<String>,
+    /// Whether a group without a committed position starts to read messages at the first record, not at the end.
+    pub from_beginning: bool,
     /// TLS, if it is wanted.
     pub tls: Option<Tls>,
     /// How to authenticate by SASL, if it is wanted.
@@ -118,7 +124,7 @@ pub struct ClientSettings {
     pub max_poll_interval: Duration,
     /// librdkafka's settings that have no other name, with their values.
     pub librdkafka: Vec<(String, String)>,
-    /// The names of settings that have no effect.
+    /// The names of settings that have no effect on any backend.
     pub ignored: Vec<String>,
 }
 
@@ -158,18 +164,27 @@ impl ClientSettings {
         parsing.finish()
     }
 
-    /// What a backend without librdkafka says to librdkafka's own settings.
+    /// Fails for those of librdkafka's own settings that a backend without librdkafka must not pass over, because they
+    /// limit whom TLS trusts. The others have no effect there.
     ///
     /// # Errors
-    /// `Unsupported`, if there are any; names one and the backend.
+    /// `Unsupported`; names the setting and the backend.
     pub fn refuse_librdkafka(&self, backend: &str) -> Result<(), BackendError> {
-        match self.librdkafka.first() {
-            Some((name, _)) => Err(unsupported(
+        let mut names = self.librdkafka.iter().map(|(name, _)| name);
+        match names.find(|name| name.starts_with("ssl.")) {
+            Some(name) if self.tls.is_some() => Err(unsupported(
                 backend,
                 format!("`{name}` is a setting of librdkafka; the backend rdkafka has it"),
             )),
-            None => Ok(()),
+            _ => Ok(()),
         }
+    }
+
+    /// The names of the settings that have no effect on a backend that has librdkafka, or has not: something to warn of.
+    pub fn without_effect(&self, has_librdkafka: bool) -> impl Iterator<Item = &str> {
+        let of_librdkafka = self.librdkafka.iter().filter(move |_| !has_librdkafka);
+        let of_librdkafka = of_librdkafka.map(|(name, _)| name);
+        self.ignored.iter().chain(of_librdkafka).map(String::as_str)
     }
 }
 

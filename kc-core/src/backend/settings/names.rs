@@ -7,6 +7,7 @@ use crate::backend::{BackendError, BackendErrorKind};
 const SETTINGS: &[&str] = &[
     "acks",
     "allow_auto_create_topics",
+    "auto_offset_reset",
     "batch_size",
     "bootstrap_servers",
     "buffer_memory",
@@ -17,6 +18,7 @@ const SETTINGS: &[&str] = &[
     "enable_idempotence",
     "fetch_max_bytes",
     "fetch_max_wait_ms",
+    "group_id",
     "heartbeat_interval_ms",
     "isolation_level",
     "linger_ms",
@@ -43,6 +45,7 @@ const SETTINGS: &[&str] = &[
 const ALIASES: &[(&str, &str)] = &[
     ("acks", "acks"),
     ("allow.auto.create.topics", "allow_auto_create_topics"),
+    ("auto.offset.reset", "auto_offset_reset"),
     ("batch.size", "batch_size"),
     ("bootstrap.servers", "bootstrap_servers"),
     ("client.id", "client_id"),
@@ -54,6 +57,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("fetch.max.bytes", "fetch_max_bytes"),
     ("fetch.message.max.bytes", "max_partition_fetch_bytes"),
     ("fetch.wait.max.ms", "fetch_max_wait_ms"),
+    ("group.id", "group_id"),
     ("heartbeat.interval.ms", "heartbeat_interval_ms"),
     ("isolation.level", "isolation_level"),
     ("linger.ms", "linger_ms"),
@@ -144,9 +148,7 @@ const IGNORED: &[&str] = &[
     "api_version",
     "api_version_auto_timeout_ms",
     "auto.commit.interval.ms",
-    "auto.offset.reset",
     "auto_commit_interval_ms",
-    "auto_offset_reset",
     "check_crcs",
     "client_rack",
     "consumer_timeout_ms",
@@ -155,8 +157,6 @@ const IGNORED: &[&str] = &[
     "enable_auto_commit",
     "exclude_internal_topics",
     "fetch_min_bytes",
-    "group.id",
-    "group_id",
     "leave_group_on_close",
     "max_in_flight_requests_per_connection",
     "metric_group_prefix",
@@ -220,6 +220,90 @@ const NOT_SUPPORTED: &[&str] = &[
     "value_serializer",
 ];
 
+/// Names that only consumers have, of those in the lists above; kafka-python's producers and administrative clients do
+/// not start with them.
+const OF_CONSUMERS: &[&str] = &[
+    "auto.commit.interval.ms",
+    "auto_commit_interval_ms",
+    "auto_offset_reset",
+    "check.crcs",
+    "check_crcs",
+    "client_rack",
+    "consumer_timeout_ms",
+    "coordinator.query.interval.ms",
+    "default_offset_commit_callback",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable_auto_commit",
+    "exclude_internal_topics",
+    "fetch.error.backoff.ms",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch_max_bytes",
+    "fetch_max_wait_ms",
+    "fetch_min_bytes",
+    "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
+    "group_id",
+    "group_instance_id",
+    "group_protocol",
+    "heartbeat_interval_ms",
+    "isolation_level",
+    "key_deserializer",
+    "leave_group_on_close",
+    "max_partition_fetch_bytes",
+    "max_poll_interval_ms",
+    "max_poll_records",
+    "metric_group_prefix",
+    "partition.assignment.strategy",
+    "partition_assignment_strategy",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "session_timeout_ms",
+    "value_deserializer",
+];
+
+/// Names that only producers have; kafka-python's consumers and administrative clients do not start with them.
+const OF_PRODUCERS: &[&str] = &[
+    "acks",
+    "allow_auto_create_topics",
+    "batch.num.messages",
+    "batch_size",
+    "buffer_memory",
+    "compression.level",
+    "compression_type",
+    "delivery_timeout_ms",
+    "enable.gapless.guarantee",
+    "enable_idempotence",
+    "key_serializer",
+    "linger_ms",
+    "max_block_ms",
+    "max_request_size",
+    "message.send.max.retries",
+    "partitioner",
+    "queue.buffering.backpressure.threshold",
+    "queue.buffering.max.messages",
+    "retries",
+    "sticky.partitioning.linger.ms",
+    "transaction.timeout.ms",
+    "transaction_timeout_ms",
+    "transactional.id",
+    "transactional_id",
+    "value_serializer",
+];
+
+/// Which clients a setting is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientRole {
+    /// All clients.
+    Every,
+    /// Consumers alone.
+    Consumer,
+    /// Producers alone.
+    Producer,
+}
+
 /// What a name is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {
@@ -244,6 +328,31 @@ pub(super) enum Known {
 pub fn canonical_name(name: &str) -> &str {
     let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
     alias.map_or(name, |(_, name)| *name)
+}
+
+/// Which clients a setting is for, by any of its names.
+///
+/// ```
+/// use kc_core::backend::{ClientRole, client_role};
+///
+/// assert_eq!(client_role("auto.offset.reset")?, ClientRole::Consumer);
+/// assert_eq!(client_role("linger_ms")?, ClientRole::Producer);
+/// assert_eq!(client_role("client_id")?, ClientRole::Every);
+/// # Ok::<_, kc_core::backend::BackendError>(())
+/// ```
+///
+/// # Errors
+/// `Configuration` if there is no such setting, naming the nearest; `Unsupported` if no backend has it.
+pub fn client_role(name: &str) -> Result<ClientRole, BackendError> {
+    look_up(name)?;
+    let name = canonical_name(name);
+    Ok(if OF_CONSUMERS.contains(&name) {
+        ClientRole::Consumer
+    } else if OF_PRODUCERS.contains(&name) {
+        ClientRole::Producer
+    } else {
+        ClientRole::Every
+    })
 }
 
 pub(super) fn look_up(name: &str) -> Result<Known, BackendError> {
@@ -294,6 +403,7 @@ mod tests {
         for name in SETTINGS {
             let value = match *name {
                 "acks" => "all",
+                "auto_offset_reset" => "earliest",
                 "compression_type" => "lz4",
                 "isolation_level" => "read_committed",
                 "sasl_mechanism" => "PLAIN",
@@ -310,6 +420,38 @@ mod tests {
         for (alias, name) in ALIASES {
             assert!(SETTINGS.contains(name), "{alias}");
         }
+    }
+
+    #[test]
+    fn a_name_of_one_role_is_known_and_counts() {
+        for name in OF_CONSUMERS.iter().chain(OF_PRODUCERS) {
+            let known = [SETTINGS, LIBRDKAFKA, IGNORED, NOT_SUPPORTED].concat();
+            assert!(known.contains(name), "{name}");
+            assert_eq!(canonical_name(name), *name);
+            assert!(!(OF_CONSUMERS.contains(name) && OF_PRODUCERS.contains(name)));
+        }
+        for name in [
+            "bootstrap_servers",
+            "ssl.ca.location",
+            "request_timeout_ms",
+            "debug",
+        ] {
+            assert_eq!(client_role(name).unwrap(), ClientRole::Every, "{name}");
+        }
+        assert_eq!(
+            client_role("auto.offset.reset").unwrap(),
+            ClientRole::Consumer
+        );
+        assert_eq!(
+            client_role("compression.codec").unwrap(),
+            ClientRole::Producer
+        );
+        assert!(
+            client_role("auto_offset_rest")
+                .unwrap_err()
+                .to_string()
+                .contains("auto_offset_reset")
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::names::{self, Known};
 use super::values::{
-    Protocol, authorities, boolean, check_hostname, compression, count, mechanism, millis, only,
-    positive_millis, protocol, read_committed, servers, size,
+    Protocol, all_acknowledge, authorities, boolean, check_hostname, compression, count,
+    from_beginning, mechanism, millis, positive_millis, protocol, read_committed, servers, size,
 };
 use super::{
     Authorities, ClientCertificate, ClientSettings, Compression, Sasl, SaslMechanism, Tls, invalid,
@@ -33,6 +33,8 @@ impl Default for Parsing {
             settings: ClientSettings {
                 bootstrap_servers: String::new(),
                 client_id: "kc".to_owned(),
+                group_id: None,
+                from_beginning: false,
                 tls: None,
                 sasl: None,
                 request_timeout: Duration::from_secs(30),
@@ -102,6 +104,11 @@ impl Parsing {
         match setting {
             "bootstrap_servers" => settings.bootstrap_servers = servers(value)?,
             "client_id" => settings.client_id = text(),
+            "group_id" => settings.group_id = Some(text()),
+            "auto_offset_reset" => match from_beginning(value)? {
+                Some(from_beginning) => settings.from_beginning = from_beginning,
+                None => settings.ignored.push(name.to_owned()),
+            },
             "security_protocol" => self.protocol = protocol(value)?,
             "ssl_cafile" => self.authorities = Some(authorities(value)),
             "ssl_certfile" => self.certificate = Some(text()),
@@ -111,9 +118,16 @@ impl Parsing {
             "sasl_mechanism" => self.mechanism = Some(mechanism(value)?),
             "sasl_plain_username" => self.username = Some(text()),
             "sasl_plain_password" => self.password = Some(text().into()),
-            "enable_idempotence" => only(name, value, "true")?,
-            "acks" if value == "-1" => {}
-            "acks" => only(name, value, "all")?,
+            "enable_idempotence" => {
+                if !boolean(name, value)? {
+                    settings.ignored.push(name.to_owned());
+                }
+            }
+            "acks" => {
+                if !all_acknowledge(value)? {
+                    settings.ignored.push(name.to_owned());
+                }
+            }
             "request_timeout_ms" => settings.request_timeout = positive_millis(name, value)?,
             "metadata_max_age_ms" => settings.metadata_max_age = positive_millis(name, value)?,
             "connections_max_idle_ms" => {
@@ -173,13 +187,13 @@ impl Parsing {
 
     fn tls(&mut self) -> Result<Option<Tls>, BackendError> {
         if !self.protocol.tls {
-            let given = [
+            self.idle(&[
                 ("ssl_cafile", self.authorities.is_some()),
                 ("ssl_certfile", self.certificate.is_some()),
                 ("ssl_keyfile", self.key.is_some()),
                 ("ssl_password", self.key_password.is_some()),
-            ];
-            refuse_idle(&given, "SSL or SASL_SSL")?;
+                ("ssl_check_hostname", self.check_hostname.is_some()),
+            ]);
             return Ok(None);
         }
         let certificate = match (self.certificate.take(), self.key.take()) {
@@ -188,12 +202,14 @@ impl Parsing {
                 key,
                 password: self.key_password.take(),
             }),
-            (None, None) if self.key_password.is_some() => {
-                return Err(invalid("`ssl_password` needs `ssl_keyfile`"));
-            }
-            (None, None) => None,
             (Some(_), None) => return Err(invalid("`ssl_certfile` needs `ssl_keyfile`")),
-            (None, Some(_)) => return Err(invalid("`ssl_keyfile` needs `ssl_certfile`")),
+            (None, key) => {
+                self.idle(&[
+                    ("ssl_keyfile", key.is_some()),
+                    ("ssl_password", self.key_password.is_some()),
+                ]);
+                None
+            }
         };
         Ok(Some(Tls {
             authorities: self.authorities.take().unwrap_or(Authorities::Public),
@@ -204,12 +220,11 @@ impl Parsing {
 
     fn sasl(&mut self) -> Result<Option<Sasl>, BackendError> {
         if !self.protocol.sasl {
-            let given = [
+            self.idle(&[
                 ("sasl_mechanism", self.mechanism.is_some()),
                 ("sasl_plain_username", self.username.is_some()),
                 ("sasl_plain_password", self.password.is_some()),
-            ];
-            refuse_idle(&given, "SASL_PLAINTEXT or SASL_SSL")?;
+            ]);
             return Ok(None);
         }
         let required = |name: &str| {
@@ -229,14 +244,12 @@ impl Parsing {
                 .ok_or_else(|| required("sasl_plain_password"))?,
         }))
     }
-}
 
-/// Settings that are given and have no effect are a mistake: they may be meant to protect something.
-fn refuse_idle(given: &[(&str, bool)], protocols: &str) -> Result<(), BackendError> {
-    match given.iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(invalid(format!(
-            "`{name}` has no effect unless `security_protocol` is {protocols}"
-        ))),
-        None => Ok(()),
+    /// Notes which of these settings are given and have no effect beside the others. A peer may have written them: it
+    /// puts an `ssl_cafile` into the file of each node, of one without TLS, too.
+    fn idle(&mut self, settings: &[(&str, bool)]) {
+        let given = settings.iter().filter(|(_, is_given)| *is_given);
+        let names = given.map(|(name, _)| (*name).to_owned());
+        self.settings.ignored.extend(names);
     }
 }

@@ -68,8 +68,8 @@ fn what_is_not_possible_is_named() {
         ("security_protocol", "TLS"),
         ("sasl_mechanism", "GSSAPI"),
         ("compression_type", "brotli"),
-        ("acks", "1"),
-        ("enable_idempotence", "false"),
+        ("acks", "2"),
+        ("enable_idempotence", "maybe"),
         ("isolation_level", "serializable"),
         ("transactional_id", "t"),
         ("ssl_crlfile", "crl.pem"),
@@ -153,21 +153,48 @@ fn tls_has_authorities_and_perhaps_a_certificate() {
 }
 
 #[test]
-fn settings_of_tls_make_sense_together() {
-    let ssl = ("security_protocol", "ssl");
-    for bad in [
-        &[SERVERS, ssl, ("ssl_certfile", "c.pem")][..],
-        &[SERVERS, ssl, ("ssl_keyfile", "k.pem")],
-        &[SERVERS, ssl, ("ssl_password", "hush")],
-        &[SERVERS, ("ssl_cafile", "ca.pem")],
-        &[
-            SERVERS,
-            ("security_protocol", "SASL_PLAINTEXT"),
-            ("ssl_cafile", "ca.pem"),
-        ],
-    ] {
-        assert!(refused(bad).to_string().contains("ssl_"));
-    }
+fn a_certificate_needs_its_key() {
+    let error = refused(&[
+        SERVERS,
+        ("security_protocol", "ssl"),
+        ("ssl_certfile", "c.pem"),
+    ]);
+    assert!(error.to_string().contains("`ssl_keyfile`"), "{error}");
+}
+
+/// A file that changes hands keeps working: the Python peer writes an `ssl_cafile` into that of a node without TLS.
+#[test]
+fn settings_without_effect_are_named_and_nothing_else() {
+    let tls = [
+        ("ssl_cafile", "ca.pem"),
+        ("ssl_certfile", "c.pem"),
+        ("ssl_keyfile", "k.pem"),
+        ("ssl_password", "hush"),
+        ("ssl_check_hostname", "false"),
+    ];
+    let sasl = [
+        ("sasl_mechanism", "PLAIN"),
+        ("sasl_plain_username", "alice"),
+        ("sasl_plain_password", "hush"),
+    ];
+    let of = |protocol, pairs: &[(&str, &str)]| {
+        let given = [SERVERS, ("security_protocol", protocol)];
+        parsed(&[&given, pairs].concat())
+    };
+    let names =
+        |pairs: &[(&str, &str)]| Vec::from_iter(pairs.iter().map(|(name, _)| (*name).to_owned()));
+
+    let settings = of("PLAINTEXT", &[&tls[..], &sasl].concat());
+    assert!(settings.tls.is_none() && settings.sasl.is_none());
+    assert_eq!(settings.ignored, names(&[&tls[..], &sasl].concat()));
+    let settings = of("SSL", &[&tls[..], &sasl].concat());
+    assert_eq!(settings.ignored, names(&sasl));
+    let settings = of("SASL_PLAINTEXT", &[&tls[..], &sasl].concat());
+    assert_eq!(settings.ignored, names(&tls));
+    // A key of which no certificate speaks.
+    let settings = of("SSL", &tls[2..4]);
+    assert_eq!(settings.ignored, ["ssl_keyfile", "ssl_password"]);
+    assert!(settings.tls.unwrap().certificate.is_none());
 }
 
 #[test]
@@ -193,26 +220,56 @@ fn sasl_has_a_mechanism_a_user_and_a_password() {
         let error = refused(&pairs);
         assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
     }
-    let error = refused(&[SERVERS, ("sasl_plain_password", "hush")]);
-    assert!(error.to_string().contains("`sasl_plain_password`"));
-    assert!(!error.to_string().contains("hush"), "{error}");
+}
+
+#[test]
+fn a_group_has_a_name_and_a_start() {
+    let settings = parsed(&[SERVERS]);
+    assert!(settings.group_id.is_none() && !settings.from_beginning);
+    let settings = parsed(&[
+        SERVERS,
+        ("group.id", "g"),
+        ("auto.offset.reset", "smallest"),
+    ]);
+    assert_eq!(settings.group_id.as_deref(), Some("g"));
+    assert!(settings.from_beginning && settings.ignored.is_empty());
+    assert!(!parsed(&[SERVERS, ("auto_offset_reset", "latest")]).from_beginning);
+    let error = refused(&[SERVERS, ("auto_offset_reset", "soon")]);
+    assert!(error.to_string().contains("`auto_offset_reset`"), "{error}");
 }
 
 #[test]
 fn what_others_have_is_kept_or_ignored_by_name() {
     let settings = parsed(&[
         SERVERS,
-        ("group_id", "g"),
-        ("auto_offset_reset", "earliest"),
+        ("retries", "9"),
+        ("auto_offset_reset", "none"),
         ("broker.address.family", "v4"),
         ("broker.address.family", "v6"),
         ("compression.codec", "zstd"),
     ]);
-    assert_eq!(settings.ignored, ["group_id", "auto_offset_reset"]);
+    assert_eq!(settings.ignored, ["retries", "auto_offset_reset"]);
     let kept = ("broker.address.family".to_owned(), "v6".to_owned());
     assert_eq!(settings.librdkafka, [kept]);
     assert_eq!(settings.compression, Compression::Zstd);
+    settings.refuse_librdkafka("pure").unwrap();
+    let names = |has_librdkafka| Vec::from_iter(settings.without_effect(has_librdkafka));
+    assert_eq!(names(true), ["retries", "auto_offset_reset"]);
+    assert_eq!(
+        names(false),
+        ["retries", "auto_offset_reset", "broker.address.family"]
+    );
+
+    let settings = parsed(&[SERVERS, ("acks", "1"), ("enable_idempotence", "false")]);
+    assert_eq!(settings.ignored, ["acks", "enable_idempotence"]);
+}
+
+#[test]
+fn whom_tls_trusts_is_never_passed_over() {
+    let crl = ("ssl.crl.location", "crl.pem");
+    let settings = parsed(&[SERVERS, ("security_protocol", "SSL"), crl]);
     let error = settings.refuse_librdkafka("pure").unwrap_err();
     assert_eq!(error.kind(), BackendErrorKind::Unsupported);
-    assert!(error.to_string().contains("`broker.address.family`"));
+    assert!(error.to_string().contains("`ssl.crl.location`"), "{error}");
+    parsed(&[SERVERS, crl]).refuse_librdkafka("pure").unwrap();
 }

@@ -95,13 +95,26 @@ pub(super) fn read_committed(value: &str) -> Result<bool, BackendError> {
     }
 }
 
-pub(super) fn only(name: &str, value: &str, supported: &str) -> Result<(), BackendError> {
-    if value.eq_ignore_ascii_case(supported) {
-        Ok(())
-    } else {
-        Err(invalid(format!(
-            "`{name}`: {value:?} is not possible; it is always {supported}"
-        )))
+/// Whether a group begins at the first record; `None` if it is to fail instead, which no backend does.
+pub(super) fn from_beginning(value: &str) -> Result<Option<bool>, BackendError> {
+    match value.to_ascii_lowercase().as_str() {
+        "earliest" | "smallest" | "beginning" => Ok(Some(true)),
+        "latest" | "largest" | "end" => Ok(Some(false)),
+        "none" | "error" => Ok(None),
+        _ => Err(invalid(format!(
+            "`auto_offset_reset`: {value:?} is neither earliest nor latest"
+        ))),
+    }
+}
+
+/// Whether all replicas are to acknowledge.
+pub(super) fn all_acknowledge(value: &str) -> Result<bool, BackendError> {
+    match value.to_ascii_lowercase().as_str() {
+        "all" | "-1" => Ok(true),
+        "0" | "1" => Ok(false),
+        _ => Err(invalid(format!(
+            "`acks`: {value:?} is none of all, 1 and 0"
+        ))),
     }
 }
 
