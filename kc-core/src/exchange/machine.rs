@@ -1120,9 +1120,24 @@ impl Exchange {
                     dispatch.signed = Some((value.into(), topics.into()));
                 }
             }
-            Ok(Output::Done) if is_sending => dispatch.sent_one(|due, random0| {
-                self.wants.sent(due, random0, now.mono);
-            }),
+            Ok(Output::Done) if is_sending => {
+                if let Purpose::Ask {
+                    due,
+                    random0,
+                    direct,
+                } = &dispatch.purpose
+                    && !dispatch.sent
+                {
+                    self.wants.sent(due, random0, now.mono);
+                    self.missing_due = Some(now.mono);
+                    self.report(ExchangeEvent::Requested {
+                        root: task.root.clone(),
+                        ids: due.ids.clone(),
+                        direct: *direct,
+                    });
+                }
+                dispatch.sent_one();
+            }
             Err(failure) if is_sending => {
                 if let Failure::Backend(error) = failure {
                     let is_retriable = error.is_retriable();
@@ -1161,16 +1176,8 @@ impl Exchange {
             ..
         } = dispatch;
         match purpose {
-            Purpose::Ask {
-                due,
-                direct,
-                random0,
-            } => {
-                if sent {
-                    let ids = due.ids;
-                    self.report(ExchangeEvent::Requested { root, ids, direct });
-                    self.missing_due = Some(now.mono);
-                } else {
+            Purpose::Ask { due, random0, .. } => {
+                if !sent {
                     let until = now.mono + retry_delay(error.as_ref(), RETRY_DELAY);
                     self.wants.unsent(&due, Some(&random0), until);
                     self.report(ExchangeEvent::NotSent { root, error });
@@ -1353,12 +1360,7 @@ impl Dispatch {
     }
 
     /// The message being sent has reached a topic.
-    fn sent_one(&mut self, asked: impl FnOnce(&Due, &[u8; NONCE_LEN])) {
-        if !self.sent
-            && let Purpose::Ask { due, random0, .. } = &self.purpose
-        {
-            asked(due, random0);
-        }
+    fn sent_one(&mut self) {
         self.sent = true;
         if let Some((_, topics)) = &mut self.signed {
             topics.pop_front();
