@@ -8,6 +8,11 @@
 
 #[path = "../common/clients.rs"]
 mod clients;
+mod copies;
+#[path = "../common/crowd.rs"]
+mod crowd;
+mod crowd_of_producers;
+mod denials;
 mod exchange;
 #[path = "../common/fleet.rs"]
 mod fleet;

@@ -275,7 +275,7 @@ async fn until(events: &mut EventListener, is_it: impl Fn(&NodeEvent) -> bool) {
     tokio::time::timeout(DEADLINE, waiting).await.unwrap();
 }
 
-fn key_of(fleet: &Fleet, id: &str) -> VerifyingKey {
+pub(crate) fn key_of(fleet: &Fleet, id: &str) -> VerifyingKey {
     let config = read_config(&fleet.files(id).config()).unwrap();
     certificate_of(&config, |certificate| {
         certificate.keys.signer().unwrap().clone()
@@ -302,7 +302,7 @@ fn certificate_of<T>(config: &NodeConfig, look: impl FnOnce(&Certificate<'_>) ->
 }
 
 /// The root puts a key onto a list.
-async fn publish(fleet: &Fleet, key_type: KeyType, list: TrustList, key: &VerifyingKey) {
+pub(crate) async fn publish(fleet: &Fleet, key_type: KeyType, list: TrustList, key: &VerifyingKey) {
     let root = derive_root(ROOT, key_type).unwrap().key;
     let entry = TrustEntry::unrestricted(key);
     let until = MaxAge::until(Clock::system().now().plus(Duration::from_secs(3600)));

@@ -123,3 +123,23 @@ impl Serializer {
         Ok(sealed.ok_or(SealError::NotPrepared)??)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kc_core::types::TopicScheme;
+
+    use super::*;
+
+    #[test]
+    fn a_handle_that_was_made_in_another_process_seals_nothing() {
+        let (tables, _signals) = CryptoTables::new(TopicScheme::default());
+        let mut serializer = Serializer::new(tables, Port::unconnected());
+        let mut sealed = Vec::new();
+        let refused = serializer.seal_value("t", b"m", &mut sealed);
+        assert_eq!(refused, Err(SealError::NotPrepared));
+        // As in a fork of this process.
+        serializer.process = 0;
+        let refused = serializer.seal_value("t", b"m", &mut sealed);
+        assert_eq!(refused, Err(SealError::Forked));
+    }
+}

@@ -1,0 +1,169 @@
+//! A denial at run time takes effect at once: on those who read, and on those who write.
+
+use std::time::Duration;
+
+use kc::core::chain::TrustList;
+use kc::core::keys::KeyType;
+use kc::core::provision::Role;
+use kc::{
+    ForeignPolicy, GroupStart, NodeEvent, OpenNode, Outcome, ProduceError, SealError, Subscription,
+};
+
+use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
+use crate::roles::{key_of, publish};
+
+/// The root denies a node's key, by the denylist's topic.
+async fn deny(fleet: &Fleet, id: &str) {
+    publish(fleet, KeyType::Ed25519, TrustList::Deny, &key_of(fleet, id)).await;
+}
+
+async fn listed(node: &OpenNode, deny: impl Future<Output = ()>) {
+    let mut events = node.node.events();
+    let listed = async { while !matches!(events.next().await, Some(NodeEvent::Listed { .. })) {} };
+    let both = async { tokio::join!(listed, deny) };
+    tokio::time::timeout(DEADLINE, both).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_denied_reads_nothing_that_is_sealed_from_then_on() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("denied", Role::Consumer, "root");
+    fleet.provision("other", Role::Consumer, "root");
+    let sender = fleet.open("sender").await;
+    // It does not hear of its own denial, and so goes on asking.
+    let denied = fleet
+        .options("denied")
+        .setting("mgmt_topic_denylist", "none");
+    let denied = denied.open().await.unwrap();
+    let other = fleet.open("other").await;
+    let producer = sender.producer().await.unwrap();
+    let send = async |value: &str| {
+        producer
+            .send(record("t", value))
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+    };
+    send("before").await;
+    let (mut of_denied, mut of_other) = (consumer(&denied, "t").await, consumer(&other, "t").await);
+    assert_eq!(values(&take(&mut of_denied, 1).await), ["before"]);
+    assert_eq!(values(&take(&mut of_other, 1).await), ["before"]);
+
+    let before = sealing_id(&sender).await;
+    listed(&sender, deny(&fleet, "denied")).await;
+    let turned = async {
+        while sealing_id(&sender).await == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, turned).await.unwrap();
+    send("after").await;
+    assert_eq!(values(&take(&mut of_other, 1).await), ["after"]);
+    let mut refusals = sender.node.events();
+    let refused = async {
+        loop {
+            if let Some(NodeEvent::Refused { check, .. }) = refusals.next().await
+                && check.to_string() == "C11"
+            {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        read = take(&mut of_denied, 1) => panic!("the denied consumer read {read:?}"),
+        () = refused => {}
+    }
+}
+
+/// The id of the key that a node seals under.
+async fn sealing_id(node: &OpenNode) -> Vec<u8> {
+    let mut sealed = Vec::new();
+    node.node
+        .serializer()
+        .seal_value("t.x", b"", &mut sealed)
+        .unwrap();
+    sealed[..36].to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
+    let fleet = Fleet::start().await;
+    fleet.provision("denied", Role::Producer, "root");
+    fleet.provision("other", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let (denied, other) = (fleet.open("denied").await, fleet.open("other").await);
+    let reader = fleet
+        .options("reader")
+        .setting("crypto_sub_interval", "0.5");
+    let reader = reader.open().await.unwrap();
+    let (by_denied, by_other) = (
+        denied.producer().await.unwrap(),
+        other.producer().await.unwrap(),
+    );
+    by_denied
+        .send(record("t", "before"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    let topics = Subscription::to(["t"]);
+    let joined = reader
+        .consumer(None, &topics, GroupStart::Earliest, ForeignPolicy::Skip)
+        .await;
+    let mut reading = joined.unwrap();
+    assert_eq!(values(&take(&mut reading, 1).await), ["before"]);
+
+    // What it sealed before it knew.
+    let mut sealed = Vec::new();
+    denied
+        .node
+        .serializer()
+        .seal_value("t", b"late", &mut sealed)
+        .unwrap();
+    let denial = async {
+        tokio::join!(
+            listed(&reader, std::future::ready(())),
+            listed(&denied, deny(&fleet, "denied"))
+        );
+    };
+    denial.await;
+    let stops = async {
+        loop {
+            match by_denied.send(record("t", "after")).await {
+                Err(ProduceError::Seal(SealError::Denied)) => return,
+                Ok(sent) => drop(sent.await),
+                Err(error) => panic!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, stops).await.unwrap();
+
+    // Its key opens nothing any more, and nobody else gives it: its records hold nothing up.
+    let opener = reader.node.deserializer();
+    let dropped = async {
+        while !matches!(opener.try_open_value("t", &sealed), Outcome::Denied { .. }) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, dropped).await.unwrap();
+    by_other
+        .send(record("t", "from another"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    let mut read = Vec::new();
+    while read.last().map(String::as_str) != Some("from another") {
+        let more = take(&mut reading, 1).await;
+        assert!(!more.is_empty());
+        read.extend(values(&more));
+    }
+    let late: Vec<_> = read
+        .iter()
+        .filter(|value| *value != "from another" && *value != "after")
+        .collect();
+    assert!(late.is_empty(), "{read:?}");
+}
