@@ -14,7 +14,7 @@ use crate::events::{Events, NodeEvent};
 use crate::handles::{CryptoTables, Signals};
 use crate::messages::{
     AwaitKey, AwaitedKeys, JudgeGivers, KeyWanted, PrepareError, PrepareRoot, RatchetError,
-    ReceivedOpeningKeys, SealingKeyFor, ServeRoot, TurnRatchet, TurnReason, Turned,
+    ReceivedOpeningKeys, Rotate, SealingKeyFor, ServeRoot, TurnRatchet, TurnReason, Turned,
 };
 use crate::port::Port;
 use crate::stores::{Store, ask_in_time};
@@ -109,6 +109,20 @@ impl Handler<PrepareRoot> for PublisherActor {
             let key = key.map_err(|silent| RatchetError::Ratchet(Arc::new(silent)))???;
             publish_sealing(&tables, &[(root, key)]);
             Ok(())
+        })
+    }
+}
+
+impl Handler<Rotate> for PublisherActor {
+    type Result = ResponseFuture<Result<usize, PrepareError>>;
+
+    fn handle(&mut self, _: Rotate, _: &mut Self::Context) -> Self::Result {
+        let (parts, tables) = (self.parts.clone(), Arc::clone(&self.tables));
+        Box::pin(async move {
+            let turned = parts.turn.send(TurnRatchet(TurnReason::Requested)).await?;
+            let keys = turned.keys?;
+            publish_sealing(&tables, &keys);
+            Ok(keys.len())
         })
     }
 }

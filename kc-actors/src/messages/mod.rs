@@ -8,7 +8,7 @@
 //! | exchange | [`KeyWanted`], [`ServeRoot`], [`SideRecords`], [`AskExchange`] | keys asked for and handed out |
 //! | controller | [`SideRecords`], [`AskController`] | requests vouched for |
 //! | gateway | [`Publish`], [`Watch`], [`WatchSubscriptions`], [`CloseGateway`] | the control topics |
-//! | publisher | [`PrepareRoot`], [`ReceivedOpeningKeys`], [`AwaitedKeys`], [`AwaitKey`] | what the handles seal and open with |
+//! | publisher | [`PrepareRoot`], [`ReceivedOpeningKeys`], [`AwaitedKeys`], [`AwaitKey`], [`Rotate`] | what the handles seal and open with |
 
 mod chain;
 mod controller;
@@ -27,7 +27,9 @@ pub use exchange::{
 };
 pub use gateway::{CloseGateway, ControlTopic, Publish, Watch, WatchSubscriptions};
 pub use keystore::Sign;
-pub use publisher::{AwaitKey, AwaitedKeys, PrepareError, PrepareRoot, ReceivedOpeningKeys};
+pub use publisher::{
+    AwaitKey, AwaitedKeys, PrepareError, PrepareRoot, ReceivedOpeningKeys, Rotate,
+};
 pub use ratchet::{
     HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet, TurnReason, Turned,
 };

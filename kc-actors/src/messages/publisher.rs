@@ -29,6 +29,11 @@ pub struct PrepareRoot {
     pub root: RootTopic,
 }
 
+/// Turns the ratchet now, and seals with the new keys from then on. Gives the number of root topics that have one.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<usize, PrepareError>")]
+pub struct Rotate;
+
 /// Hands over keys that came through the exchange.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

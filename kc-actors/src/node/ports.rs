@@ -8,8 +8,8 @@ use crate::actors::{
 use crate::messages::{
     AskController, AskExchange, AskTrust, AwaitKey, AwaitedKeys, CloseGateway, HeldKeys, HeldRoots,
     JudgeGivers, KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot, Publish,
-    ReceivedOpeningKeys, SealingKeyFor, ServeRoot, SideRecords, Sign, TendTrust, TurnRatchet,
-    ValidateChain, Watch, WatchSubscriptions,
+    ReceivedOpeningKeys, Rotate, SealingKeyFor, ServeRoot, SideRecords, Sign, TendTrust,
+    TurnRatchet, ValidateChain, Watch, WatchSubscriptions,
 };
 use crate::port::Port;
 
@@ -63,6 +63,8 @@ pub struct Ports {
     pub ask: Port<AskExchange>,
     /// Makes a root topic ready to be sealed for.
     pub prepare: Port<PrepareRoot>,
+    /// Turns the ratchet because a person asks for it.
+    pub rotate: Port<Rotate>,
     /// Takes the keys that come in.
     pub received: Port<ReceivedOpeningKeys>,
     /// Takes why keys do not come in.
@@ -97,6 +99,7 @@ impl Ports {
             records: Port::unconnected(),
             ask: Port::unconnected(),
             prepare: Port::unconnected(),
+            rotate: Port::unconnected(),
             received: Port::unconnected(),
             awaited: Port::unconnected(),
             await_key: Port::unconnected(),
@@ -151,9 +154,10 @@ impl Ports {
         [&self.wanted, &self.serve, &self.records, &self.ask]
     }
 
-    pub(super) fn of_publisher(&self) -> [&dyn Place<PublisherActor>; 4] {
+    pub(super) fn of_publisher(&self) -> [&dyn Place<PublisherActor>; 5] {
         [
             &self.prepare,
+            &self.rotate,
             &self.received,
             &self.awaited,
             &self.await_key,

@@ -25,7 +25,9 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
-use crate::messages::{AskController, AskExchange, AskTrust, HeldRoots, OwnGrant};
+use crate::messages::{
+    AskController, AskExchange, AskTrust, HeldRoots, OwnGrant, PrepareError, Rotate,
+};
 use crate::stores::{Store, StoreWatch};
 
 /// What a node is made of.
@@ -274,6 +276,15 @@ impl Node {
             usages: usages.to_vec(),
         };
         Ok(self.ports.grants.send(message).await?)
+    }
+
+    /// Turns the ratchet now, and seals with new keys from then on: who has the keys in use reads nothing that comes
+    /// after. Returns the number of root topics that have a new key.
+    ///
+    /// # Errors
+    /// [`PrepareError`] if the ratchet cannot be turned, [`NodeError::Closed`] outside.
+    pub async fn rotate(&self) -> Result<Result<usize, PrepareError>, NodeError> {
+        Ok(self.ports.rotate.send(Rotate).await?)
     }
 
     /// The node as it is now.

@@ -8,4 +8,4 @@ mod socket;
 
 pub(crate) use files::{granted, node_settings, read_files, trust, trust_of};
 pub(crate) use print::lines;
-pub(crate) use socket::{StatusServer, ask};
+pub(crate) use socket::{Rotated, StatusServer, ask, rotate};

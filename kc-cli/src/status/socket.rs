@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kc::OpenNode;
 use kc::keystore_file::{NodeFiles, read_config};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -21,6 +22,35 @@ use crate::error::{CliError, io_failed};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// No report is larger, in bytes.
 const MAX_REPORT_BYTES: u64 = 16 << 20;
+
+/// How long whoever connects may take to say what is wanted; then it is a report.
+const ASKING: Duration = Duration::from_millis(300);
+
+/// What is asked of the process that has a node open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    Report,
+    Rotate,
+}
+
+/// The answer to a request to rotate.
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Rotated {
+    /// So many root topics have a new key.
+    Roots(usize),
+    /// Why the ratchet was not turned.
+    Failed(String),
+}
+
+impl Request {
+    fn line(self) -> [u8; 7] {
+        match self {
+            Self::Report => *b"status\n",
+            Self::Rotate => *b"rotate\n",
+        }
+    }
+}
 
 /// Answers each connection to `<node>.sock` with a report in JSON. Whoever holds the node's lock may
 /// have one.
@@ -63,11 +93,23 @@ impl StatusServer {
     }
 }
 
-/// Asks the process that has a node open; `None` if there is none.
+/// Asks the process that has a node open how it is; `None` if there is none.
 pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
+    request(files, Request::Report).await
+}
+
+/// Asks the process that has a node open to turn its ratchet; `None` if there is none.
+pub(crate) async fn rotate(files: &NodeFiles) -> Result<Option<Rotated>, CliError> {
+    request(files, Request::Rotate).await
+}
+
+async fn request<T: DeserializeOwned>(
+    files: &NodeFiles,
+    request: Request,
+) -> Result<Option<T>, CliError> {
     let path = files.socket();
     let failed = |error: io::Error| io_failed("ask", path.display(), &error);
-    let stream = match connect(&path).await {
+    let mut stream = match connect(&path).await {
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
@@ -79,6 +121,7 @@ pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
             };
         }
     };
+    stream.write_all(&request.line()).await.map_err(failed)?;
     let mut report = Vec::new();
     let mut stream = stream.take(MAX_REPORT_BYTES);
     timeout(DEADLINE, stream.read_to_end(&mut report))
@@ -113,10 +156,31 @@ fn split(path: &Path) -> (&Path, &Path) {
     (folder, path.file_name().map_or(path, Path::new))
 }
 
+/// Reads what is asked; a report, if nothing is in time.
+async fn asked(stream: &mut UnixStream) -> Request {
+    let mut line = [0; 7];
+    match timeout(ASKING, stream.read_exact(&mut line)).await {
+        Ok(Ok(_)) if line == Request::Rotate.line() => Request::Rotate,
+        _ => Request::Report,
+    }
+}
+
 async fn answer(mut stream: UnixStream, open: &OpenNode, command: &str) -> Result<(), CliError> {
-    let mut report = read_files(open.files(), &read_config(&open.files().config())?)?;
-    report.running = Some(Running::new(command, open.node.status().await?));
-    let mut json = serde_json::to_vec(&report).map_err(CliError::from_error)?;
+    let json = match asked(&mut stream).await {
+        Request::Report => {
+            let mut report = read_files(open.files(), &read_config(&open.files().config())?)?;
+            report.running = Some(Running::new(command, open.node.status().await?));
+            serde_json::to_vec(&report)
+        }
+        Request::Rotate => {
+            let rotated = match open.node.rotate().await? {
+                Ok(roots) => Rotated::Roots(roots),
+                Err(error) => Rotated::Failed(CliError::from_error(error).to_string()),
+            };
+            serde_json::to_vec(&rotated)
+        }
+    };
+    let mut json = json.map_err(CliError::from_error)?;
     json.push(b'\n');
     let path = open.files().socket();
     let failed = |error: io::Error| io_failed("answer at", path.display(), &error);

@@ -44,6 +44,25 @@ fn a_node_tells_how_it_is_running_or_not() {
 }
 
 #[test]
+fn a_running_node_turns_its_ratchet_when_told() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    let rotate = ["node", "rotate", "--node", "alice"];
+    let stderr = world.fail(&rotate, 0);
+    assert!(stderr.contains("not running"), "{stderr}");
+
+    world.write("in.txt", "a\n");
+    let alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    alice.says("sent 1 records");
+    assert!(
+        world
+            .succeed(&rotate)
+            .contains("1 root topic has a new key")
+    );
+    assert_eq!(status(&world, "alice")["running"]["command"], "produce");
+}
+
+#[test]
 fn a_killed_node_is_not_taken_for_a_running_one() {
     let world = World::new();
     world.provision("producer", "alice", &[]);

@@ -1,6 +1,7 @@
 //! `kc node`.
 
 mod keys;
+mod rotate;
 mod serve;
 mod status;
 
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Serve(staying::Args),
     /// Show a node's signing keys and key exchanges, or change them
     Keys(keys::Args),
+    /// Turn a running node's ratchet now, so that who has its keys reads nothing that comes after
+    Rotate(RotateArgs),
     /// Show how a node is, running or not
     Status(StatusArgs),
 }
@@ -32,10 +35,17 @@ pub(crate) struct StatusArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    node: NodeArg,
+}
+
 pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliError> {
     match command {
         Command::Keys(args) => keys::run(&args, ui),
         Command::Serve(args) => serve::run(args, ui, stop).await,
+        Command::Rotate(args) => rotate::run(&args, ui).await,
         Command::Status(args) => status::run(&args, ui).await,
     }
 }
