@@ -1,6 +1,6 @@
 //! Counts of costly operations, so that tests can prove how little is done for input that nobody vouches for.
 //!
-//! Counted in unit tests and with the feature `count-work`; without them [`count`] is nothing.
+//! Counted in unit tests and with the feature `count-work`; without them `count` is nothing.
 
 /// How often each costly operation was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

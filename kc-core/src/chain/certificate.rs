@@ -38,7 +38,7 @@ pub struct Certificate<'a> {
 }
 
 /// The bytes of a certificate, to be signed (or not, for a root): `max_age`, the
-/// [encoded constraints](Constraints::encode), the key and whatever `extra` adds, with the number of
+/// [encoded constraints](super::Constraints::encode), the key and whatever `extra` adds, with the number of
 /// elements that it adds.
 #[must_use]
 pub fn encode_certificate(
