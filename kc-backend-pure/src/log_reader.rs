@@ -119,6 +119,16 @@ impl LogReader for PureLogReader {
         Ok(())
     }
 
+    async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
+        for topic in topics {
+            self.awaited.remove(topic);
+            let context = || format!("stop reading topic {topic}");
+            let nothing = self.consumer.assign(topic, Vec::new());
+            bounded(self.request_timeout, context, nothing).await?;
+        }
+        Ok(())
+    }
+
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         loop {

@@ -69,6 +69,14 @@ impl LogReader for RdkafkaLogReader {
         self.worker.call(deadline, "assign topics", job).await?
     }
 
+    async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
+        let topics = topics.to_vec();
+        let job = move |reading: &mut Reading| reading.unassign(&topics);
+        self.worker
+            .call(self.request_timeout, "stop reading topics", job)
+            .await?
+    }
+
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         // What a poll has fetched that was not waited for to its end.
         if self.outbox.is_empty() {

@@ -1,4 +1,7 @@
-//! The layers, as `ARCHITECTURE.md` draws them, against what `cargo metadata` says.
+//! The layers, as `ARCHITECTURE.md` draws them, against what `cargo metadata` says, and what actors import of the
+//! protocol, against what their sources say.
+
+mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +62,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
         let found = banned.iter().filter(|banned| below.contains(**banned));
         wrong.extend(found.map(|banned| format!("{name} depends on {banned}")));
     }
+    wrong.extend(imports::wrong()?);
     if !wrong.is_empty() {
         bail!("the layering is broken:\n  {}", wrong.join("\n  "));
     }

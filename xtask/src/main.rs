@@ -7,7 +7,7 @@
 //! | `kafka start 4\|3.9` | runs a real Kafka in the background, and says how to connect |
 //! | `kafka stop` | stops it |
 //! | `kafka test` | runs the tests that need a real Kafka |
-//! | `layering` | proves that crates import only what the architecture allows |
+//! | `layering` | proves that crates import only what the architecture allows, and actors no step of a machine |
 
 mod hsm;
 mod interop;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
-use kc_actors::messages::{ControlTopic, Publish, Watch};
+use kc_actors::messages::{ControlTopic, Publish, Watch, WatchSubscriptions};
 use kc_actors::{GatewayActor, GatewayParts, Port, Watched};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
@@ -156,4 +156,35 @@ async fn a_password_that_is_changed_while_the_gateway_reads_is_tried_once_a_minu
     assert!((9..=11).contains(&polls), "{polls}");
     // Who asks is not kept waiting meanwhile.
     watch(&gateway, "another").await;
+}
+
+#[actix::test]
+async fn topics_of_strangers_hold_up_nothing_and_are_forgotten_when_they_are_gone() {
+    tokio::time::pause();
+    let stub = Stub::default();
+    stub.list(&["a.subs", "stuck.subs", "no subscriptions"]);
+    stub.fail(
+        "watermarks stuck.subs",
+        BackendErrorKind::Timeout,
+        Duration::from_secs(1_000_000),
+    );
+    let gateway = gateway(&stub, &Watched::default());
+    let interval = Duration::from_secs(10);
+    gateway.send(WatchSubscriptions { interval }).await.unwrap();
+    stub.called("watermarks stuck.subs", 1).await;
+    stub.called("assign a.subs", 1).await;
+    let before = stub.times("poll").len();
+    tokio::time::sleep(Duration::from_secs(19)).await;
+    // One poll takes a tenth of a second.
+    assert!(stub.times("poll").len() - before > 150);
+    watch(&gateway, "t").await;
+
+    stub.list(&["stuck.subs"]);
+    stub.called("unassign a.subs", 1).await;
+    stub.list(&["a.subs"]);
+    stub.called("assign a.subs", 2).await;
+    let tried = stub.times("watermarks stuck.subs").len();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(stub.times("watermarks stuck.subs").len(), tried);
+    assert_eq!(stub.times("assign a.subs").len(), 2);
 }

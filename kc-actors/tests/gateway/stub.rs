@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 type Fault = (BackendErrorKind, Duration);
 
 /// Calls are named by what they do: `admin`, `producer`, `log reader` connect; `create t.keys`, `send t.keys`,
-/// `assign t.keys`, `poll`.
+/// `watermarks t.keys`, `assign t.keys`, `unassign t.keys`, `poll`; `list`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(Arc<Inner>);
 
@@ -25,6 +25,7 @@ pub(crate) struct Stub(Arc<Inner>);
 struct Inner {
     faults: Mutex<HashMap<String, Fault>>,
     calls: Mutex<Vec<(Instant, String)>>,
+    topics: Mutex<Vec<String>>,
     called: Notify,
 }
 
@@ -38,6 +39,12 @@ impl Stub {
     /// Has a call work from now on.
     pub(crate) fn mend(&self, call: &str) {
         self.0.faults.lock().unwrap().remove(call);
+    }
+
+    /// Has these topics exist from now on.
+    pub(crate) fn list(&self, topics: &[&str]) {
+        let topics = topics.iter().map(|&topic| topic.to_owned());
+        *self.0.topics.lock().unwrap() = topics.collect();
     }
 
     /// When a call was made, each time.
@@ -120,7 +127,7 @@ impl Admin for Stub {
 
     async fn topics(&self, _: Duration) -> Result<Vec<String>, BackendError> {
         self.call("list".to_owned()).await?;
-        Ok(Vec::new())
+        Ok(self.0.topics.lock().unwrap().clone())
     }
 
     async fn create_topic(&self, spec: &TopicSpec, _: Duration) -> Result<(), BackendError> {
@@ -156,6 +163,13 @@ impl LogReader for Stub {
         Ok(())
     }
 
+    async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
+        for topic in topics {
+            self.call(format!("unassign {topic}")).await?;
+        }
+        Ok(())
+    }
+
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         self.call("poll".to_owned()).await?;
         sleep(wait).await;
@@ -164,9 +178,10 @@ impl LogReader for Stub {
 
     async fn watermarks(
         &mut self,
-        _: &str,
+        topic: &str,
         _: Duration,
     ) -> Result<Option<Watermarks>, BackendError> {
+        self.call(format!("watermarks {topic}")).await?;
         Ok(None)
     }
 

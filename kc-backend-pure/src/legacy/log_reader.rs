@@ -100,6 +100,14 @@ impl LogReader for LegacyLogReader {
         Ok(())
     }
 
+    async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
+        for topic in topics {
+            self.awaited.remove(topic);
+            self.fetcher.forget(&partition(topic.clone()));
+        }
+        Ok(())
+    }
+
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         loop {

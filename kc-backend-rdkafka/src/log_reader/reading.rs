@@ -110,6 +110,15 @@ impl Reading {
         Ok(())
     }
 
+    pub(super) fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
+        for topic in topics {
+            self.awaited.remove(topic);
+            self.remove(topic)?;
+            self.drop_fetched(topic);
+        }
+        Ok(())
+    }
+
     pub(super) fn watermarks(
         &self,
         topic: &str,
@@ -197,8 +206,7 @@ impl Reading {
     /// Reads a topic that exists from this offset on.
     fn add(&mut self, topic: String, offset: Offset) -> Result<(), BackendError> {
         self.remove(&topic)?;
-        self.outbox
-            .with(|records| records.retain(|record| record.topic != topic));
+        self.drop_fetched(&topic);
         // By itself librdkafka looks for the leaders of new topics once a second. This does not wait for the answer.
         let _ = self.consumer.fetch_metadata(Some(&topic), Duration::ZERO);
         self.consumer
@@ -207,6 +215,11 @@ impl Reading {
         self.awaited.remove(&topic);
         self.topics.insert(topic);
         Ok(())
+    }
+
+    fn drop_fetched(&self, topic: &str) {
+        self.outbox
+            .with(|records| records.retain(|record| record.topic != topic));
     }
 
     fn remove(&mut self, topic: &str) -> Result<(), BackendError> {

@@ -233,6 +233,12 @@ pub trait LogReader: Debug + Send {
     /// [`BackendError`].
     async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError>;
 
+    /// Reads topics no more, whether they exist or not. Nothing of them comes after, until they are assigned again.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError>;
+
     /// The next records, in order for each topic; none if none come within `wait`.
     ///
     /// # Errors

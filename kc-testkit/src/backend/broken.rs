@@ -180,6 +180,10 @@ impl LogReader for BrokenReader {
         self.inner.assign(topics).await
     }
 
+    async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
+        self.inner.unassign(topics).await
+    }
+
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         Ok(spoil(self.fault, self.inner.poll(wait).await?))
     }

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kc_core::backend::{Admin, BackendError};
@@ -7,46 +7,50 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::GatewayParts;
-use super::reader::NewWatch;
+use super::reader::Order;
 use crate::actors::retry::{Told, delay};
 use crate::messages::ControlTopic;
 
 /// How long listing the topics may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Of so many root topics a controller reads requests; whoever may create topics could make more. A root topic that
+/// was found stays.
+const MAX_SUBSCRIPTION_TOPICS: usize = 4096;
+
 /// Has the requests to controllers of all root topics read, and looks for new ones until the gateway is
 /// closed. No client can be relied on to subscribe to what matches a pattern.
-pub(super) async fn run(
-    parts: GatewayParts,
-    watches: mpsc::WeakSender<NewWatch>,
-    interval: Duration,
-) {
+pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, interval: Duration) {
     let mut admin = None;
-    let mut found = HashSet::new();
+    let mut found = BTreeMap::new();
+    let mut too_many = false;
     let mut told = Told::default();
     loop {
         let mut wait = interval;
         match list(&parts, &mut admin).await {
             Ok(topics) => {
                 told.works(&());
-                for name in topics {
-                    let Some(topic) = subscriptions(&parts, &name) else {
-                        continue;
-                    };
-                    let Some(watches) = watches.upgrade() else {
-                        return;
-                    };
-                    if found.insert(name.clone()) {
-                        tracing::info!(target: "kc::gateway", topic = name, "found");
-                        let watch = NewWatch {
-                            name,
-                            topic,
-                            done: None,
-                        };
-                        if watches.send(watch).await.is_err() {
-                            return;
-                        }
-                    }
+                let listed = topics
+                    .into_iter()
+                    .filter_map(|name| subscriptions(&parts, name));
+                let left_out = renew(&mut found, listed.collect());
+                if left_out > 0 && !too_many {
+                    tracing::warn!(
+                        target: "kc::gateway",
+                        left_out,
+                        "there are more topics with requests to controllers than are read"
+                    );
+                }
+                too_many = left_out > 0;
+                let Some(orders) = orders.upgrade() else {
+                    return;
+                };
+                if orders
+                    .send(Order::Subscriptions(found.clone()))
+                    .await
+                    .is_err()
+                {
+                    return;
                 }
             }
             Err(error) => {
@@ -56,17 +60,29 @@ pub(super) async fn run(
                 }
             }
         }
-        if watches.upgrade().is_none() {
+        if orders.upgrade().is_none() {
             return;
         }
         sleep(wait).await;
     }
 }
 
-fn subscriptions(parts: &GatewayParts, name: &str) -> Option<ControlTopic> {
-    match parts.scheme.parse_side_topic(name)? {
+/// Forgets what is not listed any more, and adds what is new as long as there is room. Returns how many are left out.
+fn renew(
+    found: &mut BTreeMap<String, ControlTopic>,
+    mut listed: BTreeMap<String, ControlTopic>,
+) -> usize {
+    found.retain(|name, _| listed.remove(name).is_some());
+    let room = MAX_SUBSCRIPTION_TOPICS - found.len();
+    let left_out = listed.len().saturating_sub(room);
+    found.extend(listed.into_iter().take(room));
+    left_out
+}
+
+fn subscriptions(parts: &GatewayParts, name: String) -> Option<(String, ControlTopic)> {
+    match parts.scheme.parse_side_topic(&name)? {
         (root, SideTopic::Subscriptions) if !root.as_str().is_empty() => {
-            Some(ControlTopic::Side(root, SideTopic::Subscriptions))
+            Some((name, ControlTopic::Side(root, SideTopic::Subscriptions)))
         }
         _ => None,
     }
@@ -85,4 +101,28 @@ async fn list(
         *admin = Some(connected);
     }
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics(names: impl IntoIterator<Item = usize>) -> BTreeMap<String, ControlTopic> {
+        let topic = |name: usize| {
+            let name = name.to_string();
+            let topic = ControlTopic::Side(name.as_str().into(), SideTopic::Subscriptions);
+            (name, topic)
+        };
+        names.into_iter().map(topic).collect()
+    }
+
+    #[test]
+    fn what_was_found_stays_and_what_vanished_makes_room() {
+        let mut found = topics(500..501);
+        assert_eq!(renew(&mut found, topics(0..MAX_SUBSCRIPTION_TOPICS + 7)), 7);
+        assert_eq!(found.len(), MAX_SUBSCRIPTION_TOPICS);
+        assert!(found.contains_key("500"));
+        assert_eq!(renew(&mut found, topics([3, 500, 9999])), 0);
+        assert_eq!(found, topics([3, 500, 9999]));
+    }
 }

@@ -2,6 +2,7 @@ mod attempts;
 mod discovery;
 mod reader;
 mod sender;
+mod starter;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use kc_core::types::{ManagementTopics, TopicScheme};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use self::reader::NewWatch;
+use self::reader::{NewWatch, Order};
 use self::sender::Sender;
 use self::topics::ControlTopics;
 use crate::messages::{
@@ -21,8 +22,8 @@ use crate::messages::{
 };
 use crate::port::Port;
 
-/// How many topics may wait to be watched.
-const WATCH_CAPACITY: usize = 1024;
+/// How many orders to the reader may wait.
+const ORDER_CAPACITY: usize = 1024;
 
 /// What a gateway is made of.
 #[derive(Clone, Debug)]
@@ -55,9 +56,9 @@ pub struct GatewayActor {
     parts: GatewayParts,
     topics: Arc<ControlTopics>,
     sender: Arc<Sender>,
-    /// Where topics to read are queued; none once the gateway is closed.
-    watches: Option<mpsc::Sender<NewWatch>>,
-    waiting: Option<mpsc::Receiver<NewWatch>>,
+    /// Where what the reader is to do is queued; none once the gateway is closed.
+    orders: Option<mpsc::Sender<Order>>,
+    waiting: Option<mpsc::Receiver<Order>>,
     /// Resolves when reading has ended.
     reading: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
 }
@@ -81,12 +82,12 @@ impl GatewayActor {
     /// Not connected yet: connections are made when they are needed.
     #[must_use]
     pub fn new(parts: GatewayParts) -> Self {
-        let (watches, waiting) = mpsc::channel(WATCH_CAPACITY);
+        let (orders, waiting) = mpsc::channel(ORDER_CAPACITY);
         Self {
             topics: Arc::new(ControlTopics::new(Arc::clone(&parts.backend))),
             sender: Arc::new(Sender::new(Arc::clone(&parts.backend))),
             parts,
-            watches: Some(watches),
+            orders: Some(orders),
             waiting: Some(waiting),
             reading: Arc::default(),
         }
@@ -97,10 +98,10 @@ impl Actor for GatewayActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(watches) = self.waiting.take() {
+        if let Some(orders) = self.waiting.take() {
             let (ended, reading) = oneshot::channel();
             self.reading = Arc::new(Mutex::new(Some(reading)));
-            let read = reader::read(self.parts.clone(), watches);
+            let read = reader::read(self.parts.clone(), orders);
             let read = async {
                 read.await;
                 // Nobody may be waiting for the end.
@@ -147,13 +148,16 @@ impl Handler<Watch> for GatewayActor {
             topic,
             done: Some(done),
         };
-        let (watches, topics) = (self.watches.clone(), Arc::clone(&self.topics));
+        let (orders, topics) = (self.orders.clone(), Arc::clone(&self.topics));
         Box::pin(async move {
-            let watches = watches.ok_or_else(closed)?;
+            let orders = orders.ok_or_else(closed)?;
             if let ControlTopic::Side(..) = watch.topic {
                 topics.ensure(&watch.name).await?;
             }
-            watches.send(watch).await.map_err(|_| closed())?;
+            orders
+                .send(Order::Watch(watch))
+                .await
+                .map_err(|_| closed())?;
             result.await.map_err(|_| closed())?
         })
     }
@@ -163,9 +167,8 @@ impl Handler<WatchSubscriptions> for GatewayActor {
     type Result = ();
 
     fn handle(&mut self, message: WatchSubscriptions, ctx: &mut Self::Context) {
-        if let Some(watches) = &self.watches {
-            let discover =
-                discovery::run(self.parts.clone(), watches.downgrade(), message.interval);
+        if let Some(orders) = &self.orders {
+            let discover = discovery::run(self.parts.clone(), orders.downgrade(), message.interval);
             ctx.spawn(discover.into_actor(self));
         }
     }
@@ -180,7 +183,7 @@ impl Handler<CloseGateway> for GatewayActor {
         _: &mut Self::Context,
     ) -> Self::Result {
         let end = end_of(Instant::now(), deadline);
-        self.watches = None;
+        self.orders = None;
         let (reading, sender) = (Arc::clone(&self.reading), Arc::clone(&self.sender));
         Box::pin(async move {
             let late = |_| BackendError::new(BackendErrorKind::Timeout, "stop reading");

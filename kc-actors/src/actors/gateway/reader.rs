@@ -1,14 +1,17 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use actix::Message;
 use kc_core::backend::{BackendError, BackendErrorKind, Committed, LogReader, LogStart, Record};
 use kc_core::types::SideTopic;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::GatewayParts;
 use super::attempts::Attempts;
+use super::starter::{Started, Starter};
 use crate::actors::retry::{Told, delay};
 use crate::messages::{ControlTopic, ManagementRecord, ManagementRecords, SideRecord, SideRecords};
 use crate::port::Port;
@@ -19,13 +22,15 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How long to wait before trying again what can be tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How long it may take to begin with a topic; what is being read waits meanwhile.
-const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long to wait before beginning with a topic is tried again.
 const WANTED_DELAY: Duration = Duration::from_secs(2);
-/// How often positions are asked for before reading begins at the start: a new broker has none for a
-/// while, and says so by errors.
-const POSITION_ATTEMPTS: usize = 4;
+/// What is asked of the reader.
+#[derive(Debug)]
+pub(super) enum Order {
+    Watch(NewWatch),
+    /// These are all topics with requests to controllers: others are read no more.
+    Subscriptions(BTreeMap<String, ControlTopic>),
+}
 
 /// A topic to read from now on.
 #[derive(Debug)]
@@ -36,14 +41,26 @@ pub(super) struct NewWatch {
     pub(super) done: Option<oneshot::Sender<Result<(), BackendError>>>,
 }
 
-/// Reads the watched topics until nobody can watch another. Positions are committed when what was read
+impl NewWatch {
+    /// Whoever asked may have gone; the topic is read all the same.
+    fn tell(self, begun: Result<(), BackendError>) {
+        if let Some(done) = self.done {
+            drop(done.send(begun));
+        }
+    }
+}
+
+/// Reads the watched topics until nobody can give another order. Positions are committed when what was read
 /// is done with.
-pub(super) async fn read(parts: GatewayParts, watches: mpsc::Receiver<NewWatch>) {
-    let mut reading = Reading::resumed(parts, watches);
-    while !reading.watches.is_closed() {
-        // One at a time: what is being read must not wait for what is to be read, too.
-        if let Some(watch) = reading.next_watch().await {
-            reading.take_up(watch).await;
+pub(super) async fn read(parts: GatewayParts, orders: mpsc::Receiver<Order>) {
+    let mut reading = Reading::resumed(parts, orders);
+    while !reading.orders.is_closed() {
+        if let Some(order) = reading.next_order().await {
+            reading.obey(order).await;
+        }
+        reading.begin_next();
+        if let Some(started) = reading.beginning.try_join_next() {
+            reading.take_up(started).await;
         }
         if reading.may_poll() {
             reading.poll_once().await;
@@ -57,9 +74,17 @@ pub(super) async fn read(parts: GatewayParts, watches: mpsc::Receiver<NewWatch>)
 /// What is read, and what is to be.
 struct Reading {
     parts: GatewayParts,
-    watches: mpsc::Receiver<NewWatch>,
+    orders: mpsc::Receiver<Order>,
+    /// What somebody waits for.
+    asked: VecDeque<NewWatch>,
     /// What the gateway itself wants is tried until it works, each not before its time.
     wanted: VecDeque<(Instant, NewWatch)>,
+    /// Finds out where one topic begins, while others are read.
+    beginning: JoinSet<Started>,
+    /// The topic that it is about.
+    being_begun: Option<(String, ControlTopic)>,
+    /// None while it works.
+    starter: Option<Starter>,
     connecting: Attempts,
     reader: Option<Box<dyn LogReader>>,
     /// What is read, by the topics' names.
@@ -72,7 +97,7 @@ struct Reading {
 
 impl Reading {
     /// Goes on with what the gateway before this one read.
-    fn resumed(parts: GatewayParts, watches: mpsc::Receiver<NewWatch>) -> Self {
+    fn resumed(parts: GatewayParts, orders: mpsc::Receiver<Order>) -> Self {
         let now = Instant::now();
         let resume = |(name, topic): (&String, &ControlTopic)| NewWatch {
             name: name.clone(),
@@ -84,9 +109,13 @@ impl Reading {
             resumed.map(|watch| (now, watch)).collect()
         });
         Self {
+            starter: Some(Starter::new(&parts)),
             parts,
-            watches,
+            orders,
+            asked: VecDeque::new(),
             wanted,
+            beginning: JoinSet::new(),
+            being_begun: None,
             connecting: Attempts::default(),
             reader: None,
             sources: HashMap::new(),
@@ -100,85 +129,156 @@ impl Reading {
         !self.sources.is_empty() && self.next_poll <= Instant::now()
     }
 
-    /// The next topic to begin with: one that somebody asks for, or else one that the gateway wants and
-    /// that is due. Waits if there is nothing else to do.
-    async fn next_watch(&mut self) -> Option<NewWatch> {
-        let asked = if self.may_poll() {
-            self.watches.try_recv().ok()
-        } else if let Some(due) = self.next_due() {
-            timeout_at(due, self.watches.recv()).await.ok().flatten()
-        } else {
-            self.watches.recv().await
-        };
-        asked.or_else(|| self.next_wanted())
+    /// What somebody asks for. Waits if there is nothing else to do.
+    async fn next_order(&mut self) -> Option<Order> {
+        if self.may_poll() {
+            return self.orders.try_recv().ok();
+        }
+        let due = self.next_due();
+        tokio::select! {
+            order = self.orders.recv() => order,
+            Some(started) = self.beginning.join_next() => {
+                self.take_up(started).await;
+                None
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
+        }
     }
 
     /// When there is something to do, whether or not somebody asks.
     fn next_due(&self) -> Option<Instant> {
+        let is_free = self.starter.is_some();
+        let asked = self.asked.front().map(|_| Instant::now());
         let wanted = self.wanted.iter().map(|(time, _)| *time);
+        let begin = asked.into_iter().chain(wanted).filter(|_| is_free);
         let poll = (!self.sources.is_empty()).then_some(self.next_poll);
-        wanted.chain(poll).min()
+        begin.chain(poll).min()
     }
 
-    /// The next of what the gateway itself wants, if it is time for one.
-    fn next_wanted(&mut self) -> Option<NewWatch> {
-        let now = Instant::now();
-        let due = self.wanted.iter().position(|(time, _)| *time <= now)?;
-        let (_, watch) = self.wanted.remove(due)?;
-        Some(watch)
-    }
-
-    /// Begins with a topic, or has that tried again if the gateway itself wants it.
-    async fn take_up(&mut self, watch: NewWatch) {
-        let begun = self.begin_in_time(&watch).await;
-        let NewWatch { name, topic, done } = watch;
-        if begun.is_ok() {
-            self.unreadable.works(&name);
-            self.parts
-                .watched
-                .with(|all| all.insert(name.clone(), topic.clone()));
-            self.sources.insert(name.clone(), topic.clone());
-        }
-        match (begun, done) {
-            // Whoever asked may have gone; the topic is read all the same.
-            (begun, Some(done)) => drop(done.send(begun)),
-            (Ok(()), None) => {}
-            (Err(error), None) => {
-                if self.unreadable.fails(name.clone(), &error) {
-                    tracing::warn!(target: "kc::gateway", topic = name, %error, "cannot be read yet");
-                }
-                let again = Instant::now() + delay(&error, WANTED_DELAY);
-                let done = None;
-                self.wanted
-                    .push_back((again, NewWatch { name, topic, done }));
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Watch(watch) => self.asked.push_back(watch),
+            Order::Subscriptions(found) => {
+                self.forget_all_but(&found).await;
+                self.want(found);
             }
         }
     }
 
-    async fn begin_in_time(&mut self, watch: &NewWatch) -> Result<(), BackendError> {
-        if self.sources.contains_key(&watch.name) {
-            return Ok(());
+    async fn forget_all_but(&mut self, found: &BTreeMap<String, ControlTopic>) {
+        let is_gone = |name: &String, topic: &ControlTopic| {
+            matches!(topic, ControlTopic::Side(_, SideTopic::Subscriptions))
+                && !found.contains_key(name)
+        };
+        self.wanted
+            .retain(|(_, watch)| !is_gone(&watch.name, &watch.topic));
+        let begun = self.being_begun.as_ref();
+        if begun.is_some_and(|(name, topic)| is_gone(name, topic)) {
+            self.beginning = JoinSet::new();
+            self.being_begun = None;
+            self.starter = Some(Starter::new(&self.parts));
         }
-        let late = || BackendError::new(BackendErrorKind::Timeout, "begin to read");
-        let beginning = timeout(BEGIN_DEADLINE, self.begin(watch));
-        beginning.await.unwrap_or_else(|_| Err(late()))
+        let gone = self.sources.extract_if(|name, topic| is_gone(name, topic));
+        let gone: Vec<String> = gone.map(|(name, _)| name).collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.parts
+            .watched
+            .with(|watched| watched.retain(|name, _| !gone.contains(name)));
+        if let Some(reader) = &mut self.reader
+            && let Err(error) = reader.unassign(&gone).await
+        {
+            tracing::debug!(target: "kc::gateway", %error, "topics that are gone are still read");
+        }
     }
 
-    async fn begin(&mut self, NewWatch { name, topic, .. }: &NewWatch) -> Result<(), BackendError> {
-        if self.reader.is_none() {
-            let connect = self.parts.backend.log_reader(Some(&self.parts.group));
-            self.reader = Some(self.connecting.share(connect).await?);
-        }
-        let Some(reader) = &mut self.reader else {
-            return Ok(());
+    /// Has those topics read that are not yet.
+    fn want(&mut self, found: BTreeMap<String, ControlTopic>) {
+        let waiting: HashSet<String> = {
+            let waiting = self.wanted.iter().map(|(_, watch)| watch.name.clone());
+            let begun = self.being_begun.iter().map(|(name, _)| name.clone());
+            waiting.chain(begun).collect()
         };
-        let start = match topic {
-            // Whatever position was committed: the lists of this node may be older, or new.
-            ControlTopic::Management(_) => LogStart::Earliest,
-            ControlTopic::Side(..) => start_of(reader.as_mut(), name).await,
+        for (name, topic) in found {
+            if waiting.contains(&name) || self.sources.contains_key(&name) {
+                continue;
+            }
+            tracing::info!(target: "kc::gateway", topic = name, "found");
+            let done = None;
+            self.wanted
+                .push_back((Instant::now(), NewWatch { name, topic, done }));
+        }
+    }
+
+    /// Has the next topic begun with, if none is: one that somebody asks for, or else one that the gateway wants
+    /// and that is due.
+    fn begin_next(&mut self) {
+        let Some(starter) = self.starter.take() else {
+            return;
+        };
+        let now = Instant::now();
+        let due = |(time, _): &(Instant, NewWatch)| *time <= now;
+        let watch = self.asked.pop_front().or_else(|| {
+            let due = self.wanted.iter().position(due)?;
+            self.wanted.remove(due).map(|(_, watch)| watch)
+        });
+        match watch {
+            Some(watch) if self.sources.contains_key(&watch.name) => {
+                self.starter = Some(starter);
+                watch.tell(Ok(()));
+            }
+            Some(watch) => {
+                self.being_begun = Some((watch.name.clone(), watch.topic.clone()));
+                self.beginning.spawn(starter.start(watch));
+            }
+            None => self.starter = Some(starter.rest()),
+        }
+    }
+    /// Reads a topic whose beginning is known, or has that tried again if the gateway itself wants it.
+    async fn take_up(&mut self, started: Result<Started, JoinError>) {
+        let Started {
+            starter,
+            watch,
+            start,
+        } = started.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        self.starter = Some(starter);
+        self.being_begun = None;
+        let begun = match start {
+            Ok(start) => self.assign(&watch.name, start).await,
+            Err(error) => Err(error),
+        };
+        if begun.is_ok() {
+            self.unreadable.works(&watch.name);
+            let (name, topic) = (watch.name.clone(), watch.topic.clone());
+            self.parts
+                .watched
+                .with(|all| all.insert(name.clone(), topic.clone()));
+            self.sources.insert(name, topic);
+        } else if let (Err(error), None) = (&begun, &watch.done) {
+            if self.unreadable.fails(watch.name.clone(), error) {
+                tracing::warn!(target: "kc::gateway", topic = watch.name, %error, "cannot be read yet");
+            }
+            let again = Instant::now() + delay(error, WANTED_DELAY);
+            self.wanted.push_back((again, watch));
+            return;
+        }
+        watch.tell(begun);
+    }
+
+    async fn assign(&mut self, name: &str, start: LogStart) -> Result<(), BackendError> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => {
+                let connect = self.parts.backend.log_reader(Some(&self.parts.group));
+                self.reader.insert(self.connecting.share(connect).await?)
+            }
         };
         tracing::debug!(target: "kc::gateway", topic = name, ?start, "reading");
-        reader.assign(&[(name.clone(), start)]).await
+        let topics = [(name.to_owned(), start)];
+        let assigning = reader.assign(&topics);
+        let late = |_| BackendError::new(BackendErrorKind::Timeout, "begin to read");
+        timeout(DEADLINE, assigning).await.map_err(late)?
     }
 
     /// What came since the last poll goes to whom it concerns.
@@ -209,23 +309,6 @@ fn poll_delay(error: &BackendError) -> Duration {
         BackendErrorKind::Authorization => RETRY_DELAY,
         _ => delay(error, RETRY_DELAY),
     }
-}
-
-/// Where the group stopped; the first record, if it never read the topic or nobody can tell.
-async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
-    for _ in 0..POSITION_ATTEMPTS {
-        match reader.committed(&[topic.to_owned()], DEADLINE).await {
-            Ok(committed) => {
-                let position = committed.first().map(|position| position.offset);
-                return position.map_or(LogStart::Earliest, LogStart::Offset);
-            }
-            Err(error) => {
-                tracing::debug!(target: "kc::gateway", topic, %error, "no position yet");
-                sleep(RETRY_DELAY).await;
-            }
-        }
-    }
-    LogStart::Earliest
 }
 
 /// Hands records to whom they concern, and commits when they are done with.

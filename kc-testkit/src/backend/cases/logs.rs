@@ -170,6 +170,41 @@ pub async fn late_topic(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Topics that are unassigned are read no more, others are, and they can be assigned again.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn unassign(bench: &Bench) -> Result<(), Failure> {
+    let kept = bench.topic("kept", 1).await?;
+    let left = bench.topic("left", 1).await?;
+    let missing = bench.name("missing");
+    let mut reader = bench.backend().log_reader(None).await?;
+    let from_beginning = |topic: &String| (topic.clone(), LogStart::Earliest);
+    let all = [&kept, &left, &missing].map(from_beginning);
+    reader.assign(&all).await?;
+    bench.send_values(&left, &["a"]).await?;
+    let got = read(bench, &mut *reader, 1).await?;
+    ensure_eq("before", values(&got), owned(&["a"]))?;
+
+    let never_read = bench.name("never-read");
+    reader
+        .unassign(&[left.clone(), missing.clone(), never_read])
+        .await?;
+    bench.send_values(&left, &["b"]).await?;
+    bench.create(&missing, 1).await?;
+    bench.send_values(&missing, &["c"]).await?;
+    bench.send_values(&kept, &["d"]).await?;
+    let mut got = read(bench, &mut *reader, 1).await?;
+    got.extend(reader.poll(POLL).await?);
+    ensure_eq("meanwhile", values(&got), owned(&["d"]))?;
+
+    reader.assign(&[(left, LogStart::Offset(1))]).await?;
+    let got = read(bench, &mut *reader, 1).await?;
+    ensure_eq("after", values(&got), owned(&["b"]))?;
+    reader.close().await;
+    Ok(())
+}
+
 /// A poll without records ends, and the next ones bring what comes later.
 ///
 /// # Errors
