@@ -13,12 +13,15 @@ mod brokers;
 mod clients;
 mod compaction;
 mod conformance;
+#[path = "../common/crowd.rs"]
+mod crowd;
 mod first_contact;
 mod fleet;
 mod groups;
 #[path = "../common/membership.rs"]
 mod membership;
 mod outages;
+mod producers;
 mod refusals;
 mod security;
 mod sizes;
@@ -45,12 +48,14 @@ fn main() -> ExitCode {
         compaction::trials(),
         outages::trials(),
         first_contact::trials(),
+        producers::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !arguments.list {
         security::print_table();
         outages::print_times();
         first_contact::print_times();
+        producers::print_time();
     }
     brokers::stop();
     conclusion.exit_code()
