@@ -8,12 +8,14 @@
 //! | `kafka stop` | stops it |
 //! | `kafka test` | runs the tests that need a real Kafka |
 //! | `layering` | proves that crates import only what the architecture allows |
+//! | `sim` | simulates nodes on a hostile network, each world from a seed |
 
 mod hsm;
 mod interop;
 mod kafka;
 mod layering;
 mod shell;
+mod sim;
 
 use clap::Parser;
 
@@ -29,6 +31,8 @@ enum Chore {
     Kafka(kafka::Action),
     /// Proves that crates import only what the architecture allows.
     Layering,
+    /// Simulates nodes on a hostile network.
+    Sim(sim::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,5 +41,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Interop => interop::run(),
         Chore::Kafka(action) => kafka::run(action),
         Chore::Layering => layering::check(),
+        Chore::Sim(options) => sim::run(&options),
     }
 }
