@@ -320,6 +320,7 @@ impl Exchange {
     /// The next thing to do; call until it gives `None`, after each input and when
     /// [`next_timeout`](Self::next_timeout) says so.
     pub fn poll_effect(&mut self, now: Now) -> Option<Effect> {
+        self.wants.end_waits(now.mono);
         loop {
             if let Some(effect) = self.effects.pop_front() {
                 return Some(effect);
@@ -351,6 +352,7 @@ impl Exchange {
         let asking = asking.map(|(due, _)| due);
         let times = jobs.chain(retries).chain(readings);
         let times = times.chain(asking).chain(self.missing_due);
+        let times = times.chain(self.wants.next_wait_end());
         let next = times.min()?;
         Some(next.saturating_sub(now.mono))
     }

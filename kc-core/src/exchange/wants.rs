@@ -31,6 +31,9 @@ const SECOND_ASK: Duration = Duration::from_secs(3);
 const THIRD_ASK: Duration = Duration::from_secs(10);
 /// A key counts as unanswered so long after it was first asked for.
 pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
+/// How long more replies count after one has brought a key for an id of which other keys did not open: who answers first
+/// may be wrong again.
+const MORE_REPLIES: Duration = Duration::from_secs(5);
 /// A key that nothing has asked for in so many intervals is no longer wanted.
 const FORGOTTEN_AFTER: u32 = 20;
 
@@ -72,6 +75,8 @@ struct WantedKey {
     next: Duration,
     /// Whether a request for it is on its way out.
     leaving: bool,
+    /// When a key came that may be wrong as those before: until [`MORE_REPLIES`] later others are taken, too.
+    answered: Option<Duration>,
 }
 
 /// A request that can still be answered.
@@ -267,9 +272,33 @@ impl Wants {
             wanted.any(|wanted| wanted.id == *id && !wanted.known.hold(secret))
         });
         let received = |wanted: &WantedKey| keys.iter().any(|(id, _)| *id == wanted.id);
-        state.wanted.retain(|wanted| !received(wanted));
+        for wanted in state.wanted.iter_mut().filter(|wanted| received(wanted)) {
+            wanted.answered.get_or_insert(now);
+        }
+        state
+            .wanted
+            .retain(|wanted| !received(wanted) || !wanted.known.is_empty());
         state.forget_answered();
         (keys, after)
+    }
+
+    /// Ends the wait for more replies where it is over.
+    pub(super) fn end_waits(&mut self, now: Duration) {
+        for state in self.roots.values_mut() {
+            let before = state.wanted.len();
+            state
+                .wanted
+                .retain(|wanted| wanted.wait_ends().is_none_or(|end| end > now));
+            if state.wanted.len() < before {
+                state.forget_answered();
+            }
+        }
+    }
+
+    /// When the next wait for more replies is over.
+    pub(super) fn next_wait_end(&self) -> Option<Duration> {
+        let wanted = self.roots.values().flat_map(|state| &state.wanted);
+        wanted.filter_map(WantedKey::wait_ends).min()
     }
 
     /// The roots of which it is not known whether this node's chain grants them.
@@ -401,13 +430,14 @@ impl Root {
             asks: 0,
             next: now + GATHER_TIME,
             leaving: false,
+            answered: None,
         });
         Wanted::First
     }
 
     /// When the next request may go out; `None` if there is nothing to ask for.
     fn due(&self) -> Option<Duration> {
-        let waiting = self.wanted.iter().filter(|wanted| !wanted.leaving);
+        let waiting = self.wanted.iter().filter(|wanted| wanted.waits());
         let first = waiting.map(|wanted| wanted.next).min()?;
         let blocked = self.blocked.unwrap_or_default();
         Some(first.max(self.pace.ready_at()).max(blocked))
@@ -416,7 +446,7 @@ impl Root {
     /// The ids that the next request asks for: those that are due, and with them those whose last request was some
     /// time ago, so that what is asked for in vain rests on more than one request.
     fn leave(&mut self, now: Duration) -> Vec<KeyId> {
-        let waiting = self.wanted.iter_mut().filter(|wanted| !wanted.leaving);
+        let waiting = self.wanted.iter_mut().filter(|wanted| wanted.waits());
         let asked_long_ago = |wanted: &WantedKey| {
             wanted
                 .last_asked
@@ -471,6 +501,15 @@ impl WantedKey {
                 .min(now + interval),
             _ => now + interval,
         };
+    }
+
+    /// Returns whether it is to be asked for.
+    fn waits(&self) -> bool {
+        !self.leaving && self.answered.is_none()
+    }
+
+    fn wait_ends(&self) -> Option<Duration> {
+        Some(self.answered? + MORE_REPLIES)
     }
 
     fn is_unanswered(&self, now: Duration, interval: Duration) -> bool {
