@@ -243,7 +243,15 @@ impl SelfRevocation<'_> {
     /// # Errors
     /// The checks C05 to C08, C14 and C15.
     pub fn verify(&self) -> Result<ValidatedChain, ChainError> {
-        let signed = self.key.verify(self.signed);
+        self.judge(self.key.verify(self.signed))
+    }
+
+    /// As [`verify`](Self::verify), but of a hybrid signature the Ed25519 half alone.
+    pub(super) fn verify_ed25519(&self) -> Result<ValidatedChain, ChainError> {
+        self.judge(self.key.verify_ed25519(self.signed))
+    }
+
+    fn judge(&self, signed: Result<&[u8], SignatureError>) -> Result<ValidatedChain, ChainError> {
         let inner = Certificate::parse(signed.map_err(|_| ChainError::Signature(1))?)?;
         if inner.keys.signer() != Some(&self.key) {
             return Err(ChainError::Signature(1));
