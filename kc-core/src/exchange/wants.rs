@@ -34,6 +34,8 @@ pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
 /// How long more replies count after one has brought a key for an id of which other keys did not open: who answers first
 /// may be wrong again.
 const MORE_REPLIES: Duration = Duration::from_secs(5);
+/// How long a key that was asked for keeps its place among the wanted ones: its reply may be on the way.
+const KEEPS_PLACE: Duration = Duration::from_secs(1);
 /// A key that nothing has asked for in so many intervals is no longer wanted.
 const FORGOTTEN_AFTER: u32 = 20;
 
@@ -414,7 +416,7 @@ impl Root {
         if self.wanted.len() >= MAX_WANTED_PER_ROOT {
             let asked = self.wanted.iter().enumerate();
             let most_asked = asked
-                .filter(|(_, wanted)| wanted.asks > 0 && !wanted.leaving)
+                .filter(|(_, wanted)| wanted.may_make_room(now))
                 .max_by_key(|(index, wanted)| (wanted.asks, usize::MAX - index));
             match most_asked.map(|(index, _)| index) {
                 Some(index) => self.wanted.remove(index),
@@ -506,6 +508,12 @@ impl WantedKey {
     /// Returns whether it is to be asked for.
     fn waits(&self) -> bool {
         !self.leaving && self.answered.is_none()
+    }
+
+    /// Returns whether it was asked for, and nothing can come of it at once.
+    fn may_make_room(&self, now: Duration) -> bool {
+        let last = self.last_asked.filter(|_| !self.leaving);
+        last.is_some_and(|last| last + KEEPS_PLACE <= now)
     }
 
     fn wait_ends(&self) -> Option<Duration> {

@@ -287,7 +287,22 @@ fn a_real_id_gets_in_after_a_flood_of_invented_ones() {
     }
     let mut producer = world.producer(&[5000]);
     world.want(&mut consumer, &[5000]);
+    world.pass(SECOND);
     let request = request(&mut world, &mut consumer, &[5000]);
+    let reply = reply(&mut world, &mut producer, &request);
+    consumer.take(&mut world, &reply);
+    assert_eq!(consumer.ids(), [5000]);
+}
+
+#[test]
+fn an_id_that_was_asked_for_keeps_its_place_until_a_reply_may_have_come() {
+    let mut world = World::new(19);
+    let mut consumer = world.consumer();
+    let mut producer = world.producer(&[5000]);
+    let request = request(&mut world, &mut consumer, &[5000]);
+    for id in 0..1000 {
+        consumer.want(&mut world, KeyId::Short(id), Candidates::default());
+    }
     let reply = reply(&mut world, &mut producer, &request);
     consumer.take(&mut world, &reply);
     assert_eq!(consumer.ids(), [5000]);
