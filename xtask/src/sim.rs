@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::bail;
-use kc_testkit::sim::{self, Counts, Outcome};
+use kc_testkit::sim::{self, Counts, Outcome, Rule};
 
-#[derive(clap::Args)]
+use crate::shell;
+
+#[derive(Clone, clap::Args)]
 pub(crate) struct Options {
     /// How many seeds.
     #[arg(long, default_value_t = 2000)]
@@ -18,6 +20,15 @@ pub(crate) struct Options {
     /// With hybrid signing keys and ML-KEM.
     #[arg(long)]
     hybrid: bool,
+    /// Breaks each rule on purpose, and shows what finds out.
+    #[arg(long)]
+    broken: bool,
+    /// Takes this build as it is. Else the simulator is built for speed, and with what it needs to break rules.
+    #[arg(long)]
+    here: bool,
+    /// Breaks this rule alone, of those that `--broken` names.
+    #[arg(long)]
+    rule: Option<String>,
     /// How many failures end it.
     #[arg(long, default_value_t = 10)]
     failures: u64,
@@ -28,10 +39,21 @@ pub(crate) struct Options {
 
 /// Simulates, and fails with the seeds that failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let breaks = options.broken || options.rule.is_some();
+    let lacks_feature = breaks && !cfg!(feature = "sabotage");
+    if !options.here && (cfg!(debug_assertions) || lacks_feature) {
+        return run_built(breaks);
+    }
     // A panic is a failure with a seed.
     std::panic::set_hook(Box::new(|_| {}));
+    if options.broken {
+        return break_rules(options);
+    }
     let begun = Instant::now();
-    let (counts, failed) = simulate(options);
+    let rule = Rule::ALL
+        .into_iter()
+        .find(|rule| options.rule == Some(format!("{rule:?}")));
+    let (counts, failed) = simulate(options, rule);
     for Outcome { seed, failed, .. } in &failed {
         let hybrid = if options.hybrid { " --hybrid" } else { "" };
         println!("seed {seed} failed: cargo xtask sim --seeds 1 --seed {seed}{hybrid}");
@@ -61,9 +83,53 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn simulate(options: &Options) -> (Counts, Vec<Outcome>) {
+/// Builds the simulator as it must be, and runs it with the same arguments.
+fn run_built(breaks_rules: bool) -> anyhow::Result<()> {
+    let features: &[&str] = if breaks_rules {
+        &["--features", "sabotage"]
+    } else {
+        &[]
+    };
+    let mut cargo = shell::cargo("run");
+    cargo.args(["--quiet", "--release", "--package", "xtask"]);
+    cargo
+        .args(features)
+        .arg("--")
+        .args(std::env::args().skip(1));
+    shell::run(&mut cargo)
+}
+
+/// Breaks each rule, and shows which invariant fails for which seed.
+fn break_rules(options: &Options) -> anyhow::Result<()> {
+    println!("| rule that is broken | invariant that fails | seed |\n|---|---|---|");
+    let mut unseen = Vec::new();
+    for rule in Rule::ALL {
+        let options = Options {
+            failures: 1,
+            ..options.clone()
+        };
+        let (_, failed) = simulate(&options, Some(rule));
+        let found = failed
+            .first()
+            .and_then(|outcome| Some((outcome.seed, outcome.failed.as_ref()?)));
+        match found {
+            Some((seed, failed)) => println!("| `{rule:?}` | `{:?}` | {seed} |", failed.invariant),
+            None => {
+                println!("| `{rule:?}` | none | - |");
+                unseen.push(rule);
+            }
+        }
+    }
+    if !unseen.is_empty() {
+        bail!("broken, and nothing found out: {unseen:?}");
+    }
+    Ok(())
+}
+
+fn simulate(options: &Options, broken: Option<Rule>) -> (Counts, Vec<Outcome>) {
     let kind = sim::Options {
         hybrid: options.hybrid,
+        broken,
     };
     let next = AtomicU64::new(options.seed);
     let end = options.seed.saturating_add(options.seeds);

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::flood::FloodLimit;
 use crate::keys::VerifyingKey;
+use crate::sabotage::{Rule, broken};
 use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 
 /// How many keys are remembered as seen: those along chains that were validated.
@@ -385,7 +386,7 @@ impl Trust {
     fn take_self_revocation(&mut self, revocation: &SelfRevocation<'_>, message: &[u8], now: Now) {
         let key = revocation.key();
         let is_seen = self.has_seen(key);
-        if is_seen {
+        if is_seen && !broken(Rule::SeenRevocationsWaitApart) {
             let chain = revocation.verify_ed25519().map_err(UpdateError::from);
             let judged = chain.and_then(|chain| judge_self_revocation(revocation, &chain));
             if let Err(error) = judged {

@@ -4,6 +4,7 @@ use super::{
     TrustStore, Usage,
 };
 use crate::keys::{SignatureError, VerifyingKey};
+use crate::sabotage::{Rule, broken};
 use crate::types::Timestamp;
 use crate::wire::{Reader, Value, WireError, Writer};
 
@@ -170,6 +171,11 @@ impl<'a> UnverifiedChain<'a> {
         let mut leaf = None;
         for (index, link) in self.links.iter().enumerate() {
             let key = signer.take().ok_or(ChainError::NotASigner(index))?;
+            if broken(Rule::VerifiedBeforeEvaluated)
+                && let Ok(certificate) = Certificate::parse_signed(link)
+            {
+                limits.clone().then(&certificate)?;
+            }
             let bytes = verify(&key, link, index).map_err(|_| match index {
                 0 => ChainError::UnknownRoot,
                 _ => ChainError::Signature(index),

@@ -19,6 +19,7 @@ use crate::flood::FloodLimit;
 use crate::kem::{DecapsulationKey, PublicKey, Suite};
 use crate::keys::VerifyingKey;
 use crate::ratchet::{Candidates, TopicSecret};
+use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
 /// How many jobs run at once.
@@ -303,7 +304,7 @@ impl Exchange {
             }
             Input::Serve(root) => self.read(root, SideTopic::Requests, now),
             Input::TrustChanged => {
-                self.trust += 1;
+                self.trust += u64::from(!broken(Rule::ChangedListsCount));
                 self.identities = None;
                 self.wants.unblock();
                 self.wants.forget_grants();
@@ -413,7 +414,10 @@ impl Exchange {
             self.report(ExchangeEvent::BoundHit);
             return;
         }
-        let task = Task::new(&root, Some(position), self.trust, Step::Record(record));
+        let mut task = Task::new(&root, Some(position), self.trust, Step::Record(record));
+        if broken(Rule::DoneBeforeSettled) {
+            self.settle(task.position.take());
+        }
         self.wait(task);
     }
 

@@ -10,6 +10,7 @@ use super::request::NONCE_LEN;
 use crate::chain::{ChainError, MaxAge};
 use crate::kem::DecapsulationKey;
 use crate::ratchet::{Candidates, TopicSecret};
+use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
 /// How many root topics may have wanted keys; further roots are refused until others are done.
@@ -166,6 +167,9 @@ impl Wants {
         if ids.is_empty() {
             return None;
         }
+        if broken(Rule::EveryReplyCounts) && state.pace == ROOT_PACE {
+            state.pace = Pace::new(3, self.interval / 3);
+        }
         state.pace.take(now.mono);
         self.pace.take(now.mono);
         Some(Due {
@@ -186,7 +190,9 @@ impl Wants {
         let Some(state) = self.roots.get_mut(&due.root) else {
             return;
         };
-        if state.outstanding.len() >= MAX_OUTSTANDING_PER_ROOT {
+        if state.outstanding.len() >= MAX_OUTSTANDING_PER_ROOT
+            && !broken(Rule::OldRequestsAreForgotten)
+        {
             state.outstanding.pop_front();
         }
         state.outstanding.push_back(Outstanding {
@@ -280,6 +286,11 @@ impl Wants {
         state
             .wanted
             .retain(|wanted| !received(wanted) || !wanted.known.is_empty());
+        if broken(Rule::EveryReplyCounts) && !keys.is_empty() {
+            state
+                .outstanding
+                .retain(|request| request.random0 != *random0);
+        }
         state.forget_answered();
         (keys, after)
     }

@@ -25,6 +25,9 @@ const FORGED_REVOCATIONS: usize = 400;
 /// How many key ids are invented at once.
 const INVENTED_IDS: usize = 120;
 
+/// How often.
+const MAX_INVENTIONS: usize = 4;
+
 /// Who is hostile, with what they have.
 pub(super) struct Adversary {
     /// Authorised to hand out keys.
@@ -40,6 +43,7 @@ pub(super) struct Adversary {
     /// The public keys of honest nodes.
     pub(super) victims: Vec<Vec<u8>>,
     floods: usize,
+    inventions: usize,
 }
 
 impl Adversary {
@@ -55,6 +59,7 @@ impl Adversary {
             trust,
             victims: Vec::new(),
             floods: 0,
+            inventions: 0,
         }
     }
 
@@ -328,6 +333,13 @@ impl Core {
     }
 
     fn invent_ids(&mut self) {
+        let Some(adversary) = &mut self.adversary else {
+            return;
+        };
+        adversary.inventions += 1;
+        if adversary.inventions > MAX_INVENTIONS {
+            return;
+        }
         let Some(root) = self.dice.pick(&self.plan.roots.clone()).cloned() else {
             return;
         };

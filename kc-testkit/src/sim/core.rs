@@ -168,7 +168,7 @@ impl Core {
         if self.fault(faults.loss) {
             self.note(|| format!("lost: {topic:?}"));
             // A hostile broker acknowledges what it throws away.
-            return self.dice.chance(0.5);
+            return !self.plan.is_long && self.dice.chance(0.5);
         }
         let mut value: Arc<[u8]> = value.into();
         if self.fault(faults.truncate) {

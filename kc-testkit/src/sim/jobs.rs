@@ -7,7 +7,7 @@ use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{Certificate, Demand, UnverifiedChain, Usage};
 use kc_core::exchange::{AnswerJob, Failure, Input, Job, KemJob, Output, Ticket};
 use kc_core::keys::{Signer, VerifyingKey};
-use kc_core::types::Timestamp;
+use kc_core::types::{SideTopic, Timestamp};
 use kc_core::work::measure;
 
 use super::core::{Core, Event, Which};
@@ -109,6 +109,12 @@ impl Node {
             }
             Job::Send(record) => {
                 let topic = Topic::Side(record.root, record.side);
+                if record.side == SideTopic::Requests
+                    && let Some(update) = core.oracle.ambushes.remove(&self.identity)
+                {
+                    let delay = core.dice.millis(0, 60);
+                    core.after(delay, Event::Administer(update));
+                }
                 if !self.send(&topic, &record.kafka_key, &record.value, core) {
                     let error = BackendError::new(BackendErrorKind::Timeout, "send");
                     return Err(Failure::Backend(error.retriable(true)));

@@ -19,5 +19,6 @@ mod reading;
 mod report;
 mod world;
 
+pub use kc_core::sabotage::Rule;
 pub use report::{Counts, Failed, Invariant, Outcome};
 pub use world::{Options, replay, run};

@@ -56,6 +56,8 @@ pub(super) struct Node {
     /// How its clocks differ from the right time.
     pub(super) wall_offset: f64,
     pub(super) running: Option<Box<Running>>,
+    /// What it had read of data before it crashed, if that was committed.
+    read: BTreeMap<RootTopic, Consumer>,
 }
 
 /// What a crash loses.
@@ -82,12 +84,35 @@ pub(super) struct Running {
     pub(super) must_deny: BTreeSet<VerifyingKey>,
     /// The keys along chains that it validated.
     pub(super) seen: BTreeSet<Vec<u8>>,
+    /// The step that it seals at.
+    step: Option<u64>,
     trust_changed: bool,
     wakes_at: Option<Duration>,
     spins: usize,
 }
 
 impl Node {
+    /// A node that has not been started.
+    pub(super) fn new(
+        (index, identity): (usize, usize),
+        roles: Roles,
+        own: Certified,
+        disk: Disk,
+    ) -> Self {
+        Self {
+            index,
+            identity,
+            roles,
+            own,
+            disk,
+            run: 0,
+            is_deaf: false,
+            wall_offset: 0.0,
+            running: None,
+            read: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn life(&self) -> Life {
         Life {
             node: self.index,
@@ -164,12 +189,13 @@ impl Node {
             unsettled: BTreeMap::new(),
             positions: 0,
             consumers: consumers
-                .map(|root| (root.clone(), Consumer::default()))
+                .map(|root| (root.clone(), self.read.remove(root).unwrap_or_default()))
                 .collect(),
             signalled: BTreeSet::new(),
             denials: BTreeMap::new(),
             must_deny: BTreeSet::new(),
             seen: BTreeSet::new(),
+            step: None,
             trust_changed: false,
             wakes_at: None,
             spins: 0,
@@ -193,7 +219,10 @@ impl Node {
 
     /// All that is not on the disk is lost.
     pub(super) fn crash(&mut self, core: &mut Core) {
-        if self.running.take().is_some() {
+        if let Some(running) = self.running.take() {
+            if core.plan.is_long {
+                self.read = running.consumers;
+            }
             core.oracle.counts.crashes += 1;
             core.note(|| format!("node {} crashes", self.index));
             let delay = core.dice.millis(200, 10_000);
@@ -495,6 +524,17 @@ impl Node {
             }
             RatchetEffect::Seal(keys) => {
                 let running = self.running.as_mut()?;
+                let step = running.ratchet.as_ref().and_then(Ratchet::used);
+                if running.step != step {
+                    running.step = step;
+                    if let Some(step) = step
+                        && !self.disk.history.insert(step)
+                    {
+                        core.fail(Invariant::StepsAreUsedOnce, || {
+                            format!("node {node} seals at step {step} again")
+                        });
+                    }
+                }
                 for (root, key) in keys {
                     core.note(|| format!("node {node} seals for {root} with {}", key.id()));
                     if running.consumers.contains_key(&root) {
@@ -507,11 +547,6 @@ impl Node {
             }
             RatchetEffect::Turned(index) => {
                 core.note(|| format!("node {node} turns to step {index}"));
-                if !self.disk.history.insert(index) {
-                    core.fail(Invariant::StepsAreUsedOnce, || {
-                        format!("node {node} comes to step {index} again")
-                    });
-                }
                 None
             }
             RatchetEffect::Skipped(index) => {
@@ -557,13 +592,14 @@ impl Node {
             return;
         };
         let KeyTableChange { root, keys, giver } = change;
+        let ids = keys.iter().map(|(id, _)| *id).collect();
         for (id, secret) in keys {
             core.saw_given(self.identity, secret.expose());
             running
                 .ring
                 .add(&root, id, secret, Some(Arc::clone(&giver)));
         }
-        self.open_parked(&root, core);
+        self.open_parked(&root, Some(&ids), core);
     }
 
     /// Looks whether all that is remembered stays within its caps.

@@ -59,6 +59,8 @@ pub(super) struct Plan {
     pub(super) has_chain_server: bool,
     pub(super) restores_seeds: bool,
     pub(super) changes_trust: bool,
+    /// Lists are read while other records are worked on, as actors of an application's own may do.
+    pub(super) reads_lists_apart: bool,
     /// When the network heals.
     pub(super) heals: Duration,
     /// The time between records of one producer.
@@ -83,10 +85,11 @@ impl Plan {
         let roots = names.iter().take(root_count);
         let secs = Duration::from_secs;
         let calm = dice.chance(0.2);
+        let share = if is_long { 0.2 } else { 1.0 };
         // Most worlds have a few kinds of faults, each more or less of them.
         let mut rate = |most: f64| {
             let part = dice.below(4) as f64 / 3.0;
-            if calm { 0.0 } else { most * part }
+            if calm { 0.0 } else { most * part * share }
         };
         let faults = Faults {
             loss: rate(0.2),
@@ -132,6 +135,7 @@ impl Plan {
             has_chain_server: is_long || (!is_hybrid && dice.chance(0.2)),
             restores_seeds: dice.chance(0.3),
             changes_trust: dice.chance(0.6),
+            reads_lists_apart: dice.chance(0.5),
             heals: match () {
                 () if is_long => DAY * (14 + dice.below(14) as u32),
                 () => dice.time(secs(40), secs(240)),
@@ -146,7 +150,7 @@ impl Plan {
                 () => dice.time(secs(60), secs(1000)),
             },
             max_age: if is_long { DAY * 7 } else { secs(100_000) },
-            resignals: if is_long { secs(1800) } else { secs(5) },
+            resignals: if is_long { secs(600) } else { secs(5) },
             faults,
             hostile: if is_long { Hostile::default() } else { hostile },
         }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use kc_core::chain::{TrustInput, UnverifiedChain};
 use kc_core::exchange::{Input, Position};
-use kc_core::message::{MAX_CANDIDATES, Opened, Unopened, seal};
+use kc_core::message::{Envelope, MAX_CANDIDATES, Opened, Unopened, seal};
 use kc_core::ratchet::{Component, OpeningKey, RatchetInput};
 use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic};
 use kc_core::work::measure;
+
+use rand::seq::SliceRandom;
 
 use super::core::{Core, Event, Which};
 use super::network::{DataRecord, MAX_POLLED, Record, Sealed, Topic};
@@ -21,6 +23,8 @@ use super::report::Invariant;
 const MAX_SIGNALLED: usize = 1024;
 /// How many records wait for their keys.
 const MAX_PARKED: usize = 4096;
+/// How long records wait for their keys in worlds that last for weeks.
+const MAX_WAIT: Duration = Duration::from_secs(900);
 /// What is sealed.
 const PLAINTEXT: &[u8] = b"21.5 degrees";
 
@@ -37,7 +41,7 @@ pub(super) struct Batch {
 pub(super) struct Consumer {
     next: usize,
     /// Records that wait for keys, with the time at which they were read.
-    parked: BTreeMap<usize, Duration>,
+    parked: BTreeMap<usize, (Duration, Option<KeyId>)>,
     pub(super) opened: BTreeSet<usize>,
     pub(super) dropped: BTreeSet<usize>,
 }
@@ -49,7 +53,8 @@ impl Node {
         let Some(running) = &mut self.running else {
             return;
         };
-        if running.batch.is_none() && !running.is_polling {
+        let may_read = running.batch.is_none() || core.plan.reads_lists_apart;
+        if may_read && !running.is_polling {
             running.is_polling = true;
             let delay = core.dice.millis(1, 20);
             core.after(delay, Event::Poll(life));
@@ -67,11 +72,15 @@ impl Node {
             return core.after(Duration::from_millis(500), Event::Poll(life));
         }
         running.is_polling = false;
+        let only_lists = running.batch.is_some();
         let mut commits = Vec::new();
         let mut management = Vec::new();
         let mut side = Vec::new();
         let mut subscriptions = Vec::new();
         for (topic, position) in &mut running.sources {
+            if only_lists && !matches!(topic, Topic::Management(_)) {
+                continue;
+            }
             let (records, end) = core.net.read(topic, *position, MAX_POLLED);
             if end == *position {
                 continue;
@@ -95,11 +104,13 @@ impl Node {
         if commits.is_empty() {
             return;
         }
-        running.batch = Some(Batch {
-            left: side.len(),
-            subscriptions,
-            commits,
-        });
+        if !only_lists {
+            running.batch = Some(Batch {
+                left: side.len(),
+                subscriptions,
+                commits,
+            });
+        }
         for (topic, record) in management {
             let Some(running) = &mut self.running else {
                 return;
@@ -308,20 +319,38 @@ impl Node {
             }
             let offset = consumer.next;
             consumer.next += 1;
-            consumer.parked.insert(offset, core.time);
+            let record = core.net.data(root).get(offset);
+            let envelope = record.map(|record| Envelope::parse(&record.value));
+            let id = envelope.and_then(|envelope| Some(envelope.ok()?.key_id));
+            consumer.parked.insert(offset, (core.time, id));
             self.open(root, offset, core);
         }
     }
 
-    /// Tries again what waits for keys.
-    pub(super) fn open_parked(&mut self, root: &RootTopic, core: &mut Core) {
+    /// Tries again what waits for these keys, or for any.
+    pub(super) fn open_parked(
+        &mut self,
+        root: &RootTopic,
+        ids: Option<&BTreeSet<KeyId>>,
+        core: &mut Core,
+    ) {
         let Some(running) = &self.running else {
             return;
         };
         let Some(consumer) = running.consumers.get(root) else {
             return;
         };
-        let parked: Vec<_> = consumer.parked.keys().copied().collect();
+        let mut parked: Vec<_> = consumer
+            .parked
+            .iter()
+            .filter(|(_, (_, id))| match (ids, id) {
+                (Some(ids), Some(id)) => ids.contains(id),
+                _ => ids.is_none(),
+            })
+            .map(|(offset, _)| *offset)
+            .collect();
+        // Partitions have no order.
+        parked.shuffle(&mut core.dice.0);
         for offset in parked {
             self.open(root, offset, core);
         }
@@ -334,17 +363,17 @@ impl Node {
         };
         running.signalled.clear();
         if core.plan.is_long && !core.is_healed {
-            // What does not open in an hour is passed over.
+            // What does not open in time is passed over.
             for consumer in running.consumers.values_mut() {
                 let parked = &mut consumer.parked;
-                let late = |since: &Duration| *since + Duration::from_secs(3600) < core.time;
-                let passed = parked.iter().filter(|(_, since)| late(since));
+                let late = |since: &Duration| *since + MAX_WAIT < core.time;
+                let passed = parked.iter().filter(|(_, (since, _))| late(since));
                 consumer.dropped.extend(passed.map(|(offset, _)| *offset));
-                parked.retain(|_, since| !late(since));
+                parked.retain(|_, (since, _)| !late(since));
             }
         }
         for root in self.roles.consumes.clone() {
-            self.open_parked(&root, core);
+            self.open_parked(&root, None, core);
             self.consume(&root, core);
         }
         let delay = if core.is_healed {

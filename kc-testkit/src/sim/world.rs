@@ -8,6 +8,7 @@ use kc_core::chain::{Identity, MaxAge, TrustEntry, TrustList, TrustStore, Unveri
 use kc_core::chain_server::{ChainKey, RenewalPolicy};
 use kc_core::keys::{KeyType, Signer};
 use kc_core::provision::{compose_update, self_revocation};
+use kc_core::sabotage::Rule;
 use kc_core::types::{ManagementTopic, RootTopic};
 
 use super::adversary::{Adversary, demand};
@@ -24,13 +25,15 @@ const LIVENESS: Duration = Duration::from_secs(90);
 /// How long before the end the last records are sealed that must be read then.
 const LAST_SEALED: Duration = Duration::from_secs(60);
 /// So many events are no end.
-const MAX_EVENTS: u64 = 5_000_000;
+const MAX_EVENTS: u64 = 1_000_000;
 
 /// What kind of worlds to simulate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// With hybrid signing keys and ML-KEM, which are slow.
     pub hybrid: bool,
+    /// A rule to be broken, to see that it is found out: only with the feature `sabotage`.
+    pub broken: Option<Rule>,
 }
 
 /// Simulates the world of a seed.
@@ -46,6 +49,8 @@ pub fn replay(seed: u64, options: Options) -> Outcome {
 }
 
 fn simulate(seed: u64, options: Options, is_traced: bool) -> Outcome {
+    #[cfg(feature = "sabotage")]
+    kc_core::sabotage::break_rule(options.broken);
     let simulated = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, options, is_traced);
         world.run();
@@ -82,7 +87,8 @@ struct Update {
     value: Arc<[u8]>,
     /// Whose key a root of trust denies by it.
     denies: Option<usize>,
-    published: bool,
+    /// Whom it is published for while they are answered.
+    ambushes: Option<usize>,
 }
 
 /// A chain server.
@@ -264,17 +270,7 @@ impl World {
         oracle.identities.insert(public, index);
         oracle.paths.insert(index, own.path.clone());
         let disk = Disk::new(listed.to_vec(), own.chain.clone(), &mut self.core.dice);
-        self.nodes.push(Node {
-            index,
-            identity: index,
-            roles,
-            own,
-            disk,
-            run: 0,
-            is_deaf: false,
-            wall_offset: 0.0,
-            running: None,
-        });
+        self.nodes.push(Node::new((index, index), roles, own, disk));
         let delay = self.core.dice.millis(1, 3000);
         self.core.after(delay, Event::Start(index));
     }
@@ -325,7 +321,7 @@ impl World {
             if let Some(key) = key {
                 let new = TrustEntry::unrestricted(key.verifying_key());
                 self.plan_update(TrustList::Deny, &new, first, Some(denied));
-                self.deafen(denied);
+                self.denied(denied);
             }
         }
         if self.core.dice.chance(0.4) {
@@ -337,16 +333,20 @@ impl World {
                 let topic = Topic::Management(ManagementTopic::Denylist);
                 let public = key.verifying_key().to_bytes();
                 self.schedule_update(topic, public, message, None);
-                self.deafen(denied);
+                self.denied(denied);
             }
         }
     }
 
-    /// Some of those who are denied do not want to know.
-    fn deafen(&mut self, node: usize) {
+    /// Some of those who are denied do not want to know, and some are denied while they are answered.
+    fn denied(&mut self, denied: usize) {
         let is_deaf = self.core.dice.chance(0.5);
-        if let Some(node) = self.nodes.get_mut(node) {
+        let is_ambush = self.core.dice.chance(0.7);
+        if let Some(node) = self.nodes.get_mut(denied) {
             node.is_deaf |= is_deaf;
+        }
+        if let Some(update) = self.updates.last_mut() {
+            update.ambushes = is_ambush.then_some(denied);
         }
     }
 
@@ -379,7 +379,7 @@ impl World {
             key,
             value: message.into(),
             denies,
-            published: false,
+            ambushes: None,
         });
         let heals = self.core.plan.heals;
         let delay = self.core.dice.time(heals / 10, heals);
@@ -518,17 +518,14 @@ impl World {
         self.core
             .note(|| format!("node {index} is a copy of node {original}"));
         self.core.oracle.copied.insert(node.identity);
-        let copy = Node {
-            index,
-            identity: node.identity,
-            roles: node.roles.clone(),
-            own: node.own.clone(),
-            disk: node.disk.clone(),
-            run: 0,
-            is_deaf: node.is_deaf,
-            wall_offset: 0.0,
-            running: None,
-        };
+        let names = (index, node.identity);
+        let mut copy = Node::new(
+            names,
+            node.roles.clone(),
+            node.own.clone(),
+            node.disk.clone(),
+        );
+        copy.is_deaf = node.is_deaf;
         self.nodes.push(copy);
         self.core
             .after(Duration::from_millis(5), Event::Start(index));
@@ -539,7 +536,10 @@ impl World {
         let Some(update) = self.updates.get_mut(number) else {
             return;
         };
-        update.published = true;
+        if let Some(denied) = update.ambushes.take() {
+            self.core.oracle.ambushes.insert(denied, number);
+            return;
+        }
         self.core
             .note(|| format!("update {number} of {:?}", update.topic));
         let (topic, key, value) = (&update.topic, &update.key, &update.value);
@@ -587,6 +587,9 @@ impl World {
                 .after(Duration::from_millis(700), Event::Resignal(life));
         }
         for number in 0..self.updates.len() {
+            if let Some(update) = self.updates.get_mut(number) {
+                update.ambushes = None;
+            }
             self.administer(number);
         }
         if self.core.plan.is_long {
