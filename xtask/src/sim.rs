@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use kc_testkit::sim::{self, Counts, Outcome, Rule};
 
 use crate::shell;
@@ -113,7 +113,14 @@ fn break_rules(options: &Options) -> anyhow::Result<()> {
             .first()
             .and_then(|outcome| Some((outcome.seed, outcome.failed.as_ref()?)));
         match found {
-            Some((seed, failed)) => println!("| `{rule:?}` | `{:?}` | {seed} |", failed.invariant),
+            Some((seed, failed)) => {
+                println!("| `{rule:?}` | `{:?}` | {seed} |", failed.invariant);
+                let intact = simulate_one(seed, &options);
+                ensure!(
+                    intact.failed.is_none(),
+                    "seed {seed} fails with no rule broken"
+                );
+            }
             None => {
                 println!("| `{rule:?}` | none | - |");
                 unseen.push(rule);
@@ -124,6 +131,14 @@ fn break_rules(options: &Options) -> anyhow::Result<()> {
         bail!("broken, and nothing found out: {unseen:?}");
     }
     Ok(())
+}
+
+fn simulate_one(seed: u64, options: &Options) -> Outcome {
+    let kind = sim::Options {
+        hybrid: options.hybrid,
+        broken: None,
+    };
+    sim::run(seed, kind)
 }
 
 fn simulate(options: &Options, broken: Option<Rule>) -> (Counts, Vec<Outcome>) {

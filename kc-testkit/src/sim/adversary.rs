@@ -22,6 +22,8 @@ use super::network::{DataRecord, Topic};
 
 /// How many forged self-revocations stand before a real one.
 const FORGED_REVOCATIONS: usize = 400;
+/// How many floods of them.
+const MAX_FLOODS: usize = 3;
 /// How many key ids are invented at once.
 const INVENTED_IDS: usize = 120;
 
@@ -192,7 +194,7 @@ impl Core {
                 }
             }
             Topic::Management(ManagementTopic::Denylist) if hostile.revokes => {
-                self.flood_revocations();
+                self.flood_revocations(MAX_FLOODS);
             }
             _ => {}
         }
@@ -241,7 +243,7 @@ impl Core {
             self.invent_ids();
         }
         if hostile.revokes && self.dice.chance(0.1) {
-            self.flood_revocations();
+            self.flood_revocations(1);
         }
         if hostile.consumer && self.dice.chance(0.5) {
             self.ask_like_others();
@@ -361,14 +363,15 @@ impl Core {
         self.after(Duration::from_millis(1), Event::Appended(Topic::Data(root)));
     }
 
-    fn flood_revocations(&mut self) {
+    /// Unless there have been so many floods.
+    fn flood_revocations(&mut self, most: usize) {
         let Some(adversary) = &mut self.adversary else {
             return;
         };
-        adversary.floods += 1;
-        if adversary.floods > 2 {
+        if adversary.floods >= most {
             return;
         }
+        adversary.floods += 1;
         let victims = adversary.victims.clone();
         let topic = Topic::Management(ManagementTopic::Denylist);
         for number in 0..FORGED_REVOCATIONS {

@@ -88,9 +88,9 @@ impl Node {
                     let path = validated.path().iter();
                     running.seen.extend(path.map(VerifyingKey::to_bytes));
                 }
-                for (value, at) in running.unsettled.values_mut() {
-                    if **value == *chain {
-                        *at = Some(now.wall);
+                for record in running.unsettled.values_mut() {
+                    if record.value == chain {
+                        record.validated = Some(now.wall);
                     }
                 }
                 Output::Validated(validated)
@@ -149,7 +149,7 @@ impl Node {
             return;
         };
         let mut unsettled = running.unsettled.values();
-        if !unsettled.any(|(value, _)| **value == **chain) {
+        if !unsettled.any(|record| record.value == *chain) {
             let node = self.index;
             core.fail(Invariant::SettledIsDone, || {
                 format!("node {node} works on a record whose position is settled")
@@ -184,8 +184,10 @@ impl Node {
             chain.and_then(|chain| chain.validate(running.trust.lists(), &demand))
         };
         let mut records = running.unsettled.values();
-        let is_valid = records
-            .any(|(value, at)| is_this(value) && validates(value, at.unwrap_or(now.wall)).is_ok());
+        let is_valid = records.any(|record| {
+            let at = record.validated.unwrap_or(now.wall);
+            is_this(&record.value) && validates(&record.value, at).is_ok()
+        });
         if !is_valid {
             let node = self.index;
             core.fail(Invariant::OnlyValidRequestsAreAnswered, || {

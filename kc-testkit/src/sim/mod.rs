@@ -22,3 +22,20 @@ mod world;
 pub use kc_core::sabotage::Rule;
 pub use report::{Counts, Failed, Invariant, Outcome};
 pub use world::{Options, replay, run};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_world_each_time_and_its_invariants_hold() {
+        let mut all = Counts::default();
+        for seed in 1..=12 {
+            let outcome = run(seed, Options::default());
+            assert!(outcome.failed.is_none(), "seed {seed}: {outcome:?}");
+            assert_eq!(outcome.counts, replay(seed, Options::default()).counts);
+            all.add(&outcome.counts);
+        }
+        assert!(all.opened > 0 && all.crashes > 0, "{all:?}");
+    }
+}

@@ -60,6 +60,13 @@ pub(super) struct Node {
     read: BTreeMap<RootTopic, Consumer>,
 }
 
+/// A record that is not settled.
+pub(super) struct Unsettled {
+    pub(super) value: Arc<[u8]>,
+    /// The wall clock when it was validated last.
+    pub(super) validated: Option<Timestamp>,
+}
+
 /// What a crash loses.
 pub(super) struct Running {
     pub(super) exchange: Exchange,
@@ -73,8 +80,7 @@ pub(super) struct Running {
     pub(super) sources: BTreeMap<Topic, usize>,
     pub(super) batch: Option<Batch>,
     pub(super) is_polling: bool,
-    /// Records that are not settled, with the wall clock at which they were validated last.
-    pub(super) unsettled: BTreeMap<(Which, Position), (Arc<[u8]>, Option<Timestamp>)>,
+    pub(super) unsettled: BTreeMap<(Which, Position), Unsettled>,
     pub(super) positions: u64,
     pub(super) consumers: BTreeMap<RootTopic, Consumer>,
     pub(super) signalled: BTreeSet<(RootTopic, KeyId)>,

@@ -10,12 +10,11 @@ use kc_core::message::{Envelope, MAX_CANDIDATES, Opened, Unopened, seal};
 use kc_core::ratchet::{Component, OpeningKey, RatchetInput};
 use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic};
 use kc_core::work::measure;
-
 use rand::seq::SliceRandom;
 
 use super::core::{Core, Event, Which};
 use super::network::{DataRecord, MAX_POLLED, Record, Sealed, Topic};
-use super::node::Node;
+use super::node::{Node, Unsettled};
 use super::oracle::turn_time;
 use super::report::Invariant;
 
@@ -152,8 +151,11 @@ impl Node {
         };
         let position = Position(running.positions);
         running.positions += 1;
-        let value = Arc::clone(&record.value);
-        running.unsettled.insert((which, position), (value, None));
+        let unsettled = Unsettled {
+            value: Arc::clone(&record.value),
+            validated: None,
+        };
+        running.unsettled.insert((which, position), unsettled);
         let input = Input::Record {
             position,
             root,

@@ -63,7 +63,7 @@ pub struct Outcome {
 }
 
 /// How much happened in simulations.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Events that were handled.
     pub events: u64,

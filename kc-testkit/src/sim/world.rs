@@ -324,7 +324,12 @@ impl World {
                 self.denied(denied);
             }
         }
-        if self.core.dice.chance(0.4) {
+        let likely = if self.core.plan.hostile.revokes {
+            0.9
+        } else {
+            0.4
+        };
+        if self.core.dice.chance(likely) {
             let denied = self.core.dice.below(self.nodes.len());
             let key = self.nodes.get(denied).map(|node| Arc::clone(&node.own.key));
             if let Some(key) = key
