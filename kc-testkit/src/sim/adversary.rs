@@ -21,9 +21,9 @@ use super::core::{Core, Dice, Event};
 use super::network::{DataRecord, Topic};
 
 /// How many forged self-revocations stand before a real one.
-const FORGED_REVOCATIONS: usize = 400;
+const FORGED_REVOCATIONS: usize = 320;
 /// How many floods of them.
-const MAX_FLOODS: usize = 3;
+const MAX_FLOODS: usize = 2;
 /// How many key ids are invented at once.
 const INVENTED_IDS: usize = 120;
 

@@ -114,7 +114,7 @@ impl Plan {
             overtakes: dice.chance(0.5),
             invents: dice.chance(0.2),
             forges: dice.chance(0.4),
-            revokes: dice.chance(0.2),
+            revokes: dice.chance(0.06),
         };
         Self {
             roots: roots.map(|name| RootTopic::from(*name)).collect(),
