@@ -58,6 +58,7 @@ pub mod message;
 pub mod own_chains;
 pub mod provision;
 pub mod ratchet;
+pub mod sabotage;
 pub mod secret;
 mod secretbox;
 pub mod store;

@@ -5,6 +5,7 @@
 //! | [`backend`] | what every Kafka backend must do: [`backend_conformance!`] mounts it as tests |
 //! | [`kafka`] | a real Apache Kafka of the wanted version, with TLS and SASL if wanted |
 //! | [`keystore`] | what every keystore and ratchet store must do: [`keystore_conformance!`] mounts it as tests |
+//! | [`sim`] | simulates nodes on virtual clocks and a hostile network (`cargo xtask sim`) |
 //! | [`vectors`] | runs the protocol's recorded test vectors against our code (`cargo test --test vectors`) |
 //!
 //! [`vectors`] shows, with a runnable example, how an operation of the vectors gets its adapter.
@@ -13,4 +14,5 @@ pub mod backend;
 mod failure;
 pub mod kafka;
 pub mod keystore;
+pub mod sim;
 pub mod vectors;

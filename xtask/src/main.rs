@@ -8,12 +8,14 @@
 //! | `kafka stop` | stops it |
 //! | `kafka test` | runs the tests that need a real Kafka |
 //! | `layering` | proves that crates import only what the architecture allows, and actors no step of a machine |
+//! | `sim` | simulates nodes on a hostile network, each world from a seed |
 
 mod hsm;
 mod interop;
 mod kafka;
 mod layering;
 mod shell;
+mod sim;
 
 use clap::Parser;
 
@@ -30,6 +32,8 @@ enum Chore {
     Kafka(kafka::Action),
     /// Proves that crates import only what the architecture allows.
     Layering,
+    /// Simulates nodes on a hostile network.
+    Sim(sim::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,5 +42,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Interop => interop::run(),
         Chore::Kafka(action) => kafka::run(action),
         Chore::Layering => layering::check(),
+        Chore::Sim(options) => sim::run(&options),
     }
 }

@@ -4,13 +4,15 @@ use std::time::Duration;
 use super::expiry::Expiry;
 use super::links::VerifiedLinks;
 use super::revocations::Revocations;
+use super::update::judge_self_revocation;
 use super::{
-    ChainError, Check, Demand, Identity, TrustEntry, TrustList, TrustStore, UnverifiedChain,
-    UpdateCheck, UpdateError, Usage, ValidIdentity, ValidatedChain, accept_chain,
+    ChainError, Check, Demand, Identity, SelfRevocation, TrustEntry, TrustList, TrustStore,
+    UnverifiedChain, UpdateCheck, UpdateError, Usage, ValidIdentity, ValidatedChain, accept_chain,
     accept_self_revocation,
 };
 use crate::flood::FloodLimit;
 use crate::keys::VerifyingKey;
+use crate::sabotage::{Rule, broken};
 use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 
 /// How many keys are remembered as seen: those along chains that were validated.
@@ -369,16 +371,29 @@ impl Trust {
         }
         match list.accept(message, &self.store, now.wall) {
             Ok(entry) => self.add(list, entry, now),
-            Err(UpdateError::Chain(ChainError::UnknownRoot))
-                if list == TrustList::Deny && chain.self_revocation().is_some() =>
-            {
-                if let Some(key) = &claimed {
-                    let is_seen = self.has_seen(key);
-                    self.revocations.push(key, is_seen, message);
+            Err(error @ UpdateError::Chain(ChainError::UnknownRoot)) if list == TrustList::Deny => {
+                match chain.self_revocation() {
+                    Some(revocation) => self.take_self_revocation(&revocation, message, now),
+                    None => self.refuse(topic, claimed, error, now),
                 }
             }
             Err(error) => self.refuse(topic, claimed, error, now),
         }
+    }
+
+    /// Queues a self-revocation. One that claims to be of a key in use is looked at before: whoever cannot sign for the
+    /// key must not take the places of the real one, however many come at once.
+    fn take_self_revocation(&mut self, revocation: &SelfRevocation<'_>, message: &[u8], now: Now) {
+        let key = revocation.key();
+        let is_seen = self.has_seen(key);
+        if is_seen && !broken(Rule::SeenRevocationsWaitApart) {
+            let chain = revocation.verify_ed25519().map_err(UpdateError::from);
+            let judged = chain.and_then(|chain| judge_self_revocation(revocation, &chain));
+            if let Err(error) = judged {
+                return self.refuse(ManagementTopic::Denylist, Some(key.clone()), error, now);
+            }
+        }
+        self.revocations.push(key, is_seen, message);
     }
 
     /// Puts an entry in force, and has it stored.

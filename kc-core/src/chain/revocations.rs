@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::keys::VerifyingKey;
+use crate::sabotage::{Rule, broken};
 
 /// How many self-revocations wait to be verified, of seen keys and of others each.
 pub const MAX_WAITING_REVOCATIONS: usize = 256;
@@ -40,7 +41,7 @@ struct Waiting {
 impl Revocations {
     /// Queues a message, or drops and counts it.
     pub(super) fn push(&mut self, key: &VerifyingKey, is_seen: bool, message: &[u8]) {
-        let queue = if is_seen {
+        let queue = if is_seen && !broken(Rule::SeenRevocationsWaitApart) {
             &mut self.seen
         } else {
             &mut self.others

@@ -174,8 +174,15 @@ pub fn accept_self_revocation(
     if trust.lists(TrustList::Deny, revocation.key()) {
         return Err(UpdateError::Present);
     }
-    let chain = revocation.verify()?;
-    let named = Certificate::parse(carried_entry(&chain)?);
+    judge_self_revocation(revocation, &revocation.verify()?)
+}
+
+/// Judges what a verified self-revocation carries.
+pub(super) fn judge_self_revocation(
+    revocation: &SelfRevocation<'_>,
+    chain: &ValidatedChain,
+) -> Result<TrustEntry, UpdateError> {
+    let named = Certificate::parse(carried_entry(chain)?);
     let named = named.map_err(|_| UpdateError::Entry("not a certificate"))?;
     if named.keys.signer() != Some(revocation.key()) {
         return Err(UpdateError::EntryKey);

@@ -4,6 +4,7 @@ use super::{
     TrustStore, Usage,
 };
 use crate::keys::{SignatureError, VerifyingKey};
+use crate::sabotage::{Rule, broken};
 use crate::types::Timestamp;
 use crate::wire::{Reader, Value, WireError, Writer};
 
@@ -170,6 +171,11 @@ impl<'a> UnverifiedChain<'a> {
         let mut leaf = None;
         for (index, link) in self.links.iter().enumerate() {
             let key = signer.take().ok_or(ChainError::NotASigner(index))?;
+            if broken(Rule::VerifiedBeforeEvaluated)
+                && let Ok(certificate) = Certificate::parse_signed(link)
+            {
+                limits.clone().then(&certificate)?;
+            }
             let bytes = verify(&key, link, index).map_err(|_| match index {
                 0 => ChainError::UnknownRoot,
                 _ => ChainError::Signature(index),
@@ -243,7 +249,15 @@ impl SelfRevocation<'_> {
     /// # Errors
     /// The checks C05 to C08, C14 and C15.
     pub fn verify(&self) -> Result<ValidatedChain, ChainError> {
-        let signed = self.key.verify(self.signed);
+        self.judge(self.key.verify(self.signed))
+    }
+
+    /// As [`verify`](Self::verify), but of a hybrid signature the Ed25519 half alone.
+    pub(super) fn verify_ed25519(&self) -> Result<ValidatedChain, ChainError> {
+        self.judge(self.key.verify_ed25519(self.signed))
+    }
+
+    fn judge(&self, signed: Result<&[u8], SignatureError>) -> Result<ValidatedChain, ChainError> {
         let inner = Certificate::parse(signed.map_err(|_| ChainError::Signature(1))?)?;
         if inner.keys.signer() != Some(&self.key) {
             return Err(ChainError::Signature(1));

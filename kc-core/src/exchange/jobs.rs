@@ -171,6 +171,20 @@ impl KemJob {
     }
 }
 
+impl AnswerJob {
+    /// The root topic.
+    #[must_use]
+    pub fn root(&self) -> &RootTopic {
+        &self.root
+    }
+
+    /// The request that is answered.
+    #[must_use]
+    pub fn request(&self) -> &KeyRequest {
+        &self.request
+    }
+}
+
 impl Job {
     /// How long it may take; who does it may never answer.
     #[must_use]

@@ -21,6 +21,7 @@ use crate::flood::FloodLimit;
 use crate::kem::{DecapsulationKey, PublicKey, Suite};
 use crate::keys::VerifyingKey;
 use crate::ratchet::{Candidates, TopicSecret};
+use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
 /// How many jobs run at once.
@@ -308,7 +309,7 @@ impl Exchange {
             }
             Input::Serve(root) => self.read(root, SideTopic::Requests, now),
             Input::TrustChanged => {
-                self.trust += 1;
+                self.trust += u64::from(!broken(Rule::ChangedListsCount));
                 self.identities = None;
                 self.wants.unblock();
                 self.wants.forget_grants();
@@ -325,6 +326,7 @@ impl Exchange {
     /// The next thing to do; call until it gives `None`, after each input and when
     /// [`next_timeout`](Self::next_timeout) says so.
     pub fn poll_effect(&mut self, now: Now) -> Option<Effect> {
+        self.wants.end_waits(now.mono);
         loop {
             if let Some(effect) = self.effects.pop_front() {
                 return Some(effect);
@@ -356,6 +358,7 @@ impl Exchange {
         let asking = asking.map(|(due, _)| due);
         let times = jobs.chain(retries).chain(readings);
         let times = times.chain(asking).chain(self.missing_due);
+        let times = times.chain(self.wants.next_wait_end());
         let next = times.min()?;
         Some(next.saturating_sub(now.mono))
     }
@@ -416,7 +419,10 @@ impl Exchange {
             self.report(ExchangeEvent::BoundHit);
             return;
         }
-        let task = Task::new(&root, Some(position), self.trust, Step::Record(record));
+        let mut task = Task::new(&root, Some(position), self.trust, Step::Record(record));
+        if broken(Rule::DoneBeforeSettled) {
+            self.settle(task.position.take());
+        }
         self.wait(task);
     }
 

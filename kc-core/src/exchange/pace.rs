@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// Lets a burst through, then one at a time: a leaky bucket as one number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
     burst: u32,
     period: Duration,

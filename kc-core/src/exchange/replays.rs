@@ -4,6 +4,7 @@ use super::request::RequestForm;
 use crate::chain::{Certificate, UnverifiedChain};
 use crate::hash::sha256;
 use crate::keys::VerifyingKey;
+use crate::sabotage::{Rule, broken};
 use crate::types::{RootTopic, Timestamp};
 use crate::wire::{Reader, Value};
 
@@ -48,7 +49,11 @@ impl RequestId {
         };
         Some(Self {
             form,
-            id: part(keys),
+            id: if broken(Rule::RequestsAreByExchangeKeys) {
+                part(&[])
+            } else {
+                part(keys)
+            },
             bare: bare.into_iter().map(by_signer).collect(),
         })
     }

@@ -10,6 +10,7 @@ use super::request::NONCE_LEN;
 use crate::chain::{ChainError, MaxAge};
 use crate::kem::DecapsulationKey;
 use crate::ratchet::{Candidates, TopicSecret};
+use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
 /// How many root topics may have wanted keys; further roots are refused until others are done.
@@ -31,6 +32,11 @@ const SECOND_ASK: Duration = Duration::from_secs(3);
 const THIRD_ASK: Duration = Duration::from_secs(10);
 /// A key counts as unanswered so long after it was first asked for.
 pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
+/// How long more replies count after one has brought a key for an id of which other keys did not open: who answers first
+/// may be wrong again.
+const MORE_REPLIES: Duration = Duration::from_secs(5);
+/// How long a key that was asked for keeps its place among the wanted ones: its reply may be on the way.
+const KEEPS_PLACE: Duration = Duration::from_secs(1);
 /// A key that nothing has asked for in so many intervals is no longer wanted.
 const FORGOTTEN_AFTER: u32 = 20;
 
@@ -72,6 +78,8 @@ struct WantedKey {
     next: Duration,
     /// Whether a request for it is on its way out.
     leaving: bool,
+    /// When a key came that may be wrong as those before: until [`MORE_REPLIES`] later others are taken, too.
+    answered: Option<Duration>,
 }
 
 /// A request that can still be answered.
@@ -159,6 +167,9 @@ impl Wants {
         if ids.is_empty() {
             return None;
         }
+        if broken(Rule::EveryReplyCounts) && state.pace == ROOT_PACE {
+            state.pace = Pace::new(3, self.interval / 3);
+        }
         state.pace.take(now.mono);
         self.pace.take(now.mono);
         Some(Due {
@@ -179,7 +190,9 @@ impl Wants {
         let Some(state) = self.roots.get_mut(&due.root) else {
             return;
         };
-        if state.outstanding.len() >= MAX_OUTSTANDING_PER_ROOT {
+        if state.outstanding.len() >= MAX_OUTSTANDING_PER_ROOT
+            && !broken(Rule::OldRequestsAreForgotten)
+        {
             state.outstanding.pop_front();
         }
         state.outstanding.push_back(Outstanding {
@@ -267,9 +280,38 @@ impl Wants {
             wanted.any(|wanted| wanted.id == *id && !wanted.known.hold(secret))
         });
         let received = |wanted: &WantedKey| keys.iter().any(|(id, _)| *id == wanted.id);
-        state.wanted.retain(|wanted| !received(wanted));
+        for wanted in state.wanted.iter_mut().filter(|wanted| received(wanted)) {
+            wanted.answered.get_or_insert(now);
+        }
+        state
+            .wanted
+            .retain(|wanted| !received(wanted) || !wanted.known.is_empty());
+        if broken(Rule::EveryReplyCounts) && !keys.is_empty() {
+            state
+                .outstanding
+                .retain(|request| request.random0 != *random0);
+        }
         state.forget_answered();
         (keys, after)
+    }
+
+    /// Ends the wait for more replies where it is over.
+    pub(super) fn end_waits(&mut self, now: Duration) {
+        for state in self.roots.values_mut() {
+            let before = state.wanted.len();
+            state
+                .wanted
+                .retain(|wanted| wanted.wait_ends().is_none_or(|end| end > now));
+            if state.wanted.len() < before {
+                state.forget_answered();
+            }
+        }
+    }
+
+    /// When the next wait for more replies is over.
+    pub(super) fn next_wait_end(&self) -> Option<Duration> {
+        let wanted = self.roots.values().flat_map(|state| &state.wanted);
+        wanted.filter_map(WantedKey::wait_ends).min()
     }
 
     /// The roots of which it is not known whether this node's chain grants them.
@@ -385,7 +427,7 @@ impl Root {
         if self.wanted.len() >= MAX_WANTED_PER_ROOT {
             let asked = self.wanted.iter().enumerate();
             let most_asked = asked
-                .filter(|(_, wanted)| wanted.asks > 0 && !wanted.leaving)
+                .filter(|(_, wanted)| wanted.may_make_room(now))
                 .max_by_key(|(index, wanted)| (wanted.asks, usize::MAX - index));
             match most_asked.map(|(index, _)| index) {
                 Some(index) => self.wanted.remove(index),
@@ -401,13 +443,14 @@ impl Root {
             asks: 0,
             next: now + GATHER_TIME,
             leaving: false,
+            answered: None,
         });
         Wanted::First
     }
 
     /// When the next request may go out; `None` if there is nothing to ask for.
     fn due(&self) -> Option<Duration> {
-        let waiting = self.wanted.iter().filter(|wanted| !wanted.leaving);
+        let waiting = self.wanted.iter().filter(|wanted| wanted.waits());
         let first = waiting.map(|wanted| wanted.next).min()?;
         let blocked = self.blocked.unwrap_or_default();
         Some(first.max(self.pace.ready_at()).max(blocked))
@@ -416,7 +459,7 @@ impl Root {
     /// The ids that the next request asks for: those that are due, and with them those whose last request was some
     /// time ago, so that what is asked for in vain rests on more than one request.
     fn leave(&mut self, now: Duration) -> Vec<KeyId> {
-        let waiting = self.wanted.iter_mut().filter(|wanted| !wanted.leaving);
+        let waiting = self.wanted.iter_mut().filter(|wanted| wanted.waits());
         let asked_long_ago = |wanted: &WantedKey| {
             wanted
                 .last_asked
@@ -472,6 +515,21 @@ impl WantedKey {
                 .min(now + interval),
             _ => now + interval,
         };
+    }
+
+    /// Returns whether it is to be asked for.
+    fn waits(&self) -> bool {
+        !self.leaving && self.answered.is_none()
+    }
+
+    /// Returns whether it was asked for, and nothing can come of it at once.
+    fn may_make_room(&self, now: Duration) -> bool {
+        let last = self.last_asked.filter(|_| !self.leaving);
+        last.is_some_and(|last| last + KEEPS_PLACE <= now)
+    }
+
+    fn wait_ends(&self) -> Option<Duration> {
+        Some(self.answered? + MORE_REPLIES)
     }
 
     fn is_unanswered(&self, now: Duration, interval: Duration) -> bool {

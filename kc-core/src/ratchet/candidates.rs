@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{OpeningKey, TopicSecret};
 use crate::keys::VerifyingKey;
+use crate::sabotage::{Rule, broken};
 
 /// Who gave a key: the keys along the chain of its reply, the root of trust first and the signer last.
 pub type Giver = Arc<[VerifyingKey]>;
@@ -65,7 +66,12 @@ impl Candidates {
             known.add_giver(giver);
             return true;
         }
-        if let Some(giver) = &giver {
+        if broken(Rule::UnprovenMakeRoom) && candidates.len() >= max {
+            return false;
+        }
+        if let Some(giver) = &giver
+            && !broken(Rule::UnprovenMakeRoom)
+        {
             candidates.retain(|candidate| candidate.is_proven() || !candidate.is_only_of(giver));
         }
         if candidates.len() >= max {

@@ -8,6 +8,7 @@ use super::data_key::{SealingKey, TopicSecret};
 use super::retained::{MAX_RETAINED_KEYS, RetainedKey, RetainedKeys};
 use super::step::{KeyIdForm, Step};
 use super::step_keys::StepKeys;
+use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
 /// How often a denial turns the ratchet at most.
@@ -260,6 +261,9 @@ impl Ratchet {
                 secret: key.topic_secret().expose_copy(),
                 birth: now.wall,
             });
+            if broken(Rule::StoredBeforeUsed) {
+                kept.push((root.clone(), Arc::clone(&key)));
+            }
             if is_kept {
                 self.unsaved.push((root, key));
             }

@@ -275,3 +275,30 @@ fn a_node_that_is_denied_says_so_and_whether_another_key_is_left() {
         );
     }
 }
+
+#[test]
+fn forged_revocations_of_a_key_in_use_do_not_keep_the_real_one_out_however_many_come_at_once() {
+    for used in [key(3), hybrid(3)] {
+        let mut trust = machine();
+        let certificate = certificate(
+            MaxAge::UNLIMITED,
+            &Constraints::default(),
+            used.verifying_key(),
+        );
+        let in_use = chain(&[sign(&key(1), &certificate)]);
+        trust
+            .validate(&in_use, &Demand::at(now().wall))
+            .expect("in use");
+        let real = self_revocation(&used, &mut rng()).unwrap();
+        for number in 0..1000_u16 {
+            // Another signature each time: the last bytes are the entry's.
+            let mut forged = real.clone();
+            let place = forged.len() - 2;
+            forged[place..].copy_from_slice(&number.to_be_bytes());
+            trust.handle(record(ManagementTopic::Denylist, &forged), now());
+        }
+        let effects = take(&mut trust, TrustList::Deny, &real, now());
+        assert_eq!(stored(&effects), 1);
+        assert!(trust.lists().lists(TrustList::Deny, used.verifying_key()));
+    }
+}

@@ -219,6 +219,34 @@ fn two_producers_with_one_key_id_are_both_understood() {
 }
 
 #[test]
+fn who_always_answers_first_with_wrong_secrets_does_not_keep_the_right_one_out() {
+    let mut world = World::new(18);
+    let mut consumer = world.consumer();
+    let mut right = world.producer(&[1]);
+    let mut wrong = world.producer(&[]);
+    wrong.held.insert(KeyId::Short(1), held(66));
+    // The first answer was wrong, and so is the first one now.
+    let known = Candidates::from_iter([held(99)]);
+    consumer.want(&mut world, KeyId::Short(1), known);
+    world.pass(GATHER_TIME);
+    let asked = to(SideTopic::Requests, consumer.run(&mut world)).remove(0);
+    let from_wrong = reply(&mut world, &mut wrong, &asked);
+    let from_right = reply(&mut world, &mut right, &asked);
+    consumer.take(&mut world, &from_wrong);
+    world.pass(SECOND * 2);
+    consumer.take(&mut world, &from_right);
+    let secrets: Vec<_> = consumer.received.iter().map(|(_, secret)| secret).collect();
+    assert_eq!(secrets, [&held(66), &held(1)]);
+
+    let wait = consumer.exchange.next_timeout(world.now).unwrap();
+    assert!(wait <= SECOND * 3, "{wait:?}");
+    world.pass(wait);
+    consumer.run(&mut world);
+    assert_eq!(consumer.exchange.outstanding(), 0);
+    assert!(consumer.exchange.wanted().is_empty());
+}
+
+#[test]
 fn without_a_valid_chain_nothing_is_sent_until_there_is_one() {
     let mut world = World::new(9);
     let mut consumer = world.consumer();
@@ -275,7 +303,22 @@ fn a_real_id_gets_in_after_a_flood_of_invented_ones() {
     }
     let mut producer = world.producer(&[5000]);
     world.want(&mut consumer, &[5000]);
+    world.pass(SECOND);
     let request = request(&mut world, &mut consumer, &[5000]);
+    let reply = reply(&mut world, &mut producer, &request);
+    consumer.take(&mut world, &reply);
+    assert_eq!(consumer.ids(), [5000]);
+}
+
+#[test]
+fn an_id_that_was_asked_for_keeps_its_place_until_a_reply_may_have_come() {
+    let mut world = World::new(19);
+    let mut consumer = world.consumer();
+    let mut producer = world.producer(&[5000]);
+    let request = request(&mut world, &mut consumer, &[5000]);
+    for id in 0..1000 {
+        consumer.want(&mut world, KeyId::Short(id), Candidates::default());
+    }
     let reply = reply(&mut world, &mut producer, &request);
     consumer.take(&mut world, &reply);
     assert_eq!(consumer.ids(), [5000]);

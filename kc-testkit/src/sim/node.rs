@@ -1,0 +1,684 @@
+//! A node: the machines, its disk, and those who work for the machines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::chain::{
+    Identity, Trust, TrustEffect, TrustEvent, TrustInput, TrustList, UpdateError,
+};
+use kc_core::exchange::{
+    Effect, Exchange, ExchangeConfig, ExchangeEvent, Input, KeyTableChange, MAX_ANSWERED,
+    MAX_OUTSTANDING_PER_ROOT, MAX_ROOTS, MAX_TICKETS, MAX_WANTED_PER_ROOT, Position, Validity,
+};
+use kc_core::kem::Suite;
+use kc_core::keys::{Signer, VerifyingKey};
+use kc_core::message::KeyRing;
+use kc_core::ratchet::{
+    KeyIdForm, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, SealingKey, Seed, Step,
+};
+use kc_core::types::{KeyId, ManagementTopic, Now, RootTopic, SideTopic, Timestamp};
+use kc_core::work::{Work, measure};
+
+use super::authority::Certified;
+use super::core::{Core, Event, Life, Which};
+use super::disk::Disk;
+use super::network::{MAX_POLLED, Topic};
+use super::reading::{Batch, Consumer};
+use super::report::Invariant;
+
+/// The time between requests for keys that nobody gives, in all nodes.
+pub(super) const INTERVAL: Duration = Duration::from_secs(60);
+/// So many effects in a row are no rest.
+const MAX_MOVES: usize = 20_000;
+/// So many times in a row a node wakes for nothing, a millisecond apart.
+const MAX_SPINS: usize = 200;
+
+/// What a node does.
+#[derive(Clone, Default)]
+pub(super) struct Roles {
+    pub(super) produces: Vec<RootTopic>,
+    pub(super) consumes: Vec<RootTopic>,
+    pub(super) controls: Vec<RootTopic>,
+}
+
+/// A node, running or not.
+pub(super) struct Node {
+    pub(super) index: usize,
+    /// Copies of a node share their identity.
+    pub(super) identity: usize,
+    pub(super) roles: Roles,
+    pub(super) own: Certified,
+    pub(super) disk: Disk,
+    pub(super) run: u64,
+    /// It reads no lists: what it knows of trust stays.
+    pub(super) is_deaf: bool,
+    /// How its clocks differ from the right time.
+    pub(super) wall_offset: f64,
+    pub(super) running: Option<Box<Running>>,
+    /// What it had read of data before it crashed, if that was committed.
+    read: BTreeMap<RootTopic, Consumer>,
+}
+
+/// A record that is not settled.
+pub(super) struct Unsettled {
+    pub(super) value: Arc<[u8]>,
+    /// The wall clock when it was validated last.
+    pub(super) validated: Option<Timestamp>,
+}
+
+/// What a crash loses.
+pub(super) struct Running {
+    pub(super) exchange: Exchange,
+    pub(super) controller: Option<Exchange>,
+    pub(super) trust: Trust,
+    pub(super) ratchet: Option<Ratchet>,
+    pub(super) ring: KeyRing,
+    pub(super) sealing: BTreeMap<RootTopic, Arc<SealingKey>>,
+    /// It has heard that it is denied itself.
+    pub(super) is_denied: bool,
+    pub(super) sources: BTreeMap<Topic, usize>,
+    pub(super) batch: Option<Batch>,
+    pub(super) is_polling: bool,
+    pub(super) unsettled: BTreeMap<(Which, Position), Unsettled>,
+    pub(super) positions: u64,
+    pub(super) consumers: BTreeMap<RootTopic, Consumer>,
+    pub(super) signalled: BTreeSet<(RootTopic, KeyId)>,
+    /// The identities that were denied while it ran: when, and whether they were in use.
+    pub(super) denials: BTreeMap<usize, (Duration, bool)>,
+    /// The keys whose own denials it has read after it had seen them in use.
+    pub(super) must_deny: BTreeSet<VerifyingKey>,
+    /// The keys along chains that it validated.
+    pub(super) seen: BTreeSet<Vec<u8>>,
+    /// The step that it seals at.
+    step: Option<u64>,
+    trust_changed: bool,
+    wakes_at: Option<Duration>,
+    spins: usize,
+}
+
+impl Node {
+    /// A node that has not been started.
+    pub(super) fn new(
+        (index, identity): (usize, usize),
+        roles: Roles,
+        own: Certified,
+        disk: Disk,
+    ) -> Self {
+        Self {
+            index,
+            identity,
+            roles,
+            own,
+            disk,
+            run: 0,
+            is_deaf: false,
+            wall_offset: 0.0,
+            running: None,
+            read: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn life(&self) -> Life {
+        Life {
+            node: self.index,
+            run: self.run,
+        }
+    }
+
+    pub(super) fn now(&self, core: &Core) -> Now {
+        let wall = core.wall().as_secs() + self.wall_offset;
+        Now {
+            wall: Timestamp::from_secs(wall).unwrap_or(Timestamp::EPOCH),
+            // Each boot has a monotonic clock of its own.
+            mono: core.time + Duration::from_secs(1000 + 77 * self.index as u64),
+        }
+    }
+
+    /// Starts from what is on the disk.
+    pub(super) fn start(&mut self, core: &mut Core) {
+        if self.running.is_some() {
+            return;
+        }
+        self.run += 1;
+        core.note(|| format!("node {} starts", self.index));
+        let config = || ExchangeConfig {
+            suites: if core.plan.is_hybrid {
+                vec![Suite::MlKem1024, Suite::X25519]
+            } else {
+                vec![Suite::X25519]
+            },
+            legacy: false,
+            validity: Validity::default(),
+            interval: INTERVAL,
+        };
+        let exchange = Exchange::new(config());
+        let is_controller = !self.roles.controls.is_empty();
+        let controller = is_controller.then(|| Exchange::new(config()));
+        let key = self.own.key.verifying_key().clone();
+        let form = if core.plan.has_short_ids {
+            KeyIdForm::Short
+        } else {
+            KeyIdForm::long([&key])
+        };
+        let identity = Identity::new(key, Some(self.disk.chain.clone()));
+        let ratchet = RatchetConfig {
+            form,
+            interval: core.plan.ratchet_interval,
+            max_age: core.plan.max_age,
+        };
+        let retained = self.disk.retained_keys();
+        let mut sources = BTreeMap::new();
+        if !self.is_deaf {
+            for topic in ManagementTopic::ALL {
+                sources.insert(Topic::Management(topic), 0);
+            }
+        }
+        for root in &self.roles.controls {
+            let topic = Topic::Side(root.clone(), SideTopic::Subscriptions);
+            let committed = core.net.committed(self.identity, &topic);
+            sources.insert(topic, committed);
+        }
+        let consumers = self.roles.consumes.iter();
+        let produces = !self.roles.produces.is_empty();
+        self.running = Some(Box::new(Running {
+            exchange,
+            controller,
+            trust: Trust::new(self.disk.trust(), vec![identity]),
+            ratchet: produces.then(|| Ratchet::new(ratchet, retained, self.disk.used)),
+            ring: KeyRing::default(),
+            sealing: BTreeMap::new(),
+            is_denied: false,
+            sources,
+            batch: None,
+            is_polling: false,
+            unsettled: BTreeMap::new(),
+            positions: 0,
+            consumers: consumers
+                .map(|root| (root.clone(), self.read.remove(root).unwrap_or_default()))
+                .collect(),
+            signalled: BTreeSet::new(),
+            denials: BTreeMap::new(),
+            must_deny: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            step: None,
+            trust_changed: false,
+            wakes_at: None,
+            spins: 0,
+        }));
+        for root in self.roles.produces.clone() {
+            self.input(Which::Own, Input::Serve(root.clone()), core);
+            self.turn(RatchetInput::Prepare(root), core);
+        }
+        let life = self.life();
+        self.poll_soon(core);
+        if produces {
+            let delay = core.dice.time(Duration::ZERO, core.plan.seals);
+            core.after(delay, Event::Seal(life));
+        }
+        if !self.roles.consumes.is_empty() {
+            core.after(core.plan.resignals, Event::Resignal(life));
+            self.consume_all(core);
+        }
+        self.pump(core);
+    }
+
+    /// All that is not on the disk is lost.
+    pub(super) fn crash(&mut self, core: &mut Core) {
+        if let Some(running) = self.running.take() {
+            if core.plan.is_long {
+                self.read = running.consumers;
+            }
+            core.oracle.counts.crashes += 1;
+            core.note(|| format!("node {} crashes", self.index));
+            let delay = core.dice.millis(200, 10_000);
+            core.after(delay, Event::Start(self.index));
+        }
+    }
+
+    /// Crashes now, perhaps. Returns whether it did.
+    fn crashes_here(&mut self, core: &mut Core) -> bool {
+        let crashes = core.fault(core.plan.faults.crash);
+        if crashes {
+            self.crash(core);
+        }
+        crashes
+    }
+
+    /// Hands an input to an exchange.
+    pub(super) fn input(&mut self, which: Which, input: Input, core: &mut Core) {
+        let now = self.now(core);
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        running.note_trust(now);
+        if let Some(exchange) = running.exchange(which) {
+            let ((), work) = measure(|| exchange.handle(input, now));
+            core.saw_peek("input", work);
+        }
+    }
+
+    /// Hands an input to the ratchet, and does what follows.
+    pub(super) fn turn(&mut self, input: RatchetInput, core: &mut Core) {
+        let now = self.now(core);
+        let mut next = Some(input);
+        for _ in 0..MAX_MOVES {
+            let Some(running) = &mut self.running else {
+                return;
+            };
+            let Some(ratchet) = &mut running.ratchet else {
+                return;
+            };
+            if let Some(input) = next.take() {
+                ratchet.handle(input, now, &mut core.dice.0);
+            }
+            match ratchet.poll_effect(now) {
+                None => return,
+                Some(effect) => next = self.ratchet_effect(effect, core),
+            }
+        }
+        core.fail(Invariant::MachinesRest, || {
+            "a ratchet does not come to rest".to_owned()
+        });
+    }
+
+    /// Does all that is to be done now.
+    pub(super) fn pump(&mut self, core: &mut Core) {
+        let mut moves = 0;
+        while !core.has_failed() && self.move_once(core) {
+            moves += 1;
+            if moves > MAX_MOVES {
+                core.fail(Invariant::MachinesRest, || {
+                    "machines do not come to rest".to_owned()
+                });
+            }
+        }
+        self.look_at_caps(core);
+        self.schedule_wake(moves > 0, core);
+    }
+
+    fn move_once(&mut self, core: &mut Core) -> bool {
+        let now = self.now(core);
+        if self.run_trust(None, core) {
+            return true;
+        }
+        let is_due = |running: &Running| {
+            let ratchet = running.ratchet.as_ref();
+            ratchet.is_some_and(|ratchet| ratchet.next_timeout(now).is_zero())
+        };
+        if self.running.as_deref().is_some_and(is_due) {
+            let effect = self.running.as_mut().and_then(|running| {
+                let ratchet = running.ratchet.as_mut()?;
+                ratchet.poll_effect(now)
+            });
+            if let Some(effect) = effect {
+                if let Some(input) = self.ratchet_effect(effect, core) {
+                    self.turn(input, core);
+                }
+                return true;
+            }
+        }
+        for which in [Which::Own, Which::Controller] {
+            let Some(running) = &mut self.running else {
+                return false;
+            };
+            running.note_trust(now);
+            let Some(exchange) = running.exchange(which) else {
+                continue;
+            };
+            let (effect, work) = measure(|| exchange.poll_effect(now));
+            core.saw_peek("a look at a record", work);
+            if let Some(effect) = effect {
+                self.exchange_effect(which, effect, core);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn schedule_wake(&mut self, has_moved: bool, core: &mut Core) {
+        let now = self.now(core);
+        let life = self.life();
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let mut wait = running.trust.next_timeout();
+        if core.plan.is_long && wait >= Duration::from_secs(60) {
+            wait = Duration::from_secs(6 * 3600);
+        }
+        let ratchet = running.ratchet.as_ref();
+        let others = [
+            running.exchange.next_timeout(now),
+            running
+                .controller
+                .as_ref()
+                .and_then(|exchange| exchange.next_timeout(now)),
+            ratchet.map(|ratchet| ratchet.next_timeout(now)),
+        ];
+        let wait = others.into_iter().flatten().fold(wait, Duration::min);
+        let wait = wait.max(Duration::from_millis(1));
+        let is_spin = !has_moved && wait <= Duration::from_millis(1);
+        running.spins = if is_spin { running.spins + 1 } else { 0 };
+        if running.spins > MAX_SPINS {
+            core.fail(Invariant::MachinesRest, || {
+                "a machine is woken again and again for nothing".to_owned()
+            });
+        }
+        let at = core.time + wait;
+        if running.wakes_at.is_none_or(|planned| at < planned) {
+            running.wakes_at = Some(at);
+            core.after(wait, Event::Wake(life));
+        }
+    }
+
+    pub(super) fn wake(&mut self, core: &mut Core) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        if running.wakes_at == Some(core.time) {
+            running.wakes_at = None;
+            self.pump(core);
+        }
+    }
+
+    // Trust.
+
+    /// Does what the machine of trust asks for. `work` is what the record cost that was handed in before.
+    pub(super) fn run_trust(&mut self, work: Option<Work>, core: &mut Core) -> bool {
+        let now = self.now(core);
+        let Some(running) = &mut self.running else {
+            return false;
+        };
+        let trust = &mut running.trust;
+        let effects: Vec<_> = std::iter::from_fn(|| trust.poll_effect(now)).collect();
+        if let Some(work) = work {
+            let accepts = |effect: &TrustEffect| {
+                matches!(
+                    effect,
+                    TrustEffect::StoreEntry(..) | TrustEffect::StoreChain(..)
+                )
+            };
+            let refusal = effects.iter().find_map(|effect| match effect {
+                TrustEffect::Report(TrustEvent::Refused { error, .. }) => Some(error),
+                _ => None,
+            });
+            let result = match refusal {
+                Some(UpdateError::Chain(error)) => Err(error.clone()),
+                Some(_) => Ok(()),
+                None if effects.iter().any(accepts) => Ok(()),
+                None => Err(kc_core::chain::ChainError::UnknownRoot),
+            };
+            core.saw_validation("an update", running.trust.lists(), &result, work);
+        }
+        let moved = !effects.is_empty();
+        for effect in effects {
+            self.trust_effect(effect, core);
+        }
+        moved
+    }
+
+    fn trust_effect(&mut self, effect: TrustEffect, core: &mut Core) {
+        if self.running.is_none() {
+            return;
+        }
+        match effect {
+            TrustEffect::StoreEntry(list, entry) => {
+                if self.crashes_here(core) || core.fault(core.plan.faults.store) {
+                    return;
+                }
+                self.disk.add(list, entry);
+                self.crashes_here(core);
+            }
+            TrustEffect::StoreChain(_, chain) => {
+                if self.crashes_here(core) || core.fault(core.plan.faults.store) {
+                    return;
+                }
+                self.disk.chain = chain;
+                self.crashes_here(core);
+            }
+            TrustEffect::Verify(message) => {
+                let cost = core
+                    .dice
+                    .time(Duration::from_micros(50), Duration::from_millis(2));
+                core.after(cost, Event::Verified(self.life(), message));
+            }
+            TrustEffect::Report(event) => self.trust_event(event, core),
+            _ => {}
+        }
+    }
+
+    pub(super) fn verified(&mut self, message: &[u8], core: &mut Core) {
+        let now = self.now(core);
+        if let Some(running) = &mut self.running {
+            let verified = running.trust.verify(message);
+            running.trust.handle(TrustInput::Verified(&verified), now);
+        }
+        self.pump(core);
+    }
+
+    fn trust_event(&mut self, event: TrustEvent, core: &mut Core) {
+        let now = self.now(core);
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let node = self.index;
+        match event {
+            TrustEvent::Listed { list, key, in_use } => {
+                core.note(|| format!("node {node}: {} on {}", key.fingerprint(), list.name()));
+                running.trust_changed = true;
+                running.note_trust(now);
+                if list == TrustList::Deny {
+                    if let Some(identity) = core.oracle.identities.get(&key.to_bytes()) {
+                        running.denials.insert(*identity, (core.time, in_use));
+                    }
+                    if in_use {
+                        let trust = &running.trust;
+                        running.ring.revise(|giver| trust.denies(giver));
+                    }
+                    self.turn(RatchetInput::Denied { in_use }, core);
+                }
+            }
+            TrustEvent::ChainAdopted { .. } => {
+                core.note(|| format!("node {node}: new chain"));
+                running.trust_changed = true;
+                running.note_trust(now);
+            }
+            TrustEvent::Denied {
+                others_left: false, ..
+            } => {
+                core.note(|| format!("node {node} knows that it is denied"));
+                running.is_denied = true;
+            }
+            TrustEvent::Refused { error, report, .. } if report.is_some() => {
+                core.note(|| format!("node {node} refuses an update: {error}"));
+            }
+            _ => {}
+        }
+    }
+
+    // The ratchet.
+
+    fn ratchet_effect(&mut self, effect: RatchetEffect, core: &mut Core) -> Option<RatchetInput> {
+        let node = self.index;
+        match effect {
+            RatchetEffect::Step => {
+                if self.crashes_here(core) {
+                    return None;
+                }
+                if core.fault(core.plan.faults.store) {
+                    return Some(RatchetInput::Stepped(None));
+                }
+                let step = self.store_step(core);
+                if self.crashes_here(core) {
+                    return None;
+                }
+                Some(RatchetInput::Stepped(step))
+            }
+            RatchetEffect::Save => {
+                if self.crashes_here(core) {
+                    return None;
+                }
+                if core.fault(core.plan.faults.store) {
+                    return Some(RatchetInput::Saved(false));
+                }
+                let ratchet = self.running.as_ref()?.ratchet.as_ref()?;
+                self.disk.save(ratchet.retained(), ratchet.used());
+                if self.crashes_here(core) {
+                    return None;
+                }
+                Some(RatchetInput::Saved(true))
+            }
+            RatchetEffect::Seal(keys) => {
+                let running = self.running.as_mut()?;
+                let step = running.ratchet.as_ref().and_then(Ratchet::used);
+                if running.step != step {
+                    running.step = step;
+                    if let Some(step) = step
+                        && !self.disk.history.insert(step)
+                    {
+                        core.fail(Invariant::StepsAreUsedOnce, || {
+                            format!("node {node} seals at step {step} again")
+                        });
+                    }
+                }
+                for (root, key) in keys {
+                    core.note(|| format!("node {node} seals for {root} with {}", key.id()));
+                    if running.consumers.contains_key(&root) {
+                        let secret = key.topic_secret().expose_copy();
+                        running.ring.add(&root, key.id(), secret, None);
+                    }
+                    running.sealing.insert(root, key);
+                }
+                None
+            }
+            RatchetEffect::Turned(index) => {
+                core.note(|| format!("node {node} turns to step {index}"));
+                None
+            }
+            RatchetEffect::Skipped(index) => {
+                core.note(|| format!("node {node} skips step {index}"));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the next step: its successor is durable before it is used.
+    fn store_step(&mut self, core: &mut Core) -> Option<Step> {
+        let pending = Seed::decode(&self.disk.seed).ok()?.advance().ok()?;
+        if core.dice.chance(0.3) {
+            self.disk.old_seed.clone_from(&self.disk.seed);
+        }
+        self.disk.seed = pending.next().encode().expose().to_vec();
+        let (step, _) = pending.stored();
+        Some(step)
+    }
+
+    // The exchange.
+
+    fn exchange_effect(&mut self, which: Which, effect: Effect, core: &mut Core) {
+        let node = self.index;
+        match effect {
+            Effect::Run(ticket, job) => self.run_job(which, ticket, job, core),
+            Effect::Table(change) => self.take_keys(change, core),
+            Effect::Settled(position) => self.settled(which, position, core),
+            Effect::Report(event) => {
+                if let ExchangeEvent::Answered { .. } = event {
+                    core.oracle.counts.answered += 1;
+                }
+                core.note(|| format!("node {node}: {}", describe(&event)));
+            }
+            _ => {}
+        }
+        self.crashes_here(core);
+    }
+
+    fn take_keys(&mut self, change: KeyTableChange, core: &mut Core) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let KeyTableChange { root, keys, giver } = change;
+        let ids = keys.iter().map(|(id, _)| *id).collect();
+        for (id, secret) in keys {
+            core.saw_given(self.identity, secret.expose());
+            running
+                .ring
+                .add(&root, id, secret, Some(Arc::clone(&giver)));
+        }
+        self.open_parked(&root, Some(&ids), core);
+    }
+
+    /// Looks whether all that is remembered stays within its caps.
+    fn look_at_caps(&self, core: &mut Core) {
+        let Some(running) = &self.running else {
+            return;
+        };
+        let exchanges = [Some(&running.exchange), running.controller.as_ref()];
+        for exchange in exchanges.into_iter().flatten() {
+            let wanted = exchange.wanted();
+            core.expect_at_most("roots with wanted keys", wanted.len(), MAX_ROOTS);
+            for wanted in wanted.values() {
+                core.expect_at_most("wanted keys", *wanted, MAX_WANTED_PER_ROOT);
+            }
+            let most = MAX_OUTSTANDING_PER_ROOT * core.plan.roots.len();
+            core.expect_at_most("outstanding requests", exchange.outstanding(), most);
+            core.expect_at_most("running jobs", exchange.running(), MAX_TICKETS);
+            core.expect_at_most("answered requests", exchange.answered(), MAX_ANSWERED);
+        }
+        let denied = running.trust.lists().denylist().len();
+        let known = core.oracle.identities.len();
+        core.expect_at_most("entries of the denylist", denied, known);
+        let waiting = running.unsettled.len();
+        core.expect_at_most(
+            "unsettled records",
+            waiting,
+            MAX_POLLED * running.sources.len().max(1),
+        );
+    }
+}
+
+impl Running {
+    pub(super) fn exchange(&mut self, which: Which) -> Option<&mut Exchange> {
+        match which {
+            Which::Own => Some(&mut self.exchange),
+            Which::Controller => self.controller.as_mut(),
+        }
+    }
+
+    /// The lists may have changed since the last input.
+    fn note_trust(&mut self, now: Now) {
+        if std::mem::take(&mut self.trust_changed) {
+            self.exchange.handle(Input::TrustChanged, now);
+            if let Some(controller) = &mut self.controller {
+                controller.handle(Input::TrustChanged, now);
+            }
+        }
+    }
+}
+
+fn describe(event: &ExchangeEvent) -> String {
+    match event {
+        ExchangeEvent::Requested { root, ids, direct } => {
+            format!("asks for {} keys of {root}, direct: {direct}", ids.len())
+        }
+        ExchangeEvent::Received { root, ids, .. } => format!("gets {ids:?} of {root}"),
+        ExchangeEvent::Answered { root, ids, .. } => format!("gives {} keys of {root}", ids.len()),
+        ExchangeEvent::Forwarded { root, ids, .. } => {
+            format!("vouches for a request for {} keys of {root}", ids.len())
+        }
+        ExchangeEvent::Refused {
+            root,
+            side,
+            refusal,
+            ..
+        } => format!("refuses in {root} {side:?}: {refusal}"),
+        ExchangeEvent::Unanswered { root, ids } => {
+            format!("{} keys of {root} are unanswered", ids.len())
+        }
+        ExchangeEvent::NoValidChain { error, .. } => format!("no valid chain: {error}"),
+        other => {
+            let text = format!("{other:?}");
+            text.chars().take(80).collect()
+        }
+    }
+}

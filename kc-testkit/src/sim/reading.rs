@@ -1,0 +1,462 @@
+//! How a node reads: control topics in batches that are committed when they are settled, and data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::chain::{TrustInput, UnverifiedChain};
+use kc_core::exchange::{Input, Position};
+use kc_core::message::{Envelope, MAX_CANDIDATES, Opened, Unopened, seal};
+use kc_core::ratchet::{Component, OpeningKey, RatchetInput};
+use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic};
+use kc_core::work::measure;
+use rand::seq::SliceRandom;
+
+use super::core::{Core, Event, Which};
+use super::network::{DataRecord, MAX_POLLED, Record, Sealed, Topic};
+use super::node::{Node, Unsettled};
+use super::oracle::turn_time;
+use super::report::Invariant;
+
+/// How many missing keys are signalled before the next look at all of them.
+const MAX_SIGNALLED: usize = 1024;
+/// How many records wait for their keys.
+const MAX_PARKED: usize = 4096;
+/// How long records wait for their keys in worlds that last for weeks.
+const MAX_WAIT: Duration = Duration::from_secs(900);
+/// What is sealed.
+const PLAINTEXT: &[u8] = b"21.5 degrees";
+
+/// Records that were handed over together.
+pub(super) struct Batch {
+    left: usize,
+    /// What is handed to the controller when the rest is settled.
+    subscriptions: Vec<(RootTopic, Record)>,
+    commits: Vec<(Topic, usize)>,
+}
+
+/// What a consumer has read of a root topic.
+#[derive(Default)]
+pub(super) struct Consumer {
+    next: usize,
+    /// Records that wait for keys, with the time at which they were read.
+    parked: BTreeMap<usize, (Duration, Option<KeyId>)>,
+    pub(super) opened: BTreeSet<usize>,
+    pub(super) dropped: BTreeSet<usize>,
+}
+
+impl Node {
+    /// Reads as soon as possible.
+    pub(super) fn poll_soon(&mut self, core: &mut Core) {
+        let life = self.life();
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let may_read = running.batch.is_none() || core.plan.reads_lists_apart;
+        if may_read && !running.is_polling {
+            running.is_polling = true;
+            let delay = core.dice.millis(1, 20);
+            core.after(delay, Event::Poll(life));
+        }
+    }
+
+    /// Reads what came, and hands it over: management first.
+    pub(super) fn poll(&mut self, core: &mut Core) {
+        let now = self.now(core);
+        let life = self.life();
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        if core.fault(core.plan.faults.loss / 4.0) {
+            return core.after(Duration::from_millis(500), Event::Poll(life));
+        }
+        running.is_polling = false;
+        let only_lists = running.batch.is_some();
+        let mut commits = Vec::new();
+        let mut management = Vec::new();
+        let mut side = Vec::new();
+        let mut subscriptions = Vec::new();
+        for (topic, position) in &mut running.sources {
+            if only_lists && !matches!(topic, Topic::Management(_)) {
+                continue;
+            }
+            let (records, end) = core.net.read(topic, *position, MAX_POLLED);
+            if end == *position {
+                continue;
+            }
+            *position = end;
+            commits.push((topic.clone(), end));
+            match topic {
+                Topic::Management(topic) => {
+                    management.extend(records.into_iter().map(|record| (*topic, record)));
+                }
+                Topic::Side(root, SideTopic::Subscriptions) => {
+                    subscriptions.extend(records.into_iter().map(|record| (root.clone(), record)));
+                }
+                Topic::Side(root, kind) => {
+                    let records = records.into_iter();
+                    side.extend(records.map(|record| (root.clone(), *kind, record)));
+                }
+                Topic::Data(_) => {}
+            }
+        }
+        if commits.is_empty() {
+            return;
+        }
+        if !only_lists {
+            running.batch = Some(Batch {
+                left: side.len(),
+                subscriptions,
+                commits,
+            });
+        }
+        for (topic, record) in management {
+            let Some(running) = &mut self.running else {
+                return;
+            };
+            if topic == ManagementTopic::Denylist
+                && let Ok(chain) = UnverifiedChain::parse(&record.value)
+                && let Some(revocation) = chain.self_revocation()
+                && running.seen.contains(&revocation.key().to_bytes())
+                && revocation.verify().is_ok()
+            {
+                running.must_deny.insert(revocation.key().clone());
+            }
+            let input = TrustInput::Record {
+                topic,
+                kafka_key: &record.key,
+                value: &record.value,
+            };
+            let trust = &mut running.trust;
+            let ((), work) = measure(|| trust.handle(input, now));
+            self.run_trust(Some(work), core);
+        }
+        for (root, kind, record) in side {
+            self.hand_over(Which::Own, root, kind, record, core);
+        }
+        self.settle_batch(core);
+        self.pump(core);
+    }
+
+    fn hand_over(
+        &mut self,
+        which: Which,
+        root: RootTopic,
+        side: SideTopic,
+        record: Record,
+        core: &mut Core,
+    ) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let position = Position(running.positions);
+        running.positions += 1;
+        let unsettled = Unsettled {
+            value: Arc::clone(&record.value),
+            validated: None,
+        };
+        running.unsettled.insert((which, position), unsettled);
+        let input = Input::Record {
+            position,
+            root,
+            side,
+            kafka_key: record.key,
+            value: record.value.to_vec(),
+        };
+        self.input(which, input, core);
+    }
+
+    pub(super) fn settled(&mut self, which: Which, position: Position, core: &mut Core) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        if running.unsettled.remove(&(which, position)).is_none() {
+            return core.fail(Invariant::SettledIsDone, || {
+                format!("position {position:?} is settled twice")
+            });
+        }
+        if let Some(batch) = &mut running.batch {
+            batch.left -= 1;
+        }
+        self.settle_batch(core);
+    }
+
+    /// Goes on when all of a batch is settled: with the controller's part, then with what comes next.
+    fn settle_batch(&mut self, core: &mut Core) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let Some(batch) = &mut running.batch else {
+            return;
+        };
+        if batch.left > 0 {
+            return;
+        }
+        let subscriptions = std::mem::take(&mut batch.subscriptions);
+        if !subscriptions.is_empty() {
+            batch.left = subscriptions.len();
+            for (root, record) in subscriptions {
+                let side = SideTopic::Subscriptions;
+                self.hand_over(Which::Controller, root, side, record, core);
+            }
+            return;
+        }
+        if let Some(batch) = running.batch.take() {
+            for (topic, end) in batch.commits {
+                if !core.fault(core.plan.faults.loss) {
+                    core.net.commit(self.identity, &topic, end);
+                }
+            }
+        }
+        let has_more = running
+            .sources
+            .iter()
+            .any(|(topic, position)| core.net.len(topic) > *position);
+        if has_more {
+            self.poll_soon(core);
+        }
+    }
+
+    // Data.
+
+    /// Seals for all root topics that the node produces for.
+    pub(super) fn seal(&mut self, core: &mut Core) {
+        for root in self.roles.produces.clone() {
+            let Some(running) = &mut self.running else {
+                return;
+            };
+            let Some(key) = running.sealing.get(&root).cloned() else {
+                self.turn(RatchetInput::Prepare(root), core);
+                continue;
+            };
+            if running.is_denied {
+                continue;
+            }
+            self.look_at_sealing_key(&root, key.id(), key.topic_secret().expose(), core);
+            let component = if core.dice.chance(0.2) {
+                Component::Key
+            } else {
+                Component::Value
+            };
+            for _ in 0..core.dice.between(1, 2) {
+                let mut envelope = Vec::new();
+                if seal(&key, component, PLAINTEXT, &mut envelope).is_ok() {
+                    core.saw_sealed(key.topic_secret().expose(), component, &envelope);
+                    let is_read = component == Component::Value;
+                    let sealed = Sealed {
+                        id: key.id(),
+                        secret: *key.topic_secret().expose(),
+                        owner: self.identity,
+                        at: core.time,
+                    };
+                    if is_read && !core.fault(core.plan.faults.loss) {
+                        let record = DataRecord {
+                            value: envelope.into(),
+                            sealed: Some(sealed),
+                        };
+                        core.net.append_data(&root, record);
+                        core.after(
+                            Duration::from_millis(2),
+                            Event::Appended(Topic::Data(root.clone())),
+                        );
+                    }
+                }
+            }
+        }
+        let life = self.life();
+        let delay = core.dice.time(core.plan.seals / 2, core.plan.seals * 2);
+        core.after(delay, Event::Seal(life));
+        self.pump(core);
+    }
+
+    fn look_at_sealing_key(
+        &mut self,
+        root: &RootTopic,
+        id: KeyId,
+        secret: &[u8; 32],
+        core: &mut Core,
+    ) {
+        let node = self.index;
+        if !self.disk.retains(root, &id) {
+            core.fail(Invariant::UsedKeysAreKept, || {
+                format!("node {node} seals for {root} with {id}, which no disk keeps")
+            });
+        }
+        let Some(running) = &self.running else {
+            return;
+        };
+        // Copies come to the same steps, and one of them may not have heard of a denial yet.
+        if core.oracle.copied.contains(&self.identity) {
+            return;
+        }
+        for (reader, (at, in_use)) in &running.denials {
+            let given = core.oracle.given.get(reader);
+            let reads = given.is_some_and(|given| given.contains(secret));
+            if reads && core.time > *at + turn_time(*in_use) {
+                core.fail(Invariant::DeniedReadersGetNothing, || {
+                    format!("node {node} still seals with {id} of {root}, which {reader} has")
+                });
+                return;
+            }
+        }
+    }
+
+    pub(super) fn consume_all(&mut self, core: &mut Core) {
+        for root in self.roles.consumes.clone() {
+            self.consume(&root, core);
+        }
+    }
+
+    /// Reads the data that came.
+    pub(super) fn consume(&mut self, root: &RootTopic, core: &mut Core) {
+        loop {
+            let Some(running) = &mut self.running else {
+                return;
+            };
+            let Some(consumer) = running.consumers.get_mut(root) else {
+                return;
+            };
+            if consumer.next >= core.net.data(root).len() || consumer.parked.len() >= MAX_PARKED {
+                return;
+            }
+            let offset = consumer.next;
+            consumer.next += 1;
+            let record = core.net.data(root).get(offset);
+            let envelope = record.map(|record| Envelope::parse(&record.value));
+            let id = envelope.and_then(|envelope| Some(envelope.ok()?.key_id));
+            consumer.parked.insert(offset, (core.time, id));
+            self.open(root, offset, core);
+        }
+    }
+
+    /// Tries again what waits for these keys, or for any.
+    pub(super) fn open_parked(
+        &mut self,
+        root: &RootTopic,
+        ids: Option<&BTreeSet<KeyId>>,
+        core: &mut Core,
+    ) {
+        let Some(running) = &self.running else {
+            return;
+        };
+        let Some(consumer) = running.consumers.get(root) else {
+            return;
+        };
+        let mut parked: Vec<_> = consumer
+            .parked
+            .iter()
+            .filter(|(_, (_, id))| match (ids, id) {
+                (Some(ids), Some(id)) => ids.contains(id),
+                _ => ids.is_none(),
+            })
+            .map(|(offset, _)| *offset)
+            .collect();
+        // Partitions have no order.
+        parked.shuffle(&mut core.dice.0);
+        for offset in parked {
+            self.open(root, offset, core);
+        }
+    }
+
+    /// Signals again what is missing.
+    pub(super) fn resignal(&mut self, core: &mut Core) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        running.signalled.clear();
+        if core.plan.is_long && !core.is_healed {
+            // What does not open in time is passed over.
+            for consumer in running.consumers.values_mut() {
+                let parked = &mut consumer.parked;
+                let late = |since: &Duration| *since + MAX_WAIT < core.time;
+                let passed = parked.iter().filter(|(_, (since, _))| late(since));
+                consumer.dropped.extend(passed.map(|(offset, _)| *offset));
+                parked.retain(|_, (since, _)| !late(since));
+            }
+        }
+        for root in self.roles.consumes.clone() {
+            self.open_parked(&root, None, core);
+            self.consume(&root, core);
+        }
+        let delay = if core.is_healed {
+            Duration::from_secs(5)
+        } else {
+            core.plan.resignals
+        };
+        core.after(delay, Event::Resignal(self.life()));
+        self.pump(core);
+    }
+
+    fn open(&mut self, root: &RootTopic, offset: usize, core: &mut Core) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let Some(record) = core.net.data(root).get(offset) else {
+            return;
+        };
+        let opened = running
+            .ring
+            .open(root.as_str(), Component::Value, &record.value);
+        let sealed = record.sealed;
+        match opened {
+            Opened::Plaintext(plaintext) => {
+                if let Some(consumer) = running.consumers.get_mut(root) {
+                    consumer.parked.remove(&offset);
+                    consumer.opened.insert(offset);
+                }
+                core.oracle.counts.opened += 1;
+                self.look_at_opened(sealed, &plaintext, core);
+            }
+            Opened::Unopened(Unopened::Foreign(_)) => {
+                if let Some(consumer) = running.consumers.get_mut(root) {
+                    consumer.parked.remove(&offset);
+                }
+            }
+            Opened::Unopened(Unopened::AwaitingKey(id) | Unopened::Unauthentic(id)) => {
+                self.signal(root, id, core);
+            }
+        }
+    }
+
+    fn signal(&mut self, root: &RootTopic, id: KeyId, core: &mut Core) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let signal = (root.clone(), id);
+        if running.signalled.contains(&signal) || running.signalled.len() >= MAX_SIGNALLED {
+            return;
+        }
+        running.signalled.insert(signal);
+        let known = running.ring.known(root.as_str(), &id).cloned();
+        let known = known.unwrap_or_default();
+        if known.len() < MAX_CANDIDATES || !known.iter().all(OpeningKey::is_proven) {
+            let root = root.clone();
+            self.input(Which::Own, Input::Want { root, id, known }, core);
+        }
+    }
+
+    fn look_at_opened(&mut self, sealed: Option<Sealed>, plaintext: &[u8], core: &mut Core) {
+        let node = self.index;
+        let Some(running) = &self.running else {
+            return;
+        };
+        let Some(Sealed { owner, id, .. }) = sealed else {
+            // What a hostile producer sealed under a key that it gave is its to say.
+            return;
+        };
+        if plaintext != PLAINTEXT {
+            core.fail(Invariant::AllowedConsumersRead, || {
+                format!("node {node} reads something else than what {owner} wrote")
+            });
+        }
+        let path = core.oracle.paths.get(&owner).cloned().unwrap_or_default();
+        if running.denials.contains_key(&owner)
+            && running.trust.denies(&path)
+            && owner != self.identity
+        {
+            core.fail(Invariant::DeniedGiversOpenNothing, || {
+                format!("node {node} opens with {id} of {owner}, which is denied")
+            });
+        }
+    }
+}

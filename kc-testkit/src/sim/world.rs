@@ -1,0 +1,728 @@
+//! Runs a world: who is in it, what breaks when, and what must hold in the end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::chain::{Identity, MaxAge, TrustEntry, TrustList, TrustStore, UnverifiedChain, Usage};
+use kc_core::chain_server::{ChainKey, RenewalPolicy};
+use kc_core::keys::{KeyType, Signer};
+use kc_core::provision::{compose_update, self_revocation};
+use kc_core::sabotage::Rule;
+use kc_core::types::{ManagementTopic, RootTopic};
+
+use super::adversary::{Adversary, demand};
+use super::authority::{Certified, Grant, entry, far, generate, root};
+use super::core::{Core, Dice, Event};
+use super::disk::Disk;
+use super::network::Topic;
+use super::node::{Node, Roles};
+use super::plan::{DAY, Plan};
+use super::report::{Counts, Failed, Invariant, Outcome};
+
+/// How long after the network has healed all must be read.
+const LIVENESS: Duration = Duration::from_secs(90);
+/// How long before the end the last records are sealed that must be read then.
+const LAST_SEALED: Duration = Duration::from_secs(60);
+/// So many events are no end.
+const MAX_EVENTS: u64 = 1_000_000;
+
+/// What kind of worlds to simulate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// With hybrid signing keys and ML-KEM, which are slow.
+    pub hybrid: bool,
+    /// A rule to be broken, to see that it is found out: only with the feature `sabotage`.
+    pub broken: Option<Rule>,
+}
+
+/// Simulates the world of a seed.
+#[must_use]
+pub fn run(seed: u64, options: Options) -> Outcome {
+    simulate(seed, options, false)
+}
+
+/// Simulates the world of a seed once more, with a trace of its steps.
+#[must_use]
+pub fn replay(seed: u64, options: Options) -> Outcome {
+    simulate(seed, options, true)
+}
+
+fn simulate(seed: u64, options: Options, is_traced: bool) -> Outcome {
+    #[cfg(feature = "sabotage")]
+    kc_core::sabotage::break_rule(options.broken);
+    let simulated = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::new(seed, options, is_traced);
+        world.run();
+        let counts = Counts {
+            seconds: world.core.time.as_secs(),
+            ..world.core.oracle.counts
+        };
+        (world.core.into_failed(), counts)
+    }));
+    let (failed, counts) = simulated.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let failed = Failed {
+            invariant: Invariant::NothingPanics,
+            what: text.unwrap_or_default(),
+            time: Duration::ZERO,
+            trace: Vec::new(),
+        };
+        (Some(failed), Counts::default())
+    });
+    Outcome {
+        seed,
+        failed,
+        counts,
+    }
+}
+
+/// What an administrator publishes.
+struct Update {
+    topic: Topic,
+    key: Vec<u8>,
+    value: Arc<[u8]>,
+    /// Whose key a root of trust denies by it.
+    denies: Option<usize>,
+    /// Whom it is published for while they are answered.
+    ambushes: Option<usize>,
+}
+
+/// A chain server.
+struct Server {
+    own: Certified,
+    identity: Identity,
+    keys: Vec<ChainKey>,
+    policy: RenewalPolicy,
+}
+
+struct World {
+    core: Core,
+    nodes: Vec<Node>,
+    updates: Vec<Update>,
+    server: Option<Server>,
+    trust: TrustStore,
+}
+
+impl World {
+    fn new(seed: u64, options: Options, is_traced: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::draw(&mut dice, options.hybrid);
+        let mut core = Core::new(dice, plan, is_traced);
+        core.note(|| format!("seed {seed}"));
+        let hybrid = core.plan.is_hybrid;
+        let root_type = if hybrid {
+            KeyType::Hybrid
+        } else {
+            KeyType::Ed25519
+        };
+        let roots: Vec<_> = [root_type, KeyType::Ed25519, KeyType::Ed25519]
+            .iter()
+            .map(|key_type| root(generate(*key_type, &mut core.dice)))
+            .collect();
+        let mut world = Self {
+            trust: TrustStore::default(),
+            nodes: Vec::new(),
+            updates: Vec::new(),
+            server: None,
+            core,
+        };
+        world.populate(&roots);
+        world
+    }
+
+    /// Makes all nodes, and plans what happens to them.
+    fn populate(&mut self, roots: &[Certified]) {
+        let [first, second, third] = roots else {
+            return;
+        };
+        let listed = vec![entry(first), entry(second)];
+        self.trust = TrustStore::new(Some(listed.clone()), Vec::new());
+        if self.core.plan.has_chain_server {
+            self.make_server(first);
+        }
+        let plan = self.core.plan.clone();
+        let later = plan.changes_trust && self.core.dice.chance(0.5);
+        for number in 0..plan.producers + plan.consumers + plan.limited {
+            let mut roles = Roles::default();
+            let mut usages = Vec::new();
+            let is_producer = number < plan.producers;
+            if is_producer {
+                roles.produces = self.some_roots();
+                usages.push(Usage::Encrypt);
+            }
+            if !is_producer || self.core.dice.chance(0.15) {
+                roles.consumes = self.some_roots();
+                usages.push(Usage::EncryptSubscribe);
+                if number < plan.producers + plan.consumers {
+                    usages.push(Usage::EncryptRequest);
+                }
+            }
+            let issuer = match self.core.dice.below(4) {
+                0 => second,
+                1 if later => third,
+                _ => first,
+            };
+            self.add_node(roles, &usages, issuer, &listed);
+        }
+        if plan.limited > 0 {
+            let roles = Roles {
+                controls: plan.roots.clone(),
+                ..Roles::default()
+            };
+            let usages = [Usage::EncryptRequest, Usage::EncryptSubscribe];
+            self.add_node(roles, &usages, first, &listed);
+        }
+        self.add_hostile(first);
+        self.plan_updates(first, third, later);
+        let heals = self.core.plan.heals;
+        self.core.after(heals, Event::Heal);
+        self.core.after(heals + LIVENESS, Event::Check);
+        self.core.after(plan.faults.every, Event::Fault);
+        if self.server.is_some() {
+            self.core.after(Duration::from_secs(1), Event::Renew);
+        }
+        if self.core.adversary.is_some() {
+            self.core.after(Duration::from_secs(3), Event::Act);
+        }
+    }
+
+    fn some_roots(&mut self) -> Vec<RootTopic> {
+        let roots = self.core.plan.roots.clone();
+        let mut some: Vec<_> = roots
+            .iter()
+            .filter(|_| self.core.dice.chance(0.7))
+            .cloned()
+            .collect();
+        if some.is_empty() {
+            some.extend(roots.first().cloned());
+        }
+        some
+    }
+
+    fn make_server(&mut self, issuer: &Certified) {
+        let key = generate(KeyType::Ed25519, &mut self.core.dice);
+        let grant = Grant {
+            usages: &[
+                Usage::Encrypt,
+                Usage::EncryptRequest,
+                Usage::EncryptSubscribe,
+            ],
+            topics: None,
+            path_length: 2,
+            until: far(self.core.wall()),
+        };
+        let own = issuer.certify(&key, &grant, &mut self.core.dice);
+        let identity = Identity::new(key.verifying_key().clone(), Some(own.chain.clone()));
+        self.server = Some(Server {
+            own,
+            identity,
+            keys: Vec::new(),
+            policy: RenewalPolicy::default(),
+        });
+    }
+
+    fn add_node(
+        &mut self,
+        roles: Roles,
+        usages: &[Usage],
+        issuer: &Certified,
+        listed: &[TrustEntry],
+    ) {
+        let index = self.nodes.len();
+        let plan = &self.core.plan;
+        // A hybrid key for some.
+        let key_type = if plan.is_hybrid && index == 0 {
+            KeyType::Hybrid
+        } else {
+            KeyType::Ed25519
+        };
+        let now = self.core.wall();
+        let is_served = self.server.is_some() && self.core.dice.chance(0.6);
+        let key = generate(key_type, &mut self.core.dice);
+        let topics = [&roles.produces[..], &roles.consumes, &roles.controls].concat();
+        let grant = Grant {
+            usages,
+            topics: self.core.dice.chance(0.5).then_some(&topics[..]),
+            path_length: 1,
+            until: if is_served {
+                now.plus(DAY * 7)
+            } else {
+                far(now)
+            },
+        };
+        let own = match &mut self.server {
+            Some(server) if is_served => {
+                server.keys.push(ChainKey::due_at(
+                    grant.until,
+                    key.verifying_key(),
+                    &grant.constraints(),
+                ));
+                server.own.certify(&key, &grant, &mut self.core.dice)
+            }
+            _ => issuer.certify(&key, &grant, &mut self.core.dice),
+        };
+        let oracle = &mut self.core.oracle;
+        let public = key.verifying_key().to_bytes();
+        oracle.identities.insert(public, index);
+        oracle.paths.insert(index, own.path.clone());
+        let disk = Disk::new(listed.to_vec(), own.chain.clone(), &mut self.core.dice);
+        self.nodes.push(Node::new((index, index), roles, own, disk));
+        let delay = self.core.dice.millis(1, 3000);
+        self.core.after(delay, Event::Start(index));
+    }
+
+    fn add_hostile(&mut self, issuer: &Certified) {
+        let hostile = self.core.plan.hostile;
+        let dice = &mut self.core.dice;
+        let mut adversary = Adversary::new(self.trust.clone(), dice);
+        let until = far(self.core.wall());
+        let dice = &mut self.core.dice;
+        let mut certify = |usages: &[Usage]| {
+            let key = generate(KeyType::Ed25519, dice);
+            let grant = Grant {
+                usages,
+                topics: None,
+                path_length: 1,
+                until,
+            };
+            issuer.certify(&key, &grant, dice)
+        };
+        for _ in 0..hostile.producers {
+            adversary.producers.push(certify(&[Usage::Encrypt]));
+        }
+        if hostile.consumer {
+            adversary.consumer = Some(certify(&[Usage::EncryptRequest]));
+        }
+        let keys = self.nodes.iter();
+        adversary.victims = keys
+            .map(|node| node.own.key.verifying_key().to_bytes())
+            .collect();
+        if !self.core.plan.is_long {
+            self.core.adversary = Some(adversary);
+        }
+    }
+
+    /// Plans what an administrator does.
+    fn plan_updates(&mut self, first: &Certified, third: &Certified, later: bool) {
+        if !self.core.plan.changes_trust {
+            return;
+        }
+        if later {
+            let new = entry(third);
+            self.plan_update(TrustList::Allow, &new, first, None);
+        }
+        if self.core.dice.chance(0.6) {
+            let denied = self.core.dice.below(self.nodes.len());
+            let key = self.nodes.get(denied).map(|node| Arc::clone(&node.own.key));
+            if let Some(key) = key {
+                let new = TrustEntry::unrestricted(key.verifying_key());
+                self.plan_update(TrustList::Deny, &new, first, Some(denied));
+                self.denied(denied);
+            }
+        }
+        let likely = if self.core.plan.hostile.revokes {
+            0.9
+        } else {
+            0.4
+        };
+        if self.core.dice.chance(likely) {
+            let denied = self.core.dice.below(self.nodes.len());
+            let key = self.nodes.get(denied).map(|node| Arc::clone(&node.own.key));
+            if let Some(key) = key
+                && let Ok(message) = self_revocation(&*key, &mut self.core.dice.0)
+            {
+                let topic = Topic::Management(ManagementTopic::Denylist);
+                let public = key.verifying_key().to_bytes();
+                self.schedule_update(topic, public, message, None);
+                self.denied(denied);
+            }
+        }
+    }
+
+    /// Some of those who are denied do not want to know, and some are denied while they are answered.
+    fn denied(&mut self, denied: usize) {
+        let is_deaf = self.core.dice.chance(0.5);
+        let is_ambush = self.core.dice.chance(0.7);
+        if let Some(node) = self.nodes.get_mut(denied) {
+            node.is_deaf |= is_deaf;
+        }
+        if let Some(update) = self.updates.last_mut() {
+            update.ambushes = is_ambush.then_some(denied);
+        }
+    }
+
+    fn plan_update(
+        &mut self,
+        list: TrustList,
+        new: &TrustEntry,
+        by: &Certified,
+        denies: Option<usize>,
+    ) {
+        let signer = (&*by.key as &dyn Signer, None);
+        let until = MaxAge::until(far(self.core.wall()));
+        let Ok(message) = compose_update(list, new, until, signer, &mut self.core.dice.0) else {
+            return;
+        };
+        let key = new.key().map(|key| key.to_bytes()).unwrap_or_default();
+        let topic = Topic::Management(list.topic());
+        self.schedule_update(topic, key, message, denies);
+    }
+
+    fn schedule_update(
+        &mut self,
+        topic: Topic,
+        key: Vec<u8>,
+        message: Vec<u8>,
+        denies: Option<usize>,
+    ) {
+        self.updates.push(Update {
+            topic,
+            key,
+            value: message.into(),
+            denies,
+            ambushes: None,
+        });
+        let heals = self.core.plan.heals;
+        let delay = self.core.dice.time(heals / 10, heals);
+        let number = self.updates.len() - 1;
+        self.core.after(delay, Event::Administer(number));
+    }
+
+    fn run(&mut self) {
+        while !self.core.has_failed()
+            && let Some(event) = self.core.next()
+        {
+            self.core.oracle.counts.events += 1;
+            if self.core.oracle.counts.events > MAX_EVENTS {
+                self.core.fail(Invariant::MachinesRest, || {
+                    format!("{MAX_EVENTS} events and no end")
+                });
+            }
+            if matches!(event, Event::Check) {
+                return self.check();
+            }
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let core = &mut self.core;
+        let life = match &event {
+            Event::Work(life, ..)
+            | Event::Done(life, ..)
+            | Event::Verified(life, _)
+            | Event::Wake(life)
+            | Event::Poll(life)
+            | Event::Seal(life)
+            | Event::Resignal(life) => Some(*life),
+            _ => None,
+        };
+        if let Some(life) = life {
+            let Some(node) = self.nodes.get_mut(life.node) else {
+                return;
+            };
+            if node.run != life.run || node.running.is_none() {
+                return;
+            }
+            match event {
+                Event::Work(_, which, ticket, job) => node.work(which, ticket, *job, core),
+                Event::Done(_, which, ticket, result) => node.done(which, ticket, *result, core),
+                Event::Verified(_, message) => node.verified(&message, core),
+                Event::Wake(_) => node.wake(core),
+                Event::Poll(_) => node.poll(core),
+                Event::Seal(_) => node.seal(core),
+                Event::Resignal(_) => node.resignal(core),
+                _ => {}
+            }
+            return;
+        }
+        match event {
+            Event::Append(topic, key, value) => core.append(&topic, &key, &value),
+            Event::Appended(topic) => self.appended(&topic),
+            Event::Start(node) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.start(core);
+                }
+            }
+            Event::Fault => self.fault(),
+            Event::Act => core.act(),
+            Event::Administer(number) => self.administer(number),
+            Event::Renew => self.renew(),
+            Event::Heal => self.heal(),
+            _ => {}
+        }
+    }
+
+    fn appended(&mut self, topic: &Topic) {
+        for node in &mut self.nodes {
+            let Some(running) = &node.running else {
+                continue;
+            };
+            if let Topic::Data(root) = topic {
+                if running.consumers.contains_key(root) {
+                    node.consume(root, &mut self.core);
+                    node.pump(&mut self.core);
+                }
+            } else if running.sources.contains_key(topic) {
+                node.poll_soon(&mut self.core);
+            }
+        }
+    }
+
+    /// Something breaks.
+    fn fault(&mut self) {
+        if self.core.is_healed {
+            return;
+        }
+        let every = self.core.plan.faults.every;
+        let delay = self.core.dice.time(every / 4, every * 2);
+        self.core.after(delay, Event::Fault);
+        let victim = self.core.dice.below(self.nodes.len());
+        let Some(node) = self.nodes.get_mut(victim) else {
+            return;
+        };
+        match self.core.dice.below(6) {
+            0 => {
+                let jump = self.core.dice.between(0, 7200) as f64 - 3600.0;
+                self.core
+                    .note(|| format!("clock of node {victim} is off by {jump} s"));
+                node.wall_offset = jump;
+            }
+            1 if self.core.plan.faults.crash > 0.0 => node.crash(&mut self.core),
+            2 => {
+                let topics = self.core.net.topics();
+                if let Some(topic) = self.core.dice.pick(&topics) {
+                    self.core.net.compact(topic);
+                }
+            }
+            3 if self.core.plan.restores_seeds && self.core.plan.faults.crash > 0.0 => {
+                node.crash(&mut self.core);
+                node.disk.seed.clone_from(&node.disk.old_seed);
+                self.core
+                    .note(|| format!("an old seed is put back at node {victim}"));
+            }
+            4 if self.core.plan.has_copies => self.copy(victim),
+            _ => {}
+        }
+    }
+
+    /// Starts a copy of a node beside it.
+    fn copy(&mut self, original: usize) {
+        let index = self.nodes.len();
+        let copies = self.nodes.iter().filter(|node| node.identity != node.index);
+        if copies.count() >= 2 {
+            return;
+        }
+        let Some(node) = self.nodes.get(original) else {
+            return;
+        };
+        self.core
+            .note(|| format!("node {index} is a copy of node {original}"));
+        self.core.oracle.copied.insert(node.identity);
+        let names = (index, node.identity);
+        let mut copy = Node::new(
+            names,
+            node.roles.clone(),
+            node.own.clone(),
+            node.disk.clone(),
+        );
+        copy.is_deaf = node.is_deaf;
+        self.nodes.push(copy);
+        self.core
+            .after(Duration::from_millis(5), Event::Start(index));
+    }
+
+    /// Publishes an update, again when the network has healed.
+    fn administer(&mut self, number: usize) {
+        let Some(update) = self.updates.get_mut(number) else {
+            return;
+        };
+        if let Some(denied) = update.ambushes.take() {
+            self.core.oracle.ambushes.insert(denied, number);
+            return;
+        }
+        self.core
+            .note(|| format!("update {number} of {:?}", update.topic));
+        let (topic, key, value) = (&update.topic, &update.key, &update.value);
+        self.core.before_append(topic, key, value);
+        self.core.send(topic, key, value);
+    }
+
+    /// Renews chains that end.
+    fn renew(&mut self) {
+        let now = self.core.wall();
+        let Some(server) = &mut self.server else {
+            return;
+        };
+        self.core.after(DAY / 8, Event::Renew);
+        let Ok(own) = server.identity.validated(&self.trust, now) else {
+            return;
+        };
+        let topic = Topic::Management(ManagementTopic::Chains);
+        for key in &mut server.keys {
+            let Some(renewal) = server.policy.renew(key, std::slice::from_ref(&own), now) else {
+                continue;
+            };
+            let signed = renewal.draft.sign(&*server.own.key, &mut self.core.dice.0);
+            let public = key.key().to_bytes();
+            if let Ok(chain) = signed
+                && self.core.send(&topic, &public, &chain)
+            {
+                *key = renewal.renewed;
+            }
+        }
+    }
+
+    /// Nothing more goes wrong, but for what hostile nodes do.
+    fn heal(&mut self) {
+        self.core.is_healed = true;
+        self.core.note(|| "the network heals".to_owned());
+        for node in &mut self.nodes {
+            node.wall_offset = (node.index % 3) as f64 - 1.0;
+            if node.running.is_none() {
+                self.core
+                    .after(Duration::from_millis(500), Event::Start(node.index));
+            }
+            let life = node.life();
+            self.core
+                .after(Duration::from_millis(700), Event::Resignal(life));
+        }
+        for number in 0..self.updates.len() {
+            if let Some(update) = self.updates.get_mut(number) {
+                update.ambushes = None;
+            }
+            self.administer(number);
+        }
+        if self.core.plan.is_long {
+            self.core.plan.seals = Duration::from_secs(20);
+        }
+    }
+
+    // What must hold in the end.
+
+    fn check(&mut self) {
+        self.check_denials();
+        for reader in 0..self.nodes.len() {
+            self.check_reader(reader);
+        }
+    }
+
+    fn check_denials(&mut self) {
+        for node in &self.nodes {
+            let Some(running) = node.running.as_ref().filter(|_| !node.is_deaf) else {
+                continue;
+            };
+            let lists = running.trust.lists();
+            let denied = self.updates.iter().filter_map(|update| update.denies);
+            let denied = denied.filter_map(|denied| self.nodes.get(denied));
+            let denied = denied.map(|denied| denied.own.key.verifying_key().clone());
+            let must = denied.chain(running.must_deny.iter().cloned());
+            for key in must {
+                if !lists.lists(TrustList::Deny, &key) {
+                    let index = node.index;
+                    self.core.fail(Invariant::DenialsArrive, || {
+                        format!(
+                            "node {index} does not know that {} is denied",
+                            key.fingerprint()
+                        )
+                    });
+                }
+            }
+        }
+    }
+
+    /// An allowed consumer has read all that it is to read.
+    fn check_reader(&mut self, reader: usize) {
+        let Some(node) = self.nodes.get(reader) else {
+            return;
+        };
+        let Some(running) = &node.running else {
+            return self.core.fail(Invariant::AllowedConsumersRead, || {
+                format!("node {reader} does not run")
+            });
+        };
+        let last = self.core.time.saturating_sub(LAST_SEALED);
+        for (root, consumer) in &running.consumers {
+            let mut givers = None;
+            for (offset, record) in self.core.net.data(root).iter().enumerate() {
+                let Some(sealed) = record.sealed.filter(|sealed| sealed.at <= last) else {
+                    continue;
+                };
+                if consumer.opened.contains(&offset) || consumer.dropped.contains(&offset) {
+                    continue;
+                }
+                let givers = givers.get_or_insert_with(|| self.givers(node, root));
+                let giver = givers.iter().find(|giver| {
+                    let of = self.nodes.get(**giver);
+                    of.is_some_and(|giver| {
+                        giver.identity == sealed.owner && giver.keeps(root, &sealed)
+                    })
+                });
+                if let Some(giver) = giver {
+                    let why = running.exchange.why(root, &sealed.id, node.now(&self.core));
+                    let known = running.ring.known(root.as_str(), &sealed.id);
+                    let known = known.map_or(0, |known| known.len());
+                    let what = format!(
+                        "node {reader} has not opened record {offset} of {root}, sealed after {:?} under {} of node {giver}: {why:?}, {known} keys with this id",
+                        sealed.at, sealed.id,
+                    );
+                    return self.core.fail(Invariant::AllowedConsumersRead, || what);
+                }
+            }
+        }
+    }
+
+    /// Those who must give keys of a root topic to a reader.
+    fn givers(&self, reader: &Node, root: &RootTopic) -> Vec<usize> {
+        let is_giver = |giver: &&Node| {
+            giver.roles.produces.contains(root)
+                && reader.trusts(giver, root, Usage::Encrypt, &self.core)
+                && (giver.trusts(reader, root, Usage::EncryptRequest, &self.core)
+                    || self.is_vouched_for(reader, giver, root))
+        };
+        let givers = self.nodes.iter().filter(is_giver);
+        givers.map(|giver| giver.index).collect()
+    }
+
+    /// A controller vouches for a reader to a giver.
+    fn is_vouched_for(&self, reader: &Node, giver: &Node, root: &RootTopic) -> bool {
+        let mut controllers = self.nodes.iter();
+        controllers.any(|controller| {
+            controller.roles.controls.contains(root)
+                && controller.trusts(reader, root, Usage::EncryptSubscribe, &self.core)
+                && giver.trusts(controller, root, Usage::EncryptRequest, &self.core)
+                && controller.trusts(controller, root, Usage::EncryptRequest, &self.core)
+        })
+    }
+}
+
+impl Node {
+    /// It runs, knows itself as valid, and its lists let another do something.
+    fn trusts(&self, other: &Self, root: &RootTopic, usage: Usage, core: &Core) -> bool {
+        let (Some(running), Some(of_other)) = (&self.running, &other.running) else {
+            return false;
+        };
+        let now = core.wall();
+        let demand = demand(root, usage, now);
+        let own = of_other.trust.identities().first();
+        let Some(own) = own else {
+            return false;
+        };
+        let knows_itself = own.validated(of_other.trust.lists(), now).is_ok();
+        let chain = own.chain().unwrap_or_default();
+        let chain = UnverifiedChain::parse(chain);
+        let validated = chain.and_then(|chain| chain.validate(running.trust.lists(), &demand));
+        knows_itself && validated.is_ok()
+    }
+
+    fn keeps(&self, root: &RootTopic, sealed: &super::network::Sealed) -> bool {
+        let running = self.running.as_ref();
+        let ratchet = running.and_then(|running| running.ratchet.as_ref());
+        let key = ratchet.and_then(|ratchet| ratchet.retained().get(root, &sealed.id));
+        key.is_some_and(|key| *key.secret.expose() == sealed.secret)
+    }
+}
