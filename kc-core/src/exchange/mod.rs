@@ -33,7 +33,7 @@ pub use machine::{
 };
 pub use refusal::{ExchangeCheck, Refusal, RefusalId};
 pub use replays::MAX_ANSWERED;
-pub use reply::{KeyReply, ReceivedKeys, compose_reply};
+pub use reply::{KeyReply, MAX_TRIED_KEYS, ReceivedKeys, compose_reply};
 pub use request::{KeyRequest, NONCE_LEN, RequestForm, decode_key_ids, encode_key_ids};
 pub use validity::{MAX_VALIDITY, Validity};
 pub use wants::{

@@ -15,6 +15,9 @@ use crate::secretbox;
 use crate::types::{KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
 
+/// How many keys of a reply are tried; it needs one.
+pub const MAX_TRIED_KEYS: usize = 8;
+
 /// Keys as a reply hands them over.
 pub type ReceivedKeys = Vec<(KeyId, TopicSecret)>;
 
@@ -119,7 +122,8 @@ impl KeyReply {
         &self.random0
     }
 
-    /// Opens the box with the ephemeral keys of that request, trying each key that the reply lists.
+    /// Opens the box with the ephemeral keys of that request, trying the first [`MAX_TRIED_KEYS`] of the keys that the
+    /// reply lists.
     ///
     /// # Errors
     /// [`Refusal::NoCommonSuite`], [`Refusal::Exchange`], [`Refusal::Box`], [`Refusal::Keys`].
@@ -129,7 +133,7 @@ impl KeyReply {
         ephemerals: &[DecapsulationKey],
     ) -> Result<ReceivedKeys, Refusal> {
         let mut refusal = Refusal::NoCommonSuite;
-        let replies = self.chain.keys().as_slice().iter();
+        let replies = self.chain.keys().as_slice().iter().take(MAX_TRIED_KEYS);
         for reply in replies.filter_map(|key| key.to_exchange()?.into_reply()) {
             let same_suite =
                 |key: &&DecapsulationKey| key.encapsulation_key().suite() == reply.suite();

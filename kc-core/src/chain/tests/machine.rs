@@ -95,6 +95,23 @@ fn what_no_root_signed_costs_one_verification_a_root_and_no_expression() {
 }
 
 #[test]
+fn a_copied_hybrid_certificate_with_an_altered_half_costs_one_slh_dsa_verification() {
+    let root = hybrid(2);
+    let mut trust = Trust::new(root_trust(&[&root]), vec![]);
+    let mut link = sign(&root, &usual_certificate(&key(3)));
+    link[100] ^= 1;
+    let altered = chain(&[link]);
+    let (validated, work) = measure(|| trust.validate(&altered, &demand()));
+    assert_eq!(validated.unwrap_err(), ChainError::UnknownRoot);
+    let one_of_each = Work {
+        ed25519: 1,
+        slh_dsa: 1,
+        ..Work::default()
+    };
+    assert_eq!(work, one_of_each);
+}
+
+#[test]
 fn what_an_unknown_key_may_sign_is_not_verified_where_it_is_read() {
     let mut trust = machine();
     let message = self_revocation(&key(9), &mut rng()).unwrap();

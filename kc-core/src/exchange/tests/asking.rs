@@ -2,9 +2,15 @@
 
 use super::world::{INTERVAL, to};
 use super::*;
-use crate::chain::{Identity, TrustEntry, TrustList, UnverifiedChain, Usage};
+use crate::chain::{
+    Certificate, Identity, MaxAge, TrustEntry, TrustList, UnverifiedChain, Usage,
+    encode_certificate,
+};
+use crate::exchange::request::leaf_constraints;
+use crate::kem::{DecapsulationKey, PublicKey, Suite};
 use crate::keys::Signer;
 use crate::ratchet::Candidates;
+use crate::wire::Writer;
 use crate::work::{Work, measure};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -477,4 +483,39 @@ fn validity_is_capped() {
     let ten_years = Validity::from_max_age(Duration::from_secs(316_224_000));
     assert_eq!(ten_years, Validity::from_max_age(MAX_VALIDITY));
     assert_eq!(Validity::from_max_age(Duration::ZERO), Validity::default());
+}
+
+#[test]
+fn a_reply_with_many_keys_costs_few_key_exchanges() {
+    let mut world = World::new(40);
+    let (mut consumer, producer) = (world.consumer(), world.producer(&[1]));
+    let asked = request(&mut world, &mut consumer, &[1]);
+    let chain = UnverifiedChain::parse(&asked.value).unwrap();
+    let random0 = Certificate::peek_extra(chain.links().last().unwrap()).unwrap();
+    let key = DecapsulationKey::generate(Suite::X25519, &mut world.rng);
+    let key = PublicKey::from(key.encapsulation_key().clone());
+    let certificate = encode_certificate(
+        MaxAge::UNLIMITED,
+        &leaf_constraints(&root(), &[Usage::Encrypt]).encode(),
+        |writer| {
+            writer.array(1000);
+            (0..1000).for_each(|_| key.write_to(writer));
+        },
+        (2, |writer: &mut Writer| {
+            writer
+                .array(2)
+                .bytes(random0.bytes().unwrap())
+                .bytes(&[7; NONCE_LEN]);
+            writer.bytes(&[0; 64]);
+        }),
+    );
+    let message = producer.own(&world).unwrap().certify(&certificate);
+    let reply = OutRecord {
+        side: SideTopic::Keys,
+        value: message.sign(&producer.key, &mut world.rng).unwrap().into(),
+        ..asked.clone()
+    };
+    let ((), work) = measure(|| drop(consumer.take(&mut world, &reply)));
+    assert_eq!(consumer.refusals(), ["X06"]);
+    assert_eq!(work.key_exchanges, MAX_TRIED_KEYS as u64);
 }

@@ -11,7 +11,7 @@ pub enum NodeRole {
     Controller,
 }
 
-/// How many entries were moved; nothing to write if none.
+/// How many entries were moved; nothing has changed if none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Migrated(pub usize);
@@ -26,7 +26,8 @@ impl NodeConfig {
     /// | provisioners, any name (controllers only) | allowlist, named `base64#` of the SHA-256 of the entry |
     ///
     /// Nothing is overwritten: a root whose name is taken is added under its SHA-256, and a `chain` stays where it
-    /// is if there is a `chain0`. What is not valid base64 stays too.
+    /// is if there is a `chain0`. What is not valid base64 stays too. What the crypto section inherits from `[DEFAULT]` is
+    /// copied and stays there.
     ///
     /// # Errors
     /// A reference that cannot be resolved.
@@ -34,21 +35,21 @@ impl NodeConfig {
         let mut moved = 0;
         let rot = self.legacy_bytes("rot")?;
         if let Some(root) = &rot {
-            self.move_root(Section::CRYPTO, &"rot".into(), "rot".into(), root)?;
-            moved += 1;
+            let has_moved = self.move_root(Section::CRYPTO, &"rot".into(), "rot".into(), root)?;
+            moved += usize::from(has_moved);
         }
         if let Some(root) = self.legacy_bytes("chainrot")? {
-            if rot.as_ref() == Some(&root) {
-                self.remove(Section::CRYPTO, "chainrot");
+            let has_moved = if rot.as_ref() == Some(&root) {
+                self.remove(Section::CRYPTO, "chainrot")
             } else {
                 self.move_root(
                     Section::CRYPTO,
                     &"chainrot".into(),
                     "chainrot".into(),
                     &root,
-                )?;
-            }
-            moved += 1;
+                )?
+            };
+            moved += usize::from(has_moved);
         }
         if let Some(chain) = self.legacy_bytes("chain")?
             && self.load_text(Section::CHAINS, "chain0")?.is_none()
@@ -60,13 +61,13 @@ impl NodeConfig {
         if role == NodeRole::Controller {
             for setting in self.own_settings(Section::PROVISIONERS)? {
                 if let Some(Value::Bytes(root)) = setting.value() {
-                    self.move_root(
+                    let has_moved = self.move_root(
                         Section::PROVISIONERS,
                         &setting.name,
                         Name::of_entry(&root),
                         &root,
                     )?;
-                    moved += 1;
+                    moved += usize::from(has_moved);
                 }
             }
         }
@@ -80,13 +81,14 @@ impl NodeConfig {
         })
     }
 
+    /// Returns whether anything changed.
     fn move_root(
         &mut self,
         from: Section<'_>,
         old: &Name,
         wanted: Name,
         root: &[u8],
-    ) -> Result<(), ConfigError> {
+    ) -> Result<bool, ConfigError> {
         let root_value = Value::from(root);
         let taken = self
             .own_settings(Section::ALLOWLIST)?
@@ -96,8 +98,8 @@ impl NodeConfig {
             Some(other) if other.value().as_ref() != Some(&root_value) => Name::of_entry(root),
             _ => wanted,
         };
-        self.set(Section::ALLOWLIST, name, &root_value)?;
-        self.remove(from, old);
-        Ok(())
+        let is_new = self.set(Section::ALLOWLIST, name, &root_value)?;
+        let was_there = self.remove(from, old);
+        Ok(is_new || was_there)
     }
 }

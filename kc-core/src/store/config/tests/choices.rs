@@ -159,3 +159,15 @@ fn what_has_been_migrated_is_not_migrated_again() {
     assert_eq!(config.migrate(NodeRole::Controller).unwrap().0, 0);
     assert_eq!(config.render(), migrated);
 }
+
+#[test]
+fn what_is_inherited_from_default_is_migrated_once() {
+    let mut config = NodeConfig::parse(
+        "[DEFAULT]\nnode_id : n1\nrot : base64#AQ==\nchainrot : base64#AQ==\nchain : base64#Ag==\n",
+    )
+    .unwrap();
+    assert_eq!(config.migrate(NodeRole::Node).unwrap().0, 2);
+    let migrated = config.render();
+    assert_eq!(config.migrate(NodeRole::Node).unwrap().0, 0);
+    assert_eq!(config.render(), migrated);
+}
