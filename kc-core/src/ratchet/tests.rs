@@ -131,10 +131,7 @@ fn retained_keys_are_pruned_by_age_and_bounded() {
     );
     assert_eq!(keys.len(), MAX_RETAINED_KEYS);
     assert!(!keys.insert(key("u", 3, 180.0)), "all are in use");
-    assert!(
-        keys.iter()
-            .all(|key| key.id == crate::types::KeyId::Short(3))
-    );
+    assert!(keys.iter().all(|key| key.id == KeyId::Short(3)));
     assert!(keys.insert(key("u", 4, 180.0)), "of the next step");
     assert_eq!(keys.len(), MAX_RETAINED_KEYS);
 }
@@ -153,6 +150,8 @@ struct Producer {
     seed: Option<Seed>,
     /// Whether the disk works.
     works: bool,
+    /// Whether it has room for keys.
+    saves: bool,
     now: Now,
     steps: u64,
 }
@@ -170,6 +169,7 @@ impl Producer {
             ratchet: Ratchet::new(config, RetainedKeys::default(), None),
             seed: Some(Seed::generate(&mut rng())),
             works: true,
+            saves: true,
             now: Now {
                 wall: Timestamp::from_secs(1e9).unwrap(),
                 mono: Duration::ZERO,
@@ -200,7 +200,9 @@ impl Producer {
                     next = Some(RatchetInput::Stepped(Some(step)));
                 }
                 Some(RatchetEffect::Step) => next = Some(RatchetInput::Stepped(None)),
-                Some(RatchetEffect::Save) => next = Some(RatchetInput::Saved(self.works)),
+                Some(RatchetEffect::Save) => {
+                    next = Some(RatchetInput::Saved(self.works && self.saves))
+                }
                 Some(RatchetEffect::Seal(keys)) => {
                     sealing.extend(keys.iter().map(|(_, key)| key.id()));
                 }
@@ -248,6 +250,20 @@ fn a_disk_that_fails_is_tried_again_and_gives_nothing_out() {
     producer.pass(Duration::from_secs(30));
     assert_eq!(producer.run(None), [KeyId::Short(0)]);
     assert!(producer.ratchet.sealing_key(&"t".into()).is_some());
+}
+
+#[test]
+fn keys_that_could_not_be_kept_when_a_denial_turned_the_ratchet_are_made_again_soon() {
+    let mut producer = Producer::new();
+    producer.prepare();
+    producer.hand_out();
+    producer.saves = false;
+    assert_eq!(producer.deny(true), []);
+    producer.saves = true;
+    let wait = producer.ratchet.next_timeout(producer.now);
+    assert_eq!(wait, Duration::from_secs(30));
+    producer.pass(wait);
+    assert_eq!(producer.run(None), [KeyId::Short(2)]);
 }
 
 #[test]
