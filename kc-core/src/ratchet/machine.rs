@@ -159,7 +159,7 @@ impl Ratchet {
             RatchetInput::Turn => self.turn(now),
             RatchetInput::Denied { in_use } => self.turn_for_denial(in_use, now),
             RatchetInput::Stepped(step) => self.stepped(step, now, rng),
-            RatchetInput::Saved(saved) => self.saved(saved),
+            RatchetInput::Saved(saved) => self.saved(saved, now),
         }
     }
 
@@ -277,7 +277,7 @@ impl Ratchet {
         }
     }
 
-    fn saved(&mut self, saved: bool) {
+    fn saved(&mut self, saved: bool, now: Now) {
         let keys = std::mem::take(&mut self.unsaved);
         if saved {
             if !keys.is_empty() {
@@ -287,6 +287,11 @@ impl Ratchet {
         }
         for (root, key) in &keys {
             self.retained.remove(root, &key.id());
+        }
+        // The keys of the step before stay in use meanwhile, and may be those that a denial is to end.
+        if !keys.is_empty() {
+            let again = now.mono + RETRY_DELAY.min(self.config.interval);
+            self.due = Some(self.due.map_or(again, |due| due.min(again)));
         }
     }
 }

@@ -150,6 +150,8 @@ struct Producer {
     seed: Option<Seed>,
     /// Whether the disk works.
     works: bool,
+    /// Whether it has room for keys.
+    saves: bool,
     now: Now,
     steps: u64,
 }
@@ -167,6 +169,7 @@ impl Producer {
             ratchet: Ratchet::new(config, RetainedKeys::default(), None),
             seed: Some(Seed::generate(&mut rng())),
             works: true,
+            saves: true,
             now: Now {
                 wall: Timestamp::from_secs(1e9).unwrap(),
                 mono: Duration::ZERO,
@@ -197,7 +200,9 @@ impl Producer {
                     next = Some(RatchetInput::Stepped(Some(step)));
                 }
                 Some(RatchetEffect::Step) => next = Some(RatchetInput::Stepped(None)),
-                Some(RatchetEffect::Save) => next = Some(RatchetInput::Saved(self.works)),
+                Some(RatchetEffect::Save) => {
+                    next = Some(RatchetInput::Saved(self.works && self.saves))
+                }
                 Some(RatchetEffect::Seal(keys)) => {
                     sealing.extend(keys.iter().map(|(_, key)| key.id()));
                 }
@@ -245,6 +250,20 @@ fn a_disk_that_fails_is_tried_again_and_gives_nothing_out() {
     producer.pass(Duration::from_secs(30));
     assert_eq!(producer.run(None), [KeyId::Short(0)]);
     assert!(producer.ratchet.sealing_key(&"t".into()).is_some());
+}
+
+#[test]
+fn keys_that_could_not_be_kept_when_a_denial_turned_the_ratchet_are_made_again_soon() {
+    let mut producer = Producer::new();
+    producer.prepare();
+    producer.hand_out();
+    producer.saves = false;
+    assert_eq!(producer.deny(true), []);
+    producer.saves = true;
+    let wait = producer.ratchet.next_timeout(producer.now);
+    assert_eq!(wait, Duration::from_secs(30));
+    producer.pass(wait);
+    assert_eq!(producer.run(None), [KeyId::Short(2)]);
 }
 
 #[test]

@@ -122,5 +122,5 @@ pub(super) fn turn_time(in_use: bool) -> Duration {
         kc_core::ratchet::UNSEEN_DENIAL_INTERVAL
     };
     // A disk that is full makes the turn wait.
-    interval + Duration::from_secs(180)
+    interval + Duration::from_secs(100)
 }
