@@ -2,6 +2,7 @@
 //!
 //! | chore | what it does |
 //! |---|---|
+//! | `fuzz` | runs the fuzz targets, each for some seconds |
 //! | `hsm` | runs the tests of keys on tokens on SoftHSM, or with `--kryoptic` on kryoptic |
 //! | `interop` | runs our program against the Python peer's, over `kc broker` |
 //! | `kafka start 4\|3.9` | runs a real Kafka in the background, and says how to connect |
@@ -9,6 +10,7 @@
 //! | `kafka test` | runs the tests that need a real Kafka |
 //! | `layering` | proves that crates import only what the architecture allows |
 
+mod fuzz;
 mod hsm;
 mod interop;
 mod kafka;
@@ -20,6 +22,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Developer chores")]
 enum Chore {
+    /// Runs the fuzz targets, each for some seconds.
+    Fuzz(fuzz::Options),
     /// Runs the tests of keys on tokens, on a real token.
     Hsm(hsm::Options),
     /// Runs our program against the Python peer's, over `kc broker`.
@@ -33,6 +37,7 @@ enum Chore {
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
+        Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Hsm(options) => hsm::run(&options),
         Chore::Interop => interop::run(),
         Chore::Kafka(action) => kafka::run(action),
