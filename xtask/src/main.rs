@@ -2,6 +2,7 @@
 //!
 //! | chore | what it does |
 //! |---|---|
+//! | `fuzz` | runs the fuzz targets, each for some seconds |
 //! | `hsm` | runs the tests of keys on tokens on SoftHSM, or with `--kryoptic` on kryoptic |
 //! | `interop` | runs our program against the peers', over `kc broker` and Apache Kafka |
 //! | `kafka start 4\|3.9` | runs a real Kafka in the background, and says how to connect |
@@ -10,6 +11,7 @@
 //! | `layering` | proves that crates import only what the architecture allows, and actors no step of a machine |
 //! | `sim` | simulates nodes on a hostile network, each world from a seed |
 
+mod fuzz;
 mod hsm;
 mod interop;
 mod kafka;
@@ -22,6 +24,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Developer chores")]
 enum Chore {
+    /// Runs the fuzz targets, each for some seconds.
+    Fuzz(fuzz::Options),
     /// Runs the tests of keys on tokens, on a real token.
     Hsm(hsm::Options),
     /// Runs our program against the Python peer's and, if KC_JAVA_PEER names its folder, the Java peer's, over `kc broker`
@@ -38,6 +42,7 @@ enum Chore {
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
+        Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Hsm(options) => hsm::run(&options),
         Chore::Interop => interop::run(),
         Chore::Kafka(action) => kafka::run(action),
