@@ -100,7 +100,7 @@ fn a_running_node_goes_on_without_its_token_and_hands_out_keys_when_it_is_back()
     );
     assert!(alice.process.says("advice:").contains("insert the token"));
     for _ in 0..5 {
-        carol.process.says("requesting keys");
+        carol.process.says("keys requested");
     }
     let failing_now = failing(&tokens);
     assert_eq!(failing_now.len(), 1, "{failing_now:?}");

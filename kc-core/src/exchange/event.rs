@@ -76,7 +76,7 @@ pub enum ExchangeEvent {
         /// Whether it went to producers directly, not only to controllers.
         direct: bool,
     },
-    /// A request could not be sent; it is tried again.
+    /// A signed request could not be sent; it is tried again.
     NotSent {
         /// The root topic.
         root: RootTopic,

@@ -102,6 +102,16 @@ pub enum Failure {
     Backend(BackendError),
 }
 
+impl Failure {
+    /// What the Kafka client says, if it said something.
+    pub(super) fn into_backend(self) -> Option<BackendError> {
+        match self {
+            Self::Backend(error) => Some(error),
+            Self::Unavailable => None,
+        }
+    }
+}
+
 /// A key exchange to be computed: up to some milliseconds of work.
 pub enum KemJob {
     /// Draws a request's ephemeral keys, one for each suite, and its random value.

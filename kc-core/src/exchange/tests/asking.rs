@@ -367,6 +367,24 @@ fn a_request_that_could_not_be_sent_is_sent_when_it_can_be() {
 }
 
 #[test]
+fn a_request_that_cannot_be_signed_now_says_nothing_of_the_topics() {
+    let mut world = World::new(21);
+    let mut consumer = world.consumer();
+    consumer.cannot_sign = true;
+    assert!(world.want(&mut consumer, &[1]).is_empty());
+    let told = |event: &ExchangeEvent| {
+        matches!(
+            event,
+            ExchangeEvent::NotSent { .. } | ExchangeEvent::Requested { .. }
+        )
+    };
+    assert!(!consumer.events.iter().any(told), "{:?}", consumer.events);
+    consumer.cannot_sign = false;
+    world.pass(SECOND);
+    assert!(!consumer.run(&mut world).is_empty());
+}
+
+#[test]
 fn producers_are_asked_although_controllers_cannot_be() {
     let mut world = World::new(15);
     let mut consumer = world.consumer();

@@ -41,6 +41,8 @@ pub(super) struct Node {
     pub(super) peak: usize,
     /// Side topics that cannot be sent to.
     pub(super) unreachable: Vec<SideTopic>,
+    /// Whether its token is away.
+    pub(super) cannot_sign: bool,
     /// Whether jobs are left undone, and those that are.
     pub(super) silent: bool,
     pub(super) undone: Vec<(Ticket, Job)>,
@@ -110,6 +112,7 @@ impl World {
             missing: Vec::new(),
             peak: 0,
             unreachable: Vec::new(),
+            cannot_sign: false,
             silent: false,
             undone: Vec::new(),
             positions: 0,
@@ -263,6 +266,7 @@ impl Node {
                 Output::Held(held.collect())
             }
             Job::Kem(job) => Output::Kem(job.run(&mut world.rng)),
+            Job::Sign(_) if self.cannot_sign => return Err(Failure::Unavailable),
             Job::Sign(message) => Output::Signed(
                 self.key
                     .sign(message.certificate(), &mut world.rng)

@@ -1,0 +1,219 @@
+//! Messages on their way: signed and sent one after the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::tasks::{Step, Task};
+use super::{Exchange, MAX_ATTEMPTS, Position, RETRY_DELAY, retry_delay};
+use crate::chain::ToBeSigned;
+use crate::exchange::event::{ExchangeEvent, Party};
+use crate::exchange::jobs::{Failure, Job, OutRecord, Output};
+use crate::exchange::replays::RequestId;
+use crate::exchange::request::NONCE_LEN;
+use crate::exchange::wants::Due;
+use crate::types::{KeyId, Now, RootTopic, SideTopic};
+
+/// Messages that are signed and sent one after the other.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    purpose: Purpose,
+    kafka_key: Arc<[u8]>,
+    unsigned: VecDeque<(Arc<ToBeSigned>, Vec<SideTopic>)>,
+    /// The one being sent, and where to.
+    signed: Option<(Arc<[u8]>, VecDeque<SideTopic>)>,
+    /// Whether one was sent to whom it concerns.
+    sent: bool,
+    /// Why one that was signed could not be.
+    failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+pub(super) enum Purpose {
+    Ask {
+        due: Due,
+        random0: [u8; NONCE_LEN],
+        direct: bool,
+    },
+    Answer {
+        id: RequestId,
+        ids: Vec<KeyId>,
+        requester: Party,
+    },
+    Forward {
+        id: RequestId,
+        ids: Vec<KeyId>,
+        requester: Party,
+    },
+}
+
+impl Exchange {
+    /// Signs and sends the next message of a dispatch, or ends it.
+    pub(super) fn dispatch(&mut self, mut task: Task, now: Now) {
+        let Step::Dispatch(mut dispatch) = task.take_step() else {
+            return;
+        };
+        if let Some((value, topics)) = &mut dispatch.signed
+            && let Some(side) = topics.front()
+        {
+            let job = Job::Send(OutRecord {
+                root: task.root.clone(),
+                side: *side,
+                kafka_key: Arc::clone(&dispatch.kafka_key),
+                value: Arc::clone(value),
+            });
+            task.step = Step::Dispatch(dispatch);
+            return self.run(task, job, now);
+        }
+        dispatch.signed = None;
+        match dispatch.unsigned.front() {
+            Some((message, _)) => {
+                let job = Job::Sign(Arc::clone(message));
+                task.step = Step::Dispatch(dispatch);
+                self.run(task, job, now);
+            }
+            None => self.end_dispatch(task.root, task.position, dispatch, now),
+        }
+    }
+
+    pub(super) fn continue_dispatch(
+        &mut self,
+        mut task: Task,
+        mut dispatch: Dispatch,
+        result: Result<Output, Failure>,
+        now: Now,
+    ) {
+        let is_sending = dispatch.signed.is_some();
+        match result {
+            Ok(Output::Signed(signed)) if !is_sending => {
+                if let Some((message, topics)) = dispatch.unsigned.pop_front()
+                    && let Ok(value) = message.finish(&signed)
+                {
+                    dispatch.signed = Some((value.into(), topics.into()));
+                }
+            }
+            Ok(Output::Done) if is_sending => {
+                if let Purpose::Ask {
+                    due,
+                    random0,
+                    direct,
+                } = &dispatch.purpose
+                    && !dispatch.sent
+                {
+                    self.wants.sent(due, random0, now.mono);
+                    self.missing_due = Some(now.mono);
+                    self.report(ExchangeEvent::Requested {
+                        root: task.root.clone(),
+                        ids: due.ids.clone(),
+                        direct: *direct,
+                    });
+                }
+                dispatch.sent_one();
+            }
+            Err(failure) if is_sending => {
+                let is_retriable =
+                    matches!(&failure, Failure::Backend(error) if error.is_retriable());
+                dispatch.failure = Some(failure);
+                task.attempts += 1;
+                let vouches = matches!(dispatch.purpose, Purpose::Forward { .. });
+                // The position behind a request is committed when this ends.
+                if vouches && is_retriable && task.attempts < MAX_ATTEMPTS {
+                    task.step = Step::Dispatch(dispatch);
+                    self.retries.push((now.mono + RETRY_DELAY, task));
+                    return;
+                }
+                dispatch.failed_one();
+            }
+            // It cannot be signed now, which who signs tells.
+            _ => {
+                dispatch.unsigned.pop_front();
+            }
+        }
+        task.step = Step::Dispatch(dispatch);
+        self.dispatch(task, now);
+    }
+
+    pub(super) fn end_dispatch(
+        &mut self,
+        root: RootTopic,
+        position: Option<Position>,
+        dispatch: Dispatch,
+        now: Now,
+    ) {
+        let Dispatch {
+            purpose,
+            sent,
+            failure,
+            ..
+        } = dispatch;
+        match purpose {
+            Purpose::Ask { .. } if sent => {}
+            Purpose::Ask { due, random0, .. } => {
+                let is_signed = failure.is_some();
+                let error = failure.and_then(Failure::into_backend);
+                let until = now.mono + retry_delay(error.as_ref(), RETRY_DELAY);
+                self.wants.unsent(&due, Some(&random0), until);
+                if is_signed {
+                    self.report(ExchangeEvent::NotSent { root, error });
+                }
+            }
+            Purpose::Answer { id, ids, requester } => {
+                if sent {
+                    self.report(ExchangeEvent::Answered {
+                        root,
+                        ids,
+                        requester,
+                    });
+                } else {
+                    self.answered.forget(&id);
+                }
+            }
+            Purpose::Forward { id, ids, requester } => {
+                if sent {
+                    self.report(ExchangeEvent::Forwarded {
+                        root,
+                        ids,
+                        requester,
+                    });
+                } else {
+                    self.forwarded.forget(&id);
+                }
+            }
+        }
+        self.settle(position);
+    }
+}
+
+impl Dispatch {
+    pub(super) fn new(
+        kafka_key: Vec<u8>,
+        messages: impl Iterator<Item = (ToBeSigned, Vec<SideTopic>)>,
+        purpose: Purpose,
+    ) -> Self {
+        Self {
+            purpose,
+            kafka_key: kafka_key.into(),
+            unsigned: messages
+                .map(|(message, topics)| (Arc::new(message), topics))
+                .collect(),
+            signed: None,
+            sent: false,
+            failure: None,
+        }
+    }
+
+    /// The message being sent has reached a topic.
+    fn sent_one(&mut self) {
+        self.sent = true;
+        if let Some((_, topics)) = &mut self.signed {
+            topics.pop_front();
+        }
+    }
+
+    /// The message being sent has not reached a topic. Who may ask producers needs no controller, but a message that
+    /// did not reach the producers does not go to controllers alone.
+    fn failed_one(&mut self) {
+        if let Some((_, topics)) = &mut self.signed {
+            topics.clear();
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Records as they come: they wait for a ticket, are peeked into, and go on if they may concern this node.
+
+use std::time::Duration;
+
+use super::tasks::{Record, Step, Task};
+use super::{
+    Effect, Exchange, MAX_TICKETS, MAX_TICKETS_PER_ROOT, MAX_WAITING_BYTES, MAX_WAITING_RECORDS,
+    Position,
+};
+use crate::chain::{Certificate, UnverifiedChain, Usage};
+use crate::exchange::Refusal;
+use crate::exchange::event::ExchangeEvent;
+use crate::exchange::jobs::Job;
+use crate::exchange::replays::RequestId;
+use crate::exchange::reply::KeyReply;
+use crate::exchange::request::{RequestForm, decode_key_ids};
+use crate::sabotage::{Rule, broken};
+use crate::types::{Now, RootTopic, SideTopic};
+
+/// How many of both are left to what this node asks for itself.
+const OWN_TICKETS: usize = 16;
+const OWN_TICKETS_PER_ROOT: usize = 2;
+
+/// How long a request in bare form waits while one in list form is looked at.
+const LEGACY_DELAY: Duration = Duration::from_millis(50);
+
+impl Exchange {
+    pub(super) fn enqueue(&mut self, position: Position, root: RootTopic, record: Record) {
+        let (records, bytes) = self.waiting_records;
+        let has_room = records + self.retries.len() < MAX_WAITING_RECORDS
+            && bytes + record.len() <= MAX_WAITING_BYTES;
+        if !has_room {
+            self.effects.push_back(Effect::Settled(position));
+            self.report(ExchangeEvent::BoundHit);
+            return;
+        }
+        let mut task = Task::new(&root, Some(position), self.trust, Step::Record(record));
+        if broken(Rule::DoneBeforeSettled) {
+            self.settle(task.position.take());
+        }
+        self.wait(task);
+    }
+
+    /// Puts a record at the end of the queue of its root topic.
+    pub(super) fn wait(&mut self, task: Task) {
+        if let Step::Record(record) = &task.step {
+            self.waiting_records.0 += 1;
+            self.waiting_records.1 += record.len();
+        }
+        let queue = self.waiting.entry(task.root.clone());
+        queue.or_default().push_back(task);
+    }
+
+    /// Looks at waiting records as long as there are tickets: peeks, and lets those go on that may concern this node.
+    pub(super) fn start_waiting(&mut self, now: Now) -> bool {
+        let roots: Vec<_> = self.waiting.keys().cloned().collect();
+        let mut moved = false;
+        for root in roots {
+            let running = self.running_of(&root);
+            if self.running() + OWN_TICKETS >= MAX_TICKETS
+                || running + OWN_TICKETS_PER_ROOT >= MAX_TICKETS_PER_ROOT
+            {
+                continue;
+            }
+            let Some(queue) = self.waiting.get_mut(&root) else {
+                continue;
+            };
+            let Some(task) = queue.pop_front() else {
+                self.waiting.remove(&root);
+                continue;
+            };
+            if let Step::Record(record) = &task.step {
+                self.waiting_records.0 -= 1;
+                self.waiting_records.1 -= record.len();
+            }
+            moved = true;
+            self.look_at(task, now);
+        }
+        moved
+    }
+
+    /// Peeks into a record, before anything of it is verified.
+    pub(super) fn look_at(&mut self, mut task: Task, now: Now) {
+        let Step::Record(record) = task.take_step() else {
+            return;
+        };
+        match record.side {
+            SideTopic::Keys => {
+                let random0 = KeyReply::peek_random0(&record.value);
+                let answers = |random0| self.wants.answerable(&task.root, random0).is_some();
+                if !random0.as_deref().is_some_and(answers) {
+                    // A reply to somebody else, of which there are many.
+                    return self.settle(task.position);
+                }
+                task.step = Step::ValidateReply(record);
+                self.validate(task, Usage::Encrypt, now);
+            }
+            side => {
+                let ids = match decode_key_ids(&record.kafka_key) {
+                    Ok(ids) => ids,
+                    Err(refusal) => return self.refuse_unverified(&task, &record, refusal, now),
+                };
+                if ids.is_empty() {
+                    return self.settle(task.position);
+                }
+                let Some(id) = RequestId::peek(&task.root, &record.value) else {
+                    let refusal = why_no_request(&record.value);
+                    return self.refuse_unverified(&task, &record, refusal, now);
+                };
+                let replays = match side {
+                    SideTopic::Subscriptions => &mut self.forwarded,
+                    _ => &mut self.answered,
+                };
+                replays.forget_expired(now.wall);
+                if replays.contain(&id) {
+                    return self.settle(task.position);
+                }
+                if side == SideTopic::Subscriptions {
+                    task.step = Step::ValidateForward(record, id);
+                    return self.validate(task, Usage::EncryptSubscribe, now);
+                }
+                // Of both forms of a request in one poll, the list is answered.
+                if id.form() == RequestForm::Legacy && self.waits_for_lists(&task) {
+                    task.step = Step::Record(record);
+                    if task.is_behind_lists {
+                        self.retries.push((now.mono + LEGACY_DELAY, task));
+                    } else {
+                        task.is_behind_lists = true;
+                        self.wait(task);
+                    }
+                    return;
+                }
+                let job = Job::Held {
+                    root: task.root.clone(),
+                    ids,
+                };
+                task.step = Step::LookUpHeld(record, id);
+                self.run(task, job, now);
+            }
+        }
+    }
+
+    /// Returns whether a request in bare form has to wait for those in list form of its root topic: for what came in the
+    /// same poll, and for what is being looked at.
+    pub(super) fn waits_for_lists(&self, task: &Task) -> bool {
+        let others_wait = self.waiting.contains_key(&task.root);
+        let is_list = |running: &Task| match &running.step {
+            Step::LookUpHeld(_, id) | Step::ValidateRequest(_, id, _) => {
+                running.root == task.root && id.form() == RequestForm::List
+            }
+            _ => false,
+        };
+        let running = || self.tasks.values().any(|(_, running)| is_list(running));
+        (others_wait && !task.is_behind_lists) || running()
+    }
+}
+
+/// Why something has no random value of a request: the first check that it would fail.
+fn why_no_request(value: &[u8]) -> Refusal {
+    let chain = match UnverifiedChain::parse(value) {
+        Ok(chain) => chain,
+        Err(error) => return error.into(),
+    };
+    let leaf = chain.links().last().copied().unwrap_or_default();
+    match Certificate::parse_signed(leaf) {
+        Ok(_) => Refusal::Layout("no random0"),
+        Err(error) => error.into(),
+    }
+}

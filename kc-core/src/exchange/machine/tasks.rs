@@ -1,0 +1,269 @@
+//! What is under way: jobs with their tickets, and what their results lead to.
+
+use std::sync::Arc;
+
+use super::dispatch::Dispatch;
+use super::{
+    Effect, Exchange, MAX_ATTEMPTS, MAX_TICKETS, MAX_TICKETS_PER_ROOT, Position, RETRY_DELAY,
+};
+use crate::chain::{Usage, ValidIdentity};
+use crate::exchange::event::Party;
+use crate::exchange::jobs::{Failure, Job, KemOutput, Output, Ticket};
+use crate::exchange::replays::RequestId;
+use crate::exchange::request::KeyRequest;
+use crate::exchange::wants::Due;
+use crate::keys::VerifyingKey;
+use crate::ratchet::TopicSecret;
+use crate::types::{KeyId, Now, RootTopic, SideTopic};
+
+/// Something under way, with what it needs to go on.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) root: RootTopic,
+    pub(super) position: Option<Position>,
+    pub(super) attempts: u32,
+    /// Whether a request in bare form has let those go first that came with it.
+    pub(super) is_behind_lists: bool,
+    /// How often the lists had changed when its chain was validated.
+    pub(super) trust: u64,
+    pub(super) step: Step,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    /// What is to be done next is being decided.
+    Taken,
+    /// A record, not looked at yet.
+    Record(Record),
+    ValidateReply(Record),
+    OpenReply(Record, Arc<[VerifyingKey]>, Party, Vec<u8>),
+    LookUpHeld(Record, RequestId),
+    ValidateRequest(Record, RequestId, Vec<(KeyId, TopicSecret)>),
+    /// A request that may be answered, until this node's identities are known.
+    Compose(
+        Record,
+        RequestId,
+        Arc<KeyRequest>,
+        Vec<(KeyId, TopicSecret)>,
+    ),
+    Answer(Record, RequestId, Arc<KeyRequest>, Vec<KeyId>),
+    ValidateForward(Record, RequestId),
+    Forward(Record, RequestId, Arc<KeyRequest>),
+    /// A request of this node's, until its identities are known.
+    Ask(Due),
+    Draw(Due, Arc<[ValidIdentity]>),
+    Dispatch(Dispatch),
+    LookUpIdentities,
+    LookUpGrant,
+    BeginReading(SideTopic),
+}
+
+/// A record of a side topic.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) side: SideTopic,
+    pub(super) kafka_key: Arc<[u8]>,
+    pub(super) value: Arc<[u8]>,
+}
+
+impl Exchange {
+    pub(super) fn running_of(&self, root: &RootTopic) -> usize {
+        let running = self.tasks.values().map(|(_, task)| task);
+        let unsigned = self.unsigned.iter();
+        let of_root = |task: &&Task| task.root == *root;
+        running.chain(unsigned).filter(of_root).count()
+    }
+
+    /// Returns whether one more job may run for a root topic.
+    pub(super) fn has_ticket(&self, root: &RootTopic) -> bool {
+        self.running() < MAX_TICKETS && self.running_of(root) < MAX_TICKETS_PER_ROOT
+    }
+
+    pub(super) fn run(&mut self, task: Task, job: Job, now: Now) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let deadline = now.mono + job.deadline();
+        self.tasks.insert(ticket, (deadline, task));
+        self.effects.push_back(Effect::Run(ticket, job));
+    }
+
+    pub(super) fn give_up_late(&mut self, now: Now) -> bool {
+        let mut tasks = self.tasks.iter();
+        let late = tasks.find(|(_, (deadline, _))| *deadline <= now.mono);
+        let Some(ticket) = late.map(|(ticket, _)| *ticket) else {
+            return false;
+        };
+        if let Some((_, task)) = self.tasks.remove(&ticket) {
+            self.resume(task, Err(Failure::Unavailable), now);
+        }
+        true
+    }
+
+    pub(super) fn validate(&mut self, mut task: Task, usage: Usage, now: Now) {
+        let (Step::ValidateReply(record)
+        | Step::ValidateRequest(record, ..)
+        | Step::ValidateForward(record, _)) = &task.step
+        else {
+            return;
+        };
+        task.trust = self.trust;
+        let job = Job::Validate {
+            chain: Arc::clone(&record.value),
+            root: task.root.clone(),
+            usage,
+        };
+        self.run(task, job, now);
+    }
+
+    /// Goes on with a task whose job is done.
+    pub(super) fn resume(&mut self, mut task: Task, result: Result<Output, Failure>, now: Now) {
+        match (task.take_step(), result) {
+            (Step::ValidateReply(record), Ok(Output::Validated(validated))) => {
+                if task.trust != self.trust {
+                    task.step = Step::ValidateReply(record);
+                    return self.validate(task, Usage::Encrypt, now);
+                }
+                self.open_reply(task, record, validated, now);
+            }
+            (
+                Step::OpenReply(record, giver, party, random0),
+                Ok(Output::Kem(KemOutput::Opened(opened))),
+            ) => {
+                if task.trust != self.trust {
+                    task.step = Step::ValidateReply(record);
+                    return self.validate(task, Usage::Encrypt, now);
+                }
+                self.take_keys(task, record, giver, party, &random0, opened, now);
+            }
+            (Step::LookUpHeld(record, id), Ok(Output::Held(keys))) => {
+                if keys.is_empty() {
+                    // Another producer has them.
+                    return self.settle(task.position);
+                }
+                task.step = Step::ValidateRequest(record, id, keys);
+                self.validate(task, Usage::EncryptRequest, now);
+            }
+            (Step::ValidateRequest(record, id, keys), Ok(Output::Validated(validated))) => {
+                if task.trust != self.trust {
+                    task.step = Step::ValidateRequest(record, id, keys);
+                    return self.validate(task, Usage::EncryptRequest, now);
+                }
+                self.accept_request(task, record, id, keys, validated, now);
+            }
+            (
+                Step::Answer(record, id, request, ids),
+                Ok(Output::Kem(KemOutput::Answered(answers))),
+            ) => {
+                if task.trust != self.trust {
+                    // Nothing has left: the request is looked at again under the lists as they are.
+                    self.answered.forget(&id);
+                    task.step = Step::Record(record);
+                    return self.wait(task);
+                }
+                self.send_answer(task, record, id, &request, ids, answers, now);
+            }
+            (Step::ValidateForward(record, id), Ok(Output::Validated(validated))) => {
+                if task.trust != self.trust {
+                    task.step = Step::ValidateForward(record, id);
+                    return self.validate(task, Usage::EncryptSubscribe, now);
+                }
+                self.accept_forward(task, record, id, validated, now);
+            }
+            (Step::Draw(due, own), Ok(Output::Kem(KemOutput::Drawn(ephemerals, random0)))) => {
+                self.send_request(task, due, &own, ephemerals, random0, now);
+            }
+            (Step::Dispatch(dispatch), result) => {
+                self.continue_dispatch(task, dispatch, result, now);
+            }
+            (Step::LookUpIdentities, result) => self.take_identities(result, now),
+            (Step::LookUpGrant, result) => {
+                // What nobody can say now is no fault of this node's.
+                let grant = match result {
+                    Ok(Output::Grant(grant)) => grant,
+                    _ => Ok(()),
+                };
+                self.wants.set_grant(&task.root, grant);
+                self.missing_due = Some(now.mono);
+            }
+            (Step::BeginReading(side), result) => self.begun_reading(task.root, side, result, now),
+            (Step::Draw(due, _), _) => {
+                self.wants.unsent(&due, None, now.mono + RETRY_DELAY);
+            }
+            // What a record needs is not to be had now.
+            (step, _) => {
+                task.step = step;
+                self.try_again(task, now);
+            }
+        }
+    }
+
+    /// Tries a record again later, a few times; then it is passed over: who asks asks again.
+    pub(super) fn try_again(&mut self, mut task: Task, now: Now) {
+        let record = match task.take_step() {
+            Step::Record(record)
+            | Step::ValidateReply(record)
+            | Step::OpenReply(record, ..)
+            | Step::LookUpHeld(record, _)
+            | Step::ValidateRequest(record, ..)
+            | Step::ValidateForward(record, _) => record,
+            Step::Compose(record, id, ..) | Step::Answer(record, id, ..) => {
+                self.answered.forget(&id);
+                record
+            }
+            Step::Forward(record, id, _) => {
+                self.forwarded.forget(&id);
+                record
+            }
+            _ => return,
+        };
+        task.attempts += 1;
+        if task.attempts >= MAX_ATTEMPTS {
+            return self.settle(task.position);
+        }
+        task.step = Step::Record(record);
+        self.retries.push((now.mono + RETRY_DELAY, task));
+    }
+
+    pub(super) fn retry(&mut self, now: Now) -> bool {
+        let due = self.retries.iter().position(|(due, _)| *due <= now.mono);
+        let Some(place) = due else {
+            return false;
+        };
+        let (_, task) = self.retries.swap_remove(place);
+        match task.step {
+            Step::Dispatch(_) if self.has_ticket(&task.root) => self.dispatch(task, now),
+            Step::Dispatch(_) => self.retries.push((now.mono + RETRY_DELAY, task)),
+            _ => self.wait(task),
+        }
+        true
+    }
+}
+
+impl Record {
+    pub(super) fn len(&self) -> usize {
+        self.kafka_key.len() + self.value.len()
+    }
+}
+
+impl Task {
+    pub(super) fn new(
+        root: &RootTopic,
+        position: Option<Position>,
+        trust: u64,
+        step: Step,
+    ) -> Self {
+        Self {
+            root: root.clone(),
+            position,
+            attempts: 0,
+            is_behind_lists: false,
+            trust,
+            step,
+        }
+    }
+
+    /// Takes the step out, for the next one to be put in.
+    pub(super) fn take_step(&mut self) -> Step {
+        std::mem::replace(&mut self.step, Step::Taken)
+    }
+}
