@@ -28,8 +28,8 @@ pub(super) struct Oracle {
     /// Updates that are published when an identity asks for keys the next time, so that they come while it is answered.
     pub(super) ambushes: BTreeMap<usize, usize>,
     salts: HashSet<(SecretBytes, bool, [u8; 16])>,
-    /// The secrets that each identity was given.
-    pub(super) given: BTreeMap<usize, BTreeSet<SecretBytes>>,
+    /// The secrets that each identity was given, and when first.
+    pub(super) given: BTreeMap<usize, BTreeMap<SecretBytes, Duration>>,
 }
 
 impl Core {
@@ -62,7 +62,7 @@ impl Core {
     /// An identity was given a secret.
     pub(super) fn saw_given(&mut self, identity: usize, secret: &SecretBytes) {
         let given = self.oracle.given.entry(identity).or_default();
-        given.insert(*secret);
+        given.entry(*secret).or_insert(self.time);
     }
 
     /// Input was handled before any signature of it was verified.

@@ -291,7 +291,9 @@ impl Node {
         }
         for (reader, (at, in_use)) in &running.denials {
             let given = core.oracle.given.get(reader);
-            let reads = given.is_some_and(|given| given.contains(secret));
+            let given_at = given.and_then(|given| given.get(secret));
+            // What it was given later, it was given because a controller that had not heard vouched for it.
+            let reads = given_at.is_some_and(|given_at| given_at <= at);
             if reads && core.time > *at + turn_time(*in_use) {
                 core.fail(Invariant::DeniedReadersGetNothing, || {
                     format!("node {node} still seals with {id} of {root}, which {reader} has")
