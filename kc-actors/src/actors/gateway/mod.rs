@@ -14,8 +14,9 @@ use kc_core::types::{ManagementTopics, TopicScheme};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use self::reader::{NewWatch, Order};
+use self::reader::Order;
 use self::sender::Sender;
+use self::starter::NewWatch;
 use self::topics::ControlTopics;
 use crate::messages::{
     CloseGateway, ControlTopic, ManagementRecords, Publish, SideRecords, Watch, WatchSubscriptions,

@@ -5,13 +5,13 @@ use std::time::Duration;
 use actix::Message;
 use kc_core::backend::{BackendError, BackendErrorKind, Committed, LogReader, LogStart, Record};
 use kc_core::types::SideTopic;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::GatewayParts;
 use super::attempts::Attempts;
-use super::starter::{Started, Starter};
+use super::starter::{NewWatch, Started, Starter};
 use crate::actors::retry::{Told, delay};
 use crate::messages::{ControlTopic, ManagementRecord, ManagementRecords, SideRecord, SideRecords};
 use crate::port::Port;
@@ -24,30 +24,13 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How long to wait before beginning with a topic is tried again.
 const WANTED_DELAY: Duration = Duration::from_secs(2);
+
 /// What is asked of the reader.
 #[derive(Debug)]
 pub(super) enum Order {
     Watch(NewWatch),
     /// These are all topics with requests to controllers: others are read no more.
     Subscriptions(BTreeMap<String, ControlTopic>),
-}
-
-/// A topic to read from now on.
-#[derive(Debug)]
-pub(super) struct NewWatch {
-    pub(super) name: String,
-    pub(super) topic: ControlTopic,
-    /// Told when reading has begun; nobody if the gateway itself wants it.
-    pub(super) done: Option<oneshot::Sender<Result<(), BackendError>>>,
-}
-
-impl NewWatch {
-    /// Whoever asked may have gone; the topic is read all the same.
-    fn tell(self, begun: Result<(), BackendError>) {
-        if let Some(done) = self.done {
-            drop(done.send(begun));
-        }
-    }
 }
 
 /// Reads the watched topics until nobody can give another order. Positions are committed when what was read

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind, LogReader, LogStart};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::GatewayParts;
 use super::attempts::Attempts;
-use super::reader::NewWatch;
 use crate::messages::ControlTopic;
 
 /// How long it may take to find out where one topic begins.
@@ -17,6 +17,24 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How often positions are asked for before reading begins at the start: a new broker has none for a
 /// while, and says so by errors.
 const POSITION_ATTEMPTS: usize = 4;
+
+/// A topic to read from now on.
+#[derive(Debug)]
+pub(super) struct NewWatch {
+    pub(super) name: String,
+    pub(super) topic: ControlTopic,
+    /// Told when reading has begun; nobody if the gateway itself wants it.
+    pub(super) done: Option<oneshot::Sender<Result<(), BackendError>>>,
+}
+
+impl NewWatch {
+    /// Whoever asked may have gone; the topic is read all the same.
+    pub(super) fn tell(self, begun: Result<(), BackendError>) {
+        if let Some(done) = self.done {
+            drop(done.send(begun));
+        }
+    }
+}
 
 /// Finds out where reading begins, on a connection of its own: what is read already does not wait for a topic that
 /// anybody may have made.
