@@ -27,9 +27,7 @@ impl RatchetFile {
             path: lock_path.clone(),
             source,
         };
-        let mut options = private();
-        options.create(true).truncate(false);
-        let lock = options.open(&lock_path).map_err(failed)?;
+        let lock = open_lock(&lock_path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(HsmError::RatchetInUse { path }),
@@ -128,6 +126,25 @@ fn is_at(_: &Path, _: &File) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Opens or makes a lock file. A link in its place is not followed: it may lead anywhere.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = private();
+    options.create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NOFOLLOW);
+    }
+    options.open(path).map_err(|error| {
+        let is_link = path.symlink_metadata().is_ok_and(|at| at.is_symlink());
+        if is_link {
+            io::Error::new(ErrorKind::InvalidInput, "a link stands in its place")
+        } else {
+            error
+        }
+    })
+}
+
 /// To write, readable by the owner only.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -210,6 +227,21 @@ mod tests {
         assert!(is_lost(first.replace(b"of the first")));
         assert_eq!(second.read().unwrap().unwrap(), b"bytes");
         second.replace(b"of the second").unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_file_that_is_a_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        let elsewhere = folder.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join("n1.ratchet.lock")).unwrap();
+        let error = RatchetFile::lock(&path).unwrap_err();
+        let HsmError::File { source, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert!(source.to_string().contains("link"), "{source}");
+        assert!(!elsewhere.exists());
     }
 
     #[cfg(unix)]
