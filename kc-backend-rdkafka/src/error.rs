@@ -94,7 +94,8 @@ fn kind_of_code(code: Code) -> BackendErrorKind {
         Code::UnsupportedVersion | Code::UnsupportedFeature | Code::NotImplemented => {
             Kind::Unsupported
         }
-        Code::BrokerDestroy | Code::PurgeQueue | Code::PurgeInflight => Kind::Closed,
+        // After a fatal error the client takes nothing any more.
+        Code::BrokerDestroy | Code::PurgeQueue | Code::PurgeInflight | Code::Fatal => Kind::Closed,
         _ if is_of_broker(code) && !can_pass(code) => Kind::Rejected,
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => Kind::Rejected,
         _ => Kind::Other,
@@ -183,6 +184,7 @@ mod tests {
             BackendErrorKind::Rejected
         );
         assert_eq!(error(Code::BadMessage).kind(), BackendErrorKind::Other);
+        assert_eq!(error(Code::Fatal).kind(), BackendErrorKind::Closed);
         let of_admin = failed("x", KafkaError::AdminOp(Code::InvalidTopic));
         assert_eq!(of_admin.kind(), BackendErrorKind::Rejected);
     }

@@ -1,6 +1,8 @@
 //! What librdkafka says beside its answers to calls: log lines, and errors that belong to no call.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kc_core::backend::{BackendError, BackendErrorKind};
 use rdkafka::ClientContext;
@@ -12,6 +14,18 @@ use crate::error::{code, of_code};
 
 /// Where librdkafka logs why a connection failed.
 const FAILED_CONNECTION: &str = "FAIL";
+
+/// How long a failure explains calls that fail later. librdkafka tries again about once a second, and says so each time.
+const FAILURE_AGE: Duration = Duration::from_secs(60);
+
+/// Does what librdkafka calls back for. A panic must not reach C code, where it would end the process.
+pub(crate) fn guarded(callback: &str, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        // Who logs may be who panicked.
+        let log = || tracing::error!(callback, "a callback of librdkafka panicked");
+        let _ = catch_unwind(AssertUnwindSafe(log));
+    }
+}
 
 /// A client's events. librdkafka tries for ever, whatever is wrong; here stands what is.
 #[derive(Debug, Default)]
@@ -35,6 +49,7 @@ struct Seen {
 struct Failure {
     kind: BackendErrorKind,
     reason: String,
+    at: Instant,
     told: bool,
 }
 
@@ -71,11 +86,16 @@ impl Events {
 
     /// The error of a call, or what is known to be behind it: a call only sees that nobody answers.
     pub(crate) fn explain(&self, error: BackendError) -> BackendError {
+        self.explain_at(error, Instant::now())
+    }
+
+    fn explain_at(&self, error: BackendError, now: Instant) -> BackendError {
         use BackendErrorKind::{Timeout, Unreachable};
         if !matches!(error.kind(), Timeout | Unreachable) {
             return error;
         }
-        self.with(|seen| match &mut seen.failure {
+        let is_new = |failure: &&mut Failure| now.duration_since(failure.at) < FAILURE_AGE;
+        self.with(|seen| match seen.failure.as_mut().filter(is_new) {
             Some(failure) => {
                 failure.told = true;
                 failure.error(error.context())
@@ -124,6 +144,7 @@ impl Events {
                 seen.failure = Some(Failure {
                     kind,
                     reason: reason.to_owned(),
+                    at: Instant::now(),
                     told: false,
                 });
             }
@@ -151,8 +172,24 @@ fn meaning(code: Code, reason: &str) -> BackendError {
 
 impl ClientContext for Events {
     fn log(&self, level: Level, facility: &str, message: &str) {
+        guarded("log", || self.logged(level, facility, message));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        guarded("error", || {
+            self.observe(code(&error).unwrap_or(Code::Fail), reason);
+            tracing::debug!(target: "librdkafka", %error, reason);
+        });
+    }
+}
+
+impl Events {
+    fn logged(&self, level: Level, facility: &str, message: &str) {
         // Lines begin with the thread: "[thrd:app]: ".
         let message = message.split_once("]: ").map_or(message, |(_, rest)| rest);
+        if facility == FAILED_CONNECTION {
+            self.with(|seen| seen.reason = Some(message.to_owned()));
+        }
         match level {
             // Of settings for producers that a consumer has, and the other way round.
             _ if facility == "CONFWARN" => {
@@ -166,14 +203,6 @@ impl ClientContext for Events {
             }
             Level::Debug => tracing::trace!(target: "librdkafka", facility, "{message}"),
         }
-        if facility == FAILED_CONNECTION {
-            self.with(|seen| seen.reason = Some(message.to_owned()));
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason);
-        self.observe(code(&error).unwrap_or(Code::Fail), reason);
     }
 }
 
@@ -202,6 +231,20 @@ mod tests {
         assert_eq!(explained.context(), "send");
         events.success();
         assert_eq!(events.explain(timeout()).kind(), BackendErrorKind::Timeout);
+    }
+
+    #[test]
+    fn an_old_failure_explains_nothing() {
+        let events = seen(Code::TopicAuthorizationFailed, "not allowed");
+        let timeout = || BackendError::new(BackendErrorKind::Timeout, "poll");
+        let explained = |age| events.explain_at(timeout(), Instant::now() + age).kind();
+        assert_eq!(explained(FAILURE_AGE), BackendErrorKind::Timeout);
+        assert_eq!(explained(FAILURE_AGE / 2), BackendErrorKind::Authorization);
+    }
+
+    #[test]
+    fn a_panic_ends_in_the_callback() {
+        guarded("test", || panic!("of a subscriber"));
     }
 
     #[test]

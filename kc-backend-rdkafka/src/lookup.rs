@@ -1,6 +1,7 @@
 //! Which topics and offsets there are. All of this blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kc_core::backend::{BackendError, ClientSettings, TopicPartition, Watermarks};
@@ -20,6 +21,9 @@ use crate::worker::retire;
 
 /// How long looking for them may hold up a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long its events may wait while it is not asked anything.
+const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// librdkafka counts milliseconds in 32 bits.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
@@ -78,12 +82,23 @@ fn topic_error(topic: &MetadataTopic) -> Option<Code> {
 
 /// A client for questions. It is a consumer of nothing: questions of one that reads would wait on its connections until
 /// a fetch has ended.
-pub(crate) struct Lookup(BaseConsumer<Events>);
+pub(crate) struct Lookup {
+    consumer: BaseConsumer<Events>,
+    /// When its events were last served.
+    served: Mutex<Instant>,
+}
 
 impl Lookup {
     /// One that connects when it is first asked.
     pub(crate) fn new(settings: &ClientSettings) -> Result<Self, BackendError> {
-        config::client(settings, Role::Admin, Events::default()).map(Self)
+        config::client(settings, Role::Admin, Events::default()).map(Self::of)
+    }
+
+    fn of(consumer: BaseConsumer<Events>) -> Self {
+        Self {
+            consumer,
+            served: Mutex::new(Instant::now()),
+        }
     }
 
     /// One that is connected.
@@ -91,7 +106,7 @@ impl Lookup {
         let consumer: BaseConsumer<Events> = config::client(settings, role, Events::default())?;
         let (client, events) = (consumer.client(), consumer.context());
         match await_broker(settings, "admin", client, events, || serve(&consumer)) {
-            Ok(()) => Ok(Self(consumer)),
+            Ok(()) => Ok(Self::of(consumer)),
             Err(error) => {
                 retire(consumer);
                 Err(error)
@@ -205,15 +220,49 @@ impl Lookup {
         &self,
         question: impl FnOnce(&BaseConsumer<Events>) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        let answer = question(&self.0);
-        serve(&self.0);
-        let events = self.0.context();
+        let answer = question(&self.consumer);
+        self.serve();
+        let events = self.consumer.context();
         match answer {
             Ok(answer) => {
                 events.success();
                 Ok(answer)
             }
             Err(error) => Err(events.explain(error)),
+        }
+    }
+
+    /// Serves its events, if that was not done lately: else they would pile up in an outage, without a bound.
+    pub(crate) fn tend(&self) {
+        let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if served.elapsed() >= TEND_INTERVAL {
+            self.serve();
+        }
+    }
+
+    fn serve(&self) {
+        serve(&self.consumer);
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_an_outage_are_served_while_nothing_is_asked() {
+        // Nobody listens there.
+        let settings = ClientSettings::parse([("bootstrap_servers", "127.0.0.1:1")]).unwrap();
+        let lookup = Lookup::new(&settings).unwrap();
+        assert!(lookup.count("t", Instant::now()).is_err());
+        let end = Instant::now() + Duration::from_secs(20);
+        for _ in 0..3 {
+            while !lookup.consumer.context().take_all_down() {
+                assert!(Instant::now() < end, "no event was served");
+                lookup.tend();
+                std::thread::yield_now();
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ const MISSING_TOPIC_POLL: Duration = Duration::from_millis(100);
 
 type Native = ThreadedProducer<Deliveries>;
 
-type NativeRecord<'a> = BaseRecord<'a, [u8], [u8], Queued>;
+type NativeRecord<'a> = BaseRecord<'a, [u8], [u8], Box<Queued>>;
 
 pub(crate) struct RdkafkaProducer {
     // Before the worker, so that the last one to hold it is the worker's thread, which may block.
@@ -102,7 +102,8 @@ impl RdkafkaProducer {
                 Err(rejected) => rejected,
             };
             if code(&error) != Some(Code::QueueFull) {
-                return Err(self.deliveries().error(rejected.topic, error));
+                let error = self.deliveries().error(rejected.topic, error);
+                return Err(self.unless_dead(error));
             }
             if Instant::now() + FULL_QUEUE_POLL >= end {
                 let context = format!("send to topic {}: the queue is full", rejected.topic);
@@ -114,15 +115,25 @@ impl RdkafkaProducer {
         }
     }
 
+    /// An error, or `Closed` if librdkafka met one after which a producer takes nothing any more.
+    fn unless_dead(&self, error: BackendError) -> BackendError {
+        match self.native.client().fatal_error() {
+            Some((_, reason)) => {
+                BackendError::new(BackendErrorKind::Closed, error.context()).with_source(reason)
+            }
+            None => error,
+        }
+    }
+
     #[allow(clippy::result_large_err, reason = "the crate's own type")]
     fn try_to_queue<'a>(
         &self,
-        record: NativeRecord<'a>,
+        mut record: NativeRecord<'a>,
     ) -> Result<(), (KafkaError, NativeRecord<'a>)> {
-        self.deliveries().queued();
+        self.deliveries().queued(&mut record.delivery_opaque);
         let queued = self.native.send(record);
-        if queued.is_err() {
-            self.deliveries().not_queued();
+        if let Err((_, rejected)) = &queued {
+            self.deliveries().not_queued(&rejected.delivery_opaque);
         }
         queued
     }
@@ -163,7 +174,7 @@ impl Producer for RdkafkaProducer {
             ));
         }
         if let Some(failure) = self.deliveries().events.failure(&context) {
-            return Err(failure);
+            return Err(self.unless_dead(failure));
         }
         let (deliver, delivered) = oneshot::channel();
         let native = BaseRecord {
@@ -173,7 +184,7 @@ impl Producer for RdkafkaProducer {
             key: record.key.as_deref(),
             timestamp: None,
             headers: outgoing_headers(&record.headers),
-            delivery_opaque: Box::new(deliver),
+            delivery_opaque: Box::new(Queued::new(deliver)),
         };
         if self.deliveries().knows(topic) == Some(true) {
             self.queue(native, end).await?;

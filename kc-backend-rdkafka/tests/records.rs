@@ -7,7 +7,7 @@ use kc_backend_rdkafka::RdkafkaBackend;
 use kc_broker::Broker;
 use kc_core::backend::{
     Backend, BackendErrorKind, ClientSettings, GroupStart, LogStart, OutgoingRecord, Record,
-    Subscription, TopicSpec,
+    Subscription, TopicPartition, TopicSpec,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -173,5 +173,73 @@ async fn a_flush_tells_of_records_that_nobody_awaited_and_only_once() {
     drop(producer.enqueue(record("t", 1)).await.unwrap());
     producer.flush(DEADLINE).await.unwrap();
     producer.close(DEADLINE).await.unwrap();
+    broker.shutdown().await;
+}
+
+/// With this setting, a record that the broker refuses is one.
+#[tokio::test]
+async fn after_a_fatal_error_a_producer_is_closed() {
+    let broker = Broker::builder().start().await.unwrap();
+    let address = broker.address().to_string();
+    let settings = [
+        ("bootstrap_servers", address.as_str()),
+        ("max_request_size", "4000000"),
+    ];
+    let mut settings = ClientSettings::parse(settings).unwrap();
+    let gapless = ["enable.idempotence", "enable.gapless.guarantee"];
+    let gapless = gapless.map(|name| (name.to_owned(), "true".to_owned()));
+    settings.librdkafka.extend(gapless);
+    let backend = RdkafkaBackend::new(settings).unwrap();
+    create(&backend, "t").await;
+    let producer = backend.producer().await.unwrap();
+    let mut too_large = record("t", 0);
+    too_large.value = Some(vec![b'x'; 3_000_000]);
+    let refused = producer.enqueue(too_large).await.unwrap().await;
+    assert!(refused.is_err());
+    let closed = match producer.enqueue(record("t", 1)).await {
+        Ok(delivery) => delivery.await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(closed.kind(), BackendErrorKind::Closed, "{closed:?}");
+    drop(producer.close(DEADLINE).await);
+    let another = backend.producer().await.unwrap();
+    another
+        .enqueue(record("t", 1))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    another.close(DEADLINE).await.unwrap();
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn polls_that_nobody_waits_for_hold_up_no_commit() {
+    const ABANDONED: usize = 200;
+    let (broker, backend) = broker(&[]).await;
+    create(&backend, "t").await;
+    send(&backend, "t", 1).await;
+    let topics = Subscription::to(["t"]);
+    let mut member = backend
+        .group_consumer("g", &topics, GroupStart::Earliest)
+        .await
+        .unwrap();
+    let mut records = Vec::new();
+    while records.is_empty() {
+        records = member.poll(DEADLINE).await.unwrap().records;
+    }
+    for _ in 0..ABANDONED {
+        let poll = tokio::time::timeout(Duration::ZERO, member.poll(DEADLINE)).await;
+        assert!(poll.is_err(), "there is no more");
+    }
+    let at = &records[0];
+    let position = TopicPartition {
+        topic: at.topic.clone(),
+        partition: at.partition,
+    };
+    member.store(&[(position, at.offset + 1)]);
+    // Half of what these polls would take if each waited as long as a thread waits in librdkafka.
+    member.commit(DEADLINE).await.unwrap();
+    member.close(DEADLINE).await.unwrap();
     broker.shutdown().await;
 }

@@ -188,3 +188,19 @@ async fn topics_of_strangers_hold_up_nothing_and_are_forgotten_when_they_are_gon
     assert_eq!(stub.times("watermarks stuck.subs").len(), tried);
     assert_eq!(stub.times("assign a.subs").len(), 2);
 }
+
+/// As librdkafka's is after a fatal error.
+#[actix::test]
+async fn a_producer_that_takes_nothing_any_more_is_replaced() {
+    let stub = Stub::default();
+    let gateway = gateway(&stub, &Watched::default());
+    publish(&gateway, "t").await.unwrap();
+    stub.fail("send t.keys", BackendErrorKind::Closed, Duration::ZERO);
+    let error = publish(&gateway, "t").await.unwrap_err();
+    assert!(error.is_retriable(), "{error}");
+    stub.mend("send t.keys");
+    publish(&gateway, "t").await.unwrap();
+    assert_eq!(stub.times("producer").len(), 2);
+    publish(&gateway, "t").await.unwrap();
+    assert_eq!(stub.times("producer").len(), 2);
+}

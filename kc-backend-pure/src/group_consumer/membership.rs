@@ -38,6 +38,8 @@ pub(super) struct Membership {
 #[derive(Default)]
 struct State {
     assigned: BTreeSet<TopicPartition>,
+    /// Where those of them have started of which it is known.
+    started: BTreeMap<TopicPartition, i64>,
     /// Positions stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
     /// Assigned partitions that may have no committed position, nor a stored one.
@@ -67,13 +69,12 @@ impl Membership {
         self.with(|state| state.assigned.iter().cloned().collect())
     }
 
-    /// Partitions that are no longer this member's are left out: another may have gone further.
+    /// Partitions that are not this member's now are left out, and positions before where they started for it: another
+    /// member has gone further.
     pub(super) fn store(&self, positions: &[(TopicPartition, i64)]) {
         self.with(|state| {
             for (at, offset) in positions {
-                if state.assigned.contains(at) {
-                    state.stored.insert(at.clone(), *offset);
-                }
+                state.store(at, *offset);
             }
         });
     }
@@ -173,6 +174,7 @@ impl Membership {
         for (at, have) in lookup::watermarks(&self.admin, &partitions, deadline).await? {
             let committed = committed.get(&at).copied();
             let start = have.resolve_for_group(committed, self.starts.get(&at).copied());
+            self.with(|state| state.started.insert(from_krafka(&at), start));
             if committed == Some(start) {
                 continue;
             }
@@ -221,6 +223,13 @@ async fn committed(
 }
 
 impl State {
+    fn store(&mut self, at: &TopicPartition, offset: i64) {
+        let is_behind = self.started.get(at).is_some_and(|start| offset < *start);
+        if self.assigned.contains(at) && !is_behind {
+            self.stored.insert(at.clone(), offset);
+        }
+    }
+
     /// Stores where a partition starts, unless it has been read further already.
     fn start(&mut self, at: TopicPartition, offset: i64) {
         if self.assigned.contains(&at) {
@@ -231,6 +240,7 @@ impl State {
     fn take_away(&mut self, partitions: &[KrafkaPartition]) {
         for at in partitions.iter().map(from_krafka) {
             self.assigned.remove(&at);
+            self.started.remove(&at);
             self.stored.remove(&at);
             self.unanchored.remove(&at);
             self.revoked.push(at);
@@ -277,5 +287,31 @@ impl ConsumerRebalanceListener for Membership {
 
     async fn on_partitions_lost(&self, partitions: &[KrafkaPartition]) {
         self.with(|state| state.take_away(partitions));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_from_before_a_reassignment_does_not_count() {
+        let mut state = State::default();
+        let krafka = KrafkaPartition::new("t", 0);
+        let at = from_krafka(&krafka);
+        let join = |state: &mut State, start| {
+            state.assigned.insert(at.clone());
+            state.started.insert(at.clone(), start);
+        };
+        join(&mut state, 10);
+        state.store(&at, 20);
+        assert_eq!(state.stored, [(at.clone(), 20)].into());
+        state.take_away(&[krafka]);
+        // Meanwhile another has come to 50.
+        join(&mut state, 50);
+        state.store(&at, 30);
+        assert!(state.stored.is_empty());
+        state.store(&at, 50);
+        assert_eq!(state.stored, [(at.clone(), 50)].into());
     }
 }

@@ -103,10 +103,12 @@ impl Member {
         end: Instant,
         wanted: &dyn Fn() -> bool,
     ) -> Result<(), BackendError> {
-        while !self.membership.has_news() {
+        // One that is not waited for any more holds up no commit.
+        while wanted() && !self.membership.has_news() {
             self.apply_pauses()?;
             self.catch_up();
             self.look();
+            self.lookup().tend();
             self.fetch(left(end).min(SLICE));
             if self.membership.has_news() {
                 break;
@@ -115,7 +117,7 @@ impl Member {
             if let Some(error) = self.events().failure(&context()) {
                 return Err(error);
             }
-            if Instant::now() >= end || !wanted() {
+            if Instant::now() >= end {
                 break;
             }
         }
@@ -127,6 +129,9 @@ impl Member {
         let stored = self.membership.stored();
         positions::commit(&self.consumer, &stored, &context, end)
             .map_err(|error| self.events().explain(error))?;
+        if !stored.is_empty() {
+            self.events().success();
+        }
         self.membership.committed(&stored);
         Ok(())
     }

@@ -74,11 +74,12 @@ impl Membership {
 
     // --- Positions.
 
-    /// Partitions that are not this member's now are left out: another may have gone further.
+    /// Partitions that are not this member's now are left out, and positions before where they started for it: another
+    /// member has gone further.
     pub(super) fn store(&self, positions: &[(TopicPartition, i64)]) {
         self.with(|state| {
             for (at, offset) in positions {
-                if state.assigned.contains(at) {
+                if state.anchored.get(at).is_some_and(|start| start <= offset) {
                     state.stored.insert(at.clone(), *offset);
                 }
             }
@@ -224,5 +225,34 @@ fn partition_of(record: &Record) -> TopicPartition {
     TopicPartition {
         topic: record.topic.clone(),
         partition: record.partition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_from_before_a_reassignment_does_not_count() {
+        let membership = Membership::default();
+        let at = TopicPartition {
+            topic: "t".to_owned(),
+            partition: 0,
+        };
+        let have = Watermarks { low: 0, high: 100 };
+        let join = |committed| {
+            membership.assign([at.clone()].into());
+            membership.anchor(at.clone(), Some(committed), have);
+        };
+        join(10);
+        membership.store(&[(at.clone(), 20)]);
+        assert_eq!(membership.stored(), [(at.clone(), 20)].into());
+        membership.revoke();
+        // Meanwhile another has come to 50.
+        join(50);
+        membership.store(&[(at.clone(), 30)]);
+        assert!(membership.stored().is_empty());
+        membership.store(&[(at.clone(), 50)]);
+        assert_eq!(membership.stored(), [(at, 50)].into());
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::membership::Membership;
 use crate::error::failed;
-use crate::events::Events;
+use crate::events::{Events, guarded};
 use crate::lookup::Lookup;
 use crate::partitions::{bare_list, list, named};
 use crate::positions;
@@ -51,14 +51,16 @@ impl ConsumerContext for Rebalancing {
         event: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.assign(consumer, partitions)
-        } else {
-            self.revoke(consumer)
-        };
-        if let Err(error) = done {
-            tracing::warn!(%error, "a rebalance failed");
-        }
+        guarded("rebalance", || {
+            let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+                self.assign(consumer, partitions)
+            } else {
+                self.revoke(consumer)
+            };
+            if let Err(error) = done {
+                tracing::warn!(%error, "a rebalance failed");
+            }
+        });
     }
 }
 

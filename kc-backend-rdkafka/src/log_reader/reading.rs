@@ -137,8 +137,10 @@ impl Reading {
         end: Instant,
         wanted: &dyn Fn() -> bool,
     ) -> Result<(), BackendError> {
-        while self.outbox.is_empty() {
+        // One that is not waited for any more holds up no other call.
+        while wanted() && self.outbox.is_empty() {
             self.look();
+            self.lookup.tend();
             self.fetch(left(end).min(SLICE));
             if !self.outbox.is_empty() {
                 break;
@@ -146,7 +148,7 @@ impl Reading {
             if let Some(error) = self.consumer.context().failure("poll topics") {
                 return Err(error);
             }
-            if Instant::now() >= end || !wanted() {
+            if Instant::now() >= end {
                 break;
             }
         }

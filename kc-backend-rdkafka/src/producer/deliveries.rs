@@ -1,6 +1,7 @@
 //! What became of the records that were queued.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use kc_core::backend::{BackendError, BackendErrorKind, Delivery};
@@ -12,21 +13,23 @@ use rdkafka::producer::ProducerContext;
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::failed;
-use crate::events::Events;
+use crate::events::{Events, guarded};
 
 /// What librdkafka calls back to.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     pub(super) events: Events,
     state: Mutex<State>,
-    /// Told whenever nothing is outstanding.
-    idle: Notify,
+    /// Told whenever all records of a span between flushes are done with.
+    settled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many records are queued and not delivered.
-    outstanding: usize,
+    /// How often it was flushed: records queued since then belong to this span.
+    span: u64,
+    /// How many records are queued and not delivered, by span; none of no record.
+    outstanding: BTreeMap<u64, usize>,
     /// The first failure since it was last asked for, whether or not anybody awaited the record.
     failure: Option<(String, KafkaError)>,
     /// Whether topics existed when they were last looked for.
@@ -34,27 +37,44 @@ struct State {
 }
 
 /// A record that is queued.
-pub(super) type Queued = Box<oneshot::Sender<Result<Delivery, BackendError>>>;
+#[derive(Debug)]
+pub(super) struct Queued {
+    span: u64,
+    deliver: oneshot::Sender<Result<Delivery, BackendError>>,
+}
+
+impl Queued {
+    pub(super) fn new(deliver: oneshot::Sender<Result<Delivery, BackendError>>) -> Self {
+        Self { span: 0, deliver }
+    }
+}
 
 impl Deliveries {
     /// A record is about to be queued.
-    pub(super) fn queued(&self) {
-        self.with(|state| state.outstanding += 1);
+    pub(super) fn queued(&self, queued: &mut Queued) {
+        self.with(|state| {
+            queued.span = state.span;
+            *state.outstanding.entry(state.span).or_default() += 1;
+        });
     }
 
     /// It was not.
-    pub(super) fn not_queued(&self) {
-        self.done(|_| ());
+    pub(super) fn not_queued(&self, queued: &Queued) {
+        self.done(queued.span, |_| ());
     }
 
-    /// Waits until nothing is outstanding.
+    /// Waits until all is done with that was queued before, whatever is queued meanwhile.
     pub(super) async fn all_done(&self) {
+        let last = self.with(|state| {
+            state.span += 1;
+            state.span - 1
+        });
         loop {
-            let idle = self.idle.notified();
-            if self.with(|state| state.outstanding == 0) {
+            let settled = self.settled.notified();
+            if self.with(|state| state.outstanding.range(..=last).next().is_none()) {
                 return;
             }
-            idle.await;
+            settled.await;
         }
     }
 
@@ -81,14 +101,21 @@ impl Deliveries {
         self.events.explain(error)
     }
 
-    fn done(&self, note: impl FnOnce(&mut State)) {
-        let is_idle = self.with(|state| {
+    fn done(&self, span: u64, note: impl FnOnce(&mut State)) {
+        let is_settled = self.with(|state| {
             note(state);
-            state.outstanding = state.outstanding.saturating_sub(1);
-            state.outstanding == 0
+            let Entry::Occupied(mut outstanding) = state.outstanding.entry(span) else {
+                return false;
+            };
+            *outstanding.get_mut() -= 1;
+            let is_settled = *outstanding.get() == 0;
+            if is_settled {
+                outstanding.remove();
+            }
+            is_settled
         });
-        if is_idle {
-            self.idle.notify_waiters();
+        if is_settled {
+            self.settled.notify_waiters();
         }
     }
 
@@ -98,25 +125,31 @@ impl Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Queued;
+    type DeliveryOpaque = Box<Queued>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, queued: Queued) {
+    fn delivery(&self, result: &DeliveryResult<'_>, queued: Box<Queued>) {
+        guarded("delivery", || self.delivered(result, *queued));
+    }
+}
+
+impl Deliveries {
+    fn delivered(&self, result: &DeliveryResult<'_>, Queued { span, deliver }: Queued) {
         match result {
             Ok(message) => {
                 self.events.success();
                 // Nobody may wait for it.
-                let _ = queued.send(Ok(Delivery {
+                let _ = deliver.send(Ok(Delivery {
                     partition: message.partition(),
                     offset: message.offset().max(-1),
                 }));
-                self.done(|_| ());
+                self.done(span, |_| ());
             }
             Err((error, message)) => {
                 let topic = message.topic();
                 let told = self.error(topic, error.clone());
                 let is_gone = told.kind() == BackendErrorKind::UnknownTopic;
-                let _ = queued.send(Err(told));
-                self.done(|state| {
+                let _ = deliver.send(Err(told));
+                self.done(span, |state| {
                     if is_gone {
                         state.topics.remove(topic);
                     }
@@ -136,5 +169,46 @@ impl ClientContext for Deliveries {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.events.error(error, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_waits_for_what_was_queued_before_and_for_nothing_else() {
+        let deliveries = Deliveries::default();
+        let queue = || {
+            let mut queued = Queued::new(oneshot::channel().0);
+            deliveries.queued(&mut queued);
+            queued
+        };
+        let first = queue();
+        let deliver = |queued: &Queued| deliveries.done(queued.span, |_| ());
+        let steady = async {
+            let mut last = first;
+            // Something is outstanding at any time.
+            loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let next = queue();
+                deliver(&last);
+                last = next;
+            }
+        };
+        let flushed = tokio::time::timeout(Duration::from_secs(1), deliveries.all_done());
+        tokio::select! {
+            flushed = flushed => flushed.unwrap(),
+            () = steady => {}
+        }
+        // What was queued since is outstanding.
+        let second = deliveries.all_done();
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), second)
+                .await
+                .is_err()
+        );
     }
 }

@@ -150,7 +150,7 @@ pub trait Producer: Debug + Send + Sync {
     /// `RecordTooLarge`, `Timeout`, ... Each of these may come from the future instead.
     async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError>;
 
-    /// Waits until everything queued is acknowledged.
+    /// Waits until everything that was queued before is acknowledged, whatever is queued meanwhile.
     ///
     /// # Errors
     /// [`BackendError`]: `Timeout` at the deadline, or the first failure of a queued record since the last
@@ -312,8 +312,8 @@ pub trait GroupConsumer: Debug + Send {
     async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError>;
 
     /// Notes the next offset to read of partitions, to be committed by [`commit`](Self::commit), and
-    /// when they are taken away. Partitions that are not this member's now are left out: another may
-    /// have gone further.
+    /// when they are taken away. Partitions that are not this member's now are left out, and positions
+    /// before where they started for it: another may have gone further.
     fn store(&mut self, positions: &[(TopicPartition, i64)]);
 
     /// Commits what was stored.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord, Producer};
@@ -16,13 +17,15 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Sender {
     backend: Arc<dyn Backend>,
     connecting: Attempts,
+    made: AtomicU64,
     state: RwLock<State>,
 }
 
 #[derive(Debug)]
 enum State {
     Unconnected,
-    Connected(Box<dyn Producer>),
+    /// The how manieth, and it.
+    Connected(u64, Box<dyn Producer>),
     Closed,
 }
 
@@ -31,6 +34,7 @@ impl Sender {
         Self {
             backend,
             connecting: Attempts::default(),
+            made: AtomicU64::new(0),
             state: RwLock::new(State::Unconnected),
         }
     }
@@ -43,13 +47,35 @@ impl Sender {
         );
         let sending = async {
             self.connected().await?;
-            let queued = match &*self.state.read().await {
-                State::Connected(producer) => producer.enqueue(record).await?,
+            let (number, queued) = match &*self.state.read().await {
+                State::Connected(number, producer) => (*number, producer.enqueue(record).await),
                 _ => return Err(closed()),
             };
-            queued.await.map(drop)
+            let sent = match queued {
+                Ok(queued) => queued.await.map(drop),
+                Err(error) => Err(error),
+            };
+            match sent {
+                Err(error) if error.kind() == BackendErrorKind::Closed => {
+                    self.forget(number).await;
+                    Err(error.retriable(true))
+                }
+                sent => sent,
+            }
         };
         timeout(DEADLINE, sending).await.unwrap_or(Err(late))
+    }
+
+    /// Forgets a producer that takes nothing any more: the next record has a new one.
+    async fn forget(&self, number: u64) {
+        let mut state = self.state.write().await;
+        if !matches!(*state, State::Connected(current, _) if current == number) {
+            return;
+        }
+        if let State::Connected(_, producer) = std::mem::replace(&mut *state, State::Unconnected) {
+            tracing::warn!(target: "kc::gateway", "the Kafka client ended its producer; another is made");
+            tokio::spawn(producer.close(Duration::ZERO));
+        }
     }
 
     async fn connected(&self) -> Result<(), BackendError> {
@@ -69,7 +95,8 @@ impl Sender {
         if matches!(*state, State::Closed) {
             return producer.close(Duration::ZERO).await;
         }
-        *state = State::Connected(producer);
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        *state = State::Connected(number, producer);
         Ok(())
     }
 
@@ -78,7 +105,7 @@ impl Sender {
         let late = |_| BackendError::new(BackendErrorKind::Timeout, "close the producer");
         let mut state = timeout_at(end, self.state.write()).await.map_err(late)?;
         match std::mem::replace(&mut *state, State::Closed) {
-            State::Connected(producer) => {
+            State::Connected(_, producer) => {
                 let left = end.saturating_duration_since(Instant::now());
                 timeout_at(end, producer.close(left)).await.map_err(late)?
             }
