@@ -42,7 +42,8 @@ impl Builder {
     /// Listens on this address; port 0 takes a free one. Default: `127.0.0.1:0`.
     ///
     /// The broker has no authentication and no encryption: on any other address than loopback,
-    /// whoever reaches it can read and delete everything. It warns then.
+    /// whoever reaches it can read and delete everything. It warns then (target
+    /// `kc_broker::exposed`).
     ///
     /// Clients are referred to the address by which they reached the broker.
     pub fn listen(mut self, address: SocketAddr) -> Self {
@@ -84,7 +85,11 @@ impl Builder {
         let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         if !address.ip().is_loopback() {
-            tracing::warn!(%address, "anyone who reaches this address can read and delete everything");
+            tracing::warn!(
+                target: "kc_broker::exposed",
+                %address,
+                "anyone who reaches this address can read and delete everything"
+            );
         }
         tracing::info!(%address, "broker listens");
         let faults = Faults::default();

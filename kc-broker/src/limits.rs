@@ -3,7 +3,7 @@
 //! The memory limit ([`DEFAULT_MEMORY_LIMIT`], or
 //! [`Builder::memory_limit`](crate::Builder::memory_limit)) covers stored records. Everything else
 //! is bounded by count and size here. Requests and responses in flight come on top: at most
-//! [`MAX_CONNECTIONS`] times [`MAX_FRAME_BYTES`] plus [`MAX_FETCH_BYTES`].
+//! [`MAX_IN_FLIGHT_BYTES`], and twice [`FREE_BYTES`] for each of [`MAX_CONNECTIONS`].
 
 use std::time::Duration;
 
@@ -31,8 +31,22 @@ pub const MAX_FETCH_BYTES: usize = 32 << 20;
 /// Longest long poll of a fetch, whatever the client asks for.
 pub const MAX_FETCH_WAIT: Duration = Duration::from_secs(60);
 
-/// Most open connections. Further ones are closed at once.
+/// Most open connections. A further one takes the place of the one that has been silent longest; if all are being
+/// served, it is closed at once.
 pub const MAX_CONNECTIONS: usize = 1_024;
+
+/// Bytes of all requests and responses in flight together: 256 MiB. A connection that needs more is closed.
+pub const MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
+
+/// Bytes of a request and of a response that do not count for [`MAX_IN_FLIGHT_BYTES`], so that small ones pass whatever
+/// others send: 64 KiB.
+pub const FREE_BYTES: usize = 64 << 10;
+
+/// How long a connection may be silent between requests, as in Apache Kafka (`connections.max.idle.ms`).
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// How long a connection may be silent before its first request, in a request, and when it does not take a response.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Most partitions of all topics together.
 pub const MAX_PARTITIONS: usize = 10_000;

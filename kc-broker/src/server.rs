@@ -1,5 +1,6 @@
 //! The listening socket: one task accepts, one task a connection serves.
 
+mod activity;
 mod connection;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use self::activity::{Activity, Moments, Open};
 use crate::limits::MAX_CONNECTIONS;
 use crate::state::Shared;
 
@@ -30,17 +32,26 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: onesho
 }
 
 async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
+    let (moments, mut open) = (Moments::default(), Open::default());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => admit(stream, client, shared, connections),
+                Ok((stream, client)) => {
+                    if open.count() >= MAX_CONNECTIONS && !open.close_silent() {
+                        tracing::warn!(%client, limit = MAX_CONNECTIONS, "too many connections");
+                        continue;
+                    }
+                    let activity = moments.activity();
+                    let serving = serve(stream, client, Arc::clone(shared), activity.clone());
+                    open.add(connections.spawn(serving), activity);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
             Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
+                if let Err(error) = ended && !error.is_cancelled() {
                     tracing::error!(%error, "a connection's task failed");
                 }
             }
@@ -48,23 +59,11 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
     }
 }
 
-fn admit(
-    stream: TcpStream,
-    client: SocketAddr,
-    shared: &Arc<Shared>,
-    connections: &mut JoinSet<()>,
-) {
-    if connections.len() >= MAX_CONNECTIONS {
-        tracing::warn!(%client, limit = MAX_CONNECTIONS, "too many connections");
-        return;
+async fn serve(stream: TcpStream, client: SocketAddr, shared: Arc<Shared>, activity: Activity) {
+    tracing::debug!(%client, "connected");
+    match connection::serve(stream, client, &shared, &activity).await {
+        Ok(()) => tracing::debug!(%client, "disconnected"),
+        Err(error) if error.is_hang_up() => tracing::debug!(%client, %error, "disconnected"),
+        Err(error) => tracing::warn!(%client, %error, "connection closed"),
     }
-    let shared = Arc::clone(shared);
-    connections.spawn(async move {
-        tracing::debug!(%client, "connected");
-        match connection::serve(stream, client, &shared).await {
-            Ok(()) => tracing::debug!(%client, "disconnected"),
-            Err(error) if error.is_hang_up() => tracing::debug!(%client, %error, "disconnected"),
-            Err(error) => tracing::warn!(%client, %error, "connection closed"),
-        }
-    });
 }

@@ -3,10 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::faults::Faults;
 use crate::groups::Groups;
+use crate::limits::MAX_IN_FLIGHT_BYTES;
 use crate::log::Memory;
 use crate::topics::Topics;
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) log_changed: Notify,
     /// Wakes the timer of the groups.
     pub(crate) groups_changed: Notify,
+    /// The bytes that requests and responses may still take.
+    pub(crate) in_flight: Semaphore,
     state: Mutex<State>,
 }
 
@@ -46,6 +49,7 @@ impl Shared {
             faults,
             log_changed: Notify::new(),
             groups_changed: Notify::new(),
+            in_flight: Semaphore::new(MAX_IN_FLIGHT_BYTES),
             state: Mutex::new(State {
                 topics: Topics::default(),
                 memory: Memory::new(memory_limit),

@@ -2,13 +2,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
-use crate::limits::MAX_FRAME_BYTES;
+use super::activity::Activity;
+use crate::limits::{
+    FREE_BYTES, IDLE_TIMEOUT, MAX_FRAME_BYTES, MAX_IN_FLIGHT_BYTES, STALL_TIMEOUT,
+};
 use crate::protocol::{self, ProtocolError};
 use crate::state::Shared;
 
@@ -23,6 +29,10 @@ pub(super) enum ConnectionError {
     Io(#[from] io::Error),
     #[error("a frame of {0} bytes is announced, {MAX_FRAME_BYTES} is the limit")]
     FrameSize(i32),
+    #[error("silent for {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("all requests and responses together would take more than {MAX_IN_FLIGHT_BYTES} bytes")]
+    InFlight,
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }
@@ -41,40 +51,149 @@ pub(super) async fn serve(
     stream: TcpStream,
     client: SocketAddr,
     shared: &Shared,
+    activity: &Activity,
 ) -> Result<(), ConnectionError> {
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
     let broker = SocketAddr::new(local.ip().to_canonical(), local.port());
     let mut stream = BufReader::new(stream);
-    while let Some(frame) = read_frame(&mut stream).await? {
-        if let Some(answer) = protocol::answer(shared, client, broker, frame).await? {
-            stream.write_all(&answer).await?;
+    let mut patience = STALL_TIMEOUT;
+    loop {
+        activity.rests();
+        let Some(size) = within(patience, read_size(&mut stream)).await? else {
+            return Ok(());
+        };
+        activity.works();
+        let mut charge = Charge::new(&shared.in_flight);
+        let frame = read_frame(&mut stream, size, &mut charge).await?;
+        let answer = protocol::answer(shared, client, broker, frame).await?;
+        drop(charge);
+        if let Some(answer) = answer {
+            let mut charge = Charge::new(&shared.in_flight);
+            charge.grow(answer.len())?;
+            write(&mut stream, &answer).await?;
         }
+        patience = IDLE_TIMEOUT;
     }
-    Ok(())
 }
 
-/// The next frame without its length; none if the client hung up between frames.
-async fn read_frame(
+/// What a request or a response takes of the bytes in flight, given back when it is dropped.
+struct Charge<'a> {
+    budget: &'a Semaphore,
+    size: usize,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Charge<'a> {
+    fn new(budget: &'a Semaphore) -> Self {
+        Self {
+            budget,
+            size: 0,
+            permit: None,
+        }
+    }
+
+    /// Takes so many bytes more.
+    fn grow(&mut self, bytes: usize) -> Result<(), ConnectionError> {
+        let counted = |size: usize| size.saturating_sub(FREE_BYTES);
+        let more = counted(self.size + bytes) - counted(self.size);
+        self.size += bytes;
+        let more = u32::try_from(more).map_err(|_| ConnectionError::InFlight)?;
+        let taken = self.budget.try_acquire_many(more);
+        let taken = taken.map_err(|_| ConnectionError::InFlight)?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(taken),
+            None => self.permit = Some(taken),
+        }
+        Ok(())
+    }
+}
+
+/// The announced size of the next frame; none if the client hung up between frames.
+async fn read_size(
     stream: &mut (impl AsyncRead + Unpin),
-) -> Result<Option<Bytes>, ConnectionError> {
+) -> Result<Option<usize>, ConnectionError> {
     let announced = match stream.read_i32().await {
         Ok(announced) => announced,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let size = usize::try_from(announced)
-        .ok()
-        .filter(|size| *size <= MAX_FRAME_BYTES)
-        .ok_or(ConnectionError::FrameSize(announced))?;
+    let size = usize::try_from(announced).ok();
+    let size = size.filter(|size| *size <= MAX_FRAME_BYTES);
+    size.map(Some).ok_or(ConnectionError::FrameSize(announced))
+}
+
+/// A frame without its length.
+async fn read_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    size: usize,
+    charge: &mut Charge<'_>,
+) -> Result<Bytes, ConnectionError> {
     let mut frame = BytesMut::new();
     while frame.len() < size {
         let missing = size - frame.len();
-        frame.reserve(missing.min(READ_CHUNK_BYTES));
+        if frame.capacity() == frame.len() {
+            let room = missing.min(READ_CHUNK_BYTES);
+            charge.grow(room)?;
+            frame.reserve(room);
+        }
         let mut limited = (&mut *stream).take(missing as u64);
-        if limited.read_buf(&mut frame).await? == 0 {
+        let read = async { Ok(limited.read_buf(&mut frame).await?) };
+        if within(STALL_TIMEOUT, read).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     }
-    Ok(Some(frame.freeze()))
+    Ok(frame.freeze())
+}
+
+async fn write(
+    stream: &mut BufReader<TcpStream>,
+    mut answer: &[u8],
+) -> Result<(), ConnectionError> {
+    while !answer.is_empty() {
+        let write = async { Ok(stream.write(answer).await?) };
+        match within(STALL_TIMEOUT, write).await? {
+            0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            written => answer = answer.get(written..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a client, but not for ever.
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, ConnectionError>>,
+) -> Result<T, ConnectionError> {
+    let done = timeout(patience, work).await;
+    done.unwrap_or(Err(ConnectionError::Silent(patience)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_flight_is_bounded_and_small_requests_pass_whatever_others_send() {
+        let budget = Semaphore::new(1_000);
+        let mut large = Charge::new(&budget);
+        large.grow(FREE_BYTES).unwrap();
+        assert_eq!(budget.available_permits(), 1_000);
+        large.grow(900).unwrap();
+        assert_eq!(budget.available_permits(), 100);
+        let refused = Charge::new(&budget).grow(FREE_BYTES + 101);
+        assert!(matches!(refused, Err(ConnectionError::InFlight)));
+        Charge::new(&budget).grow(FREE_BYTES).unwrap();
+        drop(large);
+        assert_eq!(budget.available_permits(), 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stops_in_a_frame_is_sent_away() {
+        let (mut client, mut broker) = tokio::io::duplex(64);
+        let budget = Semaphore::new(MAX_IN_FLIGHT_BYTES);
+        client.write_all(&[0; 10]).await.unwrap();
+        let read = read_frame(&mut broker, 11, &mut Charge::new(&budget)).await;
+        assert!(matches!(read, Err(ConnectionError::Silent(STALL_TIMEOUT))));
+    }
 }

@@ -16,6 +16,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
     listen: SocketAddr,
 
+    /// Let --listen name an address that other hosts reach: whoever does can read and delete everything
+    #[arg(long)]
+    expose_to_network: bool,
+
     /// Do not create topics on demand
     #[arg(long)]
     no_auto_create: bool,
@@ -27,6 +31,13 @@ pub(crate) struct Args {
 
 /// Serves until a signal.
 pub(crate) async fn run(args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliError> {
+    if !args.listen.ip().is_loopback() && !args.expose_to_network {
+        let address = args.listen;
+        return Err(CliError::usage(format!(
+            "{address} is not of this host alone: whoever reaches it could read and delete everything"
+        ))
+        .advise("if that is meant: --expose-to-network"));
+    }
     let broker = Broker::builder()
         .listen(args.listen)
         .auto_create(!args.no_auto_create)
