@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::connection::connect;
 use crate::error::{bounded, failed};
-use crate::lookup;
+use crate::lookup::{self, is_legal};
 
 /// How long to wait for a topic that a broker may be about to create.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
@@ -86,7 +86,8 @@ impl Admin for PureAdmin {
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
         let options = ListTopicsOptions::default().timeout(finite(deadline));
         let context = || format!("list topics at {}", self.settings.bootstrap_servers);
-        bounded(deadline, context, self.admin.list_topics(options)).await
+        let listed = bounded(deadline, context, self.admin.list_topics(options)).await?;
+        Ok(listed.into_iter().filter(|name| is_legal(name)).collect())
     }
 
     async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError> {

@@ -1,9 +1,11 @@
 //! Which topics and offsets there are.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Once;
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind, Subscription, Watermarks, finite};
+use kc_core::types::is_topic_name;
 use krafka::KrafkaError;
 use krafka::admin::{
     AdminClient, DescribeTopicsOptions, ListOffsetsOptions, ListTopicsOptions, ListedOffset,
@@ -46,6 +48,16 @@ pub(crate) async fn existing(
     Ok(found)
 }
 
+/// Whether a topic that a broker lists can be named so. Others are left out, which is told once.
+pub(crate) fn is_legal(topic: &str) -> bool {
+    static TOLD: Once = Once::new();
+    let is_legal = is_topic_name(topic);
+    if !is_legal {
+        TOLD.call_once(|| tracing::warn!(?topic, "the broker lists what no topic can be named"));
+    }
+    is_legal
+}
+
 /// The topics of a subscription that exist and are not subscribed to, with their numbers of partitions.
 pub(crate) async fn missing_from(
     subscribed: &BTreeSet<String>,
@@ -58,7 +70,8 @@ pub(crate) async fn missing_from(
         let options = ListTopicsOptions::default().timeout(finite(deadline));
         let listing = admin.list_topics(options);
         let listed = bounded(deadline, || "list topics".to_owned(), listing).await?;
-        wanted.extend(listed.into_iter().filter(|topic| subscription.wants(topic)));
+        let wants = |topic: &String| is_legal(topic) && subscription.wants(topic);
+        wanted.extend(listed.into_iter().filter(wants));
     }
     let missing = wanted.difference(subscribed).map(String::as_str);
     existing(admin, missing, deadline).await

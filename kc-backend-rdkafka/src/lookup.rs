@@ -1,10 +1,11 @@
 //! Which topics and offsets there are. All of this blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use kc_core::backend::{BackendError, ClientSettings, TopicPartition, Watermarks};
+use kc_core::types::is_topic_name;
 use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{IsError, RDKafkaErrorCode as Code};
@@ -73,6 +74,16 @@ impl From<&MetadataPartition> for Partition {
             has_leader: partition.leader() >= 0,
         }
     }
+}
+
+/// Whether a topic that a broker lists can be named so. Others are left out, which is told once.
+fn is_legal(topic: &str) -> bool {
+    static TOLD: Once = Once::new();
+    let is_legal = is_topic_name(topic);
+    if !is_legal {
+        TOLD.call_once(|| tracing::warn!(?topic, "the broker lists what no topic can be named"));
+    }
+    is_legal
 }
 
 fn topic_error(topic: &MetadataTopic) -> Option<Code> {
@@ -165,7 +176,7 @@ impl Lookup {
             metadata.map_err(|error| failed(context, error))
         })?;
         let names = metadata.topics().iter().map(MetadataTopic::name);
-        let names = names.filter(|name| !name.starts_with("__"));
+        let names = names.filter(|name| !name.starts_with("__") && is_legal(name));
         Ok(names.map(str::to_owned).collect())
     }
 

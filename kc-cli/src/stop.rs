@@ -5,7 +5,8 @@ use tokio::sync::watch;
 
 use crate::error::CliError;
 
-/// Becomes true at the first SIGINT or SIGTERM; the second ends the program at once.
+/// Becomes true at the first SIGINT, SIGTERM or SIGHUP; the second ends the program at once. A SIGHUP that is ignored,
+/// as under `nohup`, stays so.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(watch::Receiver<bool>);
 
@@ -17,12 +18,17 @@ impl Stop {
         };
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut terminate = listen(SignalKind::terminate())?;
+        let mut hangup = match hangup_is_ignored() {
+            true => None,
+            false => Some(listen(SignalKind::hangup())?),
+        };
         let (tell, told) = watch::channel(false);
         tokio::spawn(async move {
             let mut next = async || {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    Some(_) = async { hangup.as_mut()?.recv().await } => {}
                 }
             };
             next().await;
@@ -40,4 +46,13 @@ impl Stop {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Whether who started the program wants it to outlive the terminal. Only Linux tells.
+fn hangup_is_ignored() -> bool {
+    const SIGHUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
 }

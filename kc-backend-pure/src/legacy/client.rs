@@ -13,6 +13,7 @@ use kafka::error::{Error, KafkaCode, Result};
 use kc_core::backend::{ClientSettings, Compression, TopicPartition, Watermarks};
 
 use super::error::{breaks_connection, code, is_transient};
+use crate::lookup::is_legal;
 
 /// Longest time to establish one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -115,7 +116,8 @@ impl Client {
             let mut topics = BTreeMap::new();
             for topic in kafka.topics().iter() {
                 let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
-                if partitions > 0 && !INTERNAL.contains(&topic.name()) {
+                let is_internal = INTERNAL.contains(&topic.name());
+                if partitions > 0 && !is_internal && is_legal(topic.name()) {
                     topics.insert(topic.name().to_owned(), partitions);
                 }
             }

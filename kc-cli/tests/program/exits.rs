@@ -1,4 +1,6 @@
-use crate::world::{World, complaint, fail, succeed};
+use std::process::{Command, Stdio};
+
+use crate::world::{Process, World, complaint, fail, succeed};
 
 #[test]
 fn bad_usage_is_2() {
@@ -274,4 +276,48 @@ fn a_broker_ends_at_a_signal() {
     assert_eq!(broker.end(), 0);
     let stderr = world.fail(&["broker", "--listen", &world.address], 1);
     assert!(complaint(&stderr).contains(&world.address), "{stderr}");
+}
+
+#[test]
+fn a_hang_up_that_is_ignored_stays_so() {
+    let kc = env!("CARGO_BIN_EXE_kc");
+    let script = format!("trap '' HUP; exec {kc} broker --listen 127.0.0.1:0");
+    let mut command = Command::new("sh");
+    let mut broker = Process::spawn(command.args(["-c", &script]).stdout(Stdio::null()));
+    broker.says("Ctrl-C ends it");
+    broker.signal("HUP");
+    broker.terminate();
+    assert_eq!(broker.end(), 0);
+}
+
+#[test]
+fn a_broker_that_others_may_reach_is_asked_for_and_warned_of() {
+    let world = World::new();
+    let stderr = world.fail(&["broker", "--listen", "0.0.0.0:0"], 2);
+    assert!(stderr.contains("--expose-to-network"), "{stderr}");
+    // A way to spell an address of this host that is not taken for one.
+    let spelled = "[::ffff:127.0.0.1]:0";
+    let mut broker = world.start(&["-q", "broker", "--listen", spelled, "--expose-to-network"]);
+    broker.says("can read and delete everything");
+    broker.terminate();
+    assert_eq!(broker.end(), 0);
+}
+
+#[test]
+fn a_terminal_is_not_told_what_to_do() {
+    let world = World::new();
+    world.provision("prodcon", "alice", &[]);
+    let topic = "t\u{1b}[2J\u{9b}31m";
+    for args in [
+        ["topics", "create", topic, "-b", &world.address].as_slice(),
+        &["consume", topic, "--raw", "-b", &world.address],
+        &["produce", topic, "--node", "alice"],
+        &["node", "status", "--node", topic],
+    ] {
+        let output = world.kc(args).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let obeyed = |letter: char| letter.is_control() && letter != '\n';
+        assert!(!said.contains(obeyed), "{said:?}");
+        assert!(said.contains('2'), "{said:?}");
+    }
 }

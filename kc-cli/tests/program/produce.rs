@@ -88,6 +88,15 @@ fn keys_stand_before_the_separator() {
 
 #[test]
 fn a_producer_stopped_in_the_middle_goes_on_behind_what_it_said() {
+    stopped_in_the_middle("TERM");
+}
+
+#[test]
+fn a_producer_that_loses_its_terminal_goes_on_behind_what_it_said() {
+    stopped_in_the_middle("HUP");
+}
+
+fn stopped_in_the_middle(signal: &str) {
     let world = World::new();
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
@@ -111,7 +120,7 @@ fn a_producer_stopped_in_the_middle_goes_on_behind_what_it_said() {
     stdin.write_all(lines[..2000].concat().as_bytes()).unwrap();
     // It has sent some, and has more to come.
     let mut read = consume("300");
-    alice.terminate();
+    alice.signal(signal);
     let sent = alice.says("sent ");
     assert_eq!(alice.end(), 0);
     let sent: usize = sent.split(' ').nth(1).unwrap().parse().unwrap();

@@ -10,4 +10,4 @@ pub use key_id::{KEY_ID_LEN, KeyId};
 pub use management::{ManagementTopic, ManagementTopics};
 pub use now::Now;
 pub use timestamp::Timestamp;
-pub use topic::{RootTopic, SideTopic, TopicScheme};
+pub use topic::{RootTopic, SideTopic, TopicScheme, is_topic_name};

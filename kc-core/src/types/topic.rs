@@ -39,6 +39,14 @@ impl fmt::Debug for RootTopic {
     }
 }
 
+/// Whether Kafka lets a topic be named so: 1 to 249 ASCII letters, digits, `.`, `_` and `-`, but not `.` or `..`. A broker
+/// that nobody trusts may list anything.
+#[must_use]
+pub fn is_topic_name(name: &str) -> bool {
+    let legal = |letter: u8| letter.is_ascii_alphanumeric() || b"._-".contains(&letter);
+    (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.bytes().all(legal)
+}
+
 /// Which of a root's three side topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SideTopic {
@@ -131,6 +139,26 @@ impl TopicScheme {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_topics_are_told_from_other_text() {
+        for name in ["a", "plant.north_1-b", &"x".repeat(249)] {
+            assert!(is_topic_name(name), "{name}");
+        }
+        let others = [
+            "",
+            ".",
+            "..",
+            "a b",
+            "a\nb",
+            "plant.\u{1b}[2J",
+            "größe",
+            "a\0",
+        ];
+        for other in others.into_iter().chain([&*"x".repeat(250)]) {
+            assert!(!is_topic_name(other), "{other:?}");
+        }
+    }
 
     #[test]
     fn side_topics_are_named_and_recognised() {

@@ -11,6 +11,7 @@ use tokio::io::{AsyncWriteExt, Stdout};
 
 use super::Format;
 use crate::error::CliError;
+use crate::ui::harmless;
 
 /// Most records that are printed at once.
 const MAX_BATCH: usize = 500;
@@ -104,8 +105,11 @@ impl Output {
         for record in records {
             match self.format {
                 Format::Text => self.buffer.extend(record.value.unwrap_or_default()),
-                Format::Json => serde_json::to_writer(&mut self.buffer, &Line::from(record))
-                    .map_err(CliError::from_error)?,
+                Format::Json => {
+                    let line = serde_json::to_string(&Line::from(record));
+                    let line = line.map_err(CliError::from_error)?;
+                    self.buffer.extend(harmless(&line).as_bytes());
+                }
             }
             self.buffer.push(b'\n');
         }
