@@ -27,6 +27,12 @@ pub enum KafkaError {
         /// Why.
         source: io::Error,
     },
+    /// A jar is missing, or not the one that is known.
+    #[error("{0} is not the jar that is known by its SHA-256")]
+    UnknownJar(
+        /// Its name.
+        String,
+    ),
     /// Maven could not fetch the jars.
     #[error("mvn could not fetch the jars of Kafka:\n{0}")]
     Jars(

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
 
 use super::error::{printed, tail};
 use super::{KafkaError, Version};
@@ -46,7 +49,37 @@ fn download(version: Version, folder: &Path) -> Result<(), KafkaError> {
     if !output.status.success() {
         return Err(KafkaError::Jars(tail(&printed(&output))));
     }
-    Ok(())
+    verify(sums(version), &folder.join("jars"))
+}
+
+/// The jars of a version with their SHA-256, as `sha256sum` writes them.
+fn sums(version: Version) -> &'static str {
+    match version {
+        Version::V4 => include_str!("jars/4.4.0.sha256"),
+        Version::V3_9 => include_str!("jars/3.9.2.sha256"),
+    }
+}
+
+/// Fails unless these jars are there, and no others.
+fn verify(sums: &str, jars: &Path) -> Result<(), KafkaError> {
+    let failed = KafkaError::file(jars);
+    let mut expected: BTreeMap<&str, &str> = sums
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .map(|(sum, name)| (name, sum))
+        .collect();
+    for jar in fs::read_dir(jars).map_err(failed)? {
+        let jar = jar.map_err(KafkaError::file(jars))?;
+        let name = jar.file_name().to_string_lossy().into_owned();
+        let bytes = fs::read(jar.path()).map_err(KafkaError::file(&jar.path()))?;
+        if expected.remove(&*name) != Some(&hex::encode(Sha256::digest(bytes))) {
+            return Err(KafkaError::UnknownJar(name));
+        }
+    }
+    match expected.into_keys().next() {
+        Some(missing) => Err(KafkaError::UnknownJar(missing.to_owned())),
+        None => Ok(()),
+    }
 }
 
 fn pom(version: Version) -> String {
@@ -87,6 +120,21 @@ fn pom(version: Version) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_jars_that_are_known_by_their_hash_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let jar = folder.path().join("a.jar");
+        fs::write(&jar, b"a").unwrap();
+        let sum = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+        let sums = format!("{sum}  a.jar\n");
+        verify(&sums, folder.path()).unwrap();
+        let refused = |sums: &str| verify(sums, folder.path()).unwrap_err().to_string();
+        assert!(refused(&format!("{sums}{sum}  b.jar\n")).contains("b.jar"));
+        assert!(refused("").contains("a.jar"));
+        fs::write(&jar, b"b").unwrap();
+        assert!(refused(&sums).contains("a.jar"));
+    }
 
     #[test]
     fn pom_names_version_and_binding() {

@@ -8,16 +8,9 @@ use anyhow::{Context, ensure};
 
 use crate::shell;
 
-/// The Python peer.
-const KAFKACRYPTO: [&str; 3] = [
-    "kafkacrypto==0.9.11.3",
-    "pysodium==0.7.19",
-    "msgpack==1.2.4",
-];
-/// The Kafka clients that it works with. It takes confluent-kafka if both are there, so each has an environment of its
-/// own.
-const KAFKA_PYTHON: &str = "kafka-python==2.0.6";
-const CONFLUENT: &str = "confluent-kafka==2.8.2";
+/// What the environments have, by version and hash. The peer takes confluent-kafka if both Kafka clients are there, so each
+/// has an environment of its own.
+const REQUIREMENTS: &str = "tests/interop/requirements";
 /// Names the folder of the Java peer: its jars, a `pom.xml` of what they need, and a driver with the class `live.Peer`.
 const JAVA_FOLDER: &str = "KC_JAVA_PEER";
 /// How long a peer works or waits at most, in seconds.
@@ -55,15 +48,15 @@ impl Peers {
     pub(super) fn install(folder: &Path) -> anyhow::Result<Self> {
         // The peers find libsodium by name.
         shell::install(&["libsodium23", "python3-venv"])?;
-        let python = |name, client| {
-            let python = environment(&folder.join(name), &[&KAFKACRYPTO[..], &[client]].concat())?;
+        let python = |name| {
+            let python = environment(folder, name)?;
             anyhow::Ok(Python { name, python })
         };
         Ok(Self {
-            kafka_python: python("kafka-python", KAFKA_PYTHON)?,
-            confluent: python("confluent", CONFLUENT)?,
+            kafka_python: python("kafka-python")?,
+            confluent: python("confluent")?,
             java: Java::find(folder)?,
-            plain: environment(&folder.join("plain"), &[CONFLUENT])?,
+            plain: environment(folder, "plain")?,
         })
     }
 
@@ -224,16 +217,17 @@ impl Drop for Peer {
     }
 }
 
-/// A Python with these packages; made once.
-fn environment(folder: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
+/// A Python with the packages that this environment requires; made once.
+fn environment(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = folder.join(name);
     let python = folder.join("bin/python");
     if !python.exists() {
-        shell::run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        shell::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
     shell::run(
         Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet"])
-            .args(packages),
+            .args(["-m", "pip", "install", "--quiet", "--require-hashes", "-r"])
+            .arg(format!("{REQUIREMENTS}/{name}.txt")),
     )?;
     Ok(python)
 }
