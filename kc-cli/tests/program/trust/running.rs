@@ -1,7 +1,7 @@
 //! What is published reaches nodes that run.
 
 use super::{consume, key_of, line, list, produce, root_key, stop};
-use crate::world::{World, complaint};
+use crate::world::{World, complaint, until};
 
 const DENYLIST: &str = "KC_CONFIG__NODE__MGMT_TOPIC_DENYLIST";
 
@@ -44,6 +44,13 @@ fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key_and_the_others
     alice.says("check=C11");
     assert_eq!(line(&mut carol), "two");
     stop(carol);
+    let waits = |node| {
+        let status = world.json(&["node", "status", "--node", node]);
+        status["running"]["waiting_records"]["t"] == 1
+    };
+    for node in ["bob", "dave"] {
+        until("the status shows the record that waits", || waits(node));
+    }
     for mut denied in [bob, dave] {
         denied.terminate();
         assert_eq!(denied.output(), "");
