@@ -1,10 +1,9 @@
-//! The bounds of what clients can make the process keep. They are for programs that run away, not against people: whoever
-//! can connect can take all connections, and with them much memory.
+//! The bounds that keep a hostile or runaway client from taking the process with it.
 //!
 //! The memory limit ([`DEFAULT_MEMORY_LIMIT`], or
 //! [`Builder::memory_limit`](crate::Builder::memory_limit)) covers stored records. Everything else
 //! is bounded by count and size here. Requests and responses in flight come on top: at most
-//! [`MAX_CONNECTIONS`] times [`MAX_FRAME_BYTES`] plus [`MAX_FETCH_BYTES`], which is 48 GiB.
+//! [`MAX_CONNECTIONS`] times [`MAX_FRAME_BYTES`] plus [`MAX_FETCH_BYTES`].
 
 use std::time::Duration;
 
