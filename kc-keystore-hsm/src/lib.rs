@@ -25,8 +25,7 @@
 //! | ephemerals of key exchanges, data keys | memory |
 //!
 //! A thief of the host's files has nothing without the token. Whoever controls the running host can use the keys for as
-//! long as that lasts, and take away what is opened in memory: the ratchet's seed, an SLH-DSA half that the token only
-//! seals, and data keys.
+//! long as that lasts, and take none away.
 //!
 //! # Threads
 //!
