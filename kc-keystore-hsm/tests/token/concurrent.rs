@@ -41,7 +41,8 @@ fn seed(node: u64) -> Seed {
 fn place_of(node: u64) -> (NodeLabels, PathBuf) {
     let name = format!("n{node}");
     let path = folder().join(format!("{name}.ratchet"));
-    (NodeLabels::new(&name), path)
+    let labels = NodeLabels::of_object(&format!("kc:{name}:id"));
+    (labels.unwrap(), path)
 }
 
 fn shown(step: &Step) -> String {
