@@ -6,7 +6,7 @@ use std::time::Duration;
 use kc_backend_pure::PureBackend;
 use kc_core::backend::{
     Backend, BackendError, BackendErrorKind, ClientSettings, GroupConsumer, GroupStart, LogStart,
-    OutgoingRecord, Subscription, TopicPartition, TopicSpec,
+    OutgoingRecord, Record, Subscription, TopicPartition, TopicSpec,
 };
 use krafka::error::ErrorCode;
 use krafka::testing::{ApiKey, Control, FakeBroker};
@@ -47,6 +47,24 @@ async fn send(backend: &PureBackend, value: &str) -> Result<i64, BackendError> {
     delivery.await.map(|delivery| delivery.offset)
 }
 
+/// Does something that takes no more than a minute.
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(6 * DEADLINE, work).await.unwrap()
+}
+
+/// Polls until records come.
+async fn first_records(member: &mut dyn GroupConsumer) -> Vec<Record> {
+    within(async {
+        loop {
+            let records = member.poll(DEADLINE).await.unwrap().records;
+            if !records.is_empty() {
+                return records;
+            }
+        }
+    })
+    .await
+}
+
 /// Polls until a record comes, and stores the position behind it.
 async fn member_with_one_record(
     broker: &FakeBroker,
@@ -57,7 +75,7 @@ async fn member_with_one_record(
         .group_consumer("g", &Subscription::to(["t"]), GroupStart::Earliest)
         .await
         .unwrap();
-    while member.poll(DEADLINE).await.unwrap().records.is_empty() {}
+    assert!(!first_records(&mut *member).await.is_empty());
     let at = TopicPartition {
         topic: "t".to_owned(),
         partition: 0,
@@ -231,13 +249,16 @@ async fn a_start_that_was_not_committed_is_made_up_for() {
         .group_consumer("g", &Subscription::to(["t"]), GroupStart::Earliest)
         .await
         .unwrap();
-    while member.poll(DEADLINE).await.unwrap().records.is_empty() {}
+    assert!(!first_records(&mut *member).await.is_empty());
     assert_eq!(broker.committed_offset("g", "t", 0), None);
     // Without a commit of the caller's.
     let short = Duration::from_millis(50);
-    while broker.committed_offset("g", "t", 0) != Some(0) {
-        member.poll(short).await.unwrap();
-    }
+    within(async {
+        while broker.committed_offset("g", "t", 0) != Some(0) {
+            member.poll(short).await.unwrap();
+        }
+    })
+    .await;
     member.close(DEADLINE).await.unwrap();
 }
 

@@ -53,6 +53,13 @@ async fn send(backend: &RdkafkaBackend, topic: &str, count: u32) {
     producer.close(DEADLINE).await.unwrap();
 }
 
+/// Does something that takes no more than a minute.
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), work)
+        .await
+        .unwrap()
+}
+
 fn assert_all_once(records: &[Record], count: u32) {
     let offsets: Vec<i64> = records.iter().map(|record| record.offset).collect();
     let want: Vec<i64> = (0..i64::from(count)).collect();
@@ -73,12 +80,15 @@ async fn cancelled_polls_of_a_log_lose_nothing() {
     assert!(cancelled.is_err());
     send(&backend, "t", COUNT).await;
     let mut records = Vec::new();
-    while records.len() < 2_000 {
-        match tokio::time::timeout(Duration::ZERO, reader.poll(DEADLINE)).await {
-            Ok(polled) => records.extend(polled.unwrap()),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+    within(async {
+        while records.len() < 2_000 {
+            match tokio::time::timeout(Duration::ZERO, reader.poll(DEADLINE)).await {
+                Ok(polled) => records.extend(polled.unwrap()),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
         }
-    }
+    })
+    .await;
     assert_all_once(&records, COUNT);
     reader.close().await;
     broker.shutdown().await;
@@ -98,12 +108,15 @@ async fn cancelled_polls_of_a_member_lose_nothing() {
     assert!(cancelled.is_err());
     send(&backend, "t", COUNT).await;
     let mut records = Vec::new();
-    while records.len() < 2_000 {
-        match tokio::time::timeout(Duration::ZERO, member.poll(DEADLINE)).await {
-            Ok(polled) => records.extend(polled.unwrap().records),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+    within(async {
+        while records.len() < 2_000 {
+            match tokio::time::timeout(Duration::ZERO, member.poll(DEADLINE)).await {
+                Ok(polled) => records.extend(polled.unwrap().records),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
         }
-    }
+    })
+    .await;
     assert_all_once(&records, COUNT);
     member.close(DEADLINE).await.unwrap();
     broker.shutdown().await;
@@ -120,11 +133,14 @@ async fn a_poll_has_no_more_records_than_wanted() {
         .await
         .unwrap();
     let mut left: usize = 20;
-    while left > 0 {
-        let polled = reader.poll(DEADLINE).await.unwrap().len();
-        assert!(polled <= 7, "{polled}");
-        left -= polled;
-    }
+    within(async {
+        while left > 0 {
+            let polled = reader.poll(DEADLINE).await.unwrap().len();
+            assert!(polled <= 7, "{polled}");
+            left -= polled;
+        }
+    })
+    .await;
     reader.close().await;
     broker.shutdown().await;
 }

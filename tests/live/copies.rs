@@ -35,7 +35,9 @@ async fn sealed_under(fleet: &Fleet, topic: &str, records: usize) -> Vec<(KeyId,
     let mut found = Vec::new();
     let mut read = 0;
     while read < records {
-        for record in log.poll(DEADLINE).await.unwrap() {
+        let polled = log.poll(DEADLINE).await.unwrap();
+        assert!(!polled.is_empty(), "{read} of {records} records came");
+        for record in polled {
             read += 1;
             for (component, sealed) in [(0, record.key), (1, record.value)] {
                 if let Some(sealed) = sealed {

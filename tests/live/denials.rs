@@ -93,7 +93,10 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
     fleet.provision("denied", Role::Producer, "root");
     fleet.provision("other", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
+    fleet.provision("historian", Role::Consumer, "root");
     let (denied, other) = (fleet.open("denied").await, fleet.open("other").await);
+    let historian = fleet.options("historian").setting("denied_keys", "keep");
+    let historian = historian.open().await.unwrap();
     let reader = fleet
         .options("reader")
         .setting("crypto_sub_interval", "0.5");
@@ -114,6 +117,8 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
         .await;
     let mut reading = joined.unwrap();
     assert_eq!(values(&take(&mut reading, 1).await), ["before"]);
+    let mut of_historian = consumer(&historian, "t").await;
+    assert_eq!(values(&take(&mut of_historian, 1).await), ["before"]);
 
     // What it sealed before it knew.
     let mut sealed = Vec::new();
@@ -125,6 +130,7 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
     let denial = async {
         tokio::join!(
             listed(&reader, std::future::ready(())),
+            listed(&historian, std::future::ready(())),
             listed(&denied, deny(&fleet, "denied"))
         );
     };
@@ -149,6 +155,11 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
         }
     };
     tokio::time::timeout(DEADLINE, dropped).await.unwrap();
+    // A node that is told to keep them still reads history.
+    let status = historian.node.status().await.unwrap();
+    assert_eq!(status.opening_keys, 1);
+    let opened = historian.node.deserializer().try_open_value("t", &sealed);
+    assert!(matches!(opened, Outcome::Plaintext(_)), "{opened:?}");
     by_other
         .send(record("t", "from another"))
         .await

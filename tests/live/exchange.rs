@@ -93,11 +93,14 @@ async fn a_consumer_of_another_root_is_refused_and_both_sides_say_so() {
         unanswered = silent => assert_eq!(unanswered, 1),
     }
     assert_eq!(consumer.waiting(), 1);
-    let refused = loop {
-        if let Some(NodeEvent::Refused { check, .. }) = refusals.next().await {
-            break check;
+    let refused = async {
+        loop {
+            if let Some(NodeEvent::Refused { check, .. }) = refusals.next().await {
+                return check;
+            }
         }
     };
+    let refused = tokio::time::timeout(DEADLINE, refused).await.unwrap();
     assert_eq!(refused.to_string(), "C04");
     let status = sender.node.status().await.unwrap();
     assert!(status.exchange.refused.values().sum::<u64>() >= 1);

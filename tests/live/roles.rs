@@ -18,31 +18,52 @@ use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 const ROOT: &[u8] = b"root";
 const PRODUCERS: [&str; 3] = ["p1", "p2", "p3"];
 const CONSUMERS: [&str; 3] = ["c1", "c2", "c3"];
+/// How often a denied consumer tries before it is believed that it gets nothing.
+const ATTEMPTS: u64 = 3;
+
+/// What a denied consumer does, and so who keeps the next keys from it.
+#[derive(Clone, Copy, PartialEq)]
+enum Denied {
+    /// It learns of its denial, and asks no more.
+    Learns,
+    /// It does not learn of it, and asks the controller.
+    AsksController,
+    /// It does not learn of it, and asks the producers and the controller.
+    AsksAll,
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key() {
-    deny_one_of_three(KeyType::Ed25519, "denylist").await;
+    deny_one_of_three(KeyType::Ed25519, Denied::Learns).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_quantum_fleet_denies_a_consumer_as_well() {
-    deny_one_of_three(KeyType::Hybrid, "denylist").await;
+    deny_one_of_three(KeyType::Hybrid, Denied::Learns).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denied_consumer_that_does_not_know_is_refused_by_the_controller() {
-    deny_one_of_three(KeyType::Ed25519, "elsewhere").await;
+    deny_one_of_three(KeyType::Ed25519, Denied::AsksController).await;
 }
 
-/// `denylist` is the topic from which the denied consumer takes its own denylist.
-async fn deny_one_of_three(key_type: KeyType, denylist: &str) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_consumer_that_does_not_know_is_refused_by_each_producer() {
+    deny_one_of_three(KeyType::Ed25519, Denied::AsksAll).await;
+}
+
+async fn deny_one_of_three(key_type: KeyType, denied: Denied) {
     let mut fleet = Fleet::start().await;
     fleet.key_type = key_type;
     for id in PRODUCERS {
         fleet.provision(id, Role::Producer, "root");
     }
     for id in CONSUMERS {
-        fleet.provision(id, Role::ConsumerLimited, "root");
+        let role = match denied {
+            Denied::AsksAll if id == "c2" => Role::Consumer,
+            _ => Role::ConsumerLimited,
+        };
+        fleet.provision(id, role, "root");
     }
     let controller = start_controller(&fleet).await;
     // Post-quantum signatures take long, on a busy machine longer still: nobody is to ask faster than is answered.
@@ -58,8 +79,8 @@ async fn deny_one_of_three(key_type: KeyType, denylist: &str) {
     for id in CONSUMERS {
         let node = fleet.options(id);
         let node = node.setting("crypto_sub_interval", interval);
-        let node = if id == "c2" {
-            node.setting("mgmt_topic_denylist", denylist)
+        let node = if id == "c2" && denied != Denied::Learns {
+            node.setting("mgmt_topic_denylist", "elsewhere")
         } else {
             node
         };
@@ -73,45 +94,92 @@ async fn deny_one_of_three(key_type: KeyType, denylist: &str) {
     let status = controller.node.status().await.unwrap();
     assert!(status.controller.unwrap().forwarded >= 3);
 
-    let denied = key_of(&fleet, "c2");
+    let key = key_of(&fleet, "c2");
     let mut learning: Vec<_> = producers.iter().map(|node| node.node.events()).collect();
     learning.push(controller.node.events());
     let mut told = nodes[1].node.events();
-    publish(&fleet, key_type, TrustList::Deny, &denied).await;
+    publish(&fleet, key_type, TrustList::Deny, &key).await;
     for events in &mut learning {
         until(events, |event| matches!(event, NodeEvent::Listed { .. })).await;
     }
-    let learns = denylist == "denylist";
-    if learns {
+    if denied == Denied::Learns {
         until(&mut told, |event| matches!(event, NodeEvent::Denied { .. })).await;
     }
 
     // Each start of a producer is a step of its ratchet.
     close_all(producers).await;
     let producers = open_all(&fleet, PRODUCERS).await;
-    let mut refusals = if learns {
-        // It refuses itself, before anybody else has to.
-        nodes[1].node.events()
-    } else {
-        controller.node.events()
-    };
+    let givers = || producers.iter().chain([&controller]);
+    let heard: Vec<_> = givers().map(|node| node.node.events()).collect();
+    let (mut blocked, mut asked) = (nodes[1].node.events(), nodes[1].node.events());
+    let keys = async || nodes[1].node.status().await.unwrap().opening_keys;
+    let before = keys().await;
     send(&producers, "after").await;
     let [first, second, third] = consumers.as_mut_slice() else {
         panic!("three consumers");
     };
     assert_eq!(take_sorted(first).await, expected("after"));
     assert_eq!(take_sorted(third).await, expected("after"));
-    let denied_reads = take(second, 1);
-    let refused = until(&mut refusals, |event| match event {
-        NodeEvent::Refused { check, .. } => check.to_string() == "C11",
-        NodeEvent::NoValidChain { reason } => learns && reason.contains("(C11)"),
-        _ => false,
-    });
+    let refused = async {
+        match denied {
+            Denied::Learns => {
+                for _ in 0..ATTEMPTS {
+                    until(&mut blocked, is_blocked).await;
+                }
+            }
+            Denied::AsksController => refuses_often(&controller).await,
+            Denied::AsksAll => {
+                for giver in givers() {
+                    refuses_often(giver).await;
+                }
+            }
+        }
+    };
     tokio::select! {
-        read = denied_reads => panic!("the denied consumer read {read:?}"),
+        read = take(second, 1) => panic!("the denied consumer read {read:?}"),
         () = refused => {}
     }
+    assert_eq!(
+        values(&second.poll(3, Duration::ZERO).await.unwrap()),
+        [""; 0]
+    );
+    assert_eq!(keys().await, before);
     assert!(second.waiting() > 0);
+    let mut to_others = 0;
+    for mut events in heard {
+        while let Some(event) = events.try_next() {
+            if let NodeEvent::Answered { requester, .. } | NodeEvent::Forwarded { requester, .. } =
+                event
+            {
+                assert_ne!(requester.key, key);
+                to_others += 1;
+            }
+        }
+    }
+    assert!(to_others > 0);
+    let mut asked = std::iter::from_fn(|| asked.try_next());
+    let asks = asked.any(|event| matches!(event, NodeEvent::Requested { .. }));
+    assert_eq!(asks, denied != Denied::Learns);
+}
+
+/// Whether a node refuses to ask because its own key is denied.
+fn is_blocked(event: &NodeEvent) -> bool {
+    matches!(event, NodeEvent::NoValidChain { reason } if reason.contains("(C11)"))
+}
+
+/// Waits until a node has refused a denied key several times since it was opened.
+async fn refuses_often(giver: &OpenNode) {
+    let refused = async || {
+        let refused = giver.node.status().await.unwrap().refused();
+        let denied = refused.iter().find(|(check, _)| check.to_string() == "C11");
+        denied.map_or(0, |(_, times)| *times)
+    };
+    let waiting = async {
+        while refused().await < ATTEMPTS {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,10 +268,23 @@ async fn the_end_of_a_chain_is_warned_of() {
     fleet.clock = clock.clone();
     fleet.lifetime = Some(Duration::from_secs(150));
     fleet.provision("reader", Role::Consumer, "root");
-    let reader = fleet.options("reader").clock(clock).open().await.unwrap();
+    let options = fleet.options("reader").clock(clock.clone());
+    let reader = options.open().await.unwrap();
     let mut events = reader.node.events();
-    let warned = |event: &NodeEvent| matches!(event, NodeEvent::ChainExpires { .. });
-    until(&mut events, warned).await;
+    let opened = clock.now();
+    let trust = reader.node.status().await.unwrap().trust;
+    let end = trust.identities[0].chain.clone().unwrap().unwrap();
+    until(&mut events, |event| match event {
+        NodeEvent::ChainExpires { expires, .. } => {
+            assert_eq!(*expires, end);
+            true
+        }
+        _ => false,
+    })
+    .await;
+    // Not at the start, but when at most a tenth of what was left then is left.
+    let left = |at: Timestamp| end.as_secs() - at.as_secs();
+    assert!(left(clock.now()) < left(opened) / 5.0);
 }
 
 /// A clock that is so much faster than the world's.

@@ -21,7 +21,7 @@ use kc::{
     Node, NodeEvent, NodeParts, NodeSettings, ProduceError, Subscription,
 };
 
-use crate::fleet::{Fleet, record, take, values};
+use crate::fleet::{DEADLINE, Fleet, record, take, values};
 
 /// How long nobody else may be held up.
 const HELD_UP: Duration = Duration::from_secs(10);
@@ -118,7 +118,8 @@ fn parts(fleet: &Fleet) -> (NodeParts, Arc<Removable>) {
 async fn news(events: &mut EventListener, awaited: &NodeEvent) -> Vec<NodeEvent> {
     let mut news = Vec::new();
     while news.last() != Some(awaited) {
-        let event = events.next().await.unwrap();
+        let event = tokio::time::timeout(DEADLINE, events.next()).await;
+        let event = event.unwrap().unwrap();
         if let NodeEvent::StoreFails { .. } | NodeEvent::StoreWorks { .. } = event {
             news.push(event);
         }

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use kc::actors::messages::{HeldKeys, ReceivedOpeningKeys, SealingKeyFor};
 use kc::actors::{Entropy, KeystoreActor, RatchetActor, RatchetParts, SealedArchive};
-use kc::core::keys::Signer;
-use kc::core::provision::{NewNode, ProvisionedNode, Role, provision_node, request_node};
+use kc::core::keys::{KeyType, Signer};
+use kc::core::provision::{
+    NewKey, NewNode, ProvisionedNode, Provisioner, Role, derive_provisioner, derive_root,
+    provision_node, request_node,
+};
 use kc::core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc::core::store::config::{ConfigStore, KafkaUse, NodeConfig, Section, Value};
 use kc::core::store::{MemoryKeyStore, MemoryRatchetStore, NodeSecrets};
@@ -124,6 +127,49 @@ fn provisioned_nodes() {
         let seed = seed.as_ref().unwrap().encode();
         assert_hidden(&shown, secrets, seed.expose());
     }
+}
+
+/// The root of trust and the provisioner that made a node stand in none of its files, but their public keys do.
+#[test]
+fn who_made_a_node_is_in_none_of_its_files() {
+    let (root_password, password) = (b"password of the root", b"password of provisioners");
+    let scheme = TopicScheme::default();
+    let key_type = KeyType::Ed25519;
+    let new = NewNode {
+        key: NewKey::Drawn(key_type),
+        lifetime: None,
+        ..NewNode::new("n", Role::Producer, &scheme)
+    };
+    let (now, rng) = (Clock::system().now(), &mut system_rng().unwrap());
+    let node = provision_node(&new, root_password, password, now, rng).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    create_node(folder.path(), &node, false).unwrap();
+
+    let root = derive_root(root_password, key_type).unwrap();
+    let public = root.key.verifying_key();
+    let provisioner = derive_provisioner(password, Provisioner::Producer, public, key_type);
+    let provisioner = provisioner.unwrap();
+    let secrets = [
+        &root_password[..],
+        password,
+        root.seed.expose(),
+        provisioner.seed.expose(),
+    ];
+    let mut knows_root = false;
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for secret in secrets {
+            assert_eq!(leak(&text, secret, 8), None, "{text}");
+            assert!(
+                bytes
+                    .windows(8)
+                    .all(|part| !secret.windows(8).any(|secret| secret == part))
+            );
+        }
+        knows_root |= leak(&text, &public.to_bytes(), 8).is_some();
+    }
+    assert!(knows_root);
 }
 
 /// Nothing of a node of random bytes: long parts, because short ones may be there by chance.

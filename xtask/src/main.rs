@@ -2,6 +2,7 @@
 //!
 //! | chore | what it does |
 //! |---|---|
+//! | `claims` | proves that each claim of `docs/security.md` names tests that exist |
 //! | `fuzz` | runs the fuzz targets, each for some seconds |
 //! | `hsm` | runs the tests of keys on tokens on SoftHSM, or with `--kryoptic` on kryoptic |
 //! | `interop` | runs our program against the peers', over `kc broker` and Apache Kafka |
@@ -11,6 +12,7 @@
 //! | `layering` | proves that crates import only what the architecture allows, and actors no step of a machine |
 //! | `sim` | simulates nodes on a hostile network, each world from a seed |
 
+mod claims;
 mod fuzz;
 mod hsm;
 mod interop;
@@ -24,6 +26,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Developer chores")]
 enum Chore {
+    /// Proves that each claim of docs/security.md names tests that exist.
+    Claims,
     /// Runs the fuzz targets, each for some seconds.
     Fuzz(fuzz::Options),
     /// Runs the tests of keys on tokens, on a real token.
@@ -42,6 +46,7 @@ enum Chore {
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
+        Chore::Claims => claims::check(),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Hsm(options) => hsm::run(&options),
         Chore::Interop => interop::run(),

@@ -155,6 +155,9 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Wake, Waker};
 
     use super::*;
     use crate::events::EventListener;
@@ -224,14 +227,27 @@ mod tests {
     #[test]
     fn who_asks_a_store_that_is_held_up_is_told() {
         let watch = StoreWatch::new(Events::default());
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| pollster::block_on(watch.held_up(&[Store::Ratchet])));
-            lock(&watch.asked).insert(Store::Ratchet, Instant::now() - SLOW);
-            while !waiting.is_finished() {
-                watch.look(Instant::now());
-                std::thread::yield_now();
-            }
-        });
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        let mut asking = pin!(watch.held_up(&[Store::Ratchet]));
+        lock(&watch.asked).insert(Store::Ratchet, Instant::now());
+        assert!(asking.as_mut().poll(&mut context).is_pending());
+
+        lock(&watch.asked).insert(Store::Ratchet, Instant::now() - SLOW);
+        watch.look(Instant::now());
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert!(asking.as_mut().poll(&mut context).is_ready());
+    }
+
+    /// Whether a future was woken.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     #[test]

@@ -39,9 +39,13 @@ async fn assigned(consumer: &Consumer) -> usize {
 
 /// Polls until the consumer has so many partitions.
 async fn until_assigned(consumer: &Consumer, count: usize) {
-    while assigned(consumer).await != count {
-        consumer.poll(POLL / 100).await.unwrap();
-    }
+    let waiting = async {
+        while assigned(consumer).await != count {
+            consumer.poll(POLL / 100).await.unwrap();
+        }
+    };
+    let minute = std::time::Duration::from_secs(60);
+    tokio::time::timeout(minute, waiting).await.unwrap();
 }
 
 #[tokio::test]

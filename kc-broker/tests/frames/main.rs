@@ -12,5 +12,6 @@ mod faults;
 mod groups;
 mod lifecycle;
 mod produce;
+mod silent;
 mod versions;
 mod wire;

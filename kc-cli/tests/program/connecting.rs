@@ -1,5 +1,10 @@
 //! The choice of a Kafka client, and its settings.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
 use kc::BackendChoice;
 use kc::core::store::config::Section;
 use kc::keystore_file::read_config;
@@ -49,19 +54,53 @@ fn the_backend_in_the_configuration_counts_unless_another_is_told() {
     assert!(complaint(&stderr).contains("alice.config"), "{stderr}");
 }
 
+/// A broker with SASL that hangs up when somebody logs in, and gives what was sent for that.
+fn with_sasl() -> (String, Receiver<Vec<u8>>) {
+    const HANDSHAKE: u8 = 17;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (send, logins) = channel();
+    let serve = move |mut client: TcpStream| -> std::io::Result<()> {
+        loop {
+            let mut length = [0; 4];
+            client.read_exact(&mut length)?;
+            let mut request = vec![0; u32::from_be_bytes(length) as usize];
+            client.read_exact(&mut request)?;
+            if request[1] != HANDSHAKE {
+                // Nobody may wait for it any more.
+                let _ = send.send(request);
+                return Ok(());
+            }
+            // To this request: no error, and the only mechanism there is.
+            let answer = [&request[4..8], b"\0\0\0\0\0\x01\0\x05PLAIN"].concat();
+            let length = u32::try_from(answer.len()).unwrap();
+            client.write_all(&[&length.to_be_bytes(), &answer[..]].concat())?;
+        }
+    };
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            // It may hang up.
+            let _ = serve(client.unwrap());
+        }
+    });
+    (address, logins)
+}
+
 #[test]
 fn a_password_comes_from_a_file_and_one_on_the_command_line_is_remarked_on() {
     let world = World::new();
     world.provision("consumer", "bob", &[]);
     world.write("password", "hush\n");
-    // The broker speaks no SASL; what matters is what was understood before that.
     let connect = |password: &str| {
+        let (address, logins) = with_sasl();
         let password = format!("sasl_plain_password={password}");
         let args = [
             "consume",
             "t",
             "--node",
             "bob",
+            "-b",
+            &address,
             "--security-protocol",
             "SASL_PLAINTEXT",
             "-X",
@@ -71,7 +110,10 @@ fn a_password_comes_from_a_file_and_one_on_the_command_line_is_remarked_on() {
             "-X",
             &password,
         ];
-        world.fail(&args, 4)
+        let stderr = world.fail(&args, 4);
+        let login = logins.try_recv().unwrap();
+        assert!(login.ends_with(b"\0me\0hush"), "{login:x?}");
+        stderr
     };
     let stderr = connect("hush");
     assert!(stderr.contains("-X sasl_plain_password is for all to see"));
@@ -84,16 +126,14 @@ fn a_password_comes_from_a_file_and_one_on_the_command_line_is_remarked_on() {
 fn settings_that_no_backend_has_are_refused() {
     let world = World::new();
     world.provision("consumer", "bob", &[]);
-    for (setting, told) in [
-        ("boostrap.servers=x", "`bootstrap.servers`"),
-        ("transactional_id=x", "`transactional_id`"),
-        ("sasl_plain_password=file#missing", "missing does not exist"),
-        ("auto_offset_reset=soon", "`auto_offset_reset`"),
+    let missing = "sasl_plain_password=file#missing";
+    for (setting, exit, told) in [
+        ("boostrap.servers=x", 2, "`bootstrap.servers`"),
+        ("transactional_id=x", 2, "`transactional_id`"),
+        (missing, 1, "missing does not exist"),
+        ("auto_offset_reset=soon", 2, "`auto_offset_reset`"),
     ] {
-        let args = ["consume", "t", "--node", "bob", "-X", setting];
-        let stderr = world.kc(&args).output().unwrap();
-        assert!(!stderr.status.success());
-        let stderr = String::from_utf8(stderr.stderr).unwrap();
+        let stderr = world.fail(&["consume", "t", "--node", "bob", "-X", setting], exit);
         assert!(complaint(&stderr).contains(told), "{stderr}");
     }
 }

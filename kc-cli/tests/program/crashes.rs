@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use kc::core::message::Envelope;
 use serde_json::Value;
 
-use crate::world::{Process, World, succeed};
+use crate::world::{Process, World};
 
 const KILLS: u64 = 200;
 
@@ -39,15 +39,15 @@ fn a_producer_killed_200_times_repeats_no_key_and_nonce_and_all_its_records_open
         alice.child.wait().unwrap();
     }
 
+    let count = world.end_of("t");
+    let wanted = count.to_string();
     let raw = ["consume", "t", "--raw", "--json", "-b", &world.address];
-    let raw = [&raw[..], &["--timeout", "10s"]].concat();
-    let raw = world.kc(&raw).output().unwrap();
-    let raw = String::from_utf8(raw.stdout).unwrap();
+    let raw = world.succeed(&[&raw[..], &["--timeout", "60s", "--count", &wanted]].concat());
     let mut uses: HashSet<Use> = HashSet::new();
-    let mut count = 0_usize;
-    for line in raw.lines() {
-        count += 1;
+    assert_eq!(raw.lines().count(), count);
+    for (offset, line) in raw.lines().enumerate() {
         let record: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["offset"], offset);
         for component in ["key", "value"] {
             let sealed = BASE64.decode(record[component].as_str().unwrap()).unwrap();
             let envelope = Envelope::parse(&sealed).unwrap();
@@ -61,13 +61,9 @@ fn a_producer_killed_200_times_repeats_no_key_and_nonce_and_all_its_records_open
 
     let alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out the keys");
-    let wanted = count.to_string();
     let args = ["consume", "t", "--node", "bob", "--from-beginning"];
-    let opened = succeed(&mut world.kc(&[&args[..], &["--count", &wanted]].concat())).stdout;
-    assert_eq!(
-        String::from_utf8(opened).unwrap(),
-        "value of the line\n".repeat(count)
-    );
+    let opened = world.succeed(&[&args[..], &["--timeout", "60s", "--count", &wanted]].concat());
+    assert_eq!(opened, "value of the line\n".repeat(count));
 }
 
 #[test]

@@ -170,9 +170,7 @@ fn a_ratchet_that_was_taken_away_meanwhile_is_told_with_advice() {
     let world = World::with_broker(&["--no-auto-create"]);
     world.provision("producer", "alice", &[]);
     let mut alice = world.start(&["produce", "t", "--node", "alice"]);
-    while !world.path("alice.sock").exists() {
-        std::thread::yield_now();
-    }
+    crate::world::until("alice.sock is there", || world.path("alice.sock").exists());
     std::fs::remove_file(world.path("alice.seed")).unwrap();
     world.succeed(&["topics", "create", "t", "-b", &world.address]);
     alice.says("alice.seed does not exist");

@@ -145,13 +145,30 @@ impl World {
         fail(&mut self.kc(args), exit)
     }
 
+    /// How many records a topic of one partition has, by its log's end.
+    pub(crate) fn end_of(&self, topic: &str) -> usize {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let end = runtime.block_on(async {
+            let mut reader = self.plain().log_reader(None).await.unwrap();
+            let watermarks = reader.watermarks(topic, DEADLINE).await.unwrap().unwrap();
+            reader.close().await;
+            assert_eq!(watermarks.low, 0);
+            watermarks.high
+        });
+        usize::try_from(end).unwrap()
+    }
+
+    /// Any Kafka client.
+    fn plain(&self) -> PureBackend {
+        let servers = [("bootstrap_servers", &self.address)];
+        PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap()
+    }
+
     /// Sends records without sealing them, as any Kafka client would.
     pub(crate) fn send_plain(&self, topic: &str, values: &[&str]) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let servers = [("bootstrap_servers", &self.address)];
-            let backend = PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap();
-            let producer = backend.producer().await.unwrap();
+            let producer = self.plain().producer().await.unwrap();
             for value in values {
                 let record = OutgoingRecord {
                     topic: topic.into(),
@@ -249,6 +266,15 @@ fn command(folder: &Path) -> Command {
         .env("KC_PROVISIONING_PASSWORD", "provisioning")
         .env("KC_CONFIG__NODE__CRYPTO_SUB_INTERVAL", "0.2");
     command
+}
+
+/// Waits until something is so that cannot be awaited.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < end, "never: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 pub(crate) fn succeed(command: &mut Command) -> Output {

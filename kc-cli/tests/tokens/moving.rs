@@ -48,3 +48,17 @@ fn a_node_moves_onto_a_token_and_goes_on_where_it_was() {
         }
     }
 }
+
+#[test]
+fn nodes_that_run_at_the_same_time_share_a_token() {
+    let tokens = Tokens::new();
+    tokens.world.provision("producer", "alice", &[]);
+    tokens.world.provision("consumer", "bob", &[]);
+    for node in ["alice", "bob"] {
+        tokens.import(node);
+    }
+    let mut alice = tokens.produce("from a token");
+    assert_eq!(tokens.read("1"), "from a token\n");
+    alice.terminate();
+    assert_eq!(alice.end(), 0);
+}

@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use kc::core::secret::SecretText;
 use kc::keystore_hsm::HsmError;
-use kc::{NodeOptions, OpenError};
+use kc::{ForeignPolicy, GroupStart, NodeOptions, OpenError, PlainRecord, Subscription};
 use tokio::runtime::Builder;
 
 use crate::world::World;
 
-/// Builds a module that waits for the file `answer`, and leaves `given-up` if that takes too long.
+/// Builds a module that does not answer before there is the file `answer`, and leaves `given-up` if that takes too long.
 fn build(world: &World) -> PathBuf {
     let module = world.path("silent.so");
     let file = |name: &str, path: &str| format!("-D{name}=\"{}\"", world.path(path).display());
@@ -41,12 +42,34 @@ fn a_node_whose_token_does_not_answer_holds_up_nothing_else() {
     let config = world.path("alice.config").display().to_string();
     let pin = SecretText::from("1234".to_owned());
     let opening = NodeOptions::new(config).pin(pin).open();
-    let meanwhile = async { fs::write(world.path("answer"), "") };
+    // As long as the token does not answer, another node sends and reads on the same thread.
+    world.provision("prodcon", "bob", &[]);
+    let meanwhile = async {
+        let bob = NodeOptions::new(world.path("bob.config").display().to_string());
+        let bob = bob.open().await.unwrap();
+        let producer = bob.producer().await.unwrap();
+        let record = PlainRecord {
+            topic: "t".into(),
+            value: Some(b"meanwhile".to_vec()),
+            ..PlainRecord::default()
+        };
+        producer.send(record).await.unwrap().await.unwrap();
+        let (topics, start) = (Subscription::to(["t"]), GroupStart::Earliest);
+        let joining = bob.consumer(None, &topics, start, ForeignPolicy::Fail);
+        let mut consumer = joining.await.unwrap();
+        let mut read = Vec::new();
+        while read.is_empty() && !world.path("given-up").exists() {
+            read = consumer.poll(1, Duration::from_millis(200)).await.unwrap();
+        }
+        let values: Vec<_> = read.into_iter().map(|record| record.value).collect();
+        assert_eq!(values, [Some(b"meanwhile".to_vec())]);
+        fs::write(world.path("answer"), "").unwrap();
+    };
 
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let (opened, _) = runtime.block_on(async { tokio::join!(opening, meanwhile) });
+    let (opened, ()) = runtime.block_on(async { tokio::join!(opening, meanwhile) });
     let error = opened.unwrap_err();
-    let is_answer = matches!(error, OpenError::Token(HsmError::NotAModule { .. }));
+    let is_answer = matches!(error, OpenError::Token(HsmError::ModuleFailed { .. }));
     assert!(is_answer, "{error:?}");
     assert!(!world.path("given-up").exists());
 }

@@ -13,6 +13,7 @@
     reason = "a test may panic"
 )]
 
+mod concurrent;
 mod conformance;
 mod faults;
 mod keys;
@@ -59,6 +60,7 @@ fn trial(case: Case) -> Trial {
 
 fn cases() -> Vec<Case> {
     [
+        concurrent::cases(),
         conformance::cases(),
         faults::cases(),
         keys::cases(),

@@ -34,6 +34,10 @@ pub enum Fault {
     ForgetsTheGroup,
     /// Paused partitions go on.
     IgnoresPauses,
+    /// Partitions that are taken away go on when they are back, though they are paused.
+    ForgetsPauses,
+    /// What is stored of a partition that another member has counts when it is back.
+    StoresForOthers,
     /// Partitions that are taken away are not told.
     HidesRevocations,
     /// Asking for a topic creates it.
@@ -221,7 +225,7 @@ impl LogReader for BrokenReader {
 struct BrokenConsumer {
     inner: Box<dyn GroupConsumer>,
     fault: Fault,
-    /// What [`Fault::ForgetsToCommit`] keeps from the backend.
+    /// What [`Fault::ForgetsToCommit`] and [`Fault::StoresForOthers`] keep from the backend.
     stored: Vec<(TopicPartition, i64)>,
 }
 
@@ -232,6 +236,8 @@ impl GroupConsumer for BrokenConsumer {
         match self.fault {
             Fault::CommitsTooEarly => self.inner.store(&behind(&polled.records)),
             Fault::HidesRevocations => polled.revoked.clear(),
+            Fault::ForgetsPauses => self.inner.resume(&polled.revoked),
+            Fault::StoresForOthers => self.inner.store(&self.stored),
             _ => {}
         }
         polled.records = spoil(self.fault, polled.records);
@@ -242,12 +248,18 @@ impl GroupConsumer for BrokenConsumer {
         match self.fault {
             Fault::CommitsTooEarly => {}
             Fault::ForgetsToCommit => self.stored.extend_from_slice(positions),
+            Fault::StoresForOthers => {
+                self.stored = positions.to_vec();
+                self.inner.store(positions);
+            }
             _ => self.inner.store(positions),
         }
     }
 
     async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
-        self.inner.store(&self.stored);
+        if self.fault == Fault::ForgetsToCommit {
+            self.inner.store(&self.stored);
+        }
         self.inner.commit(deadline).await
     }
 

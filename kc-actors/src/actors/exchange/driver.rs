@@ -298,6 +298,7 @@ impl Driver {
                 NodeEvent::Requested { root, ids, direct }
             }
             ExchangeEvent::NotSent { root, error } => {
+                tracing::debug!(target: "kc::exchange", %root, "request not sent yet");
                 if let Some(error) = error
                     && self.with(|state| state.told.fails((root.clone(), None), &error))
                 {

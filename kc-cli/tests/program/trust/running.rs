@@ -1,7 +1,7 @@
 //! What is published reaches nodes that run.
 
 use super::{consume, key_of, line, list, produce, root_key, stop};
-use crate::world::{World, complaint};
+use crate::world::{World, complaint, until};
 
 const DENYLIST: &str = "KC_CONFIG__NODE__MGMT_TOPIC_DENYLIST";
 
@@ -44,6 +44,13 @@ fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key_and_the_others
     alice.says("check=C11");
     assert_eq!(line(&mut carol), "two");
     stop(carol);
+    let waits = |node| {
+        let status = world.json(&["node", "status", "--node", node]);
+        status["running"]["waiting_records"]["t"] == 1
+    };
+    for node in ["bob", "dave"] {
+        until("the status shows the record that waits", || waits(node));
+    }
     for mut denied in [bob, dave] {
         denied.terminate();
         assert_eq!(denied.output(), "");
@@ -81,8 +88,12 @@ fn side_topics_out_of_reach_are_told_once() {
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
     stop(produce(&world, "one", &[]));
-    let bob = consume(&world, "bob", &[]);
+    let bob = consume(&world, "bob", &[("RUST_LOG", "kc=debug")]);
     bob.says("Unanswered");
     world.kill_broker();
-    bob.says("the side topics of t cannot be reached");
+    let said: Vec<_> = (0..3)
+        .flat_map(|_| bob.hear("request not sent yet"))
+        .collect();
+    let told = |line: &&String| line.contains("the side topics of t cannot be reached");
+    assert_eq!(said.iter().filter(told).count(), 1, "{said:#?}");
 }

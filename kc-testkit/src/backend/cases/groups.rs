@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kc_core::backend::{
-    Committed, GroupConsumer, GroupStart, Record, Subscription, TopicPartition,
+    Committed, GroupConsumer, GroupStart, Polled, Record, Subscription, TopicPartition,
 };
 use tokio::time::Instant;
 
@@ -245,20 +245,11 @@ pub async fn rebalance(bench: &Bench) -> Result<(), Failure> {
     ensure_eq("partitions of the only member", first.assignment().len(), 4)?;
 
     let mut second = join(bench, &[&topic], GroupStart::Earliest).await?;
-    let mut revoked = Vec::new();
-    let end = Instant::now() + bench.deadline();
-    while first.assignment().len() != 2 || second.assignment().len() != 2 {
-        ensure(Instant::now() < end, || {
-            "the group did not settle".to_owned()
-        })?;
-        let (of_first, of_second) = tokio::join!(first.poll(POLL), second.poll(POLL));
-        let (of_first, of_second) = (of_first?, of_second?);
-        revoked.extend(of_first.revoked);
-        read.extend(of_first.records);
-        read.extend(of_second.records);
-    }
+    let (of_first, of_second) = share(bench, &mut *first, &mut *second, 2).await?;
+    read.extend(of_first.records);
+    read.extend(of_second.records);
     let taken: BTreeSet<TopicPartition> = second.assignment().into_iter().collect();
-    let told: BTreeSet<TopicPartition> = revoked.into_iter().collect();
+    let told: BTreeSet<TopicPartition> = of_first.revoked.into_iter().collect();
     ensure(taken.is_subset(&told), || {
         format!("taken away: {taken:?}, told: {told:?}")
     })?;
@@ -280,13 +271,7 @@ pub async fn rebalance(bench: &Bench) -> Result<(), Failure> {
     read.extend(of_second);
     second.close(bench.deadline()).await?;
 
-    let end = Instant::now() + bench.deadline();
-    while first.assignment().len() != 4 {
-        ensure(Instant::now() < end, || {
-            "the group did not settle".to_owned()
-        })?;
-        read.extend(first.poll(POLL).await?.records);
-    }
+    read.extend(take_over(bench, &mut *first, 4).await?);
     round(bench, &topic, "again alone").await?;
     read.extend(gather(bench, &mut *first, ROUND).await?);
     first.close(bench.deadline()).await?;
@@ -295,6 +280,128 @@ pub async fn rebalance(bench: &Bench) -> Result<(), Failure> {
     let distinct: BTreeSet<(i32, i64)> = read.iter().map(|r| (r.partition, r.offset)).collect();
     ensure_eq("records read", distinct.len(), 3 * ROUND)?;
     ensure_eq("records read, counting repetitions", count, 3 * ROUND)
+}
+
+/// Polls two members until each has so many partitions; gives what came meanwhile.
+async fn share(
+    bench: &Bench,
+    first: &mut dyn GroupConsumer,
+    second: &mut dyn GroupConsumer,
+    each: usize,
+) -> Result<(Polled, Polled), Failure> {
+    let end = Instant::now() + bench.deadline();
+    let mut polled = (Polled::default(), Polled::default());
+    while first.assignment().len() != each || second.assignment().len() != each {
+        in_time(end)?;
+        let (of_first, of_second) = tokio::join!(first.poll(POLL), second.poll(POLL));
+        for (all, now) in [(&mut polled.0, of_first?), (&mut polled.1, of_second?)] {
+            all.records.extend(now.records);
+            all.revoked.extend(now.revoked);
+        }
+    }
+    Ok(polled)
+}
+
+/// Polls a member until it has all of so many partitions; gives what came meanwhile.
+async fn take_over(
+    bench: &Bench,
+    member: &mut dyn GroupConsumer,
+    all: usize,
+) -> Result<Vec<Record>, Failure> {
+    let end = Instant::now() + bench.deadline();
+    let mut records = Vec::new();
+    while member.assignment().len() != all {
+        in_time(end)?;
+        records.extend(member.poll(POLL).await?.records);
+    }
+    Ok(records)
+}
+
+fn in_time(end: Instant) -> Result<(), Failure> {
+    ensure(Instant::now() < end, || {
+        "the group did not settle".to_owned()
+    })
+}
+
+/// A paused partition that another member has had meanwhile brings nothing when it is back, until it is resumed.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn pause_across_rebalance(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("paused-rebalance", 2).await?;
+    let both = |value| vec![record(&topic, 0, value), record(&topic, 1, value)];
+    let mut first = join(bench, &[&topic], GroupStart::Earliest).await?;
+    bench.send(both("a")).await?;
+    let got = gather(bench, &mut *first, 2).await?;
+    first.store(&behind(&got));
+    first.pause(&first.assignment());
+    bench.send(both("b")).await?;
+
+    let mut second = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let (of_first, of_second) = share(bench, &mut *first, &mut *second, 1).await?;
+    let mut paused = of_first.records;
+    let mut got = of_second.records;
+    if got.is_empty() {
+        got = gather(bench, &mut *second, 1).await?;
+    }
+    ensure_eq("values of the other member", values(&got), owned(&["b"]))?;
+    second.close(bench.deadline()).await?;
+    paused.extend(take_over(bench, &mut *first, 2).await?);
+    bench.send(both("c")).await?;
+    paused.extend(first.poll(POLL).await?.records);
+    ensure_eq("values while paused", values(&paused), owned(&[]))?;
+
+    first.resume(&first.assignment());
+    let got = gather(bench, &mut *first, 4).await?;
+    for partition in [0, 1] {
+        let of_it = got.iter().filter(|record| record.partition == partition);
+        let of_it: Vec<Record> = of_it.cloned().collect();
+        ensure_eq("values after it", values(&of_it), owned(&["b", "c"]))?;
+    }
+    Ok(first.close(bench.deadline()).await?)
+}
+
+/// What a member stores of a partition that another has by then changes nothing, even when it has it again.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn store_across_rebalance(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("stored-rebalance", 2).await?;
+    let both = |value| vec![record(&topic, 0, value), record(&topic, 1, value)];
+    let mut first = join(bench, &[&topic], GroupStart::Earliest).await?;
+    bench.send([both("a"), both("b")].concat()).await?;
+    gather(bench, &mut *first, 4).await?;
+
+    let mut second = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let (_, of_second) = share(bench, &mut *first, &mut *second, 1).await?;
+    let mut got = of_second.records;
+    if got.len() < 2 {
+        got.extend(gather(bench, &mut *second, 2 - got.len()).await?);
+    }
+    let taken = second.assignment().into_iter().next();
+    let taken = taken.ok_or_else(|| Failure::Broken("no assignment".to_owned()))?;
+    second.store(&behind(&got));
+    second.commit(bench.deadline()).await?;
+    // Whoever worked on the first record of it is done only now.
+    first.store(&[(taken.clone(), 1)]);
+    first.commit(bench.deadline()).await?;
+    second.close(bench.deadline()).await?;
+    take_over(bench, &mut *first, 2).await?;
+    first.close(bench.deadline()).await?;
+
+    let sent = vec![record(&topic, taken.partition, "c")];
+    bench.send(sent).await?;
+    let mut third = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let mut got = gather(bench, &mut *third, 3).await?;
+    got.retain(|record| record.partition == taken.partition);
+    ensure_eq("values behind what was stored", values(&got), owned(&["c"]))?;
+    Ok(third.close(bench.deadline()).await?)
 }
 
 /// How many records a round sends, evenly to 4 partitions.
