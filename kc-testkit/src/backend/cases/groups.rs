@@ -393,6 +393,8 @@ pub async fn store_across_rebalance(bench: &Bench) -> Result<(), Failure> {
     first.commit(bench.deadline()).await?;
     second.close(bench.deadline()).await?;
     take_over(bench, &mut *first, 2).await?;
+    // Or when it has the partition again, from where the second has come to.
+    first.store(&[(taken.clone(), 1)]);
     first.close(bench.deadline()).await?;
 
     let sent = vec![record(&topic, taken.partition, "c")];
