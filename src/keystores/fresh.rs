@@ -27,14 +27,14 @@ impl NewTokenKeys {
     /// token, and nothing on it.
     ///
     /// # Errors
-    /// [`OpenError::Token`].
+    /// [`OpenError::Token`], also for an id that no node on a token may have.
     pub fn draw(
         node_id: &str,
         uri: &Pkcs11Uri,
         pin: PinSource,
         key_type: KeyType,
     ) -> Result<Self, OpenError> {
-        let labels = NodeLabels::new(node_id);
+        let labels = NodeLabels::new(node_id)?;
         let token = Token::open(uri, pin)?;
         generate_opaque_key(&token, &labels)?;
         let drawn = generate_identity(&token, &labels, key_type)?;

@@ -16,7 +16,7 @@ pub(crate) struct ProvisionerArgs {
     pub(crate) password: ProvisioningPasswordArg,
 
     /// The key of this role's provisioner on a PKCS#11 token, in place of the password:
-    /// pkcs11:token=LABEL;object=kc:provisioner-NAME:id?module-path=/PATH/OF/MODULE.so
+    /// pkcs11:token=LABEL;object=kc-provisioner:NAME:id?module-path=/PATH/OF/MODULE.so
     #[cfg(feature = "hsm")]
     #[arg(
         long,

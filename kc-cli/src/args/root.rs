@@ -16,7 +16,7 @@ pub(crate) struct RootArgs {
     pub(crate) password: RootPasswordArg,
 
     /// The root's key on a PKCS#11 token, in place of the password:
-    /// pkcs11:token=LABEL;object=kc:NAME:id?module-path=/PATH/OF/MODULE.so
+    /// pkcs11:token=LABEL;object=kc-root:NAME:id?module-path=/PATH/OF/MODULE.so
     #[cfg(feature = "hsm")]
     #[arg(
         long,

@@ -41,7 +41,12 @@ impl HsmError {
             Self::PinLocked { .. } => "the token's security officer must set a new PIN",
             Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
             Self::Lacks { .. } => "use another token, or newer firmware",
-            Self::NotALabel(_) => "write object=kc:<node>:id, or kc:<node>:ratchet",
+            Self::ReservedId(_) => {
+                "choose another id; `kc hsm generate --root` draws a root of trust, `kc chain provisioners` provisioners"
+            }
+            Self::NotALabel(_) => {
+                "write object=kc:<node>:id, or kc:<node>:ratchet; of a root of trust kc-root:<name>:id, of a provisioner kc-provisioner:<name>:id"
+            }
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
                 "`kc hsm list` shows what is there; `kc hsm generate` or `kc hsm import` makes it"
             }

@@ -136,6 +136,11 @@ pub enum HsmError {
         /// All that nodes use, and what of it the token has.
         table: Capabilities,
     },
+    /// No node on a token has this id: the keys of roots of trust and provisioners were called so.
+    #[error(
+        "a node on a token cannot be called {0}: that is what a root of trust or a provisioner was called"
+    )]
+    ReservedId(String),
     /// The name of an object is not `kc:<node>:<role>`.
     #[error("{0:?} is not kc:<node>:<role>")]
     NotALabel(String),

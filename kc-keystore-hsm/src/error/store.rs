@@ -49,6 +49,7 @@ impl From<HsmError> for StoreError {
             HsmError::Lacks { .. }
             | HsmError::TokenExists { .. }
             | HsmError::TokenLabel { .. }
+            | HsmError::ReservedId(_)
             | HsmError::ObjectExists { .. }
             | HsmError::RotationUnfinished { .. }
             | HsmError::PinUnsuitable { .. }

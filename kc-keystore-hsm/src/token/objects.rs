@@ -19,6 +19,8 @@ pub(crate) struct Wanted {
 }
 
 impl Class {
+    pub(crate) const ALL: [Self; 3] = [Self::Public, Self::Private, Self::Secret];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Public => "public key",

@@ -1,11 +1,12 @@
 use kc::NewTokenKeys;
 use kc::core::keys::KeyType;
+use kc::keystore_hsm::{NodeLabels, ROOT_NAME};
 
 use super::TokenArgs;
 use crate::args::key_type;
 use crate::certificate::DescribedKey;
 use crate::error::CliError;
-use crate::token_signer::require_whole;
+use crate::token_signer::{draw, require_whole};
 use crate::ui::Ui;
 
 /// For a token that is prepared where it is kept, before anybody makes a node of it; or for a root of trust that is on
@@ -15,9 +16,17 @@ pub(crate) struct Args {
     #[command(flatten)]
     token: TokenArgs,
 
-    /// The id of the node to be, or a name for the root of trust
-    #[arg(long, value_name = "ID")]
-    node: String,
+    /// The id of the node to be
+    #[arg(long, value_name = "ID", required_unless_present = "root")]
+    node: Option<String>,
+
+    /// Draw the key of a root of trust
+    #[arg(long, conflicts_with = "node")]
+    root: bool,
+
+    /// What the root is called on the token: kc-root:NAME:id
+    #[arg(long, default_value = ROOT_NAME, conflicts_with = "node")]
+    name: String,
 
     /// Its signing key: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type)]
@@ -29,17 +38,32 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let (node, uri) = (&args.node, &args.token.uri);
+    let uri = &args.token.uri;
     require_whole(uri, args.key_type)?;
-    let keys = NewTokenKeys::draw(node, uri, args.token.pin()?, args.key_type)?;
-    let key = DescribedKey::signing(keys.verifying_key());
+    let (key, use_it) = match &args.node {
+        Some(node) => {
+            let keys = NewTokenKeys::draw(node, uri, args.token.pin()?, args.key_type)?;
+            let provision = format!("kc provision ROLE --node {node} --keystore URI");
+            (
+                keys.verifying_key().clone(),
+                format!("`{provision}` makes a node of it"),
+            )
+        }
+        None => {
+            let labels = NodeLabels::root(&args.name);
+            let root = uri.with_object(labels.identity());
+            let key = draw(args.token.open()?, labels, args.key_type)?;
+            (
+                key.verifying_key().clone(),
+                format!("`kc chain sign --root-key '{root}'` signs with it"),
+            )
+        }
+    };
+    let key = DescribedKey::signing(&key);
     if args.json {
         return ui.result(serde_json::to_string(&key).map_err(CliError::from_error)?);
     }
     ui.result(key.line())?;
-    ui.note(format!(
-        "`kc provision ROLE --node {node} --keystore URI` makes a node of it, `kc chain sign --root-key` \
-         signs with it as a root of trust"
-    ));
+    ui.note(use_it);
     Ok(())
 }
