@@ -91,7 +91,7 @@ pub use error::OpenError;
 pub use keystores::{KeyChanges, StoredKeys, change_keys, remember_unused, unused_index};
 #[cfg(all(feature = "file", feature = "hsm"))]
 pub use keystores::{
-    LeftFile, Moved, NewTokenKeys, TokenKeys, move_to_token, renew_ratchet, rotate_opaque,
+    LeftFile, Moved, NewTokenKeys, SameId, TokenKeys, move_to_token, renew_ratchet, rotate_opaque,
 };
 #[cfg(feature = "file")]
 pub use locked::{LockedNode, signing_keys_of};

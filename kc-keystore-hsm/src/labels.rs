@@ -1,5 +1,6 @@
 use kc_core::keys::KeyType;
 
+use crate::random::random;
 use crate::{HsmError, Pkcs11Uri, UriError};
 
 /// What an object is for; the last part of its label.
@@ -74,7 +75,13 @@ pub const ROOT_NAME: &str = "root";
 /// What the names of provisioners began with when earlier versions labelled their keys as a node's.
 const OLD_PROVISIONER: &str = "provisioner-";
 
-/// The labels of a node's objects on a token: `kc:<node>:<role>`.
+/// How many bytes an instance is drawn of. It is written in hexadecimal.
+const INSTANCE_LEN: usize = 8;
+
+/// The labels of a node's objects on a token: `kc:<node>:<instance>:<role>`.
+///
+/// The instance is drawn when the node's keys are, so that two nodes with one id never have the same labels. Nodes that
+/// earlier versions made have none: `kc:<node>:<role>`.
 ///
 /// | role | object |
 /// |---|---|
@@ -91,19 +98,25 @@ const OLD_PROVISIONER: &str = "provisioner-";
 pub struct NodeLabels {
     owner: Owner,
     name: String,
+    instance: Option<String>,
 }
 
 impl NodeLabels {
-    /// Those of the node with this id.
+    /// Those of a new node with this id; no other node has them.
     ///
     /// # Errors
-    /// [`HsmError::ReservedId`] for what earlier versions called roots of trust and provisioners.
-    pub fn new(node_id: &str) -> Result<Self, HsmError> {
+    /// [`HsmError::ReservedId`] for what earlier versions called roots of trust and provisioners; no random numbers.
+    pub fn fresh(node_id: &str) -> Result<Self, HsmError> {
         let labels = Self::of(Owner::Node, node_id);
-        match labels.renamed() {
-            None => Ok(labels),
-            Some(_) => Err(HsmError::ReservedId(node_id.to_owned())),
+        if labels.renamed().is_some() {
+            return Err(HsmError::ReservedId(node_id.to_owned()));
         }
+        let instance = random::<INSTANCE_LEN>()?;
+        let instance = instance.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self {
+            instance: Some(instance),
+            ..labels
+        })
     }
 
     /// Those of a root of trust.
@@ -119,7 +132,7 @@ impl NodeLabels {
     }
 
     /// Those of the node that an object belongs to, by the object's label, whatever its role: what stands in
-    /// `cryptokey : pkcs11:...;object=kc:n1:id`.
+    /// `cryptokey : pkcs11:...;object=kc:n1:5c8e91d2a7034bf6:id`.
     ///
     /// # Errors
     /// [`HsmError::NotALabel`].
@@ -154,20 +167,27 @@ impl NodeLabels {
         &self.name
     }
 
-    /// The label that stands for the node's keys in `cryptokey`: `kc:<node>:id`.
+    /// The label that stands for the node's keys in `cryptokey`: that of the role `id`.
     #[must_use]
     pub fn identity(&self) -> String {
         self.label(Role::Identity)
     }
 
-    /// The label that stands for the node's ratchet in `ratchet`: `kc:<node>:ratchet`.
+    /// The label that stands for the node's ratchet in `ratchet`: that of the role `ratchet`.
     #[must_use]
     pub fn ratchet(&self) -> String {
         self.label(Role::Ratchet)
     }
 
     pub(crate) fn label(&self, role: Role) -> String {
-        format!("{}{}:{}", self.owner.prefix(), self.name, role.name())
+        let instance = self.instance.iter().map(|drawn| format!("{drawn}:"));
+        let instance = instance.collect::<String>();
+        format!(
+            "{}{}:{instance}{}",
+            self.owner.prefix(),
+            self.name,
+            role.name()
+        )
     }
 
     /// What an earlier version called the same root of trust or provisioner, as if it were a node.
@@ -186,6 +206,9 @@ impl NodeLabels {
     /// now.
     #[must_use]
     pub fn renamed(&self) -> Option<Self> {
+        if self.instance.is_some() {
+            return None;
+        }
         match (self.owner, self.name.strip_prefix(OLD_PROVISIONER)) {
             (Owner::Node, Some(provisioner)) => Some(Self::provisioner(provisioner)),
             (Owner::Node, None) if self.name == ROOT_NAME => Some(Self::root(ROOT_NAME)),
@@ -193,9 +216,33 @@ impl NodeLabels {
         }
     }
 
+    /// Whether they are one node's alone. Another with the same id may have those of an earlier version, too.
+    #[must_use]
+    pub fn has_instance(&self) -> bool {
+        self.instance.is_some()
+    }
+
     fn of(owner: Owner, name: &str) -> Self {
-        let name = name.to_owned();
-        Self { owner, name }
+        Self {
+            owner,
+            name: name.to_owned(),
+            instance: None,
+        }
+    }
+
+    /// Of what stands before the role.
+    fn of_node(owner: Owner, name: &str) -> Self {
+        let drawn = |text: &str| {
+            let mut bytes = text.bytes();
+            text.len() == 2 * INSTANCE_LEN && bytes.all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        match name.rsplit_once(':') {
+            Some((node, instance)) if owner == Owner::Node && drawn(instance) => Self {
+                instance: Some(instance.to_owned()),
+                ..Self::of(owner, node)
+            },
+            _ => Self::of(owner, name),
+        }
     }
 
     fn parse(label: &str) -> Result<Self, HsmError> {
@@ -204,8 +251,8 @@ impl NodeLabels {
             .find_map(|owner| Some((owner, label.strip_prefix(owner.prefix())?)))
             .and_then(|(owner, rest)| Some((owner, rest.rsplit_once(':')?)))
             .filter(|(_, (_, role))| Role::ALL.iter().any(|known| known.name() == *role))
-            .filter(|(_, (name, _))| !name.is_empty())
-            .map(|(owner, (name, _))| Self::of(owner, name))
+            .map(|(owner, (name, _))| Self::of_node(owner, name))
+            .filter(|labels| !labels.name.is_empty())
             .ok_or_else(|| HsmError::NotALabel(label.to_owned()))
     }
 }
@@ -226,13 +273,27 @@ mod tests {
 
     #[test]
     fn a_node_is_found_by_each_of_its_labels() {
-        for node in ["n1", "a:b", "a:id"] {
-            let labels = NodeLabels::new(node).unwrap();
-            for role in Role::ALL {
+        for node in ["n1", "a:b", "a:id", "a:0123456789abcdef"] {
+            let old = NodeLabels::of_object(&format!("kc:{node}:id")).unwrap();
+            let fresh = NodeLabels::fresh(node).unwrap();
+            assert_eq!(fresh.node_id(), node);
+            for (labels, role) in [old, fresh]
+                .iter()
+                .flat_map(|labels| Role::ALL.map(|role| (labels, role)))
+            {
                 let label = labels.label(role);
-                assert_eq!(NodeLabels::of_object(&label).unwrap(), labels, "{label}");
+                assert_eq!(NodeLabels::of_object(&label).unwrap(), *labels, "{label}");
             }
         }
+    }
+
+    #[test]
+    fn no_two_nodes_have_the_same_labels() {
+        let [one, other] = [(); 2].map(|()| NodeLabels::fresh("n1").unwrap());
+        assert_ne!(one.identity(), other.identity());
+        let old = NodeLabels::of_object("kc:n1:id").unwrap();
+        assert_eq!(old.identity(), "kc:n1:id");
+        assert_eq!(old.node_id(), one.node_id());
     }
 
     #[test]
@@ -246,7 +307,16 @@ mod tests {
 
     #[test]
     fn other_labels_are_refused() {
-        for label in ["", "kc:", "kc:n1", "kc:n1:", "kc:n1:key", "kc::id", "n1:id"] {
+        for label in [
+            "",
+            "kc:",
+            "kc:n1",
+            "kc:n1:",
+            "kc:n1:key",
+            "kc::id",
+            "n1:id",
+            "kc::0123456789abcdef:id",
+        ] {
             assert!(NodeLabels::of_object(label).is_err(), "{label}");
         }
     }
@@ -268,11 +338,14 @@ mod tests {
             ("provisioner-producer", NodeLabels::provisioner("producer")),
         ] {
             assert_eq!(renamed.old().unwrap().node_id(), node);
-            let error = NodeLabels::new(node).unwrap_err();
+            let error = NodeLabels::fresh(node).unwrap_err();
             assert!(matches!(error, HsmError::ReservedId(id) if id == node));
             let old = NodeLabels::of_object(&format!("kc:{node}:id")).unwrap();
             assert_eq!(old.renamed(), Some(renamed));
         }
-        assert_eq!(NodeLabels::new("roots").unwrap().renamed(), None);
+        assert_eq!(
+            NodeLabels::of_object("kc:roots:id").unwrap().renamed(),
+            None
+        );
     }
 }

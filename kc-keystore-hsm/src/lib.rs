@@ -6,12 +6,13 @@
 //! | [`PinSource`] | where the PIN comes from: a file, the environment, a person; never the configuration |
 //! | [`Token`] | found by its label and logged in to; found again when it comes back |
 //! | [`Capabilities`] | which mechanisms it has, as a table |
-//! | [`NodeLabels`] | how a node's objects are called: `kc:<node>:<role>`; those of a root of trust: `kc-root:<name>:<role>` |
+//! | [`NodeLabels`] | how a node's objects are called: `kc:<node>:<instance>:<role>`; those of a root of trust: `kc-root:<name>:<role>` |
 //! | [`HsmKeyStore`] | signs and seals on the token |
 //! | [`open_signer`] | one key, to sign as a root of trust |
 //! | [`HsmRatchetStore`] | a sealed file, and one key on the token for each step |
 //! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | what is done once |
 //! | [`list_objects`], [`OpaqueRotation`] | what is there; a fresh key for the configuration's values |
+//! | [`nodes_called`], [`destroy_node_keys`] | the nodes of an id; an end to one that is not to be |
 //! | [`relabel_signer`] | roots of trust and provisioners that an earlier version labelled as nodes |
 //! | [`HsmError`] | what went wrong, with [advice](HsmError::advice) |
 //!
@@ -63,7 +64,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let uri: Pkcs11Uri = "pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so".parse()?;
 //! let token = Token::open(&uri, PinSource::Environment("KC_HSM_PIN".into()))?;
-//! let labels = NodeLabels::new("n1")?;
+//! let labels = NodeLabels::fresh("n1")?;
 //! let path = Path::new("n1.ratchet");
 //!
 //! // Once:
@@ -106,8 +107,8 @@ pub use labels::{NodeLabels, ROOT_NAME};
 pub use pin::{PIN_VARIABLE, PinSource};
 pub use ratchet_store::HsmRatchetStore;
 pub use setup::{
-    ListedObject, NewIdentity, OpaqueRotation, generate_identity, generate_opaque_key,
-    import_identity, init_token, list_objects, relabel_signer,
+    ListedObject, NewIdentity, NodeOnToken, OpaqueRotation, destroy_node_keys, generate_identity,
+    generate_opaque_key, import_identity, init_token, list_objects, nodes_called, relabel_signer,
 };
 pub use token::Token;
 pub use uri::{Pkcs11Uri, UriError};

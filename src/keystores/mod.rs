@@ -30,7 +30,7 @@ use crate::error::OpenError;
 
 pub use changes::{KeyChanges, change_keys};
 #[cfg(feature = "hsm")]
-pub use fresh::NewTokenKeys;
+pub use fresh::{NewTokenKeys, SameId};
 #[cfg(feature = "hsm")]
 pub use left::LeftFile;
 #[cfg(feature = "hsm")]

@@ -52,7 +52,7 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
     let seed = seed.transpose()?;
     let past_keys = past_keys(&config, &secrets)?;
 
-    let labels = NodeLabels::new(config.node_id())?;
+    let labels = NodeLabels::fresh(config.node_id())?;
     let token = Token::open(uri, pin)?;
     token.capabilities()?.require()?;
     generate_opaque_key(&token, &labels)?;

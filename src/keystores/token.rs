@@ -156,15 +156,25 @@ pub(super) fn place_on_token(
     labels: &NodeLabels,
     has_ratchet: bool,
 ) -> Result<(), ConfigError> {
-    let mut place = |entry, object| {
-        let value = Value::from(uri.with_object(object).to_string().as_str());
-        config.set(Section::NODE, entry, &value).map(drop)
-    };
-    place("cryptokey", labels.identity())?;
+    place(config, "cryptokey", &uri.with_object(labels.identity()))?;
     if has_ratchet {
-        place("ratchet", labels.ratchet())?;
+        place_ratchet(config, uri, labels)?;
     }
     Ok(())
+}
+
+/// The same of its ratchet.
+pub(super) fn place_ratchet(
+    config: &mut NodeConfig,
+    uri: &Pkcs11Uri,
+    labels: &NodeLabels,
+) -> Result<(), ConfigError> {
+    place(config, "ratchet", &uri.with_object(labels.ratchet()))
+}
+
+fn place(config: &mut NodeConfig, entry: &str, object: &Pkcs11Uri) -> Result<(), ConfigError> {
+    let value = Value::from(object.to_string().as_str());
+    config.set(Section::NODE, entry, &value).map(drop)
 }
 
 /// The token that a URI names, and the node's labels on it.

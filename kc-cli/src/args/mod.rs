@@ -25,7 +25,7 @@ pub(crate) use grant::GrantArgs;
 pub(crate) use key::KeyArgs;
 pub(crate) use key_type::key_type;
 #[cfg(feature = "hsm")]
-pub(crate) use keystore::KeystoreArgs;
+pub(crate) use keystore::{AdoptArg, KeystoreArgs};
 pub(crate) use node::NodeArg;
 pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, RootPasswordArg};
 pub(crate) use provisioner::ProvisionerArgs;

@@ -11,6 +11,7 @@
 #[path = "../program/world.rs"]
 mod world;
 
+mod earlier;
 mod faults;
 mod fresh;
 mod leftovers;

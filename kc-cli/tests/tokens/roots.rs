@@ -1,16 +1,9 @@
 //! The root of trust and provisioners on a token.
 
-use std::env;
-use std::process::Command;
-
-use kc::core::keys::KeyType;
-use kc::core::secret::SecretText;
-use kc::keystore_hsm::{
-    NodeLabels, PinSource, Pkcs11Uri, Token, generate_identity, generate_opaque_key,
-};
 use serde_json::Value;
 
-use crate::tokens::{PIN, Tokens};
+use crate::earlier;
+use crate::tokens::Tokens;
 use crate::world::{complaint, fail, succeed};
 
 impl Tokens {
@@ -144,37 +137,10 @@ fn no_node_takes_the_key_of_a_root_or_a_provisioner() {
     assert!(complaint(&stderr).contains("kc-root:root:id"), "{stderr}");
 }
 
-const OLD_ROOT: &str = "KC_TEST_OLD_ROOT";
-
-/// Has a process of its own draw a root of trust as an earlier version did: a module is configured by the environment.
-fn draw_an_old_root(tokens: &Tokens) {
-    let test = "roots::a_root_of_an_earlier_version";
-    let mut command = Command::new(env::current_exe().unwrap());
-    command
-        .args(["--exact", test])
-        .env("SOFTHSM2_CONF", tokens.world.path("softhsm.conf"))
-        .env(OLD_ROOT, &tokens.uri);
-    succeed(&mut command);
-}
-
 #[test]
-fn a_root_of_an_earlier_version() {
-    let Ok(uri) = env::var(OLD_ROOT) else {
-        return old_roots_are_renamed();
-    };
-    let uri: Pkcs11Uri = uri.parse().unwrap();
-    let pin = PinSource::Text(SecretText::from(PIN.to_owned()));
-    let token = Token::open(&uri, pin).unwrap();
-    for label in ["kc:root:id", "kc:corp:id"] {
-        let labels = NodeLabels::of_object(label).unwrap();
-        generate_opaque_key(&token, &labels).unwrap();
-        generate_identity(&token, &labels, KeyType::Ed25519).unwrap();
-    }
-}
-
-fn old_roots_are_renamed() {
+fn roots_of_an_earlier_version_are_renamed() {
     let tokens = Tokens::new();
-    draw_an_old_root(&tokens);
+    earlier::draw_keys(&tokens, &["root", "corp"]);
     let key = |label| {
         let root_key = tokens.object(label);
         tokens.succeed(&["chain", "root", "--root-key", &root_key])

@@ -45,7 +45,7 @@ impl HsmError {
                 "choose another id; `kc hsm generate --root` draws a root of trust, `kc chain provisioners` provisioners"
             }
             Self::NotALabel(_) => {
-                "write object=kc:<node>:id, or kc:<node>:ratchet; of a root of trust kc-root:<name>:id, of a provisioner kc-provisioner:<name>:id"
+                "write object=kc:<node>:<instance>:id, or ...:ratchet; of a root of trust kc-root:<name>:id, of a provisioner kc-provisioner:<name>:id"
             }
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
                 "`kc hsm list` shows what is there; `kc hsm generate` or `kc hsm import` makes it"
@@ -58,6 +58,12 @@ impl HsmError {
             }
             Self::ObjectExists { .. } => {
                 "another node of this id has it: choose another id, or delete it by the token's own tool"
+            }
+            Self::NodeExists { .. } => {
+                "choose another id; --adopt takes keys that `kc hsm generate` drew, --force makes another node beside them"
+            }
+            Self::NotAdoptable { .. } => {
+                "`kc hsm list` shows what is there; without --adopt keys are drawn, with --force beside those of the same id"
             }
             Self::Exposed { .. } => {
                 "make a new key with `kc hsm generate`: this one may have been copied"
@@ -89,6 +95,9 @@ impl HsmError {
             }
             Self::RatchetExists { .. } => {
                 "a node of this id has used it: choose another id, or begin another ratchet past it with --force"
+            }
+            Self::RatchetKeyLeft { .. } => {
+                "another node may use it, so nothing was changed; a ratchet whose file is lost begins anew by `kc hsm renew-ratchet`"
             }
             Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
             Self::RatchetInUse { .. } => "stop the other process that uses this node",

@@ -141,8 +141,8 @@ pub enum HsmError {
         "a node on a token cannot be called {0}: that is what a root of trust or a provisioner was called"
     )]
     ReservedId(String),
-    /// The name of an object is not `kc:<node>:<role>`.
-    #[error("{0:?} is not kc:<node>:<role>")]
+    /// The name of an object is not `kc:<node>:<instance>:<role>`.
+    #[error("{0:?} is not kc:<node>:<instance>:<role>")]
     NotALabel(String),
     /// The token has no such object.
     #[error("no {what} {label} on the token")]
@@ -167,6 +167,20 @@ pub enum HsmError {
     ObjectExists {
         /// Its label.
         label: String,
+    },
+    /// The token has keys of a node with this id. They may be in use.
+    #[error("the token has keys of a node with this id already: {label}")]
+    NodeExists {
+        /// One of them.
+        label: String,
+    },
+    /// Which keys a new node is to take cannot be known, or they are not free.
+    #[error("no keys to adopt for node {node}: {problem}")]
+    NotAdoptable {
+        /// The node's id.
+        node: String,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// A rotation of the key that seals values was interrupted.
     #[error("{label} is on the token: the key that seals values is being replaced")]
@@ -251,6 +265,14 @@ pub enum HsmError {
         index: u64,
         /// The step that the ratchet has come to.
         known: u64,
+    },
+    /// The token has a ratchet key, of whatever step, and no ratchet was given that it opens.
+    #[error("ratchet in {}: the token has a key of step {found} already", path.display())]
+    RatchetKeyLeft {
+        /// The file that the ratchet was to have.
+        path: PathBuf,
+        /// The key's step.
+        found: u64,
     },
     /// A ratchet is there already.
     #[error("there is a ratchet already: {}", path.display())]

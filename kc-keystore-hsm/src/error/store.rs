@@ -50,6 +50,9 @@ impl From<HsmError> for StoreError {
             | HsmError::TokenExists { .. }
             | HsmError::TokenLabel { .. }
             | HsmError::ReservedId(_)
+            | HsmError::NodeExists { .. }
+            | HsmError::NotAdoptable { .. }
+            | HsmError::RatchetKeyLeft { .. }
             | HsmError::ObjectExists { .. }
             | HsmError::RotationUnfinished { .. }
             | HsmError::PinUnsuitable { .. }

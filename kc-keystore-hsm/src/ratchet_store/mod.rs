@@ -23,7 +23,7 @@ use sealed::Sealed;
 /// if file or token is lost, the ratchet is [re-initialised](Self::reinitialise).
 ///
 /// The file is `"KCR1" ‖ index (8, big-endian) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`; inside is the ratchet's stored
-/// form (protocol §4). The key is labelled `kc:<node>:ratchet`, and its id is the index.
+/// form (protocol §4). The key is labelled `kc:<node>:<instance>:ratchet`, and its id is the index.
 ///
 /// The file is durable before the old key goes. Whether the new key is, is up to the token: SoftHSM does not flush its
 /// files, so that a loss of power within seconds after a step can cost the ratchet.

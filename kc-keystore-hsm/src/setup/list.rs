@@ -10,7 +10,7 @@ use crate::token::{Class, LoggedIn, Token};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct ListedObject {
-    /// `kc:<node>:<role>`, `kc-root:<name>:<role>`, `kc-provisioner:<name>:<role>`.
+    /// `kc:<node>:<instance>:<role>`, `kc-root:<name>:<role>`, `kc-provisioner:<name>:<role>`.
     pub label: String,
     /// "public key", "private key" or "secret key".
     pub class: &'static str,
@@ -71,7 +71,7 @@ fn describe(
 
 impl fmt::Display for ListedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<28} {:<11} ", self.label, self.class)?;
+        write!(f, "{:<34} {:<11} ", self.label, self.class)?;
         self.id
             .iter()
             .try_for_each(|byte| write!(f, "{byte:02x}"))?;

@@ -176,7 +176,7 @@ fn a_beginning_that_fails_anywhere_is_gone_on_with() {
     let token = Token::open(&faulty(), pin()).unwrap();
     let key = SigningKey::generate(KeyType::Ed25519, &mut StdRng::seed_from_u64(12));
     for skip in 0..MANY {
-        let labels = NodeLabels::new(&format!("n{skip}")).unwrap();
+        let labels = NodeLabels::fresh("n1").unwrap();
         let begin = || -> Result<KeyStoreSettings, HsmError> {
             generate_opaque_key(&token, &labels)?;
             let imported = import_identity(&token, &labels, &key)?;

@@ -5,8 +5,9 @@ use cryptoki::types::AuthPin;
 use kc_core::keys::{KeyType, Signer, SigningKey};
 use kc_core::store::{KeyStore, MemoryKeyStore, NodeSecrets, StoreErrorKind};
 use kc_keystore_hsm::{
-    HsmError, HsmRatchetStore, KeyStoreSettings, NodeLabels, OpaqueRotation, generate_identity,
-    generate_opaque_key, import_identity, init_token, list_objects, open_signer, relabel_signer,
+    HsmError, HsmRatchetStore, KeyStoreSettings, NodeLabels, OpaqueRotation, destroy_node_keys,
+    generate_identity, generate_opaque_key, import_identity, init_token, list_objects,
+    nodes_called, open_signer, relabel_signer,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -27,6 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
         an_interrupted_beginning_goes_on,
         roots_and_provisioners_of_earlier_versions_are_renamed,
         what_a_node_may_have_is_not_renamed,
+        nodes_of_one_id_are_told_apart,
     ]
 }
 
@@ -255,4 +257,37 @@ fn what_a_node_may_have_is_not_renamed() {
     let other = other.verifying_key();
     assert!(!relabel_signer(&token, &is, Some(other)).unwrap());
     assert!(relabel_signer(&token, &is, Some(&drawn.verifying_key)).unwrap());
+}
+
+fn nodes_of_one_id_are_told_apart() {
+    let token = fresh_token();
+    let old = labels();
+    let fresh = [(); 2].map(|()| NodeLabels::fresh("n1").unwrap());
+    let other = NodeLabels::fresh("n2").unwrap();
+    for labels in [&old, &fresh[0], &fresh[1], &other] {
+        generate_opaque_key(&token, labels).unwrap();
+        generate_identity(&token, labels, KeyType::Ed25519).unwrap();
+    }
+    let path = folder().join("n1.ratchet");
+    HsmRatchetStore::reinitialise(token.clone(), &fresh[1], &path, 7).unwrap();
+    let called = || {
+        let nodes = nodes_called(&token, "n1").unwrap().into_iter();
+        nodes
+            .map(|node| (node.labels.identity(), node.ratchet))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let mut expected = called();
+    assert_eq!(expected.len(), 3);
+    assert_eq!(expected[&old.identity()], None);
+    assert_eq!(expected[&fresh[0].identity()], None);
+    assert_eq!(expected[&fresh[1].identity()], Some(7));
+
+    // One is destroyed, and nothing of the others.
+    destroy_node_keys(&token, &fresh[1]).unwrap();
+    expected.remove(&fresh[1].identity());
+    assert_eq!(called(), expected);
+    assert_eq!(list_objects(&token).unwrap().len(), 9);
+    let error = destroy_node_keys(&token, &old).unwrap_err();
+    assert!(matches!(error, HsmError::NotALabel(_)), "{error:?}");
+    assert_eq!(called(), expected);
 }

@@ -1,16 +1,16 @@
-use kc::NewTokenKeys;
 use kc::core::keys::KeyType;
 use kc::keystore_hsm::{NodeLabels, ROOT_NAME};
+use kc::{NewTokenKeys, SameId};
 
 use super::TokenArgs;
-use crate::args::key_type;
+use crate::args::{AdoptArg, key_type};
 use crate::certificate::DescribedKey;
 use crate::error::CliError;
 use crate::token_signer::{draw, require_whole};
 use crate::ui::Ui;
 
 /// For a token that is prepared where it is kept, before anybody makes a node of it; or for a root of trust that is on
-/// the token alone. What is on the token already stays.
+/// the token alone. A root that is on the token already stays as it is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -28,6 +28,9 @@ pub(crate) struct Args {
     #[arg(long, default_value = ROOT_NAME, conflicts_with = "node")]
     name: String,
 
+    #[command(flatten)]
+    adopt: AdoptArg,
+
     /// Its signing key: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type)]
     key_type: KeyType,
@@ -42,8 +45,14 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     require_whole(uri, args.key_type)?;
     let (key, use_it) = match &args.node {
         Some(node) => {
-            let keys = NewTokenKeys::draw(node, uri, args.token.pin()?, args.key_type)?;
-            let provision = format!("kc provision ROLE --node {node} --keystore URI");
+            let same_id = if args.adopt.adopt {
+                SameId::Adopt
+            } else {
+                SameId::Refuse
+            };
+            let pin = args.token.pin()?;
+            let keys = NewTokenKeys::draw(node, uri, pin, args.key_type, same_id)?;
+            let provision = format!("kc provision ROLE --node {node} --keystore URI --adopt");
             (
                 keys.verifying_key().clone(),
                 format!("`{provision}` makes a node of it"),
