@@ -92,6 +92,7 @@ pub use keystores::{KeyChanges, StoredKeys, change_keys, remember_unused, unused
 #[cfg(all(feature = "file", feature = "hsm"))]
 pub use keystores::{
     LeftFile, Moved, NewTokenKeys, SameId, TokenKeys, move_to_token, renew_ratchet, rotate_opaque,
+    undo_move,
 };
 #[cfg(feature = "file")]
 pub use locked::{LockedNode, signing_keys_of};

@@ -36,13 +36,19 @@ pub use left::LeftFile;
 #[cfg(feature = "hsm")]
 pub use lost::renew_ratchet;
 #[cfg(feature = "hsm")]
-pub use moving::{Moved, move_to_token};
+pub use moving::{Moved, move_to_token, undo_move};
 pub use replaced::{remember_unused, unused_index};
 #[cfg(feature = "hsm")]
 pub use rotation::rotate_opaque;
 pub use stored::StoredKeys;
 #[cfg(feature = "hsm")]
 pub use token::TokenKeys;
+
+/// What stands beside the keys of a token: `<node>-hsm`.
+const TOKEN_SECTION: Section<'static> = Section::named("hsm");
+
+/// Its entry of a node that is on its way onto a token: where its keys will be there.
+const MOVING: &str = "moving";
 
 /// What a value begins with that names a token.
 const TOKEN: &str = "pkcs11:";
@@ -87,6 +93,7 @@ impl Keystores<'_> {
         let Some(path) = ratchet_path(self.config, self.lock.files())? else {
             return Ok(None);
         };
+        require_not_moving(self.config)?;
         let file = SecretFile::new(path, Arc::clone(self.lock));
         Ok(Some(Box::new(FileRatchetStore::open(file)?)))
     }
@@ -99,6 +106,17 @@ impl Keystores<'_> {
     #[cfg(not(feature = "hsm"))]
     fn token_ratchet(&self, _: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
         Err(OpenError::NoTokens)
+    }
+}
+
+/// Fails while the node is on its way onto a token: its ratchet may be there already, and two copies of a ratchet repeat
+/// keys.
+fn require_not_moving(config: &NodeConfig) -> Result<(), OpenError> {
+    match config.load_text(TOKEN_SECTION, MOVING)? {
+        Some(token) => Err(OpenError::Moving {
+            token: token.to_string(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -13,8 +13,7 @@ use kc_keystore_hsm::{
 use super::Keystores;
 use crate::error::OpenError;
 
-/// What stands beside the keys of a token: `<node>-hsm`.
-pub(super) const SECTION: Section<'static> = Section::named("hsm");
+pub(super) const SECTION: Section<'static> = super::TOKEN_SECTION;
 pub(super) const SEALED: &str = "sealed_slh_dsa";
 const KEY: &str = "key";
 const EXCHANGES: &str = "exchanges";

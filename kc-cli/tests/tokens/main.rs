@@ -14,6 +14,7 @@ mod world;
 mod earlier;
 mod faults;
 mod fresh;
+mod interrupted;
 mod leftovers;
 mod memory;
 mod moving;
