@@ -121,7 +121,8 @@ impl NodeOptions {
     }
 
     /// Opens and starts the node. Does not wait for a broker. Its keys and its ratchet are opened on a thread of their
-    /// own, because a token takes its time; whoever stops waiting leaves the node locked until the token has answered.
+    /// own, because a token takes its time; one that does not answer is waited for 15 s. Whoever stops waiting leaves the node
+    /// locked until the token has answered.
     ///
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
@@ -154,6 +155,8 @@ impl NodeOptions {
                 clock: self.clock,
             })
         };
+        #[cfg(feature = "hsm")]
+        let parts = move || kc_keystore_hsm::Patience::default().run(parts)?;
         Ok(OpenNode {
             node: Node::start_with(parts).await?,
             files,

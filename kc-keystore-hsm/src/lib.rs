@@ -5,6 +5,7 @@
 //! | [`Pkcs11Uri`] | `pkcs11:token=kc;object=kc:n1:id?module-path=...`: names a token and what is on it |
 //! | [`PinSource`] | where the PIN comes from: a file, the environment, a person; never the configuration |
 //! | [`Token`] | found by its label and logged in to; found again when it comes back |
+//! | [`Patience`] | waits for a token that may not answer, but not for ever |
 //! | [`Capabilities`] | which mechanisms it has, as a table |
 //! | [`NodeLabels`] | how a node's objects are called: `kc:<node>:<instance>:<role>`; those of a root of trust: `kc-root:<name>:<role>` |
 //! | [`HsmKeyStore`] | signs and seals on the token |
@@ -31,7 +32,7 @@
 //!
 //! # Threads
 //!
-//! Every call waits for the token. Keystore and ratchet are asked on threads of their own, where signing by a hybrid key
+//! Every call waits for the token; [`Patience`] bounds that. Keystore and ratchet are asked on threads of their own, where signing by a hybrid key
 //! has to wait, too; sealing and opening of messages never touch the token. While the token is away a node goes on with
 //! the keys that it has.
 //!
@@ -93,6 +94,7 @@ mod keys;
 mod labels;
 mod module;
 mod opaque;
+mod patience;
 mod pin;
 mod random;
 mod ratchet_store;
@@ -104,6 +106,7 @@ pub use capabilities::{Capabilities, Capability};
 pub use error::{HsmError, TokenFault};
 pub use key_store::{HsmKeyStore, KeyStoreSettings, open_signer};
 pub use labels::{NodeLabels, ROOT_NAME};
+pub use patience::Patience;
 pub use pin::{PIN_VARIABLE, PinSource};
 pub use ratchet_store::HsmRatchetStore;
 pub use setup::{

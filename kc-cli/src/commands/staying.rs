@@ -9,6 +9,7 @@ use crate::session::Session;
 use crate::status::granted;
 use crate::stop::Stop;
 use crate::ui::Ui;
+use crate::until::Until;
 
 /// Which node, and how it reaches Kafka.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,7 +43,10 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let options = args.connection.node(&args.node.node, ui);
     let options = options.duties(purpose.duties);
-    let session = Session::open(options, purpose.command, ui).await?;
+    let mut until = Until::new(stop.clone(), None);
+    let Ok(session) = Session::open(options, purpose.command, ui, &mut until).await? else {
+        return Ok(());
+    };
     let starting = async {
         check(&session, &purpose).await?;
         say(&session).await

@@ -14,6 +14,7 @@ mod world;
 mod earlier;
 mod faults;
 mod fresh;
+mod hanging;
 mod interrupted;
 mod leftovers;
 mod memory;

@@ -108,6 +108,11 @@ impl HsmError {
                 "put back the ratchet's file; if it is lost, `kc hsm renew-ratchet` begins another"
             }
             Self::File { .. } => "check the path, its owner and the space left",
+            Self::Silent => {
+                "look after the token and the way to it: its daemon, its cable, the network"
+            }
+            Self::Ended => "the same command again does what was not done",
+            Self::Thread(_) => "end other programs, or raise the limit of processes",
             Self::Random(_) => "the system's random generator must work",
             Self::Gone { .. } => {
                 "insert the token, or start its daemon; a running node goes on with the keys it has and reconnects"

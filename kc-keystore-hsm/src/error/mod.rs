@@ -308,6 +308,15 @@ pub enum HsmError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// A token, or the module that reaches it, did not answer.
+    #[error("the token does not answer")]
+    Silent,
+    /// A token was not waited for any longer, as [`Patience::end`](crate::Patience::end) says.
+    #[error("ended before the token had answered")]
+    Ended,
+    /// A token is asked on a thread of its own, which did not start.
+    #[error("no thread to ask the token")]
+    Thread(#[source] io::Error),
     /// The operating system gives no random numbers.
     #[error("no random numbers from the system")]
     Random(#[source] rand::rngs::SysError),

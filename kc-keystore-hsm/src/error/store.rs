@@ -42,7 +42,9 @@ impl From<HsmError> for StoreError {
                 io::ErrorKind::PermissionDenied => Kind::Permission,
                 _ => Kind::Io,
             },
+            HsmError::Silent | HsmError::Ended => Kind::Timeout,
             HsmError::ModuleFailed { .. }
+            | HsmError::Thread(_)
             | HsmError::Random(_)
             | HsmError::Gone { .. }
             | HsmError::Token { .. } => Kind::Io,

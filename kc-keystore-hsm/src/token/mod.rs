@@ -9,6 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::patience::Asking;
 use crate::{Capabilities, HsmError, PinSource, Pkcs11Uri};
 
 use connection::Connection;
@@ -39,6 +40,8 @@ struct Shared {
     uri: Pkcs11Uri,
     pin: PinSource,
     state: Mutex<State>,
+    /// Held by who connects.
+    connecting: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -84,6 +87,7 @@ impl Token {
                 uri: uri.clone(),
                 pin,
                 state: Mutex::default(),
+                connecting: Mutex::default(),
             }),
         }
     }
@@ -126,6 +130,7 @@ impl Token {
         &self,
         work: &impl Fn(&LoggedIn<'_>) -> Result<T, HsmError>,
     ) -> Result<T, Failed> {
+        let _asking = Asking::start();
         let logged_in = self.lease()?;
         match work(&logged_in) {
             Ok(done) => {
@@ -141,20 +146,43 @@ impl Token {
         }
     }
 
+    /// A session of the connection, which is made if there is none. Meanwhile the state is not locked: a token that does
+    /// not answer holds nobody up who has a session.
     fn lease(&self) -> Result<LoggedIn<'_>, HsmError> {
+        if let Some(leased) = self.lease_of_connection()? {
+            return Ok(leased);
+        }
+        let connecting = self.shared.connecting.lock();
+        let _connecting = connecting.unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have connected.
+        if let Some(leased) = self.lease_of_connection()? {
+            return Ok(leased);
+        }
+        let generation = self.state().generation;
+        let connection = self.connect(generation)?;
+        let session = connection.opener().open()?;
         let mut state = self.state();
-        let mut connection = match state.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let connection = self.connect(state.generation)?;
-                state.generation += 1;
-                connection
+        state.connection = Some(connection);
+        state.generation += 1;
+        Ok(LoggedIn::new(self, session, state.generation))
+    }
+
+    /// A session of the connection; `None` if there is no connection.
+    fn lease_of_connection(&self) -> Result<Option<LoggedIn<'_>>, HsmError> {
+        let (opener, generation) = {
+            let mut state = self.state();
+            let generation = state.generation;
+            let Some(connection) = &mut state.connection else {
+                return Ok(None);
+            };
+            match connection.idle() {
+                Some(session) => return Ok(Some(LoggedIn::new(self, session, generation))),
+                None => (connection.opener(), generation),
             }
         };
         // One that gives no session is dropped: the next try connects anew.
-        let session = connection.session()?;
-        state.connection = Some(connection);
-        Ok(LoggedIn::new(self, session, state.generation))
+        let session = opener.open().inspect_err(|_| self.disconnect(generation))?;
+        Ok(Some(LoggedIn::new(self, session, generation)))
     }
 
     fn connect(&self, generation: u64) -> Result<Connection, HsmError> {
@@ -175,10 +203,13 @@ impl Token {
 
     /// Forgets the connection that a call found lost, unless another call has made a new one since.
     fn disconnect(&self, generation: u64) {
-        let mut state = self.state();
-        if state.generation == generation {
-            state.connection = None;
-        }
+        let lost = {
+            let mut state = self.state();
+            let is_it = state.generation == generation;
+            state.connection.take_if(|_| is_it)
+        };
+        // Not while the state is locked: that closes its sessions.
+        drop(lost);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -18,6 +18,7 @@ use crate::session::Session;
 use crate::stop::Stop;
 use crate::topic::await_topic;
 use crate::ui::Ui;
+use crate::until::Until;
 
 /// How long to wait for acknowledgements at the end.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
@@ -54,7 +55,11 @@ pub(crate) struct Args {
 /// Sends a file, then hands out keys.
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let options = args.connection.node(&args.node.node, ui);
-    let session = Session::open(options, "produce", ui).await?;
+    let mut until = Until::new(stop.clone(), None);
+    let Ok(session) = Session::open(options, "produce", ui, &mut until).await? else {
+        ui.say("sent 0 records");
+        return Ok(());
+    };
     let produced = produce(&session, args, ui, stop).await;
     let closed = session.close().await;
     produced.and(closed)
