@@ -89,6 +89,7 @@
 mod aead;
 mod capabilities;
 mod error;
+mod file;
 mod key_store;
 mod keys;
 mod labels;
@@ -98,6 +99,7 @@ mod patience;
 mod pin;
 mod random;
 mod ratchet_store;
+mod refused;
 mod setup;
 mod token;
 mod uri;

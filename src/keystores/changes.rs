@@ -86,7 +86,7 @@ fn change_on_token(
     let has = |key_type| keys.public.iter().any(|key| key.key_type() == key_type);
     let missing = changes.key_type.filter(|key_type| !has(*key_type));
     if let Some(key_type) = missing {
-        let (token, labels) = super::token::open_token(uri, pin)?;
+        let (token, labels) = super::token::open_token(uri, pin, &locked.files)?;
         keys.add(generate_identity(&token, &labels, key_type)?);
     }
     locked.store.update(&mut |config| keys.write(config))?;

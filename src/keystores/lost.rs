@@ -27,7 +27,7 @@ pub fn renew_ratchet(node: &str, pin: Option<&SecretText>) -> Result<u64, OpenEr
         ..
     } = &LockedFiles::open(node)?;
     let uri = on_token(config, "ratchet")?.ok_or(OpenError::NotOnToken)?;
-    let (token, labels) = open_token(&uri, pin)?;
+    let (token, labels) = open_token(&uri, pin, files)?;
     let path = files.sealed_ratchet();
 
     let known = HsmRatchetStore::unused_index(token.clone(), &labels, &path)?;

@@ -53,7 +53,7 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
         None => NodeLabels::fresh(locked.config.node_id())?,
     };
     let leaving = Leaving::read(&locked)?;
-    let token = Token::open(uri, pin)?;
+    let token = Token::open_remembering(uri, pin, locked.files.refused_pins())?;
     if begun.is_some() {
         clear(&token, &labels, &leaving)?;
     }
@@ -82,7 +82,7 @@ pub fn undo_move(node: &str, pin: Option<&SecretText>) -> Result<(), OpenError> 
     }
     let begun = begun(&locked.config)?.ok_or(OpenError::NotMoving)?;
     let leaving = Leaving::read(&locked)?;
-    let (token, labels) = open_token(&begun.to_string(), pin)?;
+    let (token, labels) = open_token(&begun.to_string(), pin, &locked.files)?;
     undo(&locked, &token, &labels, &leaving)
 }
 

@@ -18,7 +18,7 @@ pub fn rotate_opaque(node: &str, pin: Option<&SecretText>) -> Result<(), OpenErr
     let config = &locked.config;
     let uri = on_token(config, "cryptokey")?.ok_or(OpenError::NotOnToken)?;
     let past_keys = SealedArchive::sealed(config)?;
-    let (token, labels) = open_token(&uri, pin)?;
+    let (token, labels) = open_token(&uri, pin, &locked.files)?;
 
     let rotation = OpaqueRotation::begin(token, labels)?;
     let rewrap = |sealed: Vec<u8>| rotation.rewrap(&sealed);

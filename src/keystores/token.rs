@@ -5,6 +5,7 @@ use kc_core::keys::{KeyType, VerifyingKey};
 use kc_core::secret::SecretText;
 use kc_core::store::config::{ConfigError, NodeConfig, Section, Value};
 use kc_core::store::{KeyStore, RatchetStore};
+use kc_keystore_file::NodeFiles;
 use kc_keystore_hsm::{
     HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels, PinSource, Pkcs11Uri,
     Token,
@@ -137,12 +138,12 @@ impl Keystores<'_> {
         types: Option<Vec<KeyType>>,
     ) -> Result<Box<dyn KeyStore>, OpenError> {
         let settings = TokenKeys::of(self.config)?.settings(types);
-        let (token, labels) = open_token(uri, self.pin)?;
+        let (token, labels) = open_token(uri, self.pin, self.lock.files())?;
         Ok(Box::new(HsmKeyStore::open(token, labels, settings)?))
     }
 
     pub(super) fn token_ratchet(&self, uri: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
-        let (token, labels) = open_token(uri, self.pin)?;
+        let (token, labels) = open_token(uri, self.pin, self.lock.files())?;
         let file = self.lock.files().sealed_ratchet();
         Ok(Box::new(HsmRatchetStore::open(token, &labels, &file)?))
     }
@@ -176,10 +177,11 @@ fn place(config: &mut NodeConfig, entry: &str, object: &Pkcs11Uri) -> Result<(),
     config.set(Section::NODE, entry, &value).map(drop)
 }
 
-/// The token that a URI names, and the node's labels on it.
+/// The token that a URI names, and the labels on it of the node with these files.
 pub(super) fn open_token(
     uri: &str,
     pin: Option<&SecretText>,
+    files: &NodeFiles,
 ) -> Result<(Token, NodeLabels), OpenError> {
     let uri: Pkcs11Uri = uri.parse().map_err(kc_keystore_hsm::HsmError::from)?;
     let labels = NodeLabels::of_uri(&uri)?;
@@ -189,7 +191,8 @@ pub(super) fn open_token(
             token: uri.token.unwrap_or_default(),
         });
     };
-    Ok((Token::open(&uri, source)?, labels))
+    let token = Token::open_remembering(&uri, source, files.refused_pins())?;
+    Ok((token, labels))
 }
 
 fn exchanges(text: &str) -> Option<Vec<Suite>> {

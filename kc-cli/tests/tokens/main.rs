@@ -20,6 +20,7 @@ mod leftovers;
 mod memory;
 mod moving;
 mod outage;
+mod pins;
 mod ratchet;
 mod refusals;
 mod roots;

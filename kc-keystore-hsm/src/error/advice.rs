@@ -36,6 +36,12 @@ impl HsmError {
             Self::PinLastTry { .. } => {
                 "log in by hand first: by the token's own tool, or by `kc hsm list` with neither pin-source nor KC_HSM_PIN, which asks for the user's PIN"
             }
+            Self::PinRefused { .. } => {
+                "correct the PIN; if the token's PIN was set to this one since, delete that file"
+            }
+            Self::PinTriesSpent { .. } => {
+                "tokens lock after some attempts: start the node with neither pin-source nor KC_HSM_PIN, so that it asks for the PIN; or delete that file, if the PIN is right now"
+            }
             Self::PinExpired { .. } => "set a new PIN by the token's own tool",
             Self::PinUnsuitable { .. } => "choose another PIN; the same command goes on",
             Self::PinLocked { .. } => "the token's security officer must set a new PIN",

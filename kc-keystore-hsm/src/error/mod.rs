@@ -94,6 +94,22 @@ pub enum HsmError {
         /// The token.
         token: String,
     },
+    /// The token has refused this PIN before, as a file beside the node remembers. It is not tried again.
+    #[error("{token} has refused this PIN before; it is not tried again ({} remembers it)", path.display())]
+    PinRefused {
+        /// The token.
+        token: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The token has refused so many PINs that the next try is left to a person.
+    #[error("{token} has refused the PINs it was given since the last login; no other is tried ({} remembers them)", path.display())]
+    PinTriesSpent {
+        /// The token.
+        token: String,
+        /// The file that remembers them.
+        path: PathBuf,
+    },
     /// Too many wrong PINs.
     #[error("the PIN of {token} is locked")]
     PinLocked {

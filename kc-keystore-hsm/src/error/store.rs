@@ -16,6 +16,8 @@ impl From<HsmError> for StoreError {
             | HsmError::NoSigningKey(_) => Kind::Missing,
             HsmError::PinMissing { .. }
             | HsmError::PinIncorrect { .. }
+            | HsmError::PinRefused { .. }
+            | HsmError::PinTriesSpent { .. }
             | HsmError::PinLocked { .. }
             | HsmError::PinLastTry { .. }
             | HsmError::PinExpired { .. }

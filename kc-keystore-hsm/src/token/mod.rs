@@ -7,9 +7,11 @@ mod select;
 
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::patience::Asking;
+use crate::refused::RefusedPins;
 use crate::{Capabilities, HsmError, PinSource, Pkcs11Uri};
 
 use connection::Connection;
@@ -24,8 +26,8 @@ pub(crate) use select::{locate, slots};
 /// A lost session, login, handle or token is noticed at the next call, which connects once more: it finds the token by
 /// its label again, logs in, and tries again. If that fails too, the call fails, and the one after it begins anew: a
 /// node recovers when its token returns. A PIN that the token has refused is never tried twice in a process, because
-/// tokens lock; a changed PIN file is. The last try before the token locks is made only with a PIN that a person was
-/// just asked for.
+/// tokens lock, nor by the next one, if [a file remembers it](Self::open_remembering); a changed PIN file is. The last try
+/// before the token locks is made only with a PIN that a person was just asked for.
 ///
 /// The login is the process's, not the session's. If another part of the process has logged in to the same token,
 /// [`open`](Self::open) succeeds whatever the PIN is.
@@ -39,6 +41,8 @@ pub struct Token {
 struct Shared {
     uri: Pkcs11Uri,
     pin: PinSource,
+    /// Where refused PINs are remembered, if they are.
+    refused: Option<RefusedPins>,
     state: Mutex<State>,
     /// Held by who connects.
     connecting: Mutex<()>,
@@ -75,17 +79,36 @@ impl Token {
     /// No module, or a file that is none; no token or several; a PIN that is missing, wrong or locked;
     /// [`HsmError::Lacks`].
     pub fn open(uri: &Pkcs11Uri, pin: PinSource) -> Result<Self, HsmError> {
-        let token = Self::new(uri, pin);
+        Self::new(uri, pin, None).opened()
+    }
+
+    /// As [`open`](Self::open), for a node: this file remembers the PINs that the token refuses, by salted hashes, until a
+    /// login succeeds. None of them is tried again by a program, and after two of them, or one if the token had refused
+    /// somebody else's before, no other. A PIN that a person was just asked for is tried all the same.
+    ///
+    /// # Errors
+    /// Those of `open`, [`HsmError::PinRefused`], [`HsmError::PinTriesSpent`].
+    pub fn open_remembering(
+        uri: &Pkcs11Uri,
+        pin: PinSource,
+        refused: PathBuf,
+    ) -> Result<Self, HsmError> {
+        Self::new(uri, pin, Some(RefusedPins::new(refused))).opened()
+    }
+
+    fn opened(self) -> Result<Self, HsmError> {
+        let token = self;
         token.capabilities()?.require()?;
         token.with_session(|_| Ok(()))?;
         Ok(token)
     }
 
-    fn new(uri: &Pkcs11Uri, pin: PinSource) -> Self {
+    fn new(uri: &Pkcs11Uri, pin: PinSource, refused: Option<RefusedPins>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 uri: uri.clone(),
                 pin,
+                refused,
                 state: Mutex::default(),
                 connecting: Mutex::default(),
             }),

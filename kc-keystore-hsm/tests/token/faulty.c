@@ -3,7 +3,7 @@
  * It is told by the lines of the file `fault` in the folder KC_HSM_TEST_FOLDER: "FUNCTION SKIP TIMES CODE". After SKIP calls of
  * FUNCTION (a place in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES of them answer CODE; HANG is no answer, for as
  * long as a line says so. Without the file nothing fails, and counting begins anew. Logins are counted by the length of the file `logins`. With the file `last-try` the token says that
- * one more wrong PIN locks it, the user's or the security officer's.
+ * one more wrong PIN locks it, the user's or the security officer's; with the file `count-low` that it has refused one.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -32,6 +32,14 @@ static FILE *open_file(const char *name, const char *mode)
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", getenv("KC_HSM_TEST_FOLDER"), name);
     return fopen(path, mode);
+}
+
+static int is_there(const char *name)
+{
+    FILE *file = open_file(name, "r");
+    if (file)
+        fclose(file);
+    return file != 0;
 }
 
 enum { LINES = 4 };
@@ -126,17 +134,17 @@ static word generate_key_pair(word a, word b, word c, word d, word e, word f, wo
 
 static word get_token_info(word slot, word info, word c, word d, word e)
 {
-    enum { FLAGS_OFFSET = 96, CKF_USER_PIN_FINAL_TRY = 0x20000, CKF_SO_PIN_FINAL_TRY = 0x200000 };
+    enum { FLAGS_OFFSET = 96, CKF_USER_PIN_COUNT_LOW = 0x10000, CKF_USER_PIN_FINAL_TRY = 0x20000, CKF_SO_PIN_FINAL_TRY = 0x200000 };
     word code = real->functions[GET_TOKEN_INFO](slot, info, c, d, e), flags;
-    FILE *file = open_file("last-try", "r");
-    if (!code && file) {
-        memcpy(&flags, (char *)info + FLAGS_OFFSET, sizeof flags);
+    if (code)
+        return code;
+    memcpy(&flags, (char *)info + FLAGS_OFFSET, sizeof flags);
+    if (is_there("last-try"))
         flags |= CKF_USER_PIN_FINAL_TRY | CKF_SO_PIN_FINAL_TRY;
-        memcpy((char *)info + FLAGS_OFFSET, &flags, sizeof flags);
-    }
-    if (file)
-        fclose(file);
-    return code;
+    if (is_there("count-low"))
+        flags |= CKF_USER_PIN_COUNT_LOW;
+    memcpy((char *)info + FLAGS_OFFSET, &flags, sizeof flags);
+    return 0;
 }
 
 static word login(word a, word b, word c, word d, word e)
