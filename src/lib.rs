@@ -88,7 +88,7 @@ mod open;
 #[cfg(feature = "file")]
 pub use error::OpenError;
 #[cfg(feature = "file")]
-pub use keystores::{KeyChanges, StoredKeys, change_keys, remember_unused, unused_index};
+pub use keystores::{KeyChanges, NodePin, StoredKeys, change_keys, remember_unused, unused_index};
 #[cfg(all(feature = "file", feature = "hsm"))]
 pub use keystores::{
     LeftFile, Moved, NewTokenKeys, SameId, TokenKeys, move_to_token, renew_ratchet, rotate_opaque,

@@ -1,5 +1,7 @@
 //! Keys on a token that belong to no node: those of the root of trust and of provisioners.
 
+use std::path::Path;
+
 use kc::core::keys::{KeyType, Signer, SigningKey};
 use kc::keystore_hsm::{
     Capabilities, HsmError, NodeLabels, Pkcs11Uri, Token, generate_identity, generate_opaque_key,
@@ -42,10 +44,14 @@ pub(crate) fn draw(
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }
 
-/// The key of this type that a URI names, to sign with.
-pub(crate) fn open(uri: &Pkcs11Uri, key_type: KeyType) -> Result<Box<dyn Signer>, CliError> {
+/// The key of this type that a URI names, to sign with; the file, if there is one, has the token's PIN.
+pub(crate) fn open(
+    uri: &Pkcs11Uri,
+    pin_file: Option<&Path>,
+    key_type: KeyType,
+) -> Result<Box<dyn Signer>, CliError> {
     let labels = NodeLabels::of_signer(uri)?;
-    let token = Token::open(uri, crate::pin::of_token(uri, None)?)?;
+    let token = Token::open(uri, crate::pin::of_token(uri, pin_file)?)?;
     let labels = renamed(&token, labels)?;
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }

@@ -1,25 +1,24 @@
 use std::time::Duration;
 
-use kc_core::secret::SecretText;
 use kc_core::store::config::ConfigStore;
 use kc_core::types::Timestamp;
 use kc_keystore_hsm::{HsmRatchetStore, NodeLabels};
 
 use super::token::{open_token, place_ratchet};
-use super::{on_token, replaced};
+use super::{NodePin, on_token, replaced};
 use crate::Clock;
 use crate::error::OpenError;
 use crate::files::LockedFiles;
 
 /// Begins the ratchet of a node on a token anew, past all indices that it can have used: its file is lost, or its key on
-/// the token is. Says at which index. `pin` is that of the token, if a person was asked for it.
+/// the token is. Says at which index. `pin` says where that of the token comes from, if not from where the configuration says.
 ///
 /// A ratchet that an earlier version labelled gets a label of its own: what has the old one may be another node's, and
 /// stays.
 ///
 /// # Errors
 /// [`OpenError`], also if another process has the node open.
-pub fn renew_ratchet(node: &str, pin: Option<&SecretText>) -> Result<u64, OpenError> {
+pub fn renew_ratchet(node: &str, pin: Option<&NodePin>) -> Result<u64, OpenError> {
     let LockedFiles {
         files,
         config,

@@ -9,6 +9,7 @@ mod left;
 mod lost;
 #[cfg(feature = "hsm")]
 mod moving;
+mod pin;
 mod replaced;
 #[cfg(feature = "hsm")]
 mod rotation;
@@ -19,7 +20,6 @@ mod token;
 use std::sync::Arc;
 
 use kc_core::keys::KeyType;
-use kc_core::secret::SecretText;
 use kc_core::store::config::{NodeConfig, Section};
 use kc_core::store::{KeyStore, MemoryRatchetStore, RatchetStore};
 use kc_keystore_file::{
@@ -37,6 +37,7 @@ pub use left::LeftFile;
 pub use lost::renew_ratchet;
 #[cfg(feature = "hsm")]
 pub use moving::{Moved, move_to_token, undo_move};
+pub use pin::NodePin;
 pub use replaced::{remember_unused, unused_index};
 #[cfg(feature = "hsm")]
 pub use rotation::rotate_opaque;
@@ -60,12 +61,12 @@ const MEMORY: &str = "memory";
 pub(crate) struct Keystores<'n> {
     pub(crate) config: &'n NodeConfig,
     pub(crate) lock: &'n Arc<NodeLock>,
-    /// The token's PIN, if a person was asked for it.
+    /// Where the token's PIN comes from, if not from where the configuration says.
     #[cfg_attr(
         not(feature = "hsm"),
         allow(dead_code, reason = "only tokens have one")
     )]
-    pub(crate) pin: Option<&'n SecretText>,
+    pub(crate) pin: Option<&'n NodePin>,
 }
 
 impl Keystores<'_> {

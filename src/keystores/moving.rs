@@ -4,7 +4,6 @@ use std::sync::Arc;
 use kc_actors::SealedArchive;
 use kc_core::keys::Signer;
 use kc_core::ratchet::Seed;
-use kc_core::secret::SecretText;
 use kc_core::store::config::{ConfigStore, NodeConfig, Value};
 use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
 use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, crypto_path, ratchet_path, read_secrets};
@@ -14,7 +13,7 @@ use kc_keystore_hsm::{
 };
 
 use super::token::{SECTION, open_token, place_on_token, unusable};
-use super::{LeftFile, MOVING, TokenKeys, left, on_token};
+use super::{LeftFile, MOVING, NodePin, TokenKeys, left, on_token};
 use crate::error::OpenError;
 use crate::files::LockedFiles;
 
@@ -71,11 +70,11 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
 }
 
 /// Ends an interrupted [move](move_to_token): destroys what is on the token of it, and the node goes on in its files.
-/// `pin` is that of the token, if a person was asked for it.
+/// `pin` says where that of the token comes from, if not from where the configuration says.
 ///
 /// # Errors
 /// [`OpenError`], also if the node is not on its way, or its ratchet has been used on the token.
-pub fn undo_move(node: &str, pin: Option<&SecretText>) -> Result<(), OpenError> {
+pub fn undo_move(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
     let locked = LockedFiles::open(node)?;
     if on_token(&locked.config, "cryptokey")?.is_some() {
         return Err(OpenError::OnTokenAlready);

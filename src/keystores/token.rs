@@ -11,7 +11,7 @@ use kc_keystore_hsm::{
     Token,
 };
 
-use super::Keystores;
+use super::{Keystores, NodePin};
 use crate::error::OpenError;
 
 pub(super) const SECTION: Section<'static> = super::TOKEN_SECTION;
@@ -180,12 +180,15 @@ fn place(config: &mut NodeConfig, entry: &str, object: &Pkcs11Uri) -> Result<(),
 /// The token that a URI names, and the labels on it of the node with these files.
 pub(super) fn open_token(
     uri: &str,
-    pin: Option<&SecretText>,
+    pin: Option<&NodePin>,
     files: &NodeFiles,
 ) -> Result<(Token, NodeLabels), OpenError> {
     let uri: Pkcs11Uri = uri.parse().map_err(kc_keystore_hsm::HsmError::from)?;
     let labels = NodeLabels::of_uri(&uri)?;
-    let given = pin.map(|pin| PinSource::Text(SecretText::from(pin.expose().to_owned())));
+    let given = pin.map(|pin| match pin {
+        NodePin::Asked(pin) => PinSource::Text(SecretText::from(pin.expose().to_owned())),
+        NodePin::File(path) => PinSource::File(path.clone()),
+    });
     let Some(source) = given.or_else(|| PinSource::of(&uri)) else {
         return Err(OpenError::PinNeeded {
             token: uri.token.unwrap_or_default(),

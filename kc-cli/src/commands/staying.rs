@@ -3,7 +3,7 @@
 use kc::actors::Duties;
 use kc::core::chain::Usage;
 
-use crate::args::{ConnectionArgs, NodeArg};
+use crate::args::{ConnectionArgs, NodeArg, PinArg};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::status::granted;
@@ -16,6 +16,9 @@ use crate::until::Until;
 pub(crate) struct Args {
     #[command(flatten)]
     node: NodeArg,
+
+    #[command(flatten)]
+    pin: PinArg,
 
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -41,7 +44,7 @@ pub(crate) async fn run(
     mut stop: Stop,
     say: impl AsyncFnOnce(&Session) -> Result<String, CliError>,
 ) -> Result<(), CliError> {
-    let options = args.connection.node(&args.node.node, ui);
+    let options = args.pin.of(args.connection.node(&args.node.node, ui));
     let options = options.duties(purpose.duties);
     let mut until = Until::new(stop.clone(), None);
     let Ok(session) = Session::open(options, purpose.command, ui, &mut until).await? else {

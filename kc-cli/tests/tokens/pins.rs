@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::faults::faulty;
 use crate::tokens::{PIN, Tokens};
 use crate::world::{complaint, fail, succeed};
@@ -78,4 +80,78 @@ fn the_tries_of_others_count() {
     let (told, tries) = tokens.refuses("wrong-two");
     assert!(told.contains("no other is tried"), "{told}");
     assert_eq!(tries, 0);
+}
+
+/// Wherever a PIN can be asked for, a file can answer.
+#[test]
+fn a_file_has_the_pin_for_every_command_that_may_ask() {
+    let tokens = with_alice();
+    let world = &tokens.world;
+    tokens.succeed(&["hsm", "import-root", &tokens.uri]);
+    let object = |label: &str| {
+        let object = format!("token=kc;object={label}");
+        tokens.uri.replace("token=kc", &object)
+    };
+    let root_key = object("kc-root:root:id");
+    let provisioner = object("kc-provisioner:consumer:id");
+    let root = tokens.succeed(&["chain", "root"]);
+    let root = root.trim();
+    let requests = ["chain", "provisioners", "--json", "--root-public", root];
+    let requests = tokens.succeed(&requests);
+    let request: Value = serde_json::from_str(requests.lines().next().unwrap()).unwrap();
+    world.write("request", request["request"].as_str().unwrap());
+    world.write("wrong", "wrong-one");
+    world.write("right", PIN);
+    let by_node = |command: &[&'static str]| [command, &["--node", "alice"]].concat();
+    let deny = ["trust", "deny", root, "--publish", "-b", &world.address];
+    let new = ["provision", "consumer", "--node", "new"];
+    let by_provisioner = ["--root-public", root, "--signed-provisioner", "AAAA"];
+    let by_provisioner = [
+        &new[..],
+        &by_provisioner,
+        &["--provisioner-key", &provisioner],
+    ]
+    .concat();
+    for command in [
+        by_node(&["produce", "t"]),
+        by_node(&["consume", "t"]),
+        by_node(&["controller"]),
+        by_node(&["chain-server"]),
+        by_node(&["node", "serve"]),
+        by_node(&["node", "keys", "--add-key-type", "4"]),
+        by_node(&["trust", "revoke"]),
+        by_node(&["hsm", "rotate-opaque"]),
+        by_node(&["hsm", "renew-ratchet"]),
+        [&deny[..], &["--signer", "alice"]].concat(),
+        [&deny[..], &["--root-key", &root_key]].concat(),
+        vec!["chain", "root", "--root-key", &root_key],
+        vec!["chain", "sign", "request", "--yes", "--root-key", &root_key],
+        by_provisioner,
+        [&new[..], &["--keystore", &tokens.uri]].concat(),
+        vec!["hsm", "list", &tokens.uri],
+    ] {
+        let flag = if command.contains(&"--provisioner-key") {
+            "--provisioner-pin-file"
+        } else {
+            "--pin-file"
+        };
+        let mut told = tokens.kc(&[&command[..], &[flag, "wrong"]].concat());
+        let stderr = fail(told.env_remove("KC_HSM_PIN"), 1);
+        assert!(
+            complaint(&stderr).contains("PIN of token \"kc\" is wrong"),
+            "{stderr}"
+        );
+        // One that is not remembered.
+        let _ = fs::remove_file(world.path("alice.refused"));
+    }
+    let produce = by_node(&["produce", "t", "lines", "--exit-after", "0s"]);
+    let chain_root = vec!["chain", "root", "--root-key", &root_key];
+    world.write("lines", "line\n");
+    for command in [produce, chain_root] {
+        let mut told = tokens.kc(&[&command[..], &["--pin-file", "right"]].concat());
+        succeed(told.env_remove("KC_HSM_PIN"));
+    }
+    // The file goes before the environment.
+    let mut told = tokens.kc(&["node", "serve", "--node", "alice", "--pin-file", "wrong"]);
+    fail(&mut told, 1);
 }

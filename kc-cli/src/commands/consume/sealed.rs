@@ -31,7 +31,7 @@ pub(super) async fn run(
     mut until: Until,
     ui: Ui,
 ) -> Result<(), CliError> {
-    let options = args.connection.node(node, ui);
+    let options = args.pin.of(args.connection.node(node, ui));
     let session = match Session::open(options, "consume", ui, &mut until).await? {
         Ok(session) => session,
         Err(Ended::Interrupted) => return Ok(()),

@@ -1,6 +1,6 @@
 use kc::undo_move;
 
-use crate::args::NodeArg;
+use crate::args::{NodeArg, PinArg};
 use crate::error::CliError;
 use crate::pin;
 use crate::ui::Ui;
@@ -10,10 +10,13 @@ use crate::ui::Ui;
 pub(crate) struct Args {
     #[command(flatten)]
     node: NodeArg,
+
+    #[command(flatten)]
+    pin: PinArg,
 }
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let node = &args.node.node;
-    pin::with(|pin| undo_move(node, pin))?;
+    pin::with(args.pin.file(), |pin| undo_move(node, pin))?;
     ui.result(format!("{node} goes on in its files"))
 }
