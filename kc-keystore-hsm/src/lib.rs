@@ -1,4 +1,5 @@
-//! A node's keys on a PKCS#11 token: signing keys that never leave it, and a ratchet that nobody can roll back.
+//! A node's keys on a PKCS#11 token: signing keys that never leave it, and a ratchet that cannot be rolled back unless the
+//! token can.
 //!
 //! | part | what it is |
 //! |---|---|
@@ -28,7 +29,8 @@
 //! | ephemerals of key exchanges, data keys | memory |
 //!
 //! A thief of the host's files has nothing without the token. Whoever controls the running host can use the keys for as
-//! long as that lasts, and take none away.
+//! long as that lasts, and cannot take away those that are on a hardware token; the ratchet's seed, at each step, and a sealed
+//! SLH-DSA half, at each signature, are opened in the host's memory.
 //!
 //! # Threads
 //!

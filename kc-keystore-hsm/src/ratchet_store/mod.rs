@@ -1,4 +1,4 @@
-//! A ratchet that cannot be rolled back.
+//! A ratchet that cannot be rolled back unless its token is.
 
 mod create;
 mod file;
@@ -21,6 +21,9 @@ use sealed::Sealed;
 /// secret. A crash in between loses at most a step that nobody has used. Whatever old file is put back, its key is
 /// gone: it opens no more, for its owner as little as for a thief. So the file needs no protection, and no backup helps:
 /// if file or token is lost, the ratchet is [re-initialised](Self::reinitialise).
+///
+/// That is true of tokens that nobody can copy or put back. A software token is files: put back together with the ratchet's,
+/// it takes the same steps again, and nothing can notice that.
 ///
 /// The file is `"KCR1" ‖ index (8, big-endian) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`; inside is the ratchet's stored
 /// form (protocol §4). The key is labelled `kc:<node>:<instance>:ratchet`, and its id is the index.
