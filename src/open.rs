@@ -129,8 +129,8 @@ impl NodeOptions {
     }
 
     /// Opens and starts the node. Does not wait for a broker. Its keys and its ratchet are opened on a thread of their
-    /// own, because a token takes its time; one that does not answer is waited for 15 s. Whoever stops waiting leaves the node
-    /// locked until the token has answered.
+    /// own, because a token takes its time; one that does not answer is waited for 15 s. Whoever stops waiting leaves the
+    /// node locked until the token has answered.
     ///
     /// # Errors
     /// [`OpenError`], also if another process has the node open.

@@ -34,9 +34,9 @@
 //!
 //! # Threads
 //!
-//! Every call waits for the token; [`Patience`] bounds that. Keystore and ratchet are asked on threads of their own, where signing by a hybrid key
-//! has to wait, too; sealing and opening of messages never touch the token. While the token is away a node goes on with
-//! the keys that it has.
+//! Every call waits for the token; [`Patience`] bounds that. Keystore and ratchet are asked on threads of their own,
+//! where signing by a hybrid key has to wait, too; sealing and opening of messages never touch the token. While the token
+//! is away a node goes on with the keys that it has.
 //!
 //! # Numbers
 //!

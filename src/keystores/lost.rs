@@ -11,7 +11,8 @@ use crate::error::OpenError;
 use crate::files::LockedFiles;
 
 /// Begins the ratchet of a node on a token anew, past all indices that it can have used: its file is lost, or its key on
-/// the token is. Says at which index. `pin` says where that of the token comes from, if not from where the configuration says.
+/// the token is. Says at which index. `pin` says where that of the token comes from, if not from where the configuration
+/// says.
 ///
 /// A ratchet that an earlier version labelled gets a label of its own: what has the old one may be another node's, and
 /// stays.

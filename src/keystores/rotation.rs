@@ -8,7 +8,8 @@ use crate::error::OpenError;
 use crate::files::LockedFiles;
 
 /// Draws a new key on the token for the values that it seals in a node's configuration, and seals them anew. Interrupted,
-/// it can be done again: the old key is destroyed last. `pin` says where that of the token comes from, if not from where the configuration says.
+/// it can be done again: the old key is destroyed last. `pin` says where that of the token comes from, if not from where
+/// the configuration says.
 ///
 /// # Errors
 /// [`OpenError`], also if another process has the node open.
