@@ -66,7 +66,7 @@ impl HsmError {
                 "another node of this id has it: choose another id, or delete it by the token's own tool"
             }
             Self::NodeExists { .. } => {
-                "choose another id; --adopt takes keys that `kc hsm generate` drew, --force makes another node beside them"
+                "choose another id; --adopt takes keys that `kc hsm generate` drew, `kc provision --force` makes another node beside them"
             }
             Self::NotAdoptable { .. } => {
                 "`kc hsm list` shows what is there; without --adopt keys are drawn, with --force beside those of the same id"

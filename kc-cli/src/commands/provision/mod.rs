@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = ".", help_heading = "Node")]
     dir: PathBuf,
 
-    /// Replace a node that exists
+    /// Replace a node that exists; on a token, draw its keys beside those of the same id
     #[arg(long, help_heading = "Node")]
     force: bool,
 
