@@ -63,6 +63,21 @@ pub enum OpenError {
         /// The entry.
         name: String,
     },
+    /// Its move onto a token was interrupted. Its ratchet may be there already, so it takes no step in files.
+    #[error("the node is on its way onto a token: {token}")]
+    Moving {
+        /// Where its keys will be.
+        token: String,
+    },
+    /// It is on its way onto another token.
+    #[error("the node is on its way onto another token: {token}")]
+    MovingElsewhere {
+        /// Where its keys will be.
+        token: String,
+    },
+    /// Nothing is to be undone.
+    #[error("the node is on its way onto no token")]
+    NotMoving,
     /// Its keys are in files.
     #[error("the node's keys are on no token")]
     NotOnToken,

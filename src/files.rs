@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use kc_core::secret::SecretText;
 use kc_core::store::config::{NodeConfig, NodeRole};
 use kc_keystore_file::{FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node};
 
 use crate::error::OpenError;
-use crate::keystores::Keystores;
+use crate::keystores::{Keystores, NodePin};
 
 /// A node's files while no other process may have them.
 #[derive(Debug)]
@@ -36,8 +35,8 @@ impl LockedFiles {
         })
     }
 
-    /// The stores of its keys; `pin` is that of the token, if a person was asked for it.
-    pub(crate) fn keystores<'n>(&'n self, pin: Option<&'n SecretText>) -> Keystores<'n> {
+    /// The stores of its keys; `pin` says where that of the token comes from, if not from where the configuration says.
+    pub(crate) fn keystores<'n>(&'n self, pin: Option<&'n NodePin>) -> Keystores<'n> {
         Keystores {
             config: &self.config,
             lock: &self.lock,

@@ -88,10 +88,11 @@ mod open;
 #[cfg(feature = "file")]
 pub use error::OpenError;
 #[cfg(feature = "file")]
-pub use keystores::{KeyChanges, StoredKeys, change_keys, remember_unused, unused_index};
+pub use keystores::{KeyChanges, NodePin, StoredKeys, change_keys, remember_unused, unused_index};
 #[cfg(all(feature = "file", feature = "hsm"))]
 pub use keystores::{
-    LeftFile, Moved, NewTokenKeys, TokenKeys, move_to_token, renew_ratchet, rotate_opaque,
+    LeftFile, Moved, NewTokenKeys, SameId, TokenKeys, move_to_token, renew_ratchet, rotate_opaque,
+    undo_move,
 };
 #[cfg(feature = "file")]
 pub use locked::{LockedNode, signing_keys_of};

@@ -1,12 +1,11 @@
 use kc_core::keys::VerifyingKey;
-use kc_core::secret::SecretText;
 use kc_core::store::KeyStore;
 use kc_core::store::config::NodeConfig;
 use kc_keystore_file::{NodeFiles, SearchPlaces, find_node, read_config};
 
 use crate::error::OpenError;
 use crate::files::LockedFiles;
-use crate::keystores::StoredKeys;
+use crate::keystores::{NodePin, StoredKeys};
 
 /// A node of which nothing runs, locked so that nothing does: to sign with its keys.
 #[derive(Debug)]
@@ -16,12 +15,12 @@ pub struct LockedNode {
 }
 
 impl LockedNode {
-    /// Locks a node, found as by [`NodeOptions::new`](crate::NodeOptions::new), and opens its keys. `pin` is that of
-    /// the token that they are on, if a person was asked for it.
+    /// Locks a node, found as by [`NodeOptions::new`](crate::NodeOptions::new), and opens its keys. `pin` says
+    /// where that of the token comes from, if not from where the configuration says.
     ///
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
-    pub fn open(node: &str, pin: Option<&SecretText>) -> Result<Self, OpenError> {
+    pub fn open(node: &str, pin: Option<&NodePin>) -> Result<Self, OpenError> {
         let locked = LockedFiles::open(node)?;
         let keys = locked.keystores(pin).keys(None)?;
         Ok(Self { locked, keys })

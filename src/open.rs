@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kc_actors::{
@@ -18,6 +18,7 @@ use crate::backends::BackendChoice;
 use crate::by_role::ByRole;
 use crate::error::OpenError;
 use crate::files::LockedFiles;
+use crate::keystores::NodePin;
 
 /// The extra name of the management plane's Kafka settings (protocol §11).
 const MANAGEMENT: &str = "crypto";
@@ -33,7 +34,7 @@ pub struct NodeOptions {
     node: String,
     flags: Vec<(Option<String>, String, String)>,
     make_backend: Option<Arc<MakeBackend>>,
-    pin: Option<Arc<SecretText>>,
+    pin: Option<NodePin>,
     duties: Duties,
     clock: Clock,
 }
@@ -73,7 +74,14 @@ impl NodeOptions {
     /// [`OpenError::PinNeeded`].
     #[must_use]
     pub fn pin(mut self, pin: SecretText) -> Self {
-        self.pin = Some(Arc::new(pin));
+        self.pin = Some(NodePin::Asked(Arc::new(pin)));
+        self
+    }
+
+    /// The file whose first line the PIN of the token is that the node's keys are on, whatever the configuration says.
+    #[must_use]
+    pub fn pin_file(mut self, path: PathBuf) -> Self {
+        self.pin = Some(NodePin::File(path));
         self
     }
 
@@ -121,7 +129,8 @@ impl NodeOptions {
     }
 
     /// Opens and starts the node. Does not wait for a broker. Its keys and its ratchet are opened on a thread of their
-    /// own, because a token takes its time; whoever stops waiting leaves the node locked until the token has answered.
+    /// own, because a token takes its time; one that does not answer is waited for 15 s. Whoever stops waiting leaves the
+    /// node locked until the token has answered.
     ///
     /// # Errors
     /// [`OpenError`], also if another process has the node open.
@@ -141,7 +150,7 @@ impl NodeOptions {
         let management_group = management_group.filter(|management| *management != group);
         let types = key_types(&config)?;
         let parts = move || {
-            let keystores = locked.keystores(self.pin.as_deref());
+            let keystores = locked.keystores(self.pin.as_ref());
             Ok::<_, OpenError>(NodeParts {
                 backend: management_clients.backend,
                 keystore: Arc::from(keystores.keys(types)?),
@@ -154,6 +163,8 @@ impl NodeOptions {
                 clock: self.clock,
             })
         };
+        #[cfg(feature = "hsm")]
+        let parts = move || kc_keystore_hsm::Patience::default().run(parts)?;
         Ok(OpenNode {
             node: Node::start_with(parts).await?,
             files,

@@ -134,6 +134,15 @@ impl From<OpenError> for CliError {
                 "it says which keys the token must have: restore the .config file from a backup, or provision the \
                  node anew with --force",
             ),
+            error @ (OpenError::Moving { .. } | OpenError::MovingElsewhere { .. }) => {
+                Self::from_error(error).advise(
+                    "`kc hsm import` with that token goes on, `kc hsm undo-import` ends it and keeps the node in files; \
+                     until then its ratchet takes no step, because it may be on the token already",
+                )
+            }
+            error @ OpenError::NotMoving => {
+                Self::from_error(error).advise("`kc hsm import` moves a node onto a token")
+            }
             error @ (OpenError::OnTokenAlready | OpenError::NotOnToken) => Self::from_error(error)
                 .advise("`cryptokey` in the node's .config says where its keys are"),
             error => Self::from_error(error).advise("correct the node's .config file"),

@@ -74,12 +74,30 @@ fn disable_core_dumps() -> Result<(), rustix::io::Errno> {
     Ok(())
 }
 
+/// Runs the command on a thread of its own, so that a token that does not answer does not keep the program.
+#[cfg(feature = "hsm")]
+async fn perform(cli: Cli, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    let patience = kc::keystore_hsm::Patience::default();
+    let (ending, mut stopping) = (patience.clone(), stop.clone());
+    tokio::spawn(async move {
+        stopping.requested().await;
+        ending.end();
+    });
+    let runtime = tokio::runtime::Handle::current();
+    patience.run(move || runtime.block_on(commands::run(cli.command, ui, stop)))?
+}
+
+#[cfg(not(feature = "hsm"))]
+async fn perform(cli: Cli, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    commands::run(cli.command, ui, stop).await
+}
+
 fn run(cli: Cli, ui: Ui) -> Result<(), CliError> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| CliError::failure(format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
         let stop = Stop::on_signals()?;
-        commands::run(cli.command, ui, stop).await
+        perform(cli, ui, stop).await
     });
     // A read from a terminal or a write to a full pipe may never end.
     runtime.shutdown_background();

@@ -1,14 +1,14 @@
 //! Opening what may be on a token: its PIN is asked for only if it is needed.
 
-#[cfg(feature = "hsm")]
 use std::path::Path;
+use std::sync::Arc;
 
 use kc::core::secret::SecretText;
 #[cfg(feature = "hsm")]
 use kc::keystore_hsm::{PinSource, Pkcs11Uri};
-use kc::{LockedNode, NodeOptions, OpenError, OpenNode};
+use kc::{LockedNode, NodeOptions, NodePin, OpenError, OpenNode};
 
-use crate::args::PasswordSource;
+use crate::args::{PasswordSource, PinArg};
 use crate::error::CliError;
 
 /// Opens and starts a node.
@@ -19,18 +19,33 @@ pub(crate) async fn open(options: NodeOptions) -> Result<OpenNode, CliError> {
     }
 }
 
-/// Opens a node to sign with its keys.
-pub(crate) fn lock(node: &str) -> Result<LockedNode, CliError> {
-    with(|pin| LockedNode::open(node, pin))
+/// Opens a node to sign with its keys; the file, if there is one, has the PIN.
+pub(crate) fn lock(node: &str, file: Option<&Path>) -> Result<LockedNode, CliError> {
+    with(file, |pin| LockedNode::open(node, pin))
 }
 
-/// Opens something else that may be on a token.
+/// Opens something else that may be on a token; the file, if there is one, has the PIN.
 pub(crate) fn with<T>(
-    open: impl Fn(Option<&SecretText>) -> Result<T, OpenError>,
+    file: Option<&Path>,
+    open: impl Fn(Option<&NodePin>) -> Result<T, OpenError>,
 ) -> Result<T, CliError> {
-    match open(None) {
-        Err(OpenError::PinNeeded { token }) => Ok(open(Some(&ask(&token)?))?),
+    let file = file.map(|path| NodePin::File(path.to_owned()));
+    match open(file.as_ref()) {
+        Err(OpenError::PinNeeded { token }) => {
+            let pin = NodePin::Asked(Arc::new(ask(&token)?));
+            Ok(open(Some(&pin))?)
+        }
         opened => Ok(opened?),
+    }
+}
+
+impl PinArg {
+    /// How a node is opened with it.
+    pub(crate) fn of(&self, options: NodeOptions) -> NodeOptions {
+        match self.file() {
+            Some(path) => options.pin_file(path.to_owned()),
+            None => options,
+        }
     }
 }
 

@@ -11,10 +11,14 @@ use crate::error::CliError;
 use crate::pin;
 use crate::status::StatusServer;
 use crate::ui::Ui;
+use crate::until::{Ended, Until};
 use crate::watch;
 
 /// How long closing may take: of a node, and of what is closed at the same time.
 pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long opening may still take when a run has ended: a token is better not left in the midst of a call.
+const OPEN_GRACE: Duration = Duration::from_secs(1);
 
 /// An open node that answers `kc node status`, and says on stderr what its keeper should know.
 #[derive(Debug)]
@@ -25,11 +29,21 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Opens a node, unless the run ends before.
     pub(crate) async fn open(
         options: NodeOptions,
         command: &'static str,
         ui: Ui,
-    ) -> Result<Self, CliError> {
+        until: &mut Until,
+    ) -> Result<Result<Self, Ended>, CliError> {
+        let opened = until.or_after(OPEN_GRACE, Self::start(options, command, ui));
+        match opened.await {
+            Ok(opened) => opened.map(Ok),
+            Err(ended) => Ok(Err(ended)),
+        }
+    }
+
+    async fn start(options: NodeOptions, command: &'static str, ui: Ui) -> Result<Self, CliError> {
         let open = Arc::new(pin::open(options).await?);
         let roots = open
             .node

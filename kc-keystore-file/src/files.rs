@@ -74,6 +74,11 @@ impl NodeFiles {
         self.with_extension("ratchet")
     }
 
+    /// `<node>.refused`: salted hashes of the PINs that the token of such a node has refused.
+    pub fn refused_pins(&self) -> PathBuf {
+        self.with_extension("refused")
+    }
+
     /// `<node>.lock`: what [`NodeLock`](crate::NodeLock) locks. It stays when the node is closed.
     pub fn lock(&self) -> PathBuf {
         self.with_extension("lock")

@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let token = Token::open(&uri, PinSource::Text(pin()))?;
     say("open the token", begin);
     // Of this process alone, so that it runs on a token that was used before.
-    let labels = NodeLabels::new(&format!("throughput-{}", std::process::id()));
+    let labels = NodeLabels::fresh("throughput")?;
     generate_opaque_key(&token, &labels)?;
     let mut settings = KeyStoreSettings::default();
     for key_type in [KeyType::Ed25519, KeyType::Hybrid] {

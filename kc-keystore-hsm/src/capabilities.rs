@@ -3,6 +3,7 @@ use std::fmt;
 use cryptoki::mechanism::MechanismType;
 use kc_core::keys::KeyType;
 
+use crate::patience::Asking;
 use crate::{HsmError, Pkcs11Uri, token};
 
 /// What a node needs of a token, and what the token has. `Display` is a table for people.
@@ -69,6 +70,7 @@ impl Capabilities {
     }
 
     fn ask(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
+        let _asking = Asking::start();
         let (module, slot, _) = token::locate(uri)?;
         let has = module
             .get_mechanism_list(slot)

@@ -1,3 +1,6 @@
+use kc_core::keys::KeyType;
+
+use crate::random::random;
 use crate::{HsmError, Pkcs11Uri, UriError};
 
 /// What an object is for; the last part of its label.
@@ -18,7 +21,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Identity,
         Self::HybridIdentity,
         Self::SlhDsa,
@@ -26,6 +29,14 @@ impl Role {
         Self::RetiredOpaque,
         Self::Ratchet,
     ];
+
+    /// That of the Ed25519 pair of a key of this type.
+    pub(crate) fn of_ed25519(key_type: KeyType) -> Self {
+        match key_type {
+            KeyType::Ed25519 => Self::Identity,
+            KeyType::Hybrid => Self::HybridIdentity,
+        }
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -39,7 +50,38 @@ impl Role {
     }
 }
 
-/// The labels of a node's objects on a token: `kc:<node>:<role>`.
+/// Whose keys they are: labels of different owners never are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Node,
+    Root,
+    Provisioner,
+}
+
+impl Owner {
+    const ALL: [Self; 3] = [Self::Node, Self::Root, Self::Provisioner];
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Node => "kc:",
+            Self::Root => "kc-root:",
+            Self::Provisioner => "kc-provisioner:",
+        }
+    }
+}
+
+/// What the root of trust is called if nobody chooses another name.
+pub const ROOT_NAME: &str = "root";
+/// What the names of provisioners began with when earlier versions labelled their keys as a node's.
+const OLD_PROVISIONER: &str = "provisioner-";
+
+/// How many bytes an instance is drawn of. It is written in hexadecimal.
+const INSTANCE_LEN: usize = 8;
+
+/// The labels of a node's objects on a token: `kc:<node>:<instance>:<role>`.
+///
+/// The instance is drawn when the node's keys are, so that two nodes with one id never have the same labels. Nodes that
+/// earlier versions made have none: `kc:<node>:<role>`.
 ///
 /// | role | object |
 /// |---|---|
@@ -49,33 +91,58 @@ impl Role {
 /// | `opaque` | AES key that seals values of the configuration |
 /// | `opaque-old` | the one before, during a [rotation](crate::OpaqueRotation) |
 /// | `ratchet` | AES key of the ratchet's step |
+///
+/// Those of a root of trust begin with `kc-root:`, those of a provisioner with `kc-provisioner:`, so that no node takes
+/// their keys for its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeLabels {
-    node: String,
+    owner: Owner,
+    name: String,
+    instance: Option<String>,
 }
 
 impl NodeLabels {
-    /// Those of the node with this id.
-    #[must_use]
-    pub fn new(node_id: &str) -> Self {
-        Self {
-            node: node_id.to_owned(),
+    /// Those of a new node with this id; no other node has them.
+    ///
+    /// # Errors
+    /// [`HsmError::ReservedId`] for what earlier versions called roots of trust and provisioners; no random numbers.
+    pub fn fresh(node_id: &str) -> Result<Self, HsmError> {
+        let labels = Self::of(Owner::Node, node_id);
+        if labels.renamed().is_some() {
+            return Err(HsmError::ReservedId(node_id.to_owned()));
         }
+        let instance = random::<INSTANCE_LEN>()?;
+        let instance = instance.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self {
+            instance: Some(instance),
+            ..labels
+        })
+    }
+
+    /// Those of a root of trust.
+    #[must_use]
+    pub fn root(name: &str) -> Self {
+        Self::of(Owner::Root, name)
+    }
+
+    /// Those of a provisioner: `producer`, `consumer`, ...
+    #[must_use]
+    pub fn provisioner(name: &str) -> Self {
+        Self::of(Owner::Provisioner, name)
     }
 
     /// Those of the node that an object belongs to, by the object's label, whatever its role: what stands in
-    /// `cryptokey : pkcs11:...;object=kc:n1:id`.
+    /// `cryptokey : pkcs11:...;object=kc:n1:5c8e91d2a7034bf6:id`.
     ///
     /// # Errors
     /// [`HsmError::NotALabel`].
     pub fn of_object(label: &str) -> Result<Self, HsmError> {
-        label
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.rsplit_once(':'))
-            .filter(|(_, role)| Role::ALL.iter().any(|known| known.name() == *role))
-            .filter(|(node, _)| !node.is_empty())
-            .map(|(node, _)| Self::new(node))
-            .ok_or_else(|| HsmError::NotALabel(label.to_owned()))
+        let labels = Self::parse(label)?;
+        if labels.owner == Owner::Node {
+            Ok(labels)
+        } else {
+            Err(HsmError::NotALabel(label.to_owned()))
+        }
     }
 
     /// Those of the node that the object of a URI belongs to.
@@ -83,35 +150,122 @@ impl NodeLabels {
     /// # Errors
     /// [`UriError::NoObject`], [`HsmError::NotALabel`].
     pub fn of_uri(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
-        let object = uri.object.as_ref().ok_or(UriError::NoObject)?;
-        Self::of_object(object)
+        Self::of_object(object(uri)?)
     }
 
-    /// The node's id.
+    /// Those of whatever the object of a URI belongs to: a root of trust, a provisioner, or a node.
+    ///
+    /// # Errors
+    /// [`UriError::NoObject`], [`HsmError::NotALabel`].
+    pub fn of_signer(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
+        Self::parse(object(uri)?)
+    }
+
+    /// The node's id, or the name of the root of trust or the provisioner.
     #[must_use]
     pub fn node_id(&self) -> &str {
-        &self.node
+        &self.name
     }
 
-    /// The label that stands for the node's keys in `cryptokey`: `kc:<node>:id`.
+    /// The label that stands for the node's keys in `cryptokey`: that of the role `id`.
     #[must_use]
     pub fn identity(&self) -> String {
         self.label(Role::Identity)
     }
 
-    /// The label that stands for the node's ratchet in `ratchet`: `kc:<node>:ratchet`.
+    /// The label that stands for the node's ratchet in `ratchet`: that of the role `ratchet`.
     #[must_use]
     pub fn ratchet(&self) -> String {
         self.label(Role::Ratchet)
     }
 
     pub(crate) fn label(&self, role: Role) -> String {
-        format!("{PREFIX}{}:{}", self.node, role.name())
+        let instance = self.instance.iter().map(|drawn| format!("{drawn}:"));
+        let instance = instance.collect::<String>();
+        format!(
+            "{}{}:{instance}{}",
+            self.owner.prefix(),
+            self.name,
+            role.name()
+        )
+    }
+
+    /// What an earlier version called the same root of trust or provisioner, as if it were a node.
+    pub(crate) fn old(&self) -> Option<Self> {
+        match self.owner {
+            Owner::Node => None,
+            Owner::Root => Some(Self::of(Owner::Node, &self.name)),
+            Owner::Provisioner => {
+                let name = format!("{OLD_PROVISIONER}{}", self.name);
+                Some(Self::of(Owner::Node, &name))
+            }
+        }
+    }
+
+    /// What is meant by labels by which an earlier version called a root of trust or a provisioner, and no node is called
+    /// now.
+    #[must_use]
+    pub fn renamed(&self) -> Option<Self> {
+        if self.instance.is_some() {
+            return None;
+        }
+        match (self.owner, self.name.strip_prefix(OLD_PROVISIONER)) {
+            (Owner::Node, Some(provisioner)) => Some(Self::provisioner(provisioner)),
+            (Owner::Node, None) if self.name == ROOT_NAME => Some(Self::root(ROOT_NAME)),
+            _ => None,
+        }
+    }
+
+    /// Whether they are one node's alone. Another with the same id may have those of an earlier version, too.
+    #[must_use]
+    pub fn has_instance(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    fn of(owner: Owner, name: &str) -> Self {
+        Self {
+            owner,
+            name: name.to_owned(),
+            instance: None,
+        }
+    }
+
+    /// Of what stands before the role.
+    fn of_node(owner: Owner, name: &str) -> Self {
+        let drawn = |text: &str| {
+            let mut bytes = text.bytes();
+            text.len() == 2 * INSTANCE_LEN && bytes.all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        match name.rsplit_once(':') {
+            Some((node, instance)) if owner == Owner::Node && drawn(instance) => Self {
+                instance: Some(instance.to_owned()),
+                ..Self::of(owner, node)
+            },
+            _ => Self::of(owner, name),
+        }
+    }
+
+    fn parse(label: &str) -> Result<Self, HsmError> {
+        let mut owners = Owner::ALL.into_iter();
+        owners
+            .find_map(|owner| Some((owner, label.strip_prefix(owner.prefix())?)))
+            .and_then(|(owner, rest)| Some((owner, rest.rsplit_once(':')?)))
+            .filter(|(_, (_, role))| Role::ALL.iter().any(|known| known.name() == *role))
+            .map(|(owner, (name, _))| Self::of_node(owner, name))
+            .filter(|labels| !labels.name.is_empty())
+            .ok_or_else(|| HsmError::NotALabel(label.to_owned()))
     }
 }
 
-/// What all our labels begin with.
-pub(crate) const PREFIX: &str = "kc:";
+fn object(uri: &Pkcs11Uri) -> Result<&str, HsmError> {
+    Ok(uri.object.as_deref().ok_or(UriError::NoObject)?)
+}
+
+/// Whether a label is one of ours.
+pub(crate) fn is_ours(label: &str) -> bool {
+    let mut owners = Owner::ALL.into_iter();
+    owners.any(|owner| label.starts_with(owner.prefix()))
+}
 
 #[cfg(test)]
 mod tests {
@@ -119,13 +273,27 @@ mod tests {
 
     #[test]
     fn a_node_is_found_by_each_of_its_labels() {
-        for node in ["n1", "a:b", "a:id"] {
-            let labels = NodeLabels::new(node);
-            for role in Role::ALL {
+        for node in ["n1", "a:b", "a:id", "a:0123456789abcdef"] {
+            let old = NodeLabels::of_object(&format!("kc:{node}:id")).unwrap();
+            let fresh = NodeLabels::fresh(node).unwrap();
+            assert_eq!(fresh.node_id(), node);
+            for (labels, role) in [old, fresh]
+                .iter()
+                .flat_map(|labels| Role::ALL.map(|role| (labels, role)))
+            {
                 let label = labels.label(role);
-                assert_eq!(NodeLabels::of_object(&label).unwrap(), labels, "{label}");
+                assert_eq!(NodeLabels::of_object(&label).unwrap(), *labels, "{label}");
             }
         }
+    }
+
+    #[test]
+    fn no_two_nodes_have_the_same_labels() {
+        let [one, other] = [(); 2].map(|()| NodeLabels::fresh("n1").unwrap());
+        assert_ne!(one.identity(), other.identity());
+        let old = NodeLabels::of_object("kc:n1:id").unwrap();
+        assert_eq!(old.identity(), "kc:n1:id");
+        assert_eq!(old.node_id(), one.node_id());
     }
 
     #[test]
@@ -139,8 +307,45 @@ mod tests {
 
     #[test]
     fn other_labels_are_refused() {
-        for label in ["", "kc:", "kc:n1", "kc:n1:", "kc:n1:key", "kc::id", "n1:id"] {
+        for label in [
+            "",
+            "kc:",
+            "kc:n1",
+            "kc:n1:",
+            "kc:n1:key",
+            "kc::id",
+            "n1:id",
+            "kc::0123456789abcdef:id",
+        ] {
             assert!(NodeLabels::of_object(label).is_err(), "{label}");
         }
+    }
+
+    #[test]
+    fn a_node_never_has_the_labels_of_a_root_or_a_provisioner() {
+        let root = NodeLabels::root("corp");
+        assert_eq!(root.identity(), "kc-root:corp:id");
+        let provisioner = NodeLabels::provisioner("producer");
+        assert_eq!(provisioner.identity(), "kc-provisioner:producer:id");
+        for labels in [root, provisioner] {
+            let label = labels.identity();
+            assert_eq!(NodeLabels::parse(&label).unwrap(), labels);
+            assert!(NodeLabels::of_object(&label).is_err(), "{label}");
+        }
+        // Of those that they had, none is given to a node.
+        for (node, renamed) in [
+            ("root", NodeLabels::root("root")),
+            ("provisioner-producer", NodeLabels::provisioner("producer")),
+        ] {
+            assert_eq!(renamed.old().unwrap().node_id(), node);
+            let error = NodeLabels::fresh(node).unwrap_err();
+            assert!(matches!(error, HsmError::ReservedId(id) if id == node));
+            let old = NodeLabels::of_object(&format!("kc:{node}:id")).unwrap();
+            assert_eq!(old.renamed(), Some(renamed));
+        }
+        assert_eq!(
+            NodeLabels::of_object("kc:roots:id").unwrap().renamed(),
+            None
+        );
     }
 }

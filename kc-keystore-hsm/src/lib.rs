@@ -1,17 +1,21 @@
-//! A node's keys on a PKCS#11 token: signing keys that never leave it, and a ratchet that nobody can roll back.
+//! A node's keys on a PKCS#11 token: signing keys that never leave it, and a ratchet that cannot be rolled back unless the
+//! token can.
 //!
 //! | part | what it is |
 //! |---|---|
 //! | [`Pkcs11Uri`] | `pkcs11:token=kc;object=kc:n1:id?module-path=...`: names a token and what is on it |
 //! | [`PinSource`] | where the PIN comes from: a file, the environment, a person; never the configuration |
 //! | [`Token`] | found by its label and logged in to; found again when it comes back |
+//! | [`Patience`] | waits for a token that may not answer, but not for ever |
 //! | [`Capabilities`] | which mechanisms it has, as a table |
-//! | [`NodeLabels`] | how a node's objects are called: `kc:<node>:<role>` |
+//! | [`NodeLabels`] | how a node's objects are called: `kc:<node>:<instance>:<role>`; those of a root of trust: `kc-root:<name>:<role>` |
 //! | [`HsmKeyStore`] | signs and seals on the token |
 //! | [`open_signer`] | one key, to sign as a root of trust |
 //! | [`HsmRatchetStore`] | a sealed file, and one key on the token for each step |
 //! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | what is done once |
 //! | [`list_objects`], [`OpaqueRotation`] | what is there; a fresh key for the configuration's values |
+//! | [`nodes_called`], [`destroy_node_keys`] | the nodes of an id; an end to one that is not to be |
+//! | [`relabel_signer`] | roots of trust and provisioners that an earlier version labelled as nodes |
 //! | [`HsmError`] | what went wrong, with [advice](HsmError::advice) |
 //!
 //! # What is where
@@ -25,13 +29,14 @@
 //! | ephemerals of key exchanges, data keys | memory |
 //!
 //! A thief of the host's files has nothing without the token. Whoever controls the running host can use the keys for as
-//! long as that lasts, and take none away.
+//! long as that lasts, and cannot take away those that are on a hardware token; the ratchet's seed, at each step, and a sealed
+//! SLH-DSA half, at each signature, are opened in the host's memory.
 //!
 //! # Threads
 //!
-//! Every call waits for the token. Keystore and ratchet are asked on threads of their own, where signing by a hybrid key
-//! has to wait, too; sealing and opening of messages never touch the token. While the token is away a node goes on with
-//! the keys that it has.
+//! Every call waits for the token; [`Patience`] bounds that. Keystore and ratchet are asked on threads of their own,
+//! where signing by a hybrid key has to wait, too; sealing and opening of messages never touch the token. While the token
+//! is away a node goes on with the keys that it has.
 //!
 //! # Numbers
 //!
@@ -62,7 +67,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let uri: Pkcs11Uri = "pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so".parse()?;
 //! let token = Token::open(&uri, PinSource::Environment("KC_HSM_PIN".into()))?;
-//! let labels = NodeLabels::new("n1");
+//! let labels = NodeLabels::fresh("n1")?;
 //! let path = Path::new("n1.ratchet");
 //!
 //! // Once:
@@ -86,14 +91,17 @@
 mod aead;
 mod capabilities;
 mod error;
+mod file;
 mod key_store;
 mod keys;
 mod labels;
 mod module;
 mod opaque;
+mod patience;
 mod pin;
 mod random;
 mod ratchet_store;
+mod refused;
 mod setup;
 mod token;
 mod uri;
@@ -101,12 +109,13 @@ mod uri;
 pub use capabilities::{Capabilities, Capability};
 pub use error::{HsmError, TokenFault};
 pub use key_store::{HsmKeyStore, KeyStoreSettings, open_signer};
-pub use labels::NodeLabels;
+pub use labels::{NodeLabels, ROOT_NAME};
+pub use patience::Patience;
 pub use pin::{PIN_VARIABLE, PinSource};
 pub use ratchet_store::HsmRatchetStore;
 pub use setup::{
-    ListedObject, NewIdentity, OpaqueRotation, generate_identity, generate_opaque_key,
-    import_identity, init_token, list_objects,
+    ListedObject, NewIdentity, NodeOnToken, OpaqueRotation, destroy_node_keys, generate_identity,
+    generate_opaque_key, import_identity, init_token, list_objects, nodes_called, relabel_signer,
 };
 pub use token::Token;
 pub use uri::{Pkcs11Uri, UriError};

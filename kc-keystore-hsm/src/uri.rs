@@ -23,7 +23,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 const ESCAPED_IN_PATHS: &AsciiSet = &ESCAPED.remove(b'/');
 
 /// Names a token, an object on it, the module that reaches it, and the file of its PIN:
-/// `pkcs11:token=kc;object=kc:n1:id?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/kc/pin`.
+/// `pkcs11:token=kc;object=kc:n1:5c8e91d2a7034bf6:id?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/kc/pin`.
 ///
 /// Tokens are told apart by label, manufacturer, model and serial number; never by slot, which is numbered anew at
 /// each start. A URI never holds a PIN.

@@ -2,10 +2,9 @@ use std::sync::Arc;
 
 use kc_core::kem::Suite;
 use kc_core::keys::KeyType;
-use kc_core::secret::SecretText;
 use kc_keystore_file::{SecretFile, crypto_path, read_secrets, system_rng};
 
-use super::on_token;
+use super::{NodePin, on_token};
 use crate::error::OpenError;
 use crate::files::LockedFiles;
 
@@ -28,7 +27,7 @@ pub struct KeyChanges {
 pub fn change_keys(
     node: &str,
     changes: &KeyChanges,
-    pin: Option<&SecretText>,
+    pin: Option<&NodePin>,
 ) -> Result<bool, OpenError> {
     let locked = LockedFiles::open(node)?;
     match on_token(&locked.config, "cryptokey")? {
@@ -61,7 +60,7 @@ fn change_on_token(
     _: &LockedFiles,
     _: &str,
     _: &KeyChanges,
-    _: Option<&SecretText>,
+    _: Option<&NodePin>,
 ) -> Result<bool, OpenError> {
     Err(OpenError::NoTokens)
 }
@@ -71,7 +70,7 @@ fn change_on_token(
     locked: &LockedFiles,
     uri: &str,
     changes: &KeyChanges,
-    pin: Option<&SecretText>,
+    pin: Option<&NodePin>,
 ) -> Result<bool, OpenError> {
     use kc_core::store::config::ConfigStore;
     use kc_keystore_hsm::generate_identity;
@@ -86,7 +85,7 @@ fn change_on_token(
     let has = |key_type| keys.public.iter().any(|key| key.key_type() == key_type);
     let missing = changes.key_type.filter(|key_type| !has(*key_type));
     if let Some(key_type) = missing {
-        let (token, labels) = super::token::open_token(uri, pin)?;
+        let (token, labels) = super::token::open_token(uri, pin, &locked.files)?;
         keys.add(generate_identity(&token, &labels, key_type)?);
     }
     locked.store.update(&mut |config| keys.write(config))?;

@@ -5,13 +5,25 @@ use kc_core::ratchet::Seed;
 use kc_core::store::config::NodeConfig;
 use kc_keystore_file::{NewFiles, NewPlace, NodeFiles};
 use kc_keystore_hsm::{
-    HsmError, HsmRatchetStore, NodeLabels, PinSource, Pkcs11Uri, Token, generate_identity,
-    generate_opaque_key,
+    HsmError, HsmRatchetStore, NewIdentity, NodeLabels, NodeOnToken, PinSource, Pkcs11Uri, Token,
+    destroy_node_keys, generate_identity, generate_opaque_key, nodes_called,
 };
 
 use super::TokenKeys;
 use super::token::place_on_token;
 use crate::error::OpenError;
+
+/// What a new node does about keys of a node with the same id that are on its token already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SameId {
+    /// Refuses: they may be another node's.
+    Refuse,
+    /// Takes them. They must be without a ratchet, as [`NewTokenKeys::draw`] leaves them.
+    Adopt,
+    /// Leaves them alone, and draws its own beside them.
+    Beside,
+}
 
 /// The keys of a node to be, on a token.
 #[derive(Debug)]
@@ -20,24 +32,42 @@ pub struct NewTokenKeys {
     labels: NodeLabels,
     key: VerifyingKey,
     kept: TokenKeys,
+    first_index: u64,
+    /// Whether they were there before.
+    adopted: bool,
 }
 
 impl NewTokenKeys {
-    /// Draws on the token what is not there: a signing key of this type, and the key of sealed values. `uri` names the
-    /// token, and nothing on it.
+    /// Draws on the token a signing key of this type, and the key of sealed values. `uri` names the token, and nothing on
+    /// it.
     ///
     /// # Errors
-    /// [`OpenError::Token`].
+    /// [`HsmError::NodeExists`], [`HsmError::NotAdoptable`], [`HsmError::ReservedId`]; the token refuses, or is gone.
     pub fn draw(
         node_id: &str,
         uri: &Pkcs11Uri,
         pin: PinSource,
         key_type: KeyType,
+        same_id: SameId,
     ) -> Result<Self, OpenError> {
-        let labels = NodeLabels::new(node_id);
+        let fresh = NodeLabels::fresh(node_id)?;
         let token = Token::open(uri, pin)?;
-        generate_opaque_key(&token, &labels)?;
-        let drawn = generate_identity(&token, &labels, key_type)?;
+        let nodes = nodes_called(&token, node_id)?;
+        let first_index = nodes.iter().filter_map(|node| node.ratchet).max();
+        let adopted = same_id == SameId::Adopt;
+        let labels = match (same_id, &nodes[..]) {
+            (SameId::Adopt, nodes) => adoptable(node_id, nodes)?,
+            (SameId::Refuse, [node, ..]) => {
+                let label = node.labels.identity();
+                return Err(HsmError::NodeExists { label }.into());
+            }
+            (SameId::Refuse | SameId::Beside, _) => fresh,
+        };
+        let drawn = draw_keys(&token, &labels, key_type);
+        if drawn.is_err() && !adopted {
+            destroy(&token, &labels);
+        }
+        let drawn = drawn?;
         let key = drawn.verifying_key.clone();
         let mut kept = TokenKeys::default();
         kept.add(drawn);
@@ -46,6 +76,8 @@ impl NewTokenKeys {
             labels,
             key,
             kept,
+            first_index: first_index.unwrap_or(0),
+            adopted,
         })
     }
 
@@ -61,19 +93,11 @@ impl NewTokenKeys {
         &self.token
     }
 
-    /// The index that the node's ratchet is to begin at: past all that a node of this id has used, as far as the token
-    /// and a file in this place tell.
-    ///
-    /// # Errors
-    /// [`HsmError::RatchetExists`] if there is a ratchet that has been used, unless `force` says that it is to be
-    /// replaced; the token is gone.
-    pub fn first_index(&self, files: &NodeFiles, force: bool) -> Result<u64, OpenError> {
-        let path = files.sealed_ratchet();
-        let first = HsmRatchetStore::unused_index(self.token.clone(), &self.labels, &path)?;
-        if first > 0 && !force {
-            return Err(HsmError::RatchetExists { path }.into());
-        }
-        Ok(first)
+    /// The index that the node's ratchet is to begin at: past all that nodes of this id have used, as far as the token
+    /// tells.
+    #[must_use]
+    pub fn first_index(&self) -> u64 {
+        self.first_index
     }
 
     /// Writes the files of the node, which say where on the token its keys are. Its ratchet, if it has one, begins
@@ -101,4 +125,44 @@ impl NewTokenKeys {
             seed: None,
         })?)
     }
+
+    /// Destroys what was drawn, because there will be no such node. What was adopted stays.
+    pub fn give_up(self) {
+        if !self.adopted {
+            destroy(&self.token, &self.labels);
+        }
+    }
+}
+
+fn draw_keys(
+    token: &Token,
+    labels: &NodeLabels,
+    key_type: KeyType,
+) -> Result<NewIdentity, HsmError> {
+    generate_opaque_key(token, labels)?;
+    generate_identity(token, labels, key_type)
+}
+
+fn destroy(token: &Token, labels: &NodeLabels) {
+    if let Err(error) = destroy_node_keys(token, labels) {
+        let label = labels.identity();
+        tracing::warn!(%error, label, "keys that no node uses are left on the token");
+    }
+}
+
+/// The only keys of this id that are on a token, if no node uses them.
+fn adoptable(node_id: &str, nodes: &[NodeOnToken]) -> Result<NodeLabels, HsmError> {
+    let problem = match nodes {
+        [] => "the token has none",
+        [node] if node.ratchet.is_some() => "those on the token are in use, they have a ratchet",
+        [node] if !node.labels.has_instance() => {
+            "those on the token were made by an earlier version"
+        }
+        [node] => return Ok(node.labels.clone()),
+        _ => "the token has those of several",
+    };
+    Err(HsmError::NotAdoptable {
+        node: node_id.to_owned(),
+        problem,
+    })
 }

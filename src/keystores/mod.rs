@@ -9,6 +9,7 @@ mod left;
 mod lost;
 #[cfg(feature = "hsm")]
 mod moving;
+mod pin;
 mod replaced;
 #[cfg(feature = "hsm")]
 mod rotation;
@@ -19,7 +20,6 @@ mod token;
 use std::sync::Arc;
 
 use kc_core::keys::KeyType;
-use kc_core::secret::SecretText;
 use kc_core::store::config::{NodeConfig, Section};
 use kc_core::store::{KeyStore, MemoryRatchetStore, RatchetStore};
 use kc_keystore_file::{
@@ -30,19 +30,26 @@ use crate::error::OpenError;
 
 pub use changes::{KeyChanges, change_keys};
 #[cfg(feature = "hsm")]
-pub use fresh::NewTokenKeys;
+pub use fresh::{NewTokenKeys, SameId};
 #[cfg(feature = "hsm")]
 pub use left::LeftFile;
 #[cfg(feature = "hsm")]
 pub use lost::renew_ratchet;
 #[cfg(feature = "hsm")]
-pub use moving::{Moved, move_to_token};
+pub use moving::{Moved, move_to_token, undo_move};
+pub use pin::NodePin;
 pub use replaced::{remember_unused, unused_index};
 #[cfg(feature = "hsm")]
 pub use rotation::rotate_opaque;
 pub use stored::StoredKeys;
 #[cfg(feature = "hsm")]
 pub use token::TokenKeys;
+
+/// What stands beside the keys of a token: `<node>-hsm`.
+const TOKEN_SECTION: Section<'static> = Section::named("hsm");
+
+/// Its entry of a node that is on its way onto a token: where its keys will be there.
+const MOVING: &str = "moving";
 
 /// What a value begins with that names a token.
 const TOKEN: &str = "pkcs11:";
@@ -54,12 +61,12 @@ const MEMORY: &str = "memory";
 pub(crate) struct Keystores<'n> {
     pub(crate) config: &'n NodeConfig,
     pub(crate) lock: &'n Arc<NodeLock>,
-    /// The token's PIN, if a person was asked for it.
+    /// Where the token's PIN comes from, if not from where the configuration says.
     #[cfg_attr(
         not(feature = "hsm"),
         allow(dead_code, reason = "only tokens have one")
     )]
-    pub(crate) pin: Option<&'n SecretText>,
+    pub(crate) pin: Option<&'n NodePin>,
 }
 
 impl Keystores<'_> {
@@ -87,6 +94,7 @@ impl Keystores<'_> {
         let Some(path) = ratchet_path(self.config, self.lock.files())? else {
             return Ok(None);
         };
+        require_not_moving(self.config)?;
         let file = SecretFile::new(path, Arc::clone(self.lock));
         Ok(Some(Box::new(FileRatchetStore::open(file)?)))
     }
@@ -99,6 +107,17 @@ impl Keystores<'_> {
     #[cfg(not(feature = "hsm"))]
     fn token_ratchet(&self, _: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
         Err(OpenError::NoTokens)
+    }
+}
+
+/// Fails while the node is on its way onto a token: its ratchet may be there already, and two copies of a ratchet repeat
+/// keys.
+fn require_not_moving(config: &NodeConfig) -> Result<(), OpenError> {
+    match config.load_text(TOKEN_SECTION, MOVING)? {
+        Some(token) => Err(OpenError::Moving {
+            token: token.to_string(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -1,18 +1,19 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kc_actors::SealedArchive;
 use kc_core::keys::Signer;
 use kc_core::ratchet::Seed;
-use kc_core::store::config::{ConfigStore, NodeConfig};
+use kc_core::store::config::{ConfigStore, NodeConfig, Value};
 use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
 use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, crypto_path, ratchet_path, read_secrets};
 use kc_keystore_hsm::{
     HsmError, HsmKeyStore, HsmRatchetStore, NodeLabels, PinSource, Pkcs11Uri, Token,
-    generate_opaque_key, import_identity,
+    destroy_node_keys, generate_opaque_key, import_identity, nodes_called,
 };
 
-use super::token::place_on_token;
-use super::{LeftFile, TokenKeys, left, on_token};
+use super::token::{SECTION, open_token, place_on_token, unusable};
+use super::{LeftFile, MOVING, NodePin, TokenKeys, left, on_token};
 use crate::error::OpenError;
 use crate::files::LockedFiles;
 
@@ -30,56 +31,194 @@ pub struct Moved {
 /// on where it was. The file of the ratchet is destroyed, because two copies of a ratchet repeat keys; that of the
 /// signing keys is [left](Moved::keys) to the caller. `uri` names the token, and nothing on it.
 ///
+/// Before anything is put onto the token, the configuration says that the node is on its way: until the move is finished
+/// or [undone](undo_move), its ratchet takes no step in files.
+///
 /// # Errors
-/// [`OpenError`]. The node stays in its files unless everything has worked; what was interrupted is gone on with when it
-/// is done again.
+/// [`OpenError`]. What fails is undone if that is possible: then the node stays in its files. Else, and after an
+/// interruption, the move is gone on with when it is done again.
 pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, OpenError> {
-    let LockedFiles {
-        files,
-        lock,
-        store,
-        config,
-    } = LockedFiles::open(node)?;
-    if on_token(&config, "cryptokey")?.is_some() {
-        return finish(files, &lock, &config);
+    let locked = LockedFiles::open(node)?;
+    if on_token(&locked.config, "cryptokey")?.is_some() {
+        return finish(locked.files, &locked.lock, &locked.config);
     }
-    let keys = LeftFile::new(crypto_path(&config, &files)?, left::KEYS, &lock);
-    let secrets = read_secrets(keys.path())?;
-    require_one_of_each(&secrets)?;
-    let ratchet = ratchet_path(&config, &files)?;
-    let ratchet = ratchet.map(|path| LeftFile::new(path, left::RATCHET, &lock));
-    let seed = ratchet.as_ref().map(|file| read_seed(file.secret()));
-    let seed = seed.transpose()?;
-    let past_keys = past_keys(&config, &secrets)?;
-
-    let labels = NodeLabels::new(config.node_id());
-    let token = Token::open(uri, pin)?;
-    token.capabilities()?.require()?;
-    generate_opaque_key(&token, &labels)?;
-    let moved = import_keys(&token, &labels, &secrets)?;
-    let settings = moved.clone().settings(None);
-    let keystore = HsmKeyStore::open(token.clone(), labels.clone(), settings)?;
-    let rewrap = |value: Vec<u8>| keystore.rewrap_file_value(&value, secrets.opaque_key());
-    let past_keys = past_keys.map(rewrap).transpose()?;
-    if let Some(seed) = &seed {
-        HsmRatchetStore::import(token, &labels, &files.sealed_ratchet(), seed)?;
+    let begun = begun(&locked.config)?;
+    let labels = match &begun {
+        Some(begun) if is_same_token(begun, uri) => NodeLabels::of_uri(begun)?,
+        Some(begun) => {
+            let token = begun.to_string();
+            return Err(OpenError::MovingElsewhere { token });
+        }
+        None => NodeLabels::fresh(locked.config.node_id())?,
+    };
+    let leaving = Leaving::read(&locked)?;
+    let token = Token::open_remembering(uri, pin, locked.files.refused_pins())?;
+    if begun.is_some() {
+        clear(&token, &labels, &leaving)?;
     }
-
-    store.update(&mut |config| {
-        for file in ratchet.iter().chain([&keys]) {
-            file.remember(config)?;
-        }
-        place_on_token(config, uri, &labels, seed.is_some())?;
-        if let Some(past_keys) = &past_keys {
-            SealedArchive::set_sealed(config, past_keys)?;
-        }
-        moved.write(config)
-    })?;
-    if let Some(ratchet) = ratchet {
+    if let Err(error) = leaving.arrive(&locked, &token, &labels) {
+        undo_failed(&locked, &token, &labels, &leaving);
+        return Err(error);
+    }
+    if let Some(ratchet) = leaving.ratchet {
         ratchet.shred()?;
     }
-    let keys = Some(keys);
-    Ok(Moved { files, keys })
+    Ok(Moved {
+        files: locked.files,
+        keys: Some(leaving.keys),
+    })
+}
+
+/// Ends an interrupted [move](move_to_token): destroys what is on the token of it, and the node goes on in its files.
+/// `pin` says where that of the token comes from, if not from where the configuration says.
+///
+/// # Errors
+/// [`OpenError`], also if the node is not on its way, or its ratchet has been used on the token.
+pub fn undo_move(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
+    let locked = LockedFiles::open(node)?;
+    if on_token(&locked.config, "cryptokey")?.is_some() {
+        return Err(OpenError::OnTokenAlready);
+    }
+    let begun = begun(&locked.config)?.ok_or(OpenError::NotMoving)?;
+    let leaving = Leaving::read(&locked)?;
+    let (token, labels) = open_token(&begun.to_string(), pin, &locked.files)?;
+    undo(&locked, &token, &labels, &leaving)
+}
+
+/// Where the node will be, if it is on its way.
+fn begun(config: &NodeConfig) -> Result<Option<Pkcs11Uri>, OpenError> {
+    let Some(text) = config.load_text(SECTION, MOVING)? else {
+        return Ok(None);
+    };
+    let uri = text.trim().parse();
+    uri.map(Some).map_err(|_| unusable(MOVING.to_owned()))
+}
+
+fn is_same_token(begun: &Pkcs11Uri, uri: &Pkcs11Uri) -> bool {
+    let names = |uri: &Pkcs11Uri| {
+        let (token, serial) = (uri.token.clone(), uri.serial.clone());
+        (token, serial, uri.manufacturer.clone(), uri.model.clone())
+    };
+    names(begun) == names(uri)
+}
+
+/// Destroys what an unfinished move has put onto the token. In use it never was: no configuration names it.
+fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), OpenError> {
+    let nodes = nodes_called(token, labels.node_id())?;
+    let found = nodes.into_iter().find(|node| node.labels == *labels);
+    let known = found.and_then(|node| node.ratchet);
+    let seed = leaving.seed.as_ref().map(Seed::index);
+    if let (Some(known), Some(index)) = (known, seed)
+        && known > index
+    {
+        let path = leaving.sealed_ratchet.clone();
+        return Err(HsmError::RatchetRepeats { path, index, known }.into());
+    }
+    Ok(destroy_node_keys(token, labels)?)
+}
+
+fn undo(
+    locked: &LockedFiles,
+    token: &Token,
+    labels: &NodeLabels,
+    leaving: &Leaving,
+) -> Result<(), OpenError> {
+    clear(token, labels, leaving)?;
+    locked.store.update(&mut |config| {
+        config.remove(SECTION, MOVING);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Undoes a move that has failed, unless the configuration arrived all the same: what fails last is to flush its folder.
+fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving: &Leaving) {
+    let stays = locked.store.load().map_err(OpenError::from);
+    let stays = stays.and_then(|config| Ok(on_token(&config, "cryptokey")?.is_none()));
+    let undone = match stays {
+        Ok(false) => return,
+        Ok(true) => undo(locked, token, labels, leaving),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = undone {
+        let path = locked.files.config();
+        tracing::warn!(%error, path = %path.display(), "the move could not be undone; the node does not start before it is");
+    }
+}
+
+/// A node that leaves its files.
+struct Leaving {
+    keys: LeftFile,
+    secrets: NodeSecrets,
+    ratchet: Option<LeftFile>,
+    seed: Option<Seed>,
+    /// As they are wrapped.
+    past_keys: Option<Vec<u8>>,
+    sealed_ratchet: PathBuf,
+}
+
+impl Leaving {
+    fn read(locked: &LockedFiles) -> Result<Self, OpenError> {
+        let LockedFiles {
+            files,
+            lock,
+            config,
+            ..
+        } = locked;
+        let keys = LeftFile::new(crypto_path(config, files)?, left::KEYS, lock);
+        let secrets = read_secrets(keys.path())?;
+        require_one_of_each(&secrets)?;
+        let ratchet = ratchet_path(config, files)?;
+        let ratchet = ratchet.map(|path| LeftFile::new(path, left::RATCHET, lock));
+        let seed = ratchet.as_ref().map(|file| read_seed(file.secret()));
+        Ok(Self {
+            seed: seed.transpose()?,
+            past_keys: past_keys(config, &secrets)?,
+            keys,
+            secrets,
+            ratchet,
+            sealed_ratchet: files.sealed_ratchet(),
+        })
+    }
+
+    /// Records where the node goes, puts its keys there, and has the configuration say that it is there.
+    fn arrive(
+        &self,
+        locked: &LockedFiles,
+        token: &Token,
+        labels: &NodeLabels,
+    ) -> Result<(), OpenError> {
+        let uri = token.uri();
+        let to = uri.with_object(labels.identity()).to_string();
+        locked.store.update(&mut |config| {
+            config
+                .set(SECTION, MOVING, &Value::from(to.as_str()))
+                .map(drop)
+        })?;
+
+        generate_opaque_key(token, labels)?;
+        let moved = import_keys(token, labels, &self.secrets)?;
+        let settings = moved.clone().settings(None);
+        let keystore = HsmKeyStore::open(token.clone(), labels.clone(), settings)?;
+        let rewrap = |value: &Vec<u8>| keystore.rewrap_file_value(value, self.secrets.opaque_key());
+        let past_keys = self.past_keys.as_ref().map(rewrap).transpose()?;
+        if let Some(seed) = &self.seed {
+            HsmRatchetStore::import(token.clone(), labels, &self.sealed_ratchet, seed)?;
+        }
+
+        locked.store.update(&mut |config| {
+            for file in self.ratchet.iter().chain([&self.keys]) {
+                file.remember(config)?;
+            }
+            config.remove(SECTION, MOVING);
+            place_on_token(config, uri, labels, self.seed.is_some())?;
+            if let Some(past_keys) = &past_keys {
+                SealedArchive::set_sealed(config, past_keys)?;
+            }
+            moved.write(config)
+        })?;
+        Ok(())
+    }
 }
 
 /// Does what is left to do for a node that has moved.

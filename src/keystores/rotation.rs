@@ -1,24 +1,24 @@
 use kc_actors::SealedArchive;
-use kc_core::secret::SecretText;
 use kc_core::store::config::{ConfigStore, Value};
 use kc_keystore_hsm::OpaqueRotation;
 
 use super::token::{SEALED, SECTION, open_token};
-use super::{TokenKeys, on_token};
+use super::{NodePin, TokenKeys, on_token};
 use crate::error::OpenError;
 use crate::files::LockedFiles;
 
 /// Draws a new key on the token for the values that it seals in a node's configuration, and seals them anew. Interrupted,
-/// it can be done again: the old key is destroyed last. `pin` is that of the token, if a person was asked for it.
+/// it can be done again: the old key is destroyed last. `pin` says where that of the token comes from, if not from where
+/// the configuration says.
 ///
 /// # Errors
 /// [`OpenError`], also if another process has the node open.
-pub fn rotate_opaque(node: &str, pin: Option<&SecretText>) -> Result<(), OpenError> {
+pub fn rotate_opaque(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
     let locked = LockedFiles::open(node)?;
     let config = &locked.config;
     let uri = on_token(config, "cryptokey")?.ok_or(OpenError::NotOnToken)?;
     let past_keys = SealedArchive::sealed(config)?;
-    let (token, labels) = open_token(&uri, pin)?;
+    let (token, labels) = open_token(&uri, pin, &locked.files)?;
 
     let rotation = OpaqueRotation::begin(token, labels)?;
     let rewrap = |sealed: Vec<u8>| rotation.rewrap(&sealed);

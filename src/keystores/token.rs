@@ -5,16 +5,16 @@ use kc_core::keys::{KeyType, VerifyingKey};
 use kc_core::secret::SecretText;
 use kc_core::store::config::{ConfigError, NodeConfig, Section, Value};
 use kc_core::store::{KeyStore, RatchetStore};
+use kc_keystore_file::NodeFiles;
 use kc_keystore_hsm::{
     HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels, PinSource, Pkcs11Uri,
     Token,
 };
 
-use super::Keystores;
+use super::{Keystores, NodePin};
 use crate::error::OpenError;
 
-/// What stands beside the keys of a token: `<node>-hsm`.
-pub(super) const SECTION: Section<'static> = Section::named("hsm");
+pub(super) const SECTION: Section<'static> = super::TOKEN_SECTION;
 pub(super) const SEALED: &str = "sealed_slh_dsa";
 const KEY: &str = "key";
 const EXCHANGES: &str = "exchanges";
@@ -138,12 +138,12 @@ impl Keystores<'_> {
         types: Option<Vec<KeyType>>,
     ) -> Result<Box<dyn KeyStore>, OpenError> {
         let settings = TokenKeys::of(self.config)?.settings(types);
-        let (token, labels) = open_token(uri, self.pin)?;
+        let (token, labels) = open_token(uri, self.pin, self.lock.files())?;
         Ok(Box::new(HsmKeyStore::open(token, labels, settings)?))
     }
 
     pub(super) fn token_ratchet(&self, uri: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
-        let (token, labels) = open_token(uri, self.pin)?;
+        let (token, labels) = open_token(uri, self.pin, self.lock.files())?;
         let file = self.lock.files().sealed_ratchet();
         Ok(Box::new(HsmRatchetStore::open(token, &labels, &file)?))
     }
@@ -156,31 +156,46 @@ pub(super) fn place_on_token(
     labels: &NodeLabels,
     has_ratchet: bool,
 ) -> Result<(), ConfigError> {
-    let mut place = |entry, object| {
-        let value = Value::from(uri.with_object(object).to_string().as_str());
-        config.set(Section::NODE, entry, &value).map(drop)
-    };
-    place("cryptokey", labels.identity())?;
+    place(config, "cryptokey", &uri.with_object(labels.identity()))?;
     if has_ratchet {
-        place("ratchet", labels.ratchet())?;
+        place_ratchet(config, uri, labels)?;
     }
     Ok(())
 }
 
-/// The token that a URI names, and the node's labels on it.
+/// The same of its ratchet.
+pub(super) fn place_ratchet(
+    config: &mut NodeConfig,
+    uri: &Pkcs11Uri,
+    labels: &NodeLabels,
+) -> Result<(), ConfigError> {
+    place(config, "ratchet", &uri.with_object(labels.ratchet()))
+}
+
+fn place(config: &mut NodeConfig, entry: &str, object: &Pkcs11Uri) -> Result<(), ConfigError> {
+    let value = Value::from(object.to_string().as_str());
+    config.set(Section::NODE, entry, &value).map(drop)
+}
+
+/// The token that a URI names, and the labels on it of the node with these files.
 pub(super) fn open_token(
     uri: &str,
-    pin: Option<&SecretText>,
+    pin: Option<&NodePin>,
+    files: &NodeFiles,
 ) -> Result<(Token, NodeLabels), OpenError> {
     let uri: Pkcs11Uri = uri.parse().map_err(kc_keystore_hsm::HsmError::from)?;
     let labels = NodeLabels::of_uri(&uri)?;
-    let given = pin.map(|pin| PinSource::Text(SecretText::from(pin.expose().to_owned())));
+    let given = pin.map(|pin| match pin {
+        NodePin::Asked(pin) => PinSource::Text(SecretText::from(pin.expose().to_owned())),
+        NodePin::File(path) => PinSource::File(path.clone()),
+    });
     let Some(source) = given.or_else(|| PinSource::of(&uri)) else {
         return Err(OpenError::PinNeeded {
             token: uri.token.unwrap_or_default(),
         });
     };
-    Ok((Token::open(&uri, source)?, labels))
+    let token = Token::open_remembering(&uri, source, files.refused_pins())?;
+    Ok((token, labels))
 }
 
 fn exchanges(text: &str) -> Option<Vec<Suite>> {

@@ -22,3 +22,11 @@ pub(crate) struct KeystoreArgs {
     )]
     pub(crate) pin_file: Option<PathBuf>,
 }
+
+/// Whether a node takes keys that are on its token.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct AdoptArg {
+    /// Take the keys of this id that are on the token already: those that `kc hsm generate` drew
+    #[arg(long, help_heading = "Node")]
+    pub(crate) adopt: bool,
+}

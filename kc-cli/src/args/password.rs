@@ -97,7 +97,7 @@ impl<'a> PasswordSource<'a> {
         Self {
             name,
             file: None,
-            by_file: "by pin-source=file:/PATH in the URI",
+            by_file: "by --pin-file FILE, by pin-source=file:/PATH in the URI,",
             variable: "KC_HSM_PIN",
             is_new: false,
         }

@@ -1,3 +1,6 @@
+#[cfg(feature = "hsm")]
+use std::path::PathBuf;
+
 use clap::Args;
 use kc::core::keys::{KeyType, Signer, VerifyingKey};
 use kc::core::provision::{Provisioner, derive_provisioner};
@@ -16,7 +19,7 @@ pub(crate) struct ProvisionerArgs {
     pub(crate) password: ProvisioningPasswordArg,
 
     /// The key of this role's provisioner on a PKCS#11 token, in place of the password:
-    /// pkcs11:token=LABEL;object=kc:provisioner-NAME:id?module-path=/PATH/OF/MODULE.so
+    /// pkcs11:token=LABEL;object=kc-provisioner:NAME:id?module-path=/PATH/OF/MODULE.so
     #[cfg(feature = "hsm")]
     #[arg(
         long,
@@ -27,6 +30,16 @@ pub(crate) struct ProvisionerArgs {
         help_heading = "Root elsewhere"
     )]
     provisioner_key: Option<Pkcs11Uri>,
+
+    /// A file with the PIN of that token; else pin-source of the URI, else KC_HSM_PIN, else a prompt
+    #[cfg(feature = "hsm")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "provisioner_key",
+        help_heading = "Root elsewhere"
+    )]
+    provisioner_pin_file: Option<PathBuf>,
 }
 
 impl ProvisionerArgs {
@@ -39,7 +52,7 @@ impl ProvisionerArgs {
     ) -> Result<Box<dyn Signer>, CliError> {
         #[cfg(feature = "hsm")]
         if let Some(uri) = &self.provisioner_key {
-            return crate::token_signer::open(uri, key_type);
+            return crate::token_signer::open(uri, self.provisioner_pin_file.as_deref(), key_type);
         }
         let password = self.password.read()?;
         let derived = derive_provisioner(&password, provisioner, root, key_type)?;

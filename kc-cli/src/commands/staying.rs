@@ -3,18 +3,22 @@
 use kc::actors::Duties;
 use kc::core::chain::Usage;
 
-use crate::args::{ConnectionArgs, NodeArg};
+use crate::args::{ConnectionArgs, NodeArg, PinArg};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::status::granted;
 use crate::stop::Stop;
 use crate::ui::Ui;
+use crate::until::Until;
 
 /// Which node, and how it reaches Kafka.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     node: NodeArg,
+
+    #[command(flatten)]
+    pin: PinArg,
 
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -40,9 +44,12 @@ pub(crate) async fn run(
     mut stop: Stop,
     say: impl AsyncFnOnce(&Session) -> Result<String, CliError>,
 ) -> Result<(), CliError> {
-    let options = args.connection.node(&args.node.node, ui);
+    let options = args.pin.of(args.connection.node(&args.node.node, ui));
     let options = options.duties(purpose.duties);
-    let session = Session::open(options, purpose.command, ui).await?;
+    let mut until = Until::new(stop.clone(), None);
+    let Ok(session) = Session::open(options, purpose.command, ui, &mut until).await? else {
+        return Ok(());
+    };
     let starting = async {
         check(&session, &purpose).await?;
         say(&session).await

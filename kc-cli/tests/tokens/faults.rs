@@ -9,9 +9,15 @@ use crate::world::World;
 
 pub(crate) const ANY: i32 = -1;
 pub(crate) const LOGIN: i32 = 18;
+pub(crate) const CREATE_OBJECT: i32 = 20;
+pub(crate) const ENCRYPT: i32 = 30;
+pub(crate) const DECRYPT: i32 = 34;
 pub(crate) const SIGN_INIT: i32 = 42;
+pub(crate) const SIGN: i32 = 43;
 pub(crate) const GENERATE_KEY: i32 = 58;
 
+pub(crate) const GENERAL_ERROR: u64 = 0x05;
+pub(crate) const DEVICE_ERROR: u64 = 0x30;
 pub(crate) const DEVICE_REMOVED: u64 = 0x32;
 pub(crate) const PIN_INCORRECT: u64 = 0xa0;
 pub(crate) const PIN_LOCKED: u64 = 0xa4;
@@ -33,6 +39,18 @@ impl Fault {
         let fault = Self { file };
         fault.becomes(function, skip, code);
         fault
+    }
+
+    /// As [`of`](Self::of), but only so often.
+    pub(crate) fn times(tokens: &Tokens, function: i32, skip: u32, times: u32, code: u64) -> Self {
+        let fault = Self::of(tokens, function, skip, code);
+        fs::write(&fault.file, format!("{function} {skip} {times} {code}")).unwrap();
+        fault
+    }
+
+    /// All calls fail but the first so many.
+    pub(crate) fn any(tokens: &Tokens, skip: u32, code: u64) -> Self {
+        Self::of(tokens, ANY, skip, code)
     }
 
     /// Something else fails from now on, and nothing works in between.

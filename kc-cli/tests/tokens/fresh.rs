@@ -1,19 +1,24 @@
 //! Nodes that begin on a token.
 
 use std::fs;
+use std::process::Command;
 
 use kc::core::ratchet::Seed;
 use serde_json::Value;
 
 use crate::tokens::Tokens;
-use crate::world::{complaint, fail};
+use crate::world::{complaint, fail, succeed};
 
 impl Tokens {
     /// Makes a node on the token, which knows the broker.
     pub(crate) fn provision(&self, role: &str, node: &str, more: &[&str]) -> String {
+        String::from_utf8(succeed(&mut self.begin(role, node, more)).stdout).unwrap()
+    }
+
+    fn begin(&self, role: &str, node: &str, more: &[&str]) -> Command {
         let servers = &self.world.address;
         let provision = ["provision", role, "--node", node, "-b", servers];
-        self.succeed(&[&provision[..], &["--keystore", &self.uri], more].concat())
+        self.kc(&[&provision[..], &["--keystore", &self.uri], more].concat())
     }
 
     /// Alice sends a line, and bob reads it.
@@ -52,9 +57,14 @@ fn keys_that_were_drawn_before_are_those_of_the_node() {
     let tokens = Tokens::new();
     let generate = ["hsm", "generate", &tokens.uri, "--node", "alice", "--json"];
     let drawn: Value = serde_json::from_str(&tokens.succeed(&generate)).unwrap();
-    let again: Value = serde_json::from_str(&tokens.succeed(&generate)).unwrap();
-    assert_eq!(again, drawn);
-    tokens.provision("producer", "alice", &[]);
+    // Not without being told to.
+    let stderr = fail(&mut tokens.kc(&generate), 1);
+    assert!(complaint(&stderr).contains("--adopt"), "{stderr}");
+    let again = tokens.succeed(&[&generate[..], &["--adopt"]].concat());
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), drawn);
+    let stderr = fail(&mut tokens.begin("producer", "alice", &[]), 1);
+    assert!(complaint(&stderr).contains("--adopt"), "{stderr}");
+    tokens.provision("producer", "alice", &["--adopt"]);
     assert_eq!(
         tokens.keys("alice", &[])["keys"][0]["public"],
         drawn["public"]
@@ -67,6 +77,54 @@ fn keys_that_were_drawn_before_are_those_of_the_node() {
 }
 
 #[test]
+fn two_nodes_of_one_id_on_one_token_leave_each_other_alone() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    tokens.provision("producer", "alice", &[]);
+    tokens.provision("consumer", "bob", &[]);
+    let key = |node: &str| tokens.keys(node, &[])["keys"][0]["public"].clone();
+    let listed = || tokens.succeed(&["hsm", "list", &tokens.uri]);
+    let (first, before) = (key("alice"), listed());
+
+    let elsewhere = |more| {
+        let mut second = tokens.begin("producer", "alice", &["--dir", "elsewhere", more]);
+        second.env("KC_ROOT_PASSWORD", "of another root of trust");
+        second
+    };
+    for more in ["--json", "--adopt"] {
+        let stderr = fail(&mut elsewhere(more), 1);
+        assert!(complaint(&stderr).contains("--force"), "{stderr}");
+        assert_eq!(listed(), before);
+        assert!(!world.path("elsewhere/alice.config").exists());
+    }
+    succeed(&mut elsewhere("--force"));
+    assert_eq!(key("alice"), first);
+    assert_ne!(key("elsewhere/alice.config"), first);
+    for line in before.lines() {
+        assert!(listed().contains(line), "{line}");
+    }
+    tokens.exchange("by the first");
+}
+
+#[test]
+fn a_node_that_is_not_made_leaves_nothing_on_the_token() {
+    let tokens = Tokens::new();
+    let world = &tokens.world;
+    tokens.provision("producer", "alice", &[]);
+    let before = tokens.succeed(&["hsm", "list", &tokens.uri]);
+    let mut other = tokens.begin("producer", "alice", &["--force"]);
+    let stderr = fail(other.env("KC_ROOT_PASSWORD", "of another root of trust"), 5);
+    assert!(complaint(&stderr).contains("wrong root"), "{stderr}");
+    assert_eq!(tokens.succeed(&["hsm", "list", &tokens.uri]), before);
+
+    // Nor does one whose files cannot be written.
+    fs::create_dir(world.path("carol.crypto")).unwrap();
+    fail(&mut tokens.begin("producer", "carol", &[]), 1);
+    assert_eq!(tokens.succeed(&["hsm", "list", &tokens.uri]), before);
+}
+
+#[test]
 fn a_node_that_takes_the_place_of_another_goes_on_past_its_ratchet() {
     let tokens = Tokens::new();
     let world = &tokens.world;
@@ -76,20 +134,13 @@ fn a_node_that_takes_the_place_of_another_goes_on_past_its_ratchet() {
     let used = used_steps(&tokens);
     assert!(used > 0);
 
-    // Not even if its configuration is gone.
+    // Not even if its configuration is gone, and its keys are not taken.
     fs::remove_file(world.path("alice.config")).unwrap();
-    let provision = [
-        "provision",
-        "producer",
-        "--node",
-        "alice",
-        "-b",
-        &world.address,
-    ];
-    let anew = [&provision[..], &["--keystore", &tokens.uri]].concat();
-    let stderr = fail(&mut tokens.kc(&anew), 1);
-    assert!(complaint(&stderr).contains("--force"), "{stderr}");
-    tokens.succeed(&[&anew[..], &["--force"]].concat());
+    for more in [&[][..], &["--adopt"]] {
+        let stderr = fail(&mut tokens.begin("producer", "alice", more), 1);
+        assert!(complaint(&stderr).contains("--force"), "{stderr}");
+    }
+    tokens.provision("producer", "alice", &["--force"]);
     assert_eq!(used_steps(&tokens), used);
     let mut producer = tokens.produce("by the second");
     assert!(used_steps(&tokens) > used);
@@ -118,11 +169,12 @@ fn a_node_that_goes_back_to_files_goes_on_past_its_ratchet() {
     assert_eq!(seed.index(), used);
 }
 
-/// How many steps alice's ratchet has taken, by the key on the token: its id is the index.
+/// How many steps alice's ratchet has taken, by the key on the token that her configuration names: its id is the index.
 fn used_steps(tokens: &Tokens) -> u64 {
     let listed = tokens.succeed(&["hsm", "list", &tokens.uri]);
+    let label = tokens.label("ratchet");
     let mut lines = listed.lines();
-    let ratchet = lines.find(|line| line.contains("kc:alice:ratchet"));
+    let ratchet = lines.find(|line| line.starts_with(&label));
     let mut words = ratchet.unwrap().split_whitespace();
     let id = words.find(|word| word.len() == 16 && word.chars().all(|c| c.is_ascii_hexdigit()));
     u64::from_str_radix(id.unwrap(), 16).unwrap()

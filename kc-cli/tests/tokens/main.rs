@@ -11,12 +11,16 @@
 #[path = "../program/world.rs"]
 mod world;
 
+mod earlier;
 mod faults;
 mod fresh;
+mod hanging;
+mod interrupted;
 mod leftovers;
 mod memory;
 mod moving;
 mod outage;
+mod pins;
 mod ratchet;
 mod refusals;
 mod roots;

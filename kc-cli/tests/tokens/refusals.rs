@@ -81,7 +81,7 @@ fn an_object_that_is_missing_or_there_twice() {
     let files = fs::read_dir(&folder).unwrap();
     let public: Vec<PathBuf> = files
         .map(|file| file.unwrap().path())
-        .filter(|file| contains(&fs::read(file).unwrap(), b"kc:alice:id"))
+        .filter(|file| contains(&fs::read(file).unwrap(), b"kc:alice:"))
         .collect();
     let [public] = &public[..] else {
         panic!("{public:?}");
@@ -90,12 +90,12 @@ fn an_object_that_is_missing_or_there_twice() {
     fs::copy(public, &second).unwrap();
     refused(
         &mut tokens.kc(&SERVE),
-        &["kc:alice:id", "delete the wrong one"],
+        &["kc:alice:", "delete the wrong one"],
     );
 
     fs::remove_file(&second).unwrap();
     fs::remove_file(public).unwrap();
-    refused(&mut tokens.kc(&SERVE), &["kc:alice:id", "`kc hsm list`"]);
+    refused(&mut tokens.kc(&SERVE), &["kc:alice:", "`kc hsm list`"]);
 }
 
 /// The wrong module has tokens of its own, and none of them is ours.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::earlier;
 use crate::tokens::Tokens;
 use crate::world::{complaint, fail, succeed};
 
@@ -27,7 +28,7 @@ fn a_root_of_trust_on_a_token_signs_in_place_of_its_password() {
     let world = &tokens.world;
     world.provision("consumer", "bob", &[]);
     tokens.succeed(&["hsm", "import-root", &tokens.uri]);
-    let root_key = tokens.object("kc:root:id");
+    let root_key = tokens.object("kc-root:root:id");
     let by_token = ["chain", "root", "--root-key", &root_key];
     let root = tokens.succeed(&by_token);
     assert_eq!(root, tokens.succeed(&["chain", "root"]));
@@ -69,7 +70,7 @@ fn provisioners_on_a_token_certify_in_place_of_their_password() {
         world.write(&format!("signed-{name}"), signed);
     }
     let provision = |role: &str, node: &str, by: &str| {
-        let (signed, key) = (format!("signed-{by}"), format!("kc:provisioner-{by}:id"));
+        let (signed, key) = (format!("signed-{by}"), format!("kc-provisioner:{by}:id"));
         let key = tokens.object(&key);
         let provision = ["provision", role, "--node", node, "--keystore", &tokens.uri];
         let elsewhere = ["--root-public", root, "--signed-provisioner", &signed];
@@ -95,7 +96,63 @@ fn provisioners_are_drawn_on_a_token_once() {
     let import = [&import[..], &["--root-public", root.trim()]].concat();
     let stderr = fail(&mut tokens.kc(&import), 1);
     assert!(
-        complaint(&stderr).contains("kc:provisioner-producer:id"),
+        complaint(&stderr).contains("kc-provisioner:producer:id"),
         "{stderr}"
     );
+}
+
+#[test]
+fn no_node_takes_the_key_of_a_root_or_a_provisioner() {
+    let tokens = Tokens::new();
+    let root = tokens.succeed(&["chain", "root"]);
+    tokens.succeed(&["hsm", "import-root", &tokens.uri]);
+    let import = ["hsm", "import-provisioners", &tokens.uri];
+    tokens.succeed(&[&import[..], &["--root-public", root.trim()]].concat());
+    let listed = || tokens.succeed(&["hsm", "list", &tokens.uri]);
+    let before = listed();
+    for node in ["root", "provisioner-producer"] {
+        let make = ["provision", "consumer", "--node", node];
+        let make = [&make[..], &["--keystore", &tokens.uri]].concat();
+        let generate = ["hsm", "generate", &tokens.uri, "--node", node];
+        for command in [&make[..], &[&make[..], &["--force"]].concat(), &generate] {
+            let stderr = fail(&mut tokens.kc(command), 1);
+            assert!(complaint(&stderr).contains("choose another id"), "{stderr}");
+        }
+        tokens.world.provision("consumer", node, &[]);
+        let stderr = fail(
+            &mut tokens.kc(&["hsm", "import", &tokens.uri, "--node", node]),
+            1,
+        );
+        assert!(complaint(&stderr).contains("choose another id"), "{stderr}");
+    }
+    assert_eq!(listed(), before);
+
+    // A configuration cannot name them either.
+    tokens.provision("consumer", "alice", &[]);
+    tokens.reconfigure(
+        tokens.entry("cryptokey").trim_end(),
+        &format!("cryptokey : {}", tokens.object("kc-root:root:id")),
+    );
+    let stderr = fail(&mut tokens.kc(&["node", "serve", "--node", "alice"]), 1);
+    assert!(complaint(&stderr).contains("kc-root:root:id"), "{stderr}");
+}
+
+#[test]
+fn roots_of_an_earlier_version_are_renamed() {
+    let tokens = Tokens::new();
+    earlier::draw_keys(&tokens, &["root", "corp"]);
+    let key = |label| {
+        let root_key = tokens.object(label);
+        tokens.succeed(&["chain", "root", "--root-key", &root_key])
+    };
+    // What scripts call it still is understood.
+    let root = key("kc:root:id");
+    assert_eq!(key("kc-root:root:id"), root);
+    assert_eq!(key("kc:root:id"), root);
+    // Of another name nobody knows that it is not a node's.
+    key("kc:corp:id");
+    let listed = tokens.succeed(&["hsm", "list", &tokens.uri]);
+    assert!(listed.contains("kc-root:root:id "), "{listed}");
+    assert!(listed.contains("kc:corp:id "), "{listed}");
+    assert!(!listed.contains("kc:root:"), "{listed}");
 }

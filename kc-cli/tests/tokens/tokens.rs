@@ -69,6 +69,14 @@ impl Tokens {
         format!("{}\n", line.unwrap())
     }
 
+    /// The label of an object of alice's, by what it is for.
+    pub(crate) fn label(&self, role: &str) -> String {
+        let entry = self.entry("cryptokey");
+        let (_, object) = entry.split_once(";object=").unwrap();
+        let (label, _) = object.split_once(":id?").unwrap();
+        format!("{label}:{role}")
+    }
+
     pub(crate) fn configuration(&self) -> String {
         String::from_utf8(self.world.read("alice.config")).unwrap()
     }

@@ -36,12 +36,23 @@ impl HsmError {
             Self::PinLastTry { .. } => {
                 "log in by hand first: by the token's own tool, or by `kc hsm list` with neither pin-source nor KC_HSM_PIN, which asks for the user's PIN"
             }
+            Self::PinRefused { .. } => {
+                "correct the PIN; if the token's PIN was set to this one since, delete that file"
+            }
+            Self::PinTriesSpent { .. } => {
+                "tokens lock after some attempts: start the node with neither pin-source nor KC_HSM_PIN, so that it asks for the PIN; or delete that file, if the PIN is right now"
+            }
             Self::PinExpired { .. } => "set a new PIN by the token's own tool",
             Self::PinUnsuitable { .. } => "choose another PIN; the same command goes on",
             Self::PinLocked { .. } => "the token's security officer must set a new PIN",
             Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
             Self::Lacks { .. } => "use another token, or newer firmware",
-            Self::NotALabel(_) => "write object=kc:<node>:id, or kc:<node>:ratchet",
+            Self::ReservedId(_) => {
+                "choose another id; `kc hsm generate --root` draws a root of trust, `kc chain provisioners` provisioners"
+            }
+            Self::NotALabel(_) => {
+                "write object=kc:<node>:<instance>:id, or ...:ratchet; of a root of trust kc-root:<name>:id, of a provisioner kc-provisioner:<name>:id"
+            }
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
                 "`kc hsm list` shows what is there; `kc hsm generate` or `kc hsm import` makes it"
             }
@@ -53,6 +64,12 @@ impl HsmError {
             }
             Self::ObjectExists { .. } => {
                 "another node of this id has it: choose another id, or delete it by the token's own tool"
+            }
+            Self::NodeExists { .. } => {
+                "choose another id; --adopt takes keys that `kc hsm generate` drew, `kc provision --force` makes another node beside them"
+            }
+            Self::NotAdoptable { .. } => {
+                "`kc hsm list` shows what is there; without --adopt keys are drawn, with --force beside those of the same id"
             }
             Self::Exposed { .. } => {
                 "make a new key with `kc hsm generate`: this one may have been copied"
@@ -85,6 +102,9 @@ impl HsmError {
             Self::RatchetExists { .. } => {
                 "a node of this id has used it: choose another id, or begin another ratchet past it with --force"
             }
+            Self::RatchetKeyLeft { .. } => {
+                "another node may use it, so nothing was changed; a ratchet whose file is lost begins anew by `kc hsm renew-ratchet`"
+            }
             Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
             Self::RatchetInUse { .. } => "stop the other process that uses this node",
             Self::RatchetLockLost { .. } => {
@@ -94,6 +114,11 @@ impl HsmError {
                 "put back the ratchet's file; if it is lost, `kc hsm renew-ratchet` begins another"
             }
             Self::File { .. } => "check the path, its owner and the space left",
+            Self::Silent => {
+                "look after the token and the way to it: its daemon, its cable, the network"
+            }
+            Self::Ended => "the same command again does what was not done",
+            Self::Thread(_) => "end other programs, or raise the limit of processes",
             Self::Random(_) => "the system's random generator must work",
             Self::Gone { .. } => {
                 "insert the token, or start its daemon; a running node goes on with the keys it has and reconnects"

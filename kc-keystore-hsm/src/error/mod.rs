@@ -94,6 +94,22 @@ pub enum HsmError {
         /// The token.
         token: String,
     },
+    /// The token has refused this PIN before, as a file beside the node remembers. It is not tried again.
+    #[error("{token} has refused this PIN before; it is not tried again ({} remembers it)", path.display())]
+    PinRefused {
+        /// The token.
+        token: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The token has refused so many PINs that the next try is left to a person.
+    #[error("{token} has refused the PINs it was given since the last login; no other is tried ({} remembers them)", path.display())]
+    PinTriesSpent {
+        /// The token.
+        token: String,
+        /// The file that remembers them.
+        path: PathBuf,
+    },
     /// Too many wrong PINs.
     #[error("the PIN of {token} is locked")]
     PinLocked {
@@ -136,8 +152,13 @@ pub enum HsmError {
         /// All that nodes use, and what of it the token has.
         table: Capabilities,
     },
-    /// The name of an object is not `kc:<node>:<role>`.
-    #[error("{0:?} is not kc:<node>:<role>")]
+    /// No node on a token has this id: the keys of roots of trust and provisioners were called so.
+    #[error(
+        "a node on a token cannot be called {0}: that is what a root of trust or a provisioner was called"
+    )]
+    ReservedId(String),
+    /// The name of an object is not `kc:<node>:<instance>:<role>`.
+    #[error("{0:?} is not kc:<node>:<instance>:<role>")]
     NotALabel(String),
     /// The token has no such object.
     #[error("no {what} {label} on the token")]
@@ -162,6 +183,20 @@ pub enum HsmError {
     ObjectExists {
         /// Its label.
         label: String,
+    },
+    /// The token has keys of a node with this id. They may be in use.
+    #[error("the token has keys of a node with this id already: {label}")]
+    NodeExists {
+        /// One of them.
+        label: String,
+    },
+    /// Which keys a new node is to take cannot be known, or they are not free.
+    #[error("no keys to adopt for node {node}: {problem}")]
+    NotAdoptable {
+        /// The node's id.
+        node: String,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// A rotation of the key that seals values was interrupted.
     #[error("{label} is on the token: the key that seals values is being replaced")]
@@ -247,6 +282,14 @@ pub enum HsmError {
         /// The step that the ratchet has come to.
         known: u64,
     },
+    /// The token has a ratchet key, of whatever step, and no ratchet was given that it opens.
+    #[error("ratchet in {}: the token has a key of step {found} already", path.display())]
+    RatchetKeyLeft {
+        /// The file that the ratchet was to have.
+        path: PathBuf,
+        /// The key's step.
+        found: u64,
+    },
     /// A ratchet is there already.
     #[error("there is a ratchet already: {}", path.display())]
     RatchetExists {
@@ -281,6 +324,15 @@ pub enum HsmError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// A token, or the module that reaches it, did not answer.
+    #[error("the token does not answer")]
+    Silent,
+    /// A token was not waited for any longer, as [`Patience::end`](crate::Patience::end) says.
+    #[error("ended before the token had answered")]
+    Ended,
+    /// A token is asked on a thread of its own, which did not start.
+    #[error("no thread to ask the token")]
+    Thread(#[source] io::Error),
     /// The operating system gives no random numbers.
     #[error("no random numbers from the system")]
     Random(#[source] rand::rngs::SysError),

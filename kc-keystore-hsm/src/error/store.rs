@@ -16,6 +16,8 @@ impl From<HsmError> for StoreError {
             | HsmError::NoSigningKey(_) => Kind::Missing,
             HsmError::PinMissing { .. }
             | HsmError::PinIncorrect { .. }
+            | HsmError::PinRefused { .. }
+            | HsmError::PinTriesSpent { .. }
             | HsmError::PinLocked { .. }
             | HsmError::PinLastTry { .. }
             | HsmError::PinExpired { .. }
@@ -42,13 +44,19 @@ impl From<HsmError> for StoreError {
                 io::ErrorKind::PermissionDenied => Kind::Permission,
                 _ => Kind::Io,
             },
+            HsmError::Silent | HsmError::Ended => Kind::Timeout,
             HsmError::ModuleFailed { .. }
+            | HsmError::Thread(_)
             | HsmError::Random(_)
             | HsmError::Gone { .. }
             | HsmError::Token { .. } => Kind::Io,
             HsmError::Lacks { .. }
             | HsmError::TokenExists { .. }
             | HsmError::TokenLabel { .. }
+            | HsmError::ReservedId(_)
+            | HsmError::NodeExists { .. }
+            | HsmError::NotAdoptable { .. }
+            | HsmError::RatchetKeyLeft { .. }
             | HsmError::ObjectExists { .. }
             | HsmError::RotationUnfinished { .. }
             | HsmError::PinUnsuitable { .. }

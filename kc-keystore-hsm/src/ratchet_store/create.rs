@@ -23,28 +23,29 @@ impl HsmRatchetStore {
     /// A fresh ratchet, beginning at index 0.
     ///
     /// # Errors
-    /// [`HsmError::RatchetExists`] if there is a file, or a ratchet key of this node on the token; in use; the token is
-    /// gone.
+    /// [`HsmError::RatchetExists`] if there is a file; [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of
+    /// this node, of whatever step; in use; the token is gone.
     pub fn create(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
-        // A key of step 0 without a file is what an interrupted beginning leaves.
-        if store.file.read()?.is_some() || store.known_indices()?.iter().any(|index| *index > 0) {
+        if store.file.read()?.is_some() {
             return Err(HsmError::RatchetExists {
                 path: path.to_owned(),
             });
         }
+        store.require_no_key()?;
         store.begin(&Seed::generate(&mut generator()?))?;
         Ok(store)
     }
 
-    /// Continues a ratchet that was in a file: its next step is the seed's. May be done again, as long as the file's
-    /// ratchet is ahead.
+    /// Continues a ratchet that was in a file: its next step is the seed's. A file that is there is of a ratchet before,
+    /// and is replaced.
     ///
     /// Two copies of a ratchet are poison: from when a step is taken here, `<node>.seed` must not be used any more.
     /// Destroy it.
     ///
     /// # Errors
-    /// [`HsmError::RatchetRepeats`] if the ratchet on the token is past the seed already; in use; the token is gone.
+    /// [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of this node, of whatever step: its file may be
+    /// elsewhere; [`HsmError::RatchetRepeats`] if the file is past the seed already; in use; the token is gone.
     pub fn import(
         token: Token,
         labels: &NodeLabels,
@@ -52,6 +53,7 @@ impl HsmRatchetStore {
         seed: &Seed,
     ) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
+        store.require_no_key()?;
         store.require_unused(seed.index())?;
         store.begin(seed)?;
         Ok(store)
@@ -75,6 +77,18 @@ impl HsmRatchetStore {
         store.require_unused(base)?;
         store.begin(&Seed::generate_from(base, &mut generator()?))?;
         Ok(store)
+    }
+
+    fn require_no_key(&self) -> Result<(), HsmError> {
+        let keys = |token: &LoggedIn<'_>| step::keys(token, &self.label);
+        let keys = self.token.with_session(keys)?;
+        match keys.into_iter().map(|(index, _)| index).max() {
+            Some(found) => Err(HsmError::RatchetKeyLeft {
+                path: self.file.path().to_owned(),
+                found,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The indices that file and token know of. A file that is no ratchet knows none.

@@ -1,8 +1,9 @@
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::HsmError;
+use crate::file::{beside, private, replace};
 
 /// No ratchet is longer, in bytes. It takes some 80.
 const MAX_BYTES: u64 = 1024;
@@ -80,22 +81,7 @@ impl RatchetFile {
     /// new ones.
     pub(super) fn replace(&self, bytes: &[u8]) -> Result<(), HsmError> {
         self.check_lock()?;
-        self.try_replace(bytes)
-            .map_err(|source| self.failed("write", source))
-    }
-
-    fn try_replace(&self, bytes: &[u8]) -> io::Result<()> {
-        // Nobody else writes: the lock is held. What a crash left goes.
-        let temporary = beside(&self.path, ".", ".tmp");
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = private().create_new(true).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        flush_folder(&self.path)
+        replace(&self.path, bytes).map_err(|source| self.failed("write", source))
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> HsmError {
@@ -145,42 +131,10 @@ fn open_lock(path: &Path) -> io::Result<File> {
     })
 }
 
-/// To write, readable by the owner only.
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options
-}
-
-/// The file of the same name between `before` and `after`.
-fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
-    let mut name = std::ffi::OsString::from(before);
-    name.push(path.file_name().unwrap_or_default());
-    name.push(after);
-    path.with_file_name(name)
-}
-
-#[cfg(unix)]
-fn flush_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Folders cannot be opened as files; the rename is written through.
-#[cfg(not(unix))]
-fn flush_folder(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,4 +1,4 @@
-//! A ratchet that cannot be rolled back.
+//! A ratchet that cannot be rolled back unless its token is.
 
 mod create;
 mod file;
@@ -22,8 +22,11 @@ use sealed::Sealed;
 /// gone: it opens no more, for its owner as little as for a thief. So the file needs no protection, and no backup helps:
 /// if file or token is lost, the ratchet is [re-initialised](Self::reinitialise).
 ///
+/// That is true of tokens that nobody can copy or put back. A software token is files: put back together with the ratchet's,
+/// it takes the same steps again, and nothing can notice that.
+///
 /// The file is `"KCR1" ‖ index (8, big-endian) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`; inside is the ratchet's stored
-/// form (protocol §4). The key is labelled `kc:<node>:ratchet`, and its id is the index.
+/// form (protocol §4). The key is labelled `kc:<node>:<instance>:ratchet`, and its id is the index.
 ///
 /// The file is durable before the old key goes. Whether the new key is, is up to the token: SoftHSM does not flush its
 /// files, so that a loss of power within seconds after a step can cost the ratchet.

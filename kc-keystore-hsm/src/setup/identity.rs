@@ -59,7 +59,7 @@ pub fn generate_identity(
                 Some((half.public(), Some(seal_half(token, labels, &half)?)))
             }
         };
-        let public = ed25519::ensure(token, &labels.label(ed25519_role(key_type)))?;
+        let public = ed25519::ensure(token, &labels.label(Role::of_ed25519(key_type)))?;
         Ok(describe(public, half))
     })
 }
@@ -89,17 +89,10 @@ pub fn import_identity(
             Some(half) => Some((half.public(), Some(seal_half(token, labels, half)?))),
         };
         let seed = key.expose_ed25519_seed();
-        let label = labels.label(ed25519_role(key_type));
+        let label = labels.label(Role::of_ed25519(key_type));
         ed25519::import(token, &label, &seed, &public)?;
         Ok(describe(public, half))
     })
-}
-
-fn ed25519_role(key_type: KeyType) -> Role {
-    match key_type {
-        KeyType::Ed25519 => Role::Identity,
-        KeyType::Hybrid => Role::HybridIdentity,
-    }
 }
 
 fn seal_half(

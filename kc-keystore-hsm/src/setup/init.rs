@@ -6,6 +6,7 @@ use cryptoki::slot::TokenInfo;
 use cryptoki::types::AuthPin;
 use kc_core::secret::SecretText;
 
+use crate::patience::Asking;
 use crate::token::slots;
 use crate::{HsmError, module};
 
@@ -29,6 +30,7 @@ pub fn init_token(
             label: label.to_owned(),
         });
     }
+    let _asking = Asking::start();
     let module = module::load(module_path)?;
     let tokens = slots(&module)?;
     let called_so = |info: &TokenInfo| info.token_initialized() && info.label() == label;

@@ -3,14 +3,14 @@ use std::fmt;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
 use crate::HsmError;
-use crate::labels::PREFIX;
+use crate::labels::is_ours;
 use crate::token::{Class, LoggedIn, Token};
 
 /// An object of ours on a token. `Display` is a line for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct ListedObject {
-    /// `kc:<node>:<role>`.
+    /// `kc:<node>:<instance>:<role>`, `kc-root:<name>:<role>`, `kc-provisioner:<name>:<role>`.
     pub label: String,
     /// "public key", "private key" or "secret key".
     pub class: &'static str,
@@ -22,17 +22,17 @@ pub struct ListedObject {
     pub extractable: Option<bool>,
 }
 
-/// The objects on a token whose labels begin with `kc:`, in order of their labels.
+/// The objects on a token whose [labels](crate::NodeLabels) are ours, in order of their labels.
 ///
 /// # Errors
 /// The token is gone.
 pub fn list_objects(token: &Token) -> Result<Vec<ListedObject>, HsmError> {
     token.with_session(|token| {
         let mut listed = Vec::new();
-        for class in [Class::Public, Class::Private, Class::Secret] {
+        for class in Class::ALL {
             for object in token.search(&[Attribute::Token(true), class.attribute()])? {
                 let label = label(token, object)?;
-                if label.starts_with(PREFIX) {
+                if is_ours(&label) {
                     listed.push(describe(token, object, class, label)?);
                 }
             }
@@ -71,7 +71,7 @@ fn describe(
 
 impl fmt::Display for ListedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<24} {:<11} ", self.label, self.class)?;
+        write!(f, "{:<34} {:<11} ", self.label, self.class)?;
         self.id
             .iter()
             .try_for_each(|byte| write!(f, "{byte:02x}"))?;

@@ -8,14 +8,14 @@ use cryptoki::slot::Slot;
 
 use super::{Token, Wanted};
 use crate::HsmError;
+use crate::patience::Asking;
 
 /// How many sessions wait for the next call. More calls at a time open more.
 const MAX_IDLE: usize = 4;
 
 /// A token that has been logged in to.
 pub(super) struct Connection {
-    module: Pkcs11,
-    slot: Slot,
+    opener: Opener,
     idle: Vec<Session>,
     handles: HashMap<Wanted, ObjectHandle>,
     /// Closing the last session logs out, so one stays open.
@@ -25,23 +25,34 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(module: Pkcs11, slot: Slot, anchor: Session) -> Self {
         Self {
-            module,
-            slot,
+            opener: Opener { module, slot },
             idle: Vec::new(),
             handles: HashMap::new(),
             _anchor: anchor,
         }
     }
 
-    /// A session that nobody uses.
-    pub(super) fn session(&mut self) -> Result<Session, HsmError> {
-        match self.idle.pop() {
-            Some(session) => Ok(session),
-            None => {
-                let session = self.module.open_rw_session(self.slot);
-                session.map_err(HsmError::call("open a session"))
-            }
-        }
+    /// A session that nobody uses, if there is one.
+    pub(super) fn idle(&mut self) -> Option<Session> {
+        self.idle.pop()
+    }
+
+    pub(super) fn opener(&self) -> Opener {
+        self.opener.clone()
+    }
+}
+
+/// Opens sessions of a connection.
+#[derive(Clone)]
+pub(super) struct Opener {
+    module: Pkcs11,
+    slot: Slot,
+}
+
+impl Opener {
+    pub(super) fn open(&self) -> Result<Session, HsmError> {
+        let session = self.module.open_rw_session(self.slot);
+        session.map_err(HsmError::call("open a session"))
     }
 }
 
@@ -96,6 +107,7 @@ impl<'t> LoggedIn<'t> {
     /// All objects with these attributes.
     pub(crate) fn search(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, HsmError> {
         let look = || {
+            Asking::again();
             let found = self.session.find_objects(template);
             found.map_err(HsmError::call("look for an object"))
         };

@@ -9,6 +9,7 @@ use kc_core::secret::SecretText;
 
 use super::Token;
 use crate::HsmError;
+use crate::refused::Asked;
 
 /// A try to log in.
 pub(super) struct Login<'t> {
@@ -22,39 +23,70 @@ impl Login<'_> {
     /// Logs the user in, which holds for all sessions of the process.
     ///
     /// A PIN that the token has refused is not tried again, neither here nor by anybody else in the process. One that
-    /// nobody has just typed is not tried at all if the token locks when it is wrong.
+    /// nobody has just typed is not tried at all if the token locks when it is wrong, or if the node's file remembers that it
+    /// was refused, or that too many were.
     pub(super) fn user(self, session: &Session, info: &TokenInfo) -> Result<(), HsmError> {
         let token = self.token.to_string();
-        let refused = refused_by(info);
+        let names = names(info);
+        let refused = refused_by(&names);
         let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.as_ref() == Some(&self.pin) {
+        if refused.contains(&self.pin) {
             return Err(HsmError::PinIncorrect { token });
         }
         if info.user_pin_final_try() && !self.asked {
             return Err(HsmError::PinLastTry { token });
         }
+        let record = self.token.shared.refused.as_ref();
+        let asked = Asked {
+            name: &token,
+            names: &names,
+        };
+        if let Some(record) = record.filter(|_| !self.asked) {
+            record.check(&asked, &self.pin)?;
+        }
         let pin = AuthPin::from(self.pin.expose());
-        let result = judge(session.login(UserType::User, Some(&pin)), self.token);
-        if let Err(HsmError::PinIncorrect { .. }) = result {
-            *refused = Some(self.pin);
+        let answer = session.login(UserType::User, Some(&pin));
+        // Who is logged in already has not had the PIN checked.
+        let is_right = answer.is_ok();
+        let result = judge(answer, self.token);
+        let is_wrong = matches!(result, Err(HsmError::PinIncorrect { .. }));
+        let remembered = match record {
+            Some(record) if is_right => record.clear(&asked),
+            Some(record) if is_wrong && !self.asked => {
+                record.add(&asked, &self.pin, info.user_pin_count_low())
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = remembered {
+            tracing::warn!(%token, %error, "what the token says of the PIN cannot be remembered");
+        }
+        if is_wrong && refused.len() < MAX_REFUSED {
+            refused.push(self.pin);
         }
         result
     }
 }
 
-/// The PIN that a token has refused, for all who log in to it in this process.
-fn refused_by(info: &TokenInfo) -> Arc<Mutex<Option<SecretText>>> {
-    type Refused = Arc<Mutex<Option<SecretText>>>;
-    static REFUSED: Mutex<BTreeMap<[String; 4], Refused>> = Mutex::new(BTreeMap::new());
+/// Of more PINs than any token refuses before it locks, none is remembered.
+const MAX_REFUSED: usize = 64;
 
+fn names(info: &TokenInfo) -> [String; 4] {
     let names = [
         info.manufacturer_id(),
         info.model(),
         info.serial_number(),
         info.label(),
     ];
+    names.map(str::to_owned)
+}
+
+/// The PINs that a token has refused, for all who log in to it in this process.
+fn refused_by(names: &[String; 4]) -> Arc<Mutex<Vec<SecretText>>> {
+    type Refused = Arc<Mutex<Vec<SecretText>>>;
+    static REFUSED: Mutex<BTreeMap<[String; 4], Refused>> = Mutex::new(BTreeMap::new());
+
     let mut all = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(all.entry(names.map(str::to_owned)).or_default())
+    Arc::clone(all.entry(names.clone()).or_default())
 }
 
 fn judge(answer: Result<(), Error>, token: &Token) -> Result<(), HsmError> {
@@ -89,7 +121,7 @@ mod tests {
     #[test]
     fn each_answer_is_told_apart() {
         let uri: Pkcs11Uri = "pkcs11:token=kc?module-path=/m".parse().unwrap();
-        let token = Token::new(&uri, PinSource::Environment("UNUSED".to_owned()));
+        let token = Token::new(&uri, PinSource::Environment("UNUSED".to_owned()), None);
         let answer = |value| judge(Err(Error::Pkcs11(value, Function::Login)), &token);
         assert!(answer(RvError::UserAlreadyLoggedIn).is_ok());
         for (value, said) in [

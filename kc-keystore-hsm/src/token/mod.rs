@@ -7,8 +7,11 @@ mod select;
 
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::patience::Asking;
+use crate::refused::RefusedPins;
 use crate::{Capabilities, HsmError, PinSource, Pkcs11Uri};
 
 use connection::Connection;
@@ -23,8 +26,8 @@ pub(crate) use select::{locate, slots};
 /// A lost session, login, handle or token is noticed at the next call, which connects once more: it finds the token by
 /// its label again, logs in, and tries again. If that fails too, the call fails, and the one after it begins anew: a
 /// node recovers when its token returns. A PIN that the token has refused is never tried twice in a process, because
-/// tokens lock; a changed PIN file is. The last try before the token locks is made only with a PIN that a person was
-/// just asked for.
+/// tokens lock, nor by the next one, if [a file remembers it](Self::open_remembering); a changed PIN file is. The last try
+/// before the token locks is made only with a PIN that a person was just asked for.
 ///
 /// The login is the process's, not the session's. If another part of the process has logged in to the same token,
 /// [`open`](Self::open) succeeds whatever the PIN is.
@@ -38,7 +41,11 @@ pub struct Token {
 struct Shared {
     uri: Pkcs11Uri,
     pin: PinSource,
+    /// Where refused PINs are remembered, if they are.
+    refused: Option<RefusedPins>,
     state: Mutex<State>,
+    /// Held by who connects.
+    connecting: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -72,18 +79,38 @@ impl Token {
     /// No module, or a file that is none; no token or several; a PIN that is missing, wrong or locked;
     /// [`HsmError::Lacks`].
     pub fn open(uri: &Pkcs11Uri, pin: PinSource) -> Result<Self, HsmError> {
-        let token = Self::new(uri, pin);
+        Self::new(uri, pin, None).opened()
+    }
+
+    /// As [`open`](Self::open), for a node: this file remembers the PINs that the token refuses, by salted hashes, until a
+    /// login succeeds. None of them is tried again by a program, and after two of them, or one if the token had refused
+    /// somebody else's before, no other. A PIN that a person was just asked for is tried all the same.
+    ///
+    /// # Errors
+    /// Those of `open`, [`HsmError::PinRefused`], [`HsmError::PinTriesSpent`].
+    pub fn open_remembering(
+        uri: &Pkcs11Uri,
+        pin: PinSource,
+        refused: PathBuf,
+    ) -> Result<Self, HsmError> {
+        Self::new(uri, pin, Some(RefusedPins::new(refused))).opened()
+    }
+
+    fn opened(self) -> Result<Self, HsmError> {
+        let token = self;
         token.capabilities()?.require()?;
         token.with_session(|_| Ok(()))?;
         Ok(token)
     }
 
-    fn new(uri: &Pkcs11Uri, pin: PinSource) -> Self {
+    fn new(uri: &Pkcs11Uri, pin: PinSource, refused: Option<RefusedPins>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 uri: uri.clone(),
                 pin,
+                refused,
                 state: Mutex::default(),
+                connecting: Mutex::default(),
             }),
         }
     }
@@ -126,6 +153,7 @@ impl Token {
         &self,
         work: &impl Fn(&LoggedIn<'_>) -> Result<T, HsmError>,
     ) -> Result<T, Failed> {
+        let _asking = Asking::start();
         let logged_in = self.lease()?;
         match work(&logged_in) {
             Ok(done) => {
@@ -141,20 +169,43 @@ impl Token {
         }
     }
 
+    /// A session of the connection, which is made if there is none. Meanwhile the state is not locked: a token that does
+    /// not answer holds nobody up who has a session.
     fn lease(&self) -> Result<LoggedIn<'_>, HsmError> {
+        if let Some(leased) = self.lease_of_connection()? {
+            return Ok(leased);
+        }
+        let connecting = self.shared.connecting.lock();
+        let _connecting = connecting.unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have connected.
+        if let Some(leased) = self.lease_of_connection()? {
+            return Ok(leased);
+        }
+        let generation = self.state().generation;
+        let connection = self.connect(generation)?;
+        let session = connection.opener().open()?;
         let mut state = self.state();
-        let mut connection = match state.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let connection = self.connect(state.generation)?;
-                state.generation += 1;
-                connection
+        state.connection = Some(connection);
+        state.generation += 1;
+        Ok(LoggedIn::new(self, session, state.generation))
+    }
+
+    /// A session of the connection; `None` if there is no connection.
+    fn lease_of_connection(&self) -> Result<Option<LoggedIn<'_>>, HsmError> {
+        let (opener, generation) = {
+            let mut state = self.state();
+            let generation = state.generation;
+            let Some(connection) = &mut state.connection else {
+                return Ok(None);
+            };
+            match connection.idle() {
+                Some(session) => return Ok(Some(LoggedIn::new(self, session, generation))),
+                None => (connection.opener(), generation),
             }
         };
         // One that gives no session is dropped: the next try connects anew.
-        let session = connection.session()?;
-        state.connection = Some(connection);
-        Ok(LoggedIn::new(self, session, state.generation))
+        let session = opener.open().inspect_err(|_| self.disconnect(generation))?;
+        Ok(Some(LoggedIn::new(self, session, generation)))
     }
 
     fn connect(&self, generation: u64) -> Result<Connection, HsmError> {
@@ -175,10 +226,13 @@ impl Token {
 
     /// Forgets the connection that a call found lost, unless another call has made a new one since.
     fn disconnect(&self, generation: u64) {
-        let mut state = self.state();
-        if state.generation == generation {
-            state.connection = None;
-        }
+        let lost = {
+            let mut state = self.state();
+            let is_it = state.generation == generation;
+            state.connection.take_if(|_| is_it)
+        };
+        // Not while the state is locked: that closes its sessions.
+        drop(lost);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,6 +1,7 @@
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 
 use crate::HsmError;
+use crate::patience::Asking;
 
 /// The kinds of object that a node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ pub(crate) struct Wanted {
 }
 
 impl Class {
+    pub(crate) const ALL: [Self; 3] = [Self::Public, Self::Private, Self::Secret];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Public => "public key",
@@ -125,12 +128,14 @@ impl super::LoggedIn<'_> {
         object: ObjectHandle,
         wanted: &[AttributeType],
     ) -> Result<Vec<Attribute>, HsmError> {
+        Asking::again();
         self.session
             .get_attributes(object, wanted)
             .map_err(HsmError::call("read an object's attributes"))
     }
 
     pub(crate) fn destroy(&self, object: ObjectHandle) -> Result<(), HsmError> {
+        Asking::again();
         self.session
             .destroy_object(object)
             .map_err(HsmError::call("destroy an object"))

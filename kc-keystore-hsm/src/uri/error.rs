@@ -45,7 +45,7 @@ impl UriError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Scheme | Self::Attribute | Self::NoToken | Self::Duplicate(_) => {
-                "write pkcs11:token=<label>;object=kc:<node>:id?module-path=/path/to/module.so"
+                "write pkcs11:token=<label>;object=kc:<node>:<instance>:id?module-path=/path/to/module.so"
             }
             Self::Encoding(_) | Self::NotText(_) => {
                 "write %20 for a space, %25 for a percent sign, %3B for a semicolon, %2F for a slash in a label"
@@ -60,7 +60,9 @@ impl UriError {
                 "configurations are copied and printed: put the PIN into a file of mode 0600 and name it with pin-source=file:/path, or set KC_HSM_PIN"
             }
             Self::NotAbsolute(_) => "write the whole path, beginning with /",
-            Self::NoObject => "add object=kc:<node>:id, or kc:<node>:ratchet",
+            Self::NoObject => {
+                "add object=kc:<node>:<instance>:id, or ...:ratchet; `kc hsm list` shows them"
+            }
             Self::NoModule => "add ?module-path=/path/to/module.so",
         }
     }

@@ -51,7 +51,7 @@ impl Node {
         };
         let node = Self {
             own: make(&labels()),
-            other: make(&NodeLabels::new("n2")),
+            other: make(&NodeLabels::of_object("kc:n2:id").unwrap()),
         };
         let path = folder().join("n1.ratchet");
         HsmRatchetStore::create(token, &labels(), &path).unwrap();
@@ -66,7 +66,7 @@ impl Bench for Node {
     }
 
     fn other_key_store(&self) -> Result<Box<dyn KeyStore>, StoreError> {
-        let labels = NodeLabels::new("n2");
+        let labels = NodeLabels::of_object("kc:n2:id").unwrap();
         let store = HsmKeyStore::open(token(), labels, self.other.clone())?;
         Ok(Box::new(store))
     }

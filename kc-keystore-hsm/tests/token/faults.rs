@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, exit};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cryptoki::types::AuthPin;
 use kc_core::keys::{KeyType, SigningKey};
@@ -10,7 +13,7 @@ use kc_core::ratchet::{Seed, Step};
 use kc_core::store::{KeyStore, RatchetStore, StoreError, StoreErrorKind};
 use kc_keystore_hsm::{
     HsmError, HsmKeyStore, HsmRatchetStore, KeyStoreSettings, NewIdentity, NodeLabels,
-    OpaqueRotation, PinSource, Pkcs11Uri, Token, generate_identity, generate_opaque_key,
+    OpaqueRotation, Patience, PinSource, Pkcs11Uri, Token, generate_identity, generate_opaque_key,
     import_identity, init_token, list_objects,
 };
 use rand::SeedableRng;
@@ -32,6 +35,8 @@ pub(crate) fn cases() -> Vec<Case> {
         so_is_that_of_the_security_officer,
         a_rotation_that_fails_anywhere_is_gone_on_with,
         a_failure_that_is_no_loss_is_not_retried,
+        who_has_a_session_is_not_held_up_by_who_connects,
+        a_token_that_does_not_answer_is_given_up,
     ]
 }
 
@@ -40,12 +45,15 @@ pub(crate) const REAL_MODULE: &str = "KC_HSM_TEST_REAL_MODULE";
 
 const ANY: i32 = -1;
 const LOGIN: i32 = 18;
+const FIND_OBJECTS_INIT: i32 = 26;
 const SIGN_INIT: i32 = 42;
 
 const GENERAL_ERROR: u64 = 0x05;
 const DEVICE_ERROR: u64 = 0x30;
 const DEVICE_REMOVED: u64 = 0x32;
 const PIN_LOCKED: u64 = 0xa4;
+/// No answer.
+const HANG: u64 = 0xffff_ffff;
 const SESSION_HANDLE_INVALID: u64 = 0xb3;
 
 const FOREVER: u32 = 1_000_000;
@@ -57,6 +65,17 @@ const MANY: u32 = 200;
 struct Fault;
 
 impl Fault {
+    /// Several at a time: of a function, how often, what it answers.
+    fn all(faults: &[(i32, u32, u64)]) -> Self {
+        let lines = faults
+            .iter()
+            .map(|(function, times, code)| format!("{function} 0 {times} {code}\n"));
+        let draft = folder().join("fault.draft");
+        fs::write(&draft, lines.collect::<String>()).unwrap();
+        fs::rename(draft, folder().join("fault")).unwrap();
+        Self
+    }
+
     fn of(function: i32, skip: u32, times: u32, code: u64) -> Self {
         fs::write(
             folder().join("fault"),
@@ -176,7 +195,7 @@ fn a_beginning_that_fails_anywhere_is_gone_on_with() {
     let token = Token::open(&faulty(), pin()).unwrap();
     let key = SigningKey::generate(KeyType::Ed25519, &mut StdRng::seed_from_u64(12));
     for skip in 0..MANY {
-        let labels = NodeLabels::new(&format!("n{skip}"));
+        let labels = NodeLabels::fresh("n1").unwrap();
         let begin = || -> Result<KeyStoreSettings, HsmError> {
             generate_opaque_key(&token, &labels)?;
             let imported = import_identity(&token, &labels, &key)?;
@@ -308,4 +327,48 @@ fn a_failure_that_is_no_loss_is_not_retried() {
     drop(fault);
     store.sign(&identity.verifying_key, b"message").unwrap();
     assert_eq!(logins(), before);
+}
+
+/// Waits until there are so many.
+fn await_logins(wanted: usize) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while logins() < wanted {
+        assert!(Instant::now() < deadline, "{} logins", logins());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn who_has_a_session_is_not_held_up_by_who_connects() {
+    let (token, identity, store) = node();
+    let signs = (SIGN_INIT, FOREVER, HANG);
+    let lost = (FIND_OBJECTS_INIT, 1, SESSION_HANDLE_INVALID);
+    let connects = (LOGIN, FOREVER, HANG);
+    let _fault = Fault::all(&[signs, lost, connects]);
+    let (signed, is_signed) = mpsc::channel();
+    let key = identity.verifying_key;
+    thread::spawn(move || signed.send(store.sign(&key, b"message")));
+    let before = logins();
+    thread::spawn(move || list_objects(&token));
+    await_logins(before + 1);
+
+    // The one who signs gets its answer, while the other does not get in.
+    let _fault = Fault::all(&[connects]);
+    let signed = is_signed.recv_timeout(Duration::from_secs(60));
+    signed.expect("a signature").unwrap();
+    exit(0);
+}
+
+fn a_token_that_does_not_answer_is_given_up() {
+    init();
+    let uri = faulty();
+    for function in [LOGIN, ANY] {
+        let fault = Fault::of(function, 0, FOREVER, HANG);
+        let asked = uri.clone();
+        let opened = Patience::default().run(move || Token::open(&asked, pin()));
+        let error = opened.unwrap_err();
+        assert!(matches!(error, HsmError::Silent), "{error:?}");
+        assert!(error.advice().contains("daemon"), "{}", error.advice());
+        assert_eq!(StoreError::from(error).kind(), StoreErrorKind::Timeout);
+        drop(fault);
+    }
 }

@@ -1,9 +1,9 @@
 /* A PKCS#11 module that hands every call on to the one that KC_HSM_TEST_REAL_MODULE names, and fails when it is told to.
  *
- * It is told by the file `fault` in the folder KC_HSM_TEST_FOLDER: "FUNCTION SKIP TIMES CODE". After SKIP calls of FUNCTION (a place
- * in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES of them answer CODE; HANG is no answer, for as long as the
- * file is there. Without the file nothing fails, and counting begins anew. Logins are counted by the length of the file `logins`. With the file `last-try` the token says that
- * one more wrong PIN locks it, the user's or the security officer's.
+ * It is told by the lines of the file `fault` in the folder KC_HSM_TEST_FOLDER: "FUNCTION SKIP TIMES CODE". After SKIP calls of
+ * FUNCTION (a place in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES of them answer CODE; HANG is no answer, for as
+ * long as a line says so. Without the file nothing fails, and counting begins anew. Logins are counted by the length of the file `logins`. With the file `last-try` the token says that
+ * one more wrong PIN locks it, the user's or the security officer's; with the file `count-low` that it has refused one.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -26,7 +26,6 @@ enum { GET_SLOT_LIST = 4, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, LOGIN = 18, CRE
 #define HANG 0xffffffffUL
 
 static struct function_list *real, wrapped;
-static long calls;
 
 static FILE *open_file(const char *name, const char *mode)
 {
@@ -35,35 +34,71 @@ static FILE *open_file(const char *name, const char *mode)
     return fopen(path, mode);
 }
 
-static void hang(void)
+static int is_there(const char *name)
 {
-    FILE *file;
-    while ((file = open_file("fault", "r"))) {
+    FILE *file = open_file(name, "r");
+    if (file)
         fclose(file);
-        usleep(10000);
-    }
+    return file != 0;
+}
+
+enum { LINES = 4 };
+
+static long calls[LINES];
+
+struct line {
+    int function;
+    long skip, times;
+    word code;
+};
+
+/* How many lines there are. */
+static int read_lines(struct line *lines)
+{
+    FILE *file = open_file("fault", "r");
+    int read = 0;
+    if (!file)
+        return 0;
+    while (read < LINES && fscanf(file, "%d %ld %ld %lu", &lines[read].function, &lines[read].skip, &lines[read].times,
+                                  &lines[read].code) == 4)
+        read++;
+    fclose(file);
+    return read;
+}
+
+static int is_of(const struct line *line, int function)
+{
+    return line->function == -1 || line->function == function;
+}
+
+static int hangs(int function)
+{
+    struct line lines[LINES];
+    int count = read_lines(lines);
+    for (int i = 0; i < count; i++)
+        if (is_of(&lines[i], function) && lines[i].code == HANG)
+            return 1;
+    return 0;
 }
 
 static word fault(int function)
 {
-    int wanted;
-    long skip, times;
-    word code;
-    FILE *file = open_file("fault", "r");
-    if (!file) {
-        calls = 0;
+    struct line lines[LINES];
+    int count = read_lines(lines);
+    if (!count)
+        memset(calls, 0, sizeof calls);
+    for (int i = 0; i < count; i++) {
+        if (!is_of(&lines[i], function))
+            continue;
+        calls[i]++;
+        if (calls[i] <= lines[i].skip || calls[i] > lines[i].skip + lines[i].times)
+            continue;
+        if (lines[i].code != HANG)
+            return lines[i].code;
+        while (hangs(function))
+            usleep(10000);
         return 0;
     }
-    int read = fscanf(file, "%d %ld %ld %lu", &wanted, &skip, &times, &code);
-    fclose(file);
-    if (read != 4 || (wanted != -1 && wanted != function))
-        return 0;
-    calls++;
-    if (calls <= skip || calls > skip + times)
-        return 0;
-    if (code != HANG)
-        return code;
-    hang();
     return 0;
 }
 
@@ -99,17 +134,17 @@ static word generate_key_pair(word a, word b, word c, word d, word e, word f, wo
 
 static word get_token_info(word slot, word info, word c, word d, word e)
 {
-    enum { FLAGS_OFFSET = 96, CKF_USER_PIN_FINAL_TRY = 0x20000, CKF_SO_PIN_FINAL_TRY = 0x200000 };
+    enum { FLAGS_OFFSET = 96, CKF_USER_PIN_COUNT_LOW = 0x10000, CKF_USER_PIN_FINAL_TRY = 0x20000, CKF_SO_PIN_FINAL_TRY = 0x200000 };
     word code = real->functions[GET_TOKEN_INFO](slot, info, c, d, e), flags;
-    FILE *file = open_file("last-try", "r");
-    if (!code && file) {
-        memcpy(&flags, (char *)info + FLAGS_OFFSET, sizeof flags);
+    if (code)
+        return code;
+    memcpy(&flags, (char *)info + FLAGS_OFFSET, sizeof flags);
+    if (is_there("last-try"))
         flags |= CKF_USER_PIN_FINAL_TRY | CKF_SO_PIN_FINAL_TRY;
-        memcpy((char *)info + FLAGS_OFFSET, &flags, sizeof flags);
-    }
-    if (file)
-        fclose(file);
-    return code;
+    if (is_there("count-low"))
+        flags |= CKF_USER_PIN_COUNT_LOW;
+    memcpy((char *)info + FLAGS_OFFSET, &flags, sizeof flags);
+    return 0;
 }
 
 static word login(word a, word b, word c, word d, word e)

@@ -7,7 +7,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
 use kc_core::ratchet::Seed;
 use kc_core::store::{RatchetStore, StoreErrorKind};
-use kc_keystore_hsm::{HsmError, HsmRatchetStore, Token, list_objects};
+use kc_keystore_hsm::{HsmError, HsmRatchetStore, NodeLabels, Token, list_objects};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -21,7 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         one_key_at_a_time,
         files_that_are_no_ratchet,
         a_ratchet_is_made_once,
-        an_interrupted_beginning_is_begun_again,
+        a_key_without_its_file_is_refused,
         a_file_ratchet_is_continued,
         a_lost_ratchet_is_begun_anew,
         a_step_that_cannot_be_stored_is_not_given_out,
@@ -186,14 +186,25 @@ fn a_ratchet_is_made_once() {
     ratchet.step().unwrap();
     drop(ratchet);
     fs::remove_file(path()).unwrap();
-    assert!(matches!(again(), HsmError::RatchetExists { .. }));
+    assert!(matches!(again(), HsmError::RatchetKeyLeft { .. }));
 }
 
-fn an_interrupted_beginning_is_begun_again() {
+/// It may be of another node with this id, also if that has taken no step yet.
+fn a_key_without_its_file_is_refused() {
     let token = fresh_token();
-    leave_key(0);
-    assert_eq!(create(&token).step().unwrap().index(), 0);
-    assert_eq!(key_indices(&token), [1]);
+    for step in [0, 7] {
+        leave_key(step);
+        let seed = Seed::generate_from(9, &mut StdRng::seed_from_u64(13));
+        let create = HsmRatchetStore::create(token.clone(), &labels(), &path());
+        let import = HsmRatchetStore::import(token.clone(), &labels(), &path(), &seed);
+        for refused in [create, import] {
+            let error = refused.unwrap_err();
+            let left = matches!(error, HsmError::RatchetKeyLeft { found, .. } if found == step);
+            assert!(left, "{error:?}");
+        }
+        assert!(!path().exists());
+    }
+    assert_eq!(key_indices(&token), [0, 7]);
 }
 
 fn a_file_ratchet_is_continued() {
@@ -203,8 +214,6 @@ fn a_file_ratchet_is_continued() {
         seed = seed.advance().unwrap().stored().1;
     }
     let import = |seed: &Seed| HsmRatchetStore::import(token.clone(), &labels(), &path(), seed);
-    // Done twice, because the first time was interrupted.
-    drop(import(&seed).unwrap());
     let mut ratchet = import(&seed).unwrap();
     assert_eq!(key_indices(&token), [5]);
     let copy = Seed::decode(seed.encode().expose()).unwrap();
@@ -217,8 +226,13 @@ fn a_file_ratchet_is_continued() {
         seed = next;
     }
     drop(ratchet);
+    assert!(matches!(
+        import(&seed),
+        Err(HsmError::RatchetKeyLeft { found: 8, .. })
+    ));
     // The old file is behind now.
-    let error = import(&copy).unwrap_err();
+    let elsewhere = NodeLabels::fresh("n1").unwrap();
+    let error = HsmRatchetStore::import(token.clone(), &elsewhere, &path(), &copy).unwrap_err();
     let repeats = matches!(
         error,
         HsmError::RatchetRepeats {

@@ -5,14 +5,15 @@ use cryptoki::types::AuthPin;
 use kc_core::keys::{KeyType, Signer, SigningKey};
 use kc_core::store::{KeyStore, MemoryKeyStore, NodeSecrets, StoreErrorKind};
 use kc_keystore_hsm::{
-    HsmError, KeyStoreSettings, OpaqueRotation, generate_identity, generate_opaque_key,
-    import_identity, init_token, list_objects,
+    HsmError, HsmRatchetStore, KeyStoreSettings, NodeLabels, OpaqueRotation, destroy_node_keys,
+    generate_identity, generate_opaque_key, import_identity, init_token, list_objects,
+    nodes_called, open_signer, relabel_signer,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::world::{
-    Case, LABEL, PIN, SO_PIN, cases, fresh_token, intruder, is_softhsm, labels, module,
+    Case, LABEL, PIN, SO_PIN, cases, folder, fresh_token, intruder, is_softhsm, labels, module,
     module_path, node, open, settings, text,
 };
 
@@ -25,6 +26,9 @@ pub(crate) fn cases() -> Vec<Case> {
         drawing_again_changes_nothing,
         moving_again_changes_nothing,
         an_interrupted_beginning_goes_on,
+        roots_and_provisioners_of_earlier_versions_are_renamed,
+        what_a_node_may_have_is_not_renamed,
+        nodes_of_one_id_are_told_apart,
     ]
 }
 
@@ -203,4 +207,87 @@ fn an_interrupted_beginning_goes_on() {
     let key = SigningKey::generate(KeyType::Ed25519, rng);
     let moved = import_identity(&token, &labels(), &key).unwrap();
     open(&token, settings(&moved)).unwrap();
+}
+
+/// What an earlier version called a root of trust or a provisioner.
+fn old(label: &str) -> NodeLabels {
+    NodeLabels::of_object(label).unwrap()
+}
+
+fn roots_and_provisioners_of_earlier_versions_are_renamed() {
+    let token = fresh_token();
+    for (was, is) in [
+        (old("kc:root:id"), NodeLabels::root("root")),
+        (
+            old("kc:provisioner-producer:id"),
+            NodeLabels::provisioner("producer"),
+        ),
+    ] {
+        assert!(!relabel_signer(&token, &is, None).unwrap());
+        generate_opaque_key(&token, &was).unwrap();
+        let drawn = generate_identity(&token, &was, KeyType::Ed25519).unwrap();
+        for _ in 0..2 {
+            assert!(relabel_signer(&token, &is, None).unwrap());
+        }
+        let signer = open_signer(token.clone(), is, KeyType::Ed25519).unwrap();
+        assert_eq!(*signer.verifying_key(), drawn.verifying_key);
+        let error = open_signer(token.clone(), was, KeyType::Ed25519).unwrap_err();
+        assert!(matches!(error, HsmError::ObjectMissing { .. }), "{error:?}");
+    }
+}
+
+fn what_a_node_may_have_is_not_renamed() {
+    let token = fresh_token();
+    let draw = |labels| {
+        generate_opaque_key(&token, labels).unwrap();
+        generate_identity(&token, labels, KeyType::Ed25519).unwrap()
+    };
+    // With a ratchet it is a node.
+    let node = old("kc:root:id");
+    draw(&node);
+    let path = folder().join("root.ratchet");
+    HsmRatchetStore::create(token.clone(), &node, &path).unwrap();
+    assert!(!relabel_signer(&token, &NodeLabels::root("root"), None).unwrap());
+
+    // Of another name only the root whose key it is has a right to it.
+    let (was, is) = (old("kc:corp:id"), NodeLabels::root("corp"));
+    let drawn = draw(&was);
+    assert!(!relabel_signer(&token, &is, None).unwrap());
+    let other = SigningKey::generate(KeyType::Ed25519, &mut StdRng::seed_from_u64(7));
+    let other = other.verifying_key();
+    assert!(!relabel_signer(&token, &is, Some(other)).unwrap());
+    assert!(relabel_signer(&token, &is, Some(&drawn.verifying_key)).unwrap());
+}
+
+fn nodes_of_one_id_are_told_apart() {
+    let token = fresh_token();
+    let old = labels();
+    let fresh = [(); 2].map(|()| NodeLabels::fresh("n1").unwrap());
+    let other = NodeLabels::fresh("n2").unwrap();
+    for labels in [&old, &fresh[0], &fresh[1], &other] {
+        generate_opaque_key(&token, labels).unwrap();
+        generate_identity(&token, labels, KeyType::Ed25519).unwrap();
+    }
+    let path = folder().join("n1.ratchet");
+    HsmRatchetStore::reinitialise(token.clone(), &fresh[1], &path, 7).unwrap();
+    let called = || {
+        let nodes = nodes_called(&token, "n1").unwrap().into_iter();
+        nodes
+            .map(|node| (node.labels.identity(), node.ratchet))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let mut expected = called();
+    assert_eq!(expected.len(), 3);
+    assert_eq!(expected[&old.identity()], None);
+    assert_eq!(expected[&fresh[0].identity()], None);
+    assert_eq!(expected[&fresh[1].identity()], Some(7));
+
+    // One is destroyed, and nothing of the others.
+    destroy_node_keys(&token, &fresh[1]).unwrap();
+    expected.remove(&fresh[1].identity());
+    assert_eq!(called(), expected);
+    assert_eq!(list_objects(&token).unwrap().len(), 9);
+    let error = destroy_node_keys(&token, &old).unwrap_err();
+    assert!(matches!(error, HsmError::NotALabel(_)), "{error:?}");
+    assert_eq!(called(), expected);
 }

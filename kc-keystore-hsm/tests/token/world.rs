@@ -128,7 +128,7 @@ pub(crate) fn fresh_token() -> Token {
 }
 
 pub(crate) fn labels() -> NodeLabels {
-    NodeLabels::new("n1")
+    NodeLabels::of_object("kc:n1:id").unwrap()
 }
 
 /// A node on a fresh token.

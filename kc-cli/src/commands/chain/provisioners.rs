@@ -2,7 +2,7 @@ use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{ProvisionError, Provisioner, derive_provisioner, request_provisioner};
 use kc::keystore_file::system_rng;
 #[cfg(feature = "hsm")]
-use kc::keystore_hsm::Token;
+use kc::keystore_hsm::{NodeLabels, Token};
 use serde_json::json;
 
 #[cfg(feature = "hsm")]
@@ -12,7 +12,7 @@ use crate::error::CliError;
 #[cfg(feature = "hsm")]
 use crate::pin;
 #[cfg(feature = "hsm")]
-use crate::token_signer::{draw, provisioner_labels, require_whole};
+use crate::token_signer::{draw, require_whole};
 use crate::ui::Ui;
 
 /// The root signs each request with `kc chain sign`; `kc provision --signed-provisioner` takes the answer. A
@@ -57,7 +57,8 @@ impl Args {
         if let Some(uri) = &self.keystore.keystore {
             require_whole(uri, key_type)?;
             let token = Token::open(uri, pin::of_token(uri, self.keystore.pin_file.as_deref())?)?;
-            let keys = all.map(|by| draw(token.clone(), provisioner_labels(by), key_type));
+            let labels = |by: Provisioner| NodeLabels::provisioner(by.name());
+            let keys = all.map(|by| draw(token.clone(), labels(by), key_type));
             return Ok(keys.collect::<Result<_, _>>()?);
         }
         let password = self.password.read()?;

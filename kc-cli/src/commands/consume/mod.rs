@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use kc::{ForeignPolicy, Subscription};
 
 use self::output::Output;
-use crate::args::{ConnectionArgs, duration};
+use crate::args::{ConnectionArgs, PinArg, duration};
 use crate::error::CliError;
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -70,6 +70,9 @@ pub(crate) struct Args {
     /// The same as --format json
     #[arg(long, help_heading = "Output")]
     json: bool,
+
+    #[command(flatten)]
+    pin: PinArg,
 
     #[command(flatten)]
     connection: ConnectionArgs,

@@ -31,9 +31,9 @@ pub(super) async fn run(
     mut until: Until,
     ui: Ui,
 ) -> Result<(), CliError> {
-    let options = args.connection.node(node, ui);
-    let session = match until.or(Session::open(options, "consume", ui)).await {
-        Ok(session) => session?,
+    let options = args.pin.of(args.connection.node(node, ui));
+    let session = match Session::open(options, "consume", ui, &mut until).await? {
+        Ok(session) => session,
         Err(Ended::Interrupted) => return Ok(()),
         Err(Ended::TimedOut) => return Err(args.timed_out(0)),
     };

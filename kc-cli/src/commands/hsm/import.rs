@@ -6,7 +6,8 @@ use crate::error::CliError;
 use crate::ui::Ui;
 
 /// The signing keys go onto the token, and the ratchet goes on where it was. The file of the ratchet is
-/// destroyed: two copies of a ratchet repeat keys.
+/// destroyed: two copies of a ratchet repeat keys. What was interrupted goes on when it is done again, and is ended by
+/// `kc hsm undo-import`; until then the ratchet takes no step.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

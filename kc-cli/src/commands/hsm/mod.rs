@@ -8,6 +8,7 @@ mod provisioners;
 mod ratchet;
 mod root;
 mod rotate;
+mod undo;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Generate(generate::Args),
     /// Move a node from its files onto a token
     Import(import::Args),
+    /// End a move onto a token that was interrupted: the node goes on in its files
+    UndoImport(undo::Args),
     /// Put the root of trust of a password onto a token
     ImportRoot(root::Args),
     /// Put the provisioners of a provisioning password onto a token
@@ -57,6 +60,7 @@ pub(crate) fn run(command: Command, ui: Ui) -> Result<(), CliError> {
         Command::Init(args) => init::run(&args, ui),
         Command::Generate(args) => generate::run(&args, ui),
         Command::Import(args) => import::run(args, ui),
+        Command::UndoImport(args) => undo::run(&args, ui),
         Command::ImportRoot(args) => root::run(&args, ui),
         Command::ImportProvisioners(args) => provisioners::run(&args, ui),
         Command::List(args) => look::list(args, ui),

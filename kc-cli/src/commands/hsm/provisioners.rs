@@ -1,10 +1,11 @@
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{Provisioner, derive_provisioner};
+use kc::keystore_hsm::NodeLabels;
 
 use super::TokenArgs;
 use crate::args::{Given, ProvisioningPasswordArg, key_type};
 use crate::error::CliError;
-use crate::token_signer::{import, provisioner_labels, require_whole};
+use crate::token_signer::{import, require_whole};
 use crate::ui::Ui;
 
 /// Then --provisioner-key certifies nodes in place of the provisioning password, which nobody needs to type any more.
@@ -34,7 +35,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let token = args.token.open()?;
     for provisioner in Provisioner::ALL {
         let key = derive_provisioner(&password, provisioner, &root, key_type)?.key;
-        let labels = provisioner_labels(provisioner);
+        let labels = NodeLabels::provisioner(provisioner.name());
         import(&token, &labels, &key)?;
         let (name, key) = (provisioner.name(), key.verifying_key().fingerprint());
         ui.result(format!("provisioner {name}, key {key}, is on {token}"))?;

@@ -1,6 +1,6 @@
 use kc::renew_ratchet;
 
-use crate::args::NodeArg;
+use crate::args::{NodeArg, PinArg};
 use crate::error::CliError;
 use crate::pin;
 use crate::ui::Ui;
@@ -10,11 +10,14 @@ use crate::ui::Ui;
 pub(crate) struct Args {
     #[command(flatten)]
     node: NodeArg,
+
+    #[command(flatten)]
+    pin: PinArg,
 }
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let node = &args.node.node;
-    let first = pin::with(|pin| renew_ratchet(node, pin))?;
+    let first = pin::with(args.pin.file(), |pin| renew_ratchet(node, pin))?;
     ui.result(format!(
         "{node} has a new ratchet, which begins at index {first}"
     ))

@@ -1,6 +1,6 @@
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::derive_root;
-use kc::keystore_hsm::NodeLabels;
+use kc::keystore_hsm::{NodeLabels, ROOT_NAME};
 
 use super::TokenArgs;
 use crate::args::{RootPasswordArg, key_type};
@@ -9,14 +9,14 @@ use crate::token_signer::{import, require_whole};
 use crate::ui::Ui;
 
 /// Then --root-key signs in place of the root password, which nobody needs to type any more. A root that never had a
-/// password is drawn by `kc hsm generate`.
+/// password is drawn by `kc hsm generate --root`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     token: TokenArgs,
 
-    /// What the root is called on the token: kc:NAME:id
-    #[arg(long, default_value = "root")]
+    /// What the root is called on the token: kc-root:NAME:id
+    #[arg(long, default_value = ROOT_NAME)]
     name: String,
 
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     require_whole(&args.token.uri, args.key_type)?;
     let root = derive_root(&args.root_password.read()?, args.key_type)?.key;
-    let labels = NodeLabels::new(&args.name);
+    let labels = NodeLabels::root(&args.name);
     let token = args.token.open()?;
     import(&token, &labels, &root)?;
     let name = root.verifying_key().fingerprint();

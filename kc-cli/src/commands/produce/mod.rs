@@ -12,12 +12,13 @@ use tokio::time::{Instant, sleep_until};
 
 use self::deliveries::Deliveries;
 use self::lines::Lines;
-use crate::args::{ConnectionArgs, NodeArg, duration};
+use crate::args::{ConnectionArgs, NodeArg, PinArg, duration};
 use crate::error::{CliError, Exit};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::topic::await_topic;
 use crate::ui::Ui;
+use crate::until::Until;
 
 /// How long to wait for acknowledgements at the end.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
@@ -48,13 +49,20 @@ pub(crate) struct Args {
     exit_after: Option<Duration>,
 
     #[command(flatten)]
+    pin: PinArg,
+
+    #[command(flatten)]
     connection: ConnectionArgs,
 }
 
 /// Sends a file, then hands out keys.
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
-    let options = args.connection.node(&args.node.node, ui);
-    let session = Session::open(options, "produce", ui).await?;
+    let options = args.pin.of(args.connection.node(&args.node.node, ui));
+    let mut until = Until::new(stop.clone(), None);
+    let Ok(session) = Session::open(options, "produce", ui, &mut until).await? else {
+        ui.say("sent 0 records");
+        return Ok(());
+    };
     let produced = produce(&session, args, ui, stop).await;
     let closed = session.close().await;
     produced.and(closed)

@@ -1,9 +1,9 @@
-#[cfg(feature = "hsm")]
-use kc::NewTokenKeys;
 use kc::core::keys::KeyType;
 use kc::core::provision::NewKey;
 use kc::keystore_file::{NodeFiles, create_node};
 use kc::unused_index;
+#[cfg(feature = "hsm")]
+use kc::{NewTokenKeys, SameId};
 
 use super::Args;
 use super::report::Made;
@@ -20,7 +20,7 @@ enum Place {
     /// In files beside its configuration.
     Files,
     #[cfg(feature = "hsm")]
-    Token(NewTokenKeys),
+    Token(Box<NewTokenKeys>),
 }
 
 impl<'a> Home<'a> {
@@ -46,10 +46,8 @@ impl<'a> Home<'a> {
         let in_files = unused_index(files)?;
         match &self.place {
             #[cfg(feature = "hsm")]
-            Place::Token(keys) if self.args.role.exchanges_keys() => {
-                Ok(in_files.max(keys.first_index(files, self.args.force)?))
-            }
-            _ => Ok(in_files),
+            Place::Token(keys) => Ok(in_files.max(keys.first_index())),
+            Place::Files => Ok(in_files),
         }
     }
 
@@ -59,6 +57,15 @@ impl<'a> Home<'a> {
             Place::Files => None,
             #[cfg(feature = "hsm")]
             Place::Token(keys) => Some(keys.token().to_string()),
+        }
+    }
+
+    /// Leaves nothing behind of a node that was not made.
+    pub(super) fn give_up(self) {
+        match self.place {
+            Place::Files => {}
+            #[cfg(feature = "hsm")]
+            Place::Token(keys) => keys.give_up(),
         }
     }
 
@@ -89,7 +96,12 @@ impl Place {
             return Ok(Self::Files);
         };
         let pin = crate::pin::of_token(uri, args.keystore.pin_file.as_deref())?;
-        let keys = NewTokenKeys::draw(&args.node, uri, pin, key_type)?;
-        Ok(Self::Token(keys))
+        let same_id = match (args.adopt.adopt, args.force) {
+            (true, _) => SameId::Adopt,
+            (false, true) => SameId::Beside,
+            (false, false) => SameId::Refuse,
+        };
+        let keys = NewTokenKeys::draw(&args.node, uri, pin, key_type, same_id)?;
+        Ok(Self::Token(Box::new(keys)))
     }
 }

@@ -18,10 +18,11 @@ use kc::keystore_file::{FileError, NodeFiles};
 use kc::{Clock, remember_unused};
 
 use self::home::Home;
+use self::report::Made;
 use self::root::check_root;
 use self::way::Way;
 #[cfg(feature = "hsm")]
-use crate::args::KeystoreArgs;
+use crate::args::{AdoptArg, KeystoreArgs};
 use crate::args::{
     ConnectionArgs, Given, GrantArgs, ProvisionerArgs, RootPasswordArg, SchemeArgs, duration,
     key_type,
@@ -56,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = ".", help_heading = "Node")]
     dir: PathBuf,
 
-    /// Replace a node that exists
+    /// Replace a node that exists; on a token, draw its keys beside those of the same id
     #[arg(long, help_heading = "Node")]
     force: bool,
 
@@ -68,6 +69,10 @@ pub(crate) struct Args {
     #[cfg(feature = "hsm")]
     #[command(flatten)]
     keystore: KeystoreArgs,
+
+    #[cfg(feature = "hsm")]
+    #[command(flatten)]
+    adopt: AdoptArg,
 
     #[command(flatten)]
     grant: GrantArgs,
@@ -153,34 +158,53 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let lifetime = way.default_lifetime(args.role);
     let key_type = args.key_type.unwrap_or(way.key_type());
     let home = Home::of(args, key_type)?;
-    let first_index = home.first_index(&files)?;
-    let node = NewNode {
-        id: &args.node,
-        role: args.role,
-        topics: &args.grant.topics,
-        scheme: &scheme,
-        path_length: Some(args.grant.path_length(args.role)),
-        lifetime: args.lifetime.or(Some(lifetime)),
-        key: home.key(),
-        first_index,
-        escrow: escrow.as_ref(),
-        ssl_cafile: "",
+    let made = home.first_index(&files).and_then(|first_index| {
+        let node = NewNode {
+            id: &args.node,
+            role: args.role,
+            topics: &args.grant.topics,
+            scheme: &scheme,
+            path_length: Some(args.grant.path_length(args.role)),
+            lifetime: args.lifetime.or(Some(lifetime)),
+            key: home.key(),
+            first_index,
+            escrow: escrow.as_ref(),
+            ssl_cafile: "",
+        };
+        make(args, &home, &files, (way, &node), ui)
+    });
+    let (made, files) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            home.give_up();
+            return Err(error);
+        }
     };
-    let now = Clock::system().now();
-    let mut made = way.make(&node, now)?;
-    let (config, seed) = made.config_and_seed();
-    if seed.is_none() {
-        remember_unused(config, first_index)?;
-    }
-    connect(config, &args.connection, ui)?;
-    start_with_peers(config, args.role)?;
-    check_root(&args.dir, &files, made.root(), ui)?;
-    let files = home.create(&mut made)?;
     made.report(args, &files, ui)?;
     if let Some(token) = home.token() {
         ui.note(format!("its keys are on {token}, and in no file"));
     }
     Ok(())
+}
+
+/// Makes the node whose keys are at `home`, and writes its files.
+fn make(
+    args: &Args,
+    home: &Home<'_>,
+    files: &NodeFiles,
+    (way, node): (Way, &NewNode<'_>),
+    ui: Ui,
+) -> Result<(Made, NodeFiles), CliError> {
+    let mut made = way.make(node, Clock::system().now())?;
+    let (config, seed) = made.config_and_seed();
+    if seed.is_none() {
+        remember_unused(config, node.first_index)?;
+    }
+    connect(config, &args.connection, ui)?;
+    start_with_peers(config, args.role)?;
+    check_root(&args.dir, files, made.root(), ui)?;
+    let files = home.create(&mut made)?;
+    Ok((made, files))
 }
 
 /// Writes to the configuration how the node reaches Kafka, if it was said: a setting that only consumers or producers

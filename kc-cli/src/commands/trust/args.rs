@@ -1,3 +1,5 @@
+#[cfg(feature = "hsm")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use kc::keystore_hsm::Pkcs11Uri;
 
 #[cfg(feature = "hsm")]
 use crate::args::TokenUri;
-use crate::args::{ConnectionArgs, KeyArgs, RootArgs, RootPasswordArg, duration, key_type};
+use crate::args::{ConnectionArgs, KeyArgs, PinArg, RootArgs, RootPasswordArg, duration, key_type};
 use crate::error::{CliError, Exit};
 
 /// What regular expressions among topics begin with.
@@ -67,10 +69,13 @@ pub(crate) struct EntryArgs {
     root_password_file: Option<PathBuf>,
 
     /// The root's key on a PKCS#11 token, in place of the password:
-    /// pkcs11:token=LABEL;object=kc:NAME:id?module-path=/PATH/OF/MODULE.so
+    /// pkcs11:token=LABEL;object=kc-root:NAME:id?module-path=/PATH/OF/MODULE.so
     #[cfg(feature = "hsm")]
     #[arg(long, value_name = "URI", value_parser = TokenUri, requires = "publish", conflicts_with_all = ["root_password_file", "signer"], help_heading = "All nodes")]
     root_key: Option<Pkcs11Uri>,
+
+    #[command(flatten)]
+    pub(super) pin: PinArg,
 
     /// The root's type of key, as it was provisioned with
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type, requires = "publish", help_heading = "All nodes")]
@@ -93,6 +98,8 @@ impl EntryArgs {
             },
             #[cfg(feature = "hsm")]
             root_key: self.root_key.clone(),
+            #[cfg(feature = "hsm")]
+            pin_file: self.pin.file().map(Path::to_owned),
         }
     }
 }

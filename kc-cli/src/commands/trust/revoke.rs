@@ -10,7 +10,7 @@ use kc::{Clock, LockedNode};
 use super::publish::nobody;
 use super::refusal::refused;
 use super::topic_of;
-use crate::args::{ConnectionArgs, NodeArg};
+use crate::args::{ConnectionArgs, NodeArg, PinArg};
 use crate::confirm::confirm;
 use crate::error::CliError;
 use crate::pin;
@@ -33,11 +33,14 @@ pub(crate) struct Args {
     yes: bool,
 
     #[command(flatten)]
+    pin: PinArg,
+
+    #[command(flatten)]
     connection: ConnectionArgs,
 }
 
 pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    let node = pin::lock(&args.node.node)?;
+    let node = pin::lock(&args.node.node, args.pin.file())?;
     let revocations = revocations(&node)?;
     if !args.publish {
         for Update { message, .. } in &revocations {

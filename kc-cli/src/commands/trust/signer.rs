@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use kc::LockedNode;
 use kc::core::chain::{
     ChainError, Check, Demand, MaxAge, TrustEntry, TrustList, TrustStore, UnverifiedChain,
@@ -27,8 +29,12 @@ pub(super) enum UpdateSigner {
 
 impl UpdateSigner {
     /// A node with a key whose chain grants updates of the list.
-    pub(super) fn of_node(node: &str, list: TrustList, now: Timestamp) -> Result<Self, CliError> {
-        let node = Box::new(pin::lock(node)?);
+    pub(super) fn of_node(
+        (node, pin_file): (&str, Option<&Path>),
+        list: TrustList,
+        now: Timestamp,
+    ) -> Result<Self, CliError> {
+        let node = Box::new(pin::lock(node, pin_file)?);
         let (key, chain) = granted(&node, list, now)?;
         Ok(Self::Node { node, key, chain })
     }

@@ -28,7 +28,7 @@ pub(super) async fn run(
 
     let now = Clock::system().now();
     let signer = match &args.signer {
-        Some(node) => UpdateSigner::of_node(node, list, now)?,
+        Some(node) => UpdateSigner::of_node((node, args.pin.file()), list, now)?,
         None => UpdateSigner::Root(args.root().signer(args.key_type)?),
     };
     let end = now.plus(args.lifetime);

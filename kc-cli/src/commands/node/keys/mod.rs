@@ -7,7 +7,7 @@ use kc::core::keys::KeyType;
 use kc::{KeyChanges, change_keys};
 
 use self::report::Report;
-use crate::args::{NodeArg, key_type};
+use crate::args::{NodeArg, PinArg, key_type};
 use crate::error::CliError;
 use crate::pin;
 use crate::stored::StoredNode;
@@ -37,6 +37,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "on|off", value_parser = on_or_off, help_heading = "Changes")]
     legacy_requests: Option<bool>,
 
+    #[command(flatten)]
+    pin: PinArg,
+
     /// Print it as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
@@ -52,7 +55,10 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let changed = !changes.suites.is_empty()
         || changes.legacy_requests.is_some()
         || changes.key_type.is_some();
-    let drawn = changed && pin::with(|pin| change_keys(&args.node.node, &changes, pin))?;
+    let drawn = changed
+        && pin::with(args.pin.file(), |pin| {
+            change_keys(&args.node.node, &changes, pin)
+        })?;
     let node = StoredNode::read(&args.node.node)?;
     if let Some(key_type) = args.add_key_type {
         tell(&node, key_type, drawn, ui)?;

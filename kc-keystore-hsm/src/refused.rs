@@ -1,0 +1,283 @@
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+use kc_core::secret::SecretText;
+use scrypt::{Params, scrypt};
+use sha2::{Digest, Sha256};
+
+use crate::HsmError;
+use crate::file::replace;
+use crate::random::random;
+
+/// How many PINs of files and of the environment a token may refuse, until a login succeeds: most lock at the third, and not
+/// all say that they will.
+const MAX_TRIES: u8 = 2;
+/// No record is longer, in bytes.
+const MAX_BYTES: u64 = 1 << 16;
+
+const SALT_LEN: usize = 16;
+const HASH_LEN: usize = 32;
+const TAG_LEN: usize = 8;
+
+/// scrypt's `N` as a power of two, `r` and `p`: 16 MB, some 50 ms.
+const WORK: (u8, u32, u32) = (14, 8, 1);
+
+/// The PINs that tokens have refused, beside a node, so that a restart does not try one again. Of each there is a salted
+/// hash: `<token> <tries> <salt> <hash>`, a line in hexadecimal.
+#[derive(Clone, Debug)]
+pub(crate) struct RefusedPins {
+    path: PathBuf,
+}
+
+/// A PIN that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refused {
+    token: [u8; TAG_LEN],
+    /// What it counts: one more if somebody else's had been refused before.
+    tries: u8,
+    salt: [u8; SALT_LEN],
+    hash: [u8; HASH_LEN],
+}
+
+/// Of the files of this process one is changed at a time: several tokens may have the same.
+static CHANGING: Mutex<()> = Mutex::new(());
+
+impl RefusedPins {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Fails if this PIN is not to be tried by a program.
+    pub(crate) fn check(&self, token: &Asked<'_>, pin: &SecretText) -> Result<(), HsmError> {
+        let refused = self.of(token)?;
+        let (name, path) = (token.name.to_owned(), self.path.clone());
+        for known in &refused {
+            if hash(pin, &known.salt)? == known.hash {
+                return Err(HsmError::PinRefused { token: name, path });
+            }
+        }
+        let tries = refused.iter().map(|known| known.tries);
+        if tries.fold(0, u8::saturating_add) >= MAX_TRIES {
+            return Err(HsmError::PinTriesSpent { token: name, path });
+        }
+        Ok(())
+    }
+
+    /// Remembers a PIN that was refused. `count_low`: whether the token had refused one before.
+    pub(crate) fn add(
+        &self,
+        token: &Asked<'_>,
+        pin: &SecretText,
+        count_low: bool,
+    ) -> Result<(), HsmError> {
+        let others = count_low && self.of(token)?.is_empty();
+        let salt = random()?;
+        let refused = Refused {
+            token: token.tag(),
+            tries: 1 + u8::from(others),
+            salt,
+            hash: hash(pin, &salt)?,
+        };
+        self.change(|all| all.push(refused))
+    }
+
+    /// Forgets those of a token that has been logged in to.
+    pub(crate) fn clear(&self, token: &Asked<'_>) -> Result<(), HsmError> {
+        if self.of(token)?.is_empty() {
+            return Ok(());
+        }
+        self.change(|all| all.retain(|known| known.token != token.tag()))
+    }
+
+    fn of(&self, token: &Asked<'_>) -> Result<Vec<Refused>, HsmError> {
+        let mut all = self.read()?;
+        all.retain(|known| known.token == token.tag());
+        Ok(all)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Refused>)) -> Result<(), HsmError> {
+        let _changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.read()?;
+        change(&mut all);
+        let written = if all.is_empty() {
+            fs::remove_file(&self.path)
+        } else {
+            let lines: String = all.iter().map(Refused::line).collect();
+            replace(&self.path, lines.as_bytes())
+        };
+        written.map_err(failed("write", &self.path))
+    }
+
+    /// A line that cannot be read is passed over.
+    fn read(&self) -> Result<Vec<Refused>, HsmError> {
+        let mut text = String::new();
+        let file = File::open(&self.path);
+        let read = file.and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        match read {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("read", &self.path)(error)),
+            Ok(_) => {}
+        }
+        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> HsmError {
+    let path = path.to_owned();
+    move |source| HsmError::File {
+        action,
+        path: path.clone(),
+        source,
+    }
+}
+
+/// The token that is logged in to.
+pub(crate) struct Asked<'t> {
+    /// For people.
+    pub(crate) name: &'t str,
+    /// Manufacturer, model, serial number, label.
+    pub(crate) names: &'t [String; 4],
+}
+
+impl Asked<'_> {
+    fn tag(&self) -> [u8; TAG_LEN] {
+        let digest: [u8; 32] = Sha256::digest(self.names.join("\n")).into();
+        let mut tag = [0; TAG_LEN];
+        for (to, from) in tag.iter_mut().zip(digest) {
+            *to = from;
+        }
+        tag
+    }
+}
+
+impl Refused {
+    fn line(&self) -> String {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let (token, salt, hash) = (hex(&self.token), hex(&self.salt), hex(&self.hash));
+        format!("{token} {} {salt} {hash}\n", self.tries)
+    }
+}
+
+impl FromStr for Refused {
+    type Err = ();
+
+    fn from_str(line: &str) -> Result<Self, ()> {
+        let mut words = line.split(' ');
+        let mut word = || words.next().ok_or(());
+        let refused = Self {
+            token: unhex(word()?).ok_or(())?,
+            tries: word()?.parse().map_err(drop)?,
+            salt: unhex(word()?).ok_or(())?,
+            hash: unhex(word()?).ok_or(())?,
+        };
+        words.next().map_or(Ok(refused), |_| Err(()))
+    }
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut bytes = [0; N];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = u8::try_from(16 * digit(*high)? + digit(*low)?).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Slow, because PINs are short.
+fn hash(pin: &SecretText, salt: &[u8; SALT_LEN]) -> Result<[u8; HASH_LEN], HsmError> {
+    let mut hash = [0; HASH_LEN];
+    let (log_n, r, p) = WORK;
+    let hashed = Params::new(log_n, r, p)
+        .ok()
+        .and_then(|work| scrypt(pin.expose().as_bytes(), salt, &work, &mut hash).ok());
+    hashed.map(|()| hash).ok_or(HsmError::Unauthentic {
+        what: "record of refused PINs",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> SecretText {
+        SecretText::from(text.to_owned())
+    }
+
+    fn names(serial: &str) -> [String; 4] {
+        ["maker", "model", serial, "kc"].map(str::to_owned)
+    }
+
+    #[test]
+    fn what_was_refused_is_known_and_is_in_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.refused");
+        let pins = RefusedPins::new(path.clone());
+        let (one, other) = (names("1"), names("2"));
+        let [one, other] = [&one, &other].map(|names| Asked { name: "kc", names });
+        pins.check(&one, &text("123456")).unwrap();
+        pins.clear(&one).unwrap();
+        pins.add(&one, &text("123456"), false).unwrap();
+        let stored = fs::read_to_string(&path).unwrap();
+        assert!(!stored.contains("123456"), "{stored}");
+
+        let known = |token| pins.check(token, &text("123456"));
+        assert!(matches!(known(&one), Err(HsmError::PinRefused { .. })));
+        known(&other).unwrap();
+        pins.check(&one, &text("654321")).unwrap();
+        pins.add(&other, &text("111111"), false).unwrap();
+        pins.clear(&one).unwrap();
+        known(&one).unwrap();
+        pins.check(&other, &text("111111")).unwrap_err();
+        pins.clear(&other).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn two_tries_are_spent_and_one_if_somebody_else_has_spent_some() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = names("1");
+        let token = Asked {
+            name: "kc",
+            names: &names,
+        };
+        for (count_low, tries) in [([false, true], 2), ([true, true], 1)] {
+            let pins = RefusedPins::new(folder.path().join(format!("n{tries}.refused")));
+            for (pin, count_low) in ["1111", "2222"].into_iter().zip(count_low).take(tries) {
+                pins.check(&token, &text(pin)).unwrap();
+                pins.add(&token, &text(pin), count_low).unwrap();
+            }
+            let spent = pins.check(&token, &text("3333"));
+            assert!(matches!(spent, Err(HsmError::PinTriesSpent { .. })));
+        }
+    }
+
+    #[test]
+    fn lines_that_are_none_are_passed_over() {
+        let refused = Refused {
+            token: [1; TAG_LEN],
+            tries: 1,
+            salt: [2; SALT_LEN],
+            hash: [255; HASH_LEN],
+        };
+        let line = refused.line();
+        let line = line.trim_end();
+        assert_eq!(line.parse(), Ok(refused));
+        for wrong in [
+            "",
+            "x",
+            &line[1..],
+            &line[..line.len() - 1],
+            &line.replace("01", "0g"),
+        ] {
+            assert!(wrong.parse::<Refused>().is_err(), "{wrong}");
+        }
+        assert!(format!("{line} more").parse::<Refused>().is_err());
+    }
+}
