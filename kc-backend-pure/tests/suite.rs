@@ -47,7 +47,6 @@ catches! {
     a_forgotten_start: ForgetsTheGroup by groups::start_is_kept, groups::start_is_taken_over, groups::start_of_late_topic_is_kept;
     ignored_pauses: IgnoresPauses by groups::pause_and_resume;
     forgotten_pauses: ForgetsPauses by groups::pause_across_rebalance;
-    positions_stored_for_others: StoresForOthers by groups::store_across_rebalance;
     hidden_revocations: HidesRevocations by groups::rebalance;
     created_topics: CreatesTopics by topics::missing, topics::auto_creation;
     a_wrong_start: StartsAtBeginning by logs::starts, logs::commit_and_resume;

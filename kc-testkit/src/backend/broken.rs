@@ -36,8 +36,6 @@ pub enum Fault {
     IgnoresPauses,
     /// Partitions that are taken away go on when they are back, though they are paused.
     ForgetsPauses,
-    /// What is stored of a partition that another member has counts when it is back.
-    StoresForOthers,
     /// Partitions that are taken away are not told.
     HidesRevocations,
     /// Asking for a topic creates it.
@@ -225,7 +223,7 @@ impl LogReader for BrokenReader {
 struct BrokenConsumer {
     inner: Box<dyn GroupConsumer>,
     fault: Fault,
-    /// What [`Fault::ForgetsToCommit`] and [`Fault::StoresForOthers`] keep from the backend.
+    /// What [`Fault::ForgetsToCommit`] keeps from the backend.
     stored: Vec<(TopicPartition, i64)>,
 }
 
@@ -237,7 +235,6 @@ impl GroupConsumer for BrokenConsumer {
             Fault::CommitsTooEarly => self.inner.store(&behind(&polled.records)),
             Fault::HidesRevocations => polled.revoked.clear(),
             Fault::ForgetsPauses => self.inner.resume(&polled.revoked),
-            Fault::StoresForOthers => self.inner.store(&self.stored),
             _ => {}
         }
         polled.records = spoil(self.fault, polled.records);
@@ -248,10 +245,6 @@ impl GroupConsumer for BrokenConsumer {
         match self.fault {
             Fault::CommitsTooEarly => {}
             Fault::ForgetsToCommit => self.stored.extend_from_slice(positions),
-            Fault::StoresForOthers => {
-                self.stored = positions.to_vec();
-                self.inner.store(positions);
-            }
             _ => self.inner.store(positions),
         }
     }
