@@ -131,13 +131,14 @@ async fn read_frame(
 ) -> Result<Bytes, ConnectionError> {
     let mut frame = BytesMut::new();
     while frame.len() < size {
-        let missing = size - frame.len();
-        if frame.capacity() == frame.len() {
-            let room = missing.min(READ_CHUNK_BYTES);
+        // A buffer may grow by more than is asked for: what is read is what was charged.
+        if charge.size == frame.len() {
+            let room = (size - frame.len()).min(READ_CHUNK_BYTES);
             charge.grow(room)?;
             frame.reserve(room);
         }
-        let mut limited = (&mut *stream).take(missing as u64);
+        let charged = charge.size - frame.len();
+        let mut limited = (&mut *stream).take(charged as u64);
         let read = async { Ok(limited.read_buf(&mut frame).await?) };
         if within(STALL_TIMEOUT, read).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -186,6 +187,18 @@ mod tests {
         Charge::new(&budget).grow(FREE_BYTES).unwrap();
         drop(large);
         assert_eq!(budget.available_permits(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_charged_in_full() {
+        const SIZE: usize = 4 << 20;
+        let budget = Semaphore::new(MAX_IN_FLIGHT_BYTES);
+        let mut charge = Charge::new(&budget);
+        let mut sent = tokio::io::repeat(7);
+        let frame = read_frame(&mut sent, SIZE, &mut charge).await.unwrap();
+        assert_eq!(frame.len(), SIZE);
+        let taken = MAX_IN_FLIGHT_BYTES - budget.available_permits();
+        assert_eq!(taken, SIZE - FREE_BYTES);
     }
 
     #[tokio::test(start_paused = true)]
