@@ -17,6 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Sender {
     backend: Arc<dyn Backend>,
     connecting: Attempts,
+    /// How many producers were made.
     made: AtomicU64,
     state: RwLock<State>,
 }
@@ -24,7 +25,7 @@ pub(super) struct Sender {
 #[derive(Debug)]
 enum State {
     Unconnected,
-    /// The how manieth, and it.
+    /// Its number, and the producer.
     Connected(u64, Box<dyn Producer>),
     Closed,
 }
