@@ -112,7 +112,7 @@ impl NodeLabels {
             return Err(HsmError::ReservedId(node_id.to_owned()));
         }
         let instance = random::<INSTANCE_LEN>()?;
-        let instance = instance.iter().map(|byte| format!("{byte:02x}")).collect();
+        let instance = hex::encode(instance);
         Ok(Self {
             instance: Some(instance),
             ..labels

@@ -155,8 +155,7 @@ impl Asked<'_> {
 
 impl Refused {
     fn line(&self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let (token, salt, hash) = (hex(&self.token), hex(&self.salt), hex(&self.hash));
+        let [token, salt, hash] = [&self.token[..], &self.salt, &self.hash].map(hex::encode);
         format!("{token} {} {salt} {hash}\n", self.tries)
     }
 }
@@ -168,26 +167,19 @@ impl FromStr for Refused {
         let mut words = line.split(' ');
         let mut word = || words.next().ok_or(());
         let refused = Self {
-            token: unhex(word()?).ok_or(())?,
+            token: unhex(word()?)?,
             tries: word()?.parse().map_err(drop)?,
-            salt: unhex(word()?).ok_or(())?,
-            hash: unhex(word()?).ok_or(())?,
+            salt: unhex(word()?)?,
+            hash: unhex(word()?)?,
         };
         words.next().map_or(Ok(refused), |_| Err(()))
     }
 }
 
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
+fn unhex<const N: usize>(text: &str) -> Result<[u8; N], ()> {
     let mut bytes = [0; N];
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = u8::try_from(16 * digit(*high)? + digit(*low)?).ok()?;
-    }
-    Some(bytes)
+    hex::decode_to_slice(text, &mut bytes).map_err(drop)?;
+    Ok(bytes)
 }
 
 /// Slow, because PINs are short.

@@ -97,10 +97,9 @@ impl Token {
     }
 
     fn opened(self) -> Result<Self, HsmError> {
-        let token = self;
-        token.capabilities()?.require()?;
-        token.with_session(|_| Ok(()))?;
-        Ok(token)
+        self.capabilities()?.require()?;
+        self.with_session(|_| Ok(()))?;
+        Ok(self)
     }
 
     fn new(uri: &Pkcs11Uri, pin: PinSource, refused: Option<RefusedPins>) -> Self {
