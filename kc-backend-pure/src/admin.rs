@@ -18,6 +18,9 @@ use crate::lookup::{self, is_legal};
 /// How long to wait for a topic that a broker may be about to create.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
+/// How long to wait until a broker shows a topic that was created: the controller answers first.
+const VISIBLE_WAIT: Duration = Duration::from_secs(10);
+
 /// How often to look meanwhile.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
@@ -58,6 +61,23 @@ impl PureAdmin {
         };
         bounded(deadline, context, asking).await.map(drop)
     }
+
+    /// Waits until a broker shows a topic, for `wait` at most. Returns its number of partitions.
+    async fn appearance(
+        &self,
+        topic: &str,
+        wait: Duration,
+        deadline: Duration,
+    ) -> Result<Option<usize>, BackendError> {
+        let end = Instant::now() + deadline.min(wait);
+        loop {
+            let found = self.count(topic, deadline).await?;
+            if found.is_some() || Instant::now() >= end {
+                return Ok(found);
+            }
+            tokio::time::sleep(CREATION_POLL).await;
+        }
+    }
 }
 
 #[async_trait]
@@ -72,15 +92,8 @@ impl Admin for PureAdmin {
         if found.is_some() || !auto_create {
             return Ok(found);
         }
-        let end = Instant::now() + deadline.min(CREATION_WAIT);
         self.ask_to_create(topic, deadline).await?;
-        loop {
-            let found = self.count(topic, deadline).await?;
-            if found.is_some() || Instant::now() >= end {
-                return Ok(found);
-            }
-            tokio::time::sleep(CREATION_POLL).await;
-        }
+        self.appearance(topic, CREATION_WAIT, deadline).await
     }
 
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
@@ -101,9 +114,13 @@ impl Admin for PureAdmin {
         let options = CreateTopicsOptions::default().timeout(finite(deadline));
         let call = self.admin.create_topics([topic], options);
         match bounded(deadline, context, call).await?.remove(&spec.name) {
-            Some(result) => result.map_err(|error| failed(context(), error)),
-            None => Err(BackendError::new(BackendErrorKind::Other, context())),
+            Some(result) => result.map_err(|error| failed(context(), error))?,
+            None => return Err(BackendError::new(BackendErrorKind::Other, context())),
         }
+        if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, deadline).await {
+            tracing::debug!(topic = spec.name, %error, "cannot look for a created topic");
+        }
+        Ok(())
     }
 
     async fn close(self: Box<Self>) {

@@ -1,6 +1,8 @@
 //! What the pure backend makes of a broker that misbehaves.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kc_backend_pure::PureBackend;
@@ -38,6 +40,15 @@ fn record(value: &str) -> OutgoingRecord {
         partition: Some(0),
         value: Some(value.as_bytes().to_vec()),
         ..OutgoingRecord::default()
+    }
+}
+
+fn new_topic() -> TopicSpec {
+    TopicSpec {
+        name: "new".to_owned(),
+        partitions: 1,
+        replication: None,
+        compacted: false,
     }
 }
 
@@ -182,18 +193,37 @@ async fn a_certificate_file_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn creation_waits_until_the_topic_is_shown() {
+    let (broker, backend) = broker().await;
+    let created = Arc::new(AtomicBool::new(false));
+    let hidden = Arc::new(AtomicUsize::new(0));
+    let then = Arc::clone(&created);
+    broker.on(ApiKey::CreateTopics, move |_| {
+        then.store(true, Ordering::SeqCst);
+        Control::Pass
+    });
+    let times = Arc::clone(&hidden);
+    broker.on(ApiKey::Metadata, move |_| {
+        if created.load(Ordering::SeqCst) && times.fetch_add(1, Ordering::SeqCst) < 2 {
+            return Control::Error(ErrorCode::UnknownTopicOrPartition);
+        }
+        Control::Pass
+    });
+    let admin = backend.admin().await.unwrap();
+    admin.create_topic(&new_topic(), DEADLINE).await.unwrap();
+    let found = admin.partitions("new", false, DEADLINE).await.unwrap();
+    assert_eq!(found, Some(1));
+    assert!(hidden.load(Ordering::SeqCst) > 2);
+}
+
+#[tokio::test]
 async fn silence_ends_a_creation() {
     let (broker, backend) = broker().await;
     broker.on(ApiKey::CreateTopics, |_| Control::Silence);
     let admin = backend.admin().await.unwrap();
-    let spec = TopicSpec {
-        name: "new".to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    };
     let deadline = Duration::from_millis(100);
-    let error = admin.create_topic(&spec, deadline).await.unwrap_err();
+    let created = admin.create_topic(&new_topic(), deadline).await;
+    let error = created.unwrap_err();
     assert_eq!(error.kind(), BackendErrorKind::Timeout);
 }
 

@@ -19,6 +19,9 @@ use crate::worker::{Worker, blocking, retire};
 /// How long to wait for a topic that a broker may be about to create.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
+/// How long to wait until a broker shows a topic that was created: the controller answers first.
+const VISIBLE_WAIT: Duration = Duration::from_secs(10);
+
 /// How often to look meanwhile.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
@@ -40,6 +43,23 @@ impl RdkafkaAdmin {
     async fn ask_to_create(&self, topic: &str, end: Instant) -> Result<(), BackendError> {
         let creator = connect(&self.settings, Role::Creator).await?;
         count(&creator, topic, end).await.map(drop)
+    }
+
+    /// Waits until a broker shows a topic, for `wait` at most. Returns its number of partitions.
+    async fn appearance(
+        &self,
+        topic: &str,
+        wait: Duration,
+        end: Instant,
+    ) -> Result<Option<usize>, BackendError> {
+        let until = end.min(Instant::now() + wait);
+        loop {
+            let found = count(&self.worker, topic, end).await?;
+            if found.is_some() || Instant::now() >= until {
+                return Ok(found);
+            }
+            tokio::time::sleep(CREATION_POLL).await;
+        }
     }
 }
 
@@ -77,15 +97,8 @@ impl Admin for RdkafkaAdmin {
         if found.is_some() || !auto_create {
             return Ok(found);
         }
-        let until = Instant::now() + deadline.min(CREATION_WAIT);
         self.ask_to_create(topic, end).await?;
-        loop {
-            let found = count(&self.worker, topic, end).await?;
-            if found.is_some() || Instant::now() >= until {
-                return Ok(found);
-            }
-            tokio::time::sleep(CREATION_POLL).await;
-        }
+        self.appearance(topic, CREATION_WAIT, end).await
     }
 
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
@@ -100,13 +113,18 @@ impl Admin for RdkafkaAdmin {
     }
 
     async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError> {
+        let end = end_of(Instant::now(), deadline);
         let context = format!("create topic {}", spec.name);
         let (settings, runtime) = (Arc::clone(&self.settings), Handle::current());
         let create = {
             let (context, spec) = (context.clone(), spec.clone());
             move || create(&settings, &runtime, &context, &spec, deadline)
         };
-        blocking(deadline, &context, create).await
+        blocking(deadline, &context, create).await?;
+        if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, end).await {
+            tracing::debug!(topic = spec.name, %error, "cannot look for a created topic");
+        }
+        Ok(())
     }
 
     async fn close(self: Box<Self>) {

@@ -125,7 +125,8 @@ pub trait Admin: Debug + Send + Sync {
     /// [`BackendError`].
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError>;
 
-    /// Creates a topic.
+    /// Creates a topic. Returns when the broker that answers [`partitions`](Self::partitions) shows it, or after 10 s:
+    /// in a cluster, brokers learn of a topic later than the controller that created it.
     ///
     /// # Errors
     /// [`BackendError`]: `TopicExists`, `Authorization`, `Rejected`, ...; `Unsupported` without the capability.
