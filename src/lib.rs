@@ -61,10 +61,10 @@ pub use kc_keystore_file as keystore_file;
 pub use kc_keystore_hsm as keystore_hsm;
 
 pub use kc_actors::{
-    Awaiting, Clock, ConsumeError, CryptoSettings, Deserializer, Duties, EncryptedConsumer,
+    Awaiting, Clock, ConsumeError, CryptoSettings, Deserializer, EncryptedConsumer,
     EncryptedProducer, EventListener, ForeignPolicy, Node, NodeError, NodeEvent, NodeParts,
-    NodeSettings, NodeStatus, OpenedRecord, Outcome, PlainRecord, ProduceError, SealError,
-    Serializer, ShutdownReport,
+    NodeRoles, NodeSettings, NodeStatus, OpenedRecord, Outcome, PlainRecord, ProduceError,
+    SealError, Serializer, ShutdownReport,
 };
 pub use kc_core::backend::{
     Backend, BackendError, BackendErrorKind, ClientSettings, GroupStart, Header, Subscription,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kc_actors::{
-    Clock, CryptoSettings, Duties, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node,
-    NodeParts, NodeSettings,
+    Clock, CryptoSettings, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node, NodeParts,
+    NodeRoles, NodeSettings,
 };
 use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, Subscription};
 use kc_core::secret::SecretText;
@@ -35,7 +35,7 @@ pub struct NodeOptions {
     flags: Vec<(Option<String>, String, String)>,
     make_backend: Option<Arc<MakeBackend>>,
     pin: Option<NodePin>,
-    duties: Duties,
+    roles: NodeRoles,
     clock: Clock,
 }
 
@@ -65,7 +65,7 @@ impl NodeOptions {
             flags: Vec::new(),
             make_backend: None,
             pin: None,
-            duties: Duties::default(),
+            roles: NodeRoles::default(),
             clock: Clock::system(),
         }
     }
@@ -116,8 +116,8 @@ impl NodeOptions {
 
     /// Has the node do more than seal and open: be a controller, or a chain server.
     #[must_use]
-    pub fn duties(mut self, duties: Duties) -> Self {
-        self.duties = duties;
+    pub fn roles(mut self, roles: NodeRoles) -> Self {
+        self.roles = roles;
         self
     }
 
@@ -158,7 +158,7 @@ impl NodeOptions {
                 config: Arc::new(locked.store),
                 settings: own,
                 crypto,
-                duties: self.duties,
+                roles: self.roles,
                 group: management_group,
                 clock: self.clock,
             })
@@ -178,7 +178,7 @@ impl NodeOptions {
     }
 
     fn role(&self) -> NodeRole {
-        if self.duties.controller {
+        if self.roles.controller {
             NodeRole::Controller
         } else {
             NodeRole::Node
@@ -245,7 +245,7 @@ impl fmt::Debug for NodeOptions {
         f.debug_struct("NodeOptions")
             .field("node", &self.node)
             .field("flags", &names.collect::<Vec<_>>())
-            .field("duties", &self.duties)
+            .field("roles", &self.roles)
             .finish_non_exhaustive()
     }
 }

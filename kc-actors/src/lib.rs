@@ -5,7 +5,7 @@
 //! | [`Node`] | all actors in their default wiring, on a thread of their own |
 //! | [`Serializer`], [`Deserializer`] | handles for applications; any thread, any Kafka client |
 //! | [`EncryptedProducer`], [`EncryptedConsumer`] | a backend's clients with the handles in front |
-//! | [`ExchangeActor`], [`ChainActor`], [`RatchetActor`], [`KeystoreActor`], [`GatewayActor`], [`PublisherActor`], [`ControllerActor`], [`ChainServerActor`] | the actors, to be composed anew |
+//! | [`ExchangeActor`], [`ChainActor`], [`RatchetActor`], [`KeystoreActor`], [`GatewayActor`], [`KeyTableActor`], [`ControllerActor`], [`ChainServerActor`] | the actors, to be composed anew |
 //! | [`messages`] | what they say to each other |
 //! | [`Port`] | where messages go: bounded, and replaceable |
 //! | [`NodeEvent`] | what happens, for people and metrics |
@@ -74,8 +74,8 @@ pub use handles::{
     Awaiting, CryptoTables, Deserializer, MAX_SIGNALLED, Outcome, SealError, Serializer, Signals,
 };
 pub use node::{
-    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Duties, Node, NodeError,
-    NodeParts, NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_entries,
+    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Node, NodeError, NodeParts,
+    NodeRoles, NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_entries,
     stored_trust,
 };
 pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};

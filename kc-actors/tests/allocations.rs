@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler};
 use kc_actors::messages::{KeyWanted, ServeRoot};
 use kc_actors::{
-    CryptoTables, Deserializer, Events, Outcome, Port, PublisherActor, PublisherParts, Serializer,
+    CryptoTables, Deserializer, Events, KeyTableActor, KeyTableParts, Outcome, Port, Serializer,
 };
 use kc_core::message::sealed_len;
 use kc_core::provision::Role;
@@ -58,7 +58,7 @@ fn allocations(mut run: impl FnMut()) -> usize {
 async fn no_allocation_per_message_beyond_the_output() {
     let own = Own::provisioned(Role::Prodcon, "root", Archive::default());
     let exchange = NoExchange.start();
-    let parts = PublisherParts {
+    let parts = KeyTableParts {
         sealing_keys: own.sealing_keys,
         turn: own.turn,
         wanted: Port::to(&exchange),
@@ -68,9 +68,9 @@ async fn no_allocation_per_message_beyond_the_output() {
         events: Events::default(),
     };
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
-    let publisher = PublisherActor::new(parts, tables.clone(), signals).start();
-    let serializer = Serializer::new(tables.clone(), Port::to(&publisher));
-    let deserializer = Deserializer::new(tables, Port::to(&publisher), Duration::ZERO);
+    let key_table = KeyTableActor::new(parts, tables.clone(), signals).start();
+    let serializer = Serializer::new(tables.clone(), Port::to(&key_table));
+    let deserializer = Deserializer::new(tables, Port::to(&key_table), Duration::ZERO);
     serializer.prepare("t.a").await.unwrap();
 
     let plaintext = [7; 1024];

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use kc_actors::messages::{
-    AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, Publish, RatchetError,
-    ReceivedOpeningKeys, SealingKeyFor, SideRecord, SideRecords, TurnRatchet, TurnReason,
-    ValidateChain, Watch,
+    AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, RatchetError, ReceivedOpeningKeys,
+    SealingKeyFor, SendRecord, SideRecord, SideRecords, TurnRatchet, TurnReason, ValidateChain,
+    Watch,
 };
 use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
 use kc_core::backend::{BackendError, BackendErrorKind};
@@ -37,10 +37,10 @@ impl Actor for Bus {
     type Context = Context<Self>;
 }
 
-impl Handler<Publish> for Bus {
+impl Handler<SendRecord> for Bus {
     type Result = ResponseFuture<Result<(), BackendError>>;
 
-    fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: SendRecord, _: &mut Self::Context) -> Self::Result {
         let ControlTopic::Side(root, side) = message.topic else {
             panic!("{message:?}");
         };
@@ -157,13 +157,13 @@ fn pair(consumer: &Own, producer: &Own) -> Pair {
 }
 
 fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
-    let (publish, watch) = (Port::unconnected(), Port::unconnected());
+    let (send_record, watch) = (Port::unconnected(), Port::unconnected());
     let (sink, received) = mpsc::unbounded_channel();
     let sink = Sink(sink).start();
     let events = Events::default();
     let exchange = |own: &Own, events: Events| {
         let parts = ExchangeParts {
-            publish: publish.clone(),
+            send_record: send_record.clone(),
             watch: watch.clone(),
             received: Port::to(&sink),
             awaited: Port::to(&sink),
@@ -181,7 +181,7 @@ fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
         sent: send,
     };
     let bus = bus.start();
-    publish.connect(&bus);
+    send_record.connect(&bus);
     watch.connect(&bus);
     Pair {
         consumer: Port::to(&consumer),

@@ -10,8 +10,8 @@ use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
 };
 use kc::{
-    BackendErrorKind, ClientSettings, Clock, ConsumeError, CryptoSettings, Duties, Node, NodeParts,
-    NodeSettings, Outcome, ProduceError, SealError,
+    BackendErrorKind, ClientSettings, Clock, ConsumeError, CryptoSettings, Node, NodeParts,
+    NodeRoles, NodeSettings, Outcome, ProduceError, SealError,
 };
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
@@ -34,7 +34,7 @@ fn a_node_seals_without_any_runtime_and_without_a_broker() {
         config: Arc::new(FileConfigStore::new(Arc::clone(&lock))),
         settings: NodeSettings::default(),
         crypto: CryptoSettings::default(),
-        duties: Duties::default(),
+        roles: NodeRoles::default(),
         group: None,
         clock: Clock::system(),
     })

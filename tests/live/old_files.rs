@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kc::core::provision::Role;
 use kc::core::store::config::{NodeConfig, Section, Value};
-use kc::{Duties, NodeOptions};
+use kc::{NodeOptions, NodeRoles};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -53,11 +53,11 @@ async fn only_a_controller_trusts_the_provisioners_of_old_versions() {
     let kept = entry(&stored(&fleet, "warden"), Section::PROVISIONERS, "p");
     assert_eq!(kept, Some(root));
 
-    let controller = Duties {
+    let controller = NodeRoles {
         controller: true,
-        ..Duties::default()
+        ..NodeRoles::default()
     };
-    open_and_close(options().duties(controller)).await;
+    open_and_close(options().roles(controller)).await;
     let config = stored(&fleet, "warden");
     assert_eq!(config.own_settings(Section::PROVISIONERS).unwrap(), []);
     assert_eq!(config.own_settings(Section::ALLOWLIST).unwrap().len(), 2);

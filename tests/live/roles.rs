@@ -11,7 +11,7 @@ use kc::core::provision::{Role, compose_update, derive_root};
 use kc::core::store::config::{ConfigStore, NodeConfig, Section, Value};
 use kc::core::types::Timestamp;
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, read_config, system_rng};
-use kc::{Clock, Duties, EncryptedConsumer, EventListener, NodeEvent, OpenNode};
+use kc::{Clock, EncryptedConsumer, EventListener, NodeEvent, NodeRoles, OpenNode};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -211,9 +211,9 @@ async fn keep_chains_fresh(key_type: KeyType, speed: f64, renewals_of_each: usiz
     for reader in ["reader", "latecomer"] {
         renew_for(&fleet, reader, &[Usage::EncryptSubscribe]);
     }
-    let server = fleet.options("server").duties(Duties {
+    let server = fleet.options("server").roles(NodeRoles {
         chain_server: true,
-        ..Duties::default()
+        ..NodeRoles::default()
     });
     let server = server
         .setting("lifetime", "120")
@@ -296,9 +296,9 @@ fn fast_clock(factor: f64) -> Clock {
 
 async fn start_controller(fleet: &Fleet) -> OpenNode {
     fleet.provision("controller", Role::Controller, "root");
-    let controller = fleet.options("controller").duties(Duties {
+    let controller = fleet.options("controller").roles(NodeRoles {
         controller: true,
-        ..Duties::default()
+        ..NodeRoles::default()
     });
     let controller = controller
         .setting("mgmt_subscribe_interval", "0.1")

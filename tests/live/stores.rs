@@ -17,8 +17,8 @@ use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
 };
 use kc::{
-    Clock, CryptoSettings, Duties, EncryptedProducer, EventListener, ForeignPolicy, GroupStart,
-    Node, NodeEvent, NodeParts, NodeSettings, ProduceError, Subscription,
+    Clock, CryptoSettings, EncryptedProducer, EventListener, ForeignPolicy, GroupStart, Node,
+    NodeEvent, NodeParts, NodeRoles, NodeSettings, ProduceError, Subscription,
 };
 
 use crate::fleet::{DEADLINE, Fleet, record, take, values};
@@ -107,7 +107,7 @@ fn parts(fleet: &Fleet) -> (NodeParts, Arc<Removable>) {
         config: Arc::new(FileConfigStore::new(lock)),
         settings: NodeSettings::default(),
         crypto: CryptoSettings::default(),
-        duties: Duties::default(),
+        roles: NodeRoles::default(),
         group: None,
         clock: Clock::system(),
     };

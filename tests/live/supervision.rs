@@ -13,8 +13,8 @@ use kc::core::secret::SecretVec;
 use kc::core::store::{KeyStore, StoreError};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, SecretFile, open_key_store};
 use kc::{
-    ClientSettings, Clock, CryptoSettings, Duties, EncryptedConsumer, ForeignPolicy, GroupStart,
-    Node, NodeParts, NodeSettings, Subscription,
+    ClientSettings, Clock, CryptoSettings, EncryptedConsumer, ForeignPolicy, GroupStart, Node,
+    NodeParts, NodeRoles, NodeSettings, Subscription,
 };
 
 use crate::fleet::{Fleet, consumer, record, take, values};
@@ -83,7 +83,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
             ..NodeSettings::default()
         },
         crypto: CryptoSettings::default(),
-        duties: Duties::default(),
+        roles: NodeRoles::default(),
         group: None,
         clock: Clock::system(),
     })

@@ -78,11 +78,11 @@ async fn nothing_secret_is_logged_in_a_whole_exchange() {
         .flat_map(|id| secrets(&fleet, id))
         .collect();
 
-    let duties = kc::Duties {
+    let roles = kc::NodeRoles {
         controller: true,
-        ..kc::Duties::default()
+        ..kc::NodeRoles::default()
     };
-    let controller = fleet.options("controller").duties(duties);
+    let controller = fleet.options("controller").roles(roles);
     let controller = controller.setting("mgmt_subscribe_interval", "0.1");
     let controller = controller.open().await.unwrap();
     let sender = fleet.open("sender").await;

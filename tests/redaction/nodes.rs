@@ -94,7 +94,7 @@ fn configurations() {
     let options = NodeOptions::new("n").kafka("sasl_plain_password", PASSWORD);
     check_node(
         &options,
-        r#"NodeOptions { node: "n", flags: [(Some("kafka"), "sasl_plain_password")], duties: Duties { controller: false, chain_server: false }, .. }"#,
+        r#"NodeOptions { node: "n", flags: [(Some("kafka"), "sasl_plain_password")], roles: NodeRoles { controller: false, chain_server: false }, .. }"#,
     );
 }
 

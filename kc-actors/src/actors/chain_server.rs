@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::steps;
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent};
-use crate::messages::{ControlTopic, OwnIdentities, Publish, Sign};
+use crate::messages::{ControlTopic, OwnIdentities, SendRecord, Sign};
 use crate::port::Port;
 
 /// Where a chain server keeps the keys that it renews chains for.
@@ -43,7 +43,7 @@ pub struct ChainServerParts {
     /// Who signs.
     pub sign: Port<Sign>,
     /// Who sends records to the topic of chains.
-    pub publish: Port<Publish>,
+    pub send_record: Port<SendRecord>,
     /// What time it is.
     pub clock: Clock,
     /// Who is told what happens.
@@ -113,12 +113,12 @@ impl ChainServerParts {
             return;
         };
         let key = renewed.key().clone();
-        let message = Publish {
+        let message = SendRecord {
             topic: ControlTopic::Management(ManagementTopic::Chains),
             kafka_key: key.to_bytes(),
             value: chain,
         };
-        if !steps::published(&self.publish, message).await {
+        if !steps::record_sent(&self.send_record, message).await {
             return;
         }
         let keys = Arc::clone(&self.keys);

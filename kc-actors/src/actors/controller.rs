@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::Events;
 use crate::messages::{
-    AskController, ControllerStatus, OwnIdentities, Publish, SideRecords, Sign, ValidateChain,
+    AskController, ControllerStatus, OwnIdentities, SendRecord, SideRecords, Sign, ValidateChain,
 };
 use crate::port::Port;
 
@@ -25,7 +25,7 @@ pub struct ControllerParts {
     /// Signs.
     pub sign: Port<Sign>,
     /// Sends records to side topics.
-    pub publish: Port<Publish>,
+    pub send_record: Port<SendRecord>,
     /// What time it is.
     pub clock: Clock,
     /// Where to tell what happens, and to hear that trust changed.
@@ -54,7 +54,7 @@ impl ControllerActor {
             validate: parts.validate,
             identities: parts.identities,
             sign: parts.sign,
-            publish: parts.publish,
+            send_record: parts.send_record,
             clock: parts.clock,
             events: parts.events,
             entropy: Entropy::system(),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::retry::{Told, delay};
 use crate::events::{Events, NodeEvent};
-use crate::messages::{ControlTopic, OwnIdentities, Publish, Sign, Watch};
+use crate::messages::{ControlTopic, OwnIdentities, SendRecord, Sign, Watch};
 use crate::port::Port;
 use crate::stores::{Store, ask_in_time};
 
@@ -49,9 +49,9 @@ pub(super) async fn signed(sign: &Port<Sign>, draft: &ToBeSigned) -> Option<Vec<
 }
 
 /// Has a record sent; says so if it cannot be.
-pub(super) async fn published(publish: &Port<Publish>, message: Publish) -> bool {
+pub(super) async fn record_sent(send_record: &Port<SendRecord>, message: SendRecord) -> bool {
     let topic = message.topic.clone();
-    let sent = sent(publish, message).await;
+    let sent = sent(send_record, message).await;
     if let Err(Some(error)) = &sent {
         tracing::warn!(target: "kc::gateway", ?topic, %error, "sending failed");
     }
@@ -60,10 +60,10 @@ pub(super) async fn published(publish: &Port<Publish>, message: Publish) -> bool
 
 /// Has a record sent. Fails without an error if there is no gateway: another may take its place.
 pub(super) async fn sent(
-    publish: &Port<Publish>,
-    message: Publish,
+    send_record: &Port<SendRecord>,
+    message: SendRecord,
 ) -> Result<(), Option<BackendError>> {
-    match publish.send(message).await {
+    match send_record.send(message).await {
         Ok(sent) => sent.map_err(Some),
         Err(_) => Err(None),
     }

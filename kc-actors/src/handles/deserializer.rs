@@ -18,7 +18,7 @@ pub struct Deserializer {
 }
 
 impl Deserializer {
-    /// Over the tables that a publisher keeps, and where to wait for keys; `first_wait` is how long the
+    /// Over the tables that a key table keeps, and where to wait for keys; `first_wait` is how long the
     /// first sight of a key waits.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, await_key: Port<AwaitKey>, first_wait: Duration) -> Self {

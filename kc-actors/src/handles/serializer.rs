@@ -40,7 +40,7 @@ pub struct Serializer {
 }
 
 impl Serializer {
-    /// Over the tables that a publisher keeps, and where to ask it for a topic's key.
+    /// Over the tables that a key table keeps, and where to ask it for a topic's key.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, prepare: Port<PrepareRoot>) -> Self {
         Self {

@@ -17,7 +17,7 @@ pub enum ControlTopic {
 /// if it does not exist.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
-pub struct Publish {
+pub struct SendRecord {
     /// The topic.
     pub topic: ControlTopic,
     /// The Kafka key.

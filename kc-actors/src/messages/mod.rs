@@ -7,15 +7,15 @@
 //! | keystore | [`Sign`] | signatures |
 //! | exchange | [`KeyWanted`], [`ServeRoot`], [`SideRecords`], [`AskExchange`] | keys asked for and handed out |
 //! | controller | [`SideRecords`], [`AskController`] | requests vouched for |
-//! | gateway | [`Publish`], [`Watch`], [`WatchSubscriptions`], [`CloseGateway`] | the control topics |
-//! | publisher | [`PrepareRoot`], [`ReceivedOpeningKeys`], [`AwaitedKeys`], [`AwaitKey`], [`Rotate`] | what the handles seal and open with |
+//! | gateway | [`SendRecord`], [`Watch`], [`WatchSubscriptions`], [`CloseGateway`] | the control topics |
+//! | key table | [`PrepareRoot`], [`ReceivedOpeningKeys`], [`AwaitedKeys`], [`AwaitKey`], [`Rotate`] | what the handles seal and open with |
 
 mod chain;
 mod controller;
 mod exchange;
 mod gateway;
+mod key_table;
 mod keystore;
-mod publisher;
 mod ratchet;
 mod trust;
 
@@ -25,11 +25,11 @@ pub use exchange::{
     AskExchange, ExchangeStatus, GivenKeys, KeyWanted, RefusedSender, ServeRoot, SideRecord,
     SideRecords,
 };
-pub use gateway::{CloseGateway, ControlTopic, Publish, Watch, WatchSubscriptions};
-pub use keystore::Sign;
-pub use publisher::{
+pub use gateway::{CloseGateway, ControlTopic, SendRecord, Watch, WatchSubscriptions};
+pub use key_table::{
     AwaitKey, AwaitedKeys, PrepareError, PrepareRoot, ReceivedOpeningKeys, Rotate,
 };
+pub use keystore::Sign;
 pub use ratchet::{
     HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet, TurnReason, Turned,
 };

@@ -1,9 +1,9 @@
 use actix::{Actor, Addr, WeakAddr};
 
-use super::parts::RootParts;
+use super::parts::SupervisorParts;
 use super::ports::{Place, all_whole};
 use crate::actors::{
-    ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor,
+    ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeyTableActor, KeystoreActor,
     RatchetActor,
 };
 
@@ -14,7 +14,7 @@ pub(super) struct Children {
     chain: Child<ChainActor>,
     keystore: Child<KeystoreActor>,
     ratchet: Child<RatchetActor>,
-    publisher: Child<PublisherActor>,
+    key_table: Child<KeyTableActor>,
     exchange: Child<ExchangeActor>,
     controller: Child<ControllerActor>,
     gateway: Child<GatewayActor>,
@@ -26,7 +26,7 @@ struct Child<A: Actor>(Option<WeakAddr<A>>);
 impl Children {
     /// Sees to it that somebody is behind each port: an actor of the node's that has died is made anew, and takes
     /// the place of another that has died.
-    pub(super) fn look_after(&mut self, parts: &RootParts) {
+    pub(super) fn look_after(&mut self, parts: &SupervisorParts) {
         let ports = &parts.ports;
         self.chain.fill(&ports.of_chain(), || {
             Some(parts.on_a_thread("chain validation", parts.chain.clone()))
@@ -37,8 +37,8 @@ impl Children {
         self.ratchet.fill(&ports.of_ratchet(), || {
             Some(parts.on_a_thread("ratchet", parts.ratchet.clone()))
         });
-        self.publisher
-            .fill(&ports.of_publisher(), || Some(parts.publisher().start()));
+        self.key_table
+            .fill(&ports.of_key_table(), || Some(parts.key_table().start()));
         self.exchange
             .fill(&ports.of_exchange(), || Some(parts.exchange().start()));
         if parts.controller.is_some() {

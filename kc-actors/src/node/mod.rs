@@ -1,17 +1,17 @@
 //! A whole node: the actors in their default wiring, on a thread of their own.
 
 mod archive;
-mod aside;
 mod children;
 mod config_archives;
 mod error;
 mod identity;
 mod parts;
 mod ports;
-mod root;
+mod run_on_thread;
 mod settings;
 mod start;
 mod status;
+mod supervisor;
 mod thread;
 
 pub use archive::SealedArchive;
@@ -20,5 +20,5 @@ pub use error::NodeError;
 pub use identity::{stored_entries, stored_trust};
 pub use ports::Ports;
 pub use settings::{CryptoSettings, DeniedKeys, NodeSettings};
-pub use start::{Duties, Node, NodeParts, ShutdownReport};
+pub use start::{Node, NodeParts, NodeRoles, ShutdownReport};
 pub use status::NodeStatus;

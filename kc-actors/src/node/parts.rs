@@ -12,8 +12,8 @@ use super::ports::Ports;
 use super::thread::{Running, Threads};
 use crate::actors::{
     ChainActor, ChainKeyArchive, ChainServerActor, ChainServerParts, ControllerActor,
-    ControllerParts, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeystoreActor,
-    PublisherActor, PublisherParts, RatchetActor, Watched, watch_until_it_works,
+    ControllerParts, ExchangeActor, ExchangeParts, GatewayActor, GatewayParts, KeyTableActor,
+    KeyTableParts, KeystoreActor, RatchetActor, Watched, watch_until_it_works,
 };
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -27,7 +27,7 @@ const LONGEST_TENDING: Duration = Duration::from_secs(1);
 
 /// What the root makes its children of; enough to make each of them again.
 #[derive(Debug)]
-pub(super) struct RootParts {
+pub(super) struct SupervisorParts {
     pub(super) ports: Ports,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) group: String,
@@ -75,7 +75,7 @@ pub(super) struct ChainServerSettings {
     pub(super) keys: Arc<dyn ChainKeyArchive>,
 }
 
-impl RootParts {
+impl SupervisorParts {
     pub(super) fn on_a_thread<A>(&self, name: &'static str, actor: A) -> Addr<A>
     where
         A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
@@ -87,9 +87,9 @@ impl RootParts {
         SyncArbiter::start(1, move || thread.actor())
     }
 
-    pub(super) fn publisher(&self) -> PublisherActor {
+    pub(super) fn key_table(&self) -> KeyTableActor {
         let ports = &self.ports;
-        let parts = PublisherParts {
+        let parts = KeyTableParts {
             sealing_keys: ports.sealing_keys.clone(),
             turn: ports.turn.clone(),
             wanted: ports.wanted.clone(),
@@ -98,7 +98,7 @@ impl RootParts {
             keeps_denied: self.keeps_denied,
             events: self.events.clone(),
         };
-        PublisherActor::new(parts, Arc::clone(&self.tables), self.signals.clone())
+        KeyTableActor::new(parts, Arc::clone(&self.tables), self.signals.clone())
     }
 
     pub(super) fn exchange(&self) -> ExchangeActor {
@@ -110,7 +110,7 @@ impl RootParts {
             grants: ports.grants.clone(),
             held: ports.held.clone(),
             sign: ports.sign.clone(),
-            publish: ports.publish.clone(),
+            send_record: ports.send_record.clone(),
             watch: ports.watch.clone(),
             received: ports.received.clone(),
             awaited: ports.awaited.clone(),
@@ -127,7 +127,7 @@ impl RootParts {
             validate: ports.validate.clone(),
             identities: ports.identities.clone(),
             sign: ports.sign.clone(),
-            publish: ports.publish.clone(),
+            send_record: ports.send_record.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
         })
@@ -141,7 +141,7 @@ impl RootParts {
             keys: Arc::clone(&settings.keys),
             identities: ports.identities.clone(),
             sign: ports.sign.clone(),
-            publish: ports.publish.clone(),
+            send_record: ports.send_record.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
         })

@@ -2,14 +2,14 @@ use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
 
 use crate::actors::{
-    ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeystoreActor, PublisherActor,
+    ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeyTableActor, KeystoreActor,
     RatchetActor,
 };
 use crate::messages::{
     AskController, AskExchange, AskTrust, AwaitKey, AwaitedKeys, CloseGateway, HeldKeys, HeldRoots,
-    JudgeGivers, KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot, Publish,
-    ReceivedOpeningKeys, Rotate, SealingKeyFor, ServeRoot, SideRecords, Sign, TendTrust,
-    TurnRatchet, ValidateChain, Watch, WatchSubscriptions,
+    JudgeGivers, KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot,
+    ReceivedOpeningKeys, Rotate, SealingKeyFor, SendRecord, ServeRoot, SideRecords, Sign,
+    TendTrust, TurnRatchet, ValidateChain, Watch, WatchSubscriptions,
 };
 use crate::port::Port;
 
@@ -42,7 +42,7 @@ pub struct Ports {
     /// Says which past keys there are.
     pub held_roots: Port<HeldRoots>,
     /// Sends to control topics.
-    pub publish: Port<Publish>,
+    pub send_record: Port<SendRecord>,
     /// Reads control topics.
     pub watch: Port<Watch>,
     /// Reads the requests to controllers of all root topics.
@@ -88,7 +88,7 @@ impl Ports {
             turn: Port::unconnected(),
             held: Port::unconnected(),
             held_roots: Port::unconnected(),
-            publish: Port::unconnected(),
+            send_record: Port::unconnected(),
             watch: Port::unconnected(),
             watch_subscriptions: Port::unconnected(),
             subscriptions: Port::unconnected(),
@@ -114,7 +114,7 @@ impl Ports {
         abandon_all(&self.of_gateway());
         abandon_all(&self.of_controller());
         abandon_all(&self.of_exchange());
-        abandon_all(&self.of_publisher());
+        abandon_all(&self.of_key_table());
     }
 
     pub(super) fn of_chain(&self) -> [&dyn Place<ChainActor>; 7] {
@@ -139,7 +139,7 @@ impl Ports {
 
     pub(super) fn of_gateway(&self) -> [&dyn Place<GatewayActor>; 4] {
         [
-            &self.publish,
+            &self.send_record,
             &self.watch,
             &self.watch_subscriptions,
             &self.close_gateway,
@@ -154,7 +154,7 @@ impl Ports {
         [&self.wanted, &self.serve, &self.records, &self.ask]
     }
 
-    pub(super) fn of_publisher(&self) -> [&dyn Place<PublisherActor>; 5] {
+    pub(super) fn of_key_table(&self) -> [&dyn Place<KeyTableActor>; 5] {
         [
             &self.prepare,
             &self.rotate,

@@ -12,9 +12,9 @@ use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
 
 use super::archive::MemoryArchive;
-use super::aside::aside;
-use super::parts::{ChainServerSettings, RootParts};
+use super::parts::{ChainServerSettings, SupervisorParts};
 use super::ports::Ports;
+use super::run_on_thread::run_on_thread;
 use super::thread::{NodeThread, Threads};
 use super::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, NodeError, NodeSettings,
@@ -46,7 +46,7 @@ pub struct NodeParts {
     /// The settings of the section `crypto`.
     pub crypto: CryptoSettings,
     /// What it does beside sealing and opening.
-    pub duties: Duties,
+    pub roles: NodeRoles,
     /// Where positions in the side topics are committed; the default is `<node>.kafkacrypto`.
     pub group: Option<String>,
     /// What time it is.
@@ -55,7 +55,7 @@ pub struct NodeParts {
 
 /// What a node does beside sealing, opening, and the exchange that both need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Duties {
+pub struct NodeRoles {
     /// Vouches for consumers that may not ask producers themselves, of all root topics.
     pub controller: bool,
     /// Renews chains of other nodes, those in the section `chainkeys` of its configuration.
@@ -105,7 +105,7 @@ impl Node {
     pub async fn start_with<E: From<NodeError> + Send + 'static>(
         open: impl FnOnce() -> Result<NodeParts, E> + Send + 'static,
     ) -> Result<Self, E> {
-        let started = aside(|| Ok(Self::start_blocking(open()?)?)).await;
+        let started = run_on_thread(|| Ok(Self::start_blocking(open()?)?)).await;
         started.map_err(NodeError::Thread)?
     }
 
@@ -144,7 +144,7 @@ impl Node {
             config,
             settings,
             crypto,
-            duties,
+            roles,
             clock,
             ..
         } = parts;
@@ -158,13 +158,13 @@ impl Node {
         let events = Events::default();
         let stores = StoreWatch::new(events.clone());
         let roots = trust.roots().map(|(root, _)| root.clone()).collect();
-        let chain_server = duties.chain_server.then(|| ChainServerSettings {
+        let chain_server = roles.chain_server.then(|| ChainServerSettings {
             policy: settings.renewal_policy(),
             interval: settings.renewal_interval(),
             keys: Arc::new(ConfigChainKeys::new(Arc::clone(&config))),
         });
         let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
-        let root = RootParts {
+        let root = SupervisorParts {
             threads: Threads::default(),
             ports: ports.clone(),
             backend,
@@ -201,7 +201,7 @@ impl Node {
             keeps_denied: settings.denied_keys == DeniedKeys::Keep,
             stores: stores.clone(),
             watched: Watched::default(),
-            controller: duties.controller.then(|| settings.discovery_interval()),
+            controller: roles.controller.then(|| settings.discovery_interval()),
             chain_server,
             served,
             clock: clock.clone(),
@@ -220,7 +220,7 @@ impl Node {
             stores,
             roots,
             tables,
-            is_controller: duties.controller,
+            is_controller: roles.controller,
             thread,
         })
     }

@@ -8,9 +8,9 @@ use kc_core::backend::{BackendError, BackendErrorKind};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::aside::aside;
-use super::parts::RootParts;
-use super::root::RootActor;
+use super::parts::SupervisorParts;
+use super::run_on_thread::run_on_thread;
+use super::supervisor::Supervisor;
 use super::{NodeError, ShutdownReport};
 use crate::messages::CloseGateway;
 
@@ -45,7 +45,7 @@ pub(super) struct Running {
 
 impl NodeThread {
     /// Starts the actors, and waits until all of them are there.
-    pub(super) fn spawn(root: RootParts) -> Result<Self, NodeError> {
+    pub(super) fn spawn(root: SupervisorParts) -> Result<Self, NodeError> {
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let threads = root.threads.clone();
@@ -77,7 +77,7 @@ impl NodeThread {
             .map_err(|_| NodeError::Closed)?;
         let threads = self.threads.clone();
         // Whatever the node's thread does, this one keeps to the deadline.
-        let ended = aside(move || {
+        let ended = run_on_thread(move || {
             let gateway = match closed.recv_timeout(deadline.saturating_add(GRACE * 2)) {
                 Ok(gateway) => gateway,
                 Err(RecvTimeoutError::Timeout) => Err(not_closed(BackendErrorKind::Timeout)),
@@ -126,9 +126,9 @@ impl Drop for Running {
     }
 }
 
-async fn run(root: RootParts, ready: mpsc::Sender<()>, stopped: oneshot::Receiver<Stop>) {
+async fn run(root: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::Receiver<Stop>) {
     let (ports, tables) = (root.ports.clone(), Arc::clone(&root.tables));
-    let mut root = RootActor::new(root);
+    let mut root = Supervisor::new(root);
     root.look_after_children();
     let _root = root.start();
     // The node is being started, so it listens.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
-use kc_actors::messages::{ControlTopic, Publish, Watch, WatchSubscriptions};
+use kc_actors::messages::{ControlTopic, SendRecord, Watch, WatchSubscriptions};
 use kc_actors::{GatewayActor, GatewayParts, Port, Watched};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
@@ -56,7 +56,7 @@ async fn a_gateway_that_cannot_read_leaves_the_thread_to_others() {
 }
 
 async fn publish(gateway: &Addr<GatewayActor>, root: &str) -> Result<(), BackendError> {
-    let message = Publish {
+    let message = SendRecord {
         topic: ControlTopic::keys(&root.into()),
         kafka_key: Vec::new(),
         value: Vec::new(),

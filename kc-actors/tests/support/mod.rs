@@ -119,7 +119,7 @@ impl Own {
 }
 
 impl Own {
-    /// An exchange of this node's, without a gateway and a publisher.
+    /// An exchange of this node's, without a gateway and a key table.
     pub(crate) fn exchange(&self) -> ExchangeParts {
         ExchangeParts {
             config: ExchangeConfig {
@@ -133,7 +133,7 @@ impl Own {
             grants: self.grants.clone(),
             held: self.held.clone(),
             sign: self.sign.clone(),
-            publish: Port::unconnected(),
+            send_record: Port::unconnected(),
             watch: Port::unconnected(),
             received: Port::unconnected(),
             awaited: Port::unconnected(),

@@ -1,6 +1,6 @@
 //! `kc chain-server`.
 
-use kc::actors::Duties;
+use kc::actors::NodeRoles;
 use kc::core::store::config::Section;
 
 use super::staying::{self, Args, Purpose};
@@ -13,9 +13,9 @@ use crate::ui::Ui;
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "chain-server",
-        duties: Duties {
+        roles: NodeRoles {
             chain_server: true,
-            ..Duties::default()
+            ..NodeRoles::default()
         },
         usage: None,
         may_not: "renew chains",

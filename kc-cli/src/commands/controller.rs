@@ -1,6 +1,6 @@
 //! `kc controller`.
 
-use kc::actors::Duties;
+use kc::actors::NodeRoles;
 use kc::core::chain::Usage;
 
 use super::staying::{self, Args, Purpose};
@@ -13,9 +13,9 @@ use crate::ui::Ui;
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "controller",
-        duties: Duties {
+        roles: NodeRoles {
             controller: true,
-            ..Duties::default()
+            ..NodeRoles::default()
         },
         usage: Some(Usage::EncryptRequest),
         may_not: "vouch for requests",

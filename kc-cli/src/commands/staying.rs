@@ -1,6 +1,6 @@
 //! Commands that keep a node running for others: `kc node serve`, `kc controller`, `kc chain-server`.
 
-use kc::actors::Duties;
+use kc::actors::NodeRoles;
 use kc::core::chain::Usage;
 
 use crate::args::{ConnectionArgs, NodeArg, PinArg};
@@ -29,7 +29,7 @@ pub(crate) struct Purpose {
     /// The command's name.
     pub(crate) command: &'static str,
     /// What the node does beside handing out keys.
-    pub(crate) duties: Duties,
+    pub(crate) roles: NodeRoles,
     /// What its chain must grant, if anything special.
     pub(crate) usage: Option<Usage>,
     /// What it may not do without: "hand out keys".
@@ -45,7 +45,7 @@ pub(crate) async fn run(
     say: impl AsyncFnOnce(&Session) -> Result<String, CliError>,
 ) -> Result<(), CliError> {
     let options = args.pin.of(args.connection.node(&args.node.node, ui));
-    let options = options.duties(purpose.duties);
+    let options = options.roles(purpose.roles);
     let mut until = Until::new(stop.clone(), None);
     let Ok(session) = Session::open(options, purpose.command, ui, &mut until).await? else {
         return Ok(());

@@ -19,7 +19,7 @@ use crate::actors::retry::Told;
 use crate::events::{EventListener, NodeEvent};
 use crate::messages::{
     AwaitedKeys, ControlTopic, ExchangeStatus, GivenKeys, HeldKeys, OwnGrant, OwnIdentities,
-    Publish, ReceivedOpeningKeys, RefusedSender, SideRecord, Sign, ValidateChain, Watch,
+    ReceivedOpeningKeys, RefusedSender, SendRecord, SideRecord, Sign, ValidateChain, Watch,
 };
 use crate::port::{Port, PortClosed};
 use crate::stores::{Store, ask_in_time};
@@ -272,12 +272,12 @@ impl Driver {
                 })
             }
             Job::Send(record) => {
-                let message = Publish {
+                let message = SendRecord {
                     topic: ControlTopic::Side(record.root, record.side),
                     kafka_key: record.kafka_key.to_vec(),
                     value: record.value.to_vec(),
                 };
-                let sent = answered(&parts.publish, message).await?;
+                let sent = answered(&parts.send_record, message).await?;
                 sent.map(|()| Output::Done).map_err(Failure::Backend)
             }
             Job::Read(root, side) => {

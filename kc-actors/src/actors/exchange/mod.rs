@@ -11,8 +11,8 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::Events;
 use crate::messages::{
-    AskExchange, AwaitedKeys, HeldKeys, KeyWanted, OwnGrant, OwnIdentities, Publish,
-    ReceivedOpeningKeys, ServeRoot, SideRecords, Sign, ValidateChain, Watch,
+    AskExchange, AwaitedKeys, HeldKeys, KeyWanted, OwnGrant, OwnIdentities, ReceivedOpeningKeys,
+    SendRecord, ServeRoot, SideRecords, Sign, ValidateChain, Watch,
 };
 use crate::port::Port;
 
@@ -32,7 +32,7 @@ pub struct ExchangeParts {
     /// Signs.
     pub sign: Port<Sign>,
     /// Sends records to side topics.
-    pub publish: Port<Publish>,
+    pub send_record: Port<SendRecord>,
     /// Reads side topics.
     pub watch: Port<Watch>,
     /// Takes the keys that come in.

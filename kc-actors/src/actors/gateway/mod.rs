@@ -19,7 +19,8 @@ use self::sender::Sender;
 use self::starter::NewWatch;
 use self::topics::ControlTopics;
 use crate::messages::{
-    CloseGateway, ControlTopic, ManagementRecords, Publish, SideRecords, Watch, WatchSubscriptions,
+    CloseGateway, ControlTopic, ManagementRecords, SendRecord, SideRecords, Watch,
+    WatchSubscriptions,
 };
 use crate::port::Port;
 
@@ -115,10 +116,10 @@ impl Actor for GatewayActor {
 
 impl Supervised for GatewayActor {}
 
-impl Handler<Publish> for GatewayActor {
+impl Handler<SendRecord> for GatewayActor {
     type Result = ResponseFuture<Result<(), BackendError>>;
 
-    fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: SendRecord, _: &mut Self::Context) -> Self::Result {
         let record = OutgoingRecord {
             topic: self.parts.name(&message.topic),
             partition: Some(0),

@@ -49,7 +49,7 @@ mortal!(
     ChainActor,
     KeystoreActor,
     RatchetActor,
-    PublisherActor,
+    KeyTableActor,
     ExchangeActor,
     ControllerActor,
     GatewayActor,
@@ -164,9 +164,9 @@ fn no_broker() -> BackendError {
 }
 
 /// A controller that is plugged into nothing.
-pub(in crate::node) fn parts() -> RootParts {
+pub(in crate::node) fn parts() -> SupervisorParts {
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
-    RootParts {
+    SupervisorParts {
         ports: Ports::unconnected(),
         backend: Arc::new(Nothing),
         group: "group".into(),
@@ -257,7 +257,7 @@ mod dies_and_is_made_anew {
         chain: of_chain,
         keystore: of_keystore,
         ratchet: of_ratchet,
-        publisher: of_publisher,
+        key_table: of_key_table,
         exchange: of_exchange,
         controller: of_controller,
         gateway: of_gateway

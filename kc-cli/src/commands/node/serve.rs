@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use kc::actors::Duties;
+use kc::actors::NodeRoles;
 use kc::core::chain::Usage;
 use kc::core::types::RootTopic;
 
@@ -14,7 +14,7 @@ use crate::ui::Ui;
 pub(super) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "node serve",
-        duties: Duties::default(),
+        roles: NodeRoles::default(),
         usage: Some(Usage::Encrypt),
         may_not: "hand out keys",
     };

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 ///
 /// # Errors
 /// The thread does not start.
-pub(super) async fn aside<T: Send + 'static>(
+pub(super) async fn run_on_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let (ends, end) = oneshot::channel::<Infallible>();
@@ -33,13 +33,13 @@ mod tests {
 
     #[test]
     fn work_is_done_elsewhere_without_any_runtime() {
-        let worker = pollster::block_on(aside(|| current().id())).unwrap();
+        let worker = pollster::block_on(run_on_thread(|| current().id())).unwrap();
         assert_ne!(worker, current().id());
     }
 
     #[test]
     fn a_panic_is_the_callers() {
-        let failing = || pollster::block_on(aside(|| -> () { panic!("of the work") }));
+        let failing = || pollster::block_on(run_on_thread(|| -> () { panic!("of the work") }));
         let panic = catch_unwind(AssertUnwindSafe(failing)).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"of the work"));
     }

@@ -33,9 +33,9 @@ const MAX_FIRST_SIGHTS: usize = 4096;
 /// up.
 const MAX_WAITS_PER_ROOT: usize = 8;
 
-/// What a publisher is made of.
+/// What a key table is made of.
 #[derive(Clone, Debug)]
-pub struct PublisherParts {
+pub struct KeyTableParts {
     /// Where keys to seal with come from.
     pub sealing_keys: Port<SealingKeyFor>,
     /// What turns the ratchet.
@@ -52,21 +52,21 @@ pub struct PublisherParts {
     pub events: Events,
 }
 
-/// Message crypto's publisher: keeps the tables that the handles seal and open with, tells the exchange
+/// Message crypto's key table: keeps the tables that the handles seal and open with, tells the exchange
 /// what they miss, and turns the ratchet when it is time.
 #[derive(Debug)]
-pub struct PublisherActor {
-    parts: PublisherParts,
+pub struct KeyTableActor {
+    parts: KeyTableParts,
     tables: Arc<CryptoTables>,
     signals: Signals,
     first_sights: HashSet<(RootTopic, KeyId)>,
     waits: HashMap<RootTopic, Arc<Semaphore>>,
 }
 
-impl PublisherActor {
+impl KeyTableActor {
     /// Over the tables that handles read, and what they signal.
     #[must_use]
-    pub fn new(parts: PublisherParts, tables: Arc<CryptoTables>, signals: Signals) -> Self {
+    pub fn new(parts: KeyTableParts, tables: Arc<CryptoTables>, signals: Signals) -> Self {
         Self {
             parts,
             tables,
@@ -77,7 +77,7 @@ impl PublisherActor {
     }
 }
 
-impl Actor for PublisherActor {
+impl Actor for KeyTableActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -94,9 +94,9 @@ impl Actor for PublisherActor {
     }
 }
 
-impl Supervised for PublisherActor {}
+impl Supervised for KeyTableActor {}
 
-impl Handler<PrepareRoot> for PublisherActor {
+impl Handler<PrepareRoot> for KeyTableActor {
     type Result = ResponseFuture<Result<(), PrepareError>>;
 
     fn handle(&mut self, PrepareRoot { root }: PrepareRoot, _: &mut Self::Context) -> Self::Result {
@@ -113,7 +113,7 @@ impl Handler<PrepareRoot> for PublisherActor {
     }
 }
 
-impl Handler<Rotate> for PublisherActor {
+impl Handler<Rotate> for KeyTableActor {
     type Result = ResponseFuture<Result<usize, PrepareError>>;
 
     fn handle(&mut self, _: Rotate, _: &mut Self::Context) -> Self::Result {
@@ -127,7 +127,7 @@ impl Handler<Rotate> for PublisherActor {
     }
 }
 
-impl Handler<ReceivedOpeningKeys> for PublisherActor {
+impl Handler<ReceivedOpeningKeys> for KeyTableActor {
     type Result = ();
 
     fn handle(&mut self, message: ReceivedOpeningKeys, _: &mut Self::Context) {
@@ -141,7 +141,7 @@ impl Handler<ReceivedOpeningKeys> for PublisherActor {
     }
 }
 
-impl Handler<AwaitedKeys> for PublisherActor {
+impl Handler<AwaitedKeys> for KeyTableActor {
     type Result = ();
 
     fn handle(&mut self, AwaitedKeys(roots): AwaitedKeys, _: &mut Self::Context) {
@@ -149,7 +149,7 @@ impl Handler<AwaitedKeys> for PublisherActor {
     }
 }
 
-impl Handler<AwaitKey> for PublisherActor {
+impl Handler<AwaitKey> for KeyTableActor {
     type Result = ResponseFuture<bool>;
 
     fn handle(
@@ -213,7 +213,7 @@ async fn forward_signals(signals: Signals, wanted: Port<KeyWanted>, tables: Arc<
 
 /// Does what a denial asks for: keys that only denied givers gave open nothing any more, keys that a denied consumer
 /// has seal nothing any more, and a node that is denied itself seals nothing.
-async fn follow_trust(parts: PublisherParts, tables: Arc<CryptoTables>) {
+async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     let mut events = parts.events.listen();
     while let Some(event) = events.next().await {
         let in_use = match event {
@@ -239,7 +239,7 @@ async fn follow_trust(parts: PublisherParts, tables: Arc<CryptoTables>) {
 }
 
 /// Drops the keys that only denied givers gave. Records that need them ask for them once more: others may have them.
-async fn review(parts: &PublisherParts, tables: &CryptoTables) {
+async fn review(parts: &KeyTableParts, tables: &CryptoTables) {
     let givers: Vec<_> = tables.ring().givers().into_iter().collect();
     let Ok(denied) = parts.judge.send(JudgeGivers(givers.clone())).await else {
         return;
@@ -258,7 +258,7 @@ async fn review(parts: &PublisherParts, tables: &CryptoTables) {
 }
 
 /// Turns the ratchet when it is time.
-async fn turn_ratchet(parts: PublisherParts, tables: Arc<CryptoTables>) {
+async fn turn_ratchet(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     loop {
         let next = turn(&parts, &tables, TurnReason::Due).await;
         sleep(next.min(LONGEST_TURN_WAIT)).await;
@@ -266,7 +266,7 @@ async fn turn_ratchet(parts: PublisherParts, tables: Arc<CryptoTables>) {
 }
 
 /// Turns the ratchet if it is to be turned. Returns the time after which to ask again.
-async fn turn(parts: &PublisherParts, tables: &CryptoTables, reason: TurnReason) -> Duration {
+async fn turn(parts: &KeyTableParts, tables: &CryptoTables, reason: TurnReason) -> Duration {
     let Ok(Turned { keys, next }) = parts.turn.send(TurnRatchet(reason)).await else {
         // Another ratchet may take its place.
         return LONGEST_TURN_WAIT;

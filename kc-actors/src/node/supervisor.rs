@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, AsyncContext, Context, WrapFuture};
 
 use super::children::Children;
-use super::parts::RootParts;
+use super::parts::SupervisorParts;
 use crate::actors::ChainServerActor;
 
 /// How often the children are looked after.
@@ -11,14 +11,14 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts the actors when it is told to, and puts a new one behind the ports of any that has died.
 #[derive(Debug)]
-pub(super) struct RootActor {
-    parts: RootParts,
+pub(super) struct Supervisor {
+    parts: SupervisorParts,
     children: Children,
     chain_server: Option<Addr<ChainServerActor>>,
 }
 
-impl RootActor {
-    pub(super) fn new(parts: RootParts) -> Self {
+impl Supervisor {
+    pub(super) fn new(parts: SupervisorParts) -> Self {
         Self {
             parts,
             children: Children::default(),
@@ -36,7 +36,7 @@ impl RootActor {
     }
 }
 
-impl Actor for RootActor {
+impl Actor for Supervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
