@@ -5,7 +5,7 @@ mod stage;
 use std::collections::BTreeMap;
 
 use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
-use kc::actors::Port;
+use kc::actors::Slot;
 use kc::actors::messages::SideRecords;
 use kc::core::types::{RootTopic, SideTopic};
 
@@ -13,7 +13,7 @@ const TOPIC: &str = "readings";
 
 /// Counts requests, by root topic.
 struct Auditor {
-    exchange: Port<SideRecords>,
+    exchange: Slot<SideRecords>,
     requests: BTreeMap<RootTopic, usize>,
 }
 
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stage.node("sender").open().await?,
         stage.node("reader").open().await?,
     );
-    let records = &sender.node.ports().records;
+    let records = &sender.node.slots().records;
     let auditor = Auditor {
         exchange: records.fork(),
         requests: BTreeMap::new(),

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 use kc::NodeEvent;
-use kc::actors::Port;
+use kc::actors::Slot;
 use kc::actors::messages::ValidateChain;
 use kc::core::chain::{ChainError, Usage, ValidatedChain};
 use kc::core::keys::VerifyingKey;
@@ -15,7 +15,7 @@ const TOPIC: &str = "readings";
 
 /// Refuses whoever is not on the list, after the default has accepted them.
 struct OnlyTheListed {
-    default: Port<ValidateChain>,
+    default: Slot<ValidateChain>,
     listed: HashSet<VerifyingKey>,
 }
 
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stage.node("sender").open().await?,
         stage.node("reader").open().await?,
     );
-    let validate = &sender.node.ports().validate;
+    let validate = &sender.node.slots().validate;
     let stricter = OnlyTheListed {
         default: validate.fork(),
         listed: HashSet::new(),

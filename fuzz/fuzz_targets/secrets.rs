@@ -4,7 +4,7 @@
 
 use kc_core::keys::Signer;
 use kc_core::secret::SecretVec;
-use kc_core::store::{NodeSecrets, old_keys};
+use kc_core::store::{NodeSecrets, retained_keys};
 use kc_fuzz::choices;
 use libfuzzer_sys::fuzz_target;
 
@@ -44,11 +44,11 @@ fn node_secrets(file: &[u8]) {
 }
 
 fn kept_keys(plaintext: &[u8]) {
-    let Ok(keys) = old_keys::decode(&SecretVec::from(plaintext.to_vec())) else {
+    let Ok(keys) = retained_keys::decode(&SecretVec::from(plaintext.to_vec())) else {
         return;
     };
-    let encoded = old_keys::encode(&keys);
-    let again = old_keys::decode(&encoded).expect("what was written reads");
+    let encoded = retained_keys::encode(&keys);
+    let again = retained_keys::decode(&encoded).expect("what was written reads");
     assert_eq!(again, keys);
-    assert_eq!(old_keys::encode(&again), encoded);
+    assert_eq!(retained_keys::encode(&again), encoded);
 }

@@ -7,16 +7,16 @@
 //! | [`EncryptedProducer`], [`EncryptedConsumer`] | a backend's clients with the handles in front |
 //! | [`ExchangeActor`], [`ChainActor`], [`RatchetActor`], [`KeystoreActor`], [`GatewayActor`], [`KeyTableActor`], [`ControllerActor`], [`ChainServerActor`] | the actors, to be composed anew |
 //! | [`messages`] | what they say to each other |
-//! | [`Port`] | where messages go: bounded, and replaceable |
+//! | [`Slot`] | where messages go: bounded, and replaceable |
 //! | [`NodeEvent`] | what happens, for people and metrics |
 //!
-//! Actors know the messages that they send, not who gets them: each is given [`Port`]s. A running node gives
-//! its [`Ports`], and whoever composes a node of their own can put another actor behind any of them:
+//! Actors know the messages that they send, not who gets them: each is given [`Slot`]s. A running node gives
+//! its [`Slots`], and whoever composes a node of their own can put another actor behind any of them:
 //!
 //! ```
 //! use actix::SyncArbiter;
 //! use kc_actors::messages::OwnIdentities;
-//! use kc_actors::{ChainActor, ChainParts, Clock, Events, Port, TrustArchive};
+//! use kc_actors::{ChainActor, ChainParts, Clock, Events, Slot, TrustArchive};
 //! use kc_core::chain::{TrustEntry, TrustList, TrustStore};
 //! use kc_core::store::StoreError;
 //!
@@ -46,7 +46,7 @@
 //!     });
 //!     let chain_validation = SyncArbiter::start(1, move || actor.clone());
 //!
-//!     let identities: Port<OwnIdentities> = Port::to(&chain_validation);
+//!     let identities: Slot<OwnIdentities> = Slot::to(&chain_validation);
 //!     assert!(identities.send(OwnIdentities).await?.is_err(), "nobody can sign");
 //!     Ok(())
 //! }
@@ -60,7 +60,7 @@ mod events;
 mod handles;
 pub mod messages;
 mod node;
-mod port;
+mod slot;
 mod stores;
 pub use actors::*;
 pub use client::{
@@ -75,8 +75,8 @@ pub use handles::{
 };
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Node, NodeError, NodeParts,
-    NodeRoles, NodeSettings, NodeStatus, Ports, SealedArchive, ShutdownReport, stored_entries,
+    NodeRoles, NodeSettings, NodeStatus, SealedArchive, ShutdownReport, Slots, stored_entries,
     stored_trust,
 };
-pub use port::{DEFAULT_PORT_CAPACITY, Port, PortClosed};
+pub use slot::{DEFAULT_SLOT_CAPACITY, Slot, SlotClosed};
 pub use stores::{Store, StoreFault};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler};
 use kc_actors::messages::{KeyWanted, ServeRoot};
 use kc_actors::{
-    CryptoTables, Deserializer, Events, KeyTableActor, KeyTableParts, Outcome, Port, Serializer,
+    CryptoTables, Deserializer, Events, KeyTableActor, KeyTableParts, Outcome, Serializer, Slot,
 };
 use kc_core::message::sealed_len;
 use kc_core::provision::Role;
@@ -61,16 +61,16 @@ async fn no_allocation_per_message_beyond_the_output() {
     let parts = KeyTableParts {
         sealing_keys: own.sealing_keys,
         turn: own.turn,
-        wanted: Port::to(&exchange),
-        serve: Port::to(&exchange),
-        judge: Port::unconnected(),
+        wanted: Slot::to(&exchange),
+        serve: Slot::to(&exchange),
+        judge: Slot::unconnected(),
         keeps_denied: false,
         events: Events::default(),
     };
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     let key_table = KeyTableActor::new(parts, tables.clone(), signals).start();
-    let serializer = Serializer::new(tables.clone(), Port::to(&key_table));
-    let deserializer = Deserializer::new(tables, Port::to(&key_table), Duration::ZERO);
+    let serializer = Serializer::new(tables.clone(), Slot::to(&key_table));
+    let deserializer = Deserializer::new(tables, Slot::to(&key_table), Duration::ZERO);
     serializer.prepare("t.a").await.unwrap();
 
     let plaintext = [7; 1024];

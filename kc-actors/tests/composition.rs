@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use kc_actors::messages::{
-    AskExchange, AwaitedKeys, ControlTopic, HeldKeys, KeyWanted, RatchetError, ReceivedOpeningKeys,
-    SealingKeyFor, SendRecord, SideRecord, SideRecords, TurnRatchet, TurnReason, ValidateChain,
-    Watch,
+    AskExchange, AwaitedKeys, ControlTopic, KeyWanted, RatchetError, ReceivedOpeningKeys,
+    RetainedKeysFor, SealingKeyFor, SendRecord, SideRecord, SideRecords, TurnRatchet, TurnReason,
+    ValidateChain, Watch,
 };
-use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Port};
+use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Slot};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidatedChain};
 use kc_core::provision::Role;
@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 /// Side topics without a broker: every record goes to every exchange.
 struct Bus {
-    listeners: Vec<Port<SideRecords>>,
+    listeners: Vec<Slot<SideRecords>>,
     /// So many replies are refused.
     refused_replies: usize,
     sent: mpsc::UnboundedSender<SideRecord>,
@@ -115,10 +115,10 @@ impl Actor for FixedKey {
     type Context = Context<Self>;
 }
 
-impl Handler<HeldKeys> for FixedKey {
-    type Result = MessageResult<HeldKeys>;
+impl Handler<RetainedKeysFor> for FixedKey {
+    type Result = MessageResult<RetainedKeysFor>;
 
-    fn handle(&mut self, message: HeldKeys, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: RetainedKeysFor, _: &mut Self::Context) -> Self::Result {
         let key = |id| {
             (
                 id,
@@ -131,10 +131,10 @@ impl Handler<HeldKeys> for FixedKey {
 
 /// Two exchanges on one bus.
 struct Pair {
-    consumer: Port<KeyWanted>,
-    producer_status: Port<AskExchange>,
-    consumer_records: Port<SideRecords>,
-    producer_records: Port<SideRecords>,
+    consumer: Slot<KeyWanted>,
+    producer_status: Slot<AskExchange>,
+    consumer_records: Slot<SideRecords>,
+    producer_records: Slot<SideRecords>,
     events: Events,
     received: mpsc::UnboundedReceiver<ReceivedOpeningKeys>,
     sent: mpsc::UnboundedReceiver<SideRecord>,
@@ -157,7 +157,7 @@ fn pair(consumer: &Own, producer: &Own) -> Pair {
 }
 
 fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
-    let (send_record, watch) = (Port::unconnected(), Port::unconnected());
+    let (send_record, watch) = (Slot::unconnected(), Slot::unconnected());
     let (sink, received) = mpsc::unbounded_channel();
     let sink = Sink(sink).start();
     let events = Events::default();
@@ -165,8 +165,8 @@ fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
         let parts = ExchangeParts {
             send_record: send_record.clone(),
             watch: watch.clone(),
-            received: Port::to(&sink),
-            awaited: Port::to(&sink),
+            received: Slot::to(&sink),
+            awaited: Slot::to(&sink),
             events,
             ..own.exchange()
         };
@@ -176,7 +176,7 @@ fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
     let producer = exchange(producer, events.clone());
     let (send, sent) = mpsc::unbounded_channel();
     let bus = Bus {
-        listeners: vec![Port::to(&consumer), Port::to(&producer)],
+        listeners: vec![Slot::to(&consumer), Slot::to(&producer)],
         refused_replies,
         sent: send,
     };
@@ -184,10 +184,10 @@ fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
     send_record.connect(&bus);
     watch.connect(&bus);
     Pair {
-        consumer: Port::to(&consumer),
-        producer_status: Port::to(&producer),
-        consumer_records: Port::to(&consumer),
-        producer_records: Port::to(&producer),
+        consumer: Slot::to(&consumer),
+        producer_status: Slot::to(&producer),
+        consumer_records: Slot::to(&consumer),
+        producer_records: Slot::to(&producer),
         events,
         received,
         sent,
@@ -216,7 +216,7 @@ async fn a_key_goes_from_ratchet_to_consumer_by_messages_alone() {
 #[actix::test]
 async fn a_stricter_chain_validation_refuses_what_the_default_accepts() {
     let (consumer, mut producer) = nodes();
-    producer.validate = Port::to(&Strict.start());
+    producer.validate = Slot::to(&Strict.start());
     let pair = pair(&consumer, &producer);
     let mut events = pair.events.listen();
     let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
@@ -234,7 +234,7 @@ async fn a_stricter_chain_validation_refuses_what_the_default_accepts() {
 #[actix::test]
 async fn another_ratchet_hands_its_own_keys_out() {
     let (consumer, mut producer) = nodes();
-    producer.held = Port::to(&FixedKey.start());
+    producer.retained = Slot::to(&FixedKey.start());
     let mut pair = pair(&consumer, &producer);
     let id = KeyId::Short(42);
     pair.consumer.send(wanted(id)).await.unwrap();
@@ -254,8 +254,8 @@ async fn no_key_is_given_out_before_it_is_stored() {
     assert!(key.await.unwrap().is_err());
     let ids = Vec::new();
     let held = producer
-        .held
-        .send(HeldKeys { root: root(), ids })
+        .retained
+        .send(RetainedKeysFor { root: root(), ids })
         .await
         .unwrap();
     assert!(held.is_empty());
@@ -271,15 +271,19 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
         let seed = Seed::decode(seed.expose()).unwrap();
         let ratchet = support::ratchet(seed, retained, Archive::default());
         let ratchet = support::start(ratchet);
-        let sealing_keys = Port::to(&ratchet);
+        let sealing_keys = Slot::to(&ratchet);
         let key = sealing_keys.send(SealingKeyFor { root: root() }).await;
         ids.push(key.unwrap().unwrap().id());
-        let held = HeldKeys {
+        let message = RetainedKeysFor {
             root: root(),
             ids: ids.clone(),
         };
         retained = RetainedKeys::default();
-        for (id, secret) in Port::<HeldKeys>::to(&ratchet).send(held).await.unwrap() {
+        for (id, secret) in Slot::<RetainedKeysFor>::to(&ratchet)
+            .send(message)
+            .await
+            .unwrap()
+        {
             retained.insert(RetainedKey {
                 root: root(),
                 id,
@@ -300,7 +304,7 @@ async fn a_ratchet_that_was_put_back_is_noticed_after_its_keys_are_forgotten() {
         // Always the first file again, and the keys are too old to be kept.
         let ratchet = support::ratchet(seed, RetainedKeys::default(), archive.clone());
         let ratchet = support::start(ratchet);
-        let key = Port::to(&ratchet)
+        let key = Slot::to(&ratchet)
             .send(SealingKeyFor { root: root() })
             .await;
         assert_eq!(key.unwrap().unwrap().id(), KeyId::Short(restart));
@@ -322,8 +326,8 @@ async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
     assert_ne!(turned[0].1.id(), first.id());
     let ids = vec![first.id(), turned[0].1.id()];
     let held = producer
-        .held
-        .send(HeldKeys { root: root(), ids })
+        .retained
+        .send(RetainedKeysFor { root: root(), ids })
         .await
         .unwrap();
     assert_eq!(held.len(), 2);
@@ -343,11 +347,11 @@ async fn a_node_seals_for_as_many_root_topics_as_it_keeps_keys_of_and_for_no_mor
     let id = key(0).await.unwrap().unwrap().id();
     let refused = key(MAX_RETAINED_KEYS).await.unwrap();
     assert!(matches!(refused, Err(RatchetError::TooManyRoots)));
-    let held = HeldKeys {
+    let message = RetainedKeysFor {
         root: "t0".into(),
         ids: vec![id],
     };
-    assert_eq!(producer.held.send(held).await.unwrap().len(), 1);
+    assert_eq!(producer.retained.send(message).await.unwrap().len(), 1);
     let turned = producer.turn.send(TurnRatchet(TurnReason::Requested)).await;
     let turned = turned.unwrap().keys.unwrap();
     assert_eq!(turned.len(), MAX_RETAINED_KEYS);
@@ -403,8 +407,8 @@ async fn garbage_on_the_side_topics_changes_nothing() {
             SideTopic::Subscriptions,
         ];
         let records: Vec<_> = records.map(&mut garbage).into();
-        for port in [&pair.consumer_records, &pair.producer_records] {
-            port.send(SideRecords(records.clone())).await.unwrap();
+        for slot in [&pair.consumer_records, &pair.producer_records] {
+            slot.send(SideRecords(records.clone())).await.unwrap();
         }
     }
     let status = pair.producer_status.send(AskExchange).await.unwrap();

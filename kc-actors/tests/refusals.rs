@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, ResponseFuture};
 use kc_actors::messages::{KeyWanted, OwnGrant, OwnIdentities, ServeRoot, Watch};
-use kc_actors::{ExchangeActor, ExchangeParts, Port};
+use kc_actors::{ExchangeActor, ExchangeParts, Slot};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidIdentity};
 use kc_core::provision::Role;
@@ -75,13 +75,13 @@ fn root() -> RootTopic {
     "t".into()
 }
 
-async fn exchange(watch: Port<Watch>) -> Addr<ExchangeActor> {
+async fn exchange(watch: Slot<Watch>) -> Addr<ExchangeActor> {
     let own = Own::provisioned(Role::Consumer, "root", Archive::default());
     let identities = own.identities.send(OwnIdentities).await.unwrap();
     let known = Known(identities.unwrap()).start();
     let parts = ExchangeParts {
-        identities: Port::to(&known),
-        grants: Port::to(&known),
+        identities: Slot::to(&known),
+        grants: Slot::to(&known),
         watch,
         ..own.exchange()
     };
@@ -103,7 +103,7 @@ async fn want(exchange: &Addr<ExchangeActor>) {
 
 #[actix::test]
 async fn serving_a_root_waits_for_no_broker() {
-    let exchange = exchange(Port::to(&Silent.start())).await;
+    let exchange = exchange(Slot::to(&Silent.start())).await;
     timeout(Duration::from_secs(5), serve(&exchange))
         .await
         .unwrap();
@@ -112,7 +112,7 @@ async fn serving_a_root_waits_for_no_broker() {
 /// How long a gateway that refuses is left alone after it was first asked.
 async fn pause_after_a_refusal(ask: impl AsyncFnOnce(&Addr<ExchangeActor>)) -> Duration {
     let (asked, mut times) = mpsc::unbounded_channel();
-    let exchange = exchange(Port::to(&Refused(asked).start())).await;
+    let exchange = exchange(Slot::to(&Refused(asked).start())).await;
     tokio::time::pause();
     ask(&exchange).await;
     let first = times.recv().await.unwrap();

@@ -7,7 +7,7 @@ use actix::{Actor, Context, Handler, ResponseFuture};
 use kc_actors::messages::{
     KeyWanted, PrepareError, RatchetError, SealingKeyFor, ServeRoot, TurnRatchet, Turned,
 };
-use kc_actors::{CryptoTables, Events, KeyTableActor, KeyTableParts, Port, Serializer};
+use kc_actors::{CryptoTables, Events, KeyTableActor, KeyTableParts, Serializer, Slot};
 use kc_core::ratchet::SealingKey;
 use kc_core::store::StoreErrorKind;
 use kc_core::types::TopicScheme;
@@ -52,17 +52,17 @@ async fn a_root_topic_is_not_prepared_for_ever() {
     tokio::time::pause();
     let silent = Silent.start();
     let parts = KeyTableParts {
-        sealing_keys: Port::to(&silent),
-        turn: Port::to(&silent),
-        wanted: Port::to(&silent),
-        serve: Port::to(&silent),
-        judge: Port::unconnected(),
+        sealing_keys: Slot::to(&silent),
+        turn: Slot::to(&silent),
+        wanted: Slot::to(&silent),
+        serve: Slot::to(&silent),
+        judge: Slot::unconnected(),
         keeps_denied: false,
         events: Events::default(),
     };
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     let key_table = KeyTableActor::new(parts, tables.clone(), signals).start();
-    let serializer = Serializer::new(tables, Port::to(&key_table));
+    let serializer = Serializer::new(tables, Slot::to(&key_table));
     let error = serializer.prepare("t").await.unwrap_err();
     let PrepareError::Ratchet(RatchetError::Ratchet(behind)) = error else {
         panic!("{error:?}");

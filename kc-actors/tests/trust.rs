@@ -7,7 +7,7 @@ use actix::SyncArbiter;
 use kc_actors::messages::{
     AskTrust, ManagementRecord, ManagementRecords, OwnIdentities, ValidateChain,
 };
-use kc_actors::{ChainActor, ChainParts, Clock, Events, NodeEvent, Port, TrustArchive};
+use kc_actors::{ChainActor, ChainParts, Clock, Events, NodeEvent, Slot, TrustArchive};
 use kc_core::chain::{ChainError, MaxAge, TrustEntry, TrustList, TrustStore, Usage};
 use kc_core::keys::{KeyType, Signer, SigningKey};
 use kc_core::provision::{NewNode, Role, compose_update, provision_node};
@@ -68,7 +68,7 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
         root: "t".into(),
         usage: Usage::EncryptRequest,
     };
-    let validated = Port::<ValidateChain>::to(&chains).send(validate()).await;
+    let validated = Slot::<ValidateChain>::to(&chains).send(validate()).await;
     assert!(validated.unwrap().is_ok());
 
     let entry = TrustEntry::unrestricted(denied.verifying_key());
@@ -80,18 +80,18 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
         kafka_key: Vec::new(),
         value: update,
     };
-    let records = Port::<ManagementRecords>::to(&chains);
+    let records = Slot::<ManagementRecords>::to(&chains);
     let taken = records.send(ManagementRecords(vec![record.clone()])).await;
     taken.unwrap();
     assert!(matches!(told.next().await, Some(NodeEvent::Listed { .. })));
-    let validated = Port::<ValidateChain>::to(&chains).send(validate()).await;
+    let validated = Slot::<ValidateChain>::to(&chains).send(validate()).await;
     assert_eq!(validated.unwrap(), Err(ChainError::Denied));
 
     // At the next start it is read again.
     let again = records.send(ManagementRecords(vec![record])).await;
     again.unwrap();
-    let status = Port::<AskTrust>::to(&chains).send(AskTrust).await.unwrap();
+    let status = Slot::<AskTrust>::to(&chains).send(AskTrust).await.unwrap();
     assert_eq!((status.denied, status.refused.len()), (1, 0));
-    let own = Port::<OwnIdentities>::to(&chains).send(OwnIdentities).await;
+    let own = Slot::<OwnIdentities>::to(&chains).send(OwnIdentities).await;
     assert!(own.unwrap().is_err(), "a node without keys has no identity");
 }

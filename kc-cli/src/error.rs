@@ -214,11 +214,13 @@ impl From<NodeError> for CliError {
         match error {
             NodeError::Config(error) => error.into(),
             NodeError::Store(error) => error.into(),
-            NodeError::OldKeys(ref behind) => {
+            NodeError::RetainedKeys(ref behind) => {
                 let advice = behind.advice().unwrap_or(NOT_TOGETHER);
                 Self::from_error(error).advise(advice)
             }
-            error @ NodeError::OldKeysFormat(_) => Self::from_error(error).advise(NOT_TOGETHER),
+            error @ NodeError::RetainedKeysFormat(_) => {
+                Self::from_error(error).advise(NOT_TOGETHER)
+            }
             error => Self::from_error(error),
         }
     }

@@ -93,7 +93,9 @@ fn failing(store: Store) -> &'static str {
     match store {
         Store::Keys => "this node cannot sign now, and so neither ask for keys nor hand them out",
         Store::Ratchet => "the ratchet cannot be turned now; the keys in use stay in use",
-        Store::PastKeys => "keys cannot be kept for late consumers now, and so no new ones be used",
+        Store::RetainedKeys => {
+            "keys cannot be kept for late consumers now, and so no new ones be used"
+        }
     }
 }
 
@@ -101,7 +103,7 @@ fn working(store: Store) -> &'static str {
     match store {
         Store::Keys => "this node can sign again",
         Store::Ratchet => "the ratchet turns again",
-        Store::PastKeys => "keys are kept for late consumers again",
+        Store::RetainedKeys => "keys are kept for late consumers again",
     }
 }
 

@@ -34,7 +34,7 @@ pub struct ChainKey {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Renewal {
     /// The chain, but for the signature of its last certificate.
-    pub draft: ToBeSigned,
+    pub to_be_signed: ToBeSigned,
     /// The entry that takes the place of the old one.
     pub renewed: ChainKey,
 }
@@ -126,7 +126,7 @@ impl RenewalPolicy {
             ..key.clone()
         };
         Some(Renewal {
-            draft: identity.certify(&renewed.encode()),
+            to_be_signed: identity.certify(&renewed.encode()),
             renewed: ChainKey {
                 max_age: lasts,
                 ..renewed

@@ -153,7 +153,7 @@ struct Leaving {
     ratchet: Option<LeftFile>,
     seed: Option<Seed>,
     /// As they are wrapped.
-    past_keys: Option<Vec<u8>>,
+    retained_keys: Option<Vec<u8>>,
     sealed_ratchet: PathBuf,
 }
 
@@ -173,7 +173,7 @@ impl Leaving {
         let seed = ratchet.as_ref().map(|file| read_seed(file.secret()));
         Ok(Self {
             seed: seed.transpose()?,
-            past_keys: past_keys(config, &secrets)?,
+            retained_keys: retained_keys(config, &secrets)?,
             keys,
             secrets,
             ratchet,
@@ -201,7 +201,7 @@ impl Leaving {
         let settings = moved.clone().settings(None);
         let keystore = HsmKeyStore::open(token.clone(), labels.clone(), settings)?;
         let rewrap = |value: &Vec<u8>| keystore.rewrap_file_value(value, self.secrets.opaque_key());
-        let past_keys = self.past_keys.as_ref().map(rewrap).transpose()?;
+        let retained_keys = self.retained_keys.as_ref().map(rewrap).transpose()?;
         if let Some(seed) = &self.seed {
             HsmRatchetStore::import(token.clone(), labels, &self.sealed_ratchet, seed)?;
         }
@@ -212,8 +212,8 @@ impl Leaving {
             }
             config.remove(SECTION, MOVING);
             place_on_token(config, uri, labels, self.seed.is_some())?;
-            if let Some(past_keys) = &past_keys {
-                SealedArchive::set_sealed(config, past_keys)?;
+            if let Some(retained_keys) = &retained_keys {
+                SealedArchive::set_sealed(config, retained_keys)?;
             }
             moved.write(config)
         })?;
@@ -259,8 +259,8 @@ fn read_seed(file: &SecretFile) -> Result<Seed, OpenError> {
     })
 }
 
-/// The past keys as they are wrapped, after making sure that they open.
-fn past_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8>>, OpenError> {
+/// The retained keys as they are wrapped, after making sure that they open.
+fn retained_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8>>, OpenError> {
     let Some(wrapped) = SealedArchive::sealed(config)? else {
         return Ok(None);
     };
@@ -268,7 +268,7 @@ fn past_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8
         let kind = StoreErrorKind::Unauthentic;
         return Err(OpenError::Store(StoreError::new(
             kind,
-            "past keys of the node",
+            "retained keys of the node",
         )));
     }
     Ok(Some(wrapped))

@@ -17,17 +17,17 @@ pub fn rotate_opaque(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError>
     let locked = LockedFiles::open(node)?;
     let config = &locked.config;
     let uri = on_token(config, "cryptokey")?.ok_or(OpenError::NotOnToken)?;
-    let past_keys = SealedArchive::sealed(config)?;
+    let retained_keys = SealedArchive::sealed(config)?;
     let (token, labels) = open_token(&uri, pin, &locked.files)?;
 
     let rotation = OpaqueRotation::begin(token, labels)?;
     let rewrap = |sealed: Vec<u8>| rotation.rewrap(&sealed);
-    let past_keys = past_keys.map(rewrap).transpose()?;
+    let retained_keys = retained_keys.map(rewrap).transpose()?;
     let sealed = TokenKeys::of(config)?.sealed_slh_dsa;
     let sealed = sealed.map(rewrap).transpose()?;
     locked.store.update(&mut |config| {
-        if let Some(past_keys) = &past_keys {
-            SealedArchive::set_sealed(config, past_keys)?;
+        if let Some(retained_keys) = &retained_keys {
+            SealedArchive::set_sealed(config, retained_keys)?;
         }
         if let Some(sealed) = &sealed {
             config.set(SECTION, SEALED, &Value::from(sealed.as_slice()))?;

@@ -63,7 +63,7 @@ async fn a_node_whose_gateway_has_died_does_not_say_that_all_was_sent() {
     let fleet = Fleet::start().await;
     fleet.provision("sender", Role::Producer, "root");
     let node = fleet.open("sender").await.node;
-    node.ports().close_gateway.disconnect();
+    node.slots().close_gateway.disconnect();
     let report = node.shutdown(DEADLINE).await.unwrap();
     assert_eq!(report.gateway.unwrap_err().kind(), BackendErrorKind::Closed);
 }

@@ -41,7 +41,7 @@ async fn a_new_chain_takes_its_keys_place_and_the_other_keys_chain_stays() {
         value: new.clone(),
     };
     let taken = node
-        .ports()
+        .slots()
         .management
         .send(ManagementRecords(vec![record]));
     taken.await.unwrap();

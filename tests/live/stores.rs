@@ -170,9 +170,9 @@ async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
     let mut joined = joined.await.unwrap();
     let taking = tokio::spawn(async move { (take(&mut joined, 2).await, joined) });
     let failing = sender.status().await.unwrap().failing_stores;
-    let fault = &failing[&Store::PastKeys];
+    let fault = &failing[&Store::RetainedKeys];
     assert_eq!(fault.advice, Some("put it back"));
-    let fails = [Store::PastKeys, Store::Keys].map(|store| NodeEvent::StoreFails {
+    let fails = [Store::RetainedKeys, Store::Keys].map(|store| NodeEvent::StoreFails {
         store,
         fault: fault.clone(),
     });
@@ -188,7 +188,7 @@ async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
         .await
         .unwrap();
     assert_eq!(values(&take(&mut joined, 1).await), ["after"]);
-    let works = [Store::Keys, Store::PastKeys].map(|store| NodeEvent::StoreWorks { store });
+    let works = [Store::Keys, Store::RetainedKeys].map(|store| NodeEvent::StoreWorks { store });
     assert_eq!(news(&mut events, &works[1]).await, works);
     assert!(sender.status().await.unwrap().failing_stores.is_empty());
 }

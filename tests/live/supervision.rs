@@ -120,7 +120,7 @@ async fn an_actor_of_ones_own_that_dies_gives_its_place_back() {
     fleet.provision("sender", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
     let sender = fleet.open("sender").await;
-    let records = sender.node.ports().records.clone();
+    let records = sender.node.slots().records.clone();
     let (connected, ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let system = System::new();

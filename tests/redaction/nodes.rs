@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kc::actors::messages::{HeldKeys, ReceivedOpeningKeys, SealingKeyFor};
+use kc::actors::messages::{ReceivedOpeningKeys, RetainedKeysFor, SealingKeyFor};
 use kc::actors::{Entropy, KeystoreActor, RatchetActor, RatchetParts, SealedArchive};
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{
@@ -265,8 +265,8 @@ fn actors_and_messages() {
     );
     let (root, ids) = ("t".into(), vec![KeyId::Short(1)]);
     check_node(
-        &HeldKeys { root, ids },
-        r#"HeldKeys { root: RootTopic("t"), ids: [KeyId(#1)] }"#,
+        &RetainedKeysFor { root, ids },
+        r#"RetainedKeysFor { root: RootTopic("t"), ids: [KeyId(#1)] }"#,
     );
 }
 

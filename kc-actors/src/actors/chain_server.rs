@@ -12,7 +12,7 @@ use super::steps;
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent};
 use crate::messages::{ControlTopic, OwnIdentities, SendRecord, Sign};
-use crate::port::Port;
+use crate::slot::Slot;
 
 /// Where a chain server keeps the keys that it renews chains for.
 pub trait ChainKeyArchive: Debug + Send + Sync {
@@ -29,7 +29,7 @@ pub trait ChainKeyArchive: Debug + Send + Sync {
     fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError>;
 }
 
-/// What a chain server is made of. Whoever is behind a port can be replaced.
+/// What a chain server is made of. Whoever is behind a slot can be replaced.
 #[derive(Clone, Debug)]
 pub struct ChainServerParts {
     /// When chains are renewed.
@@ -39,11 +39,11 @@ pub struct ChainServerParts {
     /// The keys whose chains are renewed.
     pub keys: Arc<dyn ChainKeyArchive>,
     /// Who knows this node's identities.
-    pub identities: Port<OwnIdentities>,
+    pub identities: Slot<OwnIdentities>,
     /// Who signs.
-    pub sign: Port<Sign>,
+    pub sign: Slot<Sign>,
     /// Who sends records to the topic of chains.
-    pub send_record: Port<SendRecord>,
+    pub send_record: Slot<SendRecord>,
     /// What time it is.
     pub clock: Clock,
     /// Who is told what happens.
@@ -108,8 +108,15 @@ impl ChainServerParts {
     }
 
     /// Publishes a chain, and stores it as renewed when that is acknowledged: what fails is due again.
-    async fn renew(&self, name: String, Renewal { draft, renewed }: Renewal) {
-        let Some(chain) = steps::signed(&self.sign, &draft).await else {
+    async fn renew(
+        &self,
+        name: String,
+        Renewal {
+            to_be_signed,
+            renewed,
+        }: Renewal,
+    ) {
+        let Some(chain) = steps::signed(&self.sign, &to_be_signed).await else {
             return;
         };
         let key = renewed.key().clone();

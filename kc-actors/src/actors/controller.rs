@@ -11,21 +11,21 @@ use crate::events::Events;
 use crate::messages::{
     AskController, ControllerStatus, OwnIdentities, SendRecord, SideRecords, Sign, ValidateChain,
 };
-use crate::port::Port;
+use crate::slot::Slot;
 
-/// The parts of a controller. The actor behind a port can be replaced.
+/// The parts of a controller. The actor behind a slot can be replaced.
 #[derive(Clone, Debug)]
 pub struct ControllerParts {
     /// How long what it signs is valid.
     pub validity: Validity,
     /// Validates chains.
-    pub validate: Port<ValidateChain>,
+    pub validate: Slot<ValidateChain>,
     /// Knows this node's identities.
-    pub identities: Port<OwnIdentities>,
+    pub identities: Slot<OwnIdentities>,
     /// Signs.
-    pub sign: Port<Sign>,
+    pub sign: Slot<Sign>,
     /// Sends records to side topics.
-    pub send_record: Port<SendRecord>,
+    pub send_record: Slot<SendRecord>,
     /// What time it is.
     pub clock: Clock,
     /// Where to tell what happens, and to hear that trust changed.
@@ -59,11 +59,11 @@ impl ControllerActor {
             events: parts.events,
             entropy: Entropy::system(),
             // It asks for nothing, and keeps no keys.
-            grants: Port::unconnected(),
-            held: Port::unconnected(),
-            watch: Port::unconnected(),
-            received: Port::unconnected(),
-            awaited: Port::unconnected(),
+            grants: Slot::unconnected(),
+            retained: Slot::unconnected(),
+            watch: Slot::unconnected(),
+            received: Slot::unconnected(),
+            awaited: Slot::unconnected(),
         };
         Self {
             driver: Driver::new(parts, true),

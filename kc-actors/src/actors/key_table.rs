@@ -16,7 +16,7 @@ use crate::messages::{
     AwaitKey, AwaitedKeys, JudgeGivers, KeyWanted, PrepareError, PrepareRoot, RatchetError,
     ReceivedOpeningKeys, Rotate, SealingKeyFor, ServeRoot, TurnRatchet, TurnReason, Turned,
 };
-use crate::port::Port;
+use crate::slot::Slot;
 use crate::stores::{Store, ask_in_time};
 
 /// How often missing keys are signalled anew, so that the exchange knows which are still wanted.
@@ -37,15 +37,15 @@ const MAX_WAITS_PER_ROOT: usize = 8;
 #[derive(Clone, Debug)]
 pub struct KeyTableParts {
     /// Where keys to seal with come from.
-    pub sealing_keys: Port<SealingKeyFor>,
+    pub sealing_keys: Slot<SealingKeyFor>,
     /// What turns the ratchet.
-    pub turn: Port<TurnRatchet>,
+    pub turn: Slot<TurnRatchet>,
     /// Who asks for missing keys.
-    pub wanted: Port<KeyWanted>,
+    pub wanted: Slot<KeyWanted>,
     /// Who answers requests for the keys in use.
-    pub serve: Port<ServeRoot>,
+    pub serve: Slot<ServeRoot>,
     /// Judges who gave keys when the denylist changes.
-    pub judge: Port<JudgeGivers>,
+    pub judge: Slot<JudgeGivers>,
     /// Whether keys of denied givers are kept, to read history (`denied_keys : keep`).
     pub keeps_denied: bool,
     /// What happens to the lists.
@@ -198,7 +198,7 @@ fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)])
     tables.publish_sealing(keys);
 }
 
-async fn forward_signals(signals: Signals, wanted: Port<KeyWanted>, tables: Arc<CryptoTables>) {
+async fn forward_signals(signals: Signals, wanted: Slot<KeyWanted>, tables: Arc<CryptoTables>) {
     let (wanted, tables) = (&wanted, &tables);
     let pass_on = |root: RootTopic, id| async move {
         let known = tables.known(root.as_str(), &id);

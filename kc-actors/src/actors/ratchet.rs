@@ -12,10 +12,10 @@ use kc_core::types::RootTopic;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::messages::{
-    HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet, TurnReason, Turned,
+    RatchetError, RetainedKeysFor, RetainedRoots, SealingKeyFor, TurnRatchet, TurnReason, Turned,
 };
 
-/// Where past keys are kept for late consumers, between runs.
+/// Where retained keys are kept for late consumers, between runs.
 pub trait KeyArchive: Debug + Send {
     /// Stores the keys, and the index of the latest step that was used, durably before it returns.
     ///
@@ -29,9 +29,9 @@ pub trait KeyArchive: Debug + Send {
 pub struct RatchetParts {
     /// The ratchet; `None` on a node that only consumes.
     pub store: Option<Box<dyn RatchetStore>>,
-    /// Where past keys are kept.
+    /// Where retained keys are kept.
     pub archive: Box<dyn KeyArchive>,
-    /// The past keys that were kept there.
+    /// The retained keys that were kept there.
     pub retained: RetainedKeys,
     /// The index of the latest step that was used, as kept there.
     pub used: Option<u64>,
@@ -43,7 +43,7 @@ pub struct RatchetParts {
     pub entropy: Entropy,
 }
 
-/// Executes what a [`Ratchet`] decides: steps the stored ratchet, and stores past keys. Everything is stored before it is
+/// Executes what a [`Ratchet`] decides: steps the stored ratchet, and stores retained keys. Everything is stored before it is
 /// given out. Runs on a thread of its own, because storing means waiting for a disk.
 ///
 /// Clones share the ratchet: if the thread dies, the next goes on from what is stored.
@@ -123,18 +123,22 @@ impl Handler<TurnRatchet> for RatchetActor {
     }
 }
 
-impl Handler<HeldKeys> for RatchetActor {
-    type Result = MessageResult<HeldKeys>;
+impl Handler<RetainedKeysFor> for RatchetActor {
+    type Result = MessageResult<RetainedKeysFor>;
 
-    fn handle(&mut self, HeldKeys { root, ids }: HeldKeys, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        RetainedKeysFor { root, ids }: RetainedKeysFor,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         MessageResult(self.with_state(|state| state.ratchet.hand_out(&root, &ids)))
     }
 }
 
-impl Handler<HeldRoots> for RatchetActor {
-    type Result = MessageResult<HeldRoots>;
+impl Handler<RetainedRoots> for RatchetActor {
+    type Result = MessageResult<RetainedRoots>;
 
-    fn handle(&mut self, _: HeldRoots, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: RetainedRoots, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.with_state(|state| {
             let root = |key: &RetainedKey| key.root.clone();
             state.ratchet.retained().iter().map(root).collect()

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::retry::{Told, delay};
 use crate::events::{Events, NodeEvent};
 use crate::messages::{ControlTopic, OwnIdentities, SendRecord, Sign, Watch};
-use crate::port::Port;
+use crate::slot::Slot;
 use crate::stores::{Store, ask_in_time};
 
 /// How long to wait before trying again to read a topic.
@@ -18,7 +18,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The identities to sign with; says so if there is none.
 pub(super) async fn own_identities(
-    identities: &Port<OwnIdentities>,
+    identities: &Slot<OwnIdentities>,
     events: &Events,
 ) -> Option<Vec<ValidIdentity>> {
     match identities.send(OwnIdentities).await.ok()? {
@@ -32,15 +32,15 @@ pub(super) async fn own_identities(
     }
 }
 
-/// Has a draft signed, unless that takes too long: nobody who waits may be held up by a token that hangs.
-pub(super) async fn signed(sign: &Port<Sign>, draft: &ToBeSigned) -> Option<Vec<u8>> {
+/// Signs a certificate, unless that takes too long: nobody who waits may be held up by a token that hangs.
+pub(super) async fn signed(sign: &Slot<Sign>, to_be_signed: &ToBeSigned) -> Option<Vec<u8>> {
     let message = Sign {
-        key: draft.signer().clone(),
-        message: draft.certificate().to_vec(),
+        key: to_be_signed.signer().clone(),
+        message: to_be_signed.certificate().to_vec(),
     };
     let signed = ask_in_time(Store::Keys, sign, message).await.ok()?;
     match signed.ok()? {
-        Ok(signed) => draft.finish(&signed).ok(),
+        Ok(signed) => to_be_signed.finish(&signed).ok(),
         Err(error) => {
             tracing::debug!(target: "kc::keystore", %error, "signing failed");
             None
@@ -49,7 +49,7 @@ pub(super) async fn signed(sign: &Port<Sign>, draft: &ToBeSigned) -> Option<Vec<
 }
 
 /// Has a record sent; says so if it cannot be.
-pub(super) async fn record_sent(send_record: &Port<SendRecord>, message: SendRecord) -> bool {
+pub(super) async fn record_sent(send_record: &Slot<SendRecord>, message: SendRecord) -> bool {
     let topic = message.topic.clone();
     let sent = sent(send_record, message).await;
     if let Err(Some(error)) = &sent {
@@ -60,7 +60,7 @@ pub(super) async fn record_sent(send_record: &Port<SendRecord>, message: SendRec
 
 /// Has a record sent. Fails without an error if there is no gateway: another may take its place.
 pub(super) async fn sent(
-    send_record: &Port<SendRecord>,
+    send_record: &Slot<SendRecord>,
     message: SendRecord,
 ) -> Result<(), Option<BackendError>> {
     match send_record.send(message).await {
@@ -71,7 +71,7 @@ pub(super) async fn sent(
 
 /// Has a topic read. Fails without an error if there is no gateway: another may take its place.
 pub(super) async fn watched(
-    watch: &Port<Watch>,
+    watch: &Slot<Watch>,
     topic: ControlTopic,
 ) -> Result<(), Option<BackendError>> {
     match watch.send(Watch { topic }).await {
@@ -82,7 +82,7 @@ pub(super) async fn watched(
 
 /// Has a topic read as soon as that is possible; says so if it is not soon, and again if the reason changes. (That there
 /// is no broker, whoever starts the node has told.)
-pub(crate) async fn watch_until_it_works(watch: Port<Watch>, topic: ControlTopic) {
+pub(crate) async fn watch_until_it_works(watch: Slot<Watch>, topic: ControlTopic) {
     let (mut told, mut soon) = (Told::default(), true);
     while let Err(error) = watched(&watch, topic.clone()).await {
         let mut wait = RETRY_DELAY;

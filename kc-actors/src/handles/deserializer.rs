@@ -7,13 +7,13 @@ use kc_core::types::{KeyId, TopicScheme};
 
 use super::{Awaiting, CryptoTables, Outcome, WaitingRecords};
 use crate::messages::AwaitKey;
-use crate::port::Port;
+use crate::slot::Slot;
 
 /// Opens Kafka keys and values. Cheap to clone, and to use from any thread.
 #[derive(Clone, Debug)]
 pub struct Deserializer {
     tables: Arc<CryptoTables>,
-    await_key: Port<AwaitKey>,
+    await_key: Slot<AwaitKey>,
     first_wait: Duration,
 }
 
@@ -21,7 +21,7 @@ impl Deserializer {
     /// Over the tables that a key table keeps, and where to wait for keys; `first_wait` is how long the
     /// first sight of a key waits.
     #[must_use]
-    pub fn new(tables: Arc<CryptoTables>, await_key: Port<AwaitKey>, first_wait: Duration) -> Self {
+    pub fn new(tables: Arc<CryptoTables>, await_key: Slot<AwaitKey>, first_wait: Duration) -> Self {
         Self {
             tables,
             await_key,

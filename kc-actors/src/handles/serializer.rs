@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::CryptoTables;
 use crate::messages::{PrepareError, PrepareRoot};
-use crate::port::{Port, PortClosed};
+use crate::slot::{Slot, SlotClosed};
 
 /// Why a component was not sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -34,7 +34,7 @@ pub enum SealError {
 #[derive(Clone, Debug)]
 pub struct Serializer {
     tables: Arc<CryptoTables>,
-    prepare: Port<PrepareRoot>,
+    prepare: Slot<PrepareRoot>,
     /// The process that it was made in.
     process: u32,
 }
@@ -42,7 +42,7 @@ pub struct Serializer {
 impl Serializer {
     /// Over the tables that a key table keeps, and where to ask it for a topic's key.
     #[must_use]
-    pub fn new(tables: Arc<CryptoTables>, prepare: Port<PrepareRoot>) -> Self {
+    pub fn new(tables: Arc<CryptoTables>, prepare: Slot<PrepareRoot>) -> Self {
         Self {
             tables,
             prepare,
@@ -56,7 +56,7 @@ impl Serializer {
     /// [`PrepareError`].
     pub async fn prepare(&self, topic: &str) -> Result<(), PrepareError> {
         if self.tables.is_closed() {
-            return Err(PortClosed.into());
+            return Err(SlotClosed.into());
         }
         let root = self.tables.scheme.root_of(topic);
         if self.tables.sealing_key(root.as_str()).is_some() {
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_handle_that_was_made_in_another_process_seals_nothing() {
         let (tables, _signals) = CryptoTables::new(TopicScheme::default());
-        let mut serializer = Serializer::new(tables, Port::unconnected());
+        let mut serializer = Serializer::new(tables, Slot::unconnected());
         let mut sealed = Vec::new();
         let refused = serializer.seal_value("t", b"m", &mut sealed);
         assert_eq!(refused, Err(SealError::NotPrepared));

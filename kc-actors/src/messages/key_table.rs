@@ -7,7 +7,7 @@ use kc_core::types::{KeyId, RootTopic};
 use thiserror::Error;
 
 use super::RatchetError;
-use crate::port::PortClosed;
+use crate::slot::SlotClosed;
 
 /// Why a root topic cannot be sealed for.
 #[derive(Clone, Debug, Error)]
@@ -18,7 +18,7 @@ pub enum PrepareError {
     Ratchet(#[from] RatchetError),
     /// The node is closed.
     #[error("the node is closed")]
-    Closed(#[from] PortClosed),
+    Closed(#[from] SlotClosed),
 }
 
 /// Makes the key of a root topic ready, so that handles can seal for it without waiting.

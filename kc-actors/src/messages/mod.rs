@@ -3,7 +3,7 @@
 //! | asked | message | answered |
 //! |---|---|---|
 //! | chain validation | [`ValidateChain`], [`OwnIdentities`], [`OwnGrant`], [`JudgeGivers`], [`ManagementRecords`], [`TendTrust`], [`AskTrust`] | who is allowed what |
-//! | ratchet | [`SealingKeyFor`], [`TurnRatchet`], [`HeldKeys`] | keys, stored before they are given out |
+//! | ratchet | [`SealingKeyFor`], [`TurnRatchet`], [`RetainedKeysFor`] | keys, stored before they are given out |
 //! | keystore | [`Sign`] | signatures |
 //! | exchange | [`KeyWanted`], [`ServeRoot`], [`SideRecords`], [`AskExchange`] | keys asked for and handed out |
 //! | controller | [`SideRecords`], [`AskController`] | requests vouched for |
@@ -31,7 +31,7 @@ pub use key_table::{
 };
 pub use keystore::Sign;
 pub use ratchet::{
-    HeldKeys, HeldRoots, RatchetError, SealingKeyFor, TurnRatchet, TurnReason, Turned,
+    RatchetError, RetainedKeysFor, RetainedRoots, SealingKeyFor, TurnRatchet, TurnReason, Turned,
 };
 pub use trust::{
     AskTrust, IdentityStatus, ManagementRecord, ManagementRecords, TendTrust, TrustStatus,

@@ -65,12 +65,12 @@ pub struct Turned {
 /// Asks for the root topics of all keys that are kept here, each as often as it has keys.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Vec<RootTopic>")]
-pub struct HeldRoots;
+pub struct RetainedRoots;
 
 /// Asks which of these keys of a root topic are kept here.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<(KeyId, TopicSecret)>")]
-pub struct HeldKeys {
+pub struct RetainedKeysFor {
     /// The root topic.
     pub root: RootTopic,
     /// The keys.

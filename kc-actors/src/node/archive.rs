@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kc_core::ratchet::RetainedKeys;
 use kc_core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value};
-use kc_core::store::{KeyStore, StoreError, StoreErrorKind, old_keys};
+use kc_core::store::{KeyStore, StoreError, StoreErrorKind, retained_keys};
 
 use super::NodeError;
 use crate::actors::KeyArchive;
@@ -10,7 +10,7 @@ use crate::actors::KeyArchive;
 const ENTRY: &str = "oldkeys";
 const USED: &str = "ratchet_used";
 
-/// Keeps past keys in the node's configuration, sealed under its opaque key (protocol §11), and beside
+/// Keeps retained keys in the node's configuration, sealed under its opaque key (protocol §11), and beside
 /// them the index of the latest step used, by which an old ratchet that is put back is noticed.
 #[derive(Clone, Debug)]
 pub struct SealedArchive {
@@ -48,27 +48,29 @@ impl SealedArchive {
     /// The keys kept in a configuration.
     ///
     /// # Errors
-    /// [`NodeError::OldKeys`], [`NodeError::OldKeysFormat`], [`NodeError::Value`].
+    /// [`NodeError::RetainedKeys`], [`NodeError::RetainedKeysFormat`], [`NodeError::Value`].
     pub fn load(keystore: &dyn KeyStore, config: &NodeConfig) -> Result<RetainedKeys, NodeError> {
         let Some(sealed) = Self::sealed(config)? else {
             return Ok(RetainedKeys::default());
         };
         let plaintext = keystore.unwrap_opaque(&sealed);
-        Ok(old_keys::decode(&plaintext.map_err(NodeError::OldKeys)?)?)
+        Ok(retained_keys::decode(
+            &plaintext.map_err(NodeError::RetainedKeys)?,
+        )?)
     }
 
     /// The same as they stand there, sealed under the node's opaque key; `None` if there are none.
     ///
     /// # Errors
-    /// [`NodeError::OldKeys`] if something else stands there, [`NodeError::Value`].
+    /// [`NodeError::RetainedKeys`] if something else stands there, [`NodeError::Value`].
     pub fn sealed(config: &NodeConfig) -> Result<Option<Vec<u8>>, NodeError> {
         match config.load_value(Section::CRYPTO, ENTRY)? {
             None => Ok(None),
             Some(Value::Bytes(sealed)) => Ok(Some(sealed)),
             Some(_) => {
-                let context = "past keys in the configuration";
+                let context = "retained keys in the configuration";
                 let error = StoreError::new(StoreErrorKind::Malformed, context);
-                Err(NodeError::OldKeys(error))
+                Err(NodeError::RetainedKeys(error))
             }
         }
     }
@@ -83,7 +85,7 @@ impl SealedArchive {
     }
 }
 
-/// Keeps past keys nowhere but in the ratchet's own memory: for a ratchet that forgets with the process.
+/// Keeps retained keys nowhere but in the ratchet's own memory: for a ratchet that forgets with the process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemoryArchive;
 
@@ -95,14 +97,19 @@ impl KeyArchive for MemoryArchive {
 
 impl KeyArchive for SealedArchive {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
-        let sealed = self.keystore.wrap_opaque(old_keys::encode(keys).expose())?;
+        let sealed = self
+            .keystore
+            .wrap_opaque(retained_keys::encode(keys).expose())?;
         let stored = self.config.update(&mut |config| {
             Self::set_sealed(config, &sealed)?;
             used.map_or(Ok(()), |index| Self::note_used(config, index))
         });
         stored.map(drop).map_err(|error| {
-            StoreError::new(StoreErrorKind::Io, "store past keys in the configuration")
-                .with_source(error)
+            StoreError::new(
+                StoreErrorKind::Io,
+                "store retained keys in the configuration",
+            )
+            .with_source(error)
         })
     }
 }

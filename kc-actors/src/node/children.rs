@@ -1,13 +1,13 @@
 use actix::{Actor, Addr, WeakAddr};
 
 use super::parts::SupervisorParts;
-use super::ports::{Place, all_whole};
+use super::slots::{Place, all_whole};
 use crate::actors::{
     ChainActor, ControllerActor, ExchangeActor, GatewayActor, KeyTableActor, KeystoreActor,
     RatchetActor,
 };
 
-/// The actors that the node has made. Its ports keep them, also where others have taken their places, because
+/// The actors that the node has made. Its slots keep them, also where others have taken their places, because
 /// those may pass on to them.
 #[derive(Debug, Default)]
 pub(super) struct Children {
@@ -24,29 +24,29 @@ pub(super) struct Children {
 struct Child<A: Actor>(Option<WeakAddr<A>>);
 
 impl Children {
-    /// Sees to it that somebody is behind each port: an actor of the node's that has died is made anew, and takes
+    /// Sees to it that somebody is behind each slot: an actor of the node's that has died is made anew, and takes
     /// the place of another that has died.
     pub(super) fn look_after(&mut self, parts: &SupervisorParts) {
-        let ports = &parts.ports;
-        self.chain.fill(&ports.of_chain(), || {
+        let slots = &parts.slots;
+        self.chain.fill(&slots.of_chain(), || {
             Some(parts.on_a_thread("chain validation", parts.chain.clone()))
         });
-        self.keystore.fill(&ports.of_keystore(), || {
+        self.keystore.fill(&slots.of_keystore(), || {
             Some(parts.on_a_thread("keystore", parts.keystore.clone()))
         });
-        self.ratchet.fill(&ports.of_ratchet(), || {
+        self.ratchet.fill(&slots.of_ratchet(), || {
             Some(parts.on_a_thread("ratchet", parts.ratchet.clone()))
         });
         self.key_table
-            .fill(&ports.of_key_table(), || Some(parts.key_table().start()));
+            .fill(&slots.of_key_table(), || Some(parts.key_table().start()));
         self.exchange
-            .fill(&ports.of_exchange(), || Some(parts.exchange().start()));
+            .fill(&slots.of_exchange(), || Some(parts.exchange().start()));
         if parts.controller.is_some() {
             self.controller
-                .fill(&ports.of_controller(), || Some(parts.controller().start()));
+                .fill(&slots.of_controller(), || Some(parts.controller().start()));
         }
         self.gateway
-            .fill(&ports.of_gateway(), || Some(parts.start_gateway()));
+            .fill(&slots.of_gateway(), || Some(parts.start_gateway()));
     }
 }
 

@@ -4,7 +4,7 @@ use kc_core::store::config::{ConfigError, ConfigStoreError};
 use kc_core::wire::WireError;
 use thiserror::Error;
 
-use crate::port::PortClosed;
+use crate::slot::SlotClosed;
 
 /// Why a node does not start, or no longer answers.
 #[derive(Debug, Error)]
@@ -28,10 +28,10 @@ pub enum NodeError {
     },
     /// The keys kept for late consumers cannot be opened.
     #[error("the keys kept for late consumers do not open")]
-    OldKeys(#[source] StoreError),
+    RetainedKeys(#[source] StoreError),
     /// The keys kept for late consumers make no sense.
     #[error("the keys kept for late consumers are malformed: {0}")]
-    OldKeysFormat(#[from] WireError),
+    RetainedKeysFormat(#[from] WireError),
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,8 +43,8 @@ pub enum NodeError {
     Closed,
 }
 
-impl From<PortClosed> for NodeError {
-    fn from(_: PortClosed) -> Self {
+impl From<SlotClosed> for NodeError {
+    fn from(_: SlotClosed) -> Self {
         Self::Closed
     }
 }

@@ -8,7 +8,7 @@ use kc_core::exchange::ExchangeConfig;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use tokio::time::sleep;
 
-use super::ports::Ports;
+use super::slots::Slots;
 use super::thread::{Running, Threads};
 use crate::actors::{
     ChainActor, ChainKeyArchive, ChainServerActor, ChainServerParts, ControllerActor,
@@ -28,7 +28,7 @@ const LONGEST_TENDING: Duration = Duration::from_secs(1);
 /// What the root makes its children of; enough to make each of them again.
 #[derive(Debug)]
 pub(super) struct SupervisorParts {
-    pub(super) ports: Ports,
+    pub(super) slots: Slots,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) group: String,
     pub(super) management: ManagementTopics,
@@ -47,7 +47,7 @@ pub(super) struct SupervisorParts {
     pub(super) controller: Option<Duration>,
     /// What renews chains; `None` if the node is no chain server.
     pub(super) chain_server: Option<ChainServerSettings>,
-    /// The root topics whose past keys are kept, to be served from the start.
+    /// The root topics whose retained keys are kept, to be served from the start.
     pub(super) served: Vec<RootTopic>,
     pub(super) clock: Clock,
     pub(super) events: Events,
@@ -88,13 +88,13 @@ impl SupervisorParts {
     }
 
     pub(super) fn key_table(&self) -> KeyTableActor {
-        let ports = &self.ports;
+        let slots = &self.slots;
         let parts = KeyTableParts {
-            sealing_keys: ports.sealing_keys.clone(),
-            turn: ports.turn.clone(),
-            wanted: ports.wanted.clone(),
-            serve: ports.serve.clone(),
-            judge: ports.judge.clone(),
+            sealing_keys: slots.sealing_keys.clone(),
+            turn: slots.turn.clone(),
+            wanted: slots.wanted.clone(),
+            serve: slots.serve.clone(),
+            judge: slots.judge.clone(),
             keeps_denied: self.keeps_denied,
             events: self.events.clone(),
         };
@@ -102,18 +102,18 @@ impl SupervisorParts {
     }
 
     pub(super) fn exchange(&self) -> ExchangeActor {
-        let ports = &self.ports;
+        let slots = &self.slots;
         ExchangeActor::new(ExchangeParts {
             config: self.exchange.clone(),
-            validate: ports.validate.clone(),
-            identities: ports.identities.clone(),
-            grants: ports.grants.clone(),
-            held: ports.held.clone(),
-            sign: ports.sign.clone(),
-            send_record: ports.send_record.clone(),
-            watch: ports.watch.clone(),
-            received: ports.received.clone(),
-            awaited: ports.awaited.clone(),
+            validate: slots.validate.clone(),
+            identities: slots.identities.clone(),
+            grants: slots.grants.clone(),
+            retained: slots.retained.clone(),
+            sign: slots.sign.clone(),
+            send_record: slots.send_record.clone(),
+            watch: slots.watch.clone(),
+            received: slots.received.clone(),
+            awaited: slots.awaited.clone(),
             clock: self.clock.clone(),
             entropy: Entropy::system(),
             events: self.events.clone(),
@@ -121,27 +121,27 @@ impl SupervisorParts {
     }
 
     pub(super) fn controller(&self) -> ControllerActor {
-        let ports = &self.ports;
+        let slots = &self.slots;
         ControllerActor::new(ControllerParts {
             validity: self.exchange.validity,
-            validate: ports.validate.clone(),
-            identities: ports.identities.clone(),
-            sign: ports.sign.clone(),
-            send_record: ports.send_record.clone(),
+            validate: slots.validate.clone(),
+            identities: slots.identities.clone(),
+            sign: slots.sign.clone(),
+            send_record: slots.send_record.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
         })
     }
 
     pub(super) fn chain_server(&self, settings: &ChainServerSettings) -> ChainServerActor {
-        let ports = &self.ports;
+        let slots = &self.slots;
         ChainServerActor::new(ChainServerParts {
             policy: settings.policy,
             interval: settings.interval,
             keys: Arc::clone(&settings.keys),
-            identities: ports.identities.clone(),
-            sign: ports.sign.clone(),
-            send_record: ports.send_record.clone(),
+            identities: slots.identities.clone(),
+            sign: slots.sign.clone(),
+            send_record: slots.send_record.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
         })
@@ -153,9 +153,9 @@ impl SupervisorParts {
             scheme: self.tables.scheme.clone(),
             management: self.management.clone(),
             group: self.group.clone(),
-            records: self.ports.records.clone(),
-            subscriptions: self.ports.subscriptions.clone(),
-            trust: self.ports.management.clone(),
+            records: self.slots.records.clone(),
+            subscriptions: self.slots.subscriptions.clone(),
+            trust: self.slots.management.clone(),
             watched: self.watched.clone(),
         });
         self.discover();
@@ -164,7 +164,7 @@ impl SupervisorParts {
 
     /// Lets chain validation do what is due, for as long as the node runs.
     pub(super) fn tend_trust(&self) -> impl Future<Output = ()> + use<> {
-        let tend = self.ports.tend_trust.clone();
+        let tend = self.slots.tend_trust.clone();
         async move {
             loop {
                 let wait = tend.send(TendTrust).await.unwrap_or(LONGEST_TENDING);
@@ -176,7 +176,7 @@ impl SupervisorParts {
     /// A controller serves all root topics, as soon as somebody reads.
     fn discover(&self) {
         if let Some(interval) = self.controller {
-            let watch = self.ports.watch_subscriptions.clone();
+            let watch = self.slots.watch_subscriptions.clone();
             actix::spawn(async move { watch.send(WatchSubscriptions { interval }).await });
         }
     }
@@ -184,15 +184,15 @@ impl SupervisorParts {
     /// Takes updates of trust from the start.
     pub(super) fn watch_management(&self) {
         for topic in ManagementTopic::ALL {
-            let watch = self.ports.watch.clone();
+            let watch = self.slots.watch.clone();
             actix::spawn(watch_until_it_works(watch, ControlTopic::Management(topic)));
         }
     }
 
-    /// Answers requests for past keys from the start, not only once the root topics are used again.
-    pub(super) fn serve_past_keys(&self) {
+    /// Answers requests for retained keys from the start, not only once the root topics are used again.
+    pub(super) fn serve_retained_keys(&self) {
         for root in self.served.clone() {
-            let serve = self.ports.serve.clone();
+            let serve = self.slots.serve.clone();
             actix::spawn(async move { serve.send(ServeRoot { root }).await });
         }
     }

@@ -21,7 +21,7 @@ pub struct NodeSettings {
     pub topic_suffix_keys: String,
     /// Suffix of the topic of requests to producers.
     pub topic_suffix_reqs: String,
-    /// How long past keys are kept for late consumers.
+    /// How long retained keys are kept for late consumers.
     pub crypto_max_pgen_age: f64,
     /// The time between requests for one root topic.
     pub crypto_sub_interval: f64,
@@ -147,7 +147,7 @@ impl NodeSettings {
         Duration::from_secs(self.deser_initial_wait_intervals.saturating_sub(1).into())
     }
 
-    /// How long past keys are kept.
+    /// How long retained keys are kept.
     #[must_use]
     pub fn max_key_age(&self) -> Duration {
         duration(self.crypto_max_pgen_age)

@@ -13,8 +13,8 @@ use kc_core::types::TopicScheme;
 
 use super::archive::MemoryArchive;
 use super::parts::{ChainServerSettings, SupervisorParts};
-use super::ports::Ports;
 use super::run_on_thread::run_on_thread;
+use super::slots::Slots;
 use super::thread::{NodeThread, Threads};
 use super::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, NodeError, NodeSettings,
@@ -26,7 +26,7 @@ use crate::entropy::Entropy;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
 use crate::messages::{
-    AskController, AskExchange, AskTrust, HeldRoots, OwnGrant, PrepareError, Rotate,
+    AskController, AskExchange, AskTrust, OwnGrant, PrepareError, RetainedRoots, Rotate,
 };
 use crate::stores::{Store, StoreWatch};
 
@@ -39,7 +39,7 @@ pub struct NodeParts {
     pub keystore: Arc<dyn KeyStore>,
     /// The node's ratchet; `None` on a node that only consumes.
     pub ratchet: Option<Box<dyn RatchetStore>>,
-    /// The node's configuration: chains, lists, past keys.
+    /// The node's configuration: chains, lists, retained keys.
     pub config: Arc<dyn ConfigStore>,
     /// The node's own settings, from wherever they are layered.
     pub settings: NodeSettings,
@@ -68,7 +68,7 @@ pub struct NodeRoles {
 pub struct Node {
     serializer: Serializer,
     deserializer: Deserializer,
-    ports: Ports,
+    slots: Slots,
     events: Events,
     stores: StoreWatch,
     roots: Vec<VerifyingKey>,
@@ -93,7 +93,7 @@ impl Node {
     /// waited for on a thread of its own.
     ///
     /// # Errors
-    /// [`NodeError`] if its configuration or its past keys cannot be used.
+    /// [`NodeError`] if its configuration or its retained keys cannot be used.
     pub async fn start(parts: NodeParts) -> Result<Self, NodeError> {
         Self::start_with(|| Ok(parts)).await
     }
@@ -154,7 +154,7 @@ impl Node {
         served.dedup();
         let exchange = exchange_config(keystore.as_ref(), &settings, &crypto);
         let (tables, signals) = CryptoTables::new(settings.scheme());
-        let ports = Ports::unconnected();
+        let slots = Slots::unconnected();
         let events = Events::default();
         let stores = StoreWatch::new(events.clone());
         let roots = trust.roots().map(|(root, _)| root.clone()).collect();
@@ -166,7 +166,7 @@ impl Node {
         let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
         let root = SupervisorParts {
             threads: Threads::default(),
-            ports: ports.clone(),
+            slots: slots.clone(),
             backend,
             group,
             management: settings.management_topics(),
@@ -209,13 +209,13 @@ impl Node {
         };
         let thread = NodeThread::spawn(root)?;
         Ok(Self {
-            serializer: Serializer::new(Arc::clone(&tables), ports.prepare.clone()),
+            serializer: Serializer::new(Arc::clone(&tables), slots.prepare.clone()),
             deserializer: Deserializer::new(
                 Arc::clone(&tables),
-                ports.await_key.clone(),
+                slots.await_key.clone(),
                 settings.first_wait(),
             ),
-            ports,
+            slots,
             events,
             stores,
             roots,
@@ -239,8 +239,8 @@ impl Node {
 
     /// Where its actors' messages go: to talk to them, or to put another actor in a place.
     #[must_use]
-    pub fn ports(&self) -> &Ports {
-        &self.ports
+    pub fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// How topics are named.
@@ -275,7 +275,7 @@ impl Node {
             root: self.tables.scheme.root_of(topic),
             usages: usages.to_vec(),
         };
-        Ok(self.ports.grants.send(message).await?)
+        Ok(self.slots.grants.send(message).await?)
     }
 
     /// Turns the ratchet now, and seals with new keys from then on: who has the keys in use reads nothing that comes
@@ -284,7 +284,7 @@ impl Node {
     /// # Errors
     /// [`PrepareError`] if the ratchet cannot be turned, [`NodeError::Closed`] outside.
     pub async fn rotate(&self) -> Result<Result<usize, PrepareError>, NodeError> {
-        Ok(self.ports.rotate.send(Rotate).await?)
+        Ok(self.slots.rotate.send(Rotate).await?)
     }
 
     /// The node as it is now.
@@ -292,19 +292,19 @@ impl Node {
     /// # Errors
     /// [`NodeError::Closed`].
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
-        let ports = &self.ports;
+        let slots = &self.slots;
         let mut held_keys = BTreeMap::new();
         let roots = tokio::select! {
             biased;
-            () = self.stores.held_up(&[Store::Ratchet, Store::PastKeys]) => Vec::new(),
-            roots = ports.held_roots.send(HeldRoots) => roots?,
+            () = self.stores.held_up(&[Store::Ratchet, Store::RetainedKeys]) => Vec::new(),
+            roots = slots.retained_roots.send(RetainedRoots) => roots?,
         };
         for root in roots {
             *held_keys.entry(root).or_default() += 1;
         }
-        let exchange = ports.ask.send(AskExchange).await?;
+        let exchange = slots.ask.send(AskExchange).await?;
         let controller = if self.is_controller {
-            Some(ports.ask_controller.send(AskController).await?)
+            Some(slots.ask_controller.send(AskController).await?)
         } else {
             None
         };
@@ -314,7 +314,7 @@ impl Node {
             waiting_records: self.tables.waiting(),
             bounds_hit: exchange.bounds_hit + self.tables.bounds_hit(),
             exchange,
-            trust: ports.ask_trust.send(AskTrust).await?,
+            trust: slots.ask_trust.send(AskTrust).await?,
             failing_stores: self.stores.failing(),
             controller,
         })

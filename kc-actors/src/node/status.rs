@@ -12,7 +12,7 @@ use crate::stores::{Store, StoreFault};
 pub struct NodeStatus {
     /// How many keys it can open with.
     pub opening_keys: usize,
-    /// How many past keys it keeps for late consumers, by root topic; empty while the ratchet waits for its token.
+    /// How many retained keys it keeps for late consumers, by root topic; empty while the ratchet waits for its token.
     pub held_keys: BTreeMap<RootTopic, usize>,
     /// How many records of its encrypted consumers wait for keys, by root topic.
     pub waiting_records: BTreeMap<RootTopic, usize>,

@@ -9,7 +9,7 @@ use crate::actors::ChainServerActor;
 /// How often the children are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts the actors when it is told to, and puts a new one behind the ports of any that has died.
+/// Starts the actors when it is told to, and puts a new one behind the slots of any that has died.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     parts: SupervisorParts,
@@ -41,7 +41,7 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.parts.watch_management();
-        self.parts.serve_past_keys();
+        self.parts.serve_retained_keys();
         ctx.spawn(self.parts.tend_trust().into_actor(self));
         ctx.run_interval(LOOK_INTERVAL, |actor, _| {
             actor.look_after_children();

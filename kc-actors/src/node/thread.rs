@@ -127,14 +127,14 @@ impl Drop for Running {
 }
 
 async fn run(root: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::Receiver<Stop>) {
-    let (ports, tables) = (root.ports.clone(), Arc::clone(&root.tables));
+    let (slots, tables) = (root.slots.clone(), Arc::clone(&root.tables));
     let mut root = Supervisor::new(root);
     root.look_after_children();
     let _root = root.start();
     // The node is being started, so it listens.
     let _ = ready.send(());
     if let Ok(Stop { deadline, gateway }) = stopped.await {
-        let close = ports.close_gateway.send(CloseGateway { deadline });
+        let close = slots.close_gateway.send(CloseGateway { deadline });
         let closed = match timeout(deadline.saturating_add(GRACE), close).await {
             Ok(Ok(closed)) => closed,
             // What a gateway had not sent when it died, nobody knows.
@@ -145,7 +145,7 @@ async fn run(root: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::R
         let _ = gateway.send(closed);
     }
     tables.close();
-    ports.disconnect();
+    slots.disconnect();
 }
 
 fn not_closed(kind: BackendErrorKind) -> BackendError {

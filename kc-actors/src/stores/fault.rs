@@ -10,8 +10,8 @@ pub enum Store {
     Keys,
     /// The ratchet's.
     Ratchet,
-    /// That of past keys, kept for late consumers.
-    PastKeys,
+    /// That of retained keys, kept for late consumers.
+    RetainedKeys,
 }
 
 impl fmt::Display for Store {
@@ -19,7 +19,7 @@ impl fmt::Display for Store {
         f.write_str(match self {
             Self::Keys => "signing keys",
             Self::Ratchet => "ratchet",
-            Self::PastKeys => "past keys",
+            Self::RetainedKeys => "retained keys",
         })
     }
 }

@@ -63,6 +63,6 @@ impl RatchetStore for Observed<Box<dyn RatchetStore>> {
 impl<A: KeyArchive> KeyArchive for Observed<A> {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
         let save = || self.store.save(keys, used);
-        self.watch.using(Store::PastKeys, save)
+        self.watch.using(Store::RetainedKeys, save)
     }
 }

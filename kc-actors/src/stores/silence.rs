@@ -4,7 +4,7 @@ use actix::Message;
 use kc_core::store::{StoreError, StoreErrorKind};
 
 use super::Store;
-use crate::port::{Port, PortClosed};
+use crate::slot::{Slot, SlotClosed};
 
 /// How long a store may take to answer. Whoever asked then goes on without it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,13 +23,13 @@ pub(super) fn silent(store: Store) -> StoreError {
 /// [`StoreErrorKind::Timeout`].
 pub(crate) async fn ask_in_time<M>(
     store: Store,
-    port: &Port<M>,
+    slot: &Slot<M>,
     message: M,
-) -> Result<Result<M::Result, PortClosed>, StoreError>
+) -> Result<Result<M::Result, SlotClosed>, StoreError>
 where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    let answer = port.send_in_time(message, PATIENCE).await;
+    let answer = slot.send_in_time(message, PATIENCE).await;
     answer.map_err(|_| silent(store))
 }

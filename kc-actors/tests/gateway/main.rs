@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
 use kc_actors::messages::{ControlTopic, SendRecord, Watch, WatchSubscriptions};
-use kc_actors::{GatewayActor, GatewayParts, Port, Watched};
+use kc_actors::{GatewayActor, GatewayParts, Slot, Watched};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
 use stub::Stub;
@@ -19,9 +19,9 @@ fn gateway(stub: &Stub, watched: &Watched) -> Addr<GatewayActor> {
         scheme: TopicScheme::default(),
         management: ManagementTopics::default(),
         group: "group".into(),
-        records: Port::unconnected(),
-        subscriptions: Port::unconnected(),
-        trust: Port::unconnected(),
+        records: Slot::unconnected(),
+        subscriptions: Slot::unconnected(),
+        trust: Slot::unconnected(),
         watched: watched.clone(),
     };
     GatewayActor::new(parts).start()

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use actix::{Actor, SyncArbiter, SyncContext};
 use kc_actors::messages::{
-    HeldKeys, OwnGrant, OwnIdentities, SealingKeyFor, Sign, TurnRatchet, ValidateChain,
+    OwnGrant, OwnIdentities, RetainedKeysFor, SealingKeyFor, Sign, TurnRatchet, ValidateChain,
 };
 use kc_actors::{
-    ChainActor, ChainParts, Clock, Entropy, Events, ExchangeParts, KeyArchive, KeystoreActor, Port,
-    RatchetActor, RatchetParts, TrustArchive,
+    ChainActor, ChainParts, Clock, Entropy, Events, ExchangeParts, KeyArchive, KeystoreActor,
+    RatchetActor, RatchetParts, Slot, TrustArchive,
 };
 use kc_core::chain::{Identity, TrustEntry, TrustList, TrustStore};
 use kc_core::exchange::{ExchangeConfig, Validity};
@@ -56,16 +56,16 @@ impl TrustArchive for Forgetful {
     }
 }
 
-/// The ports of a node's own actors: chain validation, keystore, ratchet.
+/// The slots of a node's own actors: chain validation, keystore, ratchet.
 #[derive(Clone, Debug)]
 pub(crate) struct Own {
-    pub(crate) validate: Port<ValidateChain>,
-    pub(crate) identities: Port<OwnIdentities>,
-    pub(crate) grants: Port<OwnGrant>,
-    pub(crate) sign: Port<Sign>,
-    pub(crate) sealing_keys: Port<SealingKeyFor>,
-    pub(crate) turn: Port<TurnRatchet>,
-    pub(crate) held: Port<HeldKeys>,
+    pub(crate) validate: Slot<ValidateChain>,
+    pub(crate) identities: Slot<OwnIdentities>,
+    pub(crate) grants: Slot<OwnGrant>,
+    pub(crate) sign: Slot<Sign>,
+    pub(crate) sealing_keys: Slot<SealingKeyFor>,
+    pub(crate) turn: Slot<TurnRatchet>,
+    pub(crate) retained: Slot<RetainedKeysFor>,
 }
 
 impl Own {
@@ -107,13 +107,13 @@ impl Own {
             entropy: Entropy::system(),
         }));
         Self {
-            validate: Port::to(&chain),
-            identities: Port::to(&chain),
-            grants: Port::to(&chain),
-            sign: Port::to(&start(KeystoreActor::new(keystore))),
-            sealing_keys: Port::to(&ratchet),
-            turn: Port::to(&ratchet),
-            held: Port::to(&ratchet),
+            validate: Slot::to(&chain),
+            identities: Slot::to(&chain),
+            grants: Slot::to(&chain),
+            sign: Slot::to(&start(KeystoreActor::new(keystore))),
+            sealing_keys: Slot::to(&ratchet),
+            turn: Slot::to(&ratchet),
+            retained: Slot::to(&ratchet),
         }
     }
 }
@@ -131,12 +131,12 @@ impl Own {
             validate: self.validate.clone(),
             identities: self.identities.clone(),
             grants: self.grants.clone(),
-            held: self.held.clone(),
+            retained: self.retained.clone(),
             sign: self.sign.clone(),
-            send_record: Port::unconnected(),
-            watch: Port::unconnected(),
-            received: Port::unconnected(),
-            awaited: Port::unconnected(),
+            send_record: Slot::unconnected(),
+            watch: Slot::unconnected(),
+            received: Slot::unconnected(),
+            awaited: Slot::unconnected(),
             clock: Clock::system(),
             entropy: Entropy::system(),
             events: Events::default(),

@@ -33,7 +33,7 @@ pub(crate) struct Running {
     pub(crate) command: String,
     /// How many keys it can open with.
     pub(crate) opening_keys: usize,
-    /// How many past keys it keeps for late consumers, by root topic.
+    /// How many retained keys it keeps for late consumers, by root topic.
     pub(crate) held_keys: BTreeMap<String, usize>,
     /// How many keys it asks for, by root topic.
     pub(crate) wanted: BTreeMap<String, usize>,

@@ -17,7 +17,7 @@ fn a_new_key_for_values_keeps_them() {
     assert_eq!(producer.end(), 0);
     tokens.succeed(&["hsm", "rotate-opaque", "--node", "alice"]);
 
-    // Past keys still open, and so does the half of the signing key that the token cannot hold.
+    // Retained keys still open, and so does the half of the signing key that the token cannot hold.
     let mut serving = tokens.kc(&["node", "serve", "--node", "alice"]);
     let _serving = Process::spawn(serving.stdout(Stdio::null()));
     assert_eq!(tokens.read("1"), "before\n");

@@ -30,7 +30,7 @@ pub struct KeyReply {
     sealed: Vec<u8>,
 }
 
-/// Answers a request with these keys: a draft for each identity of the requester's root's type. Draws
+/// Answers a request with these keys: a `ToBeSigned` for each identity of the requester's root's type. Draws
 /// the key exchange's randomness, `random1` and a nonce of 24 bytes.
 ///
 /// # Errors

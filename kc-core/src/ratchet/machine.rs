@@ -93,7 +93,7 @@ pub enum RatchetEffect {
 }
 
 impl Ratchet {
-    /// Goes on from what was kept: past keys, and the index of the latest step that was used.
+    /// Goes on from what was kept: retained keys, and the index of the latest step that was used.
     #[must_use]
     pub fn new(config: RatchetConfig, retained: RetainedKeys, used: Option<u64>) -> Self {
         Self {

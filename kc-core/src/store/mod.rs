@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`config`] | the `.config` file, and the trait of its store |
 //! | [`NodeSecrets`] | the `.crypto` file, in all its generations |
-//! | [`old_keys`] | the keys that a producer keeps for late consumers |
+//! | [`retained_keys`] | the keys that a producer keeps for late consumers |
 //! | [`SealedRatchetHeader`] | what a ratchet that is sealed by a token tells without it |
 //! | [`opaque`] | how values in the configuration are sealed |
 //! | [`KeyStore`], [`RatchetStore`] | what a node asks of wherever its secrets are |
@@ -17,8 +17,8 @@ pub mod config;
 mod error;
 mod memory;
 mod node_secrets;
-pub mod old_keys;
 pub mod opaque;
+pub mod retained_keys;
 mod sealed_ratchet;
 mod signer;
 mod traits;

@@ -95,7 +95,10 @@ fn old_keys_survive_their_form() {
             birth: Timestamp::from_secs(1_700_000_000.25).unwrap(),
         });
     }
-    assert_eq!(old_keys::decode(&old_keys::encode(&keys)).unwrap(), keys);
+    assert_eq!(
+        retained_keys::decode(&retained_keys::encode(&keys)).unwrap(),
+        keys
+    );
 }
 
 #[test]

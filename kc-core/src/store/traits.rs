@@ -39,7 +39,7 @@ pub trait KeyStore: Debug + Send + Sync {
 
 /// Holds a producer's ratchet.
 pub trait RatchetStore: Debug + Send {
-    /// Returns whether the next start goes on where this one stopped. If not, each start begins elsewhere, and past keys
+    /// Returns whether the next start goes on where this one stopped. If not, each start begins elsewhere, and retained keys
     /// are kept in memory alone.
     fn is_durable(&self) -> bool {
         true

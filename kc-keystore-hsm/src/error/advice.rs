@@ -57,7 +57,7 @@ impl HsmError {
                 "`kc hsm list` shows what is there; `kc hsm generate` or `kc hsm import` makes it"
             }
             Self::RotationUnfinished { .. } => {
-                "`kc hsm rotate-opaque --node <node>` goes on with it; until then delete nothing, or past keys are lost"
+                "`kc hsm rotate-opaque --node <node>` goes on with it; until then delete nothing, or retained keys are lost"
             }
             Self::ObjectAmbiguous { .. } => {
                 "`kc hsm list` shows them; delete the wrong one by the token's own tool"

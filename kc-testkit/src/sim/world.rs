@@ -567,7 +567,9 @@ impl World {
             let Some(renewal) = server.policy.renew(key, std::slice::from_ref(&own), now) else {
                 continue;
             };
-            let signed = renewal.draft.sign(&*server.own.key, &mut self.core.dice.0);
+            let signed = renewal
+                .to_be_signed
+                .sign(&*server.own.key, &mut self.core.dice.0);
             let public = key.key().to_bytes();
             if let Ok(chain) = signed
                 && self.core.send(&topic, &public, &chain)

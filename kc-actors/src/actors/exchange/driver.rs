@@ -18,10 +18,11 @@ use super::ExchangeParts;
 use crate::actors::retry::Told;
 use crate::events::{EventListener, NodeEvent};
 use crate::messages::{
-    AwaitedKeys, ControlTopic, ExchangeStatus, GivenKeys, HeldKeys, OwnGrant, OwnIdentities,
-    ReceivedOpeningKeys, RefusedSender, SendRecord, SideRecord, Sign, ValidateChain, Watch,
+    AwaitedKeys, ControlTopic, ExchangeStatus, GivenKeys, OwnGrant, OwnIdentities,
+    ReceivedOpeningKeys, RefusedSender, RetainedKeysFor, SendRecord, SideRecord, Sign,
+    ValidateChain, Watch,
 };
-use crate::port::{Port, PortClosed};
+use crate::slot::{Slot, SlotClosed};
 use crate::stores::{Store, ask_in_time};
 
 /// The longest time without a look at what is due.
@@ -248,8 +249,8 @@ impl Driver {
                 answered(&parts.grants, message).await.map(Output::Grant)
             }
             Job::Held { root, ids } => {
-                let held = HeldKeys { root, ids };
-                let keys = ask_in_time(Store::Ratchet, &parts.held, held).await;
+                let message = RetainedKeysFor { root, ids };
+                let keys = ask_in_time(Store::Ratchet, &parts.retained, message).await;
                 Ok(Output::Held(keys.map_err(unavailable)?.map_err(gone)?))
             }
             Job::Kem(job) => {
@@ -521,15 +522,15 @@ fn changes_trust(event: &NodeEvent) -> bool {
     )
 }
 
-async fn answered<M>(port: &Port<M>, message: M) -> Result<M::Result, Failure>
+async fn answered<M>(slot: &Slot<M>, message: M) -> Result<M::Result, Failure>
 where
     M: actix::Message + Send + 'static,
     M::Result: Send,
 {
-    port.send(message).await.map_err(gone)
+    slot.send(message).await.map_err(gone)
 }
 
-fn gone(_: PortClosed) -> Failure {
+fn gone(_: SlotClosed) -> Failure {
     Failure::Unavailable
 }
 

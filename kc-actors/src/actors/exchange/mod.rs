@@ -11,34 +11,34 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::Events;
 use crate::messages::{
-    AskExchange, AwaitedKeys, HeldKeys, KeyWanted, OwnGrant, OwnIdentities, ReceivedOpeningKeys,
-    SendRecord, ServeRoot, SideRecords, Sign, ValidateChain, Watch,
+    AskExchange, AwaitedKeys, KeyWanted, OwnGrant, OwnIdentities, ReceivedOpeningKeys,
+    RetainedKeysFor, SendRecord, ServeRoot, SideRecords, Sign, ValidateChain, Watch,
 };
-use crate::port::Port;
+use crate::slot::Slot;
 
-/// The parts of an exchange. The actor behind a port can be replaced.
+/// The parts of an exchange. The actor behind a slot can be replaced.
 #[derive(Clone, Debug)]
 pub struct ExchangeParts {
     /// How it works.
     pub config: ExchangeConfig,
     /// Validates chains.
-    pub validate: Port<ValidateChain>,
+    pub validate: Slot<ValidateChain>,
     /// Knows this node's identities.
-    pub identities: Port<OwnIdentities>,
+    pub identities: Slot<OwnIdentities>,
     /// Knows what they are granted.
-    pub grants: Port<OwnGrant>,
+    pub grants: Slot<OwnGrant>,
     /// Keeps this node's keys for late consumers.
-    pub held: Port<HeldKeys>,
+    pub retained: Slot<RetainedKeysFor>,
     /// Signs.
-    pub sign: Port<Sign>,
+    pub sign: Slot<Sign>,
     /// Sends records to side topics.
-    pub send_record: Port<SendRecord>,
+    pub send_record: Slot<SendRecord>,
     /// Reads side topics.
-    pub watch: Port<Watch>,
+    pub watch: Slot<Watch>,
     /// Takes the keys that come in.
-    pub received: Port<ReceivedOpeningKeys>,
+    pub received: Slot<ReceivedOpeningKeys>,
     /// Takes why keys do not come in.
-    pub awaited: Port<AwaitedKeys>,
+    pub awaited: Slot<AwaitedKeys>,
     /// What time it is.
     pub clock: Clock,
     /// Where random numbers come from.

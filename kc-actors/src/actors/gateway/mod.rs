@@ -22,7 +22,7 @@ use crate::messages::{
     CloseGateway, ControlTopic, ManagementRecords, SendRecord, SideRecords, Watch,
     WatchSubscriptions,
 };
-use crate::port::Port;
+use crate::slot::Slot;
 
 /// How many orders to the reader may wait.
 const ORDER_CAPACITY: usize = 1024;
@@ -39,11 +39,11 @@ pub struct GatewayParts {
     /// Where positions in the control topics are committed.
     pub group: String,
     /// Who gets requests to producers, and replies.
-    pub records: Port<SideRecords>,
+    pub records: Slot<SideRecords>,
     /// Who gets requests to controllers.
-    pub subscriptions: Port<SideRecords>,
+    pub subscriptions: Slot<SideRecords>,
     /// Who gets what the management topics bring.
-    pub trust: Port<ManagementRecords>,
+    pub trust: Slot<ManagementRecords>,
     /// The topics that are read: a new gateway goes on with those of the one before it.
     pub watched: Watched,
 }

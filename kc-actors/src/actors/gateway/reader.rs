@@ -14,7 +14,7 @@ use super::attempts::Attempts;
 use super::starter::{NewWatch, Started, Starter};
 use crate::actors::retry::{Told, delay};
 use crate::messages::{ControlTopic, ManagementRecord, ManagementRecords, SideRecord, SideRecords};
-use crate::port::Port;
+use crate::slot::Slot;
 
 /// How long a poll waits; a new topic is taken up after that at the latest.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -351,11 +351,11 @@ async fn hand_over(
 }
 
 /// If the actor has died, another will take its place.
-async fn until_taken<M>(port: &Port<M>, message: M)
+async fn until_taken<M>(slot: &Slot<M>, message: M)
 where
     M: Message<Result = ()> + Clone + Send + 'static,
 {
-    while port.send(message.clone()).await.is_err() {
+    while slot.send(message.clone()).await.is_err() {
         sleep(RETRY_DELAY).await;
     }
 }

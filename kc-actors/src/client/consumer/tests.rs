@@ -8,7 +8,7 @@ use kc_core::types::{KeyId, TopicScheme};
 
 use super::*;
 use crate::handles::CryptoTables;
-use crate::port::Port;
+use crate::slot::Slot;
 
 /// A member of a group that gives what it is told to, and remembers what it was asked.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ fn consumer_over(
         ..Member::default()
     };
     let asked = Arc::clone(&member.asked);
-    let deserializer = Deserializer::new(tables, Port::unconnected(), Duration::ZERO);
+    let deserializer = Deserializer::new(tables, Slot::unconnected(), Duration::ZERO);
     let consumer = EncryptedConsumer {
         plain_keys: false,
         waiting: deserializer.waiting_records(),

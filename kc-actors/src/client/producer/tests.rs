@@ -7,7 +7,7 @@ use kc_core::types::TopicScheme;
 
 use super::*;
 use crate::handles::CryptoTables;
-use crate::port::Port;
+use crate::slot::Slot;
 
 /// A topic with so many partitions, or, at zero, a broker that does not answer; and to which of them records went.
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ fn producer(partitions: usize) -> (EncryptedProducer, Arc<Topic>) {
     topic.partitions.store(partitions, Ordering::Relaxed);
     let (tables, _) = CryptoTables::new(TopicScheme::default());
     let producer = EncryptedProducer {
-        serializer: Serializer::new(tables, Port::unconnected()),
+        serializer: Serializer::new(tables, Slot::unconnected()),
         producer: Box::new(Client(Arc::clone(&topic))),
         admin: Box::new(Client(Arc::clone(&topic))),
         plain_keys: true,

@@ -17,7 +17,7 @@ use kc_core::secret::SecretVec;
 use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
 
-use super::super::ports::Ports;
+use super::super::slots::Slots;
 use super::super::thread::Threads;
 use super::*;
 use crate::actors::{ChainParts, KeyArchive, RatchetParts, TrustArchive, Watched};
@@ -167,7 +167,7 @@ fn no_broker() -> BackendError {
 pub(in crate::node) fn parts() -> SupervisorParts {
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     SupervisorParts {
-        ports: Ports::unconnected(),
+        slots: Slots::unconnected(),
         backend: Arc::new(Nothing),
         group: "group".into(),
         management: ManagementTopics::default(),
@@ -238,7 +238,7 @@ macro_rules! dies_and_is_made_anew {
             let parts = parts();
             let mut children = Children::default();
             children.look_after(&parts);
-            let places = parts.ports.$places();
+            let places = parts.slots.$places();
             assert!(all_whole(&places));
             let first = children.$child.running().unwrap();
             kill(&first).await;
@@ -271,12 +271,12 @@ async fn the_nodes_own_actor_takes_the_place_of_another_that_died() {
     children.look_after(&parts);
     let exchange = children.exchange.running().unwrap();
     let own = Own.start();
-    parts.ports.records.connect(&own);
+    parts.slots.records.connect(&own);
     children.look_after(&parts);
     kill(&own).await;
-    assert!(!parts.ports.records.is_open());
+    assert!(!parts.slots.records.is_open());
     children.look_after(&parts);
-    assert!(parts.ports.records.is_open());
+    assert!(parts.slots.records.is_open());
     assert!(
         children.exchange.running().unwrap() == exchange,
         "the one there was"
@@ -288,12 +288,12 @@ async fn an_actor_is_made_anew_behind_the_ports_that_are_still_its_own() {
     let parts = parts();
     let mut children = Children::default();
     children.look_after(&parts);
-    let passed_on = parts.ports.validate.fork();
-    parts.ports.validate.connect(&Own.start());
+    let passed_on = parts.slots.validate.fork();
+    parts.slots.validate.connect(&Own.start());
     kill(&children.chain.running().unwrap()).await;
     children.look_after(&parts);
-    assert!(parts.ports.ask_trust.send(AskTrust).await.is_ok());
-    let validated = parts.ports.validate.send(validation()).await.unwrap();
+    assert!(parts.slots.ask_trust.send(AskTrust).await.is_ok());
+    let validated = parts.slots.validate.send(validation()).await.unwrap();
     assert_eq!(validated.unwrap_err(), ChainError::Denied);
     let validated = passed_on.send(validation()).await.unwrap();
     assert_ne!(validated.unwrap_err(), ChainError::Denied);

@@ -140,7 +140,7 @@ fn a_blocked_actor_is_left_behind_and_named() {
         entropy: Entropy::system(),
         clock: Clock::system(),
     });
-    let sealing_keys = parts.ports.sealing_keys.clone();
+    let sealing_keys = parts.slots.sealing_keys.clone();
     let node = NodeThread::spawn(parts).unwrap();
     thread::spawn(move || {
         let root = "t".into();
@@ -155,7 +155,7 @@ fn a_blocked_actor_is_left_behind_and_named() {
 #[test]
 fn a_gateway_that_never_closes_ends_at_the_deadline() {
     let parts = parts();
-    let close_gateway = parts.ports.close_gateway.clone();
+    let close_gateway = parts.slots.close_gateway.clone();
     let node = NodeThread::spawn(parts).unwrap();
     let (connected, connects) = channel();
     thread::spawn(move || {

@@ -25,7 +25,7 @@ pub(super) fn chain_server(case: &CaseInput<'_>) -> Result<Outcome, InputError> 
         let Some(renewal) = policy.renew(&key, &own, now) else {
             continue;
         };
-        if let Some(chain) = files.credentials.sign(&renewal.draft, &mut draws) {
+        if let Some(chain) = files.credentials.sign(&renewal.to_be_signed, &mut draws) {
             kafka.send(CHAINS, &key.key().to_bytes(), &chain);
             files.set(Section::CHAIN_KEYS, setting.name, renewal.renewed.encode())?;
         }

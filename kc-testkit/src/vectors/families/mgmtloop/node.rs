@@ -6,7 +6,7 @@ use kc_core::keys::Signer;
 use kc_core::message::{KeyRing, Opened, Unopened};
 use kc_core::ratchet::{Candidates, Component, KeyIdForm, RetainedKeys};
 use kc_core::store::config::{Section, Value};
-use kc_core::store::{old_keys, opaque};
+use kc_core::store::{opaque, retained_keys};
 use kc_core::types::{Timestamp, TopicScheme};
 
 use super::files::{Files, invalid};
@@ -176,7 +176,7 @@ fn retained(files: &Files) -> Result<RetainedKeys, InputError> {
         Some(Value::Bytes(wrapped)) => {
             let plain = opaque::unwrap(&wrapped, opaque_key);
             let plain = plain.ok_or_else(|| InputError::new(OLD_KEYS, "does not open"))?;
-            old_keys::decode(&plain).map_err(invalid(OLD_KEYS))
+            retained_keys::decode(&plain).map_err(invalid(OLD_KEYS))
         }
         Some(_) => Err(InputError::new(OLD_KEYS, "is not of bytes")),
     }

@@ -7,7 +7,7 @@ use kc_core::ratchet::{
     Component, KeyIdForm, RetainedKey, RetainedKeys, Seed, StepKeys, TopicSecret,
 };
 use kc_core::secret::SecretVec;
-use kc_core::store::old_keys;
+use kc_core::store::retained_keys;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 
 use super::files::invalid;
@@ -93,7 +93,7 @@ impl Producer {
 
     /// All the keys kept, if there are any that have not been saved.
     pub(super) fn take_unsaved(&mut self) -> Option<SecretVec> {
-        std::mem::take(&mut self.unsaved).then(|| old_keys::encode(&self.retained))
+        std::mem::take(&mut self.unsaved).then(|| retained_keys::encode(&self.retained))
     }
 }
 

@@ -6,7 +6,7 @@ use kc_core::keys::KeyType;
 use kc_core::ratchet::{KeyIdForm, RetainedKeys};
 use kc_core::store::{
     Decoded, KeyStore, MemoryKeyStore, NodeSecrets, NodeSecretsError, StoreError, StoreErrorKind,
-    old_keys, opaque,
+    opaque, retained_keys,
 };
 use serde_json::{Map, Value, json};
 
@@ -130,7 +130,7 @@ pub(super) fn oldkeys_load(case: &CaseInput<'_>) -> Result<Outcome, InputError> 
         return Ok(Outcome::reject("does not open"));
     };
     let content = hex::decode(&plain).unwrap_or_default().into();
-    let mut keys = match old_keys::decode(&content) {
+    let mut keys = match retained_keys::decode(&content) {
         Ok(keys) => keys,
         Err(error) => return Ok(Outcome::reject_with(json!({"plain": plain}), error)),
     };

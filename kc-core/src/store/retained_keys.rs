@@ -1,4 +1,4 @@
-//! The form in which a producer keeps past keys, before it is sealed (protocol §11, `oldkeys`):
+//! The form in which a producer keeps retained keys, before it is sealed (protocol §11, `oldkeys`):
 //! `{"pgens": [[root, key id, secret, birth], ...]}`.
 
 use crate::ratchet::{RetainedKey, RetainedKeys};

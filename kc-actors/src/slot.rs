@@ -12,20 +12,20 @@ use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// How many messages may be on their way through one port, unless told otherwise.
-pub const DEFAULT_PORT_CAPACITY: usize = 256;
+/// How many messages may be on their way through one slot, unless told otherwise.
+pub const DEFAULT_SLOT_CAPACITY: usize = 256;
 
-/// The actor behind a port has stopped.
+/// The actor behind a slot has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the actor has stopped")]
-pub struct PortClosed;
+pub struct SlotClosed;
 
 /// Where messages of one type go.
 ///
 /// An actix address alone bounds almost nothing: each clone owns a slot in the mailbox, and `do_send`
-/// never refuses. A port lets only so many messages be under way at once, and whoever supervises can put
+/// never refuses. A slot lets only so many messages be under way at once, and whoever supervises can put
 /// a new actor behind it without its users noticing.
-pub struct Port<M>
+pub struct Slot<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
@@ -36,45 +36,45 @@ where
     permits: Arc<Semaphore>,
 }
 
-/// Who is behind a port.
+/// Who is behind a slot.
 enum Target<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
 {
     Actor(Arc<Recipient<M>>),
-    /// The actor whose place another port is, made anew or not.
+    /// The actor whose place another slot is, made anew or not.
     OwnOf(Arc<ArcSwapOption<Recipient<M>>>),
 }
 
-impl<M> Port<M>
+impl<M> Slot<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    /// A port with nobody behind it yet, for [`DEFAULT_PORT_CAPACITY`] messages at once. It lets actors
+    /// A slot with nobody behind it yet, for [`DEFAULT_SLOT_CAPACITY`] messages at once. It lets actors
     /// that need each other be wired before any of them runs.
     #[must_use]
     pub fn unconnected() -> Self {
         Self {
             target: Arc::default(),
             own: Arc::default(),
-            permits: Arc::new(Semaphore::new(DEFAULT_PORT_CAPACITY)),
+            permits: Arc::new(Semaphore::new(DEFAULT_SLOT_CAPACITY)),
         }
     }
 
-    /// A port to an actor.
+    /// A slot to an actor.
     pub fn to<A>(address: &Addr<A>) -> Self
     where
         A: Actor + Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        let port = Self::unconnected();
-        port.connect(address);
-        port
+        let slot = Self::unconnected();
+        slot.connect(address);
+        slot
     }
 
-    /// Puts an actor behind this port and all its clones, in place of whoever was there.
+    /// Puts an actor behind this slot and all its clones, in place of whoever was there.
     pub fn connect<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
@@ -100,29 +100,29 @@ where
         }
     }
 
-    /// A port of its own to the actor that is behind this one now: for an actor that is put in its place
+    /// A slot of its own to the actor that is behind this one now: for an actor that is put in its place
     /// and passes on to it. If that is a node's, it leads to the one that the node makes anew, too.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let port = Self::unconnected();
+        let slot = Self::unconnected();
         let own = self.own.load_full();
         if own.is_some() && self.recipient() == own {
             let own = Target::OwnOf(Arc::clone(&self.own));
-            port.target.store(Some(Arc::new(own)));
+            slot.target.store(Some(Arc::new(own)));
         } else {
-            port.target.store(self.target.load_full());
+            slot.target.store(self.target.load_full());
         }
-        port
+        slot
     }
 
     /// Sends a message and waits for its result; waits for its turn before that.
     ///
     /// # Errors
-    /// [`PortClosed`] if the actor has stopped, before or while it handled the message.
-    pub async fn send(&self, message: M) -> Result<M::Result, PortClosed> {
-        let _permit = self.permits.acquire().await.map_err(|_| PortClosed)?;
-        let target = self.recipient().ok_or(PortClosed)?;
-        target.send(message).await.map_err(|_| PortClosed)
+    /// [`SlotClosed`] if the actor has stopped, before or while it handled the message.
+    pub async fn send(&self, message: M) -> Result<M::Result, SlotClosed> {
+        let _permit = self.permits.acquire().await.map_err(|_| SlotClosed)?;
+        let target = self.recipient().ok_or(SlotClosed)?;
+        target.send(message).await.map_err(|_| SlotClosed)
     }
 
     /// As [`send`](Self::send), but waits only for so long. What was sent by then is still under way, and counts, until the
@@ -131,11 +131,11 @@ where
         &self,
         message: M,
         patience: Duration,
-    ) -> Result<Result<M::Result, PortClosed>, Elapsed> {
+    ) -> Result<Result<M::Result, SlotClosed>, Elapsed> {
         let answered = async {
             let permit = Arc::clone(&self.permits).acquire_owned().await;
-            let permit = permit.map_err(|_| PortClosed)?;
-            let target = self.recipient().ok_or(PortClosed)?;
+            let permit = permit.map_err(|_| SlotClosed)?;
+            let target = self.recipient().ok_or(SlotClosed)?;
             let sending = actix::spawn(async move {
                 let answer = target.send(message).await;
                 drop(permit);
@@ -143,13 +143,13 @@ where
             });
             sending
                 .await
-                .map_err(|_| PortClosed)?
-                .map_err(|_| PortClosed)
+                .map_err(|_| SlotClosed)?
+                .map_err(|_| SlotClosed)
         };
         timeout(patience, answered).await
     }
 
-    /// Takes the actor away from this port and all its clones: sending says that it has stopped.
+    /// Takes the actor away from this slot and all its clones: sending says that it has stopped.
     pub fn disconnect(&self) {
         self.target.store(None);
     }
@@ -195,7 +195,7 @@ where
     target.as_ref().is_some_and(|target| target.connected())
 }
 
-impl<M> Clone for Port<M>
+impl<M> Clone for Slot<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
@@ -209,13 +209,13 @@ where
     }
 }
 
-impl<M> fmt::Debug for Port<M>
+impl<M> fmt::Debug for Slot<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port")
+        f.debug_struct("Slot")
             .field("open", &self.is_open())
             .field("free", &self.permits.available_permits())
             .finish()
@@ -250,12 +250,12 @@ mod tests {
     #[actix::test]
     async fn what_nobody_waits_for_any_more_still_counts() {
         tokio::time::pause();
-        let port = Port::to(&Silent.start());
+        let slot = Slot::to(&Silent.start());
         for sent in 1..=3 {
             let patience = Duration::from_secs(1);
-            port.send_in_time(Ask, patience).await.unwrap_err();
-            let free = port.permits.available_permits();
-            assert_eq!(free, DEFAULT_PORT_CAPACITY - sent);
+            slot.send_in_time(Ask, patience).await.unwrap_err();
+            let free = slot.permits.available_permits();
+            assert_eq!(free, DEFAULT_SLOT_CAPACITY - sent);
         }
     }
 }

@@ -6,103 +6,103 @@ use crate::actors::{
     RatchetActor,
 };
 use crate::messages::{
-    AskController, AskExchange, AskTrust, AwaitKey, AwaitedKeys, CloseGateway, HeldKeys, HeldRoots,
-    JudgeGivers, KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot,
-    ReceivedOpeningKeys, Rotate, SealingKeyFor, SendRecord, ServeRoot, SideRecords, Sign,
-    TendTrust, TurnRatchet, ValidateChain, Watch, WatchSubscriptions,
+    AskController, AskExchange, AskTrust, AwaitKey, AwaitedKeys, CloseGateway, JudgeGivers,
+    KeyWanted, ManagementRecords, OwnGrant, OwnIdentities, PrepareRoot, ReceivedOpeningKeys,
+    RetainedKeysFor, RetainedRoots, Rotate, SealingKeyFor, SendRecord, ServeRoot, SideRecords,
+    Sign, TendTrust, TurnRatchet, ValidateChain, Watch, WatchSubscriptions,
 };
-use crate::port::Port;
+use crate::slot::Slot;
 
-/// Every port of a node's default wiring. Whoever wants another actor in a place connects it there; should
-/// it die, the node puts its own back, behind this port alone.
+/// Every slot of a node's default wiring. Whoever wants another actor in a place connects it there; should
+/// it die, the node puts its own back, behind this slot alone.
 #[derive(Clone, Debug)]
-pub struct Ports {
+pub struct Slots {
     /// Validates chains.
-    pub validate: Port<ValidateChain>,
+    pub validate: Slot<ValidateChain>,
     /// Knows the node's identities.
-    pub identities: Port<OwnIdentities>,
+    pub identities: Slot<OwnIdentities>,
     /// Knows what they are granted.
-    pub grants: Port<OwnGrant>,
+    pub grants: Slot<OwnGrant>,
     /// Judges who gave keys.
-    pub judge: Port<JudgeGivers>,
+    pub judge: Slot<JudgeGivers>,
     /// Takes what the management topics bring.
-    pub management: Port<ManagementRecords>,
+    pub management: Slot<ManagementRecords>,
     /// Does what is due in chain validation.
-    pub tend_trust: Port<TendTrust>,
+    pub tend_trust: Slot<TendTrust>,
     /// Says whom the node trusts.
-    pub ask_trust: Port<AskTrust>,
+    pub ask_trust: Slot<AskTrust>,
     /// Signs with the node's keys.
-    pub sign: Port<Sign>,
+    pub sign: Slot<Sign>,
     /// Gives keys to seal with.
-    pub sealing_keys: Port<SealingKeyFor>,
+    pub sealing_keys: Slot<SealingKeyFor>,
     /// Turns the ratchet.
-    pub turn: Port<TurnRatchet>,
-    /// Gives past keys.
-    pub held: Port<HeldKeys>,
-    /// Says which past keys there are.
-    pub held_roots: Port<HeldRoots>,
+    pub turn: Slot<TurnRatchet>,
+    /// Gives retained keys.
+    pub retained: Slot<RetainedKeysFor>,
+    /// Says which retained keys there are.
+    pub retained_roots: Slot<RetainedRoots>,
     /// Sends to control topics.
-    pub send_record: Port<SendRecord>,
+    pub send_record: Slot<SendRecord>,
     /// Reads control topics.
-    pub watch: Port<Watch>,
+    pub watch: Slot<Watch>,
     /// Reads the requests to controllers of all root topics.
-    pub watch_subscriptions: Port<WatchSubscriptions>,
+    pub watch_subscriptions: Slot<WatchSubscriptions>,
     /// Takes requests to controllers.
-    pub subscriptions: Port<SideRecords>,
+    pub subscriptions: Slot<SideRecords>,
     /// Says how the controller stands.
-    pub ask_controller: Port<AskController>,
+    pub ask_controller: Slot<AskController>,
     /// Closes the gateway.
-    pub close_gateway: Port<CloseGateway>,
+    pub close_gateway: Slot<CloseGateway>,
     /// Asks for missing keys.
-    pub wanted: Port<KeyWanted>,
+    pub wanted: Slot<KeyWanted>,
     /// Answers requests for the keys of a root topic.
-    pub serve: Port<ServeRoot>,
+    pub serve: Slot<ServeRoot>,
     /// Takes requests to producers, and replies.
-    pub records: Port<SideRecords>,
+    pub records: Slot<SideRecords>,
     /// Says how the exchange stands.
-    pub ask: Port<AskExchange>,
+    pub ask: Slot<AskExchange>,
     /// Makes a root topic ready to be sealed for.
-    pub prepare: Port<PrepareRoot>,
+    pub prepare: Slot<PrepareRoot>,
     /// Turns the ratchet because a person asks for it.
-    pub rotate: Port<Rotate>,
+    pub rotate: Slot<Rotate>,
     /// Takes the keys that come in.
-    pub received: Port<ReceivedOpeningKeys>,
+    pub received: Slot<ReceivedOpeningKeys>,
     /// Takes why keys do not come in.
-    pub awaited: Port<AwaitedKeys>,
+    pub awaited: Slot<AwaitedKeys>,
     /// Waits for keys.
-    pub await_key: Port<AwaitKey>,
+    pub await_key: Slot<AwaitKey>,
 }
 
-impl Ports {
+impl Slots {
     pub(super) fn unconnected() -> Self {
         Self {
-            validate: Port::unconnected(),
-            identities: Port::unconnected(),
-            grants: Port::unconnected(),
-            judge: Port::unconnected(),
-            management: Port::unconnected(),
-            tend_trust: Port::unconnected(),
-            ask_trust: Port::unconnected(),
-            sign: Port::unconnected(),
-            sealing_keys: Port::unconnected(),
-            turn: Port::unconnected(),
-            held: Port::unconnected(),
-            held_roots: Port::unconnected(),
-            send_record: Port::unconnected(),
-            watch: Port::unconnected(),
-            watch_subscriptions: Port::unconnected(),
-            subscriptions: Port::unconnected(),
-            ask_controller: Port::unconnected(),
-            close_gateway: Port::unconnected(),
-            wanted: Port::unconnected(),
-            serve: Port::unconnected(),
-            records: Port::unconnected(),
-            ask: Port::unconnected(),
-            prepare: Port::unconnected(),
-            rotate: Port::unconnected(),
-            received: Port::unconnected(),
-            awaited: Port::unconnected(),
-            await_key: Port::unconnected(),
+            validate: Slot::unconnected(),
+            identities: Slot::unconnected(),
+            grants: Slot::unconnected(),
+            judge: Slot::unconnected(),
+            management: Slot::unconnected(),
+            tend_trust: Slot::unconnected(),
+            ask_trust: Slot::unconnected(),
+            sign: Slot::unconnected(),
+            sealing_keys: Slot::unconnected(),
+            turn: Slot::unconnected(),
+            retained: Slot::unconnected(),
+            retained_roots: Slot::unconnected(),
+            send_record: Slot::unconnected(),
+            watch: Slot::unconnected(),
+            watch_subscriptions: Slot::unconnected(),
+            subscriptions: Slot::unconnected(),
+            ask_controller: Slot::unconnected(),
+            close_gateway: Slot::unconnected(),
+            wanted: Slot::unconnected(),
+            serve: Slot::unconnected(),
+            records: Slot::unconnected(),
+            ask: Slot::unconnected(),
+            prepare: Slot::unconnected(),
+            rotate: Slot::unconnected(),
+            received: Slot::unconnected(),
+            awaited: Slot::unconnected(),
+            await_key: Slot::unconnected(),
         }
     }
 
@@ -134,7 +134,12 @@ impl Ports {
     }
 
     pub(super) fn of_ratchet(&self) -> [&dyn Place<RatchetActor>; 4] {
-        [&self.sealing_keys, &self.turn, &self.held, &self.held_roots]
+        [
+            &self.sealing_keys,
+            &self.turn,
+            &self.retained,
+            &self.retained_roots,
+        ]
     }
 
     pub(super) fn of_gateway(&self) -> [&dyn Place<GatewayActor>; 4] {
@@ -165,7 +170,7 @@ impl Ports {
     }
 }
 
-/// A port that an actor of this type can be behind.
+/// A slot that an actor of this type can be behind.
 pub(super) trait Place<A: Actor> {
     /// Whether the node's actor is running, and another, if one is put there.
     fn is_whole(&self) -> bool;
@@ -177,7 +182,7 @@ pub(super) trait Place<A: Actor> {
     fn abandon(&self);
 }
 
-impl<A, M> Place<A> for Port<M>
+impl<A, M> Place<A> for Slot<M>
 where
     A: Actor + Handler<M>,
     A::Context: ToEnvelope<A, M>,
@@ -185,15 +190,15 @@ where
     M::Result: Send,
 {
     fn is_whole(&self) -> bool {
-        Port::is_whole(self)
+        Slot::is_whole(self)
     }
 
     fn give_to(&self, address: &Addr<A>) {
-        Port::give_to(self, address);
+        Slot::give_to(self, address);
     }
 
     fn abandon(&self) {
-        Port::abandon(self);
+        Slot::abandon(self);
     }
 }
 
