@@ -32,7 +32,7 @@ impl Handler<SideRecords> for Auditor {
     fn handle(&mut self, records: SideRecords, _: &mut Self::Context) -> Self::Result {
         for record in records.0.iter() {
             if record.side == SideTopic::Requests {
-                *self.requests.entry(record.root.clone()).or_default() += 1;
+                *self.requests.entry(record.root_topic.clone()).or_default() += 1;
             }
         }
         let exchange = self.exchange.clone();

@@ -20,7 +20,7 @@ pub enum NodeEvent {
     /// A request for keys went out.
     Requested {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
         /// Whether it went to producers directly, not only to controllers.
@@ -29,12 +29,12 @@ pub enum NodeEvent {
     /// A request could not be sent, because the side topics cannot be reached; it will be.
     NotSent {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
     },
     /// Keys were handed out.
     Answered {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
         /// Who got them.
@@ -43,7 +43,7 @@ pub enum NodeEvent {
     /// Keys came in.
     Received {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
         /// Who gave them.
@@ -54,7 +54,7 @@ pub enum NodeEvent {
     /// A record of a side topic was refused.
     Refused {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// Which of its side topics.
         side: SideTopic,
         /// Who sent it.
@@ -69,14 +69,14 @@ pub enum NodeEvent {
     /// Nobody answers for these keys; asking goes on.
     Unanswered {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
     },
     /// A controller vouched for a request.
     Forwarded {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys that it asks for.
         ids: Vec<KeyId>,
         /// Who asked.

@@ -41,11 +41,11 @@ impl Handler<SendRecord> for Bus {
     type Result = ResponseFuture<Result<(), BackendError>>;
 
     fn handle(&mut self, message: SendRecord, _: &mut Self::Context) -> Self::Result {
-        let ControlTopic::Side(root, side) = message.topic else {
+        let ControlTopic::Side(root_topic, side) = message.topic else {
             panic!("{message:?}");
         };
         let record = SideRecord {
-            root,
+            root_topic,
             side,
             kafka_key: message.kafka_key,
             value: message.value,
@@ -140,13 +140,13 @@ struct Pair {
     sent: mpsc::UnboundedReceiver<SideRecord>,
 }
 
-fn root() -> RootTopic {
+fn root_topic() -> RootTopic {
     "t".into()
 }
 
 fn wanted(id: KeyId) -> KeyWanted {
     KeyWanted {
-        root: root(),
+        root_topic: root_topic(),
         id,
         known: Candidates::default(),
     }
@@ -203,7 +203,9 @@ fn nodes() -> (Own, Own) {
 async fn a_key_goes_from_ratchet_to_consumer_by_messages_alone() {
     let (consumer, producer) = nodes();
     let mut pair = pair(&consumer, &producer);
-    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let key = producer.sealing_keys.send(SealingKeyFor {
+        root_topic: root_topic(),
+    });
     let key = key.await.unwrap().unwrap();
 
     pair.consumer.send(wanted(key.id())).await.unwrap();
@@ -219,7 +221,9 @@ async fn a_stricter_chain_validation_refuses_what_the_default_accepts() {
     producer.validate = Slot::to(&Strict.start());
     let pair = pair(&consumer, &producer);
     let mut events = pair.events.listen();
-    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let key = producer.sealing_keys.send(SealingKeyFor {
+        root_topic: root_topic(),
+    });
     let id = key.await.unwrap().unwrap().id();
     pair.consumer.send(wanted(id)).await.unwrap();
     match events.next().await {
@@ -250,12 +254,17 @@ async fn no_key_is_given_out_before_it_is_stored() {
         ..Archive::default()
     };
     let producer = Own::provisioned(Role::Producer, "root", broken);
-    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let key = producer.sealing_keys.send(SealingKeyFor {
+        root_topic: root_topic(),
+    });
     assert!(key.await.unwrap().is_err());
     let ids = Vec::new();
     let held = producer
         .retained
-        .send(RetainedKeysFor { root: root(), ids })
+        .send(RetainedKeysFor {
+            root_topic: root_topic(),
+            ids,
+        })
         .await
         .unwrap();
     assert!(held.is_empty());
@@ -272,10 +281,14 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
         let ratchet = support::ratchet(seed, retained, Archive::default());
         let ratchet = support::start(ratchet);
         let sealing_keys = Slot::to(&ratchet);
-        let key = sealing_keys.send(SealingKeyFor { root: root() }).await;
+        let key = sealing_keys
+            .send(SealingKeyFor {
+                root_topic: root_topic(),
+            })
+            .await;
         ids.push(key.unwrap().unwrap().id());
         let message = RetainedKeysFor {
-            root: root(),
+            root_topic: root_topic(),
             ids: ids.clone(),
         };
         retained = RetainedKeys::default();
@@ -285,7 +298,7 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
             .unwrap()
         {
             retained.insert(RetainedKey {
-                root: root(),
+                root_topic: root_topic(),
                 id,
                 secret,
                 birth: Clock::system().now(),
@@ -305,7 +318,9 @@ async fn a_ratchet_that_was_put_back_is_noticed_after_its_keys_are_forgotten() {
         let ratchet = support::ratchet(seed, RetainedKeys::default(), archive.clone());
         let ratchet = support::start(ratchet);
         let key = Slot::to(&ratchet)
-            .send(SealingKeyFor { root: root() })
+            .send(SealingKeyFor {
+                root_topic: root_topic(),
+            })
             .await;
         assert_eq!(key.unwrap().unwrap().id(), KeyId::Short(restart));
         assert_eq!(*archive.used.lock().unwrap(), Some(restart));
@@ -316,9 +331,13 @@ async fn a_ratchet_that_was_put_back_is_noticed_after_its_keys_are_forgotten() {
 async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
     let archive = Archive::default();
     let producer = Own::provisioned(Role::Producer, "root", archive.clone());
-    let first = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let first = producer.sealing_keys.send(SealingKeyFor {
+        root_topic: root_topic(),
+    });
     let first = first.await.unwrap().unwrap();
-    let again = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let again = producer.sealing_keys.send(SealingKeyFor {
+        root_topic: root_topic(),
+    });
     assert!(Arc::ptr_eq(&first, &again.await.unwrap().unwrap()));
 
     let turned = producer.turn.send(TurnRatchet(TurnReason::Requested)).await;
@@ -327,7 +346,10 @@ async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
     let ids = vec![first.id(), turned[0].1.id()];
     let held = producer
         .retained
-        .send(RetainedKeysFor { root: root(), ids })
+        .send(RetainedKeysFor {
+            root_topic: root_topic(),
+            ids,
+        })
         .await
         .unwrap();
     assert_eq!(held.len(), 2);
@@ -337,18 +359,18 @@ async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
 #[actix::test]
 async fn a_node_seals_for_as_many_root_topics_as_it_keeps_keys_of_and_for_no_more() {
     let producer = Own::provisioned(Role::Producer, "root", Archive::default());
-    let key = |root: usize| {
-        let root = RootTopic::from(&*format!("t{root}"));
-        producer.sealing_keys.send(SealingKeyFor { root })
+    let key = |root_topic: usize| {
+        let root_topic = RootTopic::from(&*format!("t{root_topic}"));
+        producer.sealing_keys.send(SealingKeyFor { root_topic })
     };
-    for root in 0..MAX_RETAINED_KEYS {
-        key(root).await.unwrap().unwrap();
+    for root_topic in 0..MAX_RETAINED_KEYS {
+        key(root_topic).await.unwrap().unwrap();
     }
     let id = key(0).await.unwrap().unwrap().id();
     let refused = key(MAX_RETAINED_KEYS).await.unwrap();
     assert!(matches!(refused, Err(RatchetError::TooManyRoots)));
     let message = RetainedKeysFor {
-        root: "t0".into(),
+        root_topic: "t0".into(),
         ids: vec![id],
     };
     assert_eq!(producer.retained.send(message).await.unwrap().len(), 1);
@@ -361,7 +383,9 @@ async fn a_node_seals_for_as_many_root_topics_as_it_keeps_keys_of_and_for_no_mor
 async fn a_request_whose_reply_was_not_sent_is_answered_when_it_comes_again() {
     let (consumer, producer) = nodes();
     let mut pair = pair_with(&consumer, &producer, 1);
-    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let key = producer.sealing_keys.send(SealingKeyFor {
+        root_topic: root_topic(),
+    });
     let key = key.await.unwrap().unwrap();
     pair.consumer.send(wanted(key.id())).await.unwrap();
     let request = loop {
@@ -387,14 +411,16 @@ async fn a_request_whose_reply_was_not_sent_is_answered_when_it_comes_again() {
 async fn garbage_on_the_side_topics_changes_nothing() {
     let (consumer, producer) = nodes();
     let mut pair = pair(&consumer, &producer);
-    let key = producer.sealing_keys.send(SealingKeyFor { root: root() });
+    let key = producer.sealing_keys.send(SealingKeyFor {
+        root_topic: root_topic(),
+    });
     let key = key.await.unwrap().unwrap();
     let mut rng = support::rng();
     let mut garbage = |side| {
         let mut bytes = vec![0; usize::from(rand::Rng::next_u32(&mut rng).to_le_bytes()[0])];
         rand::Rng::fill_bytes(&mut rng, &mut bytes);
         SideRecord {
-            root: root(),
+            root_topic: root_topic(),
             side,
             kafka_key: bytes.clone(),
             value: bytes,

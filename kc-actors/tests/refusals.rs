@@ -71,7 +71,7 @@ impl Handler<OwnGrant> for Known {
     }
 }
 
-fn root() -> RootTopic {
+fn root_topic() -> RootTopic {
     "t".into()
 }
 
@@ -89,12 +89,17 @@ async fn exchange(watch: Slot<Watch>) -> Addr<ExchangeActor> {
 }
 
 async fn serve(exchange: &Addr<ExchangeActor>) {
-    exchange.send(ServeRoot { root: root() }).await.unwrap();
+    exchange
+        .send(ServeRoot {
+            root_topic: root_topic(),
+        })
+        .await
+        .unwrap();
 }
 
 async fn want(exchange: &Addr<ExchangeActor>) {
     let wanted = KeyWanted {
-        root: root(),
+        root_topic: root_topic(),
         id: KeyId::Short(1),
         known: Candidates::default(),
     };

@@ -65,7 +65,7 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
     let chains = SyncArbiter::start(1, move || actor.clone());
     let validate = || ValidateChain {
         chain: chain.clone(),
-        root: "t".into(),
+        root_topic: "t".into(),
         usage: Usage::EncryptRequest,
     };
     let validated = Slot::<ValidateChain>::to(&chains).send(validate()).await;

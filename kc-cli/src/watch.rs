@@ -37,12 +37,12 @@ impl Watch {
     fn tell(&mut self, event: NodeEvent) {
         let ui = self.ui;
         match event {
-            NodeEvent::Unanswered { root, ids } => {
-                ui.say(unanswered(root.as_str(), ids.len(), &self.roots));
+            NodeEvent::Unanswered { root_topic, ids } => {
+                ui.say(unanswered(root_topic.as_str(), ids.len(), &self.roots));
             }
-            NodeEvent::NotSent { root } if self.unreachable.insert(root.clone()) => ui.say(format!(
-                "the side topics of {root} cannot be reached; asking for its keys goes on. The broker may be \
-                 away; if it does not let this node create topics: kc topics create {root}"
+            NodeEvent::NotSent { root_topic } if self.unreachable.insert(root_topic.clone()) => ui.say(format!(
+                "the side topics of {root_topic} cannot be reached; asking for its keys goes on. The broker may be \
+                 away; if it does not let this node create topics: kc topics create {root_topic}"
             )),
             NodeEvent::StoreFails { store, fault } => {
                 ui.say(format!("{}: {}", failing(store), fault.reason));
@@ -59,7 +59,7 @@ impl Watch {
             }
             NodeEvent::Denied { key, .. } => ui.say(format!(
                 "this node is on the denylist: its key {} was denied, and all other nodes refuse it from now \
-                 on. If that was not meant, ask who keeps the root of trust; `kc provision --force` gives it \
+                 on. If that was not meant, ask who keeps the root_topic of trust; `kc provision --force` gives it \
                  a new key",
                 key.fingerprint()
             )),
@@ -107,17 +107,17 @@ fn working(store: Store) -> &'static str {
     }
 }
 
-fn unanswered(root: &str, keys: usize, roots: &[String]) -> String {
+fn unanswered(root_topic: &str, keys: usize, roots: &[String]) -> String {
     let keys = if keys == 1 {
         "a key".to_owned()
     } else {
         format!("{keys} keys")
     };
     format!(
-        "Unanswered: requests for {keys} of {root} had no answer; asking goes on. Likely reasons:
+        "Unanswered: requests for {keys} of {root_topic} had no answer; asking goes on. Likely reasons:
   - no node with the keys is running: start the producer, or `kc node serve` on its node
-  - the producer trusts another root than this node's root of trust {}
-    (`kc node status` on the producer's side shows its root)
+  - the producer trusts another root_topic than this node's root_topic of trust {}
+    (`kc node status` on the producer's side shows its root_topic)
   - a controller is needed and none is running, if this node was provisioned as limited",
         roots.join(", ")
     )

@@ -60,13 +60,19 @@ impl<'k> Peer<'k> {
     /// Asks for a key other than those known, and gives what it sends.
     pub(crate) fn want(
         &mut self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         id: KeyId,
         known: Candidates,
     ) -> Vec<OutRecord> {
-        let root = root.clone();
-        self.exchange
-            .handle(Input::Want { root, id, known }, self.now);
+        let root_topic = root_topic.clone();
+        self.exchange.handle(
+            Input::Want {
+                root_topic,
+                id,
+                known,
+            },
+            self.now,
+        );
         self.now.mono += GATHER_TIME;
         self.run()
     }
@@ -75,7 +81,7 @@ impl<'k> Peer<'k> {
     pub(crate) fn take(&mut self, side: SideTopic, record: &OutRecord) -> Vec<OutRecord> {
         let input = Input::Record {
             position: Position(0),
-            root: record.root.clone(),
+            root_topic: record.root_topic.clone(),
             side,
             kafka_key: record.kafka_key.to_vec(),
             value: record.value.to_vec(),
@@ -104,8 +110,14 @@ impl<'k> Peer<'k> {
     fn work(&self, job: Job, sent: &mut Vec<OutRecord>) -> Output {
         let rng = &mut system_rng().unwrap();
         match job {
-            Job::Validate { chain, root, usage } => {
-                let demand = Demand::at(self.now.wall).topic(root.as_str()).usage(usage);
+            Job::Validate {
+                chain,
+                root_topic,
+                usage,
+            } => {
+                let demand = Demand::at(self.now.wall)
+                    .topic(root_topic.as_str())
+                    .usage(usage);
                 let chain = UnverifiedChain::parse(&chain);
                 Output::Validated(chain.and_then(|chain| chain.validate(&self.trust, &demand)))
             }

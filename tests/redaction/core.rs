@@ -155,7 +155,7 @@ fn keys_that_were_received_or_are_kept() {
     );
     let mut retained = RetainedKeys::default();
     retained.insert(RetainedKey {
-        root: "t".into(),
+        root_topic: "t".into(),
         id: KeyId::Short(1),
         secret: topic_secret(),
         birth: Timestamp::EPOCH,
@@ -163,7 +163,7 @@ fn keys_that_were_received_or_are_kept() {
     check(
         &retained,
         &[&topic],
-        r#"RetainedKeys { keys: {RootTopic("t"): {KeyId(#1): RetainedKey { root: RootTopic("t"), id: KeyId(#1), secret: TopicSecret(Secret<32>(redacted)), birth: Timestamp(0.0) }}}, order: [(RootTopic("t"), KeyId(#1))] }"#,
+        r#"RetainedKeys { keys: {RootTopic("t"): {KeyId(#1): RetainedKey { root_topic: RootTopic("t"), id: KeyId(#1), secret: TopicSecret(Secret<32>(redacted)), birth: Timestamp(0.0) }}}, order: [(RootTopic("t"), KeyId(#1))] }"#,
     );
 }
 

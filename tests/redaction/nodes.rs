@@ -249,24 +249,24 @@ fn actors_and_messages() {
     assert_nothing_shows(&format!("{ratchet:?} {ratchet:#?}"));
     assert_nothing_shows(&format!("{:?}", KeystoreActor::new(keys)));
     let received = ReceivedOpeningKeys {
-        root: "t".into(),
+        root_topic: "t".into(),
         keys: vec![(KeyId::Short(1), topic_secret())],
         giver: None,
     };
     check(
         &received,
         &[&known::<32>(2)],
-        r#"ReceivedOpeningKeys { root: RootTopic("t"), keys: [(KeyId(#1), TopicSecret(Secret<32>(redacted)))], giver: None }"#,
+        r#"ReceivedOpeningKeys { root_topic: RootTopic("t"), keys: [(KeyId(#1), TopicSecret(Secret<32>(redacted)))], giver: None }"#,
     );
-    let root = "t".into();
+    let root_topic = "t".into();
     check_node(
-        &SealingKeyFor { root },
-        r#"SealingKeyFor { root: RootTopic("t") }"#,
+        &SealingKeyFor { root_topic },
+        r#"SealingKeyFor { root_topic: RootTopic("t") }"#,
     );
-    let (root, ids) = ("t".into(), vec![KeyId::Short(1)]);
+    let (root_topic, ids) = ("t".into(), vec![KeyId::Short(1)]);
     check_node(
-        &RetainedKeysFor { root, ids },
-        r#"RetainedKeysFor { root: RootTopic("t"), ids: [KeyId(#1)] }"#,
+        &RetainedKeysFor { root_topic, ids },
+        r#"RetainedKeysFor { root_topic: RootTopic("t"), ids: [KeyId(#1)] }"#,
     );
 }
 

@@ -99,7 +99,7 @@ impl Handler<ValidateChain> for ChainActor {
     fn handle(&mut self, message: ValidateChain, _: &mut Self::Context) -> Self::Result {
         self.with_state(|state| {
             let demand = Demand::at(state.clock.now())
-                .topic(message.root.as_str())
+                .topic(message.root_topic.as_str())
                 .usage(message.usage);
             let validated = state.trust.validate(&message.chain, &demand);
             state.execute();
@@ -114,7 +114,9 @@ impl Handler<OwnGrant> for ChainActor {
     fn handle(&mut self, message: OwnGrant, _: &mut Self::Context) -> Self::Result {
         self.with_state(|state| {
             let now = state.clock.now();
-            state.trust.grants(&message.root, &message.usages, now)
+            state
+                .trust
+                .grants(&message.root_topic, &message.usages, now)
         })
     }
 }

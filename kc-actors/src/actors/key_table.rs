@@ -99,15 +99,26 @@ impl Supervised for KeyTableActor {}
 impl Handler<PrepareRoot> for KeyTableActor {
     type Result = ResponseFuture<Result<(), PrepareError>>;
 
-    fn handle(&mut self, PrepareRoot { root }: PrepareRoot, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        PrepareRoot { root_topic }: PrepareRoot,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         let (parts, tables) = (self.parts.clone(), Arc::clone(&self.tables));
         Box::pin(async move {
             // Sealing needs no broker: requests that come before they are read wait in their topic.
-            parts.serve.send(ServeRoot { root: root.clone() }).await?;
-            let wanted = SealingKeyFor { root: root.clone() };
+            parts
+                .serve
+                .send(ServeRoot {
+                    root_topic: root_topic.clone(),
+                })
+                .await?;
+            let wanted = SealingKeyFor {
+                root_topic: root_topic.clone(),
+            };
             let key = ask_in_time(Store::Ratchet, &parts.sealing_keys, wanted).await;
             let key = key.map_err(|silent| RatchetError::Ratchet(Arc::new(silent)))???;
-            publish_sealing(&tables, &[(root, key)]);
+            publish_sealing(&tables, &[(root_topic, key)]);
             Ok(())
         })
     }
@@ -131,11 +142,15 @@ impl Handler<ReceivedOpeningKeys> for KeyTableActor {
     type Result = ();
 
     fn handle(&mut self, message: ReceivedOpeningKeys, _: &mut Self::Context) {
-        let ReceivedOpeningKeys { root, keys, giver } = message;
+        let ReceivedOpeningKeys {
+            root_topic,
+            keys,
+            giver,
+        } = message;
         self.tables.publish_opening(|ring| {
             for (id, secret) in keys {
-                let added = ring.add(&root, id, secret, giver.clone());
-                tracing::debug!(target: "kc::crypto", %root, %id, ?added, "opening key");
+                let added = ring.add(&root_topic, id, secret, giver.clone());
+                tracing::debug!(target: "kc::crypto", %root_topic, %id, ?added, "opening key");
             }
         });
     }
@@ -154,7 +169,11 @@ impl Handler<AwaitKey> for KeyTableActor {
 
     fn handle(
         &mut self,
-        AwaitKey { root, id, wait }: AwaitKey,
+        AwaitKey {
+            root_topic,
+            id,
+            wait,
+        }: AwaitKey,
         _: &mut Self::Context,
     ) -> Self::Result {
         if self.first_sights.len() >= MAX_FIRST_SIGHTS {
@@ -163,15 +182,15 @@ impl Handler<AwaitKey> for KeyTableActor {
             self.waits
                 .retain(|_, room| room.available_permits() < MAX_WAITS_PER_ROOT);
         }
-        let first = self.first_sights.insert((root.clone(), id));
-        let room = self.waits.entry(root.clone());
+        let first = self.first_sights.insert((root_topic.clone(), id));
+        let room = self.waits.entry(root_topic.clone());
         let room = room.or_insert_with(|| Arc::new(Semaphore::new(MAX_WAITS_PER_ROOT)));
         let room = Arc::clone(room).try_acquire_owned().ok();
         let tables = Arc::clone(&self.tables);
         Box::pin(async move {
             let mut arrivals = tables.arrivals();
             let came = async {
-                while !tables.ring().knows(root.as_str(), &id) {
+                while !tables.ring().knows(root_topic.as_str(), &id) {
                     if arrivals.changed().await.is_err() {
                         return false;
                     }
@@ -191,8 +210,8 @@ impl Handler<AwaitKey> for KeyTableActor {
 /// New keys go into the tables; a node also opens what it sealed itself.
 fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)]) {
     tables.publish_opening(|ring| {
-        for (root, key) in keys {
-            ring.add(root, key.id(), key.topic_secret().expose_copy(), None);
+        for (root_topic, key) in keys {
+            ring.add(root_topic, key.id(), key.topic_secret().expose_copy(), None);
         }
     });
     tables.publish_sealing(keys);
@@ -200,12 +219,18 @@ fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)])
 
 async fn forward_signals(signals: Signals, wanted: Slot<KeyWanted>, tables: Arc<CryptoTables>) {
     let (wanted, tables) = (&wanted, &tables);
-    let pass_on = |root: RootTopic, id| async move {
-        let known = tables.known(root.as_str(), &id);
+    let pass_on = |root_topic: RootTopic, id| async move {
+        let known = tables.known(root_topic.as_str(), &id);
         // Keys that opened nothing make room for others.
         if known.len() < MAX_CANDIDATES || !known.iter().all(OpeningKey::is_proven) {
             // Without an exchange the key is signalled again later.
-            let _ = wanted.send(KeyWanted { root, id, known }).await;
+            let _ = wanted
+                .send(KeyWanted {
+                    root_topic,
+                    id,
+                    known,
+                })
+                .await;
         }
     };
     signals.forward(pass_on).await;

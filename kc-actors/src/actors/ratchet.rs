@@ -93,12 +93,12 @@ impl Handler<SealingKeyFor> for RatchetActor {
 
     fn handle(
         &mut self,
-        SealingKeyFor { root }: SealingKeyFor,
+        SealingKeyFor { root_topic }: SealingKeyFor,
         _: &mut Self::Context,
     ) -> Self::Result {
         self.with_state(|state| {
-            state.run(Some(RatchetInput::Prepare(root.clone())))?;
-            let key = state.ratchet.sealing_key(&root);
+            state.run(Some(RatchetInput::Prepare(root_topic.clone())))?;
+            let key = state.ratchet.sealing_key(&root_topic);
             key.ok_or(RatchetError::NoRatchet)
         })
     }
@@ -128,10 +128,10 @@ impl Handler<RetainedKeysFor> for RatchetActor {
 
     fn handle(
         &mut self,
-        RetainedKeysFor { root, ids }: RetainedKeysFor,
+        RetainedKeysFor { root_topic, ids }: RetainedKeysFor,
         _: &mut Self::Context,
     ) -> Self::Result {
-        MessageResult(self.with_state(|state| state.ratchet.hand_out(&root, &ids)))
+        MessageResult(self.with_state(|state| state.ratchet.hand_out(&root_topic, &ids)))
     }
 }
 
@@ -140,8 +140,8 @@ impl Handler<RetainedRoots> for RatchetActor {
 
     fn handle(&mut self, _: RetainedRoots, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.with_state(|state| {
-            let root = |key: &RetainedKey| key.root.clone();
-            state.ratchet.retained().iter().map(root).collect()
+            let root_topic = |key: &RetainedKey| key.root_topic.clone();
+            state.ratchet.retained().iter().map(root_topic).collect()
         }))
     }
 }

@@ -66,22 +66,22 @@ impl Deserializer {
         if self.tables.is_closed() {
             return Err(Outcome::Closed);
         }
-        let root = self.tables.scheme.root_str(topic);
+        let root_topic = self.tables.scheme.root_str(topic);
         let opened = self
             .tables
             .ring()
-            .open_into(root, component, sealed, plaintext);
-        opened.map_err(|why| self.outcome(root, why))
+            .open_into(root_topic, component, sealed, plaintext);
+        opened.map_err(|why| self.outcome(root_topic, why))
     }
 
     /// Tells the exchange that a Kafka key or value will need its key, if it is missing, so that the keys of
     /// many records are asked for at once. Never waits.
     pub fn foresee(&self, topic: &str, sealed: &[u8]) {
-        let root = self.tables.scheme.root_str(topic);
+        let root_topic = self.tables.scheme.root_str(topic);
         if let Ok(Envelope { key_id, .. }) = Envelope::parse(sealed)
-            && !self.tables.ring().knows(root, &key_id)
+            && !self.tables.ring().knows(root_topic, &key_id)
         {
-            self.tables.signal(root, key_id);
+            self.tables.signal(root_topic, key_id);
         }
     }
 
@@ -113,25 +113,32 @@ impl Deserializer {
     }
 
     async fn came(&self, topic: &str, id: KeyId) -> bool {
-        let root = self.tables.scheme.root_of(topic);
+        let root_topic = self.tables.scheme.root_of(topic);
         let wait = self.first_wait;
-        let came = self.await_key.send(AwaitKey { root, id, wait }).await;
+        let came = self
+            .await_key
+            .send(AwaitKey {
+                root_topic,
+                id,
+                wait,
+            })
+            .await;
         came.unwrap_or(false)
     }
 
-    fn outcome(&self, root: &str, why: Unopened) -> Outcome {
+    fn outcome(&self, root_topic: &str, why: Unopened) -> Outcome {
         match why {
             Unopened::AwaitingKey(id) => {
-                self.tables.signal(root, id);
-                let why = self.tables.why(root, &id);
-                if why == Awaiting::Unanswered && self.tables.ring().is_denied(root, &id) {
+                self.tables.signal(root_topic, id);
+                let why = self.tables.why(root_topic, &id);
+                if why == Awaiting::Unanswered && self.tables.ring().is_denied(root_topic, &id) {
                     return Outcome::Denied { id };
                 }
                 Outcome::AwaitingKey { id, why }
             }
             Unopened::Unauthentic(id) => {
-                self.tables.signal(root, id);
-                let why = self.tables.why(root, &id);
+                self.tables.signal(root_topic, id);
+                let why = self.tables.why(root_topic, &id);
                 Outcome::Unauthentic { id, why }
             }
             Unopened::Foreign(foreign) => Outcome::Foreign(foreign),

@@ -58,11 +58,11 @@ impl Serializer {
         if self.tables.is_closed() {
             return Err(SlotClosed.into());
         }
-        let root = self.tables.scheme.root_of(topic);
-        if self.tables.sealing_key(root.as_str()).is_some() {
+        let root_topic = self.tables.scheme.root_of(topic);
+        if self.tables.sealing_key(root_topic.as_str()).is_some() {
             return Ok(());
         }
-        self.prepare.send(PrepareRoot { root }).await?
+        self.prepare.send(PrepareRoot { root_topic }).await?
     }
 
     /// As [`prepare`](Self::prepare), for callers without a runtime.
@@ -116,10 +116,10 @@ impl Serializer {
         if std::process::id() != self.process {
             return Err(SealError::Forked);
         }
-        let root = self.tables.scheme.root_str(topic);
+        let root_topic = self.tables.scheme.root_str(topic);
         let sealed = self
             .tables
-            .with_sealing_key(root, |key| seal(key, component, plaintext, out));
+            .with_sealing_key(root_topic, |key| seal(key, component, plaintext, out));
         Ok(sealed.ok_or(SealError::NotPrepared)??)
     }
 }

@@ -59,8 +59,8 @@ impl Signals {
         pass_on: impl Fn(RootTopic, KeyId) -> F,
     ) {
         let mut signals = self.0.lock().await;
-        while let Some((root, id)) = signals.recv().await {
-            pass_on(root, id).await;
+        while let Some((root_topic, id)) = signals.recv().await {
+            pass_on(root_topic, id).await;
         }
     }
 }
@@ -97,16 +97,16 @@ impl CryptoTables {
         self.closed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn sealing_key(&self, root: &str) -> Option<Arc<SealingKey>> {
-        self.sealing.load().get(root).cloned()
+    pub(crate) fn sealing_key(&self, root_topic: &str) -> Option<Arc<SealingKey>> {
+        self.sealing.load().get(root_topic).cloned()
     }
 
     pub(crate) fn with_sealing_key<T>(
         &self,
-        root: &str,
+        root_topic: &str,
         use_key: impl FnOnce(&SealingKey) -> T,
     ) -> Option<T> {
-        self.sealing.load().get(root).map(|key| use_key(key))
+        self.sealing.load().get(root_topic).map(|key| use_key(key))
     }
 
     pub(crate) fn ring(&self) -> arc_swap::Guard<Arc<KeyRing>> {
@@ -128,8 +128,11 @@ impl CryptoTables {
     }
 
     /// The keys that are here with an id.
-    pub(crate) fn known(&self, root: &str, id: &KeyId) -> Candidates {
-        self.ring().known(root, id).cloned().unwrap_or_default()
+    pub(crate) fn known(&self, root_topic: &str, id: &KeyId) -> Candidates {
+        self.ring()
+            .known(root_topic, id)
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
@@ -139,16 +142,16 @@ impl CryptoTables {
     pub(crate) fn publish_awaiting(&self, roots: Vec<MissingKeys>) {
         let by_root = roots
             .into_iter()
-            .map(|awaited| (awaited.root.clone(), awaited));
+            .map(|awaited| (awaited.root_topic.clone(), awaited));
         self.awaiting.store(Arc::new(by_root.collect()));
     }
 
     /// Why a key is not there.
-    pub(crate) fn why(&self, root: &str, id: &KeyId) -> Awaiting {
+    pub(crate) fn why(&self, root_topic: &str, id: &KeyId) -> Awaiting {
         let awaiting = self.awaiting.load();
-        match awaiting.get(root) {
+        match awaiting.get(root_topic) {
             Some(MissingKeys { own: Some(own), .. }) => (*own).into(),
-            Some(root) if root.unanswered.contains(id) => Awaiting::Unanswered,
+            Some(root_topic) if root_topic.unanswered.contains(id) => Awaiting::Unanswered,
             _ => Awaiting::NotYet,
         }
     }
@@ -164,8 +167,8 @@ impl CryptoTables {
 
     /// Signals a missing key to the exchange, once until it has taken note; never blocks, and never
     /// remembers more than [`MAX_SIGNALLED`].
-    pub(crate) fn signal(&self, root: &str, id: KeyId) {
-        let signal = (RootTopic::from(root), id);
+    pub(crate) fn signal(&self, root_topic: &str, id: KeyId) {
+        let signal = (RootTopic::from(root_topic), id);
         let mut signalled = self
             .signalled
             .lock()
@@ -189,8 +192,8 @@ impl CryptoTables {
     pub(crate) fn waiting(&self) -> BTreeMap<RootTopic, usize> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
-        for (root, records) in waiting.values().flatten() {
-            *all.entry(root.clone()).or_default() += records;
+        for (root_topic, records) in waiting.values().flatten() {
+            *all.entry(root_topic.clone()).or_default() += records;
         }
         all
     }

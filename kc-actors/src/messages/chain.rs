@@ -10,7 +10,7 @@ pub struct ValidateChain {
     /// The chain's bytes.
     pub chain: Vec<u8>,
     /// The root topic that must be granted.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// The usage that must be granted.
     pub usage: Usage,
 }
@@ -20,7 +20,7 @@ pub struct ValidateChain {
 #[rtype(result = "Result<(), ChainError>")]
 pub struct OwnGrant {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// The usages; one of them is enough.
     pub usages: Vec<Usage>,
 }

@@ -9,7 +9,7 @@ use kc_core::types::{KeyId, RootTopic, SideTopic};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SideRecord {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// Which of its side topics.
     pub side: SideTopic,
     /// The Kafka key.
@@ -29,7 +29,7 @@ pub struct SideRecords(pub Vec<SideRecord>);
 #[rtype(result = "()")]
 pub struct KeyWanted {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// The key.
     pub id: KeyId,
     /// The keys with this id that are here and do not do.
@@ -42,7 +42,7 @@ pub struct KeyWanted {
 #[rtype(result = "()")]
 pub struct ServeRoot {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
 }
 
 /// Asks how the exchange stands.
@@ -77,7 +77,7 @@ pub struct ExchangeStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedSender {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// Which of its side topics.
     pub side: SideTopic,
     /// The sender.
@@ -92,7 +92,7 @@ pub struct RefusedSender {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenKeys {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// The node.
     pub requester: Party,
     /// How many of its requests were answered.

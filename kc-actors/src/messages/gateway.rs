@@ -56,19 +56,19 @@ pub struct CloseGateway {
 impl ControlTopic {
     /// The topic of requests to the producers of a root topic.
     #[must_use]
-    pub fn requests(root: &RootTopic) -> Self {
-        Self::Side(root.clone(), SideTopic::Requests)
+    pub fn requests(root_topic: &RootTopic) -> Self {
+        Self::Side(root_topic.clone(), SideTopic::Requests)
     }
 
     /// The topic of replies of a root topic.
     #[must_use]
-    pub fn keys(root: &RootTopic) -> Self {
-        Self::Side(root.clone(), SideTopic::Keys)
+    pub fn keys(root_topic: &RootTopic) -> Self {
+        Self::Side(root_topic.clone(), SideTopic::Keys)
     }
 
     /// The topic of requests to controllers of a root topic.
     #[must_use]
-    pub fn subscriptions(root: &RootTopic) -> Self {
-        Self::Side(root.clone(), SideTopic::Subscriptions)
+    pub fn subscriptions(root_topic: &RootTopic) -> Self {
+        Self::Side(root_topic.clone(), SideTopic::Subscriptions)
     }
 }

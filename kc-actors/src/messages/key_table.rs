@@ -26,7 +26,7 @@ pub enum PrepareError {
 #[rtype(result = "Result<(), PrepareError>")]
 pub struct PrepareRoot {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
 }
 
 /// Turns the ratchet now, and seals with the new keys from then on. Gives the number of root topics that have one.
@@ -39,7 +39,7 @@ pub struct Rotate;
 #[rtype(result = "()")]
 pub struct ReceivedOpeningKeys {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// The keys.
     pub keys: ReceivedKeys,
     /// Who gave them; nobody if they are this node's own.
@@ -56,7 +56,7 @@ pub struct AwaitedKeys(pub Vec<MissingKeys>);
 #[rtype(result = "bool")]
 pub struct AwaitKey {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// The key.
     pub id: KeyId,
     /// How long to wait.

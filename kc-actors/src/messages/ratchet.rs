@@ -31,7 +31,7 @@ pub enum RatchetError {
 #[rtype(result = "Result<Arc<SealingKey>, RatchetError>")]
 pub struct SealingKeyFor {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
 }
 
 /// Turns the ratchet if it is to be turned.
@@ -72,7 +72,7 @@ pub struct RetainedRoots;
 #[rtype(result = "Vec<(KeyId, TopicSecret)>")]
 pub struct RetainedKeysFor {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// The keys.
     pub ids: Vec<KeyId>,
 }

@@ -191,9 +191,9 @@ impl SupervisorParts {
 
     /// Answers requests for retained keys from the start, not only once the root topics are used again.
     pub(super) fn serve_retained_keys(&self) {
-        for root in self.served.clone() {
+        for root_topic in self.served.clone() {
             let serve = self.slots.serve.clone();
-            actix::spawn(async move { serve.send(ServeRoot { root }).await });
+            actix::spawn(async move { serve.send(ServeRoot { root_topic }).await });
         }
     }
 }

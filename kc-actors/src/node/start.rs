@@ -149,7 +149,7 @@ impl Node {
             ..
         } = parts;
         retained.prune(clock.now(), settings.max_key_age(), None);
-        let mut served: Vec<_> = retained.iter().map(|key| key.root.clone()).collect();
+        let mut served: Vec<_> = retained.iter().map(|key| key.root_topic.clone()).collect();
         served.sort();
         served.dedup();
         let exchange = exchange_config(keystore.as_ref(), &settings, &crypto);
@@ -164,7 +164,7 @@ impl Node {
             keys: Arc::new(ConfigChainKeys::new(Arc::clone(&config))),
         });
         let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
-        let root = SupervisorParts {
+        let parts = SupervisorParts {
             threads: Threads::default(),
             slots: slots.clone(),
             backend,
@@ -207,7 +207,7 @@ impl Node {
             clock: clock.clone(),
             events: events.clone(),
         };
-        let thread = NodeThread::spawn(root)?;
+        let thread = NodeThread::spawn(parts)?;
         Ok(Self {
             serializer: Serializer::new(Arc::clone(&tables), slots.prepare.clone()),
             deserializer: Deserializer::new(
@@ -272,7 +272,7 @@ impl Node {
         usages: &[Usage],
     ) -> Result<Result<(), ChainError>, NodeError> {
         let message = OwnGrant {
-            root: self.tables.scheme.root_of(topic),
+            root_topic: self.tables.scheme.root_of(topic),
             usages: usages.to_vec(),
         };
         Ok(self.slots.grants.send(message).await?)
@@ -299,8 +299,8 @@ impl Node {
             () = self.stores.held_up(&[Store::Ratchet, Store::RetainedKeys]) => Vec::new(),
             roots = slots.retained_roots.send(RetainedRoots) => roots?,
         };
-        for root in roots {
-            *held_keys.entry(root).or_default() += 1;
+        for root_topic in roots {
+            *held_keys.entry(root_topic).or_default() += 1;
         }
         let exchange = slots.ask.send(AskExchange).await?;
         let controller = if self.is_controller {

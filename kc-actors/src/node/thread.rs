@@ -45,14 +45,14 @@ pub(super) struct Running {
 
 impl NodeThread {
     /// Starts the actors, and waits until all of them are there.
-    pub(super) fn spawn(root: SupervisorParts) -> Result<Self, NodeError> {
+    pub(super) fn spawn(root_topic: SupervisorParts) -> Result<Self, NodeError> {
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let threads = root.threads.clone();
+        let threads = root_topic.threads.clone();
         let running = threads.begin("node");
         let run = move || {
             let _running = running;
-            System::new().block_on(run(root, ready, stopped));
+            System::new().block_on(run(root_topic, ready, stopped));
         };
         let thread = thread::Builder::new().name("kc-node".into()).spawn(run);
         thread.map_err(NodeError::Thread)?;
@@ -126,11 +126,15 @@ impl Drop for Running {
     }
 }
 
-async fn run(root: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::Receiver<Stop>) {
-    let (slots, tables) = (root.slots.clone(), Arc::clone(&root.tables));
-    let mut root = Supervisor::new(root);
-    root.look_after_children();
-    let _root = root.start();
+async fn run(
+    root_topic: SupervisorParts,
+    ready: mpsc::Sender<()>,
+    stopped: oneshot::Receiver<Stop>,
+) {
+    let (slots, tables) = (root_topic.slots.clone(), Arc::clone(&root_topic.tables));
+    let mut root_topic = Supervisor::new(root_topic);
+    root_topic.look_after_children();
+    let _root = root_topic.start();
     // The node is being started, so it listens.
     let _ = ready.send(());
     if let Ok(Stop { deadline, gateway }) = stopped.await {

@@ -27,8 +27,8 @@ fn gateway(stub: &Stub, watched: &Watched) -> Addr<GatewayActor> {
     GatewayActor::new(parts).start()
 }
 
-async fn watch(gateway: &Addr<GatewayActor>, root: &str) {
-    let topic = ControlTopic::keys(&root.into());
+async fn watch(gateway: &Addr<GatewayActor>, root_topic: &str) {
+    let topic = ControlTopic::keys(&root_topic.into());
     let watched = gateway.send(Watch { topic }).await;
     watched.unwrap().unwrap();
 }
@@ -55,9 +55,9 @@ async fn a_gateway_that_cannot_read_leaves_the_thread_to_others() {
     assert!(longest < Duration::from_secs(1), "held up for {longest:?}");
 }
 
-async fn publish(gateway: &Addr<GatewayActor>, root: &str) -> Result<(), BackendError> {
+async fn publish(gateway: &Addr<GatewayActor>, root_topic: &str) -> Result<(), BackendError> {
     let message = SendRecord {
-        topic: ControlTopic::keys(&root.into()),
+        topic: ControlTopic::keys(&root_topic.into()),
         kafka_key: Vec::new(),
         value: Vec::new(),
     };
@@ -103,9 +103,9 @@ async fn a_broker_that_does_not_answer_is_waited_for_once_whatever_the_number_of
         stub.fail(connection, BackendErrorKind::Unreachable, request_timeout);
         let gateway = gateway(&stub, &Watched::default());
         let start = tokio::time::Instant::now();
-        let roots = (0..50).map(|root| {
+        let roots = (0..50).map(|root_topic| {
             let gateway = gateway.clone();
-            actix::spawn(async move { publish(&gateway, &root.to_string()).await })
+            actix::spawn(async move { publish(&gateway, &root_topic.to_string()).await })
         });
         for sent in roots.collect::<Vec<_>>() {
             let error = sent.await.unwrap().unwrap_err();

@@ -147,7 +147,7 @@ impl Refusal {
             Sender::Unknown => (None, None),
         };
         Self {
-            root: refused.root.to_string(),
+            root: refused.root_topic.to_string(),
             side: match refused.side {
                 SideTopic::Requests => "requests",
                 SideTopic::Keys => "keys",
@@ -166,7 +166,7 @@ impl Refusal {
 impl Given {
     fn new(given: &GivenKeys) -> Self {
         Self {
-            root: given.root.to_string(),
+            root: given.root_topic.to_string(),
             key: given.requester.key.fingerprint(),
             root_of_trust: given.requester.root.fingerprint(),
             times: given.times,
@@ -197,7 +197,7 @@ impl Running {
             wanted: by_root(&exchange.wanted),
             outstanding: exchange.outstanding,
             unanswered: unanswered
-                .map(|of_root| (of_root.root.to_string(), of_root.unanswered.len()))
+                .map(|of_root| (of_root.root_topic.to_string(), of_root.unanswered.len()))
                 .collect(),
             waiting_records: by_root(&status.waiting_records),
             answered: exchange.answered,

@@ -56,7 +56,7 @@ pub enum Missing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingKeys {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// Why none of them can come, if that is this node's own fault.
     pub own: Option<Missing>,
     /// Those that are unanswered.
@@ -70,7 +70,7 @@ pub enum ExchangeEvent {
     /// A request for keys was sent.
     Requested {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
         /// Whether it went to producers directly, not only to controllers.
@@ -79,14 +79,14 @@ pub enum ExchangeEvent {
     /// A signed request could not be sent; it is tried again.
     NotSent {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// Why, if the Kafka client said so.
         error: Option<BackendError>,
     },
     /// Keys came in.
     Received {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
         /// Who gave them.
@@ -97,7 +97,7 @@ pub enum ExchangeEvent {
     /// Keys were handed out.
     Answered {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
         /// Who got them.
@@ -106,7 +106,7 @@ pub enum ExchangeEvent {
     /// A controller vouched for a request.
     Forwarded {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys that it asks for.
         ids: Vec<KeyId>,
         /// Who asked.
@@ -115,7 +115,7 @@ pub enum ExchangeEvent {
     /// A record of a side topic was refused.
     Refused {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// Which of its side topics.
         side: SideTopic,
         /// Who sent it.
@@ -128,7 +128,7 @@ pub enum ExchangeEvent {
     /// Nobody answers for these keys; asking goes on.
     Unanswered {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
     },
@@ -142,7 +142,7 @@ pub enum ExchangeEvent {
     /// A side topic cannot be read; it is tried again.
     NotRead {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// Which of its side topics.
         side: SideTopic,
         /// Why, if the Kafka client said so.

@@ -11,7 +11,7 @@ use crate::types::{RootTopic, Timestamp};
 /// # Errors
 /// [`Refusal::Layout`] if it asks with other keys than those of key exchanges.
 pub fn forward_request(
-    root: &RootTopic,
+    root_topic: &RootTopic,
     request: &KeyRequest,
     own: &[ValidIdentity],
     validity: Validity,
@@ -21,7 +21,7 @@ pub fn forward_request(
     let keys: Option<Vec<_>> = keys.map(|key| key.to_exchange()).collect();
     let keys = keys.ok_or(Refusal::Layout("not key-exchange keys"))?;
     let offer = (request.form(), keys.as_slice());
-    let certificate = forwarded_certificate(root, offer, request.random0(), validity, now);
+    let certificate = forwarded_certificate(root_topic, offer, request.random0(), validity, now);
     let identities = answering(own, request.root_type());
     Ok(identities
         .map(|identity| identity.certify(&certificate))

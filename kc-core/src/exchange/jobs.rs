@@ -29,7 +29,7 @@ pub enum Job {
         /// The chain as received.
         chain: Arc<[u8]>,
         /// The root topic that it must grant.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The usage that it must grant.
         usage: Usage,
     },
@@ -38,14 +38,14 @@ pub enum Job {
     /// Look up whether the node's own chain grants one of these usages for a root topic.
     Grant {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The usages; one is enough.
         usages: &'static [Usage],
     },
     /// Look up which of these keys are kept here.
     Held {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
     },
@@ -63,7 +63,7 @@ pub enum Job {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutRecord {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// Which of its side topics.
     pub side: SideTopic,
     /// The Kafka key.
@@ -121,7 +121,7 @@ pub enum KemJob {
     /// Opens a reply with the ephemeral keys of the request that it answers.
     Open {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The reply.
         reply: Box<KeyReply>,
         /// The ephemeral keys.
@@ -131,7 +131,7 @@ pub enum KemJob {
 
 /// What an answer is made of.
 pub struct AnswerJob {
-    pub(super) root: RootTopic,
+    pub(super) root_topic: RootTopic,
     pub(super) request: Arc<KeyRequest>,
     pub(super) keys: Vec<(KeyId, TopicSecret)>,
     pub(super) suites: Arc<[Suite]>,
@@ -166,17 +166,17 @@ impl KemJob {
             }
             Self::Answer(answer) => KemOutput::Answered(compose_reply(
                 &answer.request,
-                &answer.root,
+                &answer.root_topic,
                 &answer.keys,
                 (&answer.suites, answer.validity),
                 (&answer.own, answer.now),
                 rng,
             )),
             Self::Open {
-                root,
+                root_topic,
                 reply,
                 ephemerals,
-            } => KemOutput::Opened(reply.open(&root, &ephemerals)),
+            } => KemOutput::Opened(reply.open(&root_topic, &ephemerals)),
         }
     }
 }
@@ -184,8 +184,8 @@ impl KemJob {
 impl AnswerJob {
     /// The root topic.
     #[must_use]
-    pub fn root(&self) -> &RootTopic {
-        &self.root
+    pub fn root_topic(&self) -> &RootTopic {
+        &self.root_topic
     }
 
     /// The request that is answered.

@@ -71,7 +71,7 @@ pub enum Input {
         /// Its place.
         position: Position,
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// Which of its side topics.
         side: SideTopic,
         /// The Kafka key.
@@ -82,7 +82,7 @@ pub enum Input {
     /// A record needs a key other than those that are known with its id.
     Want {
         /// The root topic.
-        root: RootTopic,
+        root_topic: RootTopic,
         /// The key.
         id: KeyId,
         /// The keys with this id that are here and do not open it.
@@ -118,7 +118,7 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct KeyTableChange {
     /// The root topic.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// The keys.
     pub keys: Vec<(KeyId, TopicSecret)>,
     /// The keys along the chain that gave them, the root of trust first.
@@ -188,29 +188,33 @@ impl Exchange {
         match input {
             Input::Record {
                 position,
-                root,
+                root_topic,
                 side,
                 kafka_key,
                 value,
             } => self.enqueue(
                 position,
-                root,
+                root_topic,
                 Record {
                     side,
                     kafka_key: kafka_key.into(),
                     value: value.into(),
                 },
             ),
-            Input::Want { root, id, known } => match self.wants.want(&root, id, known, now) {
+            Input::Want {
+                root_topic,
+                id,
+                known,
+            } => match self.wants.want(&root_topic, id, known, now) {
                 Wanted::First => self.missing_due = Some(now.mono),
                 Wanted::Again => {}
                 Wanted::Full => self.report(ExchangeEvent::BoundHit),
             },
-            Input::Unwant(root, id) => {
-                self.wants.unwant(&root, &id);
+            Input::Unwant(root_topic, id) => {
+                self.wants.unwant(&root_topic, &id);
                 self.missing_due = Some(now.mono);
             }
-            Input::Serve(root) => self.read(root, SideTopic::Requests, now),
+            Input::Serve(root_topic) => self.read(root_topic, SideTopic::Requests, now),
             Input::TrustChanged => {
                 self.trust += u64::from(!broken(Rule::ChangedListsCount));
                 self.identities = None;
@@ -257,7 +261,9 @@ impl Exchange {
             Reading::Due(due) if self.running() < MAX_TICKETS => Some(*due),
             _ => None,
         });
-        let asking = self.wants.next_due(|root| self.has_ticket(root));
+        let asking = self
+            .wants
+            .next_due(|root_topic| self.has_ticket(root_topic));
         let asking = asking.map(|(due, _)| due);
         let times = jobs.chain(retries).chain(readings);
         let times = times.chain(asking).chain(self.missing_due);
@@ -268,8 +274,8 @@ impl Exchange {
 
     /// Why a key is missing; `None` if it is not wanted.
     #[must_use]
-    pub fn why(&self, root: &RootTopic, id: &KeyId, now: Now) -> Option<Missing> {
-        self.wants.why(root, id, now.mono)
+    pub fn why(&self, root_topic: &RootTopic, id: &KeyId, now: Now) -> Option<Missing> {
+        self.wants.why(root_topic, id, now.mono)
     }
 
     /// Why keys are missing, for all root topics of which some are.
@@ -294,9 +300,9 @@ impl Exchange {
     /// keys of each.
     pub fn outstanding_of(
         &self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
     ) -> impl Iterator<Item = (&[u8; NONCE_LEN], &[DecapsulationKey])> {
-        self.wants.outstanding(root)
+        self.wants.outstanding(root_topic)
     }
 
     /// How many jobs run, or will as soon as the node's own identities are known.
@@ -320,10 +326,10 @@ impl Exchange {
     }
 
     fn refuse(&mut self, task: &Task, side: SideTopic, sender: Sender, refusal: Refusal, now: Now) {
-        let what = (task.root.clone(), side, refusal.id());
+        let what = (task.root_topic.clone(), side, refusal.id());
         let report = self.refusals.count(what, now.mono);
         self.report(ExchangeEvent::Refused {
-            root: task.root.clone(),
+            root_topic: task.root_topic.clone(),
             side,
             sender,
             refusal,

@@ -24,13 +24,13 @@ pub(super) struct RequestId {
 
 impl RequestId {
     /// Looks at a request. `None` if it has no random value, which validation refuses.
-    pub(super) fn peek(root: &RootTopic, chain: &[u8]) -> Option<Self> {
+    pub(super) fn peek(root_topic: &RootTopic, chain: &[u8]) -> Option<Self> {
         let chain = UnverifiedChain::parse(chain).ok()?;
         let leaf = chain.links().last()?;
         let signer = chain.peek_signer();
         let (keys, random0) = Certificate::peek_keys_and_extra(leaf)?;
         let random0 = random0.bytes().ok()?;
-        let part = |part: &[u8]| sha256(&[root.as_str().as_bytes(), &[0], random0, part]);
+        let part = |part: &[u8]| sha256(&[root_topic.as_str().as_bytes(), &[0], random0, part]);
         let mut elements = Reader::new(keys);
         let (form, bare) = match elements.value().ok()? {
             Value::Array(listed) if !matches!(listed.first(), Some(Value::Int(_))) => {

@@ -37,7 +37,7 @@ pub struct KeyReply {
 /// [`Refusal::NoCommonSuite`], [`Refusal::Exchange`].
 pub fn compose_reply(
     request: &KeyRequest,
-    root: &RootTopic,
+    root_topic: &RootTopic,
     keys: &[(KeyId, TopicSecret)],
     (suites, validity): (&[Suite], Validity),
     (own, now): (&[ValidIdentity], Timestamp),
@@ -52,11 +52,11 @@ pub fn compose_reply(
     let mut nonce = [0; secretbox::NONCE_LEN];
     rng.fill_bytes(&mut nonce);
 
-    let box_key = box_key(root, request.random0(), &random1, &shared);
+    let box_key = box_key(root_topic, request.random0(), &random1, &shared);
     let sealed = secretbox::seal(encode_keys(keys).expose(), &nonce, box_key.expose());
     let certificate = encode_certificate(
         validity.end(now),
-        &leaf_constraints(root, &[Usage::Encrypt]).encode(),
+        &leaf_constraints(root_topic, &[Usage::Encrypt]).encode(),
         |writer| {
             writer.array(1);
             kem::PublicKey::from(encapsulation).write_to(writer);
@@ -79,11 +79,13 @@ impl KeyReply {
     /// [`Refusal::Chain`], [`Refusal::Layout`].
     pub fn validate(
         value: &[u8],
-        root: &RootTopic,
+        root_topic: &RootTopic,
         trust: &TrustStore,
         now: Timestamp,
     ) -> Result<Self, Refusal> {
-        let demand = Demand::at(now).topic(root.as_str()).usage(Usage::Encrypt);
+        let demand = Demand::at(now)
+            .topic(root_topic.as_str())
+            .usage(Usage::Encrypt);
         Self::from_chain(UnverifiedChain::parse(value)?.validate(trust, &demand)?)
     }
 
@@ -129,7 +131,7 @@ impl KeyReply {
     /// [`Refusal::NoCommonSuite`], [`Refusal::Exchange`], [`Refusal::Box`], [`Refusal::Keys`].
     pub fn open(
         &self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         ephemerals: &[DecapsulationKey],
     ) -> Result<ReceivedKeys, Refusal> {
         let mut refusal = Refusal::NoCommonSuite;
@@ -142,7 +144,7 @@ impl KeyReply {
             };
             refusal = match ephemeral.decapsulate(&reply) {
                 Err(error) => error.into(),
-                Ok(shared) => match self.open_with(root, &shared) {
+                Ok(shared) => match self.open_with(root_topic, &shared) {
                     Some(keys) => return decode_keys(&keys),
                     None => Refusal::Box,
                 },
@@ -151,9 +153,9 @@ impl KeyReply {
         Err(refusal)
     }
 
-    fn open_with(&self, root: &RootTopic, shared: &SecretVec) -> Option<SecretVec> {
+    fn open_with(&self, root_topic: &RootTopic, shared: &SecretVec) -> Option<SecretVec> {
         let (nonce, sealed) = self.sealed.split_first_chunk()?;
-        let key = box_key(root, &self.random0, &self.random1, shared);
+        let key = box_key(root_topic, &self.random0, &self.random1, shared);
         secretbox::open(sealed, nonce, key.expose())
     }
 }
@@ -166,8 +168,18 @@ fn reply_parts(randoms: &Value<'_>, sealed: &Value<'_>) -> Option<[Vec<u8>; 3]> 
     Some([bytes(random0)?, bytes(random1)?, bytes(sealed)?])
 }
 
-fn box_key(root: &RootTopic, random0: &[u8], random1: &[u8], shared: &SecretVec) -> Secret<32> {
-    let parts = [root.as_str().as_bytes(), random0, random1, shared.expose()];
+fn box_key(
+    root_topic: &RootTopic,
+    random0: &[u8],
+    random1: &[u8],
+    shared: &SecretVec,
+) -> Secret<32> {
+    let parts = [
+        root_topic.as_str().as_bytes(),
+        random0,
+        random1,
+        shared.expose(),
+    ];
     Secret::fill_with(|key| *key = sha256(&parts))
 }
 

@@ -53,12 +53,12 @@ impl KeyRequest {
     /// [`Refusal::Chain`], [`Refusal::Layout`].
     pub fn validate(
         value: &[u8],
-        root: &RootTopic,
+        root_topic: &RootTopic,
         usage: Usage,
         trust: &TrustStore,
         now: Timestamp,
     ) -> Result<Self, Refusal> {
-        let demand = Demand::at(now).topic(root.as_str()).usage(usage);
+        let demand = Demand::at(now).topic(root_topic.as_str()).usage(usage);
         Self::from_chain(UnverifiedChain::parse(value)?.validate(trust, &demand)?)
     }
 
@@ -116,7 +116,7 @@ impl KeyRequest {
 
 /// The last certificate of a request.
 pub(super) fn request_certificate(
-    root: &RootTopic,
+    root_topic: &RootTopic,
     form: RequestForm,
     keys: &[kem::PublicKey],
     random0: &[u8],
@@ -124,7 +124,7 @@ pub(super) fn request_certificate(
     now: Timestamp,
 ) -> Vec<u8> {
     encode_request(
-        &leaf_constraints(root, &REQUESTING),
+        &leaf_constraints(root_topic, &REQUESTING),
         (form, keys),
         random0,
         validity.end(now),
@@ -134,7 +134,7 @@ pub(super) fn request_certificate(
 /// The last certificate of a request by which a controller vouches for another node. A bare key of the legacy
 /// form may be an Ed25519 key, so its certificate has path length 0: it certifies nothing.
 pub(super) fn forwarded_certificate(
-    root: &RootTopic,
+    root_topic: &RootTopic,
     (form, keys): (RequestForm, &[kem::PublicKey]),
     random0: &[u8],
     validity: Validity,
@@ -142,7 +142,7 @@ pub(super) fn forwarded_certificate(
 ) -> Vec<u8> {
     let constraints = Constraints {
         path_length: (form == RequestForm::Legacy).then_some(0),
-        ..leaf_constraints(root, &REQUESTING)
+        ..leaf_constraints(root_topic, &REQUESTING)
     };
     encode_request(&constraints, (form, keys), random0, validity.end(now))
 }
@@ -166,9 +166,9 @@ fn encode_request(
 }
 
 /// The restrictions of the last certificate of a request or reply.
-pub(super) fn leaf_constraints(root: &RootTopic, usages: &[Usage]) -> Constraints {
+pub(super) fn leaf_constraints(root_topic: &RootTopic, usages: &[Usage]) -> Constraints {
     Constraints {
-        topics: Some(vec![root.as_str().into()]),
+        topics: Some(vec![root_topic.as_str().into()]),
         usages: Some(usages.iter().map(|usage| usage.as_str().into()).collect()),
         path_length: None,
     }

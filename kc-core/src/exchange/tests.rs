@@ -6,6 +6,6 @@ mod world;
 
 use std::time::Duration;
 
-use self::world::{Node, World, held, root};
+use self::world::{Node, World, held, root_topic};
 use super::*;
 use crate::types::{KeyId, RootTopic, SideTopic};

@@ -106,7 +106,7 @@ pub enum Wanted {
 /// A request to be made.
 #[derive(Debug)]
 pub(super) struct Due {
-    pub(super) root: RootTopic,
+    pub(super) root_topic: RootTopic,
     pub(super) ids: Vec<KeyId>,
 }
 
@@ -123,24 +123,27 @@ impl Wants {
     /// Notes that a record needs a key other than the `known` ones with its id. Bounded whatever ids are invented.
     pub(super) fn want(
         &mut self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         id: KeyId,
         known: Candidates,
         now: Now,
     ) -> Wanted {
-        if !self.roots.contains_key(root) {
+        if !self.roots.contains_key(root_topic) {
             self.forget(now);
             if self.roots.len() >= MAX_ROOTS {
                 return Wanted::Full;
             }
         }
-        let state = self.roots.entry(root.clone()).or_insert_with(Root::new);
+        let state = self
+            .roots
+            .entry(root_topic.clone())
+            .or_insert_with(Root::new);
         state.want(id, known, now.mono)
     }
 
     /// Notes that a key is no longer needed: it came from elsewhere.
-    pub(super) fn unwant(&mut self, root: &RootTopic, id: &KeyId) {
-        if let Some(state) = self.roots.get_mut(root) {
+    pub(super) fn unwant(&mut self, root_topic: &RootTopic, id: &KeyId) {
+        if let Some(state) = self.roots.get_mut(root_topic) {
             state.wanted.retain(|wanted| wanted.id != *id);
             state.forget_answered();
         }
@@ -152,17 +155,17 @@ impl Wants {
         &self,
         may: impl Fn(&RootTopic) -> bool,
     ) -> Option<(Duration, &RootTopic)> {
-        let roots = self.roots.iter().filter(|(root, _)| may(root));
-        let due = roots.filter_map(|(root, state)| Some((state.due()?, root)));
-        let (first, root) = due.min_by_key(|(due, _)| *due)?;
+        let roots = self.roots.iter().filter(|(root_topic, _)| may(root_topic));
+        let due = roots.filter_map(|(root_topic, state)| Some((state.due()?, root_topic)));
+        let (first, root_topic) = due.min_by_key(|(due, _)| *due)?;
         let blocked = self.blocked.unwrap_or_default();
-        Some((first.max(self.pace.ready_at()).max(blocked), root))
+        Some((first.max(self.pace.ready_at()).max(blocked), root_topic))
     }
 
     /// Takes the next request of a root topic; `None` if nothing is wanted any more.
-    pub(super) fn leave(&mut self, root: &RootTopic, now: Now) -> Option<Due> {
+    pub(super) fn leave(&mut self, root_topic: &RootTopic, now: Now) -> Option<Due> {
         self.forget(now);
-        let state = self.roots.get_mut(root)?;
+        let state = self.roots.get_mut(root_topic)?;
         let ids = state.leave(now.mono);
         if ids.is_empty() {
             return None;
@@ -173,7 +176,7 @@ impl Wants {
         state.pace.take(now.mono);
         self.pace.take(now.mono);
         Some(Due {
-            root: root.clone(),
+            root_topic: root_topic.clone(),
             ids,
         })
     }
@@ -187,7 +190,7 @@ impl Wants {
         end: MaxAge,
         now: Duration,
     ) {
-        let Some(state) = self.roots.get_mut(&due.root) else {
+        let Some(state) = self.roots.get_mut(&due.root_topic) else {
             return;
         };
         if state.outstanding.len() >= MAX_OUTSTANDING_PER_ROOT
@@ -207,7 +210,7 @@ impl Wants {
     /// Notes that a request was sent.
     pub(super) fn sent(&mut self, due: &Due, random0: &[u8; NONCE_LEN], now: Duration) {
         let interval = self.interval;
-        let Some(state) = self.roots.get_mut(&due.root) else {
+        let Some(state) = self.roots.get_mut(&due.root_topic) else {
             return;
         };
         state.blocked = None;
@@ -218,7 +221,7 @@ impl Wants {
 
     /// Notes that a request was not sent: its ids are due again after `delay`.
     pub(super) fn unsent(&mut self, due: &Due, random0: Option<&[u8; NONCE_LEN]>, until: Duration) {
-        let Some(state) = self.roots.get_mut(&due.root) else {
+        let Some(state) = self.roots.get_mut(&due.root_topic) else {
             return;
         };
         state.blocked = Some(until);
@@ -242,10 +245,10 @@ impl Wants {
     /// The ephemeral keys of the request with this random value, if it can still be answered.
     pub(super) fn answerable(
         &self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         random0: &[u8],
     ) -> Option<&Arc<[DecapsulationKey]>> {
-        let mut outstanding = self.roots.get(root)?.outstanding.iter();
+        let mut outstanding = self.roots.get(root_topic)?.outstanding.iter();
         let request = outstanding.find(|request| request.random0 == *random0)?;
         Some(&request.ephemerals)
     }
@@ -254,9 +257,9 @@ impl Wants {
     /// each.
     pub(super) fn outstanding(
         &self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
     ) -> impl Iterator<Item = (&[u8; NONCE_LEN], &[DecapsulationKey])> {
-        let requests = self.roots.get(root).into_iter();
+        let requests = self.roots.get(root_topic).into_iter();
         let requests = requests.flat_map(|state| &state.outstanding);
         requests.map(|request| (&request.random0, &*request.ephemerals))
     }
@@ -264,12 +267,12 @@ impl Wants {
     /// Takes from keys that came in those that are wanted, and the time since they were requested.
     pub(super) fn receive(
         &mut self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         random0: &[u8],
         mut keys: Vec<(KeyId, TopicSecret)>,
         now: Duration,
     ) -> (Vec<(KeyId, TopicSecret)>, Duration) {
-        let Some(state) = self.roots.get_mut(root) else {
+        let Some(state) = self.roots.get_mut(root_topic) else {
             return (Vec::new(), Duration::ZERO);
         };
         let mut outstanding = state.outstanding.iter();
@@ -318,11 +321,11 @@ impl Wants {
     pub(super) fn ungranted(&self) -> Option<&RootTopic> {
         let mut roots = self.roots.iter();
         let unknown = roots.find(|(_, state)| state.grant.is_none() && !state.wanted.is_empty());
-        unknown.map(|(root, _)| root)
+        unknown.map(|(root_topic, _)| root_topic)
     }
 
-    pub(super) fn set_grant(&mut self, root: &RootTopic, grant: Result<(), ChainError>) {
-        if let Some(state) = self.roots.get_mut(root) {
+    pub(super) fn set_grant(&mut self, root_topic: &RootTopic, grant: Result<(), ChainError>) {
+        if let Some(state) = self.roots.get_mut(root_topic) {
             state.grant = Some(grant);
         }
     }
@@ -333,8 +336,8 @@ impl Wants {
     }
 
     /// Why a key is missing; `None` if it is not wanted.
-    pub(super) fn why(&self, root: &RootTopic, id: &KeyId, now: Duration) -> Option<Missing> {
-        let state = self.roots.get(root)?;
+    pub(super) fn why(&self, root_topic: &RootTopic, id: &KeyId, now: Duration) -> Option<Missing> {
+        let state = self.roots.get(root_topic)?;
         let wanted = state.wanted.iter().find(|wanted| wanted.id == *id)?;
         Some(match state.own_fault() {
             Some(own) => own,
@@ -348,8 +351,8 @@ impl Wants {
         let wanting = self.roots.iter();
         let wanting = wanting.filter(|(_, state)| !state.wanted.is_empty());
         wanting
-            .map(|(root, state)| MissingKeys {
-                root: root.clone(),
+            .map(|(root_topic, state)| MissingKeys {
+                root_topic: root_topic.clone(),
                 own: state.own_fault(),
                 unanswered: state.unanswered(now, self.interval).collect(),
             })
@@ -366,11 +369,11 @@ impl Wants {
     /// The unanswered keys that were not reported yet, by root topic.
     pub(super) fn newly_unanswered(&mut self, now: Duration) -> Vec<(RootTopic, Vec<KeyId>)> {
         let interval = self.interval;
-        let newly = self.roots.iter_mut().map(|(root, state)| {
+        let newly = self.roots.iter_mut().map(|(root_topic, state)| {
             let unanswered: Vec<_> = state.unanswered(now, interval).collect();
             let before = std::mem::replace(&mut state.reported, unanswered.clone());
             let new = unanswered.into_iter().filter(|id| !before.contains(id));
-            (root.clone(), new.collect::<Vec<_>>())
+            (root_topic.clone(), new.collect::<Vec<_>>())
         });
         newly.filter(|(_, ids)| !ids.is_empty()).collect()
     }
@@ -380,7 +383,7 @@ impl Wants {
         let wanting = self.roots.iter();
         let wanting = wanting.filter(|(_, state)| !state.wanted.is_empty());
         wanting
-            .map(|(root, state)| (root.clone(), state.wanted.len()))
+            .map(|(root_topic, state)| (root_topic.clone(), state.wanted.len()))
             .collect()
     }
 

@@ -56,12 +56,12 @@ impl KeyRing {
     /// one that has not opened anything yet; these make room for others first.
     pub fn add(
         &mut self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         id: KeyId,
         secret: TopicSecret,
         giver: Option<Giver>,
     ) -> Added {
-        let keys = self.roots.entry(root.clone()).or_default();
+        let keys = self.roots.entry(root_topic.clone()).or_default();
         let known = keys.known.get(&id);
         if known.is_some_and(|known| {
             let is_news = giver
@@ -95,15 +95,15 @@ impl KeyRing {
 
     /// Whether all keys with this id were dropped because only denied nodes gave them, and none has come since.
     #[must_use]
-    pub fn is_denied(&self, root: &str, id: &KeyId) -> bool {
-        let keys = self.roots.get(root);
+    pub fn is_denied(&self, root_topic: &str, id: &KeyId) -> bool {
+        let keys = self.roots.get(root_topic);
         keys.is_some_and(|keys| !keys.denied.is_empty() && keys.denied.contains(id))
     }
 
     /// Whether a key of a root with this id is known.
     #[must_use]
-    pub fn knows(&self, root: &str, id: &KeyId) -> bool {
-        self.known(root, id).is_some()
+    pub fn knows(&self, root_topic: &str, id: &KeyId) -> bool {
+        self.known(root_topic, id).is_some()
     }
 
     /// How many key ids are known, over all roots.
@@ -119,9 +119,9 @@ impl KeyRing {
     }
 
     /// Opens a component of a record of this root into a new buffer, its one allocation.
-    pub fn open(&self, root: &str, component: Component, bytes: &[u8]) -> Opened {
+    pub fn open(&self, root_topic: &str, component: Component, bytes: &[u8]) -> Opened {
         let mut plaintext = Vec::new();
-        match self.open_into(root, component, bytes, &mut plaintext) {
+        match self.open_into(root_topic, component, bytes, &mut plaintext) {
             Ok(()) => Opened::Plaintext(plaintext),
             Err(why) => Opened::Unopened(why),
         }
@@ -134,7 +134,7 @@ impl KeyRing {
     /// [`Unopened`]; `plaintext` is then empty or as it was.
     pub fn open_into(
         &self,
-        root: &str,
+        root_topic: &str,
         component: Component,
         bytes: &[u8],
         plaintext: &mut Vec<u8>,
@@ -142,7 +142,7 @@ impl KeyRing {
         let envelope = Envelope::parse(bytes)?;
         let unauthentic = Unopened::Unauthentic(envelope.key_id);
         let (salt, sealed) = envelope.body.ok_or(unauthentic)?;
-        let known = self.roots.get(root).map(|keys| &keys.known);
+        let known = self.roots.get(root_topic).map(|keys| &keys.known);
         let known = known.and_then(|known| known.get(&envelope.key_id));
         let known = known.ok_or(Unopened::AwaitingKey(envelope.key_id))?;
         for key in known.iter() {
@@ -162,8 +162,8 @@ impl KeyRing {
 
     /// The keys of a root that have this id, if there is any.
     #[must_use]
-    pub fn known(&self, root: &str, id: &KeyId) -> Option<&Candidates> {
-        self.roots.get(root)?.known.get(id)
+    pub fn known(&self, root_topic: &str, id: &KeyId) -> Option<&Candidates> {
+        self.roots.get(root_topic)?.known.get(id)
     }
 }
 
@@ -226,11 +226,13 @@ mod tests {
         let secret = || Secret::fill_with(|secret| secret.fill(1)).into();
         let (changed, other) = (RootTopic::from("changed"), RootTopic::from("other"));
         let mut ring = KeyRing::default();
-        for root in [&changed, &other] {
-            ring.add(root, KeyId::Short(1), secret(), None);
+        for root_topic in [&changed, &other] {
+            ring.add(root_topic, KeyId::Short(1), secret(), None);
         }
         let before = ring.clone();
-        let shared = |ring: &KeyRing, root| Arc::ptr_eq(&ring.roots[root], &before.roots[root]);
+        let shared = |ring: &KeyRing, root_topic| {
+            Arc::ptr_eq(&ring.roots[root_topic], &before.roots[root_topic])
+        };
         ring.add(&changed, KeyId::Short(1), secret(), None);
         assert!(shared(&ring, &changed), "the key was known");
         ring.add(&changed, KeyId::Short(2), secret(), None);

@@ -15,7 +15,7 @@ fn rng() -> StdRng {
     StdRng::seed_from_u64(8)
 }
 
-fn root() -> RootTopic {
+fn root_topic() -> RootTopic {
     "t".into()
 }
 
@@ -23,14 +23,14 @@ fn root() -> RootTopic {
 fn keys_with_one_id_from_two_producers_live_side_by_side() {
     let mut ring = KeyRing::default();
     let sealed = [1, 2].map(|producer| {
-        let key = ratchet(producer).sealing_key(&root(), &mut rng());
+        let key = ratchet(producer).sealing_key(&root_topic(), &mut rng());
         let secret = key.topic_secret().expose_copy();
         let expected = if producer == 1 {
             Added::New
         } else {
             Added::Candidate
         };
-        assert_eq!(ring.add(&root(), key.id(), secret, None), expected);
+        assert_eq!(ring.add(&root_topic(), key.id(), secret, None), expected);
         let mut sealed = Vec::new();
         seal(&key, Component::Value, &[producer as u8], &mut sealed).unwrap();
         sealed
@@ -46,20 +46,20 @@ fn the_ring_is_bounded() {
     let mut ring = KeyRing::default();
     for producer in 0..=MAX_CANDIDATES as u64 {
         let secret = ratchet(producer)
-            .sealing_key(&root(), &mut rng())
+            .sealing_key(&root_topic(), &mut rng())
             .topic_secret()
             .expose_copy();
-        let added = ring.add(&root(), KeyId::Short(0), secret, None);
+        let added = ring.add(&root_topic(), KeyId::Short(0), secret, None);
         assert_eq!(added == Added::Refused, producer == MAX_CANDIDATES as u64);
     }
     let secret = || {
         ratchet(1)
-            .sealing_key(&root(), &mut rng())
+            .sealing_key(&root_topic(), &mut rng())
             .topic_secret()
             .expose_copy()
     };
     for id in 1..=MAX_KEYS_PER_ROOT as u64 {
-        ring.add(&root(), KeyId::Short(id), secret(), None);
+        ring.add(&root_topic(), KeyId::Short(id), secret(), None);
     }
     assert_eq!(ring.len(), MAX_KEYS_PER_ROOT);
     assert!(!ring.knows("t", &KeyId::Short(0)));
@@ -67,19 +67,19 @@ fn the_ring_is_bounded() {
 
 #[test]
 fn a_flood_of_keys_that_open_nothing_displaces_itself() {
-    let key = ratchet(1).sealing_key(&root(), &mut rng());
+    let key = ratchet(1).sealing_key(&root_topic(), &mut rng());
     let secret = || key.topic_secret().expose_copy();
     let mut sealed = Vec::new();
     seal(&key, Component::Value, b"m", &mut sealed).unwrap();
     let mut ring = KeyRing::default();
-    ring.add(&root(), key.id(), secret(), None);
+    ring.add(&root_topic(), key.id(), secret(), None);
     // What a copy opens counts for all.
     let copy = ring.clone();
     let opened = copy.open("t", Component::Value, &sealed);
     assert_eq!(opened.into_plaintext().unwrap(), b"m");
     let flood = 1..=2 * MAX_KEYS_PER_ROOT as u64;
     for id in flood.clone() {
-        ring.add(&root(), KeyId::Short(id), secret(), None);
+        ring.add(&root_topic(), KeyId::Short(id), secret(), None);
         assert!(ring.knows("t", &KeyId::Short(id)), "the latest stay");
     }
     assert_eq!(ring.len(), MAX_KEYS_PER_ROOT);
@@ -89,7 +89,7 @@ fn a_flood_of_keys_that_open_nothing_displaces_itself() {
 
 #[test]
 fn outcomes_tell_what_can_still_change() {
-    let key = ratchet(1).sealing_key(&root(), &mut rng());
+    let key = ratchet(1).sealing_key(&root_topic(), &mut rng());
     let mut sealed = Vec::new();
     seal(&key, Component::Value, b"hello", &mut sealed).unwrap();
     let mut ring = KeyRing::default();
@@ -100,7 +100,12 @@ fn outcomes_tell_what_can_still_change() {
         outcome(&ring, &sealed),
         Err(Unopened::AwaitingKey(key.id()))
     );
-    ring.add(&root(), key.id(), key.topic_secret().expose_copy(), None);
+    ring.add(
+        &root_topic(),
+        key.id(),
+        key.topic_secret().expose_copy(),
+        None,
+    );
     assert_eq!(outcome(&ring, &sealed), Ok(b"hello".to_vec()));
     *sealed.last_mut().unwrap() ^= 1;
     assert_eq!(
@@ -117,9 +122,9 @@ fn outcomes_tell_what_can_still_change() {
 proptest! {
     #[test]
     fn what_is_sealed_opens_and_nothing_else_does(plaintext: Vec<u8>, flip: prop::sample::Index) {
-        let key = ratchet(1).sealing_key(&root(), &mut rng());
+        let key = ratchet(1).sealing_key(&root_topic(), &mut rng());
         let mut ring = KeyRing::default();
-        ring.add(&root(), key.id(), key.topic_secret().expose_copy(), None);
+        ring.add(&root_topic(), key.id(), key.topic_secret().expose_copy(), None);
         for component in [Component::Key, Component::Value] {
             let mut sealed = Vec::new();
             seal(&key, component, &plaintext, &mut sealed).unwrap();
@@ -135,7 +140,7 @@ proptest! {
     #[test]
     fn opening_never_panics(bytes: Vec<u8>) {
         let mut ring = KeyRing::default();
-        ring.add(&root(), KeyId::Short(0), ratchet(1).sealing_key(&root(), &mut rng()).topic_secret().expose_copy(), None);
+        ring.add(&root_topic(), KeyId::Short(0), ratchet(1).sealing_key(&root_topic(), &mut rng()).topic_secret().expose_copy(), None);
         let _ = ring.open("t", Component::Key, &bytes);
         let _ = ring.open("t", Component::Key, &[&[1, 0x93], bytes.as_slice()].concat());
     }

@@ -124,9 +124,11 @@ impl Ratchet {
     }
 
     /// The keys of a root topic with these ids that are kept, for somebody who asks for them.
-    pub fn hand_out(&mut self, root: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
+    pub fn hand_out(&mut self, root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
         let current = self.current.as_ref().map(StepKeys::key_id);
-        let held = ids.iter().filter_map(|id| self.retained.get(root, id));
+        let held = ids
+            .iter()
+            .filter_map(|id| self.retained.get(root_topic, id));
         let keys: Vec<_> = held.map(|key| (key.id, key.secret.expose_copy())).collect();
         self.handed_out |= keys.iter().any(|(id, _)| Some(*id) == current);
         keys
@@ -134,9 +136,9 @@ impl Ratchet {
 
     /// The key of a root topic that is in use and kept.
     #[must_use]
-    pub fn sealing_key(&self, root: &RootTopic) -> Option<Arc<SealingKey>> {
-        let key = self.current.as_ref()?.known(root)?;
-        self.retained.get(root, &key.id())?;
+    pub fn sealing_key(&self, root_topic: &RootTopic) -> Option<Arc<SealingKey>> {
+        let key = self.current.as_ref()?.known(root_topic)?;
+        self.retained.get(root_topic, &key.id())?;
         Some(key)
     }
 
@@ -144,14 +146,14 @@ impl Ratchet {
     /// [`poll_effect`](Self::poll_effect).
     pub fn handle(&mut self, input: RatchetInput, now: Now, rng: &mut dyn CryptoRng) {
         match input {
-            RatchetInput::Prepare(root) => {
-                let is_new = !self.roots.contains(&root);
+            RatchetInput::Prepare(root_topic) => {
+                let is_new = !self.roots.contains(&root_topic);
                 if is_new && self.roots.len() >= MAX_RETAINED_KEYS {
                     return self.effects.push_back(RatchetEffect::TooManyRoots);
                 }
-                self.roots.insert(root.clone());
+                self.roots.insert(root_topic.clone());
                 if self.current.is_some() {
-                    self.make_keys([root], now, rng);
+                    self.make_keys([root_topic], now, rng);
                 } else {
                     self.effects.push_back(RatchetEffect::Step);
                 }
@@ -249,23 +251,23 @@ impl Ratchet {
         let (index, id) = (current.index(), current.key_id());
         self.retained.prune(now.wall, self.config.max_age, Some(id));
         let mut kept = Vec::new();
-        for root in roots {
-            let key = current.sealing_key(&root, rng);
-            if self.retained.get(&root, &id).is_some() {
-                kept.push((root, key));
+        for root_topic in roots {
+            let key = current.sealing_key(&root_topic, rng);
+            if self.retained.get(&root_topic, &id).is_some() {
+                kept.push((root_topic, key));
                 continue;
             }
             let is_kept = self.retained.insert(RetainedKey {
-                root: root.clone(),
+                root_topic: root_topic.clone(),
                 id,
                 secret: key.topic_secret().expose_copy(),
                 birth: now.wall,
             });
             if broken(Rule::StoredBeforeUsed) {
-                kept.push((root.clone(), Arc::clone(&key)));
+                kept.push((root_topic.clone(), Arc::clone(&key)));
             }
             if is_kept {
-                self.unsaved.push((root, key));
+                self.unsaved.push((root_topic, key));
             }
         }
         if !kept.is_empty() {
@@ -285,8 +287,8 @@ impl Ratchet {
             }
             return;
         }
-        for (root, key) in &keys {
-            self.retained.remove(root, &key.id());
+        for (root_topic, key) in &keys {
+            self.retained.remove(root_topic, &key.id());
         }
         // The keys of the step before stay in use meanwhile, and may be those that a denial is to end.
         if !keys.is_empty() {

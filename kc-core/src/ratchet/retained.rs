@@ -12,7 +12,7 @@ pub const MAX_RETAINED_KEYS: usize = 8192;
 #[derive(Debug, PartialEq)]
 pub struct RetainedKey {
     /// The root topic it seals for.
-    pub root: RootTopic,
+    pub root_topic: RootTopic,
     /// Its id.
     pub id: KeyId,
     /// What consumers need.
@@ -33,18 +33,18 @@ impl RetainedKeys {
     /// [`MAX_RETAINED_KEYS`] the oldest with another id goes; keys of one step have one id. Returns false, and adds
     /// nothing, if there is none.
     pub fn insert(&mut self, key: RetainedKey) -> bool {
-        if self.get(&key.root, &key.id).is_some() {
+        if self.get(&key.root_topic, &key.id).is_some() {
             return true;
         }
         if self.order.len() >= MAX_RETAINED_KEYS {
             let oldest = self.order.iter().position(|(_, id)| *id != key.id);
-            let Some((root, id)) = oldest.and_then(|oldest| self.order.remove(oldest)) else {
+            let Some((root_topic, id)) = oldest.and_then(|oldest| self.order.remove(oldest)) else {
                 return false;
             };
-            remove(&mut self.keys, &root, &id);
+            remove(&mut self.keys, &root_topic, &id);
         }
-        self.order.push_back((key.root.clone(), key.id));
-        let of_root = self.keys.entry(key.root.clone()).or_default();
+        self.order.push_back((key.root_topic.clone(), key.id));
+        let of_root = self.keys.entry(key.root_topic.clone()).or_default();
         of_root.insert(key.id, key);
         true
     }
@@ -54,15 +54,15 @@ impl RetainedKeys {
     pub fn prune(&mut self, now: Timestamp, max_age: Duration, in_use: Option<KeyId>) -> bool {
         let before = self.order.len();
         let keys = &mut self.keys;
-        self.order.retain(|(root, id)| {
+        self.order.retain(|(root_topic, id)| {
             let birth = keys
-                .get(root)
+                .get(root_topic)
                 .and_then(|keys| keys.get(id))
                 .map(|key| key.birth);
             let young = birth.is_some_and(|birth| now.since(birth) < max_age);
             let keep = young || in_use == Some(*id);
             if !keep {
-                remove(keys, root, id);
+                remove(keys, root_topic, id);
             }
             keep
         });
@@ -70,22 +70,22 @@ impl RetainedKeys {
     }
 
     /// Forgets a key.
-    pub fn remove(&mut self, root: &RootTopic, id: &KeyId) {
-        self.order.retain(|(r, i)| (r, i) != (root, id));
-        remove(&mut self.keys, root, id);
+    pub fn remove(&mut self, root_topic: &RootTopic, id: &KeyId) {
+        self.order.retain(|(r, i)| (r, i) != (root_topic, id));
+        remove(&mut self.keys, root_topic, id);
     }
 
     /// The key of a root with this id.
     #[must_use]
-    pub fn get(&self, root: &RootTopic, id: &KeyId) -> Option<&RetainedKey> {
-        self.keys.get(root)?.get(id)
+    pub fn get(&self, root_topic: &RootTopic, id: &KeyId) -> Option<&RetainedKey> {
+        self.keys.get(root_topic)?.get(id)
     }
 
     /// All keys, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &RetainedKey> {
         self.order
             .iter()
-            .filter_map(|(root, id)| self.get(root, id))
+            .filter_map(|(root_topic, id)| self.get(root_topic, id))
     }
 
     /// How many there are.
@@ -103,13 +103,13 @@ impl RetainedKeys {
 
 fn remove(
     keys: &mut HashMap<RootTopic, HashMap<KeyId, RetainedKey>>,
-    root: &RootTopic,
+    root_topic: &RootTopic,
     id: &KeyId,
 ) {
-    if let Some(of_root) = keys.get_mut(root) {
+    if let Some(of_root) = keys.get_mut(root_topic) {
         of_root.remove(id);
         if of_root.is_empty() {
-            keys.remove(root);
+            keys.remove(root_topic);
         }
     }
 }

@@ -70,8 +70,8 @@ impl Step {
 
     /// The secret of a root topic, which consumers of the topic may have.
     #[must_use]
-    pub fn topic_secret(&self, root: &RootTopic) -> TopicSecret {
-        let digest = sha256(&[root.as_str().as_bytes()]);
+    pub fn topic_secret(&self, root_topic: &RootTopic) -> TopicSecret {
+        let digest = sha256(&[root_topic.as_str().as_bytes()]);
         let (mut salt, mut context) = ([0; 16], [0; 16]);
         for (half, chunk) in [&mut salt, &mut context]
             .into_iter()

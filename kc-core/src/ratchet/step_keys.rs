@@ -40,22 +40,26 @@ impl StepKeys {
 
     /// The key of a root topic, if it was made.
     #[must_use]
-    pub fn known(&self, root: &RootTopic) -> Option<Arc<SealingKey>> {
-        self.keys.get(root).cloned()
+    pub fn known(&self, root_topic: &RootTopic) -> Option<Arc<SealingKey>> {
+        self.keys.get(root_topic).cloned()
     }
 
     /// The key that seals for a root topic: the same one each time, so that its counters are. A new one draws 8 bytes
     /// from `rng`: the high half of its salts.
-    pub fn sealing_key(&mut self, root: &RootTopic, rng: &mut dyn CryptoRng) -> Arc<SealingKey> {
-        if let Some(key) = self.keys.get(root) {
+    pub fn sealing_key(
+        &mut self,
+        root_topic: &RootTopic,
+        rng: &mut dyn CryptoRng,
+    ) -> Arc<SealingKey> {
+        if let Some(key) = self.keys.get(root_topic) {
             return Arc::clone(key);
         }
         let key = Arc::new(SealingKey::new(
             self.key_id,
-            self.step.topic_secret(root),
+            self.step.topic_secret(root_topic),
             rng,
         ));
-        self.keys.insert(root.clone(), Arc::clone(&key));
+        self.keys.insert(root_topic.clone(), Arc::clone(&key));
         key
     }
 }

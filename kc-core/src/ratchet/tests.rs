@@ -103,8 +103,8 @@ fn an_exhausted_key_seals_no_more() {
 #[test]
 fn retained_keys_are_pruned_by_age_and_bounded() {
     let at = |secs| Timestamp::from_secs(secs).unwrap();
-    let key = |root: &str, id, birth| RetainedKey {
-        root: root.into(),
+    let key = |root_topic: &str, id, birth| RetainedKey {
+        root_topic: root_topic.into(),
         id: KeyId::Short(id),
         secret: Secret::fill_with(|_| {}).into(),
         birth: at(birth),
@@ -122,8 +122,8 @@ fn retained_keys_are_pruned_by_age_and_bounded() {
     keys.insert(key("t", 2, 160.0));
     assert_eq!(keys.len(), 1);
 
-    for root in 1..MAX_RETAINED_KEYS {
-        assert!(keys.insert(key(&format!("t{root}"), 3, 170.0)));
+    for root_topic in 1..MAX_RETAINED_KEYS {
+        assert!(keys.insert(key(&format!("t{root_topic}"), 3, 170.0)));
     }
     assert!(
         keys.insert(key("t", 3, 170.0)),

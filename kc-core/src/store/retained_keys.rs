@@ -12,11 +12,11 @@ const ENTRIES: &str = "pgens";
 #[must_use]
 pub fn encode(keys: &RetainedKeys) -> SecretVec {
     // One allocation, so that growing leaves no copies behind.
-    let names: usize = keys.iter().map(|key| key.root.as_str().len()).sum();
+    let names: usize = keys.iter().map(|key| key.root_topic.as_str().len()).sum();
     let mut writer = Writer::append_to(Vec::with_capacity(32 + names + keys.len() * 96));
     writer.map(1).text(ENTRIES).array(keys.len());
     for key in keys.iter() {
-        writer.array(4).text(key.root.as_str());
+        writer.array(4).text(key.root_topic.as_str());
         match key.id {
             KeyId::Long(id) => writer.bytes(&id),
             KeyId::Short(index) => writer.uint(index),
@@ -48,8 +48,8 @@ pub fn decode(plaintext: &SecretVec) -> Result<RetainedKeys, WireError> {
 }
 
 fn decode_entry(entry: &Value<'_>) -> Result<RetainedKey, WireError> {
-    let [root, id, secret, birth] = entry.array()? else {
-        return Err(WireError::Expected("root, key id, secret and birth"));
+    let [root_topic, id, secret, birth] = entry.array()? else {
+        return Err(WireError::Expected("root topic, key id, secret and birth"));
     };
     let id = match id {
         Value::Int(index) => u64::try_from(*index).ok().map(KeyId::Short),
@@ -57,7 +57,7 @@ fn decode_entry(entry: &Value<'_>) -> Result<RetainedKey, WireError> {
     };
     let secret = Secret::from_slice(secret.bytes()?);
     Ok(RetainedKey {
-        root: RootTopic::from(root.text()?),
+        root_topic: RootTopic::from(root_topic.text()?),
         id: id.ok_or(WireError::Expected("a key id"))?,
         secret: secret
             .ok_or(WireError::Expected("a secret of 32 bytes"))?

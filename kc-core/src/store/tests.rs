@@ -89,7 +89,7 @@ fn old_keys_survive_their_form() {
     let mut keys = RetainedKeys::default();
     for (root, id) in [("t", KeyId::Short(7)), ("été", KeyId::Long([9; 32]))] {
         keys.insert(RetainedKey {
-            root: root.into(),
+            root_topic: root.into(),
             id,
             secret: Secret::fill_with(|secret| secret.fill(3)).into(),
             birth: Timestamp::from_secs(1_700_000_000.25).unwrap(),

@@ -86,7 +86,7 @@ impl Adversary {
     /// A request with the random value of another, and an exchange key of its own.
     fn request_like(
         &self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         value: &[u8],
         core: &mut CoreParts<'_>,
     ) -> Option<Vec<u8>> {
@@ -97,7 +97,7 @@ impl Adversary {
         let key = PublicKey::from(self.exchange_key.encapsulation_key().clone());
         let certificate = encode_certificate(
             MaxAge::until(core.wall.plus(Duration::from_secs(3600))),
-            &asking(root).encode(),
+            &asking(root_topic).encode(),
             |writer| {
                 writer.array(1);
                 key.write_to(writer);
@@ -112,12 +112,12 @@ impl Adversary {
     /// Answers with wrong secrets.
     fn wrong_replies(
         &self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         (key, value): (&[u8], &[u8]),
         core: &mut CoreParts<'_>,
     ) -> Vec<Vec<u8>> {
         let usage = Usage::EncryptRequest;
-        let request = KeyRequest::validate(value, root, usage, &self.trust, core.wall);
+        let request = KeyRequest::validate(value, root_topic, usage, &self.trust, core.wall);
         let (Ok(request), Ok(ids)) = (request, decode_key_ids(key)) else {
             return Vec::new();
         };
@@ -136,7 +136,7 @@ impl Adversary {
             let how = (&suites[..], Validity::default());
             let own = [own];
             let who = (&own[..], core.wall);
-            let composed = compose_reply(&request, root, &keys, how, who, &mut core.dice.0);
+            let composed = compose_reply(&request, root_topic, &keys, how, who, &mut core.dice.0);
             for reply in composed.unwrap_or_default() {
                 replies.extend(reply.sign(&*producer.key, &mut core.dice.0));
             }
@@ -186,9 +186,9 @@ impl Core {
     pub(super) fn before_append(&mut self, topic: &Topic, key: &[u8], value: &Arc<[u8]>) {
         let hostile = self.plan.hostile;
         match topic {
-            Topic::Side(root, SideTopic::Requests) if hostile.overtakes => {
+            Topic::Side(root_topic, SideTopic::Requests) if hostile.overtakes => {
                 if let Some(forged) =
-                    self.forge(|adversary, parts| adversary.request_like(root, value, parts))
+                    self.forge(|adversary, parts| adversary.request_like(root_topic, value, parts))
                 {
                     self.append(topic, key, &forged.into());
                 }
@@ -202,16 +202,16 @@ impl Core {
 
     /// A hostile producer sees a request before others do.
     pub(super) fn after_append(&mut self, topic: &Topic, key: &[u8], value: &Arc<[u8]>) {
-        let Topic::Side(root, SideTopic::Requests) = topic else {
+        let Topic::Side(root_topic, SideTopic::Requests) = topic else {
             return;
         };
         let replies = self.forge(|adversary, parts| {
             if adversary.producers.is_empty() {
                 return None;
             }
-            Some(adversary.wrong_replies(root, (key, value), parts))
+            Some(adversary.wrong_replies(root_topic, (key, value), parts))
         });
-        let topic = Topic::Side(root.clone(), SideTopic::Keys);
+        let topic = Topic::Side(root_topic.clone(), SideTopic::Keys);
         for reply in replies.into_iter().flatten() {
             if self.plan.hostile.rushes {
                 self.append(&topic, key, &reply.into());
@@ -283,9 +283,9 @@ impl Core {
     fn ask_like_others(&mut self) {
         let is_request = |topic: &Topic| matches!(topic, Topic::Side(_, SideTopic::Requests));
         if let Some((topic, key, value)) = self.any_record(is_request)
-            && let Topic::Side(root, _) = &topic
+            && let Topic::Side(root_topic, _) = &topic
             && let Some(forged) =
-                self.forge(|adversary, parts| adversary.request_like(root, &value, parts))
+                self.forge(|adversary, parts| adversary.request_like(root_topic, &value, parts))
         {
             self.append(&topic, &key, &forged.into());
         }
@@ -342,7 +342,7 @@ impl Core {
         if adversary.inventions > MAX_INVENTIONS {
             return;
         }
-        let Some(root) = self.dice.pick(&self.plan.roots.clone()).cloned() else {
+        let Some(root_topic) = self.dice.pick(&self.plan.roots.clone()).cloned() else {
             return;
         };
         for _ in 0..INVENTED_IDS {
@@ -354,13 +354,16 @@ impl Core {
                 value: writer.into_vec().into(),
                 sealed: None,
             };
-            self.net.append_data(&root, record);
+            self.net.append_data(&root_topic, record);
         }
         // A request for keys that nobody has.
         let ids = [KeyId::Short(u64::MAX)];
-        let topic = Topic::Side(root.clone(), SideTopic::Requests);
+        let topic = Topic::Side(root_topic.clone(), SideTopic::Requests);
         self.append(&topic, &encode_key_ids(ids.iter()), &vec![0; 100].into());
-        self.after(Duration::from_millis(1), Event::Appended(Topic::Data(root)));
+        self.after(
+            Duration::from_millis(1),
+            Event::Appended(Topic::Data(root_topic)),
+        );
     }
 
     /// Unless there have been so many floods.
@@ -391,9 +394,9 @@ impl Core {
     }
 }
 
-fn asking(root: &RootTopic) -> Constraints {
+fn asking(root_topic: &RootTopic) -> Constraints {
     Constraints {
-        topics: Some(vec![root.as_str().into()]),
+        topics: Some(vec![root_topic.as_str().into()]),
         usages: Some(names_of(&[Usage::EncryptRequest, Usage::EncryptSubscribe])),
         path_length: None,
     }
@@ -414,6 +417,10 @@ fn replace(bytes: &mut [u8], what: &[u8], with: &[u8]) {
 }
 
 /// What a request demands of a requester's chain.
-pub(super) fn demand(root: &RootTopic, usage: Usage, now: kc_core::types::Timestamp) -> Demand<'_> {
-    Demand::at(now).topic(root.as_str()).usage(usage)
+pub(super) fn demand(
+    root_topic: &RootTopic,
+    usage: Usage,
+    now: kc_core::types::Timestamp,
+) -> Demand<'_> {
+    Demand::at(now).topic(root_topic.as_str()).usage(usage)
 }

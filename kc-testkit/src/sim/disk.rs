@@ -50,7 +50,7 @@ impl Disk {
     pub(super) fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) {
         let stored = keys.iter().map(|key| {
             let secret = *key.secret.expose();
-            (key.root.clone(), key.id, secret, key.birth)
+            (key.root_topic.clone(), key.id, secret, key.birth)
         });
         self.retained = stored.collect();
         self.used = used;
@@ -58,9 +58,9 @@ impl Disk {
 
     pub(super) fn retained_keys(&self) -> RetainedKeys {
         let mut keys = RetainedKeys::default();
-        for (root, id, secret, birth) in &self.retained {
+        for (root_topic, id, secret, birth) in &self.retained {
             keys.insert(RetainedKey {
-                root: root.clone(),
+                root_topic: root_topic.clone(),
                 id: *id,
                 secret: Secret::fill_with(|bytes| *bytes = *secret).into(),
                 birth: *birth,
@@ -69,8 +69,8 @@ impl Disk {
         keys
     }
 
-    pub(super) fn retains(&self, root: &RootTopic, id: &KeyId) -> bool {
+    pub(super) fn retains(&self, root_topic: &RootTopic, id: &KeyId) -> bool {
         let mut keys = self.retained.iter();
-        keys.any(|(of, key, ..)| of == root && key == id)
+        keys.any(|(of, key, ..)| of == root_topic && key == id)
     }
 }

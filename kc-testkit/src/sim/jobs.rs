@@ -80,8 +80,12 @@ impl Node {
         let running = self.running.as_mut().ok_or(Failure::Unavailable)?;
         let trust = &mut running.trust;
         Ok(match job {
-            Job::Validate { chain, root, usage } => {
-                let demand = Demand::at(now.wall).topic(root.as_str()).usage(usage);
+            Job::Validate {
+                chain,
+                root_topic,
+                usage,
+            } => {
+                let demand = Demand::at(now.wall).topic(root_topic.as_str()).usage(usage);
                 let (validated, work) = measure(|| trust.validate(&chain, &demand));
                 core.saw_validation("a chain", trust.lists(), &validated, work);
                 if let Ok(validated) = &validated {
@@ -96,10 +100,12 @@ impl Node {
                 Output::Validated(validated)
             }
             Job::Identities => Output::Identities(trust.valid_identities(now.wall)),
-            Job::Grant { root, usages } => Output::Grant(trust.grants(&root, usages, now.wall)),
-            Job::Held { root, ids } => {
+            Job::Grant { root_topic, usages } => {
+                Output::Grant(trust.grants(&root_topic, usages, now.wall))
+            }
+            Job::Held { root_topic, ids } => {
                 let ratchet = running.ratchet.as_mut();
-                let keys = ratchet.map(|ratchet| ratchet.hand_out(&root, &ids));
+                let keys = ratchet.map(|ratchet| ratchet.hand_out(&root_topic, &ids));
                 Output::Held(keys.unwrap_or_default())
             }
             Job::Kem(job) => Output::Kem(job.run(&mut core.dice.0)),
@@ -108,7 +114,7 @@ impl Node {
                 Output::Signed(signed.map_err(|_| Failure::Unavailable)?)
             }
             Job::Send(record) => {
-                let topic = Topic::Side(record.root, record.side);
+                let topic = Topic::Side(record.root_topic, record.side);
                 if record.side == SideTopic::Requests
                     && let Some(update) = core.oracle.ambushes.remove(&self.identity)
                 {
@@ -121,12 +127,12 @@ impl Node {
                 }
                 Output::Done
             }
-            Job::Read(root, side) => {
+            Job::Read(root_topic, side) => {
                 if core.fault(core.plan.faults.loss) {
                     let error = BackendError::new(BackendErrorKind::Unreachable, "read");
                     return Err(Failure::Backend(error.retriable(true)));
                 }
-                let topic = Topic::Side(root, side);
+                let topic = Topic::Side(root_topic, side);
                 let committed = core.net.committed(self.identity, &topic);
                 running.sources.entry(topic).or_insert(committed);
                 self.poll_soon(core);
@@ -178,7 +184,7 @@ impl Node {
         };
         let validates = |value: &[u8], at: Timestamp| {
             let demand = Demand::at(at)
-                .topic(answer.root().as_str())
+                .topic(answer.root_topic().as_str())
                 .usage(Usage::EncryptRequest);
             let chain = UnverifiedChain::parse(value);
             chain.and_then(|chain| chain.validate(running.trust.lists(), &demand))

@@ -62,13 +62,19 @@ impl Network {
         }));
     }
 
-    pub(super) fn append_data(&mut self, root: &RootTopic, record: DataRecord) {
-        self.data.entry(root.clone()).or_default().push(record);
+    pub(super) fn append_data(&mut self, root_topic: &RootTopic, record: DataRecord) {
+        self.data
+            .entry(root_topic.clone())
+            .or_default()
+            .push(record);
     }
 
     /// The data of a root topic.
-    pub(super) fn data(&self, root: &RootTopic) -> &[DataRecord] {
-        self.data.get(root).map(Vec::as_slice).unwrap_or_default()
+    pub(super) fn data(&self, root_topic: &RootTopic) -> &[DataRecord] {
+        self.data
+            .get(root_topic)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     pub(super) fn len(&self, topic: &Topic) -> usize {

@@ -174,8 +174,8 @@ impl Node {
                 sources.insert(Topic::Management(topic), 0);
             }
         }
-        for root in &self.roles.controls {
-            let topic = Topic::Side(root.clone(), SideTopic::Subscriptions);
+        for root_topic in &self.roles.controls {
+            let topic = Topic::Side(root_topic.clone(), SideTopic::Subscriptions);
             let committed = core.net.committed(self.identity, &topic);
             sources.insert(topic, committed);
         }
@@ -195,7 +195,12 @@ impl Node {
             unsettled: BTreeMap::new(),
             positions: 0,
             consumers: consumers
-                .map(|root| (root.clone(), self.read.remove(root).unwrap_or_default()))
+                .map(|root_topic| {
+                    (
+                        root_topic.clone(),
+                        self.read.remove(root_topic).unwrap_or_default(),
+                    )
+                })
                 .collect(),
             signalled: BTreeSet::new(),
             denials: BTreeMap::new(),
@@ -206,9 +211,9 @@ impl Node {
             wakes_at: None,
             spins: 0,
         }));
-        for root in self.roles.produces.clone() {
-            self.input(Which::Own, Input::Serve(root.clone()), core);
-            self.turn(RatchetInput::Prepare(root), core);
+        for root_topic in self.roles.produces.clone() {
+            self.input(Which::Own, Input::Serve(root_topic.clone()), core);
+            self.turn(RatchetInput::Prepare(root_topic), core);
         }
         let life = self.life();
         self.poll_soon(core);
@@ -541,13 +546,13 @@ impl Node {
                         });
                     }
                 }
-                for (root, key) in keys {
-                    core.note(|| format!("node {node} seals for {root} with {}", key.id()));
-                    if running.consumers.contains_key(&root) {
+                for (root_topic, key) in keys {
+                    core.note(|| format!("node {node} seals for {root_topic} with {}", key.id()));
+                    if running.consumers.contains_key(&root_topic) {
                         let secret = key.topic_secret().expose_copy();
-                        running.ring.add(&root, key.id(), secret, None);
+                        running.ring.add(&root_topic, key.id(), secret, None);
                     }
-                    running.sealing.insert(root, key);
+                    running.sealing.insert(root_topic, key);
                 }
                 None
             }
@@ -597,15 +602,19 @@ impl Node {
         let Some(running) = &mut self.running else {
             return;
         };
-        let KeyTableChange { root, keys, giver } = change;
+        let KeyTableChange {
+            root_topic,
+            keys,
+            giver,
+        } = change;
         let ids = keys.iter().map(|(id, _)| *id).collect();
         for (id, secret) in keys {
             core.saw_given(self.identity, secret.expose());
             running
                 .ring
-                .add(&root, id, secret, Some(Arc::clone(&giver)));
+                .add(&root_topic, id, secret, Some(Arc::clone(&giver)));
         }
-        self.open_parked(&root, Some(&ids), core);
+        self.open_parked(&root_topic, Some(&ids), core);
     }
 
     /// Looks whether all that is remembered stays within its caps.
@@ -658,22 +667,38 @@ impl Running {
 
 fn describe(event: &ExchangeEvent) -> String {
     match event {
-        ExchangeEvent::Requested { root, ids, direct } => {
-            format!("asks for {} keys of {root}, direct: {direct}", ids.len())
+        ExchangeEvent::Requested {
+            root_topic,
+            ids,
+            direct,
+        } => {
+            format!(
+                "asks for {} keys of {root_topic}, direct: {direct}",
+                ids.len()
+            )
         }
-        ExchangeEvent::Received { root, ids, .. } => format!("gets {ids:?} of {root}"),
-        ExchangeEvent::Answered { root, ids, .. } => format!("gives {} keys of {root}", ids.len()),
-        ExchangeEvent::Forwarded { root, ids, .. } => {
-            format!("vouches for a request for {} keys of {root}", ids.len())
+        ExchangeEvent::Received {
+            root_topic, ids, ..
+        } => format!("gets {ids:?} of {root_topic}"),
+        ExchangeEvent::Answered {
+            root_topic, ids, ..
+        } => format!("gives {} keys of {root_topic}", ids.len()),
+        ExchangeEvent::Forwarded {
+            root_topic, ids, ..
+        } => {
+            format!(
+                "vouches for a request for {} keys of {root_topic}",
+                ids.len()
+            )
         }
         ExchangeEvent::Refused {
-            root,
+            root_topic,
             side,
             refusal,
             ..
-        } => format!("refuses in {root} {side:?}: {refusal}"),
-        ExchangeEvent::Unanswered { root, ids } => {
-            format!("{} keys of {root} are unanswered", ids.len())
+        } => format!("refuses in {root_topic} {side:?}: {refusal}"),
+        ExchangeEvent::Unanswered { root_topic, ids } => {
+            format!("{} keys of {root_topic} are unanswered", ids.len())
         }
         ExchangeEvent::NoValidChain { error, .. } => format!("no valid chain: {error}"),
         other => {

@@ -90,12 +90,16 @@ impl Node {
                 Topic::Management(topic) => {
                     management.extend(records.into_iter().map(|record| (*topic, record)));
                 }
-                Topic::Side(root, SideTopic::Subscriptions) => {
-                    subscriptions.extend(records.into_iter().map(|record| (root.clone(), record)));
+                Topic::Side(root_topic, SideTopic::Subscriptions) => {
+                    subscriptions.extend(
+                        records
+                            .into_iter()
+                            .map(|record| (root_topic.clone(), record)),
+                    );
                 }
-                Topic::Side(root, kind) => {
+                Topic::Side(root_topic, kind) => {
                     let records = records.into_iter();
-                    side.extend(records.map(|record| (root.clone(), *kind, record)));
+                    side.extend(records.map(|record| (root_topic.clone(), *kind, record)));
                 }
                 Topic::Data(_) => {}
             }
@@ -131,8 +135,8 @@ impl Node {
             let ((), work) = measure(|| trust.handle(input, now));
             self.run_trust(Some(work), core);
         }
-        for (root, kind, record) in side {
-            self.hand_over(Which::Own, root, kind, record, core);
+        for (root_topic, kind, record) in side {
+            self.hand_over(Which::Own, root_topic, kind, record, core);
         }
         self.settle_batch(core);
         self.pump(core);
@@ -141,7 +145,7 @@ impl Node {
     fn hand_over(
         &mut self,
         which: Which,
-        root: RootTopic,
+        root_topic: RootTopic,
         side: SideTopic,
         record: Record,
         core: &mut Core,
@@ -158,7 +162,7 @@ impl Node {
         running.unsettled.insert((which, position), unsettled);
         let input = Input::Record {
             position,
-            root,
+            root_topic,
             side,
             kafka_key: record.key,
             value: record.value.to_vec(),
@@ -195,9 +199,9 @@ impl Node {
         let subscriptions = std::mem::take(&mut batch.subscriptions);
         if !subscriptions.is_empty() {
             batch.left = subscriptions.len();
-            for (root, record) in subscriptions {
+            for (root_topic, record) in subscriptions {
                 let side = SideTopic::Subscriptions;
-                self.hand_over(Which::Controller, root, side, record, core);
+                self.hand_over(Which::Controller, root_topic, side, record, core);
             }
             return;
         }
@@ -221,18 +225,18 @@ impl Node {
 
     /// Seals for all root topics that the node produces for.
     pub(super) fn seal(&mut self, core: &mut Core) {
-        for root in self.roles.produces.clone() {
+        for root_topic in self.roles.produces.clone() {
             let Some(running) = &mut self.running else {
                 return;
             };
-            let Some(key) = running.sealing.get(&root).cloned() else {
-                self.turn(RatchetInput::Prepare(root), core);
+            let Some(key) = running.sealing.get(&root_topic).cloned() else {
+                self.turn(RatchetInput::Prepare(root_topic), core);
                 continue;
             };
             if running.is_denied {
                 continue;
             }
-            self.look_at_sealing_key(&root, key.id(), key.topic_secret().expose(), core);
+            self.look_at_sealing_key(&root_topic, key.id(), key.topic_secret().expose(), core);
             let component = if core.dice.chance(0.2) {
                 Component::Key
             } else {
@@ -254,10 +258,10 @@ impl Node {
                             value: envelope.into(),
                             sealed: Some(sealed),
                         };
-                        core.net.append_data(&root, record);
+                        core.net.append_data(&root_topic, record);
                         core.after(
                             Duration::from_millis(2),
-                            Event::Appended(Topic::Data(root.clone())),
+                            Event::Appended(Topic::Data(root_topic.clone())),
                         );
                     }
                 }
@@ -271,15 +275,15 @@ impl Node {
 
     fn look_at_sealing_key(
         &mut self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         id: KeyId,
         secret: &[u8; 32],
         core: &mut Core,
     ) {
         let node = self.index;
-        if !self.disk.retains(root, &id) {
+        if !self.disk.retains(root_topic, &id) {
             core.fail(Invariant::UsedKeysAreKept, || {
-                format!("node {node} seals for {root} with {id}, which no disk keeps")
+                format!("node {node} seals for {root_topic} with {id}, which no disk keeps")
             });
         }
         let Some(running) = &self.running else {
@@ -296,7 +300,7 @@ impl Node {
             let reads = given_at.is_some_and(|given_at| given_at <= at);
             if reads && core.time > *at + turn_time(*in_use) {
                 core.fail(Invariant::DeniedReadersGetNothing, || {
-                    format!("node {node} still seals with {id} of {root}, which {reader} has")
+                    format!("node {node} still seals with {id} of {root_topic}, which {reader} has")
                 });
                 return;
             }
@@ -304,44 +308,46 @@ impl Node {
     }
 
     pub(super) fn consume_all(&mut self, core: &mut Core) {
-        for root in self.roles.consumes.clone() {
-            self.consume(&root, core);
+        for root_topic in self.roles.consumes.clone() {
+            self.consume(&root_topic, core);
         }
     }
 
     /// Reads the data that came.
-    pub(super) fn consume(&mut self, root: &RootTopic, core: &mut Core) {
+    pub(super) fn consume(&mut self, root_topic: &RootTopic, core: &mut Core) {
         loop {
             let Some(running) = &mut self.running else {
                 return;
             };
-            let Some(consumer) = running.consumers.get_mut(root) else {
+            let Some(consumer) = running.consumers.get_mut(root_topic) else {
                 return;
             };
-            if consumer.next >= core.net.data(root).len() || consumer.parked.len() >= MAX_PARKED {
+            if consumer.next >= core.net.data(root_topic).len()
+                || consumer.parked.len() >= MAX_PARKED
+            {
                 return;
             }
             let offset = consumer.next;
             consumer.next += 1;
-            let record = core.net.data(root).get(offset);
+            let record = core.net.data(root_topic).get(offset);
             let envelope = record.map(|record| Envelope::parse(&record.value));
             let id = envelope.and_then(|envelope| Some(envelope.ok()?.key_id));
             consumer.parked.insert(offset, (core.time, id));
-            self.open(root, offset, core);
+            self.open(root_topic, offset, core);
         }
     }
 
     /// Tries again what waits for these keys, or for any.
     pub(super) fn open_parked(
         &mut self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         ids: Option<&BTreeSet<KeyId>>,
         core: &mut Core,
     ) {
         let Some(running) = &self.running else {
             return;
         };
-        let Some(consumer) = running.consumers.get(root) else {
+        let Some(consumer) = running.consumers.get(root_topic) else {
             return;
         };
         let mut parked: Vec<_> = consumer
@@ -356,7 +362,7 @@ impl Node {
         // Partitions have no order.
         parked.shuffle(&mut core.dice.0);
         for offset in parked {
-            self.open(root, offset, core);
+            self.open(root_topic, offset, core);
         }
     }
 
@@ -376,9 +382,9 @@ impl Node {
                 parked.retain(|_, (since, _)| !late(since));
             }
         }
-        for root in self.roles.consumes.clone() {
-            self.open_parked(&root, None, core);
-            self.consume(&root, core);
+        for root_topic in self.roles.consumes.clone() {
+            self.open_parked(&root_topic, None, core);
+            self.consume(&root_topic, core);
         }
         let delay = if core.is_healed {
             Duration::from_secs(5)
@@ -389,20 +395,20 @@ impl Node {
         self.pump(core);
     }
 
-    fn open(&mut self, root: &RootTopic, offset: usize, core: &mut Core) {
+    fn open(&mut self, root_topic: &RootTopic, offset: usize, core: &mut Core) {
         let Some(running) = &mut self.running else {
             return;
         };
-        let Some(record) = core.net.data(root).get(offset) else {
+        let Some(record) = core.net.data(root_topic).get(offset) else {
             return;
         };
         let opened = running
             .ring
-            .open(root.as_str(), Component::Value, &record.value);
+            .open(root_topic.as_str(), Component::Value, &record.value);
         let sealed = record.sealed;
         match opened {
             Opened::Plaintext(plaintext) => {
-                if let Some(consumer) = running.consumers.get_mut(root) {
+                if let Some(consumer) = running.consumers.get_mut(root_topic) {
                     consumer.parked.remove(&offset);
                     consumer.opened.insert(offset);
                 }
@@ -410,30 +416,38 @@ impl Node {
                 self.look_at_opened(sealed, &plaintext, core);
             }
             Opened::Unopened(Unopened::Foreign(_)) => {
-                if let Some(consumer) = running.consumers.get_mut(root) {
+                if let Some(consumer) = running.consumers.get_mut(root_topic) {
                     consumer.parked.remove(&offset);
                 }
             }
             Opened::Unopened(Unopened::AwaitingKey(id) | Unopened::Unauthentic(id)) => {
-                self.signal(root, id, core);
+                self.signal(root_topic, id, core);
             }
         }
     }
 
-    fn signal(&mut self, root: &RootTopic, id: KeyId, core: &mut Core) {
+    fn signal(&mut self, root_topic: &RootTopic, id: KeyId, core: &mut Core) {
         let Some(running) = &mut self.running else {
             return;
         };
-        let signal = (root.clone(), id);
+        let signal = (root_topic.clone(), id);
         if running.signalled.contains(&signal) || running.signalled.len() >= MAX_SIGNALLED {
             return;
         }
         running.signalled.insert(signal);
-        let known = running.ring.known(root.as_str(), &id).cloned();
+        let known = running.ring.known(root_topic.as_str(), &id).cloned();
         let known = known.unwrap_or_default();
         if known.len() < MAX_CANDIDATES || !known.iter().all(OpeningKey::is_proven) {
-            let root = root.clone();
-            self.input(Which::Own, Input::Want { root, id, known }, core);
+            let root_topic = root_topic.clone();
+            self.input(
+                Which::Own,
+                Input::Want {
+                    root_topic,
+                    id,
+                    known,
+                },
+                core,
+            );
         }
     }
 

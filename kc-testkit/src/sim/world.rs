@@ -462,9 +462,9 @@ impl World {
             let Some(running) = &node.running else {
                 continue;
             };
-            if let Topic::Data(root) = topic {
-                if running.consumers.contains_key(root) {
-                    node.consume(root, &mut self.core);
+            if let Topic::Data(root_topic) = topic {
+                if running.consumers.contains_key(root_topic) {
+                    node.consume(root_topic, &mut self.core);
                     node.pump(&mut self.core);
                 }
             } else if running.sources.contains_key(topic) {
@@ -648,28 +648,30 @@ impl World {
             });
         };
         let last = self.core.time.saturating_sub(LAST_SEALED);
-        for (root, consumer) in &running.consumers {
+        for (root_topic, consumer) in &running.consumers {
             let mut givers = None;
-            for (offset, record) in self.core.net.data(root).iter().enumerate() {
+            for (offset, record) in self.core.net.data(root_topic).iter().enumerate() {
                 let Some(sealed) = record.sealed.filter(|sealed| sealed.at <= last) else {
                     continue;
                 };
                 if consumer.opened.contains(&offset) || consumer.dropped.contains(&offset) {
                     continue;
                 }
-                let givers = givers.get_or_insert_with(|| self.givers(node, root));
+                let givers = givers.get_or_insert_with(|| self.givers(node, root_topic));
                 let giver = givers.iter().find(|giver| {
                     let of = self.nodes.get(**giver);
                     of.is_some_and(|giver| {
-                        giver.identity == sealed.owner && giver.keeps(root, &sealed)
+                        giver.identity == sealed.owner && giver.keeps(root_topic, &sealed)
                     })
                 });
                 if let Some(giver) = giver {
-                    let why = running.exchange.why(root, &sealed.id, node.now(&self.core));
-                    let known = running.ring.known(root.as_str(), &sealed.id);
+                    let why = running
+                        .exchange
+                        .why(root_topic, &sealed.id, node.now(&self.core));
+                    let known = running.ring.known(root_topic.as_str(), &sealed.id);
                     let known = known.map_or(0, |known| known.len());
                     let what = format!(
-                        "node {reader} has not opened record {offset} of {root}, sealed after {:?} under {} of node {giver}: {why:?}, {known} keys with this id",
+                        "node {reader} has not opened record {offset} of {root_topic}, sealed after {:?} under {} of node {giver}: {why:?}, {known} keys with this id",
                         sealed.at, sealed.id,
                     );
                     return self.core.fail(Invariant::AllowedConsumersRead, || what);
@@ -679,37 +681,37 @@ impl World {
     }
 
     /// Those who must give keys of a root topic to a reader.
-    fn givers(&self, reader: &Node, root: &RootTopic) -> Vec<usize> {
+    fn givers(&self, reader: &Node, root_topic: &RootTopic) -> Vec<usize> {
         let is_giver = |giver: &&Node| {
-            giver.roles.produces.contains(root)
-                && reader.trusts(giver, root, Usage::Encrypt, &self.core)
-                && (giver.trusts(reader, root, Usage::EncryptRequest, &self.core)
-                    || self.is_vouched_for(reader, giver, root))
+            giver.roles.produces.contains(root_topic)
+                && reader.trusts(giver, root_topic, Usage::Encrypt, &self.core)
+                && (giver.trusts(reader, root_topic, Usage::EncryptRequest, &self.core)
+                    || self.is_vouched_for(reader, giver, root_topic))
         };
         let givers = self.nodes.iter().filter(is_giver);
         givers.map(|giver| giver.index).collect()
     }
 
     /// A controller vouches for a reader to a giver.
-    fn is_vouched_for(&self, reader: &Node, giver: &Node, root: &RootTopic) -> bool {
+    fn is_vouched_for(&self, reader: &Node, giver: &Node, root_topic: &RootTopic) -> bool {
         let mut controllers = self.nodes.iter();
         controllers.any(|controller| {
-            controller.roles.controls.contains(root)
-                && controller.trusts(reader, root, Usage::EncryptSubscribe, &self.core)
-                && giver.trusts(controller, root, Usage::EncryptRequest, &self.core)
-                && controller.trusts(controller, root, Usage::EncryptRequest, &self.core)
+            controller.roles.controls.contains(root_topic)
+                && controller.trusts(reader, root_topic, Usage::EncryptSubscribe, &self.core)
+                && giver.trusts(controller, root_topic, Usage::EncryptRequest, &self.core)
+                && controller.trusts(controller, root_topic, Usage::EncryptRequest, &self.core)
         })
     }
 }
 
 impl Node {
     /// It runs, knows itself as valid, and its lists let another do something.
-    fn trusts(&self, other: &Self, root: &RootTopic, usage: Usage, core: &Core) -> bool {
+    fn trusts(&self, other: &Self, root_topic: &RootTopic, usage: Usage, core: &Core) -> bool {
         let (Some(running), Some(of_other)) = (&self.running, &other.running) else {
             return false;
         };
         let now = core.wall();
-        let demand = demand(root, usage, now);
+        let demand = demand(root_topic, usage, now);
         let own = of_other.trust.identities().first();
         let Some(own) = own else {
             return false;
@@ -721,10 +723,10 @@ impl Node {
         knows_itself && validated.is_ok()
     }
 
-    fn keeps(&self, root: &RootTopic, sealed: &super::network::Sealed) -> bool {
+    fn keeps(&self, root_topic: &RootTopic, sealed: &super::network::Sealed) -> bool {
         let running = self.running.as_ref();
         let ratchet = running.and_then(|running| running.ratchet.as_ref());
-        let key = ratchet.and_then(|ratchet| ratchet.retained().get(root, &sealed.id));
+        let key = ratchet.and_then(|ratchet| ratchet.retained().get(root_topic, &sealed.id));
         key.is_some_and(|key| *key.secret.expose() == sealed.secret)
     }
 }

@@ -135,14 +135,14 @@ impl Driver {
                 state.positions += 1;
                 state.unsettled.insert(position, Arc::clone(&batch));
                 let SideRecord {
-                    root,
+                    root_topic,
                     side,
                     kafka_key,
                     value,
                 } = record;
                 let input = Input::Record {
                     position,
-                    root,
+                    root_topic,
                     side,
                     kafka_key,
                     value,
@@ -220,9 +220,17 @@ impl Driver {
     /// Adds keys to those that open, and only then tells that they came.
     fn add_keys(&self, change: KeyTableChange, event: ExchangeEvent) {
         let driver = self.clone();
-        let KeyTableChange { root, keys, giver } = change;
+        let KeyTableChange {
+            root_topic,
+            keys,
+            giver,
+        } = change;
         let giver = Some(giver);
-        let message = ReceivedOpeningKeys { root, keys, giver };
+        let message = ReceivedOpeningKeys {
+            root_topic,
+            keys,
+            giver,
+        };
         actix::spawn(async move {
             if driver.parts.received.send(message).await.is_ok() {
                 driver.report(event);
@@ -233,9 +241,17 @@ impl Driver {
     async fn work(&self, job: Job) -> Result<Output, Failure> {
         let parts = &self.parts;
         match job {
-            Job::Validate { chain, root, usage } => {
+            Job::Validate {
+                chain,
+                root_topic,
+                usage,
+            } => {
                 let chain = chain.to_vec();
-                let message = ValidateChain { chain, root, usage };
+                let message = ValidateChain {
+                    chain,
+                    root_topic,
+                    usage,
+                };
                 answered(&parts.validate, message)
                     .await
                     .map(Output::Validated)
@@ -243,13 +259,13 @@ impl Driver {
             Job::Identities => answered(&parts.identities, OwnIdentities)
                 .await
                 .map(Output::Identities),
-            Job::Grant { root, usages } => {
+            Job::Grant { root_topic, usages } => {
                 let usages = usages.to_vec();
-                let message = OwnGrant { root, usages };
+                let message = OwnGrant { root_topic, usages };
                 answered(&parts.grants, message).await.map(Output::Grant)
             }
-            Job::Held { root, ids } => {
-                let message = RetainedKeysFor { root, ids };
+            Job::Held { root_topic, ids } => {
+                let message = RetainedKeysFor { root_topic, ids };
                 let keys = ask_in_time(Store::Ratchet, &parts.retained, message).await;
                 Ok(Output::Held(keys.map_err(unavailable)?.map_err(gone)?))
             }
@@ -274,15 +290,15 @@ impl Driver {
             }
             Job::Send(record) => {
                 let message = SendRecord {
-                    topic: ControlTopic::Side(record.root, record.side),
+                    topic: ControlTopic::Side(record.root_topic, record.side),
                     kafka_key: record.kafka_key.to_vec(),
                     value: record.value.to_vec(),
                 };
                 let sent = answered(&parts.send_record, message).await?;
                 sent.map(|()| Output::Done).map_err(Failure::Backend)
             }
-            Job::Read(root, side) => {
-                let topic = ControlTopic::Side(root, side);
+            Job::Read(root_topic, side) => {
+                let topic = ControlTopic::Side(root_topic, side);
                 let begun = answered(&parts.watch, Watch { topic }).await?;
                 begun.map(|()| Output::Done).map_err(Failure::Backend)
             }
@@ -293,85 +309,97 @@ impl Driver {
     /// Logs and tells what happened.
     fn report(&self, event: ExchangeEvent) {
         let told = match event {
-            ExchangeEvent::Requested { root, ids, direct } => {
-                self.with(|state| state.told.works(&(root.clone(), None)));
-                tracing::info!(target: "kc::exchange", %root, keys = ids.len(), direct, "keys requested");
-                NodeEvent::Requested { root, ids, direct }
-            }
-            ExchangeEvent::NotSent { root, error } => {
-                tracing::debug!(target: "kc::exchange", %root, "request not sent yet");
-                if let Some(error) = error
-                    && self.with(|state| state.told.fails((root.clone(), None), &error))
-                {
-                    tracing::warn!(target: "kc::exchange", %root, %error, "keys cannot be requested");
+            ExchangeEvent::Requested {
+                root_topic,
+                ids,
+                direct,
+            } => {
+                self.with(|state| state.told.works(&(root_topic.clone(), None)));
+                tracing::info!(target: "kc::exchange", %root_topic, keys = ids.len(), direct, "keys requested");
+                NodeEvent::Requested {
+                    root_topic,
+                    ids,
+                    direct,
                 }
-                NodeEvent::NotSent { root }
             }
-            ExchangeEvent::NotRead { root, side, error } => {
+            ExchangeEvent::NotSent { root_topic, error } => {
+                tracing::debug!(target: "kc::exchange", %root_topic, "request not sent yet");
                 if let Some(error) = error
-                    && self.with(|state| state.told.fails((root.clone(), Some(side)), &error))
+                    && self.with(|state| state.told.fails((root_topic.clone(), None), &error))
                 {
-                    tracing::warn!(target: "kc::gateway", %root, ?side, %error, "topic cannot be read yet");
+                    tracing::warn!(target: "kc::exchange", %root_topic, %error, "keys cannot be requested");
+                }
+                NodeEvent::NotSent { root_topic }
+            }
+            ExchangeEvent::NotRead {
+                root_topic,
+                side,
+                error,
+            } => {
+                if let Some(error) = error
+                    && self.with(|state| state.told.fails((root_topic.clone(), Some(side)), &error))
+                {
+                    tracing::warn!(target: "kc::gateway", %root_topic, ?side, %error, "topic cannot be read yet");
                 }
                 return;
             }
             ExchangeEvent::Received {
-                root,
+                root_topic,
                 ids,
                 giver,
                 after,
             } => {
                 let from = giver.key.fingerprint();
-                tracing::info!(target: "kc::exchange", %root, keys = ids.len(), from, ?after, "keys received");
+                tracing::info!(target: "kc::exchange", %root_topic, keys = ids.len(), from, ?after, "keys received");
                 NodeEvent::Received {
-                    root,
+                    root_topic,
                     ids,
                     giver,
                     after,
                 }
             }
             ExchangeEvent::Answered {
-                root,
+                root_topic,
                 ids,
                 requester,
             } => {
-                self.with(|state| state.counts.note_given(&root, &requester));
+                self.with(|state| state.counts.note_given(&root_topic, &requester));
                 let (to, under) = (requester.key.fingerprint(), requester.root.fingerprint());
-                tracing::info!(target: "kc::exchange", %root, keys = ids.len(), to, root_of_trust = under, "keys handed out");
+                tracing::info!(target: "kc::exchange", %root_topic, keys = ids.len(), to, root_of_trust = under, "keys handed out");
                 NodeEvent::Answered {
-                    root,
+                    root_topic,
                     ids,
                     requester,
                 }
             }
             ExchangeEvent::Forwarded {
-                root,
+                root_topic,
                 ids,
                 requester,
             } => {
                 self.with(|state| state.counts.forwarded += 1);
                 let (of, under) = (requester.key.fingerprint(), requester.root.fingerprint());
-                tracing::info!(target: "kc::controller", %root, keys = ids.len(), of, root_of_trust = under, "request vouched for");
+                tracing::info!(target: "kc::controller", %root_topic, keys = ids.len(), of, root_of_trust = under, "request vouched for");
                 NodeEvent::Forwarded {
-                    root,
+                    root_topic,
                     ids,
                     requester,
                 }
             }
             ExchangeEvent::Refused {
-                root,
+                root_topic,
                 side,
                 sender,
                 refusal,
                 report,
             } => {
                 let check = refusal.id();
-                self.with(|state| state.counts.note_refused(&root, side, &sender, check));
+                self.with(|state| state.counts.note_refused(&root_topic, side, &sender, check));
                 let Some(times) = report else {
                     return;
                 };
                 let event = NodeEvent::Refused {
-                    root,
+                    root_topic,
                     side,
                     sender,
                     check,
@@ -381,9 +409,9 @@ impl Driver {
                 self.log_refusal(&event);
                 event
             }
-            ExchangeEvent::Unanswered { root, ids } => {
-                tracing::warn!(target: "kc::exchange", %root, keys = ids.len(), "nobody answers");
-                NodeEvent::Unanswered { root, ids }
+            ExchangeEvent::Unanswered { root_topic, ids } => {
+                tracing::warn!(target: "kc::exchange", %root_topic, keys = ids.len(), "nobody answers");
+                NodeEvent::Unanswered { root_topic, ids }
             }
             ExchangeEvent::NoValidChain { error, report } => {
                 if let Some(times) = report {
@@ -403,7 +431,7 @@ impl Driver {
 
     fn log_refusal(&self, event: &NodeEvent) {
         let NodeEvent::Refused {
-            root,
+            root_topic,
             side,
             sender,
             check,
@@ -423,23 +451,23 @@ impl Driver {
             _ => None,
         };
         if self.is_controller {
-            tracing::warn!(target: "kc::controller", %root, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
+            tracing::warn!(target: "kc::controller", %root_topic, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
         } else {
-            tracing::warn!(target: "kc::exchange", %root, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
+            tracing::warn!(target: "kc::exchange", %root_topic, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
         }
     }
 }
 
 impl Counts {
-    fn note_given(&mut self, root: &RootTopic, requester: &Party) {
+    fn note_given(&mut self, root_topic: &RootTopic, requester: &Party) {
         self.answered += 1;
         let mut given = self.given.iter_mut();
-        match given.find(|given| given.root == *root && given.requester == *requester) {
+        match given.find(|given| given.root_topic == *root_topic && given.requester == *requester) {
             Some(given) => given.times += 1,
             None => {
                 make_room(&mut self.given);
                 self.given.push(GivenKeys {
-                    root: root.clone(),
+                    root_topic: root_topic.clone(),
                     requester: requester.clone(),
                     times: 1,
                 });
@@ -449,21 +477,26 @@ impl Counts {
 
     fn note_refused(
         &mut self,
-        root: &RootTopic,
+        root_topic: &RootTopic,
         side: SideTopic,
         sender: &Sender,
         check: RefusalId,
     ) {
         *self.refused.entry(check).or_default() += 1;
         let same = |listed: &&mut RefusedSender| {
-            (&listed.root, listed.side, &listed.sender, listed.check) == (root, side, sender, check)
+            (
+                &listed.root_topic,
+                listed.side,
+                &listed.sender,
+                listed.check,
+            ) == (root_topic, side, sender, check)
         };
         match self.refusals.iter_mut().find(same) {
             Some(listed) => listed.times += 1,
             None => {
                 make_room(&mut self.refusals);
                 self.refusals.push(RefusedSender {
-                    root: root.clone(),
+                    root_topic: root_topic.clone(),
                     side,
                     sender: sender.clone(),
                     check,

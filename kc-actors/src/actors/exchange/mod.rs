@@ -78,17 +78,25 @@ impl Handler<KeyWanted> for ExchangeActor {
     type Result = ();
 
     fn handle(&mut self, message: KeyWanted, _: &mut Self::Context) {
-        let KeyWanted { root, id, known } = message;
-        tracing::debug!(target: "kc::exchange", %root, %id, "key wanted");
-        self.driver.input(Input::Want { root, id, known });
+        let KeyWanted {
+            root_topic,
+            id,
+            known,
+        } = message;
+        tracing::debug!(target: "kc::exchange", %root_topic, %id, "key wanted");
+        self.driver.input(Input::Want {
+            root_topic,
+            id,
+            known,
+        });
     }
 }
 
 impl Handler<ServeRoot> for ExchangeActor {
     type Result = ();
 
-    fn handle(&mut self, ServeRoot { root }: ServeRoot, _: &mut Self::Context) {
-        self.driver.input(Input::Serve(root));
+    fn handle(&mut self, ServeRoot { root_topic }: ServeRoot, _: &mut Self::Context) {
+        self.driver.input(Input::Serve(root_topic));
     }
 }
 

@@ -81,9 +81,10 @@ fn renew(
 
 fn subscriptions(parts: &GatewayParts, name: String) -> Option<(String, ControlTopic)> {
     match parts.scheme.parse_side_topic(&name)? {
-        (root, SideTopic::Subscriptions) if !root.as_str().is_empty() => {
-            Some((name, ControlTopic::Side(root, SideTopic::Subscriptions)))
-        }
+        (root_topic, SideTopic::Subscriptions) if !root_topic.as_str().is_empty() => Some((
+            name,
+            ControlTopic::Side(root_topic, SideTopic::Subscriptions),
+        )),
         _ => None,
     }
 }

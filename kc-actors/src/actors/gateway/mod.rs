@@ -68,7 +68,7 @@ pub struct GatewayActor {
 impl GatewayParts {
     fn name(&self, topic: &ControlTopic) -> String {
         match topic {
-            ControlTopic::Side(root, side) => self.scheme.side_topic(root, *side),
+            ControlTopic::Side(root_topic, side) => self.scheme.side_topic(root_topic, *side),
             ControlTopic::Management(topic) => self.management.name(*topic).to_owned(),
         }
     }

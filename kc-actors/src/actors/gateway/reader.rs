@@ -317,9 +317,9 @@ async fn hand_over(
                 kafka_key,
                 value,
             }),
-            ControlTopic::Side(root, kind) => {
+            ControlTopic::Side(root_topic, kind) => {
                 let record = SideRecord {
-                    root,
+                    root_topic,
                     side: kind,
                     kafka_key,
                     value,

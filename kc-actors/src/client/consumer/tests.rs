@@ -319,7 +319,7 @@ async fn what_a_known_key_does_not_open_waits_for_another_until_nobody_has_one()
     assert_eq!(consumer.waiting(), 1);
 
     tables.publish_awaiting(vec![MissingKeys {
-        root: "t".into(),
+        root_topic: "t".into(),
         own: None,
         unanswered: vec![KeyId::Short(7)],
     }]);

@@ -226,7 +226,7 @@ where
 fn validation() -> ValidateChain {
     ValidateChain {
         chain: vec![],
-        root: "t".into(),
+        root_topic: "t".into(),
         usage: Usage::Encrypt,
     }
 }

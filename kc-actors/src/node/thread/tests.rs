@@ -143,8 +143,8 @@ fn a_blocked_actor_is_left_behind_and_named() {
     let sealing_keys = parts.slots.sealing_keys.clone();
     let node = NodeThread::spawn(parts).unwrap();
     thread::spawn(move || {
-        let root = "t".into();
-        pollster::block_on(sealing_keys.send(SealingKeyFor { root }))
+        let root_topic = "t".into();
+        pollster::block_on(sealing_keys.send(SealingKeyFor { root_topic }))
     });
     gate.entered.recv().unwrap();
     let report = stop(node, Duration::from_secs(2));

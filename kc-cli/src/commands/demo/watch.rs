@@ -49,12 +49,14 @@ pub(super) fn step(began: Instant, who: &str, text: &str) {
 
 fn in_words(event: &NodeEvent) -> Option<String> {
     Some(match event {
-        NodeEvent::Requested { root, ids, .. } => format!(
-            "lacks key {}; asks for it on {root}.reqs and {root}.subs, with its chain of certificates",
+        NodeEvent::Requested {
+            root_topic, ids, ..
+        } => format!(
+            "lacks key {}; asks for it on {root_topic}.reqs and {root_topic}.subs, with its chain of certificates",
             short(ids)
         ),
-        NodeEvent::Answered { root, .. } => format!(
-            "verified the chain back to its own root of trust; handed the key over on {root}.keys, encrypted"
+        NodeEvent::Answered { root_topic, .. } => format!(
+            "verified the chain back to its own root of trust; handed the key over on {root_topic}.keys, encrypted"
         ),
         NodeEvent::Received { after, .. } => {
             format!(

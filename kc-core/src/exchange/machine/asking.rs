@@ -18,19 +18,21 @@ const ASKING: &[Usage] = &[Usage::EncryptRequest, Usage::EncryptSubscribe];
 
 impl Exchange {
     pub(super) fn ask(&mut self, now: Now) -> bool {
-        let due = self.wants.next_due(|root| self.has_ticket(root));
+        let due = self
+            .wants
+            .next_due(|root_topic| self.has_ticket(root_topic));
         if due.is_none_or(|(due, _)| due > now.mono) {
             return false;
         }
-        let Some(due) = due.map(|(_, root)| root.clone()) else {
+        let Some(due) = due.map(|(_, root_topic)| root_topic.clone()) else {
             return false;
         };
         let Some(due) = self.wants.leave(&due, now) else {
             return false;
         };
         // The reply must find somebody who reads.
-        self.read(due.root.clone(), SideTopic::Keys, now);
-        let task = Task::new(&due.root.clone(), None, self.trust, Step::Ask(due));
+        self.read(due.root_topic.clone(), SideTopic::Keys, now);
+        let task = Task::new(&due.root_topic.clone(), None, self.trust, Step::Ask(due));
         self.with_identities(task, now);
         true
     }
@@ -48,7 +50,7 @@ impl Exchange {
         let validity = self.config.validity;
         for (form, keys) in offers(self.config.legacy, &ephemerals) {
             let certificate =
-                request_certificate(&due.root, form, &keys, &random0, validity, now.wall);
+                request_certificate(&due.root_topic, form, &keys, &random0, validity, now.wall);
             messages.extend(own.iter().map(|identity| {
                 let topics = if identity.may_request() {
                     vec![SideTopic::Requests, SideTopic::Subscriptions]
@@ -78,12 +80,12 @@ impl Exchange {
         if self.tasks.values().any(looking) || self.running() >= MAX_TICKETS {
             return false;
         }
-        let Some(root) = self.wants.ungranted().cloned() else {
+        let Some(root_topic) = self.wants.ungranted().cloned() else {
             return false;
         };
-        let task = Task::new(&root, None, self.trust, Step::LookUpGrant);
+        let task = Task::new(&root_topic, None, self.trust, Step::LookUpGrant);
         let usages = ASKING;
-        self.run(task, Job::Grant { root, usages }, now);
+        self.run(task, Job::Grant { root_topic, usages }, now);
         true
     }
 
@@ -92,8 +94,8 @@ impl Exchange {
             return false;
         }
         self.missing_due = self.wants.next_unanswered(now.mono);
-        for (root, ids) in self.wants.newly_unanswered(now.mono) {
-            self.report(ExchangeEvent::Unanswered { root, ids });
+        for (root_topic, ids) in self.wants.newly_unanswered(now.mono) {
+            self.report(ExchangeEvent::Unanswered { root_topic, ids });
         }
         let missing = self.wants.missing(now.mono);
         self.effects.push_back(Effect::Missing(missing));

@@ -56,7 +56,7 @@ impl Exchange {
             && let Some(side) = topics.front()
         {
             let job = Job::Send(OutRecord {
-                root: task.root.clone(),
+                root_topic: task.root_topic.clone(),
                 side: *side,
                 kafka_key: Arc::clone(&dispatch.kafka_key),
                 value: Arc::clone(value),
@@ -71,7 +71,7 @@ impl Exchange {
                 task.step = Step::Dispatch(dispatch);
                 self.run(task, job, now);
             }
-            None => self.end_dispatch(task.root, task.position, dispatch, now),
+            None => self.end_dispatch(task.root_topic, task.position, dispatch, now),
         }
     }
 
@@ -102,7 +102,7 @@ impl Exchange {
                     self.wants.sent(due, random0, now.mono);
                     self.missing_due = Some(now.mono);
                     self.report(ExchangeEvent::Requested {
-                        root: task.root.clone(),
+                        root_topic: task.root_topic.clone(),
                         ids: due.ids.clone(),
                         direct: *direct,
                     });
@@ -134,7 +134,7 @@ impl Exchange {
 
     pub(super) fn end_dispatch(
         &mut self,
-        root: RootTopic,
+        root_topic: RootTopic,
         position: Option<Position>,
         dispatch: Dispatch,
         now: Now,
@@ -153,13 +153,13 @@ impl Exchange {
                 let until = now.mono + retry_delay(error.as_ref(), RETRY_DELAY);
                 self.wants.unsent(&due, Some(&random0), until);
                 if is_signed {
-                    self.report(ExchangeEvent::NotSent { root, error });
+                    self.report(ExchangeEvent::NotSent { root_topic, error });
                 }
             }
             Purpose::Answer { id, ids, requester } => {
                 if sent {
                     self.report(ExchangeEvent::Answered {
-                        root,
+                        root_topic,
                         ids,
                         requester,
                     });
@@ -170,7 +170,7 @@ impl Exchange {
             Purpose::Forward { id, ids, requester } => {
                 if sent {
                     self.report(ExchangeEvent::Forwarded {
-                        root,
+                        root_topic,
                         ids,
                         requester,
                     });

@@ -26,10 +26,10 @@ impl Exchange {
         }
         let looking = |(_, task): &(Duration, Task)| matches!(task.step, Step::LookUpIdentities);
         let is_looked_up = self.tasks.values().any(looking);
-        let root = task.root.clone();
+        let root_topic = task.root_topic.clone();
         self.unsigned.push(task);
         if !is_looked_up {
-            let task = Task::new(&root, None, self.trust, Step::LookUpIdentities);
+            let task = Task::new(&root_topic, None, self.trust, Step::LookUpIdentities);
             self.run(task, Job::Identities, now);
         }
     }
@@ -90,7 +90,7 @@ impl Exchange {
             Step::Compose(record, id, request, keys) => {
                 let ids = keys.iter().map(|(id, _)| *id).collect();
                 let job = Job::Kem(KemJob::Answer(Box::new(AnswerJob {
-                    root: task.root.clone(),
+                    root_topic: task.root_topic.clone(),
                     request: Arc::clone(&request),
                     keys,
                     suites: Arc::clone(&self.suites),

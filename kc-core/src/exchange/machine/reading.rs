@@ -22,30 +22,31 @@ pub(super) enum Reading {
 }
 
 impl Exchange {
-    pub(super) fn read(&mut self, root: RootTopic, side: SideTopic, now: Now) {
-        let reading = self.readings.entry((root, side));
+    pub(super) fn read(&mut self, root_topic: RootTopic, side: SideTopic, now: Now) {
+        let reading = self.readings.entry((root_topic, side));
         reading.or_insert(Reading::Due(now.mono));
     }
 
     pub(super) fn begin_reading(&mut self, now: Now) -> bool {
         let is_due = |reading: &Reading| matches!(reading, Reading::Due(due) if *due <= now.mono);
         let mut readings = self.readings.iter_mut();
-        let Some(((root, side), reading)) = readings.find(|(_, reading)| is_due(reading)) else {
+        let Some(((root_topic, side), reading)) = readings.find(|(_, reading)| is_due(reading))
+        else {
             return false;
         };
         if self.tasks.len() + self.unsigned.len() >= MAX_TICKETS {
             return false;
         }
         *reading = Reading::Beginning;
-        let (root, side) = (root.clone(), *side);
-        let task = Task::new(&root, None, self.trust, Step::BeginReading(side));
-        self.run(task, Job::Read(root, side), now);
+        let (root_topic, side) = (root_topic.clone(), *side);
+        let task = Task::new(&root_topic, None, self.trust, Step::BeginReading(side));
+        self.run(task, Job::Read(root_topic, side), now);
         true
     }
 
     pub(super) fn begun_reading(
         &mut self,
-        root: RootTopic,
+        root_topic: RootTopic,
         side: SideTopic,
         result: Result<Output, Failure>,
         now: Now,
@@ -55,11 +56,15 @@ impl Exchange {
             Err(failure) => {
                 let error = failure.into_backend();
                 let delay = retry_delay(error.as_ref(), READ_RETRY_DELAY);
-                let root = root.clone();
-                self.report(ExchangeEvent::NotRead { root, side, error });
+                let root_topic = root_topic.clone();
+                self.report(ExchangeEvent::NotRead {
+                    root_topic,
+                    side,
+                    error,
+                });
                 Reading::Due(now.mono + delay)
             }
         };
-        self.readings.insert((root, side), reading);
+        self.readings.insert((root_topic, side), reading);
     }
 }

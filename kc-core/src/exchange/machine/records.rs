@@ -25,7 +25,7 @@ const OWN_TICKETS_PER_ROOT: usize = 2;
 const LEGACY_DELAY: Duration = Duration::from_millis(50);
 
 impl Exchange {
-    pub(super) fn enqueue(&mut self, position: Position, root: RootTopic, record: Record) {
+    pub(super) fn enqueue(&mut self, position: Position, root_topic: RootTopic, record: Record) {
         let (records, bytes) = self.waiting_records;
         let has_room = records + self.retries.len() < MAX_WAITING_RECORDS
             && bytes + record.len() <= MAX_WAITING_BYTES;
@@ -34,7 +34,12 @@ impl Exchange {
             self.report(ExchangeEvent::BoundHit);
             return;
         }
-        let mut task = Task::new(&root, Some(position), self.trust, Step::Record(record));
+        let mut task = Task::new(
+            &root_topic,
+            Some(position),
+            self.trust,
+            Step::Record(record),
+        );
         if broken(Rule::DoneBeforeSettled) {
             self.settle(task.position.take());
         }
@@ -47,7 +52,7 @@ impl Exchange {
             self.waiting_records.0 += 1;
             self.waiting_records.1 += record.len();
         }
-        let queue = self.waiting.entry(task.root.clone());
+        let queue = self.waiting.entry(task.root_topic.clone());
         queue.or_default().push_back(task);
     }
 
@@ -55,18 +60,18 @@ impl Exchange {
     pub(super) fn start_waiting(&mut self, now: Now) -> bool {
         let roots: Vec<_> = self.waiting.keys().cloned().collect();
         let mut moved = false;
-        for root in roots {
-            let running = self.running_of(&root);
+        for root_topic in roots {
+            let running = self.running_of(&root_topic);
             if self.running() + OWN_TICKETS >= MAX_TICKETS
                 || running + OWN_TICKETS_PER_ROOT >= MAX_TICKETS_PER_ROOT
             {
                 continue;
             }
-            let Some(queue) = self.waiting.get_mut(&root) else {
+            let Some(queue) = self.waiting.get_mut(&root_topic) else {
                 continue;
             };
             let Some(task) = queue.pop_front() else {
-                self.waiting.remove(&root);
+                self.waiting.remove(&root_topic);
                 continue;
             };
             if let Step::Record(record) = &task.step {
@@ -87,7 +92,7 @@ impl Exchange {
         match record.side {
             SideTopic::Keys => {
                 let random0 = KeyReply::peek_random0(&record.value);
-                let answers = |random0| self.wants.answerable(&task.root, random0).is_some();
+                let answers = |random0| self.wants.answerable(&task.root_topic, random0).is_some();
                 if !random0.as_deref().is_some_and(answers) {
                     // A reply to somebody else, of which there are many.
                     return self.settle(task.position);
@@ -103,7 +108,7 @@ impl Exchange {
                 if ids.is_empty() {
                     return self.settle(task.position);
                 }
-                let Some(id) = RequestId::peek(&task.root, &record.value) else {
+                let Some(id) = RequestId::peek(&task.root_topic, &record.value) else {
                     let refusal = why_no_request(&record.value);
                     return self.refuse_unverified(&task, &record, refusal, now);
                 };
@@ -131,7 +136,7 @@ impl Exchange {
                     return;
                 }
                 let job = Job::Held {
-                    root: task.root.clone(),
+                    root_topic: task.root_topic.clone(),
                     ids,
                 };
                 task.step = Step::LookUpHeld(record, id);
@@ -143,10 +148,10 @@ impl Exchange {
     /// Returns whether a request in bare form has to wait for those in list form of its root topic: for what came in the
     /// same poll, and for what is being looked at.
     pub(super) fn waits_for_lists(&self, task: &Task) -> bool {
-        let others_wait = self.waiting.contains_key(&task.root);
+        let others_wait = self.waiting.contains_key(&task.root_topic);
         let is_list = |running: &Task| match &running.step {
             Step::LookUpHeld(_, id) | Step::ValidateRequest(_, id, _) => {
-                running.root == task.root && id.form() == RequestForm::List
+                running.root_topic == task.root_topic && id.form() == RequestForm::List
             }
             _ => false,
         };

@@ -36,12 +36,12 @@ impl Exchange {
             (_, None) => return self.settle(task.position),
         };
         let random0 = reply.random0().to_vec();
-        let Some(ephemerals) = self.wants.answerable(&task.root, &random0) else {
+        let Some(ephemerals) = self.wants.answerable(&task.root_topic, &random0) else {
             // Another reply was faster, and nothing more is wanted.
             return self.settle(task.position);
         };
         let job = Job::Kem(KemJob::Open {
-            root: task.root.clone(),
+            root_topic: task.root_topic.clone(),
             reply: Box::new(reply),
             ephemerals: Arc::clone(ephemerals),
         });
@@ -69,20 +69,22 @@ impl Exchange {
                 return self.refuse(&task, record.side, Sender::Verified(party), refusal, now);
             }
         };
-        let (keys, after) = self.wants.receive(&task.root, random0, keys, now.mono);
+        let (keys, after) = self
+            .wants
+            .receive(&task.root_topic, random0, keys, now.mono);
         if keys.is_empty() {
             // Another reply was faster.
             return self.settle(task.position);
         }
-        let root = task.root.clone();
+        let root_topic = task.root_topic.clone();
         let ids = keys.iter().map(|(id, _)| *id).collect();
         self.effects.push_back(Effect::Table(KeyTableChange {
-            root: root.clone(),
+            root_topic: root_topic.clone(),
             keys,
             giver,
         }));
         self.report(ExchangeEvent::Received {
-            root,
+            root_topic,
             ids,
             giver: party,
             after,

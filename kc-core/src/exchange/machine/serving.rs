@@ -124,7 +124,7 @@ impl Exchange {
         now: Now,
     ) {
         let validity = self.config.validity;
-        let forwarded = forward_request(&task.root, request, own, validity, now.wall);
+        let forwarded = forward_request(&task.root_topic, request, own, validity, now.wall);
         let (forwarded, requester) = match (forwarded, Party::of(request.chain())) {
             (Ok(forwarded), Some(party)) => (forwarded, party),
             (Err(refusal), party) => {

@@ -19,7 +19,7 @@ use crate::types::{KeyId, Now, RootTopic, SideTopic};
 /// Something under way, with what it needs to go on.
 #[derive(Debug)]
 pub(super) struct Task {
-    pub(super) root: RootTopic,
+    pub(super) root_topic: RootTopic,
     pub(super) position: Option<Position>,
     pub(super) attempts: u32,
     /// Whether a request in bare form has let those go first that came with it.
@@ -67,16 +67,16 @@ pub(super) struct Record {
 }
 
 impl Exchange {
-    pub(super) fn running_of(&self, root: &RootTopic) -> usize {
+    pub(super) fn running_of(&self, root_topic: &RootTopic) -> usize {
         let running = self.tasks.values().map(|(_, task)| task);
         let unsigned = self.unsigned.iter();
-        let of_root = |task: &&Task| task.root == *root;
+        let of_root = |task: &&Task| task.root_topic == *root_topic;
         running.chain(unsigned).filter(of_root).count()
     }
 
     /// Returns whether one more job may run for a root topic.
-    pub(super) fn has_ticket(&self, root: &RootTopic) -> bool {
-        self.running() < MAX_TICKETS && self.running_of(root) < MAX_TICKETS_PER_ROOT
+    pub(super) fn has_ticket(&self, root_topic: &RootTopic) -> bool {
+        self.running() < MAX_TICKETS && self.running_of(root_topic) < MAX_TICKETS_PER_ROOT
     }
 
     pub(super) fn run(&mut self, task: Task, job: Job, now: Now) {
@@ -109,7 +109,7 @@ impl Exchange {
         task.trust = self.trust;
         let job = Job::Validate {
             chain: Arc::clone(&record.value),
-            root: task.root.clone(),
+            root_topic: task.root_topic.clone(),
             usage,
         };
         self.run(task, job, now);
@@ -182,10 +182,12 @@ impl Exchange {
                     Ok(Output::Grant(grant)) => grant,
                     _ => Ok(()),
                 };
-                self.wants.set_grant(&task.root, grant);
+                self.wants.set_grant(&task.root_topic, grant);
                 self.missing_due = Some(now.mono);
             }
-            (Step::BeginReading(side), result) => self.begun_reading(task.root, side, result, now),
+            (Step::BeginReading(side), result) => {
+                self.begun_reading(task.root_topic, side, result, now)
+            }
             (Step::Draw(due, _), _) => {
                 self.wants.unsent(&due, None, now.mono + RETRY_DELAY);
             }
@@ -231,7 +233,7 @@ impl Exchange {
         };
         let (_, task) = self.retries.swap_remove(place);
         match task.step {
-            Step::Dispatch(_) if self.has_ticket(&task.root) => self.dispatch(task, now),
+            Step::Dispatch(_) if self.has_ticket(&task.root_topic) => self.dispatch(task, now),
             Step::Dispatch(_) => self.retries.push((now.mono + RETRY_DELAY, task)),
             _ => self.wait(task),
         }
@@ -247,13 +249,13 @@ impl Record {
 
 impl Task {
     pub(super) fn new(
-        root: &RootTopic,
+        root_topic: &RootTopic,
         position: Option<Position>,
         trust: u64,
         step: Step,
     ) -> Self {
         Self {
-            root: root.clone(),
+            root_topic: root_topic.clone(),
             position,
             attempts: 0,
             is_behind_lists: false,

@@ -114,7 +114,9 @@ fn an_unanswered_key_is_asked_for_again_soon_then_each_interval() {
             asked.push((world.now.mono - start).as_secs_f64());
             values.push(request.value);
         }
-        let why = consumer.exchange.why(&root(), &KeyId::Short(1), world.now);
+        let why = consumer
+            .exchange
+            .why(&root_topic(), &KeyId::Short(1), world.now);
         if why == Some(Missing::Unanswered) && unanswered_at.is_none() {
             unanswered_at = Some((world.now.mono - start).as_secs());
         }
@@ -261,7 +263,9 @@ fn without_a_valid_chain_nothing_is_sent_until_there_is_one() {
     assert!(world.want(&mut consumer, &[1]).is_empty());
     let invalid = |event: &&ExchangeEvent| matches!(event, ExchangeEvent::NoValidChain { .. });
     assert_eq!(consumer.events.iter().filter(invalid).count(), 1);
-    let why = consumer.exchange.why(&root(), &KeyId::Short(1), world.now);
+    let why = consumer
+        .exchange
+        .why(&root_topic(), &KeyId::Short(1), world.now);
     assert_eq!(why, Some(Missing::NotAuthorized));
 
     consumer.identity = valid;
@@ -283,7 +287,7 @@ fn a_million_invented_ids_and_roots_stay_within_the_bounds() {
     }
     for id in 0..10_000 {
         let input = Input::Want {
-            root: format!("r{id}").as_str().into(),
+            root_topic: format!("r{id}").as_str().into(),
             id: KeyId::Short(id),
             known: Candidates::default(),
         };
@@ -292,7 +296,7 @@ fn a_million_invented_ids_and_roots_stay_within_the_bounds() {
     }
     let wanted = consumer.exchange.wanted();
     assert_eq!(
-        (wanted.len(), wanted[&root()]),
+        (wanted.len(), wanted[&root_topic()]),
         (MAX_ROOTS, MAX_WANTED_PER_ROOT)
     );
     assert!(consumer.exchange.outstanding() <= MAX_OUTSTANDING_PER_ROOT);
@@ -514,7 +518,7 @@ fn a_reply_with_many_keys_costs_few_key_exchanges() {
     let key = PublicKey::from(key.encapsulation_key().clone());
     let certificate = encode_certificate(
         MaxAge::UNLIMITED,
-        &leaf_constraints(&root(), &[Usage::Encrypt]).encode(),
+        &leaf_constraints(&root_topic(), &[Usage::Encrypt]).encode(),
         |writer| {
             writer.array(1000);
             (0..1000).for_each(|_| key.write_to(writer));

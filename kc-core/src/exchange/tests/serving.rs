@@ -235,16 +235,15 @@ fn a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic(
     producer.run(&mut world);
     assert!(producer.peak <= MAX_TICKETS_PER_ROOT);
     let elsewhere = OutRecord {
-        root: "u".into(),
+        root_topic: "u".into(),
         ..asked
     };
     producer.enqueue(&mut world, &elsewhere);
     producer.run(&mut world);
     assert!(
-        producer
-            .undone
-            .iter()
-            .any(|(_, job)| matches!(job, Job::Held { root, .. } if root.as_str() == "u"))
+        producer.undone.iter().any(
+            |(_, job)| matches!(job, Job::Held { root_topic, .. } if root_topic.as_str() == "u")
+        )
     );
 }
 
@@ -315,7 +314,7 @@ fn a_controller_that_vouches_for_a_bare_key_lets_it_certify_nothing() {
     let asking = SigningKey::generate(KeyType::Ed25519, &mut world.rng);
     let bare_key = PublicKey::from_bytes(&asking.verifying_key().to_bytes()).unwrap();
     let leaf = request_certificate(
-        &root(),
+        &root_topic(),
         RequestForm::Legacy,
         &[bare_key],
         &[7; NONCE_LEN],

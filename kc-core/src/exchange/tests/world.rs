@@ -144,8 +144,12 @@ impl World {
 
 impl Node {
     pub(super) fn want(&mut self, world: &mut World, id: KeyId, known: Candidates) {
-        let root = root();
-        let input = Input::Want { root, id, known };
+        let root_topic = root_topic();
+        let input = Input::Want {
+            root_topic,
+            id,
+            known,
+        };
         self.exchange.handle(input, world.now);
     }
 
@@ -158,7 +162,7 @@ impl Node {
     pub(super) fn enqueue(&mut self, world: &mut World, record: &OutRecord) {
         let input = Input::Record {
             position: Position(self.positions),
-            root: record.root.clone(),
+            root_topic: record.root_topic.clone(),
             side: record.side,
             kafka_key: record.kafka_key.to_vec(),
             value: record.value.to_vec(),
@@ -220,7 +224,7 @@ impl Node {
         let leaf = crate::chain::Certificate::peek_extra(chain.links().last().unwrap()).unwrap();
         let key = crate::kem::DecapsulationKey::generate(Suite::X25519, &mut world.rng);
         let certificate = request_certificate(
-            &root(),
+            &root_topic(),
             RequestForm::List,
             &[key.encapsulation_key().clone().into()],
             leaf.bytes().unwrap(),
@@ -241,14 +245,20 @@ impl Node {
         sent: &mut Vec<OutRecord>,
     ) -> Result<Output, Failure> {
         Ok(match job {
-            Job::Validate { chain, root, usage } => {
-                let demand = Demand::at(world.now.wall).topic(root.as_str()).usage(usage);
+            Job::Validate {
+                chain,
+                root_topic,
+                usage,
+            } => {
+                let demand = Demand::at(world.now.wall)
+                    .topic(root_topic.as_str())
+                    .usage(usage);
                 let chain = UnverifiedChain::parse(&chain);
                 Output::Validated(chain.and_then(|chain| chain.validate(&world.trust, &demand)))
             }
             Job::Identities => Output::Identities(self.own(world).map(|own| vec![own])),
-            Job::Grant { root, usages } => {
-                let demand = Demand::at(world.now.wall).topic(root.as_str());
+            Job::Grant { root_topic, usages } => {
+                let demand = Demand::at(world.now.wall).topic(root_topic.as_str());
                 let granted = |usage: &Usage| {
                     let demand = demand.usage(*usage);
                     self.identity.validate(&world.trust, &demand)
@@ -307,7 +317,7 @@ impl Node {
     }
 }
 
-pub(super) fn root() -> RootTopic {
+pub(super) fn root_topic() -> RootTopic {
     "t".into()
 }
 

@@ -199,7 +199,7 @@ fn deserialize(case: &CaseInput<'_>) -> Result<Outcome, InputError> {
             }
             missing.insert(*id);
             let want = Input::Want {
-                root: root.clone(),
+                root_topic: root.clone(),
                 id: *id,
                 known: Candidates::default(),
             };

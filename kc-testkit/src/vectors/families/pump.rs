@@ -147,7 +147,11 @@ fn ends_asking(event: &ExchangeEvent) -> bool {
 impl Means<'_> {
     fn work(&mut self, job: Job, done: &mut Done) -> Result<Output, Failure> {
         Ok(match job {
-            Job::Validate { chain, root, usage } => {
+            Job::Validate {
+                chain,
+                root_topic: root,
+                usage,
+            } => {
                 let demand = Demand::at(self.now).topic(root.as_str()).usage(usage);
                 let chain = UnverifiedChain::parse(&chain);
                 let trust = &self.credentials.trust;
@@ -160,8 +164,14 @@ impl Means<'_> {
                 Output::Validated(validated)
             }
             Job::Identities => Output::Identities(self.credentials.own(self.now)),
-            Job::Grant { root, usages } => Output::Grant(self.grant(&root, usages)),
-            Job::Held { root, ids } => Output::Held((self.held)(&root, &ids)),
+            Job::Grant {
+                root_topic: root,
+                usages,
+            } => Output::Grant(self.grant(&root, usages)),
+            Job::Held {
+                root_topic: root,
+                ids,
+            } => Output::Held((self.held)(&root, &ids)),
             Job::Kem(job) => {
                 if let KemJob::Draw(suites) = &job
                     && suites.contains(&Suite::Sntrup761)

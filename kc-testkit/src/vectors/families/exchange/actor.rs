@@ -47,7 +47,7 @@ impl Actor {
     ) -> Result<Vec<(Vec<u8>, bool)>, String> {
         for id in ids {
             let want = Input::Want {
-                root: root.clone(),
+                root_topic: root.clone(),
                 id: *id,
                 known: Candidates::default(),
             };
@@ -168,7 +168,7 @@ impl Actor {
 fn record(root: &RootTopic, side: SideTopic, kafka_key: &[u8], value: &[u8]) -> Input {
     Input::Record {
         position: Position(0),
-        root: root.clone(),
+        root_topic: root.clone(),
         side,
         kafka_key: kafka_key.to_vec(),
         value: value.to_vec(),

@@ -102,7 +102,14 @@ impl Node {
                 waits = self.initial_waits.saturating_sub(1);
             }
             let (id, known) = (*id, Candidates::default());
-            self.pump.handle(Input::Want { root, id, known }, now);
+            self.pump.handle(
+                Input::Want {
+                    root_topic: root,
+                    id,
+                    known,
+                },
+                now,
+            );
         }
         (opened, waits)
     }
@@ -127,14 +134,14 @@ impl Node {
         for change in done.received.drain(..) {
             for (id, secret) in change.keys {
                 let giver = Some(change.giver.clone());
-                self.ring.add(&change.root, id, secret, giver);
+                self.ring.add(&change.root_topic, id, secret, giver);
             }
         }
         done
     }
 
     pub(super) fn send(&mut self, record: &OutRecord) {
-        let topic = self.scheme.side_topic(&record.root, record.side);
+        let topic = self.scheme.side_topic(&record.root_topic, record.side);
         self.kafka.send(&topic, &record.kafka_key, &record.value);
     }
 }

@@ -62,7 +62,7 @@ impl Producer {
         let key = self.ratchet.sealing_key(root, &mut Zeros);
         if self.retained.get(root, &key.id()).is_none() {
             self.retained.insert(RetainedKey {
-                root: root.clone(),
+                root_topic: root.clone(),
                 id: key.id(),
                 secret: key.topic_secret().expose_copy(),
                 birth: now,

@@ -102,7 +102,7 @@ impl Node {
                 Some((root, side)) if sides.contains(&side) => {
                     let record = Input::Record {
                         position,
-                        root,
+                        root_topic: root,
                         side,
                         kafka_key: record.key.clone(),
                         value: record.value.clone(),

@@ -166,7 +166,7 @@ fn by_root(keys: &RetainedKeys) -> Vec<Value> {
         let birth = Typed::float(key.birth.as_secs()).to_value();
         let secret = hex::encode(key.secret.expose());
         let entry = json!([typed_key_id(&key.id), {"secret": secret, "birth": birth}]);
-        let root = key.root.as_str();
+        let root = key.root_topic.as_str();
         match roots.iter_mut().find(|(known, _)| *known == root) {
             Some((_, entries)) => entries.push(entry),
             None => roots.push((root, vec![entry])),
