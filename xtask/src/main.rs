@@ -10,6 +10,7 @@
 //! | `kafka stop` | stops it |
 //! | `kafka test` | runs the tests that need a real Kafka |
 //! | `layering` | proves that crates import only what the architecture allows, and actors no step of a machine |
+//! | `prose` | draws doc comments and messages by a seed, for a reader with fresh eyes, and prints figures of them |
 //! | `sim` | simulates nodes on a hostile network, each world from a seed |
 
 mod claims;
@@ -18,6 +19,7 @@ mod hsm;
 mod interop;
 mod kafka;
 mod layering;
+mod prose;
 mod shell;
 mod sim;
 
@@ -40,6 +42,8 @@ enum Chore {
     Kafka(kafka::Action),
     /// Proves that crates import only what the architecture allows.
     Layering,
+    /// Draws doc comments and messages by a seed, and prints figures of them and of the files.
+    Prose(prose::Options),
     /// Simulates nodes on a hostile network.
     Sim(sim::Options),
 }
@@ -52,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Interop => interop::run(),
         Chore::Kafka(action) => kafka::run(action),
         Chore::Layering => layering::check(),
+        Chore::Prose(options) => prose::run(&options),
         Chore::Sim(options) => sim::run(&options),
     }
 }

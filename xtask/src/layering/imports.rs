@@ -1,9 +1,10 @@
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use syn::visit::{self, Visit};
 use syn::{Attribute, ItemMod, ItemUse, UseTree};
+
+use crate::shell::sources_below;
 
 const SOURCES: &str = "kc-actors/src";
 
@@ -78,7 +79,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Every import that should not be there, tests left out.
 pub(super) fn wrong() -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
-    for path in sources(Path::new(SOURCES))? {
+    for path in sources_below(SOURCES.as_ref())? {
         let source = fs::read_to_string(&path)?;
         let file =
             syn::parse_file(&source).with_context(|| format!("{} is no Rust", path.display()))?;
@@ -102,21 +103,6 @@ fn is_allowed(import: &[String]) -> bool {
     };
     item.first()
         .is_some_and(|item| allowed.contains(&item.as_str()))
-}
-
-fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(sources(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// The paths below `kc_core`, in `use` and wherever else one is written out.
