@@ -17,8 +17,8 @@ pub const BATCH_OVERHEAD_BYTES: usize = 256;
 /// connection.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
-/// Most array elements one request may hold, over all its arrays. More ends the connection.
-pub const MAX_REQUEST_ELEMENTS: usize = 100_000;
+/// Most values one request may hold: numbers, lengths and strings, over all its arrays. More ends the connection.
+pub const MAX_REQUEST_VALUES: usize = 250_000;
 
 /// Largest record batch in bytes, as Apache Kafka's default for `message.max.bytes`. The topic
 /// setting `max.message.bytes` overrides it.

@@ -1,8 +1,7 @@
 //! From a request frame to a response frame.
 
+mod decode;
 mod dispatch;
-mod schema;
-mod shape;
 mod supported;
 
 pub(crate) use dispatch::{Context, ProtocolError, answer};

@@ -8,7 +8,7 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use thiserror::Error;
 
-use super::shape::{self, BadShape};
+use super::decode::decode;
 use super::supported::Api;
 use crate::handlers::{
     api_versions, configs, coordinator, describe_groups, fetch, list_offsets, membership, metadata,
@@ -25,8 +25,8 @@ const LENGTH_BYTES: usize = 4;
 pub(crate) enum ProtocolError {
     #[error("API {key} version {version} is not supported")]
     Unsupported { key: i16, version: i16 },
-    #[error(transparent)]
-    Shape(#[from] BadShape),
+    #[error("the request is cut off in its header")]
+    Header,
     #[error("the request cannot be read: {0}")]
     Decode(String),
     #[error("the response cannot be written: {0}")]
@@ -53,14 +53,13 @@ pub(crate) async fn answer(
     broker: SocketAddr,
     mut frame: Bytes,
 ) -> Result<Option<Bytes>, ProtocolError> {
-    let mut prefix = frame.get(..8).ok_or(BadShape)?;
+    let mut prefix = frame.get(..8).ok_or(ProtocolError::Header)?;
     let (key, version, correlation_id) = (prefix.get_i16(), prefix.get_i16(), prefix.get_i32());
     let Some(api) = Api::find(key, version) else {
         return answer_unsupported(key, version, correlation_id);
     };
     let header_version = api.key.request_header_version(version);
-    let header = RequestHeader::decode(&mut frame, header_version).map_err(decode_error)?;
-    shape::check(api.request, version, header_version >= 2, &frame)?;
+    let header: RequestHeader = decode(&mut frame, header_version)?;
     tracing::trace!(api = ?api.key, version, correlation_id, "request");
     let call = Call {
         key: api.key,
@@ -163,7 +162,7 @@ impl<'a> Call<'a> {
     }
 
     fn decode<Q: Decodable>(&self) -> Result<Q, ProtocolError> {
-        Q::decode(&mut self.body.clone(), self.context.version).map_err(decode_error)
+        decode(&mut self.body.clone(), self.context.version)
     }
 
     fn encode<R: Encodable>(&self, response: &R) -> Result<Option<Bytes>, ProtocolError> {
@@ -192,8 +191,4 @@ fn encode<R: Encodable>(
     let length = i32::try_from(body.len() - LENGTH_BYTES).map_err(|e| encode_error(&e))?;
     body.as_mut().put_i32(length);
     Ok(Some(body.freeze()))
-}
-
-fn decode_error(error: impl std::fmt::Display) -> ProtocolError {
-    ProtocolError::Decode(error.to_string())
 }

@@ -1,9 +1,18 @@
-use bytes::{Bytes, BytesMut};
+//! Requests of every kind and version, unharmed, cut off and with lengths that are not true.
+
+use std::alloc::System;
+
+use bytes::{BufMut, BytesMut};
+use cap::Cap;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
-use super::super::supported::{Api, SUPPORTED};
+use super::super::supported::SUPPORTED;
 use super::*;
+
+/// An allocation beyond it ends the process.
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, 1 << 30);
 
 fn text() -> StrBytes {
     StrBytes::from_static_str("name")
@@ -17,13 +26,25 @@ fn group() -> GroupId {
     GroupId(text())
 }
 
-/// Bodies of requests of this kind and version: one empty, one with an element in every array.
-fn bodies(key: ApiKey, v: i16) -> Vec<Bytes> {
-    fn encode<R: Encodable + Default>(full: R, v: i16) -> Vec<Bytes> {
+/// A request without its header.
+struct Sample {
+    body: Bytes,
+    /// Decodes such a request, and says how many bytes are left.
+    decode: fn(&[u8], i16) -> Result<usize, ProtocolError>,
+}
+
+/// Requests of this kind and version: one empty, one with an element in every array.
+fn samples(key: ApiKey, v: i16) -> Vec<Sample> {
+    fn encode<R: Encodable + Decodable + Default>(full: R, v: i16) -> Vec<Sample> {
         let one = |request: R| {
             let mut body = BytesMut::new();
             request.encode(&mut body, v).unwrap();
-            body.freeze()
+            let body = body.freeze();
+            let decode = |body: &[u8], v| {
+                let mut rest = Bytes::copy_from_slice(body);
+                decode::<R>(&mut rest, v).map(|_| rest.len())
+            };
+            Sample { body, decode }
         };
         vec![one(R::default()), one(full)]
     }
@@ -223,64 +244,104 @@ fn bodies(key: ApiKey, v: i16) -> Vec<Bytes> {
     }
 }
 
-fn each_body(mut f: impl FnMut(&Api, i16, bool, &Bytes)) {
+fn each_sample(mut f: impl FnMut(&str, i16, &Sample)) {
     for api in &SUPPORTED {
         for version in api.min..=api.max {
-            let flexible = api.key.request_header_version(version) >= 2;
-            for body in bodies(api.key, version) {
-                f(api, version, flexible, &body);
+            let name = format!("{:?} version {version}", api.key);
+            for sample in samples(api.key, version) {
+                f(&name, version, &sample);
             }
         }
     }
 }
 
 #[test]
-fn every_request_that_the_codec_writes_has_the_layout() {
-    each_body(|api, version, flexible, body| {
-        let checked = check(api.request, version, flexible, body);
-        assert_eq!(checked, Ok(()), "{:?} version {version}", api.key);
+fn what_the_codec_writes_is_decoded() {
+    each_sample(|name, version, sample| {
+        let left = (sample.decode)(&sample.body, version).unwrap();
+        assert_eq!(left, 0, "{name}");
+        let longer = [&sample.body[..], &[0]].concat();
+        let left = (sample.decode)(&longer, version).unwrap();
+        assert_eq!(left, 1, "{name} with a byte more");
     });
 }
 
 #[test]
-fn a_shortened_request_is_refused_and_what_follows_one_is_ignored() {
-    each_body(|api, version, flexible, body| {
-        let name = format!("{:?} version {version}", api.key);
-        for end in 0..body.len() {
-            let cut = check(api.request, version, flexible, &body[..end]);
-            assert_eq!(cut, Err(BadShape), "{name} cut to {end}");
+fn what_is_cut_off_is_refused() {
+    each_sample(|name, version, sample| {
+        for end in 0..sample.body.len() {
+            let cut = (sample.decode)(&sample.body[..end], version);
+            assert!(cut.is_err(), "{name} cut to {end}");
         }
-        let longer = [&body[..], &[0]].concat();
-        let checked = check(api.request, version, flexible, &longer);
-        assert_eq!(checked, Ok(()), "{name} with a byte more");
     });
 }
 
 #[test]
-fn an_array_that_only_claims_to_be_long_is_refused() {
-    let api = Api::find(ApiKey::Metadata as i16, 1).unwrap();
-    assert_eq!(
-        check(api.request, 1, false, &i32::MAX.to_be_bytes()),
-        Err(BadShape)
-    );
-    assert_eq!(
-        check(api.request, 1, false, &(-2_i32).to_be_bytes()),
-        Err(BadShape)
-    );
-    let null = (-1_i32).to_be_bytes();
-    assert_eq!(check(api.request, 1, false, &null), Ok(()));
+fn no_length_makes_the_codec_allocate() {
+    let lies: [&[u8]; 6] = [
+        &[0x7f, 0xff, 0xff, 0xff],
+        &[0x02, 0, 0, 0],
+        &[0xff, 0xff, 0xff, 0xff],
+        &[0xff, 0xff, 0xff, 0xff, 0x0f],
+        &[0xff, 0xff, 0xff, 0x7f],
+        &[0xff, 0xff, 0x7f],
+    ];
+    each_sample(|_, version, sample| {
+        for at in 0..sample.body.len() {
+            for lie in lies {
+                let longest = at + lie.len();
+                let mut body = sample.body.to_vec();
+                body.splice(at..longest.min(body.len()), lie.iter().copied());
+                let _ = (sample.decode)(&body, version);
+                body.resize(longest + 1_000, 0);
+                let _ = (sample.decode)(&body, version);
+            }
+        }
+    });
 }
 
 #[test]
-fn the_elements_of_a_request_are_bounded() {
-    let api = Api::find(ApiKey::DeleteGroups as i16, 0).unwrap();
+fn numbers_and_bytes_are_kept_however_large() {
+    let records = Bytes::from(vec![1; 4 * MAX_REQUEST_VALUES]);
+    for version in [3, 9] {
+        let partition = produce_request::PartitionProduceData::default()
+            .with_index(i32::MAX)
+            .with_records(Some(records.clone()));
+        let data = produce_request::TopicProduceData::default()
+            .with_name(topic())
+            .with_partition_data(vec![partition; 3]);
+        let request = ProduceRequest::default()
+            .with_timeout_ms(i32::MAX)
+            .with_topic_data(vec![data; 2]);
+        let mut body = BytesMut::new();
+        request.encode(&mut body, version).unwrap();
+        let decoded: ProduceRequest = decode(&mut body.freeze(), version).unwrap();
+        assert_eq!(decoded, request);
+    }
+}
+
+#[test]
+fn a_large_value_of_a_tag_is_kept() {
+    let value = Bytes::from(vec![1; 2 * MAX_REQUEST_VALUES]);
+    let request = HeartbeatRequest::default()
+        .with_group_id(group())
+        .with_unknown_tagged_fields([(300, value)].into());
+    let mut body = BytesMut::new();
+    request.encode(&mut body, 4).unwrap();
+    let decoded: HeartbeatRequest = decode(&mut body.freeze(), 4).unwrap();
+    assert_eq!(decoded, request);
+}
+
+#[test]
+fn the_values_of_a_request_are_bounded() {
     let names = |count: usize| {
-        let mut body = i32::try_from(count).unwrap().to_be_bytes().to_vec();
-        body.extend(std::iter::repeat_n(0, 2 * count));
-        body
+        let mut body = BytesMut::new();
+        body.put_i32(i32::try_from(count).unwrap());
+        body.put_bytes(0, 2 * count);
+        decode::<DeleteGroupsRequest>(&mut body.freeze(), 0)
     };
-    let most = names(MAX_REQUEST_ELEMENTS);
-    assert_eq!(check(api.request, 0, false, &most), Ok(()));
-    let too_many = names(MAX_REQUEST_ELEMENTS + 1);
-    assert_eq!(check(api.request, 0, false, &too_many), Err(BadShape));
+    // The number of names, and for each its length and its bytes; for the last that are none.
+    let most = MAX_REQUEST_VALUES / 2;
+    assert_eq!(names(most).unwrap().groups_names.len(), most);
+    assert!(names(most + 1).is_err());
 }

@@ -1,0 +1,141 @@
+//! Decodes messages without trust in the lengths that they announce.
+//!
+//! The codec reserves room for as many array elements as a message *claims*, so that 20 bytes could ask for gigabytes
+//! and abort the process. So every message is decoded twice: first from a [`Rehearsal`], which tells the codec of no
+//! array longer than what is left, and only if that succeeds from the bytes themselves.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes, TryGetError};
+use kafka_protocol::protocol::Decodable;
+use kafka_protocol::protocol::buf::{ByteBuf, NotEnoughBytesError};
+
+use super::ProtocolError;
+use crate::limits::MAX_REQUEST_VALUES;
+
+/// Decodes a message. What stands behind it is left, as Apache Kafka does: librdkafka puts three bytes there when it
+/// asks for all topics.
+///
+/// # Errors
+///
+/// [`ProtocolError::Decode`] if it is cut off, malformed, or has more than [`MAX_REQUEST_VALUES`].
+pub(super) fn decode<M: Decodable>(bytes: &mut Bytes, version: i16) -> Result<M, ProtocolError> {
+    let rehearsed = M::decode(&mut Rehearsal::new(bytes.clone()), version);
+    let decoded = rehearsed.and_then(|_| M::decode(bytes, version));
+    decoded.map_err(|error| ProtocolError::Decode(error.to_string()))
+}
+
+/// The bytes of a message, with smaller numbers in place of those that are too large for the length of an array.
+///
+/// An element takes a value and a byte at least. A number that claims more elements than that is lowered, but remains
+/// too large. If it was the length of an array, decoding fails; if it was anything else, what is decoded is wrong, and
+/// thrown away. Strings and byte strings keep their lengths: no room is reserved for them.
+struct Rehearsal {
+    rest: Bytes,
+    /// How many values may still be read.
+    values: usize,
+    /// By how much the number read last was lowered.
+    lowered_by: usize,
+    /// Whether nothing but a string or byte string may follow.
+    before_bytes: bool,
+}
+
+impl Rehearsal {
+    fn new(rest: Bytes) -> Self {
+        Self {
+            rest,
+            values: MAX_REQUEST_VALUES,
+            lowered_by: 0,
+            before_bytes: false,
+        }
+    }
+
+    /// A number of array elements that cannot follow.
+    fn too_many(&self) -> usize {
+        self.values.min(self.rest.len()) + 1
+    }
+}
+
+impl Buf for Rehearsal {
+    fn remaining(&self) -> usize {
+        if self.values == 0 || self.before_bytes {
+            return 0;
+        }
+        self.rest.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.rest
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.rest.advance(count);
+        self.values = self.values.saturating_sub(1);
+        self.lowered_by = 0;
+    }
+
+    /// Reads a number, which may be the length of an array.
+    fn try_get_i32(&mut self) -> Result<i32, TryGetError> {
+        let mut bytes = [0; 4];
+        self.try_copy_to_slice(&mut bytes)?;
+        let number = i32::from_be_bytes(bytes);
+        let most = i32::try_from(self.too_many()).unwrap_or(i32::MAX);
+        self.lowered_by = number.saturating_sub(most).max(0) as usize;
+        Ok(number.min(most))
+    }
+
+    /// Reads a byte of a number of variable length, which measures or counts something, or is a small tag. If it is too
+    /// large, the first byte stands for all of it.
+    fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
+        const LOWERED: u8 = 2;
+        let (number, size) = variable_length(&self.rest);
+        let is_too_large = size > 1 && number > self.too_many();
+        let mut bytes = [0; 5];
+        let read = bytes.get_mut(..if is_too_large { size } else { 1 });
+        self.try_copy_to_slice(read.unwrap_or_default())?;
+        if is_too_large {
+            self.lowered_by = number - usize::from(LOWERED);
+            self.before_bytes = true;
+            return Ok(LOWERED);
+        }
+        Ok(bytes[0])
+    }
+}
+
+impl ByteBuf for Rehearsal {
+    fn peek_bytes(&mut self, range: Range<usize>) -> Bytes {
+        self.rest.slice(range)
+    }
+
+    fn get_bytes(&mut self, size: usize) -> Bytes {
+        let bytes = self.rest.slice(..size);
+        self.advance(size);
+        bytes
+    }
+
+    fn try_get_bytes(&mut self, size: usize) -> Result<Bytes, NotEnoughBytesError> {
+        let size = size.saturating_add(self.lowered_by);
+        self.before_bytes = false;
+        if self.remaining() < size {
+            return Err(NotEnoughBytesError);
+        }
+        Ok(self.get_bytes(size))
+    }
+}
+
+/// The number of variable length that `bytes` begin with, and how many of them it takes.
+fn variable_length(bytes: &[u8]) -> (usize, usize) {
+    let mut number = 0_u32;
+    let mut size = 0;
+    for byte in bytes.iter().take(5) {
+        number |= u32::from(byte & 0x7f) << (7 * size);
+        size += 1;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    (number as usize, size)
+}
+
+#[cfg(test)]
+mod tests;
