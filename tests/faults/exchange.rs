@@ -204,7 +204,7 @@ async fn fault_04_two_producers_with_the_same_key_id_are_both_read() {
 }
 
 #[test]
-fn fault_04_an_authorised_producer_cannot_replace_anothers_key() {
+fn fault_04_an_authorised_producer_cannot_replace_the_key_of_another() {
     let (consumer, rogue) = (Party::new(Role::Consumer), Party::new(Role::Producer));
     let rng = &mut system_rng().unwrap();
     let (step, _) = Seed::generate(rng).advance().unwrap().stored();

@@ -87,7 +87,7 @@ fn leaks_are_found_in_every_form() {
     ] {
         assert!(leak(&format!("<{shown}>"), &secret, 4).is_some(), "{shown}");
     }
-    assert!(leak("password: unter2", as_text, 4).is_some());
+    assert!(leak("password: nter2", as_text, 4).is_some());
     // As any encoder gives it: base64 of "hunter2!" and of "xhunter2!".
     for encoded in ["aHVudGVyMiE=", "eGh1bnRlcjIh", "eHhodW50ZXIyIQ=="] {
         assert!(leak(encoded, as_text, 4).is_some(), "{encoded}");

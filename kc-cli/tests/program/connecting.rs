@@ -48,9 +48,9 @@ fn the_backend_in_the_configuration_counts_unless_another_is_told() {
     }
     world.succeed(&[&produce[..], &["--backend", "pure"]].concat());
 
-    world.write("alice.config", config.replace("legacy", "lagacy"));
+    world.write("alice.config", config.replace("legacy", "legend"));
     let stderr = world.fail(&produce, 1);
-    assert!(complaint(&stderr).contains("lagacy"), "{stderr}");
+    assert!(complaint(&stderr).contains("legend"), "{stderr}");
     assert!(complaint(&stderr).contains("alice.config"), "{stderr}");
 }
 
@@ -128,7 +128,7 @@ fn settings_that_no_backend_has_are_refused() {
     world.provision("consumer", "bob", &[]);
     let missing = "sasl_plain_password=file#missing";
     for (setting, exit, told) in [
-        ("boostrap.servers=x", 2, "`bootstrap.servers`"),
+        ("bootstraps.servers=x", 2, "`bootstrap.servers`"),
         ("transactional_id=x", 2, "`transactional_id`"),
         (missing, 1, "missing does not exist"),
         ("auto_offset_reset=soon", 2, "`auto_offset_reset`"),

@@ -49,9 +49,9 @@ fn servers_are_required_and_well_formed() {
 #[test]
 fn an_unknown_name_is_told_with_the_nearest() {
     for (wrong, nearest) in [
-        ("max_blok_ms", "max_block_ms"),
-        ("boostrap.servers", "bootstrap.servers"),
-        ("broker.adress.family", "broker.address.family"),
+        ("max_blocks_ms", "max_block_ms"),
+        ("bootstraps.servers", "bootstrap.servers"),
+        ("broker.addresses.family", "broker.address.family"),
     ] {
         let error = refused(&[SERVERS, (wrong, "1")]);
         assert_eq!(error.kind(), BackendErrorKind::Configuration);

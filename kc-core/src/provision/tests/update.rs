@@ -40,7 +40,7 @@ fn an_entry_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn a_hybrid_root_takes_its_classical_halfs_place_only_by_its_leave() {
+fn a_hybrid_root_takes_the_place_of_its_classical_half_only_by_its_leave() {
     let classical = derive_root(b"root", KeyType::Ed25519).unwrap().key;
     let hybrid = derive_root(b"root", KeyType::Hybrid).unwrap().key;
     let other = derive_root(b"other", KeyType::Ed25519).unwrap().key;
