@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`backend`] | what every Kafka backend must do: [`backend_conformance!`] mounts it as tests |
-//! | [`kafka`] | a real Apache Kafka of the wanted version, with TLS and SASL if wanted |
+//! | `kafka` | a real Apache Kafka of the wanted version, with TLS and SASL if wanted; behind the feature `kafka` |
 //! | [`keystore`] | what every keystore and ratchet store must do: [`keystore_conformance!`] mounts it as tests |
 //! | [`sim`] | simulates nodes on virtual clocks and a hostile network (`cargo xtask sim`) |
 //! | [`vectors`] | runs the protocol's recorded test vectors against our code (`cargo test --test vectors`) |
@@ -12,6 +12,7 @@
 
 pub mod backend;
 mod failure;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod keystore;
 pub mod sim;

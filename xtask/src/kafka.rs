@@ -130,7 +130,7 @@ fn kill(signal: &str, process: &str) -> anyhow::Result<()> {
 fn test(arguments: &[String]) -> anyhow::Result<()> {
     let mut cargo = shell::cargo("test");
     cargo.args(["--test", "kafka", "--features"]);
-    cargo.args(["rdkafka-ssl-vendored,legacy-kafka", "--"]);
+    cargo.args(["rdkafka-ssl-vendored,legacy-kafka,kc-testkit/kafka", "--"]);
     shell::run(cargo.args(arguments))
 }
 
