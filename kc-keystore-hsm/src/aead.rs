@@ -7,11 +7,12 @@ use std::ffi::c_ulong;
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::types::Ulong;
 use kc_core::secret::SecretVec;
 
 use crate::HsmError;
+use crate::keys::hidden;
 use crate::random::random;
 use crate::token::LoggedIn;
 
@@ -110,4 +111,25 @@ impl HsmError {
             )
         })
     }
+}
+
+/// Draws a key that seals and opens values, and wraps no other key.
+pub(crate) fn generate_aes(
+    token: &LoggedIn<'_>,
+    label: &str,
+    id: &[u8],
+) -> Result<ObjectHandle, HsmError> {
+    let mut template = hidden(label);
+    template.extend([
+        Attribute::ValueLen(32.into()),
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Wrap(false),
+        Attribute::Unwrap(false),
+        Attribute::Id(id.to_vec()),
+    ]);
+    token
+        .session
+        .generate_key(&Mechanism::AesKeyGen, &template)
+        .map_err(HsmError::call("generate an AES key"))
 }

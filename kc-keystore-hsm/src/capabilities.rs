@@ -3,8 +3,9 @@ use std::fmt;
 use cryptoki::mechanism::MechanismType;
 use kc_core::keys::KeyType;
 
+use crate::module::locate;
 use crate::patience::Asking;
-use crate::{HsmError, Pkcs11Uri, token};
+use crate::{HsmError, Pkcs11Uri};
 
 /// What a node needs of a token, and what the token has. `Display` is a table for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl Capabilities {
 
     fn ask(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
         let _asking = Asking::start();
-        let (module, slot, _) = token::locate(uri)?;
+        let (module, slot, _) = locate(uri)?;
         let has = module
             .get_mechanism_list(slot)
             .map_err(HsmError::call("list the mechanisms"))?;

@@ -1,8 +1,10 @@
 //! Files that are replaced as a whole.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+
+use crate::HsmError;
 
 /// Replaces the bytes of a file, durably; nobody else may write it meanwhile. If it fails, the old ones are there, or the
 /// new ones.
@@ -21,7 +23,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// To write, readable by the owner only.
-pub(crate) fn private() -> OpenOptions {
+fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
     #[cfg(unix)]
@@ -33,7 +35,7 @@ pub(crate) fn private() -> OpenOptions {
 }
 
 /// The file of the same name between `before` and `after`.
-pub(crate) fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
+fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(before);
     name.push(path.file_name().unwrap_or_default());
     name.push(after);
@@ -52,4 +54,212 @@ fn flush_folder(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// No ratchet is longer, in bytes. It takes some 80.
+const MAX_BYTES: u64 = 1024;
+
+/// The bytes of a ratchet, for one opener at a time, replaced atomically and durably.
+#[derive(Debug)]
+pub(crate) struct RatchetFile {
+    path: PathBuf,
+    /// A lock on a file that a rename replaces would protect nothing, so it is one of its own.
+    lock: File,
+    lock_path: PathBuf,
+}
+
+impl RatchetFile {
+    /// Locks at once or not at all. The file need not exist.
+    pub(crate) fn lock(path: &Path) -> Result<Self, HsmError> {
+        // The same lock, whatever links lead to the file.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let lock_path = beside(&path, "", ".lock");
+        let failed = |source| HsmError::File {
+            action: "lock",
+            path: lock_path.clone(),
+            source,
+        };
+        let lock = open_lock(&lock_path).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(HsmError::RatchetInUse { path }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let file = Self {
+            path,
+            lock,
+            lock_path,
+        };
+        // Another process may have replaced it between opening and locking.
+        file.check_lock()?;
+        Ok(file)
+    }
+
+    /// Fails if the lock file is not the one at its path any more: another process may have opened the ratchet.
+    pub(crate) fn check_lock(&self) -> Result<(), HsmError> {
+        let lost = || HsmError::RatchetLockLost {
+            path: self.path.clone(),
+        };
+        let failed = |source| HsmError::File {
+            action: "lock",
+            path: self.lock_path.clone(),
+            source,
+        };
+        match is_at(&self.lock_path, &self.lock) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lost()),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes; `None` if there is no file.
+    pub(crate) fn read(&self) -> Result<Option<Vec<u8>>, HsmError> {
+        let mut bytes = Vec::new();
+        let read =
+            File::open(&self.path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.failed("read", source)),
+        }
+    }
+
+    /// Replaces the bytes. They survive whatever happens after it returns; if it fails, the old ones are there, or the
+    /// new ones.
+    pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), HsmError> {
+        self.check_lock()?;
+        replace(&self.path, bytes).map_err(|source| self.failed("write", source))
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> HsmError {
+        HsmError::File {
+            action,
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Whether the file at `path` is this one. An open file keeps its inode number, so no new file can have the same.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let held = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The standard library does not tell which file it is.
+#[cfg(not(unix))]
+fn is_at(_: &Path, _: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// Opens or makes a lock file. A link in its place is not followed: it may lead anywhere.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = private();
+    options.create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NOFOLLOW);
+    }
+    options.open(path).map_err(|error| {
+        let is_link = path.symlink_metadata().is_ok_and(|at| at.is_symlink());
+        if is_link {
+            io::Error::new(ErrorKind::InvalidInput, "a link stands in its place")
+        } else {
+            error
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_replaced_and_nothing_is_left_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        let file = RatchetFile::lock(&path).unwrap();
+        assert_eq!(file.read().unwrap(), None);
+        fs::write(folder.path().join(".n1.ratchet.tmp"), b"of a crash").unwrap();
+        for bytes in [&b"one"[..], b"two"] {
+            file.replace(bytes).unwrap();
+            assert_eq!(file.read().unwrap().unwrap(), bytes);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn one_opener_at_a_time_by_whatever_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        let first = RatchetFile::lock(&path).unwrap();
+        first.replace(b"bytes").unwrap();
+        let detour = folder.path().join(".").join("n1.ratchet");
+        for path in [&path, &detour] {
+            let error = RatchetFile::lock(path).unwrap_err();
+            assert!(matches!(error, HsmError::RatchetInUse { .. }), "{error:?}");
+        }
+        drop(first);
+        RatchetFile::lock(&detour).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_once_the_lock_file_is_not_the_one_that_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        let lock = folder.path().join("n1.ratchet.lock");
+        let first = RatchetFile::lock(&path).unwrap();
+        first.replace(b"bytes").unwrap();
+        fs::remove_file(&lock).unwrap();
+        let is_lost = |result| matches!(result, Err(HsmError::RatchetLockLost { path: lost }) if lost == path);
+        assert!(is_lost(first.check_lock()));
+        let second = RatchetFile::lock(&path).unwrap();
+        assert!(is_lost(first.replace(b"of the first")));
+        assert_eq!(second.read().unwrap().unwrap(), b"bytes");
+        second.replace(b"of the second").unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_file_that_is_a_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        let elsewhere = folder.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join("n1.ratchet.lock")).unwrap();
+        let error = RatchetFile::lock(&path).unwrap_err();
+        let HsmError::File { source, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert!(source.to_string().contains("link"), "{source}");
+        assert!(!elsewhere.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_reads_it() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n1.ratchet");
+        RatchetFile::lock(&path).unwrap().replace(b"bytes").unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
 }

@@ -92,6 +92,7 @@ mod aead;
 mod capabilities;
 mod error;
 mod file;
+mod inventory;
 mod key_store;
 mod keys;
 mod labels;
@@ -108,14 +109,17 @@ mod uri;
 
 pub use capabilities::{Capabilities, Capability};
 pub use error::{HsmError, TokenFault};
+pub use inventory::{
+    ListedObject, NodeOnToken, destroy_node_keys, list_objects, nodes_called, relabel_signer,
+};
 pub use key_store::{HsmKeyStore, KeyStoreSettings, open_signer};
 pub use labels::{NodeLabels, ROOT_NAME};
+pub use module::init_token;
 pub use patience::Patience;
 pub use pin::{PIN_VARIABLE, PinSource};
 pub use ratchet_store::HsmRatchetStore;
 pub use setup::{
-    ListedObject, NewIdentity, NodeOnToken, OpaqueRotation, destroy_node_keys, generate_identity,
-    generate_opaque_key, import_identity, init_token, list_objects, nodes_called, relabel_signer,
+    NewIdentity, OpaqueRotation, generate_identity, generate_opaque_key, import_identity,
 };
 pub use token::Token;
 pub use uri::{Pkcs11Uri, UriError};

@@ -3,7 +3,8 @@
 use cryptoki::object::ObjectHandle;
 use kc_core::secret::SecretVec;
 
-use crate::keys::{ID_LEN, aes, bad};
+use crate::aead::generate_aes;
+use crate::keys::{ID_LEN, bad};
 use crate::labels::Role;
 use crate::random::random;
 use crate::token::{Class, LoggedIn, Wanted};
@@ -83,7 +84,7 @@ impl OpaqueKey {
 
     /// Draws the current key.
     pub(crate) fn generate(token: &LoggedIn<'_>, labels: &NodeLabels) -> Result<(), HsmError> {
-        aes::generate(token, &labels.label(Role::Opaque), &random::<ID_LEN>()?).map(drop)
+        generate_aes(token, &labels.label(Role::Opaque), &random::<ID_LEN>()?).map(drop)
     }
 
     /// Fails unless what it seals opens.

@@ -1,17 +1,11 @@
 //! The `pkcs11:` URIs of RFC 7512, strictly.
 
-mod error;
-mod parse;
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-
-pub use error::UriError;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use thiserror::Error;
 
 /// What stands in a component as it is: RFC 7512's characters without those that separate.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -62,7 +56,7 @@ impl FromStr for Pkcs11Uri {
 
     /// Any [`UriError`].
     fn from_str(text: &str) -> Result<Self, UriError> {
-        parse::parse(text)
+        parse(text)
     }
 }
 
@@ -104,3 +98,181 @@ impl fmt::Display for Pkcs11Uri {
         Ok(())
     }
 }
+
+/// Why a text is no `pkcs11:` URI that is understood. Values are not shown: one may be a PIN.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UriError {
+    /// It does not begin with `pkcs11:`.
+    #[error("does not begin with pkcs11:")]
+    Scheme,
+    /// A component is not `name=value`.
+    #[error("an attribute without a name or a value")]
+    Attribute,
+    /// A character that must be percent-encoded, or a broken percent-encoding.
+    #[error("{0} has a character that must be percent-encoded")]
+    Encoding(&'static str),
+    /// A value is not UTF-8 text.
+    #[error("{0} is not UTF-8")]
+    NotText(&'static str),
+    /// An attribute stands twice.
+    #[error("{0} stands twice")]
+    Duplicate(&'static str),
+    /// An attribute that means nothing here.
+    #[error("unknown attribute {0:?}")]
+    Unknown(String),
+    /// A PIN in the URI.
+    #[error("pin-value is not accepted")]
+    PinValue,
+    /// A path that is not absolute.
+    #[error("{0} is not an absolute path")]
+    NotAbsolute(&'static str),
+    /// Neither `token` nor `serial` stands in it.
+    #[error("neither token nor serial")]
+    NoToken,
+    /// An object is needed and none is named.
+    #[error("no object")]
+    NoObject,
+    /// The module is needed and not named.
+    #[error("no module-path")]
+    NoModule,
+}
+
+impl UriError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Scheme | Self::Attribute | Self::NoToken | Self::Duplicate(_) => {
+                "write pkcs11:token=<label>;object=kc:<node>:<instance>:id?module-path=/path/to/module.so"
+            }
+            Self::Encoding(_) | Self::NotText(_) => {
+                "write %20 for a space, %25 for a percent sign, %3B for a semicolon, %2F for a slash in a label"
+            }
+            Self::Unknown(name) if name.starts_with("slot-") => {
+                "slots are numbered anew at each start: name the token by token= or serial="
+            }
+            Self::Unknown(_) => {
+                "known are token, manufacturer, model, serial, object; then module-path, pin-source"
+            }
+            Self::PinValue => {
+                "configurations are copied and printed: put the PIN into a file of mode 0600 and name it with pin-source=file:/path, or set KC_HSM_PIN"
+            }
+            Self::NotAbsolute(_) => "write the whole path, beginning with /",
+            Self::NoObject => {
+                "add object=kc:<node>:<instance>:id, or ...:ratchet; `kc hsm list` shows them"
+            }
+            Self::NoModule => "add ?module-path=/path/to/module.so",
+        }
+    }
+}
+
+/// What may stand unencoded in a value, beside letters and digits.
+const PATH_CHARACTERS: &str = "-._~:[]@!$'()*+,=&";
+const QUERY_CHARACTERS: &str = "-._~:[]@!$'()*+,=/?|";
+
+fn parse(text: &str) -> Result<Pkcs11Uri, UriError> {
+    let rest = text
+        .split_at_checked("pkcs11:".len())
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("pkcs11:"))
+        .map(|(_, rest)| rest)
+        .ok_or(UriError::Scheme)?;
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (rest, None),
+    };
+    let mut uri = Pkcs11Uri::default();
+    for attribute in path.split(';') {
+        let (name, value) = split(attribute)?;
+        let (name, slot) = match name {
+            "token" => ("token", &mut uri.token),
+            "manufacturer" => ("manufacturer", &mut uri.manufacturer),
+            "model" => ("model", &mut uri.model),
+            "serial" => ("serial", &mut uri.serial),
+            "object" => ("object", &mut uri.object),
+            _ => return Err(unknown(name)),
+        };
+        let value = decode(name, value, PATH_CHARACTERS)?;
+        set(name, slot, value)?;
+    }
+    for attribute in query.iter().flat_map(|query| query.split('&')) {
+        let (name, value) = split(attribute)?;
+        match name {
+            "module-path" => {
+                let path = decode("module-path", value, QUERY_CHARACTERS)?;
+                let path = absolute("module-path", &path)?;
+                set("module-path", &mut uri.module_path, path)?;
+            }
+            "pin-source" => {
+                let path = decode("pin-source", value, QUERY_CHARACTERS)?;
+                let path = absolute("pin-source", file_path(&path))?;
+                set("pin-source", &mut uri.pin_source, path)?;
+            }
+            _ => return Err(unknown(name)),
+        }
+    }
+    if uri.token.is_none() && uri.serial.is_none() {
+        return Err(UriError::NoToken);
+    }
+    Ok(uri)
+}
+
+fn split(attribute: &str) -> Result<(&str, &str), UriError> {
+    match attribute.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name, value)),
+        _ => Err(UriError::Attribute),
+    }
+}
+
+fn unknown(name: &str) -> UriError {
+    match name {
+        "pin-value" => UriError::PinValue,
+        _ => UriError::Unknown(name.to_owned()),
+    }
+}
+
+/// `percent_decode_str` lets pass whatever is no percent-encoding.
+fn decode(name: &'static str, value: &str, unencoded: &str) -> Result<String, UriError> {
+    let mut rest = value.chars();
+    while let Some(character) = rest.next() {
+        let fits = match character {
+            '%' => [rest.next(), rest.next()]
+                .into_iter()
+                .all(|digit| digit.is_some_and(|digit| digit.is_ascii_hexdigit())),
+            _ => character.is_ascii_alphanumeric() || unencoded.contains(character),
+        };
+        if !fits {
+            return Err(UriError::Encoding(name));
+        }
+    }
+    let text = percent_decode_str(value).decode_utf8();
+    Ok(text.map_err(|_| UriError::NotText(name))?.into_owned())
+}
+
+fn set<T>(name: &'static str, slot: &mut Option<T>, value: T) -> Result<(), UriError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(UriError::Duplicate(name)),
+    }
+}
+
+/// `file:/path`, `file:///path`, or the path itself.
+fn file_path(source: &str) -> &str {
+    let path = source.strip_prefix("file:").unwrap_or(source);
+    match path.strip_prefix("//") {
+        Some(path) if path.starts_with('/') => path,
+        _ => path,
+    }
+}
+
+fn absolute(name: &'static str, path: &str) -> Result<PathBuf, UriError> {
+    let path = Path::new(path);
+    if path.is_absolute() {
+        Ok(path.to_owned())
+    } else {
+        Err(UriError::NotAbsolute(name))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,14 @@
 mod advice;
-mod classify;
-mod fault;
-mod store;
 
-use std::io;
+use std::error::Error;
 use std::path::PathBuf;
+use std::{fmt, io};
 
+use cryptoki::error::RvError;
 use kc_core::keys::KeyType;
 use thiserror::Error;
 
 use crate::{Capabilities, UriError};
-
-pub use fault::TokenFault;
 
 /// What went wrong with a token. [`advice`](Self::advice) says what a person can do.
 #[derive(Debug, Error)]
@@ -382,6 +379,97 @@ fn token_at(newest: Option<u64>) -> String {
         |newest| format!("; the token is at step {newest}"),
     )
 }
+
+impl HsmError {
+    /// Makes the error of a call of the module.
+    pub(crate) fn call(action: &'static str) -> impl Fn(cryptoki::error::Error) -> Self {
+        move |source| Self::Token {
+            action,
+            source: source.into(),
+        }
+    }
+
+    /// Whether the session, the login, a handle or the token itself went away: worth connecting anew.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Token { source, .. } if source.is_lost())
+    }
+
+    /// What a lost token is when it is not found again.
+    pub(crate) fn given_up(self) -> Self {
+        match self {
+            Self::Token { action, source } => Self::Gone { action, source },
+            error => error,
+        }
+    }
+
+    /// The same of an answer that says that something is lost.
+    pub(crate) fn given_up_if_lost(self) -> Self {
+        if self.is_lost() {
+            self.given_up()
+        } else {
+            self
+        }
+    }
+}
+
+/// What a module said, in a few words.
+pub struct TokenFault(cryptoki::error::Error);
+
+impl TokenFault {
+    /// The return value, if it was one.
+    pub(crate) fn value(&self) -> Option<RvError> {
+        match &self.0 {
+            cryptoki::error::Error::Pkcs11(value, _) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Whether the session, the login, a handle or the token itself went away.
+    fn is_lost(&self) -> bool {
+        use RvError as Rv;
+        self.value().is_some_and(|value| {
+            matches!(
+                value,
+                Rv::SessionHandleInvalid
+                    | Rv::SessionClosed
+                    | Rv::UserNotLoggedIn
+                    | Rv::ObjectHandleInvalid
+                    | Rv::KeyHandleInvalid
+                    | Rv::DeviceError
+                    | Rv::DeviceRemoved
+                    | Rv::TokenNotPresent
+                    | Rv::SlotIdInvalid
+                    | Rv::CryptokiNotInitialized
+            )
+        })
+    }
+}
+
+impl From<cryptoki::error::Error> for TokenFault {
+    fn from(error: cryptoki::error::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Debug for TokenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenFault({self})")
+    }
+}
+
+impl fmt::Display for TokenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            // cryptoki shows the paragraph of the standard.
+            cryptoki::error::Error::Pkcs11(value, function) => {
+                write!(f, "C_{function:?} answers {value:?}")
+            }
+            error => error.fmt(f),
+        }
+    }
+}
+
+impl Error for TokenFault {}
 
 #[cfg(test)]
 mod tests;

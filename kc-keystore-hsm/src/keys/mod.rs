@@ -1,6 +1,5 @@
 //! The keys of a node as objects of a token.
 
-pub(crate) mod aes;
 pub(crate) mod ed25519;
 pub(crate) mod slh_dsa;
 

@@ -1,25 +1,22 @@
 //! A token: found, logged in to, and found again after it went away.
 
-mod connection;
 mod login;
-mod objects;
-mod select;
+mod session;
 
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::module::locate;
 use crate::patience::Asking;
 use crate::refused::RefusedPins;
 use crate::{Capabilities, HsmError, PinSource, Pkcs11Uri};
 
-use connection::Connection;
 use login::Login;
+use session::Connection;
 
-pub(crate) use connection::LoggedIn;
-pub(crate) use objects::{Class, Wanted};
-pub(crate) use select::{locate, slots};
+pub(crate) use session::{Class, LoggedIn, Wanted};
 
 /// A token that a node has logged in to. Clones share its sessions.
 ///

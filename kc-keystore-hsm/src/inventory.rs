@@ -1,0 +1,219 @@
+use std::fmt;
+
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use kc_core::keys::VerifyingKey;
+
+use crate::keys::ed25519;
+use crate::labels::{Role, is_ours};
+use crate::token::{Class, LoggedIn, Wanted};
+use crate::{HsmError, NodeLabels, Token};
+
+/// An object of ours on a token. `Display` is a line for people.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct ListedObject {
+    /// `kc:<node>:<instance>:<role>`, `kc-root:<name>:<role>`, `kc-provisioner:<name>:<role>`.
+    pub label: String,
+    /// "public key", "private key" or "secret key".
+    pub class: &'static str,
+    /// Its id (`CKA_ID`): of a ratchet's key, its step.
+    pub id: Vec<u8>,
+    /// Whether its value can be read; `None` for a public key, or if the token does not say.
+    pub sensitive: Option<bool>,
+    /// Whether it can leave the token wrapped; `None` as before.
+    pub extractable: Option<bool>,
+}
+
+/// The objects on a token whose [labels](crate::NodeLabels) are ours, in order of their labels.
+///
+/// # Errors
+/// The token is gone.
+pub fn list_objects(token: &Token) -> Result<Vec<ListedObject>, HsmError> {
+    token.with_session(|token| {
+        let mut listed = Vec::new();
+        for class in Class::ALL {
+            for object in token.search(&[Attribute::Token(true), class.attribute()])? {
+                let label = label(token, object)?;
+                if is_ours(&label) {
+                    listed.push(describe(token, object, class, label)?);
+                }
+            }
+        }
+        listed.sort();
+        Ok(listed)
+    })
+}
+
+fn label(token: &LoggedIn<'_>, object: ObjectHandle) -> Result<String, HsmError> {
+    let found = token.attributes(object, &[AttributeType::Label])?;
+    Ok(match found.first() {
+        Some(Attribute::Label(label)) => String::from_utf8_lossy(label).into_owned(),
+        _ => String::new(),
+    })
+}
+
+fn describe(
+    token: &LoggedIn<'_>,
+    object: ObjectHandle,
+    class: Class,
+    label: String,
+) -> Result<ListedObject, HsmError> {
+    let (sensitive, extractable) = match class {
+        Class::Public => (None, None),
+        Class::Private | Class::Secret => token.exposure(object)?,
+    };
+    Ok(ListedObject {
+        label,
+        class: class.name(),
+        id: token.id(object)?,
+        sensitive,
+        extractable,
+    })
+}
+
+impl fmt::Display for ListedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<34} {:<11} ", self.label, self.class)?;
+        self.id
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        let state = |known: Option<bool>, yes, no| known.map(|known| if known { yes } else { no });
+        for state in [
+            state(self.sensitive, " sensitive", " READABLE"),
+            state(self.extractable, " EXTRACTABLE", " non-extractable"),
+        ] {
+            f.write_str(state.unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
+/// A node that a token has keys of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeOnToken {
+    /// How they are called.
+    pub labels: NodeLabels,
+    /// The step that its ratchet has come to, if it has one.
+    pub ratchet: Option<u64>,
+}
+
+/// The nodes with this id that a token has keys of. Several may have the same.
+///
+/// # Errors
+/// The token is gone.
+pub fn nodes_called(token: &Token, node_id: &str) -> Result<Vec<NodeOnToken>, HsmError> {
+    let mut nodes: Vec<NodeOnToken> = Vec::new();
+    for object in list_objects(token)? {
+        let Ok(labels) = NodeLabels::of_object(&object.label) else {
+            continue;
+        };
+        if labels.node_id() != node_id {
+            continue;
+        }
+        let is_ratchet = object.label == labels.ratchet();
+        let index = object.id.try_into().ok().filter(|_| is_ratchet);
+        let index = index.map(u64::from_be_bytes);
+        match nodes.iter_mut().find(|node| node.labels == labels) {
+            Some(node) => node.ratchet = node.ratchet.max(index),
+            None => nodes.push(NodeOnToken {
+                labels,
+                ratchet: index,
+            }),
+        }
+    }
+    Ok(nodes)
+}
+
+/// Destroys all that a token has of a node: one that was begun, and is not to be. Its ratchet goes first.
+///
+/// # Errors
+/// [`HsmError::NotALabel`] for labels that another node may have, too; the token is gone.
+pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
+    if !labels.has_instance() {
+        return Err(HsmError::NotALabel(labels.identity()));
+    }
+    token.with_session(|token| {
+        for role in Role::ALL.into_iter().rev() {
+            for class in Class::ALL {
+                for object in token.find_all(&Wanted::new(class, labels.label(role)))? {
+                    token.destroy(object)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Gives the keys of a root of trust or a provisioner the labels of their own, if an earlier version labelled them as
+/// those of a node. Says whether there are keys under these labels now. Interrupted, it can be done again.
+///
+/// Under `kc:root:` and `kc:provisioner-...:` no node is made any more; whatever else was called so is taken for the root's
+/// only if it is `expected`. Where a node has its ratchet, nothing is renamed: it would not start again.
+///
+/// # Errors
+/// The token refuses, or is gone.
+pub fn relabel_signer(
+    token: &Token,
+    labels: &NodeLabels,
+    expected: Option<&VerifyingKey>,
+) -> Result<bool, HsmError> {
+    let Some(old) = labels.old() else {
+        return Ok(true);
+    };
+    token.with_session(|token| {
+        let is_a_nodes = !all(token, &old, Role::Ratchet)?.is_empty();
+        if !is_a_nodes && (old.renamed().is_some() || has(token, &old, expected)?) {
+            for role in Role::ALL {
+                relabel(token, (&old, labels), role)?;
+            }
+        }
+        Ok(!all(token, labels, Role::Opaque)?.is_empty())
+    })
+}
+
+/// Whether the Ed25519 half of this key is there.
+fn has(
+    token: &LoggedIn<'_>,
+    labels: &NodeLabels,
+    key: Option<&VerifyingKey>,
+) -> Result<bool, HsmError> {
+    let Some(key) = key else {
+        return Ok(false);
+    };
+    let label = labels.label(Role::of_ed25519(key.key_type()));
+    let found = ed25519::find(token, &label)?;
+    Ok(found.is_some_and(|pair| pair.public == *key.ed25519()))
+}
+
+fn all(
+    token: &LoggedIn<'_>,
+    labels: &NodeLabels,
+    role: Role,
+) -> Result<Vec<ObjectHandle>, HsmError> {
+    let mut found = Vec::new();
+    for class in Class::ALL {
+        found.extend(token.find_all(&Wanted::new(class, labels.label(role)))?);
+    }
+    Ok(found)
+}
+
+/// Renames what has a role, unless its new name is taken.
+fn relabel(
+    token: &LoggedIn<'_>,
+    (old, new): (&NodeLabels, &NodeLabels),
+    role: Role,
+) -> Result<(), HsmError> {
+    for class in Class::ALL {
+        let find = |labels: &NodeLabels| token.find_all(&Wanted::new(class, labels.label(role)));
+        if !find(new)?.is_empty() {
+            continue;
+        }
+        let label = [Attribute::Label(new.label(role).into_bytes())];
+        for object in find(old)? {
+            let renamed = token.session.update_attributes(object, &label);
+            renamed.map_err(HsmError::call("rename an object"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,328 @@
+use std::fmt;
+
+use kc_core::kem::Suite;
+use kc_core::keys::{KeyType, SlhDsaHalf, VerifyingKey};
+use kc_core::secret::{Secret, SecretVec};
+use kc_core::store::{KeyStore, KeyStoreSigner, StoreError, StoreErrorKind};
+
+use crate::keys::{Pair, ed25519, slh_dsa};
+use crate::labels::Role;
+use crate::opaque::{Kind, OpaqueKey};
+use crate::random::generator;
+use crate::token::{LoggedIn, Wanted};
+use crate::{HsmError, NodeLabels, Token};
+
+/// A node's keys on a token: they sign and seal there, and never leave it.
+///
+/// The exception is the SLH-DSA half of a version-4 key on a token that lacks `CKM_SLH_DSA`: it is sealed by the
+/// token, and opened into memory for each signature. The Ed25519 half, without which nothing verifies, stays on the
+/// token all the same.
+///
+/// Every call blocks for as long as the token takes: call from a thread that may wait, as the keystore actor is.
+/// Sealing and opening of messages never come here.
+pub struct HsmKeyStore {
+    token: Token,
+    labels: NodeLabels,
+    keys: Vec<Key>,
+    opaque: OpaqueKey,
+    suites: Vec<Suite>,
+    legacy_requests: bool,
+}
+
+impl HsmKeyStore {
+    /// Finds a node's keys, and makes sure of each: there is one of its label, it belongs to its public half and to
+    /// a pinned key, it can never leave the token, and what it signs verifies. Signing with a version-4 key takes 0.1
+    /// s.
+    ///
+    /// # Errors
+    /// A key is missing, there are two, or one is not as it should be; [`HsmError::KeyChanged`]; the token is gone.
+    pub fn open(
+        token: Token,
+        labels: NodeLabels,
+        settings: KeyStoreSettings,
+    ) -> Result<Self, HsmError> {
+        let (keys, opaque) = token.with_session(|token| {
+            let opaque = OpaqueKey::find(token, &labels)?;
+            opaque.test(token)?;
+            let keys = find_keys(token, &labels, &opaque, &settings)?;
+            Ok((keys, opaque))
+        })?;
+        let keys = in_order(keys, &settings)?;
+        let store = Self {
+            token,
+            labels,
+            keys,
+            opaque,
+            suites: settings.suites,
+            legacy_requests: settings.legacy_requests,
+        };
+        store.keys.iter().try_for_each(|key| store.test(key))?;
+        Ok(store)
+    }
+
+    /// Seals a value that was sealed by a file node's opaque key, for the moment when a node moves to the token.
+    ///
+    /// # Errors
+    /// [`HsmError::Unauthentic`] if that key has not sealed it; the token is gone.
+    pub fn rewrap_file_value(
+        &self,
+        value: &[u8],
+        opaque_key: &Secret<32>,
+    ) -> Result<Vec<u8>, HsmError> {
+        let opened = kc_core::store::opaque::unwrap(value, opaque_key);
+        let opened = opened.ok_or(HsmError::Unauthentic {
+            what: "opaque value of the file node",
+        })?;
+        self.seal(opened.expose())
+    }
+
+    fn test(&self, key: &Key) -> Result<(), HsmError> {
+        const MESSAGE: &[u8] = b"kc self-test";
+        let signed = self.sign_with(key, MESSAGE)?;
+        if key.public.verify(&signed) == Ok(MESSAGE) {
+            Ok(())
+        } else {
+            Err(HsmError::SelfTest {
+                label: key.ed25519.label.clone(),
+            })
+        }
+    }
+
+    fn sign_with(&self, key: &Key, message: &[u8]) -> Result<Vec<u8>, HsmError> {
+        let signature = self
+            .token
+            .with_session(|token| ed25519::sign(token, &key.ed25519, message))?;
+        let signed = [&signature, message].concat();
+        match &key.slh_dsa {
+            None => Ok(signed),
+            Some(PostQuantum::OnToken(wanted)) => {
+                let sign = |token: &LoggedIn<'_>| slh_dsa::sign(token, wanted, &signed);
+                let signature = self.token.with_session(sign)?;
+                Ok([signature, signed].concat())
+            }
+            Some(PostQuantum::Sealed(blob)) => {
+                let open =
+                    |token: &LoggedIn<'_>| open_half(token, &self.labels, &self.opaque, blob);
+                let half = self.token.with_session(open)?;
+                let signed = half.complete(&signed, &mut generator()?);
+                signed.map_err(|_| HsmError::SelfTest {
+                    label: self.labels.label(Role::SlhDsa),
+                })
+            }
+        }
+    }
+
+    fn seal(&self, plaintext: &[u8]) -> Result<Vec<u8>, HsmError> {
+        let seal = |token: &LoggedIn<'_>| self.opaque.seal(token, Kind::Value, plaintext);
+        self.token.with_session(seal)
+    }
+}
+
+impl KeyStore for HsmKeyStore {
+    fn verifying_keys(&self) -> Vec<VerifyingKey> {
+        self.keys.iter().map(|key| key.public.clone()).collect()
+    }
+
+    fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let missing = || StoreError::new(StoreErrorKind::Missing, format!("signing key {key:?}"));
+        let known = self.keys.iter().find(|known| known.public == *key);
+        Ok(self.sign_with(known.ok_or_else(missing)?, message)?)
+    }
+
+    fn wrap_opaque(&self, plaintext: &[u8]) -> Result<Vec<u8>, StoreError> {
+        Ok(self.seal(plaintext)?)
+    }
+
+    fn unwrap_opaque(&self, wrapped: &[u8]) -> Result<SecretVec, StoreError> {
+        let open =
+            |token: &LoggedIn<'_>| self.opaque.open(token, &self.labels, Kind::Value, wrapped);
+        Ok(self.token.with_session(open)?)
+    }
+
+    fn suites(&self) -> Vec<Suite> {
+        self.suites.clone()
+    }
+
+    fn legacy_requests(&self) -> bool {
+        self.legacy_requests
+    }
+}
+
+impl fmt::Debug for HsmKeyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HsmKeyStore")
+            .field("token", &self.token)
+            .field("node", &self.labels.node_id())
+            .field("keys", &self.verifying_keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A signing key in use.
+struct Key {
+    public: VerifyingKey,
+    ed25519: Wanted,
+    slh_dsa: Option<PostQuantum>,
+}
+
+/// Where the SLH-DSA half of a version-4 key is.
+enum PostQuantum {
+    OnToken(Wanted),
+    Sealed(Vec<u8>),
+}
+
+/// The keys of the types in use, version 1 first.
+fn find_keys(
+    token: &LoggedIn<'_>,
+    labels: &NodeLabels,
+    opaque: &OpaqueKey,
+    settings: &KeyStoreSettings,
+) -> Result<Vec<Key>, HsmError> {
+    let mut keys = Vec::new();
+    if settings.uses(KeyType::Ed25519)
+        && let Some(pair) = ed25519::find(token, &labels.label(Role::Identity))?
+    {
+        keys.push(Key {
+            public: VerifyingKey::Ed25519(pair.public),
+            ed25519: pair.private,
+            slh_dsa: None,
+        });
+    }
+    if settings.uses(KeyType::Hybrid)
+        && let Some(pair) = ed25519::find(token, &labels.label(Role::HybridIdentity))?
+    {
+        keys.push(hybrid(token, labels, opaque, settings, pair)?);
+    }
+    Ok(keys)
+}
+
+fn hybrid(
+    token: &LoggedIn<'_>,
+    labels: &NodeLabels,
+    opaque: &OpaqueKey,
+    settings: &KeyStoreSettings,
+    pair: Pair,
+) -> Result<Key, HsmError> {
+    let label = labels.label(Role::SlhDsa);
+    let (public, half) = match (slh_dsa::find(token, &label)?, &settings.sealed_slh_dsa) {
+        (Some(half), _) => (half.public, PostQuantum::OnToken(half.private)),
+        (None, Some(blob)) => {
+            let half = open_half(token, labels, opaque, blob)?;
+            (half.public(), PostQuantum::Sealed(blob.clone()))
+        }
+        (None, None) => {
+            return Err(HsmError::ObjectMissing {
+                what: "private key, or sealed blob in the configuration,",
+                label,
+            });
+        }
+    };
+    Ok(Key {
+        public: VerifyingKey::Hybrid {
+            ed25519: pair.public,
+            slh_dsa: public,
+        },
+        ed25519: pair.private,
+        slh_dsa: Some(half),
+    })
+}
+
+fn open_half(
+    token: &LoggedIn<'_>,
+    labels: &NodeLabels,
+    opaque: &OpaqueKey,
+    blob: &[u8],
+) -> Result<SlhDsaHalf, HsmError> {
+    let seed = opaque.open(token, labels, Kind::SlhDsa, blob)?;
+    let seed = Secret::from_slice(seed.expose()).ok_or(HsmError::Unauthentic {
+        what: "sealed SLH-DSA key",
+    })?;
+    Ok(SlhDsaHalf::from_seed(&seed))
+}
+
+/// In the order of the pinned keys, which must be the same ones.
+fn in_order(mut keys: Vec<Key>, settings: &KeyStoreSettings) -> Result<Vec<Key>, HsmError> {
+    let pinned = &settings.pinned;
+    let place = |key: &Key| pinned.iter().position(|pinned| *pinned == key.public);
+    if pinned.is_empty() {
+        return if keys.is_empty() {
+            Err(HsmError::NoSigningKey(None))
+        } else {
+            Ok(keys)
+        };
+    }
+    if let Some(unknown) = keys.iter().find(|key| place(key).is_none()) {
+        let pinned: Vec<_> = pinned.iter().map(VerifyingKey::fingerprint).collect();
+        return Err(HsmError::KeyChanged {
+            found: unknown.public.fingerprint(),
+            pinned: pinned.join(", "),
+        });
+    }
+    let mut expected = pinned.iter().filter(|key| settings.uses(key.key_type()));
+    if let Some(lost) = expected.find(|pinned| keys.iter().all(|key| key.public != **pinned)) {
+        return Err(HsmError::NoSigningKey(Some(lost.key_type())));
+    }
+    keys.sort_by_key(place);
+    Ok(keys)
+}
+
+/// What a node's configuration says of its keys.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyStoreSettings {
+    /// The types that are used, `keytypes`; `None` for all that the token has.
+    pub key_types: Option<Vec<KeyType>>,
+    /// The node's public keys, in order. If there are any, the token must have these, and keys of other types are passed
+    /// over; if there are none, nothing is compared, and version 1 comes before version 4.
+    pub pinned: Vec<VerifyingKey>,
+    /// The SLH-DSA half of a version-4 key, if the token cannot hold it: what
+    /// [`NewIdentity::sealed_slh_dsa`](crate::NewIdentity::sealed_slh_dsa) was. No secret.
+    pub sealed_slh_dsa: Option<Vec<u8>>,
+    /// The key exchanges that the node offers and accepts, in order of preference.
+    pub suites: Vec<Suite>,
+    /// Whether requests go out in the bare form of old peers, too.
+    pub legacy_requests: bool,
+}
+
+impl Default for KeyStoreSettings {
+    /// All key types, nothing pinned, all key exchanges, no legacy requests.
+    fn default() -> Self {
+        Self {
+            key_types: None,
+            pinned: Vec::new(),
+            sealed_slh_dsa: None,
+            suites: Suite::ALL.to_vec(),
+            legacy_requests: false,
+        }
+    }
+}
+
+impl KeyStoreSettings {
+    fn uses(&self, key_type: KeyType) -> bool {
+        let wanted = self.key_types.as_ref();
+        let is_pinned = self.pinned.iter().any(|key| key.key_type() == key_type);
+        wanted.is_none_or(|types| types.contains(&key_type))
+            && (is_pinned || self.pinned.is_empty())
+    }
+}
+
+/// One signing key on a token, as that of a root of trust, which belongs to no node: the key of this type that
+/// [`generate_identity`](crate::generate_identity) or [`import_identity`](crate::import_identity) has put under these
+/// labels. All of it has to be on the token.
+///
+/// # Errors
+/// Those of [`HsmKeyStore::open`].
+pub fn open_signer(
+    token: Token,
+    labels: NodeLabels,
+    key_type: KeyType,
+) -> Result<KeyStoreSigner<Box<HsmKeyStore>>, HsmError> {
+    let settings = KeyStoreSettings {
+        key_types: Some(vec![key_type]),
+        ..KeyStoreSettings::default()
+    };
+    let store = HsmKeyStore::open(token, labels, settings)?;
+    let key = store.verifying_keys().into_iter().next();
+    let key = key.ok_or(HsmError::NoSigningKey(Some(key_type)))?;
+    Ok(KeyStoreSigner::new(Box::new(store), key))
+}

@@ -1,0 +1,366 @@
+//! A ratchet that cannot be rolled back unless its token is.
+
+use std::path::Path;
+
+use cryptoki::object::ObjectHandle;
+use kc_core::ratchet::{Seed, Step};
+use kc_core::store::{RatchetStore, SealedRatchetHeader, StoreError};
+
+use crate::aead::{self, generate_aes};
+use crate::file::RatchetFile;
+use crate::keys::bad;
+use crate::random::generator;
+use crate::token::{Class, LoggedIn, Wanted};
+use crate::{HsmError, NodeLabels, Token};
+
+/// A producer's ratchet: a sealed file, and on the token one key for each step, which opens it.
+///
+/// A step makes the key of the next one, replaces the file durably, destroys its own key, and only then gives out its
+/// secret. A crash in between loses at most a step that nobody has used. Whatever old file is put back, its key is
+/// gone: it opens no more, for its owner as little as for a thief. So the file needs no protection, and no backup helps:
+/// if file or token is lost, the ratchet is [re-initialised](Self::reinitialise).
+///
+/// That is true of tokens that nobody can copy or put back. A software token is files: put back together with the ratchet's,
+/// it takes the same steps again, and nothing can notice that.
+///
+/// The file is `"KCR1" ‖ index (8, big-endian) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`; inside is the ratchet's stored
+/// form (protocol §4). The key is labelled `kc:<node>:<instance>:ratchet`, and its id is the index.
+///
+/// The file is durable before the old key goes. Whether the new key is, is up to the token: SoftHSM does not flush its
+/// files, so that a loss of power within seconds after a step can cost the ratchet.
+///
+/// Every call blocks for as long as token and disk take.
+#[derive(Debug)]
+pub struct HsmRatchetStore {
+    token: Token,
+    label: String,
+    file: RatchetFile,
+}
+
+impl HsmRatchetStore {
+    /// The ratchet in this file, for this opener alone: `<file>.lock` is locked until this is dropped. Takes no
+    /// step.
+    ///
+    /// # Errors
+    /// [`HsmError::RatchetInUse`]; [`HsmError::RolledBack`] if the token has no key for the file's step; no file,
+    /// or one that is no ratchet; the token is gone.
+    pub fn open(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
+        let store = Self::lock(token, labels, path)?;
+        store
+            .token
+            .with_session(|token| check(token, &store.label, &store.file))?;
+        Ok(store)
+    }
+
+    /// The index of the step to be used next.
+    ///
+    /// # Errors
+    /// The file is missing or no ratchet.
+    pub fn next_index(&self) -> Result<u64, HsmError> {
+        Ok(self.read()?.index())
+    }
+
+    fn lock(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
+        Ok(Self {
+            token,
+            label: labels.ratchet(),
+            file: RatchetFile::lock(path)?,
+        })
+    }
+
+    fn read(&self) -> Result<Sealed, HsmError> {
+        Sealed::read(&self.file)
+    }
+}
+
+impl RatchetStore for HsmRatchetStore {
+    fn step(&mut self) -> Result<Step, StoreError> {
+        let step = self
+            .token
+            .with_session(|token| take(token, &self.label, &self.file));
+        Ok(step?)
+    }
+}
+
+impl HsmRatchetStore {
+    /// The first index that no step has used, as far as file and token know; 0 if they know of none.
+    ///
+    /// # Errors
+    /// In use; the token is gone.
+    pub fn unused_index(token: Token, labels: &NodeLabels, path: &Path) -> Result<u64, HsmError> {
+        // Either knows the index that is next.
+        let next = Self::lock(token, labels, path)?.known_indices()?;
+        Ok(next.into_iter().max().unwrap_or(0))
+    }
+
+    /// A fresh ratchet, beginning at index 0.
+    ///
+    /// # Errors
+    /// [`HsmError::RatchetExists`] if there is a file; [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of
+    /// this node, of whatever step; in use; the token is gone.
+    pub fn create(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
+        let store = Self::lock(token, labels, path)?;
+        if store.file.read()?.is_some() {
+            return Err(HsmError::RatchetExists {
+                path: path.to_owned(),
+            });
+        }
+        store.require_no_key()?;
+        store.begin(&Seed::generate(&mut generator()?))?;
+        Ok(store)
+    }
+
+    /// Continues a ratchet that was in a file: its next step is the seed's. A file that is there is of a ratchet before,
+    /// and is replaced.
+    ///
+    /// Two copies of a ratchet are poison: from when a step is taken here, `<node>.seed` must not be used any more.
+    /// Destroy it.
+    ///
+    /// # Errors
+    /// [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of this node, of whatever step: its file may be
+    /// elsewhere; [`HsmError::RatchetRepeats`] if the file is past the seed already; in use; the token is gone.
+    pub fn import(
+        token: Token,
+        labels: &NodeLabels,
+        path: &Path,
+        seed: &Seed,
+    ) -> Result<Self, HsmError> {
+        let store = Self::lock(token, labels, path)?;
+        store.require_no_key()?;
+        store.require_unused(seed.index())?;
+        store.begin(seed)?;
+        Ok(store)
+    }
+
+    /// Begins anew, with a fresh secret, at `base`: the way out if file or token is lost. Destroys what was.
+    ///
+    /// No step of `base` may ever have been taken, or of an index past it, or key ids repeat. The time in seconds since
+    /// 1970 is such an index for every ratchet that steps less than once a second.
+    ///
+    /// # Errors
+    /// [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and token; in use;
+    /// the token is gone.
+    pub fn reinitialise(
+        token: Token,
+        labels: &NodeLabels,
+        path: &Path,
+        base: u64,
+    ) -> Result<Self, HsmError> {
+        let store = Self::lock(token, labels, path)?;
+        store.require_unused(base)?;
+        store.begin(&Seed::generate_from(base, &mut generator()?))?;
+        Ok(store)
+    }
+
+    fn require_no_key(&self) -> Result<(), HsmError> {
+        let keys = |token: &LoggedIn<'_>| keys(token, &self.label);
+        let keys = self.token.with_session(keys)?;
+        match keys.into_iter().map(|(index, _)| index).max() {
+            Some(found) => Err(HsmError::RatchetKeyLeft {
+                path: self.file.path().to_owned(),
+                found,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The indices that file and token know of. A file that is no ratchet knows none.
+    fn known_indices(&self) -> Result<Vec<u64>, HsmError> {
+        let in_file = match Sealed::read_any(&self.file) {
+            Ok(sealed) => sealed.map(|sealed| sealed.index()),
+            Err(HsmError::MalformedRatchet { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let keys = |token: &LoggedIn<'_>| keys(token, &self.label);
+        let on_token = self.token.with_session(keys)?;
+        let on_token = on_token.into_iter().map(|(index, _)| index);
+        Ok(in_file.into_iter().chain(on_token).collect())
+    }
+
+    fn require_unused(&self, index: u64) -> Result<(), HsmError> {
+        match self.known_indices()?.into_iter().max() {
+            Some(known) if known > index => Err(HsmError::RatchetRepeats {
+                path: self.file.path().to_owned(),
+                index,
+                known,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores this seed, and destroys the keys of all others.
+    fn begin(&self, seed: &Seed) -> Result<(), HsmError> {
+        self.token.with_session(|token| {
+            let before = keys(token, &self.label)?;
+            let key = generate_aes(token, &self.label, &seed.index().to_be_bytes())?;
+            let sealed = Sealed::seal(token, key, seed)?;
+            sealed.open(token, key, &self.file)?;
+            self.file.replace(sealed.bytes())?;
+            before.iter().try_for_each(|(_, key)| token.destroy(*key))
+        })
+    }
+}
+
+/// Takes a step. May be interrupted anywhere, and done again from the beginning.
+fn take(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<Step, HsmError> {
+    let sealed = Sealed::read(file)?;
+    let key = clear_up(token, label, file, sealed.index())?;
+    let seed = sealed.open(token, key, file)?;
+    let exhausted = |_| HsmError::RatchetExhausted {
+        path: file.path().to_owned(),
+    };
+    let pending = seed.advance().map_err(exhausted)?;
+    let next = pending.next();
+    let next_key = generate_aes(token, label, &next.index().to_be_bytes())?;
+    let successor = Sealed::seal(token, next_key, next)?;
+    // Before the way back is closed.
+    successor.open(token, next_key, file)?;
+    file.replace(successor.bytes())?;
+    token.destroy(key)?;
+    file.check_lock()?;
+    let (step, _) = pending.stored();
+    Ok(step)
+}
+
+/// Fails unless the file's step can be taken. Changes nothing.
+fn check(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<(), HsmError> {
+    let sealed = Sealed::read(file)?;
+    let keys = keys(token, label)?;
+    let key = current(&keys, label, file, sealed.index())?;
+    token.require_hidden(key, label)?;
+    sealed.open(token, key, file).map(drop)
+}
+
+/// The key of the file's step. Destroys what an interrupted step has left: the key of the step before, if the file was
+/// replaced already; that of the step after, if it was not yet.
+fn clear_up(
+    token: &LoggedIn<'_>,
+    label: &str,
+    file: &RatchetFile,
+    index: u64,
+) -> Result<ObjectHandle, HsmError> {
+    let keys = keys(token, label)?;
+    let key = current(&keys, label, file, index)?;
+    token.require_hidden(key, label)?;
+    for (_, left) in keys.iter().filter(|(found, _)| *found != index) {
+        token.destroy(*left)?;
+    }
+    Ok(key)
+}
+
+/// The key of the file's step, which no other keys but those that an interrupted step leaves may accompany.
+fn current(
+    keys: &[(u64, ObjectHandle)],
+    label: &str,
+    file: &RatchetFile,
+    index: u64,
+) -> Result<ObjectHandle, HsmError> {
+    let path = || file.path().to_owned();
+    let mut of_step = keys.iter().filter(|(found, _)| *found == index);
+    let Some((_, key)) = of_step.next() else {
+        // Nothing is destroyed: the right file may yet be put back.
+        return Err(HsmError::RolledBack {
+            path: path(),
+            index,
+            newest: keys.iter().map(|(found, _)| *found).max(),
+        });
+    };
+    let more = of_step.count();
+    if more > 0 {
+        return Err(HsmError::ObjectAmbiguous {
+            what: Class::Secret.name(),
+            label: label.to_owned(),
+            count: more + 1,
+        });
+    }
+    match keys.iter().find(|(found, _)| found.abs_diff(index) > 1) {
+        Some((found, _)) => Err(HsmError::ForeignRatchet {
+            path: path(),
+            index,
+            found: *found,
+        }),
+        None => Ok(*key),
+    }
+}
+
+/// The ratchet's keys on the token, each with its step.
+fn keys(token: &LoggedIn<'_>, label: &str) -> Result<Vec<(u64, ObjectHandle)>, HsmError> {
+    let objects = token.find_all(&Wanted::new(Class::Secret, label.to_owned()))?;
+    let with_index = |object| {
+        let index = token.id(object)?.try_into().map(u64::from_be_bytes);
+        let index = index.map_err(|_| bad(label, "its id is no index"))?;
+        Ok((index, object))
+    };
+    objects.into_iter().map(with_index).collect()
+}
+
+/// A ratchet as it stands in its file: the index is legible, the secret is not.
+struct Sealed {
+    index: u64,
+    bytes: Vec<u8>,
+}
+
+impl Sealed {
+    /// What the file holds.
+    fn read(file: &RatchetFile) -> Result<Self, HsmError> {
+        Self::read_any(file)?.ok_or_else(|| HsmError::File {
+            action: "read",
+            path: file.path().to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+    }
+
+    /// What the file holds, if there is one.
+    fn read_any(file: &RatchetFile) -> Result<Option<Self>, HsmError> {
+        let Some(bytes) = file.read()? else {
+            return Ok(None);
+        };
+        let header = SealedRatchetHeader::of(&bytes).ok_or_else(|| malformed(file))?;
+        Ok(Some(Self {
+            index: header.index,
+            bytes,
+        }))
+    }
+
+    /// Seals a seed by the key of its step.
+    fn seal(token: &LoggedIn<'_>, key: ObjectHandle, seed: &Seed) -> Result<Self, HsmError> {
+        let index = seed.index();
+        let header = SealedRatchetHeader { index }.encode();
+        let bytes = aead::seal(token, key, &header, seed.encode().expose())?;
+        Ok(Self { index, bytes })
+    }
+
+    fn open(
+        &self,
+        token: &LoggedIn<'_>,
+        key: ObjectHandle,
+        file: &RatchetFile,
+    ) -> Result<Seed, HsmError> {
+        let seed = aead::open(
+            token,
+            key,
+            SealedRatchetHeader::LEN,
+            &self.bytes,
+            "ratchet file",
+        )?;
+        match Seed::decode(seed.expose()) {
+            Ok(seed) if seed.index() == self.index => Ok(seed),
+            _ => Err(malformed(file)),
+        }
+    }
+
+    /// The step that it holds.
+    fn index(&self) -> u64 {
+        self.index
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn malformed(file: &RatchetFile) -> HsmError {
+    HsmError::MalformedRatchet {
+        path: file.path().to_owned(),
+    }
+}
