@@ -1,13 +1,11 @@
 //! Replacing a file so that a reader, or the next start after a crash, finds the old bytes or the new ones.
 
-#[cfg(test)]
-mod tests;
-
-use std::fs::{self, Metadata};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
+use zeroize::Zeroizing;
 
 use crate::FileError;
 
@@ -158,7 +156,7 @@ fn keep_owner(_: &NamedTempFile, _: &Metadata) {}
 
 #[cfg(unix)]
 fn flush_folder(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()
 }
 
 /// Folders cannot be opened as files; the rename is written through.
@@ -166,3 +164,34 @@ fn flush_folder(folder: &Path) -> io::Result<()> {
 fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
+
+/// Reads a regular file of at most `limit` bytes. The buffer is zeroized when dropped.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let failed = |source| FileError::new("read", path, source);
+    // Before it is opened: opening a pipe would wait for a writer.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(FileError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    // As large as the file, so that it never grows and leaves a copy behind.
+    let capacity = usize::try_from(length.min(limit))
+        .unwrap_or(0)
+        .saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(FileError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

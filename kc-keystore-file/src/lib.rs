@@ -42,28 +42,22 @@
 mod atomic;
 mod config;
 mod create;
-mod entries;
 mod error;
 mod files;
-mod find;
 mod key_store;
 mod lock;
 mod ratchet_store;
-mod read;
-mod sealed;
-mod secret;
 mod settings;
 
 pub use atomic::write_atomic;
-pub use config::{FileConfigStore, MAX_CONFIG_BYTES, read_config};
+pub use config::{
+    EntryError, FileConfigStore, MAX_CONFIG_BYTES, crypto_path, key_types, ratchet_path,
+    read_config,
+};
 pub use create::{NewFiles, NewPlace, create_node};
-pub use entries::{EntryError, crypto_path, key_types, ratchet_path};
 pub use error::{FileError, LOCK_LOST_ADVICE};
-pub use files::NodeFiles;
-pub use find::{FindError, SearchPlaces, find_node};
-pub use key_store::{open_key_store, read_secrets, system_rng};
+pub use files::{FindError, NodeFiles, SearchPlaces, find_node};
+pub use key_store::{MAX_SECRET_BYTES, SecretFile, open_key_store, read_secrets, system_rng};
 pub use lock::NodeLock;
-pub use ratchet_store::FileRatchetStore;
-pub use sealed::sealed_index;
-pub use secret::{MAX_SECRET_BYTES, SecretFile};
+pub use ratchet_store::{FileRatchetStore, sealed_index};
 pub use settings::{Settings, SettingsError};

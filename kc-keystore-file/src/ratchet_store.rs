@@ -1,7 +1,8 @@
 use kc_core::ratchet::{Seed, SeedError, Step};
-use kc_core::store::{RatchetStore, StoreError, StoreErrorKind};
+use kc_core::store::{RatchetStore, SealedRatchetHeader, StoreError, StoreErrorKind};
 
-use crate::SecretFile;
+use crate::atomic::read_bounded;
+use crate::{MAX_SECRET_BYTES, NodeFiles, SecretFile};
 
 /// A producer's ratchet in a `.seed` file. Each step replaces the file, durably, before it is used; the
 /// node's lock keeps every other process away. A lock file that was deleted meanwhile ends that, and no step is taken.
@@ -56,6 +57,13 @@ impl RatchetStore for FileRatchetStore {
     fn step(&mut self) -> Result<Step, StoreError> {
         self.take(|| {})
     }
+}
+
+/// The index of the step that a ratchet on a token takes next, as its file tells without the token. `None` if there is no
+/// file, or it tells nothing.
+pub fn sealed_index(files: &NodeFiles) -> Option<u64> {
+    let bytes = read_bounded(&files.sealed_ratchet(), MAX_SECRET_BYTES).ok()?;
+    Some(SealedRatchetHeader::of(&bytes)?.index)
 }
 
 #[cfg(unix)]

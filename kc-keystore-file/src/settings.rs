@@ -1,27 +1,25 @@
 //! The configuration in layers: file < environment < flags.
 
-mod overrides;
-mod references;
-mod scope;
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
 use figment::error::{Actual, Kind};
+use figment::value::{Dict, Map, Value};
+use figment::{Error, Figment, Metadata, Profile, Provider};
 use kc_core::backend::canonical_name;
 use kc_core::store::config::{
     ConfigError, Inherit, KafkaSettings, KafkaUse, NodeConfig, Section, kafka_sections,
 };
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::FileError;
-use overrides::{Override, from_environment};
-use scope::{Origin, Scope};
+use crate::atomic::read_bounded;
+use crate::files::FILE_REFERENCE;
 
 /// A node's settings: its `.config` file, under the environment, under flags.
 ///
@@ -95,7 +93,7 @@ pub enum SettingsError {
     },
     /// A value is missing or not of the type that the struct wants; says which and where it came from.
     #[error(transparent)]
-    Value(Box<figment::Error>),
+    Value(Box<Error>),
 }
 
 impl<'a> Settings<'a> {
@@ -171,7 +169,7 @@ impl<'a> Settings<'a> {
                 }
             }
         }
-        references::resolve(&mut settings, |name| {
+        resolve_files(&mut settings, |name| {
             self.path.parent().filter(|_| in_file.contains(name))
         })?;
         Ok(settings.with_group_id(self.config.node_id(), purpose, extra))
@@ -237,3 +235,192 @@ fn lossy<T: DeserializeOwned>(figment: &Figment) -> Result<T, SettingsError> {
         SettingsError::Value(Box::new(error))
     })
 }
+
+/// The content of the file is the value.
+const SECRETS: [&str; 2] = ["sasl_plain_password", "ssl_password"];
+
+/// The path of the file is the value.
+const PATHS: [&str; 3] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile"];
+
+/// No password is longer, in bytes.
+const LONGEST_SECRET: u64 = 64 << 10;
+
+/// Puts in what is referred to. `folder` tells what the path in a setting is relative to, if not to the current
+/// folder.
+fn resolve_files<'f>(
+    settings: &mut KafkaSettings,
+    folder: impl Fn(&str) -> Option<&'f Path>,
+) -> Result<(), SettingsError> {
+    let referred = |settings: &KafkaSettings, name| -> Option<PathBuf> {
+        let path = settings.text(name)?.strip_prefix(FILE_REFERENCE)?;
+        Some(folder(name).unwrap_or(Path::new("")).join(path))
+    };
+    for name in SECRETS {
+        if let Some(path) = referred(settings, name) {
+            let secret = secret(&path);
+            let secret = secret.map_err(|source| SettingsError::Reference { name, source })?;
+            settings.apply(name, &secret);
+        }
+    }
+    for name in PATHS {
+        if let Some(path) = referred(settings, name) {
+            settings.apply(name, &path.to_string_lossy());
+        }
+    }
+    Ok(())
+}
+
+fn secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let bytes = read_bounded(path, LONGEST_SECRET)?;
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => {
+            let source = io::Error::new(io::ErrorKind::InvalidData, error);
+            Err(FileError::new("read as text", path, source))
+        }
+    }
+}
+
+const PREFIX: &str = "KC_CONFIG__";
+const SEPARATOR: &str = "__";
+/// The node's own section, whose name in the file is the node's.
+const OWN_SECTION: &str = "node";
+
+/// A value from above the file. `Debug` hides it: it may be a password.
+struct Override {
+    /// What follows `<node>-`; empty for the node's own section.
+    section: String,
+    /// In lower case.
+    name: String,
+    text: Zeroizing<String>,
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Environment,
+    Flag,
+}
+
+impl Override {
+    fn flag(section: Section<'_>, name: &str, text: &str) -> Self {
+        let text = Zeroizing::new(text.to_owned());
+        Self {
+            section: suffix(section),
+            name: name.to_lowercase(),
+            text,
+            source: Source::Flag,
+        }
+    }
+}
+
+impl fmt::Debug for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} [{}] {}", self.source, self.section, self.name)
+    }
+}
+
+fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Override> {
+    let mut overrides = Vec::new();
+    for (variable, text) in variables {
+        let Some(rest) = variable.to_str().and_then(strip_prefix) else {
+            continue;
+        };
+        let parsed = rest
+            .split_once(SEPARATOR)
+            .filter(|(section, name)| !section.is_empty() && !name.is_empty());
+        match (parsed, text.into_string()) {
+            (Some((section, name)), Ok(text)) => overrides.push(Override {
+                section: section_of(section),
+                name: name.to_lowercase(),
+                text: Zeroizing::new(text),
+                source: Source::Environment,
+            }),
+            (None, _) => tracing::warn!(
+                ?variable,
+                "expected KC_CONFIG__<SECTION>__<NAME>; passed over"
+            ),
+            (_, Err(_)) => tracing::warn!(?variable, "its value is not UTF-8; passed over"),
+        }
+    }
+    overrides
+}
+
+/// The variable that sets `name` in a section.
+fn variable(section: &str, name: &str) -> String {
+    let section = if section.is_empty() {
+        OWN_SECTION
+    } else {
+        section
+    };
+    format!(
+        "{PREFIX}{}{SEPARATOR}{}",
+        section.replace('-', "_").to_uppercase(),
+        name.to_uppercase()
+    )
+}
+
+fn strip_prefix(variable: &str) -> Option<&str> {
+    let (prefix, rest) = variable.split_at_checked(PREFIX.len())?;
+    prefix.eq_ignore_ascii_case(PREFIX).then_some(rest)
+}
+
+fn section_of(written: &str) -> String {
+    let section = written.to_lowercase().replace('_', "-");
+    if section == OWN_SECTION {
+        String::new()
+    } else {
+        section
+    }
+}
+
+/// Where values come from, for messages.
+#[derive(Debug, Clone)]
+enum Origin {
+    File {
+        path: PathBuf,
+        /// The section's whole name.
+        section: String,
+    },
+    /// The section's suffix.
+    Environment(String),
+    Flags,
+}
+
+/// Entries of one section from one place: what figment merges.
+struct Scope {
+    origin: Origin,
+    entries: Dict,
+}
+
+impl Scope {
+    /// Of two entries with the same name the later stays.
+    fn new<'a>(origin: Origin, entries: impl Iterator<Item = (String, &'a str)>) -> Self {
+        Self {
+            origin,
+            entries: entries
+                .map(|(name, text)| (name, Value::from(text)))
+                .collect(),
+        }
+    }
+}
+
+impl Provider for Scope {
+    fn metadata(&self) -> Metadata {
+        match self.origin.clone() {
+            Origin::File { path, section } => Metadata::from("configuration file", path.as_path())
+                .interpolater(move |_, keys| format!("[{section}] {}", keys.join("."))),
+            Origin::Environment(section) => Metadata::named("the environment")
+                .interpolater(move |_, keys| variable(&section, &keys.join("."))),
+            Origin::Flags => Metadata::named("a flag").interpolater(|_, keys| keys.join(".")),
+        }
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        Ok(Profile::Default.collect(self.entries.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
