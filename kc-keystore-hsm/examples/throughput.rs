@@ -1,7 +1,7 @@
-//! How fast a token is: `cargo run --release -p kc-keystore-hsm --example throughput -- MODULE`.
+//! Measures a token: `cargo run --release -p kc-keystore-hsm --example throughput -- MODULE`.
 //!
-//! Makes a token `kc-throughput` of the module (SoftHSM if none is named), with PIN 123456, unless there is one already.
-//! The module is configured by its environment, as always: `SOFTHSM2_CONF`, `KRYOPTIC_CONF`. The ratchet's file is in
+//! Makes a token `kc-throughput` in the module (default: SoftHSM), with PIN 123456, unless it exists. The module reads
+//! its configuration from the environment, as always: `SOFTHSM2_CONF`, `KRYOPTIC_CONF`. The ratchet's file is in
 //! `TMPDIR`.
 
 use std::env;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
     let token = Token::open(&uri, PinSource::Text(pin()))?;
     say("open the token", begin);
-    // Of this process alone, so that it runs on a token that was used before.
+    // Labels of this process alone, so that the example also runs on a token that was used before.
     let labels = NodeLabels::fresh("throughput")?;
     generate_opaque_key(&token, &labels)?;
     let mut settings = KeyStoreSettings::default();

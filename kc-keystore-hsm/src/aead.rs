@@ -1,6 +1,7 @@
-//! AES-256-GCM on the token, in the form of all our blobs: `header ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.
+//! AES-256 keys on the token, and AES-256-GCM with them.
 //!
-//! The header is authenticated too. Nonces are random: a key may seal 2^32 values.
+//! All sealed blobs of this crate have the form `header ‖ nonce (12 bytes) ‖ ciphertext ‖ tag (16 bytes)`. The header
+//! is authenticated as associated data. Nonces are random: one key may seal 2^32 values (NIST SP 800-38D).
 
 use std::ffi::c_ulong;
 
@@ -18,11 +19,11 @@ use crate::token::LoggedIn;
 
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
-/// PKCS#11 3.0; unknown to cryptoki.
+/// A return value of PKCS#11 3.0 that cryptoki does not define.
 const CKR_AEAD_DECRYPT_FAILED: c_ulong = 0x42;
 const TAG_BITS: Ulong = Ulong::new(128);
 
-/// Seals a value.
+/// Seals `plaintext` with `key` and returns the blob, which begins with `header`.
 pub(crate) fn seal(
     token: &LoggedIn<'_>,
     key: ObjectHandle,
@@ -35,14 +36,15 @@ pub(crate) fn seal(
     let mechanism = Mechanism::AesGcm(params);
     let sealed = token.session.encrypt(&mechanism, key, plaintext);
     let sealed = sealed.map_err(&failed)?;
-    // After the call, because some tokens insist on a nonce of their own and write it here.
+    // Read the nonce after the call: some tokens choose their own and write it here.
     Ok([header, &nonce, &sealed].concat())
 }
 
-/// Opens a value whose header has this length.
+/// Opens a blob whose header is `header_len` bytes long.
 ///
 /// # Errors
-/// `Unauthentic` names it as `what`.
+/// [`HsmError::Unauthentic`], which names the value by `what`, if the blob is too short or its tag is wrong; other
+/// errors if the token fails.
 pub(crate) fn open(
     token: &LoggedIn<'_>,
     key: ObjectHandle,
@@ -77,8 +79,8 @@ fn decrypt(
     Ok(SecretVec::from(opened.map_err(&failed)?))
 }
 
-/// Whether the key seals and opens. Tokens answer a bad tag with errors that mean other things, too: this tells a value
-/// that was altered from a token that fails.
+/// Returns whether the key opens what it seals. Tokens report a wrong tag by errors that have other meanings too; this
+/// check distinguishes an altered value from a token that fails.
 pub(crate) fn works(token: &LoggedIn<'_>, key: ObjectHandle) -> Result<bool, HsmError> {
     const HEADER: &[u8] = b"KCT1";
     let sealed = seal(token, key, HEADER, HEADER)?;
@@ -92,7 +94,7 @@ pub(crate) fn works(token: &LoggedIn<'_>, key: ObjectHandle) -> Result<bool, Hsm
 }
 
 impl HsmError {
-    /// Whether a token may answer a bad tag so: SoftHSM says `GeneralError`.
+    /// Returns whether a token may report a wrong tag by this error. SoftHSM returns `GeneralError`.
     fn says_unauthentic(&self) -> bool {
         use RvError as Rv;
         let Self::Token { source, .. } = self else {
@@ -113,7 +115,7 @@ impl HsmError {
     }
 }
 
-/// Draws a key that seals and opens values, and wraps no other key.
+/// Generates an AES-256 key on the token that seals and opens values, and does not wrap other keys.
 pub(crate) fn generate_aes(
     token: &LoggedIn<'_>,
     label: &str,

@@ -7,23 +7,23 @@ use crate::module::locate;
 use crate::patience::Asking;
 use crate::{HsmError, Pkcs11Uri};
 
-/// What a node needs of a token, and what the token has. `Display` is a table for people.
+/// The mechanisms that a node needs, and which of them the token has. `Display` prints a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     rows: Vec<Capability>,
 }
 
-/// One mechanism.
+/// One mechanism in the table of [`Capabilities`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capability {
-    /// Its name in the standard.
+    /// The name of the mechanism in the PKCS#11 standard.
     pub mechanism: &'static str,
-    /// What it is needed for.
+    /// The purpose that a node needs it for.
     pub purpose: &'static str,
-    /// Whether a node cannot do without.
+    /// `true` if no node works without it.
     pub required: bool,
-    /// Whether the token has it.
+    /// `true` if the token has it.
     pub present: bool,
 }
 
@@ -62,10 +62,11 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
 ];
 
 impl Capabilities {
-    /// Those of the token that a URI names. No PIN is needed.
+    /// Returns the capabilities of the token that a URI names. No PIN is needed.
     ///
     /// # Errors
-    /// No module, or a file that is none; no token or several.
+    /// [`HsmError::ModuleMissing`], [`HsmError::NotAModule`] or [`HsmError::ModuleFailed`] if the module cannot be
+    /// loaded; [`HsmError::TokenMissing`] or [`HsmError::TokenAmbiguous`] unless exactly one token matches.
     pub fn of(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
         Self::ask(uri).map_err(HsmError::given_up_if_lost)
     }
@@ -89,22 +90,22 @@ impl Capabilities {
         })
     }
 
-    /// The rows of the table.
+    /// Returns the rows of the table.
     #[must_use]
     pub fn rows(&self) -> &[Capability] {
         &self.rows
     }
 
-    /// Fails if the token lacks what no node can do without.
+    /// Checks that the token has every mechanism that all nodes need.
     ///
     /// # Errors
-    /// [`HsmError::Lacks`].
+    /// [`HsmError::Lacks`], with the names of the missing mechanisms.
     pub fn require(&self) -> Result<(), HsmError> {
         let lacking = self.rows.iter().filter(|row| row.required && !row.present);
         self.require_none(lacking.map(|row| row.mechanism).collect())
     }
 
-    /// Fails if the token lacks this mechanism, which is one of the table's.
+    /// Checks that the token has one mechanism of the table.
     pub(crate) fn require_one(&self, mechanism: &'static str) -> Result<(), HsmError> {
         let lacking = [mechanism].into_iter().filter(|name| !self.has(name));
         self.require_none(lacking.collect())
@@ -120,7 +121,8 @@ impl Capabilities {
         })
     }
 
-    /// Whether all of a signing key of this type can be on the token; else a half of it is sealed by the token.
+    /// Returns whether the token can hold a signing key of this type as a whole. If not, the token holds the Ed25519
+    /// half and seals the other.
     #[must_use]
     pub fn holds(&self, key_type: KeyType) -> bool {
         match key_type {
@@ -129,7 +131,7 @@ impl Capabilities {
         }
     }
 
-    /// Whether the token has this mechanism, which is one of the table's.
+    /// Returns whether the token has one mechanism of the table.
     pub(crate) fn has(&self, mechanism: &str) -> bool {
         let mut rows = self.rows.iter();
         rows.any(|row| row.mechanism == mechanism && row.present)

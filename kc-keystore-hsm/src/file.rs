@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole.
+//! Files that are replaced atomically, and the ratchet's file with its lock.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::HsmError;
 
-/// Replaces the bytes of a file, durably; nobody else may write it meanwhile. If it fails, the old ones are there, or the
-/// new ones.
+/// Replaces the bytes of a file, durably. No other thread or process may write it at the same time. On failure the file
+/// holds the old bytes or the new ones.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // What a crash left goes.
+    // A crash may have left a temporary file.
     let temporary = beside(path, ".", ".tmp");
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -22,7 +22,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     flush_folder(path)
 }
 
-/// To write, readable by the owner only.
+/// Returns options that open a file for writing, readable by its owner only.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
@@ -34,7 +34,7 @@ fn private() -> OpenOptions {
     options
 }
 
-/// The file of the same name between `before` and `after`.
+/// Returns the path in the same folder whose file name is extended by `before` and `after`.
 fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(before);
     name.push(path.file_name().unwrap_or_default());
@@ -50,28 +50,32 @@ fn flush_folder(path: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Folders cannot be opened as files; the rename is written through.
+/// Does nothing: folders cannot be opened as files here, and renames are written through.
 #[cfg(not(unix))]
 fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// No ratchet is longer, in bytes. It takes some 80.
+/// The maximum size of a ratchet's file, in bytes. A ratchet takes about 80.
 const MAX_BYTES: u64 = 1024;
 
-/// The bytes of a ratchet, for one opener at a time, replaced atomically and durably.
+/// The file of a ratchet, locked for one opener at a time, and replaced atomically and durably.
 #[derive(Debug)]
 pub(crate) struct RatchetFile {
     path: PathBuf,
-    /// A lock on a file that a rename replaces would protect nothing, so it is one of its own.
+    /// The lock file. It is separate because a lock on a file that a rename replaces protects nothing.
     lock: File,
     lock_path: PathBuf,
 }
 
 impl RatchetFile {
-    /// Locks at once or not at all. The file need not exist.
+    /// Locks the ratchet at `path` without waiting. The ratchet's file need not exist.
+    ///
+    /// # Errors
+    /// [`HsmError::RatchetInUse`] if another opener holds the lock; [`HsmError::File`] if the lock file cannot be
+    /// opened.
     pub(crate) fn lock(path: &Path) -> Result<Self, HsmError> {
-        // The same lock, whatever links lead to the file.
+        // Links to the file lead to the same lock.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let lock_path = beside(&path, "", ".lock");
         let failed = |source| HsmError::File {
@@ -90,12 +94,12 @@ impl RatchetFile {
             lock,
             lock_path,
         };
-        // Another process may have replaced it between opening and locking.
+        // Another process may have replaced the lock file between opening and locking.
         file.check_lock()?;
         Ok(file)
     }
 
-    /// Fails if the lock file is not the one at its path any more: another process may have opened the ratchet.
+    /// Checks that the lock file is still the one at its path. If not, another process may have opened the ratchet.
     pub(crate) fn check_lock(&self) -> Result<(), HsmError> {
         let lost = || HsmError::RatchetLockLost {
             path: self.path.clone(),
@@ -116,7 +120,7 @@ impl RatchetFile {
         &self.path
     }
 
-    /// The bytes; `None` if there is no file.
+    /// Returns the bytes of the file; `None` if it does not exist.
     pub(crate) fn read(&self) -> Result<Option<Vec<u8>>, HsmError> {
         let mut bytes = Vec::new();
         let read =
@@ -128,8 +132,7 @@ impl RatchetFile {
         }
     }
 
-    /// Replaces the bytes. They survive whatever happens after it returns; if it fails, the old ones are there, or the
-    /// new ones.
+    /// Replaces the bytes. They are durable on return; on failure the file holds the old bytes or the new ones.
     pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), HsmError> {
         self.check_lock()?;
         replace(&self.path, bytes).map_err(|source| self.failed("write", source))
@@ -144,7 +147,7 @@ impl RatchetFile {
     }
 }
 
-/// Whether the file at `path` is this one. An open file keeps its inode number, so no new file can have the same.
+/// Returns whether `path` names this open file. An open file keeps its inode number, so no new file can have the same.
 #[cfg(unix)]
 fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -157,13 +160,13 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// The standard library does not tell which file it is.
+/// Returns `true`: the standard library does not identify files on this platform.
 #[cfg(not(unix))]
 fn is_at(_: &Path, _: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Opens or makes a lock file. A link in its place is not followed: it may lead anywhere.
+/// Opens or creates a lock file. A symbolic link in its place is not followed: it may lead anywhere.
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = private();
     options.create(true).truncate(false);
@@ -175,7 +178,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     options.open(path).map_err(|error| {
         let is_link = path.symlink_metadata().is_ok_and(|at| at.is_symlink());
         if is_link {
-            io::Error::new(ErrorKind::InvalidInput, "a link stands in its place")
+            io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link")
         } else {
             error
         }
@@ -194,7 +197,7 @@ mod tests {
         let path = folder.path().join("n1.ratchet");
         let file = RatchetFile::lock(&path).unwrap();
         assert_eq!(file.read().unwrap(), None);
-        fs::write(folder.path().join(".n1.ratchet.tmp"), b"of a crash").unwrap();
+        fs::write(folder.path().join(".n1.ratchet.tmp"), b"left by a crash").unwrap();
         for bytes in [&b"one"[..], b"two"] {
             file.replace(bytes).unwrap();
             assert_eq!(file.read().unwrap().unwrap(), bytes);

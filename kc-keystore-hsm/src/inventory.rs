@@ -1,3 +1,5 @@
+//! The objects on a token: listed, grouped by node, destroyed, renamed.
+
 use std::fmt;
 
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
@@ -8,26 +10,26 @@ use crate::labels::{Role, is_ours};
 use crate::token::{Class, LoggedIn, Wanted};
 use crate::{HsmError, NodeLabels, Token};
 
-/// An object of ours on a token. `Display` is a line for people.
+/// An object on a token whose label belongs to kc. `Display` prints one line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct ListedObject {
-    /// `kc:<node>:<instance>:<role>`, `kc-root:<name>:<role>`, `kc-provisioner:<name>:<role>`.
+    /// `kc:<node>:<instance>:<role>`, `kc-root:<name>:<role>` or `kc-provisioner:<name>:<role>`.
     pub label: String,
     /// "public key", "private key" or "secret key".
     pub class: &'static str,
-    /// Its id (`CKA_ID`): of a ratchet's key, its step.
+    /// The id of the object (`CKA_ID`). The id of a ratchet's key is its step, 8 bytes big-endian.
     pub id: Vec<u8>,
-    /// Whether its value can be read; `None` for a public key, or if the token does not say.
+    /// `Some(true)` if the value cannot be read; `None` for a public key, or if the token does not say.
     pub sensitive: Option<bool>,
-    /// Whether it can leave the token wrapped; `None` as before.
+    /// `Some(true)` if the key can leave the token wrapped; `None` for a public key, or if the token does not say.
     pub extractable: Option<bool>,
 }
 
-/// The objects on a token whose [labels](crate::NodeLabels) are ours, in order of their labels.
+/// Lists the objects on a token whose [labels](crate::NodeLabels) belong to kc, ordered by label.
 ///
 /// # Errors
-/// The token is gone.
+/// [`HsmError::Gone`] if the token is gone.
 pub fn list_objects(token: &Token) -> Result<Vec<ListedObject>, HsmError> {
     token.with_session(|token| {
         let mut listed = Vec::new();
@@ -88,20 +90,20 @@ impl fmt::Display for ListedObject {
     }
 }
 
-/// A node that a token has keys of.
+/// A node that has keys on a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeOnToken {
-    /// How they are called.
+    /// The labels of the node's keys.
     pub labels: NodeLabels,
-    /// The step that its ratchet has come to, if it has one.
+    /// The highest step of the node's ratchet keys; `None` if it has none.
     pub ratchet: Option<u64>,
 }
 
-/// The nodes with this id that a token has keys of. Several may have the same.
+/// Finds the nodes with this id that have keys on a token. Several nodes may have the same id.
 ///
 /// # Errors
-/// The token is gone.
+/// [`HsmError::Gone`] if the token is gone.
 pub fn nodes_called(token: &Token, node_id: &str) -> Result<Vec<NodeOnToken>, HsmError> {
     let mut nodes: Vec<NodeOnToken> = Vec::new();
     for object in list_objects(token)? {
@@ -125,10 +127,11 @@ pub fn nodes_called(token: &Token, node_id: &str) -> Result<Vec<NodeOnToken>, Hs
     Ok(nodes)
 }
 
-/// Destroys all that a token has of a node: one that was begun, and is not to be. Its ratchet goes first.
+/// Destroys all objects of a node whose provisioning is abandoned, its ratchet first.
 ///
 /// # Errors
-/// [`HsmError::NotALabel`] for labels that another node may have, too; the token is gone.
+/// [`HsmError::NotALabel`] for labels without an instance, which another node may have too; [`HsmError::Gone`] if the
+/// token is gone.
 pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     if !labels.has_instance() {
         return Err(HsmError::NotALabel(labels.identity()));
@@ -145,14 +148,15 @@ pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmEr
     })
 }
 
-/// Gives the keys of a root of trust or a provisioner the labels of their own, if an earlier version labelled them as
-/// those of a node. Says whether there are keys under these labels now. Interrupted, it can be done again.
+/// Gives the keys of a root of trust or a provisioner their own labels, if an earlier version labelled them as those of
+/// a node. Returns whether keys with these labels exist now. If interrupted, it can be repeated.
 ///
-/// Under `kc:root:` and `kc:provisioner-...:` no node is made any more; whatever else was called so is taken for the root's
-/// only if it is `expected`. Where a node has its ratchet, nothing is renamed: it would not start again.
+/// New nodes never use the labels `kc:root:` and `kc:provisioner-...:`. Keys with other labels are taken for those of
+/// the root of trust only if they are `expected`. If a ratchet with these labels exists, they belong to a node, which
+/// would not start again, so nothing is renamed.
 ///
 /// # Errors
-/// The token refuses, or is gone.
+/// [`HsmError::Gone`] if the token is gone; [`HsmError::Token`] if it refuses.
 pub fn relabel_signer(
     token: &Token,
     labels: &NodeLabels,
@@ -172,7 +176,7 @@ pub fn relabel_signer(
     })
 }
 
-/// Whether the Ed25519 half of this key is there.
+/// Returns whether the token has the Ed25519 half of this key under these labels.
 fn has(
     token: &LoggedIn<'_>,
     labels: &NodeLabels,
@@ -198,7 +202,7 @@ fn all(
     Ok(found)
 }
 
-/// Renames what has a role, unless its new name is taken.
+/// Renames the objects of one role, unless objects with the new label exist.
 fn relabel(
     token: &LoggedIn<'_>,
     (old, new): (&NodeLabels, &NodeLabels),

@@ -1,3 +1,5 @@
+//! The keystore of a node on a token.
+
 use std::fmt;
 
 use kc_core::kem::Suite;
@@ -12,14 +14,14 @@ use crate::random::generator;
 use crate::token::{LoggedIn, Wanted};
 use crate::{HsmError, NodeLabels, Token};
 
-/// A node's keys on a token: they sign and seal there, and never leave it.
+/// Keys of a node on a token. They sign and seal on the token, and never leave it.
 ///
-/// The exception is the SLH-DSA half of a version-4 key on a token that lacks `CKM_SLH_DSA`: it is sealed by the
-/// token, and opened into memory for each signature. The Ed25519 half, without which nothing verifies, stays on the
-/// token all the same.
+/// There is one exception: on a token without `CKM_SLH_DSA`, the SLH-DSA half of a version-4 key is a blob sealed by
+/// the token, and is opened into memory for each signature. The Ed25519 half, without which no signature verifies,
+/// stays on the token.
 ///
-/// Every call blocks for as long as the token takes: call from a thread that may wait, as the keystore actor is.
-/// Sealing and opening of messages never come here.
+/// Every call blocks until the token answers: call from a thread that may wait, as the keystore actor does. Sealing and
+/// opening of messages do not use the keystore.
 pub struct HsmKeyStore {
     token: Token,
     labels: NodeLabels,
@@ -30,12 +32,14 @@ pub struct HsmKeyStore {
 }
 
 impl HsmKeyStore {
-    /// Finds a node's keys, and makes sure of each: there is one of its label, it belongs to its public half and to
-    /// a pinned key, it can never leave the token, and what it signs verifies. Signing with a version-4 key takes 0.1
+    /// Finds the keys of a node and checks each: exactly one key has its label, it belongs to its public half and to a
+    /// pinned key, it cannot leave the token, and its signature verifies. The check of a version-4 key takes about 0.1
     /// s.
     ///
     /// # Errors
-    /// A key is missing, there are two, or one is not as it should be; [`HsmError::KeyChanged`]; the token is gone.
+    /// [`HsmError::ObjectMissing`], [`HsmError::ObjectAmbiguous`], [`HsmError::BadObject`] or [`HsmError::Exposed`] if
+    /// a key is missing or unusable; [`HsmError::NoSigningKey`] or [`HsmError::KeyChanged`] if the keys are not the
+    /// pinned ones; [`HsmError::SelfTest`]; [`HsmError::RotationUnfinished`]; [`HsmError::Gone`] if the token is gone.
     pub fn open(
         token: Token,
         labels: NodeLabels,
@@ -60,10 +64,10 @@ impl HsmKeyStore {
         Ok(store)
     }
 
-    /// Seals a value that was sealed by a file node's opaque key, for the moment when a node moves to the token.
+    /// Seals a value on the token that the opaque key of a file node sealed. Used when a node moves to a token.
     ///
     /// # Errors
-    /// [`HsmError::Unauthentic`] if that key has not sealed it; the token is gone.
+    /// [`HsmError::Unauthentic`] if `opaque_key` did not seal the value; [`HsmError::Gone`] if the token is gone.
     pub fn rewrap_file_value(
         &self,
         value: &[u8],
@@ -165,13 +169,13 @@ struct Key {
     slh_dsa: Option<PostQuantum>,
 }
 
-/// Where the SLH-DSA half of a version-4 key is.
+/// The storage of the SLH-DSA half of a version-4 key.
 enum PostQuantum {
     OnToken(Wanted),
     Sealed(Vec<u8>),
 }
 
-/// The keys of the types in use, version 1 first.
+/// Finds the keys of the types in use, version 1 first.
 fn find_keys(
     token: &LoggedIn<'_>,
     labels: &NodeLabels,
@@ -240,7 +244,7 @@ fn open_half(
     Ok(SlhDsaHalf::from_seed(&seed))
 }
 
-/// In the order of the pinned keys, which must be the same ones.
+/// Checks that the keys are the pinned ones and orders them likewise.
 fn in_order(mut keys: Vec<Key>, settings: &KeyStoreSettings) -> Result<Vec<Key>, HsmError> {
     let pinned = &settings.pinned;
     let place = |key: &Key| pinned.iter().position(|pinned| *pinned == key.public);
@@ -266,26 +270,26 @@ fn in_order(mut keys: Vec<Key>, settings: &KeyStoreSettings) -> Result<Vec<Key>,
     Ok(keys)
 }
 
-/// What a node's configuration says of its keys.
+/// The settings of a keystore, from the node's configuration.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeyStoreSettings {
-    /// The types that are used, `keytypes`; `None` for all that the token has.
+    /// The key types in use (`keytypes`); `None` for all that the token has.
     pub key_types: Option<Vec<KeyType>>,
-    /// The node's public keys, in order. If there are any, the token must have these, and keys of other types are passed
-    /// over; if there are none, nothing is compared, and version 1 comes before version 4.
+    /// The node's public keys, in order. If the list is not empty, the token must have exactly these keys, and keys of
+    /// other types are ignored. If it is empty, nothing is compared, and version 1 comes before version 4.
     pub pinned: Vec<VerifyingKey>,
-    /// The SLH-DSA half of a version-4 key, if the token cannot hold it: what
-    /// [`NewIdentity::sealed_slh_dsa`](crate::NewIdentity::sealed_slh_dsa) was. No secret.
+    /// The sealed SLH-DSA half of a version-4 key, if the token cannot hold it: the value of
+    /// [`NewIdentity::sealed_slh_dsa`](crate::NewIdentity::sealed_slh_dsa). Not secret.
     pub sealed_slh_dsa: Option<Vec<u8>>,
     /// The key exchanges that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// Whether requests go out in the bare form of old peers, too.
+    /// `true` if requests are also sent in the bare form that old peers understand.
     pub legacy_requests: bool,
 }
 
 impl Default for KeyStoreSettings {
-    /// All key types, nothing pinned, all key exchanges, no legacy requests.
+    /// Returns settings with all key types, no pinned keys, all key exchanges, and no legacy requests.
     fn default() -> Self {
         Self {
             key_types: None,
@@ -306,12 +310,12 @@ impl KeyStoreSettings {
     }
 }
 
-/// One signing key on a token, as that of a root of trust, which belongs to no node: the key of this type that
-/// [`generate_identity`](crate::generate_identity) or [`import_identity`](crate::import_identity) has put under these
-/// labels. All of it has to be on the token.
+/// Opens one signing key on a token, for a root of trust, which belongs to no node: the key of this type that
+/// [`generate_identity`](crate::generate_identity) or [`import_identity`](crate::import_identity) put under these
+/// labels. The whole key has to be on the token.
 ///
 /// # Errors
-/// Those of [`HsmKeyStore::open`].
+/// The same as [`HsmKeyStore::open`].
 pub fn open_signer(
     token: Token,
     labels: NodeLabels,

@@ -3,7 +3,7 @@ use kc_core::keys::KeyType;
 use crate::random::random;
 use crate::{HsmError, Pkcs11Uri, UriError};
 
-/// What an object is for; the last part of its label.
+/// The purpose of an object; the last part of its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// The Ed25519 pair of version 1.
@@ -14,9 +14,9 @@ pub(crate) enum Role {
     SlhDsa,
     /// The AES key that seals values of the configuration.
     Opaque,
-    /// The one before, while values are re-wrapped.
+    /// The previous opaque key, while values are re-wrapped.
     RetiredOpaque,
-    /// The AES keys of the ratchet, one at a time.
+    /// The AES keys of the ratchet, one for each step.
     Ratchet,
 }
 
@@ -30,7 +30,7 @@ impl Role {
         Self::Ratchet,
     ];
 
-    /// That of the Ed25519 pair of a key of this type.
+    /// Returns the role of the Ed25519 pair of a key of this type.
     pub(crate) fn of_ed25519(key_type: KeyType) -> Self {
         match key_type {
             KeyType::Ed25519 => Self::Identity,
@@ -50,7 +50,7 @@ impl Role {
     }
 }
 
-/// Whose keys they are: labels of different owners never are the same.
+/// The owner of keys. Different owners never have the same labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Node,
@@ -70,30 +70,30 @@ impl Owner {
     }
 }
 
-/// What the root of trust is called if nobody chooses another name.
+/// The default name of the root of trust.
 pub const ROOT_NAME: &str = "root";
-/// What the names of provisioners began with when earlier versions labelled their keys as a node's.
+/// The prefix of the names of provisioners in earlier versions, which labelled their keys as those of a node.
 const OLD_PROVISIONER: &str = "provisioner-";
 
-/// How many bytes an instance is drawn of. It is written in hexadecimal.
+/// The length of an instance, in bytes. It is written in hexadecimal.
 const INSTANCE_LEN: usize = 8;
 
-/// The labels of a node's objects on a token: `kc:<node>:<instance>:<role>`.
+/// Labels of a node's objects on a token: `kc:<node>:<instance>:<role>`.
 ///
-/// The instance is drawn when the node's keys are, so that two nodes with one id never have the same labels. Nodes that
-/// earlier versions made have none: `kc:<node>:<role>`.
+/// The instance is random and is generated with the node's keys, so that two nodes with one id never have the same
+/// labels. Nodes that earlier versions made have no instance: `kc:<node>:<role>`.
 ///
 /// | role | object |
 /// |---|---|
 /// | `id` | Ed25519 pair of a version-1 key |
 /// | `id4` | Ed25519 half of a version-4 key |
-/// | `slh` | SLH-DSA half of a version-4 key, if the token can |
+/// | `slh` | SLH-DSA half of a version-4 key, if the token has the mechanism |
 /// | `opaque` | AES key that seals values of the configuration |
-/// | `opaque-old` | the one before, during a [rotation](crate::OpaqueRotation) |
+/// | `opaque-old` | the previous one, during a [rotation](crate::OpaqueRotation) |
 /// | `ratchet` | AES key of the ratchet's step |
 ///
-/// Those of a root of trust begin with `kc-root:`, those of a provisioner with `kc-provisioner:`, so that no node takes
-/// their keys for its own.
+/// Labels of a root of trust begin with `kc-root:`, those of a provisioner with `kc-provisioner:`, so that no node uses
+/// their keys as its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeLabels {
     owner: Owner,
@@ -102,10 +102,11 @@ pub struct NodeLabels {
 }
 
 impl NodeLabels {
-    /// Those of a new node with this id; no other node has them.
+    /// Returns labels for a new node with this id. No other node has them.
     ///
     /// # Errors
-    /// [`HsmError::ReservedId`] for what earlier versions called roots of trust and provisioners; no random numbers.
+    /// [`HsmError::ReservedId`] for ids that earlier versions used for roots of trust and provisioners;
+    /// [`HsmError::Random`] if the operating system yields no random numbers.
     pub fn fresh(node_id: &str) -> Result<Self, HsmError> {
         let labels = Self::of(Owner::Node, node_id);
         if labels.renamed().is_some() {
@@ -119,23 +120,23 @@ impl NodeLabels {
         })
     }
 
-    /// Those of a root of trust.
+    /// Returns the labels of a root of trust.
     #[must_use]
     pub fn root(name: &str) -> Self {
         Self::of(Owner::Root, name)
     }
 
-    /// Those of a provisioner: `producer`, `consumer`, ...
+    /// Returns the labels of a provisioner: `producer`, `consumer`, ...
     #[must_use]
     pub fn provisioner(name: &str) -> Self {
         Self::of(Owner::Provisioner, name)
     }
 
-    /// Those of the node that an object belongs to, by the object's label, whatever its role: what stands in
+    /// Returns the labels of the node that an object belongs to. `label` is the label of any of its objects, as in
     /// `cryptokey : pkcs11:...;object=kc:n1:5c8e91d2a7034bf6:id`.
     ///
     /// # Errors
-    /// [`HsmError::NotALabel`].
+    /// [`HsmError::NotALabel`] if this is not the label of a node's object.
     pub fn of_object(label: &str) -> Result<Self, HsmError> {
         let labels = Self::parse(label)?;
         if labels.owner == Owner::Node {
@@ -145,35 +146,35 @@ impl NodeLabels {
         }
     }
 
-    /// Those of the node that the object of a URI belongs to.
+    /// Returns the labels of the node that the object of a URI belongs to.
     ///
     /// # Errors
-    /// [`UriError::NoObject`], [`HsmError::NotALabel`].
+    /// [`UriError::NoObject`] if the URI names no object; [`HsmError::NotALabel`] if that is not a node's.
     pub fn of_uri(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
         Self::of_object(object(uri)?)
     }
 
-    /// Those of whatever the object of a URI belongs to: a root of trust, a provisioner, or a node.
+    /// Returns the labels of the root of trust, the provisioner, or the node that the object of a URI belongs to.
     ///
     /// # Errors
-    /// [`UriError::NoObject`], [`HsmError::NotALabel`].
+    /// [`UriError::NoObject`] if the URI names no object; [`HsmError::NotALabel`] if its label has another form.
     pub fn of_signer(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
         Self::parse(object(uri)?)
     }
 
-    /// The node's id, or the name of the root of trust or the provisioner.
+    /// Returns the node's id, or the name of the root of trust or the provisioner.
     #[must_use]
     pub fn node_id(&self) -> &str {
         &self.name
     }
 
-    /// The label that stands for the node's keys in `cryptokey`: that of the role `id`.
+    /// Returns the label that represents the node's keys in `cryptokey`: the one with the role `id`.
     #[must_use]
     pub fn identity(&self) -> String {
         self.label(Role::Identity)
     }
 
-    /// The label that stands for the node's ratchet in `ratchet`: that of the role `ratchet`.
+    /// Returns the label that represents the node's ratchet in `ratchet`: the one with the role `ratchet`.
     #[must_use]
     pub fn ratchet(&self) -> String {
         self.label(Role::Ratchet)
@@ -190,7 +191,7 @@ impl NodeLabels {
         )
     }
 
-    /// What an earlier version called the same root of trust or provisioner, as if it were a node.
+    /// Returns the labels that an earlier version gave the same root of trust or provisioner, as if it were a node.
     pub(crate) fn old(&self) -> Option<Self> {
         match self.owner {
             Owner::Node => None,
@@ -202,8 +203,8 @@ impl NodeLabels {
         }
     }
 
-    /// What is meant by labels by which an earlier version called a root of trust or a provisioner, and no node is called
-    /// now.
+    /// Returns the current labels of a root of trust or a provisioner, if an earlier version labelled its keys with
+    /// `self`; `None` for all other labels. No node has such labels now.
     #[must_use]
     pub fn renamed(&self) -> Option<Self> {
         if self.instance.is_some() {
@@ -216,7 +217,8 @@ impl NodeLabels {
         }
     }
 
-    /// Whether they are one node's alone. Another with the same id may have those of an earlier version, too.
+    /// Returns whether only one node can have these labels. Nodes that earlier versions made share theirs with others
+    /// of the same id.
     #[must_use]
     pub fn has_instance(&self) -> bool {
         self.instance.is_some()
@@ -230,7 +232,7 @@ impl NodeLabels {
         }
     }
 
-    /// Of what stands before the role.
+    /// Parses the part of a label between the prefix and the role.
     fn of_node(owner: Owner, name: &str) -> Self {
         let drawn = |text: &str| {
             let mut bytes = text.bytes();
@@ -261,7 +263,7 @@ fn object(uri: &Pkcs11Uri) -> Result<&str, HsmError> {
     Ok(uri.object.as_deref().ok_or(UriError::NoObject)?)
 }
 
-/// Whether a label is one of ours.
+/// Returns whether a label belongs to kc.
 pub(crate) fn is_ours(label: &str) -> bool {
     let mut owners = Owner::ALL.into_iter();
     owners.any(|owner| label.starts_with(owner.prefix()))
@@ -332,7 +334,7 @@ mod tests {
             assert_eq!(NodeLabels::parse(&label).unwrap(), labels);
             assert!(NodeLabels::of_object(&label).is_err(), "{label}");
         }
-        // Of those that they had, none is given to a node.
+        // No node gets one of their former labels.
         for (node, renamed) in [
             ("root", NodeLabels::root("root")),
             ("provisioner-producer", NodeLabels::provisioner("producer")),

@@ -1,52 +1,52 @@
-//! A node's keys on a PKCS#11 token: signing keys that never leave it, and a ratchet that cannot be rolled back unless the
-//! token can.
+//! Keys of a node on a PKCS#11 token: signing keys that never leave the token, and a ratchet that cannot be rolled back
+//! unless the token can.
 //!
-//! | part | what it is |
+//! | part | purpose |
 //! |---|---|
-//! | [`Pkcs11Uri`] | `pkcs11:token=kc;object=kc:n1:id?module-path=...`: names a token and what is on it |
-//! | [`PinSource`] | where the PIN comes from: a file, the environment, a person; never the configuration |
-//! | [`Token`] | found by its label and logged in to; found again when it comes back |
-//! | [`Patience`] | waits for a token that may not answer, but not for ever |
-//! | [`Capabilities`] | which mechanisms it has, as a table |
-//! | [`NodeLabels`] | how a node's objects are called: `kc:<node>:<instance>:<role>`; those of a root of trust: `kc-root:<name>:<role>` |
+//! | [`Pkcs11Uri`] | `pkcs11:token=kc;object=kc:n1:id?module-path=...`: names a token and an object on it |
+//! | [`PinSource`] | the source of the PIN: a file, the environment or a prompt; never the configuration |
+//! | [`Token`] | a token found by its label and logged in to; found again after it was removed |
+//! | [`Patience`] | waits for a token with a time limit, in case the token does not answer |
+//! | [`Capabilities`] | a table of the mechanisms that the token has |
+//! | [`NodeLabels`] | the labels of a node's objects, `kc:<node>:<instance>:<role>`, and of a root of trust, `kc-root:<name>:<role>` |
 //! | [`HsmKeyStore`] | signs and seals on the token |
-//! | [`open_signer`] | one key, to sign as a root of trust |
+//! | [`open_signer`] | opens one key, to sign as a root of trust |
 //! | [`HsmRatchetStore`] | a sealed file, and one key on the token for each step |
-//! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | what is done once |
-//! | [`list_objects`], [`OpaqueRotation`] | what is there; a fresh key for the configuration's values |
-//! | [`nodes_called`], [`destroy_node_keys`] | the nodes of an id; an end to one that is not to be |
-//! | [`relabel_signer`] | roots of trust and provisioners that an earlier version labelled as nodes |
-//! | [`HsmError`] | what went wrong, with [advice](HsmError::advice) |
+//! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | the steps that set up a token and a node |
+//! | [`list_objects`], [`OpaqueRotation`] | list the objects on a token; replace the key that seals values of the configuration |
+//! | [`nodes_called`], [`destroy_node_keys`] | find the nodes with a given id; destroy the keys of an abandoned node |
+//! | [`relabel_signer`] | renames keys of roots of trust and provisioners that an earlier version labelled as nodes |
+//! | [`HsmError`] | an error, with [advice](HsmError::advice) |
 //!
-//! # What is where
+//! # Storage of each secret
 //!
-//! | secret | where |
+//! | secret | storage |
 //! |---|---|
 //! | Ed25519 key, and the Ed25519 half of a hybrid key | token; sensitive, non-extractable |
-//! | SLH-DSA half of a hybrid key | token if it has `CKM_SLH_DSA`, else sealed by it |
+//! | SLH-DSA half of a hybrid key | token if it has `CKM_SLH_DSA`, else a blob sealed by the token |
 //! | key that seals values of the configuration | token; sensitive, non-extractable |
 //! | ratchet | a file, sealed by a key on the token that lives for one step |
-//! | ephemerals of key exchanges, data keys | memory |
+//! | ephemeral keys of key exchanges, data keys | memory |
 //!
-//! A thief of the host's files has nothing without the token. Whoever controls the running host can use the keys for as
-//! long as that lasts, and cannot take away those that are on a hardware token; the ratchet's seed, at each step, and a sealed
-//! SLH-DSA half, at each signature, are opened in the host's memory.
+//! An attacker with a copy of the host's files learns nothing without the token. An attacker who controls the running
+//! host can use the keys for as long as that control lasts, and cannot copy those on a hardware token. Two secrets are
+//! opened in the host's memory: the ratchet's seed, at each step, and a sealed SLH-DSA half, at each signature.
 //!
 //! # Threads
 //!
-//! Every call waits for the token; [`Patience`] bounds that. Keystore and ratchet are asked on threads of their own,
-//! where signing by a hybrid key has to wait, too; sealing and opening of messages never touch the token. While the token
-//! is away a node goes on with the keys that it has.
+//! Every call blocks until the token answers; [`Patience`] bounds the wait. The actors call the keystore and the
+//! ratchet on threads of their own; signing with a hybrid key takes long and also belongs on such a thread. Sealing and
+//! opening of messages never touch the token. While the token is away, a node continues with the keys that it holds.
 //!
-//! # Numbers
+//! # Performance
 //!
 //! On two cores of an AMD EPYC, mostly idle, by `cargo run --release -p kc-keystore-hsm --example throughput`:
 //!
 //! | | SoftHSM 2.6.1 | kryoptic 1.5.4 |
 //! |---|---|---|
 //! | open the token, then the keystore | 1 ms, 1 ms | 1 ms, 2 ms |
-//! | the same with a hybrid key, which is tried | 70 to 77 ms | 36 to 38 ms |
-//! | signatures per second, Ed25519 | 7700, up to 12500 by four threads | 12300 to 13300, no more by threads |
+//! | the same with a hybrid key, including its self-test | 70 to 77 ms | 36 to 38 ms |
+//! | signatures per second, Ed25519 | 7700, up to 12500 with four threads | 12300 to 13300, not more with threads |
 //! | signatures per second, hybrid | 15: the SLH-DSA half in memory | 33: on the token |
 //! | values of 256 bytes sealed, opened per second | 41000 to 58000, 57000 | 30000, 30000 |
 //! | ratchet steps per second, files in memory | 1100 | 1100 |

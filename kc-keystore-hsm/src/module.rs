@@ -1,3 +1,5 @@
+//! PKCS#11 modules and the tokens in them: loaded, found, initialized.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -13,11 +15,11 @@ use crate::error::TokenFault;
 use crate::patience::Asking;
 use crate::{HsmError, Pkcs11Uri, UriError};
 
-/// The modules that this process has loaded, by their real paths. They stay: a module that is finalized counts
-/// its handles anew, and a handle that somebody still holds then means another object.
+/// The modules that this process has loaded, by their real paths. They are never unloaded: a module that is finalized
+/// counts its handles from the beginning, and a handle still in use would then name another object.
 static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
 
-/// The module at `path`, loaded and initialized once in a process.
+/// Returns the module at `path`, loaded and initialized once in a process.
 pub(crate) fn load(path: &Path) -> Result<Pkcs11, HsmError> {
     let real = path
         .canonicalize()
@@ -35,7 +37,7 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, HsmError> {
     Ok(module)
 }
 
-/// That it is initialized already, by whomever, is what is wanted.
+/// Initializes the module. It is no error if another part of the process did so before.
 fn initialize(module: &Pkcs11) -> Result<(), Error> {
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
@@ -46,7 +48,7 @@ fn initialize(module: &Pkcs11) -> Result<(), Error> {
 fn not_a_module(path: &Path, error: Error) -> HsmError {
     let path = path.to_owned();
     match error {
-        // It is one, and refuses to start.
+        // The file is a module, and refuses to start.
         Error::Pkcs11(..) => HsmError::ModuleFailed {
             path,
             source: TokenFault::from(error),
@@ -58,7 +60,7 @@ fn not_a_module(path: &Path, error: Error) -> HsmError {
     }
 }
 
-/// The module that a URI names, where in it the token is now, and how it is.
+/// Returns the module that a URI names, the current slot of the token, and the token's properties.
 pub(crate) fn locate(uri: &Pkcs11Uri) -> Result<(Pkcs11, Slot, TokenInfo), HsmError> {
     let path = uri.module_path.as_ref().ok_or(UriError::NoModule)?;
     let module = load(path)?;
@@ -66,7 +68,7 @@ pub(crate) fn locate(uri: &Pkcs11Uri) -> Result<(Pkcs11, Slot, TokenInfo), HsmEr
     Ok((module, slot, info))
 }
 
-/// The only initialized token that the URI fits, by its slot.
+/// Returns the only initialized token that matches the URI, and its slot.
 fn only_token(
     module: &Pkcs11,
     uri: &Pkcs11Uri,
@@ -94,7 +96,7 @@ fn only_token(
     }
 }
 
-/// All slots with a token. One that is removed meanwhile is not there.
+/// Returns all slots with a token, except tokens that are removed in the meantime.
 pub(crate) fn slots(module: &Pkcs11) -> Result<Vec<(Slot, TokenInfo)>, HsmError> {
     let slots = module
         .get_slots_with_token()
@@ -115,7 +117,7 @@ fn fits(uri: &Pkcs11Uri, info: &TokenInfo) -> bool {
         && fits(&uri.serial, info.serial_number())
 }
 
-/// What the URI says of the token.
+/// Describes the token that the URI names, for errors.
 fn wanted(uri: &Pkcs11Uri) -> String {
     let attributes = [
         ("token", &uri.token),
@@ -129,15 +131,17 @@ fn wanted(uri: &Pkcs11Uri) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// The longest label of a token, in bytes.
+/// The maximum length of a token's label, in bytes.
 const MAX_LABEL_LEN: usize = 32;
 
-/// Gives the module's first blank token a label, the PIN of its security officer, and the PIN of its user. Interrupted,
-/// or after a PIN that was refused, it goes on when it is called again.
+/// Initializes the first blank token of the module: sets its label, the PIN of its security officer, and the PIN of its
+/// user. A call after an interruption, or after a PIN was refused, continues where the last one ended.
 ///
 /// # Errors
-/// The label is taken, or is not from 1 to 32 bytes long; there is no blank token; [`HsmError::PinUnsuitable`]; going on,
-/// [`HsmError::PinIncorrect`] if the security officer's PIN is another than before.
+/// [`HsmError::TokenExists`] if the label is taken; [`HsmError::TokenLabel`] if it is not 1 to 32 bytes long;
+/// [`HsmError::NoBlankToken`]; [`HsmError::PinUnsuitable`] if the token does not accept a PIN;
+/// [`HsmError::PinIncorrect`] if the security officer's PIN differs from that of the interrupted call;
+/// [`HsmError::PinLastTry`] if one more wrong PIN of the security officer locks the token.
 pub fn init_token(
     module_path: &Path,
     label: &str,
@@ -186,12 +190,12 @@ pub fn init_token(
         .map_err(user.refused("set the user PIN"))
 }
 
-/// A PIN that the token is to have.
+/// A new PIN of the token.
 struct Pin {
     pin: AuthPin,
     len: usize,
     whose: &'static str,
-    /// How long the token says that PINs are. It need not insist.
+    /// The minimum length that the token reports, in bytes. It need not enforce it.
     min: usize,
     max: usize,
 }
@@ -207,12 +211,12 @@ impl Pin {
         }
     }
 
-    /// Why a token does not take it.
+    /// Returns a function that explains the refusal of this PIN.
     fn refused(&self, action: &'static str) -> impl Fn(Error) -> HsmError {
         let (whose, min, max) = (self.whose, self.min, self.max);
         let too_short = self.len < min;
         move |error| match error {
-            // SoftHSM says of a PIN that is too short that it is wrong.
+            // SoftHSM reports a PIN that is too short as incorrect.
             Error::Pkcs11(RvError::PinIncorrect, _) if !too_short => HsmError::PinIncorrect {
                 token: format!("the token's {whose}"),
             },

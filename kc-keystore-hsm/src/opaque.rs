@@ -1,4 +1,4 @@
-//! What the node's AES key seals: `magic (4) ‖ key id (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.
+//! Values sealed by the node's AES key: `magic (4 bytes) ‖ key id (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.
 
 use cryptoki::object::ObjectHandle;
 use kc_core::secret::SecretVec;
@@ -13,7 +13,7 @@ use crate::{HsmError, NodeLabels, aead};
 const MAGIC_LEN: usize = 4;
 const HEADER_LEN: usize = MAGIC_LEN + ID_LEN;
 
-/// What is sealed. The kinds do not open as one another.
+/// The kind of a sealed value. A value of one kind does not open as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A value of the configuration.
@@ -39,7 +39,7 @@ impl Kind {
         }
     }
 
-    /// What a blob is; `None` if it was not sealed here.
+    /// Returns the kind of a blob; `None` if it was not sealed by a token.
     pub(crate) fn of(blob: &[u8]) -> Option<Self> {
         let mut kinds = Self::ALL.into_iter();
         kinds.find(|kind| blob.starts_with(kind.magic()))
@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// A key that seals; the token may have a current and a retired one.
+/// A key that seals values. The token may have a current one and a retired one.
 #[derive(Clone, Debug)]
 pub(crate) struct OpaqueKey {
     wanted: Wanted,
@@ -58,10 +58,10 @@ pub(crate) struct OpaqueKey {
 }
 
 impl OpaqueKey {
-    /// The current key.
+    /// Finds the current key.
     ///
     /// # Errors
-    /// [`HsmError::RotationUnfinished`] if it is retired, and has no successor yet.
+    /// [`HsmError::RotationUnfinished`] if the key is retired and has no successor yet.
     pub(crate) fn find(token: &LoggedIn<'_>, labels: &NodeLabels) -> Result<Self, HsmError> {
         let found = Self::find_by(token, labels, Role::Opaque);
         if let Err(HsmError::ObjectMissing { .. }) = found {
@@ -70,7 +70,7 @@ impl OpaqueKey {
         found
     }
 
-    /// The only key of this role.
+    /// Finds the only key with this role.
     fn find_by(token: &LoggedIn<'_>, labels: &NodeLabels, role: Role) -> Result<Self, HsmError> {
         let label = labels.label(role);
         let wanted = Wanted::new(Class::Secret, label.clone());
@@ -82,12 +82,12 @@ impl OpaqueKey {
         Ok(Self { wanted, id })
     }
 
-    /// Draws the current key.
+    /// Generates the current key.
     pub(crate) fn generate(token: &LoggedIn<'_>, labels: &NodeLabels) -> Result<(), HsmError> {
         generate_aes(token, &labels.label(Role::Opaque), &random::<ID_LEN>()?).map(drop)
     }
 
-    /// Fails unless what it seals opens.
+    /// Checks that the key opens what it seals.
     pub(crate) fn test(&self, token: &LoggedIn<'_>) -> Result<(), HsmError> {
         if aead::works(token, token.find(&self.wanted)?)? {
             Ok(())
@@ -108,12 +108,12 @@ impl OpaqueKey {
         aead::seal(token, token.find(&self.wanted)?, &header, plaintext)
     }
 
-    /// Whether it has sealed this blob, by what stands in front.
+    /// Returns whether this key sealed the blob, according to the blob's header.
     pub(crate) fn has_sealed(&self, blob: &[u8]) -> bool {
         blob.get(MAGIC_LEN..HEADER_LEN) == Some(&self.id)
     }
 
-    /// Opens a blob of this kind, by this key or else by the retired one.
+    /// Opens a blob of this kind with this key, or with the retired key if that sealed it.
     pub(crate) fn open(
         &self,
         token: &LoggedIn<'_>,
@@ -133,7 +133,7 @@ impl OpaqueKey {
     }
 }
 
-/// Fails in the middle of a rotation.
+/// Checks that no rotation is in progress.
 pub(crate) fn require_no_rotation(
     token: &LoggedIn<'_>,
     labels: &NodeLabels,
@@ -147,7 +147,7 @@ pub(crate) fn require_no_rotation(
     }
 }
 
-/// The retired key, if there is one and it has sealed this blob.
+/// Returns the retired key if it exists and sealed this blob.
 fn retired(
     token: &LoggedIn<'_>,
     labels: &NodeLabels,

@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 
 use crate::HsmError;
 
-/// How long a token may take to answer.
+/// The maximum time that a token may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long it may still take when nobody wants to wait any more: some tokens are damaged by an end in the midst of a call.
+/// The time that a token may still take after [`Patience::end`]: ending a process in the middle of a call damages some
+/// tokens.
 const GRACE: Duration = Duration::from_secs(1);
-/// As much as a program's first thread has, in bytes.
+/// The size of the thread's stack, in bytes: the same as that of a program's main thread.
 const STACK: usize = 8 << 20;
 
 thread_local! {
-    /// Who waits for what this thread does.
+    /// The state shared with the thread that waits for this one.
     static WAITING: RefCell<Option<Arc<Waiting>>> = const { RefCell::new(None) };
 }
 
-/// Waits for work that asks tokens, and not for ever: 15 s for each answer. What takes long without a token, as a person who
-/// types a PIN, is waited for.
+/// Waits for work that asks tokens, at most 15 s for each answer. Work that takes long without a token, such as a
+/// prompt for a PIN, is not limited.
 #[derive(Clone, Debug, Default)]
 pub struct Patience {
     waiting: Arc<Waiting>,
@@ -33,19 +34,20 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Since when an answer has been waited for.
+    /// The time of the question that is not answered yet.
     asked: Option<Instant>,
-    /// Since when nobody wants to wait any more.
+    /// The time at which [`Patience::end`] was called.
     ended: Option<Instant>,
     done: bool,
 }
 
 impl Patience {
-    /// Does `work` on a thread of its own. If a token does not answer, that goes on in the background: a library that hangs
-    /// cannot be ended. Its panic is the caller's.
+    /// Runs `work` on a thread of its own. If a token does not answer, the thread continues in the background, because
+    /// a library that hangs cannot be stopped. A panic of `work` is passed on to the caller.
     ///
     /// # Errors
-    /// [`HsmError::Silent`], [`HsmError::Ended`]; the thread does not start.
+    /// [`HsmError::Silent`] if a token does not answer within 15 s; [`HsmError::Ended`] after [`end`](Self::end);
+    /// [`HsmError::Thread`] if the thread does not start.
     pub fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -64,7 +66,7 @@ impl Patience {
         thread.join().or_else(|panic| resume_unwind(panic))
     }
 
-    /// Has nobody wait for a token any more: an answer that is waited for may take one more second.
+    /// Ends the wait for a token: a pending answer may take one more second.
     pub fn end(&self) {
         self.waiting.state().ended = Some(Instant::now());
         self.waiting.changed.notify_all();
@@ -108,7 +110,7 @@ impl Waiting {
     }
 }
 
-/// Says that the work has ended, however it did.
+/// Marks the work as done when it returns or panics.
 struct Done(Arc<Waiting>);
 
 impl Drop for Done {
@@ -118,11 +120,12 @@ impl Drop for Done {
     }
 }
 
-/// An answer of a token that is waited for.
+/// A pending answer of a token.
 pub(crate) struct Asking(Option<Arc<Waiting>>);
 
 impl Asking {
-    /// A token is asked, from now until this is dropped. What is asked meanwhile is part of it.
+    /// Starts the time limit of an answer, which ends when the value is dropped. Questions asked in the meantime are
+    /// part of it.
     pub(crate) fn start() -> Self {
         let waiting = WAITING.with_borrow(Clone::clone);
         let waiting = waiting.filter(|waiting| waiting.state().asked.is_none());
@@ -132,7 +135,7 @@ impl Asking {
         Self(waiting)
     }
 
-    /// It has answered, and is asked something else.
+    /// Restarts the time limit: the token has answered, and is asked the next question.
     pub(crate) fn again() {
         let waiting = WAITING.with_borrow(Clone::clone);
         if let Some(waiting) = waiting.filter(|waiting| waiting.state().asked.is_some()) {
@@ -160,7 +163,7 @@ mod tests {
     fn only_a_token_is_not_waited_for_once_nobody_wants_to() {
         let patience = Patience::default();
         patience.end();
-        // A person may take their time.
+        // A prompt is not limited.
         assert_eq!(patience.run(|| 7).unwrap(), 7);
         let (_answer, never) = mpsc::channel::<()>();
         let silent = patience.run(move || {

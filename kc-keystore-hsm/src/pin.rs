@@ -7,27 +7,27 @@ use kc_core::secret::SecretText;
 
 use crate::{HsmError, Pkcs11Uri};
 
-/// The environment variable that [`PinSource::of`] looks at.
+/// The environment variable that [`PinSource::of`] reads.
 pub const PIN_VARIABLE: &str = "KC_HSM_PIN";
 
-/// No PIN is longer, in bytes.
+/// The maximum length of a PIN, in bytes.
 const MAX_PIN_BYTES: u64 = 1024;
 
-/// Where a token's PIN comes from. It is read again at each login, so that a changed PIN is found when a node
-/// connects anew.
+/// The source of a token's PIN. It is read at each login, so that a changed PIN is used when a node reconnects.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PinSource {
-    /// A file whose first line it is.
+    /// A file; the PIN is its first line.
     File(PathBuf),
     /// An environment variable.
     Environment(String),
-    /// The PIN itself: what a person has answered to a prompt.
+    /// The PIN itself, as typed at a prompt.
     Text(SecretText),
 }
 
 impl PinSource {
-    /// The file that a URI names, else the variable [`PIN_VARIABLE`] if it is set; `None` if a person must be asked.
+    /// Returns the file that a URI names, else the variable [`PIN_VARIABLE`] if it is set; `None` if a prompt is
+    /// needed.
     #[must_use]
     pub fn of(uri: &Pkcs11Uri) -> Option<Self> {
         if let Some(path) = &uri.pin_source {
@@ -59,7 +59,7 @@ impl PinSource {
 }
 
 fn first_line(file: File) -> io::Result<SecretText> {
-    // One allocation, so that growing leaves no copies behind.
+    // One allocation: a buffer that grows leaves copies of the PIN in memory.
     let mut text = String::with_capacity(MAX_PIN_BYTES as usize + 1);
     let read = file.take(MAX_PIN_BYTES).read_to_string(&mut text);
     let text = SecretText::from(text);

@@ -4,7 +4,7 @@ use rand::{SeedableRng, TryRng};
 
 use crate::HsmError;
 
-/// Random bytes that are no secret: nonces and ids.
+/// Returns random bytes that are not secret: nonces and ids.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], HsmError> {
     let mut bytes = [0; N];
     SysRng
@@ -13,12 +13,12 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], HsmError> {
     Ok(bytes)
 }
 
-/// A random secret.
+/// Returns a random secret.
 pub(crate) fn secret<const N: usize>() -> Result<Secret<N>, HsmError> {
     Ok(Secret::random(&mut generator()?))
 }
 
-/// A generator, seeded by the operating system.
+/// Returns a generator that is seeded by the operating system.
 pub(crate) fn generator() -> Result<StdRng, HsmError> {
     StdRng::try_from_rng(&mut SysRng).map_err(HsmError::Random)
 }

@@ -13,23 +13,23 @@ use crate::random::generator;
 use crate::token::{Class, LoggedIn, Wanted};
 use crate::{HsmError, NodeLabels, Token};
 
-/// A producer's ratchet: a sealed file, and on the token one key for each step, which opens it.
+/// A producer's ratchet: a sealed file, and on the token one key for each step, which opens the file.
 ///
-/// A step makes the key of the next one, replaces the file durably, destroys its own key, and only then gives out its
-/// secret. A crash in between loses at most a step that nobody has used. Whatever old file is put back, its key is
-/// gone: it opens no more, for its owner as little as for a thief. So the file needs no protection, and no backup helps:
-/// if file or token is lost, the ratchet is [re-initialised](Self::reinitialise).
+/// A step makes the key of the next step, replaces the file durably, destroys its own key, and only then returns its
+/// secret. A crash in between loses at most one step, which was not used. If an old file is put back, its key is gone,
+/// and it does not open for its owner or for an attacker. Hence the file needs no protection, and a backup does not
+/// help: if the file or the token is lost, [re-initialise](Self::reinitialise) the ratchet.
 ///
-/// That is true of tokens that nobody can copy or put back. A software token is files: put back together with the ratchet's,
-/// it takes the same steps again, and nothing can notice that.
+/// This holds for tokens that cannot be copied or restored. A software token consists of files: restored together with
+/// the ratchet's file, it takes the same steps again, and nothing can detect that.
 ///
-/// The file is `"KCR1" ‖ index (8, big-endian) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`; inside is the ratchet's stored
-/// form (protocol §4). The key is labelled `kc:<node>:<instance>:ratchet`, and its id is the index.
+/// The file is `"KCR1" ‖ index (8 bytes, big-endian) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`; the plaintext is the
+/// ratchet's stored form (protocol §4). The key is labelled `kc:<node>:<instance>:ratchet`, and its id is the index.
 ///
-/// The file is durable before the old key goes. Whether the new key is, is up to the token: SoftHSM does not flush its
-/// files, so that a loss of power within seconds after a step can cost the ratchet.
+/// The file is durable before the old key is destroyed. Durability of the new key depends on the token: SoftHSM does
+/// not flush its files, so a power failure within seconds after a step can lose the ratchet.
 ///
-/// Every call blocks for as long as token and disk take.
+/// Every call blocks until token and disk answer.
 #[derive(Debug)]
 pub struct HsmRatchetStore {
     token: Token,
@@ -38,12 +38,13 @@ pub struct HsmRatchetStore {
 }
 
 impl HsmRatchetStore {
-    /// The ratchet in this file, for this opener alone: `<file>.lock` is locked until this is dropped. Takes no
-    /// step.
+    /// Opens the ratchet in this file and locks `<file>.lock` until the store is dropped. Takes no step.
     ///
     /// # Errors
-    /// [`HsmError::RatchetInUse`]; [`HsmError::RolledBack`] if the token has no key for the file's step; no file,
-    /// or one that is no ratchet; the token is gone.
+    /// [`HsmError::RatchetInUse`] if another opener has it; [`HsmError::RolledBack`] if the token has no key for the
+    /// file's step; [`HsmError::ForeignRatchet`] or [`HsmError::ObjectAmbiguous`] if the token has other keys with this
+    /// label; [`HsmError::File`] or [`HsmError::MalformedRatchet`] if the file is missing or does not hold a ratchet;
+    /// [`HsmError::Gone`] if the token is gone.
     pub fn open(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
         store
@@ -52,10 +53,10 @@ impl HsmRatchetStore {
         Ok(store)
     }
 
-    /// The index of the step to be used next.
+    /// Returns the index of the next step.
     ///
     /// # Errors
-    /// The file is missing or no ratchet.
+    /// [`HsmError::File`] if the file is missing; [`HsmError::MalformedRatchet`] if it does not hold a ratchet.
     pub fn next_index(&self) -> Result<u64, HsmError> {
         Ok(self.read()?.index())
     }
@@ -83,21 +84,22 @@ impl RatchetStore for HsmRatchetStore {
 }
 
 impl HsmRatchetStore {
-    /// The first index that no step has used, as far as file and token know; 0 if they know of none.
+    /// Returns the first index that no step has used, according to the file and the token; 0 if neither has a ratchet.
     ///
     /// # Errors
-    /// In use; the token is gone.
+    /// [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
     pub fn unused_index(token: Token, labels: &NodeLabels, path: &Path) -> Result<u64, HsmError> {
-        // Either knows the index that is next.
+        // Both hold the index of the next step.
         let next = Self::lock(token, labels, path)?.known_indices()?;
         Ok(next.into_iter().max().unwrap_or(0))
     }
 
-    /// A fresh ratchet, beginning at index 0.
+    /// Creates a ratchet that begins at index 0.
     ///
     /// # Errors
-    /// [`HsmError::RatchetExists`] if there is a file; [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of
-    /// this node, of whatever step; in use; the token is gone.
+    /// [`HsmError::RatchetExists`] if the file exists; [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of
+    /// this node, of any step; [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is
+    /// gone.
     pub fn create(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
         if store.file.read()?.is_some() {
@@ -110,15 +112,16 @@ impl HsmRatchetStore {
         Ok(store)
     }
 
-    /// Continues a ratchet that was in a file: its next step is the seed's. A file that is there is of a ratchet before,
-    /// and is replaced.
+    /// Continues a ratchet that was in a `.seed` file: its next step is that of `seed`. An existing file of an earlier
+    /// ratchet is replaced.
     ///
-    /// Two copies of a ratchet are poison: from when a step is taken here, `<node>.seed` must not be used any more.
-    /// Destroy it.
+    /// Two copies of a ratchet would use the same keys. After the first step here, `<node>.seed` must not be used any
+    /// more: destroy it.
     ///
     /// # Errors
-    /// [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of this node, of whatever step: its file may be
-    /// elsewhere; [`HsmError::RatchetRepeats`] if the file is past the seed already; in use; the token is gone.
+    /// [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of this node, of any step, because its file may be
+    /// elsewhere; [`HsmError::RatchetRepeats`] if the existing file is past the seed; [`HsmError::RatchetInUse`] if the
+    /// ratchet is open; [`HsmError::Gone`] if the token is gone.
     pub fn import(
         token: Token,
         labels: &NodeLabels,
@@ -132,14 +135,15 @@ impl HsmRatchetStore {
         Ok(store)
     }
 
-    /// Begins anew, with a fresh secret, at `base`: the way out if file or token is lost. Destroys what was.
+    /// Destroys the ratchet, if any, and begins another with a fresh secret at index `base`: the remedy if the file or
+    /// the token is lost.
     ///
-    /// No step of `base` may ever have been taken, or of an index past it, or key ids repeat. The time in seconds since
-    /// 1970 is such an index for every ratchet that steps less than once a second.
+    /// No step at or after `base` may ever have been taken, or key ids repeat. For every ratchet that steps less than
+    /// once a second, the time in seconds since 1970 is such an index.
     ///
     /// # Errors
-    /// [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and token; in use;
-    /// the token is gone.
+    /// [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and token;
+    /// [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
     pub fn reinitialise(
         token: Token,
         labels: &NodeLabels,
@@ -164,7 +168,7 @@ impl HsmRatchetStore {
         }
     }
 
-    /// The indices that file and token know of. A file that is no ratchet knows none.
+    /// Returns the indices in the file and on the token. A malformed file counts as empty.
     fn known_indices(&self) -> Result<Vec<u64>, HsmError> {
         let in_file = match Sealed::read_any(&self.file) {
             Ok(sealed) => sealed.map(|sealed| sealed.index()),
@@ -188,7 +192,7 @@ impl HsmRatchetStore {
         }
     }
 
-    /// Stores this seed, and destroys the keys of all others.
+    /// Stores this seed, and destroys the keys of all other steps.
     fn begin(&self, seed: &Seed) -> Result<(), HsmError> {
         self.token.with_session(|token| {
             let before = keys(token, &self.label)?;
@@ -201,7 +205,7 @@ impl HsmRatchetStore {
     }
 }
 
-/// Takes a step. May be interrupted anywhere, and done again from the beginning.
+/// Takes a step. If interrupted at any point, it can be repeated from the beginning.
 fn take(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<Step, HsmError> {
     let sealed = Sealed::read(file)?;
     let key = clear_up(token, label, file, sealed.index())?;
@@ -213,7 +217,7 @@ fn take(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<Step, H
     let next = pending.next();
     let next_key = generate_aes(token, label, &next.index().to_be_bytes())?;
     let successor = Sealed::seal(token, next_key, next)?;
-    // Before the way back is closed.
+    // Check the new file before the old key is destroyed.
     successor.open(token, next_key, file)?;
     file.replace(successor.bytes())?;
     token.destroy(key)?;
@@ -222,7 +226,7 @@ fn take(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<Step, H
     Ok(step)
 }
 
-/// Fails unless the file's step can be taken. Changes nothing.
+/// Checks that the file's step can be taken. Changes nothing.
 fn check(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<(), HsmError> {
     let sealed = Sealed::read(file)?;
     let keys = keys(token, label)?;
@@ -231,8 +235,8 @@ fn check(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<(), Hs
     sealed.open(token, key, file).map(drop)
 }
 
-/// The key of the file's step. Destroys what an interrupted step has left: the key of the step before, if the file was
-/// replaced already; that of the step after, if it was not yet.
+/// Returns the key of the file's step. Destroys the keys that an interrupted step left: the key of the previous step if
+/// the file was replaced, that of the next step if it was not.
 fn clear_up(
     token: &LoggedIn<'_>,
     label: &str,
@@ -248,7 +252,7 @@ fn clear_up(
     Ok(key)
 }
 
-/// The key of the file's step, which no other keys but those that an interrupted step leaves may accompany.
+/// Returns the key of the file's step. Fails if the token has other keys than an interrupted step leaves.
 fn current(
     keys: &[(u64, ObjectHandle)],
     label: &str,
@@ -258,7 +262,7 @@ fn current(
     let path = || file.path().to_owned();
     let mut of_step = keys.iter().filter(|(found, _)| *found == index);
     let Some((_, key)) = of_step.next() else {
-        // Nothing is destroyed: the right file may yet be put back.
+        // Nothing is destroyed: the right file may still be put back.
         return Err(HsmError::RolledBack {
             path: path(),
             index,
@@ -283,7 +287,7 @@ fn current(
     }
 }
 
-/// The ratchet's keys on the token, each with its step.
+/// Returns the ratchet's keys on the token, each with its step.
 fn keys(token: &LoggedIn<'_>, label: &str) -> Result<Vec<(u64, ObjectHandle)>, HsmError> {
     let objects = token.find_all(&Wanted::new(Class::Secret, label.to_owned()))?;
     let with_index = |object| {
@@ -294,14 +298,17 @@ fn keys(token: &LoggedIn<'_>, label: &str) -> Result<Vec<(u64, ObjectHandle)>, H
     objects.into_iter().map(with_index).collect()
 }
 
-/// A ratchet as it stands in its file: the index is legible, the secret is not.
+/// A ratchet as stored in its file: the index is readable, the secret is sealed.
 struct Sealed {
     index: u64,
     bytes: Vec<u8>,
 }
 
 impl Sealed {
-    /// What the file holds.
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`HsmError::File`] if the file does not exist; [`HsmError::MalformedRatchet`].
     fn read(file: &RatchetFile) -> Result<Self, HsmError> {
         Self::read_any(file)?.ok_or_else(|| HsmError::File {
             action: "read",
@@ -310,7 +317,7 @@ impl Sealed {
         })
     }
 
-    /// What the file holds, if there is one.
+    /// Reads the file; `None` if it does not exist.
     fn read_any(file: &RatchetFile) -> Result<Option<Self>, HsmError> {
         let Some(bytes) = file.read()? else {
             return Ok(None);
@@ -322,7 +329,7 @@ impl Sealed {
         }))
     }
 
-    /// Seals a seed by the key of its step.
+    /// Seals a seed with the key of its step.
     fn seal(token: &LoggedIn<'_>, key: ObjectHandle, seed: &Seed) -> Result<Self, HsmError> {
         let index = seed.index();
         let header = SealedRatchetHeader { index }.encode();
@@ -349,7 +356,7 @@ impl Sealed {
         }
     }
 
-    /// The step that it holds.
+    /// Returns the step in the file.
     fn index(&self) -> u64 {
         self.index
     }

@@ -12,21 +12,21 @@ use crate::HsmError;
 use crate::file::replace;
 use crate::random::random;
 
-/// How many PINs of files and of the environment a token may refuse, until a login succeeds: most lock at the third, and not
-/// all say that they will.
+/// The number of PINs from files and from the environment that a token may refuse until a login succeeds. Most tokens
+/// lock at the third, and not all announce it.
 const MAX_TRIES: u8 = 2;
-/// No record is longer, in bytes.
+/// The maximum size of the record, in bytes.
 const MAX_BYTES: u64 = 1 << 16;
 
 const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 const TAG_LEN: usize = 8;
 
-/// scrypt's `N` as a power of two, `r` and `p`: 16 MB, some 50 ms.
+/// The parameters of scrypt: log2 of `N`, `r` and `p`. Takes 16 MB and about 50 ms.
 const WORK: (u8, u32, u32) = (14, 8, 1);
 
-/// The PINs that tokens have refused, beside a node, so that a restart does not try one again. Of each there is a salted
-/// hash: `<token> <tries> <salt> <hash>`, a line in hexadecimal.
+/// A record of the PINs that tokens refused, in a file next to the node's, so that a restart does not try one again.
+/// For each PIN it has a line with a salted hash, `<token> <tries> <salt> <hash>`, in hexadecimal.
 #[derive(Clone, Debug)]
 pub(crate) struct RefusedPins {
     path: PathBuf,
@@ -36,13 +36,14 @@ pub(crate) struct RefusedPins {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refused {
     token: [u8; TAG_LEN],
-    /// What it counts: one more if somebody else's had been refused before.
+    /// The number of attempts that it counts for: 2 if the token had refused a PIN before that is not in the record,
+    /// else 1.
     tries: u8,
     salt: [u8; SALT_LEN],
     hash: [u8; HASH_LEN],
 }
 
-/// Of the files of this process one is changed at a time: several tokens may have the same.
+/// Serializes changes of the files in this process: several tokens may share a file.
 static CHANGING: Mutex<()> = Mutex::new(());
 
 impl RefusedPins {
@@ -50,7 +51,11 @@ impl RefusedPins {
         Self { path }
     }
 
-    /// Fails if this PIN is not to be tried by a program.
+    /// Checks that a program may try this PIN.
+    ///
+    /// # Errors
+    /// [`HsmError::PinRefused`] if the token refused this PIN before; [`HsmError::PinTriesSpent`] if it refused
+    /// [`MAX_TRIES`].
     pub(crate) fn check(&self, token: &Asked<'_>, pin: &SecretText) -> Result<(), HsmError> {
         let refused = self.of(token)?;
         let (name, path) = (token.name.to_owned(), self.path.clone());
@@ -66,7 +71,7 @@ impl RefusedPins {
         Ok(())
     }
 
-    /// Remembers a PIN that was refused. `count_low`: whether the token had refused one before.
+    /// Records a PIN that was refused. `count_low` is `true` if the token reports earlier wrong PINs.
     pub(crate) fn add(
         &self,
         token: &Asked<'_>,
@@ -84,7 +89,7 @@ impl RefusedPins {
         self.change(|all| all.push(refused))
     }
 
-    /// Forgets those of a token that has been logged in to.
+    /// Removes the record of a token after a successful login.
     pub(crate) fn clear(&self, token: &Asked<'_>) -> Result<(), HsmError> {
         if self.of(token)?.is_empty() {
             return Ok(());
@@ -111,7 +116,7 @@ impl RefusedPins {
         written.map_err(failed("write", &self.path))
     }
 
-    /// A line that cannot be read is passed over.
+    /// Reads the record. Malformed lines are ignored.
     fn read(&self) -> Result<Vec<Refused>, HsmError> {
         let mut text = String::new();
         let file = File::open(&self.path);
@@ -136,9 +141,9 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> HsmError {
 
 /// The token that is logged in to.
 pub(crate) struct Asked<'t> {
-    /// For people.
+    /// The name for messages.
     pub(crate) name: &'t str,
-    /// Manufacturer, model, serial number, label.
+    /// Manufacturer, model, serial number and label.
     pub(crate) names: &'t [String; 4],
 }
 
@@ -182,7 +187,7 @@ fn unhex<const N: usize>(text: &str) -> Result<[u8; N], ()> {
     Ok(bytes)
 }
 
-/// Slow, because PINs are short.
+/// Hashes a PIN. The hash is slow because PINs are short.
 fn hash(pin: &SecretText, salt: &[u8; SALT_LEN]) -> Result<[u8; HASH_LEN], HsmError> {
     let mut hash = [0; HASH_LEN];
     let (log_n, r, p) = WORK;

@@ -1,3 +1,5 @@
+//! Keys of a node: generated on the token, imported, and the opaque key replaced.
+
 use cryptoki::object::Attribute;
 use kc_core::keys::{KeyType, Signer, SigningKey, SlhDsaHalf, VerifyingKey};
 
@@ -8,25 +10,27 @@ use crate::random::secret;
 use crate::token::{Class, LoggedIn, Wanted};
 use crate::{HsmError, NodeLabels, Token};
 
-/// A signing key that has been put onto a token.
+/// A signing key that was put onto a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewIdentity {
-    /// Its public half, for the node's certificate, and to be pinned.
+    /// The public key, for the node's certificate and for pinning.
     pub verifying_key: VerifyingKey,
-    /// The SLH-DSA half of a version-4 key, sealed by the token, if the token cannot hold it: for
-    /// [`KeyStoreSettings::sealed_slh_dsa`](crate::KeyStoreSettings::sealed_slh_dsa). No secret, but a key is lost with it.
+    /// The SLH-DSA half of a version-4 key, sealed by the token, if the token cannot hold it: the value for
+    /// [`KeyStoreSettings::sealed_slh_dsa`](crate::KeyStoreSettings::sealed_slh_dsa). Not secret, but without it the
+    /// key is lost.
     pub sealed_slh_dsa: Option<Vec<u8>>,
 }
 
-/// The public key of an SLH-DSA half, and the sealed blob unless it is on the token.
+/// The public key of an SLH-DSA half, and the sealed blob unless the half is on the token.
 type Half = ([u8; 32], Option<Vec<u8>>);
 
-/// Draws the key that seals values of a node's configuration, unless it is there. To be done first: it seals the SLH-DSA
-/// half of a version-4 key, too.
+/// Generates the key that seals values of a node's configuration, unless it exists. Call this first: the key also seals
+/// the SLH-DSA half of a version-4 key.
 ///
 /// # Errors
-/// [`HsmError::RotationUnfinished`] in the middle of a [rotation](crate::OpaqueRotation); the token is gone.
+/// [`HsmError::RotationUnfinished`] during a [rotation](crate::OpaqueRotation); [`HsmError::Gone`] if the token is
+/// gone.
 pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     token.with_session(|token| {
         require_no_rotation(token, labels)?;
@@ -37,11 +41,12 @@ pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), Hsm
     })
 }
 
-/// Draws a signing key on the token, unless it is there: what was interrupted is gone on with. Not to be done for a
-/// version-4 key that is certified already: a half that the token cannot hold is drawn each time.
+/// Generates a signing key on the token, unless it exists; continues an interrupted call. Do not call it for a
+/// version-4 key that has a certificate already: an SLH-DSA half that the token cannot hold is generated at each call.
 ///
 /// # Errors
-/// The token lacks the mechanism, or is gone; no opaque key; objects of other tools under the key's labels.
+/// [`HsmError::Lacks`] if the token lacks the mechanism; [`HsmError::ObjectMissing`] if there is no opaque key;
+/// [`HsmError::BadObject`] if objects of other tools have the key's labels; [`HsmError::Gone`] if the token is gone.
 pub fn generate_identity(
     token: &Token,
     labels: &NodeLabels,
@@ -65,11 +70,12 @@ pub fn generate_identity(
     })
 }
 
-/// Moves a signing key onto the token, unless it is there. The copy in memory, and the file that it came from, are the
-/// caller's to destroy.
+/// Copies a signing key onto the token, unless it is there already. The caller has to destroy the copy in memory and
+/// the file that it came from.
 ///
 /// # Errors
-/// [`HsmError::ObjectExists`] if there is another key; the token refuses it, or is gone; no opaque key.
+/// [`HsmError::ObjectExists`] if the token has another key with these labels; [`HsmError::ObjectMissing`] if there is
+/// no opaque key; [`HsmError::Token`] if the token refuses the key; [`HsmError::Gone`] if the token is gone.
 pub fn import_identity(
     token: &Token,
     labels: &NodeLabels,
@@ -118,11 +124,11 @@ fn describe(ed25519: [u8; 32], half: Option<Half>) -> NewIdentity {
     }
 }
 
-/// A fresh key for the values of a node's configuration; the one before stays until all is
-/// [re-wrapped](Self::rewrap) and the rotation [finished](Self::finish).
+/// A replacement of the key that seals values of a node's configuration. The previous key stays until all values are
+/// [re-wrapped](Self::rewrap) and the rotation is [finished](Self::finish).
 ///
-/// The node must be closed meanwhile: an open one goes on sealing by the old key, and what it seals is lost with it.
-/// Interrupted, a rotation is gone on with by beginning it again; a node opens values of both keys.
+/// The node must be closed during a rotation: an open node would seal with the previous key, and lose those values with
+/// it. To continue an interrupted rotation, begin it again; until then a node opens values of both keys.
 #[derive(Debug)]
 pub struct OpaqueRotation {
     token: Token,
@@ -131,10 +137,10 @@ pub struct OpaqueRotation {
 }
 
 impl OpaqueRotation {
-    /// Retires the key and draws another; goes on with a rotation that was not finished.
+    /// Retires the current key and generates another; continues an unfinished rotation.
     ///
     /// # Errors
-    /// No key; the token is gone.
+    /// [`HsmError::ObjectMissing`] if there is no key; [`HsmError::Gone`] if the token is gone.
     pub fn begin(token: Token, labels: NodeLabels) -> Result<Self, HsmError> {
         let current = token.with_session(|token| {
             if objects(token, &labels, Role::RetiredOpaque)?.is_empty() {
@@ -152,10 +158,11 @@ impl OpaqueRotation {
         })
     }
 
-    /// The same value, or the same SLH-DSA half, sealed by the new key; one that is already stays as it is.
+    /// Returns the same value, or the same SLH-DSA half, sealed by the new key. A blob that the new key sealed is
+    /// returned unchanged.
     ///
     /// # Errors
-    /// [`HsmError::Unauthentic`] if neither key has sealed it; the token is gone.
+    /// [`HsmError::Unauthentic`] if neither key sealed it; [`HsmError::Gone`] if the token is gone.
     pub fn rewrap(&self, blob: &[u8]) -> Result<Vec<u8>, HsmError> {
         let kind = Kind::of(blob).ok_or(HsmError::Unauthentic {
             what: "value to be re-wrapped",
@@ -169,10 +176,10 @@ impl OpaqueRotation {
         })
     }
 
-    /// Destroys the old key. What was not re-wrapped is lost.
+    /// Destroys the previous key. Values that were not re-wrapped are lost.
     ///
     /// # Errors
-    /// The token is gone.
+    /// [`HsmError::Gone`] if the token is gone.
     pub fn finish(self) -> Result<(), HsmError> {
         self.token.with_session(|token| {
             let retired = objects(token, &self.labels, Role::RetiredOpaque)?;
@@ -189,7 +196,7 @@ fn objects(
     token.find_all(&Wanted::new(Class::Secret, labels.label(role)))
 }
 
-/// Relabels the current key.
+/// Relabels the current key as retired.
 fn retire(token: &LoggedIn<'_>, labels: &NodeLabels) -> Result<(), HsmError> {
     let current = token.only(&Wanted::new(Class::Secret, labels.label(Role::Opaque)))?;
     let retired = Attribute::Label(labels.label(Role::RetiredOpaque).into_bytes());

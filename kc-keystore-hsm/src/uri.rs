@@ -1,4 +1,4 @@
-//! The `pkcs11:` URIs of RFC 7512, strictly.
+//! `pkcs11:` URIs (RFC 7512), parsed strictly.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use thiserror::Error;
 
-/// What stands in a component as it is: RFC 7512's characters without those that separate.
+/// The characters that are percent-encoded: all but the unreserved ones and `:`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -19,14 +19,14 @@ const ESCAPED_IN_PATHS: &AsciiSet = &ESCAPED.remove(b'/');
 /// Names a token, an object on it, the module that reaches it, and the file of its PIN:
 /// `pkcs11:token=kc;object=kc:n1:5c8e91d2a7034bf6:id?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/kc/pin`.
 ///
-/// Tokens are told apart by label, manufacturer, model and serial number; never by slot, which is numbered anew at
-/// each start. A URI never holds a PIN.
+/// Tokens are distinguished by label, manufacturer, model and serial number; never by slot, because slot numbers may
+/// change at each start. A URI never contains a PIN.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pkcs11Uri {
     /// `token=`: the token's label.
     pub token: Option<String>,
-    /// `manufacturer=`: who made the token.
+    /// `manufacturer=`: the token's manufacturer.
     pub manufacturer: Option<String>,
     /// `model=`: the token's model.
     pub model: Option<String>,
@@ -41,7 +41,7 @@ pub struct Pkcs11Uri {
 }
 
 impl Pkcs11Uri {
-    /// The same token, and on it the object of this label.
+    /// Returns the same URI with the object of this label.
     #[must_use]
     pub fn with_object(&self, label: String) -> Self {
         Self {
@@ -54,13 +54,13 @@ impl Pkcs11Uri {
 impl FromStr for Pkcs11Uri {
     type Err = UriError;
 
-    /// Any [`UriError`].
+    /// Parses a URI. Returns a [`UriError`] if it is invalid.
     fn from_str(text: &str) -> Result<Self, UriError> {
         parse(text)
     }
 }
 
-/// The canonical form, which parses to the same.
+/// Prints the canonical form, which parses to the same value.
 impl fmt::Display for Pkcs11Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("pkcs11:")?;
@@ -99,47 +99,47 @@ impl fmt::Display for Pkcs11Uri {
     }
 }
 
-/// Why a text is no `pkcs11:` URI that is understood. Values are not shown: one may be a PIN.
+/// The reason why a text is not a supported `pkcs11:` URI. Values are not shown, because one may be a PIN.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UriError {
-    /// It does not begin with `pkcs11:`.
+    /// The text does not begin with `pkcs11:`.
     #[error("does not begin with pkcs11:")]
     Scheme,
     /// A component is not `name=value`.
     #[error("an attribute without a name or a value")]
     Attribute,
-    /// A character that must be percent-encoded, or a broken percent-encoding.
+    /// A value has a character that must be percent-encoded, or a broken percent-encoding.
     #[error("{0} has a character that must be percent-encoded")]
     Encoding(&'static str),
     /// A value is not UTF-8 text.
     #[error("{0} is not UTF-8")]
     NotText(&'static str),
-    /// An attribute stands twice.
-    #[error("{0} stands twice")]
+    /// An attribute occurs twice.
+    #[error("{0} occurs twice")]
     Duplicate(&'static str),
-    /// An attribute that means nothing here.
+    /// The URI has an unknown attribute.
     #[error("unknown attribute {0:?}")]
     Unknown(String),
-    /// A PIN in the URI.
+    /// The URI contains a PIN.
     #[error("pin-value is not accepted")]
     PinValue,
-    /// A path that is not absolute.
+    /// A path is not absolute.
     #[error("{0} is not an absolute path")]
     NotAbsolute(&'static str),
-    /// Neither `token` nor `serial` stands in it.
+    /// The URI has neither `token` nor `serial`.
     #[error("neither token nor serial")]
     NoToken,
-    /// An object is needed and none is named.
+    /// The URI names no object, and one is needed.
     #[error("no object")]
     NoObject,
-    /// The module is needed and not named.
+    /// The URI names no module, and one is needed.
     #[error("no module-path")]
     NoModule,
 }
 
 impl UriError {
-    /// What a person can do about it.
+    /// Returns the remedy, for a person.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
@@ -150,10 +150,10 @@ impl UriError {
                 "write %20 for a space, %25 for a percent sign, %3B for a semicolon, %2F for a slash in a label"
             }
             Self::Unknown(name) if name.starts_with("slot-") => {
-                "slots are numbered anew at each start: name the token by token= or serial="
+                "slot numbers may change at each start: name the token by token= or serial="
             }
             Self::Unknown(_) => {
-                "known are token, manufacturer, model, serial, object; then module-path, pin-source"
+                "the known attributes are token, manufacturer, model, serial, object; then module-path, pin-source"
             }
             Self::PinValue => {
                 "configurations are copied and printed: put the PIN into a file of mode 0600 and name it with pin-source=file:/path, or set KC_HSM_PIN"
@@ -167,7 +167,7 @@ impl UriError {
     }
 }
 
-/// What may stand unencoded in a value, beside letters and digits.
+/// The characters other than letters and digits that may occur unencoded in a value.
 const PATH_CHARACTERS: &str = "-._~:[]@!$'()*+,=&";
 const QUERY_CHARACTERS: &str = "-._~:[]@!$'()*+,=/?|";
 
@@ -231,7 +231,7 @@ fn unknown(name: &str) -> UriError {
     }
 }
 
-/// `percent_decode_str` lets pass whatever is no percent-encoding.
+/// Decodes a value strictly: `percent_decode_str` accepts invalid percent-encodings.
 fn decode(name: &'static str, value: &str, unencoded: &str) -> Result<String, UriError> {
     let mut rest = value.chars();
     while let Some(character) = rest.next() {
@@ -256,7 +256,7 @@ fn set<T>(name: &'static str, slot: &mut Option<T>, value: T) -> Result<(), UriE
     }
 }
 
-/// `file:/path`, `file:///path`, or the path itself.
+/// Returns the path of `file:/path`, `file:///path`, or a plain path.
 fn file_path(source: &str) -> &str {
     let path = source.strip_prefix("file:").unwrap_or(source);
     match path.strip_prefix("//") {

@@ -5,7 +5,7 @@ use kc_core::store::{StoreError, StoreErrorKind};
 use super::HsmError;
 
 impl HsmError {
-    /// What a person can do about it.
+    /// Returns the remedy, for a person.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
@@ -27,7 +27,7 @@ impl HsmError {
                 "choose another label, of 1 to 32 bytes"
             }
             Self::NoBlankToken { .. } => {
-                "reset a token by its maker's tool; that destroys what is on it"
+                "reset a token by its maker's tool; that destroys everything on it"
             }
             Self::PinMissing { .. } => {
                 "name a file with pin-source=file:/path (mode 0600), set KC_HSM_PIN, or answer the prompt"
@@ -39,27 +39,29 @@ impl HsmError {
                 "log in by hand first: by the token's own tool, or by `kc hsm list` with neither pin-source nor KC_HSM_PIN, which asks for the user's PIN"
             }
             Self::PinRefused { .. } => {
-                "correct the PIN; if the token's PIN was set to this one since, delete that file"
+                "correct the PIN; if the token's PIN was changed to this one later, delete that file"
             }
             Self::PinTriesSpent { .. } => {
-                "tokens lock after some attempts: start the node with neither pin-source nor KC_HSM_PIN, so that it asks for the PIN; or delete that file, if the PIN is right now"
+                "tokens lock after some attempts: start the node with neither pin-source nor KC_HSM_PIN, so that it asks for the PIN; if the PIN is correct now, delete that file"
             }
             Self::PinExpired { .. } => "set a new PIN by the token's own tool",
-            Self::PinUnsuitable { .. } => "choose another PIN; the same command goes on",
+            Self::PinUnsuitable { .. } => {
+                "choose another PIN and run the same command again; it continues"
+            }
             Self::PinLocked { .. } => "the token's security officer must set a new PIN",
             Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
             Self::Lacks { .. } => "use another token, or newer firmware",
             Self::ReservedId(_) => {
-                "choose another id; `kc hsm generate --root` draws a root of trust, `kc chain provisioners` provisioners"
+                "choose another id; `kc hsm generate --root` makes a root of trust, `kc chain provisioners` provisioners"
             }
             Self::NotALabel(_) => {
                 "write object=kc:<node>:<instance>:id, or ...:ratchet; of a root of trust kc-root:<name>:id, of a provisioner kc-provisioner:<name>:id"
             }
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
-                "`kc hsm list` shows what is there; `kc hsm generate` or `kc hsm import` makes it"
+                "`kc hsm list` shows the objects on the token; `kc hsm generate` or `kc hsm import` makes the missing one"
             }
             Self::RotationUnfinished { .. } => {
-                "`kc hsm rotate-opaque --node <node>` goes on with it; until then delete nothing, or retained keys are lost"
+                "`kc hsm rotate-opaque --node <node>` continues it; until then delete nothing, or retained keys are lost"
             }
             Self::ObjectAmbiguous { .. } => {
                 "`kc hsm list` shows them; delete the wrong one by the token's own tool"
@@ -68,44 +70,44 @@ impl HsmError {
                 "another node of this id has it: choose another id, or delete it by the token's own tool"
             }
             Self::NodeExists { .. } => {
-                "choose another id; --adopt takes keys that `kc hsm generate` drew, `kc provision --force` makes another node beside them"
+                "choose another id; --adopt takes keys that `kc hsm generate` made, `kc provision --force` makes another node next to them"
             }
             Self::NotAdoptable { .. } => {
-                "`kc hsm list` shows what is there; without --adopt keys are drawn, with --force beside those of the same id"
+                "`kc hsm list` shows the keys on the token; without --adopt new keys are made, with --force next to those of the same id"
             }
             Self::Exposed { .. } => {
                 "make a new key with `kc hsm generate`: this one may have been copied"
             }
             Self::BadObject { .. } => {
-                "the object was made by another tool, or by half: delete it and make it anew"
+                "the object was made by another tool, or is incomplete: delete it and make it again"
             }
             Self::KeyChanged { .. } => {
                 "check that this is the node's token; a new key needs a new certificate"
             }
             Self::TwoKeys(_) => {
-                "a token holds one key of each type: make the node anew on it, `kc provision --keystore --force`"
+                "a token holds one key of each type: make a new node on it, `kc provision --keystore --force`"
             }
             Self::SelfTest { .. } => "the key was imported in a wrong form, or the token is faulty",
             Self::Unauthentic { .. } => {
                 "it belongs to another token or node; values of a file node are re-wrapped by `kc hsm import`"
             }
             Self::RolledBack { .. } => {
-                "put back the file of the step that the token is at; if it is lost, `kc hsm renew-ratchet` begins another"
+                "put back the file of the token's current step; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::ForeignRatchet { .. } => {
-                "is this the node's file? two ratchets cannot share a label; `kc hsm renew-ratchet` begins another"
+                "check that this is the node's file: two ratchets cannot share a label; `kc hsm renew-ratchet` begins another"
             }
             Self::MalformedRatchet { .. } => {
                 "put back the file; if it is lost, `kc hsm renew-ratchet` begins another"
             }
             Self::RatchetRepeats { .. } => {
-                "choose an index past all that were used; the time in seconds since 1970 is one"
+                "choose an index past all used ones, such as the time in seconds since 1970"
             }
             Self::RatchetExists { .. } => {
                 "a node of this id has used it: choose another id, or begin another ratchet past it with --force"
             }
             Self::RatchetKeyLeft { .. } => {
-                "another node may use it, so nothing was changed; a ratchet whose file is lost begins anew by `kc hsm renew-ratchet`"
+                "another node may use it, so nothing was changed; if the ratchet's file is lost, `kc hsm renew-ratchet` begins another"
             }
             Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
             Self::RatchetInUse { .. } => "stop the other process that uses this node",
@@ -117,23 +119,23 @@ impl HsmError {
             }
             Self::File { .. } => "check the path, its owner and the space left",
             Self::Silent => {
-                "look after the token and the way to it: its daemon, its cable, the network"
+                "check the token and the connection to it: its daemon, its cable, the network"
             }
-            Self::Ended => "the same command again does what was not done",
+            Self::Ended => "run the same command again; it continues where it was interrupted",
             Self::Thread(_) => "end other programs, or raise the limit of processes",
             Self::Random(_) => "the system's random generator must work",
             Self::Gone { .. } => {
                 "insert the token, or start its daemon; a running node goes on with the keys it has and reconnects"
             }
             Self::Token { .. } => {
-                "see the module's log; `kc hsm doctor` tells what the token can do"
+                "see the module's log; `kc hsm doctor` lists the token's mechanisms"
             }
         }
     }
 }
 
 impl From<HsmError> for StoreError {
-    /// The kind and the advice; the error itself is the source.
+    /// Returns a [`StoreError`] with the matching kind and the advice; the error itself is the source.
     fn from(error: HsmError) -> Self {
         use StoreErrorKind as Kind;
         let kind = match &error {
@@ -160,7 +162,7 @@ impl From<HsmError> for StoreError {
             | HsmError::KeyChanged { .. }
             | HsmError::TwoKeys(_)
             | HsmError::SelfTest { .. }
-            // Not `Missing`: nobody may take it for a reason to begin anew.
+            // Not `Missing`: that would be a reason to begin a new ratchet.
             | HsmError::RolledBack { .. }
             | HsmError::ForeignRatchet { .. }
             | HsmError::MalformedRatchet { .. } => Kind::Malformed,

@@ -10,14 +10,14 @@ use thiserror::Error;
 
 use crate::{Capabilities, UriError};
 
-/// What went wrong with a token. [`advice`](Self::advice) says what a person can do.
+/// An error of a token or of the files that belong to it. [`advice`](Self::advice) returns the remedy.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HsmError {
-    /// The URI is not one that is understood.
+    /// The `pkcs11:` URI is invalid, or lacks a part that is needed.
     #[error("pkcs11 URI: {0}")]
     Uri(#[from] UriError),
-    /// There is no such module.
+    /// The PKCS#11 module does not exist.
     #[error("the PKCS#11 module {} is not there", path.display())]
     ModuleMissing {
         /// The module.
@@ -25,328 +25,329 @@ pub enum HsmError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The file is something else, or for another machine.
+    /// The file is not a PKCS#11 module for this machine.
     #[error("{} is not a PKCS#11 module", path.display())]
     NotAModule {
         /// The file.
         path: PathBuf,
-        /// Why it was not loaded.
+        /// The error of the loader.
         source: TokenFault,
     },
-    /// The module does not start.
+    /// The module failed to initialize.
     #[error("the PKCS#11 module {} does not start", path.display())]
     ModuleFailed {
         /// The module.
         path: PathBuf,
-        /// What it said.
+        /// The answer of the module.
         source: TokenFault,
     },
-    /// The module has no such token: it is removed, or the module is another maker's.
+    /// The module has no such token: the token is not inserted, or belongs to another module.
     #[error("no token with {wanted} in {}; it has {}", module.display(), listed(found))]
     TokenMissing {
-        /// What was looked for.
+        /// The token that was looked for.
         wanted: String,
         /// The module.
         module: PathBuf,
-        /// The labels of the tokens that it has.
+        /// The labels of the tokens that the module has.
         found: Vec<String>,
     },
-    /// Several tokens match.
+    /// Several tokens match the URI.
     #[error("{count} tokens with {wanted}")]
     TokenAmbiguous {
-        /// What was looked for.
+        /// The token that was looked for.
         wanted: String,
-        /// How many match.
+        /// The number of tokens that match.
         count: usize,
     },
-    /// A token of this label is there already.
-    #[error("a token {label:?} is there already")]
+    /// A token with this label exists already.
+    #[error("a token {label:?} exists already")]
     TokenExists {
         /// The label.
         label: String,
     },
-    /// A token's label is from 1 to 32 bytes long.
+    /// The label is not 1 to 32 bytes long.
     #[error("{label:?} cannot be a token's label")]
     TokenLabel {
         /// The label.
         label: String,
     },
-    /// The module has no token that waits to be initialized.
+    /// The module has no uninitialized token.
     #[error("no blank token in {}", module.display())]
     NoBlankToken {
         /// The module.
         module: PathBuf,
     },
-    /// Where the PIN should come from, there is none.
+    /// The source of the PIN yields none.
     #[error("no PIN from {origin}")]
     PinMissing {
-        /// The file, the variable, or the prompt.
+        /// The file, the environment variable, or the prompt.
         origin: String,
-        /// Why the file was not read.
+        /// The error of reading the file; `None` for other sources.
         source: Option<io::Error>,
     },
-    /// The token refuses the PIN. The same one is not tried again.
+    /// The token refused the PIN. This PIN is not tried again.
     #[error("the PIN of {token} is wrong")]
     PinIncorrect {
         /// The token.
         token: String,
     },
-    /// The token has refused this PIN before, as a file beside the node remembers. It is not tried again.
-    #[error("{token} has refused this PIN before; it is not tried again ({} remembers it)", path.display())]
+    /// The token refused this PIN in an earlier process, as recorded in a file next to the node's. It is not tried
+    /// again.
+    #[error("{token} refused this PIN before; it is not tried again (recorded in {})", path.display())]
     PinRefused {
         /// The token.
         token: String,
-        /// The file.
+        /// The file that records refused PINs.
         path: PathBuf,
     },
-    /// The token has refused so many PINs that the next try is left to a person.
-    #[error("{token} has refused the PINs it was given since the last login; no other is tried ({} remembers them)", path.display())]
+    /// The token refused so many PINs that the next attempt requires a person.
+    #[error("{token} refused several PINs since the last login; no other is tried (recorded in {})", path.display())]
     PinTriesSpent {
         /// The token.
         token: String,
-        /// The file that remembers them.
+        /// The file that records refused PINs.
         path: PathBuf,
     },
-    /// Too many wrong PINs.
+    /// The token locked the PIN after too many wrong attempts.
     #[error("the PIN of {token} is locked")]
     PinLocked {
         /// The token.
         token: String,
     },
-    /// One wrong PIN more, and the token locks: that try is left to a person.
-    #[error("{token} locks if the next PIN is wrong, too; it is not tried")]
+    /// The token locks after one more wrong PIN; that attempt requires a person.
+    #[error("{token} locks if the next PIN is wrong; the PIN was not tried")]
     PinLastTry {
         /// The token.
         token: String,
     },
-    /// The PIN was right once.
+    /// The token requires a new PIN.
     #[error("the PIN of {token} has expired")]
     PinExpired {
         /// The token.
         token: String,
     },
-    /// The token does not take this as a new PIN.
-    #[error("the token takes no such PIN for its {whose}: {}", lengths(*min, *max))]
+    /// The token does not accept this value as a new PIN.
+    #[error("the token does not accept this PIN for its {whose}: {}", lengths(*min, *max))]
     PinUnsuitable {
         /// "user" or "security officer".
         whose: &'static str,
-        /// The shortest PIN, in bytes.
+        /// The minimum length of a PIN, in bytes.
         min: usize,
-        /// The longest, in bytes; 0 if there is no limit.
+        /// The maximum length of a PIN, in bytes; 0 for no limit.
         max: usize,
     },
-    /// Nobody has set a PIN.
+    /// The token is initialized, but has no user PIN yet.
     #[error("{token} has no user PIN yet")]
     PinNotSet {
         /// The token.
         token: String,
     },
-    /// The token lacks what a node needs.
+    /// The token lacks mechanisms that a node needs.
     #[error("the token lacks {}\n{}", mechanisms.join(", "), table.to_string().trim_end())]
     Lacks {
-        /// The mechanisms.
+        /// The names of the missing mechanisms.
         mechanisms: Vec<&'static str>,
-        /// All that nodes use, and what of it the token has.
+        /// All mechanisms that nodes use, and which of them the token has.
         table: Capabilities,
     },
-    /// No node on a token has this id: the keys of roots of trust and provisioners were called so.
+    /// The id is reserved: earlier versions labelled roots of trust and provisioners with it.
     #[error(
-        "a node on a token cannot be called {0}: that is what a root of trust or a provisioner was called"
+        "a node on a token cannot be called {0}: earlier versions used this name for roots of trust and provisioners"
     )]
     ReservedId(String),
-    /// The name of an object is not `kc:<node>:<instance>:<role>`.
+    /// The label of an object is not `kc:<node>:<instance>:<role>`.
     #[error("{0:?} is not kc:<node>:<instance>:<role>")]
     NotALabel(String),
-    /// The token has no such object.
+    /// The token has no object of this class with this label.
     #[error("no {what} {label} on the token")]
     ObjectMissing {
-        /// "private key", "public key", "secret key".
+        /// The class of the object: "private key", "public key" or "secret key".
         what: &'static str,
-        /// Its label.
+        /// The label of the object.
         label: String,
     },
-    /// The token has several, and which one is meant cannot be known.
+    /// The token has several objects of this class with this label, and nothing distinguishes them.
     #[error("{count} objects ({what}) are called {label}")]
     ObjectAmbiguous {
-        /// "private key", "public key", "secret key".
+        /// The class of the objects: "private key", "public key" or "secret key".
         what: &'static str,
-        /// Their label.
+        /// The label of the objects.
         label: String,
-        /// How many.
+        /// The number of objects.
         count: usize,
     },
-    /// The token has such an object already.
+    /// The token has an object with this label already.
     #[error("{label} is on the token already")]
     ObjectExists {
-        /// Its label.
+        /// The label of the object.
         label: String,
     },
-    /// The token has keys of a node with this id. They may be in use.
+    /// The token has keys of a node with this id already. They may be in use.
     #[error("the token has keys of a node with this id already: {label}")]
     NodeExists {
-        /// One of them.
+        /// The label of one of those keys.
         label: String,
     },
-    /// Which keys a new node is to take cannot be known, or they are not free.
+    /// A new node cannot adopt existing keys: it is ambiguous which ones, or another node uses them.
     #[error("no keys to adopt for node {node}: {problem}")]
     NotAdoptable {
         /// The node's id.
         node: String,
-        /// What is wrong.
+        /// The reason.
         problem: &'static str,
     },
     /// A rotation of the key that seals values was interrupted.
     #[error("{label} is on the token: the key that seals values is being replaced")]
     RotationUnfinished {
-        /// The key that is being replaced.
+        /// The label of the key that is being replaced.
         label: String,
     },
-    /// A key that could leave the token.
+    /// A key could leave the token.
     #[error("{label} is not {attribute}")]
     Exposed {
-        /// The key.
+        /// The label of the key.
         label: String,
-        /// What it should be: "sensitive" or "non-extractable".
+        /// The attribute that the key lacks: "sensitive" or "non-extractable".
         attribute: &'static str,
     },
-    /// A key's parts do not belong together.
+    /// The parts of a key do not belong together, or have a wrong form.
     #[error("{label}: {problem}")]
     BadObject {
-        /// The key.
+        /// The label of the key.
         label: String,
-        /// What is wrong.
+        /// The reason.
         problem: &'static str,
     },
-    /// The token's key is not the one that the configuration names.
+    /// The key on the token is not one that the configuration names.
     #[error("the key {found} on the token is not one of the node's: {pinned}")]
     KeyChanged {
-        /// The fingerprint of the token's key.
+        /// The fingerprint of the key on the token.
         found: String,
-        /// Those in the configuration.
+        /// The fingerprints in the configuration.
         pinned: String,
     },
-    /// The node has no key of this type, or of any type that is used.
+    /// The token has no signing key of this type; `None`: of any type in use.
     #[error("no signing key{} on the token", of_type(*.0))]
     NoSigningKey(Option<KeyType>),
-    /// A file node with two keys of a type.
+    /// A file node to be imported has two keys of one type.
     #[error("two signing keys of type {}", .0.version())]
     TwoKeys(KeyType),
-    /// What was signed or sealed to try a key does not verify.
+    /// A key failed its self-test: its signature does not verify, or it does not open what it sealed.
     #[error("{label} fails its self-test")]
     SelfTest {
-        /// The key.
+        /// The label of the key.
         label: String,
     },
     /// A sealed value does not open.
     #[error("{what} does not open: altered, or sealed by another key")]
     Unauthentic {
-        /// What it is.
+        /// The kind of value.
         what: &'static str,
     },
-    /// The file is older than the token, or the token older than the file.
+    /// The ratchet's file is older than the token, or the token is older than the file.
     #[error("ratchet in {}: the wrapping key of step {index} is gone{}", path.display(), token_at(*.newest))]
     RolledBack {
         /// The ratchet's file.
         path: PathBuf,
-        /// The step that the file holds.
+        /// The step in the file.
         index: u64,
-        /// The step that the token has a key for.
+        /// The highest step that the token has a key for; `None` if it has none.
         newest: Option<u64>,
     },
-    /// The token has a ratchet key that this file cannot have left.
+    /// The token has a ratchet key that does not belong to this file.
     #[error("ratchet in {}: at step {index}, but the token has a key of step {found}", path.display())]
     ForeignRatchet {
         /// The ratchet's file.
         path: PathBuf,
-        /// The step that the file holds.
+        /// The step in the file.
         index: u64,
         /// The step of the other key.
         found: u64,
     },
-    /// The file is no ratchet.
+    /// The file does not hold a ratchet.
     #[error("ratchet in {}: malformed", path.display())]
     MalformedRatchet {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// A new ratchet would repeat steps.
-    #[error("ratchet in {}: {index} is before step {known}, which it has come to", path.display())]
+    /// A new ratchet would repeat steps that may have been used.
+    #[error("ratchet in {}: step {index} is before step {known}, which it has reached", path.display())]
     RatchetRepeats {
         /// The ratchet's file.
         path: PathBuf,
-        /// The index asked for.
+        /// The first index of the new ratchet.
         index: u64,
-        /// The step that the ratchet has come to.
+        /// The step that the ratchet has reached.
         known: u64,
     },
-    /// The token has a ratchet key, of whatever step, and no ratchet was given that it opens.
+    /// The token has a ratchet key already, and no file was given that this key opens.
     #[error("ratchet in {}: the token has a key of step {found} already", path.display())]
     RatchetKeyLeft {
-        /// The file that the ratchet was to have.
+        /// The file for the new ratchet.
         path: PathBuf,
-        /// The key's step.
+        /// The step of the key.
         found: u64,
     },
-    /// A ratchet is there already.
-    #[error("there is a ratchet already: {}", path.display())]
+    /// The file of the ratchet exists already.
+    #[error("ratchet in {}: exists already", path.display())]
     RatchetExists {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// The last index is reached.
+    /// The ratchet has reached its last index.
     #[error("ratchet in {}: no index left", path.display())]
     RatchetExhausted {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// Another opener has the ratchet.
+    /// Another process, or another part of this one, has the ratchet open.
     #[error("ratchet in {}: in use", path.display())]
     RatchetInUse {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// The lock file was deleted or replaced while the ratchet was open, so that nothing keeps another process away.
+    /// The lock file was deleted or replaced while the ratchet was open, so that another process may have opened it.
     #[error("ratchet in {}: its lock file was deleted or replaced while the node was open; another process may have opened it since", path.display())]
     RatchetLockLost {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// A file of this host.
+    /// A file of this host cannot be read, written or locked.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// "read", "write", "lock".
+        /// The action that failed: "read", "write" or "lock".
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
     },
-    /// A token, or the module that reaches it, did not answer.
+    /// The token, or the module that reaches it, did not answer in time.
     #[error("the token does not answer")]
     Silent,
-    /// A token was not waited for any longer, as [`Patience::end`](crate::Patience::end) says.
-    #[error("ended before the token had answered")]
+    /// [`Patience::end`](crate::Patience::end) ended the wait before the token answered.
+    #[error("ended before the token answered")]
     Ended,
-    /// A token is asked on a thread of its own, which did not start.
-    #[error("no thread to ask the token")]
+    /// The thread that asks the token did not start.
+    #[error("cannot start a thread to ask the token")]
     Thread(#[source] io::Error),
-    /// The operating system gives no random numbers.
+    /// The operating system yields no random numbers.
     #[error("no random numbers from the system")]
     Random(#[source] rand::rngs::SysError),
-    /// The token was reached, is not any more, and reconnecting once did not help.
+    /// The token is gone: it answered before, and reconnecting once did not help.
     #[error("cannot {action}: the token is gone")]
     Gone {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// What the module said.
+        /// The answer of the module.
         source: TokenFault,
     },
-    /// The token refuses for another reason.
+    /// The token refused a call for another reason.
     #[error("cannot {action}")]
     Token {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// What the module said.
+        /// The answer of the module.
         source: TokenFault,
     },
 }
@@ -381,7 +382,7 @@ fn token_at(newest: Option<u64>) -> String {
 }
 
 impl HsmError {
-    /// Makes the error of a call of the module.
+    /// Returns a function that turns an error of the module into an error of `action`.
     pub(crate) fn call(action: &'static str) -> impl Fn(cryptoki::error::Error) -> Self {
         move |source| Self::Token {
             action,
@@ -389,12 +390,12 @@ impl HsmError {
         }
     }
 
-    /// Whether the session, the login, a handle or the token itself went away: worth connecting anew.
+    /// Returns whether the session, the login, a handle or the token is lost, so that reconnecting may help.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self, Self::Token { source, .. } if source.is_lost())
     }
 
-    /// What a lost token is when it is not found again.
+    /// Turns an error of a lost token into [`Gone`](Self::Gone), after reconnecting failed.
     pub(crate) fn given_up(self) -> Self {
         match self {
             Self::Token { action, source } => Self::Gone { action, source },
@@ -402,7 +403,7 @@ impl HsmError {
         }
     }
 
-    /// The same of an answer that says that something is lost.
+    /// Does the same if the error says that something is lost, and returns other errors unchanged.
     pub(crate) fn given_up_if_lost(self) -> Self {
         if self.is_lost() {
             self.given_up()
@@ -412,11 +413,11 @@ impl HsmError {
     }
 }
 
-/// What a module said, in a few words.
+/// The answer of a PKCS#11 module to a call that failed. `Display` names the function and the return value.
 pub struct TokenFault(cryptoki::error::Error);
 
 impl TokenFault {
-    /// The return value, if it was one.
+    /// Returns the PKCS#11 return value; `None` if the call failed before it reached the module.
     pub(crate) fn value(&self) -> Option<RvError> {
         match &self.0 {
             cryptoki::error::Error::Pkcs11(value, _) => Some(*value),
@@ -424,7 +425,7 @@ impl TokenFault {
         }
     }
 
-    /// Whether the session, the login, a handle or the token itself went away.
+    /// Returns whether the session, the login, a handle or the token is lost.
     fn is_lost(&self) -> bool {
         use RvError as Rv;
         self.value().is_some_and(|value| {
@@ -460,7 +461,7 @@ impl fmt::Debug for TokenFault {
 impl fmt::Display for TokenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            // cryptoki shows the paragraph of the standard.
+            // cryptoki prints a paragraph of the standard.
             cryptoki::error::Error::Pkcs11(value, function) => {
                 write!(f, "C_{function:?} answers {value:?}")
             }

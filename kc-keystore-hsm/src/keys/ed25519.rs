@@ -1,4 +1,4 @@
-//! Ed25519: `CKM_EDDSA`, pure.
+//! Ed25519 signing keys on the token: `CKM_EDDSA`, pure Ed25519 (RFC 8032).
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
@@ -10,16 +10,16 @@ use crate::HsmError;
 use crate::token::{LoggedIn, Wanted};
 
 const SIGNATURE_LEN: usize = 64;
-/// The curve by its name, which SoftHSM and kryoptic take: PrintableString `edwards25519`.
+/// The curve by its name, which SoftHSM and kryoptic accept: PrintableString `edwards25519`.
 const CURVE: &[u8] = b"\x13\x0cedwards25519";
-/// What stands before a point in DER: an octet string of 32 bytes.
+/// The DER prefix of a point: an octet string of 32 bytes.
 const OCTET_STRING: [u8; 2] = [0x04, 0x20];
 
 pub(crate) fn find(token: &LoggedIn<'_>, label: &str) -> Result<Option<Pair>, HsmError> {
     find_pair(token, label, read_public)
 }
 
-/// The signature, 64 bytes, without the message.
+/// Returns the signature, 64 bytes, without the message.
 pub(crate) fn sign(
     token: &LoggedIn<'_>,
     key: &Wanted,
@@ -37,14 +37,14 @@ pub(crate) fn sign(
     }
 }
 
-/// The public half of the pair of this label, drawn on the token unless there is one.
+/// Returns the public half of the pair with this label, generated on the token if it does not exist.
 pub(crate) fn ensure(token: &LoggedIn<'_>, label: &str) -> Result<[u8; 32], HsmError> {
     let (action, mechanism) = ("generate an Ed25519 key", Mechanism::EccEdwardsKeyPairGen);
     let draw = || generate_pair(token, label, action, &mechanism, curve(), read_public);
     ensure_pair(token, label, read_public, draw)
 }
 
-/// Puts a pair onto the token, unless it is there.
+/// Imports a pair onto the token, unless it is there already.
 pub(crate) fn import(
     token: &LoggedIn<'_>,
     label: &str,
@@ -63,7 +63,7 @@ fn curve() -> Attribute {
     Attribute::EcParams(CURVE.to_vec())
 }
 
-/// A point stands raw on kryoptic, in DER on SoftHSM.
+/// Reads the public key. Kryoptic returns a raw point, SoftHSM a DER octet string.
 fn read_public(
     token: &LoggedIn<'_>,
     object: ObjectHandle,

@@ -1,4 +1,4 @@
-//! The keys of a node as objects of a token.
+//! Keys of a node as objects of a token.
 
 pub(crate) mod ed25519;
 pub(crate) mod slh_dsa;
@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 use crate::HsmError;
 use crate::token::{Class, LoggedIn, Wanted};
 
-/// How long the ids of signing keys and opaque keys are, in bytes.
+/// The length of the ids of signing keys and opaque keys, in bytes.
 pub(crate) const ID_LEN: usize = 16;
 
-/// The id (`CKA_ID`) of both halves of a pair: it ties them together.
+/// Returns the id (`CKA_ID`) that ties both halves of a pair together: the first 16 bytes of the SHA-256 digest of the
+/// public key.
 pub(crate) fn id_of(public: &[u8; 32]) -> [u8; ID_LEN] {
     let mut id = [0; ID_LEN];
     for (to, from) in id.iter_mut().zip(Sha256::digest(public)) {
@@ -30,11 +31,13 @@ pub(crate) struct Pair {
     pub(crate) private: Wanted,
 }
 
-/// Reads the value of a public half of this label.
+/// Reads the value of a public half with this label.
 type ReadPublic = fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmError>;
 
-/// The pair of this label; `None` if the token has nothing of it. Half a pair, several, one whose ids do not belong to
-/// the public key, and one that could leave the token are errors.
+/// Finds the pair with this label; `None` if the token has neither half.
+///
+/// # Errors
+/// Half a pair, several pairs, ids that do not belong to the public key, and a private half that could leave the token.
 pub(crate) fn find_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -56,7 +59,7 @@ pub(crate) fn find_pair(
     Ok(Some(Pair { public, private }))
 }
 
-/// The public half of the pair of this label, which `draw` draws unless there is one.
+/// Returns the public half of the pair with this label; `draw` generates the pair if it does not exist.
 fn ensure_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -75,8 +78,8 @@ fn ensure_pair(
     Ok(pair.ok_or_else(missing)?.public)
 }
 
-/// The pair of this label, after an interrupted beginning has been tidied up: a pair that has no id yet gets it, a public
-/// half alone goes.
+/// Finds the pair with this label after cleaning up an interrupted creation: a pair without an id gets one, a lone
+/// public half is destroyed.
 fn resume_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -100,7 +103,7 @@ fn resume_pair(
     find_pair(token, label, read_public)
 }
 
-/// Draws a pair on the token; `parameters` say of what kind. `action` is for the error: "generate an Ed25519 key".
+/// Generates a pair on the token; `parameters` select its kind. `action` is used in errors: "generate an Ed25519 key".
 fn generate_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -133,9 +136,9 @@ fn name_pair(
     })
 }
 
-/// A pair that comes from elsewhere.
+/// The attributes of a pair that is imported.
 struct Halves {
-    /// What both halves have: of what kind they are.
+    /// The attributes of both halves: the kind of key.
     kind: [Attribute; 2],
     /// The value of the public half.
     public: Attribute,
@@ -143,7 +146,7 @@ struct Halves {
     private: SecretVec,
 }
 
-/// Puts a pair onto the token, unless it is there.
+/// Imports a pair onto the token, unless it is there already.
 fn import_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -182,7 +185,7 @@ fn create_pair(
     let create = |template: &[Attribute]| token.session.create_object(template);
     let created = create(&visible).and_then(|public| {
         create(&hidden).map(drop).inspect_err(|_| {
-            // Half a pair is none.
+            // Half a pair is useless.
             let _ = token.destroy(public);
         })
     });
@@ -194,7 +197,7 @@ fn create_pair(
     created.map_err(HsmError::call("import a key"))
 }
 
-/// What every private or secret key has: it stays on the token, and never leaves it.
+/// Returns the attributes of every private or secret key: it is stored on the token and cannot leave it.
 pub(crate) fn hidden(label: &str) -> Vec<Attribute> {
     vec![
         Attribute::Token(true),
@@ -205,7 +208,7 @@ pub(crate) fn hidden(label: &str) -> Vec<Attribute> {
     ]
 }
 
-/// What every public half has.
+/// Returns the attributes of every public half.
 pub(crate) fn visible(label: &str) -> Vec<Attribute> {
     vec![
         Attribute::Token(true),

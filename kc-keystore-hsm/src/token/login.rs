@@ -11,20 +11,20 @@ use super::Token;
 use crate::HsmError;
 use crate::refused::Asked;
 
-/// A try to log in.
+/// An attempt to log in.
 pub(super) struct Login<'t> {
     pub(super) token: &'t Token,
     pub(super) pin: SecretText,
-    /// Whether a person was just asked for the PIN.
+    /// `true` if the PIN was just typed at a prompt.
     pub(super) asked: bool,
 }
 
 impl Login<'_> {
     /// Logs the user in, which holds for all sessions of the process.
     ///
-    /// A PIN that the token has refused is not tried again, neither here nor by anybody else in the process. One that
-    /// nobody has just typed is not tried at all if the token locks when it is wrong, or if the node's file remembers that it
-    /// was refused, or that too many were.
+    /// No thread of the process tries a PIN again that the token refused. A PIN that was not just typed at a prompt is
+    /// not tried if the token would lock, if the node's record says that it was refused, or if the record says that too
+    /// many were.
     pub(super) fn user(self, session: &Session, info: &TokenInfo) -> Result<(), HsmError> {
         let token = self.token.to_string();
         let names = names(info);
@@ -46,7 +46,7 @@ impl Login<'_> {
         }
         let pin = AuthPin::from(self.pin.expose());
         let answer = session.login(UserType::User, Some(&pin));
-        // Who is logged in already has not had the PIN checked.
+        // If the process is logged in already, the token does not check the PIN.
         let is_right = answer.is_ok();
         let result = judge(answer, self.token);
         let is_wrong = matches!(result, Err(HsmError::PinIncorrect { .. }));
@@ -58,7 +58,7 @@ impl Login<'_> {
             _ => Ok(()),
         };
         if let Err(error) = remembered {
-            tracing::warn!(%token, %error, "what the token says of the PIN cannot be remembered");
+            tracing::warn!(%token, %error, "record of refused PINs cannot be written");
         }
         if is_wrong && refused.len() < MAX_REFUSED {
             refused.push(self.pin);
@@ -67,7 +67,7 @@ impl Login<'_> {
     }
 }
 
-/// Of more PINs than any token refuses before it locks, none is remembered.
+/// The number of PINs that a process remembers for each token: more than any token refuses before it locks.
 const MAX_REFUSED: usize = 64;
 
 fn names(info: &TokenInfo) -> [String; 4] {
@@ -80,7 +80,7 @@ fn names(info: &TokenInfo) -> [String; 4] {
     names.map(str::to_owned)
 }
 
-/// The PINs that a token has refused, for all who log in to it in this process.
+/// Returns the PINs that a token refused, shared by all threads that log in to it.
 fn refused_by(names: &[String; 4]) -> Arc<Mutex<Vec<SecretText>>> {
     type Refused = Arc<Mutex<Vec<SecretText>>>;
     static REFUSED: Mutex<BTreeMap<[String; 4], Refused>> = Mutex::new(BTreeMap::new());
@@ -94,7 +94,7 @@ fn judge(answer: Result<(), Error>, token: &Token) -> Result<(), HsmError> {
     match answer {
         Ok(()) => Ok(()),
         Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
-            tracing::debug!(%token, "logged in already; the PIN is not checked again");
+            tracing::debug!(%token, "process is logged in already; the token does not check the PIN");
             Ok(())
         }
         Err(Error::Pkcs11(value, function)) => Err(match value {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::{PinSource, Pkcs11Uri};
 
-    /// SoftHSM locks no PIN.
+    /// Checked here because SoftHSM never locks a PIN.
     #[test]
     fn each_answer_is_told_apart() {
         let uri: Pkcs11Uri = "pkcs11:token=kc?module-path=/m".parse().unwrap();

@@ -1,4 +1,4 @@
-//! A token: found, logged in to, and found again after it went away.
+//! A token: found, logged in to, and reconnected after it was removed.
 
 mod login;
 mod session;
@@ -20,16 +20,18 @@ pub(crate) use session::{Class, LoggedIn, Wanted};
 
 /// A token that a node has logged in to. Clones share its sessions.
 ///
-/// A lost session, login, handle or token is noticed at the next call, which connects once more: it finds the token by
-/// its label again, logs in, and tries again. If that fails too, the call fails, and the one after it begins anew: a
-/// node recovers when its token returns. A PIN that the token has refused is never tried twice in a process, because
-/// tokens lock, nor by the next one, if [a file remembers it](Self::open_remembering); a changed PIN file is. The last try
-/// before the token locks is made only with a PIN that a person was just asked for.
+/// A lost session, login, handle or token is noticed at the next call, which reconnects once: it finds the token by its
+/// label again, logs in, and repeats the work. If that fails too, the call fails, and the next call reconnects again,
+/// so that a node recovers when its token returns.
 ///
-/// The login is the process's, not the session's. If another part of the process has logged in to the same token,
+/// Tokens lock after some wrong PINs. A process therefore never tries a PIN again that the token refused, nor do later
+/// processes if [a file records it](Self::open_remembering); a PIN file that changed is read again. The last attempt
+/// before the token locks is made only with a PIN that was just typed at a prompt.
+///
+/// A login belongs to the process, not to the session. If another part of the process has logged in to the same token,
 /// [`open`](Self::open) succeeds whatever the PIN is.
 ///
-/// Every call blocks for as long as the token takes.
+/// Every call blocks until the token answers.
 #[derive(Clone)]
 pub struct Token {
     shared: Arc<Shared>,
@@ -38,21 +40,21 @@ pub struct Token {
 struct Shared {
     uri: Pkcs11Uri,
     pin: PinSource,
-    /// Where refused PINs are remembered, if they are.
+    /// The record of refused PINs, if there is one.
     refused: Option<RefusedPins>,
     state: Mutex<State>,
-    /// Held by who connects.
+    /// Held while connecting.
     connecting: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     connection: Option<Connection>,
-    /// How often the token has been connected to.
+    /// The number of times that the token was connected to.
     generation: u64,
 }
 
-/// Why a piece of work was not done.
+/// The reason why work failed.
 enum Failed {
     /// The session, the login, a handle or the token is lost.
     Lost(HsmError),
@@ -70,21 +72,25 @@ impl From<HsmError> for Failed {
 }
 
 impl Token {
-    /// Finds the token that `uri` names, logs in to it, and makes sure that it can do what a node needs.
+    /// Finds the token that `uri` names, logs in to it, and checks that it has the mechanisms that a node needs.
     ///
     /// # Errors
-    /// No module, or a file that is none; no token or several; a PIN that is missing, wrong or locked;
+    /// [`HsmError::ModuleMissing`], [`HsmError::NotAModule`] or [`HsmError::ModuleFailed`] if the module cannot be
+    /// loaded; [`HsmError::TokenMissing`] or [`HsmError::TokenAmbiguous`] unless exactly one token matches;
+    /// [`HsmError::PinMissing`], [`HsmError::PinIncorrect`], [`HsmError::PinLocked`] and the other errors of PINs;
     /// [`HsmError::Lacks`].
     pub fn open(uri: &Pkcs11Uri, pin: PinSource) -> Result<Self, HsmError> {
         Self::new(uri, pin, None).opened()
     }
 
-    /// As [`open`](Self::open), for a node: this file remembers the PINs that the token refuses, by salted hashes, until a
-    /// login succeeds. None of them is tried again by a program, and after two of them, or one if the token had refused
-    /// somebody else's before, no other. A PIN that a person was just asked for is tried all the same.
+    /// Opens the token like [`open`](Self::open), for a node: the file `refused` records the PINs that the token
+    /// refuses, as salted hashes, until a login succeeds. No program tries one of them again. After two of them no
+    /// other PIN is tried; after one, if the token had refused an unrecorded one before. A PIN that was just typed at a
+    /// prompt is always tried.
     ///
     /// # Errors
-    /// Those of `open`, [`HsmError::PinRefused`], [`HsmError::PinTriesSpent`].
+    /// The same as `open`; [`HsmError::PinRefused`] if the token refused this PIN before; [`HsmError::PinTriesSpent`]
+    /// if it refused too many.
     pub fn open_remembering(
         uri: &Pkcs11Uri,
         pin: PinSource,
@@ -111,21 +117,21 @@ impl Token {
         }
     }
 
-    /// What the token can do, without a login.
+    /// Returns the mechanisms of the token, without a login.
     ///
     /// # Errors
-    /// The token is gone.
+    /// [`HsmError::Gone`] if the token is gone; the errors of [`Capabilities::of`].
     pub fn capabilities(&self) -> Result<Capabilities, HsmError> {
         Capabilities::of(&self.shared.uri)
     }
 
-    /// What names it.
+    /// Returns the URI that names the token.
     #[must_use]
     pub fn uri(&self) -> &Pkcs11Uri {
         &self.shared.uri
     }
 
-    /// Does `work` in a session, and once more after connecting anew if the first try shows that something was lost.
+    /// Runs `work` in a session, and once more after reconnecting if the first attempt shows that something was lost.
     /// `work` may therefore run twice.
     pub(crate) fn with_session<T>(
         &self,
@@ -134,7 +140,7 @@ impl Token {
         match self.attempt(&work) {
             Err(Failed::Lost(error)) => {
                 let cause = error.source().map(tracing::field::display);
-                tracing::info!(token = %self, %error, cause, "connecting to the token anew");
+                tracing::info!(token = %self, %error, cause, "reconnecting to the token");
             }
             Err(Failed::Otherwise(error)) => return Err(error),
             Ok(done) => return Ok(done),
@@ -156,7 +162,7 @@ impl Token {
                 logged_in.give_back();
                 Ok(done)
             }
-            // The session closes with it: half an operation may still be active there.
+            // The session is closed: half an operation may still be active in it.
             Err(error) if error.is_lost() || !logged_in.holds() => {
                 self.disconnect(logged_in.generation());
                 Err(Failed::Lost(error))
@@ -165,15 +171,15 @@ impl Token {
         }
     }
 
-    /// A session of the connection, which is made if there is none. Meanwhile the state is not locked: a token that does
-    /// not answer holds nobody up who has a session.
+    /// Returns a session of the connection, and connects if there is none. The state is not locked while connecting, so
+    /// that a token that does not answer does not block threads that have a session.
     fn lease(&self) -> Result<LoggedIn<'_>, HsmError> {
         if let Some(leased) = self.lease_of_connection()? {
             return Ok(leased);
         }
         let connecting = self.shared.connecting.lock();
         let _connecting = connecting.unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have connected.
+        // Another thread may have connected.
         if let Some(leased) = self.lease_of_connection()? {
             return Ok(leased);
         }
@@ -186,7 +192,7 @@ impl Token {
         Ok(LoggedIn::new(self, session, state.generation))
     }
 
-    /// A session of the connection; `None` if there is no connection.
+    /// Returns a session of the connection; `None` if there is no connection.
     fn lease_of_connection(&self) -> Result<Option<LoggedIn<'_>>, HsmError> {
         let (opener, generation) = {
             let mut state = self.state();
@@ -199,7 +205,7 @@ impl Token {
                 None => (connection.opener(), generation),
             }
         };
-        // One that gives no session is dropped: the next try connects anew.
+        // A connection that yields no session is dropped: the next attempt reconnects.
         let session = opener.open().inspect_err(|_| self.disconnect(generation))?;
         Ok(Some(LoggedIn::new(self, session, generation)))
     }
@@ -220,14 +226,14 @@ impl Token {
         Ok(Connection::new(module, slot, anchor))
     }
 
-    /// Forgets the connection that a call found lost, unless another call has made a new one since.
+    /// Drops the connection that a call found lost, unless another call has made a new one.
     fn disconnect(&self, generation: u64) {
         let lost = {
             let mut state = self.state();
             let is_it = state.generation == generation;
             state.connection.take_if(|_| is_it)
         };
-        // Not while the state is locked: that closes its sessions.
+        // Closes its sessions, which must not happen while the state is locked.
         drop(lost);
     }
 
@@ -237,7 +243,7 @@ impl Token {
     }
 }
 
-/// The token's label or serial number, for messages.
+/// Prints the token's label or serial number.
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let uri = &self.shared.uri;

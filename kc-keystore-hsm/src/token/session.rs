@@ -1,3 +1,5 @@
+//! Sessions of a token, and the objects found in them.
+
 use std::collections::HashMap;
 
 use cryptoki::context::{Function, Pkcs11};
@@ -10,15 +12,15 @@ use super::Token;
 use crate::HsmError;
 use crate::patience::Asking;
 
-/// How many sessions wait for the next call. More calls at a time open more.
+/// The number of idle sessions that are kept for the next calls. More calls at a time open more sessions.
 const MAX_IDLE: usize = 4;
 
-/// A token that has been logged in to.
+/// A token that the process is logged in to.
 pub(super) struct Connection {
     opener: Opener,
     idle: Vec<Session>,
     handles: HashMap<Wanted, ObjectHandle>,
-    /// Closing the last session logs out, so one stays open.
+    /// A session that stays open, because closing the last one logs out.
     _anchor: Session,
 }
 
@@ -32,7 +34,7 @@ impl Connection {
         }
     }
 
-    /// A session that nobody uses, if there is one.
+    /// Returns an idle session, if there is one.
     pub(super) fn idle(&mut self) -> Option<Session> {
         self.idle.pop()
     }
@@ -56,7 +58,7 @@ impl Opener {
     }
 }
 
-/// A session for one piece of work. Dropped, it closes.
+/// A session for one piece of work. Dropping it closes the session.
 pub(crate) struct LoggedIn<'t> {
     pub(crate) session: Session,
     token: &'t Token,
@@ -76,20 +78,20 @@ impl<'t> LoggedIn<'t> {
         self.generation
     }
 
-    /// Whether the session is open and the user logged in. Some tokens give no other sign that it is not: kryoptic says
-    /// `GeneralError`.
+    /// Returns whether the session is open and the user logged in. Some tokens give no other sign that this has ended:
+    /// kryoptic returns `GeneralError`.
     pub(super) fn holds(&self) -> bool {
         let info = self.session.get_session_info();
         info.is_ok_and(|info| info.session_state() == SessionState::RwUser)
     }
 
-    /// The only object that fits.
+    /// Returns the only object that matches.
     pub(crate) fn only(&self, wanted: &Wanted) -> Result<ObjectHandle, HsmError> {
         wanted.only(&self.find_all(wanted)?)
     }
 
-    /// The only object that fits, and whose id is wanted, so that it stays the same whatever it is called: its handle is
-    /// remembered until the connection is lost.
+    /// Returns the only object that matches, and keeps its handle until the connection is lost. `wanted` has to contain
+    /// an id, so that it names the same object after a relabelling.
     pub(crate) fn find(&self, wanted: &Wanted) -> Result<ObjectHandle, HsmError> {
         if let Some(handle) = self.with_handles(|handles| handles.get(wanted).copied()) {
             return Ok(handle);
@@ -99,12 +101,12 @@ impl<'t> LoggedIn<'t> {
         Ok(handle)
     }
 
-    /// All objects that fit.
+    /// Returns all objects that match.
     pub(crate) fn find_all(&self, wanted: &Wanted) -> Result<Vec<ObjectHandle>, HsmError> {
         self.search(&wanted.template())
     }
 
-    /// All objects with these attributes.
+    /// Returns all objects with these attributes.
     pub(crate) fn search(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, HsmError> {
         let look = || {
             Asking::again();
@@ -115,7 +117,7 @@ impl<'t> LoggedIn<'t> {
         if !found.is_empty() {
             return Ok(found);
         }
-        // To who is not logged in, keys are not refused but absent.
+        // Without a login, a token hides keys instead of refusing access to them.
         self.require_login()?;
         look()
     }
@@ -140,7 +142,7 @@ impl<'t> LoggedIn<'t> {
         }
     }
 
-    /// The handles of this session's connection, unless it is another's by now.
+    /// Calls `look` with the handles of this session's connection; returns `None` if the token was reconnected since.
     fn with_handles<T>(
         &self,
         look: impl FnOnce(&mut HashMap<Wanted, ObjectHandle>) -> Option<T>,
@@ -153,7 +155,7 @@ impl<'t> LoggedIn<'t> {
     }
 }
 
-/// The kinds of object that a node has.
+/// The classes of object that a node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
     Public,
@@ -161,7 +163,7 @@ pub(crate) enum Class {
     Secret,
 }
 
-/// What an object must be to be found.
+/// The properties of an object to be found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wanted {
     pub(crate) class: Class,
@@ -215,7 +217,10 @@ impl Wanted {
         template
     }
 
-    /// The only one that was found. None, or several, is an error: which one is meant cannot be known.
+    /// Returns the only object that was found.
+    ///
+    /// # Errors
+    /// [`HsmError::ObjectMissing`] for none, [`HsmError::ObjectAmbiguous`] for several.
     pub(super) fn only(&self, found: &[ObjectHandle]) -> Result<ObjectHandle, HsmError> {
         let (what, label) = (self.class.name(), self.label.clone());
         match found {
@@ -231,7 +236,7 @@ impl Wanted {
 }
 
 impl LoggedIn<'_> {
-    /// An object's id (`CKA_ID`); empty if it has none.
+    /// Returns the id of an object (`CKA_ID`); empty if it has none.
     pub(crate) fn id(&self, object: ObjectHandle) -> Result<Vec<u8>, HsmError> {
         let found = self.attributes(object, &[AttributeType::Id])?;
         Ok(match found.into_iter().next() {
@@ -240,7 +245,7 @@ impl LoggedIn<'_> {
         })
     }
 
-    /// Fails unless a key can never leave the token in plain text.
+    /// Checks that a key can never leave the token in plain text.
     pub(crate) fn require_hidden(&self, key: ObjectHandle, label: &str) -> Result<(), HsmError> {
         let (sensitive, extractable) = self.exposure(key)?;
         let attribute = if sensitive != Some(true) {
@@ -256,7 +261,7 @@ impl LoggedIn<'_> {
         })
     }
 
-    /// Whether a key is sensitive and whether it is extractable; `None` if the token does not say.
+    /// Returns the attributes *sensitive* and *extractable* of a key; `None` if the token does not say.
     pub(crate) fn exposure(
         &self,
         key: ObjectHandle,

@@ -53,7 +53,7 @@ fn shown(step: &Step) -> String {
     )
 }
 
-/// Makes a node on the token when it is told to, uses all of its keys, says its steps, and ends when it is told to.
+/// Waits for a line, makes a node on the token, uses all of its keys, prints its steps, and ends when its input ends.
 fn worker() {
     let node: u64 = env::var(NODE).unwrap().parse().unwrap();
     let (labels, path) = place_of(node);
@@ -117,7 +117,7 @@ fn processes_share_a_token() {
         }
         assert_eq!(steps.len(), STEPS, "node {node}");
     }
-    // A node's ratchet is its process's alone.
+    // Only one process opens a node's ratchet.
     let token = token();
     for (node, mut worker) in (0..).zip(workers) {
         let (labels, path) = place_of(node);

@@ -1,4 +1,4 @@
-//! What every keystore does, this one does.
+//! The conformance suite of keystores, on a token.
 
 use kc_core::keys::KeyType;
 use kc_core::store::{KeyStore, RatchetStore, StoreError};
@@ -11,7 +11,7 @@ use kc_testkit::keystore::{Bench, CASES};
 use crate::world::{Case, folder, fresh_token, labels, settings, token};
 
 pub(crate) fn cases() -> Vec<Case> {
-    // A case is found by its name again in the process that runs it.
+    // The process that runs a case finds it by its name.
     let of = |prefix: &str, run: fn()| {
         CASES
             .iter()

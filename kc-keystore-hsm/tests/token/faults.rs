@@ -1,4 +1,4 @@
-//! A module that fails at each call in turn: a daemon that ends, a card that is pulled out, a PIN that locks.
+//! A module that fails at each call in turn: a daemon that ends, a card that is removed, a PIN that locks.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Its name for the module that fails, in the environment.
+/// The environment variable that names the real module to the failing one.
 pub(crate) const REAL_MODULE: &str = "KC_HSM_TEST_REAL_MODULE";
 
 const ANY: i32 = -1;
@@ -52,20 +52,20 @@ const GENERAL_ERROR: u64 = 0x05;
 const DEVICE_ERROR: u64 = 0x30;
 const DEVICE_REMOVED: u64 = 0x32;
 const PIN_LOCKED: u64 = 0xa4;
-/// No answer.
+/// The module does not answer.
 const HANG: u64 = 0xffff_ffff;
 const SESSION_HANDLE_INVALID: u64 = 0xb3;
 
 const FOREVER: u32 = 1_000_000;
 
-/// More calls than any piece of work makes.
+/// More calls than any operation makes.
 const MANY: u32 = 200;
 
-/// Tells the module to fail, until this is dropped.
+/// Makes the module fail until it is dropped.
 struct Fault;
 
 impl Fault {
-    /// Several at a time: of a function, how often, what it answers.
+    /// Sets several faults: the function, the number of failures, and the answer.
     fn all(faults: &[(i32, u32, u64)]) -> Self {
         let lines = faults
             .iter()
@@ -92,7 +92,7 @@ impl Drop for Fault {
     }
 }
 
-/// The module that fails, built for this case.
+/// Builds the failing module for this case.
 fn faulty() -> Pkcs11Uri {
     let path: PathBuf = folder().join("faulty.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/token/faulty.c");
@@ -124,7 +124,7 @@ fn node() -> (Token, NewIdentity, HsmKeyStore) {
     (token, identity, store)
 }
 
-/// What a node sees when the daemon ends or the card is pulled out, and when it is back.
+/// The errors of a node while the daemon or the card is gone, and its recovery.
 fn the_token_goes_and_returns() {
     let (_, identity, store) = node();
     let sign = || store.sign(&identity.verifying_key, b"message");
@@ -159,7 +159,7 @@ fn a_single_failure_is_got_over() {
     }
 }
 
-/// From some call on everything fails, as when the process dies there, but at each place in turn.
+/// Lets all calls from one on fail, as if the process died there, and repeats that for each call.
 fn a_step_that_fails_anywhere_loses_nothing() {
     let seed = || Seed::generate(&mut StdRng::seed_from_u64(11));
     init();
@@ -174,7 +174,7 @@ fn a_step_that_fails_anywhere_loses_nothing() {
         drop(fault);
         failed += usize::from(result.is_err());
         for step in [result, ratchet.step()].into_iter().flatten() {
-            // A step that was stored, and then not given out, is passed over.
+            // A step that was stored but not returned is skipped.
             if step.index() == expected.index() + 1 {
                 expected = expected.advance().unwrap().stored().1;
                 lost += 1;
@@ -187,7 +187,7 @@ fn a_step_that_fails_anywhere_loses_nothing() {
         assert_eq!(keys.len(), 1, "{skip}: {keys:?}");
     }
     assert!((10..150).contains(&failed), "{failed} steps failed");
-    assert!(lost < 5, "{lost} steps were passed over");
+    assert!(lost < 5, "{lost} steps were skipped");
 }
 
 fn a_beginning_that_fails_anywhere_is_gone_on_with() {
@@ -202,7 +202,7 @@ fn a_beginning_that_fails_anywhere_is_gone_on_with() {
             let drawn = generate_identity(&token, &labels, KeyType::Hybrid)?;
             let mut both = settings(&drawn);
             both.pinned.push(imported.verifying_key);
-            // The self-test of the other takes long.
+            // The self-test of the hybrid key takes long.
             both.key_types = Some(vec![KeyType::Ed25519]);
             Ok(both)
         };
@@ -236,7 +236,7 @@ fn a_wrong_pin_is_tried_once() {
     init();
     let path = folder().join("pin");
     fs::write(&path, PIN).unwrap();
-    // Two, as keystore and ratchet of a node.
+    // Two tokens, like the keystore and the ratchet of a node.
     let uri = faulty();
     let open = || Token::open(&uri, PinSource::File(path.clone())).unwrap();
     let tokens = [open(), open()];
@@ -329,7 +329,7 @@ fn a_failure_that_is_no_loss_is_not_retried() {
     assert_eq!(logins(), before);
 }
 
-/// Waits until there are so many.
+/// Waits until the module has counted this many logins.
 fn await_logins(wanted: usize) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while logins() < wanted {
@@ -351,7 +351,7 @@ fn who_has_a_session_is_not_held_up_by_who_connects() {
     thread::spawn(move || list_objects(&token));
     await_logins(before + 1);
 
-    // The one who signs gets its answer, while the other does not get in.
+    // The signing thread gets its answer while the other one still waits for its login.
     let _fault = Fault::all(&[connects]);
     let signed = is_signed.recv_timeout(Duration::from_secs(60));
     signed.expect("a signature").unwrap();

@@ -1,9 +1,10 @@
-/* A PKCS#11 module that hands every call on to the one that KC_HSM_TEST_REAL_MODULE names, and fails when it is told to.
+/* A PKCS#11 module that forwards every call to the module named by KC_HSM_TEST_REAL_MODULE, and fails on request.
  *
- * It is told by the lines of the file `fault` in the folder KC_HSM_TEST_FOLDER: "FUNCTION SKIP TIMES CODE". After SKIP calls of
- * FUNCTION (a place in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES of them answer CODE; HANG is no answer, for as
- * long as a line says so. Without the file nothing fails, and counting begins anew. Logins are counted by the length of the file `logins`. With the file `last-try` the token says that
- * one more wrong PIN locks it, the user's or the security officer's; with the file `count-low` that it has refused one.
+ * Each line of the file `fault` in the folder KC_HSM_TEST_FOLDER is a request: "FUNCTION SKIP TIMES CODE". After SKIP calls of
+ * FUNCTION (a position in CK_FUNCTION_LIST; -1 is any of those below) the next TIMES calls return CODE; HANG does not return
+ * for as long as a line says so. Without the file nothing fails, and the counters restart. The length of the file `logins`
+ * counts the logins. With the file `last-try` the token reports that one more wrong PIN of the user or the security officer
+ * locks it; with the file `count-low` that it has refused one.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -52,7 +53,7 @@ struct line {
     word code;
 };
 
-/* How many lines there are. */
+/* Returns the number of lines. */
 static int read_lines(struct line *lines)
 {
     FILE *file = open_file("fault", "r");

@@ -1,4 +1,4 @@
-//! Signatures are those of kc-core, whichever way a key came onto the token.
+//! Signatures are those of kc-core, for generated and for imported keys.
 
 use kc_core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use kc_core::store::{KeyStore, StoreErrorKind};
@@ -130,19 +130,19 @@ fn a_sealed_half_of_another_token_is_refused() {
     *blob.last_mut().unwrap() ^= 1;
     let error = open(&token, altered).unwrap_err();
     assert!(matches!(error, HsmError::Unauthentic { .. }), "{error:?}");
-    // An opaque value is no key.
+    // An opaque value does not open as a key.
     let store = open(&token, settings(&identity)).unwrap();
     let mut confused = settings(&identity);
     confused.sealed_slh_dsa = Some(store.wrap_opaque(&[1; 48]).unwrap());
     let error = open(&token, confused).unwrap_err();
     assert!(matches!(error, HsmError::Unauthentic { .. }), "{error:?}");
-    // Nor is a key an opaque value, which the application would be given.
+    // A key does not open as an opaque value, which the application would read.
     let sealed = identity.sealed_slh_dsa.unwrap();
     let error = store.unwrap_opaque(&sealed).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unauthentic);
 }
 
-/// As an interrupted addition leaves it.
+/// The state that an interrupted addition leaves.
 fn a_key_of_a_type_that_is_not_pinned_is_passed_over() {
     let (token, identity) = node(KeyType::Ed25519);
     generate_identity(&token, &labels(), KeyType::Hybrid).unwrap();

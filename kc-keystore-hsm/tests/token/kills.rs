@@ -1,4 +1,4 @@
-//! A process that is killed at random points of its steps: nothing is used twice, nothing is lost.
+//! A process that is killed at random points of its steps: no step is used twice, none is lost.
 
 use std::collections::HashMap;
 use std::env;
@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use crate::world::{CASE, Case, folder, fresh_token, labels, token};
 
 const KILLS: usize = 200;
-/// Most steps of a process before it is killed.
+/// The maximum number of steps of a process before it is killed.
 const STEPS: usize = 3;
 const READY: &str = "ready";
 const STEPPER: &str = "kills::stepper";
@@ -34,7 +34,7 @@ fn path() -> PathBuf {
     folder().join("n1.ratchet")
 }
 
-/// Steps until it is killed, and says what it got.
+/// Takes steps until it is killed, and prints each.
 fn stepper() {
     let mut ratchet = HsmRatchetStore::open(token(), &labels(), &path()).unwrap();
     let mut out = std::io::stdout();
@@ -42,7 +42,7 @@ fn stepper() {
     loop {
         let step = ratchet.step().unwrap();
         let secret = step.topic_secret(&"t".into());
-        // One call, so that a line comes whole or not at all.
+        // One call, so that a line is written whole or not at all.
         let line = format!("{} {:02x?}\n", step.index(), secret.expose());
         out.write_all(line.as_bytes()).unwrap();
     }
@@ -57,13 +57,13 @@ fn start() -> Child {
 }
 
 fn two_hundred() {
-    // The whole course of the ratchet is known beforehand.
+    // All steps of the ratchet are known beforehand.
     let seed = || Seed::generate(&mut StdRng::seed_from_u64(11));
     HsmRatchetStore::import(fresh_token(), &labels(), &path(), &seed()).unwrap();
     let mut rng: StdRng = rand::make_rng();
     let mut taken: HashMap<u64, String> = HashMap::new();
     let (mut next, mut lost) = (0, 0);
-    // A process that dies after it has stored a step, and before it says so, takes the step with it.
+    // A process that dies after storing a step and before printing it loses that step.
     let mut may_be_lost = 0;
     let mut of_a_step = Duration::ZERO;
     let begin = Instant::now();
@@ -72,7 +72,7 @@ fn two_hundred() {
         let mut lines = BufReader::new(child.stdout.take().unwrap())
             .lines()
             .map(Result::unwrap);
-        // Only after the login: SoftHSM writes its token file then, and is killed with it.
+        // Killed only after the login, during which SoftHSM writes its token file.
         assert_eq!(lines.next().unwrap(), READY, "after {kill} kills");
         let wanted = rng.random_range(0..=STEPS);
         let since = Instant::now();
@@ -81,7 +81,7 @@ fn two_hundred() {
         if wanted > 0 {
             of_a_step = since.elapsed() / u32::try_from(wanted).unwrap();
         }
-        // Anywhere in the next one.
+        // At a random point of the next step.
         thread::sleep(rng.random_range(Duration::ZERO..=of_a_step));
         child.kill().unwrap();
         child.wait().unwrap();

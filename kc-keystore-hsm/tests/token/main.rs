@@ -1,9 +1,9 @@
-//! The crate on a real token: SoftHSM, or the module that `KC_HSM_TEST_MODULE` names (kryoptic).
+//! Tests of the crate on a real token: SoftHSM, or the module that `KC_HSM_TEST_MODULE` names (kryoptic).
 //!
 //! `cargo xtask hsm` installs SoftHSM and runs them; with `--kryoptic` it builds kryoptic and runs them on that.
 //!
-//! Modules take their configuration from the environment when a process starts, and a token belongs to a process, so
-//! each case runs in a process of its own: this program starts itself anew, with a fresh folder for the token.
+//! Modules read their configuration from the environment when a process starts, and a token belongs to a process, so
+//! each case runs in a process of its own: this program starts itself again, with an empty folder for the token.
 
 #![allow(
     clippy::unwrap_used,
@@ -83,7 +83,7 @@ fn run(name: &str) -> Result<(), Failed> {
         )
         .into());
     }
-    // In memory if there is such a place: what is tested is the end of processes, not of power.
+    // In memory if possible: the tests end processes, not power.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() {
         tempfile::tempdir_in(memory)?

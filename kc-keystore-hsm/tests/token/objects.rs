@@ -1,4 +1,4 @@
-//! Objects that are missing, doubled, exposed or made by others.
+//! Objects that are missing, duplicated, exposed or made by other tools.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType as ObjectKeyType, ObjectClass};
@@ -51,7 +51,7 @@ fn every_secret_is_hidden() {
         expected.push("kc:n1:slh");
     }
     assert_eq!(labels, expected);
-    // And the token means it.
+    // The token enforces it.
     let session = intruder();
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::SECRET_KEY] {
         for object in session.find_objects(&[Attribute::Class(class)]).unwrap() {

@@ -1,4 +1,4 @@
-//! Modules, tokens and PINs that are not as they should be.
+//! Modules, tokens and PINs that are missing or wrong.
 
 use std::fs;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ fn no_pkcs11_module() {
     }
 }
 
-/// As it is when the module is another maker's, or the token is not inserted.
+/// The case of another maker's module, or of a token that is not inserted.
 fn no_such_token() {
     init();
     let mut uri = uri();
@@ -95,7 +95,7 @@ fn two_tokens_of_one_label() {
         matches!(error, HsmError::TokenAmbiguous { count: 2, .. }),
         "{error:?}"
     );
-    // The serial number tells them apart, and the other has no user PIN.
+    // The serial number distinguishes them, and the other has no user PIN.
     let mut other = uri();
     let serial = module.get_token_info(slot).unwrap();
     other.serial = Some(serial.serial_number().to_owned());
@@ -142,7 +142,7 @@ fn no_pin() {
     assert!(matches!(error, HsmError::PinMissing { .. }), "{error:?}");
 }
 
-/// The login is the process's: a second opener's PIN is not looked at. The docs say so.
+/// The login belongs to the process: the PIN of a second opener is not checked, as documented.
 fn the_first_login_counts() {
     let _first = fresh_token();
     Token::open(&uri(), PinSource::Text(text("654321"))).unwrap();
@@ -157,7 +157,7 @@ fn pins_of_every_source() {
     let source = PinSource::of(&with_file).unwrap();
     assert!(matches!(source, PinSource::File(_)));
     Token::open(&with_file, source).unwrap();
-    // The variable is not set: a person must be asked.
+    // The variable is not set: a prompt is needed.
     assert!(PinSource::of(&uri()).is_none());
     Token::open(&uri(), PinSource::Text(text(PIN))).unwrap();
 }
@@ -172,7 +172,7 @@ fn a_token_is_made_once() {
     }
 }
 
-/// SoftHSM has no other mechanisms than it is told to have.
+/// SoftHSM has only the mechanisms that its configuration lists.
 fn a_token_that_lacks_a_mechanism() {
     let path = folder().join("module.conf");
     let conf = fs::read_to_string(&path).unwrap();

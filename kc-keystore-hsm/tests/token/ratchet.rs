@@ -1,4 +1,4 @@
-//! The ratchet: interrupted, rolled back, moved, begun anew.
+//! The ratchet: interrupted, rolled back, imported, re-initialised.
 
 use std::fs;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ fn open(token: &Token) -> Result<HsmRatchetStore, HsmError> {
     HsmRatchetStore::open(token.clone(), &labels(), &path())
 }
 
-/// The steps that the token has keys for.
+/// Returns the steps that the token has keys for.
 fn key_indices(token: &Token) -> Vec<u64> {
     let listed = list_objects(token).unwrap().into_iter();
     let keys = listed.filter(|object| object.label == "kc:n1:ratchet");
@@ -49,7 +49,7 @@ fn key_indices(token: &Token) -> Vec<u64> {
         .collect()
 }
 
-/// Makes a key as an interrupted step, or somebody else, leaves it.
+/// Makes a key as an interrupted step or another program leaves it.
 fn leave_key(index: u64) {
     let template = [
         Attribute::Token(true),
@@ -77,7 +77,7 @@ fn an_older_file_fails_closed() {
         assert_eq!(ratchet.step().unwrap().index(), index);
     }
     let newest = fs::read(path()).unwrap();
-    // Under a running node, and at its next start.
+    // Both under a running node and at its next start.
     fs::write(path(), &old).unwrap();
     assert_eq!(
         ratchet.step().unwrap_err().kind(),
@@ -91,7 +91,7 @@ fn an_older_file_fails_closed() {
     );
     assert_eq!(error.to_string(), expected);
     assert!(error.advice().contains("put back"), "{}", error.advice());
-    // Nothing was destroyed by trying.
+    // The attempts destroyed nothing.
     fs::write(path(), newest).unwrap();
     assert_eq!(open(&token).unwrap().step().unwrap().index(), 4);
 }
@@ -100,11 +100,11 @@ fn what_an_interrupted_step_leaves_is_cleared_up() {
     let token = fresh_token();
     let mut ratchet = create(&token);
     assert_eq!(ratchet.step().unwrap().index(), 0);
-    // Before the file was replaced: the next key is there already.
+    // Before the file was replaced: the next key exists already.
     leave_key(2);
     assert_eq!(ratchet.step().unwrap().index(), 1);
     assert_eq!(key_indices(&token), [2]);
-    // After it was: the key of the step is still there.
+    // After the file was replaced: the key of the previous step still exists.
     leave_key(1);
     assert_eq!(ratchet.step().unwrap().index(), 2);
     assert_eq!(key_indices(&token), [3]);
@@ -189,7 +189,7 @@ fn a_ratchet_is_made_once() {
     assert!(matches!(again(), HsmError::RatchetKeyLeft { .. }));
 }
 
-/// It may be of another node with this id, also if that has taken no step yet.
+/// The key may belong to another node with this id, even if that node has taken no step yet.
 fn a_key_without_its_file_is_refused() {
     let token = fresh_token();
     for step in [0, 7] {
@@ -230,7 +230,7 @@ fn a_file_ratchet_is_continued() {
         import(&seed),
         Err(HsmError::RatchetKeyLeft { found: 8, .. })
     ));
-    // The old file is behind now.
+    // The old file is rolled back now.
     let elsewhere = NodeLabels::fresh("n1").unwrap();
     let error = HsmRatchetStore::import(token.clone(), &elsewhere, &path(), &copy).unwrap_err();
     let repeats = matches!(
@@ -261,7 +261,7 @@ fn a_lost_ratchet_is_begun_anew() {
     assert!(anew(2).is_err());
     leave_key(77);
     assert!(anew(76).is_err());
-    // That step was never taken.
+    // The last step was never taken.
     drop(anew(77).unwrap());
     assert_eq!(key_indices(&token), [77]);
     fs::write(path(), "garbage").unwrap();

@@ -1,4 +1,4 @@
-//! A token that goes away, and comes back.
+//! A token that is removed, and returns.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
     .concat()
 }
 
-/// As after the end of a daemon: all sessions, handles and the login are gone.
+/// Ends all sessions, handles and the login, as the end of a daemon does.
 fn lose_everything() {
     module().finalize().unwrap();
 }
@@ -56,7 +56,7 @@ fn somebody_logs_out() {
     for index in 0..3 {
         session.logout().unwrap();
         store.sign(&identity.verifying_key, b"message").unwrap();
-        // Without a login private objects are absent; that is no ratchet that was rolled back, and no half of a key.
+        // Without a login private objects are hidden; this must not look like a ratchet rolled back, or half a key.
         session.logout().unwrap();
         assert_eq!(ratchet.step().unwrap().index(), index);
         session.logout().unwrap();
@@ -67,7 +67,7 @@ fn somebody_logs_out() {
     }
 }
 
-/// A token of SoftHSM is a folder.
+/// A token of SoftHSM is a folder, which is moved away.
 fn a_token_that_is_removed_and_returns() {
     let (token, identity) = node(KeyType::Ed25519);
     let store = open(&token, settings(&identity)).unwrap();
@@ -96,7 +96,7 @@ fn a_token_that_is_removed_and_returns() {
     }
 }
 
-/// A refused PIN is not tried again; that of a file is once it is another.
+/// A refused PIN is not tried again; a PIN file is read again after it changed.
 fn a_pin_that_is_changed_meanwhile() {
     init();
     let path = folder().join("pin");

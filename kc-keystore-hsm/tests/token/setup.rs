@@ -1,4 +1,4 @@
-//! Moving a file node onto a token, and replacing its opaque key.
+//! Importing a file node onto a token, and replacing its opaque key.
 
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::types::AuthPin;
@@ -47,7 +47,7 @@ fn an_interrupted_making_ready_goes_on() {
             let reason = "4 to 255 characters";
             assert_eq!(
                 error,
-                format!("the token takes no such PIN for its {refused}: {reason}")
+                format!("the token does not accept this PIN for its {refused}: {reason}")
             );
         }
     }
@@ -134,7 +134,7 @@ fn an_interrupted_replacement_goes_on() {
     let old = old.wrap_opaque(b"value").unwrap();
     drop(OpaqueRotation::begin(token.clone(), labels()).unwrap());
     assert_eq!(opaque_labels(&token), ["kc:n1:opaque", "kc:n1:opaque-old"]);
-    // Meanwhile the node works.
+    // The node works in the meantime.
     let store = open(&token, settings(&identity)).unwrap();
     assert_eq!(store.unwrap_opaque(&old).unwrap().expose(), b"value");
     let error = generate_opaque_key(&token, &labels()).unwrap_err();
@@ -188,7 +188,7 @@ fn an_interrupted_beginning_goes_on() {
         };
         object
     };
-    // Drawn, and not named yet.
+    // Generated, but without an id yet.
     for class in [ObjectClass::PUBLIC_KEY, ObjectClass::PRIVATE_KEY] {
         session
             .update_attributes(find(class), &[Attribute::Id(Vec::new())])
@@ -199,7 +199,7 @@ fn an_interrupted_beginning_goes_on() {
     assert_eq!(again, identity);
     open(&token, settings(&identity)).unwrap();
 
-    // Moved by half.
+    // Only one half was imported.
     session
         .destroy_object(find(ObjectClass::PRIVATE_KEY))
         .unwrap();
@@ -209,7 +209,7 @@ fn an_interrupted_beginning_goes_on() {
     open(&token, settings(&moved)).unwrap();
 }
 
-/// What an earlier version called a root of trust or a provisioner.
+/// Returns the labels that an earlier version used for a root of trust or a provisioner.
 fn old(label: &str) -> NodeLabels {
     NodeLabels::of_object(label).unwrap()
 }
@@ -249,7 +249,7 @@ fn what_a_node_may_have_is_not_renamed() {
     HsmRatchetStore::create(token.clone(), &node, &path).unwrap();
     assert!(!relabel_signer(&token, &NodeLabels::root("root"), None).unwrap());
 
-    // Of another name only the root whose key it is has a right to it.
+    // Keys with another name are renamed only for the root of trust that they belong to.
     let (was, is) = (old("kc:corp:id"), NodeLabels::root("corp"));
     let drawn = draw(&was);
     assert!(!relabel_signer(&token, &is, None).unwrap());
@@ -282,7 +282,7 @@ fn nodes_of_one_id_are_told_apart() {
     assert_eq!(expected[&fresh[0].identity()], None);
     assert_eq!(expected[&fresh[1].identity()], Some(7));
 
-    // One is destroyed, and nothing of the others.
+    // Only the objects of one node are destroyed.
     destroy_node_keys(&token, &fresh[1]).unwrap();
     expected.remove(&fresh[1].identity());
     assert_eq!(called(), expected);

@@ -1,4 +1,4 @@
-//! A case's token and folder.
+//! The token and the folder of a case.
 
 use std::env;
 use std::fs;
@@ -27,7 +27,7 @@ pub(crate) struct Case {
     pub(crate) run: fn(),
     /// Runs only when another case starts it.
     pub(crate) hidden: bool,
-    /// Needs what SoftHSM alone does; reported as ignored on another module.
+    /// Needs behaviour of SoftHSM; reported as ignored on another module.
     pub(crate) only_on_softhsm: bool,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn is_softhsm() -> bool {
     module_path().ends_with("libsofthsm2.so")
 }
 
-/// The configuration of the module, for tokens in this folder: the variable that names it, and its path.
+/// Writes the configuration of the module, for tokens in this folder. Returns the variable that names it, and its path.
 pub(crate) fn write_configuration(folder: &Path) -> (&'static str, PathBuf) {
     let path = folder.join("module.conf");
     let tokens = folder.join("tokens");
@@ -95,7 +95,7 @@ pub(crate) fn write_configuration(folder: &Path) -> (&'static str, PathBuf) {
     }
 }
 
-/// What is this case's alone.
+/// Returns the folder of this case.
 pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env::var_os(FOLDER).unwrap())
 }
@@ -104,7 +104,7 @@ pub(crate) fn text(text: &str) -> SecretText {
     SecretText::from(text.to_owned())
 }
 
-/// Makes the case's token ready.
+/// Initializes the token of this case.
 pub(crate) fn init() {
     init_token(&module_path(), LABEL, &text(SO_PIN), &text(PIN)).unwrap();
 }
@@ -121,7 +121,7 @@ pub(crate) fn token() -> Token {
     Token::open(&uri(), PinSource::Text(text(PIN))).unwrap()
 }
 
-/// A token that is made ready and opened.
+/// Initializes and opens the token of this case.
 pub(crate) fn fresh_token() -> Token {
     init();
     token()
@@ -131,7 +131,7 @@ pub(crate) fn labels() -> NodeLabels {
     NodeLabels::of_object("kc:n1:id").unwrap()
 }
 
-/// A node on a fresh token.
+/// Makes a node on a fresh token.
 pub(crate) fn node(key_type: KeyType) -> (Token, NewIdentity) {
     let token = fresh_token();
     generate_opaque_key(&token, &labels()).unwrap();
@@ -150,15 +150,15 @@ pub(crate) fn open(token: &Token, settings: KeyStoreSettings) -> Result<HsmKeySt
     HsmKeyStore::open(token.clone(), labels(), settings)
 }
 
-/// The module, behind the back of the crate.
+/// Returns the module, used without the crate.
 pub(crate) fn module() -> Pkcs11 {
     let module = Pkcs11::new(module_path()).unwrap();
-    // Most often it is initialized already.
+    // The crate has usually initialized it already.
     let _ = module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
     module
 }
 
-/// A session behind the back of the crate.
+/// Opens a session without the crate.
 pub(crate) fn intruder() -> Session {
     let module = module();
     let slots = module.get_slots_with_initialized_token().unwrap();
