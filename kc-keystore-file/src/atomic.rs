@@ -1,4 +1,5 @@
-//! Replacing a file so that a reader, or the next start after a crash, finds the old bytes or the new ones.
+//! Reading a file within a bound, and replacing a file so that a reader, or the next start after a crash, finds the old
+//! bytes or the new ones.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -10,28 +11,30 @@ use zeroize::Zeroizing;
 use crate::FileError;
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
-/// Random characters in the name of a temporary file.
+/// The number of random characters in the name of a temporary file.
 const RANDOM_CHARACTERS: usize = 6;
 
-/// Replaces the bytes of a file, or makes it, readable by its owner only (0600).
+/// Replaces the bytes of a file, or creates it, readable by its owner only (mode 0600).
 ///
-/// The bytes go to a temporary file in the same folder, are flushed to the device, and take the file's place by a
-/// rename, which is flushed too. Until then the old bytes stay. A symbolic link is followed and stays; the owner
-/// stays, if this process may give files away.
+/// The bytes are written to a temporary file in the same folder, flushed to the device, and moved to `path` by a
+/// rename, which is flushed too. Until then the old bytes stay. A symbolic link is followed and stays; the owner of the
+/// file stays, if this process is allowed to change owners.
 ///
 /// # Errors
-/// No step is hidden. If the last one fails (flushing the folder) the new bytes are in place, but may not
-/// survive a loss of power.
+/// [`FileError::NotAFile`] if `path` is not a regular file; [`FileError::Missing`], [`FileError::Permission`] or
+/// [`FileError::Io`] if any step fails. If only the last step fails (flushing the folder), the new bytes are in place,
+/// but may not survive a power failure.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, bytes, Access::OwnerOnly, &mut |_| Ok(()))
 }
 
-/// As [`write_atomic`], but an existing file keeps its permissions.
+/// Replaces a file like [`write_atomic`], but keeps the permissions of an existing file.
 pub(crate) fn write_atomic_keeping_access(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, bytes, Access::AsBefore, &mut |_| Ok(()))
 }
 
-/// Removes what a crash left of the replacement of `path`. Whoever calls it must know that nobody is writing.
+/// Removes the temporary files that a crash left while replacing `path`. The caller must hold the lock: otherwise
+/// another process may be writing one of them.
 pub(crate) fn remove_leftovers(path: &Path) {
     let path = &followed(path);
     let (Some(folder), Some(prefix)) = (path.parent(), temporary_prefix(path)) else {
@@ -48,10 +51,10 @@ pub(crate) fn remove_leftovers(path: &Path) {
         if random.is_some_and(|random| random.len() == RANDOM_CHARACTERS && !random.contains('.')) {
             match fs::remove_file(entry.path()) {
                 Ok(()) => {
-                    tracing::info!(path = %entry.path().display(), "removed what a crash left")
+                    tracing::info!(path = %entry.path().display(), "temporary file of a crash removed")
                 }
                 Err(error) => {
-                    tracing::warn!(path = %entry.path().display(), %error, "cannot remove what a crash left")
+                    tracing::warn!(path = %entry.path().display(), %error, "temporary file of a crash cannot be removed")
                 }
             }
         }
@@ -64,7 +67,7 @@ enum Access {
     AsBefore,
 }
 
-/// What has been done when the observer is asked.
+/// The steps that are completed when the observer is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Created,
@@ -73,7 +76,7 @@ enum Step {
     Renamed,
 }
 
-/// `observer` sees each step done; its errors stop the replacement there.
+/// Replaces a file and calls `observer` after each step. An error of the observer stops the replacement.
 fn replace(
     path: &Path,
     bytes: &[u8],
@@ -91,7 +94,7 @@ fn replace(
         .prefix(&*prefix)
         .suffix(TEMPORARY_SUFFIX)
         .rand_bytes(RANDOM_CHARACTERS);
-    // Made with mode 0600.
+    // `tempfile` creates it with mode 0600.
     let mut temporary = builder.tempfile_in(&folder).map_err(failed)?;
     observer(Step::Created).map_err(failed)?;
     temporary.write_all(bytes).map_err(failed)?;
@@ -119,7 +122,7 @@ fn replace(
     flush_folder(&folder).map_err(failed)
 }
 
-/// Where a symbolic link leads; the path itself if nothing is there.
+/// Returns the target of a symbolic link, or the path itself if nothing exists there.
 fn followed(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -136,7 +139,7 @@ fn temporary_prefix(path: &Path) -> Option<String> {
         .map(|name| format!(".{}.", name.to_string_lossy()))
 }
 
-/// So that an administrator's command does not take a service's file away from it.
+/// Gives the new file the owner of the old one, so that an administrator's command does not take a service's file from it.
 #[cfg(unix)]
 fn keep_owner(temporary: &NamedTempFile, before: &Metadata) {
     use std::os::unix::fs::{MetadataExt, fchown};
@@ -147,7 +150,7 @@ fn keep_owner(temporary: &NamedTempFile, before: &Metadata) {
     if (now.uid(), now.gid()) != (before.uid(), before.gid())
         && let Err(error) = fchown(temporary.as_file(), Some(before.uid()), Some(before.gid()))
     {
-        tracing::warn!(%error, "the replaced file changes its owner");
+        tracing::warn!(%error, "owner of the replaced file changed");
     }
 }
 
@@ -159,7 +162,7 @@ fn flush_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Folders cannot be opened as files; the rename is written through.
+/// Does nothing: folders cannot be opened as files here, and renames are written through.
 #[cfg(not(unix))]
 fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())
@@ -168,7 +171,7 @@ fn flush_folder(_: &Path) -> io::Result<()> {
 /// Reads a regular file of at most `limit` bytes. The buffer is zeroized when dropped.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let failed = |source| FileError::new("read", path, source);
-    // Before it is opened: opening a pipe would wait for a writer.
+    // Checked before opening: opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(FileError::NotAFile {
             path: path.to_owned(),
@@ -176,7 +179,7 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>
     }
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    // As large as the file, so that it never grows and leaves a copy behind.
+    // As large as the file: a buffer that grows leaves copies in memory.
     let capacity = usize::try_from(length.min(limit))
         .unwrap_or(0)
         .saturating_add(1);

@@ -11,11 +11,11 @@ use zeroize::Zeroizing;
 use crate::atomic::{read_bounded, write_atomic_keeping_access};
 use crate::{FileError, NodeFiles, NodeLock, write_atomic};
 
-/// No configuration is larger, in bytes.
+/// The maximum size of a configuration, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 24;
 
-/// A node's `.config` file. Each update reads it afresh, so that what a person changed meanwhile is kept, and
-/// replaces it atomically with its comments and layout; permissions that the file has are kept, a new one is
+/// The store of a node's `.config` file. Each update reads the file again, so that manual changes in the meantime are
+/// kept, and replaces it atomically with its comments and layout. An existing file keeps its permissions; a new one is
 /// private (0600).
 #[derive(Debug)]
 pub struct FileConfigStore {
@@ -23,15 +23,15 @@ pub struct FileConfigStore {
 }
 
 impl FileConfigStore {
-    /// The configuration of the node that `lock` covers. Touches nothing yet.
+    /// Returns the store of the node that `lock` covers. Does not access the file.
     pub fn new(lock: Arc<NodeLock>) -> Self {
         Self { lock }
     }
 
-    /// The configuration, once the entries that old versions wrote for such a node are where they belong now.
+    /// Returns the configuration, after moving entries that old versions wrote to their current sections.
     ///
     /// # Errors
-    /// As [`update`](ConfigStore::update).
+    /// The same as [`update`](ConfigStore::update).
     pub fn migrated(&self, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
         self.update(&mut |config| config.migrate(role).map(drop))
     }
@@ -39,7 +39,8 @@ impl FileConfigStore {
     /// Writes the file of a new node.
     ///
     /// # Errors
-    /// [`FileError::Exists`] if there is one already, [`FileError::LockLost`], and failures to write.
+    /// [`FileError::Exists`] if the file exists already; [`FileError::LockLost`]; other [`FileError`]s if writing
+    /// fails.
     pub fn create(lock: Arc<NodeLock>, config: &NodeConfig) -> Result<Self, FileError> {
         let path = lock.files().config();
         let writer = lock.writer()?;
@@ -54,7 +55,8 @@ impl FileConfigStore {
         Ok(Self::new(lock))
     }
 
-    /// What `edit` makes of the stored text; `None` if it changes nothing.
+    /// Applies `edit` to the stored configuration. Returns the result, and its text if that differs from the stored
+    /// one.
     fn edited(
         &self,
         path: &Path,
@@ -83,7 +85,7 @@ impl ConfigStore for FileConfigStore {
         let path = self.lock.files().config();
         let (config, changed) = self.edited(&path, edit)?;
         if let Some(text) = changed {
-            // What is written can be read.
+            // Never write a file that cannot be read.
             if text.len() as u64 > MAX_CONFIG_BYTES {
                 return Err(storage(FileError::TooLarge {
                     path,
@@ -96,11 +98,13 @@ impl ConfigStore for FileConfigStore {
     }
 }
 
-/// A node's configuration, without a lock: for programs that only look. Files are replaced atomically, so it is
-/// never half of one. What old versions wrote is shown where it belongs now, as opening the node will move it.
+/// Reads a node's configuration without a lock, for programs that only display it. Files are replaced atomically, so it
+/// is always complete. Entries that old versions wrote are shown in their current sections, where opening the node will
+/// move them.
 ///
 /// # Errors
-/// A file that cannot be read, is larger than [`MAX_CONFIG_BYTES`], is not UTF-8, or is not a configuration.
+/// [`ConfigStoreError::Storage`] if the file cannot be read, is larger than [`MAX_CONFIG_BYTES`] or is not UTF-8;
+/// [`ConfigStoreError::Config`] if it is not a configuration.
 pub fn read_config(path: &Path) -> Result<NodeConfig, ConfigStoreError> {
     let mut config = parse(path, &read_text(path)?)?;
     let _moved = config
@@ -144,11 +148,11 @@ struct NotText {
     line: usize,
 }
 
-/// Why an entry about keys cannot be used.
+/// The reason why an entry about keys cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EntryError {
-    /// It has a reference that cannot be resolved.
+    /// The entry has a reference that cannot be resolved.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// `cryptokey` or `ratchet` does not name a file.
@@ -164,27 +168,30 @@ pub enum EntryError {
     KeyTypes(String),
 }
 
-/// The file of the signing keys: what `cryptokey` names, else `<node>.crypto`.
+/// Returns the file of the signing keys: the one named by `cryptokey`, else `<node>.crypto`.
 ///
 /// # Errors
-/// [`EntryError::NotAFile`], [`EntryError::Config`].
+/// [`EntryError::NotAFile`] if the entry does not name a file; [`EntryError::Config`] if it has a reference that cannot
+/// be resolved.
 pub fn crypto_path(config: &NodeConfig, files: &NodeFiles) -> Result<PathBuf, EntryError> {
     let named = named_path(config, "cryptokey", files)?;
     Ok(named.unwrap_or_else(|| files.crypto()))
 }
 
-/// The file of the ratchet, which `ratchet` names; `None` for a node without one.
+/// Returns the file of the ratchet, which `ratchet` names; `None` for a node without one.
 ///
 /// # Errors
-/// [`EntryError::NotAFile`], [`EntryError::Config`].
+/// [`EntryError::NotAFile`] if the entry does not name a file; [`EntryError::Config`] if it has a reference that cannot
+/// be resolved.
 pub fn ratchet_path(config: &NodeConfig, files: &NodeFiles) -> Result<Option<PathBuf>, EntryError> {
     named_path(config, "ratchet", files)
 }
 
-/// The types of signing key that are used, by `keytypes`; `None` for all.
+/// Returns the types of signing keys in use, from `keytypes`; `None` for all.
 ///
 /// # Errors
-/// [`EntryError::KeyTypes`], [`EntryError::Config`].
+/// [`EntryError::KeyTypes`] if the entry is not a list of key types; [`EntryError::Config`] if it has a reference that
+/// cannot be resolved.
 pub fn key_types(config: &NodeConfig) -> Result<Option<Vec<KeyType>>, EntryError> {
     let Some(text) = config.load_text(Section::NODE, "keytypes")? else {
         return Ok(None);

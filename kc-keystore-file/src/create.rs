@@ -10,14 +10,14 @@ use kc_core::store::config::NodeConfig;
 
 use crate::{FileConfigStore, FileError, NodeFiles, NodeLock, SecretFile, sealed_index};
 
-/// What a new node's files are to hold.
+/// The content of a new node's files.
 #[derive(Clone, Copy, Debug)]
 pub struct NewFiles<'a> {
     /// The configuration.
     pub config: &'a NodeConfig,
-    /// The signing keys, unless they are elsewhere.
+    /// The signing keys; `None` if they are elsewhere.
     pub secrets: Option<&'a NodeSecrets>,
-    /// The ratchet, unless the node has none, or has it elsewhere.
+    /// The ratchet; `None` if the node has none, or has it elsewhere.
     pub seed: Option<&'a Seed>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> From<&'a ProvisionedNode> for NewFiles<'a> {
     }
 }
 
-/// A node that waits for its certificate.
+/// The files of a node that waits for its certificate.
 impl<'a> From<&'a RequestedNode> for NewFiles<'a> {
     fn from(node: &'a RequestedNode) -> Self {
         Self {
@@ -50,10 +50,10 @@ impl<'a> From<&'a RequestedNode> for NewFiles<'a> {
 }
 
 /// Writes the files of a new node into a folder, private to their owner. An existing node is replaced only if `force`
-/// says so.
+/// is set.
 ///
 /// # Errors
-/// Those of [`NewPlace::claim`] and [`NewPlace::write`].
+/// The same as [`NewPlace::claim`] and [`NewPlace::write`].
 pub fn create_node<'a>(
     folder: &Path,
     node: impl Into<NewFiles<'a>>,
@@ -64,12 +64,13 @@ pub fn create_node<'a>(
 }
 
 impl NewPlace {
-    /// Locks the place in a folder of the node with this id. The node that is there, if any, is none from now on if
-    /// `force` says so.
+    /// Locks the place of the node with this id in a folder. If `force` is set, an existing node is invalidated at
+    /// once: its configuration is removed.
     ///
     /// # Errors
-    /// [`FileError::Exists`] with the first file that is there already, also a ratchet on a token of which a step can
-    /// have been used; [`FileError::InUse`] if the node is open, failures to write.
+    /// [`FileError::Exists`] with the first file that exists already, including a ratchet sealed by a token, unless
+    /// none of its steps can have been used; [`FileError::InUse`] if the node is open; other [`FileError`]s if writing
+    /// fails.
     pub fn claim(folder: &Path, node_id: &str, force: bool) -> Result<Self, FileError> {
         let files = NodeFiles::in_folder(folder, node_id)?;
         let lock = Arc::new(NodeLock::acquire(&files)?);
@@ -83,18 +84,18 @@ impl NewPlace {
         }
     }
 
-    /// Where the files will be.
+    /// Returns the paths of the files.
     #[must_use]
     pub fn files(&self) -> &NodeFiles {
         &self.files
     }
 
-    /// Writes the files, the configuration last, so that half a node is none. Those of the node before that the new
-    /// one does not have are removed; but a ratchet on a token only if another takes its place, because nothing else may
-    /// tell which indices were used.
+    /// Writes the files, the configuration last, so that an incomplete node is not found. Files of the previous node
+    /// that the new one does not have are removed, with one exception: a ratchet sealed by a token is kept unless a new
+    /// ratchet replaces it, because it may be the only record of the used indices.
     ///
     /// # Errors
-    /// Failures to write; [`FileError::LockLost`].
+    /// [`FileError::LockLost`]; other [`FileError`]s if writing fails.
     pub fn write(self, node: NewFiles<'_>) -> Result<NodeFiles, FileError> {
         self.lock.check()?;
         let contents = [
@@ -117,8 +118,8 @@ impl NewPlace {
     }
 }
 
-/// The first file of a node that is there. A ratchet on a token of which no step was used is what an interrupted beginning
-/// leaves.
+/// Returns the first file of a node that exists. A ratchet sealed by a token does not count if no step was used: an
+/// interrupted creation leaves such a file.
 fn first_taken(files: &NodeFiles) -> Option<PathBuf> {
     let used = files.sealed_ratchet();
     let used = Some(used).filter(|_| sealed_index(files) != Some(0));
@@ -126,7 +127,7 @@ fn first_taken(files: &NodeFiles) -> Option<PathBuf> {
     paths.into_iter().chain(used).find(|path| path.exists())
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it exists.
 fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

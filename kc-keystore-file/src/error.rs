@@ -4,24 +4,24 @@ use std::path::{Path, PathBuf};
 use kc_core::store::{StoreError, StoreErrorKind};
 use thiserror::Error;
 
-/// What a person can do about [`FileError::LockLost`].
+/// The remedy for [`FileError::LockLost`].
 pub const LOCK_LOST_ADVICE: &str =
     "stop all processes that use this node, start one again, and let nothing delete its .lock file";
 
-/// What went wrong with a file. Every message names the path.
+/// An error of a file. Every message names the path.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// There is no such file or folder.
+    /// The file or folder does not exist.
     #[error("{} does not exist", path.display())]
     Missing {
         /// The path.
         path: PathBuf,
     },
-    /// The operating system refuses this user.
+    /// The operating system denies access.
     #[error("no permission to {action} {}", path.display())]
     Permission {
-        /// What was tried: "read", "write", …
+        /// The action that failed: "read", "write", …
         action: &'static str,
         /// The path.
         path: PathBuf,
@@ -33,30 +33,31 @@ pub enum FileError {
     InUse {
         /// The lock file.
         path: PathBuf,
-        /// The process that holds it, if it has left its id already.
+        /// The process that holds the lock, if it has written its id already.
         process: Option<u32>,
     },
-    /// The lock file was deleted or replaced while this process held it, so that nothing keeps another process away.
+    /// The lock file was deleted or replaced while this process held it, so that another process may have opened the
+    /// node.
     #[error("lock file {} was deleted or replaced while the node was open; another process may have opened the node since", path.display())]
     LockLost {
         /// The lock file.
         path: PathBuf,
     },
-    /// The file is larger than anything it could hold.
+    /// The file is larger than any valid one.
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge {
         /// The path.
         path: PathBuf,
-        /// The bound, in bytes.
+        /// The maximum size, in bytes.
         limit: u64,
     },
-    /// A folder, a pipe or a device where a file should be.
+    /// The path names a folder, a pipe or a device instead of a regular file.
     #[error("{} is not a regular file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
-    /// A symbolic link where the file itself should be.
+    /// The path is a symbolic link instead of the file itself.
     #[error("{} is a symbolic link", path.display())]
     Link {
         /// The path.
@@ -68,16 +69,16 @@ pub enum FileError {
         /// The path.
         path: PathBuf,
     },
-    /// A node id that cannot be part of a file name.
+    /// The node id cannot be part of a file name.
     #[error("the node id {node_id:?} cannot be part of a file name")]
     BadNodeId {
         /// The node id.
         node_id: String,
     },
-    /// Anything else: a full disk, a failing device.
+    /// Another error of the operating system, such as a full disk.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried: "read", "write", …
+        /// The action that failed: "read", "write", …
         action: &'static str,
         /// The path.
         path: PathBuf,

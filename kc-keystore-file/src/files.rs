@@ -7,10 +7,10 @@ use thiserror::Error;
 use crate::FileError;
 
 const CONFIG_EXTENSION: &str = "config";
-/// What names a file in a value of the configuration.
+/// The prefix of a value of the configuration that names a file.
 pub(crate) const FILE_REFERENCE: &str = "file#";
 
-/// Where a node's files are: `<node>.config`, `<node>.crypto`, `<node>.seed` and `<node>.lock`, in one folder.
+/// The paths of a node's files: `<node>.config`, `<node>.crypto`, `<node>.seed` and `<node>.lock`, in one folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFiles {
     folder: PathBuf,
@@ -18,10 +18,11 @@ pub struct NodeFiles {
 }
 
 impl NodeFiles {
-    /// The files of the node `node_id` in `folder`, which must exist; the files need not.
+    /// Returns the paths of the node `node_id` in `folder`, which must exist; the files need not.
     ///
     /// # Errors
-    /// A node id that is not a plain file name; a folder that does not exist.
+    /// [`FileError::BadNodeId`] if the id is not a plain file name; [`FileError::Missing`] if the folder does not
+    /// exist.
     pub fn in_folder(folder: &Path, node_id: &str) -> Result<Self, FileError> {
         let mut components = Path::new(node_id).components();
         let plain = matches!((components.next(), components.next()), (Some(Component::Normal(name)), None) if name == node_id);
@@ -36,10 +37,11 @@ impl NodeFiles {
         })
     }
 
-    /// The files beside a `.config` file, which need not exist.
+    /// Returns the paths of the files in the same folder as a `.config` file, which need not exist.
     ///
     /// # Errors
-    /// A path that does not end in `<node>.config`, in an existing folder.
+    /// [`FileError::NotAFile`] if the path does not end in `<node>.config`; [`FileError::Missing`] if its folder does
+    /// not exist.
     pub fn beside(config: &Path) -> Result<Self, FileError> {
         let stem = config.file_stem().filter(|_| is_config(config));
         let stem = stem.ok_or_else(|| FileError::NotAFile {
@@ -51,55 +53,55 @@ impl NodeFiles {
         })
     }
 
-    /// The folder, absolute.
+    /// Returns the absolute path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// `<node>.config`: the configuration.
+    /// Returns `<node>.config`: the configuration.
     pub fn config(&self) -> PathBuf {
         self.with_extension(CONFIG_EXTENSION)
     }
 
-    /// `<node>.crypto`: the signing keys, secret.
+    /// Returns `<node>.crypto`: the signing keys, secret.
     pub fn crypto(&self) -> PathBuf {
         self.with_extension("crypto")
     }
 
-    /// `<node>.seed`: the ratchet, secret.
+    /// Returns `<node>.seed`: the ratchet, secret.
     pub fn seed(&self) -> PathBuf {
         self.with_extension("seed")
     }
 
-    /// `<node>.ratchet`: the ratchet, sealed by a token, of a node whose keys are on one.
+    /// Returns `<node>.ratchet`: the ratchet of a node with its keys on a token, sealed by the token.
     pub fn sealed_ratchet(&self) -> PathBuf {
         self.with_extension("ratchet")
     }
 
-    /// `<node>.refused`: salted hashes of the PINs that the token of such a node has refused.
+    /// Returns `<node>.refused`: salted hashes of the PINs that the node's token refused.
     pub fn refused_pins(&self) -> PathBuf {
         self.with_extension("refused")
     }
 
-    /// `<node>.lock`: what [`NodeLock`](crate::NodeLock) locks. It stays when the node is closed.
+    /// Returns `<node>.lock`: the file that [`NodeLock`](crate::NodeLock) locks. It stays when the node is closed.
     pub fn lock(&self) -> PathBuf {
         self.with_extension("lock")
     }
 
-    /// `<node>.sock`: where the process that has the node open says how it is.
+    /// Returns `<node>.sock`: the socket on which the process that has the node open reports its status.
     pub fn socket(&self) -> PathBuf {
         self.with_extension("sock")
     }
 
-    /// The path that a value such as `file#n1.seed` names, relative to the folder of the configuration; `None` if
-    /// the value does not begin with `file#`.
+    /// Returns the path that a value such as `file#n1.seed` names, relative to the folder of the configuration; `None`
+    /// if the value does not begin with `file#`.
     pub fn resolve(&self, reference: &str) -> Option<PathBuf> {
         reference
             .strip_prefix(FILE_REFERENCE)
             .map(|path| self.folder.join(path))
     }
 
-    /// What names a path in a value of the configuration: [`resolve`](Self::resolve) the other way round. `None` for
+    /// Returns the value of the configuration that names a path, the inverse of [`resolve`](Self::resolve); `None` for
     /// a path that is not UTF-8.
     pub fn reference(&self, path: &Path) -> Option<String> {
         let path = path.strip_prefix(&self.folder).unwrap_or(path).to_str()?;
@@ -114,7 +116,7 @@ impl NodeFiles {
     }
 }
 
-/// Whether a path ends in `<name>.config`.
+/// Returns whether a path ends in `<name>.config`.
 pub(crate) fn is_config(path: &Path) -> bool {
     path.extension() == Some(OsStr::new(CONFIG_EXTENSION))
 }
@@ -128,17 +130,17 @@ fn existing_folder(folder: &Path) -> Result<PathBuf, FileError> {
     fs::canonicalize(folder).map_err(|source| FileError::new("open", folder, source))
 }
 
-/// Where node ids are looked up.
+/// The folders in which node ids are looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchPlaces {
-    /// Looked at first; `.` for the program.
+    /// The first folder; `.` for the program.
     pub working: PathBuf,
-    /// `$KC_HOME`.
+    /// The second folder, `$KC_HOME`.
     pub home: Option<PathBuf>,
 }
 
 impl SearchPlaces {
-    /// The working folder and `$KC_HOME`, if that is set and not empty.
+    /// Returns the working folder, and `$KC_HOME` if that is set and not empty.
     pub fn from_environment() -> Self {
         let home = env::var_os("KC_HOME").filter(|home| !home.is_empty());
         Self {
@@ -148,16 +150,16 @@ impl SearchPlaces {
     }
 }
 
-/// Why a node's files were not found.
+/// The reason why a node's files were not found.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindError {
-    /// None of the places has it.
+    /// No place has the node.
     #[error("found no configuration of node {node:?}; tried {}", list(tried))]
     NotFound {
-        /// What was asked for.
+        /// The id or path that was looked for.
         node: String,
-        /// Where it was looked for.
+        /// The paths that were tried.
         tried: Vec<PathBuf>,
     },
     /// The folder holds several nodes.
@@ -168,24 +170,25 @@ pub enum FindError {
         /// Its configurations.
         found: Vec<PathBuf>,
     },
-    /// A file that does not end in `.config`.
+    /// The path is a file whose name does not end in `.config`.
     #[error("{} is neither a .config file nor a folder that holds one", path.display())]
     NotAConfig {
         /// The path.
         path: PathBuf,
     },
-    /// A place that could not be looked at.
+    /// A place cannot be searched.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// Finds a node by the rule of `--node ID|PATH`: an ID is looked for as `./ID.config`, `./ID/ID.config`,
-/// `$KC_HOME/ID.config`, `$KC_HOME/ID/ID.config`; a PATH is a `.config` file or a folder that holds exactly one.
-/// What contains a path separator, ends in `.config`, or is `.` or `..` is a path; an ID that is found nowhere is
+/// Finds a node by the rule of `--node ID|PATH`. An ID is looked for as `./ID.config`, `./ID/ID.config`,
+/// `$KC_HOME/ID.config`, `$KC_HOME/ID/ID.config`; a PATH is a `.config` file or a folder that holds exactly one. An
+/// argument that contains a path separator, ends in `.config`, or is `.` or `..` is a path; an ID that is not found is
 /// tried as the name of a folder too.
 ///
 /// # Errors
-/// Nothing found, with the places tried; several found in a folder.
+/// [`FindError::NotFound`], with the paths tried; [`FindError::Several`] if a folder holds several nodes;
+/// [`FindError::NotAConfig`] if the path is another file; [`FindError::File`] if a place cannot be searched.
 pub fn find_node(node: &str, places: &SearchPlaces) -> Result<NodeFiles, FindError> {
     let path = places.working.join(node);
     if node.contains(is_separator) || is_config(&path) || matches!(node, "." | "..") {

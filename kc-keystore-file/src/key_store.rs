@@ -1,3 +1,5 @@
+//! Secret files, and the keystore in a `.crypto` file.
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,10 +14,10 @@ use zeroize::Zeroizing;
 use crate::atomic::read_bounded;
 use crate::{FileError, NodeLock, write_atomic};
 
-/// No secret file is larger, in bytes. A key pair takes some 130 bytes, the hybrid ones 300.
+/// The maximum size of a secret file, in bytes. An Ed25519 key pair takes about 130 bytes, hybrid keys about 300.
 pub const MAX_SECRET_BYTES: u64 = 1 << 16;
 
-/// The bytes of a secret file, `.crypto` or `.seed`: private, replaced atomically and durably.
+/// A secret file, `.crypto` or `.seed`: private, replaced atomically and durably.
 #[derive(Debug)]
 pub struct SecretFile {
     path: PathBuf,
@@ -23,7 +25,7 @@ pub struct SecretFile {
 }
 
 impl SecretFile {
-    /// The secret file at `path`, of the node that `lock` covers. Touches nothing yet.
+    /// Returns the secret file at `path`, of the node that `lock` covers. Does not access the file.
     pub fn new(path: impl Into<PathBuf>, lock: Arc<NodeLock>) -> Self {
         Self {
             path: path.into(),
@@ -31,52 +33,53 @@ impl SecretFile {
         }
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes sure that no other node of this machine, whatever its configuration is called, uses the same file:
-    /// takes the lock file beside it, unless that is the node's own. To be called before a ratchet is read; not
-    /// needed for keys that are only read.
+    /// Ensures that no other node of this machine uses the same file: locks the lock file next to it, unless that is
+    /// the node's own. Must be called before a ratchet is read; not needed for keys that are only read.
     ///
     /// # Errors
-    /// [`FileError::InUse`], or a lock file that cannot be made.
+    /// [`FileError::InUse`] if another node uses the file; other [`FileError`]s if the lock file cannot be created.
     pub fn claim(&self) -> Result<(), FileError> {
         let real = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         self.lock.extend(real.with_extension("lock"))
     }
 
-    /// Whether the file exists.
+    /// Returns whether the file exists.
     ///
     /// # Errors
-    /// A folder that may not be searched.
+    /// [`FileError::Permission`] if its folder may not be searched.
     pub fn exists(&self) -> Result<bool, FileError> {
         self.path
             .try_exists()
             .map_err(|source| FileError::new("read", &self.path, source))
     }
 
-    /// The bytes, at most [`MAX_SECRET_BYTES`]; zeroized when dropped. A file that others may read is made private,
-    /// with a warning.
+    /// Returns the bytes, at most [`MAX_SECRET_BYTES`]; zeroized when dropped. A file that other users may read is made
+    /// private, with a warning.
     ///
     /// # Errors
-    /// Missing, too large, not a file, not readable.
+    /// [`FileError::Missing`], [`FileError::TooLarge`], [`FileError::NotAFile`], or another error if the file cannot be
+    /// read.
     pub fn read(&self) -> Result<Zeroizing<Vec<u8>>, FileError> {
         let bytes = read_bounded(&self.path, MAX_SECRET_BYTES)?;
         make_private(&self.path);
         Ok(bytes)
     }
 
-    /// Fails if another process may use the file by now: its lock, or the node's, was deleted or replaced.
+    /// Checks that the file's lock and the node's are still held. If not, another process may use the file.
     pub(crate) fn check_lock(&self) -> Result<(), FileError> {
         self.lock.check()
     }
 
-    /// Overwrites the bytes with zeros, and removes the file. (What a disk or a backup keeps beside is out of reach.)
+    /// Overwrites the bytes with zeros and removes the file. Copies that a disk or a backup keeps are out of reach.
     ///
     /// # Errors
-    /// Missing, not writable; [`FileError::LockLost`].
+    /// [`FileError::Missing`] if the file does not exist; [`FileError::LockLost`]; other [`FileError`]s if it cannot be
+    /// written.
     pub fn shred(self) -> Result<(), FileError> {
         let _writer = self.lock.writer()?;
         let failed = |source| FileError::new("destroy", &self.path, source);
@@ -90,10 +93,11 @@ impl SecretFile {
         fs::remove_file(&self.path).map_err(failed)
     }
 
-    /// Replaces the bytes, see [`write_atomic`]. They are durable when it returns.
+    /// Replaces the bytes, see [`write_atomic`]. They are durable on return.
     ///
     /// # Errors
-    /// [`FileError::LockLost`]; failures to write. The old bytes are still there, unless only the last step failed.
+    /// [`FileError::LockLost`]; other [`FileError`]s if writing fails. The old bytes are still in place, unless only
+    /// the last step failed.
     pub fn replace(&self, bytes: &[u8]) -> Result<(), FileError> {
         let _writer = self.lock.writer()?;
         write_atomic(&self.path, bytes)
@@ -115,10 +119,10 @@ fn make_private(path: &Path) {
     let (path, before) = (path.display(), format!("{mode:04o}"));
     match tightened {
         Ok(()) => {
-            tracing::warn!(%path, before, "others could read a secret file; it is private now (0600)")
+            tracing::warn!(%path, before, "secret file was readable by other users; it is private now (0600)")
         }
         Err(error) => {
-            tracing::warn!(%path, before, %error, "others can read a secret file, and it cannot be made private")
+            tracing::warn!(%path, before, %error, "secret file is readable by other users and cannot be made private")
         }
     }
 }
@@ -126,13 +130,14 @@ fn make_private(path: &Path) {
 #[cfg(not(unix))]
 fn make_private(_: &Path) {}
 
-/// Opens the signing keys and the opaque key of a `.crypto` file. A file of an older generation is
-/// written anew in the current one; bytes behind its content are ignored, with a warning.
+/// Opens the signing keys and the opaque key of a `.crypto` file. A file of an older format is rewritten in the current
+/// one; bytes after its content are ignored, with a warning.
 ///
-/// `key_types` restricts which signing keys are used (`keytypes` in the configuration).
+/// `key_types` restricts the signing keys in use (`keytypes` in the configuration).
 ///
 /// # Errors
-/// Missing, unreadable or malformed; no random numbers from the operating system.
+/// A [`StoreError`] if the file is missing, unreadable or malformed, or if the operating system yields no random
+/// numbers.
 pub fn open_key_store(
     file: &SecretFile,
     key_types: Option<Vec<KeyType>>,
@@ -142,7 +147,7 @@ pub fn open_key_store(
     } = decode(file.path(), &file.read()?)?;
     if outdated {
         file.replace(secrets.encode().expose())?;
-        tracing::info!(path = %file.path().display(), "key file brought up to date");
+        tracing::info!(path = %file.path().display(), "key file rewritten in the current format");
     }
     let generators = || Ok(Box::new(system_rng()?) as _);
     Ok(MemoryKeyStore::new(
@@ -152,11 +157,11 @@ pub fn open_key_store(
     ))
 }
 
-/// The secrets in a `.crypto` file, without a lock: for programs that only look. Files are replaced
-/// atomically, so it is never half of one.
+/// Reads the secrets in a `.crypto` file without a lock, for programs that only display them. Files are replaced
+/// atomically, so the content is always complete.
 ///
 /// # Errors
-/// Missing, unreadable or malformed.
+/// A [`StoreError`] if the file is missing, unreadable or malformed.
 pub fn read_secrets(path: &Path) -> Result<NodeSecrets, StoreError> {
     let bytes = read_bounded(path, MAX_SECRET_BYTES)?;
     Ok(decode(path, &bytes)?.secrets)
@@ -169,15 +174,15 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded, StoreError> {
     })?;
     let trailing = decoded.trailing;
     if trailing > 0 {
-        tracing::warn!(path = %path.display(), trailing, "bytes behind the keys are ignored");
+        tracing::warn!(path = %path.display(), trailing, "bytes after the keys are ignored");
     }
     Ok(decoded)
 }
 
-/// A generator of random numbers, seeded by the operating system.
+/// Returns a generator of random numbers that is seeded by the operating system.
 ///
 /// # Errors
-/// The operating system gives none.
+/// [`StoreErrorKind::Io`] if the operating system yields no random numbers.
 pub fn system_rng() -> Result<StdRng, StoreError> {
     StdRng::try_from_rng(&mut SysRng).map_err(|error| {
         StoreError::new(StoreErrorKind::Io, "random numbers from the system").with_source(error)

@@ -1,20 +1,20 @@
-//! A node's files on disk (protocol §11): locked against a second process, readable by their owner only,
-//! replaced atomically and durably.
+//! Files of a node on disk (protocol §11): locked against a second process, readable by their owner only, replaced
+//! atomically and durably.
 //!
-//! | type | what it is |
+//! | item | purpose |
 //! |---|---|
-//! | [`find_node`] | from `--node ID\|PATH` to a node's files |
+//! | [`find_node`] | finds a node's files from `--node ID\|PATH` |
 //! | [`NodeFiles`] | the paths `<node>.config`, `.crypto`, `.seed`, `.lock`, ... |
-//! | [`NodeLock`] | held while a node is open; one process at a time |
-//! | [`create_node`], [`NewPlace`] | the files of a new node |
-//! | [`FileConfigStore`] | the configuration: re-read before each write, comments survive |
+//! | [`NodeLock`] | the lock held while a node is open; one process at a time |
+//! | [`create_node`], [`NewPlace`] | write the files of a new node |
+//! | [`FileConfigStore`] | the configuration: read again before each write, comments are kept |
 //! | [`SecretFile`] | the bytes of `.crypto` and `.seed`; their codecs are in `kc-core` |
 //! | [`open_key_store`], [`read_secrets`] | the keys in `.crypto` |
-//! | [`crypto_path`], [`ratchet_path`], [`key_types`] | what the configuration says of keys |
+//! | [`crypto_path`], [`ratchet_path`], [`key_types`] | the entries of the configuration about keys |
 //! | [`FileRatchetStore`] | the ratchet in `.seed` |
-//! | [`sealed_index`] | where a ratchet is that a token has sealed, in `.ratchet` |
-//! | [`Settings`] | the configuration under the environment under flags, as typed structs, through figment |
-//! | [`write_atomic`] | old bytes or new bytes, never a mixture, whatever crashes |
+//! | [`sealed_index`] | the next step of a ratchet that a token has sealed, in `.ratchet` |
+//! | [`Settings`] | the configuration, overridden by the environment and by flags, as typed structs, through figment |
+//! | [`write_atomic`] | replaces a file: readers and crashes see the old bytes or the new ones, never a mixture |
 //!
 //! ```
 //! use std::sync::Arc;

@@ -9,34 +9,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::atomic::remove_leftovers;
 use crate::{FileError, NodeFiles};
 
-/// How often a lock file that vanishes while it is being locked is made again.
+/// The number of attempts to create a lock file that vanishes while it is being locked.
 const ATTEMPTS: usize = 8;
 
-/// The right to write a node's files: an exclusive lock on `<node>.lock`, held until this is dropped or the
-/// process ends, however it ends.
+/// The right to write a node's files: an exclusive lock on `<node>.lock`, held until it is dropped or the process ends.
 ///
-/// The lock file is one of its own, because a lock on a file that a rename replaces protects nothing. It holds the
-/// id of the process for the message to the next one, and stays when the lock is released.
+/// The lock file is separate because a lock on a file that a rename replaces protects nothing. It contains the id of
+/// the process, for the error of the next one, and stays when the lock is released.
 ///
-/// Someone may delete the lock file, or put another in its place, and a second process then locks that one. So each write
-/// of the node's files and each step of its ratchet compares the file at the path with the one that is locked.
+/// If the lock file is deleted or replaced, a second process can lock the new one. Therefore each write of the node's
+/// files and each step of its ratchet checks that the file at the path is the locked one.
 ///
-/// It does not hold for what the operating system cannot see: other machines on a network file system without
-/// locks, and copies of the files. A ratchet that two processes step from the same copy uses its keys twice.
+/// The lock does not protect against accesses that the operating system cannot see: other machines on a network file
+/// system without locks, and copies of the files. If two processes use copies of a ratchet, they use the same keys.
 #[derive(Debug)]
 pub struct NodeLock {
     files: NodeFiles,
-    /// The node's lock file, then those of secrets elsewhere.
+    /// The node's lock file, then those of secret files elsewhere.
     held: Mutex<Vec<(PathBuf, File)>>,
     writer: Mutex<()>,
 }
 
 impl NodeLock {
-    /// Locks the node at once or not at all, and removes what a crash left of a replacement of its files.
+    /// Locks the node without waiting, and removes temporary files that a crash left.
     ///
     /// # Errors
-    /// [`FileError::InUse`] if another process, or this one, holds it; a lock file that cannot be made, or that
-    /// vanishes again and again.
+    /// [`FileError::InUse`] if another process, or this one, holds the lock; [`FileError::LockLost`] if the lock file
+    /// vanishes again and again; other [`FileError`]s if it cannot be created.
     pub fn acquire(files: &NodeFiles) -> Result<Self, FileError> {
         let path = files.lock();
         let file = lock_file(&path)?;
@@ -50,12 +49,12 @@ impl NodeLock {
         })
     }
 
-    /// The files it covers.
+    /// Returns the paths of the files that the lock covers.
     pub fn files(&self) -> &NodeFiles {
         &self.files
     }
 
-    /// Fails unless each lock file that is held still stands at its path.
+    /// Checks that each lock file that is held is still the one at its path.
     pub(crate) fn check(&self) -> Result<(), FileError> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (path, file) in held.iter() {
@@ -66,7 +65,7 @@ impl NodeLock {
         Ok(())
     }
 
-    /// Locks `path` as well, once, for as long as the node is locked.
+    /// Locks `path` too, once, for as long as the node is locked.
     pub(crate) fn extend(&self, path: PathBuf) -> Result<(), FileError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !held.iter().any(|(known, _)| *known == path) {
@@ -76,7 +75,7 @@ impl NodeLock {
         Ok(())
     }
 
-    /// The right to write: one writer at a time inside this process, and none once a lock is lost.
+    /// Returns the right to write: one writer at a time inside this process, and none after a lock is lost.
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, ()>, FileError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
@@ -84,8 +83,8 @@ impl NodeLock {
     }
 }
 
-/// Locks the file at `path`, and makes sure that it is still the one there: another process may have replaced it between
-/// opening and locking.
+/// Locks the file at `path`, and checks that it is still the one at this path: another process may have replaced it
+/// between opening and locking.
 fn lock_file(path: &Path) -> Result<File, FileError> {
     for _ in 0..ATTEMPTS {
         let file = lock_opened(path, open(path)?)?;
@@ -98,7 +97,7 @@ fn lock_file(path: &Path) -> Result<File, FileError> {
     })
 }
 
-/// `None` if the file is not the one at `path` any more.
+/// Locks an opened file. Returns `None` if it is not the one at `path` any more.
 fn lock_opened(path: &Path, mut file: File) -> Result<Option<File>, FileError> {
     let failed = |source| FileError::new("lock", path, source);
     if !file.metadata().map_err(failed)?.is_file() {
@@ -125,7 +124,7 @@ fn lock_opened(path: &Path, mut file: File) -> Result<Option<File>, FileError> {
     Ok(Some(file))
 }
 
-/// Whether the file at `path` is this one. An open file keeps its inode number, so no new file can have the same.
+/// Returns whether `path` names this open file. An open file keeps its inode number, so no new file can have the same.
 #[cfg(unix)]
 fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -138,14 +137,14 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// The standard library does not tell which file it is.
+/// Returns `true`: the standard library does not identify files on this platform.
 #[cfg(not(unix))]
 fn is_at(_: &Path, _: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Opens or makes a lock file. It is going to be overwritten, so a link in its place is not followed: it
-/// may point to any file of this user's.
+/// Opens or creates a lock file. The file is overwritten, so a symbolic link in its place is not followed: it may lead
+/// to any file of this user.
 fn open(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -168,7 +167,7 @@ fn open(path: &Path) -> Result<File, FileError> {
     })
 }
 
-/// Who holds the lock; unknown in the moment between its locking and its writing.
+/// Returns the process that holds the lock; `None` in the moment between its locking and its writing.
 fn holder(file: &mut File) -> Option<u32> {
     let mut id = String::new();
     file.take(16).read_to_string(&mut id).ok()?;

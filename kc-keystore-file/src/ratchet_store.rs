@@ -1,22 +1,25 @@
+//! Ratchets in files.
+
 use kc_core::ratchet::{Seed, SeedError, Step};
 use kc_core::store::{RatchetStore, SealedRatchetHeader, StoreError, StoreErrorKind};
 
 use crate::atomic::read_bounded;
 use crate::{MAX_SECRET_BYTES, NodeFiles, SecretFile};
 
-/// A producer's ratchet in a `.seed` file. Each step replaces the file, durably, before it is used; the
-/// node's lock keeps every other process away. A lock file that was deleted meanwhile ends that, and no step is taken.
+/// A producer's ratchet in a `.seed` file. Each step replaces the file durably before it is used; the node's lock
+/// excludes every other process. If the lock file is deleted, no further step is taken.
 #[derive(Debug)]
 pub struct FileRatchetStore {
     file: SecretFile,
 }
 
 impl FileRatchetStore {
-    /// The ratchet in this file, for this process alone. Reads it, so that a file that holds none is
-    /// noticed before it is needed, and takes no step.
+    /// Opens the ratchet in this file, for this process alone. Reads the file, to detect errors early, and takes no
+    /// step.
     ///
     /// # Errors
-    /// `InUse` if another node of this machine uses the same file; missing, unreadable or malformed.
+    /// [`StoreErrorKind::InUse`] if another node of this machine uses the same file; other kinds if the file is
+    /// missing, unreadable or malformed.
     pub fn open(file: SecretFile) -> Result<Self, StoreError> {
         file.claim()?;
         let store = Self { file };
@@ -24,7 +27,7 @@ impl FileRatchetStore {
         Ok(store)
     }
 
-    /// Takes a step; `stored` is called once its successor is stored.
+    /// Takes a step; calls `stored` after the next seed is stored.
     fn take(&self, stored: impl FnOnce()) -> Result<Step, StoreError> {
         let pending = self
             .seed()?
@@ -32,7 +35,7 @@ impl FileRatchetStore {
             .map_err(|error| self.refused(error))?;
         self.file.replace(pending.next().encode().expose())?;
         stored();
-        // A process that takes the lock after this finds the successor; one that took it before may have read this step.
+        // A process that takes the lock from now on reads the next seed; one that took it earlier may have read this one.
         self.file.check_lock()?;
         let (step, _) = pending.stored();
         Ok(step)
@@ -59,8 +62,8 @@ impl RatchetStore for FileRatchetStore {
     }
 }
 
-/// The index of the step that a ratchet on a token takes next, as its file tells without the token. `None` if there is no
-/// file, or it tells nothing.
+/// Returns the index of the next step of a ratchet on a token, read from its file without the token; `None` if the file
+/// is missing or malformed.
 pub fn sealed_index(files: &NodeFiles) -> Option<u64> {
     let bytes = read_bounded(&files.sealed_ratchet(), MAX_SECRET_BYTES).ok()?;
     Some(SealedRatchetHeader::of(&bytes)?.index)
@@ -116,7 +119,7 @@ mod tests {
         }
     }
 
-    /// Two processes that read the same seed: the one that lost its lock does not use the step.
+    /// Two processes read the same seed: the one that lost its lock does not use the step.
     #[test]
     fn a_step_is_not_used_if_the_lock_file_was_deleted_while_it_was_stored() {
         let folder = tempfile::tempdir().unwrap();

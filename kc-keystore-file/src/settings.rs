@@ -1,4 +1,4 @@
-//! The configuration in layers: file < environment < flags.
+//! The configuration in layers: file, overridden by the environment, overridden by flags.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -21,22 +21,22 @@ use crate::FileError;
 use crate::atomic::read_bounded;
 use crate::files::FILE_REFERENCE;
 
-/// A node's settings: its `.config` file, under the environment, under flags.
+/// The settings of a node: its `.config` file, overridden by the environment, overridden by flags.
 ///
-/// | layer | how it is written |
+/// | layer | form |
 /// |---|---|
 /// | file | `[<node>-crypto]` and `maxage : 3600`; sections inherit from `[DEFAULT]` |
 /// | environment | `KC_CONFIG__CRYPTO__MAXAGE=3600` |
 /// | flags | [`flag`](Self::flag)`(Section::CRYPTO, "maxage", "3600")` |
 ///
-/// `KC_CONFIG__<SECTION>__<NAME>`: SECTION is `NODE` for the node's own section, else what follows `<node>-` with
-/// `_` for `-` (`KAFKA_CONSUMER` is `<node>-kafka-consumer`); NAME is the entry's name (`BOOTSTRAP_SERVERS`); case
-/// does not matter. The value is taken as it is: `%` has no meaning in it. Layers above the file are never written
-/// to the file.
+/// In `KC_CONFIG__<SECTION>__<NAME>`, SECTION is `NODE` for the node's own section, else the part after `<node>-` with
+/// `_` for `-` (`KAFKA_CONSUMER` is `<node>-kafka-consumer`), and NAME is the entry's name (`BOOTSTRAP_SERVERS`). Upper
+/// and lower case are equivalent. The value is taken literally: `%` has no meaning in it. Values of the environment and
+/// of flags are never written to the file.
 ///
-/// [`extract`](Self::extract) fills a struct from a section; an error names the entry and where it came from.
-/// Every value is given to serde as text, so that a password of digits stays text; numbers and booleans are made
-/// where the struct asks for them.
+/// [`extract`](Self::extract) fills a struct from a section; an error names the entry and its origin. serde receives
+/// every value as text, so that a password of digits stays text, and converts it to numbers and booleans where the
+/// struct requires them.
 ///
 /// ```
 /// use std::path::Path;
@@ -71,7 +71,7 @@ pub struct Settings<'a> {
     flags: Vec<Override>,
 }
 
-/// Why settings could not be had.
+/// The reason why settings cannot be read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -80,24 +80,24 @@ pub enum SettingsError {
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in the file.
         problem: ConfigError,
     },
-    /// A file that a setting refers to.
+    /// A file that a setting refers to cannot be read.
     #[error("`{name}`")]
     Reference {
-        /// The setting.
+        /// The name of the setting.
         name: &'static str,
-        /// What is wrong with the file.
+        /// The error of the file.
         source: FileError,
     },
-    /// A value is missing or not of the type that the struct wants; says which and where it came from.
+    /// A value is missing or has another type than the struct requires. The message names the entry and its origin.
     #[error(transparent)]
     Value(Box<Error>),
 }
 
 impl<'a> Settings<'a> {
-    /// The settings of a file; `path` is for messages.
+    /// Returns the settings of a file; `path` is used in messages.
     pub fn new(config: &'a NodeConfig, path: &Path) -> Self {
         Self {
             config,
@@ -107,8 +107,8 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Puts the variables `KC_CONFIG__…` of an environment above the file; others are passed over. The program
-    /// gives [`std::env::vars_os`]. One that cannot be understood is passed over with a warning.
+    /// Adds the variables `KC_CONFIG__…` of an environment, which override the file; other variables are ignored. The
+    /// program passes [`std::env::vars_os`]. A malformed variable is ignored with a warning.
     #[must_use]
     pub fn environment(
         mut self,
@@ -118,31 +118,34 @@ impl<'a> Settings<'a> {
         self
     }
 
-    /// Puts a flag above file and environment; of two for the same entry the later wins.
+    /// Adds a flag, which overrides the file and the environment; a later flag for the same entry overrides an earlier
+    /// one.
     #[must_use]
     pub fn flag(mut self, section: Section<'_>, name: &str, text: &str) -> Self {
         self.flags.push(Override::flag(section, name, text));
         self
     }
 
-    /// A struct from one section and what it inherits.
+    /// Fills a struct from one section and the sections that it inherits from.
     ///
     /// # Errors
-    /// A reference in the file that cannot be resolved; a value missing or of another type.
+    /// [`SettingsError::Config`] if a reference in the file cannot be resolved; [`SettingsError::Value`] if a value is
+    /// missing or has another type.
     pub fn extract<T: DeserializeOwned>(&self, section: Section<'_>) -> Result<T, SettingsError> {
         lossy(&self.figment(section)?)
     }
 
-    /// The Kafka settings for one client. Inside a layer the sections merge as
-    /// [`NodeConfig::kafka_config`] says; any section of a higher layer wins over every section of a lower one, whether
-    /// it has kafka-python's name of a setting or librdkafka's.
+    /// Returns the Kafka settings of one client. Within a layer the sections are merged as in
+    /// [`NodeConfig::kafka_config`]; any section of a higher layer overrides every section of a lower one. Names of
+    /// kafka-python and of librdkafka are equivalent.
     ///
     /// `sasl_plain_password` and `ssl_password` may be `file#PATH`: the content of the file, without a final line feed.
     /// In `ssl_cafile`, `ssl_certfile` and `ssl_keyfile`, `file#PATH` is that path. Such a path is relative to the
-    /// folder of the configuration if it stands there, else to the current one.
+    /// folder of the configuration if the setting comes from the file, else to the current folder.
     ///
     /// # Errors
-    /// A reference in the file that cannot be resolved; a file that cannot be read.
+    /// [`SettingsError::Config`] if a reference in the file cannot be resolved; [`SettingsError::Reference`] if a file
+    /// cannot be read.
     pub fn kafka(
         &self,
         purpose: KafkaUse,
@@ -175,10 +178,10 @@ impl<'a> Settings<'a> {
         Ok(settings.with_group_id(self.config.node_id(), purpose, extra))
     }
 
-    /// One section with its layers, for extraction in other ways; every value is a string.
+    /// Returns one section with its layers, for other ways of extraction; every value is a string.
     ///
     /// # Errors
-    /// A reference in the file that cannot be resolved.
+    /// [`SettingsError::Config`] if a reference in the file cannot be resolved.
     pub fn figment(&self, section: Section<'_>) -> Result<Figment, SettingsError> {
         let in_file = self.config.load_section(section, Inherit::Defaults);
         let in_file = in_file
@@ -218,13 +221,13 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// The key of a section in the layers above the file: empty for the node's own.
+/// Returns the key of a section in the layers above the file: empty for the node's own section.
 fn suffix(section: Section<'_>) -> String {
     section.suffix().unwrap_or_default().to_owned()
 }
 
-/// Numbers and booleans are made from text where the struct asks for them. The message does not show a text: it
-/// may be a password in the wrong place.
+/// Extracts a struct, converting text to numbers and booleans where it requires them. Errors do not show the text,
+/// which may be a misplaced password.
 fn lossy<T: DeserializeOwned>(figment: &Figment) -> Result<T, SettingsError> {
     figment.extract_lossy().map_err(|mut error| {
         if let Kind::InvalidType(actual @ Actual::Str(_), _)
@@ -236,17 +239,17 @@ fn lossy<T: DeserializeOwned>(figment: &Figment) -> Result<T, SettingsError> {
     })
 }
 
-/// The content of the file is the value.
+/// The settings whose value is the content of the file.
 const SECRETS: [&str; 2] = ["sasl_plain_password", "ssl_password"];
 
-/// The path of the file is the value.
+/// The settings whose value is the path of the file.
 const PATHS: [&str; 3] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile"];
 
-/// No password is longer, in bytes.
+/// The maximum size of a password file, in bytes.
 const LONGEST_SECRET: u64 = 64 << 10;
 
-/// Puts in what is referred to. `folder` tells what the path in a setting is relative to, if not to the current
-/// folder.
+/// Resolves `file#` references. `folder` returns the folder that the path in a setting is relative to; `None` for the
+/// current folder.
 fn resolve_files<'f>(
     settings: &mut KafkaSettings,
     folder: impl Fn(&str) -> Option<&'f Path>,
@@ -284,14 +287,14 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
 
 const PREFIX: &str = "KC_CONFIG__";
 const SEPARATOR: &str = "__";
-/// The node's own section, whose name in the file is the node's.
+/// The name of the node's own section in variables; in the file its name is the node's id.
 const OWN_SECTION: &str = "node";
 
-/// A value from above the file. `Debug` hides it: it may be a password.
+/// A value from a layer above the file. `Debug` hides it because it may be a password.
 struct Override {
-    /// What follows `<node>-`; empty for the node's own section.
+    /// The part of the section's name after `<node>-`; empty for the node's own section.
     section: String,
-    /// In lower case.
+    /// The name of the entry, in lower case.
     name: String,
     text: Zeroizing<String>,
     source: Source,
@@ -339,15 +342,15 @@ fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -
             }),
             (None, _) => tracing::warn!(
                 ?variable,
-                "expected KC_CONFIG__<SECTION>__<NAME>; passed over"
+                "variable ignored: its name is not KC_CONFIG__<SECTION>__<NAME>"
             ),
-            (_, Err(_)) => tracing::warn!(?variable, "its value is not UTF-8; passed over"),
+            (_, Err(_)) => tracing::warn!(?variable, "variable ignored: its value is not UTF-8"),
         }
     }
     overrides
 }
 
-/// The variable that sets `name` in a section.
+/// Returns the variable that sets `name` in a section.
 fn variable(section: &str, name: &str) -> String {
     let section = if section.is_empty() {
         OWN_SECTION
@@ -375,27 +378,27 @@ fn section_of(written: &str) -> String {
     }
 }
 
-/// Where values come from, for messages.
+/// The origin of values, for messages.
 #[derive(Debug, Clone)]
 enum Origin {
     File {
         path: PathBuf,
-        /// The section's whole name.
+        /// The whole name of the section.
         section: String,
     },
-    /// The section's suffix.
+    /// The environment, with the suffix of the section.
     Environment(String),
     Flags,
 }
 
-/// Entries of one section from one place: what figment merges.
+/// The entries of one section from one origin, which figment merges.
 struct Scope {
     origin: Origin,
     entries: Dict,
 }
 
 impl Scope {
-    /// Of two entries with the same name the later stays.
+    /// Collects entries. A later entry replaces an earlier one with the same name.
     fn new<'a>(origin: Origin, entries: impl Iterator<Item = (String, &'a str)>) -> Self {
         Self {
             origin,

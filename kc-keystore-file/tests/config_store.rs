@@ -1,4 +1,4 @@
-//! The configuration's store: what survives, what is refused.
+//! The store of the configuration: kept text, refused text.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! What every keystore does, files do.
+//! The conformance suite of keystores, on files.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use kc_keystore_file::{
 use kc_testkit::keystore::Bench;
 use tempfile::TempDir;
 
-/// A node with keys of both types and a ratchet, and another with keys.
+/// A node with keys of both types and a ratchet, and another node with keys.
 struct Files {
     folder: TempDir,
 }

@@ -1,4 +1,4 @@
-//! From `--node ID|PATH` to a node's files.
+//! Finding a node's files from `--node ID|PATH`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! The stores of secrets over real files.
+//! The keystore and the ratchet on real files.
 
 #![allow(clippy::unwrap_used)]
 
@@ -43,7 +43,7 @@ fn a_step_that_cannot_be_stored_is_not_given_out() {
         .unwrap();
     let before = fs::read(files.seed()).unwrap();
     let mut store = FileRatchetStore::open(file).unwrap();
-    // A folder stands where the ratchet was: it can be neither read nor replaced.
+    // A folder replaces the ratchet: it can be neither read nor replaced.
     fs::rename(files.seed(), folder.path().join("elsewhere")).unwrap();
     fs::create_dir(files.seed()).unwrap();
     assert!(store.step().is_err());

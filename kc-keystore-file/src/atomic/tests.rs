@@ -120,7 +120,7 @@ fn readers_never_see_a_torn_file() {
                 })
             })
             .collect();
-        // Two writers, for good measure: each replacement is whole.
+        // Two writers, because each replacement is whole even if others write.
         let writers: Vec<_> = [0, 100]
             .into_iter()
             .map(|base| {

@@ -10,7 +10,7 @@ use crate::{FileError, NodeFiles, SecretFile};
 const VARIABLE: &str = "KC_TEST_LOCK";
 const HELD: &str = "the lock is held";
 
-/// Another process that holds the node's lock until its input ends or it is killed.
+/// Starts another process that holds the node's lock until its input ends or it is killed.
 fn holder(folder: &Path) -> Child {
     let mut child = Command::new(env::current_exe().unwrap())
         .args([
@@ -105,7 +105,7 @@ fn acquiring_removes_what_a_crash_left() {
     {
         let lock = NodeLock::acquire(&files).unwrap();
         assert!(leftovers.iter().all(|path| !path.exists()));
-        // Nobody who is refused may remove what the holder is writing.
+        // A process that is refused must not remove the holder's temporary files.
         fs::write(&leftovers[0], b"half").unwrap();
         assert!(NodeLock::acquire(&files).is_err());
         assert!(leftovers[0].exists());
@@ -114,7 +114,7 @@ fn acquiring_removes_what_a_crash_left() {
     assert!(files.lock().exists());
 }
 
-/// Two configurations that name the same ratchet: the second would use its keys again.
+/// Two configurations name the same ratchet: the second would use its keys again.
 #[test]
 fn a_ratchet_elsewhere_is_claimed_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ fn a_ratchet_elsewhere_is_claimed_once() {
         SecretFile::new(&shared, Arc::clone(&second)).claim(),
         Err(FileError::InUse { .. })
     ));
-    // Its own is covered already; that of a running node is not to be had.
+    // The node's own ratchet is covered already; that of another running node is refused.
     SecretFile::new(first.files().seed(), Arc::clone(&first))
         .claim()
         .unwrap();
@@ -159,7 +159,7 @@ fn the_lock_file_is_private() {
     );
 }
 
-/// Deletes a lock file, or puts another in its place as a second process does.
+/// Deletes a lock file, or replaces it as a second process does.
 #[cfg(unix)]
 fn lose(path: &Path, replaced: bool) {
     fs::remove_file(path).unwrap();
