@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, BackendErrorKind, ClientSettings};
+use kc_core::backend::{
+    Authorities, BackendError, BackendErrorKind, ClientSettings, Compression, Sasl, SaslMechanism,
+    Tls, unsupported,
+};
 use krafka::Kafka;
+use krafka::auth::{AuthConfig, TlsConfig};
 
+use crate::NAME;
 use crate::error::failed;
-use crate::security::security;
 
 /// Longest time to establish one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,4 +48,136 @@ pub(crate) async fn connect(
 
 fn unreachable_brokers(context: String) -> BackendError {
     BackendError::new(BackendErrorKind::Unreachable, context)
+}
+
+/// What this backend cannot do is refused.
+pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
+    settings.refuse_librdkafka(NAME)?;
+    if let Some(tls) = &settings.tls
+        && !tls.check_hostname
+    {
+        return Err(unsupported(
+            NAME,
+            "`ssl_check_hostname` is always true; the backend rdkafka can do without",
+        ));
+    }
+    compression(settings.compression).map(drop)
+}
+
+pub(crate) fn compression(compression: Compression) -> Result<krafka::Compression, BackendError> {
+    Ok(match compression {
+        Compression::None => krafka::Compression::None,
+        Compression::Gzip => krafka::Compression::Gzip,
+        Compression::Snappy => krafka::Compression::Snappy,
+        Compression::Lz4 => krafka::Compression::Lz4,
+        other => {
+            return Err(unsupported(
+                NAME,
+                format!(
+                    "`compression_type`: there is none, gzip, snappy and lz4, not {}",
+                    other.name()
+                ),
+            ));
+        }
+    })
+}
+
+/// `None` is plaintext, without authentication.
+pub(crate) fn security(settings: &ClientSettings) -> Option<AuthConfig> {
+    let tls = settings.tls.as_ref().map(tls_config);
+    match (&settings.sasl, tls) {
+        (Some(sasl), Some(tls)) => Some(credentials(sasl).with_tls(tls)),
+        (Some(sasl), None) => Some(credentials(sasl)),
+        (None, Some(tls)) => Some(AuthConfig::ssl(tls)),
+        (None, None) => None,
+    }
+}
+
+fn credentials(sasl: &Sasl) -> AuthConfig {
+    let (user, password) = (sasl.username.as_str(), sasl.password.expose());
+    match sasl.mechanism {
+        SaslMechanism::ScramSha256 => AuthConfig::sasl_scram_sha256(user, password),
+        SaslMechanism::ScramSha512 => AuthConfig::sasl_scram_sha512(user, password),
+        _ => AuthConfig::sasl_plain(user, password),
+    }
+}
+
+fn tls_config(tls: &Tls) -> TlsConfig {
+    let mut config = match &tls.authorities {
+        Authorities::File(file) => TlsConfig::new().with_ca_cert(file),
+        Authorities::System => TlsConfig::new().with_native_roots(),
+        _ => TlsConfig::new(),
+    };
+    if let Some(client) = &tls.certificate {
+        config = config.with_client_cert(&client.certificate, &client.key);
+        if let Some(password) = &client.password {
+            config = config.with_client_key_password(password.expose());
+        }
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use kc_core::backend::{BackendErrorKind, ClientSettings};
+    use krafka::auth::{SaslMechanism, SecurityProtocol};
+
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> ClientSettings {
+        let servers = [("bootstrap_servers", "a:1")];
+        ClientSettings::parse(servers.iter().chain(pairs).copied()).unwrap()
+    }
+
+    #[test]
+    fn files_and_users_reach_krafka() {
+        assert!(security(&settings(&[])).is_none());
+        let both = security(&settings(&[
+            ("security_protocol", "SASL_SSL"),
+            ("ssl_cafile", "ca.pem"),
+            ("ssl_certfile", "c.pem"),
+            ("ssl_keyfile", "k.pem"),
+            ("sasl_mechanism", "SCRAM-SHA-256"),
+            ("sasl_plain_username", "alice"),
+            ("sasl_plain_password", "hush"),
+        ]))
+        .unwrap();
+        assert_eq!(both.security_protocol(), &SecurityProtocol::SaslSsl);
+        assert_eq!(both.sasl_mechanism(), Some(&SaslMechanism::ScramSha256));
+        let tls = both.tls_config().unwrap();
+        assert_eq!(tls.ca_cert_path(), Some("ca.pem"));
+        assert_eq!(tls.client_cert_path(), Some("c.pem"));
+        assert_eq!(tls.client_key_path(), Some("k.pem"));
+        assert!(tls.verify_server_cert() && !tls.use_native_roots());
+
+        let system = [("security_protocol", "SSL"), ("ssl_cafile", "<SYSTEM-CA>")];
+        let system = security(&settings(&system)).unwrap();
+        assert!(system.tls_config().unwrap().use_native_roots());
+    }
+
+    #[test]
+    fn what_krafka_cannot_do_is_refused_by_name() {
+        for (pairs, name) in [
+            (&[("compression_type", "zstd")][..], "`compression_type`"),
+            (
+                &[
+                    ("security_protocol", "SSL"),
+                    ("ssl_check_hostname", "false"),
+                ],
+                "`ssl_check_hostname`",
+            ),
+            (
+                &[
+                    ("security_protocol", "SSL"),
+                    ("ssl.crl.location", "crl.pem"),
+                ],
+                "`ssl.crl.location`",
+            ),
+        ] {
+            let error = check(&settings(pairs)).unwrap_err();
+            assert_eq!(error.kind(), BackendErrorKind::Unsupported);
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        check(&settings(&[("socket.keepalive.enable", "true")])).unwrap();
+    }
 }

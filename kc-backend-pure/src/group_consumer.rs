@@ -20,8 +20,7 @@ use tokio::time::Instant;
 use crate::connection::connect;
 use crate::error::bounded;
 use crate::lookup::{self, LOOK_TIMEOUT};
-use crate::polling::{isolation, poll};
-use crate::record::{fetched, to_krafka};
+use crate::record::{fetched, isolation, poll, to_krafka};
 use membership::Membership;
 
 /// Pause between attempts to commit, while the group's coordinator is not ready.

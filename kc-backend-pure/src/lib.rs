@@ -69,10 +69,8 @@ mod group_consumer;
 mod legacy;
 mod log_reader;
 mod lookup;
-mod polling;
 mod producer;
 mod record;
-mod security;
 
 use std::sync::Arc;
 
@@ -106,7 +104,7 @@ impl PureBackend {
     /// `Unsupported` if a setting cannot be followed, naming it: `compression_type` zstd, `ssl_check_hostname`
     /// false, and what only librdkafka has.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
-        security::check(&settings)?;
+        connection::check(&settings)?;
         Ok(Self {
             settings: Arc::new(settings),
         })

@@ -18,8 +18,7 @@ use tokio::time::Instant;
 use crate::connection::connect;
 use crate::error::{bounded, failed};
 use crate::lookup::{self, LOOK_TIMEOUT};
-use crate::polling::{isolation, poll};
-use crate::record::fetched;
+use crate::record::{fetched, isolation, poll};
 
 /// The only partition that is read (protocol §2).
 const PARTITION: i32 = 0;

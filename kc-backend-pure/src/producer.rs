@@ -13,10 +13,9 @@ use krafka::interceptor::{InterceptorResult, ProducerInterceptor, RecordContext}
 use krafka::producer::{Acks, RecordMetadata, UNKNOWN_PARTITION};
 use krafka::{CloseOptions, Headers, KrafkaError};
 
-use crate::connection::connect;
+use crate::connection::{compression, connect};
 use crate::error::{bounded, failed};
 use crate::record::outgoing;
-use crate::security::compression;
 
 pub(crate) struct PureProducer {
     producer: krafka::producer::Producer,

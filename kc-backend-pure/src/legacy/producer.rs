@@ -2,7 +2,6 @@
 
 mod partitioner;
 mod queues;
-mod request;
 mod sender;
 
 use std::fmt;

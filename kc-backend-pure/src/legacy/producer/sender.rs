@@ -1,18 +1,18 @@
 //! The thread that sends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use kafka::error::{Error, KafkaCode};
-use kc_core::backend::{BackendError, BackendErrorKind, ClientSettings};
+use kafka::client::{ProduceMessage, RequiredAcks};
+use kafka::error::{Error, KafkaCode, Result as KafkaResult};
+use kc_core::backend::{BackendError, BackendErrorKind, ClientSettings, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::partitioner::Places;
 use super::queues::{Batch, Queued, Queues};
-use super::request::{Confirmed, by_leader, produce};
 use crate::legacy::client::{Client, RETRY_PAUSE};
 use crate::legacy::error::{again, failed, is_transient};
 
@@ -290,4 +290,47 @@ impl Sender {
             let _ = reply.send(self.failure.take().map_or(Ok(()), Err));
         }
     }
+}
+
+/// For each partition the offset of the batch's first record, or why the broker refuses.
+pub(super) type Confirmed = HashMap<TopicPartition, Result<i64, KafkaCode>>;
+
+/// Batches by their leaders. (A request for several leaders would lose what one has confirmed when the next one fails.)
+pub(super) fn by_leader(
+    leaders: Vec<Option<String>>,
+    batches: Vec<Batch>,
+) -> BTreeMap<Option<String>, Vec<Batch>> {
+    let mut by_leader: BTreeMap<_, Vec<Batch>> = BTreeMap::new();
+    for (leader, batch) in leaders.into_iter().zip(batches) {
+        by_leader.entry(leader).or_default().push(batch);
+    }
+    by_leader
+}
+
+/// Sends batches to their leader, and waits until all in-sync replicas have them.
+pub(super) fn produce(
+    client: &mut Client,
+    batches: &[Batch],
+    timeout: Duration,
+) -> KafkaResult<Confirmed> {
+    let confirms = client.with(|kafka| {
+        let messages = batches.iter().flat_map(|batch| {
+            batch.records.iter().map(|Queued { record, .. }| {
+                let (key, value) = (record.key.as_deref(), record.value.as_deref());
+                ProduceMessage::new(&batch.at.topic, batch.at.partition, key, value)
+            })
+        });
+        kafka.produce_messages(RequiredAcks::All, timeout, messages)
+    })?;
+    let mut confirmed = HashMap::new();
+    for confirm in confirms {
+        for of_partition in confirm.partition_confirms {
+            let at = TopicPartition {
+                topic: confirm.topic.clone(),
+                partition: of_partition.partition,
+            };
+            confirmed.insert(at, of_partition.offset);
+        }
+    }
+    Ok(confirmed)
 }
