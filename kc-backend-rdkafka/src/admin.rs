@@ -13,7 +13,7 @@ use crate::config::{self, Role};
 use crate::error::{failed, of_code};
 use crate::events::Events;
 use crate::lookup::{Lookup, left};
-use crate::partitions::check_name;
+use crate::record::check_name;
 use crate::worker::{Worker, blocking, retire};
 
 /// How long to wait for a topic that a broker may be about to create.

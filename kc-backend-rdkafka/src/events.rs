@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel as Level;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::error::{code, of_code};
@@ -207,6 +207,15 @@ impl Events {
 }
 
 impl ConsumerContext for Events {}
+
+/// How long serving events waits for one more. (A poll that does not wait at all takes only one, and does not say
+/// whether it did.)
+const SERVING: Duration = Duration::from_millis(1);
+
+/// Serves the events of a consumer that reads nothing.
+pub(crate) fn serve<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
+    while consumer.poll(SERVING).is_some() {}
+}
 
 #[cfg(test)]
 mod tests {

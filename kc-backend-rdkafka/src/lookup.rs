@@ -15,9 +15,8 @@ use rdkafka::{ClientContext, Offset};
 use crate::config::{self, Role};
 use crate::connection::await_broker;
 use crate::error::{failed, of_code};
-use crate::events::Events;
-use crate::partitions::{check_name, list, named};
-use crate::polling::serve;
+use crate::events::{Events, serve};
+use crate::record::{check_name, list, named};
 use crate::worker::retire;
 
 /// How long looking for them may hold up a poll.

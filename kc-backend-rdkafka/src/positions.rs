@@ -11,7 +11,7 @@ use rdkafka::error::KafkaResult;
 
 use crate::error::{awaits_coordinator, failed};
 use crate::lookup::left;
-use crate::partitions::{bare_list, list, named};
+use crate::record::{bare_list, list, named};
 
 /// Pause between attempts, while the group's coordinator is not ready.
 const BACKOFF: Duration = Duration::from_millis(100);

@@ -21,8 +21,7 @@ use crate::config::{self, Role};
 use crate::connection::await_broker;
 use crate::error::code;
 use crate::lookup::{self, LOOK_TIMEOUT};
-use crate::partitions::check_name;
-use crate::record::{outgoing_headers, size};
+use crate::record::{check_name, outgoing_headers, size};
 use crate::worker::{Worker, retire};
 use deliveries::{Deliveries, Queued};
 

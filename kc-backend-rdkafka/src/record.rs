@@ -2,8 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kc_core::backend::{Header, OutgoingRecord, Record};
+use kc_core::backend::{
+    BackendError, BackendErrorKind, Header, OutgoingRecord, Record, TopicPartition,
+};
 use rdkafka::message::{BorrowedMessage, Header as NativeHeader, Headers, Message, OwnedHeaders};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::error::failed;
 
 /// What a record takes beside its keys, values and headers, at most.
 const OVERHEAD: usize = 70;
@@ -65,6 +71,48 @@ pub(crate) fn size(record: &OutgoingRecord) -> usize {
         .map(|header| header.name.len() + length(&header.value) + HEADER_OVERHEAD)
         .sum();
     length(&record.key) + length(&record.value) + headers + OVERHEAD
+}
+
+/// The longest name of a topic, in bytes.
+const LONGEST_NAME: usize = 249;
+
+/// librdkafka's list of partitions, each with an offset.
+pub(crate) fn list<'a>(
+    partitions: impl IntoIterator<Item = (&'a TopicPartition, Offset)>,
+) -> Result<TopicPartitionList, BackendError> {
+    let mut list = TopicPartitionList::new();
+    for (at, offset) in partitions {
+        check_name(&at.topic)?;
+        list.add_partition_offset(&at.topic, at.partition, offset)
+            .map_err(|error| failed(format!("offset of {}", at.topic), error))?;
+    }
+    Ok(list)
+}
+
+/// The same without offsets.
+pub(crate) fn bare_list<'a>(
+    partitions: impl IntoIterator<Item = &'a TopicPartition>,
+) -> Result<TopicPartitionList, BackendError> {
+    list(partitions.into_iter().map(|at| (at, Offset::Invalid)))
+}
+
+/// The partition that an element is about.
+pub(crate) fn named(element: &TopicPartitionListElem<'_>) -> TopicPartition {
+    TopicPartition {
+        topic: element.topic().to_owned(),
+        partition: element.partition(),
+    }
+}
+
+/// Refuses what is no topic's name, before the crate panics over it.
+pub(crate) fn check_name(topic: &str) -> Result<(), BackendError> {
+    if topic.is_empty() || topic.len() > LONGEST_NAME || topic.contains('\0') {
+        return Err(BackendError::new(
+            BackendErrorKind::Rejected,
+            format!("{topic:?} is not the name of a topic"),
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,6 +15,10 @@ const GRACE: Duration = Duration::from_millis(250);
 /// while one is only slow, or it would never get through.
 const SLOWNESS: Duration = Duration::from_secs(5);
 
+/// How long a thread waits in librdkafka before it looks up: for topics that have appeared, and whether it is still
+/// waited for.
+pub(crate) const SLICE: Duration = Duration::from_millis(100);
+
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
 /// A thread that owns a native client and what belongs to it, and does one thing after the other with it. When

@@ -16,13 +16,11 @@ use super::rebalancing::{self, Rebalancing};
 use crate::config::{self, Role};
 use crate::connection::await_broker;
 use crate::error::failed;
-use crate::events::Events;
+use crate::events::{Events, serve};
 use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
-use crate::partitions::{bare_list, named};
-use crate::polling::{SLICE, serve};
 use crate::positions;
-use crate::record::fetched;
-use crate::worker::retire;
+use crate::record::{bare_list, fetched, named};
+use crate::worker::{SLICE, retire};
 
 pub(super) struct Member {
     group: String,

@@ -15,8 +15,8 @@ use super::membership::Membership;
 use crate::error::failed;
 use crate::events::{Events, guarded};
 use crate::lookup::Lookup;
-use crate::partitions::{bare_list, list, named};
 use crate::positions;
+use crate::record::{bare_list, list, named};
 
 /// How long a rebalance waits for the commit of what is revoked.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);

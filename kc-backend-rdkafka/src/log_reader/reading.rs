@@ -12,12 +12,10 @@ use super::first;
 use crate::config::{self, Role};
 use crate::connection::await_broker;
 use crate::error::failed;
-use crate::events::Events;
+use crate::events::{Events, serve};
 use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
-use crate::partitions::{bare_list, list};
-use crate::polling::{SLICE, serve};
-use crate::record::fetched;
-use crate::worker::retire;
+use crate::record::{bare_list, fetched, list};
+use crate::worker::{SLICE, retire};
 
 /// The group of a reader that has none. Nothing is ever committed by it.
 const NO_GROUP: &str = "kc-none";
