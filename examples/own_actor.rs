@@ -38,7 +38,7 @@ impl Handler<SideRecords> for Auditor {
         let exchange = self.exchange.clone();
         Box::pin(async move {
             if exchange.send(records).await.is_err() {
-                eprintln!("the exchange has stopped; the node makes another");
+                eprintln!("the exchange has stopped; the node restarts it");
             }
         })
     }
@@ -61,11 +61,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     let records = &sender.node.slots().records;
     let auditor = Auditor {
-        exchange: records.fork(),
+        exchange: records.own(),
         requests: BTreeMap::new(),
     };
     let auditor = auditor.start();
-    records.connect(&auditor);
+    records.replace(&auditor);
 
     let serializer = sender.node.serializer();
     serializer.prepare(TOPIC).await?;

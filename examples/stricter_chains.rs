@@ -51,10 +51,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     let validate = &sender.node.slots().validate;
     let stricter = OnlyTheListed {
-        default: validate.fork(),
+        default: validate.own(),
         listed: HashSet::new(),
     };
-    validate.connect(&stricter.start());
+    validate.replace(&stricter.start());
 
     let mut events = sender.node.events();
     let serializer = sender.node.serializer();

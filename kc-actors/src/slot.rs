@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// How many messages may be on their way through one slot, unless told otherwise.
+/// The number of messages that may be under way through one slot.
 pub const DEFAULT_SLOT_CAPACITY: usize = 256;
 
 /// The actor behind a slot has stopped.
@@ -20,31 +20,22 @@ pub const DEFAULT_SLOT_CAPACITY: usize = 256;
 #[error("the actor has stopped")]
 pub struct SlotClosed;
 
-/// Where messages of one type go.
+/// A bounded, replaceable address for messages of one type.
 ///
-/// An actix address alone bounds almost nothing: each clone owns a slot in the mailbox, and `do_send`
-/// never refuses. A slot lets only so many messages be under way at once, and whoever supervises can put
-/// a new actor behind it without its users noticing.
+/// It has two entries: the node's own actor, and an optional replacement. A message goes to the replacement if that
+/// is alive, else to the node's own. Clones share both entries, so an actor can be put behind a slot without its
+/// users noticing.
+///
+/// An actix address alone bounds almost nothing: each clone owns a place in the mailbox, and `do_send` never refuses.
+/// A slot lets only [`DEFAULT_SLOT_CAPACITY`] messages be under way at once.
 pub struct Slot<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    target: Arc<ArcSwapOption<Target<M>>>,
-    /// The actor whose place this is, whoever has it now.
     own: Arc<ArcSwapOption<Recipient<M>>>,
+    replacement: Arc<ArcSwapOption<Recipient<M>>>,
     permits: Arc<Semaphore>,
-}
-
-/// Who is behind a slot.
-enum Target<M>
-where
-    M: Message + Send + 'static,
-    M::Result: Send,
-{
-    Actor(Arc<Recipient<M>>),
-    /// The actor whose place another slot is, made anew or not.
-    OwnOf(Arc<ArcSwapOption<Recipient<M>>>),
 }
 
 impl<M> Slot<M>
@@ -52,18 +43,13 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    /// A slot with nobody behind it yet, for [`DEFAULT_SLOT_CAPACITY`] messages at once. It lets actors
-    /// that need each other be wired before any of them runs.
+    /// Returns a slot without an actor, so that actors which need each other can be wired before any of them runs.
     #[must_use]
     pub fn unconnected() -> Self {
-        Self {
-            target: Arc::default(),
-            own: Arc::default(),
-            permits: Arc::new(Semaphore::new(DEFAULT_SLOT_CAPACITY)),
-        }
+        Self::over(Arc::default())
     }
 
-    /// A slot to an actor.
+    /// Returns a slot to an actor.
     pub fn to<A>(address: &Addr<A>) -> Self
     where
         A: Actor + Handler<M>,
@@ -74,59 +60,53 @@ where
         slot
     }
 
-    /// Puts an actor behind this slot and all its clones, in place of whoever was there.
+    fn over(own: Arc<ArcSwapOption<Recipient<M>>>) -> Self {
+        Self {
+            own,
+            replacement: Arc::default(),
+            permits: Arc::new(Semaphore::new(DEFAULT_SLOT_CAPACITY)),
+        }
+    }
+
+    /// Makes this actor the node's own behind the slot and its clones, in place of the one before.
     pub fn connect<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        let recipient = Arc::new(address.clone().recipient());
-        self.target.store(Some(Arc::new(Target::Actor(recipient))));
+        self.own.store(Some(Arc::new(address.clone().recipient())));
     }
 
-    /// Says whose place this is, and puts that actor there unless another is running.
-    pub(crate) fn give_to<A>(&self, address: &Addr<A>)
+    /// Sends messages to this actor for as long as it is alive, in place of the node's own and of any replacement
+    /// before.
+    pub fn replace<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        let recipient: Arc<Recipient<M>> = Arc::new(address.clone().recipient());
-        self.own.store(Some(Arc::clone(&recipient)));
-        let before = self.target.load();
-        if !is_running(&resolved(&before)) {
-            // Somebody may connect another at the same time, who stays.
-            let own = Some(Arc::new(Target::Actor(recipient)));
-            self.target.compare_and_swap(&before, own);
-        }
+        let replacement = Some(Arc::new(address.clone().recipient()));
+        self.replacement.store(replacement);
     }
 
-    /// A slot of its own to the actor that is behind this one now: for an actor that is put in its place
-    /// and passes on to it. If that is a node's, it leads to the one that the node makes anew, too.
+    /// Returns a slot that always leads to the node's own actor, restarted or not: for a replacement that passes
+    /// messages on.
     #[must_use]
-    pub fn fork(&self) -> Self {
-        let slot = Self::unconnected();
-        let own = self.own.load_full();
-        if own.is_some() && self.recipient() == own {
-            let own = Target::OwnOf(Arc::clone(&self.own));
-            slot.target.store(Some(Arc::new(own)));
-        } else {
-            slot.target.store(self.target.load_full());
-        }
-        slot
+    pub fn own(&self) -> Self {
+        Self::over(Arc::clone(&self.own))
     }
 
-    /// Sends a message and waits for its result; waits for its turn before that.
+    /// Sends a message and waits for its result, after waiting for room.
     ///
     /// # Errors
     /// [`SlotClosed`] if the actor has stopped, before or while it handled the message.
     pub async fn send(&self, message: M) -> Result<M::Result, SlotClosed> {
         let _permit = self.permits.acquire().await.map_err(|_| SlotClosed)?;
-        let target = self.recipient().ok_or(SlotClosed)?;
-        target.send(message).await.map_err(|_| SlotClosed)
+        let recipient = self.recipient().ok_or(SlotClosed)?;
+        recipient.send(message).await.map_err(|_| SlotClosed)
     }
 
-    /// As [`send`](Self::send), but waits only for so long. What was sent by then is still under way, and counts, until the
-    /// actor is done with it.
+    /// Sends a message and waits at most `patience` for its result. A message that was sent by then is still under
+    /// way, and counts, until the actor has handled it.
     pub(crate) async fn send_in_time(
         &self,
         message: M,
@@ -135,9 +115,9 @@ where
         let answered = async {
             let permit = Arc::clone(&self.permits).acquire_owned().await;
             let permit = permit.map_err(|_| SlotClosed)?;
-            let target = self.recipient().ok_or(SlotClosed)?;
+            let recipient = self.recipient().ok_or(SlotClosed)?;
             let sending = actix::spawn(async move {
-                let answer = target.send(message).await;
+                let answer = recipient.send(message).await;
                 drop(permit);
                 answer
             });
@@ -149,50 +129,31 @@ where
         timeout(patience, answered).await
     }
 
-    /// Takes the actor away from this slot and all its clones: sending says that it has stopped.
+    /// Empties both entries: sending fails until an actor is connected.
     pub fn disconnect(&self) {
-        self.target.store(None);
-    }
-
-    /// As [`disconnect`](Self::disconnect), for the actor whose place this is, too.
-    pub(crate) fn abandon(&self) {
-        self.disconnect();
+        self.replacement.store(None);
         self.own.store(None);
     }
 
-    /// Whether the actor is running.
+    /// Returns whether an actor is alive behind the slot.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        is_running(&self.recipient())
+        self.recipient()
+            .is_some_and(|recipient| recipient.connected())
+    }
+
+    /// Returns whether the node's own actor is alive.
+    pub(crate) fn is_connected(&self) -> bool {
+        let own = self.own.load();
+        own.as_ref().is_some_and(|own| own.connected())
     }
 
     fn recipient(&self) -> Option<Arc<Recipient<M>>> {
-        resolved(&self.target.load())
+        let replacement = self.replacement.load_full();
+        replacement
+            .filter(|replacement| replacement.connected())
+            .or_else(|| self.own.load_full())
     }
-
-    /// Whether the actor whose place this is is running, and another, if one is put there.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.is_open() && is_running(&self.own.load())
-    }
-}
-
-fn resolved<M>(target: &Option<Arc<Target<M>>>) -> Option<Arc<Recipient<M>>>
-where
-    M: Message + Send + 'static,
-    M::Result: Send,
-{
-    match target.as_deref()? {
-        Target::Actor(recipient) => Some(Arc::clone(recipient)),
-        Target::OwnOf(own) => own.load_full(),
-    }
-}
-
-fn is_running<M>(target: &Option<Arc<Recipient<M>>>) -> bool
-where
-    M: Message + Send + 'static,
-    M::Result: Send,
-{
-    target.as_ref().is_some_and(|target| target.connected())
 }
 
 impl<M> Clone for Slot<M>
@@ -202,8 +163,8 @@ where
 {
     fn clone(&self) -> Self {
         Self {
-            target: Arc::clone(&self.target),
             own: Arc::clone(&self.own),
+            replacement: Arc::clone(&self.replacement),
             permits: Arc::clone(&self.permits),
         }
     }
@@ -224,12 +185,12 @@ where
 
 #[cfg(test)]
 mod tests {
-    use actix::{Context, ResponseFuture};
+    use actix::{ActorContext, Context, ResponseFuture};
 
     use super::*;
 
     #[derive(Message)]
-    #[rtype(result = "()")]
+    #[rtype(result = "String")]
     struct Ask;
 
     /// Never answers.
@@ -240,15 +201,72 @@ mod tests {
     }
 
     impl Handler<Ask> for Silent {
-        type Result = ResponseFuture<()>;
+        type Result = ResponseFuture<String>;
 
         fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
             Box::pin(std::future::pending())
         }
     }
 
+    /// Answers with its name, and stops when it is told to.
+    struct Named(&'static str);
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Stop;
+
+    impl Actor for Named {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Ask> for Named {
+        type Result = String;
+
+        fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
+            self.0.into()
+        }
+    }
+
+    impl Handler<Stop> for Named {
+        type Result = ();
+
+        fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+            ctx.terminate();
+        }
+    }
+
+    async fn stop(address: &Addr<Named>) {
+        while address.connected() {
+            let _ = address.send(Stop).await;
+        }
+    }
+
     #[actix::test]
-    async fn what_nobody_waits_for_any_more_still_counts() {
+    async fn a_message_goes_to_the_replacement_while_it_lives_and_else_to_the_nodes_own() {
+        let own = Named("own").start();
+        let slot = Slot::to(&own);
+        let (used, passed_on) = (slot.clone(), slot.own());
+        let replacement = Named("replacement").start();
+        slot.replace(&replacement);
+        assert_eq!(used.send(Ask).await.unwrap(), "replacement");
+        assert_eq!(passed_on.send(Ask).await.unwrap(), "own");
+
+        stop(&own).await;
+        assert!(used.is_open() && !used.is_connected());
+        assert_eq!(passed_on.send(Ask).await, Err(SlotClosed));
+        slot.connect(&Named("restarted").start());
+        assert_eq!(used.send(Ask).await.unwrap(), "replacement");
+        assert_eq!(passed_on.send(Ask).await.unwrap(), "restarted");
+
+        stop(&replacement).await;
+        assert_eq!(used.send(Ask).await.unwrap(), "restarted");
+        slot.disconnect();
+        assert_eq!(used.send(Ask).await, Err(SlotClosed));
+        assert_eq!(passed_on.send(Ask).await, Err(SlotClosed));
+    }
+
+    #[actix::test]
+    async fn a_message_that_is_not_awaited_any_more_still_counts() {
         tokio::time::pause();
         let slot = Slot::to(&Silent.start());
         for sent in 1..=3 {

@@ -125,7 +125,7 @@ async fn an_actor_of_ones_own_that_dies_gives_its_place_back() {
     std::thread::spawn(move || {
         let system = System::new();
         system.block_on(async {
-            records.connect(&Doomed.start());
+            records.replace(&Doomed.start());
             connected.send(()).unwrap();
         });
         system.run().unwrap();

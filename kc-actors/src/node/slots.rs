@@ -13,8 +13,8 @@ use crate::messages::{
 };
 use crate::slot::Slot;
 
-/// Every slot of a node's default wiring. Whoever wants another actor in a place connects it there; should
-/// it die, the node puts its own back, behind this slot alone.
+/// The slots of a node's default wiring. [`Slot::replace`] puts another actor in a place; should it die, messages go to
+/// the node's own again.
 #[derive(Clone, Debug)]
 pub struct Slots {
     /// Validates chains.
@@ -108,13 +108,13 @@ impl Slots {
 
     /// Takes all actors away, so that handles which outlive the node keep none of them alive.
     pub(super) fn disconnect(&self) {
-        abandon_all(&self.of_chain());
-        abandon_all(&self.of_keystore());
-        abandon_all(&self.of_ratchet());
-        abandon_all(&self.of_gateway());
-        abandon_all(&self.of_controller());
-        abandon_all(&self.of_exchange());
-        abandon_all(&self.of_key_table());
+        disconnect_all(&self.of_chain());
+        disconnect_all(&self.of_keystore());
+        disconnect_all(&self.of_ratchet());
+        disconnect_all(&self.of_gateway());
+        disconnect_all(&self.of_controller());
+        disconnect_all(&self.of_exchange());
+        disconnect_all(&self.of_key_table());
     }
 
     pub(super) fn of_chain(&self) -> [&dyn Place<ChainActor>; 7] {
@@ -172,14 +172,14 @@ impl Slots {
 
 /// A slot that an actor of this type can be behind.
 pub(super) trait Place<A: Actor> {
-    /// Whether the node's actor is running, and another, if one is put there.
-    fn is_whole(&self) -> bool;
+    /// Returns whether the node's own actor is alive.
+    fn is_connected(&self) -> bool;
 
-    /// Puts the node's actor behind it, unless another is.
-    fn give_to(&self, address: &Addr<A>);
+    /// Makes this actor the node's own.
+    fn connect(&self, address: &Addr<A>);
 
-    /// Takes away whoever is behind it.
-    fn abandon(&self);
+    /// Empties the slot.
+    fn disconnect(&self);
 }
 
 impl<A, M> Place<A> for Slot<M>
@@ -189,23 +189,24 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    fn is_whole(&self) -> bool {
-        Slot::is_whole(self)
+    fn is_connected(&self) -> bool {
+        Slot::is_connected(self)
     }
 
-    fn give_to(&self, address: &Addr<A>) {
-        Slot::give_to(self, address);
+    fn connect(&self, address: &Addr<A>) {
+        Slot::connect(self, address);
     }
 
-    fn abandon(&self) {
-        Slot::abandon(self);
+    fn disconnect(&self) {
+        Slot::disconnect(self);
     }
 }
 
-pub(super) fn all_whole<A: Actor>(places: &[&dyn Place<A>]) -> bool {
-    places.iter().all(|place| place.is_whole())
+/// Returns whether the node's own actor is alive behind all of these.
+pub(super) fn all_connected<A: Actor>(places: &[&dyn Place<A>]) -> bool {
+    places.iter().all(|place| place.is_connected())
 }
 
-fn abandon_all<A: Actor>(places: &[&dyn Place<A>]) {
-    places.iter().for_each(|place| place.abandon());
+fn disconnect_all<A: Actor>(places: &[&dyn Place<A>]) {
+    places.iter().for_each(|place| place.disconnect());
 }

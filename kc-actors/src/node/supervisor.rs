@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, WrapFuture};
 
-use super::children::Children;
+use super::children::restart_dead;
 use super::parts::SupervisorParts;
 use crate::actors::ChainServerActor;
 
@@ -13,7 +13,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Supervisor {
     parts: SupervisorParts,
-    children: Children,
     chain_server: Option<Addr<ChainServerActor>>,
 }
 
@@ -21,13 +20,12 @@ impl Supervisor {
     pub(super) fn new(parts: SupervisorParts) -> Self {
         Self {
             parts,
-            children: Children::default(),
             chain_server: None,
         }
     }
 
     pub(super) fn look_after_children(&mut self) {
-        self.children.look_after(&self.parts);
+        restart_dead(&self.parts);
         if let Some(settings) = &self.parts.chain_server
             && !self.chain_server.as_ref().is_some_and(Addr::connected)
         {

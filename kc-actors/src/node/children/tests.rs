@@ -20,12 +20,15 @@ use kc_core::types::{ManagementTopics, TopicScheme};
 use super::super::slots::Slots;
 use super::super::thread::Threads;
 use super::*;
-use crate::actors::{ChainParts, KeyArchive, RatchetParts, TrustArchive, Watched};
+use crate::actors::{
+    ChainActor, ChainParts, ControllerActor, ExchangeActor, GatewayActor, KeyArchive,
+    KeyTableActor, KeystoreActor, RatchetActor, RatchetParts, TrustArchive, Watched,
+};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::Events;
 use crate::handles::CryptoTables;
-use crate::messages::{AskTrust, SideRecords, ValidateChain};
+use crate::messages::{AskTrust, ValidateChain};
 use crate::stores::StoreWatch;
 
 /// Ends an actor as a fault would.
@@ -52,8 +55,7 @@ mortal!(
     KeyTableActor,
     ExchangeActor,
     ControllerActor,
-    GatewayActor,
-    Own
+    GatewayActor
 );
 
 /// An actor of somebody's own.
@@ -61,12 +63,6 @@ struct Own;
 
 impl Actor for Own {
     type Context = Context<Self>;
-}
-
-impl Handler<SideRecords> for Own {
-    type Result = ();
-
-    fn handle(&mut self, _: SideRecords, _: &mut Self::Context) {}
 }
 
 impl Handler<ValidateChain> for Own {
@@ -231,67 +227,48 @@ fn validation() -> ValidateChain {
     }
 }
 
-macro_rules! dies_and_is_made_anew {
-    ($($child:ident: $places:ident),+) => {
+macro_rules! dies_and_is_restarted {
+    ($($actor:ident: $places:ident, $start:expr),+ $(,)?) => {
         $(#[actix::test]
-        async fn $child() {
+        async fn $actor() {
             let parts = parts();
-            let mut children = Children::default();
-            children.look_after(&parts);
+            let first = ($start)(&parts);
             let places = parts.slots.$places();
-            assert!(all_whole(&places));
-            let first = children.$child.running().unwrap();
+            places.iter().for_each(|place| place.connect(&first));
+            restart_dead(&parts);
+            assert!(all_connected(&places));
             kill(&first).await;
-            assert!(!all_whole(&places));
-            children.look_after(&parts);
-            assert!(all_whole(&places));
-            assert!(children.$child.running().unwrap() != first);
+            assert!(!all_connected(&places));
+            restart_dead(&parts);
+            assert!(all_connected(&places));
         })+
     };
 }
 
-mod dies_and_is_made_anew {
+mod dies_and_is_restarted {
     use super::*;
 
-    dies_and_is_made_anew!(
-        chain: of_chain,
-        keystore: of_keystore,
-        ratchet: of_ratchet,
-        key_table: of_key_table,
-        exchange: of_exchange,
-        controller: of_controller,
-        gateway: of_gateway
+    dies_and_is_restarted!(
+        chain: of_chain, |parts: &SupervisorParts| parts.on_a_thread("chain", parts.chain.clone()),
+        keystore: of_keystore, |parts: &SupervisorParts| parts.on_a_thread("keystore", parts.keystore.clone()),
+        ratchet: of_ratchet, |parts: &SupervisorParts| parts.on_a_thread("ratchet", parts.ratchet.clone()),
+        key_table: of_key_table, |parts: &SupervisorParts| parts.key_table().start(),
+        exchange: of_exchange, |parts: &SupervisorParts| parts.exchange().start(),
+        controller: of_controller, |parts: &SupervisorParts| parts.controller().start(),
+        gateway: of_gateway, |parts: &SupervisorParts| parts.start_gateway(),
     );
 }
 
 #[actix::test]
-async fn the_nodes_own_actor_takes_the_place_of_another_that_died() {
+async fn an_actor_is_restarted_behind_a_replacement_that_passes_on_to_it() {
     let parts = parts();
-    let mut children = Children::default();
-    children.look_after(&parts);
-    let exchange = children.exchange.running().unwrap();
-    let own = Own.start();
-    parts.slots.records.connect(&own);
-    children.look_after(&parts);
-    kill(&own).await;
-    assert!(!parts.slots.records.is_open());
-    children.look_after(&parts);
-    assert!(parts.slots.records.is_open());
-    assert!(
-        children.exchange.running().unwrap() == exchange,
-        "the one there was"
-    );
-}
-
-#[actix::test]
-async fn an_actor_is_made_anew_behind_the_ports_that_are_still_its_own() {
-    let parts = parts();
-    let mut children = Children::default();
-    children.look_after(&parts);
-    let passed_on = parts.slots.validate.fork();
-    parts.slots.validate.connect(&Own.start());
-    kill(&children.chain.running().unwrap()).await;
-    children.look_after(&parts);
+    let chain = parts.on_a_thread("chain", parts.chain.clone());
+    let places = parts.slots.of_chain();
+    places.iter().for_each(|place| place.connect(&chain));
+    let passed_on = parts.slots.validate.own();
+    parts.slots.validate.replace(&Own.start());
+    kill(&chain).await;
+    restart_dead(&parts);
     assert!(parts.slots.ask_trust.send(AskTrust).await.is_ok());
     let validated = parts.slots.validate.send(validation()).await.unwrap();
     assert_eq!(validated.unwrap_err(), ChainError::Denied);

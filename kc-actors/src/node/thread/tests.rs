@@ -160,7 +160,7 @@ fn a_gateway_that_never_closes_ends_at_the_deadline() {
     let (connected, connects) = channel();
     thread::spawn(move || {
         System::new().block_on(async {
-            close_gateway.connect(&Open.start());
+            close_gateway.replace(&Open.start());
             connected.send(()).unwrap();
             std::future::pending::<()>().await;
         });
