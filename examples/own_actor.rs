@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
 use kc::actors::Slot;
-use kc::actors::messages::SideRecords;
+use kc::actors::exchange::SideRecords;
 use kc::core::types::{RootTopic, SideTopic};
 
 const TOPIC: &str = "readings";
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stage.node("sender").open().await?,
         stage.node("reader").open().await?,
     );
-    let records = &sender.node.slots().records;
+    let records = &sender.node.roles().exchange.records;
     let auditor = Auditor {
         exchange: records.own(),
         requests: BTreeMap::new(),

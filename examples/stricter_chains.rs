@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use actix::{Actor, Context, Handler, ResponseFuture};
 use kc::NodeEvent;
 use kc::actors::Slot;
-use kc::actors::messages::ValidateChain;
+use kc::actors::chain::ValidateChain;
 use kc::core::chain::{ChainError, Usage, ValidatedChain};
 use kc::core::keys::VerifyingKey;
 
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stage.node("sender").open().await?,
         stage.node("reader").open().await?,
     );
-    let validate = &sender.node.slots().validate;
+    let validate = &sender.node.roles().chain.validate;
     let stricter = OnlyTheListed {
         default: validate.own(),
         listed: HashSet::new(),

@@ -5,22 +5,23 @@
 //! | [`Node`] | all actors in their default wiring, on a thread of their own |
 //! | [`Serializer`], [`Deserializer`] | handles for applications; any thread, any Kafka client |
 //! | [`EncryptedProducer`], [`EncryptedConsumer`] | a backend's clients with the handles in front |
-//! | [`ExchangeActor`], [`ChainActor`], [`RatchetActor`], [`KeystoreActor`], [`GatewayActor`], [`KeyTableActor`], [`ControllerActor`], [`ChainServerActor`] | the actors, to be composed anew |
-//! | [`messages`] | what they say to each other |
-//! | [`Slot`] | where messages go: bounded, and replaceable |
-//! | [`NodeEvent`] | what happens, for people and metrics |
+//! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`gateway`], [`key_table`] | the roles: each with its slots, its messages, and the node's own actor |
+//! | [`chain_server`] | an actor without a role: it takes no messages |
+//! | [`Slot`] | a bounded, replaceable address |
+//! | [`Roles`] | the roles of a running node |
+//! | [`NodeEvent`] | what happens in a node |
 //!
-//! Actors know the messages that they send, not who gets them: each is given [`Slot`]s. A running node gives
-//! its [`Slots`], and whoever composes a node of their own can put another actor behind any of them:
+//! An actor is given the roles that it needs, and does not know which actors are behind them. An application can
+//! replace a role of a running node, or a slot of it, or compose the actors itself:
 //!
 //! ```
 //! use actix::SyncArbiter;
-//! use kc_actors::messages::OwnIdentities;
-//! use kc_actors::{ChainActor, ChainParts, Clock, Events, Slot, TrustArchive};
+//! use kc_actors::chain::{ChainActor, ChainParts, ChainRole, OwnIdentities, TrustArchive};
+//! use kc_actors::{Clock, Events};
 //! use kc_core::chain::{TrustEntry, TrustList, TrustStore};
 //! use kc_core::store::StoreError;
 //!
-//! /// Forgets what changes.
+//! /// Forgets changes.
 //! #[derive(Debug)]
 //! struct Forgetful;
 //!
@@ -36,7 +37,7 @@
 //!
 //! #[actix::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // A chain validation that trusts nobody, and a node without a key.
+//!     // Empty lists, and a node without a key.
 //!     let actor = ChainActor::new(ChainParts {
 //!         trust: TrustStore::new(None, vec![]),
 //!         identities: vec![],
@@ -44,10 +45,9 @@
 //!         clock: Clock::system(),
 //!         events: Events::default(),
 //!     });
-//!     let chain_validation = SyncArbiter::start(1, move || actor.clone());
+//!     let chain = ChainRole::to(&SyncArbiter::start(1, move || actor.clone()));
 //!
-//!     let identities: Slot<OwnIdentities> = Slot::to(&chain_validation);
-//!     assert!(identities.send(OwnIdentities).await?.is_err(), "nobody can sign");
+//!     assert!(chain.identities.send(OwnIdentities).await?.is_err(), "no key to sign with");
 //!     Ok(())
 //! }
 //! ```
@@ -58,11 +58,14 @@ mod clock;
 mod entropy;
 mod events;
 mod handles;
-pub mod messages;
 mod node;
+mod role;
 mod slot;
 mod stores;
-pub use actors::*;
+
+pub use actors::{
+    chain, chain_server, controller, exchange, gateway, key_table, keystore, ratchet,
+};
 pub use client::{
     ConsumeError, EncryptedConsumer, EncryptedProducer, ForeignPolicy, MAX_ALL_PARKED_BYTES,
     MAX_PARKED_BYTES, MAX_PARKED_RECORDS, OpenedRecord, PlainRecord, ProduceError,
@@ -75,7 +78,7 @@ pub use handles::{
 };
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Node, NodeError, NodeParts,
-    NodeRoles, NodeSettings, NodeStatus, SealedArchive, ShutdownReport, Slots, stored_entries,
+    NodeRoles, NodeSettings, NodeStatus, Roles, SealedArchive, ShutdownReport, stored_entries,
     stored_trust,
 };
 pub use slot::{DEFAULT_SLOT_CAPACITY, Slot, SlotClosed};

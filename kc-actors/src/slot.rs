@@ -156,6 +156,16 @@ where
     }
 }
 
+impl<M> Default for Slot<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn default() -> Self {
+        Self::unconnected()
+    }
+}
+
 impl<M> Clone for Slot<M>
 where
     M: Message + Send + 'static,

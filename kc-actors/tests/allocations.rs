@@ -7,10 +7,9 @@ use std::alloc::System;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use kc_actors::messages::{KeyWanted, ServeRoot};
-use kc_actors::{
-    CryptoTables, Deserializer, Events, KeyTableActor, KeyTableParts, Outcome, Serializer, Slot,
-};
+use kc_actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
+use kc_actors::key_table::{KeyTableActor, KeyTableParts};
+use kc_actors::{CryptoTables, Deserializer, Events, Outcome, Serializer, Slot};
 use kc_core::message::sealed_len;
 use kc_core::provision::Role;
 use kc_core::ratchet::Component;
@@ -59,11 +58,13 @@ async fn no_allocation_per_message_beyond_the_output() {
     let own = Own::provisioned(Role::Prodcon, "root", Archive::default());
     let exchange = NoExchange.start();
     let parts = KeyTableParts {
-        sealing_keys: own.sealing_keys,
-        turn: own.turn,
-        wanted: Slot::to(&exchange),
-        serve: Slot::to(&exchange),
-        judge: Slot::unconnected(),
+        ratchet: own.ratchet,
+        exchange: ExchangeRole {
+            want: Slot::to(&exchange),
+            serve: Slot::to(&exchange),
+            ..ExchangeRole::default()
+        },
+        chain: own.chain,
         keeps_denied: false,
         events: Events::default(),
     };

@@ -8,12 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
-use kc_actors::messages::{
-    AskExchange, AwaitedKeys, ControlTopic, KeyWanted, RatchetError, ReceivedOpeningKeys,
-    RetainedKeysFor, SealingKeyFor, SendRecord, SideRecord, SideRecords, TurnRatchet, TurnReason,
-    ValidateChain, Watch,
+use kc_actors::chain::ValidateChain;
+use kc_actors::exchange::{
+    AskExchange, ExchangeActor, ExchangeParts, ExchangeRole, KeyWanted, SideRecord, SideRecords,
 };
-use kc_actors::{Clock, Events, ExchangeActor, ExchangeParts, NodeEvent, Slot};
+use kc_actors::gateway::{ControlTopic, GatewayRole, SendRecord, Watch};
+use kc_actors::key_table::{AwaitedKeys, KeyTableRole, ReceivedOpeningKeys};
+use kc_actors::ratchet::{
+    RatchetError, RatchetRole, RetainedKeysFor, SealingKeyFor, TurnRatchet, TurnReason,
+};
+use kc_actors::{Clock, Events, NodeEvent};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidatedChain};
 use kc_core::provision::Role;
@@ -27,7 +31,7 @@ use tokio::sync::mpsc;
 
 /// Side topics without a broker: every record goes to every exchange.
 struct Bus {
-    listeners: Vec<Slot<SideRecords>>,
+    listeners: Vec<ExchangeRole>,
     /// So many replies are refused.
     refused_replies: usize,
     sent: mpsc::UnboundedSender<SideRecord>,
@@ -58,7 +62,7 @@ impl Handler<SendRecord> for Bus {
         self.sent.send(record.clone()).unwrap();
         for listener in self.listeners.clone() {
             let records = SideRecords(vec![record.clone()]);
-            actix::spawn(async move { listener.send(records).await });
+            actix::spawn(async move { listener.records.send(records).await });
         }
         Box::pin(async { Ok(()) })
     }
@@ -131,10 +135,8 @@ impl Handler<RetainedKeysFor> for FixedKey {
 
 /// Two exchanges on one bus.
 struct Pair {
-    consumer: Slot<KeyWanted>,
-    producer_status: Slot<AskExchange>,
-    consumer_records: Slot<SideRecords>,
-    producer_records: Slot<SideRecords>,
+    consumer: ExchangeRole,
+    producer: ExchangeRole,
     events: Events,
     received: mpsc::UnboundedReceiver<ReceivedOpeningKeys>,
     sent: mpsc::UnboundedReceiver<SideRecord>,
@@ -157,37 +159,35 @@ fn pair(consumer: &Own, producer: &Own) -> Pair {
 }
 
 fn pair_with(consumer: &Own, producer: &Own, refused_replies: usize) -> Pair {
-    let (send_record, watch) = (Slot::unconnected(), Slot::unconnected());
+    let (gateway, key_table) = (GatewayRole::default(), KeyTableRole::default());
     let (sink, received) = mpsc::unbounded_channel();
     let sink = Sink(sink).start();
+    key_table.received.connect(&sink);
+    key_table.awaited.connect(&sink);
     let events = Events::default();
     let exchange = |own: &Own, events: Events| {
         let parts = ExchangeParts {
-            send_record: send_record.clone(),
-            watch: watch.clone(),
-            received: Slot::to(&sink),
-            awaited: Slot::to(&sink),
+            gateway: gateway.clone(),
+            key_table: key_table.clone(),
             events,
             ..own.exchange()
         };
-        ExchangeActor::new(parts).start()
+        ExchangeRole::to(&ExchangeActor::new(parts).start())
     };
     let consumer = exchange(consumer, Events::default());
     let producer = exchange(producer, events.clone());
     let (send, sent) = mpsc::unbounded_channel();
     let bus = Bus {
-        listeners: vec![Slot::to(&consumer), Slot::to(&producer)],
+        listeners: vec![consumer.clone(), producer.clone()],
         refused_replies,
         sent: send,
     };
     let bus = bus.start();
-    send_record.connect(&bus);
-    watch.connect(&bus);
+    gateway.send_record.connect(&bus);
+    gateway.watch.connect(&bus);
     Pair {
-        consumer: Slot::to(&consumer),
-        producer_status: Slot::to(&producer),
-        consumer_records: Slot::to(&consumer),
-        producer_records: Slot::to(&producer),
+        consumer,
+        producer,
         events,
         received,
         sent,
@@ -203,12 +203,12 @@ fn nodes() -> (Own, Own) {
 async fn a_key_goes_from_ratchet_to_consumer_by_messages_alone() {
     let (consumer, producer) = nodes();
     let mut pair = pair(&consumer, &producer);
-    let key = producer.sealing_keys.send(SealingKeyFor {
+    let key = producer.ratchet.sealing_key.send(SealingKeyFor {
         root_topic: root_topic(),
     });
     let key = key.await.unwrap().unwrap();
 
-    pair.consumer.send(wanted(key.id())).await.unwrap();
+    pair.consumer.want.send(wanted(key.id())).await.unwrap();
     let received = pair.received.recv().await.unwrap();
     assert_eq!(received.keys.len(), 1);
     assert_eq!(received.keys[0].0, key.id());
@@ -217,31 +217,31 @@ async fn a_key_goes_from_ratchet_to_consumer_by_messages_alone() {
 
 #[actix::test]
 async fn a_stricter_chain_validation_refuses_what_the_default_accepts() {
-    let (consumer, mut producer) = nodes();
-    producer.validate = Slot::to(&Strict.start());
+    let (consumer, producer) = nodes();
+    producer.chain.validate.replace(&Strict.start());
     let pair = pair(&consumer, &producer);
     let mut events = pair.events.listen();
-    let key = producer.sealing_keys.send(SealingKeyFor {
+    let key = producer.ratchet.sealing_key.send(SealingKeyFor {
         root_topic: root_topic(),
     });
     let id = key.await.unwrap().unwrap().id();
-    pair.consumer.send(wanted(id)).await.unwrap();
+    pair.consumer.want.send(wanted(id)).await.unwrap();
     match events.next().await {
         Some(NodeEvent::Refused { check, .. }) => assert_eq!(check.to_string(), "C11"),
         other => panic!("{other:?}"),
     }
-    let status = pair.producer_status.send(AskExchange).await.unwrap();
+    let status = pair.producer.status.send(AskExchange).await.unwrap();
     assert_eq!(status.refused.values().sum::<u64>(), 1);
     assert_eq!(status.answered, 0);
 }
 
 #[actix::test]
 async fn another_ratchet_hands_its_own_keys_out() {
-    let (consumer, mut producer) = nodes();
-    producer.retained = Slot::to(&FixedKey.start());
+    let (consumer, producer) = nodes();
+    producer.ratchet.retained.replace(&FixedKey.start());
     let mut pair = pair(&consumer, &producer);
     let id = KeyId::Short(42);
-    pair.consumer.send(wanted(id)).await.unwrap();
+    pair.consumer.want.send(wanted(id)).await.unwrap();
     let received = pair.received.recv().await.unwrap();
     assert_eq!(received.keys[0].0, id);
     assert_eq!(received.keys[0].1.expose(), &[7; 32]);
@@ -254,12 +254,13 @@ async fn no_key_is_given_out_before_it_is_stored() {
         ..Archive::default()
     };
     let producer = Own::provisioned(Role::Producer, "root", broken);
-    let key = producer.sealing_keys.send(SealingKeyFor {
+    let key = producer.ratchet.sealing_key.send(SealingKeyFor {
         root_topic: root_topic(),
     });
     assert!(key.await.unwrap().is_err());
     let ids = Vec::new();
     let held = producer
+        .ratchet
         .retained
         .send(RetainedKeysFor {
             root_topic: root_topic(),
@@ -279,9 +280,9 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
         // Each time the same file, as somebody restores it from a backup.
         let seed = Seed::decode(seed.expose()).unwrap();
         let ratchet = support::ratchet(seed, retained, Archive::default());
-        let ratchet = support::start(ratchet);
-        let sealing_keys = Slot::to(&ratchet);
-        let key = sealing_keys
+        let ratchet = RatchetRole::to(&support::start(ratchet));
+        let key = ratchet
+            .sealing_key
             .send(SealingKeyFor {
                 root_topic: root_topic(),
             })
@@ -292,11 +293,7 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
             ids: ids.clone(),
         };
         retained = RetainedKeys::default();
-        for (id, secret) in Slot::<RetainedKeysFor>::to(&ratchet)
-            .send(message)
-            .await
-            .unwrap()
-        {
+        for (id, secret) in ratchet.retained.send(message).await.unwrap() {
             retained.insert(RetainedKey {
                 root_topic: root_topic(),
                 id,
@@ -316,8 +313,9 @@ async fn a_ratchet_that_was_put_back_is_noticed_after_its_keys_are_forgotten() {
         let seed = Seed::decode(seed.expose()).unwrap();
         // Always the first file again, and the keys are too old to be kept.
         let ratchet = support::ratchet(seed, RetainedKeys::default(), archive.clone());
-        let ratchet = support::start(ratchet);
-        let key = Slot::to(&ratchet)
+        let ratchet = RatchetRole::to(&support::start(ratchet));
+        let key = ratchet
+            .sealing_key
             .send(SealingKeyFor {
                 root_topic: root_topic(),
             })
@@ -331,20 +329,25 @@ async fn a_ratchet_that_was_put_back_is_noticed_after_its_keys_are_forgotten() {
 async fn each_turn_of_the_ratchet_gives_new_keys_and_keeps_the_old_ones() {
     let archive = Archive::default();
     let producer = Own::provisioned(Role::Producer, "root", archive.clone());
-    let first = producer.sealing_keys.send(SealingKeyFor {
+    let first = producer.ratchet.sealing_key.send(SealingKeyFor {
         root_topic: root_topic(),
     });
     let first = first.await.unwrap().unwrap();
-    let again = producer.sealing_keys.send(SealingKeyFor {
+    let again = producer.ratchet.sealing_key.send(SealingKeyFor {
         root_topic: root_topic(),
     });
     assert!(Arc::ptr_eq(&first, &again.await.unwrap().unwrap()));
 
-    let turned = producer.turn.send(TurnRatchet(TurnReason::Requested)).await;
+    let turned = producer
+        .ratchet
+        .turn
+        .send(TurnRatchet(TurnReason::Requested))
+        .await;
     let turned = turned.unwrap().keys.unwrap();
     assert_ne!(turned[0].1.id(), first.id());
     let ids = vec![first.id(), turned[0].1.id()];
     let held = producer
+        .ratchet
         .retained
         .send(RetainedKeysFor {
             root_topic: root_topic(),
@@ -361,7 +364,10 @@ async fn a_node_seals_for_as_many_root_topics_as_it_keeps_keys_of_and_for_no_mor
     let producer = Own::provisioned(Role::Producer, "root", Archive::default());
     let key = |root_topic: usize| {
         let root_topic = RootTopic::from(&*format!("t{root_topic}"));
-        producer.sealing_keys.send(SealingKeyFor { root_topic })
+        producer
+            .ratchet
+            .sealing_key
+            .send(SealingKeyFor { root_topic })
     };
     for root_topic in 0..MAX_RETAINED_KEYS {
         key(root_topic).await.unwrap().unwrap();
@@ -373,8 +379,15 @@ async fn a_node_seals_for_as_many_root_topics_as_it_keeps_keys_of_and_for_no_mor
         root_topic: "t0".into(),
         ids: vec![id],
     };
-    assert_eq!(producer.retained.send(message).await.unwrap().len(), 1);
-    let turned = producer.turn.send(TurnRatchet(TurnReason::Requested)).await;
+    assert_eq!(
+        producer.ratchet.retained.send(message).await.unwrap().len(),
+        1
+    );
+    let turned = producer
+        .ratchet
+        .turn
+        .send(TurnRatchet(TurnReason::Requested))
+        .await;
     let turned = turned.unwrap().keys.unwrap();
     assert_eq!(turned.len(), MAX_RETAINED_KEYS);
 }
@@ -383,11 +396,11 @@ async fn a_node_seals_for_as_many_root_topics_as_it_keeps_keys_of_and_for_no_mor
 async fn a_request_whose_reply_was_not_sent_is_answered_when_it_comes_again() {
     let (consumer, producer) = nodes();
     let mut pair = pair_with(&consumer, &producer, 1);
-    let key = producer.sealing_keys.send(SealingKeyFor {
+    let key = producer.ratchet.sealing_key.send(SealingKeyFor {
         root_topic: root_topic(),
     });
     let key = key.await.unwrap().unwrap();
-    pair.consumer.send(wanted(key.id())).await.unwrap();
+    pair.consumer.want.send(wanted(key.id())).await.unwrap();
     let request = loop {
         let record = pair.sent.recv().await.unwrap();
         if record.side == SideTopic::Requests {
@@ -397,7 +410,7 @@ async fn a_request_whose_reply_was_not_sent_is_answered_when_it_comes_again() {
     let answered = async {
         loop {
             let again = SideRecords(vec![request.clone()]);
-            pair.producer_records.send(again).await.unwrap();
+            pair.producer.records.send(again).await.unwrap();
             if let Ok(received) = pair.received.try_recv() {
                 return received;
             }
@@ -411,7 +424,7 @@ async fn a_request_whose_reply_was_not_sent_is_answered_when_it_comes_again() {
 async fn garbage_on_the_side_topics_changes_nothing() {
     let (consumer, producer) = nodes();
     let mut pair = pair(&consumer, &producer);
-    let key = producer.sealing_keys.send(SealingKeyFor {
+    let key = producer.ratchet.sealing_key.send(SealingKeyFor {
         root_topic: root_topic(),
     });
     let key = key.await.unwrap().unwrap();
@@ -433,15 +446,15 @@ async fn garbage_on_the_side_topics_changes_nothing() {
             SideTopic::Subscriptions,
         ];
         let records: Vec<_> = records.map(&mut garbage).into();
-        for slot in [&pair.consumer_records, &pair.producer_records] {
+        for slot in [&pair.consumer.records, &pair.producer.records] {
             slot.send(SideRecords(records.clone())).await.unwrap();
         }
     }
-    let status = pair.producer_status.send(AskExchange).await.unwrap();
+    let status = pair.producer.status.send(AskExchange).await.unwrap();
     assert!(status.refused.values().sum::<u64>() > 0);
     assert!(status.refused.len() <= 25, "checks are few: {status:?}");
     assert!(status.wanted.is_empty());
 
-    pair.consumer.send(wanted(key.id())).await.unwrap();
+    pair.consumer.want.send(wanted(key.id())).await.unwrap();
     assert_eq!(pair.received.recv().await.unwrap().keys.len(), 1);
 }

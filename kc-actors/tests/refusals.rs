@@ -6,8 +6,10 @@ mod support;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, ResponseFuture};
-use kc_actors::messages::{KeyWanted, OwnGrant, OwnIdentities, ServeRoot, Watch};
-use kc_actors::{ExchangeActor, ExchangeParts, Slot};
+use kc_actors::Slot;
+use kc_actors::chain::{OwnGrant, OwnIdentities};
+use kc_actors::exchange::{ExchangeActor, ExchangeParts, KeyWanted, ServeRoot};
+use kc_actors::gateway::{GatewayRole, Watch};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidIdentity};
 use kc_core::provision::Role;
@@ -77,12 +79,15 @@ fn root_topic() -> RootTopic {
 
 async fn exchange(watch: Slot<Watch>) -> Addr<ExchangeActor> {
     let own = Own::provisioned(Role::Consumer, "root", Archive::default());
-    let identities = own.identities.send(OwnIdentities).await.unwrap();
+    let identities = own.chain.identities.send(OwnIdentities).await.unwrap();
     let known = Known(identities.unwrap()).start();
+    own.chain.identities.replace(&known);
+    own.chain.grants.replace(&known);
     let parts = ExchangeParts {
-        identities: Slot::to(&known),
-        grants: Slot::to(&known),
-        watch,
+        gateway: GatewayRole {
+            watch,
+            ..GatewayRole::default()
+        },
         ..own.exchange()
     };
     ExchangeActor::new(parts).start()

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
-use kc_actors::messages::{
-    KeyWanted, PrepareError, RatchetError, SealingKeyFor, ServeRoot, TurnRatchet, Turned,
-};
-use kc_actors::{CryptoTables, Events, KeyTableActor, KeyTableParts, Serializer, Slot};
+use kc_actors::chain::ChainRole;
+use kc_actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
+use kc_actors::key_table::{KeyTableActor, KeyTableParts, PrepareError};
+use kc_actors::ratchet::{RatchetError, RatchetRole, SealingKeyFor, TurnRatchet, Turned};
+use kc_actors::{CryptoTables, Events, Serializer, Slot};
 use kc_core::ratchet::SealingKey;
 use kc_core::store::StoreErrorKind;
 use kc_core::types::TopicScheme;
@@ -52,11 +53,17 @@ async fn a_root_topic_is_not_prepared_for_ever() {
     tokio::time::pause();
     let silent = Silent.start();
     let parts = KeyTableParts {
-        sealing_keys: Slot::to(&silent),
-        turn: Slot::to(&silent),
-        wanted: Slot::to(&silent),
-        serve: Slot::to(&silent),
-        judge: Slot::unconnected(),
+        ratchet: RatchetRole {
+            sealing_key: Slot::to(&silent),
+            turn: Slot::to(&silent),
+            ..RatchetRole::default()
+        },
+        exchange: ExchangeRole {
+            want: Slot::to(&silent),
+            serve: Slot::to(&silent),
+            ..ExchangeRole::default()
+        },
+        chain: ChainRole::default(),
         keeps_denied: false,
         events: Events::default(),
     };

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use actix::SyncArbiter;
-use kc_actors::messages::{
-    AskTrust, ManagementRecord, ManagementRecords, OwnIdentities, ValidateChain,
+use kc_actors::chain::{
+    AskTrust, ChainActor, ChainParts, ChainRole, ManagementRecord, ManagementRecords,
+    OwnIdentities, TrustArchive, ValidateChain,
 };
-use kc_actors::{ChainActor, ChainParts, Clock, Events, NodeEvent, Slot, TrustArchive};
+use kc_actors::{Clock, Events, NodeEvent};
 use kc_core::chain::{ChainError, MaxAge, TrustEntry, TrustList, TrustStore, Usage};
 use kc_core::keys::{KeyType, Signer, SigningKey};
 use kc_core::provision::{NewNode, Role, compose_update, provision_node};
@@ -62,13 +63,13 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
         clock: Clock::system(),
         events,
     });
-    let chains = SyncArbiter::start(1, move || actor.clone());
+    let chain_role = ChainRole::to(&SyncArbiter::start(1, move || actor.clone()));
     let validate = || ValidateChain {
         chain: chain.clone(),
         root_topic: "t".into(),
         usage: Usage::EncryptRequest,
     };
-    let validated = Slot::<ValidateChain>::to(&chains).send(validate()).await;
+    let validated = chain_role.validate.send(validate()).await;
     assert!(validated.unwrap().is_ok());
 
     let entry = TrustEntry::unrestricted(denied.verifying_key());
@@ -80,18 +81,18 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
         kafka_key: Vec::new(),
         value: update,
     };
-    let records = Slot::<ManagementRecords>::to(&chains);
+    let records = &chain_role.records;
     let taken = records.send(ManagementRecords(vec![record.clone()])).await;
     taken.unwrap();
     assert!(matches!(told.next().await, Some(NodeEvent::Listed { .. })));
-    let validated = Slot::<ValidateChain>::to(&chains).send(validate()).await;
+    let validated = chain_role.validate.send(validate()).await;
     assert_eq!(validated.unwrap(), Err(ChainError::Denied));
 
     // At the next start it is read again.
     let again = records.send(ManagementRecords(vec![record])).await;
     again.unwrap();
-    let status = Slot::<AskTrust>::to(&chains).send(AskTrust).await.unwrap();
+    let status = chain_role.status.send(AskTrust).await.unwrap();
     assert_eq!((status.denied, status.refused.len()), (1, 0));
-    let own = Slot::<OwnIdentities>::to(&chains).send(OwnIdentities).await;
+    let own = chain_role.identities.send(OwnIdentities).await;
     assert!(own.unwrap().is_err(), "a node without keys has no identity");
 }

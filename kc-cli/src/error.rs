@@ -7,7 +7,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use kc::actors::messages::{PrepareError, RatchetError};
+use kc::actors::key_table::PrepareError;
+use kc::actors::ratchet::RatchetError;
 use kc::core::chain::{ChainError, Check};
 use kc::core::store::config::{ConfigError, ConfigStoreError};
 use kc::core::store::{StoreError, StoreErrorKind};

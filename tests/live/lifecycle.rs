@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kc::actors::messages::PrepareError;
+use kc::actors::key_table::PrepareError;
 use kc::backend_pure::PureBackend;
 use kc::core::provision::Role;
 use kc::keystore_file::{
@@ -63,7 +63,7 @@ async fn a_node_whose_gateway_has_died_does_not_say_that_all_was_sent() {
     let fleet = Fleet::start().await;
     fleet.provision("sender", Role::Producer, "root");
     let node = fleet.open("sender").await.node;
-    node.slots().close_gateway.disconnect();
+    node.roles().gateway.close.disconnect();
     let report = node.shutdown(DEADLINE).await.unwrap();
     assert_eq!(report.gateway.unwrap_err().kind(), BackendErrorKind::Closed);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use kc::Clock;
-use kc::actors::messages::{ManagementRecord, ManagementRecords};
+use kc::actors::chain::{ManagementRecord, ManagementRecords};
 use kc::core::chain::MaxAge;
 use kc::core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use kc::core::provision::{Grant, Role, issue_chain};
@@ -41,8 +41,9 @@ async fn a_new_chain_takes_its_keys_place_and_the_other_keys_chain_stays() {
         value: new.clone(),
     };
     let taken = node
-        .slots()
-        .management
+        .roles()
+        .chain
+        .records
         .send(ManagementRecords(vec![record]));
     taken.await.unwrap();
     node.shutdown(DEADLINE).await.unwrap().gateway.unwrap();

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kc::actors::Store;
-use kc::actors::messages::{PrepareError, RatchetError};
+use kc::actors::key_table::PrepareError;
+use kc::actors::ratchet::RatchetError;
 use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::Role;

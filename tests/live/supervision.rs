@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::{Actor, Context, Handler, System};
-use kc::actors::messages::SideRecords;
+use kc::actors::exchange::SideRecords;
 use kc::backend_pure::PureBackend;
 use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
@@ -120,7 +120,7 @@ async fn an_actor_of_ones_own_that_dies_gives_its_place_back() {
     fleet.provision("sender", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
     let sender = fleet.open("sender").await;
-    let records = sender.node.slots().records.clone();
+    let records = sender.node.roles().exchange.records.clone();
     let (connected, ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let system = System::new();

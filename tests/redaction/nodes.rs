@@ -4,8 +4,10 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kc::actors::messages::{ReceivedOpeningKeys, RetainedKeysFor, SealingKeyFor};
-use kc::actors::{Entropy, KeystoreActor, RatchetActor, RatchetParts, SealedArchive};
+use kc::actors::key_table::ReceivedOpeningKeys;
+use kc::actors::keystore::KeystoreActor;
+use kc::actors::ratchet::{RatchetActor, RatchetParts, RetainedKeysFor, SealingKeyFor};
+use kc::actors::{Entropy, SealedArchive};
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{
     NewKey, NewNode, ProvisionedNode, Provisioner, Role, derive_provisioner, derive_root,

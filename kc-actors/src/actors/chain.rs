@@ -1,23 +1,136 @@
+//! The role of chain validation: alone decides whom the node trusts, and which identities it has itself.
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use actix::{Actor, Handler, MessageResult, SyncContext};
+use actix::{Actor, Handler, Message, MessageResult, SyncContext};
 use kc_core::chain::{
     ChainError, Demand, Identity, Trust, TrustEffect, TrustEntry, TrustEvent, TrustInput,
-    TrustList, TrustStore, ValidIdentity, ValidatedChain,
+    TrustList, TrustStore, Usage, ValidIdentity, ValidatedChain,
 };
 use kc_core::exchange::RefusalId;
+use kc_core::keys::VerifyingKey;
+use kc_core::ratchet::Giver;
 use kc_core::store::StoreError;
+use kc_core::types::{ManagementTopic, RootTopic, Timestamp};
 
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent};
-use crate::messages::{
-    AskTrust, IdentityStatus, JudgeGivers, ManagementRecords, OwnGrant, OwnIdentities, TendTrust,
-    TrustStatus, ValidateChain,
-};
+use crate::role::role;
 
-/// Where trust that changes is kept, between runs.
+role! {
+    /// The slots of chain validation.
+    ///
+    /// Answers must agree with each other: a chain that [`validate`](Self::validate) refuses because a key is denied
+    /// has a giver that [`judge`](Self::judge) denies. Changes of trust are reported as [`NodeEvent::Listed`] and
+    /// [`NodeEvent::ChainAdopted`], by which the exchange and the key table follow them.
+    pub struct ChainRole {
+        /// Validates a chain as received.
+        validate: ValidateChain,
+        /// Returns the node's own identities that are valid now.
+        identities: OwnIdentities,
+        /// Checks what the node's own chains grant.
+        grants: OwnGrant,
+        /// Returns which givers of keys are denied.
+        judge: JudgeGivers,
+        /// Takes the records of the management topics.
+        records: ManagementRecords,
+        /// Does what is due.
+        tend: TendTrust,
+        /// Returns whom the node trusts.
+        status: AskTrust,
+    }
+}
+
+/// Validates a chain, as received, for a root topic and a usage at this time.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<ValidatedChain, ChainError>")]
+pub struct ValidateChain {
+    /// The chain's bytes.
+    pub chain: Vec<u8>,
+    /// The root topic that must be granted.
+    pub root_topic: RootTopic,
+    /// The usage that must be granted.
+    pub usage: Usage,
+}
+
+/// Returns the identities of the node whose chains are valid now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Vec<ValidIdentity>, ChainError>")]
+pub struct OwnIdentities;
+
+/// Checks that one of the node's own chains grants a usage for a root topic now.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), ChainError>")]
+pub struct OwnGrant {
+    /// The root topic.
+    pub root_topic: RootTopic,
+    /// The usages; one of them is enough.
+    pub usages: Vec<Usage>,
+}
+
+/// Returns for each of these givers of keys whether the lists deny it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<bool>")]
+pub struct JudgeGivers(pub Vec<Giver>);
+
+/// Hands over the records of one poll of the management topics. When it is answered, accepted updates are in force, and
+/// stored if that was possible; the next poll may follow.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ManagementRecords(pub Vec<ManagementRecord>);
+
+/// A record of a management topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagementRecord {
+    /// The topic.
+    pub topic: ManagementTopic,
+    /// The Kafka key; empty if there is none.
+    pub kafka_key: Vec<u8>,
+    /// The Kafka value.
+    pub value: Vec<u8>,
+}
+
+/// Does what is due: verifies waiting revocations, warns of chains that end soon. Returns the time after which to ask
+/// again.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Duration")]
+pub struct TendTrust;
+
+/// Returns whom the node trusts, and which identities it has.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "TrustStatus")]
+pub struct AskTrust;
+
+/// Whom a node trusts, and which identities it has.
+#[derive(Clone, Debug, Default, PartialEq, actix::MessageResponse)]
+pub struct TrustStatus {
+    /// The roots of trust in force.
+    pub roots: Vec<VerifyingKey>,
+    /// The number of entries of the denylist.
+    pub denied: usize,
+    /// The number of keys that denied themselves and are in use nowhere that this node has seen: beside the entries.
+    pub self_denied: usize,
+    /// The number of messages of keys that deny themselves which were dropped for want of room.
+    pub dropped_revocations: u64,
+    /// The node's own signing keys.
+    pub identities: Vec<IdentityStatus>,
+    /// The number of refused updates, by check.
+    pub refused: BTreeMap<RefusalId, u64>,
+}
+
+/// A signing key of a node, and the state of its chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdentityStatus {
+    /// The public half.
+    pub key: VerifyingKey,
+    /// The end of its chain, `None` if it does not end; or why the chain is not valid.
+    pub chain: Result<Option<Timestamp>, ChainError>,
+}
+
+/// Keeps changes of trust between runs.
 pub trait TrustArchive: Debug + Send {
     /// Stores an entry of a list durably before it returns.
     ///
@@ -33,26 +146,25 @@ pub trait TrustArchive: Debug + Send {
     fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError>;
 }
 
-/// The parts of a chain validation.
+/// The parts of a chain validation actor.
 #[derive(Debug)]
 pub struct ChainParts {
-    /// Whom the node trusts.
+    /// The lists.
     pub trust: TrustStore,
-    /// Who it is itself: its signing keys in order, each with its chain.
+    /// The node's signing keys in order, each with its chain.
     pub identities: Vec<Identity>,
-    /// Where changes are kept.
+    /// Keeps changes.
     pub archive: Box<dyn TrustArchive>,
-    /// What time it is.
+    /// The time.
     pub clock: Clock,
-    /// Where to tell what happens.
+    /// Where changes of trust are reported.
     pub events: Events,
 }
 
-/// Validates chains against the node's allowlist and denylist, and takes updates of both and of the node's
-/// own chains: executes what a [`Trust`] decides. Runs on a thread of its own, because a hybrid signature takes
-/// milliseconds to verify.
+/// The node's own chain validation: executes what a [`Trust`] decides. Runs on a thread of its own, because a hybrid
+/// signature takes milliseconds to verify.
 ///
-/// Clones share the lists: if the thread dies, the next goes on with them.
+/// Clones share the lists: an actor that is restarted goes on with them.
 #[derive(Clone, Debug)]
 pub struct ChainActor {
     state: Arc<Mutex<State>>,
@@ -64,12 +176,12 @@ struct State {
     archive: Box<dyn TrustArchive>,
     clock: Clock,
     events: Events,
-    /// How many updates were refused, by check.
+    /// The number of refused updates, by check.
     refused: BTreeMap<RefusalId, u64>,
 }
 
 impl ChainActor {
-    /// Validates with these lists, and as this node.
+    /// Returns an actor over these lists and identities.
     #[must_use]
     pub fn new(parts: ChainParts) -> Self {
         Self {
@@ -178,7 +290,7 @@ impl Handler<AskTrust> for ChainActor {
 }
 
 impl State {
-    /// Does what the machine asks for.
+    /// Executes the effects that are due.
     fn execute(&mut self) {
         while let Some(effect) = self.trust.poll_effect(self.clock.both()) {
             match effect {
@@ -272,6 +384,6 @@ impl State {
 
 fn report_unless_stored(result: Result<(), StoreError>) {
     if let Err(error) = result {
-        tracing::error!(target: "kc::chain", %error, "in force until the node is closed, and not stored");
+        tracing::error!(target: "kc::chain", %error, "change of trust not stored: it is in force until the node closes");
     }
 }

@@ -1,22 +1,26 @@
+//! The chain server: renews short-lived chains of other nodes before they end. It takes no messages.
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
+use actix::{Actor, AsyncContext, Context, WrapFuture};
+use kc_core::chain::{ToBeSigned, ValidIdentity};
 use kc_core::chain_server::{ChainKey, Renewal, RenewalPolicy};
 use kc_core::store::StoreError;
 use kc_core::types::ManagementTopic;
 use tokio::time::sleep;
 
-use super::steps;
+use super::chain::{ChainRole, OwnIdentities};
+use super::gateway::{ControlTopic, GatewayRole, SendRecord};
+use super::keystore::{KeystoreRole, Sign};
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent};
-use crate::messages::{ControlTopic, OwnIdentities, SendRecord, Sign};
-use crate::slot::Slot;
+use crate::stores::{Store, ask_in_time};
 
-/// Where a chain server keeps the keys that it renews chains for.
+/// Keeps the keys that a chain server renews chains for.
 pub trait ChainKeyArchive: Debug + Send + Sync {
-    /// The keys as they are stored now, by name; keys may be added while the server runs.
+    /// Returns the keys as they are stored now, by name; keys may be added while the server runs.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -29,7 +33,7 @@ pub trait ChainKeyArchive: Debug + Send + Sync {
     fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError>;
 }
 
-/// What a chain server is made of. Whoever is behind a slot can be replaced.
+/// The parts of a chain server actor.
 #[derive(Clone, Debug)]
 pub struct ChainServerParts {
     /// When chains are renewed.
@@ -38,26 +42,26 @@ pub struct ChainServerParts {
     pub interval: Duration,
     /// The keys whose chains are renewed.
     pub keys: Arc<dyn ChainKeyArchive>,
-    /// Who knows this node's identities.
-    pub identities: Slot<OwnIdentities>,
-    /// Who signs.
-    pub sign: Slot<Sign>,
-    /// Who sends records to the topic of chains.
-    pub send_record: Slot<SendRecord>,
-    /// What time it is.
+    /// Knows this node's identities.
+    pub chain: ChainRole,
+    /// Signs.
+    pub keystore: KeystoreRole,
+    /// Sends to the topic of chains.
+    pub gateway: GatewayRole,
+    /// The time.
     pub clock: Clock,
-    /// Who is told what happens.
+    /// Where events are reported.
     pub events: Events,
 }
 
-/// The chain server: renews short-lived chains of other nodes before they end.
+/// The node's own chain server.
 #[derive(Debug)]
 pub struct ChainServerActor {
     parts: ChainServerParts,
 }
 
 impl ChainServerActor {
-    /// Looks for what is due as soon as it is started.
+    /// Returns an actor that looks for chains to renew as soon as it is started.
     #[must_use]
     pub fn new(parts: ChainServerParts) -> Self {
         Self { parts }
@@ -79,8 +83,6 @@ impl Actor for ChainServerActor {
     }
 }
 
-impl Supervised for ChainServerActor {}
-
 impl ChainServerParts {
     async fn renew_due(&self) {
         let keys = Arc::clone(&self.keys);
@@ -97,7 +99,7 @@ impl ChainServerParts {
         if !keys.iter().any(|(_, key)| is_due(key)) {
             return;
         }
-        let Some(own) = steps::own_identities(&self.identities, &self.events).await else {
+        let Some(own) = self.own_identities().await else {
             return;
         };
         for (name, key) in keys {
@@ -116,7 +118,7 @@ impl ChainServerParts {
             renewed,
         }: Renewal,
     ) {
-        let Some(chain) = steps::signed(&self.sign, &to_be_signed).await else {
+        let Some(chain) = self.signed(&to_be_signed).await else {
             return;
         };
         let key = renewed.key().clone();
@@ -125,8 +127,14 @@ impl ChainServerParts {
             kafka_key: key.to_bytes(),
             value: chain,
         };
-        if !steps::record_sent(&self.send_record, message).await {
-            return;
+        match self.gateway.send_record.send(message).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(target: "kc::chain_server", key = key.fingerprint(), %error, "renewed chain not sent");
+                return;
+            }
+            // The gateway may be restarted.
+            Err(_) => return,
         }
         let keys = Arc::clone(&self.keys);
         match blocking(move || keys.store(&name, &renewed)).await {
@@ -139,9 +147,38 @@ impl ChainServerParts {
             }
         }
     }
+
+    /// Returns the identities to sign with; reports it if there is none.
+    async fn own_identities(&self) -> Option<Vec<ValidIdentity>> {
+        match self.chain.identities.send(OwnIdentities).await.ok()? {
+            Ok(identities) => Some(identities),
+            Err(error) => {
+                tracing::error!(target: "kc::chain", check = %error.check(), %error, "own chain is not valid");
+                let reason = format!("{} ({})", error, error.check());
+                self.events.tell(NodeEvent::NoValidChain { reason });
+                None
+            }
+        }
+    }
+
+    /// Signs a certificate, unless that takes too long.
+    async fn signed(&self, to_be_signed: &ToBeSigned) -> Option<Vec<u8>> {
+        let message = Sign {
+            key: to_be_signed.signer().clone(),
+            message: to_be_signed.certificate().to_vec(),
+        };
+        let signed = ask_in_time(Store::Keys, &self.keystore.sign, message).await;
+        match signed.ok()?.ok()? {
+            Ok(signed) => to_be_signed.finish(&signed).ok(),
+            Err(error) => {
+                tracing::debug!(target: "kc::keystore", %error, "signing failed");
+                None
+            }
+        }
+    }
 }
 
-/// Files are not waited for on the actor's thread. `None` if the process is ending.
+/// Waits for files on another thread than the actor's. `None` if the process is ending.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }

@@ -1,47 +1,79 @@
+//! The role of the controller: vouches for consumers that may not ask producers themselves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use actix::{
-    Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised, WrapFuture,
+    Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WrapFuture,
 };
-use kc_core::exchange::{ExchangeConfig, Validity};
+use kc_core::exchange::{ExchangeConfig, RefusalId, Validity};
 use kc_core::types::SideTopic;
 
-use super::exchange::{Driver, ExchangeParts};
+use super::chain::ChainRole;
+use super::exchange::{Driver, ExchangeParts, RefusedSender, SideRecords};
+use super::gateway::GatewayRole;
+use super::key_table::KeyTableRole;
+use super::keystore::KeystoreRole;
+use super::ratchet::RatchetRole;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::Events;
-use crate::messages::{
-    AskController, ControllerStatus, OwnIdentities, SendRecord, SideRecords, Sign, ValidateChain,
-};
-use crate::slot::Slot;
+use crate::role::role;
 
-/// The parts of a controller. The actor behind a slot can be replaced.
+role! {
+    /// The slots of the controller. Empty in a node that is no controller.
+    ///
+    /// When [`records`](Self::records) is answered, the broker has acknowledged all requests that the controller
+    /// vouched for.
+    pub struct ControllerRole {
+        /// Takes requests to controllers.
+        records: SideRecords,
+        /// Returns the state of the controller.
+        status: AskController,
+    }
+}
+
+/// Returns the state of the controller.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "ControllerStatus")]
+pub struct AskController;
+
+/// The state of a controller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
+pub struct ControllerStatus {
+    /// The number of requests it has vouched for.
+    pub forwarded: u64,
+    /// The number of requests it has refused, by check.
+    pub refused: BTreeMap<RefusalId, u64>,
+    /// The senders refused last; at most 64.
+    pub refusals: Vec<RefusedSender>,
+}
+
+/// The parts of a controller actor.
 #[derive(Clone, Debug)]
 pub struct ControllerParts {
-    /// How long what it signs is valid.
+    /// How long a request that it vouches for is valid.
     pub validity: Validity,
-    /// Validates chains.
-    pub validate: Slot<ValidateChain>,
-    /// Knows this node's identities.
-    pub identities: Slot<OwnIdentities>,
+    /// Validates chains, and knows this node's identities.
+    pub chain: ChainRole,
     /// Signs.
-    pub sign: Slot<Sign>,
-    /// Sends records to side topics.
-    pub send_record: Slot<SendRecord>,
-    /// What time it is.
+    pub keystore: KeystoreRole,
+    /// Sends to side topics.
+    pub gateway: GatewayRole,
+    /// The time.
     pub clock: Clock,
-    /// Where to tell what happens, and to hear that trust changed.
+    /// Where events are reported, and changes of trust are learned from.
     pub events: Events,
 }
 
-/// The controller: vouches for consumers that may not ask producers themselves. When [`SideRecords`] is
-/// answered, all that it vouched for is acknowledged by the broker. Executes what an
-/// [`Exchange`](kc_core::exchange::Exchange) of its own decides.
+/// The node's own controller: executes what an [`Exchange`](kc_core::exchange::Exchange) of its own decides.
 #[derive(Debug)]
 pub struct ControllerActor {
     driver: Driver,
 }
 
 impl ControllerActor {
-    /// Has vouched for nobody yet.
+    /// Returns an actor that has vouched for no request yet.
     #[must_use]
     pub fn new(parts: ControllerParts) -> Self {
         let parts = ExchangeParts {
@@ -49,21 +81,17 @@ impl ControllerActor {
                 suites: Vec::new(),
                 legacy: false,
                 validity: parts.validity,
-                interval: std::time::Duration::from_secs(60),
+                interval: Duration::from_secs(60),
             },
-            validate: parts.validate,
-            identities: parts.identities,
-            sign: parts.sign,
-            send_record: parts.send_record,
+            chain: parts.chain,
+            keystore: parts.keystore,
+            gateway: parts.gateway,
             clock: parts.clock,
             events: parts.events,
             entropy: Entropy::system(),
             // It asks for nothing, and keeps no keys.
-            grants: Slot::unconnected(),
-            retained: Slot::unconnected(),
-            watch: Slot::unconnected(),
-            received: Slot::unconnected(),
-            awaited: Slot::unconnected(),
+            ratchet: RatchetRole::default(),
+            key_table: KeyTableRole::default(),
         };
         Self {
             driver: Driver::new(parts, true),
@@ -78,8 +106,6 @@ impl Actor for ControllerActor {
         ctx.spawn(self.driver.clone().run().into_actor(self));
     }
 }
-
-impl Supervised for ControllerActor {}
 
 impl Handler<SideRecords> for ControllerActor {
     type Result = ResponseFuture<()>;

@@ -1,19 +1,39 @@
+//! The role of the keystore: alone uses the node's signing keys.
+
 use std::sync::Arc;
 
-use actix::{Actor, Handler, SyncContext};
+use actix::{Actor, Handler, Message, SyncContext};
+use kc_core::keys::VerifyingKey;
 use kc_core::store::{KeyStore, StoreError};
 
-use crate::messages::Sign;
+use crate::role::role;
 
-/// Signs with the node's keys. Runs on a thread of its own, because a token or a hybrid key takes its
-/// time.
+role! {
+    /// The slots of the keystore.
+    pub struct KeystoreRole {
+        /// Signs with one of the node's keys.
+        sign: Sign,
+    }
+}
+
+/// Signs a message. Returns the signature, then the message (protocol §5).
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<u8>, StoreError>")]
+pub struct Sign {
+    /// The key to sign with.
+    pub key: VerifyingKey,
+    /// The message.
+    pub message: Vec<u8>,
+}
+
+/// The node's own keystore actor. Runs on a thread of its own, because a token or a hybrid key takes its time.
 #[derive(Clone, Debug)]
 pub struct KeystoreActor {
     store: Arc<dyn KeyStore>,
 }
 
 impl KeystoreActor {
-    /// Over a keystore.
+    /// Returns an actor over a keystore.
     #[must_use]
     pub fn new(store: Arc<dyn KeyStore>) -> Self {
         Self { store }

@@ -1,22 +1,14 @@
-//! The actors, each independent of the others: it knows the messages it sends, not who gets them.
+//! A module for each role: its slots, its messages, and the node's own actor in it.
 
-mod chain;
-mod chain_server;
-mod controller;
-mod exchange;
-mod gateway;
-mod key_table;
-mod keystore;
-mod ratchet;
+pub mod chain;
+pub mod chain_server;
+pub mod controller;
+pub mod exchange;
+pub mod gateway;
+pub mod key_table;
+pub mod keystore;
+pub mod ratchet;
 mod retry;
 mod steps;
 
-pub use chain::{ChainActor, ChainParts, TrustArchive};
-pub use chain_server::{ChainKeyArchive, ChainServerActor, ChainServerParts};
-pub use controller::{ControllerActor, ControllerParts};
-pub use exchange::{ExchangeActor, ExchangeParts};
-pub use gateway::{GatewayActor, GatewayParts, Watched};
-pub use key_table::{KeyTableActor, KeyTableParts};
-pub use keystore::KeystoreActor;
-pub use ratchet::{KeyArchive, RatchetActor, RatchetParts};
 pub(crate) use steps::watch_until_it_works;

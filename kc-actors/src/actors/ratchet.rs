@@ -1,21 +1,108 @@
+//! The role of the ratchet: alone makes the keys that the node seals with, and keeps them for late consumers.
+
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use actix::{Actor, Handler, MessageResult, SyncContext};
+use actix::{Actor, Handler, Message, MessageResult, SyncContext};
 use kc_core::ratchet::{
-    Ratchet, RatchetConfig, RatchetEffect, RatchetInput, RetainedKey, RetainedKeys, SealingKey,
-    Step,
+    MAX_RETAINED_KEYS, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, RetainedKey,
+    RetainedKeys, SealingKey, Step, TopicSecret,
 };
 use kc_core::store::{RatchetStore, StoreError};
-use kc_core::types::RootTopic;
+use kc_core::types::{KeyId, RootTopic};
+use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::messages::{
-    RatchetError, RetainedKeysFor, RetainedRoots, SealingKeyFor, TurnRatchet, TurnReason, Turned,
-};
+use crate::role::role;
 
-/// Where retained keys are kept for late consumers, between runs.
+role! {
+    /// The slots of the ratchet.
+    ///
+    /// A key that is given out is stored for late consumers, and the step that follows it, too.
+    pub struct RatchetRole {
+        /// Returns the key that seals for a root topic.
+        sealing_key: SealingKeyFor,
+        /// Turns the ratchet.
+        turn: TurnRatchet,
+        /// Returns retained keys.
+        retained: RetainedKeysFor,
+        /// Lists the root topics of the retained keys.
+        retained_roots: RetainedRoots,
+    }
+}
+
+/// Returns the key that seals for a root topic. It is stored for late consumers by then.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Arc<SealingKey>, RatchetError>")]
+pub struct SealingKeyFor {
+    /// The root topic.
+    pub root_topic: RootTopic,
+}
+
+/// Turns the ratchet if there is a reason to.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Turned")]
+pub struct TurnRatchet(pub TurnReason);
+
+/// Why a ratchet may have to turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnReason {
+    /// It may be time.
+    Due,
+    /// The application asks for it.
+    Requested,
+    /// A key came onto the denylist.
+    Denied {
+        /// Whether this node has seen the key in use.
+        in_use: bool,
+    },
+}
+
+/// How turning a ratchet ended.
+#[derive(Debug, actix::MessageResponse)]
+pub struct Turned {
+    /// The new keys of all root topics in use, stored for late consumers; empty if the ratchet did not turn.
+    pub keys: Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>,
+    /// The time after which to ask whether it is due.
+    pub next: Duration,
+}
+
+/// Returns those of these keys of a root topic that are retained here.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<(KeyId, TopicSecret)>")]
+pub struct RetainedKeysFor {
+    /// The root topic.
+    pub root_topic: RootTopic,
+    /// The keys.
+    pub ids: Vec<KeyId>,
+}
+
+/// Returns the root topic of each retained key: a root topic as often as it has keys.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<RootTopic>")]
+pub struct RetainedRoots;
+
+/// Why the ratchet gives no key.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum RatchetError {
+    /// The node has no ratchet: it was not opened as a producer.
+    #[error("this node has no ratchet")]
+    NoRatchet,
+    /// The ratchet could not be turned; nothing was used.
+    #[error("the ratchet cannot be turned")]
+    Ratchet(#[source] Arc<StoreError>),
+    /// The key could not be stored for late consumers, so it is not used.
+    #[error("the key cannot be stored for late consumers")]
+    Archive(#[source] Arc<StoreError>),
+    /// The node seals for as many root topics as it can keep keys of.
+    #[error("the node seals for {MAX_RETAINED_KEYS} root topics already")]
+    TooManyRoots,
+}
+
+/// Keeps retained keys between runs.
 pub trait KeyArchive: Debug + Send {
     /// Stores the keys, and the index of the latest step that was used, durably before it returns.
     ///
@@ -29,24 +116,24 @@ pub trait KeyArchive: Debug + Send {
 pub struct RatchetParts {
     /// The ratchet; `None` on a node that only consumes.
     pub store: Option<Box<dyn RatchetStore>>,
-    /// Where retained keys are kept.
+    /// Keeps retained keys.
     pub archive: Box<dyn KeyArchive>,
-    /// The retained keys that were kept there.
+    /// The retained keys of the runs before.
     pub retained: RetainedKeys,
-    /// The index of the latest step that was used, as kept there.
+    /// The index of the latest step that the runs before used.
     pub used: Option<u64>,
     /// How it works.
     pub config: RatchetConfig,
-    /// What time it is.
+    /// The time.
     pub clock: Clock,
-    /// Where random numbers come from.
+    /// The source of random numbers.
     pub entropy: Entropy,
 }
 
-/// Executes what a [`Ratchet`] decides: steps the stored ratchet, and stores retained keys. Everything is stored before it is
-/// given out. Runs on a thread of its own, because storing means waiting for a disk.
+/// The node's own ratchet: executes what a [`Ratchet`] decides. Runs on a thread of its own, because storing waits for
+/// a disk or a token.
 ///
-/// Clones share the ratchet: if the thread dies, the next goes on from what is stored.
+/// Clones share the ratchet: an actor that is restarted goes on from what is stored.
 #[derive(Clone, Debug)]
 pub struct RatchetActor {
     state: Arc<Mutex<State>>,
@@ -64,7 +151,7 @@ struct State {
 type Keys = Vec<(RootTopic, Arc<SealingKey>)>;
 
 impl RatchetActor {
-    /// Over a ratchet that has not been turned yet.
+    /// Returns an actor over a ratchet that has not been turned yet.
     #[must_use]
     pub fn new(parts: RatchetParts) -> Self {
         Self {
@@ -147,7 +234,7 @@ impl Handler<RetainedRoots> for RatchetActor {
 }
 
 impl State {
-    /// Hands an input in, does what is to be done, and gives the keys to seal with from now on.
+    /// Hands an input in, and executes the effects. Returns the keys to seal with from now on.
     fn run(&mut self, input: Option<RatchetInput>) -> Result<Keys, RatchetError> {
         if self.store.is_none() && matches!(input, Some(RatchetInput::Prepare(_))) {
             return Err(RatchetError::NoRatchet);

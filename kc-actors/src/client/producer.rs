@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use super::partition_counts::{Known, PartitionCounts};
 use super::partitioner;
+use crate::actors::key_table::PrepareError;
 use crate::handles::{SealError, Serializer};
-use crate::messages::PrepareError;
 
 /// How long to look for a topic that the broker does not know.
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);

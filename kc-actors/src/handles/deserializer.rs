@@ -6,7 +6,7 @@ use kc_core::ratchet::Component;
 use kc_core::types::{KeyId, TopicScheme};
 
 use super::{Awaiting, CryptoTables, Outcome, WaitingRecords};
-use crate::messages::AwaitKey;
+use crate::actors::key_table::AwaitKey;
 use crate::slot::Slot;
 
 /// Opens Kafka keys and values. Cheap to clone, and to use from any thread.

@@ -5,7 +5,7 @@ use kc_core::ratchet::{Component, Exhausted};
 use thiserror::Error;
 
 use super::CryptoTables;
-use crate::messages::{PrepareError, PrepareRoot};
+use crate::actors::key_table::{PrepareError, PrepareRoot};
 use crate::slot::{Slot, SlotClosed};
 
 /// Why a component was not sealed.

@@ -5,7 +5,7 @@ use kc_core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Valu
 use kc_core::store::{KeyStore, StoreError, StoreErrorKind, retained_keys};
 
 use super::NodeError;
-use crate::actors::KeyArchive;
+use crate::actors::ratchet::KeyArchive;
 
 const ENTRY: &str = "oldkeys";
 const USED: &str = "ratchet_used";

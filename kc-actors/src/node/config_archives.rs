@@ -6,7 +6,8 @@ use kc_core::own_chains::store_chain;
 use kc_core::store::config::{ConfigError, ConfigStore, Name, NodeConfig, Section, Value};
 use kc_core::store::{StoreError, StoreErrorKind};
 
-use crate::actors::{ChainKeyArchive, TrustArchive};
+use crate::actors::chain::TrustArchive;
+use crate::actors::chain_server::ChainKeyArchive;
 
 /// Keeps list entries and chains in the node's configuration (protocol §11).
 #[derive(Clone, Debug)]

@@ -1,14 +1,11 @@
 //! A whole node: the actors in their default wiring, on a thread of their own.
 
 mod archive;
-mod children;
 mod config_archives;
 mod error;
 mod identity;
-mod parts;
 mod run_on_thread;
 mod settings;
-mod slots;
 mod start;
 mod status;
 mod supervisor;
@@ -19,6 +16,6 @@ pub use config_archives::{ConfigChainKeys, ConfigTrustArchive};
 pub use error::NodeError;
 pub use identity::{stored_entries, stored_trust};
 pub use settings::{CryptoSettings, DeniedKeys, NodeSettings};
-pub use slots::Slots;
 pub use start::{Node, NodeParts, NodeRoles, ShutdownReport};
 pub use status::NodeStatus;
+pub use supervisor::Roles;

@@ -12,22 +12,24 @@ use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
 
 use super::archive::MemoryArchive;
-use super::parts::{ChainServerSettings, SupervisorParts};
 use super::run_on_thread::run_on_thread;
-use super::slots::Slots;
+use super::supervisor::{ChainServerSettings, Roles, SupervisorParts};
 use super::thread::{NodeThread, Threads};
 use super::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, NodeError, NodeSettings,
     NodeStatus, SealedArchive, identity,
 };
-use crate::actors::{ChainActor, ChainParts, KeystoreActor, RatchetActor, RatchetParts, Watched};
+use crate::actors::chain::{AskTrust, ChainActor, ChainParts, OwnGrant};
+use crate::actors::controller::AskController;
+use crate::actors::exchange::AskExchange;
+use crate::actors::gateway::Watched;
+use crate::actors::key_table::{PrepareError, Rotate};
+use crate::actors::keystore::KeystoreActor;
+use crate::actors::ratchet::{RatchetActor, RatchetParts, RetainedRoots};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Deserializer, Serializer};
-use crate::messages::{
-    AskController, AskExchange, AskTrust, OwnGrant, PrepareError, RetainedRoots, Rotate,
-};
 use crate::stores::{Store, StoreWatch};
 
 /// What a node is made of.
@@ -68,7 +70,7 @@ pub struct NodeRoles {
 pub struct Node {
     serializer: Serializer,
     deserializer: Deserializer,
-    slots: Slots,
+    roles: Roles,
     events: Events,
     stores: StoreWatch,
     roots: Vec<VerifyingKey>,
@@ -154,7 +156,7 @@ impl Node {
         served.dedup();
         let exchange = exchange_config(keystore.as_ref(), &settings, &crypto);
         let (tables, signals) = CryptoTables::new(settings.scheme());
-        let slots = Slots::unconnected();
+        let node_roles = Roles::default();
         let events = Events::default();
         let stores = StoreWatch::new(events.clone());
         let roots = trust.roots().map(|(root, _)| root.clone()).collect();
@@ -166,7 +168,7 @@ impl Node {
         let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
         let parts = SupervisorParts {
             threads: Threads::default(),
-            slots: slots.clone(),
+            roles: node_roles.clone(),
             backend,
             group,
             management: settings.management_topics(),
@@ -209,13 +211,13 @@ impl Node {
         };
         let thread = NodeThread::spawn(parts)?;
         Ok(Self {
-            serializer: Serializer::new(Arc::clone(&tables), slots.prepare.clone()),
+            serializer: Serializer::new(Arc::clone(&tables), node_roles.key_table.prepare.clone()),
             deserializer: Deserializer::new(
                 Arc::clone(&tables),
-                slots.await_key.clone(),
+                node_roles.key_table.await_key.clone(),
                 settings.first_wait(),
             ),
-            slots,
+            roles: node_roles,
             events,
             stores,
             roots,
@@ -237,10 +239,10 @@ impl Node {
         self.deserializer.clone()
     }
 
-    /// Where its actors' messages go: to talk to them, or to put another actor in a place.
+    /// Returns the roles of its actors: to send them messages, or to replace one.
     #[must_use]
-    pub fn slots(&self) -> &Slots {
-        &self.slots
+    pub fn roles(&self) -> &Roles {
+        &self.roles
     }
 
     /// How topics are named.
@@ -275,7 +277,7 @@ impl Node {
             root_topic: self.tables.scheme.root_of(topic),
             usages: usages.to_vec(),
         };
-        Ok(self.slots.grants.send(message).await?)
+        Ok(self.roles.chain.grants.send(message).await?)
     }
 
     /// Turns the ratchet now, and seals with new keys from then on: who has the keys in use reads nothing that comes
@@ -284,7 +286,7 @@ impl Node {
     /// # Errors
     /// [`PrepareError`] if the ratchet cannot be turned, [`NodeError::Closed`] outside.
     pub async fn rotate(&self) -> Result<Result<usize, PrepareError>, NodeError> {
-        Ok(self.slots.rotate.send(Rotate).await?)
+        Ok(self.roles.key_table.rotate.send(Rotate).await?)
     }
 
     /// The node as it is now.
@@ -292,19 +294,19 @@ impl Node {
     /// # Errors
     /// [`NodeError::Closed`].
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
-        let slots = &self.slots;
+        let roles = &self.roles;
         let mut held_keys = BTreeMap::new();
         let roots = tokio::select! {
             biased;
             () = self.stores.held_up(&[Store::Ratchet, Store::RetainedKeys]) => Vec::new(),
-            roots = slots.retained_roots.send(RetainedRoots) => roots?,
+            roots = roles.ratchet.retained_roots.send(RetainedRoots) => roots?,
         };
         for root_topic in roots {
             *held_keys.entry(root_topic).or_default() += 1;
         }
-        let exchange = slots.ask.send(AskExchange).await?;
+        let exchange = roles.exchange.status.send(AskExchange).await?;
         let controller = if self.is_controller {
-            Some(slots.ask_controller.send(AskController).await?)
+            Some(roles.controller.status.send(AskController).await?)
         } else {
             None
         };
@@ -314,7 +316,7 @@ impl Node {
             waiting_records: self.tables.waiting(),
             bounds_hit: exchange.bounds_hit + self.tables.bounds_hit(),
             exchange,
-            trust: slots.ask_trust.send(AskTrust).await?,
+            trust: roles.chain.status.send(AskTrust).await?,
             failing_stores: self.stores.failing(),
             controller,
         })

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use kc_core::exchange::RefusalId;
 use kc_core::types::RootTopic;
 
-use crate::messages::{ControllerStatus, ExchangeStatus, TrustStatus};
+use crate::actors::chain::TrustStatus;
+use crate::actors::controller::ControllerStatus;
+use crate::actors::exchange::ExchangeStatus;
 use crate::stores::{Store, StoreFault};
 
 /// A node as it is now, for people and metrics.

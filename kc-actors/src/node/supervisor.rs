@@ -1,15 +1,112 @@
+//! Which actors a node has, and what each is made of.
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, AsyncContext, Context, WrapFuture};
+use actix::{Actor, Addr, AsyncContext, Context, SyncArbiter, SyncContext, WrapFuture};
+use kc_core::backend::Backend;
+use kc_core::chain_server::RenewalPolicy;
+use kc_core::exchange::ExchangeConfig;
+use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
+use tokio::time::sleep;
 
-use super::children::restart_dead;
-use super::parts::SupervisorParts;
-use crate::actors::ChainServerActor;
+use super::thread::{Running, Threads};
+use crate::actors::chain::{ChainActor, ChainRole, TendTrust};
+use crate::actors::chain_server::{ChainKeyArchive, ChainServerActor, ChainServerParts};
+use crate::actors::controller::{ControllerActor, ControllerParts, ControllerRole};
+use crate::actors::exchange::{ExchangeActor, ExchangeParts, ExchangeRole, ServeRoot};
+use crate::actors::gateway::{
+    ControlTopic, GatewayActor, GatewayParts, GatewayRole, WatchSubscriptions, Watched,
+};
+use crate::actors::key_table::{KeyTableActor, KeyTableParts, KeyTableRole};
+use crate::actors::keystore::{KeystoreActor, KeystoreRole};
+use crate::actors::ratchet::{RatchetActor, RatchetRole};
+use crate::actors::watch_until_it_works;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::events::Events;
+use crate::handles::{CryptoTables, Signals};
+use crate::stores::StoreWatch;
 
-/// How often the children are looked after.
+/// How often the supervisor looks for actors that have died.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts the actors when it is told to, and puts a new one behind the slots of any that has died.
+/// The longest time without a look at what is due in chain validation.
+const LONGEST_TENDING: Duration = Duration::from_secs(1);
+
+/// The roles of a node. An application replaces a role, or a slot of it, by an actor of its own; should that die,
+/// messages go to the node's own actor again.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Roles {
+    /// Decides whom the node trusts.
+    pub chain: ChainRole,
+    /// Signs with the node's keys.
+    pub keystore: KeystoreRole,
+    /// Makes the keys that the node seals with.
+    pub ratchet: RatchetRole,
+    /// Asks for keys, and answers for them.
+    pub exchange: ExchangeRole,
+    /// Vouches for consumers.
+    pub controller: ControllerRole,
+    /// Reads and sends to the control topics.
+    pub gateway: GatewayRole,
+    /// Publishes keys to the handles.
+    pub key_table: KeyTableRole,
+}
+
+impl Roles {
+    /// Empties all roles, so that handles which outlive the node keep no actor alive.
+    pub(super) fn disconnect(&self) {
+        self.chain.disconnect();
+        self.keystore.disconnect();
+        self.ratchet.disconnect();
+        self.exchange.disconnect();
+        self.controller.disconnect();
+        self.gateway.disconnect();
+        self.key_table.disconnect();
+    }
+}
+
+/// The parts of a supervisor: enough to restart each of its actors.
+#[derive(Debug)]
+pub(super) struct SupervisorParts {
+    pub(super) roles: Roles,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) group: String,
+    pub(super) management: ManagementTopics,
+    pub(super) chain: ChainActor,
+    pub(super) keystore: KeystoreActor,
+    pub(super) ratchet: RatchetActor,
+    pub(super) tables: Arc<CryptoTables>,
+    pub(super) signals: Signals,
+    pub(super) exchange: ExchangeConfig,
+    /// Whether keys of denied givers are kept.
+    pub(super) keeps_denied: bool,
+    pub(super) stores: StoreWatch,
+    /// The topics that are read, shared by a gateway and the one that replaces it.
+    pub(super) watched: Watched,
+    /// How often to look for new root topics; `None` if the node is no controller.
+    pub(super) controller: Option<Duration>,
+    /// `None` if the node is no chain server.
+    pub(super) chain_server: Option<ChainServerSettings>,
+    /// The root topics of the retained keys, to be served from the start.
+    pub(super) served: Vec<RootTopic>,
+    pub(super) clock: Clock,
+    pub(super) events: Events,
+    /// The threads of actors, so that their end can be awaited.
+    pub(super) threads: Threads,
+}
+
+/// The settings of a chain server.
+#[derive(Clone, Debug)]
+pub(super) struct ChainServerSettings {
+    pub(super) policy: RenewalPolicy,
+    pub(super) interval: Duration,
+    pub(super) keys: Arc<dyn ChainKeyArchive>,
+}
+
+/// Starts the actors, and restarts any that has died.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     parts: SupervisorParts,
@@ -24,12 +121,34 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn look_after_children(&mut self) {
-        restart_dead(&self.parts);
-        if let Some(settings) = &self.parts.chain_server
+    /// Starts an actor of the node's own in each role whose own has died, or was not started yet.
+    pub(super) fn restart_dead(&mut self) {
+        let (parts, roles) = (&self.parts, &self.parts.roles);
+        if !roles.chain.is_connected() {
+            roles.chain.connect(&parts.start_chain());
+        }
+        if !roles.keystore.is_connected() {
+            roles.keystore.connect(&parts.start_keystore());
+        }
+        if !roles.ratchet.is_connected() {
+            roles.ratchet.connect(&parts.start_ratchet());
+        }
+        if !roles.key_table.is_connected() {
+            roles.key_table.connect(&parts.start_key_table());
+        }
+        if !roles.exchange.is_connected() {
+            roles.exchange.connect(&parts.start_exchange());
+        }
+        if parts.controller.is_some() && !roles.controller.is_connected() {
+            roles.controller.connect(&parts.start_controller());
+        }
+        if !roles.gateway.is_connected() {
+            roles.gateway.connect(&parts.start_gateway());
+        }
+        if let Some(settings) = &parts.chain_server
             && !self.chain_server.as_ref().is_some_and(Addr::connected)
         {
-            self.chain_server = Some(self.parts.chain_server(settings).start());
+            self.chain_server = Some(parts.start_chain_server(settings));
         }
     }
 }
@@ -42,8 +161,149 @@ impl Actor for Supervisor {
         self.parts.serve_retained_keys();
         ctx.spawn(self.parts.tend_trust().into_actor(self));
         ctx.run_interval(LOOK_INTERVAL, |actor, _| {
-            actor.look_after_children();
+            actor.restart_dead();
             actor.parts.stores.look(Instant::now());
         });
     }
 }
+
+impl SupervisorParts {
+    fn start_chain(&self) -> Addr<ChainActor> {
+        self.on_a_thread("chain validation", self.chain.clone())
+    }
+
+    fn start_keystore(&self) -> Addr<KeystoreActor> {
+        self.on_a_thread("keystore", self.keystore.clone())
+    }
+
+    fn start_ratchet(&self) -> Addr<RatchetActor> {
+        self.on_a_thread("ratchet", self.ratchet.clone())
+    }
+
+    fn on_a_thread<A>(&self, name: &'static str, actor: A) -> Addr<A>
+    where
+        A: Actor<Context = SyncContext<A>> + Clone + Send + Sync,
+    {
+        let thread = Thread {
+            actor,
+            _running: self.threads.begin(name),
+        };
+        SyncArbiter::start(1, move || thread.actor())
+    }
+
+    fn start_key_table(&self) -> Addr<KeyTableActor> {
+        let parts = KeyTableParts {
+            ratchet: self.roles.ratchet.clone(),
+            exchange: self.roles.exchange.clone(),
+            chain: self.roles.chain.clone(),
+            keeps_denied: self.keeps_denied,
+            events: self.events.clone(),
+        };
+        KeyTableActor::new(parts, Arc::clone(&self.tables), self.signals.clone()).start()
+    }
+
+    fn start_exchange(&self) -> Addr<ExchangeActor> {
+        let parts = ExchangeParts {
+            config: self.exchange.clone(),
+            chain: self.roles.chain.clone(),
+            keystore: self.roles.keystore.clone(),
+            ratchet: self.roles.ratchet.clone(),
+            gateway: self.roles.gateway.clone(),
+            key_table: self.roles.key_table.clone(),
+            clock: self.clock.clone(),
+            entropy: Entropy::system(),
+            events: self.events.clone(),
+        };
+        ExchangeActor::new(parts).start()
+    }
+
+    fn start_controller(&self) -> Addr<ControllerActor> {
+        let parts = ControllerParts {
+            validity: self.exchange.validity,
+            chain: self.roles.chain.clone(),
+            keystore: self.roles.keystore.clone(),
+            gateway: self.roles.gateway.clone(),
+            clock: self.clock.clone(),
+            events: self.events.clone(),
+        };
+        ControllerActor::new(parts).start()
+    }
+
+    fn start_chain_server(&self, settings: &ChainServerSettings) -> Addr<ChainServerActor> {
+        let parts = ChainServerParts {
+            policy: settings.policy,
+            interval: settings.interval,
+            keys: Arc::clone(&settings.keys),
+            chain: self.roles.chain.clone(),
+            keystore: self.roles.keystore.clone(),
+            gateway: self.roles.gateway.clone(),
+            clock: self.clock.clone(),
+            events: self.events.clone(),
+        };
+        ChainServerActor::new(parts).start()
+    }
+
+    fn start_gateway(&self) -> Addr<GatewayActor> {
+        let gateway = GatewayActor::new(GatewayParts {
+            backend: Arc::clone(&self.backend),
+            scheme: self.tables.scheme.clone(),
+            management: self.management.clone(),
+            group: self.group.clone(),
+            chain: self.roles.chain.clone(),
+            exchange: self.roles.exchange.clone(),
+            controller: self.roles.controller.clone(),
+            watched: self.watched.clone(),
+        });
+        if let Some(interval) = self.controller {
+            let watch = self.roles.gateway.watch_subscriptions.clone();
+            actix::spawn(async move { watch.send(WatchSubscriptions { interval }).await });
+        }
+        gateway.start()
+    }
+
+    /// Lets chain validation do what is due, for as long as the node runs.
+    fn tend_trust(&self) -> impl Future<Output = ()> + use<> {
+        let tend = self.roles.chain.tend.clone();
+        async move {
+            loop {
+                let wait = tend.send(TendTrust).await.unwrap_or(LONGEST_TENDING);
+                sleep(wait.min(LONGEST_TENDING)).await;
+            }
+        }
+    }
+
+    /// Reads the management topics from the start.
+    fn watch_management(&self) {
+        for topic in ManagementTopic::ALL {
+            let gateway = self.roles.gateway.clone();
+            actix::spawn(watch_until_it_works(
+                gateway,
+                ControlTopic::Management(topic),
+            ));
+        }
+    }
+
+    /// Answers requests for retained keys from the start, not only once the root topics are used again.
+    fn serve_retained_keys(&self) {
+        for root_topic in self.served.clone() {
+            let serve = self.roles.exchange.serve.clone();
+            actix::spawn(async move { serve.send(ServeRoot { root_topic }).await });
+        }
+    }
+}
+
+/// The content of an actor's thread. Dropped in this order: when the thread counts as ended, the actor's files are
+/// free.
+struct Thread<A> {
+    actor: A,
+    _running: Running,
+}
+
+impl<A: Clone> Thread<A> {
+    fn actor(&self) -> A {
+        self.actor.clone()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -8,11 +8,10 @@ use kc_core::backend::{BackendError, BackendErrorKind};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::parts::SupervisorParts;
 use super::run_on_thread::run_on_thread;
-use super::supervisor::Supervisor;
+use super::supervisor::{Supervisor, SupervisorParts};
 use super::{NodeError, ShutdownReport};
-use crate::messages::CloseGateway;
+use crate::actors::gateway::CloseGateway;
 
 /// How much longer than its deadline closing may take: what keeps to the deadline ends soon after it.
 const GRACE: Duration = Duration::from_millis(500);
@@ -45,14 +44,14 @@ pub(super) struct Running {
 
 impl NodeThread {
     /// Starts the actors, and waits until all of them are there.
-    pub(super) fn spawn(root_topic: SupervisorParts) -> Result<Self, NodeError> {
+    pub(super) fn spawn(parts: SupervisorParts) -> Result<Self, NodeError> {
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let threads = root_topic.threads.clone();
+        let threads = parts.threads.clone();
         let running = threads.begin("node");
         let run = move || {
             let _running = running;
-            System::new().block_on(run(root_topic, ready, stopped));
+            System::new().block_on(run(parts, ready, stopped));
         };
         let thread = thread::Builder::new().name("kc-node".into()).spawn(run);
         thread.map_err(NodeError::Thread)?;
@@ -126,19 +125,15 @@ impl Drop for Running {
     }
 }
 
-async fn run(
-    root_topic: SupervisorParts,
-    ready: mpsc::Sender<()>,
-    stopped: oneshot::Receiver<Stop>,
-) {
-    let (slots, tables) = (root_topic.slots.clone(), Arc::clone(&root_topic.tables));
-    let mut root_topic = Supervisor::new(root_topic);
-    root_topic.look_after_children();
-    let _root = root_topic.start();
+async fn run(parts: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::Receiver<Stop>) {
+    let (roles, tables) = (parts.roles.clone(), Arc::clone(&parts.tables));
+    let mut supervisor = Supervisor::new(parts);
+    supervisor.restart_dead();
+    let _supervisor = supervisor.start();
     // The node is being started, so it listens.
     let _ = ready.send(());
     if let Ok(Stop { deadline, gateway }) = stopped.await {
-        let close = slots.close_gateway.send(CloseGateway { deadline });
+        let close = roles.gateway.close.send(CloseGateway { deadline });
         let closed = match timeout(deadline.saturating_add(GRACE), close).await {
             Ok(Ok(closed)) => closed,
             // What a gateway had not sent when it died, nobody knows.
@@ -149,7 +144,7 @@ async fn run(
         let _ = gateway.send(closed);
     }
     tables.close();
-    slots.disconnect();
+    roles.disconnect();
 }
 
 fn not_closed(kind: BackendErrorKind) -> BackendError {

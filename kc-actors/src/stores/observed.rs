@@ -7,7 +7,7 @@ use kc_core::secret::SecretVec;
 use kc_core::store::{KeyStore, RatchetStore, StoreError};
 
 use super::{Store, StoreWatch};
-use crate::actors::KeyArchive;
+use crate::actors::ratchet::KeyArchive;
 
 /// A store whose outcomes are noted.
 #[derive(Debug)]

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
-use kc_actors::messages::{ControlTopic, SendRecord, Watch, WatchSubscriptions};
-use kc_actors::{GatewayActor, GatewayParts, Slot, Watched};
+use kc_actors::chain::ChainRole;
+use kc_actors::controller::ControllerRole;
+use kc_actors::exchange::ExchangeRole;
+use kc_actors::gateway::{
+    ControlTopic, GatewayActor, GatewayParts, SendRecord, Watch, WatchSubscriptions, Watched,
+};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
 use stub::Stub;
@@ -19,9 +23,9 @@ fn gateway(stub: &Stub, watched: &Watched) -> Addr<GatewayActor> {
         scheme: TopicScheme::default(),
         management: ManagementTopics::default(),
         group: "group".into(),
-        records: Slot::unconnected(),
-        subscriptions: Slot::unconnected(),
-        trust: Slot::unconnected(),
+        chain: ChainRole::default(),
+        exchange: ExchangeRole::default(),
+        controller: ControllerRole::default(),
         watched: watched.clone(),
     };
     GatewayActor::new(parts).start()

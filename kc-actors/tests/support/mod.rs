@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, SyncArbiter, SyncContext};
-use kc_actors::messages::{
-    OwnGrant, OwnIdentities, RetainedKeysFor, SealingKeyFor, Sign, TurnRatchet, ValidateChain,
-};
-use kc_actors::{
-    ChainActor, ChainParts, Clock, Entropy, Events, ExchangeParts, KeyArchive, KeystoreActor,
-    RatchetActor, RatchetParts, Slot, TrustArchive,
-};
+use kc_actors::chain::{ChainActor, ChainParts, ChainRole, TrustArchive};
+use kc_actors::exchange::ExchangeParts;
+use kc_actors::gateway::GatewayRole;
+use kc_actors::key_table::KeyTableRole;
+use kc_actors::keystore::{KeystoreActor, KeystoreRole};
+use kc_actors::ratchet::{KeyArchive, RatchetActor, RatchetParts, RatchetRole};
+use kc_actors::{Clock, Entropy, Events};
 use kc_core::chain::{Identity, TrustEntry, TrustList, TrustStore};
 use kc_core::exchange::{ExchangeConfig, Validity};
 use kc_core::kem::Suite;
@@ -56,16 +56,12 @@ impl TrustArchive for Forgetful {
     }
 }
 
-/// The slots of a node's own actors: chain validation, keystore, ratchet.
+/// The roles of a node that need no broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Own {
-    pub(crate) validate: Slot<ValidateChain>,
-    pub(crate) identities: Slot<OwnIdentities>,
-    pub(crate) grants: Slot<OwnGrant>,
-    pub(crate) sign: Slot<Sign>,
-    pub(crate) sealing_keys: Slot<SealingKeyFor>,
-    pub(crate) turn: Slot<TurnRatchet>,
-    pub(crate) retained: Slot<RetainedKeysFor>,
+    pub(crate) chain: ChainRole,
+    pub(crate) keystore: KeystoreRole,
+    pub(crate) ratchet: RatchetRole,
 }
 
 impl Own {
@@ -107,13 +103,9 @@ impl Own {
             entropy: Entropy::system(),
         }));
         Self {
-            validate: Slot::to(&chain),
-            identities: Slot::to(&chain),
-            grants: Slot::to(&chain),
-            sign: Slot::to(&start(KeystoreActor::new(keystore))),
-            sealing_keys: Slot::to(&ratchet),
-            turn: Slot::to(&ratchet),
-            retained: Slot::to(&ratchet),
+            chain: ChainRole::to(&chain),
+            keystore: KeystoreRole::to(&start(KeystoreActor::new(keystore))),
+            ratchet: RatchetRole::to(&ratchet),
         }
     }
 }
@@ -128,15 +120,11 @@ impl Own {
                 validity: Validity::default(),
                 interval: Duration::from_secs(60),
             },
-            validate: self.validate.clone(),
-            identities: self.identities.clone(),
-            grants: self.grants.clone(),
-            retained: self.retained.clone(),
-            sign: self.sign.clone(),
-            send_record: Slot::unconnected(),
-            watch: Slot::unconnected(),
-            received: Slot::unconnected(),
-            awaited: Slot::unconnected(),
+            chain: self.chain.clone(),
+            keystore: self.keystore.clone(),
+            ratchet: self.ratchet.clone(),
+            gateway: GatewayRole::default(),
+            key_table: KeyTableRole::default(),
             clock: Clock::system(),
             entropy: Entropy::system(),
             events: Events::default(),

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use kc::NodeStatus;
 use kc::actors::StoreFault;
-use kc::actors::messages::{GivenKeys, RefusedSender};
+use kc::actors::exchange::{GivenKeys, RefusedSender};
 use kc::core::exchange::Sender;
 use kc::core::keys::VerifyingKey;
 use kc::core::types::{RootTopic, SideTopic};

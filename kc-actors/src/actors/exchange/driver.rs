@@ -14,14 +14,14 @@ use kc_core::types::{Now, RootTopic, SideTopic};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::ExchangeParts;
+use super::{ExchangeParts, ExchangeStatus, GivenKeys, RefusedSender, SideRecord};
+use crate::actors::chain::{OwnGrant, OwnIdentities, ValidateChain};
+use crate::actors::gateway::{ControlTopic, SendRecord, Watch};
+use crate::actors::key_table::{AwaitedKeys, ReceivedOpeningKeys};
+use crate::actors::keystore::Sign;
+use crate::actors::ratchet::RetainedKeysFor;
 use crate::actors::retry::Told;
 use crate::events::{EventListener, NodeEvent};
-use crate::messages::{
-    AwaitedKeys, ControlTopic, ExchangeStatus, GivenKeys, OwnGrant, OwnIdentities,
-    ReceivedOpeningKeys, RefusedSender, RetainedKeysFor, SendRecord, SideRecord, Sign,
-    ValidateChain, Watch,
-};
 use crate::slot::{Slot, SlotClosed};
 use crate::stores::{Store, ask_in_time};
 
@@ -200,7 +200,7 @@ impl Driver {
                 }
                 Some(Effect::Table(change)) => arrived = Some(change),
                 Some(Effect::Missing(missing)) => {
-                    let awaited = self.parts.awaited.clone();
+                    let awaited = self.parts.key_table.awaited.clone();
                     // Without a key table nobody asks.
                     actix::spawn(async move { awaited.send(AwaitedKeys(missing)).await });
                 }
@@ -232,7 +232,7 @@ impl Driver {
             giver,
         };
         actix::spawn(async move {
-            if driver.parts.received.send(message).await.is_ok() {
+            if driver.parts.key_table.received.send(message).await.is_ok() {
                 driver.report(event);
             }
         });
@@ -252,21 +252,23 @@ impl Driver {
                     root_topic,
                     usage,
                 };
-                answered(&parts.validate, message)
+                answered(&parts.chain.validate, message)
                     .await
                     .map(Output::Validated)
             }
-            Job::Identities => answered(&parts.identities, OwnIdentities)
+            Job::Identities => answered(&parts.chain.identities, OwnIdentities)
                 .await
                 .map(Output::Identities),
             Job::Grant { root_topic, usages } => {
                 let usages = usages.to_vec();
                 let message = OwnGrant { root_topic, usages };
-                answered(&parts.grants, message).await.map(Output::Grant)
+                answered(&parts.chain.grants, message)
+                    .await
+                    .map(Output::Grant)
             }
             Job::Held { root_topic, ids } => {
                 let message = RetainedKeysFor { root_topic, ids };
-                let keys = ask_in_time(Store::Ratchet, &parts.retained, message).await;
+                let keys = ask_in_time(Store::Ratchet, &parts.ratchet.retained, message).await;
                 Ok(Output::Held(keys.map_err(unavailable)?.map_err(gone)?))
             }
             Job::Kem(job) => {
@@ -281,7 +283,7 @@ impl Driver {
                     key: message.signer().clone(),
                     message: message.certificate().to_vec(),
                 };
-                let signed = ask_in_time(Store::Keys, &parts.sign, message).await;
+                let signed = ask_in_time(Store::Keys, &parts.keystore.sign, message).await;
                 let signed = signed.map_err(unavailable)?.map_err(gone)?;
                 signed.map(Output::Signed).map_err(|error| {
                     tracing::debug!(target: "kc::keystore", %error, "signing failed");
@@ -294,12 +296,12 @@ impl Driver {
                     kafka_key: record.kafka_key.to_vec(),
                     value: record.value.to_vec(),
                 };
-                let sent = answered(&parts.send_record, message).await?;
+                let sent = answered(&parts.gateway.send_record, message).await?;
                 sent.map(|()| Output::Done).map_err(Failure::Backend)
             }
             Job::Read(root_topic, side) => {
                 let topic = ControlTopic::Side(root_topic, side);
-                let begun = answered(&parts.watch, Watch { topic }).await?;
+                let begun = answered(&parts.gateway.watch, Watch { topic }).await?;
                 begun.map(|()| Output::Done).map_err(Failure::Backend)
             }
             _ => Err(Failure::Unavailable),

@@ -6,10 +6,9 @@ use kc_core::types::SideTopic;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::GatewayParts;
 use super::reader::Order;
+use super::{ControlTopic, GatewayParts};
 use crate::actors::retry::{Told, delay};
-use crate::messages::ControlTopic;
 
 /// How long listing the topics may take.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,3 +1,5 @@
+//! The role of the gateway: alone has the consumer and the producer of the control topics.
+
 mod attempts;
 mod discovery;
 mod reader;
@@ -7,10 +9,11 @@ mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised, WrapFuture};
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
 use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord, end_of};
-use kc_core::types::{ManagementTopics, TopicScheme};
+use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic, SideTopic, TopicScheme};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -18,16 +21,80 @@ use self::reader::Order;
 use self::sender::Sender;
 use self::starter::NewWatch;
 use self::topics::ControlTopics;
-use crate::messages::{
-    CloseGateway, ControlTopic, ManagementRecords, SendRecord, SideRecords, Watch,
-    WatchSubscriptions,
-};
-use crate::slot::Slot;
+use super::chain::ChainRole;
+use super::controller::ControllerRole;
+use super::exchange::ExchangeRole;
+use crate::role::role;
 
-/// How many orders to the reader may wait.
+/// The number of orders to the reader that may wait.
 const ORDER_CAPACITY: usize = 1024;
 
-/// What a gateway is made of.
+role! {
+    /// The slots of the gateway.
+    ///
+    /// Records go to [`ChainRole::records`] first, then to [`ExchangeRole::records`] and [`ControllerRole::records`].
+    /// Positions are committed when these have answered.
+    pub struct GatewayRole {
+        /// Sends a record to a control topic.
+        send_record: SendRecord,
+        /// Reads a control topic from now on.
+        watch: Watch,
+        /// Reads the requests to controllers of all root topics from now on.
+        watch_subscriptions: WatchSubscriptions,
+        /// Disconnects in order.
+        close: CloseGateway,
+    }
+}
+
+/// A topic of the management plane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ControlTopic {
+    /// A side topic of a root topic.
+    Side(RootTopic, SideTopic),
+    /// A topic by which trust changes.
+    Management(ManagementTopic),
+}
+
+/// Sends a record to partition 0 of a control topic, and waits until it is acknowledged. Creates the topic if it does
+/// not exist.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), BackendError>")]
+pub struct SendRecord {
+    /// The topic.
+    pub topic: ControlTopic,
+    /// The Kafka key.
+    pub kafka_key: Vec<u8>,
+    /// The Kafka value.
+    pub value: Vec<u8>,
+}
+
+/// Reads a control topic from now on. A side topic is created if it does not exist; a management topic is read once it
+/// exists.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), BackendError>")]
+pub struct Watch {
+    /// The topic.
+    pub topic: ControlTopic,
+}
+
+/// Reads the requests to controllers of all root topics from now on, including root topics that appear later.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct WatchSubscriptions {
+    /// How often to look for new ones.
+    pub interval: Duration,
+}
+
+/// Stops reading once the records read are handled, sends what is queued, and disconnects. Returns an error if this was
+/// not done in time.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), BackendError>")]
+pub struct CloseGateway {
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+/// The parts of a gateway actor.
 #[derive(Clone, Debug)]
 pub struct GatewayParts {
     /// The Kafka client.
@@ -36,15 +103,15 @@ pub struct GatewayParts {
     pub scheme: TopicScheme,
     /// How management topics are named.
     pub management: ManagementTopics,
-    /// Where positions in the control topics are committed.
+    /// The group under which positions in the control topics are committed.
     pub group: String,
-    /// Who gets requests to producers, and replies.
-    pub records: Slot<SideRecords>,
-    /// Who gets requests to controllers.
-    pub subscriptions: Slot<SideRecords>,
-    /// Who gets what the management topics bring.
-    pub trust: Slot<ManagementRecords>,
-    /// The topics that are read: a new gateway goes on with those of the one before it.
+    /// Takes the records of the management topics.
+    pub chain: ChainRole,
+    /// Takes requests to producers, and replies.
+    pub exchange: ExchangeRole,
+    /// Takes requests to controllers.
+    pub controller: ControllerRole,
+    /// The topics that are read: a gateway that is restarted goes on with those of the one before it.
     pub watched: Watched,
 }
 
@@ -52,17 +119,37 @@ pub struct GatewayParts {
 #[derive(Clone, Debug, Default)]
 pub struct Watched(Arc<StdMutex<BTreeMap<String, ControlTopic>>>);
 
-/// The gateway to the control topics: it alone has the management plane's consumer and producer.
+/// The node's own gateway.
 #[derive(Debug)]
 pub struct GatewayActor {
     parts: GatewayParts,
     topics: Arc<ControlTopics>,
     sender: Arc<Sender>,
-    /// Where what the reader is to do is queued; none once the gateway is closed.
+    /// The queue of orders to the reader; `None` once the gateway is closed.
     orders: Option<mpsc::Sender<Order>>,
     waiting: Option<mpsc::Receiver<Order>>,
     /// Resolves when reading has ended.
     reading: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
+}
+
+impl ControlTopic {
+    /// Returns the topic of requests to the producers of a root topic.
+    #[must_use]
+    pub fn requests(root_topic: &RootTopic) -> Self {
+        Self::Side(root_topic.clone(), SideTopic::Requests)
+    }
+
+    /// Returns the topic of replies of a root topic.
+    #[must_use]
+    pub fn keys(root_topic: &RootTopic) -> Self {
+        Self::Side(root_topic.clone(), SideTopic::Keys)
+    }
+
+    /// Returns the topic of requests to the controllers of a root topic.
+    #[must_use]
+    pub fn subscriptions(root_topic: &RootTopic) -> Self {
+        Self::Side(root_topic.clone(), SideTopic::Subscriptions)
+    }
 }
 
 impl GatewayParts {
@@ -81,7 +168,7 @@ impl Watched {
 }
 
 impl GatewayActor {
-    /// Not connected yet: connections are made when they are needed.
+    /// Returns an actor that connects when it first needs to.
     #[must_use]
     pub fn new(parts: GatewayParts) -> Self {
         let (orders, waiting) = mpsc::channel(ORDER_CAPACITY);
@@ -106,15 +193,13 @@ impl Actor for GatewayActor {
             let read = reader::read(self.parts.clone(), orders);
             let read = async {
                 read.await;
-                // Nobody may be waiting for the end.
+                // The end may not be awaited.
                 let _ = ended.send(());
             };
             ctx.spawn(read.into_actor(self));
         }
     }
 }
-
-impl Supervised for GatewayActor {}
 
 impl Handler<SendRecord> for GatewayActor {
     type Result = ResponseFuture<Result<(), BackendError>>;

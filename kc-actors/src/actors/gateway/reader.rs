@@ -9,11 +9,13 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::ControlTopic;
 use super::GatewayParts;
 use super::attempts::Attempts;
 use super::starter::{NewWatch, Started, Starter};
+use crate::actors::chain::{ManagementRecord, ManagementRecords};
+use crate::actors::exchange::{SideRecord, SideRecords};
 use crate::actors::retry::{Told, delay};
-use crate::messages::{ControlTopic, ManagementRecord, ManagementRecords, SideRecord, SideRecords};
 use crate::slot::Slot;
 
 /// How long a poll waits; a new topic is taken up after that at the latest.
@@ -333,13 +335,13 @@ async fn hand_over(
     }
     // Trust first: a key that is denied must not be answered in the same poll.
     if !management.is_empty() {
-        until_taken(&parts.trust, ManagementRecords(management)).await;
+        until_taken(&parts.chain.records, ManagementRecords(management)).await;
     }
     if !side.is_empty() {
-        until_taken(&parts.records, SideRecords(side)).await;
+        until_taken(&parts.exchange.records, SideRecords(side)).await;
     }
     if !subscriptions.is_empty() {
-        until_taken(&parts.subscriptions, SideRecords(subscriptions)).await;
+        until_taken(&parts.controller.records, SideRecords(subscriptions)).await;
     }
     let positions: Vec<_> = positions
         .into_iter()

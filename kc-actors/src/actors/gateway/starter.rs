@@ -4,9 +4,8 @@ use kc_core::backend::{BackendError, BackendErrorKind, LogReader, LogStart};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::GatewayParts;
 use super::attempts::Attempts;
-use crate::messages::ControlTopic;
+use super::{ControlTopic, GatewayParts};
 
 /// How long it may take to find out where one topic begins.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(20);

@@ -9,12 +9,11 @@ use kc_core::backend::{
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys, Step};
 use kc_core::store::{RatchetStore, StoreError};
 
-use super::super::children::tests::{Nothing, parts};
+use super::super::supervisor::tests::{Nothing, parts};
 use super::*;
-use crate::actors::{RatchetActor, RatchetParts};
+use crate::actors::ratchet::{RatchetActor, RatchetParts, SealingKeyFor};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::messages::SealingKeyFor;
 
 /// Blocks whatever thread calls it, until the test has ended.
 #[derive(Debug)]
@@ -140,7 +139,7 @@ fn a_blocked_actor_is_left_behind_and_named() {
         entropy: Entropy::system(),
         clock: Clock::system(),
     });
-    let sealing_keys = parts.slots.sealing_keys.clone();
+    let sealing_keys = parts.roles.ratchet.sealing_key.clone();
     let node = NodeThread::spawn(parts).unwrap();
     thread::spawn(move || {
         let root_topic = "t".into();
@@ -155,7 +154,7 @@ fn a_blocked_actor_is_left_behind_and_named() {
 #[test]
 fn a_gateway_that_never_closes_ends_at_the_deadline() {
     let parts = parts();
-    let close_gateway = parts.slots.close_gateway.clone();
+    let close_gateway = parts.roles.gateway.close.clone();
     let node = NodeThread::spawn(parts).unwrap();
     let (connected, connects) = channel();
     thread::spawn(move || {

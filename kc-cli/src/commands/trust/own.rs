@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use kc::actors::{ConfigTrustArchive, TrustArchive, stored_entries};
+use kc::actors::chain::TrustArchive;
+use kc::actors::{ConfigTrustArchive, stored_entries};
 use kc::core::chain::{TrustList, UpdateError};
 use kc::core::store::config::{ConfigStore, Name, NodeConfig, NodeRole, Section};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node};

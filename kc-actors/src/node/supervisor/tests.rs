@@ -17,19 +17,10 @@ use kc_core::secret::SecretVec;
 use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
 use kc_core::types::{ManagementTopics, TopicScheme};
 
-use super::super::slots::Slots;
-use super::super::thread::Threads;
 use super::*;
-use crate::actors::{
-    ChainActor, ChainParts, ControllerActor, ExchangeActor, GatewayActor, KeyArchive,
-    KeyTableActor, KeystoreActor, RatchetActor, RatchetParts, TrustArchive, Watched,
-};
-use crate::clock::Clock;
-use crate::entropy::Entropy;
-use crate::events::Events;
-use crate::handles::CryptoTables;
-use crate::messages::{AskTrust, ValidateChain};
-use crate::stores::StoreWatch;
+use crate::actors::chain::{AskTrust, ChainParts, TrustArchive, ValidateChain};
+use crate::actors::keystore::Sign;
+use crate::actors::ratchet::{KeyArchive, RatchetParts};
 
 /// Ends an actor as a fault would.
 #[derive(Message)]
@@ -58,7 +49,7 @@ mortal!(
     GatewayActor
 );
 
-/// An actor of somebody's own.
+/// Refuses all chains.
 struct Own;
 
 impl Actor for Own {
@@ -73,7 +64,7 @@ impl Handler<ValidateChain> for Own {
     }
 }
 
-/// Everything that a node is plugged into, and none of it works.
+/// All plug-ins of a node, none of which works.
 #[derive(Debug)]
 pub(in crate::node) struct Nothing;
 
@@ -159,11 +150,11 @@ fn no_broker() -> BackendError {
     BackendError::new(BackendErrorKind::Unreachable, "nothing")
 }
 
-/// A controller that is plugged into nothing.
+/// Returns the parts of a controller whose plug-ins do not work.
 pub(in crate::node) fn parts() -> SupervisorParts {
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     SupervisorParts {
-        slots: Slots::unconnected(),
+        roles: Roles::default(),
         backend: Arc::new(Nothing),
         group: "group".into(),
         management: ManagementTopics::default(),
@@ -208,7 +199,7 @@ pub(in crate::node) fn parts() -> SupervisorParts {
     }
 }
 
-/// An actor on a thread of its own is found dead by the message after the one that kills it.
+/// Ends an actor. One on a thread of its own is found dead by the message after the one that kills it.
 async fn kill<A>(address: &Addr<A>)
 where
     A: Actor + Handler<Die>,
@@ -228,19 +219,18 @@ fn validation() -> ValidateChain {
 }
 
 macro_rules! dies_and_is_restarted {
-    ($($actor:ident: $places:ident, $start:expr),+ $(,)?) => {
+    ($($role:ident: $start:ident),+ $(,)?) => {
         $(#[actix::test]
-        async fn $actor() {
-            let parts = parts();
-            let first = ($start)(&parts);
-            let places = parts.slots.$places();
-            places.iter().for_each(|place| place.connect(&first));
-            restart_dead(&parts);
-            assert!(all_connected(&places));
+        async fn $role() {
+            let mut supervisor = Supervisor::new(parts());
+            let roles = supervisor.parts.roles.clone();
+            let first = supervisor.parts.$start();
+            roles.$role.connect(&first);
+            supervisor.restart_dead();
             kill(&first).await;
-            assert!(!all_connected(&places));
-            restart_dead(&parts);
-            assert!(all_connected(&places));
+            assert!(!roles.$role.is_connected());
+            supervisor.restart_dead();
+            assert!(roles.$role.is_connected());
         })+
     };
 }
@@ -249,29 +239,59 @@ mod dies_and_is_restarted {
     use super::*;
 
     dies_and_is_restarted!(
-        chain: of_chain, |parts: &SupervisorParts| parts.on_a_thread("chain", parts.chain.clone()),
-        keystore: of_keystore, |parts: &SupervisorParts| parts.on_a_thread("keystore", parts.keystore.clone()),
-        ratchet: of_ratchet, |parts: &SupervisorParts| parts.on_a_thread("ratchet", parts.ratchet.clone()),
-        key_table: of_key_table, |parts: &SupervisorParts| parts.key_table().start(),
-        exchange: of_exchange, |parts: &SupervisorParts| parts.exchange().start(),
-        controller: of_controller, |parts: &SupervisorParts| parts.controller().start(),
-        gateway: of_gateway, |parts: &SupervisorParts| parts.start_gateway(),
+        chain: start_chain,
+        keystore: start_keystore,
+        ratchet: start_ratchet,
+        key_table: start_key_table,
+        exchange: start_exchange,
+        controller: start_controller,
+        gateway: start_gateway,
     );
 }
 
 #[actix::test]
 async fn an_actor_is_restarted_behind_a_replacement_that_passes_on_to_it() {
-    let parts = parts();
-    let chain = parts.on_a_thread("chain", parts.chain.clone());
-    let places = parts.slots.of_chain();
-    places.iter().for_each(|place| place.connect(&chain));
-    let passed_on = parts.slots.validate.own();
-    parts.slots.validate.replace(&Own.start());
+    let mut supervisor = Supervisor::new(parts());
+    let roles = supervisor.parts.roles.clone();
+    let chain = supervisor.parts.start_chain();
+    roles.chain.connect(&chain);
+    let passed_on = roles.chain.own();
+    roles.chain.validate.replace(&Own.start());
     kill(&chain).await;
-    restart_dead(&parts);
-    assert!(parts.slots.ask_trust.send(AskTrust).await.is_ok());
-    let validated = parts.slots.validate.send(validation()).await.unwrap();
+    supervisor.restart_dead();
+    assert!(roles.chain.status.send(AskTrust).await.is_ok());
+    let validated = roles.chain.validate.send(validation()).await.unwrap();
     assert_eq!(validated.unwrap_err(), ChainError::Denied);
-    let validated = passed_on.send(validation()).await.unwrap();
+    let validated = passed_on.validate.send(validation()).await.unwrap();
     assert_ne!(validated.unwrap_err(), ChainError::Denied);
+}
+
+/// Takes a whole role.
+struct OwnKeystore;
+
+impl Actor for OwnKeystore {
+    type Context = Context<Self>;
+}
+
+impl Handler<Sign> for OwnKeystore {
+    type Result = Result<Vec<u8>, StoreError>;
+
+    fn handle(&mut self, message: Sign, _: &mut Self::Context) -> Self::Result {
+        Ok(message.message)
+    }
+}
+
+#[actix::test]
+async fn a_whole_role_is_replaced_by_one_call() {
+    let mut supervisor = Supervisor::new(parts());
+    supervisor.restart_dead();
+    let keystore = supervisor.parts.roles.keystore.clone();
+    let message = || Sign {
+        key: VerifyingKey::Ed25519([1; 32]),
+        message: vec![7],
+    };
+    assert!(keystore.sign.send(message()).await.unwrap().is_err());
+    keystore.replace(&OwnKeystore.start());
+    let signed = keystore.sign.send(message()).await.unwrap();
+    assert_eq!(signed.unwrap(), [7]);
 }
