@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use crate::chain::{
-    Certificate, CertificateKeys, ChainError, Constraints, MaxAge, encode_certificate,
+    Certificate, CertificateKeys, ChainError, Constraints, MaxAge, ToBeSigned, ValidIdentity,
+    encode_certificate,
 };
-use crate::chain::{ToBeSigned, ValidIdentity};
 use crate::keys::VerifyingKey;
 use crate::types::Timestamp;
 

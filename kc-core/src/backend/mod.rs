@@ -8,22 +8,19 @@
 //! what was being done; nothing hangs for ever, unless asked to: [`Duration::MAX`](std::time::Duration::MAX)
 //! is a deadline, too, and [`end_of`] tells when it ends.
 
-mod deadline;
 mod error;
-mod record;
 mod settings;
 mod subscription;
 mod traits;
 
-pub use deadline::{end_of, finite};
 pub use error::{BackendError, BackendErrorKind};
-pub use record::{Delivery, Header, OutgoingRecord, Record, TopicPartition};
 pub use settings::{
     Authorities, ClientCertificate, ClientRole, ClientSettings, Compression, Sasl, SaslMechanism,
     Tls, canonical_name, client_role, unsupported,
 };
 pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{
-    Admin, Backend, Capabilities, Committed, DeliveryFuture, GroupConsumer, GroupStart, LogReader,
-    LogStart, Polled, Producer, TopicSpec, Watermarks,
+    Admin, Backend, Capabilities, Committed, Delivery, DeliveryFuture, GroupConsumer, GroupStart,
+    Header, LogReader, LogStart, OutgoingRecord, Polled, Producer, Record, TopicPartition,
+    TopicSpec, Watermarks, end_of, finite,
 };

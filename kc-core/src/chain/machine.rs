@@ -2,9 +2,9 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use super::expiry::Expiry;
-use super::links::VerifiedLinks;
 use super::revocations::Revocations;
 use super::update::judge_self_revocation;
+use super::validate::VerifiedLinks;
 use super::{
     ChainError, Check, Demand, Identity, SelfRevocation, TrustEntry, TrustList, TrustStore,
     UnverifiedChain, UpdateCheck, UpdateError, Usage, ValidIdentity, ValidatedChain, accept_chain,

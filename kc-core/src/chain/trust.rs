@@ -2,10 +2,9 @@ use std::collections::HashSet;
 
 use super::constraints::Limits;
 use super::{
-    ANYTHING, Certificate, CertificateKey, ChainError, TrustList, Usage, encode_certificate,
-    intersect,
+    ANYTHING, Certificate, CertificateKey, ChainError, Constraints, MaxAge, TrustList, Usage,
+    encode_certificate, intersect,
 };
-use super::{Constraints, MaxAge};
 use crate::keys::{KeyType, VerifyingKey};
 
 /// An entry of the allowlist or the denylist: an unsigned certificate.

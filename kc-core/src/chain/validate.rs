@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use super::constraints::Limits;
 use super::{
     Certificate, CertificateKey, CertificateKeys, ChainError, Constraints, MaxAge, TrustEntry,
@@ -5,6 +7,7 @@ use super::{
 };
 use crate::keys::{SignatureError, VerifyingKey};
 use crate::sabotage::{Rule, broken};
+use crate::symmetric::sha256;
 use crate::types::Timestamp;
 use crate::wire::{Reader, Value, WireError, Writer};
 
@@ -407,5 +410,82 @@ fn permitted(
             }
             Ok(CertificateKeys::List(keys))
         }
+    }
+}
+
+impl UnverifiedChain<'_> {
+    /// The signing key that the last certificate names, before anything is verified: to pass over what is known
+    /// without looking at signatures.
+    #[must_use]
+    pub fn peek_key(&self) -> Option<VerifyingKey> {
+        let last = Certificate::parse_signed(self.links().last()?).ok()?;
+        last.keys.signer().cloned()
+    }
+
+    /// The signing key that signed the last certificate, as the one before names it, before anything is verified.
+    #[must_use]
+    pub fn peek_signer(&self) -> Option<VerifyingKey> {
+        let (_, before) = self.links().split_last()?;
+        let certificate = Certificate::parse_signed(before.last()?).ok()?;
+        certificate.keys.signer().cloned()
+    }
+
+    /// The signing key that the chain certifies, if whoever signed its first certificate is to be trusted:
+    /// all other signatures are verified. For those who pass a chain on; it proves nothing.
+    ///
+    /// # Errors
+    /// The checks C02 and C05 to C10.
+    pub fn claimed_key(&self) -> Result<VerifyingKey, ChainError> {
+        let (first, rest) = self.links().split_first().ok_or(ChainError::Length(0))?;
+        let mut key = signer_of(&Certificate::parse_signed(first)?, 0)?;
+        for (index, link) in (1..).zip(rest) {
+            let certificate = key.verify(link).map_err(|_| ChainError::Signature(index))?;
+            key = signer_of(&Certificate::parse(certificate)?, index)?;
+        }
+        Ok(key)
+    }
+}
+
+fn signer_of(certificate: &Certificate<'_>, index: usize) -> Result<VerifyingKey, ChainError> {
+    let key = certificate.keys.signer().cloned();
+    key.ok_or(ChainError::NotASigner(index + 1))
+}
+
+/// How many verified certificates are remembered.
+pub const MAX_VERIFIED: usize = 1024;
+
+/// The certificates whose signature verified under a trusted key, so that the chains of the same nodes are not
+/// verified again and again. Validity and the lists are looked at each time: only the signature is remembered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct VerifiedLinks {
+    /// When each was last used, by the hash of its signer and itself.
+    used: HashMap<[u8; 32], u64>,
+    uses: u64,
+}
+
+impl VerifiedLinks {
+    /// Verifies a signed certificate, unless that has been done.
+    pub(super) fn verify<'a>(
+        &mut self,
+        key: &VerifyingKey,
+        link: &'a [u8],
+    ) -> Result<&'a [u8], SignatureError> {
+        let id = sha256(&[&key.short_hash(), link]);
+        self.uses += 1;
+        if let Some(used) = self.used.get_mut(&id) {
+            *used = self.uses;
+            return link
+                .get(key.key_type().signature_len()..)
+                .ok_or(SignatureError);
+        }
+        let message = key.verify(link)?;
+        if self.used.len() >= MAX_VERIFIED {
+            let oldest = self.used.iter().min_by_key(|(_, used)| **used);
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                self.used.remove(&oldest);
+            }
+        }
+        self.used.insert(id, self.uses);
+        Ok(message)
     }
 }

@@ -1,9 +1,6 @@
 mod asking;
 mod dispatch;
-mod identities;
-mod reading;
 mod records;
-mod replies;
 mod serving;
 mod tasks;
 
@@ -11,16 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::identities::OwnIdentities;
-use self::reading::Reading;
+use self::records::Reading;
+use self::serving::OwnIdentities;
 use self::tasks::{Record, Task};
 use super::Refusal;
-use super::event::{ExchangeEvent, Missing, MissingKeys, Sender};
+use super::event::{ExchangeEvent, Missing, MissingKeys, RefusalId, Sender};
 use super::jobs::{Failure, Job, Output, Ticket};
-use super::refusal::RefusalId;
 use super::replays::Replays;
-use super::request::NONCE_LEN;
-use super::validity::Validity;
+use super::request::{NONCE_LEN, Validity};
 use super::wants::{Wanted, Wants};
 use crate::backend::BackendError;
 use crate::chain::UnverifiedChain;

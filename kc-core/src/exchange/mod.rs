@@ -13,29 +13,27 @@
 //! to tell people. What it refuses, it refuses by a numbered check ([`RefusalId`]).
 
 mod event;
-mod forwarder;
 mod jobs;
 mod machine;
-mod pace;
-mod refusal;
 mod replays;
 mod reply;
 mod request;
-mod validity;
 mod wants;
 
-pub use event::{ExchangeEvent, Missing, MissingKeys, Party, Sender};
-pub use forwarder::forward_request;
+pub use event::{
+    ExchangeCheck, ExchangeEvent, Missing, MissingKeys, Party, Refusal, RefusalId, Sender,
+};
 pub use jobs::{AnswerJob, Failure, Job, KemJob, KemOutput, OutRecord, Output, Ticket};
 pub use machine::{
     Effect, Exchange, ExchangeConfig, Input, KeyTableChange, MAX_TICKETS, MAX_TICKETS_PER_ROOT,
     MAX_WAITING_BYTES, MAX_WAITING_RECORDS, Position,
 };
-pub use refusal::{ExchangeCheck, Refusal, RefusalId};
 pub use replays::MAX_ANSWERED;
 pub use reply::{KeyReply, MAX_TRIED_KEYS, ReceivedKeys, compose_reply};
-pub use request::{KeyRequest, NONCE_LEN, RequestForm, decode_key_ids, encode_key_ids};
-pub use validity::{MAX_VALIDITY, Validity};
+pub use request::{
+    KeyRequest, MAX_VALIDITY, NONCE_LEN, RequestForm, Validity, decode_key_ids, encode_key_ids,
+    forward_request,
+};
 pub use wants::{
     GATHER_TIME, MAX_OUTSTANDING_PER_ROOT, MAX_ROOTS, MAX_WANTED_PER_ROOT, UNANSWERED_AFTER, Wanted,
 };

@@ -2,9 +2,9 @@ use std::collections::{HashMap, VecDeque};
 
 use super::request::RequestForm;
 use crate::chain::{Certificate, UnverifiedChain};
-use crate::hash::sha256;
 use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
+use crate::symmetric::sha256;
 use crate::types::{RootTopic, Timestamp};
 use crate::wire::{Reader, Value};
 

@@ -1,17 +1,17 @@
 use rand_core::CryptoRng;
 
 use super::Refusal;
-use super::request::{KeyRequest, NONCE_LEN, key_id, leaf_constraints, write_key_id};
-use super::validity::{Validity, answering};
-use crate::chain::{
-    Certificate, Demand, TrustStore, UnverifiedChain, Usage, ValidatedChain, encode_certificate,
+use super::request::{
+    KeyRequest, NONCE_LEN, Validity, answering, key_id, leaf_constraints, write_key_id,
 };
-use crate::chain::{ToBeSigned, ValidIdentity};
-use crate::hash::sha256;
+use crate::chain::{
+    Certificate, Demand, ToBeSigned, TrustStore, UnverifiedChain, Usage, ValidIdentity,
+    ValidatedChain, encode_certificate,
+};
 use crate::kem::{self, DecapsulationKey, Suite};
 use crate::ratchet::TopicSecret;
 use crate::secret::{Secret, SecretVec};
-use crate::secretbox;
+use crate::symmetric::{self, sha256};
 use crate::types::{KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
 
@@ -49,11 +49,11 @@ pub fn compose_reply(
     let (encapsulation, shared) = offer.encapsulate(rng)?;
     let mut random1 = [0; NONCE_LEN];
     rng.fill_bytes(&mut random1);
-    let mut nonce = [0; secretbox::NONCE_LEN];
+    let mut nonce = [0; symmetric::NONCE_LEN];
     rng.fill_bytes(&mut nonce);
 
     let box_key = box_key(root_topic, request.random0(), &random1, &shared);
-    let sealed = secretbox::seal(encode_keys(keys).expose(), &nonce, box_key.expose());
+    let sealed = symmetric::seal(encode_keys(keys).expose(), &nonce, box_key.expose());
     let certificate = encode_certificate(
         validity.end(now),
         &leaf_constraints(root_topic, &[Usage::Encrypt]).encode(),
@@ -156,7 +156,7 @@ impl KeyReply {
     fn open_with(&self, root_topic: &RootTopic, shared: &SecretVec) -> Option<SecretVec> {
         let (nonce, sealed) = self.sealed.split_first_chunk()?;
         let key = box_key(root_topic, &self.random0, &self.random1, shared);
-        secretbox::open(sealed, nonce, key.expose())
+        symmetric::open(sealed, nonce, key.expose())
     }
 }
 

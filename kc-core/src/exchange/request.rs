@@ -1,10 +1,10 @@
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::Refusal;
-use super::validity::Validity;
 use crate::chain::{
-    CertificateKeys, Constraints, Demand, MaxAge, TrustStore, UnverifiedChain, Usage,
-    ValidatedChain, encode_certificate,
+    CertificateKeys, Constraints, Demand, MaxAge, ToBeSigned, TrustStore, UnverifiedChain, Usage,
+    ValidIdentity, ValidatedChain, encode_certificate,
 };
 use crate::kem::{self, Suite};
 use crate::keys::KeyType;
@@ -212,4 +212,72 @@ pub(super) fn key_id(value: &Value<'_>) -> Option<KeyId> {
             .ok()
             .map(KeyId::Long),
     }
+}
+
+/// Re-signs a request that was validated for [`EncryptSubscribe`](crate::chain::Usage::EncryptSubscribe) under a
+/// controller's own chain; its keys, its random value and its Kafka key stay as they are. A bare key gets a certificate that
+/// certifies nothing. The results go to the root's topic of requests.
+///
+/// # Errors
+/// [`Refusal::Layout`] if it asks with other keys than those of key exchanges.
+pub fn forward_request(
+    root_topic: &RootTopic,
+    request: &KeyRequest,
+    own: &[ValidIdentity],
+    validity: Validity,
+    now: Timestamp,
+) -> Result<Vec<ToBeSigned>, Refusal> {
+    let keys = request.chain().keys().as_slice().iter();
+    let keys: Option<Vec<_>> = keys.map(|key| key.to_exchange()).collect();
+    let keys = keys.ok_or(Refusal::Layout("not key-exchange keys"))?;
+    let offer = (request.form(), keys.as_slice());
+    let certificate = forwarded_certificate(root_topic, offer, request.random0(), validity, now);
+    let identities = answering(own, request.root_type());
+    Ok(identities
+        .map(|identity| identity.certify(&certificate))
+        .collect())
+}
+
+/// The longest that a request or reply is valid, whatever the configuration says: a signed request
+/// that lives for years can be replayed for years.
+pub const MAX_VALIDITY: Duration = Duration::from_secs(604_800);
+
+/// How long the requests and replies that a node signs are valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity(Duration);
+
+impl Default for Validity {
+    /// One day (protocol §10).
+    fn default() -> Self {
+        Self(Duration::from_secs(86_400))
+    }
+}
+
+impl Validity {
+    /// What `maxage` in a configuration asks for, up to [`MAX_VALIDITY`]; zero means the default.
+    #[must_use]
+    pub fn from_max_age(max_age: Duration) -> Self {
+        if max_age.is_zero() {
+            Self::default()
+        } else {
+            Self(max_age.min(MAX_VALIDITY))
+        }
+    }
+
+    pub(super) fn end(self, now: Timestamp) -> MaxAge {
+        MaxAge::until(now.plus(self.0))
+    }
+}
+
+/// The identities to answer somebody with whose root is of this type: those of the same type, or all
+/// if there is none.
+pub(super) fn answering(
+    identities: &[ValidIdentity],
+    root_type: Option<KeyType>,
+) -> impl Iterator<Item = &ValidIdentity> {
+    let same = move |identity: &&ValidIdentity| Some(identity.key().key_type()) == root_type;
+    let any_same = identities.iter().any(|identity| same(&identity));
+    identities
+        .iter()
+        .filter(move |identity| !any_same || same(identity))
 }

@@ -1,6 +1,7 @@
 use rand_core::CryptoRng;
 
-use super::{KemError, Suite, ml_kem, sntrup761, x25519};
+use super::primitives::{ml_kem, sntrup761, x25519};
+use super::{KemError, Suite};
 use crate::keys::{Element, KeyError, versioned};
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};

@@ -5,9 +5,8 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 
 use super::{DecapsulationKey, EncapsulationKey, KemError, PublicKey, Suite};
-use crate::hash::sha256;
 use crate::secret::{Secret, SecretVec};
-use crate::secretbox::{self, NONCE_LEN};
+use crate::symmetric::{self, NONCE_LEN, sha256};
 
 /// What libsodium's sealed box adds: an ephemeral key of 32 bytes and a tag of 16.
 const LIBSODIUM_OVERHEAD: usize = 48;
@@ -45,7 +44,7 @@ pub fn seal(
 
     let header = [length(ephemeral.len()), length(NONCE_LEN)].concat();
     let key = box_key(&header, recipient, &ephemeral, &nonce, &shared);
-    let sealed = secretbox::seal(message, &nonce, key.expose());
+    let sealed = symmetric::seal(message, &nonce, key.expose());
     Ok([header.as_slice(), &ephemeral, &nonce, &sealed].concat())
 }
 
@@ -81,7 +80,7 @@ fn open_own(sealed: &[u8], key: &DecapsulationKey) -> Result<SecretVec, SealedEr
         .ok_or(SealedError::Malformed)?;
     let shared = key.decapsulate(&reply)?;
     let box_key = box_key(header, key.encapsulation_key(), ephemeral, nonce, &shared);
-    secretbox::open(sealed, nonce, box_key.expose()).ok_or(SealedError::Unauthentic)
+    symmetric::open(sealed, nonce, box_key.expose()).ok_or(SealedError::Unauthentic)
 }
 
 fn open_libsodium(sealed: &[u8], key: &DecapsulationKey) -> Option<SecretVec> {

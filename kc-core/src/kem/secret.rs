@@ -2,10 +2,9 @@ use std::fmt;
 
 use rand_core::CryptoRng;
 
+use super::primitives::{ml_kem, sntrup761, x25519};
 use super::public::{concat, sized};
-use super::{
-    Encapsulation, EncapsulationKey, KemError, PublicKey, Suite, ml_kem, sntrup761, x25519,
-};
+use super::{Encapsulation, EncapsulationKey, KemError, PublicKey, Suite};
 use crate::keys::{Element, KeyError, versioned};
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};

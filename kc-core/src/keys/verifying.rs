@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::{Element, KeyError, KeyType, SignatureError, ed25519, slh_dsa, versioned};
-use crate::hash::sha256;
+use crate::symmetric::sha256;
 use crate::wire::{Value, WireError, Writer};
 
 /// The public half of a [`SigningKey`](super::SigningKey).

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::{Envelope, Opened, Unopened};
 use crate::ratchet::{Candidates, Component, Giver, TopicSecret};
-use crate::secretbox::{self, TAG_LEN};
+use crate::symmetric::{self, TAG_LEN};
 use crate::types::{KeyId, RootTopic};
 
 /// How many keys with the same id a root may have. Ids are chosen by producers, so one producer's key
@@ -151,7 +151,7 @@ impl KeyRing {
             plaintext.extend_from_slice(ciphertext);
             let message_key = key.message_key(component, salt);
             let (message_key, nonce) = message_key.expose();
-            if secretbox::open_in_place(plaintext, tag, nonce, message_key) {
+            if symmetric::open_in_place(plaintext, tag, nonce, message_key) {
                 key.prove();
                 return Ok(());
             }

@@ -1,18 +1,215 @@
 //! Data messages (protocol §3): sealing and opening Kafka keys and values.
 //!
-//! [`seal`] needs a [`SealingKey`](crate::ratchet::SealingKey), which only a ratchet makes.
+//! [`seal`] needs a [`SealingKey`], which only a ratchet makes.
 //! [`KeyRing::open`] looks a message's key up and says in an [`Opened`] what came of it: a plaintext,
 //! or one of the reasons why not, which are types and not a truth value.
 
-mod envelope;
 mod keyring;
-mod opened;
-mod seal;
 
-pub use envelope::{Envelope, Foreign};
+use std::mem;
+
+use thiserror::Error;
+
+use crate::ratchet::{Component, Exhausted, SALT_LEN, SealingKey};
+use crate::symmetric::{self, TAG_LEN};
+use crate::types::{KEY_ID_LEN, KeyId};
+use crate::wire::{Reader, Value, Writer};
+
 pub use keyring::{Added, KeyRing, MAX_CANDIDATES, MAX_KEYS_PER_ROOT};
-pub use opened::{Opened, Unopened};
-pub use seal::{SealInput, seal, seal_component, sealed_len};
+
+/// The first byte of every sealed component.
+const VERSION: u8 = 0x01;
+
+/// Why bytes are not an envelope, and will never be decryptable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum Foreign {
+    /// No bytes at all: what the Python peer on confluent-kafka sends for a null.
+    #[error("empty: the Python peer's null")]
+    Empty,
+    /// The first byte is not an envelope's.
+    #[error("not sealed: the first byte is not 0x01")]
+    FirstByte,
+    /// What follows is not an array of key id, salt and box.
+    #[error("not an array of key id, salt and box")]
+    Layout,
+    /// The key id is neither 32 bytes nor an unsigned integer.
+    #[error("no key has such an id")]
+    KeyId,
+}
+
+/// A sealed Kafka key or value, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    /// The key it was sealed under.
+    pub key_id: KeyId,
+    /// The salt and the sealed box (16 bytes of tag, then the ciphertext); `None` if they have no such
+    /// form, so that no key opens them.
+    pub body: Option<(&'a [u8; SALT_LEN], &'a [u8])>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Takes a component apart.
+    ///
+    /// # Errors
+    /// [`Foreign`] if it is not an envelope.
+    pub fn parse(component: &'a [u8]) -> Result<Self, Foreign> {
+        let (&version, body) = component.split_first().ok_or(Foreign::Empty)?;
+        if version != VERSION {
+            return Err(Foreign::FirstByte);
+        }
+        let (key_id, salt, sealed) = elements(body).ok_or(Foreign::Layout)?;
+        let key_id = match key_id {
+            Value::Int(index) => KeyId::Short(u64::try_from(index).map_err(|_| Foreign::KeyId)?),
+            Value::Bytes(id) | Value::Raw(id) => {
+                KeyId::Long(id.try_into().map_err(|_| Foreign::KeyId)?)
+            }
+            _ => return Err(Foreign::KeyId),
+        };
+        let salt = salt.bytes().ok().and_then(|salt| salt.try_into().ok());
+        let sealed = sealed.bytes().ok();
+        Ok(Self {
+            key_id,
+            body: salt.zip(sealed),
+        })
+    }
+}
+
+fn elements(body: &[u8]) -> Option<(Value<'_>, Value<'_>, Value<'_>)> {
+    let mut reader = Reader::new(body);
+    if reader.array().ok()? != 3 {
+        return None;
+    }
+    let elements = (
+        reader.value().ok()?,
+        reader.value().ok()?,
+        reader.value().ok()?,
+    );
+    reader.finish().ok()?;
+    Some(elements)
+}
+
+/// The most bytes that an envelope puts in front of its sealed box.
+const MAX_HEADER_LEN: usize = 1 + 1 + (2 + KEY_ID_LEN) + (2 + SALT_LEN) + 5;
+
+/// Appends all that stands in front of a sealed box of `sealed_len` bytes.
+fn write_header(
+    mut out: Vec<u8>,
+    key_id: KeyId,
+    salt: &[u8; SALT_LEN],
+    sealed_len: usize,
+) -> Vec<u8> {
+    out.push(VERSION);
+    let mut writer = Writer::append_to(out);
+    writer.array(3);
+    match key_id {
+        KeyId::Long(id) => writer.bytes(&id),
+        KeyId::Short(index) => writer.uint(index),
+    };
+    writer.bytes(salt).bytes_header(sealed_len);
+    writer.into_vec()
+}
+
+/// What came of opening a Kafka key or value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Opened {
+    /// The plaintext.
+    Plaintext(Vec<u8>),
+    /// There is none.
+    Unopened(Unopened),
+}
+
+/// Why a component did not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unopened {
+    /// Its key is not known, yet.
+    #[error("awaiting key {0}")]
+    AwaitingKey(KeyId),
+    /// Keys with its id are known, and none opens it: altered, or sealed by another producer who uses
+    /// the same id.
+    #[error("not authentic under key {0}")]
+    Unauthentic(KeyId),
+    /// It is no envelope.
+    #[error("foreign: {0}")]
+    Foreign(#[from] Foreign),
+}
+
+impl Opened {
+    /// The plaintext, or why there is none.
+    ///
+    /// # Errors
+    /// [`Unopened`].
+    pub fn into_plaintext(self) -> Result<Vec<u8>, Unopened> {
+        match self {
+            Self::Plaintext(plaintext) => Ok(plaintext),
+            Self::Unopened(why) => Err(why),
+        }
+    }
+}
+
+impl Unopened {
+    /// Whether a key that arrives later may open it: what the peers call *possibly decryptable*.
+    #[must_use]
+    pub fn may_open_later(&self) -> bool {
+        !matches!(self, Self::Foreign(_))
+    }
+}
+
+/// What an application wants to send as a Kafka key or value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealInput<'a> {
+    /// A null, which stays one: tombstones keep working.
+    Null,
+    /// To be sealed.
+    Plain(&'a [u8]),
+    /// An envelope received and never opened, to be passed on as it is.
+    Sealed(&'a [u8]),
+}
+
+/// An upper bound, in bytes, of the length of a sealed component.
+#[must_use]
+pub const fn sealed_len(plaintext_len: usize) -> usize {
+    MAX_HEADER_LEN + TAG_LEN + plaintext_len
+}
+
+/// Appends a sealed component to `out`. Allocates only if `out` has less than
+/// [`sealed_len`] bytes of room.
+///
+/// # Errors
+/// [`Exhausted`]; `out` is as it was.
+pub fn seal(
+    key: &SealingKey,
+    component: Component,
+    plaintext: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Exhausted> {
+    let (salt, message_key) = key.next(component)?;
+    out.reserve(sealed_len(plaintext.len()));
+    *out = write_header(mem::take(out), key.id(), &salt, TAG_LEN + plaintext.len());
+    symmetric::seal_into(out, plaintext, &message_key.nonce, &message_key.key);
+    Ok(())
+}
+
+/// Seals what is to be sealed and passes the rest on; `None` is a null.
+///
+/// # Errors
+/// [`Exhausted`].
+pub fn seal_component(
+    key: &SealingKey,
+    component: Component,
+    input: SealInput<'_>,
+) -> Result<Option<Vec<u8>>, Exhausted> {
+    match input {
+        SealInput::Null => Ok(None),
+        SealInput::Sealed(envelope) => Ok(Some(envelope.to_vec())),
+        SealInput::Plain(plaintext) => {
+            let mut out = Vec::new();
+            seal(key, component, plaintext, &mut out)?;
+            Ok(Some(out))
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -13,27 +13,74 @@
 //! Each gives what goes into the node's files. With the separate ways the root password stays where it is
 //! safe: people carry the root's public key, and certificates to be signed and signed ones.
 
-mod certificate;
-mod error;
-mod grant;
 mod issuer;
+mod list_update;
 mod node;
-mod password;
 mod request;
-mod requested;
-mod revocation;
 mod role;
-mod update;
 
-pub use error::ProvisionError;
-pub use grant::{Grant, IssuedChain, MAX_TOPICS, issue_chain};
-pub use node::{NewKey, NewNode, ProvisionedNode, provision_node, provision_node_under};
-pub use password::{DerivedKey, derive_provisioner, derive_root};
-pub use request::{ProvisionerRequest, request_provisioner, sign_request};
-pub use requested::{RequestedNode, request_node};
-pub use revocation::{self_revocation, self_revocation_without_entry};
+use thiserror::Error;
+
+use crate::chain::ChainError;
+use crate::kem::KemError;
+use crate::keys::KeyError;
+use crate::store::config::ConfigError;
+
+pub use issuer::{Grant, IssuedChain, MAX_TOPICS, issue_chain};
+pub use list_update::{compose_update, self_revocation, self_revocation_without_entry};
+pub use node::{
+    DerivedKey, NewKey, NewNode, ProvisionedNode, derive_provisioner, derive_root, provision_node,
+    provision_node_under,
+};
+pub use request::{
+    ProvisionerRequest, RequestedNode, request_node, request_provisioner, sign_request,
+};
 pub use role::{Provisioner, Role};
-pub use update::compose_update;
+
+/// Why a node could not be provisioned.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProvisionError {
+    /// Deriving a key from a password failed.
+    #[error("deriving a key from the password failed")]
+    Derivation,
+    /// Signing a certificate failed.
+    #[error("signing a certificate failed")]
+    Signing(#[from] KeyError),
+    /// More than [`MAX_TOPICS`] topics.
+    #[error("{0} topics are too many")]
+    TooManyTopics(usize),
+    /// The configuration cannot hold the node id or a path.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What the root is to sign is no certificate.
+    #[error("what is to be signed is no certificate")]
+    Request(#[source] ChainError),
+    /// What the root is to sign is a certificate, but none that provisioning asks for.
+    #[error("what is to be signed is no certificate for one signing key alone")]
+    NotARequest,
+    /// No provisioner certifies nodes of this role.
+    #[error("the root of trust itself has to certify a {0}")]
+    NeedsRoot(Role),
+    /// A certificate, or the chain that ends with it, proves nothing under the root of trust.
+    #[error("the signed certificate does not hold under the root of trust")]
+    Certificate(#[source] ChainError),
+    /// A signed certificate is for another key than the one that the provisioner or the node has.
+    #[error("the signed certificate is for another key than {expected}")]
+    OtherKey {
+        /// The fingerprint of the key that it should be for.
+        expected: String,
+    },
+    /// The chain grants not just the usages and topics that the node is to have.
+    #[error("the chain grants other usages or topics than the node is to have")]
+    GrantsOther,
+    /// There is no ratchet whose secret could be sealed to the escrow key.
+    #[error("a {0} has no ratchet to put in escrow")]
+    NothingToEscrow(Role),
+    /// The escrow key is invalid.
+    #[error("the escrow key is invalid")]
+    Escrow(#[from] KemError),
+}
 
 #[cfg(test)]
 mod tests;

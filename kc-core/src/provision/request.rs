@@ -1,9 +1,13 @@
 use rand_core::CryptoRng;
 
-use super::certificate::{certificate, names};
-use super::{ProvisionError, Provisioner, self_revocation};
-use crate::chain::{ANYTHING, Certificate, Constraints, MaxAge};
-use crate::keys::{KeyError, Signer};
+use super::issuer::{certificate, names, prove, require_key};
+use super::{NewKey, NewNode, ProvisionError, ProvisionedNode, Provisioner, Role, self_revocation};
+use crate::chain::{ANYTHING, Certificate, Constraints, MaxAge, TrustEntry, encode_chain};
+use crate::keys::{KeyError, Signer, SigningKey, VerifyingKey};
+use crate::ratchet::Seed;
+use crate::store::NodeSecrets;
+use crate::store::config::{ConfigError, NodeConfig, Section, Value};
+use crate::types::{Timestamp, TopicScheme};
 
 /// How many certificates may follow a provisioner's: a node's, and its request or reply.
 const PROVISIONER_PATH_LENGTH: i64 = 2;
@@ -55,4 +59,175 @@ pub fn sign_request(
         return Err(ProvisionError::NotARequest);
     }
     Ok(root.sign(to_sign, rng)?)
+}
+
+/// A node whose certificate is not signed yet. Its parts may be stored, and put together again when the
+/// signed certificate arrives.
+#[derive(Debug)]
+pub struct RequestedNode {
+    /// The configuration: sections, but neither chain nor root of trust.
+    pub config: NodeConfig,
+    /// The public half of the signing key.
+    pub key: VerifyingKey,
+    /// The signing key and the opaque key, unless they are [elsewhere](NewKey::Elsewhere).
+    pub secrets: Option<NodeSecrets>,
+    /// The ratchet, unless the node has none.
+    pub seed: Option<Seed>,
+    /// The ratchet's first secret, sealed to the escrow key if one was given: to be printed once.
+    pub escrow: Option<Vec<u8>>,
+    /// The certificate for the root to [sign](super::sign_request).
+    pub to_sign: Vec<u8>,
+}
+
+/// Makes a node that the root of trust certifies by hand. It gets a ratchet unless it is a controller or
+/// a chain server. Draws the ratchet's secret, what escrow needs, the opaque key and the signing key; of these two only
+/// what is not [elsewhere](super::NewKey::Elsewhere).
+///
+/// # Errors
+/// [`ProvisionError::TooManyTopics`], [`ProvisionError::Config`]; with an escrow key
+/// [`ProvisionError::NothingToEscrow`] or [`ProvisionError::Escrow`].
+pub fn request_node(
+    node: &NewNode<'_>,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Result<RequestedNode, ProvisionError> {
+    let has_ratchet = node.role.exchanges_keys() && node.role != Role::Controller;
+    RequestedNode::draw(node, has_ratchet, now, rng)
+}
+
+impl RequestedNode {
+    /// Takes the certificate that the root of trust signed.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Certificate`] if the root did not sign it or it is not valid now,
+    /// [`ProvisionError::OtherKey`] if it is for another node, [`ProvisionError::GrantsOther`] if it grants
+    /// other usages or topics than were asked for; [`ProvisionError::Request`] if the parts were put together wrongly.
+    pub fn complete(
+        self,
+        root: &VerifyingKey,
+        signed: &[u8],
+        now: Timestamp,
+    ) -> Result<ProvisionedNode, ProvisionError> {
+        self.complete_with_chain(root, &encode_chain(&[signed]), now)
+    }
+
+    /// Makes the node trust a root, before it has a certificate or with it.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which a configuration made by [`request_node`] does not give.
+    pub fn trust(&mut self, root: &VerifyingKey) -> Result<(), ConfigError> {
+        let entry = TrustEntry::unrestricted(root);
+        let entry = Value::from(entry.as_bytes());
+        self.config.set(Section::ALLOWLIST, "rot0", &entry)?;
+        Ok(())
+    }
+
+    pub(super) fn draw(
+        node: &NewNode<'_>,
+        has_ratchet: bool,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, ProvisionError> {
+        let role = node.role;
+        let constraints = role.constraints(node.topics, node.scheme, node.path_length)?;
+        let config = configuration(node, has_ratchet)?;
+        let seed = has_ratchet.then(|| Seed::generate_from(node.first_index, rng));
+        let escrow = match (node.escrow, &seed) {
+            (Some(recipient), Some(seed)) => Some(seed.escrow(recipient, rng)?),
+            (Some(_), None) => return Err(ProvisionError::NothingToEscrow(node.role)),
+            (None, _) => None,
+        };
+        let (key, secrets) = match node.key {
+            NewKey::Elsewhere(key) => (key.clone(), None),
+            NewKey::Drawn(key_type) => {
+                let mut secrets = NodeSecrets::generate(rng);
+                let key = SigningKey::generate(key_type, rng);
+                let public = key.verifying_key().clone();
+                secrets.add_key(key);
+                (public, Some(secrets))
+            }
+        };
+        let end = node
+            .lifetime
+            .map(|lifetime| MaxAge::until(now.plus(lifetime)));
+        let to_sign = certificate(end.unwrap_or(MaxAge::UNLIMITED), &constraints, &key);
+        Ok(Self {
+            config,
+            key,
+            secrets,
+            seed,
+            escrow,
+            to_sign,
+        })
+    }
+
+    pub(super) fn complete_with_chain(
+        mut self,
+        root: &VerifyingKey,
+        chain: &[u8],
+        now: Timestamp,
+    ) -> Result<ProvisionedNode, ProvisionError> {
+        let proven = prove(chain, root, now)?;
+        require_key(&proven, &self.key)?;
+        let wanted = Certificate::parse(&self.to_sign).map_err(ProvisionError::Request)?;
+        let wanted = wanted.restrictions.evaluate();
+        let (granted, wanted) = (
+            proven.constraints(),
+            wanted.map_err(ProvisionError::Request)?,
+        );
+        if granted.usages != wanted.usages || granted.topics != wanted.topics {
+            return Err(ProvisionError::GrantsOther);
+        }
+        self.trust(root)?;
+        self.config
+            .set(Section::CHAINS, "chain0", &Value::from(chain))?;
+        Ok(ProvisionedNode {
+            config: self.config,
+            secrets: self.secrets,
+            seed: self.seed,
+            escrow: self.escrow,
+            root: root.clone(),
+            expires: proven.max_age().timestamp(),
+        })
+    }
+}
+
+/// All but the root of trust and the chain, in the order of the peers' files.
+fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, ConfigError> {
+    let mut config = NodeConfig::create(node.id)?;
+    if let NewKey::Drawn(_) = node.key {
+        let file = |extension| Value::from(format!("file#{}.{extension}", node.id).as_str());
+        config.set(Section::NODE, "cryptokey", &file("crypto"))?;
+        if has_ratchet {
+            config.set(Section::NODE, "ratchet", &file("seed"))?;
+        }
+    }
+    set_scheme(&mut config, node.scheme)?;
+    // Who signs no requests or replies has no use for their validity; without an end it is the default.
+    if let Some(lifetime) = node.lifetime.filter(|_| node.role.exchanges_keys()) {
+        let max_age = i128::from(lifetime.as_secs());
+        config.set(Section::CRYPTO, "maxage", &Value::Int(max_age))?;
+    }
+    config.add_kafka_sections(node.ssl_cafile)?;
+    config.add_section(Section::CHAINS)?;
+    if node.role == Role::ChainServer {
+        config.add_section(Section::CHAIN_KEYS)?;
+    }
+    Ok(config)
+}
+
+/// The names of topics, unless they are the default.
+fn set_scheme(config: &mut NodeConfig, scheme: &TopicScheme) -> Result<(), ConfigError> {
+    if *scheme == TopicScheme::default() {
+        return Ok(());
+    }
+    for (name, text) in [
+        ("topic_separator", &scheme.separator),
+        ("topic_suffix_subs", &scheme.subscriptions_suffix),
+        ("topic_suffix_keys", &scheme.keys_suffix),
+        ("topic_suffix_reqs", &scheme.requests_suffix),
+    ] {
+        config.set(Section::NODE, name, &Value::from(text.as_str()))?;
+    }
+    Ok(())
 }

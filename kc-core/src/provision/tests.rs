@@ -1,8 +1,6 @@
 //! Nodes provisioned with both passwords; what the separate ways share is tested there, too.
 
-mod grant;
 mod separate;
-mod update;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,11 +9,15 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::chain::Identity;
-use crate::chain::{ChainError, Demand, TrustEntry, TrustStore, UnverifiedChain, Usage};
-use crate::keys::{KeyType, Signer, SigningKey};
+use crate::chain::{
+    Certificate, ChainError, Constraints, Demand, Identity, MAX_ENTRY_LEN, MaxAge, TrustEntry,
+    TrustList, TrustStore, UnverifiedChain, UpdateError, Usage, accept_chain, encode_certificate,
+};
+use crate::chain_server::{ChainKey, RenewalPolicy};
+use crate::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use crate::store::config::{NodeConfig, Section, Value};
 use crate::types::{Timestamp, TopicScheme};
+use crate::wire::Writer;
 
 static SCHEME: LazyLock<TopicScheme> = LazyLock::new(TopicScheme::default);
 
@@ -220,4 +222,154 @@ fn debug_output_shows_neither_seed_nor_salt() {
         let listed = format!("{:?}", &secret[..3]);
         assert!(!shown.contains(listed.trim_matches(['[', ']'])), "{shown}");
     }
+}
+
+// Chains for keys that exist already.
+
+fn issue(role: Role, key: &VerifyingKey, expires: MaxAge) -> Result<IssuedChain, ProvisionError> {
+    let topics = ["a.b".to_owned()];
+    let grant = Grant {
+        role,
+        constraints: role.constraints(&topics, &SCHEME, Some(1)).unwrap(),
+        expires,
+    };
+    issue_chain(key, &grant, b"root", b"provisioning", now(), &mut rng())
+}
+
+#[test]
+fn a_chain_for_a_known_key_is_as_that_of_a_new_node() {
+    for role in Role::ALL {
+        for key_type in [KeyType::Ed25519, KeyType::Hybrid] {
+            let key = SigningKey::generate(key_type, &mut rng());
+            let key = key.verifying_key();
+            let issued = issue(role, key, MaxAge::UNLIMITED).unwrap();
+            let root = derive_root(b"root", key_type).unwrap().key;
+            assert_eq!(&issued.root, root.verifying_key());
+            let identity = Identity::new(key.clone(), Some(issued.chain));
+            let entry = TrustEntry::unrestricted(&issued.root);
+            let trust = TrustStore::new(Some(vec![entry]), vec![]);
+            for usage in [
+                Usage::Encrypt,
+                Usage::EncryptRequest,
+                Usage::EncryptSubscribe,
+            ] {
+                let demand = Demand::at(now()).topic("a").usage(usage);
+                let granted = identity.validate(&trust, &demand).is_ok();
+                assert_eq!(granted, role.usages().contains(&usage), "{role} {usage:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_chain_that_has_ended_is_not_issued() {
+    let key = SigningKey::generate(KeyType::Ed25519, &mut rng());
+    let ended = Timestamp::from_secs(now().as_secs() - 1.0).unwrap();
+    let error = issue(Role::Producer, key.verifying_key(), MaxAge::until(ended)).unwrap_err();
+    let expired = |error: &ChainError| matches!(error, ChainError::Expired(_));
+    assert!(matches!(error, ProvisionError::Certificate(error) if expired(&error)));
+}
+
+#[test]
+fn signed_certificates_of_both_types_are_read() {
+    for key_type in [KeyType::Ed25519, KeyType::Hybrid] {
+        let root = derive_root(b"root", key_type).unwrap().key;
+        let key = SigningKey::generate(KeyType::Ed25519, &mut rng());
+        let entry = TrustEntry::unrestricted(key.verifying_key());
+        let signed = sign_request(&root, entry.as_bytes(), &mut rng()).unwrap();
+        let read = Certificate::parse_signed(&signed).unwrap();
+        assert_eq!(read, Certificate::parse(entry.as_bytes()).unwrap());
+        for cut in [0, 1, 64, signed.len() - 1] {
+            assert!(Certificate::parse_signed(&signed[..cut]).is_err(), "{cut}");
+        }
+    }
+}
+
+#[test]
+fn a_key_new_to_a_chain_server_is_due() {
+    let key = SigningKey::generate(KeyType::Ed25519, &mut rng());
+    let constraints = Role::Producer.constraints(&[], &SCHEME, Some(1)).unwrap();
+    let entry = ChainKey::due_at(now(), key.verifying_key(), &constraints);
+    assert!(RenewalPolicy::default().due(&entry).unwrap() < now());
+    assert_eq!(ChainKey::parse(&entry.encode()), Ok(entry));
+}
+
+fn trusting(roots: &[&SigningKey]) -> TrustStore {
+    let entries = roots
+        .iter()
+        .map(|root| TrustEntry::unrestricted(root.verifying_key()));
+    TrustStore::new(Some(entries.collect()), vec![])
+}
+
+fn update(list: TrustList, key: &VerifyingKey, by: &SigningKey) -> Vec<u8> {
+    let entry = TrustEntry::unrestricted(key);
+    compose_update(list, &entry, MaxAge::UNLIMITED, (by, None), &mut rng()).unwrap()
+}
+
+#[test]
+fn an_entry_that_is_too_long_is_refused() {
+    let key = SigningKey::generate(KeyType::Ed25519, &mut rng());
+    let mut entry = Writer::new();
+    entry.array(4).uint(0).bytes(&[0x90]);
+    key.verifying_key().write_to(&mut entry);
+    entry.bytes(&vec![0; MAX_ENTRY_LEN]);
+    let entry = TrustEntry::parse(&entry.into_vec()).unwrap();
+    let by = (&key as &dyn Signer, None);
+    let long = compose_update(TrustList::Deny, &entry, MaxAge::UNLIMITED, by, &mut rng()).unwrap();
+    let refused = TrustList::Deny.judge(&long, &trusting(&[&key]), now());
+    assert_eq!(refused, Err(UpdateError::Entry("too long")));
+}
+
+#[test]
+fn a_hybrid_root_takes_the_place_of_its_classical_half_only_by_its_leave() {
+    let classical = derive_root(b"root", KeyType::Ed25519).unwrap().key;
+    let hybrid = derive_root(b"root", KeyType::Hybrid).unwrap().key;
+    let other = derive_root(b"other", KeyType::Ed25519).unwrap().key;
+    let trust = trusting(&[&classical, &other]);
+    let accept = |by: &SigningKey| {
+        let update = update(TrustList::Allow, hybrid.verifying_key(), by);
+        TrustList::Allow.judge(&update, &trust, now())
+    };
+    assert_eq!(accept(&other), Err(UpdateError::OtherHalf));
+    assert!(accept(&classical).is_ok());
+}
+
+#[test]
+fn who_is_trusted_for_some_topics_neither_replaces_a_root_nor_updates_lists() {
+    let classical = derive_root(b"root", KeyType::Ed25519).unwrap().key;
+    let hybrid = derive_root(b"root", KeyType::Hybrid).unwrap().key;
+    let limited = TrustEntry::unrestricted(hybrid.verifying_key());
+    let limited = limited.within(Some(vec!["t".into()])).unwrap();
+    let mut trust = trusting(&[&classical]);
+    trust.add(TrustList::Allow, limited);
+    let roots: Vec<_> = trust.roots().map(|(root, _)| root).collect();
+    assert!(roots.contains(&classical.verifying_key()));
+    let denial = update(TrustList::Deny, classical.verifying_key(), &hybrid);
+    let refused = TrustList::Deny.judge(&denial, &trust, now());
+    assert!(matches!(
+        refused,
+        Err(UpdateError::Chain(ChainError::Usage(_)))
+    ));
+}
+
+#[test]
+fn a_node_cannot_certify_another() {
+    let node = with_passwords(&new_node(Role::Consumer, &[]));
+    let secrets = node.secrets.as_ref().unwrap();
+    let own = secrets.signing_keys().next().unwrap();
+    let chain = bytes(&node.config, Section::CHAINS, "chain0");
+    let victim = SigningKey::generate(KeyType::Ed25519, &mut rng());
+    let certificate = encode_certificate(
+        MaxAge::UNLIMITED,
+        &Constraints::default().encode(),
+        |writer| victim.verifying_key().write_to(writer),
+        (0, |_| {}),
+    );
+    let link = own.sign(&certificate, &mut rng()).unwrap();
+    let forged = UnverifiedChain::parse(&chain).unwrap().extended(&link);
+    let trust = TrustStore::new(Some(vec![TrustEntry::unrestricted(&node.root)]), vec![]);
+    let accept = |key: &VerifyingKey, chain: &[u8]| accept_chain(key, None, chain, &trust, now());
+    let refused = accept(victim.verifying_key(), &forged);
+    assert_eq!(refused, Err(UpdateError::Chain(ChainError::PathLength)));
+    assert_eq!(accept(own.verifying_key(), &chain), Ok(()));
 }

@@ -7,7 +7,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::generator::{Context, derive};
 use crate::sabotage::{Rule, broken};
 use crate::secret::Secret;
-use crate::secretbox::{KEY_LEN, NONCE_LEN};
+use crate::symmetric::{KEY_LEN, NONCE_LEN};
 use crate::types::KeyId;
 
 /// Length in bytes of a message's salt.

@@ -6,8 +6,7 @@ use rand_core::CryptoRng;
 
 use super::data_key::{SealingKey, TopicSecret};
 use super::retained::{MAX_RETAINED_KEYS, RetainedKey, RetainedKeys};
-use super::step::{KeyIdForm, Step};
-use super::step_keys::StepKeys;
+use super::step::{KeyIdForm, Step, StepKeys};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 

@@ -11,9 +11,7 @@ mod data_key;
 mod generator;
 mod machine;
 mod retained;
-mod seed;
 mod step;
-mod step_keys;
 
 pub use candidates::{Candidates, Giver};
 pub use data_key::{
@@ -24,9 +22,7 @@ pub use machine::{
     DENIAL_INTERVAL, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, UNSEEN_DENIAL_INTERVAL,
 };
 pub use retained::{MAX_RETAINED_KEYS, RetainedKey, RetainedKeys};
-pub use seed::{PendingStep, Seed, SeedError};
-pub use step::{KeyIdForm, Step};
-pub use step_keys::StepKeys;
+pub use step::{KeyIdForm, PendingStep, Seed, SeedError, Step, StepKeys};
 
 #[cfg(test)]
 mod tests;

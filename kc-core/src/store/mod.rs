@@ -13,20 +13,18 @@
 //!
 //! The `.seed` file is a [`Seed`](crate::ratchet::Seed). Nothing here touches a file.
 
+mod codecs;
 pub mod config;
 mod error;
 mod memory;
 mod node_secrets;
-pub mod opaque;
-pub mod retained_keys;
-mod sealed_ratchet;
 mod signer;
 mod traits;
 
+pub use codecs::{SealedRatchetHeader, opaque, retained_keys};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::{Generators, MemoryKeyStore, MemoryRatchetStore};
 pub use node_secrets::{Decoded, NodeSecrets, NodeSecretsError};
-pub use sealed_ratchet::SealedRatchetHeader;
 pub use signer::KeyStoreSigner;
 pub use traits::{KeyStore, RatchetStore};
 

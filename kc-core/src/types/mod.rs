@@ -1,13 +1,111 @@
 //! The vocabulary that every other module shares: topics, key ids and times.
 
-mod key_id;
-mod management;
-mod now;
-mod timestamp;
 mod topic;
 
-pub use key_id::{KEY_ID_LEN, KeyId};
-pub use management::{ManagementTopic, ManagementTopics};
-pub use now::Now;
-pub use timestamp::Timestamp;
-pub use topic::{RootTopic, SideTopic, TopicScheme, is_topic_name};
+use std::fmt;
+use std::time::Duration;
+
+pub use topic::{
+    ManagementTopic, ManagementTopics, RootTopic, SideTopic, TopicScheme, is_topic_name,
+};
+
+/// Length in bytes of a long key id.
+pub const KEY_ID_LEN: usize = 32;
+
+/// Names one data key of a root topic (protocol §4, "key index").
+///
+/// A message carries the id of the key it was sealed under. Ids are chosen by producers and are not
+/// secret; nothing prevents two producers from claiming the same one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyId {
+    /// The default form: 32 bytes, a hash of the producer's identity and its ratchet index.
+    Long([u8; KEY_ID_LEN]),
+    /// The compact form: the ratchet index itself.
+    Short(u64),
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Long(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Self::Short(index) => write!(f, "#{index}"),
+        }
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// What time it is, by two clocks: that of the wall says what is valid, the monotonic one how long something took.
+/// State machines take it as an argument.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Now {
+    /// The time of day. It may be set back.
+    pub wall: Timestamp,
+    /// The time since some fixed moment. It never steps back.
+    pub mono: Duration,
+}
+
+/// A point in time: seconds since the Unix epoch, with fractions, always finite.
+///
+/// The wire carries times as floats (protocol §1), so this is what certificates and state machines
+/// compare. The core never reads a clock: `now` is always an argument.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Timestamp(f64);
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const EPOCH: Self = Self(0.0);
+
+    /// From seconds since the epoch; `None` for NaN and the infinities.
+    #[must_use]
+    pub fn from_secs(secs: f64) -> Option<Self> {
+        secs.is_finite().then_some(Self(secs))
+    }
+
+    /// From the time since the epoch, as `SystemTime` gives it.
+    #[must_use]
+    pub fn from_unix(since_epoch: Duration) -> Self {
+        Self(since_epoch.as_secs_f64())
+    }
+
+    /// Seconds since the epoch.
+    #[must_use]
+    pub fn as_secs(self) -> f64 {
+        self.0
+    }
+
+    /// The time `delay` later.
+    #[must_use]
+    pub fn plus(self, delay: Duration) -> Self {
+        Self(self.0 + delay.as_secs_f64())
+    }
+
+    /// How long ago `earlier` was; zero if it lies in the future (clocks step back).
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::try_from_secs_f64(self.0 - earlier.0).unwrap_or(Duration::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_not_a_time() {
+        assert_eq!(Timestamp::from_secs(f64::NAN), None);
+        assert_eq!(Timestamp::from_secs(f64::INFINITY), None);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_gives_zero() {
+        let noon = Timestamp::from_unix(Duration::from_secs(100));
+        let later = noon.plus(Duration::from_millis(1500));
+        assert_eq!(later.since(noon), Duration::from_millis(1500));
+        assert_eq!(noon.since(later), Duration::ZERO);
+    }
+}

@@ -2,7 +2,6 @@
 
 mod names;
 mod parsing;
-mod security;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -13,7 +12,7 @@ use super::{BackendError, BackendErrorKind};
 use parsing::Parsing;
 
 pub use names::{ClientRole, canonical_name, client_role};
-pub use security::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
+pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 
 /// How to reach the brokers, and how to send and fetch: parsed from names and values as a node's
 /// configuration has them (protocol §11), which are those of kafka-python. librdkafka's dotted names are taken for

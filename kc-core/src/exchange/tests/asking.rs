@@ -1,7 +1,7 @@
 //! What a consumer asks, and takes.
 
-use super::world::{INTERVAL, to};
 use super::*;
+use super::{INTERVAL, to};
 use crate::chain::{
     Certificate, Identity, MaxAge, TrustEntry, TrustList, UnverifiedChain, Usage,
     encode_certificate,
@@ -350,7 +350,7 @@ fn a_clock_that_is_set_back_does_not_stop_requests() {
     let mut world = World::new(13);
     let mut consumer = world.consumer();
     assert!(!world.want(&mut consumer, &[1]).is_empty());
-    world.now.wall = crate::types::Timestamp::from_secs(1_600_000_000.0).unwrap();
+    world.now.wall = Timestamp::from_secs(1_600_000_000.0).unwrap();
     world.pass(SECOND * 4);
     assert!(!consumer.run(&mut world).is_empty());
 }

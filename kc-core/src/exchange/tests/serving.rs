@@ -1,6 +1,6 @@
 //! What a producer answers, and what a controller vouches for.
 
-use super::world::to;
+use super::to;
 use super::*;
 use crate::chain::{TrustEntry, TrustList, UnverifiedChain, Usage};
 use crate::exchange::request::request_certificate;

@@ -4,7 +4,7 @@ use super::*;
 use crate::chain::{Constraints, MaxAge};
 use crate::kem::{DecapsulationKey, Suite, sealed};
 use crate::keys::{SigningKey, VerifyingKey};
-use crate::provision::certificate::certificate;
+use crate::provision::issuer::certificate;
 
 fn root() -> SigningKey {
     derive_root(b"root", KeyType::Ed25519).unwrap().key
@@ -120,8 +120,8 @@ fn a_root_signs_certificates_for_one_signing_key_alone() {
         let error = sign(garbage).unwrap_err();
         assert!(matches!(error, ProvisionError::Request(_)), "{error}");
     }
-    let encode = |write_key: fn(&mut crate::wire::Writer, &VerifyingKey), extra| {
-        crate::chain::encode_certificate(
+    let encode = |write_key: fn(&mut Writer, &VerifyingKey), extra| {
+        encode_certificate(
             MaxAge::UNLIMITED,
             &Constraints::default().encode(),
             |writer| write_key(writer, key),

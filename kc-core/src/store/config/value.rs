@@ -1,11 +1,11 @@
 //! The right-hand side of an entry.
 
-mod number;
-
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+use crate::symmetric::sha256;
 
 /// What marks binary names and values.
 pub(super) const BASE64_PREFIX: &str = "base64#";
@@ -40,8 +40,8 @@ impl Value {
             return decode_base64(encoded).map(Self::Bytes);
         }
         let trimmed = text.trim();
-        let typed = number::parse_int(trimmed)
-            .or_else(|| number::parse_float(trimmed).map(Self::Float))
+        let typed = parse_int(trimmed)
+            .or_else(|| parse_float(trimmed).map(Self::Float))
             .or_else(|| parse_bool(trimmed).map(Self::Bool));
         Some(typed.unwrap_or_else(|| Self::Text(text.to_owned())))
     }
@@ -51,7 +51,7 @@ impl Value {
         match self {
             Self::Int(number) => number.to_string(),
             Self::BigInt(digits) => digits.clone(),
-            Self::Float(number) => number::float_repr(*number),
+            Self::Float(number) => float_repr(*number),
             Self::Bool(true) => "True".to_owned(),
             Self::Bool(false) => "False".to_owned(),
             Self::Bytes(bytes) => format!("{BASE64_PREFIX}{}", STANDARD.encode(bytes)),
@@ -116,5 +116,141 @@ impl From<f64> for Value {
 impl From<bool> for Value {
     fn from(truth: bool) -> Self {
         Self::Bool(truth)
+    }
+}
+
+/// The name of an entry (protocol §11).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Name {
+    /// Text, in lower case: names ignore case.
+    Text(String),
+    /// Bytes, written `base64#…` in standard base64, whose case matters.
+    Binary(Vec<u8>),
+}
+
+impl Name {
+    /// Reads a name as it stands in a file. What begins with `base64#` and is not valid base64 is text, with
+    /// its case kept.
+    pub fn parse(written: &str) -> Self {
+        match written.strip_prefix(BASE64_PREFIX) {
+            None => Self::Text(written.to_lowercase()),
+            Some(encoded) => match STANDARD.decode(encoded) {
+                Ok(bytes) => Self::Binary(bytes),
+                Err(_) => Self::Text(written.to_owned()),
+            },
+        }
+    }
+
+    /// The name under which an entry of the allowlist or the denylist is stored: the SHA-256 of its bytes.
+    pub fn of_entry(entry: &[u8]) -> Self {
+        Self::Binary(sha256(&[entry]).to_vec())
+    }
+
+    /// The name as a [`Value`], the way KafkaCrypto lists it: `12` is an integer, `true` a boolean.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Binary(bytes) => Value::Bytes(bytes.clone()),
+            Self::Text(text) => Value::decode(text).unwrap_or_else(|| Value::Text(text.clone())),
+        }
+    }
+}
+
+impl From<&str> for Name {
+    fn from(written: &str) -> Self {
+        Self::parse(written)
+    }
+}
+
+impl From<&[u8]> for Name {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Binary(bytes.to_vec())
+    }
+}
+
+impl From<&Name> for Name {
+    fn from(name: &Name) -> Self {
+        name.clone()
+    }
+}
+
+/// The name as it is written to a file.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Binary(bytes) => write!(f, "{BASE64_PREFIX}{}", STANDARD.encode(bytes)),
+        }
+    }
+}
+
+// Numbers as Python's `int()`, `float()` and `repr()` read and write them.
+
+/// `[+-]digits`, single underscores between digits.
+fn parse_int(text: &str) -> Option<Value> {
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let joined = join_digits(unsigned)?;
+    if joined.is_empty() || !joined.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = joined.trim_start_matches('0');
+    let canonical = match (negative, digits) {
+        (_, "") => "0".to_owned(),
+        (false, digits) => digits.to_owned(),
+        (true, digits) => format!("-{digits}"),
+    };
+    Some(
+        canonical
+            .parse()
+            .map_or(Value::BigInt(canonical), Value::Int),
+    )
+}
+
+/// Decimal notation with optional exponent, `inf`, `infinity` and `nan` in any case.
+fn parse_float(text: &str) -> Option<f64> {
+    join_digits(text)?.parse().ok()
+}
+
+/// Drops underscores; `None` if one is not between two digits.
+fn join_digits(text: &str) -> Option<String> {
+    let mut joined = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    let mut after_digit = false;
+    while let Some(character) = characters.next() {
+        if character == '_' {
+            let before_digit = characters.peek().is_some_and(char::is_ascii_digit);
+            if !(after_digit && before_digit) {
+                return None;
+            }
+        } else {
+            joined.push(character);
+        }
+        after_digit = character.is_ascii_digit();
+    }
+    Some(joined)
+}
+
+/// The shortest text that reads back the same: positional from 1e-4 up to below 1e16, else with an exponent of
+/// at least two digits.
+fn float_repr(number: f64) -> String {
+    if number.is_nan() {
+        return "nan".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let scientific = format!("{number:e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
+    match exponent.parse::<i32>() {
+        Ok(small) if number == 0.0 || (-4..16).contains(&small) => format!("{number:?}"),
+        Ok(power) => {
+            let sign = if power < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", power.unsigned_abs())
+        }
+        Err(_) => scientific,
     }
 }

@@ -1,7 +1,6 @@
 //! The file itself, kept to the byte.
 
 mod edit;
-mod interpolate;
 mod parse;
 
 use std::collections::HashSet;

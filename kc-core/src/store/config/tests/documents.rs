@@ -274,7 +274,7 @@ fn migration_overwrites_nothing() {
 
 fn sha256_of_one() -> String {
     use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(crate::hash::sha256(&[&[1]]))
+    base64::engine::general_purpose::STANDARD.encode(crate::symmetric::sha256(&[&[1]]))
 }
 
 #[test]

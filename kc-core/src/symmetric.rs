@@ -1,9 +1,24 @@
-//! XSalsa20-Poly1305: the tag of 16 bytes, then the ciphertext (protocol §1).
+//! SHA-256 of several parts, one after the other.
 
 use dryoc::classic::crypto_box::crypto_box_open_detached_afternm_inplace;
+use dryoc::classic::crypto_hash::{
+    crypto_hash_sha256_final, crypto_hash_sha256_init, crypto_hash_sha256_update,
+};
 use dryoc::classic::crypto_secretbox::crypto_secretbox_detached;
 
 use crate::secret::SecretVec;
+
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut state = crypto_hash_sha256_init();
+    for part in parts {
+        crypto_hash_sha256_update(&mut state, part);
+    }
+    let mut digest = [0; 32];
+    crypto_hash_sha256_final(state, &mut digest);
+    digest
+}
+
+// XSalsa20-Poly1305: the tag of 16 bytes, then the ciphertext (protocol §1).
 
 /// Length in bytes of a key.
 pub(crate) const KEY_LEN: usize = 32;

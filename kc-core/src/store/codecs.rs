@@ -1,0 +1,133 @@
+//! Small codecs.
+
+/// Values sealed under a node's opaque key (protocol §11): 24 bytes of nonce, then the box.
+pub mod opaque {
+    use rand_core::CryptoRng;
+
+    use crate::secret::{Secret, SecretVec};
+    use crate::symmetric::{self, NONCE_LEN};
+
+    /// Seals a value under a fresh nonce.
+    #[must_use]
+    pub fn wrap(plaintext: &[u8], key: &Secret<32>, rng: &mut dyn CryptoRng) -> Vec<u8> {
+        let mut nonce = [0; NONCE_LEN];
+        rng.fill_bytes(&mut nonce);
+        let sealed = symmetric::seal(plaintext, &nonce, key.expose());
+        [&nonce, sealed.as_slice()].concat()
+    }
+
+    /// Opens a value; `None` if it is too short, altered, or sealed under another key.
+    #[must_use]
+    pub fn unwrap(wrapped: &[u8], key: &Secret<32>) -> Option<SecretVec> {
+        let (nonce, sealed) = wrapped.split_first_chunk()?;
+        symmetric::open(sealed, nonce, key.expose())
+    }
+}
+
+/// The form in which a producer keeps retained keys, before it is sealed (protocol §11, `oldkeys`):
+/// `{"pgens": [[root, key id, secret, birth], ...]}`.
+pub mod retained_keys {
+    use crate::ratchet::{RetainedKey, RetainedKeys};
+    use crate::secret::{Secret, SecretVec};
+    use crate::types::{KeyId, RootTopic, Timestamp};
+    use crate::wire::{Value, WireError, Writer};
+
+    const ENTRIES: &str = "pgens";
+
+    /// Encodes the keys, oldest first.
+    #[must_use]
+    pub fn encode(keys: &RetainedKeys) -> SecretVec {
+        // One allocation, so that growing leaves no copies behind.
+        let names: usize = keys.iter().map(|key| key.root_topic.as_str().len()).sum();
+        let mut writer = Writer::append_to(Vec::with_capacity(32 + names + keys.len() * 96));
+        writer.map(1).text(ENTRIES).array(keys.len());
+        for key in keys.iter() {
+            writer.array(4).text(key.root_topic.as_str());
+            match key.id {
+                KeyId::Long(id) => writer.bytes(&id),
+                KeyId::Short(index) => writer.uint(index),
+            };
+            writer.bytes(key.secret.expose()).float(key.birth.as_secs());
+        }
+        writer.into_vec().into()
+    }
+
+    /// Decodes the keys; other entries of the map are ignored.
+    ///
+    /// # Errors
+    /// [`WireError`] if they are not laid out as they must be.
+    pub fn decode(plaintext: &SecretVec) -> Result<RetainedKeys, WireError> {
+        let value = Value::decode(plaintext.expose())?;
+        let Value::Map(entries) = value else {
+            return Err(WireError::Expected("a map"));
+        };
+        let mut keys = RetainedKeys::default();
+        for (name, entries) in &entries {
+            if name.text() != Ok(ENTRIES) {
+                continue;
+            }
+            for entry in entries.array()? {
+                keys.insert(decode_entry(entry)?);
+            }
+        }
+        Ok(keys)
+    }
+
+    fn decode_entry(entry: &Value<'_>) -> Result<RetainedKey, WireError> {
+        let [root_topic, id, secret, birth] = entry.array()? else {
+            return Err(WireError::Expected("root topic, key id, secret and birth"));
+        };
+        let id = match id {
+            Value::Int(index) => u64::try_from(*index).ok().map(KeyId::Short),
+            _ => id.bytes()?.try_into().ok().map(KeyId::Long),
+        };
+        let secret = Secret::from_slice(secret.bytes()?);
+        Ok(RetainedKey {
+            root_topic: RootTopic::from(root_topic.text()?),
+            id: id.ok_or(WireError::Expected("a key id"))?,
+            secret: secret
+                .ok_or(WireError::Expected("a secret of 32 bytes"))?
+                .into(),
+            birth: birth_time(birth).ok_or(WireError::Expected("a time"))?,
+        })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "times fit a double's 53 bits")]
+    fn birth_time(value: &Value<'_>) -> Option<Timestamp> {
+        match value {
+            Value::Float(secs) => Timestamp::from_secs(*secs),
+            Value::Int(secs) => Timestamp::from_secs(*secs as f64),
+            _ => None,
+        }
+    }
+}
+
+/// What a file begins with that holds a ratchet which a token has sealed.
+const MAGIC: &[u8; 4] = b"KCR1";
+
+/// What stands in front of a ratchet that a token has sealed, legible without the token: `"KCR1" ‖ index (8, big-endian)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedRatchetHeader {
+    /// The index of the step to be used next.
+    pub index: u64,
+}
+
+impl SealedRatchetHeader {
+    /// How long it is, in bytes.
+    pub const LEN: usize = MAGIC.len() + size_of::<u64>();
+
+    /// That of a file with these bytes; `None` if it has none.
+    #[must_use]
+    pub fn of(file: &[u8]) -> Option<Self> {
+        let index = file.strip_prefix(MAGIC)?.first_chunk()?;
+        Some(Self {
+            index: u64::from_be_bytes(*index),
+        })
+    }
+
+    /// As it stands in the file.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        [&MAGIC[..], &self.index.to_be_bytes()].concat()
+    }
+}

@@ -1,3 +1,0 @@
-mod choices;
-mod documents;
-mod properties;
