@@ -1,8 +1,8 @@
-//! The chain server (protocol §9): keeps short-lived chains of other nodes fresh.
+//! The chain server (protocol §9), which renews short-lived chains of other nodes.
 //!
-//! A chain server stores a *chain key* for each node: an unsigned certificate with the node's key, what it
-//! may do, and when its latest chain ends. When that comes near, the server signs a new certificate under
-//! its own chain, and the node takes the chain from the topic `chains`. No clock is read here.
+//! A chain server stores a *chain key* for each node: an unsigned certificate with the node's key, its rights, and
+//! the end of its latest chain. Before that end, the server signs a new certificate under its own chain, and the
+//! node takes the new chain from the topic `chains`. This module reads no clock.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::chain::{
 use crate::keys::VerifyingKey;
 use crate::types::Timestamp;
 
-/// When chains are renewed, and for how long.
+/// The rules of renewal: how early, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenewalPolicy {
-    /// How long a new chain is valid.
+    /// The validity of a new chain.
     pub lifetime: Duration,
-    /// A chain is renewed when less than this part of `lifetime` is left of it.
+    /// The part of `lifetime` at which a chain is renewed: less than this is left.
     pub refresh_fraction: f64,
 }
 
-/// A key that a chain server keeps a chain fresh for.
+/// A key whose chain a chain server renews.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChainKey {
     key: VerifyingKey,
@@ -30,17 +30,17 @@ pub struct ChainKey {
     constraints: Vec<u8>,
 }
 
-/// A chain to be signed and published under the key's byte form, and the entry to be stored after that.
+/// A chain to sign and publish under the byte form of its key, and the entry to store afterwards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Renewal {
-    /// The chain, but for the signature of its last certificate.
+    /// The chain, complete except for the signature of its last certificate.
     pub to_be_signed: ToBeSigned,
-    /// The entry that takes the place of the old one.
+    /// The entry that replaces the old one.
     pub renewed: ChainKey,
 }
 
 impl Default for RenewalPolicy {
-    /// A week, renewed when a seventh of it is left (protocol §9).
+    /// A validity of a week, renewed when a seventh of it is left (protocol §9).
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(604_800),
@@ -53,7 +53,8 @@ impl ChainKey {
     /// Reads a stored entry.
     ///
     /// # Errors
-    /// The checks C06 to C09; C10 for an entry that is not for a single signing key.
+    /// Returns the [`ChainError`] of one of the checks C06 to C09 if the entry is malformed, and
+    /// [`ChainError::NotASigner`] (C10) if it is not for a single signing key.
     pub fn parse(entry: &[u8]) -> Result<Self, ChainError> {
         let certificate = Certificate::parse(entry)?;
         let key = match &certificate.keys {
@@ -67,7 +68,7 @@ impl ChainKey {
         })
     }
 
-    /// A key that has no chain yet: its first is due `now`.
+    /// Creates the entry of a key that has no chain yet. Its first chain is due at `now`.
     #[must_use]
     pub fn due_at(now: Timestamp, key: &VerifyingKey, constraints: &Constraints) -> Self {
         Self {
@@ -77,20 +78,20 @@ impl ChainKey {
         }
     }
 
-    /// The entry as it is stored: an unsigned certificate.
+    /// Encodes the entry for storage: an unsigned certificate.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let write_key = |writer: &mut _| self.key.write_to(writer);
         encode_certificate(self.max_age, &self.constraints, write_key, (0, |_| {}))
     }
 
-    /// The key that chains are renewed for.
+    /// Returns the key whose chain is renewed.
     #[must_use]
     pub fn key(&self) -> &VerifyingKey {
         &self.key
     }
 
-    /// When the latest chain ends.
+    /// Returns the end of the latest chain.
     #[must_use]
     pub fn max_age(&self) -> MaxAge {
         self.max_age
@@ -98,7 +99,7 @@ impl ChainKey {
 }
 
 impl RenewalPolicy {
-    /// When a key's chain is to be renewed; `None` if it does not end.
+    /// Returns the time at which a key's chain must be renewed, or `None` if the chain has no end.
     #[must_use]
     pub fn due(&self, key: &ChainKey) -> Option<Timestamp> {
         let early = self.lifetime.as_secs_f64() * self.refresh_fraction;
@@ -106,8 +107,8 @@ impl RenewalPolicy {
         Timestamp::from_secs(end.as_secs() - early)
     }
 
-    /// The renewal of a key's chain, if it is due: by this server's identity of the same key type, or its
-    /// first if it has none.
+    /// Returns the renewal of a key's chain, if it is due. The server signs with its identity of the same key type,
+    /// or with its first if it has none of that type.
     #[must_use]
     pub fn renew(&self, key: &ChainKey, own: &[ValidIdentity], now: Timestamp) -> Option<Renewal> {
         if self.due(key)? > now {
@@ -116,7 +117,8 @@ impl RenewalPolicy {
         let same_type = |own: &&ValidIdentity| own.key().key_type() == key.key.key_type();
         let identity = own.iter().find(same_type).or(own.first())?;
         let end = MaxAge::until(now.plus(self.lifetime));
-        // No chain outlives the server's own: as long as that would end no later, there is nothing to renew.
+        // No chain outlives the server's own. If a new chain would end no later than the present one, renewal is
+        // useless.
         let lasts = end.earlier(identity.max_age());
         if !key.max_age.is_before(lasts) {
             return None;

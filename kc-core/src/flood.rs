@@ -1,19 +1,20 @@
-//! A limit on how often the same thing is reported: whoever may write to a topic must not fill a log.
+//! A limit on reports about the same subject, so that a sender of records cannot fill a log.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// How often one thing is reported at most.
+/// The minimum time between two reports about the same subject.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// How many different things are remembered; beyond, further ones are counted together with the others.
+/// The maximum number of subjects that one [`FloodLimit`] remembers; any more are counted together. Test:
+/// `what_is_remembered_is_bounded_and_the_rest_is_counted_together`.
 pub const MAX_REPORTED: usize = 1024;
 
-/// Counts what happens, and says when to report it: at once, then at most once in [`REPORT_INTERVAL`].
+/// Counts events by subject and decides when to report them: at once, then at most once in [`REPORT_INTERVAL`].
 #[derive(Clone, Debug)]
 pub struct FloodLimit<K> {
     reported: HashMap<K, Reported>,
-    /// What is counted because there was no room for more.
+    /// Events of the subjects that exceed [`MAX_REPORTED`].
     overflow: Reported,
 }
 
@@ -33,8 +34,10 @@ impl<K> Default for FloodLimit<K> {
 }
 
 impl<K: Eq + Hash> FloodLimit<K> {
-    /// Counts `what`, which happened at `now` by a monotonic clock. Returns how often it has happened since it was
-    /// last reported, this time included, if it is to be reported now.
+    /// Counts an event of the subject `what` at `now`, by the monotonic clock.
+    ///
+    /// Returns `None` if it should not be reported now; otherwise the number of events since the last report,
+    /// including this one.
     pub fn count(&mut self, what: K, now: Duration) -> Option<u64> {
         if self.reported.len() >= MAX_REPORTED && !self.reported.contains_key(&what) {
             self.reported
@@ -86,7 +89,7 @@ mod tests {
         let reports = (0..100_000).filter_map(|what| limit.count(what, at(0)));
         assert_eq!(reports.count(), MAX_REPORTED + 1);
         assert_eq!(limit.reported.len(), MAX_REPORTED);
-        // Idle things make room.
+        // Subjects without recent events make room.
         assert_eq!(limit.count(100_000, at(61)), Some(1));
     }
 }

@@ -1,25 +1,29 @@
-//! The KafkaCrypto protocol as pure code: end-to-end encryption of Kafka messages for brokers that
-//! nobody needs to trust.
+//! The KafkaCrypto protocol as pure code: end-to-end encryption of Kafka messages, so that brokers need not be
+//! trusted.
 //!
-//! Everything here works on bytes and values that are passed in. There is no I/O, no clock and no
-//! runtime; time and randomness are arguments, so that weeks of key rotation are tested in
-//! microseconds. Actors, files and Kafka clients are other crates' business.
+//! This crate works on bytes and values that the caller passes in. It has no I/O, no clock and no runtime: time and
+//! randomness are arguments, so that a test can run weeks of key rotation in microseconds. Actors, files and Kafka
+//! clients belong to other crates. The sections that the documentation cites as *protocol §n* are those of the
+//! protocol's specification; `docs/protocol.md` summarizes it.
 //!
-//! Each module uses only those above it:
+//! Each module uses only the modules above it:
 //!
-//! | module | what it is |
+//! | module | content |
 //! |---|---|
-//! | [`types`], [`secret`], [`wire`] | topics, key ids, times; secrets in memory; strict MessagePack |
-//! | [`keys`], [`kem`] | signing keys; key exchange, post-quantum too |
-//! | [`chain`], [`ratchet`] | who may do what; keys that never repeat |
-//! | [`message`], [`exchange`] | sealing and opening; how consumers get keys from producers |
-//! | [`store`] | what a node keeps, as codecs and traits |
-//! | [`own_chains`] | which of a node's stored chains belongs to which of its keys |
-//! | [`provision`] | new nodes from two passwords |
-//! | [`chain_server`] | fresh chains for nodes whose chains are short-lived |
-//! | [`backend`] | what is asked of a Kafka client; sees only `types` |
+//! | [`types`], [`secret`], [`wire`] | topics, key ids and times; secrets in memory; strict MessagePack |
+//! | [`keys`], [`kem`] | signing keys; key exchange, classical and post-quantum |
+//! | [`chain`], [`ratchet`] | certificate chains and trust; data keys that never repeat |
+//! | [`message`], [`exchange`] | sealing and opening messages; the exchange by which consumers get keys from producers |
+//! | [`store`] | codecs for a node's files, and the traits of its stores |
+//! | [`own_chains`] | assignment of a node's stored chains to its signing keys |
+//! | [`provision`] | creation of nodes from two passwords |
+//! | [`chain_server`] | renewal of short-lived chains |
+//! | [`backend`] | traits and settings of a Kafka client; uses only `types` and `secret` |
+//! | [`work`], [`sabotage`] | support for tests: counters of costly operations, rules that a test can break |
 //!
-//! A message from a producer's ratchet to a consumer's key ring:
+//! # Example
+//!
+//! A message on its way from a producer's ratchet to a consumer's key ring:
 //!
 //! ```
 //! use kc_core::message::{KeyRing, seal};
@@ -28,20 +32,20 @@
 //! # use rand::SeedableRng;
 //! # let mut rng = rand::rngs::StdRng::seed_from_u64(1);
 //!
-//! let root = TopicScheme::default().root_of("sensors.berlin");
+//! let root_topic = TopicScheme::default().root_of("sensors.berlin");
 //!
-//! // The producer: the next seed is stored before the step is used.
+//! // The producer: a step may be used only after its successor has been stored.
 //! let pending = Seed::generate(&mut rng).advance()?;
-//! let to_be_stored_first = pending.next().encode();
+//! let stored_first = pending.next().encode();
 //! let (step, _) = pending.stored();
-//! let key = StepKeys::new(step, &KeyIdForm::Short).sealing_key(&root, &mut rng);
+//! let key = StepKeys::new(step, &KeyIdForm::Short).sealing_key(&root_topic, &mut rng);
 //! let mut sealed = Vec::new();
 //! seal(&key, Component::Value, b"21.5 degrees", &mut sealed)?;
 //!
-//! // The consumer: it got the key through the exchange.
+//! // The consumer: it received the key in a key exchange.
 //! let mut ring = KeyRing::default();
-//! ring.add(&root, key.id(), key.topic_secret().expose_copy(), None);
-//! let opened = ring.open(root.as_str(), Component::Value, &sealed);
+//! ring.add(&root_topic, key.id(), key.topic_secret().expose_copy(), None);
+//! let opened = ring.open(root_topic.as_str(), Component::Value, &sealed);
 //! assert_eq!(opened.into_plaintext()?, b"21.5 degrees");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,25 +1,25 @@
-//! A node's own chains as its configuration keeps them (protocol §11): the entries `chain0`, `chain1`, … of the
-//! section `chains`.
+//! A node's own chains in its configuration (protocol §11): the entries `chain0`, `chain1`, … of the section
+//! `chains`.
 //!
-//! A chain belongs to the signing key that its last certificate names, whatever its entry is called. It is written
-//! to the entry of its key's position. The node's own file is trusted: nothing is verified here.
+//! A chain belongs to the signing key that its last certificate names, whatever the name of its entry. It is
+//! written to the entry with the position of its key. The node's own file is trusted, so nothing is verified here.
 
 use crate::chain::{Certificate, UnverifiedChain};
 use crate::keys::VerifyingKey;
 use crate::store::config::{ConfigError, Name, NodeConfig, Section, Value};
 
-/// The chains of a node's configuration, in the file's order.
+/// The chains in a node's configuration, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct OwnChains(Vec<OwnChain>);
 
-/// One of them.
+/// One chain of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnChain {
-    /// The name of its entry.
+    /// The name of the chain's entry.
     pub name: Name,
     /// The chain, as stored.
     pub bytes: Vec<u8>,
-    /// The signing key that its last certificate names; `None` if there is none, or the chain is malformed.
+    /// The signing key that the last certificate names; `None` if it names none or the chain is malformed.
     pub key: Option<VerifyingKey>,
 }
 
@@ -27,7 +27,7 @@ impl OwnChains {
     /// Reads the chains of a configuration.
     ///
     /// # Errors
-    /// [`ConfigError`] for a reference that cannot be resolved.
+    /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
     pub fn load(config: &NodeConfig) -> Result<Self, ConfigError> {
         let settings = config.own_settings(Section::CHAINS)?.into_iter();
         let chains = settings.filter_map(|setting| match setting.value() {
@@ -37,7 +37,7 @@ impl OwnChains {
         Ok(chains.collect())
     }
 
-    /// The chains of the signing key at this position: first the one in the entry of its position, then those
+    /// Returns the chains of the signing key at `position`: first the one in the entry of that position, then those
     /// in other entries.
     #[must_use]
     pub fn of_key(&self, position: usize, key: &VerifyingKey) -> Vec<&OwnChain> {
@@ -51,13 +51,13 @@ impl OwnChains {
         chains
     }
 
-    /// The chains that belong to none of these keys.
+    /// Returns the chains that belong to none of `keys`.
     pub fn of_none(&self, keys: &[VerifyingKey]) -> impl Iterator<Item = &OwnChain> {
         let belongs = |chain: &OwnChain| chain.key.as_ref().is_some_and(|key| keys.contains(key));
         self.0.iter().filter(move |chain| !belongs(chain))
     }
 
-    /// All chains.
+    /// Returns all chains.
     pub fn iter(&self) -> impl Iterator<Item = &OwnChain> {
         self.0.iter()
     }
@@ -74,11 +74,13 @@ impl FromIterator<(Name, Vec<u8>)> for OwnChains {
     }
 }
 
-/// Writes a chain to the entry of its key's position, in place of the chain that the key has. Another key's chain in
-/// that entry moves to where the replaced chain was, or else to the first free entry.
+/// Writes a chain to the entry of its key's position, in place of the key's present chain.
+///
+/// If that entry holds another key's chain, the other chain moves to the entry of the replaced chain, or else to
+/// the first free entry.
 ///
 /// # Errors
-/// [`ConfigError`] for a reference that cannot be resolved.
+/// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
 pub fn store_chain(
     config: &mut NodeConfig,
     position: usize,
@@ -135,7 +137,7 @@ mod tests {
     use crate::keys::{KeyType, Signer, SigningKey};
     use crate::wire::Writer;
 
-    /// Two keys of a node, each with the ends of chains for it.
+    /// Two keys of a node, each with the parents that sign its chains.
     struct Keys([VerifyingKey; 2]);
 
     impl Keys {
@@ -147,7 +149,7 @@ mod tests {
             Self([key(1, KeyType::Ed25519), key(2, KeyType::Hybrid)])
         }
 
-        /// A chain for one of the keys: by the parent of its type, as issued for the `n`th time.
+        /// Returns a chain for one of the keys, signed by the parent of its type. `n` distinguishes issues.
         fn chain(&self, key: usize, n: i128) -> Vec<u8> {
             let key = &self.0[key];
             signed(key.key_type(), n, |writer| key.write_to(writer))
@@ -224,7 +226,7 @@ mod tests {
         }
     }
 
-    /// What `store_chain` makes of these entries with a new chain for the second key.
+    /// Returns the entries that `store_chain` makes of `before` with a new chain for the second key.
     fn stored(before: &[(&str, &[u8])], new: &[u8]) -> Vec<(String, Vec<u8>)> {
         let mut config = config(before);
         store_chain(&mut config, 1, new).unwrap();

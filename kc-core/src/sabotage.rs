@@ -1,34 +1,35 @@
-//! Rules that can be broken on purpose, so that the simulator proves that it would find out.
+//! Rules that a test can break on purpose, which proves that the simulator detects the damage.
 //!
-//! Broken for one thread, and with the feature `sabotage` only; without it [`broken`] is `false` to the compiler.
+//! A rule is broken in one thread only, and only with the feature `sabotage`; without the feature, [`broken`] is
+//! the constant `false`.
 
 /// A rule that can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// Every valid reply to a request counts, and requests go out as soon as there is something to ask.
+    /// An exchange accepts all valid replies to a request, and sends requests as soon as there is a key to ask for.
     EveryReplyCounts,
-    /// Keys that opened nothing make room for others with the same id.
+    /// Keys that have opened nothing make room for other keys with the same id.
     UnprovenMakeRoom,
-    /// A request with other exchange keys is another request.
+    /// A request with other exchange keys is a different request.
     RequestsAreByExchangeKeys,
-    /// Self-revocations of keys in use wait apart from all others.
+    /// Self-revocations of keys in use wait in a queue of their own.
     SeenRevocationsWaitApart,
-    /// Salts have a random half.
+    /// The high half of a salt is random.
     SaltsHaveRandomHalf,
-    /// What was validated under older lists is validated again.
+    /// A chain that was validated under older lists is validated again.
     ChangedListsCount,
-    /// A key is used once it is stored.
+    /// A step is used only after its successor has been stored.
     StoredBeforeUsed,
-    /// A position is settled when its record is done with.
+    /// A position is settled only after its record has been processed.
     DoneBeforeSettled,
-    /// Restrictions are evaluated once the signature has verified.
+    /// Restrictions are evaluated only after the signature has verified.
     VerifiedBeforeEvaluated,
-    /// Requests that can no longer be answered are forgotten.
+    /// An exchange forgets requests that can no longer be answered.
     OldRequestsAreForgotten,
 }
 
 impl Rule {
-    /// All of them.
+    /// All rules.
     pub const ALL: [Self; 10] = [
         Self::EveryReplyCounts,
         Self::UnprovenMakeRoom,
@@ -59,7 +60,7 @@ mod switch {
         BROKEN.get() == Some(rule)
     }
 
-    /// Breaks a rule in this thread, or none.
+    /// Breaks `rule` in this thread. `None` restores all rules.
     pub fn break_rule(rule: Option<Rule>) {
         BROKEN.set(rule);
     }
@@ -68,7 +69,7 @@ mod switch {
 #[cfg(feature = "sabotage")]
 pub use switch::{break_rule, broken};
 
-/// Returns that no rule is broken.
+/// Returns `false`: without the feature `sabotage` no rule is broken.
 #[cfg(not(feature = "sabotage"))]
 #[inline(always)]
 #[must_use]

@@ -1,7 +1,7 @@
 //! Secrets in memory: wiped when dropped, never cloned, never printed, compared in constant time.
 //!
-//! Bytes leave a secret only through methods whose names begin with `expose`, so that every such
-//! place can be found by searching.
+//! Only methods with names that begin with `expose` give access to a secret's bytes, so that a text search finds
+//! all such places.
 
 use std::fmt;
 
@@ -9,37 +9,37 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// A secret of a fixed size of `N` bytes, on the heap so that moves leave no copies.
+/// A secret of `N` bytes, on the heap so that a move leaves no copy.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Secret<const N: usize>(Box<[u8; N]>);
 
 impl<const N: usize> Secret<N> {
-    /// Draws a fresh secret: one call of `fill_bytes` for `N` bytes.
+    /// Draws a new secret: one call of `fill_bytes` for `N` bytes.
     #[must_use]
     pub fn random(rng: &mut dyn CryptoRng) -> Self {
         Self::fill_with(|bytes| rng.fill_bytes(bytes))
     }
 
-    /// Makes a secret in place, from zeros.
+    /// Creates a secret in place: `fill` receives `N` zero bytes to overwrite.
     pub fn fill_with(fill: impl FnOnce(&mut [u8; N])) -> Self {
         let mut secret = Self(Box::new([0; N]));
         fill(&mut secret.0);
         secret
     }
 
-    /// Copies a secret out of a slice; `None` if its length is not `N`. The caller wipes the source.
+    /// Copies a secret from a slice. Returns `None` if its length is not `N`. The caller must wipe the source.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         (bytes.len() == N).then(|| Self::fill_with(|secret| secret.copy_from_slice(bytes)))
     }
 
-    /// The secret bytes.
+    /// Returns the secret bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8; N] {
         &self.0
     }
 
-    /// A second copy, for a second owner: deliberate, unlike `Clone`.
+    /// Copies the secret for a second owner. A named method, so that a copy is always deliberate.
     #[must_use]
     pub fn expose_copy(&self) -> Self {
         Self::fill_with(|secret| secret.copy_from_slice(self.expose()))
@@ -64,7 +64,7 @@ impl<const N: usize> fmt::Debug for Secret<N> {
 pub struct SecretVec(Zeroizing<Vec<u8>>);
 
 impl SecretVec {
-    /// The secret bytes.
+    /// Returns the secret bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -91,11 +91,11 @@ impl fmt::Debug for SecretVec {
     }
 }
 
-/// A secret that a person wrote, such as a password.
+/// A secret in text form, such as a password.
 pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
-    /// The secret text.
+    /// Returns the secret text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,4 +1,6 @@
-//! SHA-256 of several parts, one after the other.
+//! Symmetric primitives: SHA-256 and XSalsa20-Poly1305 (protocol §1).
+//!
+//! A sealed box is the tag of 16 bytes followed by the ciphertext, as in libsodium's `crypto_secretbox`.
 
 use dryoc::classic::crypto_box::crypto_box_open_detached_afternm_inplace;
 use dryoc::classic::crypto_hash::{
@@ -8,6 +10,7 @@ use dryoc::classic::crypto_secretbox::crypto_secretbox_detached;
 
 use crate::secret::SecretVec;
 
+/// Returns the SHA-256 hash of the concatenated `parts`.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut state = crypto_hash_sha256_init();
     for part in parts {
@@ -18,23 +21,21 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     digest
 }
 
-// XSalsa20-Poly1305: the tag of 16 bytes, then the ciphertext (protocol §1).
-
-/// Length in bytes of a key.
+/// Length of a key, in bytes.
 pub(crate) const KEY_LEN: usize = 32;
-/// Length in bytes of a nonce.
+/// Length of a nonce, in bytes.
 pub(crate) const NONCE_LEN: usize = 24;
-/// Length in bytes of the tag in front.
+/// Length of the tag in front of the ciphertext, in bytes.
 pub(crate) const TAG_LEN: usize = 16;
 
-/// Seals into a new buffer.
+/// Seals `message` into a new buffer.
 pub(crate) fn seal(message: &[u8], nonce: &[u8; NONCE_LEN], key: &[u8; KEY_LEN]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(TAG_LEN + message.len());
     seal_into(&mut sealed, message, nonce, key);
     sealed
 }
 
-/// Appends the sealed message to `out`, in place, without a temporary buffer.
+/// Appends the sealed message to `out` without a temporary buffer.
 pub(crate) fn seal_into(
     out: &mut Vec<u8>,
     message: &[u8],
@@ -49,11 +50,11 @@ pub(crate) fn seal_into(
     else {
         return;
     };
-    // Fails only for messages beyond 2^38 bytes, which no buffer holds.
+    // An error would need a message of more than 2^38 bytes, which no buffer holds.
     let _ = crypto_secretbox_detached(ciphertext, tag, message, nonce, key);
 }
 
-/// Opens into a new buffer; `None` if the box is too short or its tag fails.
+/// Opens a box into a new buffer. Returns `None` if the box is too short or its tag does not verify.
 pub(crate) fn open(
     sealed: &[u8],
     nonce: &[u8; NONCE_LEN],
@@ -64,7 +65,7 @@ pub(crate) fn open(
     open_in_place(&mut message, tag, nonce, key).then(|| message.into())
 }
 
-/// Opens a ciphertext where it stands. Where the tag fails it is left as it was.
+/// Opens a ciphertext in place. Returns whether the tag verified; if not, the ciphertext is unchanged.
 pub(crate) fn open_in_place(
     ciphertext: &mut [u8],
     tag: &[u8; TAG_LEN],

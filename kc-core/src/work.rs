@@ -1,8 +1,8 @@
-//! Counts of costly operations, so that tests can prove how little is done for input that nobody vouches for.
+//! Counts of costly operations. Tests prove with them how little work untrusted input causes.
 //!
-//! Counted in unit tests and with the feature `count-work`; without them `count` is nothing.
+//! Operations are counted in unit tests and with the feature `count-work`; otherwise `count` does nothing.
 
-/// How often each costly operation was done.
+/// Numbers of costly operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Regular expressions compiled.
@@ -31,7 +31,7 @@ mod counted {
         DONE.set(done);
     }
 
-    /// Calls `f`, and returns with its result what was done in this thread meanwhile.
+    /// Calls `f`. Returns its result and the operations that this thread performed meanwhile.
     pub fn measure<T>(f: impl FnOnce() -> T) -> (T, Work) {
         let before = DONE.replace(Work::default());
         let result = f();

@@ -2,41 +2,41 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// What kind of thing went wrong, whichever client it went wrong in.
+/// The kind of a Kafka client's failure, independent of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendErrorKind {
-    /// No broker answers at any of the addresses.
+    /// No broker answered at any of the addresses.
     Unreachable,
-    /// The deadline passed first.
+    /// The deadline passed.
     Timeout,
     /// The topic or partition does not exist, and was not created.
     UnknownTopic,
-    /// The topic exists already.
+    /// The topic already exists.
     TopicExists,
-    /// User name, password or certificate is wrong.
+    /// The user name, the password or the certificate is wrong.
     Authentication,
-    /// The broker forbids it to this user.
+    /// The broker denies this user the operation.
     Authorization,
     /// The TLS handshake failed: unknown authority, wrong host name, or no TLS on the other side.
     Tls,
-    /// The record is larger than the broker takes.
+    /// The record is larger than the broker accepts.
     RecordTooLarge,
-    /// The broker refuses for a reason of its own, such as a full disk or a policy.
+    /// The broker refuses the request for another reason, such as a full disk or a policy.
     Rejected,
-    /// Membership in the consumer group was lost; polling again joins anew.
+    /// The client lost its membership in the consumer group. It joins again with the next poll.
     Rebalance,
-    /// The settings make no sense to this backend.
+    /// The settings are invalid for this backend.
     Configuration,
-    /// This backend cannot do it; see [`Capabilities`](super::Capabilities).
+    /// The backend does not support the operation; see [`Capabilities`](super::Capabilities).
     Unsupported,
-    /// It was closed before.
+    /// The client was already closed.
     Closed,
-    /// Anything else.
+    /// Any other failure.
     Other,
 }
 
-/// Something a Kafka client could not do. Clones share the client's own error.
+/// A failure of a Kafka client. Clones share the client's own error.
 #[derive(Clone, Debug)]
 pub struct BackendError {
     kind: BackendErrorKind,
@@ -46,7 +46,8 @@ pub struct BackendError {
 }
 
 impl BackendError {
-    /// An error of a kind, with what was being done and to whom ("send to topic x at 127.0.0.1:9092").
+    /// Creates an error of a kind. `context` names the operation and its target ("send to topic x at
+    /// 127.0.0.1:9092").
     #[must_use]
     pub fn new(kind: BackendErrorKind, context: impl Into<String>) -> Self {
         use BackendErrorKind::{Rebalance, Timeout, Unreachable};
@@ -58,40 +59,40 @@ impl BackendError {
         }
     }
 
-    /// With the client's own error behind it.
+    /// Adds the client's own error as the source.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
     }
 
-    /// With another answer to whether trying again can help than the kind suggests.
+    /// Overrides whether another attempt can succeed, which otherwise depends on the kind.
     #[must_use]
     pub fn retriable(mut self, retriable: bool) -> Self {
         self.retriable = retriable;
         self
     }
 
-    /// The kind.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> BackendErrorKind {
         self.kind
     }
 
-    /// What was being done.
+    /// Returns the operation that failed.
     #[must_use]
     pub fn context(&self) -> &str {
         &self.context
     }
 
-    /// Whether trying again, unchanged, can help.
+    /// Returns whether another attempt without changes can succeed.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         self.retriable
     }
 
-    /// Whether a topic that could not be created may be used all the same, if it is there: it exists, or creating
-    /// it is not for this client, now or later.
+    /// Returns whether a topic that could not be created may be used if it exists: it already existed, or this
+    /// client will never be able to create it.
     #[must_use]
     pub fn leaves_topic_to_others(&self) -> bool {
         use BackendErrorKind::{Authorization, Rejected, TopicExists, Unsupported};
@@ -102,7 +103,7 @@ impl BackendError {
         }
     }
 
-    /// Whether only a person can help: settings, rights or the broker must change.
+    /// Returns whether only an operator can help, by a change of the settings, the rights or the broker.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         use BackendErrorKind::{Authentication, Authorization, Configuration, Tls, Unsupported};
@@ -119,7 +120,7 @@ impl fmt::Display for BackendErrorKind {
             Self::Unreachable => "no broker answers",
             Self::Timeout => "timed out",
             Self::UnknownTopic => "the topic does not exist",
-            Self::TopicExists => "the topic exists already",
+            Self::TopicExists => "the topic already exists",
             Self::Authentication => "authentication failed",
             Self::Authorization => "not allowed by the broker",
             Self::Tls => "TLS failed",

@@ -1,12 +1,18 @@
-//! What the rest of kc asks of a Kafka client, so that clients are interchangeable.
+//! The interface between kc and a Kafka client, which makes clients interchangeable.
 //!
-//! A [`Backend`] makes the four things that a node needs, each with a connection of its own: an
-//! [`Admin`], a [`Producer`], a [`LogReader`] for the side and management topics (partition 0, from a
-//! known offset; protocol §2 and §9), and a [`GroupConsumer`] for data. [`ClientSettings`] are what a
-//! configuration says of any of them. All traits are object-safe, and
-//! no client's types stand in them. Every wait has a deadline and ends in a [`BackendError`] that says
-//! what was being done; nothing hangs for ever, unless asked to: [`Duration::MAX`](std::time::Duration::MAX)
-//! is a deadline, too, and [`end_of`] tells when it ends.
+//! A [`Backend`] makes the four clients of a node, each with a connection of its own: an [`Admin`], a [`Producer`],
+//! a [`LogReader`] for the side and management topics (partition 0, from a known offset; protocol §2 and §9), and a
+//! [`GroupConsumer`] for data. [`ClientSettings`] are the settings of any of them. All traits are object-safe and
+//! contain no types of a client.
+//!
+//! Each wait has a deadline and ends in a [`BackendError`] that names the operation. A deadline of
+//! [`Duration::MAX`](std::time::Duration::MAX) means no deadline; [`end_of`] returns the instant at which a wait
+//! ends.
+//!
+//! # Cancel safety
+//!
+//! Each asynchronous method states what happens if its future is dropped before it completes. *Cancel safe* means
+//! that nothing is lost and the method can be called again.
 
 mod error;
 mod settings;

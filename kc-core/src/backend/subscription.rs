@@ -7,14 +7,14 @@ use regex::Regex;
 
 use super::{BackendError, BackendErrorKind};
 
-/// How often backends look for topics that do not exist yet.
+/// The interval at which backends look for topics that do not exist yet.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often backends list all topics, for subscriptions by regular expressions.
+/// The interval at which backends list all topics, for subscriptions with regular expressions.
 pub const LIST_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Which topics a group's member reads: by their names, and by regular expressions, which topics that appear
-/// later may match, too.
+/// The topics that a member of a group reads: by name, and by regular expressions, which topics that appear later
+/// may also match.
 ///
 /// ```
 /// use kc_core::backend::Subscription;
@@ -37,7 +37,7 @@ pub struct Subscription {
 type Except = dyn Fn(&str) -> bool + Send + Sync;
 
 impl Subscription {
-    /// Topics by their names alone.
+    /// Creates a subscription to topics by name only.
     pub fn to(topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             names: topics.into_iter().map(Into::into).collect(),
@@ -45,11 +45,13 @@ impl Subscription {
         }
     }
 
-    /// Topics by their names, and by regular expressions: what begins with `^`, which no name does. An expression
-    /// that has no `$` matches whatever follows.
+    /// Creates a subscription to topics by name and by regular expressions.
+    ///
+    /// A text that begins with `^`, which no name does, is a regular expression. It matches from the start of a
+    /// name, and to its end only if it contains `$`.
     ///
     /// # Errors
-    /// `Configuration` if an expression is none.
+    /// Returns an error of the kind `Configuration` if a regular expression is invalid.
     pub fn parse(
         topics: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, BackendError> {
@@ -57,7 +59,7 @@ impl Subscription {
         for topic in topics.into_iter().map(Into::into) {
             if topic.starts_with('^') {
                 let pattern = Regex::new(&topic).map_err(|error| {
-                    let context = format!("{topic:?} is no regular expression");
+                    let context = format!("{topic:?} is not a valid regular expression");
                     BackendError::new(BackendErrorKind::Configuration, context).with_source(error)
                 })?;
                 subscription.patterns.push(pattern);
@@ -68,26 +70,27 @@ impl Subscription {
         Ok(subscription)
     }
 
-    /// Leaves out what an expression matches by accident; a topic that is named stays.
+    /// Excludes topics that a regular expression matches by accident. Topics that are subscribed by name remain.
     #[must_use]
     pub fn except(mut self, except: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.excepted.push(Arc::new(except));
         self
     }
 
-    /// The topics that are named.
+    /// Returns the topics that are subscribed by name.
     #[must_use]
     pub fn names(&self) -> &BTreeSet<String> {
         &self.names
     }
 
-    /// Whether there are expressions, so that any topic that appears may belong to it.
+    /// Returns whether there are regular expressions, so that any topic that appears may match.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.patterns.is_empty()
     }
 
-    /// How soon to look for further topics of it; `None` if none can come. `exists` says which are known to exist.
+    /// Returns the time after which to look for further topics, or `None` if none can appear. `exists` returns
+    /// whether a topic is known to exist.
     #[must_use]
     pub fn look_interval(&self, exists: impl Fn(&str) -> bool) -> Option<Duration> {
         if !self.names.iter().all(|name| exists(name)) {
@@ -97,7 +100,7 @@ impl Subscription {
         }
     }
 
-    /// Whether a topic belongs to it.
+    /// Returns whether the subscription includes a topic.
     #[must_use]
     pub fn wants(&self, topic: &str) -> bool {
         let excepted = || self.excepted.iter().any(|except| except(topic));
@@ -106,7 +109,7 @@ impl Subscription {
     }
 }
 
-/// Names and expressions, as they are given to [`Subscription::parse`].
+/// Lists the names and the regular expressions in the form that [`Subscription::parse`] takes.
 impl fmt::Display for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let patterns = self.patterns.iter().map(Regex::as_str);

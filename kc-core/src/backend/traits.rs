@@ -7,22 +7,22 @@ use async_trait::async_trait;
 
 use super::{BackendError, Subscription};
 
-/// What a backend can do beyond what every backend must.
+/// The optional capabilities of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Records carry headers.
+    /// Records have headers.
     pub headers: bool,
-    /// Consumer groups share partitions among members. Without, each member reads all of them.
+    /// Consumer groups divide partitions among their members. Without this, each member reads all partitions.
     pub groups: bool,
-    /// A null and an empty value are told apart.
+    /// A null and an empty value are different.
     pub nulls: bool,
-    /// Topics can be created, with partitions and settings of choice.
+    /// Topics can be created with a number of partitions and settings.
     pub topic_creation: bool,
 }
 
 impl Capabilities {
-    /// Everything.
+    /// All capabilities.
     pub const ALL: Self = Self {
         headers: true,
         groups: true,
@@ -30,7 +30,7 @@ impl Capabilities {
         topic_creation: true,
     };
 
-    /// Only what every backend must, for old clients.
+    /// No optional capability, for old clients.
     pub const MINIMAL: Self = Self {
         headers: false,
         groups: false,
@@ -39,38 +39,46 @@ impl Capabilities {
     };
 }
 
-/// A Kafka client: makes what a node needs, each with a connection of its own, so that none waits for
+/// A Kafka client. It makes the clients of a node, each with a connection of its own, so that none waits for
 /// another.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync {
-    /// The backend's name, as configurations have it: `pure`, `rdkafka`.
+    /// Returns the backend's name in configurations: `pure` or `rdkafka`.
     fn name(&self) -> &'static str;
 
-    /// What it can do.
+    /// Returns the capabilities.
     fn capabilities(&self) -> Capabilities;
 
     /// Connects for metadata and topic management.
     ///
+    /// Cancel safe: the connection is abandoned.
+    ///
     /// # Errors
-    /// [`BackendError`]; unreachable brokers are named.
+    /// Returns a [`BackendError`] if the connection fails; it names unreachable brokers.
     async fn admin(&self) -> Result<Box<dyn Admin>, BackendError>;
 
     /// Connects to send.
     ///
+    /// Cancel safe: the connection is abandoned.
+    ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns a [`BackendError`] if the connection fails.
     async fn producer(&self) -> Result<Box<dyn Producer>, BackendError>;
 
-    /// Connects to read partition 0 of chosen topics; `group` names where positions are committed.
+    /// Connects to read partition 0 of topics. `group` is the group whose positions are committed.
+    ///
+    /// Cancel safe: the connection is abandoned.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns a [`BackendError`] if the connection fails.
     async fn log_reader(&self, group: Option<&str>) -> Result<Box<dyn LogReader>, BackendError>;
 
-    /// Joins a consumer group that reads whole topics.
+    /// Joins a consumer group that reads whole topics. A topic may appear later.
+    ///
+    /// Cancel safe: the connection is abandoned, but the group may wait until the session of the member times out.
     ///
     /// # Errors
-    /// [`BackendError`]. A topic that does not exist yet is none: its records come once it does.
+    /// Returns a [`BackendError`] if the connection fails. A topic that does not exist is not an error.
     async fn group_consumer(
         &self,
         group: &str,
@@ -82,18 +90,19 @@ pub trait Backend: Debug + Send + Sync {
 /// A topic to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
-    /// Its name.
+    /// The topic's name.
     pub name: String,
-    /// How many partitions.
+    /// The number of partitions.
     pub partitions: i32,
-    /// How many replicas; `None` leaves it to the broker.
+    /// The number of replicas; `None` for the broker's default.
     pub replication: Option<i16>,
-    /// Whether to keep only the latest record of each key (`cleanup.policy=compact`).
+    /// Whether the broker keeps only the latest record of each key (`cleanup.policy=compact`).
     pub compacted: bool,
 }
 
 impl TopicSpec {
-    /// A side or management topic: one partition, compacted, as many replicas as the broker likes.
+    /// Describes a side or management topic: one partition, compacted, with the broker's default number of
+    /// replicas.
     #[must_use]
     pub fn control(name: impl Into<String>) -> Self {
         Self {
@@ -105,14 +114,16 @@ impl TopicSpec {
     }
 }
 
-/// Metadata and topic management.
+/// A client for metadata and topic management.
 #[async_trait]
 pub trait Admin: Debug + Send + Sync {
-    /// How many partitions a topic has; `None` if it does not exist. With `auto_create`, asking may
-    /// create it, if the broker is set up to.
+    /// Returns the number of a topic's partitions, or `None` if it does not exist. With `auto_create`, the request
+    /// may create the topic if the broker is configured for that.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access.
     async fn partitions(
         &self,
         topic: &str,
@@ -120,81 +131,97 @@ pub trait Admin: Debug + Send + Sync {
         deadline: Duration,
     ) -> Result<Option<usize>, BackendError>;
 
-    /// The names of all topics but the brokers' own (`__consumer_offsets`), sorted.
+    /// Returns the names of all topics, sorted, except the brokers' own (`__consumer_offsets`).
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access.
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError>;
 
-    /// Creates a topic. Returns when the broker that answers [`partitions`](Self::partitions) shows it, or after 10 s:
-    /// in a cluster, brokers learn of a topic later than the controller that created it.
+    /// Creates a topic. Completes when the broker that answers [`partitions`](Self::partitions) shows it, or after
+    /// 10 s: in a cluster, brokers learn of a topic later than the controller that created it.
+    ///
+    /// Not cancel safe: the topic may be created nevertheless.
     ///
     /// # Errors
-    /// [`BackendError`]: `TopicExists`, `Authorization`, `Rejected`, ...; `Unsupported` without the capability.
+    /// Returns a [`BackendError`] of a kind such as `TopicExists`, `Authorization` or `Rejected` if the topic is
+    /// not created, and of the kind `Unsupported` if the backend cannot create topics.
     async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError>;
 
     /// Disconnects.
+    ///
+    /// Cancel safe: the connection is abandoned.
     async fn close(self: Box<Self>);
 }
 
-/// Resolves when a record is acknowledged by all in-sync replicas, or cannot be.
+/// Completes when all in-sync replicas have acknowledged a record, or when it cannot be delivered. Dropping it does
+/// not stop the delivery.
 pub type DeliveryFuture =
     Pin<Box<dyn Future<Output = Result<Delivery, BackendError>> + Send + 'static>>;
 
-/// Sends records, in order for each partition, without duplicates where the broker can tell.
+/// Sends records, in order in each partition, and without duplicates if the broker can detect them.
 #[async_trait]
 pub trait Producer: Debug + Send + Sync {
-    /// Queues a record; waits while the queue is full. The future tells when it is acknowledged; the
-    /// record is sent whether or not that is awaited.
+    /// Queues a record. Waits while the queue is full.
+    ///
+    /// The returned future completes when the record is acknowledged. The record is sent even if that future is
+    /// dropped.
+    ///
+    /// Not cancel safe: the record may or may not have been queued.
     ///
     /// # Errors
-    /// [`BackendError`] if the record cannot be queued before the producer's deadline: `UnknownTopic`,
-    /// `RecordTooLarge`, `Timeout`, ... Each of these may come from the future instead.
+    /// Returns a [`BackendError`] of a kind such as `UnknownTopic`, `RecordTooLarge` or `Timeout` if the record
+    /// cannot be queued within the producer's deadline. The returned future may report the same errors instead.
     async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError>;
 
-    /// Waits until everything that was queued before is acknowledged, whatever is queued meanwhile.
+    /// Waits until all records that were queued before are acknowledged, whatever is queued meanwhile.
+    ///
+    /// Cancel safe: the records remain queued.
     ///
     /// # Errors
-    /// [`BackendError`]: `Timeout` at the deadline, or the first failure of a queued record since the last
-    /// flush.
+    /// Returns a [`BackendError`] of the kind `Timeout` at the deadline, or the first failure of a queued record
+    /// since the last flush.
     async fn flush(&self, deadline: Duration) -> Result<(), BackendError>;
 
     /// Flushes and disconnects.
     ///
+    /// Not cancel safe: queued records may be lost.
+    ///
     /// # Errors
-    /// As [`flush`](Self::flush).
+    /// Returns the same errors as [`flush`](Self::flush).
     async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError>;
 }
 
-/// From where a log is read.
+/// The position at which reading of a log begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStart {
-    /// From the first record there is.
+    /// The first available record.
     Earliest,
-    /// From behind the last record there is now.
+    /// The end of the log, after its present last record.
     Latest,
-    /// From this offset; from the first record if the log no longer reaches back to it, or ends before
-    /// it because the topic was made anew.
+    /// This offset. If the log does not contain it (older records were deleted, or the topic was created again),
+    /// the first available record.
     Offset(i64),
 }
 
-/// The first offset of a partition and the one behind its last.
+/// The range of offsets of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermarks {
-    /// The first.
+    /// The first offset.
     pub low: i64,
-    /// The one behind the last, committed or not.
+    /// The offset after the last record, whether or not that is committed.
     pub high: i64,
 }
 
 impl Watermarks {
-    /// Whether reading can begin at an offset: at a record, or behind the last.
+    /// Returns whether reading can begin at an offset: at a record, or after the last.
     #[must_use]
     pub fn holds(&self, offset: i64) -> bool {
         (self.low..=self.high).contains(&offset)
     }
 
-    /// The offset that a start means now.
+    /// Returns the offset at which reading with this start begins.
     #[must_use]
     pub fn resolve(&self, start: LogStart) -> i64 {
         match start {
@@ -205,8 +232,8 @@ impl Watermarks {
         }
     }
 
-    /// Where a group's member begins: at the committed position if the log has it, and at the log's beginning if
-    /// not; without one at `start`, if the log has that, else at the log's beginning.
+    /// Returns the offset at which a member of a group begins: the committed position, or else `start`. If the log
+    /// does not contain that offset, or there is neither, the first offset.
     #[must_use]
     pub fn resolve_for_group(&self, committed: Option<i64>, start: Option<i64>) -> i64 {
         let wanted = committed.or(start);
@@ -219,58 +246,73 @@ impl Watermarks {
 /// The position that a group has committed in partition 0 of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// The topic.
+    /// The topic's name.
     pub topic: String,
     /// The next offset to read.
     pub offset: i64,
 }
 
-/// Reads partition 0 of topics, without sharing them with anybody.
+/// Reads partition 0 of topics, all of it, without a division among members of a group.
 #[async_trait]
 pub trait LogReader: Debug + Send {
-    /// Adds topics to those read. One that does not exist yet begins with its first record, once it
-    /// does.
+    /// Adds topics to those being read. If a topic does not exist yet, reading begins with its first record.
+    ///
+    /// Not cancel safe: some of the topics may have been added.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access.
     async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError>;
 
-    /// Reads topics no more, whether they exist or not. Nothing of them comes after, until they are assigned again.
+    /// Stops reading topics, whether or not they exist. No record of them is returned until they are assigned
+    /// again.
+    ///
+    /// Not cancel safe: some of the topics may have been removed.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns a [`BackendError`] if the client fails.
     async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError>;
 
-    /// The next records, in order for each topic; none if none come within `wait`.
+    /// Returns the next records, in order in each topic; none if none arrive within `wait`.
+    ///
+    /// Not cancel safe: records that were already fetched may be lost.
     ///
     /// # Errors
-    /// [`BackendError`]. Polling again after a retriable one goes on where it was.
+    /// Returns a [`BackendError`] if fetching fails. After a retriable error, the next poll continues at the same
+    /// position.
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError>;
 
-    /// The offsets that a topic has now; `None` if it does not exist.
+    /// Returns the present range of offsets of a topic, or `None` if it does not exist.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access.
     async fn watermarks(
         &mut self,
         topic: &str,
         deadline: Duration,
     ) -> Result<Option<Watermarks>, BackendError>;
 
-    /// What the group has committed in these topics; those without a position are left out.
+    /// Returns the positions that the group has committed in these topics. Topics without a position are omitted.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
-    /// [`BackendError`]; `Unsupported` without a group.
+    /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access, and one of the kind
+    /// `Unsupported` if the reader has no group.
     async fn committed(
         &mut self,
         topics: &[String],
         deadline: Duration,
     ) -> Result<Vec<Committed>, BackendError>;
 
-    /// Commits positions for the group.
+    /// Commits positions of the group.
+    ///
+    /// Not cancel safe: the positions may or may not have been committed.
     ///
     /// # Errors
-    /// [`BackendError`]; `Unsupported` without a group.
+    /// Returns a [`BackendError`] if the commit fails, and one of the kind `Unsupported` if the reader has no
+    /// group.
     async fn commit(
         &mut self,
         positions: &[Committed],
@@ -278,66 +320,79 @@ pub trait LogReader: Debug + Send {
     ) -> Result<(), BackendError>;
 
     /// Disconnects.
+    ///
+    /// Cancel safe: the connection is abandoned.
     async fn close(self: Box<Self>);
 }
 
-/// Where a group without a committed position starts. The start is committed when partitions are assigned, so
-/// that records which wait are not lost to whoever has the partition next. (One whose position the log no longer has, or does
-/// not have because the topic was made anew, starts at the first record there is.)
+/// The position at which a group without a committed position begins.
+///
+/// It is committed when partitions are assigned, so that waiting records are not lost for the next owner of a
+/// partition. A group whose committed position the log does not contain (older records were deleted, or the topic
+/// was created again) begins at the first available record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupStart {
-    /// At the first record there is.
+    /// The first available record.
     Earliest,
-    /// Behind the last record there is when the consumer joins; topics that appear later, at their
-    /// first.
+    /// The end of the log when the consumer joins; for topics that appear later, their first record.
     Latest,
 }
 
-/// What a poll of a group's member brought.
+/// The result of a poll of a group's member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Polled {
-    /// Records, in order for each partition.
+    /// The records, in order in each partition.
     pub records: Vec<Record>,
-    /// Partitions taken away since the last poll. What was stored for them has been committed, and
-    /// records of theirs that are still being worked on will come again to whoever has them now.
+    /// The partitions that were revoked since the last poll.
+    ///
+    /// Their stored positions have been committed. Records of theirs that are still being processed will be
+    /// delivered again to the next owner.
     pub revoked: Vec<TopicPartition>,
 }
 
 /// A member of a consumer group.
 #[async_trait]
 pub trait GroupConsumer: Debug + Send {
-    /// The next records, in order for each partition; none if none come within `wait`. Must be called
-    /// often enough to stay in the group.
+    /// Returns the next records, in order in each partition; none if none arrive within `wait`. It must be called
+    /// often enough to remain in the group.
+    ///
+    /// Not cancel safe: records and revocations that were already received may be lost.
     ///
     /// # Errors
-    /// [`BackendError`]. Polling again after a retriable one goes on where it was.
+    /// Returns a [`BackendError`] if fetching fails. After a retriable error, the next poll continues at the same
+    /// position.
     async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError>;
 
-    /// Notes the next offset to read of partitions, to be committed by [`commit`](Self::commit), and
-    /// when they are taken away. Partitions that are not this member's now are left out, and positions
-    /// before where they started for it: another may have gone further.
+    /// Stores the next offsets to read, which [`commit`](Self::commit) and a revocation commit.
+    ///
+    /// Partitions that are not assigned to this member are ignored, and so are positions before its start: another
+    /// member may have advanced further.
     fn store(&mut self, positions: &[(TopicPartition, i64)]);
 
-    /// Commits what was stored.
+    /// Commits the stored positions.
+    ///
+    /// Not cancel safe: the positions may or may not have been committed.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns a [`BackendError`] if the commit fails.
     async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError>;
 
-    /// Stops fetching partitions until [`resume`](Self::resume), even if they are taken away and given
-    /// back meanwhile; membership is kept.
+    /// Stops fetching from partitions until [`resume`](Self::resume), even if they are revoked and assigned again
+    /// meanwhile. The member remains in the group.
     fn pause(&mut self, partitions: &[TopicPartition]);
 
-    /// Fetches paused partitions again, from where they were.
+    /// Resumes fetching from paused partitions, at the position where it stopped.
     fn resume(&mut self, partitions: &[TopicPartition]);
 
-    /// The partitions that are this member's now.
+    /// Returns the partitions that are assigned to this member.
     fn assignment(&self) -> Vec<TopicPartition>;
 
-    /// Commits what was stored, leaves the group and disconnects.
+    /// Commits the stored positions, leaves the group and disconnects.
+    ///
+    /// Not cancel safe: the positions may or may not have been committed.
     ///
     /// # Errors
-    /// [`BackendError`] if the commit failed.
+    /// Returns a [`BackendError`] if the commit fails.
     async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError>;
 }
 
@@ -359,7 +414,7 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
-/// A record as fetched.
+/// A fetched record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The topic's name.
@@ -368,7 +423,7 @@ pub struct Record {
     pub partition: i32,
     /// The record's offset.
     pub offset: i64,
-    /// Milliseconds since the epoch, if the broker keeps them.
+    /// The timestamp in milliseconds since the epoch, if the broker keeps one.
     pub timestamp: Option<i64>,
     /// The Kafka key; null and empty are different.
     pub key: Option<Vec<u8>>,
@@ -379,19 +434,19 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns the position after this record. Offsets come from a broker, which may send the largest there is.
+    /// Returns the offset after this record. A broker may send the largest possible offset, so this saturates.
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         self.offset.saturating_add(1)
     }
 }
 
-/// A record to be sent.
+/// A record to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutgoingRecord {
     /// The topic's name.
     pub topic: String,
-    /// The partition; `None` leaves it to the client: by the key's hash, else spread.
+    /// The partition; `None` to let the client choose: by the hash of the key, or else evenly.
     pub partition: Option<i32>,
     /// The Kafka key.
     pub key: Option<Vec<u8>>,
@@ -401,26 +456,27 @@ pub struct OutgoingRecord {
     pub headers: Vec<Header>,
 }
 
-/// Where an acknowledged record lies.
+/// The position of an acknowledged record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The partition.
     pub partition: i32,
-    /// The offset; −1 if the broker has the record but no longer knows where, which can happen when
-    /// an acknowledgement is lost and the record sent again.
+    /// The offset. It is −1 if the broker has the record but no longer knows its position, which can happen when an
+    /// acknowledgement is lost and the record is sent again.
     pub offset: i64,
 }
 
-/// As good as for ever, and an instant that clocks can still tell.
+/// A duration that is practically infinite, but can be added to an instant.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
-/// A wait that clients can count with: one without end, such as [`Duration::MAX`], is about thirty years.
+/// Limits a wait to a duration that clients can compute with: about thirty years for an unlimited wait, such as
+/// [`Duration::MAX`].
 #[must_use]
 pub fn finite(wait: Duration) -> Duration {
     wait.min(FAR)
 }
 
-/// The instant at which a [`finite`] wait that begins `now` ends.
+/// Returns the instant at which a [`finite`] wait that begins at `now` ends.
 #[must_use]
 pub fn end_of<I: Add<Duration, Output = I>>(now: I, wait: Duration) -> I {
     now + finite(wait)

@@ -4,8 +4,9 @@ use crate::keys::{KeyError, KeyType, VerifyingKey};
 use crate::types::Timestamp;
 use crate::wire::{Reader, Value, WireError, Writer};
 
-/// One key in a certificate. A bare 32-byte string reads as a signing key, and may be meant as a
-/// key-exchange key (protocol §5).
+/// One key in a certificate.
+///
+/// A bare string of 32 bytes reads as a signing key. It may also be meant as a key-exchange key (protocol §5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateKey {
     /// A signing key.
@@ -14,7 +15,7 @@ pub enum CertificateKey {
     Exchange(kem::PublicKey),
 }
 
-/// The keys that a certificate is for.
+/// The keys that a certificate certifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateKeys {
     /// One key.
@@ -23,24 +24,25 @@ pub enum CertificateKeys {
     List(Vec<CertificateKey>),
 }
 
-/// A certificate as read; nothing has been verified.
+/// A certificate as read. Nothing in it has been verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Certificate<'a> {
-    /// The last time at which it is valid.
+    /// The last time at which the certificate is valid.
     pub max_age: MaxAge,
-    /// Its own restrictions, not evaluated.
+    /// The certificate's own restrictions, not yet evaluated.
     pub restrictions: Restrictions,
-    /// The byte string that they were read from.
+    /// The byte string that `restrictions` was read from.
     pub encoded_constraints: &'a [u8],
-    /// What it is for.
+    /// The keys that the certificate certifies.
     pub keys: CertificateKeys,
-    /// The bytes of further elements, one after the other, as requests and replies have them.
+    /// The concatenated bytes of further elements, which requests and replies have.
     pub extra: &'a [u8],
 }
 
-/// The bytes of a certificate, to be signed (or not, for a root): `max_age`, the
-/// [encoded constraints](super::Constraints::encode), the key and whatever `extra` adds, with the number of
-/// elements that it adds.
+/// Encodes a certificate: `max_age`, the [encoded constraints](super::Constraints::encode), the key, and the
+/// elements that `extra` writes. `extra` also holds their number.
+///
+/// The result is not signed. A root of trust is stored unsigned; any other certificate is signed next.
 #[must_use]
 pub fn encode_certificate(
     max_age: MaxAge,
@@ -59,10 +61,11 @@ pub fn encode_certificate(
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads a certificate without its signature. Bounded by its length: nothing in it is evaluated.
+    /// Reads a certificate without its signature. The cost is bounded by its length, since nothing in it is
+    /// evaluated.
     ///
     /// # Errors
-    /// The checks C06 to C08.
+    /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is malformed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ChainError> {
         let parts = Parts::read(bytes).map_err(ChainError::Certificate)?;
         let constraints = parts
@@ -78,11 +81,10 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Reads a certificate behind a signature of whatever type of key, for people to look at: the signature
-    /// is not verified.
+    /// Reads a certificate that follows a signature of either key type, without verifying the signature.
     ///
     /// # Errors
-    /// The checks C06 to C08.
+    /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is malformed.
     pub fn parse_signed(signed: &'a [u8]) -> Result<Self, ChainError> {
         let behind = |key_type: KeyType| {
             let certificate = signed.get(key_type.signature_len()..);
@@ -91,8 +93,8 @@ impl<'a> Certificate<'a> {
         behind(KeyType::Ed25519).or_else(|error| behind(KeyType::Hybrid).map_err(|_| error))
     }
 
-    /// The bytes of the key slot of a signed certificate and the first of the elements behind it, before anything of it
-    /// is verified.
+    /// Returns the bytes of the key slot of a signed certificate and the first of its further elements, before
+    /// anything is verified.
     #[must_use]
     pub fn peek_keys_and_extra(signed: &'a [u8]) -> Option<(&'a [u8], Value<'a>)> {
         [KeyType::Ed25519, KeyType::Hybrid]
@@ -103,15 +105,16 @@ impl<'a> Certificate<'a> {
             })
     }
 
-    /// The first of the elements behind the key of a signed certificate, before anything of it is verified: to pass
-    /// over what concerns others without looking at signatures. Reads neither keys nor restrictions.
+    /// Returns the first of the further elements of a signed certificate, before anything is verified.
+    ///
+    /// It rejects at low cost a message that concerns other nodes. It reads neither keys nor restrictions.
     #[must_use]
     pub fn peek_extra(signed: &'a [u8]) -> Option<Value<'a>> {
         Self::peek_keys_and_extra(signed).map(|(_, extra)| extra)
     }
 }
 
-/// The elements of a certificate, not looked at yet.
+/// The elements of a certificate, not yet interpreted.
 struct Parts<'a> {
     max_age: Value<'a>,
     constraints: Value<'a>,
@@ -149,7 +152,7 @@ impl CertificateKeys {
     /// Reads the key slot of a certificate: a key, or a list of keys.
     ///
     /// # Errors
-    /// Any [`KeyError`] but `Mismatch`.
+    /// Returns a [`KeyError`] if a key is malformed or of an unknown version, or the list is empty.
     pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
         match value {
             Value::Array(elements) if !matches!(elements.first(), Some(Value::Int(_))) => {
@@ -166,7 +169,7 @@ impl CertificateKeys {
         }
     }
 
-    /// All keys.
+    /// Returns all keys.
     #[must_use]
     pub fn as_slice(&self) -> &[CertificateKey] {
         match self {
@@ -175,7 +178,7 @@ impl CertificateKeys {
         }
     }
 
-    /// The key, if it is a single signing key: only such a key can sign.
+    /// Returns the key if it is a single signing key. Only such a key can sign.
     #[must_use]
     pub fn signer(&self) -> Option<&VerifyingKey> {
         match self {
@@ -189,7 +192,7 @@ impl CertificateKey {
     /// Reads one key.
     ///
     /// # Errors
-    /// Any [`KeyError`] but `Mismatch`.
+    /// Returns a [`KeyError`] if the key is malformed or of an unknown version.
     pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
         match VerifyingKey::from_value(value) {
             Ok(key) => Ok(Self::Signing(key)),
@@ -198,7 +201,7 @@ impl CertificateKey {
         }
     }
 
-    /// The signing key, if it reads as one.
+    /// Returns the key if it reads as a signing key.
     #[must_use]
     pub fn as_signing(&self) -> Option<&VerifyingKey> {
         match self {
@@ -207,7 +210,7 @@ impl CertificateKey {
         }
     }
 
-    /// The key as a key-exchange key; a bare 32-byte string becomes a version-1 key.
+    /// Returns the key as a key-exchange key. A bare string of 32 bytes becomes a version-1 key.
     #[must_use]
     pub fn to_exchange(&self) -> Option<kem::PublicKey> {
         match self {
@@ -221,20 +224,21 @@ impl CertificateKey {
 }
 
 /// The last time at which a certificate is valid, in seconds since the epoch; 0 means without end.
+///
 /// Remembers whether it was written as an integer or a float.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MaxAge {
     /// Whole seconds.
     Int(i128),
-    /// Seconds with fractions; finite.
+    /// Seconds with fractions, always finite.
     Float(f64),
 }
 
 impl MaxAge {
-    /// Valid without end.
+    /// A validity without end.
     pub const UNLIMITED: Self = Self::Int(0);
 
-    /// Valid until `time`.
+    /// Creates a validity that ends at `time`.
     #[must_use]
     pub fn until(time: Timestamp) -> Self {
         Self::Float(time.as_secs())
@@ -243,7 +247,7 @@ impl MaxAge {
     /// Reads an integer or a float.
     ///
     /// # Errors
-    /// [`WireError::Expected`] for other types and for floats that are not finite.
+    /// Returns [`WireError::Expected`] for any other type and for floats that are not finite.
     pub fn from_value(value: &Value<'_>) -> Result<Self, WireError> {
         match value {
             Value::Int(secs) => Ok(Self::Int(*secs)),
@@ -252,19 +256,19 @@ impl MaxAge {
         }
     }
 
-    /// Whether there is no end.
+    /// Returns whether the validity has no end.
     #[must_use]
     pub fn is_unlimited(self) -> bool {
         self.secs() == 0.0
     }
 
-    /// Whether the end has come: strictly before `now`.
+    /// Returns whether the validity ended before `now`.
     #[must_use]
     pub fn is_over(self, now: Timestamp) -> bool {
         !self.is_unlimited() && self.secs() < now.as_secs()
     }
 
-    /// The end as a time; `None` if there is none.
+    /// Returns the end as a time, or `None` if there is none.
     #[must_use]
     pub fn timestamp(self) -> Option<Timestamp> {
         if self.is_unlimited() {
@@ -274,19 +278,19 @@ impl MaxAge {
         }
     }
 
-    /// The earlier end of two; of two that are the same, this one.
+    /// Returns the earlier of two ends; if they are equal, `self`.
     #[must_use]
     pub fn earlier(self, other: Self) -> Self {
         if other.is_before(self) { other } else { self }
     }
 
-    /// Whether this end comes before another.
+    /// Returns whether this end comes before `other`.
     #[must_use]
     pub fn is_before(self, other: Self) -> bool {
         !self.is_unlimited() && (other.is_unlimited() || self.secs() < other.secs())
     }
 
-    /// Writes it as it was read.
+    /// Writes the end in the form in which it was read.
     pub fn write_to(self, writer: &mut Writer) {
         match self {
             Self::Int(secs) => writer.value(&Value::Int(secs)),

@@ -6,33 +6,34 @@ use super::InvalidPattern;
 use crate::keys::KeyError;
 use crate::wire::WireError;
 
-/// Why a chain proves nothing. Always the fault of who sent or issued it.
+/// A reason why a chain proves nothing. The sender or the issuer of the chain is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ChainError {
     /// The chain is not an array of byte strings.
     #[error("malformed chain: {0}")]
     Encoding(WireError),
-    /// The chain has no certificate, or more than [`MAX_LINKS`](super::MAX_LINKS).
-    #[error("a chain of {0} certificates")]
+    /// The chain has no certificate, or more than [`MAX_LINKS`](super::MAX_LINKS). Holds their number.
+    #[error("the chain has {0} certificates")]
     Length(usize),
-    /// A certificate before the last is longer than [`MAX_LINK_LEN`](super::MAX_LINK_LEN).
+    /// A certificate before the last is longer than [`MAX_LINK_LEN`](super::MAX_LINK_LEN) bytes. Holds its index,
+    /// from 0.
     #[error("certificate {0} is too long")]
     LinkLength(usize),
-    /// There is no allowlist to find a root of trust in.
-    #[error("no allowlist")]
+    /// This node has no allowlist, and therefore no root of trust.
+    #[error("this node has no allowlist")]
     NoAllowlist,
     /// No root of trust signed the first certificate.
-    #[error("signed by no root of trust that is known here")]
+    #[error("signed by no root of trust that this node knows")]
     UnknownRoot,
-    /// A later certificate is not signed by the key in the one before it.
+    /// A later certificate is not signed by the key in the certificate before it. Holds its index, from 0.
     #[error("certificate {0} is not signed by the key before it")]
     Signature(usize),
-    /// A certificate is not laid out as the protocol says.
+    /// A certificate does not have the layout that the protocol requires.
     #[error("malformed certificate: {0}")]
     Certificate(WireError),
     /// A certificate's key is malformed.
-    #[error("key of a certificate: {0}")]
+    #[error("key in a certificate: {0}")]
     Key(#[from] KeyError),
     /// A certificate's restrictions are malformed or unknown.
     #[error("malformed constraints: {0}")]
@@ -40,13 +41,14 @@ pub enum ChainError {
     /// A restriction's regular expression is invalid.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
-    /// A certificate for several keys, or for a key-exchange key, signs another.
-    #[error("certificate {0} is signed by what cannot sign")]
+    /// A certificate that cannot sign (for several keys, or for a key-exchange key) is followed by another. Holds
+    /// the index of the follower, from 0.
+    #[error("certificate {0} is signed by a key that cannot sign")]
     NotASigner(usize),
-    /// A key on the way is on the denylist.
+    /// A key of the chain is on the denylist.
     #[error("denied by the denylist")]
     Denied,
-    /// The chain's validity has ended.
+    /// The chain has expired. Holds the end of its validity, in seconds since the epoch.
     #[error("expired at {0} seconds after the epoch")]
     Expired(i64),
     /// The chain does not grant the topic.
@@ -55,12 +57,12 @@ pub enum ChainError {
     /// The chain does not grant the usage.
     #[error("not granted for usage {0:?}")]
     Usage(String),
-    /// The chain is longer than a certificate in it allows.
+    /// The chain is longer than one of its certificates allows.
     #[error("longer than its path length allows")]
     PathLength,
 }
 
-/// The number of a step of validation, stable for people, metrics and documentation.
+/// The number of a step of validation. It is stable, for operators, metrics and documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Check {
@@ -75,15 +77,15 @@ pub enum Check {
     Root,
     /// C05: each key signed the next certificate.
     Signature,
-    /// C06: certificates are laid out as they must be.
+    /// C06: the certificates have the required layout.
     Certificate,
-    /// C07: keys are well-formed and of known versions.
+    /// C07: the keys are well-formed and of known versions.
     Key,
-    /// C08: restrictions are well-formed and known.
+    /// C08: the restrictions are well-formed and known.
     Constraints,
-    /// C09: regular expressions compile.
+    /// C09: the regular expressions compile.
     Pattern,
-    /// C10: what signs is a single signing key.
+    /// C10: each certificate that signs another is for a single signing key.
     Signer,
     /// C11: the chain is not denied.
     Denylist,
@@ -93,7 +95,7 @@ pub enum Check {
     Topic,
     /// C14: the usage is granted.
     Usage,
-    /// C15: the path length suffices.
+    /// C15: no certificate's path length is exceeded.
     PathLength,
 }
 
@@ -125,7 +127,7 @@ impl fmt::Display for Check {
 }
 
 impl ChainError {
-    /// The check that refused.
+    /// Returns the check that refused the chain.
     #[must_use]
     pub fn check(&self) -> Check {
         match self {

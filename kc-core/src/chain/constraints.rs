@@ -8,35 +8,38 @@ use super::{ChainError, MaxAge};
 use crate::wire::{Value, Writer};
 use crate::work;
 
-/// How many topics or usages one certificate may list.
+/// The maximum number of topics or usages that one certificate may list. Test:
+/// `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_LIST_LEN: usize = 4096;
 
-/// How many restrictions one certificate may have, repeated ones included.
+/// The maximum number of restrictions in one certificate, repeated ones included. Test:
+/// `restrictions_repeated_without_end_are_refused_before_they_are_evaluated`.
 pub const MAX_RESTRICTIONS: usize = 16;
 
-/// How many entries of one list may be regular expressions other than [`ANYTHING`]: each is compiled at each look.
+/// The maximum number of regular expressions in one list, [`ANYTHING`] not counted. Each evaluation compiles them.
+/// Test: `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_PATTERNS: usize = 32;
-/// How many bytes a regular expression may have.
+/// The maximum length of a regular expression, in bytes. Test: `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_PATTERN_LEN: usize = 1024;
 
-/// What a certificate allows its key to do (protocol §6).
+/// A usage that a certificate can grant to its key (protocol §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Usage {
-    /// May send data keys.
+    /// Sending data keys.
     Encrypt,
-    /// May ask producers for data keys.
+    /// Requesting data keys from producers.
     EncryptRequest,
-    /// May ask controllers for data keys.
+    /// Requesting data keys from controllers.
     EncryptSubscribe,
-    /// May extend the allowlist.
+    /// Extending the allowlist.
     Allowlist,
-    /// May extend the denylist.
+    /// Extending the denylist.
     Denylist,
 }
 
 impl Usage {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,34 +52,38 @@ impl Usage {
     }
 }
 
-/// The restrictions of a certificate, or those that a chain leaves: the wire calls them *poison*.
+/// The restrictions of a certificate, or those that result from a whole chain. The wire format calls them *poison*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
-    /// Topics granted, as literals and regular expressions; `None` names none and restricts none.
+    /// Granted topics, as literals and regular expressions. `None` lists no topics, and restricts none that other
+    /// certificates of the chain list.
     pub topics: Option<Vec<String>>,
-    /// Usages granted, in the same way.
+    /// Granted usages, in the same form.
     pub usages: Option<Vec<String>>,
-    /// How many certificates may follow; `None` for any number. Below zero: too many did.
+    /// The number of certificates that may follow; `None` for any number. A negative number means that too many
+    /// followed.
     pub path_length: Option<i64>,
 }
 
-/// The restrictions that stand in a certificate, read and not evaluated: a list is only an array of texts, and no
-/// regular expression is compiled before the certificate's signature verifies under a trusted key.
+/// The restrictions of a certificate, read but not evaluated.
+///
+/// A list is only an array of texts: no regular expression is compiled before the certificate's signature has
+/// verified under a trusted key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restrictions {
-    /// Each list of topics; several intersect, in order.
+    /// All lists of topics. They intersect in this order.
     topics: Vec<Vec<String>>,
-    /// Each list of usages, in the same way.
+    /// All lists of usages. They intersect in this order.
     usages: Vec<Vec<String>>,
-    /// The last path length.
+    /// The path length; the last one if there are several.
     path_length: Option<i64>,
 }
 
 impl Restrictions {
-    /// Reads the byte string of a certificate's second element. Compiles nothing.
+    /// Reads the byte string of a certificate's second element. Compiles no regular expression.
     ///
     /// # Errors
-    /// The check C08.
+    /// Returns the [`ChainError`] of the check C08 if it is malformed or contains an unknown restriction.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, ChainError> {
         let malformed = ChainError::Constraints;
         let value = Value::decode(bytes).map_err(|_| malformed("not MessagePack"))?;
@@ -103,11 +110,13 @@ impl Restrictions {
         Ok(restrictions)
     }
 
-    /// What the certificate allows: repeated lists intersect, and a certificate that may extend a list gets a path
-    /// length of 0 unless it names one. Compiles regular expressions, so the certificate's signature comes first.
+    /// Evaluates the restrictions: repeated lists intersect, and a certificate that may extend a list has a path
+    /// length of 0 unless it states another.
+    ///
+    /// This compiles regular expressions, so the caller must have verified the certificate's signature.
     ///
     /// # Errors
-    /// The check C09.
+    /// Returns the [`ChainError`] of the check C09 if a regular expression is invalid.
     pub fn evaluate(&self) -> Result<Constraints, ChainError> {
         let intersection = |lists: &[Vec<String>]| {
             let mut lists = lists.iter();
@@ -123,7 +132,8 @@ impl Restrictions {
         Ok(constraints)
     }
 
-    /// Returns whether each list of usages names `usage` as a literal, or names all. Compiles nothing.
+    /// Returns whether each list of usages contains `usage` as a literal, or [`ANYTHING`]. Compiles no regular
+    /// expression.
     pub(super) fn name_usage(&self, usage: Usage) -> bool {
         let names = |list: &Vec<String>| {
             let mut names = list.iter();
@@ -132,21 +142,22 @@ impl Restrictions {
         !self.usages.is_empty() && self.usages.iter().all(names)
     }
 
-    /// The path length that the certificate names itself.
+    /// Returns the path length that the certificate itself states.
     pub(super) fn path_length(&self) -> Option<i64> {
         self.path_length
     }
 }
 
 impl Constraints {
-    /// The byte string for a certificate, in the order of requests and replies: topics, usages, path
+    /// Encodes the restrictions for a certificate, in the order that requests and replies use: topics, usages, path
     /// length.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         self.encode_lists([("topics", &self.topics), ("usages", &self.usages)])
     }
 
-    /// The byte string for a certificate, in the order of provisioning: usages, topics, path length.
+    /// Encodes the restrictions for a certificate, in the order that provisioning uses: usages, topics, path
+    /// length.
     #[must_use]
     pub fn encode_usages_first(&self) -> Vec<u8> {
         self.encode_lists([("usages", &self.usages), ("topics", &self.topics)])
@@ -172,13 +183,14 @@ impl Constraints {
         writer.into_vec()
     }
 
-    /// What is left when a key so restricted certifies another with restrictions of its own.
+    /// Returns the restrictions that remain when a key so restricted certifies another with the restrictions
+    /// `child`.
     pub(super) fn then(self, child: &Self) -> Result<Self, ChainError> {
         let left = self.path_length.map(|left| left.saturating_sub(1));
         self.limited(child, left)
     }
 
-    /// What is left when an allowlist entry for the same key restricts it further.
+    /// Returns the restrictions that remain when an allowlist entry for the same key adds its own.
     pub(super) fn and(self, entry: &Self) -> Result<Self, ChainError> {
         let left = self.path_length;
         self.limited(entry, left)
@@ -195,7 +207,8 @@ impl Constraints {
         })
     }
 
-    /// A certificate that may extend a list may not certify others, unless it says so.
+    /// Sets the path length of a certificate that may extend a list to 0, unless it states another: it may not
+    /// certify others.
     fn imply_path_length(&mut self) -> Result<(), ChainError> {
         let Some(usages) = &self.usages else {
             return Ok(());
@@ -209,7 +222,7 @@ impl Constraints {
         Ok(())
     }
 
-    /// Refuses what is not granted or no longer valid.
+    /// Refuses a topic or usage that is not granted, and a path length that is exceeded.
     pub(super) fn require(
         &self,
         topic: Option<&str>,
@@ -255,47 +268,47 @@ fn texts(value: &Value<'_>) -> Result<Vec<String>, ChainError> {
     Ok(texts)
 }
 
-/// Restrictions together with the end of validity: what a walk along a chain accumulates.
+/// Restrictions together with the end of validity: the result of walking along a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Limits {
     pub(super) max_age: MaxAge,
     pub(super) constraints: Constraints,
 }
 
-// *Multimatch* (protocol §6): strings against lists of literals and regular expressions.
+// Multimatch (protocol §6) compares strings with lists of literals and regular expressions.
 
-/// The regular expression that matches everything, even another regular expression.
+/// The regular expression that matches all strings, including other regular expressions.
 pub const ANYTHING: &str = "^.*$";
 
-/// A compiled regular expression larger than this many bytes matches nothing: compiling takes time, and
-/// expressions come from others.
+/// The maximum size of a compiled regular expression, in bytes; a larger one matches nothing. Compilation takes
+/// time, and the expressions come from other nodes. Test: `lists_that_take_long_to_look_at_are_refused`.
 const MAX_COMPILED_LEN: usize = 1 << 16;
 
-/// How much of an invalid expression an error shows.
+/// The number of characters of an invalid expression that an error shows.
 const SHOWN_LEN: usize = 64;
 
-/// A restriction holds a regular expression that is not one.
+/// A restriction contains an invalid regular expression.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("invalid regular expression {0:?}")]
 pub struct InvalidPattern(pub String);
 
-/// Whether `wanted` matches one of `choices`.
+/// Returns whether `wanted` matches one of `choices`.
 ///
-/// [`ANYTHING`] matches all. Otherwise the choices are tried in order: an equal string matches, and so
-/// does one that begins with `^` if it matches at the start of `wanted`, unless `wanted` begins with
-/// `^` itself. Matching is by bytes, in linear time; syntax that needs more (look-around,
-/// back-references) matches nothing.
+/// [`ANYTHING`] matches all strings. Otherwise the choices are tried in order. A choice matches if it equals
+/// `wanted`. A choice that begins with `^` is a regular expression; it matches if its leftmost match begins at the
+/// start of `wanted`, unless `wanted` begins with `^` itself. Matching works on bytes, in linear time; syntax that
+/// needs more time (look-around, back-references) matches nothing.
 ///
 /// # Errors
-/// [`InvalidPattern`] if one that is tried is not a regular expression.
+/// Returns [`InvalidPattern`] if a choice that is tried is not a valid regular expression.
 pub fn multimatch(wanted: &str, choices: &[String]) -> Result<bool, InvalidPattern> {
     Choices::new(choices).match_any(wanted)
 }
 
-/// Whether what is wanted is granted by a list: nothing is always, and an absent list grants nothing.
+/// Returns whether a list grants `wanted`. `None` is always granted; an absent list grants nothing else.
 ///
 /// # Errors
-/// As [`multimatch`].
+/// Returns [`InvalidPattern`] like [`multimatch`].
 pub fn grants(choices: Option<&[String]>, wanted: Option<&str>) -> Result<bool, InvalidPattern> {
     match (choices, wanted) {
         (_, None) => Ok(true),
@@ -304,11 +317,11 @@ pub fn grants(choices: Option<&[String]>, wanted: Option<&str>) -> Result<bool, 
     }
 }
 
-/// What a parent's list leaves of its child's: the child's strings that match the parent's, in the
-/// child's order. An absent list restricts nothing.
+/// Returns the strings of the child's list that match the parent's list, in the child's order. An absent list
+/// restricts nothing.
 ///
 /// # Errors
-/// As [`multimatch`].
+/// Returns [`InvalidPattern`] like [`multimatch`].
 pub fn intersect(
     parent: Option<Vec<String>>,
     child: Option<Vec<String>>,
@@ -328,13 +341,13 @@ pub fn intersect(
     invalid.map_or(Ok(Some(child)), Err)
 }
 
-/// A list to match against. Each of its regular expressions is compiled once, when it is first tried.
+/// A list to match against. Each regular expression is compiled once, when it is first tried.
 struct Choices<'c> {
     choices: Vec<(&'c str, OnceCell<Compiled>)>,
     all: bool,
 }
 
-/// A regular expression; `None` matches nothing.
+/// A compiled regular expression; `None` matches nothing.
 type Compiled = Result<Option<Regex>, InvalidPattern>;
 
 impl<'c> Choices<'c> {
@@ -368,7 +381,7 @@ impl<'c> Choices<'c> {
     }
 }
 
-/// The leftmost match begins at 0 if any does.
+/// Returns whether the leftmost match begins at offset 0.
 fn matches_at_start(regex: &Regex, wanted: &str) -> bool {
     let found = regex.find(wanted.as_bytes());
     found.is_some_and(|found| found.start() == 0)

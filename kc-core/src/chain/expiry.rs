@@ -4,19 +4,19 @@ use std::time::Duration;
 use crate::keys::VerifyingKey;
 use crate::types::Timestamp;
 
-/// The earliest that the end of a chain is warned of.
+/// The maximum time before the end of a chain at which the node warns.
 const EARLIEST: Duration = Duration::from_secs(7 * 86_400);
-/// Which part of the time that was left when a chain was first seen is left when it is warned of. Less than
-/// what chain servers leave, so that a chain which is kept fresh is never warned of.
+/// The part of the remaining time, as of the first sight of a chain, that is left when the node warns. It is less
+/// than chain servers leave, so a chain that is renewed in time causes no warning.
 const PART: f64 = 0.1;
 
-/// Warns once of each chain of a node that ends soon.
+/// Warns once of each chain of a node that is about to end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expiry {
     seen: HashMap<VerifyingKey, Seen>,
 }
 
-/// A chain, by its end.
+/// The end of a chain, and the warning of it.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     end: Timestamp,
@@ -25,7 +25,7 @@ struct Seen {
 }
 
 impl Expiry {
-    /// Takes note of the chain of a key, which ends at `end`.
+    /// Records that the chain of `key` ends at `end`.
     pub(super) fn see(&mut self, key: &VerifyingKey, end: Timestamp, now: Timestamp) {
         let seen = self.seen.get(key);
         if seen.is_none_or(|seen| seen.end != end) {
@@ -33,7 +33,7 @@ impl Expiry {
         }
     }
 
-    /// Returns a chain that is to be warned of now, with its end: call until it gives `None`.
+    /// Returns the key and the end of a chain to warn of now. Call it until it returns `None`.
     pub(super) fn due(&mut self, now: Timestamp) -> Option<(VerifyingKey, Timestamp)> {
         let mut chains = self.seen.iter_mut();
         let (key, chain) = chains.find(|(_, chain)| !chain.warned && chain.warn_at <= now)?;
@@ -62,7 +62,7 @@ mod tests {
         Timestamp::from_secs(secs).unwrap()
     }
 
-    /// The number of chains to be warned of at a time, if there is one that ends at `end`.
+    /// Returns the number of chains to warn of at `now`, given a chain that ends at `end`.
     fn due(expiry: &mut Expiry, end: f64, now: f64) -> usize {
         expiry.see(&VerifyingKey::Ed25519([1; 32]), at(end), at(now));
         std::iter::from_fn(|| expiry.due(at(now))).count()
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(due(&mut expiry, 1000.0, 899.0), 0);
         assert_eq!(due(&mut expiry, 1000.0, 900.0), 1);
         assert_eq!(due(&mut expiry, 1000.0, 950.0), 0);
-        // Renewed, and near its end again.
+        // The chain has been renewed, and is about to end again.
         assert_eq!(due(&mut expiry, 2000.0, 960.0), 0);
         assert_eq!(due(&mut expiry, 2000.0, 1990.0), 1);
     }

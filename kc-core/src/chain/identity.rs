@@ -12,7 +12,7 @@ pub struct Identity {
     chain: Option<Vec<u8>>,
 }
 
-/// An identity whose chain was valid when it was looked at: what requests and replies are signed with.
+/// An identity with a chain that was valid when it was checked. It signs requests and replies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidIdentity {
     key: VerifyingKey,
@@ -21,7 +21,7 @@ pub struct ValidIdentity {
     max_age: MaxAge,
 }
 
-/// A message that lacks the signature on its last certificate.
+/// A message that is complete except for the signature of its last certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToBeSigned {
     signer: VerifyingKey,
@@ -30,19 +30,19 @@ pub struct ToBeSigned {
 }
 
 impl Identity {
-    /// A signing key with its chain, if it has one yet.
+    /// Creates an identity from a signing key and its chain, if it has one.
     #[must_use]
     pub fn new(key: VerifyingKey, chain: Option<Vec<u8>>) -> Self {
         Self { key, chain }
     }
 
-    /// The public half of the signing key.
+    /// Returns the public half of the signing key.
     #[must_use]
     pub fn key(&self) -> &VerifyingKey {
         &self.key
     }
 
-    /// The chain, as stored.
+    /// Returns the chain as stored.
     #[must_use]
     pub fn chain(&self) -> Option<&[u8]> {
         self.chain.as_deref()
@@ -51,7 +51,7 @@ impl Identity {
     /// Validates this node's own chain: it must prove `demand` and end with this key.
     ///
     /// # Errors
-    /// The check that refused.
+    /// Returns the [`ChainError`] of the check that refused the chain.
     pub fn validate(&self, trust: &TrustStore, demand: &Demand<'_>) -> Result<(), ChainError> {
         self.prove(trust, demand).map(drop)
     }
@@ -60,7 +60,7 @@ impl Identity {
         self.prove_by(trust, demand, &mut |key, link, _| key.verify(link))
     }
 
-    /// As [`validate`](Self::validate), verifying signatures by `verify`.
+    /// Validates like [`validate`](Self::validate), with `verify` to verify signatures.
     pub(super) fn prove_by(
         &self,
         trust: &TrustStore,
@@ -77,10 +77,10 @@ impl Identity {
         }
     }
 
-    /// This identity as one to sign with.
+    /// Validates the chain and returns this identity for signing.
     ///
     /// # Errors
-    /// The check that refused its chain.
+    /// Returns the [`ChainError`] of the check that refused the chain.
     pub fn validated(
         &self,
         trust: &TrustStore,
@@ -89,12 +89,12 @@ impl Identity {
         Ok(self.proven_by(&self.prove(trust, &Demand::at(now))?))
     }
 
-    /// This identity, whose chain was validated.
+    /// Returns this identity for signing, given its validated chain.
     pub(super) fn proven_by(&self, chain: &ValidatedChain) -> ValidIdentity {
         ValidIdentity {
             key: self.key.clone(),
             chain: self.chain.clone().unwrap_or_default(),
-            // Only one root signed the chain's first link, so no other can grant more.
+            // Only one root signed the first certificate, so no other root can grant more.
             may_request: chain.grants(Usage::EncryptRequest),
             max_age: chain.max_age(),
         }
@@ -102,19 +102,19 @@ impl Identity {
 }
 
 impl ValidIdentity {
-    /// The public half of the signing key.
+    /// Returns the public half of the signing key.
     #[must_use]
     pub fn key(&self) -> &VerifyingKey {
         &self.key
     }
 
-    /// When its chain ends.
+    /// Returns the end of the chain's validity.
     #[must_use]
     pub fn max_age(&self) -> MaxAge {
         self.max_age
     }
 
-    /// Whether requests may go to producers directly, not only through a controller.
+    /// Returns whether requests may go to producers directly, instead of only through a controller.
     #[must_use]
     pub fn may_request(&self) -> bool {
         self.may_request
@@ -130,30 +130,30 @@ impl ValidIdentity {
 }
 
 impl ToBeSigned {
-    /// The key that must sign.
+    /// Returns the key that must sign.
     #[must_use]
     pub fn signer(&self) -> &VerifyingKey {
         &self.signer
     }
 
-    /// The bytes to sign.
+    /// Returns the bytes to sign.
     #[must_use]
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// The finished message, a chain that ends with the signed certificate.
+    /// Returns the finished message: a chain that ends with the signed certificate.
     ///
     /// # Errors
-    /// [`ChainError`] if the stored chain cannot be read, which was checked before.
+    /// Returns a [`ChainError`] if the stored chain cannot be parsed, which validation has excluded.
     pub fn finish(&self, signed: &[u8]) -> Result<Vec<u8>, ChainError> {
         Ok(UnverifiedChain::parse(&self.chain)?.extended(signed))
     }
 
-    /// Signs and finishes.
+    /// Signs the certificate and returns the finished message.
     ///
     /// # Errors
-    /// What keeps the signer from signing.
+    /// Returns a [`KeyError`] if the signer fails.
     pub fn sign(&self, signer: &dyn Signer, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
         let signed = signer.sign(&self.certificate, rng)?;
         self.finish(&signed).map_err(|_| KeyError::Mismatch)
@@ -162,7 +162,7 @@ impl ToBeSigned {
 
 #[cfg(test)]
 impl ValidIdentity {
-    /// One whose chain is taken as it is.
+    /// Creates an identity without validating its chain.
     pub(crate) fn of_chain(key: VerifyingKey, chain: Vec<u8>, max_age: MaxAge) -> Self {
         Self {
             key,

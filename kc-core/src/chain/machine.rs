@@ -15,17 +15,18 @@ use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 
-/// How many keys are remembered as seen: those along chains that were validated.
+/// The maximum number of keys that a node remembers as used in validated chains; further keys are not remembered.
+/// Test: `keys_seen_in_use_are_bounded`.
 pub const MAX_SEEN_KEYS: usize = 65_536;
-/// How often the node's own chains are looked at, to warn in time of one that ends.
+/// The interval at which the node checks its own chains, to warn in time of one that is about to end.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A state of the lists. What was validated under an older one is validated again.
+/// A version of the lists. Results of validation under an older version must be validated again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
-/// Whom a node trusts, and who it is itself: owns the lists and the node's chains, validates, takes updates, and gives
-/// out what is to be done about them.
+/// The trust of a node: its lists, and its own chains. The machine validates chains and takes updates; its effects
+/// say what the caller must do about them.
 ///
 /// ```text
 /// handle(update, now) ─► poll_effect(now) ─► store an entry, verify a revocation, report an event
@@ -37,22 +38,22 @@ pub struct Trust {
     identities: Vec<Identity>,
     epoch: Epoch,
     verified: VerifiedLinks,
-    /// The keys along chains that were validated: a denial of one of them is always taken.
+    /// Hashes of the keys in validated chains. A denial of one of them is always accepted.
     seen: HashSet<[u8; 16]>,
     revocations: Revocations,
     expiry: Expiry,
-    /// When the node's own chains were looked at.
+    /// The time of the last check of the node's own chains.
     expiry_seen: Option<Duration>,
     refusals: FloodLimit<(ManagementTopic, RefusedBy)>,
     effects: VecDeque<TrustEffect>,
 }
 
-/// What a [`Trust`] takes.
+/// An input of a [`Trust`].
 #[derive(Clone, Copy, Debug)]
 pub enum TrustInput<'a> {
     /// A record of a management topic.
     Record {
-        /// The topic.
+        /// The topic of the record.
         topic: ManagementTopic,
         /// The Kafka key; empty if there is none.
         kafka_key: &'a [u8],
@@ -63,63 +64,63 @@ pub enum TrustInput<'a> {
     Verified(&'a Result<TrustEntry, UpdateError>),
 }
 
-/// What is to be done, in order.
+/// An action for the caller, in order.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TrustEffect {
-    /// Store an entry of a list. It is in force already.
+    /// Store an entry of a list. It is already in force.
     StoreEntry(TrustList, TrustEntry),
-    /// Store the chain of the signing key with this index, counted from 0. It is in use already.
+    /// Store the chain of the signing key with this index, from 0. It is already in use.
     StoreChain(usize, Vec<u8>),
-    /// Verify a self-revocation by [`Trust::verify`], and hand the result in. One at a time.
+    /// Verify a self-revocation with [`Trust::verify`] and pass the result as an input. At most one is outstanding.
     Verify(Vec<u8>),
-    /// Tell people, or other machines.
+    /// Report an event to operators or to other machines.
     Report(TrustEvent),
 }
 
-/// What happened to trust.
+/// An event that concerns trust.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TrustEvent {
-    /// A key came onto a list.
+    /// A key was added to a list.
     Listed {
         /// The list.
         list: TrustList,
         /// The key.
         key: VerifyingKey,
-        /// Whether it was in use: along a chain that this node has validated.
+        /// Whether the key was in use: part of a chain that this node has validated.
         in_use: bool,
     },
-    /// A new chain of this node's is in use.
+    /// A new chain of this node is in use.
     ChainAdopted {
         /// The key that it certifies.
         key: VerifyingKey,
-        /// When it ends; `None` if it does not.
+        /// The end of the chain; `None` if it has none.
         expires: Option<Timestamp>,
     },
-    /// A key of this node's is denied: others refuse it from now on.
+    /// A key of this node was denied. Other nodes refuse it from now on.
     Denied {
         /// The key.
         key: VerifyingKey,
-        /// Whether the node has another key whose chain is valid.
+        /// Whether the node has another key with a valid chain.
         others_left: bool,
     },
-    /// A chain of this node's ends soon.
+    /// A chain of this node is about to end.
     ChainExpires {
         /// The key that it certifies.
         key: VerifyingKey,
-        /// When it ends.
+        /// The end of the chain.
         expires: Timestamp,
     },
     /// An update was refused.
     Refused {
-        /// The topic that it came from.
+        /// The topic of the update.
         topic: ManagementTopic,
-        /// The key that it claims to be for; nothing has verified it.
+        /// The key that the update claims to concern, not verified.
         claimed: Option<VerifyingKey>,
-        /// Why.
+        /// The reason.
         error: UpdateError,
-        /// How often this topic and check have refused since they were last reported, if this is to be reported.
+        /// The number of refusals of this topic by this check since the last report, if a report is due now.
         report: Option<u64>,
     },
 }
@@ -141,7 +142,7 @@ impl From<&UpdateError> for RefusedBy {
 }
 
 impl Trust {
-    /// Trusts by `store`; the node's signing keys are in order, each with its chain.
+    /// Creates the machine from the lists and the node's signing keys in their order, each with its chain.
     #[must_use]
     pub fn new(store: TrustStore, identities: Vec<Identity>) -> Self {
         let own = identities.iter().map(|own| own.key().short_hash());
@@ -160,35 +161,38 @@ impl Trust {
         }
     }
 
-    /// The lists.
+    /// Returns the lists.
     #[must_use]
     pub fn lists(&self) -> &TrustStore {
         &self.store
     }
 
-    /// The node's signing keys in order, each with its chain.
+    /// Returns the node's signing keys in their order, each with its chain.
     #[must_use]
     pub fn identities(&self) -> &[Identity] {
         &self.identities
     }
 
-    /// The state of the lists; it changes with each entry that may change what is valid.
+    /// Returns the version of the lists. It changes with each entry that may change the result of a validation.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// How many self-revocations were dropped for want of room.
+    /// Returns the number of self-revocations that were dropped because a queue was full or the message was too
+    /// long.
     #[must_use]
     pub fn dropped_revocations(&self) -> u64 {
         self.revocations.dropped()
     }
 
-    /// Validates a chain as received. Until the signature of a root verifies, this costs one Ed25519 verification for
-    /// each root; certificates that verified before are not verified again.
+    /// Validates a received chain.
+    ///
+    /// Until the signature of a root verifies, this costs one Ed25519 verification for each root. A certificate
+    /// that has verified before is not verified again.
     ///
     /// # Errors
-    /// The check that refused.
+    /// Returns the [`ChainError`] of the check that refused the chain.
     pub fn validate(
         &mut self,
         chain: &[u8],
@@ -201,7 +205,7 @@ impl Trust {
         let validated = chain.validate_by(
             &self.store,
             demand,
-            // A leaf is a message, and does not come again.
+            // The last certificate is a message, which normally does not arrive twice.
             &mut |key, link, index| match index == leaf {
                 true => key.verify(link),
                 false => verified.verify(key, link),
@@ -218,16 +222,16 @@ impl Trust {
         validated
     }
 
-    /// Returns whether the lists deny who signed with the last key of a path that was validated.
+    /// Returns whether the lists deny the last key of a validated path.
     #[must_use]
     pub fn denies(&self, path: &[VerifyingKey]) -> bool {
         self.store.denies(path)
     }
 
-    /// Returns whether one of the node's chains grants one of these usages for a root topic.
+    /// Checks that one of the node's chains grants one of `usages` for a root topic.
     ///
     /// # Errors
-    /// The check that refused.
+    /// Returns the [`ChainError`] of the check that refused the last chain tried.
     pub fn grants(
         &mut self,
         root: &RootTopic,
@@ -247,10 +251,10 @@ impl Trust {
         Err(refusal)
     }
 
-    /// The identities whose chains are valid.
+    /// Returns the identities with valid chains.
     ///
     /// # Errors
-    /// The check that refused, if there is none.
+    /// Returns the [`ChainError`] of the check that refused the last chain if none is valid.
     pub fn valid_identities(&mut self, now: Timestamp) -> Result<Vec<ValidIdentity>, ChainError> {
         let mut refusal = ChainError::Length(0);
         let mut valid = Vec::new();
@@ -267,10 +271,10 @@ impl Trust {
         }
     }
 
-    /// The identity with this index, if its chain is valid.
+    /// Returns the identity with this index, if its chain is valid.
     ///
     /// # Errors
-    /// The check that refused.
+    /// Returns the [`ChainError`] of the check that refused the chain.
     pub fn identity(&mut self, index: usize, now: Timestamp) -> Result<ValidIdentity, ChainError> {
         let proven = self.own(index, &Demand::at(now))?;
         let identity = self.identities.get(index).ok_or(ChainError::Length(0))?;
@@ -286,7 +290,7 @@ impl Trust {
         })
     }
 
-    /// Takes an update. What it leads to comes from [`poll_effect`](Self::poll_effect).
+    /// Takes an update. [`poll_effect`](Self::poll_effect) returns the resulting actions.
     pub fn handle(&mut self, input: TrustInput<'_>, now: Now) {
         match input {
             TrustInput::Record {
@@ -316,8 +320,8 @@ impl Trust {
         }
     }
 
-    /// The next thing to do; call until it gives `None`, after each input and when
-    /// [`next_timeout`](Self::next_timeout) says so.
+    /// Returns the next action. Call it until it returns `None`: after each input, and after
+    /// [`next_timeout`](Self::next_timeout).
     pub fn poll_effect(&mut self, now: Now) -> Option<TrustEffect> {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
@@ -339,16 +343,17 @@ impl Trust {
         }))
     }
 
-    /// When to call [`poll_effect`](Self::poll_effect) if nothing happens.
+    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input.
     #[must_use]
     pub fn next_timeout(&self) -> Duration {
         self.revocations.next_timeout().unwrap_or(EXPIRY_INTERVAL)
     }
 
-    /// Does what [`TrustEffect::Verify`] asks for: verifies one signature, by a key that nobody certified.
+    /// Performs [`TrustEffect::Verify`]: verifies one signature, by a key that no root certified.
     ///
     /// # Errors
-    /// [`UpdateError`].
+    /// Returns an [`UpdateError`] if the message is not a self-revocation, its signature does not verify, or the
+    /// key is already on the denylist.
     pub fn verify(&self, message: &[u8]) -> Result<TrustEntry, UpdateError> {
         let chain = UnverifiedChain::parse(message)?;
         let revocation = chain.self_revocation().ok_or(ChainError::UnknownRoot)?;
@@ -362,7 +367,7 @@ impl Trust {
             Err(error) => return self.refuse(topic, None, error.into(), now),
         };
         let claimed = chain.peek_key();
-        // Taken before, and read again.
+        // The entry was accepted before; its record has been read again.
         if claimed
             .as_ref()
             .is_some_and(|key| self.store.lists(list, key))
@@ -381,8 +386,8 @@ impl Trust {
         }
     }
 
-    /// Queues a self-revocation. One that claims to be of a key in use is looked at before: whoever cannot sign for the
-    /// key must not take the places of the real one, however many come at once.
+    /// Queues a self-revocation. If it claims to be of a key in use, its Ed25519 signature is verified first, so
+    /// that forged messages cannot take the place of the real one.
     fn take_self_revocation(&mut self, revocation: &SelfRevocation<'_>, message: &[u8], now: Now) {
         let key = revocation.key();
         let is_seen = self.has_seen(key);
@@ -396,7 +401,7 @@ impl Trust {
         self.revocations.push(key, is_seen, message);
     }
 
-    /// Puts an entry in force, and has it stored.
+    /// Puts an entry in force and requests that it is stored.
     fn add(&mut self, list: TrustList, entry: TrustEntry, now: Now) {
         let valid_before = self.valid_keys(now.wall);
         self.effects
@@ -411,7 +416,7 @@ impl Trust {
         self.report_denied(&valid_before, now.wall);
     }
 
-    /// Takes the denial of a key by itself: of one that is in use as an entry, of any other as a hash.
+    /// Applies the self-revocation of a key: for a key in use as an entry of the denylist, for any other as a hash.
     fn deny_self(&mut self, entry: TrustEntry, now: Now) {
         let Some(key) = entry.key().cloned() else {
             return;
@@ -438,7 +443,7 @@ impl Trust {
         let mut identities = self.identities.iter().enumerate();
         let own = identities.find(|(_, identity)| identity.key().to_bytes() == kafka_key);
         let Some((index, identity)) = own else {
-            // For another node.
+            // The chain belongs to another node.
             return;
         };
         let (key, in_use) = (identity.key().clone(), identity.chain());
@@ -471,7 +476,7 @@ impl Trust {
             .collect()
     }
 
-    /// A node that is denied has to know: all others refuse it from now on.
+    /// Reports keys of this node that were denied by the last change: all other nodes refuse them from now on.
     fn report_denied(&mut self, valid_before: &[VerifyingKey], now: Timestamp) {
         let valid = self.valid_keys(now);
         for key in valid_before {
@@ -504,7 +509,7 @@ impl Trust {
         }
     }
 
-    /// A key that denied itself is in use after all: its denial is stored.
+    /// Records that a denied key is in use. If the key denied itself, its entry is now stored on the denylist.
     fn see_denied(&mut self, key: VerifyingKey) {
         self.see(std::slice::from_ref(&key));
         if self.store.denied_itself(&key) && !self.store.has_entry(TrustList::Deny, &key) {

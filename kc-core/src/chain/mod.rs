@@ -1,8 +1,8 @@
-//! Certificates and chains of them (protocol §6): who may do what, proved back to a root of trust.
+//! Certificates and certificate chains (protocol §6), which prove a key's rights back to a root of trust.
 //!
-//! What arrives is an [`UnverifiedChain`]. Validating it against a [`TrustStore`] for a [`Demand`] is
-//! the only way to a [`ValidatedChain`]. Every step that can refuse is a [`Check`] with a number. Trust
-//! changes at run time by what a [`TrustList`] accepts.
+//! A received chain is an [`UnverifiedChain`]. Only its validation against a [`TrustStore`], for a [`Demand`],
+//! gives a [`ValidatedChain`]. Each step that can refuse a chain is a numbered [`Check`]. Trust changes at run time
+//! by the updates that a [`TrustList`] accepts. [`Trust`] is the state machine of a node.
 
 mod certificate;
 mod check;

@@ -4,31 +4,37 @@ use std::time::Duration;
 use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 
-/// How many self-revocations wait to be verified, of seen keys and of others each.
+/// The maximum number of self-revocations that wait for verification, separately for keys in use and for other
+/// keys. Test: `invented_keys_neither_fill_memory_nor_hold_up_a_key_that_is_in_use`.
 pub const MAX_WAITING_REVOCATIONS: usize = 256;
-/// How many of them may claim to be of one key: one that is forged must not keep the real one out.
+/// The maximum number of waiting self-revocations that claim to be of one key. More than one, so that a forged one
+/// does not exclude the real one. Test: `a_forged_revocation_does_not_keep_the_real_one_out`.
 const MAX_WAITING_OF_ONE_KEY: usize = 4;
-/// No self-revocation is longer, in bytes: two certificates and a hybrid signature.
+/// The maximum length of a self-revocation, in bytes: two certificates and a hybrid signature. Test:
+/// `a_revocation_that_is_too_long_is_dropped`.
 pub const MAX_REVOCATION_LEN: usize = 24 * 1024;
-/// Which part of the time goes into verifying them.
+/// The verification of self-revocations gets one part in this number of the time.
 const PART: u32 = 10;
-/// How much of that may be saved up.
+/// The maximum verification time that can be saved up. Test:
+/// `a_tenth_of_the_time_goes_into_revocations_whatever_they_cost`.
 const MAX_CREDIT: Duration = Duration::from_millis(10);
-/// How often to go on while some wait.
+/// The interval at which verification continues while messages wait.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Self-revocations that wait to be verified. They are the one thing that a key may sign which nobody certified, so
-/// they wait apart from everything else, and get a tenth of the time at most.
+/// Self-revocations that wait for verification.
+///
+/// They are the only messages that a key without a certificate may sign. They therefore wait apart from everything
+/// else and get at most a tenth of the time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Revocations {
-    /// Those that claim to be of a key that is in use.
+    /// Messages that claim to be of a key in use.
     seen: VecDeque<Waiting>,
     others: VecDeque<Waiting>,
     credit: Duration,
     credited_at: Option<Duration>,
-    /// When the verification that is under way began.
+    /// The start of the verification in progress.
     begun: Option<Duration>,
-    /// How many were dropped for want of room.
+    /// The number of messages that were dropped.
     dropped: u64,
 }
 
@@ -39,7 +45,7 @@ struct Waiting {
 }
 
 impl Revocations {
-    /// Queues a message, or drops and counts it.
+    /// Queues a message, or drops it and increments the counter.
     pub(super) fn push(&mut self, key: &VerifyingKey, is_seen: bool, message: &[u8]) {
         let queue = if is_seen && !broken(Rule::SeenRevocationsWaitApart) {
             &mut self.seen
@@ -63,7 +69,7 @@ impl Revocations {
         });
     }
 
-    /// The next message to verify, if it is time for one and none is being verified.
+    /// Returns the next message to verify, if one is due and none is being verified.
     pub(super) fn begin(&mut self, now: Duration) -> Option<Vec<u8>> {
         let credited_at = self.credited_at.unwrap_or_default();
         if let Some(since) = now.checked_sub(credited_at) {
@@ -78,13 +84,13 @@ impl Revocations {
         Some(next.message)
     }
 
-    /// Notes that the verification under way has ended.
+    /// Records that the verification in progress has ended.
     pub(super) fn end(&mut self, now: Duration) {
         let took = now.saturating_sub(self.begun.take().unwrap_or(now));
         match self.credit.checked_sub(took) {
             Some(left) => self.credit = left,
             None => {
-                // A debt is paid by waiting: no credit before it is.
+                // The debt is paid by waiting: no credit accumulates before that.
                 let debt = took.saturating_sub(self.credit);
                 self.credit = Duration::ZERO;
                 self.credited_at = Some(now + debt * PART);
@@ -92,7 +98,7 @@ impl Revocations {
         }
     }
 
-    /// How long to wait before going on; `None` if nothing waits.
+    /// Returns the time after which to continue, or `None` if no message waits.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         let waits = !self.seen.is_empty() || !self.others.is_empty();
         waits.then_some(PACE)

@@ -15,12 +15,12 @@ use crate::wire::Writer;
 
 const NOW: f64 = 1000.0;
 
-/// A classical key, the same for the same number.
+/// Returns the classical key with this number.
 fn key(number: u8) -> SigningKey {
     SigningKey::from_ed25519_seed(&seed(number))
 }
 
-/// A hybrid key with the Ed25519 half of [`key`] with the same number.
+/// Returns a hybrid key with the Ed25519 half of the [`key`] with the same number.
 fn hybrid(number: u8) -> SigningKey {
     SigningKey::from_hybrid_seeds(&seed(number), &seed(number))
 }
@@ -38,7 +38,7 @@ fn granting(topics: &[&str], usages: &[&str]) -> Constraints {
     }
 }
 
-/// What the certificates of these tests grant unless they are to fail.
+/// The grants of the certificates in these tests, unless a test needs others.
 fn usual() -> Constraints {
     granting(&["t"], &["key-encrypt"])
 }
@@ -67,7 +67,7 @@ fn chain(links: &[Vec<u8>]) -> Vec<u8> {
     writer.into_vec()
 }
 
-/// Root 1 certifies key 2, which certifies key 3.
+/// Links of a chain in which root 1 certifies key 2, and key 2 certifies key 3.
 fn usual_links() -> [Vec<u8>; 2] {
     [
         sign(&key(1), &usual_certificate(&key(2))),
@@ -94,7 +94,7 @@ fn demand() -> Demand<'static> {
         .usage(Usage::Encrypt)
 }
 
-/// The leaf's key and the keys along the way, or the check that refused.
+/// Returns the keys of the last certificate and the path, or the check that refused the chain.
 fn validate(
     chain: &[u8],
     trust: &TrustStore,
@@ -292,7 +292,7 @@ fn lists_that_take_long_to_look_at_are_refused() {
     assert!(refused(patterns(MAX_PATTERNS + 1)));
     assert!(refused(vec![format!("^{}", "x".repeat(MAX_PATTERN_LEN))]));
     assert!(refused(vec!["literal".to_owned(); MAX_LIST_LEN + 1]));
-    // Short to write, and large to compile: matches nothing.
+    // Short to write, large when compiled: it matches nothing.
     let large = "^(.{99}){90}".to_owned();
     assert_eq!(multimatch(&"x".repeat(9000), &[large]), Ok(false));
 }

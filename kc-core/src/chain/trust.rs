@@ -16,22 +16,24 @@ pub struct TrustEntry {
     keys: Vec<VerifyingKey>,
 }
 
-/// The public key of the *temporary root* that the peers put into a fresh configuration. Its private
-/// key is public knowledge, so to trust it is to trust everybody (protocol §7).
+/// The public key of the *temporary root*, which the peers put into a new configuration.
+///
+/// Its private key is public knowledge, so a node that trusted it would trust everyone (protocol §7).
 pub const TEMPORARY_ROOT: VerifyingKey = VerifyingKey::Ed25519([
     0x1a, 0x13, 0xb0, 0xae, 0xcd, 0xd6, 0x75, 0x1c, 0x7d, 0xfa, 0x43, 0xe4, 0x32, 0x84, 0x32, 0x6a,
     0xd0, 0x1d, 0xbc, 0x20, 0xa8, 0xa0, 0x0b, 0x15, 0x66, 0x09, 0x2a, 0xb0, 0xa5, 0x42, 0x62, 0x0f,
 ]);
 
-/// How many keys that deny themselves are remembered beside the denylist: anybody can make such keys.
+/// The maximum number of keys that denied themselves and are remembered apart from the denylist. Anyone can create
+/// such keys. Test: `invented_keys_do_not_switch_self_revocation_off`.
 pub const MAX_SELF_DENIED: usize = 65_536;
 
-/// Whom a node trusts: its allowlist, whose keys are the roots of trust, and its denylist.
+/// The lists of a node: the allowlist, whose keys are the roots of trust, and the denylist.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrustStore {
     allowlist: Option<Vec<TrustEntry>>,
     denylist: Vec<TrustEntry>,
-    /// Keys that deny themselves, by the first 16 bytes of the SHA-256 of their byte form.
+    /// Keys that denied themselves, as the first 16 bytes of the SHA-256 of their byte form.
     self_denied: HashSet<[u8; 16]>,
     allow_classical_root: bool,
 }
@@ -40,7 +42,7 @@ impl TrustEntry {
     /// Reads an entry.
     ///
     /// # Errors
-    /// The checks C06 to C09.
+    /// Returns the [`ChainError`] of one of the checks C06 to C09 if the entry is malformed.
     pub fn parse(bytes: &[u8]) -> Result<Self, ChainError> {
         let certificate = Certificate::parse(bytes)?;
         let signing = |key: &CertificateKey| key.as_signing().cloned();
@@ -60,7 +62,7 @@ impl TrustEntry {
         })
     }
 
-    /// An entry without end or restriction, as provisioning writes it for a root of trust.
+    /// Creates an entry without end or restriction, as provisioning writes it for a root of trust.
     #[must_use]
     pub fn unrestricted(key: &VerifyingKey) -> Self {
         let constraints = Constraints::default();
@@ -81,41 +83,44 @@ impl TrustEntry {
         }
     }
 
-    /// The entry's bytes, as stored.
+    /// Returns the entry's bytes, as stored.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The key that the entry is for; `None` if it is for none or several.
+    /// Returns the key of the entry, or `None` if the entry is for no signing key or for several.
     #[must_use]
     pub fn key(&self) -> Option<&VerifyingKey> {
         self.signer.as_ref()
     }
 
-    /// All signing keys that it is for. An entry of the denylist may be for several; a root of trust is one.
+    /// Returns all signing keys of the entry. An entry of the denylist may have several; a root of trust has one.
     #[must_use]
     pub fn keys(&self) -> &[VerifyingKey] {
         &self.keys
     }
 
-    /// Until when it is valid.
+    /// Returns the end of the entry's validity.
     #[must_use]
     pub fn max_age(&self) -> MaxAge {
         self.limits.max_age
     }
 
-    /// What it restricts its key to.
+    /// Returns the restrictions of the entry's key.
     #[must_use]
     pub fn constraints(&self) -> &Constraints {
         &self.limits.constraints
     }
 
-    /// The same entry, for these topics, and for the exchange of keys alone: lists have no topics, so who is
-    /// trusted for some topics must not update them.
+    /// Returns the same entry, restricted to these topics and to the exchange of keys.
+    ///
+    /// Updates of the lists are excluded because lists have no topics: a key that is trusted for some topics must
+    /// not extend them.
     ///
     /// # Errors
-    /// [`ChainError::NotASigner`] for an entry that is not for a single key, and the checks C08 and C09.
+    /// Returns [`ChainError::NotASigner`] if the entry is not for a single key, and the error of one of the checks
+    /// C08 and C09 if the restrictions are invalid.
     pub fn within(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
         let exchange = [
             Usage::Encrypt,
@@ -153,7 +158,7 @@ impl TrustEntry {
 }
 
 impl TrustStore {
-    /// With these lists. Without an allowlist nothing is trusted, not even a key that revokes itself.
+    /// Creates the lists. Without an allowlist nothing is trusted.
     #[must_use]
     pub fn new(allowlist: Option<Vec<TrustEntry>>, denylist: Vec<TrustEntry>) -> Self {
         Self {
@@ -165,7 +170,8 @@ impl TrustStore {
     }
 
     /// Keeps an Ed25519 root in force although a hybrid root with the same Ed25519 key is trusted.
-    /// Off by default, because it lets an attacker strip the post-quantum half.
+    ///
+    /// This is off by default because it allows an attacker to strip the post-quantum half.
     #[must_use]
     pub fn allow_classical_root(mut self, allow: bool) -> Self {
         self.allow_classical_root = allow;
@@ -180,7 +186,7 @@ impl TrustStore {
         }
     }
 
-    /// Remembers a key that denied itself. Returns whether there was room: see [`MAX_SELF_DENIED`].
+    /// Remembers a key that denied itself. Returns whether there was room; see [`MAX_SELF_DENIED`].
     pub fn deny_self(&mut self, key: &VerifyingKey) -> bool {
         let has_room = self.self_denied.len() < MAX_SELF_DENIED;
         if has_room {
@@ -189,13 +195,13 @@ impl TrustStore {
         has_room
     }
 
-    /// How many keys that denied themselves are remembered beside the denylist.
+    /// Returns the number of keys that denied themselves and are remembered apart from the denylist.
     #[must_use]
     pub fn self_denied(&self) -> usize {
         self.self_denied.len()
     }
 
-    /// As it would be if a list had no entry for a key.
+    /// Removes all entries for `key` from a list.
     #[must_use]
     pub fn without(mut self, list: TrustList, key: &VerifyingKey) -> Self {
         let entries = match list {
@@ -208,7 +214,7 @@ impl TrustStore {
         self
     }
 
-    /// Whether a list has an entry for a key; the denylist, whether the key denied itself, too.
+    /// Returns whether a list has an entry for `key`. On the denylist, a key that denied itself counts, too.
     #[must_use]
     pub fn lists(&self, list: TrustList, key: &VerifyingKey) -> bool {
         (list == TrustList::Deny && self.denied_itself(key)) || self.has_entry(list, key)
@@ -222,20 +228,21 @@ impl TrustStore {
         entries.iter().any(|entry| entry.names(key))
     }
 
-    /// The allowlist, if there is one.
+    /// Returns the allowlist, if there is one.
     #[must_use]
     pub fn allowlist(&self) -> Option<&[TrustEntry]> {
         self.allowlist.as_deref()
     }
 
-    /// The denylist.
+    /// Returns the denylist.
     #[must_use]
     pub fn denylist(&self) -> &[TrustEntry] {
         &self.denylist
     }
 
-    /// The roots of trust in force, in order. [`TEMPORARY_ROOT`] is never one, whatever the list says, nor is
-    /// the classical half of a denied hybrid key.
+    /// Returns the roots of trust in force, in the order of the list.
+    ///
+    /// [`TEMPORARY_ROOT`] is never in force, nor is the classical half of a denied hybrid key.
     pub fn roots(&self) -> impl Iterator<Item = (&VerifyingKey, &TrustEntry)> {
         let entries = self.allowlist.as_deref().unwrap_or_default();
         entries
@@ -250,8 +257,8 @@ impl TrustStore {
         !self.self_denied.is_empty() && self.self_denied.contains(&key.short_hash())
     }
 
-    /// Returns whether the lists deny who signs with the last key of a path from a root: each key on the denylist
-    /// denies what follows, and a root of trust further on restores it.
+    /// Returns whether the lists deny the last key of a path from a root: a denied key also denies the keys that
+    /// follow, up to the next root of trust.
     #[must_use]
     pub fn denies(&self, path: &[VerifyingKey]) -> bool {
         path.iter().fold(false, |denied, key| {
@@ -259,8 +266,10 @@ impl TrustStore {
         })
     }
 
-    /// Returns whether a hybrid key on the denylist has this key as its classical half. Whoever can sign for
-    /// the hybrid key can sign for the half, too, so the half is neither a root of trust nor restores trust.
+    /// Returns whether `key` is the classical half of a hybrid key on the denylist.
+    ///
+    /// The holder of the hybrid key can also sign for the half, so the half is not a root of trust and does not
+    /// restore trust.
     #[must_use]
     pub fn is_half_of_a_denied_hybrid(&self, key: &VerifyingKey) -> bool {
         let mut denied = self.denylist.iter().flat_map(TrustEntry::keys);
@@ -271,7 +280,7 @@ impl TrustStore {
         self.lists(TrustList::Deny, key)
     }
 
-    /// The entry of a root in force: what is no root cannot restore trust in a denied chain either.
+    /// Returns the entry of a root in force. A key that is not a root cannot restore trust in a denied chain.
     pub(super) fn allowed(&self, key: &VerifyingKey) -> Option<&TrustEntry> {
         let mut roots = self.roots();
         roots.find_map(|(root, entry)| (root == key).then_some(entry))

@@ -1,4 +1,4 @@
-//! Trust that changes at run time (protocol §8): entries for the lists, and new chains for a node's keys.
+//! Changes of trust at run time (protocol §8): entries for the lists, and new chains for a node's keys.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::keys::{KeyType, VerifyingKey};
 use crate::types::{ManagementTopic, Timestamp};
 use crate::wire::{Reader, Value};
 
-/// Which of the two lists.
+/// One of the two lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TrustList {
     /// The allowlist: roots of trust.
@@ -21,45 +21,45 @@ pub enum TrustList {
     Deny,
 }
 
-/// Why an update is not taken. Always the fault of its sender.
+/// A reason why an update is refused. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UpdateError {
-    /// The sender's chain does not prove what the update needs.
+    /// The chain of the sender does not prove what the update requires.
     #[error("sender's chain: {0}")]
     Chain(#[from] ChainError),
-    /// What should be a list entry is none.
+    /// The entry for the list is missing or malformed.
     #[error("malformed entry: {0}")]
     Entry(&'static str),
     /// The entry is for another key than the chain.
     #[error("the entry is for another key than its chain")]
     EntryKey,
-    /// The list has an entry for the key.
+    /// The list already has an entry for the key.
     #[error("the list has an entry for this key")]
     Present,
-    /// The denylist has no room for keys that deny themselves; those that a root denies still come in.
+    /// The denylist has no room for more keys that deny themselves. A root of trust can still deny keys.
     #[error("no room for more keys that deny themselves")]
     Full,
-    /// A hybrid root would put a classical one out of force, and is not certified by it.
-    #[error("a hybrid root that its classical half did not certify")]
+    /// A hybrid root would put a classical root out of force that did not certify it.
+    #[error("the hybrid root is not certified by its classical half")]
     OtherHalf,
-    /// The chain certifies another key than this node's.
-    #[error("a chain for another key")]
+    /// The chain certifies a key that is not this node's.
+    #[error("the chain is for another key")]
     OtherKey,
     /// The chain ends before the one in use.
     #[error("the chain ends before the one in use")]
     EndsEarlier,
 }
 
-/// The number of a step that looks at an update, beside those of chain validation.
+/// The number of a check of an update, in addition to those of chain validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum UpdateCheck {
     /// M01: the chain's last certificate carries an entry.
     Entry,
-    /// M02: entry and chain are for the same key.
+    /// M02: the entry and the chain are for the same key.
     EntryKey,
-    /// M03: the list has no entry for the key yet.
+    /// M03: the list has no entry for the key.
     Present,
     /// M04: the chain is for this node's key.
     OtherKey,
@@ -71,11 +71,11 @@ pub enum UpdateCheck {
     OtherHalf,
 }
 
-/// No entry of a list that arrives is longer, in bytes.
+/// The maximum length of a received list entry, in bytes. Test: `an_entry_that_is_too_long_is_refused`.
 pub const MAX_ENTRY_LEN: usize = 4096;
 
 impl TrustList {
-    /// What a chain must be granted to extend the list.
+    /// Returns the usage that a chain must grant to extend the list.
     #[must_use]
     pub fn usage(self) -> Usage {
         match self {
@@ -84,7 +84,7 @@ impl TrustList {
         }
     }
 
-    /// The list's topic.
+    /// Returns the list's topic.
     #[must_use]
     pub fn topic(self) -> ManagementTopic {
         match self {
@@ -93,7 +93,7 @@ impl TrustList {
         }
     }
 
-    /// The list's name: that of its topic by default, and of its section.
+    /// Returns the list's name: that of its section, and by default that of its topic.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -102,14 +102,15 @@ impl TrustList {
         }
     }
 
-    /// Judges a message from the list's topic: a chain that is granted the list's usage by a root of trust, whose last
-    /// certificate carries an unsigned certificate for the same key as its fourth element.
+    /// Validates a message from the list's topic and returns its entry.
     ///
-    /// What comes into the allowlist is limited to the topics of the chain that brought it, and to the exchange
-    /// of keys if these are not all. Keys that deny themselves are not taken here: see [`Self::judge`].
+    /// The message is a chain to which a root of trust grants the list's usage. The fourth element of its last
+    /// certificate is the entry: an unsigned certificate for the same key. An entry for the allowlist is restricted
+    /// to the topics of the chain; if these are not all topics, it is also restricted to the exchange of keys.
+    /// Self-revocations are not accepted here; see [`judge`](Self::judge).
     ///
     /// # Errors
-    /// [`UpdateError`].
+    /// Returns an [`UpdateError`] if the chain, the entry or the list's state does not permit the update.
     pub fn accept(
         self,
         message: &[u8],
@@ -137,12 +138,13 @@ impl TrustList {
         }
     }
 
-    /// As [`accept`](Self::accept), of a key that denies itself as well: costs one more signature, by a key that
-    /// nobody certified. For messages that a person has at hand; a node gives what comes from a topic a small part
-    /// of its time.
+    /// Validates like [`accept`](Self::accept), and also accepts a self-revocation.
+    ///
+    /// That costs one more signature, by a key that no root certified. This method is for messages that an operator
+    /// provides; a node gives messages from a topic only a small part of its time.
     ///
     /// # Errors
-    /// [`UpdateError`].
+    /// Returns an [`UpdateError`] like [`accept`](Self::accept).
     pub fn judge(
         self,
         message: &[u8],
@@ -162,11 +164,11 @@ impl TrustList {
     }
 }
 
-/// Verifies that a key denies itself. The entry is the canonical one for the key, whatever the message carries beside
-/// the key.
+/// Verifies a self-revocation and returns the canonical entry of its key, whatever else the message contains.
 ///
 /// # Errors
-/// [`UpdateError`]; `Present` if the key is on the denylist.
+/// Returns an [`UpdateError`] if the signature does not verify or the entry does not fit; [`UpdateError::Present`]
+/// if the key is already on the denylist.
 pub fn accept_self_revocation(
     revocation: &SelfRevocation<'_>,
     trust: &TrustStore,
@@ -177,7 +179,7 @@ pub fn accept_self_revocation(
     judge_self_revocation(revocation, &revocation.verify()?)
 }
 
-/// Judges what a verified self-revocation carries.
+/// Checks the entry in a verified self-revocation.
 pub(super) fn judge_self_revocation(
     revocation: &SelfRevocation<'_>,
     chain: &ValidatedChain,
@@ -190,7 +192,7 @@ pub(super) fn judge_self_revocation(
     Ok(TrustEntry::unrestricted(revocation.key()))
 }
 
-/// The fourth element of the last certificate: the bytes of an entry.
+/// Returns the fourth element of the last certificate: the bytes of an entry.
 fn carried_entry(chain: &ValidatedChain) -> Result<&[u8], UpdateError> {
     match Reader::new(chain.extra_bytes()).value() {
         Ok(Value::Bytes(entry) | Value::Raw(entry)) if entry.len() > MAX_ENTRY_LEN => {
@@ -198,15 +200,15 @@ fn carried_entry(chain: &ValidatedChain) -> Result<&[u8], UpdateError> {
         }
         Ok(Value::Bytes(entry) | Value::Raw(entry)) => Ok(entry),
         Ok(_) => Err(UpdateError::Entry("not a byte string")),
-        Err(_) => Err(UpdateError::Entry("there is none")),
+        Err(_) => Err(UpdateError::Entry("missing")),
     }
 }
 
-/// Looks at a new chain for a node's own key: it must be valid, certify this key, and end no earlier than
-/// the chain in use, if that is valid.
+/// Checks a new chain for a node's own key: it must be valid, certify this key, leave room for one more
+/// certificate, and end no earlier than the chain in use, if that is valid.
 ///
 /// # Errors
-/// [`UpdateError`].
+/// Returns the [`UpdateError`] of the check that refused the chain.
 pub fn accept_chain(
     key: &VerifyingKey,
     in_use: Option<&[u8]>,
@@ -219,7 +221,8 @@ pub fn accept_chain(
     if new.keys().signer() != Some(key) {
         return Err(UpdateError::OtherKey);
     }
-    // Whatever a node signs is one more certificate. So a node's own certificate cannot certify others either.
+    // Each message that a node signs is one more certificate. A node's own certificate therefore leaves no room for
+    // certifying others.
     if new.constraints().path_length.is_some_and(|left| left < 1) {
         return Err(ChainError::PathLength.into());
     }
@@ -231,7 +234,7 @@ pub fn accept_chain(
     }
 }
 
-/// Whether a key may come onto the allowlist although that puts its classical half out of force as a root.
+/// Returns whether `key` may be added to the allowlist even if that puts its classical half out of force as a root.
 fn may_replace_half(by: Option<&VerifyingKey>, key: &VerifyingKey, trust: &TrustStore) -> bool {
     let half = VerifyingKey::Ed25519(*key.ed25519());
     key.key_type() == KeyType::Ed25519 || !trust.lists(TrustList::Allow, &half) || by == Some(&half)
@@ -250,7 +253,7 @@ fn within_topics(entry: TrustEntry, chain: &Constraints) -> Result<TrustEntry, C
 }
 
 impl UpdateError {
-    /// The check that refused; `None` for one of chain validation.
+    /// Returns the check that refused, or `None` if it was a check of chain validation.
     #[must_use]
     pub fn check(&self) -> Option<UpdateCheck> {
         Some(match self {

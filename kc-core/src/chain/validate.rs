@@ -11,26 +11,27 @@ use crate::symmetric::sha256;
 use crate::types::Timestamp;
 use crate::wire::{Reader, Value, WireError, Writer};
 
-/// How many certificates a chain may have: each costs the verification of a signature.
+/// The maximum number of certificates in a chain. Each costs the verification of a signature. Test:
+/// `every_negative_case_is_refused_by_its_check`.
 pub const MAX_LINKS: usize = 16;
 
-/// How long a signed certificate before the last may be, in bytes. One signed by a hybrid key has 17,152 bytes of
-/// signatures.
+/// The maximum length of a signed certificate before the last, in bytes. A hybrid key's signature has 17,152 bytes.
+/// Test: `a_certificate_before_the_last_is_short`.
 pub const MAX_LINK_LEN: usize = 32 * 1024;
 
-/// What a chain is to prove.
+/// The requirements that a chain must prove.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
-    /// The time at which it must hold.
+    /// The time at which the chain must be valid.
     pub now: Timestamp,
-    /// The topic it must be granted for, if any.
+    /// The topic that the chain must grant, if any.
     pub topic: Option<&'a str>,
-    /// The usage it must be granted for, if any.
+    /// The usage that the chain must grant, if any.
     pub usage: Option<&'a str>,
 }
 
 impl<'a> Demand<'a> {
-    /// Validity alone.
+    /// Creates a demand for validity at `now` alone.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
@@ -40,7 +41,7 @@ impl<'a> Demand<'a> {
         }
     }
 
-    /// Also this topic.
+    /// Adds a topic to the demand.
     #[must_use]
     pub fn topic(self, topic: &'a str) -> Self {
         Self {
@@ -49,7 +50,7 @@ impl<'a> Demand<'a> {
         }
     }
 
-    /// Also this usage.
+    /// Adds a usage to the demand.
     #[must_use]
     pub fn usage(self, usage: Usage) -> Self {
         Self {
@@ -59,18 +60,18 @@ impl<'a> Demand<'a> {
     }
 }
 
-/// Verifies a certificate signed by a key, at this place of its chain, and gives what was signed.
+/// Verifies a certificate that a key signed, at this index of its chain. Returns the signed bytes.
 pub(super) type VerifyLink<'f> =
     dyn for<'l> FnMut(&VerifyingKey, &'l [u8], usize) -> Result<&'l [u8], SignatureError> + 'f;
 
-/// A chain as received: a list of signed certificates, the first signed by a root of trust, each
-/// other by the key in the one before it.
+/// A chain as received: a list of signed certificates. A root of trust signed the first; each other is signed by
+/// the key in the certificate before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnverifiedChain<'a> {
     links: Vec<&'a [u8]>,
 }
 
-/// What a chain proved: its last certificate, under the restrictions of all.
+/// The result of validation: the last certificate of a chain, under the restrictions of all its certificates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedChain {
     path: Vec<VerifyingKey>,
@@ -79,7 +80,7 @@ pub struct ValidatedChain {
     limits: Limits,
 }
 
-/// The bytes of a chain of signed certificates.
+/// Encodes a chain of signed certificates.
 #[must_use]
 pub fn encode_chain(links: &[&[u8]]) -> Vec<u8> {
     let mut writer = Writer::new();
@@ -94,7 +95,7 @@ impl<'a> UnverifiedChain<'a> {
     /// Reads a chain.
     ///
     /// # Errors
-    /// The checks C01 and C02.
+    /// Returns the [`ChainError`] of one of the checks C01 and C02 if the chain is malformed, empty or too long.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ChainError> {
         let links = read_links(bytes)?;
         let (_, inner) = links.split_last().ok_or(ChainError::Length(0))?;
@@ -104,25 +105,26 @@ impl<'a> UnverifiedChain<'a> {
         Ok(Self { links })
     }
 
-    /// The signed certificates.
+    /// Returns the signed certificates.
     #[must_use]
     pub fn links(&self) -> &[&'a [u8]] {
         &self.links
     }
 
-    /// The bytes of this chain with one more signed certificate at its end.
+    /// Encodes this chain with one more signed certificate at its end.
     #[must_use]
     pub fn extended(&self, link: &[u8]) -> Vec<u8> {
         encode_chain(&[&self.links, &[link][..]].concat())
     }
 
-    /// Walks the chain from each root of trust until it proves what is demanded (protocol §6).
+    /// Walks the chain from each root of trust until it proves `demand` (protocol §6).
     ///
     /// Until the signature of a root verifies, this costs one Ed25519 verification for each root, and nothing is
-    /// evaluated. A [`SelfRevocation`] is no chain from a root: see [`self_revocation`](Self::self_revocation).
+    /// evaluated. A [`SelfRevocation`] is not a chain from a root; see [`self_revocation`](Self::self_revocation).
     ///
     /// # Errors
-    /// The check that refused; with several roots, that of the root that led furthest.
+    /// Returns the [`ChainError`] of the check that refused the chain; with several roots, that of the root whose
+    /// signature verified.
     pub fn validate(
         &self,
         trust: &TrustStore,
@@ -136,8 +138,8 @@ impl<'a> UnverifiedChain<'a> {
         )
     }
 
-    /// As [`validate`](Self::validate), verifying signatures by `verify`. Gives the key that made the chain denied to
-    /// `denied`.
+    /// Validates like [`validate`](Self::validate), with `verify` to verify signatures. Stores in `denied` the key
+    /// because of which the chain is denied.
     pub(super) fn validate_by(
         &self,
         trust: &TrustStore,
@@ -210,7 +212,8 @@ impl<'a> UnverifiedChain<'a> {
         })
     }
 
-    /// This chain as a self-revocation, if it is laid out as one. Verifies nothing, and compiles nothing.
+    /// Returns this chain as a self-revocation, if it has the layout of one. Verifies no signature and compiles no
+    /// regular expression.
     #[must_use]
     pub fn self_revocation(&self) -> Option<SelfRevocation<'a>> {
         let [outer, inner] = self.links.as_slice() else {
@@ -219,7 +222,8 @@ impl<'a> UnverifiedChain<'a> {
         let certificate = Certificate::parse(outer).ok()?;
         let key = certificate.keys.signer()?.clone();
         let restrictions = &certificate.restrictions;
-        // It names its usage, so that its path length is 0 unless it has room for one more certificate.
+        // The certificate states its usage, so its path length is 0 unless it states that one more certificate may
+        // follow.
         let grants = restrictions.name_usage(Usage::Denylist);
         let has_room = restrictions.path_length().is_some_and(|left| left >= 1);
         (grants && has_room).then_some(SelfRevocation {
@@ -230,9 +234,11 @@ impl<'a> UnverifiedChain<'a> {
     }
 }
 
-/// Any key may deny itself: an unsigned certificate for the denylist, then one for the same key that it signed. It
-/// has no need of a root, and it does not expire. Anybody can make keys, so whoever verifies such messages gives
-/// them a small part of the time.
+/// A message in which a key denies itself: an unsigned certificate for the denylist, then a certificate for the
+/// same key that the key signed.
+///
+/// It needs no root of trust and does not expire. Anyone can create keys, so a node gives the verification of such
+/// messages only a small part of its time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelfRevocation<'a> {
     key: VerifyingKey,
@@ -241,21 +247,22 @@ pub struct SelfRevocation<'a> {
 }
 
 impl SelfRevocation<'_> {
-    /// The key that denies itself, if the signature verifies.
+    /// Returns the key that denies itself, if the signature verifies.
     #[must_use]
     pub fn key(&self) -> &VerifyingKey {
         &self.key
     }
 
-    /// Verifies it: one signature, by a key that nobody certified.
+    /// Verifies the message: one signature, by a key that no root certified.
     ///
     /// # Errors
-    /// The checks C05 to C08, C14 and C15.
+    /// Returns the [`ChainError`] of one of the checks C05 to C08, C14 and C15 if the signature or a certificate is
+    /// invalid.
     pub fn verify(&self) -> Result<ValidatedChain, ChainError> {
         self.judge(self.key.verify(self.signed))
     }
 
-    /// As [`verify`](Self::verify), but of a hybrid signature the Ed25519 half alone.
+    /// Verifies like [`verify`](Self::verify), but only the Ed25519 half of a hybrid signature.
     pub(super) fn verify_ed25519(&self) -> Result<ValidatedChain, ChainError> {
         self.judge(self.key.verify_ed25519(self.signed))
     }
@@ -291,7 +298,7 @@ impl SelfRevocation<'_> {
     }
 }
 
-/// The links of a chain: their number is looked at before any of them.
+/// Reads the links of a chain. Checks their number before it reads any of them.
 fn read_links(bytes: &[u8]) -> Result<Vec<&[u8]>, ChainError> {
     let mut reader = Reader::new(bytes);
     let len = reader.array().map_err(ChainError::Encoding)?;
@@ -306,55 +313,56 @@ fn read_links(bytes: &[u8]) -> Result<Vec<&[u8]>, ChainError> {
 }
 
 impl ValidatedChain {
-    /// The root of trust it was validated under.
+    /// Returns the root of trust that the chain was validated under.
     #[must_use]
     pub fn root(&self) -> Option<&VerifyingKey> {
         self.path.first()
     }
 
-    /// The signing keys along it: the root first, then each certificate's that has a single one.
+    /// Returns the signing keys of the chain: the root, then the key of each certificate that has a single signing
+    /// key.
     #[must_use]
     pub fn path(&self) -> &[VerifyingKey] {
         &self.path
     }
 
-    /// What the last certificate is for; denied keys of a list are gone.
+    /// Returns the keys of the last certificate, without denied keys of a list.
     #[must_use]
     pub fn keys(&self) -> &CertificateKeys {
         &self.keys
     }
 
-    /// The further elements of the last certificate.
+    /// Returns the further elements of the last certificate.
     #[must_use]
     pub fn extra(&self) -> Vec<Value<'_>> {
         let mut reader = Reader::new(&self.extra);
         let mut elements = Vec::new();
-        // The bytes were read when the certificate was.
+        // Cannot fail: the bytes were read together with the certificate.
         while let Ok(element) = reader.value() {
             elements.push(element);
         }
         elements
     }
 
-    /// Their bytes, one after the other.
+    /// Returns the concatenated bytes of the further elements.
     pub(super) fn extra_bytes(&self) -> &[u8] {
         &self.extra
     }
 
-    /// What all certificates together allow.
+    /// Returns the restrictions that result from all certificates together.
     #[must_use]
     pub fn constraints(&self) -> &Constraints {
         &self.limits.constraints
     }
 
-    /// Whether they allow a usage.
+    /// Returns whether the certificates together grant `usage`.
     #[must_use]
     pub fn grants(&self, usage: Usage) -> bool {
         let constraints = &self.limits.constraints;
         constraints.require(None, Some(usage.as_str())).is_ok()
     }
 
-    /// When the first of them ends.
+    /// Returns the earliest end of validity of the certificates.
     #[must_use]
     pub fn max_age(&self) -> MaxAge {
         self.limits.max_age
@@ -385,7 +393,8 @@ impl Limits {
     }
 }
 
-/// What the lists leave of the last certificate's keys, given whether the chain is denied so far.
+/// Returns the keys of the last certificate that the lists permit. `denied` says whether the chain is denied up to
+/// there.
 fn permitted(
     keys: CertificateKeys,
     trust: &TrustStore,
@@ -414,15 +423,16 @@ fn permitted(
 }
 
 impl UnverifiedChain<'_> {
-    /// The signing key that the last certificate names, before anything is verified: to pass over what is known
-    /// without looking at signatures.
+    /// Returns the signing key that the last certificate names, before anything is verified. It identifies a known
+    /// key without the cost of a signature.
     #[must_use]
     pub fn peek_key(&self) -> Option<VerifyingKey> {
         let last = Certificate::parse_signed(self.links().last()?).ok()?;
         last.keys.signer().cloned()
     }
 
-    /// The signing key that signed the last certificate, as the one before names it, before anything is verified.
+    /// Returns the key that signed the last certificate, as the certificate before it names it, before anything is
+    /// verified.
     #[must_use]
     pub fn peek_signer(&self) -> Option<VerifyingKey> {
         let (_, before) = self.links().split_last()?;
@@ -430,11 +440,14 @@ impl UnverifiedChain<'_> {
         certificate.keys.signer().cloned()
     }
 
-    /// The signing key that the chain certifies, if whoever signed its first certificate is to be trusted:
-    /// all other signatures are verified. For those who pass a chain on; it proves nothing.
+    /// Returns the signing key that the chain certifies, provided that the signer of its first certificate is
+    /// trusted. All other signatures are verified.
+    ///
+    /// This is for programs that pass a chain on; it proves nothing.
     ///
     /// # Errors
-    /// The checks C02 and C05 to C10.
+    /// Returns the [`ChainError`] of one of the checks C02 and C05 to C10 if a certificate is malformed or its
+    /// signature does not verify.
     pub fn claimed_key(&self) -> Result<VerifyingKey, ChainError> {
         let (first, rest) = self.links().split_first().ok_or(ChainError::Length(0))?;
         let mut key = signer_of(&Certificate::parse_signed(first)?, 0)?;
@@ -451,20 +464,23 @@ fn signer_of(certificate: &Certificate<'_>, index: usize) -> Result<VerifyingKey
     key.ok_or(ChainError::NotASigner(index + 1))
 }
 
-/// How many verified certificates are remembered.
+/// The maximum number of verified certificates that are remembered; the least recently used makes room. Test:
+/// `verified_certificates_are_bounded`.
 pub const MAX_VERIFIED: usize = 1024;
 
-/// The certificates whose signature verified under a trusted key, so that the chains of the same nodes are not
-/// verified again and again. Validity and the lists are looked at each time: only the signature is remembered.
+/// Certificates with signatures that verified under a trusted key, so that the chains of the same nodes need not be
+/// verified again.
+///
+/// Only the signature is remembered. Validity and the lists are checked each time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VerifiedLinks {
-    /// When each was last used, by the hash of its signer and itself.
+    /// The last use of each certificate, by the hash of its signer and itself.
     used: HashMap<[u8; 32], u64>,
     uses: u64,
 }
 
 impl VerifiedLinks {
-    /// Verifies a signed certificate, unless that has been done.
+    /// Verifies a signed certificate, unless it has verified before.
     pub(super) fn verify<'a>(
         &mut self,
         key: &VerifyingKey,

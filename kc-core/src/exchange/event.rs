@@ -9,17 +9,17 @@ use crate::kem::KemError;
 use crate::keys::VerifyingKey;
 use crate::types::{KeyId, RootTopic, SideTopic};
 
-/// A node whose chain was validated, by its keys.
+/// A node with a validated chain, identified by its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// The key that it signs with.
+    /// The key that the node signs with.
     pub key: VerifyingKey,
-    /// The root of trust that its chain begins with.
+    /// The root of trust at the start of the node's chain.
     pub root: VerifyingKey,
 }
 
 impl Party {
-    /// Who signed the last certificate of a chain.
+    /// Returns the signer of a chain's last certificate.
     #[must_use]
     pub fn of(chain: &ValidatedChain) -> Option<Self> {
         Some(Self {
@@ -29,44 +29,44 @@ impl Party {
     }
 }
 
-/// Who sent what was refused.
+/// The sender of a refused record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// A node whose chain was validated.
+    /// A node with a validated chain.
     Verified(Party),
-    /// The key that the record names; nothing has verified it.
+    /// The key that the record names, not verified.
     Claimed(VerifyingKey),
-    /// The record names none.
+    /// The record names no key.
     Unknown,
 }
 
-/// Why a key is not here.
+/// A reason why a key is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Missing {
-    /// It is being asked for.
+    /// This node is asking for the key.
     Asking,
-    /// This node's chain does not grant it the topic, so nobody may give it the key.
+    /// This node's chain does not grant the topic, so no producer may hand out the key.
     NotAuthorized,
-    /// This node's chain has expired, so nobody may give it the key.
+    /// This node's chain has expired, so no producer may hand out the key.
     Expired,
-    /// Nobody has given it since it was first asked for, [`UNANSWERED_AFTER`](super::UNANSWERED_AFTER) ago. Asking
-    /// goes on.
+    /// No producer has handed out the key within [`UNANSWERED_AFTER`](super::UNANSWERED_AFTER) of the first
+    /// request. This node continues to ask.
     Unanswered,
 }
 
-/// Why the keys of a root topic are not here.
+/// The reasons why keys of a root topic are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingKeys {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// Why none of them can come, if that is this node's own fault.
+    /// The reason that concerns all keys, if this node's own chain is at fault.
     pub own: Option<Missing>,
-    /// Those that are unanswered.
+    /// The keys that no producer has handed out in time.
     pub unanswered: Vec<KeyId>,
 }
 
-/// What happened in an exchange.
+/// An event of an exchange.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ExchangeEvent {
@@ -74,119 +74,119 @@ pub enum ExchangeEvent {
     Requested {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The requested keys.
         ids: Vec<KeyId>,
-        /// Whether it went to producers directly, not only to controllers.
+        /// Whether the request went to producers directly, instead of only to controllers.
         direct: bool,
     },
-    /// A signed request could not be sent; it is tried again.
+    /// A signed request could not be sent. The exchange tries again.
     NotSent {
         /// The root topic.
         root_topic: RootTopic,
-        /// Why, if the Kafka client said so.
+        /// The error of the Kafka client, if there is one.
         error: Option<BackendError>,
     },
-    /// Keys came in.
+    /// Keys were received.
     Received {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The received keys.
         ids: Vec<KeyId>,
-        /// Who gave them.
+        /// The node that handed out the keys.
         giver: Party,
-        /// The time since they were requested.
+        /// The time since the request.
         after: Duration,
     },
     /// Keys were handed out.
     Answered {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The keys that were handed out.
         ids: Vec<KeyId>,
-        /// Who got them.
+        /// The node that received the keys.
         requester: Party,
     },
-    /// A controller vouched for a request.
+    /// This controller vouched for a request and forwarded it.
     Forwarded {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys that it asks for.
+        /// The requested keys.
         ids: Vec<KeyId>,
-        /// Who asked.
+        /// The node that asked.
         requester: Party,
     },
     /// A record of a side topic was refused.
     Refused {
         /// The root topic.
         root_topic: RootTopic,
-        /// Which of its side topics.
+        /// The side topic of the record.
         side: SideTopic,
-        /// Who sent it.
+        /// The sender of the record.
         sender: Sender,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
-        /// How often this topic and check have refused since they were last reported, if this is to be reported.
+        /// The number of refusals of this topic by this check since the last report, if a report is due now.
         report: Option<u64>,
     },
-    /// Nobody answers for these keys; asking goes on.
+    /// No producer has handed out these keys in time. This node continues to ask.
     Unanswered {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The missing keys.
         ids: Vec<KeyId>,
     },
-    /// This node cannot ask or answer: its own chain is not valid.
+    /// This node cannot ask or answer because its own chain is not valid.
     NoValidChain {
-        /// Why.
+        /// The reason.
         error: ChainError,
-        /// How often since this was last reported, if it is to be reported.
+        /// The number of occurrences since the last report, if a report is due now.
         report: Option<u64>,
     },
-    /// A side topic cannot be read; it is tried again.
+    /// A side topic cannot be read. The exchange tries again.
     NotRead {
         /// The root topic.
         root_topic: RootTopic,
-        /// Which of its side topics.
+        /// The side topic.
         side: SideTopic,
-        /// Why, if the Kafka client said so.
+        /// The error of the Kafka client, if there is one.
         error: Option<BackendError>,
     },
-    /// A bound kept something out.
+    /// A record or a wanted key was dropped because a limit was reached.
     BoundHit,
 }
 
-/// Why a request or a reply is refused. Except for [`Refusal::OwnChain`], the fault of its sender.
+/// A reason why a request or a reply is refused. The sender is at fault, except for [`Refusal::OwnChain`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The sender's chain does not grant what the message needs.
+    /// The sender's chain does not grant what the message requires.
     #[error("sender's chain: {0}")]
     Chain(#[from] ChainError),
     /// The list of key ids is malformed, or too long.
     #[error("malformed list of key ids")]
     KeyIds,
-    /// The last certificate of a request or reply lacks what it must carry.
+    /// The last certificate of a request or reply lacks a required element.
     #[error("malformed request or reply: {0}")]
     Layout(&'static str),
-    /// A reply to something that was not asked, or that has been answered.
+    /// A reply to a request that was never sent, or that can no longer be answered.
     #[error("reply to no outstanding request")]
     NotOutstanding,
-    /// No key-exchange key in common.
+    /// The two sides have no key exchange in common.
     #[error("no key exchange in common")]
     NoCommonSuite,
     /// The sender's key-exchange key is invalid.
     #[error("key exchange failed: {0}")]
     Exchange(#[from] KemError),
-    /// The reply's box opens under none of its keys.
+    /// The reply's box opens with none of the keys in the reply.
     #[error("the box of keys does not open")]
     Box,
-    /// The box does not hold key ids, each once, with secrets of 32 bytes.
+    /// The box does not contain distinct key ids with secrets of 32 bytes each.
     #[error("malformed keys: {0}")]
     Keys(&'static str),
     /// A reply names none of the wanted keys.
     #[error("no wanted key in the reply")]
     Unwanted,
-    /// The request has been answered before.
+    /// The request has already been answered.
     #[error("request answered before")]
     Replay,
     /// This node has no valid chain of its own to answer or ask with.
@@ -194,13 +194,13 @@ pub enum Refusal {
     OwnChain(ChainError),
 }
 
-/// The number of a step that handles a request or a reply, beside those of chain validation.
+/// The number of a check of a request or a reply, in addition to those of chain validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ExchangeCheck {
     /// X01: the Kafka key lists key ids.
     KeyIds,
-    /// X02: the last certificate carries what it must.
+    /// X02: the last certificate carries the required elements.
     Layout,
     /// X03: the reply answers an outstanding request.
     NotOutstanding,
@@ -220,16 +220,15 @@ pub enum ExchangeCheck {
     OwnChain,
 }
 
-/// The number of any check that can refuse: `C01`... of chains, `X01`... of the exchange, `M01`... of
-/// updates of trust.
+/// The number of any check: `C01`, … of chains, `X01`, … of the exchange, `M01`, … of updates of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum RefusalId {
-    /// A step of chain validation.
+    /// A check of chain validation.
     Chain(Check),
-    /// A step of the exchange.
+    /// A check of the exchange.
     Exchange(ExchangeCheck),
-    /// A step that looks at an update of trust.
+    /// A check of an update of trust.
     Update(UpdateCheck),
 }
 
@@ -281,7 +280,7 @@ impl fmt::Display for RefusalId {
 }
 
 impl Refusal {
-    /// The check that refused.
+    /// Returns the check that refused the message.
     #[must_use]
     pub fn id(&self) -> RefusalId {
         RefusalId::Exchange(match self {

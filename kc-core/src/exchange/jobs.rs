@@ -1,4 +1,4 @@
-//! What an exchange has done for it, by threads, tokens and brokers that take their time.
+//! Jobs that an exchange delegates to threads, tokens and brokers, and their results.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,47 +15,49 @@ use crate::kem::{DecapsulationKey, Suite};
 use crate::ratchet::TopicSecret;
 use crate::types::{KeyId, RootTopic, SideTopic, Timestamp};
 
-/// Names a job. Never used twice.
+/// The number of a job. An exchange never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
-/// A job for others. Its result comes back as [`Input::Done`](super::Input::Done) with the same ticket; one that does
-/// not come by the job's [deadline](Job::deadline) is given up.
+/// A job for the caller to run.
+///
+/// The result comes back as [`Input::Done`](super::Input::Done) with the same ticket. The exchange gives up a job
+/// whose result does not come before the job's [deadline](Job::deadline).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Job {
-    /// Validate a chain for a root topic and a usage, now.
+    /// Validate a chain for a root topic and a usage, at the present time.
     Validate {
         /// The chain as received.
         chain: Arc<[u8]>,
-        /// The root topic that it must grant.
+        /// The root topic that the chain must grant.
         root_topic: RootTopic,
-        /// The usage that it must grant.
+        /// The usage that the chain must grant.
         usage: Usage,
     },
-    /// Look up the node's own identities whose chains are valid.
+    /// Look up the node's own identities with valid chains.
     Identities,
-    /// Look up whether the node's own chain grants one of these usages for a root topic.
+    /// Check that the node's own chains grant one of these usages for a root topic.
     Grant {
         /// The root topic.
         root_topic: RootTopic,
-        /// The usages; one is enough.
+        /// The usages, of which one is sufficient.
         usages: &'static [Usage],
     },
-    /// Look up which of these keys are kept here.
+    /// Look up which of these keys this node has.
     Held {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The requested keys.
         ids: Vec<KeyId>,
     },
-    /// Compute a key exchange: see [`KemJob::run`].
+    /// Compute a key exchange; see [`KemJob::run`].
     Kem(KemJob),
-    /// Sign.
+    /// Sign a message.
     Sign(Arc<ToBeSigned>),
-    /// Send a record to partition 0 of a side topic, and wait until it is acknowledged.
+    /// Send a record to partition 0 of a side topic and wait for its acknowledgement.
     Send(OutRecord),
-    /// Read a side topic from now on.
+    /// Begin to read a side topic.
     Read(RootTopic, SideTopic),
 }
 
@@ -64,7 +66,7 @@ pub enum Job {
 pub struct OutRecord {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// Which of its side topics.
+    /// The side topic.
     pub side: SideTopic,
     /// The Kafka key.
     pub kafka_key: Arc<[u8]>,
@@ -76,34 +78,34 @@ pub struct OutRecord {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Output {
-    /// Of [`Job::Validate`].
+    /// The result of [`Job::Validate`].
     Validated(Result<ValidatedChain, ChainError>),
-    /// Of [`Job::Identities`].
+    /// The result of [`Job::Identities`].
     Identities(Result<Vec<ValidIdentity>, ChainError>),
-    /// Of [`Job::Grant`].
+    /// The result of [`Job::Grant`].
     Grant(Result<(), ChainError>),
-    /// Of [`Job::Held`].
+    /// The result of [`Job::Held`].
     Held(Vec<(KeyId, TopicSecret)>),
-    /// Of [`Job::Kem`].
+    /// The result of [`Job::Kem`].
     Kem(KemOutput),
-    /// Of [`Job::Sign`]: the signature, then what was signed.
+    /// The result of [`Job::Sign`]: the signature followed by the signed bytes.
     Signed(Vec<u8>),
-    /// Of [`Job::Send`] and [`Job::Read`].
+    /// The result of [`Job::Send`] and [`Job::Read`].
     Done,
 }
 
-/// Why a job has no result.
+/// A reason why a job has no result.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Failure {
-    /// Nobody does it now: an actor or a token is away, or did not answer in time.
+    /// The job cannot be done at present: an actor or a token is absent or did not answer in time.
     Unavailable,
     /// The Kafka client failed.
     Backend(BackendError),
 }
 
 impl Failure {
-    /// What the Kafka client says, if it said something.
+    /// Returns the error of the Kafka client, if there is one.
     pub(super) fn into_backend(self) -> Option<BackendError> {
         match self {
             Self::Backend(error) => Some(error),
@@ -112,13 +114,13 @@ impl Failure {
     }
 }
 
-/// A key exchange to be computed: up to some milliseconds of work.
+/// A computation of a key exchange, which takes up to some milliseconds.
 pub enum KemJob {
-    /// Draws a request's ephemeral keys, one for each suite, and its random value.
+    /// Draw the ephemeral keys of a request, one for each suite, and its random value.
     Draw(Vec<Suite>),
-    /// Encapsulates to a request, and seals these keys to it.
+    /// Encapsulate to a request and seal keys to it.
     Answer(Box<AnswerJob>),
-    /// Opens a reply with the ephemeral keys of the request that it answers.
+    /// Open a reply with the ephemeral keys of its request.
     Open {
         /// The root topic.
         root_topic: RootTopic,
@@ -129,7 +131,7 @@ pub enum KemJob {
     },
 }
 
-/// What an answer is made of.
+/// The parts of an answer.
 pub struct AnswerJob {
     pub(super) root_topic: RootTopic,
     pub(super) request: Arc<KeyRequest>,
@@ -140,18 +142,18 @@ pub struct AnswerJob {
     pub(super) now: Timestamp,
 }
 
-/// What came of a key exchange.
+/// The result of a [`KemJob`].
 pub enum KemOutput {
-    /// Ephemeral keys and a random value.
+    /// The ephemeral keys and the random value of a request.
     Drawn(Arc<[DecapsulationKey]>, [u8; NONCE_LEN]),
-    /// A reply for each identity that answers.
+    /// One reply for each identity that answers.
     Answered(Result<Vec<ToBeSigned>, Refusal>),
-    /// The keys of a reply.
+    /// The keys in a reply.
     Opened(Result<ReceivedKeys, Refusal>),
 }
 
 impl KemJob {
-    /// Computes it. Blocks for up to some milliseconds.
+    /// Computes the result. Blocks for up to some milliseconds.
     #[must_use]
     pub fn run(self, rng: &mut dyn CryptoRng) -> KemOutput {
         match self {
@@ -182,13 +184,13 @@ impl KemJob {
 }
 
 impl AnswerJob {
-    /// The root topic.
+    /// Returns the root topic.
     #[must_use]
     pub fn root_topic(&self) -> &RootTopic {
         &self.root_topic
     }
 
-    /// The request that is answered.
+    /// Returns the request that this answers.
     #[must_use]
     pub fn request(&self) -> &KeyRequest {
         &self.request
@@ -196,11 +198,11 @@ impl AnswerJob {
 }
 
 impl Job {
-    /// How long it may take; who does it may never answer.
+    /// Returns the maximum duration of the job. After that, the exchange gives it up.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         match self {
-            // A topic may have to be created first.
+            // The topic may have to be created first.
             Self::Send(_) | Self::Read(..) => Duration::from_secs(30),
             _ => Duration::from_secs(15),
         }

@@ -26,104 +26,112 @@ use crate::ratchet::{Candidates, TopicSecret};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
-/// How many jobs run at once.
+/// The maximum number of jobs that run at once. Test:
+/// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
 pub const MAX_TICKETS: usize = 64;
-/// How many of them for one root topic.
+/// The maximum number of jobs that run at once for one root topic. Test:
+/// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
 pub const MAX_TICKETS_PER_ROOT: usize = 8;
-/// How many records wait for a ticket, and how many bytes they have; beyond, they are passed over.
+/// The maximum number of records that wait for a ticket; further records are settled unread. Test:
+/// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
 pub const MAX_WAITING_RECORDS: usize = 4096;
-/// See [`MAX_WAITING_RECORDS`].
+/// The maximum size of the waiting records, in bytes; further records are settled unread. Test:
+/// `waiting_records_are_bounded_in_bytes`.
 pub const MAX_WAITING_BYTES: usize = 32 << 20;
-/// How often what a record needs is tried: somebody else may have taken an actor's place.
+/// The maximum number of attempts to process a record, since a replacement may have taken the place of an actor
+/// that failed.
 const MAX_ATTEMPTS: u32 = 3;
-/// How long to wait before a topic that cannot be reached is tried again.
+/// The delay before another attempt to use a topic that cannot be reached.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// The same where only a person can help: a password that is tried again and again locks an account.
+/// The delay after an error that only an operator can correct: a wrong password that is sent again and again locks
+/// an account.
 const FATAL_DELAY: Duration = Duration::from_secs(60);
 
-/// How an [`Exchange`] works.
+/// The configuration of an [`Exchange`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExchangeConfig {
-    /// The key exchanges to offer and to accept, in order of preference.
+    /// The key exchanges that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// Whether to send the bare form of old peers, too.
+    /// Whether the node also sends requests in the bare form of old peers.
     pub legacy: bool,
-    /// How long what it signs is valid.
+    /// The validity of requests and replies that the node signs.
     pub validity: Validity,
-    /// The time between requests for keys that nobody gives (`CRYPTO_SUB_INTERVAL`).
+    /// The time between repeated requests for a key (`CRYPTO_SUB_INTERVAL`).
     pub interval: Duration,
 }
 
-/// The place of a record, as who reads it counts: given back when the record is settled.
+/// The position of a record, in the numbering of its reader. The exchange returns it when the record is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
-/// What an [`Exchange`] takes.
+/// An input of an [`Exchange`].
 #[derive(Debug)]
 pub enum Input {
     /// A record of a side topic.
     Record {
-        /// Its place.
+        /// The position of the record.
         position: Position,
         /// The root topic.
         root_topic: RootTopic,
-        /// Which of its side topics.
+        /// The side topic of the record.
         side: SideTopic,
         /// The Kafka key.
         kafka_key: Vec<u8>,
         /// The Kafka value.
         value: Vec<u8>,
     },
-    /// A record needs a key other than those that are known with its id.
+    /// A record needs a key, and the known keys with its id do not open it.
     Want {
         /// The root topic.
         root_topic: RootTopic,
-        /// The key.
+        /// The id of the key.
         id: KeyId,
-        /// The keys with this id that are here and do not open it.
+        /// The known keys with this id, which do not open the record.
         known: Candidates,
     },
-    /// A key is not needed any more: it came from elsewhere.
+    /// A key is no longer needed, since it came from elsewhere.
     Unwant(RootTopic, KeyId),
-    /// This node seals for a root topic: its requests are to be read.
+    /// This node seals for a root topic. The exchange begins to read its requests.
     Serve(RootTopic),
-    /// The lists or the node's own chains changed: what was validated before is validated again.
+    /// The lists or the node's own chains changed. The exchange validates again what it validated before.
     TrustChanged,
     /// The result of a job.
     Done(Ticket, Result<Output, Failure>),
 }
 
-/// What is to be done, in order.
+/// An action for the caller, in order.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Effect {
-    /// Do a job, and hand its result in.
+    /// Run a job and pass its result as an input.
     Run(Ticket, Job),
-    /// Add keys to those that open.
+    /// Add keys to the keys that open records.
     Table(KeyTableChange),
-    /// Tell those who open why keys are missing: for all root topics of which some are.
+    /// Publish the reasons why keys are missing: an entry for each root topic with missing keys.
     Missing(Vec<MissingKeys>),
-    /// A record is done with: its position may be committed.
+    /// A record has been processed. Its position may be committed.
     Settled(Position),
-    /// Tell people.
+    /// Report an event.
     Report(ExchangeEvent),
 }
 
-/// Keys that came in.
+/// Received keys.
 #[derive(Debug)]
 pub struct KeyTableChange {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The keys.
+    /// The keys, each with its id.
     pub keys: Vec<(KeyId, TopicSecret)>,
-    /// The keys along the chain that gave them, the root of trust first.
+    /// The keys of the chain that the giver proved, the root of trust first.
     pub giver: Arc<[VerifyingKey]>,
 }
 
-/// The key exchange (protocol §7): requester, replier and forwarder in one. Owns what is wanted, what was asked, what was
-/// answered and what is under way, and decides all that follows; others validate, sign, compute and send for it.
+/// The state machine of the key exchange (protocol §7): requester, replier and forwarder in one.
 ///
-/// Until a trusted signature verifies, an input costs peeks and lookups only.
+/// It owns the wanted keys, the requests, the answered requests and the work in progress, and takes all decisions
+/// about them. The caller runs its jobs: validation, signing, key exchanges and sending.
+///
+/// Until a trusted signature has verified, an input costs only parsing and lookups.
 #[derive(Debug)]
 pub struct Exchange {
     config: ExchangeConfig,
@@ -134,26 +142,26 @@ pub struct Exchange {
     tasks: BTreeMap<Ticket, (Duration, Task)>,
     next_ticket: u64,
     waiting: BTreeMap<RootTopic, VecDeque<Task>>,
-    /// How many records wait in all, with their bytes.
+    /// The number of waiting records and their size in bytes.
     waiting_records: (usize, usize),
     /// Tasks that wait for the node's own identities.
     unsigned: Vec<Task>,
-    /// The node's own identities, and when they were looked up.
+    /// The node's own identities, with the time of the lookup.
     identities: Option<(Duration, OwnIdentities)>,
     readings: BTreeMap<(RootTopic, SideTopic), Reading>,
-    /// Sends that are tried again at a time.
+    /// Tasks to try again, with the time of the next attempt.
     retries: Vec<(Duration, Task)>,
-    /// How often the lists have changed.
+    /// The number of changes of the lists.
     trust: u64,
     refusals: FloodLimit<(RootTopic, SideTopic, RefusalId)>,
     invalid: FloodLimit<()>,
-    /// When to tell again why keys are missing; at once if something changed.
+    /// The time at which to publish again why keys are missing; at once if the reasons changed.
     missing_due: Option<Duration>,
     effects: VecDeque<Effect>,
 }
 
 impl Exchange {
-    /// An exchange that wants nothing and has answered nothing.
+    /// Creates an exchange without wanted keys or answered requests.
     #[must_use]
     pub fn new(config: ExchangeConfig) -> Self {
         Self {
@@ -178,7 +186,7 @@ impl Exchange {
         }
     }
 
-    /// Takes an input. What it leads to comes from [`poll_effect`](Self::poll_effect).
+    /// Takes an input. [`poll_effect`](Self::poll_effect) returns the resulting actions.
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Record {
@@ -217,7 +225,7 @@ impl Exchange {
                 self.wants.forget_grants();
             }
             Input::Done(ticket, result) => {
-                // Given up, or never given out.
+                // Otherwise the job was given up, or never existed.
                 if let Some((_, task)) = self.tasks.remove(&ticket) {
                     self.resume(task, result, now);
                 }
@@ -225,8 +233,8 @@ impl Exchange {
         }
     }
 
-    /// The next thing to do; call until it gives `None`, after each input and when
-    /// [`next_timeout`](Self::next_timeout) says so.
+    /// Returns the next action. Call it until it returns `None`: after each input, and after
+    /// [`next_timeout`](Self::next_timeout).
     pub fn poll_effect(&mut self, now: Now) -> Option<Effect> {
         self.wants.end_waits(now.mono);
         loop {
@@ -246,8 +254,8 @@ impl Exchange {
         }
     }
 
-    /// When to call [`poll_effect`](Self::poll_effect) if nothing happens, from now on; `None` if there is nothing to wait
-    /// for.
+    /// Returns the time from now after which [`poll_effect`](Self::poll_effect) must be called if there is no
+    /// input; `None` if nothing is due.
     #[must_use]
     pub fn next_timeout(&self, now: Now) -> Option<Duration> {
         let jobs = self.tasks.values().map(|(deadline, _)| *deadline);
@@ -267,32 +275,32 @@ impl Exchange {
         Some(next.saturating_sub(now.mono))
     }
 
-    /// Why a key is missing; `None` if it is not wanted.
+    /// Returns the reason why a key is missing, or `None` if it is not wanted.
     #[must_use]
     pub fn why(&self, root_topic: &RootTopic, id: &KeyId, now: Now) -> Option<Missing> {
         self.wants.why(root_topic, id, now.mono)
     }
 
-    /// Why keys are missing, for all root topics of which some are.
+    /// Returns the reasons why keys are missing: an entry for each root topic with missing keys.
     #[must_use]
     pub fn missing(&self, now: Now) -> Vec<MissingKeys> {
         self.wants.missing(now.mono)
     }
 
-    /// How many keys are wanted, by root topic.
+    /// Returns the number of wanted keys of each root topic.
     #[must_use]
     pub fn wanted(&self) -> BTreeMap<RootTopic, usize> {
         self.wants.counts()
     }
 
-    /// How many requests can still be answered, over all root topics.
+    /// Returns the number of requests that can still be answered, of all root topics.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.wants.all_outstanding()
     }
 
-    /// The requests of a root topic that can still be answered, the oldest first: the random value and the ephemeral
-    /// keys of each.
+    /// Returns the requests of a root topic that can still be answered, the oldest first: the random value and the
+    /// ephemeral keys of each.
     pub fn outstanding_of(
         &self,
         root_topic: &RootTopic,
@@ -300,19 +308,17 @@ impl Exchange {
         self.wants.outstanding(root_topic)
     }
 
-    /// How many jobs run, or will as soon as the node's own identities are known.
+    /// Returns the number of jobs that run, including those that wait for the node's own identities.
     #[must_use]
     pub fn running(&self) -> usize {
         self.tasks.len() + self.unsigned.len()
     }
 
-    /// How many answered requests are remembered.
+    /// Returns the number of answered requests that are remembered.
     #[must_use]
     pub fn answered(&self) -> usize {
         self.answered.len()
     }
-
-    // Refusals and reports.
 
     fn refuse_unverified(&mut self, task: &Task, record: &Record, refusal: Refusal, now: Now) {
         let claimed = claimed_sender(&record.value);
@@ -342,7 +348,7 @@ impl Exchange {
     }
 }
 
-/// The key that signs requests and replies in the place of who sent this, before anything is verified.
+/// Returns the key that signed the last certificate, as the record claims, before anything is verified.
 fn claimed_sender(value: &[u8]) -> Option<VerifyingKey> {
     let chain = UnverifiedChain::parse(value).ok()?;
     chain.peek_signer()

@@ -8,9 +8,10 @@
 //!   Effect::Table
 //! ```
 //!
-//! An [`Exchange`] takes [`Input`]s with the time, keeps bounded state, and gives out [`Effect`]s: [`Job`]s for threads,
-//! tokens and brokers, whose results come back as inputs; keys for those who open; positions that are settled; and what
-//! to tell people. What it refuses, it refuses by a numbered check ([`RefusalId`]).
+//! An [`Exchange`] takes [`Input`]s and the time, keeps bounded state, and returns [`Effect`]s: [`Job`]s for
+//! threads, tokens and brokers, with results that come back as inputs; received keys; settled positions; reasons
+//! why keys are missing; and events to report. A numbered check ([`RefusalId`]) stands for each reason to refuse a
+//! record.
 
 mod event;
 mod jobs;

@@ -8,22 +8,26 @@ use crate::symmetric::sha256;
 use crate::types::{RootTopic, Timestamp};
 use crate::wire::{Reader, Value};
 
-/// How many requests are remembered that were answered, until they expire; beyond, the oldest are forgotten.
+/// The maximum number of answered requests that are remembered until they expire; the oldest make room. Test:
+/// `answered_requests_are_bounded_and_forgotten_when_they_end`.
 pub const MAX_ANSWERED: usize = 65_536;
 
-/// What one answer is good for, looked at before anything of the request is verified: the root topic, the random value
-/// and the exact list of exchange keys. Copies of a request by other signers, as controllers make them, are the same.
+/// The identity of a request, known before anything in it is verified: the root topic, the random value, and the
+/// exact list of exchange keys.
+///
+/// Copies of a request with other signers, which controllers make, have the same identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestId {
     form: RequestForm,
-    /// Of root topic, random value and exchange keys.
+    /// A hash of the root topic, the random value and the exchange keys.
     id: [u8; 32],
-    /// For each single key of the request with its signer: what a request with that bare key has.
+    /// For each single key of the request, a hash that includes its signer: the identity of a request with that
+    /// bare key.
     bare: Vec<[u8; 32]>,
 }
 
 impl RequestId {
-    /// Looks at a request. `None` if it has no random value, which validation refuses.
+    /// Reads the identity of a request. Returns `None` if there is no random value, which validation refuses.
     pub(super) fn peek(root_topic: &RootTopic, chain: &[u8]) -> Option<Self> {
         let chain = UnverifiedChain::parse(chain).ok()?;
         let leaf = chain.links().last()?;
@@ -63,7 +67,7 @@ impl RequestId {
     }
 }
 
-/// The requests that were answered, or vouched for.
+/// Requests that this node has answered or forwarded.
 #[derive(Debug, Default)]
 pub(super) struct Replays {
     answered: HashMap<[u8; 32], usize>,
@@ -71,7 +75,8 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    /// Returns whether a request was answered. A bare key was if its signer's list held it.
+    /// Returns whether a request was answered. A request with a bare key counts as answered if its signer's list
+    /// contained the key.
     pub(super) fn contain(&self, request: &RequestId) -> bool {
         let answered = |id| self.answered.contains_key(id);
         let as_bare = request.form == RequestForm::Legacy && request.bare.iter().any(answered);
@@ -91,7 +96,7 @@ impl Replays {
         self.order.push_back((end, request));
     }
 
-    /// Takes back an answer that could not be sent: a later copy of its request is no replay.
+    /// Forgets a request whose answer could not be sent, so that a later copy of it is not a replay.
     pub(super) fn forget(&mut self, request: &RequestId) {
         if let Some(place) = self.order.iter().rposition(|(_, known)| known == request) {
             self.order.remove(place);
@@ -100,7 +105,7 @@ impl Replays {
     }
 
     pub(super) fn forget_expired(&mut self, now: Timestamp) {
-        // The oldest first: they were remembered in about the order in which they end.
+        // The oldest first, since requests end in about the order in which they are remembered.
         while let Some((Some(end), _)) = self.order.front()
             && *end < now
             && let Some((_, expired)) = self.order.pop_front()

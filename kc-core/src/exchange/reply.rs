@@ -15,13 +15,14 @@ use crate::symmetric::{self, sha256};
 use crate::types::{KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
 
-/// How many keys of a reply are tried; it needs one.
+/// The maximum number of keys in a reply that are tried. A reply needs one. Test:
+/// `a_reply_with_many_keys_costs_few_key_exchanges`.
 pub const MAX_TRIED_KEYS: usize = 8;
 
-/// Keys as a reply hands them over.
+/// The keys in a reply, each with its id.
 pub type ReceivedKeys = Vec<(KeyId, TopicSecret)>;
 
-/// A reply whose sender may hand out keys; its box is not open yet.
+/// A reply from a node that may hand out keys. Its box is still sealed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyReply {
     chain: ValidatedChain,
@@ -30,11 +31,14 @@ pub struct KeyReply {
     sealed: Vec<u8>,
 }
 
-/// Answers a request with these keys: a `ToBeSigned` for each identity of the requester's root's type. Draws
-/// the key exchange's randomness, `random1` and a nonce of 24 bytes.
+/// Answers a request with `keys`. Returns one message to sign for each identity with a key of the type of the
+/// requester's root.
+///
+/// Draws the randomness of the key exchange, `random1`, and a nonce of 24 bytes.
 ///
 /// # Errors
-/// [`Refusal::NoCommonSuite`], [`Refusal::Exchange`].
+/// Returns [`Refusal::NoCommonSuite`] if the request offers none of `suites`, and [`Refusal::Exchange`] if the
+/// offered key is invalid.
 pub fn compose_reply(
     request: &KeyRequest,
     root_topic: &RootTopic,
@@ -73,10 +77,11 @@ pub fn compose_reply(
 }
 
 impl KeyReply {
-    /// Reads a reply's Kafka value and validates it for a root topic.
+    /// Reads a reply from a Kafka value and validates it for a root topic.
     ///
     /// # Errors
-    /// [`Refusal::Chain`], [`Refusal::Layout`].
+    /// Returns [`Refusal::Chain`] if the chain does not grant [`Usage::Encrypt`] for the topic, and
+    /// [`Refusal::Layout`] if the last certificate lacks an element of a reply.
     pub fn validate(
         value: &[u8],
         root_topic: &RootTopic,
@@ -89,8 +94,9 @@ impl KeyReply {
         Self::from_chain(UnverifiedChain::parse(value)?.validate(trust, &demand)?)
     }
 
-    /// The random value of the request that a reply answers, before anything of it is verified: to pass
-    /// over the replies to others, of which there are many, without looking at their signatures.
+    /// Returns the random value of the request that a reply answers, before anything in the reply is verified.
+    ///
+    /// Most replies on a topic answer other nodes; this rejects them without the cost of a signature.
     #[must_use]
     pub fn peek_random0(value: &[u8]) -> Option<Vec<u8>> {
         let chain = UnverifiedChain::parse(value).ok()?;
@@ -99,10 +105,10 @@ impl KeyReply {
         Some(random0.to_vec())
     }
 
-    /// Takes a chain that was validated for a root topic and [`Usage::Encrypt`] as a reply.
+    /// Interprets a chain as a reply. It must have been validated for a root topic and [`Usage::Encrypt`].
     ///
     /// # Errors
-    /// [`Refusal::Layout`].
+    /// Returns [`Refusal::Layout`] if the last certificate lacks an element of a reply.
     pub fn from_chain(chain: ValidatedChain) -> Result<Self, Refusal> {
         let parts = match chain.extra().as_slice() {
             [randoms, sealed, ..] => reply_parts(randoms, sealed),
@@ -118,17 +124,17 @@ impl KeyReply {
         })
     }
 
-    /// The random value of the request that it answers.
+    /// Returns the random value of the request that this reply answers.
     #[must_use]
     pub fn random0(&self) -> &[u8] {
         &self.random0
     }
 
-    /// Opens the box with the ephemeral keys of that request, trying the first [`MAX_TRIED_KEYS`] of the keys that the
-    /// reply lists.
+    /// Opens the box with the ephemeral keys of the request. Tries the first [`MAX_TRIED_KEYS`] keys in the reply.
     ///
     /// # Errors
-    /// [`Refusal::NoCommonSuite`], [`Refusal::Exchange`], [`Refusal::Box`], [`Refusal::Keys`].
+    /// Returns [`Refusal::NoCommonSuite`] if no key is of a suite of the request, [`Refusal::Exchange`] if a key is
+    /// invalid, [`Refusal::Box`] if the box does not open, and [`Refusal::Keys`] if its content is malformed.
     pub fn open(
         &self,
         root_topic: &RootTopic,
@@ -183,9 +189,9 @@ fn box_key(
     Secret::fill_with(|key| *key = sha256(&parts))
 }
 
-/// A flat array: id, secret, id, secret, ...
+/// Encodes keys as a flat array: id, secret, id, secret, …
 fn encode_keys(keys: &[(KeyId, TopicSecret)]) -> SecretVec {
-    // One allocation, so that growing leaves no copies behind: at most 34 bytes for each half.
+    // A single allocation, so that growth leaves no copies behind: at most 34 bytes for each element.
     let mut writer = Writer::append_to(Vec::with_capacity(8 + keys.len() * 68));
     writer.array(keys.len() * 2);
     for (id, secret) in keys {
@@ -208,7 +214,7 @@ fn decode_keys(plaintext: &SecretVec) -> Result<ReceivedKeys, Refusal> {
         let secret = secret.bytes().ok().and_then(Secret::from_slice);
         let secret = secret.ok_or(Refusal::Keys("a secret is not 32 bytes long"))?;
         if !seen.insert(id) {
-            return Err(Refusal::Keys("an id stands twice"));
+            return Err(Refusal::Keys("an id occurs twice"));
         }
         keys.push((id, secret.into()));
     }

@@ -11,35 +11,35 @@ use crate::keys::KeyType;
 use crate::types::{KEY_ID_LEN, KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
 
-/// Length in bytes of the random values that bind a reply to its request.
+/// Length of the random values that bind a reply to its request, in bytes.
 pub const NONCE_LEN: usize = 32;
 
-/// Longer random values than this are refused.
+/// The maximum length of a request's random value, in bytes. Test: `a_random_value_of_the_wrong_length_is_refused`.
 const MAX_NONCE_LEN: usize = 256;
 
-/// What a request is for: any producer or controller may answer it.
+/// The usages of a request, which any producer or controller may answer.
 const REQUESTING: [Usage; 2] = [Usage::EncryptRequest, Usage::EncryptSubscribe];
 
-/// How a request lists its key-exchange keys.
+/// The form in which a request lists its key-exchange keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestForm {
     /// An array of keys, in order of preference.
     List,
-    /// One bare version-1 key, as old peers send it.
+    /// One bare version-1 key, which old peers send.
     Legacy,
 }
 
 impl RequestForm {
-    /// Returns whether a node that offers these suites may send the legacy form beside the list form: only if
-    /// all are classical. Beside a hybrid suite it would let a broker that withholds the list form choose the
-    /// classical exchange.
+    /// Returns whether a node that offers `suites` may also send the legacy form: only if all suites are classical.
+    ///
+    /// Otherwise a broker that withholds the list form could choose the classical exchange.
     #[must_use]
     pub fn legacy_is_safe_beside(suites: &[Suite]) -> bool {
         suites.iter().all(|suite| *suite == Suite::X25519)
     }
 }
 
-/// A request whose sender may ask.
+/// A request from a node that may ask for keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyRequest {
     chain: ValidatedChain,
@@ -47,10 +47,11 @@ pub struct KeyRequest {
 }
 
 impl KeyRequest {
-    /// Reads a request's Kafka value and validates it for a root topic and a usage.
+    /// Reads a request from a Kafka value and validates it for a root topic and a usage.
     ///
     /// # Errors
-    /// [`Refusal::Chain`], [`Refusal::Layout`].
+    /// Returns [`Refusal::Chain`] if the chain does not grant the usage for the topic, and [`Refusal::Layout`] if
+    /// the last certificate lacks a random value of 32 to 256 bytes.
     pub fn validate(
         value: &[u8],
         root_topic: &RootTopic,
@@ -62,10 +63,10 @@ impl KeyRequest {
         Self::from_chain(UnverifiedChain::parse(value)?.validate(trust, &demand)?)
     }
 
-    /// Takes a chain that was validated for a root topic and a usage as a request.
+    /// Interprets a chain as a request. It must have been validated for a root topic and a usage.
     ///
     /// # Errors
-    /// [`Refusal::Layout`].
+    /// Returns [`Refusal::Layout`] if the last certificate lacks a random value of 32 to 256 bytes.
     pub fn from_chain(chain: ValidatedChain) -> Result<Self, Refusal> {
         let random0 = match chain.extra().first().map(Value::bytes) {
             Some(Ok(random0)) => random0.to_vec(),
@@ -77,25 +78,25 @@ impl KeyRequest {
         Ok(Self { chain, random0 })
     }
 
-    /// The random value that binds replies to this request.
+    /// Returns the random value that binds replies to this request.
     #[must_use]
     pub fn random0(&self) -> &[u8] {
         &self.random0
     }
 
-    /// The type of the root of trust that the requester was validated under.
+    /// Returns the key type of the root of trust that the requester was validated under.
     #[must_use]
     pub fn root_type(&self) -> Option<KeyType> {
         self.chain.root().map(|root| root.key_type())
     }
 
-    /// The validated chain.
+    /// Returns the validated chain.
     #[must_use]
     pub fn chain(&self) -> &ValidatedChain {
         &self.chain
     }
 
-    /// How it lists its key-exchange keys.
+    /// Returns the form in which the request lists its key-exchange keys.
     #[must_use]
     pub fn form(&self) -> RequestForm {
         match self.chain.keys() {
@@ -104,7 +105,7 @@ impl KeyRequest {
         }
     }
 
-    /// The key-exchange keys it offers, in its order of preference.
+    /// Returns the key-exchange keys that the request offers, in its order of preference.
     pub fn offers(&self) -> impl Iterator<Item = kem::EncapsulationKey> {
         self.chain
             .keys()
@@ -114,7 +115,7 @@ impl KeyRequest {
     }
 }
 
-/// The last certificate of a request.
+/// Encodes the last certificate of a request.
 pub(super) fn request_certificate(
     root_topic: &RootTopic,
     form: RequestForm,
@@ -131,8 +132,9 @@ pub(super) fn request_certificate(
     )
 }
 
-/// The last certificate of a request by which a controller vouches for another node. A bare key of the legacy
-/// form may be an Ed25519 key, so its certificate has path length 0: it certifies nothing.
+/// Encodes the last certificate of a request that a controller forwards.
+///
+/// A bare key of the legacy form may be an Ed25519 key, so its certificate has path length 0: it certifies nothing.
 pub(super) fn forwarded_certificate(
     root_topic: &RootTopic,
     (form, keys): (RequestForm, &[kem::PublicKey]),
@@ -165,7 +167,7 @@ fn encode_request(
     encode_certificate(end, &constraints.encode(), write_keys, (1, write_random0))
 }
 
-/// The restrictions of the last certificate of a request or reply.
+/// Returns the restrictions of the last certificate of a request or reply.
 pub(super) fn leaf_constraints(root_topic: &RootTopic, usages: &[Usage]) -> Constraints {
     Constraints {
         topics: Some(vec![root_topic.as_str().into()]),
@@ -174,7 +176,7 @@ pub(super) fn leaf_constraints(root_topic: &RootTopic, usages: &[Usage]) -> Cons
     }
 }
 
-/// The Kafka key of a request or reply: the array of key ids it is about.
+/// Encodes the Kafka key of a request or reply: an array of key ids.
 #[must_use]
 pub fn encode_key_ids<'i>(ids: impl ExactSizeIterator<Item = &'i KeyId>) -> Vec<u8> {
     let mut writer = Writer::new();
@@ -185,10 +187,10 @@ pub fn encode_key_ids<'i>(ids: impl ExactSizeIterator<Item = &'i KeyId>) -> Vec<
     writer.into_vec()
 }
 
-/// Reads the Kafka key of a request: each id once, in order. Ids that no key can have are left out.
+/// Reads the Kafka key of a request. Returns each id once, in order, without ids that no key can have.
 ///
 /// # Errors
-/// [`Refusal::KeyIds`] if it is no array, or has more than
+/// Returns [`Refusal::KeyIds`] if the Kafka key is not an array, or has more than
 /// [`MAX_ELEMENTS`](crate::wire::MAX_ELEMENTS) elements.
 pub fn decode_key_ids(kafka_key: &[u8]) -> Result<Vec<KeyId>, Refusal> {
     let value = Value::decode(kafka_key).map_err(|_| Refusal::KeyIds)?;
@@ -214,12 +216,14 @@ pub(super) fn key_id(value: &Value<'_>) -> Option<KeyId> {
     }
 }
 
-/// Re-signs a request that was validated for [`EncryptSubscribe`](crate::chain::Usage::EncryptSubscribe) under a
-/// controller's own chain; its keys, its random value and its Kafka key stay as they are. A bare key gets a certificate that
-/// certifies nothing. The results go to the root's topic of requests.
+/// Re-signs a request under a controller's own chain. The request must have been validated for
+/// [`EncryptSubscribe`](crate::chain::Usage::EncryptSubscribe).
+///
+/// Its keys, its random value and its Kafka key do not change. A bare key gets a certificate that certifies
+/// nothing. The results go to the root topic's topic of requests.
 ///
 /// # Errors
-/// [`Refusal::Layout`] if it asks with other keys than those of key exchanges.
+/// Returns [`Refusal::Layout`] if the request contains a key that is not for key exchanges.
 pub fn forward_request(
     root_topic: &RootTopic,
     request: &KeyRequest,
@@ -238,11 +242,11 @@ pub fn forward_request(
         .collect())
 }
 
-/// The longest that a request or reply is valid, whatever the configuration says: a signed request
-/// that lives for years can be replayed for years.
+/// The maximum validity of a request or reply, whatever the configuration says: a signed request can be replayed
+/// for as long as it is valid. Test: `validity_is_capped`.
 pub const MAX_VALIDITY: Duration = Duration::from_secs(604_800);
 
-/// How long the requests and replies that a node signs are valid.
+/// The validity of the requests and replies that a node signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity(Duration);
 
@@ -254,7 +258,8 @@ impl Default for Validity {
 }
 
 impl Validity {
-    /// What `maxage` in a configuration asks for, up to [`MAX_VALIDITY`]; zero means the default.
+    /// Returns the validity that `maxage` in a configuration states, up to [`MAX_VALIDITY`]. Zero means the
+    /// default.
     #[must_use]
     pub fn from_max_age(max_age: Duration) -> Self {
         if max_age.is_zero() {
@@ -269,8 +274,8 @@ impl Validity {
     }
 }
 
-/// The identities to answer somebody with whose root is of this type: those of the same type, or all
-/// if there is none.
+/// Returns the identities that answer a node with a root of this key type: those with a key of the same type, or
+/// all if there is none.
 pub(super) fn answering(
     identities: &[ValidIdentity],
     root_type: Option<KeyType>,

@@ -1,4 +1,4 @@
-//! The keys that a consumer wants, and when to ask for them.
+//! The keys that a consumer wants, and the times at which it asks for them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,72 +12,79 @@ use crate::ratchet::{Candidates, TopicSecret};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
-/// How many root topics may have wanted keys; further roots are refused until others are done.
+/// The maximum number of root topics with wanted keys; others are refused until one is complete. Test:
+/// `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_ROOTS: usize = 1024;
-/// How many key ids may be wanted of one root. Ids come from whoever writes to the topic, so invented
-/// ones must not push out real ones for good: beyond, those asked for already make room.
+/// The maximum number of wanted keys of one root topic.
+///
+/// Ids come from any node that can write to the topic, so invented ids must not displace real ones for good: when
+/// the limit is reached, keys that were already asked for make room. Test:
+/// `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_WANTED_PER_ROOT: usize = 256;
-/// How many requests of one root may still be answered; beyond, the oldest is forgotten.
+/// The maximum number of requests of one root topic that can still be answered; the oldest makes room. Test:
+/// `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_OUTSTANDING_PER_ROOT: usize = 4;
-/// How long new ids are gathered, so that one request asks for many.
+/// The time during which new ids are gathered, so that one request asks for many keys.
 pub const GATHER_TIME: Duration = Duration::from_millis(50);
-/// How many requests of one root topic go out at once, and how often one more.
+/// The pace of the requests of one root topic: a burst, then one in each period.
 const ROOT_PACE: Pace = Pace::new(4, Duration::from_secs(2));
-/// How many requests of all root topics go out at once, and how often one more.
+/// The pace of the requests of all root topics: a burst, then one in each period.
 const NODE_PACE: Pace = Pace::new(10, Duration::from_millis(100));
-/// When a key is asked for again, after it was first asked for: a peer may have missed the first request, or its
-/// first reply.
+/// The time from the first request for a key to the second. A peer may have missed the first request, or this node
+/// its reply.
 const SECOND_ASK: Duration = Duration::from_secs(3);
 const THIRD_ASK: Duration = Duration::from_secs(10);
-/// A key counts as unanswered so long after it was first asked for.
+/// The time after the first request at which a key counts as unanswered.
 pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
-/// How long more replies count after one has brought a key for an id of which other keys did not open: who answers first
-/// may be wrong again.
+/// The time for which further replies count after one has brought a key. It applies to an id with known keys that
+/// did not open the record: the fastest replier may be wrong again.
 const MORE_REPLIES: Duration = Duration::from_secs(5);
-/// How long a key that was asked for keeps its place among the wanted ones: its reply may be on the way.
+/// The time for which a key that was asked for keeps its place among the wanted keys, since its reply may be on the
+/// way.
 const KEEPS_PLACE: Duration = Duration::from_secs(1);
-/// A key that nothing has asked for in so many intervals is no longer wanted.
+/// The number of intervals without need after which a key is no longer wanted.
 const FORGOTTEN_AFTER: u32 = 20;
 
-/// What is wanted of all root topics.
+/// The wanted keys of all root topics.
 #[derive(Debug)]
 pub(super) struct Wants {
-    /// The time between requests for a key that nobody gives (`CRYPTO_SUB_INTERVAL`).
+    /// The time between repeated requests for a key (`CRYPTO_SUB_INTERVAL`).
     interval: Duration,
     roots: BTreeMap<RootTopic, Root>,
     pace: Pace,
-    /// Until when no request is sent, because there is nothing to sign with.
+    /// The time until which no request is sent, because there is no identity to sign with.
     blocked: Option<Duration>,
 }
 
-/// What is wanted of one root topic, and what was asked.
+/// The wanted keys and the requests of one root topic.
 #[derive(Debug)]
 struct Root {
     wanted: VecDeque<WantedKey>,
     outstanding: VecDeque<Outstanding>,
     pace: Pace,
-    /// Until when no request is sent, because the last one could not be.
+    /// The time until which no request is sent, because the last one could not be sent.
     blocked: Option<Duration>,
-    /// Whether this node's chain grants it the topic, as far as known.
+    /// Whether this node's chain grants the topic, if that is known.
     grant: Option<Result<(), ChainError>>,
-    /// The unanswered keys that were reported.
+    /// The unanswered keys that have been reported.
     reported: Vec<KeyId>,
 }
 
 #[derive(Debug)]
 struct WantedKey {
     id: KeyId,
-    /// The keys with this id that are here and do not open what is to be opened.
+    /// The known keys with this id, which do not open the record.
     known: Candidates,
     last_wanted: Duration,
     first_asked: Option<Duration>,
     last_asked: Option<Duration>,
     asks: u32,
-    /// Not to be asked for earlier.
+    /// The earliest time of the next request.
     next: Duration,
-    /// Whether a request for it is on its way out.
+    /// Whether a request for the key is about to be sent.
     leaving: bool,
-    /// When a key came that may be wrong as those before: until [`MORE_REPLIES`] later others are taken, too.
+    /// The time at which a key was received that may be as wrong as the known ones. Other keys are accepted for
+    /// [`MORE_REPLIES`] after that.
     answered: Option<Duration>,
 }
 
@@ -91,18 +98,18 @@ struct Outstanding {
     end: MaxAge,
 }
 
-/// What wanting a key did.
+/// The result of wanting a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// It was not wanted before.
+    /// The key was not wanted before.
     First,
-    /// It was wanted already.
+    /// The key was already wanted.
     Again,
-    /// A bound is hit, and nothing makes room: try again after the next request.
+    /// A limit is reached, and nothing can make room. The caller should try again after the next request.
     Full,
 }
 
-/// A request to be made.
+/// A request to make.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) root_topic: RootTopic,
@@ -119,7 +126,8 @@ impl Wants {
         }
     }
 
-    /// Notes that a record needs a key other than the `known` ones with its id. Bounded whatever ids are invented.
+    /// Records that a record needs a key other than the `known` ones with its id. Memory is bounded, however many
+    /// ids are invented.
     pub(super) fn want(
         &mut self,
         root_topic: &RootTopic,
@@ -140,7 +148,7 @@ impl Wants {
         state.want(id, known, now.mono)
     }
 
-    /// Notes that a key is no longer needed: it came from elsewhere.
+    /// Records that a key is no longer needed, since it came from elsewhere.
     pub(super) fn unwant(&mut self, root_topic: &RootTopic, id: &KeyId) {
         if let Some(state) = self.roots.get_mut(root_topic) {
             state.wanted.retain(|wanted| wanted.id != *id);
@@ -148,8 +156,11 @@ impl Wants {
         }
     }
 
-    /// The root topic of the next request and when it is due, of those that `may` ask: the one that has waited longest,
-    /// because a flood of ids under one root topic must not hold up the others.
+    /// Returns the root topic of the next request and the time at which it is due, among the root topics that
+    /// satisfy `may`.
+    ///
+    /// The root topic that has waited longest is next, so that a flood of ids of one root topic does not delay the
+    /// others.
     pub(super) fn next_due(
         &self,
         may: impl Fn(&RootTopic) -> bool,
@@ -161,7 +172,7 @@ impl Wants {
         Some((first.max(self.pace.ready_at()).max(blocked), root_topic))
     }
 
-    /// Takes the next request of a root topic; `None` if nothing is wanted any more.
+    /// Takes the next request of a root topic. Returns `None` if no key of it is wanted.
     pub(super) fn leave(&mut self, root_topic: &RootTopic, now: Now) -> Option<Due> {
         self.forget(now);
         let state = self.roots.get_mut(root_topic)?;
@@ -180,7 +191,7 @@ impl Wants {
         })
     }
 
-    /// Notes that a request is being sent: replies may come from now on.
+    /// Records that a request is about to be sent: replies may come from now on.
     pub(super) fn sending(
         &mut self,
         due: &Due,
@@ -206,7 +217,7 @@ impl Wants {
         });
     }
 
-    /// Notes that a request was sent.
+    /// Records that a request was sent.
     pub(super) fn sent(&mut self, due: &Due, random0: &[u8; NONCE_LEN], now: Duration) {
         let interval = self.interval;
         let Some(state) = self.roots.get_mut(&due.root_topic) else {
@@ -218,7 +229,7 @@ impl Wants {
         }
     }
 
-    /// Notes that a request was not sent: its ids are due again after `delay`.
+    /// Records that a request was not sent. Its ids are due again at `until`.
     pub(super) fn unsent(&mut self, due: &Due, random0: Option<&[u8; NONCE_LEN]>, until: Duration) {
         let Some(state) = self.roots.get_mut(&due.root_topic) else {
             return;
@@ -232,7 +243,7 @@ impl Wants {
             .retain(|request| Some(&request.random0) != random0);
     }
 
-    /// Sends nothing until then, or until [`unblock`](Self::unblock).
+    /// Stops all requests until `until` or [`unblock`](Self::unblock).
     pub(super) fn block(&mut self, until: Duration) {
         self.blocked = Some(until);
     }
@@ -241,7 +252,7 @@ impl Wants {
         self.blocked = None;
     }
 
-    /// The ephemeral keys of the request with this random value, if it can still be answered.
+    /// Returns the ephemeral keys of the request with this random value, if it can still be answered.
     pub(super) fn answerable(
         &self,
         root_topic: &RootTopic,
@@ -252,8 +263,8 @@ impl Wants {
         Some(&request.ephemerals)
     }
 
-    /// The requests of a root that can still be answered, the oldest first: the random value and the ephemeral keys of
-    /// each.
+    /// Returns the requests of a root topic that can still be answered, the oldest first: the random value and the
+    /// ephemeral keys of each.
     pub(super) fn outstanding(
         &self,
         root_topic: &RootTopic,
@@ -263,7 +274,7 @@ impl Wants {
         requests.map(|request| (&request.random0, &*request.ephemerals))
     }
 
-    /// Takes from keys that came in those that are wanted, and the time since they were requested.
+    /// Returns the wanted keys among received `keys`, and the time since the request.
     pub(super) fn receive(
         &mut self,
         root_topic: &RootTopic,
@@ -297,7 +308,7 @@ impl Wants {
         (keys, after)
     }
 
-    /// Ends the wait for more replies where it is over.
+    /// Ends the waits for further replies that are over.
     pub(super) fn end_waits(&mut self, now: Duration) {
         for state in self.roots.values_mut() {
             let before = state.wanted.len();
@@ -310,13 +321,13 @@ impl Wants {
         }
     }
 
-    /// When the next wait for more replies is over.
+    /// Returns the time at which the next wait for further replies ends.
     pub(super) fn next_wait_end(&self) -> Option<Duration> {
         let wanted = self.roots.values().flat_map(|state| &state.wanted);
         wanted.filter_map(WantedKey::wait_ends).min()
     }
 
-    /// The roots of which it is not known whether this node's chain grants them.
+    /// Returns a root topic with wanted keys for which the grant of this node's chain is unknown.
     pub(super) fn ungranted(&self) -> Option<&RootTopic> {
         let mut roots = self.roots.iter();
         let unknown = roots.find(|(_, state)| state.grant.is_none() && !state.wanted.is_empty());
@@ -329,12 +340,12 @@ impl Wants {
         }
     }
 
-    /// Has all grants looked up again.
+    /// Forgets all grants, so that they are looked up again.
     pub(super) fn forget_grants(&mut self) {
         self.roots.values_mut().for_each(|state| state.grant = None);
     }
 
-    /// Why a key is missing; `None` if it is not wanted.
+    /// Returns the reason why a key is missing, or `None` if it is not wanted.
     pub(super) fn why(&self, root_topic: &RootTopic, id: &KeyId, now: Duration) -> Option<Missing> {
         let state = self.roots.get(root_topic)?;
         let wanted = state.wanted.iter().find(|wanted| wanted.id == *id)?;
@@ -345,7 +356,7 @@ impl Wants {
         })
     }
 
-    /// Why the keys of all root topics are missing.
+    /// Returns the reasons why keys of all root topics are missing.
     pub(super) fn missing(&self, now: Duration) -> Vec<MissingKeys> {
         let wanting = self.roots.iter();
         let wanting = wanting.filter(|(_, state)| !state.wanted.is_empty());
@@ -358,14 +369,14 @@ impl Wants {
             .collect()
     }
 
-    /// When a key begins to count as unanswered that does not yet.
+    /// Returns the next time at which another key begins to count as unanswered.
     pub(super) fn next_unanswered(&self, now: Duration) -> Option<Duration> {
         let wanted = self.roots.values().flat_map(|state| &state.wanted);
         let times = wanted.filter_map(|wanted| Some(wanted.first_asked? + patience(self.interval)));
         times.filter(|time| *time > now).min()
     }
 
-    /// The unanswered keys that were not reported yet, by root topic.
+    /// Returns the unanswered keys that have not been reported, by root topic, and marks them as reported.
     pub(super) fn newly_unanswered(&mut self, now: Duration) -> Vec<(RootTopic, Vec<KeyId>)> {
         let interval = self.interval;
         let newly = self.roots.iter_mut().map(|(root_topic, state)| {
@@ -377,7 +388,7 @@ impl Wants {
         newly.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 
-    /// How many keys are wanted, by root topic.
+    /// Returns the number of wanted keys of each root topic.
     pub(super) fn counts(&self) -> BTreeMap<RootTopic, usize> {
         let wanting = self.roots.iter();
         let wanting = wanting.filter(|(_, state)| !state.wanted.is_empty());
@@ -386,13 +397,13 @@ impl Wants {
             .collect()
     }
 
-    /// How many requests can still be answered, over all roots.
+    /// Returns the number of requests that can still be answered, of all root topics.
     pub(super) fn all_outstanding(&self) -> usize {
         let roots = self.roots.values();
         roots.map(|state| state.outstanding.len()).sum()
     }
 
-    /// Forgets what is wanted no longer, and what can be answered no longer.
+    /// Forgets keys that are no longer wanted and requests that have expired.
     fn forget(&mut self, now: Now) {
         let idle = self.interval.saturating_mul(FORGOTTEN_AFTER);
         self.roots.retain(|_, state| {
@@ -450,7 +461,7 @@ impl Root {
         Wanted::First
     }
 
-    /// When the next request may go out; `None` if there is nothing to ask for.
+    /// Returns the time at which the next request may be sent, or `None` if there is no key to ask for.
     fn due(&self) -> Option<Duration> {
         let waiting = self.wanted.iter().filter(|wanted| wanted.waits());
         let first = waiting.map(|wanted| wanted.next).min()?;
@@ -458,8 +469,8 @@ impl Root {
         Some(first.max(self.pace.ready_at()).max(blocked))
     }
 
-    /// The ids that the next request asks for: those that are due, and with them those whose last request was some
-    /// time ago, so that what is asked for in vain rests on more than one request.
+    /// Returns the ids for the next request: those that are due, and those whose last request was long ago, so that
+    /// each missing key is part of several requests.
     fn leave(&mut self, now: Duration) -> Vec<KeyId> {
         let waiting = self.wanted.iter_mut().filter(|wanted| wanted.waits());
         let asked_long_ago = |wanted: &WantedKey| {
@@ -481,7 +492,7 @@ impl Root {
         wanted.filter(|wanted| wanted.leaving && ids.contains(&wanted.id))
     }
 
-    /// A request of which nothing is wanted any more needs no ephemeral keys.
+    /// Forgets requests without wanted keys, together with their ephemeral keys.
     fn forget_answered(&mut self) {
         let wanted = &self.wanted;
         self.outstanding
@@ -511,7 +522,7 @@ impl WantedKey {
         let first = *self.first_asked.get_or_insert(now);
         self.next = match self.asks {
             1 => now + jittered(SECOND_ASK, random).min(interval),
-            // The second may have gone out late.
+            // The second request may have been sent late.
             2 => (first + jittered(THIRD_ASK, random))
                 .max(now + jittered(SECOND_ASK, random))
                 .min(now + interval),
@@ -519,12 +530,12 @@ impl WantedKey {
         };
     }
 
-    /// Returns whether it is to be asked for.
+    /// Returns whether the key waits for a request.
     fn waits(&self) -> bool {
         !self.leaving && self.answered.is_none()
     }
 
-    /// Returns whether it was asked for, and nothing can come of it at once.
+    /// Returns whether the key was asked for, and its reply is not expected at any moment.
     fn may_make_room(&self, now: Duration) -> bool {
         let last = self.last_asked.filter(|_| !self.leaving);
         last.is_some_and(|last| last + KEEPS_PLACE <= now)
@@ -540,27 +551,28 @@ impl WantedKey {
     }
 }
 
-/// How long after it was first asked for a key counts as unanswered.
+/// Returns the time after the first request at which a key counts as unanswered.
 fn patience(interval: Duration) -> Duration {
     UNANSWERED_AFTER.min(interval.saturating_mul(3))
 }
 
-/// A time that is up to a tenth longer: consumers that started together do not ask together for ever.
+/// Returns a time that is up to a tenth longer, so that consumers that started together do not ask together for
+/// ever.
 fn jittered(time: Duration, random: u8) -> Duration {
     time + time / 10 * u32::from(random) / 256
 }
 
-/// Lets a burst through, then one at a time: a leaky bucket as one number.
+/// A pace that permits a burst, then one event in each period: a leaky bucket in one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
     burst: u32,
     period: Duration,
-    /// When the bucket will be empty.
+    /// The time at which the bucket will be empty.
     empty_at: Duration,
 }
 
 impl Pace {
-    /// Lets `burst` through at once, and then one for each `period`.
+    /// Creates a pace of `burst` events at once, then one in each `period`.
     pub(super) const fn new(burst: u32, period: Duration) -> Self {
         Self {
             burst,
@@ -569,13 +581,13 @@ impl Pace {
         }
     }
 
-    /// When the next one may go.
+    /// Returns the time at which the next event is permitted.
     pub(super) fn ready_at(&self) -> Duration {
         let room = self.period * self.burst.saturating_sub(1);
         self.empty_at.saturating_sub(room)
     }
 
-    /// Notes that one goes.
+    /// Records an event.
     pub(super) fn take(&mut self, now: Duration) {
         self.empty_at = self.empty_at.max(now) + self.period;
     }

@@ -1,8 +1,8 @@
-//! Key exchange (protocol §5): X25519 alone, or with a post-quantum KEM beside it.
+//! Key exchange (protocol §5): X25519 alone, or together with a post-quantum KEM.
 //!
-//! A requester offers an [`EncapsulationKey`] and keeps the [`DecapsulationKey`]; a replier
-//! [encapsulates](EncapsulationKey::encapsulate) to it and sends the [`Encapsulation`] back. Both then
-//! hold the same shared secret. [`sealed`] uses the same keys to seal a value to somebody offline.
+//! A requester offers an [`EncapsulationKey`] and keeps the [`DecapsulationKey`]. A replier
+//! [encapsulates](EncapsulationKey::encapsulate) to it and sends the [`Encapsulation`] back. Both then hold the
+//! same shared secret. [`sealed`] uses the same keys to seal a value for a recipient that is not online.
 
 mod primitives;
 mod public;
@@ -17,25 +17,25 @@ use self::primitives::{ml_kem, sntrup761};
 pub use public::{Encapsulation, EncapsulationKey, PublicKey};
 pub use secret::{CompletedKey, DecapsulationKey, SecretKey};
 
-/// Why a key exchange failed. Always the fault of who sent the other side's key.
+/// A reason why a key exchange failed. The sender of the other side's key is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KemError {
     /// The two sides' keys are of different suites.
-    #[error("key of {found:?} where {expected:?} is due")]
+    #[error("key of suite {found:?} instead of {expected:?}")]
     SuiteMismatch {
-        /// The suite of our key.
+        /// The suite of the own key.
         expected: Suite,
         /// The suite of the other side's key.
         found: Suite,
     },
-    /// The secret key has encapsulated before; it answers one key only.
+    /// The secret key has already encapsulated. It answers only one key.
     #[error("the secret key is used up")]
     UsedUp,
-    /// The X25519 result is all zeros: a point of low order was sent.
+    /// The X25519 result is all zeros: the other side sent a point of low order.
     #[error("X25519 key of low order")]
     LowOrder,
-    /// The post-quantum public key is not one that key generation gives (FIPS 203 §7.2).
+    /// The post-quantum public key fails the check of FIPS 203 §7.2 or cannot be read.
     #[error("invalid {0:?} encapsulation key")]
     InvalidKey(Suite),
     /// The key is malformed.
@@ -43,22 +43,23 @@ pub enum KemError {
     Key(#[from] KeyError),
 }
 
-/// What an exchange is made of. X25519 is always part of it, so that a broken KEM costs nothing.
+/// The algorithms of an exchange. X25519 is always one of them, so that a broken KEM does not weaken the exchange
+/// below X25519.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Suite {
-    /// X25519 (RFC 7748) alone; version 1 both ways.
+    /// X25519 (RFC 7748) alone; version 1 for keys and replies.
     X25519,
-    /// X25519 and Streamlined NTRU Prime 761; version 2, reply 3.
+    /// X25519 and Streamlined NTRU Prime 761; version 2 for keys, 3 for replies.
     Sntrup761,
-    /// X25519 and ML-KEM-1024 (FIPS 203); version 5, reply 6.
+    /// X25519 and ML-KEM-1024 (FIPS 203); version 5 for keys, 6 for replies.
     MlKem1024,
 }
 
 impl Suite {
-    /// All suites, in the order that new nodes prefer.
+    /// All suites, in the order of preference of new nodes.
     pub const ALL: [Self; 3] = [Self::MlKem1024, Self::Sntrup761, Self::X25519];
 
-    /// The version number of a requester's key: 1, 2 or 5.
+    /// Returns the version number of a requester's key: 1, 2 or 5.
     #[must_use]
     pub fn version(self) -> u8 {
         match self {
@@ -68,7 +69,7 @@ impl Suite {
         }
     }
 
-    /// The version number of a reply: 1, 3 or 6.
+    /// Returns the version number of a reply: 1, 3 or 6.
     #[must_use]
     pub fn reply_version(self) -> u8 {
         match self {
@@ -78,7 +79,7 @@ impl Suite {
         }
     }
 
-    /// The suites of a list, each where it stands first.
+    /// Returns the suites of a list without repetitions, in the order of their first occurrence.
     #[must_use]
     pub fn each_once(suites: &[Self]) -> Vec<Self> {
         let mut once = Vec::new();
@@ -90,7 +91,7 @@ impl Suite {
         once
     }
 
-    /// The suite whose requester's key has this version number.
+    /// Returns the suite of a requester's key with this version number, or `None` for any other number.
     #[must_use]
     pub fn from_version(version: i128) -> Option<Self> {
         Self::ALL
@@ -98,7 +99,7 @@ impl Suite {
             .find(|suite| i128::from(suite.version()) == version)
     }
 
-    /// The suite whose reply has this version number.
+    /// Returns the suite of a reply with this version number, or `None` for any other number.
     #[must_use]
     pub fn from_reply_version(version: i128) -> Option<Self> {
         Self::ALL
@@ -106,7 +107,7 @@ impl Suite {
             .find(|suite| i128::from(suite.reply_version()) == version)
     }
 
-    /// Length in bytes of the KEM's public key: 0, 1158 or 1568.
+    /// Returns the length of the KEM's public key: 0, 1158 or 1568 bytes.
     fn public_len(self) -> usize {
         match self {
             Self::X25519 => 0,
@@ -115,7 +116,7 @@ impl Suite {
         }
     }
 
-    /// Length in bytes of the KEM's ciphertext: 0, 1039 or 1568.
+    /// Returns the length of the KEM's ciphertext: 0, 1039 or 1568 bytes.
     fn ciphertext_len(self) -> usize {
         match self {
             Self::X25519 => 0,
@@ -124,7 +125,7 @@ impl Suite {
         }
     }
 
-    /// Length in bytes of the KEM's secret key: 0, 1763 or 3168.
+    /// Returns the length of the KEM's secret key: 0, 1763 or 3168 bytes.
     fn secret_len(self) -> usize {
         match self {
             Self::X25519 => 0,

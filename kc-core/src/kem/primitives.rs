@@ -1,6 +1,6 @@
-//! The primitives of the suites.
+//! The primitives of the suites: X25519, Streamlined NTRU Prime 761 and ML-KEM-1024.
 
-/// X25519 as libsodium does it: an all-zero result is an error.
+/// X25519 (RFC 7748) with libsodium's rule: an all-zero result is an error.
 pub(super) mod x25519 {
     use dryoc::classic::crypto_core::{crypto_scalarmult, crypto_scalarmult_base};
 
@@ -27,7 +27,7 @@ pub(super) mod x25519 {
     }
 }
 
-/// Streamlined NTRU Prime 761, as OpenSSH uses it.
+/// Streamlined NTRU Prime 761, in the variant that OpenSSH uses.
 pub(super) mod sntrup761 {
     use rand_core::CryptoRng;
     use sntrup::sntrup761::{Ciphertext, DecapsulationKey, EncapsulationKey, generate_key};
@@ -67,7 +67,7 @@ pub(super) mod sntrup761 {
     }
 }
 
-/// ML-KEM-1024 (FIPS 203), with the input check on encapsulation keys that the standard asks for.
+/// ML-KEM-1024 (FIPS 203), with the check of encapsulation keys that the standard requires.
 pub(super) mod ml_kem {
     use libcrux_ml_kem::mlkem1024::{
         self, MlKem1024Ciphertext, MlKem1024PrivateKey, MlKem1024PublicKey,
@@ -84,7 +84,7 @@ pub(super) mod ml_kem {
 
     const INVALID: KemError = KemError::InvalidKey(Suite::MlKem1024);
 
-    /// Draws 64 bytes (d, then z) and gives the secret and the public key.
+    /// Draws 64 bytes (d, then z). Returns the secret key and the public key.
     pub(in crate::kem) fn generate(rng: &mut dyn CryptoRng) -> (SecretVec, Vec<u8>) {
         let mut seed = [0; 64];
         rng.fill_bytes(&mut seed);
@@ -96,7 +96,7 @@ pub(super) mod ml_kem {
         (secret, public.as_ref().to_vec())
     }
 
-    /// Draws 32 bytes and gives the ciphertext and the shared secret.
+    /// Draws 32 bytes. Returns the ciphertext and the shared secret.
     pub(in crate::kem) fn encapsulate(
         public: &[u8],
         rng: &mut dyn CryptoRng,

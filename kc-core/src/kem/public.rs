@@ -7,26 +7,26 @@ use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
 use crate::work;
 
-/// A requester's public key: versions 1, 2 and 5.
+/// A requester's public key: version 1, 2 or 5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncapsulationKey {
     pub(super) suite: Suite,
     pub(super) x25519: [u8; x25519::LEN],
-    /// The KEM's public key, of the suite's length.
+    /// The KEM's public key, of the length that the suite requires.
     pub(super) kem: Vec<u8>,
 }
 
-/// A replier's public answer: versions 1, 3 and 6.
+/// A replier's public answer: version 1, 3 or 6.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encapsulation {
     pub(super) suite: Suite,
     pub(super) x25519: [u8; x25519::LEN],
-    /// The KEM's ciphertext, of the suite's length.
+    /// The KEM's ciphertext, of the length that the suite requires.
     pub(super) ciphertext: Vec<u8>,
 }
 
-/// A public key of either side, as read from a message. Version 1 looks the same for both and reads
-/// as an [`EncapsulationKey`].
+/// A public key of either side, as read from a message. Version 1 is the same for both sides and reads as an
+/// [`EncapsulationKey`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublicKey {
     /// A requester's key.
@@ -36,13 +36,13 @@ pub enum PublicKey {
 }
 
 impl EncapsulationKey {
-    /// The suite of the key.
+    /// Returns the suite of the key.
     #[must_use]
     pub fn suite(&self) -> Suite {
         self.suite
     }
 
-    /// A version-1 key.
+    /// Creates a version-1 key.
     #[must_use]
     pub fn from_x25519(x25519: [u8; 32]) -> Self {
         Self {
@@ -52,11 +52,12 @@ impl EncapsulationKey {
         }
     }
 
-    /// Makes a fresh answer to this key, and the shared secret: 32 bytes for X25519, 64 (X25519, then
-    /// KEM) for the others.
+    /// Makes an answer to this key. Returns it with the shared secret: 32 bytes for X25519; 64 bytes for the other
+    /// suites (X25519, then the KEM).
     ///
     /// # Errors
-    /// [`KemError::LowOrder`] or [`KemError::InvalidKey`].
+    /// Returns [`KemError::LowOrder`] if the X25519 key is a point of low order, and [`KemError::InvalidKey`] if
+    /// the KEM's key is invalid.
     pub fn encapsulate(
         &self,
         rng: &mut dyn CryptoRng,
@@ -65,7 +66,7 @@ impl EncapsulationKey {
         self.encapsulate_with(&Secret::random(rng), rng)
     }
 
-    /// As [`encapsulate`](Self::encapsulate), with an X25519 secret that exists already.
+    /// Encapsulates like [`encapsulate`](Self::encapsulate), with an existing X25519 secret.
     pub(super) fn encapsulate_with(
         &self,
         secret: &Secret<{ x25519::LEN }>,
@@ -93,7 +94,7 @@ impl EncapsulationKey {
 }
 
 impl Encapsulation {
-    /// The suite of the reply.
+    /// Returns the suite of the reply.
     #[must_use]
     pub fn suite(&self) -> Suite {
         self.suite
@@ -101,11 +102,13 @@ impl Encapsulation {
 }
 
 impl PublicKey {
-    /// Reads a key from a value in a certificate: bare bytes, `[version, content]`, or the
-    /// stand-alone byte form as a byte string.
+    /// Reads a key from a value in a certificate: bare bytes, `[version, content]`, or the stand-alone byte form as
+    /// a byte string.
+    ///
+    /// This checks lengths only; a KEM key is validated when it is used.
     ///
     /// # Errors
-    /// Any [`KeyError`] but `Mismatch`; lengths are checked, the validity of a KEM key when it is used.
+    /// Returns a [`KeyError`] if the encoding or a length is wrong, or the version is not that of an exchange key.
     pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
         versioned(value, x25519::LEN, |element| match element {
             Element::Bare(bytes) => Ok(Self::from_x25519(x25519(bytes)?)),
@@ -132,12 +135,12 @@ impl PublicKey {
     /// Reads the stand-alone byte form.
     ///
     /// # Errors
-    /// Any [`KeyError`] but `Mismatch`.
+    /// Returns the same errors as [`from_value`](Self::from_value).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         Self::from_value(&Value::Bytes(bytes))
     }
 
-    /// The version number on the wire.
+    /// Returns the version number on the wire.
     #[must_use]
     pub fn version(&self) -> u8 {
         match self {
@@ -146,7 +149,7 @@ impl PublicKey {
         }
     }
 
-    /// The suite of the key.
+    /// Returns the suite of the key.
     #[must_use]
     pub fn suite(&self) -> Suite {
         match self {
@@ -155,7 +158,7 @@ impl PublicKey {
         }
     }
 
-    /// This key as a reply; a version-1 key is one, any other requester's key is not.
+    /// Returns this key as a reply. A version-1 key of a requester is also a reply; any other gives `None`.
     #[must_use]
     pub fn into_reply(self) -> Option<Encapsulation> {
         match self {
@@ -169,7 +172,7 @@ impl PublicKey {
         }
     }
 
-    /// This key as a requester's; `None` for a reply.
+    /// Returns this key as a requester's key; `None` for a reply.
     #[must_use]
     pub fn into_offer(self) -> Option<EncapsulationKey> {
         match self {
@@ -178,7 +181,7 @@ impl PublicKey {
         }
     }
 
-    /// The stand-alone byte form: 32 bytes for version 1, MessagePack for the others.
+    /// Returns the stand-alone byte form: 32 bytes for version 1, MessagePack for the others.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let (x25519, kem) = self.parts();
@@ -190,7 +193,7 @@ impl PublicKey {
         writer.into_vec()
     }
 
-    /// Writes the form that stands inside a certificate.
+    /// Writes the form that a certificate contains.
     pub fn write_to(&self, writer: &mut Writer) {
         let (x25519, kem) = self.parts();
         if kem.is_empty() {
@@ -225,7 +228,7 @@ impl From<Encapsulation> for PublicKey {
     }
 }
 
-/// The shared secret of an exchange: the classical one, then the KEM's.
+/// Concatenates the shared secret of an exchange: the X25519 part, then the KEM's part.
 pub(super) fn concat(classical: &Secret<32>, kem: Option<&Secret<32>>) -> SecretVec {
     let mut shared = Vec::with_capacity(64);
     shared.extend_from_slice(classical.expose());
@@ -251,7 +254,7 @@ pub(super) fn sized(
     }
 }
 
-/// The X25519 key and the KEM's part, of a length in bytes.
+/// Splits the content of a hybrid key into the X25519 key and the KEM's part of `expected` bytes.
 fn hybrid(
     content: &Value<'_>,
     part: &'static str,

@@ -1,4 +1,4 @@
-//! Values sealed to somebody's public key (protocol §13): how an operator may escrow a ratchet.
+//! Values sealed to a recipient's public key (protocol §13), by which an operator can escrow a ratchet.
 
 use dryoc::classic::crypto_box::crypto_box_seal_open;
 use rand_core::CryptoRng;
@@ -8,29 +8,31 @@ use super::{DecapsulationKey, EncapsulationKey, KemError, PublicKey, Suite};
 use crate::secret::{Secret, SecretVec};
 use crate::symmetric::{self, NONCE_LEN, sha256};
 
-/// What libsodium's sealed box adds: an ephemeral key of 32 bytes and a tag of 16.
+/// Bytes that libsodium's sealed box adds to a message: an ephemeral key of 32 bytes and a tag of 16.
 const LIBSODIUM_OVERHEAD: usize = 48;
 
-/// Why a sealed value does not open.
+/// A reason why a sealed value does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealedError {
-    /// The value is not laid out as the protocol says.
+    /// The value does not have the layout that the protocol requires.
     #[error("malformed sealed value")]
     Malformed,
-    /// The ephemeral key in front does not fit.
+    /// The ephemeral key in front of the box is malformed or does not match the recipient's key.
     #[error(transparent)]
     Exchange(#[from] KemError),
-    /// Sealed to another key, or altered.
+    /// The value was sealed to another key, or altered.
     #[error("sealed value does not open under this key")]
     Unauthentic,
 }
 
-/// Seals a message: two lengths of 2 bytes, the ephemeral key, a nonce of 24 bytes, the box. Draws the
-/// X25519 secret, the nonce, then what the KEM needs.
+/// Seals `message` to `recipient`.
+///
+/// The result is two lengths of 2 bytes each, the ephemeral key, a nonce of 24 bytes, and the box. Draws the X25519
+/// secret, the nonce, then what the KEM needs.
 ///
 /// # Errors
-/// [`KemError`] if `recipient` is invalid.
+/// Returns a [`KemError`] if `recipient` is invalid.
 pub fn seal(
     message: &[u8],
     recipient: &EncapsulationKey,
@@ -48,10 +50,11 @@ pub fn seal(
     Ok([header.as_slice(), &ephemeral, &nonce, &sealed].concat())
 }
 
-/// Opens a sealed value; for a version-1 key, also libsodium's plain sealed box.
+/// Opens a sealed value. With a version-1 key, also opens libsodium's plain sealed box.
 ///
 /// # Errors
-/// Any [`SealedError`].
+/// Returns [`SealedError::Malformed`] or [`SealedError::Exchange`] if the value does not have the required layout
+/// or an unusable ephemeral key, and [`SealedError::Unauthentic`] if it was sealed to another key or altered.
 pub fn open(sealed: &[u8], key: &DecapsulationKey) -> Result<SecretVec, SealedError> {
     open_own(sealed, key).or_else(|error| match key.encapsulation_key().suite() {
         Suite::X25519 => open_libsodium(sealed, key).ok_or(error),

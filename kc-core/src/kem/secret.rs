@@ -10,7 +10,7 @@ use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
 use crate::work;
 
-/// A requester's ephemeral secret key: versions 1, 2 and 5.
+/// A requester's ephemeral secret key: version 1, 2 or 5.
 pub struct DecapsulationKey {
     x25519: Secret<{ x25519::LEN }>,
     /// The KEM's secret key; empty for X25519 alone.
@@ -18,8 +18,9 @@ pub struct DecapsulationKey {
     public: EncapsulationKey,
 }
 
-/// A replier's ephemeral secret after it has encapsulated: versions 3 and 6. Nothing in the protocol
-/// needs it again; it exists because the peers can write it.
+/// A replier's ephemeral secret key after it has encapsulated: version 3 or 6.
+///
+/// The protocol never needs it again. It exists because the peers can write it.
 #[derive(Debug)]
 pub struct CompletedKey {
     key: DecapsulationKey,
@@ -29,14 +30,14 @@ pub struct CompletedKey {
 /// A secret key of any version, as the peers encode them.
 #[derive(Debug)]
 pub enum SecretKey {
-    /// Not used yet, or a requester's.
+    /// A key that has not encapsulated.
     Fresh(DecapsulationKey),
-    /// A replier's, after use.
+    /// A replier's key that has encapsulated.
     Completed(CompletedKey),
 }
 
 impl DecapsulationKey {
-    /// Draws a fresh key: 32 bytes for X25519, then what the KEM needs.
+    /// Draws a new key: 32 bytes for X25519, then what the KEM needs.
     #[must_use]
     pub fn generate(suite: Suite, rng: &mut dyn CryptoRng) -> Self {
         let x25519 = Secret::random(rng);
@@ -48,17 +49,19 @@ impl DecapsulationKey {
         Self::new(suite, x25519, kem, kem_public)
     }
 
-    /// The public half.
+    /// Returns the public half.
     #[must_use]
     pub fn encapsulation_key(&self) -> &EncapsulationKey {
         &self.public
     }
 
-    /// The shared secret of a reply to this key: 32 or 64 bytes. A KEM ciphertext made for another
-    /// key gives another secret, not an error.
+    /// Returns the shared secret of a reply to this key: 32 or 64 bytes.
+    ///
+    /// A KEM ciphertext for another key gives a different secret, not an error.
     ///
     /// # Errors
-    /// [`KemError::SuiteMismatch`], [`KemError::LowOrder`].
+    /// Returns [`KemError::SuiteMismatch`] if the reply is of another suite, and [`KemError::LowOrder`] if its
+    /// X25519 key is a point of low order.
     pub fn decapsulate(&self, reply: &Encapsulation) -> Result<SecretVec, KemError> {
         self.require(reply.suite)?;
         work::count(|done| done.key_exchanges += 1);
@@ -76,7 +79,7 @@ impl DecapsulationKey {
         })
     }
 
-    /// The stand-alone byte form: 32 bytes for X25519, MessagePack for the hybrids.
+    /// Returns the stand-alone byte form: 32 bytes for X25519, MessagePack for the hybrids.
     #[must_use]
     pub fn expose_bytes(&self) -> SecretVec {
         self.encode(None)
@@ -88,7 +91,7 @@ impl DecapsulationKey {
             return self.x25519.expose().to_vec().into();
         }
         let version = reply.map_or(suite.version(), |_| suite.reply_version());
-        // One allocation, so that growing leaves no copies behind.
+        // A single allocation, so that growth leaves no copies behind.
         let mut writer = Writer::append_to(Vec::with_capacity(8 * 1024));
         writer.array(2).uint(version.into());
         writer.array(2).bytes(self.x25519.expose());
@@ -137,10 +140,10 @@ impl DecapsulationKey {
 }
 
 impl SecretKey {
-    /// Reads a key: 32 bytes, `[version, content]`, or the stand-alone byte form.
+    /// Reads a key in any form: 32 bytes, `[version, content]`, or the stand-alone byte form.
     ///
     /// # Errors
-    /// Any [`KeyError`].
+    /// Returns a [`KeyError`] if the encoding or a length is wrong, or the version is not that of an exchange key.
     pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
         versioned(value, x25519::LEN, |element| match element {
             Element::Bare(bytes) => x25519_only(bytes),
@@ -152,18 +155,18 @@ impl SecretKey {
     /// Reads the stand-alone byte form.
     ///
     /// # Errors
-    /// Any [`KeyError`].
+    /// Returns the same errors as [`from_value`](Self::from_value).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         Self::from_value(&Value::Bytes(bytes))
     }
 
-    /// The version number: 1, 2 or 5, after encapsulating 3 or 6.
+    /// Returns the version number: 1, 2 or 5; 3 or 6 after the key has encapsulated.
     #[must_use]
     pub fn version(&self) -> u8 {
         self.public_key().version()
     }
 
-    /// The public half: the ciphertext, once the key has encapsulated.
+    /// Returns the public half. After the key has encapsulated, this is the ciphertext.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         match self {
@@ -172,11 +175,13 @@ impl SecretKey {
         }
     }
 
-    /// Completes an exchange with the other side's key: encapsulates to a requester's, decapsulates a
-    /// reply. Gives the shared secret and the key as it is then.
+    /// Completes an exchange: encapsulates to a requester's key, or decapsulates a reply.
+    ///
+    /// Returns the shared secret, and this key in the state after the exchange.
     ///
     /// # Errors
-    /// Any [`KemError`].
+    /// Returns [`KemError::UsedUp`] if this key has already encapsulated, [`KemError::SuiteMismatch`] if `peer` is
+    /// of another suite, and [`KemError::LowOrder`] or [`KemError::InvalidKey`] if `peer` is unusable.
     pub fn complete(
         self,
         peer: &PublicKey,
@@ -199,7 +204,7 @@ impl SecretKey {
         }
     }
 
-    /// The stand-alone byte form: 32 bytes for version 1, MessagePack for the others.
+    /// Returns the stand-alone byte form: 32 bytes for version 1, MessagePack for the others.
     #[must_use]
     pub fn expose_bytes(&self) -> SecretVec {
         match self {

@@ -1,4 +1,4 @@
-//! Ed25519 as libsodium does it: the same signatures accepted, the same refused.
+//! Ed25519 (RFC 8032) with libsodium's rules: accepts and refuses the same signatures.
 
 use dryoc::classic::crypto_sign;
 
@@ -11,7 +11,7 @@ pub(super) const SECRET_LEN: usize = 64;
 pub(super) const SEED_LEN: usize = 32;
 pub(super) const SIGNATURE_LEN: usize = 64;
 
-/// The secret key (seed, then public key) that a seed gives.
+/// Derives the secret key of 64 bytes (the seed, then the public key) from a seed.
 pub(super) fn from_seed(seed: &Secret<SEED_LEN>) -> Secret<SECRET_LEN> {
     let mut public = [0; PUBLIC_LEN];
     Secret::fill_with(|secret| {
@@ -19,7 +19,7 @@ pub(super) fn from_seed(seed: &Secret<SEED_LEN>) -> Secret<SECRET_LEN> {
     })
 }
 
-/// Reads a secret key of 64 bytes and checks that its halves belong together.
+/// Reads a secret key of 64 bytes and checks that the public half belongs to the seed.
 pub(super) fn parse(bytes: &[u8]) -> Result<Secret<SECRET_LEN>, KeyError> {
     let length = KeyError::Length {
         part: "Ed25519 secret key",
@@ -39,10 +39,10 @@ pub(super) fn public_of(secret: &Secret<SECRET_LEN>) -> [u8; PUBLIC_LEN] {
     secret.expose().last_chunk().copied().unwrap_or_default()
 }
 
-/// Appends `signature || message` to nothing: the combined form.
+/// Returns `signature || message`, the combined form.
 pub(super) fn sign(secret: &Secret<SECRET_LEN>, message: &[u8]) -> Vec<u8> {
     let mut signature = [0; SIGNATURE_LEN];
-    // The error arm does not exist: dryoc's signature is a `Result` for the sake of libsodium's API.
+    // Always `Ok`: dryoc returns a `Result` only to match libsodium's API.
     let _ = crypto_sign::crypto_sign_detached(&mut signature, message, secret.expose());
     [&signature, message].concat()
 }

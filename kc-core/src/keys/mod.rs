@@ -1,8 +1,8 @@
 //! Signing keys (protocol §5): Ed25519 (version 1) and the hybrid of Ed25519 and SLH-DSA (version 4).
 //!
-//! Signatures are *combined*: the signature stands in front of the message it signs. In version 4 an
-//! SLH-DSA-SHAKE-128f signature stands in front of the Ed25519-signed message and covers all of it,
-//! and both must verify.
+//! Signatures are *combined*: the signature stands in front of the message that it signs. In version 4, an
+//! SLH-DSA-SHAKE-128f signature stands in front of the Ed25519-signed message and covers all of it; both must
+//! verify.
 
 mod ed25519;
 mod signing;
@@ -17,7 +17,7 @@ pub use signing::{Signer, SigningKey};
 pub use slh_dsa::SlhDsaHalf;
 pub use verifying::VerifyingKey;
 
-/// The two types of signing key, by their version number on the wire.
+/// The type of a signing key, by its version number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyType {
     /// Version 1: Ed25519 (RFC 8032).
@@ -27,7 +27,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    /// The version number on the wire: 1 or 4.
+    /// Returns the version number on the wire: 1 or 4.
     #[must_use]
     pub fn version(self) -> u8 {
         match self {
@@ -36,7 +36,7 @@ impl KeyType {
         }
     }
 
-    /// How many bytes of signature stand in front of a signed message: 64, or 17152.
+    /// Returns the length of the signature in front of a signed message: 64 or 17,152 bytes.
     #[must_use]
     pub fn signature_len(self) -> usize {
         match self {
@@ -45,7 +45,7 @@ impl KeyType {
         }
     }
 
-    /// The type with this version number, if there is one.
+    /// Returns the type with this version number, or `None` for any other number.
     #[must_use]
     pub fn from_version(version: i128) -> Option<Self> {
         match version {
@@ -56,30 +56,30 @@ impl KeyType {
     }
 }
 
-/// Why bytes or a value are not the key that is due.
+/// A reason why bytes or a value are not a usable key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The key is not encoded as the protocol says.
+    /// The key does not have the encoding that the protocol requires.
     #[error("malformed key: {0}")]
     Encoding(#[from] WireError),
-    /// No key of this kind has this version.
+    /// No key of the required kind has this version.
     #[error("key version {0} is unknown or of another kind")]
     Version(i128),
     /// A part of the key has the wrong length.
     #[error("{part} is {found} bytes long instead of {expected}")]
     Length {
-        /// Which part.
+        /// Name of the part.
         part: &'static str,
-        /// The length due, in bytes.
+        /// The required length, in bytes.
         expected: usize,
-        /// The length found, in bytes.
+        /// The actual length, in bytes.
         found: usize,
     },
-    /// The public half stored with a secret key is not its public half.
+    /// The public half that is stored with a secret key does not belong to it.
     #[error("the public half does not belong to the secret key")]
     Mismatch,
-    /// Whoever holds the secret half does not sign with it.
+    /// The holder of the secret half did not sign.
     #[error("the key cannot be used to sign")]
     Signer,
     /// A list of keys is empty.
@@ -87,24 +87,23 @@ pub enum KeyError {
     EmptyList,
 }
 
-/// A signature does not verify: truncated, forged, malleated, or by another key.
+/// A signature does not verify: it is truncated, forged, malleated, or made by another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("signature does not verify")]
 pub struct SignatureError;
 
-/// One key as it stands in a message: bare bytes, or a version number with its content.
+/// A key as it stands in a message: bare bytes, or a version number with content.
 pub(crate) enum Element<'v, 'a> {
-    /// Bytes of a length that only version 1 has.
+    /// Bytes of the length that only version 1 has.
     Bare(&'a [u8]),
     /// `[version, content]`.
     Versioned(i128, &'v Value<'a>),
 }
 
-/// Looks at a value as a key and hands it to `read` (protocol §5).
+/// Classifies a value that holds a key and passes it to `read` (protocol §5).
 ///
-/// Bytes of one of the `bare` lengths are a bare version-1 key. Any other byte string is the
-/// stand-alone form, MessagePack inside, which is strict: there the *raw* family is no substitute for
-/// *bin*. An array is `[version, content]`.
+/// Bytes of the length `bare` are a bare version-1 key. Any other byte string is the stand-alone form: MessagePack,
+/// in which the *raw* family does not replace *bin*. An array is `[version, content]`.
 pub(crate) fn versioned<T>(
     value: &Value<'_>,
     bare: usize,

@@ -4,15 +4,15 @@ use super::{Element, KeyError, KeyType, SlhDsaHalf, VerifyingKey, ed25519, slh_d
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
 
-/// Whatever can sign for a [`VerifyingKey`]: a key in memory, or one on a token.
+/// Signs for a [`VerifyingKey`], with a key in memory or on a token.
 pub trait Signer {
-    /// The public half.
+    /// Returns the public half of the key.
     fn verifying_key(&self) -> &VerifyingKey;
 
-    /// Signs: the signature, then the message (protocol §5).
+    /// Signs `message`. Returns the signature followed by the message (protocol §5).
     ///
     /// # Errors
-    /// Whatever keeps the signer from signing.
+    /// Returns a [`KeyError`] if the holder of the secret key does not sign.
     fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError>;
 }
 
@@ -34,7 +34,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Draws a fresh key: 32 bytes for the Ed25519 seed, then 48 for SLH-DSA if it is hybrid.
+    /// Draws a new key: 32 bytes for the Ed25519 seed, then 48 bytes for SLH-DSA if the key is hybrid.
     #[must_use]
     pub fn generate(key_type: KeyType, rng: &mut dyn CryptoRng) -> Self {
         let ed25519 = Secret::random(rng);
@@ -44,14 +44,14 @@ impl SigningKey {
         }
     }
 
-    /// The version-1 key of a 32-byte Ed25519 seed.
+    /// Creates the version-1 key of an Ed25519 seed of 32 bytes.
     #[must_use]
     pub fn from_ed25519_seed(seed: &Secret<32>) -> Self {
         Self::new(ed25519::from_seed(seed), None)
     }
 
-    /// The version-4 key of a 32-byte Ed25519 seed and a 48-byte SLH-DSA seed (secret seed, PRF key,
-    /// public seed).
+    /// Creates the version-4 key of an Ed25519 seed of 32 bytes and an SLH-DSA seed of 48 bytes (secret seed, PRF
+    /// key, public seed).
     #[must_use]
     pub fn from_hybrid_seeds(ed25519: &Secret<32>, slh_dsa: &Secret<48>) -> Self {
         Self::new(
@@ -60,10 +60,11 @@ impl SigningKey {
         )
     }
 
-    /// Reads a key: 64 bytes, `[version, content]`, or the stand-alone byte form.
+    /// Reads a key in any form: 64 bytes, `[version, content]`, or the stand-alone byte form.
     ///
     /// # Errors
-    /// Any [`KeyError`].
+    /// Returns a [`KeyError`] if the encoding or a length is wrong, the version is not that of a signing key, or a
+    /// public half does not belong to its secret.
     pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
         versioned(value, ed25519::SECRET_LEN, |element| match element {
             Element::Bare(bytes) => Ok(Self::new(ed25519::parse(bytes)?, None)),
@@ -84,19 +85,20 @@ impl SigningKey {
     /// Reads the stand-alone byte form.
     ///
     /// # Errors
-    /// Any [`KeyError`].
+    /// Returns the same errors as [`from_value`](Self::from_value).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         Self::from_value(&Value::Bytes(bytes))
     }
 
-    /// The stand-alone byte form, as the `.crypto` file holds it: 64 bytes for version 1.
+    /// Returns the stand-alone byte form, which the `.crypto` file holds: 64 bytes for version 1, MessagePack for
+    /// version 4.
     #[must_use]
     pub fn expose_bytes(&self) -> SecretVec {
         let ed25519 = self.ed25519.expose();
         let Some(slh_dsa) = &self.slh_dsa else {
             return ed25519.to_vec().into();
         };
-        // One allocation, so that growing leaves no copies behind.
+        // A single allocation, so that growth leaves no copies behind.
         let mut writer = Writer::append_to(Vec::with_capacity(160));
         writer
             .array(2)
@@ -107,7 +109,7 @@ impl SigningKey {
         writer.into_vec().into()
     }
 
-    /// The 32-byte seed of the Ed25519 key, to move it to a token.
+    /// Returns the 32-byte seed of the Ed25519 key, to import it into a token.
     #[must_use]
     pub fn expose_ed25519_seed(&self) -> Secret<32> {
         Secret::fill_with(|seed| {
@@ -117,7 +119,7 @@ impl SigningKey {
         })
     }
 
-    /// A copy of the SLH-DSA half of a version-4 key, to move it to a token.
+    /// Returns a copy of the SLH-DSA half of a version-4 key, to import it into a token; `None` for version 1.
     #[must_use]
     pub fn expose_slh_dsa_half(&self) -> Option<SlhDsaHalf> {
         let slh_dsa = self.slh_dsa.as_ref()?;

@@ -1,4 +1,4 @@
-//! SLH-DSA-SHAKE-128f (FIPS 205), pure, with an empty context; signing is hedged.
+//! SLH-DSA-SHAKE-128f (FIPS 205) in its pure form, with an empty context and hedged signatures.
 
 use fips205::slh_dsa_shake_128f::{KG, PrivateKey, PublicKey, SIG_LEN};
 use fips205::traits::{KeyGen, SerDes, Signer, Verifier};
@@ -15,8 +15,7 @@ pub(super) const SEED_LEN: usize = 48;
 pub(super) const SIGNATURE_LEN: usize = SIG_LEN;
 const HEDGE_LEN: usize = 16;
 
-/// The secret key (its three seeds, then the root) that a seed of secret seed, PRF key and public
-/// seed gives.
+/// Derives the secret key of 64 bytes (secret seed, PRF key, public seed, root) from its three seeds.
 pub(super) fn from_seed(seed: &Secret<SEED_LEN>) -> Secret<SECRET_LEN> {
     let mut parts = [[0; 16]; 3];
     for (part, chunk) in parts.iter_mut().zip(seed.expose().chunks_exact(16)) {
@@ -50,7 +49,7 @@ pub(super) fn public_of(secret: &Secret<SECRET_LEN>) -> [u8; PUBLIC_LEN] {
     secret.expose().last_chunk().copied().unwrap_or_default()
 }
 
-/// `signature || message`; draws 16 bytes for hedging.
+/// Returns `signature || message`. Draws 16 bytes to hedge the signature.
 pub(super) fn sign(
     secret: &Secret<SECRET_LEN>,
     message: &[u8],
@@ -80,7 +79,7 @@ pub(super) fn verify<'a>(
         .ok_or(SignatureError)
 }
 
-/// Hands the bytes drawn for hedging to `fips205`, whose randomness trait is an older one.
+/// Passes the bytes that were drawn for hedging to `fips205`, which uses an older randomness trait.
 struct Hedge([u8; HEDGE_LEN]);
 
 impl rand_core_06::CryptoRng for Hedge {}
@@ -106,15 +105,14 @@ impl rand_core_06::RngCore for Hedge {
     }
 }
 
-/// The SLH-DSA half of a version-4 key, for a keystore whose Ed25519 half is somewhere else: on a token.
+/// The SLH-DSA half of a version-4 key, for a keystore that holds the Ed25519 half elsewhere, such as on a token.
 ///
-/// Such a keystore signs `signed = ed25519_signature || message` there, and completes it with
-/// [`complete`](Self::complete), or with a signature of `signed` that the token makes:
-/// `slh_dsa_signature || signed` is the version-4 signature (protocol §5).
+/// The token makes `signed = ed25519_signature || message`. The version-4 signature is `slh_dsa_signature ||
+/// signed` (protocol §5); [`complete`](Self::complete) makes it with the key in memory, or the token does.
 pub struct SlhDsaHalf(Secret<{ SECRET_LEN }>);
 
 impl SlhDsaHalf {
-    /// From 48 bytes: secret seed, PRF key, public seed.
+    /// Creates the half from a seed of 48 bytes: secret seed, PRF key, public seed.
     #[must_use]
     pub fn from_seed(seed: &Secret<48>) -> Self {
         Self(from_seed(seed))
@@ -124,13 +122,13 @@ impl SlhDsaHalf {
         Self(secret)
     }
 
-    /// The public key.
+    /// Returns the public key.
     #[must_use]
     pub fn public(&self) -> [u8; 32] {
         public_of(&self.0)
     }
 
-    /// The 48 bytes that it is made from.
+    /// Returns the seed of 48 bytes: secret seed, PRF key, public seed.
     #[must_use]
     pub fn expose_seed(&self) -> Secret<48> {
         Secret::fill_with(|seed| {
@@ -140,16 +138,17 @@ impl SlhDsaHalf {
         })
     }
 
-    /// The private key of FIPS 205, 64 bytes: the seeds, then the root. Tokens import this form.
+    /// Returns the private key of FIPS 205: 64 bytes, the three seeds followed by the root. Tokens import this
+    /// form.
     #[must_use]
     pub fn expose_private_key(&self) -> &Secret<64> {
         &self.0
     }
 
-    /// Puts the SLH-DSA signature in front of a message that is signed by Ed25519 already.
+    /// Puts the SLH-DSA signature in front of a message that Ed25519 has already signed.
     ///
     /// # Errors
-    /// [`KeyError::Mismatch`] if the key cannot sign.
+    /// Returns [`KeyError::Mismatch`] if the key cannot sign.
     pub fn complete(&self, signed: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
         sign(&self.0, signed, rng)
     }

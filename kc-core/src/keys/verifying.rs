@@ -8,9 +8,9 @@ use crate::wire::{Value, WireError, Writer};
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum VerifyingKey {
-    /// Version 1.
+    /// Version 1: Ed25519.
     Ed25519([u8; ed25519::PUBLIC_LEN]),
-    /// Version 4.
+    /// Version 4: Ed25519 and SLH-DSA-SHAKE-128f.
     Hybrid {
         /// The Ed25519 public key.
         ed25519: [u8; ed25519::PUBLIC_LEN],
@@ -20,11 +20,11 @@ pub enum VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Reads a key from a value in a certificate: bare bytes, `[version, content]`, or the
-    /// stand-alone byte form as a byte string.
+    /// Reads a key from a value in a certificate: bare bytes, `[version, content]`, or the stand-alone byte form as
+    /// a byte string.
     ///
     /// # Errors
-    /// Any [`KeyError`] but `Mismatch`.
+    /// Returns a [`KeyError`] if the encoding or a length is wrong, or the version is not that of a signing key.
     pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
         versioned(value, ed25519::PUBLIC_LEN, |element| match element {
             Element::Bare(bytes) => Ok(Self::Ed25519(part("Ed25519 public key", bytes)?)),
@@ -47,12 +47,12 @@ impl VerifyingKey {
     /// Reads the stand-alone byte form.
     ///
     /// # Errors
-    /// Any [`KeyError`] but `Mismatch`.
+    /// Returns the same errors as [`from_value`](Self::from_value).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         Self::from_value(&Value::Bytes(bytes))
     }
 
-    /// The stand-alone byte form: 32 bytes for version 1, MessagePack for version 4.
+    /// Returns the stand-alone byte form: 32 bytes for version 1, MessagePack for version 4.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
@@ -65,7 +65,7 @@ impl VerifyingKey {
         }
     }
 
-    /// Writes the form that stands inside a certificate.
+    /// Writes the form that a certificate contains.
     pub fn write_to(&self, writer: &mut Writer) {
         match self {
             Self::Ed25519(public) => writer.bytes(public),
@@ -78,7 +78,7 @@ impl VerifyingKey {
         };
     }
 
-    /// The key's type.
+    /// Returns the key's type.
     #[must_use]
     pub fn key_type(&self) -> KeyType {
         match self {
@@ -87,7 +87,7 @@ impl VerifyingKey {
         }
     }
 
-    /// The Ed25519 public key, which both types have.
+    /// Returns the Ed25519 public key, which both types have.
     #[must_use]
     pub fn ed25519(&self) -> &[u8; 32] {
         match self {
@@ -95,15 +95,15 @@ impl VerifyingKey {
         }
     }
 
-    /// Verifies a combined signature and gives the message inside, a part of `signed`.
+    /// Verifies a combined signature. Returns the message inside, a part of `signed`.
     ///
     /// # Errors
-    /// [`SignatureError`]. For version 4 both signatures must verify.
+    /// Returns [`SignatureError`] if the signature does not verify; in version 4, if either of the two does not.
     pub fn verify<'a>(&self, signed: &'a [u8]) -> Result<&'a [u8], SignatureError> {
         match self {
             Self::Ed25519(public) => ed25519::verify(public, signed),
             Self::Hybrid { slh_dsa, .. } => {
-                // The cheap one first; neither alone is enough.
+                // The cheaper signature first. Neither is sufficient alone.
                 let message = self.verify_ed25519(signed)?;
                 slh_dsa::verify(slh_dsa, signed)?;
                 Ok(message)
@@ -111,7 +111,7 @@ impl VerifyingKey {
         }
     }
 
-    /// Verifies the Ed25519 signature alone, to pass over at little cost what cannot verify, and gives the message inside.
+    /// Verifies only the Ed25519 signature and returns the message inside. Rejects at low cost what cannot verify.
     pub(crate) fn verify_ed25519<'a>(&self, signed: &'a [u8]) -> Result<&'a [u8], SignatureError> {
         match self {
             Self::Ed25519(public) => ed25519::verify(public, signed),
@@ -122,7 +122,7 @@ impl VerifyingKey {
         }
     }
 
-    /// A short name for people to compare: the first eight bytes of the SHA-256 of the byte form, in
+    /// Returns a short name that people can compare: the first eight bytes of the SHA-256 of the byte form, in
     /// hexadecimal.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -130,7 +130,7 @@ impl VerifyingKey {
         hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
     }
 
-    /// The first 16 bytes of the SHA-256 of the byte form.
+    /// Returns the first 16 bytes of the SHA-256 of the byte form.
     pub(crate) fn short_hash(&self) -> [u8; 16] {
         let mut hash = [0; 16];
         hash.iter_mut()

@@ -6,21 +6,27 @@ use crate::ratchet::{Candidates, Component, Giver, TopicSecret};
 use crate::symmetric::{self, TAG_LEN};
 use crate::types::{KeyId, RootTopic};
 
-/// How many keys with the same id a root may have. Ids are chosen by producers, so one producer's key
-/// never displaces another's; each is tried.
+/// The maximum number of keys with the same id of one root topic. Producers choose the ids, so a producer's key
+/// never displaces another's; each is tried. Test: `the_ring_is_bounded`.
 pub const MAX_CANDIDATES: usize = 4;
 
-/// How many key ids a root may have. Only authorised producers add keys; beyond this the oldest goes that never
-/// opened anything, so that a flood of keys displaces itself, else the oldest.
+/// The maximum number of key ids of one root topic.
+///
+/// Only authorised producers add keys. When the limit is reached, the oldest key that has never opened a record
+/// makes room, so that a flood of keys displaces itself; if all have, the oldest. Tests: `the_ring_is_bounded`,
+/// `a_flood_of_keys_that_open_nothing_displaces_itself`.
 pub const MAX_KEYS_PER_ROOT: usize = 16_384;
 
-/// So many of the latest key ids stay, opened or not: their records may be yet to come.
+/// The number of latest key ids that are kept even if they have opened nothing: their records may still arrive.
 const FRESH_KEYS: usize = 512;
 
-/// The opening keys of a consumer, by root topic and key id. Cloning shares the keys, so that a changed
-/// copy can be published while others still read the old one: only the root topics that change are copied.
+/// The opening keys of a consumer, by root topic and key id.
 ///
-/// Keys have no age: a consumer cannot tell what old records it is yet to read, and producers forget theirs.
+/// A clone shares the keys. A changed copy can be published while others still read the old one: only the root
+/// topics that change are copied.
+///
+/// Keys do not expire, because a consumer cannot know which old records it will read, and producers forget their
+/// keys.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
     roots: HashMap<RootTopic, Arc<RootKeys>>,
@@ -29,31 +35,34 @@ pub struct KeyRing {
 #[derive(Clone, Debug, Default)]
 struct RootKeys {
     known: HashMap<KeyId, Candidates>,
-    /// The ids in order of arrival.
+    /// The ids in the order of their arrival.
     order: VecDeque<KeyId>,
-    /// The ids of which all keys were dropped, because only denied nodes gave them, in order.
+    /// The ids that lost all keys because only denied nodes gave them, in the order in which they were dropped.
     denied: VecDeque<KeyId>,
 }
 
-/// How many ids of denied keys are remembered for one root topic.
+/// The maximum number of ids of denied keys that are remembered for one root topic; the oldest makes room. Test:
+/// `ids_of_denied_keys_are_bounded`.
 const MAX_DENIED_IDS: usize = 1024;
 
-/// What adding a key did.
+/// The result of adding a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// The first key with this id.
+    /// The key is the first with this id.
     New,
-    /// Another key with an id that was known.
+    /// Another key with this id was already known.
     Candidate,
-    /// This very key was known.
+    /// The same key was already known.
     Known,
-    /// [`MAX_CANDIDATES`] keys with this id have opened something; the new one is refused.
+    /// [`MAX_CANDIDATES`] keys with this id have opened records; the new one is refused.
     Refused,
 }
 
 impl KeyRing {
-    /// Adds a key, with who gave it; nobody for a key of this node's own. Of several keys with one id each giver may have
-    /// one that has not opened anything yet; these make room for others first.
+    /// Adds a key with its giver, or with `None` for a key of this node's own.
+    ///
+    /// Among several keys with one id, each giver may have one that has not opened anything; these make room for
+    /// others first.
     pub fn add(
         &mut self,
         root_topic: &RootTopic,
@@ -74,14 +83,14 @@ impl KeyRing {
         Arc::make_mut(keys).add(id, secret, giver)
     }
 
-    /// All who gave keys, each once.
+    /// Returns all givers of keys, each once.
     #[must_use]
     pub fn givers(&self) -> HashSet<Giver> {
         let known = self.roots.values().flat_map(|keys| keys.known.values());
         known.flat_map(Candidates::givers).cloned().collect()
     }
 
-    /// Drops the keys that only denied givers gave. Returns how many ids have none left.
+    /// Drops the keys that only denied givers gave. Returns the number of ids that lost all keys.
     pub fn revise(&mut self, is_denied: impl Fn(&Giver) -> bool) -> usize {
         let mut dropped = 0;
         for keys in self.roots.values_mut() {
@@ -93,32 +102,33 @@ impl KeyRing {
         dropped
     }
 
-    /// Whether all keys with this id were dropped because only denied nodes gave them, and none has come since.
+    /// Returns whether all keys with this id were dropped because only denied nodes gave them, and none has been
+    /// added since.
     #[must_use]
     pub fn is_denied(&self, root_topic: &str, id: &KeyId) -> bool {
         let keys = self.roots.get(root_topic);
         keys.is_some_and(|keys| !keys.denied.is_empty() && keys.denied.contains(id))
     }
 
-    /// Whether a key of a root with this id is known.
+    /// Returns whether a key of a root topic with this id is known.
     #[must_use]
     pub fn knows(&self, root_topic: &str, id: &KeyId) -> bool {
         self.known(root_topic, id).is_some()
     }
 
-    /// How many key ids are known, over all roots.
+    /// Returns the number of known key ids of all root topics.
     #[must_use]
     pub fn len(&self) -> usize {
         self.roots.values().map(|keys| keys.order.len()).sum()
     }
 
-    /// Whether none is.
+    /// Returns whether no key is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Opens a component of a record of this root into a new buffer, its one allocation.
+    /// Opens a component of a record of a root topic into a new buffer, which is its only allocation.
     pub fn open(&self, root_topic: &str, component: Component, bytes: &[u8]) -> Opened {
         let mut plaintext = Vec::new();
         match self.open_into(root_topic, component, bytes, &mut plaintext) {
@@ -127,11 +137,10 @@ impl KeyRing {
         }
     }
 
-    /// Opens a component of a record of this root and puts the plaintext in place of what `plaintext`
-    /// holds.
+    /// Opens a component of a record of a root topic. Replaces the content of `plaintext` by the plaintext.
     ///
     /// # Errors
-    /// [`Unopened`]; `plaintext` is then empty or as it was.
+    /// Returns an [`Unopened`] if no known key opens the component; `plaintext` is then empty or unchanged.
     pub fn open_into(
         &self,
         root_topic: &str,
@@ -160,7 +169,7 @@ impl KeyRing {
         Err(unauthentic)
     }
 
-    /// The keys of a root that have this id, if there is any.
+    /// Returns the keys of a root topic with this id, if there are any.
     #[must_use]
     pub fn known(&self, root_topic: &str, id: &KeyId) -> Option<&Candidates> {
         self.roots.get(root_topic)?.known.get(id)
@@ -207,7 +216,7 @@ impl RootKeys {
         emptied.len()
     }
 
-    /// Where in the order the id stands that goes first.
+    /// Returns the index in `order` of the id that makes room next.
     fn least_useful(&self) -> usize {
         let opened = |id| self.known.get(id).is_some_and(Candidates::is_proven);
         let settled = self.order.len().saturating_sub(FRESH_KEYS);

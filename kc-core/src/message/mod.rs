@@ -1,8 +1,7 @@
 //! Data messages (protocol §3): sealing and opening Kafka keys and values.
 //!
-//! [`seal`] needs a [`SealingKey`], which only a ratchet makes.
-//! [`KeyRing::open`] looks a message's key up and says in an [`Opened`] what came of it: a plaintext,
-//! or one of the reasons why not, which are types and not a truth value.
+//! [`seal`] requires a [`SealingKey`], which only a ratchet makes. [`KeyRing::open`] looks up the key of a message
+//! and returns an [`Opened`]: the plaintext, or the reason why there is none.
 
 mod keyring;
 
@@ -20,39 +19,39 @@ pub use keyring::{Added, KeyRing, MAX_CANDIDATES, MAX_KEYS_PER_ROOT};
 /// The first byte of every sealed component.
 const VERSION: u8 = 0x01;
 
-/// Why bytes are not an envelope, and will never be decryptable.
+/// A reason why bytes are not an envelope. No key will ever open them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Foreign {
-    /// No bytes at all: what the Python peer on confluent-kafka sends for a null.
+    /// There are no bytes. The Python peer sends this for a null if it uses confluent-kafka.
     #[error("empty: the Python peer's null")]
     Empty,
-    /// The first byte is not an envelope's.
+    /// The first byte is not that of an envelope.
     #[error("not sealed: the first byte is not 0x01")]
     FirstByte,
-    /// What follows is not an array of key id, salt and box.
+    /// The bytes after the first are not an array of key id, salt and box.
     #[error("not an array of key id, salt and box")]
     Layout,
     /// The key id is neither 32 bytes nor an unsigned integer.
-    #[error("no key has such an id")]
+    #[error("the key id is neither 32 bytes nor an unsigned integer")]
     KeyId,
 }
 
-/// A sealed Kafka key or value, taken apart.
+/// The parts of a sealed Kafka key or value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// The key it was sealed under.
+    /// The id of the key that the component was sealed with.
     pub key_id: KeyId,
-    /// The salt and the sealed box (16 bytes of tag, then the ciphertext); `None` if they have no such
-    /// form, so that no key opens them.
+    /// The salt and the sealed box (a tag of 16 bytes, then the ciphertext); `None` if their form is wrong, so that
+    /// no key opens them.
     pub body: Option<(&'a [u8; SALT_LEN], &'a [u8])>,
 }
 
 impl<'a> Envelope<'a> {
-    /// Takes a component apart.
+    /// Splits a component into its parts.
     ///
     /// # Errors
-    /// [`Foreign`] if it is not an envelope.
+    /// Returns a [`Foreign`] if the component is not an envelope.
     pub fn parse(component: &'a [u8]) -> Result<Self, Foreign> {
         let (&version, body) = component.split_first().ok_or(Foreign::Empty)?;
         if version != VERSION {
@@ -89,10 +88,10 @@ fn elements(body: &[u8]) -> Option<(Value<'_>, Value<'_>, Value<'_>)> {
     Some(elements)
 }
 
-/// The most bytes that an envelope puts in front of its sealed box.
+/// The maximum number of bytes in front of the sealed box of an envelope.
 const MAX_HEADER_LEN: usize = 1 + 1 + (2 + KEY_ID_LEN) + (2 + SALT_LEN) + 5;
 
-/// Appends all that stands in front of a sealed box of `sealed_len` bytes.
+/// Appends all bytes that precede a sealed box of `sealed_len` bytes.
 fn write_header(
     mut out: Vec<u8>,
     key_id: KeyId,
@@ -110,36 +109,36 @@ fn write_header(
     writer.into_vec()
 }
 
-/// What came of opening a Kafka key or value.
+/// The result of opening a Kafka key or value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Opened {
     /// The plaintext.
     Plaintext(Vec<u8>),
-    /// There is none.
+    /// No plaintext, for this reason.
     Unopened(Unopened),
 }
 
-/// Why a component did not open.
+/// A reason why a component did not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unopened {
-    /// Its key is not known, yet.
+    /// Its key is not known yet.
     #[error("awaiting key {0}")]
     AwaitingKey(KeyId),
-    /// Keys with its id are known, and none opens it: altered, or sealed by another producer who uses
-    /// the same id.
+    /// Keys with its id are known, but none opens it: it was altered, or sealed by another producer that uses the
+    /// same id.
     #[error("not authentic under key {0}")]
     Unauthentic(KeyId),
-    /// It is no envelope.
+    /// It is not an envelope.
     #[error("foreign: {0}")]
     Foreign(#[from] Foreign),
 }
 
 impl Opened {
-    /// The plaintext, or why there is none.
+    /// Returns the plaintext.
     ///
     /// # Errors
-    /// [`Unopened`].
+    /// Returns an [`Unopened`] if there is no plaintext.
     pub fn into_plaintext(self) -> Result<Vec<u8>, Unopened> {
         match self {
             Self::Plaintext(plaintext) => Ok(plaintext),
@@ -149,35 +148,35 @@ impl Opened {
 }
 
 impl Unopened {
-    /// Whether a key that arrives later may open it: what the peers call *possibly decryptable*.
+    /// Returns whether a key that arrives later may open the component. The peers call such a component *possibly
+    /// decryptable*.
     #[must_use]
     pub fn may_open_later(&self) -> bool {
         !matches!(self, Self::Foreign(_))
     }
 }
 
-/// What an application wants to send as a Kafka key or value.
+/// A Kafka key or value that an application sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealInput<'a> {
-    /// A null, which stays one: tombstones keep working.
+    /// A null, which is sent as a null, so that tombstones keep their meaning.
     Null,
-    /// To be sealed.
+    /// A plaintext to seal.
     Plain(&'a [u8]),
-    /// An envelope received and never opened, to be passed on as it is.
+    /// A received envelope that was never opened, to send unchanged.
     Sealed(&'a [u8]),
 }
 
-/// An upper bound, in bytes, of the length of a sealed component.
+/// Returns an upper bound of the length of a sealed component, in bytes.
 #[must_use]
 pub const fn sealed_len(plaintext_len: usize) -> usize {
     MAX_HEADER_LEN + TAG_LEN + plaintext_len
 }
 
-/// Appends a sealed component to `out`. Allocates only if `out` has less than
-/// [`sealed_len`] bytes of room.
+/// Appends a sealed component to `out`. Allocates only if `out` has room for less than [`sealed_len`] bytes.
 ///
 /// # Errors
-/// [`Exhausted`]; `out` is as it was.
+/// Returns [`Exhausted`] if the key has sealed all messages that it may; `out` is then unchanged.
 pub fn seal(
     key: &SealingKey,
     component: Component,
@@ -191,10 +190,10 @@ pub fn seal(
     Ok(())
 }
 
-/// Seals what is to be sealed and passes the rest on; `None` is a null.
+/// Seals a plaintext, and passes a null or an envelope on unchanged. `None` is a null.
 ///
 /// # Errors
-/// [`Exhausted`].
+/// Returns [`Exhausted`] if the key has sealed all messages that it may.
 pub fn seal_component(
     key: &SealingKey,
     component: Component,

@@ -8,17 +8,17 @@ use crate::chain::{
 use crate::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use crate::types::{Timestamp, TopicScheme};
 
-/// Who certifies a node: a provisioner, or the root of trust itself.
+/// The issuer of a node's certificate: a provisioner, or the root of trust itself.
 pub(super) struct Issuer<S> {
     /// The root of trust.
     pub(super) root: VerifyingKey,
-    /// The provisioner's certificate, signed by the root; none if the root itself certifies.
+    /// The provisioner's certificate, signed by the root; `None` if the root itself certifies.
     provisioner: Option<Vec<u8>>,
     key: S,
 }
 
 impl Issuer<SigningKey> {
-    /// With both passwords at hand.
+    /// Derives the issuer for a role from both passwords.
     pub(super) fn of_passwords(
         (role, key_type): (Role, KeyType),
         root_password: &[u8],
@@ -49,7 +49,7 @@ impl Issuer<SigningKey> {
 }
 
 impl<S: Signer> Issuer<S> {
-    /// With a provisioner's key, and what the root signed for it.
+    /// Creates an issuer from a provisioner's key and the certificate that the root signed for it.
     pub(super) fn of_certificate(
         key: S,
         root: &VerifyingKey,
@@ -65,7 +65,7 @@ impl<S: Signer> Issuer<S> {
         })
     }
 
-    /// Certifies: gives the chain from the root.
+    /// Signs a certificate. Returns the chain from the root.
     pub(super) fn issue(
         &self,
         to_sign: &[u8],
@@ -79,9 +79,7 @@ impl<S: Signer> Issuer<S> {
     }
 }
 
-// Certificates as provisioning writes them, and what signed ones prove.
-
-/// The bytes of a certificate, to be signed.
+/// Encodes a certificate in the order of provisioning, to be signed.
 pub(super) fn certificate(
     max_age: MaxAge,
     constraints: &Constraints,
@@ -95,7 +93,7 @@ pub(super) fn certificate(
     )
 }
 
-/// What a chain proves under a root of trust and nothing else.
+/// Validates a chain under this root of trust and no other.
 pub(super) fn prove(
     chain: &[u8],
     root: &VerifyingKey,
@@ -124,35 +122,35 @@ pub(super) fn names(usages: &[Usage]) -> Vec<String> {
     usages.iter().map(|usage| usage.as_str().into()).collect()
 }
 
-/// How many topics a certificate may name.
+/// The maximum number of topics that a certificate may name. Test: `a_node_of_too_many_topics_is_refused`.
 pub const MAX_TOPICS: usize = 4096;
 
-/// What a certificate is to allow.
+/// The content of a certificate.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// The role, which says who certifies.
+    /// The role, which decides who certifies.
     pub role: Role,
     /// Usages, topics and path length; see [`Role::constraints`].
     pub constraints: Constraints,
-    /// Until when it is valid.
+    /// The end of validity.
     pub expires: MaxAge,
 }
 
-/// A fresh chain.
+/// A new chain.
 #[derive(Clone, Debug)]
 pub struct IssuedChain {
     /// The chain, from the root of trust to the key.
     pub chain: Vec<u8>,
-    /// The root of trust of the root password.
+    /// The root of trust that the root password gives.
     pub root: VerifyingKey,
 }
 
 impl Role {
-    /// What its certificate says: its usages, the topics cut to their roots (all if there are none), and the
-    /// path length.
+    /// Returns the content of the role's certificate: its usages, the root topics of `topics` (all topics if there
+    /// are none), and the path length.
     ///
     /// # Errors
-    /// [`ProvisionError::TooManyTopics`].
+    /// Returns [`ProvisionError::TooManyTopics`] if there are more than [`MAX_TOPICS`] topics.
     pub fn constraints(
         self,
         topics: &[String],
@@ -170,12 +168,14 @@ impl Role {
     }
 }
 
-/// Issues a chain for a key that exists already: one that was added to a node, or whose chain ends. Root
-/// and provisioner are of the key's type. A chain server needs the root password alone.
+/// Issues a chain for an existing key, such as one that was added to a node or whose chain ends.
+///
+/// The root and the provisioner have the key's type. For chain servers and administrators the root password is
+/// sufficient.
 ///
 /// # Errors
-/// [`ProvisionError::Derivation`], [`ProvisionError::Signing`]; [`ProvisionError::Certificate`] for a chain
-/// that would not be valid now.
+/// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not
+/// sign, and [`ProvisionError::Certificate`] if the chain would not be valid now.
 pub fn issue_chain(
     key: &VerifyingKey,
     grant: &Grant,
@@ -199,7 +199,7 @@ pub fn issue_chain(
     })
 }
 
-/// The roots of the topics, each once; all topics if there are none.
+/// Returns the root topics of `topics`, each once, or all topics if there are none.
 fn granted_topics(topics: &[String], scheme: &TopicScheme) -> Vec<String> {
     if topics.is_empty() {
         return vec![ANYTHING.into()];

@@ -8,12 +8,13 @@ use crate::chain::{
 use crate::keys::{KeyError, Signer, VerifyingKey};
 use crate::wire::Writer;
 
-/// Makes a message for a list's topic (protocol §8) that brings `entry` onto the list: signed by a root of
-/// trust if there is no `signer_chain`, else by the key that the chain certifies for the list's usage. Nodes
-/// take it until `max_age`.
+/// Makes a message for a list's topic (protocol §8) that adds `entry` to the list. Nodes accept it until `max_age`.
+///
+/// Without `signer_chain`, `signer` is a root of trust; otherwise it is the key that the chain certifies for the
+/// list's usage.
 ///
 /// # Errors
-/// [`ChainError`] if the chain cannot be read, the entry is not for a single key, or the signer fails.
+/// Returns a [`ChainError`] if the chain cannot be parsed, the entry is not for a single key, or the signer fails.
 pub fn compose_update(
     list: TrustList,
     entry: &TrustEntry,
@@ -41,22 +42,23 @@ pub fn compose_update(
     }
 }
 
-/// The chain by which a key denies itself (protocol §6): a message for the denylist topic that needs no
-/// root of trust and does not expire. Nobody can take it back.
+/// Makes a self-revocation (protocol §6): a message for the denylist topic in which a key denies itself.
+///
+/// It needs no root of trust, does not expire and cannot be undone.
 ///
 /// # Errors
-/// [`KeyError`] if the signer fails.
+/// Returns a [`KeyError`] if the signer fails.
 pub fn self_revocation(signer: &dyn Signer, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
     let entry = TrustEntry::unrestricted(signer.verifying_key());
     sign_revocation(signer, Some(&entry), rng)
 }
 
-/// A self-revocation as the peers' tool prints it for provisioners. It lacks the entry for the denylist:
-/// it validates, but on the denylist topic the peers pass it over. To revoke a key, take
-/// [`self_revocation`].
+/// Makes a self-revocation like the peers' tool does for provisioners: without the entry for the denylist.
+///
+/// It validates, but on the denylist topic the peers ignore it. To revoke a key, use [`self_revocation`].
 ///
 /// # Errors
-/// [`KeyError`] if the signer fails.
+/// Returns a [`KeyError`] if the signer fails.
 pub fn self_revocation_without_entry(
     signer: &dyn Signer,
     rng: &mut dyn CryptoRng,

@@ -1,17 +1,17 @@
-//! Provisioning nodes from two passwords (protocol §12).
+//! The creation of nodes from two passwords (protocol §12).
 //!
-//! The root password gives the root of trust; the provisioning password gives three provisioners, each
-//! for its kind of node, which the root certifies. A provisioner certifies a node for its [`Role`].
+//! The root password gives the root of trust. The provisioning password gives three provisioners, one for each kind
+//! of node, which the root certifies. A provisioner certifies a node for its [`Role`].
 //!
-//! | at hand | what to do |
+//! | available | functions |
 //! |---|---|
-//! | both passwords | [`provision_node`]; for a key that exists already [`issue_chain`] |
-//! | the provisioning password, or its keys on a token | once, [`request_provisioner`], for the root to sign; then [`provision_node_under`] |
+//! | both passwords | [`provision_node`]; [`issue_chain`] for an existing key |
+//! | the provisioning password, or its keys on a token | once [`request_provisioner`], for the root to sign; then [`provision_node_under`] |
 //! | the root password | [`sign_request`] |
 //! | neither | [`request_node`], for the root to sign; then [`RequestedNode::complete`] |
 //!
-//! Each gives what goes into the node's files. With the separate ways the root password stays where it is
-//! safe: people carry the root's public key, and certificates to be signed and signed ones.
+//! Each way results in the content of the node's files. In the last three ways the root password can stay in a safe
+//! place: operators carry only the root's public key, unsigned certificates and signed certificates.
 
 mod issuer;
 mod list_update;
@@ -37,45 +37,45 @@ pub use request::{
 };
 pub use role::{Provisioner, Role};
 
-/// Why a node could not be provisioned.
+/// A reason why a node could not be provisioned.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProvisionError {
-    /// Deriving a key from a password failed.
+    /// A key could not be derived from a password.
     #[error("deriving a key from the password failed")]
     Derivation,
-    /// Signing a certificate failed.
+    /// A certificate could not be signed.
     #[error("signing a certificate failed")]
     Signing(#[from] KeyError),
-    /// More than [`MAX_TOPICS`] topics.
-    #[error("{0} topics are too many")]
+    /// There are more than [`MAX_TOPICS`] topics.
+    #[error("{0} topics are more than a certificate can name")]
     TooManyTopics(usize),
     /// The configuration cannot hold the node id or a path.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// What the root is to sign is no certificate.
-    #[error("what is to be signed is no certificate")]
+    /// The bytes for the root to sign are not a certificate.
+    #[error("the request is not a certificate")]
     Request(#[source] ChainError),
-    /// What the root is to sign is a certificate, but none that provisioning asks for.
-    #[error("what is to be signed is no certificate for one signing key alone")]
+    /// The bytes for the root to sign are a certificate, but not one that provisioning requests.
+    #[error("the request is not a certificate for exactly one signing key")]
     NotARequest,
-    /// No provisioner certifies nodes of this role.
-    #[error("the root of trust itself has to certify a {0}")]
+    /// No provisioner certifies nodes of this role; only the root of trust does.
+    #[error("only the root of trust can certify a {0}")]
     NeedsRoot(Role),
-    /// A certificate, or the chain that ends with it, proves nothing under the root of trust.
-    #[error("the signed certificate does not hold under the root of trust")]
+    /// A certificate, or the chain that ends with it, is not valid under the root of trust.
+    #[error("the signed certificate is not valid under the root of trust")]
     Certificate(#[source] ChainError),
-    /// A signed certificate is for another key than the one that the provisioner or the node has.
+    /// A signed certificate is for another key than that of the provisioner or the node.
     #[error("the signed certificate is for another key than {expected}")]
     OtherKey {
-        /// The fingerprint of the key that it should be for.
+        /// The fingerprint of the required key.
         expected: String,
     },
-    /// The chain grants not just the usages and topics that the node is to have.
-    #[error("the chain grants other usages or topics than the node is to have")]
+    /// The chain does not grant exactly the usages and topics of the node.
+    #[error("the chain grants other usages or topics than the node requested")]
     GrantsOther,
-    /// There is no ratchet whose secret could be sealed to the escrow key.
-    #[error("a {0} has no ratchet to put in escrow")]
+    /// The node has no ratchet whose secret could be sealed to the escrow key.
+    #[error("a {0} has no ratchet to escrow")]
     NothingToEscrow(Role),
     /// The escrow key is invalid.
     #[error("the escrow key is invalid")]

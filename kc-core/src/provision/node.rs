@@ -15,34 +15,37 @@ use crate::store::config::NodeConfig;
 use crate::symmetric::sha256;
 use crate::types::{Timestamp, TopicScheme};
 
-/// What a node is to be.
+/// The properties of a new node.
 #[derive(Clone, Debug)]
 pub struct NewNode<'a> {
-    /// The node's id; its files are named after it.
+    /// The node's id, from which its files get their names.
     pub id: &'a str,
-    /// Its role.
+    /// The node's role.
     pub role: Role,
-    /// The topics it may use, cut to their roots; none means all.
+    /// The topics that the node may use, by their root topics; empty for all topics.
     pub topics: &'a [String],
-    /// How topics are named; what is not the default goes into the configuration.
+    /// The naming scheme of topics. The configuration contains it unless it is the default.
     pub scheme: &'a TopicScheme,
-    /// How many certificates may follow its own; `None` for any number. Requests and replies need one.
+    /// The number of certificates that may follow the node's own; `None` for any number. Requests and replies need
+    /// one.
     pub path_length: Option<u32>,
-    /// How long its certificate is valid; `None` for without end.
+    /// The validity of the node's certificate; `None` for no end.
     pub lifetime: Option<Duration>,
-    /// Its signing key; the root's and the provisioner's are of the same type.
+    /// The node's signing key. The root's and the provisioner's keys have the same type.
     pub key: NewKey<'a>,
-    /// The index that its ratchet begins at: past all that a node of this id has used, or ids of keys repeat.
+    /// The first index of the node's ratchet. It must exceed all indices that a node with this id has used;
+    /// otherwise key ids repeat.
     pub first_index: u64,
-    /// Whom the first secret of its ratchet is sealed to; usually nobody.
+    /// The key that the first secret of the node's ratchet is sealed to; usually `None`.
     pub escrow: Option<&'a EncapsulationKey>,
-    /// The path of the authorities that Kafka's TLS trusts, for the configuration.
+    /// The path of the file of authorities that Kafka's TLS trusts, for the configuration.
     pub ssl_cafile: &'a str,
 }
 
 impl<'a> NewNode<'a> {
-    /// A node for all topics, with a fresh key of type 1 and a ratchet that begins at 0, the path length and lifetime
-    /// that its role has by default, and neither escrow nor authorities; what else it is to be, set its fields to.
+    /// Creates the properties of a node for all topics, with a new Ed25519 key, a ratchet that begins at 0, the
+    /// path length and the lifetime of its role, no escrow and no file of authorities. Set the fields to change
+    /// them.
     #[must_use]
     pub fn new(id: &'a str, role: Role, scheme: &'a TopicScheme) -> Self {
         Self {
@@ -63,15 +66,15 @@ impl<'a> NewNode<'a> {
 /// The signing key of a new node.
 #[derive(Clone, Copy, Debug)]
 pub enum NewKey<'a> {
-    /// To be drawn, of this type: for the node's files.
+    /// A new key of this type, which the node's files will contain.
     Drawn(KeyType),
-    /// One that is elsewhere, as on a token; this is its public half. Neither are a signing key and an opaque key
-    /// drawn, nor does the configuration say where they and the ratchet are.
+    /// The public half of a key that is elsewhere, such as on a token. No signing key and no opaque key are drawn,
+    /// and the configuration does not say where they and the ratchet are.
     Elsewhere(&'a VerifyingKey),
 }
 
 impl NewKey<'_> {
-    /// Its type.
+    /// Returns the key's type.
     #[must_use]
     pub fn key_type(self) -> KeyType {
         match self {
@@ -90,22 +93,22 @@ pub struct ProvisionedNode {
     pub secrets: Option<NodeSecrets>,
     /// The ratchet, unless the node has none.
     pub seed: Option<Seed>,
-    /// The ratchet's first secret, sealed to the escrow key if one was given: to be printed once.
+    /// The ratchet's first secret, sealed to the escrow key if there is one. It should be printed once.
     pub escrow: Option<Vec<u8>>,
-    /// The root of trust that the node now trusts.
+    /// The root of trust that the node trusts.
     pub root: VerifyingKey,
-    /// Until when its chain is valid; `None` for without end.
+    /// The end of the chain's validity; `None` if it has none.
     pub expires: Option<Timestamp>,
 }
 
-/// Provisions a node with both passwords at hand. A chain server needs the root password alone.
+/// Provisions a node from both passwords. For chain servers and administrators the root password is sufficient.
 ///
-/// Draws what hybrid signatures of the root need, the ratchet's secret, what escrow needs, the opaque
-/// key, the signing key, and what hybrid signatures of the provisioner need.
+/// Draws, in this order, what hybrid signatures of the root need, the ratchet's secret, what escrow needs, the
+/// opaque key, the signing key, and what hybrid signatures of the provisioner need.
 ///
 /// # Errors
-/// [`ProvisionError::Derivation`], [`ProvisionError::Signing`], and as [`request_node`](super::request_node)
-/// and [`RequestedNode::complete`].
+/// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not
+/// sign, and the errors of [`request_node`](super::request_node) and [`RequestedNode::complete`].
 pub fn provision_node(
     node: &NewNode<'_>,
     root_password: &[u8],
@@ -122,14 +125,16 @@ pub fn provision_node(
     provision_by(&issuer, node, now, rng)
 }
 
-/// Provisions a node with the key of its role's provisioner under a root of trust, given the root's public key and the
-/// certificate that it [signed](super::sign_request) for the provisioner. The key is
-/// [derived](super::derive_provisioner) from the provisioning password, or on a token. Draws as [`provision_node`]
-/// does, but for the root's signatures.
+/// Provisions a node with the key of its role's provisioner, the root's public key, and the certificate that the
+/// root [signed](super::sign_request) for the provisioner.
+///
+/// The provisioner's key is [derived](super::derive_provisioner) from the provisioning password, or on a token.
+/// Draws like [`provision_node`], except for the root's signatures.
 ///
 /// # Errors
-/// [`ProvisionError::NeedsRoot`] for a chain server, [`ProvisionError::Certificate`] if the root did not
-/// sign the certificate, [`ProvisionError::OtherKey`] if it is for another key; else as [`provision_node`].
+/// Returns [`ProvisionError::NeedsRoot`] if no provisioner certifies the role, [`ProvisionError::Certificate`] if
+/// the root did not sign the certificate, [`ProvisionError::OtherKey`] if it is for another key, and otherwise the
+/// errors of [`provision_node`].
 pub fn provision_node_under(
     root: &VerifyingKey,
     signed_provisioner: &[u8],
@@ -157,16 +162,17 @@ fn provision_by(
     requested.complete_with_chain(&issuer.root, &chain, now)
 }
 
-/// libsodium's interactive limits for scrypt: N = 2^14, r = 8, p = 1.
+/// libsodium's interactive limits of scrypt (RFC 7914): N = 2^14, r = 8, p = 1.
 const SCRYPT: (u8, u32, u32) = (14, 8, 1);
 
 /// A signing key derived from a password.
 pub struct DerivedKey {
     /// The key.
     pub key: SigningKey,
-    /// The salt of its derivation, 32 bytes. The root's is a plain hash of its password, and as secret.
+    /// The salt of the derivation, 32 bytes. A root's salt is a plain hash of its password, and as secret as the
+    /// password.
     pub salt: [u8; 32],
-    /// What scrypt gave: 32 bytes for Ed25519; 48 more for SLH-DSA if the key is hybrid.
+    /// The output of scrypt: 32 bytes for Ed25519, and 48 more for SLH-DSA if the key is hybrid.
     pub seed: SecretVec,
 }
 
@@ -179,18 +185,18 @@ impl fmt::Debug for DerivedKey {
     }
 }
 
-/// The root of trust of a password.
+/// Derives the root of trust from its password.
 ///
 /// # Errors
-/// [`ProvisionError::Derivation`], which a working scrypt never gives.
+/// Returns [`ProvisionError::Derivation`] if scrypt fails, which no input causes.
 pub fn derive_root(password: &[u8], key_type: KeyType) -> Result<DerivedKey, ProvisionError> {
     derive(password, sha256(&[b"Root of Trust", password]), key_type)
 }
 
-/// A provisioner of a provisioning password, under a root of trust.
+/// Derives a provisioner under a root of trust from the provisioning password.
 ///
 /// # Errors
-/// [`ProvisionError::Derivation`], which a working scrypt never gives.
+/// Returns [`ProvisionError::Derivation`] if scrypt fails, which no input causes.
 pub fn derive_provisioner(
     password: &[u8],
     provisioner: Provisioner,

@@ -9,24 +9,24 @@ use crate::store::NodeSecrets;
 use crate::store::config::{ConfigError, NodeConfig, Section, Value};
 use crate::types::{Timestamp, TopicScheme};
 
-/// How many certificates may follow a provisioner's: a node's, and its request or reply.
+/// The number of certificates that may follow a provisioner's: a node's, and that of its request or reply.
 const PROVISIONER_PATH_LENGTH: i64 = 2;
 
-/// A provisioner that waits for the root of trust to certify it.
+/// The request of a provisioner that the root of trust has not certified.
 #[derive(Clone, Debug)]
 pub struct ProvisionerRequest {
-    /// The certificate for the root to [sign](sign_request): its usages, all topics, path length 2,
+    /// The certificate for the root to [sign](sign_request): the provisioner's usages, all topics, path length 2,
     /// without end.
     pub to_sign: Vec<u8>,
-    /// Its [`self_revocation`], to be kept for the day on which its key gets known.
+    /// The provisioner's [`self_revocation`], to keep in case its key becomes known.
     pub self_revocation: Vec<u8>,
 }
 
-/// What a provisioner asks of the root of trust. Its key is [derived](super::derive_provisioner) from the provisioning
-/// password, or on a token.
+/// Makes the request of a provisioner to the root of trust. The provisioner's key is
+/// [derived](super::derive_provisioner) from the provisioning password, or on a token.
 ///
 /// # Errors
-/// [`KeyError`] if the signer fails.
+/// Returns a [`KeyError`] if the signer fails.
 pub fn request_provisioner(
     provisioner: Provisioner,
     key: &dyn Signer,
@@ -43,12 +43,14 @@ pub fn request_provisioner(
     })
 }
 
-/// The root of trust certifies what a provisioner or a node asks for: gives the signature, then the
-/// certificate. What it grants is for a person to look at first; see [`Certificate::parse`].
+/// Signs the certificate that a provisioner or a node requests, with the root of trust. Returns the signature
+/// followed by the certificate.
+///
+/// An operator should first look at what the certificate grants; see [`Certificate::parse`].
 ///
 /// # Errors
-/// [`ProvisionError::Request`] and [`ProvisionError::NotARequest`], so that a root never signs anything
-/// but a certificate for a signing key; [`ProvisionError::Signing`].
+/// Returns [`ProvisionError::Request`] or [`ProvisionError::NotARequest`] if `to_sign` is not a certificate for
+/// exactly one signing key, and [`ProvisionError::Signing`] if the root does not sign.
 pub fn sign_request(
     root: &dyn Signer,
     to_sign: &[u8],
@@ -61,11 +63,11 @@ pub fn sign_request(
     Ok(root.sign(to_sign, rng)?)
 }
 
-/// A node whose certificate is not signed yet. Its parts may be stored, and put together again when the
-/// signed certificate arrives.
+/// A node without a signed certificate. Its parts may be stored, and combined again when the signed certificate
+/// arrives.
 #[derive(Debug)]
 pub struct RequestedNode {
-    /// The configuration: sections, but neither chain nor root of trust.
+    /// The configuration: sections, without a chain and a root of trust.
     pub config: NodeConfig,
     /// The public half of the signing key.
     pub key: VerifyingKey,
@@ -73,19 +75,22 @@ pub struct RequestedNode {
     pub secrets: Option<NodeSecrets>,
     /// The ratchet, unless the node has none.
     pub seed: Option<Seed>,
-    /// The ratchet's first secret, sealed to the escrow key if one was given: to be printed once.
+    /// The ratchet's first secret, sealed to the escrow key if there is one. It should be printed once.
     pub escrow: Option<Vec<u8>>,
     /// The certificate for the root to [sign](super::sign_request).
     pub to_sign: Vec<u8>,
 }
 
-/// Makes a node that the root of trust certifies by hand. It gets a ratchet unless it is a controller or
-/// a chain server. Draws the ratchet's secret, what escrow needs, the opaque key and the signing key; of these two only
-/// what is not [elsewhere](super::NewKey::Elsewhere).
+/// Creates a node for the root of trust to certify by hand. It has a ratchet unless it is a controller, a chain
+/// server or an administrator.
+///
+/// Draws the ratchet's secret, what escrow needs, and, unless they are [elsewhere](super::NewKey::Elsewhere), the
+/// opaque key and the signing key.
 ///
 /// # Errors
-/// [`ProvisionError::TooManyTopics`], [`ProvisionError::Config`]; with an escrow key
-/// [`ProvisionError::NothingToEscrow`] or [`ProvisionError::Escrow`].
+/// Returns [`ProvisionError::TooManyTopics`] or [`ProvisionError::Config`] if there are too many topics or the
+/// configuration cannot hold a name, and, with an escrow key, [`ProvisionError::NothingToEscrow`] if the node has
+/// no ratchet or [`ProvisionError::Escrow`] if the key is invalid.
 pub fn request_node(
     node: &NewNode<'_>,
     now: Timestamp,
@@ -96,12 +101,13 @@ pub fn request_node(
 }
 
 impl RequestedNode {
-    /// Takes the certificate that the root of trust signed.
+    /// Completes the node with the certificate that the root of trust signed.
     ///
     /// # Errors
-    /// [`ProvisionError::Certificate`] if the root did not sign it or it is not valid now,
-    /// [`ProvisionError::OtherKey`] if it is for another node, [`ProvisionError::GrantsOther`] if it grants
-    /// other usages or topics than were asked for; [`ProvisionError::Request`] if the parts were put together wrongly.
+    /// Returns [`ProvisionError::Certificate`] if the root did not sign it or it is not valid now,
+    /// [`ProvisionError::OtherKey`] if it is for another node, [`ProvisionError::GrantsOther`] if it grants other
+    /// usages or topics than requested, and [`ProvisionError::Request`] if the stored parts do not contain a
+    /// certificate.
     pub fn complete(
         self,
         root: &VerifyingKey,
@@ -111,10 +117,11 @@ impl RequestedNode {
         self.complete_with_chain(root, &encode_chain(&[signed]), now)
     }
 
-    /// Makes the node trust a root, before it has a certificate or with it.
+    /// Makes the node trust a root, before or together with its certificate.
     ///
     /// # Errors
-    /// [`ConfigError`], which a configuration made by [`request_node`] does not give.
+    /// Returns a [`ConfigError`] if the configuration cannot hold the entry, which one made by [`request_node`]
+    /// always can.
     pub fn trust(&mut self, root: &VerifyingKey) -> Result<(), ConfigError> {
         let entry = TrustEntry::unrestricted(root);
         let entry = Value::from(entry.as_bytes());
@@ -192,7 +199,7 @@ impl RequestedNode {
     }
 }
 
-/// All but the root of trust and the chain, in the order of the peers' files.
+/// Creates the configuration without the root of trust and the chain, in the order of the peers' files.
 fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, ConfigError> {
     let mut config = NodeConfig::create(node.id)?;
     if let NewKey::Drawn(_) = node.key {
@@ -203,7 +210,7 @@ fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, Co
         }
     }
     set_scheme(&mut config, node.scheme)?;
-    // Who signs no requests or replies has no use for their validity; without an end it is the default.
+    // A node that signs no requests or replies needs no validity for them; without an end the default applies.
     if let Some(lifetime) = node.lifetime.filter(|_| node.role.exchanges_keys()) {
         let max_age = i128::from(lifetime.as_secs());
         config.set(Section::CRYPTO, "maxage", &Value::Int(max_age))?;
@@ -216,7 +223,7 @@ fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, Co
     Ok(config)
 }
 
-/// The names of topics, unless they are the default.
+/// Writes the naming scheme of topics, unless it is the default.
 fn set_scheme(config: &mut NodeConfig, scheme: &TopicScheme) -> Result<(), ConfigError> {
     if *scheme == TopicScheme::default() {
         return Ok(());

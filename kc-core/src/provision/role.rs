@@ -7,18 +7,18 @@ use crate::chain::Usage;
 /// 366 days.
 const YEAR: Duration = Duration::from_secs(31_622_400);
 
-/// What a node is provisioned to be.
+/// The role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Seals messages, and hands keys out.
+    /// Seals messages and hands out keys.
     Producer,
     /// Opens messages, and asks producers or controllers for keys.
     Consumer,
-    /// Both.
+    /// A producer and consumer.
     Prodcon,
-    /// Both, but asks controllers only.
+    /// A producer and consumer that asks only controllers for keys.
     ProdconLimited,
-    /// Opens messages, and asks controllers only.
+    /// A consumer that asks only controllers for keys.
     ConsumerLimited,
     /// Vouches for limited nodes.
     Controller,
@@ -28,14 +28,15 @@ pub enum Role {
     Administrator,
 }
 
-/// Who certifies nodes of a kind. Derived from the provisioning password, certified by the root.
+/// A provisioner, which certifies nodes of a kind. Its key is derived from the provisioning password and certified
+/// by the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Provisioner {
-    /// Of producers.
+    /// Certifies producers.
     Producer,
-    /// Of consumers and controllers.
+    /// Certifies consumers and controllers.
     Consumer,
-    /// Of nodes that are both.
+    /// Certifies nodes that are both producer and consumer.
     Prodcon,
 }
 
@@ -52,7 +53,7 @@ impl Role {
         Self::Administrator,
     ];
 
-    /// The name for people and command lines.
+    /// Returns the name, for messages and command lines.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -67,7 +68,7 @@ impl Role {
         }
     }
 
-    /// What its certificate allows.
+    /// Returns the usages that the role's certificate grants.
     #[must_use]
     pub fn usages(self) -> &'static [Usage] {
         use Usage::{Allowlist, Denylist, Encrypt, EncryptRequest, EncryptSubscribe};
@@ -82,7 +83,7 @@ impl Role {
         }
     }
 
-    /// Who certifies it; `None` for the root of trust itself.
+    /// Returns the provisioner of the role, or `None` if the root of trust itself certifies it.
     #[must_use]
     pub fn provisioner(self) -> Option<Provisioner> {
         match self {
@@ -95,14 +96,14 @@ impl Role {
         }
     }
 
-    /// Whether it signs requests or replies.
+    /// Returns whether the role signs requests or replies.
     #[must_use]
     pub fn exchanges_keys(self) -> bool {
         !matches!(self, Self::ChainServer | Self::Administrator)
     }
 
-    /// How many certificates may follow its own unless told: one, for requests and replies; two after a
-    /// chain server's, which certifies nodes.
+    /// Returns the default number of certificates that may follow a node's own: one, for requests and replies; two
+    /// for a chain server, which certifies nodes.
     #[must_use]
     pub fn default_path_length(self) -> u32 {
         match self {
@@ -111,8 +112,8 @@ impl Role {
         }
     }
 
-    /// How long its certificate is valid unless told, if both passwords are at hand: ten years and a
-    /// little. Who is certified by the root itself gets a year in any case.
+    /// Returns the default validity of a certificate if both passwords are available: 3,660 days; 366 days for
+    /// roles that the root itself certifies.
     #[must_use]
     pub fn default_lifetime(self) -> Duration {
         match self {
@@ -121,8 +122,8 @@ impl Role {
         }
     }
 
-    /// How long its certificate is valid unless told, if the root's password is not at hand: a week,
-    /// as a chain server renews it; a year for controllers, chain servers and administrators.
+    /// Returns the default validity of a certificate if the root password is not available: a week, which a chain
+    /// server can renew; 366 days for controllers, chain servers and administrators.
     #[must_use]
     pub fn default_lifetime_without_root(self) -> Duration {
         match self {
@@ -145,7 +146,7 @@ impl FromStr for Role {
         let role = Self::ALL.into_iter().find(|role| role.name() == name);
         role.ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("no role {name:?}; there are {names}")
+            format!("unknown role {name:?}; the roles are {names}")
         })
     }
 }
@@ -154,7 +155,7 @@ impl Provisioner {
     /// All provisioners.
     pub const ALL: [Self; 3] = [Self::Producer, Self::Consumer, Self::Prodcon];
 
-    /// The name that goes into the derivation of its key.
+    /// Returns the name that is part of the derivation of the provisioner's key.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -164,7 +165,7 @@ impl Provisioner {
         }
     }
 
-    /// What its certificate allows it to pass on.
+    /// Returns the usages that the provisioner's certificate can pass on.
     #[must_use]
     pub fn usages(self) -> &'static [Usage] {
         match self {

@@ -4,18 +4,21 @@ use super::{OpeningKey, TopicSecret};
 use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 
-/// Who gave a key: the keys along the chain of its reply, the root of trust first and the signer last.
+/// The giver of a key: the keys of the chain of its reply, the root of trust first and the signer last.
 pub type Giver = Arc<[VerifyingKey]>;
 
-/// How many givers of one key are remembered.
+/// The maximum number of givers of one key that are remembered; further givers are ignored. Test:
+/// `givers_of_a_key_are_bounded`.
 const MAX_GIVERS: usize = 4;
 
-/// The keys of a root topic that have one id. Ids are chosen by producers, so there may be several, and
-/// one producer's key never displaces another's. Cheap to clone.
+/// The keys of a root topic with the same id.
+///
+/// Producers choose the ids, so there may be several keys; a producer's key never displaces another's. Cloning only
+/// increments a reference count.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates(Arc<Vec<Candidate>>);
 
-/// A key, and who gave it; nobody for a key of this node's own.
+/// A key and its givers. A key of this node's own has none.
 #[derive(Clone, Debug)]
 struct Candidate {
     key: Arc<OpeningKey>,
@@ -23,42 +26,44 @@ struct Candidate {
 }
 
 impl Candidates {
-    /// The keys, in order of arrival.
+    /// Returns the keys in the order of their arrival.
     pub fn iter(&self) -> impl Iterator<Item = &OpeningKey> {
         self.0.iter().map(|candidate| &*candidate.key)
     }
 
-    /// How many there are.
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this secret is among them.
+    /// Returns whether one of the keys has this secret.
     #[must_use]
     pub fn hold(&self, secret: &TopicSecret) -> bool {
         self.iter().any(|key| key.topic_secret() == secret)
     }
 
-    /// All who gave one of them.
+    /// Returns the givers of all keys.
     pub fn givers(&self) -> impl Iterator<Item = &Giver> {
         self.0.iter().flat_map(|candidate| &candidate.givers)
     }
 
-    /// Whether one of them has opened something.
+    /// Returns whether one of the keys has opened a record.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.iter().any(OpeningKey::is_proven)
     }
 
-    /// Adds a key, or one more giver of a key that is there. An unproven key of the same giver makes room; past `max`,
-    /// the oldest unproven one of others. Returns whether the key is among them now.
+    /// Adds a key, or another giver of a known key. Returns whether the key is now among the candidates.
+    ///
+    /// An unproven key of the same giver makes room; if there are already `max` keys, the oldest unproven key of
+    /// another giver.
     pub(crate) fn add(&mut self, secret: TopicSecret, giver: Option<Giver>, max: usize) -> bool {
         let candidates = Arc::make_mut(&mut self.0);
         let same = |candidate: &&mut Candidate| candidate.key.topic_secret() == &secret;
@@ -107,7 +112,7 @@ impl Candidates {
 }
 
 impl Candidate {
-    /// A key of this node's own is what it says.
+    /// Returns whether the key has opened a record. A key of this node's own needs no proof.
     fn is_proven(&self) -> bool {
         self.givers.is_empty() || self.key.is_proven()
     }
@@ -118,7 +123,7 @@ impl Candidate {
 
     fn add_giver(&mut self, giver: Option<Giver>) {
         match giver {
-            // It is this node's own after all.
+            // The key is this node's own.
             None => self.givers.clear(),
             Some(giver) if !self.givers.is_empty() => {
                 if !self.givers.contains(&giver) && self.givers.len() < MAX_GIVERS {

@@ -10,10 +10,10 @@ use crate::secret::Secret;
 use crate::symmetric::{KEY_LEN, NONCE_LEN};
 use crate::types::KeyId;
 
-/// Length in bytes of a message's salt.
+/// Length of a message's salt, in bytes.
 pub const SALT_LEN: usize = 16;
 
-/// The two parts of a Kafka record that are sealed, each with keys of its own.
+/// The part of a Kafka record that is sealed: each part has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Component {
     /// The Kafka key.
@@ -22,27 +22,28 @@ pub enum Component {
     Value,
 }
 
-/// All counter values of a sealing key are used up: the ratchet must step.
+/// All counter values of a sealing key are used. The ratchet must turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the key has sealed all the messages it may")]
 pub struct Exhausted;
 
-/// The secret of one root topic at one step of a ratchet: 32 bytes, which producers hand to consumers.
+/// The secret of one root topic at one step of a ratchet: 32 bytes, which producers hand out to consumers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TopicSecret(Secret<32>);
 
-/// The key and nonce of one message.
+/// The key and the nonce of one message.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct MessageKey {
     pub(crate) key: [u8; KEY_LEN],
     pub(crate) nonce: [u8; NONCE_LEN],
 }
 
-/// Seals the messages of one root topic at one step. Shared, not copied: the counters that keep
-/// (key, nonce) pairs unique are inside. Only [`StepKeys`](super::StepKeys) make one.
+/// Seals the messages of one root topic at one step.
 ///
-/// The low half of a salt is the counter; the high half is drawn for each sealing key, so that two processes that run
-/// from one copy of a node's files share no (key, nonce) pair (protocol §3).
+/// It is shared, never copied, because it contains the counters that keep (key, nonce) pairs unique. Only
+/// [`StepKeys`](super::StepKeys) make one. The low half of a salt is the counter. The high half is drawn for each
+/// sealing key, so that two processes that run from copies of a node's files share no (key, nonce) pair (protocol
+/// §3).
 #[derive(Debug)]
 pub struct SealingKey {
     id: KeyId,
@@ -53,11 +54,11 @@ pub struct SealingKey {
     value_counter: AtomicU64,
 }
 
-/// Opens messages that were sealed under a topic secret.
+/// Opens messages that were sealed with a topic secret.
 #[derive(Debug)]
 pub struct OpeningKey {
     secret: TopicSecret,
-    /// Whether it has opened anything.
+    /// Whether the key has opened a record.
     proven: AtomicBool,
 }
 
@@ -68,13 +69,13 @@ impl From<Secret<32>> for TopicSecret {
 }
 
 impl TopicSecret {
-    /// The 32 secret bytes.
+    /// Returns the 32 secret bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         self.0.expose()
     }
 
-    /// A second copy, for a second owner.
+    /// Copies the secret for a second owner.
     #[must_use]
     pub fn expose_copy(&self) -> Self {
         Self(self.0.expose_copy())
@@ -100,7 +101,7 @@ impl TopicSecret {
 }
 
 impl MessageKey {
-    /// The 32-byte key and the 24-byte nonce.
+    /// Returns the key of 32 bytes and the nonce of 24 bytes.
     #[must_use]
     pub fn expose(&self) -> (&[u8; KEY_LEN], &[u8; NONCE_LEN]) {
         (&self.key, &self.nonce)
@@ -122,22 +123,22 @@ impl SealingKey {
         }
     }
 
-    /// The id that messages under this key carry.
+    /// Returns the id that messages sealed with this key carry.
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// What consumers need to open its messages.
+    /// Returns the secret that consumers need to open the messages.
     #[must_use]
     pub fn topic_secret(&self) -> &TopicSecret {
         &self.secret
     }
 
-    /// The next salt, and the key and nonce under it, which nobody else gets.
+    /// Returns the next salt with its key and nonce. Each salt is returned only once.
     ///
     /// # Errors
-    /// [`Exhausted`] after 2^64 - 2^32 messages; the rest is a margin for callers in parallel.
+    /// Returns [`Exhausted`] after 2^64 - 2^32 messages. The remaining values are a margin for concurrent callers.
     pub fn next(&self, component: Component) -> Result<([u8; SALT_LEN], MessageKey), Exhausted> {
         const LIMIT: u64 = u64::MAX - u32::MAX as u64;
         let counter = match component {
@@ -157,7 +158,7 @@ impl SealingKey {
 }
 
 impl OpeningKey {
-    /// For messages sealed under this secret.
+    /// Creates the key that opens messages sealed with `secret`.
     #[must_use]
     pub fn new(secret: TopicSecret) -> Self {
         Self {
@@ -166,26 +167,27 @@ impl OpeningKey {
         }
     }
 
-    /// Whether it has opened something, so that it is what its id says.
+    /// Returns whether the key has opened a record, which proves that it belongs to its id.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.proven.load(Ordering::Relaxed)
     }
 
-    /// Notes that it has opened something. Writes once, so that threads which open under the same key do not contend.
+    /// Records that the key has opened a record. Writes only once, so that threads that open with the same key do
+    /// not contend.
     pub(crate) fn prove(&self) {
         if !self.is_proven() {
             self.proven.store(true, Ordering::Relaxed);
         }
     }
 
-    /// The secret it opens with.
+    /// Returns the topic secret.
     #[must_use]
     pub fn topic_secret(&self) -> &TopicSecret {
         &self.secret
     }
 
-    /// The key and nonce of the message with this salt.
+    /// Returns the key and the nonce of the message with this salt.
     #[must_use]
     pub fn message_key(&self, component: Component, salt: &[u8; SALT_LEN]) -> MessageKey {
         self.secret.message_key(component, salt)

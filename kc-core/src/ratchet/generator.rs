@@ -5,40 +5,40 @@ use thiserror::Error;
 
 use crate::secret::Secret;
 
-/// The longest output of one derivation, in bytes.
+/// The maximum output of one derivation, in bytes: the limit of BLAKE2b. Test: `outputs_are_bounded`.
 pub const MAX_OUTPUT_LEN: usize = 64;
 
-/// What derived bytes are for: BLAKE2b's personalisation, zero-padded to 16 bytes.
+/// The purpose of derived bytes: BLAKE2b's personalisation, padded with zeros to 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context(pub [u8; 16]);
 
 impl Context {
-    /// Keys for Kafka keys.
+    /// Message keys for Kafka keys.
     pub const KEY: Self = Self(*b"key\0\0\0\0\0\0\0\0\0\0\0\0\0");
-    /// Keys for Kafka values.
+    /// Message keys for Kafka values.
     pub const VALUE: Self = Self(*b"value\0\0\0\0\0\0\0\0\0\0\0");
-    /// The ratchet's next secret.
+    /// The next secret of a ratchet.
     pub const RATCHET: Self = Self(*b"ratchet\0\0\0\0\0\0\0\0\0");
-    /// Anything else.
+    /// Any other purpose.
     pub const GENERATOR: Self = Self(*b"generator\0\0\0\0\0\0\0");
 }
 
-/// Why a generator gives nothing. Always the caller's misuse.
+/// A reason why a generator has no output. The caller is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GeneratorError {
     /// All 2^128 counter values are used up.
     #[error("counter exhausted")]
     Exhausted,
-    /// The output asked for is empty or longer than [`MAX_OUTPUT_LEN`].
+    /// The requested output is empty or longer than [`MAX_OUTPUT_LEN`].
     #[error("{0} bytes of output are not possible")]
     OutputLength(usize),
-    /// The new secret is the one in use, which would repeat every output.
+    /// The new secret is the present one, which would repeat all outputs.
     #[error("the secret is in use already")]
     SameSecret,
 }
 
-/// A keyed generator of bytes: BLAKE2b with a secret, a counter as salt, and a context (protocol §1).
+/// A keyed generator of bytes: BLAKE2b with a secret, a counter as its salt, and a context (protocol §1).
 #[derive(Debug)]
 pub struct KeyGenerator {
     secret: Secret<32>,
@@ -47,13 +47,13 @@ pub struct KeyGenerator {
 }
 
 impl KeyGenerator {
-    /// Starts with counter 0.
+    /// Creates a generator with counter 0.
     #[must_use]
     pub fn new(secret: Secret<32>, context: Context) -> Self {
         Self::starting_at(secret, context, 0)
     }
 
-    /// Starts with another counter: for the one who knows that the ones before are used.
+    /// Creates a generator with another counter. The caller must know that the lower values have been used.
     #[must_use]
     pub fn starting_at(secret: Secret<32>, context: Context, counter: u128) -> Self {
         Self {
@@ -63,25 +63,26 @@ impl KeyGenerator {
         }
     }
 
-    /// The next salt: the counter, little-endian.
+    /// Returns the next salt: the counter in little-endian byte order.
     #[must_use]
     pub fn salt(&self) -> [u8; 16] {
         self.counter.to_le_bytes()
     }
 
-    /// Fills `output` under the counter, and counts.
+    /// Fills `output` with the counter as salt, and increments the counter.
     ///
     /// # Errors
-    /// [`GeneratorError::Exhausted`], [`GeneratorError::OutputLength`].
+    /// Returns [`GeneratorError::Exhausted`] if no counter value is left, and [`GeneratorError::OutputLength`] if
+    /// `output` is empty or longer than [`MAX_OUTPUT_LEN`].
     pub fn generate(&mut self, output: &mut [u8]) -> Result<(), GeneratorError> {
         let salt = self.salt();
         self.generate_with(output, &salt, self.context, &[])
     }
 
-    /// Fills `output` under another salt, context and message; counts all the same.
+    /// Fills `output` with another salt, context and message, and increments the counter.
     ///
     /// # Errors
-    /// [`GeneratorError::Exhausted`], [`GeneratorError::OutputLength`].
+    /// Returns the same errors as [`generate`](Self::generate).
     pub fn generate_with(
         &mut self,
         output: &mut [u8],
@@ -99,10 +100,10 @@ impl KeyGenerator {
         Ok(())
     }
 
-    /// Goes on with another secret, from counter 0.
+    /// Continues with another secret and counter 0.
     ///
     /// # Errors
-    /// [`GeneratorError::SameSecret`]; the generator is as it was.
+    /// Returns [`GeneratorError::SameSecret`] if the secret is the present one; the generator is then unchanged.
     pub fn rekey(&mut self, secret: Secret<32>) -> Result<(), GeneratorError> {
         if secret == self.secret {
             return Err(GeneratorError::SameSecret);
@@ -113,10 +114,10 @@ impl KeyGenerator {
     }
 }
 
-/// How many bytes of stack [`hash`] uses at most: 2.5 KiB unoptimized, 1.8 KiB optimized, rounded up.
+/// The maximum stack use of [`hash`], in bytes: 2.5 KiB unoptimized, 1.8 KiB optimized, rounded up.
 const HASH_STACK: usize = 3072;
 
-/// Keyed BLAKE2b of `message`; `output` is from 1 to 64 bytes long. Leaves no copy of the secret on the stack.
+/// Computes the keyed BLAKE2b hash of `message`, of 1 to 64 bytes. Leaves no copy of the secret on the stack.
 pub(super) fn derive(
     output: &mut [u8],
     secret: &[u8; 32],
@@ -128,7 +129,7 @@ pub(super) fn derive(
     wipe_stack();
 }
 
-/// Not inlined, so that all that it leaves behind is below its caller's part of the stack.
+/// Computes the hash. Not inlined, so that all its data is below its caller's part of the stack.
 #[inline(never)]
 fn hash(output: &mut [u8], secret: &[u8; 32], salt: &[u8; 16], context: Context, message: &[u8]) {
     let hash = Params::new()
@@ -140,8 +141,10 @@ fn hash(output: &mut [u8], secret: &[u8; 32], salt: &[u8; 16], context: Context,
     output.copy_from_slice(hash.as_bytes());
 }
 
-/// Overwrites what [`hash`] has left on the stack below the caller. Zeroizing byte by byte would take as long as
-/// hashing; tests look at the stack to see that the compiler leaves this in.
+/// Overwrites the data that [`hash`] left on the stack below the caller.
+///
+/// Zeroizing byte by byte would take as long as hashing. Tests inspect the stack to prove that the compiler keeps
+/// this.
 #[inline(never)]
 fn wipe_stack() {
     black_box(&mut [0_u8; HASH_STACK]);

@@ -10,89 +10,94 @@ use super::step::{KeyIdForm, Step, StepKeys};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
-/// How often a denial turns the ratchet at most.
+/// The minimum time between two turns of the ratchet because of denials.
 pub const DENIAL_INTERVAL: Duration = Duration::from_secs(60);
-/// How often the denial of a key turns it at most that nobody here has seen in use, and that denied itself: anybody can
-/// make such keys.
+/// The minimum time between two turns because of self-denials of keys that this node has not seen in use. Anyone
+/// can create such keys.
 pub const UNSEEN_DENIAL_INTERVAL: Duration = Duration::from_secs(600);
-/// How long to wait before the ratchet is turned again after it could not be.
+/// The delay before another attempt to turn the ratchet.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// How a [`Ratchet`] works.
+/// The configuration of a [`Ratchet`].
 #[derive(Clone, Debug)]
 pub struct RatchetConfig {
-    /// How keys are named.
+    /// The form of key ids.
     pub form: KeyIdForm,
-    /// How often it turns (`CRYPTO_RATCHET_INTERVAL`).
+    /// The interval at which the ratchet turns (`CRYPTO_RATCHET_INTERVAL`).
     pub interval: Duration,
-    /// How long keys are kept for late consumers (`CRYPTO_MAX_PGEN_AGE`).
+    /// The time for which keys are kept for late consumers (`CRYPTO_MAX_PGEN_AGE`).
     pub max_age: Duration,
 }
 
-/// A producer's ratchet: owns the step in use and the keys that are kept for late consumers, and decides when to turn.
-/// A step is used once its successor is stored, and a key once it is kept for late consumers.
+/// The ratchet of a producer. It owns the step in use and the keys that are kept for late consumers, and decides
+/// when to turn.
+///
+/// A step is used only after its successor has been stored, and a key only after it has been stored for late
+/// consumers.
 #[derive(Debug)]
 pub struct Ratchet {
     config: RatchetConfig,
-    /// The step in use; none until the first key is wanted, so that consumers use up no steps.
+    /// The step in use; `None` until the first key is wanted, so that consumers use no steps.
     current: Option<StepKeys>,
     /// The root topics in use.
     roots: BTreeSet<RootTopic>,
     retained: RetainedKeys,
-    /// The index of the latest step that was used.
+    /// The index of the latest used step.
     used: Option<u64>,
-    /// Keys that are not kept yet, with the index of their step.
+    /// Keys that have not been stored, with their root topics.
     unsaved: Vec<(RootTopic, Arc<SealingKey>)>,
-    /// Whether somebody asked for a key of the step in use.
+    /// Whether a key of the step in use has been handed out.
     handed_out: bool,
-    /// When to turn it next; `None` before the first key is wanted.
+    /// The time of the next turn; `None` before the first key is wanted.
     due: Option<Duration>,
-    /// Whether that is for a denial which had to wait.
+    /// Whether that turn is for a denial that had to wait.
     due_for_denial: bool,
-    /// When a denial turned it.
+    /// The time of the last turn for a denial.
     denial: Option<Duration>,
     effects: VecDeque<RatchetEffect>,
 }
 
-/// What a [`Ratchet`] takes.
+/// An input of a [`Ratchet`].
 #[derive(Debug)]
 pub enum RatchetInput {
-    /// A root topic is to be sealed for.
+    /// Prepare a root topic for sealing.
     Prepare(RootTopic),
-    /// It is to be turned now, because a person says so.
+    /// Turn the ratchet now, as an operator requested.
     Turn,
-    /// A key came onto the denylist.
+    /// A key was added to the denylist.
     Denied {
-        /// Whether it was in use, as far as this node has seen.
+        /// Whether the key was in use, as far as this node has seen.
         in_use: bool,
     },
-    /// The result of [`RatchetEffect::Step`]; `None` if there is none now.
+    /// The result of [`RatchetEffect::Step`]; `None` if no step could be taken.
     Stepped(Option<Step>),
-    /// The result of [`RatchetEffect::Save`]: whether it was stored.
+    /// The result of [`RatchetEffect::Save`]: whether the keys were stored.
     Saved(bool),
 }
 
-/// What is to be done, in order.
+/// An action for the caller, in order.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RatchetEffect {
     /// Take the next step of the stored ratchet.
     Step,
-    /// Store [`retained`](Ratchet::retained) keys and the index of the step [used](Ratchet::used), durably.
+    /// Store the [`retained`](Ratchet::retained) keys and the index of the latest [used](Ratchet::used) step
+    /// durably.
     Save,
     /// Seal with these keys from now on. They are kept for late consumers.
     Seal(Vec<(RootTopic, Arc<SealingKey>)>),
-    /// A step was used before, because an old ratchet was put back: it is skipped.
+    /// The step with this index is skipped because it was used before: an old copy of the ratchet has been
+    /// restored.
     Skipped(u64),
     /// The ratchet was turned to the step with this index.
     Turned(u64),
-    /// A root topic is not prepared: keys of [`MAX_RETAINED_KEYS`] are in use already, and none of them may be
+    /// A root topic is not prepared: [`MAX_RETAINED_KEYS`] keys are already in use, and none of them may be
     /// forgotten.
     TooManyRoots,
 }
 
 impl Ratchet {
-    /// Goes on from what was kept: retained keys, and the index of the latest step that was used.
+    /// Continues with stored keys and the index of the latest used step.
     #[must_use]
     pub fn new(config: RatchetConfig, retained: RetainedKeys, used: Option<u64>) -> Self {
         Self {
@@ -110,19 +115,19 @@ impl Ratchet {
         }
     }
 
-    /// The keys that are kept for late consumers.
+    /// Returns the keys that are kept for late consumers.
     #[must_use]
     pub fn retained(&self) -> &RetainedKeys {
         &self.retained
     }
 
-    /// The index of the latest step that was used.
+    /// Returns the index of the latest used step.
     #[must_use]
     pub fn used(&self) -> Option<u64> {
         self.used
     }
 
-    /// The keys of a root topic with these ids that are kept, for somebody who asks for them.
+    /// Returns the kept keys of a root topic with these ids, and records that they have been handed out.
     pub fn hand_out(&mut self, root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
         let current = self.current.as_ref().map(StepKeys::key_id);
         let held = ids
@@ -133,7 +138,7 @@ impl Ratchet {
         keys
     }
 
-    /// The key of a root topic that is in use and kept.
+    /// Returns the key of a root topic in use, if it has been kept.
     #[must_use]
     pub fn sealing_key(&self, root_topic: &RootTopic) -> Option<Arc<SealingKey>> {
         let key = self.current.as_ref()?.known(root_topic)?;
@@ -141,8 +146,8 @@ impl Ratchet {
         Some(key)
     }
 
-    /// Takes an input. New sealing keys draw from `rng`. What it leads to comes from
-    /// [`poll_effect`](Self::poll_effect).
+    /// Takes an input. New sealing keys draw from `rng`. [`poll_effect`](Self::poll_effect) returns the resulting
+    /// actions.
     pub fn handle(&mut self, input: RatchetInput, now: Now, rng: &mut dyn CryptoRng) {
         match input {
             RatchetInput::Prepare(root_topic) => {
@@ -164,8 +169,8 @@ impl Ratchet {
         }
     }
 
-    /// The next thing to do; call until it gives `None`, after each input and when
-    /// [`next_timeout`](Self::next_timeout) says so.
+    /// Returns the next action. Call it until it returns `None`: after each input, and after
+    /// [`next_timeout`](Self::next_timeout).
     pub fn poll_effect(&mut self, now: Now) -> Option<RatchetEffect> {
         if self.effects.is_empty() && self.due.is_some_and(|due| due <= now.mono) {
             if std::mem::take(&mut self.due_for_denial) {
@@ -176,14 +181,14 @@ impl Ratchet {
         self.effects.pop_front()
     }
 
-    /// When to call [`poll_effect`](Self::poll_effect) if nothing happens.
+    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input.
     #[must_use]
     pub fn next_timeout(&self, now: Now) -> Duration {
         let due = self.due.map(|due| due.saturating_sub(now.mono));
         due.unwrap_or(self.config.interval)
     }
 
-    /// Turns, or only forgets what is too old if nothing is sealed.
+    /// Turns the ratchet, or only forgets old keys if no root topic is in use.
     fn turn(&mut self, now: Now) {
         self.due = Some(now.mono.saturating_add(self.config.interval));
         if self.roots.is_empty() {
@@ -195,7 +200,8 @@ impl Ratchet {
         }
     }
 
-    /// A denied consumer that was given a key of the step in use must not read what comes from now on.
+    /// Turns the ratchet if a key of the step in use was handed out: a denied consumer must not read records sealed
+    /// from now on.
     fn turn_for_denial(&mut self, in_use: bool, now: Now) {
         if !self.handed_out || self.current.is_none() {
             return;
@@ -217,12 +223,12 @@ impl Ratchet {
 
     fn stepped(&mut self, step: Option<Step>, now: Now, rng: &mut dyn CryptoRng) {
         let Some(step) = step else {
-            // A key must not stay in use because a disk was full for a moment.
+            // An early retry: a key must not remain in use because a disk was full for a moment.
             self.due = Some(now.mono + RETRY_DELAY.min(self.config.interval));
             return;
         };
         let (index, id) = (step.index(), step.key_id(&self.config.form));
-        // One that was used, by its index or by its key id: an old ratchet has been put back.
+        // The step was used before, as its index or its key id shows: an old copy of the ratchet has been restored.
         if self.used.is_some_and(|used| index <= used)
             || self.retained.iter().any(|key| key.id == id)
         {
@@ -237,7 +243,7 @@ impl Ratchet {
         self.make_keys(self.roots.clone(), now, rng);
     }
 
-    /// Makes the keys of these root topics at the step in use, and has them kept.
+    /// Makes the keys of these root topics at the step in use, and requests that they are stored.
     fn make_keys(
         &mut self,
         roots: impl IntoIterator<Item = RootTopic>,
@@ -289,7 +295,7 @@ impl Ratchet {
         for (root_topic, key) in &keys {
             self.retained.remove(root_topic, &key.id());
         }
-        // The keys of the step before stay in use meanwhile, and may be those that a denial is to end.
+        // The keys of the previous step remain in use meanwhile, and a denial may have to end them.
         if !keys.is_empty() {
             let again = now.mono + RETRY_DELAY.min(self.config.interval);
             self.due = Some(self.due.map_or(again, |due| due.min(again)));

@@ -1,10 +1,10 @@
-//! The ratchet and the keys that it gives (protocol §3 and §4).
+//! The ratchet and its keys (protocol §3 and §4).
 //!
-//! A [`Seed`] is what a node keeps on disk. [Advancing](Seed::advance) it gives a [`PendingStep`],
-//! which yields the usable [`Step`] only against the promise that the next seed has been stored: a
-//! step is never used twice, whenever the process dies. From a step [`StepKeys`] make one
-//! [`SealingKey`] for each root topic, and never a second one. Consumers hold [`OpeningKey`]s. A producer's
-//! [`Ratchet`] owns the step in use and the keys that are kept for late consumers, and decides when to turn.
+//! A node stores a [`Seed`]. [Advancing](Seed::advance) it gives a [`PendingStep`], which gives the usable [`Step`]
+//! only to a caller that states that the next seed has been stored: no step is used twice, whenever the process
+//! ends. From a step, [`StepKeys`] make exactly one [`SealingKey`] for each root topic. Consumers hold
+//! [`OpeningKey`]s. A producer's [`Ratchet`] owns the step in use and the keys that are kept for late consumers,
+//! and decides when to turn.
 
 mod candidates;
 mod data_key;

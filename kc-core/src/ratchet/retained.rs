@@ -4,20 +4,20 @@ use std::time::Duration;
 use super::data_key::TopicSecret;
 use crate::types::{KeyId, RootTopic, Timestamp};
 
-/// How many keys a producer keeps at most, and so for how many root topics it can seal: beyond, the oldest go first,
-/// but none of the step in use.
+/// The maximum number of keys that a producer keeps, and therefore of root topics that it can seal for. The oldest
+/// make room, except keys of the step in use. Test: `retained_keys_are_pruned_by_age_and_bounded`.
 pub const MAX_RETAINED_KEYS: usize = 8192;
 
-/// A key that a producer has sealed under, kept so that late consumers can still ask for it.
+/// A key that a producer has sealed with, kept so that late consumers can still ask for it.
 #[derive(Debug, PartialEq)]
 pub struct RetainedKey {
-    /// The root topic it seals for.
+    /// The root topic of the key.
     pub root_topic: RootTopic,
-    /// Its id.
+    /// The id of the key.
     pub id: KeyId,
-    /// What consumers need.
+    /// The secret that consumers need.
     pub secret: TopicSecret,
-    /// When it was made.
+    /// The time at which the key was made.
     pub birth: Timestamp,
 }
 
@@ -29,9 +29,11 @@ pub struct RetainedKeys {
 }
 
 impl RetainedKeys {
-    /// Adds a key. The first with a root and an id stays: a ratchet gives each key once. Past
-    /// [`MAX_RETAINED_KEYS`] the oldest with another id goes; keys of one step have one id. Returns false, and adds
-    /// nothing, if there is none.
+    /// Adds a key. Returns whether the key is kept.
+    ///
+    /// If a key with the same root topic and id exists, that one remains: a ratchet makes each key only once. When
+    /// there are [`MAX_RETAINED_KEYS`] keys, the oldest with another id makes room; keys of one step have the same
+    /// id. If there is none, nothing is added.
     pub fn insert(&mut self, key: RetainedKey) -> bool {
         if self.get(&key.root_topic, &key.id).is_some() {
             return true;
@@ -49,8 +51,8 @@ impl RetainedKeys {
         true
     }
 
-    /// Forgets the keys whose age is `max_age` or more, but for those with the id that is in use; says
-    /// whether there were any.
+    /// Forgets the keys that are `max_age` old or older, except those with the id in use. Returns whether there
+    /// were any.
     pub fn prune(&mut self, now: Timestamp, max_age: Duration, in_use: Option<KeyId>) -> bool {
         let before = self.order.len();
         let keys = &mut self.keys;
@@ -75,26 +77,26 @@ impl RetainedKeys {
         remove(&mut self.keys, root_topic, id);
     }
 
-    /// The key of a root with this id.
+    /// Returns the key of a root topic with this id.
     #[must_use]
     pub fn get(&self, root_topic: &RootTopic, id: &KeyId) -> Option<&RetainedKey> {
         self.keys.get(root_topic)?.get(id)
     }
 
-    /// All keys, oldest first.
+    /// Returns all keys, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &RetainedKey> {
         self.order
             .iter()
             .filter_map(|(root_topic, id)| self.get(root_topic, id))
     }
 
-    /// How many there are.
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()

@@ -14,20 +14,20 @@ use crate::symmetric::sha256;
 use crate::types::{KeyId, RootTopic};
 use crate::wire::{Value, WireError, Writer};
 
-/// How a producer names its keys.
+/// The form of a producer's key ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyIdForm {
-    /// 32 bytes: the hash of the producer's identity and the step's index. The default.
+    /// The default form: 32 bytes, a hash of the producer's identity and the step's index.
     Long {
-        /// The byte forms of the producer's signing public keys, one after the other.
+        /// The concatenated byte forms of the producer's signing public keys.
         identity: Vec<u8>,
     },
-    /// The step's index: shorter messages, but two producers of one root collide.
+    /// The step's index. Messages are shorter, but the ids of two producers of one root topic collide.
     Short,
 }
 
-/// One step of the ratchet, stored as used: the source of a data key for each root topic.
+/// One step of the ratchet, which has been stored as used. It gives a data key for each root topic.
 #[derive(Debug)]
 pub struct Step {
     index: u64,
@@ -35,7 +35,7 @@ pub struct Step {
 }
 
 impl KeyIdForm {
-    /// The long form for a node with these signing keys.
+    /// Creates the long form for a node with these signing keys.
     #[must_use]
     pub fn long<'a>(signing_keys: impl IntoIterator<Item = &'a VerifyingKey>) -> Self {
         Self::Long {
@@ -52,13 +52,13 @@ impl Step {
         Self { index, secret }
     }
 
-    /// The step's index.
+    /// Returns the step's index.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// The id of this step's keys, the same for every root topic.
+    /// Returns the id of this step's keys, which is the same for all root topics.
     #[must_use]
     pub fn key_id(&self, form: &KeyIdForm) -> KeyId {
         let KeyIdForm::Long { identity } = form else {
@@ -75,7 +75,7 @@ impl Step {
         KeyId::Long(id)
     }
 
-    /// The secret of a root topic, which consumers of the topic may have.
+    /// Returns the secret of a root topic, which its consumers may receive.
     #[must_use]
     pub fn topic_secret(&self, root_topic: &RootTopic) -> TopicSecret {
         let digest = sha256(&[root_topic.as_str().as_bytes()]);
@@ -93,35 +93,36 @@ impl Step {
     }
 }
 
-/// Why a ratchet cannot be read or advanced.
+/// A reason why a ratchet cannot be read or advanced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SeedError {
-    /// The stored form is not what the protocol says: truncated, altered, or another kind of file.
+    /// The stored form does not have the layout that the protocol requires: it is truncated, altered, or another
+    /// kind of file.
     #[error("malformed ratchet seed: {0}")]
     Encoding(#[from] WireError),
-    /// The index is no unsigned integer.
+    /// The index is not an unsigned integer of 64 bits.
     #[error("ratchet index {0} is out of range")]
     Index(i128),
-    /// The secret is not 32 bytes long.
-    #[error("ratchet secret of {0} bytes instead of 32")]
+    /// The secret does not have 32 bytes.
+    #[error("the ratchet secret has {0} bytes instead of 32")]
     Length(usize),
     /// The secret is all zeros: the file has been wiped.
-    #[error("ratchet secret is all zeros")]
+    #[error("the ratchet secret is all zeros")]
     Wiped,
-    /// The last index is reached.
+    /// The last index has been reached.
     #[error("the ratchet has no index left")]
     Exhausted,
 }
 
-/// The stored state of a ratchet: the step to be used next.
+/// The stored state of a ratchet: the next step.
 #[derive(Debug)]
 pub struct Seed {
     index: u64,
     secret: Secret<32>,
 }
 
-/// A step that must not be used before the seed that follows it is stored.
+/// A step that must not be used before the seed after it has been stored.
 #[derive(Debug)]
 pub struct PendingStep {
     step: Step,
@@ -129,14 +130,14 @@ pub struct PendingStep {
 }
 
 impl Seed {
-    /// A fresh ratchet: index 0 and 32 random bytes.
+    /// Creates a new ratchet with index 0 and a random secret of 32 bytes.
     #[must_use]
     pub fn generate(rng: &mut dyn CryptoRng) -> Self {
         Self::generate_from(0, rng)
     }
 
-    /// A fresh ratchet that begins at `index`: for a node that had another one. Indices that it has used must not come
-    /// again, because ids of keys are made of them.
+    /// Creates a new ratchet that begins at `index`, for a node that had another one. Used indices must not occur
+    /// again, because key ids are derived from them.
     #[must_use]
     pub fn generate_from(index: u64, rng: &mut dyn CryptoRng) -> Self {
         Self {
@@ -145,11 +146,10 @@ impl Seed {
         }
     }
 
-    /// Reads the stored form: an array of the index and the secret (protocol §4). Elements after these
-    /// are ignored.
+    /// Reads the stored form: an array of the index and the secret (protocol §4). Further elements are ignored.
     ///
     /// # Errors
-    /// Any [`SeedError`] but `Exhausted`.
+    /// Returns a [`SeedError`] if the layout, the index or the secret is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, SeedError> {
         let value = Value::decode(bytes)?;
         let [index, secret, ..] = value.array()? else {
@@ -167,21 +167,22 @@ impl Seed {
         })
     }
 
-    /// The stored form.
+    /// Encodes the ratchet for storage.
     #[must_use]
     pub fn encode(&self) -> SecretVec {
-        // One allocation, so that growing leaves no copies behind.
+        // A single allocation, so that growth leaves no copies behind.
         let mut writer = Writer::append_to(Vec::with_capacity(64));
         writer.array(2).uint(self.index);
         writer.bytes(self.secret.expose());
         writer.into_vec().into()
     }
 
-    /// The secret of the step to be used next, [sealed] to an escrow key (protocol §13): with it,
-    /// whoever holds the escrow key reads all that is sealed from this step on.
+    /// Returns the secret of the next step, [sealed] to an escrow key (protocol §13).
+    ///
+    /// The holder of the escrow key can read everything that is sealed from this step on.
     ///
     /// # Errors
-    /// [`KemError`] if `recipient` is invalid.
+    /// Returns a [`KemError`] if `recipient` is invalid.
     pub fn escrow(
         &self,
         recipient: &EncapsulationKey,
@@ -190,16 +191,16 @@ impl Seed {
         sealed::seal(self.secret.expose(), recipient, rng)
     }
 
-    /// The index of the step to be used next.
+    /// Returns the index of the next step.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// Turns the ratchet: the next seed, to be stored, and the step of this one, to be used after that.
+    /// Turns the ratchet. Returns the next seed, to be stored, and the step of this one, to be used after that.
     ///
     /// # Errors
-    /// [`SeedError::Exhausted`] at the index 2^64 - 1.
+    /// Returns [`SeedError::Exhausted`] at the index 2^64 - 1.
     pub fn advance(self) -> Result<PendingStep, SeedError> {
         let index = self.index.checked_add(1).ok_or(SeedError::Exhausted)?;
         let mut generator = KeyGenerator::new(self.secret.expose_copy(), Context::RATCHET);
@@ -214,20 +215,21 @@ impl Seed {
 }
 
 impl PendingStep {
-    /// The seed to store durably.
+    /// Returns the seed to store durably.
     #[must_use]
     pub fn next(&self) -> &Seed {
         &self.next
     }
 
-    /// The step, for a caller who has stored [`next`](Self::next) so that no crash can undo it.
+    /// Returns the step, and the seed after it. The caller states that [`next`](Self::next) has been stored
+    /// durably.
     #[must_use]
     pub fn stored(self) -> (Step, Seed) {
         (self.step, self.next)
     }
 }
 
-/// The current step with the keys it has given, one for each root topic.
+/// The step in use with its keys, one for each root topic.
 #[derive(Debug)]
 pub struct StepKeys {
     step: Step,
@@ -246,26 +248,26 @@ impl StepKeys {
         }
     }
 
-    /// The id of the keys of this step.
+    /// Returns the id of this step's keys.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
         self.key_id
     }
 
-    /// The step's index.
+    /// Returns the step's index.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.step.index()
     }
 
-    /// The key of a root topic, if it was made.
+    /// Returns the key of a root topic, if it has been made.
     #[must_use]
     pub fn known(&self, root_topic: &RootTopic) -> Option<Arc<SealingKey>> {
         self.keys.get(root_topic).cloned()
     }
 
-    /// The key that seals for a root topic: the same one each time, so that its counters are. A new one draws 8 bytes
-    /// from `rng`: the high half of its salts.
+    /// Returns the sealing key of a root topic: the same key each time, because it contains the counters. A new key
+    /// draws 8 bytes from `rng`, the high half of its salts.
     pub fn sealing_key(
         &mut self,
         root_topic: &RootTopic,

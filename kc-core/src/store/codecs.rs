@@ -1,13 +1,13 @@
-//! Small codecs.
+//! Codecs of sealed values, retained keys and the header of a sealed ratchet.
 
-/// Values sealed under a node's opaque key (protocol §11): 24 bytes of nonce, then the box.
+/// Values sealed under a node's opaque key (protocol §11): a nonce of 24 bytes, then the box.
 pub mod opaque {
     use rand_core::CryptoRng;
 
     use crate::secret::{Secret, SecretVec};
     use crate::symmetric::{self, NONCE_LEN};
 
-    /// Seals a value under a fresh nonce.
+    /// Seals a value with a new nonce.
     #[must_use]
     pub fn wrap(plaintext: &[u8], key: &Secret<32>, rng: &mut dyn CryptoRng) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
@@ -16,7 +16,7 @@ pub mod opaque {
         [&nonce, sealed.as_slice()].concat()
     }
 
-    /// Opens a value; `None` if it is too short, altered, or sealed under another key.
+    /// Opens a value. Returns `None` if it is too short, altered, or sealed under another key.
     #[must_use]
     pub fn unwrap(wrapped: &[u8], key: &Secret<32>) -> Option<SecretVec> {
         let (nonce, sealed) = wrapped.split_first_chunk()?;
@@ -24,8 +24,8 @@ pub mod opaque {
     }
 }
 
-/// The form in which a producer keeps retained keys, before it is sealed (protocol §11, `oldkeys`):
-/// `{"pgens": [[root, key id, secret, birth], ...]}`.
+/// The form in which a producer stores retained keys, before it is sealed (protocol §11, `oldkeys`): `{"pgens":
+/// [[root topic, key id, secret, birth], ...]}`.
 pub mod retained_keys {
     use crate::ratchet::{RetainedKey, RetainedKeys};
     use crate::secret::{Secret, SecretVec};
@@ -37,7 +37,7 @@ pub mod retained_keys {
     /// Encodes the keys, oldest first.
     #[must_use]
     pub fn encode(keys: &RetainedKeys) -> SecretVec {
-        // One allocation, so that growing leaves no copies behind.
+        // A single allocation, so that growth leaves no copies behind.
         let names: usize = keys.iter().map(|key| key.root_topic.as_str().len()).sum();
         let mut writer = Writer::append_to(Vec::with_capacity(32 + names + keys.len() * 96));
         writer.map(1).text(ENTRIES).array(keys.len());
@@ -52,10 +52,10 @@ pub mod retained_keys {
         writer.into_vec().into()
     }
 
-    /// Decodes the keys; other entries of the map are ignored.
+    /// Decodes the keys. Ignores other entries of the map.
     ///
     /// # Errors
-    /// [`WireError`] if they are not laid out as they must be.
+    /// Returns a [`WireError`] if the layout, a key id, a secret or a time is wrong.
     pub fn decode(plaintext: &SecretVec) -> Result<RetainedKeys, WireError> {
         let value = Value::decode(plaintext.expose())?;
         let Value::Map(entries) = value else {
@@ -102,21 +102,22 @@ pub mod retained_keys {
     }
 }
 
-/// What a file begins with that holds a ratchet which a token has sealed.
+/// The first bytes of a file with a ratchet that a token has sealed.
 const MAGIC: &[u8; 4] = b"KCR1";
 
-/// What stands in front of a ratchet that a token has sealed, legible without the token: `"KCR1" ‖ index (8, big-endian)`.
+/// The header of a ratchet that a token has sealed, readable without the token: `"KCR1" ‖ index (8 bytes,
+/// big-endian)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedRatchetHeader {
-    /// The index of the step to be used next.
+    /// The index of the next step.
     pub index: u64,
 }
 
 impl SealedRatchetHeader {
-    /// How long it is, in bytes.
+    /// The length of the header, in bytes.
     pub const LEN: usize = MAGIC.len() + size_of::<u64>();
 
-    /// That of a file with these bytes; `None` if it has none.
+    /// Returns the header of a file, or `None` if the file has none.
     #[must_use]
     pub fn of(file: &[u8]) -> Option<Self> {
         let index = file.strip_prefix(MAGIC)?.first_chunk()?;
@@ -125,7 +126,7 @@ impl SealedRatchetHeader {
         })
     }
 
-    /// As it stands in the file.
+    /// Encodes the header for the file.
     #[must_use]
     pub fn encode(self) -> Vec<u8> {
         [&MAGIC[..], &self.index.to_be_bytes()].concat()

@@ -1,27 +1,27 @@
 use std::error::Error;
 use std::fmt;
 
-/// What kind of thing a store could not do.
+/// The kind of a store's failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// What is asked for is not there.
+    /// The requested data does not exist.
     Missing,
-    /// Another process holds it.
+    /// Another process uses the data.
     InUse,
-    /// It is there and makes no sense: truncated, altered, or something else altogether.
+    /// The data is truncated, altered, or of another kind.
     Malformed,
-    /// The system or the token does not allow it.
+    /// The operating system or the token denies the access.
     Permission,
     /// Reading or writing failed.
     Io,
-    /// It does not answer.
+    /// The store did not answer in time.
     Timeout,
     /// A wrapped value does not open.
     Unauthentic,
     /// The ratchet has no step left.
     Exhausted,
-    /// Anything else.
+    /// Any other failure.
     Other,
 }
 
@@ -35,7 +35,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error of a kind, with what was being done and where ("read n1.crypto").
+    /// Creates an error of a kind. `context` names the operation and its object ("read n1.crypto").
     #[must_use]
     pub fn new(kind: StoreErrorKind, context: impl Into<String>) -> Self {
         Self {
@@ -46,27 +46,27 @@ impl StoreError {
         }
     }
 
-    /// With what a person can do about it.
+    /// Adds advice for the operator.
     #[must_use]
     pub fn with_advice(mut self, advice: &'static str) -> Self {
         self.advice = Some(advice);
         self
     }
 
-    /// With the cause behind it.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The kind.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// What a person can do about it, if the store knows.
+    /// Returns the advice for the operator, if there is any.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         self.advice
@@ -76,7 +76,7 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            StoreErrorKind::Missing => "not there",
+            StoreErrorKind::Missing => "not found",
             StoreErrorKind::InUse => "in use by another process",
             StoreErrorKind::Malformed => "malformed",
             StoreErrorKind::Permission => "not permitted",

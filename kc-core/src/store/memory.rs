@@ -8,27 +8,31 @@ use crate::keys::{KeyType, Signer, VerifyingKey};
 use crate::ratchet::{Seed, Step};
 use crate::secret::SecretVec;
 
-/// A [`KeyStore`] over secrets in memory: what a keystore of files becomes once they are read.
+/// A [`KeyStore`] with secrets in memory. The keystore of files uses it after it has read them.
 pub struct MemoryKeyStore {
     secrets: NodeSecrets,
     key_types: Option<Vec<KeyType>>,
     generators: Box<Generators>,
 }
 
-/// Makes a generator of random numbers for one use. Drawn from the operating system each time, it gives copies of a
-/// process (a fork, a snapshot of a machine) different numbers.
+/// Creates a random number generator for one use.
+///
+/// If each is seeded from the operating system, copies of a process (a fork, a snapshot of a machine) get different
+/// numbers.
 pub type Generators = dyn Fn() -> Result<Box<dyn CryptoRng>, StoreError> + Send + Sync;
 
-/// A [`RatchetStore`] that forgets with the process, for nodes without durable storage (`ratchet : memory`). Each start
-/// needs a seed of its own: [`drawn`](Self::drawn).
+/// A [`RatchetStore`] in memory, for nodes without durable storage (`ratchet : memory`). Each start needs a seed of
+/// its own; see [`drawn`](Self::drawn).
 #[derive(Debug)]
 pub struct MemoryRatchetStore {
     seed: Option<Seed>,
 }
 
 impl MemoryKeyStore {
-    /// With these secrets; `key_types` restricts which signing keys are used (`keytypes` in the
-    /// configuration), and each use of random numbers asks `generators` for some.
+    /// Creates a keystore with these secrets.
+    ///
+    /// `key_types` restricts the signing keys in use (`keytypes` in the configuration). Each use of random numbers
+    /// calls `generators`.
     #[must_use]
     pub fn new(
         secrets: NodeSecrets,
@@ -95,7 +99,8 @@ impl fmt::Debug for MemoryKeyStore {
 }
 
 impl MemoryRatchetStore {
-    /// With a random secret, from a random index below 2^63: neither comes again at another start.
+    /// Creates a ratchet with a random secret and a random index below 2^63, so that neither occurs at another
+    /// start.
     #[must_use]
     pub fn drawn(rng: &mut dyn CryptoRng) -> Self {
         let mut index = [0; 8];
@@ -103,7 +108,7 @@ impl MemoryRatchetStore {
         Self::new(Seed::generate_from(u64::from_be_bytes(index) >> 1, rng))
     }
 
-    /// From this seed, which no other start may have used.
+    /// Creates a ratchet from a seed, which no other start may have used.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
         Self { seed: Some(seed) }

@@ -1,17 +1,17 @@
-//! What a node keeps: the codecs of its files (protocol §11) and the traits of the stores that hold
+//! The data that a node stores: the codecs of its files (protocol §11), and the traits of the stores that hold
 //! them.
 //!
-//! | part | what it is |
+//! | item | content |
 //! |---|---|
 //! | [`config`] | the `.config` file, and the trait of its store |
 //! | [`NodeSecrets`] | the `.crypto` file, in all its generations |
 //! | [`retained_keys`] | the keys that a producer keeps for late consumers |
-//! | [`SealedRatchetHeader`] | what a ratchet that is sealed by a token tells without it |
-//! | [`opaque`] | how values in the configuration are sealed |
-//! | [`KeyStore`], [`RatchetStore`] | what a node asks of wherever its secrets are |
-//! | [`KeyStoreSigner`] | a key that never leaves its keystore, for whatever signs |
+//! | [`SealedRatchetHeader`] | the readable header of a ratchet that a token has sealed |
+//! | [`opaque`] | sealed values in the configuration |
+//! | [`KeyStore`], [`RatchetStore`] | the stores of a node's secrets |
+//! | [`KeyStoreSigner`] | a signer with a key that never leaves its keystore |
 //!
-//! The `.seed` file is a [`Seed`](crate::ratchet::Seed). Nothing here touches a file.
+//! The `.seed` file is a [`Seed`](crate::ratchet::Seed). This module does not access files.
 
 mod codecs;
 pub mod config;

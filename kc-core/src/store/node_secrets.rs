@@ -6,34 +6,34 @@ use crate::keys::{KeyError, KeyType, Signer, SigningKey};
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Reader, Value, WireError, Writer};
 
-/// The version of the form that is written.
+/// The version of the form that [`NodeSecrets::encode`] writes.
 const CURRENT_VERSION: i128 = 2;
 
-/// Why a `.crypto` file cannot be used.
+/// A reason why a `.crypto` file cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NodeSecretsError {
-    /// Truncated, altered, or another kind of file.
+    /// The file is truncated, altered, or of another kind.
     #[error("malformed key file: {0}")]
     Encoding(#[from] WireError),
     /// A signing key is malformed.
-    #[error("key file with a bad signing key: {0}")]
+    #[error("malformed signing key in the key file: {0}")]
     Key(#[from] KeyError),
-    /// Written by a later version.
-    #[error("key file of version {0}, which is not known")]
+    /// A later version wrote the file.
+    #[error("unknown key file version {0}")]
     Version(i128),
     /// None of the signing keys is of a known type.
     #[error("no signing key of a known type")]
     NoKnownKey,
-    /// The opaque key has the wrong length.
-    #[error("opaque key of {0} bytes instead of 32")]
+    /// The opaque key does not have 32 bytes.
+    #[error("the opaque key has {0} bytes instead of 32")]
     OpaqueKey(usize),
     /// None of the key exchanges is known.
     #[error("no key exchange of a known version")]
     NoKnownSuite,
 }
 
-/// The content of a node's `.crypto` file: its signing keys, its opaque key, and how it exchanges keys.
+/// The content of a node's `.crypto` file: its signing keys, its opaque key, and its key exchanges.
 #[derive(Debug)]
 pub struct NodeSecrets {
     signing_keys: Vec<StoredKey>,
@@ -42,26 +42,26 @@ pub struct NodeSecrets {
     exchange_versions: Vec<i64>,
 }
 
-/// What a `.crypto` file held.
+/// The result of decoding a `.crypto` file.
 #[derive(Debug)]
 pub struct Decoded {
     /// The secrets.
     pub secrets: NodeSecrets,
-    /// Whether the file is of an older generation and should be written anew.
+    /// Whether the file is of an older generation and should be written again.
     pub outdated: bool,
-    /// How many bytes follow the content; they mean nothing.
+    /// The number of bytes after the content. They have no meaning.
     pub trailing: usize,
 }
 
 #[derive(Debug)]
 enum StoredKey {
     Known(SigningKey),
-    /// Of a type from the future; kept when the file is written anew.
+    /// A key of an unknown, later type. It is kept when the file is written again.
     Unknown(SecretVec),
 }
 
 impl NodeSecrets {
-    /// A fresh node: no signing key yet, a random opaque key, all key exchanges.
+    /// Creates the secrets of a new node: no signing key, a random opaque key, all key exchanges.
     #[must_use]
     pub fn generate(rng: &mut dyn CryptoRng) -> Self {
         Self {
@@ -72,11 +72,12 @@ impl NodeSecrets {
         }
     }
 
-    /// Reads any generation: `[2, [keys], opaque key, legacy requests, [exchange versions]]`; version 1
+    /// Reads a file of any generation: `[2, [keys], opaque key, legacy requests, [exchange versions]]`; version 1
     /// with a single key; and the oldest, `[key, opaque key]`.
     ///
     /// # Errors
-    /// Any [`NodeSecretsError`].
+    /// Returns a [`NodeSecretsError`] if the layout or a key is malformed, the version is unknown, or no signing
+    /// key or no key exchange is known.
     pub fn decode(bytes: &[u8]) -> Result<Decoded, NodeSecretsError> {
         let mut reader = Reader::new(bytes);
         let value = reader.value()?;
@@ -106,7 +107,7 @@ impl NodeSecrets {
         })
     }
 
-    /// The current generation.
+    /// Encodes the secrets in the current form.
     #[must_use]
     pub fn encode(&self) -> SecretVec {
         let keys: Vec<_> = self
@@ -115,7 +116,7 @@ impl NodeSecrets {
             .map(StoredKey::expose_bytes)
             .collect();
         let keys_len: usize = keys.iter().map(|key| key.expose().len() + 3).sum();
-        // One allocation, so that growing leaves no copies behind.
+        // A single allocation, so that growth leaves no copies behind.
         let room = 64 + keys_len + 9 * self.exchange_versions.len();
         let mut writer = Writer::append_to(Vec::with_capacity(room));
         writer.array(5).uint(2).array(keys.len());
@@ -131,7 +132,7 @@ impl NodeSecrets {
         writer.into_vec().into()
     }
 
-    /// Draws a signing key of this type unless there is one; says whether it did.
+    /// Draws a signing key of this type unless there is one. Returns whether a key was drawn.
     pub fn ensure_key(&mut self, key_type: KeyType, rng: &mut dyn CryptoRng) -> bool {
         let missing = self
             .signing_keys()
@@ -142,12 +143,12 @@ impl NodeSecrets {
         missing
     }
 
-    /// Adds a signing key behind the others.
+    /// Appends a signing key.
     pub fn add_key(&mut self, key: SigningKey) {
         self.signing_keys.push(StoredKey::Known(key));
     }
 
-    /// The signing keys of known types, in order.
+    /// Returns the signing keys of known types, in order.
     pub fn signing_keys(&self) -> impl Iterator<Item = &SigningKey> {
         self.signing_keys.iter().filter_map(|key| match key {
             StoredKey::Known(key) => Some(key),
@@ -155,28 +156,29 @@ impl NodeSecrets {
         })
     }
 
-    /// The key that seals values in the configuration.
+    /// Returns the key that seals values in the configuration.
     #[must_use]
     pub fn opaque_key(&self) -> &Secret<32> {
         &self.opaque_key
     }
 
-    /// The known key exchanges, in order of preference.
+    /// Returns the known key exchanges, in order of preference.
     pub fn suites(&self) -> impl Iterator<Item = Suite> {
         let versions = self.exchange_versions.iter();
         versions.filter_map(|version| Suite::from_version((*version).into()))
     }
 
-    /// Whether requests go out in the bare form of old peers, too.
+    /// Returns whether the node also sends requests in the bare form of old peers.
     #[must_use]
     pub fn legacy_requests(&self) -> bool {
         self.legacy_requests
     }
 
-    /// Changes the key exchanges that are offered and accepted, in order of preference; each once.
+    /// Replaces the key exchanges that the node offers and accepts. `suites` are in order of preference;
+    /// repetitions are removed.
     ///
     /// # Errors
-    /// [`NodeSecretsError::NoKnownSuite`] if there are none.
+    /// Returns [`NodeSecretsError::NoKnownSuite`] if `suites` is empty.
     pub fn set_suites(&mut self, suites: &[Suite]) -> Result<(), NodeSecretsError> {
         if suites.is_empty() {
             return Err(NodeSecretsError::NoKnownSuite);
@@ -186,7 +188,7 @@ impl NodeSecrets {
         Ok(())
     }
 
-    /// Says whether requests go out in the bare form of old peers, too.
+    /// Sets whether the node also sends requests in the bare form of old peers.
     pub fn set_legacy_requests(&mut self, legacy_requests: bool) {
         self.legacy_requests = legacy_requests;
     }

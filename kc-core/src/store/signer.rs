@@ -5,7 +5,7 @@ use rand_core::CryptoRng;
 use super::KeyStore;
 use crate::keys::{KeyError, Signer, VerifyingKey};
 
-/// Signs with a key that stays in its [`KeyStore`], which is borrowed or owned.
+/// Signs with a key that stays in its [`KeyStore`]. `S` is a reference to the store, or an owner of it.
 #[derive(Debug)]
 pub struct KeyStoreSigner<S> {
     store: S,
@@ -13,7 +13,7 @@ pub struct KeyStoreSigner<S> {
 }
 
 impl<S> KeyStoreSigner<S> {
-    /// With one of the store's keys.
+    /// Creates a signer for one of the store's keys.
     #[must_use]
     pub fn new(store: S, key: VerifyingKey) -> Self {
         Self { store, key }
@@ -25,7 +25,7 @@ impl<S: Deref<Target: KeyStore>> Signer for KeyStoreSigner<S> {
         &self.key
     }
 
-    /// The store has random numbers of its own.
+    /// Ignores the generator, since the store has random numbers of its own.
     fn sign(&self, message: &[u8], _: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
         let signed = self.store.sign(&self.key, message);
         signed.map_err(|_| KeyError::Signer)

@@ -6,50 +6,53 @@ use crate::keys::VerifyingKey;
 use crate::ratchet::Step;
 use crate::secret::SecretVec;
 
-/// Holds a node's signing keys and its opaque key, and uses them. Keys never leave it.
+/// Holds and uses a node's signing keys and its opaque key. The keys never leave it.
 pub trait KeyStore: Debug + Send + Sync {
-    /// The public halves of the signing keys in use, in order.
+    /// Returns the public halves of the signing keys in use, in order.
     fn verifying_keys(&self) -> Vec<VerifyingKey>;
 
-    /// Signs with one of these keys: the signature, then the message (protocol §5). May take long:
-    /// 0.1 s for a hybrid key, a round trip for a token.
+    /// Signs `message` with `key`. Returns the signature followed by the message (protocol §5).
+    ///
+    /// Blocks: for about 0.1 s with a hybrid key, for a round trip with a token.
     ///
     /// # Errors
-    /// [`StoreError`]; `Missing` for a key that is none of these.
+    /// Returns a [`StoreError`] of the kind `Missing` if `key` is not among the [keys in
+    /// use](Self::verifying_keys), and of another kind if the store fails.
     fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError>;
 
     /// Seals a value for the configuration file.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns a [`StoreError`] if the store fails.
     fn wrap_opaque(&self, plaintext: &[u8]) -> Result<Vec<u8>, StoreError>;
 
-    /// Opens a value sealed by [`wrap_opaque`](Self::wrap_opaque).
+    /// Opens a value that [`wrap_opaque`](Self::wrap_opaque) sealed.
     ///
     /// # Errors
-    /// [`StoreError`]; `Unauthentic` if it was sealed by another key or altered.
+    /// Returns a [`StoreError`] of the kind `Unauthentic` if the value was altered or sealed with another key, and
+    /// of another kind if the store fails.
     fn unwrap_opaque(&self, wrapped: &[u8]) -> Result<SecretVec, StoreError>;
 
-    /// The key exchanges that the node offers and accepts, in order of preference.
+    /// Returns the key exchanges that the node offers and accepts, in order of preference.
     fn suites(&self) -> Vec<Suite>;
 
-    /// Whether requests go out in the bare form of old peers, too.
+    /// Returns whether the node also sends requests in the bare form of old peers.
     fn legacy_requests(&self) -> bool;
 }
 
 /// Holds a producer's ratchet.
 pub trait RatchetStore: Debug + Send {
-    /// Returns whether the next start goes on where this one stopped. If not, each start begins elsewhere, and retained keys
-    /// are kept in memory alone.
+    /// Returns whether a restart continues with the next step. If not, each start uses another ratchet, and
+    /// retained keys are only kept in memory.
     fn is_durable(&self) -> bool {
         true
     }
 
-    /// Takes the next step: reads the ratchet, stores its successor durably, and only then gives the
-    /// step out. One operation, under an exclusive lock: no step is ever given out twice, whatever
-    /// crashes.
+    /// Takes the next step: reads the ratchet, stores its successor durably, and only then returns the step.
+    ///
+    /// This is one operation under an exclusive lock: no step is ever returned twice, even after a crash.
     ///
     /// # Errors
-    /// [`StoreError`]; the step is then not used.
+    /// Returns a [`StoreError`] if the ratchet cannot be read or stored, or has no step left; no step is used then.
     fn step(&mut self) -> Result<Step, StoreError>;
 }

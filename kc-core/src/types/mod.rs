@@ -1,4 +1,4 @@
-//! The vocabulary that every other module shares: topics, key ids and times.
+//! Types that all other modules share: topics, key ids and times.
 
 mod topic;
 
@@ -9,18 +9,18 @@ pub use topic::{
     ManagementTopic, ManagementTopics, RootTopic, SideTopic, TopicScheme, is_topic_name,
 };
 
-/// Length in bytes of a long key id.
+/// Length of a long key id, in bytes.
 pub const KEY_ID_LEN: usize = 32;
 
-/// Names one data key of a root topic (protocol §4, "key index").
+/// Identifies one data key of a root topic (protocol §4, "key index").
 ///
-/// A message carries the id of the key it was sealed under. Ids are chosen by producers and are not
-/// secret; nothing prevents two producers from claiming the same one.
+/// A message carries the id of the key that it was sealed with. Producers choose the ids, which are not secret. Two
+/// producers may claim the same id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyId {
-    /// The default form: 32 bytes, a hash of the producer's identity and its ratchet index.
+    /// The default form: 32 bytes, a hash of the producer's signing keys and the index of its ratchet.
     Long([u8; KEY_ID_LEN]),
-    /// The compact form: the ratchet index itself.
+    /// The compact form: the index of the ratchet itself.
     Short(u64),
 }
 
@@ -39,20 +39,20 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// What time it is, by two clocks: that of the wall says what is valid, the monotonic one how long something took.
-/// State machines take it as an argument.
+/// The current time by two clocks. State machines take it as an argument.
+///
+/// The wall clock decides about validity, the monotonic clock measures durations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Now {
-    /// The time of day. It may be set back.
+    /// The time of day. It may step back.
     pub wall: Timestamp,
-    /// The time since some fixed moment. It never steps back.
+    /// The time since an arbitrary fixed moment. It never steps back.
     pub mono: Duration,
 }
 
 /// A point in time: seconds since the Unix epoch, with fractions, always finite.
 ///
-/// The wire carries times as floats (protocol §1), so this is what certificates and state machines
-/// compare. The core never reads a clock: `now` is always an argument.
+/// The wire format carries times as floats (protocol §1), so certificates and state machines compare this type.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Timestamp(f64);
 
@@ -60,31 +60,31 @@ impl Timestamp {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0.0);
 
-    /// From seconds since the epoch; `None` for NaN and the infinities.
+    /// Creates a time from seconds since the epoch. Returns `None` for NaN and the infinities.
     #[must_use]
     pub fn from_secs(secs: f64) -> Option<Self> {
         secs.is_finite().then_some(Self(secs))
     }
 
-    /// From the time since the epoch, as `SystemTime` gives it.
+    /// Creates a time from the duration since the epoch, as `SystemTime` reports it.
     #[must_use]
     pub fn from_unix(since_epoch: Duration) -> Self {
         Self(since_epoch.as_secs_f64())
     }
 
-    /// Seconds since the epoch.
+    /// Returns the seconds since the epoch.
     #[must_use]
     pub fn as_secs(self) -> f64 {
         self.0
     }
 
-    /// The time `delay` later.
+    /// Returns the time that is `delay` later.
     #[must_use]
     pub fn plus(self, delay: Duration) -> Self {
         Self(self.0 + delay.as_secs_f64())
     }
 
-    /// How long ago `earlier` was; zero if it lies in the future (clocks step back).
+    /// Returns the time from `earlier` until this time, or zero if `earlier` is later (clocks step back).
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::try_from_secs_f64(self.0 - earlier.0).unwrap_or(Duration::ZERO)

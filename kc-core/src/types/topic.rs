@@ -1,13 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The topic that data keys belong to: everything of a topic's name before the first separator
-/// (protocol §2). Cheap to clone.
+/// A root topic: the part of a topic's name before the first separator (protocol §2). Data keys belong to root
+/// topics.
+///
+/// Cloning only increments a reference count.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RootTopic(Arc<str>);
 
 impl RootTopic {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -15,7 +17,8 @@ impl RootTopic {
 }
 
 impl From<&str> for RootTopic {
-    /// Takes a name that is known to be a root; [`TopicScheme::root_of`] finds the root of a topic.
+    /// Takes a name that is known to be a root topic. [`TopicScheme::root_of`] derives the root topic from any
+    /// topic.
     fn from(name: &str) -> Self {
         Self(name.into())
     }
@@ -39,29 +42,31 @@ impl fmt::Debug for RootTopic {
     }
 }
 
-/// Whether Kafka lets a topic be named so: 1 to 249 ASCII letters, digits, `.`, `_` and `-`, but not `.` or `..`. A broker
-/// that nobody trusts may list anything.
+/// Returns whether Kafka permits this name for a topic: 1 to 249 ASCII letters, digits, `.`, `_` and `-`, but
+/// neither `.` nor `..`.
+///
+/// An untrusted broker may list any name.
 #[must_use]
 pub fn is_topic_name(name: &str) -> bool {
     let legal = |letter: u8| letter.is_ascii_alphanumeric() || b"._-".contains(&letter);
     (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.bytes().all(legal)
 }
 
-/// Which of a root's three side topics.
+/// One of the three side topics of a root topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SideTopic {
-    /// Requests of consumers to producers (`<root>.reqs`).
+    /// Requests from consumers to producers (`<root>.reqs`).
     Requests,
-    /// Replies of producers to consumers (`<root>.keys`).
+    /// Replies from producers to consumers (`<root>.keys`).
     Keys,
-    /// Requests of consumers to controllers (`<root>.subs`).
+    /// Requests from consumers to controllers (`<root>.subs`).
     Subscriptions,
 }
 
-/// How topics are named: the separator and the side topics' suffixes (protocol §2 and §10).
+/// The naming scheme of topics: a separator, and the suffixes of the side topics (protocol §2 and §10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicScheme {
-    /// Ends the root in a topic's name; `.` by default. Empty: every topic is its own root.
+    /// Ends the root topic in a topic's name; `.` by default. If it is empty, each topic is its own root topic.
     pub separator: String,
     /// Suffix of the topic of requests to producers; `.reqs` by default.
     pub requests_suffix: String,
@@ -83,7 +88,7 @@ impl Default for TopicScheme {
 }
 
 impl TopicScheme {
-    /// The root's part of a topic's name: all before the first separator.
+    /// Returns the root topic's part of a topic's name: all text before the first separator.
     ///
     /// ```
     /// # use kc_core::types::TopicScheme;
@@ -100,19 +105,19 @@ impl TopicScheme {
             .map_or(topic, |(root, _)| root)
     }
 
-    /// The root of a topic, as a value to keep.
+    /// Returns the root topic of a topic as an owned value.
     #[must_use]
     pub fn root_of(&self, topic: &str) -> RootTopic {
         self.root_str(topic).into()
     }
 
-    /// The name of a root's side topic.
+    /// Returns the name of a side topic of `root`.
     #[must_use]
     pub fn side_topic(&self, root: &RootTopic, side: SideTopic) -> String {
         format!("{root}{}", self.suffix(side))
     }
 
-    /// Which root's which side topic a name is; `None` for any other topic.
+    /// Splits the name of a side topic into its root topic and its kind. Returns `None` for any other topic.
     #[must_use]
     pub fn parse_side_topic(&self, topic: &str) -> Option<(RootTopic, SideTopic)> {
         [
@@ -136,10 +141,10 @@ impl TopicScheme {
     }
 }
 
-/// The topics by which trust changes at run time (protocol §8).
+/// A management topic, by which trust changes at run time (protocol §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ManagementTopic {
-    /// New chains for nodes, each under the byte form of the key that it certifies.
+    /// New chains for nodes. The Kafka key of each record is the byte form of the key that the chain certifies.
     Chains,
     /// Entries for the allowlist.
     Allowlist,
@@ -147,7 +152,7 @@ pub enum ManagementTopic {
     Denylist,
 }
 
-/// How the management topics are named (protocol §10).
+/// The names of the management topics (protocol §10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagementTopics {
     /// The topic of chains; `chains` by default.
@@ -159,7 +164,7 @@ pub struct ManagementTopics {
 }
 
 impl ManagementTopic {
-    /// All of them.
+    /// All management topics.
     pub const ALL: [Self; 3] = [Self::Chains, Self::Allowlist, Self::Denylist];
 }
 
@@ -174,13 +179,13 @@ impl Default for ManagementTopics {
 }
 
 impl ManagementTopics {
-    /// The names of all of them.
+    /// Returns the names of all management topics.
     #[must_use]
     pub fn names(&self) -> [&str; 3] {
         ManagementTopic::ALL.map(|topic| self.name(topic))
     }
 
-    /// The name of a topic.
+    /// Returns the name of a topic.
     #[must_use]
     pub fn name(&self, topic: ManagementTopic) -> &str {
         match topic {

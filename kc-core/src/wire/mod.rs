@@ -1,8 +1,8 @@
-//! Strict, bounded MessagePack (protocol §1).
+//! Strict and bounded MessagePack (protocol §1).
 //!
-//! [`Value`] borrows from the input, so what was signed is what is looked at. The reader accepts
-//! exactly one value, the types that the protocol uses, a bounded depth and a bounded number of
-//! elements; [`Writer`] writes the shortest forms. The primitives are those of the crate `rmp`.
+//! [`Value`] borrows from the input, so that the code evaluates the bytes that were signed. [`Reader`] accepts
+//! exactly one value, only the types that the protocol uses, a bounded depth and a bounded number of elements.
+//! [`Writer`] writes the shortest forms. The primitives come from the crate `rmp`.
 
 mod reader;
 mod writer;
@@ -12,7 +12,7 @@ use thiserror::Error;
 pub use reader::{MAX_DEPTH, MAX_ELEMENTS, Reader};
 pub use writer::Writer;
 
-/// Why bytes are not the MessagePack that the protocol asks for. Always the sender's fault.
+/// A deviation of bytes from the MessagePack that the protocol requires. The sender is always at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WireError {
@@ -22,16 +22,16 @@ pub enum WireError {
     /// Bytes follow the value.
     #[error("{0} bytes follow the MessagePack value")]
     TrailingBytes(usize),
-    /// Arrays and maps nest deeper than [`MAX_DEPTH`].
+    /// Arrays and maps nest more deeply than [`MAX_DEPTH`] levels.
     #[error("MessagePack nests too deeply")]
     TooDeep,
     /// The value has more than [`MAX_ELEMENTS`] elements.
     #[error("MessagePack value has too many elements")]
     TooManyElements,
-    /// A type the protocol never uses (extensions, reserved markers).
+    /// The protocol does not use this type (an extension type or a reserved marker).
     #[error("MessagePack type 0x{0:02x} is not part of the protocol")]
     UnsupportedType(u8),
-    /// A value of another type or shape stands where this one is due.
+    /// A value has another type or shape than the protocol requires at this place.
     #[error("expected {0}")]
     Expected(&'static str),
     /// Text is not UTF-8.
@@ -39,27 +39,27 @@ pub enum WireError {
     NotUtf8,
 }
 
-/// One MessagePack value, borrowed from the bytes it was read from.
+/// One MessagePack value, borrowed from the bytes that it was read from.
 ///
-/// Older peers wrote byte strings in the *raw* (today: *str*) family, so both families answer to
-/// [`Value::bytes`] and [`Value::text`] (protocol §1).
+/// Older peers wrote byte strings in the *raw* family (today *str*), so [`Value::bytes`] and [`Value::text`] accept
+/// both families (protocol §1).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// Nothing.
+    /// The nil value.
     Nil,
-    /// A truth value.
+    /// A Boolean value.
     Bool(bool),
     /// An integer from -2^63 to 2^64 - 1.
     Int(i128),
-    /// A number in floating point.
+    /// A floating-point number.
     Float(f64),
     /// A byte string of the *bin* family.
     Bytes(&'a [u8]),
-    /// A byte string of the *raw* or *str* family; usually, but not always, UTF-8.
+    /// A byte string of the *raw* or *str* family; usually, but not always, valid UTF-8.
     Raw(&'a [u8]),
     /// An array.
     Array(Vec<Value<'a>>),
-    /// A map, in the order written.
+    /// A map, in the order in which it was written.
     Map(Vec<(Value<'a>, Value<'a>)>),
 }
 
@@ -67,7 +67,8 @@ impl<'a> Value<'a> {
     /// Reads bytes that hold exactly one value.
     ///
     /// # Errors
-    /// Any [`WireError`].
+    /// Returns a [`WireError`] if the bytes are truncated, exceed a limit, contain a type that the protocol does
+    /// not use, or continue after the value.
     pub fn decode(input: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(input);
         let value = reader.value()?;
@@ -75,10 +76,10 @@ impl<'a> Value<'a> {
         Ok(value)
     }
 
-    /// The content of either string family.
+    /// Returns the content of a byte string of either family.
     ///
     /// # Errors
-    /// [`WireError::Expected`] for any other type.
+    /// Returns [`WireError::Expected`] if the value is not a byte string.
     pub fn bytes(&self) -> Result<&'a [u8], WireError> {
         match self {
             Self::Bytes(bytes) | Self::Raw(bytes) => Ok(bytes),
@@ -86,18 +87,19 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The content of either string family as text.
+    /// Returns the content of a byte string of either family as text.
     ///
     /// # Errors
-    /// [`WireError::Expected`] for any other type, [`WireError::NotUtf8`].
+    /// Returns [`WireError::Expected`] if the value is not a byte string, and [`WireError::NotUtf8`] if its content
+    /// is not valid UTF-8.
     pub fn text(&self) -> Result<&'a str, WireError> {
         str::from_utf8(self.bytes()?).map_err(|_| WireError::NotUtf8)
     }
 
-    /// An array's elements.
+    /// Returns the elements of an array.
     ///
     /// # Errors
-    /// [`WireError::Expected`] for any other type.
+    /// Returns [`WireError::Expected`] if the value is not an array.
     pub fn array(&self) -> Result<&[Value<'a>], WireError> {
         match self {
             Self::Array(elements) => Ok(elements),
@@ -105,10 +107,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// An integer.
+    /// Returns the value of an integer.
     ///
     /// # Errors
-    /// [`WireError::Expected`] for any other type.
+    /// Returns [`WireError::Expected`] if the value is not an integer.
     pub fn int(&self) -> Result<i128, WireError> {
         match self {
             Self::Int(int) => Ok(*int),

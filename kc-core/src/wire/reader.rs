@@ -2,13 +2,15 @@ use rmp::Marker;
 
 use super::{Value, WireError};
 
-/// How deep arrays and maps may nest. A certificate needs five levels.
+/// The maximum number of levels to which arrays and maps nest. A certificate needs five. Test:
+/// `bounds_depth_and_elements`.
 pub const MAX_DEPTH: usize = 16;
 
-/// How many elements one value may have in all, whatever its length in bytes.
+/// The maximum number of elements of one value, nested ones included, whatever its length in bytes. Test:
+/// `bounds_depth_and_elements`.
 pub const MAX_ELEMENTS: usize = 65_536;
 
-/// Reads MessagePack from a slice, front to back, without copying.
+/// Reads MessagePack from a slice, from front to back, without copying.
 pub struct Reader<'a> {
     rest: &'a [u8],
     elements_left: usize,
@@ -24,16 +26,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What has not been read yet.
+    /// Returns the bytes that have not been read.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Ends reading.
+    /// Ends the reading.
     ///
     /// # Errors
-    /// [`WireError::TrailingBytes`] if anything is left.
+    /// Returns [`WireError::TrailingBytes`] if bytes are left.
     pub fn finish(self) -> Result<(), WireError> {
         match self.rest.len() {
             0 => Ok(()),
@@ -41,18 +43,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the next value, with all that it contains.
+    /// Reads the next value with all of its elements.
     ///
     /// # Errors
-    /// Any [`WireError`] but `TrailingBytes`.
+    /// Returns a [`WireError`] if the value is truncated, exceeds a limit or contains a type that the protocol does
+    /// not use.
     pub fn value(&mut self) -> Result<Value<'a>, WireError> {
         self.value_at(MAX_DEPTH)
     }
 
-    /// Reads the header of an array and gives its length.
+    /// Reads the header of an array. Returns the number of its elements, which follow.
     ///
     /// # Errors
-    /// [`WireError::Expected`] if the next value is not an array.
+    /// Returns [`WireError::Expected`] if the next value is not an array, and [`WireError::Truncated`] if the
+    /// header is not complete.
     pub fn array(&mut self) -> Result<usize, WireError> {
         match self.marker()? {
             Marker::FixArray(len) => Ok(len.into()),
@@ -127,7 +131,7 @@ impl<'a> Reader<'a> {
         self.take(len)
     }
 
-    /// A big-endian length of `N` bytes, at most four.
+    /// Reads a big-endian length of `N` bytes, at most four.
     fn length<const N: usize>(&mut self) -> Result<usize, WireError> {
         let bytes = self.bytes::<N>()?;
         Ok(bytes

@@ -4,36 +4,36 @@ use rmp::encode::{self, ByteBuf, ValueWriteError};
 
 use super::Value;
 
-/// Writes MessagePack in the shortest forms, byte strings as *bin*, text as *str*.
+/// Writes MessagePack in the shortest forms: byte strings as *bin*, text as *str*.
 #[derive(Debug, Default)]
 pub struct Writer(ByteBuf);
 
 impl Writer {
-    /// Starts with nothing written.
+    /// Creates a writer with an empty buffer.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends to `out`, whose capacity is used before more is allocated.
+    /// Creates a writer that appends to `out`. It uses the capacity of `out` before it allocates more.
     #[must_use]
     pub fn append_to(out: Vec<u8>) -> Self {
         Self(ByteBuf::from_vec(out))
     }
 
-    /// What has been written.
+    /// Returns the bytes written, after those that [`append_to`](Self::append_to) was given.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         self.0.into_vec()
     }
 
-    /// Begins an array of `len` elements, which follow. Longer than 2^32 - 1 does not occur.
+    /// Begins an array of `len` elements, which the caller writes next. `len` is at most 2^32 - 1.
     pub fn array(&mut self, len: usize) -> &mut Self {
         done(encode::write_array_len(&mut self.0, saturate(len)));
         self
     }
 
-    /// Begins a map of `len` entries, which follow.
+    /// Begins a map of `len` entries, which the caller writes next.
     pub fn map(&mut self, len: usize) -> &mut Self {
         done(encode::write_map_len(&mut self.0, saturate(len)));
         self
@@ -45,8 +45,8 @@ impl Writer {
         self
     }
 
-    /// Writes the header of a byte string whose `len` bytes the caller appends to
-    /// [`into_vec`](Self::into_vec)'s result.
+    /// Writes the header of a byte string. The caller appends its `len` bytes to the result of
+    /// [`into_vec`](Self::into_vec).
     pub fn bytes_header(&mut self, len: usize) -> &mut Self {
         done(encode::write_bin_len(&mut self.0, saturate(len)));
         self
@@ -58,7 +58,7 @@ impl Writer {
         self
     }
 
-    /// Writes an integer that is not negative.
+    /// Writes a non-negative integer.
     pub fn uint(&mut self, int: u64) -> &mut Self {
         done(encode::write_uint(&mut self.0, int));
         self
@@ -70,13 +70,13 @@ impl Writer {
         self
     }
 
-    /// Writes a double.
+    /// Writes a floating-point number of 64 bits.
     pub fn float(&mut self, float: f64) -> &mut Self {
         done(encode::write_f64(&mut self.0, float));
         self
     }
 
-    /// Writes a truth value.
+    /// Writes a Boolean value.
     pub fn bool(&mut self, bool: bool) -> &mut Self {
         let Ok(()) = encode::write_bool(&mut self.0, bool);
         self
@@ -88,8 +88,7 @@ impl Writer {
         self
     }
 
-    /// Writes a value that was read, byte strings of either family as *bin* if they are not text of
-    /// the *str* family.
+    /// Writes a value that was read. A byte string of the *str* family that is not valid UTF-8 becomes *bin*.
     pub fn value(&mut self, value: &Value<'_>) -> &mut Self {
         match value {
             Value::Nil => self.nil(),
@@ -118,7 +117,7 @@ impl Writer {
     }
 }
 
-/// Writing to memory cannot fail; the type says so.
+/// Discards a result that cannot be an error: writing to memory is infallible.
 fn done<T>(result: Result<T, ValueWriteError<Infallible>>) {
     match result {
         Ok(_) => {}

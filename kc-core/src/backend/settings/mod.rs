@@ -1,4 +1,4 @@
-//! What a configuration says of a Kafka client, whichever client it is.
+//! The settings of a Kafka client, independent of the client.
 
 mod names;
 mod parsing;
@@ -14,49 +14,50 @@ use parsing::Parsing;
 pub use names::{ClientRole, canonical_name, client_role};
 pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 
-/// How to reach the brokers, and how to send and fetch: parsed from names and values as a node's
-/// configuration has them (protocol §11), which are those of kafka-python. librdkafka's dotted names are taken for
-/// the same settings, too.
+/// The settings of a Kafka client: addresses, security, sending and fetching.
+///
+/// They are parsed from the names and values of a node's configuration (protocol §11), which are those of
+/// kafka-python. librdkafka's dotted names for the same settings are also accepted.
 ///
 /// | name | librdkafka's | default | |
 /// |---|---|---|---|
-/// | `bootstrap_servers` | `bootstrap.servers` | required | `host:port,...`; the port is 9092 if left out |
+/// | `bootstrap_servers` | `bootstrap.servers` | required | `host:port,...`; the port is 9092 by default |
 /// | `client_id` | `client.id` | `kc` | |
 /// | `group_id` | `group.id` | the node's id | the group of consumers |
-/// | `auto_offset_reset` | `auto.offset.reset` | `latest` | where a group without a committed position starts to read messages: `earliest` or `latest` |
+/// | `auto_offset_reset` | `auto.offset.reset` | `latest` | `earliest` or `latest`: the position at which a group without a committed position begins |
 /// | `security_protocol` | `security.protocol` | `PLAINTEXT` | or `SSL`, `SASL_PLAINTEXT`, `SASL_SSL` |
-/// | `ssl_cafile` | `ssl.ca.location` | public authorities | PEM file: only these authorities are trusted; or `<SYSTEM-CA>`: those that this system trusts |
+/// | `ssl_cafile` | `ssl.ca.location` | public authorities | PEM file of the only trusted authorities; or `<SYSTEM-CA>`: those that the operating system trusts |
 /// | `ssl_certfile` | `ssl.certificate.location` | none | PEM file of a client certificate |
-/// | `ssl_keyfile` | `ssl.key.location` | none | PEM file of its private key; needed with `ssl_certfile`, and only then |
-/// | `ssl_password` | `ssl.key.password` | none | of an encrypted `ssl_keyfile` |
-/// | `ssl_check_hostname` | `ssl.endpoint.identification.algorithm` | `true` | `false` where a backend can, for any certificate of a trusted authority |
+/// | `ssl_keyfile` | `ssl.key.location` | none | PEM file of its private key; required with `ssl_certfile`, and only then |
+/// | `ssl_password` | `ssl.key.password` | none | password of an encrypted `ssl_keyfile` |
+/// | `ssl_check_hostname` | `ssl.endpoint.identification.algorithm` | `true` | `false`, if the backend supports it, accepts any certificate of a trusted authority |
 /// | `sasl_mechanism` | `sasl.mechanism` | required with SASL | `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512` |
-/// | `sasl_plain_username` | `sasl.username` | required with SASL | of SCRAM, too |
-/// | `sasl_plain_password` | `sasl.password` | required with SASL | of SCRAM, too |
-/// | `request_timeout_ms` | `socket.timeout.ms` | 30000 | to connect, and for each request |
+/// | `sasl_plain_username` | `sasl.username` | required with SASL | for PLAIN and SCRAM |
+/// | `sasl_plain_password` | `sasl.password` | required with SASL | for PLAIN and SCRAM |
+/// | `request_timeout_ms` | `socket.timeout.ms` | 30000 | for a connection attempt, and for each request |
 /// | `metadata_max_age_ms` | `metadata.max.age.ms` | 300000 | |
 /// | `connections_max_idle_ms` | `connections.max.idle.ms` | 540000 | |
 /// | `allow_auto_create_topics` | `allow.auto.create.topics` | `false` | whether sending may create a topic |
-/// | `linger_ms` | `linger.ms` | 5 | how long a batch waits for more records |
+/// | `linger_ms` | `linger.ms` | 5 | time for which a batch waits for more records |
 /// | `batch_size` | `batch.size` | 524288 | bytes |
 /// | `max_request_size` | `message.max.bytes` | 1048576 | bytes |
 /// | `buffer_memory` | | 33554432 | bytes queued before sending waits |
-/// | `max_block_ms` | | 60000 | how long queuing waits: for memory, for brokers, for a missing topic |
-/// | `delivery_timeout_ms` | `delivery.timeout.ms` | 120000 | how long a queued record may stay unacknowledged; not less than `linger_ms` and `request_timeout_ms` together |
-/// | `compression_type` | `compression.type` | `none` | or `gzip`, `snappy`, `lz4`, `zstd`, where a backend can; ciphertext does not compress |
-/// | `isolation_level` | `isolation.level` | `read_uncommitted` | or `read_committed`: without the records of transactions that are open or aborted |
-/// | `max_poll_records` | | 500 | most records that one poll returns |
+/// | `max_block_ms` | | 60000 | time for which queuing waits: for memory, for brokers, for a missing topic |
+/// | `delivery_timeout_ms` | `delivery.timeout.ms` | 120000 | time for which a queued record may remain unacknowledged; at least `linger_ms` and `request_timeout_ms` together |
+/// | `compression_type` | `compression.type` | `none` | or `gzip`, `snappy`, `lz4`, `zstd`, if the backend supports it; ciphertext does not compress |
+/// | `isolation_level` | `isolation.level` | `read_uncommitted` | or `read_committed`: without records of open or aborted transactions |
+/// | `max_poll_records` | | 500 | maximum number of records that one poll returns |
 /// | `fetch_max_bytes` | `fetch.max.bytes` | 52428800 | |
 /// | `max_partition_fetch_bytes` | `max.partition.fetch.bytes` | 1048576 | |
 /// | `fetch_max_wait_ms` | `fetch.wait.max.ms` | 500 | |
-/// | `session_timeout_ms` | `session.timeout.ms` | 45000 | of a group's member |
+/// | `session_timeout_ms` | `session.timeout.ms` | 45000 | of a member of a group |
 /// | `heartbeat_interval_ms` | `heartbeat.interval.ms` | 3000 | |
 /// | `max_poll_interval_ms` | `max.poll.interval.ms` | 300000 | |
 ///
-/// Records are sent with `acks : all` and `enable_idempotence : true` whatever these say. What
-/// kafka-python has for tuning and for the choices that kc makes itself (`retries`, `enable_auto_commit`, ...) is
-/// [ignored](Self::ignored), and so is what has no effect beside other settings, such as `ssl_cafile` without TLS.
-/// librdkafka's other settings are [kept](Self::librdkafka) for a backend that has it.
+/// Records are always sent with `acks : all` and `enable_idempotence : true`, whatever these settings say.
+/// kafka-python's settings for tuning and for choices that kc makes itself (`retries`, `enable_auto_commit`, ...) are
+/// [ignored](Self::ignored), and so are settings without effect in combination with others, such as `ssl_cafile`
+/// without TLS. librdkafka's other settings are [kept](Self::librdkafka) for a backend that uses it.
 ///
 /// ```
 /// use kc_core::backend::ClientSettings;
@@ -71,67 +72,67 @@ pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ClientSettings {
-    /// The addresses of the brokers to ask first, `host:port,...`.
+    /// The addresses of the brokers to contact first, `host:port,...`.
     pub bootstrap_servers: String,
-    /// What brokers log this client as.
+    /// The name of this client in the brokers' logs.
     pub client_id: String,
-    /// The group of consumers, if one is named.
+    /// The group of consumers, if there is one.
     pub group_id: Option<String>,
-    /// Whether a group without a committed position starts to read messages at the first record, not at the end.
+    /// Whether a group without a committed position begins at the first record, instead of at the end.
     pub from_beginning: bool,
-    /// TLS, if it is wanted.
+    /// The settings of TLS, if it is used.
     pub tls: Option<Tls>,
-    /// How to authenticate by SASL, if it is wanted.
+    /// The settings of SASL authentication, if it is used.
     pub sasl: Option<Sasl>,
-    /// The longest time to connect, and for each request.
+    /// The maximum time for a connection attempt, and for each request.
     pub request_timeout: Duration,
-    /// How old what is known of the cluster may get.
+    /// The maximum age of metadata about the cluster.
     pub metadata_max_age: Duration,
-    /// How long an unused connection is kept.
+    /// The time after which an unused connection is closed.
     pub connections_max_idle: Duration,
     /// Whether sending may create a topic.
     pub allow_auto_create_topics: bool,
-    /// How long a batch waits for more records.
+    /// The time for which a batch waits for more records.
     pub linger: Duration,
     /// The size of a batch, in bytes.
     pub batch_size: usize,
-    /// The largest request, in bytes, and so the largest record.
+    /// The maximum size of a request, and therefore of a record, in bytes.
     pub max_request_size: usize,
-    /// How many bytes are queued before sending waits.
+    /// The maximum size of queued records, in bytes; then sending waits.
     pub buffer_memory: usize,
-    /// How long queuing waits: for memory, for brokers, for a missing topic.
+    /// The maximum time for which queuing waits: for memory, for brokers, for a missing topic.
     pub max_block: Duration,
-    /// How long a queued record may stay unacknowledged.
+    /// The maximum time for which a queued record may remain unacknowledged.
     pub delivery_timeout: Duration,
-    /// How batches are compressed.
+    /// The compression of batches.
     pub compression: Compression,
-    /// Whether records of transactions are left out until, and unless, these are committed.
+    /// Whether records of transactions are read only after the transaction has been committed.
     pub read_committed: bool,
-    /// The most records that one poll returns.
+    /// The maximum number of records that one poll returns.
     pub max_poll_records: i32,
-    /// The most bytes of one fetch.
+    /// The maximum size of one fetch, in bytes.
     pub fetch_max_bytes: i32,
-    /// The most bytes of one fetch from one partition.
+    /// The maximum size of one fetch from one partition, in bytes.
     pub max_partition_fetch_bytes: i32,
-    /// How long a broker waits for records before it answers a fetch.
+    /// The maximum time for which a broker waits for records before it answers a fetch.
     pub fetch_max_wait: Duration,
-    /// How long a group's member may be silent before it is taken for dead.
+    /// The time of silence after which a member of a group is considered dead.
     pub session_timeout: Duration,
-    /// How often a group's member says that it lives.
+    /// The interval at which a member of a group sends a heartbeat.
     pub heartbeat_interval: Duration,
-    /// How long a group's member may work between two polls.
+    /// The maximum time between two polls of a member of a group.
     pub max_poll_interval: Duration,
-    /// librdkafka's settings that have no other name, with their values.
+    /// Settings that only librdkafka has, with their values.
     pub librdkafka: Vec<(String, String)>,
-    /// The names of settings that have no effect on any backend.
+    /// The names of settings that have no effect with any backend.
     pub ignored: Vec<String>,
 }
 
-/// How batches are compressed.
+/// The compression of batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
     /// gzip.
@@ -145,12 +146,13 @@ pub enum Compression {
 }
 
 impl ClientSettings {
-    /// Reads settings. An empty value leaves a setting at its default; of a name given twice the last
-    /// counts.
+    /// Parses settings from names and values. An empty value leaves a setting at its default. If a name occurs
+    /// twice, the last occurrence counts.
     ///
     /// # Errors
-    /// `Configuration`, naming the setting: unknown (with the nearest name there is), not of its type or
-    /// range, or missing; `Unsupported` if no backend has it. Values that may be passwords are not shown.
+    /// Returns an error of the kind `Configuration` that names the setting if it is unknown (with the nearest known
+    /// name), of the wrong type or range, or missing; and one of the kind `Unsupported` if no backend supports it.
+    /// Values that may be passwords are not shown.
     pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, BackendError>
     where
         N: AsRef<str>,
@@ -163,11 +165,11 @@ impl ClientSettings {
         parsing.finish()
     }
 
-    /// Fails for those of librdkafka's own settings that a backend without librdkafka must not pass over, because they
-    /// limit whom TLS trusts. The others have no effect there.
+    /// Refuses settings of librdkafka that a backend without librdkafka must not ignore, because they restrict
+    /// which brokers TLS trusts. Other settings of librdkafka have no effect there.
     ///
     /// # Errors
-    /// `Unsupported`; names the setting and the backend.
+    /// Returns an error of the kind `Unsupported` that names the setting and the backend.
     pub fn refuse_librdkafka(&self, backend: &str) -> Result<(), BackendError> {
         let mut names = self.librdkafka.iter().map(|(name, _)| name);
         match names.find(|name| name.starts_with("ssl.")) {
@@ -179,7 +181,8 @@ impl ClientSettings {
         }
     }
 
-    /// The names of the settings that have no effect on a backend that has librdkafka, or has not: something to warn of.
+    /// Returns the names of the settings that have no effect with a backend, so that the caller can warn of them.
+    /// `has_librdkafka` says whether the backend uses librdkafka.
     pub fn without_effect(&self, has_librdkafka: bool) -> impl Iterator<Item = &str> {
         let of_librdkafka = self.librdkafka.iter().filter(move |_| !has_librdkafka);
         let of_librdkafka = of_librdkafka.map(|(name, _)| name);
@@ -188,7 +191,7 @@ impl ClientSettings {
 }
 
 impl Compression {
-    /// The name that settings give it.
+    /// Returns the name in settings.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -201,7 +204,7 @@ impl Compression {
     }
 }
 
-/// The error of a setting that a backend cannot follow: `what` says which, and what there is instead.
+/// Creates the error for a setting that a backend does not support. `what` names the setting and the alternatives.
 #[must_use]
 pub fn unsupported(backend: &str, what: impl AsRef<str>) -> BackendError {
     BackendError::new(

@@ -1,9 +1,9 @@
-//! Which names there are.
+//! The names of the settings.
 
 use super::invalid;
 use crate::backend::{BackendError, BackendErrorKind};
 
-/// kafka-python's names that are read.
+/// kafka-python's names that are supported.
 const SETTINGS: &[&str] = &[
     "acks",
     "allow_auto_create_topics",
@@ -41,7 +41,7 @@ const SETTINGS: &[&str] = &[
     "ssl_password",
 ];
 
-/// librdkafka's names for the same, each with the name that counts.
+/// librdkafka's names for the same settings, each with its canonical name.
 const ALIASES: &[(&str, &str)] = &[
     ("acks", "acks"),
     ("allow.auto.create.topics", "allow_auto_create_topics"),
@@ -87,7 +87,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("ssl.key.password", "ssl_password"),
 ];
 
-/// librdkafka's other settings that a backend with librdkafka takes as they are.
+/// librdkafka's other settings, which a backend with librdkafka passes on.
 const LIBRDKAFKA: &[&str] = &[
     "api.version.fallback.ms",
     "api.version.request",
@@ -143,7 +143,7 @@ const LIBRDKAFKA: &[&str] = &[
     "topic.metadata.refresh.sparse",
 ];
 
-/// Names that a file may have and that change nothing: kc makes the choice itself, or has no such part.
+/// Names that may occur and have no effect: kc makes the choice itself, or has no such feature.
 const IGNORED: &[&str] = &[
     "api_version",
     "api_version_auto_timeout_ms",
@@ -172,7 +172,7 @@ const IGNORED: &[&str] = &[
     "sock_chunk_bytes",
 ];
 
-/// Names that would change what is sent, read or trusted, and that no backend follows.
+/// Names that would change what is sent, read or trusted, and that no backend supports.
 const NOT_SUPPORTED: &[&str] = &[
     "default_offset_commit_callback",
     "enable.gapless.guarantee",
@@ -220,8 +220,8 @@ const NOT_SUPPORTED: &[&str] = &[
     "value_serializer",
 ];
 
-/// Names that only consumers have, of those in the lists above; kafka-python's producers and administrative clients do
-/// not start with them.
+/// Names in the lists above that only consumers have. kafka-python's producers and administrative clients do not
+/// start with them.
 const OF_CONSUMERS: &[&str] = &[
     "auto.commit.interval.ms",
     "auto_commit_interval_ms",
@@ -264,7 +264,7 @@ const OF_CONSUMERS: &[&str] = &[
     "value_deserializer",
 ];
 
-/// Names that only producers have; kafka-python's consumers and administrative clients do not start with them.
+/// Names that only producers have. kafka-python's consumers and administrative clients do not start with them.
 const OF_PRODUCERS: &[&str] = &[
     "acks",
     "allow_auto_create_topics",
@@ -293,30 +293,30 @@ const OF_PRODUCERS: &[&str] = &[
     "value_serializer",
 ];
 
-/// Which clients a setting is for.
+/// The clients that a setting applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientRole {
     /// All clients.
     Every,
-    /// Consumers alone.
+    /// Consumers only.
     Consumer,
-    /// Producers alone.
+    /// Producers only.
     Producer,
 }
 
-/// What a name is.
+/// The meaning of a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {
-    /// A setting, by the name that counts.
+    /// A setting, by its canonical name.
     Setting(&'static str),
-    /// A setting of librdkafka alone.
+    /// A setting that only librdkafka has.
     Librdkafka,
-    /// Without effect.
+    /// A setting without effect.
     Ignored,
 }
 
-/// The name that counts among those of the same setting: kafka-python's where there is one, else the name
-/// itself. Sections of a configuration override each other by it.
+/// Returns the canonical name of a setting: kafka-python's if there is one, otherwise `name` itself. Sections of a
+/// configuration override each other by canonical names.
 ///
 /// ```
 /// use kc_core::backend::canonical_name;
@@ -330,7 +330,7 @@ pub fn canonical_name(name: &str) -> &str {
     alias.map_or(name, |(_, name)| *name)
 }
 
-/// Which clients a setting is for, by any of its names.
+/// Returns the clients that a setting applies to. `name` is any of its names.
 ///
 /// ```
 /// use kc_core::backend::{ClientRole, client_role};
@@ -342,7 +342,8 @@ pub fn canonical_name(name: &str) -> &str {
 /// ```
 ///
 /// # Errors
-/// `Configuration` if there is no such setting, naming the nearest; `Unsupported` if no backend has it.
+/// Returns an error of the kind `Configuration` that names the nearest setting if there is no such setting, and one
+/// of the kind `Unsupported` if no backend supports it.
 pub fn client_role(name: &str) -> Result<ClientRole, BackendError> {
     look_up(name)?;
     let name = canonical_name(name);

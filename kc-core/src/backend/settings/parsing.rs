@@ -1,4 +1,4 @@
-//! Settings while not all are known.
+//! The parser of settings, which holds them until all are known.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl Default for Parsing {
 }
 
 impl Parsing {
-    /// Takes one setting; an empty value is as good as none.
+    /// Reads one setting. An empty value counts as absent.
     pub(super) fn read(&mut self, name: &str, value: &str) -> Result<(), BackendError> {
         let known = names::look_up(name)?;
         if value.is_empty() {
@@ -92,7 +92,7 @@ impl Parsing {
         Ok(())
     }
 
-    /// `setting` is the name that counts, `name` the one that was written.
+    /// Sets a setting. `setting` is its canonical name, `name` the name in the configuration.
     pub(super) fn set(
         &mut self,
         setting: &str,
@@ -245,8 +245,9 @@ impl Parsing {
         }))
     }
 
-    /// Notes which of these settings are given and have no effect beside the others. A peer may have written them: it
-    /// puts an `ssl_cafile` into the file of each node, of one without TLS, too.
+    /// Records which of these settings are given but have no effect in combination with the others.
+    ///
+    /// This is not an error: a peer writes `ssl_cafile` into the file of each node, even of one without TLS.
     fn idle(&mut self, settings: &[(&str, bool)]) {
         let given = settings.iter().filter(|(_, is_given)| *is_given);
         let names = given.map(|(name, _)| (*name).to_owned());

@@ -1,4 +1,4 @@
-//! Values of settings: what their texts may be.
+//! The values of settings, and their text forms.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use super::{Compression, invalid};
 use crate::backend::BackendError;
 use crate::secret::SecretText;
 
-/// What kafka-python's users write for the authorities that the system trusts.
+/// The text by which a configuration selects the authorities that the operating system trusts.
 const SYSTEM_AUTHORITIES: &str = "<SYSTEM-CA>";
 
-/// A security protocol: whether there is TLS, and whether SASL.
+/// A security protocol: whether it uses TLS, and whether it uses SASL.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Protocol {
     pub(super) tls: bool,
@@ -96,7 +96,8 @@ pub(super) fn read_committed(value: &str) -> Result<bool, BackendError> {
     }
 }
 
-/// Whether a group begins at the first record; `None` if it is to fail instead, which no backend does.
+/// Parses `auto_offset_reset`: whether a group begins at the first record. Returns `None` for the choice to fail
+/// instead, which no backend supports.
 pub(super) fn from_beginning(value: &str) -> Result<Option<bool>, BackendError> {
     match value.to_ascii_lowercase().as_str() {
         "earliest" | "smallest" | "beginning" => Ok(Some(true)),
@@ -108,7 +109,7 @@ pub(super) fn from_beginning(value: &str) -> Result<Option<bool>, BackendError> 
     }
 }
 
-/// Whether all replicas are to acknowledge.
+/// Parses `acks`: whether all replicas must acknowledge.
 pub(super) fn all_acknowledge(value: &str) -> Result<bool, BackendError> {
     match value.to_ascii_lowercase().as_str() {
         "all" | "-1" => Ok(true),
@@ -119,7 +120,7 @@ pub(super) fn all_acknowledge(value: &str) -> Result<bool, BackendError> {
     }
 }
 
-/// `https` is librdkafka's way to say true, `none` to say false.
+/// Parses a Boolean, or librdkafka's `https` (true) and `none` (false).
 pub(super) fn check_hostname(name: &str, value: &str) -> Result<bool, BackendError> {
     match value.to_ascii_lowercase().as_str() {
         "https" => Ok(true),
@@ -138,7 +139,7 @@ pub(super) fn boolean(name: &str, value: &str) -> Result<bool, BackendError> {
     }
 }
 
-/// A number from 1 to `i32::MAX`.
+/// Parses a number from 1 to `i32::MAX`.
 pub(super) fn count(name: &str, value: &str) -> Result<i32, BackendError> {
     match value.parse() {
         Ok(number) if number > 0 => Ok(number),
@@ -165,43 +166,43 @@ pub(super) fn millis(name: &str, value: &str) -> Result<Duration, BackendError> 
     positive_millis(name, value)
 }
 
-/// TLS. The files are read when connecting.
+/// The settings of TLS. The files are read when a client connects.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tls {
-    /// Who may have certified the brokers.
+    /// The authorities that may have certified the brokers.
     pub authorities: Authorities,
-    /// The client's own certificate, for brokers that ask for one (mTLS).
+    /// The client's own certificate, for brokers that require one (mTLS).
     pub certificate: Option<ClientCertificate>,
-    /// Whether a broker's certificate must name the host that was connected to.
+    /// Whether a broker's certificate must contain the host name of the connection.
     pub check_hostname: bool,
 }
 
-/// Who may have certified the brokers.
+/// A set of certificate authorities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authorities {
-    /// The public authorities that the backend brings or finds.
+    /// The public authorities that the backend contains or finds.
     Public,
-    /// Those that this system trusts (`<SYSTEM-CA>`).
+    /// The authorities that the operating system trusts (`<SYSTEM-CA>`).
     System,
-    /// Only those in this PEM file.
+    /// Only the authorities in this PEM file.
     File(String),
 }
 
-/// A client's certificate, with the key that proves it.
+/// A client's certificate with its private key.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ClientCertificate {
-    /// The PEM file of the certificate, and of those that certified it.
+    /// The PEM file of the certificate and its intermediate certificates.
     pub certificate: String,
     /// The PEM file of the private key.
     pub key: String,
-    /// The password of an encrypted key.
+    /// The password of the private key, if it is encrypted.
     pub password: Option<SecretText>,
 }
 
-/// How to authenticate by SASL.
+/// The settings of SASL authentication.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Sasl {
@@ -217,16 +218,16 @@ pub struct Sasl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SaslMechanism {
-    /// The password itself (RFC 4616): for connections over TLS.
+    /// The password itself (RFC 4616). It requires TLS to be safe.
     Plain,
-    /// A proof of the password by SHA-256 (RFC 7677).
+    /// A proof of the password with SHA-256 (RFC 7677).
     ScramSha256,
-    /// A proof of the password by SHA-512.
+    /// A proof of the password with SHA-512.
     ScramSha512,
 }
 
 impl SaslMechanism {
-    /// The name that settings and brokers give it.
+    /// Returns the name in settings and protocols.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

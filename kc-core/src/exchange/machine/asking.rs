@@ -1,4 +1,4 @@
-//! Requests of this node, and why keys are missing.
+//! Requests of this node, the replies to them, and the reasons why keys are missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Exchange {
         let Some(due) = self.wants.leave(&due, now) else {
             return false;
         };
-        // The reply must find somebody who reads.
+        // A reply is useful only if the topic is read.
         self.read(due.root_topic.clone(), SideTopic::Keys, now);
         let task = Task::new(&due.root_topic.clone(), None, self.trust, Step::Ask(due));
         self.with_identities(task, now);
@@ -107,7 +107,7 @@ impl Exchange {
     }
 }
 
-/// The forms in which a request goes out, each with the keys that it lists.
+/// Returns the forms in which a request is sent, each with the keys that it lists.
 fn offers(legacy: bool, ephemerals: &[DecapsulationKey]) -> Vec<(RequestForm, Vec<PublicKey>)> {
     let public = |key: &DecapsulationKey| PublicKey::from(key.encapsulation_key().clone());
     let mut offers = vec![(RequestForm::List, ephemerals.iter().map(public).collect())];
@@ -118,8 +118,6 @@ fn offers(legacy: bool, ephemerals: &[DecapsulationKey]) -> Vec<(RequestForm, Ve
     }
     offers
 }
-
-// Replies to this node's requests.
 
 impl Exchange {
     pub(super) fn open_reply(
@@ -145,7 +143,7 @@ impl Exchange {
         };
         let random0 = reply.random0().to_vec();
         let Some(ephemerals) = self.wants.answerable(&task.root_topic, &random0) else {
-            // Another reply was faster, and nothing more is wanted.
+            // Another reply was faster, and no other key is wanted.
             return self.settle(task.position);
         };
         let job = Job::Kem(KemJob::Open {

@@ -1,4 +1,4 @@
-//! Messages on their way: signed and sent one after the other.
+//! Outgoing messages, which are signed and sent one after the other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use crate::exchange::request::NONCE_LEN;
 use crate::exchange::wants::Due;
 use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
-/// Messages that are signed and sent one after the other.
+/// A sequence of messages to sign and send.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     purpose: Purpose,
     kafka_key: Arc<[u8]>,
     unsigned: VecDeque<(Arc<ToBeSigned>, Vec<SideTopic>)>,
-    /// The one being sent, and where to.
+    /// The message being sent, and the topics that it still goes to.
     signed: Option<(Arc<[u8]>, VecDeque<SideTopic>)>,
-    /// Whether one was sent to whom it concerns.
+    /// Whether a message has reached a topic.
     sent: bool,
-    /// Why one that was signed could not be.
+    /// The reason why a signed message could not be sent.
     failure: Option<Failure>,
 }
 
@@ -47,7 +47,7 @@ pub(super) enum Purpose {
 }
 
 impl Exchange {
-    /// Signs and sends the next message of a dispatch, or ends it.
+    /// Signs and sends the next message of a dispatch, or ends the dispatch.
     pub(super) fn dispatch(&mut self, mut task: Task, now: Now) {
         let Step::Dispatch(mut dispatch) = task.take_step() else {
             return;
@@ -115,7 +115,7 @@ impl Exchange {
                 dispatch.failure = Some(failure);
                 task.attempts += 1;
                 let vouches = matches!(dispatch.purpose, Purpose::Forward { .. });
-                // The position behind a request is committed when this ends.
+                // The position of a request is committed when its dispatch ends.
                 if vouches && is_retriable && task.attempts < MAX_ATTEMPTS {
                     task.step = Step::Dispatch(dispatch);
                     self.retries.push((now.mono + RETRY_DELAY, task));
@@ -123,7 +123,7 @@ impl Exchange {
                 }
                 dispatch.failed_one();
             }
-            // It cannot be signed now, which who signs tells.
+            // The message cannot be signed at present; the signer reports the reason.
             _ => {
                 dispatch.unsigned.pop_front();
             }
@@ -201,7 +201,7 @@ impl Dispatch {
         }
     }
 
-    /// The message being sent has reached a topic.
+    /// Records that the message being sent has reached a topic.
     fn sent_one(&mut self) {
         self.sent = true;
         if let Some((_, topics)) = &mut self.signed {
@@ -209,8 +209,8 @@ impl Dispatch {
         }
     }
 
-    /// The message being sent has not reached a topic. Who may ask producers needs no controller, but a message that
-    /// did not reach the producers does not go to controllers alone.
+    /// Records that the message being sent has not reached a topic. It then goes to no further topic: a request
+    /// that did not reach the producers does not go to controllers alone.
     fn failed_one(&mut self) {
         if let Some((_, topics)) = &mut self.signed {
             topics.clear();

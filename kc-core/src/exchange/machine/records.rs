@@ -1,4 +1,5 @@
-//! Records as they come: they wait for a ticket, are peeked into, and go on if they may concern this node.
+//! Incoming records. They wait for a ticket, are inspected without verification, and continue if they may concern
+//! this node.
 
 use std::time::Duration;
 
@@ -17,11 +18,11 @@ use crate::exchange::request::{RequestForm, decode_key_ids};
 use crate::sabotage::{Rule, broken};
 use crate::types::{Now, RootTopic, SideTopic};
 
-/// How many of both are left to what this node asks for itself.
+/// The tickets that are reserved for this node's own requests.
 const OWN_TICKETS: usize = 16;
 const OWN_TICKETS_PER_ROOT: usize = 2;
 
-/// How long a request in bare form waits while one in list form is looked at.
+/// The delay of a request in bare form while a request in list form is being processed.
 const LEGACY_DELAY: Duration = Duration::from_millis(50);
 
 impl Exchange {
@@ -46,7 +47,7 @@ impl Exchange {
         self.wait(task);
     }
 
-    /// Puts a record at the end of the queue of its root topic.
+    /// Appends a record to the queue of its root topic.
     pub(super) fn wait(&mut self, task: Task) {
         if let Step::Record(record) = &task.step {
             self.waiting_records.0 += 1;
@@ -56,7 +57,7 @@ impl Exchange {
         queue.or_default().push_back(task);
     }
 
-    /// Looks at waiting records as long as there are tickets: peeks, and lets those go on that may concern this node.
+    /// Inspects waiting records as long as there are tickets.
     pub(super) fn start_waiting(&mut self, now: Now) -> bool {
         let roots: Vec<_> = self.waiting.keys().cloned().collect();
         let mut moved = false;
@@ -84,7 +85,7 @@ impl Exchange {
         moved
     }
 
-    /// Peeks into a record, before anything of it is verified.
+    /// Inspects a record before anything in it is verified. Continues with it if it may concern this node.
     pub(super) fn look_at(&mut self, mut task: Task, now: Now) {
         let Step::Record(record) = task.take_step() else {
             return;
@@ -94,7 +95,7 @@ impl Exchange {
                 let random0 = KeyReply::peek_random0(&record.value);
                 let answers = |random0| self.wants.answerable(&task.root_topic, random0).is_some();
                 if !random0.as_deref().is_some_and(answers) {
-                    // A reply to somebody else, of which there are many.
+                    // A reply to another node, as most replies are.
                     return self.settle(task.position);
                 }
                 task.step = Step::ValidateReply(record);
@@ -124,7 +125,7 @@ impl Exchange {
                     task.step = Step::ValidateForward(record, id);
                     return self.validate(task, Usage::EncryptSubscribe, now);
                 }
-                // Of both forms of a request in one poll, the list is answered.
+                // If both forms of a request arrive in one poll, the list form is answered.
                 if id.form() == RequestForm::Legacy && self.waits_for_lists(&task) {
                     task.step = Step::Record(record);
                     if task.is_behind_lists {
@@ -145,8 +146,8 @@ impl Exchange {
         }
     }
 
-    /// Returns whether a request in bare form has to wait for those in list form of its root topic: for what came in the
-    /// same poll, and for what is being looked at.
+    /// Returns whether a request in bare form must wait for requests in list form of its root topic: those that
+    /// came in the same poll, and those being processed.
     pub(super) fn waits_for_lists(&self, task: &Task) -> bool {
         let others_wait = self.waiting.contains_key(&task.root_topic);
         let is_list = |running: &Task| match &running.step {
@@ -160,7 +161,7 @@ impl Exchange {
     }
 }
 
-/// Why something has no random value of a request: the first check that it would fail.
+/// Returns the first check that a value without a request's random value fails.
 fn why_no_request(value: &[u8]) -> Refusal {
     let chain = match UnverifiedChain::parse(value) {
         Ok(chain) => chain,
@@ -173,17 +174,15 @@ fn why_no_request(value: &[u8]) -> Refusal {
     }
 }
 
-// Side topics to be read.
-
-/// How long to wait before a topic that cannot be read is tried again.
+/// The delay before another attempt to read a topic.
 const READ_RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// Whether a side topic is read.
+/// The state of reading a side topic.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
-    /// Not yet; to be tried then.
+    /// Not begun; the next attempt is due at this time.
     Due(Duration),
-    /// It is being tried.
+    /// An attempt is in progress.
     Beginning,
     Begun,
 }

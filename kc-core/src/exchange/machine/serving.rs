@@ -1,4 +1,4 @@
-//! Requests of others: answered, or vouched for.
+//! Requests of other nodes, which this node answers or forwards, and the identities that it signs with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Exchange {
         self.with_identities(task, now);
     }
 
-    /// A validated chain as a request; settles the record if it is none.
+    /// Interprets a validated chain as a request. Settles the record if the chain is not one.
     pub(super) fn request_of(
         &mut self,
         task: &Task,
@@ -147,15 +147,13 @@ impl Exchange {
     }
 }
 
-// The node's own identities: what signs waits until they are known.
-
-/// How long the node's own identities are good for before they are looked up again.
+/// The time after which the node's own identities are looked up again.
 const IDENTITIES_AGE: Duration = Duration::from_secs(1);
 
 pub(super) type OwnIdentities = Result<Arc<[ValidIdentity]>, ChainError>;
 
 impl Exchange {
-    /// Goes on with a task that signs as soon as the node's own identities are known.
+    /// Continues with a task that signs as soon as the node's own identities are known.
     pub(super) fn with_identities(&mut self, task: Task, now: Now) {
         let known = self.identities.as_ref();
         let fresh = known.filter(|(at, _)| now.mono.saturating_sub(*at) < IDENTITIES_AGE);
@@ -206,7 +204,7 @@ impl Exchange {
         let Ok(own) = own else {
             return match task.step {
                 Step::Ask(due) => self.wants.unsent(&due, None, now.mono),
-                // Who asks asks again; a copy that comes later is answered.
+                // The requester asks again; a later copy of its request is answered.
                 step => {
                     task.step = step;
                     task.attempts = MAX_ATTEMPTS;
@@ -215,7 +213,7 @@ impl Exchange {
             };
         };
         match task.take_step() {
-            // No secret is encapsulated, and nothing vouched for, under lists that have changed.
+            // No secret is encapsulated and no request forwarded under lists that have changed.
             Step::Compose(record, id, ..) if task.trust != self.trust => {
                 self.answered.forget(&id);
                 task.step = Step::Record(record);

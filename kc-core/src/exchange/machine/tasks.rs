@@ -1,4 +1,4 @@
-//! What is under way: jobs with their tickets, and what their results lead to.
+//! Work in progress: jobs with their tickets, and the steps that follow their results.
 
 use std::sync::Arc;
 
@@ -16,30 +16,30 @@ use crate::keys::VerifyingKey;
 use crate::ratchet::TopicSecret;
 use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
-/// Something under way, with what it needs to go on.
+/// Work in progress, with the data that it needs to continue.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) root_topic: RootTopic,
     pub(super) position: Option<Position>,
     pub(super) attempts: u32,
-    /// Whether a request in bare form has let those go first that came with it.
+    /// Whether a request in bare form has already let the requests of the same poll pass.
     pub(super) is_behind_lists: bool,
-    /// How often the lists had changed when its chain was validated.
+    /// The number of changes of the lists when the task's chain was validated.
     pub(super) trust: u64,
     pub(super) step: Step,
 }
 
 #[derive(Debug)]
 pub(super) enum Step {
-    /// What is to be done next is being decided.
+    /// The step has been taken out to decide on the next one.
     Taken,
-    /// A record, not looked at yet.
+    /// A record that has not been inspected.
     Record(Record),
     ValidateReply(Record),
     OpenReply(Record, Arc<[VerifyingKey]>, Party, Vec<u8>),
     LookUpHeld(Record, RequestId),
     ValidateRequest(Record, RequestId, Vec<(KeyId, TopicSecret)>),
-    /// A request that may be answered, until this node's identities are known.
+    /// A request that may be answered once this node's identities are known.
     Compose(
         Record,
         RequestId,
@@ -49,7 +49,7 @@ pub(super) enum Step {
     Answer(Record, RequestId, Arc<KeyRequest>, Vec<KeyId>),
     ValidateForward(Record, RequestId),
     Forward(Record, RequestId, Arc<KeyRequest>),
-    /// A request of this node's, until its identities are known.
+    /// A request of this node that waits for its identities.
     Ask(Due),
     Draw(Due, Arc<[ValidIdentity]>),
     Dispatch(Dispatch),
@@ -74,7 +74,7 @@ impl Exchange {
         running.chain(unsigned).filter(of_root).count()
     }
 
-    /// Returns whether one more job may run for a root topic.
+    /// Returns whether another job may run for a root topic.
     pub(super) fn has_ticket(&self, root_topic: &RootTopic) -> bool {
         self.running() < MAX_TICKETS && self.running_of(root_topic) < MAX_TICKETS_PER_ROOT
     }
@@ -115,7 +115,7 @@ impl Exchange {
         self.run(task, job, now);
     }
 
-    /// Goes on with a task whose job is done.
+    /// Continues with a task whose job has ended.
     pub(super) fn resume(&mut self, mut task: Task, result: Result<Output, Failure>, now: Now) {
         match (task.take_step(), result) {
             (Step::ValidateReply(record), Ok(Output::Validated(validated))) => {
@@ -137,7 +137,7 @@ impl Exchange {
             }
             (Step::LookUpHeld(record, id), Ok(Output::Held(keys))) => {
                 if keys.is_empty() {
-                    // Another producer has them.
+                    // Another producer has the keys.
                     return self.settle(task.position);
                 }
                 task.step = Step::ValidateRequest(record, id, keys);
@@ -155,7 +155,7 @@ impl Exchange {
                 Ok(Output::Kem(KemOutput::Answered(answers))),
             ) => {
                 if task.trust != self.trust {
-                    // Nothing has left: the request is looked at again under the lists as they are.
+                    // Nothing has been sent: the request is processed again under the present lists.
                     self.answered.forget(&id);
                     task.step = Step::Record(record);
                     return self.wait(task);
@@ -177,7 +177,7 @@ impl Exchange {
             }
             (Step::LookUpIdentities, result) => self.take_identities(result, now),
             (Step::LookUpGrant, result) => {
-                // What nobody can say now is no fault of this node's.
+                // If the grant cannot be looked up at present, this node is not at fault.
                 let grant = match result {
                     Ok(Output::Grant(grant)) => grant,
                     _ => Ok(()),
@@ -191,7 +191,7 @@ impl Exchange {
             (Step::Draw(due, _), _) => {
                 self.wants.unsent(&due, None, now.mono + RETRY_DELAY);
             }
-            // What a record needs is not to be had now.
+            // Something that the record needs is not available at present.
             (step, _) => {
                 task.step = step;
                 self.try_again(task, now);
@@ -199,7 +199,7 @@ impl Exchange {
         }
     }
 
-    /// Tries a record again later, a few times; then it is passed over: who asks asks again.
+    /// Tries a record again later, up to [`MAX_ATTEMPTS`] times; then settles it, since the requester asks again.
     pub(super) fn try_again(&mut self, mut task: Task, now: Now) {
         let record = match task.take_step() {
             Step::Record(record)
@@ -264,7 +264,7 @@ impl Task {
         }
     }
 
-    /// Takes the step out, for the next one to be put in.
+    /// Takes the step out, to be replaced by the next one.
     pub(super) fn take_step(&mut self) -> Step {
         std::mem::replace(&mut self.step, Step::Taken)
     }

@@ -8,11 +8,11 @@ const GROUP_ID: &str = "group_id";
 /// The layer of the node's own clients, which carry key requests and replies.
 const CRYPTO_LAYER: &str = "crypto";
 
-/// What a Kafka client is for.
+/// The purpose of a Kafka client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KafkaUse {
-    /// A consumer; it gets a `group_id`.
+    /// A consumer, which gets a `group_id`.
     Consumer,
     /// A producer.
     Producer,
@@ -21,7 +21,7 @@ pub enum KafkaUse {
 }
 
 impl KafkaUse {
-    /// The suffix of its sections.
+    /// Returns the suffix of the sections for this purpose.
     pub const fn suffix(self) -> &'static str {
         match self {
             Self::Consumer => "consumer",
@@ -31,8 +31,8 @@ impl KafkaUse {
     }
 }
 
-/// The sections for one client in the order in which later ones override earlier ones: `kafka`, `kafka-U`,
-/// `kafka-X`, `kafka-X-U` for use U and extra layer X (protocol §11). KafkaCrypto's own clients have X =
+/// Returns the sections for one client; later ones override earlier ones: `kafka`, `kafka-U`, `kafka-X`,
+/// `kafka-X-U` for the purpose U and the extra layer X (protocol §11). For KafkaCrypto's own clients, X is
 /// `crypto`.
 pub fn kafka_sections(purpose: KafkaUse, extra: Option<&str>) -> Vec<String> {
     let purpose = purpose.suffix();
@@ -43,17 +43,17 @@ pub fn kafka_sections(purpose: KafkaUse, extra: Option<&str>) -> Vec<String> {
     sections
 }
 
-/// Settings for one Kafka client, in order, by kafka-python's names in lower case (`bootstrap_servers`,
+/// The settings of one Kafka client, in order, by kafka-python's names in lower case (`bootstrap_servers`,
 /// `security_protocol`, …). Unknown names are kept.
 ///
-/// `Debug` shows names only: values may be passwords.
+/// `Debug` shows only names, because values may be passwords.
 #[derive(Default, PartialEq, Eq)]
 pub struct KafkaSettings {
     entries: Vec<(String, Zeroizing<String>)>,
 }
 
 impl KafkaSettings {
-    /// Sets `name`, or with an empty text unsets it.
+    /// Sets `name`. An empty text unsets it.
     pub fn apply(&mut self, name: &str, text: &str) {
         let name = name.to_lowercase();
         let place = self.entries.iter().position(|(known, _)| *known == name);
@@ -71,8 +71,8 @@ impl KafkaSettings {
         }
     }
 
-    /// Gives a consumer that has none its `group_id`: the node id, for the extra layer `crypto`
-    /// `<node>.kafkacrypto`. No other client keeps one.
+    /// Sets the `group_id` of a consumer that has none: the node id, or `<node>.kafkacrypto` for the extra layer
+    /// `crypto`. Removes it from any other client.
     #[must_use]
     pub fn with_group_id(mut self, node_id: &str, purpose: KafkaUse, extra: Option<&str>) -> Self {
         if purpose != KafkaUse::Consumer {
@@ -88,19 +88,20 @@ impl KafkaSettings {
         self
     }
 
-    /// A setting as written; `name` in lower case.
+    /// Returns the text of a setting. `name` is in lower case.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.iter()
             .find(|(known, _)| *known == name)
             .map(|(_, text)| text)
     }
 
-    /// A setting, typed by how it looks; `name` in lower case. `None` too for invalid base64.
+    /// Returns the value of a setting, with its type inferred from the text. `name` is in lower case. Invalid
+    /// base64 gives `None`.
     pub fn value(&self, name: &str) -> Option<Value> {
         self.text(name).and_then(Value::decode)
     }
 
-    /// Names and texts, in order.
+    /// Returns the names and texts, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries
             .iter()

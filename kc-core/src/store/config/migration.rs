@@ -1,17 +1,17 @@
-//! Entries that old versions wrote, moved to where they belong now.
+//! The migration of entries that old versions wrote.
 
 use super::{ConfigError, Name, NodeConfig, Section, Value};
 
-/// What the node does, as far as old entries differ by it.
+/// The role of the node, as far as old entries depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeRole {
     /// A producer, a consumer, or both.
     Node,
-    /// A controller: it trusted provisioners by a section of their own.
+    /// A controller. Old versions listed the provisioners that it trusts in a section of their own.
     Controller,
 }
 
-/// How many entries were moved; nothing has changed if none.
+/// The number of entries that were moved. If it is 0, nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Migrated(pub usize);
@@ -25,12 +25,12 @@ impl NodeConfig {
     /// | crypto `chain` | chains `chain0` |
     /// | provisioners, any name (controllers only) | allowlist, named `base64#` of the SHA-256 of the entry |
     ///
-    /// Nothing is overwritten: a root whose name is taken is added under its SHA-256, and a `chain` stays where it
-    /// is if there is a `chain0`. What is not valid base64 stays too. What the crypto section inherits from `[DEFAULT]` is
-    /// copied and stays there.
+    /// Nothing is overwritten: a root whose name is taken is added under its SHA-256, and a `chain` remains if
+    /// there is a `chain0`. Invalid base64 also remains. Entries that the crypto section inherits from `[DEFAULT]`
+    /// are copied and remain there.
     ///
     /// # Errors
-    /// A reference that cannot be resolved.
+    /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
     pub fn migrate(&mut self, role: NodeRole) -> Result<Migrated, ConfigError> {
         let mut moved = 0;
         let rot = self.legacy_bytes("rot")?;
@@ -81,7 +81,7 @@ impl NodeConfig {
         })
     }
 
-    /// Returns whether anything changed.
+    /// Moves a root of trust to the allowlist. Returns whether anything changed.
     fn move_root(
         &mut self,
         from: Section<'_>,

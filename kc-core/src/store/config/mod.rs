@@ -1,15 +1,15 @@
-//! A node's configuration: KafkaCrypto's `.config` file (protocol §10, §11) as bytes ↔ types.
+//! A node's configuration: the codec of KafkaCrypto's `.config` file (protocol §10, §11).
 //!
-//! | type | what it is |
+//! | type | content |
 //! |---|---|
-//! | [`Document`] | the file itself: every comment, blank line and unknown entry survives an edit |
-//! | [`Name`], [`Value`] | what stands left and right of the `:` |
+//! | [`Document`] | the file: comments, blank lines and unknown entries survive an edit |
+//! | [`Name`], [`Value`] | the text before and after the `:` of an entry |
 //! | [`NodeConfig`] | the sections of one node, on top of a document |
 //! | [`KafkaSettings`] | the Kafka sections merged for one kind of client |
-//! | [`ConfigStore`] | the plug-in that keeps a node's configuration between runs |
+//! | [`ConfigStore`] | the plug-in that stores a node's configuration |
 //!
-//! Nothing here touches a file: a store reads the text, gives it to [`NodeConfig::parse`], and writes what
-//! [`NodeConfig::render`] returns.
+//! This module does not access files. A store reads the text, passes it to [`NodeConfig::parse`], and writes the
+//! result of [`NodeConfig::render`].
 //!
 //! ```
 //! use kc_core::store::config::{ConfigError, NodeConfig, Section, Value};
@@ -45,101 +45,102 @@ pub use migration::{Migrated, NodeRole};
 pub use node::{Inherit, NodeConfig, Section, Setting};
 pub use value::{Name, Value};
 
-/// Why a configuration was refused. Line numbers count from 1. No variant carries a value of the file, which
-/// may be a password.
+/// A reason why a configuration was refused. Line numbers count from 1.
+///
+/// No variant contains a value of the file, which may be a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// An entry stands before the first `[section]`.
-    #[error("line {line}: an entry before the first [section]")]
+    /// An entry precedes the first `[section]`.
+    #[error("line {line}: the entry precedes the first [section]")]
     MissingSectionHeader {
-        /// Where.
+        /// The line of the entry.
         line: usize,
     },
-    /// A line that is no section, no comment and no `name : value`; `=` does not separate.
+    /// A line is not a section, a comment or a `name : value`. `=` does not separate.
     #[error("line {line}: expected `[section]`, `name : value` or `; comment`")]
     NotAnEntry {
-        /// Where.
+        /// The number of the line.
         line: usize,
     },
-    /// A carriage return that does not end a line.
+    /// A carriage return is not at the end of its line.
     #[error("line {line}: a carriage return inside the line")]
     StrayCarriageReturn {
-        /// Where.
+        /// The number of the line.
         line: usize,
     },
-    /// A section appears twice. (`[DEFAULT]` may.)
+    /// A section occurs twice. (`[DEFAULT]` may.)
     #[error("line {line}: section [{section}] already began on line {first}")]
     DuplicateSection {
-        /// Where.
+        /// The line of the second occurrence.
         line: usize,
-        /// Where it appeared first.
+        /// The line of the first occurrence.
         first: usize,
         /// The section's name.
         section: String,
     },
-    /// A name appears twice in a section; names ignore case.
+    /// A name occurs twice in a section. Names ignore case.
     #[error(
         "line {line}: `{name}` in [{section}] was already set on line {first} (names ignore case)"
     )]
     DuplicateName {
-        /// Where.
+        /// The line of the second occurrence.
         line: usize,
-        /// Where it appeared first.
+        /// The line of the first occurrence.
         first: usize,
         /// The section's name.
         section: String,
         /// The name as written.
         name: String,
     },
-    /// A `%` that is neither `%%` nor `%(name)s`.
+    /// A `%` is neither `%%` nor part of `%(name)s`.
     #[error("line {line}: `{name}` in [{section}] has a lone `%`; write `%%` for a percent sign")]
     PercentSyntax {
-        /// Where the entry begins.
+        /// The first line of the entry.
         line: usize,
         /// The section's name.
         section: String,
         /// The entry's name.
         name: String,
     },
-    /// `%(name)s` of a name that neither the section nor `[DEFAULT]` has.
+    /// `%(name)s` refers to a name that is neither in the section nor in `[DEFAULT]`.
     #[error("line {line}: `{name}` in [{section}] refers to `{reference}`, which is not set")]
     UnknownReference {
-        /// Where the entry begins.
+        /// The first line of the entry.
         line: usize,
         /// The section's name.
         section: String,
         /// The entry's name.
         name: String,
-        /// The name that was referred to.
+        /// The name that the entry refers to.
         reference: String,
     },
-    /// `%(name)s` nested too deep (ten values at most), or growing beyond a megabyte.
+    /// References nest more than ten levels deep, are more than 1,000, or grow a value beyond a megabyte.
     #[error("line {line}: `{name}` in [{section}] refers to itself or grows without bound")]
     UnboundedReference {
-        /// Where the entry begins.
+        /// The first line of the entry.
         line: usize,
         /// The section's name.
         section: String,
         /// The entry's name.
         name: String,
     },
-    /// The file's syntax has no way to write this section name.
+    /// The syntax of the file cannot express this section name.
     #[error("`{section}` cannot be the name of a section")]
     UnwritableSection {
         /// The section's name.
         section: String,
     },
-    /// The file's syntax has no way to write this name or this value (outer spaces, a line that would read as
-    /// a comment, a carriage return), so that it would read back as another.
-    #[error("the name or value of `{name}` in [{section}] would not read back as it is")]
+    /// The syntax of the file cannot express this name or value (outer spaces, a line that would be a comment, a
+    /// carriage return), so it would read back as another.
+    #[error("the name or value of `{name}` in [{section}] would not read back unchanged")]
     UnwritableEntry {
         /// The section's name.
         section: String,
         /// The entry's name.
         name: String,
     },
-    /// No `node_id` in `[DEFAULT]` and none given.
+    /// `[DEFAULT]` has no `node_id`, and the caller gave none.
     #[error("no node_id in [DEFAULT]")]
     NodeIdMissing,
     /// The file belongs to another node.
@@ -147,44 +148,46 @@ pub enum ConfigError {
     NodeIdMismatch {
         /// The file's `node_id`.
         found: String,
-        /// The one asked for.
+        /// The requested node's id.
         wanted: String,
     },
 }
 
-/// Keeps a node's configuration between runs. It is free of secrets but for Kafka passwords.
+/// Stores a node's configuration. It contains no secrets except passwords for Kafka.
 pub trait ConfigStore: Debug + Send + Sync {
-    /// The configuration as it is stored now.
+    /// Loads the configuration.
     ///
     /// # Errors
-    /// What is stored cannot be read or understood.
+    /// Returns a [`ConfigStoreError`] if the stored configuration cannot be read or parsed.
     fn load(&self) -> Result<NodeConfig, ConfigStoreError>;
 
-    /// Reads the configuration afresh, lets `edit` change it and stores it durably before it returns, all under
-    /// one lock; whoever reads meanwhile sees all of the change or nothing of it. Nothing is stored if `edit`
-    /// fails or changes nothing. Returns what is stored now.
+    /// Loads the configuration, lets `edit` change it, and stores it durably before it returns. Returns the stored
+    /// configuration.
+    ///
+    /// All of this happens under one lock; a concurrent reader sees the whole change or nothing of it. If `edit`
+    /// fails or changes nothing, nothing is stored.
     ///
     /// # Errors
-    /// As `load`, what `edit` returns, and failures to store.
+    /// Returns a [`ConfigStoreError`] if the configuration cannot be loaded or stored, or `edit` fails.
     fn update(
         &self,
         edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
     ) -> Result<NodeConfig, ConfigStoreError>;
 }
 
-/// Why a configuration could not be loaded or stored.
+/// A reason why a configuration could not be loaded or stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigStoreError {
-    /// The configuration itself is not as it must be: its author's concern.
+    /// The configuration is invalid. Its author must correct it.
     #[error("{origin}: {problem}")]
     Config {
-        /// The place, for people: a path.
+        /// The origin of the configuration, such as a path.
         origin: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: ConfigError,
     },
-    /// The plug-in that stores it failed.
+    /// The plug-in that stores the configuration failed.
     #[error("the configuration's store failed")]
     Storage(#[source] Box<dyn Error + Send + Sync>),
 }

@@ -15,39 +15,39 @@ pub struct NodeConfig {
     document: Document,
 }
 
-/// Whether a section is listed with what it inherits from `[DEFAULT]`.
+/// The treatment of entries that a section inherits from `[DEFAULT]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inherit {
-    /// With the inherited entries, after its own.
+    /// Inherited entries follow the section's own.
     Defaults,
-    /// Without them, and without own entries that merely repeat an inherited one.
+    /// Inherited entries are omitted, and so are own entries that only repeat an inherited one.
     Nothing,
 }
 
 /// One entry of a section.
 ///
-/// `Debug` shows the name only.
+/// `Debug` shows only the name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// The name, in lower case unless binary.
+    /// The name, in lower case unless it is binary.
     pub name: Name,
-    /// The text, references resolved.
+    /// The text, with references resolved.
     pub text: Zeroizing<String>,
 }
 
 impl Setting {
-    /// The text, typed by how it looks; `None` for invalid base64.
+    /// Returns the value, with its type inferred from the text; `None` for invalid base64.
     pub fn value(&self) -> Option<Value> {
         Value::decode(&self.text)
     }
 }
 
 impl NodeConfig {
-    /// The configuration of a fresh node: long key ids, an empty allowlist, an empty denylist. Nobody is trusted
-    /// until a root of trust is added.
+    /// Creates the configuration of a new node: long key ids, an empty allowlist and an empty denylist. The node
+    /// trusts no key until a root of trust is added.
     ///
     /// # Errors
-    /// A node id that cannot stand in a file.
+    /// Returns a [`ConfigError`] if the syntax of the file cannot express the node id.
     pub fn create(node_id: &str) -> Result<Self, ConfigError> {
         let mut config = Self::open(Document::default(), Some(node_id))?;
         config.set(Section::NODE, "mgmt_long_keyindex", &Value::Bool(true))?;
@@ -57,10 +57,10 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// Adds the Kafka sections of a fresh node: TLS, no servers yet, `ssl_cafile` the certificates of the system.
+    /// Adds the Kafka sections of a new node: TLS, no servers, and `ssl_cafile` as the file of authorities.
     ///
     /// # Errors
-    /// A path that cannot stand in a file.
+    /// Returns a [`ConfigError`] if the syntax of the file cannot express the path.
     pub fn add_kafka_sections(&mut self, ssl_cafile: &str) -> Result<(), ConfigError> {
         for (name, text) in [
             ("bootstrap_servers", ""),
@@ -81,18 +81,19 @@ impl NodeConfig {
         Ok(())
     }
 
-    /// Reads a node's file.
+    /// Parses a node's file.
     ///
     /// # Errors
-    /// As [`Document::parse`], and a file without node id.
+    /// Returns the errors of [`Document::parse`], and [`ConfigError::NodeIdMissing`] if the file has no node id.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         Self::open(Document::parse(text)?, None)
     }
 
-    /// A document as the configuration of a node. A node id that is given and missing in the document is added.
+    /// Interprets a document as the configuration of a node. Adds `node_id` to the document if it has none.
     ///
     /// # Errors
-    /// No node id at all, or another one than the given.
+    /// Returns [`ConfigError::NodeIdMissing`] if there is no node id at all, and [`ConfigError::NodeIdMismatch`] if
+    /// the document has another one.
     pub fn open(mut document: Document, node_id: Option<&str>) -> Result<Self, ConfigError> {
         let found = document
             .get(DEFAULT_SECTION, &NODE_ID.into())?
@@ -118,29 +119,30 @@ impl NodeConfig {
         Ok(Self { node_id, document })
     }
 
-    /// The node's id.
+    /// Returns the node's id.
     pub fn node_id(&self) -> &str {
         &self.node_id
     }
 
-    /// The file.
+    /// Returns the document.
     pub fn document(&self) -> &Document {
         &self.document
     }
 
-    /// The file's text.
+    /// Returns the text of the file.
     pub fn render(&self) -> Zeroizing<String> {
         self.document.render()
     }
 
-    /// An entry, typed by how it looks, from the section or inherited from `[DEFAULT]`, even if the section does
-    /// not exist. `None` if it is not set or is invalid base64.
+    /// Returns the value of an entry of the section, with its type inferred from the text, or of an entry that it
+    /// inherits from `[DEFAULT]`, even if the section does not exist. Returns `None` if the entry is not set or is
+    /// invalid base64.
     ///
-    /// Names of settings ignore case. The labels of `-allowlist`, `-denylist` and `-chainkeys` are found only if
-    /// the file has them in lower case, as KafkaCrypto finds them.
+    /// Names of settings ignore case. Labels in `-allowlist`, `-denylist`, `-chainkeys` and `-provisioners` are
+    /// found only if they are in lower case in the file, as in KafkaCrypto.
     ///
     /// # Errors
-    /// A reference (`%(name)s`) that cannot be resolved.
+    /// Returns a [`ConfigError`] if the entry contains a reference (`%(name)s`) that cannot be resolved.
     pub fn load_value(
         &self,
         section: Section<'_>,
@@ -151,11 +153,13 @@ impl NodeConfig {
             .and_then(|text| Value::decode(&text)))
     }
 
-    /// An entry as written, references resolved: for what must not be taken for a number, such as a password.
-    /// Found as by [`load_value`](Self::load_value).
+    /// Returns the text of an entry, with references resolved. It is for text that must not be interpreted as a
+    /// number, such as a password.
+    ///
+    /// Entries are found as by [`load_value`](Self::load_value).
     ///
     /// # Errors
-    /// A reference that cannot be resolved.
+    /// Returns a [`ConfigError`] if the entry contains a reference that cannot be resolved.
     pub fn load_text(
         &self,
         section: Section<'_>,
@@ -171,11 +175,11 @@ impl NodeConfig {
         self.document.get(&file_section, &name)
     }
 
-    /// The entries of a section in the file's order, then the inherited ones. `None` if there is no such section
-    /// and nothing to inherit was asked for.
+    /// Returns the entries of a section in the file's order, then the inherited entries. Returns `None` if the
+    /// section does not exist and inherited entries are omitted.
     ///
     /// # Errors
-    /// A reference that cannot be resolved.
+    /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
     pub fn load_section(
         &self,
         section: Section<'_>,
@@ -202,10 +206,10 @@ impl NodeConfig {
         Ok(Some(settings))
     }
 
-    /// What stands in a section itself, in the file's order; empty if there is no such section.
+    /// Returns the own entries of a section, in the file's order; none if the section does not exist.
     ///
     /// # Errors
-    /// A reference that cannot be resolved.
+    /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
     pub fn own_settings(&self, section: Section<'_>) -> Result<Vec<Setting>, ConfigError> {
         self.document
             .own(&section.name(&self.node_id))
@@ -213,11 +217,12 @@ impl NodeConfig {
             .collect()
     }
 
-    /// The Kafka sections merged for one client, see [`kafka_sections`]; later ones win, an empty value unsets.
-    /// What a section repeats of `[DEFAULT]` counts, what it only inherits does not.
+    /// Returns the Kafka sections merged for one client; see [`kafka_sections`]. Later sections override earlier
+    /// ones, and an empty value unsets a setting. Own entries of a section count even if they repeat `[DEFAULT]`;
+    /// inherited entries do not.
     ///
     /// # Errors
-    /// A reference that cannot be resolved.
+    /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
     pub fn kafka_config(
         &self,
         purpose: KafkaUse,
@@ -232,10 +237,11 @@ impl NodeConfig {
         Ok(settings.with_group_id(&self.node_id, purpose, extra))
     }
 
-    /// Sets an entry, creating its section if need be; see [`Document::set`]. Returns whether anything changed.
+    /// Sets an entry, and creates its section if necessary; see [`Document::set`]. Returns whether anything
+    /// changed.
     ///
     /// # Errors
-    /// A name or value that would not read back the same.
+    /// Returns a [`ConfigError`] if the name or value would not read back unchanged.
     pub fn set(
         &mut self,
         section: Section<'_>,
@@ -246,7 +252,7 @@ impl NodeConfig {
             .set(&section.name(&self.node_id), &name.into(), &value.encode())
     }
 
-    /// Removes an entry of the section itself. Returns whether there was one.
+    /// Removes an own entry of a section. Returns whether there was one.
     pub fn remove(&mut self, section: Section<'_>, name: impl Into<Name>) -> bool {
         self.document
             .remove(&section.name(&self.node_id), &name.into())
@@ -255,7 +261,7 @@ impl NodeConfig {
     /// Adds an empty section unless the file has it. Returns whether it was added.
     ///
     /// # Errors
-    /// A name that cannot stand in a file.
+    /// Returns a [`ConfigError`] if the syntax of the file cannot express the name.
     pub fn add_section(&mut self, section: Section<'_>) -> Result<bool, ConfigError> {
         self.document.add_section(&section.name(&self.node_id))
     }
@@ -287,7 +293,7 @@ impl fmt::Debug for Setting {
     }
 }
 
-/// One of a node's sections: its own, named after the node, or `<node>-<suffix>` (protocol §11).
+/// A section of a node: `<node>` or `<node>-<suffix>` (protocol §11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Section<'a>(Option<&'a str>);
 
@@ -296,30 +302,30 @@ impl<'a> Section<'a> {
     pub const NODE: Section<'static> = Section(None);
     /// `<node>-crypto`: `maxage`, `oldkeys`.
     pub const CRYPTO: Section<'static> = Section(Some("crypto"));
-    /// `<node>-chains`: `chain0`, `chain1`, … by signing key order.
+    /// `<node>-chains`: `chain0`, `chain1`, … in the order of the signing keys.
     pub const CHAINS: Section<'static> = Section(Some("chains"));
     /// `<node>-allowlist`: the roots of trust.
     pub const ALLOWLIST: Section<'static> = Section(Some("allowlist"));
     /// `<node>-denylist`: revoked keys.
     pub const DENYLIST: Section<'static> = Section(Some("denylist"));
-    /// `<node>-chainkeys`: the keys a chain server renews.
+    /// `<node>-chainkeys`: the keys whose chains a chain server renews.
     pub const CHAIN_KEYS: Section<'static> = Section(Some("chainkeys"));
-    /// `<node>-provisioners`: a list of old versions, see [`NodeConfig::migrate`](super::NodeConfig::migrate).
+    /// `<node>-provisioners`: a list of old versions; see [`NodeConfig::migrate`](super::NodeConfig::migrate).
     pub const PROVISIONERS: Section<'static> = Section(Some("provisioners"));
-    /// `<node>-kafka`: Kafka settings of every client.
+    /// `<node>-kafka`: Kafka settings of all clients.
     pub const KAFKA: Section<'static> = Section(Some("kafka"));
 
-    /// `<node>-<suffix>`.
+    /// Creates the section `<node>-<suffix>`.
     pub const fn named(suffix: &'a str) -> Self {
         Self(Some(suffix))
     }
 
-    /// The part after `<node>-`; `None` for the node's own section.
+    /// Returns the part after `<node>-`; `None` for the node's own section.
     pub const fn suffix(self) -> Option<&'a str> {
         self.0
     }
 
-    /// The name in the file.
+    /// Returns the name in the file.
     pub fn name(self, node_id: &str) -> String {
         match self.0 {
             None => node_id.to_owned(),
@@ -327,8 +333,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Whether the names in this section are labels of list entries rather than settings. KafkaCrypto finds a
-    /// label by name only if the file has it in lower case; settings we find in any case.
+    /// Returns whether the names in this section are labels of list entries. KafkaCrypto finds a label only if it
+    /// is in lower case in the file; settings are found in any case.
     pub(super) fn holds_labels(self) -> bool {
         [
             Self::ALLOWLIST,

@@ -1,4 +1,4 @@
-//! The right-hand side of an entry.
+//! The names and the values of entries.
 
 use std::fmt;
 
@@ -7,34 +7,37 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::symmetric::sha256;
 
-/// What marks binary names and values.
+/// The prefix of binary names and values.
 pub(super) const BASE64_PREFIX: &str = "base64#";
 
-/// A value of the configuration, typed by how it looks (protocol §11).
+/// A value in the configuration, with its type inferred from the text (protocol §11).
 ///
-/// The file does not store types: a text that looks like a number or a boolean reads back as one. Whoever wants
-/// the text as written (a password of digits) takes [`NodeConfig::load_text`](super::NodeConfig::load_text).
+/// The file does not store types: a text that looks like a number or a Boolean reads back as one.
+/// [`NodeConfig::load_text`](super::NodeConfig::load_text) returns the text unchanged, such as a password of
+/// digits.
 ///
-/// `Debug` shows the length of texts and bytes only.
+/// `Debug` shows only the length of texts and bytes.
 #[derive(Clone, PartialEq)]
 pub enum Value {
     /// An integer.
     Int(i128),
-    /// An integer beyond `i128`: canonical decimal digits, with `-` if negative.
+    /// An integer that exceeds `i128`, as canonical decimal digits, with `-` if negative.
     BigInt(String),
-    /// A float; `inf` and `nan` are floats too.
+    /// A floating-point number, including `inf` and `nan`.
     Float(f64),
-    /// `true` or `false` in any case; written `True` and `False`.
+    /// A Boolean: `true` or `false` in any case, written as `True` and `False`.
     Bool(bool),
-    /// `base64#…`.
+    /// Bytes, written as `base64#…`.
     Bytes(Vec<u8>),
-    /// Anything else.
+    /// Any other text.
     Text(String),
 }
 
 impl Value {
-    /// Types a text as KafkaCrypto does. `None` if it begins with `base64#` and is not standard base64 with
-    /// padding. Digits are ASCII digits; single underscores may separate them, as in `86_400`.
+    /// Infers the type of a text like KafkaCrypto. Returns `None` if the text begins with `base64#` and is not
+    /// standard base64 with padding.
+    ///
+    /// Digits are ASCII digits; single underscores may separate them, as in `86_400`.
     pub fn decode(text: &str) -> Option<Self> {
         if let Some(encoded) = text.strip_prefix(BASE64_PREFIX) {
             return decode_base64(encoded).map(Self::Bytes);
@@ -46,7 +49,7 @@ impl Value {
         Some(typed.unwrap_or_else(|| Self::Text(text.to_owned())))
     }
 
-    /// The text that a file holds for this value, before `%` is doubled.
+    /// Returns the text of the value in a file, before each `%` is doubled.
     pub fn encode(&self) -> String {
         match self {
             Self::Int(number) => number.to_string(),
@@ -60,7 +63,7 @@ impl Value {
     }
 }
 
-/// A person may have wrapped a long value over continuation lines.
+/// Decodes base64, which may be wrapped over continuation lines.
 fn decode_base64(encoded: &str) -> Option<Vec<u8>> {
     let unwrapped: String = encoded.split('\n').map(str::trim).collect();
     STANDARD.decode(unwrapped).ok()
@@ -122,15 +125,15 @@ impl From<bool> for Value {
 /// The name of an entry (protocol §11).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Name {
-    /// Text, in lower case: names ignore case.
+    /// Text in lower case: these names ignore case.
     Text(String),
-    /// Bytes, written `base64#…` in standard base64, whose case matters.
+    /// Bytes, written as `base64#…` in standard base64, whose case matters.
     Binary(Vec<u8>),
 }
 
 impl Name {
-    /// Reads a name as it stands in a file. What begins with `base64#` and is not valid base64 is text, with
-    /// its case kept.
+    /// Parses a name from a file. A name that begins with `base64#` and is not valid base64 is text whose case is
+    /// kept.
     pub fn parse(written: &str) -> Self {
         match written.strip_prefix(BASE64_PREFIX) {
             None => Self::Text(written.to_lowercase()),
@@ -141,12 +144,13 @@ impl Name {
         }
     }
 
-    /// The name under which an entry of the allowlist or the denylist is stored: the SHA-256 of its bytes.
+    /// Returns the name under which the allowlist or the denylist stores an entry: the SHA-256 of its bytes.
     pub fn of_entry(entry: &[u8]) -> Self {
         Self::Binary(sha256(&[entry]).to_vec())
     }
 
-    /// The name as a [`Value`], the way KafkaCrypto lists it: `12` is an integer, `true` a boolean.
+    /// Returns the name as a [`Value`], with a type like in KafkaCrypto's listings: `12` is an integer, `true` a
+    /// Boolean.
     pub fn to_value(&self) -> Value {
         match self {
             Self::Binary(bytes) => Value::Bytes(bytes.clone()),
@@ -173,7 +177,7 @@ impl From<&Name> for Name {
     }
 }
 
-/// The name as it is written to a file.
+/// Writes the name as in a file.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -183,9 +187,9 @@ impl fmt::Display for Name {
     }
 }
 
-// Numbers as Python's `int()`, `float()` and `repr()` read and write them.
+// Numbers in the forms that Python's `int()` and `float()` read and `repr()` writes.
 
-/// `[+-]digits`, single underscores between digits.
+/// Parses `[+-]digits`, with single underscores between digits.
 fn parse_int(text: &str) -> Option<Value> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -208,12 +212,12 @@ fn parse_int(text: &str) -> Option<Value> {
     )
 }
 
-/// Decimal notation with optional exponent, `inf`, `infinity` and `nan` in any case.
+/// Parses decimal notation with an optional exponent, or `inf`, `infinity` or `nan` in any case.
 fn parse_float(text: &str) -> Option<f64> {
     join_digits(text)?.parse().ok()
 }
 
-/// Drops underscores; `None` if one is not between two digits.
+/// Removes underscores. Returns `None` if one is not between two digits.
 fn join_digits(text: &str) -> Option<String> {
     let mut joined = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -232,8 +236,8 @@ fn join_digits(text: &str) -> Option<String> {
     Some(joined)
 }
 
-/// The shortest text that reads back the same: positional from 1e-4 up to below 1e16, else with an exponent of
-/// at least two digits.
+/// Returns the shortest text that reads back the same: positional from 1e-4 to below 1e16, otherwise with an
+/// exponent of at least two digits.
 fn float_repr(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();

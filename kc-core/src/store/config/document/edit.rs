@@ -1,4 +1,4 @@
-//! Edits that leave every other line as it is.
+//! Edits of a document that leave all other lines unchanged.
 
 use zeroize::Zeroizing;
 
@@ -6,14 +6,15 @@ use super::parse::{indentation, is_comment};
 use super::{ConfigError, DEFAULT_SECTION, Document, Entry, Item, Name};
 
 impl Document {
-    /// Sets an entry of a section itself, never of `[DEFAULT]` in its stead. An existing entry keeps its place,
-    /// its indentation and the comments between its lines; a new one goes after the last of its section; a new
-    /// section goes to the end, `[DEFAULT]` to the front. The name is written in lower case.
+    /// Sets an own entry of a section, never one of `[DEFAULT]` instead. Returns whether anything changed.
     ///
-    /// Returns whether anything changed.
+    /// An existing entry keeps its position, its indentation and the comments between its lines. A new entry
+    /// follows the last one of its section. A new section is appended; `[DEFAULT]` is inserted at the front. The
+    /// name is written in lower case.
     ///
     /// # Errors
-    /// A name, value or section that would not read back the same. Nothing is changed then.
+    /// Returns a [`ConfigError`] if the name, the value or the section would not read back unchanged; the document
+    /// is then unchanged.
     pub fn set(&mut self, section: &str, name: &Name, text: &str) -> Result<bool, ConfigError> {
         let written = name.to_string();
         let escaped = Zeroizing::new(text.replace('%', "%%"));
@@ -22,7 +23,8 @@ impl Document {
             return Ok(false);
         }
         let replaced = existing.map(|(index, entry)| (index, indent_of(&entry.raw)));
-        // Whether it can be written does not depend on the indentation, which is known once the section exists.
+        // Tests early whether the entry can be written. The result does not depend on the indentation, which is
+        // known only once the section exists.
         self.build_entry(section, name, &escaped, "")?;
         if let Some((index, indent)) = replaced {
             let entry = self.build_entry(section, name, &escaped, &indent)?;
@@ -46,8 +48,9 @@ impl Document {
         Ok(true)
     }
 
-    /// Removes a section's own entry; comments between its lines stay. The section stays too, even if empty.
-    /// Returns whether there was one.
+    /// Removes an own entry of a section. Returns whether there was one.
+    ///
+    /// Comments between its lines remain, and so does the section, even if it is empty.
     pub fn remove(&mut self, section: &str, name: &Name) -> bool {
         let Some((index, _)) = self.entry(section, name) else {
             return false;
@@ -62,11 +65,11 @@ impl Document {
         true
     }
 
-    /// Adds an empty section at the end (`[DEFAULT]`: at the front) unless the file has it. Returns whether it
+    /// Appends an empty section (`[DEFAULT]`: inserts it at the front) unless the file has it. Returns whether it
     /// was added.
     ///
     /// # Errors
-    /// A name that would not read back the same.
+    /// Returns a [`ConfigError`] if the name would not read back unchanged.
     pub fn add_section(&mut self, section: &str) -> Result<bool, ConfigError> {
         if self.has_section(section) {
             return Ok(false);
@@ -91,7 +94,7 @@ impl Document {
         Ok(true)
     }
 
-    /// The entry as the parser sees it, once it is certain that it sees what is meant.
+    /// Builds an entry, and parses it to check that it reads back unchanged.
     fn build_entry(
         &self,
         section: &str,
@@ -119,8 +122,8 @@ impl Document {
             })
     }
 
-    /// After the last entry or the header of the section, and after the comments that follow it directly, unless
-    /// these stand right above the next section. The index and the indentation.
+    /// Returns the index and the indentation of a new entry: after the last entry or the header of the section and
+    /// the comments that follow it directly, unless these precede the next section directly.
     fn place_for_new_entry(&self, section: &str) -> (usize, String) {
         let mut inside = false;
         let mut last = None;
@@ -156,7 +159,7 @@ impl Document {
         (index, indent_between(previous, next))
     }
 
-    /// Where `[DEFAULT]` goes: after a comment that a blank line sets apart, else first.
+    /// Returns the index of a new `[DEFAULT]`: after an opening comment that a blank line separates, else 0.
     fn after_opening_comment(&self) -> usize {
         let opening = self
             .items
@@ -176,7 +179,7 @@ impl Document {
         }
     }
 
-    /// The last line of a file may lack its line feed.
+    /// Completes the line before `index`: the last line of a file may lack its line feed.
     fn end_line_before(&mut self, index: usize) {
         let line_end = self.line_end();
         let previous = index
@@ -208,8 +211,9 @@ impl Document {
     }
 }
 
-/// Indentation with which a new entry neither continues the entry before it nor swallows what follows: that of
-/// the deeper neighbour. After an entry this is the entry, or what follows would continue it.
+/// Returns the indentation of a new entry that neither continues the previous entry nor absorbs the lines after it:
+/// that of the neighbour with the deeper indentation. After an entry this is that entry's, since otherwise the
+/// following lines would continue the new entry.
 fn indent_between(previous: &Item, next: Option<&Item>) -> String {
     let before = indent_of(previous.raw());
     let after = next.map(|item| indent_of(item.raw())).unwrap_or_default();
@@ -221,7 +225,7 @@ fn indent_of(raw: &str) -> String {
     raw.chars().take(indentation(raw)).collect()
 }
 
-/// The comment lines between the lines of an entry.
+/// Returns the comments between the lines of an entry.
 fn inner_comments(item: &Item) -> Vec<Item> {
     let comments = item
         .raw()

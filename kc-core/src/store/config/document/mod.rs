@@ -1,4 +1,4 @@
-//! The file itself, kept to the byte.
+//! The lossless document behind a configuration.
 
 mod edit;
 mod parse;
@@ -10,26 +10,28 @@ use zeroize::Zeroizing;
 
 use super::{ConfigError, Name};
 
-/// The section whose entries every other section inherits.
+/// The section whose entries all other sections inherit.
 pub(super) const DEFAULT_SECTION: &str = "DEFAULT";
 
-/// An INI file as KafkaCrypto reads it, without loss: `render` gives back what `parse` was given, and an edit
-/// changes the lines it is about and nothing else.
+/// A lossless INI file as KafkaCrypto reads it: `render` returns the text that `parse` was given, and an edit
+/// changes only the lines that it concerns.
 ///
-/// - `[section]` lines; `name : value` lines, only `:` separates; `;` begins a comment line.
-/// - A line indented deeper than the entry before it continues that entry's value; blank lines inside are kept.
-/// - Every section inherits from `[DEFAULT]`.
-/// - `%%` is a percent sign and `%(name)s` the value of another entry. [`Document::get`] resolves them,
-///   [`Document::set`] writes every `%` of its text as `%%`.
+/// - `[section]` lines; `name : value` lines, which only `:` separates; `;` begins a comment line.
+/// - A line with deeper indentation than the entry before it continues that entry's value; blank lines inside are
+///   kept.
+/// - All sections inherit from `[DEFAULT]`.
+/// - `%%` is a percent sign, and `%(name)s` the value of another entry. [`Document::get`] resolves them;
+///   [`Document::set`] writes each `%` of its text as `%%`.
 /// - Names ignore case, except `base64#…` names (see [`Name`]); section names do not.
 ///
-/// The text is zeroized when the document is dropped, and `Debug` shows names only: values may be passwords.
+/// The text is zeroized when the document is dropped, and `Debug` shows only names, because values may be
+/// passwords.
 #[derive(Default, PartialEq, Eq)]
 pub struct Document {
     items: Vec<Item>,
 }
 
-/// One line, or one entry with its continuation lines. `raw` holds the bytes of the file, line ends included.
+/// One line, or one entry with its continuation lines. `raw` holds the bytes of the file, including line ends.
 #[derive(PartialEq, Eq)]
 enum Item {
     /// A comment or a blank line.
@@ -47,23 +49,23 @@ enum Item {
 #[derive(PartialEq, Eq)]
 struct Entry {
     raw: Zeroizing<String>,
-    /// As in the file.
+    /// The name as in the file.
     written: String,
     name: Name,
-    /// Continuation lines joined by line feeds; `%` not resolved.
+    /// The continuation lines joined by line feeds, with `%` unresolved.
     text: Zeroizing<String>,
 }
 
 impl Document {
-    /// Reads a file.
+    /// Parses a file.
     ///
     /// # Errors
-    /// The first line that is not as the syntax wants it, or that repeats a section or a name.
+    /// Returns a [`ConfigError`] for the first line that violates the syntax, or that repeats a section or a name.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         parse::parse(text)
     }
 
-    /// The file's text.
+    /// Returns the text of the file.
     pub fn render(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(
             self.items.iter().map(|item| item.raw().len()).sum(),
@@ -74,12 +76,12 @@ impl Document {
         text
     }
 
-    /// Whether the file has a `[section]` line of that name.
+    /// Returns whether the file has a `[section]` line with this name.
     pub fn has_section(&self, section: &str) -> bool {
         self.sections().any(|name| name == section)
     }
 
-    /// The names of the sections, in the file's order.
+    /// Returns the names of the sections, in the file's order.
     pub fn sections(&self) -> impl Iterator<Item = &str> {
         self.items.iter().filter_map(|item| match item {
             Item::Header { section, .. } => Some(section.as_str()),
@@ -87,12 +89,12 @@ impl Document {
         })
     }
 
-    /// The names of a section's own entries, without those it inherits, in the file's order.
+    /// Returns the names of a section's own entries, in the file's order.
     pub fn names(&self, section: &str) -> impl Iterator<Item = &Name> {
         self.entries(section).map(|(_, entry)| &entry.name)
     }
 
-    /// A section's own entries with their texts, references resolved in its scope, in the file's order.
+    /// Returns a section's own entries with their texts, references resolved in its scope, in the file's order.
     pub(super) fn own(
         &self,
         section: &str,
@@ -101,7 +103,7 @@ impl Document {
             .map(move |(index, entry)| Ok((&entry.name, self.resolve(section, index, entry)?)))
     }
 
-    /// The entries that a section inherits, with their texts in its scope, in the file's order.
+    /// Returns the entries that a section inherits, with their texts in its scope, in the file's order.
     pub(super) fn inherited(
         &self,
         section: &str,
@@ -112,11 +114,11 @@ impl Document {
             .map(move |(index, entry)| Ok((&entry.name, self.resolve(section, index, entry)?)))
     }
 
-    /// The text of an entry, its own or inherited from `[DEFAULT]`, with references resolved in the scope of
-    /// `section`. `None` if there is none; a section that the file lacks still inherits.
+    /// Returns the text of an own or inherited entry, with references resolved in the scope of `section`. Returns
+    /// `None` if the entry is not set. A section that is not in the file inherits, too.
     ///
     /// # Errors
-    /// A reference that cannot be resolved.
+    /// Returns a [`ConfigError`] if the entry contains a reference that cannot be resolved.
     pub fn get(
         &self,
         section: &str,
@@ -136,7 +138,7 @@ impl Document {
             .map_or("", |(_, entry)| &entry.text)
     }
 
-    /// The name of an entry as the file writes it, in whatever case.
+    /// Returns the name of an entry with its case in the file.
     pub(super) fn written_name(&self, section: &str, name: &Name) -> Option<&str> {
         let found = self
             .entry(section, name)
@@ -148,7 +150,7 @@ impl Document {
         self.entries(section).find(|(_, entry)| entry.name == *name)
     }
 
-    /// A section's own entries with their places in `items`.
+    /// Returns a section's own entries with their indices in `items`.
     fn entries(&self, section: &str) -> impl Iterator<Item = (usize, &Entry)> {
         let mut inside = false;
         self.items
@@ -164,7 +166,7 @@ impl Document {
             })
     }
 
-    /// The line on which an item begins, from 1.
+    /// Returns the first line of an item, from 1.
     fn line_of(&self, index: usize) -> usize {
         1 + self
             .items
@@ -184,7 +186,7 @@ impl Item {
     }
 }
 
-/// Sections and names; no values, no comments.
+/// Shows sections and names, but no values and no comments.
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = f.debug_list();

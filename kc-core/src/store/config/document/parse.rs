@@ -18,12 +18,12 @@ pub(super) fn parse(text: &str) -> Result<Document, ConfigError> {
     Ok(parser.finish())
 }
 
-/// Whether a line is a comment, wherever it stands.
+/// Returns whether a line is a comment, with any indentation.
 pub(super) fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with(COMMENT)
 }
 
-/// White space before the first other character, in characters.
+/// Returns the number of white space characters at the start of a line.
 pub(super) fn indentation(line: &str) -> usize {
     line.chars()
         .take_while(|character| character.is_whitespace())
@@ -34,11 +34,11 @@ struct Parser<'a> {
     text: &'a str,
     items: Vec<Item>,
     section: Option<&'a str>,
-    /// Of the last header or first line of an entry.
+    /// The indentation of the last header, or of the first line of the last entry.
     indentation: usize,
     /// The last entry, as long as further lines may continue it.
     open: Option<OpenEntry<'a>>,
-    /// Blank and comment lines since; they are part of the open entry if a continuation line follows.
+    /// The blank lines and comments since then. They become part of the open entry if a continuation line follows.
     pending: Vec<&'a str>,
     section_lines: HashMap<&'a str, usize>,
     name_lines: HashMap<(&'a str, Name), usize>,
@@ -66,7 +66,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `start..end` is where `raw` stands in the text.
+    /// Processes a line. `start..end` is the range of `raw` in the text.
     fn line(
         &mut self,
         line: usize,
@@ -196,7 +196,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// `[name]`, up to the last `]` of the line; the name has at least one character.
+/// Returns the name in `[name]`, up to the last `]` of the line; it has at least one character.
 fn header_name(content: &str) -> Option<&str> {
     let (name, _) = content.strip_prefix('[')?.rsplit_once(']')?;
     (!name.is_empty()).then_some(name)
@@ -206,14 +206,16 @@ fn owned(text: &str) -> Zeroizing<String> {
     Zeroizing::new(text.to_owned())
 }
 
-/// How deep values may nest, the first one included; as Python has it.
+/// The maximum depth to which references nest, the first value included; the same as in Python. Test:
+/// `references_are_bounded`.
 const MAX_DEPTH: usize = 10;
-/// How many references one value may follow, and how many bytes it may grow to by them.
+/// The maximum number of references that one value may follow. Test: `references_are_bounded`.
 const MAX_REFERENCES: usize = 1_000;
+/// The maximum length of a value with resolved references, in bytes. Test: `references_are_bounded`.
 const MAX_RESOLVED_BYTES: usize = 1 << 20;
 
 impl Document {
-    /// An entry's text with `%%` and `%(name)s` replaced; `section` is the scope in which names are looked up.
+    /// Returns an entry's text with `%%` and `%(name)s` replaced. `section` is the scope of the names.
     pub(super) fn resolve(
         &self,
         section: &str,
