@@ -1,11 +1,11 @@
-//! Every check that can refuse has its row in `docs/checks.md`.
+//! Compares the checks with the rows in `docs/checks.md`.
 
 use kc_core::chain::{Check, UpdateCheck};
 use kc_core::exchange::ExchangeCheck;
 
 const DOCUMENT: &str = include_str!("../../docs/checks.md");
 
-/// The cells of the document's rows whose first cell is a check.
+/// Returns the cells of the document's rows whose first cell is a check.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     let rows = DOCUMENT.lines().filter(|line| {
         let kinds = ["| C", "| X", "| M"];

@@ -1,4 +1,4 @@
-//! What deriving leaves on the stack of a secret: nothing.
+//! Proves that derivations leave no secret on the stack.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::disallowed_types,
@@ -14,7 +14,7 @@ use kc_core::ratchet::{Component, OpeningKey, Seed, Step};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// Does something so far down the stack that what looks at it afterwards does not get there.
+/// Calls `work` so deep on the stack that later calls do not overwrite its data.
 #[inline(never)]
 fn deep<T>(work: impl FnOnce() -> T) -> T {
     let room = [0_u8; 100_000];
@@ -23,7 +23,7 @@ fn deep<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The stack of this thread.
+/// Returns the stack of this thread.
 fn stack() -> Vec<u8> {
     let here = 0_u8;
     let here = u64::try_from(std::ptr::from_ref(&here).addr()).unwrap();
@@ -48,7 +48,7 @@ fn is_on_the_stack(secret: &[u8]) -> bool {
     stack().windows(half.len()).any(|window| window == half)
 }
 
-/// The secret of the step to be used next.
+/// Returns the secret of the next step.
 fn secret(seed: &Seed) -> Vec<u8> {
     let stored = seed.encode();
     stored.expose().last_chunk::<32>().unwrap().to_vec()

@@ -96,7 +96,7 @@ pub struct TopicSpec {
     pub partitions: i32,
     /// The number of replicas; `None` for the broker's default.
     pub replication: Option<i16>,
-    /// Whether the broker keeps only the latest record of each key (`cleanup.policy=compact`).
+    /// True if the broker keeps only the latest record of each key (`cleanup.policy=compact`).
     pub compacted: bool,
 }
 

@@ -88,7 +88,7 @@ pub enum TrustEvent {
         list: TrustList,
         /// The key.
         key: VerifyingKey,
-        /// Whether the key was in use: part of a chain that this node has validated.
+        /// True if the key was in use: part of a chain that this node has validated.
         in_use: bool,
     },
     /// A new chain of this node is in use.
@@ -102,7 +102,7 @@ pub enum TrustEvent {
     Denied {
         /// The key.
         key: VerifyingKey,
-        /// Whether the node has another key with a valid chain.
+        /// True if the node has another key with a valid chain.
         others_left: bool,
     },
     /// A chain of this node is about to end.
@@ -542,5 +542,24 @@ impl Trust {
 
     fn report(&mut self, event: TrustEvent) {
         self.effects.push_back(TrustEffect::Report(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_seen_in_use_are_bounded() {
+        let mut trust = Trust::new(TrustStore::default(), vec![]);
+        let key = |number: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            VerifyingKey::Ed25519(bytes)
+        };
+        let path: Vec<_> = (0..MAX_SEEN_KEYS + 10).map(key).collect();
+        trust.see(&path);
+        assert_eq!(trust.seen.len(), MAX_SEEN_KEYS);
+        assert!(trust.has_seen(&key(0)) && !trust.has_seen(&key(MAX_SEEN_KEYS)));
     }
 }

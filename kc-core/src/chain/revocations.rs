@@ -167,4 +167,13 @@ mod tests {
         revocations.push(&key(1), true, b"real");
         assert_eq!(revocations.seen.len(), 1);
     }
+
+    #[test]
+    fn a_revocation_that_is_too_long_is_dropped() {
+        let mut revocations = Revocations::default();
+        revocations.push(&key(1), false, &vec![0; MAX_REVOCATION_LEN]);
+        assert_eq!((revocations.others.len(), revocations.dropped()), (1, 0));
+        revocations.push(&key(1), false, &vec![0; MAX_REVOCATION_LEN + 1]);
+        assert_eq!((revocations.others.len(), revocations.dropped()), (1, 1));
+    }
 }

@@ -237,7 +237,7 @@ impl<'a> UnverifiedChain<'a> {
 /// A message in which a key denies itself: an unsigned certificate for the denylist, then a certificate for the
 /// same key that the key signed.
 ///
-/// It needs no root of trust and does not expire. Anyone can create keys, so a node gives the verification of such
+/// It needs no root of trust and does not expire. Creating keys costs nothing, so a node gives the verification of such
 /// messages only a small part of its time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelfRevocation<'a> {
@@ -503,5 +503,34 @@ impl VerifiedLinks {
         }
         self.used.insert(id, self.uses);
         Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{Signer, SigningKey};
+    use crate::secret::Secret;
+    use crate::work::measure;
+
+    #[test]
+    fn verified_certificates_are_bounded() {
+        use rand::SeedableRng;
+
+        let key = SigningKey::from_ed25519_seed(&Secret::fill_with(|seed| seed.fill(1)));
+        let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+        let mut sign = |number: usize| key.sign(&number.to_be_bytes(), &mut rng).unwrap();
+        let signed: Vec<_> = (0..=MAX_VERIFIED).map(&mut sign).collect();
+        let mut verified = VerifiedLinks::default();
+        let mut verify = |link: &[u8]| {
+            let (result, work) = measure(|| verified.verify(key.verifying_key(), link).is_ok());
+            assert!(result);
+            work.ed25519
+        };
+        signed.iter().for_each(|link| assert_eq!(verify(link), 1));
+        assert_eq!(verify(&signed[MAX_VERIFIED]), 0);
+        // The least recently used one has made room.
+        assert_eq!(verify(&signed[0]), 1);
+        assert_eq!(verified.used.len(), MAX_VERIFIED);
     }
 }

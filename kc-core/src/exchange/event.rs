@@ -76,7 +76,7 @@ pub enum ExchangeEvent {
         root_topic: RootTopic,
         /// The requested keys.
         ids: Vec<KeyId>,
-        /// Whether the request went to producers directly, instead of only to controllers.
+        /// True if the request went to producers directly, instead of only to controllers.
         direct: bool,
     },
     /// A signed request could not be sent. The exchange tries again.

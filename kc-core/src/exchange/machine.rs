@@ -26,8 +26,7 @@ use crate::ratchet::{Candidates, TopicSecret};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
-/// The maximum number of jobs that run at once. Test:
-/// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
+/// The maximum number of jobs that run at once. Test: `jobs_of_all_root_topics_together_are_bounded`.
 pub const MAX_TICKETS: usize = 64;
 /// The maximum number of jobs that run at once for one root topic. Test:
 /// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
@@ -52,7 +51,7 @@ const FATAL_DELAY: Duration = Duration::from_secs(60);
 pub struct ExchangeConfig {
     /// The key exchanges that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// Whether the node also sends requests in the bare form of old peers.
+    /// True if the node also sends requests in the bare form of old peers.
     pub legacy: bool,
     /// The validity of requests and replies that the node signs.
     pub validity: Validity,

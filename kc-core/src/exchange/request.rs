@@ -15,7 +15,7 @@ use crate::wire::{Value, Writer};
 pub const NONCE_LEN: usize = 32;
 
 /// The maximum length of a request's random value, in bytes. Test: `a_random_value_of_the_wrong_length_is_refused`.
-const MAX_NONCE_LEN: usize = 256;
+pub(super) const MAX_NONCE_LEN: usize = 256;
 
 /// The usages of a request, which any producer or controller may answer.
 const REQUESTING: [Usage; 2] = [Usage::EncryptRequest, Usage::EncryptSubscribe];

@@ -1,4 +1,4 @@
-//! Exchanges with each other, their jobs done at once or not at all.
+//! Exchanges with each other. Their jobs run at once, or not at all.
 
 mod asking;
 mod serving;
@@ -32,25 +32,26 @@ struct World {
     now: Now,
 }
 
-/// A node whose jobs are done at once.
+/// A node that runs its jobs at once.
 struct Node {
     exchange: Exchange,
     key: SigningKey,
     identity: Identity,
     held: BTreeMap<KeyId, TopicSecret>,
-    /// The keys that came in.
+    /// The received keys.
     received: Vec<(KeyId, TopicSecret)>,
     settled: Vec<u64>,
     events: Vec<ExchangeEvent>,
     missing: Vec<MissingKeys>,
-    /// The most jobs that ran at once.
+    /// The maximum number of jobs that ran at once.
     peak: usize,
-    /// Side topics that cannot be sent to.
+    /// Side topics that nothing can be sent to.
     unreachable: Vec<SideTopic>,
-    /// Whether its token is away.
+    /// True if the node's token is absent.
     cannot_sign: bool,
-    /// Whether jobs are left undone, and those that are.
+    /// True if the node leaves its jobs undone.
     silent: bool,
+    /// The jobs that were left undone.
     undone: Vec<(Ticket, Job)>,
     positions: u64,
 }
@@ -124,7 +125,7 @@ impl World {
         self.node(&[Usage::EncryptRequest, Usage::EncryptSubscribe])
     }
 
-    /// A producer that keeps these keys.
+    /// Returns a producer that has these keys.
     fn producer(&mut self, ids: &[u64]) -> Node {
         let mut producer = self.node(&[Usage::Encrypt]);
         for id in ids {
@@ -133,7 +134,7 @@ impl World {
         producer
     }
 
-    /// Has a node want keys, and waits until they have been gathered; gives what it sends.
+    /// Makes a node want keys, and waits until they have been gathered. Returns the records that the node sends.
     fn want(&mut self, node: &mut Node, ids: &[u64]) -> Vec<OutRecord> {
         for id in ids {
             node.want(self, KeyId::Short(*id), Candidates::default());
@@ -154,7 +155,7 @@ impl Node {
         self.exchange.handle(input, world.now);
     }
 
-    /// Hands a record in, and gives what the node sends.
+    /// Passes a record in. Returns the records that the node sends.
     fn take(&mut self, world: &mut World, record: &OutRecord) -> Vec<OutRecord> {
         self.enqueue(world, record);
         self.run(world)
@@ -172,7 +173,7 @@ impl Node {
         self.exchange.handle(input, world.now);
     }
 
-    /// Does all that the machine asks for, and gives what it sends.
+    /// Performs all effects of the machine. Returns the records that the node sends.
     fn run(&mut self, world: &mut World) -> Vec<OutRecord> {
         let mut sent = Vec::new();
         while let Some(effect) = self.exchange.poll_effect(world.now) {
@@ -193,7 +194,7 @@ impl Node {
         sent
     }
 
-    /// Does the jobs that were left undone, and what follows.
+    /// Runs the undone jobs and those that follow. Returns the records that the node sends.
     fn catch_up(&mut self, world: &mut World) -> Vec<OutRecord> {
         self.silent = false;
         let mut sent = Vec::new();
@@ -206,7 +207,7 @@ impl Node {
         sent
     }
 
-    /// Does the jobs that were left undone, and leaves those that follow undone. Returns whether there were any.
+    /// Runs the undone jobs, and leaves those that follow undone. Returns whether there were any.
     fn catch_up_once(&mut self, world: &mut World) -> bool {
         let undone = std::mem::take(&mut self.undone);
         let any = !undone.is_empty();
@@ -219,16 +220,21 @@ impl Node {
         any
     }
 
-    /// A request of this node's with the random value of another's.
+    /// Returns a request of this node with the random value of another request.
     fn request_with(&self, world: &mut World, other: &OutRecord) -> OutRecord {
         let chain = UnverifiedChain::parse(&other.value).unwrap();
         let leaf = crate::chain::Certificate::peek_extra(chain.links().last().unwrap()).unwrap();
+        self.request_of(world, other, leaf.bytes().unwrap())
+    }
+
+    /// Returns a request of this node with this random value, for the keys of another request.
+    fn request_of(&self, world: &mut World, other: &OutRecord, random0: &[u8]) -> OutRecord {
         let key = crate::kem::DecapsulationKey::generate(Suite::X25519, &mut world.rng);
         let certificate = request_certificate(
             &root_topic(),
             RequestForm::List,
             &[key.encapsulation_key().clone().into()],
-            leaf.bytes().unwrap(),
+            random0,
             Validity::default(),
             world.now.wall,
         );
@@ -299,7 +305,7 @@ impl Node {
         self.identity.validated(&world.trust, world.now.wall)
     }
 
-    /// The numbers of the keys that came in.
+    /// Returns the numbers of the received keys.
     fn ids(&self) -> Vec<u64> {
         let ids = self.received.iter().map(|(id, _)| match id {
             KeyId::Short(id) => *id,
@@ -308,7 +314,13 @@ impl Node {
         ids.collect()
     }
 
-    /// The checks that refused, in order.
+    fn bound_hits(&self) -> usize {
+        let hits = self.events.iter();
+        hits.filter(|event| matches!(event, ExchangeEvent::BoundHit))
+            .count()
+    }
+
+    /// Returns the checks that refused records, in order.
     fn refusals(&self) -> Vec<String> {
         let refusals = self.events.iter().filter_map(|event| match event {
             ExchangeEvent::Refused { refusal, .. } => Some(refusal.id().to_string()),
@@ -322,12 +334,12 @@ fn root_topic() -> RootTopic {
     "t".into()
 }
 
-/// The secret of a key with this number.
+/// Returns the secret of the key with this number.
 fn held(id: u64) -> TopicSecret {
     Secret::fill_with(|secret| secret.fill(id as u8)).into()
 }
 
-/// Those of these records that go to a side topic.
+/// Returns the records for a side topic.
 fn to(side: SideTopic, records: Vec<OutRecord>) -> Vec<OutRecord> {
     records
         .into_iter()

@@ -64,7 +64,7 @@ struct Root {
     pace: Pace,
     /// The time until which no request is sent, because the last one could not be sent.
     blocked: Option<Duration>,
-    /// Whether this node's chain grants the topic, if that is known.
+    /// The check that this node's chain grants the topic; `None` if it is unknown.
     grant: Option<Result<(), ChainError>>,
     /// The unanswered keys that have been reported.
     reported: Vec<KeyId>,
@@ -81,7 +81,7 @@ struct WantedKey {
     asks: u32,
     /// The earliest time of the next request.
     next: Duration,
-    /// Whether a request for the key is about to be sent.
+    /// True if a request for the key is about to be sent.
     leaving: bool,
     /// The time at which a key was received that may be as wrong as the known ones. Other keys are accepted for
     /// [`MORE_REPLIES`] after that.

@@ -29,7 +29,7 @@ fn the_classical_signature_alone_does_not_satisfy_a_hybrid_key() {
     assert_eq!(key.verifying_key().verify(classical), Err(SignatureError));
 }
 
-/// A token signs with the first half, and whoever holds the second completes it.
+/// A token signs with the first half, and the holder of the second half completes the signature.
 #[test]
 fn a_hybrid_signature_is_assembled_from_halves() {
     let key = SigningKey::generate(KeyType::Hybrid, &mut rng());

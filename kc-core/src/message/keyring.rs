@@ -248,4 +248,21 @@ mod tests {
         assert!(!shared(&ring, &changed));
         assert!(shared(&ring, &other));
     }
+
+    #[test]
+    fn ids_of_denied_keys_are_bounded() {
+        let mut ring = KeyRing::default();
+        let giver: Giver = [crate::keys::VerifyingKey::Ed25519([1; 32])].into();
+        for index in 0..MAX_DENIED_IDS as u64 + 10 {
+            let secret = Secret::fill_with(|_| {}).into();
+            ring.add(
+                &"t".into(),
+                KeyId::Short(index),
+                secret,
+                Some(giver.clone()),
+            );
+        }
+        assert_eq!(ring.revise(|_| true), MAX_DENIED_IDS + 10);
+        assert_eq!(ring.roots["t"].denied.len(), MAX_DENIED_IDS);
+    }
 }

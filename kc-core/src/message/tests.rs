@@ -73,7 +73,7 @@ fn a_flood_of_keys_that_open_nothing_displaces_itself() {
     seal(&key, Component::Value, b"m", &mut sealed).unwrap();
     let mut ring = KeyRing::default();
     ring.add(&root_topic(), key.id(), secret(), None);
-    // What a copy opens counts for all.
+    // A key that has opened a record in a copy is proven in all copies.
     let copy = ring.clone();
     let opened = copy.open("t", Component::Value, &sealed);
     assert_eq!(opened.into_plaintext().unwrap(), b"m");

@@ -128,7 +128,7 @@ pub const MAX_TOPICS: usize = 4096;
 /// The content of a certificate.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// The role, which decides who certifies.
+    /// The role, which determines the issuer.
     pub role: Role,
     /// Usages, topics and path length; see [`Role::constraints`].
     pub constraints: Constraints,

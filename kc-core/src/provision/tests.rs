@@ -1,4 +1,4 @@
-//! Nodes provisioned with both passwords; what the separate ways share is tested there, too.
+//! Nodes provisioned with both passwords, and the parts that all ways share.
 
 mod separate;
 
@@ -49,7 +49,7 @@ fn bytes(config: &NodeConfig, section: Section<'_>, name: &str) -> Vec<u8> {
     }
 }
 
-/// Whom the node trusts, and who it says it is.
+/// Returns the node's lists and its identity.
 fn trust_and_identity(node: &ProvisionedNode) -> (TrustStore, Identity) {
     let root = TrustEntry::parse(&bytes(&node.config, Section::ALLOWLIST, "rot0")).unwrap();
     assert_eq!(root.key(), Some(&node.root));
@@ -224,8 +224,6 @@ fn debug_output_shows_neither_seed_nor_salt() {
     }
 }
 
-// Chains for keys that exist already.
-
 fn issue(role: Role, key: &VerifyingKey, expires: MaxAge) -> Result<IssuedChain, ProvisionError> {
     let topics = ["a.b".to_owned()];
     let grant = Grant {
@@ -234,6 +232,17 @@ fn issue(role: Role, key: &VerifyingKey, expires: MaxAge) -> Result<IssuedChain,
         expires,
     };
     issue_chain(key, &grant, b"root", b"provisioning", now(), &mut rng())
+}
+
+#[test]
+fn a_node_of_too_many_topics_is_refused() {
+    let constraints = |count: usize| {
+        let topics: Vec<_> = (0..count).map(|number| format!("t{number}")).collect();
+        Role::Producer.constraints(&topics, &SCHEME, None)
+    };
+    assert!(constraints(MAX_TOPICS).is_ok());
+    let refused = constraints(MAX_TOPICS + 1);
+    assert!(matches!(refused, Err(ProvisionError::TooManyTopics(_))));
 }
 
 #[test]

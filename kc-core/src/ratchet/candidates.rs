@@ -144,3 +144,20 @@ impl FromIterator<TopicSecret> for Candidates {
         Self(Arc::new(secrets.into_iter().map(candidate).collect()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn givers_of_a_key_are_bounded() {
+        let mut candidates = Candidates::default();
+        for number in 0..MAX_GIVERS as u8 + 10 {
+            let giver: Giver = [VerifyingKey::Ed25519([number; 32])].into();
+            let secret = TopicSecret::from(Secret::fill_with(|_| {}));
+            assert!(candidates.add(secret, Some(giver), 1));
+        }
+        assert_eq!(candidates.givers().count(), MAX_GIVERS);
+    }
+}

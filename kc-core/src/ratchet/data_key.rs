@@ -58,7 +58,7 @@ pub struct SealingKey {
 #[derive(Debug)]
 pub struct OpeningKey {
     secret: TopicSecret,
-    /// Whether the key has opened a record.
+    /// True if the key has opened a record.
     proven: AtomicBool,
 }
 

@@ -149,3 +149,18 @@ fn hash(output: &mut [u8], secret: &[u8; 32], salt: &[u8; 16], context: Context,
 fn wipe_stack() {
     black_box(&mut [0_u8; HASH_STACK]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_bounded() {
+        let mut generator = KeyGenerator::new(Secret::fill_with(|_| {}), Context::GENERATOR);
+        assert_eq!(generator.generate(&mut [0; MAX_OUTPUT_LEN]), Ok(()));
+        for len in [0, MAX_OUTPUT_LEN + 1] {
+            let refused = generator.generate(&mut vec![0; len]);
+            assert_eq!(refused, Err(GeneratorError::OutputLength(len)));
+        }
+    }
+}

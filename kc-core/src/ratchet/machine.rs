@@ -46,11 +46,11 @@ pub struct Ratchet {
     used: Option<u64>,
     /// Keys that have not been stored, with their root topics.
     unsaved: Vec<(RootTopic, Arc<SealingKey>)>,
-    /// Whether a key of the step in use has been handed out.
+    /// True if a key of the step in use has been handed out.
     handed_out: bool,
     /// The time of the next turn; `None` before the first key is wanted.
     due: Option<Duration>,
-    /// Whether that turn is for a denial that had to wait.
+    /// True if that turn is for a denial that had to wait.
     due_for_denial: bool,
     /// The time of the last turn for a denial.
     denial: Option<Duration>,
@@ -66,7 +66,7 @@ pub enum RatchetInput {
     Turn,
     /// A key was added to the denylist.
     Denied {
-        /// Whether the key was in use, as far as this node has seen.
+        /// True if the key was in use, as far as this node has seen.
         in_use: bool,
     },
     /// The result of [`RatchetEffect::Step`]; `None` if no step could be taken.

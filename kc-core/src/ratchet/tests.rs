@@ -144,13 +144,13 @@ fn a_wiped_or_truncated_seed_is_refused() {
     assert!(Seed::decode(&[]).is_err());
 }
 
-/// A producer with its disk: executes what the machine asks for, and gives the keys that it seals with.
+/// A producer with its disk: performs the effects of the machine and collects the keys that it seals with.
 struct Producer {
     ratchet: Ratchet,
     seed: Option<Seed>,
-    /// Whether the disk works.
+    /// True if the disk works.
     works: bool,
-    /// Whether it has room for keys.
+    /// True if the disk has room for keys.
     saves: bool,
     now: Now,
     steps: u64,
@@ -219,7 +219,7 @@ impl Producer {
         self.run(Some(RatchetInput::Denied { in_use }))
     }
 
-    /// Somebody asks for the key in use.
+    /// Hands out the key in use.
     fn hand_out(&mut self) {
         let id = KeyId::Short(self.steps - 1);
         assert_eq!(self.ratchet.hand_out(&"t".into(), &[id]).len(), 1);

@@ -47,7 +47,7 @@ pub struct NodeSecrets {
 pub struct Decoded {
     /// The secrets.
     pub secrets: NodeSecrets,
-    /// Whether the file is of an older generation and should be written again.
+    /// True if the file is of an older generation and should be written again.
     pub outdated: bool,
     /// The number of bytes after the content. They have no meaning.
     pub trailing: usize,

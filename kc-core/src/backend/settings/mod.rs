@@ -78,7 +78,7 @@ pub struct ClientSettings {
     pub client_id: String,
     /// The group of consumers, if there is one.
     pub group_id: Option<String>,
-    /// Whether a group without a committed position begins at the first record, instead of at the end.
+    /// True if a group without a committed position begins at the first record, instead of at the end.
     pub from_beginning: bool,
     /// The settings of TLS, if it is used.
     pub tls: Option<Tls>,
@@ -90,7 +90,7 @@ pub struct ClientSettings {
     pub metadata_max_age: Duration,
     /// The time after which an unused connection is closed.
     pub connections_max_idle: Duration,
-    /// Whether sending may create a topic.
+    /// True if sending may create a topic.
     pub allow_auto_create_topics: bool,
     /// The time for which a batch waits for more records.
     pub linger: Duration,
@@ -106,7 +106,7 @@ pub struct ClientSettings {
     pub delivery_timeout: Duration,
     /// The compression of batches.
     pub compression: Compression,
-    /// Whether records of transactions are read only after the transaction has been committed.
+    /// True if records of transactions are read only after the transaction has been committed.
     pub read_committed: bool,
     /// The maximum number of records that one poll returns.
     pub max_poll_records: i32,

@@ -103,7 +103,7 @@ fn times_that_contradict_each_other_are_named() {
         error.to_string().contains("`delivery_timeout_ms`"),
         "{error}"
     );
-    // What nobody said gives way: kafka-python's consumers have 305 s for a request.
+    // A default gives way: kafka-python's consumers have 305 s for a request.
     let settings = parsed(&[SERVERS, ("request_timeout_ms", "305000")]);
     assert_eq!(settings.delivery_timeout, Duration::from_millis(305_005));
     let error = refused(&[SERVERS, ("heartbeat_interval_ms", "45000")]);
@@ -162,7 +162,7 @@ fn a_certificate_needs_its_key() {
     assert!(error.to_string().contains("`ssl_keyfile`"), "{error}");
 }
 
-/// A file that changes hands keeps working: the Python peer writes an `ssl_cafile` into that of a node without TLS.
+/// A file moves between clients: the Python peer writes an `ssl_cafile` into the file of a node without TLS.
 #[test]
 fn settings_without_effect_are_named_and_nothing_else() {
     let tls = [
@@ -191,7 +191,7 @@ fn settings_without_effect_are_named_and_nothing_else() {
     assert_eq!(settings.ignored, names(&sasl));
     let settings = of("SASL_PLAINTEXT", &[&tls[..], &sasl].concat());
     assert_eq!(settings.ignored, names(&tls));
-    // A key of which no certificate speaks.
+    // A key without a certificate.
     let settings = of("SSL", &tls[2..4]);
     assert_eq!(settings.ignored, ["ssl_keyfile", "ssl_password"]);
     assert!(settings.tls.unwrap().certificate.is_none());

@@ -174,7 +174,7 @@ pub struct Tls {
     pub authorities: Authorities,
     /// The client's own certificate, for brokers that require one (mTLS).
     pub certificate: Option<ClientCertificate>,
-    /// Whether a broker's certificate must contain the host name of the connection.
+    /// True if a broker's certificate must contain the host name of the connection.
     pub check_hostname: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Chains that one check each refuses.
+//! Chains, each of which one check refuses.
 
 use super::*;
 
@@ -21,12 +21,12 @@ impl Case {
         }
     }
 
-    /// A chain of one certificate with these bytes, properly signed.
+    /// A chain of one certificate with these bytes and a valid signature.
     fn of_certificate(check: Check, what: &'static str, certificate: &[u8]) -> Self {
         Self::new(check, what, chain(&[sign(&key(1), certificate)]))
     }
 
-    /// A chain of one certificate of these elements, each MessagePack.
+    /// A chain of one certificate of these elements, each encoded as MessagePack.
     fn of_elements(check: Check, what: &'static str, elements: &[&[u8]]) -> Self {
         let mut writer = Writer::new();
         writer.array(elements.len());
@@ -322,7 +322,7 @@ fn limits() -> Vec<Case> {
     ]
 }
 
-/// A byte string of at most 65535 bytes.
+/// Encodes a byte string of at most 65,535 bytes.
 fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut writer = Writer::new();
     writer.bytes(bytes);

@@ -1,4 +1,4 @@
-//! Trust that changes, and what input costs that nobody vouches for.
+//! Changes of trust, and the cost of untrusted input.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn record(topic: ManagementTopic, value: &[u8]) -> TrustInput<'_> {
     }
 }
 
-/// Hands a record in, does what the machine asks for, and gives what it did.
+/// Passes a record in and performs the effects of the machine. Returns the effects.
 fn take(trust: &mut Trust, list: TrustList, value: &[u8], now: Now) -> Vec<TrustEffect> {
     trust.handle(record(list.topic(), value), now);
     let mut effects = Vec::new();
@@ -60,7 +60,7 @@ fn stored(effects: &[TrustEffect]) -> usize {
     effects.iter().filter(stores).count()
 }
 
-/// As many regular expressions as a certificate may have, so that evaluating it would take long.
+/// Constraints with as many regular expressions as a certificate may have, so that their evaluation takes long.
 fn heavy() -> Constraints {
     let patterns = |from: usize| (from..from + MAX_PATTERNS).map(|n| format!("^(a{n}|b)+"));
     Constraints {
@@ -74,7 +74,7 @@ fn heavy() -> Constraints {
 fn what_no_root_signed_costs_one_verification_a_root_and_no_expression() {
     let stranger = hybrid(9);
     let heavy = certificate(MaxAge::UNLIMITED, &heavy(), key(8).verifying_key());
-    // As long as one that a hybrid root signed.
+    // As long as a certificate that a hybrid root signed.
     let forged = chain(&[sign(&stranger, &heavy), sign(&key(8), &heavy)]);
     let roots = [key(1), hybrid(2), key(3)];
     let mut trust = Trust::new(root_trust(&roots.each_ref()), vec![]);
@@ -166,7 +166,7 @@ fn a_chain_that_comes_again_costs_the_signature_of_its_leaf() {
         assert!(validated.is_ok());
         assert_eq!(work.ed25519, verifications);
     }
-    // A signature that is remembered proves nothing about the lists.
+    // A remembered signature does not bypass the lists.
     take(
         &mut trust,
         TrustList::Deny,
@@ -232,7 +232,7 @@ fn invented_keys_do_not_switch_self_revocation_off() {
     let mut trust = Trust::new(store, vec![]);
     assert!(trust.validate(&chain(&usual_links()), &demand()).is_ok());
 
-    // No room for one more that is not in use; one that is fits.
+    // There is no room for another key that is not in use, but for one that is.
     let unused = self_revocation(&key(7), &mut rng()).unwrap();
     let refused = take(&mut trust, TrustList::Deny, &unused, now());
     let full = |effect: &TrustEffect| {
@@ -308,7 +308,7 @@ fn forged_revocations_of_a_key_in_use_do_not_keep_the_real_one_out_however_many_
             .expect("in use");
         let real = self_revocation(&used, &mut rng()).unwrap();
         for number in 0..1000_u16 {
-            // Another signature each time: the last bytes are the entry's.
+            // A different signature each time: the last bytes are those of the entry.
             let mut forged = real.clone();
             let place = forged.len() - 2;
             forged[place..].copy_from_slice(&number.to_be_bytes());

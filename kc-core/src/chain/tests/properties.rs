@@ -5,12 +5,12 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 
-/// Lists of literals and regular expressions over a small alphabet, so that they meet.
+/// Lists of literals and regular expressions over a small alphabet, so that they often match.
 fn list() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec("[ab]{0,3}|\\^[ab.*]{0,3}", 0..4)
 }
 
-/// Something that is done to valid bytes. Most of them stay, so that what reads them gets far.
+/// A change of valid bytes. Most bytes remain, so that a parser reads far into them.
 #[derive(Clone, Debug)]
 enum Change {
     Set(Index, u8),
@@ -22,7 +22,7 @@ enum Change {
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let (at, count) = (any::<Index>, 1..40_usize);
-    // Small numbers are those of MessagePack's small types, lengths and key versions.
+    // Small numbers are MessagePack's small types, lengths and key versions.
     let byte = || prop_oneof![any::<u8>(), 0..10_u8, 0x90..0xb0_u8];
     let change = prop_oneof![
         4 => (at(), byte()).prop_map(|(at, byte)| Change::Set(at, byte)),
@@ -89,7 +89,7 @@ fn certificates() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Reads a changed certificate in all ways; what a chain with it is refused by.
+/// Reads a changed certificate in all ways. Returns the check that refuses a chain with it.
 fn refusal(certificate: &[u8]) -> Option<Check> {
     let _ = Certificate::parse(certificate);
     let _ = TrustEntry::parse(certificate);

@@ -21,7 +21,7 @@ pub(super) struct Dispatch {
     unsigned: VecDeque<(Arc<ToBeSigned>, Vec<SideTopic>)>,
     /// The message being sent, and the topics that it still goes to.
     signed: Option<(Arc<[u8]>, VecDeque<SideTopic>)>,
-    /// Whether a message has reached a topic.
+    /// True if a message has reached a topic.
     sent: bool,
     /// The reason why a signed message could not be sent.
     failure: Option<Failure>,

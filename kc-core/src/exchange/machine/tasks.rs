@@ -22,7 +22,7 @@ pub(super) struct Task {
     pub(super) root_topic: RootTopic,
     pub(super) position: Option<Position>,
     pub(super) attempts: u32,
-    /// Whether a request in bare form has already let the requests of the same poll pass.
+    /// True if a request in bare form has already let the requests of the same poll pass.
     pub(super) is_behind_lists: bool,
     /// The number of changes of the lists when the task's chain was validated.
     pub(super) trust: u64,

@@ -1,4 +1,4 @@
-//! What a consumer asks, and takes.
+//! A consumer's requests, and the replies that it accepts.
 
 use super::*;
 use super::{INTERVAL, to};
@@ -15,7 +15,7 @@ use crate::work::{Work, measure};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The request to producers that a consumer sends for these keys.
+/// Returns the request to producers that a consumer sends for these keys.
 fn request(world: &mut World, consumer: &mut Node, ids: &[u64]) -> OutRecord {
     let sent = world.want(consumer, ids);
     to(SideTopic::Requests, sent).remove(0)
@@ -140,7 +140,7 @@ fn a_request_that_goes_out_late_is_not_followed_at_once_by_the_next() {
     let mut world = World::new(4);
     let mut consumer = world.consumer();
     world.want(&mut consumer, &[1]);
-    // Nothing ran meanwhile, and the second and third request would have been due.
+    // No job ran meanwhile, and the second and third request would have been due.
     world.pass(Duration::from_secs(30));
     let late = to(SideTopic::Requests, consumer.run(&mut world));
     assert_eq!(late.len(), 1);
@@ -213,7 +213,7 @@ fn two_producers_with_one_key_id_are_both_understood() {
     let from_one = reply(&mut world, &mut one, &first);
     consumer.take(&mut world, &from_one);
 
-    // A record under the other's key does not open.
+    // A record sealed with the other producer's key does not open.
     let known = Candidates::from_iter([held(1)]);
     consumer.want(&mut world, KeyId::Short(1), known);
     world.pass(GATHER_TIME);
@@ -233,7 +233,7 @@ fn who_always_answers_first_with_wrong_secrets_does_not_keep_the_right_one_out()
     let mut right = world.producer(&[1]);
     let mut wrong = world.producer(&[]);
     wrong.held.insert(KeyId::Short(1), held(66));
-    // The first answer was wrong, and so is the first one now.
+    // The first answer was wrong, and so is this one.
     let known = Candidates::from_iter([held(99)]);
     consumer.want(&mut world, KeyId::Short(1), known);
     world.pass(GATHER_TIME);
@@ -406,7 +406,7 @@ fn replies_to_others_cost_nothing_and_forged_ones_one_verification() {
     let mut stranger = World::new(17);
     let mut producer = stranger.producer(&[1]);
     let request = request(&mut world, &mut consumer, &[1]);
-    // The stranger trusts this world's root, not the other way round.
+    // The stranger trusts this world's root, but this world does not trust the stranger's.
     let entry = TrustEntry::unrestricted(world.root.verifying_key());
     stranger.trust.add(TrustList::Allow, entry);
     let forged = reply(&mut stranger, &mut producer, &request);
@@ -440,7 +440,7 @@ fn a_reply_whose_giver_is_denied_meanwhile_brings_nothing() {
     let request = request(&mut world, &mut consumer, &[1]);
     let reply = reply(&mut world, &mut producer, &request);
     consumer.enqueue(&mut world, &reply);
-    // Validated, and being opened.
+    // The reply has been validated and is being opened.
     consumer.silent = true;
     consumer.run(&mut world);
     let validated = consumer.catch_up_once(&mut world);
@@ -470,7 +470,7 @@ fn jobs_that_nobody_does_are_given_up_and_their_late_results_ignored() {
     assert_eq!(producer.exchange.running(), 0);
     assert!(producer.undone.len() >= 3);
     assert!(producer.catch_up(&mut world).is_empty());
-    // It works again, and so do the consumer's next requests.
+    // The topic is reachable again, and the consumer's next requests are sent.
     world.pass(INTERVAL);
     let again = to(SideTopic::Requests, consumer.run(&mut world)).remove(0);
     let reply = reply(&mut world, &mut producer, &again);

@@ -1,9 +1,9 @@
-//! What a producer answers, and what a controller vouches for.
+//! A producer's answers, and the requests that a controller forwards.
 
 use super::to;
 use super::*;
 use crate::chain::{TrustEntry, TrustList, UnverifiedChain, Usage};
-use crate::exchange::request::request_certificate;
+use crate::exchange::request::{MAX_NONCE_LEN, request_certificate};
 use crate::kem::PublicKey;
 use crate::keys::{KeyType, Signer, SigningKey};
 use crate::work::{Work, measure};
@@ -73,7 +73,7 @@ fn a_replay_costs_nothing_and_is_told_from_another_consumers_request() {
     assert!(sent.is_empty());
     assert_eq!(work, Work::default());
 
-    // Another consumer takes the random value of a request that it saw, before it is answered.
+    // Another consumer uses the random value of a request that it saw before the request is answered.
     let (mut victim, thief) = (world.consumer(), world.consumer());
     let of_victim = request(&mut world, &mut victim, 1);
     let stolen = thief.request_with(&mut world, &of_victim);
@@ -116,7 +116,7 @@ fn of_a_legacy_pair_in_one_poll_the_list_form_is_answered() {
         replies.extend(producer.run(&mut world));
         assert_eq!(replies.len(), 1);
         assert_eq!(producer.settled.len(), 2);
-        // The answer is to the list: the bare form counts as a copy.
+        // The list form is answered; the bare form counts as a copy.
         let again = producer.take(&mut world, &requests[0]);
         assert!(again.is_empty());
     }
@@ -195,7 +195,7 @@ fn a_requester_that_is_denied_meanwhile_gets_nothing() {
     producer.silent = true;
     producer.enqueue(&mut world, &asked);
     producer.run(&mut world);
-    // Looked up, validated, identities known, sealed: at each of these steps the lists may change.
+    // The lists may change at each of these steps: lookup, validation, identities, sealing.
     for steps in 0..4 {
         let mut world = World::new(12 + steps);
         let (mut consumer, mut producer) = (world.consumer(), world.producer(&[1]));
@@ -234,6 +234,7 @@ fn a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic(
     producer.silent = true;
     producer.run(&mut world);
     assert!(producer.peak <= MAX_TICKETS_PER_ROOT);
+    assert_eq!(producer.bound_hits(), MAX_WAITING_RECORDS);
     let elsewhere = OutRecord {
         root_topic: "u".into(),
         ..asked
@@ -245,6 +246,63 @@ fn a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic(
             |(_, job)| matches!(job, Job::Held { root_topic, .. } if root_topic.as_str() == "u")
         )
     );
+}
+
+#[test]
+fn waiting_records_are_bounded_in_bytes() {
+    let mut world = World::new(43);
+    let (mut consumer, mut producer) = (world.consumer(), world.producer(&[1]));
+    let large = OutRecord {
+        value: vec![0; 1 << 20].into(),
+        ..request(&mut world, &mut consumer, 1)
+    };
+    // The Kafka keys leave room for one less.
+    let room = MAX_WAITING_BYTES / (1 << 20) - 1;
+    for _ in 0..room + 3 {
+        producer.enqueue(&mut world, &large);
+    }
+    producer.run(&mut world);
+    assert_eq!(producer.bound_hits(), 3);
+}
+
+#[test]
+fn jobs_of_all_root_topics_together_are_bounded() {
+    let mut world = World::new(44);
+    let (mut consumer, mut producer) = (world.consumer(), world.producer(&[1]));
+    let asked = request(&mut world, &mut consumer, 1);
+    producer.silent = true;
+    for number in 0..MAX_TICKETS * 2 {
+        let root_topic = format!("t{number}").as_str().into();
+        let elsewhere = OutRecord {
+            root_topic,
+            ..asked.clone()
+        };
+        producer.enqueue(&mut world, &elsewhere);
+    }
+    producer.run(&mut world);
+    assert!((MAX_TICKETS / 2..=MAX_TICKETS).contains(&producer.peak));
+}
+
+#[test]
+fn a_random_value_of_the_wrong_length_is_refused() {
+    let mut world = World::new(45);
+    let mut consumer = world.consumer();
+    let asked = request(&mut world, &mut consumer, 1);
+    for (len, refusals) in [
+        (NONCE_LEN - 1, 1),
+        (NONCE_LEN, 0),
+        (MAX_NONCE_LEN, 0),
+        (MAX_NONCE_LEN + 1, 1),
+    ] {
+        let mut producer = world.producer(&[1]);
+        let asked = consumer.request_of(&mut world, &asked, &vec![7; len]);
+        assert_eq!(
+            producer.take(&mut world, &asked).len(),
+            1 - refusals,
+            "{len}"
+        );
+        assert_eq!(producer.refusals(), vec!["X02"; refusals], "{len}");
+    }
 }
 
 #[test]

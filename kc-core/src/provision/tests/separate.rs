@@ -1,4 +1,4 @@
-//! Provisioners, nodes and their root of trust in different places.
+//! Provisioners, nodes and the root of trust in different places.
 
 use super::*;
 use crate::chain::{Constraints, MaxAge};
@@ -10,7 +10,7 @@ fn root() -> SigningKey {
     derive_root(b"root", KeyType::Ed25519).unwrap().key
 }
 
-/// The certificate that `signer` signs for the provisioner of a password.
+/// Returns the certificate that `signer` signs for the provisioner of a password.
 fn signed_provisioner(kind: Provisioner, password: &[u8], signer: &SigningKey) -> Vec<u8> {
     let key = provisioner(kind, password);
     let request = request_provisioner(kind, &key, &mut rng()).unwrap();

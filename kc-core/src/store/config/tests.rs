@@ -1,4 +1,4 @@
-//! Where the test vectors leave a choice (their quirk cases), or tell less than we promise.
+//! Behaviour that the test vectors leave open (their quirk cases) or do not cover.
 
 mod documents;
 
@@ -176,8 +176,8 @@ fn what_is_inherited_from_default_is_migrated_once() {
     assert_eq!(config.render(), migrated);
 }
 
-/// Text that is a configuration more often than not: sections that do not repeat (but for `[DEFAULT]`), with
-/// names that do not repeat, continuation lines, comments and blank lines, indented anyhow.
+/// Text that is usually a valid configuration: sections and names that do not repeat (except `[DEFAULT]`),
+/// continuation lines, comments and blank lines, with arbitrary indentation.
 fn lines() -> impl Strategy<Value = String> {
     let sections = Just(vec!["a", "b", "DEFAULT", "DEFAULT"]).prop_shuffle();
     let body = (
@@ -238,7 +238,7 @@ fn comments(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// All entries but one, with their texts or the error.
+/// Returns all entries except one, with their texts or errors.
 fn others(document: &Document, section: &str, name: &Name) -> Vec<String> {
     let sections: Vec<&str> = document.sections().collect();
     let entry = |section: &str, name: &Name| {

@@ -207,7 +207,7 @@ fn owned(text: &str) -> Zeroizing<String> {
 }
 
 /// The maximum depth to which references nest, the first value included; the same as in Python. Test:
-/// `references_are_bounded`.
+/// `references_nest_nine_deep`.
 const MAX_DEPTH: usize = 10;
 /// The maximum number of references that one value may follow. Test: `references_are_bounded`.
 const MAX_REFERENCES: usize = 1_000;
