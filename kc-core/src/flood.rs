@@ -5,14 +5,14 @@ use std::hash::Hash;
 use std::time::Duration;
 
 /// The minimum time between two reports about the same subject.
-pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// The maximum number of subjects that one [`FloodLimit`] remembers; any more are counted together. Test:
 /// `what_is_remembered_is_bounded_and_the_rest_is_counted_together`.
-pub const MAX_REPORTED: usize = 1024;
+const MAX_REPORTED: usize = 1024;
 
 /// Counts events by subject and decides when to report them: at once, then at most once in [`REPORT_INTERVAL`].
 #[derive(Clone, Debug)]
-pub struct FloodLimit<K> {
+pub(crate) struct FloodLimit<K> {
     reported: HashMap<K, Reported>,
     /// Events of the subjects that exceed [`MAX_REPORTED`].
     overflow: Reported,
@@ -38,7 +38,7 @@ impl<K: Eq + Hash> FloodLimit<K> {
     ///
     /// Returns `None` if it should not be reported now; otherwise the number of events since the last report,
     /// including this one.
-    pub fn count(&mut self, what: K, now: Duration) -> Option<u64> {
+    pub(crate) fn count(&mut self, what: K, now: Duration) -> Option<u64> {
         if self.reported.len() >= MAX_REPORTED && !self.reported.contains_key(&what) {
             self.reported
                 .retain(|_, reported| reported.since > 0 || !reported.is_due(now));

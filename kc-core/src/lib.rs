@@ -54,7 +54,7 @@ pub mod backend;
 pub mod chain;
 pub mod chain_server;
 pub mod exchange;
-pub mod flood;
+mod flood;
 pub mod kem;
 pub mod keys;
 pub mod message;

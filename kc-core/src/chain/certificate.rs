@@ -96,7 +96,7 @@ impl<'a> Certificate<'a> {
     /// Returns the bytes of the key slot of a signed certificate and the first of its further elements, before
     /// anything is verified.
     #[must_use]
-    pub fn peek_keys_and_extra(signed: &'a [u8]) -> Option<(&'a [u8], Value<'a>)> {
+    pub(crate) fn peek_keys_and_extra(signed: &'a [u8]) -> Option<(&'a [u8], Value<'a>)> {
         [KeyType::Ed25519, KeyType::Hybrid]
             .iter()
             .find_map(|key_type| {
@@ -203,7 +203,7 @@ impl CertificateKey {
 
     /// Returns the key if it reads as a signing key.
     #[must_use]
-    pub fn as_signing(&self) -> Option<&VerifyingKey> {
+    pub(crate) fn as_signing(&self) -> Option<&VerifyingKey> {
         match self {
             Self::Signing(key) => Some(key),
             Self::Exchange(_) => None,

@@ -93,16 +93,19 @@ impl Restrictions {
         }
         let mut restrictions = Self::default();
         for entry in entries {
-            let [name, value] = entry.array().map_err(|_| malformed("not pairs"))? else {
-                return Err(malformed("not pairs"));
+            let [name, value] = entry
+                .array()
+                .map_err(|_| malformed("a restriction is not a pair"))?
+            else {
+                return Err(malformed("a restriction is not a pair"));
             };
-            match name.text().map_err(|_| malformed("a name is no text"))? {
+            match name.text().map_err(|_| malformed("a name is not text"))? {
                 "topics" => restrictions.topics.push(texts(value)?),
                 "usages" => restrictions.usages.push(texts(value)?),
                 "pathlen" => {
                     let path_length = value.int().ok().and_then(|int| i64::try_from(int).ok());
                     restrictions.path_length =
-                        Some(path_length.ok_or(malformed("a path length is no integer"))?);
+                        Some(path_length.ok_or(malformed("a path length is not an integer"))?);
                 }
                 _ => return Err(malformed("unknown restriction")),
             }
@@ -246,7 +249,7 @@ impl Constraints {
 }
 
 fn texts(value: &Value<'_>) -> Result<Vec<String>, ChainError> {
-    let not_texts = ChainError::Constraints("a list is no array of texts");
+    let not_texts = ChainError::Constraints("a list is not an array of texts");
     let elements = value.array().map_err(|_| not_texts.clone())?;
     if elements.len() > MAX_LIST_LEN {
         return Err(ChainError::Constraints("a list is too long"));

@@ -3,12 +3,11 @@ use std::time::Duration;
 
 use super::expiry::Expiry;
 use super::revocations::Revocations;
-use super::update::judge_self_revocation;
+use super::update::{accept_self_revocation, judge_self_revocation};
 use super::validate::VerifiedLinks;
 use super::{
     ChainError, Check, Demand, Identity, SelfRevocation, TrustEntry, TrustList, TrustStore,
     UnverifiedChain, UpdateCheck, UpdateError, Usage, ValidIdentity, ValidatedChain, accept_chain,
-    accept_self_revocation,
 };
 use crate::flood::FloodLimit;
 use crate::keys::VerifyingKey;

@@ -25,9 +25,7 @@ pub use identity::{Identity, ToBeSigned, ValidIdentity};
 pub use machine::{Epoch, MAX_SEEN_KEYS, Trust, TrustEffect, TrustEvent, TrustInput};
 pub use revocations::{MAX_REVOCATION_LEN, MAX_WAITING_REVOCATIONS};
 pub use trust::{MAX_SELF_DENIED, TEMPORARY_ROOT, TrustEntry, TrustStore};
-pub use update::{
-    MAX_ENTRY_LEN, TrustList, UpdateCheck, UpdateError, accept_chain, accept_self_revocation,
-};
+pub use update::{MAX_ENTRY_LEN, TrustList, UpdateCheck, UpdateError, accept_chain};
 pub use validate::{
     Demand, MAX_LINK_LEN, MAX_LINKS, MAX_VERIFIED, SelfRevocation, UnverifiedChain, ValidatedChain,
     encode_chain,

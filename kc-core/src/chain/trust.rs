@@ -187,7 +187,7 @@ impl TrustStore {
     }
 
     /// Remembers a key that denied itself. Returns whether there was room; see [`MAX_SELF_DENIED`].
-    pub fn deny_self(&mut self, key: &VerifyingKey) -> bool {
+    pub(super) fn deny_self(&mut self, key: &VerifyingKey) -> bool {
         let has_room = self.self_denied.len() < MAX_SELF_DENIED;
         if has_room {
             self.self_denied.insert(key.short_hash());

@@ -169,7 +169,7 @@ impl TrustList {
 /// # Errors
 /// Returns an [`UpdateError`] if the signature does not verify or the entry does not fit; [`UpdateError::Present`]
 /// if the key is already on the denylist.
-pub fn accept_self_revocation(
+pub(super) fn accept_self_revocation(
     revocation: &SelfRevocation<'_>,
     trust: &TrustStore,
 ) -> Result<TrustEntry, UpdateError> {

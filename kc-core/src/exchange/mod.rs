@@ -33,7 +33,6 @@ pub use replays::MAX_ANSWERED;
 pub use reply::{KeyReply, MAX_TRIED_KEYS, ReceivedKeys, compose_reply};
 pub use request::{
     KeyRequest, MAX_VALIDITY, NONCE_LEN, RequestForm, Validity, decode_key_ids, encode_key_ids,
-    forward_request,
 };
 pub use wants::{
     GATHER_TIME, MAX_OUTSTANDING_PER_ROOT, MAX_ROOTS, MAX_WANTED_PER_ROOT, UNANSWERED_AFTER, Wanted,

@@ -114,7 +114,7 @@ impl KeyReply {
             [randoms, sealed, ..] => reply_parts(randoms, sealed),
             _ => None,
         };
-        let layout = Refusal::Layout("no two random values and box");
+        let layout = Refusal::Layout("the random values or the box are missing");
         let [random0, random1, sealed] = parts.ok_or(layout)?;
         Ok(Self {
             chain,
@@ -210,7 +210,9 @@ fn decode_keys(plaintext: &SecretVec) -> Result<ReceivedKeys, Refusal> {
         let [id, secret] = pair else {
             return Err(Refusal::Keys("an id without a secret"));
         };
-        let id = key_id(id).ok_or(Refusal::Keys("no key has such an id"))?;
+        let id = key_id(id).ok_or(Refusal::Keys(
+            "an id is neither 32 bytes nor an unsigned integer",
+        ))?;
         let secret = secret.bytes().ok().and_then(Secret::from_slice);
         let secret = secret.ok_or(Refusal::Keys("a secret is not 32 bytes long"))?;
         if !seen.insert(id) {

@@ -70,10 +70,10 @@ impl KeyRequest {
     pub fn from_chain(chain: ValidatedChain) -> Result<Self, Refusal> {
         let random0 = match chain.extra().first().map(Value::bytes) {
             Some(Ok(random0)) => random0.to_vec(),
-            _ => return Err(Refusal::Layout("no random0")),
+            _ => return Err(Refusal::Layout("no random value")),
         };
         if !(NONCE_LEN..=MAX_NONCE_LEN).contains(&random0.len()) {
-            return Err(Refusal::Layout("random0 is too short or too long"));
+            return Err(Refusal::Layout("the random value is too short or too long"));
         }
         Ok(Self { chain, random0 })
     }
@@ -224,7 +224,7 @@ pub(super) fn key_id(value: &Value<'_>) -> Option<KeyId> {
 ///
 /// # Errors
 /// Returns [`Refusal::Layout`] if the request contains a key that is not for key exchanges.
-pub fn forward_request(
+pub(super) fn forward_request(
     root_topic: &RootTopic,
     request: &KeyRequest,
     own: &[ValidIdentity],

@@ -71,7 +71,7 @@ impl Suite {
 
     /// Returns the version number of a reply: 1, 3 or 6.
     #[must_use]
-    pub fn reply_version(self) -> u8 {
+    fn reply_version(self) -> u8 {
         match self {
             Self::X25519 => 1,
             Self::Sntrup761 => 3,
@@ -101,7 +101,7 @@ impl Suite {
 
     /// Returns the suite of a reply with this version number, or `None` for any other number.
     #[must_use]
-    pub fn from_reply_version(version: i128) -> Option<Self> {
+    fn from_reply_version(version: i128) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|suite| i128::from(suite.reply_version()) == version)

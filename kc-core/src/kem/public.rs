@@ -44,7 +44,7 @@ impl EncapsulationKey {
 
     /// Creates a version-1 key.
     #[must_use]
-    pub fn from_x25519(x25519: [u8; 32]) -> Self {
+    pub(crate) fn from_x25519(x25519: [u8; 32]) -> Self {
         Self {
             suite: Suite::X25519,
             x25519,
@@ -160,7 +160,7 @@ impl PublicKey {
 
     /// Returns this key as a reply. A version-1 key of a requester is also a reply; any other gives `None`.
     #[must_use]
-    pub fn into_reply(self) -> Option<Encapsulation> {
+    pub(crate) fn into_reply(self) -> Option<Encapsulation> {
         match self {
             Self::Reply(reply) => Some(reply),
             Self::Offer(key) if key.suite == Suite::X25519 => Some(Encapsulation {

@@ -98,7 +98,7 @@ impl Role {
 
     /// Returns whether the role signs requests or replies.
     #[must_use]
-    pub fn exchanges_keys(self) -> bool {
+    pub(super) fn exchanges_keys(self) -> bool {
         !matches!(self, Self::ChainServer | Self::Administrator)
     }
 

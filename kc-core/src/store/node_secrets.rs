@@ -85,7 +85,7 @@ impl NodeSecrets {
             [key, opaque_key] => (Self::read(&[key], opaque_key, true, vec![1])?, true),
             [version, keys, opaque_key, legacy, exchanges, ..] => {
                 let Value::Bool(legacy) = legacy else {
-                    return Err(WireError::Expected("a truth value").into());
+                    return Err(WireError::Expected("a Boolean").into());
                 };
                 let exchanges = exchanges.array()?.iter().map(exchange_version);
                 let exchanges = exchanges.collect::<Result<_, _>>()?;

@@ -47,7 +47,7 @@ impl Writer {
 
     /// Writes the header of a byte string. The caller appends its `len` bytes to the result of
     /// [`into_vec`](Self::into_vec).
-    pub fn bytes_header(&mut self, len: usize) -> &mut Self {
+    pub(crate) fn bytes_header(&mut self, len: usize) -> &mut Self {
         done(encode::write_bin_len(&mut self.0, saturate(len)));
         self
     }

@@ -175,7 +175,7 @@ impl ClientSettings {
         match names.find(|name| name.starts_with("ssl.")) {
             Some(name) if self.tls.is_some() => Err(unsupported(
                 backend,
-                format!("`{name}` is a setting of librdkafka; the backend rdkafka has it"),
+                format!("only the backend rdkafka supports the setting `{name}`"),
             )),
             _ => Ok(()),
         }

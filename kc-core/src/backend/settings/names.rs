@@ -370,7 +370,7 @@ pub(super) fn look_up(name: &str) -> Result<Known, BackendError> {
     if NOT_SUPPORTED.contains(&name) {
         return Err(BackendError::new(
             BackendErrorKind::Unsupported,
-            format!("`{name}` is a setting that no backend has"),
+            format!("no backend supports the setting `{name}`"),
         ));
     }
     Err(unknown(name))

@@ -45,7 +45,7 @@ pub(super) fn protocol(value: &str) -> Result<Protocol, BackendError> {
         "SASL_SSL" => (true, true),
         _ => {
             return Err(invalid(format!(
-                "`security_protocol`: {value:?} is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL"
+                "`security_protocol`: {value:?} is not PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
             )));
         }
     };
@@ -68,7 +68,7 @@ pub(super) fn mechanism(value: &str) -> Result<SaslMechanism, BackendError> {
         .find(|mechanism| mechanism.name().eq_ignore_ascii_case(value));
     named.ok_or_else(|| {
         invalid(format!(
-            "`sasl_mechanism`: {value:?} is none of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
+            "`sasl_mechanism`: {value:?} is not PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
         ))
     })
 }
@@ -81,7 +81,7 @@ pub(super) fn compression(value: &str) -> Result<Compression, BackendError> {
         .find(|compression| compression.name().eq_ignore_ascii_case(value));
     named.ok_or_else(|| {
         invalid(format!(
-            "`compression_type`: {value:?} is none of none, gzip, snappy, lz4 and zstd"
+            "`compression_type`: {value:?} is not none, gzip, snappy, lz4 or zstd"
         ))
     })
 }
@@ -114,9 +114,7 @@ pub(super) fn all_acknowledge(value: &str) -> Result<bool, BackendError> {
     match value.to_ascii_lowercase().as_str() {
         "all" | "-1" => Ok(true),
         "0" | "1" => Ok(false),
-        _ => Err(invalid(format!(
-            "`acks`: {value:?} is none of all, 1 and 0"
-        ))),
+        _ => Err(invalid(format!("`acks`: {value:?} is not all, 1 or 0"))),
     }
 }
 

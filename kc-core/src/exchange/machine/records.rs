@@ -169,7 +169,7 @@ fn why_no_request(value: &[u8]) -> Refusal {
     };
     let leaf = chain.links().last().copied().unwrap_or_default();
     match Certificate::parse_signed(leaf) {
-        Ok(_) => Refusal::Layout("no random0"),
+        Ok(_) => Refusal::Layout("no random value"),
         Err(error) => error.into(),
     }
 }

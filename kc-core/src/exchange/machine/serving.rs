@@ -7,11 +7,11 @@ use super::dispatch::{Dispatch, Purpose};
 use super::tasks::{Record, Step, Task};
 use super::{Exchange, MAX_ATTEMPTS, RETRY_DELAY};
 use crate::chain::{ChainError, ToBeSigned, ValidIdentity, ValidatedChain};
+use crate::exchange::Refusal;
 use crate::exchange::event::{ExchangeEvent, Party, Sender};
 use crate::exchange::jobs::{AnswerJob, Failure, Job, KemJob, Output};
 use crate::exchange::replays::RequestId;
-use crate::exchange::request::{KeyRequest, decode_key_ids, encode_key_ids};
-use crate::exchange::{Refusal, forward_request};
+use crate::exchange::request::{KeyRequest, decode_key_ids, encode_key_ids, forward_request};
 use crate::ratchet::TopicSecret;
 use crate::types::{KeyId, Now, SideTopic};
 

@@ -262,7 +262,7 @@ impl NodeConfig {
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the syntax of the file cannot express the name.
-    pub fn add_section(&mut self, section: Section<'_>) -> Result<bool, ConfigError> {
+    pub(crate) fn add_section(&mut self, section: Section<'_>) -> Result<bool, ConfigError> {
         self.document.add_section(&section.name(&self.node_id))
     }
 }

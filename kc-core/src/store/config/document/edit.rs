@@ -70,7 +70,10 @@ impl Document {
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the name would not read back unchanged.
-    pub fn add_section(&mut self, section: &str) -> Result<bool, ConfigError> {
+    pub(in crate::store::config) fn add_section(
+        &mut self,
+        section: &str,
+    ) -> Result<bool, ConfigError> {
         if self.has_section(section) {
             return Ok(false);
         }
