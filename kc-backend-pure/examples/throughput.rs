@@ -1,4 +1,4 @@
-//! How fast records go through the pure backend, to and from the embedded broker in this process:
+//! Measures the throughput of the pure backend, to and from the embedded broker in this process:
 //!
 //! ```sh
 //! cargo run --release -p kc-backend-pure --example throughput
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How long sending and receiving took.
+/// Sends and receives records, and returns the time that each took.
 async fn through(
     backend: &PureBackend,
     topic: &str,

@@ -15,19 +15,19 @@ use crate::connection::connect;
 use crate::error::{bounded, failed};
 use crate::lookup::{self, is_legal};
 
-/// How long to wait for a topic that a broker may be about to create.
+/// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// How long to wait until a broker shows a topic that was created: the controller answers first.
+/// The time to wait until a broker lists a topic that was created: the controller answers before the brokers know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
-/// How often to look meanwhile.
+/// The time between two looks for the topic.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 pub(crate) struct PureAdmin {
     settings: Arc<ClientSettings>,
     admin: AdminClient,
-    /// A connection that lets brokers create topics, made when first needed.
+    /// A connection that lets brokers create topics, made on first use.
     creating: OnceCell<Kafka>,
 }
 
@@ -48,7 +48,7 @@ impl PureAdmin {
             .and_then(|partitions| usize::try_from(*partitions).ok()))
     }
 
-    /// Asks for a topic's metadata in a way that lets the broker create it.
+    /// Requests the metadata of a topic in a way that lets the broker create it.
     async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
         let kafka = self
             .creating
@@ -62,7 +62,7 @@ impl PureAdmin {
         bounded(deadline, context, asking).await.map(drop)
     }
 
-    /// Waits until a broker shows a topic, for `wait` at most. Returns its number of partitions.
+    /// Waits until a broker lists a topic, for `wait` at most. Returns the number of its partitions.
     async fn appearance(
         &self,
         topic: &str,
@@ -118,14 +118,14 @@ impl Admin for PureAdmin {
             None => return Err(BackendError::new(BackendErrorKind::Other, context())),
         }
         if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, deadline).await {
-            tracing::debug!(topic = spec.name, %error, "cannot look for a created topic");
+            tracing::debug!(topic = spec.name, %error, "created topic cannot be looked for");
         }
         Ok(())
     }
 
     async fn close(self: Box<Self>) {
         if let Err(error) = self.admin.close().await {
-            tracing::debug!(%error, "closing the admin client");
+            tracing::debug!(%error, "admin client did not close");
         }
     }
 }

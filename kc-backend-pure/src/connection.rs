@@ -1,4 +1,4 @@
-//! A connection to the cluster.
+//! A connection to the cluster, with TLS and SASL.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use krafka::auth::{AuthConfig, TlsConfig};
 use crate::NAME;
 use crate::error::failed;
 
-/// Longest time to establish one connection.
+/// The maximum time to establish one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects; `role` is for the error. Whether a missing topic may be created by asking for it is said by
-/// `auto_create`.
+/// Connects to the cluster. `role` is used in errors; `auto_create` lets brokers create missing topics when their
+/// metadata are requested.
 pub(crate) async fn connect(
     settings: &ClientSettings,
     role: &str,
@@ -50,7 +50,7 @@ fn unreachable_brokers(context: String) -> BackendError {
     BackendError::new(BackendErrorKind::Unreachable, context)
 }
 
-/// What this backend cannot do is refused.
+/// Refuses settings that this backend does not support.
 pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     settings.refuse_librdkafka(NAME)?;
     if let Some(tls) = &settings.tls
@@ -58,7 +58,7 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     {
         return Err(unsupported(
             NAME,
-            "`ssl_check_hostname` is always true; the backend rdkafka can do without",
+            "`ssl_check_hostname` is always true; the backend rdkafka supports false",
         ));
     }
     compression(settings.compression).map(drop)
@@ -74,7 +74,7 @@ pub(crate) fn compression(compression: Compression) -> Result<krafka::Compressio
             return Err(unsupported(
                 NAME,
                 format!(
-                    "`compression_type`: there is none, gzip, snappy and lz4, not {}",
+                    "`compression_type`: {} is not supported; none, gzip, snappy and lz4 are",
                     other.name()
                 ),
             ));
@@ -82,7 +82,7 @@ pub(crate) fn compression(compression: Compression) -> Result<krafka::Compressio
     })
 }
 
-/// `None` is plaintext, without authentication.
+/// Returns the TLS and SASL settings; `None` for plaintext without authentication.
 pub(crate) fn security(settings: &ClientSettings) -> Option<AuthConfig> {
     let tls = settings.tls.as_ref().map(tls_config);
     match (&settings.sasl, tls) {

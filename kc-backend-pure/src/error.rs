@@ -1,4 +1,4 @@
-//! krafka's errors as ours.
+//! Mapping of krafka's errors.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use kc_core::backend::{BackendError, BackendErrorKind};
 use krafka::KrafkaError;
 use krafka::error::ErrorCode;
 
-/// How much longer than its deadline a call of krafka's may take before it is given up. Its own error at
-/// the deadline says more.
+/// The time that a call of krafka may exceed its deadline before it is abandoned. krafka's own error at the deadline
+/// says more.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Waits for a call of krafka's, but not longer than `deadline` and a little.
+/// Waits for a call of krafka until `deadline`, plus a short grace period.
 pub(crate) async fn bounded<T>(
     deadline: Duration,
     context: impl Fn() -> String,
@@ -24,7 +24,7 @@ pub(crate) async fn bounded<T>(
     }
 }
 
-/// An error of krafka's, with what was being done.
+/// Maps an error of krafka; `context` names the failed action.
 pub(crate) fn failed(context: impl Into<String>, error: KrafkaError) -> BackendError {
     let kind = kind(&error);
     let retriable = error.is_retriable();
@@ -50,7 +50,7 @@ fn kind(error: &KrafkaError) -> BackendErrorKind {
         KrafkaError::Config { .. } => Kind::Configuration,
         KrafkaError::Closed { .. } => Kind::Closed,
         KrafkaError::Protocol { message, .. } if is_about_tls(message) => Kind::Tls,
-        // krafka checks names before it sends them.
+        // krafka checks topic names before it sends them.
         KrafkaError::Protocol { message, .. } if message.starts_with("topic name") => {
             Kind::Rejected
         }
@@ -95,9 +95,9 @@ fn kind_of_code(code: ErrorCode) -> BackendErrorKind {
     }
 }
 
-/// Whether TLS is at fault: the other side answered a handshake in plaintext, or plaintext by a TLS alert, whose
-/// first bytes `15 03 03 00`, read as the length of a frame, are 352518912; or it refused the handshake after its
-/// end, as brokers do without a client's certificate.
+/// Returns whether TLS caused the error: the peer answered a handshake in plaintext; or it answered plaintext by a TLS
+/// alert, whose first bytes `15 03 03 00`, read as the length of a frame, are 352518912; or it refused the handshake
+/// after its end, as brokers do if the client has no certificate.
 fn is_about_tls(message: &str) -> bool {
     let signs = ["tls handshake", "352518912", "received fatal alert"];
     signs.iter().any(|sign| message.contains(sign))

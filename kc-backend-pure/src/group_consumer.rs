@@ -1,4 +1,4 @@
-//! A member of a consumer group.
+//! Members of consumer groups.
 
 mod membership;
 
@@ -23,7 +23,7 @@ use crate::lookup::{self, LOOK_TIMEOUT};
 use crate::record::{fetched, isolation, poll, to_krafka};
 use membership::Membership;
 
-/// Pause between attempts to commit, while the group's coordinator is not ready.
+/// The pause between attempts to commit while the group's coordinator is not ready.
 const COMMIT_BACKOFF: Duration = Duration::from_millis(100);
 
 pub(crate) struct PureGroupConsumer {
@@ -32,7 +32,7 @@ pub(crate) struct PureGroupConsumer {
     membership: Arc<Membership>,
     admin: AdminClient,
     subscription: Subscription,
-    /// Those of the subscription's topics that exist.
+    /// The topics of the subscription that exist.
     subscribed: BTreeSet<String>,
     next_look: Instant,
     next_anchor: Instant,
@@ -50,8 +50,8 @@ impl PureGroupConsumer {
         let admin = kafka.admin();
         let existing =
             lookup::missing_from(&BTreeSet::new(), subscription, &admin, deadline).await?;
-        // What appears later begins with its first record, whatever `start` says: so the end there is
-        // now stands for "latest".
+        // Topics that appear later are read from their first record, whatever `start` is: hence "latest" means the
+        // current end.
         let starts: HashMap<KrafkaPartition, i64> = match start {
             GroupStart::Earliest => HashMap::new(),
             GroupStart::Latest => {
@@ -116,7 +116,7 @@ impl PureGroupConsumer {
         Ok(())
     }
 
-    /// How soon to look for further topics; `None` if all are there.
+    /// Returns the time until the next look for topics; `None` if all of them exist.
     fn look_interval(&self) -> Option<Duration> {
         let exists = |name: &str| self.subscribed.contains(name);
         self.subscription.look_interval(exists)
@@ -134,13 +134,13 @@ impl PureGroupConsumer {
         self.membership.commit(deadline, context).await
     }
 
-    /// Makes up for what could not be done when partitions were assigned.
+    /// Repeats the checks that failed when partitions were assigned.
     async fn anchor(&mut self) {
         if !self.membership.has_unanchored() || Instant::now() < self.next_anchor {
             return;
         }
         if let Err(error) = self.membership.anchor(LOOK_TIMEOUT).await {
-            tracing::debug!(%error, "positions were not checked yet");
+            tracing::debug!(%error, "positions of new partitions not checked yet");
         }
         self.next_anchor = Instant::now() + LOOK_INTERVAL;
     }
@@ -168,7 +168,7 @@ impl GroupConsumer for PureGroupConsumer {
             if let Some(interval) = self.look_interval() {
                 if Instant::now() >= self.next_look {
                     if let Err(error) = self.look().await {
-                        tracing::debug!(%error, "looking for topics");
+                        tracing::debug!(%error, "topics cannot be looked for");
                     }
                     self.next_look = Instant::now() + interval;
                 }
@@ -213,7 +213,7 @@ impl GroupConsumer for PureGroupConsumer {
         let context = || format!("leave group {}", self.group);
         let left_group = bounded(left, context, closing).await;
         if let Err(error) = left_group {
-            tracing::debug!(%error, "the group will notice when the session times out");
+            tracing::debug!(%error, "group was not left; it continues when the session times out");
         }
         committed
     }
@@ -235,13 +235,13 @@ impl Drop for PureGroupConsumer {
         if !self.consumer.is_closed() {
             tracing::warn!(
                 group = self.group,
-                "dropped without close: its partitions stay with it until its session times out"
+                "group consumer dropped without close: its partitions stay assigned until its session times out"
             );
         }
     }
 }
 
-/// The partition as krafka names it, with the position to commit.
+/// Returns krafka's form of a partition and of the position to commit.
 fn to_commit(
     (at, offset): (&TopicPartition, &i64),
 ) -> (KrafkaPartition, krafka::consumer::OffsetAndMetadata) {

@@ -1,25 +1,26 @@
 //! Kafka before 4.0: a [`Backend`] on the old client crate `kafka`.
 //!
-//! It speaks the first versions of Kafka's protocol, which Apache Kafka has from 0.8.2 to 3.9. What that means:
+//! It uses the first versions of Kafka's protocol, which Apache Kafka supports from 0.8.2 to 3.9. This has
+//! consequences:
 //!
-//! - Records have no headers and no times; one with headers is refused. Nulls and empty keys and values are sent as
-//!   they are, but come back as null, both.
-//! - A consumer group is a name for positions, not a group that shares partitions: each member reads all of them.
-//!   Two members of the same group read everything twice.
-//! - Sending is not idempotent: where an acknowledgement is lost, a record is sent, and read, again. Order is kept.
-//! - Topics are created by others, or by brokers that are set up to when they are asked for one.
-//! - No TLS and no SASL. gzip and Snappy are known, LZ4 and Zstandard are not: a batch compressed so by another
-//!   client cannot be read, and polls say so.
-//! - A batch larger than 64 MiB, or than the brokers' `fetch.max.bytes`, is passed over.
-//! - Only the bootstrap servers are asked what there is: give more than one.
-//! - Records of transactions that were aborted are read, too.
+//! - Records have no headers and no timestamps; records with headers are refused. Null and empty keys and values are
+//!   sent as they are, but both are received as null.
+//! - A consumer group only names committed positions; its members do not share partitions. Each member reads all of
+//!   them, so two members of one group read every record twice.
+//! - Sending is not idempotent: if an acknowledgement is lost, the record is sent, and read, again. The order is kept.
+//! - Topics cannot be created, except by brokers that create them on request.
+//! - There is no TLS and no SASL. gzip and Snappy are supported, LZ4 and Zstandard are not: polls return an error for
+//!   batches that another client compressed with these.
+//! - Batches larger than 64 MiB, or than the brokers' `fetch.max.bytes`, are skipped.
+//! - Only the bootstrap servers are asked for metadata: list more than one.
+//! - Records of aborted transactions are read, too.
 //!
-//! # Map
+//! # Modules
 //!
-//! All calls of the crate block. A `worker` is a thread that makes them, one for each role; `client` is what it
-//! works on: a connected client that connects again. `offset_store` and `fetch` are calls on it. `admin`,
-//! `log_reader` and `group_consumer` are the roles; the latter two read by a `fetcher`, which keeps positions and
-//! waits. `producer` has a thread of its own. `error` maps the crate's errors.
+//! All calls of the crate block. A `worker` is a thread that makes them, one for each role; it owns a `client`, which
+//! reconnects by itself. `offset_store` and `fetch` are calls of a client. `admin`, `log_reader` and `group_consumer`
+//! are the roles; the last two read through a `fetcher`, which keeps positions and waits. `producer` has a thread of
+//! its own. `error` maps the crate's errors.
 
 mod admin;
 mod client;
@@ -50,20 +51,22 @@ use producer::LegacyProducer;
 
 const NAME: &str = "legacy";
 
-/// How long looking for them may hold up a poll.
+/// The maximum time that a look for topics may delay a poll.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Kafka before 4.0, by the first versions of its protocol: without headers, shared groups, TLS or SASL.
+/// The backend for Kafka before 4.0, with the first versions of its protocol: without headers, shared groups, TLS or
+/// SASL.
 #[derive(Clone, Debug)]
 pub struct LegacyBackend {
     settings: Arc<ClientSettings>,
 }
 
 impl LegacyBackend {
-    /// A backend that connects as `settings` say; it does so when it is asked for something.
+    /// Returns a backend with these settings. It connects when a role is requested.
     ///
     /// # Errors
-    /// `Unsupported` for what this backend does not have: TLS, SASL, LZ4, Zstandard.
+    /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for settings that this
+    /// backend lacks: TLS, SASL, LZ4, Zstandard, `isolation_level` read_committed.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         let missing = match &settings {
             ClientSettings { tls: Some(_), .. } => Some("TLS"),
@@ -71,7 +74,8 @@ impl LegacyBackend {
             _ => None,
         };
         if let Some(missing) = missing {
-            let what = format!("it has no {missing}; the backends pure and rdkafka have");
+            let what =
+                format!("{missing} is not supported; the backends pure and rdkafka support it");
             return Err(unsupported(NAME, what));
         }
         if settings.read_committed {
@@ -82,7 +86,7 @@ impl LegacyBackend {
             Compression::None | Compression::Gzip | Compression::Snappy => {}
             other => {
                 let what = format!(
-                    "`compression_type`: {} is not possible; none, gzip and snappy are",
+                    "`compression_type`: {} is not supported; none, gzip and snappy are",
                     other.name()
                 );
                 return Err(unsupported(NAME, what));

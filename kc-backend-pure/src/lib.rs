@@ -1,5 +1,5 @@
-//! Kafka in pure Rust: a [`Backend`] on the client crate `krafka`, with TLS by
-//! rustls. It needs Apache Kafka 3.9 or newer, or what is compatible with it.
+//! Kafka in pure Rust: a [`Backend`] on the client crate `krafka`, with TLS by rustls. It needs Apache Kafka 3.9 or
+//! newer, or a compatible broker.
 //!
 //! ```
 //! use std::time::Duration;
@@ -52,14 +52,13 @@
 //! }
 //! ```
 //!
-//! # Map
+//! # Modules
 //!
-//! `security` turns settings into krafka's TLS and SASL, and `connection` makes a krafka handle of them, one for each
-//! role, because requests of two roles on one handle wait for each other. `admin`, `producer`,
-//! `log_reader` and `group_consumer` are the roles; `lookup` asks which topics and offsets there are,
-//! for those that wait for topics to appear; `polling` bounds their polls. `record` converts records, `error` maps krafka's errors.
-//! Nothing of krafka stands in the public interface.
-//! `legacy`, with the feature `legacy-kafka`, is a backend of its own, for brokers older than 4.0.
+//! `connection` turns settings into krafka's TLS and SASL and connects; each role has a connection of its own, because
+//! requests of two roles on one connection wait for each other. `admin`, `producer`, `log_reader` and `group_consumer`
+//! are the roles; `lookup` finds existing topics and their offsets. `record` converts records and bounds polls, `error`
+//! maps krafka's errors. No type of krafka is part of the public interface. `legacy`, with the feature `legacy-kafka`,
+//! is another backend, for brokers older than 4.0.
 
 mod admin;
 mod connection;
@@ -88,21 +87,22 @@ use group_consumer::PureGroupConsumer;
 use log_reader::PureLogReader;
 use producer::PureProducer;
 
-/// Kafka in pure Rust. See the [crate](self).
+/// The Kafka backend in pure Rust, see the [crate](self).
 #[derive(Clone, Debug)]
 pub struct PureBackend {
     settings: Arc<ClientSettings>,
 }
 
-/// The name that configurations give this backend.
+/// The name of this backend in configurations.
 const NAME: &str = "pure";
 
 impl PureBackend {
-    /// A backend that connects as `settings` say; it does so when it is asked for something.
+    /// Returns a backend with these settings. It connects when a role is requested.
     ///
     /// # Errors
-    /// `Unsupported` if a setting cannot be followed, naming it: `compression_type` zstd, `ssl_check_hostname`
-    /// false, and what only librdkafka has.
+    /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) if the backend lacks a
+    /// setting, which the message names: `compression_type` zstd, `ssl_check_hostname` false, and settings that only
+    /// librdkafka has.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         connection::check(&settings)?;
         Ok(Self {

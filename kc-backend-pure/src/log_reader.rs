@@ -1,4 +1,4 @@
-//! Reading partition 0 of topics, from known offsets.
+//! Reading of partition 0 of topics, from known offsets.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,7 +28,7 @@ pub(crate) struct PureLogReader {
     admin: AdminClient,
     group: Option<String>,
     request_timeout: Duration,
-    /// Topics that did not exist when last looked for.
+    /// Topics that did not exist at the last look.
     awaited: BTreeSet<String>,
     next_look: Instant,
 }
@@ -64,12 +64,12 @@ impl PureLogReader {
     /// Adds a topic that exists.
     async fn add(&self, topic: &str, start: LogStart, have: Watermarks) -> krafka::Result<()> {
         self.consumer.assign(topic, vec![PARTITION]).await?;
-        // krafka would turn an offset behind the end into the end.
+        // krafka would replace an offset after the end by the end.
         let offset = have.resolve(start);
         self.consumer.seek(topic, PARTITION, offset).await
     }
 
-    /// Adds those of the awaited topics that have appeared.
+    /// Adds awaited topics that have appeared.
     async fn look(&mut self) -> Result<(), BackendError> {
         let awaited = self.awaited.iter().map(String::as_str);
         let appeared = lookup::existing(&self.admin, awaited, LOOK_TIMEOUT).await?;
@@ -80,7 +80,7 @@ impl PureLogReader {
                 self.consumer.seek_to_beginning(&topic, PARTITION).await
             };
             bounded(LOOK_TIMEOUT, context, assigning).await?;
-            tracing::debug!(topic, "the topic has appeared");
+            tracing::debug!(topic, "awaited topic appeared");
             self.awaited.remove(&topic);
         }
         Ok(())
@@ -133,7 +133,7 @@ impl LogReader for PureLogReader {
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {
                 if let Err(error) = self.look().await {
-                    tracing::debug!(%error, "looking for topics");
+                    tracing::debug!(%error, "topics cannot be looked for");
                 }
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }
@@ -215,7 +215,7 @@ impl LogReader for PureLogReader {
 
     async fn close(self: Box<Self>) {
         if let Err(error) = self.consumer.close().await {
-            tracing::debug!(%error, "closing a log reader");
+            tracing::debug!(%error, "log reader did not close");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which topics and offsets there are.
+//! Lookup of existing topics and their offsets.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Once;
@@ -16,10 +16,10 @@ use krafka::error::ErrorCode;
 
 use crate::error::{bounded, failed};
 
-/// How long looking for them may hold up a poll.
+/// The maximum time that a look for topics may delay a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Those of the topics that exist, with their numbers of partitions.
+/// Returns the topics that exist, with the numbers of their partitions.
 pub(crate) async fn existing(
     admin: &AdminClient,
     topics: impl IntoIterator<Item = &str>,
@@ -48,17 +48,17 @@ pub(crate) async fn existing(
     Ok(found)
 }
 
-/// Whether a topic that a broker lists can be named so. Others are left out, which is told once.
+/// Returns whether a name that a broker lists is a valid topic name. The first invalid one is logged.
 pub(crate) fn is_legal(topic: &str) -> bool {
-    static TOLD: Once = Once::new();
+    static LOGGED: Once = Once::new();
     let is_legal = is_topic_name(topic);
     if !is_legal {
-        TOLD.call_once(|| tracing::warn!(?topic, "the broker lists what no topic can be named"));
+        LOGGED.call_once(|| tracing::warn!(?topic, "broker lists an invalid topic name; ignored"));
     }
     is_legal
 }
 
-/// The topics of a subscription that exist and are not subscribed to, with their numbers of partitions.
+/// Returns the topics of a subscription that exist and are not subscribed to, with the numbers of their partitions.
 pub(crate) async fn missing_from(
     subscribed: &BTreeSet<String>,
     subscription: &Subscription,
@@ -77,7 +77,7 @@ pub(crate) async fn missing_from(
     existing(admin, missing, deadline).await
 }
 
-/// The offsets of partitions that exist.
+/// Returns the first and the next offset of partitions that exist.
 pub(crate) async fn watermarks(
     admin: &AdminClient,
     partitions: &[TopicPartition],
@@ -129,7 +129,7 @@ async fn offsets(
         .collect()
 }
 
-/// Whether the broker says that there is no such topic, or none that is ready.
+/// Returns whether the broker says that the topic does not exist, or is not ready.
 fn is_missing(error: &KrafkaError) -> bool {
     matches!(
         error,

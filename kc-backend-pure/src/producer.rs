@@ -1,4 +1,4 @@
-//! Sending: idempotent, in order, acknowledged by all in-sync replicas.
+//! Sending of records: idempotent, in order, acknowledged by all in-sync replicas.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,7 +99,7 @@ impl fmt::Debug for PureProducer {
     }
 }
 
-/// The first failure since it was last asked for, whether or not anybody awaited the record.
+/// The first failure since the last flush, even if the record's delivery was not awaited.
 #[derive(Debug, Default)]
 struct Failures(Mutex<Option<(String, KrafkaError)>>);
 
@@ -122,7 +122,7 @@ impl ProducerInterceptor for Failures {
         _headers: &Headers,
         _context: &mut RecordContext,
     ) -> InterceptorResult {
-        // What was never queued has no partition; enqueuing it has failed to its caller's face.
+        // A record that was never queued has no partition; `enqueue` returned its error.
         if let Err(error) = result
             && partition != UNKNOWN_PARTITION
         {

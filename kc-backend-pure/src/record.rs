@@ -1,4 +1,4 @@
-//! What is polled, and a poll that ends.
+//! Conversion of records, and polls with a time limit.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use krafka::consumer::{
 
 use crate::error::failed;
 
-/// How much longer than asked a poll may take. It waits for brokers that do not answer, and must not be
-/// cut off while one is only slow, or it would never get through.
+/// The time that a poll may exceed its limit. The poll waits for brokers that do not answer; if it were cut off while a
+/// broker is only slow, no poll would ever succeed.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn isolation(settings: &ClientSettings) -> IsolationLevel {
@@ -23,7 +23,7 @@ pub(crate) fn isolation(settings: &ClientSettings) -> IsolationLevel {
     }
 }
 
-/// Polls; nothing within the time is no records. (krafka's poll loses nothing when it is dropped.)
+/// Polls for records; returns none if none arrive in time. (Dropping krafka's poll loses no records.)
 pub(crate) async fn poll(
     consumer: &Consumer,
     wait: Duration,

@@ -1,4 +1,4 @@
-//! What the pure backend makes of a broker that misbehaves.
+//! The pure backend on a broker that misbehaves.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
@@ -58,12 +58,12 @@ async fn send(backend: &PureBackend, value: &str) -> Result<i64, BackendError> {
     delivery.await.map(|delivery| delivery.offset)
 }
 
-/// Does something that takes no more than a minute.
+/// Awaits `work`, for a minute at most.
 async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(6 * DEADLINE, work).await.unwrap()
 }
 
-/// Polls until records come.
+/// Polls until records arrive.
 async fn first_records(member: &mut dyn GroupConsumer) -> Vec<Record> {
     within(async {
         loop {
@@ -76,7 +76,7 @@ async fn first_records(member: &mut dyn GroupConsumer) -> Vec<Record> {
     .await
 }
 
-/// Polls until a record comes, and stores the position behind it.
+/// Polls until a record arrives, and stores the position after it.
 async fn member_with_one_record(
     broker: &FakeBroker,
     backend: &PureBackend,
@@ -281,7 +281,7 @@ async fn a_start_that_was_not_committed_is_made_up_for() {
         .unwrap();
     assert!(!first_records(&mut *member).await.is_empty());
     assert_eq!(broker.committed_offset("g", "t", 0), None);
-    // Without a commit of the caller's.
+    // Polls alone commit it.
     let short = Duration::from_millis(50);
     within(async {
         while broker.committed_offset("g", "t", 0) != Some(0) {

@@ -1,4 +1,4 @@
-//! The conformance suite catches backends with faults, by the cases that are there for them.
+//! The conformance suite detects faulty backends, by the cases meant for each fault.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;

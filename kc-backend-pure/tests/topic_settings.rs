@@ -1,4 +1,4 @@
-//! A topic has the settings that it was specified with.
+//! Topics are created with the settings in their specification.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;

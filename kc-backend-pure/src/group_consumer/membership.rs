@@ -1,5 +1,4 @@
-//! What a member has: its partitions, what is stored for them and which are paused. It follows
-//! rebalances.
+//! The state of a member, updated by rebalances: its partitions, their stored positions, and which are paused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -16,21 +15,22 @@ use crate::error::{bounded, failed};
 use crate::lookup;
 use crate::record::{from_krafka, to_krafka};
 
-/// How long a rebalance waits for the commit of what is revoked.
+/// The time that a rebalance waits for the commit of revoked partitions.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 
-/// How long a rebalance waits for each step of [`Membership::anchor`].
+/// The time that a rebalance waits for each step of [`Membership::anchor`].
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
-/// What an error of the checks at an assignment was about.
+/// The action named in errors of the checks at an assignment.
 const CHECK: &str = "compare committed positions with the logs";
 
 /// The state that polls and rebalances share.
 pub(super) struct Membership {
     admin: AdminClient,
-    /// Where partitions start that have no committed position; others start at their first record.
+    /// The start of partitions without a committed position; partitions that are not listed start at their first
+    /// record.
     starts: HashMap<KrafkaPartition, i64>,
-    /// Whose it is; a rebalance commits through it.
+    /// The consumer that a rebalance commits through.
     consumer: OnceLock<Weak<Consumer>>,
     state: Mutex<State>,
 }
@@ -38,15 +38,15 @@ pub(super) struct Membership {
 #[derive(Default)]
 struct State {
     assigned: BTreeSet<TopicPartition>,
-    /// Where those of them have started of which it is known.
+    /// The start of assigned partitions, where known.
     started: BTreeMap<TopicPartition, i64>,
-    /// Positions stored and not committed.
+    /// Positions that are stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
-    /// Assigned partitions that may have no committed position, nor a stored one.
+    /// Assigned partitions that may have neither a committed nor a stored position.
     unanchored: BTreeSet<TopicPartition>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
-    /// Partitions whose pause or resumption krafka does not know yet.
+    /// Partitions whose pause or resumption has not been passed on to krafka.
     changed: BTreeSet<TopicPartition>,
 }
 
@@ -61,7 +61,7 @@ impl Membership {
     }
 
     pub(super) fn belongs_to(&self, consumer: &Arc<Consumer>) {
-        // It is called once; a second call would change nothing.
+        // Called once; a second call would have no effect.
         let _ = self.consumer.set(Arc::downgrade(consumer));
     }
 
@@ -69,8 +69,8 @@ impl Membership {
         self.with(|state| state.assigned.iter().cloned().collect())
     }
 
-    /// Partitions that are not this member's now are left out, and positions before where they started for it: another
-    /// member has gone further.
+    /// Stores positions. Ignores partitions that are not assigned, and positions before the start of the assignment:
+    /// another member has read further.
     pub(super) fn store(&self, positions: &[(TopicPartition, i64)]) {
         self.with(|state| {
             for (at, offset) in positions {
@@ -99,7 +99,7 @@ impl Membership {
         });
     }
 
-    /// The assigned partitions to pause and to resume, since this was last asked.
+    /// Returns the assigned partitions to pause and to resume since the last call.
     pub(super) fn pauses_to_apply(&self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         self.with(|state| {
             std::mem::take(&mut state.changed)
@@ -109,7 +109,7 @@ impl Membership {
         })
     }
 
-    /// Commits what is stored; tries again until the deadline while the coordinator is not ready.
+    /// Commits the stored positions; retries until the deadline while the coordinator is not ready.
     pub(super) async fn commit(
         &self,
         deadline: Duration,
@@ -153,17 +153,17 @@ impl Membership {
         Ok(())
     }
 
-    /// Whether partitions are left for [`anchor`](Self::anchor).
+    /// Returns whether partitions are left for [`anchor`](Self::anchor).
     pub(super) fn has_unanchored(&self) -> bool {
         self.with(|state| !state.unanchored.is_empty())
     }
 
-    /// Sees to it that the group has a position in each of these partitions that the log has, too. Each
-    /// step may take so long; what it did not come to is for the next time.
+    /// Ensures that the group has a committed position in each new partition, and that the log contains it. Each step
+    /// may take until `deadline`; partitions that are not reached are left for the next call.
     ///
-    /// Where there is no position, the start is committed: else what waits to be stored would be lost to
-    /// the next owner, who has a start of its own. Where the log does not have the position, that is the
-    /// beginning: krafka would turn one behind the end into the end, and skip what a topic made anew has.
+    /// If the group has no position, the start is committed: otherwise the next owner, which may have another start,
+    /// would lose records that are not committed yet. If the log does not contain the position, the partition is read
+    /// from its beginning: krafka would continue at the end, and skip the records of a topic that was created again.
     pub(super) async fn anchor(&self, deadline: Duration) -> Result<(), BackendError> {
         let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else {
             return Ok(());
@@ -183,14 +183,14 @@ impl Membership {
                     topic = at.topic,
                     partition = at.partition,
                     offset,
-                    "the log does not have the committed position; it is read from its beginning"
+                    "committed position is not in the log; the partition is read from its beginning"
                 );
                 let seeking = consumer.seek(&at.topic, at.partition, start).await;
                 seeking.map_err(|error| failed(CHECK, error))?;
             }
             self.with(|state| state.start(from_krafka(&at), start));
         }
-        let context = || "commit where partitions start".to_owned();
+        let context = || "commit the start of partitions".to_owned();
         self.commit(deadline, context).await?;
         self.with(|state| {
             for at in partitions.iter().map(from_krafka) {
@@ -205,7 +205,7 @@ impl Membership {
     }
 }
 
-/// What the group has committed in these partitions.
+/// Returns the positions that the group has committed in these partitions.
 async fn committed(
     consumer: &Consumer,
     partitions: &[KrafkaPartition],
@@ -230,7 +230,7 @@ impl State {
         }
     }
 
-    /// Stores where a partition starts, unless it has been read further already.
+    /// Stores the start of a partition, unless a later position is stored.
     fn start(&mut self, at: TopicPartition, offset: i64) {
         if self.assigned.contains(&at) {
             self.stored.entry(at).or_insert(offset);
@@ -264,7 +264,7 @@ impl ConsumerRebalanceListener for Membership {
             consumer.pause(&at.topic, &[at.partition]).await;
         }
         if let Err(error) = self.anchor(ASSIGNMENT_CHECK).await {
-            tracing::debug!(%error, "positions were not checked yet");
+            tracing::debug!(%error, "positions of new partitions not checked yet");
         }
     }
 
@@ -280,7 +280,7 @@ impl ConsumerRebalanceListener for Membership {
             .await
             .unwrap_or_else(|_| Err(KrafkaError::timeout("commit before revocation")));
         if let Err(error) = committed {
-            tracing::warn!(%error, "positions of revoked partitions were not committed; records will come again");
+            tracing::warn!(%error, "positions of revoked partitions not committed; records will be read again");
         }
         self.with(|state| state.take_away(partitions));
     }
@@ -307,7 +307,7 @@ mod tests {
         state.store(&at, 20);
         assert_eq!(state.stored, [(at.clone(), 20)].into());
         state.take_away(&[krafka]);
-        // Meanwhile another has come to 50.
+        // In the meantime another member has reached 50.
         join(&mut state, 50);
         state.store(&at, 30);
         assert!(state.stored.is_empty());

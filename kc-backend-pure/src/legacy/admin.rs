@@ -1,4 +1,4 @@
-//! Metadata; topics cannot be created.
+//! Metadata. This backend cannot create topics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::NAME;
 use super::client::Client;
 use super::worker::Worker;
 
-/// How long to wait for a topic that a broker may be about to create.
+/// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// How often to look meanwhile.
+/// The time between two looks for the topic.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl LegacyAdmin {
             .and_then(|partitions| usize::try_from(*partitions).ok()))
     }
 
-    /// Asks for a topic by its name, which lets the broker create it.
+    /// Requests a topic by its name, which lets the broker create it.
     async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
         let context = format!("ask for topic {topic}");
         let topic = topic.to_owned();
@@ -77,8 +77,8 @@ impl Admin for LegacyAdmin {
 
     async fn create_topic(&self, spec: &TopicSpec, _: Duration) -> Result<(), BackendError> {
         let what = format!(
-            "it cannot create topic {}; the backends pure and rdkafka can, and Kafka's own tools, and brokers that \
-             are set up to create what they are asked for",
+            "it cannot create topic {}; use the backend pure or rdkafka, Kafka's own tools, or brokers that create \
+             topics on request",
             spec.name
         );
         Err(unsupported(NAME, what))

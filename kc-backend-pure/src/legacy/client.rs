@@ -1,4 +1,4 @@
-//! A client of the crate `kafka` that connects again when it must. Everything here blocks.
+//! A client of the crate `kafka` that reconnects when necessary. All functions block.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -15,10 +15,10 @@ use kc_core::backend::{ClientSettings, Compression, TopicPartition, Watermarks};
 use super::error::{breaks_connection, code, is_transient};
 use crate::lookup::is_legal;
 
-/// Longest time to establish one connection.
+/// The maximum time to establish one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pause before something that failed is tried again.
+/// The pause before a failed call is retried.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The brokers' own topics.
@@ -27,7 +27,7 @@ const INTERNAL: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
 pub(super) struct Client {
     settings: Arc<ClientSettings>,
     kafka: Option<KafkaClient>,
-    /// When topics and leaders were last asked for; `None` if what is known of them is out of date.
+    /// The time at which topics and leaders were last requested; `None` if they are out of date.
     listed: Option<Instant>,
 }
 
@@ -40,12 +40,12 @@ impl Client {
         }
     }
 
-    /// Connects, unless it is connected.
+    /// Connects, unless the client is connected.
     pub(super) fn connect(&mut self) -> Result<()> {
         self.with(|_| Ok(()))
     }
 
-    /// Makes a call; makes it again on a new connection if the old one has broken, as an unused one may have.
+    /// Makes a call, and repeats it on a new connection if the old one has broken, as an idle one may have.
     pub(super) fn with<T>(
         &mut self,
         mut call: impl FnMut(&mut KafkaClient) -> Result<T>,
@@ -57,7 +57,7 @@ impl Client {
         }
     }
 
-    /// As [`with`](Self::with), and again until `end` while the broker says that it cannot yet.
+    /// Makes a call like [`with`](Self::with), and repeats it until `end` while the broker is not ready.
     pub(super) fn until<T>(
         &mut self,
         end: Instant,
@@ -66,7 +66,7 @@ impl Client {
         loop {
             match self.with(&mut call) {
                 Err(error) if is_transient(&error) && Instant::now() + RETRY_PAUSE < end => {
-                    tracing::debug!(%error, "not yet");
+                    tracing::debug!(%error, "broker is not ready; retrying");
                     self.forget_leaders();
                     sleep(RETRY_PAUSE);
                 }
@@ -103,13 +103,13 @@ impl Client {
         Ok(kafka)
     }
 
-    /// Which partitions there are and who leads them is asked for again before the next call.
+    /// Requests partitions and leaders again before the next call.
     pub(super) fn forget_leaders(&mut self) {
         self.listed = None;
     }
 
-    /// The topics that there are now, without the brokers' own, with their numbers of partitions. (A topic that
-    /// is asked for by name might be created.)
+    /// Returns the topics that exist, except the brokers' own, with the numbers of their partitions. (Requesting a
+    /// topic by its name might create it.)
     pub(super) fn topics(&mut self) -> Result<BTreeMap<String, i32>> {
         self.forget_leaders();
         self.with(|kafka| {
@@ -125,7 +125,7 @@ impl Client {
         })
     }
 
-    /// Who leads each of these partitions, `host:port`; `None` if just now nobody does.
+    /// Returns the leader of each partition, `host:port`; `None` if the partition has no leader.
     pub(super) fn leaders<'a>(
         &mut self,
         partitions: impl Iterator<Item = &'a TopicPartition> + Clone,
@@ -140,7 +140,7 @@ impl Client {
         })
     }
 
-    /// The offsets of partitions that exist.
+    /// Returns the first and the next offset of partitions that exist.
     pub(super) fn watermarks(
         &mut self,
         partitions: &[TopicPartition],
@@ -176,7 +176,7 @@ fn offsets(
     which: FetchOffset,
 ) -> Result<HashMap<TopicPartition, i64>> {
     let found = kafka.fetch_offsets(topics, which).map_err(|error| {
-        // It is listed, so its leader has just not heard of it.
+        // The topic is listed, so its leader does not know it yet.
         match code(&error) {
             Some(KafkaCode::UnknownTopicOrPartition) => Error::Kafka(KafkaCode::LeaderNotAvailable),
             _ => error,
@@ -207,30 +207,33 @@ fn connect(settings: &ClientSettings) -> Result<KafkaClient> {
     kafka.set_group_offset_storage(Some(GroupOffsetStorage::Kafka));
     kafka.set_connection_idle_timeout(settings.connections_max_idle);
     kafka.set_fetch_min_bytes(1);
-    // What is tried again is tried again here, where it ends.
+    // Calls are retried here, with a time limit.
     kafka.set_retry_max_attempts(1);
     kafka.set_retry_backoff_time(RETRY_PAUSE);
     Ok(kafka)
 }
 
-/// The crate panics where no connection can be made for one that was idle, and at lengths that are none.
+/// Makes a call of the crate and turns a panic into an error: the crate panics if an idle connection cannot be
+/// replaced, and on invalid lengths.
 fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Error::NoHostReachable))
 }
 
-/// Says what it may mean when a broker listens but does not answer.
+/// Adds the likely cause to the error of a broker that accepts connections but does not answer.
 fn at_first(error: Error) -> Error {
     match error {
         Error::Io(error) => {
-            let text = format!("{error}; a broker of Kafka 4 hangs up so, or one that wants TLS");
+            let text = format!(
+                "{error}; brokers of Kafka 4 and brokers that require TLS close the connection like this"
+            );
             Error::Io(io::Error::new(error.kind(), text))
         }
         other => other,
     }
 }
 
-/// The first address where somebody listens. (The crate itself waits for minutes where nobody answers, and does not
-/// say why none did.)
+/// Returns the first address that accepts connections. (The crate itself waits for minutes for an address that does not
+/// answer, and does not report the reason.)
 fn first_reachable(servers: &str, timeout: Duration) -> io::Result<String> {
     let count = u32::try_from(servers.split(',').count()).unwrap_or(1);
     let timeout = CONNECT_TIMEOUT.min(timeout / count);

@@ -1,4 +1,4 @@
-//! The errors of the crate `kafka` as ours.
+//! Mapping of the errors of the crate `kafka`.
 
 use std::error::Error as _;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use kafka::error::{Error, KafkaCode};
 use kc_core::backend::{BackendError, BackendErrorKind};
 
-/// An error of the crate's, with what was being done.
+/// Maps an error of the crate; `context` names the failed action.
 pub(super) fn failed(context: impl Into<String>, error: Error) -> BackendError {
     let kind = kind(&error);
     let transient = is_transient(&error);
@@ -18,7 +18,7 @@ pub(super) fn failed(context: impl Into<String>, error: Error) -> BackendError {
     }
 }
 
-/// The same error once more, for somebody else who has to know; about something else.
+/// Copies an error for another caller, with another context.
 pub(super) fn again(error: &BackendError, context: impl Into<String>) -> BackendError {
     let copy = BackendError::new(error.kind(), context).retriable(error.is_retriable());
     match error.source() {
@@ -27,7 +27,7 @@ pub(super) fn again(error: &BackendError, context: impl Into<String>) -> Backend
     }
 }
 
-/// What the broker says, if it is a broker who says it.
+/// Returns the broker's error code, if a broker sent one.
 pub(super) fn code(error: &Error) -> Option<KafkaCode> {
     match error {
         Error::Kafka(code) => Some(*code),
@@ -37,7 +37,7 @@ pub(super) fn code(error: &Error) -> Option<KafkaCode> {
     }
 }
 
-/// Whether the connection is of no use any more.
+/// Returns whether the connection is unusable after this error.
 pub(super) fn breaks_connection(error: &Error) -> bool {
     matches!(
         error,
@@ -49,7 +49,7 @@ pub(super) fn breaks_connection(error: &Error) -> bool {
     )
 }
 
-/// Whether the broker will answer otherwise in a moment: it is starting, electing or moving.
+/// Returns whether a retry may succeed: the broker is starting, electing or moving.
 pub(super) fn is_transient(error: &Error) -> bool {
     use KafkaCode as Code;
     matches!(
@@ -105,7 +105,7 @@ fn kind_of_code(code: KafkaCode) -> BackendErrorKind {
         | Code::InvalidGroupId
         | Code::InvalidCommitOffsetSize
         | Code::InvalidTimestamp
-        // A group whose members share partitions has these positions.
+        // The group belongs to other clients, whose members share partitions.
         | Code::UnknownMemberId
         | Code::IllegalGeneration
         | Code::RebalanceInProgress => Kind::Rejected,

@@ -11,40 +11,40 @@ use kc_core::backend::{Record, TopicPartition};
 use super::client::{Client, RETRY_PAUSE};
 use super::error::{breaks_connection, code, is_transient};
 
-/// How long the check may take of where a log begins.
+/// The maximum time to look up the beginning of a log.
 const BEGINNING_WAIT: Duration = Duration::from_secs(5);
 
-/// From where and how much to fetch.
+/// The start and the size of a fetch from one partition.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) at: TopicPartition,
     pub(super) offset: i64,
-    /// In bytes. A batch that is larger does not come at all.
+    /// The limit in bytes. A batch that is larger is not returned at all.
     pub(super) limit: i32,
 }
 
-/// What came of it.
+/// The result of a fetch from one partition.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) at: TopicPartition,
-    /// The offset that was asked for.
+    /// The offset that was requested.
     pub(super) offset: i64,
     pub(super) found: Found,
 }
 
 #[derive(Debug)]
 pub(super) enum Found {
-    /// Records, in order; none if there are none yet.
+    /// Records, in order; none if the log has no more yet.
     Records(Vec<Record>),
-    /// The log goes on, but nothing can be read within the limit.
+    /// The log has more records, but none fits into the limit.
     Nothing,
-    /// The log does not have the offset, and begins at this one.
+    /// The log does not contain the offset, and begins at this one.
     Elsewhere(i64),
-    /// Something else of this partition alone.
+    /// Another error of this partition.
     Failed(Error),
 }
 
-/// Fetches what there is, or what comes within `wait`. Partitions that nobody leads just now are left out.
+/// Fetches records that exist or arrive within `wait`. Partitions without a leader are omitted.
 pub(super) fn fetch(
     client: &mut Client,
     wanted: &[Wanted],
@@ -56,7 +56,7 @@ pub(super) fn fetch(
     }
 }
 
-/// A batch that cannot be read spoils the whole answer; the others' are asked for without it.
+/// Fetches from each partition separately: one batch that cannot be read makes the whole answer fail.
 fn one_by_one(client: &mut Client, wanted: &[Wanted], error: Error) -> Result<Vec<Fetched>> {
     if let [one] = wanted {
         return Ok(vec![one.found(Found::Failed(error))]);
@@ -77,7 +77,7 @@ fn request(client: &mut Client, wanted: &[Wanted], wait: Duration) -> Result<Vec
     let leaders: BTreeSet<String> = leaders.into_iter().flatten().collect();
     let count = u32::try_from(leaders.len()).unwrap_or(1).max(1);
     let responses = client.with(|kafka| {
-        // They are asked one after the other.
+        // The leaders are asked one after the other.
         kafka.set_fetch_max_wait_time(wait / count)?;
         kafka.fetch_messages(wanted.iter().map(|one| {
             FetchPartition::new(&one.at.topic, one.at.partition, one.offset)
@@ -105,7 +105,7 @@ fn request(client: &mut Client, wanted: &[Wanted], wait: Duration) -> Result<Vec
     Ok(all)
 }
 
-/// `None` if it must be asked of somebody else, or later.
+/// Returns the result of one partition; `None` if another broker must be asked, or the same one later.
 fn found(
     client: &mut Client,
     one: &Wanted,
@@ -135,8 +135,8 @@ fn found(
     }
 }
 
-/// Each message once: a broker that converts them for old clients gives the first one behind the mark of a transaction
-/// twice. The crate does not tell null from empty.
+/// Converts messages, each once: a broker that converts them for old clients sends the first one after a transaction
+/// marker twice. The crate does not distinguish null from empty.
 fn records(at: &TopicPartition, messages: &[answer::Message<'_>]) -> Vec<Record> {
     let bytes = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
     let mut records: Vec<Record> = Vec::with_capacity(messages.len());

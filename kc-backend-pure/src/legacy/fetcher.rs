@@ -1,4 +1,4 @@
-//! Reading on: what is read, how far, and what has been fetched and not been polled yet.
+//! Continuous reading: the partitions, their positions, and fetched records that have not been polled yet.
 
 mod positions;
 
@@ -18,7 +18,7 @@ use positions::Positions;
 
 const POLL: &str = "poll";
 
-/// A reader of partitions. A poll that is dropped loses nothing: what it had asked for comes with the next.
+/// Reads partitions. Dropping a poll loses nothing: the next poll returns the records that it requested.
 pub(super) struct Fetcher {
     worker: Worker,
     positions: Positions,
@@ -46,18 +46,18 @@ impl Fetcher {
         &self.worker
     }
 
-    /// The partitions that are read, paused or not.
+    /// Returns the partitions that are read, paused or not.
     pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.positions.partitions()
     }
 
-    /// Reads a partition, from this offset on.
+    /// Reads a partition from this offset on.
     pub(super) fn read(&mut self, at: TopicPartition, offset: i64) {
         self.outbox.retain(|record| !is_of(record, &at));
         self.positions.read(at, offset);
     }
 
-    /// Reads a partition no more.
+    /// Stops reading a partition.
     pub(super) fn forget(&mut self, at: &TopicPartition) {
         self.outbox.retain(|record| !is_of(record, at));
         self.positions.forget(at);
@@ -75,8 +75,8 @@ impl Fetcher {
         self.positions.resume(at);
     }
 
-    /// The next records, in order for each partition; none if none come within `wait`. What fails is tried again
-    /// until then.
+    /// Returns the next records, in order for each partition; none if none arrive within `wait`. Failed fetches are
+    /// retried until then.
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         let mut failure = None;
@@ -89,7 +89,7 @@ impl Fetcher {
                     if !error.is_retriable() {
                         return Err(error);
                     }
-                    tracing::debug!(%error, "fetching again");
+                    tracing::debug!(%error, "fetch failed; retrying");
                     failure = Some(error);
                 }
             }
@@ -109,7 +109,7 @@ impl Fetcher {
         self.outbox.drain(..count).collect()
     }
 
-    /// Asks for records, unless they are asked for, and waits for them; says whether brokers have answered.
+    /// Requests records, unless a request is pending, and waits for them. Returns whether brokers answered.
     async fn fetch(&mut self, end: Instant) -> Result<bool, BackendError> {
         if self.asked.is_none() {
             self.asked = self.ask(end);
@@ -156,7 +156,8 @@ impl Fetcher {
         Some(Asked { since: now, answer })
     }
 
-    /// An error of one partition is told when no others have records; it will come again.
+    /// Accepts the results of a fetch. An error of one partition is returned only if no partition has records; it will
+    /// occur again.
     fn accept(&mut self, fetched: Vec<Fetched>) -> Result<(), BackendError> {
         let mut failure = None;
         for Fetched { at, offset, found } in fetched {
@@ -177,14 +178,14 @@ impl Fetcher {
                         topic = at.topic,
                         partition = at.partition,
                         offset,
-                        "the log does not have the position; it is read from its beginning"
+                        "position is not in the log; the partition is read from its beginning"
                     );
                     self.positions.read(at, beginning);
                 }
                 Found::Failed(error) => {
-                    // What brokers say of Zstandard is younger than the crate.
+                    // The crate does not know the error code that brokers send for Zstandard.
                     let hint = match code(&error) {
-                        Some(KafkaCode::Unknown) => ", which may be compressed by Zstandard",
+                        Some(KafkaCode::Unknown) => ", which may be compressed with Zstandard",
                         _ => "",
                     };
                     let what = format!(

@@ -1,4 +1,4 @@
-//! A consumer group of one: it has all partitions for itself, and keeps its positions under the group's name.
+//! A consumer group of one member, which reads all partitions and keeps its positions under the group's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub(super) struct LegacyGroupConsumer {
     group: String,
     subscription: Subscription,
     fetcher: Fetcher,
-    /// Positions stored and not committed.
+    /// Positions that are stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
-    /// Partitions that are no more, since the last poll.
+    /// Partitions that have disappeared since the last poll.
     gone: Vec<TopicPartition>,
     next_look: Instant,
 }
@@ -49,8 +49,8 @@ impl LegacyGroupConsumer {
         Ok(joined)
     }
 
-    /// Adds partitions that have appeared, and takes away those that are no more. Where there is no position yet, it
-    /// is that of `start`.
+    /// Adds partitions that have appeared, and removes those that have disappeared. Partitions without a committed
+    /// position start at `start`.
     async fn look(&mut self, start: GroupStart, deadline: Duration) -> Result<(), BackendError> {
         let what = format!("look for the topics of group {}", self.group);
         let end = end_of(std::time::Instant::now(), deadline);
@@ -83,12 +83,12 @@ impl LegacyGroupConsumer {
             .map(|at| at.topic.as_str())
             .collect();
         let interval = self.subscription.look_interval(|name| there.contains(name));
-        // For partitions that are added.
+        // Partitions may be added to topics that exist.
         interval.unwrap_or(self.fetcher.worker().settings().metadata_max_age)
     }
 }
 
-/// All partitions of the topics that are subscribed to and exist.
+/// Returns all partitions of the subscribed topics that exist.
 fn wanted(client: &mut Client, to: &Subscription) -> KafkaResult<BTreeSet<TopicPartition>> {
     let topics = client.topics()?.into_iter();
     let topics = topics.filter(|(topic, _)| to.wants(topic));
@@ -102,8 +102,8 @@ fn wanted(client: &mut Client, to: &Subscription) -> KafkaResult<BTreeSet<TopicP
         .collect())
 }
 
-/// Where partitions start: where the group has committed, if the log has that. Else the start is committed, so that a
-/// later member starts there, too, whatever start it asks for.
+/// Returns the start of partitions: the committed position, if the log contains it. Otherwise the start is committed,
+/// so that later members begin at the same position, whatever start they request.
 fn starts(
     client: &mut Client,
     group: &str,
@@ -130,7 +130,7 @@ fn starts(
                 topic = at.topic,
                 partition = at.partition,
                 offset = lost,
-                "the log does not have the committed position; it is read from its beginning"
+                "committed position is not in the log; the partition is read from its beginning"
             );
         }
         new.push((at, offset));
@@ -148,7 +148,7 @@ impl GroupConsumer for LegacyGroupConsumer {
             if Instant::now() >= self.next_look
                 && let Err(error) = self.look(GroupStart::Earliest, LOOK_TIMEOUT).await
             {
-                tracing::debug!(%error, "looking for topics");
+                tracing::debug!(%error, "topics cannot be looked for");
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }
             let slice = end.min(self.next_look);
@@ -181,7 +181,7 @@ impl GroupConsumer for LegacyGroupConsumer {
             .worker()
             .call(deadline, what, committing)
             .await?;
-        // What was stored stays until it is committed, even if this call is dropped.
+        // Positions stay stored until they are committed, even if this call is dropped.
         for (at, offset) in stored {
             if self.stored.get(&at) == Some(&offset) {
                 self.stored.remove(&at);

@@ -1,4 +1,4 @@
-//! Reading partition 0 of topics, from known offsets.
+//! Reading of partition 0 of topics, from known offsets.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const PARTITION: i32 = 0;
 pub(super) struct LegacyLogReader {
     fetcher: Fetcher,
     group: Option<String>,
-    /// Topics that did not exist when last looked for.
+    /// Topics that did not exist at the last look.
     awaited: BTreeSet<String>,
     next_look: Instant,
 }
@@ -43,7 +43,7 @@ impl LegacyLogReader {
         })
     }
 
-    /// The offsets of those topics that exist.
+    /// Returns the offsets of the topics that exist.
     async fn existing(
         &self,
         topics: Vec<String>,
@@ -61,11 +61,11 @@ impl LegacyLogReader {
         self.fetcher.worker().call(deadline, what, looking).await
     }
 
-    /// Adds those of the awaited topics that have appeared.
+    /// Adds awaited topics that have appeared.
     async fn look(&mut self) -> Result<(), BackendError> {
         let awaited = self.awaited.iter().cloned().collect();
         for (at, have) in self.existing(awaited, LOOK_TIMEOUT).await? {
-            tracing::debug!(topic = at.topic, "the topic has appeared");
+            tracing::debug!(topic = at.topic, "awaited topic appeared");
             self.awaited.remove(&at.topic);
             self.fetcher.read(at, have.low);
         }
@@ -113,7 +113,7 @@ impl LogReader for LegacyLogReader {
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {
                 if let Err(error) = self.look().await {
-                    tracing::debug!(%error, "looking for topics");
+                    tracing::debug!(%error, "topics cannot be looked for");
                 }
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }

@@ -1,5 +1,5 @@
-//! The positions that groups have committed. The broker that keeps a group's (its coordinator) may not be ready for a
-//! while; that is waited for.
+//! Committed positions of groups. All functions wait while the group's coordinator, the broker that keeps them, is not
+//! ready.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use kc_core::backend::TopicPartition;
 
 use super::client::Client;
 
-/// What a group has committed. Partitions without a position are left out.
+/// Returns the positions that a group has committed. Partitions without a position are omitted.
 pub(super) fn committed(
     client: &mut Client,
     group: &str,
@@ -37,8 +37,8 @@ pub(super) fn commit(
     };
     list(client, positions.iter().map(|(at, _)| at))?;
     client.until(end, |kafka| {
-        // The crate tells by this that a coordinator is not ready. Its commit would go on trying: after the last of
-        // its attempts without a pause, and for ever.
+        // This call fails if the coordinator is not ready. The crate's commit would retry instead: without end, and
+        // without a pause after its last attempt.
         fetch(kafka, group, std::slice::from_ref(first))?;
         let attempts = kafka.retry_max_attempts();
         kafka.set_retry_max_attempts(u32::MAX);
@@ -51,7 +51,7 @@ pub(super) fn commit(
     })
 }
 
-/// The crate refuses to ask about a topic that was not there when it last looked.
+/// Requests topics again if one is unknown: the crate refuses calls for topics that did not exist at its last request.
 fn list<'a>(
     client: &mut Client,
     partitions: impl IntoIterator<Item = &'a TopicPartition> + Clone,

@@ -1,4 +1,4 @@
-//! Sending: in order, acknowledged by all in-sync replicas.
+//! Sending of records: in order, acknowledged by all in-sync replicas.
 
 mod partitioner;
 mod queues;
@@ -21,16 +21,16 @@ use super::NAME;
 use queues::Queued;
 use sender::{Message, Sender};
 
-/// The bytes that the protocol adds to a key and a value.
+/// The number of bytes that the protocol adds to a key and a value.
 const OVERHEAD: usize = 26;
 
-/// How much longer than its deadline an answer may take. The sender's own error at the deadline says more.
+/// The time that an answer may exceed its deadline. The sender's own error at the deadline says more.
 const GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct LegacyProducer {
     settings: Arc<ClientSettings>,
     sender: mpsc::Sender<Message>,
-    /// One permit for each byte that may be queued.
+    /// The free memory of the queue: one permit for each byte.
     memory: Arc<Semaphore>,
 }
 
@@ -64,7 +64,7 @@ impl LegacyProducer {
     fn check(&self, record: &OutgoingRecord) -> Result<usize, BackendError> {
         if !record.headers.is_empty() {
             let what = format!(
-                "a record for topic {} has headers, which old brokers do not have",
+                "a record for topic {} has headers, which old brokers do not support",
                 record.topic
             );
             return Err(unsupported(NAME, what));

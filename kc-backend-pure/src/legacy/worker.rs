@@ -1,4 +1,4 @@
-//! A thread that calls the client, so that nobody else is blocked.
+//! A thread that calls the client, so that no caller blocks.
 
 use std::fmt;
 use std::io;
@@ -13,13 +13,12 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::error::failed;
 
-/// How much longer than its deadline a call may take before it is given up. Its own error at the deadline
-/// says more.
+/// The time that a call may exceed its deadline before it is abandoned. The call's own error at the deadline says more.
 const GRACE: Duration = Duration::from_millis(250);
 
 type Job = Box<dyn FnOnce(&mut Client) + Send>;
 
-/// What a call will bring; nothing if its thread has ended.
+/// The result of a call; closed without a result if its thread has ended.
 pub(super) type Answer<T> = oneshot::Receiver<Result<T>>;
 
 /// Makes calls one after the other.
@@ -35,7 +34,7 @@ struct Thread {
 }
 
 impl Worker {
-    /// Connects; `role` is for errors.
+    /// Connects; `role` is used in errors.
     pub(super) async fn connect(
         settings: &Arc<ClientSettings>,
         role: &'static str,
@@ -64,7 +63,7 @@ impl Worker {
         &self.settings
     }
 
-    /// Makes a call and waits for it. A call that nobody waits for any more when its turn comes is not made.
+    /// Makes a call and waits for it. A call is skipped if its caller stops waiting before its turn.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         deadline: Duration,
@@ -75,7 +74,7 @@ impl Worker {
         wait(deadline, self.context(what), answer).await
     }
 
-    /// Makes a call that may be waited for later.
+    /// Starts a call whose result may be awaited later.
     pub(super) fn start<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Client) -> Result<T> + Send + 'static,
@@ -83,24 +82,26 @@ impl Worker {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |client| {
             if !reply.is_closed() {
-                // Who asked may have gone meanwhile.
+                // The caller may have stopped waiting in the meantime.
                 let _ = reply.send(call(client));
             }
         });
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        // The crate waits for an answer for two minutes. What it is doing then may end as it likes.
+        // The crate waits two minutes for an answer. A stuck thread is replaced, and ends by itself.
         if thread.is_stuck(self.settings.request_timeout) {
             match Thread::spawn(Arc::clone(&self.settings), self.role) {
                 Ok(another) => *thread = another,
-                Err(error) => tracing::warn!(%error, "no thread for another connection"),
+                Err(error) => {
+                    tracing::warn!(%error, "thread for another connection cannot be started")
+                }
             }
         }
-        // Without a thread the answer ends, too.
+        // If the thread has ended, the answer is closed.
         let _ = thread.jobs.send(job);
         answer
     }
 
-    /// What was being done, and to whom.
+    /// Returns the action and the servers, for errors.
     pub(super) fn context(&self, what: impl fmt::Display) -> String {
         format!("{what} at {}", self.settings.bootstrap_servers)
     }
@@ -123,7 +124,7 @@ async fn wait<T>(
 }
 
 impl Thread {
-    /// It ends when its last job is done and nobody can give it another.
+    /// Starts the thread. It ends after its last job, when the sender is dropped.
     fn spawn(settings: Arc<ClientSettings>, role: &str) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let busy_since = Arc::new(Mutex::new(None));

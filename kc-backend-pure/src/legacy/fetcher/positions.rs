@@ -1,4 +1,4 @@
-//! How far partitions have been read, and how much to fetch of them.
+//! Positions of partitions, and the size of the next fetch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,35 +6,35 @@ use kc_core::backend::{ClientSettings, TopicPartition};
 
 use crate::legacy::fetch::Wanted;
 
-/// At least so much is fetched from a partition, in bytes, if not too many share a fetch. Less than one batch would
-/// bring nothing.
+/// The minimum size of a fetch from one partition, in bytes, unless many partitions share the fetch. A fetch smaller
+/// than a batch returns nothing.
 const LEAST: i32 = 2 << 20;
 
-/// At least so much, however many share a fetch.
+/// The minimum size of a fetch from one partition, in bytes, however many share the fetch.
 const SHARE: i32 = 64 << 10;
 
-/// So much is fetched where less brings nothing. More than brokers give in one answer.
+/// The size of a fetch in bytes if smaller ones return nothing. Larger than the answers of brokers.
 const MOST: i32 = 64 << 20;
 
-/// How much more is fetched where nothing came.
+/// The factor by which the size grows if a fetch returns nothing.
 const GROWTH: i32 = 8;
 
 #[derive(Debug)]
 pub(super) struct Positions {
-    /// The most bytes of one fetch.
+    /// The maximum size of one fetch, in bytes.
     total: i32,
-    /// The most bytes from one partition.
+    /// The maximum size of a fetch from one partition, in bytes.
     limit: i32,
     partitions: BTreeMap<TopicPartition, Position>,
     paused: BTreeSet<TopicPartition>,
-    /// Whether the last fetch was for one partition alone.
+    /// `true` if the last fetch was for one partition alone.
     was_alone: bool,
 }
 
 #[derive(Debug)]
 struct Position {
     offset: i64,
-    /// How many bytes to try, where a usual fetch brought nothing although the log goes on.
+    /// The size to try, in bytes, if a usual fetch returned nothing although the log has more records.
     larger: Option<i32>,
 }
 
@@ -62,7 +62,7 @@ impl Positions {
         self.partitions.remove(at);
     }
 
-    /// A pause outlives the partition.
+    /// Pauses a partition. The pause remains even if the partition is removed and added again.
     pub(super) fn pause(&mut self, at: &TopicPartition) {
         self.paused.insert(at.clone());
     }
@@ -71,15 +71,15 @@ impl Positions {
         self.paused.remove(at);
     }
 
-    /// Whether this offset is still the next of the partition, and wanted.
+    /// Returns whether this offset is still the next one of a partition that is not paused.
     pub(super) fn is_at(&self, at: &TopicPartition, offset: i64) -> bool {
         let position = self.partitions.get(at);
         !self.paused.contains(at) && position.is_some_and(|position| position.offset == offset)
     }
 
-    /// Where nothing came although the log goes on, a batch is larger than the limit: so the limit grows. When it cannot
-    /// grow further, there is no record: compaction has removed it, or it is the mark of a transaction. The crate does
-    /// not tell where the next one is.
+    /// Handles a fetch that returned nothing although the log has more records: the next batch is larger than the
+    /// limit, so the limit grows. At the maximum, the offset has no record, because compaction removed it or it is a
+    /// transaction marker; the position advances by one, because the crate does not report the next record.
     pub(super) fn look_further(&mut self, at: &TopicPartition) {
         let most = self.total.max(MOST);
         let usual = self.usual();
@@ -95,31 +95,31 @@ impl Positions {
             topic = at.topic,
             partition = at.partition,
             offset = position.offset,
-            "no record can be read here; going on behind it"
+            "offset has no readable record; skipped"
         );
         position.offset = position.offset.saturating_add(1);
     }
 
-    /// A usual fetch does again.
+    /// Returns a partition to usual fetches.
     pub(super) fn look_as_usual(&mut self, at: &TopicPartition) {
         if let Some(position) = self.partitions.get_mut(at) {
             position.larger = None;
         }
     }
 
-    /// Whether the fetch that was given last has the time to wait for records.
+    /// Returns whether the current fetch may wait for records.
     pub(super) fn may_wait(&self) -> bool {
         self.was_alone || !self.is_held_up()
     }
 
-    /// Whether a partition waits for a fetch of its own.
+    /// Returns whether a partition waits for a fetch of its own.
     fn is_held_up(&self) -> bool {
         let mut partitions = self.partitions.iter();
         partitions.any(|(at, position)| position.larger.is_some() && !self.paused.contains(at))
     }
 
-    /// What to fetch next: a partition with a larger limit alone, since brokers limit an answer, too; by turns with the
-    /// others. `None` if there is nothing to read.
+    /// Returns the next fetch; `None` if all partitions are paused, or there are none. A partition with a larger limit
+    /// is fetched alone, because brokers limit the whole answer, in turns with the others.
     pub(super) fn next(&mut self) -> Option<Vec<Wanted>> {
         let usual = self.usual();
         let (alone, together): (Vec<Wanted>, Vec<Wanted>) = self

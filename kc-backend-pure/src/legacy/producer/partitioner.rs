@@ -1,21 +1,21 @@
-//! The partition of a record.
+//! Choice of the partition of a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kc_core::backend::{OutgoingRecord, TopicPartition};
 
-/// The partitions there are.
+/// The partitions that exist.
 #[derive(Default)]
 pub(super) struct Places {
-    /// The topics, with their numbers of partitions.
+    /// The topics, with the numbers of their partitions.
     pub(super) topics: BTreeMap<String, i32>,
-    /// For the next record that names no partition and has no key.
+    /// The turn of the next record that has neither a partition nor a key.
     next: i32,
 }
 
 impl Places {
-    /// The partition that a record names, or that of its key; without a key, all have their turns. `None` if there is
-    /// no such partition.
+    /// Returns the partition of a record: the one that it names, or that of its key, or each partition in turn. `None`
+    /// if this partition does not exist.
     pub(super) fn place(&mut self, record: &OutgoingRecord) -> Option<TopicPartition> {
         let count = *self.topics.get(&record.topic)?;
         let partition = match (&record.partition, &record.key) {
@@ -32,7 +32,7 @@ impl Places {
         })
     }
 
-    /// Those of the topics that do not exist.
+    /// Returns the topics that do not exist.
     pub(super) fn missing<'a>(&self, topics: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
         let missing = topics.filter(|topic| !self.topics.contains_key(*topic));
         let missing: BTreeSet<&String> = missing.collect();
@@ -45,8 +45,8 @@ impl Places {
     }
 }
 
-/// The hash of Kafka's own clients for keys (MurmurHash2, 32 bits), so that a key gets the same partition from all of
-/// them.
+/// Returns the partition of a key by the hash that Kafka's own clients use (MurmurHash2, 32 bits), so that all clients
+/// send a key to the same partition.
 fn partition_of_key(key: &[u8], partitions: i32) -> i32 {
     let hash = murmur2(key) & 0x7fff_ffff;
     hash.cast_signed() % partitions

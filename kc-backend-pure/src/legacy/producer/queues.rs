@@ -1,4 +1,4 @@
-//! Records that wait to be sent, for each partition in order.
+//! Records that wait to be sent, in order for each partition.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use kc_core::backend::{BackendError, Delivery, OutgoingRecord, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// A record that waits. Its memory is free again when it is dropped.
+/// A record that waits. Dropping it frees its memory.
 pub(super) struct Queued {
     pub(super) record: OutgoingRecord,
-    /// In bytes.
+    /// The size of the record, in bytes.
     pub(super) size: usize,
     pub(super) since: Instant,
-    /// How many records were given to the sender before it.
+    /// The number of records that the sender received before this one.
     pub(super) number: u64,
     _memory: OwnedSemaphorePermit,
     reply: oneshot::Sender<Result<Delivery, BackendError>>,
@@ -35,25 +35,25 @@ impl Queued {
         }
     }
 
-    /// What is being done.
+    /// Returns the action for errors.
     pub(super) fn context(&self) -> String {
         format!("send to topic {}", self.record.topic)
     }
 
     pub(super) fn answer(self, result: Result<Delivery, BackendError>) {
-        // Nobody needs to wait for it.
+        // The caller may have dropped the delivery.
         let _ = self.reply.send(result);
     }
 }
 
-/// Records to send at once to one partition.
+/// Records that are sent to one partition in one request.
 pub(super) struct Batch {
     pub(super) at: TopicPartition,
     pub(super) records: VecDeque<Queued>,
 }
 
 impl Batch {
-    /// Tells that the records lie one after the other, from this offset on.
+    /// Reports that the records have consecutive offsets, beginning with `first`.
     pub(super) fn acknowledge(self, first: i64) {
         let partition = self.at.partition;
         for (offset, queued) in (first..).zip(self.records) {
@@ -65,7 +65,7 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct Queues {
     queues: HashMap<TopicPartition, VecDeque<Queued>>,
-    /// The partitions that have something, the next to be served first.
+    /// The partitions with queued records, in the order of their turns.
     turns: VecDeque<TopicPartition>,
     bytes: usize,
 }
@@ -79,7 +79,7 @@ impl Queues {
         self.bytes
     }
 
-    /// The first record of each partition that has any.
+    /// Returns the first record of each partition that has any.
     pub(super) fn firsts(&self) -> impl Iterator<Item = &Queued> {
         self.queues.values().filter_map(VecDeque::front)
     }
@@ -95,8 +95,8 @@ impl Queues {
         }
     }
 
-    /// Takes a batch from each partition in turn, of `batch` bytes at most and of `total` bytes together; a record that
-    /// is larger goes alone.
+    /// Takes a batch from each partition in turn, each of at most `batch` bytes, together at most `total` bytes. A
+    /// larger record is taken alone.
     pub(super) fn take(&mut self, batch: usize, total: usize) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
         let mut left = total;
@@ -146,7 +146,7 @@ impl Queues {
         taken
     }
 
-    /// Puts a batch back to where it was taken from.
+    /// Puts a batch back to the front of its queue.
     pub(super) fn put_back(&mut self, Batch { at, mut records }: Batch) {
         self.bytes += records.iter().map(|queued| queued.size).sum::<usize>();
         match self.queues.get_mut(&at) {
@@ -161,7 +161,7 @@ impl Queues {
         }
     }
 
-    /// Takes those that were queued so long ago, or longer.
+    /// Takes the records that were queued at least this long ago.
     pub(super) fn take_older(&mut self, than: Duration) -> Vec<Queued> {
         let mut older = Vec::new();
         for queue in self.queues.values_mut() {
@@ -175,7 +175,7 @@ impl Queues {
         older
     }
 
-    /// Takes what is for partitions that are no more, in order.
+    /// Takes the records of partitions that have disappeared, in order.
     pub(super) fn take_gone(&mut self, exists: impl Fn(&TopicPartition) -> bool) -> Vec<Queued> {
         let mut gone: Vec<Queued> = self
             .queues

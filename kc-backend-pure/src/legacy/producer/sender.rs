@@ -1,4 +1,4 @@
-//! The thread that sends.
+//! The thread that sends, and its requests to the leaders of partitions.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,23 +27,23 @@ pub(super) struct Sender {
     settings: Arc<ClientSettings>,
     client: Client,
     inbox: Receiver<Message>,
-    /// How many records have come.
+    /// The number of records received.
     count: u64,
     places: Places,
-    /// Why it is not known now which topics there are.
+    /// The error of the last look for topics; `None` if it succeeded.
     unlisted: Option<BackendError>,
     next_listing: Instant,
     /// Records whose partition does not exist.
     homeless: VecDeque<Queued>,
     queues: Queues,
-    /// The most bytes to send at once to a partition. Less than the settings say if the broker takes less.
+    /// The maximum size of a batch, in bytes; less than in the settings if the broker accepts less.
     batch_size: usize,
-    /// Why the last request did not succeed.
+    /// The error of the last request; `None` if it succeeded.
     trouble: Option<BackendError>,
-    /// After trouble, nothing is sent before this.
+    /// The time before which nothing is sent after an error.
     not_before: Instant,
     flushes: Vec<(u64, Reply)>,
-    /// The first record that was given up since the last flush.
+    /// The error of the first record that was given up since the last flush.
     failure: Option<BackendError>,
 }
 
@@ -68,12 +68,12 @@ impl Sender {
         }
     }
 
-    /// Connects and tells so; then sends until nobody can give it more and all is done.
+    /// Connects and reports the result; then sends until the producer is dropped and all records are sent.
     pub(super) fn run(mut self, connected: Reply) {
         self.list();
         let unlisted = self.unlisted.take();
         let is_connected = unlisted.is_none();
-        // Who asked may have gone.
+        // The caller may have stopped waiting.
         let _ = connected.send(unlisted.map_or(Ok(()), Err));
         while is_connected && self.receive() {
             self.find_homes();
@@ -83,7 +83,7 @@ impl Sender {
         }
     }
 
-    /// Takes messages until it is time to do something; `false` when there is nothing left to do.
+    /// Receives messages until it is time to act. Returns `false` when nothing is left to do.
     fn receive(&mut self) -> bool {
         loop {
             while let Ok(message) = self.inbox.try_recv() {
@@ -107,7 +107,7 @@ impl Sender {
         }
     }
 
-    /// How long to wait for messages; `None` if there is nothing else to do.
+    /// Returns the time to wait for messages; `None` if nothing else is to be done.
     fn pause(&self) -> Option<Duration> {
         let now = Instant::now();
         let hurry = !self.flushes.is_empty() || self.queues.bytes() >= self.batch_size;
@@ -135,7 +135,7 @@ impl Sender {
         }
     }
 
-    /// Queues a record for its partition; sets it aside if there is none.
+    /// Queues a record for its partition, or sets it aside if the partition does not exist.
     fn place(&mut self, queued: Queued) {
         match self.places.place(&queued.record) {
             Some(at) => self.queues.push(at, queued),
@@ -143,7 +143,7 @@ impl Sender {
         }
     }
 
-    /// Looks whether partitions that did not exist have appeared.
+    /// Looks for partitions that did not exist.
     fn find_homes(&mut self) {
         if self.homeless.is_empty() || Instant::now() < self.next_listing {
             return;
@@ -154,7 +154,7 @@ impl Sender {
         self.list();
     }
 
-    /// Brokers may create a topic that is asked for by its name.
+    /// Requests missing topics by their names, so that brokers may create them.
     fn ask_to_create(&mut self) {
         let topics = self.homeless.iter().map(|queued| &queued.record.topic);
         let missing = self.places.missing(topics);
@@ -162,11 +162,11 @@ impl Sender {
             return;
         }
         if let Err(error) = self.client.with(|kafka| kafka.load_metadata(&missing)) {
-            tracing::debug!(%error, "asking for topics");
+            tracing::debug!(%error, "missing topics cannot be requested");
         }
     }
 
-    /// Looks which partitions there are, and gives records other places accordingly.
+    /// Looks up the partitions, and places records accordingly.
     fn list(&mut self) {
         self.next_listing = Instant::now() + RETRY_PAUSE;
         match self.client.topics() {
@@ -180,14 +180,14 @@ impl Sender {
         self.unlisted = None;
         let places = &self.places;
         let mut homeless = self.queues.take_gone(|at| places.exists(at));
-        // These came later.
+        // These were received later.
         homeless.extend(std::mem::take(&mut self.homeless));
         for queued in homeless {
             self.place(queued);
         }
     }
 
-    /// Gives up what has waited too long.
+    /// Gives up records that have waited too long.
     fn give_up(&mut self) {
         let delivery = self.settings.delivery_timeout;
         let longest = self.settings.max_block.min(delivery);
@@ -270,9 +270,9 @@ impl Sender {
         }
     }
 
-    /// Sends again, after a pause and another look at topics and leaders.
+    /// Queues batches again, to be sent after a pause and another look at topics and leaders.
     fn later(&mut self, batches: Vec<Batch>, error: Error) {
-        tracing::debug!(%error, "sending again");
+        tracing::debug!(%error, "sending failed; retrying");
         self.trouble = Some(failed("send", error));
         self.not_before = Instant::now() + RETRY_PAUSE;
         for batch in batches {
@@ -280,23 +280,24 @@ impl Sender {
         }
     }
 
-    /// Answers those that wait only for what is done.
+    /// Answers flushes whose records are all sent or given up.
     fn answer_flushes(&mut self) {
         let waiting = self.queues.firsts().chain(&self.homeless);
         let oldest = waiting.map(|queued| queued.number).min();
         let is_done = |count: u64| oldest.is_none_or(|oldest| oldest >= count);
         for (_, reply) in self.flushes.extract_if(.., |(count, _)| is_done(*count)) {
-            // Who asked may have gone.
+            // The caller may have stopped waiting.
             let _ = reply.send(self.failure.take().map_or(Ok(()), Err));
         }
     }
 }
 
-/// For each partition the offset of the batch's first record, or why the broker refuses.
-pub(super) type Confirmed = HashMap<TopicPartition, Result<i64, KafkaCode>>;
+/// For each partition the offset of the batch's first record, or the broker's error.
+type Confirmed = HashMap<TopicPartition, Result<i64, KafkaCode>>;
 
-/// Batches by their leaders. (A request for several leaders would lose what one has confirmed when the next one fails.)
-pub(super) fn by_leader(
+/// Groups batches by leader. (If one request went to several leaders, the failure of one would lose the confirmations
+/// of those before.)
+fn by_leader(
     leaders: Vec<Option<String>>,
     batches: Vec<Batch>,
 ) -> BTreeMap<Option<String>, Vec<Batch>> {
@@ -308,11 +309,7 @@ pub(super) fn by_leader(
 }
 
 /// Sends batches to their leader, and waits until all in-sync replicas have them.
-pub(super) fn produce(
-    client: &mut Client,
-    batches: &[Batch],
-    timeout: Duration,
-) -> KafkaResult<Confirmed> {
+fn produce(client: &mut Client, batches: &[Batch], timeout: Duration) -> KafkaResult<Confirmed> {
     let confirms = client.with(|kafka| {
         let messages = batches.iter().flat_map(|batch| {
             batch.records.iter().map(|Queued { record, .. }| {
