@@ -16,16 +16,16 @@ use crate::lookup::{Lookup, left};
 use crate::record::check_name;
 use crate::worker::{Worker, blocking, retire};
 
-/// How long to wait for a topic that a broker may be about to create.
+/// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// How long to wait until a broker shows a topic that was created: the controller answers first.
+/// The time to wait until a broker lists a topic that was created: the controller answers before the brokers know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
-/// How often to look meanwhile.
+/// The time between two looks for the topic.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
-/// How long closing may take.
+/// The maximum time to close a client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct RdkafkaAdmin {
@@ -39,13 +39,13 @@ impl RdkafkaAdmin {
         Ok(Self { settings, worker })
     }
 
-    /// Asks for a topic's metadata in a way that lets the broker create it.
+    /// Requests the metadata of a topic in a way that lets the broker create it.
     async fn ask_to_create(&self, topic: &str, end: Instant) -> Result<(), BackendError> {
         let creator = connect(&self.settings, Role::Creator).await?;
         count(&creator, topic, end).await.map(drop)
     }
 
-    /// Waits until a broker shows a topic, for `wait` at most. Returns its number of partitions.
+    /// Waits until a broker lists a topic, for `wait` at most. Returns the number of its partitions.
     async fn appearance(
         &self,
         topic: &str,
@@ -72,7 +72,7 @@ async fn connect(
     Worker::start("kc admin", make).await
 }
 
-/// How many partitions a topic has, if it exists.
+/// Returns the number of a topic's partitions; `None` if it does not exist.
 async fn count(
     worker: &Worker<Lookup>,
     topic: &str,
@@ -122,7 +122,7 @@ impl Admin for RdkafkaAdmin {
         };
         blocking(deadline, &context, create).await?;
         if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, end).await {
-            tracing::debug!(topic = spec.name, %error, "cannot look for a created topic");
+            tracing::debug!(topic = spec.name, %error, "created topic cannot be looked for");
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Admin for RdkafkaAdmin {
     }
 }
 
-/// Creates a topic, by a client of its own: such a client cannot serve its events, and so must not live long.
+/// Creates a topic with a client of its own, which lives only for this call because it cannot serve its events.
 fn create(
     settings: &ClientSettings,
     runtime: &Handle,

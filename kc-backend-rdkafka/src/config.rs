@@ -1,4 +1,4 @@
-//! Settings, as librdkafka names them.
+//! Settings in librdkafka's names, and native clients.
 
 use std::time::Duration;
 
@@ -13,37 +13,37 @@ use rdkafka::{ClientConfig, ClientContext};
 use crate::error::failed;
 use crate::files;
 
-/// Longest time to establish one connection.
+/// The maximum time to establish one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What librdkafka takes for `socket.timeout.ms`.
+/// The range that librdkafka accepts for `socket.timeout.ms`.
 const REQUEST_TIMEOUTS: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_secs(300));
 
-/// What librdkafka takes for `topic.metadata.refresh.interval.ms`, at most.
+/// The maximum that librdkafka accepts for `topic.metadata.refresh.interval.ms`.
 const LONGEST_METADATA_AGE: Duration = Duration::from_secs(3_600);
 
-/// The longest pause between attempts to connect, so that the end of an outage is noticed.
+/// The maximum pause between attempts to connect, in milliseconds, so that the end of an outage is noticed.
 const RECONNECT_BACKOFF: &str = "1000";
 
-/// librdkafka's `message.max.bytes`, unless it is set.
+/// The default of librdkafka's `message.max.bytes`.
 const MESSAGE_MAX_BYTES: i32 = 1_000_000;
 
-/// For whom settings are.
+/// The role of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Role<'a> {
-    /// Metadata.
+    /// Reads metadata.
     Admin,
-    /// The same, in a way that lets brokers create topics.
+    /// Reads metadata in a way that lets brokers create topics.
     Creator,
     Producer,
-    /// Reads partitions that it is told; librdkafka demands a group even then.
+    /// Reads assigned partitions; librdkafka requires a group even then.
     Reader(&'a str),
     /// A member of this group.
     Member(&'a str),
 }
 
-/// Refuses what this build of librdkafka cannot do, and values that it does not take.
+/// Refuses settings that this build of librdkafka does not support, and values that it does not accept.
 pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     let refuse = |what: &str| Err(unsupported("rdkafka", what));
     if cfg!(not(feature = "ssl")) {
@@ -62,7 +62,7 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
         }
     }
     if settings.compression == Compression::Zstd {
-        return refuse("`compression_type`: zstd is not built in; there are gzip, snappy and lz4");
+        return refuse("`compression_type`: zstd is not built in; gzip, snappy and lz4 are");
     }
     for role in [Role::Producer, Role::Member("group")] {
         config(settings, role)
@@ -72,7 +72,7 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// A native client. It connects by itself.
+/// Returns a native client, which connects by itself.
 pub(crate) fn client<C, T>(
     settings: &ClientSettings,
     role: Role<'_>,
@@ -93,13 +93,13 @@ where
     })
 }
 
-/// The error of a value. librdkafka's own shows the value, which may be a password.
+/// Returns the error of an invalid value. librdkafka's own message shows the value, which may be a password.
 fn invalid(error: KafkaError) -> BackendError {
     let context = match &error {
         KafkaError::ClientConfig(_, reason, name, _) => {
             format!("`{}`: {}", canonical_name(name), reason.trim())
         }
-        _ => "a setting that librdkafka does not take".to_owned(),
+        _ => "a setting that librdkafka does not accept".to_owned(),
     };
     BackendError::new(BackendErrorKind::Configuration, context)
 }
@@ -131,7 +131,7 @@ fn config(settings: &ClientSettings, role: Role<'_>) -> ClientConfig {
     config
 }
 
-/// Why connections end is logged as information.
+/// Returns the log level. librdkafka logs the reasons of lost connections at level info.
 fn log_level(settings: &ClientSettings) -> RDKafkaLogLevel {
     if has(settings, "debug") {
         RDKafkaLogLevel::Debug
@@ -168,7 +168,7 @@ fn common(settings: &ClientSettings, config: &mut ClientConfig) {
             "connections.max.idle.ms",
             millis(settings.connections_max_idle),
         );
-    // It must not be less than this one.
+    // The maximum must not be less than `reconnect.backoff.ms`.
     if !has(settings, "reconnect.backoff.ms") {
         config.set("reconnect.backoff.max.ms", RECONNECT_BACKOFF);
     }
@@ -215,7 +215,7 @@ fn producer(settings: &ClientSettings, config: &mut ClientConfig) {
         .set("message.timeout.ms", millis(settings.delivery_timeout))
         .set("request.timeout.ms", millis(settings.request_timeout))
         .set("compression.type", settings.compression.name())
-        // As Kafka's own clients, so that a key has the same partition whoever sends it.
+        // The same as Kafka's own clients, so that all clients send a key to the same partition.
         .set("partitioner", "murmur2_random");
 }
 
@@ -237,7 +237,7 @@ fn consumer(settings: &ClientSettings, config: &mut ClientConfig) {
             settings.max_partition_fetch_bytes.to_string(),
         )
         .set("fetch.wait.max.ms", millis(settings.fetch_max_wait));
-    // It must not be more than a fetch.
+    // `message.max.bytes` must not be more than `fetch.max.bytes`.
     if settings.fetch_max_bytes < MESSAGE_MAX_BYTES {
         config.set(
             "message.max.bytes",
@@ -251,7 +251,7 @@ fn member(settings: &ClientSettings, config: &mut ClientConfig) {
         .set("session.timeout.ms", millis(settings.session_timeout))
         .set("heartbeat.interval.ms", millis(settings.heartbeat_interval))
         .set("max.poll.interval.ms", millis(settings.max_poll_interval))
-        // Of those that all other clients have, too; members must agree on one.
+        // Members must agree on a strategy; all other clients support this one.
         .set("partition.assignment.strategy", "range");
 }
 

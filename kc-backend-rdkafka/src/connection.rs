@@ -1,4 +1,4 @@
-//! Waiting for the first answer of a broker.
+//! The first answer of a broker, and a probe of the addresses if none comes.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -10,17 +10,18 @@ use rdkafka::client::Client;
 
 use crate::events::Events;
 
-/// How long to wait for an answer before looking at events; then twice as long, and so on, for brokers far away.
+/// The time to wait for an answer before looking at events; doubled after each look, for brokers far away.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// How early librdkafka may end a wait.
+/// The time by which librdkafka may end a wait early.
 const PUNCTUALITY: Duration = Duration::from_millis(10);
 
-/// Waits until a broker answers, or it is clear that none will. `role` is for the error; `serve` lets librdkafka
-/// bring its events.
+/// Waits until a broker answers, or it is certain that none will. `role` is used in errors; `serve` lets librdkafka
+/// deliver its events.
 ///
 /// # Errors
-/// `Unreachable`, `Tls`, `Authentication`, ...
+/// [`BackendErrorKind::Unreachable`], [`BackendErrorKind::Tls`], [`BackendErrorKind::Authentication`] or another kind
+/// that an event reports.
 pub(crate) fn await_broker<C: ClientContext>(
     settings: &ClientSettings,
     role: &str,
@@ -54,17 +55,17 @@ pub(crate) fn await_broker<C: ClientContext>(
     }
 }
 
-/// Whether a broker has told about the cluster; waits for that. The cluster's id ends the wait, and so does an answer
-/// without one, which is all that tells it from none.
+/// Waits for the metadata of the cluster, and returns whether a broker sent them. The cluster's id ends the wait; so
+/// does an answer without an id, which can be recognised only by the early end.
 fn has_answered<C: ClientContext>(client: &Client<C>, wait: Duration) -> bool {
-    // A consumer looks for a broker only once a second, unless it is asked something. This does not wait for the answer.
+    // A consumer looks for a broker only once a second, unless it has a request. This does not wait for the answer.
     let _ = client.fetch_metadata(None, Duration::ZERO);
     let start = Instant::now();
     client.fetch_cluster_id(wait).is_some() || start.elapsed() + PUNCTUALITY < wait
 }
 
-/// Why waiting does not help, now that no broker could be connected to. It does if one listens: a host may have
-/// addresses that are tried later, and brokers that start hang up on their clients.
+/// Returns the error kind if further waiting is useless after all connections failed. Waiting is useful if an address
+/// accepts connections: a host may have addresses that are tried later, and brokers close connections while they start.
 fn hopeless(settings: &ClientSettings) -> Option<BackendErrorKind> {
     let has_tls = settings.tls.is_some();
     match ask(&settings.bootstrap_servers) {
@@ -83,31 +84,32 @@ fn unanswered(kind: BackendErrorKind, context: String, events: &Events) -> Backe
     }
 }
 
-/// The longest wait for each address to accept and to answer.
+/// The maximum wait for each address to accept and to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A request for `ApiVersions`, version 0, with the correlation id [`CORRELATION`], of the client "kc".
+/// An `ApiVersions` request, version 0, with the correlation id [`CORRELATION`] and the client id "kc".
 const REQUEST: &[u8] = b"\0\0\0\x0c\0\x12\0\0\x6b\x63\x6b\x63\0\x02kc";
 
 const CORRELATION: &[u8] = b"\x6b\x63\x6b\x63";
 
-/// How an alert of TLS begins.
+/// The first bytes of a TLS alert.
 const ALERT: &[u8] = b"\x15\x03";
 
-/// Who listens.
+/// The protocol that an address speaks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Listener {
-    /// Nobody accepts.
+    /// No address accepts connections.
     Nobody,
-    /// Somebody who speaks Kafka's protocol in plaintext.
+    /// Kafka's protocol in plaintext.
     Plaintext,
-    /// Somebody who speaks TLS.
+    /// TLS.
     Tls,
-    /// Somebody who says nothing, or something else.
+    /// No answer, or another protocol.
     Unknown,
 }
 
-/// Asks the addresses, `host:port,...`, until one has an answer; blocks.
+/// Asks the addresses, `host:port,...`, until one answers. Blocks. librdkafka does not report this by itself: a broker
+/// that closes the connection may be starting, or may expect another protocol.
 pub(crate) fn ask(servers: &str) -> Listener {
     let mut found = Listener::Nobody;
     let addresses = servers
@@ -128,7 +130,7 @@ fn ask_one(address: SocketAddr) -> Listener {
         return Listener::Nobody;
     };
     let mut answer = Vec::new();
-    // What came before it failed counts, too.
+    // Bytes received before a failure count, too.
     let _ = exchange(&mut stream, &mut answer);
     if answer.starts_with(ALERT) {
         Listener::Tls
@@ -139,7 +141,7 @@ fn ask_one(address: SocketAddr) -> Listener {
     }
 }
 
-/// Reads the first 8 bytes of the answer: its length and the correlation id.
+/// Sends the request and reads the first 8 bytes of the answer: its length and the correlation id.
 fn exchange(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

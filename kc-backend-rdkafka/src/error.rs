@@ -1,9 +1,9 @@
-//! librdkafka's errors as ours.
+//! Mapping of librdkafka's errors.
 
 use kc_core::backend::{BackendError, BackendErrorKind};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// An error of librdkafka's, with what was being done.
+/// Maps an error of librdkafka; `context` names the failed action.
 pub(crate) fn failed(context: impl Into<String>, error: KafkaError) -> BackendError {
     let mapped = match code(&error) {
         Some(code) => of_code(context, code),
@@ -12,7 +12,7 @@ pub(crate) fn failed(context: impl Into<String>, error: KafkaError) -> BackendEr
     mapped.with_source(error)
 }
 
-/// The error that a code stands for.
+/// Maps an error code.
 pub(crate) fn of_code(context: impl Into<String>, code: Code) -> BackendError {
     use BackendErrorKind::{Other, Rejected};
     let kind = kind_of_code(code);
@@ -23,7 +23,7 @@ pub(crate) fn of_code(context: impl Into<String>, code: Code) -> BackendError {
     }
 }
 
-/// librdkafka's or the broker's code, if there is one.
+/// Returns the error code of librdkafka or of the broker, if there is one.
 pub(crate) fn code(error: &KafkaError) -> Option<Code> {
     match error {
         KafkaError::AdminOp(code) => Some(*code),
@@ -31,7 +31,7 @@ pub(crate) fn code(error: &KafkaError) -> Option<Code> {
     }
 }
 
-/// Whether it says that the group's coordinator is not ready, or not there.
+/// Returns whether the group's coordinator is not ready, or unknown.
 pub(crate) fn awaits_coordinator(error: &KafkaError) -> bool {
     matches!(
         code(error),
@@ -49,7 +49,7 @@ fn kind(error: &KafkaError) -> BackendErrorKind {
         KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => {
             BackendErrorKind::Configuration
         }
-        // Before anything is sent: no name of a topic, or no number of partitions.
+        // Refused before anything is sent: an invalid topic name or number of partitions.
         KafkaError::AdminOpCreation(_) | KafkaError::Nul(_) => BackendErrorKind::Rejected,
         KafkaError::Canceled => BackendErrorKind::Closed,
         _ => BackendErrorKind::Other,
@@ -94,7 +94,7 @@ fn kind_of_code(code: Code) -> BackendErrorKind {
         Code::UnsupportedVersion | Code::UnsupportedFeature | Code::NotImplemented => {
             Kind::Unsupported
         }
-        // After a fatal error the client takes nothing any more.
+        // After a fatal error the client accepts no more calls.
         Code::BrokerDestroy | Code::PurgeQueue | Code::PurgeInflight | Code::Fatal => Kind::Closed,
         _ if is_of_broker(code) && !can_pass(code) => Kind::Rejected,
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => Kind::Rejected,
@@ -102,7 +102,7 @@ fn kind_of_code(code: Code) -> BackendErrorKind {
     }
 }
 
-/// Whether the broker says it, and not librdkafka by itself.
+/// Returns whether the broker sent the code, in contrast to librdkafka itself.
 fn is_of_broker(code: Code) -> bool {
     code as i32 > 0
 }

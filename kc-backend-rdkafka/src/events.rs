@@ -1,4 +1,4 @@
-//! What librdkafka says beside its answers to calls: log lines, and errors that belong to no call.
+//! Reports of librdkafka outside of calls: log lines, and errors that belong to no call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -12,34 +12,35 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::error::{code, of_code};
 
-/// Where librdkafka logs why a connection failed.
+/// The facility under which librdkafka logs the reasons of failed connections.
 const FAILED_CONNECTION: &str = "FAIL";
 
-/// How long a failure explains calls that fail later. librdkafka tries again about once a second, and says so each time.
+/// The time for which a failure explains later errors of calls. librdkafka retries about once a second, and reports
+/// each failure.
 const FAILURE_AGE: Duration = Duration::from_secs(60);
 
-/// Does what librdkafka calls back for. A panic must not reach C code, where it would end the process.
+/// Runs a callback of librdkafka. A panic must not reach C code, where it would end the process.
 pub(crate) fn guarded(callback: &str, work: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(work)).is_err() {
-        // Who logs may be who panicked.
+        // The logger itself may have panicked.
         let log = || tracing::error!(callback, "a callback of librdkafka panicked");
         let _ = catch_unwind(AssertUnwindSafe(log));
     }
 }
 
-/// A client's events. librdkafka tries for ever, whatever is wrong; here stands what is.
+/// The events of a client. librdkafka retries without end, whatever is wrong; the cause is recorded here.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     seen: Mutex<Seen>,
-    /// Whether the client has a group of its own, and not one that only librdkafka wants.
+    /// `true` if the client has a group of its own, in contrast to one that only librdkafka requires.
     has_group: bool,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// What does not pass by itself.
+    /// The last failure that does not pass by itself.
     failure: Option<Failure>,
-    /// Why a connection failed, lately.
+    /// The reason of the last failed connection.
     reason: Option<String>,
     all_down: bool,
     missing_topic: bool,
@@ -54,7 +55,7 @@ struct Failure {
 }
 
 impl Failure {
-    /// Whether it keeps librdkafka from talking to brokers at all.
+    /// Returns whether the failure keeps librdkafka from connecting to brokers at all.
     fn is_of_connection(&self) -> bool {
         matches!(
             self.kind,
@@ -75,7 +76,7 @@ impl Events {
         }
     }
 
-    /// What went wrong and does not pass by itself, once.
+    /// Returns the failure that does not pass by itself, once.
     pub(crate) fn failure(&self, context: &str) -> Option<BackendError> {
         self.with(|seen| {
             let failure = seen.failure.as_mut().filter(|failure| !failure.told)?;
@@ -84,7 +85,7 @@ impl Events {
         })
     }
 
-    /// The error of a call, or what is known to be behind it: a call only sees that nobody answers.
+    /// Returns the known cause of a call's error, or the error itself: a call only notices that no broker answers.
     pub(crate) fn explain(&self, error: BackendError) -> BackendError {
         self.explain_at(error, Instant::now())
     }
@@ -104,7 +105,7 @@ impl Events {
         })
     }
 
-    /// A broker has answered.
+    /// Records that a broker answered.
     pub(crate) fn success(&self) {
         self.with(|seen| {
             let has_passed = |failure: &mut Failure| failure.told || failure.is_of_connection();
@@ -113,17 +114,17 @@ impl Events {
         });
     }
 
-    /// Why the last connection failed.
+    /// Returns the reason of the last failed connection.
     pub(crate) fn reason(&self) -> Option<String> {
         self.with(|seen| seen.reason.clone())
     }
 
-    /// Whether the last connection to a broker was lost, or could not be made, since this was last asked.
+    /// Returns whether the last connection to a broker was lost, or could not be made, since the last call.
     pub(crate) fn take_all_down(&self) -> bool {
         self.with(|seen| std::mem::take(&mut seen.all_down))
     }
 
-    /// Whether a topic that was read turned out not to exist, since this was last asked.
+    /// Returns whether a topic that is read turned out not to exist, since the last call.
     pub(crate) fn take_missing_topic(&self) -> bool {
         self.with(|seen| std::mem::take(&mut seen.missing_topic))
     }
@@ -156,14 +157,14 @@ impl Events {
     }
 }
 
-/// What an error means, for which librdkafka's code is not always enough.
+/// Returns the meaning of an error. librdkafka's code is not always precise.
 fn meaning(code: Code, reason: &str) -> BackendError {
     let kind = match code {
-        // The connection broke during the exchange, which says nothing about the password.
+        // The connection broke during authentication; the password may be right.
         Code::Authentication if reason.contains("handshake failed: Local:") => {
             BackendErrorKind::Unreachable
         }
-        // Alerts that come when the handshake is over for this side, such as "certificate required".
+        // Alerts that arrive after this side has completed the handshake, such as "certificate required".
         Code::BrokerTransportFailure if reason.contains("SSL routines") => BackendErrorKind::Tls,
         _ => return of_code("", code),
     };
@@ -185,13 +186,13 @@ impl ClientContext for Events {
 
 impl Events {
     fn logged(&self, level: Level, facility: &str, message: &str) {
-        // Lines begin with the thread: "[thrd:app]: ".
+        // Lines begin with the name of the thread: "[thrd:app]: ".
         let message = message.split_once("]: ").map_or(message, |(_, rest)| rest);
         if facility == FAILED_CONNECTION {
             self.with(|seen| seen.reason = Some(message.to_owned()));
         }
         match level {
-            // Of settings for producers that a consumer has, and the other way round.
+            // Settings for producers in a consumer, and the other way round.
             _ if facility == "CONFWARN" => {
                 tracing::debug!(target: "librdkafka", facility, "{message}");
             }
@@ -208,8 +209,8 @@ impl Events {
 
 impl ConsumerContext for Events {}
 
-/// How long serving events waits for one more. (A poll that does not wait at all takes only one, and does not say
-/// whether it did.)
+/// The time that serving events waits for one more. (A poll that does not wait at all serves only one event, and does
+/// not say whether it did.)
 const SERVING: Duration = Duration::from_millis(1);
 
 /// Serves the events of a consumer that reads nothing.

@@ -1,22 +1,22 @@
-//! The files of TLS, and which of them librdkafka complains about.
+//! The files of TLS, and the meaning of librdkafka's complaints about them.
 
 use std::fs;
 
 use kc_core::backend::{Authorities, BackendError, BackendErrorKind, ClientCertificate, Tls};
 use rdkafka::ClientConfig;
 
-/// The files of TLS, when all could be read.
+/// The files of TLS, all of which are readable.
 #[derive(Debug)]
 pub(crate) struct Files<'a> {
     authorities: Option<&'a str>,
     certificate: Option<&'a ClientCertificate>,
-    /// Whether the key needs a password.
+    /// `true` if the key is encrypted with a password.
     encrypted: bool,
 }
 
-/// Sets what librdkafka must know of TLS.
+/// Sets librdkafka's settings for TLS.
 pub(crate) fn configure(tls: &Tls, config: &mut ClientConfig) {
-    // librdkafka takes OpenSSL's authorities, or looks for them where systems have them.
+    // With "probe", librdkafka uses OpenSSL's authorities, or searches the usual paths of the system.
     config.set("ssl.ca.location", authorities(tls).unwrap_or("probe"));
     let identification = if tls.check_hostname { "https" } else { "none" };
     config.set("ssl.endpoint.identification.algorithm", identification);
@@ -30,10 +30,10 @@ pub(crate) fn configure(tls: &Tls, config: &mut ClientConfig) {
     }
 }
 
-/// Makes sure that the files are there.
+/// Checks that the files are readable.
 ///
 /// # Errors
-/// `Configuration`, naming the setting and the file.
+/// [`BackendErrorKind::Configuration`], naming the setting and the file.
 pub(crate) fn read(tls: &Tls) -> Result<Files<'_>, BackendError> {
     let authorities = authorities(tls);
     if let Some(path) = authorities {
@@ -66,7 +66,8 @@ fn read_one(setting: &str, path: &str) -> Result<Vec<u8>, BackendError> {
 }
 
 impl Files<'_> {
-    /// The error that a client could not be made for this reason of librdkafka's.
+    /// Returns the error of a client that cannot be made, with the setting and the file that librdkafka's `reason`
+    /// refers to.
     pub(crate) fn blame(&self, reason: String) -> BackendError {
         let context = match self.certificate {
             Some(ClientCertificate { key, password, .. })

@@ -1,4 +1,4 @@
-//! A member of a consumer group.
+//! Members of consumer groups.
 
 mod member;
 mod membership;
@@ -51,7 +51,7 @@ impl RdkafkaGroupConsumer {
 #[async_trait]
 impl GroupConsumer for RdkafkaGroupConsumer {
     async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError> {
-        // What a poll has brought that was not waited for to its end.
+        // An earlier poll that was dropped may have fetched records.
         if !self.membership.has_news() {
             let context = format!("poll in group {}", self.group);
             let end = end_of(Instant::now(), wait);
@@ -92,7 +92,7 @@ impl GroupConsumer for RdkafkaGroupConsumer {
         if committed.is_err() {
             self.membership.give_up_stored();
         }
-        // The thread leaves the group.
+        // The thread leaves the group when it ends.
         let left = end.saturating_duration_since(Instant::now());
         self.worker.end(left).await;
         committed

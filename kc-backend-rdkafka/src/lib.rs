@@ -1,8 +1,8 @@
-//! Kafka by librdkafka: a [`Backend`] on the C library that most clients in other languages are made of, too. Take it
-//! for brokers or settings that the pure backend does not know.
+//! Kafka by librdkafka: a [`Backend`] on the C library that most clients in other languages use, too. Choose it for
+//! brokers or settings that the pure backend does not support.
 //!
-//! Building it takes a C compiler and make. By itself it speaks plaintext and SASL/PLAIN; feature `ssl` adds TLS and
-//! SCRAM by the system's OpenSSL, and feature `ssl-vendored` the same by an OpenSSL of its own.
+//! Building it requires a C compiler and make. Without features it supports plaintext and SASL/PLAIN; feature `ssl`
+//! adds TLS and SCRAM with the system's OpenSSL, and feature `ssl-vendored` the same with a bundled OpenSSL.
 //!
 //! ```
 //! use std::time::Duration;
@@ -56,16 +56,16 @@
 //! }
 //! ```
 //!
-//! # Map
+//! # Modules
 //!
-//! `config` says settings in librdkafka's names and makes native clients; `files` is about those of TLS. `events` keeps
-//! what librdkafka says by itself: it tries for ever, and only its events tell what is wrong. `connection` waits for the
-//! first answer of a broker, with `probe` to ask who listens when none comes. `worker` is the thread that a client lives
-//! in, because librdkafka's calls block. `admin`, `producer`, `log_reader` and `group_consumer` are the roles, each with a
-//! client of its own. `lookup` asks which topics and offsets there are, by another client, because on one that reads
-//! questions wait for fetches; `positions` asks what a group has committed, and commits. `polling` says how polls wait.
-//! `record` and `partitions` convert, `error` maps librdkafka's errors. Nothing of librdkafka stands in the public
-//! interface.
+//! `config` translates settings to librdkafka's names and makes native clients; `files` handles the files of TLS.
+//! `events` records what librdkafka reports outside of calls: it retries without end, and only its events say what is
+//! wrong. `connection` waits for the first answer of a broker, and probes the addresses if none comes. `worker` is the
+//! thread that owns a client, because librdkafka's calls block. `admin`, `producer`, `log_reader` and `group_consumer`
+//! are the roles, each with a client of its own. `lookup` finds existing topics and their offsets with a separate
+//! client, because on a client that reads, questions wait for fetches; `positions` reads and commits the positions of a
+//! group. `record` converts records and partitions, `error` maps librdkafka's errors. No type of librdkafka is part of
+//! the public interface.
 
 mod admin;
 mod config;
@@ -94,25 +94,27 @@ use group_consumer::RdkafkaGroupConsumer;
 use log_reader::RdkafkaLogReader;
 use producer::RdkafkaProducer;
 
-/// Kafka by librdkafka. See the [crate](self).
+/// The Kafka backend on librdkafka, see the [crate](self).
 #[derive(Clone, Debug)]
 pub struct RdkafkaBackend {
     settings: Arc<ClientSettings>,
 }
 
 impl RdkafkaBackend {
-    /// A backend that connects as `settings` say; it does so when it is asked for something.
+    /// Returns a backend with these settings. It connects when a role is requested.
     ///
     /// # Errors
-    /// `Unsupported` for what is not built in: TLS and SCRAM without the feature `ssl`, and zstd. `Configuration` for
-    /// values that librdkafka does not take, naming the setting.
+    /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for settings that are not
+    /// built in: TLS and SCRAM without the feature `ssl`, and zstd.
+    /// [`BackendErrorKind::Configuration`](kc_core::backend::BackendErrorKind::Configuration) for values that
+    /// librdkafka does not accept; the message names the setting.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         config::check(&settings)?;
         if let Some(tls) = &settings.tls
             && !tls.check_hostname
         {
             tracing::warn!(
-                "`ssl_check_hostname` is off: any certificate of a trusted authority will do"
+                "`ssl_check_hostname` is off: any certificate of a trusted authority is accepted"
             );
         }
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Reading partition 0 of topics, from known offsets.
+//! Reading of partition 0 of topics, from known offsets.
 
 mod reading;
 
@@ -19,7 +19,7 @@ use reading::{Outbox, Reading};
 /// The only partition that is read (protocol §2).
 const PARTITION: i32 = 0;
 
-/// How long closing may take.
+/// The maximum time to close a client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct RdkafkaLogReader {
@@ -78,7 +78,7 @@ impl LogReader for RdkafkaLogReader {
     }
 
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
-        // What a poll has fetched that was not waited for to its end.
+        // An earlier poll that was dropped may have fetched records.
         if self.outbox.is_empty() {
             let end = end_of(Instant::now(), wait);
             let poll = self
@@ -152,7 +152,7 @@ impl LogReader for RdkafkaLogReader {
     }
 }
 
-/// The partition of a topic that is read.
+/// Returns the partition of a topic that is read.
 fn first(topic: &str) -> TopicPartition {
     TopicPartition {
         topic: topic.to_owned(),

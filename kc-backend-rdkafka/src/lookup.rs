@@ -1,4 +1,4 @@
-//! Which topics and offsets there are. All of this blocks.
+//! Lookup of existing topics and their offsets. All functions block.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, Once, PoisonError};
@@ -19,22 +19,22 @@ use crate::events::{Events, serve};
 use crate::record::{check_name, list, named};
 use crate::worker::retire;
 
-/// How long looking for them may hold up a poll.
+/// The maximum time that a look for topics may delay a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long its events may wait while it is not asked anything.
+/// The maximum time between two servings of events while the client has no requests.
 const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// librdkafka counts milliseconds in 32 bits.
+/// The maximum wait: librdkafka counts milliseconds in 32 bits.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// The time until then, as librdkafka takes it.
+/// Returns the time until `end`, bounded to what librdkafka accepts.
 pub(crate) fn left(end: Instant) -> Duration {
     end.saturating_duration_since(Instant::now())
         .min(LONGEST_WAIT)
 }
 
-/// The partitions of a topic; none if it does not exist. One that has no leader now is not ready, but is one.
+/// Returns the partitions of a topic; none if it does not exist. A partition without a leader is included.
 pub(crate) fn partitions<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
@@ -75,12 +75,12 @@ impl From<&MetadataPartition> for Partition {
     }
 }
 
-/// Whether a topic that a broker lists can be named so. Others are left out, which is told once.
+/// Returns whether a name that a broker lists is a valid topic name. The first invalid one is logged.
 fn is_legal(topic: &str) -> bool {
-    static TOLD: Once = Once::new();
+    static LOGGED: Once = Once::new();
     let is_legal = is_topic_name(topic);
     if !is_legal {
-        TOLD.call_once(|| tracing::warn!(?topic, "the broker lists what no topic can be named"));
+        LOGGED.call_once(|| tracing::warn!(?topic, "broker lists an invalid topic name; ignored"));
     }
     is_legal
 }
@@ -90,16 +90,16 @@ fn topic_error(topic: &MetadataTopic) -> Option<Code> {
     error.map(Code::from)
 }
 
-/// A client for questions. It is a consumer of nothing: questions of one that reads would wait on its connections until
-/// a fetch has ended.
+/// A client for questions. It is a consumer without partitions: on a consumer that reads, questions would wait until a
+/// fetch ends.
 pub(crate) struct Lookup {
     consumer: BaseConsumer<Events>,
-    /// When its events were last served.
+    /// The time at which events were last served.
     served: Mutex<Instant>,
 }
 
 impl Lookup {
-    /// One that connects when it is first asked.
+    /// Returns a client that connects at its first question.
     pub(crate) fn new(settings: &ClientSettings) -> Result<Self, BackendError> {
         config::client(settings, Role::Admin, Events::default()).map(Self::of)
     }
@@ -111,7 +111,7 @@ impl Lookup {
         }
     }
 
-    /// One that is connected.
+    /// Returns a client that is connected.
     pub(crate) fn connect(settings: &ClientSettings, role: Role<'_>) -> Result<Self, BackendError> {
         let consumer: BaseConsumer<Events> = config::client(settings, role, Events::default())?;
         let (client, events) = (consumer.client(), consumer.context());
@@ -124,13 +124,13 @@ impl Lookup {
         }
     }
 
-    /// How many partitions a topic has, if it exists.
+    /// Returns the number of a topic's partitions; `None` if it does not exist.
     pub(crate) fn count(&self, topic: &str, end: Instant) -> Result<Option<usize>, BackendError> {
         let count = self.partitions(topic, end)?.len();
         Ok((count > 0).then_some(count))
     }
 
-    /// Those of the topics that exist.
+    /// Returns the topics that exist.
     pub(crate) fn existing(
         &self,
         topics: impl IntoIterator<Item = impl AsRef<str>>,
@@ -145,7 +145,7 @@ impl Lookup {
         Ok(found)
     }
 
-    /// The partitions of these topics that have a leader, and so can be asked for their offsets.
+    /// Returns the partitions of these topics that have a leader, so that their offsets can be requested.
     pub(crate) fn ready_partitions(
         &self,
         topics: impl IntoIterator<Item = impl AsRef<str>>,
@@ -164,7 +164,7 @@ impl Lookup {
         Ok(ready)
     }
 
-    /// The names of all topics but the brokers' own.
+    /// Returns the names of all topics except the brokers' own.
     pub(crate) fn topics(
         &self,
         context: &str,
@@ -179,7 +179,7 @@ impl Lookup {
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// The offsets of partitions that have leaders.
+    /// Returns the first and the next offset of partitions that have leaders.
     pub(crate) fn watermarks(
         &self,
         partitions: &BTreeSet<TopicPartition>,
@@ -194,7 +194,7 @@ impl Lookup {
         Ok(both.collect())
     }
 
-    /// The offset at one end of each partition. librdkafka takes the ends for times.
+    /// Returns the offset at one end of each partition. librdkafka accepts the ends as times.
     fn offsets(
         &self,
         partitions: &BTreeSet<TopicPartition>,
@@ -242,7 +242,7 @@ impl Lookup {
         }
     }
 
-    /// Serves its events, if that was not done lately: else they would pile up in an outage, without a bound.
+    /// Serves events unless that was done lately: otherwise they would accumulate during an outage, without a bound.
     pub(crate) fn tend(&self) {
         let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
         if served.elapsed() >= TEND_INTERVAL {
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn events_of_an_outage_are_served_while_nothing_is_asked() {
-        // Nobody listens there.
+        // No broker listens on this port.
         let settings = ClientSettings::parse([("bootstrap_servers", "127.0.0.1:1")]).unwrap();
         let lookup = Lookup::new(&settings).unwrap();
         assert!(lookup.count("t", Instant::now()).is_err());

@@ -1,4 +1,4 @@
-//! A group's committed positions. All of this blocks.
+//! Committed positions of a group. All functions block.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -13,12 +13,12 @@ use crate::error::{awaits_coordinator, failed};
 use crate::lookup::left;
 use crate::record::{bare_list, list, named};
 
-/// Pause between attempts, while the group's coordinator is not ready.
+/// The pause between attempts while the group's coordinator is not ready.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-/// What the group has committed; partitions without a position are left out.
+/// Returns the positions that the group has committed; partitions without a position are omitted.
 ///
-/// librdkafka assigns at committed positions by itself, too, but waits for ever when a new broker has no coordinator
+/// librdkafka can also start at committed positions by itself, but waits without end if a new broker has no coordinator
 /// yet.
 pub(crate) fn committed<'a, C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
@@ -58,12 +58,12 @@ pub(crate) fn commit<C: ConsumerContext>(
             .iter()
             .map(|(at, offset)| (at, Offset::Offset(*offset))),
     )?;
-    // A commit waits for the coordinator as long as a session lasts; this question, until its deadline.
+    // A commit waits for the coordinator as long as a session lasts; this call ends at its deadline.
     committed(consumer, positions.keys().take(1), context, end)?;
     patiently(context, end, || consumer.commit(&offsets, CommitMode::Sync))
 }
 
-/// Tries again while the coordinator is not ready.
+/// Retries while the coordinator is not ready.
 fn patiently<T>(
     context: &str,
     end: Instant,

@@ -1,4 +1,4 @@
-//! Sending: idempotent, in order, acknowledged by all in-sync replicas.
+//! Sending of records: idempotent, in order, acknowledged by all in-sync replicas.
 
 mod deliveries;
 
@@ -25,10 +25,10 @@ use crate::record::{check_name, outgoing_headers, size};
 use crate::worker::{Worker, retire};
 use deliveries::{Deliveries, Queued};
 
-/// How often a full queue is tried again.
+/// The time between two attempts to use a full queue.
 const FULL_QUEUE_POLL: Duration = Duration::from_millis(5);
 
-/// How often a missing topic is looked for.
+/// The time between two looks for a missing topic.
 const MISSING_TOPIC_POLL: Duration = Duration::from_millis(100);
 
 type Native = ThreadedProducer<Deliveries>;
@@ -36,7 +36,7 @@ type Native = ThreadedProducer<Deliveries>;
 type NativeRecord<'a> = BaseRecord<'a, [u8], [u8], Box<Queued>>;
 
 pub(crate) struct RdkafkaProducer {
-    // Before the worker, so that the last one to hold it is the worker's thread, which may block.
+    // Declared before the worker, so that the worker's thread, which may block, drops the last reference.
     native: Native,
     worker: Worker<Native>,
     /// Locks of topics that are looked for for the first time; they keep the order of records.
@@ -114,7 +114,7 @@ impl RdkafkaProducer {
         }
     }
 
-    /// An error, or `Closed` if librdkafka met one after which a producer takes nothing any more.
+    /// Returns the error, or `Closed` if librdkafka met a fatal error, after which a producer accepts no more records.
     fn unless_dead(&self, error: BackendError) -> BackendError {
         match self.native.client().fatal_error() {
             Some((_, reason)) => {
@@ -147,7 +147,7 @@ fn connect(settings: &ClientSettings) -> Result<Native, BackendError> {
     let native: Native = config::client(settings, Role::Producer, Deliveries::default())?;
     let client = native.client();
     let events = &client.context().events;
-    // It has a thread that serves its events.
+    // The producer has a thread that serves its events.
     match await_broker(settings, "producer", client, events, || ()) {
         Ok(()) => Ok(native),
         Err(error) => {

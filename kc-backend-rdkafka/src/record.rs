@@ -1,4 +1,4 @@
-//! Records of ours and librdkafka's.
+//! Conversion of records and partitions.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,10 +11,10 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::failed;
 
-/// What a record takes beside its keys, values and headers, at most.
+/// The maximum size of a record without its key, value and headers, in bytes.
 const OVERHEAD: usize = 70;
 
-/// What a header takes beside its name and value, at most.
+/// The maximum size of a header without its name and value, in bytes.
 const HEADER_OVERHEAD: usize = 10;
 
 pub(crate) fn fetched(message: &BorrowedMessage<'_>) -> Record {
@@ -32,7 +32,7 @@ pub(crate) fn fetched(message: &BorrowedMessage<'_>) -> Record {
 fn headers(headers: &impl Headers) -> Vec<Header> {
     (0..headers.count())
         .map_while(|index| {
-            // The crate panics where a name is not UTF-8, and anybody may send one.
+            // The crate panics if a name is not UTF-8, and any client may send such a name.
             let header = catch_unwind(AssertUnwindSafe(|| headers.try_get(index)));
             match header {
                 Ok(header) => header.map(|header| Header {
@@ -62,7 +62,7 @@ pub(crate) fn outgoing_headers(headers: &[Header]) -> Option<OwnedHeaders> {
     Some(native)
 }
 
-/// How large a record gets on its way, at most.
+/// Returns the maximum size of a record in a request, in bytes.
 pub(crate) fn size(record: &OutgoingRecord) -> usize {
     let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
     let headers: usize = record
@@ -73,10 +73,10 @@ pub(crate) fn size(record: &OutgoingRecord) -> usize {
     length(&record.key) + length(&record.value) + headers + OVERHEAD
 }
 
-/// The longest name of a topic, in bytes.
+/// The maximum length of a topic's name, in bytes.
 const LONGEST_NAME: usize = 249;
 
-/// librdkafka's list of partitions, each with an offset.
+/// Returns librdkafka's list of partitions, each with an offset.
 pub(crate) fn list<'a>(
     partitions: impl IntoIterator<Item = (&'a TopicPartition, Offset)>,
 ) -> Result<TopicPartitionList, BackendError> {
@@ -89,14 +89,14 @@ pub(crate) fn list<'a>(
     Ok(list)
 }
 
-/// The same without offsets.
+/// Returns librdkafka's list of partitions, without offsets.
 pub(crate) fn bare_list<'a>(
     partitions: impl IntoIterator<Item = &'a TopicPartition>,
 ) -> Result<TopicPartitionList, BackendError> {
     list(partitions.into_iter().map(|at| (at, Offset::Invalid)))
 }
 
-/// The partition that an element is about.
+/// Returns the partition of an element.
 pub(crate) fn named(element: &TopicPartitionListElem<'_>) -> TopicPartition {
     TopicPartition {
         topic: element.topic().to_owned(),
@@ -104,7 +104,7 @@ pub(crate) fn named(element: &TopicPartitionListElem<'_>) -> TopicPartition {
     }
 }
 
-/// Refuses what is no topic's name, before the crate panics over it.
+/// Refuses invalid topic names, on which the crate would panic.
 pub(crate) fn check_name(topic: &str) -> Result<(), BackendError> {
     if topic.is_empty() || topic.len() > LONGEST_NAME || topic.contains('\0') {
         return Err(BackendError::new(
@@ -119,7 +119,7 @@ pub(crate) fn check_name(topic: &str) -> Result<(), BackendError> {
 mod tests {
     use super::*;
 
-    /// Headers as the crate shows them, of which the first is not UTF-8.
+    /// Headers as the crate returns them; the first name is not UTF-8.
     struct Foreign;
 
     impl Headers for Foreign {

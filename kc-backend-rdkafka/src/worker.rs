@@ -1,4 +1,4 @@
-//! librdkafka's calls block; here they do it on threads of their own.
+//! Threads that make librdkafka's calls, which block.
 
 use std::sync::mpsc;
 use std::thread;
@@ -7,32 +7,31 @@ use std::time::Duration;
 use kc_core::backend::{BackendError, BackendErrorKind};
 use tokio::sync::oneshot;
 
-/// How much longer than its deadline a call of librdkafka's may take before it is given up. Its own error at the
-/// deadline says more.
+/// The time that a call may exceed its deadline before it is abandoned. librdkafka's own error at the deadline says
+/// more.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// How much longer than asked a poll may take. It waits for brokers that do not answer, and must not be cut off
-/// while one is only slow, or it would never get through.
+/// The time that a poll may exceed its limit. The poll waits for brokers that do not answer; if it were cut off while a
+/// broker is only slow, no poll would ever succeed.
 const SLOWNESS: Duration = Duration::from_secs(5);
 
-/// How long a thread waits in librdkafka before it looks up: for topics that have appeared, and whether it is still
-/// waited for.
+/// The time that a thread waits in librdkafka before it looks for new topics, and checks that the caller still waits.
 pub(crate) const SLICE: Duration = Duration::from_millis(100);
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// A thread that owns a native client and what belongs to it, and does one thing after the other with it. When
-/// the worker is dropped, the thread ends what it does, and destroys the client.
+/// A thread that owns a native client and its state, and runs jobs one after the other. When the worker is dropped, the
+/// thread completes its jobs and destroys the client.
 pub(crate) struct Worker<S> {
     jobs: mpsc::Sender<Job<S>>,
     ended: oneshot::Receiver<()>,
 }
 
 impl<S: 'static> Worker<S> {
-    /// Makes the state in the new thread.
+    /// Starts a thread, which makes its state by `make`.
     ///
     /// # Errors
-    /// As `make`.
+    /// The error of `make`, or [`BackendErrorKind::Closed`] if the thread does not start.
     pub(crate) async fn start(
         name: &str,
         make: impl FnOnce() -> Result<S, BackendError> + Send + 'static,
@@ -44,7 +43,7 @@ impl<S: 'static> Worker<S> {
             let mut state = match make() {
                 Ok(state) => state,
                 Err(error) => {
-                    // Nobody waits for it any more: nobody is told.
+                    // The caller may have stopped waiting.
                     let _ = started.send(Err(error));
                     return;
                 }
@@ -65,10 +64,11 @@ impl<S: 'static> Worker<S> {
         Ok(Self { jobs, ended })
     }
 
-    /// Does a job and waits for what comes of it, but not longer than `deadline` and a little. It is done anyway.
+    /// Runs a job and waits for its result until `deadline`, plus a short grace period. The job is completed in any
+    /// case.
     ///
     /// # Errors
-    /// `Timeout`, or `Closed` if the thread has ended.
+    /// [`BackendErrorKind::Timeout`], or [`BackendErrorKind::Closed`] if the thread has ended.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         deadline: Duration,
@@ -78,11 +78,11 @@ impl<S: 'static> Worker<S> {
         self.wait(deadline, context, |state, _| job(state)).await
     }
 
-    /// Waits for a poll, which is told, when it asks, whether it is still waited for. One that is late has brought
-    /// nothing yet.
+    /// Runs a poll and waits for it. The poll can ask whether the caller still waits. A poll that is late counts as one
+    /// without records.
     ///
     /// # Errors
-    /// As the poll, or `Closed` if the thread has ended.
+    /// The error of the poll, or [`BackendErrorKind::Closed`] if the thread has ended.
     pub(crate) async fn poll(
         &self,
         wait: Duration,
@@ -106,7 +106,7 @@ impl<S: 'static> Worker<S> {
         let (reply, answer) = oneshot::channel();
         let job = move |state: &mut S| {
             let value = job(state, &|| !reply.is_closed());
-            // Nobody waits for it any more: nobody is told.
+            // The caller may have stopped waiting.
             let _ = reply.send(value);
         };
         if self.jobs.send(Box::new(job)).is_err() {
@@ -119,16 +119,16 @@ impl<S: 'static> Worker<S> {
         }
     }
 
-    /// Destroys the client; waits for that, but not longer than `deadline`.
+    /// Destroys the client, and waits for that until `deadline`.
     pub(crate) async fn end(self, deadline: Duration) {
         drop(self.jobs);
         if tokio::time::timeout(deadline, self.ended).await.is_err() {
-            tracing::debug!("a client takes its time to close");
+            tracing::debug!("client is still closing in the background");
         }
     }
 }
 
-/// Does something that blocks, and waits for it, but not longer than `deadline` and a little.
+/// Runs a blocking call and waits for it until `deadline`, plus a short grace period.
 pub(crate) async fn blocking<T: Send + 'static>(
     deadline: Duration,
     context: &str,
@@ -142,12 +142,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Drops a native client in a thread of its own: destroying one can take a while.
+/// Drops a native client on a thread of its own, because destroying it may block.
 pub(crate) fn retire<T: Send + 'static>(client: T) {
     let retiring = thread::Builder::new().name("kc retire".to_owned());
-    // Without a thread it is dropped here.
+    // If no thread starts, the client is dropped here.
     if let Err(error) = retiring.spawn(move || drop(client)) {
-        tracing::debug!(%error, "no thread to drop a client in");
+        tracing::debug!(%error, "thread to drop a client cannot be started");
     }
 }
 

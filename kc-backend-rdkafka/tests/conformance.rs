@@ -1,4 +1,4 @@
-//! The rdkafka backend keeps the promises of the traits, on the embedded broker.
+//! The conformance suite of backends, on the embedded broker.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use kc_backend_rdkafka::RdkafkaBackend;

@@ -1,4 +1,4 @@
-//! Brokers that are not there or are spoken to in the wrong way, and settings that librdkafka does not take.
+//! Brokers that are missing or expect another protocol, and settings that librdkafka does not accept.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use kc_core::backend::{
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-/// An alert of TLS, "internal error".
+/// A TLS alert, "internal error".
 const ALERT: &[u8] = b"\x15\x03\x03\0\x02\x02\x50";
 
 fn settings(servers: &str, more: &[(&str, &str)]) -> ClientSettings {
@@ -33,7 +33,7 @@ fn refused(more: &[(&str, &str)]) -> BackendError {
     RdkafkaBackend::new(settings("127.0.0.1:1", more)).unwrap_err()
 }
 
-/// What accepts connections, says this and hangs up.
+/// Starts a server that accepts connections, sends `words` and closes them.
 async fn saying(words: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

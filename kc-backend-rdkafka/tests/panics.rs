@@ -1,4 +1,4 @@
-//! A panic in what librdkafka calls back to must not reach C code: it would end the process.
+//! A panic in a callback of librdkafka must not reach C code: it would end the process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-/// Panics where librdkafka's messages are logged.
+/// Panics when a message of librdkafka is logged.
 struct Panicking;
 
 impl Subscriber for Panicking {
@@ -39,7 +39,7 @@ impl Subscriber for Panicking {
 #[tokio::test]
 async fn a_subscriber_that_panics_ends_no_process() {
     tracing::subscriber::set_global_default(Panicking).unwrap();
-    // Nobody listens there.
+    // No broker listens on this port.
     let settings = ClientSettings::parse([("bootstrap_servers", "127.0.0.1:1")]).unwrap();
     let backend = RdkafkaBackend::new(settings).unwrap();
     let error = backend.admin().await.unwrap_err();

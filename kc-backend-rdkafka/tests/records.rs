@@ -1,4 +1,4 @@
-//! Records: polls that are cancelled lose none, sends that wait keep their order.
+//! Records: cancelled polls lose none, and concurrent sends keep their order.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use kc_core::backend::{
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Between polls that are cancelled as soon as they wait.
+/// The time between polls that are cancelled as soon as they wait.
 const PAUSE: Duration = Duration::from_millis(1);
 
 async fn broker(more: &[(&str, &str)]) -> (Broker, RdkafkaBackend) {
@@ -53,7 +53,7 @@ async fn send(backend: &RdkafkaBackend, topic: &str, count: u32) {
     producer.close(DEADLINE).await.unwrap();
 }
 
-/// Does something that takes no more than a minute.
+/// Awaits `work`, for a minute at most.
 async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), work)
         .await
@@ -192,7 +192,7 @@ async fn a_flush_tells_of_records_that_nobody_awaited_and_only_once() {
     broker.shutdown().await;
 }
 
-/// With this setting, a record that the broker refuses is one.
+/// With this setting, the refusal of a record is a fatal error.
 #[tokio::test]
 async fn after_a_fatal_error_a_producer_is_closed() {
     let broker = Broker::builder().start().await.unwrap();
@@ -254,7 +254,7 @@ async fn polls_that_nobody_waits_for_hold_up_no_commit() {
         partition: at.partition,
     };
     member.store(&[(position, at.offset + 1)]);
-    // Half of what these polls would take if each waited as long as a thread waits in librdkafka.
+    // Half of the time that these polls would take if each waited as long as a thread waits in librdkafka.
     member.commit(DEADLINE).await.unwrap();
     member.close(DEADLINE).await.unwrap();
     broker.shutdown().await;

@@ -1,4 +1,4 @@
-//! What the thread of a group's member does.
+//! The thread of a group's member.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,9 +28,9 @@ pub(super) struct Member {
     membership: Arc<Membership>,
     max_poll_records: usize,
     subscription: Subscription,
-    /// What is subscribed to: those topics that exist.
+    /// The topics of the subscription that exist.
     subscribed: BTreeSet<String>,
-    /// Whether one of these may not exist any more.
+    /// `true` if one of these topics may not exist any more.
     doubtful: bool,
     next_look: Instant,
     next_list: Instant,
@@ -82,8 +82,8 @@ impl Member {
 
         let end = Instant::now() + settings.request_timeout;
         let topics = self.wanted(true, true, end)?;
-        // What appears later begins with its first record, whatever `start` says: so the end there is now stands
-        // for "latest".
+        // Topics that appear later are read from their first record, whatever `start` is: hence "latest" means the
+        // current end.
         if start == GroupStart::Latest {
             let ready = self.lookup().ready_partitions(&topics, end)?;
             let have = self.lookup().watermarks(&ready, end)?;
@@ -95,13 +95,13 @@ impl Member {
         self.subscribe(topics)
     }
 
-    /// Fetches until there is something to tell, or until `end`, or until nobody waits for it any more.
+    /// Fetches until there is something to return, or until `end`, or until the caller stops waiting.
     pub(super) fn poll(
         &mut self,
         end: Instant,
         wanted: &dyn Fn() -> bool,
     ) -> Result<(), BackendError> {
-        // One that is not waited for any more holds up no commit.
+        // A dropped poll must not delay a commit.
         while wanted() && !self.membership.has_news() {
             self.apply_pauses()?;
             self.catch_up();
@@ -142,12 +142,12 @@ impl Member {
         &self.consumer.context().lookup
     }
 
-    /// Waits for a record, and takes those that are there, too. Rebalances happen in here.
+    /// Waits for a record, and takes all others that have arrived. Rebalances happen in this call.
     fn fetch(&self, mut wait: Duration) {
         while self.membership.waiting() < self.max_poll_records {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => self.membership.push(fetched(&message)),
-                // The context has it.
+                // The context has recorded the error.
                 Some(Err(_)) => {}
                 None => break,
             }
@@ -173,7 +173,7 @@ impl Member {
         Ok(())
     }
 
-    /// Makes up for what could not be done when partitions were assigned.
+    /// Repeats the checks that failed when partitions were assigned.
     fn catch_up(&mut self) {
         let is_behind =
             !self.membership.unanchored().is_empty() || self.membership.has_new_starts();
@@ -181,7 +181,7 @@ impl Member {
             return;
         }
         if let Err(error) = self.anchor(Instant::now() + LOOK_TIMEOUT) {
-            tracing::debug!(%error, "positions were not checked yet");
+            tracing::debug!(%error, "positions of new partitions not checked yet");
         }
         self.next_anchor = Instant::now() + LOOK_INTERVAL;
     }
@@ -191,14 +191,14 @@ impl Member {
         rebalancing::anchor(&self.consumer, end)?;
         let mut offsets = self.membership.anchored();
         if offsets.len() > before.len() {
-            // Those that are read already go on where they are.
+            // Partitions that are being read continue at their positions.
             offsets.extend(self.read_so_far()?);
             rebalancing::read(&self.consumer, &offsets)?;
         }
         rebalancing::commit_starts(&self.consumer, end)
     }
 
-    /// Where librdkafka will go on, of those partitions of which it has given out records.
+    /// Returns the next positions of the partitions from which librdkafka has returned records.
     fn read_so_far(&self) -> Result<BTreeMap<TopicPartition, i64>, BackendError> {
         let positions = self
             .consumer
@@ -214,7 +214,7 @@ impl Member {
         Ok(read.collect())
     }
 
-    /// Subscribes to wanted topics that have appeared, and to none that has disappeared.
+    /// Subscribes to wanted topics that have appeared, and unsubscribes from those that have disappeared.
     fn look(&mut self) {
         self.doubtful |= self.events().take_missing_topic();
         let awaits = !self.subscription.names().is_subset(&self.subscribed);
@@ -229,7 +229,7 @@ impl Member {
             .and_then(|topics| self.subscribe(topics));
         match looked {
             Ok(()) => self.doubtful = false,
-            Err(error) => tracing::debug!(%error, "looking for topics"),
+            Err(error) => tracing::debug!(%error, "topics cannot be looked for"),
         }
         self.next_look = Instant::now() + LOOK_INTERVAL;
         if lists {
@@ -237,8 +237,8 @@ impl Member {
         }
     }
 
-    /// The wanted topics that exist. Those that expressions want are as they were unless all are listed; those that
-    /// are named and subscribed to, unless there is doubt.
+    /// Returns the wanted topics that exist. Unless `list` is set, topics that match expressions are taken as before;
+    /// unless `doubtful` is set, subscribed topics are assumed to exist.
     fn wanted(
         &self,
         list: bool,
@@ -272,7 +272,7 @@ impl Member {
         if topics == self.subscribed {
             return Ok(());
         }
-        tracing::debug!(group = self.group, ?topics, "subscribing");
+        tracing::debug!(group = self.group, ?topics, "group consumer subscribes");
         if topics.is_empty() {
             self.consumer.unsubscribe();
         } else {

@@ -1,5 +1,5 @@
-//! What a member has: its partitions, the records fetched from them, what is stored for them and which are paused.
-//! The member's handle and its thread share it.
+//! The state of a member: its partitions, the records fetched from them, their stored positions, and which are paused.
+//! Shared by the member's handle and its thread.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -12,23 +12,24 @@ pub(super) struct Membership(Mutex<State>);
 #[derive(Default)]
 struct State {
     assigned: BTreeSet<TopicPartition>,
-    /// Where partitions start that have no committed position; others start at their first record.
+    /// The start of partitions without a committed position; partitions that are not listed start at their first
+    /// record.
     starts: BTreeMap<TopicPartition, i64>,
-    /// Assigned partitions of which it is not known yet where they start.
+    /// Assigned partitions whose start is not known yet.
     unanchored: BTreeSet<TopicPartition>,
-    /// Where the others of the assigned partitions have started.
+    /// The start of the other assigned partitions.
     anchored: BTreeMap<TopicPartition, i64>,
-    /// Whether starts are stored that must be committed soon.
+    /// `true` if starts are stored that must be committed soon.
     has_new_starts: bool,
-    /// Positions stored and not committed.
+    /// Positions that are stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
-    /// Partitions whose pause or resumption librdkafka does not know yet.
+    /// Partitions whose pause or resumption has not been passed on to librdkafka.
     changed: BTreeSet<TopicPartition>,
-    /// Records that were fetched and are not given out yet.
+    /// Records that were fetched and not returned yet.
     outbox: VecDeque<Record>,
-    /// The same, of partitions that are paused.
+    /// Fetched records of paused partitions.
     held: Vec<Record>,
 }
 
@@ -53,7 +54,7 @@ impl Membership {
         });
     }
 
-    /// How many records wait to be taken.
+    /// Returns the number of fetched records.
     pub(super) fn waiting(&self) -> usize {
         self.with(|state| state.outbox.len())
     }
@@ -74,8 +75,8 @@ impl Membership {
 
     // --- Positions.
 
-    /// Partitions that are not this member's now are left out, and positions before where they started for it: another
-    /// member has gone further.
+    /// Stores positions. Ignores partitions that are not assigned, and positions before the start of the assignment:
+    /// another member has read further.
     pub(super) fn store(&self, positions: &[(TopicPartition, i64)]) {
         self.with(|state| {
             for (at, offset) in positions {
@@ -90,7 +91,7 @@ impl Membership {
         self.with(|state| state.stored.clone())
     }
 
-    /// Forgets what is stored, for it is committed, unless more was stored meanwhile.
+    /// Removes stored positions that were committed, unless later ones were stored in the meantime.
     pub(super) fn committed(&self, positions: &BTreeMap<TopicPartition, i64>) {
         self.with(|state| {
             state
@@ -100,7 +101,7 @@ impl Membership {
         });
     }
 
-    /// Forgets what is stored, for it cannot be committed any more.
+    /// Removes all stored positions, because they can no longer be committed.
     pub(super) fn give_up_stored(&self) {
         self.with(|state| state.stored.clear());
     }
@@ -139,7 +140,7 @@ impl Membership {
         });
     }
 
-    /// The assigned partitions to pause and to resume, since this was last asked.
+    /// Returns the assigned partitions to pause and to resume since the last call.
     pub(super) fn pauses_to_apply(&self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         self.with(|state| {
             std::mem::take(&mut state.changed)
@@ -149,7 +150,7 @@ impl Membership {
         })
     }
 
-    /// The paused ones of the partitions that librdkafka reads.
+    /// Returns the paused partitions among those that librdkafka reads.
     pub(super) fn paused(&self) -> Vec<TopicPartition> {
         self.with(|state| {
             let read = state.anchored.keys();
@@ -161,7 +162,7 @@ impl Membership {
 
     // --- Rebalances.
 
-    /// These are the member's partitions now, and no others.
+    /// Replaces the member's partitions.
     pub(super) fn assign(&self, partitions: BTreeSet<TopicPartition>) {
         self.with(|state| {
             state.anchored.clear();
@@ -170,7 +171,7 @@ impl Membership {
         });
     }
 
-    /// All partitions are taken away. What was fetched from them will come again, to whoever has them then.
+    /// Removes all partitions. Records fetched from them will be read again by their next owners.
     pub(super) fn revoke(&self) {
         self.with(|state| {
             let taken = std::mem::take(&mut state.assigned);
@@ -188,14 +189,14 @@ impl Membership {
         self.with(|state| state.unanchored.clone())
     }
 
-    /// Where the partitions that may be read have started.
+    /// Returns the start of the partitions that may be read.
     pub(super) fn anchored(&self) -> BTreeMap<TopicPartition, i64> {
         self.with(|state| state.anchored.clone())
     }
 
-    /// Decides where a partition starts: at the committed position, if the log has it; at the log's beginning, if not.
-    /// Where there is no position, the start is stored, to be committed: else what waits to be stored would be lost
-    /// to the next owner, who has a start of its own.
+    /// Sets the start of a partition: the committed position, if the log contains it, else the beginning of the log. If
+    /// the group has no position, the start is stored to be committed: otherwise the next owner, which may have another
+    /// start, would lose records that are not committed yet.
     pub(super) fn anchor(&self, at: TopicPartition, committed: Option<i64>, have: Watermarks) {
         self.with(|state| {
             let start = have.resolve_for_group(committed, state.starts.get(&at).copied());
@@ -204,7 +205,7 @@ impl Membership {
                     topic = at.topic,
                     partition = at.partition,
                     offset,
-                    "the log does not have the committed position; it is read from its beginning"
+                    "committed position is not in the log; the partition is read from its beginning"
                 );
             }
             if committed != Some(start) {
@@ -248,7 +249,7 @@ mod tests {
         membership.store(&[(at.clone(), 20)]);
         assert_eq!(membership.stored(), [(at.clone(), 20)].into());
         membership.revoke();
-        // Meanwhile another has come to 50.
+        // In the meantime another member has reached 50.
         join(50);
         membership.store(&[(at.clone(), 30)]);
         assert!(membership.stored().is_empty());

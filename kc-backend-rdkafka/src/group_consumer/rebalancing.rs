@@ -1,4 +1,4 @@
-//! Following rebalances: where partitions start, and what is committed when they are taken away.
+//! Rebalances: the start of assigned partitions, and the commit before partitions are revoked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::lookup::Lookup;
 use crate::positions;
 use crate::record::{bare_list, list, named};
 
-/// How long a rebalance waits for the commit of what is revoked.
+/// The time that a rebalance waits for the commit of revoked partitions.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 
-/// How long a rebalance waits to know where partitions start.
+/// The time that a rebalance waits to learn the start of partitions.
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
-/// What an error of the checks at an assignment was about.
+/// The action named in errors of the checks at an assignment.
 const CHECK: &str = "compare committed positions with the logs";
 
-/// What librdkafka calls back to.
+/// The context that librdkafka calls back.
 pub(super) struct Rebalancing {
     pub(super) events: Events,
     pub(super) lookup: Lookup,
@@ -58,7 +58,7 @@ impl ConsumerContext for Rebalancing {
                 self.revoke(consumer)
             };
             if let Err(error) = done {
-                tracing::warn!(%error, "a rebalance failed");
+                tracing::warn!(%error, "rebalance failed");
             }
         });
     }
@@ -75,24 +75,26 @@ impl Rebalancing {
             .assign(partitions.iter().map(named).collect());
         let end = Instant::now() + ASSIGNMENT_CHECK;
         if let Err(error) = anchor(consumer, end) {
-            tracing::debug!(%error, "positions were not checked yet");
+            tracing::debug!(%error, "positions of new partitions not checked yet");
         }
         read(consumer, &self.membership.anchored())?;
         if let Err(error) = commit_starts(consumer, end) {
-            tracing::debug!(%error, "starts were not committed yet");
+            tracing::debug!(%error, "starts of new partitions not committed yet");
         }
         Ok(())
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), BackendError> {
         if consumer.assignment_lost() {
-            tracing::warn!("membership was lost; records that were not committed will come again");
+            tracing::warn!(
+                "group membership lost; records that were not committed will be read again"
+            );
         } else {
             let stored = self.membership.stored();
             let end = Instant::now() + REVOCATION_COMMIT;
             let context = "commit before revocation";
             if let Err(error) = positions::commit(consumer, &stored, context, end) {
-                tracing::warn!(%error, "positions of revoked partitions were not committed; records will come again");
+                tracing::warn!(%error, "positions of revoked partitions not committed; records will be read again");
             }
         }
         self.membership.revoke();
@@ -102,7 +104,8 @@ impl Rebalancing {
     }
 }
 
-/// Finds out where partitions start of which it is not known yet. What has no leader now is for the next time.
+/// Determines the start of partitions where it is not known yet. Partitions without a leader are left for the next
+/// call.
 pub(super) fn anchor(
     consumer: &BaseConsumer<Rebalancing>,
     end: Instant,
@@ -130,13 +133,13 @@ pub(super) fn commit_starts(
     let membership = &consumer.context().membership;
     if membership.has_new_starts() {
         let stored = membership.stored();
-        positions::commit(consumer, &stored, "commit where partitions start", end)?;
+        positions::commit(consumer, &stored, "commit the start of partitions", end)?;
         membership.committed(&stored);
     }
     Ok(())
 }
 
-/// Lets librdkafka read these partitions from these offsets on, and no others.
+/// Makes librdkafka read exactly these partitions, from these offsets on.
 pub(super) fn read(
     consumer: &BaseConsumer<Rebalancing>,
     offsets: &BTreeMap<TopicPartition, i64>,

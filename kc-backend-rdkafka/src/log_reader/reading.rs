@@ -1,4 +1,4 @@
-//! What the thread of a log reader does.
+//! The thread of a log reader.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +17,10 @@ use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
 use crate::record::{bare_list, fetched, list};
 use crate::worker::{SLICE, retire};
 
-/// The group of a reader that has none. Nothing is ever committed by it.
+/// The group of a reader without a group. No positions are ever committed for it.
 const NO_GROUP: &str = "kc-none";
 
-/// Records that were fetched and are not given out yet.
+/// Records that were fetched and not returned yet.
 #[derive(Default)]
 pub(super) struct Outbox(Mutex<Vec<Record>>);
 
@@ -45,9 +45,9 @@ pub(super) struct Reading {
     max_poll_records: usize,
     /// The topics that are read.
     topics: BTreeSet<String>,
-    /// Topics that did not exist when last looked for.
+    /// Topics that did not exist at the last look.
     awaited: BTreeSet<String>,
-    /// Whether a topic that is read may not exist any more.
+    /// `true` if a topic that is read may not exist any more.
     doubtful: bool,
     next_look: Instant,
 }
@@ -129,13 +129,13 @@ impl Reading {
         Ok(found.into_values().next())
     }
 
-    /// Fetches until there are records, or until `end`, or until nobody waits for them any more.
+    /// Fetches until there are records, or until `end`, or until the caller stops waiting.
     pub(super) fn poll(
         &mut self,
         end: Instant,
         wanted: &dyn Fn() -> bool,
     ) -> Result<(), BackendError> {
-        // One that is not waited for any more holds up no other call.
+        // A dropped poll must not delay other calls.
         while wanted() && self.outbox.is_empty() {
             self.look();
             self.lookup.tend();
@@ -153,13 +153,13 @@ impl Reading {
         Ok(())
     }
 
-    /// Waits for a record, and takes those that are there, too.
+    /// Waits for a record, and takes all others that have arrived.
     fn fetch(&mut self, mut wait: Duration) {
         let mut records = Vec::new();
         while records.len() < self.max_poll_records {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => records.push(fetched(&message)),
-                // The context has it.
+                // The context has recorded the error.
                 Some(Err(_)) => {}
                 None => break,
             }
@@ -179,7 +179,7 @@ impl Reading {
             return;
         }
         if let Err(error) = self.look_now() {
-            tracing::debug!(%error, "looking for topics");
+            tracing::debug!(%error, "topics cannot be looked for");
         }
         self.next_look = Instant::now() + LOOK_INTERVAL;
     }
@@ -190,24 +190,24 @@ impl Reading {
             let there = self.lookup.existing(&self.topics, end)?;
             let gone: Vec<String> = self.topics.difference(&there).cloned().collect();
             for topic in gone {
-                tracing::warn!(topic, "the topic does not exist any more");
+                tracing::warn!(topic, "topic does not exist any more");
                 self.remove(&topic)?;
                 self.awaited.insert(topic);
             }
             self.doubtful = false;
         }
         for topic in self.lookup.existing(&self.awaited, end)? {
-            tracing::debug!(topic, "the topic has appeared");
+            tracing::debug!(topic, "awaited topic appeared");
             self.add(topic, Offset::Beginning)?;
         }
         Ok(())
     }
 
-    /// Reads a topic that exists from this offset on.
+    /// Reads a topic that exists, from this offset on.
     fn add(&mut self, topic: String, offset: Offset) -> Result<(), BackendError> {
         self.remove(&topic)?;
         self.drop_fetched(&topic);
-        // By itself librdkafka looks for the leaders of new topics once a second. This does not wait for the answer.
+        // librdkafka looks for the leaders of new topics only once a second. This does not wait for the answer.
         let _ = self.consumer.fetch_metadata(Some(&topic), Duration::ZERO);
         self.consumer
             .incremental_assign(&list([(&first(&topic), offset)])?)

@@ -1,4 +1,4 @@
-//! What became of the records that were queued.
+//! Results of queued records.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -15,24 +15,24 @@ use tokio::sync::{Notify, oneshot};
 use crate::error::failed;
 use crate::events::{Events, guarded};
 
-/// What librdkafka calls back to.
+/// The context that librdkafka calls back.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     pub(super) events: Events,
     state: Mutex<State>,
-    /// Told whenever all records of a span between flushes are done with.
+    /// Notified whenever all records of a span between flushes are delivered or failed.
     settled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// How often it was flushed: records queued since then belong to this span.
+    /// The number of flushes; records queued since the last one belong to this span.
     span: u64,
-    /// How many records are queued and not delivered, by span; none of no record.
+    /// The number of records that are queued and not delivered, by span. Never 0.
     outstanding: BTreeMap<u64, usize>,
-    /// The first failure since it was last asked for, whether or not anybody awaited the record.
+    /// The first failure since the last flush, even if the record's delivery was not awaited.
     failure: Option<(String, KafkaError)>,
-    /// Whether topics existed when they were last looked for.
+    /// The topics that were looked for, and whether they existed.
     topics: HashMap<String, bool>,
 }
 
@@ -50,7 +50,7 @@ impl Queued {
 }
 
 impl Deliveries {
-    /// A record is about to be queued.
+    /// Counts a record that is about to be queued.
     pub(super) fn queued(&self, queued: &mut Queued) {
         self.with(|state| {
             queued.span = state.span;
@@ -58,12 +58,13 @@ impl Deliveries {
         });
     }
 
-    /// It was not.
+    /// Removes a record that was counted but not queued.
     pub(super) fn not_queued(&self, queued: &Queued) {
         self.done(queued.span, |_| ());
     }
 
-    /// Waits until all is done with that was queued before, whatever is queued meanwhile.
+    /// Waits until all records queued before this call are delivered or failed, even if more are queued in the
+    /// meantime. Cancel safe.
     pub(super) async fn all_done(&self) {
         let last = self.with(|state| {
             state.span += 1;
@@ -78,7 +79,7 @@ impl Deliveries {
         }
     }
 
-    /// The first failure since this was last asked.
+    /// Returns the first failure since the last call.
     pub(super) fn take_failure(&self) -> Result<(), BackendError> {
         match self.with(|state| state.failure.take()) {
             Some((topic, error)) => Err(self.error(&topic, error)),
@@ -86,7 +87,7 @@ impl Deliveries {
         }
     }
 
-    /// Whether a topic existed when it was last looked for.
+    /// Returns whether a topic existed at the last look; `None` if it was not looked for.
     pub(super) fn knows(&self, topic: &str) -> Option<bool> {
         self.with(|state| state.topics.get(topic).copied())
     }
@@ -95,7 +96,7 @@ impl Deliveries {
         self.with(|state| state.topics.insert(topic.to_owned(), exists));
     }
 
-    /// The error of a record that was not delivered.
+    /// Returns the error of a record that was not delivered.
     pub(super) fn error(&self, topic: &str, error: KafkaError) -> BackendError {
         let error = failed(format!("send to topic {topic}"), error);
         self.events.explain(error)
@@ -137,7 +138,7 @@ impl Deliveries {
         match result {
             Ok(message) => {
                 self.events.success();
-                // Nobody may wait for it.
+                // The caller may have dropped the delivery.
                 let _ = deliver.send(Ok(Delivery {
                     partition: message.partition(),
                     offset: message.offset().max(-1),
@@ -203,7 +204,7 @@ mod tests {
             flushed = flushed => flushed.unwrap(),
             () = steady => {}
         }
-        // What was queued since is outstanding.
+        // Records queued after the first flush are outstanding.
         let second = deliveries.all_done();
         assert!(
             tokio::time::timeout(Duration::from_secs(1), second)
