@@ -5,9 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kc_broker::{Broker, Faults};
-use kc_core::backend::{Backend, BackendError, ClientSettings, OutgoingRecord, TopicSpec};
+use kc_core::backend::{
+    Backend, BackendError, ClientSettings, GroupConsumer, LogReader, OutgoingRecord, Record,
+    TopicPartition, TopicSpec,
+};
+use tokio::time::Instant;
 
 use super::Failure;
+use crate::failure::ensure;
 
 /// Longest wait for what must happen, unless a bench is less patient. librdkafka takes half a minute over a commit that a
 /// coordinator refuses three times.
@@ -185,4 +190,73 @@ impl fmt::Debug for Bench {
             .field("address", &self.address)
             .finish_non_exhaustive()
     }
+}
+
+/// How long one poll waits.
+pub(super) const POLL: Duration = Duration::from_millis(200);
+
+/// The next `count` records.
+pub(super) async fn read(
+    bench: &Bench,
+    reader: &mut dyn LogReader,
+    count: usize,
+) -> Result<Vec<Record>, Failure> {
+    let end = Instant::now() + bench.deadline();
+    let mut records = Vec::new();
+    while records.len() < count {
+        came_in_time(end, records.len(), count)?;
+        records.extend(reader.poll(POLL).await?);
+    }
+    Ok(records)
+}
+
+/// The next `count` records; they are not stored.
+pub(super) async fn gather(
+    bench: &Bench,
+    consumer: &mut dyn GroupConsumer,
+    count: usize,
+) -> Result<Vec<Record>, Failure> {
+    let end = Instant::now() + bench.deadline();
+    let mut records = Vec::new();
+    while records.len() < count {
+        came_in_time(end, records.len(), count)?;
+        records.extend(consumer.poll(POLL).await?.records);
+    }
+    Ok(records)
+}
+
+fn came_in_time(end: Instant, have: usize, want: usize) -> Result<(), Failure> {
+    ensure(Instant::now() < end, || {
+        format!("only {have} of {want} records came")
+    })
+}
+
+/// The positions behind these records.
+pub(super) fn behind(records: &[Record]) -> Vec<(TopicPartition, i64)> {
+    records
+        .iter()
+        .map(|record| {
+            let at = TopicPartition {
+                topic: record.topic.clone(),
+                partition: record.partition,
+            };
+            (at, record.next_offset())
+        })
+        .collect()
+}
+
+/// Values as text.
+pub(super) fn values(records: &[Record]) -> Vec<String> {
+    records
+        .iter()
+        .map(|record| {
+            let value = record.value.as_deref().unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        })
+        .collect()
+}
+
+/// Owned copies of values.
+pub(super) fn owned(values: &[&str]) -> Vec<String> {
+    values.iter().map(|&value| value.to_owned()).collect()
 }

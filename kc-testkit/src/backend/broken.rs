@@ -9,7 +9,7 @@ use kc_core::backend::{
     LogStart, Polled, Producer, Record, Subscription, TopicPartition, TopicSpec, Watermarks,
 };
 
-use super::polls::behind;
+use super::bench::behind;
 
 /// Makes the groups of [`Fault::ForgetsTheGroup`] unique.
 static FRESH_GROUPS: AtomicU64 = AtomicU64::new(0);

@@ -13,7 +13,7 @@ use super::adversary::Adversary;
 use super::network::{Network, Topic};
 use super::oracle::Oracle;
 use super::plan::Plan;
-use super::report::{Failed, Invariant};
+use super::{Failed, Invariant};
 
 /// The wall clock at the beginning of each simulation.
 const EPOCH: f64 = 1_700_000_000.0;

@@ -10,10 +10,10 @@ use kc_core::keys::{Signer, VerifyingKey};
 use kc_core::types::{SideTopic, Timestamp};
 use kc_core::work::measure;
 
+use super::Invariant;
 use super::core::{Core, Event, Which};
 use super::network::Topic;
 use super::node::Node;
-use super::report::Invariant;
 
 impl Node {
     /// Has a job done by others.

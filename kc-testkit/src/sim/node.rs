@@ -20,12 +20,12 @@ use kc_core::ratchet::{
 use kc_core::types::{KeyId, ManagementTopic, Now, RootTopic, SideTopic, Timestamp};
 use kc_core::work::{Work, measure};
 
+use super::Invariant;
 use super::authority::Certified;
 use super::core::{Core, Event, Life, Which};
 use super::disk::Disk;
 use super::network::{MAX_POLLED, Topic};
 use super::reading::{Batch, Consumer};
-use super::report::Invariant;
 
 /// The time between requests for keys that nobody gives, in all nodes.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use kc_core::ratchet::Component;
 use kc_core::work::Work;
 
 use super::core::Core;
-use super::report::{Counts, Invariant};
+use super::{Counts, Invariant};
 
 /// A topic secret.
 pub(super) type SecretBytes = [u8; 32];

@@ -12,11 +12,11 @@ use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic};
 use kc_core::work::measure;
 use rand::seq::SliceRandom;
 
+use super::Invariant;
 use super::core::{Core, Event, Which};
 use super::network::{DataRecord, MAX_POLLED, Record, Sealed, Topic};
 use super::node::{Node, Unsettled};
 use super::oracle::turn_time;
-use super::report::Invariant;
 
 /// How many missing keys are signalled before the next look at all of them.
 const MAX_SIGNALLED: usize = 1024;

@@ -18,7 +18,7 @@ use super::disk::Disk;
 use super::network::Topic;
 use super::node::{Node, Roles};
 use super::plan::{DAY, Plan};
-use super::report::{Counts, Failed, Invariant, Outcome};
+use super::{Counts, Failed, Invariant, Outcome};
 
 /// How long after the network has healed all must be read.
 const LIVENESS: Duration = Duration::from_secs(90);

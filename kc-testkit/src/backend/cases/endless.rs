@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use kc_core::backend::{Committed, GroupStart, LogStart, Subscription};
 
-use crate::backend::bench::record;
-use crate::backend::polls::{behind, values};
+use crate::backend::bench::{behind, record, values};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq};
 

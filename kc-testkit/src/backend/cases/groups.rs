@@ -7,8 +7,7 @@ use kc_core::backend::{
 };
 use tokio::time::Instant;
 
-use crate::backend::bench::record;
-use crate::backend::polls::{POLL, behind, gather, values};
+use crate::backend::bench::{POLL, behind, gather, owned, record, values};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq};
 
@@ -482,8 +481,4 @@ async fn join(
         .backend()
         .group_consumer(&group, &topics, start)
         .await?)
-}
-
-fn owned(values: &[&str]) -> Vec<String> {
-    values.iter().map(|&value| value.to_owned()).collect()
 }

@@ -2,7 +2,7 @@
 
 use kc_core::backend::{BackendErrorKind, Committed, LogReader, LogStart, Watermarks};
 
-use crate::backend::polls::{POLL, read, values};
+use crate::backend::bench::{POLL, owned, read, values};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 
@@ -246,8 +246,4 @@ async fn no_topic(bench: &Bench, topic: &str) -> Result<(), Failure> {
         partitions,
         None,
     )
-}
-
-fn owned(values: &[&str]) -> Vec<String> {
-    values.iter().map(|&value| value.to_owned()).collect()
 }

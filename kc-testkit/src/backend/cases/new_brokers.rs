@@ -3,7 +3,7 @@
 use kc_broker::{CoordinatorError, CoordinatorRequest};
 use kc_core::backend::{Committed, GroupStart, LogStart, Subscription};
 
-use crate::backend::polls::{behind, gather, read};
+use crate::backend::bench::{behind, gather, owned, read};
 use crate::backend::{Bench, Failure};
 use crate::failure::ensure_eq;
 
@@ -71,7 +71,7 @@ async fn group(bench: &Bench) -> Result<(), Failure> {
             .group_consumer(&group, &topics, GroupStart::Earliest)
             .await?;
         let got = gather(bench, &mut *member, values.len()).await?;
-        ensure_eq("values", crate::backend::polls::values(&got), owned(values))?;
+        ensure_eq("values", crate::backend::bench::values(&got), owned(values))?;
         member.store(&behind(&got));
         member.commit(bench.deadline()).await?;
         member.close(bench.deadline()).await?;
@@ -108,8 +108,4 @@ async fn log(bench: &Bench) -> Result<(), Failure> {
     ensure_eq("positions", committed, vec![position])?;
     reader.close().await;
     Ok(())
-}
-
-fn owned(values: &[&str]) -> Vec<String> {
-    values.iter().map(|&value| value.to_owned()).collect()
 }

@@ -3,8 +3,7 @@
 use kc_broker::Broker;
 use kc_core::backend::{BackendErrorKind, Committed, GroupStart, LogStart, Subscription};
 
-use crate::backend::bench::record;
-use crate::backend::polls::{POLL, behind, gather, read, values};
+use crate::backend::bench::{POLL, behind, gather, read, record, values};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 

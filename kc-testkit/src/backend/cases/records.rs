@@ -4,8 +4,7 @@ use kc_core::backend::{
     BackendErrorKind, GroupStart, Header, LogStart, OutgoingRecord, Record, Subscription,
 };
 
-use crate::backend::bench::record;
-use crate::backend::polls::{gather, read, values};
+use crate::backend::bench::{gather, read, record, values};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 
