@@ -7,28 +7,28 @@ use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::store::{StoreError, StoreErrorKind};
 use thiserror::Error;
 
-/// Why a case failed.
+/// The reason why a case failed.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// What is under test did not keep a promise.
+    /// The implementation under test broke a promise.
     #[error("{0}")]
     Broken(String),
-    /// The backend failed where it must not.
+    /// The backend returned an error where it must not.
     #[error("unexpected error: {}", chain(.0))]
     Backend(#[from] BackendError),
-    /// The keystore or ratchet store failed where it must not.
+    /// The keystore or the ratchet store returned an error where it must not.
     #[error("unexpected error: {}", chain(.0))]
     Store(#[from] StoreError),
-    /// The case did not end in this time.
+    /// The case did not end within this time.
     #[error("did not end within {0:?}")]
     Hung(Duration),
-    /// The broker under test did not start.
+    /// The broker for the test did not start.
     #[error("no broker: {0}")]
     Broker(#[from] BrokerError),
 }
 
-// A failed test shows this form.
+// Failed tests print this form.
 impl Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -68,7 +68,7 @@ fn chain<E: Kinded>(error: &E) -> String {
     text
 }
 
-/// Fails unless it holds.
+/// Fails unless `holds` is true.
 pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
     if holds {
         Ok(())
@@ -77,13 +77,13 @@ pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<
     }
 }
 
-/// Fails unless they are equal.
+/// Fails unless both values are equal.
 pub(crate) fn ensure_eq<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Result<(), Failure> {
     let holds = got == want;
     ensure(holds, || format!("{what}: got {got:?}, want {want:?}"))
 }
 
-/// Fails unless it failed in one of these ways.
+/// Fails unless `result` is an error of one of these kinds.
 pub(crate) fn ensure_fails<T, E: Kinded>(
     what: &str,
     result: Result<T, E>,

@@ -1,3 +1,5 @@
+//! The bench of a case: a backend, a broker, and helpers that poll until records arrive.
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +16,7 @@ use tokio::time::Instant;
 use super::Failure;
 use crate::failure::ensure;
 
-/// Longest wait for what must happen, unless a bench is less patient. librdkafka takes half a minute over a commit that a
-/// coordinator refuses three times.
+/// The default limit of every wait. librdkafka takes half a minute for a commit that a coordinator refuses three times.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Makes names unique within this process.
@@ -34,10 +35,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// On a kc-broker of its own.
+    /// Starts a kc-broker for this bench. Dropping the future stops the broker.
     ///
     /// # Errors
-    /// [`Failure::Broker`] if that does not start.
+    /// [`Failure::Broker`] if the broker does not start.
     pub async fn embedded(
         make: impl Fn(&str) -> Box<dyn Backend> + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
@@ -47,8 +48,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// On a broker that runs already, at this `host:port`; not for the cases that switch the broker's
-    /// faults or stop it.
+    /// Uses a running broker at this `host:port`. Not suitable for cases that stop the broker or inject faults.
     #[must_use]
     pub fn external(
         make: impl Fn(&str) -> Box<dyn Backend> + Send + Sync + 'static,
@@ -67,7 +67,7 @@ impl Bench {
         }
     }
 
-    /// Creates topics by another backend than the one under test, which cannot.
+    /// Creates topics with another backend than the one under test, which cannot create them.
     #[must_use]
     pub fn administered_by(
         mut self,
@@ -77,7 +77,7 @@ impl Bench {
         self
     }
 
-    /// Waits no longer than this for what must happen. Default: 90 s.
+    /// Sets the limit of every wait. Default: 90 s.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -88,7 +88,7 @@ impl Bench {
         self.patience
     }
 
-    /// A backend for the broker.
+    /// Returns a backend for the broker.
     pub(super) fn backend(&self) -> Box<dyn Backend> {
         self.backend_at(&self.address)
     }
@@ -97,12 +97,12 @@ impl Bench {
         (self.make)(address)
     }
 
-    /// A name for a topic or group that nobody else has.
+    /// Returns a unique name for a topic or group.
     pub(super) fn name(&self, what: &str) -> String {
         format!("{what}-{}", self.unique)
     }
 
-    /// A new topic.
+    /// Creates a topic.
     pub(super) async fn topic(&self, what: &str, partitions: i32) -> Result<String, Failure> {
         let name = self.name(what);
         self.create(&name, partitions).await?;
@@ -138,7 +138,7 @@ impl Bench {
         self.send(records.collect()).await
     }
 
-    /// The embedded broker's switches.
+    /// Returns the fault switches of the embedded broker.
     pub(super) fn faults(&self) -> Result<Faults, Failure> {
         let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
         broker
@@ -147,7 +147,7 @@ impl Bench {
             .ok_or_else(needs_embedded)
     }
 
-    /// The embedded broker, to stop it, and its address.
+    /// Returns the embedded broker, to be stopped, and its address.
     pub(super) fn take_broker(&self) -> Result<(Broker, SocketAddr), Failure> {
         let mut broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
         let broker = broker.take().ok_or_else(needs_embedded)?;
@@ -160,10 +160,10 @@ fn needs_embedded() -> Failure {
     Failure::Broken("this case needs the embedded broker".to_owned())
 }
 
-/// Settings for a backend under test on the embedded broker: it gives up within seconds.
+/// Returns settings for a backend under test on the embedded broker, which gives up within seconds.
 ///
 /// # Errors
-/// [`BackendError`] if `bootstrap` is no list of servers.
+/// A [`BackendError`] if `bootstrap` is not a list of servers.
 pub fn impatient(bootstrap: &str) -> Result<ClientSettings, BackendError> {
     ClientSettings::parse([
         ("bootstrap_servers", bootstrap),
@@ -174,7 +174,7 @@ pub fn impatient(bootstrap: &str) -> Result<ClientSettings, BackendError> {
     ])
 }
 
-/// A record with a value and no key.
+/// Returns a record with a value and without a key.
 pub(super) fn record(topic: &str, partition: i32, value: &str) -> OutgoingRecord {
     OutgoingRecord {
         topic: topic.to_owned(),
@@ -192,10 +192,10 @@ impl fmt::Debug for Bench {
     }
 }
 
-/// How long one poll waits.
+/// The time that one poll waits.
 pub(super) const POLL: Duration = Duration::from_millis(200);
 
-/// The next `count` records.
+/// Returns the next `count` records.
 pub(super) async fn read(
     bench: &Bench,
     reader: &mut dyn LogReader,
@@ -210,7 +210,7 @@ pub(super) async fn read(
     Ok(records)
 }
 
-/// The next `count` records; they are not stored.
+/// Returns the next `count` records, without storing their positions.
 pub(super) async fn gather(
     bench: &Bench,
     consumer: &mut dyn GroupConsumer,
@@ -227,11 +227,11 @@ pub(super) async fn gather(
 
 fn came_in_time(end: Instant, have: usize, want: usize) -> Result<(), Failure> {
     ensure(Instant::now() < end, || {
-        format!("only {have} of {want} records came")
+        format!("only {have} of {want} records arrived")
     })
 }
 
-/// The positions behind these records.
+/// Returns the positions after these records.
 pub(super) fn behind(records: &[Record]) -> Vec<(TopicPartition, i64)> {
     records
         .iter()
@@ -245,7 +245,7 @@ pub(super) fn behind(records: &[Record]) -> Vec<(TopicPartition, i64)> {
         .collect()
 }
 
-/// Values as text.
+/// Returns values as text.
 pub(super) fn values(records: &[Record]) -> Vec<String> {
     records
         .iter()
@@ -256,7 +256,7 @@ pub(super) fn values(records: &[Record]) -> Vec<String> {
         .collect()
 }
 
-/// Owned copies of values.
+/// Returns owned copies of values.
 pub(super) fn owned(values: &[&str]) -> Vec<String> {
     values.iter().map(|&value| value.to_owned()).collect()
 }

@@ -1,4 +1,4 @@
-//! Backends with a fault of choice.
+//! Backends with a selected fault.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,29 +24,29 @@ pub enum Fault {
     SwapsOrder,
     /// Headers are missing.
     LosesHeaders,
-    /// Null keys and values come as empty ones.
+    /// Null keys and values are received as empty ones.
     EmptiesNulls,
-    /// What was polled is stored, before it was worked on.
+    /// Polled positions are stored before the records are processed.
     CommitsTooEarly,
-    /// What was stored is not committed when partitions are taken away, nor on close.
+    /// Stored positions are not committed when partitions are revoked, nor on close.
     ForgetsToCommit,
-    /// A group knows nothing of its members before: neither where they started nor what they committed.
+    /// A group has no memory of earlier members: neither of their start nor of their commits.
     ForgetsTheGroup,
-    /// Paused partitions go on.
+    /// Paused partitions are still read.
     IgnoresPauses,
-    /// Partitions that are taken away go on when they are back, though they are paused.
+    /// Paused partitions are read again after they were revoked and assigned again.
     ForgetsPauses,
-    /// Partitions that are taken away are not told.
+    /// Revoked partitions are not reported.
     HidesRevocations,
-    /// Asking for a topic creates it.
+    /// A request for a topic creates it.
     CreatesTopics,
     /// A log is always read from its beginning.
     StartsAtBeginning,
-    /// "Latest" is taken as "earliest".
+    /// "Latest" is treated as "earliest".
     TakesLatestAsEarliest,
 }
 
-/// A backend that works, but for one fault.
+/// A backend with one fault.
 #[derive(Debug)]
 pub struct Broken {
     inner: Box<dyn Backend>,
@@ -54,7 +54,7 @@ pub struct Broken {
 }
 
 impl Broken {
-    /// Gives a backend a fault.
+    /// Adds a fault to a backend.
     #[must_use]
     pub fn new(inner: Box<dyn Backend>, fault: Fault) -> Self {
         Self { inner, fault }
@@ -223,7 +223,7 @@ impl LogReader for BrokenReader {
 struct BrokenConsumer {
     inner: Box<dyn GroupConsumer>,
     fault: Fault,
-    /// What [`Fault::ForgetsToCommit`] keeps from the backend.
+    /// The positions that [`Fault::ForgetsToCommit`] keeps from the backend.
     stored: Vec<(TopicPartition, i64)>,
 }
 

@@ -1,9 +1,9 @@
-//! What every Kafka backend must do, as tests.
+//! The conformance suite of Kafka backends.
 //!
-//! A [`Bench`] joins the backend under test with a broker: kc-broker in this process, or any broker by
-//! its address. Each function in [`cases`] checks one promise of the traits in
-//! [`kc_core::backend`] on a bench; [`backend_conformance!`](crate::backend_conformance) mounts them as
-//! `#[tokio::test]`s, and [`PORTABLE`] lists those that any broker can serve. [`Broken`] is a backend with a fault of choice, to show that the cases catch it.
+//! A [`Bench`] combines the backend under test with a broker: kc-broker in this process, or any broker by its address.
+//! Each function in [`cases`] checks one promise of the traits in [`kc_core::backend`] on a bench;
+//! [`backend_conformance!`](crate::backend_conformance) mounts them as `#[tokio::test]`s, and [`PORTABLE`] lists those
+//! that run on any broker. [`Broken`] is a backend with a selected fault, to show that the cases detect it.
 //!
 //! ```no_run
 //! # use kc_core::backend::Backend;
@@ -14,15 +14,16 @@
 //! # fn main() {}
 //! ```
 //!
-//! The function given makes a backend for a bootstrap address. Its producers must give up on a topic that
-//! does not exist, and on a broker that does not answer, within seconds, lest the cases take minutes: [`impatient`]
-//! has settings for that.
-//! Cases of what a backend's [`Capabilities`](kc_core::backend::Capabilities) exclude check nothing.
+//! The given function makes a backend for a bootstrap address. Its producers must give up within seconds on a missing
+//! topic and on a broker that does not answer, or the cases take minutes: [`impatient`] returns suitable settings.
+//! Cases about features that a backend's [`Capabilities`](kc_core::backend::Capabilities) exclude pass without a check.
 
 mod bench;
 mod broken;
 
 /// The promises of [`kc_core::backend`], one function each: `async fn(&Bench) -> Result<(), Failure>`.
+///
+/// Dropping the future of a case stops the case; its topics and groups remain on the broker.
 pub mod cases {
     pub mod endless;
     pub mod groups;
@@ -42,13 +43,13 @@ pub use crate::failure::Failure;
 pub use bench::{Bench, impatient};
 pub use broken::{Broken, Fault};
 
-/// The longest that a case may take.
+/// The maximum time of a case.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Runs a case.
+/// Runs a case. Dropping the future stops the case; its topics and groups remain on the broker.
 ///
 /// # Errors
-/// [`Failure`]: what the backend did wrong; `Hung` if the case did not end within two minutes.
+/// The [`Failure`] of the case; [`Failure::Hung`] if it did not end within two minutes.
 pub async fn run(
     bench: &Bench,
     case: impl AsyncFn(&Bench) -> Result<(), Failure>,
@@ -58,10 +59,10 @@ pub async fn run(
         .unwrap_or(Err(Failure::Hung(LIMIT)))
 }
 
-/// Mounts the [cases](crate::backend::cases) as tests of a backend, which a function makes for a
-/// bootstrap address: `fn(&str) -> Box<dyn Backend>`. Each runs on a kc-broker of its own.
+/// Mounts the [cases](crate::backend::cases) as tests of a backend, which the given function makes for a bootstrap
+/// address: `fn(&str) -> Box<dyn Backend>`. Each case runs on a kc-broker of its own.
 ///
-/// The crate that invokes it needs `tokio` with the features `macros` and `rt-multi-thread`.
+/// The calling crate needs `tokio` with the features `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! backend_conformance {
     ($make:expr) => {
@@ -75,7 +76,7 @@ macro_rules! backend_conformance {
     };
 }
 
-/// Calls a macro with the cases that any broker can serve.
+/// Calls a macro with the cases that run on any broker.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! portable_cases {
@@ -117,10 +118,10 @@ macro_rules! mount_cases {
     };
 }
 
-/// One of the [cases](crate::backend::cases), for harnesses that choose at run time.
+/// One of the [cases](crate::backend::cases), for harnesses that select cases at run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// Its module and name: `groups::rebalance`.
+    /// The module and the name of the case: `groups::rebalance`.
     pub name: &'static str,
     run: for<'b> fn(&'b Bench) -> CaseFuture<'b>,
 }
@@ -128,10 +129,10 @@ pub struct Case {
 type CaseFuture<'b> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'b>>;
 
 impl Case {
-    /// Runs it.
+    /// Runs the case. Dropping the future stops the case; its topics and groups remain on the broker.
     ///
     /// # Errors
-    /// [`Failure`], see [`run`].
+    /// The same as [`run`].
     pub async fn run(&self, bench: &Bench) -> Result<(), Failure> {
         (self.run)(bench).await
     }
@@ -139,7 +140,7 @@ impl Case {
 
 macro_rules! list_cases {
     (; $($module:ident { $($case:ident),* $(,)? })*) => {
-        /// The cases that any broker can serve.
+        /// The cases that run on any broker.
         pub const PORTABLE: &[Case] = &[$($(
             Case {
                 name: concat!(stringify!($module), "::", stringify!($case)),

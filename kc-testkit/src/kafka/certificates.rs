@@ -25,18 +25,18 @@ pub struct Certificates {
     pub client_certificate: PathBuf,
     /// The client's key: PKCS#8, not encrypted.
     pub client_key: PathBuf,
-    /// The same key, encrypted: PKCS#8 with PBES2, PBKDF2 with SHA-256, AES-256-CBC.
+    /// The client's key, encrypted: PKCS#8 with PBES2, PBKDF2 with SHA-256, AES-256-CBC.
     pub encrypted_client_key: PathBuf,
     /// The password of the encrypted key.
     pub client_key_password: &'static str,
-    /// An authority that signed nothing.
+    /// An authority that signed none of the certificates.
     pub stranger_ca: PathBuf,
     /// The server's key and certificate, for `localhost` only.
     pub(super) server: PathBuf,
 }
 
 impl Certificates {
-    /// Those in a folder, made unless it exists.
+    /// Returns the certificates in a folder, which is created unless it exists.
     pub(super) fn in_folder(folder: &Path) -> Result<Self, KafkaError> {
         if !folder.exists() {
             let draft = folder.with_extension("draft");

@@ -4,31 +4,31 @@ use std::process::{ExitStatus, Output};
 
 use thiserror::Error;
 
-/// Why there is no Kafka.
+/// The reason why no Kafka runs.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum KafkaError {
-    /// No version that we know.
-    #[error("no Kafka {0:?} here: 4 or 3.9")]
+    /// The version is not supported.
+    #[error("Kafka {0:?} is not supported; 4 and 3.9 are")]
     UnknownVersion(String),
-    /// A program that is missing or cannot be run.
+    /// A program is missing or cannot be run.
     #[error("cannot run `{program}`: {source}")]
     Program {
-        /// Its name.
+        /// The name of the program.
         program: &'static str,
-        /// Why.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A file or folder that cannot be read or written.
+    /// A file or folder cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A jar is missing, or not the one that is known.
-    #[error("{0} is not the jar that is known by its SHA-256")]
+    /// A jar is missing, or has an unexpected digest.
+    #[error("{0} is missing or does not have the expected SHA-256")]
     UnknownJar(
         /// Its name.
         String,
@@ -39,10 +39,10 @@ pub enum KafkaError {
         /// The end of what it printed.
         String,
     ),
-    /// No certificates.
+    /// The certificates could not be made.
     #[error("cannot make certificates: {0}")]
     Certificates(#[from] rcgen::Error),
-    /// No encrypted key of the client.
+    /// The client's key could not be encrypted.
     #[error("cannot encrypt the key of the client: {0}")]
     KeyEncryption(#[from] pkcs8::Error),
     /// The folder for the data could not be prepared.
@@ -51,29 +51,29 @@ pub enum KafkaError {
         /// The end of what Kafka's tool printed.
         String,
     ),
-    /// Another program listens on a port that was asked for, or on every port that was tried.
+    /// Another program listens on a requested port, or on every port that was tried.
     #[error("ports taken: {first} or one of the {} after it", super::listeners::COUNT - 1)]
     PortsTaken {
         /// The first of the ports.
         first: u16,
     },
-    /// It ended by itself before it served.
+    /// Kafka ended before it served.
     #[error("Kafka ended ({status}) before it served:\n{log}")]
     Ended {
-        /// How.
+        /// The exit status.
         status: ExitStatus,
         /// The end of its log.
         log: String,
     },
-    /// It runs but did not serve in time.
+    /// Kafka runs but did not serve in time.
     #[error("Kafka did not serve within {seconds} s:\n{log}")]
     NotServing {
-        /// How long it was given.
+        /// The time limit, in seconds.
         seconds: u64,
         /// The end of its log.
         log: String,
     },
-    /// The process could not be asked to end, or not be waited for.
+    /// The process could not be stopped, or waited for.
     #[error("the process of Kafka: {0}")]
     Process(io::Error),
 }
@@ -89,8 +89,8 @@ impl KafkaError {
     }
 }
 
-/// The last lines of a log that may say what is wrong: neither information nor stack traces, unless there is nothing
-/// else.
+/// Returns the last lines of a log that may explain a failure: neither information nor stack traces, unless there is
+/// nothing else.
 pub(super) fn tail(log: &str) -> String {
     const LINES: usize = 30;
     let is_telling =
@@ -103,7 +103,7 @@ pub(super) fn tail(log: &str) -> String {
     lines.split_off(skipped).join("\n")
 }
 
-/// What a program printed.
+/// Returns the output of a program.
 pub(super) fn printed(output: &Output) -> String {
     [&output.stdout, &output.stderr]
         .map(|out| String::from_utf8_lossy(out))

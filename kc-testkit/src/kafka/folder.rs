@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::KafkaError;
 
-/// Where a [`Kafka`](super::Kafka) has its files.
+/// The folder of a [`Kafka`](super::Kafka).
 #[derive(Debug)]
 pub(super) enum Folder {
     /// Removed when dropped.
@@ -14,7 +14,7 @@ pub(super) enum Folder {
 }
 
 impl Folder {
-    /// The given folder, made if missing, else a temporary one.
+    /// Returns the given folder, created if missing, else a temporary one.
     pub(super) fn make(given: Option<PathBuf>) -> Result<Self, KafkaError> {
         let Some(path) = given else {
             let folder = tempfile::Builder::new().prefix("kafka-").tempdir();
@@ -25,14 +25,14 @@ impl Folder {
         made.map(Self::Given).map_err(KafkaError::file(&path))
     }
 
-    /// Removes it no more.
+    /// Keeps a temporary folder.
     pub(super) fn keep(self) {
         if let Self::Temporary(folder) = self {
             let _path = folder.keep();
         }
     }
 
-    /// The path, if it is to be removed.
+    /// Returns the path of a temporary folder; `None` for others.
     pub(super) fn temporary(&self) -> Option<&Path> {
         match self {
             Self::Temporary(folder) => Some(folder.path()),

@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 use super::error::{printed, tail};
 use super::{KafkaError, Version};
 
-/// Where jars are kept: `target/kafka` of the workspace.
+/// Returns the folder of the jars: `target/kafka` of the workspace.
 #[must_use]
 pub fn cache_folder() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).join("target/kafka")
 }
 
-/// The folder with the jars of a version, fetched unless they are there; one process at a time.
+/// Returns the folder with the jars of a version, fetched unless they exist; one process at a time.
 pub(super) fn fetch(version: Version) -> Result<PathBuf, KafkaError> {
     let cache = cache_folder();
     fs::create_dir_all(&cache).map_err(KafkaError::file(&cache))?;
@@ -52,7 +52,7 @@ fn download(version: Version, folder: &Path) -> Result<(), KafkaError> {
     verify(sums(version), &folder.join("jars"))
 }
 
-/// The jars of a version with their SHA-256, as `sha256sum` writes them.
+/// Returns the jars of a version with their SHA-256, in the format of `sha256sum`.
 fn sums(version: Version) -> &'static str {
     match version {
         Version::V4 => include_str!("jars/4.4.0.sha256"),
@@ -60,7 +60,7 @@ fn sums(version: Version) -> &'static str {
     }
 }
 
-/// Fails unless these jars are there, and no others.
+/// Checks that exactly these jars exist.
 fn verify(sums: &str, jars: &Path) -> Result<(), KafkaError> {
     let failed = KafkaError::file(jars);
     let mut expected: BTreeMap<&str, &str> = sums
@@ -83,7 +83,7 @@ fn verify(sums: &str, jars: &Path) -> Result<(), KafkaError> {
 }
 
 fn pom(version: Version) -> String {
-    // Without a binding of slf4j, Kafka writes no log.
+    // Kafka writes no log without a binding of slf4j.
     let (group, artifact, binding) = match version {
         Version::V4 => ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.5"),
         Version::V3_9 => ("org.slf4j", "slf4j-reload4j", "1.7.36"),

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::{KafkaError, Version};
 
-/// A heap that is large enough for tests, and what makes a short-lived server start quickly.
+/// A heap that is large enough for tests, and options that make a server start quickly.
 const OPTIONS: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 
 const LOG4J_2: &str = "\
@@ -22,7 +22,7 @@ log4j.appender.console.layout=org.apache.log4j.PatternLayout
 log4j.appender.console.layout.ConversionPattern=%d %p %m (%c)%n
 ";
 
-/// Runs Kafka's programs; they log to standard output.
+/// Runs Kafka's programs, which log to standard output.
 #[derive(Debug)]
 pub(super) struct Java {
     class_path: PathBuf,
@@ -30,7 +30,7 @@ pub(super) struct Java {
 }
 
 impl Java {
-    /// Writes the settings of the log to this file.
+    /// Writes the settings of the log to this file, and returns the runner.
     pub(super) fn new(
         version: Version,
         jars: &Path,

@@ -1,34 +1,34 @@
-//! Listeners, and the consecutive ports that they get.
+//! Listeners, and their consecutive ports.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use super::KafkaError;
 
-/// How many ports a Kafka has: one for each [`Listener`], and one for its controller.
+/// The number of ports of a Kafka: one for each [`Listener`], and one for its controller.
 pub(super) const COUNT: u16 = 6;
 
-/// Where free ports are looked for: below the ports that systems give to outgoing connections. Else a client that
-/// connects again and again to a stopped Kafka can get its port, and keep it.
+/// The range in which free ports are looked for: below the ports that systems use for outgoing connections. Otherwise a
+/// client that reconnects again and again to a stopped Kafka could get its port, and keep it.
 const FREE: std::ops::Range<u16> = 20_000..32_000;
 
-/// A way into a [`Kafka`](super::Kafka).
+/// A listener of a [`Kafka`](super::Kafka).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Listener {
-    /// Without TLS and user; always there.
+    /// Neither TLS nor a user; always present.
     Plaintext,
     /// TLS. The certificate is for `localhost`, not for 127.0.0.1.
     Ssl,
-    /// TLS, with a certificate of the client.
+    /// TLS, with a client certificate.
     Mtls,
-    /// A user and password, without TLS: mechanisms PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
+    /// User and password without TLS: mechanisms PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
     SaslPlaintext,
-    /// A user and password in TLS; the same mechanisms and certificate.
+    /// User and password with TLS; the same mechanisms and certificate.
     SaslSsl,
 }
 
 impl Listener {
-    /// The name in the settings of Kafka.
+    /// Returns the name in Kafka's settings.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Plaintext => "PLAINTEXT",
@@ -39,7 +39,7 @@ impl Listener {
         }
     }
 
-    /// The setting `security_protocol` of its clients.
+    /// Returns the setting `security_protocol` of its clients.
     #[must_use]
     pub const fn security_protocol(self) -> &'static str {
         match self {
@@ -48,19 +48,19 @@ impl Listener {
         }
     }
 
-    /// Whether it speaks TLS.
+    /// Returns whether the listener uses TLS.
     #[must_use]
     pub const fn has_tls(self) -> bool {
         matches!(self, Self::Ssl | Self::Mtls | Self::SaslSsl)
     }
 
-    /// Whether it wants a user and a password.
+    /// Returns whether the listener requires a user and a password.
     #[must_use]
     pub const fn has_sasl(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
     }
 
-    /// The host that its clients are told.
+    /// Returns the host that clients connect to.
     pub(super) const fn host(self) -> &'static str {
         if self.has_tls() {
             "localhost"
@@ -83,14 +83,14 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// From this one on; 65,530 at most.
+    /// Returns the ports from this one on; 65,530 at most.
     pub(super) fn from(first: u16) -> Self {
         Self {
             first: first.min(u16::MAX - (COUNT - 1)),
         }
     }
 
-    /// Free ones, unless another process takes them before they are used.
+    /// Returns ports that are free, unless another process takes them before they are used.
     pub(super) fn free() -> Result<Self, KafkaError> {
         const TRIES: usize = 100;
         let tried = (0..TRIES).map(|_| Self::from(rand::random_range(FREE)));
@@ -99,7 +99,7 @@ impl Ports {
             .ok_or(KafkaError::PortsTaken { first: FREE.start })
     }
 
-    /// Whether nobody listens on them.
+    /// Checks that no program listens on the ports.
     pub(super) fn check(self) -> Result<(), KafkaError> {
         let mut ports = self.first..=self.controller();
         if ports.all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
@@ -121,7 +121,7 @@ impl Ports {
         self.first + (COUNT - 1)
     }
 
-    /// Where the plain listener is.
+    /// Returns the address of the plaintext listener.
     pub(super) fn plaintext(self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.of(Listener::Plaintext)).into()
     }

@@ -1,8 +1,8 @@
-//! A real Apache Kafka, for tests and for people (`cargo xtask kafka`).
+//! A real Apache Kafka, for tests and for manual use (`cargo xtask kafka`).
 //!
-//! [`Kafka::builder`] says which one; `start` fetches its jars by Maven (once; see [`cache_folder`]), makes
-//! [`Certificates`], and waits until it serves. It listens on 127.0.0.1 only and ends with its handle, even if this
-//! process is killed. Needs `mvn`, and `java` 17 or later.
+//! [`Kafka::builder`] selects the version and the listeners; `start` fetches the jars with Maven (once; see
+//! [`cache_folder`]), makes [`Certificates`], and waits until Kafka serves. It listens on 127.0.0.1 only, and ends when
+//! its handle is dropped, or when this process is killed. Requires `mvn`, and `java` 17 or later.
 //!
 //! ```no_run
 //! use kc_testkit::kafka::{Kafka, Listener, Version};
@@ -38,7 +38,7 @@ pub use listeners::Listener;
 pub use server::Kafka;
 pub use version::Version;
 
-/// The one user that the listeners with SASL know, by every mechanism.
+/// The only user of the listeners with SASL, for every mechanism.
 pub const USER: &str = "alice";
 /// The password of [`USER`].
 pub const PASSWORD: &str = "alice-secret";

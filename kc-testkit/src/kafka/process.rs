@@ -10,21 +10,21 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::KafkaError;
 use super::watchdog::Watchdog;
 
-/// How long it has to end when asked to.
+/// The time that a process has to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(20);
-/// How often is looked.
+/// The time between two looks at a process.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A process that is killed at the end, unless detached.
+/// A process that is killed when dropped, unless detached.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
-    /// Until detached.
+    /// The watchdog; `None` after the process is detached.
     watchdog: Option<Watchdog>,
 }
 
 impl Process {
-    /// Starts it in a process group of its own, so that Ctrl-C does not reach it.
+    /// Starts a process in a process group of its own, so that Ctrl-C does not reach it.
     pub(super) fn start(
         mut command: Command,
         log: &Path,
@@ -50,12 +50,12 @@ impl Process {
         }
     }
 
-    /// How it ended, if it did.
+    /// Returns the exit status, if the process has ended.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>, KafkaError> {
         self.child.try_wait().map_err(KafkaError::Process)
     }
 
-    /// Asks it to end, and kills it if it does not.
+    /// Sends SIGTERM, and kills the process if it does not end.
     pub(super) fn stop(mut self) -> Result<(), KafkaError> {
         if self.ended()?.is_some() {
             return Ok(());
@@ -69,7 +69,7 @@ impl Process {
         Ok(())
     }
 
-    /// Lets it run on when this process ends; its id.
+    /// Lets the process continue when this one ends. Returns its id.
     pub(super) fn detach(mut self) -> u32 {
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.dismiss();
@@ -78,7 +78,7 @@ impl Process {
     }
 
     fn kill(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -86,7 +86,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The watchdog first: it must not live when the process's id can be another's.
+        // The watchdog ends first: it must not run when another process can have this id.
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.dismiss();
             self.kill();

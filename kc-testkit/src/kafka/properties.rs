@@ -1,4 +1,4 @@
-//! `server.properties`.
+//! The content of `server.properties`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::listeners::Ports;
 use super::{Certificates, Listener, PASSWORD, USER};
 
-/// One broker that is its own controller, quick with first messages.
+/// The properties of every server: one broker that is its own controller, with short delays at the start.
 const ALWAYS: &[(&str, &str)] = &[
     ("process.roles", "broker,controller"),
     ("node.id", "1"),
@@ -19,18 +19,18 @@ const ALWAYS: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
 ];
 
-/// What a server's properties depend on.
+/// The parameters of a server's properties.
 pub(super) struct Server<'a> {
     pub(super) listeners: &'a [Listener],
     pub(super) ports: Ports,
     pub(super) data: &'a Path,
     pub(super) certificates: &'a Certificates,
-    /// Further properties; they override.
+    /// Further properties; they override the others.
     pub(super) more: &'a [(String, String)],
 }
 
 impl Server<'_> {
-    /// The text of the file.
+    /// Returns the text of the file.
     pub(super) fn properties(&self) -> String {
         let mut properties = Properties::default();
         for (name, value) in ALWAYS {
@@ -114,7 +114,7 @@ struct Properties {
 }
 
 impl Properties {
-    /// Adds a property; of two with one name, the later one counts.
+    /// Sets a property; a later value overrides an earlier one.
     fn set(&mut self, name: &str, value: &str) {
         let value = value.replace('\\', "\\\\").replace('\n', "\\n");
         // Writing to memory cannot fail.

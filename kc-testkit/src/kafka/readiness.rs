@@ -1,4 +1,4 @@
-//! Whether a Kafka serves: it does when a Metadata request names a broker and a controller.
+//! Readiness of a Kafka: it serves when a Metadata response names a broker and a controller.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,12 +9,12 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable};
 
-/// Has the cluster's id, and no tagged fields.
+/// The version of the request: its response has the cluster's id, and no tagged fields.
 const VERSION: i16 = 4;
-/// How long one exchange may take.
+/// The maximum time of one exchange.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether the Kafka of this cluster serves at this address.
+/// Returns whether the Kafka of this cluster serves at this address.
 pub(super) fn serves(address: SocketAddr, cluster_id: &str) -> bool {
     metadata(address).is_ok_and(|metadata| {
         let cluster = metadata.cluster_id.as_ref();
@@ -39,7 +39,7 @@ fn metadata(address: SocketAddr) -> io::Result<MetadataResponse> {
     MetadataResponse::decode(&mut rest, VERSION).map_err(io::Error::other)
 }
 
-/// Asks for no topics.
+/// Returns a request for the metadata of no topics.
 fn request() -> io::Result<Vec<u8>> {
     let header = RequestHeader::default()
         .with_request_api_key(ApiKey::Metadata as i16)

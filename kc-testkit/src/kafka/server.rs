@@ -14,17 +14,17 @@ use super::{
     Builder, Certificates, KafkaError, Listener, PASSWORD, USER, Version, jars, readiness, storage,
 };
 
-/// How long it has to serve.
+/// The time that Kafka has to serve.
 const START: Duration = Duration::from_mins(1);
-/// How often is asked if it does.
+/// The time between two readiness requests.
 const ASK: Duration = Duration::from_millis(50);
-/// How many times free ports are looked for when another process takes them meanwhile.
+/// The number of attempts to find free ports that other processes do not take in the meantime.
 const TRIES: usize = 3;
 
 /// A running Apache Kafka: one broker that is its own controller. Dropping it kills it.
 #[derive(Debug)]
 pub struct Kafka {
-    /// Before the folder: it must have ended when that is removed.
+    /// The process. Declared before the folder: it must have ended when the folder is removed.
     process: Option<Process>,
     java: Java,
     ports: Ports,
@@ -34,7 +34,7 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// One of this version, with a [`Plaintext`](Listener::Plaintext) listener and what is added.
+    /// Returns a builder for this version, with a [`Plaintext`](Listener::Plaintext) listener.
     pub fn builder(version: Version) -> Builder {
         Builder::new(version)
     }
@@ -104,25 +104,26 @@ impl Kafka {
         KafkaError::Ended { status, log }
     }
 
-    /// Where a listener is, `host:port`, as `bootstrap_servers` has it; nobody answers on one that was not asked for.
+    /// Returns the address of a listener, `host:port`, for `bootstrap_servers`. Listeners that were not requested do
+    /// not answer.
     #[must_use]
     pub fn address(&self, listener: Listener) -> String {
         format!("{}:{}", listener.host(), self.port(listener))
     }
 
-    /// The port of a listener.
+    /// Returns the port of a listener.
     #[must_use]
     pub fn port(&self, listener: Listener) -> u16 {
         self.ports.of(listener)
     }
 
-    /// The listeners it has.
+    /// Returns the listeners of the server.
     #[must_use]
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
 
-    /// Names and values that a node's `.config` needs to connect to a listener; SASL by SCRAM-SHA-512.
+    /// Returns the names and values that a node's `.config` needs to connect to a listener; SASL with SCRAM-SHA-512.
     #[must_use]
     pub fn client_settings(&self, listener: Listener) -> Vec<(&'static str, String)> {
         let file = |path: &Path| path.to_string_lossy().into_owned();
@@ -149,49 +150,49 @@ impl Kafka {
         settings
     }
 
-    /// The files for TLS; there even if no listener uses them.
+    /// Returns the files for TLS, which exist even if no listener uses them.
     #[must_use]
     pub fn certificates(&self) -> &Certificates {
         &self.certificates
     }
 
-    /// The file to which it logs.
+    /// Returns the log file.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.folder.log()
     }
 
-    /// Ends it in order: SIGTERM, and SIGKILL after 20 s. Does nothing if it does not run.
+    /// Stops the server in order: SIGTERM, and SIGKILL after 20 s. Does nothing if it does not run.
     ///
     /// # Errors
-    /// [`KafkaError::Process`].
+    /// [`KafkaError::Process`] if the process cannot be signalled or waited for.
     pub fn stop(&mut self) -> Result<(), KafkaError> {
         self.process.take().map_or(Ok(()), Process::stop)
     }
 
-    /// Ends it by SIGKILL. Does nothing if it does not run.
+    /// Kills the server by SIGKILL. Does nothing if it does not run.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Starts it again on the same ports and data; stops it before if it runs. After a kill this takes ten seconds
-    /// more: it waits until the broker's session has ended.
+    /// Starts the server again on the same ports and data; stops it first if it runs. After a kill this takes ten
+    /// seconds longer, until the broker's session has ended.
     ///
     /// # Errors
-    /// As [`Builder::start`].
+    /// The same as [`Builder::start`].
     pub fn restart(&mut self) -> Result<(), KafkaError> {
         self.stop()?;
         self.launch()
     }
 
-    /// Lets it run when this process ends, and keeps its folder. Returns the id of its process, if it runs.
+    /// Lets the server run when this process ends, and keeps its folder. Returns the id of its process, if it runs.
     pub fn detach(mut self) -> Option<u32> {
         let process = self.process.take();
         self.folder.keep();
         process.map(Process::detach)
     }
 
-    /// The log without its first bytes.
+    /// Returns the log without its first bytes.
     fn log_since(&self, earlier: usize) -> String {
         let log = fs::read(self.log()).unwrap_or_default();
         let log = log.get(earlier..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The data folder, which Kafka wants formatted once.
+//! The data folder, which must be formatted once.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::error::{printed, tail};
 use super::java::Java;
 use super::{KafkaError, PASSWORD, USER};
 
-/// Formats the data folder unless that is done; returns the id of its cluster.
+/// Formats the data folder unless it is formatted; returns the cluster's id.
 pub(super) fn prepare(java: &Java, data: &Path, properties: &Path) -> Result<String, KafkaError> {
     let about = data.join("meta.properties");
     if !about.exists() {
@@ -35,7 +35,7 @@ fn format(java: &Java, properties: &Path) -> Result<(), KafkaError> {
     Ok(())
 }
 
-/// 16 bytes in base64url, which must not begin with `-`: hexadecimal digits are that too.
+/// Returns 16 bytes in base64url, which must not begin with `-`: hexadecimal digits are valid base64url.
 fn cluster_id() -> String {
     format!("{:020x}AA", rand::random::<u128>() >> 48)
 }

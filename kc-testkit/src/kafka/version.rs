@@ -13,10 +13,10 @@ pub enum Version {
 }
 
 impl Version {
-    /// Every version.
+    /// All versions.
     pub const ALL: [Self; 2] = [Self::V4, Self::V3_9];
 
-    /// The full number.
+    /// Returns the full version number.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl Version {
         }
     }
 
-    /// The number that people use.
+    /// Returns the short version number, as used in commands.
     #[must_use]
     pub const fn short(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Version {
 impl FromStr for Version {
     type Err = KafkaError;
 
-    /// From the short or the full number.
+    /// Parses the short or the full version number.
     fn from_str(text: &str) -> Result<Self, KafkaError> {
         Self::ALL
             .into_iter()

@@ -4,11 +4,12 @@ use std::process::{Child, Command, Stdio};
 
 use super::KafkaError;
 
-/// Ends when its standard input does. Waits a second so that nobody writes any more to what it removes.
+/// A script that ends when its standard input does. It waits a second before it removes the folder, so that the killed
+/// process no longer writes there.
 const SCRIPT: &str = r#"read -r _; kill -KILL "$1"; [ -z "$2" ] || { sleep 1; rm -rf "$2"; }"#;
 
-/// Kills a process, and removes its temporary folder, when this process ends without having done so: nothing is
-/// dropped then, as statics never are.
+/// Kills a process and removes its temporary folder if this process ends without doing so: then no destructors run, as
+/// for statics.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     shell: Child,
@@ -22,16 +23,16 @@ impl Watchdog {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C must not reach it.
+            // Ctrl-C must not reach the script.
             .process_group(0)
             .spawn()
             .map_err(KafkaError::program("sh"))?;
         Ok(Self { shell })
     }
 
-    /// Sends it away without a deed.
+    /// Ends the watchdog without any action.
     pub(super) fn dismiss(mut self) {
-        // Nothing else ends it, and it is our child.
+        // The shell is a child of this process and does not end by itself.
         let _ = self.shell.kill();
         let _ = self.shell.wait();
     }

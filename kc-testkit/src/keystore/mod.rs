@@ -1,8 +1,8 @@
-//! What every keystore and every ratchet store must do, as tests.
+//! The conformance suite of keystores and ratchet stores.
 //!
-//! A [`Bench`] opens the stores of a node again and again, as a program that starts does. Each function in [`cases`]
+//! A [`Bench`] opens the stores of a node again and again, as a program does at each start. Each function in [`cases`]
 //! checks one promise of the traits in [`kc_core::store`]; [`keystore_conformance!`](crate::keystore_conformance)
-//! mounts them as `#[test]`s, and [`CASES`] lists them for harnesses that choose at run time.
+//! mounts them as `#[test]`s, and [`CASES`] lists them for harnesses that select cases at run time.
 //!
 //! ```no_run
 //! # use kc_core::store::{KeyStore, RatchetStore, StoreError};
@@ -27,10 +27,10 @@ pub mod cases {
     pub mod opaque;
     pub mod ratchet;
 
-    /// Lengths of messages and values that stores must take, in bytes.
+    /// The lengths of messages and values that stores must accept, in bytes.
     const LENGTHS: &[usize] = &[0, 1, 15, 16, 17, 255, 4096, 65_536];
 
-    /// Bytes that do not repeat soon.
+    /// Returns `len` bytes with a long period.
     fn bytes(len: usize) -> Vec<u8> {
         (0..len).map(|i| (i * 131 + i / 256) as u8).collect()
     }
@@ -40,29 +40,29 @@ use kc_core::store::{KeyStore, RatchetStore, StoreError};
 
 pub use crate::failure::Failure;
 
-/// The stores of a node with at least one signing key and a ratchet, and beside it another node.
+/// The stores of a node with at least one signing key and a ratchet, and the keystore of another node.
 pub trait Bench {
     /// Opens the node's keystore.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// The [`StoreError`] of the store.
     fn key_store(&self) -> Result<Box<dyn KeyStore>, StoreError>;
 
     /// Opens the keystore of another node, which has other keys.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// The [`StoreError`] of the store.
     fn other_key_store(&self) -> Result<Box<dyn KeyStore>, StoreError>;
 
     /// Opens the node's ratchet.
     ///
     /// # Errors
-    /// [`StoreError`]; `InUse` if it is open.
+    /// The [`StoreError`] of the store; its kind is `InUse` if the ratchet is open.
     fn ratchet_store(&self) -> Result<Box<dyn RatchetStore>, StoreError>;
 }
 
-/// Mounts the [cases](crate::keystore::cases) as tests of the stores that a function makes a bench of:
-/// `fn() -> impl Bench`. Each runs on a bench of its own.
+/// Mounts the [cases](crate::keystore::cases) as tests of the stores on a bench, which the given function makes:
+/// `fn() -> impl Bench`. Each case runs on a bench of its own.
 #[macro_export]
 macro_rules! keystore_conformance {
     ($make:expr) => {
@@ -100,19 +100,19 @@ macro_rules! mount_keystore_cases {
     };
 }
 
-/// One of the [cases](crate::keystore::cases), for harnesses that choose at run time.
+/// One of the [cases](crate::keystore::cases), for harnesses that select cases at run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// Its module and name: `ratchet::counts`.
+    /// The module and the name of the case: `ratchet::counts`.
     pub name: &'static str,
     run: fn(&dyn Bench) -> Result<(), Failure>,
 }
 
 impl Case {
-    /// Runs it.
+    /// Runs the case.
     ///
     /// # Errors
-    /// [`Failure`]: what the store did wrong.
+    /// The [`Failure`] of the case.
     pub fn run(&self, bench: &dyn Bench) -> Result<(), Failure> {
         (self.run)(bench)
     }

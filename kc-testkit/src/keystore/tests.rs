@@ -1,4 +1,4 @@
-//! The cases pass on a faultless store, and each fault is caught by the case that is about it.
+//! The cases pass on a correct store, and each fault is detected by the case for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -20,26 +20,26 @@ use super::authority::{Certified, generate, names_of};
 use super::core::{Core, Dice, Event};
 use super::network::{DataRecord, Topic};
 
-/// How many forged self-revocations stand before a real one.
+/// The number of forged self-revocations before a real one.
 const FORGED_REVOCATIONS: usize = 320;
-/// How many floods of them.
+/// The maximum number of such floods.
 const MAX_FLOODS: usize = 2;
-/// How many key ids are invented at once.
+/// The number of key ids that are invented at once.
 const INVENTED_IDS: usize = 120;
 
-/// How often.
+/// The maximum number of such inventions.
 const MAX_INVENTIONS: usize = 4;
 
-/// Who is hostile, with what they have.
+/// The hostile nodes, with their keys.
 pub(super) struct Adversary {
-    /// Authorised to hand out keys.
+    /// Producers that are authorised to give keys.
     pub(super) producers: Vec<Certified>,
-    /// Authorised to ask for keys.
+    /// A consumer that is authorised to request keys.
     pub(super) consumer: Option<Certified>,
-    /// Certified by nobody that others trust.
+    /// A node that is certified by an untrusted root only.
     stranger: Certified,
     exchange_key: DecapsulationKey,
-    /// A valid self-revocation of a key that nobody has seen.
+    /// A valid self-revocation of a key that no node has seen.
     revocation: Vec<u8>,
     trust: TrustStore,
     /// The public keys of honest nodes.
@@ -65,14 +65,14 @@ impl Adversary {
         }
     }
 
-    /// A self-revocation that claims to be of a key and is not signed by it.
+    /// Returns a self-revocation that names a key and is not signed by it.
     fn forged_revocation(&self, key: &[u8], number: usize) -> Vec<u8> {
         let own = self.stranger.key.verifying_key().to_bytes();
         let mut forged = self.revocation.clone();
         if key.len() == own.len() {
             replace(&mut forged, &own, key);
         }
-        // Another signature each time.
+        // A different signature each time.
         if let Some(byte) = forged.iter().rposition(|byte| *byte != 0) {
             let patch = number.to_le_bytes();
             let place = byte.saturating_sub(200);
@@ -83,7 +83,7 @@ impl Adversary {
         forged
     }
 
-    /// A request with the random value of another, and an exchange key of its own.
+    /// Returns a request with the random value of another, and an exchange key of its own.
     fn request_like(
         &self,
         root_topic: &RootTopic,
@@ -109,7 +109,7 @@ impl Adversary {
         Some(consumer.sign(&certificate, core.dice))
     }
 
-    /// Answers with wrong secrets.
+    /// Returns replies with wrong secrets.
     fn wrong_replies(
         &self,
         root_topic: &RootTopic,
@@ -144,7 +144,7 @@ impl Adversary {
         replies
     }
 
-    /// A chain that no root signed, and that would take long to evaluate.
+    /// Returns a chain that no trusted root signed, and that would take long to evaluate.
     fn heavy_chain(&self, random0: &[u8], core: &mut CoreParts<'_>) -> Vec<u8> {
         let patterns = |from: usize| (from..from + MAX_PATTERNS).map(|n| format!("^(a{n}|b)+"));
         let constraints = Constraints {
@@ -175,14 +175,14 @@ impl Adversary {
     }
 }
 
-/// What an adversary takes of the world.
+/// The parts of the world that an adversary uses.
 struct CoreParts<'a> {
     dice: &'a mut Dice,
     wall: kc_core::types::Timestamp,
 }
 
 impl Core {
-    /// A broker sees a record before it has a place in its topic.
+    /// Lets a hostile broker act on a record before it is appended to its topic.
     pub(super) fn before_append(&mut self, topic: &Topic, key: &[u8], value: &Arc<[u8]>) {
         let hostile = self.plan.hostile;
         match topic {
@@ -200,7 +200,7 @@ impl Core {
         }
     }
 
-    /// A hostile producer sees a request before others do.
+    /// Lets a hostile producer act on a request before other nodes see it.
     pub(super) fn after_append(&mut self, topic: &Topic, key: &[u8], value: &Arc<[u8]>) {
         let Topic::Side(root_topic, SideTopic::Requests) = topic else {
             return;
@@ -225,7 +225,7 @@ impl Core {
         }
     }
 
-    /// Hostile nodes and brokers do something.
+    /// Lets hostile nodes and brokers act.
     pub(super) fn act(&mut self) {
         let hostile = self.plan.hostile;
         let every = if self.is_healed { 8000 } else { 4000 };
@@ -265,7 +265,7 @@ impl Core {
         forged
     }
 
-    /// A record that stands somewhere.
+    /// Returns a random record of a topic.
     fn any_record(&mut self, of: impl Fn(&Topic) -> bool) -> Option<(Topic, Vec<u8>, Arc<[u8]>)> {
         let topics: Vec<_> = self.net.topics().into_iter().filter(of).collect();
         let topic = self.dice.pick(&topics)?.clone();
@@ -291,7 +291,7 @@ impl Core {
         }
     }
 
-    /// A record whose bytes are changed somewhere.
+    /// Appends a record with a random byte changed.
     fn alter(&mut self) {
         if let Some((topic, key, value)) = self.any_record(|_| true) {
             let mut altered = value.to_vec();
@@ -303,7 +303,7 @@ impl Core {
         }
     }
 
-    /// Heavy chains to all topics where somebody may take them for something.
+    /// Sends heavy chains to all topics whose readers may evaluate them.
     fn send_heavy(&mut self) {
         let is_request = |topic: &Topic| matches!(topic, Topic::Side(_, SideTopic::Requests));
         let Some((_, key, value)) = self.any_record(is_request) else {
@@ -356,7 +356,7 @@ impl Core {
             };
             self.net.append_data(&root_topic, record);
         }
-        // A request for keys that nobody has.
+        // A request for keys that no node has.
         let ids = [KeyId::Short(u64::MAX)];
         let topic = Topic::Side(root_topic.clone(), SideTopic::Requests);
         self.append(&topic, &encode_key_ids(ids.iter()), &vec![0; 100].into());
@@ -366,7 +366,7 @@ impl Core {
         );
     }
 
-    /// Unless there have been so many floods.
+    /// Floods the denylist with forged self-revocations, unless there were `most` floods before.
     fn flood_revocations(&mut self, most: usize) {
         let Some(adversary) = &mut self.adversary else {
             return;
@@ -416,7 +416,7 @@ fn replace(bytes: &mut [u8], what: &[u8], with: &[u8]) {
     }
 }
 
-/// What a request demands of a requester's chain.
+/// Returns what a request demands of the requester's chain.
 pub(super) fn demand(
     root_topic: &RootTopic,
     usage: Usage,

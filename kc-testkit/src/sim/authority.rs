@@ -1,4 +1,4 @@
-//! Roots of trust, and what they sign.
+//! Roots of trust, and their signatures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct Certified {
     pub(super) path: Vec<VerifyingKey>,
 }
 
-/// What a key is certified for.
+/// The rights that a certificate grants.
 pub(super) struct Grant<'a> {
     pub(super) usages: &'a [Usage],
     pub(super) topics: Option<&'a [RootTopic]>,
@@ -32,7 +32,7 @@ pub(super) fn generate(key_type: KeyType, dice: &mut Dice) -> Arc<SigningKey> {
     Arc::new(SigningKey::generate(key_type, &mut dice.0))
 }
 
-/// A root of trust, as one who certifies.
+/// Returns a root of trust, which certifies other keys.
 pub(super) fn root(key: Arc<SigningKey>) -> Certified {
     Certified {
         path: vec![key.verifying_key().clone()],
@@ -82,7 +82,7 @@ impl Certified {
         }
     }
 
-    /// A chain that ends with this certificate.
+    /// Returns a chain that ends with this certificate.
     pub(super) fn sign(&self, certificate: &[u8], dice: &mut Dice) -> Vec<u8> {
         let link = self.key.sign(certificate, &mut dice.0);
         let link = link.unwrap_or_default();
@@ -93,12 +93,12 @@ impl Certified {
     }
 }
 
-/// The entry of a root of trust.
+/// Returns the list entry of a root of trust.
 pub(super) fn entry(root: &Certified) -> TrustEntry {
     TrustEntry::unrestricted(root.key.verifying_key())
 }
 
-/// The time after which nothing in a simulation is valid any more.
+/// Returns a time after the end of every certificate in a simulation.
 pub(super) fn far(now: Timestamp) -> Timestamp {
     now.plus(Duration::from_secs(400 * 86_400))
 }

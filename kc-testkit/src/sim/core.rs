@@ -1,4 +1,4 @@
-//! What all of a simulated world shares: time, randomness, the network, and what is to happen when.
+//! The shared state of a simulated world: time, randomness, the network, and future events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,57 +53,57 @@ impl Dice {
     }
 }
 
-/// Which of a node's exchanges: its own, or the controller's.
+/// One of a node's exchanges: its own, or the controller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Which {
     Own,
     Controller,
 }
 
-/// Which run of which node: what was begun before a crash does not reach the node that runs after it.
+/// One run of one node: work that began before a crash does not reach the node that runs after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Life {
     pub(super) node: usize,
     pub(super) run: u64,
 }
 
-/// What is to happen.
+/// A future event.
 pub(super) enum Event {
     /// A record arrives at its topic.
     Append(Topic, Vec<u8>, Arc<[u8]>),
-    /// Those who read a topic hear of new records.
+    /// The readers of a topic learn of new records.
     Appended(Topic),
-    /// A job is done by whoever does it.
+    /// A job is done.
     Work(Life, Which, Ticket, Box<Job>),
-    /// A job's result comes back.
+    /// The result of a job arrives.
     Done(Life, Which, Ticket, Box<Result<Output, Failure>>),
     /// A self-revocation was verified.
     Verified(Life, Vec<u8>),
-    /// A node looks at what is due.
+    /// A node checks its timeouts.
     Wake(Life),
     /// A node reads its topics.
     Poll(Life),
-    /// A producer seals something.
+    /// A producer seals a record.
     Seal(Life),
-    /// A consumer signals again what it misses.
+    /// A consumer signals missing keys again.
     Resignal(Life),
     /// A node starts.
     Start(usize),
-    /// Something breaks.
+    /// A fault occurs.
     Fault,
     /// Hostile nodes and brokers act.
     Act,
     /// The administrator acts.
     Administer(usize),
-    /// A chain server looks for chains that end.
+    /// A chain server renews chains that are about to expire.
     Renew,
-    /// No more faults.
+    /// Faults end.
     Heal,
-    /// All must have been opened.
+    /// All readable records must have been opened.
     Check,
 }
 
-/// All of a world but its nodes.
+/// The world without its nodes.
 pub(super) struct Core {
     pub(super) dice: Dice,
     pub(super) plan: Plan,
@@ -136,7 +136,7 @@ impl Core {
         }
     }
 
-    /// The wall clock of whoever has the right time.
+    /// Returns the correct wall-clock time.
     pub(super) fn wall(&self) -> Timestamp {
         Timestamp::from_secs(EPOCH)
             .unwrap_or(Timestamp::EPOCH)
@@ -149,25 +149,24 @@ impl Core {
             .insert((self.time + delay, self.scheduled), event);
     }
 
-    /// The next event; time goes on to it.
+    /// Returns the next event, and advances the time to it.
     pub(super) fn next(&mut self) -> Option<Event> {
         let ((time, _), event) = self.queue.pop_first()?;
         self.time = time;
         Some(event)
     }
 
-    /// Returns whether something goes wrong that is to go wrong with this probability; nothing does once the network
-    /// has healed.
+    /// Returns whether a fault of this probability occurs; `false` after the network has healed.
     pub(super) fn fault(&mut self, probability: f64) -> bool {
         !self.is_healed && self.dice.chance(probability)
     }
 
-    /// Sends a record to a topic. Returns whether its sender hears that it arrived.
+    /// Sends a record to a topic. Returns whether the sender gets an acknowledgement.
     pub(super) fn send(&mut self, topic: &Topic, key: &[u8], value: &[u8]) -> bool {
         let faults = self.plan.faults;
         if self.fault(faults.loss) {
             self.note(|| format!("lost: {topic:?}"));
-            // A hostile broker acknowledges what it throws away.
+            // A hostile broker acknowledges records that it drops.
             return !self.plan.is_long && self.dice.chance(0.5);
         }
         let mut value: Arc<[u8]> = value.into();
@@ -190,14 +189,14 @@ impl Core {
         !self.fault(faults.loss)
     }
 
-    /// Puts a record at the end of a topic.
+    /// Appends a record to a topic.
     pub(super) fn append(&mut self, topic: &Topic, key: &[u8], value: &Arc<[u8]>) {
         self.net.append(topic, key, value);
         let latency = self.dice.millis(1, 15);
         self.after(latency, Event::Appended(topic.clone()));
     }
 
-    /// Notes a step for the trace, if there is one.
+    /// Records a step in the trace, if there is one.
     pub(super) fn note(&mut self, step: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let time = self.time.as_secs_f64();
@@ -205,7 +204,7 @@ impl Core {
         }
     }
 
-    /// Notes that an invariant does not hold. The first counts.
+    /// Records that an invariant does not hold. Only the first violation counts.
     pub(super) fn fail(&mut self, invariant: Invariant, what: impl FnOnce() -> String) {
         if self.failed.is_none() {
             self.failed = Some(Failed {
@@ -221,7 +220,7 @@ impl Core {
         self.failed.is_some()
     }
 
-    /// What failed, with the last steps before it.
+    /// Returns the violation, with the last steps before it.
     pub(super) fn into_failed(self) -> Option<Failed> {
         let mut failed = self.failed?;
         failed.trace = self.trace.unwrap_or_default();

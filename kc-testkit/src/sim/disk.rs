@@ -1,4 +1,4 @@
-//! What a node finds again when it starts.
+//! The durable state of a node.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,18 @@ use kc_core::types::{KeyId, RootTopic, Timestamp};
 
 use super::core::Dice;
 
-/// What was stored durably.
+/// The durable state of a node, which survives crashes.
 #[derive(Clone, Default)]
 pub(super) struct Disk {
     pub(super) seed: Vec<u8>,
-    /// An earlier seed, for an operator to put back by mistake.
+    /// An earlier seed, which an operator puts back by mistake.
     pub(super) old_seed: Vec<u8>,
     pub(super) used: Option<u64>,
     pub(super) retained: Vec<(RootTopic, KeyId, [u8; 32], Timestamp)>,
     pub(super) allowed: Vec<TrustEntry>,
     pub(super) denied: Vec<TrustEntry>,
     pub(super) chain: Vec<u8>,
-    /// The steps that were sealed with, for the invariants: no node reads it, and no crash loses it.
+    /// The steps that were used for sealing, for the invariants: no node reads it, and no crash loses it.
     pub(super) history: BTreeSet<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What threads, tokens and brokers do for a node's exchanges, in their time, or not.
+//! The work of threads, tokens and brokers for a node's exchanges: on time, late, or never.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::network::Topic;
 use super::node::Node;
 
 impl Node {
-    /// Has a job done by others.
+    /// Starts a job.
     pub(super) fn run_job(&mut self, which: Which, ticket: Ticket, job: Job, core: &mut Core) {
         match &job {
             Job::Validate { chain, .. } => self.look_at_validation(chain, core),
@@ -63,7 +63,7 @@ impl Node {
         core.after(delay, done(result));
     }
 
-    /// A job's result comes back.
+    /// Handles the result of a job.
     pub(super) fn done(
         &mut self,
         which: Which,
@@ -149,7 +149,7 @@ impl Node {
         is_acknowledged
     }
 
-    /// What is validated belongs to a record whose position is not committed yet.
+    /// Checks that a validated chain belongs to a record whose position is not committed yet.
     fn look_at_validation(&mut self, chain: &Arc<[u8]>, core: &mut Core) {
         let Some(running) = &self.running else {
             return;
@@ -163,7 +163,7 @@ impl Node {
         }
     }
 
-    /// Validates anew what is to be answered.
+    /// Validates the request of an answer again.
     fn look_at_answer(&mut self, answer: &AnswerJob, core: &mut Core) {
         let now = self.now(core);
         let Some(running) = &self.running else {

@@ -1,10 +1,11 @@
-//! A simulator: nodes of all roles over the machines of `kc-core`, on virtual clocks and a hostile network.
+//! A simulator: nodes of all roles run the machines of `kc-core`, on virtual clocks and a hostile network.
 //!
-//! A seed gives a world: who is in it, what breaks, who is hostile. The same seed gives the same world again. Actors are
-//! not part of it: what they do for the machines (validate, sign, send, store) is simulated, with jobs that are never
-//! done, done late, or whose results come twice. The network loses, duplicates, delays, reorders and truncates records,
-//! and compacts topics; nodes crash at any effect and start from what their disks have; wall clocks jump. In the end the
-//! network heals, and all that is to be read must be read within 90 seconds. [`Invariant`]s are looked after all the time.
+//! A seed determines a world: its nodes, its faults, its hostile nodes. The same seed gives the same world again.
+//! Actors are not part of it: their work for the machines (validate, sign, send, store) is simulated, with jobs that
+//! are never done, done late, or whose results arrive twice. The network loses, duplicates, delays, reorders and
+//! truncates records, and compacts topics; nodes crash at any effect and start from their disks; wall clocks jump. At
+//! the end the network heals, and all readable records must be read within 90 seconds. [`Invariant`]s are checked all
+//! the time.
 
 mod adversary;
 mod authority;
@@ -24,73 +25,74 @@ use std::time::Duration;
 pub use kc_core::sabotage::Rule;
 pub use world::{Options, replay, run};
 
-/// How many of the last steps are shown.
+/// The number of last steps that are shown.
 const SHOWN_STEPS: usize = 40;
 
-/// What must hold, whatever happens.
+/// A property that must hold, whatever happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// No topic secret, component and salt come twice, over all nodes and copies of nodes.
+    /// No combination of topic secret, component and salt occurs twice, over all nodes and copies of nodes.
     SaltsAreUnique,
-    /// No secret is encapsulated unless the request validates under the lists that the producer holds then.
+    /// A secret is encapsulated only if the request validates with the lists that the producer holds at that time.
     OnlyValidRequestsAreAnswered,
     /// Every allowed consumer opens every record of every allowed producer that keeps its key, in time.
     AllowedConsumersRead,
     /// Denials reach every node that has seen their keys in use.
     DenialsArrive,
-    /// What is remembered stays within its caps.
+    /// All state stays within its caps.
     MemoryIsBounded,
-    /// Until a trusted signature verifies, a record costs peeks, and one Ed25519 verification a root at most.
+    /// Until a trusted signature verifies, a record costs only parsing, lookups, and at most one Ed25519 verification
+    /// for each root.
     WorkIsBounded,
-    /// A position is committed when its record is done with.
+    /// A position is committed only when its record is completely processed.
     SettledIsDone,
-    /// What a key sealed is kept for late consumers, durably.
+    /// A key that sealed records is kept for late consumers, durably.
     UsedKeysAreKept,
-    /// No crash and no restored seed makes a node repeat a step of its ratchet.
+    /// A node never repeats a step of its ratchet, despite crashes and restored seeds.
     StepsAreUsedOnce,
-    /// Keys of denied givers open nothing.
+    /// Keys of denied producers open nothing.
     DeniedGiversOpenNothing,
-    /// What is sealed after a denial is not for who is denied.
+    /// Records sealed after a denial cannot be opened by the denied reader.
     DeniedReadersGetNothing,
     /// Machines come to rest.
     MachinesRest,
-    /// Nothing panics.
+    /// No code panics.
     NothingPanics,
 }
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug)]
 pub struct Failed {
-    /// Which.
+    /// The invariant.
     pub invariant: Invariant,
-    /// What happened instead.
+    /// A description of the violation.
     pub what: String,
-    /// When, since the beginning of the simulation.
+    /// The virtual time since the beginning of the simulation.
     pub time: Duration,
     /// The steps before, if they were traced.
     pub trace: Vec<String>,
 }
 
-/// The end of a simulation.
+/// The result of a simulation.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The seed that gives the same simulation again.
+    /// The seed, which gives the same simulation again.
     pub seed: u64,
-    /// What failed.
+    /// The first invariant that did not hold; `None` if all held.
     pub failed: Option<Failed>,
-    /// What happened.
+    /// The numbers of events.
     pub counts: Counts,
 }
 
-/// How much happened in simulations.
+/// The numbers of events in simulations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Events that were handled.
     pub events: u64,
     /// Records that were sealed.
     pub sealed: u64,
-    /// Records that were opened, each consumer counted.
+    /// Records that were opened, counted for each consumer.
     pub opened: u64,
     /// Requests that were answered.
     pub answered: u64,
@@ -101,7 +103,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds others.
+    /// Adds the counts of another simulation.
     pub fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.sealed += other.sealed;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic};
 
-/// How many records a poll gives at most.
+/// The maximum number of records in a poll.
 pub(super) const MAX_POLLED: usize = 512;
 
 /// A control topic. Management topics come first, as they do when a node hands over what it has read.
@@ -14,7 +14,7 @@ pub(super) const MAX_POLLED: usize = 512;
 pub(super) enum Topic {
     Management(ManagementTopic),
     Side(RootTopic, SideTopic),
-    /// The data of a root topic: nobody reads it here, but those who consume hear of it.
+    /// The data topic of a root topic. Its records are kept elsewhere; consumers only learn of new ones.
     Data(RootTopic),
 }
 
@@ -33,12 +33,12 @@ pub(super) struct DataRecord {
     pub(super) sealed: Option<Sealed>,
 }
 
-/// What an honest producer sealed under.
+/// The key that an honest producer sealed with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sealed {
     pub(super) id: KeyId,
     pub(super) secret: [u8; 32],
-    /// Whose key it is, by its identity.
+    /// The identity that owns the key.
     pub(super) owner: usize,
     pub(super) at: Duration,
 }
@@ -46,10 +46,10 @@ pub(super) struct Sealed {
 /// All topics.
 #[derive(Default)]
 pub(super) struct Network {
-    /// What was compacted away is `None`.
+    /// The records of each topic; compacted ones are `None`.
     logs: BTreeMap<Topic, Vec<Option<Record>>>,
     data: BTreeMap<RootTopic, Vec<DataRecord>>,
-    /// Where the group of an identity goes on reading.
+    /// The committed position of each identity's group.
     committed: BTreeMap<(usize, Topic), usize>,
 }
 
@@ -69,7 +69,7 @@ impl Network {
             .push(record);
     }
 
-    /// The data of a root topic.
+    /// Returns the data of a root topic.
     pub(super) fn data(&self, root_topic: &RootTopic) -> &[DataRecord] {
         self.data
             .get(root_topic)
@@ -81,7 +81,7 @@ impl Network {
         self.logs.get(topic).map_or(0, Vec::len)
     }
 
-    /// The records of a topic from an offset on, at most so many, and the offset after them.
+    /// Returns at most `most` records of a topic from an offset on, and the offset after them.
     pub(super) fn read(&self, topic: &Topic, from: usize, most: usize) -> (Vec<Record>, usize) {
         let Some(log) = self.logs.get(topic) else {
             return (Vec::new(), from);
@@ -91,12 +91,12 @@ impl Network {
         (records.iter().flatten().cloned().collect(), end.max(from))
     }
 
-    /// A record of a topic, if it was not compacted away.
+    /// Returns a record of a topic; `None` if it was compacted.
     pub(super) fn record(&self, topic: &Topic, offset: usize) -> Option<&Record> {
         self.logs.get(topic)?.get(offset)?.as_ref()
     }
 
-    /// Leaves only the last record of each key.
+    /// Keeps only the last record of each key.
     pub(super) fn compact(&mut self, topic: &Topic) {
         let mut seen = std::collections::BTreeSet::new();
         for record in self.logs.get_mut(topic).into_iter().flatten().rev() {

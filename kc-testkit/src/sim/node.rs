@@ -1,4 +1,4 @@
-//! A node: the machines, its disk, and those who work for the machines.
+//! A node: the machines, its disk, and the simulated work for the machines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,14 +27,14 @@ use super::disk::Disk;
 use super::network::{MAX_POLLED, Topic};
 use super::reading::{Batch, Consumer};
 
-/// The time between requests for keys that nobody gives, in all nodes.
+/// The time between requests for unavailable keys, in all nodes.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
-/// So many effects in a row are no rest.
+/// The number of consecutive effects after which a node counts as restless.
 const MAX_MOVES: usize = 20_000;
-/// So many times in a row a node wakes for nothing, a millisecond apart.
+/// The number of consecutive wake-ups without work, a millisecond apart, after which a node counts as restless.
 const MAX_SPINS: usize = 200;
 
-/// What a node does.
+/// The roles of a node.
 #[derive(Clone, Default)]
 pub(super) struct Roles {
     pub(super) produces: Vec<RootTopic>,
@@ -45,29 +45,29 @@ pub(super) struct Roles {
 /// A node, running or not.
 pub(super) struct Node {
     pub(super) index: usize,
-    /// Copies of a node share their identity.
+    /// The identity, which copies of a node share.
     pub(super) identity: usize,
     pub(super) roles: Roles,
     pub(super) own: Certified,
     pub(super) disk: Disk,
     pub(super) run: u64,
-    /// It reads no lists: what it knows of trust stays.
+    /// The node reads no lists: its trust does not change.
     pub(super) is_deaf: bool,
-    /// How its clocks differ from the right time.
+    /// The difference of its wall clock to the correct time.
     pub(super) wall_offset: f64,
     pub(super) running: Option<Box<Running>>,
-    /// What it had read of data before it crashed, if that was committed.
+    /// The data that it had read before a crash, if the positions were committed.
     read: BTreeMap<RootTopic, Consumer>,
 }
 
 /// A record that is not settled.
 pub(super) struct Unsettled {
     pub(super) value: Arc<[u8]>,
-    /// The wall clock when it was validated last.
+    /// The wall-clock time of its last validation.
     pub(super) validated: Option<Timestamp>,
 }
 
-/// What a crash loses.
+/// The state that a crash loses.
 pub(super) struct Running {
     pub(super) exchange: Exchange,
     pub(super) controller: Option<Exchange>,
@@ -75,7 +75,7 @@ pub(super) struct Running {
     pub(super) ratchet: Option<Ratchet>,
     pub(super) ring: KeyRing,
     pub(super) sealing: BTreeMap<RootTopic, Arc<SealingKey>>,
-    /// It has heard that it is denied itself.
+    /// The node has learnt that it is denied itself.
     pub(super) is_denied: bool,
     pub(super) sources: BTreeMap<Topic, usize>,
     pub(super) batch: Option<Batch>,
@@ -84,13 +84,13 @@ pub(super) struct Running {
     pub(super) positions: u64,
     pub(super) consumers: BTreeMap<RootTopic, Consumer>,
     pub(super) signalled: BTreeSet<(RootTopic, KeyId)>,
-    /// The identities that were denied while it ran: when, and whether they were in use.
+    /// The identities that were denied while it ran: the time, and whether their keys were in use.
     pub(super) denials: BTreeMap<usize, (Duration, bool)>,
-    /// The keys whose own denials it has read after it had seen them in use.
+    /// The keys whose self-revocations it has read after it had seen them in use.
     pub(super) must_deny: BTreeSet<VerifyingKey>,
-    /// The keys along chains that it validated.
+    /// The keys along the chains that it has validated.
     pub(super) seen: BTreeSet<Vec<u8>>,
-    /// The step that it seals at.
+    /// The step that it seals with.
     step: Option<u64>,
     trust_changed: bool,
     wakes_at: Option<Duration>,
@@ -98,7 +98,7 @@ pub(super) struct Running {
 }
 
 impl Node {
-    /// A node that has not been started.
+    /// Returns a node that has not been started.
     pub(super) fn new(
         (index, identity): (usize, usize),
         roles: Roles,
@@ -130,12 +130,12 @@ impl Node {
         let wall = core.wall().as_secs() + self.wall_offset;
         Now {
             wall: Timestamp::from_secs(wall).unwrap_or(Timestamp::EPOCH),
-            // Each boot has a monotonic clock of its own.
+            // Each start has a monotonic clock of its own.
             mono: core.time + Duration::from_secs(1000 + 77 * self.index as u64),
         }
     }
 
-    /// Starts from what is on the disk.
+    /// Starts from the durable state.
     pub(super) fn start(&mut self, core: &mut Core) {
         if self.running.is_some() {
             return;
@@ -228,7 +228,7 @@ impl Node {
         self.pump(core);
     }
 
-    /// All that is not on the disk is lost.
+    /// Loses all state that is not durable.
     pub(super) fn crash(&mut self, core: &mut Core) {
         if let Some(running) = self.running.take() {
             if core.plan.is_long {
@@ -241,7 +241,7 @@ impl Node {
         }
     }
 
-    /// Crashes now, perhaps. Returns whether it did.
+    /// Crashes now, with some probability. Returns whether it did.
     fn crashes_here(&mut self, core: &mut Core) -> bool {
         let crashes = core.fault(core.plan.faults.crash);
         if crashes {
@@ -250,7 +250,7 @@ impl Node {
         crashes
     }
 
-    /// Hands an input to an exchange.
+    /// Passes an input to an exchange.
     pub(super) fn input(&mut self, which: Which, input: Input, core: &mut Core) {
         let now = self.now(core);
         let Some(running) = &mut self.running else {
@@ -263,7 +263,7 @@ impl Node {
         }
     }
 
-    /// Hands an input to the ratchet, and does what follows.
+    /// Passes an input to the ratchet, and executes the effects.
     pub(super) fn turn(&mut self, input: RatchetInput, core: &mut Core) {
         let now = self.now(core);
         let mut next = Some(input);
@@ -287,7 +287,7 @@ impl Node {
         });
     }
 
-    /// Does all that is to be done now.
+    /// Executes all pending effects.
     pub(super) fn pump(&mut self, core: &mut Core) {
         let mut moves = 0;
         while !core.has_failed() && self.move_once(core) {
@@ -388,7 +388,7 @@ impl Node {
 
     // Trust.
 
-    /// Does what the machine of trust asks for. `work` is what the record cost that was handed in before.
+    /// Executes the effects of the trust machine. `work` is the cost of the record that it handled before.
     pub(super) fn run_trust(&mut self, work: Option<Work>, core: &mut Core) -> bool {
         let now = self.now(core);
         let Some(running) = &mut self.running else {
@@ -617,7 +617,7 @@ impl Node {
         self.open_parked(&root_topic, Some(&ids), core);
     }
 
-    /// Looks whether all that is remembered stays within its caps.
+    /// Checks that all state stays within its caps.
     fn look_at_caps(&self, core: &mut Core) {
         let Some(running) = &self.running else {
             return;
@@ -654,7 +654,7 @@ impl Running {
         }
     }
 
-    /// The lists may have changed since the last input.
+    /// Handles a possible change of the lists since the last input.
     fn note_trust(&mut self, now: Now) {
         if std::mem::take(&mut self.trust_changed) {
             self.exchange.handle(Input::TrustChanged, now);

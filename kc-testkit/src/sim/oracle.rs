@@ -1,4 +1,4 @@
-//! The invariants, with what must be remembered to look after them.
+//! The invariants, and the state to check them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::{Counts, Invariant};
 /// A topic secret.
 pub(super) type SecretBytes = [u8; 32];
 
-/// What the invariants remember. No node sees it.
+/// The state to check the invariants. No node sees it.
 #[derive(Default)]
 pub(super) struct Oracle {
     pub(super) counts: Counts,
@@ -25,15 +25,16 @@ pub(super) struct Oracle {
     pub(super) paths: BTreeMap<usize, Vec<VerifyingKey>>,
     /// The identities of which copies run.
     pub(super) copied: BTreeSet<usize>,
-    /// Updates that are published when an identity asks for keys the next time, so that they come while it is answered.
+    /// Updates that are published when an identity requests keys the next time, so that they arrive while it is
+    /// answered.
     pub(super) ambushes: BTreeMap<usize, usize>,
     salts: HashSet<(SecretBytes, bool, [u8; 16])>,
-    /// The secrets that each identity was given, and when first.
+    /// The secrets that each identity was given, with the time of the first gift.
     pub(super) given: BTreeMap<usize, BTreeMap<SecretBytes, Duration>>,
 }
 
 impl Core {
-    /// An honest node sealed this.
+    /// Checks a record that an honest node sealed.
     pub(super) fn saw_sealed(
         &mut self,
         secret: &SecretBytes,
@@ -59,13 +60,13 @@ impl Core {
         }
     }
 
-    /// An identity was given a secret.
+    /// Records that an identity was given a secret.
     pub(super) fn saw_given(&mut self, identity: usize, secret: &SecretBytes) {
         let given = self.oracle.given.entry(identity).or_default();
         given.entry(*secret).or_insert(self.time);
     }
 
-    /// Input was handled before any signature of it was verified.
+    /// Checks the cost of handling an input before any of its signatures was verified.
     pub(super) fn saw_peek(&mut self, what: &str, work: Work) {
         if work != Work::default() {
             self.fail(Invariant::WorkIsBounded, || {
@@ -74,7 +75,7 @@ impl Core {
         }
     }
 
-    /// A chain was validated.
+    /// Checks the cost of a validation.
     pub(super) fn saw_validation<T>(
         &mut self,
         what: &str,
@@ -90,9 +91,9 @@ impl Core {
                 | ChainError::LinkLength(_)
                 | ChainError::NoAllowlist)
         );
-        // One more for a key in use that denies itself, perhaps.
+        // One more for a key in use that may revoke itself.
         let roots = lists.roots().count() as u64 + u64::from(what == "an update");
-        // A copy of what a hybrid root signed, with its SLH-DSA signature changed, shows only when that is verified.
+        // A hybrid root's signature with an altered SLH-DSA half is detected only when that half is verified.
         let hybrid = lists
             .roots()
             .filter(|(root, _)| root.key_type() == KeyType::Hybrid);
@@ -114,13 +115,13 @@ impl Core {
     }
 }
 
-/// How long a denied reader may read on: a denial turns the ratchet once in this time at most.
+/// Returns the time that a denied reader may continue to read: denials turn the ratchet at most once in this time.
 pub(super) fn turn_time(in_use: bool) -> Duration {
     let interval = if in_use {
         kc_core::ratchet::DENIAL_INTERVAL
     } else {
         kc_core::ratchet::UNSEEN_DENIAL_INTERVAL
     };
-    // A disk that is full makes the turn wait.
+    // A full disk delays the turn.
     interval + Duration::from_secs(100)
 }

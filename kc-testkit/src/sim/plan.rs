@@ -1,4 +1,4 @@
-//! What kind of world a seed gives.
+//! The kind of world that a seed determines.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use kc_core::types::RootTopic;
 
 use super::core::Dice;
 
-/// How often what goes wrong.
+/// The probabilities of faults.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     pub(super) loss: f64,
     pub(super) duplicate: f64,
     pub(super) delay: f64,
     pub(super) truncate: f64,
-    /// Jobs that nobody does, that are done too late, and whose results come twice.
+    /// Jobs that are never done, that are done too late, and whose results arrive twice.
     pub(super) never: f64,
     pub(super) late: f64,
     pub(super) twice: f64,
@@ -25,18 +25,18 @@ pub(super) struct Faults {
     pub(super) every: Duration,
 }
 
-/// Who is hostile, and how.
+/// The hostile nodes, and their behaviour.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hostile {
     /// Authorised producers that answer with wrong secrets.
     pub(super) producers: usize,
-    /// Their answers come before all others.
+    /// Their answers arrive before all others.
     pub(super) rushes: bool,
-    /// An authorised consumer that asks with the random values of others.
+    /// An authorised consumer requests keys with the random values of others.
     pub(super) consumer: bool,
-    /// Its requests come before those whose random values they have.
+    /// Its requests arrive before those whose random values they repeat.
     pub(super) overtakes: bool,
-    /// Invented key ids.
+    /// Key ids are invented.
     pub(super) invents: bool,
     /// Replays, forged chains, heavy certificates.
     pub(super) forges: bool,
@@ -51,7 +51,7 @@ pub(super) struct Plan {
     pub(super) producers: usize,
     pub(super) consumers: usize,
     pub(super) limited: usize,
-    /// Weeks of turns and renewals.
+    /// The world lasts for weeks, with turns and renewals.
     pub(super) is_long: bool,
     pub(super) is_hybrid: bool,
     pub(super) has_copies: bool,
@@ -59,9 +59,9 @@ pub(super) struct Plan {
     pub(super) has_chain_server: bool,
     pub(super) restores_seeds: bool,
     pub(super) changes_trust: bool,
-    /// Lists are read while other records are worked on, as actors of an application's own may do.
+    /// Lists are read while other records are being processed, as actors of an application may do.
     pub(super) reads_lists_apart: bool,
-    /// When the network heals.
+    /// The time at which the network heals.
     pub(super) heals: Duration,
     /// The time between records of one producer.
     pub(super) seals: Duration,
@@ -72,7 +72,7 @@ pub(super) struct Plan {
     pub(super) hostile: Hostile,
 }
 
-/// A day.
+/// One day.
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 impl Plan {

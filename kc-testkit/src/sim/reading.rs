@@ -1,4 +1,4 @@
-//! How a node reads: control topics in batches that are committed when they are settled, and data.
+//! Reading of a node: control topics in batches that are committed when they are settled, and data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use super::network::{DataRecord, MAX_POLLED, Record, Sealed, Topic};
 use super::node::{Node, Unsettled};
 use super::oracle::turn_time;
 
-/// How many missing keys are signalled before the next look at all of them.
+/// The number of missing keys that are signalled before all of them are looked at again.
 const MAX_SIGNALLED: usize = 1024;
-/// How many records wait for their keys.
+/// The maximum number of records that wait for their keys.
 const MAX_PARKED: usize = 4096;
-/// How long records wait for their keys in worlds that last for weeks.
+/// The maximum time that records wait for their keys, in worlds that last for weeks.
 const MAX_WAIT: Duration = Duration::from_secs(900);
-/// What is sealed.
+/// The plaintext of all records.
 const PLAINTEXT: &[u8] = b"21.5 degrees";
 
-/// Records that were handed over together.
+/// Records that were read together.
 pub(super) struct Batch {
     left: usize,
-    /// What is handed to the controller when the rest is settled.
+    /// Records that are passed to the controller when the others are settled.
     subscriptions: Vec<(RootTopic, Record)>,
     commits: Vec<(Topic, usize)>,
 }
 
-/// What a consumer has read of a root topic.
+/// The records that a consumer has read of a root topic.
 #[derive(Default)]
 pub(super) struct Consumer {
     next: usize,
@@ -46,7 +46,7 @@ pub(super) struct Consumer {
 }
 
 impl Node {
-    /// Reads as soon as possible.
+    /// Schedules a poll.
     pub(super) fn poll_soon(&mut self, core: &mut Core) {
         let life = self.life();
         let Some(running) = &mut self.running else {
@@ -60,7 +60,7 @@ impl Node {
         }
     }
 
-    /// Reads what came, and hands it over: management first.
+    /// Reads new records and passes them on: management topics first.
     pub(super) fn poll(&mut self, core: &mut Core) {
         let now = self.now(core);
         let life = self.life();
@@ -185,7 +185,7 @@ impl Node {
         self.settle_batch(core);
     }
 
-    /// Goes on when all of a batch is settled: with the controller's part, then with what comes next.
+    /// Continues when all of a batch is settled: with the controller's records, then with the next batch.
     fn settle_batch(&mut self, core: &mut Core) {
         let Some(running) = &mut self.running else {
             return;
@@ -223,7 +223,7 @@ impl Node {
 
     // Data.
 
-    /// Seals for all root topics that the node produces for.
+    /// Seals a record for each root topic that the node produces for.
     pub(super) fn seal(&mut self, core: &mut Core) {
         for root_topic in self.roles.produces.clone() {
             let Some(running) = &mut self.running else {
@@ -289,14 +289,14 @@ impl Node {
         let Some(running) = &self.running else {
             return;
         };
-        // Copies come to the same steps, and one of them may not have heard of a denial yet.
+        // Copies use the same steps, and one of them may not have learnt of a denial yet.
         if core.oracle.copied.contains(&self.identity) {
             return;
         }
         for (reader, (at, in_use)) in &running.denials {
             let given = core.oracle.given.get(reader);
             let given_at = given.and_then(|given| given.get(secret));
-            // What it was given later, it was given because a controller that had not heard vouched for it.
+            // A later secret was given because a controller that had not learnt of the denial vouched for it.
             let reads = given_at.is_some_and(|given_at| given_at <= at);
             if reads && core.time > *at + turn_time(*in_use) {
                 core.fail(Invariant::DeniedReadersGetNothing, || {
@@ -313,7 +313,7 @@ impl Node {
         }
     }
 
-    /// Reads the data that came.
+    /// Reads new data.
     pub(super) fn consume(&mut self, root_topic: &RootTopic, core: &mut Core) {
         loop {
             let Some(running) = &mut self.running else {
@@ -337,7 +337,7 @@ impl Node {
         }
     }
 
-    /// Tries again what waits for these keys, or for any.
+    /// Retries records that wait for these keys, or for any.
     pub(super) fn open_parked(
         &mut self,
         root_topic: &RootTopic,
@@ -366,14 +366,14 @@ impl Node {
         }
     }
 
-    /// Signals again what is missing.
+    /// Signals missing keys again.
     pub(super) fn resignal(&mut self, core: &mut Core) {
         let Some(running) = &mut self.running else {
             return;
         };
         running.signalled.clear();
         if core.plan.is_long && !core.is_healed {
-            // What does not open in time is passed over.
+            // Records that do not open in time are skipped.
             for consumer in running.consumers.values_mut() {
                 let parked = &mut consumer.parked;
                 let late = |since: &Duration| *since + MAX_WAIT < core.time;
@@ -457,7 +457,7 @@ impl Node {
             return;
         };
         let Some(Sealed { owner, id, .. }) = sealed else {
-            // What a hostile producer sealed under a key that it gave is its to say.
+            // A hostile producer may seal anything with a key that it gave.
             return;
         };
         if plaintext != PLAINTEXT {

@@ -1,4 +1,4 @@
-//! Runs a world: who is in it, what breaks when, and what must hold in the end.
+//! Runs a world: its nodes, its faults, and the checks at the end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use super::node::{Node, Roles};
 use super::plan::{DAY, Plan};
 use super::{Counts, Failed, Invariant, Outcome};
 
-/// How long after the network has healed all must be read.
+/// The time after the network has healed within which all must be read.
 const LIVENESS: Duration = Duration::from_secs(90);
-/// How long before the end the last records are sealed that must be read then.
+/// The time before the end at which the last records are sealed that must be read by then.
 const LAST_SEALED: Duration = Duration::from_secs(60);
-/// So many events are no end.
+/// The number of events after which a simulation counts as endless.
 const MAX_EVENTS: u64 = 1_000_000;
 
-/// What kind of worlds to simulate.
+/// The kind of worlds to simulate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// With hybrid signing keys and ML-KEM, which are slow.
+    /// Uses hybrid signing keys and ML-KEM, which are slow.
     pub hybrid: bool,
-    /// A rule to be broken, to see that it is found out: only with the feature `sabotage`.
+    /// A rule that the code breaks, to check that the simulator detects it; only with the feature `sabotage`.
     pub broken: Option<Rule>,
 }
 
@@ -42,7 +42,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     simulate(seed, options, false)
 }
 
-/// Simulates the world of a seed once more, with a trace of its steps.
+/// Simulates the world of a seed again, with a trace of its steps.
 #[must_use]
 pub fn replay(seed: u64, options: Options) -> Outcome {
     simulate(seed, options, true)
@@ -80,14 +80,14 @@ fn simulate(seed: u64, options: Options, is_traced: bool) -> Outcome {
     }
 }
 
-/// What an administrator publishes.
+/// A list update that an administrator publishes.
 struct Update {
     topic: Topic,
     key: Vec<u8>,
     value: Arc<[u8]>,
-    /// Whose key a root of trust denies by it.
+    /// The identity whose key a root of trust denies by it.
     denies: Option<usize>,
-    /// Whom it is published for while they are answered.
+    /// The identity during whose answer it is published.
     ambushes: Option<usize>,
 }
 
@@ -134,7 +134,7 @@ impl World {
         world
     }
 
-    /// Makes all nodes, and plans what happens to them.
+    /// Makes all nodes, and plans their events.
     fn populate(&mut self, roots: &[Certified]) {
         let [first, second, third] = roots else {
             return;
@@ -234,7 +234,7 @@ impl World {
     ) {
         let index = self.nodes.len();
         let plan = &self.core.plan;
-        // A hybrid key for some.
+        // Some have a hybrid key.
         let key_type = if plan.is_hybrid && index == 0 {
             KeyType::Hybrid
         } else {
@@ -306,7 +306,7 @@ impl World {
         }
     }
 
-    /// Plans what an administrator does.
+    /// Plans the administrator's updates.
     fn plan_updates(&mut self, first: &Certified, third: &Certified, later: bool) {
         if !self.core.plan.changes_trust {
             return;
@@ -343,7 +343,7 @@ impl World {
         }
     }
 
-    /// Some of those who are denied do not want to know, and some are denied while they are answered.
+    /// Lets some denied nodes ignore lists, and lets some be denied while they are answered.
     fn denied(&mut self, denied: usize) {
         let is_deaf = self.core.dice.chance(0.5);
         let is_ambush = self.core.dice.chance(0.7);
@@ -473,7 +473,7 @@ impl World {
         }
     }
 
-    /// Something breaks.
+    /// Causes a fault.
     fn fault(&mut self) {
         if self.core.is_healed {
             return;
@@ -510,7 +510,7 @@ impl World {
         }
     }
 
-    /// Starts a copy of a node beside it.
+    /// Starts a copy of a node.
     fn copy(&mut self, original: usize) {
         let index = self.nodes.len();
         let copies = self.nodes.iter().filter(|node| node.identity != node.index);
@@ -536,7 +536,7 @@ impl World {
             .after(Duration::from_millis(5), Event::Start(index));
     }
 
-    /// Publishes an update, again when the network has healed.
+    /// Publishes an update, and again when the network has healed.
     fn administer(&mut self, number: usize) {
         let Some(update) = self.updates.get_mut(number) else {
             return;
@@ -552,7 +552,7 @@ impl World {
         self.core.send(topic, key, value);
     }
 
-    /// Renews chains that end.
+    /// Renews chains that are about to expire.
     fn renew(&mut self) {
         let now = self.core.wall();
         let Some(server) = &mut self.server else {
@@ -579,7 +579,7 @@ impl World {
         }
     }
 
-    /// Nothing more goes wrong, but for what hostile nodes do.
+    /// Ends all faults except the actions of hostile nodes.
     fn heal(&mut self) {
         self.core.is_healed = true;
         self.core.note(|| "the network heals".to_owned());
@@ -637,7 +637,7 @@ impl World {
         }
     }
 
-    /// An allowed consumer has read all that it is to read.
+    /// Checks that an allowed consumer has read all that it must read.
     fn check_reader(&mut self, reader: usize) {
         let Some(node) = self.nodes.get(reader) else {
             return;
@@ -680,7 +680,7 @@ impl World {
         }
     }
 
-    /// Those who must give keys of a root topic to a reader.
+    /// Returns the nodes that must give keys of a root topic to a reader.
     fn givers(&self, reader: &Node, root_topic: &RootTopic) -> Vec<usize> {
         let is_giver = |giver: &&Node| {
             giver.roles.produces.contains(root_topic)
@@ -692,7 +692,7 @@ impl World {
         givers.map(|giver| giver.index).collect()
     }
 
-    /// A controller vouches for a reader to a giver.
+    /// Returns whether a controller vouches for a reader to a giver.
     fn is_vouched_for(&self, reader: &Node, giver: &Node, root_topic: &RootTopic) -> bool {
         let mut controllers = self.nodes.iter();
         controllers.any(|controller| {
@@ -705,7 +705,7 @@ impl World {
 }
 
 impl Node {
-    /// It runs, knows itself as valid, and its lists let another do something.
+    /// Returns whether the node runs, has a valid chain, and trusts another node for this usage.
     fn trusts(&self, other: &Self, root_topic: &RootTopic, usage: Usage, core: &Core) -> bool {
         let (Some(running), Some(of_other)) = (&self.running, &other.running) else {
             return false;

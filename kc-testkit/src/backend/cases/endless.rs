@@ -1,4 +1,4 @@
-//! A wait may be as long as it likes: [`Duration::MAX`] is a deadline, too.
+//! Unlimited waits: [`Duration::MAX`] is a valid deadline.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::failure::{ensure, ensure_eq};
 
 const EVER: Duration = Duration::MAX;
 
-/// Metadata come, and nothing else is waited for.
+/// Metadata arrive, without any further wait.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn administering(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("endless", 1).await?;
     let admin = bench.backend().admin().await?;
@@ -27,10 +27,10 @@ pub async fn administering(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Records are sent, and nothing else is waited for.
+/// Records are sent, without any further wait.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn sending(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("endless", 1).await?;
     let producer = bench.backend().producer().await?;
@@ -42,7 +42,7 @@ pub async fn sending(bench: &Bench) -> Result<(), Failure> {
 /// A poll ends with the first records.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn reading(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("endless", 1).await?;
     bench.send_values(&topic, &["a"]).await?;
@@ -69,10 +69,10 @@ pub async fn reading(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A poll ends with the first records, and leaving when what was stored is committed.
+/// A poll ends with the first records, and closing ends when stored positions are committed.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn sharing(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("endless", 1).await?;
     bench.send_values(&topic, &["a"]).await?;

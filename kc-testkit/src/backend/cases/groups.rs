@@ -1,4 +1,4 @@
-//! Members of a group share partitions, and go on where the group has committed.
+//! Members of a group share partitions, and continue at the positions that the group has committed.
 
 use std::collections::BTreeSet;
 
@@ -11,18 +11,18 @@ use crate::backend::bench::{POLL, behind, gather, owned, record, values};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq};
 
-/// The next member starts at what was stored and committed, not at what was polled.
+/// The next member starts at the stored and committed positions, not at the polled ones.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn commit_and_resume_in_group(bench: &Bench) -> Result<(), Failure> {
     resume(bench, true).await
 }
 
-/// Closing commits what was stored, and no more.
+/// Closing commits the stored positions, and no others.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn commit_on_close(bench: &Bench) -> Result<(), Failure> {
     resume(bench, false).await
 }
@@ -54,10 +54,10 @@ async fn resume(bench: &Bench, commit: bool) -> Result<(), Failure> {
     Ok(third.close(bench.deadline()).await?)
 }
 
-/// A committed position that the log does not have means its beginning.
+/// A committed position that the log does not contain is replaced by the beginning of the log.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn out_of_range_in_group(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("out-of-range", 1).await?;
     bench.send_values(&topic, &["a", "b"]).await?;
@@ -73,7 +73,7 @@ pub async fn out_of_range_in_group(bench: &Bench) -> Result<(), Failure> {
     let got = gather(bench, &mut *member, 2).await?;
     ensure_eq("values", values(&got), owned(&["a", "b"]))?;
     member.close(bench.deadline()).await?;
-    // Even once the log has grown past it.
+    // This holds even after the log has grown past the position.
     let more: Vec<_> = (2..1_100).map(|_| record(&topic, 0, "c")).collect();
     bench.send(more).await?;
     let mut member = join(bench, &[&topic], GroupStart::Latest).await?;
@@ -83,11 +83,11 @@ pub async fn out_of_range_in_group(bench: &Bench) -> Result<(), Failure> {
     Ok(member.close(bench.deadline()).await?)
 }
 
-/// "Latest" skips what there is when joining, even if polling begins later, and nothing else: topics that
-/// appear later begin with their first record.
+/// "Latest" skips exactly the records that exist when the member joins, even if it polls later: topics that appear
+/// later are read from their first record.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn latest(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("latest", 1).await?;
     let late = bench.name("appears");
@@ -104,11 +104,11 @@ pub async fn latest(bench: &Bench) -> Result<(), Failure> {
     Ok(member.close(bench.deadline()).await?)
 }
 
-/// A group that has stored nothing still starts where its first member did, whatever start the next one asks
-/// for.
+/// A group without stored positions still starts where its first member started, whatever start the next member
+/// requests.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn start_is_kept(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("start-kept", 2).await?;
     let both = |value| vec![record(&topic, 0, value), record(&topic, 1, value)];
@@ -125,10 +125,10 @@ pub async fn start_is_kept(bench: &Bench) -> Result<(), Failure> {
     Ok(second.close(bench.deadline()).await?)
 }
 
-/// What a member has not stored comes to the one that takes its partitions over.
+/// Records that a member has not stored are read by the next owner of its partitions.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn start_is_taken_over(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().groups {
         return Ok(());
@@ -145,7 +145,7 @@ pub async fn start_is_taken_over(bench: &Bench) -> Result<(), Failure> {
     let mut taken_over = Vec::new();
     while second.assignment().is_empty() || taken_over.is_empty() {
         ensure(Instant::now() < end, || {
-            "what waited did not come to the partition's next owner".to_owned()
+            "unstored records were not read by the partition's next owner".to_owned()
         })?;
         let (of_first, of_second) = tokio::join!(first.poll(POLL), second.poll(POLL));
         of_first?;
@@ -156,10 +156,10 @@ pub async fn start_is_taken_over(bench: &Bench) -> Result<(), Failure> {
     Ok(second.close(bench.deadline()).await?)
 }
 
-/// A group that has stored nothing of a topic that appeared later starts at its first record again.
+/// A group without stored positions in a topic that appeared later starts at the topic's first record again.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn start_of_late_topic_is_kept(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.name("late-start-kept");
     let mut first = join(bench, &[&topic], GroupStart::Latest).await?;
@@ -177,7 +177,7 @@ pub async fn start_of_late_topic_is_kept(bench: &Bench) -> Result<(), Failure> {
 /// A topic subscribed to by name is read once it exists, and joining does not create it.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn late_topic_in_group(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.name("late");
     let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
@@ -196,10 +196,10 @@ pub async fn late_topic_in_group(bench: &Bench) -> Result<(), Failure> {
     Ok(member.close(bench.deadline()).await?)
 }
 
-/// A regular expression takes the topics that match it, now and later, and no others.
+/// A regular expression selects the topics that match it, existing and later ones, and no others.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn pattern(bench: &Bench) -> Result<(), Failure> {
     let early = bench.topic("pattern-early", 1).await?;
     let excepted = bench.topic("pattern-excepted", 1).await?;
@@ -225,11 +225,11 @@ pub async fn pattern(bench: &Bench) -> Result<(), Failure> {
     Ok(member.close(bench.deadline()).await?)
 }
 
-/// A second member takes half of the partitions over, and gives them back when it leaves; each record is
-/// read by somebody, none that was stored is read again.
+/// A second member takes over half of the partitions, and returns them when it leaves; each record is read by one of
+/// the members, and no record with a stored position is read again.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn rebalance(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().groups {
         return Ok(());
@@ -248,9 +248,9 @@ pub async fn rebalance(bench: &Bench) -> Result<(), Failure> {
     read.extend(of_first.records);
     read.extend(of_second.records);
     let taken: BTreeSet<TopicPartition> = second.assignment().into_iter().collect();
-    let told: BTreeSet<TopicPartition> = of_first.revoked.into_iter().collect();
-    ensure(taken.is_subset(&told), || {
-        format!("taken away: {taken:?}, told: {told:?}")
+    let reported: BTreeSet<TopicPartition> = of_first.revoked.into_iter().collect();
+    ensure(taken.is_subset(&reported), || {
+        format!("revoked: {taken:?}, reported: {reported:?}")
     })?;
     ensure(
         first.assignment().iter().all(|at| !taken.contains(at)),
@@ -281,7 +281,7 @@ pub async fn rebalance(bench: &Bench) -> Result<(), Failure> {
     ensure_eq("records read, counting repetitions", count, 3 * ROUND)
 }
 
-/// Polls two members until each has so many partitions; gives what came meanwhile.
+/// Polls two members until each has `each` partitions; returns the records and revocations in the meantime.
 async fn share(
     bench: &Bench,
     first: &mut dyn GroupConsumer,
@@ -301,7 +301,7 @@ async fn share(
     Ok(polled)
 }
 
-/// Polls a member until it has all of so many partitions; gives what came meanwhile.
+/// Polls a member until it has `all` partitions; returns the records in the meantime.
 async fn take_over(
     bench: &Bench,
     member: &mut dyn GroupConsumer,
@@ -322,10 +322,10 @@ fn in_time(end: Instant) -> Result<(), Failure> {
     })
 }
 
-/// A paused partition that another member has had meanwhile brings nothing when it is back, until it is resumed.
+/// A paused partition that another member owned in the meantime stays paused when it returns, until it is resumed.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn pause_across_rebalance(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().groups {
         return Ok(());
@@ -363,10 +363,11 @@ pub async fn pause_across_rebalance(bench: &Bench) -> Result<(), Failure> {
     Ok(first.close(bench.deadline()).await?)
 }
 
-/// What a member stores of a partition that another has by then changes nothing, even when it has it again.
+/// A position that a member stores for a partition of another member has no effect, even when the partition returns to
+/// it.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn store_across_rebalance(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().groups {
         return Ok(());
@@ -387,12 +388,12 @@ pub async fn store_across_rebalance(bench: &Bench) -> Result<(), Failure> {
     let taken = taken.ok_or_else(|| Failure::Broken("no assignment".to_owned()))?;
     second.store(&behind(&got));
     second.commit(bench.deadline()).await?;
-    // Whoever worked on the first record of it is done only now.
+    // The first member finishes its work on the first record only now.
     first.store(&[(taken.clone(), 1)]);
     first.commit(bench.deadline()).await?;
     second.close(bench.deadline()).await?;
     take_over(bench, &mut *first, 2).await?;
-    // Or when it has the partition again, from where the second has come to.
+    // The same when it owns the partition again, from the position that the second member reached.
     first.store(&[(taken.clone(), 1)]);
     first.close(bench.deadline()).await?;
 
@@ -401,11 +402,15 @@ pub async fn store_across_rebalance(bench: &Bench) -> Result<(), Failure> {
     let mut third = join(bench, &[&topic], GroupStart::Earliest).await?;
     let mut got = gather(bench, &mut *third, 3).await?;
     got.retain(|record| record.partition == taken.partition);
-    ensure_eq("values behind what was stored", values(&got), owned(&["c"]))?;
+    ensure_eq(
+        "values after the stored position",
+        values(&got),
+        owned(&["c"]),
+    )?;
     Ok(third.close(bench.deadline()).await?)
 }
 
-/// How many records a round sends, evenly to 4 partitions.
+/// The number of records that a round sends, evenly to 4 partitions.
 const ROUND: usize = 40;
 
 async fn round(bench: &Bench, topic: &str, value: &str) -> Result<(), Failure> {
@@ -414,10 +419,10 @@ async fn round(bench: &Bench, topic: &str, value: &str) -> Result<(), Failure> {
     bench.send(records.collect()).await
 }
 
-/// A paused partition brings nothing, others do; resumed, it goes on where it was.
+/// A paused partition returns no records while others do; when resumed, it continues at its position.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn pause_and_resume(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("pauses", 2).await?;
     let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
@@ -451,10 +456,10 @@ pub async fn pause_and_resume(bench: &Bench) -> Result<(), Failure> {
     Ok(member.close(bench.deadline()).await?)
 }
 
-/// A poll without records ends, and the next ones bring what comes later.
+/// A poll without records ends, and later polls return later records.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn nothing_comes_to_group(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("nothing", 1).await?;
     let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
@@ -462,7 +467,7 @@ pub async fn nothing_comes_to_group(bench: &Bench) -> Result<(), Failure> {
     ensure(polled.records.is_empty(), || {
         "records of an empty topic".to_owned()
     })?;
-    // There is nothing to commit, and that is no error.
+    // A commit without stored positions is no error.
     member.commit(bench.deadline()).await?;
     bench.send_values(&topic, &["a"]).await?;
     let got = gather(bench, &mut *member, 1).await?;

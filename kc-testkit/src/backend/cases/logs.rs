@@ -1,4 +1,4 @@
-//! A log reader reads partition 0 from where it is told.
+//! A log reader reads partition 0 from a given start.
 
 use kc_core::backend::{BackendErrorKind, Committed, LogReader, LogStart, Watermarks};
 
@@ -6,10 +6,10 @@ use crate::backend::bench::{POLL, owned, read, values};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 
-/// Each start means what it says.
+/// Each start has its meaning.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn starts(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("starts", 1).await?;
     bench.send_values(&topic, &["a", "b", "c"]).await?;
@@ -34,10 +34,10 @@ pub async fn starts(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An offset that the log does not have means its beginning.
+/// An offset that the log does not contain is replaced by the beginning of the log.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn out_of_range(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("out-of-range", 1).await?;
     bench.send_values(&topic, &["a", "b"]).await?;
@@ -50,10 +50,10 @@ pub async fn out_of_range(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Committed positions are there for the next reader of the group, and for no other.
+/// Committed positions are returned to the next reader of the group, and to no other group.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn commit_and_resume(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("commits", 1).await?;
     let other = bench.topic("uncommitted", 1).await?;
@@ -97,7 +97,7 @@ pub async fn commit_and_resume(bench: &Bench) -> Result<(), Failure> {
 /// Without a group there are no committed positions.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn without_group(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("groupless", 1).await?;
     let deadline = bench.deadline();
@@ -106,18 +106,18 @@ pub async fn without_group(bench: &Bench) -> Result<(), Failure> {
         .committed(std::slice::from_ref(&topic), deadline)
         .await;
     ensure_fails("committed", asked, &[BackendErrorKind::Unsupported])?;
-    let told = reader
+    let committed = reader
         .commit(&[Committed { topic, offset: 0 }], deadline)
         .await;
-    ensure_fails("commit", told, &[BackendErrorKind::Unsupported])?;
+    ensure_fails("commit", committed, &[BackendErrorKind::Unsupported])?;
     reader.close().await;
     Ok(())
 }
 
-/// Watermarks are those of partition 0, and none of a topic that does not exist.
+/// Watermarks are those of partition 0; a missing topic has none.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn watermarks(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("watermarks", 2).await?;
     let missing = bench.name("missing");
@@ -138,11 +138,11 @@ pub async fn watermarks(bench: &Bench) -> Result<(), Failure> {
     no_topic(bench, &missing).await
 }
 
-/// A topic that appears after it was assigned is read from its first record, whatever the start; others
-/// are read meanwhile.
+/// A topic that appears after its assignment is read from its first record, whatever the start; other topics are read
+/// in the meantime.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn late_topic(bench: &Bench) -> Result<(), Failure> {
     let early = bench.topic("early", 1).await?;
     let late = bench.name("late");
@@ -170,10 +170,10 @@ pub async fn late_topic(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Topics that are unassigned are read no more, others are, and they can be assigned again.
+/// Unassigned topics are not read any more, others are, and unassigned topics can be assigned again.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn unassign(bench: &Bench) -> Result<(), Failure> {
     let kept = bench.topic("kept", 1).await?;
     let left = bench.topic("left", 1).await?;
@@ -205,10 +205,10 @@ pub async fn unassign(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A poll without records ends, and the next ones bring what comes later.
+/// A poll without records ends, and later polls return later records.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn nothing_comes(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("nothing", 1).await?;
     let mut reader = bench.backend().log_reader(None).await?;
@@ -242,7 +242,7 @@ async fn no_topic(bench: &Bench, topic: &str) -> Result<(), Failure> {
     let partitions = admin.partitions(topic, false, bench.deadline()).await?;
     admin.close().await;
     ensure_eq(
-        "partitions of a topic that nobody created",
+        "partitions of a topic that was not created",
         partitions,
         None,
     )

@@ -1,4 +1,4 @@
-//! What a broker answers that was just installed. On the embedded broker only.
+//! Errors of brokers that were just installed. On the embedded broker only.
 
 use kc_broker::{CoordinatorError, CoordinatorRequest};
 use kc_core::backend::{Committed, GroupStart, LogStart, Subscription};
@@ -7,13 +7,13 @@ use crate::backend::bench::{behind, gather, owned, read};
 use crate::backend::{Bench, Failure};
 use crate::failure::ensure_eq;
 
-/// How many requests of each kind fail.
+/// The number of requests of each kind that fail.
 const FAILURES: u32 = 3;
 
 /// Error 14, while the coordinator loads.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn coordinator_loads(bench: &Bench) -> Result<(), Failure> {
     like_new(bench, CoordinatorError::LoadInProgress).await
 }
@@ -21,7 +21,7 @@ pub async fn coordinator_loads(bench: &Bench) -> Result<(), Failure> {
 /// Error 15, before there is a coordinator.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn coordinator_not_available(bench: &Bench) -> Result<(), Failure> {
     like_new(bench, CoordinatorError::NotAvailable).await
 }
@@ -29,15 +29,15 @@ pub async fn coordinator_not_available(bench: &Bench) -> Result<(), Failure> {
 /// Error 16, while the coordinator moves.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn not_coordinator(bench: &Bench) -> Result<(), Failure> {
     like_new(bench, CoordinatorError::NotCoordinator).await
 }
 
-/// A broker that lets members in without giving them an id first. (The other cases have one that does.)
+/// A broker accepts members without giving them an id first. (In the other cases it gives them an id.)
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn without_member_id(bench: &Bench) -> Result<(), Failure> {
     bench.faults()?.require_member_id(false);
     group(bench).await
@@ -59,7 +59,7 @@ async fn like_new(bench: &Bench, error: CoordinatorError) -> Result<(), Failure>
     log(bench).await
 }
 
-/// A group reads and commits, and the next member goes on there.
+/// A group reads and commits, and the next member continues at its position.
 async fn group(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("new-group", 1).await?;
     let topics = Subscription::to([&topic]);
@@ -80,7 +80,7 @@ async fn group(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A log reader reads, commits and finds what it has committed.
+/// A log reader reads, commits and finds its committed positions.
 async fn log(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("new-log", 1).await?;
     let readers = bench.name("readers");

@@ -9,10 +9,10 @@ use crate::failure::{ensure, ensure_eq, ensure_fails};
 
 const OUTAGE: &[BackendErrorKind] = &[BackendErrorKind::Unreachable, BackendErrorKind::Timeout];
 
-/// When the broker stops, every call ends, and those that need it fail in a way that says so.
+/// Every call ends when the broker stops, and calls that need the broker fail with a matching kind.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn stopped(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("stopped", 1).await?;
     let deadline = bench.deadline() / 30;
@@ -63,7 +63,7 @@ pub async fn stopped(bench: &Bench) -> Result<(), Failure> {
     for (what, result) in failures {
         ensure_fails(what, result, OUTAGE)?;
     }
-    // Whether a poll fails or brings nothing is its own affair.
+    // A poll may fail or return nothing.
     let quiet = reader.poll(POLL).await.unwrap_or_default();
     ensure(quiet.is_empty(), || "records from nowhere".to_owned())?;
     let quiet = member.poll(POLL).await.unwrap_or_default();
@@ -78,15 +78,15 @@ pub async fn stopped(bench: &Bench) -> Result<(), Failure> {
         member.close(deadline).await,
         OUTAGE,
     )?;
-    // The record that failed above may be told once more.
+    // The failure of the record above may be reported once more.
     let _ = producer.close(deadline).await;
     Ok(())
 }
 
-/// When a broker comes back without its data, readers go on with the beginning of topics made anew.
+/// Readers continue at the beginning of topics that are created again after a broker lost its data.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn started_anew(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("anew", 1).await?;
     bench.send_values(&topic, &["a", "b", "c"]).await?;

@@ -1,4 +1,4 @@
-//! Records arrive as they were sent.
+//! Records are received as they were sent.
 
 use kc_core::backend::{
     BackendErrorKind, GroupStart, Header, LogStart, OutgoingRecord, Record, Subscription,
@@ -11,7 +11,7 @@ use crate::failure::{ensure, ensure_eq, ensure_fails};
 /// Order is kept in each partition.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn order(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("order", 3).await?;
     let sent: Vec<OutgoingRecord> = (0..300)
@@ -41,10 +41,10 @@ pub async fn order(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Null and empty keys and values are told apart.
+/// Null and empty keys and values are distinguished.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn nulls(bench: &Bench) -> Result<(), Failure> {
     let backend = bench.backend();
     if !backend.capabilities().nulls {
@@ -75,7 +75,7 @@ pub async fn nulls(bench: &Bench) -> Result<(), Failure> {
 /// Headers arrive in order, with names that repeat and values that are null or empty.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn headers(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().headers {
         return Ok(());
@@ -103,7 +103,7 @@ pub async fn headers(bench: &Bench) -> Result<(), Failure> {
 /// Records of 900 KB arrive whole.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn large(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("large", 1).await?;
     let value = |i: u8| -> Vec<u8> { (0..900_000_u32).map(|at| at.to_le_bytes()[0] ^ i).collect() };
@@ -126,7 +126,7 @@ pub async fn large(bench: &Bench) -> Result<(), Failure> {
 /// Many small records arrive, each once and in order.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn many(bench: &Bench) -> Result<(), Failure> {
     const COUNT: usize = 20_000;
     let topic = bench.topic("many", 1).await?;
@@ -139,10 +139,10 @@ pub async fn many(bench: &Bench) -> Result<(), Failure> {
     ensure(same, || "the records are not those sent".to_owned())
 }
 
-/// An acknowledgement tells where the record lies, whether or not earlier ones were awaited.
+/// An acknowledgement contains the partition and the offset of the record, even if earlier ones were not awaited.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn deliveries(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("deliveries", 2).await?;
     let producer = bench.backend().producer().await?;
@@ -165,10 +165,10 @@ pub async fn deliveries(bench: &Bench) -> Result<(), Failure> {
     Ok(producer.close(bench.deadline()).await?)
 }
 
-/// A record larger than brokers take is refused, and others still get through.
+/// A record larger than brokers accept is refused, and others are still sent.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn too_large(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("too-large", 1).await?;
     let producer = bench.backend().producer().await?;
@@ -184,10 +184,10 @@ pub async fn too_large(bench: &Bench) -> Result<(), Failure> {
         &[BackendErrorKind::RecordTooLarge],
     )?;
     producer.enqueue(record(&topic, 0, "small")).await?.await?;
-    // The large one's failure may be told once more.
+    // The failure of the large record may be reported once more.
     let _ = producer.close(bench.deadline()).await;
     let got = read_log(bench, &topic, 1).await?;
-    ensure_eq("what got through", values(&got), vec!["small".to_owned()])
+    ensure_eq("values received", values(&got), vec!["small".to_owned()])
 }
 
 async fn read_log(bench: &Bench, topic: &str, count: usize) -> Result<Vec<Record>, Failure> {

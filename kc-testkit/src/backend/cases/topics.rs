@@ -1,4 +1,4 @@
-//! Topics come to be when asked for, and only then.
+//! Topics are created on request, and only then.
 
 use kc_core::backend::{BackendErrorKind, TopicSpec};
 
@@ -6,10 +6,10 @@ use crate::backend::bench::record;
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 
-/// A missing topic is told as such, by all that need one, and stays missing.
+/// All calls that need a topic report a missing one, and do not create it.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn missing(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.name("missing");
     let deadline = bench.deadline();
@@ -27,7 +27,7 @@ pub async fn missing(bench: &Bench) -> Result<(), Failure> {
     ensure(named, || {
         format!("the error does not name the topic: {error}")
     })?;
-    // Its failure may be told once more.
+    // Its failure may be reported once more.
     let _ = producer.close(deadline).await;
 
     let none = admin.partitions(&topic, false, deadline).await?;
@@ -40,10 +40,10 @@ pub async fn missing(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asking for a topic creates it only when that is wanted, and if the broker is set up to.
+/// A request for a topic creates it only if that is requested, and if the broker allows it.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn auto_creation(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.name("wanted");
     let deadline = bench.deadline();
@@ -63,7 +63,7 @@ pub async fn auto_creation(bench: &Bench) -> Result<(), Failure> {
 /// A topic cannot be created twice.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn created_twice(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().topic_creation {
         return Ok(());
@@ -80,7 +80,7 @@ pub async fn created_twice(bench: &Bench) -> Result<(), Failure> {
 /// Partitions, replication and compaction are as specified; the list of topics is sorted.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn specs(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().topic_creation {
         return Ok(());
@@ -111,10 +111,10 @@ pub async fn specs(bench: &Bench) -> Result<(), Failure> {
     ensure(topics.is_sorted(), || "the list is not sorted".to_owned())
 }
 
-/// A name that no topic can have is refused, not waited for.
+/// An invalid topic name is refused at once.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn invalid_name(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().topic_creation {
         return Ok(());

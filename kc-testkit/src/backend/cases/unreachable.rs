@@ -7,10 +7,10 @@ use kc_core::backend::{Backend, BackendError, BackendErrorKind, GroupStart, Subs
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_fails};
 
-/// Where nobody listens, everything fails in bounded time and names the address.
+/// Every call fails in bounded time and names the address if no broker listens.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn nobody_listens(bench: &Bench) -> Result<(), Failure> {
     let address = free_address()?;
     let backend = bench.backend_at(&address);
@@ -39,7 +39,7 @@ async fn attempts(backend: &dyn Backend) -> [(&'static str, Result<(), BackendEr
     ]
 }
 
-/// An address of this host that was free a moment ago.
+/// Returns an address of this host that is free at the moment.
 fn free_address() -> Result<String, Failure> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())

@@ -9,10 +9,10 @@ use super::{LENGTHS, bytes};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 use crate::keystore::{Bench, Failure};
 
-/// Messages of all lengths are signed in the wire form, and verify under the public key and no other.
+/// Messages of all lengths are signed in the wire form, and verify with the public key and no other.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn signatures(bench: &dyn Bench) -> Result<(), Failure> {
     let (store, other) = (bench.key_store()?, bench.other_key_store()?);
     ensure(!store.verifying_keys().is_empty(), || {
@@ -35,10 +35,10 @@ pub fn signatures(bench: &dyn Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the store has no key for it does not sign.
+/// A store refuses to sign with a key that it does not have.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn unknown_key(bench: &dyn Bench) -> Result<(), Failure> {
     let (store, other) = (bench.key_store()?, bench.other_key_store()?);
     for key in other.verifying_keys() {
@@ -52,10 +52,10 @@ pub fn unknown_key(bench: &dyn Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A keystore that is opened again has the same keys, in the same order, and the same settings.
+/// A keystore has the same keys, in the same order, and the same settings after it is reopened.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn same_after_reopening(bench: &dyn Bench) -> Result<(), Failure> {
     let of = |store: &dyn KeyStore| {
         let settings = (store.suites(), store.legacy_requests());
@@ -70,10 +70,10 @@ pub fn same_after_reopening(bench: &dyn Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Threads sign at the same time.
+/// Several threads can sign at the same time.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn threads(bench: &dyn Bench) -> Result<(), Failure> {
     let store = bench.key_store()?;
     let Some(key) = store.verifying_keys().into_iter().next() else {

@@ -8,10 +8,10 @@ use super::{LENGTHS, bytes};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 use crate::keystore::{Bench, Failure};
 
-/// Values of all lengths open to what they were, and do not show it while sealed.
+/// Values of all lengths open unchanged, and are not readable while sealed.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn round_trip(bench: &dyn Bench) -> Result<(), Failure> {
     let store = bench.key_store()?;
     for &len in LENGTHS {
@@ -27,10 +27,10 @@ pub fn round_trip(bench: &dyn Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A sealed value of which any byte is altered, or the end is missing, does not open.
+/// A sealed value does not open if any byte is altered, or if its end is missing.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn altered(bench: &dyn Bench) -> Result<(), Failure> {
     let store = bench.key_store()?;
     let wrapped = store.wrap_opaque(b"some value")?;
@@ -58,10 +58,10 @@ pub fn altered(bench: &dyn Bench) -> Result<(), Failure> {
     ensure_eq("opened", opened.expose(), b"some value")
 }
 
-/// What another node has sealed does not open.
+/// A value that another node sealed does not open.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn foreign(bench: &dyn Bench) -> Result<(), Failure> {
     let (store, other) = (bench.key_store()?, bench.other_key_store()?);
     let wrapped = other.wrap_opaque(b"value")?;
@@ -70,25 +70,25 @@ pub fn foreign(bench: &dyn Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A value sealed again and again never looks the same.
+/// A value is sealed differently each time.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn nonces(bench: &dyn Bench) -> Result<(), Failure> {
     const ROUNDS: usize = 300;
     let store = bench.key_store()?;
     let mut wrapped = HashSet::new();
     for _ in 0..ROUNDS {
-        // Empty: what differs is nonce and tag, and the tag only if the nonce does.
+        // With an empty value only nonce and tag can differ, and the tag only if the nonce does.
         wrapped.insert(store.wrap_opaque(b"")?);
     }
     ensure_eq("sealed values that differ", wrapped.len(), ROUNDS)
 }
 
-/// A keystore that is opened again opens what it sealed before.
+/// A keystore opens the values that it sealed before it was reopened.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn after_reopening(bench: &dyn Bench) -> Result<(), Failure> {
     let wrapped = bench.key_store()?.wrap_opaque(b"value")?;
     let opened = bench.key_store()?.unwrap_opaque(&wrapped)?;

@@ -12,7 +12,7 @@ use crate::keystore::{Bench, Failure};
 /// Steps count up by one, and no two have the same secret.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn counts(bench: &dyn Bench) -> Result<(), Failure> {
     let mut ratchet = bench.ratchet_store()?;
     let mut seen = Seen::default();
@@ -22,10 +22,10 @@ pub fn counts(bench: &dyn Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A ratchet that is dropped at any time and opened again goes on behind the last step, and opening takes none.
+/// A ratchet that is dropped at any time and reopened continues after the last step, and opening takes no step.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn after_reopening(bench: &dyn Bench) -> Result<(), Failure> {
     let mut seen = Seen::default();
     for steps in [1, 0, 3, 0, 0, 2] {
@@ -37,10 +37,10 @@ pub fn after_reopening(bench: &dyn Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One opener at a time, or they would take the same steps.
+/// A ratchet can be opened only once at a time; two openers would take the same steps.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the store breaks this promise; [`Failure::Store`] if another call fails.
 pub fn in_use(bench: &dyn Bench) -> Result<(), Failure> {
     let mut seen = Seen::default();
     let mut first = bench.ratchet_store()?;
