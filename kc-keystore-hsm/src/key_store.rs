@@ -33,8 +33,7 @@ pub struct HsmKeyStore {
 
 impl HsmKeyStore {
     /// Finds the keys of a node and checks each: exactly one key has its label, it belongs to its public half and to a
-    /// pinned key, it cannot leave the token, and its signature verifies. The check of a version-4 key takes about 0.1
-    /// s.
+    /// pinned key, it cannot leave the token, and its signature verifies. Takes about 100 ms for a version-4 key.
     ///
     /// # Errors
     /// [`HsmError::ObjectMissing`], [`HsmError::ObjectAmbiguous`], [`HsmError::BadObject`] or [`HsmError::Exposed`] if

@@ -292,7 +292,7 @@ fn keys(token: &LoggedIn<'_>, label: &str) -> Result<Vec<(u64, ObjectHandle)>, H
     let objects = token.find_all(&Wanted::new(Class::Secret, label.to_owned()))?;
     let with_index = |object| {
         let index = token.id(object)?.try_into().map(u64::from_be_bytes);
-        let index = index.map_err(|_| bad(label, "its id is no index"))?;
+        let index = index.map_err(|_| bad(label, "its id is not an index"))?;
         Ok((index, object))
     };
     objects.into_iter().map(with_index).collect()

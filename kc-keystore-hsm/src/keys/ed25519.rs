@@ -79,5 +79,5 @@ fn read_public(
         _ => point,
     };
     raw.try_into()
-        .map_err(|_| bad(label, "its public half is no Ed25519 key"))
+        .map_err(|_| bad(label, "its public half is not an Ed25519 key"))
 }

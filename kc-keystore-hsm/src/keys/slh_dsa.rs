@@ -63,5 +63,5 @@ fn read_public(
     };
     public
         .try_into()
-        .map_err(|_| bad(label, "its public half is no SLH-DSA key"))
+        .map_err(|_| bad(label, "its public half is not an SLH-DSA key"))
 }

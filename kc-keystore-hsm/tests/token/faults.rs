@@ -241,7 +241,7 @@ fn a_wrong_pin_is_tried_once() {
     let open = || Token::open(&uri, PinSource::File(path.clone())).unwrap();
     let tokens = [open(), open()];
     assert_eq!(logins(), 2);
-    // The PIN is changed, and then the token goes away and returns.
+    // The PIN is changed, and then the token is removed and returns.
     fs::write(&path, "654321").unwrap();
     let fault = Fault::of(ANY, 0, FOREVER, DEVICE_REMOVED);
     for token in &tokens {

@@ -121,7 +121,7 @@ fn an_exposed_key() {
     assert_eq!(error.to_string(), "kc:n1:opaque is not non-extractable");
 }
 
-/// SoftHSM takes a secret key of 64 bytes for a seed, and then signs nothing that verifies.
+/// SoftHSM treats a secret key of 64 bytes as a seed; its signatures do not verify.
 fn a_key_in_a_wrong_form_fails_its_self_test() {
     let token = fresh_token();
     generate_opaque_key(&token, &labels()).unwrap();

@@ -118,7 +118,7 @@ fn a_wrong_pin() {
     token();
 }
 
-/// The tenth wrong PIN locks kryoptic, and none SoftHSM.
+/// Kryoptic locks at the tenth wrong PIN, SoftHSM never.
 fn a_pin_that_is_wrong_too_often() {
     init();
     for wrong in 0..9 {

@@ -275,7 +275,7 @@ fn a_step_that_cannot_be_stored_is_not_given_out() {
     let token = fresh_token();
     let mut ratchet = create(&token);
     ratchet.step().unwrap();
-    // A folder stands where the temporary file goes.
+    // A folder occupies the path of the temporary file.
     let temporary = folder().join(".n1.ratchet.tmp");
     fs::create_dir(&temporary).unwrap();
     assert!(ratchet.step().is_err());

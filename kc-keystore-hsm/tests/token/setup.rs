@@ -87,7 +87,7 @@ fn a_file_node_moves() {
         .rewrap_file_value(&old_value, secrets.opaque_key())
         .unwrap();
     assert_eq!(store.unwrap_opaque(&value).unwrap().expose(), b"old keys");
-    // A value of the file node is not one of the token.
+    // A value that the file node sealed does not open on the token.
     let error = store.unwrap_opaque(&old_value).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unauthentic);
     let error = store
@@ -242,7 +242,7 @@ fn what_a_node_may_have_is_not_renamed() {
         generate_opaque_key(&token, labels).unwrap();
         generate_identity(&token, labels, KeyType::Ed25519).unwrap()
     };
-    // With a ratchet it is a node.
+    // Keys with a ratchet belong to a node.
     let node = old("kc:root:id");
     draw(&node);
     let path = folder().join("root.ratchet");

@@ -30,13 +30,13 @@ pub enum KafkaError {
     /// A jar is missing, or has an unexpected digest.
     #[error("{0} is missing or does not have the expected SHA-256")]
     UnknownJar(
-        /// Its name.
+        /// The name of the jar.
         String,
     ),
     /// Maven could not fetch the jars.
     #[error("mvn could not fetch the jars of Kafka:\n{0}")]
     Jars(
-        /// The end of what it printed.
+        /// The end of Maven's output.
         String,
     ),
     /// The certificates could not be made.
@@ -48,7 +48,7 @@ pub enum KafkaError {
     /// The folder for the data could not be prepared.
     #[error("cannot format the storage:\n{0}")]
     Format(
-        /// The end of what Kafka's tool printed.
+        /// The end of the output of Kafka's tool.
         String,
     ),
     /// Another program listens on a requested port, or on every port that was tried.

@@ -604,7 +604,7 @@ impl World {
         }
     }
 
-    // What must hold in the end.
+    // Checks at the end.
 
     fn check(&mut self) {
         self.check_denials();
