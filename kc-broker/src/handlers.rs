@@ -1,18 +1,11 @@
 //! What each API does, one module for each group of APIs. A handler takes a decoded request and
 //! returns a response that fits the request's version.
 
-pub(crate) mod api_versions;
+pub(crate) mod cluster;
 pub(crate) mod configs;
-pub(crate) mod coordinator;
-pub(crate) mod describe_groups;
-pub(crate) mod fetch;
-pub(crate) mod list_offsets;
-pub(crate) mod membership;
-pub(crate) mod metadata;
+pub(crate) mod groups;
 pub(crate) mod offsets;
-pub(crate) mod partitions;
-pub(crate) mod produce;
-pub(crate) mod producer_ids;
+pub(crate) mod records;
 pub(crate) mod topics;
 
 use kafka_protocol::error::ResponseError;

@@ -1,18 +1,40 @@
 //! Topics: names, settings, partitions.
 
 mod config;
-mod name;
 
 use std::collections::BTreeMap;
 
 use kafka_protocol::error::ResponseError;
+use thiserror::Error;
 use uuid::Uuid;
 
 pub(crate) use config::{ConfigError, Setting, TopicConfig};
-pub(crate) use name::TopicName;
 
-use crate::limits::MAX_PARTITIONS;
+use crate::limits::{MAX_PARTITIONS, MAX_TOPIC_NAME_BYTES};
 use crate::log::{Memory, Partition};
+
+/// Not a topic name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a topic name has 1 to 249 of a-z, A-Z, 0-9, '.', '_', '-' and is not \".\" or \"..\"")]
+pub(crate) struct InvalidName;
+
+/// A valid topic name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TopicName(String);
+
+impl TopicName {
+    pub(crate) fn parse(name: &str) -> Result<Self, InvalidName> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let valid = !matches!(name, "" | "." | "..")
+            && name.len() <= MAX_TOPIC_NAME_BYTES
+            && name.bytes().all(legal);
+        valid.then(|| Self(name.to_owned())).ok_or(InvalidName)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Topic {
@@ -124,5 +146,21 @@ mod tests {
         assert_eq!(again, Err(ResponseError::TopicAlreadyExists));
         assert!(topics.delete("a", &mut Memory::new(0)));
         assert!(topics.create(&b, 2, config()).is_ok());
+    }
+
+    #[test]
+    fn names_follow_the_rules() {
+        for good in [
+            "a",
+            "a.b_c-D9",
+            "__consumer_offsets",
+            "...",
+            &"x".repeat(249),
+        ] {
+            assert_eq!(TopicName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
+            assert_eq!(TopicName::parse(bad), Err(InvalidName), "{bad}");
+        }
     }
 }

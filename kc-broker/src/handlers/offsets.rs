@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
 };
 
-use super::membership::group_name;
+use super::groups::group_name;
 use super::{code, text};
 use crate::faults::CoordinatorRequest;
 use crate::groups::{Committed, Groups};

@@ -1,21 +1,24 @@
-//! CreateTopics and DeleteTopics.
+//! CreateTopics, CreatePartitions, DeleteTopics.
 
 use std::collections::BTreeMap;
 
 use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult,
 };
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    TopicName as WireName,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, TopicName as WireName,
 };
 use uuid::Uuid;
 
 use super::configs::source;
 use super::{Refusal, code_and_message, text};
+use crate::log::Partition;
 use crate::protocol::Context;
 use crate::state::{NODE_ID, State};
 use crate::topics::{ConfigError, Setting, TopicConfig, TopicName};
@@ -153,6 +156,52 @@ fn answer(version: i16, name: WireName, result: Result<Created, Refusal>) -> Cre
             .with_value(Some(text(value.unwrap_or(setting.default))))
     });
     response.with_configs(Some(configs.collect()))
+}
+
+pub(crate) fn create_partitions(
+    context: &Context<'_>,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let state = &mut *context.shared.state();
+    let results = request.topics.into_iter().map(|topic| {
+        let result = create_in_topic(state, &topic, request.validate_only);
+        let (code, message) = code_and_message(result);
+        CreatePartitionsTopicResult::default()
+            .with_name(topic.name)
+            .with_error_code(code)
+            .with_error_message(message)
+    });
+    CreatePartitionsResponse::default().with_results(results.collect())
+}
+
+fn create_in_topic(
+    state: &mut State,
+    asked: &CreatePartitionsTopic,
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    let missing = (ResponseError::UnknownTopicOrPartition, None);
+    let present = state
+        .topics
+        .get(&asked.name)
+        .ok_or(missing)?
+        .partitions
+        .len();
+    let count = usize::try_from(asked.count).unwrap_or(0);
+    if count <= present {
+        let message = format!("the topic has {present} partitions, it can only get more");
+        return Err((ResponseError::InvalidPartitions, Some(message)));
+    }
+    let full = "the broker's limit of partitions is reached";
+    state
+        .topics
+        .check_room(count - present)
+        .map_err(|error| (error, Some(full.to_owned())))?;
+    if let Some(topic) = state.topics.get_mut(&asked.name)
+        && !validate_only
+    {
+        topic.partitions.resize_with(count, Partition::default);
+    }
+    Ok(())
 }
 
 pub(crate) fn delete(context: &Context<'_>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::batch::RecordBatch;
-use super::memory::{Memory, MemoryFull};
 use super::producers::{Producers, SequenceError, Verdict};
+use super::{Memory, MemoryFull};
 use crate::limits::BATCH_OVERHEAD_BYTES;
 
 /// Why a batch was not stored.

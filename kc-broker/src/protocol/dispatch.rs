@@ -10,10 +10,7 @@ use thiserror::Error;
 
 use super::decode::decode;
 use super::supported::Api;
-use crate::handlers::{
-    api_versions, configs, coordinator, describe_groups, fetch, list_offsets, membership, metadata,
-    offsets, partitions, produce, producer_ids, topics,
-};
+use crate::handlers::{cluster, configs, groups, offsets, records, topics};
 use crate::state::Shared;
 
 /// Size of the length before each frame.
@@ -77,35 +74,35 @@ pub(crate) async fn answer(
         },
     };
     match api.key {
-        ApiKey::ApiVersions => call.run(api_versions::handle),
-        ApiKey::Metadata => call.run(metadata::handle),
+        ApiKey::ApiVersions => call.run(cluster::api_versions),
+        ApiKey::Metadata => call.run(cluster::metadata),
         ApiKey::Produce => call.produce(),
         ApiKey::Fetch => {
-            let response = fetch::handle(&call.context, call.decode()?).await;
+            let response = records::fetch(&call.context, call.decode()?).await;
             call.encode(&response)
         }
-        ApiKey::ListOffsets => call.run(list_offsets::handle),
-        ApiKey::FindCoordinator => call.run(coordinator::handle),
+        ApiKey::ListOffsets => call.run(records::list_offsets),
+        ApiKey::FindCoordinator => call.run(cluster::find_coordinator),
         ApiKey::JoinGroup => {
-            let response = membership::join(&call.context, call.decode()?).await;
+            let response = groups::join(&call.context, call.decode()?).await;
             call.encode(&response)
         }
         ApiKey::SyncGroup => {
-            let response = membership::sync(&call.context, call.decode()?).await;
+            let response = groups::sync(&call.context, call.decode()?).await;
             call.encode(&response)
         }
-        ApiKey::Heartbeat => call.run(membership::heartbeat),
-        ApiKey::LeaveGroup => call.run(membership::leave),
+        ApiKey::Heartbeat => call.run(groups::heartbeat),
+        ApiKey::LeaveGroup => call.run(groups::leave),
         ApiKey::OffsetCommit => call.run(offsets::commit),
         ApiKey::OffsetFetch => call.run(offsets::fetch),
-        ApiKey::DescribeGroups => call.run(describe_groups::describe),
-        ApiKey::ListGroups => call.run(describe_groups::list),
-        ApiKey::DeleteGroups => call.run(describe_groups::delete),
-        ApiKey::InitProducerId => call.run(producer_ids::handle),
+        ApiKey::DescribeGroups => call.run(groups::describe),
+        ApiKey::ListGroups => call.run(groups::list),
+        ApiKey::DeleteGroups => call.run(groups::delete),
+        ApiKey::InitProducerId => call.run(cluster::init_producer_id),
         ApiKey::CreateTopics => call.run(topics::create),
         ApiKey::DeleteTopics => call.run(topics::delete),
-        ApiKey::CreatePartitions => call.run(partitions::create),
-        ApiKey::DeleteRecords => call.run(partitions::delete_records),
+        ApiKey::CreatePartitions => call.run(topics::create_partitions),
+        ApiKey::DeleteRecords => call.run(records::delete_records),
         ApiKey::DescribeConfigs => call.run(configs::describe),
         ApiKey::IncrementalAlterConfigs => call.run(configs::alter),
         _ => Err(ProtocolError::Unsupported { key, version }),
@@ -123,7 +120,7 @@ fn answer_unsupported(
         return Err(ProtocolError::Unsupported { key, version });
     }
     let response =
-        api_versions::response().with_error_code(ResponseError::UnsupportedVersion.code());
+        cluster::api_versions_response().with_error_code(ResponseError::UnsupportedVersion.code());
     encode(ApiKey::ApiVersions, 0, correlation_id, &response)
 }
 
@@ -146,7 +143,7 @@ impl<'a> Call<'a> {
     fn produce(&self) -> Result<Option<Bytes>, ProtocolError> {
         let request: kafka_protocol::messages::ProduceRequest = self.decode()?;
         let wants_answer = request.acks != 0;
-        let response = produce::handle(&self.context, request);
+        let response = records::produce(&self.context, request);
         if wants_answer {
             return self.encode(&response);
         }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::activity::Activity;
+use super::Activity;
 use crate::limits::{
     FREE_BYTES, IDLE_TIMEOUT, MAX_FRAME_BYTES, MAX_IN_FLIGHT_BYTES, STALL_TIMEOUT,
 };

@@ -1,0 +1,218 @@
+//! ApiVersions, Metadata, FindCoordinator, InitProducerId: a client's first requests.
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, BrokerId, FindCoordinatorRequest,
+    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
+    MetadataResponse, ProducerId, TopicName as WireName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::{
+    CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, Refusal, TOPIC_OPERATIONS, code_and_message, text,
+};
+use crate::faults::CoordinatorRequest;
+use crate::protocol::{Context, SUPPORTED};
+use crate::state::{CLUSTER_ID, NODE_ID, Settings, State};
+use crate::topics::{Topic, TopicConfig, TopicName};
+
+/// The last version without topic ids in the request and without a flag for auto-creation.
+const ALWAYS_ALLOWS_CREATION: i16 = 3;
+/// The first version that asks for several coordinators at once.
+const FIND_SEVERAL: i16 = 4;
+/// The first version with words for people.
+const FIND_HAS_MESSAGES: i16 = 1;
+/// Key type of consumer groups.
+const GROUP: i8 = 0;
+/// Key type of transactions.
+const TRANSACTION: i8 = 1;
+
+pub(crate) fn api_versions(_: &Context<'_>, _: ApiVersionsRequest) -> ApiVersionsResponse {
+    api_versions_response()
+}
+
+pub(crate) fn api_versions_response() -> ApiVersionsResponse {
+    let apis = SUPPORTED.iter().map(|api| {
+        ApiVersion::default()
+            .with_api_key(api.key as i16)
+            .with_min_version(api.min)
+            .with_max_version(api.max)
+    });
+    ApiVersionsResponse::default().with_api_keys(apis.collect())
+}
+
+pub(crate) fn metadata(context: &Context<'_>, request: MetadataRequest) -> MetadataResponse {
+    let allowed = context.version <= ALWAYS_ALLOWS_CREATION || request.allow_auto_topic_creation;
+    let lookup = Lookup {
+        settings: context.shared.settings,
+        create: allowed && context.shared.settings.auto_create,
+        operations: if request.include_topic_authorized_operations {
+            TOPIC_OPERATIONS
+        } else {
+            OPERATIONS_NOT_ASKED
+        },
+    };
+    let state = &mut *context.shared.state();
+    let topics = match request.topics {
+        Some(asked) if context.version > 0 || !asked.is_empty() => {
+            asked.into_iter().map(|t| lookup.one(state, t)).collect()
+        }
+        _ => {
+            let topics = state.topics.iter();
+            topics
+                .map(|(name, topic)| lookup.describe(name, topic))
+                .collect()
+        }
+    };
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(BrokerId(NODE_ID))
+        .with_host(text(context.broker.ip().to_string()))
+        .with_port(context.broker.port().into());
+    let response = MetadataResponse::default()
+        .with_brokers(vec![broker])
+        .with_cluster_id(Some(text(CLUSTER_ID)))
+        .with_controller_id(BrokerId(NODE_ID))
+        .with_topics(topics);
+    if request.include_cluster_authorized_operations {
+        response.with_cluster_authorized_operations(CLUSTER_OPERATIONS)
+    } else {
+        response
+    }
+}
+
+struct Lookup {
+    settings: Settings,
+    create: bool,
+    operations: i32,
+}
+
+impl Lookup {
+    fn one(&self, state: &mut State, asked: MetadataRequestTopic) -> MetadataResponseTopic {
+        let known = match &asked.name {
+            Some(name) => Some(name.to_string()),
+            None => state.topics.name_of(asked.topic_id).map(str::to_owned),
+        };
+        let Some(name) = known else {
+            return MetadataResponseTopic::default()
+                .with_topic_id(asked.topic_id)
+                .with_error_code(ResponseError::UnknownTopicId.code());
+        };
+        match self.find_or_create(state, &name) {
+            Ok(topic) => self.describe(&name, topic),
+            Err(error) => MetadataResponseTopic::default()
+                .with_name(Some(WireName(text(name))))
+                .with_error_code(error.code()),
+        }
+    }
+
+    fn find_or_create<'s>(
+        &self,
+        state: &'s mut State,
+        name: &str,
+    ) -> Result<&'s Topic, ResponseError> {
+        if state.topics.get(name).is_none() {
+            let name = TopicName::parse(name).map_err(|_| ResponseError::InvalidTopicException)?;
+            if self.create {
+                let partitions = self.settings.default_partitions.into();
+                state
+                    .topics
+                    .create(&name, partitions, TopicConfig::default())?;
+            }
+        }
+        let topic = state.topics.get(name);
+        topic.ok_or(ResponseError::UnknownTopicOrPartition)
+    }
+
+    fn describe(&self, name: &str, topic: &Topic) -> MetadataResponseTopic {
+        let partitions = (0..).zip(&topic.partitions).map(|(index, _)| {
+            MetadataResponsePartition::default()
+                .with_partition_index(index)
+                .with_leader_id(BrokerId(NODE_ID))
+                .with_leader_epoch(0)
+                .with_replica_nodes(vec![BrokerId(NODE_ID)])
+                .with_isr_nodes(vec![BrokerId(NODE_ID)])
+        });
+        MetadataResponseTopic::default()
+            .with_name(Some(WireName(text(name))))
+            .with_topic_id(topic.id)
+            .with_partitions(partitions.collect())
+            .with_topic_authorized_operations(self.operations)
+    }
+}
+
+pub(crate) fn find_coordinator(
+    context: &Context<'_>,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let (error_code, message) = code_and_message(check_coordinator(context, request.key_type));
+    let found = error_code == 0;
+    let node = BrokerId(if found { NODE_ID } else { -1 });
+    let (host, port) = if found {
+        let broker = context.broker;
+        (text(broker.ip().to_string()), broker.port().into())
+    } else {
+        (StrBytes::new(), -1)
+    };
+    if context.version < FIND_SEVERAL {
+        return FindCoordinatorResponse::default()
+            .with_error_code(error_code)
+            .with_error_message(message.filter(|_| context.version >= FIND_HAS_MESSAGES))
+            .with_node_id(node)
+            .with_host(host)
+            .with_port(port);
+    }
+    let one = |key: StrBytes| {
+        Coordinator::default()
+            .with_key(key)
+            .with_error_code(error_code)
+            .with_error_message(message.clone())
+            .with_node_id(node)
+            .with_host(host.clone())
+            .with_port(port)
+    };
+    let coordinators = request.coordinator_keys.into_iter().map(one).collect();
+    FindCoordinatorResponse::default().with_coordinators(coordinators)
+}
+
+fn check_coordinator(context: &Context<'_>, key_type: i8) -> Result<(), Refusal> {
+    match key_type {
+        GROUP => {
+            let fault = context
+                .shared
+                .faults
+                .take(CoordinatorRequest::FindCoordinator);
+            fault.map_or(Ok(()), |error| Err((error, None)))
+        }
+        TRANSACTION => Err((
+            ResponseError::TransactionalIdAuthorizationFailed,
+            Some("this broker has no transactions".to_owned()),
+        )),
+        _ => Err((ResponseError::InvalidRequest, None)),
+    }
+}
+
+/// Every idempotent producer gets a new id, also one that has an id. Transactional ids are
+/// refused by an error that no client retries.
+pub(crate) fn init_producer_id(
+    context: &Context<'_>,
+    request: InitProducerIdRequest,
+) -> InitProducerIdResponse {
+    if request.transactional_id.is_some() {
+        tracing::warn!("a producer asks for transactions, which this broker does not have");
+        return InitProducerIdResponse::default()
+            .with_error_code(ResponseError::TransactionalIdAuthorizationFailed.code())
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1);
+    }
+    let mut state = context.shared.state();
+    state.last_producer_id += 1;
+    InitProducerIdResponse::default()
+        .with_producer_id(ProducerId(state.last_producer_id))
+        .with_producer_epoch(0)
+}
