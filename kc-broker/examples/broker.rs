@@ -1,6 +1,6 @@
 //! A broker to try clients with: `cargo run -p kc-broker --example broker 127.0.0.1:9092`.
 //!
-//! It ends when its standard input does.
+//! It stops at the end of its standard input.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Starting and stopping a broker.
+//! Starts and stops a broker.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,21 +15,21 @@ use crate::limits::DEFAULT_MEMORY_LIMIT;
 use crate::server;
 use crate::state::{Settings, Shared};
 
-/// Why a broker did not start.
+/// The reason why a broker did not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BrokerError {
-    /// The address cannot be listened on: taken, not of this host, or not allowed.
+    /// The broker cannot listen on the address: it is in use, not of this host, or not permitted.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address asked for.
+        /// The configured address.
         address: SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// How a broker is to be. See [`Broker::builder`].
+/// The settings of a broker. Made by [`Broker::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
@@ -39,44 +39,51 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Listens on this address; port 0 takes a free one. Default: `127.0.0.1:0`.
+    /// Sets the address to listen on; port 0 selects a free port. Default: `127.0.0.1:0`.
     ///
-    /// The broker has no authentication and no encryption: on any other address than loopback,
-    /// whoever reaches it can read and delete everything. It warns then (target
-    /// `kc_broker::exposed`).
+    /// The broker has no authentication and no encryption: on an address other than loopback, every
+    /// client that reaches it can read and delete everything. In this case it logs a warning
+    /// (target `kc_broker::exposed`).
     ///
-    /// Clients are referred to the address by which they reached the broker.
+    /// The broker names to each client the address at which this client reached it.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
         self
     }
 
-    /// Whether a topic comes to be when a client that allows it asks for its metadata. Default:
-    /// true.
+    /// Sets whether a request for the metadata of an unknown topic creates the topic, if the client
+    /// allows it. Default: true.
     pub fn auto_create(mut self, auto_create: bool) -> Self {
         self.settings.auto_create = auto_create;
         self
     }
 
-    /// Partitions of a topic for which no number is given. Default: 1.
+    /// Sets the number of partitions of topics that are created without a number. Default: 1.
     pub fn default_partitions(mut self, partitions: NonZeroU16) -> Self {
         self.settings.default_partitions = partitions.get();
         self
     }
 
-    /// Bytes of records to keep; beyond it the broker warns and refuses records by
-    /// `POLICY_VIOLATION` (44), which clients do not retry. Default: [`DEFAULT_MEMORY_LIMIT`].
+    /// Sets the limit of stored records in bytes. Beyond it, the broker logs a warning and refuses
+    /// records by `POLICY_VIOLATION` (44), which clients do not retry. Default:
+    /// [`DEFAULT_MEMORY_LIMIT`].
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
         self
     }
 
-    /// Starts the broker on the current tokio runtime, which needs its I/O and time drivers. It
-    /// accepts connections when this returns.
+    /// Starts the broker on the current tokio runtime, which needs the I/O and time drivers. The
+    /// broker accepts connections when this method returns.
+    ///
+    /// Cancel safe: if the future is dropped, no broker was started.
     ///
     /// # Errors
     ///
-    /// [`BrokerError::Listen`] if the address cannot be listened on.
+    /// Returns [`BrokerError::Listen`] if the broker cannot listen on the address.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
     pub async fn start(self) -> Result<Broker, BrokerError> {
         let failed = |source| BrokerError::Listen {
             address: self.listen,
@@ -88,10 +95,10 @@ impl Builder {
             tracing::warn!(
                 target: "kc_broker::exposed",
                 %address,
-                "anyone who reaches this address can read and delete everything"
+                "every client that reaches this address can read and delete everything"
             );
         }
-        tracing::info!(%address, "broker listens");
+        tracing::info!(%address, "broker listening");
         let faults = Faults::default();
         let shared = Shared::new(self.settings, self.memory_limit, faults.clone());
         let (stop, stopped) = oneshot::channel();
@@ -105,20 +112,20 @@ impl Builder {
     }
 }
 
-/// A running broker. Dropping it stops it too, without waiting for the end.
+/// A running broker. Dropping it stops the broker, too, but does not wait for its tasks.
 #[derive(Debug)]
 #[must_use = "a broker stops when it is dropped"]
 pub struct Broker {
     address: SocketAddr,
     faults: Faults,
-    /// Dropped, it stops the task.
+    /// Stops the task when it is dropped.
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Broker {
-    /// A broker on a free port of `127.0.0.1` that creates topics on demand, unless told
-    /// otherwise.
+    /// Returns the default settings: a broker on a free port of `127.0.0.1` that creates topics on
+    /// demand.
     pub fn builder() -> Builder {
         Builder {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -130,24 +137,26 @@ impl Broker {
         }
     }
 
-    /// The address to give to clients as bootstrap server.
+    /// Returns the address that clients use as their bootstrap server.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The switches for misbehaviour.
+    /// Returns a handle that makes requests fail, for tests of clients.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.faults.clone()
     }
 
-    /// Stops: no more connections are accepted, all are closed, all tasks have ended and the port
-    /// is free when this returns. All records are gone.
+    /// Stops the broker. When this method returns, all connections are closed, all tasks have ended,
+    /// the port is free, and all records are lost.
+    ///
+    /// Cancel safe: if the future is dropped, the broker still stops.
     pub async fn shutdown(self) {
         drop(self.stop);
         if let Err(error) = self.task.await {
-            tracing::error!(%error, "the broker's task failed");
+            tracing::error!(%error, "broker task failed");
         }
     }
 }

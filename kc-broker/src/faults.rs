@@ -1,11 +1,11 @@
-//! Switchable misbehaviour, for tests of clients.
+//! Faults on request, for tests of clients.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_protocol::error::ResponseError;
 
-/// A request that a group coordinator answers and that a fault can make fail.
+/// A request to the group coordinator that [`Faults`] can make fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CoordinatorRequest {
@@ -19,7 +19,7 @@ pub enum CoordinatorRequest {
     OffsetFetch,
 }
 
-/// What a group coordinator that is not ready answers.
+/// An error of a group coordinator that is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CoordinatorError {
@@ -32,7 +32,7 @@ pub enum CoordinatorError {
 }
 
 impl CoordinatorError {
-    /// The error code on the wire.
+    /// Returns the error code of the Kafka protocol.
     #[must_use]
     pub fn code(self) -> i16 {
         self.response().code()
@@ -47,10 +47,10 @@ impl CoordinatorError {
     }
 }
 
-/// A handle to the faults of a running broker; clones switch the same broker.
+/// A handle to the faults of a running broker. All clones change the same broker.
 ///
-/// A new broker has none: it answers as a settled Apache Kafka does, which includes
-/// `MEMBER_ID_REQUIRED` for the first join of a member.
+/// A new broker has no faults: it answers as an Apache Kafka that has been running for a while,
+/// which includes `MEMBER_ID_REQUIRED` for the first join of a member.
 ///
 /// ```
 /// use kc_broker::{CoordinatorError, CoordinatorRequest};
@@ -82,14 +82,14 @@ impl Default for Switches {
 }
 
 impl Faults {
-    /// Makes the next `count` requests of this kind, of any client, fail with `error`; it replaces
-    /// what was left of an earlier call for the same kind.
+    /// Makes the next `count` requests of this kind fail with `error`, whichever clients send them.
+    /// Replaces an earlier call for the same kind of request.
     pub fn fail_next(&self, request: CoordinatorRequest, error: CoordinatorError, count: u32) {
         self.with(|s| s.failing.insert(request, (error, count)));
     }
 
-    /// Makes the broker answer like one that was just installed: the next `count` requests of
-    /// each [`CoordinatorRequest`] fail with `error`.
+    /// Makes the broker behave like a newly installed one: the next `count` requests of each
+    /// [`CoordinatorRequest`] fail with `error`.
     pub fn answer_like_new(&self, error: CoordinatorError, count: u32) {
         for request in [
             CoordinatorRequest::FindCoordinator,
@@ -101,19 +101,19 @@ impl Faults {
         }
     }
 
-    /// How many requests of this kind are still going to fail.
+    /// Returns the number of requests of this kind that will still fail.
     #[must_use]
     pub fn remaining(&self, request: CoordinatorRequest) -> u32 {
         self.with(|s| s.failing.get(&request).map_or(0, |(_, left)| *left))
     }
 
-    /// Whether a member's first `JoinGroup` (version 4 and later) is answered by
-    /// `MEMBER_ID_REQUIRED` (79) and an id to join with, as Apache Kafka does. On in a new broker.
+    /// Sets whether the broker answers a member's first `JoinGroup` (version 4 and later) by
+    /// `MEMBER_ID_REQUIRED` (79) and an id to join with, as Apache Kafka does. Default: true.
     pub fn require_member_id(&self, required: bool) {
         self.with(|s| s.member_id_required = required);
     }
 
-    /// Ends all faults, as in a new broker.
+    /// Ends all faults and restores the defaults of a new broker.
     pub fn clear(&self) {
         self.with(|s| *s = Switches::default());
     }
@@ -122,7 +122,7 @@ impl Faults {
         self.with(|s| s.member_id_required)
     }
 
-    /// The error to answer this request with, if it is to fail.
+    /// Counts a request. Returns the error if the request must fail.
     pub(crate) fn take(&self, request: CoordinatorRequest) -> Option<ResponseError> {
         self.with(|s| {
             let (error, left) = s.failing.get_mut(&request)?;

@@ -28,7 +28,7 @@ pub(crate) struct Entry {
     pub(crate) offsets: Offsets,
 }
 
-/// Why a group was not deleted.
+/// The reason why a group was not deleted.
 pub(crate) enum DeleteError {
     NotFound,
     NotEmpty,
@@ -53,7 +53,8 @@ impl Groups {
             .map(|(name, entry)| (name.as_str(), entry))
     }
 
-    /// A member joins a group, which comes to be if need be.
+    /// Adds a member to a group; creates the group if it does not exist. The receiver gets the
+    /// answer.
     pub(crate) fn join(
         &mut self,
         now: Instant,
@@ -62,7 +63,10 @@ impl Groups {
     ) -> Result<oneshot::Receiver<JoinResult>, ResponseError> {
         let members: usize = self.entries.values().map(|e| e.group.size()).sum();
         if members >= MAX_MEMBERS && request.member_id.is_empty() {
-            tracing::warn!(limit = MAX_MEMBERS, "too many group members");
+            tracing::warn!(
+                limit = MAX_MEMBERS,
+                "member refused: too many group members"
+            );
             return Err(ResponseError::GroupMaxSizeReached);
         }
         let ticket = self.next_ticket();
@@ -76,7 +80,7 @@ impl Groups {
         Ok(receiver)
     }
 
-    /// A member asks for its assignment.
+    /// Requests the assignment of a member. The receiver gets the answer.
     pub(crate) fn sync(
         &mut self,
         now: Instant,
@@ -105,7 +109,7 @@ impl Groups {
             .unwrap_or(Err(ResponseError::UnknownMemberId))
     }
 
-    /// A member leaves, named by its member id or, if that is empty, by its instance id.
+    /// Removes a member, named by its member id or, if that is empty, by its instance id.
     pub(crate) fn leave(
         &mut self,
         now: Instant,
@@ -123,7 +127,8 @@ impl Groups {
         left.unwrap_or(Err(ResponseError::UnknownMemberId))
     }
 
-    /// Whether this member may commit; a group without members comes to be if need be.
+    /// Checks that this member may commit. A group that does not exist can be committed to without
+    /// a member id.
     pub(crate) fn may_commit(
         &mut self,
         now: Instant,
@@ -138,7 +143,8 @@ impl Groups {
             .unwrap_or(Err(ResponseError::IllegalGeneration))
     }
 
-    /// Stores an offset that [`may_commit`](Self::may_commit) allowed.
+    /// Stores an offset after [`may_commit`](Self::may_commit) succeeded; creates the group if it
+    /// does not exist.
     pub(crate) fn commit(
         &mut self,
         name: &str,
@@ -149,7 +155,10 @@ impl Groups {
         let before = self.get(name).and_then(|e| e.offsets.get(topic, partition));
         let total: usize = self.entries.values().map(|e| e.offsets.len()).sum();
         if before.is_none() && total >= MAX_COMMITTED_OFFSETS {
-            tracing::warn!(limit = MAX_COMMITTED_OFFSETS, "too many committed offsets");
+            tracing::warn!(
+                limit = MAX_COMMITTED_OFFSETS,
+                "commit refused: too many committed offsets"
+            );
             return Err(ResponseError::PolicyViolation);
         }
         self.change_or_create(name, |e| e.offsets.insert(topic, partition, committed))
@@ -165,7 +174,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Forgets all offsets in a topic that is deleted.
+    /// Removes all offsets in a deleted topic.
     pub(crate) fn topic_deleted(&mut self, topic: &str) {
         for entry in self.entries.values_mut() {
             entry.offsets.remove_topic(topic);
@@ -173,12 +182,13 @@ impl Groups {
         self.drop_unused();
     }
 
-    /// When [`expire`](Self::expire) has something to do, unless something happens before.
+    /// Returns the time of the next call of [`expire`](Self::expire), unless a group changes before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = self.entries.values();
         deadlines.filter_map(|e| e.group.next_deadline()).min()
     }
 
+    /// Ends the sessions and rebalances whose time is up.
     pub(crate) fn expire(&mut self, now: Instant) {
         let mut replies = Vec::new();
         for entry in self.entries.values_mut() {
@@ -198,7 +208,10 @@ impl Groups {
         if self.entries.len() < MAX_GROUPS {
             return Ok(());
         }
-        tracing::warn!(limit = MAX_GROUPS, "too many consumer groups");
+        tracing::warn!(
+            limit = MAX_GROUPS,
+            "new group refused: too many consumer groups"
+        );
         Err(ResponseError::PolicyViolation)
     }
 
@@ -219,7 +232,7 @@ impl Groups {
             .ok_or(ResponseError::UnknownServerError)
     }
 
-    /// Changes a group, if it exists, and sends the answers that follow.
+    /// Applies `f` to a group, if it exists, and sends the answers that this makes due.
     fn change<T>(&mut self, name: &str, f: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let entry = self.entries.get_mut(name)?;
         let result = f(entry);
@@ -231,7 +244,7 @@ impl Groups {
         Some(result)
     }
 
-    /// Sends each answer to whoever waits; one whose connection is gone needs none.
+    /// Sends each answer to the request that waits for it, unless its connection is closed.
     fn send(&mut self, replies: Vec<Reply>) {
         for reply in replies {
             match reply {
@@ -262,12 +275,12 @@ fn is_unused(entry: &Entry) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Committed {
     pub(crate) offset: i64,
-    /// -1 if unknown.
+    /// The leader epoch, or -1 if it is unknown.
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,
 }
 
-/// Committed offsets by topic and partition.
+/// The committed offsets of a group, by topic and partition.
 #[derive(Debug, Default)]
 pub(crate) struct Offsets(BTreeMap<String, BTreeMap<i32, Committed>>);
 
@@ -293,7 +306,7 @@ impl Offsets {
         self.0.values().map(BTreeMap::len).sum()
     }
 
-    /// Topics and partitions with a committed offset.
+    /// Returns the topics and partitions with a committed offset.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = (&str, Vec<i32>)> {
         let topics = self.0.iter();
         topics.map(|(topic, partitions)| (topic.as_str(), partitions.keys().copied().collect()))

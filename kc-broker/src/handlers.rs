@@ -1,5 +1,5 @@
-//! What each API does, one module for each group of APIs. A handler takes a decoded request and
-//! returns a response that fits the request's version.
+//! The handlers of the APIs, in one module for each group of APIs. A handler takes a decoded request
+//! and returns the response for the request's version.
 
 pub(crate) mod cluster;
 pub(crate) mod configs;
@@ -11,7 +11,7 @@ pub(crate) mod topics;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
-/// "No authorized operations given": the client did not ask.
+/// The value of "authorized operations" if the client did not request them.
 const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 /// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs, as bits.
 const TOPIC_OPERATIONS: i32 = 0b0000_1101_1111_1000;
@@ -24,15 +24,15 @@ fn text(s: impl Into<String>) -> StrBytes {
     StrBytes::from_string(s.into())
 }
 
-/// 0, or the error's code.
+/// Returns 0, or the code of the error.
 fn code<T>(result: &Result<T, ResponseError>) -> i16 {
     result.as_ref().err().map_or(0, ResponseError::code)
 }
 
-/// An error with words for people.
+/// An error and its message.
 type Refusal = (ResponseError, Option<String>);
 
-/// Code and words of a refusal, or 0 and none.
+/// Returns the code and message of a refusal, or 0 and no message.
 fn code_and_message<T>(result: Result<T, Refusal>) -> (i16, Option<StrBytes>) {
     match result {
         Ok(_) => (0, None),

@@ -1,12 +1,12 @@
 //! An in-process, in-memory Kafka broker for demos and tests.
 //!
-//! **It is not a store for real data.** It is one node, it keeps all records in memory and loses
-//! them when it stops, and it has no authentication, no encryption, no transactions and no
-//! retention: topics that are to be compacted keep all their records. For production use Apache
-//! Kafka or a compatible engine.
+//! **It is not a store for real data.** It is a single node, keeps all records in memory and loses
+//! them when it stops. It has no authentication, no encryption, no transactions and no retention:
+//! topics with the setting "compact" keep all their records. For production use Apache Kafka or a
+//! compatible engine.
 //!
-//! What it does, it does as Apache Kafka does: the usual clients produce and consume, alone or in
-//! consumer groups, and administer topics. It answers ApiVersions, Metadata, Produce, Fetch,
+//! It behaves as Apache Kafka does: the usual clients produce and consume, alone or in consumer
+//! groups, and administer topics. It answers ApiVersions, Metadata, Produce, Fetch,
 //! ListOffsets, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit,
 //! OffsetFetch, InitProducerId, CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords,
 //! DescribeConfigs, IncrementalAlterConfigs, DescribeGroups, ListGroups and DeleteGroups.
@@ -31,22 +31,21 @@
 //!
 //! # For tests of clients
 //!
-//! [`Broker::faults`] makes a broker answer like one that was just installed, whose group
-//! coordinator is not ready.
+//! [`Broker::faults`] makes a broker behave like a newly installed one, whose group coordinator is
+//! not ready yet.
 //!
 //! # Bounds
 //!
-//! The records kept ([`Builder::memory_limit`]), frames, connections, partitions, groups and all
-//! else that clients can make grow are bounded by the constants of this crate. What is too much is
-//! refused by an error code and told by a `tracing` warning. A client that does not speak the
-//! protocol loses its connection; no other client notices.
+//! The stored records ([`Builder::memory_limit`]), frames, connections, partitions, groups and
+//! everything else that clients can make grow are bounded by the constants of this crate. Beyond a
+//! limit, the broker answers an error code and logs a `tracing` warning. It closes the connection
+//! of a client that violates the protocol; other clients are not affected.
 //!
-//! # Map
+//! # Modules
 //!
-//! `broker` starts and stops the `server`, which reads frames off its connections; `protocol`
-//! decodes them and hands them to `handlers`. These change `state`: `topics` with their `log`,
-//! and `groups`. `log` and the state machine in `groups` are pure. `faults` and `limits` are what
-//! their names say.
+//! `broker` starts and stops the `server`, which reads frames from its connections; `protocol`
+//! decodes them and calls `handlers`. These change `state`: `topics` with their `log`, and
+//! `groups`. `log` and the state machine in `groups` are pure.
 
 mod broker;
 mod faults;

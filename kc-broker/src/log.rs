@@ -1,5 +1,5 @@
-//! The record log: parsed batches, the partitions that hold them, what is known of idempotent
-//! producers, and the memory they may use. Pure: no clock, no I/O.
+//! The record log: parsed batches, the partitions that store them, the state of idempotent producers,
+//! and the memory limit. Pure: no clock, no I/O.
 
 mod batch;
 mod partition;
@@ -13,13 +13,14 @@ pub(crate) use batch::{BatchError, RecordBatch};
 pub(crate) use partition::{AppendError, Partition, TimeQuery};
 pub(crate) use producers::SequenceError;
 
-/// The budget has no room.
+/// The memory limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the broker's memory limit of {limit} bytes is reached")]
+#[error("memory limit of {limit} bytes reached")]
 pub(crate) struct MemoryFull {
     limit: usize,
 }
 
+/// The memory that all stored batches share, in bytes.
 #[derive(Debug)]
 pub(crate) struct Memory {
     limit: usize,
@@ -36,8 +37,8 @@ impl Memory {
         }
     }
 
-    /// Takes `bytes` from the budget, or nothing if they do not fit. Warns once each time the
-    /// budget runs out.
+    /// Takes `bytes`, or nothing if they exceed the limit. Logs one warning each time the limit is
+    /// reached.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), MemoryFull> {
         match self.used.checked_add(bytes) {
             Some(used) if used <= self.limit => {
@@ -49,7 +50,7 @@ impl Memory {
                     tracing::warn!(
                         limit = self.limit,
                         used = self.used,
-                        "memory limit reached: records are refused"
+                        "records refused: memory limit reached"
                     );
                     self.warned = true;
                 }
@@ -58,7 +59,7 @@ impl Memory {
         }
     }
 
-    /// Gives back `bytes` charged before.
+    /// Gives back `bytes` that were taken before.
     pub(crate) fn release(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
         self.warned &= bytes == 0;

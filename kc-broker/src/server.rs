@@ -1,4 +1,4 @@
-//! The listening socket: one task accepts, one task a connection serves.
+//! The listening socket: one task accepts connections, and one task serves each connection.
 
 mod connection;
 
@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::limits::MAX_CONNECTIONS;
 use crate::state::Shared;
 
-/// How long to leave the socket alone after it could not accept, as when files run out.
+/// The pause after the socket could not accept a connection, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is sent or its sender is dropped; then closes all connections.
@@ -37,7 +37,7 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
                     if open.count() >= MAX_CONNECTIONS && !open.close_silent() {
-                        tracing::warn!(%client, limit = MAX_CONNECTIONS, "too many connections");
+                        tracing::warn!(%client, limit = MAX_CONNECTIONS, "connection refused: too many connections");
                         continue;
                     }
                     let activity = moments.activity();
@@ -45,13 +45,13 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
                     open.add(connections.spawn(serving), activity);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept");
+                    tracing::warn!(%error, "accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended && !error.is_cancelled() {
-                    tracing::error!(%error, "a connection's task failed");
+                    tracing::error!(%error, "connection task failed");
                 }
             }
         }
@@ -59,18 +59,18 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
 }
 
 async fn serve(stream: TcpStream, client: SocketAddr, shared: Arc<Shared>, activity: Activity) {
-    tracing::debug!(%client, "connected");
+    tracing::debug!(%client, "client connected");
     match connection::serve(stream, client, &shared, &activity).await {
-        Ok(()) => tracing::debug!(%client, "disconnected"),
-        Err(error) if error.is_hang_up() => tracing::debug!(%client, %error, "disconnected"),
+        Ok(()) => tracing::debug!(%client, "client disconnected"),
+        Err(error) if error.is_hang_up() => tracing::debug!(%client, %error, "client disconnected"),
         Err(error) => tracing::warn!(%client, %error, "connection closed"),
     }
 }
 
-/// Of a connection that is being served.
+/// The value of `silent_since` while a request is being served.
 const BUSY: u64 = u64::MAX;
 
-/// Counts the moments in which connections fell silent.
+/// A counter that orders the moments at which connections became silent.
 #[derive(Debug, Default)]
 struct Moments(Arc<AtomicU64>);
 
@@ -85,7 +85,7 @@ impl Moments {
     }
 }
 
-/// What a connection does.
+/// The state of a connection: serving a request, or silent.
 #[derive(Clone, Debug)]
 struct Activity {
     moments: Arc<AtomicU64>,
@@ -93,19 +93,19 @@ struct Activity {
 }
 
 impl Activity {
-    /// A request is being served.
+    /// Records that a request is being served.
     fn works(&self) {
         self.silent_since.store(BUSY, Ordering::Relaxed);
     }
 
-    /// The next request is awaited.
+    /// Records that the connection waits for its next request.
     fn rests(&self) {
         let moment = self.moments.fetch_add(1, Ordering::Relaxed);
         self.silent_since.store(moment, Ordering::Relaxed);
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug, Default)]
 struct Open(Vec<(AbortHandle, Activity)>);
 
@@ -114,13 +114,13 @@ impl Open {
         self.0.push((task, activity));
     }
 
-    /// How many there are.
+    /// Returns the number of open connections.
     fn count(&mut self) -> usize {
         self.0.retain(|(task, _)| !task.is_finished());
         self.0.len()
     }
 
-    /// Closes the one that has been silent longest; false if none is silent.
+    /// Closes the connection that has been silent longest. Returns false if none is silent.
     fn close_silent(&mut self) -> bool {
         let since = |activity: &Activity| activity.silent_since.load(Ordering::Relaxed);
         let silent = self.0.iter().enumerate();

@@ -1,4 +1,4 @@
-//! What the broker knows, shared by all connections.
+//! The state of the broker, shared by all connections.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -16,7 +16,7 @@ pub(crate) const NODE_ID: i32 = 1;
 /// The name of the cluster of one.
 pub(crate) const CLUSTER_ID: &str = "kc-broker";
 
-/// What the builder fixed.
+/// The settings of the builder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) auto_create: bool,
@@ -26,11 +26,11 @@ pub(crate) struct Settings {
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) faults: Faults,
-    /// Wakes long polls: records came, or a topic went.
+    /// Wakes waiting fetches: records were appended, or a topic was deleted.
     pub(crate) log_changed: Notify,
     /// Wakes the timer of the groups.
     pub(crate) groups_changed: Notify,
-    /// The bytes that requests and responses may still take.
+    /// The bytes in flight that are still available to requests and responses.
     pub(crate) in_flight: Semaphore,
     state: Mutex<State>,
 }
@@ -59,12 +59,12 @@ impl Shared {
         }
     }
 
-    /// Locks the state; not to be held across an await.
+    /// Locks the state. The guard must not be held across an await.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends what takes too long in the groups, for as long as it is polled.
+    /// Expires members and rebalances of the groups in time, as long as the future is polled.
     pub(crate) async fn run_group_timer(&self) {
         loop {
             let changed = self.groups_changed.notified();

@@ -13,12 +13,14 @@ pub(crate) use config::{ConfigError, Setting, TopicConfig};
 use crate::limits::{MAX_PARTITIONS, MAX_TOPIC_NAME_BYTES};
 use crate::log::{Memory, Partition};
 
-/// Not a topic name.
+/// The error of an invalid topic name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a topic name has 1 to 249 of a-z, A-Z, 0-9, '.', '_', '-' and is not \".\" or \"..\"")]
+#[error(
+    "invalid topic name: 1 to 249 of a-z, A-Z, 0-9, '.', '_', '-' are allowed, but not \".\" or \"..\""
+)]
 pub(crate) struct InvalidName;
 
-/// A valid topic name.
+/// A valid topic name, by the rules of Apache Kafka.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TopicName(String);
 
@@ -81,7 +83,7 @@ impl Topics {
         partitions.get_mut(usize::try_from(index).ok()?)
     }
 
-    /// Whether a topic of this name may be made.
+    /// Checks that a topic with this name and `count` partitions can be created.
     pub(crate) fn check_new(&self, name: &TopicName, count: usize) -> Result<(), ResponseError> {
         if self.0.contains_key(name.as_str()) {
             return Err(ResponseError::TopicAlreadyExists);
@@ -89,17 +91,20 @@ impl Topics {
         self.check_room(count)
     }
 
-    /// Whether `more` partitions may be made.
+    /// Checks that `more` partitions can be created.
     pub(crate) fn check_room(&self, more: usize) -> Result<(), ResponseError> {
         let present: usize = self.0.values().map(|t| t.partitions.len()).sum();
         if more <= MAX_PARTITIONS.saturating_sub(present) {
             return Ok(());
         }
-        tracing::warn!(limit = MAX_PARTITIONS, "too many partitions");
+        tracing::warn!(
+            limit = MAX_PARTITIONS,
+            "new partitions refused: too many partitions"
+        );
         Err(ResponseError::PolicyViolation)
     }
 
-    /// Makes a topic of `count` empty partitions.
+    /// Creates a topic with `count` empty partitions.
     pub(crate) fn create(
         &mut self,
         name: &TopicName,
@@ -118,7 +123,7 @@ impl Topics {
         Ok(self.0.entry(name.as_str().to_owned()).or_insert(topic))
     }
 
-    /// Deletes a topic; false if there is none.
+    /// Deletes a topic. Returns false if it does not exist.
     pub(crate) fn delete(&mut self, name: &str, memory: &mut Memory) -> bool {
         let Some(topic) = self.0.remove(name) else {
             return false;

@@ -1,8 +1,8 @@
 //! The state machine of one classic consumer group (the rebalance protocol of KIP-62, with the
-//! member ids of KIP-394). Pure: time is passed in, answers are handed out by [`Ticket`].
+//! member ids of KIP-394). Pure: callers pass the time, and collect the answers by [`Ticket`].
 //!
-//! `Empty` → join → `Preparing` (members join) → all joined, or time is up → `Completing` (the
-//! leader assigns) → sync of the leader → `Stable`. Any change leads back to `Preparing`.
+//! `Empty` → join → `Preparing` (members join) → all joined, or the deadline passed → `Completing`
+//! (the leader assigns) → sync of the leader → `Stable`. Any change leads back to `Preparing`.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use crate::limits::INITIAL_REBALANCE_DELAY;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Empty,
-    /// `initial`: the group was empty before, so it waits for the deadline in any case.
+    /// If `initial`, the group was empty before: it waits for the deadline even if all members joined.
     Preparing {
         deadline: Instant,
         initial: bool,
@@ -30,7 +30,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// The name on the wire.
+    /// Returns the name of the state in the Kafka protocol.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
@@ -49,7 +49,7 @@ pub(crate) struct Group {
     protocol: String,
     leader: Option<String>,
     members: BTreeMap<String, Member>,
-    /// Ids handed out but not yet joined with, and when they lapse.
+    /// Ids that were given to members that did not join with them yet, and the time when they expire.
     pending: BTreeMap<String, Instant>,
     replies: Vec<Reply>,
 }
@@ -76,7 +76,8 @@ impl Group {
         &self.protocol_type
     }
 
-    /// The protocol that the members agreed on; empty during a rebalance.
+    /// Returns the agreed protocol; empty while the group has no members, and during its first
+    /// rebalance.
     pub(crate) fn protocol(&self) -> &str {
         &self.protocol
     }
@@ -87,7 +88,7 @@ impl Group {
             .map(|(id, member)| (id.as_str(), member))
     }
 
-    /// The id of the member with this instance id.
+    /// Returns the id of the member with this instance id.
     pub(crate) fn instance(&self, instance_id: &str) -> Option<&str> {
         let mut members = self.members();
         members
@@ -95,17 +96,17 @@ impl Group {
             .map(|(id, _)| id)
     }
 
-    /// Members and ids handed out.
+    /// Returns the number of members and of given ids.
     pub(crate) fn size(&self) -> usize {
         self.members.len() + self.pending.len()
     }
 
-    /// The answers that became due since the last call.
+    /// Takes the answers that became due since the last call.
     pub(crate) fn take_replies(&mut self) -> Vec<Reply> {
         std::mem::take(&mut self.replies)
     }
 
-    /// A member joins or joins again; the answer comes by `ticket`.
+    /// Adds a member, or lets a member join again. The answer has this `ticket`.
     pub(crate) fn join(&mut self, now: Instant, ticket: Ticket, request: JoinRequest) {
         if let Err(error) = self.admit(now, ticket, request) {
             self.replies.push(Reply::Join(ticket, Err(error)));
@@ -167,7 +168,7 @@ impl Group {
         }
     }
 
-    /// A static member came back under a new id: the old one goes without a word to the others.
+    /// Removes the old id of a static member that restarted, without a rebalance.
     fn replace_instance(&mut self, instance_id: &str) {
         let Some(old) = self.instance(instance_id).map(str::to_owned) else {
             return;
@@ -200,8 +201,8 @@ impl Group {
         self.leader.get_or_insert_with(|| id.to_owned());
     }
 
-    /// A member asks for its assignment, the leader brings all of them; the answer comes by
-    /// `ticket`.
+    /// Requests the assignment of a member; the leader's request contains all assignments. The
+    /// answer has this `ticket`.
     pub(crate) fn sync(&mut self, now: Instant, ticket: Ticket, request: SyncRequest) {
         if let Err(error) = self.accept_sync(now, ticket, request) {
             self.replies.push(Reply::Sync(ticket, Err(error)));
@@ -259,7 +260,7 @@ impl Group {
         }
     }
 
-    /// A member shows that it lives.
+    /// Extends a member's session.
     pub(crate) fn heartbeat(
         &mut self,
         now: Instant,
@@ -274,8 +275,8 @@ impl Group {
         }
     }
 
-    /// Whether this member may commit offsets now. Without a generation (below 0) anyone may, as
-    /// long as the group has no members.
+    /// Checks that this member may commit offsets now. While the group has no members, a client may
+    /// commit without a member id and generation (below 0).
     pub(crate) fn may_commit(
         &mut self,
         now: Instant,
@@ -293,7 +294,7 @@ impl Group {
         }
     }
 
-    /// A member leaves.
+    /// Removes a member, or a given id.
     pub(crate) fn leave(&mut self, now: Instant, member_id: &str) -> Result<(), ResponseError> {
         if self.pending.remove(member_id).is_some() {
             self.complete_if_ready(now);
@@ -307,7 +308,7 @@ impl Group {
         Ok(())
     }
 
-    /// When [`expire`](Self::expire) has something to do, unless something happens before.
+    /// Returns the time of the next call of [`expire`](Self::expire), unless the group changes before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let phase = match self.state {
             State::Preparing { deadline, .. } | State::Completing { deadline } => Some(deadline),
@@ -321,7 +322,7 @@ impl Group {
         silent.map(|m| m.expires).chain(pending).chain(phase).min()
     }
 
-    /// Does what time demands: removes dead members, ends phases that took too long.
+    /// Removes members whose session ended, and ends phases whose deadline passed.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.pending.retain(|_, lapses| *lapses > now);
         let dead = |m: &Member| m.waiting == Waiting::Nothing && m.expires <= now;
@@ -376,7 +377,7 @@ impl Group {
         }
     }
 
-    /// Begins a rebalance: all members are to join again.
+    /// Starts a rebalance: all members must join again.
     fn prepare(&mut self, now: Instant) {
         let mut interrupted = Vec::new();
         for member in self.members.values_mut() {
@@ -401,7 +402,7 @@ impl Group {
         self.complete_if_ready(now);
     }
 
-    /// After members are gone: an empty group, or a rebalance among those who remain.
+    /// Continues after the loss of members: empties the group, or rebalances the other members.
     fn rebalance_after_loss(&mut self, now: Instant) {
         if self.members.is_empty() {
             self.become_empty();
@@ -412,7 +413,7 @@ impl Group {
         }
     }
 
-    /// Ends `Preparing` when its time is up, or all are there and no one is expected.
+    /// Ends `Preparing` if its deadline passed, or if all members joined and no given id is unused.
     fn complete_if_ready(&mut self, now: Instant) {
         let State::Preparing { deadline, initial } = self.state else {
             return;
@@ -431,7 +432,7 @@ impl Group {
         }
     }
 
-    /// A new generation: chooses leader and protocol and answers all joins.
+    /// Starts a new generation: selects the leader and the protocol, and answers all joins.
     fn complete(&mut self, now: Instant) {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         if self.leader.is_none() {
@@ -452,7 +453,7 @@ impl Group {
         }
     }
 
-    /// Tells a member the state of the current generation.
+    /// Answers the join of a member, if it waits, with the state of the current generation.
     fn answer_join(&mut self, id: &str, now: Instant) {
         let leader = self.leader.clone().unwrap_or_default();
         let members = if leader == id {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 
-/// Names an answer that a group owes; the group's owner knows who waits for it.
+/// The number of a request that waits for its answer: links a [`Reply`] to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(crate) u64);
 
-/// An answer that the member waits for.
+/// The request of a member that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     Nothing,
@@ -24,16 +24,16 @@ pub(crate) struct Member {
     pub(crate) client_host: String,
     pub(crate) session_timeout: Duration,
     pub(crate) rebalance_timeout: Duration,
-    /// Names and subscriptions, the one preferred first; never empty.
+    /// Names and subscriptions of the member's protocols, in its order of preference; never empty.
     pub(crate) protocols: Vec<(String, Bytes)>,
     pub(crate) assignment: Bytes,
     pub(super) waiting: Waiting,
-    /// When the member is taken for dead unless it is heard of or waits for an answer.
+    /// The end of the member's session, unless the member sends a request or waits for an answer.
     pub(super) expires: Instant,
 }
 
 impl Member {
-    /// The subscription for a protocol; empty if the member does not know it.
+    /// Returns the member's subscription for a protocol; empty if the member does not support it.
     pub(crate) fn metadata(&self, protocol: &str) -> Bytes {
         let known = self.protocols.iter().find(|(name, _)| name == protocol);
         known.map(|(_, bytes)| bytes.clone()).unwrap_or_default()
@@ -43,19 +43,20 @@ impl Member {
         self.protocols.iter().any(|(name, _)| name == protocol)
     }
 
+    /// Extends the member's session.
     pub(super) fn heard_of(&mut self, now: Instant) {
         self.expires = now + self.session_timeout;
     }
 }
 
-/// A member's wish to join, validated as to sizes and time-outs.
+/// A member's request to join. Sizes and time-outs are already checked.
 #[derive(Clone, Debug)]
 pub(crate) struct JoinRequest {
-    /// Empty for a new member.
+    /// The member's id; empty for a new member.
     pub(crate) member_id: String,
-    /// The id for a new member.
+    /// The id that the member gets if it is new.
     pub(crate) new_id: String,
-    /// A new member is to join again with the id it is given.
+    /// True if a new member must join again with the id that it gets.
     pub(crate) id_required: bool,
     pub(crate) instance_id: Option<String>,
     pub(crate) client_id: String,
@@ -78,7 +79,7 @@ pub(crate) enum Joined {
         /// Member ids, instance ids and subscriptions, for the leader only.
         members: Vec<(String, Option<String>, Bytes)>,
     },
-    /// Join again with this member id.
+    /// The member must join again with this id.
     IdRequired(String),
 }
 
@@ -89,11 +90,11 @@ pub(crate) type Assignment = (String, Bytes);
 pub(crate) struct SyncRequest {
     pub(crate) member_id: String,
     pub(crate) generation: i32,
-    /// Checked if given.
+    /// Must be the group's, if present.
     pub(crate) protocol_type: Option<String>,
-    /// Checked if given.
+    /// Must be the group's, if present.
     pub(crate) protocol: Option<String>,
-    /// Of the leader only.
+    /// Sent by the leader only.
     pub(crate) assignments: Vec<Assignment>,
 }
 
@@ -105,7 +106,7 @@ pub(crate) struct Synced {
     pub(crate) assignment: Bytes,
 }
 
-/// An answer that became due.
+/// An answer to a waiting request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Join(Ticket, Result<Joined, ResponseError>),

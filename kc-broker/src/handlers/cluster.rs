@@ -22,15 +22,15 @@ use crate::protocol::{Context, SUPPORTED};
 use crate::state::{CLUSTER_ID, NODE_ID, Settings, State};
 use crate::topics::{Topic, TopicConfig, TopicName};
 
-/// The last version without topic ids in the request and without a flag for auto-creation.
+/// The last Metadata version without topic ids in the request and without a flag for auto-creation.
 const ALWAYS_ALLOWS_CREATION: i16 = 3;
-/// The first version that asks for several coordinators at once.
+/// The first FindCoordinator version with several keys in a request.
 const FIND_SEVERAL: i16 = 4;
-/// The first version with words for people.
+/// The first FindCoordinator version with error messages.
 const FIND_HAS_MESSAGES: i16 = 1;
-/// Key type of consumer groups.
+/// The key type of consumer groups.
 const GROUP: i8 = 0;
-/// Key type of transactions.
+/// The key type of transactions.
 const TRANSACTION: i8 = 1;
 
 pub(crate) fn api_versions(_: &Context<'_>, _: ApiVersionsRequest) -> ApiVersionsResponse {
@@ -191,20 +191,20 @@ fn check_coordinator(context: &Context<'_>, key_type: i8) -> Result<(), Refusal>
         }
         TRANSACTION => Err((
             ResponseError::TransactionalIdAuthorizationFailed,
-            Some("this broker has no transactions".to_owned()),
+            Some("this broker does not support transactions".to_owned()),
         )),
         _ => Err((ResponseError::InvalidRequest, None)),
     }
 }
 
-/// Every idempotent producer gets a new id, also one that has an id. Transactional ids are
-/// refused by an error that no client retries.
+/// Gives each idempotent producer a new id, even if it has one. Refuses transactional ids by an
+/// error that no client retries.
 pub(crate) fn init_producer_id(
     context: &Context<'_>,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
     if request.transactional_id.is_some() {
-        tracing::warn!("a producer asks for transactions, which this broker does not have");
+        tracing::warn!("transactional producer refused: this broker does not support transactions");
         return InitProducerIdResponse::default()
             .with_error_code(ResponseError::TransactionalIdAuthorizationFailed.code())
             .with_producer_id(ProducerId(-1))

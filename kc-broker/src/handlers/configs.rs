@@ -17,17 +17,20 @@ use crate::protocol::Context;
 use crate::state::{NODE_ID, Settings, State};
 use crate::topics::{ConfigError, Setting, TopicConfig};
 
-/// Resource types.
+/// The resource type of topics.
 const TOPIC: i8 = 2;
+/// The resource type of brokers.
 const BROKER: i8 = 4;
-/// Where a value comes from: set for the topic, fixed when the broker started, or a default.
+/// The source of a value that was set for the topic.
 const SOURCE_TOPIC: i8 = 1;
+/// The source of a value that was fixed when the broker started.
 const SOURCE_STATIC: i8 = 4;
+/// The source of a default value.
 const SOURCE_DEFAULT: i8 = 5;
 /// The value type "string".
 const TYPE_TEXT: i8 = 2;
 
-/// Where the value of a topic setting comes from.
+/// Returns the source of the value of a topic setting.
 pub(super) fn source(set: Option<&str>) -> i8 {
     if set.is_some() {
         SOURCE_TOPIC
@@ -102,7 +105,7 @@ fn describe_broker(
     if !name.is_empty() && name != NODE_ID.to_string() {
         return Err((
             ResponseError::InvalidRequest,
-            Some("there is no such broker".to_owned()),
+            Some("unknown broker id".to_owned()),
         ));
     }
     let values = [
@@ -141,7 +144,7 @@ pub(crate) fn alter(
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-/// Changes all settings named, or none.
+/// Changes all settings of the request, or none if one of them is refused.
 fn alter_one(
     state: &mut State,
     resource: &AlterConfigsResource,
@@ -200,6 +203,6 @@ impl Operation {
 }
 
 fn unknown_resource() -> Refusal {
-    let message = "only the settings of topics can be handled here";
+    let message = "this broker supports only settings of topics";
     (ResponseError::InvalidRequest, Some(message.to_owned()))
 }

@@ -1,4 +1,5 @@
-//! JoinGroup, SyncGroup, Heartbeat, LeaveGroup, DescribeGroups, ListGroups, DeleteGroups: consumer groups.
+//! Consumer groups: JoinGroup, SyncGroup, Heartbeat, LeaveGroup, DescribeGroups, ListGroups,
+//! DeleteGroups.
 
 use std::time::{Duration, Instant};
 
@@ -27,17 +28,17 @@ use crate::groups::{
 use crate::limits::{MAX_GROUP_NAME_BYTES, MAX_GROUP_TIMEOUT, MAX_MEMBER_BYTES};
 use crate::protocol::Context;
 
-/// The first JoinGroup version with a rebalance time-out of its own.
+/// The first JoinGroup version with a rebalance time-out.
 const JOIN_HAS_REBALANCE_TIMEOUT: i16 = 1;
-/// The first JoinGroup version whose clients know MEMBER_ID_REQUIRED.
+/// The first JoinGroup version whose clients understand MEMBER_ID_REQUIRED.
 const JOIN_KNOWS_ID_REQUIRED: i16 = 4;
 /// The first JoinGroup version where the protocol may be null.
 const JOIN_PROTOCOL_MAY_BE_NULL: i16 = 7;
-/// The first LeaveGroup version for several members.
+/// The first LeaveGroup version with several members.
 const LEAVE_SEVERAL: i16 = 3;
-/// What is said of a group that does not exist.
+/// The state of a group that does not exist, in the words of DescribeGroups.
 const DEAD: &str = "Dead";
-/// The type of all groups here, in the words of ListGroups.
+/// The type of all groups of this broker, in the words of ListGroups.
 const CLASSIC: &str = "classic";
 
 pub(crate) async fn join(context: &Context<'_>, request: JoinGroupRequest) -> JoinGroupResponse {
@@ -193,7 +194,7 @@ pub(crate) fn leave(context: &Context<'_>, request: LeaveGroupRequest) -> LeaveG
     response
 }
 
-/// A name that a group may have.
+/// Checks a group name.
 pub(super) fn group_name(name: &str) -> Result<&str, ResponseError> {
     if name.is_empty() || name.len() > MAX_GROUP_NAME_BYTES {
         Err(ResponseError::InvalidGroupId)
@@ -210,7 +211,7 @@ fn timeout(milliseconds: i32) -> Result<Duration, ResponseError> {
         .ok_or(ResponseError::InvalidSessionTimeout)
 }
 
-/// A copy that does not keep the whole request in memory.
+/// Copies a part of a request, so that it does not keep the whole request in memory.
 fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

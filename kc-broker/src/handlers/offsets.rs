@@ -1,4 +1,4 @@
-//! OffsetCommit and OffsetFetch: how far a consumer group got.
+//! OffsetCommit and OffsetFetch: the committed positions of consumer groups.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use crate::limits::MAX_OFFSET_METADATA_BYTES;
 use crate::protocol::Context;
 use crate::state::State;
 
-/// The first OffsetFetch version for several groups.
+/// The first OffsetFetch version with several groups.
 const FETCH_SEVERAL: i16 = 8;
 /// The first OffsetFetch version with an error for the whole group.
 const FETCH_HAS_ERROR: i16 = 2;
@@ -128,13 +128,14 @@ pub(crate) fn fetch(context: &Context<'_>, request: OffsetFetchRequest) -> Offse
         .with_topics(topics.collect())
 }
 
-/// A topic's partitions with what is committed there.
+/// The partitions of a topic and their committed offsets.
 struct Found {
     topic: TopicName,
     partitions: Vec<(i32, Committed)>,
 }
 
-/// What a group committed in these partitions, or in all.
+/// Returns the committed offsets of a group in these partitions, or in all partitions if `asked` is
+/// `None`.
 fn found(groups: &Groups, group: &str, asked: Option<Vec<(String, Vec<i32>)>>) -> Vec<Found> {
     let offsets = groups.get(group).map(|entry| &entry.offsets);
     let asked = asked.unwrap_or_else(|| {

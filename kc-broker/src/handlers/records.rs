@@ -25,9 +25,9 @@ use crate::log::{AppendError, BatchError, RecordBatch, TimeQuery};
 use crate::protocol::Context;
 use crate::state::State;
 
-/// The first version with words for people.
+/// The first Produce version with error messages.
 const PRODUCE_HAS_MESSAGES: i16 = 8;
-/// The first version with leader epochs.
+/// The first ListOffsets version with leader epochs.
 const LIST_HAS_LEADER_EPOCH: i16 = 4;
 
 pub(crate) fn produce(context: &Context<'_>, request: ProduceRequest) -> ProduceResponse {
@@ -58,7 +58,7 @@ pub(crate) fn produce(context: &Context<'_>, request: ProduceRequest) -> Produce
     ProduceResponse::default().with_responses(topics)
 }
 
-/// Base offset and log start offset.
+/// The base offset and the log start offset.
 type Appended = (i64, i64);
 
 fn append(
@@ -80,7 +80,7 @@ fn append(
         .ok_or_else(missing)?;
     let records = records.unwrap_or_default();
     if records.len() > limit {
-        let message = format!("the record batch is larger than {limit} bytes");
+        let message = format!("record batch larger than {limit} bytes");
         return Err((ResponseError::MessageTooLarge, Some(message)));
     }
     let batch = RecordBatch::parse(records).map_err(refuse_batch)?;
@@ -124,7 +124,7 @@ fn answer(version: i16, index: i32, result: Result<Appended, Refusal>) -> Partit
     }
 }
 
-/// Waits until there is enough to return, or an error, or time is up.
+/// Waits until there are enough bytes to return, or an error, or the request's time is up.
 pub(crate) async fn fetch(context: &Context<'_>, request: FetchRequest) -> FetchResponse {
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + wait.min(MAX_FETCH_WAIT);
@@ -139,7 +139,7 @@ pub(crate) async fn fetch(context: &Context<'_>, request: FetchRequest) -> Fetch
     }
 }
 
-/// One look at the log.
+/// The result of reading the log once.
 struct Round {
     limit: usize,
     size: usize,
@@ -271,7 +271,7 @@ pub(crate) fn delete_records(
     DeleteRecordsResponse::default().with_topics(topics.collect())
 }
 
-/// Deletes the records before `offset`; -1 means all.
+/// Deletes the records before `offset`, or all records if it is -1. Returns the new log start offset.
 fn delete_before(
     state: &mut State,
     topic: &str,

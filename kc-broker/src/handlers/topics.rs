@@ -23,11 +23,11 @@ use crate::protocol::Context;
 use crate::state::{NODE_ID, State};
 use crate::topics::{ConfigError, Setting, TopicConfig, TopicName};
 
-/// The first CreateTopics version that tells the settings of a new topic.
+/// The first CreateTopics version with the settings of the new topic in its response.
 const CREATE_TELLS_CONFIG: i16 = 5;
-/// The first DeleteTopics version that takes topic ids.
+/// The first DeleteTopics version with topic ids in the request.
 const DELETE_BY_ID: i16 = 6;
-/// The first DeleteTopics version with words for people.
+/// The first DeleteTopics version with error messages.
 const DELETE_HAS_MESSAGES: i16 = 5;
 
 pub(crate) fn create(context: &Context<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
@@ -40,7 +40,7 @@ pub(crate) fn create(context: &Context<'_>, request: CreateTopicsRequest) -> Cre
         let result = if counts.get(topic.name.as_str()) == Some(&1) {
             create_one(context, state, &topic, request.validate_only)
         } else {
-            let message = "the topic is named more than once";
+            let message = "duplicate topic in the request";
             Err((ResponseError::InvalidRequest, Some(message.to_owned())))
         };
         answer(context.version, topic.name, result)
@@ -48,9 +48,9 @@ pub(crate) fn create(context: &Context<'_>, request: CreateTopicsRequest) -> Cre
     CreateTopicsResponse::default().with_topics(topics.collect())
 }
 
-/// A topic that was made, or could be.
+/// A topic that was created, or validated only.
 struct Created {
-    /// Nil if it was only tried.
+    /// Nil if the request was only validated.
     id: Uuid,
     partitions: i32,
     config: TopicConfig,
@@ -92,13 +92,13 @@ fn create_one(
 
 fn explain(error: ResponseError) -> &'static str {
     match error {
-        ResponseError::TopicAlreadyExists => "the topic exists",
-        _ => "the broker's limit of partitions is reached",
+        ResponseError::TopicAlreadyExists => "topic already exists",
+        _ => "limit of partitions reached",
     }
 }
 
-/// The number of partitions that a request asks for, by number or by an assignment to the only
-/// broker.
+/// Returns the number of partitions in a request: a number, or an assignment of all partitions to
+/// this broker.
 fn partition_count(default: u16, asked: &CreatableTopic) -> Result<u16, ResponseError> {
     if !matches!(asked.replication_factor, -1 | 1) {
         return Err(ResponseError::InvalidReplicationFactor);
@@ -188,10 +188,10 @@ fn create_in_topic(
         .len();
     let count = usize::try_from(asked.count).unwrap_or(0);
     if count <= present {
-        let message = format!("the topic has {present} partitions, it can only get more");
+        let message = format!("topic has {present} partitions: the number can only increase");
         return Err((ResponseError::InvalidPartitions, Some(message)));
     }
-    let full = "the broker's limit of partitions is reached";
+    let full = "limit of partitions reached";
     state
         .topics
         .check_room(count - present)
@@ -241,7 +241,7 @@ fn delete_one(
         .and_then(|name| Some((name.clone(), state.topics.get(name)?.id)));
     let response = DeletableTopicResult::default().with_name(name);
     let Some((name, id)) = present else {
-        let message = (version >= DELETE_HAS_MESSAGES).then(|| text("there is no such topic"));
+        let message = (version >= DELETE_HAS_MESSAGES).then(|| text("unknown topic"));
         return response
             .with_topic_id(id)
             .with_error_code(missing.code())

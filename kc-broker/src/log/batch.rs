@@ -1,15 +1,15 @@
-//! A record batch of format 2 (magic 2), kept as the bytes that came.
+//! A record batch of format 2 (magic 2), stored as received.
 //!
 //! Header, 61 bytes, big endian: base offset (8), batch length after this field (4), partition
 //! leader epoch (4), magic (1), CRC-32C of all that follows (4), attributes (2), last offset delta
 //! (4), base timestamp (8), max timestamp (8), producer id (8), producer epoch (2), base sequence
-//! (4), record count (4). The CRC leaves out the first fields, so offsets are assigned in place.
+//! (4), record count (4). The CRC does not cover the first fields, so the broker can assign offsets.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 const HEADER_BYTES: usize = 61;
-/// Bytes before the batch length counts.
+/// The offset after the field "batch length", from which the batch length counts.
 const LENGTH_END: usize = 12;
 const CRC_START: usize = 21;
 const MAGIC: i8 = 2;
@@ -17,23 +17,23 @@ const COMPRESSION_MASK: i16 = 0b111;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
-/// Why bytes are not a batch that a producer may append.
+/// The reason why bytes are not a batch that a producer may append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum BatchError {
-    #[error("the record batch is cut off, or several came at once")]
+    #[error("record batch truncated, or more than one record batch")]
     Length,
-    #[error("record batch format {0} is not supported, only 2")]
+    #[error("record batch format {0} not supported (only 2)")]
     Magic(i8),
-    #[error("the record batch's checksum is wrong")]
+    #[error("wrong checksum of the record batch")]
     Checksum,
-    #[error("transactional and control batches are not supported")]
+    #[error("transactional and control batches not supported")]
     Transactional,
-    #[error("the record batch's record count and offsets disagree")]
+    #[error("record count and offsets of the record batch differ")]
     Count,
 }
 
-/// Who wrote a batch, if the producer is idempotent.
+/// The idempotent producer of a batch, and the sequence numbers of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) producer_id: i64,
@@ -44,7 +44,7 @@ pub(crate) struct Origin {
     pub(crate) last: i32,
 }
 
-/// One valid batch of one record or more.
+/// A valid batch of at least one record.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordBatch {
     bytes: Bytes,
@@ -56,7 +56,7 @@ pub(crate) struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// Reads exactly one batch that fills `bytes`.
+    /// Parses one batch that fills `bytes` exactly.
     pub(crate) fn parse(bytes: Bytes) -> Result<Self, BatchError> {
         let mut header = bytes.get(..HEADER_BYTES).ok_or(BatchError::Length)?;
         header.advance(8);
@@ -106,7 +106,7 @@ impl RecordBatch {
         self.bytes.len()
     }
 
-    /// Last offset minus first offset.
+    /// Returns the last offset minus the first offset.
     pub(crate) fn last_delta(&self) -> i64 {
         i64::from(self.last_delta)
     }
@@ -123,7 +123,8 @@ impl RecordBatch {
         &self.bytes
     }
 
-    /// The same batch, copied out of its request, at `base_offset` and leader epoch 0.
+    /// Returns a copy of the batch with `base_offset` and leader epoch 0. The copy does not keep the
+    /// request in memory.
     pub(crate) fn placed_at(&self, base_offset: i64) -> Self {
         let mut bytes = BytesMut::with_capacity(self.bytes.len());
         bytes.put_i64(base_offset);
@@ -136,8 +137,9 @@ impl RecordBatch {
         }
     }
 
-    /// Offset delta and timestamp of the first record not older than `timestamp` (milliseconds).
-    /// A compressed batch is taken as a whole: its first record stands for all.
+    /// Returns the offset delta and the timestamp of the first record that is not older than
+    /// `timestamp` (milliseconds since the epoch). A compressed batch is not opened: its first offset
+    /// and its largest timestamp are returned.
     pub(crate) fn first_since(&self, timestamp: i64) -> Option<(i64, i64)> {
         if self.max_timestamp < timestamp {
             return None;
@@ -157,12 +159,12 @@ impl RecordBatch {
     }
 }
 
-/// Sequence numbers run from 0 to `i32::MAX` and start again at 0.
+/// Adds to a sequence number. After `i32::MAX` follows 0.
 pub(crate) fn advance_sequence(sequence: i32, by: i32) -> i32 {
     sequence.wrapping_add(by) & i32::MAX
 }
 
-/// Offset delta and timestamp delta of an uncompressed record, and steps over it.
+/// Reads the offset delta and the timestamp delta of an uncompressed record, and skips the record.
 fn next_record(records: &mut &[u8]) -> Option<(i64, i64)> {
     let length = usize::try_from(varlong(records)?).ok()?;
     let (mut record, rest) = records.split_at_checked(length)?;
@@ -173,7 +175,7 @@ fn next_record(records: &mut &[u8]) -> Option<(i64, i64)> {
     Some((offset_delta, timestamp_delta))
 }
 
-/// A zigzag-coded variable-length integer, as in Protocol Buffers.
+/// Reads a zigzag-coded integer of variable length, as in Protocol Buffers.
 fn varlong(buf: &mut &[u8]) -> Option<i64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {

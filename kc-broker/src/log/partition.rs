@@ -1,4 +1,4 @@
-//! One partition: batches in the order of their offsets.
+//! A partition: batches in the order of their offsets.
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
@@ -8,7 +8,7 @@ use super::producers::{Producers, SequenceError, Verdict};
 use super::{Memory, MemoryFull};
 use crate::limits::BATCH_OVERHEAD_BYTES;
 
-/// Why a batch was not stored.
+/// The reason why a batch was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum AppendError {
@@ -20,17 +20,17 @@ pub(crate) enum AppendError {
 
 /// The offset is outside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the offset is outside the log")]
+#[error("offset outside the log")]
 pub(crate) struct OutOfRange;
 
-/// A place in the log to look up.
+/// A position in the log to look up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeQuery {
     Earliest,
     Latest,
     /// The first record with the largest timestamp.
     MaxTimestamp,
-    /// The first record not older than this, in milliseconds.
+    /// The first record that is not older than this time, in milliseconds since the epoch.
     Since(i64),
 }
 
@@ -38,9 +38,9 @@ pub(crate) enum TimeQuery {
 pub(crate) struct Partition {
     batches: Vec<Stored>,
     producers: Producers,
-    /// Offset of the first record that may be read.
+    /// The offset of the first record that may be read.
     start: i64,
-    /// Offset of the next record.
+    /// The offset of the next record.
     end: i64,
 }
 
@@ -65,18 +65,18 @@ fn cost(batch: &RecordBatch) -> usize {
 }
 
 impl Partition {
-    /// Log start offset.
+    /// Returns the log start offset.
     pub(crate) fn start(&self) -> i64 {
         self.start
     }
 
-    /// High watermark: the offset that the next record gets.
+    /// Returns the high watermark: the offset of the next record.
     pub(crate) fn end(&self) -> i64 {
         self.end
     }
 
-    /// Stores a batch and returns the offset of its first record; a batch stored before is not
-    /// stored again.
+    /// Stores a batch and returns the offset of its first record. A repeated batch of an idempotent
+    /// producer is not stored again.
     pub(crate) fn append(
         &mut self,
         batch: &RecordBatch,
@@ -101,8 +101,8 @@ impl Partition {
         Ok(base)
     }
 
-    /// Whole batches from the one that holds `offset` on, at most `max_bytes` of them. With
-    /// `at_least_one` the first comes even if it is larger.
+    /// Returns whole batches, starting with the batch that contains `offset`, of at most `max_bytes`
+    /// together. With `at_least_one`, the first batch is returned even if it is larger.
     pub(crate) fn read(
         &self,
         offset: i64,
@@ -130,8 +130,8 @@ impl Partition {
         })
     }
 
-    /// Offset and timestamp (-1 where it has none) of what was asked for, if there is such a
-    /// record.
+    /// Returns the offset and the timestamp of a position, if it exists. The timestamp of the start
+    /// and of the end is -1.
     pub(crate) fn find(&self, query: TimeQuery) -> Option<(i64, i64)> {
         match query {
             TimeQuery::Earliest => Some((self.start, -1)),
@@ -147,8 +147,8 @@ impl Partition {
         }
     }
 
-    /// Drops all records before `offset` (or all, if `None`) and returns the new log start.
-    /// Records that share a batch with later ones stay in memory but out of reach.
+    /// Deletes all records before `offset` (all records if it is `None`), and returns the new log
+    /// start offset. Records in a batch with later records stay in memory, but cannot be read.
     pub(crate) fn delete_before(
         &mut self,
         offset: Option<i64>,
@@ -166,7 +166,7 @@ impl Partition {
         Ok(self.start)
     }
 
-    /// Gives back the memory of a partition that is deleted.
+    /// Gives back the memory of a deleted partition.
     pub(crate) fn free(self, memory: &mut Memory) {
         memory.release(self.batches.iter().map(Stored::cost).sum());
     }

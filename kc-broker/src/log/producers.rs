@@ -1,7 +1,8 @@
-//! What a partition remembers of idempotent producers, to store each batch once and in order.
+//! The last batches of idempotent producers in a partition, so that each batch is stored once and in
+//! order.
 //!
-//! As Apache Kafka: of each producer the last five batches are kept, which is as many as a client
-//! may have in flight.
+//! As in Apache Kafka, the last five batches of each producer are remembered: a client may have five
+//! batches in flight.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,20 +13,20 @@ use crate::limits::MAX_PRODUCERS_PER_PARTITION;
 
 const REMEMBERED_BATCHES: usize = 5;
 
-/// Why a producer may not append a batch.
+/// The reason why a producer may not append a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum SequenceError {
-    #[error("the producer's epoch {got} is older than {known}")]
+    #[error("producer epoch {got} is older than {known}")]
     StaleEpoch { got: i16, known: i16 },
-    #[error("sequence number {got} came where {expected} follows")]
+    #[error("sequence number {got} instead of {expected}")]
     OutOfOrder { got: i32, expected: i32 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Append it.
+    /// The batch must be appended.
     New,
-    /// It was stored before, at this offset.
+    /// The batch is already stored at this offset.
     Duplicate(i64),
 }
 
@@ -38,14 +39,14 @@ pub(crate) struct Producers {
 #[derive(Debug)]
 struct Producer {
     epoch: i16,
-    /// First and last sequence number and base offset, oldest first; never empty.
+    /// The first and last sequence number and the base offset of each batch, oldest first; never empty.
     batches: VecDeque<(i32, i32, i64)>,
     touched: u64,
 }
 
 impl Producers {
-    /// Whether a batch of this origin is to be appended. A producer not known here may begin
-    /// anywhere, as it may have been forgotten.
+    /// Checks whether a batch of this origin is new. An unknown producer may start at any sequence
+    /// number, because the partition may have forgotten it.
     pub(crate) fn check(&self, origin: Origin) -> Result<Verdict, SequenceError> {
         let Some(producer) = self.known.get(&origin.producer_id) else {
             return Ok(Verdict::New);

@@ -13,7 +13,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// A batch of `count` records of 5 bytes without key, all at time 0.
+    /// Returns a batch of `count` records without key, with 5 bytes and timestamp 0.
     pub(crate) fn new(count: i32) -> Self {
         Self {
             count,
@@ -33,7 +33,7 @@ impl Sample {
         Self { last_delta, ..self }
     }
 
-    /// The first record at `base`, each further one `step` ms later (`step` below 32).
+    /// Sets the timestamp of the first record, and the distance of the others in ms (below 32).
     pub(crate) fn times(self, base_timestamp: i64, step: i64) -> Self {
         Self {
             base_timestamp,

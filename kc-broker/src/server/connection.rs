@@ -1,4 +1,4 @@
-//! One connection: frames in, frames out, one after the other.
+//! A connection: reads one request frame, writes its response frame, and continues with the next.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,27 +18,27 @@ use crate::limits::{
 use crate::protocol::{self, ProtocolError};
 use crate::state::Shared;
 
-/// Room made for a frame at a time, so that memory follows what came, not what was announced.
+/// The step by which the buffer of a frame grows, so that memory follows the received bytes, not the announced size.
 const READ_CHUNK_BYTES: usize = 64 << 10;
 
-/// Why the broker closes a connection.
+/// The reason why the broker closes a connection.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(super) enum ConnectionError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("a frame of {0} bytes is announced, {MAX_FRAME_BYTES} is the limit")]
+    #[error("frame size {0} is not within 0 to {MAX_FRAME_BYTES} bytes")]
     FrameSize(i32),
-    #[error("silent for {} s", .0.as_secs())]
+    #[error("client silent for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error("all requests and responses together would take more than {MAX_IN_FLIGHT_BYTES} bytes")]
+    #[error("limit of {MAX_IN_FLIGHT_BYTES} bytes for requests and responses in flight reached")]
     InFlight,
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }
 
 impl ConnectionError {
-    /// Whether the client is gone, as opposed to sent away.
+    /// Returns whether the client closed the connection, not the broker.
     pub(super) fn is_hang_up(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         let gone = |kind| matches!(kind, BrokenPipe | ConnectionReset | UnexpectedEof);
@@ -46,7 +46,7 @@ impl ConnectionError {
     }
 }
 
-/// Serves a client until it hangs up.
+/// Serves a client until it closes the connection.
 pub(super) async fn serve(
     stream: TcpStream,
     client: SocketAddr,
@@ -77,7 +77,7 @@ pub(super) async fn serve(
     }
 }
 
-/// What a request or a response takes of the bytes in flight, given back when it is dropped.
+/// The part of the limit of bytes in flight that a request or response takes. Given back when dropped.
 struct Charge<'a> {
     budget: &'a Semaphore,
     size: usize,
@@ -93,7 +93,7 @@ impl<'a> Charge<'a> {
         }
     }
 
-    /// Takes so many bytes more.
+    /// Takes `bytes` more.
     fn grow(&mut self, bytes: usize) -> Result<(), ConnectionError> {
         let counted = |size: usize| size.saturating_sub(FREE_BYTES);
         let more = counted(self.size + bytes) - counted(self.size);
@@ -109,7 +109,7 @@ impl<'a> Charge<'a> {
     }
 }
 
-/// The announced size of the next frame; none if the client hung up between frames.
+/// Reads the announced size of the next frame. Returns `None` if the client closed the connection between frames.
 async fn read_size(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<usize>, ConnectionError> {
@@ -123,7 +123,7 @@ async fn read_size(
     size.map(Some).ok_or(ConnectionError::FrameSize(announced))
 }
 
-/// A frame without its length.
+/// Reads a frame without its length prefix.
 async fn read_frame(
     stream: &mut (impl AsyncRead + Unpin),
     size: usize,
@@ -131,7 +131,7 @@ async fn read_frame(
 ) -> Result<Bytes, ConnectionError> {
     let mut frame = BytesMut::new();
     while frame.len() < size {
-        // A buffer may grow by more than is asked for: what is read is what was charged.
+        // `reserve` may add more room than requested; only the charged bytes are read.
         if charge.size == frame.len() {
             let room = (size - frame.len()).min(READ_CHUNK_BYTES);
             charge.grow(room)?;
@@ -161,7 +161,7 @@ async fn write(
     Ok(())
 }
 
-/// Waits for a client, but not for ever.
+/// Waits for a client, at most for `patience`.
 async fn within<T>(
     patience: Duration,
     work: impl Future<Output = Result<T, ConnectionError>>,

@@ -1,4 +1,4 @@
-//! Topic settings: kept and described. Only `max.message.bytes` has an effect.
+//! Topic settings. They are stored and described, but only `max.message.bytes` has an effect.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use thiserror::Error;
 
 use crate::limits::{MAX_BATCH_BYTES, MAX_CONFIG_VALUE_BYTES};
 
-/// Why a setting is refused.
+/// The reason why a setting is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum ConfigError {
-    #[error("there is no topic setting {0:?}")]
+    #[error("unknown topic setting {0:?}")]
     Unknown(String),
-    #[error("the value of topic setting {0} is not valid")]
+    #[error("invalid value of topic setting {0}")]
     Value(&'static str),
     #[error("topic setting {0} is not a list")]
     NotAList(&'static str),
-    #[error("a value is missing")]
+    #[error("missing value of a topic setting")]
     NoValue,
 }
 
@@ -32,7 +32,7 @@ enum Type {
     List = 7,
 }
 
-/// A topic setting that exists, with Apache Kafka's default.
+/// A known topic setting, with Apache Kafka's default.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) name: &'static str,
@@ -94,7 +94,7 @@ impl Setting {
             .ok_or_else(|| ConfigError::Unknown(name.to_owned()))
     }
 
-    /// The number of the value's type in `DescribeConfigs`.
+    /// Returns the number of the value's type in `DescribeConfigs`.
     pub(crate) fn type_code(&self) -> i8 {
         self.kind as i8
     }
@@ -119,7 +119,7 @@ impl Setting {
 pub(crate) struct TopicConfig(BTreeMap<&'static str, String>);
 
 impl TopicConfig {
-    /// The value of a setting if it was set.
+    /// Returns the value of a setting, if it was set.
     pub(crate) fn get(&self, setting: &Setting) -> Option<&str> {
         self.0.get(setting.name).map(String::as_str)
     }
@@ -133,13 +133,13 @@ impl TopicConfig {
         Ok(())
     }
 
-    /// Back to the default.
+    /// Resets a setting to its default.
     pub(crate) fn reset(&mut self, name: &str) -> Result<(), ConfigError> {
         self.0.remove(Setting::find(name)?.name);
         Ok(())
     }
 
-    /// Adds the items of `value` to a list that lack there.
+    /// Adds the items of `value` that are not yet in the list.
     pub(crate) fn append(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let present = self.list(name)?;
         let missing = items(value).filter(|v| !present.iter().any(|p| p == v));
@@ -154,7 +154,7 @@ impl TopicConfig {
         self.set(name, &present.join(","))
     }
 
-    /// Largest record batch in bytes.
+    /// Returns the size of the largest record batch in bytes.
     pub(crate) fn max_batch_bytes(&self) -> usize {
         let set = self.0.get(MAX_MESSAGE_BYTES);
         set.and_then(|v| v.parse().ok()).unwrap_or(MAX_BATCH_BYTES)

@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// Generation, leader and members told.
+    /// Returns the generation, leader and members of an answered join.
     fn generation(&mut self, ticket: Ticket) -> (i32, String, Vec<String>) {
         match self.joined(ticket).unwrap().unwrap() {
             Joined::Member {

@@ -1,11 +1,10 @@
-//! Members that do anything at any time: every question gets one answer, and time never stands
-//! still.
+//! Members that act at random: each request gets exactly one answer, and time always advances.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// Numbers that look random and are the same in each run (SplitMix64).
+/// Pseudo-random numbers, the same in each run (SplitMix64).
 struct Chance(u64);
 
 impl Chance {
@@ -21,7 +20,7 @@ struct Simulation {
     world: World,
     chance: Chance,
     unanswered: BTreeSet<Ticket>,
-    /// Ids the members were told, some long out of use.
+    /// Ids that members received, some of them no longer valid.
     ids: Vec<String>,
     generation: i32,
 }
@@ -98,7 +97,7 @@ impl Simulation {
         }
     }
 
-    /// Nobody does anything any more.
+    /// Stops all requests and lets time pass.
     fn end(mut self) {
         while let Some(deadline) = self.world.group.next_deadline() {
             self.world.pass(deadline - self.world.now);
