@@ -1,8 +1,54 @@
-//! From a request frame to a response frame.
+//! The supported APIs, and the way from a request frame to a response frame.
 
 mod decode;
 mod dispatch;
-mod supported;
+
+use kafka_protocol::messages::ApiKey;
 
 pub(crate) use dispatch::{Context, ProtocolError, answer};
-pub(crate) use supported::SUPPORTED;
+
+/// An API and its supported versions.
+pub(crate) struct Api {
+    pub(crate) key: ApiKey,
+    pub(crate) min: i16,
+    pub(crate) max: i16,
+}
+
+impl Api {
+    /// Returns the API if the broker supports this version of it.
+    fn find(key: i16, version: i16) -> Option<&'static Self> {
+        let mut apis = SUPPORTED.iter();
+        apis.find(|a| a.key as i16 == key && (a.min..=a.max).contains(&version))
+    }
+}
+
+const fn api(key: ApiKey, min: i16, max: i16) -> Api {
+    Api { key, min, max }
+}
+
+/// The supported APIs and versions. Produce and Fetch end before version 13, in which topic ids replace
+/// names; the group APIs end at the classic protocol.
+pub(crate) static SUPPORTED: [Api; 22] = [
+    api(ApiKey::Produce, 3, 12),
+    api(ApiKey::Fetch, 4, 12),
+    api(ApiKey::ListOffsets, 1, 7),
+    api(ApiKey::Metadata, 0, 12),
+    api(ApiKey::OffsetCommit, 2, 9),
+    api(ApiKey::OffsetFetch, 1, 9),
+    api(ApiKey::FindCoordinator, 0, 5),
+    api(ApiKey::JoinGroup, 0, 9),
+    api(ApiKey::Heartbeat, 0, 4),
+    api(ApiKey::LeaveGroup, 0, 5),
+    api(ApiKey::SyncGroup, 0, 5),
+    api(ApiKey::DescribeGroups, 0, 5),
+    api(ApiKey::ListGroups, 0, 5),
+    api(ApiKey::ApiVersions, 0, 4),
+    api(ApiKey::CreateTopics, 2, 7),
+    api(ApiKey::DeleteTopics, 1, 6),
+    api(ApiKey::DeleteRecords, 0, 2),
+    api(ApiKey::InitProducerId, 0, 4),
+    api(ApiKey::DescribeConfigs, 1, 4),
+    api(ApiKey::CreatePartitions, 0, 3),
+    api(ApiKey::DeleteGroups, 0, 2),
+    api(ApiKey::IncrementalAlterConfigs, 0, 1),
+];

@@ -1,8 +1,8 @@
-//! Decodes messages without trust in the lengths that they announce.
+//! Decodes messages without trusting the lengths that they announce.
 //!
-//! The codec reserves room for as many array elements as a message *claims*, so that 20 bytes could ask for gigabytes
-//! and abort the process. So every message is decoded twice: first from a [`Rehearsal`], which tells the codec of no
-//! array longer than what is left, and only if that succeeds from the bytes themselves.
+//! The codec reserves memory for as many array elements as a message *claims* to have: 20 bytes could reserve gigabytes
+//! and abort the process. Therefore every message is decoded twice. The first time, a [`Rehearsal`] limits the length of
+//! each array to the number of bytes that are left. Only if that succeeds, the bytes themselves are decoded.
 
 use std::ops::Range;
 
@@ -13,30 +13,32 @@ use kafka_protocol::protocol::buf::{ByteBuf, NotEnoughBytesError};
 use super::ProtocolError;
 use crate::limits::MAX_REQUEST_VALUES;
 
-/// Decodes a message. What stands behind it is left, as Apache Kafka does: librdkafka puts three bytes there when it
-/// asks for all topics.
+/// Decodes a message. Ignores bytes after the message, as Apache Kafka does: librdkafka appends three bytes to a request
+/// for all topics.
 ///
 /// # Errors
 ///
-/// [`ProtocolError::Decode`] if it is cut off, malformed, or has more than [`MAX_REQUEST_VALUES`].
+/// Returns [`ProtocolError::Decode`] if the message is truncated, malformed, or has more than [`MAX_REQUEST_VALUES`]
+/// values.
 pub(super) fn decode<M: Decodable>(bytes: &mut Bytes, version: i16) -> Result<M, ProtocolError> {
     let rehearsed = M::decode(&mut Rehearsal::new(bytes.clone()), version);
     let decoded = rehearsed.and_then(|_| M::decode(bytes, version));
     decoded.map_err(|error| ProtocolError::Decode(error.to_string()))
 }
 
-/// The bytes of a message, with smaller numbers in place of those that are too large for the length of an array.
+/// The bytes of a message, in which numbers that are too large for the length of an array are lowered.
 ///
-/// An element takes a value and a byte at least. A number that claims more elements than that is lowered, but remains
-/// too large. If it was the length of an array, decoding fails; if it was anything else, what is decoded is wrong, and
-/// thrown away. Strings and byte strings keep their lengths: no room is reserved for them.
+/// An element takes at least one value and one byte. A number that exceeds the rest of the message is lowered, but so
+/// that it still exceeds it. If the number is the length of an array, decoding fails. If it is anything else, the
+/// decoded message is wrong, but it is discarded. Strings and byte strings keep their lengths, because the codec reserves
+/// no memory for them.
 struct Rehearsal {
     rest: Bytes,
-    /// How many values may still be read.
+    /// The number of values that may still be read.
     values: usize,
-    /// By how much the number read last was lowered.
+    /// The amount by which the last number was lowered.
     lowered_by: usize,
-    /// Whether nothing but a string or byte string may follow.
+    /// True if only a string or byte string may follow.
     before_bytes: bool,
 }
 
@@ -50,7 +52,7 @@ impl Rehearsal {
         }
     }
 
-    /// A number of array elements that cannot follow.
+    /// Returns a number of array elements for which the rest of the message is too short.
     fn too_many(&self) -> usize {
         self.values.min(self.rest.len()) + 1
     }
@@ -84,8 +86,8 @@ impl Buf for Rehearsal {
         Ok(number.min(most))
     }
 
-    /// Reads a byte of a number of variable length, which measures or counts something, or is a small tag. If it is too
-    /// large, the first byte stands for all of it.
+    /// Reads a byte of a number of variable length, which is a length, a count, or a small tag. If the number is too
+    /// large, consumes all of its bytes and returns a lowered number of one byte.
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         const LOWERED: u8 = 2;
         let (number, size) = variable_length(&self.rest);
@@ -123,7 +125,7 @@ impl ByteBuf for Rehearsal {
     }
 }
 
-/// The number of variable length that `bytes` begin with, and how many of them it takes.
+/// Reads the number of variable length at the start of `bytes`. Returns it and its size in bytes.
 fn variable_length(bytes: &[u8]) -> (usize, usize) {
     let mut number = 0_u32;
     let mut size = 0;

@@ -1,4 +1,4 @@
-//! Decodes a request, has it handled, encodes the response.
+//! Decodes a request, calls its handler, and encodes the response.
 
 use std::net::SocketAddr;
 
@@ -8,42 +8,42 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use thiserror::Error;
 
+use super::Api;
 use super::decode::decode;
-use super::supported::Api;
 use crate::handlers::{cluster, configs, groups, offsets, records, topics};
 use crate::state::Shared;
 
-/// Size of the length before each frame.
+/// The size of the length prefix of each frame.
 const LENGTH_BYTES: usize = 4;
 
-/// Why a request has no answer; the connection is to be closed, as Apache Kafka does.
+/// The reason why the broker closes the connection in place of an answer, as Apache Kafka does.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum ProtocolError {
-    #[error("API {key} version {version} is not supported")]
+    #[error("API {key} version {version} not supported")]
     Unsupported { key: i16, version: i16 },
-    #[error("the request is cut off in its header")]
+    #[error("request truncated in its header")]
     Header,
-    #[error("the request cannot be read: {0}")]
+    #[error("malformed request: {0}")]
     Decode(String),
-    #[error("the response cannot be written: {0}")]
+    #[error("encoding of the response failed: {0}")]
     Encode(String),
-    #[error("records sent without wish for an answer (acks=0) were refused")]
+    #[error("records refused that were sent without acknowledgement (acks=0)")]
     Unanswerable,
 }
 
-/// What a handler knows besides the request.
+/// The context of a request.
 pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) version: i16,
     pub(crate) client_id: String,
     pub(crate) client: SocketAddr,
-    /// Where the client reached the broker; so it is what Metadata and FindCoordinator name.
+    /// The address at which the client reached the broker. Metadata and FindCoordinator return it.
     pub(crate) broker: SocketAddr,
 }
 
-/// Answers one request frame (without its length) by a response frame with its length, or by
-/// nothing if the client wants none.
+/// Handles one request frame (without its length prefix). Returns the response frame with its length
+/// prefix, or `None` if the client expects no response.
 pub(crate) async fn answer(
     shared: &Shared,
     client: SocketAddr,
@@ -109,8 +109,8 @@ pub(crate) async fn answer(
     }
 }
 
-/// An unknown version of ApiVersions gets the answer that every client can read (KIP-511);
-/// anything else has no answer.
+/// Answers an unknown version of ApiVersions by a response that every client understands (KIP-511).
+/// Fails for all other APIs.
 fn answer_unsupported(
     key: i16,
     version: i16,

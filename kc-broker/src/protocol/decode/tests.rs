@@ -1,4 +1,4 @@
-//! Requests of every kind and version, unharmed, cut off and with lengths that are not true.
+//! Requests of every kind and version: intact, truncated, and with wrong lengths.
 
 use std::alloc::System;
 
@@ -7,7 +7,7 @@ use cap::Cap;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
-use super::super::supported::SUPPORTED;
+use super::super::SUPPORTED;
 use super::*;
 
 /// An allocation beyond it ends the process.
