@@ -147,15 +147,6 @@ impl Opened {
     }
 }
 
-impl Unopened {
-    /// Returns whether a key that arrives later may open the component. The peers call such a component *possibly
-    /// decryptable*.
-    #[must_use]
-    pub fn may_open_later(&self) -> bool {
-        !matches!(self, Self::Foreign(_))
-    }
-}
-
 /// A Kafka key or value that an application sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealInput<'a> {

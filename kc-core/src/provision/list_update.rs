@@ -59,6 +59,7 @@ pub fn self_revocation(signer: &dyn Signer, rng: &mut dyn CryptoRng) -> Result<V
 ///
 /// # Errors
 /// Returns a [`KeyError`] if the signer fails.
+#[cfg(feature = "vectors")]
 pub fn self_revocation_without_entry(
     signer: &dyn Signer,
     rng: &mut dyn CryptoRng,

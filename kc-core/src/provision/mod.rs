@@ -27,7 +27,9 @@ use crate::keys::KeyError;
 use crate::store::config::ConfigError;
 
 pub use issuer::{Grant, IssuedChain, MAX_TOPICS, issue_chain};
-pub use list_update::{compose_update, self_revocation, self_revocation_without_entry};
+#[cfg(feature = "vectors")]
+pub use list_update::self_revocation_without_entry;
+pub use list_update::{compose_update, self_revocation};
 pub use node::{
     DerivedKey, NewKey, NewNode, ProvisionedNode, derive_provisioner, derive_root, provision_node,
     provision_node_under,

@@ -20,6 +20,7 @@ impl Context {
     /// The next secret of a ratchet.
     pub const RATCHET: Self = Self(*b"ratchet\0\0\0\0\0\0\0\0\0");
     /// Any other purpose.
+    #[cfg(feature = "vectors")]
     pub const GENERATOR: Self = Self(*b"generator\0\0\0\0\0\0\0");
 }
 
@@ -34,6 +35,7 @@ pub enum GeneratorError {
     #[error("{0} bytes of output are not possible")]
     OutputLength(usize),
     /// The new secret is the present one, which would repeat all outputs.
+    #[cfg(feature = "vectors")]
     #[error("the secret is in use already")]
     SameSecret,
 }
@@ -50,10 +52,15 @@ impl KeyGenerator {
     /// Creates a generator with counter 0.
     #[must_use]
     pub fn new(secret: Secret<32>, context: Context) -> Self {
-        Self::starting_at(secret, context, 0)
+        Self {
+            secret,
+            context,
+            counter: 0,
+        }
     }
 
     /// Creates a generator with another counter. The caller must know that the lower values have been used.
+    #[cfg(feature = "vectors")]
     #[must_use]
     pub fn starting_at(secret: Secret<32>, context: Context, counter: u128) -> Self {
         Self {
@@ -76,14 +83,25 @@ impl KeyGenerator {
     /// `output` is empty or longer than [`MAX_OUTPUT_LEN`].
     pub fn generate(&mut self, output: &mut [u8]) -> Result<(), GeneratorError> {
         let salt = self.salt();
-        self.generate_with(output, &salt, self.context, &[])
+        self.fill(output, &salt, self.context, &[])
     }
 
     /// Fills `output` with another salt, context and message, and increments the counter.
     ///
     /// # Errors
     /// Returns the same errors as [`generate`](Self::generate).
+    #[cfg(feature = "vectors")]
     pub fn generate_with(
+        &mut self,
+        output: &mut [u8],
+        salt: &[u8; 16],
+        context: Context,
+        message: &[u8],
+    ) -> Result<(), GeneratorError> {
+        self.fill(output, salt, context, message)
+    }
+
+    fn fill(
         &mut self,
         output: &mut [u8],
         salt: &[u8; 16],
@@ -104,6 +122,7 @@ impl KeyGenerator {
     ///
     /// # Errors
     /// Returns [`GeneratorError::SameSecret`] if the secret is the present one; the generator is then unchanged.
+    #[cfg(feature = "vectors")]
     pub fn rekey(&mut self, secret: Secret<32>) -> Result<(), GeneratorError> {
         if secret == self.secret {
             return Err(GeneratorError::SameSecret);

@@ -148,15 +148,6 @@ impl Name {
     pub fn of_entry(entry: &[u8]) -> Self {
         Self::Binary(sha256(&[entry]).to_vec())
     }
-
-    /// Returns the name as a [`Value`], with a type like in KafkaCrypto's listings: `12` is an integer, `true` a
-    /// Boolean.
-    pub fn to_value(&self) -> Value {
-        match self {
-            Self::Binary(bytes) => Value::Bytes(bytes.clone()),
-            Self::Text(text) => Value::decode(text).unwrap_or_else(|| Value::Text(text.clone())),
-        }
-    }
 }
 
 impl From<&str> for Name {
