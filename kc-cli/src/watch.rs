@@ -59,7 +59,7 @@ impl Watch {
             }
             NodeEvent::Denied { key, .. } => ui.say(format!(
                 "this node is on the denylist: its key {} was denied, and all other nodes refuse it from now \
-                 on. If that was not meant, ask who keeps the root_topic of trust; `kc provision --force` gives it \
+                 on. If that was not meant, ask who keeps the root of trust; `kc provision --force` gives it \
                  a new key",
                 key.fingerprint()
             )),
@@ -116,8 +116,8 @@ fn unanswered(root_topic: &str, keys: usize, roots: &[String]) -> String {
     format!(
         "Unanswered: requests for {keys} of {root_topic} had no answer; asking goes on. Likely reasons:
   - no node with the keys is running: start the producer, or `kc node serve` on its node
-  - the producer trusts another root_topic than this node's root_topic of trust {}
-    (`kc node status` on the producer's side shows its root_topic)
+  - the producer trusts another root than this node's root of trust {}
+    (`kc node status` on the producer's side shows its root)
   - a controller is needed and none is running, if this node was provisioned as limited",
         roots.join(", ")
     )

@@ -26,7 +26,7 @@ pub(crate) enum Command {
     /// Show what a chain, a certificate, a request or a list entry says, and whether a node takes it
     Inspect(inspect::Args),
     /// Send a new chain to the running node that has its key
-    SendRecord(publish::Args),
+    Publish(publish::Args),
     /// Print the requests of the provisioners, for a root whose password is elsewhere
     Provisioners(provisioners::Args),
     /// Print the public key of the root of trust
@@ -41,7 +41,7 @@ pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
         Command::Sign(args) => sign::run(&args, ui),
         Command::Install(args) => install::run(&args, ui),
         Command::Inspect(args) => inspect::run(&args, ui),
-        Command::SendRecord(args) => publish::run(&args, ui).await,
+        Command::Publish(args) => publish::run(&args, ui).await,
         Command::Provisioners(args) => provisioners::run(&args, ui),
         Command::Root(args) => root::run(&args, ui),
         Command::Enroll(args) => enroll::run(&args, ui),

@@ -28,7 +28,7 @@ pub(crate) enum Command {
     /// Have a node deny its own keys, for good and everywhere: they are lost, or somebody else has them
     Revoke(revoke::Args),
     /// Send a revocation or a list update that was kept until now
-    SendRecord(publish::Args),
+    Publish(publish::Args),
 }
 
 pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
@@ -37,7 +37,7 @@ pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
         Command::Allow(args) => change(TrustList::Allow, &args.entry, &args.topics, ui).await,
         Command::Deny(args) => change(TrustList::Deny, &args, &[], ui).await,
         Command::Revoke(args) => revoke::run(&args, ui).await,
-        Command::SendRecord(args) => publish::run(&args, ui).await,
+        Command::Publish(args) => publish::run(&args, ui).await,
     }
 }
 
