@@ -11,6 +11,7 @@
 //! | `kafka test` | runs the tests that need a real Kafka |
 //! | `layering` | proves that crates import only what the architecture allows, and actors no step of a machine |
 //! | `prose` | draws doc comments and messages by a seed, for a reader with fresh eyes, and prints figures of them |
+//! | `semver` | compares the public APIs with those of the last tag |
 //! | `sim` | simulates nodes on a hostile network, each world from a seed |
 
 mod claims;
@@ -20,6 +21,7 @@ mod interop;
 mod kafka;
 mod layering;
 mod prose;
+mod semver;
 mod shell;
 mod sim;
 
@@ -44,6 +46,8 @@ enum Chore {
     Layering,
     /// Draws doc comments and messages by a seed, and prints figures of them and of the files.
     Prose(prose::Options),
+    /// Compares the public APIs with those of the last tag.
+    Semver,
     /// Simulates nodes on a hostile network.
     Sim(sim::Options),
 }
@@ -57,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Kafka(action) => kafka::run(action),
         Chore::Layering => layering::check(),
         Chore::Prose(options) => prose::run(&options),
+        Chore::Semver => semver::check(),
         Chore::Sim(options) => sim::run(&options),
     }
 }

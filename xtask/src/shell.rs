@@ -20,6 +20,38 @@ pub(crate) fn cargo(command: &str) -> Command {
     cargo
 }
 
+/// A subcommand of cargo, of the version that its output and options are known of.
+pub(crate) struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+impl Tool {
+    pub(crate) const fn new(name: &'static str, version: &'static str) -> Self {
+        Self { name, version }
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.arg(self.name);
+        cargo
+    }
+
+    /// Fails with how to install it unless it is there.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let Self { name, version } = self;
+        let output = self.command().arg("--version").output();
+        let output = output.with_context(|| format!("cargo {name}"))?;
+        let is_there =
+            String::from_utf8_lossy(&output.stdout).trim() == format!("cargo-{name} {version}");
+        ensure!(
+            is_there,
+            "needs cargo-{name} {version}: cargo install --locked --version {version} cargo-{name}"
+        );
+        Ok(())
+    }
+}
+
 /// Where cargo builds.
 pub(crate) fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
