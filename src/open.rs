@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use kc_actors::{
     Clock, CryptoSettings, EncryptedConsumer, EncryptedProducer, ForeignPolicy, Node, NodeParts,
@@ -12,7 +12,7 @@ use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, Subscr
 use kc_core::secret::SecretText;
 use kc_core::store::config::{KafkaUse, NodeConfig, NodeRole, Section};
 use kc_core::types::ManagementTopics;
-use kc_keystore_file::{NodeFiles, Settings, key_types};
+use kc_keystore_file::{FileConfigStore, NodeFiles, NodeLock, Settings, key_types};
 
 use crate::backends::BackendChoice;
 use crate::by_role::ByRole;
@@ -48,6 +48,8 @@ pub struct OpenNode {
     pub node: Node,
     files: NodeFiles,
     config: Arc<NodeConfig>,
+    /// Does not keep the node locked when it is closed.
+    lock: Weak<NodeLock>,
     backend: Arc<dyn Backend>,
     group: String,
     from_beginning: bool,
@@ -149,6 +151,7 @@ impl NodeOptions {
         let management_group = management_clients.group;
         let management_group = management_group.filter(|management| *management != group);
         let types = key_types(&config)?;
+        let lock = Arc::downgrade(&locked.lock);
         let parts = move || {
             let keystores = locked.keystores(self.pin.as_ref());
             Ok::<_, OpenError>(NodeParts {
@@ -169,6 +172,7 @@ impl NodeOptions {
             node: Node::start_with(parts).await?,
             files,
             config,
+            lock,
             backend: clients.backend,
             group,
             from_beginning: clients.from_beginning,
@@ -308,6 +312,12 @@ impl OpenNode {
     #[must_use]
     pub fn config(&self) -> &NodeConfig {
         &self.config
+    }
+
+    /// The configuration as it is stored, to change it while the node is open; `None` once the node is closed.
+    #[must_use]
+    pub fn config_store(&self) -> Option<FileConfigStore> {
+        self.lock.upgrade().map(FileConfigStore::new)
     }
 }
 

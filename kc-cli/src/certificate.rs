@@ -6,7 +6,7 @@ use kc::core::wire::{Reader, Value};
 use serde::Serialize;
 
 use crate::args::base64;
-use crate::date::{date, until};
+use crate::ui::until;
 
 /// What a certificate says.
 #[derive(Debug, Serialize)]
@@ -54,7 +54,7 @@ impl Described {
         Ok(Self {
             signed,
             keys: certificate.keys.as_slice().iter().map(describe).collect(),
-            expires: end.map(date),
+            expires: end.map(|end| end.to_string()),
             usages: constraints.usages,
             topics: constraints.topics,
             pathlen: constraints.path_length,
@@ -107,7 +107,7 @@ impl DescribedKey {
     }
 }
 
-/// A text that somebody else wrote: it may try to look like other lines, or like two texts.
+/// A text from another party: it may try to look like other lines, or like two texts.
 fn plain(text: &str) -> String {
     let harmless = |letter: char| letter.is_ascii_graphic() && letter != ',' && letter != '"';
     if !text.is_empty() && text.chars().all(harmless) {

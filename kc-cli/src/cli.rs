@@ -5,8 +5,9 @@ use clap::{ArgAction, Parser, Subcommand};
 #[cfg(feature = "hsm")]
 use crate::commands::hsm;
 use crate::commands::{
-    broker, chain, consume, demo, node, produce, provision, staying, topics, trust,
+    about, broker, chain, consume, demo, node, produce, provision, staying, topics, trust,
 };
+use crate::logging::LogFormat;
 
 /// End-to-end encryption for Kafka: the broker passes on what it cannot read.
 #[derive(Debug, Parser)]
@@ -15,11 +16,11 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Say more on stderr: -v what happens, -vv every detail
+    /// Write more to stderr: -v what happens, -vv every detail
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Output")]
     pub(crate) verbose: u8,
 
-    /// Say nothing on stderr but errors and the count of what was sent
+    /// Write nothing to stderr but errors and the number of records sent
     #[arg(
         short,
         long,
@@ -28,53 +29,147 @@ pub(crate) struct Cli {
         help_heading = "Output"
     )]
     pub(crate) quiet: bool,
+
+    /// The form of what is written to stderr
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        global = true,
+        hide_possible_values = true,
+        value_name = "text|json",
+        help_heading = "Output"
+    )]
+    pub(crate) log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Try it: two nodes, a broker that reads nothing, and a stranger who gets no key
+    /// Watch it work: two nodes, a broker that reads nothing, and a stranger that gets no key
+    #[command(after_help = "Example:\n  kc demo --messages 1000 --keep nodes")]
     Demo(demo::Args),
-    /// Run a Kafka broker in memory, for trying things out
+    #[command(after_help = "Example:\n  kc broker --listen 127.0.0.1:0")]
     Broker(broker::Args),
-    /// Make a node: its keys, and the certificate that says what it may do
+    #[command(
+        after_help = "Example:\n  kc provision producer --node alice --topics readings -b 127.0.0.1:9092"
+    )]
     Provision(Box<provision::Args>),
     /// Create topics, with the side topics that carry keys
     #[command(subcommand)]
     Topics(topics::Command),
-    /// Encrypt lines and send them
+    #[command(
+        after_help = "Example:\n  kc produce readings --node alice -b 127.0.0.1:9092 readings.txt"
+    )]
     Produce(produce::Args),
-    /// Receive records and decrypt them
+    #[command(after_help = "Examples:
+  kc consume readings --node bob --from-beginning --count 10
+  kc consume readings --node bob --format '%T %k %v'
+  kc consume readings --node bob --json --value json")]
     Consume(consume::Args),
     /// Vouch for consumers that may not ask producers for keys themselves
+    #[command(after_help = "Example:\n  kc controller --node carl")]
     Controller(staying::Args),
     /// Keep short-lived certificate chains of other nodes fresh
+    #[command(after_help = "Example:\n  kc chain-server --node server")]
     ChainServer(staying::Args),
-    /// Say whom nodes trust, and whom no longer
+    /// Decide which roots nodes trust, and which keys they deny
     #[command(subcommand)]
     Trust(trust::Command),
-    /// Certificates: have them signed, issued, installed, published, and look at them
+    /// Sign, issue, install, publish and inspect certificate chains
     #[command(subcommand)]
     Chain(chain::Command),
-    /// Keep a node running, look at it, or change its keys
+    /// List nodes, show how they are, keep one running, or change its keys
     #[command(subcommand)]
     Node(node::Command),
     /// Keep a node's keys on a PKCS#11 token
     #[cfg(feature = "hsm")]
     #[command(subcommand)]
     Hsm(hsm::Command),
+    /// Explain a check that refused: what must hold, who is at fault, what to do
+    #[command(after_help = "Example:\n  kc explain C04")]
+    Explain(about::ExplainArgs),
+    /// Print a script that completes commands and flags in a shell
+    #[command(
+        after_help = "Example:\n  kc completions bash > ~/.local/share/bash-completion/completions/kc"
+    )]
+    Completions(about::CompletionsArgs),
+    /// Write the manual pages of all commands into a folder
+    #[command(after_help = "Example:\n  kc man ~/.local/share/man/man1")]
+    Man(about::ManArgs),
+    /// Print the version, and what is built in
+    #[command(after_help = "Example:\n  kc version --json")]
+    Version(about::VersionArgs),
 }
 
 const AFTER_HELP: &str = "\
 First steps:
   kc demo                                          watch it work
   kc broker                                        a broker at 127.0.0.1:9092
-  kc provision producer --node alice               the same root password for both:
-  kc provision consumer --node bob                 it is what makes them trust each other
+  kc provision producer --node alice               the same two passwords for both
+  kc provision consumer --node bob                 nodes: so they trust each other
   kc consume readings --node bob -b 127.0.0.1:9092
   kc produce readings --node alice -b 127.0.0.1:9092 FILE
 
-Exit codes: 0 done, 1 failure, 2 usage, 3 time out or records left undecrypted,
-4 broker or topic, 5 refused by a check (certificate, topic, usage).
+Exit codes: 0 done, 1 failure, 2 usage, 3 time limit or records left undecrypted,
+4 broker or topic, 5 refused by a check (certificate, topic, usage),
+130 interrupted before everything was done.
 
-Environment: KC_HOME is where nodes are looked for, RUST_LOG chooses what is logged,
-KC_CONFIG__<SECTION>__<NAME> overrides an entry of a node's configuration.";
+Environment: KC_NODE is the node if --node is not given, KC_HOME the folder of your
+nodes, RUST_LOG the filter of the logs; KC_CONFIG__<SECTION>__<NAME> overrides an
+entry of a node's configuration.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Calls `look` with each command that has no commands below it.
+    fn each_leaf(command: &clap::Command, path: &str, look: &mut impl FnMut(&str, &clap::Command)) {
+        for below in command.get_subcommands() {
+            let path = format!("{path} {}", below.get_name());
+            if below.has_subcommands() {
+                each_leaf(below, &path, look);
+            } else {
+                look(&path, below);
+            }
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_has_an_example_that_can_be_parsed() {
+        each_leaf(&Cli::command(), "kc", &mut |path, command| {
+            let help = command.get_after_help().unwrap_or_default().to_string();
+            let examples = help.lines().filter_map(|line| line.strip_prefix("  "));
+            let mut examples = examples.peekable();
+            assert!(examples.peek().is_some(), "{path}");
+            for example in examples {
+                assert!(example.contains(path), "{example}");
+                let command = example.split(" > ").next().unwrap();
+                let command = command.split(" | ").find(|part| part.contains(path));
+                let words = words(command.unwrap());
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{example}: {error}");
+                }
+            }
+        });
+    }
+
+    /// Splits as a shell does, with single quotes.
+    fn words(command: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (number, part) in command.split('\'').enumerate() {
+            if number % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().map(str::to_owned));
+            }
+        }
+        words
+    }
+}

@@ -1,23 +1,25 @@
 //! Every failure as an exit code, a message and advice.
 
-mod provision;
-
 use std::error::Error;
-use std::fmt;
-use std::io;
 use std::process::ExitCode;
+use std::{fmt, io};
 
 use kc::actors::key_table::PrepareError;
 use kc::actors::ratchet::RatchetError;
 use kc::core::chain::{ChainError, Check};
+use kc::core::provision::ProvisionError;
 use kc::core::store::config::{ConfigError, ConfigStoreError};
-use kc::core::store::{StoreError, StoreErrorKind};
-use kc::keystore_file::{FileError, FindError, LOCK_LOST_ADVICE, SettingsError};
+use kc::core::store::{NodeSecretsError, StoreError, StoreErrorKind};
+use kc::keystore_file::{
+    EntryError, FileError, FindError, LOCK_LOST_ADVICE, SearchPlaces, SettingsError, list_nodes,
+};
 #[cfg(feature = "hsm")]
 use kc::keystore_hsm::HsmError;
 use kc::{BackendError, BackendErrorKind, ConsumeError, NodeError, OpenError, ProduceError};
 use kc_broker::BrokerError;
 
+const REQUESTS: &str =
+    "a root signs the requests of `kc provision --by-hand` and `kc chain provisioners`";
 const NOT_TOGETHER: &str =
     "the .config and .crypto files are not of the same node: restore both from the same backup";
 
@@ -133,7 +135,7 @@ impl From<OpenError> for CliError {
             }
             error @ OpenError::TokenKeyMissing { .. } => Self::from_error(error).advise(
                 "it says which keys the token must have: restore the .config file from a backup, or provision the \
-                 node anew with --force",
+                 node again with --force",
             ),
             error @ (OpenError::Moving { .. } | OpenError::MovingElsewhere { .. }) => {
                 Self::from_error(error).advise(
@@ -162,13 +164,32 @@ impl From<HsmError> for CliError {
 impl From<FindError> for CliError {
     fn from(error: FindError) -> Self {
         let advice = match &error {
-            FindError::NotFound { .. } => {
-                "`kc provision ROLE --node ID` makes a node; KC_HOME names the folder of your nodes"
-            }
-            _ => "name the node by the path of its .config file",
+            FindError::NotFound { node, .. } => similar_node(node).map_or_else(
+                || {
+                    "`kc provision ROLE --node ID` makes a node, `kc node list` shows those here; KC_HOME names \
+                     the folder of your nodes"
+                        .to_owned()
+                },
+                |similar| format!("did you mean {similar}? `kc node list` shows all nodes here"),
+            ),
+            _ => "name the node by the path of its .config file".to_owned(),
         };
         Self::from_error(error).advise(advice)
     }
+}
+
+/// The id of a node here that is most like this one, and like enough.
+fn similar_node(id: &str) -> Option<String> {
+    const LIKE_ENOUGH: f64 = 0.8;
+    let nodes = list_nodes(&SearchPlaces::from_environment());
+    let ids = nodes.iter().filter_map(|files| {
+        let config = files.config();
+        Some(config.file_stem()?.to_str()?.to_owned())
+    });
+    let rated = ids.map(|known| (strsim::jaro_winkler(id, &known), known));
+    let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.filter(|(likeness, _)| *likeness >= LIKE_ENOUGH)
+        .map(|(_, known)| known)
 }
 
 impl From<FileError> for CliError {
@@ -257,7 +278,7 @@ impl From<PrepareError> for CliError {
             ) => advice_on_store(behind),
             PrepareError::Ratchet(RatchetError::NoRatchet) => Some(
                 "`ratchet : file#...` in the node's .config names the file of its ratchet: restore the \
-                 entry, or provision the node anew with --force",
+                 entry, or provision the node again with --force",
             ),
             _ => None,
         };
@@ -270,8 +291,8 @@ impl From<ConsumeError> for CliError {
         match error {
             ConsumeError::Backend(error) => error.into(),
             error => Self::from_error(error).advise(
-                "somebody wrote to the topic what this node cannot trust; --foreign skip leaves such \
-                 records out, --foreign deliver shows them",
+                "the topic has a record that no trusted node sealed; --foreign skip leaves such records out, \
+                 --foreign deliver shows them",
             ),
         }
     }
@@ -280,6 +301,50 @@ impl From<ConsumeError> for CliError {
 impl From<BrokerError> for CliError {
     fn from(error: BrokerError) -> Self {
         Self::from_error(error).advise("--listen 127.0.0.1:0 takes a free port")
+    }
+}
+
+impl From<ProvisionError> for CliError {
+    fn from(error: ProvisionError) -> Self {
+        let text = with_sources(&error);
+        let usage = |advice: &str| Self::usage(text.clone()).advise(advice);
+        let refused = |advice: &str| Self::new(Exit::Refused, text.clone()).advise(advice);
+        match &error {
+            ProvisionError::TooManyTopics(_) | ProvisionError::Config(_) => Self::usage(text),
+            ProvisionError::NeedsRoot(_) => usage(
+                "provision it where the root password is, or --by-hand: the root signs its request",
+            ),
+            ProvisionError::NothingToEscrow(_) => usage("leave --escrow-key out"),
+            ProvisionError::Escrow(_) => usage("give the escrow key's public half again"),
+            ProvisionError::Certificate(behind) => Self::refused(error.to_string(), behind).advise(
+                "check that it is what the root signed, unaltered, and under this root; `kc chain inspect` \
+                 shows it",
+            ),
+            ProvisionError::Request(behind) => {
+                Self::refused(error.to_string(), behind).advise(REQUESTS)
+            }
+            ProvisionError::NotARequest => refused(REQUESTS),
+            ProvisionError::OtherKey { .. } => refused(
+                "the provisioning password, or the provisioner's key, is another than that of the request; or the \
+                 certificate is for another role or node",
+            ),
+            ProvisionError::GrantsOther => refused(
+                "the role's provisioner may not grant all of this: have the right request signed",
+            ),
+            _ => Self::failure(text),
+        }
+    }
+}
+
+impl From<EntryError> for CliError {
+    fn from(error: EntryError) -> Self {
+        Self::from_error(error).advise("correct the node's .config file")
+    }
+}
+
+impl From<NodeSecretsError> for CliError {
+    fn from(error: NodeSecretsError) -> Self {
+        Self::usage(error.to_string())
     }
 }
 
@@ -297,9 +362,9 @@ fn advice_on_store(error: &StoreError) -> Option<&'static str> {
     match error.kind() {
         StoreErrorKind::Malformed | StoreErrorKind::Unauthentic => Some(
             "the file is damaged or not of this node: restore it from a backup, or provision the node \
-             anew with --force",
+             again with --force",
         ),
-        StoreErrorKind::Exhausted => Some("provision the node anew with --force"),
+        StoreErrorKind::Exhausted => Some("provision the node again with --force"),
         _ => None,
     }
 }
@@ -308,9 +373,9 @@ fn advice_on_file(error: &FileError) -> Option<&'static str> {
     Some(match error {
         FileError::Missing { .. } => {
             "a node has three files, .config, .crypto and .seed: restore the missing one, or provision \
-             the node anew with --force"
+             the node again with --force"
         }
-        FileError::Permission { .. } => "run kc as the user whom the node's files belong to",
+        FileError::Permission { .. } => "run kc as the user that owns the node's files",
         FileError::InUse { .. } => {
             "one process at a time may have a node open: stop the other, or provision a second node; \
              `kc node status` asks the running one"
@@ -323,7 +388,7 @@ fn advice_on_file(error: &FileError) -> Option<&'static str> {
             "that is no file of a node: check the path"
         }
         FileError::Link { .. } => {
-            "kc would overwrite what the link points to: remove the link, and ask who made it"
+            "kc would overwrite the file that the link points to: remove the link, and find out what made it"
         }
         FileError::BadNodeId { .. } => "a node id is a plain name, such as sensors-1",
         _ => return None,
@@ -361,9 +426,12 @@ fn advice_on_broker(error: &BackendError) -> Option<&'static str> {
 
 fn advice_on_chain(refusal: &ChainError) -> String {
     let advice = match refusal.check() {
-        Check::Expiry => "the node's certificate has ended: provision the node anew with --force",
+        Check::Expiry => {
+            "the node's certificate has ended: `kc chain issue --node ID` issues a new one for the key that the \
+             node has; a chain server or an administrator sends it to a running node"
+        }
         Check::Denylist => {
-            "the key was denied on purpose: ask who keeps the root of trust; `kc provision --force` gives the \
+            "the key was denied on purpose: ask the keeper of the root of trust; `kc provision --force` gives the \
              node a new key"
         }
         Check::Topic => "provision the node for this topic: --topics",
@@ -372,9 +440,9 @@ fn advice_on_chain(refusal: &ChainError) -> String {
              gets keys"
         }
         Check::Root | Check::Allowlist => {
-            "the node does not trust who certified it: provision it with the right root password"
+            "the node does not trust the root that certified it: provision it with the right root password"
         }
-        _ => "provision the node anew with --force, or restore its .config file",
+        _ => "provision the node again with --force, or restore its .config file",
     };
     advice.to_owned()
 }

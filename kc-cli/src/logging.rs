@@ -1,27 +1,136 @@
-//! Logs, on stderr.
+//! What is written to stderr beside messages: logs, and how far a long transfer is.
 
-use std::io;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
 
+use clap::ValueEnum;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
 use crate::ui;
+use crate::ui::Ui;
 
-/// Logs what `RUST_LOG` says, else what `-v` and `-q` say. Kafka clients log each attempt that fails, and
-/// cryptoki each mechanism that it does not know; what comes of them we say ourselves. That anybody can read and delete
-/// what a broker has is said whatever the flags.
-pub(crate) fn start(verbose: u8, quiet: bool) {
+/// How logs and messages are written to stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// A JSON object in each line
+    Json,
+}
+
+/// Kafka clients log each attempt that fails, and cryptoki each mechanism that it does not know. kc reports what comes
+/// of them itself, so their own lines are shown only with `-vv`.
+const LIBRARIES_OFF: &str = "cryptoki=off,krafka=off,librdkafka=off,kafka=off";
+
+/// Logs what `RUST_LOG` says, else what `-v` and `-q` say. The warning that any host can read and delete what a broker
+/// has is shown whatever the flags.
+pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let by_flags = match (quiet, verbose) {
-        (true, _) => {
-            "error,kc_broker::exposed=warn,cryptoki=off,krafka=off,librdkafka=off,kafka=off"
-        }
-        (false, 0) => "warn,cryptoki=off,krafka=off,librdkafka=off,kafka=off",
-        (false, 1) => "info,cryptoki=off,krafka=warn,librdkafka=warn,kafka=warn",
-        (false, _) => "debug,cryptoki=off,krafka=info,librdkafka=info,kafka=info",
+        (true, _) => format!("error,kc_broker::exposed=warn,{LIBRARIES_OFF}"),
+        (false, 0) => format!("warn,{LIBRARIES_OFF}"),
+        (false, 1) => format!("info,{LIBRARIES_OFF}"),
+        (false, _) => "debug,cryptoki=off,krafka=info,librdkafka=info,kafka=info".to_owned(),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(by_flags));
-    tracing_subscriber::fmt()
+    let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(ui::colours())
-        .init();
+        .with_writer(|| Stderr);
+    match format {
+        LogFormat::Text => logs.with_ansi(ui::colours()).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+/// How often the line is drawn again when nothing was transferred.
+const TICK: Duration = Duration::from_millis(200);
+const OF_SIZE: &str = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {msg}, {eta} to go";
+const ENDLESS: &str = "{spinner} {bytes}, {bytes_per_sec}, {msg}, {elapsed}";
+
+static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Runs `print`, which writes to stderr, while no progress is on the screen.
+pub(crate) fn beside<T>(print: impl FnOnce() -> T) -> T {
+    LINES.suspend(print)
+}
+
+/// Standard error, for the lines of logs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        beside(|| io::stderr().lock().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
+}
+
+/// The records and bytes transferred so far; shown only on a terminal, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    line: ProgressBar,
+    records: u64,
+}
+
+impl Progress {
+    /// Begins a transfer of so many bytes, or of an unknown number.
+    pub(crate) fn new(ui: Ui, bytes: Option<u64>) -> Self {
+        if !ui.shows_progress() {
+            return Self::hidden();
+        }
+        let template = if bytes.is_some() { OF_SIZE } else { ENDLESS };
+        let style = ProgressStyle::with_template(template);
+        let line = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        let line = LINES.add(line);
+        line.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        line.enable_steady_tick(TICK);
+        Self { line, records: 0 }
+    }
+
+    /// As [`new`](Self::new), unless the transfer itself is on the terminal.
+    pub(crate) fn to_stdout(ui: Ui) -> Self {
+        if io::stdout().is_terminal() {
+            Self::hidden()
+        } else {
+            Self::new(ui, None)
+        }
+    }
+
+    /// As [`new`](Self::new), for the input of this name, of stdin if there is none, unless a person types it.
+    pub(crate) fn of_input(ui: Ui, file: Option<&Path>) -> Self {
+        let file = file.filter(|path| *path != Path::new("-"));
+        if file.is_none() && io::stdin().is_terminal() {
+            return Self::hidden();
+        }
+        let metadata = file.and_then(|path| path.metadata().ok());
+        let size = metadata.filter(|found| found.is_file());
+        Self::new(ui, size.map(|found| found.len()))
+    }
+
+    /// Shows nothing.
+    pub(crate) fn hidden() -> Self {
+        Self {
+            line: ProgressBar::hidden(),
+            records: 0,
+        }
+    }
+
+    /// Adds what was transferred.
+    pub(crate) fn advance(&mut self, records: usize, bytes: usize) {
+        self.records = self.records.saturating_add(records as u64);
+        self.line.inc(bytes as u64);
+        self.line.set_message(format!("{} records", self.records));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.line.finish_and_clear();
+    }
 }

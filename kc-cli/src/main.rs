@@ -5,19 +5,19 @@
 //! | `cli`, `args` | what can be said on the command line |
 //! | `commands` | one file or folder for each command |
 //! | `error` | every failure as an exit code, a message and advice |
-//! | `session`, `watch`, `status` | a node while a command has it open, and what it tells |
-//! | `stored`, `certificate` | a node while nobody has it open, and what certificates say |
+//! | `session`, `watch`, `status` | a node while a command has it open, and what it reports |
+//! | `stored`, `neighbours`, `certificate` | nodes as their files are, and what certificates say |
 //! | `until`, `stop` | waits that end at a deadline or a signal |
-//! | `pin`, `topic`, `publish`, `confirm`, `date`, `ui`, `logging` | what several commands share |
+//! | `ui`, `logging` | what is printed on a terminal or written to stderr |
+//! | `pin`, `topic`, `publish` | what several commands share |
 
 mod args;
 mod certificate;
 mod cli;
 mod commands;
-mod confirm;
-mod date;
 mod error;
 mod logging;
+mod neighbours;
 mod pin;
 mod publish;
 mod session;
@@ -43,10 +43,10 @@ use crate::ui::Ui;
 fn main() -> ExitCode {
     let dumps_off = disable_core_dumps();
     let cli = Cli::parse();
-    let ui = Ui::new(cli.quiet);
-    // The demonstration tells on its screen what the logs would.
-    let told = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
-    logging::start(cli.verbose, cli.quiet || told);
+    let ui = Ui::new(cli.quiet, cli.log_format);
+    // The demonstration shows on its screen what the logs would say.
+    let shown = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
+    logging::start(cli.verbose, cli.quiet || shown, cli.log_format);
     if let Err(error) = dumps_off {
         tracing::warn!(%error, "core dumps cannot be disabled: after a crash keys may be on the disk");
     }

@@ -8,6 +8,7 @@ use kc::{NodeOptions, OpenNode};
 use tokio::task::JoinHandle;
 
 use crate::error::CliError;
+use crate::neighbours::KnownNames;
 use crate::pin;
 use crate::status::StatusServer;
 use crate::ui::Ui;
@@ -20,7 +21,7 @@ pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 /// How long opening may still take when a run has ended: a token is better not left in the midst of a call.
 const OPEN_GRACE: Duration = Duration::from_secs(1);
 
-/// An open node that answers `kc node status`, and says on stderr what its keeper should know.
+/// An open node that answers `kc node status`, and reports on stderr what its operator should know.
 #[derive(Debug)]
 pub(crate) struct Session {
     open: Arc<OpenNode>,
@@ -45,11 +46,12 @@ impl Session {
 
     async fn start(options: NodeOptions, command: &'static str, ui: Ui) -> Result<Self, CliError> {
         let open = Arc::new(pin::open(options).await?);
+        let names = KnownNames::near(Some(open.files()));
         let roots = open
             .node
             .roots()
             .map(kc::core::keys::VerifyingKey::fingerprint);
-        let watching = watch::start(open.node.events(), roots.collect(), ui);
+        let watching = watch::start(open.node.events(), roots.collect(), names, ui);
         let status = StatusServer::start(Arc::clone(&open), command)
             .inspect_err(|error| tracing::warn!(%error, "`kc node status` will not work"))
             .ok();

@@ -1,4 +1,4 @@
-//! Being told to stop.
+//! Signals that stop the program.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ impl Stop {
             true => None,
             false => Some(listen(SignalKind::hangup())?),
         };
-        let (tell, told) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move {
             let mut next = async || {
                 tokio::select! {
@@ -32,23 +32,23 @@ impl Stop {
                 }
             };
             next().await;
-            let _ = tell.send(true);
+            let _ = stop.send(true);
             next().await;
             std::process::exit(1);
         });
-        Ok(Self(told))
+        Ok(Self(stopped))
     }
 
     /// Waits until the program is to stop.
     pub(crate) async fn requested(&mut self) {
         if self.0.wait_for(|stopped| *stopped).await.is_err() {
-            // Nobody listens to signals any more, so none comes.
+            // The task that listens to signals has ended, so none comes.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Whether who started the program wants it to outlive the terminal. Only Linux tells.
+/// Returns whether the program was started to outlive the terminal; only Linux can tell.
 fn hangup_is_ignored() -> bool {
     const SIGHUP: u64 = 1;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

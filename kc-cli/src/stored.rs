@@ -1,4 +1,4 @@
-//! A node as its files say, and changes to them while nobody has it open.
+//! A node as its files describe it, and changes to the files of a node that does not run.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::own_chains::{OwnChains, store_chain};
 use kc::core::store::config::{ConfigError, ConfigStore, NodeConfig, Section, Value};
 use kc::keystore_file::{
-    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, key_types, read_config,
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, key_types, list_nodes,
+    read_config,
 };
 
 use crate::error::CliError;
@@ -24,7 +25,7 @@ pub(crate) struct StoredNode {
     pub(crate) trust: TrustStore,
 }
 
-/// A node that nobody else has open, so that its files may be changed.
+/// A node that no other process has open, so that its files may be changed.
 #[derive(Debug)]
 pub(crate) struct StoppedNode {
     pub(crate) stored: StoredNode,
@@ -34,6 +35,17 @@ pub(crate) struct StoppedNode {
 impl StoredNode {
     pub(crate) fn read(node: &str) -> Result<Self, CliError> {
         Self::of_files(find_node(node, &SearchPlaces::from_environment())?)
+    }
+
+    /// The first of the nodes found by their ids that has a chain of this key.
+    pub(crate) fn with_chain_of(key: &VerifyingKey) -> Option<Self> {
+        let nodes = list_nodes(&SearchPlaces::from_environment()).into_iter();
+        let mut nodes = nodes.filter_map(|files| Self::of_files(files).ok());
+        nodes.find(|node| {
+            let chains = node.chains().ok();
+            let mut chains = chains.iter().flat_map(OwnChains::iter);
+            chains.any(|chain| chain.key.as_ref() == Some(key))
+        })
     }
 
     fn of_files(files: NodeFiles) -> Result<Self, CliError> {

@@ -1,23 +1,63 @@
-//! Waiting for a topic.
+//! The names of data topics, and waiting for a topic.
 
 use std::time::Duration;
 
+use kc::core::types::{ManagementTopics, TopicScheme, is_topic_name};
+use kc::keystore_file::{SearchPlaces, find_node, read_config};
 use kc::{Backend, BackendError};
 use tokio::time::{sleep, timeout};
 
 use crate::error::{CliError, Exit};
+use crate::status::node_settings;
 
 /// How long to look for a topic that the broker does not know.
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
 /// How often to look.
 const LOOK_DELAY: Duration = Duration::from_millis(250);
 
+/// Refuses a name that no data topic can have: a side topic carries keys, a management topic carries chains and lists.
+pub(crate) fn require_data_topic(
+    topic: &str,
+    scheme: &TopicScheme,
+    management: &ManagementTopics,
+) -> Result<(), CliError> {
+    if !is_topic_name(topic) {
+        return Err(
+            CliError::usage(format!("{topic:?} is not the name of a topic")).advise(
+                "names have up to 249 ASCII letters, digits, dots, underscores and hyphens",
+            ),
+        );
+    }
+    if let Some((root, _)) = scheme.parse_side_topic(topic) {
+        return Err(CliError::usage(format!(
+            "{topic} is a side topic of {root}: it carries keys, and no data"
+        ))
+        .advise("choose a topic whose name has no suffix of side topics"));
+    }
+    if management.names().contains(&topic) {
+        return Err(CliError::usage(format!(
+            "{topic} is a management topic: it carries chains or lists of keys, and no data"
+        ))
+        .advise(
+            "choose another topic; `kc trust` and `kc chain publish` write to management topics",
+        ));
+    }
+    Ok(())
+}
+
+/// As [`require_data_topic`], with the names that a node's settings give to side and management topics.
+pub(crate) fn require_data_topic_of(node: &str, topic: &str) -> Result<(), CliError> {
+    let files = find_node(node, &SearchPlaces::from_environment())?;
+    let settings = node_settings(&files, &read_config(&files.config())?)?;
+    require_data_topic(topic, &settings.scheme(), &settings.management_topics())
+}
+
 /// Whether a topic was there when it was first looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// It was.
     AtOnce,
-    /// It came to be meanwhile.
+    /// It was created while it was looked for.
     Later,
 }
 

@@ -1,10 +1,16 @@
-//! What people see: results on stdout, everything else on stderr.
+//! What is shown: results on stdout, everything else on stderr; and questions at a terminal.
 
 use std::borrow::Cow;
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
-use crate::error::CliError;
+use kc::Clock;
+use kc::core::types::Timestamp;
+use serde_json::{Value, json};
+
+use crate::error::{CliError, io_failed};
+use crate::logging::LogFormat;
+use crate::logging::beside;
 
 const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[36m";
@@ -14,6 +20,7 @@ const PLAIN: &str = "\x1b[0m";
 pub(crate) struct Ui {
     quiet: bool,
     colours: bool,
+    format: LogFormat,
 }
 
 /// Whether stderr shows colours.
@@ -23,11 +30,17 @@ pub(crate) fn colours() -> bool {
 }
 
 impl Ui {
-    pub(crate) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool, format: LogFormat) -> Self {
         Self {
             quiet,
             colours: colours(),
+            format,
         }
+    }
+
+    /// Whether stderr is a terminal whose user wants to see progress.
+    pub(crate) fn shows_progress(self) -> bool {
+        !self.quiet && self.format == LogFormat::Text && io::stderr().is_terminal()
     }
 
     /// A line of the result.
@@ -38,7 +51,7 @@ impl Ui {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::failure(
                 format!("cannot write to stdout: {error}"),
             )),
-            // Who stopped reading has what they wanted.
+            // The reader has what it wanted.
             _ => Ok(()),
         }
     }
@@ -50,14 +63,21 @@ impl Ui {
         }
     }
 
-    /// What is always said on stderr, because scripts may look for it.
+    /// A line that is always written to stderr, because scripts may look for it.
     pub(crate) fn say(self, line: impl AsRef<str>) {
-        // Nobody can be told that stderr is closed.
-        let _ = writeln!(io::stderr().lock(), "{}", harmless(line.as_ref()));
+        let line = line.as_ref();
+        match self.format {
+            LogFormat::Text => write(&harmless(line)),
+            LogFormat::Json => write_json("INFO", json!({ "message": line })),
+        }
     }
 
     /// An error, and what to do about it.
     pub(crate) fn error(self, error: &CliError) {
+        if self.format == LogFormat::Json {
+            let fields = json!({ "message": error.to_string(), "advice": error.advice() });
+            return write_json("ERROR", fields);
+        }
         self.labelled("kc: error:", RED, &error.to_string());
         if let Some(advice) = error.advice() {
             self.labelled("advice:", CYAN, advice);
@@ -66,13 +86,29 @@ impl Ui {
 
     fn labelled(self, label: &str, colour: &str, text: &str) {
         let text = harmless(text);
-        // Nobody can be told that stderr is closed.
-        let _ = if self.colours {
-            writeln!(io::stderr().lock(), "{colour}{label}{PLAIN} {text}")
+        if self.colours {
+            write(&format!("{colour}{label}{PLAIN} {text}"));
         } else {
-            writeln!(io::stderr().lock(), "{label} {text}")
-        };
+            write(&format!("{label} {text}"));
+        }
     }
+}
+
+/// Writes a line to stderr. There is no place to report that stderr is closed.
+fn write(line: &str) {
+    let _ = beside(|| writeln!(io::stderr().lock(), "{line}"));
+}
+
+/// Writes a line in the form of the logs.
+fn write_json(level: &str, fields: Value) {
+    let timestamp = Clock::system().now().to_string();
+    let line = json!({
+        "timestamp": timestamp,
+        "level": level,
+        "fields": fields,
+        "target": "kc",
+    });
+    write(&harmless(&line.to_string()));
 }
 
 /// The text with what a terminal obeys spelled out as JSON does (`\u001b`), because text may come from brokers and from
@@ -99,6 +135,32 @@ fn is_obeyed(letter: char) -> bool {
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
     is_direction || (letter.is_control() && !matches!(letter, '\n' | '\t'))
+}
+
+/// Goes on if `--yes` was given, or if a person types `yes`. Without a terminal the answer is no.
+pub(crate) fn confirm(consequence: &str, yes: bool) -> Result<(), CliError> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(CliError::usage(format!("not confirmed: {consequence}"))
+            .advise("--yes confirms; there is no terminal to ask at"));
+    }
+    let failed = |error: io::Error| io_failed("ask at", "the terminal", &error);
+    let mut answer = String::new();
+    let mut err = io::stderr().lock();
+    write!(err, "{consequence}. Type yes to go on: ").map_err(failed)?;
+    err.flush().map_err(failed)?;
+    io::stdin().read_line(&mut answer).map_err(failed)?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => Err(CliError::failure("not confirmed: nothing was done")),
+    }
+}
+
+/// "until" a time, or "without end".
+pub(crate) fn until(end: Option<Timestamp>) -> String {
+    end.map_or_else(|| "without end".to_owned(), |end| format!("until {end}"))
 }
 
 #[cfg(test)]

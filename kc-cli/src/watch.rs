@@ -1,4 +1,4 @@
-//! Telling on stderr what only a person can help with, and what others changed about the node.
+//! Reports on stderr what only a person can help with, and what others changed about the node.
 
 use std::collections::HashSet;
 
@@ -7,41 +7,49 @@ use kc::core::types::RootTopic;
 use kc::{EventListener, NodeEvent};
 use tokio::task::JoinHandle;
 
-use crate::date::{date, until};
+use crate::neighbours::KnownNames;
 use crate::ui::Ui;
+use crate::ui::until;
 
-/// Tells until it is aborted; `roots` are the fingerprints of the node's roots of trust.
-pub(crate) fn start(mut events: EventListener, roots: Vec<String>, ui: Ui) -> JoinHandle<()> {
+/// Reports until it is aborted; `roots` are the fingerprints of the node's roots of trust.
+pub(crate) fn start(
+    mut events: EventListener,
+    roots: Vec<String>,
+    names: KnownNames,
+    ui: Ui,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut watch = Watch {
             roots,
+            names,
             ui,
-            told_of_chain: false,
+            reported_chain: false,
             unreachable: HashSet::new(),
         };
         while let Some(event) = events.next().await {
-            watch.tell(event);
+            watch.report(event);
         }
     })
 }
 
 struct Watch {
     roots: Vec<String>,
+    names: KnownNames,
     ui: Ui,
-    told_of_chain: bool,
-    /// The root topics whose side topics could not be reached, which has been said.
+    reported_chain: bool,
+    /// The root topics of which it was reported that their side topics cannot be reached.
     unreachable: HashSet<RootTopic>,
 }
 
 impl Watch {
-    fn tell(&mut self, event: NodeEvent) {
+    fn report(&mut self, event: NodeEvent) {
         let ui = self.ui;
         match event {
             NodeEvent::Unanswered { root_topic, ids } => {
                 ui.say(unanswered(root_topic.as_str(), ids.len(), &self.roots));
             }
             NodeEvent::NotSent { root_topic } if self.unreachable.insert(root_topic.clone()) => ui.say(format!(
-                "the side topics of {root_topic} cannot be reached; asking for its keys goes on. The broker may be \
+                "the side topics of {root_topic} cannot be reached; kc keeps asking for its keys. The broker may be \
                  away; if it does not let this node create topics: kc topics create {root_topic}"
             )),
             NodeEvent::StoreFails { store, fault } => {
@@ -51,39 +59,40 @@ impl Watch {
                 }
             }
             NodeEvent::StoreWorks { store } => ui.say(working(store)),
-            NodeEvent::NoValidChain { reason } if !self.told_of_chain => {
-                self.told_of_chain = true;
+            NodeEvent::NoValidChain { reason } if !self.reported_chain => {
+                self.reported_chain = true;
                 ui.say(format!(
                     "this node can neither ask for keys nor hand them out: {reason}"
                 ));
             }
             NodeEvent::Denied { key, .. } => ui.say(format!(
                 "this node is on the denylist: its key {} was denied, and all other nodes refuse it from now \
-                 on. If that was not meant, ask who keeps the root of trust; `kc provision --force` gives it \
-                 a new key",
+                 on. If that is a mistake, ask the keeper of the root of trust; `kc provision --force` gives the \
+                 node a new key",
                 key.fingerprint()
             )),
             NodeEvent::ChainExpires { key, expires } => ui.say(format!(
-                "the certificate chain of this node's key {} ends at {}: have a new one sent with `kc chain \
-                 publish`, or provision the node anew; after that it can neither ask for keys nor hand them \
-                 out",
+                "the certificate chain of this node's key {} ends at {}: renew it by `kc chain issue`, or have a \
+                 new one sent by `kc chain publish`; after its end the node can neither ask for keys nor hand \
+                 them out",
                 key.fingerprint(),
-                date(expires)
+                expires
             )),
             NodeEvent::ChainAdopted { key, expires } => {
-                // What is said of the chain in use may have to be said again.
-                self.told_of_chain = false;
+                // A problem of the chain now in use is news again.
+                self.reported_chain = false;
                 ui.note(format!(
                     "new certificate chain of this node's key {} in use, {}",
                     key.fingerprint(),
                     until(expires)
                 ));
             }
-            NodeEvent::Listed { list, key, .. } => ui.note(format!(
-                "key {} came onto the {}",
-                key.fingerprint(),
-                list.name()
-            )),
+            NodeEvent::Listed { list, key, .. } => {
+                let fingerprint = key.fingerprint();
+                let owner = self.names.get(&fingerprint);
+                let owner = owner.map_or_else(String::new, |node| format!(", a key of {node}"));
+                ui.note(format!("key {fingerprint} came onto the {}{owner}", list.name()));
+            }
             _ => {}
         }
     }
@@ -91,10 +100,10 @@ impl Watch {
 
 fn failing(store: Store) -> &'static str {
     match store {
-        Store::Keys => "this node cannot sign now, and so neither ask for keys nor hand them out",
+        Store::Keys => "this node cannot sign now: it can neither ask for keys nor hand them out",
         Store::Ratchet => "the ratchet cannot be turned now; the keys in use stay in use",
         Store::RetainedKeys => {
-            "keys cannot be kept for late consumers now, and so no new ones be used"
+            "keys for late consumers cannot be kept now, so no new keys are used"
         }
     }
 }
@@ -114,10 +123,10 @@ fn unanswered(root_topic: &str, keys: usize, roots: &[String]) -> String {
         format!("{keys} keys")
     };
     format!(
-        "Unanswered: requests for {keys} of {root_topic} had no answer; asking goes on. Likely reasons:
+        "Unanswered: requests for {keys} of {root_topic} had no answer; kc keeps asking. Likely reasons:
   - no node with the keys is running: start the producer, or `kc node serve` on its node
-  - the producer trusts another root than this node's root of trust {}
-    (`kc node status` on the producer's side shows its root)
+  - the producer does not trust this node's root of trust {}
+    (`kc node status` on the producer's side shows the roots that it trusts)
   - a controller is needed and none is running, if this node was provisioned as limited",
         roots.join(", ")
     )

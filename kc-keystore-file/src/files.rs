@@ -216,6 +216,38 @@ pub fn find_node(node: &str, places: &SearchPlaces) -> Result<NodeFiles, FindErr
     })
 }
 
+/// Finds all nodes that have an id by the rule of [`find_node`]: in each place, first those in the place itself, then
+/// those in a folder of their own name. What cannot be read is left out.
+pub fn list_nodes(places: &SearchPlaces) -> Vec<NodeFiles> {
+    let mut found: Vec<NodeFiles> = Vec::new();
+    for place in [Some(&places.working), places.home.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        let mut configs = configurations(place).unwrap_or_default();
+        let entries = fs::read_dir(place).into_iter().flatten().flatten();
+        let folders = entries.map(|entry| entry.path());
+        let mut in_folders: Vec<_> = folders
+            .filter_map(|folder| {
+                let mut name = folder.file_name()?.to_owned();
+                name.push(".config");
+                Some(folder.join(name)).filter(|config| config.is_file())
+            })
+            .collect();
+        in_folders.sort();
+        configs.append(&mut in_folders);
+        let nodes = configs
+            .iter()
+            .filter_map(|path| NodeFiles::beside(path).ok());
+        for node in nodes {
+            if !found.contains(&node) {
+                found.push(node);
+            }
+        }
+    }
+    found
+}
+
 fn at_path(node: &str, path: PathBuf) -> Result<NodeFiles, FindError> {
     if path.is_dir() {
         in_folder(node, path)

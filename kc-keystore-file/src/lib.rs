@@ -3,7 +3,7 @@
 //!
 //! | item | purpose |
 //! |---|---|
-//! | [`find_node`] | finds a node's files from `--node ID\|PATH` |
+//! | [`find_node`], [`list_nodes`] | find the files of nodes: of one by `--node ID\|PATH`, or of all |
 //! | [`NodeFiles`] | the paths `<node>.config`, `.crypto`, `.seed`, `.lock`, ... |
 //! | [`NodeLock`] | the lock held while a node is open; one process at a time |
 //! | [`create_node`], [`NewPlace`] | write the files of a new node |
@@ -56,8 +56,8 @@ pub use config::{
 };
 pub use create::{NewFiles, NewPlace, create_node};
 pub use error::{FileError, LOCK_LOST_ADVICE};
-pub use files::{FindError, NodeFiles, SearchPlaces, find_node};
+pub use files::{FindError, NodeFiles, SearchPlaces, find_node, list_nodes};
 pub use key_store::{MAX_SECRET_BYTES, SecretFile, open_key_store, read_secrets, system_rng};
-pub use lock::NodeLock;
+pub use lock::{LockHolder, NodeLock};
 pub use ratchet_store::{FileRatchetStore, sealed_index};
 pub use settings::{Settings, SettingsError};

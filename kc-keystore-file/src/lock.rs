@@ -5,9 +5,16 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use crate::atomic::remove_leftovers;
 use crate::{FileError, NodeFiles};
+
+/// How often a lock that another process holds is tried again: [`NodeLock::holder`] holds it for a moment.
+const TRIES: u32 = 25;
+/// How long to wait between two tries.
+const TRY_DELAY: Duration = Duration::from_millis(2);
 
 /// The number of attempts to create a lock file that vanishes while it is being locked.
 const ATTEMPTS: usize = 8;
@@ -30,7 +37,40 @@ pub struct NodeLock {
     writer: Mutex<()>,
 }
 
+/// The process that has a node open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockHolder {
+    /// Its process id; `None` in the moment between its locking and its writing.
+    pub process: Option<u32>,
+}
+
 impl NodeLock {
+    /// Returns the process that has the node open; `None` if no process has. Writes nothing, and holds a shared lock
+    /// only for the moment in which no other process has one.
+    ///
+    /// # Errors
+    /// [`FileError`] for a lock file that cannot be read.
+    pub fn holder(files: &NodeFiles) -> Result<Option<LockHolder>, FileError> {
+        let path = files.lock();
+        let failed = |source| FileError::new("look at", &path, source);
+        // Opening a pipe could take for ever.
+        if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+            return Ok(None);
+        }
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(LockHolder {
+                process: holder(&mut file),
+            })),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
     /// Locks the node without waiting, and removes temporary files that a crash left.
     ///
     /// # Errors
@@ -105,7 +145,15 @@ fn lock_opened(path: &Path, mut file: File) -> Result<Option<File>, FileError> {
             path: path.to_owned(),
         });
     }
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    for _ in 1..TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        thread::sleep(TRY_DELAY);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             return Err(FileError::InUse {

@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kc_keystore_file::{FileError, FindError, NodeFiles, SearchPlaces, find_node};
+use kc_keystore_file::{FileError, FindError, NodeFiles, SearchPlaces, find_node, list_nodes};
 use tempfile::TempDir;
 
 fn places(files: &[&str]) -> (TempDir, SearchPlaces) {
@@ -49,6 +49,31 @@ fn an_id_is_looked_for_in_order() {
         let (folder, places) = places(&order[first..]);
         assert_eq!(found("n1", &places, &folder), Path::new(order[first]));
     }
+}
+
+#[test]
+fn all_nodes_are_listed_once() {
+    let configs = [
+        "work/n2.config",
+        "work/n1/n1.config",
+        "home/n3.config",
+        "home/n4/n4.config",
+    ];
+    let others = ["work/n5/n6.config", "work/n7.crypto", "home/n8"];
+    let (folder, mut places) = places(&[&configs[..], &others].concat());
+    let root = fs::canonicalize(folder.path()).unwrap();
+    let listed = |places: &SearchPlaces| {
+        let nodes = list_nodes(places).into_iter().map(|node| {
+            let config = node.config();
+            config.strip_prefix(&root).unwrap().to_owned()
+        });
+        nodes.collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&places), configs.map(PathBuf::from));
+    places.home = Some(places.working.clone());
+    assert_eq!(listed(&places).len(), 2);
+    places.working = folder.path().join("absent");
+    assert_eq!(listed(&places).len(), 2);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use kc::{Backend, BackendChoice, ClientSettings, NodeOptions};
 use crate::error::CliError;
 use crate::ui::Ui;
 
+const SERVERS: &str = "bootstrap_servers";
 const PROTOCOL: &str = "security_protocol";
 const PLAINTEXT: &str = "PLAINTEXT";
 /// Settings that make no sense without TLS.
@@ -42,7 +43,7 @@ const KAFKA: &str = "kafka";
 #[command(next_help_heading = "Kafka")]
 pub(crate) struct ConnectionArgs {
     /// Brokers to ask first
-    #[arg(short, long, value_name = "HOST:PORT,...")]
+    #[arg(short, long, value_name = "HOST:PORT,...", value_parser = servers)]
     pub(crate) bootstrap_servers: Option<String>,
 
     /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [default: the node's; PLAINTEXT if -b names only this
@@ -81,7 +82,7 @@ impl ConnectionArgs {
             names.any(|given| given == name)
         };
         if let Some(servers) = &self.bootstrap_servers {
-            flags.push(("bootstrap_servers".to_owned(), servers.clone()));
+            flags.push((SERVERS.to_owned(), servers.clone()));
         }
         let protocol = self.security_protocol.clone().or_else(|| {
             let meant = self.bootstrap_servers.as_deref().is_some_and(only_loopback)
@@ -168,7 +169,7 @@ impl ConnectionArgs {
             tracing::warn!("Kafka settings without effect: {}", idle.join(", "));
         }
         let backend = choice.backend(client)?;
-        let servers = kafka.text("bootstrap_servers").unwrap_or_default();
+        let servers = kafka.text(SERVERS).unwrap_or_default();
         Ok(Connection {
             servers: servers.to_owned(),
             backend,
@@ -213,6 +214,14 @@ fn only_loopback(servers: &str) -> bool {
     })
 }
 
+/// Fails for what cannot be the addresses of brokers.
+fn servers(text: &str) -> Result<String, String> {
+    match ClientSettings::parse([(SERVERS, text)]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.context().to_owned()),
+    }
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_lowercase(), value.to_owned()))
@@ -221,6 +230,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logging::LogFormat;
+
+    fn ui() -> Ui {
+        Ui::new(true, LogFormat::Text)
+    }
 
     #[test]
     fn loopback_is_told_by_the_name() {
@@ -243,7 +257,7 @@ mod tests {
             bootstrap_servers: Some("localhost:1".into()),
             ..ConnectionArgs::default()
         };
-        let flags = args.flags(Ui::new(true));
+        let flags = args.flags(ui());
         assert!(flags.contains(&("ssl_cafile".into(), String::new())));
         assert!(flags.contains(&("sasl_plain_password".into(), String::new())));
         assert!(flags.contains(&("security_protocol".into(), "PLAINTEXT".into())));
@@ -251,6 +265,6 @@ mod tests {
             bootstrap_servers: Some("kafka:1".into()),
             ..ConnectionArgs::default()
         };
-        assert_eq!(remote.flags(Ui::new(true)).len(), 1);
+        assert_eq!(remote.flags(ui()).len(), 1);
     }
 }

@@ -1,37 +1,56 @@
 //! Arguments that several commands share.
 
-mod bytes;
 mod connection;
-mod duration;
-mod given;
 mod grant;
-mod key;
-mod key_type;
-#[cfg(feature = "hsm")]
-mod keystore;
 mod node;
 mod password;
-mod pin;
-mod provisioner;
-mod root;
-mod scheme;
+mod signer;
 #[cfg(feature = "hsm")]
 mod token;
+mod values;
 
-pub(crate) use bytes::read_bytes;
+use std::time::Duration;
+
+use kc::core::keys::KeyType;
+
 pub(crate) use connection::{Connection, ConnectionArgs};
-pub(crate) use duration::duration;
-pub(crate) use given::{Given, base64};
-pub(crate) use grant::GrantArgs;
-pub(crate) use key::KeyArgs;
-pub(crate) use key_type::key_type;
-#[cfg(feature = "hsm")]
-pub(crate) use keystore::{AdoptArg, KeystoreArgs};
-pub(crate) use node::NodeArg;
+pub(crate) use grant::{GrantArgs, SchemeArgs, topic};
+pub(crate) use node::{NodeArg, PinArg, node_or_environment};
 pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, RootPasswordArg};
-pub(crate) use pin::PinArg;
-pub(crate) use provisioner::ProvisionerArgs;
-pub(crate) use root::RootArgs;
-pub(crate) use scheme::SchemeArgs;
+pub(crate) use signer::{ProvisionerArgs, RootArgs};
 #[cfg(feature = "hsm")]
-pub(crate) use token::TokenUri;
+pub(crate) use token::{AdoptArg, KeystoreArgs, TokenUri};
+pub(crate) use values::{Given, KeyArgs, base64, read_bytes};
+
+/// A type of signing key by its version: 1 or 4.
+pub(crate) fn key_type(text: &str) -> Result<KeyType, String> {
+    let version = text.parse().ok().and_then(KeyType::from_version);
+    version.ok_or_else(|| "there are 1 (Ed25519) and 4 (Ed25519 and SLH-DSA)".to_owned())
+}
+
+/// `500ms`, `20s`, `2m`, `7d`, and sums of them such as `1h 30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a number and a unit: 500ms, 20s, 2m, 7d"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, expected) in [
+            ("500ms", Duration::from_millis(500)),
+            ("20s", Duration::from_secs(20)),
+            ("2m", Duration::from_secs(120)),
+            ("7d", Duration::from_secs(604_800)),
+            ("0s", Duration::ZERO),
+        ] {
+            assert_eq!(duration(text), Ok(expected));
+        }
+        for text in ["", "20", "-1s", "1 fortnight"] {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,10 +1,62 @@
+//! Which node, and the PIN of its token.
+
+use std::env;
+use std::path::Path;
+#[cfg(feature = "hsm")]
+use std::path::PathBuf;
+
 use clap::Args;
+
+use crate::error::CliError;
+
+/// Names the node, unless `--node` does.
+const VARIABLE: &str = "KC_NODE";
 
 /// Which node.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct NodeArg {
     /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its
     /// .config file, or a folder that holds one
-    #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
+    #[arg(
+        long,
+        value_name = "ID|PATH",
+        env = VARIABLE,
+        hide_env_values = true,
+        help_heading = "Node"
+    )]
     pub(crate) node: String,
+}
+
+/// The node that `--node` named, else the one that the environment names: for commands in which other flags take the
+/// place of `--node`, which the environment must not contradict.
+pub(crate) fn node_or_environment(given: Option<&str>) -> Result<String, CliError> {
+    let in_environment = || env::var(VARIABLE).ok().filter(|node| !node.is_empty());
+    given
+        .map(str::to_owned)
+        .or_else(in_environment)
+        .ok_or_else(|| {
+            CliError::usage("no node").advise(format!("name it by --node ID|PATH or in {VARIABLE}"))
+        })
+}
+
+/// The PIN of the token that a node's keys are on.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PinArg {
+    /// A file with the PIN of the token that the node's keys are on; else pin-source in its .config, else
+    /// KC_HSM_PIN, else a prompt
+    #[cfg(feature = "hsm")]
+    #[arg(long, value_name = "FILE", help_heading = "Passwords")]
+    pin_file: Option<PathBuf>,
+}
+
+impl PinArg {
+    #[cfg(feature = "hsm")]
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.pin_file.as_deref()
+    }
+
+    #[cfg(not(feature = "hsm"))]
+    pub(crate) fn file(&self) -> Option<&Path> {
+        None
+    }
 }

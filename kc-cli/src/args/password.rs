@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 
+/// Stands for stdin in the place of a file.
+const STDIN: &str = "-";
 /// No password is longer, in bytes.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
@@ -35,7 +37,7 @@ pub(crate) struct PasswordSource<'a> {
 /// The root password.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RootPasswordArg {
-    /// A file with the root password; else KC_ROOT_PASSWORD, else a prompt
+    /// A file with the root password, - for stdin; else KC_ROOT_PASSWORD, else a prompt
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     pub(crate) root_password_file: Option<PathBuf>,
 }
@@ -43,8 +45,9 @@ pub(crate) struct RootPasswordArg {
 /// The provisioning password.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ProvisioningPasswordArg {
-    /// A file with the provisioning password; else KC_PROVISIONING_PASSWORD, else a prompt. A chain
-    /// server or an administrator needs none: the root itself certifies it
+    /// A file with the provisioning password, - for stdin; else KC_PROVISIONING_PASSWORD, else a prompt. It
+    /// gives the keys that certify nodes. A chain server or an administrator needs none: the root itself
+    /// certifies it
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     password_file: Option<PathBuf>,
 }
@@ -136,7 +139,7 @@ impl<'a> PasswordSource<'a> {
             self.prompt()?
         } else {
             return Err(CliError::usage(format!("no {}", self.name)).advise(format!(
-                "give it {} or in {}; without a terminal nobody can be asked",
+                "give it {} or in {}; there is no terminal to ask at",
                 self.by_file, self.variable
             )));
         };
@@ -171,9 +174,12 @@ impl<'a> PasswordSource<'a> {
             ))
         };
         let mut password = Zeroizing::new(Vec::new());
-        let mut file = File::open(path)
-            .map_err(failed)?
-            .take(MAX_PASSWORD_BYTES + 1);
+        let file: Box<dyn Read> = if path == Path::new(STDIN) {
+            Box::new(io::stdin())
+        } else {
+            Box::new(File::open(path).map_err(failed)?)
+        };
+        let mut file = file.take(MAX_PASSWORD_BYTES + 1);
         file.read_to_end(&mut password).map_err(failed)?;
         if file.limit() == 0 {
             let path: PathBuf = path.to_owned();

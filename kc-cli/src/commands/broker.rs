@@ -9,6 +9,8 @@ use crate::error::CliError;
 use crate::stop::Stop;
 use crate::ui::Ui;
 
+/// Run a Kafka broker in memory, for trials
+///
 /// All records are kept in memory, and are gone when it stops.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -16,7 +18,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
     listen: SocketAddr,
 
-    /// Let --listen name an address that other hosts reach: whoever does can read and delete everything
+    /// Let --listen name an address that other hosts reach: they can then read and delete everything
     #[arg(long)]
     expose_to_network: bool,
 
@@ -34,7 +36,7 @@ pub(crate) async fn run(args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliErr
     if !args.listen.ip().is_loopback() && !args.expose_to_network {
         let address = args.listen;
         return Err(CliError::usage(format!(
-            "{address} is not of this host alone: whoever reaches it could read and delete everything"
+            "other hosts reach {address}: they could read and delete everything"
         ))
         .advise("if that is meant: --expose-to-network"));
     }

@@ -1,10 +1,9 @@
 //! One module for each command.
 
+pub(crate) mod about;
 pub(crate) mod broker;
 pub(crate) mod chain;
-pub(crate) mod chain_server;
 pub(crate) mod consume;
-pub(crate) mod controller;
 pub(crate) mod demo;
 #[cfg(feature = "hsm")]
 pub(crate) mod hsm;
@@ -28,12 +27,16 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Topics(command) => topics::run(command, ui).await,
         Command::Produce(args) => produce::run(args, ui, stop).await,
         Command::Consume(args) => consume::run(args, ui, stop).await,
-        Command::Controller(args) => controller::run(args, ui, stop).await,
-        Command::ChainServer(args) => chain_server::run(args, ui, stop).await,
+        Command::Controller(args) => staying::controller(args, ui, stop).await,
+        Command::ChainServer(args) => staying::chain_server(args, ui, stop).await,
         Command::Trust(command) => trust::run(command, ui).await,
         Command::Chain(command) => chain::run(command, ui).await,
         Command::Node(command) => node::run(command, ui, stop).await,
         #[cfg(feature = "hsm")]
         Command::Hsm(command) => hsm::run(command, ui),
+        Command::Explain(args) => about::explain(&args, ui),
+        Command::Completions(args) => about::completions(&args),
+        Command::Man(args) => about::man(&args, ui),
+        Command::Version(args) => about::version(&args, ui),
     }
 }

@@ -1,7 +1,11 @@
 //! Commands that keep a node running for others: `kc node serve`, `kc controller`, `kc chain-server`.
 
+use std::collections::BTreeMap;
+
 use kc::actors::NodeRoles;
 use kc::core::chain::Usage;
+use kc::core::store::config::Section;
+use kc::core::types::RootTopic;
 
 use crate::args::{ConnectionArgs, NodeArg, PinArg};
 use crate::error::CliError;
@@ -25,19 +29,19 @@ pub(crate) struct Args {
 }
 
 /// What a node is kept running for.
-pub(crate) struct Purpose {
+struct Purpose {
     /// The command's name.
-    pub(crate) command: &'static str,
+    command: &'static str,
     /// What the node does beside handing out keys.
-    pub(crate) roles: NodeRoles,
+    roles: NodeRoles,
     /// What its chain must grant, if anything special.
-    pub(crate) usage: Option<Usage>,
+    usage: Option<Usage>,
     /// What it may not do without: "hand out keys".
-    pub(crate) may_not: &'static str,
+    may_not: &'static str,
 }
 
 /// Keeps a node running until a signal, once `say` has said what for.
-pub(crate) async fn run(
+async fn stay(
     args: Args,
     purpose: Purpose,
     ui: Ui,
@@ -93,4 +97,70 @@ async fn check(session: &Session, purpose: &Purpose) -> Result<(), CliError> {
     }
     open.backend().admin().await?.close().await;
     Ok(())
+}
+
+/// Vouches for consumers that may not ask producers themselves, until a signal.
+pub(crate) async fn controller(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    let purpose = Purpose {
+        command: "controller",
+        roles: NodeRoles {
+            controller: true,
+            ..NodeRoles::default()
+        },
+        usage: Some(Usage::EncryptRequest),
+        may_not: "vouch for requests",
+    };
+    stay(args, purpose, ui, stop, async |session: &Session| {
+        let node = session.node().config().node_id();
+        Ok(format!("{node} vouches for requests of all root topics"))
+    })
+    .await
+}
+
+/// Renews the chains of other nodes, until a signal.
+pub(crate) async fn chain_server(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    let purpose = Purpose {
+        command: "chain-server",
+        roles: NodeRoles {
+            chain_server: true,
+            ..NodeRoles::default()
+        },
+        usage: None,
+        may_not: "renew chains",
+    };
+    stay(args, purpose, ui, stop, async |session: &Session| {
+        let config = session.node().config();
+        let keys = config.own_settings(Section::CHAIN_KEYS)?.len();
+        let node = config.node_id();
+        Ok(format!("{node} keeps the chains of {keys} keys fresh"))
+    })
+    .await
+}
+
+/// Answers key requests until a signal.
+pub(crate) async fn serve(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    let purpose = Purpose {
+        command: "node serve",
+        roles: NodeRoles::default(),
+        usage: Some(Usage::Encrypt),
+        may_not: "hand out keys",
+    };
+    stay(args, purpose, ui, stop, async |session: &Session| {
+        let open = session.node();
+        let (node, status) = (open.config().node_id(), open.node.status().await?);
+        let kept = describe(&status.held_keys);
+        Ok(format!("{node} hands out the keys it has kept: {kept}"))
+    })
+    .await
+}
+
+fn describe(kept: &BTreeMap<RootTopic, usize>) -> String {
+    if kept.is_empty() {
+        return "none".to_owned();
+    }
+    let counts: Vec<_> = kept
+        .iter()
+        .map(|(root, count)| format!("{root} {count}"))
+        .collect();
+    counts.join(", ")
 }

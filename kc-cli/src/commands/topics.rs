@@ -9,6 +9,7 @@ use kc::core::types::SideTopic;
 
 use crate::args::ConnectionArgs;
 use crate::error::CliError;
+use crate::topic::require_data_topic;
 use crate::ui::Ui;
 
 /// How long each call may take.
@@ -17,6 +18,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create data topics, and the side topics that carry their keys; what exists stays as it is
+    #[command(
+        after_help = "Example:\n  kc topics create readings --partitions 3 -b 127.0.0.1:9092"
+    )]
     Create(CreateArgs),
 }
 
@@ -35,7 +39,13 @@ pub(crate) struct CreateArgs {
     replication: Option<i16>,
 
     /// Take the broker, and how topics are named, from this node's configuration
-    #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
+    #[arg(
+        long,
+        value_name = "ID|PATH",
+        env = "KC_NODE",
+        hide_env_values = true,
+        help_heading = "Node"
+    )]
     node: Option<String>,
 
     #[command(flatten)]
@@ -45,6 +55,9 @@ pub(crate) struct CreateArgs {
 pub(crate) async fn run(Command::Create(args): Command, ui: Ui) -> Result<(), CliError> {
     let connection = args.connection.connect(args.node.as_deref(), ui)?;
     let mut specs: Vec<TopicSpec> = Vec::new();
+    for topic in &args.topics {
+        require_data_topic(topic, &connection.scheme, &connection.management)?;
+    }
     for topic in &args.topics {
         let mut add = |spec: TopicSpec| {
             if !specs.iter().any(|known| known.name == spec.name) {

@@ -4,10 +4,23 @@ use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, Usage};
 use kc::core::own_chains::OwnChains;
 use kc::core::store::config::{NodeConfig, Section};
 use kc::core::types::Timestamp;
-use kc::keystore_file::{NodeFiles, SearchPlaces, Settings, find_node, read_config};
+use kc::keystore_file::{NodeFiles, NodeLock, SearchPlaces, Settings, find_node, read_config};
 
-use super::report::{Chain, Problem, Report};
+use super::report::{Chain, InUse, Problem, Report};
+use super::socket::ask;
 use crate::error::CliError;
+
+/// How a node is: asked of the process that has it open, or read from its files. Takes no lock.
+pub(crate) async fn look(files: &NodeFiles) -> Result<Report, CliError> {
+    if let Some(report) = ask(files).await? {
+        return Ok(report);
+    }
+    let holder = NodeLock::holder(files)?;
+    Ok(Report {
+        in_use: holder.map(InUse::from),
+        ..read_files(files, &read_config(&files.config())?)?
+    })
+}
 
 /// What a node's configuration says; takes no lock.
 pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Report, CliError> {
@@ -18,6 +31,7 @@ pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Repor
         node: config.node_id().to_owned(),
         config: files.config(),
         running: None,
+        in_use: None,
         roots: trust.roots().map(|(root, _)| root.fingerprint()).collect(),
         chains: chains
             .iter()
@@ -46,13 +60,13 @@ pub(crate) fn granted(
     Ok(granted)
 }
 
-/// Whom a node trusts, by its id or path; takes no lock.
+/// The lists of a node, by its id or path; takes no lock.
 pub(crate) fn trust_of(node: &str) -> Result<TrustStore, CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     trust(&files, &read_config(&files.config())?)
 }
 
-/// Whom a configuration trusts.
+/// The lists in a configuration.
 pub(crate) fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore, CliError> {
     Ok(stored_trust(config, &node_settings(files, config)?)?)
 }
@@ -89,7 +103,7 @@ fn describe(bytes: &[u8], trust: &TrustStore, now: Timestamp) -> Chain {
         key: chain.keys().signer().map(|key| key.fingerprint()),
         usages: constraints.usages.clone(),
         topics: constraints.topics.clone(),
-        expires: chain.max_age().timestamp().map(Timestamp::as_secs),
+        expires: chain.max_age().timestamp().map(|end| end.to_string()),
         problem,
     }
 }

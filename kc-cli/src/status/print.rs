@@ -1,20 +1,22 @@
 use std::collections::BTreeMap;
 
-use kc::core::types::Timestamp;
-
 use super::report::{Chain, Given, Refusal, Report, Running};
-use crate::date::until;
+use crate::neighbours::KnownNames;
 
 /// A report for people.
-pub(crate) fn lines(report: &Report) -> Vec<String> {
+pub(crate) fn lines(report: &Report, names: &KnownNames) -> Vec<String> {
     let mut lines = vec![format!(
         "node {} ({})",
         report.node,
         report.config.display()
     )];
-    match &report.running {
-        Some(running) => lines.extend(running_lines(running)),
-        None => lines.push("not running".to_owned()),
+    match (&report.running, report.in_use) {
+        (Some(running), _) => lines.extend(running_lines(running, names)),
+        (None, Some(user)) => lines.push(format!(
+            "{}, which does not say how the node is",
+            user.describe()
+        )),
+        (None, None) => lines.push("not running".to_owned()),
     }
     lines.extend(
         report
@@ -23,23 +25,26 @@ pub(crate) fn lines(report: &Report) -> Vec<String> {
             .map(|root| format!("root of trust {root}")),
     );
     if report.roots.is_empty() {
-        lines.push("no root of trust: it trusts nobody".to_owned());
+        lines.push("no root of trust: it trusts no other node".to_owned());
     }
-    lines.extend(report.chains.iter().map(chain_line));
+    lines.extend(report.chains.iter().map(|chain| chain_line(chain, names)));
     if report.chains.is_empty() {
         lines.push("no certificate chain: it may do nothing".to_owned());
     }
     lines
 }
 
-fn running_lines(running: &Running) -> Vec<String> {
+fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
     let mut lines = vec![
         format!("running: {} (process {})", running.command, running.process),
         format!("keys to open with: {}", running.opening_keys),
         format!("keys kept for others: {}", counts(&running.held_keys)),
         format!("keys asked for: {}", counts(&running.wanted)),
         format!("requests without a reply yet: {}", running.outstanding),
-        format!("keys nobody answers for: {}", counts(&running.unanswered)),
+        format!(
+            "keys that no node answers for: {}",
+            counts(&running.unanswered)
+        ),
         format!(
             "records waiting for keys: {}",
             counts(&running.waiting_records)
@@ -50,12 +55,17 @@ fn running_lines(running: &Running) -> Vec<String> {
         lines.push(format!("requests vouched for: {forwarded}"));
     }
     lines.push(format!("refused, by check: {}", counts(&running.refused)));
-    lines.extend(running.refusals.iter().map(refusal_line));
-    lines.extend(running.given.iter().map(given_line));
+    lines.extend(
+        running
+            .refusals
+            .iter()
+            .map(|refusal| refusal_line(refusal, names)),
+    );
+    lines.extend(running.given.iter().map(|given| given_line(given, names)));
     lines.push(format!("keys denied: {}", running.denied));
     if running.self_denied > 0 || running.dropped_revocations > 0 {
         lines.push(format!(
-            "keys in use nowhere that deny themselves: {}; messages dropped for want of room: {}",
+            "unknown keys that deny themselves: {}; their messages dropped for lack of room: {}",
             running.self_denied, running.dropped_revocations
         ));
     }
@@ -74,10 +84,10 @@ fn running_lines(running: &Running) -> Vec<String> {
     lines
 }
 
-fn refusal_line(refusal: &Refusal) -> String {
+fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
     let claimed = if refusal.claimed { " (claimed)" } else { "" };
     let key = match &refusal.key {
-        Some(key) => format!("key {key}{claimed}"),
+        Some(key) => format!("key {}{claimed}", names.of_fingerprint(key)),
         None => "a sender without a key".to_owned(),
     };
     let under = refusal.root_of_trust.iter();
@@ -90,24 +100,28 @@ fn refusal_line(refusal: &Refusal) -> String {
     )
 }
 
-fn given_line(given: &Given) -> String {
+fn given_line(given: &Given, names: &KnownNames) -> String {
     format!(
         "keys of {} given {} times to key {} under root of trust {}",
-        given.root, given.times, given.key, given.root_of_trust
+        given.root,
+        given.times,
+        names.of_fingerprint(&given.key),
+        given.root_of_trust
     )
 }
 
-fn chain_line(chain: &Chain) -> String {
+fn chain_line(chain: &Chain, names: &KnownNames) -> String {
     let all = |list: &Option<Vec<String>>| {
         list.as_ref()
             .map_or_else(|| "any".to_owned(), |list| list.join(", "))
     };
     let mut line = match &chain.key {
         Some(key) => format!(
-            "chain of key {key}: usages {}; topics {}; {}",
+            "chain of key {}: usages {}; topics {}; {}",
+            names.of_fingerprint(key),
             all(&chain.usages),
             all(&chain.topics),
-            until(chain.expires.and_then(Timestamp::from_secs))
+            chain.until()
         ),
         None => "chain".to_owned(),
     };

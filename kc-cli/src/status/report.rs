@@ -7,6 +7,7 @@ use kc::actors::exchange::{GivenKeys, RefusedSender};
 use kc::core::exchange::Sender;
 use kc::core::keys::VerifyingKey;
 use kc::core::types::{RootTopic, SideTopic};
+use kc::keystore_file::LockHolder;
 use serde::{Deserialize, Serialize};
 
 /// How a node is; the JSON of `kc node status`.
@@ -16,15 +17,24 @@ pub(crate) struct Report {
     pub(crate) node: String,
     /// Its configuration.
     pub(crate) config: PathBuf,
-    /// The process that has it open.
+    /// How it is, if the process that has it open answers.
     pub(crate) running: Option<Running>,
+    /// The process that has it open, if that does not answer.
+    pub(crate) in_use: Option<InUse>,
     /// The fingerprints of its roots of trust.
     pub(crate) roots: Vec<String>,
     /// Its certificate chains.
     pub(crate) chains: Vec<Chain>,
 }
 
-/// The process that has a node open.
+/// A process that has a node open and does not say how it is: another program that uses the library.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct InUse {
+    /// Its process id, if it is known.
+    pub(crate) process: Option<u32>,
+}
+
+/// What the process that has a node open says of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Running {
     /// Its process id.
@@ -39,7 +49,7 @@ pub(crate) struct Running {
     pub(crate) wanted: BTreeMap<String, usize>,
     /// How many of its requests wait for a reply.
     pub(crate) outstanding: usize,
-    /// How many of them nobody answers for, by root topic.
+    /// How many of them no node answers for, by root topic.
     pub(crate) unanswered: BTreeMap<String, usize>,
     /// How many records that it has fetched wait for keys, by root topic.
     pub(crate) waiting_records: BTreeMap<String, usize>,
@@ -49,15 +59,15 @@ pub(crate) struct Running {
     pub(crate) forwarded: Option<u64>,
     /// How many requests, replies and updates it has refused, by check.
     pub(crate) refused: BTreeMap<String, u64>,
-    /// Whose requests and replies were refused of late, and why.
+    /// The senders of recently refused requests and replies, and why.
     pub(crate) refusals: Vec<Refusal>,
-    /// Who was given keys of late.
+    /// The nodes that were given keys recently.
     pub(crate) given: Vec<Given>,
     /// How many keys are denied by the denylist.
     pub(crate) denied: usize,
-    /// How many keys denied themselves that are in use nowhere that this node has seen.
+    /// How many keys that this node has seen nowhere denied themselves.
     pub(crate) self_denied: usize,
-    /// How many messages of keys that deny themselves were dropped for want of room.
+    /// How many messages of keys that deny themselves were dropped for lack of room.
     pub(crate) dropped_revocations: u64,
     /// How often a bound kept a key from being asked for at once.
     pub(crate) bounds_hit: u64,
@@ -115,8 +125,8 @@ pub(crate) struct Chain {
     pub(crate) usages: Option<Vec<String>>,
     /// The topics it grants, as names and regular expressions; none means all.
     pub(crate) topics: Option<Vec<String>>,
-    /// When it ends, in seconds since the epoch.
-    pub(crate) expires: Option<f64>,
+    /// When it ends, in UTC.
+    pub(crate) expires: Option<String>,
     /// Why it is not valid.
     pub(crate) problem: Option<Problem>,
 }
@@ -128,6 +138,34 @@ pub(crate) struct Problem {
     pub(crate) check: String,
     /// In words.
     pub(crate) reason: String,
+}
+
+impl Chain {
+    /// Until when it is valid, for people.
+    pub(crate) fn until(&self) -> String {
+        match &self.expires {
+            Some(end) => format!("until {end}"),
+            None => "without end".to_owned(),
+        }
+    }
+}
+
+impl InUse {
+    /// For people.
+    pub(crate) fn describe(self) -> String {
+        match self.process {
+            Some(process) => format!("in use by process {process}"),
+            None => "in use by another process".to_owned(),
+        }
+    }
+}
+
+impl From<LockHolder> for InUse {
+    fn from(holder: LockHolder) -> Self {
+        Self {
+            process: holder.process,
+        }
+    }
 }
 
 impl From<StoreFault> for Fault {

@@ -1,19 +1,24 @@
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use kc::OpenNode;
+use kc::core::chain_server::ChainKey;
+use kc::core::store::config::{ConfigStore, Name, Section, Value};
 use kc::keystore_file::{NodeFiles, read_config};
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::address::Address;
 use super::files::read_files;
 use super::report::{Report, Running};
 use crate::error::{CliError, io_failed};
@@ -23,18 +28,34 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// No report is larger, in bytes.
 const MAX_REPORT_BYTES: u64 = 16 << 20;
 
-/// How long whoever connects may take to say what is wanted; then it is a report.
+/// How long a request may take to come.
 const ASKING: Duration = Duration::from_millis(300);
 
-/// What is asked of the process that has a node open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// No request is longer, in bytes.
+const MAX_REQUEST_BYTES: u64 = 1 << 20;
+
+/// A request to the process that has a node open, in a line: the name of its kind, or JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Request {
-    Report,
+    Status,
     Rotate,
+    Enroll(Enrollment),
+}
+
+/// A key that a chain server is to renew chains for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Enrollment {
+    /// The name of its entry.
+    pub(crate) name: String,
+    /// Its entry, in base64.
+    pub(crate) entry: String,
+    /// Whether an entry of this name is replaced.
+    pub(crate) replace: bool,
 }
 
 /// The answer to a request to rotate.
-#[derive(Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rotated {
     /// So many root topics have a new key.
@@ -43,17 +64,58 @@ pub(crate) enum Rotated {
     Failed(String),
 }
 
+/// The answer to a request to enroll a key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Enrolled {
+    /// The entry is stored.
+    Stored,
+    /// There is an entry of this name.
+    Exists,
+    /// Why the entry was not stored.
+    Failed(String),
+}
+
 impl Request {
-    fn line(self) -> [u8; 7] {
-        match self {
-            Self::Report => *b"status\n",
-            Self::Rotate => *b"rotate\n",
+    fn parse(line: &[u8]) -> Self {
+        match line {
+            b"rotate" => Self::Rotate,
+            line => serde_json::from_slice(line).unwrap_or(Self::Status),
         }
+    }
+
+    fn line(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = match self {
+            Self::Status => b"status".to_vec(),
+            Self::Rotate => b"rotate".to_vec(),
+            Self::Enroll(_) => serde_json::to_vec(self)?,
+        };
+        line.push(b'\n');
+        Ok(line)
     }
 }
 
-/// Answers each connection to `<node>.sock` with a report in JSON. Whoever holds the node's lock may
-/// have one.
+impl Enrollment {
+    /// Stores the entry in a configuration.
+    pub(crate) fn store(&self, config: &dyn ConfigStore) -> Result<Enrolled, CliError> {
+        let entry = BASE64.decode(&self.entry).ok();
+        let entry = entry.ok_or_else(|| CliError::failure("the entry is not base64"))?;
+        ChainKey::parse(&entry).map_err(CliError::from_error)?;
+        let (name, value) = (Name::from(self.name.as_str()), Value::Bytes(entry));
+        let mut enrolled = Enrolled::Stored;
+        config.update(&mut |config| {
+            let known = config.own_settings(Section::CHAIN_KEYS)?;
+            if !self.replace && known.iter().any(|setting| setting.name == name) {
+                enrolled = Enrolled::Exists;
+                return Ok(());
+            }
+            config.set(Section::CHAIN_KEYS, &name, &value).map(drop)
+        })?;
+        Ok(enrolled)
+    }
+}
+
+/// Answers the requests that come to `<node>.sock`, in JSON. The process that holds the node's lock may have one.
 #[derive(Debug)]
 pub(crate) struct StatusServer {
     path: PathBuf,
@@ -67,7 +129,7 @@ impl StatusServer {
         let serving = tokio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    // One after the other: a report takes no time worth speaking of.
+                    // One after the other: an answer takes little time.
                     Ok((stream, _)) => {
                         let answered = timeout(DEADLINE, answer(stream, &open, command)).await;
                         if let Ok(Err(error)) = answered {
@@ -86,21 +148,29 @@ impl StatusServer {
 
     pub(crate) async fn stop(self) {
         self.serving.abort();
-        // It was aborted, which is what it says.
+        // Its error is that it was aborted.
         let _ = self.serving.await;
-        // What is left is replaced by the next who opens the node.
+        // A socket that is left is replaced by the next process that opens the node.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Asks the process that has a node open how it is; `None` if there is none.
+/// Asks the process that has a node open how it is; `None` if no process answers.
 pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
-    request(files, Request::Report).await
+    request(files, Request::Status).await
 }
 
-/// Asks the process that has a node open to turn its ratchet; `None` if there is none.
+/// Asks the process that has a node open to turn its ratchet; `None` if no process answers.
 pub(crate) async fn rotate(files: &NodeFiles) -> Result<Option<Rotated>, CliError> {
     request(files, Request::Rotate).await
+}
+
+/// Asks the process that has a chain server open to renew the chains of a key; `None` if no process answers.
+pub(crate) async fn enroll(
+    files: &NodeFiles,
+    enrollment: Enrollment,
+) -> Result<Option<Enrolled>, CliError> {
+    request(files, Request::Enroll(enrollment)).await
 }
 
 async fn request<T: DeserializeOwned>(
@@ -113,7 +183,7 @@ async fn request<T: DeserializeOwned>(
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
-                // Nobody can listen at what is no address either.
+                // No process can listen at what is no address.
                 io::ErrorKind::NotFound
                 | io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::InvalidInput => Ok(None),
@@ -121,7 +191,8 @@ async fn request<T: DeserializeOwned>(
             };
         }
     };
-    stream.write_all(&request.line()).await.map_err(failed)?;
+    let line = request.line().map_err(CliError::from_error)?;
+    stream.write_all(&line).await.map_err(failed)?;
     let mut report = Vec::new();
     let mut stream = stream.take(MAX_REPORT_BYTES);
     timeout(DEADLINE, stream.read_to_end(&mut report))
@@ -139,7 +210,7 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(address.path()).await
 }
 
-/// Listens at a path that nobody but its owner can connect to, at any time.
+/// Listens at a path that only its owner can connect to, at any time.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let (folder, _) = split(path);
     let private = tempfile::Builder::new().prefix(".kc").tempdir_in(folder)?;
@@ -156,18 +227,19 @@ fn split(path: &Path) -> (&Path, &Path) {
     (folder, path.file_name().map_or(path, Path::new))
 }
 
-/// Reads what is asked; a report, if nothing is in time.
+/// Reads a request; one that does not come in time is for a report.
 async fn asked(stream: &mut UnixStream) -> Request {
-    let mut line = [0; 7];
-    match timeout(ASKING, stream.read_exact(&mut line)).await {
-        Ok(Ok(_)) if line == Request::Rotate.line() => Request::Rotate,
-        _ => Request::Report,
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(stream.take(MAX_REQUEST_BYTES));
+    match timeout(ASKING, reader.read_until(b'\n', &mut line)).await {
+        Ok(Ok(_)) if line.pop() == Some(b'\n') => Request::parse(&line),
+        _ => Request::Status,
     }
 }
 
 async fn answer(mut stream: UnixStream, open: &OpenNode, command: &str) -> Result<(), CliError> {
     let json = match asked(&mut stream).await {
-        Request::Report => {
+        Request::Status => {
             let mut report = read_files(open.files(), &read_config(&open.files().config())?)?;
             report.running = Some(Running::new(command, open.node.status().await?));
             serde_json::to_vec(&report)
@@ -179,6 +251,15 @@ async fn answer(mut stream: UnixStream, open: &OpenNode, command: &str) -> Resul
             };
             serde_json::to_vec(&rotated)
         }
+        Request::Enroll(enrollment) => {
+            let enrolled = match open.config_store() {
+                Some(store) => enrollment
+                    .store(&store)
+                    .unwrap_or_else(|error| Enrolled::Failed(error.to_string())),
+                None => Enrolled::Failed("the node is closed".to_owned()),
+            };
+            serde_json::to_vec(&enrolled)
+        }
     };
     let mut json = json.map_err(CliError::from_error)?;
     json.push(b'\n');
@@ -186,4 +267,39 @@ async fn answer(mut stream: UnixStream, open: &OpenNode, command: &str) -> Resul
     let failed = |error: io::Error| io_failed("answer at", path.display(), &error);
     stream.write_all(&json).await.map_err(failed)?;
     stream.shutdown().await.map_err(failed)
+}
+
+/// No address of a Unix socket is longer, in bytes.
+const MAX_ADDRESS_BYTES: usize = 107;
+
+/// A path of a socket that fits an address, as long as this lives.
+#[derive(Debug)]
+struct Address {
+    path: PathBuf,
+    /// What the path leads through.
+    _folder: Option<File>,
+}
+
+impl Address {
+    /// That of a socket in a folder. A path that is too long is taken through the open folder, where the
+    /// system can do that.
+    fn new(folder: &Path, name: &Path) -> io::Result<Self> {
+        let path = folder.join(name);
+        if path.as_os_str().len() <= MAX_ADDRESS_BYTES {
+            return Ok(Self {
+                path,
+                _folder: None,
+            });
+        }
+        let folder = File::open(folder)?;
+        let through = format!("/proc/self/fd/{}", folder.as_raw_fd());
+        Ok(Self {
+            path: Path::new(&through).join(name),
+            _folder: Some(folder),
+        })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
 }

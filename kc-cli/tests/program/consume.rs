@@ -214,3 +214,73 @@ fn an_outage_does_not_hold_up_the_end_of_a_run() {
     let took = outage.elapsed();
     assert!(took < Duration::from_secs(10 + 30 + 10), "{took:?}");
 }
+
+#[test]
+fn records_are_printed_as_wanted() {
+    let world = World::new();
+    world.provision("prodcon", "alice", &[]);
+    world.write("in.txt", "k1={\"a\": 1}\n");
+    let produce = [
+        "produce",
+        "t",
+        "--node",
+        "alice",
+        "--key-separator",
+        "=",
+        "in.txt",
+    ];
+    let _alice = world.start(&produce);
+    world.provision("consumer", "bob", &[]);
+    let consume = |group: &str, more: &[&str]| {
+        let args = [
+            "consume",
+            "t",
+            "--node",
+            "bob",
+            "--from-beginning",
+            "--count",
+            "1",
+        ];
+        world.succeed(&[&args[..], &["--group", group], more].concat())
+    };
+    assert_eq!(consume("a", &["--format", "%k %v"]), "k1 {\"a\": 1}\n");
+    let line = consume("b", &["--format", r"%t\t%p\t%o"]);
+    assert_eq!(line, "t\t0\t0\n");
+    let value = |group, form| -> Value {
+        let line = consume(group, &["--json", "--value", form]);
+        serde_json::from_str(&line).unwrap()
+    };
+    assert_eq!(value("c", "text")["value"], "{\"a\": 1}");
+    assert_eq!(value("d", "json")["value"]["a"], 1);
+    assert_eq!(value("d2", "json")["key"], "k1");
+    assert_eq!(value("e", "base64")["key"], "azE=");
+    for wrong in ["xml", "%z"] {
+        let stderr = world.fail(&["consume", "t", "--node", "bob", "--format", wrong], 2);
+        assert!(stderr.contains("%k"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_group_at_the_end_is_told_that_from_beginning_does_not_count() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "a\n");
+    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let first = [&consume[..], &["--count", "1"]].concat();
+    assert!(
+        !String::from_utf8(succeed(&mut world.kc(&first)).stderr)
+            .unwrap()
+            .contains("--group")
+    );
+    for timeout in ["3s", "20s"] {
+        let mut bob = world.start(&[&consume[..], &["--timeout", timeout]].concat());
+        let hint = bob.says("--group with a new name");
+        assert!(hint.contains("no records"), "{hint}");
+        if timeout == "20s" {
+            bob.terminate();
+        }
+        bob.end();
+    }
+}

@@ -59,8 +59,10 @@ fn one_line_feed_of_a_password_file_is_cut() {
     let root = world.provision("consumer", "n", &[]);
     world.write("once", "root\n");
     world.write("twice", "root\n\n");
-    let of_file =
-        |node: &str, file: &str| world.provision("consumer", node, &["--root-password-file", file]);
+    let of_file = |node: &str, file: &str| {
+        let more = ["--root-password-file", file, "--new-root"];
+        world.provision("consumer", node, &more)
+    };
     assert_eq!(of_file("m", "once"), root);
     assert_ne!(of_file("o", "twice"), root);
 }

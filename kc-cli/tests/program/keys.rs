@@ -65,18 +65,6 @@ fn a_running_node_shows_its_keys_and_changes_none() {
         ["node", "keys", "--node", "alice", "--exchange", "1"].as_slice(),
         &["node", "keys", "--node", "alice", "--add-key-type", "4"],
         &["chain", "issue", "--node", "alice"],
-        &[
-            "chain",
-            "enroll",
-            "--server",
-            "alice",
-            "--name",
-            "n",
-            "--role",
-            "producer",
-            "--key",
-            &world.public_key("alice"),
-        ],
     ] {
         let stderr = world.fail(change, 1);
         assert!(

@@ -2,10 +2,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use kc::core::ratchet::Seed;
-use kc::keystore_file::system_rng;
+use kc::keystore_file::{NodeFiles, NodeLock, system_rng};
 use serde_json::Value;
 
-use crate::world::{World, complaint, fail};
+use crate::world::{World, complaint, fail, seconds};
 
 fn status(world: &World, node: &str) -> Value {
     let json = world.succeed(&["node", "status", "--node", node, "--json"]);
@@ -23,7 +23,7 @@ fn a_node_tells_how_it_is_running_or_not() {
     assert_eq!(chain["usages"], Value::from(["key-encrypt"].as_slice()));
     assert_eq!(chain["topics"], Value::from(["t", "u"].as_slice()));
     assert_eq!(chain["problem"], Value::Null);
-    assert!(chain["expires"].as_f64().unwrap() > 1e9);
+    assert!(seconds(&chain["expires"]) > 1e9);
 
     world.write("in.txt", "a\n");
     let mut alice = world.start(&["produce", "t.b", "--node", "alice", "in.txt"]);
@@ -60,6 +60,110 @@ fn a_running_node_turns_its_ratchet_when_told() {
             .contains("1 root topic has a new key")
     );
     assert_eq!(status(&world, "alice")["running"]["command"], "produce");
+}
+
+/// As by an application that uses the library: it holds the lock, and answers no requests.
+#[test]
+fn a_node_that_another_program_has_open_is_in_use() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let files = NodeFiles::beside(&world.path("alice.config")).unwrap();
+    let lock = NodeLock::acquire(&files).unwrap();
+    let own = std::process::id();
+    let people = world.succeed(&["node", "status", "--node", "alice"]);
+    assert!(
+        people.contains(&format!("in use by process {own}")),
+        "{people}"
+    );
+    assert!(!people.contains("not running"), "{people}");
+    assert_eq!(status(&world, "alice")["in_use"]["process"], own);
+    let stderr = world.fail(&["node", "rotate", "--node", "alice"], 1);
+    assert!(
+        complaint(&stderr).contains(&format!("in use by process {own}")),
+        "{stderr}"
+    );
+
+    let bob = world.start(&["node", "serve", "--node", "bob"]);
+    drop(bob);
+    let listed = world.succeed(&["node", "list"]);
+    assert!(
+        listed.contains(&format!("alice: in use, process {own}, valid until 20")),
+        "{listed}"
+    );
+    assert!(listed.contains("bob: stopped, valid until 20"), "{listed}");
+    drop(lock);
+    assert_eq!(status(&world, "alice")["in_use"], Value::Null);
+}
+
+#[test]
+fn nodes_are_listed_with_what_they_do() {
+    let world = World::new();
+    let stderr = world.fail(&["node", "list"], 0);
+    assert!(stderr.contains("no nodes here"), "{stderr}");
+    let root = world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &["--lifetime", "0s"]);
+    world.write("carol.config", b"\xff");
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out the keys");
+    let listed = world.succeed(&["node", "list", "--json"]);
+    let lines = listed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let [alice_line, bob, carol]: [Value; 3] = lines.collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(alice_line["state"], "running");
+    assert_eq!(alice_line["command"], "node serve");
+    assert_eq!(alice_line["process"], alice.child.id());
+    assert_eq!(alice_line["roots"][0], root.as_str());
+    assert_eq!(bob["state"], "stopped");
+    assert!(bob["problem"].as_str().unwrap().contains("(C12)"), "{bob}");
+    assert_eq!(carol["state"], "unreadable");
+    let people = world.succeed(&["node", "list"]);
+    assert!(
+        people.contains("alice: running (node serve), process"),
+        "{people}"
+    );
+}
+
+#[test]
+fn keys_have_the_names_of_nodes_that_are_known_here() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "a\n");
+    let alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    alice.says("sent 1 records");
+    let consume = [
+        "consume",
+        "t",
+        "--node",
+        "bob",
+        "--from-beginning",
+        "--count",
+        "1",
+    ];
+    world.succeed(&consume);
+    let people = world.succeed(&["node", "status", "--node", "alice"]);
+    let given = people
+        .lines()
+        .find(|line| line.starts_with("keys of t given"));
+    assert!(
+        given.unwrap().contains(" (bob) under root of trust"),
+        "{people}"
+    );
+    let denied = world.succeed(&[
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "--node",
+        "alice",
+    ]);
+    assert!(denied.contains(" (bob) sent to topic denylist"), "{denied}");
+    alice.says("came onto the denylist, a key of bob");
+    let listed = world.succeed(&["trust", "list", "--node", "alice"]);
+    assert!(listed.contains(", a key of bob"), "{listed}");
 }
 
 #[test]
@@ -128,7 +232,24 @@ fn an_expired_chain_is_told_and_refused() {
     ] {
         let stderr = world.fail(args, 5);
         assert!(stderr.contains("(check C12)"), "{stderr}");
+        assert!(stderr.contains("expired at 20"), "{stderr}");
+        assert!(complaint(&stderr).contains("kc chain issue"), "{stderr}");
     }
+    // It keeps its key.
+    let key = world.public_key("alice");
+    world.succeed(&["chain", "issue", "--node", "alice"]);
+    assert_eq!(world.public_key("alice"), key);
+    world.write("in.txt", "a\n");
+    let produce = [
+        "produce",
+        "t",
+        "--node",
+        "alice",
+        "--exit-after",
+        "0s",
+        "in.txt",
+    ];
+    world.succeed(&produce);
 }
 
 #[test]

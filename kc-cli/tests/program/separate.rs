@@ -1,6 +1,9 @@
 //! Provisioning with the passwords in different places, and what people carry between them.
 
+use kc::Clock;
 use kc::core::kem::{DecapsulationKey, Suite, sealed};
+use kc::core::provision::{NewNode, Role, request_node};
+use kc::core::types::TopicScheme;
 use serde_json::Value;
 
 use crate::world::{World, complaint, fail, succeed};
@@ -173,19 +176,17 @@ fn a_root_signs_what_somebody_has_looked_at() {
 #[test]
 fn a_request_cannot_look_like_another() {
     let world = World::new();
-    let root = world.line(&["chain", "root"]);
-    let request = world.line(&[
-        "provision",
-        "consumer",
-        "--node",
-        "eve",
-        "--topics",
-        "t\n  usages: none\u{202e}",
-        "--root-public",
-        &root,
-        "--by-hand",
-    ]);
-    let stderr = world.fail(&["chain", "sign", &request], 2);
+    let topics = ["t\n  usages: none\u{202e}".to_owned()];
+    let scheme = TopicScheme::default();
+    let node = NewNode {
+        topics: &topics,
+        ..NewNode::new("eve", Role::Consumer, &scheme)
+    };
+    let now = Clock::system().now();
+    let made = request_node(&node, now, &mut kc::keystore_file::system_rng().unwrap()).unwrap();
+    world.write("request", &made.to_sign);
+    let request = "request";
+    let stderr = world.fail(&["chain", "sign", request], 2);
     let usages = "\n  usages: key-encrypt-request, key-encrypt-subscribe\n";
     assert!(stderr.contains(usages), "{stderr}");
     let topics = "\n  topics: \"t\\n  usages: none\\u{202e}\"\n";

@@ -102,6 +102,9 @@ impl World {
             node,
         ];
         let mut command = self.kc(&args);
+        if root_password != "root" {
+            command.arg("--new-root");
+        }
         let made = command.args(more).env("KC_ROOT_PASSWORD", root_password);
         let made: Value = serde_json::from_slice(&succeed(made).stdout).unwrap();
         made["root"].as_str().unwrap().to_owned()
@@ -238,6 +241,11 @@ impl Process {
         self.child.wait().unwrap().code().unwrap()
     }
 
+    /// What is left on stderr, to its end.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.stderr.iter().collect()
+    }
+
     /// Reads stdout to its end.
     pub(crate) fn output(&mut self) -> String {
         let mut output = String::new();
@@ -262,6 +270,7 @@ fn command(folder: &Path) -> Command {
         .stdin(Stdio::null())
         .env_remove("RUST_LOG")
         .env_remove("KC_HOME")
+        .env_remove("KC_NODE")
         .env("KC_ROOT_PASSWORD", "root")
         .env("KC_PROVISIONING_PASSWORD", "provisioning")
         .env("KC_CONFIG__NODE__CRYPTO_SUB_INTERVAL", "0.2");
@@ -289,6 +298,14 @@ pub(crate) fn fail(command: &mut Command, exit: i32) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(exit), "{command:?}: {stderr}");
     stderr
+}
+
+/// A time in ISO 8601, in seconds since the epoch.
+pub(crate) fn seconds(time: &Value) -> f64 {
+    let time = humantime::parse_rfc3339(time.as_str().unwrap()).unwrap();
+    time.duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64()
 }
 
 /// The last complaint with its advice.

@@ -1,9 +1,11 @@
 use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::InvalidPattern;
 use crate::keys::KeyError;
+use crate::types::Timestamp;
 use crate::wire::WireError;
 
 /// A reason why a chain proves nothing. The sender or the issuer of the chain is at fault.
@@ -49,7 +51,7 @@ pub enum ChainError {
     #[error("denied by the denylist")]
     Denied,
     /// The chain has expired. Holds the end of its validity, in seconds since the epoch.
-    #[error("expired at {0} seconds after the epoch")]
+    #[error("expired at {}", date(*.0))]
     Expired(i64),
     /// The chain does not grant the topic.
     #[error("not granted for topic {0:?}")]
@@ -60,6 +62,12 @@ pub enum ChainError {
     /// The chain is longer than one of its certificates allows.
     #[error("longer than its path length allows")]
     PathLength,
+}
+
+fn date(secs: i64) -> Timestamp {
+    u64::try_from(secs).map_or(Timestamp::EPOCH, |secs| {
+        Timestamp::from_unix(Duration::from_secs(secs))
+    })
 }
 
 /// The number of a step of validation. It is stable, for operators, metrics and documentation.

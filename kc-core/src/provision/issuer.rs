@@ -1,9 +1,9 @@
 use rand_core::CryptoRng;
 
-use super::{ProvisionError, Role, derive_provisioner, derive_root};
+use super::{ProvisionError, Provisioner, Role, derive_provisioner, derive_root};
 use crate::chain::{
-    ANYTHING, Constraints, Demand, MaxAge, TrustEntry, TrustStore, UnverifiedChain, Usage,
-    ValidatedChain, encode_certificate, encode_chain,
+    ANYTHING, Certificate, Constraints, Demand, MaxAge, TrustEntry, TrustStore, UnverifiedChain,
+    Usage, ValidatedChain, encode_certificate, encode_chain,
 };
 use crate::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use crate::types::{Timestamp, TopicScheme};
@@ -77,6 +77,28 @@ impl<S: Signer> Issuer<S> {
             None => encode_chain(&[&link]),
         })
     }
+}
+
+/// Returns the provisioner that certified a node, and its key, if a provisioner issued the chain under `root`.
+///
+/// The end of the chain does not matter. A chain of a chain server has no provisioner.
+#[must_use]
+pub fn provisioner_of(chain: &[u8], root: &VerifyingKey) -> Option<(Provisioner, VerifyingKey)> {
+    prove(chain, root, Timestamp::EPOCH).ok()?;
+    let chain = UnverifiedChain::parse(chain).ok()?;
+    let [first, _] = chain.links() else {
+        return None;
+    };
+    let first = Certificate::parse_signed(first).ok()?;
+    let constraints = first.restrictions.evaluate().ok()?;
+    let by = Provisioner::ALL.into_iter().find(|by| {
+        let issued = Constraints {
+            usages: Some(names(by.usages())),
+            ..Constraints::default()
+        };
+        constraints == issued
+    })?;
+    Some((by, first.keys.signer()?.clone()))
 }
 
 /// Encodes a certificate in the order of provisioning, to be signed.
@@ -199,14 +221,17 @@ pub fn issue_chain(
     })
 }
 
-/// Returns the root topics of `topics`, each once, or all topics if there are none.
+/// Returns the regular expressions (which begin with `^`) and the root topics of `topics`, each once, or all topics if there are none.
 fn granted_topics(topics: &[String], scheme: &TopicScheme) -> Vec<String> {
     if topics.is_empty() {
         return vec![ANYTHING.into()];
     }
     let mut roots: Vec<String> = Vec::new();
     for topic in topics {
-        let root = scheme.root_str(topic);
+        let root = match topic.starts_with('^') {
+            true => topic,
+            false => scheme.root_str(topic),
+        };
         if !roots.iter().any(|known| known == root) {
             roots.push(root.into());
         }

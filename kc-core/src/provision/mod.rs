@@ -26,7 +26,7 @@ use crate::kem::KemError;
 use crate::keys::KeyError;
 use crate::store::config::ConfigError;
 
-pub use issuer::{Grant, IssuedChain, MAX_TOPICS, issue_chain};
+pub use issuer::{Grant, IssuedChain, MAX_TOPICS, issue_chain, provisioner_of};
 #[cfg(feature = "vectors")]
 pub use list_update::self_revocation_without_entry;
 pub use list_update::{compose_update, self_revocation};

@@ -95,6 +95,29 @@ fn topics_are_cut_to_their_roots() {
 }
 
 #[test]
+fn a_regular_expression_among_the_topics_is_not_cut() {
+    let topics = ["^al.*$".to_owned(), "t.a".to_owned()];
+    let constraints = Role::Producer.constraints(&topics, &SCHEME, Some(1));
+    let granted = constraints.unwrap().topics.unwrap();
+    assert_eq!(granted, ["^al.*$", "t"]);
+}
+
+#[test]
+fn a_chain_tells_the_provisioner_that_issued_it() {
+    for role in Role::ALL {
+        let node = with_passwords(&new_node(role, &[]));
+        let chain = bytes(&node.config, Section::CHAINS, "chain0");
+        let expected = role.provisioner().map(|by| {
+            let key = derive_provisioner(b"provisioning", by, &node.root, KeyType::Ed25519);
+            (by, key.unwrap().key.verifying_key().clone())
+        });
+        assert_eq!(provisioner_of(&chain, &node.root), expected, "{role}");
+        let other = derive_root(b"other", KeyType::Ed25519).unwrap().key;
+        assert_eq!(provisioner_of(&chain, other.verifying_key()), None);
+    }
+}
+
+#[test]
 fn topics_are_cut_by_the_scheme_and_the_configuration_tells_it() {
     let scheme = TopicScheme {
         separator: "_".into(),

@@ -3,11 +3,14 @@
 mod topic;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use topic::{
     ManagementTopic, ManagementTopics, RootTopic, SideTopic, TopicScheme, is_topic_name,
 };
+
+/// The first second that ISO 8601 with four digits of the year cannot show.
+const YEAR_10000: f64 = 253_402_300_800.0;
 
 /// Length of a long key id, in bytes.
 pub const KEY_ID_LEN: usize = 32;
@@ -91,6 +94,20 @@ impl Timestamp {
     }
 }
 
+impl fmt::Display for Timestamp {
+    /// Writes the time in UTC, to the second, as ISO 8601: `2026-11-25T16:27:22Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = (0.0..YEAR_10000).contains(&self.0);
+        let since_epoch = Duration::try_from_secs_f64(self.0).ok();
+        match since_epoch.filter(|_| shown) {
+            Some(since_epoch) => {
+                humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_epoch).fmt(f)
+            }
+            None => write!(f, "{} seconds after the epoch", self.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +116,20 @@ mod tests {
     fn refuses_what_is_not_a_time() {
         assert_eq!(Timestamp::from_secs(f64::NAN), None);
         assert_eq!(Timestamp::from_secs(f64::INFINITY), None);
+    }
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        for (secs, shown) in [
+            (0.0, "1970-01-01T00:00:00Z"),
+            (1_764_088_042.9, "2025-11-25T16:27:22Z"),
+            (253_402_300_799.0, "9999-12-31T23:59:59Z"),
+            (253_402_300_800.0, "253402300800 seconds after the epoch"),
+            (-1.5, "-1.5 seconds after the epoch"),
+            (1e300, &format!("{} seconds after the epoch", 1e300)),
+        ] {
+            assert_eq!(Timestamp::from_secs(secs).unwrap().to_string(), shown);
+        }
     }
 
     #[test]

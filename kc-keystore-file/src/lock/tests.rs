@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::{env, fs};
 
-use super::{NodeLock, lock_opened, open};
+use super::{LockHolder, NodeLock, lock_opened, open};
 use crate::{FileError, NodeFiles, SecretFile};
 
 const VARIABLE: &str = "KC_TEST_LOCK";
@@ -52,6 +52,11 @@ fn another_process_is_refused_until_the_first_ends() {
             files.lock().display()
         );
         assert_eq!(error.to_string(), message);
+        let process = Some(child.id());
+        assert_eq!(
+            NodeLock::holder(&files).unwrap(),
+            Some(LockHolder { process })
+        );
         assert!(NodeLock::acquire(&NodeFiles::in_folder(folder.path(), "n2").unwrap()).is_ok());
         if killed {
             child.kill().unwrap();
@@ -59,8 +64,22 @@ fn another_process_is_refused_until_the_first_ends() {
             drop(child.stdin.take());
         }
         child.wait().unwrap();
+        assert_eq!(NodeLock::holder(&files).unwrap(), None);
         drop(NodeLock::acquire(&files).unwrap());
     }
+}
+
+#[test]
+fn looking_for_the_holder_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = NodeFiles::in_folder(folder.path(), "n1").unwrap();
+    assert_eq!(NodeLock::holder(&files).unwrap(), None);
+    assert!(!files.lock().exists());
+    drop(NodeLock::acquire(&files).unwrap());
+    assert_eq!(NodeLock::holder(&files).unwrap(), None);
+    let lock = NodeLock::acquire(&files).unwrap();
+    NodeLock::holder(&files).unwrap().unwrap();
+    lock.check().unwrap();
 }
 
 #[test]

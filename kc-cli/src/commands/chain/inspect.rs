@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::args::Given;
 use crate::certificate::Described;
-use crate::date::until;
 use crate::error::{CliError, Exit};
 use crate::stored::StoredNode;
 use crate::ui::Ui;
+use crate::ui::until;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -74,11 +74,12 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     };
     report.print(args.json, ui)?;
     match refusal {
-        Some(error) => Err(CliError::new(
-            Exit::Refused,
-            format!("refused by check {}: {error}", error.check()),
-        )
-        .advise("docs/checks.md says who is at fault and what to do")),
+        Some(error) => {
+            let check = error.check();
+            let message = format!("refused by check {check}: {error}");
+            let advice = format!("`kc explain {check}` says who is at fault and what to do");
+            Err(CliError::new(Exit::Refused, message).advise(advice))
+        }
         None => Ok(()),
     }
 }

@@ -1,14 +1,21 @@
+//! Chains that were issued elsewhere: stored, or sent to the node that runs.
+
 use kc::Clock;
 use kc::core::chain::{ChainError, Demand, UnverifiedChain, encode_chain};
+use kc::core::keys::VerifyingKey;
+use kc::core::types::{ManagementTopic, Timestamp};
+use serde_json::json;
 
-use super::stored::StoredChain;
-use crate::args::{Given, NodeArg};
+use crate::args::{ConnectionArgs, Given, NodeArg, read_bytes};
 use crate::error::{CliError, Exit};
+use crate::publish::{Update, publish};
+use crate::status::trust_of;
 use crate::stored::StoppedNode;
 use crate::ui::Ui;
+use crate::ui::until;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct InstallArgs {
     #[command(flatten)]
     node: NodeArg,
 
@@ -22,7 +29,7 @@ pub(crate) struct Args {
 }
 
 /// Validates the answer under the node's roots of trust, and stores it for the key that it certifies.
-pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
     let signed = args.signed.bytes("the signed certificate")?;
     let chain = match UnverifiedChain::parse(&signed) {
         Err(ChainError::Encoding(_)) => encode_chain(&[&signed]),
@@ -56,4 +63,88 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         new_root: None,
     };
     stored.report(args.json, ui)
+}
+
+/// Send a new chain to the running node that has its key
+///
+/// The node whose key it certifies adopts the chain if it ends no earlier than the one in use.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishArgs {
+    /// The chain, in base64, or a file that holds it; - is stdin
+    #[arg(value_name = "FILE|BASE64|-")]
+    chain: String,
+
+    /// A node: its configuration says where the broker is, and the chain is sent only if it is valid under
+    /// the lists of this node, which may be running
+    #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
+    node: Option<String>,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+pub(super) async fn send(args: &PublishArgs, ui: Ui) -> Result<(), CliError> {
+    let message = read_bytes("the chain", &args.chain)?;
+    let node = args.node.as_deref();
+    let connection = args.connection.connect_management(node, ui)?;
+    let key = certified_key(&message, node)?;
+    let fingerprint = key.fingerprint();
+    let update = [Update { key, message }];
+    let topic = publish(&connection, ManagementTopic::Chains, &update).await?;
+    ui.result(format!("chain of key {fingerprint} sent to topic {topic}"))
+}
+
+/// The key that a chain certifies: under the lists of a node, or as it says itself.
+fn certified_key(chain: &[u8], node: Option<&str>) -> Result<VerifyingKey, CliError> {
+    let parsed = UnverifiedChain::parse(chain);
+    let trust = node.map(trust_of).transpose()?;
+    let key = parsed.and_then(|chain| match &trust {
+        Some(trust) => {
+            let proven = chain.validate(trust, &Demand::at(Clock::system().now()))?;
+            let key = proven.keys().signer().cloned();
+            key.ok_or(ChainError::NotASigner(chain.links().len()))
+        }
+        None => chain.claimed_key(),
+    });
+    key.map_err(|refusal| {
+        CliError::refused("the chain is not sent", &refusal).advise(
+            "have the chain issued again, under a root of trust of the nodes that it is for",
+        )
+    })
+}
+
+/// A chain that now stands in a node's configuration.
+pub(super) struct StoredChain<'a> {
+    pub(super) index: usize,
+    pub(super) key: &'a VerifyingKey,
+    pub(super) end: Option<Timestamp>,
+    /// The root of trust that came with it.
+    pub(super) new_root: Option<&'a VerifyingKey>,
+}
+
+impl StoredChain<'_> {
+    pub(super) fn report(&self, as_json: bool, ui: Ui) -> Result<(), CliError> {
+        let (name, key) = (format!("chain{}", self.index), self.key.fingerprint());
+        let new_root = self.new_root.map(VerifyingKey::fingerprint);
+        if as_json {
+            let expires = self.end.map(|end| end.to_string());
+            let result = json!({
+                "chain": name,
+                "key": key,
+                "expires": expires,
+                "new_root": new_root,
+            });
+            return ui.result(result.to_string());
+        }
+        ui.result(format!(
+            "{name} certifies key {key}, valid {}",
+            until(self.end)
+        ))?;
+        match new_root {
+            Some(root) => ui.result(format!(
+                "root of trust {root} is new, and trusted from now on"
+            )),
+            None => Ok(()),
+        }
+    }
 }

@@ -10,22 +10,26 @@ use kc::core::own_chains::OwnChain;
 use kc::core::provision::{Grant, IssuedChain, Role, issue_chain};
 use kc::core::store::config::Section;
 use kc::core::types::{Timestamp, TopicScheme};
-use kc::keystore_file::system_rng;
+use kc::keystore_file::{NodeFiles, system_rng};
 
-use super::stored::StoredChain;
+use super::install::StoredChain;
 use crate::args::{
     Given, GrantArgs, ProvisioningPasswordArg, RootPasswordArg, base64, duration, key_type,
+    node_or_environment,
 };
 use crate::error::{CliError, Exit};
+use crate::neighbours::Neighbours;
 use crate::stored::{StoppedNode, StoredNode};
 use crate::ui::Ui;
 
+/// Issue a fresh chain for a node's key, with both passwords at hand
+///
 /// Renews a node's chain, or certifies a key that was added to it (`kc node keys --add-key-type`). What is
 /// not said stays as in the node's chain.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("whose").required(true).args(["node", "for"])))]
+#[command(group(clap::ArgGroup::new("whose").args(["node", "for"])))]
 pub(crate) struct Args {
-    /// The node, which nobody may have open
+    /// The node, which must not run [default: $KC_NODE]
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
@@ -37,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Node")]
     print: bool,
 
-    /// Print a chain for this public key of somebody else, who takes it with `kc chain install`
+    /// Print a chain for this public key of a node elsewhere, which takes it with `kc chain install`
     #[arg(
         long,
         value_name = "FILE|BASE64|-",
@@ -50,6 +54,10 @@ pub(crate) struct Args {
     /// Trust the root of this password although the node trusts another
     #[arg(long, help_heading = "Node")]
     new_root: bool,
+
+    /// Certify it by another provisioning password than the other nodes in the folder
+    #[arg(long, help_heading = "Node")]
+    new_provisioner: bool,
 
     /// The role that it grants [default: that of the node's chain]
     #[arg(long, value_parser = Role::from_str, help_heading = "Certificate")]
@@ -77,15 +85,15 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let now = Clock::system().now();
     if let (Some(key), Some(role)) = (&args.r#for, args.role) {
         let constraints = args.grant.constraints(role, &TopicScheme::default())?;
-        let issued = args.issue(&key.verifying_key()?, role, constraints, now)?;
+        let issued = args.issue(&key.verifying_key()?, role, constraints, (None, now))?;
         return ui.result(base64(issued.chain));
     }
-    let name = args.node.as_deref().unwrap_or_default();
+    let name = node_or_environment(args.node.as_deref())?;
     if args.print {
-        let (_, _, issued) = args.issue_for(&StoredNode::read(name)?, now)?;
+        let (_, _, issued) = args.issue_for(&StoredNode::read(&name)?, now)?;
         return ui.result(base64(issued.chain));
     }
-    let node = StoppedNode::open(name)?;
+    let node = StoppedNode::open(&name)?;
     let (index, key, issued) = args.issue_for(&node.stored, now)?;
     let end = validated_end(&node.stored, &issued, now)?;
     let is_new = is_new_root(&node.stored, &issued.root, args.new_root)?;
@@ -112,7 +120,7 @@ impl Args {
     ) -> Result<(usize, VerifyingKey, IssuedChain), CliError> {
         let (index, key) = self.choose_key(node)?;
         let (role, constraints) = self.choose_grant(node, index, &key)?;
-        let issued = self.issue(&key, role, constraints, now)?;
+        let issued = self.issue(&key, role, constraints, (Some(&node.files), now))?;
         Ok((index, key, issued))
     }
 
@@ -121,7 +129,7 @@ impl Args {
         key: &VerifyingKey,
         role: Role,
         constraints: Constraints,
-        now: Timestamp,
+        (files, now): (Option<&NodeFiles>, Timestamp),
     ) -> Result<IssuedChain, CliError> {
         let lifetime = self.lifetime.unwrap_or(role.default_lifetime());
         let grant = Grant {
@@ -131,7 +139,12 @@ impl Args {
         };
         let (root, password) = (self.root_password.read()?, self.password.read_for(role)?);
         let rng = &mut system_rng()?;
-        Ok(issue_chain(key, &grant, &root, &password, now, rng)?)
+        let issued = issue_chain(key, &grant, &root, &password, now, rng)?;
+        if let Some(files) = files.filter(|_| !self.new_provisioner && !password.is_empty()) {
+            let neighbours = Neighbours::read(files.folder(), files);
+            neighbours.check_provisioner(&password, &issued.root)?;
+        }
+        Ok(issued)
     }
 
     fn choose_key(&self, node: &StoredNode) -> Result<(usize, VerifyingKey), CliError> {
@@ -156,7 +169,7 @@ impl Args {
         let before = granted_before(node, index, key)?;
         let stored_role = before.as_ref().and_then(|before| role_of(node, before));
         let role = self.role.or(stored_role).ok_or_else(|| {
-            CliError::usage("the node's chains tell no role").advise("give it: --role ROLE")
+            CliError::usage("the node's chains name no role").advise("give it: --role ROLE")
         })?;
         let mut constraints = self.grant.constraints(role, &node.settings.scheme())?;
         if let Some(before) = before {
@@ -172,7 +185,7 @@ impl Args {
 }
 
 /// What the last certificate of the key's chain says; of any other chain, if there is none for the key.
-fn granted_before(
+pub(super) fn granted_before(
     node: &StoredNode,
     index: usize,
     key: &VerifyingKey,
@@ -188,7 +201,7 @@ fn granted_before(
 }
 
 /// The role with these usages. A chain server has those of a limited node, and a list of keys.
-fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> {
+pub(super) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> {
     let config = &node.config;
     let section = Section::CHAIN_KEYS.name(config.node_id());
     let is_server = config.document().has_section(&section);

@@ -4,11 +4,7 @@ mod enroll;
 mod inspect;
 mod install;
 mod issue;
-mod provisioners;
-mod publish;
 mod root;
-mod sign;
-mod stored;
 
 use clap::Subcommand;
 
@@ -17,33 +13,39 @@ use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Issue a fresh chain for a node's key, with both passwords at hand
+    #[command(after_help = "Example:\n  kc chain issue --node alice --lifetime 365d")]
     Issue(issue::Args),
     /// Sign a request as the root of trust
-    Sign(sign::Args),
+    #[command(after_help = "Example:\n  kc chain sign alice.request > alice.signed")]
+    Sign(root::SignArgs),
     /// Take what the root signed for a node that was provisioned by hand, or a chain issued elsewhere
-    Install(install::Args),
+    #[command(after_help = "Example:\n  kc chain install --node alice alice.signed")]
+    Install(install::InstallArgs),
     /// Show what a chain, a certificate, a request or a list entry says, and whether a node takes it
+    #[command(after_help = "Example:\n  kc chain inspect alice.signed --node bob")]
     Inspect(inspect::Args),
-    /// Send a new chain to the running node that has its key
-    Publish(publish::Args),
-    /// Print the requests of the provisioners, for a root whose password is elsewhere
-    Provisioners(provisioners::Args),
+    #[command(after_help = "Example:\n  kc chain publish alice.chain --node alice")]
+    Publish(install::PublishArgs),
+    #[command(after_help = "Example:\n  kc chain provisioners --root-public root.pub")]
+    Provisioners(root::ProvisionersArgs),
     /// Print the public key of the root of trust
-    Root(root::Args),
-    /// Have a chain server keep the chain of a key fresh
+    #[command(after_help = "Example:\n  kc chain root > root.pub")]
+    Root(root::PublicArgs),
+    #[command(after_help = "Examples:
+  kc chain enroll --server server --of alice
+  kc chain enroll --server server --name bob --key bob.pub --role producer --topics readings")]
     Enroll(enroll::Args),
 }
 
 pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
     match command {
         Command::Issue(args) => issue::run(&args, ui),
-        Command::Sign(args) => sign::run(&args, ui),
-        Command::Install(args) => install::run(&args, ui),
+        Command::Sign(args) => root::sign(&args, ui),
+        Command::Install(args) => install::install(&args, ui),
         Command::Inspect(args) => inspect::run(&args, ui),
-        Command::Publish(args) => publish::run(&args, ui).await,
-        Command::Provisioners(args) => provisioners::run(&args, ui),
-        Command::Root(args) => root::run(&args, ui),
-        Command::Enroll(args) => enroll::run(&args, ui),
+        Command::Publish(args) => install::send(&args, ui).await,
+        Command::Provisioners(args) => root::provisioners(&args, ui),
+        Command::Root(args) => root::public(&args, ui),
+        Command::Enroll(args) => enroll::run(&args, ui).await,
     }
 }

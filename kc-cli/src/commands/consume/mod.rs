@@ -1,22 +1,30 @@
 //! `kc consume`.
 
+mod format;
+mod hint;
 mod output;
 mod raw;
 mod sealed;
 
 use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use kc::{ForeignPolicy, Subscription};
 
+use self::format::{Format, Layout, ValueForm};
 use self::output::Output;
-use crate::args::{ConnectionArgs, PinArg, duration};
+use crate::args::{ConnectionArgs, PinArg, duration, node_or_environment};
 use crate::error::CliError;
+use crate::logging::Progress;
 use crate::stop::Stop;
+use crate::topic::require_data_topic_of;
 use crate::ui::Ui;
 use crate::until::{Ended, Until};
 
+/// Receive records and decrypt them
+///
 /// Prints what was sent, as soon as its keys have come. What was printed is committed for the group,
 /// so that the next run goes on behind it.
 #[derive(Debug, clap::Args)]
@@ -26,12 +34,8 @@ pub(crate) struct Args {
 
     /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its
     /// .config file, or a folder that holds one
-    #[arg(
-        long,
-        value_name = "ID|PATH",
-        required_unless_present = "raw",
-        help_heading = "Node"
-    )]
+    /// [default: $KC_NODE]
+    #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
     /// Show what the broker holds, from the first record, as it is: no node, no keys, no commit
@@ -63,9 +67,16 @@ pub(crate) struct Args {
     #[arg(long, value_enum, help_heading = "Records")]
     foreign: Option<Foreign>,
 
-    /// text: the value and a line feed; json: one object a line, key and value in base64
-    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
+    /// How a record is printed: text is its value and a line feed, json an object in a line; anything else is a
+    /// line in which %k is the key, %v the value, %t the topic, %p the partition, %o the offset, %T the time
+    /// and %h the headers
+    #[arg(long, value_name = "text|json|'%k %v'", default_value = "text", value_parser = Format::from_str, help_heading = "Output")]
     format: Format,
+
+    /// How keys and values are shown: text and json as they are, in JSON output as a text or as JSON; base64
+    /// [default: base64 in JSON output, else text]
+    #[arg(long, value_enum, help_heading = "Output")]
+    value: Option<ValueForm>,
 
     /// The same as --format json
     #[arg(long, help_heading = "Output")]
@@ -76,13 +87,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     connection: ConnectionArgs,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    #[default]
-    Text,
-    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -108,16 +112,26 @@ enum End {
 
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let until = Until::new(stop, args.timeout);
-    let output = Output::new(args.format(), args.count);
-    match args.node.clone() {
-        Some(node) => sealed::run(&args, &node, output, until, ui).await,
-        None => raw::run(&args, output, until, ui).await,
+    let progress = Progress::to_stdout(ui);
+    let output = Output::new(args.layout(), args.count, progress);
+    if args.raw {
+        return raw::run(&args, output, until, ui).await;
     }
+    let node = node_or_environment(args.node.as_deref())?;
+    if !args.topics()?.is_open() {
+        require_data_topic_of(&node, &args.topic)?;
+    }
+    sealed::run(&args, &node, output, until, ui).await
 }
 
 impl Args {
-    fn format(&self) -> Format {
-        if self.json { Format::Json } else { self.format }
+    fn layout(&self) -> Layout {
+        let format = if self.json {
+            Format::Json
+        } else {
+            self.format.clone()
+        };
+        Layout::new(format, self.value)
     }
 
     fn topics(&self) -> Result<Subscription, CliError> {

@@ -1,17 +1,14 @@
 use std::io;
 use std::num::NonZeroU64;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use kc::Header;
 use kc::OpenedRecord;
 use kc::core::backend::Record;
-use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Stdout};
 
-use super::Format;
+use super::format::Layout;
 use crate::error::CliError;
-use crate::ui::harmless;
+use crate::logging::Progress;
 
 /// Most records that are printed at once.
 const MAX_BATCH: usize = 500;
@@ -20,23 +17,24 @@ const MAX_BATCH: usize = 500;
 #[derive(Debug)]
 pub(super) struct Output {
     stdout: Stdout,
-    format: Format,
+    layout: Layout,
     wanted: Option<NonZeroU64>,
     written: u64,
     buffer: Vec<u8>,
+    progress: Progress,
 }
 
 /// What is printed of a record.
 #[derive(Debug)]
 pub(super) struct Shown<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    timestamp: Option<i64>,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    headers: &'a [Header],
-    outcome: &'static str,
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) timestamp: Option<i64>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: &'a [Header],
+    pub(super) outcome: &'static str,
 }
 
 impl<'a> From<&'a OpenedRecord> for Shown<'a> {
@@ -73,13 +71,14 @@ impl<'a> From<&'a Record> for Shown<'a> {
 }
 
 impl Output {
-    pub(super) fn new(format: Format, wanted: Option<NonZeroU64>) -> Self {
+    pub(super) fn new(layout: Layout, wanted: Option<NonZeroU64>, progress: Progress) -> Self {
         Self {
             stdout: tokio::io::stdout(),
-            format,
+            layout,
             wanted,
             written: 0,
             buffer: Vec::new(),
+            progress,
         }
     }
 
@@ -103,15 +102,7 @@ impl Output {
         let count = records.len();
         self.buffer.clear();
         for record in records {
-            match self.format {
-                Format::Text => self.buffer.extend(record.value.unwrap_or_default()),
-                Format::Json => {
-                    let line = serde_json::to_string(&Line::from(record));
-                    let line = line.map_err(CliError::from_error)?;
-                    self.buffer.extend(harmless(&line).as_bytes());
-                }
-            }
-            self.buffer.push(b'\n');
+            self.layout.write(&record, &mut self.buffer)?;
         }
         let printed = async {
             self.stdout.write_all(&self.buffer).await?;
@@ -120,51 +111,13 @@ impl Output {
         match printed.await {
             Ok(()) => {
                 self.written = self.written.saturating_add(count as u64);
+                self.progress.advance(count, self.buffer.len());
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(CliError::failure(format!(
                 "cannot write to stdout: {error}"
             ))),
-        }
-    }
-}
-
-/// A line of JSON.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    timestamp: Option<i64>,
-    key: Option<String>,
-    value: Option<String>,
-    headers: Vec<HeaderLine<'a>>,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct HeaderLine<'a> {
-    name: &'a str,
-    value: Option<String>,
-}
-
-impl<'a> From<Shown<'a>> for Line<'a> {
-    fn from(record: Shown<'a>) -> Self {
-        let encode = |bytes: &[u8]| BASE64.encode(bytes);
-        let header = |header: &'a Header| HeaderLine {
-            name: &header.name,
-            value: header.value.as_deref().map(encode),
-        };
-        Self {
-            topic: record.topic,
-            partition: record.partition,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record.key.map(encode),
-            value: record.value.map(encode),
-            headers: record.headers.iter().map(header).collect(),
-            outcome: record.outcome,
         }
     }
 }

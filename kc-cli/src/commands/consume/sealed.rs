@@ -4,6 +4,7 @@ use kc::core::chain::Usage;
 use kc::{BackendError, ConsumeError, EncryptedConsumer, GroupStart};
 use tokio::time::Instant;
 
+use super::hint::AtEnd;
 use super::output::{Output, Shown};
 use super::{Args, End};
 use crate::error::CliError;
@@ -48,7 +49,17 @@ pub(super) async fn run(
             };
         }
     };
-    let read = read(args, &mut consumer, &mut output, &mut until, ui).await;
+    let mut at_end = AtEnd::new(args.from_beginning);
+    let read = read(
+        args,
+        &mut consumer,
+        &mut output,
+        &mut until,
+        &mut at_end,
+        ui,
+    )
+    .await;
+    at_end.end(&args.topic, ui);
     let waiting = consumer.waiting();
     // At the same time, so that both together take no longer than one may.
     let (left, closed) = tokio::join!(leave(consumer, read.printed), session.close());
@@ -118,6 +129,7 @@ async fn read(
     consumer: &mut EncryptedConsumer,
     output: &mut Output,
     until: &mut Until,
+    at_end: &mut AtEnd,
     ui: Ui,
 ) -> Read {
     let ended = |end, printed| Read { end, printed };
@@ -146,6 +158,11 @@ async fn read(
                 return ended(Ok(End::Counted), true);
             }
         }
+        at_end.observe(
+            records.is_empty() && consumer.waiting() == 0,
+            &args.topic,
+            ui,
+        );
         silence.observe(consumer.waiting(), records.is_empty(), &args.topic, ui);
         if committed.elapsed() >= COMMIT_INTERVAL {
             match until.or(consumer.commit(COMMIT_DEADLINE)).await {

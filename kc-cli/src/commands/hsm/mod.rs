@@ -1,49 +1,61 @@
 //! `kc hsm`: PKCS#11 tokens.
 
-mod generate;
-mod import;
-mod init;
-mod look;
-mod provisioners;
-mod ratchet;
-mod root;
-mod rotate;
-mod undo;
+mod signers;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kc::keystore_hsm::{PinSource, Pkcs11Uri, Token};
+use kc::keystore_hsm::{Capabilities, PinSource, Pkcs11Uri, Token, init_token, list_objects};
+use kc::{move_to_token, renew_ratchet, rotate_opaque, undo_move};
 
-use crate::args::TokenUri;
+use crate::args::{NodeArg, PasswordSource, PinArg, TokenUri};
 use crate::error::CliError;
+use crate::pin;
 use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Give a blank token its label and its PINs
-    Init(init::Args),
-    /// Draw the keys of a node to be on a token
-    Generate(generate::Args),
-    /// Move a node from its files onto a token
-    Import(import::Args),
-    /// End a move onto a token that was interrupted: the node goes on in its files
-    UndoImport(undo::Args),
-    /// Put the root of trust of a password onto a token
-    ImportRoot(root::Args),
-    /// Put the provisioners of a provisioning password onto a token
-    ImportProvisioners(provisioners::Args),
-    /// Show what is on a token of ours, without any secret
+    #[command(
+        after_help = "Example:\n  kc hsm init 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
+    )]
+    Init(InitArgs),
+    #[command(
+        after_help = "Example:\n  kc hsm generate 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so' --node alice"
+    )]
+    Generate(signers::GenerateArgs),
+    #[command(
+        after_help = "Example:\n  kc hsm import 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so' --node alice"
+    )]
+    Import(ImportArgs),
+    #[command(after_help = "Example:\n  kc hsm undo-import --node alice")]
+    UndoImport(UndoArgs),
+    #[command(
+        after_help = "Example:\n  kc hsm import-root 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
+    )]
+    ImportRoot(signers::RootArgs),
+    #[command(
+        after_help = "Example:\n  kc hsm import-provisioners 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so' --root-public root.pub"
+    )]
+    ImportProvisioners(signers::ProvisionersArgs),
+    /// Show what kc keeps on a token, without any secret
+    #[command(
+        after_help = "Example:\n  kc hsm list 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
+    )]
     List(TokenArgs),
     /// Show what a token can do, and whether that is enough
-    Doctor(look::DoctorArgs),
+    #[command(
+        after_help = "Example:\n  kc hsm doctor 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
+    )]
+    Doctor(DoctorArgs),
     /// Draw a new key for the values that the token seals in a node's configuration
-    RotateOpaque(rotate::Args),
-    /// Begin the ratchet of a node anew
-    RenewRatchet(ratchet::Args),
+    #[command(after_help = "Example:\n  kc hsm rotate-opaque --node alice")]
+    RotateOpaque(RotateArgs),
+    #[command(after_help = "Example:\n  kc hsm renew-ratchet --node alice")]
+    RenewRatchet(RenewArgs),
 }
 
-/// A token, and who may use it.
+/// A token, and its PIN.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TokenArgs {
     /// The token: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, perhaps with &pin-source=file:/PATH
@@ -57,16 +69,16 @@ pub(crate) struct TokenArgs {
 
 pub(crate) fn run(command: Command, ui: Ui) -> Result<(), CliError> {
     match command {
-        Command::Init(args) => init::run(&args, ui),
-        Command::Generate(args) => generate::run(&args, ui),
-        Command::Import(args) => import::run(args, ui),
-        Command::UndoImport(args) => undo::run(&args, ui),
-        Command::ImportRoot(args) => root::run(&args, ui),
-        Command::ImportProvisioners(args) => provisioners::run(&args, ui),
-        Command::List(args) => look::list(args, ui),
-        Command::Doctor(args) => look::doctor(&args, ui),
-        Command::RotateOpaque(args) => rotate::run(&args, ui),
-        Command::RenewRatchet(args) => ratchet::run(&args, ui),
+        Command::Init(args) => init(&args, ui),
+        Command::Generate(args) => signers::generate(&args, ui),
+        Command::Import(args) => import(args, ui),
+        Command::UndoImport(args) => undo(&args, ui),
+        Command::ImportRoot(args) => signers::import_root(&args, ui),
+        Command::ImportProvisioners(args) => signers::import_provisioners(&args, ui),
+        Command::List(args) => list(args, ui),
+        Command::Doctor(args) => doctor(&args, ui),
+        Command::RotateOpaque(args) => rotate(&args, ui),
+        Command::RenewRatchet(args) => renew(&args, ui),
     }
 }
 
@@ -76,6 +88,154 @@ impl TokenArgs {
     }
 
     fn pin(&self) -> Result<PinSource, CliError> {
-        crate::pin::of_token(&self.uri, self.pin_file.as_deref())
+        pin::of_token(&self.uri, self.pin_file.as_deref())
     }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    /// What it is to be: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so
+    #[arg(value_name = "URI", value_parser = TokenUri)]
+    uri: Pkcs11Uri,
+
+    /// A file with the PIN for its security officer, which can set a new PIN for nodes; else KC_HSM_SO_PIN, else a
+    /// prompt
+    #[arg(long, value_name = "FILE")]
+    so_pin_file: Option<PathBuf>,
+
+    /// A file with the PIN for nodes; else KC_HSM_PIN, else a prompt
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+}
+
+fn init(args: &InitArgs, ui: Ui) -> Result<(), CliError> {
+    let missing = |what: &str| CliError::usage(format!("the URI has no {what}"));
+    let label = args.uri.token.as_deref();
+    let label = label.ok_or_else(|| missing("token=LABEL"))?;
+    let module = args.uri.module_path.as_deref();
+    let module = module.ok_or_else(|| missing("module-path=/PATH/OF/MODULE.so"))?;
+    let so_pin = PasswordSource::of_so_pin(args.so_pin_file.as_deref()).read_text()?;
+    let pin = PasswordSource::of_new_pin(label, args.pin_file.as_deref()).read_text()?;
+    init_token(module, label, &so_pin, &pin)?;
+    ui.result(format!("token {label} is ready"))?;
+    ui.note("`kc provision --keystore` makes a node on it, `kc hsm import` moves one onto it");
+    Ok(())
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    /// The token: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so
+    #[arg(value_name = "URI", value_parser = TokenUri)]
+    uri: Pkcs11Uri,
+}
+
+fn list(args: TokenArgs, ui: Ui) -> Result<(), CliError> {
+    for object in list_objects(&args.open()?)? {
+        ui.result(object.to_string())?;
+    }
+    Ok(())
+}
+
+fn doctor(args: &DoctorArgs, ui: Ui) -> Result<(), CliError> {
+    let capabilities = Capabilities::of(&args.uri)?;
+    ui.result(capabilities.to_string().trim_end())?;
+    if capabilities.require().is_err() {
+        // The table has said which.
+        let error = CliError::failure("the token cannot hold a node: it lacks what is MISSING");
+        return Err(error.advise("use another token, or newer firmware"));
+    }
+    ui.result("the token can hold a node")
+}
+
+/// Move a node from its files onto a token
+///
+/// The signing keys go onto the token, and the ratchet goes on where it was. The file of the ratchet is
+/// destroyed: two copies of a ratchet repeat keys. What was interrupted goes on when it is done again, and is ended by
+/// `kc hsm undo-import`; until then the ratchet takes no step.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    token: TokenArgs,
+
+    #[command(flatten)]
+    node: NodeArg,
+
+    /// Destroy the file of the signing keys, too; else it is left for you to put away
+    #[arg(long)]
+    shred: bool,
+}
+
+fn import(args: ImportArgs, ui: Ui) -> Result<(), CliError> {
+    let moved = move_to_token(&args.node.node, &args.token.uri, args.token.pin()?)?;
+    let config = moved.files.config();
+    ui.result(format!("{} is on the token now", config.display()))?;
+    let Some(keys) = moved.keys else {
+        return Ok(());
+    };
+    let path = keys.path().display().to_string();
+    if args.shred {
+        keys.shred()?;
+        ui.note(format!("{path} is destroyed; backups of it are not"));
+    } else {
+        ui.note(format!(
+            "{path} still holds the signing keys: put it away, or destroy it (the same again with --shred does)"
+        ));
+    }
+    Ok(())
+}
+
+/// End a move onto a token that was interrupted: the node goes on in its files
+///
+/// What is on the token of the move is destroyed. Its configuration says which token that is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UndoArgs {
+    #[command(flatten)]
+    node: NodeArg,
+
+    #[command(flatten)]
+    pin: PinArg,
+}
+
+fn undo(args: &UndoArgs, ui: Ui) -> Result<(), CliError> {
+    let node = &args.node.node;
+    pin::with(args.pin.file(), |pin| undo_move(node, pin))?;
+    ui.result(format!("{node} goes on in its files"))
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    node: NodeArg,
+
+    #[command(flatten)]
+    pin: PinArg,
+}
+
+fn rotate(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
+    let node = &args.node.node;
+    pin::with(args.pin.file(), |pin| rotate_opaque(node, pin))?;
+    ui.result(format!(
+        "{node} has a new key for the values of its configuration"
+    ))?;
+    Ok(())
+}
+
+/// Start a new ratchet for a node
+///
+/// For a node whose ratchet is lost: its file, or its key on the token. What was sealed before is still handed out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RenewArgs {
+    #[command(flatten)]
+    node: NodeArg,
+
+    #[command(flatten)]
+    pin: PinArg,
+}
+
+fn renew(args: &RenewArgs, ui: Ui) -> Result<(), CliError> {
+    let node = &args.node.node;
+    let first = pin::with(args.pin.file(), |pin| renew_ratchet(node, pin))?;
+    ui.result(format!(
+        "{node} has a new ratchet, which begins at index {first}"
+    ))
 }

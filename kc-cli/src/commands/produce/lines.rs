@@ -19,6 +19,13 @@ pub(super) struct Line {
     pub(super) value: Vec<u8>,
 }
 
+impl Line {
+    /// Its bytes in the input, but for a separator.
+    pub(super) fn len(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len) + self.value.len() + 1
+    }
+}
+
 /// The lines of a file or of stdin, read by a thread of its own: reading a terminal never ends.
 #[derive(Debug)]
 pub(super) struct Lines(mpsc::Receiver<Result<Line, CliError>>);

@@ -14,15 +14,18 @@ use self::deliveries::Deliveries;
 use self::lines::Lines;
 use crate::args::{ConnectionArgs, NodeArg, PinArg, duration};
 use crate::error::{CliError, Exit};
+use crate::logging::Progress;
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::topic::await_topic;
+use crate::topic::{await_topic, require_data_topic_of};
 use crate::ui::Ui;
 use crate::until::Until;
 
 /// How long to wait for acknowledgements at the end.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
 
+/// Encrypt lines and send them
+///
 /// A record for each line, its bytes as they are, without the line feed. When all are sent, the program
 /// stays and hands out the keys to consumers, until Ctrl-C.
 #[derive(Debug, clap::Args)]
@@ -57,6 +60,7 @@ pub(crate) struct Args {
 
 /// Sends a file, then hands out keys.
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    require_data_topic_of(&args.node.node, &args.topic)?;
     let options = args.pin.of(args.connection.node(&args.node.node, ui));
     let mut until = Until::new(stop.clone(), None);
     let Ok(session) = Session::open(options, "produce", ui, &mut until).await? else {
@@ -91,9 +95,18 @@ async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Resul
         }
     };
     let lines = Lines::open(args.file.as_deref(), separator)?;
+    let mut progress = Progress::of_input(ui, args.file.as_deref());
     let mut deliveries = Deliveries::default();
-    let pumped = pump(&producer, &args.topic, lines, &mut deliveries, &mut stop).await;
+    let pumped = pump(
+        &producer,
+        &args.topic,
+        lines,
+        (&mut deliveries, &mut progress),
+        &mut stop,
+    )
+    .await;
     let flushed = deliveries.drain(FLUSH_DEADLINE).await;
+    drop(progress);
     ui.say(format!("sent {} records", deliveries.acknowledged()));
     let staying = match (pumped, flushed) {
         (Ok(Pumped::All), Ok(())) => {
@@ -123,7 +136,7 @@ async fn pump(
     producer: &EncryptedProducer,
     topic: &str,
     mut lines: Lines,
-    deliveries: &mut Deliveries,
+    (deliveries, progress): (&mut Deliveries, &mut Progress),
     stop: &mut Stop,
 ) -> Result<Pumped, CliError> {
     loop {
@@ -136,6 +149,7 @@ async fn pump(
                     return Ok(Pumped::All);
                 };
                 let line = line?;
+                progress.advance(1, line.len());
                 let record = PlainRecord {
                     topic: topic.to_owned(),
                     key: line.key,

@@ -1,26 +1,23 @@
 //! `kc provision`.
 
-mod home;
 mod report;
-mod root;
 mod way;
 
+use std::env;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use kc::core::backend::{ClientRole, canonical_name, client_role};
 use kc::core::chain::Usage;
-use kc::core::keys::KeyType;
+use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::provision::{NewNode, Role};
 use kc::core::store::config::{NodeConfig, Section, Value};
 use kc::keystore_file::{FileError, NodeFiles};
 use kc::{Clock, remember_unused};
 
-use self::home::Home;
 use self::report::Made;
-use self::root::check_root;
-use self::way::Way;
+use self::way::{Home, Way};
 #[cfg(feature = "hsm")]
 use crate::args::{AdoptArg, KeystoreArgs};
 use crate::args::{
@@ -28,6 +25,7 @@ use crate::args::{
     key_type,
 };
 use crate::error::CliError;
+use crate::neighbours::Neighbours;
 use crate::ui::Ui;
 
 /// The section of the settings of consumers.
@@ -36,8 +34,13 @@ const CONSUMER: Section<'static> = Section::named("kafka-consumer");
 const MESSAGES: Section<'static> = Section::named("kafka-data-consumer");
 const START: &str = "auto_offset_reset";
 
-/// Two passwords make all nodes of an organisation. The root password decides whom they trust: nodes
-/// that are to exchange keys have the same. The provisioning password certifies what each may do.
+/// Make a node: its keys, and the certificate of what it may do
+///
+/// Two passwords make all nodes of an organisation. The root password gives the root of trust: nodes exchange keys
+/// only if they share it. The provisioning password gives the provisioners, keys that the root certifies and that
+/// certify in turn what each node may do; so nodes can be made where the root password is not, and all that a
+/// provisioner certified can be denied at once. A password that does not fit the other nodes in the folder is an
+/// error.
 ///
 /// Where the root password is elsewhere, --root-public and --signed-provisioner take its place; where
 /// neither is at hand, --root-public and --by-hand.
@@ -50,19 +53,27 @@ pub(crate) struct Args {
     role: Role,
 
     /// The node's id; its files are named after it
-    #[arg(long, value_name = "ID", help_heading = "Node")]
+    #[arg(long, value_name = "ID", value_parser = node_id, help_heading = "Node")]
     node: String,
 
-    /// The folder for its files
-    #[arg(long, default_value = ".", help_heading = "Node")]
+    /// The folder for its files [default: $KC_HOME; .]
+    #[arg(long, default_value_os_t = home(), hide_default_value = true, help_heading = "Node")]
     dir: PathBuf,
 
     /// Replace a node that exists; on a token, draw its keys beside those of the same id
     #[arg(long, help_heading = "Node")]
     force: bool,
 
-    /// Seal the first secret of its ratchet to this public key, and print it once: whoever has the
-    /// secret key then reads all that the node sends. There is none by default
+    /// Make a node of another root of trust than the other nodes in the folder have
+    #[arg(long, help_heading = "Node")]
+    new_root: bool,
+
+    /// Certify it by another provisioning password than the other nodes in the folder
+    #[arg(long, help_heading = "Node")]
+    new_provisioner: bool,
+
+    /// Seal the first secret of its ratchet to this public key, and print it once: the secret key
+    /// then opens all that the node sends [default: none]
     #[arg(long, value_name = "FILE|BASE64", help_heading = "Node")]
     escrow_key: Option<Given>,
 
@@ -77,8 +88,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     grant: GrantArgs,
 
-    /// How long its certificate is valid [default: ten years, one for a chain server; with the root
-    /// elsewhere a week, one year for a controller or chain server]
+    /// How long its certificate is valid; 7d for a node whose chain a chain server renews [default: ten
+    /// years, one for a chain server; with the root elsewhere a week, one year for a controller or chain
+    /// server]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Certificate")]
     lifetime: Option<Duration>,
 
@@ -134,7 +146,7 @@ pub(crate) struct Args {
 
 /// Derives the keys and writes the node's files.
 pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    // What cannot be written need not be asked for.
+    // No password is asked for in vain.
     if !args.dir.is_dir() {
         let folder = args.dir.display();
         return Err(CliError::failure(format!("there is no folder {folder}"))
@@ -146,6 +158,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         return Err(FileError::Exists { path }.into());
     }
     let scheme = args.scheme.scheme()?;
+    args.grant.note_on_topics(&scheme, ui);
     let escrow = args.escrow_key.as_ref();
     let escrow = escrow.map(Given::encapsulation_key).transpose()?;
     let way = Way::of(args)?;
@@ -196,15 +209,47 @@ fn make(
     ui: Ui,
 ) -> Result<(Made, NodeFiles), CliError> {
     let mut made = way.make(node, Clock::system().now())?;
+    check_neighbours(args, files, &way, made.root())?;
     let (config, seed) = made.config_and_seed();
     if seed.is_none() {
         remember_unused(config, node.first_index)?;
     }
     connect(config, &args.connection, ui)?;
     start_with_peers(config, args.role)?;
-    check_root(&args.dir, files, made.root(), ui)?;
     let files = home.create(&mut made)?;
     Ok((made, files))
+}
+
+/// Makes sure that the passwords are those of the other nodes in the folder, or another one is meant.
+fn check_neighbours(
+    args: &Args,
+    files: &NodeFiles,
+    way: &Way,
+    root: &VerifyingKey,
+) -> Result<(), CliError> {
+    let neighbours = Neighbours::read(&args.dir, files);
+    if !args.new_root {
+        neighbours.check_root(root)?;
+    }
+    match way.provisioning_password() {
+        Some(password) if !args.new_provisioner => neighbours.check_provisioner(password, root),
+        _ => Ok(()),
+    }
+}
+
+/// Where the files of new nodes are, unless --dir says.
+fn home() -> PathBuf {
+    let home = env::var_os("KC_HOME").filter(|home| !home.is_empty());
+    home.map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+/// A node id is part of file names, of names of sections and of the node's consumer group.
+fn node_id(text: &str) -> Result<String, String> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    if text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("a node id has ASCII letters, digits, dots, underscores and hyphens, and begins with a letter or digit".to_owned())
 }
 
 /// Writes to the configuration how the node reaches Kafka, if it was said: a setting that only consumers or producers

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::Args;
 use crate::args::base64;
-use crate::date::{date, until};
 use crate::error::CliError;
 use crate::ui::Ui;
+use crate::ui::until;
 
 /// A node that was made.
 pub(super) enum Made {
@@ -42,7 +42,7 @@ impl Made {
         }
         let (root, config) = (self.root().fingerprint(), files.config());
         let made = format!("{} {} in {}", args.role, args.node, config.display());
-        let trust = format!("root of trust {root}: nodes that are to exchange keys have the same");
+        let trust = format!("root of trust {root}: nodes exchange keys only if they share it");
         match self {
             Self::Complete(node) => {
                 ui.result(made)?;
@@ -74,7 +74,7 @@ impl Made {
 
     fn report_json(&self, args: &Args, files: &NodeFiles, ui: Ui) -> Result<(), CliError> {
         let (expires, request) = match self {
-            Self::Complete(node) => (node.expires.map(date), None),
+            Self::Complete(node) => (node.expires.map(|end| end.to_string()), None),
             Self::Requested { node, .. } => (None, Some(base64(&node.to_sign))),
         };
         let result = json!({

@@ -1,20 +1,31 @@
+//! The lists of one node: shown, and changed while the node does not run.
+
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kc::Clock;
-use kc::actors::stored_entries;
-use kc::core::chain::{TEMPORARY_ROOT, TrustEntry, TrustList, TrustStore};
+use kc::actors::chain::TrustArchive;
+use kc::actors::{ConfigTrustArchive, stored_entries};
+use kc::core::chain::{TEMPORARY_ROOT, TrustEntry, TrustList, TrustStore, UpdateError};
 use kc::core::keys::VerifyingKey;
-use kc::core::store::config::{Name, NodeConfig};
+use kc::core::store::config::{ConfigStore, Name, NodeConfig, NodeRole, Section};
 use kc::core::types::Timestamp;
-use kc::keystore_file::{SearchPlaces, find_node, read_config};
+use kc::keystore_file::{
+    FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, read_config,
+};
 use serde::Serialize;
 
-use crate::args::NodeArg;
-use crate::date::until;
+use super::entries as new_entries;
+use super::update::refused;
+use crate::args::{KeyArgs, NodeArg};
 use crate::error::CliError;
-use crate::status::trust;
+use crate::neighbours::KnownNames;
+use crate::status::{node_settings, trust};
 use crate::ui::Ui;
 
+/// Show the roots of trust of a node, and the keys that it denies
+///
 /// The node may be running.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -49,8 +60,8 @@ struct Entry {
     usages: Option<Vec<String>>,
     topics: Option<Vec<String>>,
     path_length: Option<i64>,
-    /// When the entry ends, in seconds since the epoch.
-    expires: Option<f64>,
+    /// When the entry ends, in UTC.
+    expires: Option<String>,
     /// Why it has no effect, if it has none.
     ignored: Option<&'static str>,
 }
@@ -68,7 +79,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         let json = serde_json::to_string(&lists).map_err(CliError::from_error)?;
         return ui.result(json);
     }
-    ui.result(lines(&lists).join("\n"))
+    ui.result(lines(&lists, &KnownNames::near(Some(&files))).join("\n"))
 }
 
 fn entries(
@@ -88,7 +99,7 @@ fn entries(
             usages: limits.usages,
             topics: limits.topics,
             path_length: limits.path_length,
-            expires: entry.max_age().timestamp().map(Timestamp::as_secs),
+            expires: entry.max_age().timestamp().map(|end| end.to_string()),
             ignored: match list {
                 TrustList::Allow => ignored(trust, entry, key, now),
                 // A denial has no limits.
@@ -128,31 +139,44 @@ fn ignored(
     entry.max_age().is_over(now).then_some("expired")
 }
 
-fn lines(lists: &Lists) -> Vec<String> {
+fn lines(lists: &Lists, names: &KnownNames) -> Vec<String> {
     let mut lines = vec![format!("allowlist of {}: roots of trust", lists.node)];
-    lines.extend(lists.allowlist.iter().flat_map(root_lines));
+    lines.extend(
+        lists
+            .allowlist
+            .iter()
+            .flat_map(|entry| root_lines(entry, names)),
+    );
     if lists.allowlist.is_empty() {
-        lines.push("  none: it trusts nobody".to_owned());
+        lines.push("  none: it trusts no other node".to_owned());
     }
     lines.push(format!("denylist of {}: keys it refuses", lists.node));
-    lines.extend(lists.denylist.iter().flat_map(key_lines));
+    lines.extend(
+        lists
+            .denylist
+            .iter()
+            .flat_map(|entry| key_lines(entry, names)),
+    );
     if lists.denylist.is_empty() {
         lines.push("  none".to_owned());
     }
     lines
 }
 
-fn root_lines(entry: &Entry) -> Vec<String> {
+fn root_lines(entry: &Entry, names: &KnownNames) -> Vec<String> {
     let any = |list: &Option<Vec<String>>| {
         list.as_ref()
             .map_or_else(|| "any".to_owned(), |list| list.join(", "))
     };
-    let mut lines = key_lines(entry);
+    let mut lines = key_lines(entry, names);
     let mut limits = format!(
         "    usages {}; topics {}; {}",
         any(&entry.usages),
         any(&entry.topics),
-        until(entry.expires.and_then(Timestamp::from_secs))
+        match &entry.expires {
+            Some(end) => format!("until {end}"),
+            None => "without end".to_owned(),
+        }
     );
     if let Some(left) = entry.path_length {
         limits.push_str(&format!("; path length {left}"));
@@ -164,7 +188,7 @@ fn root_lines(entry: &Entry) -> Vec<String> {
     lines
 }
 
-fn key_lines(entry: &Entry) -> Vec<String> {
+fn key_lines(entry: &Entry, names: &KnownNames) -> Vec<String> {
     let Entry {
         name,
         key_type,
@@ -173,7 +197,90 @@ fn key_lines(entry: &Entry) -> Vec<String> {
         ..
     } = entry;
     vec![
-        format!("  {fingerprint} (type {key_type}, {name})"),
+        match names.get(fingerprint) {
+            Some(node) => format!("  {fingerprint} (type {key_type}, {name}), a key of {node}"),
+            None => format!("  {fingerprint} (type {key_type}, {name})"),
+        },
         format!("    key {key}"),
     ]
+}
+
+/// Adds keys; none of them if one is there already.
+pub(super) fn add(
+    list: TrustList,
+    node: &str,
+    key: &KeyArgs,
+    topics: &[String],
+    ui: Ui,
+) -> Result<(), CliError> {
+    let keys = key.read()?;
+    let (files, config, store) = open(node)?;
+    let scheme = node_settings(&files, &config)?.scheme();
+    let entries = new_entries(list, &keys, topics, &scheme)?;
+    let known = trust(&files, &config)?;
+    let (node, list_name) = (config.node_id(), list.name());
+    for key in &keys {
+        let fingerprint = key.fingerprint();
+        if known.lists(list, key) {
+            let what = format!("{fingerprint} does not come onto the {list_name} of {node}");
+            return Err(refused(what, &UpdateError::Present));
+        }
+        if list == TrustList::Allow && known.lists(TrustList::Deny, key) {
+            ui.note(format!(
+                "note: {fingerprint} is on the denylist of {node} too, which counts more; `kc trust deny \
+                 --remove` takes it out"
+            ));
+        }
+    }
+    let mut archive = ConfigTrustArchive::new(Arc::new(store));
+    for (key, entry) in keys.iter().zip(&entries) {
+        archive.add_entry(list, entry)?;
+        let fingerprint = key.fingerprint();
+        ui.result(format!("{fingerprint} is on the {list_name} of {node} now"))?;
+    }
+    Ok(())
+}
+
+/// Removes the entries that are for these keys alone.
+pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Result<(), CliError> {
+    let keys = key.read()?;
+    let (files, config, store) = open(node)?;
+    let (node, list_name) = (config.node_id(), list.name());
+    let found = stored_entries(&config, list)?.unwrap_or_default();
+    let found = found.into_iter().filter_map(|(name, entry)| {
+        let key = entry.key().filter(|key| keys.contains(*key))?;
+        Some((name, key.fingerprint()))
+    });
+    let found: Vec<(Name, String)> = found.collect();
+    if found.is_empty() {
+        let keys: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
+        let keys = keys.join(", ");
+        let message = format!("the {list_name} of {node} has no entry for {keys} alone");
+        return Err(CliError::failure(message)
+            .advise(format!("kc trust list --node {node} shows what it has")));
+    }
+    let stored = store.update(&mut |config| {
+        for (name, _) in &found {
+            config.remove(Section::named(list.name()), name);
+        }
+        Ok(())
+    })?;
+    for (_, fingerprint) in &found {
+        ui.result(format!(
+            "{fingerprint} is no longer on the {list_name} of {node}"
+        ))?;
+    }
+    if trust(&files, &stored)?.roots().next().is_none() {
+        ui.note(format!(
+            "note: {node} has no root of trust: it trusts no other node"
+        ));
+    }
+    Ok(())
+}
+
+/// The node's configuration, under its lock.
+fn open(node: &str) -> Result<(NodeFiles, NodeConfig, FileConfigStore), CliError> {
+    let files = find_node(node, &SearchPlaces::from_environment())?;
+    let store = FileConfigStore::new(Arc::new(NodeLock::acquire(&files)?));
+    Ok((files, store.migrated(NodeRole::Node)?, store))
 }

@@ -1,23 +1,32 @@
-use kc::Clock;
+//! Revocations: made, and sent with other updates that were kept.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use kc::core::chain::{ChainError, Check, TrustList, TrustStore, UpdateError};
 use kc::core::keys::VerifyingKey;
+use kc::core::provision::self_revocation;
+use kc::core::store::KeyStoreSigner;
+use kc::keystore_file::system_rng;
+use kc::{Clock, LockedNode};
 
-use super::refusal::refused;
 use super::topic_of;
-use crate::args::{ConnectionArgs, read_bytes};
+use super::update::{note_on_python, refused};
+use crate::args::{ConnectionArgs, NodeArg, PinArg, read_bytes};
 use crate::error::CliError;
+use crate::pin;
 use crate::publish::{Update, publish};
 use crate::status::trust_of;
 use crate::ui::Ui;
+use crate::ui::confirm;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct PublishArgs {
     /// The revocation or update, in base64, or a file that holds it; - is stdin
     #[arg(value_name = "FILE|BASE64|-")]
     message: String,
 
-    /// The node that tells where the broker is, and that must take the update before others get it; only
-    /// revocations hold without one. It may be running
+    /// A node: its configuration says where the broker is, and it must take the update before it is sent;
+    /// only revocations hold without one. It may be running
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
@@ -25,20 +34,22 @@ pub(crate) struct Args {
     connection: ConnectionArgs,
 }
 
-pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+pub(super) async fn send(args: &PublishArgs, ui: Ui) -> Result<(), CliError> {
     let message = read_bytes("the update", &args.message)?;
     let connection = args
         .connection
         .connect_management(args.node.as_deref(), ui)?;
     let judge = args.node.as_deref().map(trust_of).transpose()?;
-    let (list, key) = accepted(&message, &judge.unwrap_or_else(nobody))?;
+    let (list, key) = accepted(&message, &judge.unwrap_or_else(no_roots))?;
     let fingerprint = key.fingerprint();
     let topic = publish(&connection, topic_of(list), &[Update { key, message }]).await?;
-    ui.result(format!("{fingerprint} sent to topic {topic}"))
+    ui.result(format!("{fingerprint} sent to topic {topic}"))?;
+    note_on_python(list, ui);
+    Ok(())
 }
 
 /// Trusts no root: all that holds are the revocations of keys by themselves.
-pub(super) fn nobody() -> TrustStore {
+fn no_roots() -> TrustStore {
     TrustStore::new(Some(Vec::new()), Vec::new())
 }
 
@@ -64,4 +75,69 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
             _ => error,
         }
     })
+}
+
+/// Have a node deny its own keys, for good and on all nodes: for keys that are lost or stolen
+///
+/// The node must not run. Without --publish the revocations are printed in base64, a line for each key, and
+/// change nothing until `kc trust publish` sends them: to be kept where the keys are not.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RevokeArgs {
+    #[command(flatten)]
+    node: NodeArg,
+
+    /// Send it to all nodes now
+    #[arg(long)]
+    publish: bool,
+
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    pin: PinArg,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+pub(super) async fn revoke(args: &RevokeArgs, ui: Ui) -> Result<(), CliError> {
+    let node = pin::lock(&args.node.node, args.pin.file())?;
+    let revocations = revocations(&node)?;
+    if !args.publish {
+        for Update { message, .. } in &revocations {
+            ui.result(BASE64.encode(message))?;
+        }
+        return Ok(());
+    }
+    let connection = args
+        .connection
+        .connect_management(Some(&args.node.node), ui)?;
+    let id = node.config().node_id();
+    let consequence = format!("all nodes will deny the keys of {id}, which cannot be undone");
+    confirm(&consequence, args.yes)?;
+    let topic = publish(&connection, topic_of(TrustList::Deny), &revocations).await?;
+    for Update { key, .. } in &revocations {
+        let fingerprint = key.fingerprint();
+        ui.result(format!("{fingerprint} of {id} revoked on topic {topic}"))?;
+    }
+    note_on_python(TrustList::Deny, ui);
+    ui.note("`kc provision --force` gives the node new keys");
+    Ok(())
+}
+
+fn revocations(node: &LockedNode) -> Result<Vec<Update>, CliError> {
+    let mut rng = system_rng()?;
+    let revocation = |key: VerifyingKey| {
+        let signer = KeyStoreSigner::new(node.keys(), key.clone());
+        let message = self_revocation(&signer, &mut rng).map_err(CliError::from_error)?;
+        let accepted = TrustList::Deny.judge(&message, &no_roots(), Clock::system().now());
+        accepted.map_err(|refusal| refused("no node would take this revocation", &refusal))?;
+        Ok(Update { key, message })
+    };
+    node.keys()
+        .verifying_keys()
+        .into_iter()
+        .map(revocation)
+        .collect()
 }

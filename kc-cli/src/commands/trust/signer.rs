@@ -15,7 +15,7 @@ use crate::error::CliError;
 use crate::pin;
 use crate::status::trust;
 
-/// Who signs list updates.
+/// The signer of list updates.
 pub(super) enum UpdateSigner {
     /// The root of trust itself.
     Root(Box<dyn Signer>),
@@ -59,7 +59,7 @@ impl UpdateSigner {
         update.map_err(CliError::from_error)
     }
 
-    /// Whom the signer trusts, at the least: what it signs must hold for itself.
+    /// The roots that the signer trusts, at the least: what it signs must hold for itself.
     pub(super) fn trust(&self) -> Result<TrustStore, CliError> {
         match self {
             Self::Root(root) => {

@@ -1,14 +1,16 @@
-//! Updates for the lists of all nodes.
+//! Updates for the lists of all nodes, and why they are not taken.
+
+use std::fmt;
 
 use kc::Clock;
-use kc::core::chain::{MaxAge, TrustList, TrustStore, UpdateError};
+use kc::core::chain::{ChainError, Check, MaxAge, TrustList, TrustStore, UpdateError};
+use kc::core::exchange::RefusalId;
 
-use super::args::{EntryArgs, entries};
-use super::refusal::refused;
 use super::signer::UpdateSigner;
 use super::topic_of;
-use crate::date::date;
-use crate::error::CliError;
+use super::{EntryArgs, entries};
+use crate::error::{CliError, Exit};
+use crate::neighbours::KnownNames;
 use crate::publish::{Update, publish};
 use crate::status::trust_of;
 use crate::ui::Ui;
@@ -43,12 +45,14 @@ pub(super) async fn run(
         updates.push(update);
     }
     let topic = publish(&connection, topic_of(list), &updates).await?;
+    let names = KnownNames::near(None);
     for key in &keys {
-        let (fingerprint, signer, end) = (key.fingerprint(), signer.name(), date(end));
+        let (key, signer) = (names.of(key), signer.name());
         ui.result(format!(
-            "{fingerprint} sent to topic {topic}, signed by {signer}; nodes take it until {end}"
+            "{key} sent to topic {topic}, signed by {signer}; nodes take it until {end}"
         ))?;
     }
+    note_on_python(list, ui);
     if judge.is_none() {
         ui.note(
             "only nodes that trust this signer's root take it; --node N checks with node N first",
@@ -57,17 +61,29 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// What everybody would refuse is not sent, nor what the node that was named has or refuses.
+/// Names the nodes that an update does not reach, and what to do for them.
+pub(super) fn note_on_python(list: TrustList, ui: Ui) {
+    let (name, verb) = match list {
+        TrustList::Allow => ("allowlist", "allow"),
+        TrustList::Deny => ("denylist", "deny"),
+    };
+    ui.note(format!(
+        "nodes of the Python peer drop {name} updates that they receive: stop each of them and change its own \
+         file, `kc trust {verb} KEY --node PATH`"
+    ));
+}
+
+/// An update that all nodes would refuse is not sent, nor one that the named node has already or refuses.
 fn check(
     list: TrustList,
     Update { key, message }: &Update,
     (signer, judge): (&UpdateSigner, Option<&TrustStore>),
 ) -> Result<(), CliError> {
     let (name, now) = (list.name(), Clock::system().now());
-    // That the signer has it says nothing of the others.
+    // Other nodes may not have it although the signer has.
     let others = signer.trust()?.without(list, key);
     list.judge(message, &others, now)
-        .map_err(|refusal| refused(format!("nobody would take this {name} update"), &refusal))?;
+        .map_err(|refusal| refused(format!("no node would take this {name} update"), &refusal))?;
     let Some(judge) = judge else {
         return Ok(());
     };
@@ -81,4 +97,42 @@ fn check(
         let what = format!("the node does not take this {name} update, signed by {signer}");
         refused(what, &refusal)
     })
+}
+
+/// A list update that is not taken.
+pub(super) fn refused(what: impl fmt::Display, refusal: &UpdateError) -> CliError {
+    let check = RefusalId::from(refusal);
+    let message = format!("{what}: {refusal} (check {check})");
+    CliError::new(Exit::Refused, message).advise(advice(refusal))
+}
+
+fn advice(refusal: &UpdateError) -> &'static str {
+    match refusal {
+        UpdateError::Chain(error) => advice_on_chain(error),
+        UpdateError::Present => {
+            "nothing is left to do for this node; to reach others, publish without --node, and say with -b \
+             where the broker is"
+        }
+        UpdateError::Entry(_) | UpdateError::EntryKey => {
+            "make it again with `kc trust revoke`, `allow` or `deny`; a revocation that the peers' \
+             provisioning printed has no entry, and takes no effect"
+        }
+        _ => "make it again with `kc trust revoke`, `allow` or `deny`",
+    }
+}
+
+fn advice_on_chain(refusal: &ChainError) -> &'static str {
+    match refusal.check() {
+        Check::Root => {
+            "wrong root password? It must be signed under a root of trust of the node that it is checked \
+             with; --node N names that node"
+        }
+        Check::Allowlist => "that node trusts no root: kc trust allow KEY --node N",
+        Check::Denylist => "the key that signs it is denied: sign with another key",
+        Check::Expiry => "make it again, with a longer --lifetime",
+        Check::PathLength => {
+            "the signer's certificate must allow one more after it: a path length of 1"
+        }
+        _ => "make it again with `kc trust revoke`, `allow` or `deny`",
+    }
 }

@@ -7,7 +7,7 @@ use kc::core::chain::Constraints;
 use serde_json::Value as Json;
 
 use super::{HOUR, chain_of, key_of, stop};
-use crate::world::{World, complaint};
+use crate::world::{World, complaint, seconds};
 
 #[test]
 fn a_running_node_adopts_a_chain_and_keeps_it() {
@@ -38,7 +38,7 @@ fn a_running_node_adopts_a_chain_and_keeps_it() {
     stop(bob);
     let status = world.succeed(&["node", "status", "--node", "bob", "--json"]);
     let status: Json = serde_json::from_str(&status).unwrap();
-    let left = status["chains"][0]["expires"].as_f64().unwrap() - Clock::system().now().as_secs();
+    let left = seconds(&status["chains"][0]["expires"]) - Clock::system().now().as_secs();
     assert!(left > HOUR.as_secs_f64(), "{left}");
     assert_eq!(status["chains"][0]["problem"], Json::Null);
     // It goes on with it: the one before granted every topic.

@@ -53,6 +53,12 @@ fn an_administrator_signs_what_its_chain_grants() {
     alice.says("hands out the keys");
     assert!(world.succeed(&deny).contains("signed by node admin"));
     alice.says("came onto the denylist");
+    let stderr = world.fail(&deny, 0);
+    assert!(
+        stderr.contains("nodes of the Python peer drop denylist updates"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("kc trust deny KEY --node PATH"), "{stderr}");
     // That the administrator has it already says nothing of the others.
     world.succeed(&["trust", "deny", "--of", "bob", "--node", "admin"]);
     world.succeed(&deny);

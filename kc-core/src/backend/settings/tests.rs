@@ -40,7 +40,9 @@ fn servers_are_required_and_well_formed() {
             .to_string()
             .contains("`bootstrap_servers` is required")
     );
-    for bad in ["a,,b", "a b", ","] {
+    for bad in [
+        "a,,b", "a b", ",", "a:b", "a:", "a:0", "a:65536", ":1", "[::1]x",
+    ] {
         let error = refused(&[("bootstrap_servers", bad)]);
         assert!(error.to_string().contains("bootstrap_servers"), "{bad}");
     }

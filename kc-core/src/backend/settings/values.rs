@@ -1,5 +1,6 @@
 //! The values of settings, and their text forms.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::{Compression, invalid};
@@ -24,15 +25,24 @@ pub(super) fn servers(value: &str) -> Result<String, BackendError> {
                 "`bootstrap_servers`: {value:?} is not a list of host:port"
             )));
         }
-        let has_port = match server.rsplit_once(']') {
-            Some((_, rest)) => rest.starts_with(':'),
-            None => server.contains(':'),
+        let (host, rest) = match server.rfind(']') {
+            Some(end) => server.split_at(end + 1),
+            None => server.split_at(server.find(':').unwrap_or(server.len())),
         };
-        servers.push(if has_port {
-            server.to_owned()
-        } else {
-            format!("{server}:9092")
-        });
+        if host.is_empty() {
+            return Err(invalid(format!(
+                "`bootstrap_servers`: {server:?} has no host"
+            )));
+        }
+        match rest.strip_prefix(':').map(str::parse::<NonZeroU16>) {
+            None if rest.is_empty() => servers.push(format!("{server}:9092")),
+            Some(Ok(_)) => servers.push(server.to_owned()),
+            _ => {
+                return Err(invalid(format!(
+                    "`bootstrap_servers`: the port of {server:?} is not a number from 1 to 65535"
+                )));
+            }
+        }
     }
     Ok(servers.join(","))
 }

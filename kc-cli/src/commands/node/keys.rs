@@ -1,20 +1,121 @@
-use kc::Clock;
+//! `kc node keys`.
+
 use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, ValidatedChain};
 use kc::core::exchange::RequestForm;
 use kc::core::kem::Suite;
-use kc::core::keys::VerifyingKey;
+use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::own_chains::OwnChain;
 use kc::core::types::Timestamp;
+use kc::{Clock, KeyChanges, change_keys};
 use serde::Serialize;
 
+use crate::args::{NodeArg, PinArg, key_type};
 use crate::certificate::DescribedKey;
-use crate::date::{date, until};
 use crate::error::CliError;
+use crate::pin;
 use crate::stored::{StoredNode, is_used};
+use crate::ui::Ui;
+use crate::ui::until;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    node: NodeArg,
+
+    /// Offer and accept these key exchanges, the best first: 5 is X25519 with ML-KEM-1024, 2 is X25519
+    /// with Streamlined NTRU Prime, 1 is X25519 alone
+    #[arg(
+        long,
+        value_name = "5,2,1",
+        value_delimiter = ',',
+        value_parser = suite,
+        help_heading = "Changes"
+    )]
+    exchange: Vec<Suite>,
+
+    /// Add a signing key of this type, unless there is one; the others stay
+    #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Changes")]
+    add_key_type: Option<KeyType>,
+
+    /// Whether requests go out in the form of old peers, too; not sent unless 1 is the only key exchange
+    #[arg(long, value_name = "on|off", value_parser = on_or_off, help_heading = "Changes")]
+    legacy_requests: Option<bool>,
+
+    #[command(flatten)]
+    pin: PinArg,
+
+    /// Print it as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// Makes the changes, if any, and shows the keys.
+pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
+    let changes = KeyChanges {
+        suites: args.exchange.clone(),
+        legacy_requests: args.legacy_requests,
+        key_type: args.add_key_type,
+    };
+    let changed = !changes.suites.is_empty()
+        || changes.legacy_requests.is_some()
+        || changes.key_type.is_some();
+    let drawn = changed
+        && pin::with(args.pin.file(), |pin| {
+            change_keys(&args.node.node, &changes, pin)
+        })?;
+    let node = StoredNode::read(&args.node.node)?;
+    if let Some(key_type) = args.add_key_type {
+        note_on_chain(&node, key_type, drawn, ui)?;
+    }
+    let report = Report::new(&node)?;
+    if args.json {
+        let json = serde_json::to_string(&report).map_err(CliError::from_error)?;
+        return ui.result(json);
+    }
+    ui.result(report.lines().join("\n"))
+}
+
+/// Says what is left to do for a key of this type.
+fn note_on_chain(
+    node: &StoredNode,
+    key_type: KeyType,
+    drawn: bool,
+    ui: Ui,
+) -> Result<(), CliError> {
+    let version = key_type.version();
+    if drawn {
+        let id = node.config.node_id();
+        ui.note(format!(
+            "the new key of type {version} has no chain yet: `kc chain issue --node {id} --key-type \
+             {version}` issues one, `kc chain install` takes one that was issued elsewhere"
+        ));
+    } else {
+        ui.note(format!("there is a key of type {version} already"));
+    }
+    if node.keys()?.iter().all(|key| key.key_type() != key_type) {
+        ui.note(format!(
+            "`keytypes` in the node's .config leaves keys of type {version} out: correct it"
+        ));
+    }
+    Ok(())
+}
+
+fn suite(text: &str) -> Result<Suite, String> {
+    let suite = text.trim().parse().ok().and_then(Suite::from_version);
+    suite.ok_or_else(|| "there are 5, 2 and 1".to_owned())
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("say on or off".to_owned()),
+    }
+}
 
 /// The JSON of `kc node keys`.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+struct Report {
     node: String,
     keys: Vec<Key>,
     /// Versions of the key exchanges that are offered and accepted, in order.
@@ -47,7 +148,7 @@ struct Problem {
 }
 
 impl Report {
-    pub(super) fn new(node: &StoredNode) -> Result<Self, CliError> {
+    fn new(node: &StoredNode) -> Result<Self, CliError> {
         let (stored, chains) = (node.stored_keys()?, node.chains()?);
         let types = node.key_types()?;
         let now = Clock::system().now();
@@ -65,7 +166,7 @@ impl Report {
         })
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("node {}", self.node)];
         for Key {
             key, used, state, ..
@@ -129,7 +230,7 @@ impl Key {
             key: DescribedKey::signing(key),
             used,
             certified: problem.is_none(),
-            expires: end.map(date),
+            expires: end.map(|end| end.to_string()),
             problem,
             state,
         }

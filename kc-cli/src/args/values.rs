@@ -1,0 +1,204 @@
+//! Values that are given in base64, in hexadecimal or in files.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use clap::Args;
+use kc::core::kem::{EncapsulationKey, PublicKey};
+use kc::core::keys::VerifyingKey;
+use kc::signing_keys_of;
+
+use crate::error::{CliError, io_failed};
+
+/// Nothing that people carry around is larger, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
+/// Stands before binary values in a configuration.
+const CONFIG_PREFIX: &str = "base64#";
+/// Stands for stdin.
+const STDIN: &str = "-";
+
+/// Bytes that are given in base64, or in a file (`-` is stdin), as they are or in base64. `what` says what
+/// they are: "a certificate chain".
+pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
+    let content = if given == STDIN {
+        read_all(io::stdin().lock(), "stdin")?
+    } else if Path::new(given).is_file() {
+        read_file(given)?
+    } else {
+        return decode(given).ok_or_else(|| {
+            CliError::usage(format!("{given:?} is neither a file nor base64"))
+                .advise(format!("give {what} in base64, or a file that holds it"))
+        });
+    };
+    let text = std::str::from_utf8(&content).ok();
+    let decoded = text.and_then(decode);
+    Ok(decoded.unwrap_or(content))
+}
+
+/// Base64, in lines or as it stands in a configuration.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut text: String = text.split_ascii_whitespace().collect();
+    if let Some(rest) = text.strip_prefix(CONFIG_PREFIX) {
+        text = rest.to_owned();
+    }
+    BASE64.decode(text).ok()
+}
+
+/// A file, as it is.
+fn read_file(path: &str) -> Result<Vec<u8>, CliError> {
+    let file = File::open(path).map_err(|error| io_failed("read", path, &error))?;
+    read_all(file, path)
+}
+
+fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    let mut source = source.take(MAX_BYTES + 1);
+    let read = source.read_to_end(&mut bytes);
+    read.map_err(|error| io_failed("read", name, &error))?;
+    if source.limit() == 0 {
+        return Err(CliError::usage(format!("{name} is too large")));
+    }
+    Ok(bytes)
+}
+
+/// A binary value in standard base64: in a file, on stdin (`-`), or on the command line itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Given(String);
+
+impl FromStr for Given {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Given {
+    /// The value; `what` says what it is: "the chain".
+    pub(crate) fn bytes(&self, what: &str) -> Result<Vec<u8>, CliError> {
+        read_bytes(what, &self.0)
+    }
+
+    /// The value as a public signing key; itself it may be hexadecimal, too.
+    pub(crate) fn verifying_key(&self) -> Result<VerifyingKey, CliError> {
+        if let Some(key) = parse(&self.0) {
+            return Ok(key);
+        }
+        let bytes = self.bytes("the public key")?;
+        VerifyingKey::from_bytes(&bytes).map_err(|error| {
+            CliError::usage(format!("not a public signing key: {error}")).advise(
+                "`kc node keys` shows the public keys of a node, `kc chain root` that of a root of trust",
+            )
+        })
+    }
+
+    /// The value as a public key that secrets are sealed to.
+    pub(crate) fn encapsulation_key(&self) -> Result<EncapsulationKey, CliError> {
+        let bytes = self.bytes("the public key")?;
+        let key = PublicKey::from_bytes(&bytes).ok();
+        key.and_then(PublicKey::into_offer).ok_or_else(|| {
+            CliError::usage("not a public key of key exchange 1, 2 or 5").advise(
+                "give the public half of the escrow key; its secret half stays with its owner",
+            )
+        })
+    }
+}
+
+/// How binary values are printed.
+pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
+    BASE64.encode(bytes)
+}
+
+/// A public key, by itself or by its node.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeyArgs {
+    /// A public signing key in base64 or hexadecimal, or @FILE that holds one, as `kc trust list` shows
+    /// them
+    #[arg(value_name = "KEY")]
+    key: Option<String>,
+
+    /// All signing keys of this node, from its files; it may be running
+    #[arg(long, value_name = "ID|PATH")]
+    of: Option<String>,
+}
+
+impl KeyArgs {
+    /// The keys; at least one.
+    pub(crate) fn read(&self) -> Result<Vec<VerifyingKey>, CliError> {
+        match (&self.key, &self.of) {
+            (Some(key), _) => Ok(vec![read_key(key)?]),
+            (None, Some(node)) => match signing_keys_of(node)? {
+                keys if keys.is_empty() => {
+                    Err(CliError::failure(format!("{node} has no signing key")))
+                }
+                keys => Ok(keys),
+            },
+            (None, None) => Err(CliError::usage("no key")),
+        }
+    }
+}
+
+fn read_key(given: &str) -> Result<VerifyingKey, CliError> {
+    let key = match given.strip_prefix('@') {
+        Some(path) => {
+            let content = read_file(path)?;
+            let written = std::str::from_utf8(&content).ok().and_then(parse);
+            written.or_else(|| VerifyingKey::from_bytes(&content).ok())
+        }
+        None => parse(given),
+    };
+    key.ok_or_else(|| {
+        CliError::usage(format!("{given:?} is no public signing key")).advise(
+            "give 32 bytes (type 1) or the byte form of a type-4 key, in base64 or hexadecimal; --of NODE \
+             takes those of a node",
+        )
+    })
+}
+
+/// Reads base64 or hexadecimal.
+fn parse(text: &str) -> Option<VerifyingKey> {
+    let text = text.trim();
+    let candidates = [hexadecimal(text), BASE64.decode(text).ok()];
+    let mut keys = candidates.into_iter().flatten();
+    keys.find_map(|bytes| VerifyingKey::from_bytes(&bytes).ok())
+}
+
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    let bytes = digits.chunks_exact(2).map(|pair| match pair {
+        [high, low] => u8::try_from(high << 4 | low).ok(),
+        _ => None,
+    });
+    bytes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_in_base64_and_hexadecimal() {
+        for key in [
+            VerifyingKey::Ed25519([0xa7; 32]),
+            VerifyingKey::Hybrid {
+                ed25519: [1; 32],
+                slh_dsa: [2; 32],
+            },
+        ] {
+            let bytes = key.to_bytes();
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+            assert_eq!(parse(&BASE64.encode(&bytes)), Some(key.clone()));
+            assert_eq!(parse(&format!(" {hex}\n")), Some(key));
+        }
+        for text in ["", "a7", "zz", "@"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+}

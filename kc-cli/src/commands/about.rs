@@ -1,0 +1,208 @@
+//! The program about itself: `kc completions`, `kc man`, `kc version` and `kc explain`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use kc::BackendChoice;
+use serde::Serialize;
+
+use crate::cli::Cli;
+use crate::error::{CliError, io_failed};
+use crate::ui::Ui;
+
+const NAME: &str = "kc";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManArgs {
+    /// The folder, which is created if it does not exist
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VersionArgs {
+    /// Print it as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// The JSON of `kc version`.
+#[derive(Debug, Serialize)]
+struct Version {
+    version: &'static str,
+    /// The Cargo features that it was built with.
+    features: Vec<&'static str>,
+    /// The Kafka clients that are built in; the first is the default.
+    backends: Vec<&'static str>,
+    /// Where a node's keys can be.
+    keystores: Vec<&'static str>,
+}
+
+pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
+    match io::stdout().write_all(&script) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(io_failed("write to", "stdout", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn man(args: &ManArgs, ui: Ui) -> Result<(), CliError> {
+    let folder = args.folder.display();
+    let failed = |error: io::Error| io_failed("write manual pages to", &folder, &error);
+    fs::create_dir_all(&args.folder).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command(), &args.folder).map_err(failed)?;
+    ui.note(format!(
+        "manual pages are in {folder}: man -l {folder}/{NAME}.1"
+    ));
+    Ok(())
+}
+
+pub(crate) fn version(args: &VersionArgs, ui: Ui) -> Result<(), CliError> {
+    let built_in = [
+        ("pure", cfg!(feature = "pure")),
+        ("rdkafka", cfg!(feature = "rdkafka")),
+        ("rdkafka-ssl", cfg!(feature = "rdkafka-ssl")),
+        (
+            "rdkafka-ssl-vendored",
+            cfg!(feature = "rdkafka-ssl-vendored"),
+        ),
+        ("legacy-kafka", cfg!(feature = "legacy-kafka")),
+        ("hsm", cfg!(feature = "hsm")),
+    ];
+    let features = built_in.into_iter().filter(|(_, there)| *there);
+    let mut keystores = vec!["files"];
+    if cfg!(feature = "hsm") {
+        keystores.push("PKCS#11 tokens");
+    }
+    let version = Version {
+        version: env!("CARGO_PKG_VERSION"),
+        features: features.map(|(name, _)| name).collect(),
+        backends: BackendChoice::built_in().map(BackendChoice::name).collect(),
+        keystores,
+    };
+    if args.json {
+        let json = serde_json::to_string(&version).map_err(CliError::from_error)?;
+        return ui.result(json);
+    }
+    ui.result(format!("{NAME} {}", version.version))?;
+    for (what, list) in [
+        ("features", &version.features),
+        ("backends", &version.backends),
+        ("keystores", &version.keystores),
+    ] {
+        ui.result(format!("{what}: {}", list.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// The description of all checks, each in a row of a table.
+const CHECKS: &str = include_str!("../../../docs/checks.md");
+
+/// Stands in the description where a refusal is no fault.
+const NONE: &str = "-";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// The number of the check, as a refusal names it [default: all, a line each]
+    check: Option<String>,
+
+    /// Print it as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// A check.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Described {
+    check: &'static str,
+    /// What must hold.
+    rule: &'static str,
+    /// `None` if it is no fault.
+    at_fault: Option<&'static str>,
+    advice: &'static str,
+}
+
+pub(crate) fn explain(args: &ExplainArgs, ui: Ui) -> Result<(), CliError> {
+    let Some(wanted) = &args.check else {
+        for check in described() {
+            if args.json {
+                print_json(&check, ui)?;
+            } else {
+                ui.result(format!("{} {}", check.check, plain(check.rule)))?;
+            }
+        }
+        return Ok(());
+    };
+    let found = described().find(|check| check.check.eq_ignore_ascii_case(wanted.trim()));
+    let Some(check) = found else {
+        return Err(CliError::usage(format!("there is no check {wanted:?}"))
+            .advise("checks are C01, X01, M01 and so on; `kc explain` lists all"));
+    };
+    if args.json {
+        return print_json(&check, ui);
+    }
+    ui.result(format!("{} {}", check.check, plain(check.rule)))?;
+    ui.result(format!(
+        "at fault: {}",
+        plain(check.at_fault.unwrap_or("no node"))
+    ))?;
+    ui.result(format!("what to do: {}", plain(check.advice)))
+}
+
+fn print_json(check: &Described, ui: Ui) -> Result<(), CliError> {
+    ui.result(serde_json::to_string(check).map_err(CliError::from_error)?)
+}
+
+/// The rows of the tables, in order.
+fn described() -> impl Iterator<Item = Described> {
+    CHECKS.lines().filter_map(|line| {
+        let row = line.strip_prefix("| ")?.strip_suffix(" |")?;
+        let mut cells = row.split(" | ");
+        let cells = [cells.next()?, cells.next()?, cells.next()?, cells.next()?];
+        let [check, rule, at_fault, advice] = cells.map(str::trim);
+        let is_number = |text: &str| text.len() == 2 && text.parse::<u8>().is_ok();
+        let number = check.strip_prefix(['C', 'X', 'M'])?;
+        is_number(number).then_some(Described {
+            check,
+            rule,
+            at_fault: (at_fault != NONE).then_some(at_fault),
+            advice,
+        })
+    })
+}
+
+/// Text without the marks of code.
+fn plain(text: &str) -> String {
+    text.replace('`', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use kc::core::chain::{Check, UpdateCheck};
+    use kc::core::exchange::ExchangeCheck;
+
+    use super::*;
+
+    #[test]
+    fn the_description_has_all_checks_and_no_others() {
+        let chain = Check::ALL.iter().map(ToString::to_string);
+        let exchange = ExchangeCheck::ALL.iter().map(ToString::to_string);
+        let update = UpdateCheck::ALL.iter().map(ToString::to_string);
+        let all: Vec<String> = chain.chain(exchange).chain(update).collect();
+        let described: Vec<&str> = described().map(|check| check.check).collect();
+        assert_eq!(described, all);
+    }
+}

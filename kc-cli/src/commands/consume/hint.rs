@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ui::Ui;
+
+/// How long nothing may come before the hint.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Explains once why `--from-beginning` gives no records: it counts only where the group has no committed position.
+#[derive(Debug)]
+pub(super) struct AtEnd {
+    since: Instant,
+    /// Whether there is something to explain.
+    wanted: bool,
+}
+
+impl AtEnd {
+    pub(super) fn new(from_beginning: bool) -> Self {
+        Self {
+            since: Instant::now(),
+            wanted: from_beginning,
+        }
+    }
+
+    /// Takes note of a poll that gave nothing or something.
+    pub(super) fn observe(&mut self, nothing: bool, topic: &str, ui: Ui) {
+        self.wanted &= nothing;
+        if self.wanted && self.since.elapsed() >= SILENCE {
+            self.say(topic, ui);
+        }
+    }
+
+    /// Gives the hint at the end of a run that was shorter.
+    pub(super) fn end(mut self, topic: &str, ui: Ui) {
+        if self.wanted {
+            self.say(topic, ui);
+        }
+    }
+
+    fn say(&mut self, topic: &str, ui: Ui) {
+        self.wanted = false;
+        ui.note(format!(
+            "no records: {topic} is empty, or the group has read to its end; --from-beginning counts only where \
+             the group has no committed position, so --group with a new name reads from the first record"
+        ));
+    }
+}

@@ -1,0 +1,180 @@
+//! Other nodes whose files are here: what they say of mistyped passwords, and the names of keys.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use kc::core::keys::{Signer, VerifyingKey};
+use kc::core::own_chains::OwnChains;
+use kc::core::provision::{Provisioner, derive_provisioner, provisioner_of};
+use kc::core::store::config::NodeConfig;
+use kc::keystore_file::{NodeFiles, SearchPlaces, list_nodes, read_config};
+
+use crate::args::Password;
+use crate::error::{CliError, Exit};
+use crate::status::trust;
+
+/// A node whose files are in the same folder.
+struct Neighbour {
+    config: NodeConfig,
+    /// Where its configuration is, for messages.
+    path: String,
+    roots: Vec<VerifyingKey>,
+}
+
+/// The nodes of a folder, as far as they can be read.
+pub(crate) struct Neighbours(Vec<Neighbour>);
+
+impl Neighbours {
+    /// Reads those in `folder`; first the node with these files, if it exists.
+    pub(crate) fn read(folder: &Path, first: &NodeFiles) -> Self {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        let mut nodes: Vec<_> = paths
+            .iter()
+            .filter_map(|path| NodeFiles::beside(path).ok())
+            .collect();
+        nodes.sort_by_key(|files| files != first);
+        Self(nodes.iter().filter_map(Neighbour::read).collect())
+    }
+
+    /// Fails if none of the nodes trusts this root, nor one of the same password.
+    pub(crate) fn check_root(&self, root: &VerifyingKey) -> Result<(), CliError> {
+        let mut others = self
+            .0
+            .iter()
+            .filter(|node| !node.roots.is_empty())
+            .peekable();
+        let Some(other) = others.peek() else {
+            return Ok(());
+        };
+        let (id, path) = (other.config.node_id().to_owned(), other.path.clone());
+        let theirs: Vec<_> = other.roots.iter().map(VerifyingKey::fingerprint).collect();
+        if others.any(|node| node.trusts(root)) {
+            return Ok(());
+        }
+        let message = format!(
+            "wrong root password? It gives root of trust {}, but node {id} ({path}) trusts {}",
+            root.fingerprint(),
+            theirs.join(", ")
+        );
+        Err(CliError::new(Exit::Refused, message).advise(format!(
+            "type the root password of {id} again; --new-root makes a node of another root of trust, which \
+             exchanges no keys with {id}"
+        )))
+    }
+
+    /// Fails if the nodes of this root of trust that a provisioner certified all have another provisioner than this
+    /// password gives.
+    pub(crate) fn check_provisioner(
+        &self,
+        password: &Password,
+        root: &VerifyingKey,
+    ) -> Result<(), CliError> {
+        let mut derived: Vec<(Provisioner, VerifyingKey)> = Vec::new();
+        let mut different = None;
+        for node in &self.0 {
+            for (by, key) in node.provisioners(root) {
+                if !derived.iter().any(|(known, _)| *known == by) {
+                    let own = derive_provisioner(password, by, root, root.key_type())?;
+                    derived.push((by, own.key.verifying_key().clone()));
+                }
+                if derived.contains(&(by, key)) {
+                    return Ok(());
+                }
+                different.get_or_insert(node);
+            }
+        }
+        let Some(other) = different else {
+            return Ok(());
+        };
+        let (id, path) = (other.config.node_id(), &other.path);
+        let message =
+            format!("wrong provisioning password? Another one certified node {id} ({path})");
+        Err(CliError::new(Exit::Refused, message).advise(format!(
+            "type the provisioning password of {id} again; --new-provisioner certifies by another one, which must \
+             then be revoked by itself if it becomes known"
+        )))
+    }
+}
+
+impl Neighbour {
+    fn read(files: &NodeFiles) -> Option<Self> {
+        let config = read_config(&files.config()).ok()?;
+        let trust = trust(files, &config).ok()?;
+        Some(Self {
+            path: files.config().display().to_string(),
+            roots: trust.roots().map(|(root, _)| root.clone()).collect(),
+            config,
+        })
+    }
+
+    /// Whether it trusts a root, or one of the other type and the same password.
+    fn trusts(&self, root: &VerifyingKey) -> bool {
+        let mut roots = self.roots.iter();
+        roots.any(|known| known.ed25519() == root.ed25519())
+    }
+
+    /// The provisioners that certified it under a root.
+    fn provisioners(&self, root: &VerifyingKey) -> Vec<(Provisioner, VerifyingKey)> {
+        let chains = OwnChains::load(&self.config).ok();
+        let chains = chains.iter().flat_map(OwnChains::iter);
+        chains
+            .filter_map(|chain| provisioner_of(&chain.bytes, root))
+            .collect()
+    }
+}
+
+/// More nodes are not looked at.
+const MAX_NODES: usize = 1000;
+
+/// The ids of nodes, by the fingerprints of the keys that their chains certify.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownNames(HashMap<String, String>);
+
+impl KnownNames {
+    /// Reads the configurations that ids are looked up in, and those beside this one. Takes no lock; what cannot be read
+    /// is left out.
+    pub(crate) fn near(files: Option<&NodeFiles>) -> Self {
+        let mut places = SearchPlaces::from_environment();
+        let mut nodes = list_nodes(&places);
+        if let Some(files) = files {
+            places.working = files.folder().to_owned();
+            places.home = None;
+            nodes.extend(list_nodes(&places));
+        }
+        let mut names = HashMap::new();
+        for node in nodes.iter().take(MAX_NODES) {
+            let Ok(config) = read_config(&node.config()) else {
+                continue;
+            };
+            let Ok(chains) = OwnChains::load(&config) else {
+                continue;
+            };
+            for key in chains.iter().filter_map(|chain| chain.key.as_ref()) {
+                let name = names.entry(key.fingerprint());
+                name.or_insert_with(|| config.node_id().to_owned());
+            }
+        }
+        Self(names)
+    }
+
+    /// The node with the key of this fingerprint.
+    pub(crate) fn get(&self, fingerprint: &str) -> Option<&str> {
+        self.0.get(fingerprint).map(String::as_str)
+    }
+
+    /// A key's fingerprint, with the name of its node if that is known: `0123456789abcdef (alice)`.
+    pub(crate) fn of(&self, key: &VerifyingKey) -> String {
+        self.of_fingerprint(&key.fingerprint())
+    }
+
+    /// As [`of`](Self::of).
+    pub(crate) fn of_fingerprint(&self, fingerprint: &str) -> String {
+        match self.get(fingerprint) {
+            Some(name) => format!("{fingerprint} ({name})"),
+            None => fingerprint.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What only a terminal shows.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::world::{World, succeed};
+
+/// Runs a command whose stderr is a terminal; gives what the terminal got.
+fn on_terminal(command: &mut Command) -> String {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap();
+    let mut options = OpenOptions::new();
+    let terminal = options.read(true).write(true).open(name.to_str().unwrap());
+    command.stderr(Stdio::from(terminal.unwrap()));
+    let mut child = command.spawn().unwrap();
+    // No terminal is left open when the program has ended, which is an error where the end would be.
+    command.stderr(Stdio::null());
+    let mut shown = Vec::new();
+    let _ = File::from(controller).read_to_end(&mut shown);
+    assert!(child.wait().unwrap().success());
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+#[test]
+fn long_transfers_show_how_far_they_are() {
+    let world = World::new();
+    world.provision("prodcon", "alice", &[]);
+    world.write("in.txt", "a line of the file\n".repeat(20_000));
+    let produce = [
+        "produce",
+        "t",
+        "--node",
+        "alice",
+        "--exit-after",
+        "0s",
+        "in.txt",
+    ];
+    let shown = on_terminal(&mut world.kc(&produce));
+    assert!(shown.contains("KiB of 371.09 KiB"), "{shown}");
+    assert!(shown.contains(" records, "), "{shown}");
+    assert!(shown.trim_end().ends_with("sent 20000 records"), "{shown}");
+
+    let raw = [
+        "consume",
+        "t",
+        "--raw",
+        "-b",
+        &world.address,
+        "--count",
+        "20000",
+    ];
+    let mut consume = world.kc(&raw);
+    let shown = on_terminal(consume.stdout(Stdio::null()));
+    assert!(shown.contains(" records, "), "{shown}");
+
+    let quiet = on_terminal(&mut world.kc(&[&["-q"], &produce[..]].concat()));
+    assert_eq!(quiet.trim_end(), "sent 20000 records");
+    let piped = succeed(&mut world.kc(&produce)).stderr;
+    assert!(!String::from_utf8(piped).unwrap().contains("KiB"));
+}
