@@ -81,9 +81,9 @@ impl Node {
     pub fn want(&mut self, ids: impl IntoIterator<Item = KeyId>) {
         for id in ids {
             let known = Candidates::default();
-            let root = topic();
+            let root_topic = topic();
             self.exchange
-                .handle(Input::Want { root, id, known }, self.now);
+                .handle(Input::Want { root_topic, id, known }, self.now);
         }
         self.pass(GATHER_TIME);
         self.run();
@@ -96,7 +96,7 @@ impl Node {
         self.records += 1;
         let input = Input::Record {
             position: Position(position),
-            root: topic(),
+            root_topic: topic(),
             side,
             kafka_key: kafka_key.to_vec(),
             value: value.to_vec(),
@@ -133,7 +133,7 @@ impl Node {
                         .handle(Input::Done(ticket, Ok(output)), self.now);
                 }
                 Effect::Table(change) => {
-                    assert_eq!(change.root.as_str(), TOPIC);
+                    assert_eq!(change.root_topic.as_str(), TOPIC);
                     self.received.push(change);
                 }
                 Effect::Settled(Position(position)) => self.settled.push(position),
@@ -145,16 +145,16 @@ impl Node {
 
     fn work(&mut self, job: Job) -> Output {
         match job {
-            Job::Validate { chain, root, usage } => {
+            Job::Validate { chain, root_topic, usage } => {
                 let demand = Demand::at(self.now.wall);
-                let demand = demand.topic(root.as_str()).usage(usage);
+                let demand = demand.topic(root_topic.as_str()).usage(usage);
                 Output::Validated(self.trust.validate(&chain, &demand))
             }
             Job::Identities => Output::Identities(self.trust.valid_identities(self.now.wall)),
-            Job::Grant { root, usages } => {
-                Output::Grant(self.trust.grants(&root, usages, self.now.wall))
+            Job::Grant { root_topic, usages } => {
+                Output::Grant(self.trust.grants(&root_topic, usages, self.now.wall))
             }
-            Job::Held { root, ids } => Output::Held(held(&root, &ids)),
+            Job::Held { root_topic, ids } => Output::Held(held(&root_topic, &ids)),
             Job::Kem(KemJob::Draw(_)) => {
                 Output::Kem(KemOutput::Drawn(Arc::clone(&EPHEMERALS), RANDOM0))
             }
@@ -171,8 +171,8 @@ impl Node {
 }
 
 /// The keys that the node under test keeps: those with an even id.
-fn held(root: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
-    assert_eq!(root.as_str(), TOPIC);
+fn held(root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
+    assert_eq!(root_topic.as_str(), TOPIC);
     let is_held = |id: &&KeyId| match id {
         KeyId::Short(id) => id % 2 == 0,
         KeyId::Long(id) => id[0] % 2 == 0,

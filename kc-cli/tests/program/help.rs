@@ -40,7 +40,7 @@ fn help_says_what_the_passwords_are_for() {
 fn what_was_meant_is_suggested() {
     let world = World::new();
     world.provision("consumer", "alice", &[]);
-    let stderr = world.fail(&["prodcue", "t"], 2);
+    let stderr = world.fail(&["prodouce", "t"], 2);
     assert!(stderr.contains("'produce'"), "{stderr}");
     let stderr = world.fail(&["consume", "t", "--node", "alcie"], 1);
     assert!(

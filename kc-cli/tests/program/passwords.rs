@@ -32,7 +32,7 @@ fn a_provisioning_password_that_differs_from_the_folders_is_an_error() {
     world.provision("consumer", "alice", &[]);
     let mistyped = |args: &[&str]| {
         let mut command = world.kc(args);
-        command.env("KC_PROVISIONING_PASSWORD", "provisoning");
+        command.env("KC_PROVISIONING_PASSWORD", "another word");
         command
     };
     // Of another provisioner than that of alice, too.
