@@ -139,7 +139,8 @@ fn temporary_prefix(path: &Path) -> Option<String> {
         .map(|name| format!(".{}.", name.to_string_lossy()))
 }
 
-/// Gives the new file the owner of the old one, so that an administrator's command does not take a service's file from it.
+/// Gives the new file the owner of the old one, so that an administrator's command does not take a service's file from
+/// it.
 #[cfg(unix)]
 fn keep_owner(temporary: &NamedTempFile, before: &Metadata) {
     use std::os::unix::fs::{MetadataExt, fchown};
