@@ -118,7 +118,7 @@ macro_rules! mount_cases {
     };
 }
 
-/// One of the [cases](crate::backend::cases), for harnesses that select cases at run time.
+/// One of the [cases], for harnesses that select cases at run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// The module and the name of the case: `groups::rebalance`.

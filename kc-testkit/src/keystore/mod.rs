@@ -100,7 +100,7 @@ macro_rules! mount_keystore_cases {
     };
 }
 
-/// One of the [cases](crate::keystore::cases), for harnesses that select cases at run time.
+/// One of the [cases], for harnesses that select cases at run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// The module and the name of the case: `ratchet::counts`.
