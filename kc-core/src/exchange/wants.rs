@@ -33,6 +33,7 @@ const NODE_PACE: Pace = Pace::new(10, Duration::from_millis(100));
 /// The time from the first request for a key to the second. A peer may have missed the first request, or this node
 /// its reply.
 const SECOND_ASK: Duration = Duration::from_secs(3);
+/// The time from the first request for a key to the third.
 const THIRD_ASK: Duration = Duration::from_secs(10);
 /// The time after the first request at which a key counts as unanswered.
 pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
