@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create data topics, and the side topics that carry their keys; what exists stays as it is
+    /// Create data topics with the side topics that carry their keys, or management topics; existing topics stay unchanged
     #[command(
         after_help = "Example:\n  kc topics create readings --partitions 3 -b 127.0.0.1:9092"
     )]
@@ -26,7 +26,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// The data topics
+    /// The data topics, or management topics (chains, allowlist, denylist)
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
 
@@ -55,8 +55,11 @@ pub(crate) struct CreateArgs {
 pub(crate) async fn run(Command::Create(args): Command, ui: Ui) -> Result<(), CliError> {
     let connection = args.connection.connect(args.node.as_deref(), ui)?;
     let mut specs: Vec<TopicSpec> = Vec::new();
+    let is_management = |topic: &str| connection.management.names().contains(&topic);
     for topic in &args.topics {
-        require_data_topic(topic, &connection.scheme, &connection.management)?;
+        if !is_management(topic) {
+            require_data_topic(topic, &connection.scheme, &connection.management)?;
+        }
     }
     for topic in &args.topics {
         let mut add = |spec: TopicSpec| {
@@ -64,6 +67,13 @@ pub(crate) async fn run(Command::Create(args): Command, ui: Ui) -> Result<(), Cl
                 specs.push(spec);
             }
         };
+        if is_management(topic) {
+            add(TopicSpec {
+                replication: args.replication,
+                ..TopicSpec::control(topic)
+            });
+            continue;
+        }
         add(TopicSpec {
             name: topic.clone(),
             partitions: args.partitions,

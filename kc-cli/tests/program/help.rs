@@ -219,12 +219,16 @@ fn side_and_management_topics_are_no_data_topics() {
         for args in [
             ["produce", topic, "--node", "alice"].as_slice(),
             &["consume", topic, "--node", "alice"],
-            &["topics", "create", topic, "-b", &world.address],
         ] {
             let stderr = world.fail(args, 2);
             assert!(complaint(&stderr).contains("no data"), "{stderr}");
         }
     }
+    let stderr = world.fail(&["topics", "create", "t.reqs", "-b", &world.address], 2);
+    assert!(complaint(&stderr).contains("no data"), "{stderr}");
+    // A management topic is created as one, without side topics.
+    let created = world.succeed(&["topics", "create", "chains", "-b", &world.address]);
+    assert_eq!(created, "created chains\n");
     // Their names are the node's to choose.
     let mut renamed = world.kc(&["produce", "nein", "--node", "alice"]);
     fail(
