@@ -82,8 +82,14 @@ impl Node {
         for id in ids {
             let known = Candidates::default();
             let root_topic = topic();
-            self.exchange
-                .handle(Input::Want { root_topic, id, known }, self.now);
+            self.exchange.handle(
+                Input::Want {
+                    root_topic,
+                    id,
+                    known,
+                },
+                self.now,
+            );
         }
         self.pass(GATHER_TIME);
         self.run();
@@ -145,7 +151,11 @@ impl Node {
 
     fn work(&mut self, job: Job) -> Output {
         match job {
-            Job::Validate { chain, root_topic, usage } => {
+            Job::Validate {
+                chain,
+                root_topic,
+                usage,
+            } => {
                 let demand = Demand::at(self.now.wall);
                 let demand = demand.topic(root_topic.as_str()).usage(usage);
                 Output::Validated(self.trust.validate(&chain, &demand))
