@@ -25,11 +25,11 @@ pub(crate) struct WaitingRecords {
 /// A record needs a key that is not known.
 type Signal = (RootTopic, KeyId);
 
-/// The missing keys that handles signal, for the [key table](crate::KeyTableActor) to pass on.
+/// The missing keys that handles signal, for the [key table](crate::key_table::KeyTableActor) to pass on.
 #[derive(Clone, Debug)]
 pub struct Signals(Arc<Mutex<mpsc::Receiver<Signal>>>);
 
-/// What handles read without waiting. A [key table](crate::KeyTableActor) alone writes.
+/// What handles read without waiting. A [key table](crate::key_table::KeyTableActor) alone writes.
 #[derive(Debug)]
 pub struct CryptoTables {
     pub(crate) scheme: TopicScheme,
