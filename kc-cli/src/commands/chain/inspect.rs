@@ -100,15 +100,27 @@ fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError
             });
             Ok((CHAIN, certificates.collect::<Result<_, _>>()?))
         }
-        Err(error @ ChainError::Length(_)) => Err(error),
-        Err(_) => match Certificate::parse(bytes) {
+        Err(of_chain) => match Certificate::parse(bytes) {
             Ok(certificate) => Ok((UNSIGNED, vec![certificate])),
-            Err(error) => {
-                let signed = Certificate::parse_signed(bytes).map_err(|_| error)?;
-                Ok((SIGNED, vec![signed]))
-            }
+            // A signature may begin as a list does, even one of a forbidden length.
+            Err(error) => match (Certificate::parse_signed(bytes), of_chain) {
+                (Ok(signed), _) => Ok((SIGNED, vec![signed])),
+                (Err(_), error @ ChainError::Length(_)) => Err(error),
+                (Err(_), _) => Err(error),
+            },
         },
     }
+}
+
+/// Returns a chain as it is, and a certificate as the chain of only this certificate.
+///
+/// # Errors
+/// [`ChainError`] of the check C01, C02 or C06 if the bytes are neither.
+pub(super) fn as_chain(bytes: Vec<u8>) -> Result<Vec<u8>, ChainError> {
+    Ok(match read(&bytes)?.0 {
+        CHAIN => bytes,
+        _ => encode_chain(&[&bytes]),
+    })
 }
 
 /// What a node makes of it, and why it refuses it.
@@ -185,5 +197,33 @@ impl Report {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+
+    use super::*;
+
+    /// A certificate that a root signed. Its signature begins with dc 92: the head of a list of 37,600.
+    const LOOKS_LIKE_A_LIST: &str = "3JLgYyw9fs6nfMNwrTBb1kYwmlQQIjKYXZLVg2Jc/7aDoFnkUOqOe+RuATfa9xQFzowIyl7CChYlMg3Htfs9D5PLQds7Z9S4NuPEQZOSpnVzYWdlc5Kra2V5LWVuY3J5cHS1a2V5LWVuY3J5cHQtc3Vic2NyaWJlkqZ0b3BpY3ORoXSSp3BhdGhsZW4CxCAr48QouuJB4WrW85K0G8jtutjSnK63AtGUJ9xTjVs5dA==";
+
+    #[test]
+    fn a_signature_may_begin_as_any_list_does() {
+        let mut signed = BASE64.decode(LOOKS_LIKE_A_LIST).unwrap();
+        assert_eq!(as_chain(signed.clone()).unwrap(), encode_chain(&[&signed]));
+        for head in 0..=u8::MAX {
+            signed[0] = head;
+            let (kind, certificates) = read(&signed).unwrap();
+            assert_eq!((kind, certificates.len()), (SIGNED, 1), "{head:#x}");
+        }
+    }
+
+    #[test]
+    fn too_long_a_chain_is_called_so() {
+        let chain = encode_chain(&[&[0; 4][..]; 40]);
+        assert_eq!(as_chain(chain), Err(ChainError::Length(40)));
     }
 }

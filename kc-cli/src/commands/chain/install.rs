@@ -1,11 +1,12 @@
 //! Chains that were issued elsewhere: stored, or sent to the node that runs.
 
 use kc::Clock;
-use kc::core::chain::{ChainError, Demand, UnverifiedChain, encode_chain};
+use kc::core::chain::{ChainError, Demand, UnverifiedChain};
 use kc::core::keys::VerifyingKey;
 use kc::core::types::{ManagementTopic, Timestamp};
 use serde_json::json;
 
+use super::inspect::as_chain;
 use crate::args::{ConnectionArgs, Given, NodeArg, read_bytes};
 use crate::error::{CliError, Exit};
 use crate::publish::{Update, publish};
@@ -31,19 +32,17 @@ pub(crate) struct InstallArgs {
 /// Validates the answer under the node's roots of trust, and stores it for the key that it certifies.
 pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
     let signed = args.signed.bytes("the signed certificate")?;
-    let chain = match UnverifiedChain::parse(&signed) {
-        Err(ChainError::Encoding(_)) => encode_chain(&[&signed]),
-        _ => signed,
+    let not_stored = |error: ChainError| {
+        CliError::refused("this chain is not stored", &error).advise(
+            "check that the right root signed it, in time and unaltered; `kc chain inspect` shows it",
+        )
     };
+    let chain = as_chain(signed).map_err(not_stored)?;
     let node = StoppedNode::open(&args.node.node)?;
     let demand = Demand::at(Clock::system().now());
     let proven = UnverifiedChain::parse(&chain)
         .and_then(|chain| chain.validate(&node.stored.trust, &demand))
-        .map_err(|error| {
-            CliError::refused("this chain is not stored", &error).advise(
-                "check that the right root signed it, in time and unaltered; `kc chain inspect` shows it",
-            )
-        })?;
+        .map_err(not_stored)?;
     let keys = node.stored.keys()?;
     let mut of_node = keys.iter().enumerate();
     let certified = of_node.find(|(_, key)| proven.keys().signer() == Some(key));
