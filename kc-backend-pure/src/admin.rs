@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, finite};
+use kc_core::backend::{
+    Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, end_of, finite,
+};
 use krafka::Kafka;
 use krafka::admin::{AdminClient, CreateTopicsOptions, ListTopicsOptions, NewTopic};
 use tokio::sync::OnceCell;
@@ -67,12 +69,13 @@ impl PureAdmin {
         &self,
         topic: &str,
         wait: Duration,
-        deadline: Duration,
+        end: Instant,
     ) -> Result<Option<usize>, BackendError> {
-        let end = Instant::now() + deadline.min(wait);
+        let until = end.min(Instant::now() + wait);
         loop {
-            let found = self.count(topic, deadline).await?;
-            if found.is_some() || Instant::now() >= end {
+            let left = end.saturating_duration_since(Instant::now());
+            let found = self.count(topic, left).await?;
+            if found.is_some() || Instant::now() >= until {
                 return Ok(found);
             }
             tokio::time::sleep(CREATION_POLL).await;
@@ -88,12 +91,13 @@ impl Admin for PureAdmin {
         auto_create: bool,
         deadline: Duration,
     ) -> Result<Option<usize>, BackendError> {
+        let end = end_of(Instant::now(), deadline);
         let found = self.count(topic, deadline).await?;
         if found.is_some() || !auto_create {
             return Ok(found);
         }
         self.ask_to_create(topic, deadline).await?;
-        self.appearance(topic, CREATION_WAIT, deadline).await
+        self.appearance(topic, CREATION_WAIT, end).await
     }
 
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError> {
@@ -104,6 +108,7 @@ impl Admin for PureAdmin {
     }
 
     async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError> {
+        let end = end_of(Instant::now(), deadline);
         let context = || format!("create topic {}", spec.name);
         let replication = spec.replication.unwrap_or(-1);
         let mut topic = NewTopic::new(&spec.name, spec.partitions, replication)
@@ -117,7 +122,7 @@ impl Admin for PureAdmin {
             Some(result) => result.map_err(|error| failed(context(), error))?,
             None => return Err(BackendError::new(BackendErrorKind::Other, context())),
         }
-        if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, deadline).await {
+        if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, end).await {
             tracing::debug!(topic = spec.name, %error, "created topic cannot be looked for");
         }
         Ok(())
