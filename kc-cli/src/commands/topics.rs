@@ -55,41 +55,34 @@ pub(crate) struct CreateArgs {
 pub(crate) async fn run(Command::Create(args): Command, ui: Ui) -> Result<(), CliError> {
     let connection = args.connection.connect(args.node.as_deref(), ui)?;
     let mut specs: Vec<TopicSpec> = Vec::new();
-    let is_management = |topic: &str| connection.management.names().contains(&topic);
-    for topic in &args.topics {
-        if !is_management(topic) {
-            require_data_topic(topic, &connection.scheme, &connection.management)?;
-        }
-    }
+    let control = |name: &str| TopicSpec {
+        replication: args.replication,
+        ..TopicSpec::control(name)
+    };
     for topic in &args.topics {
         let mut add = |spec: TopicSpec| {
             if !specs.iter().any(|known| known.name == spec.name) {
                 specs.push(spec);
             }
         };
-        if is_management(topic) {
-            add(TopicSpec {
-                replication: args.replication,
-                ..TopicSpec::control(topic)
-            });
+        if connection.management.names().contains(&topic.as_str()) {
+            add(control(topic));
             continue;
         }
+        require_data_topic(topic, &connection.scheme, &connection.management)?;
         add(TopicSpec {
             name: topic.clone(),
             partitions: args.partitions,
             replication: args.replication,
             compacted: false,
         });
-        let root = connection.scheme.root_of(topic);
+        let root_topic = connection.scheme.root_of(topic);
         for side in [
             SideTopic::Requests,
             SideTopic::Keys,
             SideTopic::Subscriptions,
         ] {
-            add(TopicSpec {
-                replication: args.replication,
-                ..TopicSpec::control(connection.scheme.side_topic(&root, side))
-            });
+            add(control(&connection.scheme.side_topic(&root_topic, side)));
         }
     }
     let admin = connection.backend.admin().await?;

@@ -72,43 +72,52 @@ impl FromStr for Format {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut letters = text.chars();
-        while let Some(letter) = letters.next() {
-            let part = match (letter, letter == '%' || letter == '\\') {
-                (_, false) => {
-                    literal.push(letter);
-                    continue;
-                }
-                (start, true) => match (start, letters.next()) {
-                    ('\\', Some('n')) => Err('\n'),
-                    ('\\', Some('t')) => Err('\t'),
-                    ('\\', Some('\\')) => Err('\\'),
-                    ('%', Some('%')) => Err('%'),
-                    ('%', Some('k')) => Ok(Part::Key),
-                    ('%', Some('v')) => Ok(Part::Value),
-                    ('%', Some('t')) => Ok(Part::Topic),
-                    ('%', Some('p')) => Ok(Part::Partition),
-                    ('%', Some('o')) => Ok(Part::Offset),
-                    ('%', Some('T')) => Ok(Part::Time),
-                    ('%', Some('h')) => Ok(Part::Headers),
-                    (_, other) => {
-                        let unknown: String = [start].into_iter().chain(other).collect();
-                        return Err(format!(
-                            "there is no {unknown}; there are %k, %v, %t, %p, %o, %T, %h, %%, \\n, \\t and \\\\"
-                        ));
-                    }
-                },
-            };
-            match part {
-                Err(letter) => literal.push(letter),
-                Ok(part) => {
-                    parts.push(Part::Literal(std::mem::take(&mut literal)));
-                    parts.push(part);
-                }
+        while let Some(start) = letters.next() {
+            if !matches!(start, '%' | '\\') {
+                literal.push(start);
+                continue;
+            }
+            let next = letters.next();
+            if let Some(letter) = escaped(start, next) {
+                literal.push(letter);
+            } else if let Some(part) = placeholder(start, next) {
+                parts.push(Part::Literal(std::mem::take(&mut literal)));
+                parts.push(part);
+            } else {
+                let unknown: String = [start].into_iter().chain(next).collect();
+                return Err(format!(
+                    "there is no {unknown}; there are %k, %v, %t, %p, %o, %T, %h, %%, \\n, \\t and \\\\"
+                ));
             }
         }
         parts.push(Part::Literal(literal));
         parts.retain(|part| !matches!(part, Part::Literal(text) if text.is_empty()));
         Ok(Self::Line(parts))
+    }
+}
+
+/// Returns the character that an escape sequence stands for.
+fn escaped(start: char, next: Option<char>) -> Option<char> {
+    match (start, next?) {
+        ('\\', 'n') => Some('\n'),
+        ('\\', 't') => Some('\t'),
+        ('\\', '\\') => Some('\\'),
+        ('%', '%') => Some('%'),
+        _ => None,
+    }
+}
+
+/// Returns the part of a record that a placeholder stands for.
+fn placeholder(start: char, next: Option<char>) -> Option<Part> {
+    match (start, next?) {
+        ('%', 'k') => Some(Part::Key),
+        ('%', 'v') => Some(Part::Value),
+        ('%', 't') => Some(Part::Topic),
+        ('%', 'p') => Some(Part::Partition),
+        ('%', 'o') => Some(Part::Offset),
+        ('%', 'T') => Some(Part::Time),
+        ('%', 'h') => Some(Part::Headers),
+        _ => None,
     }
 }
 
