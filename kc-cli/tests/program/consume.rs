@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::world::{Process, World, complaint, succeed};
+use crate::world::{CONSUME_ONE, PRODUCE_ALL, Process, World, complaint, succeed};
 
 #[test]
 fn the_broker_holds_none_of_the_lines() {
@@ -14,15 +14,7 @@ fn the_broker_holds_none_of_the_lines() {
         .map(|n| format!("a line to be found, {n}"))
         .collect();
     world.write("in.txt", lines.join("\n"));
-    world.succeed(&[
-        "produce",
-        "t",
-        "--node",
-        "alice",
-        "--exit-after",
-        "0s",
-        "in.txt",
-    ]);
+    world.succeed(&PRODUCE_ALL);
     let raw = |count: &str| {
         let mut command = world.kc(&[
             "consume",
@@ -149,15 +141,7 @@ fn stopping_with_records_that_wait_is_told() {
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
     world.write("in.txt", "a\nb\n");
-    world.succeed(&[
-        "produce",
-        "t",
-        "--node",
-        "alice",
-        "--exit-after",
-        "0s",
-        "in.txt",
-    ]);
+    world.succeed(&PRODUCE_ALL);
     let mut bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
     bob.says("Unanswered");
     bob.terminate();
@@ -232,16 +216,7 @@ fn records_are_printed_as_wanted() {
     let _alice = world.start(&produce);
     world.provision("consumer", "bob", &[]);
     let consume = |group: &str, more: &[&str]| {
-        let args = [
-            "consume",
-            "t",
-            "--node",
-            "bob",
-            "--from-beginning",
-            "--count",
-            "1",
-        ];
-        world.succeed(&[&args[..], &["--group", group], more].concat())
+        world.succeed(&[&CONSUME_ONE[..], &["--group", group], more].concat())
     };
     assert_eq!(consume("a", &["--format", "%k %v"]), "k1 {\"a\": 1}\n");
     let line = consume("b", &["--format", r"%t\t%p\t%o"]);

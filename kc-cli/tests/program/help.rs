@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::world::{World, complaint, fail, succeed};
+use crate::world::{PRODUCE_ALL, World, complaint, fail, succeed};
 
 #[test]
 fn help_is_as_wide_as_the_terminal() {
@@ -161,15 +161,7 @@ fn stderr_is_json_if_wanted() {
         });
         lines.collect::<Vec<_>>()
     };
-    let said = lines(&[
-        "produce",
-        "t",
-        "--node",
-        "alice",
-        "--exit-after",
-        "0s",
-        "in.txt",
-    ]);
+    let said = lines(&PRODUCE_ALL);
     let sent = said
         .iter()
         .find(|line| line["fields"]["message"] == "sent 1 records");

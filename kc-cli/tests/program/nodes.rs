@@ -5,7 +5,7 @@ use kc::core::ratchet::Seed;
 use kc::keystore_file::{NodeFiles, NodeLock, system_rng};
 use serde_json::Value;
 
-use crate::world::{World, complaint, fail, seconds};
+use crate::world::{CONSUME_ONE, PRODUCE_ALL, World, complaint, fail, seconds};
 
 fn status(world: &World, node: &str) -> Value {
     let json = world.succeed(&["node", "status", "--node", node, "--json"]);
@@ -133,16 +133,7 @@ fn keys_have_the_names_of_nodes_that_are_known_here() {
     world.write("in.txt", "a\n");
     let alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
     alice.says("sent 1 records");
-    let consume = [
-        "consume",
-        "t",
-        "--node",
-        "bob",
-        "--from-beginning",
-        "--count",
-        "1",
-    ];
-    world.succeed(&consume);
+    world.succeed(&CONSUME_ONE);
     let people = world.succeed(&["node", "status", "--node", "alice"]);
     let given = people
         .lines()
@@ -240,16 +231,7 @@ fn an_expired_chain_is_told_and_refused() {
     world.succeed(&["chain", "issue", "--node", "alice"]);
     assert_eq!(world.public_key("alice"), key);
     world.write("in.txt", "a\n");
-    let produce = [
-        "produce",
-        "t",
-        "--node",
-        "alice",
-        "--exit-after",
-        "0s",
-        "in.txt",
-    ];
-    world.succeed(&produce);
+    world.succeed(&PRODUCE_ALL);
 }
 
 #[test]

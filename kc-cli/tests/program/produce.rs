@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::world::{Process, World, succeed};
+use crate::world::{PRODUCE_ALL, Process, World, succeed};
 
 #[test]
 fn a_text_file_comes_out_as_it_went_in() {
@@ -197,16 +197,7 @@ fn what_a_stopped_producer_sealed_is_opened_by_serving_its_keys() {
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
     world.write("in.txt", "a\nb\n");
-    let args = [
-        "produce",
-        "t",
-        "--node",
-        "alice",
-        "--exit-after",
-        "0s",
-        "in.txt",
-    ];
-    let stderr = succeed(&mut world.kc(&args)).stderr;
+    let stderr = succeed(&mut world.kc(&PRODUCE_ALL)).stderr;
     assert!(
         String::from_utf8(stderr)
             .unwrap()

@@ -6,7 +6,7 @@ use kc::core::provision::{NewNode, Role, request_node};
 use kc::core::types::TopicScheme;
 use serde_json::Value;
 
-use crate::world::{World, complaint, fail, succeed};
+use crate::world::{CONSUME_ONE, World, complaint, fail, succeed};
 
 /// A request of a provisioner, and its revocation.
 fn provisioner(world: &World, name: &str, root: &str) -> (String, String) {
@@ -81,15 +81,7 @@ fn nodes_made_in_all_three_ways_exchange_keys() {
     world.write("in.txt", "hello\n");
     let alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
     alice.says("sent 1 records");
-    let read = world.succeed(&[
-        "consume",
-        "t",
-        "--node",
-        "bob",
-        "--from-beginning",
-        "--count",
-        "1",
-    ]);
+    let read = world.succeed(&CONSUME_ONE);
     assert_eq!(read, "hello\n");
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::world::{World, succeed};
+use crate::world::{PRODUCE_ALL, World, succeed};
 
 /// Runs a command whose stderr is a terminal; gives what the terminal got.
 fn on_terminal(command: &mut Command) -> String {
@@ -31,16 +31,7 @@ fn long_transfers_show_how_far_they_are() {
     let world = World::new();
     world.provision("prodcon", "alice", &[]);
     world.write("in.txt", "a line of the file\n".repeat(20_000));
-    let produce = [
-        "produce",
-        "t",
-        "--node",
-        "alice",
-        "--exit-after",
-        "0s",
-        "in.txt",
-    ];
-    let shown = on_terminal(&mut world.kc(&produce));
+    let shown = on_terminal(&mut world.kc(&PRODUCE_ALL));
     assert!(shown.contains("KiB of 371.09 KiB"), "{shown}");
     assert!(shown.contains(" records, "), "{shown}");
     assert!(shown.trim_end().ends_with("sent 20000 records"), "{shown}");
@@ -58,8 +49,8 @@ fn long_transfers_show_how_far_they_are() {
     let shown = on_terminal(consume.stdout(Stdio::null()));
     assert!(shown.contains(" records, "), "{shown}");
 
-    let quiet = on_terminal(&mut world.kc(&[&["-q"], &produce[..]].concat()));
+    let quiet = on_terminal(&mut world.kc(&[&["-q"], &PRODUCE_ALL[..]].concat()));
     assert_eq!(quiet.trim_end(), "sent 20000 records");
-    let piped = succeed(&mut world.kc(&produce)).stderr;
+    let piped = succeed(&mut world.kc(&PRODUCE_ALL)).stderr;
     assert!(!String::from_utf8(piped).unwrap().contains("KiB"));
 }

@@ -17,6 +17,27 @@ use tempfile::TempDir;
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Sends the lines of `in.txt` to the topic `t` as alice, and ends.
+pub(crate) const PRODUCE_ALL: [&str; 7] = [
+    "produce",
+    "t",
+    "--node",
+    "alice",
+    "--exit-after",
+    "0s",
+    "in.txt",
+];
+/// Reads the first record of the topic `t` as bob.
+pub(crate) const CONSUME_ONE: [&str; 7] = [
+    "consume",
+    "t",
+    "--node",
+    "bob",
+    "--from-beginning",
+    "--count",
+    "1",
+];
+
 pub(crate) struct World {
     folder: TempDir,
     pub(crate) address: String,
