@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kc_core::types::{Now, Timestamp};
 use tokio::time::Instant;
 
-/// What time it is, for actors: the system's clock, or one that a test turns. Tests turn the time of day alone; how long
-/// something takes is measured by the monotonic clock.
+/// The clock of actors: the system's, or one that a test sets. Tests set the time of day alone; durations are measured by
+/// the monotonic clock.
 #[derive(Clone)]
 pub struct Clock {
     wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -14,7 +14,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the system's clock.
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| {
@@ -23,7 +23,7 @@ impl Clock {
         })
     }
 
-    /// Any other.
+    /// Returns a clock with this time of day.
     #[must_use]
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self {
@@ -32,13 +32,13 @@ impl Clock {
         }
     }
 
-    /// The time.
+    /// Returns the time of day.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.wall)()
     }
 
-    /// The time of day, and the time since this clock was made.
+    /// Returns the time of day, and the time since this clock was made.
     #[must_use]
     pub fn both(&self) -> Now {
         Now {

@@ -6,15 +6,15 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rand_core::CryptoRng;
 
-/// Where random numbers come from, for actors: the operating system at each use, so that copies of a process draw
-/// different ones; or what a test gives.
+/// The source of random numbers for actors: the operating system at each use, so that copies of a process draw different
+/// numbers; or what a test gives.
 #[derive(Clone)]
 pub struct Entropy(Arc<Draw>);
 
 type Draw = dyn Fn() -> Result<Box<dyn CryptoRng + Send>, StoreError> + Send + Sync;
 
 impl Entropy {
-    /// The operating system's.
+    /// Returns the operating system's source.
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| match StdRng::try_from_rng(&mut SysRng) {
@@ -26,7 +26,7 @@ impl Entropy {
         })
     }
 
-    /// From another source.
+    /// Returns another source.
     #[must_use]
     pub fn new(
         draw: impl Fn() -> Result<Box<dyn CryptoRng + Send>, StoreError> + Send + Sync + 'static,
@@ -34,7 +34,7 @@ impl Entropy {
         Self(Arc::new(draw))
     }
 
-    /// A generator for one use.
+    /// Returns a generator for one use.
     ///
     /// # Errors
     /// [`StoreError`] if there are no random numbers.

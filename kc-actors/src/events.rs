@@ -1,4 +1,4 @@
-//! What happens inside a node, for people, demonstrations and metrics.
+//! The events of a node, for operators, demonstrations and metrics.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio::sync::broadcast;
 
 use crate::stores::{Store, StoreFault};
 
-/// How many events are kept for a listener that lags; beyond, it misses the oldest.
+/// The number of events that are kept for a listener that lags; beyond, it misses the oldest.
 const CAPACITY: usize = 1024;
 
-/// Something that happened in a node.
+/// An event in a node.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NodeEvent {
@@ -37,7 +37,7 @@ pub enum NodeEvent {
         root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
-        /// Who got them.
+        /// The node that got them.
         requester: Party,
     },
     /// Keys came in.
@@ -46,7 +46,7 @@ pub enum NodeEvent {
         root_topic: RootTopic,
         /// The keys.
         ids: Vec<KeyId>,
-        /// Who gave them.
+        /// The node that gave them.
         giver: Party,
         /// The time since they were requested.
         after: Duration,
@@ -55,18 +55,18 @@ pub enum NodeEvent {
     Refused {
         /// The root topic.
         root_topic: RootTopic,
-        /// Which of its side topics.
+        /// The kind of side topic.
         side: SideTopic,
-        /// Who sent it.
+        /// The sender.
         sender: Sender,
         /// The check that refused.
         check: RefusalId,
-        /// Why, in words.
+        /// The reason, for operators.
         reason: String,
-        /// How often this topic and check have refused since this was last told.
+        /// How often this check has refused on this topic since it was last reported.
         times: u64,
     },
-    /// Nobody answers for these keys; asking goes on.
+    /// No producer answers for these keys; the node goes on asking.
     Unanswered {
         /// The root topic.
         root_topic: RootTopic,
@@ -77,14 +77,14 @@ pub enum NodeEvent {
     Forwarded {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys that it asks for.
+        /// The keys that the request asks for.
         ids: Vec<KeyId>,
-        /// Who asked.
+        /// The node that asked.
         requester: Party,
     },
     /// A chain server renewed a chain.
     ChainRenewed {
-        /// The key that it certifies.
+        /// The certified key.
         key: VerifyingKey,
     },
     /// A key came onto a list.
@@ -93,12 +93,12 @@ pub enum NodeEvent {
         list: TrustList,
         /// The key.
         key: VerifyingKey,
-        /// Whether it was in use: along a chain that this node has validated.
+        /// Whether it was in use: in a chain that this node has validated.
         in_use: bool,
     },
-    /// A new chain of this node's is in use.
+    /// A new chain of this node is in use.
     ChainAdopted {
-        /// The key that it certifies.
+        /// The certified key.
         key: VerifyingKey,
         /// When it ends; `None` if it does not.
         expires: Option<Timestamp>,
@@ -111,31 +111,31 @@ pub enum NodeEvent {
         claimed: Option<String>,
         /// The check that refused.
         check: RefusalId,
-        /// Why, in words.
+        /// The reason, for operators.
         reason: String,
-        /// How often this topic and check have refused since this was last told.
+        /// How often this check has refused on this topic since it was last reported.
         times: u64,
     },
-    /// This node is on the denylist: the others refuse it from now on.
+    /// This node is on the denylist: other nodes refuse it from now on.
     Denied {
         /// Its key.
         key: VerifyingKey,
         /// Whether it has another key whose chain is valid.
         others_left: bool,
     },
-    /// A chain of this node's ends soon.
+    /// A chain of this node ends soon.
     ChainExpires {
-        /// The key that it certifies.
+        /// The certified key.
         key: VerifyingKey,
         /// When it ends.
         expires: Timestamp,
     },
-    /// A store began to fail, or fails for another reason than those told since: a disk is full, a token is away, or back
-    /// with another PIN. It is used again when it is needed next.
+    /// A store began to fail, fails for a new reason, or has failed for another hour: a disk is full, a token is away, or
+    /// back with another PIN. It is tried again when it is needed next.
     StoreFails {
         /// The store.
         store: Store,
-        /// Why.
+        /// The fault.
         fault: StoreFault,
     },
     /// A store that failed works again.
@@ -147,12 +147,12 @@ pub enum NodeEvent {
     Missed(u64),
     /// This node cannot ask or answer: its own chain is not valid.
     NoValidChain {
-        /// Why, in words.
+        /// The reason, for operators.
         reason: String,
     },
 }
 
-/// Where events are sent and listened to.
+/// Sends events to listeners.
 #[derive(Clone, Debug)]
 pub struct Events(broadcast::Sender<NodeEvent>);
 
@@ -167,12 +167,12 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Tells all listeners; nobody has to listen.
+    /// Sends an event to all listeners; there may be none.
     pub fn tell(&self, event: NodeEvent) {
         let _ = self.0.send(event);
     }
 
-    /// Listens from now on.
+    /// Returns a listener to the events from now on.
     #[must_use]
     pub fn listen(&self) -> EventListener {
         EventListener(self.0.subscribe())
@@ -180,7 +180,7 @@ impl Events {
 }
 
 impl EventListener {
-    /// The next event, if it has happened already; [`NodeEvent::Missed`] if this listener lagged.
+    /// Returns the next event, if it has happened already; [`NodeEvent::Missed`] if this listener lagged.
     pub fn try_next(&mut self) -> Option<NodeEvent> {
         match self.0.try_recv() {
             Ok(event) => Some(event),
@@ -189,7 +189,8 @@ impl EventListener {
         }
     }
 
-    /// The next event, [`NodeEvent::Missed`] if this listener lagged; `None` when the node is gone. Cancel safe.
+    /// Waits for the next event, [`NodeEvent::Missed`] if this listener lagged; `None` when the node is gone. Cancel
+    /// safe.
     pub async fn next(&mut self) -> Option<NodeEvent> {
         match self.0.recv().await {
             Ok(event) => Some(event),

@@ -54,7 +54,7 @@ pub mod backend;
 pub mod chain;
 pub mod chain_server;
 pub mod exchange;
-mod flood;
+pub mod failure_log;
 pub mod kem;
 pub mod keys;
 pub mod message;

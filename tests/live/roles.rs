@@ -263,13 +263,11 @@ async fn keep_chains_fresh(key_type: KeyType, speed: f64, renewals_of_each: usiz
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_chain_is_warned_of() {
-    let clock = fast_clock(10.0);
+    let clock = Clock::system();
     let mut fleet = Fleet::start().await;
-    fleet.clock = clock.clone();
-    fleet.lifetime = Some(Duration::from_secs(150));
+    fleet.lifetime = Some(Duration::from_secs(15));
     fleet.provision("reader", Role::Consumer, "root");
-    let options = fleet.options("reader").clock(clock.clone());
-    let reader = options.open().await.unwrap();
+    let reader = fleet.open("reader").await;
     let mut events = reader.node.events();
     let opened = clock.now();
     let trust = reader.node.status().await.unwrap().trust;

@@ -16,6 +16,8 @@ use kc_core::ratchet::Giver;
 use kc_core::store::StoreError;
 use kc_core::types::{ManagementTopic, RootTopic, Timestamp};
 
+use tokio::sync::Notify;
+
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent};
 use crate::role::role;
@@ -168,6 +170,8 @@ pub struct ChainParts {
 #[derive(Clone, Debug)]
 pub struct ChainActor {
     state: Arc<Mutex<State>>,
+    /// Notified when records may have changed what is due.
+    updated: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -192,7 +196,13 @@ impl ChainActor {
                 events: parts.events,
                 refused: BTreeMap::new(),
             })),
+            updated: Arc::default(),
         }
+    }
+
+    /// Waits until records may have changed what is due.
+    pub(crate) async fn updated(&self) {
+        self.updated.notified().await;
     }
 
     fn with_state<T>(&self, use_state: impl FnOnce(&mut State) -> T) -> T {
@@ -267,6 +277,7 @@ impl Handler<ManagementRecords> for ChainActor {
                 state.execute();
             }
         });
+        self.updated.notify_one();
     }
 }
 
@@ -276,7 +287,7 @@ impl Handler<TendTrust> for ChainActor {
     fn handle(&mut self, _: TendTrust, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.with_state(|state| {
             state.execute();
-            state.trust.next_timeout()
+            state.trust.next_timeout(state.clock.both())
         }))
     }
 }

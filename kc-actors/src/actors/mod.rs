@@ -8,7 +8,3 @@ pub mod gateway;
 pub mod key_table;
 pub mod keystore;
 pub mod ratchet;
-mod retry;
-mod steps;
-
-pub(crate) use steps::watch_until_it_works;

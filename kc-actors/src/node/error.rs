@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::slot::SlotClosed;
 
-/// Why a node does not start, or no longer answers.
+/// Why a node does not start, or does not answer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NodeError {
@@ -16,20 +16,20 @@ pub enum NodeError {
     /// A value in the configuration cannot be used.
     #[error(transparent)]
     Value(#[from] ConfigError),
-    /// An entry of the configuration is not what it should be.
+    /// An entry of the configuration is malformed.
     #[error("{section} {name}: {problem}")]
     Entry {
         /// The section's name, without the node's.
         section: &'static str,
         /// The entry's name.
         name: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: ChainError,
     },
     /// The keys kept for late consumers cannot be opened.
     #[error("the keys kept for late consumers do not open")]
     RetainedKeys(#[source] StoreError),
-    /// The keys kept for late consumers make no sense.
+    /// The keys kept for late consumers are malformed.
     #[error("the keys kept for late consumers are malformed: {0}")]
     RetainedKeysFormat(#[from] WireError),
     /// A store failed.

@@ -6,7 +6,7 @@ use kc_core::types::Timestamp;
 
 use super::{NodeError, NodeSettings};
 
-/// Whom a configuration trusts.
+/// Returns the lists of a configuration.
 ///
 /// # Errors
 /// [`NodeError::Entry`] for an entry of a list that is no certificate, [`NodeError::Value`].
@@ -20,8 +20,8 @@ pub fn stored_trust(config: &NodeConfig, settings: &NodeSettings) -> Result<Trus
     Ok(trust.allow_classical_root(settings.allow_classical_root))
 }
 
-/// Who a node is: its signing keys, each with the chain that certifies it. Of several chains of a key it is the first
-/// that is valid; one that is not valid says why.
+/// Returns the signing keys of a node, each with the chain that certifies it: of several chains of a key the first that is
+/// valid, or else the first.
 pub(super) fn identities(
     config: &NodeConfig,
     keys: Vec<VerifyingKey>,
@@ -45,7 +45,7 @@ pub(super) fn identities(
     Ok(keys.into_iter().enumerate().map(certified).collect())
 }
 
-/// The entries of one of a configuration's lists, each with its name; `None` if there is no such list.
+/// Returns the entries of a list in a configuration, each with its name; `None` if there is no such list.
 ///
 /// # Errors
 /// [`NodeError::Entry`] for an entry that is no certificate, [`NodeError::Value`].
@@ -71,7 +71,7 @@ pub fn stored_entries(
 /// A binary value with its name.
 type Labelled = (Name, Vec<u8>);
 
-/// The binary values of a section; `None` if there is no such section.
+/// Returns the binary values of a section; `None` if there is no such section.
 fn byte_values(
     config: &NodeConfig,
     section: Section<'_>,

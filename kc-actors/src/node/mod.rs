@@ -4,9 +4,7 @@ mod archive;
 mod config_archives;
 mod error;
 mod identity;
-mod run_on_thread;
 mod settings;
-mod start;
 mod status;
 mod supervisor;
 mod thread;
@@ -16,6 +14,355 @@ pub use config_archives::{ConfigChainKeys, ConfigTrustArchive};
 pub use error::NodeError;
 pub use identity::{stored_entries, stored_trust};
 pub use settings::{CryptoSettings, DeniedKeys, NodeSettings};
-pub use start::{Node, NodeParts, NodeRoles, ShutdownReport};
-pub use status::NodeStatus;
+pub use status::{NodeStatus, ShutdownReport};
 pub use supervisor::Roles;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::backend::Backend;
+use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
+use kc_core::exchange::{ExchangeConfig, RequestForm};
+use kc_core::keys::VerifyingKey;
+use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
+use kc_core::store::config::ConfigStore;
+use kc_core::store::{KeyStore, RatchetStore};
+use kc_core::types::TopicScheme;
+
+use self::archive::MemoryArchive;
+use self::supervisor::{ChainServerSettings, SupervisorParts};
+use self::thread::{NodeThread, Threads, run_on_thread};
+use crate::actors::chain::{AskTrust, ChainActor, ChainParts, OwnGrant};
+use crate::actors::controller::AskController;
+use crate::actors::exchange::AskExchange;
+use crate::actors::gateway::Watched;
+use crate::actors::key_table::{PrepareError, Rotate};
+use crate::actors::keystore::KeystoreActor;
+use crate::actors::ratchet::{RatchetActor, RatchetParts, RetainedRoots};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::events::{EventListener, Events};
+use crate::handles::{CryptoTables, Deserializer, Serializer};
+use crate::stores::{Store, StoreWatch};
+
+/// The parts of a node.
+#[derive(Debug)]
+pub struct NodeParts {
+    /// The Kafka client of the management plane.
+    pub backend: Arc<dyn Backend>,
+    /// The node's keys.
+    pub keystore: Arc<dyn KeyStore>,
+    /// The node's ratchet; `None` on a node that only consumes.
+    pub ratchet: Option<Box<dyn RatchetStore>>,
+    /// The node's configuration: chains, lists, retained keys.
+    pub config: Arc<dyn ConfigStore>,
+    /// The node's own settings, as layered.
+    pub settings: NodeSettings,
+    /// The settings of the section `crypto`.
+    pub crypto: CryptoSettings,
+    /// What the node does beside sealing and opening.
+    pub roles: NodeRoles,
+    /// The group under which positions in the side topics are committed; the default is `<node>.kafkacrypto`.
+    pub group: Option<String>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What a node does beside sealing, opening, and the exchange that both need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeRoles {
+    /// Vouches for consumers that may not ask producers themselves, on all root topics.
+    pub controller: bool,
+    /// Renews chains of other nodes, those in the section `chainkeys` of its configuration.
+    pub chain_server: bool,
+}
+
+/// A running node. Its actors have a thread and an actix system of their own, so that it runs inside
+/// tokio, inside actix, or without any runtime.
+#[derive(Debug)]
+pub struct Node {
+    serializer: Serializer,
+    deserializer: Deserializer,
+    roles: Roles,
+    events: Events,
+    stores: StoreWatch,
+    roots: Vec<VerifyingKey>,
+    tables: Arc<CryptoTables>,
+    is_controller: bool,
+    thread: NodeThread,
+}
+
+impl Node {
+    /// Starts a node and waits until its handles work. It connects when it first needs to, and waits for disks and tokens
+    /// on another thread.
+    ///
+    /// # Errors
+    /// [`NodeError`] if its configuration or its retained keys cannot be used.
+    pub async fn start(parts: NodeParts) -> Result<Self, NodeError> {
+        Self::start_with(|| Ok(parts)).await
+    }
+
+    /// Starts a node as [`start`](Self::start) does, from parts that are opened on the other thread, too.
+    ///
+    /// # Errors
+    /// The errors of `open`, and those of [`start`](Self::start).
+    pub async fn start_with<E: From<NodeError> + Send + 'static>(
+        open: impl FnOnce() -> Result<NodeParts, E> + Send + 'static,
+    ) -> Result<Self, E> {
+        let started = run_on_thread(|| Ok(Self::start_blocking(open()?)?)).await;
+        started.map_err(NodeError::Thread)?
+    }
+
+    /// Starts a node as [`start`](Self::start) does, on the thread of the caller, without a runtime.
+    ///
+    /// # Errors
+    /// [`NodeError`] if its configuration or its retained keys cannot be used.
+    pub fn start_blocking(parts: NodeParts) -> Result<Self, NodeError> {
+        let config = parts.config.load()?;
+        let now = parts.clock.now();
+        let trust = stored_trust(&config, &parts.settings)?;
+        let keys = parts.keystore.verifying_keys();
+        let form = if parts.settings.mgmt_long_keyindex {
+            KeyIdForm::long(&keys)
+        } else {
+            KeyIdForm::Short
+        };
+        let identities = identity::identities(&config, keys, &trust, now)?;
+        let retained = SealedArchive::load(parts.keystore.as_ref(), &config)?;
+        let used = SealedArchive::used(&config)?;
+        let group = parts.group.clone();
+        let group = group.unwrap_or_else(|| format!("{}.kafkacrypto", config.node_id()));
+        Self::launch(parts, (trust, identities), (form, retained, used), group)
+    }
+
+    fn launch(
+        parts: NodeParts,
+        (trust, identities): (TrustStore, Vec<Identity>),
+        (form, mut retained, used): (KeyIdForm, RetainedKeys, Option<u64>),
+        group: String,
+    ) -> Result<Self, NodeError> {
+        let NodeParts {
+            backend,
+            keystore,
+            ratchet,
+            config,
+            settings,
+            crypto,
+            roles,
+            clock,
+            ..
+        } = parts;
+        retained.prune(clock.now(), settings.max_key_age(), None);
+        let mut served: Vec<_> = retained.iter().map(|key| key.root_topic.clone()).collect();
+        served.sort();
+        served.dedup();
+        let exchange = exchange_config(keystore.as_ref(), &settings, &crypto);
+        let (tables, signals) = CryptoTables::new(settings.scheme());
+        let node_roles = Roles::default();
+        let events = Events::default();
+        let stores = StoreWatch::new(events.clone());
+        let roots = trust.roots().map(|(root, _)| root.clone()).collect();
+        let chain_server = roles.chain_server.then(|| ChainServerSettings {
+            policy: settings.renewal_policy(),
+            interval: settings.renewal_interval(),
+            keys: Arc::new(ConfigChainKeys::new(Arc::clone(&config))),
+        });
+        let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
+        let parts = SupervisorParts {
+            threads: Threads::default(),
+            roles: node_roles.clone(),
+            backend,
+            group,
+            management: settings.management_topics(),
+            chain: ChainActor::new(ChainParts {
+                trust,
+                identities,
+                archive: Box::new(ConfigTrustArchive::new(Arc::clone(&config))),
+                clock: clock.clone(),
+                events: events.clone(),
+            }),
+            keystore: KeystoreActor::new(Arc::new(stores.over(Arc::clone(&keystore)))),
+            ratchet: RatchetActor::new(RatchetParts {
+                archive: if is_durable {
+                    Box::new(stores.over(SealedArchive::new(keystore, config)))
+                } else {
+                    Box::new(MemoryArchive)
+                },
+                used: used.filter(|_| is_durable),
+                store: ratchet.map(|ratchet| Box::new(stores.over(ratchet)) as _),
+                retained,
+                config: RatchetConfig {
+                    form,
+                    interval: settings.ratchet_interval(),
+                    max_age: settings.max_key_age(),
+                },
+                clock: clock.clone(),
+                entropy: Entropy::system(),
+            }),
+            tables: Arc::clone(&tables),
+            signals,
+            exchange,
+            keeps_denied: settings.denied_keys == DeniedKeys::Keep,
+            stores: stores.clone(),
+            watched: Watched::default(),
+            controller: roles.controller.then(|| settings.discovery_interval()),
+            chain_server,
+            served,
+            clock: clock.clone(),
+            events: events.clone(),
+        };
+        let thread = NodeThread::spawn(parts)?;
+        Ok(Self {
+            serializer: Serializer::new(Arc::clone(&tables), node_roles.key_table.prepare.clone()),
+            deserializer: Deserializer::new(
+                Arc::clone(&tables),
+                node_roles.key_table.await_key.clone(),
+                settings.first_wait(),
+            ),
+            roles: node_roles,
+            events,
+            stores,
+            roots,
+            tables,
+            is_controller: roles.controller,
+            thread,
+        })
+    }
+
+    /// Returns a handle to seal with.
+    #[must_use]
+    pub fn serializer(&self) -> Serializer {
+        self.serializer.clone()
+    }
+
+    /// Returns a handle to open with.
+    #[must_use]
+    pub fn deserializer(&self) -> Deserializer {
+        self.deserializer.clone()
+    }
+
+    /// Returns the roles of the node: to send messages to its actors, or to replace one.
+    #[must_use]
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// Returns how topics are named.
+    #[must_use]
+    pub fn scheme(&self) -> &TopicScheme {
+        &self.tables.scheme
+    }
+
+    /// Returns a listener to the events of the node from now on.
+    #[must_use]
+    pub fn events(&self) -> EventListener {
+        self.events.listen()
+    }
+
+    /// Returns the roots of trust that were in force when the node was started; [`status`](Self::status) has those in force
+    /// now.
+    pub fn roots(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.roots.iter()
+    }
+
+    /// Checks that a chain of this node grants one of these usages for a topic: without it, keys never come.
+    ///
+    /// # Errors
+    /// The check that refused; [`NodeError::Closed`] outside.
+    pub async fn authorize(
+        &self,
+        topic: &str,
+        usages: &[Usage],
+    ) -> Result<Result<(), ChainError>, NodeError> {
+        let message = OwnGrant {
+            root_topic: self.tables.scheme.root_of(topic),
+            usages: usages.to_vec(),
+        };
+        Ok(self.roles.chain.grants.send(message).await?)
+    }
+
+    /// Turns the ratchet now, and seals with new keys from then on: the keys in use open no message that is sealed after.
+    /// Returns the number of root topics that have a new key.
+    ///
+    /// # Errors
+    /// [`PrepareError`] if the ratchet cannot be turned, [`NodeError::Closed`] outside.
+    pub async fn rotate(&self) -> Result<Result<usize, PrepareError>, NodeError> {
+        Ok(self.roles.key_table.rotate.send(Rotate).await?)
+    }
+
+    /// Returns the state of the node.
+    ///
+    /// # Errors
+    /// [`NodeError::Closed`].
+    pub async fn status(&self) -> Result<NodeStatus, NodeError> {
+        let roles = &self.roles;
+        let mut held_keys = BTreeMap::new();
+        let roots = tokio::select! {
+            biased;
+            () = self.stores.held_up(&[Store::Ratchet, Store::RetainedKeys]) => Vec::new(),
+            roots = roles.ratchet.retained_roots.send(RetainedRoots) => roots?,
+        };
+        for root_topic in roots {
+            *held_keys.entry(root_topic).or_default() += 1;
+        }
+        let exchange = roles.exchange.status.send(AskExchange).await?;
+        let controller = if self.is_controller {
+            Some(roles.controller.status.send(AskController).await?)
+        } else {
+            None
+        };
+        Ok(NodeStatus {
+            opening_keys: self.tables.ring().len(),
+            held_keys,
+            waiting_records: self.tables.waiting(),
+            bounds_hit: exchange.bounds_hit + self.tables.bounds_hit(),
+            exchange,
+            trust: roles.chain.status.send(AskTrust).await?,
+            failing_stores: self.stores.failing(),
+            controller,
+        })
+    }
+
+    /// Closes the node in order: handles the records read from the side topics, sends queued records, and stops the actors.
+    /// All handles return then that the node is closed. Returns no later than two seconds after the deadline, even if an
+    /// actor blocks.
+    ///
+    /// # Errors
+    /// [`NodeError::Closed`] if the node had died, [`NodeError::Thread`] if there is no thread to wait on.
+    pub async fn shutdown(mut self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
+        self.thread.stop(deadline).await
+    }
+}
+
+/// Returns how the node asks for keys. A flag for legacy requests beside hybrid suites is no error, because files change
+/// hands between this implementation and its peers.
+fn exchange_config(
+    keystore: &dyn KeyStore,
+    settings: &NodeSettings,
+    crypto: &CryptoSettings,
+) -> ExchangeConfig {
+    let (suites, flag) = (keystore.suites(), keystore.legacy_requests());
+    let legacy = flag && RequestForm::legacy_is_safe_beside(&suites);
+    if flag && !legacy {
+        tracing::warn!(
+            target: "kc::node",
+            "legacy requests are set but not sent: beside hybrid key exchanges they would let a broker choose the \
+             classical one"
+        );
+    }
+    ExchangeConfig {
+        suites,
+        legacy,
+        validity: crypto.validity(),
+        interval: settings.request_interval(),
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !self.thread.is_stopped() {
+            tracing::debug!(target: "kc::node", "node dropped without shutdown");
+        }
+    }
+}

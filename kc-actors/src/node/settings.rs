@@ -5,21 +5,21 @@ use kc_core::exchange::Validity;
 use kc_core::types::{ManagementTopics, TopicScheme};
 use serde::Deserialize;
 
-/// No interval is shorter, whatever the configuration says.
+/// The shortest interval, whatever the configuration says.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The node's own settings, by the names that its configuration has (protocol §10); seconds where not
-/// told otherwise. What is missing takes its default.
+/// The node's own settings, by their names in its configuration (protocol §10); times are in seconds. Missing settings take
+/// their defaults.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct NodeSettings {
-    /// Ends the root in a topic's name.
+    /// The separator that ends the root topic in a topic's name.
     pub topic_separator: String,
-    /// Suffix of the topic of requests to controllers.
+    /// The suffix of the topic of requests to controllers.
     pub topic_suffix_subs: String,
-    /// Suffix of the topic of replies.
+    /// The suffix of the topic of replies.
     pub topic_suffix_keys: String,
-    /// Suffix of the topic of requests to producers.
+    /// The suffix of the topic of requests to producers.
     pub topic_suffix_reqs: String,
     /// How long retained keys are kept for late consumers.
     pub crypto_max_pgen_age: f64,
@@ -27,9 +27,9 @@ pub struct NodeSettings {
     pub crypto_sub_interval: f64,
     /// How often the ratchet turns.
     pub crypto_ratchet_interval: f64,
-    /// Whether keys are named by 32 bytes rather than the ratchet's index.
+    /// Whether key ids have 32 bytes, rather than being the ratchet's index.
     pub mgmt_long_keyindex: bool,
-    /// The first sight of a key waits for so many intervals of one second, less one.
+    /// The number of seconds, plus one, that the first sight of a key waits.
     pub deser_initial_wait_intervals: u32,
     /// The topic of new chains.
     pub mgmt_topic_chains: String,
@@ -51,14 +51,14 @@ pub struct NodeSettings {
     pub allow_classical_root: bool,
 }
 
-/// What becomes of opening keys that only denied nodes gave.
+/// The treatment of opening keys that only denied nodes gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeniedKeys {
-    /// They open nothing any more.
+    /// They are dropped.
     #[default]
     Drop,
-    /// They still open, to read history.
+    /// They are kept, to read history.
     Keep,
 }
 
@@ -99,7 +99,7 @@ impl Default for NodeSettings {
 }
 
 impl NodeSettings {
-    /// How topics are named.
+    /// Returns how topics are named.
     #[must_use]
     pub fn scheme(&self) -> TopicScheme {
         TopicScheme {
@@ -110,7 +110,7 @@ impl NodeSettings {
         }
     }
 
-    /// How management topics are named.
+    /// Returns how management topics are named.
     #[must_use]
     pub fn management_topics(&self) -> ManagementTopics {
         ManagementTopics {
@@ -120,19 +120,19 @@ impl NodeSettings {
         }
     }
 
-    /// How often a controller looks for new root topics.
+    /// Returns how often a controller looks for new root topics.
     #[must_use]
     pub fn discovery_interval(&self) -> Duration {
         duration(self.mgmt_subscribe_interval).max(SHORTEST_INTERVAL)
     }
 
-    /// How often a chain server looks for chains to renew.
+    /// Returns how often a chain server looks for chains to renew.
     #[must_use]
     pub fn renewal_interval(&self) -> Duration {
         duration(self.interval_secs).max(SHORTEST_INTERVAL)
     }
 
-    /// When a chain server renews chains.
+    /// Returns when a chain server renews chains.
     #[must_use]
     pub fn renewal_policy(&self) -> RenewalPolicy {
         RenewalPolicy {
@@ -141,25 +141,25 @@ impl NodeSettings {
         }
     }
 
-    /// How long the first sight of a key waits (protocol §9).
+    /// Returns how long the first sight of a key waits (protocol §9).
     #[must_use]
     pub fn first_wait(&self) -> Duration {
         Duration::from_secs(self.deser_initial_wait_intervals.saturating_sub(1).into())
     }
 
-    /// How long retained keys are kept.
+    /// Returns how long retained keys are kept.
     #[must_use]
     pub fn max_key_age(&self) -> Duration {
         duration(self.crypto_max_pgen_age)
     }
 
-    /// The time between requests.
+    /// Returns the time between requests.
     #[must_use]
     pub fn request_interval(&self) -> Duration {
         duration(self.crypto_sub_interval).max(SHORTEST_INTERVAL)
     }
 
-    /// How often the ratchet turns.
+    /// Returns how often the ratchet turns.
     #[must_use]
     pub fn ratchet_interval(&self) -> Duration {
         duration(self.crypto_ratchet_interval).max(Duration::from_secs(1))
@@ -167,14 +167,14 @@ impl NodeSettings {
 }
 
 impl CryptoSettings {
-    /// How long signed requests and replies are valid.
+    /// Returns how long signed requests and replies are valid.
     #[must_use]
     pub fn validity(&self) -> Validity {
         Validity::from_max_age(duration(self.maxage))
     }
 }
 
-/// Seconds that a person wrote: no less than none, no more than a century.
+/// Returns the duration of these seconds, between none and a century.
 fn duration(secs: f64) -> Duration {
     const CENTURY: f64 = 3_155_760_000.0;
     Duration::try_from_secs_f64(secs.clamp(0.0, CENTURY)).unwrap_or_default()

@@ -7,8 +7,9 @@ use actix::{Actor, Addr, AsyncContext, Context, SyncArbiter, SyncContext, WrapFu
 use kc_core::backend::Backend;
 use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::ExchangeConfig;
+use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::thread::{Running, Threads};
 use crate::actors::chain::{ChainActor, ChainRole, TendTrust};
@@ -16,12 +17,12 @@ use crate::actors::chain_server::{ChainKeyArchive, ChainServerActor, ChainServer
 use crate::actors::controller::{ControllerActor, ControllerParts, ControllerRole};
 use crate::actors::exchange::{ExchangeActor, ExchangeParts, ExchangeRole, ServeRoot};
 use crate::actors::gateway::{
-    ControlTopic, GatewayActor, GatewayParts, GatewayRole, WatchSubscriptions, Watched,
+    ControlTopic, GatewayActor, GatewayParts, GatewayRole, Watch, WatchSubscriptions, Watched,
+    retry_delay,
 };
 use crate::actors::key_table::{KeyTableActor, KeyTableParts, KeyTableRole};
 use crate::actors::keystore::{KeystoreActor, KeystoreRole};
 use crate::actors::ratchet::{RatchetActor, RatchetRole};
-use crate::actors::watch_until_it_works;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::Events;
@@ -31,8 +32,8 @@ use crate::stores::StoreWatch;
 /// How often the supervisor looks for actors that have died.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest time without a look at what is due in chain validation.
-const LONGEST_TENDING: Duration = Duration::from_secs(1);
+/// How long to wait before trying again to read a management topic.
+const WATCH_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The roles of a node. An application replaces a role, or a slot of it, by an actor of its own; should that die,
 /// messages go to the node's own actor again.
@@ -253,6 +254,7 @@ impl SupervisorParts {
             exchange: self.roles.exchange.clone(),
             controller: self.roles.controller.clone(),
             watched: self.watched.clone(),
+            clock: self.clock.clone(),
         });
         if let Some(interval) = self.controller {
             let watch = self.roles.gateway.watch_subscriptions.clone();
@@ -261,13 +263,15 @@ impl SupervisorParts {
         gateway.start()
     }
 
-    /// Lets chain validation do what is due, for as long as the node runs.
+    /// Lets chain validation do what is due, when it is due, for as long as the node runs.
     fn tend_trust(&self) -> impl Future<Output = ()> + use<> {
-        let tend = self.roles.chain.tend.clone();
+        let (tend, chain) = (self.roles.chain.tend.clone(), self.chain.clone());
         async move {
             loop {
-                let wait = tend.send(TendTrust).await.unwrap_or(LONGEST_TENDING);
-                sleep(wait.min(LONGEST_TENDING)).await;
+                // Without an actor, one is started at the next look.
+                let wait = tend.send(TendTrust).await.unwrap_or(LOOK_INTERVAL);
+                // Records may have brought what is due earlier.
+                let _ = timeout(wait, chain.updated()).await;
             }
         }
     }
@@ -275,11 +279,9 @@ impl SupervisorParts {
     /// Reads the management topics from the start.
     fn watch_management(&self) {
         for topic in ManagementTopic::ALL {
-            let gateway = self.roles.gateway.clone();
-            actix::spawn(watch_until_it_works(
-                gateway,
-                ControlTopic::Management(topic),
-            ));
+            let (gateway, clock) = (self.roles.gateway.clone(), self.clock.clone());
+            let topic = ControlTopic::Management(topic);
+            actix::spawn(watch_until_it_works(gateway, topic, clock));
         }
     }
 
@@ -289,6 +291,34 @@ impl SupervisorParts {
             let serve = self.roles.exchange.serve.clone();
             actix::spawn(async move { serve.send(ServeRoot { root_topic }).await });
         }
+    }
+}
+
+/// Reads a topic as soon as that is possible. Logs why it cannot be read, unless that is over soon: whether there is a
+/// broker, the application that starts the node learns itself.
+async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: Clock) {
+    let (mut failures, mut is_first) = (FailureLog::new(OUTAGE_INTERVAL), true);
+    loop {
+        let message = Watch {
+            topic: topic.clone(),
+        };
+        let mut wait = WATCH_RETRY_DELAY;
+        match gateway.watch.send(message).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                wait = retry_delay(&error, WATCH_RETRY_DELAY);
+                let now = clock.both().mono;
+                if (error.is_fatal() || !is_first)
+                    && failures.fail((), error.to_string(), now).is_some()
+                {
+                    tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
+                }
+            }
+            // The gateway may be restarted.
+            Err(_) => {}
+        }
+        is_first = false;
+        sleep(wait).await;
     }
 }
 

@@ -1,23 +1,24 @@
+use std::convert::Infallible;
+use std::panic::resume_unwind;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use actix::{Actor, System};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::run_on_thread::run_on_thread;
 use super::supervisor::{Supervisor, SupervisorParts};
 use super::{NodeError, ShutdownReport};
 use crate::actors::gateway::CloseGateway;
 
-/// How much longer than its deadline closing may take: what keeps to the deadline ends soon after it.
+/// How much longer than its deadline closing may take: a call that keeps to the deadline ends soon after it.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The thread that runs a node's actors, but for those on threads of their own. It ends when it is asked to, or the
-/// node is dropped.
+/// The thread that runs a node's actors, except those on threads of their own. It ends when it is asked to, or the node is
+/// dropped.
 #[derive(Debug)]
 pub(super) struct NodeThread {
     stop: Option<oneshot::Sender<Stop>>,
@@ -43,7 +44,7 @@ pub(super) struct Running {
 }
 
 impl NodeThread {
-    /// Starts the actors, and waits until all of them are there.
+    /// Starts the actors, and waits until all of them are started.
     pub(super) fn spawn(parts: SupervisorParts) -> Result<Self, NodeError> {
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -66,8 +67,8 @@ impl NodeThread {
         self.stop.is_none()
     }
 
-    /// Stops the actors in order, and waits until their threads have ended, so that their files are free. What does
-    /// not end is left behind.
+    /// Stops the actors in order, and waits until their threads have ended, so that their files are free. Threads that do
+    /// not end in time are left behind.
     pub(super) async fn stop(&mut self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
         let asked = Instant::now();
         let (gateway, closed) = mpsc::channel();
@@ -93,7 +94,7 @@ impl NodeThread {
 }
 
 impl Threads {
-    /// Counts a thread until what it is given is dropped.
+    /// Counts a thread until the returned value is dropped.
     pub(super) fn begin(&self, name: &'static str) -> Running {
         let (running, _) = &*self.0;
         let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +105,7 @@ impl Threads {
         }
     }
 
-    /// Waits until all have ended, but only for so long. Returns those that have not.
+    /// Waits at most `patience` until all have ended. Returns those that have not.
     fn wait(&self, patience: Duration) -> Vec<&'static str> {
         let (running, ended) = &*self.0;
         let running = running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,11 +137,11 @@ async fn run(parts: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::
         let close = roles.gateway.close.send(CloseGateway { deadline });
         let closed = match timeout(deadline.saturating_add(GRACE), close).await {
             Ok(Ok(closed)) => closed,
-            // What a gateway had not sent when it died, nobody knows.
+            // The gateway has died: what it had not sent is unknown.
             Ok(Err(_)) => Err(not_closed(BackendErrorKind::Closed)),
             Err(_) => Err(not_closed(BackendErrorKind::Timeout)),
         };
-        // Who asked may have gone.
+        // The caller may have gone.
         let _ = gateway.send(closed);
     }
     tables.close();
@@ -149,6 +150,26 @@ async fn run(parts: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::
 
 fn not_closed(kind: BackendErrorKind) -> BackendError {
     BackendError::new(kind, "close the gateway")
+}
+
+/// Does work that may wait for a disk or a token on a thread of its own. Needs no runtime. A panic of the work is passed on
+/// to the caller.
+///
+/// # Errors
+/// The thread does not start.
+pub(super) async fn run_on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (ends, end) = oneshot::channel::<Infallible>();
+    let work = move || {
+        // Dropped when the work has ended, however it does.
+        let _ends = ends;
+        work()
+    };
+    let thread = thread::Builder::new().name("kc-open".into()).spawn(work)?;
+    // Nothing is ever sent.
+    let _ = end.await;
+    thread.join().or_else(|panic| resume_unwind(panic))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
+use kc_actors::Clock;
 use kc_actors::chain::ChainRole;
 use kc_actors::controller::ControllerRole;
 use kc_actors::exchange::ExchangeRole;
@@ -27,6 +28,7 @@ fn gateway(stub: &Stub, watched: &Watched) -> Addr<GatewayActor> {
         exchange: ExchangeRole::default(),
         controller: ControllerRole::default(),
         watched: watched.clone(),
+        clock: Clock::system(),
     };
     GatewayActor::new(parts).start()
 }

@@ -40,6 +40,14 @@ impl Expiry {
         chain.warned = true;
         Some((key.clone(), chain.end))
     }
+
+    /// Returns when the next chain is to be warned of.
+    pub(super) fn next_warning(&self) -> Option<Timestamp> {
+        let waiting = self.seen.values().filter(|chain| !chain.warned);
+        waiting
+            .map(|chain| chain.warn_at)
+            .min_by(|one, other| one.as_secs().total_cmp(&other.as_secs()))
+    }
 }
 
 impl Seen {
@@ -71,9 +79,12 @@ mod tests {
     #[test]
     fn the_end_of_a_chain_is_warned_of_once_and_in_time() {
         let mut expiry = Expiry::default();
+        assert_eq!(expiry.next_warning(), None);
         assert_eq!(due(&mut expiry, 1000.0, 0.0), 0);
+        assert_eq!(expiry.next_warning(), Some(at(900.0)));
         assert_eq!(due(&mut expiry, 1000.0, 899.0), 0);
         assert_eq!(due(&mut expiry, 1000.0, 900.0), 1);
+        assert_eq!(expiry.next_warning(), None);
         assert_eq!(due(&mut expiry, 1000.0, 950.0), 0);
         // The chain has been renewed, and is about to end again.
         assert_eq!(due(&mut expiry, 2000.0, 960.0), 0);

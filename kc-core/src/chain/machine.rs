@@ -9,7 +9,7 @@ use super::{
     ChainError, Check, Demand, Identity, SelfRevocation, TrustEntry, TrustList, TrustStore,
     UnverifiedChain, UpdateCheck, UpdateError, Usage, ValidIdentity, ValidatedChain, accept_chain,
 };
-use crate::flood::FloodLimit;
+use crate::failure_log::{FailureLog, REFUSAL_INTERVAL};
 use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
@@ -17,8 +17,8 @@ use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 /// The maximum number of keys that a node remembers as used in validated chains; further keys are not remembered.
 /// Test: `keys_seen_in_use_are_bounded`.
 pub const MAX_SEEN_KEYS: usize = 65_536;
-/// The interval at which the node checks its own chains, to warn in time of one that is about to end.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+/// The interval at which the node checks its own chains if nothing else happens: the time of day may be set.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// A version of the lists. Results of validation under an older version must be validated again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,7 +43,7 @@ pub struct Trust {
     expiry: Expiry,
     /// The time of the last check of the node's own chains.
     expiry_seen: Option<Duration>,
-    refusals: FloodLimit<(ManagementTopic, RefusedBy)>,
+    refusals: FailureLog<ManagementTopic, RefusedBy>,
     effects: VecDeque<TrustEffect>,
 }
 
@@ -155,7 +155,7 @@ impl Trust {
             revocations: Revocations::default(),
             expiry: Expiry::default(),
             expiry_seen: None,
-            refusals: FloodLimit::default(),
+            refusals: FailureLog::new(REFUSAL_INTERVAL),
             effects: VecDeque::new(),
         }
     }
@@ -330,7 +330,7 @@ impl Trust {
         }
         if self
             .expiry_seen
-            .is_none_or(|seen| now.mono.saturating_sub(seen) >= EXPIRY_INTERVAL)
+            .is_none_or(|seen| now.mono.saturating_sub(seen) >= LOOK_INTERVAL)
         {
             self.expiry_seen = Some(now.mono);
             self.see_expiry(now.wall);
@@ -342,10 +342,17 @@ impl Trust {
         }))
     }
 
-    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input.
+    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input: until the next
+    /// revocation may be verified, or until the warning of the next chain that ends.
     #[must_use]
-    pub fn next_timeout(&self) -> Duration {
-        self.revocations.next_timeout().unwrap_or(EXPIRY_INTERVAL)
+    pub fn next_timeout(&self, now: Now) -> Duration {
+        let warning = self.expiry.next_warning();
+        let warning = warning.map(|at| at.since(now.wall));
+        let waits = [self.revocations.next_timeout(), warning];
+        waits
+            .into_iter()
+            .flatten()
+            .fold(LOOK_INTERVAL, Duration::min)
     }
 
     /// Performs [`TrustEffect::Verify`]: verifies one signature, by a key that no root certified.
@@ -408,6 +415,7 @@ impl Trust {
         let key = entry.key().cloned();
         self.store.add(list, entry);
         self.epoch.0 += 1;
+        self.see_expiry(now.wall);
         if let Some(key) = key {
             let in_use = self.has_seen(&key);
             self.report(TrustEvent::Listed { list, key, in_use });
@@ -530,7 +538,7 @@ impl Trust {
         error: UpdateError,
         now: Now,
     ) {
-        let report = self.refusals.count((topic, (&error).into()), now.mono);
+        let report = self.refusals.fail(topic, (&error).into(), now.mono);
         self.report(TrustEvent::Refused {
             topic,
             claimed,

@@ -19,7 +19,7 @@ use super::request::{NONCE_LEN, Validity};
 use super::wants::{Wanted, Wants};
 use crate::backend::BackendError;
 use crate::chain::UnverifiedChain;
-use crate::flood::FloodLimit;
+use crate::failure_log::{FailureLog, REFUSAL_INTERVAL};
 use crate::kem::{DecapsulationKey, Suite};
 use crate::keys::VerifyingKey;
 use crate::ratchet::{Candidates, TopicSecret};
@@ -152,8 +152,9 @@ pub struct Exchange {
     retries: Vec<(Duration, Task)>,
     /// The number of changes of the lists.
     trust: u64,
-    refusals: FloodLimit<(RootTopic, SideTopic, RefusalId)>,
-    invalid: FloodLimit<()>,
+    refusals: FailureLog<(RootTopic, SideTopic), RefusalId>,
+    /// Records that no identity of the node is valid.
+    invalid: FailureLog<()>,
     /// The time at which to publish again why keys are missing; at once if the reasons changed.
     missing_due: Option<Duration>,
     effects: VecDeque<Effect>,
@@ -178,8 +179,8 @@ impl Exchange {
             readings: BTreeMap::new(),
             retries: Vec::new(),
             trust: 0,
-            refusals: FloodLimit::default(),
-            invalid: FloodLimit::default(),
+            refusals: FailureLog::new(REFUSAL_INTERVAL),
+            invalid: FailureLog::new(REFUSAL_INTERVAL),
             missing_due: None,
             effects: VecDeque::new(),
         }
@@ -326,8 +327,8 @@ impl Exchange {
     }
 
     fn refuse(&mut self, task: &Task, side: SideTopic, sender: Sender, refusal: Refusal, now: Now) {
-        let what = (task.root_topic.clone(), side, refusal.id());
-        let report = self.refusals.count(what, now.mono);
+        let topic = (task.root_topic.clone(), side);
+        let report = self.refusals.fail(topic, refusal.id(), now.mono);
         self.report(ExchangeEvent::Refused {
             root_topic: task.root_topic.clone(),
             side,

@@ -347,7 +347,7 @@ impl Node {
         let Some(running) = &mut self.running else {
             return;
         };
-        let mut wait = running.trust.next_timeout();
+        let mut wait = running.trust.next_timeout(now);
         if core.plan.is_long && wait >= Duration::from_secs(60) {
             wait = Duration::from_secs(6 * 3600);
         }

@@ -1,4 +1,4 @@
-//! Runs an exchange: hands it what comes, and does what it asks for.
+//! Runs an exchange: hands inputs in, and executes its effects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kc_core::backend::BackendError;
 use kc_core::exchange::{
     Effect, Exchange, ExchangeEvent, Failure, Input, Job, KeyTableChange, Output, Party, Position,
     RefusalId, Sender,
 };
+use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::types::{Now, RootTopic, SideTopic};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
@@ -20,7 +22,6 @@ use crate::actors::gateway::{ControlTopic, SendRecord, Watch};
 use crate::actors::key_table::{AwaitedKeys, ReceivedOpeningKeys};
 use crate::actors::keystore::Sign;
 use crate::actors::ratchet::RetainedKeysFor;
-use crate::actors::retry::Told;
 use crate::events::{EventListener, NodeEvent};
 use crate::slot::{Slot, SlotClosed};
 use crate::stores::{Store, ask_in_time};
@@ -28,11 +29,11 @@ use crate::stores::{Store, ask_in_time};
 /// The longest time without a look at what is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// An exchange and those who work for it. Cheap to clone.
+/// An exchange with the roles that work for it. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::actors) struct Driver {
     parts: Arc<ExchangeParts>,
-    /// Where its logs go: `kc::exchange`, or `kc::controller`.
+    /// Whether refusals are logged to `kc::controller`, or to `kc::exchange`.
     is_controller: bool,
     state: Arc<Mutex<State>>,
     /// Rung when the time to wait may have become shorter.
@@ -41,14 +42,14 @@ pub(in crate::actors) struct Driver {
 
 struct State {
     exchange: Exchange,
-    /// What happens to trust.
+    /// Changes of trust.
     events: EventListener,
-    /// The batches that records belong to which are not settled.
+    /// The batch of each record that is not settled.
     unsettled: HashMap<Position, Arc<Batch>>,
     positions: u64,
     counts: Counts,
-    /// Why topics cannot be reached.
-    told: Told<(RootTopic, Option<SideTopic>)>,
+    /// Why side topics cannot be read; under `None` why keys cannot be requested.
+    failures: FailureLog<(RootTopic, Option<SideTopic>), String>,
 }
 
 #[derive(Debug, Default)]
@@ -61,8 +62,7 @@ struct Counts {
     given: Vec<GivenKeys>,
 }
 
-/// How many senders are listed whose messages were refused, and how many nodes that were given keys; beyond, the oldest
-/// make room.
+/// The number of refused senders, and of nodes that got keys, that are listed; beyond, the oldest make room.
 const MAX_LISTED: usize = 64;
 
 /// Records that were handed over together.
@@ -79,7 +79,7 @@ impl Driver {
             unsettled: HashMap::new(),
             positions: 0,
             counts: Counts::default(),
-            told: Told::default(),
+            failures: FailureLog::new(OUTAGE_INTERVAL),
         };
         Self {
             parts: Arc::new(parts),
@@ -89,7 +89,7 @@ impl Driver {
         }
     }
 
-    /// Does what is due, for as long as it is polled.
+    /// Executes what is due, for as long as it is polled.
     pub(in crate::actors) async fn run(self) {
         let mut events = self.parts.events.listen();
         loop {
@@ -97,7 +97,6 @@ impl Driver {
             let wait = self.with(|state| state.exchange.next_timeout(now));
             let wait = wait.unwrap_or(LONGEST_SLEEP);
             tokio::select! {
-                // Woken early or not: what is due is looked up.
                 _ = timeout(wait.max(Duration::from_millis(1)), self.changed.notified()) => {}
                 changed = trust_changed(&mut events) => if !changed { return },
             }
@@ -105,7 +104,7 @@ impl Driver {
         }
     }
 
-    /// Hands an input in, and does what follows.
+    /// Hands an input in, and executes the effects.
     pub(in crate::actors) fn input(&self, input: Input) {
         let now = self.parts.clock.both();
         self.with(|state| {
@@ -116,7 +115,7 @@ impl Driver {
         self.changed.notify_one();
     }
 
-    /// Hands records in. Gives what resolves when all of them are settled.
+    /// Hands records in. Returns a future that resolves when all of them are settled.
     pub(in crate::actors) fn records(
         &self,
         records: Vec<SideRecord>,
@@ -180,7 +179,7 @@ impl Driver {
         use_state(&mut state)
     }
 
-    /// Does all that is to be done now.
+    /// Executes the effects that are due.
     fn pump(&self) {
         let mut arrived = None;
         loop {
@@ -201,7 +200,7 @@ impl Driver {
                 Some(Effect::Table(change)) => arrived = Some(change),
                 Some(Effect::Missing(missing)) => {
                     let awaited = self.parts.key_table.awaited.clone();
-                    // Without a key table nobody asks.
+                    // A key table that is restarted gets the next change.
                     actix::spawn(async move { awaited.send(AwaitedKeys(missing)).await });
                 }
                 Some(Effect::Settled(position)) => {
@@ -217,7 +216,7 @@ impl Driver {
         }
     }
 
-    /// Adds keys to those that open, and only then tells that they came.
+    /// Adds keys to the key table, and only then reports them.
     fn add_keys(&self, change: KeyTableChange, event: ExchangeEvent) {
         let driver = self.clone();
         let KeyTableChange {
@@ -308,15 +307,15 @@ impl Driver {
         }
     }
 
-    /// Logs and tells what happened.
+    /// Logs an event, and sends it to listeners.
     fn report(&self, event: ExchangeEvent) {
-        let told = match event {
+        let event = match event {
             ExchangeEvent::Requested {
                 root_topic,
                 ids,
                 direct,
             } => {
-                self.with(|state| state.told.works(&(root_topic.clone(), None)));
+                self.with(|state| state.failures.succeed(&(root_topic.clone(), None)));
                 tracing::info!(target: "kc::exchange", %root_topic, keys = ids.len(), direct, "keys requested");
                 NodeEvent::Requested {
                     root_topic,
@@ -327,7 +326,7 @@ impl Driver {
             ExchangeEvent::NotSent { root_topic, error } => {
                 tracing::debug!(target: "kc::exchange", %root_topic, "request not sent yet");
                 if let Some(error) = error
-                    && self.with(|state| state.told.fails((root_topic.clone(), None), &error))
+                    && self.logs_failure(&root_topic, None, &error)
                 {
                     tracing::warn!(target: "kc::exchange", %root_topic, %error, "keys cannot be requested");
                 }
@@ -339,7 +338,7 @@ impl Driver {
                 error,
             } => {
                 if let Some(error) = error
-                    && self.with(|state| state.told.fails((root_topic.clone(), Some(side)), &error))
+                    && self.logs_failure(&root_topic, Some(side), &error)
                 {
                     tracing::warn!(target: "kc::gateway", %root_topic, ?side, %error, "topic cannot be read yet");
                 }
@@ -412,7 +411,7 @@ impl Driver {
                 event
             }
             ExchangeEvent::Unanswered { root_topic, ids } => {
-                tracing::warn!(target: "kc::exchange", %root_topic, keys = ids.len(), "nobody answers");
+                tracing::warn!(target: "kc::exchange", %root_topic, keys = ids.len(), "no producer answers");
                 NodeEvent::Unanswered { root_topic, ids }
             }
             ExchangeEvent::NoValidChain { error, report } => {
@@ -428,7 +427,20 @@ impl Driver {
             }
             _ => return,
         };
-        self.parts.events.tell(told);
+        self.parts.events.tell(event);
+    }
+
+    /// Records a failure. Returns whether it should be logged.
+    fn logs_failure(
+        &self,
+        root_topic: &RootTopic,
+        side: Option<SideTopic>,
+        error: &BackendError,
+    ) -> bool {
+        let now = self.parts.clock.both().mono;
+        let failed = (root_topic.clone(), side);
+        let times = self.with(|state| state.failures.fail(failed, error.to_string(), now));
+        times.is_some()
     }
 
     fn log_refusal(&self, event: &NodeEvent) {
@@ -516,7 +528,7 @@ fn make_room<T>(listed: &mut Vec<T>) {
 }
 
 impl State {
-    /// The lists may have changed since the last input: what was validated before does not count any more.
+    /// Hands in that trust has changed since the last input: what was validated before does not count any more.
     fn note_trust(&mut self, now: Now) {
         let mut changed = false;
         while let Some(event) = self.events.try_next() {
@@ -533,14 +545,14 @@ impl Batch {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(done) = done.take() {
-                // Whoever waited may have gone.
+                // The caller may have gone.
                 let _ = done.send(());
             }
         }
     }
 }
 
-/// Waits until trust has changed; false if the node is gone.
+/// Waits until trust has changed. Returns false if the node is gone.
 async fn trust_changed(events: &mut EventListener) -> bool {
     while let Some(event) = events.next().await {
         if changes_trust(&event) {

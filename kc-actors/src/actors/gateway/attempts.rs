@@ -4,11 +4,21 @@ use kc_core::backend::BackendError;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::actors::retry;
+/// How long to wait where only a person can help: a password that is tried again and again locks an account.
+const FATAL_DELAY: Duration = Duration::from_secs(60);
 
-/// Attempts at something that all who need it may share, such as a connection: one is made at a time, and
-/// whoever waited for one that failed shares its failure instead of making another. Where only a person can
-/// help, those who ask within the next minute share it, too.
+/// Returns how long to wait before trying again: `usual`, or longer where only a person can help.
+pub(crate) fn retry_delay(error: &BackendError, usual: Duration) -> Duration {
+    if error.is_fatal() {
+        FATAL_DELAY.max(usual)
+    } else {
+        usual
+    }
+}
+
+/// Shared attempts at something, such as a connection: one is made at a time, and callers that waited for one that
+/// failed share its failure instead of making another. Where only a person can help, callers within the next minute
+/// share it, too.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     last: Mutex<Option<Failure>>,
@@ -21,10 +31,10 @@ struct Failure {
 }
 
 impl Attempts {
-    /// Makes an attempt when it is its turn.
+    /// Makes an attempt, one caller at a time.
     ///
     /// # Errors
-    /// Those of `attempt`, or of the one that was waited for.
+    /// The error of `attempt`, or of the attempt that was waited for.
     pub(super) async fn share<T>(
         &self,
         attempt: impl Future<Output = Result<T, BackendError>>,
@@ -45,8 +55,8 @@ impl Attempts {
 }
 
 impl Failure {
-    /// Whether it is the answer to who asked then.
+    /// Returns whether this failure also answers a caller that asked at `asked`.
     fn holds(&self, asked: Instant) -> bool {
-        self.at + retry::delay(&self.error, Duration::ZERO) > asked
+        self.at + retry_delay(&self.error, Duration::ZERO) > asked
     }
 }

@@ -2,45 +2,50 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kc_core::backend::{Admin, BackendError};
+use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::types::SideTopic;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::attempts::retry_delay;
 use super::reader::Order;
 use super::{ControlTopic, GatewayParts};
-use crate::actors::retry::{Told, delay};
 
 /// How long listing the topics may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Of so many root topics a controller reads requests; whoever may create topics could make more. A root topic that
-/// was found stays.
+/// The number of root topics whose requests a controller reads: other clients may create any number of topics. A root
+/// topic that was found stays.
 const MAX_SUBSCRIPTION_TOPICS: usize = 4096;
 
-/// Has the requests to controllers of all root topics read, and looks for new ones until the gateway is
-/// closed. No client can be relied on to subscribe to what matches a pattern.
+/// Orders the reader to read the requests to controllers of all root topics, and looks for new ones until the gateway
+/// is closed. No client can be relied on to subscribe by a pattern.
 pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, interval: Duration) {
     let mut admin = None;
     let mut found = BTreeMap::new();
-    let mut too_many = false;
-    let mut told = Told::default();
+    let mut failures = FailureLog::new(OUTAGE_INTERVAL);
     loop {
         let mut wait = interval;
+        let now = parts.clock.both().mono;
         match list(&parts, &mut admin).await {
             Ok(topics) => {
-                told.works(&());
+                failures.succeed(&Failed::ToList);
                 let listed = topics
                     .into_iter()
                     .filter_map(|name| subscriptions(&parts, name));
                 let left_out = renew(&mut found, listed.collect());
-                if left_out > 0 && !too_many {
+                if left_out == 0 {
+                    failures.succeed(&Failed::ToReadAll);
+                } else if failures
+                    .fail(Failed::ToReadAll, String::new(), now)
+                    .is_some()
+                {
                     tracing::warn!(
                         target: "kc::gateway",
                         left_out,
                         "there are more topics with requests to controllers than are read"
                     );
                 }
-                too_many = left_out > 0;
                 let Some(orders) = orders.upgrade() else {
                     return;
                 };
@@ -53,8 +58,11 @@ pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, in
                 }
             }
             Err(error) => {
-                wait = delay(&error, interval);
-                if told.fails((), &error) {
+                wait = retry_delay(&error, interval);
+                if failures
+                    .fail(Failed::ToList, error.to_string(), now)
+                    .is_some()
+                {
                     tracing::warn!(target: "kc::gateway", %error, "topics cannot be listed");
                 }
             }
@@ -66,7 +74,15 @@ pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, in
     }
 }
 
-/// Forgets what is not listed any more, and adds what is new as long as there is room. Returns how many are left out.
+/// What a discovery failed to do.
+#[derive(PartialEq, Eq, Hash)]
+enum Failed {
+    ToList,
+    ToReadAll,
+}
+
+/// Forgets topics that are not listed any more, and adds new ones as long as there is room. Returns how many are left
+/// out.
 fn renew(
     found: &mut BTreeMap<String, ControlTopic>,
     mut listed: BTreeMap<String, ControlTopic>,

@@ -17,6 +17,7 @@ use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic, SideTopic, To
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+pub(crate) use self::attempts::retry_delay;
 use self::reader::Order;
 use self::sender::Sender;
 use self::starter::NewWatch;
@@ -24,6 +25,7 @@ use self::topics::ControlTopics;
 use super::chain::ChainRole;
 use super::controller::ControllerRole;
 use super::exchange::ExchangeRole;
+use crate::clock::Clock;
 use crate::role::role;
 
 /// The number of orders to the reader that may wait.
@@ -113,6 +115,8 @@ pub struct GatewayParts {
     pub controller: ControllerRole,
     /// The topics that are read: a gateway that is restarted goes on with those of the one before it.
     pub watched: Watched,
+    /// The time.
+    pub clock: Clock,
 }
 
 /// The topics that are read, by name.
@@ -173,7 +177,7 @@ impl GatewayActor {
     pub fn new(parts: GatewayParts) -> Self {
         let (orders, waiting) = mpsc::channel(ORDER_CAPACITY);
         Self {
-            topics: Arc::new(ControlTopics::new(Arc::clone(&parts.backend))),
+            topics: Arc::new(ControlTopics::new(&parts)),
             sender: Arc::new(Sender::new(Arc::clone(&parts.backend))),
             parts,
             orders: Some(orders),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::Message;
 use kc_core::backend::{BackendError, BackendErrorKind, Committed, LogReader, LogStart, Record};
+use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::types::SideTopic;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -11,11 +12,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ControlTopic;
 use super::GatewayParts;
-use super::attempts::Attempts;
+use super::attempts::{Attempts, retry_delay};
 use super::starter::{NewWatch, Started, Starter};
 use crate::actors::chain::{ManagementRecord, ManagementRecords};
 use crate::actors::exchange::{SideRecord, SideRecords};
-use crate::actors::retry::{Told, delay};
 use crate::slot::Slot;
 
 /// How long a poll waits; a new topic is taken up after that at the latest.
@@ -27,16 +27,15 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How long to wait before beginning with a topic is tried again.
 const WANTED_DELAY: Duration = Duration::from_secs(2);
 
-/// What is asked of the reader.
+/// An order to the reader.
 #[derive(Debug)]
 pub(super) enum Order {
     Watch(NewWatch),
-    /// These are all topics with requests to controllers: others are read no more.
+    /// All topics with requests to controllers: others are read no more.
     Subscriptions(BTreeMap<String, ControlTopic>),
 }
 
-/// Reads the watched topics until nobody can give another order. Positions are committed when what was read
-/// is done with.
+/// Reads the watched topics until no more orders can come. Positions are committed when the records read are handled.
 pub(super) async fn read(parts: GatewayParts, orders: mpsc::Receiver<Order>) {
     let mut reading = Reading::resumed(parts, orders);
     while !reading.orders.is_closed() {
@@ -56,32 +55,32 @@ pub(super) async fn read(parts: GatewayParts, orders: mpsc::Receiver<Order>) {
     }
 }
 
-/// What is read, and what is to be.
+/// The topics that are read, and those that are to be.
 struct Reading {
     parts: GatewayParts,
     orders: mpsc::Receiver<Order>,
-    /// What somebody waits for.
+    /// The topics that a caller waits for.
     asked: VecDeque<NewWatch>,
-    /// What the gateway itself wants is tried until it works, each not before its time.
+    /// The topics that the gateway itself wants: tried until it works, each not before its time.
     wanted: VecDeque<(Instant, NewWatch)>,
-    /// Finds out where one topic begins, while others are read.
+    /// Finds where reading of one topic begins, while others are read.
     beginning: JoinSet<Started>,
-    /// The topic that it is about.
+    /// The topic of `beginning`.
     being_begun: Option<(String, ControlTopic)>,
-    /// None while it works.
+    /// `None` while it works.
     starter: Option<Starter>,
     connecting: Attempts,
     reader: Option<Box<dyn LogReader>>,
-    /// What is read, by the topics' names.
+    /// The topics that are read, by name.
     sources: HashMap<String, ControlTopic>,
-    /// Not to be polled earlier.
+    /// The time before which it does not poll.
     next_poll: Instant,
-    unreadable: Told<String>,
-    unpolled: Told<()>,
+    /// Why topics cannot be read, by name; under `None` why polling fails.
+    failures: FailureLog<Option<String>, String>,
 }
 
 impl Reading {
-    /// Goes on with what the gateway before this one read.
+    /// Goes on with the topics of the gateway before this one.
     fn resumed(parts: GatewayParts, orders: mpsc::Receiver<Order>) -> Self {
         let now = Instant::now();
         let resume = |(name, topic): (&String, &ControlTopic)| NewWatch {
@@ -105,16 +104,21 @@ impl Reading {
             reader: None,
             sources: HashMap::new(),
             next_poll: now,
-            unreadable: Told::default(),
-            unpolled: Told::default(),
+            failures: FailureLog::new(OUTAGE_INTERVAL),
         }
+    }
+
+    /// Records a failure. Returns whether it should be logged.
+    fn logs_failure(&mut self, topic: Option<String>, error: &BackendError) -> bool {
+        let now = self.parts.clock.both().mono;
+        self.failures.fail(topic, error.to_string(), now).is_some()
     }
 
     fn may_poll(&self) -> bool {
         !self.sources.is_empty() && self.next_poll <= Instant::now()
     }
 
-    /// What somebody asks for. Waits if there is nothing else to do.
+    /// Returns the next order. Waits if there is nothing else to do.
     async fn next_order(&mut self) -> Option<Order> {
         if self.may_poll() {
             return self.orders.try_recv().ok();
@@ -130,7 +134,7 @@ impl Reading {
         }
     }
 
-    /// When there is something to do, whether or not somebody asks.
+    /// Returns when there is something to do without an order.
     fn next_due(&self) -> Option<Instant> {
         let is_free = self.starter.is_some();
         let asked = self.asked.front().map(|_| Instant::now());
@@ -178,7 +182,7 @@ impl Reading {
         }
     }
 
-    /// Has those topics read that are not yet.
+    /// Begins to read those topics that are not read yet.
     fn want(&mut self, found: BTreeMap<String, ControlTopic>) {
         let waiting: HashSet<String> = {
             let waiting = self.wanted.iter().map(|(_, watch)| watch.name.clone());
@@ -196,8 +200,8 @@ impl Reading {
         }
     }
 
-    /// Has the next topic begun with, if none is: one that somebody asks for, or else one that the gateway wants
-    /// and that is due.
+    /// Begins with the next topic unless one is being begun: one that a caller asks for, or else one that the gateway
+    /// wants and that is due.
     fn begin_next(&mut self) {
         let Some(starter) = self.starter.take() else {
             return;
@@ -211,7 +215,7 @@ impl Reading {
         match watch {
             Some(watch) if self.sources.contains_key(&watch.name) => {
                 self.starter = Some(starter);
-                watch.tell(Ok(()));
+                watch.answer(Ok(()));
             }
             Some(watch) => {
                 self.being_begun = Some((watch.name.clone(), watch.topic.clone()));
@@ -220,7 +224,8 @@ impl Reading {
             None => self.starter = Some(starter.rest()),
         }
     }
-    /// Reads a topic whose beginning is known, or has that tried again if the gateway itself wants it.
+
+    /// Reads a topic whose beginning is known, or tries again later if the gateway itself wants it.
     async fn take_up(&mut self, started: Result<Started, JoinError>) {
         let Started {
             starter,
@@ -234,21 +239,21 @@ impl Reading {
             Err(error) => Err(error),
         };
         if begun.is_ok() {
-            self.unreadable.works(&watch.name);
+            self.failures.succeed(&Some(watch.name.clone()));
             let (name, topic) = (watch.name.clone(), watch.topic.clone());
             self.parts
                 .watched
                 .with(|all| all.insert(name.clone(), topic.clone()));
             self.sources.insert(name, topic);
         } else if let (Err(error), None) = (&begun, &watch.done) {
-            if self.unreadable.fails(watch.name.clone(), error) {
+            if self.logs_failure(Some(watch.name.clone()), error) {
                 tracing::warn!(target: "kc::gateway", topic = watch.name, %error, "cannot be read yet");
             }
-            let again = Instant::now() + delay(error, WANTED_DELAY);
+            let again = Instant::now() + retry_delay(error, WANTED_DELAY);
             self.wanted.push_back((again, watch));
             return;
         }
-        watch.tell(begun);
+        watch.answer(begun);
     }
 
     async fn assign(&mut self, name: &str, start: LogStart) -> Result<(), BackendError> {
@@ -266,20 +271,20 @@ impl Reading {
         timeout(DEADLINE, assigning).await.map_err(late)?
     }
 
-    /// What came since the last poll goes to whom it concerns.
+    /// Polls once, and hands over the records that came.
     async fn poll_once(&mut self) {
         let Some(reader) = &mut self.reader else {
             return;
         };
         match reader.poll(POLL_WAIT).await {
             Ok(records) => {
-                self.unpolled.works(&());
+                self.failures.succeed(&None);
                 if !records.is_empty() {
                     hand_over(&self.parts, &self.sources, reader.as_mut(), records).await;
                 }
             }
             Err(error) => {
-                if self.unpolled.fails((), &error) {
+                if self.logs_failure(None, &error) {
                     tracing::warn!(target: "kc::gateway", %error, "reading side topics failed");
                 }
                 self.next_poll = Instant::now() + poll_delay(&error);
@@ -288,15 +293,15 @@ impl Reading {
     }
 }
 
-/// What is forbidden may be one topic, and must not hold up the others.
+/// Returns how long to wait after a failed poll: one forbidden topic must not hold up the others.
 fn poll_delay(error: &BackendError) -> Duration {
     match error.kind() {
         BackendErrorKind::Authorization => RETRY_DELAY,
-        _ => delay(error, RETRY_DELAY),
+        _ => retry_delay(error, RETRY_DELAY),
     }
 }
 
-/// Hands records to whom they concern, and commits when they are done with.
+/// Hands records to the roles that take them, and commits positions when they are handled.
 async fn hand_over(
     parts: &GatewayParts,
     sources: &HashMap<String, ControlTopic>,
@@ -352,7 +357,7 @@ async fn hand_over(
     }
 }
 
-/// If the actor has died, another will take its place.
+/// Hands records over; again if the actor has died, which will be restarted.
 async fn until_taken<M>(slot: &Slot<M>, message: M)
 where
     M: Message<Result = ()> + Clone + Send + 'static,

@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Sender {
     backend: Arc<dyn Backend>,
     connecting: Attempts,
-    /// How many producers were made.
+    /// The number of producers made so far.
     made: AtomicU64,
     state: RwLock<State>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Sender {
 #[derive(Debug)]
 enum State {
     Unconnected,
-    /// Its number, and the producer.
+    /// The number of the producer, and the producer.
     Connected(u64, Box<dyn Producer>),
     Closed,
 }
@@ -67,7 +67,7 @@ impl Sender {
         timeout(DEADLINE, sending).await.unwrap_or(Err(late))
     }
 
-    /// Forgets a producer that takes nothing any more: the next record has a new one.
+    /// Forgets a producer that takes no more records: the next record gets a new one.
     async fn forget(&self, number: u64) {
         let mut state = self.state.write().await;
         if !matches!(*state, State::Connected(current, _) if current == number) {
@@ -86,7 +86,7 @@ impl Sender {
         self.connecting.share(self.connect()).await
     }
 
-    /// One at a time, with the state free meanwhile: who comes later waits for this one's end.
+    /// Connects, one caller at a time. The state is free meanwhile.
     async fn connect(&self) -> Result<(), BackendError> {
         if !matches!(*self.state.read().await, State::Unconnected) {
             return Ok(());
@@ -101,7 +101,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Flushes and disconnects until `end`; nothing is sent any more.
+    /// Flushes and disconnects until `end`; no more records are sent.
     pub(super) async fn close(&self, end: Instant) -> Result<(), BackendError> {
         let late = |_| BackendError::new(BackendErrorKind::Timeout, "close the producer");
         let mut state = timeout_at(end, self.state.write()).await.map_err(late)?;

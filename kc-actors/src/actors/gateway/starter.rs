@@ -7,14 +7,13 @@ use tokio::time::{sleep, timeout};
 use super::attempts::Attempts;
 use super::{ControlTopic, GatewayParts};
 
-/// How long it may take to find out where one topic begins.
+/// How long finding the beginning of one topic may take.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How long to wait before asking again for a position.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How often positions are asked for before reading begins at the start: a new broker has none for a
-/// while, and says so by errors.
+/// How often positions are asked for before reading begins at the start: a new broker answers with errors for a while.
 const POSITION_ATTEMPTS: usize = 4;
 
 /// A topic to read from now on.
@@ -22,21 +21,21 @@ const POSITION_ATTEMPTS: usize = 4;
 pub(super) struct NewWatch {
     pub(super) name: String,
     pub(super) topic: ControlTopic,
-    /// Told when reading has begun; nobody if the gateway itself wants it.
+    /// Resolves when reading has begun; `None` if the gateway itself wants the topic.
     pub(super) done: Option<oneshot::Sender<Result<(), BackendError>>>,
 }
 
 impl NewWatch {
-    /// Whoever asked may have gone; the topic is read all the same.
-    pub(super) fn tell(self, begun: Result<(), BackendError>) {
+    /// Answers the caller, which may have gone; the topic is read all the same.
+    pub(super) fn answer(self, begun: Result<(), BackendError>) {
         if let Some(done) = self.done {
             drop(done.send(begun));
         }
     }
 }
 
-/// Finds out where reading begins, on a connection of its own: what is read already does not wait for a topic that
-/// anybody may have made.
+/// Finds where reading begins, on a connection of its own: topics that are read already do not wait for one that any
+/// client may have created.
 #[derive(Debug)]
 pub(super) struct Starter {
     parts: GatewayParts,
@@ -44,7 +43,7 @@ pub(super) struct Starter {
     reader: Option<Box<dyn LogReader>>,
 }
 
-/// What a starter found out.
+/// The result of a starter.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) starter: Starter,
@@ -72,7 +71,7 @@ impl Starter {
         }
     }
 
-    /// Disconnects, because nothing is to begin.
+    /// Disconnects, because no topic is to begin.
     pub(super) fn rest(mut self) -> Self {
         if let Some(reader) = self.reader.take() {
             tokio::spawn(reader.close());
@@ -98,7 +97,7 @@ impl Starter {
     }
 }
 
-/// Where the group stopped; the first record, if it never read the topic or nobody can tell.
+/// Returns where the group stopped: the first record, if it never read the topic or the broker does not answer.
 async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     for _ in 0..POSITION_ATTEMPTS {
         match reader.committed(&[topic.to_owned()], DEADLINE).await {

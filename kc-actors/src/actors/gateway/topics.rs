@@ -4,43 +4,49 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kc_core::backend::{Admin, Backend, BackendError, BackendErrorKind, TopicSpec};
+use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use tokio::sync::OnceCell;
 
+use super::GatewayParts;
 use super::attempts::Attempts;
+use crate::clock::Clock;
 
 /// How long an administrative call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Creates control topics: one partition, compacted. No broker can be relied on to do so by itself. No topic
-/// waits for another, and one that is there waits for nothing.
+/// Creates control topics: one partition, compacted. No broker can be relied on to do so by itself. No topic waits for
+/// another, and one that exists waits for nothing.
 #[derive(Debug)]
 pub(super) struct ControlTopics {
     backend: Arc<dyn Backend>,
     connecting: Attempts,
     admin: OnceCell<Arc<dyn Admin>>,
     topics: Mutex<HashMap<String, Arc<Topic>>>,
+    /// The topics that may not be created from here.
+    forbidden: Mutex<FailureLog<String>>,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
 struct Topic {
     creating: Attempts,
-    /// It exists, or may not be created from here: not to be tried again until it is doubted.
+    /// Set if it exists, or may not be created from here: not to be tried again until it is doubted.
     settled: AtomicBool,
-    /// It may not be created from here, which has been said.
-    forbidden: AtomicBool,
 }
 
 impl ControlTopics {
-    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
+    pub(super) fn new(parts: &GatewayParts) -> Self {
         Self {
-            backend,
+            backend: Arc::clone(&parts.backend),
             connecting: Attempts::default(),
             admin: OnceCell::new(),
             topics: Mutex::default(),
+            forbidden: Mutex::new(FailureLog::new(OUTAGE_INTERVAL)),
+            clock: parts.clock.clone(),
         }
     }
 
-    /// Creates a topic unless it exists. Where that is forbidden, says so once, and leaves it to others.
+    /// Creates a topic unless it exists. Where that is forbidden, logs it and leaves it to the operator.
     pub(super) async fn ensure(&self, name: &str) -> Result<(), BackendError> {
         let topic = self.topic(name);
         if topic.settled.load(Ordering::Acquire) {
@@ -49,7 +55,7 @@ impl ControlTopics {
         topic.creating.share(self.settle(name, &topic)).await
     }
 
-    /// Has a topic looked for anew before it is used again: it may have been deleted.
+    /// Looks for a topic again before its next use: it may have been deleted.
     pub(super) fn doubt(&self, name: &str) {
         self.topic(name).settled.store(false, Ordering::Release);
     }
@@ -61,14 +67,14 @@ impl ControlTopics {
     }
 
     async fn settle(&self, name: &str, topic: &Topic) -> Result<(), BackendError> {
-        // Whoever was waited for may have done it.
+        // The attempt that was waited for may have settled it.
         if topic.settled.load(Ordering::Acquire) {
             return Ok(());
         }
         match self.create(name).await {
             Ok(()) => tracing::info!(target: "kc::gateway", topic = name, "topic created"),
             Err(error) if error.kind() == BackendErrorKind::TopicExists => {}
-            Err(error) if error.leaves_topic_to_others() => topic.tell_forbidden(name),
+            Err(error) if error.leaves_topic_to_others() => self.log_forbidden(name),
             Err(error) => return Err(error),
         }
         topic.settled.store(true, Ordering::Release);
@@ -88,11 +94,12 @@ impl ControlTopics {
         let connecting = self.admin.get_or_try_init(connect);
         self.connecting.share(connecting).await.cloned()
     }
-}
 
-impl Topic {
-    fn tell_forbidden(&self, name: &str) {
-        if !self.forbidden.swap(true, Ordering::Relaxed) {
+    fn log_forbidden(&self, name: &str) {
+        let forbidden = self.forbidden.lock();
+        let mut forbidden = forbidden.unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.both().mono;
+        if forbidden.fail(name.to_owned(), (), now).is_some() {
             tracing::warn!(
                 target: "kc::gateway",
                 topic = name,

@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use actix::{Context, Handler, ResponseFuture};
@@ -15,14 +16,14 @@ use crate::actors::ratchet::{RatchetActor, RatchetParts, SealingKeyFor};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 
-/// Blocks whatever thread calls it, until the test has ended.
+/// Blocks the calling thread until the test has ended.
 #[derive(Debug)]
 struct Stuck {
     entered: Sender<()>,
     test: Arc<Mutex<Receiver<Infallible>>>,
 }
 
-/// Ends what is stuck when it is dropped, and tells when something is.
+/// Receives when a thread is blocked, and releases it when it is dropped.
 struct Gate {
     entered: Receiver<()>,
     _test: Sender<Infallible>,
@@ -167,4 +168,17 @@ fn a_gateway_that_never_closes_ends_at_the_deadline() {
     connects.recv().unwrap();
     let report = stop(node, Duration::ZERO);
     assert_eq!(kind(&report), Some(BackendErrorKind::Timeout));
+}
+
+#[test]
+fn work_is_done_elsewhere_without_any_runtime() {
+    let worker = pollster::block_on(run_on_thread(|| thread::current().id())).unwrap();
+    assert_ne!(worker, thread::current().id());
+}
+
+#[test]
+fn a_panic_is_passed_on_to_the_caller() {
+    let failing = || pollster::block_on(run_on_thread(|| -> () { panic!("of the work") }));
+    let panic = catch_unwind(AssertUnwindSafe(failing)).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"of the work"));
 }

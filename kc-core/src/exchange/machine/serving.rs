@@ -175,7 +175,7 @@ impl Exchange {
         let own = match result {
             Ok(Output::Identities(Ok(own))) => Ok(own.into()),
             Ok(Output::Identities(Err(error))) => {
-                let report = self.invalid.count((), now.mono);
+                let report = self.invalid.fail((), (), now.mono);
                 let error_of = error.clone();
                 self.report(ExchangeEvent::NoValidChain {
                     error: error_of,
