@@ -16,10 +16,10 @@
 //!
 //! ```
 //! use actix::SyncArbiter;
-//! use kc_actors::chain::{ChainActor, ChainParts, ChainRole, OwnIdentities, TrustArchive};
+//! use kc_actors::chain::{ChainActor, ChainParts, ChainRole, OwnIdentities};
 //! use kc_actors::{Clock, Events};
 //! use kc_core::chain::{TrustEntry, TrustList, TrustStore};
-//! use kc_core::store::StoreError;
+//! use kc_core::store::{StoreError, TrustArchive};
 //!
 //! /// Forgets changes.
 //! #[derive(Debug)]

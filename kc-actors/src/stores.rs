@@ -13,10 +13,9 @@ use kc_core::kem::Suite;
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{RetainedKeys, Step};
 use kc_core::secret::SecretVec;
-use kc_core::store::{KeyStore, RatchetStore, StoreError, StoreErrorKind};
+use kc_core::store::{KeyStore, RatchetStore, RetainedKeysArchive, StoreError, StoreErrorKind};
 use tokio::sync::Notify;
 
-use crate::actors::ratchet::KeyArchive;
 use crate::events::{Events, NodeEvent};
 use crate::slot::{Slot, SlotClosed};
 
@@ -114,7 +113,7 @@ struct Health {
     log: FailureLog<Store, Cause>,
 }
 
-/// What tells failures apart: the place where one showed does not.
+/// The cause of a failure; the place where it showed does not count.
 type Cause = (StoreErrorKind, Option<&'static str>);
 
 /// A use of a store; ends when it is dropped.
@@ -279,7 +278,7 @@ impl RatchetStore for Observed<Box<dyn RatchetStore>> {
     }
 }
 
-impl<A: KeyArchive> KeyArchive for Observed<A> {
+impl<A: RetainedKeysArchive> RetainedKeysArchive for Observed<A> {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
         let save = || self.store.save(keys, used);
         self.watch.using(Store::RetainedKeys, save)

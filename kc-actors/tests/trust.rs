@@ -6,14 +6,14 @@ use std::time::Duration;
 use actix::SyncArbiter;
 use kc_actors::chain::{
     AskTrust, ChainActor, ChainParts, ChainRole, ManagementRecord, ManagementRecords,
-    OwnIdentities, TrustArchive, ValidateChain,
+    OwnIdentities, ValidateChain,
 };
 use kc_actors::{Clock, Events, NodeEvent};
 use kc_core::chain::{ChainError, MaxAge, TrustEntry, TrustList, TrustStore, Usage};
 use kc_core::keys::{KeyType, Signer, SigningKey};
 use kc_core::provision::{NewNode, Role, compose_update, provision_node};
 use kc_core::store::config::{Section, Value};
-use kc_core::store::{StoreError, StoreErrorKind};
+use kc_core::store::{StoreError, StoreErrorKind, TrustArchive};
 use kc_core::types::{ManagementTopic, TopicScheme};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -6,6 +6,7 @@
     reason = "a test may panic"
 )]
 
+mod archives;
 #[path = "../common/clients.rs"]
 mod clients;
 mod copies;

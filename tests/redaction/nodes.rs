@@ -237,7 +237,7 @@ fn actors_and_messages() {
     ));
     let ratchet = RatchetActor::new(RatchetParts {
         store: Some(Box::new(MemoryRatchetStore::new(seed()))),
-        archive: Box::new(SealedArchive::new(keys.clone(), config)),
+        archive: Some(Box::new(SealedArchive::new(keys.clone(), config))),
         retained: RetainedKeys::default(),
         used: None,
         config: RatchetConfig {

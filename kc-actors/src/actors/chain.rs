@@ -1,19 +1,18 @@
 //! The role of chain validation: alone decides whom the node trusts, and which identities it has itself.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, Handler, Message, MessageResult, SyncContext};
 use kc_core::chain::{
-    ChainError, Demand, Identity, Trust, TrustEffect, TrustEntry, TrustEvent, TrustInput,
-    TrustList, TrustStore, Usage, ValidIdentity, ValidatedChain,
+    ChainError, Demand, Identity, Trust, TrustEffect, TrustEvent, TrustInput, TrustStore, Usage,
+    ValidIdentity, ValidatedChain,
 };
 use kc_core::exchange::RefusalId;
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::Giver;
-use kc_core::store::StoreError;
+use kc_core::store::{StoreError, TrustArchive};
 use kc_core::types::{ManagementTopic, RootTopic, Timestamp};
 
 use tokio::sync::Notify;
@@ -130,22 +129,6 @@ pub struct IdentityStatus {
     pub key: VerifyingKey,
     /// The end of its chain, `None` if it does not end; or why the chain is not valid.
     pub chain: Result<Option<Timestamp>, ChainError>,
-}
-
-/// Keeps changes of trust between runs.
-pub trait TrustArchive: Debug + Send {
-    /// Stores an entry of a list durably before it returns.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the entry is in force all the same, until the node is closed.
-    fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError>;
-
-    /// Stores the chain of the node's signing key with this index, counted from 0, durably before it
-    /// returns.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the chain is in use all the same, until the node is closed.
-    fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError>;
 }
 
 /// The parts of a chain validation actor.

@@ -1,13 +1,12 @@
 //! The chain server: renews short-lived chains of other nodes before they end. It takes no messages.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, WrapFuture};
 use kc_core::chain::{ToBeSigned, ValidIdentity};
 use kc_core::chain_server::{ChainKey, Renewal, RenewalPolicy};
-use kc_core::store::StoreError;
+use kc_core::store::ChainKeyArchive;
 use kc_core::types::ManagementTopic;
 use tokio::time::sleep;
 
@@ -17,21 +16,6 @@ use super::keystore::{KeystoreRole, Sign};
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent};
 use crate::stores::{Store, ask_in_time};
-
-/// Keeps the keys that a chain server renews chains for.
-pub trait ChainKeyArchive: Debug + Send + Sync {
-    /// Returns the keys as they are stored now, by name; keys may be added while the server runs.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn load(&self) -> Result<Vec<(String, ChainKey)>, StoreError>;
-
-    /// Stores a renewed key under its name, durably before it returns.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError>;
-}
 
 /// The parts of a chain server actor.
 #[derive(Clone, Debug)]

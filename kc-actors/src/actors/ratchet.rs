@@ -1,6 +1,5 @@
 //! The role of the ratchet: alone makes the keys that the node seals with, and keeps them for late consumers.
 
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use kc_core::ratchet::{
     MAX_RETAINED_KEYS, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, RetainedKey,
     RetainedKeys, SealingKey, Step, TopicSecret,
 };
-use kc_core::store::{RatchetStore, StoreError};
+use kc_core::store::{RatchetStore, RetainedKeysArchive, StoreError};
 use kc_core::types::{KeyId, RootTopic};
 use thiserror::Error;
 
@@ -102,22 +101,13 @@ pub enum RatchetError {
     TooManyRoots,
 }
 
-/// Keeps retained keys between runs.
-pub trait KeyArchive: Debug + Send {
-    /// Stores the keys, and the index of the latest step that was used, durably before it returns.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the keys must then not be used.
-    fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError>;
-}
-
 /// The parts of a ratchet actor.
 #[derive(Debug)]
 pub struct RatchetParts {
     /// The ratchet; `None` on a node that only consumes.
     pub store: Option<Box<dyn RatchetStore>>,
-    /// Keeps retained keys.
-    pub archive: Box<dyn KeyArchive>,
+    /// Keeps retained keys between runs; `None` if they are kept in memory alone.
+    pub archive: Option<Box<dyn RetainedKeysArchive>>,
     /// The retained keys of the runs before.
     pub retained: RetainedKeys,
     /// The index of the latest step that the runs before used.
@@ -143,7 +133,7 @@ pub struct RatchetActor {
 struct State {
     ratchet: Ratchet,
     store: Option<Box<dyn RatchetStore>>,
-    archive: Box<dyn KeyArchive>,
+    archive: Option<Box<dyn RetainedKeysArchive>>,
     clock: Clock,
     entropy: Entropy,
 }
@@ -256,9 +246,9 @@ impl State {
                     next = Some(RatchetInput::Stepped(step));
                 }
                 Some(RatchetEffect::Save) => {
-                    let saved = self
-                        .archive
-                        .save(self.ratchet.retained(), self.ratchet.used());
+                    let (retained, used) = (self.ratchet.retained(), self.ratchet.used());
+                    let archive = self.archive.as_mut();
+                    let saved = archive.map_or(Ok(()), |archive| archive.save(retained, used));
                     next = Some(RatchetInput::Saved(saved.is_ok()));
                     if let Err(failed) = saved {
                         error = Some(RatchetError::Archive(Arc::new(failed)));

@@ -159,7 +159,7 @@ mod tests {
         let Value::Bytes(good) = chain(&config) else {
             panic!("no chain");
         };
-        // The same certificate, certified by nobody.
+        // The same certificate, without the one that certifies it.
         let last = UnverifiedChain::parse(&good).unwrap().links()[1].to_vec();
         let bad = kc_core::chain::encode_chain(&[&last]);
         config

@@ -1,7 +1,6 @@
 //! A whole node: the actors in their default wiring, on a thread of their own.
 
-mod archive;
-mod config_archives;
+mod archives;
 mod error;
 mod identity;
 mod settings;
@@ -9,8 +8,7 @@ mod status;
 mod supervisor;
 mod thread;
 
-pub use archive::SealedArchive;
-pub use config_archives::{ConfigChainKeys, ConfigTrustArchive};
+pub use archives::{ConfigChainKeys, ConfigTrustArchive, SealedArchive};
 pub use error::NodeError;
 pub use identity::{stored_entries, stored_trust};
 pub use settings::{CryptoSettings, DeniedKeys, NodeSettings};
@@ -30,7 +28,6 @@ use kc_core::store::config::ConfigStore;
 use kc_core::store::{KeyStore, RatchetStore};
 use kc_core::types::TopicScheme;
 
-use self::archive::MemoryArchive;
 use self::supervisor::{ChainServerSettings, SupervisorParts};
 use self::thread::{NodeThread, Threads, run_on_thread};
 use crate::actors::chain::{AskTrust, ChainActor, ChainParts, OwnGrant};
@@ -184,11 +181,8 @@ impl Node {
             }),
             keystore: KeystoreActor::new(Arc::new(stores.over(Arc::clone(&keystore)))),
             ratchet: RatchetActor::new(RatchetParts {
-                archive: if is_durable {
-                    Box::new(stores.over(SealedArchive::new(keystore, config)))
-                } else {
-                    Box::new(MemoryArchive)
-                },
+                archive: is_durable
+                    .then(|| Box::new(stores.over(SealedArchive::new(keystore, config))) as _),
                 used: used.filter(|_| is_durable),
                 store: ratchet.map(|ratchet| Box::new(stores.over(ratchet)) as _),
                 retained,

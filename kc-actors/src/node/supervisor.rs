@@ -8,12 +8,13 @@ use kc_core::backend::Backend;
 use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::ExchangeConfig;
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
+use kc_core::store::ChainKeyArchive;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use tokio::time::{sleep, timeout};
 
 use super::thread::{Running, Threads};
 use crate::actors::chain::{ChainActor, ChainRole, TendTrust};
-use crate::actors::chain_server::{ChainKeyArchive, ChainServerActor, ChainServerParts};
+use crate::actors::chain_server::{ChainServerActor, ChainServerParts};
 use crate::actors::controller::{ControllerActor, ControllerParts, ControllerRole};
 use crate::actors::exchange::{ExchangeActor, ExchangeParts, ExchangeRole, ServeRoot};
 use crate::actors::gateway::{

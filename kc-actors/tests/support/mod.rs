@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, SyncArbiter, SyncContext};
-use kc_actors::chain::{ChainActor, ChainParts, ChainRole, TrustArchive};
+use kc_actors::chain::{ChainActor, ChainParts, ChainRole};
 use kc_actors::exchange::ExchangeParts;
 use kc_actors::gateway::GatewayRole;
 use kc_actors::key_table::KeyTableRole;
 use kc_actors::keystore::{KeystoreActor, KeystoreRole};
-use kc_actors::ratchet::{KeyArchive, RatchetActor, RatchetParts, RatchetRole};
+use kc_actors::ratchet::{RatchetActor, RatchetParts, RatchetRole};
 use kc_actors::{Clock, Entropy, Events};
 use kc_core::chain::{Identity, TrustEntry, TrustList, TrustStore};
 use kc_core::exchange::{ExchangeConfig, Validity};
@@ -18,7 +18,10 @@ use kc_core::kem::Suite;
 use kc_core::provision::{NewNode, ProvisionedNode, Role, provision_node};
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys, Seed};
 use kc_core::store::config::{Section, Value};
-use kc_core::store::{KeyStore, MemoryKeyStore, MemoryRatchetStore, StoreError, StoreErrorKind};
+use kc_core::store::{
+    KeyStore, MemoryKeyStore, MemoryRatchetStore, RetainedKeysArchive, StoreError, StoreErrorKind,
+    TrustArchive,
+};
 use kc_core::types::TopicScheme;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -31,7 +34,7 @@ pub(crate) struct Archive {
     pub(crate) broken: bool,
 }
 
-impl KeyArchive for Archive {
+impl RetainedKeysArchive for Archive {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
         if self.broken {
             return Err(StoreError::new(StoreErrorKind::Io, "archive"));
@@ -92,7 +95,7 @@ impl Own {
         }));
         let ratchet = start(RatchetActor::new(RatchetParts {
             store: Some(Box::new(MemoryRatchetStore::new(node.seed.unwrap()))),
-            archive: Box::new(archive),
+            archive: Some(Box::new(archive)),
             retained: RetainedKeys::default(),
             used: None,
             config: RatchetConfig {
@@ -148,7 +151,7 @@ pub(crate) fn ratchet(seed: Seed, retained: RetainedKeys, archive: Archive) -> R
         store: Some(Box::new(MemoryRatchetStore::new(seed))),
         retained,
         used,
-        archive: Box::new(archive),
+        archive: Some(Box::new(archive)),
         config: ratchet_config(),
         clock: Clock::system(),
         entropy: Entropy::system(),

@@ -9,6 +9,7 @@
 //! | [`SealedRatchetHeader`] | the readable header of a ratchet that a token has sealed |
 //! | [`opaque`] | sealed values in the configuration |
 //! | [`KeyStore`], [`RatchetStore`] | the stores of a node's secrets |
+//! | [`RetainedKeysArchive`], [`TrustArchive`], [`ChainKeyArchive`] | the archives of what changes between runs |
 //! | [`KeyStoreSigner`] | a signer with a key that never leaves its keystore |
 //!
 //! The `.seed` file is a [`Seed`](crate::ratchet::Seed). This module does not access files.
@@ -26,7 +27,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use memory::{Generators, MemoryKeyStore, MemoryRatchetStore};
 pub use node_secrets::{Decoded, NodeSecrets, NodeSecretsError};
 pub use signer::KeyStoreSigner;
-pub use traits::{KeyStore, RatchetStore};
+pub use traits::{ChainKeyArchive, KeyStore, RatchetStore, RetainedKeysArchive, TrustArchive};
 
 #[cfg(test)]
 mod tests;

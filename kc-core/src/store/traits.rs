@@ -1,9 +1,11 @@
 use std::fmt::Debug;
 
 use super::StoreError;
+use crate::chain::{TrustEntry, TrustList};
+use crate::chain_server::ChainKey;
 use crate::kem::Suite;
 use crate::keys::VerifyingKey;
-use crate::ratchet::Step;
+use crate::ratchet::{RetainedKeys, Step};
 use crate::secret::SecretVec;
 
 /// Holds and uses a node's signing keys and its opaque key. The keys never leave it.
@@ -55,4 +57,45 @@ pub trait RatchetStore: Debug + Send {
     /// # Errors
     /// Returns a [`StoreError`] if the ratchet cannot be read or stored, or has no step left; no step is used then.
     fn step(&mut self) -> Result<Step, StoreError>;
+}
+
+/// Keeps the keys that a producer retains for late consumers, between runs.
+pub trait RetainedKeysArchive: Debug + Send {
+    /// Stores the keys, and the index of the latest step that was used, durably before it returns. They take the place of
+    /// those stored before; without an index, the one stored before stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the keys must then not be used.
+    fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError>;
+}
+
+/// Keeps changes of a node's lists and chains between runs.
+pub trait TrustArchive: Debug + Send {
+    /// Stores an entry of a list durably before it returns. An entry that is stored already is stored once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the entry is in force all the same, until the node closes.
+    fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError>;
+
+    /// Stores the chain of the node's signing key with this index, counted from 0, durably before it returns. It takes
+    /// the place of the chain that the key had.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the chain is in use all the same, until the node closes.
+    fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError>;
+}
+
+/// Keeps the keys that a chain server renews chains for.
+pub trait ChainKeyArchive: Debug + Send + Sync {
+    /// Returns the keys as they are stored now, by name; keys may be added while the server runs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn load(&self) -> Result<Vec<(String, ChainKey)>, StoreError>;
+
+    /// Stores a renewed key under its name, in place of the one stored before, durably before it returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError>;
 }

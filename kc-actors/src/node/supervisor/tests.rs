@@ -14,13 +14,13 @@ use kc_core::kem::Suite;
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc_core::secret::SecretVec;
-use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
+use kc_core::store::{KeyStore, RetainedKeysArchive, StoreError, StoreErrorKind, TrustArchive};
 use kc_core::types::{ManagementTopics, TopicScheme};
 
 use super::*;
-use crate::actors::chain::{AskTrust, ChainParts, TrustArchive, ValidateChain};
+use crate::actors::chain::{AskTrust, ChainParts, ValidateChain};
 use crate::actors::keystore::Sign;
-use crate::actors::ratchet::{KeyArchive, RatchetParts};
+use crate::actors::ratchet::RatchetParts;
 
 /// Ends an actor as a fault would.
 #[derive(Message)]
@@ -78,7 +78,7 @@ impl TrustArchive for Nothing {
     }
 }
 
-impl KeyArchive for Nothing {
+impl RetainedKeysArchive for Nothing {
     fn save(&mut self, _: &RetainedKeys, _: Option<u64>) -> Result<(), StoreError> {
         Err(no_store())
     }
@@ -168,7 +168,7 @@ pub(in crate::node) fn parts() -> SupervisorParts {
         keystore: KeystoreActor::new(Arc::new(Nothing)),
         ratchet: RatchetActor::new(RatchetParts {
             store: None,
-            archive: Box::new(Nothing),
+            archive: Some(Box::new(Nothing)),
             retained: RetainedKeys::default(),
             used: None,
             config: RatchetConfig {

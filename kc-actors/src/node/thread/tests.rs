@@ -129,7 +129,7 @@ fn a_blocked_actor_is_left_behind_and_named() {
     let mut parts = parts();
     parts.ratchet = RatchetActor::new(RatchetParts {
         store: Some(Box::new(stuck)),
-        archive: Box::new(Nothing),
+        archive: Some(Box::new(Nothing)),
         retained: RetainedKeys::default(),
         used: None,
         config: RatchetConfig {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kc::Clock;
-use kc::actors::chain::TrustArchive;
 use kc::actors::{ConfigTrustArchive, stored_entries};
 use kc::core::chain::{TEMPORARY_ROOT, TrustEntry, TrustList, TrustStore, UpdateError};
 use kc::core::keys::VerifyingKey;
+use kc::core::store::TrustArchive;
 use kc::core::store::config::{ConfigStore, Name, NodeConfig, NodeRole, Section};
 use kc::core::types::Timestamp;
 use kc::keystore_file::{

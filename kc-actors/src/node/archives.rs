@@ -1,0 +1,191 @@
+//! The archives of a node, in its configuration (protocol §11).
+
+use std::sync::Arc;
+
+use kc_core::chain::{TrustEntry, TrustList};
+use kc_core::chain_server::ChainKey;
+use kc_core::own_chains::store_chain;
+use kc_core::ratchet::RetainedKeys;
+use kc_core::store::config::{ConfigError, ConfigStore, Name, NodeConfig, Section, Value};
+use kc_core::store::{
+    ChainKeyArchive, KeyStore, RetainedKeysArchive, StoreError, StoreErrorKind, TrustArchive,
+    retained_keys,
+};
+
+use super::NodeError;
+
+const ENTRY: &str = "oldkeys";
+const USED: &str = "ratchet_used";
+
+/// Keeps retained keys in the node's configuration, sealed under its opaque key, and beside them the index of the latest
+/// step used, by which an old ratchet that is put back is noticed.
+#[derive(Clone, Debug)]
+pub struct SealedArchive {
+    keystore: Arc<dyn KeyStore>,
+    config: Arc<dyn ConfigStore>,
+}
+
+/// Keeps list entries and chains in the node's configuration.
+#[derive(Clone, Debug)]
+pub struct ConfigTrustArchive(Arc<dyn ConfigStore>);
+
+/// Keeps a chain server's keys in its configuration, in the section `chainkeys` (protocol §9).
+#[derive(Clone, Debug)]
+pub struct ConfigChainKeys(Arc<dyn ConfigStore>);
+
+impl SealedArchive {
+    /// Returns an archive in this configuration, under the opaque key of this keystore.
+    #[must_use]
+    pub fn new(keystore: Arc<dyn KeyStore>, config: Arc<dyn ConfigStore>) -> Self {
+        Self { keystore, config }
+    }
+
+    /// Returns the index of the latest step that was used; `None` if none was, or only by a peer.
+    ///
+    /// # Errors
+    /// [`NodeError::Value`] for a reference that cannot be resolved.
+    pub fn used(config: &NodeConfig) -> Result<Option<u64>, NodeError> {
+        Ok(match config.load_value(Section::CRYPTO, USED)? {
+            Some(Value::Int(index)) => u64::try_from(index).ok(),
+            _ => None,
+        })
+    }
+
+    /// Records in a configuration that this step was used.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the entry cannot be written.
+    pub fn note_used(config: &mut NodeConfig, index: u64) -> Result<(), ConfigError> {
+        config.set(Section::CRYPTO, USED, &Value::Int(index.into()))?;
+        Ok(())
+    }
+
+    /// Returns the keys kept in a configuration.
+    ///
+    /// # Errors
+    /// [`NodeError::RetainedKeys`] if they do not open, [`NodeError::RetainedKeysFormat`] if they are malformed,
+    /// [`NodeError::Value`] for a reference that cannot be resolved.
+    pub fn load(keystore: &dyn KeyStore, config: &NodeConfig) -> Result<RetainedKeys, NodeError> {
+        let Some(sealed) = Self::sealed(config)? else {
+            return Ok(RetainedKeys::default());
+        };
+        let plaintext = keystore.unwrap_opaque(&sealed);
+        Ok(retained_keys::decode(
+            &plaintext.map_err(NodeError::RetainedKeys)?,
+        )?)
+    }
+
+    /// Returns the keys kept in a configuration as they are stored, sealed under the node's opaque key; `None` if there
+    /// are none.
+    ///
+    /// # Errors
+    /// [`NodeError::RetainedKeys`] if the entry is no binary value, [`NodeError::Value`] for a reference that cannot be
+    /// resolved.
+    pub fn sealed(config: &NodeConfig) -> Result<Option<Vec<u8>>, NodeError> {
+        match config.load_value(Section::CRYPTO, ENTRY)? {
+            None => Ok(None),
+            Some(Value::Bytes(sealed)) => Ok(Some(sealed)),
+            Some(_) => {
+                let context = "retained keys in the configuration";
+                let error = StoreError::new(StoreErrorKind::Malformed, context);
+                Err(NodeError::RetainedKeys(error))
+            }
+        }
+    }
+
+    /// Puts sealed keys into a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the entry cannot be written.
+    pub fn set_sealed(config: &mut NodeConfig, sealed: &[u8]) -> Result<(), ConfigError> {
+        config.set(Section::CRYPTO, ENTRY, &Value::from(sealed))?;
+        Ok(())
+    }
+}
+
+impl RetainedKeysArchive for SealedArchive {
+    fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
+        let plaintext = retained_keys::encode(keys);
+        let sealed = self.keystore.wrap_opaque(plaintext.expose())?;
+        let context = "store retained keys in the configuration";
+        update(&*self.config, context, &mut |config| {
+            Self::set_sealed(config, &sealed)?;
+            used.map_or(Ok(()), |index| Self::note_used(config, index))
+        })
+    }
+}
+
+impl ConfigTrustArchive {
+    /// Returns an archive in this configuration.
+    #[must_use]
+    pub fn new(config: Arc<dyn ConfigStore>) -> Self {
+        Self(config)
+    }
+}
+
+impl TrustArchive for ConfigTrustArchive {
+    fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError> {
+        let section = Section::named(list.name());
+        let bytes = entry.as_bytes();
+        let (name, value) = (Name::of_entry(bytes), Value::from(bytes));
+        update(&*self.0, "store an entry of a list", &mut |config| {
+            config.set(section, &name, &value).map(drop)
+        })
+    }
+
+    fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError> {
+        update(&*self.0, "store a new chain", &mut |config| {
+            store_chain(config, index, chain)
+        })
+    }
+}
+
+impl ConfigChainKeys {
+    /// Returns an archive in this configuration.
+    #[must_use]
+    pub fn new(config: Arc<dyn ConfigStore>) -> Self {
+        Self(config)
+    }
+}
+
+impl ChainKeyArchive for ConfigChainKeys {
+    fn load(&self) -> Result<Vec<(String, ChainKey)>, StoreError> {
+        const CONTEXT: &str = "read the chain keys";
+        let failed = |kind| StoreError::new(kind, CONTEXT);
+        let config = self.0.load();
+        let config = config.map_err(|error| failed(StoreErrorKind::Io).with_source(error))?;
+        let keys = config.own_settings(Section::CHAIN_KEYS);
+        let keys = keys.map_err(|error| failed(StoreErrorKind::Malformed).with_source(error))?;
+        let keys = keys
+            .into_iter()
+            .filter_map(|setting| match setting.value() {
+                Some(Value::Bytes(entry)) => Some((setting.name.to_string(), entry)),
+                _ => None,
+            });
+        let readable = keys.filter_map(|(name, entry)| match ChainKey::parse(&entry) {
+            Ok(key) => Some((name, key)),
+            Err(error) => {
+                tracing::error!(target: "kc::chain_server", name, %error, "entry ignored: it is no chain key");
+                None
+            }
+        });
+        Ok(readable.collect())
+    }
+
+    fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError> {
+        let value = Value::Bytes(key.encode());
+        update(&*self.0, "store a renewed chain key", &mut |config| {
+            config.set(Section::CHAIN_KEYS, name, &value).map(drop)
+        })
+    }
+}
+
+/// Changes a configuration. Returns an error with this context if it is not stored.
+fn update(
+    config: &dyn ConfigStore,
+    context: &'static str,
+    edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
+) -> Result<(), StoreError> {
+    let stored = config.update(edit).map(drop);
+    stored.map_err(|error| StoreError::new(StoreErrorKind::Io, context).with_source(error))
+}
