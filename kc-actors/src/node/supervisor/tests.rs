@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
-use actix::{Context, Handler, Message};
+use actix::{Context, Handler, Message, MessageResult};
 use async_trait::async_trait;
 use kc_core::backend::{
     Admin, Backend, BackendError, BackendErrorKind, Capabilities, GroupConsumer, GroupStart,
@@ -16,9 +16,10 @@ use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc_core::secret::SecretVec;
 use kc_core::store::{KeyStore, RetainedKeysArchive, StoreError, StoreErrorKind, TrustArchive};
 use kc_core::types::{ManagementTopics, TopicScheme};
+use tokio::sync::mpsc;
 
 use super::*;
-use crate::actors::chain::{AskTrust, ChainParts, ValidateChain};
+use crate::actors::chain::{AskTrust, ChainParts, ManagementRecords, ValidateChain};
 use crate::actors::keystore::Sign;
 use crate::actors::ratchet::RatchetParts;
 
@@ -294,4 +295,35 @@ async fn a_whole_role_is_replaced_by_one_call() {
     keystore.replace(&OwnKeystore.start());
     let signed = keystore.sign.send(message()).await.unwrap();
     assert_eq!(signed.unwrap(), [7]);
+}
+
+/// Reports each time that it is asked to do what is due, which is not soon.
+struct Tended(mpsc::UnboundedSender<()>);
+
+impl Actor for Tended {
+    type Context = Context<Self>;
+}
+
+impl Handler<TendTrust> for Tended {
+    type Result = MessageResult<TendTrust>;
+
+    fn handle(&mut self, _: TendTrust, _: &mut Self::Context) -> Self::Result {
+        self.0.send(()).unwrap();
+        MessageResult(Duration::from_secs(3600))
+    }
+}
+
+#[actix::test]
+async fn chain_validation_is_tended_when_it_is_due_or_records_came() {
+    let mut supervisor = Supervisor::new(parts());
+    supervisor.restart_dead();
+    let chain = supervisor.parts.roles.chain.clone();
+    let (tends, mut tended) = mpsc::unbounded_channel();
+    chain.tend.replace(&Tended(tends).start());
+    actix::spawn(supervisor.parts.tend_trust());
+    tended.recv().await.unwrap();
+    chain.records.send(ManagementRecords(vec![])).await.unwrap();
+    let again = timeout(Duration::from_secs(60), tended.recv());
+    again.await.unwrap().unwrap();
+    assert!(tended.try_recv().is_err(), "no more often");
 }
