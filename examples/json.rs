@@ -1,10 +1,8 @@
-//! JSON by serde, stacked on the handles: what is sealed is any bytes.
+//! JSON by serde, stacked on the clients: what is sealed is any bytes.
 mod stage;
 
-use kc::{Deserializer, Outcome, Serializer};
+use kc::{ConsumerRecord, Error, Producer, Record};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-const TOPIC: &str = "readings";
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Reading {
@@ -12,43 +10,39 @@ struct Reading {
     celsius: f64,
 }
 
-/// Encodes, then seals.
-fn seal_json<T: Serialize>(
-    serializer: &Serializer,
-    value: &T,
-) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let mut sealed = Vec::new();
-    serializer.seal_value(TOPIC, &serde_json::to_vec(value)?, &mut sealed)?;
-    Ok(sealed)
+async fn send_json<T: Serialize>(producer: &Producer, topic: &str, value: &T) -> Result<(), Error> {
+    let json = serde_json::to_vec(value).map_err(Error::other)?;
+    producer.send(Record::to(topic).value(json)).await?;
+    Ok(())
 }
 
-/// Opens, then decodes.
-async fn open_json<T: DeserializeOwned>(
-    deserializer: &Deserializer,
-    sealed: &[u8],
-) -> Result<T, Box<dyn std::error::Error>> {
-    match deserializer.open_value(TOPIC, sealed).await {
-        Outcome::Plaintext(json) => Ok(serde_json::from_slice(&json)?),
-        other => Err(format!("not opened: {}", other.name()).into()),
-    }
+fn read_json<T: DeserializeOwned>(record: &ConsumerRecord) -> Result<T, Error> {
+    serde_json::from_slice(record.value()).map_err(Error::other)
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Error> {
     let stage = stage::Stage::set().await?;
-    let (sender, reader) = (
-        stage.node("sender").open().await?,
-        stage.node("reader").open().await?,
-    );
-    let reading = Reading {
+    let sender = stage.node("sender").open().await?;
+    let reader = stage.node("reader").open().await?;
+    let sent = Reading {
         sensor: "berlin-7".into(),
         celsius: 21.5,
     };
-    let serializer = sender.node.serializer();
-    serializer.prepare(TOPIC).await?;
-    let sealed = seal_json(&serializer, &reading)?;
-    let opened: Reading = open_json(&reader.node.deserializer(), &sealed).await?;
-    assert_eq!(opened, reading);
-    println!("{opened:?}, from {} sealed bytes", sealed.len());
-    Ok(())
+    send_json(&sender.producer().await?, "readings", &sent).await?;
+
+    let mut consumer = reader
+        .consumer(["readings"])
+        .from_beginning()
+        .join()
+        .await?;
+    if let Some(record) = consumer.next().await {
+        let record = record?;
+        let received: Reading = read_json(&record)?;
+        assert_eq!(received, sent);
+        println!("{received:?}");
+        record.ack();
+    }
+    reader.close().await?;
+    sender.close().await
 }

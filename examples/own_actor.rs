@@ -1,26 +1,20 @@
-//! An actor of one's own among a node's: it sees every request before the exchange does, counts who asks for
-//! which topic, and passes on what the exchange is to answer.
+//! An actor of one's own among a node's: it sees every request before the exchange does, and counts them.
 mod stage;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
+use actix::{Actor, Context, Handler, ResponseFuture};
+use kc::Error;
 use kc::actors::Slot;
 use kc::actors::exchange::SideRecords;
-use kc::core::types::{RootTopic, SideTopic};
+use kc::core::types::SideTopic;
 
-const TOPIC: &str = "readings";
-
-/// Counts requests, by root topic.
+/// Counts requests, and passes all records on.
 struct Auditor {
     exchange: Slot<SideRecords>,
-    requests: BTreeMap<RootTopic, usize>,
+    requests: Arc<AtomicUsize>,
 }
-
-/// Asks what has been counted.
-#[derive(Message)]
-#[rtype(result = "BTreeMap<RootTopic, usize>")]
-struct AskRequests;
 
 impl Actor for Auditor {
     type Context = Context<Self>;
@@ -30,55 +24,37 @@ impl Handler<SideRecords> for Auditor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, records: SideRecords, _: &mut Self::Context) -> Self::Result {
-        for record in records.0.iter() {
-            if record.side == SideTopic::Requests {
-                *self.requests.entry(record.root_topic.clone()).or_default() += 1;
-            }
-        }
+        let requests = records.0.iter();
+        let requests = requests.filter(|record| record.side == SideTopic::Requests);
+        self.requests.fetch_add(requests.count(), Ordering::Relaxed);
         let exchange = self.exchange.clone();
         Box::pin(async move {
             if exchange.send(records).await.is_err() {
-                eprintln!("the exchange has stopped; the node restarts it");
+                eprintln!("the exchange has stopped; the node makes another");
             }
         })
     }
 }
 
-impl Handler<AskRequests> for Auditor {
-    type Result = MessageResult<AskRequests>;
-
-    fn handle(&mut self, _: AskRequests, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.requests.clone())
-    }
-}
-
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Error> {
     let stage = stage::Stage::set().await?;
-    let (sender, reader) = (
-        stage.node("sender").open().await?,
-        stage.node("reader").open().await?,
-    );
-    let records = &sender.node.roles().exchange.records;
+    let sender = stage.node("sender").open().await?;
+    let reader = stage.node("reader").open().await?;
+    let records = &sender.actors().roles().exchange.records;
+    let requests = Arc::new(AtomicUsize::new(0));
     let auditor = Auditor {
         exchange: records.own(),
-        requests: BTreeMap::new(),
+        requests: Arc::clone(&requests),
     };
-    let auditor = auditor.start();
-    records.replace(&auditor);
+    records.replace(&auditor.start());
 
-    let serializer = sender.node.serializer();
-    serializer.prepare(TOPIC).await?;
-    let mut sealed = Vec::new();
-    serializer.seal_value(TOPIC, b"21.5 degrees", &mut sealed)?;
-    let opened = reader.node.deserializer().open_value(TOPIC, &sealed).await;
-    let opened = opened.into_plaintext().map_err(|why| why.name())?;
-
-    let requests = auditor.send(AskRequests).await?;
-    assert_eq!(requests.get(TOPIC), Some(&1));
-    println!(
-        "{}, after {requests:?} requests",
-        String::from_utf8(opened)?
-    );
+    let sealer = sender.sealer("readings").await?;
+    let sealed = sealer.seal_value(b"21.5 degrees")?;
+    let opened = reader.opener().open_value("readings", &sealed).await?;
+    let opened = String::from_utf8_lossy(&opened);
+    let requests = requests.load(Ordering::Relaxed);
+    assert_eq!(requests, 1);
+    println!("{opened}, after {requests} request");
     Ok(())
 }

@@ -4,47 +4,46 @@ mod stage;
 
 use std::time::Duration;
 
-use kc::Outcome;
+use kc::Error;
 use krafka::consumer::AutoOffsetReset;
 use krafka::{Kafka, Record};
 
 const TOPIC: &str = "orders.new";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Error> {
     let stage = stage::Stage::set().await?;
     let servers = stage.broker.address().to_string();
-    let (sender, reader) = (
-        stage.node("sender").open().await?,
-        stage.node("reader").open().await?,
-    );
-
-    // Prepare once; from then on sealing neither waits nor allocates beyond its output.
-    let serializer = sender.node.serializer();
-    serializer.prepare(TOPIC).await?;
-    let mut sealed = Vec::new();
-    serializer.seal_value(TOPIC, b"one coffee", &mut sealed)?;
+    let sender = stage.node("sender").open().await?;
+    let reader = stage.node("reader").open().await?;
     let kafka = Kafka::builder(&servers).allow_auto_create_topics(true);
-    let kafka = kafka.connect().await?;
-    let producer = kafka.producer().build().await?;
-    let _delivered = producer.send(Record::new(TOPIC, sealed)).await?;
-    producer.close().await?;
+    let kafka = kafka.connect().await.map_err(Error::other)?;
 
-    let deserializer = reader.node.deserializer();
+    // Prepared once; from then on sealing never waits.
+    let sealer = sender.sealer(TOPIC).await?;
+    let sealed = sealer.seal_value(b"one coffee")?;
+    let producer = kafka.producer().build().await.map_err(Error::other)?;
+    let sent = producer.send(Record::new(TOPIC, sealed)).await;
+    let _delivered = sent.map_err(Error::other)?;
+    producer.close().await.map_err(Error::other)?;
+
+    let opener = reader.opener();
     let consumer = kafka.consumer_without_group();
     let consumer = consumer.auto_offset_reset(AutoOffsetReset::Earliest);
-    let consumer = consumer.build().await?;
-    consumer.assign(TOPIC, vec![0]).await?;
+    let consumer = consumer.build().await.map_err(Error::other)?;
+    let assigned = consumer.assign(TOPIC, vec![0]).await;
+    assigned.map_err(Error::other)?;
     loop {
-        for record in consumer.poll(Duration::from_secs(1)).await? {
+        let records = consumer.poll(Duration::from_secs(1)).await;
+        for record in records.map_err(Error::other)? {
             let value = record.value.clone().unwrap_or_default();
             // The first sight of a key waits for the exchange; `try_open_value` never waits.
-            match deserializer.open_value(TOPIC, &value).await {
-                Outcome::Plaintext(order) => {
-                    println!("{}", String::from_utf8(order)?);
+            match opener.open_value(TOPIC, &value).await {
+                Ok(order) => {
+                    println!("{}", String::from_utf8_lossy(&order));
                     return Ok(());
                 }
-                other => println!("not opened: {}", other.name()),
+                Err(failure) => println!("not opened: {failure}"),
             }
         }
     }

@@ -19,11 +19,12 @@ use serde::Deserialize;
 /// assert!("java".parse::<BackendChoice>().is_err());
 /// # Ok::<_, kc::BackendError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// Kafka in pure Rust, for brokers from 3.9 on.
+    /// Kafka in pure Rust, for brokers from 3.9 on. The default, whatever else is built in.
+    #[default]
     Pure,
     /// librdkafka.
     Rdkafka,
@@ -115,17 +116,11 @@ impl BackendChoice {
         BackendError::new(
             BackendErrorKind::Unsupported,
             format!(
-                "the backend {self} is not built in: it comes with the feature `{}`; built in: {there}",
+                "the backend {self} is not built in: it comes with the feature `{}`; built in, to be chosen by \
+                 `backend`: {there}",
                 self.feature(),
             ),
         )
-    }
-}
-
-/// The first that is built in; `pure` if none is.
-impl Default for BackendChoice {
-    fn default() -> Self {
-        Self::built_in().next().unwrap_or(Self::Pure)
     }
 }
 

@@ -1,92 +1,275 @@
-use kc_actors::NodeError;
-use kc_core::backend::BackendError;
-use kc_core::store::config::{ConfigError, ConfigStoreError};
-use kc_core::store::{NodeSecretsError, StoreError};
-use kc_keystore_file::{EntryError, FileError, FindError, SettingsError};
-use thiserror::Error;
+use std::error::Error as StdError;
+use std::fmt;
 
-/// Why a node in files does not open.
-#[derive(Debug, Error)]
+use kc_actors::key_table::PrepareError;
+use kc_actors::{ConsumeError, NodeError, OpenFailure, ProduceError, SealError};
+use kc_core::backend::{BackendError, BackendErrorKind};
+use kc_core::chain::ChainError;
+
+use crate::advice::advice;
+
+/// Why something did not work: a [kind](Self::kind), a text, what is behind it
+/// ([`source`](std::error::Error::source)), and often [advice](Self::advice).
+///
+/// `Debug` prints all of it for people, so that `fn main() -> Result<(), kc::Error>` ends well:
+///
+/// ```text
+/// Error: send to readings: no broker answers: connection refused
+/// advice: check that the broker runs, and the address: ...
+/// ```
+pub struct Error {
+    kind: ErrorKind,
+    inner: Box<dyn StdError + Send + Sync>,
+}
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum OpenError {
-    /// No node was found.
-    #[error(transparent)]
-    Find(#[from] FindError),
-    /// One of its files.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Its configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigStoreError),
-    /// A value in its configuration.
-    #[error(transparent)]
-    Value(#[from] ConfigError),
-    /// A setting, wherever it came from.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// Its secrets.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// How it is to exchange keys.
-    #[error(transparent)]
-    Secrets(#[from] NodeSecretsError),
-    /// A Kafka setting.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// What the files say makes no node.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// What its configuration says of its keys.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// The token that its keys are on.
+pub enum ErrorKind {
+    /// The node was not found.
+    NotFound,
+    /// A file of the node cannot be read or written, or another process has the node open.
+    Files,
+    /// A setting, or an entry of the node's configuration.
+    Configuration,
+    /// The node's keys: their files, their token, the ratchet.
+    Keys,
+    /// The PIN of the token is needed.
+    PinNeeded,
+    /// A certificate chain does not grant it.
+    Refused,
+    /// The Kafka client, or the broker.
+    Kafka(BackendErrorKind),
+    /// A key or value cannot be sealed.
+    Seal,
+    /// A key or value cannot be opened, or was not sealed.
+    Open,
+    /// The node is closed.
+    Closed,
+    /// Something did not end in time.
+    Timeout,
+    /// Anything else.
+    Other,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, inner: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            inner: inner.into(),
+        }
+    }
+
+    /// Makes one of an application's error, for functions that return both.
+    pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::Other, error)
+    }
+
+    /// Returns the kind.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Returns what can be done about it, if that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        advice(self.get_ref())
+    }
+
+    /// Returns the error of the part that failed, such as [`BackendError`] or
+    /// [`OpenError`](crate::maintenance::OpenError).
+    #[must_use]
+    pub fn get_ref(&self) -> &(dyn StdError + 'static) {
+        &*self.inner
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            let cause = error.to_string();
+            // Many errors repeat what is behind them.
+            if !text.contains(&cause) {
+                text.push_str(": ");
+                text.push_str(&cause);
+            }
+            source = error.source();
+        }
+        f.write_str(&text)?;
+        match self.advice() {
+            Some(advice) => write!(f, "\nadvice: {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.inner.source()
+    }
+}
+
+impl From<BackendError> for Error {
+    fn from(error: BackendError) -> Self {
+        Self::new(ErrorKind::Kafka(error.kind()), error)
+    }
+}
+
+impl From<NodeError> for Error {
+    fn from(error: NodeError) -> Self {
+        let kind = match &error {
+            NodeError::Config(_) | NodeError::Value(_) | NodeError::Entry { .. } => {
+                ErrorKind::Configuration
+            }
+            NodeError::Store(_) | NodeError::RetainedKeys(_) | NodeError::RetainedKeysFormat(_) => {
+                ErrorKind::Keys
+            }
+            NodeError::Closed => ErrorKind::Closed,
+            _ => ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<PrepareError> for Error {
+    fn from(error: PrepareError) -> Self {
+        let kind = match &error {
+            PrepareError::Closed(_) => ErrorKind::Closed,
+            _ => ErrorKind::Keys,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        let kind = match &error {
+            SealError::Closed => ErrorKind::Closed,
+            _ => ErrorKind::Seal,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<OpenFailure> for Error {
+    fn from(error: OpenFailure) -> Self {
+        let kind = match &error {
+            OpenFailure::Closed => ErrorKind::Closed,
+            _ => ErrorKind::Open,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ProduceError> for Error {
+    fn from(error: ProduceError) -> Self {
+        match error {
+            ProduceError::Backend(error) => error.into(),
+            ProduceError::Prepare(error) => error.into(),
+            ProduceError::Seal(error) => error.into(),
+            error => Self::new(ErrorKind::Other, error),
+        }
+    }
+}
+
+impl From<ConsumeError> for Error {
+    fn from(error: ConsumeError) -> Self {
+        let kind = match error {
+            ConsumeError::Backend(error) => return error.into(),
+            ConsumeError::Closed => ErrorKind::Closed,
+            ConsumeError::Foreign { .. } => ErrorKind::Open,
+            _ => ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ChainError> for Error {
+    fn from(error: ChainError) -> Self {
+        Self::new(ErrorKind::Refused, error)
+    }
+}
+
+#[cfg(feature = "file")]
+mod of_files {
+    use kc_core::store::StoreError;
+    use kc_core::store::config::{ConfigError, ConfigStoreError};
+    use kc_keystore_file::{EntryError, FileError, FindError, SettingsError};
+
+    use super::{Error, ErrorKind};
+    use crate::open_error::OpenError;
+
+    impl From<OpenError> for Error {
+        fn from(error: OpenError) -> Self {
+            let kind = match error {
+                OpenError::Backend(error) => return error.into(),
+                OpenError::Node(error) => return error.into(),
+                OpenError::Find(_) => ErrorKind::NotFound,
+                OpenError::File(_) => ErrorKind::Files,
+                OpenError::PinNeeded { .. } => ErrorKind::PinNeeded,
+                OpenError::Config(_) | OpenError::Value(_) | OpenError::Settings(_) => {
+                    ErrorKind::Configuration
+                }
+                _ => ErrorKind::Keys,
+            };
+            Self::new(kind, error)
+        }
+    }
+
+    macro_rules! through_open_error {
+        ($($error:ty),*) => {$(
+            impl From<$error> for Error {
+                fn from(error: $error) -> Self {
+                    OpenError::from(error).into()
+                }
+            }
+        )*};
+    }
+
+    through_open_error!(
+        ConfigError,
+        ConfigStoreError,
+        EntryError,
+        FileError,
+        FindError,
+        SettingsError,
+        StoreError
+    );
+
     #[cfg(feature = "hsm")]
-    #[error(transparent)]
-    Token(#[from] kc_keystore_hsm::HsmError),
-    /// Nobody has said the token's PIN: neither a file (`pin-source`), nor the environment, nor a
-    /// [person](crate::NodeOptions::pin).
-    #[error("the PIN of the token {token:?} is needed")]
-    PinNeeded {
-        /// The token's label.
-        token: String,
-    },
-    /// An entry of `<node>-hsm` is not what it should be.
-    #[error("`{name}` in the section of the token's keys cannot be used")]
-    TokenKeys {
-        /// The entry.
-        name: String,
-    },
-    /// `<node>-hsm` does not say which keys the token must have: without that, any key there would be taken for the
-    /// node's.
-    #[error("`{name}` is missing from the section of the token's keys")]
-    TokenKeyMissing {
-        /// The entry.
-        name: String,
-    },
-    /// Its move onto a token was interrupted. Its ratchet may be there already, so it takes no step in files.
-    #[error("the node is on its way onto a token: {token}")]
-    Moving {
-        /// Where its keys will be.
-        token: String,
-    },
-    /// It is on its way onto another token.
-    #[error("the node is on its way onto another token: {token}")]
-    MovingElsewhere {
-        /// Where its keys will be.
-        token: String,
-    },
-    /// Nothing is to be undone.
-    #[error("the node is on its way onto no token")]
-    NotMoving,
-    /// Its keys are in files.
-    #[error("the node's keys are on no token")]
-    NotOnToken,
-    /// Its keys cannot be moved onto a token.
-    #[error("the node's keys are on a token already")]
-    OnTokenAlready,
-    /// Its keys are on a token, and the feature `hsm` is not built in.
-    #[error(
-        "the node's keys are on a token; that is not built in: it comes with the feature `hsm`"
-    )]
-    NoTokens,
+    through_open_error!(kc_keystore_hsm::HsmError);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_for_people() {
+        let behind = std::io::Error::other("connection refused");
+        let error =
+            BackendError::new(BackendErrorKind::Unreachable, "send to t").with_source(behind);
+        let error = Error::from(error);
+        assert_eq!(error.to_string(), "send to t: no broker answers");
+        let shown = format!("{error:?}");
+        let (text, advice) = shown.split_once('\n').unwrap();
+        assert_eq!(text, "send to t: no broker answers: connection refused");
+        assert!(
+            advice.starts_with("advice: check that the broker runs"),
+            "{advice}"
+        );
+        assert_eq!(
+            error.kind(),
+            ErrorKind::Kafka(BackendErrorKind::Unreachable)
+        );
+    }
 }

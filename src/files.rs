@@ -3,8 +3,8 @@ use std::sync::Arc;
 use kc_core::store::config::{NodeConfig, NodeRole};
 use kc_keystore_file::{FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node};
 
-use crate::error::OpenError;
 use crate::keystores::{Keystores, NodePin};
+use crate::open_error::OpenError;
 
 /// A node's files while no other process may have them.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct LockedFiles {
 }
 
 impl LockedFiles {
-    /// Locks those of a node, found as by [`NodeOptions::new`](crate::NodeOptions::new).
+    /// Locks those of a node, found as by [`Node::open`](crate::Node::open).
     pub(crate) fn open(node: &str) -> Result<Self, OpenError> {
         Self::open_as(node, NodeRole::Node)
     }

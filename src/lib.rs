@@ -1,37 +1,42 @@
-//! End-to-end encryption of Kafka messages for brokers that nobody needs to trust, compatible with
-//! KafkaCrypto.
+//! End-to-end encryption of Kafka messages, for brokers that need no trust, compatible with KafkaCrypto.
 //!
 //! Every producer has a ratchet of keys for each root topic. Consumers get the keys over Kafka itself,
-//! from producers that have seen their certificates. There is no key server, and the broker learns
+//! from producers that have verified their certificates. There is no key server, and the broker learns
 //! nothing.
 //!
 //! | start with | to |
 //! |---|---|
-//! | [`NodeOptions`] | open a provisioned node from its files |
-//! | [`OpenNode::producer`], [`OpenNode::consumer`] | send and receive, in ten lines |
+//! | [`Node::open`] | open a provisioned node from its files |
+//! | [`Node::producer`], [`Node::consumer`] | send and receive |
+//! | [`Node::sealer`], [`Node::opener`] | seal and open with any Kafka client |
+//! | [`Node::events`] | see what happens inside |
 //! | [`BackendChoice`] | choose the Kafka client |
-//! | [`Node::serializer`], [`Node::deserializer`] | seal and open with any Kafka client |
-//! | [`LockedNode`], [`signing_keys_of`] | sign with the keys of a node that does not run; know them |
-//! | [`actors`] | compose a node of one's own |
+//! | [`maintenance`] | change the keys of a node that does not run, and sign with them |
+//! | [`actors`] | replace an actor, or compose a node |
 //! | [`core`] | use the protocol as pure code |
 //!
 //! ```no_run
-//! use std::time::Duration;
+//! use kc::Record;
 //!
-//! use kc::{ForeignPolicy, GroupStart, NodeOptions, PlainRecord};
+//! #[tokio::main]
+//! async fn main() -> Result<(), kc::Error> {
+//!     let node = kc::Node::open("sensors").await?;
+//!     let producer = node.producer().await?;
+//!     let mut consumer = node.consumer(["readings"]).from_beginning().join().await?;
+//!     loop {
+//!         let record = tokio::select! {
+//!             next = consumer.next() => match next { Some(record) => record?, None => break },
+//!             _ = tokio::signal::ctrl_c() => break,
+//!         };
+//!         producer.send(Record::to("alarms").value(work(record.value()).await)).await?;
+//!         record.ack();
+//!     }
+//!     node.close().await
+//! }
 //!
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let node = NodeOptions::new("sensors").open().await?;
-//! let producer = node.producer().await?;
-//! let record = PlainRecord {
-//!     topic: "readings".into(),
-//!     value: Some(b"21.5".to_vec()),
-//!     ..PlainRecord::default()
-//! };
-//! producer.send(record).await?.await?;
-//! # Ok(())
-//! # }
+//! async fn work(reading: &[u8]) -> Vec<u8> {
+//!     reading.to_ascii_uppercase()
+//! }
 //! ```
 //!
 //! # Features
@@ -46,7 +51,8 @@
 //! | `file` (default) | nodes in files | |
 //! | `hsm` | keys on PKCS#11 tokens | |
 //!
-//! Which of the backends a node uses is said when it is opened: [`BackendChoice`].
+//! A node uses the backend `pure` unless its settings choose another: [`BackendChoice`]. Building another in changes
+//! nothing.
 
 pub use kc_actors as actors;
 pub use kc_core as core;
@@ -61,22 +67,24 @@ pub use kc_keystore_file as keystore_file;
 pub use kc_keystore_hsm as keystore_hsm;
 
 pub use kc_actors::{
-    Awaiting, Clock, ConsumeError, CryptoSettings, Deserializer, EncryptedConsumer,
-    EncryptedProducer, EventListener, ForeignPolicy, Node, NodeError, NodeEvent, NodeParts,
-    NodeRoles, NodeSettings, NodeStatus, OpenedRecord, Outcome, PlainRecord, ProduceError,
-    SealError, Serializer, ShutdownReport,
+    Awaiting, Clock, ConsumeError, Consumer, ConsumerRecord, EventListener, ForeignPolicy,
+    NodeEvent, NodeRoles, NodeStatus, OpenFailure, Opener, Payload, ProduceError, Producer, Record,
+    RecordStream, SealError, Sealer,
 };
 pub use kc_core::backend::{
-    Backend, BackendError, BackendErrorKind, ClientSettings, GroupStart, Header, Subscription,
+    Backend, BackendError, BackendErrorKind, ClientSettings, Delivery, DeliveryFuture, Header,
 };
 
+mod advice;
 mod backends;
+mod error;
 pub use backends::BackendChoice;
+pub use error::{Error, ErrorKind};
 
 #[cfg(feature = "file")]
 mod by_role;
 #[cfg(feature = "file")]
-mod error;
+mod clients;
 #[cfg(feature = "file")]
 mod files;
 #[cfg(feature = "file")]
@@ -84,17 +92,12 @@ mod keystores;
 #[cfg(feature = "file")]
 mod locked;
 #[cfg(feature = "file")]
-mod open;
+pub mod maintenance;
 #[cfg(feature = "file")]
-pub use error::OpenError;
+mod node;
 #[cfg(feature = "file")]
-pub use keystores::{KeyChanges, NodePin, StoredKeys, change_keys, remember_unused, unused_index};
-#[cfg(all(feature = "file", feature = "hsm"))]
-pub use keystores::{
-    LeftFile, Moved, NewTokenKeys, SameId, TokenKeys, move_to_token, renew_ratchet, rotate_opaque,
-    undo_move,
-};
+mod open_error;
 #[cfg(feature = "file")]
-pub use locked::{LockedNode, signing_keys_of};
+pub use clients::{ConsumerBuilder, ProducerBuilder};
 #[cfg(feature = "file")]
-pub use open::{NodeOptions, OpenNode};
+pub use node::{Node, NodeBuilder};

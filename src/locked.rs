@@ -3,9 +3,9 @@ use kc_core::store::KeyStore;
 use kc_core::store::config::NodeConfig;
 use kc_keystore_file::{NodeFiles, SearchPlaces, find_node, read_config};
 
-use crate::error::OpenError;
 use crate::files::LockedFiles;
 use crate::keystores::{NodePin, StoredKeys};
+use crate::open_error::OpenError;
 
 /// A node of which nothing runs, locked so that nothing does: to sign with its keys.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct LockedNode {
 }
 
 impl LockedNode {
-    /// Locks a node, found as by [`NodeOptions::new`](crate::NodeOptions::new), and opens its keys. `pin` says
+    /// Locks a node, found as by [`Node::open`](crate::Node::open), and opens its keys. `pin` says
     /// where that of the token comes from, if not from where the configuration says.
     ///
     /// # Errors

@@ -143,6 +143,29 @@ pub enum NodeEvent {
         /// The store.
         store: Store,
     },
+    /// A consumer cannot read, for the time being: brokers do not answer, or membership in its group was lost.
+    ConsumerFails {
+        /// The topics that it reads.
+        topics: String,
+        /// Why.
+        reason: String,
+    },
+    /// A consumer that failed reads again.
+    ConsumerWorks {
+        /// The topics that it reads.
+        topics: String,
+        /// The time since it failed.
+        after: Duration,
+    },
+    /// A consumer's partition is paused: too many records were taken after one that is not acknowledged.
+    Unacknowledged {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset of the first record that is not acknowledged.
+        offset: i64,
+    },
     /// A listener lagged, and missed so many events before this.
     Missed(u64),
     /// This node cannot ask or answer: its own chain is not valid.

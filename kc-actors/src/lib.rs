@@ -3,8 +3,8 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`Node`] | all actors in their default wiring, on a thread of their own |
-//! | [`Serializer`], [`Deserializer`] | handles for applications; any thread, any Kafka client |
-//! | [`EncryptedProducer`], [`EncryptedConsumer`] | a backend's clients with the handles in front |
+//! | [`Sealer`], [`Opener`] | handles for applications; any thread, any Kafka client |
+//! | [`Producer`], [`Consumer`] | a backend's clients with the handles in front |
 //! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`gateway`], [`key_table`] | the roles: each with its slots, its messages, and the node's own actor |
 //! | [`chain_server`] | an actor without a role: it takes no messages |
 //! | [`Slot`] | a bounded, replaceable address |
@@ -67,14 +67,15 @@ pub use actors::{
     chain, chain_server, controller, exchange, gateway, key_table, keystore, ratchet,
 };
 pub use client::{
-    ConsumeError, EncryptedConsumer, EncryptedProducer, ForeignPolicy, MAX_ALL_PARKED_BYTES,
-    MAX_PARKED_BYTES, MAX_PARKED_RECORDS, OpenedRecord, PlainRecord, ProduceError,
+    Clients, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, ForeignPolicy,
+    MAX_ALL_PARKED_BYTES, MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS,
+    MAX_UNACKNOWLEDGED, Payload, ProduceError, Producer, ProducerOptions, Record, RecordStream,
 };
 pub use clock::Clock;
 pub use entropy::Entropy;
 pub use events::{EventListener, Events, NodeEvent};
 pub use handles::{
-    Awaiting, CryptoTables, Deserializer, MAX_SIGNALLED, Outcome, SealError, Serializer, Signals,
+    Awaiting, CryptoTables, MAX_SIGNALLED, OpenFailure, Opener, SealError, Sealer, Sealers, Signals,
 };
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Node, NodeError, NodeParts,

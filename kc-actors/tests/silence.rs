@@ -8,7 +8,7 @@ use kc_actors::chain::ChainRole;
 use kc_actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
 use kc_actors::key_table::{KeyTableActor, KeyTableParts, PrepareError};
 use kc_actors::ratchet::{RatchetError, RatchetRole, SealingKeyFor, TurnRatchet, Turned};
-use kc_actors::{CryptoTables, Events, Serializer, Slot};
+use kc_actors::{CryptoTables, Events, Sealers, Slot};
 use kc_core::ratchet::SealingKey;
 use kc_core::store::StoreErrorKind;
 use kc_core::types::TopicScheme;
@@ -69,8 +69,8 @@ async fn a_root_topic_is_not_prepared_for_ever() {
     };
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     let key_table = KeyTableActor::new(parts, tables.clone(), signals).start();
-    let serializer = Serializer::new(tables, Slot::to(&key_table));
-    let error = serializer.prepare("t").await.unwrap_err();
+    let sealers = Sealers::new(tables, Slot::to(&key_table));
+    let error = sealers.prepare("t").await.unwrap_err();
     let PrepareError::Ratchet(RatchetError::Ratchet(behind)) = error else {
         panic!("{error:?}");
     };

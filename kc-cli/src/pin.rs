@@ -6,16 +6,21 @@ use std::sync::Arc;
 use kc::core::secret::SecretText;
 #[cfg(feature = "hsm")]
 use kc::keystore_hsm::{PinSource, Pkcs11Uri};
-use kc::{LockedNode, NodeOptions, NodePin, OpenError, OpenNode};
+use kc::maintenance::{LockedNode, NodePin, OpenError};
+use kc::{Node, NodeBuilder};
 
 use crate::args::{PasswordSource, PinArg};
 use crate::error::CliError;
 
 /// Opens and starts a node.
-pub(crate) async fn open(options: NodeOptions) -> Result<OpenNode, CliError> {
-    match options.clone().open().await {
-        Err(OpenError::PinNeeded { token }) => Ok(options.pin(ask(&token)?).open().await?),
-        opened => Ok(opened?),
+pub(crate) async fn open(options: NodeBuilder) -> Result<Node, CliError> {
+    let error = match options.clone().open().await {
+        Ok(node) => return Ok(node),
+        Err(error) => error,
+    };
+    match error.get_ref().downcast_ref() {
+        Some(OpenError::PinNeeded { token }) => Ok(options.pin(ask(token)?).open().await?),
+        _ => Err(error.into()),
     }
 }
 
@@ -41,7 +46,7 @@ pub(crate) fn with<T>(
 
 impl PinArg {
     /// How a node is opened with it.
-    pub(crate) fn of(&self, options: NodeOptions) -> NodeOptions {
+    pub(crate) fn of(&self, options: NodeBuilder) -> NodeBuilder {
         match self.file() {
             Some(path) => options.pin_file(path.to_owned()),
             None => options,

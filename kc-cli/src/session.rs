@@ -1,10 +1,9 @@
 //! A node while a command has it open.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kc::core::chain::Usage;
-use kc::{NodeOptions, OpenNode};
+use kc::{ErrorKind, Node, NodeBuilder};
 use tokio::task::JoinHandle;
 
 use crate::error::CliError;
@@ -24,7 +23,7 @@ const OPEN_GRACE: Duration = Duration::from_secs(1);
 /// An open node that answers `kc node status`, and reports on stderr what its operator should know.
 #[derive(Debug)]
 pub(crate) struct Session {
-    open: Arc<OpenNode>,
+    open: Node,
     status: Option<StatusServer>,
     watching: JoinHandle<()>,
 }
@@ -32,7 +31,7 @@ pub(crate) struct Session {
 impl Session {
     /// Opens a node, unless the run ends before.
     pub(crate) async fn open(
-        options: NodeOptions,
+        options: NodeBuilder,
         command: &'static str,
         ui: Ui,
         until: &mut Until,
@@ -44,15 +43,15 @@ impl Session {
         }
     }
 
-    async fn start(options: NodeOptions, command: &'static str, ui: Ui) -> Result<Self, CliError> {
-        let open = Arc::new(pin::open(options).await?);
+    async fn start(options: NodeBuilder, command: &'static str, ui: Ui) -> Result<Self, CliError> {
+        let open = pin::open(options).await?;
         let names = KnownNames::near(Some(open.files()));
         let roots = open
-            .node
+            .actors()
             .roots()
             .map(kc::core::keys::VerifyingKey::fingerprint);
-        let watching = watch::start(open.node.events(), roots.collect(), names, ui);
-        let status = StatusServer::start(Arc::clone(&open), command)
+        let watching = watch::start(open.events(), roots.collect(), names, ui);
+        let status = StatusServer::start(open.clone(), command)
             .inspect_err(|error| tracing::warn!(%error, "`kc node status` will not work"))
             .ok();
         Ok(Self {
@@ -62,13 +61,13 @@ impl Session {
         })
     }
 
-    pub(crate) fn node(&self) -> &OpenNode {
+    pub(crate) fn node(&self) -> &Node {
         &self.open
     }
 
     /// Makes sure that the node's chain grants one of these usages for a topic.
     pub(crate) async fn require(&self, topic: &str, usages: &[Usage]) -> Result<(), CliError> {
-        let granted = self.open.node.authorize(topic, usages).await?;
+        let granted = self.open.actors().authorize(topic, usages).await?;
         granted.map_err(|refusal| {
             let names: Vec<_> = usages.iter().map(|usage| usage.as_str()).collect();
             let (node, names) = (self.open.config().node_id(), names.join(" or "));
@@ -85,17 +84,12 @@ impl Session {
             status.stop().await;
         }
         self.watching.abort();
-        let Some(open) = Arc::into_inner(self.open) else {
-            return Err(CliError::failure("the node is still in use"));
-        };
-        let report = open.node.shutdown(CLOSE_DEADLINE).await?;
-        if let Err(error) = report.gateway {
-            tracing::warn!(%error, "not everything was sent to the side topics");
+        match self.open.close_within(CLOSE_DEADLINE).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Kafka(_) | ErrorKind::Timeout) => {
+                tracing::warn!(?error, "the node was not closed in order");
+                Ok(())
+            }
+            closed => Ok(closed?),
         }
-        if !report.still_running.is_empty() {
-            let running = report.still_running.join(", ");
-            tracing::warn!(%running, "the node was not closed in time");
-        }
-        Ok(())
     }
 }

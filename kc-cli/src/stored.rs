@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kc::StoredKeys;
 use kc::actors::NodeSettings;
 use kc::core::chain::{TrustEntry, TrustStore};
 use kc::core::keys::{KeyType, VerifyingKey};
@@ -12,6 +11,7 @@ use kc::keystore_file::{
     FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, key_types, list_nodes,
     read_config,
 };
+use kc::maintenance::StoredKeys;
 
 use crate::error::CliError;
 use crate::status::{node_settings, trust};

@@ -5,8 +5,8 @@ use kc_core::keys::KeyType;
 use kc_keystore_file::{SecretFile, crypto_path, read_secrets, system_rng};
 
 use super::{NodePin, on_token};
-use crate::error::OpenError;
 use crate::files::LockedFiles;
+use crate::open_error::OpenError;
 
 /// What is to change in the keys of a node.
 #[derive(Clone, Debug, Default)]

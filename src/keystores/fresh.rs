@@ -11,7 +11,7 @@ use kc_keystore_hsm::{
 
 use super::TokenKeys;
 use super::token::place_on_token;
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 
 /// What a new node does about keys of a node with the same id that are on its token already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use kc_core::store::config::{ConfigError, ConfigStore, NodeConfig, Value};
 use kc_keystore_file::{FileConfigStore, NodeLock, SecretFile};
 
 use super::token::{SECTION, unusable};
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 
 /// The entry of the file of the signing keys.
 pub(super) const KEYS: &str = "left_keys";

@@ -7,8 +7,8 @@ use kc_keystore_hsm::{HsmRatchetStore, NodeLabels};
 use super::token::{open_token, place_ratchet};
 use super::{NodePin, on_token, replaced};
 use crate::Clock;
-use crate::error::OpenError;
 use crate::files::LockedFiles;
+use crate::open_error::OpenError;
 
 /// Begins the ratchet of a node on a token anew, past all indices that it can have used: its file is lost, or its key on
 /// the token is. Says at which index. `pin` says where that of the token comes from, if not from where the configuration

@@ -26,7 +26,7 @@ use kc_keystore_file::{
     FileRatchetStore, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path, system_rng,
 };
 
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 
 pub use changes::{KeyChanges, change_keys};
 #[cfg(feature = "hsm")]

@@ -14,8 +14,8 @@ use kc_keystore_hsm::{
 
 use super::token::{SECTION, open_token, place_on_token, unusable};
 use super::{LeftFile, MOVING, NodePin, TokenKeys, left, on_token};
-use crate::error::OpenError;
 use crate::files::LockedFiles;
+use crate::open_error::OpenError;
 
 /// What is left in files of a node whose keys have moved onto a token.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use kc_core::ratchet::Seed;
 use kc_core::store::config::{ConfigError, NodeConfig};
 use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, read_config, sealed_index};
 
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 
 /// The first index of a ratchet that the node in these files has not used, as far as they tell; 0 if there is no node. One
 /// that takes its place begins there: ids of keys are made of the index, and must not come again.

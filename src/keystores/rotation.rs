@@ -4,8 +4,8 @@ use kc_keystore_hsm::OpaqueRotation;
 
 use super::token::{SEALED, SECTION, open_token};
 use super::{NodePin, TokenKeys, on_token};
-use crate::error::OpenError;
 use crate::files::LockedFiles;
+use crate::open_error::OpenError;
 
 /// Draws a new key on the token for the values that it seals in a node's configuration, and seals them anew. Interrupted,
 /// it can be done again: the old key is destroyed last. `pin` says where that of the token comes from, if not from where

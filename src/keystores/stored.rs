@@ -3,7 +3,7 @@ use kc_core::keys::{Signer, VerifyingKey};
 use kc_core::store::config::NodeConfig;
 use kc_keystore_file::{NodeFiles, crypto_path, read_secrets};
 
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 
 /// What a node's files say of its keys. Nothing of it is secret.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use kc_keystore_hsm::{
 };
 
 use super::{Keystores, NodePin};
-use crate::error::OpenError;
+use crate::open_error::OpenError;
 
 pub(super) const SECTION: Section<'static> = super::TOKEN_SECTION;
 pub(super) const SEALED: &str = "sealed_slh_dsa";

@@ -6,9 +6,7 @@ use std::time::Duration;
 use kc::core::provision::{NewNode, provision_node};
 use kc::core::types::Timestamp;
 use kc::keystore_file::{create_node, system_rng};
-use kc::{
-    EncryptedConsumer, ForeignPolicy, GroupStart, OpenNode, OpenedRecord, PlainRecord, Subscription,
-};
+use kc::{Consumer, ConsumerRecord, Node, Record};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -20,44 +18,30 @@ pub(crate) fn provision(folder: &Path, node: &NewNode<'_>, root_password: &str, 
     create_node(folder, &node, false).unwrap();
 }
 
-pub(crate) fn record(topic: &str, value: impl Into<Vec<u8>>) -> PlainRecord {
-    PlainRecord {
-        topic: topic.into(),
-        value: Some(value.into()),
-        ..PlainRecord::default()
-    }
+pub(crate) fn record(topic: &str, value: impl Into<Vec<u8>>) -> Record<'_> {
+    Record::to(topic).value(value.into())
 }
 
-pub(crate) async fn consumer(node: &OpenNode, topic: &str) -> EncryptedConsumer {
-    let topics = Subscription::to([topic]);
-    let policy = ForeignPolicy::Fail;
-    let joined = node
-        .consumer(None, &topics, GroupStart::Earliest, policy)
-        .await;
+pub(crate) async fn consumer(node: &Node, topic: &str) -> Consumer {
+    let joined = node.consumer([topic]).from_beginning().join().await;
     joined.unwrap()
 }
 
-/// So many records, or what came before the deadline.
-pub(crate) async fn take(consumer: &mut EncryptedConsumer, count: usize) -> Vec<OpenedRecord> {
+/// So many records, acknowledged, or what came before the deadline.
+pub(crate) async fn take(consumer: &mut Consumer, count: usize) -> Vec<ConsumerRecord> {
     let mut taken = Vec::new();
     let taking = async {
         while taken.len() < count {
-            let max = count - taken.len();
-            taken.extend(
-                consumer
-                    .poll(max, Duration::from_millis(200))
-                    .await
-                    .unwrap(),
-            );
+            let record = consumer.next().await.unwrap().unwrap();
+            record.ack();
+            taken.push(record);
         }
     };
     let _ = tokio::time::timeout(DEADLINE, taking).await;
     taken
 }
 
-pub(crate) fn values(records: &[OpenedRecord]) -> Vec<String> {
-    let text = |record: &OpenedRecord| {
-        String::from_utf8(record.value.clone().unwrap_or_default()).unwrap()
-    };
+pub(crate) fn values(records: &[ConsumerRecord]) -> Vec<String> {
+    let text = |record: &ConsumerRecord| String::from_utf8(record.value().to_vec()).unwrap();
     records.iter().map(text).collect()
 }

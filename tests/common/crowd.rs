@@ -3,31 +3,26 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use kc::OpenNode;
+use kc::Node;
 
 use crate::clients::{DEADLINE, consumer, record, take, values};
 
 /// Each producer sends some records; then the consumer joins. Returns the time from its first poll to the last record.
-pub(crate) async fn meet(
-    producers: &[OpenNode],
-    reader: &OpenNode,
-    topic: &str,
-    each: usize,
-) -> Duration {
+pub(crate) async fn meet(producers: &[Node], reader: &Node, topic: &str, each: usize) -> Duration {
     let mut sent = HashSet::new();
     for (number, node) in producers.iter().enumerate() {
         let producer = node.producer().await.unwrap();
         for n in 0..each {
             let value = format!("{number} {n}");
             producer
-                .send(record(topic, value.as_str()))
+                .enqueue(record(topic, value.as_str()))
                 .await
                 .unwrap()
                 .await
                 .unwrap();
             sent.insert(value);
         }
-        producer.close(DEADLINE).await.unwrap();
+        producer.close_within(DEADLINE).await.unwrap();
     }
     let mut reading = consumer(reader, topic).await;
     let since = Instant::now();

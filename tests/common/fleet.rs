@@ -7,7 +7,7 @@ use kc::backend_pure::PureBackend;
 use kc::core::keys::KeyType;
 use kc::core::provision::{NewKey, NewNode, Role};
 use kc::core::types::TopicScheme;
-use kc::{ClientSettings, Clock, NodeOptions, OpenNode};
+use kc::{ClientSettings, Clock, Node, NodeBuilder};
 use kc_broker::Broker;
 use tempfile::TempDir;
 
@@ -84,14 +84,14 @@ impl Fleet {
     }
 
     /// How to open a node here.
-    pub(crate) fn options(&self, id: &str) -> NodeOptions {
+    pub(crate) fn options(&self, id: &str) -> NodeBuilder {
         let config = self.folder.path().join(format!("{id}.config"));
-        NodeOptions::new(config.to_str().unwrap())
+        Node::builder(config.to_str().unwrap())
             .kafka("bootstrap_servers", &self.broker.address().to_string())
             .kafka("security_protocol", "PLAINTEXT")
     }
 
-    pub(crate) async fn open(&self, id: &str) -> OpenNode {
+    pub(crate) async fn open(&self, id: &str) -> Node {
         self.options(id).open().await.unwrap()
     }
 }

@@ -5,17 +5,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use kc::core::backend::TopicSpec;
-use kc::{
-    EncryptedConsumer, EncryptedProducer, ForeignPolicy, GroupStart, OpenNode, OpenedRecord,
-    PlainRecord, Subscription,
-};
+use kc::{Consumer, ConsumerRecord, Node, Producer, Record};
 
 use crate::clients::DEADLINE;
 
 const PARTITIONS: i32 = 3;
 
 /// Who read what, in the order in which it was read.
-type Log = Mutex<Vec<(usize, OpenedRecord)>>;
+type Log = Mutex<Vec<(usize, ConsumerRecord)>>;
 
 fn count(log: &Log, member: usize) -> usize {
     let log = log.lock().unwrap();
@@ -25,50 +22,44 @@ fn count(log: &Log, member: usize) -> usize {
 /// How many different records were read.
 fn distinct(log: &Log) -> usize {
     let log = log.lock().unwrap();
-    let places = log.iter().map(|(_, read)| (read.partition, read.offset));
+    let places = log
+        .iter()
+        .map(|(_, read)| (read.partition(), read.offset()));
     places.collect::<BTreeSet<_>>().len()
 }
 
-async fn read(member: usize, consumer: &mut EncryptedConsumer, log: &Log, done: impl Fn() -> bool) {
+async fn read(member: usize, consumer: &mut Consumer, log: &Log, done: impl Fn() -> bool) {
     while !done() {
         let wait = Duration::from_millis(100);
-        let records = consumer.poll(50, wait).await.unwrap();
-        let read = records.into_iter().map(|record| (member, record));
-        log.lock().unwrap().extend(read);
+        let Ok(next) = tokio::time::timeout(wait, consumer.next()).await else {
+            continue;
+        };
+        let record = next.unwrap().unwrap();
+        record.ack();
+        log.lock().unwrap().push((member, record));
     }
 }
 
 /// Sends rounds of a record for each partition until it is done.
-async fn send(
-    producer: &EncryptedProducer,
-    topic: &str,
-    sent: &mut usize,
-    done: impl Fn(usize) -> bool,
-) {
+async fn send(producer: &Producer, topic: &str, sent: &mut usize, done: impl Fn(usize) -> bool) {
     while !done(*sent) {
         for partition in 0..PARTITIONS {
-            let record = PlainRecord {
-                topic: topic.into(),
-                partition: Some(partition),
-                value: Some(sent.to_string().into_bytes()),
-                ..PlainRecord::default()
-            };
-            drop(producer.send(record).await.unwrap());
+            let record = Record::to(topic).partition(partition);
+            let record = record.value(sent.to_string());
+            drop(producer.enqueue(record).await.unwrap());
             *sent += 1;
         }
-        producer.flush(DEADLINE).await.unwrap();
+        producer.flush_within(DEADLINE).await.unwrap();
     }
 }
 
-async fn join(node: &OpenNode, topic: &str) -> EncryptedConsumer {
-    let (group, topics) = (format!("readers of {topic}"), Subscription::to([topic]));
-    let (start, policy) = (GroupStart::Earliest, ForeignPolicy::Fail);
-    let joined = node.consumer(Some(&group), &topics, start, policy).await;
-    joined.unwrap()
+async fn join(node: &Node, topic: &str) -> Consumer {
+    let consumer = node.consumer([topic]).group(format!("readers of {topic}"));
+    consumer.from_beginning().join().await.unwrap()
 }
 
 /// A member joins, two more do, one leaves: nothing is lost, and each partition is read in order.
-pub(crate) async fn members_come_and_go(topic: &str, sender: &OpenNode, members: [&OpenNode; 3]) {
+pub(crate) async fn members_come_and_go(topic: &str, sender: &Node, members: [&Node; 3]) {
     let spec = TopicSpec {
         name: topic.into(),
         partitions: PARTITIONS,
@@ -94,7 +85,7 @@ pub(crate) async fn members_come_and_go(topic: &str, sender: &OpenNode, members:
             read(1, &mut second, &log, shared),
             read(2, &mut third, &log, shared),
         );
-        second.close(DEADLINE).await.unwrap();
+        second.close_within(DEADLINE).await.unwrap();
 
         let all = sent + 90;
         let read_all = || distinct(&log) >= all;
@@ -103,8 +94,8 @@ pub(crate) async fn members_come_and_go(topic: &str, sender: &OpenNode, members:
             read(0, &mut first, &log, read_all),
             read(2, &mut third, &log, read_all),
         );
-        first.close(DEADLINE).await.unwrap();
-        third.close(DEADLINE).await.unwrap();
+        first.close_within(DEADLINE).await.unwrap();
+        third.close_within(DEADLINE).await.unwrap();
     };
     tokio::time::timeout(3 * DEADLINE, whole).await.unwrap();
     in_order(&log, sent);
@@ -114,9 +105,9 @@ pub(crate) async fn members_come_and_go(topic: &str, sender: &OpenNode, members:
 fn in_order(log: &Log, sent: usize) {
     let mut next: BTreeMap<i32, i64> = BTreeMap::new();
     for (member, read) in log.lock().unwrap().iter() {
-        let value = String::from_utf8(read.value.clone().unwrap()).unwrap();
+        let value = String::from_utf8(read.value().to_vec()).unwrap();
         let value: i64 = value.parse().unwrap();
-        let (partition, offset) = (read.partition, read.offset);
+        let (partition, offset) = (read.partition(), read.offset());
         assert_eq!(value, offset * i64::from(PARTITIONS) + i64::from(partition));
         let next = next.entry(partition).or_default();
         assert!(

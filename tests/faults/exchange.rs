@@ -55,14 +55,14 @@ async fn fault_03_malformed_replies_and_requests_of_authorised_nodes_stop_nothin
     }
     let sender = fleet.open("sender").await;
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("t", "secret")).await.unwrap();
+    let sent = producer.enqueue(record("t", "secret")).await.unwrap();
     sent.await.unwrap();
-    producer.close(DEADLINE).await.unwrap();
-    sender.node.shutdown(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
+    sender.close_within(DEADLINE).await.unwrap();
 
     let wire = Wire::to(&fleet.broker).await;
     let reader = fleet.open("reader").await;
-    let mut events = reader.node.events();
+    let mut events = reader.events();
     let mut attacked = consumer(&reader, "t").await;
     let reading = async { values(&take(&mut attacked, 1).await) };
     let attacking = async {
@@ -105,7 +105,7 @@ async fn fault_03_malformed_replies_and_requests_of_authorised_nodes_stop_nothin
     let other = fleet.open("other").await;
     let read = take(&mut consumer(&other, "t").await, 1).await;
     assert_eq!(values(&read), ["secret"]);
-    let refused = sender.node.status().await.unwrap().refused();
+    let refused = sender.status().await.unwrap().refused();
     let refused: Vec<_> = refused.keys().map(ToString::to_string).collect();
     assert_eq!(refused, ["C01", "C07", "X01"]);
 }
@@ -168,7 +168,7 @@ async fn fault_03_a_node_without_a_group_id_gets_one() {
     let reader = fleet.options("reader").kafka("group_id", "");
     let reader = reader.open().await.unwrap();
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("t", "secret")).await.unwrap();
+    let sent = producer.enqueue(record("t", "secret")).await.unwrap();
     sent.await.unwrap();
     let read = take(&mut consumer(&reader, "t").await, 1).await;
     assert_eq!(values(&read), ["secret"]);
@@ -190,7 +190,7 @@ async fn fault_04_two_producers_with_the_same_key_id_are_both_read() {
     for n in 0..5 {
         for (id, producer, _) in &senders {
             let value = format!("{id} {n}");
-            let record = producer.send(record("t", value.as_str())).await.unwrap();
+            let record = producer.enqueue(record("t", value.as_str())).await.unwrap();
             record.await.unwrap();
             sent.push(value);
         }
@@ -288,7 +288,7 @@ async fn fault_14_a_producer_answers_a_replayed_request_once() {
     fleet.provision("other", Role::Consumer, "root");
     let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("t", "secret")).await.unwrap();
+    let sent = producer.enqueue(record("t", "secret")).await.unwrap();
     sent.await.unwrap();
     assert_eq!(take(&mut consumer(&reader, "t").await, 1).await.len(), 1);
 
@@ -300,7 +300,7 @@ async fn fault_14_a_producer_answers_a_replayed_request_once() {
     // When another's request is answered, those before it have been seen.
     let other = fleet.open("other").await;
     assert_eq!(take(&mut consumer(&other, "t").await, 1).await.len(), 1);
-    let status = sender.node.status().await.unwrap();
+    let status = sender.status().await.unwrap();
     assert_eq!(status.exchange.answered, 2);
     assert_eq!(wire.count("t.keys").await, 2);
 }

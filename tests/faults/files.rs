@@ -8,25 +8,22 @@ use kc::core::message::Envelope;
 use kc::core::provision::Role;
 use kc::core::types::KeyId;
 use kc::keystore_file::{NodeFiles, NodeLock, SecretFile, open_key_store, read_config};
-use kc::{NodeOptions, OpenNode};
+use kc::{Error, Node, NodeBuilder};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, take, values};
 use crate::wire::Wire;
 
 /// How to open a node that needs no broker: nobody listens at port 1.
-fn options(folder: &Path, id: &str) -> NodeOptions {
+fn options(folder: &Path, id: &str) -> NodeBuilder {
     let config = folder.join(format!("{id}.config"));
-    NodeOptions::new(config.to_str().unwrap())
+    Node::builder(config.to_str().unwrap())
         .kafka("bootstrap_servers", "127.0.0.1:1")
         .kafka("security_protocol", "PLAINTEXT")
 }
 
-async fn sealed(node: &OpenNode, value: &str) -> (KeyId, Vec<u8>) {
-    let serializer = node.node.serializer();
-    serializer.prepare("t").await.unwrap();
-    let mut sealed = Vec::new();
-    let bytes = value.as_bytes();
-    serializer.seal_value("t", bytes, &mut sealed).unwrap();
+async fn sealed(node: &Node, value: &str) -> (KeyId, Vec<u8>) {
+    let sealer = node.sealer("t").await.unwrap();
+    let sealed = sealer.seal_value(value.as_bytes()).unwrap();
     (Envelope::parse(&sealed).unwrap().key_id, sealed)
 }
 
@@ -36,7 +33,7 @@ async fn fault_05_a_ratchet_is_locked_whichever_way_it_is_opened() {
     let folder = folder.path();
     Fleet::provision_in(folder, "sender", Role::Producer, "root", &[]);
     let _open = options(folder, "sender").open().await.unwrap();
-    let refusal = |opened: Result<OpenNode, kc::OpenError>| format!("{:?}", opened.err().unwrap());
+    let refusal = |opened: Result<Node, Error>| format!("{:?}", opened.unwrap_err().get_ref());
     let again = refusal(options(folder, "sender").open().await);
     assert!(again.contains("InUse"), "{again}");
 
@@ -62,7 +59,7 @@ async fn fault_05_a_ratchet_is_stored_before_its_key_is_used_and_a_rollback_repe
         assert_ne!(fs::read(&seed).unwrap(), before, "used and not stored");
         assert!(!used.contains(&id), "the key {id} is used twice");
         used.push(id);
-        sender.node.shutdown(DEADLINE).await.unwrap();
+        sender.close_within(DEADLINE).await.unwrap();
     }
 }
 
@@ -73,7 +70,7 @@ async fn fault_06_past_keys_are_stored_before_a_message_goes_out() {
     Fleet::provision_in(folder, "sender", Role::Producer, "root", &[]);
     let sender = options(folder, "sender").open().await.unwrap();
     // The key is ready, and nothing has been sent.
-    sender.node.serializer().prepare("t").await.unwrap();
+    sender.sealer("t").await.unwrap();
     let copy = copy_of(folder, "sender");
     let (id, _) = sealed(&sender, "secret").await;
 

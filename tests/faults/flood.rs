@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kc::core::exchange::{MAX_OUTSTANDING_PER_ROOT, MAX_WANTED_PER_ROOT};
 use kc::core::provision::Role;
-use kc::{NodeEvent, Outcome, PlainRecord};
+use kc::{NodeEvent, OpenFailure, Record};
 use tokio::task::JoinSet;
 
 use crate::fleet::{DEADLINE, Fleet, consumer, take, values};
@@ -34,25 +34,26 @@ fn invented(id: u64) -> Vec<u8> {
     .concat()
 }
 
+fn awaits_key(opened: &Result<Vec<u8>, OpenFailure>) -> bool {
+    matches!(opened, Err(OpenFailure::AwaitingKey { .. }))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_07_invented_key_ids_grow_nothing_without_limit() {
     let fleet = Fleet::start().await;
     fleet.provision("reader", Role::Consumer, "root");
     let reader = fleet.open("reader").await;
-    let mut events = reader.node.events();
-    let opener = reader.node.deserializer();
+    let mut events = reader.events();
+    let opener = reader.opener();
     for id in 0..INVENTED {
-        let outcome = opener.try_open_value("t", &invented(id));
-        assert!(
-            matches!(outcome, Outcome::AwaitingKey { .. }),
-            "{outcome:?}"
-        );
+        let opened = opener.try_open_value("t", &invented(id));
+        assert!(awaits_key(&opened), "{opened:?}");
     }
 
     let requested =
         async { while !matches!(events.next().await, Some(NodeEvent::Requested { .. })) {} };
     tokio::time::timeout(DEADLINE, requested).await.unwrap();
-    let status = reader.node.status().await.unwrap();
+    let status = reader.status().await.unwrap();
     assert!(status.exchange.wanted["t"] <= MAX_WANTED_PER_ROOT);
     assert!(status.exchange.outstanding <= MAX_OUTSTANDING_PER_ROOT);
     assert!(status.bounds_hit > 0, "and it shows");
@@ -70,20 +71,20 @@ async fn fault_07_of_invented_key_ids_few_are_waited_for_and_none_twice() {
     let reader = reader.setting("deser_initial_wait_intervals", "1000000");
     let reader = reader.open().await.unwrap();
     let open = |id| {
-        let opener = reader.node.deserializer();
+        let opener = reader.opener();
         async move { (id, opener.open_value("t", &invented(id)).await) }
     };
     let mut opening: JoinSet<_> = (0..MANY).map(open).collect();
     let mut waiting: HashSet<u64> = (0..MANY).collect();
     while waiting.len() > WAITING {
         let opened = tokio::time::timeout(DEADLINE, opening.join_next()).await;
-        let (id, outcome) = opened.unwrap().unwrap().unwrap();
-        assert!(matches!(outcome, Outcome::AwaitingKey { .. }));
+        let (id, opened) = opened.unwrap().unwrap().unwrap();
+        assert!(awaits_key(&opened));
         waiting.remove(&id);
     }
     for id in waiting {
         let again = tokio::time::timeout(DEADLINE, open(id)).await;
-        assert!(matches!(again.unwrap().1, Outcome::AwaitingKey { .. }));
+        assert!(awaits_key(&again.unwrap().1));
     }
     assert_eq!(opening.len(), WAITING);
     assert!(opening.try_join_next().is_none(), "the first sights wait");
@@ -106,9 +107,9 @@ async fn fault_07_a_real_key_comes_through_a_flood_of_invented_ones() {
     let mut consumer = consumer(&reader, "t").await;
     let flooded = async {
         loop {
-            let read = consumer.poll(1, Duration::from_millis(50)).await.unwrap();
-            assert_eq!(read, []);
-            let wanted = reader.node.status().await.unwrap().exchange.wanted;
+            let read = tokio::time::timeout(Duration::from_millis(50), consumer.next());
+            assert!(read.await.is_err(), "nothing opens");
+            let wanted = reader.status().await.unwrap().exchange.wanted;
             if wanted.get("t") == Some(&MAX_WANTED_PER_ROOT) {
                 return;
             }
@@ -118,13 +119,8 @@ async fn fault_07_a_real_key_comes_through_a_flood_of_invented_ones() {
 
     let sender = fleet.open("sender").await;
     let producer = sender.producer().await.unwrap();
-    let record = PlainRecord {
-        topic: "t".into(),
-        partition: Some(1),
-        value: Some(b"secret".to_vec()),
-        ..PlainRecord::default()
-    };
-    producer.send(record).await.unwrap().await.unwrap();
+    let record = Record::to("t").partition(1).value("secret");
+    producer.send(record).await.unwrap();
     // The partition of the invented ones waits; the other does not.
     assert_eq!(values(&take(&mut consumer, 1).await), ["secret"]);
 }

@@ -1,6 +1,6 @@
 //! Faults of where reading begins.
 
-use kc::OpenNode;
+use kc::Node;
 use kc::core::provision::Role;
 use kc_broker::{CoordinatorError, CoordinatorRequest};
 
@@ -33,7 +33,7 @@ async fn fault_15_a_request_that_is_older_than_its_reader_is_read_even_with_late
     fleet.provision("reader", Role::Consumer, "root");
     let sender = latest(&fleet, "sender").await;
     send(&sender).await;
-    sender.node.shutdown(DEADLINE).await.unwrap();
+    sender.close_within(DEADLINE).await.unwrap();
 
     let reader = latest(&fleet, "reader").await;
     let mut consumer = consumer(&reader, "t").await;
@@ -55,14 +55,14 @@ async fn first_value(fleet: &Fleet) -> Vec<String> {
 }
 
 /// Opens a node that is told to begin at the end of topics, which is not for the side topics.
-async fn latest(fleet: &Fleet, id: &str) -> OpenNode {
+async fn latest(fleet: &Fleet, id: &str) -> Node {
     let options = fleet.options(id).kafka("auto_offset_reset", "latest");
     options.open().await.unwrap()
 }
 
-async fn send(sender: &OpenNode) {
+async fn send(sender: &Node) {
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("t", "secret")).await.unwrap();
+    let sent = producer.enqueue(record("t", "secret")).await.unwrap();
     sent.await.unwrap();
-    producer.close(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
 }

@@ -1,5 +1,7 @@
 //! Faults of whom a node trusts.
 
+use kc::NodeEvent;
+use kc::actors::NodeSettings;
 use kc::core::chain::{
     Constraints, Demand, MaxAge, TEMPORARY_ROOT, TrustEntry, TrustList, TrustStore,
     UnverifiedChain, Usage, accept_chain,
@@ -8,7 +10,6 @@ use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{Role, compose_update};
 use kc::core::store::config::{ConfigStore, NodeConfig, Section, Value};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, system_rng};
-use kc::{NodeEvent, NodeSettings};
 
 use crate::fleet::{DEADLINE, Fleet};
 use crate::wire::Wire;
@@ -23,7 +24,7 @@ async fn fault_01_list_updates_received_at_run_time_are_kept() {
     let root = root_key(KeyType::Ed25519);
     let wire = Wire::to(&fleet.broker).await;
     let reader = fleet.open("reader").await;
-    let mut events = reader.node.events();
+    let mut events = reader.events();
 
     // Both sections are there from the start, and again after the first update.
     for list in [
@@ -48,11 +49,11 @@ async fn fault_01_list_updates_received_at_run_time_are_kept() {
         );
     }
 
-    let trust = reader.node.status().await.unwrap().trust;
+    let trust = reader.status().await.unwrap().trust;
     assert_eq!((trust.roots.len(), trust.denied), (3, 2));
-    reader.node.shutdown(DEADLINE).await.unwrap();
+    reader.close_within(DEADLINE).await.unwrap();
     let restarted = fleet.open("reader").await;
-    let after = restarted.node.status().await.unwrap().trust;
+    let after = restarted.status().await.unwrap().trust;
     assert_eq!((after.roots, after.denied), (trust.roots, trust.denied));
 }
 
@@ -167,15 +168,15 @@ async fn fault_11_a_nodes_status_shows_that_the_classical_root_stands_back() {
         &TrustEntry::unrestricted(&hybrid),
     );
     let reader = fleet.open("reader").await;
-    let roots = reader.node.status().await.unwrap().trust.roots;
+    let roots = reader.status().await.unwrap().trust.roots;
     assert_eq!(roots, [hybrid]);
-    reader.node.shutdown(DEADLINE).await.unwrap();
+    reader.close_within(DEADLINE).await.unwrap();
 
     let options = fleet
         .options("reader")
         .setting("allow_classical_root", "true");
     let reader = options.open().await.unwrap();
-    assert_eq!(reader.node.status().await.unwrap().trust.roots.len(), 2);
+    assert_eq!(reader.status().await.unwrap().trust.roots.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +191,10 @@ async fn fault_11_a_hybrid_root_denied_at_run_time_takes_its_classical_half_alon
         .setting("allow_classical_root", "true");
     let reader = options.open().await.unwrap();
     let granted = async || {
-        let granted = reader.node.authorize("t", &[Usage::EncryptRequest]).await;
+        let granted = reader
+            .actors()
+            .authorize("t", &[Usage::EncryptRequest])
+            .await;
         granted
             .unwrap()
             .map_err(|refused| refused.check().to_string())
@@ -198,7 +202,7 @@ async fn fault_11_a_hybrid_root_denied_at_run_time_takes_its_classical_half_alon
     assert_eq!(granted().await, Ok(()));
 
     let wire = Wire::to(&fleet.broker).await;
-    let mut events = reader.node.events();
+    let mut events = reader.events();
     let rng = &mut system_rng().unwrap();
     let (list, key) = (TrustList::Deny, hybrid.verifying_key().clone());
     let update = compose_update(list, &entry, in_secs(3600), (&hybrid, None), rng).unwrap();
@@ -214,7 +218,7 @@ async fn fault_11_a_hybrid_root_denied_at_run_time_takes_its_classical_half_alon
     );
 
     assert_eq!(granted().await, Err("C04".into()));
-    let trust = reader.node.status().await.unwrap().trust;
+    let trust = reader.status().await.unwrap().trust;
     let classical = root_key(KeyType::Ed25519).verifying_key().clone();
     assert!(!trust.roots.contains(&classical));
 }
@@ -240,7 +244,7 @@ async fn fault_12_the_temporary_root_is_never_trusted_even_if_it_is_listed() {
     let temporary = TrustEntry::unrestricted(&TEMPORARY_ROOT);
     list(&fleet, "reader", Section::ALLOWLIST, &temporary);
     let reader = fleet.open("reader").await;
-    let roots = reader.node.status().await.unwrap().trust.roots;
+    let roots = reader.status().await.unwrap().trust.roots;
     assert_eq!(roots, [root_key(KeyType::Ed25519).verifying_key().clone()]);
 }
 
@@ -251,7 +255,7 @@ async fn fault_16_a_regular_expression_among_a_chains_topics_works() {
     let reader = fleet.open("reader").await;
     let granted = async |topic| {
         let usages = [Usage::EncryptRequest];
-        let granted = reader.node.authorize(topic, &usages).await.unwrap();
+        let granted = reader.actors().authorize(topic, &usages).await.unwrap();
         granted.map_err(|error| error.check().to_string())
     };
     // No certificate follows: the expression is what the chain leaves.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kc::BackendChoice;
 use kc::core::backend::{Backend, LogStart, TopicSpec};
 use kc::core::provision::Role;
-use kc::{OpenNode, PlainRecord};
+use kc::{Node, Record};
 use kc_testkit::kafka::{Kafka, Listener, Version};
 use libtest_mimic::Trial;
 
@@ -48,15 +48,15 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Requests and replies are compacted away; keys still come, also from a sender that starts again.
-async fn side_topics(fleet: &Fleet, choice: BackendChoice, sender: OpenNode) -> OpenNode {
+async fn side_topics(fleet: &Fleet, choice: BackendChoice, sender: Node) -> Node {
     let producer = sender.producer().await.unwrap();
     producer
-        .send(record("side.a", "x"))
+        .enqueue(record("side.a", "x"))
         .await
         .unwrap()
         .await
         .unwrap();
-    producer.close(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
     let mut readers = 0;
     let backend = sender.backend().clone();
     for topic in ["side.reqs", "side.keys"] {
@@ -70,7 +70,7 @@ async fn side_topics(fleet: &Fleet, choice: BackendChoice, sender: OpenNode) -> 
             .await
             .unwrap();
     }
-    sender.node.shutdown(DEADLINE).await.unwrap();
+    sender.close_within(DEADLINE).await.unwrap();
     let sender = fleet.reopen("sender", choice).await;
     read_one(fleet, choice, readers).await;
     sender
@@ -83,8 +83,8 @@ async fn read_one(fleet: &Fleet, choice: BackendChoice, number: usize) {
         .await;
     let mut consumer = consumer(&reader, "side.a").await;
     assert_eq!(take(&mut consumer, 1).await.len(), 1);
-    consumer.close(DEADLINE).await.unwrap();
-    reader.node.shutdown(DEADLINE).await.unwrap();
+    consumer.close_within(DEADLINE).await.unwrap();
+    reader.close_within(DEADLINE).await.unwrap();
 }
 
 /// Whether fewer records are there than were written. A control topic is not there yet just because a message was sent.
@@ -112,7 +112,7 @@ async fn count(backend: &dyn Backend, topic: &str) -> Option<(i64, i64)> {
 }
 
 /// What a compacted topic keeps is the last value of each key that was not deleted.
-async fn tombstones(fleet: &Fleet, choice: BackendChoice, sender: &OpenNode) {
+async fn tombstones(fleet: &Fleet, choice: BackendChoice, sender: &Node) {
     let spec = TopicSpec {
         name: "table.a".into(),
         partitions: 1,
@@ -121,15 +121,14 @@ async fn tombstones(fleet: &Fleet, choice: BackendChoice, sender: &OpenNode) {
     };
     let admin = sender.backend().admin().await.unwrap();
     admin.create_topic(&spec, DEADLINE).await.unwrap();
-    let producer = sender.producer().await.unwrap().with_plain_keys();
+    let producer = sender.producer().plain_keys().await.unwrap();
     let send = async |key: String, value: Option<String>| {
-        let sent = PlainRecord {
-            topic: "table.a".into(),
-            key: Some(key.into_bytes()),
-            value: value.map(String::into_bytes),
-            ..PlainRecord::default()
+        let sent = Record::to("table.a").key(key);
+        let sent = match value {
+            Some(value) => sent.value(value),
+            None => sent,
         };
-        drop(producer.send(sent).await.unwrap());
+        drop(producer.enqueue(sent).await.unwrap());
     };
     for round in 0..ROUNDS {
         for key in 0..KEYS {
@@ -144,23 +143,25 @@ async fn tombstones(fleet: &Fleet, choice: BackendChoice, sender: &OpenNode) {
         let records = async || count(&**sender.backend(), "table.a").await.unwrap().0;
         while records().await > 2 * i64::try_from(KEYS).unwrap() {
             send("last".to_owned(), Some("value".to_owned())).await;
-            producer.flush(DEADLINE).await.unwrap();
+            producer.flush_within(DEADLINE).await.unwrap();
         }
     };
     tokio::time::timeout(2 * DEADLINE, cleaning).await.unwrap();
 
     let reader = fleet.open("table-reader", Role::Consumer, choice).await;
-    let mut consumer = consumer(&reader, "table.a").await.with_plain_keys();
+    let consumer = reader.consumer(["table.a"]).from_beginning().plain_keys();
+    let mut consumer = consumer.join().await.unwrap();
     let mut table = BTreeMap::new();
     while !table.contains_key("last") {
         for read in take(&mut consumer, 1).await {
-            let key = String::from_utf8(read.key.unwrap()).unwrap();
-            table.insert(key, read.value);
+            let key = String::from_utf8(read.key().unwrap().to_vec()).unwrap();
+            let value = (!read.is_null()).then(|| read.value().to_vec());
+            table.insert(key, value);
         }
     }
     table.retain(|key, value| key != "last" && value.is_some());
     let last = Some(format!("value {}", ROUNDS - 1).into_bytes());
     let want = (DELETED..KEYS).map(|key| (format!("key {key}"), last.clone()));
     assert_eq!(table, want.collect());
-    consumer.close(DEADLINE).await.unwrap();
+    consumer.close_within(DEADLINE).await.unwrap();
 }

@@ -40,16 +40,16 @@ async fn meet(choice: BackendChoice, version: Version) {
     let producer = sender.producer().await.unwrap();
     let mut consumer = consumer(&reader, "first.contact").await;
     let sending = async {
-        let sent = producer.send(record("first.contact", "hello")).await;
+        let sent = producer.enqueue(record("first.contact", "hello")).await;
         sent.unwrap().await.unwrap();
     };
     let ((), read) = tokio::join!(sending, take(&mut consumer, 1));
     assert_eq!(values(&read), ["hello"]);
     note(choice, since.elapsed());
-    consumer.close(DEADLINE).await.unwrap();
-    producer.close(DEADLINE).await.unwrap();
-    sender.node.shutdown(DEADLINE).await.unwrap();
-    reader.node.shutdown(DEADLINE).await.unwrap();
+    consumer.close_within(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
+    sender.close_within(DEADLINE).await.unwrap();
+    reader.close_within(DEADLINE).await.unwrap();
 }
 
 fn note(choice: BackendChoice, took: Duration) {

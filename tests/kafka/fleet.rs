@@ -3,7 +3,7 @@
 use kc::core::backend::TopicSpec;
 use kc::core::provision::{NewNode, Role};
 use kc::core::types::TopicScheme;
-use kc::{BackendChoice, Clock, NodeOptions, OpenNode};
+use kc::{BackendChoice, Clock, Node, NodeBuilder};
 use tempfile::TempDir;
 
 use crate::clients::{DEADLINE, provision};
@@ -22,16 +22,16 @@ impl Fleet {
     }
 
     /// How to open a node that is provisioned here; gives up on a broker within seconds.
-    pub(crate) fn options(&self, id: &str, role: Role, choice: BackendChoice) -> NodeOptions {
+    pub(crate) fn options(&self, id: &str, role: Role, choice: BackendChoice) -> NodeBuilder {
         let scheme = TopicScheme::default();
         let node = NewNode::new(id, role, &scheme);
         provision(self.folder.path(), &node, "root", Clock::system().now());
         self.provisioned(id, choice)
     }
 
-    fn provisioned(&self, id: &str, choice: BackendChoice) -> NodeOptions {
+    fn provisioned(&self, id: &str, choice: BackendChoice) -> NodeBuilder {
         let config = self.folder.path().join(format!("{id}.config"));
-        NodeOptions::new(config.to_str().unwrap())
+        Node::builder(config.to_str().unwrap())
             .backend(choice)
             .kafka("bootstrap_servers", &self.address)
             .kafka("security_protocol", "PLAINTEXT")
@@ -39,18 +39,18 @@ impl Fleet {
             .setting("crypto_sub_interval", "0.5")
     }
 
-    pub(crate) async fn open(&self, id: &str, role: Role, choice: BackendChoice) -> OpenNode {
+    pub(crate) async fn open(&self, id: &str, role: Role, choice: BackendChoice) -> Node {
         self.options(id, role, choice).open().await.unwrap()
     }
 
     /// A node that was open before.
-    pub(crate) async fn reopen(&self, id: &str, choice: BackendChoice) -> OpenNode {
+    pub(crate) async fn reopen(&self, id: &str, choice: BackendChoice) -> Node {
         self.provisioned(id, choice).open().await.unwrap()
     }
 }
 
 /// The data topic `<root>.a` and the side topics of a root.
-pub(crate) async fn create_root(node: &OpenNode, root: &str) {
+pub(crate) async fn create_root(node: &Node, root: &str) {
     let admin = node.backend().admin().await.unwrap();
     for (suffix, compacted) in [
         (".a", false),

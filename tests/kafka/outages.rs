@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kc::BackendChoice::{self, Legacy, Pure, Rdkafka};
 use kc::core::provision::Role;
-use kc::{ConsumeError, EncryptedConsumer, EncryptedProducer, OpenNode};
+use kc::{Consumer, Node, Producer};
 use kc_testkit::kafka::{Kafka, Listener, Version};
 use libtest_mimic::Trial;
 use tokio::sync::watch;
@@ -86,16 +86,16 @@ async fn run(name: String, choice: BackendChoice, version: Version, outage: Outa
     let latest = REQUEST_TIMEOUT + ANOTHER_TRY;
     assert!(took <= latest, "back only after {took:?}");
     note(name, took);
-    consumer.close(DEADLINE).await.unwrap();
+    consumer.close_within(DEADLINE).await.unwrap();
     // A root whose key has yet to be asked for.
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("afterwards.a", "new key")).await;
+    let sent = producer.enqueue(record("afterwards.a", "new key")).await;
     sent.unwrap().await.unwrap();
     let mut afterwards = clients::consumer(&reader, "afterwards.a").await;
     assert_eq!(values(&take(&mut afterwards, 1).await), ["new key"]);
-    afterwards.close(DEADLINE).await.unwrap();
-    sender.node.shutdown(DEADLINE).await.unwrap();
-    reader.node.shutdown(DEADLINE).await.unwrap();
+    afterwards.close_within(DEADLINE).await.unwrap();
+    sender.close_within(DEADLINE).await.unwrap();
+    reader.close_within(DEADLINE).await.unwrap();
     drop(kafka);
 }
 
@@ -104,7 +104,7 @@ fn note(name: String, took: Duration) {
     times.push((name, took));
 }
 
-async fn open(fleet: &Fleet, id: &str, role: Role, choice: BackendChoice) -> OpenNode {
+async fn open(fleet: &Fleet, id: &str, role: Role, choice: BackendChoice) -> Node {
     let millis = REQUEST_TIMEOUT.as_millis().to_string();
     let options = fleet.options(id, role, choice);
     let options = options.kafka("request_timeout_ms", &millis);
@@ -112,7 +112,7 @@ async fn open(fleet: &Fleet, id: &str, role: Role, choice: BackendChoice) -> Ope
 }
 
 /// Sends numbers, and goes on a while when the broker is back. Every one must be acknowledged.
-async fn send(producer: EncryptedProducer, mut is_back: watch::Receiver<Option<Instant>>) {
+async fn send(producer: Producer, mut is_back: watch::Receiver<Option<Instant>>) {
     let mut deliveries = Vec::new();
     let mut left = AFTER;
     while left > 0 {
@@ -120,33 +120,29 @@ async fn send(producer: EncryptedProducer, mut is_back: watch::Receiver<Option<I
             left -= 1;
         }
         let number = deliveries.len().to_string();
-        deliveries.push(producer.send(record("t.a", number)).await.unwrap());
+        deliveries.push(producer.enqueue(record("t.a", number)).await.unwrap());
         tokio::time::sleep(PACE).await;
     }
-    deliveries.push(producer.send(record("t.a", "end")).await.unwrap());
+    deliveries.push(producer.enqueue(record("t.a", "end")).await.unwrap());
     for delivery in deliveries {
         delivery.await.unwrap();
     }
-    producer.close(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
 }
 
 /// Reads up to the end: every number, in order. One may come again, but none may be missing. Returns how long after
 /// the broker was back the next record came.
 async fn read(
-    consumer: &mut EncryptedConsumer,
+    consumer: &mut Consumer,
     count: watch::Sender<usize>,
     is_back: watch::Receiver<Option<Instant>>,
 ) -> Duration {
     let mut next = 0;
     let mut took = None;
     loop {
-        let records = match consumer.poll(100, Duration::from_millis(200)).await {
-            Ok(records) => records,
-            Err(ConsumeError::Backend(error)) if error.is_retriable() => continue,
-            Err(error) => panic!("{error:?}"),
-        };
-        for read in records {
-            let value = String::from_utf8(read.value.unwrap()).unwrap();
+        for read in consumer.next_batch().await.unwrap().unwrap() {
+            read.ack();
+            let value = String::from_utf8(read.value().to_vec()).unwrap();
             if value == "end" {
                 return took.unwrap_or_default();
             }
@@ -167,7 +163,7 @@ async fn create_topics(fleet: &Fleet, roots: &[&str]) {
     for root in roots {
         create_root(&node, root).await;
     }
-    node.node.shutdown(DEADLINE).await.unwrap();
+    node.close_within(DEADLINE).await.unwrap();
 }
 
 /// How soon the clients were back.

@@ -41,7 +41,7 @@ async fn crowd() {
     let took = meet(&producers, &reader, "crowd", EACH).await;
     *TOOK.lock().unwrap() = Some((count, took));
     for node in producers.into_iter().chain([reader]) {
-        node.node.shutdown(DEADLINE).await.unwrap();
+        node.close_within(DEADLINE).await.unwrap();
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kc::core::backend::BackendErrorKind;
-use kc::{BackendChoice, BackendError, GroupStart, Subscription};
+use kc::core::backend::{GroupStart, Subscription};
+use kc::{BackendChoice, BackendError};
 use kc_testkit::kafka::{Listener, Version};
 use libtest_mimic::Trial;
 

@@ -1,7 +1,7 @@
 //! Records of 0 B to 900 KB, sealed by one backend's node and opened by another's.
 
 use kc::core::provision::Role;
-use kc::{BackendChoice, PlainRecord};
+use kc::{BackendChoice, Record};
 use kc_testkit::kafka::{Listener, Version};
 use libtest_mimic::Trial;
 
@@ -44,28 +44,24 @@ async fn all_sizes(version: Version, sending: BackendChoice, reading: BackendCho
 
     let producer = sender.producer().await.unwrap();
     let value = |size: usize| -> Vec<u8> { (0..size).map(|at| at.to_le_bytes()[0]).collect() };
-    let null = PlainRecord {
-        topic: topic.clone(),
-        key: Some(b"key".to_vec()),
-        ..PlainRecord::default()
-    };
-    drop(producer.send(null).await.unwrap());
+    let null = Record::to(&topic).key("key");
+    drop(producer.enqueue(null).await.unwrap());
     for size in SIZES {
-        drop(producer.send(record(&topic, value(size))).await.unwrap());
+        drop(producer.enqueue(record(&topic, value(size))).await.unwrap());
     }
-    producer.close(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
 
     let mut consumer = consumer(&reader, &topic).await;
     let read = take(&mut consumer, 1 + SIZES.len()).await;
     assert_eq!(read.len(), 1 + SIZES.len(), "{} wait", consumer.waiting());
-    assert_eq!(read[0].key.as_deref(), Some(&b"key"[..]));
-    assert_eq!(read[0].value, None);
+    assert_eq!(read[0].key(), Some(&b"key"[..]));
+    assert!(read[0].is_null());
     for (read, size) in read[1..].iter().zip(SIZES) {
-        assert!(read.value == Some(value(size)), "{size} bytes have changed");
+        assert!(read.value() == value(size), "{size} bytes have changed");
     }
-    consumer.close(DEADLINE).await.unwrap();
-    sender.node.shutdown(DEADLINE).await.unwrap();
-    reader.node.shutdown(DEADLINE).await.unwrap();
+    consumer.close_within(DEADLINE).await.unwrap();
+    sender.close_within(DEADLINE).await.unwrap();
+    reader.close_within(DEADLINE).await.unwrap();
 }
 
 /// The old client creates no topics.
@@ -73,5 +69,5 @@ async fn create(fleet: &Fleet, root: &str) {
     let id = format!("{root}-admin");
     let node = fleet.open(&id, Role::Producer, BackendChoice::Pure).await;
     create_root(&node, root).await;
-    node.node.shutdown(DEADLINE).await.unwrap();
+    node.close_within(DEADLINE).await.unwrap();
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use kc::NodeOptions;
+use kc::Node;
 use kc::core::backend::{Backend, LogStart};
 use kc::core::message::Envelope;
 use kc::core::provision::Role;
@@ -61,7 +61,7 @@ async fn two_copies_of_a_node_side_by_side_share_no_key_and_nonce_and_both_are_r
         let folder = fleet.folder.path().join(place);
         copy(fleet.folder.path(), &folder);
         let config = folder.join("sender.config");
-        let node = NodeOptions::new(config.to_str().unwrap())
+        let node = Node::builder(config.to_str().unwrap())
             .kafka("bootstrap_servers", &fleet.broker.address().to_string())
             .kafka("security_protocol", "PLAINTEXT");
         nodes.push(node.open().await.unwrap());
@@ -71,9 +71,8 @@ async fn two_copies_of_a_node_side_by_side_share_no_key_and_nonce_and_both_are_r
         let producer = node.producer().await.unwrap();
         for n in 0..RECORDS {
             let value = format!("{number} {n}");
-            let mut record = record("t", value.as_str());
-            record.key = Some(b"key".to_vec());
-            producer.send(record).await.unwrap().await.unwrap();
+            let record = record("t", value.as_str()).key("key");
+            producer.send(record).await.unwrap();
             sent.insert(value);
         }
     }
@@ -110,13 +109,13 @@ async fn a_node_whose_ratchet_is_in_memory_begins_elsewhere_at_each_start_and_st
         let sender = fleet.open("sender").await;
         let producer = sender.producer().await.unwrap();
         producer
-            .send(record("t", start))
+            .enqueue(record("t", start))
             .await
             .unwrap()
             .await
             .unwrap();
         assert_eq!(values(&take(&mut reading, 1).await), [start]);
-        sender.node.shutdown(DEADLINE).await.unwrap();
+        sender.close_within(DEADLINE).await.unwrap();
     }
     let sealed = sealed_under(&fleet, "t", 2).await;
     assert_ne!(sealed[0].0, sealed[1].0);

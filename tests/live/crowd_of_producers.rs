@@ -19,7 +19,7 @@ async fn a_consumer_that_meets_twenty_producers_reads_all_of_them() {
     fleet.provision("reader", Role::Consumer, "root");
     let reader = fleet.open("reader").await;
     let took = meet(&producers, &reader, "t", 3).await;
-    let status = reader.node.status().await.unwrap().exchange;
+    let status = reader.status().await.unwrap().exchange;
     assert!(status.missing.is_empty(), "{status:?}");
     println!("{PRODUCERS} producers: all read {took:?} after the first poll");
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use kc::core::chain::TrustList;
 use kc::core::keys::KeyType;
 use kc::core::provision::Role;
-use kc::{
-    ForeignPolicy, GroupStart, NodeEvent, OpenNode, Outcome, ProduceError, SealError, Subscription,
-};
+use kc::{ForeignPolicy, Node, NodeEvent, OpenFailure, ProduceError, SealError};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 use crate::roles::{key_of, publish};
@@ -17,8 +15,8 @@ async fn deny(fleet: &Fleet, id: &str) {
     publish(fleet, KeyType::Ed25519, TrustList::Deny, &key_of(fleet, id)).await;
 }
 
-async fn listed(node: &OpenNode, deny: impl Future<Output = ()>) {
-    let mut events = node.node.events();
+async fn listed(node: &Node, deny: impl Future<Output = ()>) {
+    let mut events = node.events();
     let listed = async { while !matches!(events.next().await, Some(NodeEvent::Listed { .. })) {} };
     let both = async { tokio::join!(listed, deny) };
     tokio::time::timeout(DEADLINE, both).await.unwrap();
@@ -40,7 +38,7 @@ async fn a_consumer_that_is_denied_reads_nothing_that_is_sealed_from_then_on() {
     let producer = sender.producer().await.unwrap();
     let send = async |value: &str| {
         producer
-            .send(record("t", value))
+            .enqueue(record("t", value))
             .await
             .unwrap()
             .await
@@ -59,9 +57,9 @@ async fn a_consumer_that_is_denied_reads_nothing_that_is_sealed_from_then_on() {
         }
     };
     tokio::time::timeout(DEADLINE, turned).await.unwrap();
+    let mut refusals = sender.events();
     send("after").await;
     assert_eq!(values(&take(&mut of_other, 1).await), ["after"]);
-    let mut refusals = sender.node.events();
     let refused = async {
         loop {
             if let Some(NodeEvent::Refused { check, .. }) = refusals.next().await
@@ -78,13 +76,9 @@ async fn a_consumer_that_is_denied_reads_nothing_that_is_sealed_from_then_on() {
 }
 
 /// The id of the key that a node seals under.
-async fn sealing_id(node: &OpenNode) -> Vec<u8> {
-    let mut sealed = Vec::new();
-    node.node
-        .serializer()
-        .seal_value("t.x", b"", &mut sealed)
-        .unwrap();
-    sealed[..36].to_vec()
+async fn sealing_id(node: &Node) -> Vec<u8> {
+    let sealer = node.sealer("t.x").await.unwrap();
+    sealer.seal_value(b"").unwrap()[..36].to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,28 +99,16 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
         denied.producer().await.unwrap(),
         other.producer().await.unwrap(),
     );
-    by_denied
-        .send(record("t", "before"))
-        .await
-        .unwrap()
-        .await
-        .unwrap();
-    let topics = Subscription::to(["t"]);
-    let joined = reader
-        .consumer(None, &topics, GroupStart::Earliest, ForeignPolicy::Skip)
-        .await;
-    let mut reading = joined.unwrap();
+    by_denied.send(record("t", "before")).await.unwrap();
+    let reading = reader.consumer(["t"]).from_beginning();
+    let mut reading = reading.foreign(ForeignPolicy::Skip).join().await.unwrap();
     assert_eq!(values(&take(&mut reading, 1).await), ["before"]);
     let mut of_historian = consumer(&historian, "t").await;
     assert_eq!(values(&take(&mut of_historian, 1).await), ["before"]);
 
     // What it sealed before it knew.
-    let mut sealed = Vec::new();
-    denied
-        .node
-        .serializer()
-        .seal_value("t", b"late", &mut sealed)
-        .unwrap();
+    let sealed = denied.sealer("t").await.unwrap().seal_value(b"late");
+    let sealed = sealed.unwrap();
     let denial = async {
         tokio::join!(
             listed(&reader, std::future::ready(())),
@@ -137,7 +119,7 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
     denial.await;
     let stops = async {
         loop {
-            match by_denied.send(record("t", "after")).await {
+            match by_denied.enqueue(record("t", "after")).await {
                 Err(ProduceError::Seal(SealError::Denied)) => return,
                 Ok(sent) => drop(sent.await),
                 Err(error) => panic!("{error}"),
@@ -148,24 +130,20 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
     tokio::time::timeout(DEADLINE, stops).await.unwrap();
 
     // Its key opens nothing any more, and nobody else gives it: its records hold nothing up.
-    let opener = reader.node.deserializer();
+    let opener = reader.opener();
     let dropped = async {
-        while !matches!(opener.try_open_value("t", &sealed), Outcome::Denied { .. }) {
+        let denied = |failure| matches!(failure, OpenFailure::Denied { .. });
+        while !opener.try_open_value("t", &sealed).is_err_and(denied) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(DEADLINE, dropped).await.unwrap();
     // A node that is told to keep them still reads history.
-    let status = historian.node.status().await.unwrap();
+    let status = historian.status().await.unwrap();
     assert_eq!(status.opening_keys, 1);
-    let opened = historian.node.deserializer().try_open_value("t", &sealed);
-    assert!(matches!(opened, Outcome::Plaintext(_)), "{opened:?}");
-    by_other
-        .send(record("t", "from another"))
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    let opened = historian.opener().try_open_value("t", &sealed);
+    assert!(opened.is_ok(), "{opened:?}");
+    by_other.send(record("t", "from another")).await.unwrap();
     let mut read = Vec::new();
     while read.last().map(String::as_str) != Some("from another") {
         let more = take(&mut reading, 1).await;

@@ -1,11 +1,10 @@
-use kc::core::backend::{Backend, LogStart, Record};
+use kc::core::backend::{Backend, LogStart};
 use kc::core::chain::{Certificate, CertificateKeys, UnverifiedChain};
 use kc::core::kem::Suite;
 use kc::core::provision::Role;
 use kc::core::types::TopicScheme;
-use kc::{
-    ForeignPolicy, GroupStart, KeyChanges, NodeEvent, PlainRecord, Subscription, change_keys,
-};
+use kc::maintenance::{KeyChanges, change_keys};
+use kc::{NodeEvent, Record};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -15,24 +14,25 @@ async fn two_nodes_exchange_keys_and_pass_data_through_a_broker_that_reads_none(
     fleet.provision("sender", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
     let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
-    let mut events = reader.node.events();
+    let mut events = reader.events();
 
     let producer = sender.producer().await.unwrap();
     let sent: Vec<_> = (0..100).map(|n| format!("secret number {n}")).collect();
     for value in &sent {
-        drop(producer.send(record("t.a", value.as_str())).await.unwrap());
+        drop(
+            producer
+                .enqueue(record("t.a", value.as_str()))
+                .await
+                .unwrap(),
+        );
     }
-    let null = PlainRecord {
-        topic: "t.a".into(),
-        ..PlainRecord::default()
-    };
-    drop(producer.send(null).await.unwrap());
-    producer.flush(DEADLINE).await.unwrap();
+    drop(producer.enqueue(Record::to("t.a")).await.unwrap());
+    producer.flush_within(DEADLINE).await.unwrap();
 
     let mut consumer = consumer(&reader, "t.a").await;
     let read = take(&mut consumer, 101).await;
     assert_eq!(values(&read[..100]), sent);
-    assert_eq!(read[100].value, None, "a null stays one");
+    assert!(read[100].is_null(), "a null stays one");
     assert!(matches!(
         events.next().await,
         Some(NodeEvent::Requested { direct: true, .. })
@@ -42,22 +42,10 @@ async fn two_nodes_exchange_keys_and_pass_data_through_a_broker_that_reads_none(
         Some(NodeEvent::Received { .. })
     ));
 
-    consumer.close(DEADLINE).await.unwrap();
-    producer.close(DEADLINE).await.unwrap();
-    reader
-        .node
-        .shutdown(DEADLINE)
-        .await
-        .unwrap()
-        .gateway
-        .unwrap();
-    sender
-        .node
-        .shutdown(DEADLINE)
-        .await
-        .unwrap()
-        .gateway
-        .unwrap();
+    consumer.close_within(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
+    reader.close_within(DEADLINE).await.unwrap();
+    sender.close_within(DEADLINE).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,11 +58,11 @@ async fn a_consumer_of_another_root_is_refused_and_both_sides_say_so() {
         .options("stranger")
         .setting("crypto_sub_interval", "0.2");
     let stranger = stranger.open().await.unwrap();
-    let (mut refusals, mut silence) = (sender.node.events(), stranger.node.events());
+    let (mut refusals, mut silence) = (sender.events(), stranger.events());
 
     let producer = sender.producer().await.unwrap();
     producer
-        .send(record("t", "secret"))
+        .enqueue(record("t", "secret"))
         .await
         .unwrap()
         .await
@@ -102,7 +90,7 @@ async fn a_consumer_of_another_root_is_refused_and_both_sides_say_so() {
     };
     let refused = tokio::time::timeout(DEADLINE, refused).await.unwrap();
     assert_eq!(refused.to_string(), "C04");
-    let status = sender.node.status().await.unwrap();
+    let status = sender.status().await.unwrap();
     assert!(status.exchange.refused.values().sum::<u64>() >= 1);
 }
 
@@ -120,7 +108,7 @@ async fn other_separators_and_suffixes_hold_throughout() {
     fleet.provision_for("reader", Role::Consumer, "root", &topics);
     let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("plant.berlin-8", "21.5")).await;
+    let sent = producer.enqueue(record("plant.berlin-8", "21.5")).await;
     sent.unwrap().await.unwrap();
     let mut consumer = consumer(&reader, "plant.berlin-8").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["21.5"]);
@@ -142,24 +130,22 @@ async fn keys_that_are_left_plain_are_seen_by_the_broker_and_values_are_not() {
     fleet.provision("sender", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
     let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
-    let producer = sender.producer().await.unwrap().with_plain_keys();
-    let keyed = PlainRecord {
-        key: Some(b"sensor 1".to_vec()),
-        ..record("t", "secret")
-    };
-    producer.send(keyed.clone()).await.unwrap().await.unwrap();
+    let producer = sender.producer().plain_keys().await.unwrap();
+    let keyed = record("t", "secret").key("sensor 1");
+    producer.send(keyed).await.unwrap();
 
     let mut stored = fleet.plain().log_reader(None).await.unwrap();
     let from_start = [("t".to_owned(), LogStart::Earliest)];
     stored.assign(&from_start).await.unwrap();
     let stored = stored.poll(DEADLINE).await.unwrap();
-    assert_eq!(stored[0].key, keyed.key);
+    assert_eq!(stored[0].key.as_deref(), Some(&b"sensor 1"[..]));
     let sealed = stored[0].value.as_ref().unwrap();
     assert!(!sealed.windows(6).any(|bytes| bytes == b"secret"));
 
-    let mut consumer = consumer(&reader, "t").await.with_plain_keys();
-    let read = take(&mut consumer, 1).await;
-    assert_eq!((&read[0].key, &read[0].value), (&keyed.key, &keyed.value));
+    let consumer = reader.consumer(["t"]).from_beginning().plain_keys();
+    let read = take(&mut consumer.join().await.unwrap(), 1).await;
+    assert_eq!(read[0].key(), Some(&b"sensor 1"[..]));
+    assert_eq!(read[0].value(), b"secret");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,14 +156,11 @@ async fn a_regular_expression_reads_messages_now_and_later_and_no_side_topics() 
     let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
     let producer = sender.producer().await.unwrap();
     let send = async |topic, value| {
-        let sent = producer.send(record(topic, value)).await;
+        let sent = producer.enqueue(record(topic, value)).await;
         sent.unwrap().await.unwrap();
     };
     send("plant.north", "a").await;
-    let everything = Subscription::parse(["^.*"]).unwrap();
-    let (start, policy) = (GroupStart::Earliest, ForeignPolicy::Fail);
-    let joined = reader.consumer(None, &everything, start, policy).await;
-    let mut consumer = joined.unwrap();
+    let mut consumer = consumer(&reader, "^.*").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["a"]);
     send("plant.south", "b").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["b"]);
@@ -204,9 +187,9 @@ async fn legacy_requests_are_sent_beside_the_list_form_only_if_it_offers_no_hybr
         change_keys(config.to_str().unwrap(), &changes, None).unwrap();
         let sender = fleet.open("sender").await;
         let producer = sender.producer().await.unwrap();
-        let sent = producer.send(record("t", "secret")).await.unwrap();
+        let sent = producer.enqueue(record("t", "secret")).await.unwrap();
         sent.await.unwrap();
-        sender.node.shutdown(DEADLINE).await.unwrap();
+        sender.close_within(DEADLINE).await.unwrap();
 
         // Nobody answers, so that it asks again.
         let reader = fleet
@@ -235,7 +218,7 @@ async fn legacy_requests_are_sent_beside_the_list_form_only_if_it_offers_no_hybr
     }
 }
 
-fn is_list_form(request: &Record) -> bool {
+fn is_list_form(request: &kc::core::backend::Record) -> bool {
     let chain = UnverifiedChain::parse(request.value.as_ref().unwrap()).unwrap();
     let leaf = Certificate::parse_signed(chain.links().last().unwrap()).unwrap();
     matches!(leaf.keys, CertificateKeys::List(_))

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kc::actors::key_table::PrepareError;
+use kc::actors::{CryptoSettings, Node, NodeParts, NodeSettings};
 use kc::backend_pure::PureBackend;
 use kc::core::provision::Role;
 use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
 };
 use kc::{
-    BackendErrorKind, ClientSettings, Clock, ConsumeError, CryptoSettings, Node, NodeParts,
-    NodeRoles, NodeSettings, Outcome, ProduceError, SealError,
+    BackendErrorKind, ClientSettings, Clock, ErrorKind, NodeRoles, OpenFailure, ProduceError,
+    SealError,
 };
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
@@ -39,12 +40,8 @@ fn a_node_seals_without_any_runtime_and_without_a_broker() {
         clock: Clock::system(),
     })
     .unwrap();
-    let serializer = node.serializer();
-    let mut sealed = Vec::new();
-    let unprepared = serializer.seal_value("t", b"secret", &mut sealed);
-    assert_eq!(unprepared, Err(SealError::NotPrepared));
-    serializer.prepare_blocking("t").unwrap();
-    serializer.seal_value("t", b"secret", &mut sealed).unwrap();
+    let sealer = node.sealers().prepare_blocking("t").unwrap();
+    let sealed = sealer.seal_value(b"secret").unwrap();
     assert!(sealed.len() > b"secret".len());
     assert!(!sealed.windows(6).any(|part| part == b"secret"));
 }
@@ -53,19 +50,19 @@ fn a_node_seals_without_any_runtime_and_without_a_broker() {
 async fn a_shutdown_may_wait_for_ever() {
     let fleet = Fleet::start().await;
     fleet.provision("sender", Role::Producer, "root");
-    let node = fleet.open("sender").await.node;
-    node.serializer().prepare("t").await.unwrap();
-    node.shutdown(Duration::MAX).await.unwrap().gateway.unwrap();
+    let node = fleet.open("sender").await;
+    node.sealer("t").await.unwrap();
+    node.close_within(Duration::MAX).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_gateway_has_died_does_not_say_that_all_was_sent() {
     let fleet = Fleet::start().await;
     fleet.provision("sender", Role::Producer, "root");
-    let node = fleet.open("sender").await.node;
-    node.roles().gateway.close.disconnect();
-    let report = node.shutdown(DEADLINE).await.unwrap();
-    assert_eq!(report.gateway.unwrap_err().kind(), BackendErrorKind::Closed);
+    let node = fleet.open("sender").await;
+    node.actors().roles().gateway.close.disconnect();
+    let error = node.close_within(DEADLINE).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Kafka(BackendErrorKind::Closed));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,46 +73,39 @@ async fn handles_of_a_node_that_was_shut_down_say_closed() {
     let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
     let producer = sender.producer().await.unwrap();
     let mut consumer = consumer(&reader, "t").await;
-    drop(producer.send(record("t", "a")).await.unwrap());
-    producer.flush(DEADLINE).await.unwrap();
+    drop(producer.enqueue(record("t", "a")).await.unwrap());
+    producer.flush_within(DEADLINE).await.unwrap();
     assert_eq!(values(&take(&mut consumer, 1).await), ["a"]);
-    drop(producer.send(record("t", "b")).await.unwrap());
-    producer.flush(DEADLINE).await.unwrap();
+    drop(producer.enqueue(record("t", "b")).await.unwrap());
+    producer.flush_within(DEADLINE).await.unwrap();
 
-    let (serializer, deserializer) = (sender.node.serializer(), reader.node.deserializer());
-    let mut sealed = Vec::new();
-    serializer.seal_value("t", b"c", &mut sealed).unwrap();
-    for node in [sender.node, reader.node] {
-        node.shutdown(DEADLINE).await.unwrap().gateway.unwrap();
+    let (sealers, opener) = (sender.actors().sealers(), reader.opener());
+    let sealer = sealers.prepare("t").await.unwrap();
+    let sealed = sealer.seal_value(b"c").unwrap();
+    for node in [&sender, &reader] {
+        node.close_within(DEADLINE).await.unwrap();
+        node.close().await.unwrap();
     }
 
-    let late = serializer.seal_value("t", b"d", &mut Vec::new());
-    assert_eq!(late, Err(SealError::Closed));
-    let prepared = serializer.prepare("t").await;
+    assert_eq!(sealer.seal_value(b"d"), Err(SealError::Closed));
+    let prepared = sealers.prepare("t").await;
     assert!(
         matches!(prepared, Err(PrepareError::Closed(_))),
         "{prepared:?}"
     );
-    let prepared = serializer.prepare_blocking("new");
+    let prepared = sealers.prepare_blocking("new");
     assert!(
         matches!(prepared, Err(PrepareError::Closed(_))),
         "{prepared:?}"
     );
-    assert_eq!(deserializer.try_open_value("t", &sealed), Outcome::Closed);
-    assert_eq!(deserializer.open_value("t", &sealed).await, Outcome::Closed);
-    let sent = producer.send(record("t", "e")).await.map(drop);
+    let opened = opener.try_open_value("t", &sealed);
+    assert_eq!(opened, Err(OpenFailure::Closed));
+    let opened = opener.open_value("t", &sealed).await;
+    assert_eq!(opened, Err(OpenFailure::Closed));
+    let sent = producer.enqueue(record("t", "e")).await.map(drop);
     assert!(
         matches!(sent, Err(ProduceError::Seal(SealError::Closed))),
         "{sent:?}"
     );
-    let read = async {
-        loop {
-            match consumer.poll(10, DEADLINE).await {
-                Ok(read) => assert!(read.is_empty(), "{read:?}"),
-                Err(error) => return error,
-            }
-        }
-    };
-    let error = tokio::time::timeout(DEADLINE, read).await.unwrap();
-    assert!(matches!(error, ConsumeError::Closed), "{error:?}");
+    assert!(consumer.next().await.is_none());
 }

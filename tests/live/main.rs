@@ -15,6 +15,7 @@ mod crowd;
 mod crowd_of_producers;
 mod denials;
 mod exchange;
+mod facade;
 #[path = "../common/fleet.rs"]
 mod fleet;
 mod groups;

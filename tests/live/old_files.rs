@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kc::core::provision::Role;
 use kc::core::store::config::{NodeConfig, Section, Value};
-use kc::{NodeOptions, NodeRoles};
+use kc::{NodeBuilder, NodeRoles};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -25,8 +25,8 @@ async fn a_node_whose_root_and_chain_are_where_old_versions_had_them_works() {
     let (sender, reader) = (fleet.open("sender").await, fleet.open("reader").await);
     let producer = sender.producer().await.unwrap();
     let mut consumer = consumer(&reader, "t").await;
-    drop(producer.send(record("t", "a")).await.unwrap());
-    producer.flush(DEADLINE).await.unwrap();
+    drop(producer.enqueue(record("t", "a")).await.unwrap());
+    producer.flush_within(DEADLINE).await.unwrap();
     assert_eq!(values(&take(&mut consumer, 1).await), ["a"]);
 
     for id in ["sender", "reader"] {
@@ -63,9 +63,9 @@ async fn only_a_controller_trusts_the_provisioners_of_old_versions() {
     assert_eq!(config.own_settings(Section::ALLOWLIST).unwrap().len(), 2);
 }
 
-async fn open_and_close(options: NodeOptions) {
-    let node = options.open().await.unwrap().node;
-    node.shutdown(DEADLINE).await.unwrap().gateway.unwrap();
+async fn open_and_close(options: NodeBuilder) {
+    let node = options.open().await.unwrap();
+    node.close_within(DEADLINE).await.unwrap();
 }
 
 /// Moves root and chain to where old versions had them.

@@ -33,7 +33,7 @@ async fn a_new_chain_takes_its_keys_place_and_the_other_keys_chain_stays() {
     }
     fs::write(files(&fleet).config(), config.render().as_str()).unwrap();
 
-    let node = fleet.open("n").await.node;
+    let node = fleet.open("n").await;
     let new = issue(&second);
     let record = ManagementRecord {
         topic: ManagementTopic::Chains,
@@ -41,25 +41,26 @@ async fn a_new_chain_takes_its_keys_place_and_the_other_keys_chain_stays() {
         value: new.clone(),
     };
     let taken = node
+        .actors()
         .roles()
         .chain
         .records
         .send(ManagementRecords(vec![record]));
     taken.await.unwrap();
-    node.shutdown(DEADLINE).await.unwrap().gateway.unwrap();
+    node.close_within(DEADLINE).await.unwrap();
 
     let config = stored(&fleet);
     assert_eq!(entry(&config, "chain0"), first);
     assert_eq!(entry(&config, "chain1"), new);
     assert_eq!(entry(&config, "chain7"), [0x90]);
-    let node = fleet.open("n").await.node;
+    let node = fleet.open("n").await;
     let identities = node.status().await.unwrap().trust.identities;
     assert_eq!(identities.len(), 2);
     assert!(
         identities.iter().all(|identity| identity.chain.is_ok()),
         "{identities:?}"
     );
-    node.shutdown(DEADLINE).await.unwrap().gateway.unwrap();
+    node.close_within(DEADLINE).await.unwrap();
 }
 
 /// Adds a signing key to the node's file.

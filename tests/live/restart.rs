@@ -11,19 +11,13 @@ async fn a_stopped_producers_records_open_once_it_is_back_without_sending() {
         let sender = fleet.open("sender").await;
         let producer = sender.producer().await.unwrap();
         producer
-            .send(record("t", format!("run {run}")))
+            .enqueue(record("t", format!("run {run}")))
             .await
             .unwrap()
             .await
             .unwrap();
-        producer.close(DEADLINE).await.unwrap();
-        sender
-            .node
-            .shutdown(DEADLINE)
-            .await
-            .unwrap()
-            .gateway
-            .unwrap();
+        producer.close_within(DEADLINE).await.unwrap();
+        sender.close_within(DEADLINE).await.unwrap();
     }
     // It serves the keys of all its runs without turning its ratchet.
     let _sender = fleet.open("sender").await;
@@ -41,22 +35,16 @@ async fn a_consumer_goes_on_where_it_committed() {
     let sender = fleet.open("sender").await;
     let producer = sender.producer().await.unwrap();
     for n in 0..10 {
-        drop(producer.send(record("t", n.to_string())).await.unwrap());
+        drop(producer.enqueue(record("t", n.to_string())).await.unwrap());
     }
-    producer.flush(DEADLINE).await.unwrap();
+    producer.flush_within(DEADLINE).await.unwrap();
     let mut seen = Vec::new();
     for count in [4, 6] {
         let reader = fleet.open("reader").await;
         let mut consumer = consumer(&reader, "t").await;
         seen.extend(values(&take(&mut consumer, count).await));
-        consumer.close(DEADLINE).await.unwrap();
-        reader
-            .node
-            .shutdown(DEADLINE)
-            .await
-            .unwrap()
-            .gateway
-            .unwrap();
+        consumer.close_within(DEADLINE).await.unwrap();
+        reader.close_within(DEADLINE).await.unwrap();
     }
     let sent: Vec<_> = (0..10).map(|n| n.to_string()).collect();
     assert_eq!(seen, sent);

@@ -7,13 +7,13 @@ use kc::core::backend::{Backend, LogStart};
 use kc::core::provision::Role;
 use kc::core::store::config::{ConfigStore, Section, Value};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock};
-use kc::{ClientSettings, NodeOptions, OpenNode};
+use kc::{ClientSettings, Node, NodeBuilder};
 use kc_broker::Broker;
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
 /// Sets Kafka settings in a node's configuration: section, name, value.
-fn configure(fleet: &Fleet, node: &str, entries: &[(&str, &str, &str)]) -> NodeOptions {
+fn configure(fleet: &Fleet, node: &str, entries: &[(&str, &str, &str)]) -> NodeBuilder {
     let files = NodeFiles::in_folder(fleet.folder.path(), node).unwrap();
     let store = FileConfigStore::new(Arc::new(NodeLock::acquire(&files).unwrap()));
     let set = store.update(&mut |config| {
@@ -23,7 +23,7 @@ fn configure(fleet: &Fleet, node: &str, entries: &[(&str, &str, &str)]) -> NodeO
         })
     });
     set.unwrap();
-    NodeOptions::new(files.config().to_str().unwrap())
+    Node::builder(files.config().to_str().unwrap())
 }
 
 fn client(address: &str) -> PureBackend {
@@ -31,15 +31,15 @@ fn client(address: &str) -> PureBackend {
 }
 
 /// A fleet with a sender that has sent something.
-async fn fleet() -> (Fleet, OpenNode) {
+async fn fleet() -> (Fleet, Node) {
     let fleet = Fleet::start().await;
     fleet.provision("sender", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
     let sender = fleet.open("sender").await;
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("t", "secret")).await.unwrap();
+    let sent = producer.enqueue(record("t", "secret")).await.unwrap();
     sent.await.unwrap();
-    producer.close(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
     (fleet, sender)
 }
 
@@ -62,8 +62,7 @@ async fn the_side_topics_have_settings_of_their_own() {
     let reader = reader.open().await.unwrap();
     let mut consumer = consumer(&reader, "t").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["secret"]);
-    let closed = reader.node.shutdown(DEADLINE).await.unwrap();
-    closed.gateway.unwrap();
+    reader.close_within(DEADLINE).await.unwrap();
 
     for (group, expected) in [("side", true), ("reader.kafkacrypto", false)] {
         let mut log = client(&address).log_reader(Some(group)).await.unwrap();

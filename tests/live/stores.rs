@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kc::actors::Store;
 use kc::actors::key_table::PrepareError;
 use kc::actors::ratchet::RatchetError;
+use kc::actors::{CryptoSettings, Node, NodeParts, NodeSettings, ProducerOptions, Store};
 use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::Role;
@@ -17,10 +17,7 @@ use kc::core::store::{KeyStore, StoreError, StoreErrorKind};
 use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
 };
-use kc::{
-    Clock, CryptoSettings, EncryptedProducer, EventListener, ForeignPolicy, GroupStart, Node,
-    NodeEvent, NodeParts, NodeRoles, NodeSettings, ProduceError, Subscription,
-};
+use kc::{Clock, EventListener, NodeEvent, NodeRoles, ProduceError};
 
 use crate::fleet::{DEADLINE, Fleet, record, take, values};
 
@@ -137,10 +134,12 @@ async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
     let sender = Node::start(parts).await.unwrap();
     let mut events = sender.events();
     let backend = fleet.plain();
-    let producer = EncryptedProducer::connect(&backend, sender.serializer());
+    let producer = sender
+        .clients()
+        .producer(&backend, ProducerOptions::default());
     let producer = producer.await.unwrap();
     producer
-        .send(record("t", "before"))
+        .enqueue(record("t", "before"))
         .await
         .unwrap()
         .await
@@ -148,13 +147,13 @@ async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
 
     keystore.away.store(true, Ordering::Relaxed);
     producer
-        .send(record("t", "meanwhile"))
+        .enqueue(record("t", "meanwhile"))
         .await
         .unwrap()
         .await
         .unwrap();
     for _ in 0..3 {
-        let refused = producer.send(record("u", "refused")).await.map(drop);
+        let refused = producer.enqueue(record("u", "refused")).await.map(drop);
         let Err(ProduceError::Prepare(PrepareError::Ratchet(RatchetError::Archive(behind)))) =
             refused
         else {
@@ -166,9 +165,8 @@ async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
         .options("reader")
         .setting("crypto_sub_interval", "0.2");
     let reader = reader.open().await.unwrap();
-    let (topics, start) = (Subscription::to(["t", "u"]), GroupStart::Earliest);
-    let joined = reader.consumer(None, &topics, start, ForeignPolicy::Fail);
-    let mut joined = joined.await.unwrap();
+    let joining = reader.consumer(["t", "u"]).from_beginning().join();
+    let mut joined = joining.await.unwrap();
     let taking = tokio::spawn(async move { (take(&mut joined, 2).await, joined) });
     let failing = sender.status().await.unwrap().failing_stores;
     let fault = &failing[&Store::RetainedKeys];
@@ -183,7 +181,7 @@ async fn a_node_goes_on_without_its_stores_and_tells_of_it_once() {
     let (read, mut joined) = taking.await.unwrap();
     assert_eq!(values(&read), ["before", "meanwhile"]);
     producer
-        .send(record("u", "after"))
+        .enqueue(record("u", "after"))
         .await
         .unwrap()
         .await

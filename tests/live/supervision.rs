@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::{Actor, Context, Handler, System};
 use kc::actors::exchange::SideRecords;
+use kc::actors::{ConsumerOptions, CryptoSettings, Node, NodeParts, NodeSettings};
 use kc::backend_pure::PureBackend;
+use kc::core::backend::{GroupStart, Subscription};
 use kc::core::kem::Suite;
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::Role;
 use kc::core::secret::SecretVec;
 use kc::core::store::{KeyStore, StoreError};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, SecretFile, open_key_store};
-use kc::{
-    ClientSettings, Clock, CryptoSettings, EncryptedConsumer, ForeignPolicy, GroupStart, Node,
-    NodeParts, NodeRoles, NodeSettings, Subscription,
-};
+use kc::{ClientSettings, Clock, ForeignPolicy, NodeRoles};
 
 use crate::fleet::{Fleet, consumer, record, take, values};
 
@@ -60,7 +59,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
     fleet.provision("reader", Role::Consumer, "root");
     let sender = fleet.open("sender").await;
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("t", "secret")).await.unwrap();
+    let sent = producer.enqueue(record("t", "secret")).await.unwrap();
     sent.await.unwrap();
 
     let files = NodeFiles::in_folder(fleet.folder.path(), "reader").unwrap();
@@ -90,10 +89,16 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
     .await
     .unwrap();
 
-    let topics = Subscription::to(["t"]);
-    let (start, policy) = (GroupStart::Earliest, ForeignPolicy::Fail);
-    let opener = reader.deserializer();
-    let joined = EncryptedConsumer::connect(&*backend, opener, "reader", &topics, start, policy);
+    let options = ConsumerOptions {
+        group: "reader".into(),
+        topics: Subscription::to(["t"]),
+        start: GroupStart::Earliest,
+        policy: ForeignPolicy::Fail,
+        plain_keys: false,
+        plain: false,
+        no_commit: false,
+    };
+    let joined = reader.clients().consumer(backend, options);
     let read = take(&mut joined.await.unwrap(), 1).await;
     assert_eq!(values(&read), ["secret"]);
     assert!(keystore.sound.load(Ordering::Relaxed));
@@ -120,7 +125,7 @@ async fn an_actor_of_ones_own_that_dies_gives_its_place_back() {
     fleet.provision("sender", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
     let sender = fleet.open("sender").await;
-    let records = sender.node.roles().exchange.records.clone();
+    let records = sender.actors().roles().exchange.records.clone();
     let (connected, ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let system = System::new();
@@ -132,7 +137,7 @@ async fn an_actor_of_ones_own_that_dies_gives_its_place_back() {
     });
     ready.recv().unwrap();
     let producer = sender.producer().await.unwrap();
-    let sent = producer.send(record("t", "secret")).await.unwrap();
+    let sent = producer.enqueue(record("t", "secret")).await.unwrap();
     sent.await.unwrap();
 
     let reader = fleet.open("reader").await;

@@ -88,7 +88,7 @@ async fn nothing_secret_is_logged_in_a_whole_exchange() {
     let sender = fleet.open("sender").await;
     let producer = sender.producer().await.unwrap();
     producer
-        .send(record("t", PLAINTEXT))
+        .enqueue(record("t", PLAINTEXT))
         .await
         .unwrap()
         .await
@@ -101,7 +101,7 @@ async fn nothing_secret_is_logged_in_a_whole_exchange() {
         nodes.push(reader);
     }
     let stranger = fleet.open("stranger").await;
-    let mut refused = sender.node.events();
+    let mut refused = sender.events();
     let mut reading = consumer(&stranger, "t").await;
     let refusal =
         async { while !matches!(refused.next().await, Some(kc::NodeEvent::Refused { .. })) {} };
@@ -109,10 +109,10 @@ async fn nothing_secret_is_logged_in_a_whole_exchange() {
         () = refusal => {}
         read = take(&mut reading, 1) => panic!("{read:?}"),
     }
-    producer.close(DEADLINE).await.unwrap();
+    producer.close_within(DEADLINE).await.unwrap();
     nodes.extend([sender, stranger]);
     for node in nodes {
-        node.node.shutdown(DEADLINE).await.unwrap();
+        node.close_within(DEADLINE).await.unwrap();
     }
 
     hidden.extend(secrets(&fleet, "sender"));

@@ -21,7 +21,7 @@ use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, Settings, create_node,
     open_key_store, system_rng,
 };
-use kc::{Clock, NodeOptions};
+use kc::{Clock, Node};
 
 use crate::core::{check, node_secrets, seed, signing_key, topic_secret};
 use crate::leaks::{known, leak};
@@ -93,10 +93,10 @@ fn configurations() {
     let layered = layered.flag(Section::KAFKA, "sasl_plain_password", PASSWORD);
     let shown = format!("{layered:?} {layered:#?}");
     assert_eq!(leak(&shown, PASSWORD.as_bytes(), 4), None, "{shown}");
-    let options = NodeOptions::new("n").kafka("sasl_plain_password", PASSWORD);
+    let options = Node::builder("n").kafka("sasl_plain_password", PASSWORD);
     check_node(
         &options,
-        r#"NodeOptions { node: "n", flags: [(Some("kafka"), "sasl_plain_password")], roles: NodeRoles { controller: false, chain_server: false }, .. }"#,
+        r#"NodeBuilder { node: "n", flags: [(Some("kafka"), "sasl_plain_password")], roles: NodeRoles { controller: false, chain_server: false }, .. }"#,
     );
 }
 
@@ -209,17 +209,13 @@ async fn open_nodes_and_their_handles() {
         };
         stores.2.update(edit).unwrap();
     }
-    let options = NodeOptions::new(files.config().to_str().unwrap())
-        .kafka("bootstrap_servers", "127.0.0.1:1");
+    let options =
+        Node::builder(files.config().to_str().unwrap()).kafka("bootstrap_servers", "127.0.0.1:1");
     let node = options.open().await.unwrap();
-    let serializer = node.node.serializer();
-    serializer.prepare("t").await.unwrap();
+    let sealer = node.sealer("t").await.unwrap();
     let step = seed().advance().unwrap().stored().0;
     let sealing = step.topic_secret(&"t".into());
-    let shown = format!(
-        "{node:?} {node:#?} {serializer:?} {:?}",
-        node.node.deserializer()
-    );
+    let shown = format!("{node:?} {node:#?} {sealer:?} {:?}", node.opener());
     assert_nothing_shows(&shown);
     assert!(shown.contains("SealingKey"), "it is in there: {shown}");
     assert_eq!(leak(&shown, sealing.expose(), 4), None);

@@ -5,7 +5,7 @@ mod stage;
 
 use std::time::Duration;
 
-use kc::Outcome;
+use kc::Error;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::message::Message;
@@ -15,39 +15,38 @@ const TOPIC: &str = "orders.new";
 const ORDERS: [&str; 3] = ["one coffee", "two teas", "the bill"];
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Error> {
     let stage = stage::Stage::set().await?;
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", stage.broker.address().to_string());
 
     let sender = stage.node("sender").open().await?;
-    let serializer = sender.node.serializer();
-    serializer.prepare(TOPIC).await?;
-    let producer: FutureProducer = config.create()?;
+    let sealer = sender.sealer(TOPIC).await?;
+    let producer: FutureProducer = config.create().map_err(Error::other)?;
     for order in ORDERS {
-        let mut sealed = Vec::new();
-        serializer.seal_value(TOPIC, order.as_bytes(), &mut sealed)?;
+        let sealed = sealer.seal_value(order.as_bytes())?;
         let record: FutureRecord<'_, str, [u8]> = FutureRecord::to(TOPIC).payload(&sealed);
         let sent = producer.send(record, Duration::from_secs(10)).await;
-        sent.map_err(|(error, _)| error)?;
+        sent.map_err(|(error, _)| Error::other(error))?;
     }
 
     let reader = stage.node("reader").open().await?;
-    let deserializer = reader.node.deserializer();
+    let opener = reader.opener();
     config.set("group.id", "baristas");
     config.set("auto.offset.reset", "earliest");
     config.set("enable.auto.commit", "false");
-    let consumer: StreamConsumer = config.create()?;
-    consumer.subscribe(&[TOPIC])?;
+    let consumer: StreamConsumer = config.create().map_err(Error::other)?;
+    consumer.subscribe(&[TOPIC]).map_err(Error::other)?;
     for _ in ORDERS {
-        let record = consumer.recv().await?;
+        let record = consumer.recv().await.map_err(Error::other)?;
         let value = record.payload().unwrap_or_default();
         // The first sight of a key waits for the exchange; `try_open_value` never waits.
-        match deserializer.open_value(TOPIC, value).await {
-            Outcome::Plaintext(order) => println!("{}", String::from_utf8(order)?),
-            other => println!("not opened: {}", other.name()),
+        match opener.open_value(TOPIC, value).await {
+            Ok(order) => println!("{}", String::from_utf8_lossy(&order)),
+            Err(failure) => println!("not opened: {failure}"),
         }
-        consumer.commit_message(&record, CommitMode::Async)?;
+        let committed = consumer.commit_message(&record, CommitMode::Async);
+        committed.map_err(Error::other)?;
     }
     Ok(())
 }

@@ -1,74 +1,82 @@
+mod driver;
+mod inbox;
 mod parked;
+mod record;
 
-use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
+use futures_core::Stream;
 use kc_core::backend::{
-    Backend, BackendError, GroupConsumer, GroupStart, Header, Polled, Record, Subscription,
-    TopicPartition, end_of,
+    Backend, BackendError, BackendErrorKind, GroupStart, Record, Subscription, end_of,
 };
-use kc_core::message::Foreign;
 use thiserror::Error;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use self::parked::{Change, Parked};
+use self::driver::Driver;
+use self::inbox::{Batch, Inbox};
 pub use self::parked::{MAX_ALL_PARKED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS};
-use crate::handles::{Awaiting, Deserializer, Outcome, WaitingRecords};
+pub use self::record::ConsumerRecord;
+use super::CLOSE_DEADLINE;
+use crate::events::Events;
+use crate::handles::{OpenFailure, Opener};
 
-/// How long delivering goes on without a poll of the broker: who does not poll is thrown out of the group, and keeps
-/// others from joining it.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How many bytes of records wait for the application; beyond, none are handed out, and soon partitions are paused.
+pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 
-/// How long a poll of the broker takes at most while records wait for keys.
-const PARKED_POLL: Duration = Duration::from_millis(50);
-
-/// What to do with a record that is not sealed, or that no key opens: somebody may have slipped it into
-/// an encrypted topic.
+/// What to do with a record that is not sealed, or that no key opens: it may have been slipped into the topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForeignPolicy {
-    /// Stop there with an error; nothing is committed past it.
+    /// Ends the consumer there with an error; nothing is committed past the record.
     #[default]
     Fail,
-    /// Leave it out.
+    /// Leaves the record out.
     Skip,
-    /// Deliver it as it is, with its outcome.
+    /// Hands the record out as it is, with the [reason](ConsumerRecord::failure).
     Deliver,
 }
 
-/// A record as opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenedRecord {
-    /// The topic.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// The offset.
-    pub offset: i64,
-    /// Milliseconds since the epoch.
-    pub timestamp: Option<i64>,
-    /// The Kafka key.
-    pub key: Option<Vec<u8>>,
-    /// The Kafka value.
-    pub value: Option<Vec<u8>>,
-    /// The headers.
-    pub headers: Vec<Header>,
-    /// Why key and value are as they were received; `None` if they were opened.
-    pub foreign: Option<Outcome>,
+/// What a consumer reads, and how.
+#[derive(Clone, Debug)]
+pub struct ConsumerOptions {
+    /// The consumer group.
+    pub group: String,
+    /// The topics. Side topics carry no messages: they are left out of what regular expressions match.
+    pub topics: Subscription,
+    /// Where a group without a committed position starts.
+    pub start: GroupStart,
+    /// What to do with records that are not sealed.
+    pub policy: ForeignPolicy,
+    /// Takes Kafka keys as they are: for topics whose producers leave them so, see
+    /// [`ProducerOptions::plain_keys`](super::ProducerOptions::plain_keys).
+    pub plain_keys: bool,
+    /// Opens nothing: keys and values are as the broker holds them.
+    pub plain: bool,
+    /// Commits nothing, so that records need not be acknowledged.
+    pub no_commit: bool,
 }
 
-/// Why consuming stopped.
-#[derive(Debug, Error)]
+/// Why a consumer ended.
+#[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
-    /// The broker.
+    /// The broker, for a reason that only a person can change.
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The node is closed.
     #[error("the node is closed")]
     Closed,
+    /// The thread of the consumer could not be started.
+    #[error("the consumer's thread does not start")]
+    Thread(#[source] Arc<std::io::Error>),
     /// A record that is not sealed, or that no key opens.
-    #[error("{topic}[{partition}] offset {offset}: {}", describe(.outcome))]
+    #[error("{topic}[{partition}] offset {offset}: {failure}")]
     Foreign {
         /// The topic.
         topic: String,
@@ -76,352 +84,339 @@ pub enum ConsumeError {
         partition: i32,
         /// The offset.
         offset: i64,
-        /// What came of opening it.
-        outcome: Outcome,
+        /// Why it was not opened.
+        failure: OpenFailure,
     },
 }
 
-/// Opens the records of a consumer group, in order for each partition, at least once.
+/// Reads and opens the records of a consumer group: in order for each partition, at least once.
 ///
-/// A record whose key is not here yet holds its partition back: nothing after it is delivered, and
-/// nothing is committed past it. What [`poll`](Self::poll) gave counts as done with at the next poll.
+/// A thread of its own polls, opens and commits, so that the consumer stays in its group however long the application
+/// works on a record; up to [`MAX_BUFFERED_BYTES`] are read ahead. Outages of brokers are waited for, and reported as
+/// [events](crate::NodeEvent).
+///
+/// Positions are committed in the background, up to the first record that is not
+/// [acknowledged](ConsumerRecord::ack). One that stays so holds its partition back once
+/// [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED) records were taken from there on.
 #[derive(Debug)]
-pub struct EncryptedConsumer {
-    deserializer: Deserializer,
-    consumer: Box<dyn GroupConsumer>,
-    policy: ForeignPolicy,
-    plain_keys: bool,
-    parked: BTreeMap<TopicPartition, Parked>,
-    /// Where records were last delivered from.
-    last: Option<TopicPartition>,
-    /// How many bytes may be parked before nothing is added where something is.
-    room: usize,
-    delivered: BTreeMap<TopicPartition, i64>,
-    waiting: WaitingRecords,
-    /// When the broker is polled even if there are records to deliver.
-    next_poll: Instant,
+pub struct Consumer {
+    batches: mpsc::UnboundedReceiver<Result<Batch, ConsumeError>>,
+    /// What is left of the last batch, whose size counts as buffered until all of it is taken.
+    batch: std::vec::IntoIter<ConsumerRecord>,
+    batch_bytes: usize,
+    control: Arc<Control>,
 }
 
-/// What came of a record.
-enum Looked {
-    Open(OpenedRecord),
-    Await,
-    Foreign(Outcome),
+/// What a consumer, its thread, and those who close it share.
+#[derive(Debug)]
+pub(super) struct Control {
+    /// The bytes of records that wait for the application.
+    buffered: AtomicUsize,
+    /// Whether the thread waits for less to be buffered.
+    wants_room: AtomicBool,
+    /// How many records wait for keys.
+    waiting: AtomicUsize,
+    /// Wakes the thread once there is.
+    wake: Notify,
+    /// Whether the phase is another than [`Phase::Running`].
+    stopped: AtomicBool,
+    phase: watch::Sender<Phase>,
 }
 
-impl EncryptedConsumer {
-    /// Joins a group; `deserializer` is a node's. Side topics carry no messages: they are left out of what regular
-    /// expressions match.
-    ///
-    /// # Errors
-    /// [`BackendError`].
-    pub async fn connect(
-        backend: &dyn Backend,
-        deserializer: Deserializer,
-        group: &str,
-        topics: &Subscription,
-        start: GroupStart,
-        policy: ForeignPolicy,
-    ) -> Result<Self, BackendError> {
-        let scheme = deserializer.scheme().clone();
-        let messages = topics
-            .clone()
-            .except(move |topic| scheme.parse_side_topic(topic).is_some());
+/// How far closing is.
+#[derive(Clone, Debug)]
+enum Phase {
+    Running,
+    /// Nothing is handed out any more; records may be acknowledged.
+    Stopped,
+    /// What is acknowledged is to be committed, and the group left.
+    Leaving {
+        end: Instant,
+    },
+    /// The group is left.
+    Left(Result<(), BackendError>),
+}
+
+impl ConsumeError {
+    fn of(record: &Record, failure: OpenFailure) -> Self {
+        match failure {
+            OpenFailure::Closed => Self::Closed,
+            failure => Self::Foreign {
+                topic: record.topic.clone(),
+                partition: record.partition,
+                offset: record.offset,
+                failure,
+            },
+        }
+    }
+}
+
+impl Consumer {
+    /// Joins the group.
+    pub(super) async fn join(
+        backend: Arc<dyn Backend>,
+        opener: Opener,
+        options: ConsumerOptions,
+        events: Events,
+    ) -> Result<Self, ConsumeError> {
+        let control = Arc::new(Control {
+            buffered: AtomicUsize::new(0),
+            wants_room: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            wake: Notify::new(),
+            stopped: AtomicBool::new(false),
+            phase: watch::Sender::new(Phase::Running),
+        });
+        let (sender, batches) = mpsc::unbounded_channel();
+        let (joins, joined) = oneshot::channel();
+        let run = {
+            let control = Arc::clone(&control);
+            move || {
+                let leaving = Leaving(&control);
+                let runtime = match driver::runtime() {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        let _ = joins.send(Err(ConsumeError::Thread(Arc::new(error))));
+                        return;
+                    }
+                };
+                let left = runtime.block_on(async {
+                    let topics = options.topics.to_string();
+                    let (inbox, arrivals) = match inbox(backend.as_ref(), opener, options).await {
+                        Ok(joined) => joined,
+                        Err(error) => {
+                            let _ = joins.send(Err(error.into()));
+                            return Ok(());
+                        }
+                    };
+                    if joins.send(Ok(())).is_err() {
+                        // Joining was given up.
+                        control.begin_leaving(Instant::now() + CLOSE_DEADLINE);
+                    }
+                    let driver = Driver::new(inbox, arrivals, topics, sender, &control, events);
+                    driver.run().await
+                });
+                runtime.shutdown_background();
+                leaving.done(left);
+            }
+        };
+        let thread = thread::Builder::new().name("kc-consumer".into()).spawn(run);
+        thread.map_err(|error| ConsumeError::Thread(Arc::new(error)))?;
+        joined.await.unwrap_or(Err(ConsumeError::Closed))?;
         Ok(Self {
-            waiting: deserializer.waiting_records(),
-            deserializer,
-            consumer: backend.group_consumer(group, &messages, start).await?,
-            policy,
-            plain_keys: false,
-            parked: BTreeMap::new(),
-            last: None,
-            room: MAX_ALL_PARKED_BYTES,
-            delivered: BTreeMap::new(),
-            next_poll: Instant::now(),
+            batches,
+            batch: Vec::new().into_iter(),
+            batch_bytes: 0,
+            control,
         })
     }
 
-    /// Takes Kafka keys as they are: for topics whose producers leave them so, see
-    /// [`EncryptedProducer::with_plain_keys`](super::EncryptedProducer::with_plain_keys).
-    #[must_use]
-    pub fn with_plain_keys(mut self) -> Self {
-        self.plain_keys = true;
-        self
-    }
-
-    /// The next records, at most `max`; none if none come or open within about `wait`. Those of the poll
-    /// before count as done with now, and are committed by [`commit`](Self::commit), by
-    /// [`close`](Self::close), and when a partition is taken away: call one of them now and then.
+    /// Waits for the next record. `None` once the consumer or the node is closed, and after an error.
+    ///
+    /// Cancel safe: dropping the future, as `select!` does, loses no record.
     ///
     /// # Errors
-    /// [`ConsumeError`]. Records before a foreign one are delivered first.
-    pub async fn poll(
-        &mut self,
-        max: usize,
-        wait: Duration,
-    ) -> Result<Vec<OpenedRecord>, ConsumeError> {
-        self.settle();
-        let end = end_of(Instant::now(), wait);
-        let has_parked = self.parked.values().any(|parked| parked.len() > 0);
-        let mut polled = has_parked && Instant::now() >= self.next_poll;
-        if polled {
-            self.fetch(Duration::ZERO).await?;
-        }
-        loop {
-            let opened = self.open_parked(max);
-            self.hold_back();
-            self.note_waiting();
-            let opened = opened?;
-            let left = end.saturating_duration_since(Instant::now());
-            if !opened.is_empty() || (polled && left.is_zero()) {
-                return Ok(opened);
-            }
-            let slice = if self.waiting() > 0 {
-                left.min(PARKED_POLL)
-            } else {
-                left
-            };
-            let came = self.fetch(slice).await?;
-            polled = true;
-            if !came && slice == left {
-                return Ok(opened);
-            }
-        }
+    /// [`ConsumeError`], once: the consumer has ended then. Outages are no errors.
+    pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ConsumeError>> {
+        poll_fn(|context| self.poll_record(context)).await
     }
 
-    /// How many records wait for keys: their own, or those of records before them.
+    /// Waits for the next records: all that are left of those that came together, in the order of
+    /// [`next`](Self::next). Never empty.
+    ///
+    /// Cancel safe, as `next` is.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn next_batch(&mut self) -> Option<Result<Vec<ConsumerRecord>, ConsumeError>> {
+        let first = match self.next().await? {
+            Ok(first) => first,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut batch = Vec::with_capacity(1 + self.batch.len());
+        batch.push(first);
+        batch.extend(self.batch.by_ref().filter(ConsumerRecord::take));
+        Some(Ok(batch))
+    }
+
+    /// Returns the records as a stream, which ends where [`next`](Self::next) gives `None`. Dropping it loses none.
+    pub fn stream(&mut self) -> RecordStream<'_> {
+        RecordStream(self)
+    }
+
+    /// Returns how many records wait for keys: their own, or those of records before them.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.parked.values().map(Parked::waiting).sum()
+        self.control.waiting.load(Ordering::Relaxed)
     }
 
-    /// Commits everything that is done with, what the last poll gave included.
+    /// Commits what is acknowledged, and leaves the group. Takes at most ten seconds. What was not acknowledged comes
+    /// again.
+    ///
+    /// If the future is dropped, the consumer goes on leaving in the background.
     ///
     /// # Errors
-    /// [`BackendError`].
-    pub async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
-        self.settle();
-        self.consumer.commit(deadline).await
+    /// [`BackendError`] if the commit failed.
+    pub async fn close(self) -> Result<(), BackendError> {
+        self.close_within(CLOSE_DEADLINE).await
     }
 
-    /// Commits everything that is done with, what the last poll gave included, and leaves the group.
+    /// As [`close`](Self::close), within `deadline`.
     ///
     /// # Errors
-    /// [`BackendError`].
-    pub async fn close(mut self, deadline: Duration) -> Result<(), BackendError> {
-        self.settle();
-        self.consumer.close(deadline).await
+    /// As [`close`](Self::close).
+    pub async fn close_within(self, deadline: Duration) -> Result<(), BackendError> {
+        self.control.stop();
+        self.control.leave(end_of(Instant::now(), deadline)).await
     }
 
-    /// Leaves the group without counting what the last poll gave as done with, so that it comes again.
-    ///
-    /// # Errors
-    /// [`BackendError`].
-    pub async fn abandon(mut self, deadline: Duration) -> Result<(), BackendError> {
-        self.delivered.clear();
-        self.consumer.close(deadline).await
+    pub(super) fn control(&self) -> &Arc<Control> {
+        &self.control
     }
 
-    fn settle(&mut self) {
-        let positions: Vec<_> = std::mem::take(&mut self.delivered).into_iter().collect();
-        if !positions.is_empty() {
-            self.consumer.store(&positions);
-        }
-    }
-
-    /// Polls the broker; whether anything came.
-    async fn fetch(&mut self, wait: Duration) -> Result<bool, BackendError> {
-        let polled = self.consumer.poll(wait).await;
-        self.next_poll = Instant::now() + POLL_INTERVAL;
-        let polled = polled?;
-        let came = polled != Polled::default();
-        self.take(polled);
-        Ok(came)
-    }
-
-    fn take(&mut self, Polled { records, revoked }: Polled) {
-        for partition in &revoked {
-            // A pause outlives what was paused for.
-            let parked = self.parked.remove(partition);
-            if parked.is_some_and(|parked| parked.is_paused()) {
-                self.consumer.resume(std::slice::from_ref(partition));
-            }
-            self.delivered.remove(partition);
-        }
-        for record in records {
-            let partition = TopicPartition {
-                topic: record.topic.clone(),
-                partition: record.partition,
-            };
-            self.parked.entry(partition).or_default().push(record);
-        }
-    }
-
-    /// Opens what can be opened, up to the first record of each partition that cannot. Goes on where it stopped: one with
-    /// much to deliver must not keep the others from their turn.
-    fn open_parked(&mut self, max: usize) -> Result<Vec<OpenedRecord>, ConsumeError> {
-        let mut opened = Vec::new();
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        let turns = match self.last.take() {
-            None => vec![all],
-            Some(last) => vec![
-                (Bound::Excluded(last.clone()), Bound::Unbounded),
-                (Bound::Unbounded, Bound::Included(last)),
-            ],
-        };
-        for turn in turns {
-            if self.open_some(turn, max, &mut opened)?.is_break() {
-                break;
-            }
-        }
-        Ok(opened)
-    }
-
-    /// Opens records of these partitions, until there are so many in all; breaks off where something stands in the way of
-    /// all.
-    fn open_some(
+    fn poll_record(
         &mut self,
-        partitions: (Bound<TopicPartition>, Bound<TopicPartition>),
-        max: usize,
-        opened: &mut Vec<OpenedRecord>,
-    ) -> Result<ControlFlow<()>, ConsumeError> {
-        for (partition, parked) in self.parked.range_mut(partitions) {
-            let before = opened.len();
-            while opened.len() < max
-                && let Some(record) = parked.first()
-            {
-                let delivered = match look(&self.deserializer, self.plain_keys, record) {
-                    Looked::Await => {
-                        parked.wait(&self.deserializer, self.plain_keys);
-                        break;
-                    }
-                    Looked::Foreign(Outcome::Closed) if opened.is_empty() => {
-                        return Err(ConsumeError::Closed);
-                    }
-                    // First what was opened before; the next poll says so.
-                    Looked::Foreign(Outcome::Closed) => return Ok(ControlFlow::Break(())),
-                    Looked::Open(record) => Some(record),
-                    Looked::Foreign(outcome) => match self.policy {
-                        ForeignPolicy::Skip => None,
-                        ForeignPolicy::Deliver => Some(as_received(record, outcome)),
-                        ForeignPolicy::Fail if opened.is_empty() => {
-                            return Err(failure(record, outcome));
-                        }
-                        // First what stands before it; the next poll fails.
-                        ForeignPolicy::Fail => return Ok(ControlFlow::Break(())),
-                    },
-                };
-                self.delivered
-                    .insert(partition.clone(), record.next_offset());
-                parked.drop_first();
-                opened.extend(delivered);
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<ConsumerRecord, ConsumeError>>> {
+        loop {
+            if self.control.is_stopped() {
+                return Poll::Ready(None);
             }
-            if opened.len() > before {
-                self.last = Some(partition.clone());
+            if let Some(record) = self.batch.next() {
+                if record.take() {
+                    return Poll::Ready(Some(Ok(record)));
+                }
+                continue;
             }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Lets the node's status say how many records wait.
-    fn note_waiting(&self) {
-        let parked = self.parked.iter();
-        let waiting = parked.map(|(partition, parked)| (&*partition.topic, parked.waiting()));
-        self.waiting.note(waiting);
-    }
-
-    /// Stops fetching partitions that have more waiting than fits, and goes on with those that have
-    /// not.
-    fn hold_back(&mut self) {
-        let all: usize = self.parked.values().map(Parked::bytes).sum();
-        let room = all < self.room;
-        for (partition, parked) in &mut self.parked {
-            let partition = std::slice::from_ref(partition);
-            match parked.hold_back(room) {
-                Some(Change::Pause) => self.consumer.pause(partition),
-                Some(Change::Resume) => self.consumer.resume(partition),
-                None => {}
+            self.control.release(std::mem::take(&mut self.batch_bytes));
+            match self.batches.poll_recv(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => {
+                    self.batches.close();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(Some(Ok(Batch { records, bytes, .. }))) => {
+                    self.batch = records.into_iter();
+                    self.batch_bytes = bytes;
+                }
             }
         }
     }
 }
 
-fn look(deserializer: &Deserializer, plain_keys: bool, record: &Record) -> Looked {
-    let open_key = |key: &[u8]| deserializer.try_open_key(&record.topic, key);
-    let open_value = |value: &[u8]| deserializer.try_open_value(&record.topic, value);
-    let key = if plain_keys {
-        Ok(record.key.clone())
-    } else {
-        plaintext(record.key.as_deref().map(open_key))
-    };
-    match (key, plaintext(record.value.as_deref().map(open_value))) {
-        (Ok(key), Ok(value)) => Looked::Open(OpenedRecord {
-            key,
-            value,
-            ..frame(record)
-        }),
-        // The guard looks at both.
-        (Err(outcome), _) | (_, Err(outcome)) if may_still_open(&outcome) => Looked::Await,
-        (Err(outcome), _) | (_, Err(outcome)) => Looked::Foreign(outcome),
+impl Drop for Consumer {
+    /// Leaves the group in the background.
+    fn drop(&mut self) {
+        self.control.stop();
+        self.control.begin_leaving(Instant::now() + CLOSE_DEADLINE);
     }
 }
 
-/// Whether a key that would open it may still come.
-fn may_still_open(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::AwaitingKey { .. } => true,
-        Outcome::Unauthentic { why, .. } => *why == Awaiting::NotYet,
-        _ => false,
+/// The records of a [`Consumer`]: [`Consumer::stream`].
+#[derive(Debug)]
+pub struct RecordStream<'c>(&'c mut Consumer);
+
+impl Stream for RecordStream<'_> {
+    type Item = Result<ConsumerRecord, ConsumeError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_record(context)
     }
 }
 
-/// A component's plaintext; an empty one is the null of the Python peer.
-fn plaintext(outcome: Option<Outcome>) -> Result<Option<Vec<u8>>, Outcome> {
-    match outcome {
-        None | Some(Outcome::Foreign(Foreign::Empty)) => Ok(None),
-        Some(outcome) => outcome.into_plaintext().map(Some),
+impl Control {
+    /// Ends what [`Consumer::next`] gives.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.phase.send_if_modified(|phase| {
+            let stops = matches!(phase, Phase::Running);
+            if stops {
+                *phase = Phase::Stopped;
+            }
+            stops
+        });
+    }
+
+    fn begin_leaving(&self, end: Instant) {
+        self.phase.send_if_modified(|phase| {
+            let leaves = matches!(phase, Phase::Running | Phase::Stopped);
+            if leaves {
+                *phase = Phase::Leaving { end };
+            }
+            leaves
+        });
+    }
+
+    /// Commits what is acknowledged, and leaves the group.
+    pub(super) async fn leave(&self, end: Instant) -> Result<(), BackendError> {
+        self.begin_leaving(end);
+        let mut phase = self.phase.subscribe();
+        let left = phase
+            .wait_for(|phase| matches!(phase, Phase::Left(_)))
+            .await;
+        match left.as_deref() {
+            Ok(Phase::Left(left)) => left.clone(),
+            // The sender is here.
+            _ => Ok(()),
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn release(&self, bytes: usize) {
+        if bytes > 0 {
+            self.buffered.fetch_sub(bytes, Ordering::AcqRel);
+            if self.wants_room.swap(false, Ordering::AcqRel) {
+                self.wake.notify_one();
+            }
+        }
     }
 }
 
-fn as_received(record: &Record, outcome: Outcome) -> OpenedRecord {
-    OpenedRecord {
-        key: record.key.clone(),
-        value: record.value.clone(),
-        foreign: Some(outcome),
-        ..frame(record)
+/// Says that the group is left when the thread ends, however it does.
+struct Leaving<'c>(&'c Control);
+
+impl Leaving<'_> {
+    fn done(self, left: Result<(), BackendError>) {
+        self.0.phase.send_replace(Phase::Left(left));
     }
 }
 
-/// All of a record but its key and value.
-fn frame(record: &Record) -> OpenedRecord {
-    OpenedRecord {
-        topic: record.topic.clone(),
-        partition: record.partition,
-        offset: record.offset,
-        timestamp: record.timestamp,
-        key: None,
-        value: None,
-        headers: record.headers.clone(),
-        foreign: None,
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.phase.send_if_modified(|phase| {
+            let left = matches!(phase, Phase::Left(_));
+            if !left {
+                *phase = Phase::Left(Err(BackendError::new(
+                    BackendErrorKind::Closed,
+                    "leave the group",
+                )));
+            }
+            !left
+        });
     }
 }
 
-fn failure(record: &Record, outcome: Outcome) -> ConsumeError {
-    ConsumeError::Foreign {
-        topic: record.topic.clone(),
-        partition: record.partition,
-        offset: record.offset,
-        outcome,
-    }
-}
-
-fn describe(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Foreign(foreign) => foreign.to_string(),
-        Outcome::Unauthentic { id, .. } => format!("not authentic under key {id}"),
-        Outcome::Denied { id } => format!("only denied nodes gave key {id}"),
-        other => other.name().to_owned(),
-    }
+async fn inbox(
+    backend: &dyn Backend,
+    opener: Opener,
+    options: ConsumerOptions,
+) -> Result<(Inbox, watch::Receiver<u64>), BackendError> {
+    let scheme = opener.tables().scheme.clone();
+    let topics = options
+        .topics
+        .clone()
+        .except(move |topic| scheme.parse_side_topic(topic).is_some());
+    let consumer = backend
+        .group_consumer(&options.group, &topics, options.start)
+        .await?;
+    let arrivals = opener.tables().arrivals();
+    let opener = (!options.plain).then_some(opener);
+    let inbox = Inbox::new(consumer, opener, options);
+    Ok((inbox, arrivals))
 }
 
 #[cfg(test)]

@@ -1,13 +1,141 @@
-//! An encrypted producer and consumer for those who want ten lines: a backend's client with the handles
-//! in front of it.
+//! Encrypted Kafka clients: a backend's clients with the handles in front of them.
 
+mod acknowledgements;
 mod consumer;
 mod partition_counts;
 mod partitioner;
 mod producer;
+mod record;
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use kc_core::backend::{Backend, BackendError, end_of};
+use tokio::time::Instant;
+
+pub use acknowledgements::MAX_UNACKNOWLEDGED;
 pub use consumer::{
-    ConsumeError, EncryptedConsumer, ForeignPolicy, MAX_ALL_PARKED_BYTES, MAX_PARKED_BYTES,
-    MAX_PARKED_RECORDS, OpenedRecord,
+    ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, ForeignPolicy, MAX_ALL_PARKED_BYTES,
+    MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS, RecordStream,
 };
-pub use producer::{EncryptedProducer, PlainRecord, ProduceError};
+pub use producer::{ProduceError, Producer, ProducerOptions};
+pub use record::{Payload, Record};
+
+use crate::events::Events;
+use crate::handles::{Opener, Sealers};
+
+/// How long closing a client takes, unless another deadline is given.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Makes a node's encrypted Kafka clients, and closes them all. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    sealers: Sealers,
+    opener: Opener,
+    events: Events,
+    open: Arc<Mutex<Open>>,
+}
+
+/// The clients that were not dropped.
+#[derive(Debug, Default)]
+struct Open {
+    producers: Vec<Weak<producer::Inner>>,
+    consumers: Vec<Weak<consumer::Control>>,
+    closed: bool,
+}
+
+impl Clients {
+    /// Makes them with a node's handles.
+    #[must_use]
+    pub fn new(sealers: Sealers, opener: Opener, events: Events) -> Self {
+        Self {
+            sealers,
+            opener,
+            events,
+            open: Arc::default(),
+        }
+    }
+
+    /// Connects a producer.
+    ///
+    /// Cancel safe: dropping the future leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn producer(
+        &self,
+        backend: &dyn Backend,
+        options: ProducerOptions,
+    ) -> Result<Producer, BackendError> {
+        let producer = Producer::connect(backend, self.sealers.clone(), options).await?;
+        let closed = self.with(|open| {
+            open.producers.retain(|inner| inner.strong_count() > 0);
+            open.producers.push(Arc::downgrade(producer.inner()));
+            open.closed
+        });
+        if closed {
+            producer.close_within(CLOSE_DEADLINE).await?;
+        }
+        Ok(producer)
+    }
+
+    /// Joins a consumer group.
+    ///
+    /// Cancel safe: if the future is dropped, the group is left in the background.
+    ///
+    /// # Errors
+    /// [`ConsumeError`].
+    pub async fn consumer(
+        &self,
+        backend: Arc<dyn Backend>,
+        options: ConsumerOptions,
+    ) -> Result<Consumer, ConsumeError> {
+        let (opener, events) = (self.opener.clone(), self.events.clone());
+        let consumer = Consumer::join(backend, opener, options, events).await?;
+        let closed = self.with(|open| {
+            open.consumers.retain(|control| control.strong_count() > 0);
+            open.consumers.push(Arc::downgrade(consumer.control()));
+            open.closed
+        });
+        if closed {
+            return Err(ConsumeError::Closed);
+        }
+        Ok(consumer)
+    }
+
+    /// Closes all clients in order: consumers hand out nothing more, producers flush and disconnect, what is
+    /// acknowledged by then is committed, and groups are left. Returns the first failure. A second call does nothing.
+    ///
+    /// If the future is dropped, consumers go on leaving; records that are queued may not be sent.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn close(&self, deadline: Duration) -> Result<(), BackendError> {
+        let end = end_of(Instant::now(), deadline);
+        let (producers, consumers) = self.with(|open| {
+            open.closed = true;
+            let producers: Vec<_> = open.producers.iter().filter_map(Weak::upgrade).collect();
+            let consumers: Vec<_> = open.consumers.iter().filter_map(Weak::upgrade).collect();
+            (producers, consumers)
+        });
+        consumers.iter().for_each(|consumer| consumer.stop());
+        let flushing = producers
+            .iter()
+            .map(|producer| producer.close(end.saturating_duration_since(Instant::now())));
+        let flushed = all(flushing).await;
+        let left = all(consumers.iter().map(|consumer| consumer.leave(end))).await;
+        flushed.and(left)
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Open) -> T) -> T {
+        f(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Awaits all, side by side. Returns the first failure.
+async fn all<E>(
+    futures: impl Iterator<Item = impl Future<Output = Result<(), E>>>,
+) -> Result<(), E> {
+    let results = futures_util::future::join_all(futures).await;
+    results.into_iter().collect()
+}

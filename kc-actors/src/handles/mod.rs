@@ -1,13 +1,13 @@
 //! Handles for applications: sealing and opening in the caller's thread, without a lock, a mailbox or
 //! an allocation beyond the output. They work with any Kafka client.
 
-mod deserializer;
-mod outcome;
-mod serializer;
+mod failure;
+mod opener;
+mod sealer;
 mod tables;
 
-pub use deserializer::Deserializer;
-pub use outcome::{Awaiting, Outcome};
-pub use serializer::{SealError, Serializer};
+pub use failure::{Awaiting, OpenFailure};
+pub use opener::Opener;
+pub use sealer::{SealError, Sealer, Sealers};
 pub(crate) use tables::WaitingRecords;
 pub use tables::{CryptoTables, MAX_SIGNALLED, Signals};

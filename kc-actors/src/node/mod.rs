@@ -17,7 +17,7 @@ pub use supervisor::Roles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kc_core::backend::Backend;
 use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
@@ -37,10 +37,11 @@ use crate::actors::gateway::Watched;
 use crate::actors::key_table::{PrepareError, Rotate};
 use crate::actors::keystore::KeystoreActor;
 use crate::actors::ratchet::{RatchetActor, RatchetParts, RetainedRoots};
+use crate::client::Clients;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::{EventListener, Events};
-use crate::handles::{CryptoTables, Deserializer, Serializer};
+use crate::handles::{CryptoTables, Opener, Sealers};
 use crate::stores::{Store, StoreWatch};
 
 /// The parts of a node.
@@ -79,8 +80,9 @@ pub struct NodeRoles {
 /// tokio, inside actix, or without any runtime.
 #[derive(Debug)]
 pub struct Node {
-    serializer: Serializer,
-    deserializer: Deserializer,
+    sealers: Sealers,
+    opener: Opener,
+    clients: Clients,
     roles: Roles,
     events: Events,
     stores: StoreWatch,
@@ -207,13 +209,16 @@ impl Node {
             events: events.clone(),
         };
         let thread = NodeThread::spawn(parts)?;
+        let sealers = Sealers::new(Arc::clone(&tables), node_roles.key_table.prepare.clone());
+        let opener = Opener::new(
+            Arc::clone(&tables),
+            node_roles.key_table.await_key.clone(),
+            settings.first_wait(),
+        );
         Ok(Self {
-            serializer: Serializer::new(Arc::clone(&tables), node_roles.key_table.prepare.clone()),
-            deserializer: Deserializer::new(
-                Arc::clone(&tables),
-                node_roles.key_table.await_key.clone(),
-                settings.first_wait(),
-            ),
+            clients: Clients::new(sealers.clone(), opener.clone(), events.clone()),
+            sealers,
+            opener,
             roles: node_roles,
             events,
             stores,
@@ -224,16 +229,22 @@ impl Node {
         })
     }
 
-    /// Returns a handle to seal with.
+    /// Returns a handle that prepares root topics to be sealed for.
     #[must_use]
-    pub fn serializer(&self) -> Serializer {
-        self.serializer.clone()
+    pub fn sealers(&self) -> Sealers {
+        self.sealers.clone()
     }
 
     /// Returns a handle to open with.
     #[must_use]
-    pub fn deserializer(&self) -> Deserializer {
-        self.deserializer.clone()
+    pub fn opener(&self) -> Opener {
+        self.opener.clone()
+    }
+
+    /// Returns the encrypted Kafka clients of this node.
+    #[must_use]
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// Returns the roles of the node: to send messages to its actors, or to replace one.
@@ -318,14 +329,19 @@ impl Node {
         })
     }
 
-    /// Closes the node in order: handles the records read from the side topics, sends queued records, and stops the actors.
-    /// All handles return then that the node is closed. Returns no later than two seconds after the deadline, even if an
-    /// actor blocks.
+    /// Closes the node in order: closes its [clients](Clients::close), handles the records read from the side topics, sends
+    /// queued records, and stops the actors. All handles return then that the node is closed. Returns no later than two
+    /// seconds after the deadline, even if an actor blocks.
     ///
     /// # Errors
-    /// [`NodeError::Closed`] if the node had died, [`NodeError::Thread`] if there is no thread to wait on.
-    pub async fn shutdown(mut self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
-        self.thread.stop(deadline).await
+    /// [`NodeError::Closed`] if the node had died, or was closed before; [`NodeError::Thread`] if there is no thread to
+    /// wait on.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
+        let begun = Instant::now();
+        let clients = self.clients.close(deadline).await;
+        let left = deadline.saturating_sub(begun.elapsed());
+        let report = self.thread.stop(left).await?;
+        Ok(ShutdownReport { clients, ..report })
     }
 }
 

@@ -49,6 +49,8 @@ impl NodeStatus {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
+    /// Why clients were not closed in order, if they were not: records were not sent, or positions not committed.
+    pub clients: Result<(), BackendError>,
     /// Why side topics were not flushed, if they were not.
     pub gateway: Result<(), BackendError>,
     /// The threads that had not ended by the deadline: `node`, or the actor that blocks. What they hold, as files and

@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// dropped.
 #[derive(Debug)]
 pub(super) struct NodeThread {
-    stop: Option<oneshot::Sender<Stop>>,
+    stop: Mutex<Option<oneshot::Sender<Stop>>>,
     threads: Threads,
 }
 
@@ -58,21 +58,27 @@ impl NodeThread {
         thread.map_err(NodeError::Thread)?;
         started.recv().map_err(|_| NodeError::Closed)?;
         Ok(Self {
-            stop: Some(stop),
+            stop: Mutex::new(Some(stop)),
             threads,
         })
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.is_none()
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        stop.is_none()
     }
 
     /// Stops the actors in order, and waits until their threads have ended, so that their files are free. Threads that do
     /// not end in time are left behind.
-    pub(super) async fn stop(&mut self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
+    pub(super) async fn stop(&self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
         let asked = Instant::now();
         let (gateway, closed) = mpsc::channel();
-        let stop = self.stop.take().ok_or(NodeError::Closed)?;
+        let stop = self
+            .stop
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let stop = stop.ok_or(NodeError::Closed)?;
         stop.send(Stop { deadline, gateway })
             .map_err(|_| NodeError::Closed)?;
         let threads = self.threads.clone();
@@ -85,6 +91,7 @@ impl NodeThread {
             };
             let left = deadline.saturating_sub(asked.elapsed());
             Ok(ShutdownReport {
+                clients: Ok(()),
                 gateway,
                 still_running: threads.wait(left.saturating_add(GRACE)),
             })

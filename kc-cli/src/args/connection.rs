@@ -9,7 +9,7 @@ use kc::core::backend::canonical_name;
 use kc::core::store::config::{KafkaUse, NodeConfig, Section};
 use kc::core::types::{ManagementTopics, TopicScheme};
 use kc::keystore_file::{SearchPlaces, Settings, find_node, read_config};
-use kc::{Backend, BackendChoice, ClientSettings, NodeOptions};
+use kc::{Backend, BackendChoice, ClientSettings, Node, NodeBuilder};
 
 use crate::error::CliError;
 use crate::ui::Ui;
@@ -109,8 +109,8 @@ impl ConnectionArgs {
     }
 
     /// How to open a node with these flags.
-    pub(crate) fn node(&self, node: &str, ui: Ui) -> NodeOptions {
-        let options = NodeOptions::new(node);
+    pub(crate) fn node(&self, node: &str, ui: Ui) -> NodeBuilder {
+        let options = Node::builder(node);
         let options = match self.backend {
             Some(choice) => options.backend(choice),
             None => options,

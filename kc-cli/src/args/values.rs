@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 use kc::core::kem::{EncapsulationKey, PublicKey};
 use kc::core::keys::VerifyingKey;
-use kc::signing_keys_of;
+use kc::maintenance::signing_keys_of;
 
 use crate::error::{CliError, io_failed};
 

@@ -84,7 +84,7 @@ async fn check(session: &Session, purpose: &Purpose) -> Result<(), CliError> {
             purpose.may_not
         )
     };
-    let trust = open.node.status().await?.trust;
+    let trust = open.status().await?.trust;
     let mut problems = trust.identities.iter().map(|identity| &identity.chain);
     if let Some(Err(refusal)) = problems.next()
         && problems.all(Result::is_err)
@@ -147,7 +147,7 @@ pub(crate) async fn serve(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError
     };
     stay(args, purpose, ui, stop, async |session: &Session| {
         let open = session.node();
-        let (node, status) = (open.config().node_id(), open.node.status().await?);
+        let (node, status) = (open.config().node_id(), open.status().await?);
         let kept = describe(&status.held_keys);
         Ok(format!("{node} hands out the keys it has kept: {kept}"))
     })

@@ -2,13 +2,12 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use kc::OpenNode;
+use kc::Node;
 use kc::core::chain_server::ChainKey;
 use kc::core::store::config::{ConfigStore, Name, Section, Value};
 use kc::keystore_file::{NodeFiles, read_config};
@@ -123,7 +122,7 @@ pub(crate) struct StatusServer {
 }
 
 impl StatusServer {
-    pub(crate) fn start(open: Arc<OpenNode>, command: &'static str) -> io::Result<Self> {
+    pub(crate) fn start(open: Node, command: &'static str) -> io::Result<Self> {
         let path = open.files().socket();
         let listener = listen(&path)?;
         let serving = tokio::spawn(async move {
@@ -237,15 +236,15 @@ async fn asked(stream: &mut UnixStream) -> Request {
     }
 }
 
-async fn answer(mut stream: UnixStream, open: &OpenNode, command: &str) -> Result<(), CliError> {
+async fn answer(mut stream: UnixStream, open: &Node, command: &str) -> Result<(), CliError> {
     let json = match asked(&mut stream).await {
         Request::Status => {
             let mut report = read_files(open.files(), &read_config(&open.files().config())?)?;
-            report.running = Some(Running::new(command, open.node.status().await?));
+            report.running = Some(Running::new(command, open.status().await?));
             serde_json::to_vec(&report)
         }
         Request::Rotate => {
-            let rotated = match open.node.rotate().await? {
+            let rotated = match open.actors().rotate().await? {
                 Ok(roots) => Rotated::Roots(roots),
                 Err(error) => Rotated::Failed(CliError::from_error(error).to_string()),
             };

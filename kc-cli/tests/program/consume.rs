@@ -199,6 +199,89 @@ fn an_outage_does_not_hold_up_the_end_of_a_run() {
     assert!(took < Duration::from_secs(10 + 30 + 10), "{took:?}");
 }
 
+/// Sends so many numbered lines.
+fn produce(world: &World, lines: usize) {
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let text: String = (0..lines).map(|n| format!("line {n}\n")).collect();
+    world.write("in.txt", text);
+}
+
+#[test]
+fn a_reader_that_ends_early_leaves_the_rest_for_the_next_run() {
+    const LINES: usize = 2000;
+    let world = World::new();
+    produce(&world, LINES);
+    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let args = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
+    let mut stdout = BufReader::with_capacity(32, bob.child.stdout.take().unwrap());
+    for n in 0..3 {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line, format!("line {n}\n"));
+    }
+    // All the others are in the pipe, which nobody reads any more.
+    let all = std::fs::metadata(world.path("in.txt")).unwrap().len();
+    let since = Instant::now();
+    while rustix::io::ioctl_fionread(stdout.get_ref()).unwrap() < all - 64 {
+        assert!(since.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(stdout);
+    assert_eq!(bob.end(), 0);
+    let next = [&args[..], &["--count", "1", "--timeout", "30s"]].concat();
+    let next = world.succeed(&next);
+    let next: usize = next.trim().strip_prefix("line ").unwrap().parse().unwrap();
+    // What is in the reader's own buffer was taken.
+    assert!(next <= 3 + 32 / 7 + 1, "{next} were committed");
+}
+
+#[test]
+fn nothing_is_committed_if_nothing_is_to_be() {
+    const LINES: usize = 20;
+    let world = World::new();
+    produce(&world, LINES);
+    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let args = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let args = [&args[..], &["--count", "5"]].concat();
+    let looked = world.succeed(&[&args[..], &["--no-commit"]].concat());
+    assert_eq!(looked.lines().last(), Some("line 4"));
+    assert_eq!(world.succeed(&args), looked);
+    let next = world.succeed(&args);
+    assert_eq!(next.lines().next(), Some("line 5"));
+}
+
+#[test]
+fn a_reader_that_is_slow_gets_each_record_once() {
+    const LINES: usize = 12;
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    // So long that a pipe holds few.
+    let filling = "x".repeat(20_000);
+    let text: String = (0..LINES).map(|n| format!("{n} {filling}\n")).collect();
+    world.write("in.txt", text);
+    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let args = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let settings = [
+        "-X",
+        "max_poll_interval_ms=1000",
+        "-X",
+        "heartbeat_interval_ms=100",
+    ];
+    let args = [&args[..], &settings].concat();
+    let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
+    let stdout = BufReader::with_capacity(1024, bob.child.stdout.take().unwrap());
+    for (n, line) in stdout.lines().take(LINES).enumerate() {
+        let line = line.unwrap();
+        assert_eq!(line.split_once(' ').unwrap().0, n.to_string());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    bob.terminate();
+    assert_eq!(bob.end(), 0);
+}
+
 #[test]
 fn records_are_printed_as_wanted() {
     let world = World::new();

@@ -221,3 +221,32 @@ fn what_a_stopped_producer_sealed_is_opened_by_serving_its_keys() {
     alice.terminate();
     assert_eq!(alice.end(), 0);
 }
+
+#[test]
+fn a_file_that_is_interrupted_says_what_was_not_sent() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    // Far more than is sent until the signal.
+    let lines = format!("{}\n", "x".repeat(1000)).repeat(200_000);
+    world.write("in.txt", &lines);
+    world.succeed(&["topics", "create", "t", "-b", &world.address]);
+    let mut alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let mut raw = world.kc(&[
+        "consume",
+        "t",
+        "--raw",
+        "-b",
+        &world.address,
+        "--count",
+        "1",
+    ]);
+    succeed(&mut raw);
+    alice.signal("INT");
+    let sent = alice.says("sent ");
+    let sent: usize = sent.split(' ').nth(1).unwrap().parse().unwrap();
+    let left = lines.len() - 1001 * sent;
+    alice.says(&format!(
+        "interrupted: {left} bytes of the file were not sent"
+    ));
+    assert_eq!(alice.end(), 130);
+}

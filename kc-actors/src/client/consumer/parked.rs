@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use kc_core::backend::Record;
 
-use crate::handles::Deserializer;
+use crate::handles::Opener;
 
 /// How many records of a partition wait for a key in memory; beyond, the partition is not fetched from.
 pub const MAX_PARKED_RECORDS: usize = 4096;
@@ -18,20 +18,13 @@ pub const MAX_ALL_PARKED_BYTES: usize = 256 << 20;
 /// The records of a partition that have been fetched and not delivered, in order.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
-    records: VecDeque<Record>,
+    /// Each with its size.
+    records: VecDeque<(Record, usize)>,
     bytes: usize,
     /// How many of them, from the first, the exchange has been told to get keys for.
     foreseen: usize,
     /// Whether the first has been seen to wait for its key.
     waits: bool,
-    paused: bool,
-}
-
-/// What is to be done about fetching a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    Pause,
-    Resume,
 }
 
 impl Parked {
@@ -49,51 +42,41 @@ impl Parked {
         self.bytes
     }
 
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused
+    /// Returns whether no more is to be fetched.
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= MAX_PARKED_RECORDS || self.bytes >= MAX_PARKED_BYTES
     }
 
     pub(super) fn push(&mut self, record: Record) {
-        self.bytes += size(&record);
-        self.records.push_back(record);
+        let bytes = size(&record);
+        self.bytes += bytes;
+        self.records.push_back((record, bytes));
     }
 
-    pub(super) fn first(&self) -> Option<&Record> {
-        self.records.front()
+    pub(super) fn first_mut(&mut self) -> Option<&mut Record> {
+        self.records.front_mut().map(|(record, _)| record)
     }
 
-    pub(super) fn drop_first(&mut self) {
-        if let Some(record) = self.records.pop_front() {
-            self.bytes -= size(&record);
-            self.foreseen = self.foreseen.saturating_sub(1);
-            self.waits = false;
-        }
+    /// Takes the first record out, with its size as it was fetched.
+    pub(super) fn take_first(&mut self) -> Option<(Record, usize)> {
+        let (record, bytes) = self.records.pop_front()?;
+        self.bytes -= bytes;
+        self.foreseen = self.foreseen.saturating_sub(1);
+        self.waits = false;
+        Some((record, bytes))
     }
 
     /// Notes that the first waits for its key. Has the keys of all records asked for, not only that of the first, which
     /// holds the others back.
-    pub(super) fn wait(&mut self, deserializer: &Deserializer, plain_keys: bool) {
+    pub(super) fn wait(&mut self, opener: &Opener, plain_keys: bool) {
         self.waits = true;
-        for record in self.records.range(self.foreseen..) {
+        for (record, _) in self.records.range(self.foreseen..) {
             let key = record.key.as_ref().filter(|_| !plain_keys);
             for part in [key, record.value.as_ref()].into_iter().flatten() {
-                deserializer.foresee(&record.topic, part);
+                opener.foresee(&record.topic, part);
             }
         }
         self.foreseen = self.records.len();
-    }
-
-    /// Pauses a partition that has more waiting than fits, or anything if there is no room for more of all
-    /// partitions; goes on with one that has not.
-    pub(super) fn hold_back(&mut self, room: bool) -> Option<Change> {
-        let full = self.records.len() >= MAX_PARKED_RECORDS || self.bytes >= MAX_PARKED_BYTES;
-        let pause = full || (!room && !self.records.is_empty());
-        let before = std::mem::replace(&mut self.paused, pause);
-        match (before, pause) {
-            (false, true) => Some(Change::Pause),
-            (true, false) => Some(Change::Resume),
-            _ => None,
-        }
     }
 }
 

@@ -1,341 +1,316 @@
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
-use kc_core::exchange::MissingKeys;
-use kc_core::secret::Secret;
-use kc_core::types::{KeyId, TopicScheme};
+use kc_core::backend::{
+    Admin, Capabilities, GroupConsumer, LogReader, Polled, Producer, TopicPartition,
+};
+use kc_core::types::TopicScheme;
+use tokio::time::timeout;
 
 use super::*;
+use crate::client::MAX_UNACKNOWLEDGED;
+use crate::events::NodeEvent;
 use crate::handles::CryptoTables;
 use crate::slot::Slot;
 
-/// A member of a group that gives what it is told to, and remembers what it was asked.
-#[derive(Debug, Default)]
-struct Member {
-    polls: VecDeque<Polled>,
-    asked: Arc<Mutex<Vec<String>>>,
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A topic of one partition, whose records are made as they are polled.
+#[derive(Debug)]
+struct Topic {
+    record_bytes: usize,
+    /// How many records a poll gives.
+    batch: usize,
+    /// What the first polls give instead.
+    first: Mutex<VecDeque<Result<Polled, BackendError>>>,
+    seen: watch::Sender<Seen>,
+}
+
+/// What was asked of the member.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    polls: usize,
+    records: usize,
+    paused: bool,
+    stored: Option<i64>,
+    committed: Option<i64>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Kafka(Arc<Topic>);
+
+#[async_trait]
+impl Backend for Kafka {
+    fn name(&self) -> &'static str {
+        "made"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ALL
+    }
+
+    async fn admin(&self) -> Result<Box<dyn Admin>, BackendError> {
+        Err(unsupported())
+    }
+
+    async fn producer(&self) -> Result<Box<dyn Producer>, BackendError> {
+        Err(unsupported())
+    }
+
+    async fn log_reader(&self, _: Option<&str>) -> Result<Box<dyn LogReader>, BackendError> {
+        Err(unsupported())
+    }
+
+    async fn group_consumer(
+        &self,
+        _: &str,
+        _: &Subscription,
+        _: GroupStart,
+    ) -> Result<Box<dyn GroupConsumer>, BackendError> {
+        Ok(Box::new(Member(Arc::clone(&self.0))))
+    }
+}
+
+fn unsupported() -> BackendError {
+    BackendError::new(BackendErrorKind::Unsupported, "connect")
+}
+
+#[derive(Debug)]
+struct Member(Arc<Topic>);
+
+fn partition() -> TopicPartition {
+    TopicPartition {
+        topic: "t".into(),
+        partition: 0,
+    }
 }
 
 #[async_trait]
 impl GroupConsumer for Member {
-    async fn poll(&mut self, _: Duration) -> Result<Polled, BackendError> {
-        Ok(self.polls.pop_front().unwrap_or_default())
+    async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError> {
+        self.0.seen.send_modify(|seen| seen.polls += 1);
+        if let Some(polled) = self.0.first.lock().unwrap().pop_front() {
+            return polled;
+        }
+        if self.0.seen.borrow().paused {
+            tokio::time::sleep(wait).await;
+            return Ok(Polled::default());
+        }
+        let from = self.0.seen.borrow().records;
+        let records = (from..from + self.0.batch).map(|number| Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: i64::try_from(number).unwrap(),
+            timestamp: None,
+            key: None,
+            value: Some(vec![0; self.0.record_bytes]),
+            headers: Vec::new(),
+        });
+        let records = records.collect();
+        self.0.seen.send_modify(|seen| seen.records += self.0.batch);
+        tokio::task::yield_now().await;
+        Ok(Polled {
+            records,
+            revoked: Vec::new(),
+        })
     }
 
     fn store(&mut self, positions: &[(TopicPartition, i64)]) {
-        let offsets = positions.iter().map(|(_, offset)| offset);
-        let stored = offsets.map(|offset| format!("store {offset}"));
-        self.asked.lock().unwrap().extend(stored);
+        let stored = positions.last().map(|(_, offset)| *offset);
+        self.0.seen.send_modify(|seen| seen.stored = stored);
     }
 
     async fn commit(&mut self, _: Duration) -> Result<(), BackendError> {
+        self.0.seen.send_modify(|seen| seen.committed = seen.stored);
         Ok(())
     }
 
     fn pause(&mut self, _: &[TopicPartition]) {
-        self.asked.lock().unwrap().push("pause".into());
+        self.0.seen.send_modify(|seen| seen.paused = true);
     }
 
     fn resume(&mut self, _: &[TopicPartition]) {
-        self.asked.lock().unwrap().push("resume".into());
+        self.0.seen.send_modify(|seen| seen.paused = false);
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {
-        Vec::new()
+        vec![partition()]
     }
 
-    async fn close(self: Box<Self>, _: Duration) -> Result<(), BackendError> {
+    async fn close(mut self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
+        self.commit(deadline).await?;
+        self.0.seen.send_modify(|seen| seen.closed = true);
         Ok(())
     }
 }
 
-fn consumer(
-    polls: Vec<Polled>,
-    policy: ForeignPolicy,
-) -> (EncryptedConsumer, Arc<Mutex<Vec<String>>>) {
+/// A consumer of records of this size, and what its member is asked.
+async fn consumer(
+    record_bytes: usize,
+    batch: usize,
+    first: Vec<Result<Polled, BackendError>>,
+) -> (Consumer, watch::Receiver<Seen>, Events) {
+    let topic = Arc::new(Topic {
+        record_bytes,
+        batch,
+        first: Mutex::new(first.into()),
+        seen: watch::Sender::default(),
+    });
+    let seen = topic.seen.subscribe();
     let (tables, _) = CryptoTables::new(TopicScheme::default());
-    consumer_over(tables, polls, policy)
-}
-
-fn consumer_over(
-    tables: Arc<CryptoTables>,
-    polls: Vec<Polled>,
-    policy: ForeignPolicy,
-) -> (EncryptedConsumer, Arc<Mutex<Vec<String>>>) {
-    let member = Member {
-        polls: polls.into(),
-        ..Member::default()
-    };
-    let asked = Arc::clone(&member.asked);
-    let deserializer = Deserializer::new(tables, Slot::unconnected(), Duration::ZERO);
-    let consumer = EncryptedConsumer {
+    let opener = Opener::new(tables, Slot::unconnected(), Duration::ZERO);
+    let options = ConsumerOptions {
+        group: "g".into(),
+        topics: Subscription::to(["t"]),
+        start: GroupStart::Earliest,
+        policy: ForeignPolicy::Fail,
         plain_keys: false,
-        waiting: deserializer.waiting_records(),
-        deserializer,
-        consumer: Box::new(member),
-        policy,
-        parked: BTreeMap::new(),
-        last: None,
-        room: MAX_ALL_PARKED_BYTES,
-        next_poll: Instant::now(),
-        delivered: BTreeMap::new(),
+        plain: true,
+        no_commit: false,
     };
-    (consumer, asked)
+    let events = Events::default();
+    let joined = Consumer::join(Arc::new(Kafka(topic)), opener, options, events.clone());
+    (joined.await.unwrap(), seen, events)
 }
 
-fn record(offset: i64, value: Vec<u8>) -> Record {
-    Record {
+async fn until(seen: &mut watch::Receiver<Seen>, is: impl FnMut(&Seen) -> bool) -> Seen {
+    let found = timeout(DEADLINE, seen.wait_for(is)).await;
+    found.unwrap().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_slow_application_holds_fetching_back_and_stays_in_the_group() {
+    const BATCH: usize = 8;
+    let (mut consumer, mut seen, _) = consumer(1 << 20, BATCH, vec![]).await;
+    let at_pause = until(&mut seen, |seen| seen.paused).await;
+    let bound = MAX_BUFFERED_BYTES >> 20;
+    assert!(
+        (bound - BATCH..=bound + 2 * BATCH).contains(&at_pause.records),
+        "{at_pause:?}"
+    );
+    // It goes on polling.
+    until(&mut seen, |seen| seen.polls > at_pause.polls + 2).await;
+    assert_eq!(seen.borrow().records, at_pause.records);
+
+    for _ in 0..at_pause.records {
+        let record = consumer.next().await.unwrap().unwrap();
+        assert!(record.ack());
+    }
+    until(&mut seen, |seen| seen.records > at_pause.records).await;
+    let all = i64::try_from(at_pause.records).unwrap();
+    until(&mut seen, |seen| seen.committed >= Some(all)).await;
+}
+
+#[tokio::test]
+async fn too_many_unacknowledged_records_pause_their_partition_and_name_the_first() {
+    let (mut consumer, mut seen, events) = consumer(8, 500, vec![]).await;
+    let mut events = events.listen();
+    let first = consumer.next().await.unwrap().unwrap();
+    for _ in 0..MAX_UNACKNOWLEDGED {
+        // Later ones do not help.
+        consumer.next().await.unwrap().unwrap().ack();
+    }
+    let told = timeout(DEADLINE, events.next()).await.unwrap();
+    let unacknowledged = NodeEvent::Unacknowledged {
         topic: "t".into(),
         partition: 0,
-        offset,
-        timestamp: None,
-        key: None,
-        value: Some(value),
-        headers: Vec::new(),
-    }
-}
-
-/// A record under a key that nobody has.
-fn sealed(offset: i64, len: usize) -> Record {
-    sealed_under(7, offset, len)
-}
-
-fn sealed_under(key: u8, offset: i64, len: usize) -> Record {
-    let mut value = vec![0x01, 0x93, key, 0xc4, 16];
-    value.extend([0; 16]);
-    value.extend([0xc6]);
-    value.extend(u32::try_from(len).unwrap().to_be_bytes());
-    value.resize(value.len() + len, 0);
-    record(offset, value)
-}
-
-/// One that opens without a key.
-fn null(partition: i32, offset: i64) -> Record {
-    Record {
-        partition,
-        value: None,
-        ..record(offset, Vec::new())
-    }
-}
-
-/// That partition 0 is another member's from now on.
-fn revoked() -> Polled {
-    Polled {
-        records: Vec::new(),
-        revoked: vec![TopicPartition {
-            topic: "t".into(),
-            partition: 0,
-        }],
-    }
-}
-
-fn given(records: Vec<Record>) -> Polled {
-    Polled {
-        records,
-        revoked: Vec::new(),
-    }
-}
-
-#[tokio::test]
-async fn a_pause_does_not_outlive_the_records_it_was_for() {
-    let many = (0..i64::try_from(MAX_PARKED_RECORDS).unwrap()).map(|offset| sealed(offset, 16));
-    let polls = vec![given(many.collect()), revoked()];
-    let (mut consumer, asked) = consumer(polls, ForeignPolicy::Fail);
-    let wait = Duration::from_millis(1);
-    while asked.lock().unwrap().len() < 2 {
-        assert!(consumer.poll(10, wait).await.unwrap().is_empty());
-    }
-    assert_eq!(*asked.lock().unwrap(), ["pause", "resume"]);
-}
-
-#[tokio::test]
-async fn a_few_large_records_pause_a_partition_as_many_small_ones_do() {
-    let large = (0..18).map(|offset| sealed(offset, 1_000_000));
-    let (mut consumer, asked) = consumer(vec![given(large.collect())], ForeignPolicy::Fail);
-    let opened = consumer.poll(10, Duration::from_millis(1)).await.unwrap();
-    assert!(opened.is_empty());
-    assert_eq!(*asked.lock().unwrap(), ["pause"]);
-}
-
-#[tokio::test]
-async fn a_poll_that_does_not_wait_takes_what_is_there() {
-    let (mut consumer, _) = consumer(vec![given(vec![null(0, 0)])], ForeignPolicy::Fail);
-    let opened = consumer.poll(10, Duration::ZERO).await.unwrap();
-    assert_eq!(opened.len(), 1);
-}
-
-#[tokio::test]
-async fn a_poll_may_wait_for_ever() {
-    let (mut consumer, _) = consumer(vec![given(vec![null(0, 0)])], ForeignPolicy::Fail);
-    let opened = consumer.poll(10, Duration::MAX).await.unwrap();
-    assert_eq!(opened.len(), 1);
-}
-
-#[tokio::test]
-async fn many_partitions_with_little_each_are_paused_once_they_have_too_much_together() {
-    let in_partition = |partition| Record {
-        partition,
-        ..sealed(0, 1_000)
+        offset: 0,
     };
-    let records = (0..4).map(in_partition).chain([null(9, 0)]).collect();
-    let (mut consumer, asked) = consumer(vec![given(records), revoked()], ForeignPolicy::Fail);
-    consumer.room = 4_000;
-    let wait = Duration::from_millis(1);
-    let opened = consumer.poll(10, wait).await.unwrap();
-    assert_eq!(
-        opened.len(),
-        1,
-        "a partition in which nothing waits goes on"
-    );
-    assert_eq!(*asked.lock().unwrap(), ["pause"; 4]);
-    asked.lock().unwrap().clear();
-
-    while !consumer.poll(10, wait).await.unwrap().is_empty() {}
-    let asked = asked.lock().unwrap();
-    assert_eq!(*asked, ["store 1", "resume", "resume", "resume", "resume"]);
+    assert_eq!(told, Some(unacknowledged));
+    until(&mut seen, |seen| seen.paused).await;
+    first.ack();
+    until(&mut seen, |seen| !seen.paused).await;
 }
 
 #[tokio::test]
-async fn delivering_what_waited_does_not_keep_from_polling() {
-    let polls = vec![
-        given((0..9).map(|offset| null(0, offset)).collect()),
-        revoked(),
+async fn outages_are_events_and_an_error_ends() {
+    let fails = |kind| Err(BackendError::new(kind, "poll"));
+    let first = vec![
+        fails(BackendErrorKind::Unreachable),
+        fails(BackendErrorKind::Rebalance),
+        Ok(Polled::default()),
+        fails(BackendErrorKind::Authorization),
     ];
-    let (mut consumer, asked) = consumer(polls, ForeignPolicy::Fail);
-    let wait = Duration::from_mins(1);
-    assert_eq!(consumer.poll(1, wait).await.unwrap().len(), 1);
-    assert_eq!(consumer.poll(1, wait).await.unwrap().len(), 1);
-    assert_eq!(parked(&consumer), 7, "not polled again so soon");
-    assert_eq!(consumer.waiting(), 0, "their keys are there");
-
-    consumer.next_poll = Instant::now();
-    let opened = consumer.poll(1, Duration::ZERO).await.unwrap();
-    assert!(opened.is_empty(), "they are another member's now");
-    assert_eq!(parked(&consumer), 0);
-    assert_eq!(*asked.lock().unwrap(), ["store 1", "store 2"]);
-}
-
-fn parked(consumer: &EncryptedConsumer) -> usize {
-    consumer.parked.values().map(Parked::len).sum()
+    let (mut consumer, mut seen, events) = consumer(8, 1, first).await;
+    let mut events = events.listen();
+    let error = timeout(DEADLINE, consumer.next()).await.unwrap();
+    let error = error.unwrap().unwrap_err();
+    assert!(matches!(error, ConsumeError::Backend(_)), "{error:?}");
+    assert!(consumer.next().await.is_none());
+    let told = std::iter::from_fn(|| events.try_next());
+    let told: Vec<_> = told.collect();
+    assert!(
+        matches!(
+            told.as_slice(),
+            [NodeEvent::ConsumerFails { .. }, NodeEvent::ConsumerWorks { .. }]
+                // It was not listened to before the first.
+                | [NodeEvent::ConsumerWorks { .. }]
+        ),
+        "{told:?}"
+    );
+    consumer.close().await.unwrap();
+    until(&mut seen, |seen| seen.closed).await;
 }
 
 #[tokio::test]
-async fn a_busy_partition_takes_turns_with_the_others() {
-    let of_busy = |from: i64| (from..from + 9).map(move |offset| null(0, offset));
-    let others = [null(1, 0), null(1, 1), null(2, 0)];
-    let polls = (0..4).map(|turn| given(of_busy(9 * turn).collect()));
-    let mut polls: Vec<_> = polls.collect();
-    polls[0].records.extend(others);
-    let (mut consumer, _) = consumer(polls, ForeignPolicy::Fail);
-    let mut delivered = Vec::new();
-    for _ in 0..5 {
-        // As if the application took its time, so that the busy partition gets more and more.
-        consumer.next_poll = Instant::now();
-        let opened = consumer.poll(2, Duration::ZERO).await.unwrap();
-        delivered.extend(opened.iter().map(|record| record.partition));
+async fn closing_commits_what_is_acknowledged_and_nothing_after_it() {
+    let (mut consumer, seen, _) = consumer(8, 1, vec![]).await;
+    let control = Arc::clone(consumer.control());
+    let mut records = Vec::new();
+    for _ in 0..3 {
+        records.push(consumer.next().await.unwrap().unwrap());
     }
-    assert_eq!(delivered, [0, 0, 1, 1, 2, 0, 0, 0, 0, 0]);
+    records[1].ack();
+    control.stop();
+    assert!(consumer.next().await.is_none(), "it is stopped");
+    assert!(records[0].ack(), "and can still be told");
+    consumer.close().await.unwrap();
+    assert_eq!(seen.borrow().committed, Some(2));
+    assert!(!records[2].ack(), "it is closed");
 }
 
 #[tokio::test]
-async fn nothing_is_committed_past_a_record_that_awaits_its_key() {
-    let plain = |offset| record(offset, b"plain".to_vec());
-    let records = vec![plain(0), sealed(1, 16), plain(2)];
-    let (mut consumer, asked) = consumer(vec![given(records)], ForeignPolicy::Deliver);
-    let wait = Duration::from_millis(1);
-    let opened = consumer.poll(10, wait).await.unwrap();
-    assert_eq!(opened.len(), 1);
-    assert_eq!(consumer.waiting(), 2);
-    consumer.commit(wait).await.unwrap();
-    assert!(consumer.poll(10, wait).await.unwrap().is_empty());
-    consumer.commit(wait).await.unwrap();
-    assert_eq!(*asked.lock().unwrap(), ["store 1"]);
-}
-
-#[tokio::test]
-async fn a_broker_that_counts_to_the_end_stops_nothing() {
-    let polls = vec![given(vec![null(0, i64::MAX)])];
-    let (mut consumer, asked) = consumer(polls, ForeignPolicy::Fail);
-    let wait = Duration::from_millis(1);
-    assert_eq!(consumer.poll(10, wait).await.unwrap().len(), 1);
-    consumer.commit(wait).await.unwrap();
-    assert_eq!(*asked.lock().unwrap(), [format!("store {}", i64::MAX)]);
-}
-
-#[tokio::test]
-async fn a_foreign_record_fails_after_what_stands_before_it_and_stays() {
-    let records = vec![null(0, 0), record(1, b"slipped in".to_vec())];
-    let (mut consumer, asked) = consumer(vec![given(records)], ForeignPolicy::Fail);
-    let wait = Duration::from_millis(1);
-    assert_eq!(consumer.poll(10, wait).await.unwrap().len(), 1);
-    for _ in 0..2 {
-        let error = consumer.poll(10, wait).await.unwrap_err();
-        assert!(
-            matches!(error, ConsumeError::Foreign { offset: 1, .. }),
-            "{error}"
-        );
-    }
-    assert_eq!(*asked.lock().unwrap(), ["store 1"]);
-}
-
-#[tokio::test]
-async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
-    let (tables, signals) = CryptoTables::new(TopicScheme::default());
-    let first = [3, 3, 4].map(|key| sealed_under(key, 0, 16));
-    let then = [5].map(|key| sealed_under(key, 3, 16));
-    let polls = vec![given(first.into()), given(then.into())];
-    let (mut consumer, _) = consumer_over(tables, polls, ForeignPolicy::Fail);
-    consumer.poll(10, Duration::from_millis(1)).await.unwrap();
-    consumer.poll(10, Duration::from_millis(1)).await.unwrap();
+async fn a_dropped_consumer_leaves_its_group() {
+    let (mut consumer, mut seen, _) = consumer(8, 1, vec![]).await;
+    consumer.next().await.unwrap().unwrap().ack();
     drop(consumer);
-    let asked = Mutex::new(Vec::new());
-    signals
-        .forward(|_, id| {
-            asked.lock().unwrap().push(id.to_string());
-            std::future::ready(())
-        })
-        .await;
-    assert_eq!(*asked.lock().unwrap(), ["#3", "#4", "#5"]);
-}
-
-/// Tables with a key that has the id of [`sealed`]'s records and does not open them.
-fn tables_with_another_key() -> Arc<CryptoTables> {
-    let (tables, _) = CryptoTables::new(TopicScheme::default());
-    let secret = Secret::fill_with(|secret| secret.fill(1)).into();
-    tables.publish_opening(|ring| {
-        ring.add(&"t".into(), KeyId::Short(7), secret, None);
-    });
-    tables
+    let seen = until(&mut seen, |seen| seen.closed).await;
+    assert_eq!(seen.committed, Some(1));
 }
 
 #[tokio::test]
-async fn what_a_known_key_does_not_open_waits_for_another_until_nobody_has_one() {
-    let tables = tables_with_another_key();
-    let polls = vec![given(vec![sealed(0, 16)])];
-    let (mut consumer, asked) = consumer_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
-    let wait = Duration::from_millis(1);
-    assert!(consumer.poll(10, wait).await.unwrap().is_empty());
-    assert_eq!(consumer.waiting(), 1);
-
-    tables.publish_awaiting(vec![MissingKeys {
-        root_topic: "t".into(),
-        own: None,
-        unanswered: vec![KeyId::Short(7)],
-    }]);
-    let error = consumer.poll(10, wait).await.unwrap_err();
-    assert!(matches!(error, ConsumeError::Foreign { offset: 0, .. }));
-    assert!(asked.lock().unwrap().is_empty(), "nothing is committed");
+async fn a_wait_that_is_given_up_loses_no_record() {
+    let (mut consumer, _, _) = consumer(8, 3, vec![]).await;
+    let mut next = 0;
+    while next < 1000 {
+        tokio::select! {
+            biased;
+            () = tokio::task::yield_now() => {}
+            record = consumer.next() => {
+                let record = record.unwrap().unwrap();
+                assert_eq!(record.offset(), next);
+                record.ack();
+                next += 1;
+            }
+        }
+        if next % 10 == 0 {
+            let rest = consumer.next_batch().await.unwrap().unwrap();
+            for record in rest {
+                assert_eq!(record.offset(), next);
+                next += 1;
+            }
+        }
+    }
 }
 
 #[tokio::test]
-async fn what_was_opened_before_the_node_closed_is_given_out() {
-    let (tables, _) = CryptoTables::new(TopicScheme::default());
-    let polls = vec![given(vec![null(0, 0), sealed(1, 16)])];
-    let (mut consumer, _) = consumer_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
-    tables.close();
-    let wait = Duration::from_millis(1);
-    assert_eq!(consumer.poll(10, wait).await.unwrap().len(), 1);
-    let error = consumer.poll(10, wait).await.unwrap_err();
-    assert!(matches!(error, ConsumeError::Closed));
+async fn a_stream_gives_the_same_records() {
+    use futures_util::StreamExt;
+    let (mut consumer, _, _) = consumer(8, 3, vec![]).await;
+    let first: Vec<_> = consumer.stream().take(4).collect().await;
+    let offsets = first.into_iter().map(|record| record.unwrap().offset());
+    assert_eq!(offsets.collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(consumer.next().await.unwrap().unwrap().offset(), 4);
 }

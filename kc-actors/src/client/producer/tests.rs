@@ -3,11 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use kc_core::backend::{Delivery, TopicSpec};
-use kc_core::types::TopicScheme;
 
 use super::*;
-use crate::handles::CryptoTables;
-use crate::slot::Slot;
 
 /// A topic with so many partitions, or, at zero, a broker that does not answer; and to which of them records went.
 #[derive(Debug, Default)]
@@ -47,7 +44,7 @@ impl Admin for Client {
 }
 
 #[async_trait]
-impl Producer for Client {
+impl BackendProducer for Client {
     async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError> {
         let partition = record.partition.unwrap();
         let there = self.0.partitions.load(Ordering::Relaxed);
@@ -73,13 +70,14 @@ impl Producer for Client {
 }
 
 /// A producer that has sent to the topic before.
-fn producer(partitions: usize) -> (EncryptedProducer, Arc<Topic>) {
+fn producer(partitions: usize) -> (Inner, Arc<Topic>) {
     let topic = Arc::new(Topic::default());
     topic.partitions.store(partitions, Ordering::Relaxed);
-    let (tables, _) = CryptoTables::new(TopicScheme::default());
-    let producer = EncryptedProducer {
-        serializer: Serializer::new(tables, Slot::unconnected()),
-        producer: Box::new(Client(Arc::clone(&topic))),
+    let producer = Inner {
+        sealers: None,
+        client: ArcSwapOption::from_pointee(
+            Box::new(Client(Arc::clone(&topic))) as Box<dyn BackendProducer>
+        ),
         admin: Box::new(Client(Arc::clone(&topic))),
         plain_keys: true,
         counts: Arc::default(),
@@ -89,17 +87,13 @@ fn producer(partitions: usize) -> (EncryptedProducer, Arc<Topic>) {
 }
 
 /// Under a key that goes to partition 1 of 2, and to partition 3 of 4.
-async fn send(producer: &EncryptedProducer) -> Result<Delivery, BackendError> {
+async fn send(producer: &Inner) -> Result<Delivery, BackendError> {
     let key = (0..=u8::MAX).find(|key| {
         let partition = |partitions| partitioner::partition(&[*key], partitions);
         (partition(2), partition(4)) == (Some(1), Some(3))
     });
-    let record = PlainRecord {
-        topic: "t".into(),
-        key: Some(vec![key.unwrap()]),
-        ..PlainRecord::default()
-    };
-    producer.send(record).await.unwrap().await
+    let record = Record::to("t").key(vec![key.unwrap()]);
+    producer.enqueue(record).await.unwrap().await
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl Handler<CloseGateway> for Open {
     }
 }
 
-fn stop(mut node: NodeThread, deadline: Duration) -> ShutdownReport {
+fn stop(node: NodeThread, deadline: Duration) -> ShutdownReport {
     pollster::block_on(node.stop(deadline)).unwrap()
 }
 

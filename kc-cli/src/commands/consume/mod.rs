@@ -11,7 +11,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use kc::{ForeignPolicy, Subscription};
+use kc::ForeignPolicy;
+use kc::core::backend::Subscription;
 
 use self::format::{Format, Layout, ValueForm};
 use self::output::Output;
@@ -25,8 +26,8 @@ use crate::until::{Ended, Until};
 
 /// Receive records and decrypt them
 ///
-/// Prints what was sent, as soon as its keys have come. What was printed is committed for the group,
-/// so that the next run goes on behind it.
+/// Prints what was sent, as soon as its keys have come. What was printed, and taken by the reader of stdout, is
+/// committed for the group, so that the next run goes on behind it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The topic; or a regular expression that begins with ^, for all topics that match it, now and later
@@ -58,6 +59,10 @@ pub(crate) struct Args {
     /// The consumer group [default: the node's]
     #[arg(long, value_name = "G", help_heading = "Records")]
     group: Option<String>,
+
+    /// Commit nothing: the next run starts where this one did
+    #[arg(long, conflicts_with = "raw", help_heading = "Records")]
+    no_commit: bool,
 
     /// Take Kafka keys as they are: for topics whose producers do not seal them
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]

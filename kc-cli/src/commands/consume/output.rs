@@ -1,9 +1,12 @@
+use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 
-use kc::Header;
-use kc::OpenedRecord;
 use kc::core::backend::Record;
+use kc::{ConsumerRecord, Header, OpenFailure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncWriteExt, Stdout};
 
 use super::format::Layout;
@@ -17,9 +20,15 @@ const MAX_BATCH: usize = 500;
 #[derive(Debug)]
 pub(super) struct Output {
     stdout: Stdout,
+    is_pipe: bool,
     layout: Layout,
     wanted: Option<NonZeroU64>,
     written: u64,
+    /// How many bytes have been printed.
+    bytes: u64,
+    /// How many records are printed at once, at most. It grows, because of the first few it matters most how far a
+    /// reader went that ends early, as `head` does.
+    batch: usize,
     buffer: Vec<u8>,
     progress: Progress,
 }
@@ -37,20 +46,17 @@ pub(super) struct Shown<'a> {
     pub(super) outcome: &'static str,
 }
 
-impl<'a> From<&'a OpenedRecord> for Shown<'a> {
-    fn from(record: &'a OpenedRecord) -> Self {
+impl<'a> From<&'a ConsumerRecord> for Shown<'a> {
+    fn from(record: &'a ConsumerRecord) -> Self {
         Self {
-            topic: &record.topic,
-            partition: record.partition,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-            headers: &record.headers,
-            outcome: record
-                .foreign
-                .as_ref()
-                .map_or("plaintext", |outcome| outcome.name()),
+            topic: record.topic(),
+            partition: record.partition(),
+            offset: record.offset(),
+            timestamp: record.timestamp(),
+            key: record.key(),
+            value: (!record.is_null()).then(|| record.value()),
+            headers: record.headers(),
+            outcome: record.failure().map_or("plaintext", OpenFailure::name),
         }
     }
 }
@@ -72,11 +78,16 @@ impl<'a> From<&'a Record> for Shown<'a> {
 
 impl Output {
     pub(super) fn new(layout: Layout, wanted: Option<NonZeroU64>, progress: Progress) -> Self {
+        let stdout = tokio::io::stdout();
+        let is_pipe = is_pipe(&stdout).unwrap_or_default();
         Self {
-            stdout: tokio::io::stdout(),
+            stdout,
+            is_pipe,
             layout,
             wanted,
             written: 0,
+            bytes: 0,
+            batch: if is_pipe { 1 } else { MAX_BATCH },
             buffer: Vec::new(),
             progress,
         }
@@ -87,11 +98,39 @@ impl Output {
         self.written
     }
 
+    /// Returns how many bytes have been printed.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns how many of these bytes a reader has taken: of what is in a pipe, none.
+    pub(super) fn read(&self) -> u64 {
+        if !self.is_pipe {
+            return self.bytes;
+        }
+        let unread = rustix::io::ioctl_fionread(&self.stdout).unwrap_or(0);
+        self.bytes.saturating_sub(unread)
+    }
+
+    /// Returns whether the reader of a pipe is gone, so that it takes nothing any more.
+    pub(super) fn is_deserted(&self) -> bool {
+        let mut pipe = [PollFd::new(&self.stdout, PollFlags::empty())];
+        let polled = poll(&mut pipe, Some(&Timespec::default()));
+        let [pipe] = pipe;
+        self.is_pipe && polled.is_ok() && pipe.revents().contains(PollFlags::ERR)
+    }
+
     /// How many records may be printed next; none if all that were wanted are.
     pub(super) fn room(&self) -> usize {
         let left = self.wanted.map(|wanted| wanted.get() - self.written);
         let left = left.map_or(MAX_BATCH, |left| usize::try_from(left).unwrap_or(MAX_BATCH));
-        left.min(MAX_BATCH)
+        left.min(self.batch)
+    }
+
+    /// Returns whether all records that were wanted are printed.
+    pub(super) fn is_done(&self) -> bool {
+        self.wanted
+            .is_some_and(|wanted| self.written >= wanted.get())
     }
 
     /// Prints records. False if nobody reads them any more.
@@ -111,6 +150,8 @@ impl Output {
         match printed.await {
             Ok(()) => {
                 self.written = self.written.saturating_add(count as u64);
+                self.bytes = self.bytes.saturating_add(self.buffer.len() as u64);
+                self.batch = (2 * self.batch).min(MAX_BATCH);
                 self.progress.advance(count, self.buffer.len());
                 Ok(true)
             }
@@ -120,4 +161,9 @@ impl Output {
             ))),
         }
     }
+}
+
+fn is_pipe(stdout: &Stdout) -> io::Result<bool> {
+    let stdout = File::from(stdout.as_fd().try_clone_to_owned()?);
+    Ok(stdout.metadata()?.file_type().is_fifo())
 }

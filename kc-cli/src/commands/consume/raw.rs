@@ -1,7 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use kc::GroupStart;
-use kc::core::backend::{GroupConsumer, Record};
+use kc::core::backend::{GroupConsumer, GroupStart, Record};
 
 use super::output::{Output, Shown};
 use super::{Args, End};
@@ -72,7 +71,7 @@ async fn read(
                 Ok(Err(error)) => return Err(error),
                 Err(ended) => return Ok(End::Outside(ended)),
             }
-            if output.room() == 0 {
+            if output.is_done() {
                 return Ok(End::Counted);
             }
             records = later;

@@ -1,8 +1,9 @@
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use kc::core::chain::Usage;
-use kc::{BackendError, ConsumeError, EncryptedConsumer, GroupStart};
-use tokio::time::Instant;
+use kc::{Consumer, ConsumerRecord};
+use tokio::time::{Instant, timeout};
 
 use super::hint::AtEnd;
 use super::output::{Output, Shown};
@@ -13,14 +14,13 @@ use crate::topic::{Found, await_topic};
 use crate::ui::Ui;
 use crate::until::{Ended, Until};
 
-const POLL: Duration = Duration::from_millis(500);
-/// How often what was printed is committed.
-const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
-/// How long such a commit may take.
-const COMMIT_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a batch may still be printed after a signal, so that what was printed is known: whoever reads
+/// How often is looked after what is printed but not read, and what waits for keys.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long records may still be printed after a signal, so that what was printed is known: whoever reads
 /// stdout may have stopped.
 const PRINT_GRACE: Duration = Duration::from_secs(2);
+/// How many bytes of values are printed at once, and one record more.
+const PRINTED_BYTES: usize = 64 << 10;
 /// How long records may wait for their keys without a word.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -50,27 +50,26 @@ pub(super) async fn run(
         }
     };
     let mut at_end = AtEnd::new(args.from_beginning);
-    let read = read(
+    let end = read(
         args,
         &mut consumer,
         &mut output,
         &mut until,
-        &mut at_end,
-        ui,
+        (&mut at_end, ui),
     )
     .await;
     at_end.end(&args.topic, ui);
     let waiting = consumer.waiting();
     // At the same time, so that both together take no longer than one may.
-    let (left, closed) = tokio::join!(leave(consumer, read.printed), session.close());
-    let end = read.end?;
+    let (left, closed) = tokio::join!(consumer.close_within(CLOSE_DEADLINE), session.close());
+    let end = end?;
     left?;
     summary(args, end, waiting, output.written()).and(closed)
 }
 
 /// Joins the group, if the node may have keys of the topic. Of what a regular expression matches, each record
 /// tells.
-async fn join(args: &Args, session: &Session) -> Result<EncryptedConsumer, CliError> {
+async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
     let open = session.node();
     let topics = args.topics()?;
     let found = if topics.is_open() {
@@ -80,30 +79,22 @@ async fn join(args: &Args, session: &Session) -> Result<EncryptedConsumer, CliEr
         session.require(&args.topic, &usages).await?;
         await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?
     };
-    let from_beginning = args.from_beginning || open.starts_from_beginning();
-    let start = if from_beginning || found == Found::Later {
-        GroupStart::Earliest
-    } else {
-        GroupStart::Latest
-    };
-    let group = args.group.as_deref();
-    let consumer = open.consumer(group, &topics, start, args.policy()).await?;
-    let consumer = if args.plain_keys {
-        consumer.with_plain_keys()
-    } else {
-        consumer
-    };
+    let mut consumer = open.consumer([&args.topic]).foreign(args.policy());
+    if args.from_beginning || found == Found::Later {
+        consumer = consumer.from_beginning();
+    }
+    if let Some(group) = &args.group {
+        consumer = consumer.group(group);
+    }
+    if args.plain_keys {
+        consumer = consumer.plain_keys();
+    }
+    if args.no_commit {
+        consumer = consumer.no_commit();
+    }
+    let consumer = consumer.join().await?;
     tracing::info!("reading {}", args.topic);
     Ok(consumer)
-}
-
-/// Leaves the group; what the last poll gave is committed if it was printed.
-async fn leave(consumer: EncryptedConsumer, printed: bool) -> Result<(), BackendError> {
-    if printed {
-        consumer.close(CLOSE_DEADLINE).await
-    } else {
-        consumer.abandon(CLOSE_DEADLINE).await
-    }
 }
 
 /// What a run comes to.
@@ -118,64 +109,113 @@ fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), Cl
     }
 }
 
-/// How reading ended, and whether all that the last poll gave has been printed.
-struct Read {
-    end: Result<End, CliError>,
-    printed: bool,
-}
-
 async fn read(
     args: &Args,
-    consumer: &mut EncryptedConsumer,
+    consumer: &mut Consumer,
     output: &mut Output,
     until: &mut Until,
-    at_end: &mut AtEnd,
-    ui: Ui,
-) -> Read {
-    let ended = |end, printed| Read { end, printed };
+    (at_end, ui): (&mut AtEnd, Ui),
+) -> Result<End, CliError> {
+    let mut printed = Printed::default();
     let mut silence = Silence::default();
-    let mut committed = Instant::now();
     loop {
-        let records = match until.or(consumer.poll(output.room(), POLL)).await {
-            Ok(Ok(records)) => records,
-            Ok(Err(ConsumeError::Backend(error))) if error.is_retriable() => {
-                tracing::warn!(%error, "trying again");
-                tokio::time::sleep(POLL).await;
-                continue;
+        let next = match until.or(timeout(LOOK, consumer.next_batch())).await {
+            Ok(next) => next,
+            Err(outside) => {
+                printed.ack_rest(output);
+                return Ok(End::Outside(outside));
             }
-            Ok(Err(error)) => return ended(Err(error.into()), true),
-            Err(outside) => return ended(Ok(End::Outside(outside)), true),
         };
-        if !records.is_empty() {
-            let printing = output.write(records.iter().map(Shown::from));
-            match until.or_after(PRINT_GRACE, printing).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return ended(Ok(End::Closed), false),
-                Ok(Err(error)) => return ended(Err(error), false),
-                Err(outside) => return ended(Ok(End::Outside(outside)), false),
+        let records = match next {
+            Err(_) if output.is_deserted() => {
+                printed.ack_read(output);
+                return Ok(End::Closed);
             }
-            if output.room() == 0 {
-                return ended(Ok(End::Counted), true);
+            Err(_) => Vec::new(),
+            Ok(Some(Ok(records))) => records,
+            Ok(Some(Err(error))) => {
+                printed.ack_rest(output);
+                return Err(error.into());
             }
-        }
-        at_end.observe(
-            records.is_empty() && consumer.waiting() == 0,
-            &args.topic,
-            ui,
-        );
+            Ok(None) => return Err(CliError::failure("the node is closed")),
+        };
+        let nothing = records.is_empty() && consumer.waiting() == 0;
+        at_end.observe(nothing, &args.topic, ui);
         silence.observe(consumer.waiting(), records.is_empty(), &args.topic, ui);
-        if committed.elapsed() >= COMMIT_INTERVAL {
-            match until.or(consumer.commit(COMMIT_DEADLINE)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "not committed yet"),
-                Err(outside) => return ended(Ok(End::Outside(outside)), true),
+        let mut records = VecDeque::from(records);
+        while !records.is_empty() {
+            let now: Vec<_> = records.drain(..fitting(&records, output.room())).collect();
+            let printing = output.write(now.iter().map(Shown::from));
+            match until.or_after(PRINT_GRACE, printing).await {
+                Ok(Ok(true)) => printed.add(now, output.bytes()),
+                Ok(Ok(false)) => {
+                    printed.ack_read(output);
+                    return Ok(End::Closed);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(outside) => {
+                    printed.ack_rest(output);
+                    return Ok(End::Outside(outside));
+                }
             }
-            committed = Instant::now();
+            if output.is_done() {
+                printed.ack_rest(output);
+                return Ok(End::Counted);
+            }
+            printed.ack_read(output);
+        }
+        printed.ack_read(output);
+    }
+}
+
+/// Returns how many records to print at once: so few that a slow reader has them soon, and no more than there is room
+/// for.
+fn fitting(records: &VecDeque<ConsumerRecord>, room: usize) -> usize {
+    let mut bytes = 0;
+    let fit = |record: &&ConsumerRecord| {
+        let fits = bytes < PRINTED_BYTES;
+        bytes += record.value().len();
+        fits
+    };
+    records.iter().take(room).take_while(fit).count()
+}
+
+/// Records that were printed and are not acknowledged: a pipe holds some that its reader has not taken, and may never
+/// take.
+#[derive(Debug, Default)]
+struct Printed(VecDeque<(Vec<ConsumerRecord>, u64)>);
+
+impl Printed {
+    /// Adds records; with them, so many bytes have been printed.
+    fn add(&mut self, records: Vec<ConsumerRecord>, bytes: u64) {
+        self.0.push_back((records, bytes));
+    }
+
+    /// Acknowledges those that have left the pipe.
+    fn ack_read(&mut self, output: &Output) {
+        let read = output.read();
+        while let Some((records, _)) = self.0.pop_front_if(|(_, bytes)| *bytes <= read) {
+            ack(&records);
+        }
+    }
+
+    /// Acknowledges all if the reader is there, for it will take them; else those that have left the pipe.
+    fn ack_rest(mut self, output: &Output) {
+        if output.is_deserted() {
+            self.ack_read(output);
+        } else {
+            self.0.iter().for_each(|(records, _)| ack(records));
         }
     }
 }
 
-/// Says once when records wait for keys and nobody has answered.
+fn ack(records: &[ConsumerRecord]) {
+    for record in records {
+        record.ack();
+    }
+}
+
+/// Says once when records wait for keys and no producer has answered.
 #[derive(Debug, Default)]
 struct Silence {
     since: Option<Instant>,

@@ -7,7 +7,7 @@ use kc::core::keys::VerifyingKey;
 use kc::core::provision::{NewNode, Role, provision_node};
 use kc::core::types::TopicScheme;
 use kc::keystore_file::{create_node, system_rng};
-use kc::{BackendChoice, ClientSettings, Clock, NodeOptions, OpenNode};
+use kc::{BackendChoice, ClientSettings, Clock, Node};
 use kc_broker::{Broker, DEFAULT_MEMORY_LIMIT};
 use tempfile::TempDir;
 
@@ -23,9 +23,9 @@ const REQUEST_INTERVAL: &str = "0.7";
 
 /// A broker and three nodes, each in a folder of its own, with nothing but TCP between them.
 pub(super) struct Stage {
-    pub(super) sender: OpenNode,
-    pub(super) reader: OpenNode,
-    pub(super) stranger: OpenNode,
+    pub(super) sender: Node,
+    pub(super) reader: Node,
+    pub(super) stranger: Node,
     /// A Kafka client that knows nothing of encryption.
     pub(super) plain: Arc<dyn Backend>,
     broker: Broker,
@@ -90,7 +90,7 @@ impl Stage {
     pub(super) async fn clear(self) {
         for node in [self.sender, self.reader, self.stranger] {
             // What was to be shown has been shown.
-            let _ = node.node.shutdown(DEADLINE).await;
+            let _ = node.close_within(DEADLINE).await;
         }
         self.broker.shutdown().await;
     }
@@ -106,8 +106,8 @@ impl Folders {
 }
 
 /// The root of trust of a node, for people to compare.
-pub(super) fn root_of(node: &OpenNode) -> String {
-    let root = node.node.roots().next();
+pub(super) fn root_of(node: &Node) -> String {
+    let root = node.actors().roots().next();
     root.map(VerifyingKey::fingerprint).unwrap_or_default()
 }
 
@@ -117,7 +117,7 @@ async fn open(
     id: &str,
     role: Role,
     root_password: &str,
-) -> Result<OpenNode, CliError> {
+) -> Result<Node, CliError> {
     let folder = folder.join(id);
     fs::create_dir_all(&folder).map_err(CliError::from_error)?;
     let scheme = TopicScheme::default();
@@ -126,7 +126,7 @@ async fn open(
     let (now, mut rng) = (Clock::system().now(), system_rng()?);
     let node = provision_node(&node, root, provisioning, now, &mut rng)?;
     let files = create_node(&folder, &node, false)?;
-    let options = NodeOptions::new(files.config().to_string_lossy())
+    let options = Node::builder(files.config().to_string_lossy())
         .kafka("bootstrap_servers", servers)
         .kafka("security_protocol", "PLAINTEXT")
         .setting("crypto_sub_interval", REQUEST_INTERVAL);

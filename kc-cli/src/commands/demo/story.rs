@@ -1,10 +1,7 @@
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use kc::core::backend::Record;
-use kc::{
-    EncryptedConsumer, ForeignPolicy, GroupStart, NodeEvent, OpenNode, PlainRecord, Subscription,
-};
+use kc::{Consumer, Node, NodeEvent};
 use tokio::time::timeout;
 
 use super::DEADLINE;
@@ -66,7 +63,7 @@ impl Story {
     /// Tells the story to its end; fails unless it ends well.
     pub(super) async fn tell(&self, stage: &Stage, messages: &Messages) -> Result<(), CliError> {
         let began = self.began;
-        let watch = |who, node: &OpenNode| Watch::new(who, began, node.node.events());
+        let watch = |who, node: &Node| Watch::new(who, began, node.events());
         let is_answer = |event: &NodeEvent| matches!(event, NodeEvent::Answered { .. });
         let is_key = |event: &NodeEvent| matches!(event, NodeEvent::Received { .. });
         let is_refusal = |event: &NodeEvent| matches!(event, NodeEvent::Refused { .. });
@@ -93,12 +90,8 @@ impl Story {
         let producer = stage.sender.producer().await?;
         let start = Instant::now();
         for number in 0..messages.count {
-            let record = PlainRecord {
-                topic: TOPIC.to_owned(),
-                value: Some(messages.nth(number)),
-                ..PlainRecord::default()
-            };
-            drop(producer.send(record).await?);
+            let record = kc::Record::to(TOPIC).value(messages.nth(number));
+            drop(producer.enqueue(record).await?);
             if number == 0 {
                 step(
                     self.began,
@@ -107,9 +100,9 @@ impl Story {
                 );
             }
         }
-        producer.flush(DEADLINE).await?;
+        producer.flush_within(DEADLINE).await?;
         let took = start.elapsed();
-        producer.close(DEADLINE).await?;
+        producer.close_within(DEADLINE).await?;
         Ok(took)
     }
 
@@ -169,14 +162,13 @@ impl Story {
     }
 }
 
-async fn consumer(node: &OpenNode) -> Result<EncryptedConsumer, CliError> {
-    let topics = Subscription::to([TOPIC]);
-    let joined = node.consumer(None, &topics, GroupStart::Earliest, ForeignPolicy::Fail);
+async fn consumer(node: &Node) -> Result<Consumer, CliError> {
+    let joined = node.consumer([TOPIC]).from_beginning().join();
     Ok(joined.await?)
 }
 
 /// Reads all messages, and compares each with what was sent.
-async fn read(node: &OpenNode, messages: &Messages) -> Result<Read, CliError> {
+async fn read(node: &Node, messages: &Messages) -> Result<Read, CliError> {
     let mut consumer = consumer(node).await?;
     let mut read = Read {
         matched: 0,
@@ -186,13 +178,16 @@ async fn read(node: &OpenNode, messages: &Messages) -> Result<Read, CliError> {
     let (mut number, mut start) = (0, None);
     let reading = async {
         while number < messages.count {
-            for record in consumer.poll(1024, Duration::from_millis(200)).await? {
+            let Some(records) = consumer.next_batch().await else {
+                break;
+            };
+            for record in records? {
                 let since = *start.get_or_insert_with(Instant::now);
-                let value = record.value.unwrap_or_default();
-                read.matched += usize::from(value == messages.nth(number));
+                read.matched += usize::from(record.value() == messages.nth(number));
                 if number == 0 {
-                    read.first = value;
+                    read.first = record.value().to_vec();
                 }
+                record.ack();
                 number += 1;
                 read.took = since.elapsed();
             }
@@ -202,24 +197,18 @@ async fn read(node: &OpenNode, messages: &Messages) -> Result<Read, CliError> {
     timeout(DEADLINE, reading)
         .await
         .map_err(|_| CliError::failure("the reader did not get all messages in time"))??;
-    consumer.close(DEADLINE).await?;
+    consumer.close_within(DEADLINE).await?;
     Ok(read)
 }
 
 /// Reads until something is done, or a message came; how many came.
-async fn read_until(node: &OpenNode, done: impl Future<Output = ()>) -> Result<usize, CliError> {
+async fn read_until(node: &Node, done: impl Future<Output = ()>) -> Result<usize, CliError> {
     let mut consumer = consumer(node).await?;
-    let mut done = pin!(done);
-    let read = loop {
-        tokio::select! {
-            () = &mut done => break 0,
-            read = consumer.poll(1, Duration::from_millis(200)) => match read?.len() {
-                0 => {}
-                some => break some,
-            },
-        }
+    let read = tokio::select! {
+        () = done => 0,
+        Some(read) = consumer.next_batch() => read?.len(),
     };
-    consumer.close(DEADLINE).await?;
+    consumer.close_within(DEADLINE).await?;
     Ok(read)
 }
 

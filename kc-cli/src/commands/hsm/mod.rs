@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use kc::keystore_hsm::{Capabilities, PinSource, Pkcs11Uri, Token, init_token, list_objects};
-use kc::{move_to_token, renew_ratchet, rotate_opaque, undo_move};
+use kc::maintenance::{move_to_token, renew_ratchet, rotate_opaque, undo_move};
 
 use crate::args::{NodeArg, PasswordSource, PinArg, TokenUri};
 use crate::error::CliError;

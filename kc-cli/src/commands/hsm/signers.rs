@@ -3,7 +3,7 @@
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{Provisioner, derive_provisioner, derive_root};
 use kc::keystore_hsm::{NodeLabels, ROOT_NAME};
-use kc::{NewTokenKeys, SameId};
+use kc::maintenance::{NewTokenKeys, SameId};
 
 use super::TokenArgs;
 use crate::args::{AdoptArg, Given, ProvisioningPasswordArg, RootPasswordArg, key_type};

@@ -1,12 +1,13 @@
 //! `kc node keys`.
 
+use kc::Clock;
 use kc::core::chain::{ChainError, Demand, TrustStore, UnverifiedChain, ValidatedChain};
 use kc::core::exchange::RequestForm;
 use kc::core::kem::Suite;
 use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::own_chains::OwnChain;
 use kc::core::types::Timestamp;
-use kc::{Clock, KeyChanges, change_keys};
+use kc::maintenance::{KeyChanges, change_keys};
 use serde::Serialize;
 
 use crate::args::{NodeArg, PinArg, key_type};

@@ -4,7 +4,6 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use kc::BackendError;
 use kc::core::backend::DeliveryFuture;
-use tokio::time::Instant;
 
 use crate::error::CliError;
 
@@ -13,22 +12,11 @@ const MAX_UNACKNOWLEDGED: usize = 10_000;
 
 /// Records on their way, counted in the order of the input: of the first so many lines it is certain
 /// that they arrived.
+#[derive(Default)]
 pub(super) struct Deliveries {
     pending: FuturesOrdered<DeliveryFuture>,
     acknowledged: u64,
-    last: Instant,
     failed: bool,
-}
-
-impl Default for Deliveries {
-    fn default() -> Self {
-        Self {
-            pending: FuturesOrdered::new(),
-            acknowledged: 0,
-            last: Instant::now(),
-            failed: false,
-        }
-    }
 }
 
 impl Deliveries {
@@ -42,7 +30,6 @@ impl Deliveries {
         match next {
             Some(Ok(_)) if !self.failed => {
                 self.acknowledged += 1;
-                self.last = Instant::now();
                 Ok(())
             }
             None | Some(Ok(_)) => Ok(()),
@@ -67,10 +54,5 @@ impl Deliveries {
 
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged
-    }
-
-    /// When the last acknowledgement came; the beginning if none did.
-    pub(super) fn last_acknowledged(&self) -> Instant {
-        self.last
     }
 }

@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::thread;
@@ -28,14 +28,21 @@ impl Line {
 
 /// The lines of a file or of stdin, read by a thread of its own: reading a terminal never ends.
 #[derive(Debug)]
-pub(super) struct Lines(mpsc::Receiver<Result<Line, CliError>>);
+pub(super) struct Lines {
+    lines: mpsc::Receiver<Result<(Line, u64), CliError>>,
+    /// How many bytes of a file have not been given out.
+    left: Option<u64>,
+}
 
 impl Lines {
     pub(super) fn open(file: Option<&Path>, separator: Option<Vec<u8>>) -> Result<Self, CliError> {
+        let mut left = None;
         let (name, input): (String, Box<dyn Read + Send>) = match file {
             Some(path) if path != Path::new("-") => {
                 let name = path.display().to_string();
                 let file = File::open(path).map_err(|error| io_failed("open", &name, &error))?;
+                let metadata = file.metadata().ok().filter(Metadata::is_file);
+                left = metadata.map(|metadata| metadata.len());
                 (name, Box::new(file))
             }
             _ => ("stdin".to_owned(), Box::new(io::stdin())),
@@ -46,7 +53,7 @@ impl Lines {
             for number in 1_u64.. {
                 let line = match read(&mut input) {
                     Ok(None) => return,
-                    Ok(Some(line)) => Ok(split(line, separator.as_deref())),
+                    Ok(Some((line, bytes))) => Ok((split(line, separator.as_deref()), bytes)),
                     Err(error) => Err(io_failed(
                         "read",
                         format!("line {number} of {name}"),
@@ -63,19 +70,29 @@ impl Lines {
             .name("kc-lines".into())
             .spawn(reading);
         thread.map_err(|error| CliError::failure(format!("cannot start a thread: {error}")))?;
-        Ok(Self(lines))
+        Ok(Self { lines, left })
     }
 
     pub(super) async fn next(&mut self) -> Option<Result<Line, CliError>> {
-        self.0.recv().await
+        let line = self.lines.recv().await?;
+        Some(line.map(|(line, bytes)| {
+            self.left = self.left.map(|left| left.saturating_sub(bytes));
+            line
+        }))
+    }
+
+    /// Returns how many bytes of the file have not been given out; `None` if the input is no file, or all of it has.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.left.filter(|left| *left > 0)
     }
 }
 
-/// The next line without its line feed; a last one without a line feed counts.
-fn read(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+/// Returns the next line without its line feed, and how many bytes it took; a last one without a line feed counts.
+fn read(input: &mut impl BufRead) -> io::Result<Option<(Vec<u8>, u64)>> {
     let mut line = Vec::new();
     let mut limited = input.take(MAX_LINE_BYTES + 1);
-    if limited.read_until(b'\n', &mut line)? == 0 {
+    let bytes = limited.read_until(b'\n', &mut line)?;
+    if bytes == 0 {
         return Ok(None);
     }
     if line.last() == Some(&b'\n') {
@@ -84,7 +101,7 @@ fn read(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
         let limit = format!("it is longer than {MAX_LINE_BYTES} bytes");
         return Err(io::Error::other(limit));
     }
-    Ok(Some(line))
+    Ok(Some((line, bytes as u64)))
 }
 
 /// What stands before the first separator is the key; without one all is the value.
@@ -117,7 +134,7 @@ mod tests {
     use super::*;
 
     fn all(mut input: &[u8]) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| read(&mut input).unwrap()).collect()
+        std::iter::from_fn(|| Some(read(&mut input).unwrap()?.0)).collect()
     }
 
     #[test]

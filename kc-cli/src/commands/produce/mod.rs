@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kc::core::chain::Usage;
-use kc::{EncryptedProducer, EventListener, NodeEvent, PlainRecord};
-use tokio::time::{Instant, sleep_until};
+use kc::{Node, Producer, Record};
 
 use self::deliveries::Deliveries;
 use self::lines::Lines;
@@ -74,18 +73,18 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
 
 async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliError> {
     let open = session.node();
-    let mut events = open.node.events();
     let separator = args.key_separator.map(String::into_bytes);
     let starting = async {
         session.require(&args.topic, &[Usage::Encrypt]).await?;
         await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
-        open.node.serializer().prepare(&args.topic).await?;
-        let producer = open.producer().await?;
-        Ok::<_, CliError>(if args.plain_keys {
-            producer.with_plain_keys()
+        open.sealer(&args.topic).await?;
+        let producer = open.producer();
+        let producer = if args.plain_keys {
+            producer.plain_keys()
         } else {
             producer
-        })
+        };
+        Ok::<_, CliError>(producer.await?)
     };
     let producer = tokio::select! {
         producer = starting => producer?,
@@ -110,14 +109,16 @@ async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Resul
     ui.say(format!("sent {} records", deliveries.acknowledged()));
     let staying = match (pumped, flushed) {
         (Ok(Pumped::All), Ok(())) => {
-            let last = deliveries.last_acknowledged();
-            stay(args.exit_after, last, &mut events, &mut stop, ui).await;
+            stay(open, args.exit_after, &mut stop, ui).await;
             Ok(())
         }
-        (Ok(Pumped::Interrupted), Ok(())) => Ok(()),
+        (Ok(Pumped::Interrupted { left: None }), Ok(())) => Ok(()),
+        (Ok(Pumped::Interrupted { left: Some(bytes) }), Ok(())) => {
+            Err(not_all_sent(bytes, deliveries.acknowledged()))
+        }
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
     };
-    if let Err(error) = producer.close(FLUSH_DEADLINE).await
+    if let Err(error) = producer.close_within(FLUSH_DEADLINE).await
         && staying.is_ok()
     {
         return Err(error.into());
@@ -127,13 +128,16 @@ async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Resul
 
 enum Pumped {
     All,
-    Interrupted,
+    Interrupted {
+        /// The bytes of the file that were not sent; `None` for other input, which may have no end.
+        left: Option<u64>,
+    },
 }
 
 /// Sends until the end of input or a signal. A record whose sending has begun is never given up, so
 /// that the count is right.
 async fn pump(
-    producer: &EncryptedProducer,
+    producer: &Producer,
     topic: &str,
     mut lines: Lines,
     (deliveries, progress): (&mut Deliveries, &mut Progress),
@@ -142,7 +146,7 @@ async fn pump(
     loop {
         tokio::select! {
             biased;
-            () = stop.requested() => return Ok(Pumped::Interrupted),
+            () = stop.requested() => return Ok(Pumped::Interrupted { left: lines.left() }),
             acknowledged = deliveries.next(), if !deliveries.is_empty() => acknowledged?,
             line = lines.next(), if !deliveries.is_full() => {
                 let Some(line) = line else {
@@ -150,42 +154,36 @@ async fn pump(
                 };
                 let line = line?;
                 progress.advance(1, line.len());
-                let record = PlainRecord {
-                    topic: topic.to_owned(),
-                    key: line.key,
-                    value: Some(line.value),
-                    ..PlainRecord::default()
+                let record = Record::to(topic).value(line.value);
+                let record = match line.key {
+                    Some(key) => record.key(key),
+                    None => record,
                 };
-                deliveries.push(producer.send(record).await?);
+                deliveries.push(producer.enqueue(record).await?);
             }
         }
     }
 }
 
-/// Hands out keys until a signal, or until nobody has asked for so long.
-async fn stay(
-    exit_after: Option<Duration>,
-    mut last: Instant,
-    events: &mut EventListener,
-    stop: &mut Stop,
-    ui: Ui,
-) {
+/// Hands out keys until a signal, or until none was asked for during so long.
+async fn stay(node: &Node, exit_after: Option<Duration>, stop: &mut Stop, ui: Ui) {
     if exit_after == Some(Duration::ZERO) {
         return;
     }
     ui.note("all sent; staying to hand out the keys, Ctrl-C ends it");
-    loop {
-        let end = exit_after.and_then(|after| last.checked_add(after));
-        tokio::select! {
-            () = stop.requested() => return,
-            event = events.next() => match event {
-                Some(NodeEvent::Answered { .. }) => last = Instant::now(),
-                Some(_) => {}
-                None => return,
-            },
-            () = sleep_until(end.unwrap_or(last)), if end.is_some() => return,
-        }
+    tokio::select! {
+        () = stop.requested() => {}
+        () = node.serve_keys(exit_after.unwrap_or(Duration::MAX)) => {}
     }
+}
+
+/// What a file comes to that was sent in part.
+fn not_all_sent(bytes: u64, sent: u64) -> CliError {
+    let text = format!("interrupted: {bytes} bytes of the file were not sent");
+    CliError::new(Exit::Interrupted, text).advise(format!(
+        "`tail -n +{} FILE | kc produce ...` sends the rest",
+        sent + 1
+    ))
 }
 
 impl Deliveries {

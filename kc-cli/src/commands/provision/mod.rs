@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use kc::Clock;
 use kc::core::backend::{ClientRole, canonical_name, client_role};
 use kc::core::chain::Usage;
 use kc::core::keys::{KeyType, VerifyingKey};
 use kc::core::provision::{NewNode, Role};
 use kc::core::store::config::{NodeConfig, Section, Value};
 use kc::keystore_file::{FileError, NodeFiles};
-use kc::{Clock, remember_unused};
+use kc::maintenance::remember_unused;
 
 use self::report::Made;
 use self::way::{Home, Way};

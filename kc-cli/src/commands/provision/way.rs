@@ -8,9 +8,9 @@ use kc::core::provision::{
 };
 use kc::core::types::Timestamp;
 use kc::keystore_file::{NodeFiles, create_node, system_rng};
-use kc::unused_index;
+use kc::maintenance::unused_index;
 #[cfg(feature = "hsm")]
-use kc::{NewTokenKeys, SameId};
+use kc::maintenance::{NewTokenKeys, SameId};
 
 use super::Args;
 use super::report::Made;

@@ -2,12 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use kc::Clock;
 use kc::core::chain::{ChainError, Check, TrustList, TrustStore, UpdateError};
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::self_revocation;
 use kc::core::store::KeyStoreSigner;
 use kc::keystore_file::system_rng;
-use kc::{Clock, LockedNode};
+use kc::maintenance::LockedNode;
 
 use super::topic_of;
 use super::update::{note_on_python, refused};

@@ -1,6 +1,5 @@
 use std::path::Path;
 
-use kc::LockedNode;
 use kc::core::chain::{
     ChainError, Check, Demand, MaxAge, TrustEntry, TrustList, TrustStore, UnverifiedChain,
 };
@@ -10,6 +9,7 @@ use kc::core::provision::compose_update;
 use kc::core::store::KeyStoreSigner;
 use kc::core::types::Timestamp;
 use kc::keystore_file::system_rng;
+use kc::maintenance::LockedNode;
 
 use crate::error::CliError;
 use crate::pin;

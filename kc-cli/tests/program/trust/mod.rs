@@ -79,7 +79,7 @@ fn root_key(world: &World, node: &str) -> String {
 
 fn key_of(world: &World, node: &str) -> VerifyingKey {
     let config = world.path(&format!("{node}.config"));
-    kc::signing_keys_of(config.to_str().unwrap())
+    kc::maintenance::signing_keys_of(config.to_str().unwrap())
         .unwrap()
         .remove(0)
 }

@@ -1,0 +1,59 @@
+//! A relay: it consumes, works slowly, produces, acknowledges, and stops in order: `cargo run --example relay`.
+mod stage;
+
+use std::time::Duration;
+
+use kc::{Error, Node, Record};
+
+/// Reads `readings`, writes `alarms`, until it is told to stop.
+async fn relay(node: &Node, stop: impl Future) -> Result<(), Error> {
+    let producer = node.producer().await?;
+    let mut consumer = node.consumer(["readings"]).from_beginning().join().await?;
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let record = tokio::select! {
+            next = consumer.next() => match next { Some(record) => record?, None => break },
+            _ = &mut stop => break,
+        };
+        let alarm = work(record.value()).await;
+        producer.send(Record::to("alarms").value(alarm)).await?;
+        // Only now: after a crash the record comes again.
+        record.ack();
+    }
+    Ok(())
+}
+
+/// Takes its time; the relay stays in its group meanwhile.
+async fn work(reading: &[u8]) -> String {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    format!("alarm: {}", String::from_utf8_lossy(reading))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    // In a real program: Node::open("relay").
+    let stage = stage::Stage::set().await?;
+    let sender = stage.node("sender").open().await?;
+    let node = stage.node("relay").open().await?;
+    let reader = stage.node("reader").open().await?;
+
+    let producer = sender.producer().await?;
+    for reading in ["21.5", "22.0", "22.5"] {
+        producer.send(Record::to("readings").value(reading)).await?;
+    }
+    let mut alarms = reader.consumer(["alarms"]).from_beginning().join().await?;
+    // In a real program: tokio::signal::ctrl_c().
+    let seen = async {
+        for _ in 0..3 {
+            if let Some(Ok(alarm)) = alarms.next().await {
+                println!("{}", String::from_utf8_lossy(alarm.value()));
+                alarm.ack();
+            }
+        }
+    };
+    relay(&node, seen).await?;
+    for node in [sender, node, reader] {
+        node.close().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::backend::{BackendError, GroupConsumer, Polled, Record, TopicPartition};
+use kc_core::message::Foreign;
+use tokio::time::Instant;
+
+use super::parked::{MAX_ALL_PARKED_BYTES, Parked};
+use super::record::{ConsumerRecord, Partition};
+use super::{ConsumeError, ConsumerOptions, ForeignPolicy};
+use crate::handles::{OpenFailure, Opener, WaitingRecords};
+
+/// How long handing out goes on without a poll of the broker: a member that does not poll is thrown out of the group,
+/// and keeps others from joining it.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many bytes of records are handed out at once, and one record more.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// The records of a group's member, opened in order for each partition.
+///
+/// A record whose key is not here yet holds its partition back: nothing after it is handed out.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    consumer: Box<dyn GroupConsumer>,
+    /// Opens records; `None` leaves them as they are.
+    opener: Option<Opener>,
+    options: ConsumerOptions,
+    parked: BTreeMap<TopicPartition, Parked>,
+    /// The partitions of which records were handed out.
+    handed_out: BTreeMap<TopicPartition, Arc<Partition>>,
+    paused: BTreeSet<TopicPartition>,
+    /// The partition of which records were handed out last.
+    last: Option<TopicPartition>,
+    /// How many bytes may be parked before nothing is added where something is.
+    room: usize,
+    waiting: Option<WaitingRecords>,
+    /// When the broker is polled even if there are records to hand out.
+    next_poll: Instant,
+}
+
+/// Records to hand out, and their size in memory.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<ConsumerRecord>,
+    pub(super) bytes: usize,
+    /// Whether there may be more to open at once.
+    pub(super) more: bool,
+}
+
+impl Batch {
+    fn is_full(&self, max: usize) -> bool {
+        self.records.len() >= max || self.bytes >= MAX_BATCH_BYTES
+    }
+}
+
+/// What came of a record.
+enum Looked {
+    Open,
+    Await,
+    Failed(OpenFailure),
+}
+
+impl Inbox {
+    pub(super) fn new(
+        consumer: Box<dyn GroupConsumer>,
+        opener: Option<Opener>,
+        options: ConsumerOptions,
+    ) -> Self {
+        Self {
+            consumer,
+            waiting: opener.as_ref().map(Opener::waiting_records),
+            opener,
+            options,
+            parked: BTreeMap::new(),
+            handed_out: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            last: None,
+            room: MAX_ALL_PARKED_BYTES,
+            next_poll: Instant::now(),
+        }
+    }
+
+    /// Returns whether the broker must be polled before more is handed out.
+    pub(super) fn is_poll_due(&self) -> bool {
+        Instant::now() >= self.next_poll
+    }
+
+    /// Returns how many records wait for keys: their own, or those of records before them.
+    pub(super) fn waiting(&self) -> usize {
+        self.parked.values().map(Parked::waiting).sum()
+    }
+
+    /// Polls the broker. Cancel safe, as the backend's poll is.
+    pub(super) async fn fetch(&mut self, wait: Duration) -> Result<(), BackendError> {
+        self.next_poll = Instant::now() + POLL_INTERVAL;
+        let polled = self.consumer.poll(wait).await?;
+        self.take(polled);
+        Ok(())
+    }
+
+    /// Opens what can be opened, up to the first record of each partition that cannot, but only so many. Goes on where
+    /// it stopped: a partition with much to hand out must not keep the others from their turn.
+    ///
+    /// # Errors
+    /// [`ConsumeError`], once what stands before it was handed out.
+    pub(super) fn open(&mut self, max: usize) -> Result<Batch, ConsumeError> {
+        let mut batch = Batch::default();
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let turns = match self.last.take() {
+            None => vec![all],
+            Some(last) => vec![
+                (Bound::Excluded(last.clone()), Bound::Unbounded),
+                (Bound::Unbounded, Bound::Included(last)),
+            ],
+        };
+        for turn in turns {
+            if self.open_some(turn, max, &mut batch)?.is_break() {
+                batch.more = true;
+                break;
+            }
+        }
+        batch.more |= batch.is_full(max);
+        self.note_waiting();
+        Ok(batch)
+    }
+
+    /// Stores positions up to the first unacknowledged record of each partition. Returns the partitions with too many
+    /// records from there on, each with the offset.
+    pub(super) fn settle(&mut self) -> Vec<(TopicPartition, i64)> {
+        let mut stuck = Vec::new();
+        for (at, partition) in &self.handed_out {
+            let (position, stuck_at) = partition.settle();
+            if let Some(position) = position {
+                self.consumer.store(&[(at.clone(), position)]);
+            }
+            stuck.extend(stuck_at.map(|offset| (at.clone(), offset)));
+        }
+        stuck
+    }
+
+    /// Stops fetching partitions that have more waiting than fits, those that are `stuck`, or all; goes on with the
+    /// others. Membership is kept.
+    pub(super) fn hold_back(&mut self, all: bool, stuck: &[(TopicPartition, i64)]) {
+        let parked: usize = self.parked.values().map(Parked::bytes).sum();
+        let room = parked < self.room;
+        let mut held = BTreeSet::new();
+        for (at, parked) in &self.parked {
+            if parked.is_full() || (!room && parked.len() > 0) {
+                held.insert(at.clone());
+            }
+        }
+        held.extend(stuck.iter().map(|(at, _)| at.clone()));
+        if all {
+            held.extend(self.consumer.assignment());
+        }
+        let pause: Vec<_> = held.difference(&self.paused).cloned().collect();
+        if !pause.is_empty() {
+            self.consumer.pause(&pause);
+        }
+        let resume: Vec<_> = self.paused.difference(&held).cloned().collect();
+        if !resume.is_empty() {
+            self.consumer.resume(&resume);
+        }
+        self.paused = held;
+    }
+
+    /// Commits what was stored. Cancel safe: it stays stored until it is committed.
+    pub(super) async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
+        self.consumer.commit(deadline).await
+    }
+
+    /// Commits what is acknowledged, and leaves the group. Nothing is acknowledged any more.
+    pub(super) async fn close(mut self, deadline: Duration) -> Result<(), BackendError> {
+        self.settle();
+        self.handed_out
+            .values()
+            .for_each(|partition| partition.revoke());
+        self.consumer.close(deadline).await
+    }
+
+    fn take(&mut self, Polled { records, revoked }: Polled) {
+        for at in &revoked {
+            self.parked.remove(at);
+            if let Some(partition) = self.handed_out.remove(at) {
+                partition.revoke();
+            }
+            // A pause outlives what was paused for.
+            if self.paused.remove(at) {
+                self.consumer.resume(std::slice::from_ref(at));
+            }
+        }
+        for record in records {
+            // Most records are of the partition of the one before.
+            let at = TopicPartition {
+                topic: record.topic.clone(),
+                partition: record.partition,
+            };
+            self.parked.entry(at).or_default().push(record);
+        }
+    }
+
+    /// Opens records of these partitions, until there are so many in all; breaks off where something stands in the way
+    /// of all.
+    fn open_some(
+        &mut self,
+        partitions: (Bound<TopicPartition>, Bound<TopicPartition>),
+        max: usize,
+        batch: &mut Batch,
+    ) -> Result<ControlFlow<()>, ConsumeError> {
+        for (at, parked) in self.parked.range_mut(partitions) {
+            let before = batch.records.len();
+            let mut partition = None;
+            while !batch.is_full(max)
+                && let Some(record) = parked.first_mut()
+            {
+                let failure = match look(self.opener.as_ref(), self.options.plain_keys, record) {
+                    Looked::Await => {
+                        if let Some(opener) = &self.opener {
+                            parked.wait(opener, self.options.plain_keys);
+                        }
+                        break;
+                    }
+                    Looked::Open => None,
+                    Looked::Failed(failure) => {
+                        let stops = failure == OpenFailure::Closed
+                            || self.options.policy == ForeignPolicy::Fail;
+                        if stops && batch.records.is_empty() {
+                            return Err(ConsumeError::of(record, failure));
+                        }
+                        if stops {
+                            // First what stands before it; the next call fails.
+                            return Ok(ControlFlow::Break(()));
+                        }
+                        Some(failure)
+                    }
+                };
+                let leave_out = failure.is_some() && self.options.policy == ForeignPolicy::Skip;
+                let Some((record, bytes)) = parked.take_first() else {
+                    break;
+                };
+                let partition = partition.get_or_insert_with(|| {
+                    let found = self.handed_out.entry(at.clone());
+                    Arc::clone(found.or_insert_with(|| {
+                        Arc::new(Partition::new(at.clone(), !self.options.no_commit))
+                    }))
+                });
+                if leave_out {
+                    partition.leave_out(record.offset);
+                } else {
+                    batch.records.push(partition.hand_out(record, failure));
+                    batch.bytes += bytes;
+                }
+            }
+            if batch.records.len() > before {
+                self.last = Some(at.clone());
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Lets the node's status say how many records wait.
+    fn note_waiting(&self) {
+        if let Some(waiting) = &self.waiting {
+            let parked = self.parked.iter();
+            waiting.note(parked.map(|(at, parked)| (&*at.topic, parked.waiting())));
+        }
+    }
+}
+
+/// Opens a record in its place; one that is not opened stays as it is.
+fn look(opener: Option<&Opener>, plain_keys: bool, record: &mut Record) -> Looked {
+    let Some(opener) = opener else {
+        return Looked::Open;
+    };
+    let open_key = |key: &[u8]| opener.try_open_key(&record.topic, key);
+    let open_value = |value: &[u8]| opener.try_open_value(&record.topic, value);
+    let key = if plain_keys {
+        Ok(None)
+    } else {
+        plaintext(record.key.as_deref().map(open_key))
+    };
+    match (key, plaintext(record.value.as_deref().map(open_value))) {
+        (Ok(key), Ok(value)) => {
+            if !plain_keys {
+                record.key = key;
+            }
+            record.value = value;
+            Looked::Open
+        }
+        // The guard looks at both.
+        (Err(failure), _) | (_, Err(failure)) if failure.may_still_open() => Looked::Await,
+        (Err(failure), _) | (_, Err(failure)) => Looked::Failed(failure),
+    }
+}
+
+/// A component's plaintext; an empty one is the null of the Python peer.
+fn plaintext(opened: Option<Result<Vec<u8>, OpenFailure>>) -> Result<Option<Vec<u8>>, OpenFailure> {
+    match opened {
+        None | Some(Err(OpenFailure::Foreign(Foreign::Empty))) => Ok(None),
+        Some(opened) => opened.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use kc_core::backend::{GroupStart, Subscription};
+use kc_core::exchange::MissingKeys;
+use kc_core::secret::Secret;
+use kc_core::types::{KeyId, TopicScheme};
+
+use super::super::parked::MAX_PARKED_RECORDS;
+use super::*;
+use crate::handles::CryptoTables;
+use crate::slot::Slot;
+
+/// A member of a group that gives what it is told to, and remembers what it was asked.
+#[derive(Debug, Default)]
+struct Member {
+    polls: VecDeque<Polled>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl GroupConsumer for Member {
+    async fn poll(&mut self, _: Duration) -> Result<Polled, BackendError> {
+        Ok(self.polls.pop_front().unwrap_or_default())
+    }
+
+    fn store(&mut self, positions: &[(TopicPartition, i64)]) {
+        let offsets = positions.iter().map(|(_, offset)| offset);
+        let stored = offsets.map(|offset| format!("store {offset}"));
+        self.asked.lock().unwrap().extend(stored);
+    }
+
+    async fn commit(&mut self, _: Duration) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) {
+        let asked = partitions.iter().map(|_| "pause".into());
+        self.asked.lock().unwrap().extend(asked);
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) {
+        let asked = partitions.iter().map(|_| "resume".into());
+        self.asked.lock().unwrap().extend(asked);
+    }
+
+    fn assignment(&self) -> Vec<TopicPartition> {
+        Vec::new()
+    }
+
+    async fn close(self: Box<Self>, _: Duration) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+fn inbox(polls: Vec<Polled>, policy: ForeignPolicy) -> (Inbox, Arc<Mutex<Vec<String>>>) {
+    let (tables, _) = CryptoTables::new(TopicScheme::default());
+    inbox_over(tables, polls, policy)
+}
+
+fn inbox_over(
+    tables: Arc<CryptoTables>,
+    polls: Vec<Polled>,
+    policy: ForeignPolicy,
+) -> (Inbox, Arc<Mutex<Vec<String>>>) {
+    let member = Member {
+        polls: polls.into(),
+        ..Member::default()
+    };
+    let asked = Arc::clone(&member.asked);
+    let opener = Opener::new(tables, Slot::unconnected(), Duration::ZERO);
+    let options = ConsumerOptions {
+        group: "g".into(),
+        topics: Subscription::to(["t"]),
+        start: GroupStart::Earliest,
+        policy,
+        plain_keys: false,
+        plain: false,
+        no_commit: false,
+    };
+    let inbox = Inbox::new(Box::new(member), Some(opener), options);
+    (inbox, asked)
+}
+
+/// Polls, opens, and holds back, as the driver does.
+async fn step(inbox: &mut Inbox, max: usize) -> Result<Vec<ConsumerRecord>, ConsumeError> {
+    inbox.fetch(Duration::ZERO).await.unwrap();
+    let opened = inbox.open(max);
+    let stuck = inbox.settle();
+    inbox.hold_back(false, &stuck);
+    Ok(opened?.records)
+}
+
+fn record(offset: i64, value: Vec<u8>) -> Record {
+    Record {
+        topic: "t".into(),
+        partition: 0,
+        offset,
+        timestamp: None,
+        key: None,
+        value: Some(value),
+        headers: Vec::new(),
+    }
+}
+
+/// A record under a key that nobody has.
+fn sealed(offset: i64, len: usize) -> Record {
+    sealed_under(7, offset, len)
+}
+
+fn sealed_under(key: u8, offset: i64, len: usize) -> Record {
+    let mut value = vec![0x01, 0x93, key, 0xc4, 16];
+    value.extend([0; 16]);
+    value.extend([0xc6]);
+    value.extend(u32::try_from(len).unwrap().to_be_bytes());
+    value.resize(value.len() + len, 0);
+    record(offset, value)
+}
+
+/// One that opens without a key.
+fn null(partition: i32, offset: i64) -> Record {
+    Record {
+        partition,
+        value: None,
+        ..record(offset, Vec::new())
+    }
+}
+
+/// That partition 0 is another member's from now on.
+fn revoked() -> Polled {
+    Polled {
+        records: Vec::new(),
+        revoked: vec![TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        }],
+    }
+}
+
+fn given(records: Vec<Record>) -> Polled {
+    Polled {
+        records,
+        revoked: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_pause_does_not_outlive_the_records_it_was_for() {
+    let many = (0..i64::try_from(MAX_PARKED_RECORDS).unwrap()).map(|offset| sealed(offset, 16));
+    let polls = vec![given(many.collect()), revoked()];
+    let (mut inbox, asked) = inbox(polls, ForeignPolicy::Fail);
+    for _ in 0..2 {
+        assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    }
+    assert_eq!(*asked.lock().unwrap(), ["pause", "resume"]);
+}
+
+#[tokio::test]
+async fn a_few_large_records_pause_a_partition_as_many_small_ones_do() {
+    let large = (0..18).map(|offset| sealed(offset, 1_000_000));
+    let (mut inbox, asked) = inbox(vec![given(large.collect())], ForeignPolicy::Fail);
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    assert_eq!(*asked.lock().unwrap(), ["pause"]);
+}
+
+#[tokio::test]
+async fn many_partitions_with_little_each_are_paused_once_they_have_too_much_together() {
+    let in_partition = |partition| Record {
+        partition,
+        ..sealed(0, 1_000)
+    };
+    let records = (0..4).map(in_partition).chain([null(9, 0)]).collect();
+    let (mut inbox, asked) = inbox(vec![given(records), revoked()], ForeignPolicy::Fail);
+    inbox.room = 4_000;
+    let opened = step(&mut inbox, 10).await.unwrap();
+    assert_eq!(
+        opened.len(),
+        1,
+        "a partition in which nothing waits goes on"
+    );
+    assert_eq!(*asked.lock().unwrap(), ["pause"; 4]);
+    asked.lock().unwrap().clear();
+    opened[0].ack();
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    assert_eq!(
+        *asked.lock().unwrap(),
+        ["resume", "store 1", "resume", "resume", "resume"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_parked_of_a_revoked_partition_is_not_handed_out() {
+    let polls = vec![
+        given((0..9).map(|offset| null(0, offset)).collect()),
+        revoked(),
+    ];
+    let (mut inbox, asked) = inbox(polls, ForeignPolicy::Fail);
+    let opened = step(&mut inbox, 2).await.unwrap();
+    assert_eq!(opened.len(), 2);
+    assert_eq!(parked(&inbox), 7);
+    assert_eq!(inbox.waiting(), 0, "their keys are there");
+    assert!(opened[0].ack());
+    inbox.settle();
+    assert!(step(&mut inbox, 2).await.unwrap().is_empty());
+    assert_eq!(parked(&inbox), 0, "they are another member's now");
+    assert!(!opened[1].ack(), "it is revoked");
+    inbox.settle();
+    assert_eq!(*asked.lock().unwrap(), ["store 1"]);
+}
+
+fn parked(inbox: &Inbox) -> usize {
+    inbox.parked.values().map(Parked::len).sum()
+}
+
+#[tokio::test]
+async fn a_busy_partition_takes_turns_with_the_others() {
+    let of_busy = |from: i64| (from..from + 9).map(move |offset| null(0, offset));
+    let others = [null(1, 0), null(1, 1), null(2, 0)];
+    let polls = (0..4).map(|turn| given(of_busy(9 * turn).collect()));
+    let mut polls: Vec<_> = polls.collect();
+    polls[0].records.extend(others);
+    let (mut inbox, _) = inbox(polls, ForeignPolicy::Fail);
+    let mut handed_out = Vec::new();
+    for _ in 0..5 {
+        let opened = step(&mut inbox, 2).await.unwrap();
+        handed_out.extend(opened.iter().map(ConsumerRecord::partition));
+    }
+    assert_eq!(handed_out, [0, 0, 1, 1, 2, 0, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn nothing_is_stored_past_a_record_that_awaits_its_key() {
+    let plain = |offset| record(offset, b"plain".to_vec());
+    let records = vec![plain(0), sealed(1, 16), plain(2)];
+    let (mut inbox, asked) = inbox(vec![given(records)], ForeignPolicy::Deliver);
+    let opened = step(&mut inbox, 10).await.unwrap();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(inbox.waiting(), 2);
+    opened[0].ack();
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    assert_eq!(*asked.lock().unwrap(), ["store 1"]);
+}
+
+#[tokio::test]
+async fn records_that_are_left_out_hold_no_position_back() {
+    let plain = |offset| record(offset, b"plain".to_vec());
+    let records = vec![plain(0), null(0, 1), plain(2)];
+    let (mut inbox, asked) = inbox(vec![given(records)], ForeignPolicy::Skip);
+    let opened = step(&mut inbox, 10).await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), ["store 1"]);
+    opened[0].ack();
+    inbox.settle();
+    assert_eq!(*asked.lock().unwrap(), ["store 1", "store 3"]);
+}
+
+#[tokio::test]
+async fn a_foreign_record_fails_after_what_stands_before_it_and_stays() {
+    let records = vec![null(0, 0), record(1, b"slipped in".to_vec())];
+    let (mut inbox, asked) = inbox(vec![given(records)], ForeignPolicy::Fail);
+    let opened = step(&mut inbox, 10).await.unwrap();
+    assert_eq!(opened.len(), 1);
+    opened[0].ack();
+    for _ in 0..2 {
+        let error = step(&mut inbox, 10).await.unwrap_err();
+        assert!(
+            matches!(error, ConsumeError::Foreign { offset: 1, .. }),
+            "{error}"
+        );
+    }
+    assert_eq!(*asked.lock().unwrap(), ["store 1"]);
+}
+
+#[tokio::test]
+async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let first = [3, 3, 4].map(|key| sealed_under(key, 0, 16));
+    let then = [5].map(|key| sealed_under(key, 3, 16));
+    let polls = vec![given(first.into()), given(then.into())];
+    let (mut inbox, _) = inbox_over(tables, polls, ForeignPolicy::Fail);
+    step(&mut inbox, 10).await.unwrap();
+    step(&mut inbox, 10).await.unwrap();
+    drop(inbox);
+    let asked = Mutex::new(Vec::new());
+    signals
+        .forward(|_, id| {
+            asked.lock().unwrap().push(id.to_string());
+            std::future::ready(())
+        })
+        .await;
+    assert_eq!(*asked.lock().unwrap(), ["#3", "#4", "#5"]);
+}
+
+/// Tables with a key that has the id of [`sealed`]'s records and does not open them.
+fn tables_with_another_key() -> Arc<CryptoTables> {
+    let (tables, _) = CryptoTables::new(TopicScheme::default());
+    let secret = Secret::fill_with(|secret| secret.fill(1)).into();
+    tables.publish_opening(|ring| {
+        ring.add(&"t".into(), KeyId::Short(7), secret, None);
+    });
+    tables
+}
+
+#[tokio::test]
+async fn what_a_known_key_does_not_open_waits_for_another_until_no_node_has_one() {
+    let tables = tables_with_another_key();
+    let polls = vec![given(vec![sealed(0, 16)])];
+    let (mut inbox, asked) = inbox_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    assert_eq!(inbox.waiting(), 1);
+
+    tables.publish_awaiting(vec![MissingKeys {
+        root_topic: "t".into(),
+        own: None,
+        unanswered: vec![KeyId::Short(7)],
+    }]);
+    let error = step(&mut inbox, 10).await.unwrap_err();
+    assert!(matches!(error, ConsumeError::Foreign { offset: 0, .. }));
+    assert!(asked.lock().unwrap().is_empty(), "nothing is stored");
+}
+
+#[tokio::test]
+async fn what_was_opened_before_the_node_closed_is_given_out() {
+    let (tables, _) = CryptoTables::new(TopicScheme::default());
+    let polls = vec![given(vec![null(0, 0), sealed(1, 16)])];
+    let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
+    tables.close();
+    assert_eq!(step(&mut inbox, 10).await.unwrap().len(), 1);
+    let error = step(&mut inbox, 10).await.unwrap_err();
+    assert!(matches!(error, ConsumeError::Closed));
+}

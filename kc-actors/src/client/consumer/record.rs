@@ -1,0 +1,169 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kc_core::backend::{Header, Record, TopicPartition};
+
+use crate::client::acknowledgements::Window;
+use crate::handles::OpenFailure;
+
+/// A record of a consumer. Work on it, then [`ack`](Self::ack) it; one that is dropped without comes again after a
+/// restart, and so does everything after it in its partition.
+#[derive(Debug)]
+pub struct ConsumerRecord {
+    partition: Arc<Partition>,
+    number: u64,
+    offset: i64,
+    timestamp: Option<i64>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<Header>,
+    failure: Option<OpenFailure>,
+}
+
+/// A partition while it is a member's, shared with the records that were handed out of it.
+#[derive(Debug)]
+pub(super) struct Partition {
+    at: TopicPartition,
+    /// Whether positions are committed.
+    commits: bool,
+    window: Mutex<Window>,
+    /// How many records the application has taken.
+    taken: AtomicU64,
+    revoked: AtomicBool,
+}
+
+impl ConsumerRecord {
+    /// Says that the application is done with the record. In any order, from any thread; a second time changes nothing.
+    /// The position that is committed, in the background, is that of the first record of the partition which is not
+    /// acknowledged. Returns `false` if the partition is not this consumer's any more: another member may get the
+    /// record again.
+    #[expect(clippy::must_use_candidate, reason = "few applications need to know")]
+    pub fn ack(&self) -> bool {
+        self.partition.window().acknowledge(self.number)
+    }
+
+    /// Returns the topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.partition.at.topic
+    }
+
+    /// Returns the partition.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.partition.at.partition
+    }
+
+    /// Returns the offset.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// Returns when it was sent, or appended, in milliseconds since the epoch, if the broker keeps that.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<i64> {
+        self.timestamp
+    }
+
+    /// Returns the Kafka key; `None` is null.
+    #[must_use]
+    pub fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
+    }
+
+    /// Returns the Kafka value; null is empty, see [`is_null`](Self::is_null).
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        self.value.as_deref().unwrap_or_default()
+    }
+
+    /// Takes the Kafka value out; null is empty.
+    #[must_use]
+    pub fn take_value(&mut self) -> Vec<u8> {
+        self.value.take().unwrap_or_default()
+    }
+
+    /// Returns whether the Kafka value is null: the key is deleted, in a compacted topic.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.value.is_none()
+    }
+
+    /// Returns the headers, which are never sealed.
+    #[must_use]
+    pub fn headers(&self) -> &[Header] {
+        &self.headers
+    }
+
+    /// Returns why key and value are as they were received; `None` if they were opened. Only
+    /// [`ForeignPolicy::Deliver`](super::ForeignPolicy::Deliver) gives such records.
+    #[must_use]
+    pub fn failure(&self) -> Option<&OpenFailure> {
+        self.failure.as_ref()
+    }
+
+    /// Notes that the application has it. Returns whether it is to have it: not if the partition was revoked.
+    pub(super) fn take(&self) -> bool {
+        // Only the consumer writes it, and it takes the records in order.
+        self.partition
+            .taken
+            .store(self.number + 1, Ordering::Relaxed);
+        !self.partition.revoked.load(Ordering::Relaxed)
+    }
+}
+
+impl Partition {
+    pub(super) fn new(at: TopicPartition, commits: bool) -> Self {
+        Self {
+            at,
+            commits,
+            window: Mutex::default(),
+            taken: AtomicU64::new(0),
+            revoked: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn hand_out(
+        self: &Arc<Self>,
+        record: Record,
+        failure: Option<OpenFailure>,
+    ) -> ConsumerRecord {
+        ConsumerRecord {
+            number: if self.commits {
+                self.window().hand_out(record.offset)
+            } else {
+                0
+            },
+            partition: Arc::clone(self),
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            failure,
+        }
+    }
+
+    pub(super) fn leave_out(&self, offset: i64) {
+        if self.commits {
+            self.window().leave_out(offset);
+        }
+    }
+
+    /// Returns the position that can be stored now, and the offset at which the partition is stuck.
+    pub(super) fn settle(&self) -> (Option<i64>, Option<i64>) {
+        let mut window = self.window();
+        let taken = self.taken.load(Ordering::Relaxed);
+        (window.take_position(), window.stuck_at(taken))
+    }
+
+    pub(super) fn revoke(&self) {
+        self.revoked.store(true, Ordering::Relaxed);
+        self.window().revoke();
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

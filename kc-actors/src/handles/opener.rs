@@ -1,0 +1,165 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use kc_core::message::{Envelope, Unopened};
+use kc_core::ratchet::Component;
+use kc_core::types::KeyId;
+
+use super::{Awaiting, CryptoTables, OpenFailure, WaitingRecords};
+use crate::actors::key_table::AwaitKey;
+use crate::slot::Slot;
+
+/// Opens Kafka keys and values. Cheap to clone, and to use from any thread, beside any Kafka client.
+#[derive(Clone, Debug)]
+pub struct Opener {
+    tables: Arc<CryptoTables>,
+    await_key: Slot<AwaitKey>,
+    first_wait: Duration,
+}
+
+impl Opener {
+    /// Makes one over the tables that a key table keeps; `await_key` waits for keys, and `first_wait` is how long the
+    /// first sight of a key waits.
+    #[must_use]
+    pub fn new(tables: Arc<CryptoTables>, await_key: Slot<AwaitKey>, first_wait: Duration) -> Self {
+        Self {
+            tables,
+            await_key,
+            first_wait,
+        }
+    }
+
+    /// Opens a Kafka value of `topic`. If its key is seen for the first time, waits for the key exchange as long as the
+    /// configuration says (protocol §9). Cancel safe: dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`OpenFailure`]; one that [may still open](OpenFailure::may_still_open) is worth another try.
+    pub async fn open_value(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
+        self.open(topic, Component::Value, sealed).await
+    }
+
+    /// Opens a Kafka key, as [`open_value`](Self::open_value) does. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`open_value`](Self::open_value).
+    pub async fn open_key(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
+        self.open(topic, Component::Key, sealed).await
+    }
+
+    /// Opens a Kafka value without waiting: if its key is missing, the key exchange asks for it meanwhile.
+    ///
+    /// # Errors
+    /// As [`open_value`](Self::open_value).
+    pub fn try_open_value(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
+        self.try_open(topic, Component::Value, sealed)
+    }
+
+    /// Opens a Kafka key, as [`try_open_value`](Self::try_open_value) does.
+    ///
+    /// # Errors
+    /// As [`open_value`](Self::open_value).
+    pub fn try_open_key(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
+        self.try_open(topic, Component::Key, sealed)
+    }
+
+    /// Opens a Kafka key or value into `plaintext`, replacing what it holds. Never waits, and does not allocate if
+    /// `plaintext` has the room.
+    ///
+    /// # Errors
+    /// As [`open_value`](Self::open_value).
+    pub fn try_open_into(
+        &self,
+        topic: &str,
+        component: Component,
+        sealed: &[u8],
+        plaintext: &mut Vec<u8>,
+    ) -> Result<(), OpenFailure> {
+        if self.tables.is_closed() {
+            return Err(OpenFailure::Closed);
+        }
+        let root_topic = self.tables.scheme.root_str(topic);
+        let opened = self
+            .tables
+            .ring()
+            .open_into(root_topic, component, sealed, plaintext);
+        opened.map_err(|why| self.failure(root_topic, why))
+    }
+
+    /// Asks for the key of a Kafka key or value that will be opened later, if it is missing, so that the keys of many
+    /// records are asked for at once. Never waits.
+    pub fn foresee(&self, topic: &str, sealed: &[u8]) {
+        let root_topic = self.tables.scheme.root_str(topic);
+        if let Ok(Envelope { key_id, .. }) = Envelope::parse(sealed)
+            && !self.tables.ring().knows(root_topic, &key_id)
+        {
+            self.tables.signal(root_topic, key_id);
+        }
+    }
+
+    pub(crate) fn tables(&self) -> &Arc<CryptoTables> {
+        &self.tables
+    }
+
+    pub(crate) fn waiting_records(&self) -> WaitingRecords {
+        WaitingRecords::new(Arc::clone(&self.tables))
+    }
+
+    fn try_open(
+        &self,
+        topic: &str,
+        component: Component,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, OpenFailure> {
+        let mut plaintext = Vec::new();
+        self.try_open_into(topic, component, sealed, &mut plaintext)?;
+        Ok(plaintext)
+    }
+
+    async fn open(
+        &self,
+        topic: &str,
+        component: Component,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, OpenFailure> {
+        match self.try_open(topic, component, sealed) {
+            Err(OpenFailure::AwaitingKey {
+                id,
+                why: Awaiting::NotYet,
+            }) if self.came(topic, id).await => self.try_open(topic, component, sealed),
+            opened => opened,
+        }
+    }
+
+    async fn came(&self, topic: &str, id: KeyId) -> bool {
+        let root_topic = self.tables.scheme.root_of(topic);
+        let wait = self.first_wait;
+        let came = self
+            .await_key
+            .send(AwaitKey {
+                root_topic,
+                id,
+                wait,
+            })
+            .await;
+        came.unwrap_or(false)
+    }
+
+    fn failure(&self, root_topic: &str, why: Unopened) -> OpenFailure {
+        match why {
+            Unopened::AwaitingKey(id) => {
+                self.tables.signal(root_topic, id);
+                let why = self.tables.why(root_topic, &id);
+                if why == Awaiting::Unanswered && self.tables.ring().is_denied(root_topic, &id) {
+                    return OpenFailure::Denied { id };
+                }
+                OpenFailure::AwaitingKey { id, why }
+            }
+            Unopened::Unauthentic(id) => {
+                self.tables.signal(root_topic, id);
+                let why = self.tables.why(root_topic, &id);
+                OpenFailure::Unauthentic { id, why }
+            }
+            Unopened::Foreign(foreign) => OpenFailure::Foreign(foreign),
+        }
+    }
+}

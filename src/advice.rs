@@ -1,0 +1,200 @@
+//! What can be done about an error: the same words in the library and in the program.
+
+use std::error::Error as StdError;
+
+use kc_actors::key_table::PrepareError;
+use kc_actors::ratchet::RatchetError;
+use kc_actors::{ConsumeError, NodeError};
+use kc_core::backend::{BackendError, BackendErrorKind};
+use kc_core::store::{StoreError, StoreErrorKind};
+
+const NOT_TOGETHER: &str =
+    "the .config and .crypto files are not of the same node: restore both from the same backup";
+
+pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    if let Some(error) = error.downcast_ref::<BackendError>() {
+        return on_kafka(error);
+    }
+    if let Some(error) = error.downcast_ref::<NodeError>() {
+        return on_node(error);
+    }
+    if let Some(error) = error.downcast_ref::<PrepareError>() {
+        return on_prepare(error);
+    }
+    if let Some(ConsumeError::Foreign { .. }) = error.downcast_ref() {
+        return Some(
+            "the topic has a record that no trusted node sealed; --foreign skip leaves such records out, --foreign deliver \
+             shows them (in the library: ForeignPolicy)",
+        );
+    }
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return on_store(error);
+    }
+    #[cfg(feature = "file")]
+    if let Some(error) = error.downcast_ref() {
+        return files::on_open(error);
+    }
+    None
+}
+
+fn on_node(error: &NodeError) -> Option<&'static str> {
+    match error {
+        #[cfg(feature = "file")]
+        NodeError::Config(error) => Some(files::on_config(error)),
+        NodeError::Store(error) => on_store(error),
+        NodeError::RetainedKeys(behind) => Some(behind.advice().unwrap_or(NOT_TOGETHER)),
+        NodeError::RetainedKeysFormat(_) => Some(NOT_TOGETHER),
+        _ => None,
+    }
+}
+
+fn on_prepare(error: &PrepareError) -> Option<&'static str> {
+    match error {
+        PrepareError::Ratchet(RatchetError::Ratchet(behind) | RatchetError::Archive(behind)) => {
+            on_store(behind)
+        }
+        PrepareError::Ratchet(RatchetError::NoRatchet) => Some(
+            "`ratchet : file#...` in the node's .config names the file of its ratchet: restore the entry, or provision \
+             the node again with --force",
+        ),
+        _ => None,
+    }
+}
+
+fn on_store(error: &StoreError) -> Option<&'static str> {
+    if let Some(advice) = error.advice() {
+        return Some(advice);
+    }
+    #[cfg(feature = "file")]
+    if let Some(advice) = files::behind(error) {
+        return Some(advice);
+    }
+    match error.kind() {
+        StoreErrorKind::Malformed | StoreErrorKind::Unauthentic => Some(
+            "the file is damaged or not of this node: restore it from a backup, or provision the node again with --force",
+        ),
+        StoreErrorKind::Exhausted => Some("provision the node again with --force"),
+        _ => None,
+    }
+}
+
+fn on_kafka(error: &BackendError) -> Option<&'static str> {
+    use BackendErrorKind as Kind;
+    Some(match error.kind() {
+        Kind::Unreachable | Kind::Timeout => {
+            "check that the broker runs, and the address: -b HOST:PORT, or bootstrap_servers in the node's .config; \
+             `kc broker` runs one to try things out"
+        }
+        Kind::UnknownTopic => "create it: kc topics create TOPIC -b HOST:PORT",
+        Kind::Tls => {
+            "ssl_cafile must name the authority of the broker's certificate; a broker without TLS needs \
+             --security-protocol PLAINTEXT"
+        }
+        Kind::Authentication => "check the user name, the password and the client certificate",
+        Kind::Authorization => "the broker's administrator has to allow it to this user",
+        Kind::RecordTooLarge => {
+            "-X max_request_size=BYTES raises our limit; the broker has max.message.bytes"
+        }
+        Kind::Configuration if error.context().contains("bootstrap_servers") => {
+            "say where the broker is: -b HOST:PORT"
+        }
+        Kind::Configuration => "check -X, the environment and the node's .config",
+        Kind::Unsupported => {
+            "--backend, or `backend` in the node's .config, chooses another Kafka client of those that are built in"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(feature = "file")]
+mod files {
+    use std::error::Error as StdError;
+
+    use kc_core::store::StoreError;
+    use kc_core::store::config::ConfigStoreError;
+    use kc_keystore_file::{FileError, FindError, LOCK_LOST_ADVICE};
+
+    use crate::open_error::OpenError;
+
+    pub(super) fn on_open(error: &OpenError) -> Option<&'static str> {
+        Some(match error {
+            OpenError::Find(FindError::NotFound { .. }) => {
+                "`kc provision ROLE --node ID` makes a node, `kc node list` shows those here; KC_HOME names the folder of your nodes"
+            }
+            OpenError::Find(_) => "name the node by the path of its .config file",
+            OpenError::File(error) => return on_file(error),
+            OpenError::Config(error) => on_config(error),
+            OpenError::Value(_) => return None,
+            OpenError::Settings(_) => "correct the setting where it was made",
+            OpenError::Store(error) => return super::on_store(error),
+            #[cfg(feature = "hsm")]
+            OpenError::Token(error) => error.advice(),
+            OpenError::PinNeeded { .. } => {
+                "name a file by pin-source=file:/PATH in the URI, or set KC_HSM_PIN"
+            }
+            OpenError::NoTokens => "build kc with --features hsm",
+            OpenError::TokenKeyMissing { .. } => {
+                "it says which keys the token must have: restore the .config file from a backup, or provision the node \
+                 again with --force"
+            }
+            OpenError::Moving { .. } | OpenError::MovingElsewhere { .. } => {
+                "`kc hsm import` with that token goes on, `kc hsm undo-import` ends it and keeps the node in files; \
+                 until then its ratchet takes no step, because it may be on the token already"
+            }
+            OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
+            OpenError::OnTokenAlready | OpenError::NotOnToken => {
+                "`cryptokey` in the node's .config says where its keys are"
+            }
+            _ => "correct the node's .config file",
+        })
+    }
+
+    pub(super) fn on_config(error: &ConfigStoreError) -> &'static str {
+        let of_file = match error {
+            ConfigStoreError::Storage(source) => source.downcast_ref().and_then(on_file),
+            _ => None,
+        };
+        of_file.unwrap_or(match error {
+            ConfigStoreError::Config { .. } => "correct the .config file at that place",
+            _ => "the .config file must be readable, and be one",
+        })
+    }
+
+    /// The advice on a file that is behind an error.
+    pub(super) fn behind(error: &StoreError) -> Option<&'static str> {
+        let mut behind = error.source();
+        while let Some(error) = behind {
+            if let Some(advice) = error.downcast_ref().and_then(on_file) {
+                return Some(advice);
+            }
+            behind = error.source();
+        }
+        None
+    }
+
+    fn on_file(error: &FileError) -> Option<&'static str> {
+        Some(match error {
+            FileError::Missing { .. } => {
+                "a node has three files, .config, .crypto and .seed: restore the missing one, or provision the node \
+                 again with --force"
+            }
+            FileError::Permission { .. } => "run kc as the user that owns the node's files",
+            FileError::InUse { .. } => {
+                "one process at a time may have a node open: stop the other, or provision a second node; \
+                 `kc node status` asks the running one"
+            }
+            FileError::LockLost { .. } => LOCK_LOST_ADVICE,
+            FileError::Exists { .. } => {
+                "--force replaces the node; what its old keys sealed is then lost to late consumers"
+            }
+            FileError::TooLarge { .. } | FileError::NotAFile { .. } => {
+                "that is no file of a node: check the path"
+            }
+            FileError::Link { .. } => {
+                "kc would overwrite the file that the link points to: remove the link, and find out what made it"
+            }
+            FileError::BadNodeId { .. } => "a node id is a plain name, such as sensors-1",
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,461 @@
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use kc_actors::{
+    Clock, CryptoSettings, EventListener, NodeError, NodeEvent, NodeParts, NodeRoles, NodeSettings,
+    NodeStatus, Opener, Sealer,
+};
+use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, end_of};
+use kc_core::secret::SecretText;
+use kc_core::store::config::{KafkaUse, NodeConfig, NodeRole, Section};
+use kc_core::types::ManagementTopics;
+use kc_keystore_file::{FileConfigStore, NodeFiles, NodeLock, Settings, key_types};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use crate::backends::BackendChoice;
+use crate::by_role::ByRole;
+use crate::clients::{ConsumerBuilder, ProducerBuilder};
+use crate::error::{Error, ErrorKind};
+use crate::files::LockedFiles;
+use crate::keystores::NodePin;
+use crate::open_error::OpenError;
+
+/// How long closing may take, unless another deadline is given.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The extra name of the management plane's Kafka settings (protocol §11).
+const MANAGEMENT: &str = "crypto";
+/// The extra name of those of messages. It is kc's own: with the peers, the settings of messages are those of the
+/// management plane, too.
+const MESSAGES: &str = "data";
+
+/// Opens a node from its files: [`Node::builder`]. What is set here overrides the environment
+/// (`KC_CONFIG__<SECTION>__<NAME>`), which overrides the files.
+///
+/// `Debug` shows the names of settings only: values may be passwords.
+#[derive(Clone)]
+pub struct NodeBuilder {
+    node: String,
+    flags: Vec<(Option<String>, String, String)>,
+    make_backend: Option<Arc<MakeBackend>>,
+    pin: Option<NodePin>,
+    roles: NodeRoles,
+    clock: Clock,
+}
+
+type MakeBackend = dyn Fn(ClientSettings) -> Result<Arc<dyn Backend>, BackendError> + Send + Sync;
+
+/// A node: it seals and opens, exchanges keys with other nodes, and has encrypted Kafka clients. Cheap to clone; all
+/// clones are the same node.
+///
+/// It runs on threads of its own until it is [closed](Self::close), or the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Node(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    actors: kc_actors::Node,
+    files: NodeFiles,
+    config: Arc<NodeConfig>,
+    /// Does not keep the node locked when it is closed.
+    lock: Weak<NodeLock>,
+    backend: Arc<dyn Backend>,
+    group: String,
+    from_beginning: bool,
+    management: ManagementTopics,
+    servers: String,
+    closing: Mutex<Closing>,
+}
+
+/// How far closing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    NotBegun,
+    Begun,
+    Done,
+}
+
+impl NodeBuilder {
+    fn new(node: String) -> Self {
+        Self {
+            node,
+            flags: Vec::new(),
+            make_backend: None,
+            pin: None,
+            roles: NodeRoles::default(),
+            clock: Clock::system(),
+        }
+    }
+
+    /// Sets the PIN of the token that the node's keys are on, for when neither a file nor the environment has it: see
+    /// [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
+    #[must_use]
+    pub fn pin(mut self, pin: SecretText) -> Self {
+        self.pin = Some(NodePin::Asked(Arc::new(pin)));
+        self
+    }
+
+    /// Sets the file whose first line is the PIN of the token that the node's keys are on, whatever the configuration
+    /// says.
+    #[must_use]
+    pub fn pin_file(mut self, path: PathBuf) -> Self {
+        self.pin = Some(NodePin::File(path));
+        self
+    }
+
+    /// Overrides an entry of the node's own section.
+    #[must_use]
+    pub fn setting(self, name: &str, text: &str) -> Self {
+        self.flag(None, name, text)
+    }
+
+    /// Chooses the Kafka client, over the entry `backend` of the node's own section.
+    #[must_use]
+    pub fn backend(self, choice: BackendChoice) -> Self {
+        self.setting("backend", choice.name())
+    }
+
+    /// Uses other Kafka clients, whatever the settings choose: `make` gets the settings of each use, and
+    /// returns a [`Backend`].
+    #[must_use]
+    pub fn own_backend<F>(mut self, make: F) -> Self
+    where
+        F: Fn(ClientSettings) -> Result<Arc<dyn Backend>, BackendError> + Send + Sync + 'static,
+    {
+        self.make_backend = Some(Arc::new(make));
+        self
+    }
+
+    /// Overrides a Kafka setting of all clients: `bootstrap_servers`, `security_protocol`, ...
+    #[must_use]
+    pub fn kafka(self, name: &str, text: &str) -> Self {
+        self.flag(Some("kafka"), name, text)
+    }
+
+    /// Sets what the node does beside sealing and opening: it can be a controller, or a chain server.
+    #[must_use]
+    pub fn roles(mut self, roles: NodeRoles) -> Self {
+        self.roles = roles;
+        self
+    }
+
+    /// Runs the node by another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens and starts the node. Does not wait for a broker. Its keys and its ratchet are opened on a thread of their
+    /// own, because a token takes its time; one that does not answer is waited for 15 s.
+    ///
+    /// If the future is dropped, the node may stay locked until a token has answered.
+    ///
+    /// # Errors
+    /// [`Error`], also if another process has the node open.
+    pub async fn open(self) -> Result<Node, Error> {
+        Ok(self.open_files().await?)
+    }
+
+    async fn open_files(self) -> Result<Node, OpenError> {
+        let locked = LockedFiles::open_as(&self.node, self.role())?;
+        let (files, config) = (locked.files.clone(), Arc::clone(&locked.config));
+        let settings = self.layered(&config, &files.config());
+        let own: NodeSettings = settings.extract(Section::NODE)?;
+        let management = own.management_topics();
+        let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
+        let clients = self.clients(&settings, MESSAGES)?;
+        let management_clients = self.clients(&settings, MANAGEMENT)?;
+        warn_of_idle(clients.idle.union(&management_clients.idle));
+        let group = clients.group.unwrap_or_else(|| config.node_id().to_owned());
+        // Where messages are read in a group, nobody else can commit in it.
+        let management_group = management_clients.group;
+        let management_group = management_group.filter(|management| *management != group);
+        let types = key_types(&config)?;
+        let lock = Arc::downgrade(&locked.lock);
+        let parts = move || {
+            let keystores = locked.keystores(self.pin.as_ref());
+            Ok::<_, OpenError>(NodeParts {
+                backend: management_clients.backend,
+                keystore: Arc::from(keystores.keys(types)?),
+                ratchet: keystores.ratchet()?,
+                config: Arc::new(locked.store),
+                settings: own,
+                crypto,
+                roles: self.roles,
+                group: management_group,
+                clock: self.clock,
+            })
+        };
+        #[cfg(feature = "hsm")]
+        let parts = move || kc_keystore_hsm::Patience::default().run(parts)?;
+        Ok(Node(Arc::new(Inner {
+            actors: kc_actors::Node::start_with(parts).await?,
+            files,
+            config,
+            lock,
+            backend: clients.backend,
+            group,
+            from_beginning: clients.from_beginning,
+            management,
+            servers: clients.servers,
+            closing: Mutex::new(Closing::NotBegun),
+        })))
+    }
+
+    fn role(&self) -> NodeRole {
+        if self.roles.controller {
+            NodeRole::Controller
+        } else {
+            NodeRole::Node
+        }
+    }
+
+    fn layered<'c>(&self, config: &'c NodeConfig, path: &Path) -> Settings<'c> {
+        let settings = Settings::new(config, path).environment(env::vars_os());
+        self.flags
+            .iter()
+            .fold(settings, |settings, (section, name, text)| {
+                let section = section.as_deref().map_or(Section::NODE, Section::named);
+                settings.flag(section, name, text)
+            })
+    }
+
+    /// The Kafka clients of an extra layer (protocol §11).
+    fn clients(&self, settings: &Settings<'_>, extra: &str) -> Result<Clients, OpenError> {
+        let choice = BackendChoice::of(settings)?;
+        let parse = |purpose| -> Result<ClientSettings, OpenError> {
+            Ok(ClientSettings::parse(
+                settings.kafka(purpose, Some(extra))?.iter(),
+            )?)
+        };
+        let has_librdkafka = self.make_backend.is_some() || choice == BackendChoice::Rdkafka;
+        let make = |kafka| match &self.make_backend {
+            Some(make) => make(kafka),
+            None => choice.backend(kafka),
+        };
+        let (sending, reading) = (parse(KafkaUse::Producer)?, parse(KafkaUse::Consumer)?);
+        let idle = [&sending, &reading].map(|kafka| kafka.without_effect(has_librdkafka));
+        Ok(Clients {
+            idle: idle.into_iter().flatten().map(str::to_owned).collect(),
+            servers: sending.bootstrap_servers.clone(),
+            group: reading.group_id.clone(),
+            from_beginning: reading.from_beginning,
+            backend: Arc::new(ByRole {
+                sending: make(sending)?,
+                reading: make(reading)?,
+            }),
+        })
+    }
+
+    fn flag(mut self, section: Option<&str>, name: &str, text: &str) -> Self {
+        self.flags
+            .push((section.map(Into::into), name.into(), text.into()));
+        self
+    }
+}
+
+/// The Kafka clients of a layer, and what their settings say beside.
+struct Clients {
+    backend: Arc<dyn Backend>,
+    servers: String,
+    group: Option<String>,
+    from_beginning: bool,
+    /// The names of the settings that have no effect.
+    idle: BTreeSet<String>,
+}
+
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.flags.iter().map(|(section, name, _)| (section, name));
+        f.debug_struct("NodeBuilder")
+            .field("node", &self.node)
+            .field("flags", &names.collect::<Vec<_>>())
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Opens a node by its id, or by the path of its configuration or folder, with the settings that are in its files
+    /// and in the environment. An id is looked for as `./ID.config`, `./ID/ID.config`, and the same under `$KC_HOME`.
+    ///
+    /// If the future is dropped, the node may stay locked until a token has answered.
+    ///
+    /// # Errors
+    /// [`Error`], also if another process has the node open.
+    pub async fn open(node: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(node).open().await
+    }
+
+    /// Opens a node as [`open`](Self::open) does, with other settings.
+    #[must_use]
+    pub fn builder(node: impl Into<String>) -> NodeBuilder {
+        NodeBuilder::new(node.into())
+    }
+
+    /// Connects a producer: `node.producer().await?`. The builder has options.
+    pub fn producer(&self) -> ProducerBuilder {
+        ProducerBuilder::new(self.0.actors.clients().clone(), Arc::clone(&self.0.backend))
+    }
+
+    /// Joins a consumer group that reads `topics`: `node.consumer(["readings"]).join().await?`. A topic that begins with
+    /// `^` is a regular expression, for all topics that match it, now and later; side and management topics are left
+    /// out of that.
+    pub fn consumer(&self, topics: impl IntoIterator<Item = impl Into<String>>) -> ConsumerBuilder {
+        let topics = topics.into_iter().map(Into::into).collect();
+        let inner = &self.0;
+        let clients = inner.actors.clients().clone();
+        ConsumerBuilder::new(clients, Arc::clone(&inner.backend), topics)
+            .group(&inner.group)
+            .starting_at(if inner.from_beginning {
+                GroupStart::Earliest
+            } else {
+                GroupStart::Latest
+            })
+            .except(inner.management.clone())
+    }
+
+    /// Prepares a handle that seals for the root topic of `topic`, to be used with any Kafka client. When it returns,
+    /// the key is stored for late consumers.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error`] if the ratchet gives no key, or the node is closed.
+    pub async fn sealer(&self, topic: &str) -> Result<Sealer, Error> {
+        Ok(self.0.actors.sealers().prepare(topic).await?)
+    }
+
+    /// Returns a handle that opens, to be used with any Kafka client.
+    #[must_use]
+    pub fn opener(&self) -> Opener {
+        self.0.actors.opener()
+    }
+
+    /// Listens to what happens inside, from now on.
+    #[must_use]
+    pub fn events(&self) -> EventListener {
+        self.0.actors.events()
+    }
+
+    /// Returns the node as it is now.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error`] if the node is closed.
+    pub async fn status(&self) -> Result<NodeStatus, Error> {
+        Ok(self.0.actors.status().await?)
+    }
+
+    /// Hands out keys until none was asked for during `quiet`, and then returns.
+    ///
+    /// Consumers get keys only while the producer's node runs. A program that sends and ends calls this before
+    /// [`close`](Self::close): else what it sent cannot be opened before the node is open again.
+    ///
+    /// Cancel safe.
+    pub async fn serve_keys(&self, quiet: Duration) {
+        let mut events = self.events();
+        let mut end = end_of(Instant::now(), quiet);
+        while let Ok(Some(event)) = timeout_at(end, events.next()).await {
+            if matches!(event, NodeEvent::Answered { .. } | NodeEvent::Missed(_)) {
+                end = end_of(Instant::now(), quiet);
+            }
+        }
+    }
+
+    /// Closes the node within ten seconds: [`close_within`](Self::close_within).
+    ///
+    /// # Errors
+    /// As [`close_within`](Self::close_within).
+    pub async fn close(&self) -> Result<(), Error> {
+        self.close_within(CLOSE_DEADLINE).await
+    }
+
+    /// Closes the node, in order: consumers end, producers flush, what is acknowledged is committed, groups are left,
+    /// actors send what they have to send, threads end. All of it takes no longer than `deadline` and two seconds. A
+    /// second call waits for the first, and then does nothing.
+    ///
+    /// If the future is dropped, some of this may not be done; call it again.
+    ///
+    /// # Errors
+    /// [`Error`] with the first of these that was not done.
+    pub async fn close_within(&self, deadline: Duration) -> Result<(), Error> {
+        let mut closing = self.0.closing.lock().await;
+        if *closing == Closing::Done {
+            return Ok(());
+        }
+        let again = *closing == Closing::Begun;
+        *closing = Closing::Begun;
+        let report = self.0.actors.shutdown(deadline).await;
+        *closing = Closing::Done;
+        let report = match report {
+            Err(NodeError::Closed) if again => return Ok(()),
+            report => report?,
+        };
+        report.clients?;
+        report.gateway?;
+        if !report.still_running.is_empty() {
+            let running = report.still_running.join(", ");
+            let text = format!("the node was not closed in time: still running: {running}");
+            return Err(Error::new(ErrorKind::Timeout, text));
+        }
+        Ok(())
+    }
+
+    /// Returns the actors of the node: to talk to them, or to put another in a place.
+    #[must_use]
+    pub fn actors(&self) -> &kc_actors::Node {
+        &self.0.actors
+    }
+
+    /// Returns the Kafka client for data and for topics.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.0.backend
+    }
+
+    /// Returns whether a group without a committed position starts at the first record
+    /// (`auto_offset_reset : earliest`).
+    #[must_use]
+    pub fn starts_from_beginning(&self) -> bool {
+        self.0.from_beginning
+    }
+
+    /// Returns the addresses of the brokers to ask first, for messages: `host:port,...`.
+    #[must_use]
+    pub fn servers(&self) -> &str {
+        &self.0.servers
+    }
+
+    /// Returns where the node's files are.
+    #[must_use]
+    pub fn files(&self) -> &NodeFiles {
+        &self.0.files
+    }
+
+    /// Returns the configuration as it was when the node was opened.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.0.config
+    }
+
+    /// Returns the configuration as it is stored, to change it while the node is open; `None` once the node is closed.
+    #[must_use]
+    pub fn config_store(&self) -> Option<FileConfigStore> {
+        self.0.lock.upgrade().map(FileConfigStore::new)
+    }
+}
+
+fn warn_of_idle<'a>(names: impl Iterator<Item = &'a String>) {
+    let names = Vec::from_iter(names.map(String::as_str)).join(", ");
+    if !names.is_empty() {
+        tracing::warn!("Kafka settings without effect: {names}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Encrypted clients on a broker: slow applications, acknowledgements, closing.
+
+use std::time::Duration;
+
+use kc::Record;
+use kc::core::backend::Backend;
+use kc::core::provision::Role;
+
+use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
+
+/// Longer than which a member may not be without a poll.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Together more than are read ahead.
+const LARGE: usize = 45;
+const LARGE_BYTES: usize = 900_000;
+
+/// The position that a group has committed in partition 0.
+async fn committed(fleet: &Fleet, group: &str) -> Option<i64> {
+    let mut reader = fleet.plain().log_reader(Some(group)).await.unwrap();
+    let committed = reader.committed(&["t".to_owned()], DEADLINE).await.unwrap();
+    reader.close().await;
+    committed.first().map(|committed| committed.offset)
+}
+
+async fn until_committed(fleet: &Fleet, group: &str, offset: i64) {
+    let committing = async {
+        while committed(fleet, group).await != Some(offset) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, committing).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_may_work_longer_than_a_member_may_be_silent() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let sender = fleet.open("sender").await;
+    let producer = sender.producer().await.unwrap();
+    for number in 0..LARGE {
+        let value = vec![u8::try_from(number).unwrap(); LARGE_BYTES];
+        drop(
+            producer
+                .enqueue(Record::to("t").value(value))
+                .await
+                .unwrap(),
+        );
+    }
+    producer.flush().await.unwrap();
+
+    let millis = POLL_INTERVAL.as_millis().to_string();
+    let reader = fleet
+        .options("reader")
+        .kafka("max_poll_interval_ms", &millis)
+        .kafka("heartbeat_interval_ms", "100");
+    let reader = reader.open().await.unwrap();
+    let mut consumer = consumer(&reader, "t").await;
+    for number in 0..LARGE {
+        let record = consumer.next().await.unwrap().unwrap();
+        assert_eq!(record.value()[0], u8::try_from(number).unwrap());
+        if number == 0 {
+            // The application works on it.
+            tokio::time::sleep(3 * POLL_INTERVAL).await;
+        }
+        assert!(record.ack(), "membership was lost at {number}");
+        if number == 0 {
+            until_committed(&fleet, "reader", 1).await;
+        }
+    }
+    reader.close().await.unwrap();
+    let all = i64::try_from(LARGE).unwrap();
+    assert_eq!(committed(&fleet, "reader").await, Some(all));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_acknowledged_comes_again() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let sender = fleet.open("sender").await;
+    let producer = sender.producer().await.unwrap();
+    for value in ["a", "b", "c"] {
+        producer.send(record("t", value)).await.unwrap();
+    }
+    let reader = fleet.open("reader").await;
+    let read = async |acknowledged: &[usize]| {
+        let mut consumer = consumer(&reader, "t").await;
+        let mut read = Vec::new();
+        while read
+            .last()
+            .is_none_or(|last: &kc::ConsumerRecord| last.offset() < 2)
+        {
+            read.push(consumer.next().await.unwrap().unwrap());
+        }
+        for index in acknowledged {
+            assert!(read[*index].ack());
+        }
+        consumer.close().await.unwrap();
+        assert!(!read[0].ack(), "it is too late");
+        values(&read)
+    };
+    // The first is not acknowledged, so that the others do not count.
+    assert_eq!(read(&[2, 1]).await, ["a", "b", "c"]);
+    assert_eq!(read(&[1, 0]).await, ["a", "b", "c"]);
+    assert_eq!(read(&[]).await, ["c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_a_node_sends_commits_and_leaves() {
+    let fleet = Fleet::start().await;
+    fleet.provision("relay", Role::Prodcon, "root");
+    let relay = fleet.open("relay").await;
+    let producer = relay.producer().await.unwrap();
+    let mut reading = consumer(&relay, "t").await;
+    producer.send(record("t", "a")).await.unwrap();
+    take(&mut reading, 1).await;
+    let delivery = producer.enqueue(record("t", "b")).await.unwrap();
+
+    let waiting = tokio::spawn(async move { reading.next().await.is_none() });
+    let twin = relay.clone();
+    let (closed, closed_twin) = tokio::join!(relay.close(), twin.close());
+    closed.unwrap();
+    closed_twin.unwrap();
+    delivery.await.unwrap();
+    // It may have had the second record just before.
+    let _ = tokio::time::timeout(DEADLINE, waiting).await.unwrap();
+    assert_eq!(committed(&fleet, "relay").await, Some(1));
+    assert!(producer.enqueue(record("t", "c")).await.is_err());
+    assert!(relay.producer().await.is_err() || relay.consumer(["t"]).join().await.is_err());
+
+    // The group is left, so that another member has the partition at once.
+    let relay = fleet.open("relay").await;
+    let read = take(&mut consumer(&relay, "t").await, 1).await;
+    assert_eq!(values(&read), ["b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_clients_neither_seal_nor_open() {
+    let fleet = Fleet::start().await;
+    fleet.provision("node", Role::Prodcon, "root");
+    let node = fleet.open("node").await;
+    let plain = node.producer().plain().await.unwrap();
+    let sealing = node.producer().await.unwrap();
+    plain.send(record("t", "plain")).await.unwrap();
+    sealing.send(record("t", "sealed")).await.unwrap();
+    let consumer = node.consumer(["t"]).from_beginning().plain();
+    let read = take(&mut consumer.join().await.unwrap(), 2).await;
+    assert_eq!(read[0].value(), b"plain");
+    assert!(!read[1].value().windows(6).any(|bytes| bytes == b"sealed"));
+    let opened = node.opener().open_value("t", read[1].value()).await;
+    assert_eq!(opened.unwrap(), b"sealed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_serves_its_keys_until_none_is_asked_for() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let sender = fleet.open("sender").await;
+    let producer = sender.producer().await.unwrap();
+    producer.send(record("t", "secret")).await.unwrap();
+    let reader = fleet.open("reader").await;
+    let mut consumer = consumer(&reader, "t").await;
+    let quiet = Duration::from_secs(5);
+    let ((), read) = tokio::join!(sender.serve_keys(quiet), take(&mut consumer, 1));
+    assert_eq!(values(&read), ["secret"]);
+    sender.close().await.unwrap();
+}
