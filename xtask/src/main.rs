@@ -10,6 +10,7 @@
 //! | `kafka stop` | stops it |
 //! | `kafka test` | runs the tests that need a real Kafka |
 //! | `layering` | proves that crates import only what the architecture allows, and actors no step of a machine |
+//! | `mutants` | alters the code of chains and of the ratchet: does a test fail? |
 //! | `prose` | draws doc comments and messages by a seed, for a reader with fresh eyes, and prints figures of them |
 //! | `semver` | compares the public APIs with those of the last tag |
 //! | `sim` | simulates nodes on a hostile network, each world from a seed |
@@ -20,6 +21,7 @@ mod hsm;
 mod interop;
 mod kafka;
 mod layering;
+mod mutants;
 mod prose;
 mod semver;
 mod shell;
@@ -44,6 +46,8 @@ enum Chore {
     Kafka(kafka::Action),
     /// Proves that crates import only what the architecture allows.
     Layering,
+    /// Alters the code of chains and of the ratchet, one place at a time: does a test fail?
+    Mutants(mutants::Options),
     /// Draws doc comments and messages by a seed, and prints figures of them and of the files.
     Prose(prose::Options),
     /// Compares the public APIs with those of the last tag.
@@ -60,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Interop => interop::run(),
         Chore::Kafka(action) => kafka::run(action),
         Chore::Layering => layering::check(),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Prose(options) => prose::run(&options),
         Chore::Semver => semver::check(),
         Chore::Sim(options) => sim::run(&options),

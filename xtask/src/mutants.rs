@@ -1,0 +1,33 @@
+//! Alters the code of chains and of the ratchet, one place at a time: does a test fail?
+
+use clap::Args;
+
+use crate::shell;
+
+const TOOL: shell::Tool = shell::Tool::new("mutants", "27.1.0");
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only those whose file, line or function matches this regular expression, as in `ratchet/machine`.
+    #[arg(long)]
+    re: Option<String>,
+    /// Only one part of them, as in `0/8`.
+    #[arg(long)]
+    shard: Option<String>,
+}
+
+/// Runs cargo-mutants by `.cargo/mutants.toml`; an alteration that no test notices is an error.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    TOOL.check()?;
+    let output = shell::target_folder().join("mutants");
+    std::fs::create_dir_all(&output)?;
+    let mut mutants = TOOL.command();
+    mutants.args(["--package", "kc-core", "--jobs", "2", "--output"]);
+    mutants.arg(output);
+    for (option, value) in [("--re", &options.re), ("--shard", &options.shard)] {
+        if let Some(value) = value {
+            mutants.args([option, value]);
+        }
+    }
+    shell::run(&mut mutants)
+}
