@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kc_core::chain::TrustStore;
 use kc_core::exchange::{GATHER_TIME, Input, Validity};
-use kc_core::message::{Envelope, KeyRing, Opened, SealInput, Unopened, seal_component};
+use kc_core::message::{Envelope, KeyRing, Opened, Unopened, seal};
 use kc_core::own_chains::OwnChains;
 use kc_core::ratchet::{Candidates, Component, KeyIdForm, Seed, StepKeys};
 use kc_core::store::NodeSecrets;
@@ -87,8 +87,8 @@ impl Serializing {
                     repeat_hex.iter().copied().cycle().take(*len).collect()
                 }
             };
-            let sealed = seal_component(&key, call.kv.into(), SealInput::Plain(&plaintext));
-            let sealed = sealed.map_err(refuse)?.unwrap_or_default();
+            let mut sealed = Vec::new();
+            seal(&key, call.kv.into(), &plaintext, &mut sealed).map_err(refuse)?;
             let body = Envelope::parse(&sealed).ok().and_then(|parsed| parsed.body);
             messages.push(Message {
                 message: sealed.as_slice().into(),
@@ -124,10 +124,14 @@ output! {
 
 impl SerializeObject {
     fn run(&self, case: &Context) -> Outcome<Bytes> {
-        let input = match self.value {
-            Object::None => SealInput::Null,
-            Object::Bytearray | Object::WrappedClear => SealInput::Plain(b"abc"),
-            Object::WrappedEncrypted => SealInput::Sealed(&[0x01, 0x93, b'a', b'b', b'c']),
+        let plaintext = match self.value {
+            // A producer sends a null, and an envelope that was never opened, as they are.
+            Object::None => return Ok(Bytes { bytes: None }),
+            Object::WrappedEncrypted => {
+                let bytes = Some(Hex(vec![0x01, 0x93, b'a', b'b', b'c']));
+                return Ok(Bytes { bytes });
+            }
+            Object::Bytearray | Object::WrappedClear => b"abc",
             Object::Str | Object::Int => return Err(refuse("what is sealed is bytes")),
         };
         // The seed and the node of these cases are not recorded.
@@ -135,9 +139,10 @@ impl SerializeObject {
         let step = pending.map_err(refuse)?.stored().0;
         let root = TopicScheme::default().root_of(&self.topic);
         let key = StepKeys::new(step, &KeyIdForm::long([])).sealing_key(&root, &mut zeros());
-        let sealed = seal_component(&key, Component::Value, input).map_err(refuse)?;
+        let mut sealed = Vec::new();
+        seal(&key, Component::Value, plaintext, &mut sealed).map_err(refuse)?;
         Ok(Bytes {
-            bytes: sealed.map(Hex),
+            bytes: Some(Hex(sealed)),
         })
     }
 

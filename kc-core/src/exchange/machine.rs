@@ -15,12 +15,12 @@ use super::Refusal;
 use super::event::{ExchangeEvent, Missing, MissingKeys, RefusalId, Sender};
 use super::jobs::{Failure, Job, Output, Ticket};
 use super::replays::Replays;
-use super::request::{NONCE_LEN, Validity};
+use super::request::Validity;
 use super::wants::{Wanted, Wants};
 use crate::backend::BackendError;
 use crate::chain::UnverifiedChain;
 use crate::failure_log::{FailureLog, REFUSAL_INTERVAL};
-use crate::kem::{DecapsulationKey, Suite};
+use crate::kem::Suite;
 use crate::keys::VerifyingKey;
 use crate::ratchet::{Candidates, TopicSecret};
 use crate::sabotage::{Rule, broken};
@@ -301,10 +301,11 @@ impl Exchange {
 
     /// Returns the requests of a root topic that can still be answered, the oldest first: the random value and the
     /// ephemeral keys of each.
+    #[cfg(feature = "vectors")]
     pub fn outstanding_of(
         &self,
         root_topic: &RootTopic,
-    ) -> impl Iterator<Item = (&[u8; NONCE_LEN], &[DecapsulationKey])> {
+    ) -> impl Iterator<Item = super::wants::Answerable<'_>> {
         self.wants.outstanding(root_topic)
     }
 

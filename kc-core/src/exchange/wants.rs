@@ -117,6 +117,10 @@ pub(super) struct Due {
     pub(super) ids: Vec<KeyId>,
 }
 
+/// The random value and the ephemeral keys of a request that can still be answered.
+#[cfg(feature = "vectors")]
+pub(super) type Answerable<'w> = (&'w [u8; NONCE_LEN], &'w [DecapsulationKey]);
+
 impl Wants {
     pub(super) fn new(interval: Duration) -> Self {
         Self {
@@ -266,10 +270,11 @@ impl Wants {
 
     /// Returns the requests of a root topic that can still be answered, the oldest first: the random value and the
     /// ephemeral keys of each.
+    #[cfg(feature = "vectors")]
     pub(super) fn outstanding(
         &self,
         root_topic: &RootTopic,
-    ) -> impl Iterator<Item = (&[u8; NONCE_LEN], &[DecapsulationKey])> {
+    ) -> impl Iterator<Item = Answerable<'_>> {
         let requests = self.roots.get(root_topic).into_iter();
         let requests = requests.flat_map(|state| &state.outstanding);
         requests.map(|request| (&request.random0, &*request.ephemerals))

@@ -15,7 +15,9 @@ use crate::keys::KeyError;
 
 use self::primitives::{ml_kem, sntrup761};
 pub use public::{Encapsulation, EncapsulationKey, PublicKey};
-pub use secret::{CompletedKey, DecapsulationKey, SecretKey};
+pub use secret::DecapsulationKey;
+#[cfg(feature = "vectors")]
+pub use secret::{CompletedKey, SecretKey};
 
 /// A reason why a key exchange failed. The sender of the other side's key is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -122,15 +124,6 @@ impl Suite {
             Self::X25519 => 0,
             Self::Sntrup761 => sntrup761::CIPHERTEXT_LEN,
             Self::MlKem1024 => ml_kem::CIPHERTEXT_LEN,
-        }
-    }
-
-    /// Returns the length of the KEM's secret key: 0, 1763 or 3168 bytes.
-    fn secret_len(self) -> usize {
-        match self {
-            Self::X25519 => 0,
-            Self::Sntrup761 => sntrup761::SECRET_LEN,
-            Self::MlKem1024 => ml_kem::SECRET_LEN,
         }
     }
 }

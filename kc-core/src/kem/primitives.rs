@@ -36,6 +36,7 @@ pub(super) mod sntrup761 {
     use crate::secret::{Secret, SecretVec};
 
     pub(in crate::kem) const PUBLIC_LEN: usize = 1158;
+    #[cfg(feature = "vectors")]
     pub(in crate::kem) const SECRET_LEN: usize = 1763;
     pub(in crate::kem) const CIPHERTEXT_LEN: usize = 1039;
 

@@ -147,17 +147,6 @@ impl Opened {
     }
 }
 
-/// A Kafka key or value that an application sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SealInput<'a> {
-    /// A null, which is sent as a null, so that tombstones keep their meaning.
-    Null,
-    /// A plaintext to seal.
-    Plain(&'a [u8]),
-    /// A received envelope that was never opened, to send unchanged.
-    Sealed(&'a [u8]),
-}
-
 /// Returns an upper bound of the length of a sealed component, in bytes.
 #[must_use]
 pub const fn sealed_len(plaintext_len: usize) -> usize {
@@ -179,26 +168,6 @@ pub fn seal(
     *out = write_header(mem::take(out), key.id(), &salt, TAG_LEN + plaintext.len());
     symmetric::seal_into(out, plaintext, &message_key.nonce, &message_key.key);
     Ok(())
-}
-
-/// Seals a plaintext, and passes a null or an envelope on unchanged. `None` is a null.
-///
-/// # Errors
-/// Returns [`Exhausted`] if the key has sealed all messages that it may.
-pub fn seal_component(
-    key: &SealingKey,
-    component: Component,
-    input: SealInput<'_>,
-) -> Result<Option<Vec<u8>>, Exhausted> {
-    match input {
-        SealInput::Null => Ok(None),
-        SealInput::Sealed(envelope) => Ok(Some(envelope.to_vec())),
-        SealInput::Plain(plaintext) => {
-            let mut out = Vec::new();
-            seal(key, component, plaintext, &mut out)?;
-            Ok(Some(out))
-        }
-    }
 }
 
 #[cfg(test)]

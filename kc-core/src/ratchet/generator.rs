@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn outputs_are_bounded() {
-        let mut generator = KeyGenerator::new(Secret::fill_with(|_| {}), Context::GENERATOR);
+        let mut generator = KeyGenerator::new(Secret::fill_with(|_| {}), Context::RATCHET);
         assert_eq!(generator.generate(&mut [0; MAX_OUTPUT_LEN]), Ok(()));
         for len in [0, MAX_OUTPUT_LEN + 1] {
             let refused = generator.generate(&mut vec![0; len]);

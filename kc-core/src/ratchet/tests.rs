@@ -313,7 +313,7 @@ fn denials_of_keys_that_anybody_can_make_turn_it_once_in_ten_minutes() {
 
 #[test]
 fn a_generator_takes_its_counter_as_salt_and_never_repeats_itself() {
-    let mut generator = KeyGenerator::new(Secret::random(&mut rng()), Context::GENERATOR);
+    let mut generator = KeyGenerator::new(Secret::random(&mut rng()), Context::RATCHET);
     let mut seen = HashSet::new();
     for count in 0..300_u128 {
         assert_eq!(generator.salt(), count.to_le_bytes());

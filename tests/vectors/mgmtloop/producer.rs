@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kc_core::message::{SealInput, seal_component};
+use kc_core::message::seal;
 use kc_core::ratchet::{
     Component, KeyIdForm, RetainedKey, RetainedKeys, Seed, StepKeys, TopicSecret,
 };
@@ -69,8 +69,12 @@ impl Producer {
             });
             self.unsaved = true;
         }
-        let input = plaintext.map_or(SealInput::Null, SealInput::Plain);
-        seal_component(&key, component, input).map_err(invalid("plaintext"))
+        let Some(plaintext) = plaintext else {
+            return Ok(None);
+        };
+        let mut sealed = Vec::new();
+        seal(&key, component, plaintext, &mut sealed).map_err(invalid("plaintext"))?;
+        Ok(Some(sealed))
     }
 
     /// Those of the keys that are here.
