@@ -82,15 +82,9 @@ pub use backends::BackendChoice;
 pub use error::{Error, ErrorKind};
 
 #[cfg(feature = "file")]
-mod by_role;
-#[cfg(feature = "file")]
 mod clients;
 #[cfg(feature = "file")]
-mod files;
-#[cfg(feature = "file")]
 mod keystores;
-#[cfg(feature = "file")]
-mod locked;
 #[cfg(feature = "file")]
 pub mod maintenance;
 #[cfg(feature = "file")]

@@ -17,12 +17,11 @@ use kc_keystore_file::{FileConfigStore, NodeFiles, NodeLock, Settings, key_types
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use crate::backends::BackendChoice;
-use crate::by_role::ByRole;
+use crate::backends::{BackendChoice, ByRole};
 use crate::clients::{ConsumerBuilder, ProducerBuilder};
 use crate::error::{Error, ErrorKind};
-use crate::files::LockedFiles;
 use crate::keystores::NodePin;
+use crate::maintenance::LockedFiles;
 use crate::open_error::OpenError;
 
 /// How long closing may take, unless another deadline is given.

@@ -4,44 +4,36 @@ mod changes;
 #[cfg(feature = "hsm")]
 mod fresh;
 #[cfg(feature = "hsm")]
-mod left;
-#[cfg(feature = "hsm")]
-mod lost;
-#[cfg(feature = "hsm")]
 mod moving;
-mod pin;
-mod replaced;
-#[cfg(feature = "hsm")]
-mod rotation;
-mod stored;
+mod ratchet_index;
 #[cfg(feature = "hsm")]
 mod token;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use kc_core::keys::KeyType;
+use kc_core::kem::Suite;
+use kc_core::keys::{KeyType, Signer, VerifyingKey};
+use kc_core::secret::SecretText;
 use kc_core::store::config::{NodeConfig, Section};
 use kc_core::store::{KeyStore, MemoryRatchetStore, RatchetStore};
 use kc_keystore_file::{
-    FileRatchetStore, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path, system_rng,
+    FileRatchetStore, NodeFiles, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path,
+    read_secrets, system_rng,
 };
 
 use crate::open_error::OpenError;
 
+#[cfg(feature = "hsm")]
+pub use changes::rotate_opaque;
 pub use changes::{KeyChanges, change_keys};
 #[cfg(feature = "hsm")]
 pub use fresh::{NewTokenKeys, SameId};
 #[cfg(feature = "hsm")]
-pub use left::LeftFile;
+pub use moving::{LeftFile, Moved, move_to_token, undo_move};
 #[cfg(feature = "hsm")]
-pub use lost::renew_ratchet;
-#[cfg(feature = "hsm")]
-pub use moving::{Moved, move_to_token, undo_move};
-pub use pin::NodePin;
-pub use replaced::{remember_unused, unused_index};
-#[cfg(feature = "hsm")]
-pub use rotation::rotate_opaque;
-pub use stored::StoredKeys;
+pub use ratchet_index::renew_ratchet;
+pub use ratchet_index::{remember_unused, unused_index};
 #[cfg(feature = "hsm")]
 pub use token::TokenKeys;
 
@@ -56,6 +48,17 @@ const TOKEN: &str = "pkcs11:";
 
 /// The value of `ratchet` for nodes without durable storage: each start draws a ratchet of its own.
 const MEMORY: &str = "memory";
+
+/// Where the PIN of the token comes from that a node's keys are on. Without it, the URI in the configuration names a file, or
+/// the environment has it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NodePin {
+    /// A person was just asked for it.
+    Asked(Arc<SecretText>),
+    /// A file, whose first line it is.
+    File(PathBuf),
+}
 
 /// The stores of a node that is locked.
 pub(crate) struct Keystores<'n> {
@@ -107,6 +110,49 @@ impl Keystores<'_> {
     #[cfg(not(feature = "hsm"))]
     fn token_ratchet(&self, _: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
         Err(OpenError::NoTokens)
+    }
+}
+
+/// What a node's files say of its keys. Nothing of it is secret.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoredKeys {
+    /// The public halves of the signing keys, of those that the node does not use, too, in the order of their chains.
+    pub signing: Vec<VerifyingKey>,
+    /// The key exchanges that the node offers and accepts, in order of preference.
+    pub suites: Vec<Suite>,
+    /// Whether requests go out in the bare form of old peers, too.
+    pub legacy_requests: bool,
+}
+
+impl StoredKeys {
+    /// Those of a node with these files. Needs neither lock nor PIN.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn of(config: &NodeConfig, files: &NodeFiles) -> Result<Self, OpenError> {
+        #[cfg(feature = "hsm")]
+        if on_token(config, "cryptokey")?.is_some() {
+            return Ok(TokenKeys::of(config)?.into());
+        }
+        let secrets = read_secrets(&crypto_path(config, files)?)?;
+        let keys = secrets.signing_keys().map(Signer::verifying_key);
+        Ok(Self {
+            signing: keys.cloned().collect(),
+            suites: secrets.suites().collect(),
+            legacy_requests: secrets.legacy_requests(),
+        })
+    }
+}
+
+#[cfg(feature = "hsm")]
+impl From<TokenKeys> for StoredKeys {
+    fn from(keys: TokenKeys) -> Self {
+        Self {
+            signing: keys.public,
+            suites: keys.suites,
+            legacy_requests: keys.legacy_requests,
+        }
     }
 }
 

@@ -1,21 +1,28 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kc_actors::SealedArchive;
 use kc_core::keys::Signer;
 use kc_core::ratchet::Seed;
-use kc_core::store::config::{ConfigStore, NodeConfig, Value};
+use kc_core::store::config::{ConfigError, ConfigStore, NodeConfig, Value};
 use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
-use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, crypto_path, ratchet_path, read_secrets};
+use kc_keystore_file::{
+    FileConfigStore, NodeFiles, NodeLock, SecretFile, crypto_path, ratchet_path, read_secrets,
+};
 use kc_keystore_hsm::{
     HsmError, HsmKeyStore, HsmRatchetStore, NodeLabels, PinSource, Pkcs11Uri, Token,
     destroy_node_keys, generate_opaque_key, import_identity, nodes_called,
 };
 
 use super::token::{SECTION, open_token, place_on_token, unusable};
-use super::{LeftFile, MOVING, NodePin, TokenKeys, left, on_token};
-use crate::files::LockedFiles;
+use super::{MOVING, NodePin, TokenKeys, on_token};
+use crate::maintenance::LockedFiles;
 use crate::open_error::OpenError;
+
+/// The entry of the file of the signing keys.
+const LEFT_KEYS: &str = "left_keys";
+/// The entry of the ratchet's file.
+const LEFT_RATCHET: &str = "left_ratchet";
 
 /// What is left in files of a node whose keys have moved onto a token.
 #[derive(Debug)]
@@ -165,11 +172,11 @@ impl Leaving {
             config,
             ..
         } = locked;
-        let keys = LeftFile::new(crypto_path(config, files)?, left::KEYS, lock);
+        let keys = LeftFile::new(crypto_path(config, files)?, LEFT_KEYS, lock);
         let secrets = read_secrets(keys.path())?;
         require_one_of_each(&secrets)?;
         let ratchet = ratchet_path(config, files)?;
-        let ratchet = ratchet.map(|path| LeftFile::new(path, left::RATCHET, lock));
+        let ratchet = ratchet.map(|path| LeftFile::new(path, LEFT_RATCHET, lock));
         let seed = ratchet.as_ref().map(|file| read_seed(file.secret()));
         Ok(Self {
             seed: seed.transpose()?,
@@ -223,9 +230,9 @@ impl Leaving {
 
 /// Does what is left to do for a node that has moved.
 fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result<Moved, OpenError> {
-    let keys = LeftFile::of(config, left::KEYS, files.crypto(), lock)?;
+    let keys = LeftFile::of(config, LEFT_KEYS, files.crypto(), lock)?;
     let ratchet = match on_token(config, "ratchet")? {
-        Some(_) => LeftFile::of(config, left::RATCHET, files.seed(), lock)?,
+        Some(_) => LeftFile::of(config, LEFT_RATCHET, files.seed(), lock)?,
         None => None,
     };
     if keys.is_none() && ratchet.is_none() {
@@ -288,4 +295,71 @@ fn import_keys(
         moved.add(import_identity(token, labels, key)?);
     }
     Ok(moved)
+}
+
+/// A file of secrets that a node on a token has left behind, and does not read.
+#[derive(Debug)]
+pub struct LeftFile {
+    file: SecretFile,
+    entry: &'static str,
+    lock: Arc<NodeLock>,
+}
+
+impl LeftFile {
+    fn new(path: PathBuf, entry: &'static str, lock: &Arc<NodeLock>) -> Self {
+        Self {
+            file: SecretFile::new(path, Arc::clone(lock)),
+            entry,
+            lock: Arc::clone(lock),
+        }
+    }
+
+    /// That which a configuration remembers, if it is there. One that was moved by an earlier version remembers none: then
+    /// it is where it is by default.
+    fn of(
+        config: &NodeConfig,
+        entry: &'static str,
+        default: PathBuf,
+        lock: &Arc<NodeLock>,
+    ) -> Result<Option<Self>, OpenError> {
+        let path = match config.load_text(SECTION, entry)? {
+            Some(reference) => {
+                let path = lock.files().resolve(&reference);
+                path.ok_or_else(|| unusable(entry.to_owned()))?
+            }
+            None => default,
+        };
+        Ok(path.exists().then(|| Self::new(path, entry, lock)))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn secret(&self) -> &SecretFile {
+        &self.file
+    }
+
+    /// Has the configuration remember where it is.
+    fn remember(&self, config: &mut NodeConfig) -> Result<(), ConfigError> {
+        if let Some(reference) = self.lock.files().reference(self.path()) {
+            config.set(SECTION, self.entry, &Value::from(reference.as_str()))?;
+        }
+        Ok(())
+    }
+
+    /// Destroys it. Then nobody needs to remember it.
+    ///
+    /// # Errors
+    /// [`OpenError::File`], [`OpenError::Config`]: to be done again.
+    pub fn shred(self) -> Result<(), OpenError> {
+        self.file.shred()?;
+        FileConfigStore::new(self.lock).update(&mut |config| {
+            config.remove(SECTION, self.entry);
+            Ok(())
+        })?;
+        Ok(())
+    }
 }

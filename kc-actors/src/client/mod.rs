@@ -2,8 +2,7 @@
 
 mod acknowledgements;
 mod consumer;
-mod partition_counts;
-mod partitioner;
+mod partitions;
 mod producer;
 mod record;
 

@@ -10,8 +10,7 @@ use kc_core::message::sealed_len;
 use kc_core::ratchet::Component;
 use thiserror::Error;
 
-use super::partition_counts::{Known, PartitionCounts};
-use super::partitioner;
+use super::partitions::{Known, PartitionCounts, partition_of};
 use super::record::{Payload, Record};
 use crate::actors::key_table::PrepareError;
 use crate::handles::{SealError, Sealers};
@@ -168,7 +167,7 @@ impl Inner {
             headers,
         } = record;
         let partitions = self.ready(&topic).await?;
-        let by_key = || partitioner::partition(key.as_ref()?.as_slice(), partitions);
+        let by_key = || partition_of(key.as_ref()?.as_slice(), partitions);
         let partition = partition.or_else(by_key);
         let record = OutgoingRecord {
             partition,

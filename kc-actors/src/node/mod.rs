@@ -1,7 +1,6 @@
 //! A whole node: the actors in their default wiring, on a thread of their own.
 
 mod archives;
-mod error;
 mod identity;
 mod settings;
 mod status;
@@ -9,7 +8,6 @@ mod supervisor;
 mod thread;
 
 pub use archives::{ConfigChainKeys, ConfigTrustArchive, SealedArchive};
-pub use error::NodeError;
 pub use identity::{stored_entries, stored_trust};
 pub use settings::{CryptoSettings, DeniedKeys, NodeSettings};
 pub use status::{NodeStatus, ShutdownReport};
@@ -24,9 +22,11 @@ use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
 use kc_core::exchange::{ExchangeConfig, RequestForm};
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
-use kc_core::store::config::ConfigStore;
-use kc_core::store::{KeyStore, RatchetStore};
+use kc_core::store::config::{ConfigError, ConfigStore, ConfigStoreError};
+use kc_core::store::{KeyStore, RatchetStore, StoreError};
 use kc_core::types::TopicScheme;
+use kc_core::wire::WireError;
+use thiserror::Error;
 
 use self::supervisor::{ChainServerSettings, SupervisorParts};
 use self::thread::{NodeThread, Threads, run_on_thread};
@@ -42,6 +42,7 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::events::{EventListener, Events};
 use crate::handles::{CryptoTables, Opener, Sealers};
+use crate::slot::SlotClosed;
 use crate::stores::{Store, StoreWatch};
 
 /// The parts of a node.
@@ -374,5 +375,48 @@ impl Drop for Node {
         if !self.thread.is_stopped() {
             tracing::debug!(target: "kc::node", "node dropped without shutdown");
         }
+    }
+}
+
+/// Why a node does not start, or does not answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The configuration cannot be loaded.
+    #[error(transparent)]
+    Config(#[from] ConfigStoreError),
+    /// A value in the configuration cannot be used.
+    #[error(transparent)]
+    Value(#[from] ConfigError),
+    /// An entry of the configuration is malformed.
+    #[error("{section} {name}: {problem}")]
+    Entry {
+        /// The section's name, without the node's.
+        section: &'static str,
+        /// The entry's name.
+        name: String,
+        /// The problem with it.
+        problem: ChainError,
+    },
+    /// The keys kept for late consumers cannot be opened.
+    #[error("the keys kept for late consumers do not open")]
+    RetainedKeys(#[source] StoreError),
+    /// The keys kept for late consumers are malformed.
+    #[error("the keys kept for late consumers are malformed: {0}")]
+    RetainedKeysFormat(#[from] WireError),
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The thread of the node could not be started.
+    #[error("the node's thread does not start")]
+    Thread(#[source] std::io::Error),
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed,
+}
+
+impl From<SlotClosed> for NodeError {
+    fn from(_: SlotClosed) -> Self {
+        Self::Closed
     }
 }

@@ -89,7 +89,7 @@ fn producer(partitions: usize) -> (Inner, Arc<Topic>) {
 /// Under a key that goes to partition 1 of 2, and to partition 3 of 4.
 async fn send(producer: &Inner) -> Result<Delivery, BackendError> {
     let key = (0..=u8::MAX).find(|key| {
-        let partition = |partitions| partitioner::partition(&[*key], partitions);
+        let partition = |partitions| partition_of(&[*key], partitions);
         (partition(2), partition(4)) == (Some(1), Some(3))
     });
     let record = Record::to("t").key(vec![key.unwrap()]);

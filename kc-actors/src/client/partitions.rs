@@ -1,3 +1,5 @@
+//! The partitions of topics: how many there are, and which one a key belongs to.
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -76,5 +78,64 @@ impl PartitionCounts {
     #[cfg(test)]
     pub(super) fn age(&self, topic: &str) {
         self.lock().get_mut(topic).unwrap().since -= MAX_AGE;
+    }
+}
+
+/// The partition of a plaintext key, as Kafka's own clients choose it for plain records: murmur2, modulo
+/// the number of partitions. Sealed keys never repeat, so their hash would spread equal keys.
+pub(super) fn partition_of(key: &[u8], partitions: usize) -> Option<i32> {
+    let positive = murmur2(key) & 0x7fff_ffff;
+    let partition = usize::try_from(positive).ok()?.checked_rem(partitions)?;
+    i32::try_from(partition).ok()
+}
+
+/// MurmurHash2 of 32 bits with Kafka's seed.
+fn murmur2(bytes: &[u8]) -> u32 {
+    const SEED: u32 = 0x9747_b28c;
+    const M: u32 = 0x5bd1_e995;
+    let mut hash = SEED ^ u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let (words, rest) = bytes.as_chunks::<4>();
+    for word in words {
+        let mixed = u32::from_le_bytes(*word).wrapping_mul(M);
+        let mixed = (mixed ^ (mixed >> 24)).wrapping_mul(M);
+        hash = hash.wrapping_mul(M) ^ mixed;
+    }
+    if !rest.is_empty() {
+        let last = rest
+            .iter()
+            .rev()
+            .fold(0, |last, byte| (last << 8) | u32::from(*byte));
+        hash = (hash ^ last).wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_apache_kafka() {
+        // From Kafka's own UtilsTest.
+        for (key, hash) in [
+            (&b"21"[..], -973_932_308),
+            (b"foobar", -790_332_482),
+            (b"a-little-bit-long-string", -985_981_536),
+            (b"a-little-bit-longer-string", -1_486_304_829),
+            (
+                b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+            ),
+            (b"abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(key).cast_signed(), hash);
+        }
+    }
+
+    #[test]
+    fn without_partitions_there_is_none() {
+        assert_eq!(partition_of(b"key", 0), None);
+        assert_eq!(partition_of(b"key", 1), Some(0));
     }
 }
