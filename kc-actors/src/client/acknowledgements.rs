@@ -1,18 +1,20 @@
 use std::collections::VecDeque;
 
-/// How many records of a partition may be taken from the first unacknowledged one on, before the partition is paused.
+/// Maximum number of records of a partition that the application may take, counted from the first unacknowledged
+/// record. At this number the consumer pauses the partition.
 pub const MAX_UNACKNOWLEDGED: usize = 10_000;
 
-/// The records of a partition that were handed out and not committed: up to where they are acknowledged.
+/// The records of a partition that were handed out and whose positions are not stored yet.
 ///
-/// Records are numbered as they are handed out, from 0, because offsets have gaps. A position is stored only once all
-/// records before it are acknowledged, in whatever order that happens.
+/// Records are numbered from 0 in the order in which they are handed out, because offsets have gaps. A position
+/// becomes storable only when all records before it are acknowledged; they may be acknowledged in any order.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     /// The number of the first entry.
     first: u64,
     entries: VecDeque<Entry>,
-    /// The next offset to read, once all before it is acknowledged, if that was not stored yet.
+    /// The next offset to read: all records before it are acknowledged. `None` if that offset was already taken for
+    /// storing.
     position: Option<i64>,
     revoked: bool,
 }
@@ -34,13 +36,14 @@ impl Window {
         number
     }
 
-    /// Adds a record that is left out, and so needs no acknowledgement.
+    /// Adds a record that the application does not get, and acknowledges it at once.
     pub(super) fn leave_out(&mut self, offset: i64) {
         let number = self.hand_out(offset);
         self.acknowledge(number);
     }
 
-    /// Acknowledges a record; a second time changes nothing. Returns whether the partition is still this member's.
+    /// Acknowledges the record with this number; a repeated call changes nothing. Returns whether this group member
+    /// still has the partition.
     pub(super) fn acknowledge(&mut self, number: u64) -> bool {
         if self.revoked {
             return false;
@@ -53,7 +56,7 @@ impl Window {
         while let Some(entry) = self.entries.front()
             && entry.acknowledged
         {
-            // Offsets come from a broker, which may send the largest there is.
+            // The broker chooses offsets, and may send the largest `i64`.
             self.position = Some(entry.offset.saturating_add(1));
             self.entries.pop_front();
             self.first += 1;
@@ -61,20 +64,20 @@ impl Window {
         true
     }
 
-    /// Returns the position that has become storable since this was last asked.
+    /// Returns the position that became storable since the last call, if there is one.
     pub(super) fn take_position(&mut self) -> Option<i64> {
         self.position.take()
     }
 
-    /// Returns the offset of the first record that is not acknowledged, if so many of the records that were `taken`
-    /// follow it that no more may be.
+    /// Returns the offset of the first unacknowledged record if the application, which has taken `taken` records in
+    /// all, may take no more before it acknowledges that record.
     pub(super) fn stuck_at(&self, taken: u64) -> Option<i64> {
         let span = taken.saturating_sub(self.first);
         let first = self.entries.front()?;
         (span >= MAX_UNACKNOWLEDGED as u64).then_some(first.offset)
     }
 
-    /// Takes the partition away: nothing is acknowledged any more.
+    /// Marks the partition as revoked: later acknowledgements have no effect.
     pub(super) fn revoke(&mut self) {
         *self = Self {
             revoked: true,

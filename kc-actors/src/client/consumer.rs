@@ -27,46 +27,48 @@ use super::CLOSE_DEADLINE;
 use crate::events::Events;
 use crate::handles::{OpenFailure, Opener};
 
-/// How many bytes of records wait for the application; beyond, none are handed out, and soon partitions are paused.
+/// Maximum size in bytes of the records that wait for the application. At this size the consumer hands out no more
+/// records; if the application stays slow, it pauses its partitions.
 pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 
-/// What to do with a record that is not sealed, or that no key opens: it may have been slipped into the topic.
+/// The reaction of a consumer to a record that is not sealed, or that no key opens. An attacker may have put such a
+/// record into the topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForeignPolicy {
-    /// Ends the consumer there with an error; nothing is committed past the record.
+    /// Ends the consumer at the record with an error. No position after the record is committed.
     #[default]
     Fail,
-    /// Leaves the record out.
+    /// Leaves the record out, and continues with the next one.
     Skip,
-    /// Hands the record out as it is, with the [reason](ConsumerRecord::failure).
+    /// Hands the record out unopened, with the [reason](ConsumerRecord::failure).
     Deliver,
 }
 
-/// What a consumer reads, and how.
+/// The topics, the group and the behaviour of a consumer.
 #[derive(Clone, Debug)]
 pub struct ConsumerOptions {
     /// The consumer group.
     pub group: String,
-    /// The topics. Side topics carry no messages: they are left out of what regular expressions match.
+    /// The topics to read. Side topics carry no messages: a regular expression does not select them.
     pub topics: Subscription,
-    /// Where a group without a committed position starts.
+    /// The start position of a group that has no committed position.
     pub start: GroupStart,
-    /// What to do with records that are not sealed.
+    /// The reaction to records that are not sealed, or that no key opens.
     pub policy: ForeignPolicy,
-    /// Takes Kafka keys as they are: for topics whose producers leave them so, see
+    /// Returns Kafka keys as they are, without opening them. Needed for topics whose producers set
     /// [`ProducerOptions::plain_keys`](super::ProducerOptions::plain_keys).
     pub plain_keys: bool,
-    /// Opens nothing: keys and values are as the broker holds them.
+    /// Opens neither keys nor values: the application gets the bytes that the broker holds.
     pub plain: bool,
-    /// Commits nothing, so that records need not be acknowledged.
+    /// Commits no positions. The application then need not acknowledge records.
     pub no_commit: bool,
 }
 
-/// Why a consumer ended.
+/// The reason why a consumer could not join its group, or ended.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
-    /// The broker, for a reason that only a person can change.
+    /// The broker or the Kafka client failed, and trying again does not help.
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The node is closed.
@@ -75,7 +77,7 @@ pub enum ConsumeError {
     /// The thread of the consumer could not be started.
     #[error("the consumer's thread does not start")]
     Thread(#[source] Arc<std::io::Error>),
-    /// A record that is not sealed, or that no key opens.
+    /// A record is not sealed, or no key opens it, and the policy is [`ForeignPolicy::Fail`].
     #[error("{topic}[{partition}] offset {offset}: {failure}")]
     Foreign {
         /// The topic.
@@ -84,56 +86,58 @@ pub enum ConsumeError {
         partition: i32,
         /// The offset.
         offset: i64,
-        /// Why it was not opened.
+        /// The reason why the record was not opened.
         failure: OpenFailure,
     },
 }
 
-/// Reads and opens the records of a consumer group: in order for each partition, at least once.
+/// Reads and opens the records of a consumer group. Each partition is delivered in order, and each record at least
+/// once.
 ///
-/// A thread of its own polls, opens and commits, so that the consumer stays in its group however long the application
-/// works on a record; up to [`MAX_BUFFERED_BYTES`] are read ahead. Outages of brokers are waited for, and reported as
-/// [events](crate::NodeEvent).
+/// A thread of the consumer polls the broker, opens records and commits positions. The consumer therefore stays in
+/// its group, however long the application works on a record. The thread reads at most [`MAX_BUFFERED_BYTES`] ahead.
+/// During an outage of the brokers it tries again, and reports the outage as an [event](crate::NodeEvent).
 ///
-/// Positions are committed in the background, up to the first record that is not
-/// [acknowledged](ConsumerRecord::ack). One that stays so holds its partition back once
-/// [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED) records were taken from there on.
+/// The thread commits in the background, in each partition up to the first record that is not
+/// [acknowledged](ConsumerRecord::ack). If the application takes [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED)
+/// records from an unacknowledged record on, the partition is paused until that record is acknowledged.
 #[derive(Debug)]
 pub struct Consumer {
     batches: mpsc::UnboundedReceiver<Result<Batch, ConsumeError>>,
-    /// What is left of the last batch, whose size counts as buffered until all of it is taken.
+    /// The records of the last batch that the application has not taken. The size of the whole batch counts as
+    /// buffered until all its records are taken.
     batch: std::vec::IntoIter<ConsumerRecord>,
     batch_bytes: usize,
     control: Arc<Control>,
 }
 
-/// What a consumer, its thread, and those who close it share.
+/// State shared by a consumer, its thread, and the callers that close the consumer.
 #[derive(Debug)]
 pub(super) struct Control {
-    /// The bytes of records that wait for the application.
+    /// The size in bytes of the records that wait for the application.
     buffered: AtomicUsize,
-    /// Whether the thread waits for less to be buffered.
+    /// Set while the thread waits for the application to take records.
     wants_room: AtomicBool,
-    /// How many records wait for keys.
+    /// The number of records that wait for keys.
     waiting: AtomicUsize,
-    /// Wakes the thread once there is.
+    /// Wakes the thread when the application has taken records.
     wake: Notify,
-    /// Whether the phase is another than [`Phase::Running`].
+    /// Set if the phase is not [`Phase::Running`].
     stopped: AtomicBool,
     phase: watch::Sender<Phase>,
 }
 
-/// How far closing is.
+/// The progress of closing a consumer.
 #[derive(Clone, Debug)]
 enum Phase {
     Running,
-    /// Nothing is handed out any more; records may be acknowledged.
+    /// No more records are handed out. Records may still be acknowledged.
     Stopped,
-    /// What is acknowledged is to be committed, and the group left.
+    /// The thread commits the acknowledged positions, and leaves the group.
     Leaving {
         end: Instant,
     },
-    /// The group is left.
+    /// The thread has left the group, with this result.
     Left(Result<(), BackendError>),
 }
 
@@ -152,7 +156,7 @@ impl ConsumeError {
 }
 
 impl Consumer {
-    /// Joins the group.
+    /// Starts the consumer's thread, and waits until it has joined the group.
     pub(super) async fn join(
         backend: Arc<dyn Backend>,
         opener: Opener,
@@ -190,7 +194,7 @@ impl Consumer {
                         }
                     };
                     if joins.send(Ok(())).is_err() {
-                        // Joining was given up.
+                        // The caller dropped the future of `join`.
                         control.begin_leaving(Instant::now() + CLOSE_DEADLINE);
                     }
                     let driver = Driver::new(inbox, arrivals, topics, sender, &control, events);
@@ -211,23 +215,26 @@ impl Consumer {
         })
     }
 
-    /// Waits for the next record. `None` once the consumer or the node is closed, and after an error.
+    /// Waits for the next record and returns it. Returns `None` once the consumer or the node is closed, and after an
+    /// error.
     ///
-    /// Cancel safe: dropping the future, as `select!` does, loses no record.
+    /// Cancel safe: no record is lost if the future is dropped, as `select!` does.
     ///
     /// # Errors
-    /// [`ConsumeError`], once: the consumer has ended then. Outages are no errors.
+    /// Returns [`ConsumeError`] once, when the consumer has ended: the broker or the Kafka client failed for good,
+    /// the node was closed, or [`ForeignPolicy::Fail`] met a record that cannot be opened. An outage of the brokers
+    /// is no error.
     pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ConsumeError>> {
         poll_fn(|context| self.poll_record(context)).await
     }
 
-    /// Waits for the next records: all that are left of those that came together, in the order of
-    /// [`next`](Self::next). Never empty.
+    /// Waits for records, and returns all that are ready in the current batch, in the order of [`next`](Self::next).
+    /// The batch has at least one record.
     ///
-    /// Cancel safe, as `next` is.
+    /// Cancel safe: no record is lost if the future is dropped.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
+    /// The errors of [`next`](Self::next).
     pub async fn next_batch(&mut self) -> Option<Result<Vec<ConsumerRecord>, ConsumeError>> {
         let first = match self.next().await? {
             Ok(first) => first,
@@ -239,32 +246,37 @@ impl Consumer {
         Some(Ok(batch))
     }
 
-    /// Returns the records as a stream, which ends where [`next`](Self::next) gives `None`. Dropping it loses none.
+    /// Returns a stream of the records. The stream ends when [`next`](Self::next) would return `None`. Dropping the
+    /// stream loses no record.
     pub fn stream(&mut self) -> RecordStream<'_> {
         RecordStream(self)
     }
 
-    /// Returns how many records wait for keys: their own, or those of records before them.
+    /// Returns the number of records that wait for keys: for their own key, or for the key of a record before them.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.control.waiting.load(Ordering::Relaxed)
     }
 
-    /// Commits what is acknowledged, and leaves the group. Takes at most ten seconds. What was not acknowledged comes
-    /// again.
+    /// Commits the positions of acknowledged records, and leaves the group. Takes at most ten seconds. Unacknowledged
+    /// records are delivered again to the group.
     ///
-    /// If the future is dropped, the consumer goes on leaving in the background.
+    /// Not cancel safe: if the future is dropped, the consumer leaves the group in the background, and the result is
+    /// lost.
     ///
     /// # Errors
-    /// [`BackendError`] if the commit failed.
+    /// Returns [`BackendError`] if committing or leaving failed, or took too long.
     pub async fn close(self) -> Result<(), BackendError> {
         self.close_within(CLOSE_DEADLINE).await
     }
 
-    /// As [`close`](Self::close), within `deadline`.
+    /// Closes the consumer as [`close`](Self::close) does, within `deadline`.
+    ///
+    /// Not cancel safe: if the future is dropped, the consumer leaves the group in the background, and the result is
+    /// lost.
     ///
     /// # Errors
-    /// As [`close`](Self::close).
+    /// The errors of [`close`](Self::close).
     pub async fn close_within(self, deadline: Duration) -> Result<(), BackendError> {
         self.control.stop();
         self.control.leave(end_of(Instant::now(), deadline)).await
@@ -313,7 +325,7 @@ impl Drop for Consumer {
     }
 }
 
-/// The records of a [`Consumer`]: [`Consumer::stream`].
+/// A stream of the records of a [`Consumer`]. [`Consumer::stream`] returns it.
 #[derive(Debug)]
 pub struct RecordStream<'c>(&'c mut Consumer);
 
@@ -326,7 +338,7 @@ impl Stream for RecordStream<'_> {
 }
 
 impl Control {
-    /// Ends what [`Consumer::next`] gives.
+    /// Makes [`Consumer::next`] return `None`, while the consumer stays in its group.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.phase.send_if_modified(|phase| {
@@ -348,7 +360,7 @@ impl Control {
         });
     }
 
-    /// Commits what is acknowledged, and leaves the group.
+    /// Requests the thread to commit and to leave the group, and waits until it has done so.
     pub(super) async fn leave(&self, end: Instant) -> Result<(), BackendError> {
         self.begin_leaving(end);
         let mut phase = self.phase.subscribe();
@@ -357,7 +369,7 @@ impl Control {
             .await;
         match left.as_deref() {
             Ok(Phase::Left(left)) => left.clone(),
-            // The sender is here.
+            // Unreachable: `self` holds the sender.
             _ => Ok(()),
         }
     }
@@ -376,7 +388,7 @@ impl Control {
     }
 }
 
-/// Says that the group is left when the thread ends, however it does.
+/// Sets [`Phase::Left`] when the consumer's thread ends, also if the thread panics.
 struct Leaving<'c>(&'c Control);
 
 impl Leaving<'_> {

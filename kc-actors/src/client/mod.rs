@@ -1,4 +1,4 @@
-//! Encrypted Kafka clients: a backend's clients with the handles in front of them.
+//! Encrypted Kafka clients: the clients of a backend, with sealing and opening added.
 
 mod acknowledgements;
 mod consumer;
@@ -23,10 +23,10 @@ pub use record::{Payload, Record};
 use crate::events::Events;
 use crate::handles::{Opener, Sealers};
 
-/// How long closing a client takes, unless another deadline is given.
+/// Default deadline for closing a client.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Makes a node's encrypted Kafka clients, and closes them all. Cheap to clone.
+/// Creates the encrypted Kafka clients of a node, and closes all of them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clients {
     sealers: Sealers,
@@ -35,7 +35,7 @@ pub struct Clients {
     open: Arc<Mutex<Open>>,
 }
 
-/// The clients that were not dropped.
+/// The clients that are not dropped.
 #[derive(Debug, Default)]
 struct Open {
     producers: Vec<Weak<producer::Inner>>,
@@ -44,7 +44,7 @@ struct Open {
 }
 
 impl Clients {
-    /// Makes them with a node's handles.
+    /// Creates a factory whose clients seal with `sealers` and open with `opener`.
     #[must_use]
     pub fn new(sealers: Sealers, opener: Opener, events: Events) -> Self {
         Self {
@@ -57,10 +57,10 @@ impl Clients {
 
     /// Connects a producer.
     ///
-    /// Cancel safe: dropping the future leaves nothing behind.
+    /// Cancel safe: if the future is dropped, no client stays connected.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns [`BackendError`] if the backend cannot create a client.
     pub async fn producer(
         &self,
         backend: &dyn Backend,
@@ -83,7 +83,8 @@ impl Clients {
     /// Cancel safe: if the future is dropped, the group is left in the background.
     ///
     /// # Errors
-    /// [`ConsumeError`].
+    /// Returns [`ConsumeError`] if the group cannot be joined, the consumer's thread cannot be started, or the
+    /// clients were closed.
     pub async fn consumer(
         &self,
         backend: Arc<dyn Backend>,
@@ -102,13 +103,15 @@ impl Clients {
         Ok(consumer)
     }
 
-    /// Closes all clients in order: consumers hand out nothing more, producers flush and disconnect, what is
-    /// acknowledged by then is committed, and groups are left. Returns the first failure. A second call does nothing.
+    /// Closes all clients within `deadline`, in this order: consumers stop handing out records; producers flush and
+    /// disconnect; consumers commit the positions that are acknowledged by then, and leave their groups. A repeated
+    /// call does nothing.
     ///
-    /// If the future is dropped, consumers go on leaving; records that are queued may not be sent.
+    /// Not cancel safe: if the future is dropped, consumers may stay in their groups, and queued records may not be
+    /// sent.
     ///
     /// # Errors
-    /// [`BackendError`].
+    /// Returns the first [`BackendError`] of a client that could not be closed in order.
     pub async fn close(&self, deadline: Duration) -> Result<(), BackendError> {
         let end = end_of(Instant::now(), deadline);
         let (producers, consumers) = self.with(|open| {
@@ -131,7 +134,7 @@ impl Clients {
     }
 }
 
-/// Awaits all, side by side. Returns the first failure.
+/// Runs all futures concurrently. Returns the first failure, in the order of the futures.
 async fn all<E>(
     futures: impl Iterator<Item = impl Future<Output = Result<(), E>>>,
 ) -> Result<(), E> {

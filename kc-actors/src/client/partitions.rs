@@ -1,4 +1,4 @@
-//! The partitions of topics: how many there are, and which one a key belongs to.
+//! The partitions of topics: their number, and the choice of a partition by Kafka key.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a number of partitions is believed: as long as Kafka's own clients do.
+/// Maximum age of a stored number of partitions. Kafka's own clients use the same value.
 const MAX_AGE: Duration = Duration::from_mins(5);
 
-/// How many partitions topics have, as far as is known.
+/// The numbers of partitions of topics, as last reported by the broker.
 #[derive(Debug, Default)]
 pub(super) struct PartitionCounts(Mutex<HashMap<String, Count>>);
 
@@ -20,17 +20,18 @@ struct Count {
     believed: bool,
 }
 
-/// What is known of a topic.
+/// The stored knowledge about the number of partitions of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     Nothing,
     Count(usize),
-    /// It was so, and whoever is told must look again.
+    /// The number is old or doubtful. The caller must ask the broker again.
     OldCount(usize),
 }
 
 impl PartitionCounts {
-    /// Of those who ask for an old one only the first is told that it is old.
+    /// Returns the stored number for a topic. If the number is old or doubtful, only the first caller gets
+    /// [`Known::OldCount`], so that only one caller asks the broker.
     pub(super) fn get(&self, topic: &str) -> Known {
         let mut counts = self.lock();
         let Some(count) = counts.get_mut(topic) else {
@@ -57,14 +58,14 @@ impl PartitionCounts {
         self.lock().remove(topic);
     }
 
-    /// Has it looked up again before it is used again.
+    /// Marks the number of a topic as doubtful: the next caller of [`get`](Self::get) must ask the broker.
     pub(super) fn doubt(&self, topic: &str) {
         if let Some(count) = self.lock().get_mut(topic) {
             count.believed = false;
         }
     }
 
-    /// As [`doubt`](Self::doubt), for all topics.
+    /// Marks the numbers of all topics as doubtful.
     pub(super) fn doubt_all(&self) {
         for count in self.lock().values_mut() {
             count.believed = false;
@@ -81,15 +82,16 @@ impl PartitionCounts {
     }
 }
 
-/// The partition of a plaintext key, as Kafka's own clients choose it for plain records: murmur2, modulo
-/// the number of partitions. Sealed keys never repeat, so their hash would spread equal keys.
+/// Returns the partition for a plaintext Kafka key as Kafka's own clients choose it: murmur2 of the key, modulo the
+/// number of partitions. `None` if there are no partitions. The hash of a sealed key would not do, because equal keys
+/// have different sealed forms.
 pub(super) fn partition_of(key: &[u8], partitions: usize) -> Option<i32> {
     let positive = murmur2(key) & 0x7fff_ffff;
     let partition = usize::try_from(positive).ok()?.checked_rem(partitions)?;
     i32::try_from(partition).ok()
 }
 
-/// MurmurHash2 of 32 bits with Kafka's seed.
+/// Computes the 32-bit MurmurHash2 with Kafka's seed.
 fn murmur2(bytes: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;

@@ -15,26 +15,26 @@ use super::record::{Payload, Record};
 use crate::actors::key_table::PrepareError;
 use crate::handles::{SealError, Sealers};
 
-/// How long to look for a topic that the broker does not know.
+/// Maximum time to wait for a topic that the broker does not know.
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
-/// How often to look.
+/// Time between two requests for such a topic.
 const LOOK_DELAY: Duration = Duration::from_millis(250);
 
-/// How a producer seals.
+/// The choice of the parts of a record that a producer seals.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProducerOptions {
-    /// Leaves Kafka keys as they are, for brokers to see: a compacted topic needs it, because no two sealed keys are
-    /// equal. Consumers must know it, too.
+    /// Leaves Kafka keys unsealed, so that brokers see them. A compacted topic needs this, because no two sealed keys
+    /// are equal. Consumers must set [`ConsumerOptions::plain_keys`](super::ConsumerOptions::plain_keys).
     pub plain_keys: bool,
     /// Seals nothing: brokers see keys and values.
     pub plain: bool,
 }
 
-/// Why a record was not sent.
+/// The reason why a record was not sent.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProduceError {
-    /// There is no key to seal with.
+    /// No data key is ready for sealing.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     /// Sealing failed.
@@ -49,12 +49,12 @@ pub enum ProduceError {
 #[derive(Clone, Debug)]
 pub struct Producer(Arc<Inner>);
 
-/// What the clones of a producer share.
+/// State shared by the clones of a producer.
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// `None` seals nothing.
+    /// `None` if the producer seals nothing.
     sealers: Option<Sealers>,
-    /// `None` once it is closed.
+    /// `None` once the producer is closed.
     client: ArcSwapOption<Box<dyn BackendProducer>>,
     admin: Box<dyn Admin>,
     plain_keys: bool,
@@ -76,48 +76,52 @@ impl Producer {
         })))
     }
 
-    /// Seals a record, sends it, and waits until it is acknowledged by all in-sync replicas. To have many under way at
-    /// once, [`enqueue`](Self::enqueue) them.
+    /// Seals a record, sends it, and waits until all in-sync replicas have acknowledged it. Use
+    /// [`enqueue`](Self::enqueue) to have many records in flight.
     ///
-    /// If the future is dropped, the record may still be sent.
+    /// Not cancel safe: if the future is dropped, the record may or may not be sent.
     ///
     /// # Errors
-    /// [`ProduceError`]. A topic that the broker does not know after ten seconds is
+    /// Returns [`ProduceError`] if no data key is ready, sealing failed, the producer is closed, or the record was
+    /// not acknowledged. A topic that the broker does not know after ten seconds gives
     /// [`BackendErrorKind::UnknownTopic`].
     pub async fn send(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
         Ok(self.enqueue(record).await?.await?)
     }
 
-    /// Seals a record and queues it; waits while the queue is full. The returned future, which is `'static`, resolves
-    /// when the record is acknowledged; the record is sent whether or not that is awaited.
+    /// Seals a record and adds it to the queue. Waits while the queue is full. The returned future is `'static` and
+    /// resolves when the record is acknowledged. The record is sent even if that future is dropped.
     ///
-    /// If the future of this call is dropped, the record may still be sent.
+    /// Not cancel safe: if the future of this call is dropped, the record may or may not be sent.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// The errors of [`send`](Self::send); those that occur after queueing are returned by the future.
     pub async fn enqueue(&self, record: Record<'_>) -> Result<DeliveryFuture, ProduceError> {
         self.0.enqueue(record).await
     }
 
-    /// Waits until everything that was queued is acknowledged, or cannot be: the Kafka client's `delivery_timeout_ms`
-    /// bounds it.
+    /// Waits until each queued record is acknowledged or has failed. The Kafka client's `delivery_timeout_ms` bounds
+    /// the wait.
     ///
-    /// Cancel safe: dropping the future loses no record.
+    /// Cancel safe: no record is lost if the future is dropped.
     ///
     /// # Errors
-    /// [`BackendError`]: the first failure of a queued record since the last flush.
+    /// Returns the first failure of a queued record since the last flush, or a [`BackendError`] of kind `Closed` if
+    /// the producer is closed.
     pub async fn flush(&self) -> Result<(), BackendError> {
         self.flush_within(Duration::MAX).await
     }
 
-    /// As [`flush`](Self::flush), within `deadline`.
+    /// Flushes as [`flush`](Self::flush) does, within `deadline`.
+    ///
+    /// Cancel safe: no record is lost if the future is dropped.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); `Timeout` at the deadline.
+    /// The errors of [`flush`](Self::flush), and [`BackendErrorKind::Timeout`] if the deadline passed.
     pub async fn flush_within(&self, deadline: Duration) -> Result<(), BackendError> {
         let client = self.0.client()?;
         let flushed = client.flush(deadline).await;
-        // It is of a record whose delivery nobody may be waiting for.
+        // The application may have dropped the future of the failed record, and the error does not name its topic.
         flushed.inspect_err(|error| {
             if is_missing(error) {
                 self.0.counts.doubt_all();
@@ -125,13 +129,13 @@ impl Producer {
         })
     }
 
-    /// Flushes and disconnects, for all clones. A second call does nothing. [`Node`](crate::Node) does so when it is
-    /// closed.
+    /// Flushes and disconnects, for all clones. A repeated call does nothing. [`Node`](crate::Node) calls this when
+    /// it is closed.
     ///
-    /// If the future is dropped, records that were queued may not be sent.
+    /// Not cancel safe: if the future is dropped, queued records may not be sent.
     ///
     /// # Errors
-    /// As [`flush_within`](Self::flush_within).
+    /// The errors of [`flush_within`](Self::flush_within).
     pub async fn close_within(&self, deadline: Duration) -> Result<(), BackendError> {
         self.0.close(deadline).await
     }
@@ -148,7 +152,7 @@ impl Inner {
         };
         match Arc::try_unwrap(client) {
             Ok(client) => client.close(deadline).await,
-            // Records are just being queued; the last one disconnects.
+            // Another caller is still queueing a record. The client disconnects when that caller has finished.
             Err(client) => client.flush(deadline).await,
         }
     }
@@ -207,7 +211,7 @@ impl Inner {
         Ok(Some(sealed))
     }
 
-    /// Makes sure that the topic exists and has a key. Returns its number of partitions.
+    /// Waits until the topic exists and a data key is ready for it. Returns the topic's number of partitions.
     async fn ready(&self, topic: &str) -> Result<usize, ProduceError> {
         match self.counts.get(topic) {
             Known::Count(partitions) => Ok(partitions),
@@ -223,7 +227,7 @@ impl Inner {
         }
     }
 
-    /// While the broker does not say, it is as it was.
+    /// Asks the broker for the number of partitions. Returns `known` if the broker does not answer.
     async fn look_again(&self, topic: &str, known: usize) -> Result<usize, BackendError> {
         let found = self.admin.partitions(topic, true, TOPIC_DEADLINE).await;
         let partitions = match found {
@@ -241,7 +245,8 @@ impl Inner {
         Ok(partitions)
     }
 
-    /// We never create a data topic, but asking may make the broker do so.
+    /// Asks the broker for the number of partitions until it knows the topic. kc never creates a data topic, but the
+    /// request may cause the broker to create it.
     async fn look_up(&self, topic: &str) -> Result<usize, BackendError> {
         let look = async {
             loop {
@@ -260,7 +265,7 @@ impl Inner {
     }
 }
 
-/// Whether a topic or partition is not there, or not any more.
+/// Returns whether the error says that a topic or partition does not exist.
 fn is_missing(error: &BackendError) -> bool {
     error.kind() == BackendErrorKind::UnknownTopic
 }

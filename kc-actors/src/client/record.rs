@@ -33,7 +33,7 @@ enum Source<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Makes a record for `topic` without a key, and with a null value.
+    /// Creates a record for `topic` with a null key and a null value.
     pub fn to(topic: impl Into<Cow<'a, str>>) -> Self {
         Self {
             topic: topic.into(),
@@ -56,7 +56,8 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the partition. Without one it is chosen by the key, as Kafka's own clients do, or spread.
+    /// Sets the partition. Without this call, the partition is chosen by the hash of the plaintext key, as Kafka's
+    /// own clients do. A record without a key may go to any partition.
     pub fn partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
@@ -71,7 +72,7 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets all headers at once, such as those of a record that is passed on.
+    /// Replaces all headers, for example with those of a record that is forwarded.
     pub fn headers(mut self, headers: Vec<Header>) -> Self {
         self.headers = headers;
         self

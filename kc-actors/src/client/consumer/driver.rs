@@ -11,54 +11,55 @@ use super::inbox::{Batch, Inbox};
 use super::{ConsumeError, Control, MAX_BUFFERED_BYTES, Phase};
 use crate::events::{Events, NodeEvent};
 
-/// How many records are handed out at once, at most.
+/// Maximum number of records in a batch.
 const MAX_BATCH: usize = 1024;
 
-/// How often positions are committed.
+/// Time between two commits.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long such a commit may keep from polling.
+/// Deadline for such a commit; no poll happens meanwhile.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long one poll of the broker takes at most, so that acknowledgements are seen meanwhile.
+/// Maximum duration of one poll of the broker. Acknowledgements are processed between polls.
 const POLL: Duration = Duration::from_millis(250);
 
-/// The same while records wait for keys: whether one will ever come changes without a key's arrival.
+/// Maximum duration of a poll while records wait for keys. A record can stop waiting without the arrival of a key, so
+/// the driver looks often.
 const PARKED_POLL: Duration = Duration::from_millis(50);
 
-/// How long the application may be slow before partitions are paused: until then it is enough not to poll.
+/// Time for which the buffer may be full before partitions are paused. Until then the driver only stops polling.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How much longer than its deadline leaving the group may take.
+/// Time by which leaving the group may exceed its deadline.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long to wait after a failed poll.
+/// Time to wait after a failed poll.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// What a consumer's thread does: polls, opens, hands out, commits, and at the end leaves the group.
+/// The work of a consumer's thread: polls, opens, hands out, commits, and finally leaves the group.
 #[derive(Debug)]
 pub(super) struct Driver<'c> {
     inbox: Inbox,
-    /// Changes when keys come in.
+    /// Changes when data keys arrive.
     arrivals: watch::Receiver<u64>,
-    /// What is read, for events.
+    /// The topics that are read, as text for events and log messages.
     topics: String,
-    /// Where batches go; none once nothing is handed out any more.
+    /// The channel to the consumer; `None` once no more records are handed out.
     batches: Option<mpsc::UnboundedSender<Result<Batch, ConsumeError>>>,
     control: &'c Control,
     events: Events,
-    /// Since when there has been no room for more.
+    /// The time since which the buffer has been full.
     full: Option<Instant>,
-    /// Since when brokers have failed.
+    /// The time since which the brokers have failed.
     failing: Option<Instant>,
     commits_fail: bool,
-    /// The partitions that are paused until an offset is acknowledged.
+    /// The partitions that are paused, each with the offset of the record to acknowledge.
     stuck: Vec<(TopicPartition, i64)>,
     next_commit: Instant,
 }
 
-/// The runtime of a consumer's thread. The Kafka client's tasks have a thread of their own beside it, so that fetching
-/// goes on while records are opened.
+/// Returns the runtime of a consumer's thread. The tasks of the Kafka client run on a second thread, so that fetching
+/// continues while records are opened.
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(1)
@@ -92,7 +93,7 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// Runs until the consumer is closed. Returns what came of leaving the group.
+    /// Runs until the consumer is closed. Returns the result of leaving the group.
     pub(super) async fn run(mut self) -> Result<(), BackendError> {
         let mut phase = self.control.phase.subscribe();
         loop {
@@ -105,7 +106,7 @@ impl<'c> Driver<'c> {
             }
             tokio::select! {
                 biased;
-                // What a step has begun goes on with the next one: polls and commits lose nothing.
+                // A step that is dropped here loses nothing: polls and commits are cancel safe.
                 _ = phase.changed() => {}
                 () = self.step() => {}
             }
@@ -122,12 +123,12 @@ impl<'c> Driver<'c> {
         match step {
             Ok(()) => {}
             Err(error) if is_running => self.fail(error),
-            // It was reported; what was handed out can still be acknowledged.
+            // The error was reported before. Records that were handed out can still be acknowledged.
             Err(_) => sleep(RETRY_DELAY).await,
         }
     }
 
-    /// Hands out what can be opened, then polls for more, or waits for room.
+    /// Hands out the records that can be opened. Then polls for more, or waits until the buffer has room.
     async fn hand_out(&mut self) -> Result<(), ConsumeError> {
         self.settle().await;
         let has_room = self.has_room();
@@ -174,19 +175,19 @@ impl<'c> Driver<'c> {
             self.control
                 .buffered
                 .fetch_add(batch.bytes, Ordering::AcqRel);
-            // The consumer may have been dropped; then it is left soon.
+            // Sending fails if the consumer was dropped; the group is left soon after.
             let _ = batches.send(Ok(batch));
         }
     }
 
-    /// Stays in the group while nothing is handed out any more.
+    /// Stays in the group without handing out records.
     async fn keep_membership(&mut self) -> Result<(), ConsumeError> {
         self.settle().await;
         self.inbox.hold_back(true, &[]);
         self.fetch(POLL).await
     }
 
-    /// Returns whether more may be buffered: from the bound on not before half of it is taken.
+    /// Returns whether more records may be buffered. Once the buffer was full, it must become half empty first.
     fn has_room(&mut self) -> bool {
         let limit = if self.full.is_some() {
             MAX_BUFFERED_BYTES / 2
@@ -201,7 +202,7 @@ impl<'c> Driver<'c> {
         false
     }
 
-    /// Waits until the application has taken some.
+    /// Waits until the application has taken records, at most for `patience`.
     async fn room(&self, patience: Duration) {
         self.control.wants_room.store(true, Ordering::Release);
         let full = self.control.buffered.load(Ordering::Acquire) >= MAX_BUFFERED_BYTES / 2;
@@ -228,7 +229,7 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// Stores what is acknowledged; commits it now and then.
+    /// Stores the positions of acknowledged records, and commits them once per [`COMMIT_INTERVAL`].
     async fn settle(&mut self) {
         let stuck = self.inbox.settle();
         if stuck != self.stuck {
@@ -242,10 +243,10 @@ impl<'c> Driver<'c> {
         match self.inbox.commit(COMMIT_DEADLINE).await {
             Ok(()) => self.commits_fail = false,
             Err(error) if self.commits_fail => {
-                tracing::debug!(target: "kc::consumer", topics = self.topics, %error, "still not committed");
+                tracing::debug!(target: "kc::consumer", topics = self.topics, %error, "positions still not committed");
             }
             Err(error) => {
-                tracing::warn!(target: "kc::consumer", topics = self.topics, %error, "positions not committed; trying again");
+                tracing::warn!(target: "kc::consumer", topics = self.topics, %error, "positions not committed; consumer tries again");
                 self.commits_fail = true;
             }
         }
@@ -275,11 +276,11 @@ impl<'c> Driver<'c> {
 
     fn fails(&mut self, error: &BackendError) {
         if self.failing.is_some() {
-            tracing::debug!(target: "kc::consumer", topics = self.topics, %error, "still failing");
+            tracing::debug!(target: "kc::consumer", topics = self.topics, %error, "consumer still cannot read");
             return;
         }
         self.failing = Some(Instant::now());
-        tracing::warn!(target: "kc::consumer", topics = self.topics, %error, "consumer cannot read; trying again");
+        tracing::warn!(target: "kc::consumer", topics = self.topics, %error, "consumer cannot read and tries again");
         self.events.tell(NodeEvent::ConsumerFails {
             topics: self.topics.clone(),
             reason: error.to_string(),
@@ -297,10 +298,10 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// Ends what is handed out with an error.
+    /// Stops handing out records, and sends `error` to the consumer.
     fn fail(&mut self, error: ConsumeError) {
         if let Some(batches) = self.batches.take() {
-            // The consumer may have been dropped.
+            // Sending fails if the consumer was dropped.
             let _ = batches.send(Err(error));
         }
     }
@@ -318,7 +319,7 @@ impl<'c> Driver<'c> {
         left.unwrap_or_else(late).inspect_err(|error| {
             tracing::warn!(
                 target: "kc::consumer", topics = self.topics, %error,
-                "acknowledged records may come again: their positions were not committed"
+                        "positions of acknowledged records not committed: these records may be delivered again"
             );
         })
     }

@@ -12,32 +12,32 @@ use super::record::{ConsumerRecord, Partition};
 use super::{ConsumeError, ConsumerOptions, ForeignPolicy};
 use crate::handles::{OpenFailure, Opener, WaitingRecords};
 
-/// How long handing out goes on without a poll of the broker: a member that does not poll is thrown out of the group,
-/// and keeps others from joining it.
+/// Maximum time between two polls of the broker while records are handed out. A group removes a member that does not
+/// poll, and meanwhile other members cannot join.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many bytes of records are handed out at once, and one record more.
+/// Size in bytes at which a batch ends. A batch may exceed this size by one record.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
-/// The records of a group's member, opened in order for each partition.
+/// The records of a group member, opened in order for each partition.
 ///
-/// A record whose key is not here yet holds its partition back: nothing after it is handed out.
+/// A record whose data key is missing blocks its partition: no later record is handed out.
 #[derive(Debug)]
 pub(super) struct Inbox {
     consumer: Box<dyn GroupConsumer>,
-    /// Opens records; `None` leaves them as they are.
+    /// Opens records. `None` for a consumer that opens nothing.
     opener: Option<Opener>,
     options: ConsumerOptions,
     parked: BTreeMap<TopicPartition, Parked>,
-    /// The partitions of which records were handed out.
+    /// The partitions from which records were handed out.
     handed_out: BTreeMap<TopicPartition, Arc<Partition>>,
     paused: BTreeSet<TopicPartition>,
-    /// The partition of which records were handed out last.
+    /// The partition from which the last record was handed out.
     last: Option<TopicPartition>,
-    /// How many bytes may be parked before nothing is added where something is.
+    /// Size in bytes of all parked records at which partitions with parked records are no longer fetched.
     room: usize,
     waiting: Option<WaitingRecords>,
-    /// When the broker is polled even if there are records to hand out.
+    /// The time at which the broker must be polled, even if records are ready to be handed out.
     next_poll: Instant,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Inbox {
 pub(super) struct Batch {
     pub(super) records: Vec<ConsumerRecord>,
     pub(super) bytes: usize,
-    /// Whether there may be more to open at once.
+    /// Set if more records may be ready to be opened.
     pub(super) more: bool,
 }
 
@@ -56,7 +56,7 @@ impl Batch {
     }
 }
 
-/// What came of a record.
+/// The result of trying to open a record.
 enum Looked {
     Open,
     Await,
@@ -83,17 +83,17 @@ impl Inbox {
         }
     }
 
-    /// Returns whether the broker must be polled before more is handed out.
+    /// Returns whether the broker must be polled before more records are handed out.
     pub(super) fn is_poll_due(&self) -> bool {
         Instant::now() >= self.next_poll
     }
 
-    /// Returns how many records wait for keys: their own, or those of records before them.
+    /// Returns the number of records that wait for keys: for their own key, or for the key of a record before them.
     pub(super) fn waiting(&self) -> usize {
         self.parked.values().map(Parked::waiting).sum()
     }
 
-    /// Polls the broker. Cancel safe, as the backend's poll is.
+    /// Polls the broker, for at most `wait`. Cancel safe, as the backend's poll is.
     pub(super) async fn fetch(&mut self, wait: Duration) -> Result<(), BackendError> {
         self.next_poll = Instant::now() + POLL_INTERVAL;
         let polled = self.consumer.poll(wait).await?;
@@ -101,11 +101,12 @@ impl Inbox {
         Ok(())
     }
 
-    /// Opens what can be opened, up to the first record of each partition that cannot, but only so many. Goes on where
-    /// it stopped: a partition with much to hand out must not keep the others from their turn.
+    /// Opens at most `max` records, in each partition up to the first record that cannot be opened yet. The next call
+    /// starts with the partition after the last one, so that a busy partition does not block the others.
     ///
     /// # Errors
-    /// [`ConsumeError`], once what stands before it was handed out.
+    /// Returns [`ConsumeError`] if a record cannot be opened and the policy is to fail, or if the node is closed. The
+    /// records before it are handed out first.
     pub(super) fn open(&mut self, max: usize) -> Result<Batch, ConsumeError> {
         let mut batch = Batch::default();
         let all = (Bound::Unbounded, Bound::Unbounded);
@@ -127,8 +128,8 @@ impl Inbox {
         Ok(batch)
     }
 
-    /// Stores positions up to the first unacknowledged record of each partition. Returns the partitions with too many
-    /// records from there on, each with the offset.
+    /// Stores the position of the first unacknowledged record of each partition. Returns the partitions from which
+    /// too many records were taken, each with the offset of its first unacknowledged record.
     pub(super) fn settle(&mut self) -> Vec<(TopicPartition, i64)> {
         let mut stuck = Vec::new();
         for (at, partition) in &self.handed_out {
@@ -141,8 +142,8 @@ impl Inbox {
         stuck
     }
 
-    /// Stops fetching partitions that have more waiting than fits, those that are `stuck`, or all; goes on with the
-    /// others. Membership is kept.
+    /// Pauses the partitions that have too many parked records and those in `stuck`, or all partitions if `all` is
+    /// set. Resumes the others. The consumer stays in its group.
     pub(super) fn hold_back(&mut self, all: bool, stuck: &[(TopicPartition, i64)]) {
         let parked: usize = self.parked.values().map(Parked::bytes).sum();
         let room = parked < self.room;
@@ -167,12 +168,12 @@ impl Inbox {
         self.paused = held;
     }
 
-    /// Commits what was stored. Cancel safe: it stays stored until it is committed.
+    /// Commits the stored positions. Cancel safe: positions stay stored until they are committed.
     pub(super) async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
         self.consumer.commit(deadline).await
     }
 
-    /// Commits what is acknowledged, and leaves the group. Nothing is acknowledged any more.
+    /// Commits the positions of acknowledged records, and leaves the group. Later acknowledgements have no effect.
     pub(super) async fn close(mut self, deadline: Duration) -> Result<(), BackendError> {
         self.settle();
         self.handed_out
@@ -187,13 +188,13 @@ impl Inbox {
             if let Some(partition) = self.handed_out.remove(at) {
                 partition.revoke();
             }
-            // A pause outlives what was paused for.
+            // The Kafka client keeps a pause after the partition is revoked.
             if self.paused.remove(at) {
                 self.consumer.resume(std::slice::from_ref(at));
             }
         }
         for record in records {
-            // Most records are of the partition of the one before.
+            // Consecutive records usually have the same partition.
             let at = TopicPartition {
                 topic: record.topic.clone(),
                 partition: record.partition,
@@ -202,8 +203,8 @@ impl Inbox {
         }
     }
 
-    /// Opens records of these partitions, until there are so many in all; breaks off where something stands in the way
-    /// of all.
+    /// Opens records of `partitions` until the batch has `max` records. Returns `Break` if a record that must end the
+    /// consumer is next, but the batch is not empty.
     fn open_some(
         &mut self,
         partitions: (Bound<TopicPartition>, Bound<TopicPartition>),
@@ -231,7 +232,8 @@ impl Inbox {
                             return Err(ConsumeError::of(record, failure));
                         }
                         if stops {
-                            // First what stands before it; the next call fails.
+                            // The records before the failed one are handed out first. The next call returns the
+                            // error.
                             return Ok(ControlFlow::Break(()));
                         }
                         Some(failure)
@@ -261,7 +263,7 @@ impl Inbox {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Lets the node's status say how many records wait.
+    /// Updates the numbers of waiting records in the status of the node.
     fn note_waiting(&self) {
         if let Some(waiting) = &self.waiting {
             let parked = self.parked.iter();
@@ -270,7 +272,7 @@ impl Inbox {
     }
 }
 
-/// Opens a record in its place; one that is not opened stays as it is.
+/// Opens a record in place. If opening fails, the record is unchanged.
 fn look(opener: Option<&Opener>, plain_keys: bool, record: &mut Record) -> Looked {
     let Some(opener) = opener else {
         return Looked::Open;
@@ -290,13 +292,14 @@ fn look(opener: Option<&Opener>, plain_keys: bool, record: &mut Record) -> Looke
             record.value = value;
             Looked::Open
         }
-        // The guard looks at both.
+        // The guard applies to both patterns.
         (Err(failure), _) | (_, Err(failure)) if failure.may_still_open() => Looked::Await,
         (Err(failure), _) | (_, Err(failure)) => Looked::Failed(failure),
     }
 }
 
-/// A component's plaintext; an empty one is the null of the Python peer.
+/// Returns the plaintext of a key or value. An empty sealed value becomes `None`: the Python peer writes null in this
+/// form.
 fn plaintext(opened: Option<Result<Vec<u8>, OpenFailure>>) -> Result<Option<Vec<u8>>, OpenFailure> {
     match opened {
         None | Some(Err(OpenFailure::Foreign(Foreign::Empty))) => Ok(None),

@@ -4,26 +4,27 @@ use kc_core::backend::Record;
 
 use crate::handles::Opener;
 
-/// How many records of a partition wait for a key in memory; beyond, the partition is not fetched from.
+/// Maximum number of records of a partition that wait for data keys in memory. At this number the consumer stops
+/// fetching the partition.
 pub const MAX_PARKED_RECORDS: usize = 4096;
 
-/// How many bytes of a partition's records wait for a key in memory; beyond, the partition is not
-/// fetched from.
+/// Maximum size in bytes of the records of a partition that wait for data keys in memory. At this size the consumer
+/// stops fetching the partition.
 pub const MAX_PARKED_BYTES: usize = 16 << 20;
 
-/// How many bytes of a consumer's records wait for keys in memory; beyond, no partition in which a record waits is
-/// fetched from.
+/// Maximum size in bytes of all records of a consumer that wait for data keys in memory. At this size the consumer
+/// stops fetching each partition that has a waiting record.
 pub const MAX_ALL_PARKED_BYTES: usize = 256 << 20;
 
-/// The records of a partition that have been fetched and not delivered, in order.
+/// The records of a partition that have been fetched and not handed out, in order.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
-    /// Each with its size.
+    /// The records, each with its size in bytes.
     records: VecDeque<(Record, usize)>,
     bytes: usize,
-    /// How many of them, from the first, the exchange has been told to get keys for.
+    /// The number of records, from the first on, whose data keys were requested from the exchange.
     foreseen: usize,
-    /// Whether the first has been seen to wait for its key.
+    /// Set if the first record was found to wait for its data key.
     waits: bool,
 }
 
@@ -32,17 +33,17 @@ impl Parked {
         self.records.len()
     }
 
-    /// How many wait for keys: all, if the first does.
+    /// Returns the number of records that wait for keys. If the first record waits, all of them do.
     pub(super) fn waiting(&self) -> usize {
         if self.waits { self.len() } else { 0 }
     }
 
-    /// What they take of memory, nearly.
+    /// Returns the approximate size of the records in memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns whether no more is to be fetched.
+    /// Returns whether the partition has reached a limit and must not be fetched.
     pub(super) fn is_full(&self) -> bool {
         self.records.len() >= MAX_PARKED_RECORDS || self.bytes >= MAX_PARKED_BYTES
     }
@@ -57,7 +58,7 @@ impl Parked {
         self.records.front_mut().map(|(record, _)| record)
     }
 
-    /// Takes the first record out, with its size as it was fetched.
+    /// Removes the first record. Returns the record, and its size when it was fetched.
     pub(super) fn take_first(&mut self) -> Option<(Record, usize)> {
         let (record, bytes) = self.records.pop_front()?;
         self.bytes -= bytes;
@@ -66,8 +67,8 @@ impl Parked {
         Some((record, bytes))
     }
 
-    /// Notes that the first waits for its key. Has the keys of all records asked for, not only that of the first, which
-    /// holds the others back.
+    /// Marks the first record as waiting for its data key. Requests the data keys of all records, not only that of
+    /// the first, so that later records need not wait again.
     pub(super) fn wait(&mut self, opener: &Opener, plain_keys: bool) {
         self.waits = true;
         for (record, _) in self.records.range(self.foreseen..) {

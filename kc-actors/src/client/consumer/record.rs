@@ -6,8 +6,8 @@ use kc_core::backend::{Header, Record, TopicPartition};
 use crate::client::acknowledgements::Window;
 use crate::handles::OpenFailure;
 
-/// A record of a consumer. Work on it, then [`ack`](Self::ack) it; one that is dropped without comes again after a
-/// restart, and so does everything after it in its partition.
+/// A record of a consumer. The application processes the record, then calls [`ack`](Self::ack). If a record is
+/// dropped without `ack`, it is delivered again after a restart, with all later records of its partition.
 #[derive(Debug)]
 pub struct ConsumerRecord {
     partition: Arc<Partition>,
@@ -20,23 +20,23 @@ pub struct ConsumerRecord {
     failure: Option<OpenFailure>,
 }
 
-/// A partition while it is a member's, shared with the records that were handed out of it.
+/// A partition that is assigned to this consumer. Records that were handed out share it.
 #[derive(Debug)]
 pub(super) struct Partition {
     at: TopicPartition,
-    /// Whether positions are committed.
+    /// Set if positions are committed.
     commits: bool,
     window: Mutex<Window>,
-    /// How many records the application has taken.
+    /// The number of records that the application has taken.
     taken: AtomicU64,
     revoked: AtomicBool,
 }
 
 impl ConsumerRecord {
-    /// Says that the application is done with the record. In any order, from any thread; a second time changes nothing.
-    /// The position that is committed, in the background, is that of the first record of the partition which is not
-    /// acknowledged. Returns `false` if the partition is not this consumer's any more: another member may get the
-    /// record again.
+    /// Acknowledges the record: the application has processed it. Records may be acknowledged in any order and from
+    /// any thread; a repeated call changes nothing. The consumer commits in the background, up to the first record of
+    /// the partition that is not acknowledged. Returns `false` if the partition was revoked: another member of the
+    /// group may get the record again.
     #[expect(clippy::must_use_candidate, reason = "few applications need to know")]
     pub fn ack(&self) -> bool {
         self.partition.window().acknowledge(self.number)
@@ -60,31 +60,33 @@ impl ConsumerRecord {
         self.offset
     }
 
-    /// Returns when it was sent, or appended, in milliseconds since the epoch, if the broker keeps that.
+    /// Returns the time at which the record was created or appended, in milliseconds since the Unix epoch. `None` if
+    /// the broker does not store it.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
         self.timestamp
     }
 
-    /// Returns the Kafka key; `None` is null.
+    /// Returns the Kafka key. `None` stands for a null key.
     #[must_use]
     pub fn key(&self) -> Option<&[u8]> {
         self.key.as_deref()
     }
 
-    /// Returns the Kafka value; null is empty, see [`is_null`](Self::is_null).
+    /// Returns the Kafka value. A null value is returned as an empty slice; [`is_null`](Self::is_null) distinguishes
+    /// the two.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         self.value.as_deref().unwrap_or_default()
     }
 
-    /// Takes the Kafka value out; null is empty.
+    /// Removes the Kafka value from the record and returns it. A null value is returned as an empty vector.
     #[must_use]
     pub fn take_value(&mut self) -> Vec<u8> {
         self.value.take().unwrap_or_default()
     }
 
-    /// Returns whether the Kafka value is null: the key is deleted, in a compacted topic.
+    /// Returns whether the Kafka value is null. In a compacted topic, a null value deletes the key.
     #[must_use]
     pub fn is_null(&self) -> bool {
         self.value.is_none()
@@ -96,16 +98,17 @@ impl ConsumerRecord {
         &self.headers
     }
 
-    /// Returns why key and value are as they were received; `None` if they were opened. Only
-    /// [`ForeignPolicy::Deliver`](super::ForeignPolicy::Deliver) gives such records.
+    /// Returns the reason why key and value were not opened, or `None` if they were opened. Only
+    /// [`ForeignPolicy::Deliver`](super::ForeignPolicy::Deliver) hands out unopened records.
     #[must_use]
     pub fn failure(&self) -> Option<&OpenFailure> {
         self.failure.as_ref()
     }
 
-    /// Notes that the application has it. Returns whether it is to have it: not if the partition was revoked.
+    /// Counts the record as taken by the application. Returns `false` if the partition was revoked: the application
+    /// must not get the record.
     pub(super) fn take(&self) -> bool {
-        // Only the consumer writes it, and it takes the records in order.
+        // Only the consumer writes this counter, and takes the records in order.
         self.partition
             .taken
             .store(self.number + 1, Ordering::Relaxed);

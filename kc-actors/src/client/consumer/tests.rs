@@ -16,18 +16,18 @@ use crate::slot::Slot;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A topic of one partition, whose records are made as they are polled.
+/// A topic with one partition. Its records are created when they are polled.
 #[derive(Debug)]
 struct Topic {
     record_bytes: usize,
-    /// How many records a poll gives.
+    /// The number of records that a poll returns.
     batch: usize,
-    /// What the first polls give instead.
+    /// The results of the first polls.
     first: Mutex<VecDeque<Result<Polled, BackendError>>>,
     seen: watch::Sender<Seen>,
 }
 
-/// What was asked of the member.
+/// The calls that the group member received.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     polls: usize,
@@ -146,7 +146,7 @@ impl GroupConsumer for Member {
     }
 }
 
-/// A consumer of records of this size, and what its member is asked.
+/// Creates a consumer of records with `record_bytes` bytes. Also returns the calls to its group member.
 async fn consumer(
     record_bytes: usize,
     batch: usize,
@@ -190,7 +190,7 @@ async fn a_slow_application_holds_fetching_back_and_stays_in_the_group() {
         (bound - BATCH..=bound + 2 * BATCH).contains(&at_pause.records),
         "{at_pause:?}"
     );
-    // It goes on polling.
+    // The consumer continues to poll.
     until(&mut seen, |seen| seen.polls > at_pause.polls + 2).await;
     assert_eq!(seen.borrow().records, at_pause.records);
 
@@ -209,7 +209,7 @@ async fn too_many_unacknowledged_records_pause_their_partition_and_name_the_firs
     let mut events = events.listen();
     let first = consumer.next().await.unwrap().unwrap();
     for _ in 0..MAX_UNACKNOWLEDGED {
-        // Later ones do not help.
+        // Acknowledging later records does not resume the partition.
         consumer.next().await.unwrap().unwrap().ack();
     }
     let told = timeout(DEADLINE, events.next()).await.unwrap();
@@ -245,7 +245,7 @@ async fn outages_are_events_and_an_error_ends() {
         matches!(
             told.as_slice(),
             [NodeEvent::ConsumerFails { .. }, NodeEvent::ConsumerWorks { .. }]
-                // It was not listened to before the first.
+                // The listener may have missed the first event.
                 | [NodeEvent::ConsumerWorks { .. }]
         ),
         "{told:?}"
