@@ -3,36 +3,35 @@ use kc_core::message::Foreign;
 use kc_core::types::KeyId;
 use thiserror::Error;
 
-/// Why a Kafka key or value was not opened.
+/// The reason why a Kafka key or value was not opened.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenFailure {
-    /// Its key is not here.
-    #[error("key {id} is not here: {why}")]
+    /// The data key is missing.
+    #[error("data key {id} is missing: {why}")]
     AwaitingKey {
-        /// The key.
+        /// The id of the data key.
         id: KeyId,
-        /// Why it is not here.
+        /// The reason why the data key is missing.
         why: Awaiting,
     },
-    /// Keys with its id are known, and none opens it. Worth another try only when another key with the
-    /// same id arrives.
-    #[error("not authentic under key {id}")]
+    /// Data keys with this id are known, but none of them opens the message. Trying again can succeed only after
+    /// another data key with the same id has arrived.
+    #[error("not authentic under data key {id}")]
     Unauthentic {
-        /// The id.
+        /// The id of the data keys.
         id: KeyId,
-        /// Says whether another key with this id may still come: it may while this is
-        /// [`NotYet`](Awaiting::NotYet).
+        /// The chance that another data key with this id arrives: only while this is [`NotYet`](Awaiting::NotYet).
         why: Awaiting,
     },
-    /// Only nodes that are denied now gave its key, and no other node gives it: see `denied_keys : keep` for how to
-    /// read history.
-    #[error("only denied nodes gave key {id}")]
+    /// Only nodes that are on the denylist have sent the data key, and no other node sends it. The setting
+    /// `denied_keys : keep` allows such messages to be read.
+    #[error("only denied nodes gave data key {id}")]
     Denied {
-        /// The key.
+        /// The id of the data key.
         id: KeyId,
     },
-    /// It is no envelope, and never decryptable.
+    /// The bytes are no envelope, and can never be opened.
     #[error("{0}")]
     Foreign(Foreign),
     /// The node is closed.
@@ -40,21 +39,21 @@ pub enum OpenFailure {
     Closed,
 }
 
-/// Why a key is not here.
+/// The reason why a data key is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Awaiting {
-    /// It is being asked for.
+    /// This node is asking for the data key.
     #[error("asking for the key")]
     NotYet,
-    /// This node's chain does not grant it the topic, so no node may give it the key.
+    /// The chain of this node does not grant the right to read the topic. No node may send it the data key.
     #[error("this node is not authorised for the topic")]
     NotAuthorized,
-    /// This node's chain has expired, so no node may give it the key.
+    /// The chain of this node has expired. No node may send it the data key.
     #[error("this node's chain has expired")]
     Expired,
-    /// Requests for it have had no answer for 20 s: no producer with this key is running, or none accepts this node's
-    /// root of trust. Asking goes on.
+    /// No producer has answered for 20 s: no producer that has the data key is running, or none accepts the root of
+    /// trust of this node. This node continues to ask.
     #[error("no producer answers")]
     Unanswered,
 }
@@ -83,7 +82,7 @@ impl OpenFailure {
         }
     }
 
-    /// Returns whether a key that opens it may still come, without anything being done here.
+    /// Returns whether a data key that opens the message may still arrive without any change to this node.
     #[must_use]
     pub fn may_still_open(&self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! Handles for applications: sealing and opening in the caller's thread, without a lock, a mailbox or
-//! an allocation beyond the output. They work with any Kafka client.
+//! Handles for applications. They seal and open in the thread of the caller, without a lock, a mailbox or an
+//! allocation other than the output. They work with any Kafka client.
 
 mod failure;
 mod opener;

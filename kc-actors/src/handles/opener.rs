@@ -9,7 +9,7 @@ use super::{Awaiting, CryptoTables, OpenFailure, WaitingRecords};
 use crate::actors::key_table::AwaitKey;
 use crate::slot::Slot;
 
-/// Opens Kafka keys and values. Cheap to clone, and to use from any thread, beside any Kafka client.
+/// Opens Kafka keys and values. Works with any Kafka client and from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Opener {
     tables: Arc<CryptoTables>,
@@ -18,8 +18,8 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Makes one over the tables that a key table keeps; `await_key` waits for keys, and `first_wait` is how long the
-    /// first sight of a key waits.
+    /// Creates an opener that reads `tables`, which a key table updates. The opener waits for missing data keys
+    /// through `await_key`, for at most `first_wait` at the first message that needs a data key.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, await_key: Slot<AwaitKey>, first_wait: Duration) -> Self {
         Self {
@@ -29,44 +29,47 @@ impl Opener {
         }
     }
 
-    /// Opens a Kafka value of `topic`. If its key is seen for the first time, waits for the key exchange as long as the
-    /// configuration says (protocol §9). Cancel safe: dropping the future loses nothing.
+    /// Opens a Kafka value of `topic`. If the data key is missing and this is the first message that needs it, waits
+    /// for the key exchange. The setting `deser_initial_wait_intervals` limits this wait (protocol §9).
+    ///
+    /// Cancel safe: opening changes nothing, and the key exchange continues if the future is dropped.
     ///
     /// # Errors
-    /// [`OpenFailure`]; one that [may still open](OpenFailure::may_still_open) is worth another try.
+    /// Returns [`OpenFailure`] if the data key is missing, no data key opens the value, the value is not sealed, or
+    /// the node is closed. Opening can succeed later if [`OpenFailure::may_still_open`] returns true.
     pub async fn open_value(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.open(topic, Component::Value, sealed).await
     }
 
-    /// Opens a Kafka key, as [`open_value`](Self::open_value) does. Cancel safe.
+    /// Opens a Kafka key as [`open_value`](Self::open_value) opens a value. Cancel safe.
     ///
     /// # Errors
-    /// As [`open_value`](Self::open_value).
+    /// The errors of [`open_value`](Self::open_value).
     pub async fn open_key(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.open(topic, Component::Key, sealed).await
     }
 
-    /// Opens a Kafka value without waiting: if its key is missing, the key exchange asks for it meanwhile.
+    /// Opens a Kafka value without waiting. If the data key is missing, requests it from the key exchange.
     ///
     /// # Errors
-    /// As [`open_value`](Self::open_value).
+    /// The errors of [`open_value`](Self::open_value).
     pub fn try_open_value(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.try_open(topic, Component::Value, sealed)
     }
 
-    /// Opens a Kafka key, as [`try_open_value`](Self::try_open_value) does.
+    /// Opens a Kafka key as [`try_open_value`](Self::try_open_value) opens a value.
     ///
     /// # Errors
-    /// As [`open_value`](Self::open_value).
+    /// The errors of [`open_value`](Self::open_value).
     pub fn try_open_key(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.try_open(topic, Component::Key, sealed)
     }
 
-    /// Opens a Kafka key or value into `plaintext`, replacing what it holds. Never waits, and does not allocate if
-    /// `plaintext` has the room.
+    /// Opens a Kafka key or value into `plaintext`, and replaces the content of `plaintext`. Never waits. Does not
+    /// allocate if the capacity of `plaintext` is large enough.
     ///
     /// # Errors
-    /// As [`open_value`](Self::open_value).
+    /// The errors of [`open_value`](Self::open_value).
     pub fn try_open_into(
         &self,
         topic: &str,
@@ -85,8 +88,8 @@ impl Opener {
         opened.map_err(|why| self.failure(root_topic, why))
     }
 
-    /// Asks for the key of a Kafka key or value that will be opened later, if it is missing, so that the keys of many
-    /// records are asked for at once. Never waits.
+    /// Requests the data key of a message that will be opened later, if the data key is missing. With this call the
+    /// data keys of many messages can be requested at once. Never waits.
     pub fn foresee(&self, topic: &str, sealed: &[u8]) {
         let root_topic = self.tables.scheme.root_str(topic);
         if let Ok(Envelope { key_id, .. }) = Envelope::parse(sealed)

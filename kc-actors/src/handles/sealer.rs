@@ -9,39 +9,39 @@ use super::CryptoTables;
 use crate::actors::key_table::{PrepareError, PrepareRoot};
 use crate::slot::{Slot, SlotClosed};
 
-/// Why a component was not sealed.
+/// The reason why a Kafka key or value was not sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// The root topic has no key yet: [`prepare`](Sealers::prepare) it.
+    /// The root topic has no data key yet. [`Sealers::prepare`] gets one.
     #[error("the topic is not prepared")]
     NotPrepared,
     /// The node is closed.
     #[error("the node is closed")]
     Closed,
-    /// This process is a fork of the one that made the handle, and would seal under the same keys and salts: open the
-    /// node in the process that uses it.
+    /// This process is a fork of the process that created the handle. It would seal under the same data keys and
+    /// salts as that process. The node must be opened in the process that seals.
     #[error("the process was forked: open the node in the process that seals")]
     Forked,
-    /// This node is on the denylist: other nodes take its keys no more.
+    /// This node is on the denylist: other nodes no longer accept its data keys.
     #[error("this node is on the denylist")]
     Denied,
-    /// The key has sealed all the messages it may; the ratchet will turn.
+    /// The data key has sealed the maximum number of messages. The next turn of the ratchet brings a new one.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
 }
 
-/// Makes [`Sealer`]s. Cheap to clone, and to use from any thread.
+/// Creates [`Sealer`]s. Works from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sealers {
     tables: Arc<CryptoTables>,
     prepare: Slot<PrepareRoot>,
-    /// The process that it was made in.
+    /// The id of the process that created this value.
     process: u32,
 }
 
-/// Seals the Kafka keys and values of one root topic, beside any Kafka client. Cheap to clone, and to use from any
-/// thread.
+/// Seals the Kafka keys and values of one root topic. Works with any Kafka client and from any thread. Cheap to
+/// clone.
 #[derive(Clone, Debug)]
 pub struct Sealer {
     tables: Arc<CryptoTables>,
@@ -50,7 +50,8 @@ pub struct Sealer {
 }
 
 impl Sealers {
-    /// Makes them over the tables that a key table keeps; `prepare` asks it for a root topic's key.
+    /// Creates a factory of sealers that read `tables`, which a key table updates. `prepare` asks the key table for
+    /// the data key of a root topic.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, prepare: Slot<PrepareRoot>) -> Self {
         Self {
@@ -60,11 +61,12 @@ impl Sealers {
         }
     }
 
-    /// Prepares a sealer for the root topic of `topic`: when it returns, the key is stored for late consumers.
-    /// Cancel safe: dropping the future loses nothing.
+    /// Returns a sealer for the root topic of `topic`. Before it returns, the data key is stored for late consumers.
+    ///
+    /// Cancel safe: if the future is dropped, the data key may still be prepared, which does no harm.
     ///
     /// # Errors
-    /// [`PrepareError`].
+    /// Returns [`PrepareError`] if the node is closed, or the ratchet gives no data key.
     pub async fn prepare(&self, topic: &str) -> Result<Sealer, PrepareError> {
         if self.tables.is_closed() {
             return Err(SlotClosed.into());
@@ -81,7 +83,7 @@ impl Sealers {
         })
     }
 
-    /// Seals for a topic whose root topic was prepared, and appends it to `sealed`.
+    /// Seals a Kafka key or value of a topic whose root topic was prepared. Appends the result to `sealed`.
     pub(crate) fn seal(
         &self,
         topic: &str,
@@ -100,17 +102,17 @@ impl Sealers {
         )
     }
 
-    /// Prepares a sealer as [`prepare`](Self::prepare) does, for callers without a runtime.
+    /// Returns a sealer as [`prepare`](Self::prepare) does, for callers without a runtime.
     ///
     /// # Errors
-    /// [`PrepareError`].
+    /// The errors of [`prepare`](Self::prepare).
     pub fn prepare_blocking(&self, topic: &str) -> Result<Sealer, PrepareError> {
         pollster::block_on(self.prepare(topic))
     }
 }
 
 impl Sealer {
-    /// Returns the root topic whose keys it seals with.
+    /// Returns the root topic for which this sealer seals.
     #[must_use]
     pub fn root_topic(&self) -> &RootTopic {
         &self.root_topic
@@ -119,28 +121,29 @@ impl Sealer {
     /// Seals a Kafka value. Never waits.
     ///
     /// # Errors
-    /// [`SealError`].
+    /// Returns [`SealError`] if the node is closed or on the denylist, this process is a fork, or the data key is
+    /// used up.
     pub fn seal_value(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
         self.seal(Component::Value, plaintext, &mut sealed)?;
         Ok(sealed)
     }
 
-    /// Seals a Kafka key. Never waits. No two sealed keys are equal.
+    /// Seals a Kafka key. Never waits. No two sealed keys are equal, even if their plaintexts are.
     ///
     /// # Errors
-    /// [`SealError`].
+    /// The errors of [`seal_value`](Self::seal_value).
     pub fn seal_key(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
         self.seal(Component::Key, plaintext, &mut sealed)?;
         Ok(sealed)
     }
 
-    /// Seals a Kafka key or value, and appends it to `sealed`. Never waits; allocates only if `sealed` has less room
-    /// than [`sealed_len`] says.
+    /// Seals a Kafka key or value, and appends the result to `sealed`. Never waits. Allocates only if the free
+    /// capacity of `sealed` is less than [`sealed_len`] bytes.
     ///
     /// # Errors
-    /// [`SealError`]; `sealed` is then as it was.
+    /// The errors of [`seal_value`](Self::seal_value). `sealed` is then unchanged.
     pub fn seal(
         &self,
         component: Component,

@@ -11,49 +11,49 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::Awaiting;
 
-/// How many missing keys are signalled to the exchange before it has taken note of them; further ones
-/// are signalled when their next record comes.
+/// Maximum number of missing data keys that are signalled to the exchange and not yet read by it. A missing key
+/// beyond this number is signalled at the next record that needs it.
 pub const MAX_SIGNALLED: usize = 1024;
 
-/// How many records of one consumer wait for keys; none once it is dropped.
+/// The number of records of one consumer that wait for data keys. Dropping this value removes the number.
 #[derive(Debug)]
 pub(crate) struct WaitingRecords {
     tables: Arc<CryptoTables>,
     consumer: u64,
 }
 
-/// A record needs a key that is not known.
+/// The signal that a record needs an unknown data key.
 type Signal = (RootTopic, KeyId);
 
-/// The missing keys that handles signal, for the [key table](crate::key_table::KeyTableActor) to pass on.
+/// The missing data keys that handles have signalled. The [key table](crate::key_table::KeyTableActor) forwards them.
 #[derive(Clone, Debug)]
 pub struct Signals(Arc<Mutex<mpsc::Receiver<Signal>>>);
 
-/// What handles read without waiting. A [key table](crate::key_table::KeyTableActor) alone writes.
+/// The tables that handles read without waiting. Only a [key table](crate::key_table::KeyTableActor) writes to them.
 #[derive(Debug)]
 pub struct CryptoTables {
     pub(crate) scheme: TopicScheme,
     sealing: ArcSwap<HashMap<RootTopic, Arc<SealingKey>>>,
     opening: ArcSwap<KeyRing>,
     awaiting: ArcSwap<HashMap<RootTopic, MissingKeys>>,
-    /// Counts the changes of `opening`.
+    /// Incremented at each change of `opening`.
     arrivals: watch::Sender<u64>,
     signalled: StdMutex<HashSet<Signal>>,
     signals: mpsc::Sender<Signal>,
-    /// How many missing keys could not be signalled because there were too many.
+    /// The number of signals that were dropped because there were too many.
     bounds_hit: AtomicU64,
-    /// How many records wait for keys, by consumer.
+    /// The number of records that wait for data keys, by consumer and root topic.
     waiting: StdMutex<HashMap<u64, BTreeMap<RootTopic, usize>>>,
-    /// The next consumer's number.
+    /// The number of the next consumer.
     consumers: AtomicU64,
-    /// Set once and for all when this node is denied.
+    /// Set when this node is put on the denylist, and never cleared.
     denied: AtomicBool,
-    /// Set once and for all when the node is closed.
+    /// Set when the node is closed, and never cleared.
     closed: AtomicBool,
 }
 
 impl Signals {
-    /// Passes missing keys on, one after the other, until the tables are gone.
+    /// Calls `pass_on` for each missing data key, one after the other, until the tables are dropped.
     pub(crate) async fn forward<F: Future<Output = ()>>(
         &self,
         pass_on: impl Fn(RootTopic, KeyId) -> F,
@@ -66,7 +66,7 @@ impl Signals {
 }
 
 impl CryptoTables {
-    /// Empty tables, and what will be signalled as missing.
+    /// Returns empty tables, and the receiver of the signals about missing data keys.
     #[must_use]
     pub fn new(scheme: TopicScheme) -> (Arc<Self>, Signals) {
         let (signals, signalled) = mpsc::channel(MAX_SIGNALLED);
@@ -87,7 +87,7 @@ impl CryptoTables {
         (Arc::new(tables), Signals(Arc::new(Mutex::new(signalled))))
     }
 
-    /// Makes all handles say that the node is closed.
+    /// Marks the node as closed: all handles return this from now on.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.arrivals.send_modify(|arrivals| *arrivals += 1);
@@ -119,7 +119,7 @@ impl CryptoTables {
         self.sealing.store(Arc::new(sealing));
     }
 
-    /// Puts a changed key ring in place, and wakes who waits for keys.
+    /// Replaces the key ring by a changed copy, and wakes the callers that wait for data keys.
     pub(crate) fn publish_opening(&self, change: impl FnOnce(&mut KeyRing)) {
         let mut ring = KeyRing::clone(&self.opening.load());
         change(&mut ring);
@@ -127,7 +127,7 @@ impl CryptoTables {
         self.arrivals.send_modify(|arrivals| *arrivals += 1);
     }
 
-    /// The keys that are here with an id.
+    /// Returns the known data keys with this id.
     pub(crate) fn known(&self, root_topic: &str, id: &KeyId) -> Candidates {
         self.ring()
             .known(root_topic, id)
@@ -146,7 +146,7 @@ impl CryptoTables {
         self.awaiting.store(Arc::new(by_root.collect()));
     }
 
-    /// Why a key is not there.
+    /// Returns the reason why a data key is missing.
     pub(crate) fn why(&self, root_topic: &str, id: &KeyId) -> Awaiting {
         let awaiting = self.awaiting.load();
         match awaiting.get(root_topic) {
@@ -156,7 +156,7 @@ impl CryptoTables {
         }
     }
 
-    /// Makes all handles refuse to seal: this node is on the denylist.
+    /// Marks this node as denied: all handles refuse to seal from now on.
     pub(crate) fn deny(&self) {
         self.denied.store(true, Ordering::Relaxed);
     }
@@ -165,8 +165,9 @@ impl CryptoTables {
         self.denied.load(Ordering::Relaxed)
     }
 
-    /// Signals a missing key to the exchange, once until it has taken note; never blocks, and never
-    /// remembers more than [`MAX_SIGNALLED`].
+    /// Signals a missing data key to the exchange. A repeated signal is dropped until
+    /// [`forget_signalled`](Self::forget_signalled). Never blocks, and never stores more than [`MAX_SIGNALLED`]
+    /// signals.
     pub(crate) fn signal(&self, root_topic: &str, id: KeyId) {
         let signal = (RootTopic::from(root_topic), id);
         let mut signalled = self
@@ -183,12 +184,12 @@ impl CryptoTables {
         }
     }
 
-    /// How many missing keys could not be signalled.
+    /// Returns the number of signals that were dropped because there were too many.
     pub(crate) fn bounds_hit(&self) -> u64 {
         self.bounds_hit.load(Ordering::Relaxed)
     }
 
-    /// How many records of all consumers wait for keys.
+    /// Returns the number of records that wait for data keys, over all consumers.
     pub(crate) fn waiting(&self) -> BTreeMap<RootTopic, usize> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
@@ -198,7 +199,8 @@ impl CryptoTables {
         all
     }
 
-    /// Lets all missing keys be signalled anew, so that the exchange learns which are still wanted.
+    /// Allows all missing data keys to be signalled again. The exchange thereby learns which of them records still
+    /// need.
     pub(crate) fn forget_signalled(&self) {
         let mut signalled = self
             .signalled
@@ -214,7 +216,7 @@ impl WaitingRecords {
         Self { tables, consumer }
     }
 
-    /// Notes how many wait, by topic.
+    /// Stores the number of waiting records of each topic.
     pub(crate) fn note<'t>(&self, by_topic: impl Iterator<Item = (&'t str, usize)>) {
         let mut by_root = BTreeMap::new();
         for (topic, records) in by_topic.filter(|(_, records)| *records > 0) {
