@@ -1,4 +1,4 @@
-//! The archives of a node, in its configuration (protocol §11).
+//! The archives of a node that are kept in its configuration (protocol §11).
 
 use std::sync::Arc;
 
@@ -17,33 +17,33 @@ use super::NodeError;
 const ENTRY: &str = "oldkeys";
 const USED: &str = "ratchet_used";
 
-/// Keeps retained keys in the node's configuration, sealed under its opaque key, and beside them the index of the latest
-/// step used, by which an old ratchet that is put back is noticed.
+/// An archive of retained data keys in the node's configuration, sealed under its opaque key. It also stores the
+/// index of the last used step, so that an old copy of the ratchet is detected after it was restored.
 #[derive(Clone, Debug)]
 pub struct SealedArchive {
     keystore: Arc<dyn KeyStore>,
     config: Arc<dyn ConfigStore>,
 }
 
-/// Keeps list entries and chains in the node's configuration.
+/// An archive of list entries and chains in the node's configuration.
 #[derive(Clone, Debug)]
 pub struct ConfigTrustArchive(Arc<dyn ConfigStore>);
 
-/// Keeps a chain server's keys in its configuration, in the section `chainkeys` (protocol §9).
+/// An archive of the chain keys of a chain server in the section `chainkeys` of its configuration (protocol §9).
 #[derive(Clone, Debug)]
 pub struct ConfigChainKeys(Arc<dyn ConfigStore>);
 
 impl SealedArchive {
-    /// Returns an archive in this configuration, under the opaque key of this keystore.
+    /// Returns an archive in `config` whose entries are sealed under the opaque key of `keystore`.
     #[must_use]
     pub fn new(keystore: Arc<dyn KeyStore>, config: Arc<dyn ConfigStore>) -> Self {
         Self { keystore, config }
     }
 
-    /// Returns the index of the latest step that was used; `None` if none was, or only by a peer.
+    /// Returns the index of the last used step. `None` if no step was used, or only the peers have used the ratchet.
     ///
     /// # Errors
-    /// [`NodeError::Value`] for a reference that cannot be resolved.
+    /// Returns [`NodeError::Value`] if the entry refers to another entry that cannot be resolved.
     pub fn used(config: &NodeConfig) -> Result<Option<u64>, NodeError> {
         Ok(match config.load_value(Section::CRYPTO, USED)? {
             Some(Value::Int(index)) => u64::try_from(index).ok(),
@@ -51,20 +51,20 @@ impl SealedArchive {
         })
     }
 
-    /// Records in a configuration that this step was used.
+    /// Records in a configuration that the step with this index was used.
     ///
     /// # Errors
-    /// [`ConfigError`] if the entry cannot be written.
+    /// Returns [`ConfigError`] if the entry cannot be written.
     pub fn note_used(config: &mut NodeConfig, index: u64) -> Result<(), ConfigError> {
         config.set(Section::CRYPTO, USED, &Value::Int(index.into()))?;
         Ok(())
     }
 
-    /// Returns the keys kept in a configuration.
+    /// Returns the retained data keys of a configuration.
     ///
     /// # Errors
-    /// [`NodeError::RetainedKeys`] if they do not open, [`NodeError::RetainedKeysFormat`] if they are malformed,
-    /// [`NodeError::Value`] for a reference that cannot be resolved.
+    /// Returns [`NodeError::RetainedKeys`] if they cannot be unsealed, [`NodeError::RetainedKeysFormat`] if they are
+    /// malformed, and [`NodeError::Value`] if the entry refers to another entry that cannot be resolved.
     pub fn load(keystore: &dyn KeyStore, config: &NodeConfig) -> Result<RetainedKeys, NodeError> {
         let Some(sealed) = Self::sealed(config)? else {
             return Ok(RetainedKeys::default());
@@ -75,12 +75,12 @@ impl SealedArchive {
         )?)
     }
 
-    /// Returns the keys kept in a configuration as they are stored, sealed under the node's opaque key; `None` if there
-    /// are none.
+    /// Returns the retained data keys of a configuration as they are stored, sealed under the opaque key of the node.
+    /// `None` if the configuration has none.
     ///
     /// # Errors
-    /// [`NodeError::RetainedKeys`] if the entry is no binary value, [`NodeError::Value`] for a reference that cannot be
-    /// resolved.
+    /// Returns [`NodeError::RetainedKeys`] if the entry is no binary value, and [`NodeError::Value`] if the entry
+    /// refers to another entry that cannot be resolved.
     pub fn sealed(config: &NodeConfig) -> Result<Option<Vec<u8>>, NodeError> {
         match config.load_value(Section::CRYPTO, ENTRY)? {
             None => Ok(None),
@@ -93,10 +93,10 @@ impl SealedArchive {
         }
     }
 
-    /// Puts sealed keys into a configuration.
+    /// Writes sealed data keys into a configuration.
     ///
     /// # Errors
-    /// [`ConfigError`] if the entry cannot be written.
+    /// Returns [`ConfigError`] if the entry cannot be written.
     pub fn set_sealed(config: &mut NodeConfig, sealed: &[u8]) -> Result<(), ConfigError> {
         config.set(Section::CRYPTO, ENTRY, &Value::from(sealed))?;
         Ok(())
@@ -116,7 +116,7 @@ impl RetainedKeysArchive for SealedArchive {
 }
 
 impl ConfigTrustArchive {
-    /// Returns an archive in this configuration.
+    /// Returns an archive in `config`.
     #[must_use]
     pub fn new(config: Arc<dyn ConfigStore>) -> Self {
         Self(config)
@@ -141,7 +141,7 @@ impl TrustArchive for ConfigTrustArchive {
 }
 
 impl ConfigChainKeys {
-    /// Returns an archive in this configuration.
+    /// Returns an archive in `config`.
     #[must_use]
     pub fn new(config: Arc<dyn ConfigStore>) -> Self {
         Self(config)
@@ -165,7 +165,7 @@ impl ChainKeyArchive for ConfigChainKeys {
         let readable = keys.filter_map(|(name, entry)| match ChainKey::parse(&entry) {
             Ok(key) => Some((name, key)),
             Err(error) => {
-                tracing::error!(target: "kc::chain_server", name, %error, "entry ignored: it is no chain key");
+                tracing::error!(target: "kc::chain_server", name, %error, "entry ignored: not a chain key");
                 None
             }
         });
@@ -180,7 +180,7 @@ impl ChainKeyArchive for ConfigChainKeys {
     }
 }
 
-/// Changes a configuration. Returns an error with this context if it is not stored.
+/// Changes a configuration and stores it. Returns an error with this context if storing fails.
 fn update(
     config: &dyn ConfigStore,
     context: &'static str,

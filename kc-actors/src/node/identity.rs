@@ -6,10 +6,11 @@ use kc_core::types::Timestamp;
 
 use super::{NodeError, NodeSettings};
 
-/// Returns the lists of a configuration.
+/// Returns the allowlist and the denylist of a configuration.
 ///
 /// # Errors
-/// [`NodeError::Entry`] for an entry of a list that is no certificate, [`NodeError::Value`].
+/// Returns [`NodeError::Entry`] if an entry of a list is no certificate, and [`NodeError::Value`] if an entry refers
+/// to another entry that cannot be resolved.
 pub fn stored_trust(config: &NodeConfig, settings: &NodeSettings) -> Result<TrustStore, NodeError> {
     let entries = |list| -> Result<Option<Vec<TrustEntry>>, NodeError> {
         let entries = stored_entries(config, list)?;
@@ -20,8 +21,8 @@ pub fn stored_trust(config: &NodeConfig, settings: &NodeSettings) -> Result<Trus
     Ok(trust.allow_classical_root(settings.allow_classical_root))
 }
 
-/// Returns the signing keys of a node, each with the chain that certifies it: of several chains of a key the first that is
-/// valid, or else the first.
+/// Returns the signing keys of a node, each with the chain that certifies it. If a key has several chains, the first
+/// valid one is taken, or the first one if none is valid.
 pub(super) fn identities(
     config: &NodeConfig,
     keys: Vec<VerifyingKey>,
@@ -31,7 +32,7 @@ pub(super) fn identities(
     let chains = OwnChains::load(config)?;
     for OwnChain { name, key, .. } in chains.of_none(&keys) {
         let key = key.as_ref().map(VerifyingKey::fingerprint);
-        tracing::warn!(target: "kc::chain", %name, key, "stored chain ignored: it is for no signing key in use");
+        tracing::warn!(target: "kc::chain", %name, key, "stored chain ignored: it certifies no signing key in use");
     }
     let certified = |(position, key): (usize, VerifyingKey)| {
         let chains = chains.of_key(position, &key).into_iter();
@@ -45,10 +46,12 @@ pub(super) fn identities(
     Ok(keys.into_iter().enumerate().map(certified).collect())
 }
 
-/// Returns the entries of a list in a configuration, each with its name; `None` if there is no such list.
+/// Returns the entries of a list in a configuration, each with its name. `None` if the configuration has no such
+/// list.
 ///
 /// # Errors
-/// [`NodeError::Entry`] for an entry that is no certificate, [`NodeError::Value`].
+/// Returns [`NodeError::Entry`] if an entry is no certificate, and [`NodeError::Value`] if an entry refers to another
+/// entry that cannot be resolved.
 pub fn stored_entries(
     config: &NodeConfig,
     list: TrustList,
@@ -71,7 +74,7 @@ pub fn stored_entries(
 /// A binary value with its name.
 type Labelled = (Name, Vec<u8>);
 
-/// Returns the binary values of a section; `None` if there is no such section.
+/// Returns the binary values of a section. `None` if the configuration has no such section.
 fn byte_values(
     config: &NodeConfig,
     section: Section<'_>,

@@ -56,29 +56,30 @@ pub struct NodeParts {
     pub ratchet: Option<Box<dyn RatchetStore>>,
     /// The node's configuration: chains, lists, retained keys.
     pub config: Arc<dyn ConfigStore>,
-    /// The node's own settings, as layered.
+    /// The node's own settings, with all layers applied.
     pub settings: NodeSettings,
     /// The settings of the section `crypto`.
     pub crypto: CryptoSettings,
-    /// What the node does beside sealing and opening.
+    /// The tasks of the node in addition to sealing and opening.
     pub roles: NodeRoles,
-    /// The group under which positions in the side topics are committed; the default is `<node>.kafkacrypto`.
+    /// The consumer group in which positions in the side topics are committed. `None` stands for
+    /// `<node>.kafkacrypto`.
     pub group: Option<String>,
-    /// The time.
+    /// The clock of the node.
     pub clock: Clock,
 }
 
-/// What a node does beside sealing, opening, and the exchange that both need.
+/// The tasks of a node in addition to sealing, opening and the key exchange that both need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeRoles {
-    /// Vouches for consumers that may not ask producers themselves, on all root topics.
+    /// Vouches, on all root topics, for consumers that may not ask producers themselves.
     pub controller: bool,
-    /// Renews chains of other nodes, those in the section `chainkeys` of its configuration.
+    /// Renews the chains of other nodes that are listed in the section `chainkeys` of the configuration.
     pub chain_server: bool,
 }
 
-/// A running node. Its actors have a thread and an actix system of their own, so that it runs inside
-/// tokio, inside actix, or without any runtime.
+/// A running node. Its actors have their own thread and actix system. A node therefore runs inside tokio, inside
+/// actix, or without any runtime.
 #[derive(Debug)]
 pub struct Node {
     sealers: Sealers,
@@ -94,19 +95,23 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node and waits until its handles work. It connects when it first needs to, and waits for disks and tokens
-    /// on another thread.
+    /// Starts a node, and waits until its handles work. The node connects to Kafka at the first need. Waiting for
+    /// disks and tokens happens on another thread.
+    ///
+    /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///
     /// # Errors
-    /// [`NodeError`] if its configuration or its retained keys cannot be used.
+    /// Returns [`NodeError`] if the configuration or the retained keys cannot be used, or a thread cannot be started.
     pub async fn start(parts: NodeParts) -> Result<Self, NodeError> {
         Self::start_with(|| Ok(parts)).await
     }
 
-    /// Starts a node as [`start`](Self::start) does, from parts that are opened on the other thread, too.
+    /// Starts a node as [`start`](Self::start) does. `open` runs on the other thread, too, and returns the parts.
+    ///
+    /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///
     /// # Errors
-    /// The errors of `open`, and those of [`start`](Self::start).
+    /// The errors of `open`, and the errors of [`start`](Self::start).
     pub async fn start_with<E: From<NodeError> + Send + 'static>(
         open: impl FnOnce() -> Result<NodeParts, E> + Send + 'static,
     ) -> Result<Self, E> {
@@ -114,10 +119,10 @@ impl Node {
         started.map_err(NodeError::Thread)?
     }
 
-    /// Starts a node as [`start`](Self::start) does, on the thread of the caller, without a runtime.
+    /// Starts a node as [`start`](Self::start) does, on the thread of the caller and without a runtime.
     ///
     /// # Errors
-    /// [`NodeError`] if its configuration or its retained keys cannot be used.
+    /// Returns [`NodeError`] if the configuration or the retained keys cannot be used, or a thread cannot be started.
     pub fn start_blocking(parts: NodeParts) -> Result<Self, NodeError> {
         let config = parts.config.load()?;
         let now = parts.clock.now();
@@ -230,13 +235,13 @@ impl Node {
         })
     }
 
-    /// Returns a handle that prepares root topics to be sealed for.
+    /// Returns the handle that prepares sealers for root topics.
     #[must_use]
     pub fn sealers(&self) -> Sealers {
         self.sealers.clone()
     }
 
-    /// Returns a handle to open with.
+    /// Returns a handle that opens Kafka keys and values.
     #[must_use]
     pub fn opener(&self) -> Opener {
         self.opener.clone()
@@ -248,34 +253,38 @@ impl Node {
         &self.clients
     }
 
-    /// Returns the roles of the node: to send messages to its actors, or to replace one.
+    /// Returns the roles of the node. They send messages to its actors, and allow an actor to be replaced.
     #[must_use]
     pub fn roles(&self) -> &Roles {
         &self.roles
     }
 
-    /// Returns how topics are named.
+    /// Returns the naming scheme of topics.
     #[must_use]
     pub fn scheme(&self) -> &TopicScheme {
         &self.tables.scheme
     }
 
-    /// Returns a listener to the events of the node from now on.
+    /// Returns a listener that receives all events of the node from now on.
     #[must_use]
     pub fn events(&self) -> EventListener {
         self.events.listen()
     }
 
-    /// Returns the roots of trust that were in force when the node was started; [`status`](Self::status) has those in force
-    /// now.
+    /// Returns the roots of trust that were valid when the node was started. [`status`](Self::status) returns the
+    /// current ones.
     pub fn roots(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.roots.iter()
     }
 
-    /// Checks that a chain of this node grants one of these usages for a topic: without it, keys never come.
+    /// Checks that a chain of this node grants one of `usages` for a topic. Without such a chain, the node never gets
+    /// data keys.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
-    /// The check that refused; [`NodeError::Closed`] outside.
+    /// The inner [`ChainError`] names the check that failed. The outer error is [`NodeError::Closed`] if the node is
+    /// closed.
     pub async fn authorize(
         &self,
         topic: &str,
@@ -288,19 +297,24 @@ impl Node {
         Ok(self.roles.chain.grants.send(message).await?)
     }
 
-    /// Turns the ratchet now, and seals with new keys from then on: the keys in use open no message that is sealed after.
-    /// Returns the number of root topics that have a new key.
+    /// Turns the ratchet now, and seals with new data keys from then on. The previous data keys open no message that
+    /// is sealed later. Returns the number of root topics that have a new data key.
+    ///
+    /// Not cancel safe: if the future is dropped, the ratchet may or may not turn.
     ///
     /// # Errors
-    /// [`PrepareError`] if the ratchet cannot be turned, [`NodeError::Closed`] outside.
+    /// The inner [`PrepareError`] is returned if the ratchet cannot be turned. The outer error is
+    /// [`NodeError::Closed`] if the node is closed.
     pub async fn rotate(&self) -> Result<Result<usize, PrepareError>, NodeError> {
         Ok(self.roles.key_table.rotate.send(Rotate).await?)
     }
 
-    /// Returns the state of the node.
+    /// Returns the current state of the node.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
-    /// [`NodeError::Closed`].
+    /// Returns [`NodeError::Closed`] if the node is closed.
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
         let roles = &self.roles;
         let mut held_keys = BTreeMap::new();
@@ -330,13 +344,15 @@ impl Node {
         })
     }
 
-    /// Closes the node in order: closes its [clients](Clients::close), handles the records read from the side topics, sends
-    /// queued records, and stops the actors. All handles return then that the node is closed. Returns no later than two
-    /// seconds after the deadline, even if an actor blocks.
+    /// Closes the node in this order: closes its [clients](Clients::close), handles the records that were read from
+    /// the side topics, sends queued records, and stops the actors. From then on all handles return that the node is
+    /// closed. Returns at most two seconds after the deadline, even if an actor blocks.
+    ///
+    /// Not cancel safe: if the future is dropped, the node may be partly closed.
     ///
     /// # Errors
-    /// [`NodeError::Closed`] if the node had died, or was closed before; [`NodeError::Thread`] if there is no thread to
-    /// wait on.
+    /// Returns [`NodeError::Closed`] if the node was closed before or its thread has ended, and [`NodeError::Thread`]
+    /// if no thread could be started to wait on.
     pub async fn shutdown(&self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
         let begun = Instant::now();
         let clients = self.clients.close(deadline).await;
@@ -346,8 +362,8 @@ impl Node {
     }
 }
 
-/// Returns how the node asks for keys. A flag for legacy requests beside hybrid suites is no error, because files change
-/// hands between this implementation and its peers.
+/// Returns the settings with which the node asks for keys. Legacy requests together with hybrid suites are a warning
+/// and no error, because the files may come from a peer that allows this.
 fn exchange_config(
     keystore: &dyn KeyStore,
     settings: &NodeSettings,
@@ -358,8 +374,8 @@ fn exchange_config(
     if flag && !legacy {
         tracing::warn!(
             target: "kc::node",
-            "legacy requests are set but not sent: beside hybrid key exchanges they would let a broker choose the \
-             classical one"
+                "legacy requests are set but not sent: together with hybrid key exchanges they would let a broker choose the \
+                 classical one"
         );
     }
     ExchangeConfig {
@@ -378,7 +394,7 @@ impl Drop for Node {
     }
 }
 
-/// Why a node does not start, or does not answer.
+/// The reason why a node does not start, or does not answer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NodeError {
@@ -391,24 +407,24 @@ pub enum NodeError {
     /// An entry of the configuration is malformed.
     #[error("{section} {name}: {problem}")]
     Entry {
-        /// The section's name, without the node's.
+        /// The name of the section, without the node's name.
         section: &'static str,
-        /// The entry's name.
+        /// The name of the entry.
         name: String,
-        /// The problem with it.
+        /// The problem with the entry.
         problem: ChainError,
     },
-    /// The keys kept for late consumers cannot be opened.
-    #[error("the keys kept for late consumers do not open")]
+    /// The data keys that are retained for late consumers cannot be unsealed.
+    #[error("the data keys retained for late consumers cannot be opened")]
     RetainedKeys(#[source] StoreError),
-    /// The keys kept for late consumers are malformed.
-    #[error("the keys kept for late consumers are malformed: {0}")]
+    /// The data keys that are retained for late consumers are malformed.
+    #[error("the data keys retained for late consumers are malformed: {0}")]
     RetainedKeysFormat(#[from] WireError),
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The thread of the node could not be started.
-    #[error("the node's thread does not start")]
+    #[error("the node's thread cannot be started")]
     Thread(#[source] std::io::Error),
     /// The node is closed.
     #[error("the node is closed")]

@@ -5,60 +5,60 @@ use kc_core::exchange::Validity;
 use kc_core::types::{ManagementTopics, TopicScheme};
 use serde::Deserialize;
 
-/// The shortest interval, whatever the configuration says.
+/// Lower bound for intervals of the configuration.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The node's own settings, by their names in its configuration (protocol §10); times are in seconds. Missing settings take
-/// their defaults.
+/// The node's own settings, by their names in the configuration (protocol §10). Times are in seconds. A missing
+/// setting has its default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct NodeSettings {
-    /// The separator that ends the root topic in a topic's name.
+    /// The separator that ends the root topic in the name of a topic.
     pub topic_separator: String,
-    /// The suffix of the topic of requests to controllers.
+    /// The suffix of the side topic for requests to controllers.
     pub topic_suffix_subs: String,
-    /// The suffix of the topic of replies.
+    /// The suffix of the side topic for replies.
     pub topic_suffix_keys: String,
-    /// The suffix of the topic of requests to producers.
+    /// The suffix of the side topic for requests to producers.
     pub topic_suffix_reqs: String,
-    /// How long retained keys are kept for late consumers.
+    /// Maximum age of retained keys.
     pub crypto_max_pgen_age: f64,
-    /// The time between requests for one root topic.
+    /// The time between two requests for one root topic.
     pub crypto_sub_interval: f64,
-    /// How often the ratchet turns.
+    /// The time between two turns of the ratchet.
     pub crypto_ratchet_interval: f64,
-    /// Whether key ids have 32 bytes, rather than being the ratchet's index.
+    /// Selects key ids of 32 bytes. Otherwise a key id is the index of the ratchet.
     pub mgmt_long_keyindex: bool,
-    /// The number of seconds, plus one, that the first sight of a key waits.
+    /// The wait for a missing data key at the first message that needs it, in seconds plus one.
     pub deser_initial_wait_intervals: u32,
-    /// The topic of new chains.
+    /// The name of the management topic for new chains.
     pub mgmt_topic_chains: String,
-    /// The topic of the allowlist.
+    /// The name of the management topic for the allowlist.
     pub mgmt_topic_allowlist: String,
-    /// The topic of the denylist.
+    /// The name of the management topic for the denylist.
     pub mgmt_topic_denylist: String,
-    /// How often a controller looks for new root topics.
+    /// The time between two searches of a controller for new root topics.
     pub mgmt_subscribe_interval: f64,
-    /// How often a chain server looks for chains to renew.
+    /// The time between two searches of a chain server for chains to renew.
     pub interval_secs: f64,
-    /// How long the chains of a chain server are valid.
+    /// The validity of chains that a chain server issues.
     pub lifetime: f64,
-    /// A chain server renews a chain when less than this part of `lifetime` is left of it.
+    /// The fraction of `lifetime` that triggers renewal: a chain server renews a chain that has less than this left.
     pub refresh_fraction: f64,
-    /// `keep`: keys that only nodes gave which are denied now still open, to read history; `drop` by default.
+    /// The treatment of data keys that only denied nodes have sent.
     pub denied_keys: DeniedKeys,
-    /// Keeps an Ed25519 root in force although a hybrid root with the same Ed25519 key is trusted.
+    /// Keeps an Ed25519 root of trust valid even if a hybrid root with the same Ed25519 key is trusted.
     pub allow_classical_root: bool,
 }
 
-/// The treatment of opening keys that only denied nodes gave.
+/// The treatment of data keys for opening that only denied nodes have sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeniedKeys {
-    /// They are dropped.
+    /// Drops the keys. Messages sealed with them can no longer be opened.
     #[default]
     Drop,
-    /// They are kept, to read history.
+    /// Keeps the keys, so that old messages can still be read.
     Keep,
 }
 
@@ -66,7 +66,7 @@ pub enum DeniedKeys {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct CryptoSettings {
-    /// How long signed requests and replies are valid, in seconds; 0 takes the default.
+    /// The validity of signed requests and replies, in seconds; 0 selects the default.
     pub maxage: f64,
 }
 
@@ -99,7 +99,7 @@ impl Default for NodeSettings {
 }
 
 impl NodeSettings {
-    /// Returns how topics are named.
+    /// Returns the naming scheme of topics.
     #[must_use]
     pub fn scheme(&self) -> TopicScheme {
         TopicScheme {
@@ -110,7 +110,7 @@ impl NodeSettings {
         }
     }
 
-    /// Returns how management topics are named.
+    /// Returns the names of the management topics.
     #[must_use]
     pub fn management_topics(&self) -> ManagementTopics {
         ManagementTopics {
@@ -120,19 +120,19 @@ impl NodeSettings {
         }
     }
 
-    /// Returns how often a controller looks for new root topics.
+    /// Returns the time between two searches of a controller for new root topics.
     #[must_use]
     pub fn discovery_interval(&self) -> Duration {
         duration(self.mgmt_subscribe_interval).max(SHORTEST_INTERVAL)
     }
 
-    /// Returns how often a chain server looks for chains to renew.
+    /// Returns the time between two searches of a chain server for chains to renew.
     #[must_use]
     pub fn renewal_interval(&self) -> Duration {
         duration(self.interval_secs).max(SHORTEST_INTERVAL)
     }
 
-    /// Returns when a chain server renews chains.
+    /// Returns the policy by which a chain server renews chains.
     #[must_use]
     pub fn renewal_policy(&self) -> RenewalPolicy {
         RenewalPolicy {
@@ -141,25 +141,25 @@ impl NodeSettings {
         }
     }
 
-    /// Returns how long the first sight of a key waits (protocol §9).
+    /// Returns the maximum wait for a missing data key at the first message that needs it (protocol §9).
     #[must_use]
     pub fn first_wait(&self) -> Duration {
         Duration::from_secs(self.deser_initial_wait_intervals.saturating_sub(1).into())
     }
 
-    /// Returns how long retained keys are kept.
+    /// Returns the maximum age of retained keys.
     #[must_use]
     pub fn max_key_age(&self) -> Duration {
         duration(self.crypto_max_pgen_age)
     }
 
-    /// Returns the time between requests.
+    /// Returns the time between two requests for one root topic.
     #[must_use]
     pub fn request_interval(&self) -> Duration {
         duration(self.crypto_sub_interval).max(SHORTEST_INTERVAL)
     }
 
-    /// Returns how often the ratchet turns.
+    /// Returns the time between two turns of the ratchet.
     #[must_use]
     pub fn ratchet_interval(&self) -> Duration {
         duration(self.crypto_ratchet_interval).max(Duration::from_secs(1))
@@ -167,14 +167,14 @@ impl NodeSettings {
 }
 
 impl CryptoSettings {
-    /// Returns how long signed requests and replies are valid.
+    /// Returns the validity of signed requests and replies.
     #[must_use]
     pub fn validity(&self) -> Validity {
         Validity::from_max_age(duration(self.maxage))
     }
 }
 
-/// Returns the duration of these seconds, between none and a century.
+/// Converts seconds to a duration between zero and 100 years.
 fn duration(secs: f64) -> Duration {
     const CENTURY: f64 = 3_155_760_000.0;
     Duration::try_from_secs_f64(secs.clamp(0.0, CENTURY)).unwrap_or_default()

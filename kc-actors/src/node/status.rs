@@ -13,26 +13,27 @@ use crate::stores::{Store, StoreFault};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NodeStatus {
-    /// The number of keys it can open with.
+    /// The number of data keys with which the node can open messages.
     pub opening_keys: usize,
-    /// The number of keys it retains for late consumers, by root topic; empty while the ratchet waits for its token.
+    /// The number of data keys that the node retains for late consumers, by root topic. Empty while the ratchet waits
+    /// for its token.
     pub held_keys: BTreeMap<RootTopic, usize>,
-    /// The number of records of its encrypted consumers that wait for keys, by root topic.
+    /// The number of records that wait for data keys in the encrypted consumers of the node, by root topic.
     pub waiting_records: BTreeMap<RootTopic, usize>,
-    /// How often a bound kept a key from being asked for.
+    /// The number of times that a limit prevented the request for a data key.
     pub bounds_hit: u64,
-    /// The exchange.
+    /// The status of the key exchange.
     pub exchange: ExchangeStatus,
-    /// Whom it trusts, and which identities it has.
+    /// The roots of trust, the lists and the identities of the node.
     pub trust: TrustStatus,
-    /// The stores that failed when they were last used, and why.
+    /// The stores whose last use failed, each with the reason.
     pub failing_stores: BTreeMap<Store, StoreFault>,
-    /// The controller; `None` if it is none.
+    /// The status of the controller; `None` if the node is no controller.
     pub controller: Option<ControllerStatus>,
 }
 
 impl NodeStatus {
-    /// Returns the number of refused requests, replies and updates, by check.
+    /// Returns the number of refused requests, replies and updates, by the check that failed.
     #[must_use]
     pub fn refused(&self) -> BTreeMap<RefusalId, u64> {
         let controller = self.controller.iter().map(|controller| &controller.refused);
@@ -45,15 +46,15 @@ impl NodeStatus {
     }
 }
 
-/// What closing a node left undone.
+/// The parts of a node that could not be closed in order.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Why clients were not closed in order, if they were not: records were not sent, or positions not committed.
+    /// The first error of a client: records were not sent, or positions not committed.
     pub clients: Result<(), BackendError>,
-    /// Why side topics were not flushed, if they were not.
+    /// The error of the gateway, if it could not flush the side topics.
     pub gateway: Result<(), BackendError>,
-    /// The threads that had not ended by the deadline: `node`, or the actor that blocks. What they hold, as files and
-    /// their lock, is not free before they end.
+    /// The threads that had not ended by the deadline: `node`, or the name of an actor that blocks. Their resources,
+    /// such as files and the lock on them, are not free before they end.
     pub still_running: Vec<&'static str>,
 }

@@ -1,4 +1,4 @@
-//! Which actors a node has, and what each is made of.
+//! The supervisor: it creates the actors of a node and restarts those that have died.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,35 +30,35 @@ use crate::events::Events;
 use crate::handles::{CryptoTables, Signals};
 use crate::stores::StoreWatch;
 
-/// How often the supervisor looks for actors that have died.
+/// Time between two searches for actors that have died.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait before trying again to read a management topic.
+/// Time to wait before the next attempt to read a management topic.
 const WATCH_RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// The roles of a node. An application replaces a role, or a slot of it, by an actor of its own; should that die,
+/// The roles of a node. An application can replace a role, or a slot of a role, by its own actor. If that actor dies,
 /// messages go to the node's own actor again.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Roles {
-    /// Decides whom the node trusts.
+    /// Validates chains, and keeps the lists of trust.
     pub chain: ChainRole,
-    /// Signs with the node's keys.
+    /// Signs with the keys of the node.
     pub keystore: KeystoreRole,
-    /// Makes the keys that the node seals with.
+    /// Derives the data keys with which the node seals.
     pub ratchet: RatchetRole,
-    /// Asks for keys, and answers for them.
+    /// Requests data keys from other nodes, and answers their requests.
     pub exchange: ExchangeRole,
-    /// Vouches for consumers.
+    /// Vouches for consumers that may not ask producers themselves.
     pub controller: ControllerRole,
-    /// Reads and sends to the control topics.
+    /// Reads the control topics, and sends records to them.
     pub gateway: GatewayRole,
-    /// Publishes keys to the handles.
+    /// Publishes data keys to the handles.
     pub key_table: KeyTableRole,
 }
 
 impl Roles {
-    /// Empties all roles, so that handles which outlive the node keep no actor alive.
+    /// Removes the actors from all roles, so that a handle that outlives the node keeps no actor alive.
     pub(super) fn disconnect(&self) {
         self.chain.disconnect();
         self.keystore.disconnect();
@@ -70,7 +70,7 @@ impl Roles {
     }
 }
 
-/// The parts of a supervisor: enough to restart each of its actors.
+/// The parts of a supervisor, from which it can restart each of its actors.
 #[derive(Debug)]
 pub(super) struct SupervisorParts {
     pub(super) roles: Roles,
@@ -83,20 +83,20 @@ pub(super) struct SupervisorParts {
     pub(super) tables: Arc<CryptoTables>,
     pub(super) signals: Signals,
     pub(super) exchange: ExchangeConfig,
-    /// Whether keys of denied givers are kept.
+    /// Set if data keys that only denied nodes have sent are kept.
     pub(super) keeps_denied: bool,
     pub(super) stores: StoreWatch,
-    /// The topics that are read, shared by a gateway and the one that replaces it.
+    /// The topics that are read. A restarted gateway gets the same list.
     pub(super) watched: Watched,
-    /// How often to look for new root topics; `None` if the node is no controller.
+    /// The time between two searches for new root topics; `None` if the node is no controller.
     pub(super) controller: Option<Duration>,
     /// `None` if the node is no chain server.
     pub(super) chain_server: Option<ChainServerSettings>,
-    /// The root topics of the retained keys, to be served from the start.
+    /// The root topics of the retained keys. Requests for them are answered from the start.
     pub(super) served: Vec<RootTopic>,
     pub(super) clock: Clock,
     pub(super) events: Events,
-    /// The threads of actors, so that their end can be awaited.
+    /// The threads of the actors. Closing waits for their end.
     pub(super) threads: Threads,
 }
 
@@ -123,7 +123,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts an actor of the node's own in each role whose own has died, or was not started yet.
+    /// Starts the node's own actor in each role in which it has died, or was not started yet.
     pub(super) fn restart_dead(&mut self) {
         let (parts, roles) = (&self.parts, &self.parts.roles);
         if !roles.chain.is_connected() {
@@ -264,20 +264,20 @@ impl SupervisorParts {
         gateway.start()
     }
 
-    /// Lets chain validation do what is due, when it is due, for as long as the node runs.
+    /// Runs the tasks of chain validation when they are due, as long as the node runs.
     fn tend_trust(&self) -> impl Future<Output = ()> + use<> {
         let (tend, chain) = (self.roles.chain.tend.clone(), self.chain.clone());
         async move {
             loop {
-                // Without an actor, one is started at the next look.
+                // If the actor has died, the supervisor restarts it within this interval.
                 let wait = tend.send(TendTrust).await.unwrap_or(LOOK_INTERVAL);
-                // Records may have brought what is due earlier.
+                // A record may have changed the time at which the next task is due.
                 let _ = timeout(wait, chain.updated()).await;
             }
         }
     }
 
-    /// Reads the management topics from the start.
+    /// Reads the management topics from their start.
     fn watch_management(&self) {
         for topic in ManagementTopic::ALL {
             let (gateway, clock) = (self.roles.gateway.clone(), self.clock.clone());
@@ -286,7 +286,7 @@ impl SupervisorParts {
         }
     }
 
-    /// Answers requests for retained keys from the start, not only once the root topics are used again.
+    /// Answers requests for retained keys from the start, and not only after the first use of the root topics.
     fn serve_retained_keys(&self) {
         for root_topic in self.served.clone() {
             let serve = self.roles.exchange.serve.clone();
@@ -295,8 +295,8 @@ impl SupervisorParts {
     }
 }
 
-/// Reads a topic as soon as that is possible. Logs why it cannot be read, unless that is over soon: whether there is a
-/// broker, the application that starts the node learns itself.
+/// Reads a topic as soon as possible. Logs the reason if the topic cannot be read, but not for the first attempt: the
+/// application notices a missing broker itself.
 async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: Clock) {
     let (mut failures, mut is_first) = (FailureLog::new(OUTAGE_INTERVAL), true);
     loop {
@@ -312,10 +312,10 @@ async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: 
                 if (error.is_fatal() || !is_first)
                     && failures.fail((), error.to_string(), now).is_some()
                 {
-                    tracing::warn!(target: "kc::gateway", ?topic, %error, "cannot be read yet");
+                    tracing::warn!(target: "kc::gateway", ?topic, %error, "topic cannot be read yet");
                 }
             }
-            // The gateway may be restarted.
+            // The gateway has died, and will be restarted.
             Err(_) => {}
         }
         is_first = false;
@@ -323,8 +323,8 @@ async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: 
     }
 }
 
-/// The content of an actor's thread. Dropped in this order: when the thread counts as ended, the actor's files are
-/// free.
+/// The content of an actor's thread. The fields are dropped in this order: when the thread counts as ended, the files
+/// of the actor are free.
 struct Thread<A> {
     actor: A,
     _running: Running,

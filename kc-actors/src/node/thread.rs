@@ -14,29 +14,29 @@ use super::supervisor::{Supervisor, SupervisorParts};
 use super::{NodeError, ShutdownReport};
 use crate::actors::gateway::CloseGateway;
 
-/// How much longer than its deadline closing may take: a call that keeps to the deadline ends soon after it.
+/// Time by which closing may exceed its deadline. A call that keeps the deadline ends soon after it.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The thread that runs a node's actors, except those on threads of their own. It ends when it is asked to, or the node is
-/// dropped.
+/// The thread that runs the actors of a node, except those that have a thread of their own. It ends on request, or
+/// when the node is dropped.
 #[derive(Debug)]
 pub(super) struct NodeThread {
     stop: Mutex<Option<oneshot::Sender<Stop>>>,
     threads: Threads,
 }
 
-/// Asks the actors to stop in order.
+/// Requests the actors to stop in order.
 #[derive(Debug)]
 struct Stop {
     deadline: Duration,
     gateway: mpsc::Sender<Result<(), BackendError>>,
 }
 
-/// The threads of a node that have not ended, by name.
+/// The names of the threads of a node that have not ended.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Threads(Arc<(Mutex<Vec<&'static str>>, Condvar)>);
 
-/// Held by a thread until it ends.
+/// A guard that a thread holds until it ends.
 #[derive(Debug)]
 pub(super) struct Running {
     name: &'static str,
@@ -68,8 +68,8 @@ impl NodeThread {
         stop.is_none()
     }
 
-    /// Stops the actors in order, and waits until their threads have ended, so that their files are free. Threads that do
-    /// not end in time are left behind.
+    /// Stops the actors in order, and waits until their threads have ended and their files are free. Does not wait
+    /// longer than the deadline for a thread that blocks.
     pub(super) async fn stop(&self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
         let asked = Instant::now();
         let (gateway, closed) = mpsc::channel();
@@ -82,7 +82,7 @@ impl NodeThread {
         stop.send(Stop { deadline, gateway })
             .map_err(|_| NodeError::Closed)?;
         let threads = self.threads.clone();
-        // Whatever the node's thread does, this one keeps to the deadline.
+        // This thread keeps the deadline even if the node's thread does not.
         let ended = run_on_thread(move || {
             let gateway = match closed.recv_timeout(deadline.saturating_add(GRACE * 2)) {
                 Ok(gateway) => gateway,
@@ -101,7 +101,7 @@ impl NodeThread {
 }
 
 impl Threads {
-    /// Counts a thread until the returned value is dropped.
+    /// Counts a thread as running until the returned value is dropped.
     pub(super) fn begin(&self, name: &'static str) -> Running {
         let (running, _) = &*self.0;
         let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +112,7 @@ impl Threads {
         }
     }
 
-    /// Waits at most `patience` until all have ended. Returns those that have not.
+    /// Waits at most `patience` until all threads have ended. Returns the names of those that have not.
     fn wait(&self, patience: Duration) -> Vec<&'static str> {
         let (running, ended) = &*self.0;
         let running = running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,17 +138,17 @@ async fn run(parts: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::
     let mut supervisor = Supervisor::new(parts);
     supervisor.restart_dead();
     let _supervisor = supervisor.start();
-    // The node is being started, so it listens.
+    // Sending cannot fail: `NodeThread::spawn` waits for this message.
     let _ = ready.send(());
     if let Ok(Stop { deadline, gateway }) = stopped.await {
         let close = roles.gateway.close.send(CloseGateway { deadline });
         let closed = match timeout(deadline.saturating_add(GRACE), close).await {
             Ok(Ok(closed)) => closed,
-            // The gateway has died: what it had not sent is unknown.
+            // The gateway has died. It is unknown which records it had not sent.
             Ok(Err(_)) => Err(not_closed(BackendErrorKind::Closed)),
             Err(_) => Err(not_closed(BackendErrorKind::Timeout)),
         };
-        // The caller may have gone.
+        // Sending fails if the caller dropped its future.
         let _ = gateway.send(closed);
     }
     tables.close();
@@ -159,22 +159,22 @@ fn not_closed(kind: BackendErrorKind) -> BackendError {
     BackendError::new(kind, "close the gateway")
 }
 
-/// Does work that may wait for a disk or a token on a thread of its own. Needs no runtime. A panic of the work is passed on
-/// to the caller.
+/// Runs `work`, which may wait for a disk or a token, on a new thread. Works without a runtime. A panic of `work` is
+/// passed on to the caller.
 ///
 /// # Errors
-/// The thread does not start.
+/// Returns an error if the thread cannot be started.
 pub(super) async fn run_on_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let (ends, end) = oneshot::channel::<Infallible>();
     let work = move || {
-        // Dropped when the work has ended, however it does.
+        // Dropped when `work` has returned or panicked.
         let _ends = ends;
         work()
     };
     let thread = thread::Builder::new().name("kc-open".into()).spawn(work)?;
-    // Nothing is ever sent.
+    // The thread sends no value: the receiver wakes when the sender is dropped.
     let _ = end.await;
     thread.join().or_else(|panic| resume_unwind(panic))
 }
