@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kc_core::types::{Now, Timestamp};
 use tokio::time::Instant;
 
-/// The clock of actors: the system's, or one that a test sets. Tests set the time of day alone; durations are measured by
-/// the monotonic clock.
+/// The clock of actors: the system clock, or a clock that a test sets. A test sets only the time of day; durations
+/// always come from the monotonic clock.
 #[derive(Clone)]
 pub struct Clock {
     wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -14,7 +14,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Returns the system's clock.
+    /// Returns the system clock.
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| {
@@ -23,7 +23,7 @@ impl Clock {
         })
     }
 
-    /// Returns a clock with this time of day.
+    /// Returns a clock whose time of day is the result of `now`.
     #[must_use]
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Clock {
         (self.wall)()
     }
 
-    /// Returns the time of day, and the time since this clock was made.
+    /// Returns the time of day, and the time since this clock was created.
     #[must_use]
     pub fn both(&self) -> Now {
         Now {

@@ -6,15 +6,15 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rand_core::CryptoRng;
 
-/// The source of random numbers for actors: the operating system at each use, so that copies of a process draw different
-/// numbers; or what a test gives.
+/// The source of random numbers of actors: the operating system, or a source that a test sets. Each use reads the
+/// operating system again, so that copies of a process draw different numbers.
 #[derive(Clone)]
 pub struct Entropy(Arc<Draw>);
 
 type Draw = dyn Fn() -> Result<Box<dyn CryptoRng + Send>, StoreError> + Send + Sync;
 
 impl Entropy {
-    /// Returns the operating system's source.
+    /// Returns the source of the operating system.
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| match StdRng::try_from_rng(&mut SysRng) {
@@ -26,7 +26,7 @@ impl Entropy {
         })
     }
 
-    /// Returns another source.
+    /// Returns a source whose generators are the results of `draw`.
     #[must_use]
     pub fn new(
         draw: impl Fn() -> Result<Box<dyn CryptoRng + Send>, StoreError> + Send + Sync + 'static,
@@ -34,10 +34,10 @@ impl Entropy {
         Self(Arc::new(draw))
     }
 
-    /// Returns a generator for one use.
+    /// Returns a random number generator for one use.
     ///
     /// # Errors
-    /// [`StoreError`] if there are no random numbers.
+    /// Returns [`StoreError`] if the source gives no random numbers.
     pub fn generator(&self) -> Result<Box<dyn CryptoRng + Send>, StoreError> {
         (self.0)()
     }

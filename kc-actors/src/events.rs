@@ -10,48 +10,48 @@ use tokio::sync::broadcast;
 
 use crate::stores::{Store, StoreFault};
 
-/// The number of events that are kept for a listener that lags; beyond, it misses the oldest.
+/// Number of events that are kept for a slow listener. A listener that is further behind misses the oldest events.
 const CAPACITY: usize = 1024;
 
-/// An event in a node.
+/// An event of a node.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NodeEvent {
-    /// A request for keys went out.
+    /// This node sent a request for data keys.
     Requested {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The ids of the requested keys.
         ids: Vec<KeyId>,
-        /// Whether it went to producers directly, not only to controllers.
+        /// Set if the request went to producers directly, not only to controllers.
         direct: bool,
     },
-    /// A request could not be sent, because the side topics cannot be reached; it will be.
+    /// A request could not be sent, because the side topics cannot be reached. The node sends it later.
     NotSent {
         /// The root topic.
         root_topic: RootTopic,
     },
-    /// Keys were handed out.
+    /// This node gave data keys to another node.
     Answered {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The ids of the keys.
         ids: Vec<KeyId>,
-        /// The node that got them.
+        /// The node that received the keys.
         requester: Party,
     },
-    /// Keys came in.
+    /// This node received data keys.
     Received {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The ids of the keys.
         ids: Vec<KeyId>,
-        /// The node that gave them.
+        /// The node that sent the keys.
         giver: Party,
         /// The time since they were requested.
         after: Duration,
     },
-    /// A record of a side topic was refused.
+    /// This node refused a record of a side topic.
     Refused {
         /// The root topic.
         root_topic: RootTopic,
@@ -59,105 +59,107 @@ pub enum NodeEvent {
         side: SideTopic,
         /// The sender.
         sender: Sender,
-        /// The check that refused.
+        /// The check that failed.
         check: RefusalId,
-        /// The reason, for operators.
+        /// The reason, as text for operators.
         reason: String,
-        /// How often this check has refused on this topic since it was last reported.
+        /// The number of refusals by this check on this topic since the last report.
         times: u64,
     },
-    /// No producer answers for these keys; the node goes on asking.
+    /// No producer has answered the request for these keys. The node continues to ask.
     Unanswered {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys.
+        /// The ids of the keys.
         ids: Vec<KeyId>,
     },
-    /// A controller vouched for a request.
+    /// This node, a controller, vouched for a request of another node.
     Forwarded {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys that the request asks for.
+        /// The ids of the requested keys.
         ids: Vec<KeyId>,
-        /// The node that asked.
+        /// The node that sent the request.
         requester: Party,
     },
-    /// A chain server renewed a chain.
+    /// This node, a chain server, renewed a chain.
     ChainRenewed {
         /// The certified key.
         key: VerifyingKey,
     },
-    /// A key came onto a list.
+    /// A key was added to the allowlist or the denylist.
     Listed {
         /// The list.
         list: TrustList,
         /// The key.
         key: VerifyingKey,
-        /// Whether it was in use: in a chain that this node has validated.
+        /// Set if this node has validated a chain that contains the key.
         in_use: bool,
     },
-    /// A new chain of this node is in use.
+    /// This node uses a new chain of its own.
     ChainAdopted {
         /// The certified key.
         key: VerifyingKey,
-        /// When it ends; `None` if it does not.
+        /// The end of the chain's validity; `None` if the chain has no end.
         expires: Option<Timestamp>,
     },
-    /// A list update or a new chain was refused.
+    /// This node refused a list update or a new chain.
     UpdateRefused {
-        /// The topic that it came from.
+        /// The management topic of the record.
         topic: ManagementTopic,
-        /// The fingerprint of the key that it claims to be for; nothing has verified it.
+        /// The fingerprint of the key that the record claims to be for. No signature has proved it.
         claimed: Option<String>,
-        /// The check that refused.
+        /// The check that failed.
         check: RefusalId,
-        /// The reason, for operators.
+        /// The reason, as text for operators.
         reason: String,
-        /// How often this check has refused on this topic since it was last reported.
+        /// The number of refusals by this check on this topic since the last report.
         times: u64,
     },
-    /// This node is on the denylist: other nodes refuse it from now on.
+    /// A key of this node is on the denylist: other nodes refuse the key from now on.
     Denied {
-        /// Its key.
+        /// The denied key.
         key: VerifyingKey,
-        /// Whether it has another key whose chain is valid.
+        /// Set if this node has another key whose chain is valid.
         others_left: bool,
     },
-    /// A chain of this node ends soon.
+    /// The validity of a chain of this node ends soon.
     ChainExpires {
         /// The certified key.
         key: VerifyingKey,
-        /// When it ends.
+        /// The end of the chain's validity.
         expires: Timestamp,
     },
-    /// A store began to fail, fails for a new reason, or has failed for another hour: a disk is full, a token is away, or
-    /// back with another PIN. It is tried again when it is needed next.
+    /// A store began to fail, fails for a new reason, or has failed for another hour. Examples: a full disk, a
+    /// missing token, a token whose PIN has changed. The node tries the store again at the next use.
     StoreFails {
         /// The store.
         store: Store,
         /// The fault.
         fault: StoreFault,
     },
-    /// A store that failed works again.
+    /// A store that had failed works again.
     StoreWorks {
         /// The store.
         store: Store,
     },
-    /// A consumer cannot read, for the time being: brokers do not answer, or membership in its group was lost.
+    /// A consumer cannot read at present: brokers do not answer, or the consumer lost its membership in the group. It
+    /// tries again.
     ConsumerFails {
-        /// The topics that it reads.
+        /// The topics of the consumer.
         topics: String,
-        /// Why.
+        /// The reason, as text for operators.
         reason: String,
     },
-    /// A consumer that failed reads again.
+    /// A consumer that could not read now reads again.
     ConsumerWorks {
-        /// The topics that it reads.
+        /// The topics of the consumer.
         topics: String,
-        /// The time since it failed.
+        /// The duration of the outage.
         after: Duration,
     },
-    /// A consumer's partition is paused: too many records were taken after one that is not acknowledged.
+    /// A partition of a consumer is paused: the application took too many records after one that it has not
+    /// acknowledged.
     Unacknowledged {
         /// The topic.
         topic: String,
@@ -166,20 +168,20 @@ pub enum NodeEvent {
         /// The offset of the first record that is not acknowledged.
         offset: i64,
     },
-    /// A listener lagged, and missed so many events before this.
+    /// This listener was too slow, and missed this number of events.
     Missed(u64),
-    /// This node cannot ask or answer: its own chain is not valid.
+    /// This node can neither request keys nor answer requests: it has no valid chain.
     NoValidChain {
-        /// The reason, for operators.
+        /// The reason, as text for operators.
         reason: String,
     },
 }
 
-/// Sends events to listeners.
+/// Sends events to all listeners.
 #[derive(Clone, Debug)]
 pub struct Events(broadcast::Sender<NodeEvent>);
 
-/// Listens to events.
+/// Receives the events of a node.
 #[derive(Debug)]
 pub struct EventListener(broadcast::Receiver<NodeEvent>);
 
@@ -190,12 +192,12 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Sends an event to all listeners; there may be none.
+    /// Sends an event to all listeners. Without listeners the event is dropped.
     pub fn tell(&self, event: NodeEvent) {
         let _ = self.0.send(event);
     }
 
-    /// Returns a listener to the events from now on.
+    /// Returns a listener that receives all events from now on.
     #[must_use]
     pub fn listen(&self) -> EventListener {
         EventListener(self.0.subscribe())
@@ -203,7 +205,8 @@ impl Events {
 }
 
 impl EventListener {
-    /// Returns the next event, if it has happened already; [`NodeEvent::Missed`] if this listener lagged.
+    /// Returns the next event if there is one, without waiting. Returns [`NodeEvent::Missed`] if this listener was
+    /// too slow.
     pub fn try_next(&mut self) -> Option<NodeEvent> {
         match self.0.try_recv() {
             Ok(event) => Some(event),
@@ -212,8 +215,10 @@ impl EventListener {
         }
     }
 
-    /// Waits for the next event, [`NodeEvent::Missed`] if this listener lagged; `None` when the node is gone. Cancel
-    /// safe.
+    /// Waits for the next event and returns it. Returns [`NodeEvent::Missed`] if this listener was too slow, and
+    /// `None` when the node no longer exists.
+    ///
+    /// Cancel safe: no event is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<NodeEvent> {
         match self.0.recv().await {
             Ok(event) => Some(event),

@@ -1,9 +1,11 @@
-//! Roles: what an application replaces in a node, and what actors are given to reach each other.
+//! Roles: the replaceable parts of a node. Actors reach each other through roles.
 
-/// Defines a role: a struct with a [`Slot`](crate::Slot) for each message of the role, next to those messages.
+/// Defines a role: a struct with a [`Slot`](crate::Slot) for each message of the role. It stands next to those
+/// messages.
 ///
-/// An actor that handles all of the messages takes the role in one call; one that handles some of them takes their
-/// slots one by one. A message is added to a role by its type, its line here, and its handler in the node's own actor.
+/// An actor that handles all messages takes the role in one call. An actor that handles some of them takes their
+/// slots one by one. A new message of a role needs its type, a line in the role, and a handler in the node's own
+/// actor.
 macro_rules! role {
     (
         $(#[$attribute:meta])*
@@ -18,7 +20,7 @@ macro_rules! role {
         }
 
         impl $role {
-            /// Returns the role with this actor in it.
+            /// Returns a role whose own actor, in all slots, is the one at `address`.
             pub fn to<A>(address: &actix::Addr<A>) -> Self
             where
                 A: actix::Actor,
@@ -29,7 +31,8 @@ macro_rules! role {
                 role
             }
 
-            /// Makes this actor the node's own in the role, in place of the one before.
+            /// Makes the actor at `address` the node's own actor in this role. It takes the place of the previous
+            /// one.
             pub fn connect<A>(&self, address: &actix::Addr<A>)
             where
                 A: actix::Actor,
@@ -38,7 +41,7 @@ macro_rules! role {
                 $(self.$slot.connect(address);)+
             }
 
-            /// Sends the messages of the role to this actor for as long as it is alive.
+            /// Sends the messages of this role to the actor at `address`, as long as it is alive.
             pub fn replace<A>(&self, address: &actix::Addr<A>)
             where
                 A: actix::Actor,
@@ -47,18 +50,18 @@ macro_rules! role {
                 $(self.$slot.replace(address);)+
             }
 
-            /// Returns the role as the node's own actor has it, for a replacement that passes messages on.
+            /// Returns the role with slots to the node's own actor. A replacement uses it to forward messages.
             #[must_use]
             pub fn own(&self) -> Self {
                 Self { $($slot: self.$slot.own(),)+ }
             }
 
-            /// Empties all slots of the role.
+            /// Removes the actors from all slots of this role.
             pub fn disconnect(&self) {
                 $(self.$slot.disconnect();)+
             }
 
-            /// Returns whether the node's own actor is alive behind all slots.
+            /// Returns whether the node's own actor is alive in all slots.
             pub(crate) fn is_connected(&self) -> bool {
                 $(self.$slot.is_connected())&&+
             }

@@ -12,22 +12,22 @@ use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// The number of messages that may be under way through one slot.
+/// Maximum number of messages in transit through one slot.
 pub const DEFAULT_SLOT_CAPACITY: usize = 256;
 
-/// The actor behind a slot has stopped.
+/// The error of a message to an actor that has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the actor has stopped")]
 pub struct SlotClosed;
 
 /// A bounded, replaceable address for messages of one type.
 ///
-/// It has two entries: the node's own actor, and an optional replacement. A message goes to the replacement if that
-/// is alive, else to the node's own. Clones share both entries, so an actor can be put behind a slot without its
-/// users noticing.
+/// A slot has two entries: the node's own actor, and an optional replacement. A message goes to the replacement if
+/// the replacement is alive, else to the node's own actor. Clones share both entries, so an actor can be exchanged
+/// without the knowledge of its callers.
 ///
-/// An actix address alone bounds almost nothing: each clone owns a place in the mailbox, and `do_send` never refuses.
-/// A slot lets only [`DEFAULT_SLOT_CAPACITY`] messages be under way at once.
+/// An actix address alone limits almost nothing: each clone has its own place in the mailbox, and `do_send` never
+/// refuses. A slot allows at most [`DEFAULT_SLOT_CAPACITY`] messages in transit.
 pub struct Slot<M>
 where
     M: Message + Send + 'static,
@@ -43,13 +43,14 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    /// Returns a slot without an actor, so that actors which need each other can be wired before any of them runs.
+    /// Returns a slot without an actor. With such slots, actors that need each other can be connected before any of
+    /// them runs.
     #[must_use]
     pub fn unconnected() -> Self {
         Self::over(Arc::default())
     }
 
-    /// Returns a slot to an actor.
+    /// Returns a slot whose own actor is the one at `address`.
     pub fn to<A>(address: &Addr<A>) -> Self
     where
         A: Actor + Handler<M>,
@@ -68,7 +69,8 @@ where
         }
     }
 
-    /// Makes this actor the node's own behind the slot and its clones, in place of the one before.
+    /// Makes the actor at `address` the node's own actor in this slot and its clones. It takes the place of the
+    /// previous one.
     pub fn connect<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
@@ -77,8 +79,8 @@ where
         self.own.store(Some(Arc::new(address.clone().recipient())));
     }
 
-    /// Sends messages to this actor for as long as it is alive, in place of the node's own and of any replacement
-    /// before.
+    /// Sends messages to the actor at `address` as long as it is alive, instead of to the node's own actor. It takes
+    /// the place of a previous replacement.
     pub fn replace<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
@@ -88,25 +90,29 @@ where
         self.replacement.store(replacement);
     }
 
-    /// Returns a slot that always leads to the node's own actor, restarted or not: for a replacement that passes
-    /// messages on.
+    /// Returns a slot that always leads to the node's own actor, also after a restart of that actor. A replacement
+    /// uses it to forward messages.
     #[must_use]
     pub fn own(&self) -> Self {
         Self::over(Arc::clone(&self.own))
     }
 
-    /// Sends a message and waits for its result, after waiting for room.
+    /// Waits until fewer than [`DEFAULT_SLOT_CAPACITY`] messages are in transit, then sends a message and waits for
+    /// its result.
+    ///
+    /// Not cancel safe: if the future is dropped, the actor skips the message, unless it has already begun to handle
+    /// the message.
     ///
     /// # Errors
-    /// [`SlotClosed`] if the actor has stopped, before or while it handled the message.
+    /// Returns [`SlotClosed`] if the actor has stopped before or while it handled the message.
     pub async fn send(&self, message: M) -> Result<M::Result, SlotClosed> {
         let _permit = self.permits.acquire().await.map_err(|_| SlotClosed)?;
         let recipient = self.recipient().ok_or(SlotClosed)?;
         recipient.send(message).await.map_err(|_| SlotClosed)
     }
 
-    /// Sends a message and waits at most `patience` for its result. A message that was sent by then is still under
-    /// way, and counts, until the actor has handled it.
+    /// Sends a message and waits at most `patience` for its result. After that time, a message that was sent still
+    /// counts as in transit until the actor has handled it.
     pub(crate) async fn send_in_time(
         &self,
         message: M,
@@ -129,13 +135,13 @@ where
         timeout(patience, answered).await
     }
 
-    /// Empties both entries: sending fails until an actor is connected.
+    /// Removes both actors. Sending fails until an actor is connected again.
     pub fn disconnect(&self) {
         self.replacement.store(None);
         self.own.store(None);
     }
 
-    /// Returns whether an actor is alive behind the slot.
+    /// Returns whether an actor is alive in this slot.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.recipient()

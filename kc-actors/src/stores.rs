@@ -1,5 +1,5 @@
-//! The health of a node's stores: why one fails is reported once for each cause, and that it works again. A store that
-//! does not answer fails, too: the module of a token may hang, and nothing interrupts it.
+//! The health of a node's stores. A failure is reported once for each cause, and so is its end. A store that does not
+//! answer counts as failed: the module of a token may hang, and such a call cannot be interrupted.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 use crate::events::{Events, NodeEvent};
 use crate::slot::{Slot, SlotClosed};
 
-/// How long a store may take to answer. Callers then go on without it.
+/// Maximum time that callers wait for a store. After it they continue without the store.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The longest time that a working store takes.
+/// Maximum time that a working store needs for one use.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// One of a node's stores.
@@ -31,7 +31,7 @@ pub enum Store {
     Keys,
     /// The store of the ratchet.
     Ratchet,
-    /// The archive of the keys retained for late consumers.
+    /// The archive of the data keys that are retained for late consumers.
     RetainedKeys,
 }
 
@@ -45,12 +45,12 @@ impl fmt::Display for Store {
     }
 }
 
-/// Why a store fails, for operators.
+/// The reason why a store fails, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreFault {
-    /// The error and its sources.
+    /// The error and its sources, as text.
     pub reason: String,
-    /// What the operator can do about it, if the store knows.
+    /// Advice for the operator, if the store has any.
     pub advice: Option<&'static str>,
 }
 
@@ -69,10 +69,10 @@ impl StoreFault {
     }
 }
 
-/// Sends a message to an actor that uses a store, and waits for the answer, but not for ever.
+/// Sends a message to an actor that uses a store, and waits at most [`PATIENCE`] for the answer.
 ///
 /// # Errors
-/// [`StoreErrorKind::Timeout`].
+/// Returns [`StoreErrorKind::Timeout`] if the actor does not answer in time.
 pub(crate) async fn ask_in_time<M>(
     store: Store,
     slot: &Slot<M>,
@@ -89,8 +89,8 @@ where
 /// Returns the error of a store that does not answer.
 fn silent(store: Store) -> StoreError {
     StoreError::new(StoreErrorKind::Timeout, store.to_string()).with_advice(
-        "look after the token and the way to it (daemon, network), or after the disk; the node goes on when it \
-         answers; if it never does, restart the node",
+            "check the token and the connection to it (daemon, network), or the disk; the node continues when the store \
+             answers; if it never answers, restart the node",
     )
 }
 
@@ -98,9 +98,9 @@ fn silent(store: Store) -> StoreError {
 #[derive(Clone, Debug)]
 pub(crate) struct StoreWatch {
     health: Arc<Mutex<Health>>,
-    /// The time since when a caller waits for a store.
+    /// The time since which a caller has been waiting for a store.
     asked: Arc<Mutex<BTreeMap<Store, Instant>>>,
-    /// Notified at each look.
+    /// Notified after each call of [`look`](Self::look).
     looked: Arc<Notify>,
     events: Events,
     started: Instant,
@@ -113,10 +113,10 @@ struct Health {
     log: FailureLog<Store, Cause>,
 }
 
-/// The cause of a failure; the place where it showed does not count.
+/// The cause of a failure, without the place at which the failure was noticed.
 type Cause = (StoreErrorKind, Option<&'static str>);
 
-/// A use of a store; ends when it is dropped.
+/// A use of a store, which ends when this value is dropped.
 struct Use<'w> {
     watch: &'w StoreWatch,
     store: Store,
@@ -143,7 +143,7 @@ impl StoreWatch {
         }
     }
 
-    /// Returns a store whose outcomes are recorded here.
+    /// Returns a wrapper of `store` that reports the result of each use to this watch.
     pub(crate) fn over<S>(&self, store: S) -> Observed<S> {
         Observed {
             store,
@@ -151,15 +151,15 @@ impl StoreWatch {
         }
     }
 
-    /// Returns the stores that failed when they were last used, and why.
+    /// Returns the stores whose last use failed, each with the reason.
     pub(crate) fn failing(&self) -> BTreeMap<Store, StoreFault> {
         lock(&self.health).failing.clone()
     }
 
-    /// Records as failing the stores that have not answered in time.
+    /// Marks the stores that have not answered in time as failing.
     pub(crate) fn look(&self, now: Instant) {
         {
-            // Locked until the end: a store that answers now is recorded as working after this.
+            // The lock is held until the loop ends. A store that answers meanwhile is marked as working afterwards.
             let asked = lock(&self.asked);
             for (store, since) in asked.iter() {
                 if now.saturating_duration_since(*since) >= PATIENCE {
@@ -170,8 +170,8 @@ impl StoreWatch {
         self.looked.notify_waiters();
     }
 
-    /// Waits until one of these has been waited for longer than a working store takes: a caller that asks it would wait,
-    /// too. Needs no runtime.
+    /// Waits until one of `stores` has kept a caller waiting for longer than a working store needs. A new caller
+    /// would have to wait for that store, too. Works without a runtime.
     pub(crate) async fn held_up(&self, stores: &[Store]) {
         loop {
             let looked = self.looked.notified();
@@ -188,7 +188,7 @@ impl StoreWatch {
         since.any(|since| now.saturating_duration_since(*since) >= SLOW)
     }
 
-    /// Uses a store, and records the outcome.
+    /// Uses a store, and records the result.
     fn using<T>(
         &self,
         store: Store,
@@ -212,7 +212,7 @@ impl StoreWatch {
             health.failing.remove(&store).is_some()
         };
         if has_failed {
-            tracing::info!(target: "kc::store", %store, "works again");
+            tracing::info!(target: "kc::store", %store, "store works again");
             self.events.tell(NodeEvent::StoreWorks { store });
         }
     }
@@ -227,13 +227,13 @@ impl StoreWatch {
         };
         if let Some(times) = times {
             let StoreFault { reason, advice } = &fault;
-            tracing::error!(target: "kc::store", %store, reason, advice, times, "fails");
+            tracing::error!(target: "kc::store", %store, reason, advice, times, "store fails");
             self.events.tell(NodeEvent::StoreFails { store, fault });
         }
     }
 }
 
-/// A store whose outcomes are recorded by a [`StoreWatch`].
+/// A store whose results are recorded by a [`StoreWatch`].
 #[derive(Debug)]
 pub(crate) struct Observed<S> {
     store: S,
