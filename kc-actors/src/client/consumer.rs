@@ -75,7 +75,7 @@ pub enum ConsumeError {
     #[error("the node is closed")]
     Closed,
     /// The thread of the consumer could not be started.
-    #[error("the consumer's thread does not start")]
+    #[error("the consumer's thread cannot be started")]
     Thread(#[source] Arc<std::io::Error>),
     /// A record is not sealed, or no key opens it, and the policy is [`ForeignPolicy::Fail`].
     #[error("{topic}[{partition}] offset {offset}: {failure}")]
