@@ -4,10 +4,11 @@ use kc_core::backend::BackendError;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// How long to wait where only a person can help: a password that is tried again and again locks an account.
+/// Time to wait after a failure that only an operator can correct. Repeated attempts with a wrong password would lock
+/// the account.
 const FATAL_DELAY: Duration = Duration::from_secs(60);
 
-/// Returns how long to wait before trying again: `usual`, or longer where only a person can help.
+/// Returns the time to wait before the next attempt: `usual`, or longer if only an operator can correct the failure.
 pub(crate) fn retry_delay(error: &BackendError, usual: Duration) -> Duration {
     if error.is_fatal() {
         FATAL_DELAY.max(usual)
@@ -16,9 +17,9 @@ pub(crate) fn retry_delay(error: &BackendError, usual: Duration) -> Duration {
     }
 }
 
-/// Shared attempts at something, such as a connection: one is made at a time, and callers that waited for one that
-/// failed share its failure instead of making another. Where only a person can help, callers within the next minute
-/// share it, too.
+/// Attempts that several callers share, for example to connect. Only one attempt runs at a time. Callers that waited
+/// for a failed attempt get its error and start no attempt of their own. If only an operator can correct the failure,
+/// callers within the next minute get the same error.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     last: Mutex<Option<Failure>>,
@@ -31,10 +32,10 @@ struct Failure {
 }
 
 impl Attempts {
-    /// Makes an attempt, one caller at a time.
+    /// Runs `attempt` when no other attempt is running.
     ///
     /// # Errors
-    /// The error of `attempt`, or of the attempt that was waited for.
+    /// Returns the error of `attempt`, or the error of the attempt that this caller waited for.
     pub(super) async fn share<T>(
         &self,
         attempt: impl Future<Output = Result<T, BackendError>>,

@@ -11,15 +11,15 @@ use super::attempts::retry_delay;
 use super::reader::Order;
 use super::{ControlTopic, GatewayParts};
 
-/// How long listing the topics may take.
+/// Deadline for listing the topics.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The number of root topics whose requests a controller reads: other clients may create any number of topics. A root
-/// topic that was found stays.
+/// Maximum number of root topics whose requests a controller reads. Other clients may create any number of topics. A
+/// root topic that was found is not displaced by later ones.
 const MAX_SUBSCRIPTION_TOPICS: usize = 4096;
 
-/// Orders the reader to read the requests to controllers of all root topics, and looks for new ones until the gateway
-/// is closed. No client can be relied on to subscribe by a pattern.
+/// Searches for root topics until the gateway is closed, and orders the reader to read the requests to controllers of
+/// all of them. A subscription by pattern is not used, because not every Kafka client supports it.
 pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, interval: Duration) {
     let mut admin = None;
     let mut found = BTreeMap::new();
@@ -43,7 +43,7 @@ pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, in
                     tracing::warn!(
                         target: "kc::gateway",
                         left_out,
-                        "there are more topics with requests to controllers than are read"
+                        "more topics have requests to controllers than this node reads"
                     );
                 }
                 let Some(orders) = orders.upgrade() else {
@@ -74,15 +74,15 @@ pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, in
     }
 }
 
-/// What a discovery failed to do.
+/// The step of a discovery that failed.
 #[derive(PartialEq, Eq, Hash)]
 enum Failed {
     ToList,
     ToReadAll,
 }
 
-/// Forgets topics that are not listed any more, and adds new ones as long as there is room. Returns how many are left
-/// out.
+/// Removes topics that no longer exist, and adds new ones up to the limit. Returns the number of topics beyond the
+/// limit.
 fn renew(
     found: &mut BTreeMap<String, ControlTopic>,
     mut listed: BTreeMap<String, ControlTopic>,

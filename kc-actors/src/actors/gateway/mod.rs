@@ -1,4 +1,4 @@
-//! The role of the gateway: alone has the consumer and the producer of the control topics.
+//! The role of the gateway. It alone has the consumer and the producer of the control topics.
 
 mod attempts;
 mod discovery;
@@ -28,14 +28,14 @@ use super::exchange::ExchangeRole;
 use crate::clock::Clock;
 use crate::role::role;
 
-/// The number of orders to the reader that may wait.
+/// Maximum number of orders that wait for the reader.
 const ORDER_CAPACITY: usize = 1024;
 
 role! {
     /// The slots of the gateway.
     ///
-    /// Records go to [`ChainRole::records`] first, then to [`ExchangeRole::records`] and [`ControllerRole::records`].
-    /// Positions are committed when these have answered.
+    /// Each poll is delivered to [`ChainRole::records`] first, then to [`ExchangeRole::records`] and
+    /// [`ControllerRole::records`]. Positions are committed after these have answered.
     pub struct GatewayRole {
         /// Sends a record to a control topic.
         send_record: SendRecord,
@@ -43,7 +43,7 @@ role! {
         watch: Watch,
         /// Reads the requests to controllers of all root topics from now on.
         watch_subscriptions: WatchSubscriptions,
-        /// Disconnects in order.
+        /// Closes the connections in order.
         close: CloseGateway,
     }
 }
@@ -53,7 +53,7 @@ role! {
 pub enum ControlTopic {
     /// A side topic of a root topic.
     Side(RootTopic, SideTopic),
-    /// A topic by which trust changes.
+    /// A topic for changes of trust.
     Management(ManagementTopic),
 }
 
@@ -70,8 +70,7 @@ pub struct SendRecord {
     pub value: Vec<u8>,
 }
 
-/// Reads a control topic from now on. A side topic is created if it does not exist; a management topic is read once it
-/// exists.
+/// Reads a control topic from now on. Creates a side topic if it does not exist; a management topic must exist.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct Watch {
@@ -83,16 +82,16 @@ pub struct Watch {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct WatchSubscriptions {
-    /// How often to look for new ones.
+    /// The time between two searches for new root topics.
     pub interval: Duration,
 }
 
-/// Stops reading once the records read are handled, sends what is queued, and disconnects. Returns an error if this was
-/// not done in time.
+/// Stops reading after the records that were read are processed, sends queued records, and disconnects. Returns an
+/// error if this takes longer than the deadline.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct CloseGateway {
-    /// How long it may take.
+    /// The maximum duration of closing.
     pub deadline: Duration,
 }
 
@@ -101,21 +100,21 @@ pub struct CloseGateway {
 pub struct GatewayParts {
     /// The Kafka client.
     pub backend: Arc<dyn Backend>,
-    /// How side topics are named.
+    /// The naming scheme of side topics.
     pub scheme: TopicScheme,
-    /// How management topics are named.
+    /// The names of the management topics.
     pub management: ManagementTopics,
-    /// The group under which positions in the control topics are committed.
+    /// The consumer group in which positions in the control topics are committed.
     pub group: String,
-    /// Takes the records of the management topics.
+    /// Processes the records of the management topics.
     pub chain: ChainRole,
-    /// Takes requests to producers, and replies.
+    /// Processes requests to producers, and replies.
     pub exchange: ExchangeRole,
-    /// Takes requests to controllers.
+    /// Processes requests to controllers.
     pub controller: ControllerRole,
-    /// The topics that are read: a gateway that is restarted goes on with those of the one before it.
+    /// The topics that are read. A restarted gateway continues with the topics of its predecessor.
     pub watched: Watched,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
@@ -137,19 +136,19 @@ pub struct GatewayActor {
 }
 
 impl ControlTopic {
-    /// Returns the topic of requests to the producers of a root topic.
+    /// Returns the side topic for requests to the producers of a root topic.
     #[must_use]
     pub fn requests(root_topic: &RootTopic) -> Self {
         Self::Side(root_topic.clone(), SideTopic::Requests)
     }
 
-    /// Returns the topic of replies of a root topic.
+    /// Returns the side topic for replies of a root topic.
     #[must_use]
     pub fn keys(root_topic: &RootTopic) -> Self {
         Self::Side(root_topic.clone(), SideTopic::Keys)
     }
 
-    /// Returns the topic of requests to the controllers of a root topic.
+    /// Returns the side topic for requests to the controllers of a root topic.
     #[must_use]
     pub fn subscriptions(root_topic: &RootTopic) -> Self {
         Self::Side(root_topic.clone(), SideTopic::Subscriptions)
@@ -172,7 +171,7 @@ impl Watched {
 }
 
 impl GatewayActor {
-    /// Returns an actor that connects when it first needs to.
+    /// Returns an actor that connects when a connection is first needed.
     #[must_use]
     pub fn new(parts: GatewayParts) -> Self {
         let (orders, waiting) = mpsc::channel(ORDER_CAPACITY);
@@ -197,7 +196,7 @@ impl Actor for GatewayActor {
             let read = reader::read(self.parts.clone(), orders);
             let read = async {
                 read.await;
-                // The end may not be awaited.
+                // Sending fails if no caller waits for the end.
                 let _ = ended.send(());
             };
             ctx.spawn(read.into_actor(self));
@@ -279,7 +278,7 @@ impl Handler<CloseGateway> for GatewayActor {
         Box::pin(async move {
             let late = |_| BackendError::new(BackendErrorKind::Timeout, "stop reading");
             let read = match reading.lock().await.take() {
-                // An error of the channel means that reading has ended, too.
+                // If the channel is closed, reading has ended, too.
                 Some(ended) => timeout_at(end, ended).await.map(drop).map_err(late),
                 None => Ok(()),
             };

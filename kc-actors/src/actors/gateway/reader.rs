@@ -18,24 +18,24 @@ use crate::actors::chain::{ManagementRecord, ManagementRecords};
 use crate::actors::exchange::{SideRecord, SideRecords};
 use crate::slot::Slot;
 
-/// How long a poll waits; a new topic is taken up after that at the latest.
+/// Maximum duration of a poll. A new topic waits at most this long.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long a call may take; what is being read waits meanwhile.
+/// Deadline for a call of the Kafka client. No records are read meanwhile.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How long to wait before trying again what can be tried again.
+/// Time to wait before a failed call is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How long to wait before beginning with a topic is tried again.
+/// Time to wait before the next attempt to begin reading a topic.
 const WANTED_DELAY: Duration = Duration::from_secs(2);
 
 /// An order to the reader.
 #[derive(Debug)]
 pub(super) enum Order {
     Watch(NewWatch),
-    /// All topics with requests to controllers: others are read no more.
+    /// All topics with requests to controllers. The reader stops reading any other such topic.
     Subscriptions(BTreeMap<String, ControlTopic>),
 }
 
-/// Reads the watched topics until no more orders can come. Positions are committed when the records read are handled.
+/// Reads the watched topics until no more orders can arrive. Positions are committed after the records are processed.
 pub(super) async fn read(parts: GatewayParts, orders: mpsc::Receiver<Order>) {
     let mut reading = Reading::resumed(parts, orders);
     while !reading.orders.is_closed() {
@@ -55,32 +55,33 @@ pub(super) async fn read(parts: GatewayParts, orders: mpsc::Receiver<Order>) {
     }
 }
 
-/// The topics that are read, and those that are to be.
+/// The topics that are read, and the topics that will be read.
 struct Reading {
     parts: GatewayParts,
     orders: mpsc::Receiver<Order>,
-    /// The topics that a caller waits for.
+    /// The topics for which a caller waits.
     asked: VecDeque<NewWatch>,
-    /// The topics that the gateway itself wants: tried until it works, each not before its time.
+    /// The topics that the gateway itself wants, each with the time of the next attempt. Attempts are repeated until
+    /// one succeeds.
     wanted: VecDeque<(Instant, NewWatch)>,
-    /// Finds where reading of one topic begins, while others are read.
+    /// Finds the start position of one topic, while other topics are read.
     beginning: JoinSet<Started>,
-    /// The topic of `beginning`.
+    /// The topic whose start position `beginning` is finding.
     being_begun: Option<(String, ControlTopic)>,
-    /// `None` while it works.
+    /// `None` while the starter is in use.
     starter: Option<Starter>,
     connecting: Attempts,
     reader: Option<Box<dyn LogReader>>,
     /// The topics that are read, by name.
     sources: HashMap<String, ControlTopic>,
-    /// The time before which it does not poll.
+    /// The time of the next poll.
     next_poll: Instant,
-    /// Why topics cannot be read, by name; under `None` why polling fails.
+    /// The failures to read topics, by name. The entry without a name is a failed poll.
     failures: FailureLog<Option<String>, String>,
 }
 
 impl Reading {
-    /// Goes on with the topics of the gateway before this one.
+    /// Continues with the topics of the previous gateway.
     fn resumed(parts: GatewayParts, orders: mpsc::Receiver<Order>) -> Self {
         let now = Instant::now();
         let resume = |(name, topic): (&String, &ControlTopic)| NewWatch {
@@ -118,7 +119,7 @@ impl Reading {
         !self.sources.is_empty() && self.next_poll <= Instant::now()
     }
 
-    /// Returns the next order. Waits if there is nothing else to do.
+    /// Returns the next order. Waits for an order if nothing else is due.
     async fn next_order(&mut self) -> Option<Order> {
         if self.may_poll() {
             return self.orders.try_recv().ok();
@@ -134,7 +135,7 @@ impl Reading {
         }
     }
 
-    /// Returns when there is something to do without an order.
+    /// Returns the time at which something is due without an order.
     fn next_due(&self) -> Option<Instant> {
         let is_free = self.starter.is_some();
         let asked = self.asked.front().map(|_| Instant::now());
@@ -178,11 +179,11 @@ impl Reading {
         if let Some(reader) = &mut self.reader
             && let Err(error) = reader.unassign(&gone).await
         {
-            tracing::debug!(target: "kc::gateway", %error, "topics that are gone are still read");
+            tracing::debug!(target: "kc::gateway", %error, "topics that no longer exist are still read");
         }
     }
 
-    /// Begins to read those topics that are not read yet.
+    /// Adds the topics that are not read yet to those that the gateway wants.
     fn want(&mut self, found: BTreeMap<String, ControlTopic>) {
         let waiting: HashSet<String> = {
             let waiting = self.wanted.iter().map(|(_, watch)| watch.name.clone());
@@ -193,15 +194,15 @@ impl Reading {
             if waiting.contains(&name) || self.sources.contains_key(&name) {
                 continue;
             }
-            tracing::info!(target: "kc::gateway", topic = name, "found");
+            tracing::info!(target: "kc::gateway", topic = name, "topic found");
             let done = None;
             self.wanted
                 .push_back((Instant::now(), NewWatch { name, topic, done }));
         }
     }
 
-    /// Begins with the next topic unless one is being begun: one that a caller asks for, or else one that the gateway
-    /// wants and that is due.
+    /// Begins with the next topic if the starter is free. A topic that a caller waits for comes first, then one that
+    /// the gateway wants and that is due.
     fn begin_next(&mut self) {
         let Some(starter) = self.starter.take() else {
             return;
@@ -225,7 +226,8 @@ impl Reading {
         }
     }
 
-    /// Reads a topic whose beginning is known, or tries again later if the gateway itself wants it.
+    /// Starts reading a topic whose start position was found. After a failure, a topic that the gateway wants is
+    /// tried again later.
     async fn take_up(&mut self, started: Result<Started, JoinError>) {
         let Started {
             starter,
@@ -247,7 +249,7 @@ impl Reading {
             self.sources.insert(name, topic);
         } else if let (Err(error), None) = (&begun, &watch.done) {
             if self.logs_failure(Some(watch.name.clone()), error) {
-                tracing::warn!(target: "kc::gateway", topic = watch.name, %error, "cannot be read yet");
+                tracing::warn!(target: "kc::gateway", topic = watch.name, %error, "topic cannot be read yet");
             }
             let again = Instant::now() + retry_delay(error, WANTED_DELAY);
             self.wanted.push_back((again, watch));
@@ -264,14 +266,14 @@ impl Reading {
                 self.reader.insert(self.connecting.share(connect).await?)
             }
         };
-        tracing::debug!(target: "kc::gateway", topic = name, ?start, "reading");
+        tracing::debug!(target: "kc::gateway", topic = name, ?start, "topic is being read");
         let topics = [(name.to_owned(), start)];
         let assigning = reader.assign(&topics);
         let late = |_| BackendError::new(BackendErrorKind::Timeout, "begin to read");
         timeout(DEADLINE, assigning).await.map_err(late)?
     }
 
-    /// Polls once, and hands over the records that came.
+    /// Polls once, and delivers the records.
     async fn poll_once(&mut self) {
         let Some(reader) = &mut self.reader else {
             return;
@@ -293,7 +295,7 @@ impl Reading {
     }
 }
 
-/// Returns how long to wait after a failed poll: one forbidden topic must not hold up the others.
+/// Returns the time to wait after a failed poll. It is short for a forbidden topic, which must not delay the others.
 fn poll_delay(error: &BackendError) -> Duration {
     match error.kind() {
         BackendErrorKind::Authorization => RETRY_DELAY,
@@ -301,7 +303,7 @@ fn poll_delay(error: &BackendError) -> Duration {
     }
 }
 
-/// Hands records to the roles that take them, and commits positions when they are handled.
+/// Delivers records to the roles that process them, and commits positions afterwards.
 async fn hand_over(
     parts: &GatewayParts,
     sources: &HashMap<String, ControlTopic>,
@@ -338,7 +340,7 @@ async fn hand_over(
             }
         }
     }
-    // Trust first: a key that is denied must not be answered in the same poll.
+    // Changes of trust are processed first: a request of a key that is denied in the same poll must not be answered.
     if !management.is_empty() {
         until_taken(&parts.chain.records, ManagementRecords(management)).await;
     }
@@ -357,7 +359,7 @@ async fn hand_over(
     }
 }
 
-/// Hands records over; again if the actor has died, which will be restarted.
+/// Delivers records to an actor. If the actor has died, delivers them again after its restart.
 async fn until_taken<M>(slot: &Slot<M>, message: M)
 where
     M: Message<Result = ()> + Clone + Send + 'static,

@@ -9,15 +9,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::attempts::Attempts;
 use super::closed;
 
-/// How long sending a record may take, connecting and waiting for a missing topic included.
+/// Deadline for sending a record, which includes connecting and waiting for a missing topic.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Sends records, many at a time, by one producer that is connected when it is first needed.
+/// Sends records concurrently through one producer. The producer is connected at the first record.
 #[derive(Debug)]
 pub(super) struct Sender {
     backend: Arc<dyn Backend>,
     connecting: Attempts,
-    /// The number of producers made so far.
+    /// The number of producers created so far.
     made: AtomicU64,
     state: RwLock<State>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Sender {
 #[derive(Debug)]
 enum State {
     Unconnected,
-    /// The number of the producer, and the producer.
+    /// The producer with its number.
     Connected(u64, Box<dyn Producer>),
     Closed,
 }
@@ -40,7 +40,7 @@ impl Sender {
         }
     }
 
-    /// Sends a record, and waits until it is acknowledged.
+    /// Sends a record, and waits until the broker has acknowledged it.
     pub(super) async fn send(&self, record: OutgoingRecord) -> Result<(), BackendError> {
         let late = BackendError::new(
             BackendErrorKind::Timeout,
@@ -67,14 +67,14 @@ impl Sender {
         timeout(DEADLINE, sending).await.unwrap_or(Err(late))
     }
 
-    /// Forgets a producer that takes no more records: the next record gets a new one.
+    /// Drops a producer that accepts no more records. The next record gets a new producer.
     async fn forget(&self, number: u64) {
         let mut state = self.state.write().await;
         if !matches!(*state, State::Connected(current, _) if current == number) {
             return;
         }
         if let State::Connected(_, producer) = std::mem::replace(&mut *state, State::Unconnected) {
-            tracing::warn!(target: "kc::gateway", "the Kafka client ended its producer; another is made");
+            tracing::warn!(target: "kc::gateway", "producer was closed by the Kafka client; the next record gets a new one");
             tokio::spawn(producer.close(Duration::ZERO));
         }
     }
@@ -86,7 +86,7 @@ impl Sender {
         self.connecting.share(self.connect()).await
     }
 
-    /// Connects, one caller at a time. The state is free meanwhile.
+    /// Connects. Only one caller at a time runs this. The state is not locked while the backend connects.
     async fn connect(&self) -> Result<(), BackendError> {
         if !matches!(*self.state.read().await, State::Unconnected) {
             return Ok(());
@@ -101,7 +101,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Flushes and disconnects until `end`; no more records are sent.
+    /// Flushes and disconnects no later than `end`. No records are sent afterwards.
     pub(super) async fn close(&self, end: Instant) -> Result<(), BackendError> {
         let late = |_| BackendError::new(BackendErrorKind::Timeout, "close the producer");
         let mut state = timeout_at(end, self.state.write()).await.map_err(late)?;

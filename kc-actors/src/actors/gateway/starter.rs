@@ -7,26 +7,27 @@ use tokio::time::{sleep, timeout};
 use super::attempts::Attempts;
 use super::{ControlTopic, GatewayParts};
 
-/// How long finding the beginning of one topic may take.
+/// Deadline for finding the start position of one topic.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
-/// How long a call may take.
+/// Deadline for a call of the Kafka client.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How long to wait before asking again for a position.
+/// Time to wait before the next request for a position.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How often positions are asked for before reading begins at the start: a new broker answers with errors for a while.
+/// Maximum number of requests for a committed position; afterwards reading begins at the start. A new broker answers
+/// with errors for some time.
 const POSITION_ATTEMPTS: usize = 4;
 
-/// A topic to read from now on.
+/// A topic that is to be read from now on.
 #[derive(Debug)]
 pub(super) struct NewWatch {
     pub(super) name: String,
     pub(super) topic: ControlTopic,
-    /// Resolves when reading has begun; `None` if the gateway itself wants the topic.
+    /// The channel for the result; `None` if the gateway itself wants the topic.
     pub(super) done: Option<oneshot::Sender<Result<(), BackendError>>>,
 }
 
 impl NewWatch {
-    /// Answers the caller, which may have gone; the topic is read all the same.
+    /// Sends the result to the caller. The topic is read even if the caller dropped its future.
     pub(super) fn answer(self, begun: Result<(), BackendError>) {
         if let Some(done) = self.done {
             drop(done.send(begun));
@@ -34,8 +35,8 @@ impl NewWatch {
     }
 }
 
-/// Finds where reading begins, on a connection of its own: topics that are read already do not wait for one that any
-/// client may have created.
+/// Finds the start position of a topic, on a connection of its own. Any client may have created the topic, and an
+/// attempt to read it must not delay the topics that are already read.
 #[derive(Debug)]
 pub(super) struct Starter {
     parts: GatewayParts,
@@ -71,7 +72,7 @@ impl Starter {
         }
     }
 
-    /// Disconnects, because no topic is to begin.
+    /// Disconnects until the next topic begins.
     pub(super) fn rest(mut self) -> Self {
         if let Some(reader) = self.reader.take() {
             tokio::spawn(reader.close());
@@ -87,17 +88,19 @@ impl Starter {
                 self.reader.insert(self.connecting.share(connect).await?)
             }
         };
-        // One that cannot be read fails here, and not where others are read.
+        // A topic that cannot be read fails here, where it does not disturb the others.
         reader.watermarks(&watch.name, DEADLINE).await?;
         Ok(match watch.topic {
-            // Whatever position was committed: the lists of this node may be older, or new.
+            // The committed position is ignored, because the lists of this node may be new, or restored from an old
+            // copy.
             ControlTopic::Management(_) => LogStart::Earliest,
             ControlTopic::Side(..) => start_of(reader.as_mut(), &watch.name).await,
         })
     }
 }
 
-/// Returns where the group stopped: the first record, if it never read the topic or the broker does not answer.
+/// Returns the position at which the group stopped. Returns the first record if the group has never read the topic,
+/// or the broker does not answer.
 async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     for _ in 0..POSITION_ATTEMPTS {
         match reader.committed(&[topic.to_owned()], DEADLINE).await {

@@ -11,18 +11,18 @@ use super::GatewayParts;
 use super::attempts::Attempts;
 use crate::clock::Clock;
 
-/// How long an administrative call may take.
+/// Deadline for an administrative call.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Creates control topics: one partition, compacted. No broker can be relied on to do so by itself. No topic waits for
-/// another, and one that exists waits for nothing.
+/// Creates control topics with one partition and compaction, because a broker may not do so by itself. No topic waits
+/// for another, and an existing topic waits for nothing.
 #[derive(Debug)]
 pub(super) struct ControlTopics {
     backend: Arc<dyn Backend>,
     connecting: Attempts,
     admin: OnceCell<Arc<dyn Admin>>,
     topics: Mutex<HashMap<String, Arc<Topic>>>,
-    /// The topics that may not be created from here.
+    /// The topics that this node may not create.
     forbidden: Mutex<FailureLog<String>>,
     clock: Clock,
 }
@@ -30,7 +30,8 @@ pub(super) struct ControlTopics {
 #[derive(Debug, Default)]
 struct Topic {
     creating: Attempts,
-    /// Set if it exists, or may not be created from here: not to be tried again until it is doubted.
+    /// Set if the topic exists, or this node may not create it. No attempt follows until [`ControlTopics::doubt`]
+    /// clears the flag.
     settled: AtomicBool,
 }
 
@@ -46,7 +47,8 @@ impl ControlTopics {
         }
     }
 
-    /// Creates a topic unless it exists. Where that is forbidden, logs it and leaves it to the operator.
+    /// Creates a topic if it does not exist. If this node may not create it, logs that the operator must do so, and
+    /// returns `Ok`.
     pub(super) async fn ensure(&self, name: &str) -> Result<(), BackendError> {
         let topic = self.topic(name);
         if topic.settled.load(Ordering::Acquire) {
@@ -55,7 +57,7 @@ impl ControlTopics {
         topic.creating.share(self.settle(name, &topic)).await
     }
 
-    /// Looks for a topic again before its next use: it may have been deleted.
+    /// Makes the next use of a topic create it again if necessary: the topic may have been deleted.
     pub(super) fn doubt(&self, name: &str) {
         self.topic(name).settled.store(false, Ordering::Release);
     }
@@ -67,7 +69,7 @@ impl ControlTopics {
     }
 
     async fn settle(&self, name: &str, topic: &Topic) -> Result<(), BackendError> {
-        // The attempt that was waited for may have settled it.
+        // Another caller may have settled the topic meanwhile.
         if topic.settled.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -103,7 +105,7 @@ impl ControlTopics {
             tracing::warn!(
                 target: "kc::gateway",
                 topic = name,
-                "the topic may not be created from here: create it with one partition and \
+                "topic may not be created by this node: create it with one partition and \
                  cleanup.policy=compact"
             );
         }
