@@ -1,4 +1,4 @@
-//! The role of chain validation: alone decides whom the node trusts, and which identities it has itself.
+//! The role of chain validation. It alone decides which chains are valid, and keeps the node's own identities.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,36 +24,36 @@ use crate::role::role;
 role! {
     /// The slots of chain validation.
     ///
-    /// Answers must agree with each other: a chain that [`validate`](Self::validate) refuses because a key is denied
-    /// has a giver that [`judge`](Self::judge) denies. Changes of trust are reported as [`NodeEvent::Listed`] and
-    /// [`NodeEvent::ChainAdopted`], by which the exchange and the key table follow them.
+    /// The answers must agree: if [`validate`](Self::validate) refuses a chain because a key is denied, then
+    /// [`judge`](Self::judge) denies the node with that chain. Each change of trust is reported as
+    /// [`NodeEvent::Listed`] or [`NodeEvent::ChainAdopted`]; the exchange and the key table rely on these events.
     pub struct ChainRole {
-        /// Validates a chain as received.
+        /// Validates a chain as it was received.
         validate: ValidateChain,
-        /// Returns the node's own identities that are valid now.
+        /// Returns the identities of this node that are valid now.
         identities: OwnIdentities,
-        /// Checks what the node's own chains grant.
+        /// Checks the rights that the node's own chains grant.
         grants: OwnGrant,
-        /// Returns which givers of keys are denied.
+        /// Returns which nodes that sent data keys are denied.
         judge: JudgeGivers,
-        /// Takes the records of the management topics.
+        /// Processes the records of the management topics.
         records: ManagementRecords,
-        /// Does what is due.
+        /// Runs the tasks that are due.
         tend: TendTrust,
-        /// Returns whom the node trusts.
+        /// Returns the state of trust and of the node's identities.
         status: AskTrust,
     }
 }
 
-/// Validates a chain, as received, for a root topic and a usage at this time.
+/// Validates a chain, as it was received, for a root topic and a usage at the present time.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<ValidatedChain, ChainError>")]
 pub struct ValidateChain {
-    /// The chain's bytes.
+    /// The bytes of the chain.
     pub chain: Vec<u8>,
-    /// The root topic that must be granted.
+    /// The root topic for which the chain must grant the usage.
     pub root_topic: RootTopic,
-    /// The usage that must be granted.
+    /// The usage that the chain must grant.
     pub usage: Usage,
 }
 
@@ -62,23 +62,23 @@ pub struct ValidateChain {
 #[rtype(result = "Result<Vec<ValidIdentity>, ChainError>")]
 pub struct OwnIdentities;
 
-/// Checks that one of the node's own chains grants a usage for a root topic now.
+/// Checks that one of the node's own chains now grants a usage for a root topic.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), ChainError>")]
 pub struct OwnGrant {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The usages; one of them is enough.
+    /// The usages, of which one is sufficient.
     pub usages: Vec<Usage>,
 }
 
-/// Returns for each of these givers of keys whether the lists deny it.
+/// Returns for each of these nodes, which have sent data keys, whether the lists deny it.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<bool>")]
 pub struct JudgeGivers(pub Vec<Giver>);
 
-/// Hands over the records of one poll of the management topics. When it is answered, accepted updates are in force, and
-/// stored if that was possible; the next poll may follow.
+/// Processes the records of one poll of the management topics. When the answer arrives, accepted updates are in
+/// force. They are also stored, unless storing failed. The next poll may follow.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ManagementRecords(pub Vec<ManagementRecord>);
@@ -88,72 +88,73 @@ pub struct ManagementRecords(pub Vec<ManagementRecord>);
 pub struct ManagementRecord {
     /// The topic.
     pub topic: ManagementTopic,
-    /// The Kafka key; empty if there is none.
+    /// The Kafka key; empty for a record without one.
     pub kafka_key: Vec<u8>,
     /// The Kafka value.
     pub value: Vec<u8>,
 }
 
-/// Does what is due: verifies waiting revocations, warns of chains that end soon. Returns the time after which to ask
-/// again.
+/// Runs the tasks that are due: verifies waiting self-revocations, and warns of chains that expire soon. Returns the
+/// time to wait before the next call.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Duration")]
 pub struct TendTrust;
 
-/// Returns whom the node trusts, and which identities it has.
+/// Returns the roots of trust, the lists and the identities of the node.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "TrustStatus")]
 pub struct AskTrust;
 
-/// Whom a node trusts, and which identities it has.
+/// The roots of trust, the lists and the identities of a node.
 #[derive(Clone, Debug, Default, PartialEq, actix::MessageResponse)]
 pub struct TrustStatus {
-    /// The roots of trust in force.
+    /// The roots of trust that are in force.
     pub roots: Vec<VerifyingKey>,
     /// The number of entries of the denylist.
     pub denied: usize,
-    /// The number of keys that denied themselves and are in use nowhere that this node has seen: beside the entries.
+    /// The number of keys that revoked themselves and that this node has not seen in use. They are not counted in
+    /// `denied`.
     pub self_denied: usize,
-    /// The number of messages of keys that deny themselves which were dropped for want of room.
+    /// The number of self-revocations that were dropped because too many were waiting.
     pub dropped_revocations: u64,
-    /// The node's own signing keys.
+    /// The signing keys of the node.
     pub identities: Vec<IdentityStatus>,
-    /// The number of refused updates, by check.
+    /// The number of refused updates, by the check that failed.
     pub refused: BTreeMap<RefusalId, u64>,
 }
 
 /// A signing key of a node, and the state of its chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IdentityStatus {
-    /// The public half.
+    /// The public key.
     pub key: VerifyingKey,
-    /// The end of its chain, `None` if it does not end; or why the chain is not valid.
+    /// The end of the chain's validity, or `None` if it has no end. The error says why the chain is not valid.
     pub chain: Result<Option<Timestamp>, ChainError>,
 }
 
 /// The parts of a chain validation actor.
 #[derive(Debug)]
 pub struct ChainParts {
-    /// The lists.
+    /// The allowlist and the denylist.
     pub trust: TrustStore,
-    /// The node's signing keys in order, each with its chain.
+    /// The signing keys of the node in their order, each with its chain.
     pub identities: Vec<Identity>,
-    /// Keeps changes.
+    /// The archive that stores changes.
     pub archive: Box<dyn TrustArchive>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Where changes of trust are reported.
+    /// The destination of events about changes of trust.
     pub events: Events,
 }
 
-/// The node's own chain validation: executes what a [`Trust`] decides. Runs on a thread of its own, because a hybrid
-/// signature takes milliseconds to verify.
+/// The node's own chain validation. It executes the decisions of a [`Trust`] machine. It runs on a thread of its own,
+/// because the verification of a hybrid signature takes milliseconds.
 ///
-/// Clones share the lists: an actor that is restarted goes on with them.
+/// Clones share the lists, so that a restarted actor continues with them.
 #[derive(Clone, Debug)]
 pub struct ChainActor {
     state: Arc<Mutex<State>>,
-    /// Notified when records may have changed what is due.
+    /// Notified when records may have changed the time of the next task.
     updated: Arc<Notify>,
 }
 
@@ -163,12 +164,12 @@ struct State {
     archive: Box<dyn TrustArchive>,
     clock: Clock,
     events: Events,
-    /// The number of refused updates, by check.
+    /// The number of refused updates, by the check that failed.
     refused: BTreeMap<RefusalId, u64>,
 }
 
 impl ChainActor {
-    /// Returns an actor over these lists and identities.
+    /// Returns an actor with these lists and identities.
     #[must_use]
     pub fn new(parts: ChainParts) -> Self {
         Self {
@@ -183,7 +184,7 @@ impl ChainActor {
         }
     }
 
-    /// Waits until records may have changed what is due.
+    /// Waits until records may have changed the time of the next task.
     pub(crate) async fn updated(&self) {
         self.updated.notified().await;
     }
@@ -378,6 +379,6 @@ impl State {
 
 fn report_unless_stored(result: Result<(), StoreError>) {
     if let Err(error) = result {
-        tracing::error!(target: "kc::chain", %error, "change of trust not stored: it is in force until the node closes");
+        tracing::error!(target: "kc::chain", %error, "change of trust not stored: it stays in force until the node closes");
     }
 }

@@ -1,4 +1,4 @@
-//! The chain server: renews short-lived chains of other nodes before they end. It takes no messages.
+//! The chain server. It renews short-lived chains of other nodes before they expire. It receives no messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,21 +20,21 @@ use crate::stores::{Store, ask_in_time};
 /// The parts of a chain server actor.
 #[derive(Clone, Debug)]
 pub struct ChainServerParts {
-    /// When chains are renewed.
+    /// The policy that decides when chains are renewed.
     pub policy: RenewalPolicy,
-    /// How often to look.
+    /// The time between two searches for chains to renew.
     pub interval: Duration,
-    /// The keys whose chains are renewed.
+    /// The archive of the keys whose chains are renewed.
     pub keys: Arc<dyn ChainKeyArchive>,
-    /// Knows this node's identities.
+    /// Returns the identities of this node.
     pub chain: ChainRole,
-    /// Signs.
+    /// Signs the renewed chains.
     pub keystore: KeystoreRole,
-    /// Sends to the topic of chains.
+    /// Sends renewed chains to their management topic.
     pub gateway: GatewayRole,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Where events are reported.
+    /// The destination of events.
     pub events: Events,
 }
 
@@ -45,7 +45,7 @@ pub struct ChainServerActor {
 }
 
 impl ChainServerActor {
-    /// Returns an actor that looks for chains to renew as soon as it is started.
+    /// Returns an actor that searches for chains to renew as soon as it is started.
     #[must_use]
     pub fn new(parts: ChainServerParts) -> Self {
         Self { parts }
@@ -93,7 +93,8 @@ impl ChainServerParts {
         }
     }
 
-    /// Publishes a chain, and stores it as renewed when that is acknowledged: what fails is due again.
+    /// Sends a renewed chain, and stores it after the broker has acknowledged it. If sending or storing fails, the
+    /// chain is renewed again at the next search.
     async fn renew(
         &self,
         name: String,
@@ -117,7 +118,7 @@ impl ChainServerParts {
                 tracing::warn!(target: "kc::chain_server", key = key.fingerprint(), %error, "renewed chain not sent");
                 return;
             }
-            // The gateway may be restarted.
+            // The gateway has died, and will be restarted.
             Err(_) => return,
         }
         let keys = Arc::clone(&self.keys);
@@ -132,7 +133,7 @@ impl ChainServerParts {
         }
     }
 
-    /// Returns the identities to sign with; reports it if there is none.
+    /// Returns the identities with which this node can sign. Reports an event if it has none.
     async fn own_identities(&self) -> Option<Vec<ValidIdentity>> {
         match self.chain.identities.send(OwnIdentities).await.ok()? {
             Ok(identities) => Some(identities),
@@ -145,7 +146,7 @@ impl ChainServerParts {
         }
     }
 
-    /// Signs a certificate, unless that takes too long.
+    /// Signs a certificate. Returns `None` if signing fails or takes too long.
     async fn signed(&self, to_be_signed: &ToBeSigned) -> Option<Vec<u8>> {
         let message = Sign {
             key: to_be_signed.signer().clone(),
@@ -162,7 +163,7 @@ impl ChainServerParts {
     }
 }
 
-/// Waits for files on another thread than the actor's. `None` if the process is ending.
+/// Runs `work`, which waits for files, on another thread than the actor's. Returns `None` if the process is ending.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }

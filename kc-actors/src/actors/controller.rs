@@ -1,4 +1,4 @@
-//! The role of the controller: vouches for consumers that may not ask producers themselves.
+//! The role of the controller. It vouches for consumers that may not ask producers themselves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,12 +21,12 @@ use crate::events::Events;
 use crate::role::role;
 
 role! {
-    /// The slots of the controller. Empty in a node that is no controller.
+    /// The slots of the controller. They are empty in a node that is no controller.
     ///
-    /// When [`records`](Self::records) is answered, the broker has acknowledged all requests that the controller
-    /// vouched for.
+    /// When [`records`](Self::records) is answered, the broker has acknowledged all requests for which the controller
+    /// vouched.
     pub struct ControllerRole {
-        /// Takes requests to controllers.
+        /// Processes requests to controllers.
         records: SideRecords,
         /// Returns the state of the controller.
         status: AskController,
@@ -41,39 +41,39 @@ pub struct AskController;
 /// The state of a controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
 pub struct ControllerStatus {
-    /// The number of requests it has vouched for.
+    /// The number of requests for which the controller has vouched.
     pub forwarded: u64,
-    /// The number of requests it has refused, by check.
+    /// The number of requests that the controller has refused, by the check that failed.
     pub refused: BTreeMap<RefusalId, u64>,
-    /// The senders refused last; at most 64.
+    /// The senders whose requests were refused last; at most 64.
     pub refusals: Vec<RefusedSender>,
 }
 
 /// The parts of a controller actor.
 #[derive(Clone, Debug)]
 pub struct ControllerParts {
-    /// How long a request that it vouches for is valid.
+    /// The validity of the requests for which the controller vouches.
     pub validity: Validity,
-    /// Validates chains, and knows this node's identities.
+    /// Validates chains, and returns the identities of this node.
     pub chain: ChainRole,
-    /// Signs.
+    /// Signs the requests.
     pub keystore: KeystoreRole,
-    /// Sends to side topics.
+    /// Sends the requests to side topics.
     pub gateway: GatewayRole,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Where events are reported, and changes of trust are learned from.
+    /// The destination of events, and the source of events about changes of trust.
     pub events: Events,
 }
 
-/// The node's own controller: executes what an [`Exchange`](kc_core::exchange::Exchange) of its own decides.
+/// The node's own controller. It executes the decisions of its own [`Exchange`](kc_core::exchange::Exchange) machine.
 #[derive(Debug)]
 pub struct ControllerActor {
     driver: Driver,
 }
 
 impl ControllerActor {
-    /// Returns an actor that has vouched for no request yet.
+    /// Returns an actor that has not yet vouched for any request.
     #[must_use]
     pub fn new(parts: ControllerParts) -> Self {
         let parts = ExchangeParts {
@@ -89,7 +89,7 @@ impl ControllerActor {
             clock: parts.clock,
             events: parts.events,
             entropy: Entropy::system(),
-            // It asks for nothing, and keeps no keys.
+            // A controller requests no data keys, and keeps none.
             ratchet: RatchetRole::default(),
             key_table: KeyTableRole::default(),
         };

@@ -1,4 +1,4 @@
-//! The role of the key table: publishes the keys that the handles seal and open with, and learns which they miss.
+//! The role of the key table. It publishes data keys to the handles, and receives their signals about missing ones.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,33 +23,36 @@ use crate::role::role;
 use crate::slot::SlotClosed;
 use crate::stores::{Store, ask_in_time};
 
-/// How often missing keys are signalled again, so that the exchange learns which are still wanted.
+/// Time after which missing keys are signalled again. The exchange thereby learns which of them records still need.
 const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The longest time without asking whether the ratchet is due: a key that was prepared meanwhile sets its time.
+/// Maximum time between two checks whether the ratchet must turn. A key that was prepared meanwhile can change the
+/// time at which it must.
 const LONGEST_TURN_WAIT: Duration = Duration::from_secs(1);
 
-/// The number of missing keys that are remembered as seen; beyond, all are forgotten, and may be waited for once more.
+/// Maximum number of missing keys whose first message has been seen. At this number all are forgotten, and the next
+/// message of each may wait again.
 const MAX_FIRST_SIGHTS: usize = 4096;
 
-/// The number of first sights of one root topic that are waited for at once: invented ids must not hold everything up.
+/// Maximum number of messages of one root topic that wait for their data keys at the same time. Invented key ids must
+/// not block all callers.
 const MAX_WAITS_PER_ROOT: usize = 8;
 
 role! {
     /// The slots of the key table.
     ///
-    /// The [handles](crate::CryptoTables) read its tables without a message; the messages change the tables, and wait
-    /// for them to change.
+    /// The [handles](crate::CryptoTables) read its tables without a message. The messages change the tables, or wait
+    /// for a change.
     pub struct KeyTableRole {
         /// Prepares a root topic for sealing.
         prepare: PrepareRoot,
-        /// Turns the ratchet because the application asks for it.
+        /// Turns the ratchet on request of the application.
         rotate: Rotate,
-        /// Takes keys that come in.
+        /// Adds data keys that were received.
         received: ReceivedOpeningKeys,
-        /// Takes why keys are missing.
+        /// Stores the reasons why data keys are missing.
         awaited: AwaitedKeys,
-        /// Waits for a key.
+        /// Waits for a data key.
         await_key: AwaitKey,
     }
 }
@@ -62,11 +65,11 @@ pub struct PrepareRoot {
     pub root_topic: RootTopic,
 }
 
-/// Why a root topic cannot be prepared for sealing.
+/// The reason why a root topic cannot be prepared for sealing.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum PrepareError {
-    /// The ratchet gave no key.
+    /// The ratchet gave no data key.
     #[error(transparent)]
     Ratchet(#[from] RatchetError),
     /// The node is closed.
@@ -74,57 +77,59 @@ pub enum PrepareError {
     Closed(#[from] SlotClosed),
 }
 
-/// Turns the ratchet now, and seals with the new keys from then on. Returns the number of root topics that have one.
+/// Turns the ratchet now, and seals with the new data keys from then on. Returns the number of root topics that have
+/// a new data key.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<usize, PrepareError>")]
 pub struct Rotate;
 
-/// Hands over keys that came through the exchange.
+/// Adds data keys that were received through the exchange.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct ReceivedOpeningKeys {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The keys.
+    /// The data keys.
     pub keys: ReceivedKeys,
-    /// The node that gave them; `None` if they are this node's own.
+    /// The node that sent the data keys; `None` if they are this node's own.
     pub giver: Option<Giver>,
 }
 
-/// Reports why keys are missing, for all root topics with missing keys.
+/// Stores the reasons why data keys are missing, for all root topics with missing keys.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct AwaitedKeys(pub Vec<MissingKeys>);
 
-/// Waits for a key. Returns whether it came in time.
+/// Waits for a data key. Returns whether the key arrived in time.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "bool")]
 pub struct AwaitKey {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The key.
+    /// The id of the data key.
     pub id: KeyId,
-    /// The longest time to wait.
+    /// The maximum time to wait.
     pub wait: Duration,
 }
 
 /// The parts of a key table actor.
 #[derive(Clone, Debug)]
 pub struct KeyTableParts {
-    /// Makes keys to seal with.
+    /// Gives data keys for sealing.
     pub ratchet: RatchetRole,
-    /// Asks for missing keys, and answers requests for those in use.
+    /// Requests missing data keys, and answers requests for those in use.
     pub exchange: ExchangeRole,
-    /// Judges the givers of keys when the denylist changes.
+    /// Judges the nodes that sent data keys when the denylist changes.
     pub chain: ChainRole,
-    /// Whether keys of denied givers are kept, to read history (`denied_keys : keep`).
+    /// Set if data keys that only denied nodes have sent are kept, so that old messages can be read (`denied_keys :
+    /// keep`).
     pub keeps_denied: bool,
-    /// Where changes of the lists are learned from.
+    /// The source of events about changes of the lists.
     pub events: Events,
 }
 
-/// The node's own key table: keeps the tables that the handles seal and open with, passes on to the exchange which keys
-/// they miss, and turns the ratchet when it is due.
+/// The node's own key table. It writes the tables that the handles read, forwards their missing keys to the exchange,
+/// and turns the ratchet at the due time.
 #[derive(Debug)]
 pub struct KeyTableActor {
     parts: KeyTableParts,
@@ -135,7 +140,7 @@ pub struct KeyTableActor {
 }
 
 impl KeyTableActor {
-    /// Returns an actor over the tables that handles read, and the missing keys that they signal.
+    /// Returns an actor that writes `tables` and receives `signals` about missing data keys.
     #[must_use]
     pub fn new(parts: KeyTableParts, tables: Arc<CryptoTables>, signals: Signals) -> Self {
         Self {
@@ -175,7 +180,7 @@ impl Handler<PrepareRoot> for KeyTableActor {
     ) -> Self::Result {
         let (parts, tables) = (self.parts.clone(), Arc::clone(&self.tables));
         Box::pin(async move {
-            // Sealing needs no broker: requests that come before they are read wait in their topic.
+            // Sealing needs no broker: requests for the key wait in their side topic until this node reads them.
             let serve = ServeRoot {
                 root_topic: root_topic.clone(),
             };
@@ -246,7 +251,7 @@ impl Handler<AwaitKey> for KeyTableActor {
     ) -> Self::Result {
         if self.first_sights.len() >= MAX_FIRST_SIGHTS {
             self.first_sights.clear();
-            // Waits that go on keep their places.
+            // Waits that are in progress keep their permits.
             self.waits
                 .retain(|_, room| room.available_permits() < MAX_WAITS_PER_ROOT);
         }
@@ -275,7 +280,8 @@ impl Handler<AwaitKey> for KeyTableActor {
     }
 }
 
-/// Puts new keys into the tables. A node also opens what it sealed itself.
+/// Publishes new data keys for sealing. They are also published for opening, so that a node can open its own
+/// messages.
 fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)]) {
     tables.publish_opening(|ring| {
         for (root_topic, key) in keys {
@@ -285,14 +291,15 @@ fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)])
     tables.publish_sealing(keys);
 }
 
-/// Passes on to the exchange which keys the handles miss.
+/// Forwards the missing keys of the handles to the exchange.
 async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<CryptoTables>) {
     let (want, tables) = (&exchange.want, &tables);
     let pass_on = |root_topic: RootTopic, id| async move {
         let known = tables.known(root_topic.as_str(), &id);
-        // Keys that opened nothing make room for others.
+        // A further key with the same id is accepted only if there is room, or if a known key that has opened nothing
+        // can be replaced.
         if known.len() < MAX_CANDIDATES || !known.iter().all(OpeningKey::is_proven) {
-            // Without an exchange the key is signalled again later.
+            // If the exchange has died, the missing key is signalled again later.
             let _ = want
                 .send(KeyWanted {
                     root_topic,
@@ -305,8 +312,8 @@ async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<C
     signals.forward(pass_on).await;
 }
 
-/// Follows denials: keys that only denied givers gave open nothing any more, keys that a denied consumer has seal
-/// nothing any more, and a node that is denied itself seals nothing.
+/// Reacts to changes of the denylist. The ratchet turns, so that a denied consumer has none of the keys that seal.
+/// Data keys that only denied nodes have sent are dropped. If this node itself is denied, it no longer seals.
 async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     let mut events = parts.events.listen();
     while let Some(event) = events.next().await {
@@ -332,7 +339,8 @@ async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     }
 }
 
-/// Drops the keys that only denied givers gave. Records that need them ask for them once more: others may have them.
+/// Drops the data keys that only denied nodes have sent. Records that need a dropped key request it again, because
+/// another node may have it.
 async fn review(parts: &KeyTableParts, tables: &CryptoTables) {
     let givers: Vec<_> = tables.ring().givers().into_iter().collect();
     let Ok(denied) = parts.chain.judge.send(JudgeGivers(givers.clone())).await else {
@@ -348,10 +356,10 @@ async fn review(parts: &KeyTableParts, tables: &CryptoTables) {
     }
     let mut dropped = 0;
     tables.publish_opening(|ring| dropped = ring.revise(|giver| denied.contains(giver)));
-    tracing::warn!(target: "kc::crypto", givers = denied.len(), ids = dropped, "keys of denied givers dropped");
+    tracing::warn!(target: "kc::crypto", givers = denied.len(), ids = dropped, "keys of denied nodes dropped");
 }
 
-/// Turns the ratchet when it is due.
+/// Turns the ratchet whenever it is due.
 async fn turn_ratchet(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     loop {
         let next = turn(&parts, &tables, TurnReason::Due).await;
@@ -359,10 +367,10 @@ async fn turn_ratchet(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     }
 }
 
-/// Turns the ratchet if there is a reason to. Returns the time after which to ask again.
+/// Turns the ratchet if `reason` requires it. Returns the time to wait before the next check.
 async fn turn(parts: &KeyTableParts, tables: &CryptoTables, reason: TurnReason) -> Duration {
     let Ok(Turned { keys, next }) = parts.ratchet.turn.send(TurnRatchet(reason)).await else {
-        // The ratchet may be restarted.
+        // The ratchet actor has died, and will be restarted.
         return LONGEST_TURN_WAIT;
     };
     match keys {

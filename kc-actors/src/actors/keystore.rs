@@ -1,4 +1,4 @@
-//! The role of the keystore: alone uses the node's signing keys.
+//! The role of the keystore. It alone uses the signing keys of the node.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::role::role;
 role! {
     /// The slots of the keystore.
     pub struct KeystoreRole {
-        /// Signs with one of the node's keys.
+        /// Signs a message with one of the node's keys.
         sign: Sign,
     }
 }
 
-/// Signs a message. Returns the signature, then the message (protocol §5).
+/// Signs a message. Returns the signature followed by the message (protocol §5).
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Vec<u8>, StoreError>")]
 pub struct Sign {
@@ -26,14 +26,14 @@ pub struct Sign {
     pub message: Vec<u8>,
 }
 
-/// The node's own keystore actor. Runs on a thread of its own, because a token or a hybrid key takes its time.
+/// The node's own keystore actor. It runs on a thread of its own, because a token or a hybrid key needs time to sign.
 #[derive(Clone, Debug)]
 pub struct KeystoreActor {
     store: Arc<dyn KeyStore>,
 }
 
 impl KeystoreActor {
-    /// Returns an actor over a keystore.
+    /// Returns an actor that signs with `store`.
     #[must_use]
     pub fn new(store: Arc<dyn KeyStore>) -> Self {
         Self { store }

@@ -1,4 +1,4 @@
-//! A module for each role: its slots, its messages, and the node's own actor in it.
+//! The actors of a node. Each module has the slots of a role, its messages, and the node's own actor in that role.
 
 pub mod chain;
 pub mod chain_server;

@@ -1,4 +1,4 @@
-//! The role of the ratchet: alone makes the keys that the node seals with, and keeps them for late consumers.
+//! The role of the ratchet. It alone derives the data keys for sealing, and retains them for late consumers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,20 +19,21 @@ use crate::role::role;
 role! {
     /// The slots of the ratchet.
     ///
-    /// A key that is given out is stored for late consumers, and the step that follows it, too.
+    /// Before a data key is returned, the key is stored for late consumers, and the next step of the ratchet is
+    /// stored, too.
     pub struct RatchetRole {
-        /// Returns the key that seals for a root topic.
+        /// Returns the data key that seals for a root topic.
         sealing_key: SealingKeyFor,
         /// Turns the ratchet.
         turn: TurnRatchet,
-        /// Returns retained keys.
+        /// Returns retained data keys.
         retained: RetainedKeysFor,
-        /// Lists the root topics of the retained keys.
+        /// Returns the root topics of the retained data keys.
         retained_roots: RetainedRoots,
     }
 }
 
-/// Returns the key that seals for a root topic. It is stored for late consumers by then.
+/// Returns the data key that seals for a root topic. The key is then already stored for late consumers.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Arc<SealingKey>, RatchetError>")]
 pub struct SealingKeyFor {
@@ -40,64 +41,65 @@ pub struct SealingKeyFor {
     pub root_topic: RootTopic,
 }
 
-/// Turns the ratchet if there is a reason to.
+/// Turns the ratchet if the reason requires it.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Turned")]
 pub struct TurnRatchet(pub TurnReason);
 
-/// Why a ratchet may have to turn.
+/// The reason why a ratchet may have to turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnReason {
-    /// It may be time.
+    /// The time of the next turn may have come.
     Due,
-    /// The application asks for it.
+    /// The application requested the turn.
     Requested,
-    /// A key came onto the denylist.
+    /// A key was added to the denylist.
     Denied {
-        /// Whether this node has seen the key in use.
+        /// Set if this node has seen the denied key in use.
         in_use: bool,
     },
 }
 
-/// How turning a ratchet ended.
+/// The result of turning a ratchet.
 #[derive(Debug, actix::MessageResponse)]
 pub struct Turned {
-    /// The new keys of all root topics in use, stored for late consumers; empty if the ratchet did not turn.
+    /// The new data keys of all root topics in use, which are stored for late consumers. Empty if the ratchet did not
+    /// turn.
     pub keys: Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>,
-    /// The time after which to ask whether it is due.
+    /// The time to wait before the next check whether the ratchet must turn.
     pub next: Duration,
 }
 
-/// Returns those of these keys of a root topic that are retained here.
+/// Returns those of the data keys `ids` of a root topic that this node retains.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<(KeyId, TopicSecret)>")]
 pub struct RetainedKeysFor {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The keys.
+    /// The ids of the data keys.
     pub ids: Vec<KeyId>,
 }
 
-/// Returns the root topic of each retained key: a root topic as often as it has keys.
+/// Returns the root topic of each retained data key. A root topic occurs once for each of its keys.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Vec<RootTopic>")]
 pub struct RetainedRoots;
 
-/// Why the ratchet gives no key.
+/// The reason why the ratchet gives no data key.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RatchetError {
     /// The node has no ratchet: it was not opened as a producer.
     #[error("this node has no ratchet")]
     NoRatchet,
-    /// The ratchet could not be turned; nothing was used.
+    /// The ratchet could not be turned. No step was used.
     #[error("the ratchet cannot be turned")]
     Ratchet(#[source] Arc<StoreError>),
-    /// The key could not be stored for late consumers, so it is not used.
-    #[error("the key cannot be stored for late consumers")]
+    /// The data key could not be stored for late consumers, and is therefore not used.
+    #[error("the data key cannot be stored for late consumers")]
     Archive(#[source] Arc<StoreError>),
-    /// The node seals for as many root topics as it can keep keys of.
-    #[error("the node seals for {MAX_RETAINED_KEYS} root topics already")]
+    /// The node already seals for the maximum number of root topics, and can retain no further data keys.
+    #[error("the node already seals for {MAX_RETAINED_KEYS} root topics")]
     TooManyRoots,
 }
 
@@ -106,24 +108,24 @@ pub enum RatchetError {
 pub struct RatchetParts {
     /// The ratchet; `None` on a node that only consumes.
     pub store: Option<Box<dyn RatchetStore>>,
-    /// Keeps retained keys between runs; `None` if they are kept in memory alone.
+    /// The archive of retained data keys; `None` if they are kept only in memory.
     pub archive: Option<Box<dyn RetainedKeysArchive>>,
-    /// The retained keys of the runs before.
+    /// The data keys that previous runs of the node have retained.
     pub retained: RetainedKeys,
-    /// The index of the latest step that the runs before used.
+    /// The index of the last step that previous runs of the node have used.
     pub used: Option<u64>,
-    /// How it works.
+    /// The configuration of the ratchet machine.
     pub config: RatchetConfig,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
     /// The source of random numbers.
     pub entropy: Entropy,
 }
 
-/// The node's own ratchet: executes what a [`Ratchet`] decides. Runs on a thread of its own, because storing waits for
-/// a disk or a token.
+/// The node's own ratchet. It executes the decisions of a [`Ratchet`] machine. It runs on a thread of its own,
+/// because storing waits for a disk or a token.
 ///
-/// Clones share the ratchet: an actor that is restarted goes on from what is stored.
+/// Clones share the ratchet, so that a restarted actor continues from the stored state.
 #[derive(Clone, Debug)]
 pub struct RatchetActor {
     state: Arc<Mutex<State>>,
@@ -141,7 +143,7 @@ struct State {
 type Keys = Vec<(RootTopic, Arc<SealingKey>)>;
 
 impl RatchetActor {
-    /// Returns an actor over a ratchet that has not been turned yet.
+    /// Returns an actor whose ratchet has not been turned yet.
     #[must_use]
     pub fn new(parts: RatchetParts) -> Self {
         Self {
@@ -224,7 +226,7 @@ impl Handler<RetainedRoots> for RatchetActor {
 }
 
 impl State {
-    /// Hands an input in, and executes the effects. Returns the keys to seal with from now on.
+    /// Passes an input to the machine, and executes its effects. Returns the new data keys for sealing.
     fn run(&mut self, input: Option<RatchetInput>) -> Result<Keys, RatchetError> {
         if self.store.is_none() && matches!(input, Some(RatchetInput::Prepare(_))) {
             return Err(RatchetError::NoRatchet);
@@ -260,7 +262,7 @@ impl State {
                 }
                 Some(RatchetEffect::TooManyRoots) => error = Some(RatchetError::TooManyRoots),
                 Some(RatchetEffect::Skipped(index)) => {
-                    tracing::warn!(target: "kc::ratchet", index, "an old ratchet was put back: step skipped");
+                    tracing::warn!(target: "kc::ratchet", index, "old ratchet was restored: step skipped");
                 }
                 Some(_) => {}
             }

@@ -1,4 +1,4 @@
-//! Runs an exchange: hands inputs in, and executes its effects.
+//! The driver of an exchange: it passes inputs to the machine, and executes its effects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -26,29 +26,29 @@ use crate::events::{EventListener, NodeEvent};
 use crate::slot::{Slot, SlotClosed};
 use crate::stores::{Store, ask_in_time};
 
-/// The longest time without a look at what is due.
+/// Maximum time between two checks for due effects.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// An exchange with the roles that work for it. Cheap to clone.
+/// An exchange machine with the roles that execute its effects. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::actors) struct Driver {
     parts: Arc<ExchangeParts>,
-    /// Whether refusals are logged to `kc::controller`, or to `kc::exchange`.
+    /// Selects the log target of refusals: `kc::controller` if set, else `kc::exchange`.
     is_controller: bool,
     state: Arc<Mutex<State>>,
-    /// Rung when the time to wait may have become shorter.
+    /// Notified when the time to wait may have become shorter.
     changed: Arc<Notify>,
 }
 
 struct State {
     exchange: Exchange,
-    /// Changes of trust.
+    /// The events about changes of trust.
     events: EventListener,
-    /// The batch of each record that is not settled.
+    /// The batch of each record that is not settled yet.
     unsettled: HashMap<Position, Arc<Batch>>,
     positions: u64,
     counts: Counts,
-    /// Why side topics cannot be read; under `None` why keys cannot be requested.
+    /// The failures to read side topics, by topic. The entry without a side topic is a failure to request keys.
     failures: FailureLog<(RootTopic, Option<SideTopic>), String>,
 }
 
@@ -62,10 +62,11 @@ struct Counts {
     given: Vec<GivenKeys>,
 }
 
-/// The number of refused senders, and of nodes that got keys, that are listed; beyond, the oldest make room.
+/// Maximum number of entries in the list of refused senders, and in the list of nodes that received keys. A new entry
+/// replaces the oldest.
 const MAX_LISTED: usize = 64;
 
-/// Records that were handed over together.
+/// Records that arrived in one message.
 struct Batch {
     left: AtomicUsize,
     done: Mutex<Option<oneshot::Sender<()>>>,
@@ -89,7 +90,7 @@ impl Driver {
         }
     }
 
-    /// Executes what is due, for as long as it is polled.
+    /// Executes due effects as long as the future is polled.
     pub(in crate::actors) async fn run(self) {
         let mut events = self.parts.events.listen();
         loop {
@@ -104,7 +105,7 @@ impl Driver {
         }
     }
 
-    /// Hands an input in, and executes the effects.
+    /// Passes an input to the machine, and executes its effects.
     pub(in crate::actors) fn input(&self, input: Input) {
         let now = self.parts.clock.both();
         self.with(|state| {
@@ -115,7 +116,7 @@ impl Driver {
         self.changed.notify_one();
     }
 
-    /// Hands records in. Returns a future that resolves when all of them are settled.
+    /// Passes records to the machine. The returned future resolves when all of them are settled.
     pub(in crate::actors) fn records(
         &self,
         records: Vec<SideRecord>,
@@ -153,7 +154,7 @@ impl Driver {
         self.changed.notify_one();
         async move {
             if !is_empty {
-                // An error means that the exchange is gone.
+                // Receiving fails if the exchange was dropped.
                 let _ = settled.await;
             }
         }
@@ -200,7 +201,7 @@ impl Driver {
                 Some(Effect::Table(change)) => arrived = Some(change),
                 Some(Effect::Missing(missing)) => {
                     let awaited = self.parts.key_table.awaited.clone();
-                    // A key table that is restarted gets the next change.
+                    // A key table that has died gets the next change after its restart.
                     actix::spawn(async move { awaited.send(AwaitedKeys(missing)).await });
                 }
                 Some(Effect::Settled(position)) => {
@@ -216,7 +217,7 @@ impl Driver {
         }
     }
 
-    /// Adds keys to the key table, and only then reports them.
+    /// Adds keys to the key table, then reports the event.
     fn add_keys(&self, change: KeyTableChange, event: ExchangeEvent) {
         let driver = self.clone();
         let KeyTableChange {
@@ -273,7 +274,7 @@ impl Driver {
             Job::Kem(job) => {
                 let mut rng = parts.entropy.generator().map_err(unavailable)?;
                 let computing = tokio::task::spawn_blocking(move || job.run(&mut *rng));
-                // It ends without a result only if the process does.
+                // The thread ends without a result only if the process is ending.
                 let computed = computing.await;
                 computed.map(Output::Kem).map_err(|_| Failure::Unavailable)
             }
@@ -465,9 +466,9 @@ impl Driver {
             _ => None,
         };
         if self.is_controller {
-            tracing::warn!(target: "kc::controller", %root_topic, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
+            tracing::warn!(target: "kc::controller", %root_topic, ?side, %check, key, root_of_trust = under, times, refusal = reason, "request refused");
         } else {
-            tracing::warn!(target: "kc::exchange", %root_topic, ?side, %check, key, root_of_trust = under, times, refusal = reason, "refused");
+            tracing::warn!(target: "kc::exchange", %root_topic, ?side, %check, key, root_of_trust = under, times, refusal = reason, "record refused");
         }
     }
 }
@@ -528,7 +529,7 @@ fn make_room<T>(listed: &mut Vec<T>) {
 }
 
 impl State {
-    /// Hands in that trust has changed since the last input: what was validated before does not count any more.
+    /// Reports changes of trust to the machine. Earlier validations are then void.
     fn note_trust(&mut self, now: Now) {
         let mut changed = false;
         while let Some(event) = self.events.try_next() {
@@ -545,14 +546,14 @@ impl Batch {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(done) = done.take() {
-                // The caller may have gone.
+                // Sending fails if the caller dropped its future.
                 let _ = done.send(());
             }
         }
     }
 }
 
-/// Waits until trust has changed. Returns false if the node is gone.
+/// Waits until trust has changed. Returns `false` if the node no longer exists.
 async fn trust_changed(events: &mut EventListener) -> bool {
     while let Some(event) = events.next().await {
         if changes_trust(&event) {

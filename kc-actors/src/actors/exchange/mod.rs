@@ -1,4 +1,5 @@
-//! The role of the key exchange: asks for the keys that this node lacks, and answers for those it keeps.
+//! The role of the key exchange. It requests the data keys that this node lacks, and answers requests for those it
+//! retains.
 
 mod driver;
 
@@ -25,22 +26,22 @@ use crate::role::role;
 role! {
     /// The slots of the key exchange.
     ///
-    /// It decides alone which requests are answered: a replacement of [`records`](Self::records) sees every request and
-    /// reply before it does, and may keep some from it.
+    /// The exchange alone decides which requests are answered. A replacement of [`records`](Self::records) receives
+    /// every request and reply first, and may withhold some from the exchange.
     pub struct ExchangeRole {
-        /// Takes requests to producers, and replies.
+        /// Processes requests to producers, and replies.
         records: SideRecords,
-        /// Asks for a missing key.
+        /// Requests a missing data key.
         want: KeyWanted,
-        /// Answers requests for the keys of a root topic from now on.
+        /// Answers requests for the data keys of a root topic from now on.
         serve: ServeRoot,
         /// Returns the state of the exchange.
         status: AskExchange,
     }
 }
 
-/// Hands over the records of one poll of the side topics. When it is answered, everything that the records ask for is
-/// done, or cannot be done now and will be asked for again; the next poll may follow.
+/// Processes the records of one poll of the side topics. When the answer arrives, each record has been processed
+/// completely, or its sender will have to repeat it. The next poll may follow.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SideRecords(pub Vec<SideRecord>);
@@ -58,20 +59,20 @@ pub struct SideRecord {
     pub value: Vec<u8>,
 }
 
-/// Asks for a key that a record needs.
+/// Requests a data key that a record needs.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct KeyWanted {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The key.
+    /// The id of the data key.
     pub id: KeyId,
-    /// The keys with this id that the node has, and that did not open the record.
+    /// The known data keys with this id, none of which opened the record.
     pub known: Candidates,
 }
 
-/// Answers requests for the keys of a root topic from now on, because this node seals for it. Requests that came
-/// before are answered, too. Waits for no broker.
+/// Answers requests for the data keys of a root topic from now on, because this node seals for it. Earlier requests
+/// in the side topic are answered, too. Does not wait for the broker.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ServeRoot {
@@ -87,23 +88,23 @@ pub struct AskExchange;
 /// The state of an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
 pub struct ExchangeStatus {
-    /// The number of wanted keys, by root topic.
+    /// The number of data keys that are being requested, by root topic.
     pub wanted: BTreeMap<RootTopic, usize>,
-    /// Why keys are missing, for each root topic with missing keys.
+    /// The reasons why data keys are missing, for each root topic with missing keys.
     pub missing: Vec<MissingKeys>,
-    /// How often a bound kept a wanted key out.
+    /// The number of times that a limit prevented the request for a data key.
     pub bounds_hit: u64,
-    /// The number of requests that wait for their replies.
+    /// The number of requests that have had no reply yet.
     pub outstanding: usize,
-    /// The number of answered requests.
+    /// The number of requests that this node has answered.
     pub answered: u64,
-    /// The number of requests vouched for.
+    /// The number of requests for which this node has vouched.
     pub forwarded: u64,
-    /// The number of refused requests and replies, by check.
+    /// The number of refused requests and replies, by the check that failed.
     pub refused: BTreeMap<RefusalId, u64>,
-    /// The senders refused last; at most 64.
+    /// The senders whose requests or replies were refused last; at most 64.
     pub refusals: Vec<RefusedSender>,
-    /// The nodes that got keys last; at most 64.
+    /// The nodes that received data keys last; at most 64.
     pub given: Vec<GivenKeys>,
 }
 
@@ -116,18 +117,18 @@ pub struct RefusedSender {
     pub side: SideTopic,
     /// The sender.
     pub sender: Sender,
-    /// The check that refused.
+    /// The check that failed.
     pub check: RefusalId,
-    /// The number of its requests and replies that this check refused.
+    /// The number of the sender's requests and replies that failed this check.
     pub times: u64,
 }
 
-/// A node that got keys.
+/// A node that received data keys from this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenKeys {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The node.
+    /// The node that received the keys.
     pub requester: Party,
     /// The number of its requests that were answered.
     pub times: u64,
@@ -136,34 +137,34 @@ pub struct GivenKeys {
 /// The parts of an exchange actor.
 #[derive(Clone, Debug)]
 pub struct ExchangeParts {
-    /// How it works.
+    /// The configuration of the exchange machine.
     pub config: ExchangeConfig,
-    /// Validates chains, and knows this node's identities.
+    /// Validates chains, and returns the identities of this node.
     pub chain: ChainRole,
-    /// Signs.
+    /// Signs requests and replies.
     pub keystore: KeystoreRole,
-    /// Keeps this node's keys for late consumers.
+    /// Retains this node's data keys for late consumers.
     pub ratchet: RatchetRole,
-    /// Reads side topics, and sends to them.
+    /// Reads side topics, and sends records to them.
     pub gateway: GatewayRole,
-    /// Takes the keys that come in.
+    /// Publishes the data keys that were received.
     pub key_table: KeyTableRole,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
     /// The source of random numbers.
     pub entropy: Entropy,
-    /// Where events are reported, and changes of trust are learned from.
+    /// The destination of events, and the source of events about changes of trust.
     pub events: Events,
 }
 
-/// The node's own exchange: executes what an [`Exchange`](kc_core::exchange::Exchange) decides.
+/// The node's own exchange. It executes the decisions of an [`Exchange`](kc_core::exchange::Exchange) machine.
 #[derive(Debug)]
 pub struct ExchangeActor {
     driver: Driver,
 }
 
 impl ExchangeActor {
-    /// Returns an actor that wants nothing, and has answered nothing.
+    /// Returns an actor that has not requested or answered anything yet.
     #[must_use]
     pub fn new(parts: ExchangeParts) -> Self {
         Self {
@@ -210,7 +211,7 @@ impl Handler<SideRecords> for ExchangeActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, SideRecords(records): SideRecords, _: &mut Self::Context) -> Self::Result {
-        // Subscriptions are for controllers.
+        // Subscriptions are requests to controllers.
         let records = records.into_iter();
         let records = records.filter(|record| record.side != SideTopic::Subscriptions);
         Box::pin(self.driver.records(records.collect()))
