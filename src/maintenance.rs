@@ -1,4 +1,4 @@
-//! A node's keys while it does not run: what they are, changing and moving them, signing with them.
+//! Maintenance of a node that does not run: reading, changing, moving and using its keys.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub use crate::keystores::{
 };
 pub use crate::open_error::OpenError;
 
-/// A node of which nothing runs, locked so that nothing does: to sign with its keys.
+/// A node that is locked and does not run. Its keys can be used to sign.
 #[derive(Debug)]
 pub struct LockedNode {
     locked: LockedFiles,
@@ -29,65 +29,66 @@ pub struct LockedNode {
 }
 
 impl LockedNode {
-    /// Locks a node, found as by [`Node::open`](crate::Node::open), and opens its keys. `pin` says
-    /// where that of the token comes from, if not from where the configuration says.
+    /// Locks a node, and opens its keys. The node is found as [`Node::open`](crate::Node::open) finds it. `pin`
+    /// overrides the source of the token's PIN that the configuration names.
     ///
     /// # Errors
-    /// [`OpenError`], also if another process has the node open.
+    /// Returns [`OpenError`] if the node is not found, another process has it open, or its keys cannot be opened.
     pub fn open(node: &str, pin: Option<&NodePin>) -> Result<Self, OpenError> {
         let locked = LockedFiles::open(node)?;
         let keys = locked.keystores(pin).keys(None)?;
         Ok(Self { locked, keys })
     }
 
-    /// Where the node's files are.
+    /// Returns the paths of the node's files.
     #[must_use]
     pub fn files(&self) -> &NodeFiles {
         &self.locked.files
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     #[must_use]
     pub fn config(&self) -> &NodeConfig {
         &self.locked.config
     }
 
-    /// The node's keys, those that its configuration does not use, too: what was stolen is revoked whether it is
-    /// in use or not.
+    /// Returns the keys of the node, including those that its configuration does not use: a stolen key must be
+    /// revoked even if it is not in use.
     #[must_use]
     pub fn keys(&self) -> &dyn KeyStore {
         self.keys.as_ref()
     }
 }
 
-/// The public halves of a node's signing keys, of those that its configuration does not use, too. Takes no
-/// lock: the node may be running.
+/// Returns the public keys of a node's signing keys, including those that its configuration does not use. Takes no
+/// lock, because the node may be running.
 ///
 /// # Errors
-/// [`OpenError`].
+/// Returns [`OpenError`] if the node is not found, or its files cannot be read.
 pub fn signing_keys_of(node: &str) -> Result<Vec<VerifyingKey>, OpenError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let config = read_config(&files.config())?;
     Ok(StoredKeys::of(&config, &files)?.signing)
 }
 
-/// A node's files while no other process may have them.
+/// The files of a node, locked against other processes.
 #[derive(Debug)]
 pub(crate) struct LockedFiles {
     pub(crate) files: NodeFiles,
     pub(crate) lock: Arc<NodeLock>,
     pub(crate) store: FileConfigStore,
-    /// The configuration as it was when they had been locked.
+    /// The configuration at the time of locking.
     pub(crate) config: Arc<NodeConfig>,
 }
 
 impl LockedFiles {
-    /// Locks those of a node, found as by [`Node::open`](crate::Node::open).
+    /// Locks the files of a node. The node is found as [`Node::open`](crate::Node::open) finds it.
     pub(crate) fn open(node: &str) -> Result<Self, OpenError> {
         Self::open_as(node, NodeRole::Node)
     }
 
-    /// As [`open`](Self::open); entries that old versions wrote for such a node are moved to where they belong now.
+    /// Locks the files as [`open`](Self::open) does, and moves entries that old versions wrote for this role to their
+    /// present place.
     pub(crate) fn open_as(node: &str, role: NodeRole) -> Result<Self, OpenError> {
         let files = find_node(node, &SearchPlaces::from_environment())?;
         let lock = Arc::new(NodeLock::acquire(&files)?);
@@ -100,7 +101,8 @@ impl LockedFiles {
         })
     }
 
-    /// The stores of its keys; `pin` says where that of the token comes from, if not from where the configuration says.
+    /// Returns the stores of the node's keys. `pin` overrides the source of the token's PIN that the configuration
+    /// names.
     pub(crate) fn keystores<'n>(&'n self, pin: Option<&'n NodePin>) -> Keystores<'n> {
         Keystores {
             config: &self.config,

@@ -5,88 +5,87 @@ use kc_core::store::{NodeSecretsError, StoreError};
 use kc_keystore_file::{EntryError, FileError, FindError, SettingsError};
 use thiserror::Error;
 
-/// Why a node in files does not open.
+/// The reason why a node cannot be opened from its files.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// No node was found.
+    /// The node was not found.
     #[error(transparent)]
     Find(#[from] FindError),
-    /// One of its files.
+    /// A file of the node cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Its configuration.
+    /// The configuration of the node cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigStoreError),
-    /// A value in its configuration.
+    /// A value in the configuration is invalid.
     #[error(transparent)]
     Value(#[from] ConfigError),
-    /// A setting, wherever it came from.
+    /// A setting in the configuration, the environment or the program is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Its secrets.
+    /// The stored keys of the node cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// How it is to exchange keys.
+    /// The stored settings of the key exchange are invalid.
     #[error(transparent)]
     Secrets(#[from] NodeSecretsError),
-    /// A Kafka setting.
+    /// A Kafka setting is invalid.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// What the files say makes no node.
+    /// The node cannot be started from its files.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// What its configuration says of its keys.
+    /// An entry of the configuration that names the place of the keys is invalid.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// The token that its keys are on.
+    /// The token that holds the keys failed.
     #[cfg(feature = "hsm")]
     #[error(transparent)]
     Token(#[from] kc_keystore_hsm::HsmError),
-    /// The token's PIN is unknown: neither a file (`pin-source`), nor the environment, nor a
-    /// [person](crate::NodeBuilder::pin) gives it.
-    #[error("the PIN of the token {token:?} is needed")]
+    /// The PIN of the token is unknown: neither a file (`pin-source`) nor the environment has it, and the program did
+    /// not set it by [`NodeBuilder::pin`](crate::NodeBuilder::pin).
+    #[error("the PIN of the token {token:?} is unknown")]
     PinNeeded {
-        /// The token's label.
+        /// The label of the token.
         token: String,
     },
-    /// An entry of `<node>-hsm` is not what it should be.
-    #[error("`{name}` in the section of the token's keys cannot be used")]
+    /// An entry of the section `<node>-hsm` is invalid.
+    #[error("the entry `{name}` in the section of the token's keys is invalid")]
     TokenKeys {
-        /// The entry.
+        /// The name of the entry.
         name: String,
     },
-    /// `<node>-hsm` does not say which keys the token must have: without that, any key there would be taken for the
-    /// node's.
-    #[error("`{name}` is missing from the section of the token's keys")]
+    /// An entry of the section `<node>-hsm` is missing that says which keys the token must have. Without it, any key
+    /// on the token could be taken for the node's.
+    #[error("the entry `{name}` is missing from the section of the token's keys")]
     TokenKeyMissing {
-        /// The entry.
+        /// The name of the entry.
         name: String,
     },
-    /// Its move onto a token was interrupted. Its ratchet may be there already, so it takes no step in files.
-    #[error("the node is on its way onto a token: {token}")]
+    /// A move of the node onto a token was interrupted. The ratchet may already be on the token, so it takes no step
+    /// in files.
+    #[error("the move of the node onto a token is not finished: {token}")]
     Moving {
-        /// Where its keys will be.
+        /// The URI of the keys on the token.
         token: String,
     },
-    /// It is on its way onto another token.
-    #[error("the node is on its way onto another token: {token}")]
+    /// A move of the node onto another token was interrupted.
+    #[error("the move of the node onto another token is not finished: {token}")]
     MovingElsewhere {
-        /// Where its keys will be.
+        /// The URI of the keys on the other token.
         token: String,
     },
-    /// Nothing is to be undone.
-    #[error("the node is on its way onto no token")]
+    /// No move is in progress that could be undone.
+    #[error("no move of the node onto a token is in progress")]
     NotMoving,
-    /// Its keys are in files.
+    /// The keys of the node are in files.
     #[error("the node's keys are on no token")]
     NotOnToken,
-    /// Its keys cannot be moved onto a token.
+    /// The keys of the node are already on a token, and cannot be moved onto one.
     #[error("the node's keys are on a token already")]
     OnTokenAlready,
-    /// Its keys are on a token, and the feature `hsm` is not built in.
-    #[error(
-        "the node's keys are on a token; that is not built in: it comes with the feature `hsm`"
-    )]
+    /// The keys of the node are on a token, and the feature `hsm` is not built in.
+    #[error("the node's keys are on a token: build with the feature `hsm` to use tokens")]
     NoTokens,
 }

@@ -11,22 +11,24 @@ use crate::open_error::OpenError;
 #[cfg(feature = "hsm")]
 pub use rotation::rotate_opaque;
 
-/// What is to change in the keys of a node.
+/// The changes to the keys of a node.
 #[derive(Clone, Debug, Default)]
 pub struct KeyChanges {
-    /// The key exchanges that it offers and accepts, in order of preference; empty for no change.
+    /// The key exchange suites that the node is to offer and accept, in order of preference; empty for no change.
     pub suites: Vec<Suite>,
-    /// Whether its requests go out in the bare form of old peers, too; `None` for no change.
+    /// The new value of the flag that requests are also sent in the bare form, which old peers need; `None` for no
+    /// change.
     pub legacy_requests: Option<bool>,
-    /// The type of a signing key that it is to have; one is drawn unless there is one.
+    /// The type of a signing key that the node must have. A key is drawn if the node has none of this type.
     pub key_type: Option<KeyType>,
 }
 
-/// Changes the keys of a node while nothing runs, wherever they are. `pin` is that of the token that they are on, if a
-/// person was asked for it; only to draw a key there needs one. Says whether a signing key was drawn.
+/// Changes the keys of a node that does not run, in files or on a token. Returns whether a signing key was drawn.
+/// `pin` overrides the source of the token's PIN that the configuration names; the PIN is needed only to draw a key
+/// on a token.
 ///
 /// # Errors
-/// [`OpenError`], also if another process has the node open.
+/// Returns [`OpenError`] if the node is not found, another process has it open, or its keys cannot be changed.
 pub fn change_keys(
     node: &str,
     changes: &KeyChanges,
@@ -106,12 +108,12 @@ mod rotation {
     use crate::maintenance::LockedFiles;
     use crate::open_error::OpenError;
 
-    /// Draws a new key on the token for the values that it seals in a node's configuration, and seals them anew. Interrupted,
-    /// it can be done again: the old key is destroyed last. `pin` says where that of the token comes from, if not from where
-    /// the configuration says.
+    /// Draws a new key on the token for the values that the token seals in a node's configuration, and seals these
+    /// values with it. If the call is interrupted, it can be repeated, because the old key is destroyed last. `pin`
+    /// overrides the source of the token's PIN that the configuration names.
     ///
     /// # Errors
-    /// [`OpenError`], also if another process has the node open.
+    /// Returns [`OpenError`] if the node is not on a token, another process has it open, or the token fails.
     pub fn rotate_opaque(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
         let locked = LockedFiles::open(node)?;
         let config = &locked.config;

@@ -13,19 +13,19 @@ use super::TokenKeys;
 use super::token::place_on_token;
 use crate::open_error::OpenError;
 
-/// What a new node does about keys of a node with the same id that are on its token already.
+/// The treatment of keys on the token that belong to a node with the same id as a new node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SameId {
-    /// Refuses: they may be another node's.
+    /// Returns an error, because the keys may belong to another node.
     Refuse,
-    /// Takes them. They must be without a ratchet, as [`NewTokenKeys::draw`] leaves them.
+    /// Uses the keys for the new node. They must be without a ratchet, as [`NewTokenKeys::draw`] leaves them.
     Adopt,
-    /// Leaves them alone, and draws its own beside them.
+    /// Keeps the keys, and draws further ones for the new node.
     Beside,
 }
 
-/// The keys of a node to be, on a token.
+/// The keys of a new node, on a token.
 #[derive(Debug)]
 pub struct NewTokenKeys {
     token: Token,
@@ -33,16 +33,17 @@ pub struct NewTokenKeys {
     key: VerifyingKey,
     kept: TokenKeys,
     first_index: u64,
-    /// Whether they were there before.
+    /// Set if the keys existed before.
     adopted: bool,
 }
 
 impl NewTokenKeys {
-    /// Draws on the token a signing key of this type, and the key of sealed values. `uri` names the token, and nothing on
-    /// it.
+    /// Draws a signing key of this type and an opaque key on the token. `uri` names the token, without an object.
     ///
     /// # Errors
-    /// [`HsmError::NodeExists`], [`HsmError::NotAdoptable`], [`HsmError::ReservedId`]; the token refuses, or is gone.
+    /// Returns [`HsmError::NodeExists`] if the token has keys of this id and `same_id` is [`SameId::Refuse`],
+    /// [`HsmError::NotAdoptable`] if they cannot be adopted, [`HsmError::ReservedId`] if the id cannot be used, and
+    /// other errors if the token fails.
     pub fn draw(
         node_id: &str,
         uri: &Pkcs11Uri,
@@ -81,30 +82,31 @@ impl NewTokenKeys {
         })
     }
 
-    /// The public half of the signing key: what a certificate is for.
+    /// Returns the public key of the signing key, for which a certificate is needed.
     #[must_use]
     pub fn verifying_key(&self) -> &VerifyingKey {
         &self.key
     }
 
-    /// The token.
+    /// Returns the token.
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.token
     }
 
-    /// The index that the node's ratchet is to begin at: past all that nodes of this id have used, as far as the token
-    /// tells.
+    /// Returns the index at which the node's ratchet must begin. It is beyond all indices that nodes of this id have
+    /// used, as far as the token shows.
     #[must_use]
     pub fn first_index(&self) -> u64 {
         self.first_index
     }
 
-    /// Writes the files of the node, which say where on the token its keys are. Its ratchet, if it has one, begins
-    /// with `seed`. An existing node is replaced only if `force` says so.
+    /// Writes the files of the node, which name the keys on the token. If the node has a ratchet, the ratchet begins
+    /// with `seed`. An existing node is replaced only if `force` is set.
     ///
     /// # Errors
-    /// [`OpenError::File`], also if there is such a node, or it is open; the token is gone.
+    /// Returns [`OpenError::File`] if the node exists and `force` is not set, or another process has it open, and
+    /// other errors if the token fails or a file cannot be written.
     pub fn create(
         &self,
         folder: &Path,
@@ -126,7 +128,7 @@ impl NewTokenKeys {
         })?)
     }
 
-    /// Destroys what was drawn, because there will be no such node. What was adopted stays.
+    /// Destroys the keys that were drawn, if the node is not created after all. Adopted keys are kept.
     pub fn give_up(self) {
         if !self.adopted {
             destroy(&self.token, &self.labels);
@@ -146,20 +148,20 @@ fn draw_keys(
 fn destroy(token: &Token, labels: &NodeLabels) {
     if let Err(error) = destroy_node_keys(token, labels) {
         let label = labels.identity();
-        tracing::warn!(%error, label, "keys that no node uses are left on the token");
+        tracing::warn!(%error, label, "unused keys remain on the token");
     }
 }
 
-/// The only keys of this id that are on a token, if no node uses them.
+/// Returns the labels of the keys of this id on the token, if there is exactly one such node and it is not in use.
 fn adoptable(node_id: &str, nodes: &[NodeOnToken]) -> Result<NodeLabels, HsmError> {
     let problem = match nodes {
-        [] => "the token has none",
-        [node] if node.ratchet.is_some() => "those on the token are in use, they have a ratchet",
+        [] => "the token has no keys of this id",
+        [node] if node.ratchet.is_some() => "the keys on the token are in use: they have a ratchet",
         [node] if !node.labels.has_instance() => {
-            "those on the token were made by an earlier version"
+            "the keys on the token were created by an earlier version"
         }
         [node] => return Ok(node.labels.clone()),
-        _ => "the token has those of several",
+        _ => "the token has keys of several nodes of this id",
     };
     Err(HsmError::NotAdoptable {
         node: node_id.to_owned(),

@@ -1,4 +1,4 @@
-//! A node's keys and its ratchet, wherever its configuration says they are: in files, or on a token.
+//! The stores of a node's keys and ratchet, which its configuration places in files or on a token.
 
 mod changes;
 #[cfg(feature = "hsm")]
@@ -37,34 +37,34 @@ pub use ratchet_index::{remember_unused, unused_index};
 #[cfg(feature = "hsm")]
 pub use token::TokenKeys;
 
-/// What stands beside the keys of a token: `<node>-hsm`.
+/// The section `<node>-hsm`, which describes the keys on a token.
 const TOKEN_SECTION: Section<'static> = Section::named("hsm");
 
-/// Its entry of a node that is on its way onto a token: where its keys will be there.
+/// The entry of that section for a node whose move onto a token is not finished: the URI of its keys there.
 const MOVING: &str = "moving";
 
-/// What a value begins with that names a token.
+/// The prefix of a value that names a token.
 const TOKEN: &str = "pkcs11:";
 
-/// The value of `ratchet` for nodes without durable storage: each start draws a ratchet of its own.
+/// The value of `ratchet` for nodes without durable storage. Each start draws a new ratchet.
 const MEMORY: &str = "memory";
 
-/// Where the PIN of the token comes from that a node's keys are on. Without it, the URI in the configuration names a file, or
-/// the environment has it.
+/// The source of the PIN of the token that holds a node's keys. Without it, the PIN comes from the file that the URI
+/// in the configuration names, or from the environment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NodePin {
-    /// A person was just asked for it.
+    /// The PIN itself, as an operator has just entered it.
     Asked(Arc<SecretText>),
-    /// A file, whose first line it is.
+    /// A file whose first line is the PIN.
     File(PathBuf),
 }
 
-/// The stores of a node that is locked.
+/// The stores of a locked node.
 pub(crate) struct Keystores<'n> {
     pub(crate) config: &'n NodeConfig,
     pub(crate) lock: &'n Arc<NodeLock>,
-    /// Where the token's PIN comes from, if not from where the configuration says.
+    /// The source of the token's PIN, which overrides the one that the configuration names.
     #[cfg_attr(
         not(feature = "hsm"),
         allow(dead_code, reason = "only tokens have one")
@@ -73,7 +73,7 @@ pub(crate) struct Keystores<'n> {
 }
 
 impl Keystores<'_> {
-    /// The signing keys of these types; `None` for all.
+    /// Opens the store of the signing keys of these types; `None` selects all types.
     pub(crate) fn keys(&self, types: Option<Vec<KeyType>>) -> Result<Box<dyn KeyStore>, OpenError> {
         if let Some(uri) = on_token(self.config, "cryptokey")? {
             return self.token_keys(&uri, types);
@@ -83,7 +83,7 @@ impl Keystores<'_> {
         Ok(Box::new(open_key_store(&file, types)?))
     }
 
-    /// The ratchet; `None` for a node without one.
+    /// Opens the store of the ratchet. Returns `None` for a node without a ratchet.
     pub(crate) fn ratchet(&self) -> Result<Option<Box<dyn RatchetStore>>, OpenError> {
         if let Some(uri) = on_token(self.config, "ratchet")? {
             return self.token_ratchet(&uri).map(Some);
@@ -113,23 +113,23 @@ impl Keystores<'_> {
     }
 }
 
-/// What a node's files say of its keys. Nothing of it is secret.
+/// The public information about a node's keys in its files. It contains no secret.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoredKeys {
-    /// The public halves of the signing keys, of those that the node does not use, too, in the order of their chains.
+    /// The public keys of all signing keys, including those that the node does not use, in the order of their chains.
     pub signing: Vec<VerifyingKey>,
-    /// The key exchanges that the node offers and accepts, in order of preference.
+    /// The key exchange suites that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// Whether requests go out in the bare form of old peers, too.
+    /// Set if requests are also sent in the bare form, which old peers need.
     pub legacy_requests: bool,
 }
 
 impl StoredKeys {
-    /// Those of a node with these files. Needs neither lock nor PIN.
+    /// Reads the information from a configuration and the files that it names. Needs neither a lock nor a PIN.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Returns [`OpenError`] if the configuration or the file of the keys cannot be used.
     pub fn of(config: &NodeConfig, files: &NodeFiles) -> Result<Self, OpenError> {
         #[cfg(feature = "hsm")]
         if on_token(config, "cryptokey")?.is_some() {
@@ -156,8 +156,8 @@ impl From<TokenKeys> for StoredKeys {
     }
 }
 
-/// Fails while the node is on its way onto a token: its ratchet may be there already, and two copies of a ratchet repeat
-/// keys.
+/// Returns an error while the move of a node onto a token is not finished. The ratchet may already be on the token,
+/// and two copies of a ratchet would use the same keys twice.
 fn require_not_moving(config: &NodeConfig) -> Result<(), OpenError> {
     match config.load_text(TOKEN_SECTION, MOVING)? {
         Some(token) => Err(OpenError::Moving {
@@ -167,7 +167,7 @@ fn require_not_moving(config: &NodeConfig) -> Result<(), OpenError> {
     }
 }
 
-/// The URI in an entry of the node's own section, if the entry names a token.
+/// Returns the URI in an entry of the node's own section, if the entry names a token.
 fn on_token(config: &NodeConfig, name: &str) -> Result<Option<String>, OpenError> {
     let value = config.load_text(Section::NODE, name)?;
     let value = value.filter(|value| value.trim_start().starts_with(TOKEN));

@@ -19,31 +19,34 @@ use super::{MOVING, NodePin, TokenKeys, on_token};
 use crate::maintenance::LockedFiles;
 use crate::open_error::OpenError;
 
-/// The entry of the file of the signing keys.
+/// The entry that names the remaining file of the signing keys.
 const LEFT_KEYS: &str = "left_keys";
-/// The entry of the ratchet's file.
+/// The entry that names the remaining file of the ratchet.
 const LEFT_RATCHET: &str = "left_ratchet";
 
-/// What is left in files of a node whose keys have moved onto a token.
+/// The remaining files of a node whose keys were moved onto a token.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Moved {
-    /// Where the node's files are.
+    /// The paths of the node's files.
     pub files: NodeFiles,
-    /// The file of the signing keys. Whoever has it is the node. `None` if it is gone.
+    /// The file of the signing keys, which still allows an attacker to act as the node. `None` if the file no longer
+    /// exists.
     pub keys: Option<LeftFile>,
 }
 
-/// Moves a node from files onto a token: its signing keys, the key of its opaque values, and its ratchet, which goes
-/// on where it was. The file of the ratchet is destroyed, because two copies of a ratchet repeat keys; that of the
-/// signing keys is [left](Moved::keys) to the caller. `uri` names the token, and nothing on it.
+/// Moves a node from files onto a token: its signing keys, its opaque key, and its ratchet, which continues at its
+/// index. `uri` names the token, without an object. The file of the ratchet is destroyed, because two copies of a
+/// ratchet would use the same keys twice. The file of the signing keys is [returned](Moved::keys), and the caller
+/// decides what happens to it.
 ///
-/// Before anything is put onto the token, the configuration says that the node is on its way: until the move is finished
-/// or [undone](undo_move), its ratchet takes no step in files.
+/// The configuration records the move before the first object is created on the token. From then on the ratchet takes
+/// no step in files, until the move is finished or [undone](undo_move).
 ///
 /// # Errors
-/// [`OpenError`]. What fails is undone if that is possible: then the node stays in its files. Else, and after an
-/// interruption, the move is gone on with when it is done again.
+/// Returns [`OpenError`] if the node cannot be read, another process has it open, or the token fails. The move is
+/// then undone if possible, and the node stays in its files. If undoing is not possible, or after an interruption, a
+/// repeated call continues the move.
 pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, OpenError> {
     let locked = LockedFiles::open(node)?;
     if on_token(&locked.config, "cryptokey")?.is_some() {
@@ -76,11 +79,12 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
     })
 }
 
-/// Ends an interrupted [move](move_to_token): destroys what is on the token of it, and the node goes on in its files.
-/// `pin` says where that of the token comes from, if not from where the configuration says.
+/// Undoes an unfinished [move](move_to_token): destroys the objects that it created on the token. The node continues
+/// in its files. `pin` overrides the source of the token's PIN that the configuration names.
 ///
 /// # Errors
-/// [`OpenError`], also if the node is not on its way, or its ratchet has been used on the token.
+/// Returns [`OpenError`] if no move is in progress, the ratchet was used on the token, another process has the node
+/// open, or the token fails.
 pub fn undo_move(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
     let locked = LockedFiles::open(node)?;
     if on_token(&locked.config, "cryptokey")?.is_some() {
@@ -92,7 +96,7 @@ pub fn undo_move(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
     undo(&locked, &token, &labels, &leaving)
 }
 
-/// Where the node will be, if it is on its way.
+/// Returns the URI of the keys on the token, if a move is in progress.
 fn begun(config: &NodeConfig) -> Result<Option<Pkcs11Uri>, OpenError> {
     let Some(text) = config.load_text(SECTION, MOVING)? else {
         return Ok(None);
@@ -109,7 +113,8 @@ fn is_same_token(begun: &Pkcs11Uri, uri: &Pkcs11Uri) -> bool {
     names(begun) == names(uri)
 }
 
-/// Destroys what an unfinished move has put onto the token. In use it never was: no configuration names it.
+/// Destroys the objects of an unfinished move on the token. They were never in use, because no configuration names
+/// them.
 fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), OpenError> {
     let nodes = nodes_called(token, labels.node_id())?;
     let found = nodes.into_iter().find(|node| node.labels == *labels);
@@ -138,7 +143,8 @@ fn undo(
     Ok(())
 }
 
-/// Undoes a move that has failed, unless the configuration arrived all the same: what fails last is to flush its folder.
+/// Undoes a failed move, unless the new configuration was written: flushing its folder is the last step that can
+/// fail.
 fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving: &Leaving) {
     let stays = locked.store.load().map_err(OpenError::from);
     let stays = stays.and_then(|config| Ok(on_token(&config, "cryptokey")?.is_none()));
@@ -149,17 +155,17 @@ fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving
     };
     if let Err(error) = undone {
         let path = locked.files.config();
-        tracing::warn!(%error, path = %path.display(), "the move could not be undone; the node does not start before it is");
+        tracing::warn!(%error, path = %path.display(), "move not undone; the node does not start before it is undone");
     }
 }
 
-/// A node that leaves its files.
+/// A node in files that is moved onto a token.
 struct Leaving {
     keys: LeftFile,
     secrets: NodeSecrets,
     ratchet: Option<LeftFile>,
     seed: Option<Seed>,
-    /// As they are wrapped.
+    /// The retained keys, sealed as they are stored.
     retained_keys: Option<Vec<u8>>,
     sealed_ratchet: PathBuf,
 }
@@ -188,7 +194,8 @@ impl Leaving {
         })
     }
 
-    /// Records where the node goes, puts its keys there, and has the configuration say that it is there.
+    /// Records the destination in the configuration, puts the keys there, and then makes the configuration name the
+    /// token as their place.
     fn arrive(
         &self,
         locked: &LockedFiles,
@@ -228,7 +235,7 @@ impl Leaving {
     }
 }
 
-/// Does what is left to do for a node that has moved.
+/// Finishes the move of a node whose configuration already names the token.
 fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result<Moved, OpenError> {
     let keys = LeftFile::of(config, LEFT_KEYS, files.crypto(), lock)?;
     let ratchet = match on_token(config, "ratchet")? {
@@ -244,7 +251,7 @@ fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result
     Ok(Moved { files, keys })
 }
 
-/// Fails if there are two keys of a type: a token holds one.
+/// Returns an error if the node has two keys of one type, because a token holds only one.
 fn require_one_of_each(secrets: &NodeSecrets) -> Result<(), HsmError> {
     let mut types = Vec::new();
     for key in secrets.signing_keys() {
@@ -266,7 +273,7 @@ fn read_seed(file: &SecretFile) -> Result<Seed, OpenError> {
     })
 }
 
-/// The retained keys as they are wrapped, after making sure that they open.
+/// Returns the retained keys, sealed as they are stored. Checks that they can be opened.
 fn retained_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8>>, OpenError> {
     let Some(wrapped) = SealedArchive::sealed(config)? else {
         return Ok(None);
@@ -297,7 +304,7 @@ fn import_keys(
     Ok(moved)
 }
 
-/// A file of secrets that a node on a token has left behind, and does not read.
+/// A file of secrets that remained after a move onto a token. The node does not read it.
 #[derive(Debug)]
 pub struct LeftFile {
     file: SecretFile,
@@ -314,8 +321,8 @@ impl LeftFile {
         }
     }
 
-    /// That which a configuration remembers, if it is there. One that was moved by an earlier version remembers none: then
-    /// it is where it is by default.
+    /// Returns the remaining file that a configuration names, if the file exists. Earlier versions did not record the
+    /// path; in this case it is `default`.
     fn of(
         config: &NodeConfig,
         entry: &'static str,
@@ -332,7 +339,7 @@ impl LeftFile {
         Ok(path.exists().then(|| Self::new(path, entry, lock)))
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.file.path()
@@ -342,7 +349,7 @@ impl LeftFile {
         &self.file
     }
 
-    /// Has the configuration remember where it is.
+    /// Records the path of the file in a configuration.
     fn remember(&self, config: &mut NodeConfig) -> Result<(), ConfigError> {
         if let Some(reference) = self.lock.files().reference(self.path()) {
             config.set(SECTION, self.entry, &Value::from(reference.as_str()))?;
@@ -350,10 +357,11 @@ impl LeftFile {
         Ok(())
     }
 
-    /// Destroys it. Then nobody needs to remember it.
+    /// Destroys the file, and removes its path from the configuration.
     ///
     /// # Errors
-    /// [`OpenError::File`], [`OpenError::Config`]: to be done again.
+    /// Returns [`OpenError::File`] if the file cannot be destroyed, and [`OpenError::Config`] if the configuration
+    /// cannot be stored. The call can be repeated.
     pub fn shred(self) -> Result<(), OpenError> {
         self.file.shred()?;
         FileConfigStore::new(self.lock).update(&mut |config| {

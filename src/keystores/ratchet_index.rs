@@ -1,4 +1,4 @@
-//! The index at which the ratchet of a node begins that replaces another node, or lost its ratchet.
+//! The first index of a new ratchet, for a node that replaces another node or has lost its ratchet.
 
 use std::sync::Arc;
 
@@ -12,18 +12,19 @@ use crate::open_error::OpenError;
 #[cfg(feature = "hsm")]
 pub use lost::renew_ratchet;
 
-/// The first index of a ratchet that the node in these files has not used, as far as they tell; 0 if there is no node. One
-/// that takes its place begins there: ids of keys are made of the index, and must not come again.
+/// Returns the first ratchet index that the node in these files has not used, as far as the files show. Returns 0 if
+/// there is no node. A node that replaces it must begin at this index, because key ids are derived from the index and
+/// must not repeat.
 ///
 /// # Errors
-/// [`OpenError::File`] if another process has the node open.
+/// Returns [`OpenError::File`] if another process has the node open.
 pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
     let told_by = [files.config(), files.seed(), files.sealed_ratchet()];
     if !told_by.iter().any(|path| path.exists()) {
         return Ok(0);
     }
     let lock = Arc::new(NodeLock::acquire(files)?);
-    // What cannot be read tells nothing.
+    // A file that cannot be read is ignored.
     let seed = SecretFile::new(files.seed(), lock).read().ok();
     let seed = seed.and_then(|seed| Seed::decode(&seed).ok());
     let config = read_config(&files.config()).ok();
@@ -32,16 +33,17 @@ pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
     Ok(by_seed.max(by_config).max(sealed_index(files).unwrap_or(0)))
 }
 
-/// Has a node without a ratchet remember where the ratchet of the one that it replaces was: another may yet replace it.
+/// Records in the configuration of a node without a ratchet the index that the replaced node had reached. A later
+/// node that replaces this one needs it.
 ///
 /// # Errors
-/// [`ConfigError`], which a configuration that can be written does not give.
+/// Returns [`ConfigError`] if the entry cannot be written.
 pub fn remember_unused(config: &mut NodeConfig, first: u64) -> Result<(), ConfigError> {
     let used = first.checked_sub(1);
     used.map_or(Ok(()), |used| SealedArchive::note_used(config, used))
 }
 
-/// As [`unused_index`], by a configuration alone.
+/// Returns the same index as [`unused_index`], from the configuration alone.
 fn unused_by(config: &NodeConfig) -> u64 {
     let used = SealedArchive::used(config).ok().flatten();
     used.map_or(0, |used| used.saturating_add(1))
@@ -62,15 +64,15 @@ mod lost {
     use crate::maintenance::LockedFiles;
     use crate::open_error::OpenError;
 
-    /// Begins the ratchet of a node on a token anew, past all indices that it can have used: its file is lost, or its key on
-    /// the token is. Says at which index. `pin` says where that of the token comes from, if not from where the configuration
-    /// says.
+    /// Starts a new ratchet for a node on a token whose ratchet file, or whose ratchet key on the token, is lost. It
+    /// begins beyond all indices that the lost ratchet can have used. Returns its first index. `pin` overrides the
+    /// source of the token's PIN that the configuration names.
     ///
-    /// A ratchet that an earlier version labelled gets a label of its own: what has the old one may be another node's, and
-    /// stays.
+    /// A ratchet with a label in the old form gets a new label. The object with the old label may belong to another
+    /// node, and is kept.
     ///
     /// # Errors
-    /// [`OpenError`], also if another process has the node open.
+    /// Returns [`OpenError`] if the node is not on a token, another process has it open, or the token fails.
     pub fn renew_ratchet(node: &str, pin: Option<&NodePin>) -> Result<u64, OpenError> {
         let LockedFiles {
             files,
@@ -86,7 +88,8 @@ mod lost {
         let now = Clock::system()
             .now()
             .since(Timestamp::from_unix(Duration::ZERO));
-        // Of a lost ratchet nobody knows where it was; but no node steps more than once a second for all its life.
+        // The index of a lost ratchet is unknown. But a ratchet steps less than once a second on average, so it
+        // cannot have passed the number of seconds since the Unix epoch.
         let first = known.max(unused_by(config)).max(now.as_secs());
         if labels.has_instance() {
             HsmRatchetStore::reinitialise(token, &labels, &path, first)?;

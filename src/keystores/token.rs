@@ -1,4 +1,4 @@
-//! Keys on a PKCS#11 token, and what the configuration keeps beside them.
+//! Keys on a PKCS#11 token, and their description in the configuration.
 
 use kc_core::kem::Suite;
 use kc_core::keys::{KeyType, VerifyingKey};
@@ -20,22 +20,23 @@ const KEY: &str = "key";
 const EXCHANGES: &str = "exchanges";
 const LEGACY: &str = "legacy_requests";
 
-/// What a node's configuration keeps of keys that are on a token; nothing of it is secret. It is the section
-/// `<node>-hsm`: `key0`, `key1`, ... are the public keys in the order of the chains, `sealed_slh_dsa` what the token
-/// cannot hold, `exchanges` and `legacy_requests` how the node exchanges keys.
+/// The description of keys on a token in the section `<node>-hsm` of a node's configuration. It contains no plaintext
+/// secret. `key0`, `key1`, ... are the public keys in the order of their chains. `sealed_slh_dsa` is the part of a
+/// key that the token cannot hold, sealed by the token. `exchanges` and `legacy_requests` are the settings of the key
+/// exchange.
 #[derive(Clone, Debug)]
 pub struct TokenKeys {
     /// The public keys, in the order of their chains.
     pub public: Vec<VerifyingKey>,
     /// The SLH-DSA half of a version-4 key, sealed by the token, if the token cannot hold it.
     pub sealed_slh_dsa: Option<Vec<u8>>,
-    /// The key exchanges that the node offers and accepts, in order of preference.
+    /// The key exchange suites that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// Whether requests go out in the bare form of old peers, too.
+    /// Set if requests are also sent in the bare form, which old peers need.
     pub legacy_requests: bool,
 }
 
-/// No key yet, and all key exchanges.
+/// A description without keys, with all key exchange suites.
 impl Default for TokenKeys {
     fn default() -> Self {
         Self {
@@ -48,10 +49,11 @@ impl Default for TokenKeys {
 }
 
 impl TokenKeys {
-    /// What a configuration says.
+    /// Reads the description from a configuration.
     ///
     /// # Errors
-    /// [`OpenError::TokenKeys`] with the entry that cannot be used, [`OpenError::TokenKeyMissing`].
+    /// Returns [`OpenError::TokenKeys`] if an entry is invalid, and [`OpenError::TokenKeyMissing`] if a public key is
+    /// missing.
     pub fn of(config: &NodeConfig) -> Result<Self, OpenError> {
         let mut public = Vec::new();
         while let Some(value) = config.load_value(SECTION, key_name(public.len()).as_str())? {
@@ -84,7 +86,7 @@ impl TokenKeys {
         })
     }
 
-    /// Adds a signing key behind the others.
+    /// Adds a signing key after the existing ones.
     pub fn add(&mut self, key: NewIdentity) {
         self.public.push(key.verifying_key);
         if let Some(sealed) = key.sealed_slh_dsa {
@@ -92,10 +94,10 @@ impl TokenKeys {
         }
     }
 
-    /// Writes it to a configuration.
+    /// Writes the description to a configuration.
     ///
     /// # Errors
-    /// [`ConfigError`].
+    /// Returns [`ConfigError`] if an entry cannot be written.
     pub fn write(&self, config: &mut NodeConfig) -> Result<(), ConfigError> {
         for (index, key) in self.public.iter().enumerate() {
             let value = Value::Bytes(key.to_bytes());
@@ -118,7 +120,7 @@ impl TokenKeys {
         Ok(())
     }
 
-    /// How its keystore is opened, with the keys of these types; `None` for all.
+    /// Returns the settings to open the keystore with the keys of these types; `None` selects all types.
     #[must_use]
     pub fn settings(self, types: Option<Vec<KeyType>>) -> KeyStoreSettings {
         let mut settings = KeyStoreSettings::default();
@@ -149,7 +151,7 @@ impl Keystores<'_> {
     }
 }
 
-/// Says in a node's configuration that its keys are on a token; `uri` names the token.
+/// Makes a node's configuration name the token as the place of the keys, and of the ratchet if there is one.
 pub(super) fn place_on_token(
     config: &mut NodeConfig,
     uri: &Pkcs11Uri,
@@ -163,7 +165,7 @@ pub(super) fn place_on_token(
     Ok(())
 }
 
-/// The same of its ratchet.
+/// Makes a node's configuration name the token as the place of the ratchet.
 pub(super) fn place_ratchet(
     config: &mut NodeConfig,
     uri: &Pkcs11Uri,
@@ -177,7 +179,7 @@ fn place(config: &mut NodeConfig, entry: &str, object: &Pkcs11Uri) -> Result<(),
     config.set(Section::NODE, entry, &value).map(drop)
 }
 
-/// The token that a URI names, and the labels on it of the node with these files.
+/// Opens the token that a URI names. Returns the token, and the labels of the node's objects on it.
 pub(super) fn open_token(
     uri: &str,
     pin: Option<&NodePin>,
@@ -206,7 +208,8 @@ fn exchanges(text: &str) -> Option<Vec<Suite>> {
     versions.collect()
 }
 
-/// Fails if no key was read, or not all that there are: a gap ends them, and so does a value that is none.
+/// Returns an error if no public key was read, or if a later one exists. Reading stops at the first entry that is
+/// missing or invalid.
 fn require_all(config: &NodeConfig, read: usize) -> Result<(), OpenError> {
     let next = key_name(read);
     let entries = config.own_settings(SECTION)?;
