@@ -1,4 +1,4 @@
-//! What can be done about an error: the same words in the library and in the program.
+//! Advice on errors, in the same words for the library and for the program.
 
 use std::error::Error as StdError;
 
@@ -23,7 +23,7 @@ pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     }
     if let Some(ConsumeError::Foreign { .. }) = error.downcast_ref() {
         return Some(
-            "the topic has a record that no trusted node sealed; --foreign skip leaves such records out, --foreign deliver \
+            "the topic has a record that no trusted node sealed; --foreign skip leaves out such records, --foreign deliver \
              shows them (in the library: ForeignPolicy)",
         );
     }
@@ -71,7 +71,7 @@ fn on_store(error: &StoreError) -> Option<&'static str> {
     }
     match error.kind() {
         StoreErrorKind::Malformed | StoreErrorKind::Unauthentic => Some(
-            "the file is damaged or not of this node: restore it from a backup, or provision the node again with --force",
+            "the file is damaged, or belongs to another node: restore it from a backup, or provision the node again with --force",
         ),
         StoreErrorKind::Exhausted => Some("provision the node again with --force"),
         _ => None,
@@ -85,22 +85,24 @@ fn on_kafka(error: &BackendError) -> Option<&'static str> {
             "check that the broker runs, and the address: -b HOST:PORT, or bootstrap_servers in the node's .config; \
              `kc broker` runs one to try things out"
         }
-        Kind::UnknownTopic => "create it: kc topics create TOPIC -b HOST:PORT",
+        Kind::UnknownTopic => "create the topic: kc topics create TOPIC -b HOST:PORT",
         Kind::Tls => {
-            "ssl_cafile must name the authority of the broker's certificate; a broker without TLS needs \
+            "ssl_cafile must name a file with the certificate authority of the broker; a broker without TLS needs \
              --security-protocol PLAINTEXT"
         }
         Kind::Authentication => "check the user name, the password and the client certificate",
-        Kind::Authorization => "the broker's administrator has to allow it to this user",
+        Kind::Authorization => {
+            "the broker's administrator must give this user the right to do this"
+        }
         Kind::RecordTooLarge => {
-            "-X max_request_size=BYTES raises our limit; the broker has max.message.bytes"
+            "-X max_request_size=BYTES raises the limit of kc; max.message.bytes is the limit of the broker"
         }
         Kind::Configuration if error.context().contains("bootstrap_servers") => {
-            "say where the broker is: -b HOST:PORT"
+            "name the broker: -b HOST:PORT"
         }
         Kind::Configuration => "check -X, the environment and the node's .config",
         Kind::Unsupported => {
-            "--backend, or `backend` in the node's .config, chooses another Kafka client of those that are built in"
+            "--backend, or `backend` in the node's .config, selects another of the Kafka clients that are built in"
         }
         _ => return None,
     })
@@ -119,13 +121,13 @@ mod files {
     pub(super) fn on_open(error: &OpenError) -> Option<&'static str> {
         Some(match error {
             OpenError::Find(FindError::NotFound { .. }) => {
-                "`kc provision ROLE --node ID` makes a node, `kc node list` shows those here; KC_HOME names the folder of your nodes"
+                "`kc provision ROLE --node ID` creates a node, `kc node list` shows the existing ones; KC_HOME names the folder of your nodes"
             }
             OpenError::Find(_) => "name the node by the path of its .config file",
             OpenError::File(error) => return on_file(error),
             OpenError::Config(error) => on_config(error),
             OpenError::Value(_) => return None,
-            OpenError::Settings(_) => "correct the setting where it was made",
+            OpenError::Settings(_) => "correct the setting at the place that the error names",
             OpenError::Store(error) => return super::on_store(error),
             #[cfg(feature = "hsm")]
             OpenError::Token(error) => error.advice(),
@@ -134,16 +136,16 @@ mod files {
             }
             OpenError::NoTokens => "build kc with --features hsm",
             OpenError::TokenKeyMissing { .. } => {
-                "it says which keys the token must have: restore the .config file from a backup, or provision the node \
+                "the entry says which keys the token must have: restore the .config file from a backup, or provision the node \
                  again with --force"
             }
             OpenError::Moving { .. } | OpenError::MovingElsewhere { .. } => {
-                "`kc hsm import` with that token goes on, `kc hsm undo-import` ends it and keeps the node in files; \
-                 until then its ratchet takes no step, because it may be on the token already"
+                "`kc hsm import` with that token continues the move, `kc hsm undo-import` undoes it and keeps the node \
+                 in files; until then the ratchet takes no step, because it may already be on the token"
             }
             OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
             OpenError::OnTokenAlready | OpenError::NotOnToken => {
-                "`cryptokey` in the node's .config says where its keys are"
+                "`cryptokey` in the node's .config names the place of its keys"
             }
             _ => "correct the node's .config file",
         })
@@ -156,11 +158,11 @@ mod files {
         };
         of_file.unwrap_or(match error {
             ConfigStoreError::Config { .. } => "correct the .config file at that place",
-            _ => "the .config file must be readable, and be one",
+            _ => "the .config file must be readable, and in the format of a .config file",
         })
     }
 
-    /// The advice on a file that is behind an error.
+    /// Returns the advice on a file error among the sources of `error`.
     pub(super) fn behind(error: &StoreError) -> Option<&'static str> {
         let mut behind = error.source();
         while let Some(error) = behind {
@@ -180,18 +182,18 @@ mod files {
             }
             FileError::Permission { .. } => "run kc as the user that owns the node's files",
             FileError::InUse { .. } => {
-                "one process at a time may have a node open: stop the other, or provision a second node; \
-                 `kc node status` asks the running one"
+                "only one process may have a node open: stop the other process, or provision a second node; \
+                 `kc node status` shows the state of the running node"
             }
             FileError::LockLost { .. } => LOCK_LOST_ADVICE,
             FileError::Exists { .. } => {
-                "--force replaces the node; what its old keys sealed is then lost to late consumers"
+                "--force replaces the node; late consumers then cannot open records that its old keys sealed"
             }
             FileError::TooLarge { .. } | FileError::NotAFile { .. } => {
-                "that is no file of a node: check the path"
+                "the file does not belong to a node: check the path"
             }
             FileError::Link { .. } => {
-                "kc would overwrite the file that the link points to: remove the link, and find out what made it"
+                "kc would overwrite the file that the link points to: remove the link, and find out which program created it"
             }
             FileError::BadNodeId { .. } => "a node id is a plain name, such as sensors-1",
             _ => return None,

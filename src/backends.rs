@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[cfg(feature = "file")]
 pub(crate) use by_role::ByRole;
 
-/// Which Kafka client to use, of those that can be built in.
+/// The choice of a Kafka client among those that can be built in.
 ///
 /// ```
 /// use kc::BackendChoice;
@@ -26,7 +26,7 @@ pub(crate) use by_role::ByRole;
 #[serde(try_from = "String")]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// Kafka in pure Rust, for brokers from 3.9 on. The default, whatever else is built in.
+    /// Kafka in pure Rust, for brokers from 3.9 on. The default, even if other clients are built in.
     #[default]
     Pure,
     /// librdkafka.
@@ -36,10 +36,10 @@ pub enum BackendChoice {
 }
 
 impl BackendChoice {
-    /// All there are, built in or not.
+    /// All choices, including those that are not built in.
     pub const ALL: [Self; 3] = [Self::Pure, Self::Rdkafka, Self::Legacy];
 
-    /// The name that configurations give it.
+    /// Returns the name of the choice in configurations.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl BackendChoice {
         }
     }
 
-    /// The feature of this crate that builds it in.
+    /// Returns the feature of this crate that builds in the client.
     #[must_use]
     pub const fn feature(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl BackendChoice {
         }
     }
 
-    /// Whether it is built in.
+    /// Returns whether the client is built in.
     #[must_use]
     pub const fn is_built_in(self) -> bool {
         match self {
@@ -69,10 +69,10 @@ impl BackendChoice {
         }
     }
 
-    /// What a node's settings say: the entry `backend` of its own section, else the default.
+    /// Returns the choice in the settings of a node: the entry `backend` of the node's own section, or the default.
     ///
     /// # Errors
-    /// [`SettingsError::Value`] if it is none, naming the entry and where it came from.
+    /// Returns [`SettingsError::Value`] if the entry names no choice. The error names the entry and its source.
     #[cfg(feature = "file")]
     pub fn of(settings: &Settings<'_>) -> Result<Self, SettingsError> {
         #[derive(Deserialize)]
@@ -84,15 +84,15 @@ impl BackendChoice {
         Ok(own.backend)
     }
 
-    /// Those that are built in.
+    /// Returns the choices that are built in.
     pub fn built_in() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|choice| choice.is_built_in())
     }
 
-    /// A backend that connects as `settings` say, once it is asked for something.
+    /// Returns a backend with these settings. It connects when a client is requested from it.
     ///
     /// # Errors
-    /// `Unsupported` if it is not built in, or cannot follow a setting.
+    /// Returns a [`BackendError`] of kind `Unsupported` if the client is not built in, or does not support a setting.
     pub fn backend(self, settings: ClientSettings) -> Result<Arc<dyn Backend>, BackendError> {
         match self {
             #[cfg(feature = "pure")]
@@ -119,7 +119,7 @@ impl BackendChoice {
         BackendError::new(
             BackendErrorKind::Unsupported,
             format!(
-                "the backend {self} is not built in: it comes with the feature `{}`; built in, to be chosen by \
+                "the backend {self} is not built in: build with the feature `{}`, or select another by the setting \
                  `backend`: {there}",
                 self.feature(),
             ),
@@ -143,7 +143,7 @@ impl FromStr for BackendChoice {
         named.ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Configuration,
-                format!("there is no backend {text:?}; there are pure, rdkafka and legacy"),
+                format!("unknown backend {text:?}: the backends are pure, rdkafka and legacy"),
             )
         })
     }
@@ -167,8 +167,8 @@ mod by_role {
         Subscription,
     };
 
-    /// Sends, and manages topics, by one backend, and reads by another: in a node's configuration producers
-    /// and consumers have settings of their own.
+    /// A backend that sends and manages topics with one backend, and reads with another. In the configuration of a
+    /// node, producers and consumers have separate settings.
     #[derive(Debug)]
     pub(crate) struct ByRole {
         pub(crate) sending: Arc<dyn Backend>,

@@ -8,7 +8,8 @@ use kc_core::types::ManagementTopics;
 
 use crate::error::Error;
 
-/// Connects a producer: [`Node::producer`](crate::Node::producer). Await it.
+/// A builder of a producer, returned by [`Node::producer`](crate::Node::producer). Awaiting the builder connects the
+/// producer.
 #[derive(Clone, Debug)]
 #[must_use = "a producer is connected when this is awaited"]
 pub struct ProducerBuilder {
@@ -17,7 +18,8 @@ pub struct ProducerBuilder {
     options: ProducerOptions,
 }
 
-/// Joins a consumer group: [`Node::consumer`](crate::Node::consumer).
+/// A builder of a consumer, returned by [`Node::consumer`](crate::Node::consumer). [`join`](Self::join) joins the
+/// consumer group.
 #[derive(Clone, Debug)]
 #[must_use = "a group is joined by `join`"]
 pub struct ConsumerBuilder {
@@ -42,14 +44,14 @@ impl ProducerBuilder {
         }
     }
 
-    /// Seals nothing: brokers see keys and values. The settings are the same.
+    /// Makes the producer send keys and values unsealed, so that brokers see both. All other settings stay the same.
     pub fn plain(mut self) -> Self {
         self.options.plain = true;
         self
     }
 
-    /// Leaves Kafka keys as they are, for brokers to see: a compacted topic needs it, because no two sealed keys are
-    /// equal. Consumers must [know it](ConsumerBuilder::plain_keys), too.
+    /// Leaves Kafka keys unsealed, so that brokers see them. A compacted topic needs this, because no two sealed keys
+    /// are equal. Consumers must use [`ConsumerBuilder::plain_keys`], too.
     pub fn plain_keys(mut self) -> Self {
         self.options.plain_keys = true;
         self
@@ -60,7 +62,7 @@ impl IntoFuture for ProducerBuilder {
     type Output = Result<Producer, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    /// Connects. Cancel safe: dropping the future leaves nothing behind.
+    /// Connects the producer. Cancel safe: if the future is dropped, no client stays connected.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let backend = self.backend.as_ref();
@@ -85,43 +87,47 @@ impl ConsumerBuilder {
         }
     }
 
-    /// Names the consumer group. The default is `group_id` in the node's configuration, or the node's id.
+    /// Sets the consumer group. The default is `group_id` in the configuration of the node, or else the id of the
+    /// node.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = group.into();
         self
     }
 
-    /// Starts at the first record, if the group has no committed position. The default is to start at the end, unless
-    /// the node's configuration says `auto_offset_reset : earliest`.
+    /// Starts at the first record if the group has no committed position. By default the group starts at the end,
+    /// unless the configuration of the node has `auto_offset_reset : earliest`.
     pub fn from_beginning(self) -> Self {
         self.starting_at(GroupStart::Earliest)
     }
 
-    /// Starts at the end, if the group has no committed position, whatever the node's configuration says. Topics that
-    /// appear later start at their first record.
+    /// Starts at the end if the group has no committed position, even if the configuration of the node has
+    /// `auto_offset_reset : earliest`. Topics that are created later start at their first record.
     pub fn from_end(self) -> Self {
         self.starting_at(GroupStart::Latest)
     }
 
-    /// Sets what to do with records that are not sealed, or that no key opens. The default is to end with an error.
+    /// Sets the reaction to records that are not sealed, or that no key opens. By default the consumer ends with an
+    /// error.
     pub fn foreign(mut self, policy: ForeignPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Opens nothing: keys and values are as the broker holds them. The settings are the same.
+    /// Makes the consumer return keys and values as the broker holds them, without opening. All other settings stay
+    /// the same.
     pub fn plain(mut self) -> Self {
         self.plain = true;
         self
     }
 
-    /// Takes Kafka keys as they are: for topics whose producers [leave them so](ProducerBuilder::plain_keys).
+    /// Returns Kafka keys as they are, without opening them. Needed for topics whose producers use
+    /// [`ProducerBuilder::plain_keys`].
     pub fn plain_keys(mut self) -> Self {
         self.plain_keys = true;
         self
     }
 
-    /// Commits nothing, so that records need not be acknowledged: the group's positions stay where they are.
+    /// Commits no positions: the positions of the group do not change, and records need not be acknowledged.
     pub fn no_commit(mut self) -> Self {
         self.no_commit = true;
         self
@@ -137,12 +143,13 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Joins the group.
+    /// Joins the group. A topic that does not exist yet is no error: its records are delivered once it exists.
     ///
     /// Cancel safe: if the future is dropped, the group is left in the background.
     ///
     /// # Errors
-    /// [`Error`]. A topic that does not exist yet is none: its records come once it does.
+    /// Returns [`Error`] if a topic is an invalid regular expression, the broker refuses the group, or the node is
+    /// closed.
     pub async fn join(self) -> Result<Consumer, Error> {
         let mut topics = Subscription::parse(self.topics)?;
         if let Some(management) = self.management {

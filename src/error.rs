@@ -8,10 +8,11 @@ use kc_core::chain::ChainError;
 
 use crate::advice::advice;
 
-/// Why something did not work: a [kind](Self::kind), a text, what is behind it
-/// ([`source`](std::error::Error::source)), and often [advice](Self::advice).
+/// The reason why an operation failed: a [kind](Self::kind), a text, a [`source`](std::error::Error::source), and
+/// often [advice](Self::advice).
 ///
-/// `Debug` prints all of it for people, so that `fn main() -> Result<(), kc::Error>` ends well:
+/// `Debug` prints the text, the sources and the advice in readable form. A `main` function that returns `Result<(),
+/// kc::Error>` therefore prints:
 ///
 /// ```text
 /// Error: send to readings: no broker answers: connection refused
@@ -22,7 +23,7 @@ pub struct Error {
     inner: Box<dyn StdError + Send + Sync>,
 }
 
-/// What kind of thing went wrong.
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -30,25 +31,25 @@ pub enum ErrorKind {
     NotFound,
     /// A file of the node cannot be read or written, or another process has the node open.
     Files,
-    /// A setting, or an entry of the node's configuration.
+    /// A setting, or an entry of the node's configuration, is invalid.
     Configuration,
-    /// The node's keys: their files, their token, the ratchet.
+    /// The keys of the node cannot be used: their files, their token, or the ratchet failed.
     Keys,
-    /// The PIN of the token is needed.
+    /// The PIN of the token is unknown.
     PinNeeded,
-    /// A certificate chain does not grant it.
+    /// The certificate chain does not grant the right to do this.
     Refused,
-    /// The Kafka client, or the broker.
+    /// The Kafka client or the broker failed.
     Kafka(BackendErrorKind),
-    /// A key or value cannot be sealed.
+    /// A Kafka key or value cannot be sealed.
     Seal,
-    /// A key or value cannot be opened, or was not sealed.
+    /// A Kafka key or value cannot be opened, or is not sealed.
     Open,
     /// The node is closed.
     Closed,
-    /// Something did not end in time.
+    /// An operation did not end before its deadline.
     Timeout,
-    /// Anything else.
+    /// Any other failure.
     Other,
 }
 
@@ -60,7 +61,7 @@ impl Error {
         }
     }
 
-    /// Makes one of an application's error, for functions that return both.
+    /// Wraps an error of the application, for functions that return errors of both kinds.
     pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Other, error)
     }
@@ -71,13 +72,13 @@ impl Error {
         self.kind
     }
 
-    /// Returns what can be done about it, if that is known.
+    /// Returns advice on the failure, if there is any.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         advice(self.get_ref())
     }
 
-    /// Returns the error of the part that failed, such as [`BackendError`] or
+    /// Returns the error of the part that failed, for example a [`BackendError`] or an
     /// [`OpenError`](crate::maintenance::OpenError).
     #[must_use]
     pub fn get_ref(&self) -> &(dyn StdError + 'static) {
@@ -97,7 +98,7 @@ impl fmt::Debug for Error {
         let mut source = self.source();
         while let Some(error) = source {
             let cause = error.to_string();
-            // Many errors repeat what is behind them.
+            // Many errors include the text of their source.
             if !text.contains(&cause) {
                 text.push_str(": ");
                 text.push_str(&cause);

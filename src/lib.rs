@@ -1,15 +1,15 @@
 //! End-to-end encryption of Kafka messages, for brokers that need no trust, compatible with KafkaCrypto.
 //!
-//! Every producer has a ratchet of keys for each root topic. Consumers get the keys over Kafka itself,
-//! from producers that have verified their certificates. There is no key server, and the broker learns
-//! nothing.
+//! Every producer has a ratchet that gives data keys for each root topic. Consumers receive these keys over Kafka
+//! itself, from producers that have verified the consumers' certificates. There is no key server. The broker cannot
+//! read messages or keys.
 //!
 //! | start with | to |
 //! |---|---|
 //! | [`Node::open`] | open a provisioned node from its files |
 //! | [`Node::producer`], [`Node::consumer`] | send and receive |
 //! | [`Node::sealer`], [`Node::opener`] | seal and open with any Kafka client |
-//! | [`Node::events`] | see what happens inside |
+//! | [`Node::events`] | listen to the events of a node |
 //! | [`BackendChoice`] | choose the Kafka client |
 //! | [`maintenance`] | change the keys of a node that does not run, and sign with them |
 //! | [`actors`] | replace an actor, or compose a node |
@@ -41,7 +41,7 @@
 //!
 //! # Features
 //!
-//! | feature | what it adds | needs to build |
+//! | feature | adds | needs to build |
 //! |---|---|---|
 //! | `pure` (default) | Kafka in pure Rust, for brokers from 3.9 on | |
 //! | `rdkafka` | librdkafka, without TLS | a C compiler, make |
@@ -51,8 +51,8 @@
 //! | `file` (default) | nodes in files | |
 //! | `hsm` | keys on PKCS#11 tokens | |
 //!
-//! A node uses the backend `pure` unless its settings choose another: [`BackendChoice`]. Building another in changes
-//! nothing.
+//! A node uses the backend `pure` unless its settings choose another one: see [`BackendChoice`]. A feature that
+//! builds in another backend does not change this choice.
 
 pub use kc_actors as actors;
 pub use kc_core as core;

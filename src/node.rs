@@ -24,19 +24,19 @@ use crate::keystores::NodePin;
 use crate::maintenance::LockedFiles;
 use crate::open_error::OpenError;
 
-/// How long closing may take, unless another deadline is given.
+/// Default deadline for closing a node.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The extra name of the management plane's Kafka settings (protocol §11).
+/// The name of the additional layer of Kafka settings for the management plane (protocol §11).
 const MANAGEMENT: &str = "crypto";
-/// The extra name of those of messages. It is kc's own: with the peers, the settings of messages are those of the
-/// management plane, too.
+/// The name of the additional layer of Kafka settings for messages. Only kc has this layer: the peers use the same
+/// settings for messages and for the management plane.
 const MESSAGES: &str = "data";
 
-/// Opens a node from its files: [`Node::builder`]. What is set here overrides the environment
-/// (`KC_CONFIG__<SECTION>__<NAME>`), which overrides the files.
+/// A builder that opens a node from its files, returned by [`Node::builder`]. Settings of the builder override the
+/// environment (`KC_CONFIG__<SECTION>__<NAME>`), which overrides the files.
 ///
-/// `Debug` shows the names of settings only: values may be passwords.
+/// `Debug` shows only the names of settings, because values may be passwords.
 #[derive(Clone)]
 pub struct NodeBuilder {
     node: String,
@@ -49,10 +49,10 @@ pub struct NodeBuilder {
 
 type MakeBackend = dyn Fn(ClientSettings) -> Result<Arc<dyn Backend>, BackendError> + Send + Sync;
 
-/// A node: it seals and opens, exchanges keys with other nodes, and has encrypted Kafka clients. Cheap to clone; all
-/// clones are the same node.
+/// A node. It seals and opens messages, exchanges data keys with other nodes, and has encrypted Kafka clients. Cheap
+/// to clone; all clones are the same node.
 ///
-/// It runs on threads of its own until it is [closed](Self::close), or the last clone is dropped.
+/// A node runs on threads of its own until it is [closed](Self::close), or the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Node(Arc<Inner>);
 
@@ -61,7 +61,7 @@ struct Inner {
     actors: kc_actors::Node,
     files: NodeFiles,
     config: Arc<NodeConfig>,
-    /// Does not keep the node locked when it is closed.
+    /// A weak reference: a node that is closed does not stay locked.
     lock: Weak<NodeLock>,
     backend: Arc<dyn Backend>,
     group: String,
@@ -71,7 +71,7 @@ struct Inner {
     closing: Mutex<Closing>,
 }
 
-/// How far closing is.
+/// The progress of closing a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     NotBegun,
@@ -91,16 +91,16 @@ impl NodeBuilder {
         }
     }
 
-    /// Sets the PIN of the token that the node's keys are on, for when neither a file nor the environment has it: see
-    /// [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
+    /// Sets the PIN of the token that holds the node's keys. Needed if neither a file nor the environment has the
+    /// PIN: opening then fails with [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
     #[must_use]
     pub fn pin(mut self, pin: SecretText) -> Self {
         self.pin = Some(NodePin::Asked(Arc::new(pin)));
         self
     }
 
-    /// Sets the file whose first line is the PIN of the token that the node's keys are on, whatever the configuration
-    /// says.
+    /// Sets the file whose first line is the PIN of the token that holds the node's keys. It overrides the file in
+    /// the configuration.
     #[must_use]
     pub fn pin_file(mut self, path: PathBuf) -> Self {
         self.pin = Some(NodePin::File(path));
@@ -113,14 +113,14 @@ impl NodeBuilder {
         self.flag(None, name, text)
     }
 
-    /// Chooses the Kafka client, over the entry `backend` of the node's own section.
+    /// Chooses the Kafka client. This overrides the entry `backend` of the node's own section.
     #[must_use]
     pub fn backend(self, choice: BackendChoice) -> Self {
         self.setting("backend", choice.name())
     }
 
-    /// Uses other Kafka clients, whatever the settings choose: `make` gets the settings of each use, and
-    /// returns a [`Backend`].
+    /// Uses the backends that `make` returns instead of the one that the settings choose. `make` is called with the
+    /// settings of each use: sending and reading, for messages and for the management plane.
     #[must_use]
     pub fn own_backend<F>(mut self, make: F) -> Self
     where
@@ -130,33 +130,34 @@ impl NodeBuilder {
         self
     }
 
-    /// Overrides a Kafka setting of all clients: `bootstrap_servers`, `security_protocol`, ...
+    /// Overrides a Kafka setting of all clients, for example `bootstrap_servers` or `security_protocol`.
     #[must_use]
     pub fn kafka(self, name: &str, text: &str) -> Self {
         self.flag(Some("kafka"), name, text)
     }
 
-    /// Sets what the node does beside sealing and opening: it can be a controller, or a chain server.
+    /// Sets the additional tasks of the node, which can be a controller or a chain server.
     #[must_use]
     pub fn roles(mut self, roles: NodeRoles) -> Self {
         self.roles = roles;
         self
     }
 
-    /// Runs the node by another clock.
+    /// Sets the clock of the node.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Opens and starts the node. Does not wait for a broker. Its keys and its ratchet are opened on a thread of their
-    /// own, because a token takes its time; one that does not answer is waited for 15 s.
+    /// Opens and starts the node, without waiting for a broker. Keys and ratchet are opened on a thread of their own,
+    /// because a token may be slow. A token that does not answer within 15 s is an error.
     ///
-    /// If the future is dropped, the node may stay locked until a token has answered.
+    /// Not cancel safe: if the future is dropped, the node may stay locked until the token has answered.
     ///
     /// # Errors
-    /// [`Error`], also if another process has the node open.
+    /// Returns [`Error`] if the node is not found, another process has it open, its files or settings are invalid, or
+    /// its keys cannot be opened.
     pub async fn open(self) -> Result<Node, Error> {
         Ok(self.open_files().await?)
     }
@@ -172,7 +173,8 @@ impl NodeBuilder {
         let management_clients = self.clients(&settings, MANAGEMENT)?;
         warn_of_idle(clients.idle.union(&management_clients.idle));
         let group = clients.group.unwrap_or_else(|| config.node_id().to_owned());
-        // Where messages are read in a group, nobody else can commit in it.
+        // If messages are read in a group of their own, no consumer of messages can commit positions for the
+        // management plane.
         let management_group = management_clients.group;
         let management_group = management_group.filter(|management| *management != group);
         let types = key_types(&config)?;
@@ -225,7 +227,7 @@ impl NodeBuilder {
             })
     }
 
-    /// The Kafka clients of an extra layer (protocol §11).
+    /// Returns the Kafka clients for an additional layer of settings (protocol §11).
     fn clients(&self, settings: &Settings<'_>, extra: &str) -> Result<Clients, OpenError> {
         let choice = BackendChoice::of(settings)?;
         let parse = |purpose| -> Result<ClientSettings, OpenError> {
@@ -259,7 +261,7 @@ impl NodeBuilder {
     }
 }
 
-/// The Kafka clients of a layer, and what their settings say beside.
+/// The Kafka clients of a layer, with further values from its settings.
 struct Clients {
     backend: Arc<dyn Backend>,
     servers: String,
@@ -281,31 +283,33 @@ impl fmt::Debug for NodeBuilder {
 }
 
 impl Node {
-    /// Opens a node by its id, or by the path of its configuration or folder, with the settings that are in its files
-    /// and in the environment. An id is looked for as `./ID.config`, `./ID/ID.config`, and the same under `$KC_HOME`.
+    /// Opens a node with the settings in its files and in the environment. `node` is an id, or the path of a
+    /// configuration or of a folder with one. The id `ID` finds `./ID.config`, `./ID/ID.config`, `$KC_HOME/ID.config`
+    /// and `$KC_HOME/ID/ID.config`.
     ///
-    /// If the future is dropped, the node may stay locked until a token has answered.
+    /// Not cancel safe: if the future is dropped, the node may stay locked until a token has answered.
     ///
     /// # Errors
-    /// [`Error`], also if another process has the node open.
+    /// Returns [`Error`] if the node is not found, another process has it open, its files or settings are invalid, or
+    /// its keys cannot be opened.
     pub async fn open(node: impl Into<String>) -> Result<Self, Error> {
         Self::builder(node).open().await
     }
 
-    /// Opens a node as [`open`](Self::open) does, with other settings.
+    /// Returns a builder that opens a node as [`open`](Self::open) does, with further settings.
     #[must_use]
     pub fn builder(node: impl Into<String>) -> NodeBuilder {
         NodeBuilder::new(node.into())
     }
 
-    /// Connects a producer: `node.producer().await?`. The builder has options.
+    /// Returns a builder that connects a producer: `node.producer().await?`.
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(self.0.actors.clients().clone(), Arc::clone(&self.0.backend))
     }
 
-    /// Joins a consumer group that reads `topics`: `node.consumer(["readings"]).join().await?`. A topic that begins with
-    /// `^` is a regular expression, for all topics that match it, now and later; side and management topics are left
-    /// out of that.
+    /// Returns a builder that joins a consumer group which reads `topics`:
+    /// `node.consumer(["readings"]).join().await?`. A topic that begins with `^` is a regular expression. It selects
+    /// all matching topics, also those that are created later, but no side topics and no management topics.
     pub fn consumer(&self, topics: impl IntoIterator<Item = impl Into<String>>) -> ConsumerBuilder {
         let topics = topics.into_iter().map(Into::into).collect();
         let inner = &self.0;
@@ -320,43 +324,43 @@ impl Node {
             .except(inner.management.clone())
     }
 
-    /// Prepares a handle that seals for the root topic of `topic`, to be used with any Kafka client. When it returns,
-    /// the key is stored for late consumers.
+    /// Returns a handle that seals for the root topic of `topic`, for use with any Kafka client. Before it returns,
+    /// the data key is stored for late consumers.
     ///
-    /// Cancel safe.
+    /// Cancel safe: if the future is dropped, the data key may still be prepared, which does no harm.
     ///
     /// # Errors
-    /// [`Error`] if the ratchet gives no key, or the node is closed.
+    /// Returns [`Error`] if the ratchet gives no data key, or the node is closed.
     pub async fn sealer(&self, topic: &str) -> Result<Sealer, Error> {
         Ok(self.0.actors.sealers().prepare(topic).await?)
     }
 
-    /// Returns a handle that opens, to be used with any Kafka client.
+    /// Returns a handle that opens Kafka keys and values, for use with any Kafka client.
     #[must_use]
     pub fn opener(&self) -> Opener {
         self.0.actors.opener()
     }
 
-    /// Listens to what happens inside, from now on.
+    /// Returns a listener that receives all events of the node from now on.
     #[must_use]
     pub fn events(&self) -> EventListener {
         self.0.actors.events()
     }
 
-    /// Returns the node as it is now.
+    /// Returns the current state of the node.
     ///
     /// Cancel safe.
     ///
     /// # Errors
-    /// [`Error`] if the node is closed.
+    /// Returns [`Error`] if the node is closed.
     pub async fn status(&self) -> Result<NodeStatus, Error> {
         Ok(self.0.actors.status().await?)
     }
 
-    /// Hands out keys until none was asked for during `quiet`, and then returns.
+    /// Gives data keys to consumers until no request was answered for the time `quiet`, then returns.
     ///
-    /// Consumers get keys only while the producer's node runs. A program that sends and ends calls this before
-    /// [`close`](Self::close): else what it sent cannot be opened before the node is open again.
+    /// Consumers get data keys only while the producer's node runs. A program that sends and ends calls this before
+    /// [`close`](Self::close). Otherwise its records can be opened only after the node was opened again.
     ///
     /// Cancel safe.
     pub async fn serve_keys(&self, quiet: Duration) {
@@ -369,22 +373,24 @@ impl Node {
         }
     }
 
-    /// Closes the node within ten seconds: [`close_within`](Self::close_within).
+    /// Closes the node within ten seconds, as [`close_within`](Self::close_within) does.
+    ///
+    /// Not cancel safe: if the future is dropped, the node may be partly closed. A further call continues.
     ///
     /// # Errors
-    /// As [`close_within`](Self::close_within).
+    /// The errors of [`close_within`](Self::close_within).
     pub async fn close(&self) -> Result<(), Error> {
         self.close_within(CLOSE_DEADLINE).await
     }
 
-    /// Closes the node, in order: consumers end, producers flush, what is acknowledged is committed, groups are left,
-    /// actors send what they have to send, threads end. All of it takes no longer than `deadline` and two seconds. A
-    /// second call waits for the first, and then does nothing.
+    /// Closes the node in this order: consumers stop, producers flush, acknowledged positions are committed, groups
+    /// are left, actors send their queued records, threads end. This takes at most two seconds longer than
+    /// `deadline`. A second call waits for the first, and then does nothing.
     ///
-    /// If the future is dropped, some of this may not be done; call it again.
+    /// Not cancel safe: if the future is dropped, the node may be partly closed. A further call continues.
     ///
     /// # Errors
-    /// [`Error`] with the first of these that was not done.
+    /// Returns [`Error`] for the first step that failed or was not done in time.
     pub async fn close_within(&self, deadline: Duration) -> Result<(), Error> {
         let mut closing = self.0.closing.lock().await;
         if *closing == Closing::Done {
@@ -408,32 +414,33 @@ impl Node {
         Ok(())
     }
 
-    /// Returns the actors of the node: to talk to them, or to put another in a place.
+    /// Returns the node as composed of actors. Through it messages can be sent to the actors, and actors can be
+    /// replaced.
     #[must_use]
     pub fn actors(&self) -> &kc_actors::Node {
         &self.0.actors
     }
 
-    /// Returns the Kafka client for data and for topics.
+    /// Returns the Kafka client for messages, which also manages topics.
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.0.backend
     }
 
-    /// Returns whether a group without a committed position starts at the first record
-    /// (`auto_offset_reset : earliest`).
+    /// Returns whether a group without a committed position starts at the first record (`auto_offset_reset :
+    /// earliest`).
     #[must_use]
     pub fn starts_from_beginning(&self) -> bool {
         self.0.from_beginning
     }
 
-    /// Returns the addresses of the brokers to ask first, for messages: `host:port,...`.
+    /// Returns the addresses of the first brokers to contact for messages, as `host:port,...`.
     #[must_use]
     pub fn servers(&self) -> &str {
         &self.0.servers
     }
 
-    /// Returns where the node's files are.
+    /// Returns the paths of the node's files.
     #[must_use]
     pub fn files(&self) -> &NodeFiles {
         &self.0.files
@@ -445,7 +452,8 @@ impl Node {
         &self.0.config
     }
 
-    /// Returns the configuration as it is stored, to change it while the node is open; `None` once the node is closed.
+    /// Returns the store of the configuration, with which the configuration can be changed while the node is open.
+    /// `None` once the node is closed.
     #[must_use]
     pub fn config_store(&self) -> Option<FileConfigStore> {
         self.0.lock.upgrade().map(FileConfigStore::new)
