@@ -1,4 +1,4 @@
-//! JSON by serde, stacked on the clients: what is sealed is any bytes.
+//! JSON values with serde, sent and received by the encrypted clients: sealed values can be any bytes.
 mod stage;
 
 use kc::{ConsumerRecord, Error, Producer, Record};

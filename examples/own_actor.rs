@@ -1,4 +1,4 @@
-//! An actor of one's own among a node's: it sees every request before the exchange does, and counts them.
+//! An actor of the application in a node: it receives every request before the exchange does, and counts them.
 mod stage;
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use kc::actors::Slot;
 use kc::actors::exchange::SideRecords;
 use kc::core::types::SideTopic;
 
-/// Counts requests, and passes all records on.
+/// Counts requests, and forwards all records.
 struct Auditor {
     exchange: Slot<SideRecords>,
     requests: Arc<AtomicUsize>,

@@ -1,5 +1,5 @@
-//! An application's own Kafka client, with the handles in front of it: sealing and opening need no
-//! backend of ours. Here the client is a bare krafka; any other would do.
+//! An application that keeps its own Kafka client. Sealing and opening need no backend of kc. The client here is
+//! krafka; any other works as well.
 mod stage;
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     let kafka = Kafka::builder(&servers).allow_auto_create_topics(true);
     let kafka = kafka.connect().await.map_err(Error::other)?;
 
-    // Prepared once; from then on sealing never waits.
+    // The sealer is prepared once. Sealing then never waits.
     let sealer = sender.sealer(TOPIC).await?;
     let sealed = sealer.seal_value(b"one coffee")?;
     let producer = kafka.producer().build().await.map_err(Error::other)?;
@@ -37,7 +37,8 @@ async fn main() -> Result<(), Error> {
         let records = consumer.poll(Duration::from_secs(1)).await;
         for record in records.map_err(Error::other)? {
             let value = record.value.clone().unwrap_or_default();
-            // The first sight of a key waits for the exchange; `try_open_value` never waits.
+            // The first message that needs a missing data key waits for the key exchange. `try_open_value` never
+            // waits.
             match opener.open_value(TOPIC, &value).await {
                 Ok(order) => {
                     println!("{}", String::from_utf8_lossy(&order));

@@ -25,6 +25,6 @@ async fn main() -> Result<(), Error> {
         record.ack();
     }
     reader.close().await?;
-    // A program that only sends stays until nobody asks for its keys any more: sender.serve_keys(a_minute).await
+    // A program that only sends would first wait until consumers have its keys: sender.serve_keys(a_minute).await
     sender.close().await
 }

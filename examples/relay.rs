@@ -1,11 +1,11 @@
-//! A relay: it consumes, works slowly, produces, acknowledges, and stops in order: `cargo run --example relay`.
+//! A relay that consumes, works slowly, produces, acknowledges, and stops in order: `cargo run --example relay`.
 mod stage;
 
 use std::time::Duration;
 
 use kc::{Error, Node, Record};
 
-/// Reads `readings`, writes `alarms`, until it is told to stop.
+/// Reads `readings` and writes `alarms` until `stop` resolves.
 async fn relay(node: &Node, stop: impl Future) -> Result<(), Error> {
     let producer = node.producer().await?;
     let mut consumer = node.consumer(["readings"]).from_beginning().join().await?;
@@ -17,13 +17,13 @@ async fn relay(node: &Node, stop: impl Future) -> Result<(), Error> {
         };
         let alarm = work(record.value()).await;
         producer.send(Record::to("alarms").value(alarm)).await?;
-        // Only now: after a crash the record comes again.
+        // Acknowledged only now, so that the record is delivered again after a crash.
         record.ack();
     }
     Ok(())
 }
 
-/// Takes its time; the relay stays in its group meanwhile.
+/// Works slowly. The relay stays in its group meanwhile.
 async fn work(reading: &[u8]) -> String {
     tokio::time::sleep(Duration::from_millis(300)).await;
     format!("alarm: {}", String::from_utf8_lossy(reading))

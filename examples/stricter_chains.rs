@@ -1,5 +1,5 @@
-//! Chain validation that is stricter than the default: only keys of a list of one's own get data keys. Here the list
-//! is empty, so the reader is refused.
+//! A chain validation that is stricter than the default: only keys on a list of the application get data keys. Here
+//! the list is empty, so the reader is refused.
 mod stage;
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use kc::core::chain::{ChainError, Usage, ValidatedChain};
 use kc::core::keys::VerifyingKey;
 use kc::{Error, NodeEvent};
 
-/// Refuses nodes that are not on the list, after the default has accepted them.
+/// Refuses nodes that the default accepts, unless they are on the list.
 struct OnlyTheListed {
     default: Slot<ValidateChain>,
     listed: HashSet<VerifyingKey>,
@@ -30,7 +30,7 @@ impl Handler<ValidateChain> for OnlyTheListed {
         Box::pin(async move {
             let validated = default.send(message).await;
             let chain = validated.unwrap_or(Err(ChainError::Denied))?;
-            // The last signing key along the chain is the node's own.
+            // The last signing key of the chain is the node's own.
             let is_listed = chain.path().last().is_some_and(|key| listed.contains(key));
             (is_listed || !asks)
                 .then_some(chain)

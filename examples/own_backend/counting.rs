@@ -8,7 +8,7 @@ use kc::core::backend::{
     LogReader, OutgoingRecord, Producer, Subscription,
 };
 
-/// A backend that counts the records that another sends.
+/// A backend that counts the records sent by another backend.
 #[derive(Debug)]
 pub(crate) struct Counting<B> {
     pub(crate) inner: B,

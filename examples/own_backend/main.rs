@@ -1,4 +1,4 @@
-//! A backend of one's own: here one that counts what another sends. It passes the conformance suite
+//! A backend of the application, which counts the records that another backend sends. It passes the conformance suite
 //! (`cargo test --example own_backend`), as every backend must.
 mod counting;
 #[path = "../stage/mod.rs"]
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     let stage = stage::Stage::set().await?;
     let sent = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&sent);
-    // Called for each use: for messages and for the key exchange, to send and to read.
+    // Called for each use: sending and reading, for messages and for the key exchange.
     let sender = stage.node("sender").own_backend(move |settings| {
         let inner = Arc::new(PureBackend::new(settings)?);
         let sent = Arc::clone(&counter);

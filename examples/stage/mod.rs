@@ -1,4 +1,4 @@
-//! What stands ready before a program starts: a broker (`kc broker`) and nodes (`kc provision`).
+//! The environment of the examples: a broker (as by `kc broker`) and nodes (as by `kc provision`).
 
 use kc::core::provision::{NewNode, Role, provision_node};
 use kc::core::types::TopicScheme;
@@ -7,7 +7,7 @@ use kc::{Clock, Error, Node, NodeBuilder};
 use kc_broker::Broker;
 use tempfile::TempDir;
 
-/// A broker, and a folder with the nodes `sender`, `relay` and `reader`. Keep it as long as they are used.
+/// A broker, and a folder with the nodes `sender`, `relay` and `reader`. Both exist until this value is dropped.
 pub(crate) struct Stage {
     pub(crate) broker: Broker,
     folder: TempDir,
@@ -32,7 +32,7 @@ impl Stage {
         Ok(Self { broker, folder })
     }
 
-    /// How to open one of the nodes.
+    /// Returns a builder that opens one of the nodes.
     pub(crate) fn node(&self, id: &str) -> NodeBuilder {
         let config = self.folder.path().join(format!("{id}.config"));
         Node::builder(config.to_string_lossy())

@@ -1,5 +1,5 @@
-//! An application with librdkafka clients of its own, that keeps them: `cargo run -p rdkafka-app`. Only what
-//! stands between it and its clients is new: a value is sealed before it is sent, and opened when it was read.
+//! An application that keeps its own librdkafka clients: `cargo run -p rdkafka-app`. Only two steps are new: a value
+//! is sealed before it is sent, and opened after it was read.
 #[path = "../../stage/mod.rs"]
 mod stage;
 
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Error> {
     for _ in ORDERS {
         let record = consumer.recv().await.map_err(Error::other)?;
         let value = record.payload().unwrap_or_default();
-        // The first sight of a key waits for the exchange; `try_open_value` never waits.
+        // The first message that needs a missing data key waits for the key exchange. `try_open_value` never waits.
         match opener.open_value(TOPIC, value).await {
             Ok(order) => println!("{}", String::from_utf8_lossy(&order)),
             Err(failure) => println!("not opened: {failure}"),
