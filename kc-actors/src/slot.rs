@@ -209,7 +209,7 @@ mod tests {
     #[rtype(result = "String")]
     struct Ask;
 
-    /// Never answers.
+    /// An actor that never answers.
     struct Silent;
 
     impl Actor for Silent {
@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    /// Answers with its name, and stops when it is told to.
+    /// An actor that answers with its name, and stops on request.
     struct Named(&'static str);
 
     #[derive(Message)]

@@ -377,7 +377,7 @@ mod tests {
         assert!(asking.as_mut().poll(&mut context).is_ready());
     }
 
-    /// Whether a future was woken.
+    /// Set when the future was woken.
     #[derive(Default)]
     struct Woken(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! Sealing and opening allocate nothing beyond their output.
+//! Sealing and opening allocate only their output.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod support;
@@ -41,8 +41,7 @@ impl Handler<ServeRoot> for NoExchange {
     fn handle(&mut self, _: ServeRoot, _: &mut Self::Context) {}
 }
 
-/// Runs something, and counts the allocations meanwhile: the fewest of several runs, because other threads
-/// allocate, too, now and then.
+/// Returns the lowest number of allocations over several runs, because other threads may allocate meanwhile.
 fn allocations(mut run: impl FnMut()) -> usize {
     let counted = (0..10).map(|_| {
         let region = Region::new(ALLOCATOR);

@@ -1,5 +1,5 @@
-//! Exchange, ratchet and chain validation by their messages alone, without a node; and each of them
-//! swapped for a stub.
+//! Exchange, ratchet and chain validation, used by their messages alone and without a node. Each of them is also
+//! replaced by a stub.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod support;
@@ -29,10 +29,10 @@ use kc_core::types::{KeyId, RootTopic, SideTopic};
 use support::{Archive, Own};
 use tokio::sync::mpsc;
 
-/// Side topics without a broker: every record goes to every exchange.
+/// Side topics without a broker. Every record is delivered to every exchange.
 struct Bus {
     listeners: Vec<ExchangeRole>,
-    /// So many replies are refused.
+    /// The number of replies that are refused.
     refused_replies: usize,
     sent: mpsc::UnboundedSender<SideRecord>,
 }
@@ -76,7 +76,7 @@ impl Handler<Watch> for Bus {
     }
 }
 
-/// Takes the keys that an exchange received.
+/// Receives the data keys of an exchange.
 struct Sink(mpsc::UnboundedSender<ReceivedOpeningKeys>);
 
 impl Actor for Sink {
@@ -97,7 +97,7 @@ impl Handler<AwaitedKeys> for Sink {
     fn handle(&mut self, _: AwaitedKeys, _: &mut Self::Context) {}
 }
 
-/// A chain validation that trusts nobody.
+/// A chain validation that refuses every chain.
 struct Strict;
 
 impl Actor for Strict {
@@ -277,7 +277,7 @@ async fn a_ratchet_that_was_put_back_skips_the_steps_that_were_used() {
     let mut retained = RetainedKeys::default();
     let mut ids = Vec::new();
     for _ in 0..2 {
-        // Each time the same file, as somebody restores it from a backup.
+        // The same file each time, as after a restore from a backup.
         let seed = Seed::decode(seed.expose()).unwrap();
         let ratchet = support::ratchet(seed, retained, Archive::default());
         let ratchet = RatchetRole::to(&support::start(ratchet));
@@ -311,7 +311,7 @@ async fn a_ratchet_that_was_put_back_is_noticed_after_its_keys_are_forgotten() {
     let archive = Archive::default();
     for restart in 0..1000 {
         let seed = Seed::decode(seed.expose()).unwrap();
-        // Always the first file again, and the keys are too old to be kept.
+        // Each run starts with the first file, and the data keys are too old to be retained.
         let ratchet = support::ratchet(seed, RetainedKeys::default(), archive.clone());
         let ratchet = RatchetRole::to(&support::start(ratchet));
         let key = ratchet

@@ -1,4 +1,4 @@
-//! An exchange whose gateway does not get through.
+//! An exchange whose gateway cannot send.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod support;
@@ -19,7 +19,7 @@ use support::{Archive, Own};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-/// Its broker does not answer.
+/// A gateway whose broker does not answer.
 struct Silent;
 
 impl Actor for Silent {
@@ -34,7 +34,7 @@ impl Handler<Watch> for Silent {
     }
 }
 
-/// Its broker refuses it; tells when it was asked.
+/// A gateway whose broker refuses each record. It reports the time of each attempt.
 struct Refused(mpsc::UnboundedSender<Instant>);
 
 impl Actor for Refused {
@@ -50,7 +50,7 @@ impl Handler<Watch> for Refused {
     }
 }
 
-/// Knows a node's identities by heart: simulated time does not wait for threads that validate them.
+/// A chain validation with fixed identities: simulated time does not wait for threads that validate chains.
 struct Known(Vec<ValidIdentity>);
 
 impl Actor for Known {
@@ -119,7 +119,7 @@ async fn serving_a_root_waits_for_no_broker() {
         .unwrap();
 }
 
-/// How long a gateway that refuses is left alone after it was first asked.
+/// Returns the time between the first attempt of a gateway that refuses and the second one.
 async fn pause_after_a_refusal(ask: impl AsyncFnOnce(&Addr<ExchangeActor>)) -> Duration {
     let (asked, mut times) = mpsc::unbounded_channel();
     let exchange = exchange(Slot::to(&Refused(asked).start())).await;

@@ -1,4 +1,4 @@
-//! A token that hangs: nobody waits for it for ever.
+//! A token that hangs: no caller waits for it without a limit.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;

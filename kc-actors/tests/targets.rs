@@ -1,4 +1,4 @@
-//! Every target of the logs has its row in `docs/observability.md`.
+//! Every log target has a row in `docs/observability.md`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 const DOCUMENT: &str = include_str!("../../docs/observability.md");
 
-/// The targets that the sources below a folder log to.
+/// Collects the log targets in the sources below a folder.
 fn logged(folder: &Path, targets: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! Chain validation whose lists change.
+//! Chain validation with changing lists.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use kc_core::types::{ManagementTopic, TopicScheme};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// An archive on a disk that is full.
+/// An archive on a full disk.
 #[derive(Debug)]
 struct Full;
 
@@ -88,7 +88,7 @@ async fn a_denial_is_in_force_though_it_cannot_be_stored_and_is_taken_once() {
     let validated = chain_role.validate.send(validate()).await;
     assert_eq!(validated.unwrap(), Err(ChainError::Denied));
 
-    // At the next start it is read again.
+    // At the next start the record is read again.
     let again = records.send(ManagementRecords(vec![record])).await;
     again.unwrap();
     let status = chain_role.status.send(AskTrust).await.unwrap();

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against the definition: the position is behind the last record before the first unacknowledged one.
+        /// Compares with the definition: the position follows the last record before the first unacknowledged one.
         #[test]
         fn a_position_is_stored_once_all_before_it_is_acknowledged(
             gaps in prop::collection::vec(1_i64..5, 1..50),

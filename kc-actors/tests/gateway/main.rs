@@ -1,4 +1,4 @@
-//! The gateway, while its broker is away or refuses it.
+//! A gateway whose broker is unreachable, or refuses it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod stub;
@@ -48,7 +48,7 @@ async fn a_gateway_that_cannot_read_leaves_the_thread_to_others() {
         BackendErrorKind::Unreachable,
         Duration::from_millis(1),
     );
-    // Another takes its place, and goes on with what it read.
+    // A second gateway takes its place, and continues with the same topics.
     let _gateway = gateway(&stub, &watched);
     stub.called("log reader", 2).await;
     let end = Instant::now() + Duration::from_millis(100);
@@ -92,7 +92,7 @@ async fn a_topic_whose_creation_takes_its_time_holds_up_no_other() {
     assert!(others < Duration::from_secs(1), "{others:?}");
     assert_eq!(first.unwrap_err().kind(), BackendErrorKind::Timeout);
     assert_eq!(second.unwrap_err().kind(), BackendErrorKind::Timeout);
-    // Both shared one attempt. (Timers are late by a millisecond.)
+    // Both callers shared one attempt. (Timers are late by a millisecond.)
     assert_eq!(start.elapsed().as_secs(), slow.as_secs());
 
     stub.mend("create slow.keys");
@@ -102,7 +102,7 @@ async fn a_topic_whose_creation_takes_its_time_holds_up_no_other() {
 #[actix::test]
 async fn a_broker_that_does_not_answer_is_waited_for_once_whatever_the_number_of_topics() {
     tokio::time::pause();
-    // Shorter than sending may take, so that everybody hears the reason.
+    // Shorter than the deadline for sending, so that every caller gets the reason.
     let request_timeout = Duration::from_secs(6);
     for connection in ["admin", "producer"] {
         let stub = Stub::default();
@@ -160,7 +160,7 @@ async fn a_password_that_is_changed_while_the_gateway_reads_is_tried_once_a_minu
     tokio::time::sleep(Duration::from_secs(600)).await;
     let polls = stub.times("poll").len() - before;
     assert!((9..=11).contains(&polls), "{polls}");
-    // Who asks is not kept waiting meanwhile.
+    // Another caller is not delayed meanwhile.
     watch(&gateway, "another").await;
 }
 
@@ -195,7 +195,7 @@ async fn topics_of_strangers_hold_up_nothing_and_are_forgotten_when_they_are_gon
     assert_eq!(stub.times("assign a.subs").len(), 2);
 }
 
-/// As librdkafka's is after a fatal error.
+/// The behaviour of librdkafka's producer after a fatal error.
 #[actix::test]
 async fn a_producer_that_takes_nothing_any_more_is_replaced() {
     let stub = Stub::default();

@@ -13,11 +13,11 @@ use kc_core::backend::{
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-/// How a call fails: as what, and after how long.
+/// The fault of a call: the kind of the error, and the time before it.
 type Fault = (BackendErrorKind, Duration);
 
-/// Calls are named by what they do: `admin`, `producer`, `log reader` connect; `create t.keys`, `send t.keys`,
-/// `watermarks t.keys`, `assign t.keys`, `unassign t.keys`, `poll`; `list`.
+/// A Kafka client that records its calls. The names of calls are `admin`, `producer` and `log reader` for connecting;
+/// `create t.keys`, `send t.keys`, `watermarks t.keys`, `assign t.keys`, `unassign t.keys`, `poll` and `list`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(Arc<Inner>);
 
@@ -30,31 +30,31 @@ struct Inner {
 }
 
 impl Stub {
-    /// Has a call fail from now on.
+    /// Makes a call fail from now on.
     pub(crate) fn fail(&self, call: &str, kind: BackendErrorKind, after: Duration) {
         let mut faults = self.0.faults.lock().unwrap();
         faults.insert(call.to_owned(), (kind, after));
     }
 
-    /// Has a call work from now on.
+    /// Makes a call work from now on.
     pub(crate) fn mend(&self, call: &str) {
         self.0.faults.lock().unwrap().remove(call);
     }
 
-    /// Has these topics exist from now on.
+    /// Makes these topics exist from now on.
     pub(crate) fn list(&self, topics: &[&str]) {
         let topics = topics.iter().map(|&topic| topic.to_owned());
         *self.0.topics.lock().unwrap() = topics.collect();
     }
 
-    /// When a call was made, each time.
+    /// Returns the times at which a call was made.
     pub(crate) fn times(&self, call: &str) -> Vec<Instant> {
         let calls = self.0.calls.lock().unwrap();
         let of_call = calls.iter().filter(|(_, name)| name == call);
         of_call.map(|(time, _)| *time).collect()
     }
 
-    /// Waits until a call has been made so often.
+    /// Waits until a call was made this number of times.
     pub(crate) async fn called(&self, call: &str, times: usize) {
         while self.times(call).len() < times {
             self.0.called.notified().await;

@@ -1,4 +1,4 @@
-//! Nodes in memory, wired by hand.
+//! Nodes in memory that are composed by hand.
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ use kc_core::types::TopicScheme;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// An archive that counts what it saves, or refuses to.
+/// An archive that counts its calls, or fails.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Archive {
     pub(crate) saved: Arc<Mutex<Vec<usize>>>,
@@ -45,7 +45,7 @@ impl RetainedKeysArchive for Archive {
     }
 }
 
-/// Forgets what changes.
+/// An archive that drops all changes.
 #[derive(Debug)]
 struct Forgetful;
 
@@ -68,7 +68,7 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// A provisioned node with everything in memory.
+    /// Returns a provisioned node with everything in memory.
     pub(crate) fn provisioned(role: Role, root: &str, archive: Archive) -> Self {
         let node = provisioned(role, root);
         let keystore = Arc::new(MemoryKeyStore::new(
@@ -114,7 +114,7 @@ impl Own {
 }
 
 impl Own {
-    /// An exchange of this node's, without a gateway and a key table.
+    /// Returns the parts of an exchange of this node, without a gateway and a key table.
     pub(crate) fn exchange(&self) -> ExchangeParts {
         ExchangeParts {
             config: ExchangeConfig {
@@ -135,7 +135,7 @@ impl Own {
     }
 }
 
-/// Short key ids, and the defaults of the protocol.
+/// Returns the configuration with short key ids and the defaults of the protocol.
 fn ratchet_config() -> RatchetConfig {
     RatchetConfig {
         form: KeyIdForm::Short,
@@ -144,7 +144,7 @@ fn ratchet_config() -> RatchetConfig {
     }
 }
 
-/// A ratchet in memory, with short key ids.
+/// Returns a ratchet in memory with short key ids.
 pub(crate) fn ratchet(seed: Seed, retained: RetainedKeys, archive: Archive) -> RatchetActor {
     let used = *archive.used.lock().unwrap();
     RatchetActor::new(RatchetParts {

@@ -6,7 +6,7 @@ use kc_core::backend::{Delivery, TopicSpec};
 
 use super::*;
 
-/// A topic with so many partitions, or, at zero, a broker that does not answer; and to which of them records went.
+/// A topic that records the partitions of its records. With zero partitions, the broker does not answer.
 #[derive(Debug, Default)]
 struct Topic {
     partitions: AtomicUsize,
@@ -69,7 +69,7 @@ impl BackendProducer for Client {
     }
 }
 
-/// A producer that has sent to the topic before.
+/// A producer that has already sent to the topic.
 fn producer(partitions: usize) -> (Inner, Arc<Topic>) {
     let topic = Arc::new(Topic::default());
     topic.partitions.store(partitions, Ordering::Relaxed);
@@ -86,7 +86,7 @@ fn producer(partitions: usize) -> (Inner, Arc<Topic>) {
     (producer, topic)
 }
 
-/// Under a key that goes to partition 1 of 2, and to partition 3 of 4.
+/// Sends a record whose key belongs to partition 1 of 2, and to partition 3 of 4.
 async fn send(producer: &Inner) -> Result<Delivery, BackendError> {
     let key = (0..=u8::MAX).find(|key| {
         let partition = |partitions| partition_of(&[*key], partitions);

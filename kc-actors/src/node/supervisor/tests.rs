@@ -23,7 +23,7 @@ use crate::actors::chain::{AskTrust, ChainParts, ManagementRecords, ValidateChai
 use crate::actors::keystore::Sign;
 use crate::actors::ratchet::RatchetParts;
 
-/// Ends an actor as a fault would.
+/// Ends an actor as a fault would do.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Die;
@@ -50,7 +50,7 @@ mortal!(
     GatewayActor
 );
 
-/// Refuses all chains.
+/// An actor that refuses all chains.
 struct Own;
 
 impl Actor for Own {
@@ -65,7 +65,7 @@ impl Handler<ValidateChain> for Own {
     }
 }
 
-/// All plug-ins of a node, none of which works.
+/// The plug-ins of a node, all of which fail.
 #[derive(Debug)]
 pub(in crate::node) struct Nothing;
 
@@ -151,7 +151,7 @@ fn no_broker() -> BackendError {
     BackendError::new(BackendErrorKind::Unreachable, "nothing")
 }
 
-/// Returns the parts of a controller whose plug-ins do not work.
+/// Returns the parts of a controller whose plug-ins fail.
 pub(in crate::node) fn parts() -> SupervisorParts {
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     SupervisorParts {
@@ -200,7 +200,7 @@ pub(in crate::node) fn parts() -> SupervisorParts {
     }
 }
 
-/// Ends an actor. One on a thread of its own is found dead by the message after the one that kills it.
+/// Ends an actor. For an actor on a thread of its own, only the next message shows that it has ended.
 async fn kill<A>(address: &Addr<A>)
 where
     A: Actor + Handler<Die>,
@@ -267,7 +267,7 @@ async fn an_actor_is_restarted_behind_a_replacement_that_passes_on_to_it() {
     assert_ne!(validated.unwrap_err(), ChainError::Denied);
 }
 
-/// Takes a whole role.
+/// An actor that takes a whole role.
 struct OwnKeystore;
 
 impl Actor for OwnKeystore {
@@ -297,7 +297,7 @@ async fn a_whole_role_is_replaced_by_one_call() {
     assert_eq!(signed.unwrap(), [7]);
 }
 
-/// Reports each time that it is asked to do what is due, which is not soon.
+/// Reports each request to run due tasks. The answer is that no task is due soon.
 struct Tended(mpsc::UnboundedSender<()>);
 
 impl Actor for Tended {

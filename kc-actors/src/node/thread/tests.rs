@@ -23,7 +23,7 @@ struct Stuck {
     test: Arc<Mutex<Receiver<Infallible>>>,
 }
 
-/// Receives when a thread is blocked, and releases it when it is dropped.
+/// Reports that a thread is blocked, and releases the thread when dropped.
 struct Gate {
     entered: Receiver<()>,
     _test: Sender<Infallible>,

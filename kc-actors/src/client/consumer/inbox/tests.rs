@@ -12,7 +12,7 @@ use super::*;
 use crate::handles::CryptoTables;
 use crate::slot::Slot;
 
-/// A member of a group that gives what it is told to, and remembers what it was asked.
+/// A group member that returns prepared results, and records the calls to it.
 #[derive(Debug, Default)]
 struct Member {
     polls: VecDeque<Polled>,
@@ -104,7 +104,7 @@ fn record(offset: i64, value: Vec<u8>) -> Record {
     }
 }
 
-/// A record under a key that nobody has.
+/// A record sealed with an unknown data key.
 fn sealed(offset: i64, len: usize) -> Record {
     sealed_under(7, offset, len)
 }
@@ -118,7 +118,7 @@ fn sealed_under(key: u8, offset: i64, len: usize) -> Record {
     record(offset, value)
 }
 
-/// One that opens without a key.
+/// A record that can be opened without a data key.
 fn null(partition: i32, offset: i64) -> Record {
     Record {
         partition,
@@ -127,7 +127,7 @@ fn null(partition: i32, offset: i64) -> Record {
     }
 }
 
-/// That partition 0 is another member's from now on.
+/// The result of a poll after partition 0 was revoked.
 fn revoked() -> Polled {
     Polled {
         records: Vec::new(),
@@ -291,7 +291,7 @@ async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
     assert_eq!(*asked.lock().unwrap(), ["#3", "#4", "#5"]);
 }
 
-/// Tables with a key that has the id of [`sealed`]'s records and does not open them.
+/// Tables with a data key that has the id in the records of [`sealed`], and does not open them.
 fn tables_with_another_key() -> Arc<CryptoTables> {
     let (tables, _) = CryptoTables::new(TopicScheme::default());
     let secret = Secret::fill_with(|secret| secret.fill(1)).into();
