@@ -283,9 +283,9 @@ impl fmt::Debug for NodeBuilder {
 }
 
 impl Node {
-    /// Opens a node with the settings in its files and in the environment. `node` is an id, or the path of a
-    /// configuration or of a folder with one. The id `ID` finds `./ID.config`, `./ID/ID.config`, `$KC_HOME/ID.config`
-    /// and `$KC_HOME/ID/ID.config`.
+    /// Opens a node with the settings in its files and in the environment. `node` is an id, the path of a
+    /// configuration, or the path of a folder that contains one. The id `ID` finds `./ID.config`, `./ID/ID.config`,
+    /// `$KC_HOME/ID.config` and `$KC_HOME/ID/ID.config`.
     ///
     /// Not cancel safe: if the future is dropped, the node may stay locked until a token has answered.
     ///
@@ -349,7 +349,7 @@ impl Node {
 
     /// Returns the current state of the node.
     ///
-    /// Cancel safe.
+    /// Cancel safe: the call changes nothing.
     ///
     /// # Errors
     /// Returns [`Error`] if the node is closed.
@@ -357,12 +357,12 @@ impl Node {
         Ok(self.0.actors.status().await?)
     }
 
-    /// Gives data keys to consumers until no request was answered for the time `quiet`, then returns.
+    /// Gives data keys to consumers. Returns when no request was answered for the time `quiet`.
     ///
     /// Consumers get data keys only while the producer's node runs. A program that sends and ends calls this before
-    /// [`close`](Self::close). Otherwise its records can be opened only after the node was opened again.
+    /// [`close`](Self::close). Otherwise consumers can open its records only after the node was opened again.
     ///
-    /// Cancel safe.
+    /// Cancel safe: the node gives data keys even if the future is dropped.
     pub async fn serve_keys(&self, quiet: Duration) {
         let mut events = self.events();
         let mut end = end_of(Instant::now(), quiet);
@@ -414,8 +414,8 @@ impl Node {
         Ok(())
     }
 
-    /// Returns the node as composed of actors. Through it messages can be sent to the actors, and actors can be
-    /// replaced.
+    /// Returns the underlying node of actors. An application uses it to send messages to actors, or to replace an
+    /// actor.
     #[must_use]
     pub fn actors(&self) -> &kc_actors::Node {
         &self.0.actors

@@ -56,8 +56,8 @@ pub enum OpenError {
         /// The name of the entry.
         name: String,
     },
-    /// An entry of the section `<node>-hsm` is missing that says which keys the token must have. Without it, any key
-    /// on the token could be taken for the node's.
+    /// An entry that says which keys the token must have is missing from the section `<node>-hsm`. Without this
+    /// entry, any key on the token could be taken for the node's.
     #[error("the entry `{name}` is missing from the section of the token's keys")]
     TokenKeyMissing {
         /// The name of the entry.

@@ -48,7 +48,7 @@ pub enum NodeEvent {
         ids: Vec<KeyId>,
         /// The node that sent the keys.
         giver: Party,
-        /// The time since they were requested.
+        /// The time between the request and the reply.
         after: Duration,
     },
     /// This node refused a record of a side topic.
@@ -107,7 +107,7 @@ pub enum NodeEvent {
     UpdateRefused {
         /// The management topic of the record.
         topic: ManagementTopic,
-        /// The fingerprint of the key that the record claims to be for. No signature has proved it.
+        /// The fingerprint of the key that the record claims to be for. No signature has proved this claim.
         claimed: Option<String>,
         /// The check that failed.
         check: RefusalId,

@@ -1,18 +1,18 @@
-//! Actors around the state machines of `kc-core`, and lock-free handles to seal and open with.
+//! Actors around the state machines of `kc-core`, and lock-free handles that seal and open.
 //!
-//! | part | what it is |
+//! | part | contents |
 //! |---|---|
 //! | [`Node`] | all actors in their default wiring, on a thread of their own |
-//! | [`Sealer`], [`Opener`] | handles for applications; any thread, any Kafka client |
-//! | [`Producer`], [`Consumer`] | a backend's clients with the handles in front |
+//! | [`Sealer`], [`Opener`] | handles for applications, for any thread and any Kafka client |
+//! | [`Producer`], [`Consumer`] | the clients of a backend, with sealing and opening added |
 //! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`gateway`], [`key_table`] | the roles: each with its slots, its messages, and the node's own actor |
-//! | [`chain_server`] | an actor without a role: it takes no messages |
+//! | [`chain_server`] | an actor without a role: it receives no messages |
 //! | [`Slot`] | a bounded, replaceable address |
 //! | [`Roles`] | the roles of a running node |
-//! | [`NodeEvent`] | what happens in a node |
+//! | [`NodeEvent`] | the events of a node |
 //!
-//! An actor is given the roles that it needs, and does not know which actors are behind them. An application can
-//! replace a role of a running node, or a slot of it, or compose the actors itself:
+//! Each actor gets the roles that it needs, and does not know which actors are in them. An application can replace a
+//! role of a running node, or a slot of a role. It can also compose the actors itself:
 //!
 //! ```
 //! use actix::SyncArbiter;

@@ -1,7 +1,7 @@
 //! Roles: the replaceable parts of a node. Actors reach each other through roles.
 
-/// Defines a role: a struct with a [`Slot`](crate::Slot) for each message of the role. It stands next to those
-/// messages.
+/// Defines a role: a struct with a [`Slot`](crate::Slot) for each message of the role. The struct stands next to
+/// those messages.
 ///
 /// An actor that handles all messages takes the role in one call. An actor that handles some of them takes their
 /// slots one by one. A new message of a role needs its type, a line in the role, and a handler in the node's own
@@ -31,8 +31,7 @@ macro_rules! role {
                 role
             }
 
-            /// Makes the actor at `address` the node's own actor in this role. It takes the place of the previous
-            /// one.
+            /// Makes the actor at `address` the node's own actor in this role, instead of the previous one.
             pub fn connect<A>(&self, address: &actix::Addr<A>)
             where
                 A: actix::Actor,

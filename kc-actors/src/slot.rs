@@ -23,8 +23,8 @@ pub struct SlotClosed;
 /// A bounded, replaceable address for messages of one type.
 ///
 /// A slot has two entries: the node's own actor, and an optional replacement. A message goes to the replacement if
-/// the replacement is alive, else to the node's own actor. Clones share both entries, so an actor can be exchanged
-/// without the knowledge of its callers.
+/// the replacement is alive, else to the node's own actor. Clones share both entries. An actor can therefore be
+/// replaced without a change to its callers.
 ///
 /// An actix address alone limits almost nothing: each clone has its own place in the mailbox, and `do_send` never
 /// refuses. A slot allows at most [`DEFAULT_SLOT_CAPACITY`] messages in transit.
@@ -69,8 +69,7 @@ where
         }
     }
 
-    /// Makes the actor at `address` the node's own actor in this slot and its clones. It takes the place of the
-    /// previous one.
+    /// Makes the actor at `address` the node's own actor in this slot and its clones, instead of the previous one.
     pub fn connect<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
@@ -79,8 +78,8 @@ where
         self.own.store(Some(Arc::new(address.clone().recipient())));
     }
 
-    /// Sends messages to the actor at `address` as long as it is alive, instead of to the node's own actor. It takes
-    /// the place of a previous replacement.
+    /// Sends messages to the actor at `address` as long as it is alive, instead of to the node's own actor. A
+    /// previous replacement gets no more messages.
     pub fn replace<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
@@ -91,7 +90,7 @@ where
     }
 
     /// Returns a slot that always leads to the node's own actor, also after a restart of that actor. A replacement
-    /// uses it to forward messages.
+    /// uses this slot to forward messages.
     #[must_use]
     pub fn own(&self) -> Self {
         Self::over(Arc::clone(&self.own))

@@ -34,7 +34,7 @@ role! {
         identities: OwnIdentities,
         /// Checks the rights that the node's own chains grant.
         grants: OwnGrant,
-        /// Returns which nodes that sent data keys are denied.
+        /// Returns whether nodes that sent data keys are denied.
         judge: JudgeGivers,
         /// Processes the records of the management topics.
         records: ManagementRecords,
@@ -72,7 +72,7 @@ pub struct OwnGrant {
     pub usages: Vec<Usage>,
 }
 
-/// Returns for each of these nodes, which have sent data keys, whether the lists deny it.
+/// Checks nodes that have sent data keys. Returns for each node whether the lists deny it.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<bool>")]
 pub struct JudgeGivers(pub Vec<Giver>);

@@ -26,11 +26,11 @@ pub struct ChainServerParts {
     pub interval: Duration,
     /// The archive of the keys whose chains are renewed.
     pub keys: Arc<dyn ChainKeyArchive>,
-    /// Returns the identities of this node.
+    /// The role that returns the identities of this node.
     pub chain: ChainRole,
-    /// Signs the renewed chains.
+    /// The role that signs the renewed chains.
     pub keystore: KeystoreRole,
-    /// Sends renewed chains to their management topic.
+    /// The role that sends renewed chains to their management topic.
     pub gateway: GatewayRole,
     /// The clock.
     pub clock: Clock,

@@ -54,11 +54,11 @@ pub struct ControllerStatus {
 pub struct ControllerParts {
     /// The validity of the requests for which the controller vouches.
     pub validity: Validity,
-    /// Validates chains, and returns the identities of this node.
+    /// The role that validates chains and returns the identities of this node.
     pub chain: ChainRole,
-    /// Signs the requests.
+    /// The role that signs the requests.
     pub keystore: KeystoreRole,
-    /// Sends the requests to side topics.
+    /// The role that sends the requests to side topics.
     pub gateway: GatewayRole,
     /// The clock.
     pub clock: Clock,

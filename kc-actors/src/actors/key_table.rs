@@ -27,7 +27,7 @@ use crate::stores::{Store, ask_in_time};
 const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum time between two checks whether the ratchet must turn. A key that was prepared meanwhile can change the
-/// time at which it must.
+/// time of the next turn.
 const LONGEST_TURN_WAIT: Duration = Duration::from_secs(1);
 
 /// Maximum number of missing keys whose first message has been seen. At this number all are forgotten, and the next
@@ -115,11 +115,11 @@ pub struct AwaitKey {
 /// The parts of a key table actor.
 #[derive(Clone, Debug)]
 pub struct KeyTableParts {
-    /// Gives data keys for sealing.
+    /// The role that gives data keys for sealing.
     pub ratchet: RatchetRole,
-    /// Requests missing data keys, and answers requests for those in use.
+    /// The role that requests missing data keys, and answers requests for those in use.
     pub exchange: ExchangeRole,
-    /// Judges the nodes that sent data keys when the denylist changes.
+    /// The role that checks whether nodes that sent data keys are denied.
     pub chain: ChainRole,
     /// Set if data keys that only denied nodes have sent are kept, so that old messages can be read (`denied_keys :
     /// keep`).
@@ -312,8 +312,9 @@ async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<C
     signals.forward(pass_on).await;
 }
 
-/// Reacts to changes of the denylist. The ratchet turns, so that a denied consumer has none of the keys that seal.
-/// Data keys that only denied nodes have sent are dropped. If this node itself is denied, it no longer seals.
+/// Reacts to changes of the denylist. If other nodes have received data keys, the ratchet turns, so that a denied
+/// consumer has none of the keys that seal. If the denied key was in use, data keys that only denied nodes have sent
+/// are dropped, unless `denied_keys : keep` is set. If this node itself is denied, it no longer seals.
 async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     let mut events = parts.events.listen();
     while let Some(event) = events.next().await {

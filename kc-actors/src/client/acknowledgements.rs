@@ -69,8 +69,8 @@ impl Window {
         self.position.take()
     }
 
-    /// Returns the offset of the first unacknowledged record if the application, which has taken `taken` records in
-    /// all, may take no more before it acknowledges that record.
+    /// Returns the offset of the first unacknowledged record if the partition must be paused at it. `taken` is the
+    /// number of records that the application has taken in all.
     pub(super) fn stuck_at(&self, taken: u64) -> Option<i64> {
         let span = taken.saturating_sub(self.first);
         let first = self.entries.front()?;

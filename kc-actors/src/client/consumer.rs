@@ -96,11 +96,12 @@ pub enum ConsumeError {
 ///
 /// A thread of the consumer polls the broker, opens records and commits positions. The consumer therefore stays in
 /// its group, however long the application works on a record. The thread reads at most [`MAX_BUFFERED_BYTES`] ahead.
-/// During an outage of the brokers it tries again, and reports the outage as an [event](crate::NodeEvent).
+/// During an outage of the brokers the consumer tries again, and reports the outage as an [event](crate::NodeEvent).
 ///
 /// The thread commits in the background, in each partition up to the first record that is not
-/// [acknowledged](ConsumerRecord::ack). If the application takes [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED)
-/// records from an unacknowledged record on, the partition is paused until that record is acknowledged.
+/// [acknowledged](ConsumerRecord::ack). A partition is paused when the application has taken
+/// [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED) records, counted from the first unacknowledged one. It is
+/// resumed when that record is acknowledged.
 #[derive(Debug)]
 pub struct Consumer {
     batches: mpsc::UnboundedReceiver<Result<Batch, ConsumeError>>,
@@ -221,9 +222,9 @@ impl Consumer {
     /// Cancel safe: no record is lost if the future is dropped, as `select!` does.
     ///
     /// # Errors
-    /// Returns [`ConsumeError`] once, when the consumer has ended: the broker or the Kafka client failed for good,
-    /// the node was closed, or [`ForeignPolicy::Fail`] met a record that cannot be opened. An outage of the brokers
-    /// is no error.
+    /// Returns [`ConsumeError`] once, when the consumer has ended: the broker or the Kafka client failed for good, a
+    /// record cannot be opened and the policy is [`ForeignPolicy::Fail`], or the node was closed while records were
+    /// being opened. An outage of the brokers is no error.
     pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ConsumeError>> {
         poll_fn(|context| self.poll_record(context)).await
     }
@@ -360,7 +361,7 @@ impl Control {
         });
     }
 
-    /// Requests the thread to commit and to leave the group, and waits until it has done so.
+    /// Requests the thread to commit and to leave the group. Waits until the thread has left it.
     pub(super) async fn leave(&self, end: Instant) -> Result<(), BackendError> {
         self.begin_leaving(end);
         let mut phase = self.phase.subscribe();

@@ -21,7 +21,8 @@ pub enum OpenFailure {
     Unauthentic {
         /// The id of the data keys.
         id: KeyId,
-        /// The chance that another data key with this id arrives: only while this is [`NotYet`](Awaiting::NotYet).
+        /// The reason why no other data key with this id has arrived. One may still arrive while this is
+        /// [`NotYet`](Awaiting::NotYet).
         why: Awaiting,
     },
     /// Only nodes that are on the denylist have sent the data key, and no other node sends it. The setting

@@ -18,8 +18,8 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Creates an opener that reads `tables`, which a key table updates. The opener waits for missing data keys
-    /// through `await_key`, for at most `first_wait` at the first message that needs a data key.
+    /// Creates an opener that reads `tables`, which a key table updates. The first message that needs a missing data
+    /// key waits for the key through `await_key`, for at most `first_wait`.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, await_key: Slot<AwaitKey>, first_wait: Duration) -> Self {
         Self {
@@ -29,8 +29,8 @@ impl Opener {
         }
     }
 
-    /// Opens a Kafka value of `topic`. If the data key is missing and this is the first message that needs it, waits
-    /// for the key exchange. The setting `deser_initial_wait_intervals` limits this wait (protocol §9).
+    /// Opens a Kafka value of `topic`. If the data key is missing and this is the first message that needs it, the
+    /// call waits for the key exchange. The setting `deser_initial_wait_intervals` limits this wait (protocol §9).
     ///
     /// Cancel safe: opening changes nothing, and the key exchange continues if the future is dropped.
     ///
@@ -41,7 +41,9 @@ impl Opener {
         self.open(topic, Component::Value, sealed).await
     }
 
-    /// Opens a Kafka key as [`open_value`](Self::open_value) opens a value. Cancel safe.
+    /// Opens a Kafka key as [`open_value`](Self::open_value) opens a value.
+    ///
+    /// Cancel safe: opening changes nothing, and the key exchange continues if the future is dropped.
     ///
     /// # Errors
     /// The errors of [`open_value`](Self::open_value).

@@ -180,7 +180,7 @@ impl ChainKeyArchive for ConfigChainKeys {
     }
 }
 
-/// Changes a configuration and stores it. Returns an error with this context if storing fails.
+/// Changes a configuration and stores it. If storing fails, returns an error with `context`.
 fn update(
     config: &dyn ConfigStore,
     context: &'static str,

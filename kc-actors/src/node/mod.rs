@@ -95,8 +95,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node, and waits until its handles work. The node connects to Kafka at the first need. Waiting for
-    /// disks and tokens happens on another thread.
+    /// Starts a node, and waits until its handles work. The node connects to Kafka when a connection is first needed.
+    /// Waiting for disks and tokens happens on another thread.
     ///
     /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///
@@ -106,7 +106,8 @@ impl Node {
         Self::start_with(|| Ok(parts)).await
     }
 
-    /// Starts a node as [`start`](Self::start) does. `open` runs on the other thread, too, and returns the parts.
+    /// Starts a node as [`start`](Self::start) does. `open` returns the parts of the node, and also runs on the other
+    /// thread.
     ///
     /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///
@@ -253,7 +254,8 @@ impl Node {
         &self.clients
     }
 
-    /// Returns the roles of the node. They send messages to its actors, and allow an actor to be replaced.
+    /// Returns the roles of the node. An application uses them to send messages to the node's actors, or to replace
+    /// an actor.
     #[must_use]
     pub fn roles(&self) -> &Roles {
         &self.roles
@@ -277,10 +279,10 @@ impl Node {
         self.roots.iter()
     }
 
-    /// Checks that a chain of this node grants one of `usages` for a topic. Without such a chain, the node never gets
-    /// data keys.
+    /// Checks that a chain of this node grants one of `usages` for a topic. Without the necessary usage, a node never
+    /// gets the data keys of the topic.
     ///
-    /// Cancel safe.
+    /// Cancel safe: the check changes nothing.
     ///
     /// # Errors
     /// The inner [`ChainError`] names the check that failed. The outer error is [`NodeError::Closed`] if the node is
@@ -311,7 +313,7 @@ impl Node {
 
     /// Returns the current state of the node.
     ///
-    /// Cancel safe.
+    /// Cancel safe: the call changes nothing.
     ///
     /// # Errors
     /// Returns [`NodeError::Closed`] if the node is closed.
@@ -345,8 +347,8 @@ impl Node {
     }
 
     /// Closes the node in this order: closes its [clients](Clients::close), handles the records that were read from
-    /// the side topics, sends queued records, and stops the actors. From then on all handles return that the node is
-    /// closed. Returns at most two seconds after the deadline, even if an actor blocks.
+    /// the side topics, sends queued records, and stops the actors. Afterwards every handle returns an error that the
+    /// node is closed. This takes at most two seconds longer than `deadline`, even if an actor blocks.
     ///
     /// Not cancel safe: if the future is dropped, the node may be partly closed.
     ///
@@ -362,8 +364,8 @@ impl Node {
     }
 }
 
-/// Returns the settings with which the node asks for keys. Legacy requests together with hybrid suites are a warning
-/// and no error, because the files may come from a peer that allows this.
+/// Returns the settings with which the node asks for keys. Legacy requests together with hybrid suites cause a
+/// warning and no error, because the files may come from a peer that allows both.
 fn exchange_config(
     keystore: &dyn KeyStore,
     settings: &NodeSettings,

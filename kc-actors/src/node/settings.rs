@@ -29,7 +29,8 @@ pub struct NodeSettings {
     pub crypto_ratchet_interval: f64,
     /// Selects key ids of 32 bytes. Otherwise a key id is the index of the ratchet.
     pub mgmt_long_keyindex: bool,
-    /// The wait for a missing data key at the first message that needs it, in seconds plus one.
+    /// The maximum wait for a missing data key, as seconds + 1: the value 10 means 9 s. Only the first message that
+    /// needs the key waits.
     pub deser_initial_wait_intervals: u32,
     /// The name of the management topic for new chains.
     pub mgmt_topic_chains: String,
@@ -141,7 +142,8 @@ impl NodeSettings {
         }
     }
 
-    /// Returns the maximum wait for a missing data key at the first message that needs it (protocol §9).
+    /// Returns the maximum wait for a missing data key. Only the first message that needs the key waits (protocol
+    /// §9).
     #[must_use]
     pub fn first_wait(&self) -> Duration {
         Duration::from_secs(self.deser_initial_wait_intervals.saturating_sub(1).into())

@@ -46,15 +46,15 @@ impl NodeStatus {
     }
 }
 
-/// The parts of a node that could not be closed in order.
+/// The result of closing a node.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The first error of a client: records were not sent, or positions not committed.
+    /// The result of closing the clients. An error says that records were not sent, or positions not committed.
     pub clients: Result<(), BackendError>,
-    /// The error of the gateway, if it could not flush the side topics.
+    /// The result of flushing the side topics.
     pub gateway: Result<(), BackendError>,
-    /// The threads that had not ended by the deadline: `node`, or the name of an actor that blocks. Their resources,
-    /// such as files and the lock on them, are not free before they end.
+    /// The threads that had not ended by the deadline: `node`, or the name of an actor that blocks. A thread holds
+    /// its resources, such as files and their lock, until it ends.
     pub still_running: Vec<&'static str>,
 }

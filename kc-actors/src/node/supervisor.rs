@@ -295,8 +295,8 @@ impl SupervisorParts {
     }
 }
 
-/// Reads a topic as soon as possible. Logs the reason if the topic cannot be read, but not for the first attempt: the
-/// application notices a missing broker itself.
+/// Reads a topic as soon as possible. Logs the reason if the topic cannot be read. A first failure that can pass by
+/// itself is not logged, because the application notices a missing broker itself.
 async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: Clock) {
     let (mut failures, mut is_first) = (FailureLog::new(OUTAGE_INTERVAL), true);
     loop {

@@ -41,7 +41,7 @@ role! {
 }
 
 /// Processes the records of one poll of the side topics. When the answer arrives, each record has been processed
-/// completely, or its sender will have to repeat it. The next poll may follow.
+/// completely, or cannot be processed now, and the requester will repeat its request. The next poll may follow.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SideRecords(pub Vec<SideRecord>);
@@ -139,15 +139,15 @@ pub struct GivenKeys {
 pub struct ExchangeParts {
     /// The configuration of the exchange machine.
     pub config: ExchangeConfig,
-    /// Validates chains, and returns the identities of this node.
+    /// The role that validates chains and returns the identities of this node.
     pub chain: ChainRole,
-    /// Signs requests and replies.
+    /// The role that signs requests and replies.
     pub keystore: KeystoreRole,
-    /// Retains this node's data keys for late consumers.
+    /// The role that retains this node's data keys for late consumers.
     pub ratchet: RatchetRole,
-    /// Reads side topics, and sends records to them.
+    /// The role that reads side topics and sends records to them.
     pub gateway: GatewayRole,
-    /// Publishes the data keys that were received.
+    /// The role that publishes the data keys that were received.
     pub key_table: KeyTableRole,
     /// The clock.
     pub clock: Clock,

@@ -34,7 +34,7 @@ const ORDER_CAPACITY: usize = 1024;
 role! {
     /// The slots of the gateway.
     ///
-    /// Each poll is delivered to [`ChainRole::records`] first, then to [`ExchangeRole::records`] and
+    /// The records of each poll are delivered to [`ChainRole::records`] first, then to [`ExchangeRole::records`] and
     /// [`ControllerRole::records`]. Positions are committed after these have answered.
     pub struct GatewayRole {
         /// Sends a record to a control topic.
@@ -106,11 +106,11 @@ pub struct GatewayParts {
     pub management: ManagementTopics,
     /// The consumer group in which positions in the control topics are committed.
     pub group: String,
-    /// Processes the records of the management topics.
+    /// The role that processes the records of the management topics.
     pub chain: ChainRole,
-    /// Processes requests to producers, and replies.
+    /// The role that processes requests to producers, and replies.
     pub exchange: ExchangeRole,
-    /// Processes requests to controllers.
+    /// The role that processes requests to controllers.
     pub controller: ControllerRole,
     /// The topics that are read. A restarted gateway continues with the topics of its predecessor.
     pub watched: Watched,

@@ -22,7 +22,7 @@ pub(super) struct Parked {
     /// The records, each with its size in bytes.
     records: VecDeque<(Record, usize)>,
     bytes: usize,
-    /// The number of records, from the first on, whose data keys were requested from the exchange.
+    /// The number of records whose data keys were requested from the exchange, counted from the first record.
     foreseen: usize,
     /// Set if the first record was found to wait for its data key.
     waits: bool,
