@@ -223,7 +223,7 @@ impl Handler<ReceivedOpeningKeys> for KeyTableActor {
         self.tables.publish_opening(|ring| {
             for (id, secret) in keys {
                 let added = ring.add(&root_topic, id, secret, giver.clone());
-                tracing::debug!(target: "kc::crypto", %root_topic, %id, ?added, "opening key");
+                tracing::debug!(target: "kc::crypto", %root_topic, %id, ?added, "data key received");
             }
         });
     }

@@ -109,7 +109,7 @@ async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
                 return position.map_or(LogStart::Earliest, LogStart::Offset);
             }
             Err(error) => {
-                tracing::debug!(target: "kc::gateway", topic, %error, "no position yet");
+                tracing::debug!(target: "kc::gateway", topic, %error, "position not known yet");
                 sleep(RETRY_DELAY).await;
             }
         }
