@@ -134,6 +134,7 @@ impl From<NodeError> for Error {
             NodeError::Store(_) | NodeError::RetainedKeys(_) | NodeError::RetainedKeysFormat(_) => {
                 ErrorKind::Keys
             }
+            NodeError::NotGranted(_) => ErrorKind::Refused,
             NodeError::Closed => ErrorKind::Closed,
             _ => ErrorKind::Other,
         };

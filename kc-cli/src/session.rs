@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kc::actors::NodeError;
 use kc::core::chain::Usage;
 use kc::{ErrorKind, Node, NodeBuilder};
 use tokio::task::JoinHandle;
@@ -67,8 +68,11 @@ impl Session {
 
     /// Makes sure that the node's chain grants one of these usages for a topic.
     pub(crate) async fn require(&self, topic: &str, usages: &[Usage]) -> Result<(), CliError> {
-        let granted = self.open.actors().authorize(topic, usages).await?;
-        granted.map_err(|refusal| {
+        let granted = self.open.actors().authorize(topic, usages).await;
+        granted.map_err(|error| {
+            let NodeError::NotGranted(refusal) = error else {
+                return error.into();
+            };
             let names: Vec<_> = usages.iter().map(|usage| usage.as_str()).collect();
             let (node, names) = (self.open.config().node_id(), names.join(" or "));
             CliError::refused(

@@ -285,18 +285,14 @@ impl Node {
     /// Cancel safe: the check changes nothing.
     ///
     /// # Errors
-    /// The inner [`ChainError`] names the check that failed. The outer error is [`NodeError::Closed`] if the node is
-    /// closed.
-    pub async fn authorize(
-        &self,
-        topic: &str,
-        usages: &[Usage],
-    ) -> Result<Result<(), ChainError>, NodeError> {
+    /// Returns [`NodeError::NotGranted`] with the check that failed, and [`NodeError::Closed`] if the node is closed.
+    pub async fn authorize(&self, topic: &str, usages: &[Usage]) -> Result<(), NodeError> {
         let message = OwnGrant {
             root_topic: self.tables.scheme.root_of(topic),
             usages: usages.to_vec(),
         };
-        Ok(self.roles.chain.grants.send(message).await?)
+        let granted = self.roles.chain.grants.send(message).await?;
+        granted.map_err(NodeError::NotGranted)
     }
 
     /// Turns the ratchet now, and seals with new data keys from then on. The previous data keys open no message that
@@ -305,10 +301,9 @@ impl Node {
     /// Not cancel safe: if the future is dropped, the ratchet may or may not turn.
     ///
     /// # Errors
-    /// The inner [`PrepareError`] is returned if the ratchet cannot be turned. The outer error is
-    /// [`NodeError::Closed`] if the node is closed.
-    pub async fn rotate(&self) -> Result<Result<usize, PrepareError>, NodeError> {
-        Ok(self.roles.key_table.rotate.send(Rotate).await?)
+    /// Returns [`PrepareError`] if the ratchet cannot be turned, or the node is closed.
+    pub async fn rotate(&self) -> Result<usize, PrepareError> {
+        self.roles.key_table.rotate.send(Rotate).await?
     }
 
     /// Returns the current state of the node.
@@ -425,6 +420,9 @@ pub enum NodeError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No chain of the node grants one of the usages for the topic.
+    #[error(transparent)]
+    NotGranted(ChainError),
     /// The thread of the node could not be started.
     #[error("the node's thread cannot be started")]
     Thread(#[source] std::io::Error),

@@ -244,7 +244,7 @@ async fn answer(mut stream: UnixStream, open: &Node, command: &str) -> Result<()
             serde_json::to_vec(&report)
         }
         Request::Rotate => {
-            let rotated = match open.actors().rotate().await? {
+            let rotated = match open.actors().rotate().await {
                 Ok(roots) => Rotated::Roots(roots),
                 Err(error) => Rotated::Failed(CliError::from_error(error).to_string()),
             };
