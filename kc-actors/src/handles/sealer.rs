@@ -34,18 +34,22 @@ pub enum SealError {
 /// Creates [`Sealer`]s. Works from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sealers {
-    tables: Arc<CryptoTables>,
+    keys: Keys,
     prepare: Slot<PrepareRoot>,
-    /// The id of the process that created this value.
-    process: u32,
 }
 
 /// Seals the Kafka keys and values of one root topic. Works with any Kafka client and from any thread. Cheap to
 /// clone.
 #[derive(Clone, Debug)]
 pub struct Sealer {
-    tables: Arc<CryptoTables>,
+    keys: Keys,
     root_topic: RootTopic,
+}
+
+/// The sealing keys of a node, for the process that opened the node.
+#[derive(Clone, Debug)]
+struct Keys {
+    tables: Arc<CryptoTables>,
     process: u32,
 }
 
@@ -54,10 +58,10 @@ impl Sealers {
     /// the data key of a root topic.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, prepare: Slot<PrepareRoot>) -> Self {
+        let process = std::process::id();
         Self {
-            tables,
+            keys: Keys { tables, process },
             prepare,
-            process: std::process::id(),
         }
     }
 
@@ -68,18 +72,18 @@ impl Sealers {
     /// # Errors
     /// Returns [`PrepareError`] if the node is closed, or the ratchet gives no data key.
     pub async fn prepare(&self, topic: &str) -> Result<Sealer, PrepareError> {
-        if self.tables.is_closed() {
+        let tables = &self.keys.tables;
+        if tables.is_closed() {
             return Err(SlotClosed.into());
         }
-        let root_topic = self.tables.scheme.root_of(topic);
-        if self.tables.sealing_key(root_topic.as_str()).is_none() {
+        let root_topic = tables.scheme.root_of(topic);
+        if tables.sealing_key(root_topic.as_str()).is_none() {
             let root_topic = root_topic.clone();
             self.prepare.send(PrepareRoot { root_topic }).await??;
         }
         Ok(Sealer {
-            tables: Arc::clone(&self.tables),
+            keys: self.keys.clone(),
             root_topic,
-            process: self.process,
         })
     }
 
@@ -91,15 +95,8 @@ impl Sealers {
         plaintext: &[u8],
         sealed: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        let root_topic = self.tables.scheme.root_str(topic);
-        seal_for(
-            &self.tables,
-            self.process,
-            root_topic,
-            component,
-            plaintext,
-            sealed,
-        )
+        let root_topic = self.keys.tables.scheme.root_str(topic);
+        self.keys.seal(root_topic, component, plaintext, sealed)
     }
 
     /// Returns a sealer as [`prepare`](Self::prepare) does, for callers without a runtime.
@@ -151,37 +148,31 @@ impl Sealer {
         sealed: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         let root_topic = self.root_topic.as_str();
-        seal_for(
-            &self.tables,
-            self.process,
-            root_topic,
-            component,
-            plaintext,
-            sealed,
-        )
+        self.keys.seal(root_topic, component, plaintext, sealed)
     }
 }
 
-fn seal_for(
-    tables: &CryptoTables,
-    process: u32,
-    root_topic: &str,
-    component: Component,
-    plaintext: &[u8],
-    sealed: &mut Vec<u8>,
-) -> Result<(), SealError> {
-    if tables.is_closed() {
-        return Err(SealError::Closed);
+impl Keys {
+    fn seal(
+        &self,
+        root_topic: &str,
+        component: Component,
+        plaintext: &[u8],
+        sealed: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        if self.tables.is_closed() {
+            return Err(SealError::Closed);
+        }
+        if self.tables.is_denied() {
+            return Err(SealError::Denied);
+        }
+        if std::process::id() != self.process {
+            return Err(SealError::Forked);
+        }
+        let seal = |key: &SealingKey| seal(key, component, plaintext, sealed);
+        let outcome = self.tables.with_sealing_key(root_topic, seal);
+        Ok(outcome.ok_or(SealError::NotPrepared)??)
     }
-    if tables.is_denied() {
-        return Err(SealError::Denied);
-    }
-    if std::process::id() != process {
-        return Err(SealError::Forked);
-    }
-    let seal = |key: &SealingKey| seal(key, component, plaintext, sealed);
-    let outcome = tables.with_sealing_key(root_topic, seal);
-    Ok(outcome.ok_or(SealError::NotPrepared)??)
 }
 
 #[cfg(test)]
@@ -193,14 +184,14 @@ mod tests {
     #[test]
     fn a_handle_that_was_made_in_another_process_seals_nothing() {
         let (tables, _signals) = CryptoTables::new(TopicScheme::default());
+        let process = std::process::id();
         let mut sealer = Sealer {
-            tables,
+            keys: Keys { tables, process },
             root_topic: "t".into(),
-            process: std::process::id(),
         };
         assert_eq!(sealer.seal_value(b"m"), Err(SealError::NotPrepared));
         // As in a fork of this process.
-        sealer.process = 0;
+        sealer.keys.process = 0;
         assert_eq!(sealer.seal_value(b"m"), Err(SealError::Forked));
     }
 }
