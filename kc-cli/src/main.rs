@@ -7,7 +7,7 @@
 //! | `error` | every failure as an exit code, a message and advice |
 //! | `session`, `watch`, `status` | a node while a command has it open, and what it reports |
 //! | `stored`, `neighbours`, `certificate` | nodes as their files are, and what certificates say |
-//! | `until`, `stop` | waits that end at a deadline or a signal |
+//! | `stop` | waits that end at a deadline or a signal |
 //! | `ui`, `logging` | what is printed on a terminal or written to stderr |
 //! | `pin`, `topic`, `publish` | what several commands share |
 
@@ -28,7 +28,6 @@ mod stored;
 mod token_signer;
 mod topic;
 mod ui;
-mod until;
 mod watch;
 
 use std::process::ExitCode;

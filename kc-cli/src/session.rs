@@ -11,8 +11,8 @@ use crate::error::CliError;
 use crate::neighbours::KnownNames;
 use crate::pin;
 use crate::status::StatusServer;
+use crate::stop::{Ended, Until};
 use crate::ui::Ui;
-use crate::until::{Ended, Until};
 use crate::watch;
 
 /// How long closing may take: of a node, and of what is closed at the same time.

@@ -11,9 +11,8 @@ use crate::args::{ConnectionArgs, NodeArg, PinArg};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::status::granted;
-use crate::stop::Stop;
+use crate::stop::{Stop, Until};
 use crate::ui::Ui;
-use crate::until::Until;
 
 /// Which node, and how it reaches Kafka.
 #[derive(Clone, Debug, clap::Args)]

@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::files::read_files;
+use super::read_files;
 use super::report::{Report, Running};
 use crate::error::{CliError, io_failed};
 

@@ -1,7 +1,7 @@
 //! `kc consume`.
 
 mod format;
-mod hint;
+mod hints;
 mod output;
 mod raw;
 mod sealed;
@@ -19,10 +19,9 @@ use self::output::Output;
 use crate::args::{ConnectionArgs, PinArg, duration, node_or_environment};
 use crate::error::CliError;
 use crate::logging::Progress;
-use crate::stop::Stop;
+use crate::stop::{Ended, Stop, Until};
 use crate::topic::require_data_topic_of;
 use crate::ui::Ui;
-use crate::until::{Ended, Until};
 
 /// Receive records and decrypt them
 ///

@@ -5,9 +5,9 @@ use kc::core::backend::{GroupConsumer, GroupStart, Record};
 use super::output::{Output, Shown};
 use super::{Args, End};
 use crate::error::CliError;
+use crate::stop::{Ended, Until};
 use crate::topic::await_topic;
 use crate::ui::Ui;
-use crate::until::{Ended, Until};
 
 const POLL: Duration = Duration::from_millis(500);
 /// How long leaving the group may take.

@@ -3,16 +3,16 @@ use std::time::Duration;
 
 use kc::core::chain::Usage;
 use kc::{Consumer, ConsumerRecord};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::hint::AtEnd;
+use super::hints::{AtEnd, Silence};
 use super::output::{Output, Shown};
 use super::{Args, End};
 use crate::error::CliError;
 use crate::session::{CLOSE_DEADLINE, Session};
+use crate::stop::{Ended, Until};
 use crate::topic::{Found, await_topic};
 use crate::ui::Ui;
-use crate::until::{Ended, Until};
 
 /// How often is looked after what is printed but not read, and what waits for keys.
 const LOOK: Duration = Duration::from_millis(500);
@@ -21,8 +21,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const PRINT_GRACE: Duration = Duration::from_secs(2);
 /// How many bytes of values are printed at once, and one record more.
 const PRINTED_BYTES: usize = 64 << 10;
-/// How long records may wait for their keys without a word.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// Prints what a node can open.
 pub(super) async fn run(
@@ -212,29 +210,5 @@ impl Printed {
 fn ack(records: &[ConsumerRecord]) {
     for record in records {
         record.ack();
-    }
-}
-
-/// Says once when records wait for keys and no producer has answered.
-#[derive(Debug, Default)]
-struct Silence {
-    since: Option<Instant>,
-    told: bool,
-}
-
-impl Silence {
-    fn observe(&mut self, waiting: usize, nothing_opened: bool, topic: &str, ui: Ui) {
-        if waiting == 0 || !nothing_opened {
-            *self = Self::default();
-            return;
-        }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if !self.told && since.elapsed() >= SILENCE {
-            self.told = true;
-            ui.say(format!(
-                "nobody has answered yet: {waiting} records of {topic} wait for their keys; is the producer \
-                 running, or `kc node serve` on its node?"
-            ));
-        }
     }
 }

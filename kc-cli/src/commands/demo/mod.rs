@@ -1,7 +1,6 @@
 //! `kc demo`: two nodes prove themselves to each other, exchange keys over Kafka and pass data through
 //! a broker that can read none of it; a third, of another root of trust, reads nothing.
 
-mod messages;
 mod stage;
 mod story;
 mod watch;
@@ -9,8 +8,7 @@ mod watch;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use self::messages::Messages;
-use self::stage::Stage;
+use self::stage::{Messages, Stage};
 use self::story::Story;
 use crate::error::CliError;
 

@@ -5,8 +5,7 @@ use kc::{Consumer, Node, NodeEvent};
 use tokio::time::timeout;
 
 use super::DEADLINE;
-use super::messages::{Messages, is_readable};
-use super::stage::{Stage, TOPIC, root_of};
+use super::stage::{Messages, Stage, TOPIC, is_readable, root_of};
 use super::watch::{Watch, step};
 use crate::error::CliError;
 

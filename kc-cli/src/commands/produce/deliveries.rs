@@ -1,11 +1,12 @@
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use kc::BackendError;
 use kc::core::backend::DeliveryFuture;
 
-use crate::error::CliError;
+use crate::error::{CliError, Exit};
 
 /// How many records may be on their way.
 const MAX_UNACKNOWLEDGED: usize = 10_000;
@@ -54,5 +55,27 @@ impl Deliveries {
 
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    /// Waits for what is on its way.
+    pub(super) async fn drain(&mut self, deadline: Duration) -> Result<(), CliError> {
+        let all = async {
+            while !self.is_empty() {
+                self.next().await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(deadline, all).await {
+            Ok(drained) => drained,
+            Err(_) => Err(CliError::new(
+                Exit::Broker,
+                format!(
+                    "{} records were not acknowledged within {} s",
+                    self.len(),
+                    deadline.as_secs()
+                ),
+            )
+            .advise("they may have arrived: sending them again may repeat them")),
+        }
     }
 }

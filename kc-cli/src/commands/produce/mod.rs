@@ -15,10 +15,9 @@ use crate::args::{ConnectionArgs, NodeArg, PinArg, duration};
 use crate::error::{CliError, Exit};
 use crate::logging::Progress;
 use crate::session::Session;
-use crate::stop::Stop;
+use crate::stop::{Stop, Until};
 use crate::topic::{await_topic, require_data_topic_of};
 use crate::ui::Ui;
-use crate::until::Until;
 
 /// How long to wait for acknowledgements at the end.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
@@ -184,28 +183,4 @@ fn not_all_sent(bytes: u64, sent: u64) -> CliError {
         "`tail -n +{} FILE | kc produce ...` sends the rest",
         sent + 1
     ))
-}
-
-impl Deliveries {
-    /// Waits for what is on its way.
-    async fn drain(&mut self, deadline: Duration) -> Result<(), CliError> {
-        let all = async {
-            while !self.is_empty() {
-                self.next().await?;
-            }
-            Ok(())
-        };
-        match tokio::time::timeout(deadline, all).await {
-            Ok(drained) => drained,
-            Err(_) => Err(CliError::new(
-                Exit::Broker,
-                format!(
-                    "{} records were not acknowledged within {} s",
-                    self.len(),
-                    deadline.as_secs()
-                ),
-            )
-            .advise("they may have arrived: sending them again may repeat them")),
-        }
-    }
 }
