@@ -1,4 +1,4 @@
-//! Certificates as people and scripts read them; nothing is verified here.
+//! Descriptions of certificates for people and scripts. Nothing is verified here.
 
 use kc::core::chain::{Certificate, CertificateKey, ChainError};
 use kc::core::keys::VerifyingKey;
@@ -8,22 +8,22 @@ use serde::Serialize;
 use crate::args::base64;
 use crate::ui::until;
 
-/// What a certificate says.
+/// The content of a certificate.
 #[derive(Debug, Serialize)]
 pub(crate) struct Described {
-    /// Whether a signature stands before it.
+    /// True if the bytes begin with a signature.
     pub(crate) signed: bool,
-    /// The keys it is for.
+    /// The certified keys.
     pub(crate) keys: Vec<DescribedKey>,
-    /// When it ends, in UTC.
+    /// The end of its validity, in UTC; null if it has none.
     pub(crate) expires: Option<String>,
-    /// The usages it grants; none restricts none.
+    /// The granted usages; null if the certificate does not restrict them.
     pub(crate) usages: Option<Vec<String>>,
-    /// The topics it grants, as names and regular expressions; none restricts none.
+    /// The granted topics, as names and regular expressions; null if the certificate does not restrict them.
     pub(crate) topics: Option<Vec<String>>,
-    /// How many certificates may follow; none for any number.
+    /// The number of certificates that may follow in a chain; null for any number.
     pub(crate) pathlen: Option<i64>,
-    /// The entry that an update of a list carries.
+    /// The entry that a list update carries.
     pub(crate) entry: Option<Box<Self>>,
     #[serde(skip)]
     ends: String,
@@ -34,12 +34,12 @@ pub(crate) struct Described {
 pub(crate) struct DescribedKey {
     /// `signing` or `exchange`.
     pub(crate) kind: &'static str,
-    /// Its version on the wire.
+    /// The version of the key on the wire.
     #[serde(rename = "type")]
     pub(crate) version: u8,
-    /// The name by which signing keys are compared.
+    /// The fingerprint, by which people compare signing keys; null for a key-exchange key.
     pub(crate) fingerprint: Option<String>,
-    /// Its byte form in base64.
+    /// The byte form of the key in base64.
     pub(crate) public: String,
 }
 
@@ -47,7 +47,7 @@ impl Described {
     /// Describes a certificate.
     ///
     /// # Errors
-    /// The check C09, for restrictions that cannot be evaluated.
+    /// [`ChainError`] of the check C09 if a regular expression of the constraints is not valid.
     pub(crate) fn new(certificate: &Certificate<'_>, signed: bool) -> Result<Self, ChainError> {
         let end = certificate.max_age.timestamp();
         let constraints = certificate.restrictions.evaluate()?;
@@ -63,7 +63,7 @@ impl Described {
         })
     }
 
-    /// What it says, for people.
+    /// Returns the description for people.
     pub(crate) fn lines(&self) -> Vec<String> {
         let all = |list: &Option<Vec<String>>| {
             let Some(list) = list else {
@@ -107,7 +107,8 @@ impl DescribedKey {
     }
 }
 
-/// A text from another party: it may try to look like other lines, or like two texts.
+/// Returns a text from another party so that it cannot look like another line, or like two texts: a text with a comma,
+/// a quotation mark or a control character is quoted.
 fn plain(text: &str) -> String {
     let harmless = |letter: char| letter.is_ascii_graphic() && letter != ',' && letter != '"';
     if !text.is_empty() && text.chars().all(harmless) {
@@ -129,7 +130,7 @@ fn describe(key: &CertificateKey) -> DescribedKey {
     }
 }
 
-/// An unsigned certificate as the fourth element.
+/// Returns the list entry that a certificate carries: an unsigned certificate in its fourth element.
 fn entry(extra: &[u8]) -> Option<Described> {
     let (Value::Bytes(entry) | Value::Raw(entry)) = Reader::new(extra).value().ok()? else {
         return None;

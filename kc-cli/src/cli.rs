@@ -9,18 +9,18 @@ use crate::commands::{
 };
 use crate::logging::LogFormat;
 
-/// End-to-end encryption for Kafka: the broker passes on what it cannot read.
+/// End-to-end encryption for Kafka: the broker passes on messages that it cannot read.
 #[derive(Debug, Parser)]
 #[command(name = "kc", version, propagate_version = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Write more to stderr: -v what happens, -vv every detail
+    /// Write more logs to stderr: -v at level info, -vv at level debug
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Output")]
     pub(crate) verbose: u8,
 
-    /// Write nothing to stderr but errors and the number of records sent
+    /// Write only errors, important messages and the number of sent records to stderr
     #[arg(
         short,
         long,
@@ -30,7 +30,7 @@ pub(crate) struct Cli {
     )]
     pub(crate) quiet: bool,
 
-    /// The form of what is written to stderr
+    /// The format of logs and messages on stderr
     #[arg(
         long,
         value_enum,
@@ -45,7 +45,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Watch it work: two nodes, a broker that reads nothing, and a stranger that gets no key
+    /// Show encryption at work: two nodes, a broker that cannot read, and a stranger that gets no key
     #[command(after_help = "Example:\n  kc demo --messages 1000 --keep nodes")]
     Demo(demo::Args),
     #[command(after_help = "Example:\n  kc broker --listen 127.0.0.1:0")]
@@ -66,26 +66,26 @@ pub(crate) enum Command {
   kc consume readings --node bob --format '%T %k %v'
   kc consume readings --node bob --json --value json")]
     Consume(consume::Args),
-    /// Vouch for consumers that may not ask producers for keys themselves
+    /// Vouch for limited consumers, which may not ask producers for keys themselves
     #[command(after_help = "Example:\n  kc controller --node carl")]
     Controller(staying::Args),
-    /// Keep short-lived certificate chains of other nodes fresh
+    /// Renew the short-lived certificate chains of other nodes
     #[command(after_help = "Example:\n  kc chain-server --node server")]
     ChainServer(staying::Args),
-    /// Decide which roots nodes trust, and which keys they deny
+    /// Change the roots that nodes trust, and the keys that they deny
     #[command(subcommand)]
     Trust(trust::Command),
     /// Sign, issue, install, publish and inspect certificate chains
     #[command(subcommand)]
     Chain(chain::Command),
-    /// List nodes, show how they are, keep one running, or change its keys
+    /// List nodes, show the status of a node, keep one running, or change its keys
     #[command(subcommand)]
     Node(node::Command),
     /// Keep a node's keys on a PKCS#11 token
     #[cfg(feature = "hsm")]
     #[command(subcommand)]
     Hsm(hsm::Command),
-    /// Explain a check that refused: what must hold, who is at fault, what to do
+    /// Explain a check that refused something: the rule, the party at fault, and what to do
     #[command(after_help = "Example:\n  kc explain C04")]
     Explain(about::ExplainArgs),
     /// Print a script that completes commands and flags in a shell
@@ -96,26 +96,26 @@ pub(crate) enum Command {
     /// Write the manual pages of all commands into a folder
     #[command(after_help = "Example:\n  kc man ~/.local/share/man/man1")]
     Man(about::ManArgs),
-    /// Print the version, and what is built in
+    /// Print the version, and the features, Kafka clients and keystores that are built in
     #[command(after_help = "Example:\n  kc version --json")]
     Version(about::VersionArgs),
 }
 
 const AFTER_HELP: &str = "\
 First steps:
-  kc demo                                          watch it work
-  kc broker                                        a broker at 127.0.0.1:9092
-  kc provision producer --node alice               the same two passwords for both
-  kc provision consumer --node bob                 nodes: so they trust each other
+  kc demo                                          show encryption at work
+  kc broker                                        start a broker at 127.0.0.1:9092
+  kc provision producer --node alice               type the same two passwords for both
+  kc provision consumer --node bob                 nodes, so that they trust each other
   kc consume readings --node bob -b 127.0.0.1:9092
   kc produce readings --node alice -b 127.0.0.1:9092 FILE
 
-Exit codes: 0 done, 1 failure, 2 usage, 3 time limit or records left undecrypted,
+Exit codes: 0 done, 1 failure, 2 usage, 3 time limit reached or records not decrypted,
 4 broker or topic, 5 refused by a check (certificate, topic, usage),
 130 interrupted before everything was done.
 
-Environment: KC_NODE is the node if --node is not given, KC_HOME the folder of your
-nodes, RUST_LOG the filter of the logs; KC_CONFIG__<SECTION>__<NAME> overrides an
+Environment: KC_NODE names the node if --node is not given, KC_HOME names the folder of
+your nodes, RUST_LOG filters the logs, and KC_CONFIG__<SECTION>__<NAME> overrides an
 entry of a node's configuration.";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Every failure as an exit code, a message and advice.
+//! Failures of the program: an exit code, a message and advice.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -18,25 +18,26 @@ use kc::{BackendError, BackendErrorKind, ConsumeError, ErrorKind, ProduceError};
 use kc_broker::BrokerError;
 
 const REQUESTS: &str =
-    "a root signs the requests of `kc provision --by-hand` and `kc chain provisioners`";
-/// How the program ends; scripts rely on the numbers.
+    "give a request that `kc provision --by-hand` or `kc chain provisioners` printed";
+
+/// The exit status of the program. Scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// 1: a failure of any other kind.
+    /// 1: any other failure.
     Failure,
-    /// 2: what was asked for makes no sense.
+    /// 2: wrong usage.
     Usage,
-    /// 3: time out, or records left unresolved.
+    /// 3: the time limit was reached, or records were left unresolved.
     Unresolved,
-    /// 4: the broker, or a topic.
+    /// 4: a fault of the broker or a topic.
     Broker,
-    /// 5: refused by a check.
+    /// 5: a check refused.
     Refused,
     /// 130: interrupted before everything was done.
     Interrupted,
 }
 
-/// Why a command failed.
+/// The failure of a command.
 #[derive(Debug)]
 pub(crate) struct CliError {
     exit: Exit,
@@ -78,12 +79,12 @@ impl CliError {
         Self::new(Exit::Unresolved, message)
     }
 
-    /// An error with all that is behind it, as a failure without advice.
+    /// Returns a failure with the text of an error and of its sources, without advice.
     pub(crate) fn from_error(error: impl Error) -> Self {
         Self::failure(with_sources(&error))
     }
 
-    /// A chain that does not grant what a command is about to do.
+    /// Returns the error for a refused certificate or chain; `what` names the action that is not possible.
     pub(crate) fn refused(what: impl fmt::Display, refusal: &ChainError) -> Self {
         let message = format!("{what}: {refusal} (check {})", refusal.check());
         Self::new(Exit::Refused, message).advise(advice_on_chain(refusal))
@@ -129,7 +130,7 @@ impl From<kc::Error> for CliError {
             _ => None,
         };
         let similar = similar
-            .map(|similar| format!("did you mean {similar}? `kc node list` shows all nodes here"));
+            .map(|similar| format!("did you mean {similar}? `kc node list` lists all nodes here"));
         let advice = similar.or_else(|| error.advice().map(str::to_owned));
         Self::new(exit, with_sources(&error)).advise_if_any(advice)
     }
@@ -164,7 +165,7 @@ through_kc_error!(
 #[cfg(feature = "hsm")]
 through_kc_error!(kc::keystore_hsm::HsmError);
 
-/// The id of a node here that is most like this one, and like enough.
+/// Returns the id of the node here that is most similar to `id`, if it is similar enough.
 fn similar_node(id: &str) -> Option<String> {
     const LIKE_ENOUGH: f64 = 0.8;
     let nodes = list_nodes(&SearchPlaces::from_environment());
@@ -180,7 +181,7 @@ fn similar_node(id: &str) -> Option<String> {
 
 impl From<BrokerError> for CliError {
     fn from(error: BrokerError) -> Self {
-        Self::from_error(error).advise("--listen 127.0.0.1:0 takes a free port")
+        Self::from_error(error).advise("use --listen 127.0.0.1:0 to take a free port")
     }
 }
 
@@ -192,24 +193,25 @@ impl From<ProvisionError> for CliError {
         match &error {
             ProvisionError::TooManyTopics(_) | ProvisionError::Config(_) => Self::usage(text),
             ProvisionError::NeedsRoot(_) => usage(
-                "provision it where the root password is, or --by-hand: the root signs its request",
+                "provision the node where the root password is; or use --by-hand, and have the root sign the \
+                 request",
             ),
             ProvisionError::NothingToEscrow(_) => usage("leave --escrow-key out"),
-            ProvisionError::Escrow(_) => usage("give the escrow key's public half again"),
+            ProvisionError::Escrow(_) => usage("give the public half of the escrow key again"),
             ProvisionError::Certificate(behind) => Self::refused(error.to_string(), behind).advise(
-                "check that it is what the root signed, unaltered, and under this root; `kc chain inspect` \
-                 shows it",
+                "check that this root signed the certificate, and that it is unaltered; `kc chain inspect` \
+                 shows its content",
             ),
             ProvisionError::Request(behind) => {
                 Self::refused(error.to_string(), behind).advise(REQUESTS)
             }
             ProvisionError::NotARequest => refused(REQUESTS),
             ProvisionError::OtherKey { .. } => refused(
-                "the provisioning password, or the provisioner's key, is another than that of the request; or the \
-                 certificate is for another role or node",
+                "check the provisioning password or the provisioner's key: it must be that of the request; check also \
+                 that the certificate is for this role or node",
             ),
             ProvisionError::GrantsOther => refused(
-                "the role's provisioner may not grant all of this: have the right request signed",
+                "the certificate does not let the role's provisioner grant all of this: have the right request signed",
             ),
             _ => Self::failure(text),
         }
@@ -225,27 +227,31 @@ impl From<NodeSecretsError> for CliError {
 fn advice_on_chain(refusal: &ChainError) -> String {
     let advice = match refusal.check() {
         Check::Expiry => {
-            "the node's certificate has ended: `kc chain issue --node ID` issues a new one for the key that the \
-             node has; a chain server or an administrator sends it to a running node"
+            "the node's certificate has expired: `kc chain issue --node ID` issues a new chain for the same key; \
+             a chain server, or `kc chain publish`, sends a new chain to a running node"
         }
         Check::Denylist => {
             "the key was denied on purpose: ask the keeper of the root of trust; `kc provision --force` gives the \
              node a new key"
         }
-        Check::Topic => "provision the node for this topic: --topics",
+        Check::Topic => {
+            "certify the node for this topic: `kc chain issue --node ID --topics TOPIC,...` names all topics of the \
+             new chain"
+        }
         Check::Usage => {
-            "provision the node for this: only a producer or prodcon seals, only a consumer or prodcon \
-             gets keys"
+            "provision the node again for the right role: only a producer or prodcon seals, and only a consumer \
+             or prodcon gets data keys"
         }
         Check::Root | Check::Allowlist => {
-            "the node does not trust the root that certified it: provision it with the right root password"
+            "the node does not trust the root that certified it: provision the node again with the right root \
+             password"
         }
         _ => "provision the node again with --force, or restore its .config file",
     };
     advice.to_owned()
 }
 
-/// An error and what is behind it, without saying anything twice.
+/// Returns the text of an error and of its sources, without repetitions.
 fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -260,7 +266,7 @@ fn with_sources(error: &dyn Error) -> String {
     text
 }
 
-/// An input or output error of a file.
+/// Returns the error for a file that cannot be read, written or opened.
 pub(crate) fn io_failed(action: &str, path: impl fmt::Display, error: &io::Error) -> CliError {
     CliError::failure(format!("cannot {action} {path}: {error}"))
 }

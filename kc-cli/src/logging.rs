@@ -1,4 +1,4 @@
-//! What is written to stderr beside messages: logs, and how far a long transfer is.
+//! Logs on stderr, and the progress of long transfers.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::ui;
 use crate::ui::Ui;
 
-/// How logs and messages are written to stderr.
+/// The format of logs and messages on stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people
@@ -22,12 +22,12 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Kafka clients log each attempt that fails, and cryptoki each mechanism that it does not know. kc reports what comes
-/// of them itself, so their own lines are shown only with `-vv`.
+/// Turns off the logs of libraries. Kafka clients log each failed attempt, and cryptoki logs each unknown mechanism; kc
+/// reports the result itself. With `-vv`, the logs of the Kafka clients are shown.
 const LIBRARIES_OFF: &str = "cryptoki=off,krafka=off,librdkafka=off,kafka=off";
 
-/// Logs what `RUST_LOG` says, else what `-v` and `-q` say. The warning that any host can read and delete what a broker
-/// has is shown whatever the flags.
+/// Starts the logs with the filter of `RUST_LOG`; if it is not set, with the filter of `-v` and `-q`. The flags never
+/// suppress the warning of `kc broker` that other hosts can read and delete its records.
 pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let by_flags = match (quiet, verbose) {
         (true, _) => format!("error,kc_broker::exposed=warn,{LIBRARIES_OFF}"),
@@ -45,14 +45,14 @@ pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     }
 }
 
-/// How often the line is drawn again when nothing was transferred.
+/// The time between two drawings of the progress line while nothing is transferred.
 const TICK: Duration = Duration::from_millis(200);
 const OF_SIZE: &str = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {msg}, {eta} to go";
 const ENDLESS: &str = "{spinner} {bytes}, {bytes_per_sec}, {msg}, {elapsed}";
 
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Runs `print`, which writes to stderr, while no progress is on the screen.
+/// Runs `print`, which writes to stderr, while the progress line is hidden.
 pub(crate) fn beside<T>(print: impl FnOnce() -> T) -> T {
     LINES.suspend(print)
 }
@@ -71,7 +71,8 @@ impl Write for Stderr {
     }
 }
 
-/// The records and bytes transferred so far; shown only on a terminal, until this is dropped.
+/// A progress line with the records and bytes transferred so far. It is shown only on a terminal, until this value is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
     line: ProgressBar,
@@ -79,7 +80,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins a transfer of so many bytes, or of an unknown number.
+    /// Begins a transfer of `bytes` bytes; `None` if the number is unknown.
     pub(crate) fn new(ui: Ui, bytes: Option<u64>) -> Self {
         if !ui.shows_progress() {
             return Self::hidden();
@@ -93,7 +94,7 @@ impl Progress {
         Self { line, records: 0 }
     }
 
-    /// As [`new`](Self::new), unless the transfer itself is on the terminal.
+    /// Begins a transfer to stdout; shows nothing if stdout is a terminal.
     pub(crate) fn to_stdout(ui: Ui) -> Self {
         if io::stdout().is_terminal() {
             Self::hidden()
@@ -102,7 +103,8 @@ impl Progress {
         }
     }
 
-    /// As [`new`](Self::new), for the input of this name, of stdin if there is none, unless a person types it.
+    /// Begins a transfer of the input `file`, or of stdin for `None` and `-`; shows nothing if a person types the
+    /// input at a terminal.
     pub(crate) fn of_input(ui: Ui, file: Option<&Path>) -> Self {
         let file = file.filter(|path| *path != Path::new("-"));
         if file.is_none() && io::stdin().is_terminal() {
@@ -113,7 +115,7 @@ impl Progress {
         Self::new(ui, size.map(|found| found.len()))
     }
 
-    /// Shows nothing.
+    /// Returns a progress that is never shown.
     pub(crate) fn hidden() -> Self {
         Self {
             line: ProgressBar::hidden(),
@@ -121,7 +123,7 @@ impl Progress {
         }
     }
 
-    /// Adds what was transferred.
+    /// Adds `records` records with `bytes` bytes.
     pub(crate) fn advance(&mut self, records: usize, bytes: usize) {
         self.records = self.records.saturating_add(records as u64);
         self.line.inc(bytes as u64);

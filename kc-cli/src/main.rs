@@ -1,15 +1,15 @@
 //! The program `kc`: end-to-end encrypted Kafka from the command line.
 //!
-//! | folder | what it holds |
+//! | module | content |
 //! |---|---|
-//! | `cli`, `args` | what can be said on the command line |
+//! | `cli`, `args` | the arguments of the command line |
 //! | `commands` | one file or folder for each command |
-//! | `error` | every failure as an exit code, a message and advice |
-//! | `session`, `watch`, `status` | a node while a command has it open, and what it reports |
-//! | `stored`, `neighbours`, `certificate` | nodes as their files are, and what certificates say |
+//! | `error` | failures: exit code, message and advice |
+//! | `session`, `watch`, `status` | a node that a command has open, and its reports |
+//! | `stored`, `neighbours`, `certificate` | nodes as their files describe them, and the content of certificates |
 //! | `stop` | waits that end at a deadline or a signal |
-//! | `ui`, `logging` | what is printed on a terminal or written to stderr |
-//! | `pin`, `topic`, `publish` | what several commands share |
+//! | `ui`, `logging` | output on stdout and stderr |
+//! | `pin`, `topic`, `publish` | functions that several commands share |
 
 mod args;
 mod certificate;
@@ -43,11 +43,11 @@ fn main() -> ExitCode {
     let dumps_off = disable_core_dumps();
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet, cli.log_format);
-    // The demonstration shows on its screen what the logs would say.
+    // The demonstration prints its own reports, so the logs would only repeat them.
     let shown = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
     logging::start(cli.verbose, cli.quiet || shown, cli.log_format);
     if let Err(error) = dumps_off {
-        tracing::warn!(%error, "core dumps cannot be disabled: after a crash keys may be on the disk");
+        tracing::warn!(%error, "core dumps cannot be disabled; a crash may write keys to the disk");
     }
     match run(cli, ui) {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Keeps keys and passwords in memory: a crash writes none of it to a disk, and on Linux no other process of the
-/// same user reads it.
+/// Keeps keys and passwords in memory: a crash writes none of them to a disk, and on Linux no other process of the same
+/// user can read them.
 fn disable_core_dumps() -> Result<(), rustix::io::Errno> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let none = Rlimit {
@@ -67,13 +67,13 @@ fn disable_core_dumps() -> Result<(), rustix::io::Errno> {
         maximum: Some(0),
     };
     setrlimit(Resource::Core, none)?;
-    // A handler of dumps that the system pipes them to is not held by the limit.
+    // The limit does not apply if the system pipes core dumps to a program.
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
-/// Runs the command on a thread of its own, so that a token that does not answer does not keep the program.
+/// Runs the command on a thread of its own, so that the program can end while a token does not answer.
 #[cfg(feature = "hsm")]
 async fn perform(cli: Cli, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let patience = kc::keystore_hsm::Patience::default();
@@ -93,7 +93,7 @@ async fn perform(cli: Cli, ui: Ui, stop: Stop) -> Result<(), CliError> {
 
 fn run(cli: Cli, ui: Ui) -> Result<(), CliError> {
     let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| CliError::failure(format!("cannot start: {error}")))?;
+        .map_err(|error| CliError::failure(format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(async {
         let stop = Stop::on_signals()?;
         perform(cli, ui, stop).await

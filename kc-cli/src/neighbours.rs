@@ -1,4 +1,4 @@
-//! Other nodes whose files are here: what they say of mistyped passwords, and the names of keys.
+//! Other nodes with files on this host: they reveal mistyped passwords, and give names to keys.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,16 +17,16 @@ use crate::status::trust;
 /// A node whose files are in the same folder.
 struct Neighbour {
     config: NodeConfig,
-    /// Where its configuration is, for messages.
+    /// The path of its configuration, for messages.
     path: String,
     roots: Vec<VerifyingKey>,
 }
 
-/// The nodes of a folder, as far as they can be read.
+/// The nodes of a folder; nodes that cannot be read are left out.
 pub(crate) struct Neighbours(Vec<Neighbour>);
 
 impl Neighbours {
-    /// Reads those in `folder`; first the node with these files, if it exists.
+    /// Reads the nodes in `folder`. The node with the files `first` comes first, if it exists.
     pub(crate) fn read(folder: &Path, first: &NodeFiles) -> Self {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
@@ -39,7 +39,11 @@ impl Neighbours {
         Self(nodes.iter().filter_map(Neighbour::read).collect())
     }
 
-    /// Fails if none of the nodes trusts this root, nor one of the same password.
+    /// Checks that one of the nodes trusts `root`, or the root of the other key type from the same password. A folder
+    /// without nodes passes.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] if all nodes trust other roots.
     pub(crate) fn check_root(&self, root: &VerifyingKey) -> Result<(), CliError> {
         let mut others = self
             .0
@@ -55,18 +59,21 @@ impl Neighbours {
             return Ok(());
         }
         let message = format!(
-            "wrong root password? It gives root of trust {}, but node {id} ({path}) trusts {}",
+            "wrong root password? This password gives root of trust {}, but node {id} ({path}) trusts {}",
             root.fingerprint(),
             theirs.join(", ")
         );
         Err(CliError::new(Exit::Refused, message).advise(format!(
-            "type the root password of {id} again; --new-root makes a node of another root of trust, which \
+            "type the root password of {id} again; --new-root makes a node with another root of trust, which \
              exchanges no keys with {id}"
         )))
     }
 
-    /// Fails if the nodes of this root of trust that a provisioner certified all have another provisioner than this
-    /// password gives.
+    /// Checks that `password` gives the provisioner of at least one node under `root`. A folder without such nodes
+    /// passes.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] if other provisioners certified all nodes under `root`.
     pub(crate) fn check_provisioner(
         &self,
         password: &Password,
@@ -91,10 +98,10 @@ impl Neighbours {
         };
         let (id, path) = (other.config.node_id(), &other.path);
         let message =
-            format!("wrong provisioning password? Another one certified node {id} ({path})");
+            format!("wrong provisioning password? Another password certified node {id} ({path})");
         Err(CliError::new(Exit::Refused, message).advise(format!(
-            "type the provisioning password of {id} again; --new-provisioner certifies by another one, which must \
-             then be revoked by itself if it becomes known"
+            "type the provisioning password of {id} again; --new-provisioner certifies with another password, whose \
+             provisioners must be revoked separately if it becomes known"
         )))
     }
 }
@@ -110,13 +117,13 @@ impl Neighbour {
         })
     }
 
-    /// Whether it trusts a root, or one of the other type and the same password.
+    /// Returns whether the node trusts `root`, or the root of the other key type from the same password.
     fn trusts(&self, root: &VerifyingKey) -> bool {
         let mut roots = self.roots.iter();
         roots.any(|known| known.ed25519() == root.ed25519())
     }
 
-    /// The provisioners that certified it under a root.
+    /// Returns the provisioners that certified the node under `root`.
     fn provisioners(&self, root: &VerifyingKey) -> Vec<(Provisioner, VerifyingKey)> {
         let chains = OwnChains::load(&self.config).ok();
         let chains = chains.iter().flat_map(OwnChains::iter);
@@ -126,16 +133,16 @@ impl Neighbour {
     }
 }
 
-/// More nodes are not looked at.
+/// The largest number of nodes that are read.
 const MAX_NODES: usize = 1000;
 
-/// The ids of nodes, by the fingerprints of the keys that their chains certify.
+/// The ids of nodes, by the fingerprints of the keys in their certificate chains.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownNames(HashMap<String, String>);
 
 impl KnownNames {
-    /// Reads the configurations that ids are looked up in, and those beside this one. Takes no lock; what cannot be read
-    /// is left out.
+    /// Reads the configurations of the nodes that `--node` finds by their ids, and those in the folder of `files`. Takes
+    /// no lock. Files that cannot be read are left out.
     pub(crate) fn near(files: Option<&NodeFiles>) -> Self {
         let mut places = SearchPlaces::from_environment();
         let mut nodes = list_nodes(&places);
@@ -160,17 +167,17 @@ impl KnownNames {
         Self(names)
     }
 
-    /// The node with the key of this fingerprint.
+    /// Returns the id of the node whose key has this fingerprint.
     pub(crate) fn get(&self, fingerprint: &str) -> Option<&str> {
         self.0.get(fingerprint).map(String::as_str)
     }
 
-    /// A key's fingerprint, with the name of its node if that is known: `0123456789abcdef (alice)`.
+    /// Returns the fingerprint of a key, with the id of its node if that is known: `0123456789abcdef (alice)`.
     pub(crate) fn of(&self, key: &VerifyingKey) -> String {
         self.of_fingerprint(&key.fingerprint())
     }
 
-    /// As [`of`](Self::of).
+    /// Returns a fingerprint, with the id of its node if that is known.
     pub(crate) fn of_fingerprint(&self, fingerprint: &str) -> String {
         match self.get(fingerprint) {
             Some(name) => format!("{fingerprint} ({name})"),

@@ -1,4 +1,4 @@
-//! Opening what may be on a token: its PIN is asked for only if it is needed.
+//! Access to nodes and keys that may be on a token. The program asks for a PIN only if it is needed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use kc::{Node, NodeBuilder};
 use crate::args::{PasswordSource, PinArg};
 use crate::error::CliError;
 
-/// Opens and starts a node.
+/// Opens and starts a node. Asks for the PIN of its token if no other source gives it.
 pub(crate) async fn open(options: NodeBuilder) -> Result<Node, CliError> {
     let error = match options.clone().open().await {
         Ok(node) => return Ok(node),
@@ -24,12 +24,13 @@ pub(crate) async fn open(options: NodeBuilder) -> Result<Node, CliError> {
     }
 }
 
-/// Opens a node to sign with its keys; the file, if there is one, has the PIN.
+/// Opens a node to sign with its keys. The PIN comes from `file`, if it is given.
 pub(crate) fn lock(node: &str, file: Option<&Path>) -> Result<LockedNode, CliError> {
     with(file, |pin| LockedNode::open(node, pin))
 }
 
-/// Opens something else that may be on a token; the file, if there is one, has the PIN.
+/// Calls `open` with the PIN in `file`, if it is given; if a PIN is needed and missing, asks for it and calls `open`
+/// again.
 pub(crate) fn with<T>(
     file: Option<&Path>,
     open: impl Fn(Option<&NodePin>) -> Result<T, OpenError>,
@@ -45,7 +46,7 @@ pub(crate) fn with<T>(
 }
 
 impl PinArg {
-    /// How a node is opened with it.
+    /// Adds the PIN file to the options of a node.
     pub(crate) fn of(&self, options: NodeBuilder) -> NodeBuilder {
         match self.file() {
             Some(path) => options.pin_file(path.to_owned()),
@@ -54,8 +55,8 @@ impl PinArg {
     }
 }
 
-/// Where the PIN of a token that a URI names comes from: this file, else what the URI or the environment says, else a
-/// person.
+/// Returns the source of the PIN for the token that `uri` names: `file`, else the source that the URI or the environment
+/// gives, else a prompt.
 #[cfg(feature = "hsm")]
 pub(crate) fn of_token(uri: &Pkcs11Uri, file: Option<&Path>) -> Result<PinSource, CliError> {
     if let Some(file) = file {
@@ -70,7 +71,7 @@ pub(crate) fn of_token(uri: &Pkcs11Uri, file: Option<&Path>) -> Result<PinSource
     }
 }
 
-/// The PIN of a token, of which this is the label.
+/// Asks for the PIN of the token with the label `token`.
 fn ask(token: &str) -> Result<SecretText, CliError> {
     PasswordSource::of_pin(token).read_text()
 }

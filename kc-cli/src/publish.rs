@@ -1,4 +1,4 @@
-//! Sending to a management topic.
+//! Updates that are sent to a management topic.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use tokio::time::timeout;
 use crate::args::Connection;
 use crate::error::CliError;
 
-/// How long each call may take.
+/// The largest time of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A message about a key. It goes out under the key's byte form, so that compaction keeps one for each key.
+/// A message about a key. Its Kafka key is the byte form of the key, so that compaction keeps one message for each key.
 #[derive(Clone, Debug)]
 pub(crate) struct Update {
     pub(crate) key: VerifyingKey,
     pub(crate) message: Vec<u8>,
 }
 
-/// Sends updates to a topic, which is created if need be, and waits until they are acknowledged. Gives the
-/// topic's name.
+/// Creates the topic if it does not exist, sends the updates and waits until the broker has acknowledged them. Returns
+/// the name of the topic.
 pub(crate) async fn publish(
     connection: &Connection,
     topic: ManagementTopic,
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// Creates no topics, for this reason.
+    /// An admin client that refuses to create topics, with this kind of error.
     #[derive(Debug)]
     struct Refusing(BackendErrorKind);
 

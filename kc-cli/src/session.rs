@@ -1,4 +1,4 @@
-//! A node while a command has it open.
+//! A node that a command has open.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::stop::{Ended, Until};
 use crate::ui::Ui;
 use crate::watch;
 
-/// How long closing may take: of a node, and of what is closed at the same time.
+/// The largest time for closing a node and its clients.
 pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long opening may still take when a run has ended: a token is better not left in the midst of a call.
+/// The time that opening may still take after a run has ended, so that a call to a token is not interrupted.
 const OPEN_GRACE: Duration = Duration::from_secs(1);
 
-/// An open node that answers `kc node status`, and reports on stderr what its operator should know.
+/// An open node that answers `kc node status`, and reports on stderr the events that its operator should know.
 #[derive(Debug)]
 pub(crate) struct Session {
     open: Node,
@@ -30,7 +30,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens a node, unless the run ends before.
+    /// Opens a node; returns the end of the run if it comes first.
     pub(crate) async fn open(
         options: NodeBuilder,
         command: &'static str,
@@ -53,7 +53,7 @@ impl Session {
             .map(kc::core::keys::VerifyingKey::fingerprint);
         let watching = watch::start(open.events(), roots.collect(), names, ui);
         let status = StatusServer::start(open.clone(), command)
-            .inspect_err(|error| tracing::warn!(%error, "`kc node status` will not work"))
+            .inspect_err(|error| tracing::warn!(%error, "the status socket cannot be opened; `kc node status` does not work"))
             .ok();
         Ok(Self {
             open,
@@ -66,7 +66,10 @@ impl Session {
         &self.open
     }
 
-    /// Makes sure that the node's chain grants one of these usages for a topic.
+    /// Checks that the node's chain grants one of these usages for a topic.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`](crate::error::Exit::Refused) if no chain of the node grants one.
     pub(crate) async fn require(&self, topic: &str, usages: &[Usage]) -> Result<(), CliError> {
         let granted = self.open.actors().authorize(topic, usages).await;
         granted.map_err(|error| {
@@ -82,7 +85,7 @@ impl Session {
         })
     }
 
-    /// Closes the node: what is to be sent is sent.
+    /// Closes the node, and sends the records that wait to be sent.
     pub(crate) async fn close(self) -> Result<(), CliError> {
         if let Some(status) = self.status {
             status.stop().await;

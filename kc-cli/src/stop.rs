@@ -1,4 +1,4 @@
-//! Waits that end at a signal, or when the time of the whole run is over.
+//! Waits that end at a signal, or at the time limit of the whole run.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::CliError;
 
-/// Becomes true at the first SIGINT, SIGTERM or SIGHUP; the second ends the program at once. A SIGHUP that is ignored,
-/// as under `nohup`, stays so.
+/// The request to stop: the first SIGINT, SIGTERM or SIGHUP. The second signal ends the program at once. If SIGHUP is
+/// ignored, as under `nohup`, it stays ignored.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(watch::Receiver<bool>);
 
@@ -18,7 +18,7 @@ impl Stop {
     pub(crate) fn on_signals() -> Result<Self, CliError> {
         let listen = |kind| {
             signal(kind)
-                .map_err(|error| CliError::failure(format!("cannot listen to signals: {error}")))
+                .map_err(|error| CliError::failure(format!("cannot listen for signals: {error}")))
         };
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut terminate = listen(SignalKind::terminate())?;
@@ -43,16 +43,16 @@ impl Stop {
         Ok(Self(stopped))
     }
 
-    /// Waits until the program is to stop.
+    /// Waits until a signal asks the program to stop.
     pub(crate) async fn requested(&mut self) {
         if self.0.wait_for(|stopped| *stopped).await.is_err() {
-            // The task that listens to signals has ended, so none comes.
+            // The task that listens for signals has ended, so no signal comes.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Returns whether the program was started to outlive the terminal; only Linux can tell.
+/// Returns whether the program was started with SIGHUP ignored. Only Linux shows this; elsewhere false.
 fn hangup_is_ignored() -> bool {
     const SIGHUP: u64 = 1;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -61,30 +61,30 @@ fn hangup_is_ignored() -> bool {
     ignored.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
 }
 
-/// How long a run may go on.
+/// The end of a run: a signal or a deadline.
 #[derive(Clone, Debug)]
 pub(crate) struct Until {
     stop: Stop,
     deadline: Option<Instant>,
 }
 
-/// What ended a run from outside.
+/// The cause that ended a run from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// A signal.
     Interrupted,
-    /// The time is over.
+    /// The time limit was reached.
     TimedOut,
 }
 
 impl Until {
-    /// Until a signal, or for so long.
+    /// Returns the end of a run that stops at a signal, or after `limit`.
     pub(crate) fn new(stop: Stop, limit: Option<Duration>) -> Self {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         Self { stop, deadline }
     }
 
-    /// Waits for `work`, unless the run ends before; `work` is dropped then.
+    /// Waits for `work`. If the run ends first, drops `work` and returns the cause.
     pub(crate) async fn or<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
         tokio::select! {
             biased;
@@ -94,7 +94,7 @@ impl Until {
         }
     }
 
-    /// Waits for `work`, and for `grace` more if the run ends before: for what is better finished.
+    /// Waits for `work`. If the run ends first, waits up to `grace` longer, so that `work` can finish.
     pub(crate) async fn or_after<T>(
         &mut self,
         grace: Duration,

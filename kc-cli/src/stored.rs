@@ -1,4 +1,4 @@
-//! A node as its files describe it, and changes to the files of a node that does not run.
+//! A node as its files describe it, and changes to the files of a stopped node.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use kc::maintenance::StoredKeys;
 use crate::error::CliError;
 use crate::status::{node_settings, trust};
 
-/// What a node's files say; read without a lock.
+/// The content of a node's files, read without a lock.
 #[derive(Debug)]
 pub(crate) struct StoredNode {
     pub(crate) files: NodeFiles,
@@ -25,7 +25,7 @@ pub(crate) struct StoredNode {
     pub(crate) trust: TrustStore,
 }
 
-/// A node that no other process has open, so that its files may be changed.
+/// A node that is locked, so that no other process has it open and its files may be changed.
 #[derive(Debug)]
 pub(crate) struct StoppedNode {
     pub(crate) stored: StoredNode,
@@ -37,7 +37,7 @@ impl StoredNode {
         Self::of_files(find_node(node, &SearchPlaces::from_environment())?)
     }
 
-    /// The first of the nodes found by their ids that has a chain of this key.
+    /// Returns the first node here, or in `KC_HOME`, that has a chain of this key.
     pub(crate) fn with_chain_of(key: &VerifyingKey) -> Option<Self> {
         let nodes = list_nodes(&SearchPlaces::from_environment()).into_iter();
         let mut nodes = nodes.filter_map(|files| Self::of_files(files).ok());
@@ -58,17 +58,17 @@ impl StoredNode {
         })
     }
 
-    /// What its files say of its keys, of those that it does not use, too.
+    /// Returns the description of the node's keys in its files; it includes keys that are not in use.
     pub(crate) fn stored_keys(&self) -> Result<StoredKeys, CliError> {
         Ok(StoredKeys::of(&self.config, &self.files)?)
     }
 
-    /// The chains in its configuration, not validated.
+    /// Returns the chains in the node's configuration, not validated.
     pub(crate) fn chains(&self) -> Result<OwnChains, CliError> {
         Ok(OwnChains::load(&self.config)?)
     }
 
-    /// The signing keys in use, in the order of their chains.
+    /// Returns the signing keys in use, in the order of their chains.
     pub(crate) fn keys(&self) -> Result<Vec<VerifyingKey>, CliError> {
         let types = self.key_types()?;
         let mut keys = self.stored_keys()?.signing;
@@ -76,13 +76,13 @@ impl StoredNode {
         Ok(keys)
     }
 
-    /// The types of signing key in use; `None` for all.
+    /// Returns the types of signing keys in use; `None` for all types.
     pub(crate) fn key_types(&self) -> Result<Option<Vec<KeyType>>, CliError> {
         Ok(key_types(&self.config)?)
     }
 }
 
-/// Whether a node uses a signing key, by its key types.
+/// Returns whether a node with these key types uses `key`.
 pub(crate) fn is_used(types: Option<&[KeyType]>, key: &VerifyingKey) -> bool {
     types.is_none_or(|types| types.contains(&key.key_type()))
 }
@@ -97,7 +97,7 @@ impl StoppedNode {
         })
     }
 
-    /// Stores the chain of the key with this index, and a root to be trusted.
+    /// Stores the chain of the key with this index and, if given, adds a root to the allowlist.
     pub(crate) fn store_chain(
         &self,
         index: usize,
@@ -113,7 +113,7 @@ impl StoppedNode {
         })
     }
 
-    /// Changes its configuration.
+    /// Changes the node's configuration.
     pub(crate) fn update(
         &self,
         edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
@@ -123,7 +123,7 @@ impl StoppedNode {
     }
 }
 
-/// Under the first name `rot<n>` that is free.
+/// Adds a root to the allowlist, under the first free name `rot<n>`.
 fn add_root(config: &mut NodeConfig, root: &VerifyingKey) -> Result<(), ConfigError> {
     let entry = TrustEntry::unrestricted(root);
     let mut name = "rot0".to_owned();

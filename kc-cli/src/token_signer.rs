@@ -1,4 +1,4 @@
-//! Keys on a token that belong to no node: those of the root of trust and of provisioners.
+//! Keys on a token that belong to no node: the keys of roots of trust and of provisioners.
 
 use std::path::Path;
 
@@ -10,21 +10,24 @@ use kc::keystore_hsm::{
 
 use crate::error::CliError;
 
-/// Fails if a part of a key of this type would have to be kept beside the token.
+/// Checks that the token can hold all parts of a key of this type.
+///
+/// # Errors
+/// [`CliError`] if a part of the key would be outside of the token.
 pub(crate) fn require_whole(uri: &Pkcs11Uri, key_type: KeyType) -> Result<(), CliError> {
     if Capabilities::of(uri)?.holds(key_type) {
         return Ok(());
     }
     let version = key_type.version();
     Err(
-        CliError::failure(format!("the token cannot hold all of a key of type {version}")).advise(
-            "`kc provision --keystore` keeps in the node's configuration what the token cannot hold, sealed by \
-             it",
+        CliError::failure(format!("the token cannot hold all parts of a key of type {version}")).advise(
+            "use a key of another type or another token; only `kc provision --keystore` can keep a part of the \
+             key outside of the token: in the node's configuration, sealed by the token",
         ),
     )
 }
 
-/// Puts a key onto a token, unless it is there.
+/// Puts a key onto a token; a key that is already there stays as it is.
 pub(crate) fn import(token: &Token, labels: &NodeLabels, key: &SigningKey) -> Result<(), HsmError> {
     relabel_signer(token, labels, Some(key.verifying_key()))?;
     generate_opaque_key(token, labels)?;
@@ -32,7 +35,7 @@ pub(crate) fn import(token: &Token, labels: &NodeLabels, key: &SigningKey) -> Re
     Ok(())
 }
 
-/// Draws a key of this type on a token, unless it is there, to sign with.
+/// Returns a signer with a key of this type on a token; draws the key if it is not there yet.
 pub(crate) fn draw(
     token: Token,
     labels: NodeLabels,
@@ -44,7 +47,8 @@ pub(crate) fn draw(
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }
 
-/// The key of this type that a URI names, to sign with; the file, if there is one, has the token's PIN.
+/// Returns a signer with the key of this type that a URI names. The PIN of the token comes from `pin_file`, if it is
+/// given.
 pub(crate) fn open(
     uri: &Pkcs11Uri,
     pin_file: Option<&Path>,
@@ -56,7 +60,7 @@ pub(crate) fn open(
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }
 
-/// What is called by these labels now. Scripts may still have those of an earlier version.
+/// Returns the present labels of a key that a script may still name by the labels of an earlier version.
 fn renamed(token: &Token, labels: NodeLabels) -> Result<NodeLabels, HsmError> {
     match labels.renamed() {
         Some(renamed) if relabel_signer(token, &renamed, None)? => Ok(renamed),

@@ -1,4 +1,4 @@
-//! The names of data topics, and waiting for a topic.
+//! Names of data topics, and waits for a topic.
 
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use tokio::time::{sleep, timeout};
 use crate::error::{CliError, Exit};
 use crate::status::node_settings;
 
-/// How long to look for a topic that the broker does not know.
+/// The time to wait for a topic that the broker does not know.
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
-/// How often to look.
+/// The time between two requests for the topic.
 const LOOK_DELAY: Duration = Duration::from_millis(250);
 
-/// Refuses a name that no data topic can have: a side topic carries keys, a management topic carries chains and lists.
+/// Refuses a name that no data topic can have: side topics carry data keys, and management topics carry chains and list
+/// entries.
 pub(crate) fn require_data_topic(
     topic: &str,
     scheme: &TopicScheme,
@@ -23,46 +24,48 @@ pub(crate) fn require_data_topic(
 ) -> Result<(), CliError> {
     if !is_topic_name(topic) {
         return Err(
-            CliError::usage(format!("{topic:?} is not the name of a topic")).advise(
-                "names have up to 249 ASCII letters, digits, dots, underscores and hyphens",
-            ),
+            CliError::usage(format!("{topic:?} is not a valid name of a topic"))
+                .advise("a name has 1 to 249 ASCII letters, digits, dots, underscores and hyphens"),
         );
     }
     if let Some((root, _)) = scheme.parse_side_topic(topic) {
         return Err(CliError::usage(format!(
-            "{topic} is a side topic of {root}: it carries keys, and no data"
+            "{topic} is a side topic of {root}: side topics carry data keys, and no data"
         ))
-        .advise("choose a topic whose name has no suffix of side topics"));
+        .advise("choose a topic whose name does not end like a side topic"));
     }
     if management.names().contains(&topic) {
         return Err(CliError::usage(format!(
-            "{topic} is a management topic: it carries chains or lists of keys, and no data"
+            "{topic} is a management topic: management topics carry chains and list entries, and no data"
         ))
         .advise(
-            "choose another topic; `kc trust` and `kc chain publish` write to management topics",
+            "choose another topic; only `kc trust` and `kc chain publish` write to management topics",
         ));
     }
     Ok(())
 }
 
-/// As [`require_data_topic`], with the names that a node's settings give to side and management topics.
+/// Refuses a name that no data topic can have, with the names of side and management topics in a node's settings.
 pub(crate) fn require_data_topic_of(node: &str, topic: &str) -> Result<(), CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let settings = node_settings(&files, &read_config(&files.config())?)?;
     require_data_topic(topic, &settings.scheme(), &settings.management_topics())
 }
 
-/// Whether a topic was there when it was first looked for.
+/// The moment at which a topic was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// It was.
+    /// The topic existed at the first request.
     AtOnce,
-    /// It was created while it was looked for.
+    /// The topic appeared during the wait.
     Later,
 }
 
-/// Waits until the broker knows a topic. We create none, but with `auto_create` asking may make the
-/// broker do so.
+/// Waits until the broker knows a topic. With `auto_create`, the requests allow the broker to create the topic; kc does
+/// not create it itself.
+///
+/// # Errors
+/// [`Exit::Broker`] if the broker does not know the topic after 10 s, or cannot be reached.
 pub(crate) async fn await_topic(
     backend: &dyn Backend,
     servers: &str,
@@ -94,6 +97,8 @@ pub(crate) async fn await_topic(
                 TOPIC_DEADLINE.as_secs()
             ),
         )
-        .advise(format!("create it: kc topics create {topic} -b {servers}"))),
+        .advise(format!(
+            "create the topic: kc topics create {topic} -b {servers}"
+        ))),
     }
 }

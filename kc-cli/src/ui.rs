@@ -1,4 +1,4 @@
-//! What is shown: results on stdout, everything else on stderr; and questions at a terminal.
+//! Output: results on stdout, everything else on stderr; and questions at a terminal.
 
 use std::borrow::Cow;
 use std::env;
@@ -23,7 +23,7 @@ pub(crate) struct Ui {
     format: LogFormat,
 }
 
-/// Whether stderr shows colours.
+/// Returns whether stderr shows colours.
 pub(crate) fn colours() -> bool {
     let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !unwanted
@@ -38,12 +38,12 @@ impl Ui {
         }
     }
 
-    /// Whether stderr is a terminal whose user wants to see progress.
+    /// Returns whether stderr is a terminal whose user wants to see progress.
     pub(crate) fn shows_progress(self) -> bool {
         !self.quiet && self.format == LogFormat::Text && io::stderr().is_terminal()
     }
 
-    /// A line of the result.
+    /// Writes a line of the result to stdout.
     pub(crate) fn result(self, line: impl AsRef<str>) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{}", harmless(line.as_ref())).and_then(|()| out.flush());
@@ -51,19 +51,19 @@ impl Ui {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::failure(
                 format!("cannot write to stdout: {error}"),
             )),
-            // The reader has what it wanted.
+            // The reader of a pipe has read as much as it needs.
             _ => Ok(()),
         }
     }
 
-    /// Progress, for people; not said if they want it quiet.
+    /// Writes a note for people to stderr; `-q` suppresses it.
     pub(crate) fn note(self, line: impl AsRef<str>) {
         if !self.quiet {
             self.say(line);
         }
     }
 
-    /// A line that is always written to stderr, because scripts may look for it.
+    /// Writes a line to stderr, also with `-q`, because scripts may look for it.
     pub(crate) fn say(self, line: impl AsRef<str>) {
         let line = line.as_ref();
         match self.format {
@@ -72,7 +72,7 @@ impl Ui {
         }
     }
 
-    /// An error, and what to do about it.
+    /// Writes an error and its advice to stderr.
     pub(crate) fn error(self, error: &CliError) {
         if self.format == LogFormat::Json {
             let fields = json!({ "message": error.to_string(), "advice": error.advice() });
@@ -94,12 +94,12 @@ impl Ui {
     }
 }
 
-/// Writes a line to stderr. There is no place to report that stderr is closed.
+/// Writes a line to stderr. An error is ignored: if stderr is closed, it cannot be reported.
 fn write(line: &str) {
     let _ = beside(|| writeln!(io::stderr().lock(), "{line}"));
 }
 
-/// Writes a line in the form of the logs.
+/// Writes a line of JSON in the form of the logs.
 fn write_json(level: &str, fields: Value) {
     let timestamp = Clock::system().now().to_string();
     let line = json!({
@@ -111,8 +111,8 @@ fn write_json(level: &str, fields: Value) {
     write(&harmless(&line.to_string()));
 }
 
-/// The text with what a terminal obeys spelled out as JSON does (`\u001b`), because text may come from brokers and from
-/// other nodes. Line ends and tabs stay.
+/// Returns the text with control characters spelled out as in JSON (`\u001b`), because a terminal obeys them and the
+/// text may come from brokers or other nodes. Line feeds and tabs stay.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
@@ -128,7 +128,7 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(spelled)
 }
 
-/// Control characters, and those that change the direction of text.
+/// Returns whether a terminal obeys a character: control characters, and those that change the direction of text.
 fn is_obeyed(letter: char) -> bool {
     let is_direction = matches!(
         letter,
@@ -137,19 +137,22 @@ fn is_obeyed(letter: char) -> bool {
     is_direction || (letter.is_control() && !matches!(letter, '\n' | '\t'))
 }
 
-/// Goes on if `--yes` was given, or if a person types `yes`. Without a terminal the answer is no.
+/// Asks a person to type `yes`, unless `--yes` was given.
+///
+/// # Errors
+/// [`CliError`] if the person types something else, or if stdin is no terminal.
 pub(crate) fn confirm(consequence: &str, yes: bool) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
         return Err(CliError::usage(format!("not confirmed: {consequence}"))
-            .advise("--yes confirms; there is no terminal to ask at"));
+            .advise("there is no terminal to ask at: give --yes to confirm"));
     }
     let failed = |error: io::Error| io_failed("ask at", "the terminal", &error);
     let mut answer = String::new();
     let mut err = io::stderr().lock();
-    write!(err, "{consequence}. Type yes to go on: ").map_err(failed)?;
+    write!(err, "{consequence}. Type yes to continue: ").map_err(failed)?;
     err.flush().map_err(failed)?;
     io::stdin().read_line(&mut answer).map_err(failed)?;
     match answer.trim() {
@@ -158,7 +161,7 @@ pub(crate) fn confirm(consequence: &str, yes: bool) -> Result<(), CliError> {
     }
 }
 
-/// "until" a time, or "without end".
+/// Returns "until" and a time, or "without end".
 pub(crate) fn until(end: Option<Timestamp>) -> String {
     end.map_or_else(|| "without end".to_owned(), |end| format!("until {end}"))
 }

@@ -1,4 +1,4 @@
-//! Reports on stderr what only a person can help with, and what others changed about the node.
+//! Reports on stderr: events that need a person, and changes that other nodes made to this node's trust.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,8 @@ use crate::neighbours::KnownNames;
 use crate::ui::Ui;
 use crate::ui::until;
 
-/// Reports until it is aborted; `roots` are the fingerprints of the node's roots of trust.
+/// Starts a task that reports the events of a node until it is aborted. `roots` are the fingerprints of the node's roots
+/// of trust.
 pub(crate) fn start(
     mut events: EventListener,
     roots: Vec<String>,
@@ -37,7 +38,7 @@ struct Watch {
     names: KnownNames,
     ui: Ui,
     reported_chain: bool,
-    /// The root topics of which it was reported that their side topics cannot be reached.
+    /// The root topics whose unreachable side topics were already reported.
     unreachable: HashSet<RootTopic>,
 }
 
@@ -49,8 +50,8 @@ impl Watch {
                 ui.say(unanswered(root_topic.as_str(), ids.len(), &self.roots));
             }
             NodeEvent::NotSent { root_topic } if self.unreachable.insert(root_topic.clone()) => ui.say(format!(
-                "the side topics of {root_topic} cannot be reached; kc keeps asking for its keys. The broker may be \
-                 away; if it does not let this node create topics: kc topics create {root_topic}"
+                "the side topics of {root_topic} cannot be reached; kc continues to ask for its data keys. Check that \
+                 the broker runs. If the broker does not let this node create topics: kc topics create {root_topic}"
             )),
             NodeEvent::StoreFails { store, fault } => {
                 ui.say(format!("{}: {}", failing(store), fault.reason));
@@ -62,27 +63,28 @@ impl Watch {
             NodeEvent::NoValidChain { reason } if !self.reported_chain => {
                 self.reported_chain = true;
                 ui.say(format!(
-                    "this node can neither ask for keys nor hand them out: {reason}"
+                    "this node has no valid certificate chain, so it can neither request data keys nor hand them out: \
+                     {reason}"
                 ));
             }
             NodeEvent::Denied { key, .. } => ui.say(format!(
-                "this node is on the denylist: its key {} was denied, and all other nodes refuse it from now \
+                "this node is on the denylist: its key {} was denied, and other nodes refuse this key from now \
                  on. If that is a mistake, ask the keeper of the root of trust; `kc provision --force` gives the \
                  node a new key",
                 key.fingerprint()
             )),
             NodeEvent::ChainExpires { key, expires } => ui.say(format!(
-                "the certificate chain of this node's key {} ends at {}: renew it by `kc chain issue`, or have a \
-                 new one sent by `kc chain publish`; after its end the node can neither ask for keys nor hand \
-                 them out",
+                "the certificate chain of this node's key {} ends at {}; after this time the node can neither request \
+                 data keys nor hand them out. Renew the chain with `kc chain issue`, or send a new one with `kc chain \
+                 publish`",
                 key.fingerprint(),
                 expires
             )),
             NodeEvent::ChainAdopted { key, expires } => {
-                // A problem of the chain now in use is news again.
+                // A problem of the new chain is reported again.
                 self.reported_chain = false;
                 ui.note(format!(
-                    "new certificate chain of this node's key {} in use, {}",
+                    "this node uses a new certificate chain of its key {}, valid {}",
                     key.fingerprint(),
                     until(expires)
                 ));
@@ -90,8 +92,8 @@ impl Watch {
             NodeEvent::Listed { list, key, .. } => {
                 let fingerprint = key.fingerprint();
                 let owner = self.names.get(&fingerprint);
-                let owner = owner.map_or_else(String::new, |node| format!(", a key of {node}"));
-                ui.note(format!("key {fingerprint} came onto the {}{owner}", list.name()));
+                let owner = owner.map_or_else(String::new, |node| format!(" (a key of {node})"));
+                ui.note(format!("key {fingerprint}{owner} was added to the {}", list.name()));
             }
             _ => {}
         }
@@ -100,10 +102,12 @@ impl Watch {
 
 fn failing(store: Store) -> &'static str {
     match store {
-        Store::Keys => "this node cannot sign now: it can neither ask for keys nor hand them out",
-        Store::Ratchet => "the ratchet cannot be turned now; the keys in use stay in use",
+        Store::Keys => {
+            "this node cannot sign now, so it can neither request data keys nor hand them out"
+        }
+        Store::Ratchet => "the ratchet cannot turn now, so the data keys in use stay in use",
         Store::RetainedKeys => {
-            "keys for late consumers cannot be kept now, so no new keys are used"
+            "data keys for late consumers cannot be stored now, so no new data keys are used"
         }
     }
 }
@@ -112,22 +116,22 @@ fn working(store: Store) -> &'static str {
     match store {
         Store::Keys => "this node can sign again",
         Store::Ratchet => "the ratchet turns again",
-        Store::RetainedKeys => "keys are kept for late consumers again",
+        Store::RetainedKeys => "data keys for late consumers are stored again",
     }
 }
 
 fn unanswered(root_topic: &str, keys: usize, roots: &[String]) -> String {
     let keys = if keys == 1 {
-        "a key".to_owned()
+        "a data key".to_owned()
     } else {
-        format!("{keys} keys")
+        format!("{keys} data keys")
     };
     format!(
-        "Unanswered: requests for {keys} of {root_topic} had no answer; kc keeps asking. Likely reasons:
-  - no node with the keys is running: start the producer, or `kc node serve` on its node
-  - the producer does not trust this node's root of trust {}
-    (`kc node status` on the producer's side shows the roots that it trusts)
-  - a controller is needed and none is running, if this node was provisioned as limited",
+        "unanswered: no node has answered requests for {keys} of {root_topic}; kc continues to ask. Likely causes:
+  - no node that has the keys is running: start the producer, or `kc node serve` with its node
+  - the producer does not trust this node's root of trust {}:
+    compare with `kc node status` of the producer, which shows the roots that the producer trusts
+  - this node is limited, and no controller is running: start `kc controller`",
         roots.join(", ")
     )
 }

@@ -1,3 +1,5 @@
+//! The arguments for the connection to Kafka, and a connection by them.
+
 use std::env;
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,7 +19,7 @@ use crate::ui::Ui;
 const SERVERS: &str = "bootstrap_servers";
 const PROTOCOL: &str = "security_protocol";
 const PLAINTEXT: &str = "PLAINTEXT";
-/// Settings that make no sense without TLS.
+/// Settings that have no effect without TLS.
 const OF_TLS: [&str; 5] = [
     "ssl_cafile",
     "ssl_certfile",
@@ -25,56 +27,56 @@ const OF_TLS: [&str; 5] = [
     "ssl_password",
     "ssl_check_hostname",
 ];
-/// Settings that make no sense without SASL.
+/// Settings that have no effect without SASL.
 const OF_SASL: [&str; 3] = [
     "sasl_mechanism",
     "sasl_plain_username",
     "sasl_plain_password",
 ];
-/// Settings that others on this host should not see among the processes.
+/// Settings that other users of this host should not see in the list of processes.
 const SECRETS: [&str; 2] = ["sasl_plain_password", "ssl_password"];
 /// The extra name of the settings for side and management topics (protocol §11).
 const MANAGEMENT: &str = "crypto";
 /// The section of the settings of all Kafka clients.
 const KAFKA: &str = "kafka";
 
-/// How to reach Kafka: flags over environment over the node's configuration.
+/// The connection to Kafka. Flags override the environment, which overrides the node's configuration.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Kafka")]
 pub(crate) struct ConnectionArgs {
-    /// Brokers to ask first
+    /// The brokers to connect to first
     #[arg(short, long, value_name = "HOST:PORT,...", value_parser = servers)]
     pub(crate) bootstrap_servers: Option<String>,
 
-    /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [default: the node's; PLAINTEXT if -b names only this
-    /// host]
+    /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [default: the node's setting; PLAINTEXT if -b names only
+    /// this host]
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) security_protocol: Option<String>,
 
-    /// Any other setting of the Kafka client, by kafka-python's name or librdkafka's; may be given again.
-    /// A password is file#PATH
+    /// Another setting of the Kafka client, by its name in kafka-python or librdkafka; can be repeated.
+    /// file#PATH takes the value from a file, for passwords
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = pair)]
     settings: Vec<(String, String)>,
 
-    /// The Kafka client: pure, rdkafka or legacy, if built in [default: the node's; pure]
+    /// The Kafka client: pure, rdkafka or legacy, if it is built in [default: the node's setting, else pure]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<BackendChoice>,
 }
 
-/// What a command without a node of its own needs of Kafka.
+/// The connection to Kafka of a command that does not open a node.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) backend: Arc<dyn Backend>,
     /// The addresses of the brokers, for messages.
     pub(crate) servers: String,
-    /// How topics are named.
+    /// The names of side topics.
     pub(crate) scheme: TopicScheme,
-    /// How management topics are named.
+    /// The names of management topics.
     pub(crate) management: ManagementTopics,
 }
 
 impl ConnectionArgs {
-    /// The flags as settings of the section `kafka`. Says so if plaintext is meant without being asked for.
+    /// Returns the flags as settings of the section `kafka`. Prints a note if PLAINTEXT is used without a flag for it.
     pub(crate) fn flags(&self, ui: Ui) -> Vec<(String, String)> {
         let mut flags = Vec::new();
         let given = |name: &str| {
@@ -89,7 +91,7 @@ impl ConnectionArgs {
                 && !given(PROTOCOL)
                 && !protocol_in_environment();
             meant.then(|| {
-                ui.note("talking PLAINTEXT to this host; --security-protocol SSL talks TLS");
+                ui.note("connecting to this host without TLS (PLAINTEXT); --security-protocol SSL uses TLS");
                 PLAINTEXT.to_owned()
             })
         });
@@ -100,7 +102,7 @@ impl ConnectionArgs {
         for (name, value) in &self.settings {
             if SECRETS.contains(&canonical_name(name)) && !value.starts_with("file#") {
                 ui.note(format!(
-                    "-X {name} is for all to see among the processes; file#PATH is not"
+                    "other users of this host can see -X {name} in the list of processes; give file#PATH as the value"
                 ));
             }
             flags.push((name.clone(), value.clone()));
@@ -108,7 +110,7 @@ impl ConnectionArgs {
         flags
     }
 
-    /// How to open a node with these flags.
+    /// Returns the options that open a node with these flags.
     pub(crate) fn node(&self, node: &str, ui: Ui) -> NodeBuilder {
         let options = Node::builder(node);
         let options = match self.backend {
@@ -121,13 +123,14 @@ impl ConnectionArgs {
             .fold(options, |options, (name, text)| options.kafka(name, text))
     }
 
-    /// A Kafka client by these flags, over the environment, over the configuration of `node` if there is
-    /// one. Takes no lock.
+    /// Returns a Kafka client with the settings of these flags, the environment and the configuration of `node`, in this
+    /// order of priority. Takes no lock.
     pub(crate) fn connect(&self, node: Option<&str>, ui: Ui) -> Result<Connection, CliError> {
         self.connect_as(node, (KafkaUse::Admin, None), ui)
     }
 
-    /// As [`connect`](Self::connect), by the settings for sending to management topics.
+    /// Returns a Kafka client with the settings for sending to management topics; otherwise like
+    /// [`connect`](Self::connect).
     pub(crate) fn connect_management(
         &self,
         node: Option<&str>,
@@ -179,7 +182,7 @@ impl ConnectionArgs {
     }
 }
 
-/// The settings that a protocol has no use for, whatever the node's configuration says.
+/// Returns the settings that have no effect with a protocol, so that those of the node's configuration are unset.
 fn idle(protocol: &str) -> impl Iterator<Item = &'static str> {
     let protocol = protocol.to_ascii_uppercase();
     let of_tls = if protocol.ends_with("SSL") {
@@ -202,7 +205,7 @@ fn protocol_in_environment() -> bool {
     })
 }
 
-/// Whether all servers are this host by their names.
+/// Returns whether all servers are loopback addresses or `localhost`.
 fn only_loopback(servers: &str) -> bool {
     servers.split(',').map(str::trim).all(|server| {
         let host = match server.strip_prefix('[') {
@@ -214,7 +217,7 @@ fn only_loopback(servers: &str) -> bool {
     })
 }
 
-/// Fails for what cannot be the addresses of brokers.
+/// Parses `--bootstrap-servers`; fails if the text is not a list of broker addresses.
 fn servers(text: &str) -> Result<String, String> {
     match ClientSettings::parse([(SERVERS, text)]) {
         Ok(_) => Ok(text.to_owned()),
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_by_the_name() {
+    fn loopback_is_known_by_the_name() {
         for servers in ["127.0.0.1:9092", "localhost", "[::1]:9092, 127.9.9.9:1"] {
             assert!(only_loopback(servers), "{servers}");
         }

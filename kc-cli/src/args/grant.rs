@@ -1,4 +1,4 @@
-//! What a certificate grants, and how topics are named.
+//! The grants of a certificate, and the names of side topics.
 
 use clap::{ArgAction, Args};
 use kc::core::chain::{Constraints, multimatch};
@@ -8,20 +8,20 @@ use kc::core::types::{TopicScheme, is_topic_name};
 use crate::error::CliError;
 use crate::ui::Ui;
 
-/// Begins a regular expression among topics.
+/// The first character of a regular expression in a list of topics.
 const PATTERN_START: char = '^';
 
-/// What a certificate is to grant besides the role's usages.
+/// The grants of a certificate besides the usages of its role.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Certificate")]
 pub(crate) struct GrantArgs {
-    /// The topics it may use: names, and regular expressions that begin with ^ and match root topics
-    /// [default: all; those of the old chain, if there is one]
+    /// The topics that the certificate grants: names, and regular expressions that begin with ^ and match
+    /// root topics [default: the topics of the old chain; all, if there is none]
     #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', value_parser = topic, action = ArgAction::Append)]
     pub(crate) topics: Vec<String>,
 
-    /// How many certificates may follow the node's own; requests and replies need one, a chain server
-    /// needs two [default: what it needs; that of the old chain, if there is one]
+    /// The number of certificates that may follow this one: 1 for requests and replies, 2 for a chain server
+    /// [default: that of the old chain; the number that the role needs, if there is none]
     #[arg(long, value_name = "N")]
     pub(crate) pathlen: Option<u32>,
 }
@@ -40,14 +40,15 @@ impl GrantArgs {
         Ok(role.constraints(&self.topics, scheme, path_length)?)
     }
 
-    /// Says what certificates make of the topics, where that is not what stands there.
+    /// Prints a note if the certificate grants other topics than the given ones, or if the Python peer refuses them.
     pub(crate) fn note_on_topics(&self, scheme: &TopicScheme, ui: Ui) {
         let names = self.topics.iter().filter(|topic| !is_pattern(topic));
         for topic in names {
             let root = scheme.root_str(topic);
             if root != topic {
                 ui.note(format!(
-                    "note: {topic} is granted as root topic {root}, with all its other topics: they share keys"
+                    "note: {topic} is granted as root topic {root}, with all other topics of this root topic, because \
+                     they share data keys"
                 ));
             }
         }
@@ -63,7 +64,7 @@ fn is_pattern(topic: &str) -> bool {
     topic.starts_with(PATTERN_START)
 }
 
-/// A topic that a certificate or an entry of a list is to grant: a name, or a regular expression.
+/// Parses a topic that a certificate or a list entry grants: a name, or a regular expression.
 pub(crate) fn topic(text: &str) -> Result<String, String> {
     if is_pattern(text) {
         multimatch("", &[text.to_owned()]).map_err(|error| error.to_string())?;
@@ -73,27 +74,28 @@ pub(crate) fn topic(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "it is not the name of a topic; a regular expression begins with {PATTERN_START}"
+        "this is not a valid name of a topic; a regular expression begins with {PATTERN_START}"
     ))
 }
 
-/// How topics are named, where it is not the default: the same for all nodes of a topic.
+/// The names of side topics, if they are not the default. All nodes of a topic need the same.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Names of topics")]
 pub(crate) struct SchemeArgs {
-    /// Ends the root in a topic's name; topics of one root share keys [default: .]
+    /// The separator after the root topic in the name of a topic; topics with the same root topic share data
+    /// keys [default: .]
     #[arg(long, value_name = "S")]
     separator: Option<String>,
 
-    /// Ends the name of the topic of requests to producers [default: .reqs]
+    /// The suffix of the side topic for requests to producers [default: .reqs]
     #[arg(long, value_name = "S")]
     suffix_reqs: Option<String>,
 
-    /// Ends the name of the topic of replies [default: .keys]
+    /// The suffix of the side topic for replies [default: .keys]
     #[arg(long, value_name = "S")]
     suffix_keys: Option<String>,
 
-    /// Ends the name of the topic of requests to controllers [default: .subs]
+    /// The suffix of the side topic for requests to controllers [default: .subs]
     #[arg(long, value_name = "S")]
     suffix_subs: Option<String>,
 }
@@ -114,12 +116,16 @@ impl SchemeArgs {
             &scheme.subscriptions_suffix,
         );
         if reqs == keys || keys == subs || subs == reqs {
-            return Err(CliError::usage("two of the three suffixes are the same")
-                .advise("requests, replies and requests to controllers need topics of their own"));
+            return Err(
+                CliError::usage("two of the three suffixes of side topics are the same")
+                    .advise("give three different suffixes"),
+            );
         }
         if [reqs, keys, subs].iter().any(|suffix| suffix.is_empty()) {
-            return Err(CliError::usage("a suffix is empty")
-                .advise("without a suffix keys would go to the data's own topic"));
+            return Err(CliError::usage(
+                "a suffix of side topics is empty, so data keys would go to the data topic",
+            )
+            .advise("give a suffix such as .keys"));
         }
         Ok(scheme)
     }

@@ -22,13 +22,13 @@ pub(crate) use signer::{ProvisionerArgs, RootArgs};
 pub(crate) use token::{AdoptArg, KeystoreArgs, TokenUri};
 pub(crate) use values::{Given, KeyArgs, base64, read_bytes};
 
-/// A type of signing key by its version: 1 or 4.
+/// Parses the type of a signing key by its version: 1 or 4.
 pub(crate) fn key_type(text: &str) -> Result<KeyType, String> {
     let version = text.parse().ok().and_then(KeyType::from_version);
-    version.ok_or_else(|| "there are 1 (Ed25519) and 4 (Ed25519 and SLH-DSA)".to_owned())
+    version.ok_or_else(|| "expected 1 (Ed25519) or 4 (Ed25519 and SLH-DSA)".to_owned())
 }
 
-/// `500ms`, `20s`, `2m`, `7d`, and sums of them such as `1h 30m`.
+/// Parses a duration: `500ms`, `20s`, `2m`, `7d`, or a sum such as `1h 30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit: 500ms, 20s, 2m, 7d"))

@@ -1,4 +1,4 @@
-//! Which node, and the PIN of its token.
+//! The arguments that name a node, and the PIN of its token.
 
 use std::env;
 use std::path::Path;
@@ -9,10 +9,10 @@ use clap::Args;
 
 use crate::error::CliError;
 
-/// Names the node, unless `--node` does.
+/// The environment variable that names the node if `--node` is not given.
 const VARIABLE: &str = "KC_NODE";
 
-/// Which node.
+/// The node of a command.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct NodeArg {
     /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its
@@ -27,23 +27,27 @@ pub(crate) struct NodeArg {
     pub(crate) node: String,
 }
 
-/// The node that `--node` named, else the one that the environment names: for commands in which other flags take the
-/// place of `--node`, which the environment must not contradict.
+/// Returns the node that `--node` names, else the node that `KC_NODE` names. Commands in which another flag can replace
+/// `--node` use it, so that `KC_NODE` does not conflict with that flag.
+///
+/// # Errors
+/// [`CliError`] if neither names a node.
 pub(crate) fn node_or_environment(given: Option<&str>) -> Result<String, CliError> {
     let in_environment = || env::var(VARIABLE).ok().filter(|node| !node.is_empty());
     given
         .map(str::to_owned)
         .or_else(in_environment)
         .ok_or_else(|| {
-            CliError::usage("no node").advise(format!("name it by --node ID|PATH or in {VARIABLE}"))
+            CliError::usage("no node is named")
+                .advise(format!("give --node ID|PATH, or set {VARIABLE}"))
         })
 }
 
 /// The PIN of the token that a node's keys are on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PinArg {
-    /// A file with the PIN of the token that the node's keys are on; else pin-source in its .config, else
-    /// KC_HSM_PIN, else a prompt
+    /// A file with the PIN of the token that the node's keys are on [default: pin-source in its .config, else
+    /// KC_HSM_PIN, else a prompt]
     #[cfg(feature = "hsm")]
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     pin_file: Option<PathBuf>,

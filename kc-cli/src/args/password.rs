@@ -1,3 +1,5 @@
+//! Passwords and PINs: from a file, the environment or a prompt.
+
 use std::borrow::Cow;
 use std::env;
 use std::fs::File;
@@ -11,33 +13,33 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 
-/// Stands for stdin in the place of a file.
+/// The name of a file that stands for stdin.
 const STDIN: &str = "-";
-/// No password is longer, in bytes.
+/// The largest length of a password, in bytes.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
 /// A password, wiped when dropped.
 pub(crate) type Password = Zeroizing<Vec<u8>>;
 
-/// Where a password comes from: a file, else the environment, else a prompt.
+/// The source of a password: a file, else the environment, else a prompt.
 #[derive(Debug)]
 pub(crate) struct PasswordSource<'a> {
-    /// What it is called: "root password".
+    /// The name of the password: "root password".
     name: Cow<'a, str>,
-    /// The file that was given.
+    /// The file, if one is given.
     file: Option<&'a Path>,
-    /// How a file is given: "by --password-file FILE".
+    /// The ways to give a file, for advice: "by --password-file FILE".
     by_file: &'static str,
-    /// The variable that gives the password.
+    /// The environment variable that holds the password.
     variable: &'static str,
-    /// Whether it is made up here, so that a person has to type it twice.
+    /// True if the password may be new, so that a person has to type it twice.
     is_new: bool,
 }
 
 /// The root password.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RootPasswordArg {
-    /// A file with the root password, - for stdin; else KC_ROOT_PASSWORD, else a prompt
+    /// A file with the root password; - is stdin [default: KC_ROOT_PASSWORD, else a prompt]
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     pub(crate) root_password_file: Option<PathBuf>,
 }
@@ -45,9 +47,9 @@ pub(crate) struct RootPasswordArg {
 /// The provisioning password.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ProvisioningPasswordArg {
-    /// A file with the provisioning password, - for stdin; else KC_PROVISIONING_PASSWORD, else a prompt. It
-    /// gives the keys that certify nodes. A chain server or an administrator needs none: the root itself
-    /// certifies it
+    /// A file with the provisioning password, which gives the keys that certify nodes; - is stdin. Not needed
+    /// for a chain server or an administrator, which the root itself certifies
+    /// [default: KC_PROVISIONING_PASSWORD, else a prompt]
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     password_file: Option<PathBuf>,
 }
@@ -70,7 +72,7 @@ impl ProvisioningPasswordArg {
         source.read()
     }
 
-    /// For a role; empty for one that the root itself certifies.
+    /// Reads the password for a role. Returns an empty password for a role that the root itself certifies.
     pub(crate) fn read_for(&self, role: Role) -> Result<Password, CliError> {
         match role.provisioner() {
             Some(_) => self.read(),
@@ -80,7 +82,7 @@ impl ProvisioningPasswordArg {
 }
 
 impl<'a> PasswordSource<'a> {
-    /// The root password.
+    /// Returns the source of the root password.
     pub(crate) fn of_root(file: Option<&'a Path>) -> Self {
         Self {
             name: "root password".into(),
@@ -91,7 +93,7 @@ impl<'a> PasswordSource<'a> {
         }
     }
 
-    /// The PIN of the user of the token of this label, which may be empty.
+    /// Returns the source of the user PIN of the token with the label `token`. The label may be empty.
     pub(crate) fn of_pin(token: &str) -> Self {
         let name = match token {
             "" => "PIN of the token".into(),
@@ -106,7 +108,7 @@ impl<'a> PasswordSource<'a> {
         }
     }
 
-    /// The PIN that a token's user is to have.
+    /// Returns the source of the PIN that the user of a new token gets.
     #[cfg(feature = "hsm")]
     pub(crate) fn of_new_pin(token: &str, file: Option<&'a Path>) -> Self {
         Self {
@@ -117,7 +119,7 @@ impl<'a> PasswordSource<'a> {
         }
     }
 
-    /// The PIN of a token's security officer.
+    /// Returns the source of the PIN of a token's security officer.
     #[cfg(feature = "hsm")]
     pub(crate) fn of_so_pin(file: Option<&'a Path>) -> Self {
         Self {
@@ -129,7 +131,11 @@ impl<'a> PasswordSource<'a> {
         }
     }
 
-    /// Reads the password; prompted for, a new one is asked for twice.
+    /// Reads the password. A prompt asks twice for a password that may be new.
+    ///
+    /// # Errors
+    /// [`CliError`] if the password is missing, empty or too long, if its file cannot be read, or if the two answers at
+    /// the prompt differ.
     pub(crate) fn read(&self) -> Result<Password, CliError> {
         let password = if let Some(path) = self.file {
             self.read_file(path)?
@@ -138,10 +144,12 @@ impl<'a> PasswordSource<'a> {
         } else if io::stdin().is_terminal() {
             self.prompt()?
         } else {
-            return Err(CliError::usage(format!("no {}", self.name)).advise(format!(
-                "give it {} or in {}; there is no terminal to ask at",
-                self.by_file, self.variable
-            )));
+            return Err(
+                CliError::usage(format!("no {} is given", self.name)).advise(format!(
+                    "there is no terminal to ask at: give it {} or in {}",
+                    self.by_file, self.variable
+                )),
+            );
         };
         if password.is_empty() {
             return Err(CliError::usage(format!("the {} is empty", self.name)));
@@ -149,22 +157,25 @@ impl<'a> PasswordSource<'a> {
         Ok(password)
     }
 
-    /// The same, for what has to be text.
+    /// Reads a password that must be text without control characters, such as a PIN.
     pub(crate) fn read_text(&self) -> Result<SecretText, CliError> {
         let password = self.read()?;
         match std::str::from_utf8(&password) {
-            // Where a PIN is read to log in, a line ends it.
+            // The login to a token reads one line, so a PIN with a line break would not work.
             Ok(text) if text.contains(char::is_control) => Err(CliError::usage(format!(
-                "the {} has a line break in it, or another control character",
+                "the {} contains a line break or another control character",
                 self.name
             ))
-            .advise("write it on one line, which ends without a carriage return")),
+            .advise("write it on one line that ends without a carriage return")),
             Ok(text) => Ok(SecretText::from(text.to_owned())),
-            Err(_) => Err(CliError::usage(format!("the {} is not text", self.name))),
+            Err(_) => Err(CliError::usage(format!(
+                "the {} is not UTF-8 text",
+                self.name
+            ))),
         }
     }
 
-    /// One final line feed is not part of the password.
+    /// Reads the password from a file, without one final line feed.
     fn read_file(&self, path: &Path) -> Result<Password, CliError> {
         let failed = |error: io::Error| {
             let path = path.display();
@@ -184,7 +195,7 @@ impl<'a> PasswordSource<'a> {
         if file.limit() == 0 {
             let path: PathBuf = path.to_owned();
             return Err(CliError::usage(format!(
-                "{} is longer than a {} may be, {MAX_PASSWORD_BYTES} bytes",
+                "{} is too long: a {} has at most {MAX_PASSWORD_BYTES} bytes",
                 path.display(),
                 self.name
             )));
@@ -205,7 +216,7 @@ impl<'a> PasswordSource<'a> {
         };
         let password = ask(format!("{}: ", capitalised(&self.name)))?;
         if self.is_new && password != ask(format!("{} again: ", capitalised(&self.name)))? {
-            return Err(CliError::usage("the two answers are not the same"));
+            return Err(CliError::usage("the two answers differ"));
         }
         Ok(password)
     }

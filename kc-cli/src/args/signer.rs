@@ -1,4 +1,4 @@
-//! The keys that certify: of the root of trust, and of provisioners.
+//! The keys that certify: the root of trust and the provisioners.
 
 #[cfg(feature = "hsm")]
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::TokenUri;
 use super::{ProvisioningPasswordArg, RootPasswordArg};
 use crate::error::CliError;
 
-/// The root of trust, to sign with: by its password, or on a token.
+/// The root of trust as a signer: from its password, or on a token.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RootArgs {
     #[command(flatten)]
@@ -32,7 +32,8 @@ pub(crate) struct RootArgs {
     )]
     pub(crate) root_key: Option<Pkcs11Uri>,
 
-    /// A file with the PIN of that token; else pin-source of the URI, else KC_HSM_PIN, else a prompt
+    /// A file with the PIN of the token of --root-key [default: pin-source of the URI, else KC_HSM_PIN, else
+    /// a prompt]
     #[cfg(feature = "hsm")]
     #[arg(
         long,
@@ -44,7 +45,7 @@ pub(crate) struct RootArgs {
 }
 
 impl RootArgs {
-    /// The root's key of this type.
+    /// Returns a signer with the root's key of this type.
     pub(crate) fn signer(&self, key_type: KeyType) -> Result<Box<dyn Signer>, CliError> {
         #[cfg(feature = "hsm")]
         if let Some(uri) = &self.root_key {
@@ -54,7 +55,7 @@ impl RootArgs {
     }
 }
 
-/// The provisioner, to certify with: by its password, or on a token.
+/// The provisioner as a signer: from its password, or on a token.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ProvisionerArgs {
     #[command(flatten)]
@@ -73,7 +74,8 @@ pub(crate) struct ProvisionerArgs {
     )]
     provisioner_key: Option<Pkcs11Uri>,
 
-    /// A file with the PIN of that token; else pin-source of the URI, else KC_HSM_PIN, else a prompt
+    /// A file with the PIN of the token of --provisioner-key [default: pin-source of the URI, else
+    /// KC_HSM_PIN, else a prompt]
     #[cfg(feature = "hsm")]
     #[arg(
         long,
@@ -85,7 +87,7 @@ pub(crate) struct ProvisionerArgs {
 }
 
 impl ProvisionerArgs {
-    /// The provisioner's key of this type, under this root of trust.
+    /// Returns a signer with the provisioner's key of this type, under this root of trust.
     pub(crate) fn signer(
         &self,
         provisioner: Provisioner,

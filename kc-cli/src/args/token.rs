@@ -1,4 +1,4 @@
-//! Tokens, and the keys that a new node has on one.
+//! The arguments that name a token, and the keys of a new node on one.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Args, Command};
 use kc::keystore_hsm::{Pkcs11Uri, UriError};
 
-/// The URI of a token. One that is refused is not shown, because it may hold a PIN.
+/// The parser of a token's URI. Its errors do not show the URI, because the URI may hold a PIN.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TokenUri;
 
@@ -22,21 +22,24 @@ impl TypedValueParser for TokenUri {
         value: &OsStr,
     ) -> Result<Pkcs11Uri, clap::Error> {
         value.to_string_lossy().parse().map_err(|error: UriError| {
-            let refused = format!("the token's URI: {error}; {}\n", error.advice());
+            let refused = format!(
+                "the URI of the token is not valid: {error}; {}\n",
+                error.advice()
+            );
             clap::Error::raw(ErrorKind::ValueValidation, refused).with_cmd(command)
         })
     }
 }
 
-/// Where a new node's keys are to be.
+/// The token for new keys.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct KeystoreArgs {
-    /// Draw its keys on a PKCS#11 token, which they never leave:
-    /// pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, perhaps with &pin-source=file:/PATH
+    /// Draw the keys on a PKCS#11 token, which they never leave:
+    /// pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, optionally with &pin-source=file:/PATH
     #[arg(long, value_name = "URI", value_parser = TokenUri, help_heading = "Node")]
     pub(crate) keystore: Option<Pkcs11Uri>,
 
-    /// A file with the token's PIN; else pin-source of the URI, else KC_HSM_PIN, else a prompt
+    /// A file with the PIN of the token [default: pin-source of the URI, else KC_HSM_PIN, else a prompt]
     #[arg(
         long,
         value_name = "FILE",
@@ -46,10 +49,10 @@ pub(crate) struct KeystoreArgs {
     pub(crate) pin_file: Option<PathBuf>,
 }
 
-/// Whether a node takes keys that are on its token.
+/// The choice to take keys that are already on the token.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct AdoptArg {
-    /// Take the keys of this id that are on the token already: those that `kc hsm generate` drew
+    /// Take the keys of this id that `kc hsm generate` drew on the token
     #[arg(long, help_heading = "Node")]
     pub(crate) adopt: bool,
 }

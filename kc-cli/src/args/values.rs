@@ -15,15 +15,15 @@ use kc::maintenance::signing_keys_of;
 
 use crate::error::{CliError, io_failed};
 
-/// Nothing that people carry around is larger, in bytes.
+/// The largest size of a value in a file or on stdin, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
-/// Stands before binary values in a configuration.
+/// The prefix of binary values in a configuration.
 const CONFIG_PREFIX: &str = "base64#";
-/// Stands for stdin.
+/// The name that stands for stdin.
 const STDIN: &str = "-";
 
-/// Bytes that are given in base64, or in a file (`-` is stdin), as they are or in base64. `what` says what
-/// they are: "a certificate chain".
+/// Reads bytes that are given in base64, or in a file (`-` is stdin) that holds them as they are or in base64. `what`
+/// names the value in errors: "a certificate chain".
 pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
     let content = if given == STDIN {
         read_all(io::stdin().lock(), "stdin")?
@@ -31,8 +31,9 @@ pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
         read_file(given)?
     } else {
         return decode(given).ok_or_else(|| {
-            CliError::usage(format!("{given:?} is neither a file nor base64"))
-                .advise(format!("give {what} in base64, or a file that holds it"))
+            CliError::usage(format!("{given:?} is neither a file nor base64")).advise(format!(
+                "give {what} in base64, or the path of a file with it"
+            ))
         });
     };
     let text = std::str::from_utf8(&content).ok();
@@ -40,7 +41,7 @@ pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
     Ok(decoded.unwrap_or(content))
 }
 
-/// Base64, in lines or as it stands in a configuration.
+/// Decodes base64, which may have line breaks or the prefix that it has in a configuration.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let mut text: String = text.split_ascii_whitespace().collect();
     if let Some(rest) = text.strip_prefix(CONFIG_PREFIX) {
@@ -49,7 +50,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
-/// A file, as it is.
+/// Reads a file as it is.
 fn read_file(path: &str) -> Result<Vec<u8>, CliError> {
     let file = File::open(path).map_err(|error| io_failed("read", path, &error))?;
     read_all(file, path)
@@ -61,7 +62,9 @@ fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
     let read = source.read_to_end(&mut bytes);
     read.map_err(|error| io_failed("read", name, &error))?;
     if source.limit() == 0 {
-        return Err(CliError::usage(format!("{name} is too large")));
+        return Err(CliError::usage(format!(
+            "{name} is too large: it has more than {MAX_BYTES} bytes"
+        )));
     }
     Ok(bytes)
 }
@@ -79,67 +82,67 @@ impl FromStr for Given {
 }
 
 impl Given {
-    /// The value; `what` says what it is: "the chain".
+    /// Reads the value; `what` names it in errors: "the chain".
     pub(crate) fn bytes(&self, what: &str) -> Result<Vec<u8>, CliError> {
         read_bytes(what, &self.0)
     }
 
-    /// The value as a public signing key; itself it may be hexadecimal, too.
+    /// Reads the value as a public signing key. On the command line, it may also be hexadecimal.
     pub(crate) fn verifying_key(&self) -> Result<VerifyingKey, CliError> {
         if let Some(key) = parse(&self.0) {
             return Ok(key);
         }
         let bytes = self.bytes("the public key")?;
         VerifyingKey::from_bytes(&bytes).map_err(|error| {
-            CliError::usage(format!("not a public signing key: {error}")).advise(
-                "`kc node keys` shows the public keys of a node, `kc chain root` that of a root of trust",
+            CliError::usage(format!("this is not a public signing key: {error}")).advise(
+                "`kc node keys` shows the public keys of a node, and `kc chain root` the key of a root of trust",
             )
         })
     }
 
-    /// The value as a public key that secrets are sealed to.
+    /// Reads the value as a public key that secrets are sealed to.
     pub(crate) fn encapsulation_key(&self) -> Result<EncapsulationKey, CliError> {
         let bytes = self.bytes("the public key")?;
         let key = PublicKey::from_bytes(&bytes).ok();
         key.and_then(PublicKey::into_offer).ok_or_else(|| {
-            CliError::usage("not a public key of key exchange 1, 2 or 5").advise(
-                "give the public half of the escrow key; its secret half stays with its owner",
+            CliError::usage("this is not a public key of the key exchange 1, 2 or 5").advise(
+                "give the public half of the escrow key; the secret half stays with its owner",
             )
         })
     }
 }
 
-/// How binary values are printed.
+/// Returns a binary value in base64, as the program prints it.
 pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
     BASE64.encode(bytes)
 }
 
-/// A public key, by itself or by its node.
+/// A public key: the key itself, or the keys of a node.
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub(crate) struct KeyArgs {
-    /// A public signing key in base64 or hexadecimal, or @FILE that holds one, as `kc trust list` shows
-    /// them
+    /// A public signing key in base64 or hexadecimal, as `kc trust list` shows keys; or @FILE for a file with
+    /// one
     #[arg(value_name = "KEY")]
     key: Option<String>,
 
-    /// All signing keys of this node, from its files; it may be running
+    /// All signing keys of this node, read from its files; the node may be running
     #[arg(long, value_name = "ID|PATH")]
     of: Option<String>,
 }
 
 impl KeyArgs {
-    /// The keys; at least one.
+    /// Reads the keys; at least one.
     pub(crate) fn read(&self) -> Result<Vec<VerifyingKey>, CliError> {
         match (&self.key, &self.of) {
             (Some(key), _) => Ok(vec![read_key(key)?]),
             (None, Some(node)) => match signing_keys_of(node)? {
                 keys if keys.is_empty() => {
-                    Err(CliError::failure(format!("{node} has no signing key")))
+                    Err(CliError::failure(format!("node {node} has no signing key")))
                 }
                 keys => Ok(keys),
             },
-            (None, None) => Err(CliError::usage("no key")),
+            (None, None) => Err(CliError::usage("no key is given")),
         }
     }
 }
@@ -154,14 +157,14 @@ fn read_key(given: &str) -> Result<VerifyingKey, CliError> {
         None => parse(given),
     };
     key.ok_or_else(|| {
-        CliError::usage(format!("{given:?} is no public signing key")).advise(
-            "give 32 bytes (type 1) or the byte form of a type-4 key, in base64 or hexadecimal; --of NODE \
-             takes those of a node",
+        CliError::usage(format!("{given:?} is not a public signing key")).advise(
+            "give the 32 bytes of a key of type 1, or the byte form of a key of type 4, in base64 or hexadecimal; \
+             --of NODE takes the keys of a node",
         )
     })
 }
 
-/// Reads base64 or hexadecimal.
+/// Parses a key in base64 or hexadecimal.
 fn parse(text: &str) -> Option<VerifyingKey> {
     let text = text.trim();
     let candidates = [hexadecimal(text), BASE64.decode(text).ok()];

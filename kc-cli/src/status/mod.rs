@@ -1,4 +1,4 @@
-//! How a node is: asked of the process that has it open, or read from its files.
+//! The status of a node: from the process that has the node open, or from the node's files.
 
 mod print;
 mod report;
@@ -20,7 +20,7 @@ pub(crate) use print::lines;
 pub(crate) use report::{InUse, Report};
 pub(crate) use socket::{Enrolled, Enrollment, Rotated, StatusServer, enroll, rotate};
 
-/// How a node is: asked of the process that has it open, or read from its files. Takes no lock.
+/// Returns the status of a node: from the process that has the node open, or from the node's files. Takes no lock.
 pub(crate) async fn look(files: &NodeFiles) -> Result<Report, CliError> {
     if let Some(report) = ask(files).await? {
         return Ok(report);
@@ -32,7 +32,7 @@ pub(crate) async fn look(files: &NodeFiles) -> Result<Report, CliError> {
     })
 }
 
-/// What a node's configuration says; takes no lock.
+/// Returns the status of a node as its configuration shows it. Takes no lock.
 pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Report, CliError> {
     let trust = trust(files, config)?;
     let now = Clock::system().now();
@@ -50,8 +50,8 @@ pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Repor
     })
 }
 
-/// Whether one of the chains in a node's configuration grants a usage, for whatever topics; if not, what
-/// the last one was refused for.
+/// Checks whether one of the chains in a node's configuration grants a usage, for any topics. Returns the refusal of the
+/// last chain if none does.
 pub(crate) fn granted(
     files: &NodeFiles,
     config: &NodeConfig,
@@ -70,18 +70,18 @@ pub(crate) fn granted(
     Ok(granted)
 }
 
-/// The lists of a node, by its id or path; takes no lock.
+/// Reads the lists of a node by its id or path. Takes no lock.
 pub(crate) fn trust_of(node: &str) -> Result<TrustStore, CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     trust(&files, &read_config(&files.config())?)
 }
 
-/// The lists in a configuration.
+/// Returns the lists in a node's configuration.
 pub(crate) fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore, CliError> {
     Ok(stored_trust(config, &node_settings(files, config)?)?)
 }
 
-/// A node's own settings: its configuration under the environment.
+/// Returns a node's own settings: those of the environment override those of its configuration.
 pub(crate) fn node_settings(
     files: &NodeFiles,
     config: &NodeConfig,
@@ -93,7 +93,7 @@ pub(crate) fn node_settings(
 fn describe(bytes: &[u8], trust: &TrustStore, now: Timestamp) -> Chain {
     let validate = |at| UnverifiedChain::parse(bytes)?.validate(trust, &Demand::at(at));
     let (validated, problem) = match validate(now) {
-        // Before it ended it said more.
+        // An expired chain is validated at an earlier time, to describe its content.
         Err(error @ ChainError::Expired(_)) => (validate(Timestamp::EPOCH), Some(error)),
         Err(error) => (Err(error.clone()), Some(error)),
         valid => (valid, None),

@@ -1,9 +1,11 @@
+//! The text of `kc node status`.
+
 use std::collections::BTreeMap;
 
 use super::report::{Chain, Given, Refusal, Report, Running};
 use crate::neighbours::KnownNames;
 
-/// A report for people.
+/// Returns the lines of a report for people.
 pub(crate) fn lines(report: &Report, names: &KnownNames) -> Vec<String> {
     let mut lines = vec![format!(
         "node {} ({})",
@@ -13,7 +15,7 @@ pub(crate) fn lines(report: &Report, names: &KnownNames) -> Vec<String> {
     match (&report.running, report.in_use) {
         (Some(running), _) => lines.extend(running_lines(running, names)),
         (None, Some(user)) => lines.push(format!(
-            "{}, which does not say how the node is",
+            "{}, which does not report the status of the node",
             user.describe()
         )),
         (None, None) => lines.push("not running".to_owned()),
@@ -25,11 +27,11 @@ pub(crate) fn lines(report: &Report, names: &KnownNames) -> Vec<String> {
             .map(|root| format!("root of trust {root}")),
     );
     if report.roots.is_empty() {
-        lines.push("no root of trust: it trusts no other node".to_owned());
+        lines.push("no root of trust: the node trusts no other node".to_owned());
     }
     lines.extend(report.chains.iter().map(|chain| chain_line(chain, names)));
     if report.chains.is_empty() {
-        lines.push("no certificate chain: it may do nothing".to_owned());
+        lines.push("no certificate chain: no other node accepts its messages".to_owned());
     }
     lines
 }
@@ -37,16 +39,19 @@ pub(crate) fn lines(report: &Report, names: &KnownNames) -> Vec<String> {
 fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
     let mut lines = vec![
         format!("running: {} (process {})", running.command, running.process),
-        format!("keys to open with: {}", running.opening_keys),
-        format!("keys kept for others: {}", counts(&running.held_keys)),
-        format!("keys asked for: {}", counts(&running.wanted)),
-        format!("requests without a reply yet: {}", running.outstanding),
+        format!("data keys to open with: {}", running.opening_keys),
         format!(
-            "keys that no node answers for: {}",
+            "data keys retained for consumers: {}",
+            counts(&running.held_keys)
+        ),
+        format!("data keys requested: {}", counts(&running.wanted)),
+        format!("requests that wait for a reply: {}", running.outstanding),
+        format!(
+            "data keys without an answer for 20 s: {}",
             counts(&running.unanswered)
         ),
         format!(
-            "records waiting for keys: {}",
+            "records that wait for data keys: {}",
             counts(&running.waiting_records)
         ),
         format!("requests answered: {}", running.answered),
@@ -62,14 +67,17 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
             .map(|refusal| refusal_line(refusal, names)),
     );
     lines.extend(running.given.iter().map(|given| given_line(given, names)));
-    lines.push(format!("keys denied: {}", running.denied));
+    lines.push(format!("keys on the denylist: {}", running.denied));
     if running.self_denied > 0 || running.dropped_revocations > 0 {
         lines.push(format!(
-            "unknown keys that deny themselves: {}; their messages dropped for lack of room: {}",
+            "unknown keys that revoked themselves: {}; self-revocations dropped because there was no room: {}",
             running.self_denied, running.dropped_revocations
         ));
     }
-    lines.push(format!("bounds hit: {}", running.bounds_hit));
+    lines.push(format!(
+        "requests delayed by a limit: {}",
+        running.bounds_hit
+    ));
     for (store, fault) in &running.failing_stores {
         let advice = fault
             .advice
@@ -102,7 +110,7 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
 
 fn given_line(given: &Given, names: &KnownNames) -> String {
     format!(
-        "keys of {} given {} times to key {} under root of trust {}",
+        "data keys of {} handed out {} times: to key {} under root of trust {}",
         given.root,
         given.times,
         names.of_fingerprint(&given.key),

@@ -1,3 +1,5 @@
+//! The JSON of `kc node status`.
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,68 +12,68 @@ use kc::core::types::{RootTopic, SideTopic};
 use kc::keystore_file::LockHolder;
 use serde::{Deserialize, Serialize};
 
-/// How a node is; the JSON of `kc node status`.
+/// The status of a node: the JSON of `kc node status`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     /// The node's id.
     pub(crate) node: String,
-    /// Its configuration.
+    /// The path of the node's configuration.
     pub(crate) config: PathBuf,
-    /// How it is, if the process that has it open answers.
+    /// The answer of the process that has the node open; null if no process answers.
     pub(crate) running: Option<Running>,
-    /// The process that has it open, if that does not answer.
+    /// The process that has the node open and does not answer.
     pub(crate) in_use: Option<InUse>,
-    /// The fingerprints of its roots of trust.
+    /// The fingerprints of the node's roots of trust.
     pub(crate) roots: Vec<String>,
-    /// Its certificate chains.
+    /// The node's certificate chains.
     pub(crate) chains: Vec<Chain>,
 }
 
-/// A process that has a node open and does not say how it is: another program that uses the library.
+/// A process that has a node open and does not report its status: a program that uses the library.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct InUse {
-    /// Its process id, if it is known.
+    /// The process id, if it is known.
     pub(crate) process: Option<u32>,
 }
 
-/// What the process that has a node open says of it.
+/// The report of the process that has the node open.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Running {
-    /// Its process id.
+    /// The process id.
     pub(crate) process: u32,
-    /// What it does: `produce`, `consume`, `node serve`.
+    /// The command of the process: `produce`, `consume`, `node serve`.
     pub(crate) command: String,
-    /// How many keys it can open with.
+    /// The number of data keys that the node can open records with.
     pub(crate) opening_keys: usize,
-    /// How many retained keys it keeps for late consumers, by root topic.
+    /// The number of data keys that the node retains for late consumers, by root topic.
     pub(crate) held_keys: BTreeMap<String, usize>,
-    /// How many keys it asks for, by root topic.
+    /// The number of data keys that the node requests, by root topic.
     pub(crate) wanted: BTreeMap<String, usize>,
-    /// How many of its requests wait for a reply.
+    /// The number of the node's requests that wait for a reply.
     pub(crate) outstanding: usize,
-    /// How many of them no node answers for, by root topic.
+    /// The number of data keys without an answer for 20 s, by root topic.
     pub(crate) unanswered: BTreeMap<String, usize>,
-    /// How many records that it has fetched wait for keys, by root topic.
+    /// The number of fetched records that wait for data keys, by root topic.
     pub(crate) waiting_records: BTreeMap<String, usize>,
-    /// How many requests it has answered.
+    /// The number of requests that the node has answered.
     pub(crate) answered: u64,
-    /// How many requests it has vouched for; none if it is no controller.
+    /// The number of requests that the node has vouched for; null if it is no controller.
     pub(crate) forwarded: Option<u64>,
-    /// How many requests, replies and updates it has refused, by check.
+    /// The number of requests, replies and updates that the node has refused, by check.
     pub(crate) refused: BTreeMap<String, u64>,
-    /// The senders of recently refused requests and replies, and why.
+    /// The senders of recently refused requests and replies, with the check that refused them.
     pub(crate) refusals: Vec<Refusal>,
-    /// The nodes that were given keys recently.
+    /// The nodes that recently received data keys.
     pub(crate) given: Vec<Given>,
-    /// How many keys are denied by the denylist.
+    /// The number of keys on the denylist.
     pub(crate) denied: usize,
-    /// How many keys that this node has seen nowhere denied themselves.
+    /// The number of keys that revoked themselves and that this node has not seen in use.
     pub(crate) self_denied: usize,
-    /// How many messages of keys that deny themselves were dropped for lack of room.
+    /// The number of self-revocations that were dropped because there was no room.
     pub(crate) dropped_revocations: u64,
-    /// How often a bound kept a key from being asked for at once.
+    /// The number of times that a limit delayed the request for a data key.
     pub(crate) bounds_hit: u64,
-    /// Which of its stores failed when they were last used, and why.
+    /// The stores that failed when they were last used, with the cause.
     pub(crate) failing_stores: BTreeMap<String, Fault>,
 }
 
@@ -80,68 +82,68 @@ pub(crate) struct Running {
 pub(crate) struct Refusal {
     /// The root topic.
     pub(crate) root: String,
-    /// Which of its side topics: `requests`, `keys`, `subscriptions`.
+    /// The side topic: `requests`, `keys` or `subscriptions`.
     pub(crate) side: String,
     /// The check that refused.
     pub(crate) check: String,
     /// The fingerprint of the sender's key, if it names one.
     pub(crate) key: Option<String>,
-    /// Whether nothing verified that key.
+    /// True if no signature proved that the record is from this key.
     pub(crate) claimed: bool,
     /// The fingerprint of the sender's root of trust, if its chain was verified.
     pub(crate) root_of_trust: Option<String>,
-    /// How often.
+    /// The number of refusals.
     pub(crate) times: u64,
 }
 
-/// A node that was given keys.
+/// A node that received data keys.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Given {
     /// The root topic.
     pub(crate) root: String,
     /// The fingerprint of the node's key.
     pub(crate) key: String,
-    /// The fingerprint of its root of trust.
+    /// The fingerprint of the node's root of trust.
     pub(crate) root_of_trust: String,
-    /// How many of its requests were answered.
+    /// The number of the node's requests that were answered.
     pub(crate) times: u64,
 }
 
-/// Why a store fails.
+/// The fault of a store.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Fault {
-    /// In words.
+    /// The cause as a text.
     pub(crate) reason: String,
-    /// What can be done about it.
+    /// The advice for the operator.
     pub(crate) advice: Option<String>,
 }
 
 /// A certificate chain of a node.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Chain {
-    /// The fingerprint of the key that it certifies.
+    /// The fingerprint of the key that the chain certifies.
     pub(crate) key: Option<String>,
-    /// What it grants; none means everything.
+    /// The granted usages; null means all.
     pub(crate) usages: Option<Vec<String>>,
-    /// The topics it grants, as names and regular expressions; none means all.
+    /// The granted topics, as names and regular expressions; null means all.
     pub(crate) topics: Option<Vec<String>>,
-    /// When it ends, in UTC.
+    /// The end of the chain, in UTC; null if it has none.
     pub(crate) expires: Option<String>,
-    /// Why it is not valid.
+    /// The reason that the chain is not valid; null if it is valid.
     pub(crate) problem: Option<Problem>,
 }
 
-/// Why a chain is not valid.
+/// The reason that a chain is not valid.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Problem {
-    /// The check that refused.
+    /// The check that refused the chain.
     pub(crate) check: String,
-    /// In words.
+    /// The cause as a text.
     pub(crate) reason: String,
 }
 
 impl Chain {
-    /// Until when it is valid, for people.
+    /// Returns the end of the chain for people.
     pub(crate) fn until(&self) -> String {
         match &self.expires {
             Some(end) => format!("until {end}"),
@@ -151,7 +153,7 @@ impl Chain {
 }
 
 impl InUse {
-    /// For people.
+    /// Returns the description of the process for people.
     pub(crate) fn describe(self) -> String {
         match self.process {
             Some(process) => format!("in use by process {process}"),

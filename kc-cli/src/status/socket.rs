@@ -1,3 +1,5 @@
+//! The socket `<node>.sock`: requests to the process that has a node open, and its answers.
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -22,18 +24,18 @@ use super::read_files;
 use super::report::{Report, Running};
 use crate::error::{CliError, io_failed};
 
-/// How long an answer may take.
+/// The largest time for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// No report is larger, in bytes.
+/// The largest size of an answer, in bytes.
 const MAX_REPORT_BYTES: u64 = 16 << 20;
 
-/// How long a request may take to come.
+/// The largest time until a request arrives after the connection.
 const ASKING: Duration = Duration::from_millis(300);
 
-/// No request is longer, in bytes.
+/// The largest size of a request, in bytes.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
-/// A request to the process that has a node open, in a line: the name of its kind, or JSON.
+/// A request to the process that has a node open. It is a line with the name of the request, or with JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Request {
@@ -42,14 +44,14 @@ enum Request {
     Enroll(Enrollment),
 }
 
-/// A key that a chain server is to renew chains for.
+/// A request that a chain server renews the chains of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Enrollment {
-    /// The name of its entry.
+    /// The name of the entry for the key.
     pub(crate) name: String,
-    /// Its entry, in base64.
+    /// The entry, in base64.
     pub(crate) entry: String,
-    /// Whether an entry of this name is replaced.
+    /// True if an entry of this name is replaced.
     pub(crate) replace: bool,
 }
 
@@ -57,9 +59,9 @@ pub(crate) struct Enrollment {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rotated {
-    /// So many root topics have a new key.
+    /// The number of root topics that have a new data key.
     Roots(usize),
-    /// Why the ratchet was not turned.
+    /// The reason that the ratchet was not turned.
     Failed(String),
 }
 
@@ -69,9 +71,9 @@ pub(crate) enum Rotated {
 pub(crate) enum Enrolled {
     /// The entry is stored.
     Stored,
-    /// There is an entry of this name.
+    /// The entry is not stored, because an entry of this name exists.
     Exists,
-    /// Why the entry was not stored.
+    /// The reason that the entry was not stored.
     Failed(String),
 }
 
@@ -114,7 +116,7 @@ impl Enrollment {
     }
 }
 
-/// Answers the requests that come to `<node>.sock`, in JSON. The process that holds the node's lock may have one.
+/// The server of `<node>.sock`, which answers requests in JSON. Only the process that holds the node's lock may have one.
 #[derive(Debug)]
 pub(crate) struct StatusServer {
     path: PathBuf,
@@ -128,15 +130,15 @@ impl StatusServer {
         let serving = tokio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    // One after the other: an answer takes little time.
+                    // Connections are served one after the other, because an answer takes little time.
                     Ok((stream, _)) => {
                         let answered = timeout(DEADLINE, answer(stream, &open, command)).await;
                         if let Ok(Err(error)) = answered {
-                            tracing::debug!(%error, "status not delivered");
+                            tracing::debug!(%error, "status request not answered");
                         }
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "status not asked");
+                        tracing::debug!(%error, "connection to the status socket failed");
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 }
@@ -147,24 +149,24 @@ impl StatusServer {
 
     pub(crate) async fn stop(self) {
         self.serving.abort();
-        // Its error is that it was aborted.
+        // The task was aborted, so it always ends with an error.
         let _ = self.serving.await;
-        // A socket that is left is replaced by the next process that opens the node.
+        // If the socket cannot be removed, the next process that opens the node replaces it.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Asks the process that has a node open how it is; `None` if no process answers.
+/// Asks the process that has a node open for the node's status; `None` if no process listens.
 pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
     request(files, Request::Status).await
 }
 
-/// Asks the process that has a node open to turn its ratchet; `None` if no process answers.
+/// Asks the process that has a node open to turn its ratchet; `None` if no process listens.
 pub(crate) async fn rotate(files: &NodeFiles) -> Result<Option<Rotated>, CliError> {
     request(files, Request::Rotate).await
 }
 
-/// Asks the process that has a chain server open to renew the chains of a key; `None` if no process answers.
+/// Asks the process that has a chain server open to renew the chains of a key; `None` if no process listens.
 pub(crate) async fn enroll(
     files: &NodeFiles,
     enrollment: Enrollment,
@@ -182,7 +184,7 @@ async fn request<T: DeserializeOwned>(
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
-                // No process can listen at what is no address.
+                // No process can listen at a path that is not a valid address.
                 io::ErrorKind::NotFound
                 | io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::InvalidInput => Ok(None),
@@ -209,7 +211,7 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(address.path()).await
 }
 
-/// Listens at a path that only its owner can connect to, at any time.
+/// Listens at a path. Only the owner can connect at any time: the socket is created in a private folder and then moved.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let (folder, _) = split(path);
     let private = tempfile::Builder::new().prefix(".kc").tempdir_in(folder)?;
@@ -220,13 +222,13 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The folder and the name of a socket.
+/// Returns the folder and the name of a socket.
 fn split(path: &Path) -> (&Path, &Path) {
     let folder = path.parent().unwrap_or(Path::new("."));
     (folder, path.file_name().map_or(path, Path::new))
 }
 
-/// Reads a request; one that does not come in time is for a report.
+/// Reads a request. If no request arrives in time, returns [`Request::Status`].
 async fn asked(stream: &mut UnixStream) -> Request {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_REQUEST_BYTES));
@@ -268,20 +270,20 @@ async fn answer(mut stream: UnixStream, open: &Node, command: &str) -> Result<()
     stream.shutdown().await.map_err(failed)
 }
 
-/// No address of a Unix socket is longer, in bytes.
+/// The largest length of a Unix socket's address, in bytes.
 const MAX_ADDRESS_BYTES: usize = 107;
 
-/// A path of a socket that fits an address, as long as this lives.
+/// A path of a socket that fits into an address. It is valid as long as this value lives.
 #[derive(Debug)]
 struct Address {
     path: PathBuf,
-    /// What the path leads through.
+    /// The open folder that the path leads through, if it does.
     _folder: Option<File>,
 }
 
 impl Address {
-    /// That of a socket in a folder. A path that is too long is taken through the open folder, where the
-    /// system can do that.
+    /// Returns the address of a socket in a folder. If the path is too long, it leads through the open folder in
+    /// `/proc/self/fd`, which only Linux has.
     fn new(folder: &Path, name: &Path) -> io::Result<Self> {
         let path = folder.join(name);
         if path.as_os_str().len() <= MAX_ADDRESS_BYTES {

@@ -116,9 +116,9 @@ fn a_password_comes_from_a_file_and_one_on_the_command_line_is_remarked_on() {
         stderr
     };
     let stderr = connect("hush");
-    assert!(stderr.contains("-X sasl_plain_password is for all to see"));
+    assert!(stderr.contains("other users of this host can see -X sasl_plain_password"));
     let stderr = connect("file#password");
-    assert!(!stderr.contains("for all to see"), "{stderr}");
+    assert!(!stderr.contains("other users of this host can see"), "{stderr}");
     assert!(!stderr.contains("hush"), "{stderr}");
 }
 

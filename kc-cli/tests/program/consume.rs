@@ -94,7 +94,7 @@ fn a_consumer_of_another_root_is_told_so_and_goes_on() {
         "15s",
     ];
     let mut eve = world.start(&args);
-    eve.says("Unanswered: requests for a key of t had no answer");
+    eve.says("no node has answered requests for a data key of t");
     eve.says(&root);
     alice.says("check=C04");
     eve.says("nobody has answered yet: 1 records of t wait for their keys");

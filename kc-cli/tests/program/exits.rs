@@ -220,7 +220,7 @@ fn a_broker_that_is_not_there_is_named() {
         &["topics", "create", "t"],
     ] {
         let stderr = world.fail(&[args, &["-b", "127.0.0.1:1"]].concat(), 4);
-        assert!(stderr.contains("talking PLAINTEXT"), "{stderr}");
+        assert!(stderr.contains("without TLS (PLAINTEXT)"), "{stderr}");
         assert!(complaint(&stderr).contains("127.0.0.1:1"), "{stderr}");
     }
 }

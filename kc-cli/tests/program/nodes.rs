@@ -152,7 +152,7 @@ fn keys_have_the_names_of_nodes_that_are_known_here() {
         "alice",
     ]);
     assert!(denied.contains(" (bob) sent to topic denylist"), "{denied}");
-    alice.says("came onto the denylist, a key of bob");
+    alice.says("(a key of bob) was added to the denylist");
     let listed = world.succeed(&["trust", "list", "--node", "alice"]);
     assert!(listed.contains(", a key of bob"), "{listed}");
 }

@@ -16,7 +16,7 @@ fn a_limited_consumer_reads_once_a_controller_vouches_for_it() {
     let args = ["consume", "t", "--node", "bob", "--from-beginning"];
     let mut bob = world.kc(&[&args[..], &["--count", "1"]].concat());
     let mut bob = Process::spawn(bob.stdout(Stdio::piped()));
-    bob.says("a controller is needed");
+    bob.says("no controller is running");
 
     let mut carl = world.start(&["controller", "--node", "carl"]);
     carl.says("carl vouches for requests of all root topics");
@@ -45,7 +45,7 @@ fn a_chain_server_renews_the_chain_of_an_enrolled_key() {
     alice.says("hands out the keys");
     let mut server = world.start(&["chain-server", "--node", "server"]);
     server.says("server keeps the chains of 1 keys fresh");
-    alice.says("new certificate chain of this node's key");
+    alice.says("uses a new certificate chain of its key");
     let status = world.succeed(&["node", "status", "--node", "alice", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let week = 6.5 * 86_400.0;
@@ -75,7 +75,7 @@ fn a_denial_outlives_the_lists_of_a_node_that_is_provisioned_anew() {
     let mut alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out the keys");
     world.succeed(&DENY_BOB);
-    alice.says("came onto the denylist");
+    alice.says("was added to the denylist");
     alice.terminate();
     assert_eq!(alice.end(), 0);
 
@@ -83,7 +83,7 @@ fn a_denial_outlives_the_lists_of_a_node_that_is_provisioned_anew() {
     let lists = ["trust", "list", "--node", "alice", "--json"];
     assert!(world.succeed(&lists).contains("\"denylist\":[]"));
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("came onto the denylist");
+    alice.says("was added to the denylist");
     assert!(!world.succeed(&lists).contains("\"denylist\":[]"));
 }
 

@@ -33,8 +33,8 @@ fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key_and_the_others
         ]);
         let fingerprint = key_of(&world, node).fingerprint();
         assert!(denied.contains(&fingerprint), "{denied}");
-        alice.says(&format!("{fingerprint} came onto the denylist"));
-        carol.says(&format!("{fingerprint} came onto the denylist"));
+        alice.says(&format!("{fingerprint} was added to the denylist"));
+        carol.says(&format!("{fingerprint} was added to the denylist"));
     }
     bob.says("this node is on the denylist");
     stop(alice);
@@ -76,7 +76,7 @@ fn a_root_that_is_published_lets_its_nodes_read() {
     let mut bob = consume(&world, "bob", &[]);
     alice.says("check=C04");
     world.succeed(&["trust", "allow", &other, "--publish", "--node", "alice"]);
-    alice.says("came onto the allowlist");
+    alice.says("was added to the allowlist");
     assert_eq!(line(&mut bob), "one");
     stop(alice);
     assert_eq!(list(&world, "alice")["allowlist"][1]["key"], other.as_str());

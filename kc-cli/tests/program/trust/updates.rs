@@ -52,7 +52,7 @@ fn an_administrator_signs_what_its_chain_grants() {
     let alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out the keys");
     assert!(world.succeed(&deny).contains("signed by node admin"));
-    alice.says("came onto the denylist");
+    alice.says("was added to the denylist");
     let stderr = world.fail(&deny, 0);
     assert!(
         stderr.contains("nodes of the Python peer drop denylist updates"),
@@ -169,7 +169,7 @@ fn a_node_revokes_itself() {
     world.succeed(&[&revoke[..], &["--yes"]].concat());
     let listed = |node| {
         format!(
-            "{} came onto the denylist",
+            "{} was added to the denylist",
             key_of(&world, node).fingerprint()
         )
     };
@@ -208,6 +208,6 @@ fn hybrid_keys_deny_and_are_denied() {
     world.succeed(&["trust", "revoke", "--node", "carol", "--publish", "--yes"]);
     for node in ["bob", "carol"] {
         let fingerprint = key_of(&world, node).fingerprint();
-        alice.says(&format!("{fingerprint} came onto the denylist"));
+        alice.says(&format!("{fingerprint} was added to the denylist"));
     }
 }
