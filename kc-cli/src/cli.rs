@@ -54,7 +54,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  kc provision producer --node alice --topics readings -b 127.0.0.1:9092"
     )]
     Provision(Box<provision::Args>),
-    /// Create topics, with the side topics that carry keys
+    /// Create topics, with the side topics that carry data keys
     #[command(subcommand)]
     Topics(topics::Command),
     #[command(

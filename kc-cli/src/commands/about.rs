@@ -1,4 +1,4 @@
-//! The program about itself: `kc completions`, `kc man`, `kc version` and `kc explain`.
+//! Descriptions of the program itself: `kc completions`, `kc man`, `kc version` and `kc explain`.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,21 +17,21 @@ const NAME: &str = "kc";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// The shell that the script is for
     #[arg(value_enum)]
     shell: Shell,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManArgs {
-    /// The folder, which is created if it does not exist
+    /// The folder for the manual pages; it is created if it does not exist
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct VersionArgs {
-    /// Print it as JSON
+    /// Print the version as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
@@ -40,11 +40,11 @@ pub(crate) struct VersionArgs {
 #[derive(Debug, Serialize)]
 struct Version {
     version: &'static str,
-    /// The Cargo features that it was built with.
+    /// The Cargo features that the program was built with.
     features: Vec<&'static str>,
     /// The Kafka clients that are built in; the first is the default.
     backends: Vec<&'static str>,
-    /// Where a node's keys can be.
+    /// The possible places of a node's keys.
     keystores: Vec<&'static str>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn man(args: &ManArgs, ui: Ui) -> Result<(), CliError> {
     fs::create_dir_all(&args.folder).map_err(failed)?;
     clap_mangen::generate_to(Cli::command(), &args.folder).map_err(failed)?;
     ui.note(format!(
-        "manual pages are in {folder}: man -l {folder}/{NAME}.1"
+        "manual pages are in {folder}; `man -l {folder}/{NAME}.1` shows the first"
     ));
     Ok(())
 }
@@ -108,29 +108,29 @@ pub(crate) fn version(args: &VersionArgs, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The description of all checks, each in a row of a table.
+/// The description of all checks. Each check is a row of a table.
 const CHECKS: &str = include_str!("../../../docs/checks.md");
 
-/// Stands in the description where a refusal is no fault.
+/// The mark in the column "at fault" of a check whose refusal is no fault.
 const NONE: &str = "-";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
-    /// The number of the check, as a refusal names it [default: all, a line each]
+    /// The number of the check, such as C04 [default: all checks, one in each line]
     check: Option<String>,
 
-    /// Print it as JSON
+    /// Print the explanation as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
-/// A check.
+/// The description of a check.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Described {
     check: &'static str,
-    /// What must hold.
+    /// The condition that must hold.
     rule: &'static str,
-    /// `None` if it is no fault.
+    /// The party at fault; `None` if the refusal is no fault.
     at_fault: Option<&'static str>,
     advice: &'static str,
 }
@@ -149,7 +149,7 @@ pub(crate) fn explain(args: &ExplainArgs, ui: Ui) -> Result<(), CliError> {
     let found = described().find(|check| check.check.eq_ignore_ascii_case(wanted.trim()));
     let Some(check) = found else {
         return Err(CliError::usage(format!("there is no check {wanted:?}"))
-            .advise("checks are C01, X01, M01 and so on; `kc explain` lists all"));
+            .advise("`kc explain` lists all checks, such as C01, X01 and M01"));
     };
     if args.json {
         return print_json(&check, ui);
@@ -166,7 +166,7 @@ fn print_json(check: &Described, ui: Ui) -> Result<(), CliError> {
     ui.result(serde_json::to_string(check).map_err(CliError::from_error)?)
 }
 
-/// The rows of the tables, in order.
+/// Returns the rows of the tables, in order.
 fn described() -> impl Iterator<Item = Described> {
     CHECKS.lines().filter_map(|line| {
         let row = line.strip_prefix("| ")?.strip_suffix(" |")?;
@@ -184,7 +184,7 @@ fn described() -> impl Iterator<Item = Described> {
     })
 }
 
-/// Text without the marks of code.
+/// Returns a text without the marks of code.
 fn plain(text: &str) -> String {
     text.replace('`', "")
 }

@@ -11,14 +11,14 @@ use crate::ui::Ui;
 
 /// Run a Kafka broker in memory, for trials
 ///
-/// All records are kept in memory, and are gone when it stops.
+/// The broker keeps all records in memory; they are lost when it stops.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where to listen; port 0 takes a free one
+    /// The address to listen on; port 0 takes a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
     listen: SocketAddr,
 
-    /// Let --listen name an address that other hosts reach: they can then read and delete everything
+    /// Allow an address in --listen that other hosts can reach; they can then read and delete everything
     #[arg(long)]
     expose_to_network: bool,
 
@@ -26,19 +26,21 @@ pub(crate) struct Args {
     #[arg(long)]
     no_auto_create: bool,
 
-    /// Partitions of topics that are created on demand
+    /// The number of partitions of a topic that is created on demand
     #[arg(long, value_name = "N", default_value = "1")]
     partitions: NonZeroU16,
 }
 
-/// Serves until a signal.
+/// Runs the broker until a signal.
 pub(crate) async fn run(args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliError> {
     if !args.listen.ip().is_loopback() && !args.expose_to_network {
         let address = args.listen;
         return Err(CliError::usage(format!(
-            "other hosts reach {address}: they could read and delete everything"
+            "other hosts can reach {address}, and could read and delete everything"
         ))
-        .advise("if that is meant: --expose-to-network"));
+        .advise(
+            "listen on 127.0.0.1, or add --expose-to-network if other hosts shall use this broker",
+        ));
     }
     let broker = Broker::builder()
         .listen(args.listen)
@@ -47,7 +49,7 @@ pub(crate) async fn run(args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliErr
         .start()
         .await?;
     ui.result(format!("listening on {}", broker.address()))?;
-    ui.note("records are kept in memory only; Ctrl-C ends it");
+    ui.note("the broker keeps its records in memory only; Ctrl-C stops it");
     stop.requested().await;
     broker.shutdown().await;
     Ok(())
@@ -57,5 +59,5 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
     addresses
         .next()
-        .ok_or_else(|| format!("{text} has no address"))
+        .ok_or_else(|| format!("the name in {text} has no address"))
 }

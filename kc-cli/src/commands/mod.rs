@@ -19,6 +19,7 @@ use crate::error::CliError;
 use crate::stop::Stop;
 use crate::ui::Ui;
 
+/// Runs a command.
 pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliError> {
     match command {
         Command::Demo(args) => demo::run(args).await,

@@ -14,7 +14,7 @@ use crate::status::granted;
 use crate::stop::{Stop, Until};
 use crate::ui::Ui;
 
-/// Which node, and how it reaches Kafka.
+/// The node, and its connection to Kafka.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -27,19 +27,19 @@ pub(crate) struct Args {
     connection: ConnectionArgs,
 }
 
-/// What a node is kept running for.
+/// The purpose for which a node is kept running.
 struct Purpose {
-    /// The command's name.
+    /// The name of the command.
     command: &'static str,
-    /// What the node does beside handing out keys.
+    /// The roles of the node besides handing out data keys.
     roles: NodeRoles,
-    /// What its chain must grant, if anything special.
+    /// The usage that the node's chain must grant, if the purpose needs one.
     usage: Option<Usage>,
-    /// What it may not do without: "hand out keys".
+    /// The action that is not allowed without a valid chain with this usage: "hand out data keys".
     may_not: &'static str,
 }
 
-/// Keeps a node running until a signal, once `say` has said what for.
+/// Keeps a node running until a signal. Prints the line that `say` returns when the node is ready.
 async fn stay(
     args: Args,
     purpose: Purpose,
@@ -62,7 +62,7 @@ async fn stay(
         said = starting => match said {
             Ok(said) => {
                 ui.say(said);
-                ui.note("Ctrl-C ends it");
+                ui.note("Ctrl-C stops this node");
                 stop.requested().await;
                 Ok(())
             }
@@ -73,7 +73,10 @@ async fn stay(
     kept
 }
 
-/// What would make staying pointless is better said at once.
+/// Checks that the node can serve its purpose, so that the command fails at once if it cannot.
+///
+/// # Errors
+/// [`CliError`] if no chain of the node is valid or grants the usage, or if the broker cannot be reached.
 async fn check(session: &Session, purpose: &Purpose) -> Result<(), CliError> {
     let open = session.node();
     let refused = || {
@@ -98,7 +101,7 @@ async fn check(session: &Session, purpose: &Purpose) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Vouches for consumers that may not ask producers themselves, until a signal.
+/// Vouches for limited consumers, which may not ask producers themselves, until a signal.
 pub(crate) async fn controller(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "controller",
@@ -131,24 +134,24 @@ pub(crate) async fn chain_server(args: Args, ui: Ui, stop: Stop) -> Result<(), C
         let config = session.node().config();
         let keys = config.own_settings(Section::CHAIN_KEYS)?.len();
         let node = config.node_id();
-        Ok(format!("{node} keeps the chains of {keys} keys fresh"))
+        Ok(format!("{node} renews the chains of {keys} keys"))
     })
     .await
 }
 
-/// Answers key requests until a signal.
+/// Answers requests for data keys until a signal.
 pub(crate) async fn serve(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "node serve",
         roles: NodeRoles::default(),
         usage: Some(Usage::Encrypt),
-        may_not: "hand out keys",
+        may_not: "hand out data keys",
     };
     stay(args, purpose, ui, stop, async |session: &Session| {
         let open = session.node();
         let (node, status) = (open.config().node_id(), open.status().await?);
         let kept = describe(&status.held_keys);
-        Ok(format!("{node} hands out the keys it has kept: {kept}"))
+        Ok(format!("{node} hands out its retained data keys: {kept}"))
     })
     .await
 }

@@ -12,12 +12,12 @@ use crate::error::CliError;
 use crate::topic::require_data_topic;
 use crate::ui::Ui;
 
-/// How long each call may take.
+/// The largest time of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create data topics with the side topics that carry their keys, or management topics; existing topics stay unchanged
+    /// Create data topics with their side topics, or management topics; existing topics stay unchanged
     #[command(
         after_help = "Example:\n  kc topics create readings --partitions 3 -b 127.0.0.1:9092"
     )]
@@ -30,15 +30,15 @@ pub(crate) struct CreateArgs {
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
 
-    /// Partitions of each data topic
+    /// The number of partitions of each data topic
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
 
-    /// Replicas of each topic [default: the broker's]
+    /// The number of replicas of each topic [default: the broker's setting]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
     replication: Option<i16>,
 
-    /// Take the broker, and how topics are named, from this node's configuration
+    /// Take the broker, and the names of side and management topics, from this node's configuration
     #[arg(
         long,
         value_name = "ID|PATH",

@@ -51,7 +51,7 @@ fn what_a_certificate_says_is_shown_and_judged() {
     let mut listed = world.kc(&["chain", "inspect", &entry, "--node", "mallory"]);
     let listed = String::from_utf8(listed.output().unwrap().stdout).unwrap();
     assert!(
-        listed.contains("has an entry for its key on the allowlist"),
+        listed.contains("has an entry for the last key on its allowlist"),
         "{listed}"
     );
 
@@ -113,7 +113,7 @@ fn an_enrolled_key_is_what_a_chain_server_keeps_fresh() {
     let entry = world.json(&["chain", "inspect", &value(&world, "carol", "alice")]);
     assert_eq!(entry["certificates"][0]["topics"], json!(["u"]));
     let carol = world.start(&["chain-server", "--node", "carol", "-b", &world.address]);
-    carol.says("carol keeps the chains of 1 keys fresh");
+    carol.says("carol renews the chains of 1 keys");
 }
 
 #[test]

@@ -118,7 +118,10 @@ fn a_password_comes_from_a_file_and_one_on_the_command_line_is_remarked_on() {
     let stderr = connect("hush");
     assert!(stderr.contains("other users of this host can see -X sasl_plain_password"));
     let stderr = connect("file#password");
-    assert!(!stderr.contains("other users of this host can see"), "{stderr}");
+    assert!(
+        !stderr.contains("other users of this host can see"),
+        "{stderr}"
+    );
     assert!(!stderr.contains("hush"), "{stderr}");
 }
 

@@ -52,11 +52,11 @@ fn a_running_chain_server_takes_a_key_and_the_node_its_chain() {
     world.provision("producer", "alice", &[]);
     let mut server = world.kc(&["chain-server", "--node", "server"]);
     let server = crate::world::Process::spawn(server.env("KC_CONFIG__NODE__INTERVAL_SECS", "0.2"));
-    server.says("server keeps the chains of 0 keys fresh");
+    server.says("server renews the chains of 0 keys");
     let enroll = [&ENROLL[..], &["--of", "alice"]].concat();
     let stderr = world.fail(&enroll, 0);
     assert!(stderr.contains("check M05"), "{stderr}");
-    assert!(!stderr.contains("issues and renews it"), "{stderr}");
+    assert!(!stderr.contains("issues and renews the chain"), "{stderr}");
     let shorten = "kc chain issue --node alice --lifetime 7days";
     assert!(stderr.contains(shorten), "{stderr}");
     let stderr = world.fail(&enroll, 1);

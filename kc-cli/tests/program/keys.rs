@@ -91,7 +91,7 @@ fn an_added_key_is_certified_by_a_root_of_its_type() {
     let issue = ["chain", "issue", "--node", "alice", "--key-type", "4"];
     let said = world.succeed(&issue);
     assert!(said.starts_with("chain1 certifies key "), "{said}");
-    assert!(said.contains("is new, and trusted from now on"), "{said}");
+    assert!(said.contains("was added to the allowlist"), "{said}");
     let after = keys(&world, &[]);
     assert_eq!(after["keys"][1]["certified"], true);
     // The classical root stands back until it is told not to.

@@ -178,13 +178,13 @@ fn serving_tells_which_keys_there_are() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
     let serve = || world.start(&["node", "serve", "--node", "alice"]);
-    serve().says("alice hands out the keys it has kept: none");
+    serve().says("alice hands out its retained data keys: none");
     world.write("in.txt", "a\n");
     for topic in ["t.a", "t.b", "u"] {
         let args = ["produce", topic, "--node", "alice", "--exit-after", "0s"];
         world.succeed(&[&args[..], &["in.txt"]].concat());
     }
-    serve().says("alice hands out the keys it has kept: t 2, u 1");
+    serve().says("alice hands out its retained data keys: t 2, u 1");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_chain_server_renews_the_chain_of_an_enrolled_key() {
     let alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out the keys");
     let mut server = world.start(&["chain-server", "--node", "server"]);
-    server.says("server keeps the chains of 1 keys fresh");
+    server.says("server renews the chains of 1 keys");
     alice.says("uses a new certificate chain of its key");
     let status = world.succeed(&["node", "status", "--node", "alice", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();

@@ -1,3 +1,5 @@
+//! `kc chain enroll`.
+
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -20,25 +22,27 @@ use crate::stored::StoredNode;
 use crate::ui::Ui;
 use crate::ui::until;
 
-/// How many certificates have to follow a chain server's: a node's, and its request or reply.
+/// The number of certificates that must be allowed after that of a chain server: the certificate of a node, and its
+/// request or reply.
 const PATH_LENGTH: i64 = 2;
 
-/// Have a chain server keep the chain of a key fresh
+/// Let a chain server renew the chain of a key
 ///
-/// The chain server may be running. What is not given stays as in the node's own chain, if the node's files are here.
-/// A node takes a new chain only if that ends no earlier than its own: for a chain server that issues chains of seven
-/// days, provision its nodes with --lifetime 7d, or shorten what they have by `kc chain issue --lifetime 7d`.
+/// The chain server may be running. If the node's files are here, the new chains grant what the node's own chain
+/// grants, except for the given options. A node accepts a new chain only if it ends no earlier than the node's own
+/// chain. A chain server issues chains of seven days by default: provision its nodes with --lifetime 7d, or shorten
+/// their chains with `kc chain issue --lifetime 7d`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The chain server
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     server: String,
 
-    /// The node whose first key it is, by its files
+    /// The node whose first key is enrolled, read from the node's files
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     of: Option<String>,
 
-    /// The public key, of a node whose files may be elsewhere; `kc node keys` shows it
+    /// The public key of a node whose files may be elsewhere; `kc node keys` shows the key
     #[arg(
         long,
         value_name = "FILE|BASE64|-",
@@ -48,15 +52,15 @@ pub(crate) struct Args {
     )]
     key: Option<Given>,
 
-    /// A name for the key, in lower case [default: the node's id]
+    /// A name for the key, in lower case [default: the node's id in lower case]
     #[arg(long, help_heading = "Node")]
     name: Option<String>,
 
-    /// Replace the entry of this name
+    /// Replace an entry with the same name
     #[arg(long, help_heading = "Node")]
     force: bool,
 
-    /// The role that the chains grant [default: that of the node's chain]
+    /// The role that the new chains grant [default: the role of the node's chain]
     #[arg(long, value_parser = Role::from_str, help_heading = "Certificate")]
     role: Option<Role>,
 
@@ -64,13 +68,13 @@ pub(crate) struct Args {
     grant: GrantArgs,
 }
 
-/// The key to be enrolled, and what its node holds, if the node's files are here.
+/// The key to be enrolled, with its node and the grants of the node's chain, if the node's files are here.
 struct Candidate {
     key: VerifyingKey,
     node: Option<(StoredNode, Option<Constraints>)>,
 }
 
-/// Adds the key to the configuration of a chain server; its first chain is due at once.
+/// Adds the key to the configuration of a chain server, which issues the first chain at once.
 pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let candidate = args.candidate()?;
     let server = StoredNode::read(&args.server)?;
@@ -80,8 +84,8 @@ pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let constraints = args.constraints(&candidate, role, &server)?;
     require_grants(&server.chains()?, &server.trust, role, &constraints).map_err(|error| {
         CliError::refused(format!("{id} cannot certify a {role}"), &error).advise(
-            "a chain server passes on what its own chain grants: by default to producer, prodcon-limited \
-             and consumer-limited",
+            "a chain server can grant only what its own chain grants: by default the roles producer, \
+             prodcon-limited and consumer-limited",
         )
     })?;
     let entry = ChainKey::due_at(Clock::system().now(), &candidate.key, &constraints);
@@ -95,8 +99,8 @@ pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         Enrolled::Stored => {}
         Enrolled::Exists => {
             return Err(
-                CliError::failure(format!("{id} has a key named {name} already"))
-                    .advise("choose another --name, or replace it with --force"),
+                CliError::failure(format!("{id} already has a key with the name {name}"))
+                    .advise("choose another --name, or replace the key with --force"),
             );
         }
         Enrolled::Failed(reason) => {
@@ -108,19 +112,19 @@ pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let key = candidate.key.fingerprint();
     let topics = constraints.topics.unwrap_or_default().join(", ");
     ui.result(format!(
-        "{id} keeps the chain of key {key} fresh, as {name}: a {role} of topics {topics}"
+        "{id} renews the chain of key {key}, named {name}: role {role}, topics {topics}"
     ))?;
     if !is_running {
         ui.note(format!(
-            "`kc chain-server --node {id}` issues and renews it"
+            "start the chain server, which issues and renews the chain: `kc chain-server --node {id}`"
         ));
     }
     candidate.warn_of_end(&server, ui);
     Ok(())
 }
 
-/// Stores the entry: in the files of a server that does not run, else by the process that runs it. Returns whether there
-/// is one.
+/// Stores the entry: in the files of a stopped chain server, or by the process that runs it. Returns also whether the
+/// chain server is running.
 async fn store(server: &StoredNode, enrollment: Enrollment) -> Result<(Enrolled, bool), CliError> {
     match NodeLock::acquire(&server.files) {
         Ok(lock) => {
@@ -140,10 +144,14 @@ impl Args {
         if let Some(name) = &self.of {
             let node = StoredNode::read(name)?;
             let key = node.keys()?.into_iter().next();
-            let key = key.ok_or_else(|| CliError::failure(format!("{name} has no signing key")))?;
+            let no_key = || CliError::failure(format!("node {name} has no signing key"));
+            let key = key.ok_or_else(no_key)?;
             return Candidate::new(key, Some(node));
         }
-        let given = self.key.as_ref().ok_or_else(|| CliError::usage("no key"))?;
+        let given = self
+            .key
+            .as_ref()
+            .ok_or_else(|| CliError::usage("no key is given"))?;
         let key = given.verifying_key()?;
         let node = StoredNode::with_chain_of(&key);
         Candidate::new(key, node)
@@ -152,21 +160,20 @@ impl Args {
     fn name(&self, candidate: &Candidate) -> Result<String, CliError> {
         let of_node = candidate.node.as_ref();
         let of_node = of_node.map(|(node, _)| node.config.node_id().to_lowercase());
-        self.name
-            .clone()
-            .or(of_node)
-            .ok_or_else(|| CliError::usage("no name for the key").advise("give it: --name NAME"))
+        self.name.clone().or(of_node).ok_or_else(|| {
+            CliError::usage("no name is given for the key").advise("add --name NAME")
+        })
     }
 
     fn role(&self, candidate: &Candidate) -> Result<Role, CliError> {
         let of_node = candidate.node.as_ref();
         let of_node = of_node.and_then(|(node, held)| role_of(node, held.as_ref()?));
         self.role.or(of_node).ok_or_else(|| {
-            CliError::usage("no role for the key's chains").advise("give it: --role ROLE")
+            CliError::usage("no role is given for the new chains").advise("add --role ROLE")
         })
     }
 
-    /// What was given, and for the rest what the node holds.
+    /// Returns the given constraints; for the others, those of the node's chain.
     fn constraints(
         &self,
         candidate: &Candidate,
@@ -179,10 +186,10 @@ impl Args {
         if self.grant.topics.is_empty() {
             let topics = held.and_then(|held| held.topics.clone());
             let unknown = || {
-                CliError::usage("no topics for the key's chains").advise(format!(
-                    "the files of the key's node are not here: name its topics by --topics; --topics \
-                     '{ANYTHING}' grants all"
-                ))
+                CliError::usage("no topics are given, and the files of the key's node are not here")
+                    .advise(format!(
+                        "name the topics with --topics; --topics '{ANYTHING}' grants all topics"
+                    ))
             };
             constraints.topics = Some(topics.ok_or_else(unknown)?);
         }
@@ -207,13 +214,14 @@ impl Candidate {
         Ok(Self { key, node })
     }
 
-    /// A node does not take a chain that ends before its own.
+    /// Warns if the node will refuse the new chains, because they end before the node's own chain.
     fn warn_of_end(&self, server: &StoredNode, ui: Ui) {
         let lifetime = server.settings.renewal_policy().lifetime;
         let shown = humantime::format_duration(lifetime);
         let Some((node, _)) = &self.node else {
             ui.note(format!(
-                "the chains are valid for {shown}; a node takes none that ends before its own (check M05)"
+                "the new chains are valid for {shown}; a node refuses a new chain that ends before its own chain (check \
+                 M05)"
             ));
             return;
         };
@@ -232,9 +240,8 @@ impl Candidate {
             .filter(|own| end.is_before(*own));
         if let Some(own) = longer.next() {
             ui.say(format!(
-                "warning: {id} has a chain that is valid {}, and takes no chain that ends earlier (check M05), \
-                 but this server issues chains for {shown}: shorten it by `kc chain issue --node {id} \
-                 --lifetime {}`",
+                "warning: node {id} will refuse the new chains (check M05): they are valid for {shown}, but its own \
+                 chain is valid {}. Shorten its own chain: `kc chain issue --node {id} --lifetime {}`",
                 until(own.timestamp()),
                 shown.to_string().replace(' ', "")
             ));
@@ -242,7 +249,7 @@ impl Candidate {
     }
 }
 
-/// Makes sure that one of the server's chains grants what it is to pass on.
+/// Checks that one of the chain server's chains allows it to issue chains with the role and constraints.
 fn require_grants(
     chains: &OwnChains,
     trust: &TrustStore,

@@ -1,3 +1,5 @@
+//! `kc chain inspect`.
+
 use kc::Clock;
 use kc::core::chain::{
     Certificate, ChainError, Demand, TrustList, UnverifiedChain, ValidatedChain, encode_chain,
@@ -14,15 +16,15 @@ use crate::ui::until;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A chain, a certificate, a request or an entry of a list
+    /// The chain, certificate, request or list entry; - is stdin
     #[arg(value_name = "FILE|BASE64|-", default_value = "-")]
     what: Given,
 
-    /// Say whether this node takes it
+    /// Show whether this node accepts the chain or certificate, and exit with 5 if it refuses
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
-    /// Print it as JSON
+    /// Print the content as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
@@ -32,20 +34,21 @@ pub(crate) struct Args {
 struct Report {
     kind: &'static str,
     certificates: Vec<Described>,
-    /// What a node makes of it.
+    /// The verdict of the node; null if no node was given.
     verdict: Option<Verdict>,
 }
 
+/// The verdict of a node about a chain.
 #[derive(Debug, Serialize)]
 struct Verdict {
     node: String,
     valid: bool,
-    /// The root of trust that it is valid under.
+    /// The fingerprint of the root of trust under which the chain is valid.
     root: Option<String>,
-    /// The check that refused it.
+    /// The check that refused the chain.
     check: Option<String>,
     reason: Option<String>,
-    /// The lists that have an entry for the last key.
+    /// The lists of the node that have an entry for the last key of the chain.
     lists: Vec<&'static str>,
     #[serde(skip)]
     line: String,
@@ -54,8 +57,8 @@ struct Verdict {
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let bytes = args.what.bytes("the chain or certificate")?;
     let unreadable = |error: ChainError| {
-        CliError::refused("neither a chain nor a certificate", &error)
-            .advise("give it whole, as it was printed or stored")
+        CliError::refused("the input is neither a chain nor a certificate", &error)
+            .advise("give the whole chain or certificate, as it was printed or stored")
     };
     let (kind, certificates) = read(&bytes).map_err(unreadable)?;
     let key = certificates.last().and_then(|last| last.keys.signer());
@@ -77,7 +80,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
         Some(error) => {
             let check = error.check();
             let message = format!("refused by check {check}: {error}");
-            let advice = format!("`kc explain {check}` says who is at fault and what to do");
+            let advice = format!("`kc explain {check}` shows the party at fault and what to do");
             Err(CliError::new(Exit::Refused, message).advise(advice))
         }
         None => Ok(()),
@@ -86,7 +89,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 
 const CHAIN: &str = "chain";
 const SIGNED: &str = "signed certificate";
-/// A request, or an entry of a list: they look the same.
+/// A request or a list entry: both have the same form.
 const UNSIGNED: &str = "unsigned certificate";
 
 fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError> {
@@ -94,7 +97,7 @@ fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError
         Ok(chain) => {
             let links = chain.links().iter();
             let certificates = links.map(|link| {
-                // The first of a self-revocation is not signed.
+                // The first certificate of a self-revocation is not signed.
                 Certificate::parse_signed(link)
                     .or_else(|error| Certificate::parse(link).map_err(|_| error))
             });
@@ -102,7 +105,7 @@ fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError
         }
         Err(of_chain) => match Certificate::parse(bytes) {
             Ok(certificate) => Ok((UNSIGNED, vec![certificate])),
-            // A signature may begin as a list does, even one of a forbidden length.
+            // A signature may begin with the same bytes as a list, even a list of a forbidden length.
             Err(error) => match (Certificate::parse_signed(bytes), of_chain) {
                 (Ok(signed), _) => Ok((SIGNED, vec![signed])),
                 (Err(_), error @ ChainError::Length(_)) => Err(error),
@@ -112,7 +115,7 @@ fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError
     }
 }
 
-/// Returns a chain as it is, and a certificate as the chain of only this certificate.
+/// Returns a chain as it is, and a certificate as a chain of this one certificate.
 ///
 /// # Errors
 /// [`ChainError`] of the check C01, C02 or C06 if the bytes are neither.
@@ -123,7 +126,7 @@ pub(super) fn as_chain(bytes: Vec<u8>) -> Result<Vec<u8>, ChainError> {
     })
 }
 
-/// What a node makes of it, and why it refuses it.
+/// Returns the verdict of a node, and the refusal if it refuses.
 fn judge(
     node: &StoredNode,
     kind: &str,
@@ -137,14 +140,14 @@ fn judge(
     let id = node.config.node_id();
     let line = match &result {
         Ok(proven) => format!(
-            "{id} takes it under root of trust {}, {}",
+            "{id} accepts this {kind} under root of trust {}, {}",
             proven
                 .root()
                 .map(VerifyingKey::fingerprint)
                 .unwrap_or_default(),
             until(proven.max_age().timestamp())
         ),
-        Err(error) => format!("{id} REFUSES it: {error} ({})", error.check()),
+        Err(error) => format!("{id} REFUSES this {kind}: {error} ({})", error.check()),
     };
     let lists = [TrustList::Allow, TrustList::Deny].into_iter();
     let lists = lists.filter(|list| key.is_some_and(|key| node.trust.lists(*list, key)));
@@ -164,7 +167,7 @@ fn judge(
     (verdict, result.err())
 }
 
-/// A self-revocation is valid for the denylist alone.
+/// Validates a chain for any use, or a self-revocation for the denylist.
 fn validate(node: &StoredNode, bytes: &[u8]) -> Result<ValidatedChain, ChainError> {
     let chain = UnverifiedChain::parse(bytes)?;
     let demand = Demand::at(Clock::system().now());
@@ -191,7 +194,7 @@ impl Report {
             ui.result(&verdict.line)?;
             for list in &verdict.lists {
                 ui.result(format!(
-                    "{} has an entry for its key on the {list}",
+                    "{} has an entry for the last key on its {list}",
                     verdict.node
                 ))?;
             }
@@ -207,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    /// A certificate that a root signed. Its signature begins with dc 92: the head of a list of 37,600.
+    /// A certificate that a root signed. Its signature begins with dc 92, like a list of 37,600 elements.
     const LOOKS_LIKE_A_LIST: &str = "3JLgYyw9fs6nfMNwrTBb1kYwmlQQIjKYXZLVg2Jc/7aDoFnkUOqOe+RuATfa9xQFzowIyl7CChYlMg3Htfs9D5PLQds7Z9S4NuPEQZOSpnVzYWdlc5Kra2V5LWVuY3J5cHS1a2V5LWVuY3J5cHQtc3Vic2NyaWJlkqZ0b3BpY3ORoXSSp3BhdGhsZW4CxCAr48QouuJB4WrW85K0G8jtutjSnK63AtGUJ9xTjVs5dA==";
 
     #[test]

@@ -1,4 +1,4 @@
-//! Chains that were issued elsewhere: stored, or sent to the node that runs.
+//! `kc chain install` and `kc chain publish`: chains that were issued elsewhere are stored, or sent to a running node.
 
 use kc::Clock;
 use kc::core::chain::{ChainError, Demand, UnverifiedChain};
@@ -20,7 +20,7 @@ pub(crate) struct InstallArgs {
     #[command(flatten)]
     node: NodeArg,
 
-    /// The signed certificate, as `kc chain sign` prints it; or a whole chain
+    /// The signed certificate that `kc chain sign` printed, or a whole chain; - is stdin
     #[arg(value_name = "FILE|BASE64|-")]
     signed: Given,
 
@@ -29,12 +29,13 @@ pub(crate) struct InstallArgs {
     json: bool,
 }
 
-/// Validates the answer under the node's roots of trust, and stores it for the key that it certifies.
+/// Validates a certificate or chain under the node's roots of trust, and stores it for the key that it certifies.
 pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
     let signed = args.signed.bytes("the signed certificate")?;
     let not_stored = |error: ChainError| {
-        CliError::refused("this chain is not stored", &error).advise(
-            "check that the right root signed it, in time and unaltered; `kc chain inspect` shows it",
+        CliError::refused("the chain was not stored", &error).advise(
+            "check that the right root signed the chain, that it is unaltered and has not expired; `kc chain inspect` \
+             shows its content",
         )
     };
     let chain = as_chain(signed).map_err(not_stored)?;
@@ -50,9 +51,13 @@ pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
         let id = node.stored.config.node_id();
         return Err(CliError::new(
             Exit::Refused,
-            format!("this chain is not stored: it certifies no signing key of {id} (check M04)"),
+            format!(
+                "the chain was not stored: it certifies no signing key of node {id} (check M04)"
+            ),
         )
-        .advise("`kc node keys` shows the node's keys, `kc chain inspect` whose chain it is"));
+        .advise(
+            "compare the keys: `kc node keys` shows those of the node, `kc chain inspect` that of the chain",
+        ));
     };
     node.store_chain(index, &chain, None)?;
     let stored = StoredChain {
@@ -64,17 +69,17 @@ pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
     stored.report(args.json, ui)
 }
 
-/// Send a new chain to the running node that has its key
+/// Send a new chain to a running node
 ///
-/// The node whose key it certifies adopts the chain if it ends no earlier than the one in use.
+/// The node whose key the chain certifies adopts the chain, if it ends no earlier than the node's present chain.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
     /// The chain, in base64, or a file that holds it; - is stdin
     #[arg(value_name = "FILE|BASE64|-")]
     chain: String,
 
-    /// A node: its configuration says where the broker is, and the chain is sent only if it is valid under
-    /// the lists of this node, which may be running
+    /// A node whose configuration names the broker; the chain is sent only if it is valid under the lists of
+    /// this node. The node may be running
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
@@ -93,7 +98,8 @@ pub(super) async fn send(args: &PublishArgs, ui: Ui) -> Result<(), CliError> {
     ui.result(format!("chain of key {fingerprint} sent to topic {topic}"))
 }
 
-/// The key that a chain certifies: under the lists of a node, or as it says itself.
+/// Returns the key that a chain certifies: validated under the lists of a node, or as the chain claims if no node is
+/// given.
 fn certified_key(chain: &[u8], node: Option<&str>) -> Result<VerifyingKey, CliError> {
     let parsed = UnverifiedChain::parse(chain);
     let trust = node.map(trust_of).transpose()?;
@@ -106,18 +112,17 @@ fn certified_key(chain: &[u8], node: Option<&str>) -> Result<VerifyingKey, CliEr
         None => chain.claimed_key(),
     });
     key.map_err(|refusal| {
-        CliError::refused("the chain is not sent", &refusal).advise(
-            "have the chain issued again, under a root of trust of the nodes that it is for",
-        )
+        CliError::refused("the chain was not sent", &refusal)
+            .advise("have the chain issued again, under a root that the nodes trust")
     })
 }
 
-/// A chain that now stands in a node's configuration.
+/// A chain that was stored in a node's configuration.
 pub(super) struct StoredChain<'a> {
     pub(super) index: usize,
     pub(super) key: &'a VerifyingKey,
     pub(super) end: Option<Timestamp>,
-    /// The root of trust that came with it.
+    /// The root of trust that was added with the chain.
     pub(super) new_root: Option<&'a VerifyingKey>,
 }
 
@@ -140,9 +145,7 @@ impl StoredChain<'_> {
             until(self.end)
         ))?;
         match new_root {
-            Some(root) => ui.result(format!(
-                "root of trust {root} is new, and trusted from now on"
-            )),
+            Some(root) => ui.result(format!("root of trust {root} was added to the allowlist")),
             None => Ok(()),
         }
     }

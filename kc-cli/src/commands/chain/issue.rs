@@ -1,3 +1,5 @@
+//! `kc chain issue`.
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -22,18 +24,18 @@ use crate::neighbours::Neighbours;
 use crate::stored::{StoppedNode, StoredNode};
 use crate::ui::Ui;
 
-/// Issue a fresh chain for a node's key, with both passwords at hand
+/// Issue a new chain for a node's key, with both passwords
 ///
-/// Renews a node's chain, or certifies a key that was added to it (`kc node keys --add-key-type`). What is
-/// not said stays as in the node's chain.
+/// The command renews a node's chain, or certifies a key that was added with `kc node keys --add-key-type`. The new
+/// chain grants what the node's chain grants, except for the given options.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("whose").args(["node", "for"])))]
 pub(crate) struct Args {
-    /// The node, which must not run [default: $KC_NODE]
+    /// The node; it must not be running [default: $KC_NODE]
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
-    /// Which of its keys: 1 is Ed25519; 4 adds SLH-DSA [default: its first]
+    /// The type of the key to certify: 1 is Ed25519; 4 adds SLH-DSA [default: the node's first key]
     #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Node")]
     key_type: Option<KeyType>,
 
@@ -41,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Node")]
     print: bool,
 
-    /// Print a chain for this public key of a node elsewhere, which takes it with `kc chain install`
+    /// Print a chain for this public key of a node elsewhere, where `kc chain install` stores it
     #[arg(
         long,
         value_name = "FILE|BASE64|-",
@@ -51,22 +53,22 @@ pub(crate) struct Args {
     )]
     r#for: Option<Given>,
 
-    /// Trust the root of this password although the node trusts another
+    /// Make the node trust the root of this password, too, if it trusts only other roots
     #[arg(long, help_heading = "Node")]
     new_root: bool,
 
-    /// Certify it by another provisioning password than the other nodes in the folder
+    /// Certify with another provisioning password than that of the other nodes in the folder
     #[arg(long, help_heading = "Node")]
     new_provisioner: bool,
 
-    /// The role that it grants [default: that of the node's chain]
+    /// The role that the chain grants [default: the role of the node's chain]
     #[arg(long, value_parser = Role::from_str, help_heading = "Certificate")]
     role: Option<Role>,
 
     #[command(flatten)]
     grant: GrantArgs,
 
-    /// How long it is valid [default: ten years; one for a chain server]
+    /// The time for which the chain is valid [default: ten years; one year for a chain server]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Certificate")]
     lifetime: Option<Duration>,
 
@@ -112,7 +114,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 }
 
 impl Args {
-    /// A chain for the node's key, with the key's index.
+    /// Issues a chain for the node's key. Returns also the index of the key.
     fn issue_for(
         &self,
         node: &StoredNode,
@@ -154,12 +156,12 @@ impl Args {
             wanted.is_none_or(|wanted| key.key_type() == wanted)
         };
         keys.find(|(_, key)| wanted(key)).ok_or_else(|| {
-            CliError::usage("the node has no such signing key in use")
-                .advise("`kc node keys` shows its keys, and --add-key-type adds one")
+            CliError::usage("the node has no signing key of this type in use")
+                .advise("`kc node keys` shows the keys of the node, and its option --add-key-type adds a key")
         })
     }
 
-    /// What was said, and for the rest what the node's chain grants.
+    /// Returns the given role and constraints; for the others, those of the node's chain.
     fn choose_grant(
         &self,
         node: &StoredNode,
@@ -169,7 +171,8 @@ impl Args {
         let before = granted_before(node, index, key)?;
         let stored_role = before.as_ref().and_then(|before| role_of(node, before));
         let role = self.role.or(stored_role).ok_or_else(|| {
-            CliError::usage("the node's chains name no role").advise("give it: --role ROLE")
+            CliError::usage("no role is given, and the node's chains do not show one")
+                .advise("add --role ROLE")
         })?;
         let mut constraints = self.grant.constraints(role, &node.settings.scheme())?;
         if let Some(before) = before {
@@ -184,7 +187,8 @@ impl Args {
     }
 }
 
-/// What the last certificate of the key's chain says; of any other chain, if there is none for the key.
+/// Returns the constraints of the last certificate in the key's chain; of another chain of the node, if the key has
+/// none.
 pub(super) fn granted_before(
     node: &StoredNode,
     index: usize,
@@ -200,7 +204,8 @@ pub(super) fn granted_before(
     Ok(of_key.chain(chains.iter()).find_map(last))
 }
 
-/// The role with these usages. A chain server has those of a limited node, and a list of keys.
+/// Returns the role with these usages. A chain server has the usages of a limited node, and a list of keys in its
+/// configuration.
 pub(super) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> {
     let config = &node.config;
     let section = Section::CHAIN_KEYS.name(config.node_id());
@@ -213,7 +218,7 @@ pub(super) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> 
     Role::ALL.into_iter().find(same)
 }
 
-/// Validates the chain as the node will, once it trusts the root; gives its end.
+/// Validates the chain as the node will, after the root was added to its allowlist. Returns the end of the chain.
 fn validated_end(
     node: &StoredNode,
     issued: &IssuedChain,
@@ -227,13 +232,15 @@ fn validated_end(
     let proven = UnverifiedChain::parse(&issued.chain)
         .and_then(|chain| chain.validate(&trust, &Demand::at(now)))
         .map_err(|error| {
-            let refused = CliError::refused("the node would not take the chain", &error);
+            let refused = CliError::refused("the node would refuse the chain", &error);
             match error {
                 ChainError::UnknownRoot if trust.is_half_of_a_denied_hybrid(&issued.root) => refused
-                    .advise("its root is the classical half of a hybrid key on the denylist: use another root"),
+                    .advise(
+                        "the root is the classical half of a hybrid key on the denylist: use another root",
+                    ),
                 ChainError::UnknownRoot => refused.advise(
-                    "its classical root stands back for a root of type 4: issue for --key-type 4, or set \
-                     `allow_classical_root : true` in the node's section of its .config",
+                    "the node ignores this classical root, because it trusts the hybrid root of the same password: \
+                     issue with --key-type 4, or set `allow_classical_root : true` in the node's section of its .config",
                 ),
                 _ => refused,
             }
@@ -241,8 +248,11 @@ fn validated_end(
     Ok(proven.max_age().timestamp())
 }
 
-/// Whether the node does not trust the root yet. Of a wrong password the only sign is another root; that of
-/// another type has the same Ed25519 key.
+/// Returns whether the node does not trust the root yet. Another root may be the result of a mistyped password; the root
+/// of the other key type from the same password has the same Ed25519 key.
+///
+/// # Errors
+/// [`Exit::Refused`] if the node trusts only unrelated roots, unless `meant`.
 fn is_new_root(node: &StoredNode, root: &VerifyingKey, meant: bool) -> Result<bool, CliError> {
     let trust = &node.trust;
     if trust.lists(TrustList::Allow, root) {
@@ -254,14 +264,14 @@ fn is_new_root(node: &StoredNode, root: &VerifyingKey, meant: bool) -> Result<bo
         return Ok(true);
     }
     let message = format!(
-        "wrong root password? It gives root of trust {}, which the node does not trust",
+        "wrong root password? This password gives root of trust {}, which the node does not trust",
         root.fingerprint()
     );
     Err(CliError::new(Exit::Refused, message)
-        .advise("type the password again; --new-root makes the node trust this root, too"))
+        .advise("type the root password again; --new-root makes the node trust this root, too"))
 }
 
-/// A new root of type 4 puts the classical root of the same password out of force.
+/// Warns that the node ignores the classical root of the same password after a root of type 4 was added.
 fn warn_of_classical(node: &StoredNode, root: &VerifyingKey, ui: Ui) {
     let roots = node.trust.roots().map(|(root, _)| root);
     let mut classical = roots.filter(|known| {
@@ -271,9 +281,9 @@ fn warn_of_classical(node: &StoredNode, root: &VerifyingKey, ui: Ui) {
     });
     if let Some(classical) = classical.next() {
         ui.note(format!(
-            "root of trust {} has the same Ed25519 key, and stands back from now on: nodes with chains of \
-             type 1 alone are refused; while your nodes change, `allow_classical_root : true` in the \
-             node's section of its .config keeps it in force",
+            "the node ignores the classical root of trust {} from now on, because it has the same Ed25519 key: the \
+             node refuses nodes that have only chains of type 1. To keep this root in force until all nodes are \
+             migrated, set `allow_classical_root : true` in the node's section of its .config",
             classical.fingerprint()
         ));
     }

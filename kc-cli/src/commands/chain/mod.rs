@@ -18,10 +18,10 @@ pub(crate) enum Command {
     /// Sign a request as the root of trust
     #[command(after_help = "Example:\n  kc chain sign alice.request > alice.signed")]
     Sign(root::SignArgs),
-    /// Take what the root signed for a node that was provisioned by hand, or a chain issued elsewhere
+    /// Store a certificate that the root signed for a node, or a chain that was issued elsewhere
     #[command(after_help = "Example:\n  kc chain install --node alice alice.signed")]
     Install(install::InstallArgs),
-    /// Show what a chain, a certificate, a request or a list entry says, and whether a node takes it
+    /// Show the content of a chain, certificate, request or list entry, and whether a node accepts it
     #[command(after_help = "Example:\n  kc chain inspect alice.signed --node bob")]
     Inspect(inspect::Args),
     #[command(after_help = "Example:\n  kc chain publish alice.chain --node alice")]

@@ -1,4 +1,5 @@
-//! What the root of trust does: its public key, its signature under requests, and the requests of provisioners.
+//! `kc chain root`, `kc chain sign` and `kc chain provisioners`: the root's public key, its signatures, and the requests
+//! of provisioners.
 
 use kc::core::chain::Certificate;
 use kc::core::keys::{KeyType, Signer};
@@ -41,19 +42,19 @@ pub(super) fn public(args: &PublicArgs, ui: Ui) -> Result<(), CliError> {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SignArgs {
-    /// What `kc provision --by-hand` or `kc chain provisioners` printed
+    /// The request that `kc provision --by-hand` or `kc chain provisioners` printed; - is stdin
     #[arg(value_name = "FILE|BASE64|-")]
     request: Given,
 
     #[command(flatten)]
     root: RootArgs,
 
-    /// The root's type: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: that of the
-    /// key in the request]
+    /// The root's type: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: the type of
+    /// the key in the request]
     #[arg(long, value_name = "1|4", value_parser = key_type)]
     key_type: Option<KeyType>,
 
-    /// Sign without being asked
+    /// Sign without a question
     #[arg(long)]
     yes: bool,
 }
@@ -67,12 +68,12 @@ pub(super) fn sign(args: &SignArgs, ui: Ui) -> Result<(), CliError> {
         .signer()
         .ok_or(ProvisionError::NotARequest)?;
     let key_type = args.key_type.unwrap_or(key.key_type());
-    ui.say("to be certified:");
+    ui.say("the request asks the root of trust to certify:");
     let described = Described::new(&certificate, false).map_err(ProvisionError::Request)?;
     for line in described.lines() {
         ui.say(format!("  {line}"));
     }
-    confirm("the root of trust vouches for all of this", args.yes)?;
+    confirm("the root of trust certifies all of this", args.yes)?;
     let root = args.root.signer(key_type)?;
     let signed = sign_request(root.as_ref(), &request, &mut system_rng()?)?;
     let name = root.verifying_key().fingerprint();
@@ -82,12 +83,12 @@ pub(super) fn sign(args: &SignArgs, ui: Ui) -> Result<(), CliError> {
 
 /// Print the requests of the provisioners, for a root whose password is elsewhere
 ///
-/// The root signs each request with `kc chain sign`; `kc provision --signed-provisioner` takes the answer. A
-/// revocation is for the day on which the provisioning password gets known, or the token's keys are stolen:
-/// `kc trust publish` then ends the trust in all that its provisioner certified, which cannot be undone.
+/// The root signs each request with `kc chain sign`, and `kc provision --signed-provisioner` takes the result. Keep
+/// the revocations in a safe place, for the case that the provisioning password becomes known or the keys on the token
+/// are stolen: `kc trust publish` then denies the provisioner and all nodes that it certified. This cannot be undone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisionersArgs {
-    /// The public key of the root of trust: `kc chain root` prints it
+    /// The public key of the root of trust, which `kc chain root` prints
     #[arg(long, value_name = "FILE|BASE64")]
     root_public: Given,
 
@@ -98,11 +99,11 @@ pub(crate) struct ProvisionersArgs {
     #[command(flatten)]
     keystore: KeystoreArgs,
 
-    /// The provisioners' type: 1 is Ed25519; 4 adds SLH-DSA [default: that of the root]
+    /// The provisioners' type: 1 is Ed25519; 4 adds SLH-DSA [default: the type of the root]
     #[arg(long, value_name = "1|4", value_parser = key_type)]
     key_type: Option<KeyType>,
 
-    /// Print a line of JSON for each
+    /// Print a line of JSON for each provisioner
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
@@ -115,7 +116,7 @@ pub(super) fn provisioners(args: &ProvisionersArgs, ui: Ui) -> Result<(), CliErr
 }
 
 impl ProvisionersArgs {
-    /// The keys of all provisioners.
+    /// Returns the keys of all provisioners: derived from the password, or drawn on the token.
     fn keys(&self) -> Result<Vec<Box<dyn Signer>>, CliError> {
         let root = self.root_public.verifying_key()?;
         let key_type = self.key_type.unwrap_or(root.key_type());
