@@ -65,7 +65,7 @@ fn what_nobody_sealed_is_not_passed_off_as_sealed() {
         3,
     );
     assert!(
-        stderr.contains("timed out after 5s: 0 of 1 records of t"),
+        stderr.contains("stopped after 5s (--timeout): received 0 of 1 records of t"),
         "{stderr}"
     );
     let delivered = world.succeed(&consume("h", "2", &["--foreign", "deliver", "--json"]));
@@ -97,8 +97,8 @@ fn a_consumer_of_another_root_is_told_so_and_goes_on() {
     eve.says("no node has answered requests for a data key of t");
     eve.says(&root);
     alice.says("check=C04");
-    eve.says("nobody has answered yet: 1 records of t wait for their keys");
-    eve.says("timed out after 15s: 0 records of t");
+    eve.says("no producer has answered yet: 1 records of t wait for their data keys");
+    eve.says("stopped after 15s (--timeout): received 0 records of t");
     assert_eq!(eve.end(), 3);
     assert!(
         alice.child.try_wait().unwrap().is_none(),
@@ -145,7 +145,7 @@ fn stopping_with_records_that_wait_is_told() {
     let mut bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
     bob.says("Unanswered");
     bob.terminate();
-    bob.says("2 records of t were left waiting for their keys");
+    bob.says("2 records of t still wait for their data keys");
     assert_eq!(bob.end(), 3);
 }
 
@@ -168,7 +168,7 @@ fn what_waited_for_its_key_comes_to_the_next_run_even_without_from_beginning() {
         succeed(&mut produce);
         bob.says("Unanswered");
         bob.terminate();
-        bob.says("the next run gets them again");
+        bob.says("the next run receives them again");
         assert_eq!(bob.end(), 3);
 
         let _alice = world.start(&["node", "serve", "--node", "alice"]);

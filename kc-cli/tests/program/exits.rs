@@ -264,7 +264,7 @@ fn the_time_of_the_run_is_limited() {
     let world = World::new();
     world.provision("consumer", "bob", &[]);
     let stderr = world.fail(&["consume", "t", "--node", "bob", "--timeout", "500ms"], 3);
-    assert!(stderr.contains("timed out after 500ms"), "{stderr}");
+    assert!(stderr.contains("stopped after 500ms (--timeout)"), "{stderr}");
 }
 
 #[test]

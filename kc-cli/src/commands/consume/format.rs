@@ -1,4 +1,4 @@
-//! How a record is printed.
+//! The formats in which records are printed.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use super::output::Shown;
 use crate::error::CliError;
 use crate::ui::harmless;
 
-/// What is printed of a record.
+/// The format of a printed record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Its value and a line feed.
+    /// The value and a line feed.
     Text,
-    /// An object of JSON in a line.
+    /// A JSON object in a line.
     Json,
-    /// A line of one's own.
+    /// A line with the parts that the user named.
     Line(Vec<Part>),
 }
 
-/// A part of a line of one's own.
+/// A part of a line that the user named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Literal(String),
@@ -39,7 +39,7 @@ pub(crate) enum Part {
     Headers,
 }
 
-/// How keys and values are shown.
+/// The form of printed keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ValueForm {
     /// As text
@@ -65,7 +65,9 @@ impl FromStr for Format {
             "text" => return Ok(Self::Text),
             "json" => return Ok(Self::Json),
             _ if !text.contains('%') => {
-                return Err("it is text, json or a line with %k, %v, %t, %p, %o, %T or %h".into());
+                return Err(
+                    "expected text, json or a line with %k, %v, %t, %p, %o, %T or %h".into(),
+                );
             }
             _ => {}
         }
@@ -86,7 +88,7 @@ impl FromStr for Format {
             } else {
                 let unknown: String = [start].into_iter().chain(next).collect();
                 return Err(format!(
-                    "there is no {unknown}; there are %k, %v, %t, %p, %o, %T, %h, %%, \\n, \\t and \\\\"
+                    "{unknown} is unknown; expected %k, %v, %t, %p, %o, %T, %h, %%, \\n, \\t or \\\\"
                 ));
             }
         }
@@ -174,7 +176,7 @@ impl Layout {
         }
     }
 
-    /// A null is nothing.
+    /// Appends bytes in the form of the values; nothing for a null.
     fn write_bytes(&self, bytes: Option<&[u8]>, out: &mut Vec<u8>) {
         let bytes = bytes.unwrap_or_default();
         match self.form {
@@ -184,7 +186,7 @@ impl Layout {
     }
 
     fn json<'a>(&self, record: &Shown<'a>) -> Line<'a> {
-        // A key is hardly ever JSON, and a text that looks so is none.
+        // Keys are shown as text even if values are JSON: a key such as 17 is a text.
         let of_key = match self.form {
             ValueForm::Json => ValueForm::Text,
             form => form,
@@ -210,7 +212,7 @@ impl Layout {
     }
 }
 
-/// A line of JSON. Bytes that are not of the form asked for are under a name with `_base64`.
+/// A line of JSON. A key or value that does not have the requested form is in the field with `_base64`.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     topic: &'a str,
@@ -243,6 +245,7 @@ enum Field {
     Text(String),
     /// JSON as it was sent, in one line.
     Json(Box<RawValue>),
+    /// The bytes are in the field with `_base64`.
     Elsewhere,
 }
 
@@ -252,7 +255,7 @@ impl Field {
     }
 }
 
-/// Bytes in a form, or else in base64.
+/// Returns bytes in `form`; if they do not have this form, [`Field::Elsewhere`] and the bytes in base64.
 fn shown(bytes: Option<&[u8]>, form: ValueForm) -> (Field, Option<String>) {
     let Some(bytes) = bytes else {
         return (Field::Null, None);
@@ -261,7 +264,7 @@ fn shown(bytes: Option<&[u8]>, form: ValueForm) -> (Field, Option<String>) {
     let field = match form {
         ValueForm::Base64 => Some(Field::Text(BASE64.encode(bytes))),
         ValueForm::Text => text.map(|text| Field::Text(text.to_owned())),
-        // Line ends are allowed between the parts of JSON, where a space means the same.
+        // Line breaks can only be between the parts of JSON, where a space means the same.
         ValueForm::Json => text
             .and_then(|text| RawValue::from_string(text.replace(['\n', '\r'], " ")).ok())
             .map(Field::Json),
@@ -272,7 +275,7 @@ fn shown(bytes: Option<&[u8]>, form: ValueForm) -> (Field, Option<String>) {
     }
 }
 
-/// A time of Kafka's, in milliseconds since the epoch, as ISO 8601.
+/// Returns a time of Kafka, in milliseconds since the epoch, as ISO 8601.
 fn time(milliseconds: i64) -> String {
     let Ok(since_epoch) = u64::try_from(milliseconds) else {
         return Timestamp::EPOCH.to_string();

@@ -1,4 +1,4 @@
-//! Hints while no records come.
+//! Hints that `kc consume` prints while no records arrive.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use tokio::time::Instant;
 
 use crate::ui::Ui;
 
-/// How long nothing may come before the hint.
+/// The time without records before the hint that the group may be at the end.
 const AT_END: Duration = Duration::from_secs(5);
-/// How long records may wait for their keys without a word.
+/// The time that records wait for data keys before the hint that no producer answers.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Explains once why `--from-beginning` gives no records: it counts only where the group has no committed position.
+/// Explains once that `--from-beginning` gives no records, because the group has a committed position.
 #[derive(Debug)]
 pub(super) struct AtEnd {
     since: Instant,
-    /// Whether there is something to explain.
+    /// True until the hint was printed or a record came.
     wanted: bool,
 }
 
@@ -27,7 +27,7 @@ impl AtEnd {
         }
     }
 
-    /// Takes note of a poll that gave nothing or something.
+    /// Records the result of a poll; prints the hint if no record has come for some time.
     pub(super) fn observe(&mut self, nothing: bool, topic: &str, ui: Ui) {
         self.wanted &= nothing;
         if self.wanted && self.since.elapsed() >= AT_END {
@@ -35,7 +35,7 @@ impl AtEnd {
         }
     }
 
-    /// Gives the hint at the end of a run that was shorter.
+    /// Prints the hint at the end of a shorter run, if no record has come.
     pub(super) fn end(mut self, topic: &str, ui: Ui) {
         if self.wanted {
             self.say(topic, ui);
@@ -45,17 +45,17 @@ impl AtEnd {
     fn say(&mut self, topic: &str, ui: Ui) {
         self.wanted = false;
         ui.note(format!(
-            "no records: {topic} is empty, or the group has read to its end; --from-beginning counts only where \
-             the group has no committed position, so --group with a new name reads from the first record"
+            "no records: {topic} is empty, or the group has read it to the end. --from-beginning has no effect where \
+             the group has a committed position; --group with a new name reads from the first record"
         ));
     }
 }
 
-/// Says once when records wait for keys and no producer has answered.
+/// Reports once that records wait for data keys and no producer has answered.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     since: Option<Instant>,
-    told: bool,
+    reported: bool,
 }
 
 impl Silence {
@@ -65,11 +65,11 @@ impl Silence {
             return;
         }
         let since = *self.since.get_or_insert_with(Instant::now);
-        if !self.told && since.elapsed() >= SILENCE {
-            self.told = true;
+        if !self.reported && since.elapsed() >= SILENCE {
+            self.reported = true;
             ui.say(format!(
-                "nobody has answered yet: {waiting} records of {topic} wait for their keys; is the producer \
-                 running, or `kc node serve` on its node?"
+                "no producer has answered yet: {waiting} records of {topic} wait for their data keys. Check that the \
+                 producer is running, or `kc node serve` with its node"
             ));
         }
     }

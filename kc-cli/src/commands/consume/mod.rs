@@ -25,11 +25,12 @@ use crate::ui::Ui;
 
 /// Receive records and decrypt them
 ///
-/// Prints what was sent, as soon as its keys have come. What was printed, and taken by the reader of stdout, is
-/// committed for the group, so that the next run goes on behind it.
+/// The command prints each record as soon as its data key has arrived. It commits the position of the records that the
+/// reader of stdout has taken, so that the next run of the group continues after them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The topic; or a regular expression that begins with ^, for all topics that match it, now and later
+    /// The topic; or a regular expression that begins with ^, for all topics that match it, including topics
+    /// created later
     topic: String,
 
     /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its
@@ -38,47 +39,49 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
-    /// Show what the broker holds, from the first record, as it is: no node, no keys, no commit
+    /// Print the records as the broker stores them, still encrypted, from the first record on; needs no node
+    /// and commits nothing
     #[arg(long, conflicts_with_all = ["node", "group", "foreign", "from_beginning"], help_heading = "Records")]
     raw: bool,
 
-    /// Without a committed position start at the first record [default: at the end, unless the node's .config says
-    /// auto_offset_reset : earliest]
+    /// Start at the first record if the group has no committed position [default: start at the end, unless the
+    /// node's .config has auto_offset_reset : earliest]
     #[arg(long, help_heading = "Records")]
     from_beginning: bool,
 
-    /// End after so many records, and commit exactly these
+    /// End after N records, and commit exactly these
     #[arg(long, value_name = "N", help_heading = "Records")]
     count: Option<NonZeroU64>,
 
-    /// End after so long, with exit code 3; the time of the whole run
+    /// End after this time with exit code 3; it counts for the whole run
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
     timeout: Option<Duration>,
 
-    /// The consumer group [default: the node's]
+    /// The consumer group [default: the group of the node]
     #[arg(long, value_name = "G", help_heading = "Records")]
     group: Option<String>,
 
-    /// Commit nothing: the next run starts where this one did
+    /// Commit nothing, so that the next run starts at the same position
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     no_commit: bool,
 
-    /// Take Kafka keys as they are: for topics whose producers do not seal them
+    /// Do not open Kafka keys, for topics whose producers do not seal them
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     plain_keys: bool,
 
-    /// What to do with records that nobody sealed, or that are forged [default: fail]
+    /// The policy for records that are not sealed, or that are forged [default: fail]
     #[arg(long, value_enum, help_heading = "Records")]
     foreign: Option<Foreign>,
 
-    /// How a record is printed: text is its value and a line feed, json an object in a line; anything else is a
-    /// line in which %k is the key, %v the value, %t the topic, %p the partition, %o the offset, %T the time
-    /// and %h the headers
+    /// The format of a printed record: text prints the value and a line feed, json prints an object in a line.
+    /// Any other text is printed as a line in which %k stands for the key, %v for the value, %t for the topic,
+    /// %p for the partition, %o for the offset, %T for the time and %h for the headers
     #[arg(long, value_name = "text|json|'%k %v'", default_value = "text", value_parser = Format::from_str, help_heading = "Output")]
     format: Format,
 
-    /// How keys and values are shown: text and json as they are, in JSON output as a text or as JSON; base64
-    /// [default: base64 in JSON output, else text]
+    /// The form of keys and values. In JSON output, text gives strings, json embeds values as JSON, and base64
+    /// gives base64; otherwise text and json print the bytes as they are [default: base64 in JSON output, else
+    /// text]
     #[arg(long, value_enum, help_heading = "Output")]
     value: Option<ValueForm>,
 
@@ -95,22 +98,22 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Foreign {
-    /// Stop there
+    /// Stop at the first such record
     Fail,
-    /// Leave them out
+    /// Leave such records out
     Skip,
-    /// Print them as they are
+    /// Print such records as they are
     Deliver,
 }
 
-/// What ended reading.
+/// The cause that ended reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// As many records as wanted.
+    /// The wanted number of records was printed.
     Counted,
-    /// Nobody reads stdout any more.
+    /// The reader of stdout is gone.
     Closed,
-    /// A signal, or the time.
+    /// A signal, or the time limit.
     Outside(Ended),
 }
 
@@ -150,7 +153,7 @@ impl Args {
         }
     }
 
-    /// What a run that was ended from outside says.
+    /// Returns the error for a run that reached its time limit after `read` records.
     fn timed_out(&self, read: u64) -> CliError {
         let limit = self.timeout.unwrap_or_default();
         let limit = humantime::format_duration(limit);
@@ -158,7 +161,7 @@ impl Args {
             .count
             .map_or_else(String::new, |count| format!(" of {count}"));
         CliError::unresolved(format!(
-            "timed out after {limit}: {read}{wanted} records of {}",
+            "stopped after {limit} (--timeout): received {read}{wanted} records of {}",
             self.topic
         ))
     }

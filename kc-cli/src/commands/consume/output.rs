@@ -1,3 +1,5 @@
+//! The records on stdout.
+
 use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
@@ -13,7 +15,7 @@ use super::format::Layout;
 use crate::error::CliError;
 use crate::logging::Progress;
 
-/// Most records that are printed at once.
+/// The largest number of records that are printed at once.
 const MAX_BATCH: usize = 500;
 
 /// Prints records and counts them.
@@ -24,16 +26,16 @@ pub(super) struct Output {
     layout: Layout,
     wanted: Option<NonZeroU64>,
     written: u64,
-    /// How many bytes have been printed.
+    /// The number of printed bytes.
     bytes: u64,
-    /// How many records are printed at once, at most. It grows, because of the first few it matters most how far a
-    /// reader went that ends early, as `head` does.
+    /// The largest number of records in the next write. It starts small for a pipe and grows, because a reader such as
+    /// `head` may end after a few records, and the last record that it took must be known.
     batch: usize,
     buffer: Vec<u8>,
     progress: Progress,
 }
 
-/// What is printed of a record.
+/// The printed parts of a record.
 #[derive(Debug)]
 pub(super) struct Shown<'a> {
     pub(super) topic: &'a str,
@@ -93,17 +95,17 @@ impl Output {
         }
     }
 
-    /// How many records have been printed.
+    /// Returns the number of printed records.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Returns how many bytes have been printed.
+    /// Returns the number of printed bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Returns how many of these bytes a reader has taken: of what is in a pipe, none.
+    /// Returns the number of printed bytes that the reader has taken; bytes that are still in a pipe do not count.
     pub(super) fn read(&self) -> u64 {
         if !self.is_pipe {
             return self.bytes;
@@ -112,7 +114,7 @@ impl Output {
         self.bytes.saturating_sub(unread)
     }
 
-    /// Returns whether the reader of a pipe is gone, so that it takes nothing any more.
+    /// Returns whether stdout is a pipe whose reader is gone.
     pub(super) fn is_deserted(&self) -> bool {
         let mut pipe = [PollFd::new(&self.stdout, PollFlags::empty())];
         let polled = poll(&mut pipe, Some(&Timespec::default()));
@@ -120,20 +122,20 @@ impl Output {
         self.is_pipe && polled.is_ok() && pipe.revents().contains(PollFlags::ERR)
     }
 
-    /// How many records may be printed next; none if all that were wanted are.
+    /// Returns the largest number of records for the next write; 0 if all wanted records are printed.
     pub(super) fn room(&self) -> usize {
         let left = self.wanted.map(|wanted| wanted.get() - self.written);
         let left = left.map_or(MAX_BATCH, |left| usize::try_from(left).unwrap_or(MAX_BATCH));
         left.min(self.batch)
     }
 
-    /// Returns whether all records that were wanted are printed.
+    /// Returns whether all wanted records are printed.
     pub(super) fn is_done(&self) -> bool {
         self.wanted
             .is_some_and(|wanted| self.written >= wanted.get())
     }
 
-    /// Prints records. False if nobody reads them any more.
+    /// Prints records. Returns false if the reader of stdout is gone.
     pub(super) async fn write<'a>(
         &mut self,
         records: impl ExactSizeIterator<Item = Shown<'a>>,

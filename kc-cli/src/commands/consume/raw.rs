@@ -1,3 +1,5 @@
+//! `kc consume --raw`.
+
 use std::time::{Duration, SystemTime};
 
 use kc::core::backend::{GroupConsumer, GroupStart, Record};
@@ -10,10 +12,10 @@ use crate::topic::await_topic;
 use crate::ui::Ui;
 
 const POLL: Duration = Duration::from_millis(500);
-/// How long leaving the group may take.
+/// The largest time for leaving the group.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Prints what the broker holds, by a plain client in a group of its own that nobody joins again.
+/// Prints the records as the broker stores them. An unencrypted client reads them in a new group that is used only once.
 pub(super) async fn run(
     args: &Args,
     mut output: Output,
@@ -38,7 +40,7 @@ pub(super) async fn run(
     };
     let read = read(consumer.as_mut(), &mut output, &mut until).await;
     if let Err(error) = consumer.close(DEADLINE).await {
-        tracing::debug!(%error, "leaving the group");
+        tracing::debug!(%error, "group not left");
     }
     match read? {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written())),
@@ -55,7 +57,7 @@ async fn read(
         let records = match until.or(consumer.poll(POLL)).await {
             Ok(Ok(polled)) => polled.records,
             Ok(Err(error)) if error.is_retriable() => {
-                tracing::warn!(%error, "trying again");
+                tracing::warn!(%error, "records cannot be read; kc tries again");
                 tokio::time::sleep(POLL).await;
                 continue;
             }

@@ -1,3 +1,5 @@
+//! `kc consume` with a node, which opens the records.
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -14,15 +16,15 @@ use crate::stop::{Ended, Until};
 use crate::topic::{Found, await_topic};
 use crate::ui::Ui;
 
-/// How often is looked after what is printed but not read, and what waits for keys.
+/// The time between two checks of records that are printed but not read, and of records that wait for data keys.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long records may still be printed after a signal, so that what was printed is known: whoever reads
-/// stdout may have stopped.
+/// The time that a write to stdout may still take after a signal, so that the number of printed records is known. It is
+/// limited, because the reader of stdout may have stopped reading.
 const PRINT_GRACE: Duration = Duration::from_secs(2);
-/// How many bytes of values are printed at once, and one record more.
+/// The number of bytes of values after which no further record is added to a write.
 const PRINTED_BYTES: usize = 64 << 10;
 
-/// Prints what a node can open.
+/// Prints the records that a node can open.
 pub(super) async fn run(
     args: &Args,
     node: &str,
@@ -58,15 +60,15 @@ pub(super) async fn run(
     .await;
     at_end.end(&args.topic, ui);
     let waiting = consumer.waiting();
-    // At the same time, so that both together take no longer than one may.
+    // Both close at the same time, so that together they take no longer than one deadline.
     let (left, closed) = tokio::join!(consumer.close_within(CLOSE_DEADLINE), session.close());
     let end = end?;
     left?;
     summary(args, end, waiting, output.written()).and(closed)
 }
 
-/// Joins the group, if the node may have keys of the topic. Of what a regular expression matches, each record
-/// tells.
+/// Joins the group, if the node's chain allows it to request data keys of the topic. For a regular expression, the chain
+/// is checked later, for each topic.
 async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
     let open = session.node();
     let topics = args.topics()?;
@@ -91,16 +93,16 @@ async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
         consumer = consumer.no_commit();
     }
     let consumer = consumer.join().await?;
-    tracing::info!("reading {}", args.topic);
+    tracing::info!("the consumer reads {}", args.topic);
     Ok(consumer)
 }
 
-/// What a run comes to.
+/// Returns the result of a run.
 fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), CliError> {
     match end {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(written)),
         End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
-            "{waiting} records of {} were left waiting for their keys; the next run gets them again",
+            "interrupted: {waiting} records of {} still wait for their data keys; the next run receives them again",
             args.topic
         ))),
         End::Counted | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
@@ -166,8 +168,7 @@ async fn read(
     }
 }
 
-/// Returns how many records to print at once: so few that a slow reader has them soon, and no more than there is room
-/// for.
+/// Returns the number of records for the next write: at most `room`, and so few that a slow reader takes them soon.
 fn fitting(records: &VecDeque<ConsumerRecord>, room: usize) -> usize {
     let mut bytes = 0;
     let fit = |record: &&ConsumerRecord| {
@@ -178,18 +179,18 @@ fn fitting(records: &VecDeque<ConsumerRecord>, room: usize) -> usize {
     records.iter().take(room).take_while(fit).count()
 }
 
-/// Records that were printed and are not acknowledged: a pipe holds some that its reader has not taken, and may never
-/// take.
+/// Records that were printed and are not yet acknowledged, because they may still be in a pipe whose reader never takes
+/// them.
 #[derive(Debug, Default)]
 struct Printed(VecDeque<(Vec<ConsumerRecord>, u64)>);
 
 impl Printed {
-    /// Adds records; with them, so many bytes have been printed.
+    /// Adds records; `bytes` is the number of printed bytes including them.
     fn add(&mut self, records: Vec<ConsumerRecord>, bytes: u64) {
         self.0.push_back((records, bytes));
     }
 
-    /// Acknowledges those that have left the pipe.
+    /// Acknowledges the records that the reader has taken from the pipe.
     fn ack_read(&mut self, output: &Output) {
         let read = output.read();
         while let Some((records, _)) = self.0.pop_front_if(|(_, bytes)| *bytes <= read) {
@@ -197,7 +198,8 @@ impl Printed {
         }
     }
 
-    /// Acknowledges all if the reader is there, for it will take them; else those that have left the pipe.
+    /// Acknowledges all records if the reader still exists, because it will take them. Otherwise acknowledges only the
+    /// records that it has taken from the pipe.
     fn ack_rest(mut self, output: &Output) {
         if output.is_deserted() {
             self.ack_read(output);

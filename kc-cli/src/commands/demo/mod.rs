@@ -1,5 +1,5 @@
-//! `kc demo`: two nodes prove themselves to each other, exchange keys over Kafka and pass data through
-//! a broker that can read none of it; a third, of another root of trust, reads nothing.
+//! `kc demo`: two nodes verify each other, exchange data keys over Kafka and send messages through a broker that cannot
+//! read them. A third node, with another root of trust, reads nothing.
 
 mod stage;
 mod story;
@@ -12,24 +12,27 @@ use self::stage::{Messages, Stage};
 use self::story::Story;
 use crate::error::CliError;
 
-/// How long any one step may take.
+/// The largest time of each step.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What the demonstration is to show.
+/// The size of the demonstration.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many messages to send
+    /// The number of messages
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     messages: u32,
-    /// The size of a message in bytes
+    /// The size of each message in bytes
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=900_000))]
     size: u32,
-    /// Keep the nodes' folders here, to look into
+    /// Keep the nodes' files in this folder [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
 
-/// Runs the demonstration; fails unless every message matched and nobody else read any.
+/// Runs the demonstration.
+///
+/// # Errors
+/// [`CliError`] if a message did not arrive as it was sent, or if the broker or the third node could read one.
 pub(crate) async fn run(args: Args) -> Result<(), CliError> {
     let messages = Messages {
         count: args.messages as usize,
@@ -37,7 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<(), CliError> {
     };
     let stage = Stage::set(&messages, args.keep).await?;
     let story = Story::begin(&stage, &messages);
-    let told = story.tell(&stage, &messages).await;
+    let ended = story.run(&stage, &messages).await;
     stage.clear().await;
-    told
+    ended
 }

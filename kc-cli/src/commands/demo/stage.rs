@@ -1,3 +1,5 @@
+//! The broker, the nodes and the messages of the demonstration.
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,24 +20,24 @@ use crate::error::CliError;
 /// The topic of the demonstration.
 pub(super) const TOPIC: &str = "demo.messages";
 
-/// The time between requests for a key, in seconds: short, so that silence shows soon.
+/// The time between two requests for a data key, in seconds. It is short, so that a missing answer shows soon.
 const REQUEST_INTERVAL: &str = "0.7";
 
-/// The messages of the demonstration: readable text, each one different, made from its number.
+/// The messages of the demonstration: readable texts that differ in their numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Messages {
     pub(super) count: usize,
     pub(super) size: usize,
 }
 
-/// What all messages contain, to look for at the broker.
+/// The phrase in all messages, which the demonstration searches in the records of the broker.
 pub(super) const PHRASE: &[u8] = b"the quick brown fox";
 
 impl Messages {
-    /// The message with this number, from 0.
+    /// Returns the message with this number, from 0.
     pub(super) fn nth(&self, number: usize) -> Vec<u8> {
         let mut message = Vec::with_capacity(self.size + 64);
-        // Writing to memory cannot fail.
+        // A write to memory cannot fail.
         let _ = write!(message, "message {} of {}: ", number + 1, self.count);
         while message.len() < self.size {
             message.extend_from_slice(PHRASE);
@@ -45,30 +47,30 @@ impl Messages {
         message
     }
 
-    /// How many bytes they are together.
+    /// Returns the size of all messages together, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.count * self.size
     }
 }
 
-/// Whether a record shows any of the text: the phrase, or what every message begins with.
+/// Returns whether a record contains readable text: the phrase, or the first word of every message.
 pub(super) fn is_readable(record: &[u8]) -> bool {
     let contains = |text: &[u8]| record.windows(text.len()).any(|window| window == text);
     contains(PHRASE) || contains(b"message ")
 }
 
-/// A broker and three nodes, each in a folder of its own, with nothing but TCP between them.
+/// A broker and three nodes. Each node has a folder of its own, and they are connected only by TCP.
 pub(super) struct Stage {
     pub(super) sender: Node,
     pub(super) reader: Node,
     pub(super) stranger: Node,
-    /// A Kafka client that knows nothing of encryption.
+    /// A Kafka client without encryption.
     pub(super) plain: Arc<dyn Backend>,
     broker: Broker,
     folders: Folders,
 }
 
-/// Where the nodes' folders are, for how long.
+/// The folder of the nodes' folders.
 enum Folders {
     Temporary(TempDir),
     Kept(PathBuf),
@@ -98,7 +100,7 @@ impl Stage {
         Ok(Self {
             sender: open("sender", Role::Producer, "our root password").await?,
             reader: open("reader", Role::Consumer, "our root password").await?,
-            stranger: open("stranger", Role::Consumer, "somebody else's root password").await?,
+            stranger: open("stranger", Role::Consumer, "another root password").await?,
             plain,
             broker,
             folders,
@@ -113,7 +115,7 @@ impl Stage {
         self.folders.path()
     }
 
-    /// Everything that the broker stores of the topic, in order, fetched by the plain client.
+    /// Returns a reader of all records that the broker stores in the topic, in order, by the client without encryption.
     pub(super) async fn stored(&self) -> Result<Box<dyn LogReader>, CliError> {
         let mut reader = self.plain.log_reader(None).await?;
         reader
@@ -125,7 +127,7 @@ impl Stage {
     /// Closes the nodes, then the broker.
     pub(super) async fn clear(self) {
         for node in [self.sender, self.reader, self.stranger] {
-            // What was to be shown has been shown.
+            // The demonstration is over, so an error has no effect on it.
             let _ = node.close_within(DEADLINE).await;
         }
         self.broker.shutdown().await;
@@ -141,7 +143,7 @@ impl Folders {
     }
 }
 
-/// The root of trust of a node, for people to compare.
+/// Returns the fingerprint of a node's root of trust, for people to compare.
 pub(super) fn root_of(node: &Node) -> String {
     let root = node.actors().roots().next();
     root.map(VerifyingKey::fingerprint).unwrap_or_default()

@@ -1,3 +1,5 @@
+//! The course of the demonstration, and its results.
+
 use std::time::{Duration, Instant};
 
 use kc::core::backend::Record;
@@ -9,19 +11,19 @@ use super::stage::{Messages, Stage, TOPIC, is_readable, root_of};
 use super::watch::{Watch, step};
 use crate::error::CliError;
 
-/// The demonstration as it goes: what each part found.
+/// The course of the demonstration.
 pub(super) struct Story {
     began: Instant,
 }
 
-/// What the reader read.
+/// The messages that the reader read.
 struct Read {
     matched: usize,
     first: Vec<u8>,
     took: Duration,
 }
 
-/// What the broker stores.
+/// The records that the broker stores.
 #[derive(Default)]
 struct Stored {
     records: usize,
@@ -39,7 +41,7 @@ impl Story {
         );
         println!();
         println!(
-            "  broker    {} (in memory, knows nothing of encryption)",
+            "  broker    {} (in memory, without encryption)",
             stage.servers()
         );
         println!("  sender    a producer; its root of trust is {ours}");
@@ -49,18 +51,21 @@ impl Story {
             root_of(&stage.stranger)
         );
         println!(
-            "  The nodes' folders are in {}; between them there is only TCP.",
+            "  The nodes' folders are in {}; the nodes are connected only by TCP.",
             stage.folder().display()
         );
         println!();
-        println!("The exchange of keys, over Kafka itself");
+        println!("The exchange of data keys, over Kafka itself");
         Self {
             began: Instant::now(),
         }
     }
 
-    /// Tells the story to its end; fails unless it ends well.
-    pub(super) async fn tell(&self, stage: &Stage, messages: &Messages) -> Result<(), CliError> {
+    /// Sends and reads the messages, reports the events, and prints the results.
+    ///
+    /// # Errors
+    /// [`CliError`] if a step fails or takes too long, or if the results are not the expected ones.
+    pub(super) async fn run(&self, stage: &Stage, messages: &Messages) -> Result<(), CliError> {
         let began = self.began;
         let watch = |who, node: &Node| Watch::new(who, began, node.events());
         let is_answer = |event: &NodeEvent| matches!(event, NodeEvent::Answered { .. });
@@ -121,19 +126,19 @@ impl Story {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         println!();
-        println!("What the broker stores (fetched by a plain Kafka client)");
+        println!("The broker stores (fetched by a Kafka client without encryption)");
         println!(
-            "  {} records, {} bytes; {} of them show any text",
+            "  {} records, {} bytes; {} of the records contain readable text",
             stored.records, stored.bytes, stored.readable
         );
         println!("  the first begins  {} ...", hex.join(" "));
-        println!("What the reader read");
+        println!("The reader read");
         println!(
             "  {} of {count} messages, identical and in order",
             read.matched
         );
         println!("  the first begins  {:?} ...", text(&read.first));
-        println!("What the stranger read");
+        println!("The stranger read");
         println!(
             "  {}",
             if strange == 0 {
@@ -142,7 +147,7 @@ impl Story {
                 format!("{strange} messages")
             }
         );
-        println!("Throughput, on this machine, the broker included");
+        println!("Throughput on this host, including the broker");
         println!("  sealed and sent   {}", rate(messages, sent_in));
         println!("  read and opened   {}", rate(messages, read.took));
         println!();
@@ -151,11 +156,11 @@ impl Story {
             && stored.readable == 0
             && strange == 0;
         if good {
-            println!("Every message arrived, and nobody else could read one.");
+            println!("Every message arrived, and only the reader could read it.");
             Ok(())
         } else {
             Err(CliError::failure(
-                "the demonstration did not end as it should",
+                "the demonstration failed: not all messages matched, or the broker or the stranger could read one",
             ))
         }
     }
@@ -166,7 +171,7 @@ async fn consumer(node: &Node) -> Result<Consumer, CliError> {
     Ok(joined.await?)
 }
 
-/// Reads all messages, and compares each with what was sent.
+/// Reads all messages, and compares each with the sent one.
 async fn read(node: &Node, messages: &Messages) -> Result<Read, CliError> {
     let mut consumer = consumer(node).await?;
     let mut read = Read {
@@ -195,12 +200,12 @@ async fn read(node: &Node, messages: &Messages) -> Result<Read, CliError> {
     };
     timeout(DEADLINE, reading)
         .await
-        .map_err(|_| CliError::failure("the reader did not get all messages in time"))??;
+        .map_err(|_| CliError::failure("the reader did not receive all messages in time"))??;
     consumer.close_within(DEADLINE).await?;
     Ok(read)
 }
 
-/// Reads until something is done, or a message came; how many came.
+/// Reads until `done` ends or a message arrives. Returns the number of messages.
 async fn read_until(node: &Node, done: impl Future<Output = ()>) -> Result<usize, CliError> {
     let mut consumer = consumer(node).await?;
     let read = tokio::select! {
@@ -222,9 +227,9 @@ async fn stored(stage: &Stage, messages: &Messages) -> Result<Stored, CliError> 
         }
         Ok::<_, CliError>(())
     };
-    timeout(DEADLINE, fetching)
-        .await
-        .map_err(|_| CliError::failure("the plain client did not get all records in time"))??;
+    timeout(DEADLINE, fetching).await.map_err(|_| {
+        CliError::failure("the client without encryption did not receive all records in time")
+    })??;
     reader.close().await;
     Ok(stored)
 }
@@ -242,7 +247,7 @@ impl Stored {
 }
 
 async fn within<T>(told: impl Future<Output = T>) {
-    // What did not happen in time shows in the sum.
+    // The results show an event that did not happen in time.
     let _ = timeout(DEADLINE, told).await;
 }
 

@@ -1,9 +1,11 @@
+//! The events of the demonstration's nodes, in words.
+
 use std::time::{Duration, Instant};
 
 use kc::core::types::KeyId;
 use kc::{EventListener, NodeEvent};
 
-/// Tells what a node does, as it does it.
+/// Prints the events of a node as they happen.
 pub(super) struct Watch {
     who: &'static str,
     began: Instant,
@@ -15,33 +17,33 @@ impl Watch {
         Self { who, began, events }
     }
 
-    /// Tells events until `last` says that one was the last.
+    /// Prints events up to the first for which `last` returns true.
     pub(super) async fn until(mut self, last: impl Fn(&NodeEvent) -> bool) {
         while let Some(event) = self.events.next().await {
-            self.tell(&event);
+            self.print(&event);
             if last(&event) {
                 return;
             }
         }
     }
 
-    /// Tells the first event that `is_it` says is meant, and no other.
+    /// Prints only the first event for which `is_it` returns true.
     pub(super) async fn only(mut self, is_it: impl Fn(&NodeEvent) -> bool) {
         while let Some(event) = self.events.next().await {
             if is_it(&event) {
-                return self.tell(&event);
+                return self.print(&event);
             }
         }
     }
 
-    fn tell(&self, event: &NodeEvent) {
+    fn print(&self, event: &NodeEvent) {
         if let Some(text) = in_words(event) {
             step(self.began, self.who, &text);
         }
     }
 }
 
-/// Prints one step of the story.
+/// Prints one step of the demonstration.
 pub(super) fn step(began: Instant, who: &str, text: &str) {
     let at: Duration = began.elapsed();
     println!("  {:>7.3} s  {who:<9} {text}", at.as_secs_f64());
@@ -52,23 +54,25 @@ fn in_words(event: &NodeEvent) -> Option<String> {
         NodeEvent::Requested {
             root_topic, ids, ..
         } => format!(
-            "lacks key {}; asks for it on {root_topic}.reqs and {root_topic}.subs, with its chain of certificates",
+            "needs data key {}; requests it on {root_topic}.reqs and {root_topic}.subs, with its certificate chain",
             short(ids)
         ),
         NodeEvent::Answered { root_topic, .. } => format!(
-            "verified the chain back to its own root of trust; handed the key over on {root_topic}.keys, encrypted"
+            "verified that chain up to its own root of trust; sent the data key on {root_topic}.keys, encrypted"
         ),
         NodeEvent::Received { after, .. } => {
             format!(
-                "has the key, {:.0} ms after asking",
+                "received the data key {:.0} ms after the request",
                 after.as_secs_f64() * 1000.0
             )
         }
         NodeEvent::Refused { check, reason, .. } => {
             format!("refused a request: {reason} (check {check})")
         }
-        NodeEvent::Unanswered { .. } => "no answer for 20 s: it cannot read".to_owned(),
-        NodeEvent::NoValidChain { reason } => format!("has no valid chain: {reason}"),
+        NodeEvent::Unanswered { .. } => {
+            "has no answer after 20 s, so it cannot read the messages".to_owned()
+        }
+        NodeEvent::NoValidChain { reason } => format!("has no valid certificate chain: {reason}"),
         _ => return None,
     })
 }
