@@ -60,7 +60,7 @@ fn a_producer_killed_200_times_repeats_no_key_and_nonce_and_all_its_records_open
     assert!(keys.len() > 20, "{count} records of {} keys", keys.len());
 
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let args = ["consume", "t", "--node", "bob", "--from-beginning"];
     let opened = world.succeed(&[&args[..], &["--timeout", "60s", "--count", &wanted]].concat());
     assert_eq!(opened, "value of the line\n".repeat(count));
@@ -72,7 +72,7 @@ fn a_crash_writes_no_keys_to_a_disk() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let limits = format!("/proc/{}/limits", alice.child.id());
     let limits = std::fs::read_to_string(limits).unwrap();
     let mut lines = limits.lines();

@@ -66,7 +66,7 @@ fn a_running_chain_server_takes_a_key_and_the_node_its_chain() {
     let shorten: Vec<_> = shorten.split(' ').skip(1).collect();
     world.succeed(&shorten);
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let stderr = world.fail(&[&enroll[..], &["--force"]].concat(), 0);
     assert!(!stderr.contains("M05"), "{stderr}");
     alice.says("uses a new certificate chain of its key");

@@ -201,7 +201,7 @@ fn a_node_has_one_process() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let stderr = world.fail(&["produce", "t", "--node", "alice"], 1);
     let process = format!("in use by process {}", alice.child.id());
     assert!(complaint(&stderr).contains(&process), "{stderr}");
@@ -264,14 +264,17 @@ fn the_time_of_the_run_is_limited() {
     let world = World::new();
     world.provision("consumer", "bob", &[]);
     let stderr = world.fail(&["consume", "t", "--node", "bob", "--timeout", "500ms"], 3);
-    assert!(stderr.contains("stopped after 500ms (--timeout)"), "{stderr}");
+    assert!(
+        stderr.contains("stopped after 500ms (--timeout)"),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn a_broker_ends_at_a_signal() {
     let world = World::new();
     let mut broker = world.start(&["broker", "--listen", "127.0.0.1:0"]);
-    broker.says("Ctrl-C ends it");
+    broker.says("Ctrl-C stops it");
     broker.terminate();
     assert_eq!(broker.end(), 0);
     let stderr = world.fail(&["broker", "--listen", &world.address], 1);
@@ -284,7 +287,7 @@ fn a_hang_up_that_is_ignored_stays_so() {
     let script = format!("trap '' HUP; exec {kc} broker --listen 127.0.0.1:0");
     let mut command = Command::new("sh");
     let mut broker = Process::spawn(command.args(["-c", &script]).stdout(Stdio::null()));
-    broker.says("Ctrl-C ends it");
+    broker.says("Ctrl-C stops it");
     broker.signal("HUP");
     broker.terminate();
     assert_eq!(broker.end(), 0);

@@ -183,7 +183,7 @@ fn warnings_of_kafka_clients_are_not_shown() {
     let mut world = World::new();
     world.provision("producer", "alice", &[]);
     let mut alice = world.start(&["-v", "node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     world.kill_broker();
     alice.says("WARN");
     alice.terminate();

@@ -40,7 +40,7 @@ fn keys_and_exchanges_are_shown_and_changed() {
     assert_eq!(sent["legacy_requests_sent"], true);
     people(&["--exchange", "1,5"]);
     let people = people(&["--legacy-requests", "off"]);
-    assert!(people.contains("the best first: 1, 5\n"), "{people}");
+    assert!(people.contains("the preferred one first: 1, 5\n"), "{people}");
     assert!(people.contains("old peers: off"), "{people}");
     for wrong in [
         ["--exchange", "3"],
@@ -59,7 +59,7 @@ fn a_running_node_shows_its_keys_and_changes_none() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let crypto = world.read("alice.crypto");
     for change in [
         ["node", "keys", "--node", "alice", "--exchange", "1"].as_slice(),

@@ -57,7 +57,7 @@ fn a_running_node_turns_its_ratchet_when_told() {
     assert!(
         world
             .succeed(&rotate)
-            .contains("1 root topic has a new key")
+            .contains("1 root topic has a new data key")
     );
     assert_eq!(status(&world, "alice")["running"]["command"], "produce");
 }
@@ -100,12 +100,12 @@ fn a_node_that_another_program_has_open_is_in_use() {
 fn nodes_are_listed_with_what_they_do() {
     let world = World::new();
     let stderr = world.fail(&["node", "list"], 0);
-    assert!(stderr.contains("no nodes here"), "{stderr}");
+    assert!(stderr.contains("there are no nodes in this folder"), "{stderr}");
     let root = world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &["--lifetime", "0s"]);
     world.write("carol.config", b"\xff");
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let listed = world.succeed(&["node", "list", "--json"]);
     let lines = listed
         .lines()
@@ -162,14 +162,14 @@ fn a_killed_node_is_not_taken_for_a_running_one() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
     let mut alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     alice.child.kill().unwrap();
     alice.child.wait().unwrap();
     assert!(world.path("alice.sock").exists());
     assert_eq!(status(&world, "alice")["running"], Value::Null);
     // What it left does not keep it from starting again.
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     assert_eq!(status(&world, "alice")["running"]["command"], "node serve");
 }
 
@@ -198,7 +198,7 @@ fn a_node_in_a_folder_with_a_long_path_tells_how_it_is() {
     world.provision("producer", "alice", &["--dir", &folder]);
     assert_eq!(status(&world, &folder)["running"], Value::Null);
     let mut alice = world.start(&["node", "serve", "--node", &folder]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let running = &status(&world, &folder)["running"];
     assert_eq!(running["process"], alice.child.id());
     let socket = world.path(&folder).join("alice.sock");

@@ -42,7 +42,7 @@ fn a_chain_server_renews_the_chain_of_an_enrolled_key() {
     world.succeed(&enroll);
 
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let mut server = world.start(&["chain-server", "--node", "server"]);
     server.says("server renews the chains of 1 keys");
     alice.says("uses a new certificate chain of its key");
@@ -73,7 +73,7 @@ fn a_denial_outlives_the_lists_of_a_node_that_is_provisioned_anew() {
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
     let mut alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     world.succeed(&DENY_BOB);
     alice.says("was added to the denylist");
     alice.terminate();

@@ -15,7 +15,7 @@ use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Give a blank token its label and its PINs
+    /// Initialise a blank token: set its label and its PINs
     #[command(
         after_help = "Example:\n  kc hsm init 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
     )]
@@ -38,17 +38,17 @@ pub(crate) enum Command {
         after_help = "Example:\n  kc hsm import-provisioners 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so' --root-public root.pub"
     )]
     ImportProvisioners(signers::ProvisionersArgs),
-    /// Show what kc keeps on a token, without any secret
+    /// List the objects of kc on a token, without secrets
     #[command(
         after_help = "Example:\n  kc hsm list 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
     )]
     List(TokenArgs),
-    /// Show what a token can do, and whether that is enough
+    /// Show the capabilities of a token, and whether it can hold a node
     #[command(
         after_help = "Example:\n  kc hsm doctor 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
     )]
     Doctor(DoctorArgs),
-    /// Draw a new key for the values that the token seals in a node's configuration
+    /// Replace the key with which the token seals values of a node's configuration
     #[command(after_help = "Example:\n  kc hsm rotate-opaque --node alice")]
     RotateOpaque(RotateArgs),
     #[command(after_help = "Example:\n  kc hsm renew-ratchet --node alice")]
@@ -58,11 +58,11 @@ pub(crate) enum Command {
 /// A token, and its PIN.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TokenArgs {
-    /// The token: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, perhaps with &pin-source=file:/PATH
+    /// The token: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, optionally with &pin-source=file:/PATH
     #[arg(value_name = "URI", value_parser = TokenUri)]
     uri: Pkcs11Uri,
 
-    /// A file with the PIN; else pin-source of the URI, else KC_HSM_PIN, else a prompt
+    /// A file with the PIN of the token [default: pin-source of the URI, else KC_HSM_PIN, else a prompt]
     #[arg(long, value_name = "FILE")]
     pin_file: Option<PathBuf>,
 }
@@ -94,22 +94,25 @@ impl TokenArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InitArgs {
-    /// What it is to be: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so
+    /// The token, with its new label: pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so
     #[arg(value_name = "URI", value_parser = TokenUri)]
     uri: Pkcs11Uri,
 
-    /// A file with the PIN for its security officer, which can set a new PIN for nodes; else KC_HSM_SO_PIN, else a
-    /// prompt
+    /// A file with the PIN for the security officer, who can set a new PIN for nodes [default: KC_HSM_SO_PIN,
+    /// else a prompt]
     #[arg(long, value_name = "FILE")]
     so_pin_file: Option<PathBuf>,
 
-    /// A file with the PIN for nodes; else KC_HSM_PIN, else a prompt
+    /// A file with the PIN for nodes [default: KC_HSM_PIN, else a prompt]
     #[arg(long, value_name = "FILE")]
     pin_file: Option<PathBuf>,
 }
 
 fn init(args: &InitArgs, ui: Ui) -> Result<(), CliError> {
-    let missing = |what: &str| CliError::usage(format!("the URI has no {what}"));
+    let missing = |what: &str| {
+        CliError::usage(format!("the URI of the token has no {what}"))
+            .advise("give pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so")
+    };
     let label = args.uri.token.as_deref();
     let label = label.ok_or_else(|| missing("token=LABEL"))?;
     let module = args.uri.module_path.as_deref();
@@ -118,7 +121,9 @@ fn init(args: &InitArgs, ui: Ui) -> Result<(), CliError> {
     let pin = PasswordSource::of_new_pin(label, args.pin_file.as_deref()).read_text()?;
     init_token(module, label, &so_pin, &pin)?;
     ui.result(format!("token {label} is ready"))?;
-    ui.note("`kc provision --keystore` makes a node on it, `kc hsm import` moves one onto it");
+    ui.note(
+        "`kc provision --keystore` makes a node on the token, and `kc hsm import` moves a node onto it",
+    );
     Ok(())
 }
 
@@ -140,8 +145,10 @@ fn doctor(args: &DoctorArgs, ui: Ui) -> Result<(), CliError> {
     let capabilities = Capabilities::of(&args.uri)?;
     ui.result(capabilities.to_string().trim_end())?;
     if capabilities.require().is_err() {
-        // The table has said which.
-        let error = CliError::failure("the token cannot hold a node: it lacks what is MISSING");
+        // The printed table shows the missing capabilities.
+        let error = CliError::failure(
+            "the token cannot hold a node: it lacks the capabilities that are marked MISSING",
+        );
         return Err(error.advise("use another token, or newer firmware"));
     }
     ui.result("the token can hold a node")
@@ -149,9 +156,9 @@ fn doctor(args: &DoctorArgs, ui: Ui) -> Result<(), CliError> {
 
 /// Move a node from its files onto a token
 ///
-/// The signing keys go onto the token, and the ratchet goes on where it was. The file of the ratchet is
-/// destroyed: two copies of a ratchet repeat keys. What was interrupted goes on when it is done again, and is ended by
-/// `kc hsm undo-import`; until then the ratchet takes no step.
+/// The signing keys move onto the token, and the ratchet continues at its present step. The command destroys the file
+/// of the ratchet, because two copies of a ratchet would repeat keys. After an interruption, the same command continues
+/// the move, and `kc hsm undo-import` cancels it; until then the ratchet takes no step.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     #[command(flatten)]
@@ -160,7 +167,7 @@ pub(crate) struct ImportArgs {
     #[command(flatten)]
     node: NodeArg,
 
-    /// Destroy the file of the signing keys, too; else it is left for you to put away
+    /// Destroy the file of the signing keys, too; otherwise the file stays in its place
     #[arg(long)]
     shred: bool,
 }
@@ -168,25 +175,28 @@ pub(crate) struct ImportArgs {
 fn import(args: ImportArgs, ui: Ui) -> Result<(), CliError> {
     let moved = move_to_token(&args.node.node, &args.token.uri, args.token.pin()?)?;
     let config = moved.files.config();
-    ui.result(format!("{} is on the token now", config.display()))?;
+    ui.result(format!(
+        "the keys of {} are on the token now",
+        config.display()
+    ))?;
     let Some(keys) = moved.keys else {
         return Ok(());
     };
     let path = keys.path().display().to_string();
     if args.shred {
         keys.shred()?;
-        ui.note(format!("{path} is destroyed; backups of it are not"));
+        ui.note(format!("{path} was destroyed; destroy its backups, too"));
     } else {
         ui.note(format!(
-            "{path} still holds the signing keys: put it away, or destroy it (the same again with --shred does)"
+            "{path} still holds the signing keys: move it to a safe place, or destroy it by the same command with --shred"
         ));
     }
     Ok(())
 }
 
-/// End a move onto a token that was interrupted: the node goes on in its files
+/// Cancel an interrupted move onto a token, so that the node continues with its files
 ///
-/// What is on the token of the move is destroyed. Its configuration says which token that is.
+/// The command destroys the keys that the move put onto the token. The node's configuration names the token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UndoArgs {
     #[command(flatten)]
@@ -199,7 +209,9 @@ pub(crate) struct UndoArgs {
 fn undo(args: &UndoArgs, ui: Ui) -> Result<(), CliError> {
     let node = &args.node.node;
     pin::with(args.pin.file(), |pin| undo_move(node, pin))?;
-    ui.result(format!("{node} goes on in its files"))
+    ui.result(format!(
+        "the move was cancelled: {node} continues with its files"
+    ))
 }
 
 #[derive(Debug, clap::Args)]
@@ -215,14 +227,15 @@ fn rotate(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
     let node = &args.node.node;
     pin::with(args.pin.file(), |pin| rotate_opaque(node, pin))?;
     ui.result(format!(
-        "{node} has a new key for the values of its configuration"
+        "the token has a new key for the sealed values in the configuration of {node}"
     ))?;
     Ok(())
 }
 
 /// Start a new ratchet for a node
 ///
-/// For a node whose ratchet is lost: its file, or its key on the token. What was sealed before is still handed out.
+/// Use this for a node whose ratchet is lost: its file, or its key on the token. The node still hands out its retained
+/// data keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RenewArgs {
     #[command(flatten)]

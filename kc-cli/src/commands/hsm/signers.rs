@@ -1,4 +1,4 @@
-//! Keys that are drawn on a token or put onto one: of nodes, of the root of trust, of provisioners.
+//! Keys of nodes, roots of trust and provisioners that are drawn on a token or moved onto one.
 
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{Provisioner, derive_provisioner, derive_root};
@@ -12,31 +12,31 @@ use crate::error::CliError;
 use crate::token_signer::{draw, import, require_whole};
 use crate::ui::Ui;
 
-/// Draw the keys of a future node on a token
+/// Draw the keys of a future node, or of a root of trust, on a token
 ///
-/// For a token that is prepared where it is kept, before a node is made of it; or for a root of trust that is on
-/// the token alone. A root that is on the token already stays as it is.
+/// Use this to prepare a token before its node is provisioned, or for a root of trust that exists only on the token. A
+/// root that is already on the token stays as it is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     token: TokenArgs,
 
-    /// The id of the node to be
+    /// The id of the future node
     #[arg(long, value_name = "ID", required_unless_present = "root")]
     node: Option<String>,
 
-    /// Draw the key of a root of trust
+    /// Draw the key of a root of trust instead of the keys of a node
     #[arg(long, conflicts_with = "node")]
     root: bool,
 
-    /// What the root is called on the token: kc-root:NAME:id
+    /// The name of the root on the token, where its key is called kc-root:NAME:id
     #[arg(long, default_value = ROOT_NAME, conflicts_with = "node")]
     name: String,
 
     #[command(flatten)]
     adopt: AdoptArg,
 
-    /// Its signing key: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
+    /// The type of the signing key: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type)]
     key_type: KeyType,
 
@@ -60,7 +60,7 @@ pub(super) fn generate(args: &GenerateArgs, ui: Ui) -> Result<(), CliError> {
             let provision = format!("kc provision ROLE --node {node} --keystore URI --adopt");
             (
                 keys.verifying_key().clone(),
-                format!("`{provision}` makes a node of it"),
+                format!("`{provision}` makes a node with this key"),
             )
         }
         None => {
@@ -69,7 +69,7 @@ pub(super) fn generate(args: &GenerateArgs, ui: Ui) -> Result<(), CliError> {
             let key = draw(args.token.open()?, labels, args.key_type)?;
             (
                 key.verifying_key().clone(),
-                format!("`kc chain sign --root-key '{root}'` signs with it"),
+                format!("`kc chain sign --root-key '{root}'` signs with this key"),
             )
         }
     };
@@ -82,16 +82,16 @@ pub(super) fn generate(args: &GenerateArgs, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Put the root of trust of a password onto a token
+/// Put the root of trust of a root password onto a token
 ///
-/// Then --root-key signs in place of the root password, which need not be typed any more. A root that never had a
-/// password is drawn by `kc hsm generate --root`.
+/// Afterwards, other commands sign with --root-key and do not need the root password. `kc hsm generate --root` draws a
+/// root that never had a password.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RootArgs {
     #[command(flatten)]
     token: TokenArgs,
 
-    /// What the root is called on the token: kc-root:NAME:id
+    /// The name of the root on the token, where its key is called kc-root:NAME:id
     #[arg(long, default_value = ROOT_NAME)]
     name: String,
 
@@ -112,27 +112,29 @@ pub(super) fn import_root(args: &RootArgs, ui: Ui) -> Result<(), CliError> {
     let name = root.verifying_key().fingerprint();
     ui.result(format!("root of trust {name} is on {token}"))?;
     let uri = args.token.uri.with_object(labels.identity());
-    ui.note(format!("`kc chain sign --root-key '{uri}'` signs with it"));
+    ui.note(format!(
+        "`kc chain sign --root-key '{uri}'` signs with this root"
+    ));
     Ok(())
 }
 
 /// Put the provisioners of a provisioning password onto a token
 ///
-/// Then --provisioner-key certifies nodes in place of the provisioning password, which need not be typed any more.
-/// Provisioners that never had a password are drawn by `kc chain provisioners --keystore`.
+/// Afterwards, `kc provision` certifies nodes with --provisioner-key and does not need the provisioning password. `kc
+/// chain provisioners --keystore` draws provisioners that never had a password.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisionersArgs {
     #[command(flatten)]
     token: TokenArgs,
 
-    /// The public key of the root of trust: `kc chain root` prints it
+    /// The public key of the root of trust, which `kc chain root` prints
     #[arg(long, value_name = "FILE|BASE64")]
     root_public: Given,
 
     #[command(flatten)]
     password: ProvisioningPasswordArg,
 
-    /// The provisioners' type: 1 is Ed25519; 4 adds SLH-DSA [default: that of the root]
+    /// The provisioners' type: 1 is Ed25519; 4 adds SLH-DSA [default: the type of the root]
     #[arg(long, value_name = "1|4", value_parser = key_type)]
     key_type: Option<KeyType>,
 }
@@ -151,7 +153,7 @@ pub(super) fn import_provisioners(args: &ProvisionersArgs, ui: Ui) -> Result<(),
         ui.result(format!("provisioner {name}, key {key}, is on {token}"))?;
         let uri = args.token.uri.with_object(labels.identity());
         ui.note(format!(
-            "`kc provision --provisioner-key '{uri}'` certifies by it"
+            "`kc provision --provisioner-key '{uri}'` certifies nodes with this provisioner"
         ));
     }
     Ok(())

@@ -23,8 +23,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     node: NodeArg,
 
-    /// Offer and accept these key exchanges, the best first: 5 is X25519 with ML-KEM-1024, 2 is X25519
-    /// with Streamlined NTRU Prime, 1 is X25519 alone
+    /// Offer and accept only these key exchanges, the preferred one first: 5 is X25519 with ML-KEM-1024, 2 is
+    /// X25519 with Streamlined NTRU Prime, 1 is X25519 alone
     #[arg(
         long,
         value_name = "5,2,1",
@@ -34,23 +34,23 @@ pub(crate) struct Args {
     )]
     exchange: Vec<Suite>,
 
-    /// Add a signing key of this type, unless there is one; the others stay
+    /// Add a signing key of this type, if the node has none; the other keys stay
     #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Changes")]
     add_key_type: Option<KeyType>,
 
-    /// Whether requests go out in the form of old peers, too; not sent unless 1 is the only key exchange
+    /// Send requests also in the form of old peers; it takes effect only if 1 is the only key exchange
     #[arg(long, value_name = "on|off", value_parser = on_or_off, help_heading = "Changes")]
     legacy_requests: Option<bool>,
 
     #[command(flatten)]
     pin: PinArg,
 
-    /// Print it as JSON
+    /// Print the keys as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
-/// Makes the changes, if any, and shows the keys.
+/// Makes the requested changes, and shows the keys.
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let changes = KeyChanges {
         suites: args.exchange.clone(),
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     ui.result(report.lines().join("\n"))
 }
 
-/// Says what is left to do for a key of this type.
+/// Prints the next steps for a key of this type.
 fn note_on_chain(
     node: &StoredNode,
     key_type: KeyType,
@@ -87,15 +87,15 @@ fn note_on_chain(
     if drawn {
         let id = node.config.node_id();
         ui.note(format!(
-            "the new key of type {version} has no chain yet: `kc chain issue --node {id} --key-type \
-             {version}` issues one, `kc chain install` takes one that was issued elsewhere"
+            "the new key of type {version} has no certificate chain yet: `kc chain issue --node {id} --key-type \
+             {version}` issues one, and `kc chain install` stores one that was issued elsewhere"
         ));
     } else {
-        ui.note(format!("there is a key of type {version} already"));
+        ui.note(format!("the node already has a key of type {version}"));
     }
     if node.keys()?.iter().all(|key| key.key_type() != key_type) {
         ui.note(format!(
-            "`keytypes` in the node's .config leaves keys of type {version} out: correct it"
+            "the node does not use keys of type {version}: add {version} to `keytypes` in its .config"
         ));
     }
     Ok(())
@@ -103,14 +103,14 @@ fn note_on_chain(
 
 fn suite(text: &str) -> Result<Suite, String> {
     let suite = text.trim().parse().ok().and_then(Suite::from_version);
-    suite.ok_or_else(|| "there are 5, 2 and 1".to_owned())
+    suite.ok_or_else(|| "expected 5, 2 or 1".to_owned())
 }
 
 fn on_or_off(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err("say on or off".to_owned()),
+        _ => Err("expected on or off".to_owned()),
     }
 }
 
@@ -119,11 +119,11 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 struct Report {
     node: String,
     keys: Vec<Key>,
-    /// Versions of the key exchanges that are offered and accepted, in order.
+    /// The versions of the key exchanges that the node offers and accepts, the preferred one first.
     exchanges: Vec<u8>,
-    /// Whether legacy requests are set.
+    /// True if the configuration asks for legacy requests.
     legacy_requests: bool,
-    /// Whether they are sent: not beside hybrid key exchanges.
+    /// True if legacy requests are sent: the configuration asks for them, and no hybrid key exchange is offered.
     legacy_requests_sent: bool,
 }
 
@@ -131,12 +131,13 @@ struct Report {
 struct Key {
     #[serde(flatten)]
     key: DescribedKey,
-    /// Whether `keytypes` leaves it in use.
+    /// True if the node uses the key, according to `keytypes`.
     used: bool,
-    /// Whether a stored chain certifies it now.
+    /// True if a stored chain certifies the key now.
     certified: bool,
+    /// The end of that chain, in UTC; null if it has none.
     expires: Option<String>,
-    /// Why no chain certifies it.
+    /// The reason that no chain certifies the key; null if one does.
     problem: Option<Problem>,
     #[serde(skip)]
     state: String,
@@ -174,7 +175,11 @@ impl Report {
         } in &self.keys
         {
             let name = key.fingerprint.as_deref().unwrap_or_default();
-            let unused = if *used { "" } else { ", not used (keytypes)" };
+            let unused = if *used {
+                ""
+            } else {
+                ", not in `keytypes`, so not used"
+            };
             lines.push(format!(
                 "signing key {name} of type {}{unused}: {state}",
                 key.version
@@ -183,13 +188,13 @@ impl Report {
         }
         let exchanges: Vec<_> = self.exchanges.iter().map(u8::to_string).collect();
         lines.push(format!(
-            "key exchanges, the best first: {}",
+            "key exchanges, the preferred one first: {}",
             exchanges.join(", ")
         ));
         let legacy = match (self.legacy_requests, self.legacy_requests_sent) {
             (false, _) => "off",
             (true, true) => "on",
-            (true, false) => "set, but NOT SENT beside hybrid key exchanges",
+            (true, false) => "set, but NOT SENT because a hybrid key exchange is offered",
         };
         lines.push(format!("requests in the form of old peers: {legacy}"));
         lines
@@ -197,7 +202,7 @@ impl Report {
 }
 
 impl Key {
-    /// `chain` is what certifies it; none if there is no chain for it.
+    /// Describes a key. `chain` is the result of validating the key's chain; `None` if the key has none.
     fn new(
         key: &VerifyingKey,
         used: bool,
@@ -216,7 +221,7 @@ impl Key {
                 None,
                 Some(Problem {
                     check: None,
-                    reason: "there is no chain for it".to_owned(),
+                    reason: "the key has no certificate chain".to_owned(),
                 }),
             ),
         };
@@ -238,7 +243,8 @@ impl Key {
     }
 }
 
-/// What a key's chain proves: the first that is valid, else why the last is not.
+/// Validates the chains of a key. Returns the first valid chain, else the refusal of the last chain; `None` if there are
+/// none.
 fn certifying(
     trust: &TrustStore,
     chains: &[&OwnChain],

@@ -1,4 +1,4 @@
-//! `kc node`: nodes from outside, and their keys.
+//! `kc node`: the list of nodes, their status and their keys.
 
 mod keys;
 
@@ -16,13 +16,13 @@ use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the nodes here and in KC_HOME
+    /// List the nodes in this folder and in KC_HOME
     #[command(after_help = "Example:\n  kc node list")]
     List(ListArgs),
-    /// Show how a node is, running or not
+    /// Show the status of a node, running or stopped
     #[command(after_help = "Example:\n  kc node status --node alice --json")]
     Status(StatusArgs),
-    /// Hand out the keys that a stopped producer has kept
+    /// Hand out the data keys that a stopped producer has retained
     #[command(after_help = "Example:\n  kc node serve --node alice")]
     Serve(staying::Args),
     /// Show a node's signing keys and key exchanges, or change them
@@ -30,14 +30,14 @@ pub(crate) enum Command {
   kc node keys --node alice
   kc node keys --node alice --add-key-type 4")]
     Keys(keys::Args),
-    /// Turn a running node's ratchet now: its present keys open nothing that it sends from then on
+    /// Turn the ratchet of a running node now, so that its present data keys open none of its later records
     #[command(after_help = "Example:\n  kc node rotate --node alice")]
     Rotate(RotateArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Print a line of JSON for each
+    /// Print a line of JSON for each node
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
@@ -47,7 +47,7 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     node: NodeArg,
 
-    /// Print it as JSON
+    /// Print the status as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
@@ -68,7 +68,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
     }
 }
 
-/// A line of `kc node list`.
+/// A node in the output of `kc node list`.
 #[derive(Debug, Serialize)]
 struct Listed {
     node: String,
@@ -76,16 +76,16 @@ struct Listed {
     /// `running`, `in use`, `stopped` or `unreadable`.
     state: &'static str,
     process: Option<u32>,
-    /// What it does, if it is running.
+    /// The command of the process, if it reports one.
     command: Option<String>,
-    /// When the chain that ends last ends, in UTC; none for a chain without end, and without a chain.
+    /// The latest end of the valid chains, in UTC; null if a valid chain has no end, or if no chain is valid.
     expires: Option<String>,
     roots: Vec<String>,
-    /// Why it may do nothing, or cannot be read.
+    /// The reason that no chain is valid, or that the node's files cannot be read.
     problem: Option<String>,
 }
 
-/// Shows how a node is.
+/// Shows the status of a node.
 async fn status(args: &StatusArgs, ui: Ui) -> Result<(), CliError> {
     let files = find_node(&args.node.node, &SearchPlaces::from_environment())?;
     let report = look(&files).await?;
@@ -101,7 +101,10 @@ async fn status(args: &StatusArgs, ui: Ui) -> Result<(), CliError> {
 async fn list(args: &ListArgs, ui: Ui) -> Result<(), CliError> {
     let nodes = list_nodes(&SearchPlaces::from_environment());
     if nodes.is_empty() {
-        ui.note("no nodes here: `kc provision ROLE --node ID` makes one, KC_HOME names the folder of your nodes");
+        ui.note(
+            "there are no nodes in this folder: `kc provision ROLE --node ID` makes one, and KC_HOME names the folder \
+             of your nodes",
+        );
     }
     for files in nodes {
         let listed = Listed::new(&files).await;
@@ -141,7 +144,7 @@ impl Listed {
             (None, None) => ("stopped", None),
         };
         let valid = report.chains.iter().filter(|chain| chain.problem.is_none());
-        // Times in this form are in the order of their texts; no end is after all.
+        // The texts of times sort like the times. A chain without an end comes last.
         let last = valid.max_by_key(|chain| (chain.expires.is_none(), chain.expires.clone()));
         let problem = match (&last, report.chains.first()) {
             (Some(_), _) => None,
@@ -181,7 +184,7 @@ impl Listed {
     }
 }
 
-/// The node's id as its files say.
+/// Returns the node's id from the name of its configuration.
 fn stem(files: &NodeFiles) -> String {
     let config = files.config();
     let stem = config.file_stem().unwrap_or_default();
@@ -192,22 +195,26 @@ fn stem(files: &NodeFiles) -> String {
 async fn turn(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
     let files = find_node(&args.node.node, &SearchPlaces::from_environment())?;
     match rotate(&files).await? {
-        Some(Rotated::Roots(0)) => ui.result("nothing is sealed: no key was in use"),
-        Some(Rotated::Roots(1)) => ui.result("ratchet turned: 1 root topic has a new key"),
+        Some(Rotated::Roots(0)) => {
+            ui.result("no data key was in use, so no root topic has a new one")
+        }
+        Some(Rotated::Roots(1)) => ui.result("ratchet turned: 1 root topic has a new data key"),
         Some(Rotated::Roots(roots)) => {
-            ui.result(format!("ratchet turned: {roots} root topics have new keys"))
+            ui.result(format!("ratchet turned: {roots} root topics have new data keys"))
         }
         Some(Rotated::Failed(reason)) => Err(CliError::failure(format!(
             "the ratchet was not turned: {reason}"
         ))),
         None => match NodeLock::holder(&files)? {
             Some(holder) => Err(CliError::failure(format!(
-                "the node is {}, which takes no orders from kc",
+                "the ratchet was not turned: the node is {}, which accepts no requests from kc",
                 InUse::from(holder).describe()
             ))
-            .advise("turn the ratchet in that program, or stop it: a node starts with new keys")),
+            .advise(
+                "turn the ratchet in that program, or restart the program: a node starts with new data keys",
+            )),
             None => {
-                ui.note("not running: a node starts with new keys");
+                ui.note("not running: a node starts with new data keys");
                 Ok(())
             }
         },

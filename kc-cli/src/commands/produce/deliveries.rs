@@ -1,3 +1,5 @@
+//! Records that the broker has not acknowledged yet.
+
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -8,11 +10,11 @@ use kc::core::backend::DeliveryFuture;
 
 use crate::error::{CliError, Exit};
 
-/// How many records may be on their way.
+/// The largest number of records that are sent and not acknowledged.
 const MAX_UNACKNOWLEDGED: usize = 10_000;
 
-/// Records on their way, counted in the order of the input: of the first so many lines it is certain
-/// that they arrived.
+/// Records that are sent and not acknowledged, in the order of the input. The number of acknowledged records counts
+/// lines from the beginning of the input: all of them have arrived.
 #[derive(Default)]
 pub(super) struct Deliveries {
     pending: FuturesOrdered<DeliveryFuture>,
@@ -25,7 +27,10 @@ impl Deliveries {
         self.pending.push_back(delivery);
     }
 
-    /// The next acknowledgement in order. Once one has failed, later ones do not count.
+    /// Waits for the next acknowledgement in order. After a failure, later acknowledgements do not count.
+    ///
+    /// # Errors
+    /// [`CliError`] if the broker did not accept the record.
     pub(super) async fn next(&mut self) -> Result<(), CliError> {
         let next: Option<Result<_, BackendError>> = Pin::new(&mut self.pending).next().await;
         match next {
@@ -57,7 +62,10 @@ impl Deliveries {
         self.acknowledged
     }
 
-    /// Waits for what is on its way.
+    /// Waits until all records are acknowledged.
+    ///
+    /// # Errors
+    /// [`Exit::Broker`] if records are not acknowledged within `deadline`; [`CliError`] if the broker did not accept one.
     pub(super) async fn drain(&mut self, deadline: Duration) -> Result<(), CliError> {
         let all = async {
             while !self.is_empty() {
@@ -75,7 +83,7 @@ impl Deliveries {
                     deadline.as_secs()
                 ),
             )
-            .advise("they may have arrived: sending them again may repeat them")),
+            .advise("the records may have arrived, so sending them again may repeat them")),
         }
     }
 }

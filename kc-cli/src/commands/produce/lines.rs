@@ -1,3 +1,5 @@
+//! The lines of the input.
+
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -7,9 +9,9 @@ use tokio::sync::mpsc;
 
 use crate::error::{CliError, io_failed};
 
-/// How many lines are read ahead.
+/// The number of lines that are read ahead.
 const READ_AHEAD: usize = 256;
-/// No line is longer, in bytes; brokers take far less.
+/// The largest length of a line, in bytes. Brokers accept far less.
 const MAX_LINE_BYTES: u64 = 16 << 20;
 
 /// A line of the input.
@@ -20,17 +22,17 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Its bytes in the input, but for a separator.
+    /// Returns the number of bytes of the line in the input, without a separator.
     pub(super) fn len(&self) -> usize {
         self.key.as_ref().map_or(0, Vec::len) + self.value.len() + 1
     }
 }
 
-/// The lines of a file or of stdin, read by a thread of its own: reading a terminal never ends.
+/// The lines of a file or of stdin. A thread of its own reads them, because a read from a terminal cannot be interrupted.
 #[derive(Debug)]
 pub(super) struct Lines {
     lines: mpsc::Receiver<Result<(Line, u64), CliError>>,
-    /// How many bytes of a file have not been given out.
+    /// The number of bytes of a file that `next` has not returned; `None` for other input.
     left: Option<u64>,
 }
 
@@ -81,13 +83,15 @@ impl Lines {
         }))
     }
 
-    /// Returns how many bytes of the file have not been given out; `None` if the input is no file, or all of it has.
+    /// Returns the number of bytes of the file that [`next`](Self::next) has not returned; `None` if the input is not a
+    /// file, or if no bytes are left.
     pub(super) fn left(&self) -> Option<u64> {
         self.left.filter(|left| *left > 0)
     }
 }
 
-/// Returns the next line without its line feed, and how many bytes it took; a last one without a line feed counts.
+/// Returns the next line without its line feed, and its number of bytes including the line feed. The last line counts
+/// also without a line feed.
 fn read(input: &mut impl BufRead) -> io::Result<Option<(Vec<u8>, u64)>> {
     let mut line = Vec::new();
     let mut limited = input.take(MAX_LINE_BYTES + 1);
@@ -98,13 +102,13 @@ fn read(input: &mut impl BufRead) -> io::Result<Option<(Vec<u8>, u64)>> {
     if line.last() == Some(&b'\n') {
         line.pop();
     } else if limited.limit() == 0 {
-        let limit = format!("it is longer than {MAX_LINE_BYTES} bytes");
+        let limit = format!("the line is longer than {MAX_LINE_BYTES} bytes");
         return Err(io::Error::other(limit));
     }
     Ok(Some((line, bytes as u64)))
 }
 
-/// What stands before the first separator is the key; without one all is the value.
+/// Splits a line at the first separator into key and value. Without a separator, the whole line is the value.
 fn split(mut line: Vec<u8>, separator: Option<&[u8]>) -> Line {
     let found = separator.and_then(|separator| {
         let mut windows = line.windows(separator.len());

@@ -19,33 +19,35 @@ use crate::stop::{Stop, Until};
 use crate::topic::{await_topic, require_data_topic_of};
 use crate::ui::Ui;
 
-/// How long to wait for acknowledgements at the end.
+/// The largest time to wait for acknowledgements at the end.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Encrypt lines and send them
 ///
-/// A record for each line, its bytes as they are, without the line feed. When all are sent, the program
-/// stays and hands out the keys to consumers, until Ctrl-C.
+/// Each line becomes a record: its bytes as they are, without the line feed. After the last record the program
+/// continues to run and hands out the data keys to consumers, until Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The topic
     topic: String,
 
-    /// The file to send; - or nothing is stdin
+    /// The file to send; - is stdin [default: stdin]
     file: Option<PathBuf>,
 
     #[command(flatten)]
     node: NodeArg,
 
-    /// What stands before the first S in a line is the Kafka key [default: no keys]
+    /// The separator between the Kafka key and the value in each line; a line without it has no key [default:
+    /// no keys]
     #[arg(long, value_name = "S", value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Records")]
     key_separator: Option<String>,
 
-    /// Do not seal Kafka keys: the broker sees them, and can compact the topic by them
+    /// Do not seal Kafka keys, so that the broker can read them and compact the topic
     #[arg(long, requires = "key_separator", help_heading = "Records")]
     plain_keys: bool,
 
-    /// Do not stay for ever: end when nothing was acknowledged and no key asked for during so long
+    /// End when, during this time, no record was acknowledged and no data key was requested [default: run until
+    /// Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
     exit_after: Option<Duration>,
 
@@ -56,7 +58,7 @@ pub(crate) struct Args {
     connection: ConnectionArgs,
 }
 
-/// Sends a file, then hands out keys.
+/// Sends the lines of the input, then hands out data keys.
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     require_data_topic_of(&args.node.node, &args.topic)?;
     let options = args.pin.of(args.connection.node(&args.node.node, ui));
@@ -125,16 +127,17 @@ async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Resul
     staying
 }
 
+/// The result of sending lines.
 enum Pumped {
     All,
     Interrupted {
-        /// The bytes of the file that were not sent; `None` for other input, which may have no end.
+        /// The number of bytes of the file that were not sent; `None` for other input, which may have no end.
         left: Option<u64>,
     },
 }
 
-/// Sends until the end of input or a signal. A record whose sending has begun is never given up, so
-/// that the count is right.
+/// Sends lines until the end of input or a signal. It never gives up a record that it has begun to send, so that the
+/// number of sent records is right.
 async fn pump(
     producer: &Producer,
     topic: &str,
@@ -164,19 +167,19 @@ async fn pump(
     }
 }
 
-/// Hands out keys until a signal, or until none was asked for during so long.
+/// Hands out data keys until a signal, or until no data key was requested during `exit_after`.
 async fn stay(node: &Node, exit_after: Option<Duration>, stop: &mut Stop, ui: Ui) {
     if exit_after == Some(Duration::ZERO) {
         return;
     }
-    ui.note("all sent; staying to hand out the keys, Ctrl-C ends it");
+    ui.note("all records are sent; the program continues to hand out the data keys, until Ctrl-C");
     tokio::select! {
         () = stop.requested() => {}
         () = node.serve_keys(exit_after.unwrap_or(Duration::MAX)) => {}
     }
 }
 
-/// What a file comes to that was sent in part.
+/// Returns the error for a file of which only a part was sent.
 fn not_all_sent(bytes: u64, sent: u64) -> CliError {
     let text = format!("interrupted: {bytes} bytes of the file were not sent");
     CliError::new(Exit::Interrupted, text).advise(format!(

@@ -50,7 +50,7 @@ fn an_administrator_signs_what_its_chain_grants() {
     assert!(world.fail(&deny, 5).contains("(check C15)"));
     certify(1);
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     assert!(world.succeed(&deny).contains("signed by node admin"));
     alice.says("was added to the denylist");
     let stderr = world.fail(&deny, 0);
@@ -163,7 +163,7 @@ fn a_node_revokes_itself() {
         world.provision("consumer", node, &[]);
     }
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     let revoke = ["trust", "revoke", "--node", "bob", "--publish"];
     assert!(complaint(&world.fail(&revoke, 2)).contains("--yes"));
     world.succeed(&[&revoke[..], &["--yes"]].concat());
@@ -201,7 +201,7 @@ fn hybrid_keys_deny_and_are_denied() {
         world.provision(role, node, &["--key-type", "4"]);
     }
     let alice = world.start(&["node", "serve", "--node", "alice"]);
-    alice.says("hands out the keys");
+    alice.says("hands out its retained data keys");
     // The classical half of the root is another root.
     assert!(world.fail(&DENY_BOB, 5).contains("(check C04)"));
     world.succeed(&[&DENY_BOB[..], &["--key-type", "4"]].concat());
