@@ -40,7 +40,10 @@ fn keys_and_exchanges_are_shown_and_changed() {
     assert_eq!(sent["legacy_requests_sent"], true);
     people(&["--exchange", "1,5"]);
     let people = people(&["--legacy-requests", "off"]);
-    assert!(people.contains("the preferred one first: 1, 5\n"), "{people}");
+    assert!(
+        people.contains("the preferred one first: 1, 5\n"),
+        "{people}"
+    );
     assert!(people.contains("old peers: off"), "{people}");
     for wrong in [
         ["--exchange", "3"],

@@ -100,7 +100,10 @@ fn a_node_that_another_program_has_open_is_in_use() {
 fn nodes_are_listed_with_what_they_do() {
     let world = World::new();
     let stderr = world.fail(&["node", "list"], 0);
-    assert!(stderr.contains("there are no nodes in this folder"), "{stderr}");
+    assert!(
+        stderr.contains("there are no nodes in this folder"),
+        "{stderr}"
+    );
     let root = world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &["--lifetime", "0s"]);
     world.write("carol.config", b"\xff");

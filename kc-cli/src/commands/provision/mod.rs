@@ -29,52 +29,51 @@ use crate::error::CliError;
 use crate::neighbours::Neighbours;
 use crate::ui::Ui;
 
-/// The section of the settings of consumers.
+/// The section with the settings of all consumers.
 const CONSUMER: Section<'static> = Section::named("kafka-consumer");
-/// The section of those of kc's consumers of messages, which the peers do not know.
+/// The section with the settings of kc's consumers of data topics. The peers do not read it.
 const MESSAGES: Section<'static> = Section::named("kafka-data-consumer");
 const START: &str = "auto_offset_reset";
 
-/// Make a node: its keys, and the certificate of what it may do
+/// Make a node: its keys, and a certificate for its role and topics
 ///
-/// Two passwords make all nodes of an organisation. The root password gives the root of trust: nodes exchange keys
-/// only if they share it. The provisioning password gives the provisioners, keys that the root certifies and that
-/// certify in turn what each node may do; so nodes can be made where the root password is not, and all that a
-/// provisioner certified can be denied at once. A password that does not fit the other nodes in the folder is an
-/// error.
+/// Two passwords make all nodes of an organisation. The root password gives the root of trust: nodes exchange data keys
+/// only if they share this root. The provisioning password gives the provisioners: keys that the root certifies, and
+/// that certify the nodes. With provisioners, nodes can be made where the root password is not known, and all nodes of a
+/// provisioner can be denied at once. The command fails if a password does not fit the other nodes in the folder.
 ///
-/// Where the root password is elsewhere, --root-public and --signed-provisioner take its place; where
-/// neither is at hand, --root-public and --by-hand.
+/// Without the root password, use --root-public and --signed-provisioner. Without both passwords, use --root-public and
+/// --by-hand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// producer, consumer, prodcon (both), or the ones that ask through a controller:
-    /// prodcon-limited, consumer-limited, controller; chain-server renews the chains of others, and
-    /// administrator signs updates of their lists
+    /// producer seals, consumer opens, prodcon does both; prodcon-limited and consumer-limited request data
+    /// keys only from a controller; controller vouches for their requests; chain-server renews chains of other
+    /// nodes; administrator signs list updates
     #[arg(value_parser = Role::from_str)]
     role: Role,
 
-    /// The node's id; its files are named after it
+    /// The id of the node, which is also the name of its files
     #[arg(long, value_name = "ID", value_parser = node_id, help_heading = "Node")]
     node: String,
 
-    /// The folder for its files [default: $KC_HOME; .]
+    /// The folder for the node's files [default: $KC_HOME, else the current folder]
     #[arg(long, default_value_os_t = home(), hide_default_value = true, help_heading = "Node")]
     dir: PathBuf,
 
-    /// Replace a node that exists; on a token, draw its keys beside those of the same id
+    /// Replace an existing node; on a token, draw new keys and keep the old keys of the same id
     #[arg(long, help_heading = "Node")]
     force: bool,
 
-    /// Make a node of another root of trust than the other nodes in the folder have
+    /// Make a node with another root of trust than that of the other nodes in the folder
     #[arg(long, help_heading = "Node")]
     new_root: bool,
 
-    /// Certify it by another provisioning password than the other nodes in the folder
+    /// Certify with another provisioning password than that of the other nodes in the folder
     #[arg(long, help_heading = "Node")]
     new_provisioner: bool,
 
-    /// Seal the first secret of its ratchet to this public key, and print it once: the secret key
-    /// then opens all that the node sends [default: none]
+    /// Seal the first secret of the ratchet to this public key, and print the result once; the secret half of
+    /// the escrow key can then open all records of the node [default: no escrow]
     #[arg(long, value_name = "FILE|BASE64", help_heading = "Node")]
     escrow_key: Option<Given>,
 
@@ -89,14 +88,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     grant: GrantArgs,
 
-    /// How long its certificate is valid; 7d for a node whose chain a chain server renews [default: ten
-    /// years, one for a chain server; with the root elsewhere a week, one year for a controller or chain
-    /// server]
+    /// The time for which the certificate is valid; give 7d if a chain server renews the node's chain
+    /// [default: ten years, or one year for a chain server; with --root-public one week, or one year for a
+    /// controller or chain server]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Certificate")]
     lifetime: Option<Duration>,
 
-    /// Its signing keys: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: that of the
-    /// root; 1]
+    /// The type of the signing keys: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: the
+    /// type of the root with --root-public, else 1]
     #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Certificate")]
     key_type: Option<KeyType>,
 
@@ -106,7 +105,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     provisioner: ProvisionerArgs,
 
-    /// The public key of the root of trust, if its password is elsewhere: `kc chain root` prints it
+    /// The public key of the root of trust in place of the root password; `kc chain root` prints the key
     #[arg(
         long,
         value_name = "FILE|BASE64",
@@ -115,7 +114,8 @@ pub(crate) struct Args {
     )]
     root_public: Option<Given>,
 
-    /// What the root signed for the provisioner of this role; `kc chain provisioners` makes the request
+    /// The certificate that the root signed for the provisioner of this role; `kc chain provisioners` prints
+    /// the request
     #[arg(
         long,
         value_name = "FILE|BASE64",
@@ -124,8 +124,8 @@ pub(crate) struct Args {
     )]
     signed_provisioner: Option<Given>,
 
-    /// With no password at all: print a request for the root to sign (`kc chain sign`); the node works
-    /// when `kc chain install` has brought the answer
+    /// Without any password, print a request that the root signs with `kc chain sign`; the node works after
+    /// `kc chain install` has stored the result
     #[arg(
         long,
         requires = "root_public",
@@ -145,13 +145,13 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Derives the keys and writes the node's files.
+/// Derives or draws the keys, and writes the node's files.
 pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
-    // No password is asked for in vain.
+    // Arguments are checked before the program asks for passwords.
     if !args.dir.is_dir() {
         let folder = args.dir.display();
         return Err(CliError::failure(format!("there is no folder {folder}"))
-            .advise("create it, or choose another by --dir"));
+            .advise("create the folder, or choose another with --dir"));
     }
     let files = NodeFiles::in_folder(&args.dir, &args.node)?;
     if !args.force && files.config().exists() {
@@ -165,8 +165,8 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let way = Way::of(args)?;
     if matches!(way, Way::ByHand { .. }) && escrow.is_some() && !args.json {
         return Err(
-            CliError::usage("a request and a sealed secret on one stdout")
-                .advise("--json keeps them apart"),
+            CliError::usage("--by-hand and --escrow-key both print a value to stdout")
+                .advise("add --json, which gives each value a name"),
         );
     }
     let lifetime = way.default_lifetime(args.role);
@@ -196,12 +196,14 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     };
     made.report(args, &files, ui)?;
     if let Some(token) = home.token() {
-        ui.note(format!("its keys are on {token}, and in no file"));
+        ui.note(format!(
+            "the keys of the node are on {token}, and in no file"
+        ));
     }
     Ok(())
 }
 
-/// Makes the node whose keys are at `home`, and writes its files.
+/// Makes the node with the keys at `home`, and writes its files.
 fn make(
     args: &Args,
     home: &Home<'_>,
@@ -221,7 +223,8 @@ fn make(
     Ok((made, files))
 }
 
-/// Makes sure that the passwords are those of the other nodes in the folder, or another one is meant.
+/// Checks that the passwords are those of the other nodes in the folder, except where another password is allowed by a
+/// flag.
 fn check_neighbours(
     args: &Args,
     files: &NodeFiles,
@@ -238,13 +241,13 @@ fn check_neighbours(
     }
 }
 
-/// Where the files of new nodes are, unless --dir says.
+/// Returns the folder for the files of new nodes if `--dir` is not given.
 fn home() -> PathBuf {
     let home = env::var_os("KC_HOME").filter(|home| !home.is_empty());
     home.map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
-/// A node id is part of file names, of names of sections and of the node's consumer group.
+/// Parses a node id, which becomes a part of file names, section names and the name of the consumer group.
 fn node_id(text: &str) -> Result<String, String> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     if text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.chars().all(plain) {
@@ -253,15 +256,15 @@ fn node_id(text: &str) -> Result<String, String> {
     Err("a node id has ASCII letters, digits, dots, underscores and hyphens, and begins with a letter or digit".to_owned())
 }
 
-/// Writes to the configuration how the node reaches Kafka, if it was said: a setting that only consumers or producers
-/// have to their section, because others of the Python peer do not start with it.
+/// Writes the given Kafka settings to the node's configuration. A setting that only consumers or only producers have goes
+/// to their section, because the other clients of the Python peer do not start with it.
 fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), CliError> {
     if let Some(choice) = args.backend {
         config.set(Section::NODE, "backend", &Value::from(choice.name()))?;
     }
     let flags = args.flags(ui).into_iter();
     for (name, text) in flags.filter(|(_, text)| !text.is_empty()) {
-        // By kafka-python's names, which both peers have.
+        // Both peers know the names of kafka-python.
         let section = match client_role(&name)? {
             ClientRole::Consumer => CONSUMER,
             ClientRole::Producer => Section::named("kafka-producer"),
@@ -272,9 +275,10 @@ fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(),
     Ok(())
 }
 
-/// Has the peers read the side topics from the beginning: from the end, they miss the first request or reply, and ask again
-/// after a minute. The Java peer reads no narrower section than that of all consumers, so kc's own of messages keep their
-/// start by another, unless the start was said.
+/// Makes the peers read the side topics from the beginning. From the end, they would miss the first request or reply, and
+/// would ask again only after a minute. The setting stands in the section of all consumers, because the Java peer reads
+/// no other. A section that only kc reads keeps the start of its data consumers. Nothing is written if the start was
+/// given.
 fn start_with_peers(config: &mut NodeConfig, role: Role) -> Result<(), CliError> {
     if config.load_text(CONSUMER, START)?.is_some() {
         return Ok(());

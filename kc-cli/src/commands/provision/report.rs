@@ -1,3 +1,5 @@
+//! The output of `kc provision`.
+
 use kc::core::keys::VerifyingKey;
 use kc::core::provision::{ProvisionedNode, RequestedNode};
 use kc::core::ratchet::Seed;
@@ -14,7 +16,7 @@ use crate::ui::until;
 /// A node that was made.
 pub(super) enum Made {
     Complete(ProvisionedNode),
-    /// It waits for its certificate.
+    /// A node that waits for its certificate.
     Requested {
         node: RequestedNode,
         root: VerifyingKey,
@@ -42,7 +44,8 @@ impl Made {
         }
         let (root, config) = (self.root().fingerprint(), files.config());
         let made = format!("{} {} in {}", args.role, args.node, config.display());
-        let trust = format!("root of trust {root}: nodes exchange keys only if they share it");
+        let trust =
+            format!("root of trust {root}: nodes exchange data keys only if they share this root");
         match self {
             Self::Complete(node) => {
                 ui.result(made)?;
@@ -53,8 +56,8 @@ impl Made {
                 ui.note(made);
                 ui.note(trust);
                 ui.note(format!(
-                    "on stdout is its request: `kc chain sign` signs it where the root password is, and \
-                     `kc chain install --node {}` takes the answer",
+                    "stdout has the request of the node: sign it with `kc chain sign` where the root password is, and \
+                     store the result with `kc chain install --node {}`",
                     args.node
                 ));
                 ui.result(base64(&node.to_sign))?;
@@ -62,12 +65,12 @@ impl Made {
         }
         if let Some(sealed) = self.escrow() {
             ui.note(
-                "escrow is the first secret of the ratchet, sealed; it is not kept: put it away",
+                "escrow is the sealed first secret of the ratchet; it is in no file, so store it in a safe place",
             );
             ui.result(format!("escrow {}", base64(sealed)))?;
         }
         if args.connection.bootstrap_servers.is_none() {
-            ui.note("no broker in its configuration yet: give -b HOST:PORT with each command");
+            ui.note("the configuration names no broker: give -b HOST:PORT with each command");
         }
         Ok(())
     }

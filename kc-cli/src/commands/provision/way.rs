@@ -1,4 +1,4 @@
-//! What a node is made with: what certifies it, and where its keys are.
+//! The ways to certify a new node, and the places of its keys.
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use super::report::Made;
 use crate::args::Password;
 use crate::error::CliError;
 
-/// What is at hand to certify the node.
+/// The secrets that are available to certify the node.
 pub(super) enum Way {
     /// Both passwords; the provisioning password of a role that the root itself certifies is empty.
     Passwords {
         root: Password,
         provisioning: Password,
     },
-    /// The key of the role's provisioner, and what the root signed for it.
+    /// The key of the role's provisioner, and the certificate that the root signed for it.
     Under {
         root: VerifyingKey,
         signed: Vec<u8>,
         provisioner: Box<dyn Signer>,
     },
-    /// Nothing: a person carries the request to the root.
+    /// No secret: a person carries a request to the root.
     ByHand { root: VerifyingKey },
 }
 
 impl Way {
-    /// Reads files and passwords.
+    /// Reads the files and passwords.
     pub(super) fn of(args: &Args) -> Result<Self, CliError> {
         let Some(root) = &args.root_public else {
             return Ok(Self::Passwords {
@@ -57,9 +57,9 @@ impl Way {
                 })
             }
             None => Err(
-                CliError::usage("--root-public alone certifies nothing").advise(
-                    "add --signed-provisioner, what the root signed for the provisioner; or --by-hand, \
-                     and have the node's own request signed",
+                CliError::usage("--root-public is given, but no certificate of the root").advise(
+                    "add --signed-provisioner with the certificate of the provisioner; or add --by-hand, and have \
+                     the root sign the node's own request",
                 ),
             ),
         }
@@ -79,7 +79,7 @@ impl Way {
         }
     }
 
-    /// The provisioning password, if it is what certifies the node.
+    /// Returns the provisioning password, if the node is certified with it.
     pub(super) fn provisioning_password(&self) -> Option<&Password> {
         match self {
             Self::Passwords { provisioning, .. } => {
@@ -117,7 +117,7 @@ impl Way {
     }
 }
 
-/// Where the keys of a new node are.
+/// The place of a new node's keys.
 pub(super) struct Home<'a> {
     args: &'a Args,
     key_type: KeyType,
@@ -125,14 +125,14 @@ pub(super) struct Home<'a> {
 }
 
 enum Place {
-    /// In files beside its configuration.
+    /// Files in the folder of the node's configuration.
     Files,
     #[cfg(feature = "hsm")]
     Token(Box<NewTokenKeys>),
 }
 
 impl<'a> Home<'a> {
-    /// Draws the keys, if they are on a token.
+    /// Chooses the place, and draws the keys if it is a token.
     pub(super) fn of(args: &'a Args, key_type: KeyType) -> Result<Self, CliError> {
         Ok(Self {
             args,
@@ -149,7 +149,7 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// Where the node's ratchet begins: past that of a node that it replaces.
+    /// Returns the first index of the node's ratchet: after the ratchet of a node that it replaces.
     pub(super) fn first_index(&self, files: &NodeFiles) -> Result<u64, CliError> {
         let in_files = unused_index(files)?;
         match &self.place {
@@ -159,7 +159,7 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// The token that the keys are on.
+    /// Returns the name of the token with the keys; `None` if they are in files.
     pub(super) fn token(&self) -> Option<String> {
         match &self.place {
             Place::Files => None,
@@ -168,7 +168,7 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// Leaves nothing behind of a node that was not made.
+    /// Removes the keys that were drawn for a node that could not be made.
     pub(super) fn give_up(self) {
         match self.place {
             Place::Files => {}

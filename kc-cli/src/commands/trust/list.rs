@@ -1,4 +1,4 @@
-//! The lists of one node: shown, and changed while the node does not run.
+//! The lists of one node: `kc trust list`, and changes while the node is stopped.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     node: NodeArg,
 
-    /// Print it as JSON
+    /// Print the lists as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
@@ -48,21 +48,23 @@ struct Lists {
 /// A key on a list.
 #[derive(Debug, Serialize)]
 struct Entry {
-    /// The entry's name in the configuration.
+    /// The name of the entry in the configuration.
     name: String,
-    /// Its type: 1 or 4.
+    /// The type of the key: 1 or 4.
     #[serde(rename = "type")]
     key_type: u8,
     fingerprint: String,
-    /// Its byte form in base64.
+    /// The byte form of the key in base64.
     key: String,
-    /// What it is limited to; none means everything.
+    /// The usages to which the key is limited; null means all.
     usages: Option<Vec<String>>,
+    /// The topics to which the key is limited; null means all.
     topics: Option<Vec<String>>,
+    /// The number of certificates that may follow the key in a chain; null means any number.
     path_length: Option<i64>,
-    /// When the entry ends, in UTC.
+    /// The end of the entry, in UTC; null if it has none.
     expires: Option<String>,
-    /// Why it has no effect, if it has none.
+    /// The reason that the entry has no effect; null if it has an effect.
     ignored: Option<&'static str>,
 }
 
@@ -102,7 +104,7 @@ fn entries(
             expires: entry.max_age().timestamp().map(|end| end.to_string()),
             ignored: match list {
                 TrustList::Allow => ignored(trust, entry, key, now),
-                // A denial has no limits.
+                // An entry of the denylist has no limits.
                 TrustList::Deny => None,
             },
         }
@@ -114,7 +116,7 @@ fn entries(
     Ok(stored.iter().flat_map(of_entry).collect())
 }
 
-/// Why a key of the allowlist is no root of trust in force.
+/// Returns the reason that a key of the allowlist is not a root of trust in force; `None` if it is one.
 fn ignored(
     trust: &TrustStore,
     entry: &TrustEntry,
@@ -125,13 +127,15 @@ fn ignored(
         return Some("temporary root: its private key is public");
     }
     if entry.key() != Some(key) {
-        return Some("one of several keys: a root of trust is one");
+        return Some("the entry has several keys: a root of trust is a single key");
     }
     if trust.is_half_of_a_denied_hybrid(key) {
         return Some("classical half of a hybrid key on the denylist");
     }
     if !trust.roots().any(|(root, _)| root == key) {
-        return Some("classical half of a hybrid root that is trusted (allow_classical_root)");
+        return Some(
+            "classical half of a hybrid root that is trusted, without allow_classical_root",
+        );
     }
     if trust.lists(TrustList::Deny, key) {
         return Some("on the denylist");
@@ -148,9 +152,12 @@ fn lines(lists: &Lists, names: &KnownNames) -> Vec<String> {
             .flat_map(|entry| root_lines(entry, names)),
     );
     if lists.allowlist.is_empty() {
-        lines.push("  none: it trusts no other node".to_owned());
+        lines.push("  none: the node trusts no other node".to_owned());
     }
-    lines.push(format!("denylist of {}: keys it refuses", lists.node));
+    lines.push(format!(
+        "denylist of {}: keys that the node refuses",
+        lists.node
+    ));
     lines.extend(
         lists
             .denylist
@@ -205,7 +212,10 @@ fn key_lines(entry: &Entry, names: &KnownNames) -> Vec<String> {
     ]
 }
 
-/// Adds keys; none of them if one is there already.
+/// Adds keys to the list of a stopped node.
+///
+/// # Errors
+/// [`CliError`] if the list already has an entry for one of the keys (then none is added), or if the node is running.
 pub(super) fn add(
     list: TrustList,
     node: &str,
@@ -222,13 +232,13 @@ pub(super) fn add(
     for key in &keys {
         let fingerprint = key.fingerprint();
         if known.lists(list, key) {
-            let what = format!("{fingerprint} does not come onto the {list_name} of {node}");
+            let what = format!("{fingerprint} was not added to the {list_name} of {node}");
             return Err(refused(what, &UpdateError::Present));
         }
         if list == TrustList::Allow && known.lists(TrustList::Deny, key) {
             ui.note(format!(
-                "note: {fingerprint} is on the denylist of {node} too, which counts more; `kc trust deny \
-                 --remove` takes it out"
+                "note: {fingerprint} is also on the denylist of {node}, which has priority; `kc trust deny --remove` \
+                 removes the key from the denylist"
             ));
         }
     }
@@ -241,7 +251,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Removes the entries that are for these keys alone.
+/// Removes the entries that are for one of these keys only.
 pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Result<(), CliError> {
     let keys = key.read()?;
     let (files, config, store) = open(node)?;
@@ -255,9 +265,9 @@ pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Resu
     if found.is_empty() {
         let keys: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
         let keys = keys.join(", ");
-        let message = format!("the {list_name} of {node} has no entry for {keys} alone");
+        let message = format!("the {list_name} of {node} has no entry for {keys} only");
         return Err(CliError::failure(message)
-            .advise(format!("kc trust list --node {node} shows what it has")));
+            .advise(format!("`kc trust list --node {node}` shows its entries")));
     }
     let stored = store.update(&mut |config| {
         for (name, _) in &found {
@@ -272,13 +282,13 @@ pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Resu
     }
     if trust(&files, &stored)?.roots().next().is_none() {
         ui.note(format!(
-            "note: {node} has no root of trust: it trusts no other node"
+            "note: {node} has no root of trust, so it trusts no other node"
         ));
     }
     Ok(())
 }
 
-/// The node's configuration, under its lock.
+/// Returns the files and the configuration of a node, with a store that holds the node's lock.
 fn open(node: &str) -> Result<(NodeFiles, NodeConfig, FileConfigStore), CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let store = FileConfigStore::new(Arc::new(NodeLock::acquire(&files)?));

@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Allow(AllowArgs),
     /// Deny a key: on one node (--node), or on all nodes over Kafka (--publish)
     ///
-    /// Nodes of the Python peer drop list updates that they receive while they run. For each of them, stop it and
+    /// Nodes of the Python peer ignore list updates that they receive while they run. Stop each of these nodes, and
     /// change its own file: `kc trust deny KEY --node PATH`.
     #[command(after_help = "Examples:
   kc trust deny --of bob --node alice
@@ -46,7 +46,7 @@ pub(crate) enum Command {
   kc trust revoke --node bob > bob.revocation
   kc trust revoke --node bob --publish --yes")]
     Revoke(publish::RevokeArgs),
-    /// Send a revocation or a list update that was kept until now
+    /// Send a revocation or a list update that was stored before
     #[command(after_help = "Example:\n  kc trust publish bob.revocation --node alice")]
     Publish(publish::PublishArgs),
 }
@@ -71,8 +71,8 @@ async fn change(
         _ if args.publish => update::run(list, args, topics, ui).await,
         Some(node) if args.remove => list::remove(list, node, &args.key, ui),
         Some(node) => list::add(list, node, &args.key, topics, ui),
-        None => Err(CliError::usage("neither --node nor --publish").advise(
-            "--node N changes the list of one node; --publish signs an update for the lists of all, and \
+        None => Err(CliError::usage("neither --node nor --publish is given").advise(
+            "--node N changes the list of one node; --publish signs an update for the lists of all nodes, and \
              sends it",
         )),
     }
@@ -85,33 +85,33 @@ fn topic_of(list: TrustList) -> ManagementTopic {
     }
 }
 
-/// What regular expressions among topics begin with.
+/// The first character of a regular expression in a list of topics.
 const PATTERN_START: char = '^';
 
-/// A root to trust, and how far.
+/// A root to trust, and the topics for which to trust it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AllowArgs {
     #[command(flatten)]
     entry: EntryArgs,
 
-    /// Trust it for these topics only; its nodes must be provisioned for topics among these
-    /// [default: all]
+    /// Trust the root for these topics only; its nodes must be provisioned for no other topics [default: all
+    /// topics]
     #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', value_parser = topic, action = ArgAction::Append, conflicts_with = "remove")]
     topics: Vec<String>,
 }
 
-/// A key for a list, and how it gets there.
+/// A key for a list, and the way to change the list.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EntryArgs {
     #[command(flatten)]
     key: KeyArgs,
 
-    /// The node whose own list is changed, which must not run; with --publish, the node
-    /// whose configuration says where the broker is, and that must take the update before it is sent
+    /// The stopped node whose own list is changed. With --publish, a node whose configuration names the broker,
+    /// and that must accept the update before it is sent
     #[arg(long, value_name = "ID|PATH", help_heading = "One node")]
     node: Option<String>,
 
-    /// Take the key out of the node's own list. What was published cannot be taken back
+    /// Remove the key from the node's own list; a published update cannot be taken back
     #[arg(
         long,
         requires = "node",
@@ -120,16 +120,16 @@ pub(crate) struct EntryArgs {
     )]
     remove: bool,
 
-    /// Send an update for the lists of all nodes, signed with the root password or by --signer
+    /// Sign an update with the root password or by --signer, and send it to all nodes
     #[arg(long, help_heading = "All nodes")]
     publish: bool,
 
-    /// The node that signs in place of the root; its chain must grant key-allowlist or key-denylist, and
-    /// one more certificate. It must not run
+    /// The stopped node that signs in place of the root; its chain must grant key-allowlist or key-denylist,
+    /// and allow one more certificate
     #[arg(long, value_name = "ID|PATH", requires = "publish", conflicts_with_all = ["root_password_file", "key_type"], help_heading = "All nodes")]
     signer: Option<String>,
 
-    /// A file with the root password, - for stdin; else KC_ROOT_PASSWORD, else a prompt
+    /// A file with the root password; - is stdin [default: KC_ROOT_PASSWORD, else a prompt]
     #[arg(
         long,
         value_name = "FILE",
@@ -147,11 +147,11 @@ pub(crate) struct EntryArgs {
     #[command(flatten)]
     pin: PinArg,
 
-    /// The root's type of key, as it was provisioned with
+    /// The type of the root's key that the nodes trust
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type, requires = "publish", help_heading = "All nodes")]
     key_type: KeyType,
 
-    /// How long nodes take the update; what they took they keep
+    /// The time for which nodes accept the update; they keep the accepted entry after that time
     #[arg(long, value_name = "DURATION", default_value = "3660d", value_parser = duration, requires = "publish", help_heading = "All nodes")]
     lifetime: Duration,
 
@@ -160,7 +160,7 @@ pub(crate) struct EntryArgs {
 }
 
 impl EntryArgs {
-    /// The root that signs, unless another does.
+    /// Returns the arguments of the root that signs if `--signer` is not given.
     fn root(&self) -> RootArgs {
         RootArgs {
             password: RootPasswordArg {
@@ -174,7 +174,10 @@ impl EntryArgs {
     }
 }
 
-/// The entries for keys, limited to the roots of topics if there are any.
+/// Returns the entries for keys, limited to the root topics of `topics`, if any are given.
+///
+/// # Errors
+/// [`Exit::Refused`] for the temporary root on the allowlist; [`CliError`] if the topics are not valid.
 fn entries(
     list: TrustList,
     keys: &[VerifyingKey],
@@ -182,10 +185,10 @@ fn entries(
     scheme: &TopicScheme,
 ) -> Result<Vec<TrustEntry>, CliError> {
     if list == TrustList::Allow && keys.contains(&TEMPORARY_ROOT) {
-        let message = "this is the temporary root, whose private key is public: to trust it is to trust \
+        let message = "the key is the temporary root, whose private key is public: a node that trusts it trusts \
                        every sender";
         return Err(CliError::new(Exit::Refused, message)
-            .advise("provision nodes with a root password, and allow the root that it gives"));
+            .advise("provision nodes with a root password, and allow the root of this password"));
     }
     let granted = |topic: &String| {
         if topic.starts_with(PATTERN_START) {
@@ -200,7 +203,7 @@ fn entries(
             return Ok(entry);
         }
         let limited = entry.within(Some(topics.clone()));
-        limited.map_err(|error| CliError::usage(format!("--topics: {error}")))
+        limited.map_err(|error| CliError::usage(format!("--topics is not valid: {error}")))
     };
     keys.iter().map(entry).collect()
 }

@@ -1,4 +1,4 @@
-//! Revocations: made, and sent with other updates that were kept.
+//! `kc trust revoke` and `kc trust publish`: self-revocations are made, and sent like other stored updates.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,8 +26,8 @@ pub(crate) struct PublishArgs {
     #[arg(value_name = "FILE|BASE64|-")]
     message: String,
 
-    /// A node: its configuration says where the broker is, and it must take the update before it is sent;
-    /// only revocations hold without one. It may be running
+    /// A node whose configuration names the broker, and that must accept the update before it is sent; only
+    /// revocations can be sent without a node. The node may be running
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
@@ -49,12 +49,12 @@ pub(super) async fn send(args: &PublishArgs, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Trusts no root: all that holds are the revocations of keys by themselves.
+/// Returns lists without a root of trust, under which only self-revocations are valid.
 fn no_roots() -> TrustStore {
     TrustStore::new(Some(Vec::new()), Vec::new())
 }
 
-/// Which list an update is for, and which key.
+/// Returns the list and the key that an update is for, if `judge` accepts the update.
 fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingKey), CliError> {
     let now = Clock::system().now();
     let look = |list: TrustList| {
@@ -67,10 +67,10 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
         taken => taken,
     };
     taken.map_err(|refusal| {
-        let error = refused("the update is not taken", &refusal);
+        let error = refused("the update was not sent", &refusal);
         match refusal {
             UpdateError::Chain(ChainError::UnknownRoot) => error.advise(
-                "only a key's own revocation holds without a root of trust; --node N checks with the roots \
+                "only a self-revocation is valid without a root of trust; --node N checks the update with the roots \
                  of node N",
             ),
             _ => error,
@@ -78,16 +78,17 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
     })
 }
 
-/// Have a node deny its own keys, for good and on all nodes: for keys that are lost or stolen
+/// Revoke a node's own keys, permanently and on all nodes, if they are lost or stolen
 ///
-/// The node must not run. Without --publish the revocations are printed in base64, a line for each key, and
-/// change nothing until `kc trust publish` sends them: to be kept where the keys are not.
+/// The node must not be running. Without --publish, the command prints the revocations in base64, one line for each key.
+/// They have no effect until `kc trust publish` sends them, so they can be stored in advance, in another place than the
+/// keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
     #[command(flatten)]
     node: NodeArg,
 
-    /// Send it to all nodes now
+    /// Send the revocations to all nodes now
     #[arg(long)]
     publish: bool,
 
@@ -120,7 +121,9 @@ pub(super) async fn revoke(args: &RevokeArgs, ui: Ui) -> Result<(), CliError> {
     let topic = publish(&connection, topic_of(TrustList::Deny), &revocations).await?;
     for Update { key, .. } in &revocations {
         let fingerprint = key.fingerprint();
-        ui.result(format!("{fingerprint} of {id} revoked on topic {topic}"))?;
+        ui.result(format!(
+            "revocation of {fingerprint} of {id} sent to topic {topic}"
+        ))?;
     }
     note_on_python(TrustList::Deny, ui);
     ui.note("`kc provision --force` gives the node new keys");
@@ -133,7 +136,7 @@ fn revocations(node: &LockedNode) -> Result<Vec<Update>, CliError> {
         let signer = KeyStoreSigner::new(node.keys(), key.clone());
         let message = self_revocation(&signer, &mut rng).map_err(CliError::from_error)?;
         let accepted = TrustList::Deny.judge(&message, &no_roots(), Clock::system().now());
-        accepted.map_err(|refusal| refused("no node would take this revocation", &refusal))?;
+        accepted.map_err(|refusal| refused("no node would accept this revocation", &refusal))?;
         Ok(Update { key, message })
     };
     node.keys()

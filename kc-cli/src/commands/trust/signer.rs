@@ -1,3 +1,5 @@
+//! The signer of list updates.
+
 use std::path::Path;
 
 use kc::core::chain::{
@@ -19,7 +21,7 @@ use crate::status::trust;
 pub(super) enum UpdateSigner {
     /// The root of trust itself.
     Root(Box<dyn Signer>),
-    /// A node that was certified for it.
+    /// A node whose chain grants list updates.
     Node {
         node: Box<LockedNode>,
         key: VerifyingKey,
@@ -28,7 +30,7 @@ pub(super) enum UpdateSigner {
 }
 
 impl UpdateSigner {
-    /// A node with a key whose chain grants updates of the list.
+    /// Opens a node with a key whose chain grants updates of the list.
     pub(super) fn of_node(
         (node, pin_file): (&str, Option<&Path>),
         list: TrustList,
@@ -39,7 +41,7 @@ impl UpdateSigner {
         Ok(Self::Node { node, key, chain })
     }
 
-    /// Makes an update that brings `entry` onto the list.
+    /// Makes an update that adds `entry` to the list.
     pub(super) fn sign(
         &self,
         list: TrustList,
@@ -59,7 +61,7 @@ impl UpdateSigner {
         update.map_err(CliError::from_error)
     }
 
-    /// The roots that the signer trusts, at the least: what it signs must hold for itself.
+    /// Returns the lists of the signer, with which its own updates must be valid.
     pub(super) fn trust(&self) -> Result<TrustStore, CliError> {
         match self {
             Self::Root(root) => {
@@ -70,7 +72,7 @@ impl UpdateSigner {
         }
     }
 
-    /// For people.
+    /// Returns the name of the signer for people.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Root(root) => format!("root of trust {}", root.verifying_key().fingerprint()),
@@ -79,7 +81,7 @@ impl UpdateSigner {
     }
 }
 
-/// A key of the node, and its chain that grants updates of the list.
+/// Returns a key of the node, and its chain that grants updates of the list.
 fn granted(
     node: &LockedNode,
     list: TrustList,
@@ -107,7 +109,7 @@ fn granted(
         return Err(error);
     }
     Err(error.advise(format!(
-        "its chain must grant {}: have the root certify it for that, or sign with the root password, \
+        "its chain must grant {}: provision a node with the role administrator, or sign with the root password, \
          without --signer",
         list.usage().as_str()
     )))

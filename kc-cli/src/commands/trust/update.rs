@@ -1,4 +1,4 @@
-//! Updates for the lists of all nodes, and why they are not taken.
+//! Updates for the lists of all nodes, and their refusals.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::publish::{Update, publish};
 use crate::status::trust_of;
 use crate::ui::Ui;
 
-/// Makes an update for each key, and sends them once it is sure that nodes can take them.
+/// Makes an update for each key, checks that nodes can accept the updates, and sends them.
 pub(super) async fn run(
     list: TrustList,
     args: &EntryArgs,
@@ -49,41 +49,44 @@ pub(super) async fn run(
     for key in &keys {
         let (key, signer) = (names.of(key), signer.name());
         ui.result(format!(
-            "{key} sent to topic {topic}, signed by {signer}; nodes take it until {end}"
+            "{key} sent to topic {topic}, signed by {signer}; nodes accept it until {end}"
         ))?;
     }
     note_on_python(list, ui);
     if judge.is_none() {
         ui.note(
-            "only nodes that trust this signer's root take it; --node N checks with node N first",
+            "only nodes that trust the root of this signer accept the update; --node N checks this with node N first",
         );
     }
     Ok(())
 }
 
-/// Names the nodes that an update does not reach, and what to do for them.
+/// Prints a note on nodes of the Python peer, which updates do not reach.
 pub(super) fn note_on_python(list: TrustList, ui: Ui) {
     let (name, verb) = match list {
         TrustList::Allow => ("allowlist", "allow"),
         TrustList::Deny => ("denylist", "deny"),
     };
     ui.note(format!(
-        "nodes of the Python peer drop {name} updates that they receive: stop each of them and change its own \
-         file, `kc trust {verb} KEY --node PATH`"
+        "nodes of the Python peer ignore {name} updates that they receive: stop each of these nodes, and change its \
+         own file with `kc trust {verb} KEY --node PATH`"
     ));
 }
 
-/// An update that all nodes would refuse is not sent, nor one that the named node has already or refuses.
+/// Checks that nodes can accept an update, and that the node `judge`, if it is given, accepts it.
+///
+/// # Errors
+/// [`Exit::Refused`] if all nodes would refuse the update, or if the given node refuses it or already has it.
 fn check(
     list: TrustList,
     Update { key, message }: &Update,
     (signer, judge): (&UpdateSigner, Option<&TrustStore>),
 ) -> Result<(), CliError> {
     let (name, now) = (list.name(), Clock::system().now());
-    // Other nodes may not have it although the signer has.
+    // Other nodes may lack the entry although the signer has it.
     let others = signer.trust()?.without(list, key);
     list.judge(message, &others, now)
-        .map_err(|refusal| refused(format!("no node would take this {name} update"), &refusal))?;
+        .map_err(|refusal| refused(format!("no node would accept this {name} update"), &refusal))?;
     let Some(judge) = judge else {
         return Ok(());
     };
@@ -94,12 +97,12 @@ fn check(
     };
     taken.map_err(|refusal| {
         let signer = signer.name();
-        let what = format!("the node does not take this {name} update, signed by {signer}");
+        let what = format!("the node refuses this {name} update, signed by {signer}");
         refused(what, &refusal)
     })
 }
 
-/// A list update that is not taken.
+/// Returns the error for a list update that was refused; `what` names the condition.
 pub(super) fn refused(what: impl fmt::Display, refusal: &UpdateError) -> CliError {
     let check = RefusalId::from(refusal);
     let message = format!("{what}: {refusal} (check {check})");
@@ -110,29 +113,29 @@ fn advice(refusal: &UpdateError) -> &'static str {
     match refusal {
         UpdateError::Chain(error) => advice_on_chain(error),
         UpdateError::Present => {
-            "nothing is left to do for this node; to reach others, publish without --node, and say with -b \
-             where the broker is"
+            "the node already has the entry; to reach other nodes, publish without --node, and name the broker \
+             with -b"
         }
         UpdateError::Entry(_) | UpdateError::EntryKey => {
-            "make it again with `kc trust revoke`, `allow` or `deny`; a revocation that the peers' \
-             provisioning printed has no entry, and takes no effect"
+            "make the update again with `kc trust revoke`, `allow` or `deny`; a revocation that the provisioning \
+             tool of the peers printed has no entry, and therefore no effect"
         }
-        _ => "make it again with `kc trust revoke`, `allow` or `deny`",
+        _ => "make the update again with `kc trust revoke`, `allow` or `deny`",
     }
 }
 
 fn advice_on_chain(refusal: &ChainError) -> &'static str {
     match refusal.check() {
         Check::Root => {
-            "wrong root password? It must be signed under a root of trust of the node that it is checked \
-             with; --node N names that node"
+            "wrong root password? The update must be signed under a root of trust of the node that checks it; \
+             --node N names that node"
         }
-        Check::Allowlist => "that node trusts no root: kc trust allow KEY --node N",
-        Check::Denylist => "the key that signs it is denied: sign with another key",
-        Check::Expiry => "make it again, with a longer --lifetime",
+        Check::Allowlist => "the node trusts no root: kc trust allow KEY --node N",
+        Check::Denylist => "the key that signed the update is denied: sign with another key",
+        Check::Expiry => "make the update again, with a longer --lifetime",
         Check::PathLength => {
-            "the signer's certificate must allow one more after it: a path length of 1"
+            "the signer's certificate must allow one more certificate: issue it with --pathlen 1"
         }
-        _ => "make it again with `kc trust revoke`, `allow` or `deny`",
+        _ => "make the update again with `kc trust revoke`, `allow` or `deny`",
     }
 }

@@ -55,7 +55,7 @@ fn an_administrator_signs_what_its_chain_grants() {
     alice.says("was added to the denylist");
     let stderr = world.fail(&deny, 0);
     assert!(
-        stderr.contains("nodes of the Python peer drop denylist updates"),
+        stderr.contains("nodes of the Python peer ignore denylist updates"),
         "{stderr}"
     );
     assert!(stderr.contains("kc trust deny KEY --node PATH"), "{stderr}");
