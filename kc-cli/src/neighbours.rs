@@ -141,8 +141,8 @@ const MAX_NODES: usize = 1000;
 pub(crate) struct KnownNames(HashMap<String, String>);
 
 impl KnownNames {
-    /// Reads the configurations of the nodes that `--node` finds by their ids, and those in the folder of `files`. Takes
-    /// no lock. Files that cannot be read are left out.
+    /// Reads the configurations of the nodes that `--node` finds by their ids, and those in the folder of `files`.
+    /// Takes no lock. Files that cannot be read are left out.
     pub(crate) fn near(files: Option<&NodeFiles>) -> Self {
         let mut places = SearchPlaces::from_environment();
         let mut nodes = list_nodes(&places);

@@ -55,8 +55,8 @@ impl PinArg {
     }
 }
 
-/// Returns the source of the PIN for the token that `uri` names: `file`, else the source that the URI or the environment
-/// gives, else a prompt.
+/// Returns the source of the PIN for the token that `uri` names: `file`, else the source that the URI or the
+/// environment gives, else a prompt.
 #[cfg(feature = "hsm")]
 pub(crate) fn of_token(uri: &Pkcs11Uri, file: Option<&Path>) -> Result<PinSource, CliError> {
     if let Some(file) = file {

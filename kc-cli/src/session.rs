@@ -53,7 +53,7 @@ impl Session {
             .map(kc::core::keys::VerifyingKey::fingerprint);
         let watching = watch::start(open.events(), roots.collect(), names, ui);
         let status = StatusServer::start(open.clone(), command)
-            .inspect_err(|error| tracing::warn!(%error, "the status socket cannot be opened; `kc node status` does not work"))
+            .inspect_err(|error| tracing::warn!(%error, "status socket unavailable; `kc node status` does not work"))
             .ok();
         Ok(Self {
             open,

@@ -11,8 +11,8 @@ use crate::neighbours::KnownNames;
 use crate::ui::Ui;
 use crate::ui::until;
 
-/// Starts a task that reports the events of a node until it is aborted. `roots` are the fingerprints of the node's roots
-/// of trust.
+/// Starts a task that reports the events of a node until it is aborted. `roots` are the fingerprints of the node's
+/// roots of trust.
 pub(crate) fn start(
     mut events: EventListener,
     roots: Vec<String>,

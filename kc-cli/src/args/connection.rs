@@ -123,8 +123,8 @@ impl ConnectionArgs {
             .fold(options, |options, (name, text)| options.kafka(name, text))
     }
 
-    /// Returns a Kafka client with the settings of these flags, the environment and the configuration of `node`, in this
-    /// order of priority. Takes no lock.
+    /// Returns a Kafka client with the settings of these flags, the environment and the configuration of `node`, in
+    /// this order of priority. Takes no lock.
     pub(crate) fn connect(&self, node: Option<&str>, ui: Ui) -> Result<Connection, CliError> {
         self.connect_as(node, (KafkaUse::Admin, None), ui)
     }

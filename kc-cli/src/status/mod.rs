@@ -50,8 +50,8 @@ pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Repor
     })
 }
 
-/// Checks whether one of the chains in a node's configuration grants a usage, for any topics. Returns the refusal of the
-/// last chain if none does.
+/// Checks whether one of the chains in a node's configuration grants a usage, for any topics. Returns the refusal of
+/// the last chain if none does.
 pub(crate) fn granted(
     files: &NodeFiles,
     config: &NodeConfig,

@@ -116,7 +116,8 @@ impl Enrollment {
     }
 }
 
-/// The server of `<node>.sock`, which answers requests in JSON. Only the process that holds the node's lock may have one.
+/// The server of `<node>.sock`, which answers requests in JSON. Only the process that holds the node's lock may have
+/// one.
 #[derive(Debug)]
 pub(crate) struct StatusServer {
     path: PathBuf,

@@ -248,8 +248,8 @@ fn validated_end(
     Ok(proven.max_age().timestamp())
 }
 
-/// Returns whether the node does not trust the root yet. Another root may be the result of a mistyped password; the root
-/// of the other key type from the same password has the same Ed25519 key.
+/// Returns whether the node does not trust the root yet. Another root may be the result of a mistyped password; the
+/// root of the other key type from the same password has the same Ed25519 key.
 ///
 /// # Errors
 /// [`Exit::Refused`] if the node trusts only unrelated roots, unless `meant`.

@@ -1,5 +1,5 @@
-//! `kc chain root`, `kc chain sign` and `kc chain provisioners`: the root's public key, its signatures, and the requests
-//! of provisioners.
+//! `kc chain root`, `kc chain sign` and `kc chain provisioners`: the root's public key, its signatures, and the
+//! requests of provisioners.
 
 use kc::core::chain::Certificate;
 use kc::core::keys::{KeyType, Signer};

@@ -67,8 +67,8 @@ pub(super) async fn run(
     summary(args, end, waiting, output.written()).and(closed)
 }
 
-/// Joins the group, if the node's chain allows it to request data keys of the topic. For a regular expression, the chain
-/// is checked later, for each topic.
+/// Joins the group, if the node's chain allows it to request data keys of the topic. For a regular expression, the
+/// chain is checked later, for each topic.
 async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
     let open = session.node();
     let topics = args.topics()?;

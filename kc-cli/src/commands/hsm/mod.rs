@@ -188,7 +188,8 @@ fn import(args: ImportArgs, ui: Ui) -> Result<(), CliError> {
         ui.note(format!("{path} was destroyed; destroy its backups, too"));
     } else {
         ui.note(format!(
-            "{path} still holds the signing keys: move it to a safe place, or destroy it by the same command with --shred"
+            "{path} still holds the signing keys: move the file to a safe place, or destroy it by the same command with \
+             --shred"
         ));
     }
     Ok(())

@@ -243,8 +243,8 @@ impl Key {
     }
 }
 
-/// Validates the chains of a key. Returns the first valid chain, else the refusal of the last chain; `None` if there are
-/// none.
+/// Validates the chains of a key. Returns the first valid chain, else the refusal of the last chain; `None` if there
+/// are none.
 fn certifying(
     trust: &TrustStore,
     chains: &[&OwnChain],

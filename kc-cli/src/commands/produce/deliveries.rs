@@ -65,7 +65,8 @@ impl Deliveries {
     /// Waits until all records are acknowledged.
     ///
     /// # Errors
-    /// [`Exit::Broker`] if records are not acknowledged within `deadline`; [`CliError`] if the broker did not accept one.
+    /// [`Exit::Broker`] if records are not acknowledged within `deadline`; [`CliError`] if the broker did not accept
+    /// one.
     pub(super) async fn drain(&mut self, deadline: Duration) -> Result<(), CliError> {
         let all = async {
             while !self.is_empty() {

@@ -28,7 +28,8 @@ impl Line {
     }
 }
 
-/// The lines of a file or of stdin. A thread of its own reads them, because a read from a terminal cannot be interrupted.
+/// The lines of a file or of stdin. A thread of its own reads them, because a read from a terminal cannot be
+/// interrupted.
 #[derive(Debug)]
 pub(super) struct Lines {
     lines: mpsc::Receiver<Result<(Line, u64), CliError>>,

@@ -39,8 +39,8 @@ const START: &str = "auto_offset_reset";
 ///
 /// Two passwords make all nodes of an organisation. The root password gives the root of trust: nodes exchange data keys
 /// only if they share this root. The provisioning password gives the provisioners: keys that the root certifies, and
-/// that certify the nodes. With provisioners, nodes can be made where the root password is not known, and all nodes of a
-/// provisioner can be denied at once. The command fails if a password does not fit the other nodes in the folder.
+/// that certify the nodes. With provisioners, nodes can be made where the root password is not known, and all nodes of
+/// a provisioner can be denied at once. The command fails if a password does not fit the other nodes in the folder.
 ///
 /// Without the root password, use --root-public and --signed-provisioner. Without both passwords, use --root-public and
 /// --by-hand.
@@ -253,11 +253,14 @@ fn node_id(text: &str) -> Result<String, String> {
     if text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.chars().all(plain) {
         return Ok(text.to_owned());
     }
-    Err("a node id has ASCII letters, digits, dots, underscores and hyphens, and begins with a letter or digit".to_owned())
+    Err(
+        "a node id has ASCII letters, digits, dots, underscores and hyphens, and begins with a letter or digit"
+            .to_owned(),
+    )
 }
 
-/// Writes the given Kafka settings to the node's configuration. A setting that only consumers or only producers have goes
-/// to their section, because the other clients of the Python peer do not start with it.
+/// Writes the given Kafka settings to the node's configuration. A setting that only consumers or only producers have
+/// goes to their section, because the other clients of the Python peer do not start with it.
 fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), CliError> {
     if let Some(choice) = args.backend {
         config.set(Section::NODE, "backend", &Value::from(choice.name()))?;
@@ -275,10 +278,10 @@ fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(),
     Ok(())
 }
 
-/// Makes the peers read the side topics from the beginning. From the end, they would miss the first request or reply, and
-/// would ask again only after a minute. The setting stands in the section of all consumers, because the Java peer reads
-/// no other. A section that only kc reads keeps the start of its data consumers. Nothing is written if the start was
-/// given.
+/// Makes the peers read the side topics from the beginning. From the end, they would miss the first request or reply,
+/// and would ask again only after a minute. The setting stands in the section of all consumers, because the Java peer
+/// reads no other. A section that only kc reads keeps the start of its data consumers. Nothing is written if the start
+/// was given.
 fn start_with_peers(config: &mut NodeConfig, role: Role) -> Result<(), CliError> {
     if config.load_text(CONSUMER, START)?.is_some() {
         return Ok(());

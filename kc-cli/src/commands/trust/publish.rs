@@ -80,9 +80,9 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
 
 /// Revoke a node's own keys, permanently and on all nodes, if they are lost or stolen
 ///
-/// The node must not be running. Without --publish, the command prints the revocations in base64, one line for each key.
-/// They have no effect until `kc trust publish` sends them, so they can be stored in advance, in another place than the
-/// keys.
+/// The node must not be running. Without --publish, the command prints the revocations in base64, one line for each
+/// key. They have no effect until `kc trust publish` sends them, so they can be stored in advance, in another place
+/// than the keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
     #[command(flatten)]
