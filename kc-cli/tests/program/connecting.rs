@@ -54,7 +54,8 @@ fn the_backend_in_the_configuration_counts_unless_another_is_told() {
     assert!(complaint(&stderr).contains("alice.config"), "{stderr}");
 }
 
-/// A broker with SASL that hangs up when somebody logs in, and gives what was sent for that.
+/// Starts a broker with SASL that closes each connection after the login. Returns its address and the bytes of each
+/// login.
 fn with_sasl() -> (String, Receiver<Vec<u8>>) {
     const HANDSHAKE: u8 = 17;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -67,11 +68,11 @@ fn with_sasl() -> (String, Receiver<Vec<u8>>) {
             let mut request = vec![0; u32::from_be_bytes(length) as usize];
             client.read_exact(&mut request)?;
             if request[1] != HANDSHAKE {
-                // Nobody may wait for it any more.
+                // The test may have stopped waiting for it.
                 let _ = send.send(request);
                 return Ok(());
             }
-            // To this request: no error, and the only mechanism there is.
+            // The response to this request: no error, and PLAIN as the only mechanism.
             let answer = [&request[4..8], b"\0\0\0\0\0\x01\0\x05PLAIN"].concat();
             let length = u32::try_from(answer.len()).unwrap();
             client.write_all(&[&length.to_be_bytes(), &answer[..]].concat())?;
@@ -79,7 +80,7 @@ fn with_sasl() -> (String, Receiver<Vec<u8>>) {
     };
     thread::spawn(move || {
         for client in listener.incoming() {
-            // It may hang up.
+            // The client may close the connection.
             let _ = serve(client.unwrap());
         }
     });
@@ -246,7 +247,7 @@ fn provisioning_writes_settings_where_their_clients_read_them() {
         None
     );
 
-    // Without brokers, too; and what there is not is not written.
+    // Without brokers, too. Settings that were not given are not written.
     let provision = ["provision", "producer", "--node", "carol", "-X"];
     let provision = |setting| {
         let mut command = world.kc(&[&provision[..], &[setting]].concat());

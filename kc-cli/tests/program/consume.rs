@@ -35,7 +35,7 @@ fn the_broker_holds_none_of_the_lines() {
 
     let plain: Vec<&str> = lines.iter().map(String::as_str).collect();
     world.send_plain("t", &plain);
-    // All of both, because nothing was committed: from the beginning, and from all partitions.
+    // All records of both values: nothing was committed, so each run reads all partitions from the beginning.
     assert_eq!(found(&raw("180")), 90);
 }
 
@@ -163,7 +163,7 @@ fn what_waited_for_its_key_comes_to_the_next_run_even_without_from_beginning() {
         bob.says(&format!("reading {topic}"));
         let produce = ["produce", topic, "--node", "alice"];
         let mut produce = world.kc(&[&produce[..], &["--exit-after", "0s", "in.txt"]].concat());
-        // Alice is not to answer as long as she produces, so she listens where nobody asks.
+        // Alice must not answer while she produces, so she listens on a side topic that no node sends to.
         produce.env("KC_CONFIG__NODE__TOPIC_SUFFIX_REQS", ".nobody");
         succeed(&mut produce);
         bob.says("Unanswered");
@@ -191,7 +191,7 @@ fn an_outage_does_not_hold_up_the_end_of_a_run() {
     let mut stdout = BufReader::new(bob.child.stdout.take().unwrap());
     stdout.read_line(&mut line).unwrap();
     assert_eq!(line, "a\n");
-    // The record's position cannot be committed, neither meanwhile nor when closing, which is told.
+    // The record's position cannot be committed, neither during the run nor at its end, and the program reports that.
     let outage = Instant::now();
     world.kill_broker();
     assert_eq!(bob.end(), 4);
@@ -199,7 +199,7 @@ fn an_outage_does_not_hold_up_the_end_of_a_run() {
     assert!(took < Duration::from_secs(10 + 30 + 10), "{took:?}");
 }
 
-/// Sends so many numbered lines.
+/// Sends numbered lines.
 fn produce(world: &World, lines: usize) {
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
@@ -221,7 +221,7 @@ fn a_reader_that_ends_early_leaves_the_rest_for_the_next_run() {
         stdout.read_line(&mut line).unwrap();
         assert_eq!(line, format!("line {n}\n"));
     }
-    // All the others are in the pipe, which nobody reads any more.
+    // All other records are in the pipe, and its reader is gone.
     let all = std::fs::metadata(world.path("in.txt")).unwrap().len();
     let since = Instant::now();
     while rustix::io::ioctl_fionread(stdout.get_ref()).unwrap() < all - 64 {
@@ -233,7 +233,7 @@ fn a_reader_that_ends_early_leaves_the_rest_for_the_next_run() {
     let next = [&args[..], &["--count", "1", "--timeout", "30s"]].concat();
     let next = world.succeed(&next);
     let next: usize = next.trim().strip_prefix("line ").unwrap().parse().unwrap();
-    // What is in the reader's own buffer was taken.
+    // Records in the buffer of the reader count as taken.
     assert!(next <= 3 + 32 / 7 + 1, "{next} were committed");
 }
 
@@ -258,7 +258,7 @@ fn a_reader_that_is_slow_gets_each_record_once() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
-    // So long that a pipe holds few.
+    // Lines that are so long that a pipe holds only a few.
     let filling = "x".repeat(20_000);
     let text: String = (0..LINES).map(|n| format!("{n} {filling}\n")).collect();
     world.write("in.txt", text);

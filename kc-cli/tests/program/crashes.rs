@@ -15,7 +15,7 @@ use crate::world::{Process, World};
 
 const KILLS: u64 = 200;
 
-/// What must never repeat: key index, component, salt.
+/// A value that must never repeat: key index, component, salt.
 type Use = (String, &'static str, Vec<u8>);
 
 #[test]
@@ -30,7 +30,7 @@ fn a_producer_killed_200_times_repeats_no_key_and_nonce_and_all_its_records_open
         let mut alice = Process::spawn(command.stdin(Stdio::piped()));
         let mut stdin = alice.child.stdin.take().unwrap();
         stdin.write_all(lines.as_bytes()).unwrap();
-        // Spread over all that a start does; every other one over what comes after the ratchet's turn.
+        // Kills are spread over the whole start; every second one is after the ratchet has turned.
         if kill % 2 == 0 {
             alice.says("ratchet turned");
         }

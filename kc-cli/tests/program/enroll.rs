@@ -32,7 +32,7 @@ fn a_key_is_granted_what_its_node_holds_unless_it_is_said() {
     world.succeed(&wider);
     assert_eq!(enrolled(&world, "again")["topics"], json!(["t", "u"]));
 
-    // Of a node that is elsewhere nothing is known.
+    // The program knows nothing about a node whose files are elsewhere.
     std::fs::remove_file(world.path("alice.config")).unwrap();
     let by_key = [
         &ENROLL[..],
@@ -62,7 +62,7 @@ fn a_running_chain_server_takes_a_key_and_the_node_its_chain() {
     let stderr = world.fail(&enroll, 1);
     assert!(complaint(&stderr).contains("--force"), "{stderr}");
 
-    // As it was told.
+    // The command that the warning named.
     let shorten: Vec<_> = shorten.split(' ').skip(1).collect();
     world.succeed(&shorten);
     let alice = world.start(&["node", "serve", "--node", "alice"]);

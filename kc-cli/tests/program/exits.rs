@@ -48,7 +48,7 @@ fn a_chain_server_needs_the_root_password_alone() {
     let stdout = String::from_utf8(made.stdout).unwrap();
     assert!(stdout.contains("chain-server carol"), "{stdout}");
     assert!(stdout.contains(&root), "{stdout}");
-    // It has no ratchet, and keeps none of the node before.
+    // This node has no ratchet, and the ratchet of the replaced node is gone.
     assert!(!world.path("carol.seed").exists());
     world.succeed(&["node", "status", "--node", "carol"]);
 }
@@ -119,7 +119,7 @@ fn a_damaged_seed_is_told_before_anything_is_connected() {
     world.provision("producer", "alice", &[]);
     let seed = world.read("alice.seed");
     let foreign = world.read("alice.crypto");
-    // Nobody listens at port 1.
+    // No broker listens on port 1.
     let told = |what: &str| {
         for command in [["produce", "t"].as_slice(), &["node", "serve"]] {
             let args = [command, &["--node", "alice", "-b", "127.0.0.1:1"]].concat();
@@ -155,7 +155,7 @@ fn a_damaged_configuration_is_told_with_advice() {
         let stderr = world.fail(&[&produce[..], &["alice"]].concat(), 1);
         assert!(complaint(&stderr).contains(what), "{stderr}");
     };
-    // Its section's name is cut off.
+    // The name of its section is cut off.
     let section = own.windows(7).position(|part| part == b"[alice-").unwrap();
     told(&own[..section + 5], "alice.config: line");
     told(b"\xff", "is not UTF-8");
@@ -211,7 +211,7 @@ fn a_node_has_one_process() {
 fn a_broker_that_is_not_there_is_named() {
     let world = World::new();
     world.provision("prodcon", "alice", &[]);
-    // Nobody listens at port 1.
+    // No broker listens on port 1.
     for args in [
         ["produce", "t", "--node", "alice"].as_slice(),
         &["consume", "t", "--node", "alice"],
@@ -298,7 +298,7 @@ fn a_broker_that_others_may_reach_is_asked_for_and_warned_of() {
     let world = World::new();
     let stderr = world.fail(&["broker", "--listen", "0.0.0.0:0"], 2);
     assert!(stderr.contains("--expose-to-network"), "{stderr}");
-    // A way to spell an address of this host that is not taken for one.
+    // A form of a loopback address that does not count as one.
     let spelled = "[::ffff:127.0.0.1]:0";
     let mut broker = world.start(&["-q", "broker", "--listen", spelled, "--expose-to-network"]);
     broker.says("can read and delete everything");

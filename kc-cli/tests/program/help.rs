@@ -1,4 +1,4 @@
-//! What the program says of itself, and how.
+//! The help, and other descriptions of the program itself.
 
 use std::fs;
 
@@ -126,7 +126,7 @@ fn the_node_and_its_folder_can_be_in_the_environment() {
     assert!(kc(&["node", "status"]).starts_with("node alice "));
     let consume = ["consume", "t", "--from-beginning", "--count", "1"];
     assert_eq!(kc(&consume), "a\n");
-    // The environment contradicts no flag.
+    // `KC_NODE` conflicts with no flag.
     kc(&[
         "consume",
         "t",
@@ -177,7 +177,7 @@ fn stderr_is_json_if_wanted() {
     );
 }
 
-/// kc says itself what comes of an attempt that failed.
+/// kc reports the result of failed attempts itself.
 #[test]
 fn warnings_of_kafka_clients_are_not_shown() {
     let mut world = World::new();
@@ -218,10 +218,10 @@ fn side_and_management_topics_are_no_data_topics() {
     }
     let stderr = world.fail(&["topics", "create", "t.reqs", "-b", &world.address], 2);
     assert!(complaint(&stderr).contains("no data"), "{stderr}");
-    // A management topic is created as one, without side topics.
+    // A management topic is created without side topics.
     let created = world.succeed(&["topics", "create", "chains", "-b", &world.address]);
     assert_eq!(created, "created chains\n");
-    // Their names are the node's to choose.
+    // A node's settings can give management topics other names.
     let mut renamed = world.kc(&["produce", "nein", "--node", "alice"]);
     fail(
         renamed.env("KC_CONFIG__NODE__MGMT_TOPIC_DENYLIST", "nein"),

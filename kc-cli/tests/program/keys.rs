@@ -1,4 +1,4 @@
-//! `kc node keys`, and chains for the keys it adds.
+//! `kc node keys`, and chains for the keys that it adds.
 
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ fn an_added_key_is_certified_by_a_root_of_its_type() {
     assert_eq!(added["keys"][0], old);
     assert_eq!(added["keys"][1]["type"], 4);
     assert_eq!(added["keys"][1]["certified"], false);
-    // Not a second one.
+    // No second key of the same type is added.
     assert_eq!(keys(&world, &["--add-key-type", "4"]), added);
 
     let issue = ["chain", "issue", "--node", "alice", "--key-type", "4"];
@@ -97,7 +97,7 @@ fn an_added_key_is_certified_by_a_root_of_its_type() {
     assert!(said.contains("was added to the allowlist"), "{said}");
     let after = keys(&world, &[]);
     assert_eq!(after["keys"][1]["certified"], true);
-    // The classical root stands back until it is told not to.
+    // The node ignores the classical root until its configuration allows it.
     assert_eq!(after["keys"][0]["problem"]["check"], "C04");
     let stderr = world.fail(&["chain", "issue", "--node", "alice"], 5);
     assert!(
@@ -114,7 +114,7 @@ fn an_added_key_is_certified_by_a_root_of_its_type() {
     assert_eq!(again["chain"], "chain1");
     assert_eq!(again["new_root"], Value::Null);
 
-    // Chains are found by the keys that they name, and written to their keys' entries.
+    // Chains are found by the keys that they certify, and written to the entries of these keys.
     let before = keys(&world, &[]);
     let config = String::from_utf8(world.read("alice.config")).unwrap();
     let swapped = config
@@ -182,7 +182,7 @@ fn another_root_is_trusted_only_if_it_is_meant() {
     assert_eq!(status["roots"][0], root.as_str());
     assert_eq!(status["roots"].as_array().unwrap().len(), 2);
     let alice = world.public_key("alice");
-    // Who has the passwords need not have the node.
+    // The passwords suffice; the node's files are not needed.
     let role = ["--role", "producer", "--lifetime", "1d"];
     let chain = world.line(&[&["chain", "issue", "--for", &alice][..], &role].concat());
     world.succeed(&["chain", "install", "--node", "alice", &chain]);

@@ -1,4 +1,4 @@
-//! The program itself, on its own broker.
+//! Tests of the program, with a broker in the test process.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -62,7 +62,7 @@ fn a_running_node_turns_its_ratchet_when_told() {
     assert_eq!(status(&world, "alice")["running"]["command"], "produce");
 }
 
-/// As by an application that uses the library: it holds the lock, and answers no requests.
+/// An application that uses the library holds the lock and answers no requests of kc.
 #[test]
 fn a_node_that_another_program_has_open_is_in_use() {
     let world = World::new();
@@ -170,7 +170,7 @@ fn a_killed_node_is_not_taken_for_a_running_one() {
     alice.child.wait().unwrap();
     assert!(world.path("alice.sock").exists());
     assert_eq!(status(&world, "alice")["running"], Value::Null);
-    // What it left does not keep it from starting again.
+    // Its remaining files do not prevent another start.
     let alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out its retained data keys");
     assert_eq!(status(&world, "alice")["running"]["command"], "node serve");
@@ -229,7 +229,7 @@ fn an_expired_chain_is_told_and_refused() {
         assert!(stderr.contains("expired at 20"), "{stderr}");
         assert!(complaint(&stderr).contains("kc chain issue"), "{stderr}");
     }
-    // It keeps its key.
+    // The node keeps its key.
     let key = world.public_key("alice");
     world.succeed(&["chain", "issue", "--node", "alice"]);
     assert_eq!(world.public_key("alice"), key);
@@ -269,7 +269,7 @@ fn a_node_that_takes_the_place_of_another_repeats_none_of_its_keys() {
     world.provision("producer", "alice", &["--force"]);
     assert_eq!(next(), before);
 
-    // By its configuration, if its ratchet is lost.
+    // Without the ratchet, the index comes from the configuration.
     world.succeed(&[&produce[..], &["in.txt"]].concat());
     let before = next();
     fs::remove_file(world.path("alice.seed")).unwrap();
@@ -277,7 +277,7 @@ fn a_node_that_takes_the_place_of_another_repeats_none_of_its_keys() {
     assert_eq!(next(), before);
 }
 
-/// A ratchet that a token has sealed tells its index in clear.
+/// A ratchet that a token has sealed shows its index in plain text.
 #[test]
 fn a_node_in_files_goes_on_past_a_ratchet_that_was_on_a_token() {
     let world = World::new();
@@ -287,14 +287,14 @@ fn a_node_in_files_goes_on_past_a_ratchet_that_was_on_a_token() {
     let stderr = world.fail(&provision, 1);
     assert!(complaint(&stderr).contains("alice.ratchet"), "{stderr}");
     assert!(complaint(&stderr).contains("--force"), "{stderr}");
-    // One without a ratchet forgets nothing.
+    // A node without a ratchet forgets nothing.
     world.provision("consumer", "alice", &["--force"]);
     world.provision("producer", "alice", &["--force"]);
     let seed = Seed::decode(&world.read("alice.seed")).unwrap();
     assert_eq!(seed.index(), 7);
     assert!(!world.path("alice.ratchet").exists());
 
-    // No step of it was used.
+    // No step of this ratchet was used.
     world.write("bob.ratchet", sealed(0));
     world.provision("producer", "bob", &[]);
 }

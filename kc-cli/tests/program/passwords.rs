@@ -1,4 +1,4 @@
-//! What is said of the passwords, the id and the topics of a new node.
+//! Errors and notes about the passwords, the id and the topics of a new node.
 
 use crate::world::{World, complaint, fail, succeed};
 
@@ -19,10 +19,10 @@ fn a_root_password_that_differs_from_the_folders_is_an_error() {
     assert!(complaint.contains("--new-root"), "{stderr}");
     assert!(!world.path("bob.config").exists());
     succeed(&mut mistyped(&["--new-root"]));
-    // Both roots are in the folder now.
+    // The folder now has nodes of both roots.
     succeed(&mut mistyped(&["--force"]));
     world.provision("consumer", "carol", &[]);
-    // The other type of key has the same password.
+    // The root of the other key type has the same password.
     world.provision("consumer", "dave", &["--key-type", "4"]);
 }
 
@@ -35,7 +35,7 @@ fn a_provisioning_password_that_differs_from_the_folders_is_an_error() {
         command.env("KC_PROVISIONING_PASSWORD", "another word");
         command
     };
-    // Of another provisioner than that of alice, too.
+    // The provisioner for producers differs from that for consumers, too.
     let producer = ["provision", "producer", "--node", "bob"];
     let issue = ["chain", "issue", "--node", "alice"];
     for args in [
@@ -58,14 +58,14 @@ fn a_provisioning_password_that_differs_from_the_folders_is_an_error() {
     succeed(&mut mistyped(
         &[&issue[..], &["--new-provisioner"]].concat(),
     ));
-    // The root itself certifies these.
+    // The root itself certifies nodes with these roles.
     succeed(&mut mistyped(&[
         "provision",
         "chain-server",
         "--node",
         "carol",
     ]));
-    // Now both passwords are known here: bob's and alice's in use are the mistyped one.
+    // Now both passwords fit a node in the folder: that of bob, and the mistyped one of alice.
     succeed(&mut mistyped(&["provision", "producer", "--node", "dave"]));
 }
 

@@ -122,7 +122,7 @@ fn stopped_in_the_middle(signal: &str) {
     let mut alice = Process::spawn(command.stdin(Stdio::piped()));
     let mut stdin = alice.child.stdin.take().unwrap();
     stdin.write_all(lines[..2000].concat().as_bytes()).unwrap();
-    // It has sent some, and has more to come.
+    // The program has sent some lines, and more lines follow.
     let mut read = consume("300");
     alice.signal(signal);
     let sent = alice.says("sent ");
@@ -130,7 +130,7 @@ fn stopped_in_the_middle(signal: &str) {
     let sent: usize = sent.split(' ').nth(1).unwrap().parse().unwrap();
     assert!((300..=2000).contains(&sent), "{sent}");
 
-    // As `tail -n +$((N+1))` does.
+    // The same lines as `tail -n +$((N+1))` prints.
     world.write("rest.txt", lines[sent..].concat());
     let mut command = world.kc(&["produce", "t", "--node", "alice", "-"]);
     let _alice = Process::spawn(command.stdin(world.open("rest.txt")));
@@ -158,7 +158,7 @@ fn ten_megabytes_come_out_as_they_went_in_though_both_sides_are_stopped_in_the_m
     let mut alice = Process::spawn(command.stdin(Stdio::piped()));
     let mut stdin = alice.child.stdin.take().unwrap();
     let begun = lines[..LINES / 2].concat();
-    // Alice may end before she has read all of it; then she says what she has not sent.
+    // Alice may end before she has read all lines; then she reports the number of bytes that were not sent.
     let feeding = thread::spawn(move || stdin.write_all(begun.as_bytes()).map(|()| stdin));
     let mut read = vec![0; 2_000_000];
     let stdout = bob.child.stdout.as_mut().unwrap();
@@ -226,7 +226,7 @@ fn what_a_stopped_producer_sealed_is_opened_by_serving_its_keys() {
 fn a_file_that_is_interrupted_says_what_was_not_sent() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
-    // Far more than is sent until the signal.
+    // Far more than can be sent before the signal.
     let lines = format!("{}\n", "x".repeat(1000)).repeat(200_000);
     world.write("in.txt", &lines);
     world.succeed(&["topics", "create", "t", "-b", &world.address]);

@@ -1,4 +1,4 @@
-//! `kc controller`, `kc chain-server` and what they are for.
+//! `kc controller` and `kc chain-server`.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! Provisioning with the passwords in different places, and what people carry between them.
+//! Provisioning with the passwords in different places, and the files that people carry between them.
 
 use kc::Clock;
 use kc::core::kem::{DecapsulationKey, Suite, sealed};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::world::{CONSUME_ONE, World, complaint, fail, succeed};
 
-/// A request of a provisioner, and its revocation.
+/// Returns the request of a provisioner, and its revocation.
 fn provisioner(world: &World, name: &str, root: &str) -> (String, String) {
     let args = ["chain", "provisioners", "--json", "--root-public", root];
     let mut command = world.kc(&args);
@@ -153,7 +153,7 @@ fn a_root_signs_what_somebody_has_looked_at() {
         assert!(stderr.contains(told), "{stderr}");
     }
     let signed = sign(&world, &request);
-    // What is signed is no request; and what is none is not signed.
+    // A signed certificate is not a request, and other bytes are not signed.
     for wrong in [&signed, "AAAA"] {
         world.fail(&["chain", "sign", "--yes", wrong], 5);
     }

@@ -1,4 +1,4 @@
-//! What only a terminal shows.
+//! Output that only a terminal shows.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -8,7 +8,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::world::{PRODUCE_ALL, World, succeed};
 
-/// Runs a command whose stderr is a terminal; gives what the terminal got.
+/// Runs a command whose stderr is a terminal. Returns the output on the terminal.
 fn on_terminal(command: &mut Command) -> String {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&controller).unwrap();
@@ -18,7 +18,7 @@ fn on_terminal(command: &mut Command) -> String {
     let terminal = options.read(true).write(true).open(name.to_str().unwrap());
     command.stderr(Stdio::from(terminal.unwrap()));
     let mut child = command.spawn().unwrap();
-    // No terminal is left open when the program has ended, which is an error where the end would be.
+    // All handles of the terminal are closed when the program has ended, so that the next read returns an error.
     command.stderr(Stdio::null());
     let mut shown = Vec::new();
     let _ = File::from(controller).read_to_end(&mut shown);

@@ -14,7 +14,7 @@ use kc::{Backend, ClientSettings};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take.
+/// The time limit of each wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Sends the lines of `in.txt` to the topic `t` as alice, and ends.
@@ -94,14 +94,14 @@ impl World {
         std::fs::write(self.path(name), content).unwrap();
     }
 
-    /// `kc` in the folder, with the passwords of the tests and requests every 200 ms.
+    /// Returns the command `kc` in the folder, with the passwords of the tests and a request interval of 200 ms.
     pub(crate) fn kc(&self, args: &[&str]) -> Command {
         let mut command = command(self.folder.path());
         command.args(args);
         command
     }
 
-    /// Provisions a node that knows the broker; gives the fingerprint of its root.
+    /// Provisions a node whose configuration names the broker. Returns the fingerprint of its root.
     pub(crate) fn provision(&self, role: &str, node: &str, more: &[&str]) -> String {
         self.provision_under("root", role, node, more)
     }
@@ -131,13 +131,13 @@ impl World {
         made["root"].as_str().unwrap().to_owned()
     }
 
-    /// Runs `kc` with `--json`; gives what it printed.
+    /// Runs `kc` with `--json`. Returns the printed value.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let printed = self.succeed(&[args, &["--json"]].concat());
         serde_json::from_str(&printed).unwrap()
     }
 
-    /// Runs `kc` to success; gives its only line.
+    /// Runs `kc` successfully. Returns its only line on stdout.
     pub(crate) fn line(&self, args: &[&str]) -> String {
         let printed = self.succeed(args);
         let line = printed.strip_suffix('\n').unwrap();
@@ -145,13 +145,13 @@ impl World {
         line.to_owned()
     }
 
-    /// The first public key of a node, in base64.
+    /// Returns the first public key of a node, in base64.
     pub(crate) fn public_key(&self, node: &str) -> String {
         let keys = self.json(&["node", "keys", "--node", node]);
         keys["keys"][0]["public"].as_str().unwrap().to_owned()
     }
 
-    /// A file as stdin.
+    /// Returns a file as stdin.
     pub(crate) fn open(&self, name: &str) -> Stdio {
         File::open(self.path(name)).unwrap().into()
     }
@@ -164,12 +164,12 @@ impl World {
         String::from_utf8(succeed(&mut self.kc(args)).stdout).unwrap()
     }
 
-    /// Runs `kc` to a failure; gives what it said.
+    /// Runs `kc` to a failure. Returns its stderr.
     pub(crate) fn fail(&self, args: &[&str], exit: i32) -> String {
         fail(&mut self.kc(args), exit)
     }
 
-    /// How many records a topic of one partition has, by its log's end.
+    /// Returns the number of records in a topic with one partition, from the end of its log.
     pub(crate) fn end_of(&self, topic: &str) -> usize {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let end = runtime.block_on(async {
@@ -182,13 +182,13 @@ impl World {
         usize::try_from(end).unwrap()
     }
 
-    /// Any Kafka client.
+    /// Returns a Kafka client without encryption.
     fn plain(&self) -> PureBackend {
         let servers = [("bootstrap_servers", &self.address)];
         PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap()
     }
 
-    /// Sends records without sealing them, as any Kafka client would.
+    /// Sends records without sealing them.
     pub(crate) fn send_plain(&self, topic: &str, values: &[&str]) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -221,12 +221,12 @@ impl Process {
         Self { child, stderr }
     }
 
-    /// Waits for a line on stderr that holds `text`.
+    /// Waits for a line on stderr that contains `text`. Returns the line.
     pub(crate) fn says(&self, text: &str) -> String {
         self.hear(text).pop().unwrap()
     }
 
-    /// As [`says`](Self::says); gives all lines up to it.
+    /// Waits for a line on stderr that contains `text`. Returns all lines up to it.
     pub(crate) fn hear(&self, text: &str) -> Vec<String> {
         let mut said = Vec::new();
         let end = Instant::now() + DEADLINE;
@@ -257,17 +257,17 @@ impl Process {
         );
     }
 
-    /// Waits for the end; gives the exit code.
+    /// Waits for the end of the process. Returns the exit code.
     pub(crate) fn end(&mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }
 
-    /// What is left on stderr, to its end.
+    /// Returns the remaining lines on stderr, up to its end.
     pub(crate) fn rest(&self) -> Vec<String> {
         self.stderr.iter().collect()
     }
 
-    /// Reads stdout to its end.
+    /// Reads stdout up to its end.
     pub(crate) fn output(&mut self) -> String {
         let mut output = String::new();
         let stdout = self.child.stdout.as_mut().unwrap();
@@ -278,7 +278,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -298,7 +298,7 @@ fn command(folder: &Path) -> Command {
     command
 }
 
-/// Waits until something is so that cannot be awaited.
+/// Polls until a condition holds that no event reports.
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !is_so() {
@@ -321,7 +321,7 @@ pub(crate) fn fail(command: &mut Command, exit: i32) -> String {
     stderr
 }
 
-/// A time in ISO 8601, in seconds since the epoch.
+/// Returns the seconds since the epoch of a time in ISO 8601.
 pub(crate) fn seconds(time: &Value) -> f64 {
     let time = humantime::parse_rfc3339(time.as_str().unwrap()).unwrap();
     time.duration_since(std::time::SystemTime::UNIX_EPOCH)
@@ -329,7 +329,7 @@ pub(crate) fn seconds(time: &Value) -> f64 {
         .as_secs_f64()
 }
 
-/// The last complaint with its advice.
+/// Returns the last error on stderr with its advice.
 pub(crate) fn complaint(stderr: &str) -> &str {
     let start = stderr.rfind("kc: error: ").unwrap();
     let complaint = &stderr[start..];

@@ -1,4 +1,4 @@
-//! What earlier versions left on tokens: labels without an instance.
+//! Objects that earlier versions left on tokens: labels without an instance.
 
 use std::env;
 use std::fs;
@@ -18,7 +18,7 @@ const URI: &str = "KC_TEST_EARLIER_URI";
 const DRAW: &str = "KC_TEST_EARLIER_DRAW";
 const RATCHET: &str = "KC_TEST_EARLIER_RATCHET";
 
-/// Has a process of its own put something onto the token: modules are configured by the environment.
+/// Starts another process that puts an object onto the token, because modules are configured by the environment.
 fn leave(tokens: &Tokens, variable: &str, value: &str) {
     let mut command = Command::new(env::current_exe().unwrap());
     command
@@ -29,7 +29,7 @@ fn leave(tokens: &Tokens, variable: &str, value: &str) {
     succeed(&mut command);
 }
 
-/// Draws the keys of nodes, or of roots of trust: they were called the same.
+/// Draws the keys of nodes or of roots of trust; earlier versions gave both the same labels.
 pub(crate) fn draw_keys(tokens: &Tokens, names: &[&str]) {
     leave(tokens, DRAW, &names.join(","));
 }
@@ -79,7 +79,7 @@ fn a_ratchet_of_an_earlier_version_goes_on_and_is_renewed_under_a_label_of_its_o
         let old = lines.find(|line| line.starts_with("kc:alice:ratchet "));
         old.unwrap().to_owned()
     };
-    // It may be another node's.
+    // The object may belong to another node.
     let before = old(listed());
     tokens.succeed(&["hsm", "renew-ratchet", "--node", "alice"]);
     assert_eq!(old(listed()), before);

@@ -1,4 +1,4 @@
-//! A module that fails when it is told to: see the C code.
+//! A PKCS#11 module that fails on request; see the C code.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,18 +22,18 @@ pub(crate) const DEVICE_REMOVED: u64 = 0x32;
 pub(crate) const PIN_INCORRECT: u64 = 0xa0;
 pub(crate) const PIN_LOCKED: u64 = 0xa4;
 
-/// No answer.
+/// The code for a call that does not return.
 pub(crate) const HANG: u64 = 0xffff_ffff;
 
 const FOREVER: u32 = 1_000_000;
 
-/// Makes calls fail, until it is dropped.
+/// A fault of the module; calls fail until it is dropped.
 pub(crate) struct Fault {
     file: PathBuf,
 }
 
 impl Fault {
-    /// Calls of a function fail but for the first so many.
+    /// Lets all calls of a function fail after the first `skip`.
     pub(crate) fn of(tokens: &Tokens, function: i32, skip: u32, code: u64) -> Self {
         let file = tokens.world.path("fault");
         let fault = Self { file };
@@ -41,26 +41,26 @@ impl Fault {
         fault
     }
 
-    /// As [`of`](Self::of), but only so often.
+    /// Lets a limited number of calls of a function fail after the first `skip`.
     pub(crate) fn times(tokens: &Tokens, function: i32, skip: u32, times: u32, code: u64) -> Self {
         let fault = Self::of(tokens, function, skip, code);
         fs::write(&fault.file, format!("{function} {skip} {times} {code}")).unwrap();
         fault
     }
 
-    /// All calls fail but the first so many.
+    /// Lets all calls fail after the first `skip`.
     pub(crate) fn any(tokens: &Tokens, skip: u32, code: u64) -> Self {
         Self::of(tokens, ANY, skip, code)
     }
 
-    /// Something else fails from now on, and nothing works in between.
+    /// Replaces the fault by another one; no call succeeds in between.
     pub(crate) fn becomes(&self, function: i32, skip: u32, code: u64) {
         let draft = self.file.with_extension("draft");
         fs::write(&draft, format!("{function} {skip} {FOREVER} {code}")).unwrap();
         fs::rename(draft, &self.file).unwrap();
     }
 
-    /// The token is gone.
+    /// Removes the token: all calls fail.
     pub(crate) fn gone(tokens: &Tokens) -> Self {
         Self::of(tokens, ANY, 0, DEVICE_REMOVED)
     }
@@ -72,7 +72,7 @@ impl Drop for Fault {
     }
 }
 
-/// A world whose token is behind the module that fails.
+/// Returns a world whose token is behind the failing module.
 pub(crate) fn faulty() -> Tokens {
     let world = World::new();
     let module = build(&world);

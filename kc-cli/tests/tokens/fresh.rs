@@ -1,4 +1,4 @@
-//! Nodes that begin on a token.
+//! Nodes that are provisioned on a token.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::tokens::Tokens;
 use crate::world::{complaint, fail, succeed};
 
 impl Tokens {
-    /// Makes a node on the token, which knows the broker.
+    /// Provisions a node on the token; its configuration names the broker.
     pub(crate) fn provision(&self, role: &str, node: &str, more: &[&str]) -> String {
         String::from_utf8(succeed(&mut self.begin(role, node, more)).stdout).unwrap()
     }
@@ -57,7 +57,7 @@ fn keys_that_were_drawn_before_are_those_of_the_node() {
     let tokens = Tokens::new();
     let generate = ["hsm", "generate", &tokens.uri, "--node", "alice", "--json"];
     let drawn: Value = serde_json::from_str(&tokens.succeed(&generate)).unwrap();
-    // Not without being told to.
+    // Not without --adopt.
     let stderr = fail(&mut tokens.kc(&generate), 1);
     assert!(complaint(&stderr).contains("--adopt"), "{stderr}");
     let again = tokens.succeed(&[&generate[..], &["--adopt"]].concat());
@@ -70,7 +70,7 @@ fn keys_that_were_drawn_before_are_those_of_the_node() {
         drawn["public"]
     );
 
-    // What would have to be kept beside the token has no place yet.
+    // A token that cannot hold all parts of a key gets no key in advance.
     let hybrid = [&generate[..], &["--key-type", "4"]].concat();
     let stderr = fail(&mut tokens.kc(&hybrid), 1);
     assert!(complaint(&stderr).contains("--keystore"), "{stderr}");
@@ -118,7 +118,7 @@ fn a_node_that_is_not_made_leaves_nothing_on_the_token() {
     assert!(complaint(&stderr).contains("wrong root"), "{stderr}");
     assert_eq!(tokens.succeed(&["hsm", "list", &tokens.uri]), before);
 
-    // Nor does one whose files cannot be written.
+    // No keys remain of a node whose files cannot be written.
     fs::create_dir(world.path("carol.crypto")).unwrap();
     fail(&mut tokens.begin("producer", "carol", &[]), 1);
     assert_eq!(tokens.succeed(&["hsm", "list", &tokens.uri]), before);
@@ -134,7 +134,7 @@ fn a_node_that_takes_the_place_of_another_goes_on_past_its_ratchet() {
     let used = used_steps(&tokens);
     assert!(used > 0);
 
-    // Not even if its configuration is gone, and its keys are not taken.
+    // Even if its configuration is gone, the keys are not taken.
     fs::remove_file(world.path("alice.config")).unwrap();
     for more in [&[][..], &["--adopt"]] {
         let stderr = fail(&mut tokens.begin("producer", "alice", more), 1);
@@ -169,7 +169,7 @@ fn a_node_that_goes_back_to_files_goes_on_past_its_ratchet() {
     assert_eq!(seed.index(), used);
 }
 
-/// How many steps alice's ratchet has taken, by the key on the token that her configuration names: its id is the index.
+/// Returns the number of steps that alice's ratchet has taken, from the id of its key on the token, which is the index.
 fn used_steps(tokens: &Tokens) -> u64 {
     let listed = tokens.succeed(&["hsm", "list", &tokens.uri]);
     let label = tokens.label("ratchet");
@@ -233,7 +233,7 @@ fn a_move_is_finished_by_doing_it_again() {
     let import = ["hsm", "import", &tokens.uri, "--node", "alice"];
     tokens.succeed(&import);
     assert!(world.path("alice.crypto").exists() && !world.path("alice.seed").exists());
-    // As if it had been interrupted before the end.
+    // The state after an interruption before the end.
     world.write("alice.seed", seed);
     tokens.succeed(&[&import[..], &["--shred"]].concat());
     assert!(!world.path("alice.crypto").exists() && !world.path("alice.seed").exists());
@@ -257,7 +257,7 @@ fn a_move_is_finished_wherever_the_files_are() {
     let import = ["hsm", "import", &tokens.uri, "--node", "alice"];
     tokens.succeed(&import);
     assert!(keys.exists() && !ratchet.exists());
-    // As if it had been interrupted before the end.
+    // The state after an interruption before the end.
     fs::write(&ratchet, seed).unwrap();
     let left = "[alice-hsm]\nleft_ratchet : file#keys/alice.seed\n";
     tokens.reconfigure("[alice-hsm]\n", left);

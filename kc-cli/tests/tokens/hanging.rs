@@ -10,7 +10,7 @@ use crate::faults::{Fault, HANG, LOGIN, faulty};
 use crate::tokens::Tokens;
 use crate::world::complaint;
 
-/// Far more than the program waits for a token.
+/// Far longer than the program waits for a token.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// A running `kc`.
@@ -36,7 +36,7 @@ impl Running {
         assert!(kill.unwrap().success());
     }
 
-    /// The exit code, and what it said on stderr.
+    /// Returns the exit code, and the output on stderr.
     fn end(&self) -> (i32, String) {
         let output = self.output.recv_timeout(DEADLINE);
         let output = output.expect("the program ends");
@@ -45,7 +45,7 @@ impl Running {
     }
 }
 
-/// Alice is on a token whose logins hang from now on.
+/// Returns a world in which alice's keys are on a token whose logins hang.
 fn with_alice() -> (Tokens, Fault) {
     let tokens = faulty();
     tokens.provision("prodcon", "alice", &[]);
@@ -60,7 +60,7 @@ const RENEW: &[&str] = &["hsm", "renew-ratchet", "--node", "alice"];
 const REVOKE: &[&str] = &["trust", "revoke", "--node", "alice"];
 const ADD: &[&str] = &["node", "keys", "--node", "alice", "--add-key-type", "4"];
 
-/// Each has the node open for itself, but looking at a token locks nothing.
+/// Each command opens the node for itself, but reading from a token takes no lock.
 #[test]
 fn a_token_that_hangs_at_the_start_ends_the_command_with_advice() {
     let at_once = [PRODUCE, RENEW, REVOKE, ADD].map(|command| {

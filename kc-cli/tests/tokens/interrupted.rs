@@ -1,4 +1,4 @@
-//! A move onto a token fails at each of its steps, and the node is run in between.
+//! A move onto a token fails at each of its steps, and the node runs after each failure.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,17 +10,17 @@ use crate::faults::{
 use crate::tokens::Tokens;
 use crate::world::{complaint, fail};
 
-/// More than any move makes.
+/// More calls than any move makes.
 const MANY: u32 = 100;
 
-/// What a move has left.
+/// The state after a move.
 #[derive(Debug, PartialEq, Eq)]
 enum Left {
-    /// The node is in its files, and nothing of it on the token.
+    /// The node uses its files, and nothing of it is on the token.
     InFiles,
-    /// It is on its way, and does not start.
+    /// The move is incomplete, and the node does not start.
     OnItsWay,
-    /// It is on the token.
+    /// The node uses the token.
     OnToken,
 }
 
@@ -29,7 +29,7 @@ impl Tokens {
         self.kc(&["hsm", "import", &self.uri, "--node", "alice"])
     }
 
-    /// Runs alice, and says where she is. Wherever it is, there is one ratchet.
+    /// Runs alice, and returns the place of her keys. In each state there is only one ratchet.
     fn left(&self) -> Left {
         let alice = ["produce", "t", "lines", "--node", "alice"];
         self.world.write("lines", "line\n");
@@ -111,7 +111,7 @@ fn a_token_that_goes_away_meanwhile_keeps_the_node_from_its_ratchet() {
     assert_eq!(tokens.left(), Left::OnToken);
 }
 
-/// Has the disk fail.
+/// A disk that can fail.
 struct Disk<'t> {
     tokens: &'t Tokens,
     library: PathBuf,
@@ -130,7 +130,7 @@ impl<'t> Disk<'t> {
         Self { tokens, library }
     }
 
-    /// Moves alice while it fails. Says whether she has moved.
+    /// Moves alice while the disk fails. Returns whether she has moved.
     fn moves(&self, fails: &str) -> bool {
         self.tokens.world.write("disk", fails);
         let mut moves = self.tokens.moves();
@@ -140,15 +140,15 @@ impl<'t> Disk<'t> {
     }
 }
 
-/// A file is flushed before it takes its place, and its folder after that: there the record that alice moves, her ratchet,
-/// and her configuration.
+/// A file is flushed before it replaces the old one, and its folder after that. The files are the record of the move,
+/// the ratchet and the configuration.
 #[test]
 fn a_file_that_cannot_be_replaced_leaves_one_ratchet() {
     use Left::{InFiles, OnItsWay, OnToken};
     for (times, expected) in [
-        // What fails is undone, if only it is. In the end the configuration has arrived all the same.
+        // A single failure is undone. In the last case the configuration was already replaced.
         ("1", [InFiles, InFiles, InFiles, InFiles, InFiles, OnToken]),
-        // The disk fails from then on: what is recorded cannot be taken back.
+        // The disk fails permanently, so the record of the move cannot be removed.
         (
             "1000",
             [InFiles, OnItsWay, OnItsWay, OnItsWay, OnItsWay, OnToken],

@@ -1,4 +1,4 @@
-//! What a running node leaves behind of its secrets: in its memory, and in its logs.
+//! Secrets that a running node leaves in its memory and in its logs.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,10 +8,10 @@ use crate::secrets::{Secrets, contains, count, halves, spellings};
 use crate::tokens::Tokens;
 use crate::world::{Process, succeed};
 
-/// Has the GNU C library overwrite what is freed, with nothing kept back to be given out again as it is.
+/// Makes the GNU C library overwrite freed memory, without a cache that returns it unchanged.
 const OVERWRITE_FREED: &str = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0";
 
-/// A producer whose ratchet turns each second, and who logs all there is.
+/// A producer whose ratchet turns each second, with all logs.
 struct Alice {
     process: Process,
     log: Vec<String>,
@@ -29,14 +29,14 @@ impl Alice {
         }
     }
 
-    /// Waits for the next step; gives its index.
+    /// Waits for the next step. Returns its index.
     fn turned(&mut self) -> usize {
         self.log.extend(self.process.hear("ratchet turned index="));
         let (_, index) = self.log.last().unwrap().rsplit_once('=').unwrap();
         index.parse().unwrap()
     }
 
-    /// Sends a line, and hands out its key to bob, who asks once. Then nothing is left to sign.
+    /// Sends a line, and hands out its data key to bob, who asks once. After that nothing is left to sign.
     fn answer(&mut self, tokens: &Tokens) {
         writeln!(self.process.child.stdin.as_ref().unwrap(), "line").unwrap();
         let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
@@ -55,7 +55,7 @@ impl Alice {
     }
 }
 
-/// A producer with keys of this type, in files so far, and a consumer.
+/// Returns a producer with keys of this type, still in files, and a consumer.
 fn alice_and_bob(key_type: &str) -> (Tokens, Secrets) {
     let tokens = Tokens::new();
     let typed = ["--key-type", key_type];
@@ -74,8 +74,8 @@ fn find<'r>(image: &'r [Region], secret: &[u8]) -> Option<&'r str> {
     region.map(|region| region.name.as_str())
 }
 
-/// Finds the step in use, and none before it, not even by half. While a step is taken into use, the one before it is still
-/// there.
+/// Checks that the memory contains the step in use, and no half of a step before it. While a step is replaced, the step
+/// before it is still in memory.
 fn past_steps_are_gone(image: &[Region], secrets: &Secrets, index: usize) {
     let mut in_use = secrets.steps[index - 1..].iter();
     assert!(
@@ -106,8 +106,8 @@ fn a_node_with_a_hybrid_key_on_a_token_holds_neither_it_nor_past_steps() {
     nothing_is_left("4");
 }
 
-/// SoftHSM is a library in the node's process, and frees the second half of an Ed25519 seed without wiping it, each time it
-/// signs. So the halves are looked for in what is not freed: the C library overwrites the rest.
+/// SoftHSM is a library in the node's process. With each signature it frees the second half of an Ed25519 seed without
+/// wiping it. Therefore the test searches only memory that is not freed: the C library overwrites the rest.
 fn nothing_is_left(key_type: &str) {
     let (tokens, secrets) = alice_and_bob(key_type);
     tokens.import("alice");

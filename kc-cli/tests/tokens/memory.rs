@@ -1,16 +1,17 @@
-//! The memory of a running process, as an image of its core would show it.
+//! The memory of a running process, as a core dump would contain it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 /// A part of a process's memory.
 pub(crate) struct Region {
-    /// Its line in `/proc/PID/maps`.
+    /// The line of the region in `/proc/PID/maps`.
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// All memory of a process that it can read itself, but for the two pages that the kernel lends to every process.
+/// Returns all memory that the process itself can read, except for the two pages that the kernel maps into every
+/// process.
 pub(crate) fn image(process: u32) -> Vec<Region> {
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
     let memory =

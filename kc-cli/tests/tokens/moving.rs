@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::secrets::{Secrets, contains};
 use crate::tokens::Tokens;
 
-/// Every file in a folder; those of the token have one of their own.
+/// Returns all files in a folder, except for those of the token, which have a folder of their own.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(folder)
         .unwrap()
@@ -33,7 +33,7 @@ fn a_node_moves_onto_a_token_and_goes_on_where_it_was() {
         tokens.import("alice");
         assert!(!world.path("alice.crypto").exists() && !world.path("alice.seed").exists());
         let mut producer = tokens.produce("from a token");
-        // Keys of before the move are still handed out.
+        // Data keys from before the move are still handed out.
         assert_eq!(tokens.read("2"), "from a file\nfrom a token\n");
         producer.terminate();
         assert_eq!(producer.end(), 0);

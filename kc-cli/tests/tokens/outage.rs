@@ -1,4 +1,4 @@
-//! The token of a running node goes away, and comes back.
+//! The token of a running node becomes unavailable, and available again.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStdout, Command, Stdio};
@@ -31,7 +31,7 @@ impl Piped {
         writeln!(stdin, "{line}").unwrap();
     }
 
-    /// The next line that it prints.
+    /// Returns the next printed line.
     fn next(&mut self) -> String {
         self.printed.next().expect("one more line").unwrap()
     }
@@ -42,12 +42,12 @@ impl Piped {
     }
 }
 
-/// Sends by alice what it is given.
+/// Returns the command that sends lines from stdin as alice.
 fn alice(tokens: &Tokens, more: &[&str]) -> Command {
     tokens.kc(&[&["produce", "t", "--node", "alice"], more].concat())
 }
 
-/// Prints what there is on the topic, and ends after so many lines, or soon.
+/// Returns the command that prints the records of the topic, and ends after `count` records or soon.
 fn reader(tokens: &Tokens, node: &str, count: &str) -> Command {
     tokens.kc(&[
         "-v",
@@ -63,7 +63,7 @@ fn reader(tokens: &Tokens, node: &str, count: &str) -> Command {
     ])
 }
 
-/// Alice is on a token that may fail; bob and carol read.
+/// Returns a world in which alice's keys are on a token that may fail; bob and carol read.
 fn with_alice_on_a_token() -> Tokens {
     let tokens = faulty();
     tokens.world.provision("producer", "alice", &[]);
@@ -241,7 +241,7 @@ fn a_token_that_comes_back_with_another_pin_is_told_of_again() {
     alice.stop();
 }
 
-/// The token is there when the node starts, and gone when it needs its first key.
+/// The token is available when the node starts, and unavailable when it needs its first key.
 #[test]
 fn a_producer_without_a_key_ends_with_advice_and_sends_all_the_next_time() {
     let tokens = faulty();
@@ -269,7 +269,7 @@ fn a_producer_without_a_key_ends_with_advice_and_sends_all_the_next_time() {
     alice.stop();
 }
 
-/// Its self-test is the last that the token signs, until it is back.
+/// The self-test is the last signature of the token until it is available again.
 #[test]
 fn a_consumer_asks_for_keys_as_soon_as_its_token_is_back() {
     let tokens = faulty();

@@ -15,7 +15,7 @@ impl Tokens {
         self.world.read("logins").len()
     }
 
-    /// Starts alice by this PIN, which is not taken. Says what she complains of, and how often the token was asked.
+    /// Starts alice with a PIN that the token refuses. Returns the error, and the number of logins at the token.
     fn refuses(&self, pin: &str) -> (String, usize) {
         let before = self.logins();
         let stderr = fail(self.kc(&SERVE).env("KC_HSM_PIN", pin), 1);
@@ -47,7 +47,7 @@ fn a_refused_pin_costs_one_try_however_often_the_node_is_started() {
         assert!(told.contains("alice.refused)"), "{told}");
         assert_eq!(tries, 0);
     }
-    // It is corrected, and then all is as before.
+    // With the correct PIN, the node works as before.
     tokens.starts();
     assert!(!tokens.world.path("alice.refused").exists());
     assert_eq!(tokens.refuses("wrong-one").1, 1);
@@ -71,7 +71,7 @@ fn the_third_pin_is_left_to_a_person() {
     tokens.starts();
 }
 
-/// Of a token that says that somebody else's PIN was wrong, no more is risked than one try.
+/// If a token reports that another user's PIN was wrong, at most one try is used.
 #[test]
 fn the_tries_of_others_count() {
     let tokens = with_alice();
@@ -82,7 +82,7 @@ fn the_tries_of_others_count() {
     assert_eq!(tries, 0);
 }
 
-/// Wherever a PIN can be asked for, a file can answer.
+/// Every command that may ask for a PIN accepts a file.
 #[test]
 fn a_file_has_the_pin_for_every_command_that_may_ask() {
     let tokens = with_alice();
@@ -141,7 +141,7 @@ fn a_file_has_the_pin_for_every_command_that_may_ask() {
             complaint(&stderr).contains("PIN of token \"kc\" is wrong"),
             "{stderr}"
         );
-        // One that is not remembered.
+        // A refused PIN that is not remembered.
         let _ = fs::remove_file(world.path("alice.refused"));
     }
     let produce = by_node(&["produce", "t", "lines", "--exit-after", "0s"]);
@@ -151,7 +151,7 @@ fn a_file_has_the_pin_for_every_command_that_may_ask() {
         let mut told = tokens.kc(&[&command[..], &["--pin-file", "right"]].concat());
         succeed(told.env_remove("KC_HSM_PIN"));
     }
-    // The file goes before the environment.
+    // The file has priority over the environment.
     let mut told = tokens.kc(&["node", "serve", "--node", "alice", "--pin-file", "wrong"]);
     fail(&mut told, 1);
 }

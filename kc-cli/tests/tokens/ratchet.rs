@@ -1,4 +1,4 @@
-//! A ratchet on a token cannot be put back, unless the token can.
+//! A ratchet on a token cannot be restored from a copy, unless the token itself can.
 
 use std::fs;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The docs say that it is so, and what is left then: no key and nonce is used twice.
+/// The documentation describes this limit, and the remaining guarantee: no key and nonce is used twice.
 #[test]
 fn a_software_token_that_is_put_back_with_its_node_is_not_noticed() {
     let tokens = Tokens::new();

@@ -1,4 +1,4 @@
-//! What is wrong with a token is told with advice, and never with its PIN.
+//! Errors of tokens are reported with advice, and never with the PIN.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::world::{complaint, fail};
 
 const SERVE: [&str; 4] = ["node", "serve", "--node", "alice"];
 
-/// Alice's keys are on the token.
+/// Provisions alice with keys on the token.
 fn with_alice(tokens: Tokens) -> Tokens {
     tokens.world.provision("producer", "alice", &[]);
     tokens.import("alice");
@@ -72,7 +72,7 @@ fn a_pin_in_a_uri() {
     assert!(!stderr.contains(PIN), "{stderr}");
 }
 
-/// An object of SoftHSM's is a file, and that of a public key has its label in clear.
+/// SoftHSM stores each object in a file; that of a public key shows its label in plain text.
 #[test]
 fn an_object_that_is_missing_or_there_twice() {
     let tokens = with_alice(Tokens::new());
@@ -98,7 +98,7 @@ fn an_object_that_is_missing_or_there_twice() {
     refused(&mut tokens.kc(&SERVE), &["kc:alice:", "`kc hsm list`"]);
 }
 
-/// The wrong module has tokens of its own, and none of them is ours.
+/// The wrong module has other tokens.
 #[test]
 fn a_module_that_is_wrong_or_missing_or_none() {
     let tokens = with_alice(Tokens::new());

@@ -7,13 +7,13 @@ use crate::tokens::Tokens;
 use crate::world::{complaint, fail, succeed};
 
 impl Tokens {
-    /// An object on the token.
+    /// Returns an object on the token.
     fn object(&self, label: &str) -> String {
         self.uri
             .replace("token=kc", &format!("token=kc;object={label}"))
     }
 
-    /// Without any password.
+    /// Runs `kc` without any password.
     fn succeed_without_passwords(&self, args: &[&str]) -> String {
         let mut command = self.kc(args);
         command.env_remove("KC_ROOT_PASSWORD");
@@ -34,7 +34,7 @@ fn a_root_of_trust_on_a_token_signs_in_place_of_its_password() {
     assert_eq!(root, tokens.succeed(&["chain", "root"]));
     let root = root.trim();
 
-    // Nobody types a password any more.
+    // No password is needed any more.
     let by_hand = ["--by-hand", "--root-public", root];
     let request = tokens.provision("producer", "alice", &by_hand);
     world.write("request", request);
@@ -91,7 +91,7 @@ fn provisioners_are_drawn_on_a_token_once() {
     let request = [&request[..], &["--keystore", &tokens.uri]].concat();
     let drawn = tokens.succeed_without_passwords(&request);
     assert_eq!(tokens.succeed_without_passwords(&request), drawn);
-    // Those of a password are others.
+    // The provisioners of a password have other keys.
     let import = ["hsm", "import-provisioners", &tokens.uri];
     let import = [&import[..], &["--root-public", root.trim()]].concat();
     let stderr = fail(&mut tokens.kc(&import), 1);
@@ -127,7 +127,7 @@ fn no_node_takes_the_key_of_a_root_or_a_provisioner() {
     }
     assert_eq!(listed(), before);
 
-    // A configuration cannot name them either.
+    // A configuration cannot name these keys either.
     tokens.provision("consumer", "alice", &[]);
     tokens.reconfigure(
         tokens.entry("cryptokey").trim_end(),
@@ -145,11 +145,11 @@ fn roots_of_an_earlier_version_are_renamed() {
         let root_key = tokens.object(label);
         tokens.succeed(&["chain", "root", "--root-key", &root_key])
     };
-    // What scripts call it still is understood.
+    // The labels that scripts use still work.
     let root = key("kc:root:id");
     assert_eq!(key("kc-root:root:id"), root);
     assert_eq!(key("kc:root:id"), root);
-    // Of another name nobody knows that it is not a node's.
+    // A key with another name may belong to a node.
     key("kc:corp:id");
     let listed = tokens.succeed(&["hsm", "list", &tokens.uri]);
     assert!(listed.contains("kc-root:root:id "), "{listed}");

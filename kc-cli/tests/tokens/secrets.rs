@@ -1,4 +1,4 @@
-//! Secrets that are known because their node was in files, to be looked for where they must not be.
+//! The secrets of a node that was in files, so that tests can search for them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -8,20 +8,20 @@ use memchr::memmem;
 
 use crate::world::World;
 
-/// How many steps of the ratchet are known.
+/// The number of known steps of the ratchet.
 const STEPS: usize = 200;
 
 pub(crate) struct Secrets {
     /// The Ed25519 seed of the signing key.
     pub(crate) ed25519: Vec<u8>,
-    /// What is secret of the SLH-DSA seed, if the key has one.
+    /// The secret part of the SLH-DSA seed, if the key has one.
     pub(crate) slh_dsa: Option<Vec<u8>>,
-    /// The ratchet's secrets, beginning with that of the next step.
+    /// The secrets of the ratchet, from the next step on.
     pub(crate) steps: Vec<Vec<u8>>,
 }
 
 impl Secrets {
-    /// Those of a node in files.
+    /// Reads the secrets of a node in files.
     pub(crate) fn of(world: &World, node: &str) -> Self {
         let file = world.read(&format!("{node}.crypto"));
         let keys = NodeSecrets::decode(&file).unwrap().secrets;
@@ -38,7 +38,7 @@ impl Secrets {
         let mut seed = Seed::decode(&file).unwrap();
         while steps.len() < STEPS {
             let stored = seed.encode();
-            // The secret is what it ends with.
+            // The secret is at the end.
             steps.push(stored.expose()[stored.expose().len() - 32..].to_vec());
             seed = seed.advance().unwrap().stored().1;
         }
@@ -64,13 +64,13 @@ pub(crate) fn count(haystack: &[u8], needle: &[u8]) -> usize {
     memmem::find_iter(haystack, needle).count()
 }
 
-/// The halves of a secret.
+/// Returns the halves of a secret.
 pub(crate) fn halves(secret: &[u8]) -> [&[u8]; 2] {
     let (first, last) = secret.split_at(secret.len() / 2);
     [first, last]
 }
 
-/// What a log may call bytes: in hexadecimal, in base64, as Rust shows them.
+/// Returns the spellings of bytes in a log: in hexadecimal, in base64, and as Rust prints them.
 pub(crate) fn spellings(bytes: &[u8]) -> [String; 3] {
     let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let base64 = STANDARD_NO_PAD.encode(bytes);

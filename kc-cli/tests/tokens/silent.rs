@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 
 use crate::world::World;
 
-/// Builds a module that does not answer before there is the file `answer`, and leaves `given-up` if that takes too long.
+/// Builds a module that answers only after the file `answer` exists, and creates `given-up` if that takes too long.
 fn build(world: &World) -> PathBuf {
     let module = world.path("silent.so");
     let file = |name: &str, path: &str| format!("-D{name}=\"{}\"", world.path(path).display());
@@ -42,7 +42,7 @@ fn a_node_whose_token_does_not_answer_holds_up_nothing_else() {
     let config = world.path("alice.config").display().to_string();
     let pin = SecretText::from("1234".to_owned());
     let opening = Node::builder(config).pin(pin).open();
-    // As long as the token does not answer, another node sends and reads on the same thread.
+    // While the token does not answer, another node sends and reads on the same thread.
     world.provision("prodcon", "bob", &[]);
     let meanwhile = async {
         let bob = Node::builder(world.path("bob.config").display().to_string());

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::world::{Process, World, succeed};
 
 pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-/// Stands in no path and no address.
+/// A text that occurs in no path and no address.
 pub(crate) const PIN: &str = "pin-of-the-test";
 
 pub(crate) struct Tokens {
@@ -20,7 +20,7 @@ impl Tokens {
         Self::by(World::new(), Path::new(MODULE))
     }
 
-    /// With a token that this module gives access to.
+    /// Returns a world with a token behind this module.
     pub(crate) fn by(world: World, module: &Path) -> Self {
         fs::create_dir(world.path("tokens")).unwrap();
         let settings = format!(
@@ -34,7 +34,7 @@ impl Tokens {
         tokens
     }
 
-    /// `kc` with the token and its PINs.
+    /// Returns the command `kc` with the token and its PINs.
     pub(crate) fn kc(&self, args: &[&str]) -> Command {
         let mut command = self.world.kc(args);
         command
@@ -54,14 +54,14 @@ impl Tokens {
         self.succeed(&["hsm", "import", &self.uri, "--node", node, "--shred"]);
     }
 
-    /// Alice's configuration with something else instead.
+    /// Replaces a text in alice's configuration.
     pub(crate) fn reconfigure(&self, from: &str, to: &str) {
         let config = self.configuration();
         assert!(config.contains(from), "{config}");
         self.world.write("alice.config", config.replace(from, to));
     }
 
-    /// An entry of alice's configuration, a line.
+    /// Returns the line of an entry in alice's configuration.
     pub(crate) fn entry(&self, name: &str) -> String {
         let config = self.configuration();
         let mut lines = config.lines();
@@ -69,7 +69,7 @@ impl Tokens {
         format!("{}\n", line.unwrap())
     }
 
-    /// The label of an object of alice's, by what it is for.
+    /// Returns the label of one of alice's objects by its role.
     pub(crate) fn label(&self, role: &str) -> String {
         let entry = self.entry("cryptokey");
         let (_, object) = entry.split_once(";object=").unwrap();
@@ -81,7 +81,7 @@ impl Tokens {
         String::from_utf8(self.world.read("alice.config")).unwrap()
     }
 
-    /// Sends a line by alice, and stays.
+    /// Sends a line as alice, who continues to run.
     pub(crate) fn produce(&self, line: &str) -> Process {
         self.world.write("line", format!("{line}\n"));
         let mut command = self.kc(&["produce", "t", "line", "--node", "alice"]);
@@ -90,8 +90,8 @@ impl Tokens {
         producer
     }
 
-    /// So many lines, read by bob. He asks for keys only every few seconds: on a busy machine an answer by hybrid keys takes
-    /// longer than requests every 200 ms are waited for.
+    /// Reads `count` lines as bob. He requests data keys only every few seconds: on a busy machine an answer with
+    /// hybrid keys takes longer than requests every 200 ms wait.
     pub(crate) fn read(&self, count: &str) -> String {
         let consume = ["consume", "t", "--node", "bob", "--from-beginning"];
         let mut bob = self.kc(&[&consume[..], &["--count", count, "--timeout", "60s"]].concat());

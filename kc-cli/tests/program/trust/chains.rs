@@ -41,7 +41,7 @@ fn a_running_node_adopts_a_chain_and_keeps_it() {
     let left = seconds(&status["chains"][0]["expires"]) - Clock::system().now().as_secs();
     assert!(left > HOUR.as_secs_f64(), "{left}");
     assert_eq!(status["chains"][0]["problem"], Json::Null);
-    // It goes on with it: the one before granted every topic.
+    // Bob uses the new chain; the chain before granted every topic.
     let stderr = world.fail(&["consume", "u", "--node", "bob"], 5);
     assert!(complaint(&stderr).contains("(check C13)"), "{stderr}");
     world.fail(&["consume", "t", "--node", "bob", "--timeout", "500ms"], 3);

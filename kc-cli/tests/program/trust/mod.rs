@@ -21,7 +21,7 @@ use crate::world::{Process, World};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Tells all nodes, by way of alice's, that bob's key is denied.
+/// Sends an update to all nodes that denies bob's key; alice's configuration names the broker.
 pub(super) const DENY_BOB: [&str; 7] = [
     "trust",
     "deny",
@@ -48,7 +48,7 @@ fn produce(world: &World, text: &str, env: &[(&str, &str)]) -> Process {
     process
 }
 
-/// The next line on stdout.
+/// Returns the next line on stdout.
 fn line(process: &mut Process) -> String {
     let stdout = process.child.stdout.as_mut().unwrap();
     let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! What is published reaches nodes that run.
+//! Published updates reach running nodes.
 
 use super::{consume, key_of, line, list, produce, root_key, stop};
 use crate::world::{World, complaint, until};
@@ -15,7 +15,7 @@ fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key_and_the_others
     let alice = produce(&world, "one", &[]);
     let mut bob = consume(&world, "bob", &[]);
     let mut carol = consume(&world, "carol", &[]);
-    // He does not hear that he is denied, and goes on asking.
+    // Dave does not learn of his denial, and continues to ask.
     let mut dave = consume(&world, "dave", &[(DENYLIST, "elsewhere")]);
     for consumer in [&mut bob, &mut carol, &mut dave] {
         assert_eq!(line(consumer), "one");
@@ -39,7 +39,7 @@ fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key_and_the_others
     bob.says("this node is on the denylist");
     stop(alice);
 
-    // What she knows now, she has from her configuration.
+    // She knows the denial only from her configuration.
     let alice = produce(&world, "two", &[(DENYLIST, "elsewhere")]);
     alice.says("check=C11");
     assert_eq!(line(&mut carol), "two");
@@ -54,7 +54,7 @@ fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key_and_the_others
     for mut denied in [bob, dave] {
         denied.terminate();
         assert_eq!(denied.output(), "");
-        // He has seen a record that he cannot open.
+        // Dave has received a record that he cannot open.
         assert_eq!(denied.end(), 3);
     }
     let denylist = &list(&world, "alice")["denylist"];

@@ -1,4 +1,4 @@
-//! Who may sign what, and what is not sent.
+//! The signers of updates, and updates that are not sent.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -59,7 +59,7 @@ fn an_administrator_signs_what_its_chain_grants() {
         "{stderr}"
     );
     assert!(stderr.contains("kc trust deny KEY --node PATH"), "{stderr}");
-    // That the administrator has it already says nothing of the others.
+    // The entry on the administrator's own list does not stop the update.
     world.succeed(&["trust", "deny", "--of", "bob", "--node", "admin"]);
     world.succeed(&deny);
     let allow = [
@@ -96,7 +96,7 @@ fn an_update_that_nobody_would_take_is_not_sent() {
     world.succeed(&["trust", "deny", "--of", "bob", "--node", "alice"]);
     let stderr = world.fail(&DENY_BOB, 5);
     assert!(complaint(&stderr).contains("(check M03)"), "{stderr}");
-    // Others may not know.
+    // Other nodes may lack the entry.
     world.succeed(&[
         "trust",
         "deny",
@@ -107,7 +107,7 @@ fn an_update_that_nobody_would_take_is_not_sent() {
         &world.address,
     ]);
 
-    // That one is all that was sent, under its key.
+    // Only this update was sent, under its key.
     let raw = [
         "consume",
         "denylist",
@@ -142,7 +142,7 @@ fn an_update_that_nobody_would_take_is_not_sent() {
     ] {
         world.fail(args, 2);
     }
-    // Nobody listens at port 1.
+    // No broker listens on port 1.
     let nowhere = [
         "trust",
         "deny",
@@ -177,14 +177,14 @@ fn a_node_revokes_itself() {
     let bob = world.start(&["consume", "t", "--node", "bob"]);
     bob.says("this node is on the denylist");
 
-    // To be kept where the keys are not.
+    // The revocation is printed in advance, to be stored in another place than the keys.
     let kept = world.succeed(&["trust", "revoke", "--node", "carol"]);
     world.write("revocation", &kept);
     for how in [kept.trim(), "revocation"] {
         world.succeed(&["trust", "publish", how, "-b", &world.address]);
     }
     alice.says(&listed("carol"));
-    // Alice never met that key, and so has only its hash, and not in its files.
+    // Alice has never seen that key, so she stores only its hash, and not in her files.
     world.succeed(&["trust", "publish", "revocation", "--node", "alice"]);
     let garbage = ["trust", "publish", "AAAA", "-b", &world.address];
     assert!(complaint(&world.fail(&garbage, 5)).contains("(check C01)"));
