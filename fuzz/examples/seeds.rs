@@ -17,7 +17,7 @@ use kc_fuzz::world::{WORLD, node_certificate, rng};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// No seed is longer: fuzzers get further with short ones.
+/// The maximum length of a seed, in bytes: fuzzers get further with short ones.
 const MAX_LEN: usize = 3000;
 
 /// The seeds of one target, by their hash.
@@ -102,7 +102,7 @@ fn text(value: &Value) -> &str {
 
 // Certificates.
 
-/// A signed certificate without its signature, whatever type of key signed it.
+/// Returns a signed certificate without its signature, for any type of the key that signed it.
 fn unsigned(link: &[u8]) -> Vec<u8> {
     let behind = |signature: usize| {
         link.get(signature..)
@@ -122,7 +122,8 @@ fn replace(bytes: &mut [u8], old: &[u8; 32], new: &VerifyingKey) {
     }
 }
 
-/// The certificates of a chain without their signatures; those that are to sign name members of the world.
+/// Returns the certificates of a chain without their signatures. Keys that sign the next certificate are replaced by
+/// members of the world.
 fn certificates(chain: &[u8], denied: &[VerifyingKey]) -> Option<Vec<Vec<u8>>> {
     let chain = UnverifiedChain::parse(chain).ok()?;
     let mut bodies: Vec<_> = chain.links().iter().map(|link| unsigned(link)).collect();
@@ -244,7 +245,7 @@ fn reply() -> Seeds {
         }
         seeds.add(1, &[&leaf]);
     }
-    // What the node under test answers to itself.
+    // A request and a reply of the node under test itself.
     let mut consumer = Node::default();
     consumer.want([KeyId::Short(0), KeyId::Short(2)]);
     let request = consumer.sent.remove(0);

@@ -1,4 +1,4 @@
-//! Certificate chains, as they stand or signed from a root of trust by keys that the certificates name.
+//! Certificate chains: as they are, or signed from a root of trust by keys that the certificates name.
 
 #![no_main]
 
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     validated(&bytes, &demand, usage, choices & 3 == 3);
 });
 
-/// Looking at a chain verifies nothing by keys that nobody certified, and evaluates nothing.
+/// Checks that parsing a chain verifies no signatures of uncertified keys, and evaluates no expressions.
 fn looked_at(bytes: &[u8]) {
     let (chain, work) = measure(|| {
         let chain = UnverifiedChain::parse(bytes);
@@ -57,7 +57,7 @@ fn validated(bytes: &[u8], demand: &Demand<'_>, usage: Usage, is_hybrid: bool) {
     let mut trust = WORLD.trust.clone();
     let (first, work) = measure(|| trust.validate(bytes, demand));
     assert_bounded(work, bytes, trust.lists(), 0);
-    // With its signatures remembered; and without, which takes milliseconds below a hybrid root.
+    // Once with remembered signatures and once without, which takes milliseconds under a hybrid root.
     let (again, work) = measure(|| trust.validate(bytes, demand));
     assert_bounded(work, bytes, trust.lists(), 0);
     assert_eq!(again, first);
@@ -73,7 +73,7 @@ fn validated(bytes: &[u8], demand: &Demand<'_>, usage: Usage, is_hybrid: bool) {
     }
 }
 
-/// Each certificate of a valid chain, looked at alone, has a right signature and allows what was demanded.
+/// Checks that each certificate of a valid chain, verified separately, has a correct signature and grants the demand.
 fn assert_granted(bytes: &[u8], valid: &ValidatedChain, demand: &Demand<'_>, usage: Usage) {
     let lists: &TrustStore = WORLD.trust.lists();
     let chain = UnverifiedChain::parse(bytes).expect("it is valid");

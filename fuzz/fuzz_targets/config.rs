@@ -1,5 +1,5 @@
-//! Configuration documents, and edits: the file's text, then section, name and value of each edit, parted by the byte 0xff,
-//! which no text has.
+//! Configuration documents and edits. An input is the text of the file, then section, name and value of each edit,
+//! separated by the byte 0xff, which no text contains.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use kc_core::store::config::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// How many edits one input may bring.
+/// The maximum number of edits in an input.
 const MAX_EDITS: usize = 8;
 
 fuzz_target!(|data: &[u8]| {
@@ -51,7 +51,8 @@ fn comments(document: &Document) -> Vec<String> {
     comments.map(str::to_owned).collect()
 }
 
-/// All entries but one, with their texts. These may change with others if the document `refers` from one to another.
+/// Returns all entries but one, with their texts. They may change with other entries if the document contains
+/// references (`refers`).
 fn others(
     document: &Document,
     refers: bool,

@@ -1,4 +1,4 @@
-//! Sealed components of records: as they stand, or a plaintext to be sealed.
+//! Sealed components of records: as they are, or plaintexts that are sealed.
 
 #![no_main]
 
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// A ring with the key 0 and one with a long id.
+/// Returns the data key 0, or one with a long id, and a ring that contains it.
 fn keys(long: bool) -> (StepKeys, KeyRing) {
     let seed = Seed::generate(&mut rng());
     let (step, _) = seed.advance().expect("the first step").stored();
@@ -54,7 +54,7 @@ fn read(bytes: &[u8], component: Component) {
     };
     let expected = match envelope.body {
         Some(_) if envelope.key_id != KeyId::Short(0) => Unopened::AwaitingKey(envelope.key_id),
-        // Nothing here is sealed under the key.
+        // No component of this input is sealed under the key.
         _ => Unopened::Unauthentic(envelope.key_id),
     };
     assert_eq!(opened, Opened::Unopened(expected));

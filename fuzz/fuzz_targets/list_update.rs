@@ -1,4 +1,4 @@
-//! Records of the management topics: as they stand, or signed from a root of trust, or by a key that denies itself.
+//! Records of the management topics: as they are, signed from a root of trust, or signed by a key that revokes itself.
 
 #![no_main]
 
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Two certificates, of which a key that nobody certified signs the second.
+/// Returns two certificates; an uncertified key signs the second one.
 fn self_signed(certificates: &[u8]) -> Option<Vec<u8>> {
     let certificates = UnverifiedChain::parse(certificates).ok()?;
     let [outer, inner] = certificates.links() else {
@@ -42,7 +42,7 @@ fn self_signed(certificates: &[u8]) -> Option<Vec<u8>> {
     Some(encode_chain(&[outer, &sign(&WORLD.members[0], inner)]))
 }
 
-/// Hands a record in. Returns what is to be done, and whether a self-revocation was verified.
+/// Hands a record to the machine. Returns the resulting effects, and whether a self-revocation was verified.
 fn take(trust: &mut Trust, topic: ManagementTopic, value: &[u8], now: Now) -> Vec<TrustEffect> {
     let kafka_key = WORLD.node.verifying_key().to_bytes();
     let record = TrustInput::Record {
@@ -70,7 +70,7 @@ fn take(trust: &mut Trust, topic: ManagementTopic, value: &[u8], now: Now) -> Ve
     };
     assert_eq!(message, value);
     let (verified, work) = measure(|| trust.verify(&message));
-    // None if its certificates forbid it already.
+    // No verification if the certificates already forbid it.
     let most_one = Work {
         ed25519: work.ed25519.min(1),
         slh_dsa: work.slh_dsa.min(1),

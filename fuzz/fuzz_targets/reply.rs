@@ -1,4 +1,4 @@
-//! Replies to a consumer's request: as they stand, or what an authorised node signs, or seals and signs.
+//! Replies to a consumer's request: as they are, signed by an authorised node, or sealed and signed by it.
 
 #![no_main]
 
@@ -70,7 +70,7 @@ fn taken(value: &[u8]) {
     assert!(node.received.is_empty(), "a copy gives nothing");
 }
 
-/// The last certificate of a reply whose box holds `plaintext`.
+/// Returns the last certificate of a reply whose box contains `plaintext`.
 fn sealed_reply(plaintext: &[u8]) -> Vec<u8> {
     let ephemeral = EPHEMERALS.last().map(DecapsulationKey::encapsulation_key);
     let ephemeral = ephemeral.expect("there are some");

@@ -1,4 +1,4 @@
-//! Requests for keys, to a producer and to a controller: as they stand, or what an authorised node signs.
+//! Requests for data keys, to a producer and to a controller: as they are, or signed by an authorised node.
 
 #![no_main]
 
@@ -29,12 +29,13 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The request as it is, looked at independently of the machine.
+/// Returns the request if it is valid, verified independently of the machine.
 fn valid(node: &Node, value: &[u8], usage: Usage) -> Option<KeyRequest> {
     KeyRequest::validate(value, &topic(), usage, node.lists(), node.now.wall).ok()
 }
 
-/// Takes a record twice. Returns what was sent, of which a copy leads to no more.
+/// Hands a record to the machine twice. Returns the record that the machine sent for the first one; it must send none
+/// for the copy.
 fn take_twice(
     node: &mut Node,
     side: SideTopic,

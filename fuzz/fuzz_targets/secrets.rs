@@ -1,4 +1,4 @@
-//! Key files of all generations, and the keys that a producer keeps.
+//! Key files of all generations, and the retained keys of a producer.
 
 #![no_main]
 

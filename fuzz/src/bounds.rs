@@ -1,10 +1,10 @@
-//! How much work input may cost.
+//! The limits of the work that an input may cause.
 
 use kc_core::chain::{MAX_PATTERNS, MAX_RESTRICTIONS, TrustStore, UnverifiedChain};
 use kc_core::work::Work;
 
-/// The regular expressions that one certificate may cost: its lists intersect with each other, with what its parent left
-/// and with the entry of a root, and are matched against what is demanded.
+/// The maximum number of regular expressions for one certificate: its lists intersect with each other, with the
+/// remaining lists of its parent and with the entry of a root, and are matched against the demand.
 const REGEXES_PER_LINK: u64 = ((MAX_RESTRICTIONS + 8) * MAX_PATTERNS) as u64;
 
 /// Returns whether the first certificate of a chain is signed by a root of trust.
@@ -15,8 +15,9 @@ pub fn is_vouched_for(chain: &[u8], trust: &TrustStore) -> bool {
     first.is_some_and(|link| trust.roots().any(|(root, _)| root.verify(link).is_ok()))
 }
 
-/// Asserts that the work for a message was within bounds. Until the signature of a root verifies: one Ed25519
-/// verification for each root and nothing else. After that, something for each certificate, and `key_exchanges`.
+/// Asserts that the work for a message was within its limits. Until the signature of a root is verified: one Ed25519
+/// verification for each root, and no other work. After that: a limited amount for each certificate, and
+/// `key_exchanges`.
 pub fn assert_bounded(work: Work, message: &[u8], trust: &TrustStore, key_exchanges: u64) {
     let roots = trust.roots().count() as u64;
     let unvouched = Work {

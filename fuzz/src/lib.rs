@@ -1,26 +1,26 @@
-//! What the fuzz targets share. They prove properties, not only that nothing panics.
+//! The common parts of the fuzz targets. The targets check properties, not only that the code does not panic.
 //!
-//! | module | what it is |
+//! | module | content |
 //! |---|---|
-//! | [`world`] | roots of trust and nodes with fixed keys; how fuzzed certificates get real signatures |
-//! | [`bounds`] | how much work input may cost, by who signed it |
+//! | [`world`] | roots of trust and nodes with fixed keys, which sign fuzzed certificates |
+//! | [`bounds`] | the limits of the work that an input may cause, depending on its signer |
 //! | [`node`] | an exchange machine whose jobs are done at once |
 //!
-//! An input begins with a byte of choices. The lowest bits say how the rest is to be read: as it stands, or as what a
-//! node signs that is authorised and hostile.
+//! The first byte of an input holds choices. Its lowest bits select the meaning of the other bytes: a message as it is,
+//! or the content of a message that an authorised but hostile node signs.
 
 pub mod bounds;
 pub mod node;
 pub mod world;
 
-/// The first byte of an input, and the rest.
+/// Returns the first byte of an input, and the rest.
 #[must_use]
 pub fn choices(data: &[u8]) -> Option<(u8, &[u8])> {
     let (choices, rest) = data.split_first()?;
     Some((*choices, rest))
 }
 
-/// A part whose length its first byte says, as far as there is so much, and the rest.
+/// Returns a part whose length is in its first byte, shortened if the input is shorter, and the rest.
 #[must_use]
 pub fn counted(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = data.split_first()?;

@@ -16,7 +16,7 @@ use kc_core::work::{Work, measure};
 
 use crate::world::{TOPIC, WORLD, rng, sign, start, topic};
 
-/// How often time may have to pass before a record is settled.
+/// The maximum number of times that time passes until a record is settled.
 const MAX_WAITS: usize = 20;
 
 /// The random value of the requests of the node under test.
@@ -35,15 +35,15 @@ pub static EPHEMERALS: LazyLock<Arc<[DecapsulationKey]>> = LazyLock::new(|| {
 pub struct Node {
     /// Its exchange.
     pub exchange: Exchange,
-    /// Whom it trusts.
+    /// The lists of the node.
     pub trust: Trust,
-    /// The time.
+    /// The present time.
     pub now: Now,
-    /// What it sent.
+    /// The records that the node has sent.
     pub sent: Vec<OutRecord>,
-    /// The keys that came in.
+    /// The data keys that the node has received.
     pub received: Vec<KeyTableChange>,
-    /// What it reported.
+    /// The events that the node has reported.
     pub events: Vec<ExchangeEvent>,
     settled: Vec<u64>,
     records: u64,
@@ -71,13 +71,13 @@ impl Default for Node {
 }
 
 impl Node {
-    /// Whom it trusts.
+    /// Returns the lists of the node.
     #[must_use]
     pub fn lists(&self) -> &TrustStore {
         self.trust.lists()
     }
 
-    /// Asks for keys.
+    /// Requests data keys.
     pub fn want(&mut self, ids: impl IntoIterator<Item = KeyId>) {
         for id in ids {
             let known = Candidates::default();
@@ -95,8 +95,8 @@ impl Node {
         self.run();
     }
 
-    /// Hands a record in and lets time pass until it is settled, once. Returns the work for it, and the places behind
-    /// which what it sent and reported begins.
+    /// Hands a record to the node, and lets time pass until the record is settled, exactly once. Returns the work for
+    /// the record.
     pub fn take(&mut self, side: SideTopic, kafka_key: &[u8], value: &[u8]) -> Work {
         let position = self.records;
         self.records += 1;
@@ -180,7 +180,7 @@ impl Node {
     }
 }
 
-/// The keys that the node under test keeps: those with an even id.
+/// Returns the data keys that the node under test retains: those with an even id.
 fn held(root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
     assert_eq!(root_topic.as_str(), TOPIC);
     let is_held = |id: &&KeyId| match id {

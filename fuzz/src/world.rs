@@ -13,7 +13,7 @@ use kc_core::types::{Now, RootTopic, Timestamp};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// The root topic that everything is about.
+/// The only root topic.
 pub const TOPIC: &str = "t";
 /// The time, as in most of the protocol's vectors.
 const WALL: f64 = 1_700_000_000.25;
@@ -27,7 +27,7 @@ pub const USAGES: [Usage; 5] = [
     Usage::Denylist,
 ];
 
-/// Roots of trust, and those whom they certify.
+/// Roots of trust, and the keys that they certify.
 pub struct World {
     /// A root without restrictions, a root with some, and a hybrid root.
     pub roots: [SigningKey; 3],
@@ -41,20 +41,20 @@ pub struct World {
     pub hybrid_link: Vec<u8>,
     /// An authorised node, and its chain.
     pub peer: (SigningKey, Vec<u8>),
-    /// Whom the node under test trusts, and its own chain. Its own chain and that of the first member have been validated.
+    /// The lists of the node under test, and its own chain. Its own chain and that of the first member are validated.
     pub trust: Trust,
 }
 
-/// The one world.
+/// The only world.
 pub static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
-/// A generator that always begins the same.
+/// Returns a generator that always produces the same values.
 #[must_use]
 pub fn rng() -> StdRng {
     StdRng::seed_from_u64(1)
 }
 
-/// The time at which everything begins.
+/// Returns the time at the beginning.
 #[must_use]
 pub fn start() -> Now {
     Now {
@@ -63,13 +63,13 @@ pub fn start() -> Now {
     }
 }
 
-/// The root topic that everything is about.
+/// Returns the only root topic.
 #[must_use]
 pub fn topic() -> RootTopic {
     TOPIC.into()
 }
 
-/// The certificate of a node, without its signature.
+/// Returns the certificate of a node, without its signature.
 #[must_use]
 pub fn node_certificate(key: &VerifyingKey) -> Vec<u8> {
     let constraints = Constraints {
@@ -86,7 +86,7 @@ fn certificate(until: MaxAge, constraints: &Constraints, key: &VerifyingKey) -> 
     encode_certificate(until, &constraints.encode(), write_key, (0, |_| {}))
 }
 
-/// Signs by a classical key, which draws nothing.
+/// Signs with a classical key, which needs no randomness.
 #[must_use]
 pub fn sign(key: &SigningKey, certificate: &[u8]) -> Vec<u8> {
     key.sign(certificate, &mut rng())
@@ -151,7 +151,8 @@ impl World {
         }
     }
 
-    /// Signs certificates as a chain: the first by `signer`, each other by the key in the one before if this world has it.
+    /// Signs certificates as a chain: the first by `signer`, each other by the key in the certificate before it, if
+    /// this world has that key.
     fn links<'a>(&'a self, mut signer: &'a SigningKey, certificates: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut links = Vec::new();
         for certificate in certificates {
@@ -163,7 +164,7 @@ impl World {
         links
     }
 
-    /// A chain of certificates without signatures, signed from a root of trust: the restricted one if `narrow`.
+    /// Returns a chain of certificates without signatures, signed from a root of trust: the restricted one if `narrow`.
     #[must_use]
     pub fn issue(&self, narrow: bool, certificates: &[u8]) -> Option<Vec<u8>> {
         let certificates = UnverifiedChain::parse(certificates).ok()?;
@@ -171,7 +172,8 @@ impl World {
         Some(encoded(&self.links(root, certificates.links())))
     }
 
-    /// The same from the hybrid root, which certifies the first member.
+    /// Returns a chain of certificates without signatures, signed from the hybrid root, which certifies the first
+    /// member.
     #[must_use]
     pub fn issue_below_hybrid(&self, certificates: &[u8]) -> Option<Vec<u8>> {
         let certificates = UnverifiedChain::parse(certificates).ok()?;
@@ -180,7 +182,7 @@ impl World {
         Some(encoded(&links))
     }
 
-    /// What the authorised node makes of a last certificate: a request, a reply or an update.
+    /// Returns the message of the authorised node with this last certificate: a request, a reply or an update.
     #[must_use]
     pub fn from_peer(&self, leaf: &[u8]) -> Vec<u8> {
         let (key, chain) = &self.peer;

@@ -1,8 +1,8 @@
-//! What `docs/security.md` claims, against the tests that it names.
+//! Checks the claims in `docs/security.md` against the tests that they name.
 //!
-//! A claim is a paragraph, an item of a list, or a row of a table. It ends with `Tests:` and their names, or says `No test:`
-//! and why. A table has a column `tests`, or stands below a claim that names them. A paragraph that ends with a colon only
-//! introduces what follows.
+//! A claim is a paragraph, an item of a list, or a row of a table. It ends with `Tests:` and their names, or with `No
+//! test:` and the reason. A table has a column `tests`, or stands below a claim that names its tests. A paragraph that
+//! ends with a colon only introduces the following text.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 
 const DOCUMENT: &str = "docs/security.md";
 
-/// Fails with every claim that names no test, and with every test that is not there.
+/// Fails with all claims that name no test, and with all named tests that do not exist.
 pub(crate) fn check() -> anyhow::Result<()> {
     let document = fs::read_to_string(DOCUMENT).context(DOCUMENT)?;
     let folder = Path::new(DOCUMENT).parent().context(DOCUMENT)?;
@@ -42,28 +42,28 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Claim<'d> {
-    /// How it begins.
+    /// The beginning of the claim.
     text: &'d str,
     proof: Proof,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Proof {
-    /// Empty if another chore runs them.
+    /// The tests; empty if another chore runs them.
     Tests(Vec<Test>),
-    /// The document says that there is no test.
+    /// The document states that there is no test.
     None,
     Missing,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Test {
-    /// As the document links to it.
+    /// The path in the link of the document.
     file: String,
     name: String,
 }
 
-/// The claims of all sections.
+/// Returns the claims of all sections.
 fn claims(document: &str) -> Vec<Claim<'_>> {
     let mut claims: Vec<Claim<'_>> = Vec::new();
     for block in blocks(document) {
@@ -89,7 +89,7 @@ fn claims(document: &str) -> Vec<Claim<'_>> {
     claims
 }
 
-/// The lines of each paragraph, item of a list and table of all sections; no headings, no code.
+/// Returns the lines of each paragraph, list item and table of all sections, without headings and code.
 fn blocks(document: &str) -> Vec<Vec<&str>> {
     let (mut blocks, mut block, mut is_code) = (Vec::new(), Vec::new(), false);
     for line in document.lines().skip_while(|line| !line.starts_with("## ")) {
@@ -121,7 +121,7 @@ impl Proof {
         }
     }
 
-    /// Reads links to files, each with the names of tests in it.
+    /// Reads links to files, each with the names of tests in the file.
     fn of_cell(text: &str) -> Self {
         let (mut tests, mut file, mut is_run) = (Vec::new(), None, false);
         for (place, part) in text.split('`').enumerate() {
@@ -146,8 +146,8 @@ impl Proof {
     }
 }
 
-/// Whether a source file has a test: a function with an attribute `test`, or one that is listed among the cases of a harness of
-/// its own.
+/// Returns whether a source file has a test: a function with an attribute `test`, or one that is listed among the cases
+/// of a test harness.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let definition = format!("fn {name}(");
@@ -163,7 +163,7 @@ fn has_test(source: &str, name: &str) -> bool {
     attributes.any(|line| is_test(line)) || is_listed()
 }
 
-/// Whether an attribute makes a function a test: `#[test]`, `#[tokio::test(...)]`.
+/// Returns whether an attribute makes a function a test: `#[test]`, `#[tokio::test(...)]`.
 fn is_test(attribute: &str) -> bool {
     let path = attribute.strip_prefix("#[").unwrap_or_default();
     let path = path.split(['(', ']']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The fuzz targets, each for some seconds.
+//! Runs each fuzz target for some seconds.
 
 use std::num::NonZero;
 use std::process::{Command, Stdio};
@@ -12,17 +12,17 @@ use clap::Args;
 use crate::shell;
 
 const FOLDER: &str = "fuzz";
-/// No input may take longer, in seconds.
+/// The maximum time of an input, in seconds.
 const TIMEOUT: u32 = 10;
-/// No input is longer, in bytes: short ones are mutated faster, and reach as much.
+/// The maximum length of an input, in bytes: short inputs are mutated faster, and reach as much code.
 const MAX_LEN: u32 = 4096;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How long each target runs, in seconds.
+    /// The time for each target, in seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u32,
-    /// The one target to run; all by default.
+    /// The only target to run [default: all]
     #[arg(long)]
     target: Option<String>,
 }
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let output = command.args(arguments).output();
         ensure!(output.is_ok_and(|output| output.status.success()), missing);
     }
-    // cargo-fuzz cannot be told to keep to the lock file.
+    // cargo-fuzz has no option to keep to the lock file.
     let mut metadata = shell::cargo("metadata");
     metadata.args([
         "--format-version",
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs targets, as many at once as there are processors. Returns those that passed.
+/// Runs targets, as many at the same time as there are processors. Returns the targets that passed.
 fn fuzz_all(targets: &[String], seconds: u32) -> Vec<String> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let waiting = Mutex::new(targets.iter());
@@ -105,7 +105,7 @@ fn targets() -> anyhow::Result<Vec<String>> {
     Ok(names.lines().map(str::to_owned).collect())
 }
 
-/// Runs one target on what earlier runs have found, and on its seeds. Returns how many inputs it took.
+/// Runs one target on its seeds and on the inputs of earlier runs. Returns the number of inputs.
 fn fuzz_one(target: &str, seconds: u32) -> anyhow::Result<String> {
     let found = shell::target_folder().join("fuzz/corpus").join(target);
     std::fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
@@ -119,7 +119,7 @@ fn fuzz_one(target: &str, seconds: u32) -> anyhow::Result<String> {
     ]);
     let output = run.output().with_context(|| format!("{run:?}"))?;
     let report = String::from_utf8_lossy(&output.stderr);
-    // Without the lines on its progress.
+    // The report without the lines of progress.
     let mut lines = report.lines().filter(|line| !line.starts_with('#'));
     if !output.status.success() {
         bail!(
@@ -138,7 +138,7 @@ fn fuzz(command: &str) -> Command {
     let mut fuzz = nightly();
     fuzz.args(["fuzz", command, "--fuzz-dir", FOLDER, "--target-dir"]);
     fuzz.arg(shell::target_folder().join("fuzz"));
-    // None of our code is unsafe, so that a sanitizer would only slow it down.
+    // The fuzzed code has no `unsafe`, so a sanitizer would only slow it down.
     fuzz.args(["--sanitizer", "none", "--codegen-units", "16"]);
     fuzz
 }
@@ -146,7 +146,7 @@ fn fuzz(command: &str) -> Command {
 fn nightly() -> Command {
     let mut cargo = Command::new("rustup");
     cargo.args(["run", "nightly", "cargo"]);
-    // Or the cargo that runs this would run.
+    // Otherwise the cargo that runs this chore would run.
     cargo.env_remove("CARGO");
     cargo
 }

@@ -1,4 +1,4 @@
-//! The tests of keys on tokens, on a real token.
+//! Runs the tests of keys on tokens with a PKCS#11 module.
 
 mod kryoptic;
 pub(crate) mod softhsm;
@@ -9,7 +9,7 @@ use crate::shell;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// On kryoptic, which has SLH-DSA; it is built first, which takes minutes once. Else on SoftHSM.
+    /// Use kryoptic, which has SLH-DSA, instead of SoftHSM; the first build of kryoptic takes minutes
     #[arg(long)]
     kryoptic: bool,
 }

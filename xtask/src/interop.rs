@@ -1,5 +1,5 @@
-//! Our program and the peers', each in processes of its own, over `kc broker`: messages each way with our keys in files and
-//! on a token, first contacts, and a node that changes hands, by TLS on Apache Kafka, too.
+//! Runs kc and the peers, each in a process of its own, over `kc broker`: messages in both directions with the keys of
+//! kc in files and on a token, first contacts, and a node that moves between the programs, also by TLS on Apache Kafka.
 
 mod contact;
 mod handover;
@@ -17,17 +17,17 @@ use anyhow::{Context, ensure};
 use self::peers::{Peers, Python};
 use self::program::Program;
 
-/// How many messages go each way.
+/// The number of messages in each direction.
 const MESSAGES: usize = 100;
 
-/// Whose nodes there are: their ids begin so.
+/// The prefix of node ids of the Python peer.
 const PYTHON: &str = "python";
-/// The Python peer never leaves its group, which it joins again here.
+/// A short session timeout: the Python peer never leaves its group, and joins it again here.
 const PYTHON_SETTINGS: [&str; 2] = ["-X", "session_timeout_ms=6000"];
 const OURS: &str = "kc";
 const OURS_ON_TOKEN: &str = "kc-on-token";
 
-/// Runs everything; a peer that cannot be installed is a failure.
+/// Runs all of these; fails also if a peer cannot be installed.
 pub(crate) fn run() -> anyhow::Result<()> {
     let folder = Path::new("target/interop");
     fs::create_dir_all(folder)?;

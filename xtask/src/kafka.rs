@@ -1,4 +1,4 @@
-//! A real Kafka in the background, for people who try something out.
+//! A real Kafka in the background, for manual use.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,33 +12,33 @@ use kc_testkit::kafka::{Kafka, PASSWORD, USER, Version, cache_folder};
 
 use crate::shell;
 
-/// How long it has to end when asked to.
+/// The time that Kafka has to end when it is asked to.
 const STOP: Duration = Duration::from_secs(20);
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Starts one on 127.0.0.1 and prints how to connect. Data of an earlier one are used.
+    /// Starts a Kafka on 127.0.0.1, and prints the settings to connect to it. Uses the data of an earlier one.
     Start {
-        /// 4 or 3.9.
+        /// The version: 4 or 3.9.
         version: Version,
         /// Adds listeners with TLS, and with TLS and a client certificate.
         #[arg(long)]
         tls: bool,
-        /// Adds listeners with a user and password, without and with TLS.
+        /// Adds listeners with user and password, without and with TLS.
         #[arg(long)]
         sasl: bool,
-        /// The first of the six ports that it takes.
+        /// The first of the six ports.
         #[arg(long, default_value_t = 9092, value_parser = clap::value_parser!(u16).range(1..=65530))]
         port: u16,
     },
-    /// Stops it; the data stay.
+    /// Stops a Kafka, and keeps its data.
     Stop {
-        /// 4 or 3.9; both if left out.
+        /// The version: 4 or 3.9 [default: both]
         version: Option<Version>,
     },
-    /// Runs the tests that need a real Kafka; each starts those that it needs.
+    /// Runs the tests that need a real Kafka. Each test starts the Kafka that it needs.
     Test {
-        /// For the tests: a part of their names, `--test-threads N`, ...
+        /// Arguments for the tests: a part of their names, `--test-threads N`, ...
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -138,13 +138,13 @@ fn folder(version: Version) -> PathBuf {
     cache_folder().join(format!("run-{version}"))
 }
 
-/// The id of the Kafka that runs in this folder, by the command lines of all processes: an id in a file could be
-/// another process's by now.
+/// Returns the process id of the Kafka that runs in this folder. It is searched in the command lines of all processes,
+/// because an id in a file could belong to another process by now.
 fn running(folder: &Path) -> anyhow::Result<Option<String>> {
     let properties = folder.join("server.properties");
     for process in fs::read_dir("/proc")? {
         let process = process?;
-        // It may have ended meanwhile, or be no process.
+        // The process may have ended, or the entry may not be a process.
         let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
         if is_kafka(&command, &properties) {
             return Ok(process.file_name().into_string().ok());
@@ -153,7 +153,7 @@ fn running(folder: &Path) -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether a command line, its arguments ended by zeros, is that of a Kafka with these properties.
+/// Returns whether a command line, with a zero byte after each argument, is that of a Kafka with these properties.
 fn is_kafka(command: &[u8], properties: &Path) -> bool {
     let properties = properties.as_os_str().as_encoded_bytes();
     let mut arguments = command.split(|byte| *byte == 0);

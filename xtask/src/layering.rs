@@ -1,5 +1,5 @@
-//! The layers, as `ARCHITECTURE.md` draws them, against what `cargo metadata` says, and what actors import of the
-//! protocol, against what their sources say.
+//! Checks the layers of `ARCHITECTURE.md` against `cargo metadata`, and the imports of actors from the protocol against
+//! their sources.
 
 mod imports;
 
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, bail};
 use cargo_metadata::{DependencyKind, MetadataCommand, NodeDep, PackageId};
 
-/// A crate of ours and what of ours it may import when it runs.
+/// The crates of this project, and the crates of this project that each may use at run time.
 const LAYERS: &[(&str, &[&str])] = &[
     ("kc-core", &[]),
     ("kc-broker", &[]),
@@ -34,7 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("xtask", &["kc-testkit"]),
 ];
 
-/// What must not be found anywhere below a crate.
+/// The crates that must not be among the dependencies of a crate.
 const FREE_OF: &[(&str, &[&str])] = &[
     (
         "kc-core",
@@ -43,7 +43,7 @@ const FREE_OF: &[(&str, &[&str])] = &[
     ("kc", &["rdkafka-sys", "openssl-sys"]),
 ];
 
-/// Fails with every arrow that should not be there.
+/// Fails with all dependencies that are not allowed.
 pub(crate) fn check() -> anyhow::Result<()> {
     let graph = Graph::read()?;
     let mut wrong = Vec::new();
@@ -70,7 +70,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Dependencies with default features, without those of tests and builds.
+/// The dependencies with default features, without those of tests and build scripts.
 struct Graph {
     ours: BTreeSet<String>,
     normal: BTreeMap<String, BTreeSet<String>>,

@@ -1,16 +1,16 @@
 //! Developer chores: `cargo xtask <chore>`.
 //!
-//! | chore | what it does |
+//! | chore | purpose |
 //! |---|---|
 //! | `claims` | proves that each claim of `docs/security.md` names tests that exist |
 //! | `fuzz` | runs the fuzz targets, each for some seconds |
 //! | `hsm` | runs the tests of keys on tokens on SoftHSM, or with `--kryoptic` on kryoptic |
-//! | `interop` | runs our program against the peers', over `kc broker` and Apache Kafka |
-//! | `kafka start 4\|3.9` | runs a real Kafka in the background, and says how to connect |
-//! | `kafka stop` | stops it |
+//! | `interop` | runs kc against the peers, over `kc broker` and Apache Kafka |
+//! | `kafka start 4\|3.9` | runs a real Kafka in the background, and prints the settings to connect to it |
+//! | `kafka stop` | stops this Kafka |
 //! | `kafka test` | runs the tests that need a real Kafka |
 //! | `layering` | proves that crates import only what the architecture allows, and actors no step of a machine |
-//! | `mutants` | alters the code of chains and of the ratchet: does a test fail? |
+//! | `mutants` | alters the code of chains and of the ratchet, and shows alterations that no test notices |
 //! | `prose` | draws doc comments and messages by a seed, for a reader with fresh eyes, and prints figures of them |
 //! | `semver` | compares the public APIs with those of the last tag |
 //! | `sim` | simulates nodes on a hostile network, each world from a seed |
@@ -36,17 +36,17 @@ enum Chore {
     Claims,
     /// Runs the fuzz targets, each for some seconds.
     Fuzz(fuzz::Options),
-    /// Runs the tests of keys on tokens, on a real token.
+    /// Runs the tests of keys on tokens with a PKCS#11 module.
     Hsm(hsm::Options),
-    /// Runs our program against the Python peer's and, if KC_JAVA_PEER names its folder, the Java peer's, over `kc broker`
-    /// and Apache Kafka.
+    /// Runs kc against the Python peer and, if KC_JAVA_PEER names its folder, the Java peer, over `kc broker` and
+    /// Apache Kafka.
     Interop,
     /// Runs a real Kafka in the background, or tests on it.
     #[command(subcommand)]
     Kafka(kafka::Action),
     /// Proves that crates import only what the architecture allows.
     Layering,
-    /// Alters the code of chains and of the ratchet, one place at a time: does a test fail?
+    /// Alters the code of chains and of the ratchet, one place at a time, and shows alterations that no test notices.
     Mutants(mutants::Options),
     /// Draws doc comments and messages by a seed, and prints figures of them and of the files.
     Prose(prose::Options),

@@ -1,4 +1,4 @@
-//! Alters the code of chains and of the ratchet, one place at a time: does a test fail?
+//! Alters the code of chains and of the ratchet, one place at a time, and shows alterations that no test notices.
 
 use clap::Args;
 
@@ -8,15 +8,15 @@ const TOOL: shell::Tool = shell::Tool::new("mutants", "27.1.0");
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only those whose file, line or function matches this regular expression, as in `ratchet/machine`.
+    /// Only alterations whose file, line or function matches this regular expression, as in `ratchet/machine`.
     #[arg(long)]
     re: Option<String>,
-    /// Only one part of them, as in `0/8`.
+    /// Only one part of the alterations, as in `0/8`.
     #[arg(long)]
     shard: Option<String>,
 }
 
-/// Runs cargo-mutants by `.cargo/mutants.toml`; an alteration that no test notices is an error.
+/// Runs cargo-mutants with `.cargo/mutants.toml`. Fails if no test notices an alteration.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     TOOL.check()?;
     let output = shell::target_folder().join("mutants");

@@ -1,5 +1,5 @@
-//! Texts that readers meet: doc comments and printed messages, drawn by a seed for a reader with fresh eyes, and figures of
-//! both and of the files.
+//! Texts for readers: doc comments and printed messages, drawn by a seed for a reader with fresh eyes, and figures of
+//! the texts and of the files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use syn::{Attribute, Expr, ItemFn, ItemMod, Lit, LitStr, Macro, Meta};
 
 use crate::shell::sources_below;
 
-/// The crates that users build; what developers alone read is left out.
+/// The crates that users build. Texts that only developers read are left out.
 const SHIPPED: [&str; 9] = [
     "src",
     "kc-actors/src",
@@ -26,23 +26,23 @@ const SHIPPED: [&str; 9] = [
     "kc-keystore-hsm/src",
 ];
 
-/// Openings that make a reader guess the subject.
+/// Openings after which a reader must guess the subject.
 const VAGUE: [&str; 9] = [
     "what", "where", "who", "whose", "how", "whether", "when", "which", "whoever",
 ];
 
-/// A string with fewer words is a name rather than a message.
+/// The minimum number of words of a message; a shorter string is a name.
 const MIN_WORDS: usize = 3;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Draws this many doc comments and this many messages.
+    /// The number of doc comments, and of messages, to draw.
     #[arg(long, default_value_t = 60)]
     count: usize,
-    /// Draws others.
+    /// The seed; another seed draws other texts.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Prints the figures only.
+    /// Print only the figures.
     #[arg(long)]
     figures: bool,
 }

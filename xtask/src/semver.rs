@@ -1,4 +1,4 @@
-//! Changes of public APIs since the last release, judged by their version numbers.
+//! Checks the changes of public APIs since the last release against the version numbers.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::shell;
 
 const TOOL: shell::Tool = shell::Tool::new("semver-checks", "0.51.0");
 
-/// Compares each library with what it was at the last tag.
+/// Compares each library with its version at the last tag.
 pub(crate) fn check() -> anyhow::Result<()> {
     let Some(tag) = last_tag()? else {
         println!("semver: there is no tag to compare with");
@@ -35,7 +35,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With all features but those that build OpenSSL, which add nothing to an API.
+/// Returns the check of one package with all features except those that build OpenSSL, which add nothing to an API.
 fn check_one(package: &Package, tag: &str) -> Command {
     let mut command = TOOL.command();
     command.args(["--package", package.name.as_str()]);
@@ -50,7 +50,7 @@ fn check_one(package: &Package, tag: &str) -> Command {
     command
 }
 
-/// None if nothing was released yet.
+/// Returns the last tag; `None` if nothing was released yet.
 fn last_tag() -> anyhow::Result<Option<String>> {
     let mut git = Command::new("git");
     let tags = git.args(["tag", "--merged", "HEAD", "--sort=-v:refname"]);

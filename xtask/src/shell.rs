@@ -1,4 +1,4 @@
-//! Other programs and folders, as chores use them.
+//! Programs and folders that several chores use.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,21 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-/// Runs a program to its end; any other end than success is an error.
+/// Runs a program to its end. Fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command.status().with_context(|| format!("{command:?}"))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())
 }
 
-/// A command of cargo, which keeps to the lock file.
+/// Returns a command of cargo, which keeps to the lock file.
 pub(crate) fn cargo(command: &str) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([command, "--locked"]);
     cargo
 }
 
-/// A subcommand of cargo, of the version that its output and options are known of.
+/// A subcommand of cargo, with the version whose output and options the chores know.
 pub(crate) struct Tool {
     name: &'static str,
     version: &'static str,
@@ -37,7 +37,7 @@ impl Tool {
         cargo
     }
 
-    /// Fails with how to install it unless it is there.
+    /// Fails with the command that installs the tool, if it is missing.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let Self { name, version } = self;
         let output = self.command().arg("--version").output();
@@ -52,12 +52,12 @@ impl Tool {
     }
 }
 
-/// Where cargo builds.
+/// Returns the target folder of cargo.
 pub(crate) fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
-/// Installs Debian packages unless all of them are there.
+/// Installs Debian packages, if one of them is missing.
 pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
     let known = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${db:Status-Status}\n"])
@@ -76,7 +76,7 @@ pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
         .args(packages))
 }
 
-/// Lists the sources in Rust in a folder and below, sorted.
+/// Returns the Rust sources in a folder and below it, sorted.
 pub(crate) fn sources_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
     let mut found = Vec::new();

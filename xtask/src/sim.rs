@@ -11,40 +11,40 @@ use crate::shell;
 
 #[derive(Clone, clap::Args)]
 pub(crate) struct Options {
-    /// How many seeds.
+    /// The number of seeds.
     #[arg(long, default_value_t = 2000)]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// With hybrid signing keys and ML-KEM.
+    /// Use hybrid signing keys and ML-KEM.
     #[arg(long)]
     hybrid: bool,
-    /// Breaks each rule on purpose, and shows what finds out.
+    /// Break each rule on purpose, and show the invariant that finds it.
     #[arg(long)]
     broken: bool,
-    /// Takes this build as it is. Else the simulator is built for speed, and with what it needs to break rules.
+    /// Use this build as it is. By default the simulator is built again, optimised and with the code that breaks rules.
     #[arg(long)]
     here: bool,
-    /// Breaks this rule alone, of those that `--broken` names.
+    /// Break only this rule, one of those that `--broken` shows.
     #[arg(long)]
     rule: Option<String>,
-    /// How many failures end it.
+    /// The number of failures after which the run ends.
     #[arg(long, default_value_t = 10)]
     failures: u64,
-    /// Shows all steps of a failure.
+    /// Show all steps of a failure.
     #[arg(long)]
     trace: bool,
 }
 
-/// Simulates, and fails with the seeds that failed.
+/// Simulates worlds, and fails with the seeds whose worlds failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let breaks = options.broken || options.rule.is_some();
     let lacks_feature = breaks && !cfg!(feature = "sabotage");
     if !options.here && (cfg!(debug_assertions) || lacks_feature) {
         return run_built(breaks);
     }
-    // A panic is a failure with a seed.
+    // A panic is a failure with a seed, so its message is not printed.
     std::panic::set_hook(Box::new(|_| {}));
     if options.broken {
         return break_rules(options);
@@ -83,7 +83,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the simulator as it must be, and runs it with the same arguments.
+/// Builds the simulator with the needed options, and runs it with the same arguments.
 fn run_built(breaks_rules: bool) -> anyhow::Result<()> {
     let features: &[&str] = if breaks_rules {
         &["--features", "sabotage"]
@@ -99,7 +99,7 @@ fn run_built(breaks_rules: bool) -> anyhow::Result<()> {
     shell::run(&mut cargo)
 }
 
-/// Breaks each rule, and shows which invariant fails for which seed.
+/// Breaks each rule, and shows the invariant that fails and its seed.
 fn break_rules(options: &Options) -> anyhow::Result<()> {
     println!("| rule that is broken | invariant that fails | seed |\n|---|---|---|");
     let mut unseen = Vec::new();

@@ -35,7 +35,7 @@ fn the_broker_holds_none_of_the_lines() {
 
     let plain: Vec<&str> = lines.iter().map(String::as_str).collect();
     world.send_plain("t", &plain);
-    // All records of both values: nothing was committed, so each run reads all partitions from the beginning.
+    // Nothing was committed, so this run reads all records of all partitions again.
     assert_eq!(found(&raw("180")), 90);
 }
 

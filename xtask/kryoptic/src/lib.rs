@@ -12,7 +12,7 @@ pub extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK_RV {
     fn_get_function_list(list)
 }
 
-/// Those of 3.0 and later.
+/// The functions of PKCS#11 3.0 and later.
 #[unsafe(no_mangle)]
 pub extern "C" fn C_GetInterface(
     name: CK_UTF8CHAR_PTR,

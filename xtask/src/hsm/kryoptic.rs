@@ -4,10 +4,10 @@ use anyhow::Context;
 
 use crate::shell;
 
-/// OpenSSL is built by Perl, SQLite is linked, and both are bound by libclang.
+/// The packages for the build: Perl builds OpenSSL, SQLite is linked, and libclang is needed for the bindings of both.
 const PACKAGES: [&str; 5] = ["gcc", "libclang-dev", "libsqlite3-dev", "make", "perl"];
 
-/// The module of kryoptic, built.
+/// Builds kryoptic. Returns the path of its module.
 pub(super) fn build() -> anyhow::Result<PathBuf> {
     shell::install(&PACKAGES)?;
     let target = shell::target_folder().join("kryoptic");

@@ -1,4 +1,4 @@
-//! One side sends, the other reads: on nodes exactly as `kc provision` makes them.
+//! One program sends, the other reads, with nodes exactly as `kc provision` makes them.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::peers::{Java, Peer, Peers, Python};
 use super::program::{self, Program};
 
-/// How many messages are sent.
+/// The number of messages.
 const MESSAGES: usize = 10;
-/// How many first contacts are tried each way.
+/// The number of first contacts in each direction.
 const CONTACTS: usize = 10;
-/// How long a first contact takes at most, from the start of both processes.
+/// The time limit of a first contact, from the start of both processes.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Whose program a node runs in.
+/// The program in which a node runs.
 #[derive(Clone, Copy)]
 pub(super) enum Side<'a> {
     Ours,
@@ -24,14 +24,14 @@ pub(super) enum Side<'a> {
     Java(&'a Java),
 }
 
-/// A node, and the program that it runs in.
+/// A node, and the program in which it runs.
 #[derive(Clone, Copy)]
 pub(super) struct Member<'a> {
     pub(super) side: Side<'a>,
     pub(super) node: &'a str,
 }
 
-/// Tries first contacts each way with each peer, all on fresh nodes and topics; fails if one took too long.
+/// Tries first contacts in both directions with each peer, all with new nodes and topics. Fails if one takes too long.
 pub(super) fn first_contacts(
     peers: &Peers,
     program: &Program,
@@ -81,8 +81,8 @@ pub(super) fn first_contacts(
     Ok(())
 }
 
-/// Sends messages from one member to the other on a fresh topic, and lets both end. Returns how long it took, from the
-/// start of both until all were read.
+/// Sends messages from one member to the other on a new topic, and lets both end. Returns the time from the start of
+/// both until all messages are read.
 pub(super) fn exchange(
     from: Member<'_>,
     to: Member<'_>,
@@ -99,7 +99,7 @@ pub(super) fn exchange(
     let time = start.elapsed();
     reader.stop().with_context(what)?;
     match from.side {
-        // It may be writing to its files when a signal comes.
+        // The peer may write its files when a signal arrives, so it ends by itself.
         Side::Python(_) => sender.stop()?,
         Side::Ours | Side::Java(_) => sender.terminate()?,
     }
@@ -159,7 +159,7 @@ impl Side<'_> {
         }
     }
 
-    /// Waits until all messages were opened. A message opens only as it was sealed.
+    /// Waits until all messages were opened. A message opens only if it is unchanged.
     fn has_read(self, reader: &mut Peer) -> anyhow::Result<()> {
         match self {
             Self::Ours => {

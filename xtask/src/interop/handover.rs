@@ -1,4 +1,4 @@
-//! One node that changes hands: its folder is used by us, by a peer, and by us again.
+//! A node that moves between programs: its folder is used by kc, by a peer, and by kc again.
 
 use anyhow::Context;
 use kc_testkit::kafka::{Kafka, Listener, Version};
@@ -7,7 +7,7 @@ use super::contact::{Member, Side, exchange};
 use super::peers::Peers;
 use super::program::Program;
 
-/// Has the node `name` change hands; whoever has it sends to nodes of ours, and reads from them.
+/// Moves the node `name` between programs. Each program sends to nodes of kc, and reads from them.
 pub(super) fn hand_over(
     name: &str,
     peers: &Peers,
@@ -41,7 +41,7 @@ pub(super) fn hand_over(
     Ok(())
 }
 
-/// The same by TLS, on Apache Kafka.
+/// Moves a node between programs by TLS, on Apache Kafka.
 pub(super) fn hand_over_by_tls(peers: &Peers, program: &Program) -> anyhow::Result<()> {
     let kafka = Kafka::builder(Version::V4).tls().start()?;
     let authority = &kafka.certificates().ca;

@@ -8,17 +8,18 @@ use anyhow::{Context, ensure};
 
 use crate::shell;
 
-/// What the environments have, by version and hash. The peer takes confluent-kafka if both Kafka clients are there, so each
-/// has an environment of its own.
+/// The content of the Python environments, by version and hash. The peer uses confluent-kafka if both Kafka clients are
+/// installed, so each client has an environment of its own.
 const REQUIREMENTS: &str = "tests/interop/requirements";
-/// Names the folder of the Java peer: its jars, a `pom.xml` of what they need, and a driver with the class `live.Peer`.
+/// The variable that names the folder of the Java peer: its jars, a `pom.xml` with their dependencies, and a driver
+/// with the class `live.Peer`.
 const JAVA_FOLDER: &str = "KC_JAVA_PEER";
-/// How long a peer works or waits at most, in seconds.
+/// The maximum time that a peer works or waits, in seconds.
 const PATIENCE: &str = "90";
-/// The password of a store of certificates that are public.
+/// The password of a store that contains only public certificates.
 const STORE_PASSWORD: &str = "changeit";
 
-/// The peers, installed.
+/// The installed peers.
 pub(super) struct Peers {
     pub(super) kafka_python: Python,
     pub(super) confluent: Python,
@@ -38,7 +39,7 @@ pub(super) struct Java {
     folder: PathBuf,
 }
 
-/// A peer, or our program, at work; killed at the end.
+/// A running peer, or kc; killed when dropped.
 pub(super) struct Peer {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -46,7 +47,7 @@ pub(super) struct Peer {
 
 impl Peers {
     pub(super) fn install(folder: &Path) -> anyhow::Result<Self> {
-        // The peers find libsodium by name.
+        // The peers find libsodium by its name.
         shell::install(&["libsodium23", "python3-venv"])?;
         let python = |name| {
             let python = environment(folder, name)?;
@@ -88,7 +89,7 @@ impl Python {
 }
 
 impl Java {
-    /// That in the folder that the environment names.
+    /// Returns the peer in the folder that the environment names.
     fn find(folder: &Path) -> anyhow::Result<Option<Self>> {
         let Some(peer) = env::var_os(JAVA_FOLDER).map(PathBuf::from) else {
             println!("the Java peer is left out: {JAVA_FOLDER} names no folder");
@@ -111,7 +112,8 @@ impl Java {
         Ok(Some(Self { class_path, folder }))
     }
 
-    /// Trusts this authority with TLS, as its users do: by the Java installation, because a node's file names none for it.
+    /// Adds this authority to the certificates of the Java installation, as users do, because the file of a Java node
+    /// cannot name one.
     pub(super) fn trust(&self, authority: &Path) -> anyhow::Result<()> {
         let store = self.store();
         if store.exists() {
@@ -178,7 +180,7 @@ impl Peer {
         })
     }
 
-    /// Its standard input, once.
+    /// Returns the standard input of the process; only once.
     pub(super) fn input(&mut self) -> anyhow::Result<ChildStdin> {
         self.child
             .stdin
@@ -186,14 +188,14 @@ impl Peer {
             .context("standard input of the peer")
     }
 
-    /// The next line that it prints; empty if there is none.
+    /// Returns the next printed line; empty at the end.
     pub(super) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         self.lines.read_line(&mut line)?;
         Ok(line.trim_end().to_owned())
     }
 
-    /// Lets it end: by itself, once its input has ended.
+    /// Closes the input, and waits until the process ends by itself.
     pub(super) fn stop(mut self) -> anyhow::Result<()> {
         drop(self.child.stdin.take());
         let status = self.child.wait()?;
@@ -201,7 +203,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Ends it by a signal.
+    /// Ends the process by a signal.
     pub(super) fn terminate(mut self) -> anyhow::Result<()> {
         shell::run(Command::new("kill").arg(self.child.id().to_string()))?;
         self.child.wait()?;
@@ -211,13 +213,13 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A Python with the packages that this environment requires; made once.
+/// Returns a Python with the packages of this environment, which is made only once.
 fn environment(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let folder = folder.join(name);
     let python = folder.join("bin/python");

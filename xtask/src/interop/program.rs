@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::token::Token;
 use crate::shell;
 
-/// Our program, with a folder for its nodes and a token for the keys of some.
+/// The program kc, with a folder for its nodes and a token for the keys of some.
 pub(super) struct Program {
     program: PathBuf,
     nodes: PathBuf,
@@ -68,12 +68,12 @@ impl Program {
         })
     }
 
-    /// The configuration of a node.
+    /// Returns the configuration of a node.
     pub(super) fn node(&self, id: &str) -> PathBuf {
         self.nodes.join(format!("{id}.config"))
     }
 
-    /// Makes a node with these flags.
+    /// Provisions a node with these flags.
     pub(super) fn provision(&self, id: &str, role: &str, flags: &[String]) -> anyhow::Result<()> {
         let password = self.nodes.join("password");
         shell::run(
@@ -110,16 +110,16 @@ impl Program {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What both sides send: a line `key=value` for each message.
+/// Returns the messages of both sides: a line `key=value` for each.
 pub(super) fn lines(count: usize) -> String {
     (0..count).fold(String::new(), |mut lines, i| {
-        // Writing to memory cannot fail.
+        // A write to memory cannot fail.
         let _ = writeln!(lines, "key {i}=message {i} of {count}");
         lines
     })
@@ -130,7 +130,7 @@ pub(super) fn digest(lines: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The digest of what `kc consume --format json` printed.
+/// Returns the digest of the output of `kc consume --format json`.
 pub(super) fn digest_of_json(output: &[u8]) -> anyhow::Result<String> {
     let mut lines = Vec::new();
     for line in output
@@ -150,7 +150,7 @@ pub(super) fn digest_of_json(output: &[u8]) -> anyhow::Result<String> {
     Ok(digest(&lines))
 }
 
-/// Ends a program as a person would.
+/// Ends a program by SIGTERM, and checks its exit status.
 pub(super) fn terminate(child: &mut Child) -> anyhow::Result<()> {
     shell::run(Command::new("kill").arg(child.id().to_string()))?;
     let status = child.wait()?;

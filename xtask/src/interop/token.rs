@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::hsm::softhsm;
 
-/// A token of SoftHSM, as `kc` finds it.
+/// A token of SoftHSM, and the URI by which kc finds it.
 pub(super) struct Token {
     pub(super) uri: String,
     /// The variables that configure SoftHSM and hold the PINs.
@@ -11,7 +11,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// In an absolute folder; to be made ready by `kc hsm init`.
+    /// Returns a token in an absolute folder, which `kc hsm init` must initialise.
     pub(super) fn new(folder: &Path) -> anyhow::Result<Self> {
         let module = softhsm::install()?;
         let tokens = folder.join("tokens");

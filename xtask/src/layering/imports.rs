@@ -8,8 +8,9 @@ use crate::shell::sources_below;
 
 const SOURCES: &str = "kc-actors/src";
 
-/// What actors may import of the modules of `kc-core` whose decisions are a state machine's: the machine, what goes in
-/// and comes out, and plain types. Whoever imports a step of what the machine does would decide beside it.
+/// The items that actors may import from modules of `kc-core` whose decisions a state machine makes: the machine, its
+/// inputs and outputs, and plain types. An actor that imports a step of the machine would make decisions outside of the
+/// machine.
 const ALLOWED: &[(&str, &[&str])] = &[
     (
         "chain",
@@ -76,7 +77,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Every import that should not be there, tests left out.
+/// Returns all imports that are not allowed, except those of tests.
 pub(super) fn wrong() -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
     for path in sources_below(SOURCES.as_ref())? {
@@ -105,7 +106,7 @@ fn is_allowed(import: &[String]) -> bool {
         .is_some_and(|item| allowed.contains(&item.as_str()))
 }
 
-/// The paths below `kc_core`, in `use` and wherever else one is written out.
+/// The paths below `kc_core`, in `use` and in other places.
 #[derive(Default)]
 struct Imports(Vec<Vec<String>>);
 
