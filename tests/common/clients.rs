@@ -1,4 +1,4 @@
-//! What tests do with nodes: provision, send, read.
+//! Functions of tests with nodes: provision, send, read.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) async fn consumer(node: &Node, topic: &str) -> Consumer {
     joined.unwrap()
 }
 
-/// So many records, acknowledged, or what came before the deadline.
+/// Returns `count` acknowledged records, or the records that came before the deadline.
 pub(crate) async fn take(consumer: &mut Consumer, count: usize) -> Vec<ConsumerRecord> {
     let mut taken = Vec::new();
     let taking = async {

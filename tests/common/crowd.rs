@@ -7,7 +7,8 @@ use kc::Node;
 
 use crate::clients::{DEADLINE, consumer, record, take, values};
 
-/// Each producer sends some records; then the consumer joins. Returns the time from its first poll to the last record.
+/// Sends some records by each producer, then joins the consumer. Returns the time from its first poll to the last
+/// record.
 pub(crate) async fn meet(producers: &[Node], reader: &Node, topic: &str, each: usize) -> Duration {
     let mut sent = HashSet::new();
     for (number, node) in producers.iter().enumerate() {

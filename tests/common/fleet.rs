@@ -19,11 +19,11 @@ pub(crate) struct Fleet {
     pub(crate) folder: TempDir,
     /// The type of all keys.
     pub(crate) key_type: KeyType,
-    /// How long nodes' certificates are valid; `None` for as long as their role's.
+    /// The validity of the nodes' certificates; `None` for the default of their role.
     pub(crate) lifetime: Option<Duration>,
-    /// How topics are named.
+    /// The names of side topics.
     pub(crate) scheme: TopicScheme,
-    /// What time nodes are provisioned at.
+    /// The clock for provisioning.
     pub(crate) clock: Clock,
 }
 
@@ -76,14 +76,14 @@ impl Fleet {
         clients::provision(folder, &node, root_password, Clock::system().now());
     }
 
-    /// A Kafka client that knows nothing of encryption.
+    /// Returns a Kafka client without encryption.
     pub(crate) fn plain(&self) -> PureBackend {
         let address = self.broker.address().to_string();
         PureBackend::new(ClientSettings::parse([("bootstrap_servers", address.as_str())]).unwrap())
             .unwrap()
     }
 
-    /// How to open a node here.
+    /// Returns the options that open a node of this fleet.
     pub(crate) fn options(&self, id: &str) -> NodeBuilder {
         let config = self.folder.path().join(format!("{id}.config"));
         Node::builder(config.to_str().unwrap())

@@ -11,7 +11,7 @@ use crate::clients::DEADLINE;
 
 const PARTITIONS: i32 = 3;
 
-/// Who read what, in the order in which it was read.
+/// The members that read records, with the records in the order of reading.
 type Log = Mutex<Vec<(usize, ConsumerRecord)>>;
 
 fn count(log: &Log, member: usize) -> usize {
@@ -19,7 +19,7 @@ fn count(log: &Log, member: usize) -> usize {
     log.iter().filter(|(reader, _)| *reader == member).count()
 }
 
-/// How many different records were read.
+/// Returns the number of different records that were read.
 fn distinct(log: &Log) -> usize {
     let log = log.lock().unwrap();
     let places = log
@@ -40,7 +40,7 @@ async fn read(member: usize, consumer: &mut Consumer, log: &Log, done: impl Fn()
     }
 }
 
-/// Sends rounds of a record for each partition until it is done.
+/// Sends rounds of one record for each partition, until the members have finished.
 async fn send(producer: &Producer, topic: &str, sent: &mut usize, done: impl Fn(usize) -> bool) {
     while !done(*sent) {
         for partition in 0..PARTITIONS {
@@ -58,7 +58,7 @@ async fn join(node: &Node, topic: &str) -> Consumer {
     consumer.from_beginning().join().await.unwrap()
 }
 
-/// A member joins, two more do, one leaves: nothing is lost, and each partition is read in order.
+/// One member joins, two more join, one leaves: no record is lost, and each partition is read in order.
 pub(crate) async fn members_come_and_go(topic: &str, sender: &Node, members: [&Node; 3]) {
     let spec = TopicSpec {
         name: topic.into(),
@@ -101,7 +101,7 @@ pub(crate) async fn members_come_and_go(topic: &str, sender: &Node, members: [&N
     in_order(&log, sent);
 }
 
-/// A record may come twice, but its first time is in order.
+/// Checks that the first appearances of records are in order; a record may come twice.
 fn in_order(log: &Log, sent: usize) {
     let mut next: BTreeMap<i32, i64> = BTreeMap::new();
     for (member, read) in log.lock().unwrap().iter() {

@@ -1,4 +1,4 @@
-//! A node's key exchange without a node: its jobs are done at once.
+//! The key exchange of a node without a node; its jobs are done at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use kc::core::ratchet::{Candidates, TopicSecret};
 use kc::core::types::{KeyId, Now, RootTopic, SideTopic, Timestamp};
 use kc::keystore_file::system_rng;
 
-/// An exchange that does everything at once. What it did is kept.
+/// An exchange whose jobs are done at once. Its results are kept.
 pub(crate) struct Peer<'k> {
     pub(crate) exchange: Exchange,
     pub(crate) trust: TrustStore,
     pub(crate) own: Vec<ValidIdentity>,
     pub(crate) key: &'k SigningKey,
-    /// The keys that it hands out.
+    /// The data keys that the exchange hands out.
     pub(crate) held: BTreeMap<KeyId, TopicSecret>,
-    /// The keys that came in.
+    /// The data keys that the exchange has received.
     pub(crate) received: Vec<(KeyId, TopicSecret)>,
     pub(crate) events: Vec<ExchangeEvent>,
     pub(crate) now: Now,
@@ -57,7 +57,7 @@ impl<'k> Peer<'k> {
         }
     }
 
-    /// Asks for a key other than those known, and gives what it sends.
+    /// Requests a key that is not known yet. Returns the sent records.
     pub(crate) fn want(
         &mut self,
         root_topic: &RootTopic,
@@ -77,7 +77,7 @@ impl<'k> Peer<'k> {
         self.run()
     }
 
-    /// Takes a record of a side topic, and gives what it sends.
+    /// Hands a record of a side topic to the exchange. Returns the sent records.
     pub(crate) fn take(&mut self, side: SideTopic, record: &OutRecord) -> Vec<OutRecord> {
         let input = Input::Record {
             position: Position(0),

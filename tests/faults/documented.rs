@@ -1,4 +1,4 @@
-//! `docs/security.md` stays true.
+//! Checks of the documents: `docs/security.md` names all tests of faults, and links lead to files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ const SOURCES: [&str; 6] = [
     include_str!("trust.rs"),
 ];
 
-/// The words of a text that name tests of faults.
+/// Returns the words of a text that name tests of faults.
 fn tests_named_in(text: &str) -> BTreeSet<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = text.split(|c| !is_name(c));

@@ -33,7 +33,7 @@ fn peer(party: &Party, validity: Validity) -> Peer<'_> {
     Peer::new(party.trust(), party.own(), party.key(), validity, now())
 }
 
-/// A request of a consumer for a key, and who waits for the answer.
+/// Returns a request of a consumer for a key, with the exchange that waits for the answer.
 fn request(consumer: &Party, id: KeyId, validity: Validity) -> (Peer<'_>, OutRecord) {
     let mut peer = peer(consumer, validity);
     let sent = peer.want(&root(), id, Candidates::default());
@@ -93,7 +93,7 @@ async fn fault_03_malformed_replies_and_requests_of_authorised_nodes_stop_nothin
                 refused.push(check.to_string());
             }
         }
-        // Both are looked at at once.
+        // Both requests are handled at the same time.
         refused.sort();
         assert_eq!(refused, ["X06", "X07"]);
         fleet.open("sender").await
@@ -101,7 +101,7 @@ async fn fault_03_malformed_replies_and_requests_of_authorised_nodes_stop_nothin
     let (read, sender) = tokio::join!(reading, attacking);
     assert_eq!(read, ["secret"]);
 
-    // The producer answers a request that stands behind all of that.
+    // The producer answers a request that comes after all of these.
     let other = fleet.open("other").await;
     let read = take(&mut consumer(&other, "t").await, 1).await;
     assert_eq!(values(&read), ["secret"]);
@@ -110,7 +110,7 @@ async fn fault_03_malformed_replies_and_requests_of_authorised_nodes_stop_nothin
     assert_eq!(refused, ["C01", "C07", "X01"]);
 }
 
-/// Replies to a request, signed by an authorised producer, with all that can be wrong inside.
+/// Returns replies to a request, signed by an authorised producer, with all kinds of wrong content.
 fn malformed_replies(rogue: &Party, asked: &[u8], kafka_key: &[u8]) -> Vec<Vec<u8>> {
     let usage = Usage::EncryptRequest;
     let asked = KeyRequest::validate(asked, &root(), usage, &rogue.trust(), now()).unwrap();
@@ -181,7 +181,7 @@ async fn fault_04_two_producers_with_the_same_key_id_are_both_read() {
     let mut senders = Vec::new();
     for id in ["one", "two"] {
         fleet.provision(id, Role::Producer, "root");
-        // Short ids are the ratchet's index: both begin at 0.
+        // Short ids are the index of the ratchet, so both producers begin with 0.
         let options = fleet.options(id).setting("mgmt_long_keyindex", "false");
         let sender = options.open().await.unwrap();
         senders.push((id, sender.producer().await.unwrap(), sender));
@@ -213,7 +213,7 @@ fn fault_04_an_authorised_producer_cannot_replace_the_key_of_another() {
     let mut message = Vec::new();
     seal(&key, Component::Value, b"secret", &mut message).unwrap();
 
-    // The rogue answers first, with a key of its own under the same id.
+    // The hostile producer answers first, with a key of its own under the same id.
     let (mut asking, asked) = request(&consumer, key.id(), Validity::default());
     let usage = Usage::EncryptRequest;
     let request = KeyRequest::validate(&asked.value, &root(), usage, &rogue.trust(), now());
@@ -227,7 +227,7 @@ fn fault_04_an_authorised_producer_cannot_replace_the_key_of_another() {
         ..asked
     };
     asking.take(SideTopic::Keys, &reply);
-    // What was not asked for is not taken.
+    // Keys that were not requested are not accepted.
     let ids: Vec<_> = asking.received.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, [key.id()]);
 
@@ -250,7 +250,7 @@ fn fault_04_an_authorised_producer_cannot_replace_the_key_of_another() {
 fn fault_14_a_signed_request_lives_a_week_at_most_and_is_answered_once() {
     let (consumer, producer) = (Party::new(Role::Consumer), Party::new(Role::Producer));
     let controller = Party::new(Role::Controller);
-    // As provisioned.
+    // With the validity that a role has by default.
     let ten_years = Validity::from_max_age(Role::Consumer.default_lifetime());
     let (_, asked) = request(&consumer, KeyId::Short(1), ten_years);
     let chain = UnverifiedChain::parse(&asked.value).unwrap();
@@ -265,12 +265,12 @@ fn fault_14_a_signed_request_lives_a_week_at_most_and_is_answered_once() {
     answering.held.insert(KeyId::Short(1), secret(1));
     assert_eq!(answering.take(SideTopic::Requests, &asked).len(), 1);
     assert!(answering.take(SideTopic::Requests, &asked).is_empty());
-    // A controller's copy is the same request.
+    // The copy that a controller forwards is the same request.
     let mut vouching = peer(&controller, ten_years);
     let copy = vouching.take(SideTopic::Subscriptions, &asked).remove(0);
     assert!(answering.take(SideTopic::Requests, &copy).is_empty());
     assert!(answering.events.len() == 1, "{:?}", answering.events);
-    // When it is forgotten it has expired.
+    // The request has expired when it is forgotten.
     answering.now.wall = now().plus(MAX_VALIDITY + Duration::from_secs(60));
     assert!(answering.take(SideTopic::Requests, &asked).is_empty());
     let refused = answering.events.iter().find_map(|event| match event {
@@ -297,7 +297,7 @@ async fn fault_14_a_producer_answers_a_replayed_request_once() {
     for _ in 0..5 {
         wire.send("t.reqs", &key, &request).await;
     }
-    // When another's request is answered, those before it have been seen.
+    // When the request of another node is answered, the requests before it have been handled.
     let other = fleet.open("other").await;
     assert_eq!(take(&mut consumer(&other, "t").await, 1).await.len(), 1);
     let status = sender.status().await.unwrap();

@@ -13,7 +13,7 @@ use kc::{Error, Node, NodeBuilder};
 use crate::fleet::{DEADLINE, Fleet, consumer, take, values};
 use crate::wire::Wire;
 
-/// How to open a node that needs no broker: nobody listens at port 1.
+/// Returns the options of a node that needs no broker: no broker listens on port 1.
 fn options(folder: &Path, id: &str) -> NodeBuilder {
     let config = folder.join(format!("{id}.config"));
     Node::builder(config.to_str().unwrap())
@@ -37,7 +37,7 @@ async fn fault_05_a_ratchet_is_locked_whichever_way_it_is_opened() {
     let again = refusal(options(folder, "sender").open().await);
     assert!(again.contains("InUse"), "{again}");
 
-    // Another configuration over the same ratchet.
+    // A second configuration for the same ratchet.
     fs::copy(folder.join("sender.config"), folder.join("twin.config")).unwrap();
     let twin = refusal(options(folder, "twin").open().await);
     assert!(twin.contains("InUse"), "{twin}");
@@ -52,7 +52,7 @@ async fn fault_05_a_ratchet_is_stored_before_its_key_is_used_and_a_rollback_repe
     let before = fs::read(&seed).unwrap();
     let mut used = Vec::new();
     for _ in 0..3 {
-        // Each time somebody puts the first ratchet back.
+        // The first ratchet is restored before each start.
         fs::write(&seed, &before).unwrap();
         let sender = options(folder, "sender").open().await.unwrap();
         let (id, _) = sealed(&sender, "secret").await;
@@ -69,7 +69,7 @@ async fn fault_06_past_keys_are_stored_before_a_message_goes_out() {
     let folder = folder.path();
     Fleet::provision_in(folder, "sender", Role::Producer, "root", &[]);
     let sender = options(folder, "sender").open().await.unwrap();
-    // The key is ready, and nothing has been sent.
+    // The key is ready, and no message has been sent.
     sender.sealer("t").await.unwrap();
     let copy = copy_of(folder, "sender");
     let (id, _) = sealed(&sender, "secret").await;
@@ -89,7 +89,7 @@ async fn fault_06_past_keys_are_served_after_a_crash_without_sending_anything() 
     fleet.provision("reader", Role::Consumer, "root");
     let sender = fleet.open("sender").await;
     let (_, value) = sealed(&sender, "secret").await;
-    // What a crash right after the first message would leave.
+    // The state after a crash directly after the first message.
     let copy = copy_of(fleet.folder.path(), "sender");
     drop(sender);
     let wire = Wire::to(&fleet.broker).await;
@@ -123,7 +123,7 @@ async fn fault_13_secret_files_are_private_from_the_start_and_replaced_as_a_whol
         assert_eq!(mode(name), 0o600, "{name}");
     }
 
-    // A key file of the oldest generation, as a peer leaves it: all may read it.
+    // A key file of the oldest generation, which all users may read, as a peer leaves it.
     let crypto = folder.join("sender.crypto");
     let secrets = NodeSecrets::decode(&fs::read(&crypto).unwrap())
         .unwrap()
@@ -142,7 +142,7 @@ async fn fault_13_secret_files_are_private_from_the_start_and_replaced_as_a_whol
     sealed(&node, "secret").await;
     assert_eq!(mode("sender.crypto"), 0o600);
     assert_eq!(mode("sender.seed"), 0o600);
-    // Written anew beside the old one, which is whole for whoever reads it.
+    // The new file replaces the old one, which stays whole for processes that have it open.
     assert_ne!(fs::metadata(&crypto).unwrap().ino(), inode);
     assert!(
         !NodeSecrets::decode(&fs::read(&crypto).unwrap())
@@ -154,7 +154,7 @@ async fn fault_13_secret_files_are_private_from_the_start_and_replaced_as_a_whol
     assert_eq!(bytes, old);
 }
 
-/// A copy of a node's files as they are now.
+/// Returns a copy of a node's files in their present state.
 fn copy_of(folder: &Path, id: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for extension in ["config", "crypto", "seed"] {

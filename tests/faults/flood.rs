@@ -1,4 +1,4 @@
-//! Faults that anybody can cause who may write to a topic.
+//! Faults that every client can cause that may write to a topic.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use tokio::task::JoinSet;
 use crate::fleet::{DEADLINE, Fleet, consumer, take, values};
 use crate::wire::Wire;
 
-/// How many ids are invented: at nine seconds for each, five hours.
+/// The number of invented ids: with nine seconds for each, five hours.
 const INVENTED: u64 = 2000;
 
-/// More than are remembered as seen.
+/// More ids than a node remembers.
 const MANY: u64 = 5000;
 
-/// How many first sights of a root topic are waited for at once.
+/// The number of root topics whose first keys are awaited at the same time.
 const WAITING: usize = 8;
 
-/// A sealed record as it may look whose key nobody has.
+/// Returns a sealed record whose key no node has.
 fn invented(id: u64) -> Vec<u8> {
     let id = id.to_be_bytes();
     [
@@ -58,7 +58,7 @@ async fn fault_07_invented_key_ids_grow_nothing_without_limit() {
     assert!(status.exchange.outstanding <= MAX_OUTSTANDING_PER_ROOT);
     assert!(status.bounds_hit > 0, "and it shows");
     let requests = Wire::to(&fleet.broker).await.count("t.reqs").await;
-    // Four at once, and few more since.
+    // Four at the same time, and few more since.
     assert!(requests <= 10, "{requests}");
 }
 
@@ -67,7 +67,7 @@ async fn fault_07_of_invented_key_ids_few_are_waited_for_and_none_twice() {
     let fleet = Fleet::start().await;
     fleet.provision("reader", Role::Consumer, "root");
     let reader = fleet.options("reader");
-    // Who waits outlasts the test.
+    // The wait for a key is longer than the test.
     let reader = reader.setting("deser_initial_wait_intervals", "1000000");
     let reader = reader.open().await.unwrap();
     let open = |id| {
@@ -121,6 +121,6 @@ async fn fault_07_a_real_key_comes_through_a_flood_of_invented_ones() {
     let producer = sender.producer().await.unwrap();
     let record = Record::to("t").partition(1).value("secret");
     producer.send(record).await.unwrap();
-    // The partition of the invented ones waits; the other does not.
+    // The partition with the invented ids waits; the other one does not.
     assert_eq!(values(&take(&mut consumer, 1).await), ["secret"]);
 }

@@ -1,4 +1,4 @@
-//! Faults of how keys and messages are read.
+//! Faults in the parsing of keys and messages.
 
 use kc::core::chain::{Certificate, CertificateKeys, TrustEntry, UnverifiedChain};
 use kc::core::exchange::decode_key_ids;
@@ -10,7 +10,7 @@ use kc::core::store::NodeSecrets;
 use kc::core::wire::{Value, Writer};
 use kc::keystore_file::system_rng;
 
-/// A value with every byte string in it cut by one byte, or made longer by one, one at a time.
+/// Returns variants of a value: in each, one of its byte strings is one byte shorter or longer.
 fn of_wrong_length(bytes: &[u8]) -> Vec<Vec<u8>> {
     let value = Value::decode(bytes).unwrap();
     let mut wrong = Vec::new();
@@ -28,7 +28,7 @@ fn of_wrong_length(bytes: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// Writes a value, the byte string number `left` altered; says whether there was one.
+/// Writes a value with the byte string number `left` altered. Returns whether the value has that byte string.
 fn write_altered(writer: &mut Writer, value: &Value<'_>, left: &mut usize, longer: bool) -> bool {
     match value {
         Value::Array(elements) => {
@@ -56,7 +56,7 @@ fn write_altered(writer: &mut Writer, value: &Value<'_>, left: &mut usize, longe
     }
 }
 
-/// All arrays of a value, one after the other, as a map.
+/// Returns variants of a value: in each, one of its arrays is a map.
 fn as_map(bytes: &[u8]) -> Vec<u8> {
     let value = Value::decode(bytes).unwrap();
     let elements = value.array().unwrap();

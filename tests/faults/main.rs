@@ -1,7 +1,8 @@
-//! The faults of the Python peer that we do not have, by the numbers of `docs/security.md`: each test
-//! would fail if we had the fault.
+//! The faults of the Python peer that kc does not have, by their numbers in `docs/security.md`. Each test would fail if
+//! kc had the fault.
 //!
-//! Fault 10, that nothing binds a message to its place, needs a change of the protocol; it has no test.
+//! Fault 10, that nothing binds a message to its place, can only be removed by a change of the protocol; it has no
+//! test.
 
 #![allow(
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! Faults of where reading begins.
+//! Faults of the positions at which reading begins.
 
 use kc::Node;
 use kc::core::provision::Role;
@@ -18,10 +18,10 @@ async fn fault_15_on_a_brand_new_broker_no_request_is_missed() {
         fleet.provision("sender", Role::Producer, "root");
         fleet.provision("reader", Role::Consumer, "root");
         let faults = fleet.broker.faults();
-        // More than a backend tries by itself.
+        // More errors than a backend retries by itself.
         faults.answer_like_new(error, 12);
         assert_eq!(first_value(&fleet).await, ["secret"], "{error:?}");
-        // The nodes did meet them.
+        // The nodes did receive these errors.
         assert_eq!(faults.remaining(CoordinatorRequest::OffsetFetch), 0);
     }
 }
@@ -40,7 +40,7 @@ async fn fault_15_a_request_that_is_older_than_its_reader_is_read_even_with_late
     let reading = take(&mut consumer, 1);
     let returning = async {
         let wire = Wire::to(&fleet.broker).await;
-        // It is there before its reader, who has never read the topic.
+        // The record exists before its reader, which has never read the topic.
         wire.read("t.reqs").await.next().await;
         latest(&fleet, "sender").await
     };
@@ -54,7 +54,7 @@ async fn first_value(fleet: &Fleet) -> Vec<String> {
     values(&take(&mut consumer(&reader, "t").await, 1).await)
 }
 
-/// Opens a node that is told to begin at the end of topics, which is not for the side topics.
+/// Opens a node with a setting that starts at the end of topics; it must not apply to side topics.
 async fn latest(fleet: &Fleet, id: &str) -> Node {
     let options = fleet.options(id).kafka("auto_offset_reset", "latest");
     options.open().await.unwrap()

@@ -1,4 +1,4 @@
-//! Faults of whom a node trusts.
+//! Faults of a node's trust.
 
 use kc::NodeEvent;
 use kc::actors::{NodeError, NodeSettings};
@@ -26,7 +26,7 @@ async fn fault_01_list_updates_received_at_run_time_are_kept() {
     let reader = fleet.open("reader").await;
     let mut events = reader.events();
 
-    // Both sections are there from the start, and again after the first update.
+    // Both sections exist from the start, and after the first update.
     for list in [
         TrustList::Deny,
         TrustList::Deny,
@@ -81,7 +81,7 @@ fn fault_02_of_two_chains_the_one_that_ends_later_wins_however_long_they_are() {
     assert_eq!(refused(&short(late), &long(early)), ends_earlier);
     assert_eq!(refused(&long(early), &short(late)), None);
     assert_eq!(refused(&short(early), &long(late)), None);
-    // 0 is without end, and so the latest end of all.
+    // 0 means no end, and is therefore the latest of all ends.
     assert_eq!(
         refused(&short(MaxAge::UNLIMITED), &long(late)),
         ends_earlier
@@ -97,7 +97,7 @@ fn fault_09_an_allowlist_entry_is_limited_to_the_topics_of_the_chain_that_brough
     let delegate_chain = issue(&root, delegate.verifying_key(), in_secs(3600), &grant);
     let delegate_chain = chain_of(&[&delegate_chain]);
 
-    // It asks for everything.
+    // The entry asks for all rights.
     let entry = TrustEntry::unrestricted(newcomer.verifying_key());
     let signer = (&delegate as &dyn Signer, Some(delegate_chain.as_slice()));
     let rng = &mut system_rng().unwrap();
@@ -151,7 +151,7 @@ fn fault_11_the_post_quantum_half_of_a_signature_cannot_be_stripped() {
     );
     assert_eq!(validate(&whole, &both), Ok(()));
     assert_eq!(validate(&stripped, &both), Err("C04".into()));
-    // The operator may say otherwise; then it is an attack that works.
+    // The operator may allow it; then the attack works.
     let allowed = both.allow_classical_root(true);
     assert_eq!(validate(&stripped, &allowed), Ok(()));
 }
@@ -256,9 +256,9 @@ async fn fault_16_a_regular_expression_among_a_chains_topics_works() {
         let granted = reader.actors().authorize(topic, &usages).await;
         granted.map_err(refused_by)
     };
-    // No certificate follows: the expression is what the chain leaves.
+    // No certificate follows, so the expression is the remaining constraint of the chain.
     assert_eq!(granted("sensors.berlin").await, Ok(()));
-    // It is anchored at the start.
+    // The expression is anchored at the start.
     assert_eq!(granted("essens").await, Err("C13".into()));
 }
 

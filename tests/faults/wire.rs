@@ -1,4 +1,4 @@
-//! What a broker, or anybody who may write to its topics, can do.
+//! Actions of a broker, or of any client that may write to its topics.
 
 use kc::ClientSettings;
 use kc::backend_pure::PureBackend;
@@ -9,7 +9,7 @@ use kc_broker::Broker;
 
 use crate::fleet::DEADLINE;
 
-/// A plain Kafka client.
+/// A Kafka client without encryption.
 pub(crate) struct Wire {
     backend: PureBackend,
     producer: Box<dyn Producer>,
@@ -71,7 +71,7 @@ impl Wire {
         }
     }
 
-    /// How many records partition 0 of a topic has.
+    /// Returns the number of records in partition 0 of a topic.
     pub(crate) async fn count(&self, topic: &str) -> i64 {
         let mut reader = self.backend.log_reader(None).await.unwrap();
         let marks = reader.watermarks(topic, DEADLINE).await.unwrap();
@@ -79,14 +79,14 @@ impl Wire {
     }
 }
 
-/// A topic as it is read.
+/// The records of a topic, in order.
 pub(crate) struct Log {
     reader: Box<dyn LogReader>,
     read: Vec<Record>,
 }
 
 impl Log {
-    /// The next record's key and value.
+    /// Returns the key and the value of the next record.
     pub(crate) async fn next(&mut self) -> (Vec<u8>, Vec<u8>) {
         let reading = async {
             while self.read.is_empty() {

@@ -1,4 +1,4 @@
-//! Nodes as keys and chains: what one holds who has a node's files.
+//! Nodes as keys and chains, as an attacker holds them who has a node's files.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(crate) fn now() -> Timestamp {
     Clock::system().now()
 }
 
-/// The time in so many seconds.
+/// Returns an end in this number of seconds.
 pub(crate) fn in_secs(secs: u64) -> MaxAge {
     MaxAge::until(now().plus(Duration::from_secs(secs)))
 }
@@ -38,7 +38,7 @@ pub(crate) fn new_key() -> SigningKey {
     SigningKey::generate(KeyType::Ed25519, &mut system_rng().unwrap())
 }
 
-/// Trusts a root, without restrictions.
+/// Returns lists that trust a root without restrictions.
 pub(crate) fn trust_in(root: &VerifyingKey) -> TrustStore {
     TrustStore::new(Some(vec![TrustEntry::unrestricted(root)]), vec![])
 }
@@ -104,12 +104,12 @@ impl Party {
         Identity::new(self.key().verifying_key().clone(), Some(self.chain()))
     }
 
-    /// What it can sign with.
+    /// Returns the keys and chains that the node can sign with.
     pub(crate) fn own(&self) -> Vec<ValidIdentity> {
         vec![self.identity().validated(&self.trust(), now()).unwrap()]
     }
 
-    /// Its chain with one more certificate at the end, signed by it.
+    /// Returns the node's chain with one more certificate at the end, signed by the node.
     pub(crate) fn signed(&self, certificate: &[u8]) -> Vec<u8> {
         let link = self.key().sign(certificate, &mut system_rng().unwrap());
         let chain = self.chain();
@@ -126,7 +126,7 @@ pub(crate) fn granting(usages: &[Usage], topics: &[&str]) -> Constraints {
     }
 }
 
-/// A signed certificate for a key.
+/// Returns a signed certificate for a key.
 pub(crate) fn issue(
     parent: &SigningKey,
     key: &VerifyingKey,

@@ -1,4 +1,4 @@
-//! The backends under test, and the brokers that each is for.
+//! The tested backends, and the brokers that each one supports.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use kc::core::backend::Backend;
 use kc::{BackendChoice, BackendError, ClientSettings};
 use kc_testkit::kafka::Version;
 
-/// Each backend with each version that it is for.
+/// Each backend with each version that it supports.
 pub(crate) const ALL: [(BackendChoice, Version); 5] = [
     (BackendChoice::Pure, Version::V4),
     (BackendChoice::Pure, Version::V3_9),
@@ -17,7 +17,7 @@ pub(crate) const ALL: [(BackendChoice, Version); 5] = [
     (BackendChoice::Legacy, Version::V3_9),
 ];
 
-/// Those that can do everything.
+/// The backends with all features.
 pub(crate) const FULL: [BackendChoice; 2] = [BackendChoice::Pure, BackendChoice::Rdkafka];
 
 pub(crate) fn backend<'s>(
@@ -27,7 +27,7 @@ pub(crate) fn backend<'s>(
     choice.backend(ClientSettings::parse(settings)?)
 }
 
-/// As the conformance suite wants it: giving up within seconds.
+/// Returns a backend for the conformance suite, which gives up within seconds.
 pub(crate) fn impatient(choice: BackendChoice, bootstrap: &str) -> Box<dyn Backend> {
     let settings = ClientSettings::parse([
         ("bootstrap_servers", bootstrap),

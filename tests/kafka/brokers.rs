@@ -1,4 +1,4 @@
-//! A broker of each version that trials share.
+//! One broker of each version, which trials share.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -7,13 +7,13 @@ use kc_testkit::kafka::{Certificates, Kafka, Listener, Version};
 static V4: LazyLock<Shared> = LazyLock::new(|| Shared::start(Version::V4));
 static V3_9: LazyLock<Shared> = LazyLock::new(|| Shared::start(Version::V3_9));
 
-/// A broker with all listeners, for trials that leave it as it is.
+/// A broker with all listeners, for trials that do not change it.
 pub(crate) struct Shared {
     kafka: Mutex<Option<Kafka>>,
     pub(crate) certificates: Certificates,
 }
 
-/// The shared broker of a version, started when it is first asked for.
+/// Returns the shared broker of a version; the first call starts it.
 pub(crate) fn shared(version: Version) -> &'static Shared {
     match version {
         Version::V4 => &V4,
@@ -21,7 +21,7 @@ pub(crate) fn shared(version: Version) -> &'static Shared {
     }
 }
 
-/// Stops those that run.
+/// Stops the shared brokers that run.
 pub(crate) fn stop() {
     for shared in [&V4, &V3_9] {
         if let Some(shared) = LazyLock::get(shared) {
@@ -43,7 +43,7 @@ impl Shared {
         lock(&self.kafka).as_ref().unwrap().address(listener)
     }
 
-    /// What a client needs to connect to a listener.
+    /// Returns the settings that a client needs to connect to a listener.
     pub(crate) fn settings(&self, listener: Listener) -> Vec<(&'static str, String)> {
         lock(&self.kafka)
             .as_ref()

@@ -1,4 +1,4 @@
-//! Compacted topics: those of the key exchange, and an encrypted one with tombstones.
+//! Compacted topics: side topics, and an encrypted topic with tombstones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::clients::{DEADLINE, consumer, record, take};
 use crate::fleet::Fleet;
 use crate::trial;
 
-/// Segments end soon and are cleaned at once.
+/// Settings with which segments end soon and are cleaned at once.
 const EAGER: [(&str, &str); 5] = [
     ("log.roll.ms", "300"),
     ("log.cleaner.backoff.ms", "100"),
@@ -26,7 +26,7 @@ const EAGER: [(&str, &str); 5] = [
 const WAIT: Duration = Duration::from_millis(200);
 const ROUNDS: usize = 20;
 const KEYS: usize = 10;
-/// The keys below it get a tombstone.
+/// Keys below this number get a tombstone.
 const DELETED: usize = 5;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -47,7 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.collect()
 }
 
-/// Requests and replies are compacted away; keys still come, also from a sender that starts again.
+/// Requests and replies are removed by compaction. Data keys still arrive, also from a sender that is started again.
 async fn side_topics(fleet: &Fleet, choice: BackendChoice, sender: Node) -> Node {
     let producer = sender.producer().await.unwrap();
     producer
@@ -76,7 +76,7 @@ async fn side_topics(fleet: &Fleet, choice: BackendChoice, sender: Node) -> Node
     sender
 }
 
-/// By a node that has no key yet.
+/// Reads one record with a node that has no data key yet.
 async fn read_one(fleet: &Fleet, choice: BackendChoice, number: usize) {
     let reader = fleet
         .open(&format!("r{number}"), Role::Consumer, choice)
@@ -87,13 +87,14 @@ async fn read_one(fleet: &Fleet, choice: BackendChoice, number: usize) {
     reader.close_within(DEADLINE).await.unwrap();
 }
 
-/// Whether fewer records are there than were written. A control topic is not there yet just because a message was sent.
+/// Returns whether a topic has fewer records than were written. A control topic may not exist yet after the first
+/// message.
 async fn is_compacted(backend: &dyn Backend, topic: &str) -> bool {
     let count = count(backend, topic).await;
     count.is_some_and(|(records, written)| records < written)
 }
 
-/// How many records a topic has, and how many it has had; `None` if there is no such topic.
+/// Returns the number of records that a topic has, and the number that it has had; `None` if there is no such topic.
 async fn count(backend: &dyn Backend, topic: &str) -> Option<(i64, i64)> {
     let mut reader = backend.log_reader(None).await.unwrap();
     let have = reader.watermarks(topic, DEADLINE).await.unwrap()?;
@@ -111,7 +112,7 @@ async fn count(backend: &dyn Backend, topic: &str) -> Option<(i64, i64)> {
     }
 }
 
-/// What a compacted topic keeps is the last value of each key that was not deleted.
+/// A compacted topic keeps the last value of each key that was not deleted.
 async fn tombstones(fleet: &Fleet, choice: BackendChoice, sender: &Node) {
     let spec = TopicSpec {
         name: "table.a".into(),
@@ -139,7 +140,7 @@ async fn tombstones(fleet: &Fleet, choice: BackendChoice, sender: &Node) {
         send(format!("key {key}"), None).await;
     }
     let cleaning = async {
-        // A segment is cleaned once another has begun.
+        // A segment is cleaned after the next one has begun.
         let records = async || count(&**sender.backend(), "table.a").await.unwrap().0;
         while records().await > 2 * i64::try_from(KEYS).unwrap() {
             send("last".to_owned(), Some("value".to_owned())).await;

@@ -1,4 +1,4 @@
-//! Every backend keeps the promises of the traits on every version that it is for.
+//! Every backend keeps the promises of the traits, on every version that it supports.
 
 use kc::BackendChoice;
 use kc_testkit::backend::{Bench, Case, PORTABLE};

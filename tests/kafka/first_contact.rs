@@ -1,4 +1,4 @@
-//! The first message on brokers that were just installed: no topic is there, nor the one of committed offsets.
+//! The first message on new brokers: no topic exists, not even that of committed offsets.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::clients::{DEADLINE, consumer, record, take, values};
 use crate::fleet::Fleet;
 use crate::trial;
 
-/// How many brokers each backend meets.
+/// The number of brokers for each backend.
 const BROKERS: usize = 30;
 
-/// From opening the nodes to the first message opened.
+/// The times from opening the nodes to the first opened message.
 static TIMES: Mutex<Vec<(BackendChoice, Duration)>> = Mutex::new(Vec::new());
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -57,7 +57,7 @@ fn note(choice: BackendChoice, took: Duration) {
     times.push((choice, took));
 }
 
-/// How many contacts there were, and how long they took.
+/// Prints the number of first contacts, and their times.
 pub(crate) fn print_times() {
     let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
     for choice in FULL {

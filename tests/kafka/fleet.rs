@@ -1,4 +1,4 @@
-//! Nodes in a folder of their own, on a Kafka.
+//! Nodes in a folder, with a Kafka.
 
 use kc::core::backend::TopicSpec;
 use kc::core::provision::{NewNode, Role};
@@ -21,7 +21,7 @@ impl Fleet {
         }
     }
 
-    /// How to open a node that is provisioned here; gives up on a broker within seconds.
+    /// Provisions a node. Returns the options that open it.
     pub(crate) fn options(&self, id: &str, role: Role, choice: BackendChoice) -> NodeBuilder {
         let scheme = TopicScheme::default();
         let node = NewNode::new(id, role, &scheme);
@@ -43,13 +43,13 @@ impl Fleet {
         self.options(id, role, choice).open().await.unwrap()
     }
 
-    /// A node that was open before.
+    /// Opens a node that was open before.
     pub(crate) async fn reopen(&self, id: &str, choice: BackendChoice) -> Node {
         self.provisioned(id, choice).open().await.unwrap()
     }
 }
 
-/// The data topic `<root>.a` and the side topics of a root.
+/// Creates the data topic `<root>.a` and the side topics of a root topic.
 pub(crate) async fn create_root(node: &Node, root: &str) {
     let admin = node.backend().admin().await.unwrap();
     for (suffix, compacted) in [

@@ -1,4 +1,4 @@
-//! Apache Kafka, with every backend that can talk to it: `cargo xtask kafka test`. Needs Java and Maven.
+//! Apache Kafka, with every backend that supports it: `cargo xtask kafka test`. Needs Java and Maven.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// A trial that runs on a runtime of its own.
+/// Returns a trial that runs on a runtime of its own.
 fn trial<F: Future<Output = ()>>(
     name: impl Into<String>,
     run: impl FnOnce() -> F + Send + 'static,

@@ -1,4 +1,4 @@
-//! Brokers that stop, and that are killed, in the middle of traffic: messages go on, and so does the key exchange.
+//! Brokers that are stopped or killed during traffic: messages and the key exchange continue afterwards.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,26 +14,26 @@ use crate::clients::{self, DEADLINE, record, take, values};
 use crate::fleet::{Fleet, create_root};
 use crate::trial;
 
-/// How many records go through before the outage.
+/// The number of records before the outage.
 const BEFORE: usize = 300;
-/// How many records are sent from the end of the outage on.
+/// The number of records from the end of the outage on.
 const AFTER: usize = 300;
 /// The time between two records.
 const PACE: Duration = Duration::from_millis(2);
-/// How long clients are told to wait for an answer. A broker that starts may leave a request without one, so they may
-/// be back as late after it is.
+/// The time that clients wait for an answer. A broker that starts may leave a request without an answer, so clients may
+/// continue that much later.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long trying again may take then.
+/// The additional time that a retry may take.
 const ANOTHER_TRY: Duration = Duration::from_secs(5);
 
-/// How a broker goes away.
+/// The way in which a broker ends.
 #[derive(Clone, Copy, Debug)]
 enum Outage {
     Stopped,
     Killed,
 }
 
-/// How long after a broker served again the first record was read that was sent then.
+/// The times from the restart of a broker to the first record that was sent afterwards and read.
 static TIMES: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -87,7 +87,7 @@ async fn run(name: String, choice: BackendChoice, version: Version, outage: Outa
     assert!(took <= latest, "back only after {took:?}");
     note(name, took);
     consumer.close_within(DEADLINE).await.unwrap();
-    // A root whose key has yet to be asked for.
+    // A root topic whose data key is not requested yet.
     let producer = sender.producer().await.unwrap();
     let sent = producer.enqueue(record("afterwards.a", "new key")).await;
     sent.unwrap().await.unwrap();
@@ -111,7 +111,7 @@ async fn open(fleet: &Fleet, id: &str, role: Role, choice: BackendChoice) -> Nod
     options.open().await.unwrap()
 }
 
-/// Sends numbers, and goes on a while when the broker is back. Every one must be acknowledged.
+/// Sends numbers, and continues for some time after the restart of the broker. All of them must be acknowledged.
 async fn send(producer: Producer, mut is_back: watch::Receiver<Option<Instant>>) {
     let mut deliveries = Vec::new();
     let mut left = AFTER;
@@ -130,8 +130,8 @@ async fn send(producer: Producer, mut is_back: watch::Receiver<Option<Instant>>)
     producer.close_within(DEADLINE).await.unwrap();
 }
 
-/// Reads up to the end: every number, in order. One may come again, but none may be missing. Returns how long after
-/// the broker was back the next record came.
+/// Reads all numbers in order. A number may come twice, but none may be missing. Returns the time from the restart of
+/// the broker to the next record.
 async fn read(
     consumer: &mut Consumer,
     count: watch::Sender<usize>,
@@ -157,7 +157,7 @@ async fn read(
     }
 }
 
-/// The old client creates none.
+/// Creates topics with another client, because the old one cannot.
 async fn create_topics(fleet: &Fleet, roots: &[&str]) {
     let node = fleet.open("admin", Role::Producer, Pure).await;
     for root in roots {
@@ -166,7 +166,7 @@ async fn create_topics(fleet: &Fleet, roots: &[&str]) {
     node.close_within(DEADLINE).await.unwrap();
 }
 
-/// How soon the clients were back.
+/// Prints the times after which clients continued.
 pub(crate) fn print_times() {
     let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, took) in times.iter() {

@@ -14,11 +14,11 @@ use crate::crowd::meet;
 use crate::fleet::Fleet;
 use crate::trial;
 
-/// How many there are, unless `KC_PRODUCERS` says otherwise.
+/// The number of producers, if `KC_PRODUCERS` is not set.
 const PRODUCERS: usize = 40;
 const EACH: usize = 3;
 
-/// From the first poll to the last record opened.
+/// The number of producers, and the time from the first poll to the last opened record.
 static TOOK: Mutex<Option<(usize, Duration)>> = Mutex::new(None);
 
 pub(crate) fn trials() -> Vec<Trial> {

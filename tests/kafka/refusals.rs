@@ -1,4 +1,4 @@
-//! What a person must put right is told at once, by its name, in every role.
+//! Mistakes that only an operator can correct are reported at once and by name, in every role.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use crate::backends::{FULL, backend};
 use crate::brokers::{Shared, shared};
 use crate::trial;
 
-/// No refusal may take longer.
+/// The maximum time of a refusal.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 type Settings = Vec<(&'static str, String)>;
 
-/// A mistake: its name, the settings that have it, and what they must come to.
+/// A mistake: its name, the wrong settings, and the expected kind of error.
 struct Mistake(&'static str, fn(&Shared) -> Settings, BackendErrorKind);
 
 const MISTAKES: [Mistake; 9] = [

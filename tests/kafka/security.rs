@@ -1,4 +1,4 @@
-//! Backends and ways to connect: each works, or is refused honestly.
+//! Backends and connections: each combination works, or is refused with a clear error.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::brokers::{Shared, shared};
 use crate::clients::DEADLINE;
 use crate::trial;
 
-/// A way to connect.
+/// A kind of connection.
 #[derive(Clone, Copy)]
 struct Way {
     name: &'static str,
@@ -55,7 +55,7 @@ const fn way(name: &'static str, listener: Listener) -> Way {
     }
 }
 
-/// What came of each.
+/// The result of each combination.
 static TABLE: Mutex<BTreeMap<(String, usize), &'static str>> = Mutex::new(BTreeMap::new());
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -111,7 +111,7 @@ impl Way {
     }
 }
 
-/// By a backend that can.
+/// Creates a topic with a backend that supports all connections.
 async fn create(version: Version, topic: &str) {
     let address = shared(version).address(Listener::Plaintext);
     let backend = backend(BackendChoice::Pure, [("bootstrap_servers", &*address)]).unwrap();
@@ -126,7 +126,7 @@ async fn create(version: Version, topic: &str) {
     admin.close().await;
 }
 
-/// One record, sent and read.
+/// Sends one record and reads it.
 pub(crate) async fn there_and_back(backend: &dyn Backend, topic: &str) -> Result<(), BackendError> {
     let producer = backend.producer().await?;
     let record = OutgoingRecord {
@@ -156,7 +156,7 @@ async fn one(reader: &mut dyn LogReader) -> Result<Option<Vec<u8>>, BackendError
     }
 }
 
-/// What was tried, as a table.
+/// Prints the results as a table.
 pub(crate) fn print_table() {
     let table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     if table.is_empty() {

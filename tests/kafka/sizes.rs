@@ -1,4 +1,4 @@
-//! Records of 0 B to 900 KB, sealed by one backend's node and opened by another's.
+//! Records of 0 B to 900 KB, sealed by a node with one backend and opened by a node with another.
 
 use kc::core::provision::Role;
 use kc::{BackendChoice, Record};
@@ -64,7 +64,7 @@ async fn all_sizes(version: Version, sending: BackendChoice, reading: BackendCho
     reader.close_within(DEADLINE).await.unwrap();
 }
 
-/// The old client creates no topics.
+/// Creates topics with another client, because the old one cannot.
 async fn create(fleet: &Fleet, root: &str) {
     let id = format!("{root}-admin");
     let node = fleet.open(&id, Role::Producer, BackendChoice::Pure).await;

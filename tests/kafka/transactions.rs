@@ -1,4 +1,4 @@
-//! Records of other people's transactions: what is committed comes once, what is not only if that is wanted.
+//! Records in transactions of other clients: committed records come once, and aborted ones only on request.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn isolation(choice: BackendChoice, version: Version) {
     }
 }
 
-/// A record, a transaction that is committed, one that is aborted, and another record.
+/// Writes a record, a transaction that is committed, one that is aborted, and another record.
 async fn write(address: &str, topic: &str) {
     let admin = backend(BackendChoice::Pure, [("bootstrap_servers", address)]).unwrap();
     let admin = admin.admin().await.unwrap();
@@ -62,7 +62,7 @@ async fn write(address: &str, topic: &str) {
     plain.close().await.unwrap();
 }
 
-/// All values up to the last.
+/// Returns all values up to the last one.
 async fn read(choice: BackendChoice, address: &str, topic: &str, isolation: &str) -> Vec<String> {
     let settings = [
         ("bootstrap_servers", address),

@@ -1,4 +1,4 @@
-//! The archives of a node keep what every archive must, in its files.
+//! The archives in a node's files pass the conformance suite of archives.
 
 use std::sync::Arc;
 

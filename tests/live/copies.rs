@@ -26,7 +26,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The key id and the salt of each component of a topic's records.
+/// Returns the key id and the salt of each component of a topic's records.
 async fn sealed_under(fleet: &Fleet, topic: &str, records: usize) -> Vec<(KeyId, u8, [u8; 16])> {
     let mut log = fleet.plain().log_reader(None).await.unwrap();
     log.assign(&[(topic.to_owned(), LogStart::Earliest)])

@@ -1,4 +1,4 @@
-//! A denial at run time takes effect at once: on those who read, and on those who write.
+//! A denial at run time takes effect at once, for nodes that read and for nodes that write.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use kc::{ForeignPolicy, Node, NodeEvent, OpenFailure, ProduceError, SealError};
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 use crate::roles::{key_of, publish};
 
-/// The root denies a node's key, by the denylist's topic.
+/// Publishes a denial of a node's key, signed by the root.
 async fn deny(fleet: &Fleet, id: &str) {
     publish(fleet, KeyType::Ed25519, TrustList::Deny, &key_of(fleet, id)).await;
 }
@@ -29,7 +29,7 @@ async fn a_consumer_that_is_denied_reads_nothing_that_is_sealed_from_then_on() {
     fleet.provision("denied", Role::Consumer, "root");
     fleet.provision("other", Role::Consumer, "root");
     let sender = fleet.open("sender").await;
-    // It does not hear of its own denial, and so goes on asking.
+    // This node does not learn of its own denial, so it continues to ask.
     let denied = fleet
         .options("denied")
         .setting("mgmt_topic_denylist", "none");
@@ -75,7 +75,7 @@ async fn a_consumer_that_is_denied_reads_nothing_that_is_sealed_from_then_on() {
     }
 }
 
-/// The id of the key that a node seals under.
+/// Returns the id of the data key that a node seals under.
 async fn sealing_id(node: &Node) -> Vec<u8> {
     let sealer = node.sealer("t.x").await.unwrap();
     sealer.seal_value(b"").unwrap()[..36].to_vec()
@@ -106,7 +106,7 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
     let mut of_historian = consumer(&historian, "t").await;
     assert_eq!(values(&take(&mut of_historian, 1).await), ["before"]);
 
-    // What it sealed before it knew.
+    // A value that it sealed before it learned of the denial.
     let sealed = denied.sealer("t").await.unwrap().seal_value(b"late");
     let sealed = sealed.unwrap();
     let denial = async {
@@ -129,7 +129,7 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
     };
     tokio::time::timeout(DEADLINE, stops).await.unwrap();
 
-    // Its key opens nothing any more, and nobody else gives it: its records hold nothing up.
+    // Its data key opens nothing any more, and no other node gives the key: its records delay no others.
     let opener = reader.opener();
     let dropped = async {
         let denied = |failure| matches!(failure, OpenFailure::Denied { .. });
@@ -138,7 +138,7 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
         }
     };
     tokio::time::timeout(DEADLINE, dropped).await.unwrap();
-    // A node that is told to keep them still reads history.
+    // A node with `denied_keys : keep` still reads earlier records.
     let status = historian.status().await.unwrap();
     assert_eq!(status.opening_keys, 1);
     let opened = historian.opener().try_open_value("t", &sealed);

@@ -166,7 +166,7 @@ async fn a_regular_expression_reads_messages_now_and_later_and_no_side_topics() 
     assert_eq!(values(&take(&mut consumer, 1).await), ["b"]);
 }
 
-/// How many requests are looked at.
+/// The number of requests that are examined.
 const REQUESTS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +191,7 @@ async fn legacy_requests_are_sent_beside_the_list_form_only_if_it_offers_no_hybr
         sent.await.unwrap();
         sender.close_within(DEADLINE).await.unwrap();
 
-        // Nobody answers, so that it asks again.
+        // No node answers, so the reader asks again.
         let reader = fleet
             .options("reader")
             .setting("crypto_sub_interval", "0.1");

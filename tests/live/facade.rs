@@ -8,14 +8,14 @@ use kc::core::provision::Role;
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
-/// Longer than which a member may not be without a poll.
+/// A member that does not poll for longer than this leaves its group.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Together more than are read ahead.
+/// More records than fit into the read-ahead.
 const LARGE: usize = 45;
 const LARGE_BYTES: usize = 900_000;
 
-/// The position that a group has committed in partition 0.
+/// Returns the position that a group has committed in partition 0.
 async fn committed(fleet: &Fleet, group: &str) -> Option<i64> {
     let mut reader = fleet.plain().log_reader(Some(group)).await.unwrap();
     let committed = reader.committed(&["t".to_owned()], DEADLINE).await.unwrap();
@@ -61,7 +61,7 @@ async fn an_application_may_work_longer_than_a_member_may_be_silent() {
         let record = consumer.next().await.unwrap().unwrap();
         assert_eq!(record.value()[0], u8::try_from(number).unwrap());
         if number == 0 {
-            // The application works on it.
+            // The application works on the record.
             tokio::time::sleep(3 * POLL_INTERVAL).await;
         }
         assert!(record.ack(), "membership was lost at {number}");
@@ -101,7 +101,7 @@ async fn what_is_not_acknowledged_comes_again() {
         assert!(!read[0].ack(), "it is too late");
         values(&read)
     };
-    // The first is not acknowledged, so that the others do not count.
+    // The first record is not acknowledged, so the others do not count.
     assert_eq!(read(&[2, 1]).await, ["a", "b", "c"]);
     assert_eq!(read(&[1, 0]).await, ["a", "b", "c"]);
     assert_eq!(read(&[]).await, ["c"]);
@@ -124,13 +124,13 @@ async fn closing_a_node_sends_commits_and_leaves() {
     closed.unwrap();
     closed_twin.unwrap();
     delivery.await.unwrap();
-    // It may have had the second record just before.
+    // The consumer may have received the second record just before.
     let _ = tokio::time::timeout(DEADLINE, waiting).await.unwrap();
     assert_eq!(committed(&fleet, "relay").await, Some(1));
     assert!(producer.enqueue(record("t", "c")).await.is_err());
     assert!(relay.producer().await.is_err() || relay.consumer(["t"]).join().await.is_err());
 
-    // The group is left, so that another member has the partition at once.
+    // The consumer has left the group, so another member gets the partition at once.
     let relay = fleet.open("relay").await;
     let read = take(&mut consumer(&relay, "t").await, 1).await;
     assert_eq!(values(&read), ["b"]);

@@ -1,4 +1,4 @@
-//! Nodes without a runtime, and handles of nodes that are no more.
+//! Nodes without a runtime, and handles of closed nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn a_node_seals_without_any_runtime_and_without_a_broker() {
     let files = NodeFiles::in_folder(folder.path(), "sender").unwrap();
     let lock = Arc::new(NodeLock::acquire(&files).unwrap());
     let secret = |path| SecretFile::new(path, Arc::clone(&lock));
-    // Nobody listens at port 1.
+    // No broker listens on port 1.
     let servers = [("bootstrap_servers", "127.0.0.1:1")];
     let node = Node::start_blocking(NodeParts {
         backend: Arc::new(PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap()),

@@ -1,4 +1,4 @@
-//! Whole nodes on an embedded broker: provisioned, opened from their files, talking over TCP.
+//! Whole nodes on an embedded broker: provisioned, opened from their files, connected by TCP.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

@@ -9,7 +9,7 @@ use kc::{NodeBuilder, NodeRoles};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
-/// A person's comment, which survives.
+/// A comment of a person, which must be kept.
 const COMMENT: &str = "; mine";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +68,7 @@ async fn open_and_close(options: NodeBuilder) {
     node.close_within(DEADLINE).await.unwrap();
 }
 
-/// Moves root and chain to where old versions had them.
+/// Moves root and chain to their places in old versions.
 fn make_old(fleet: &Fleet, id: &str) {
     let mut config = stored(fleet, id);
     let root = entry(&config, Section::ALLOWLIST, "rot0").unwrap();
@@ -80,7 +80,7 @@ fn make_old(fleet: &Fleet, id: &str) {
     write(fleet, id, &config);
 }
 
-/// The configuration as it stands in the file.
+/// Returns the configuration in the file.
 fn stored(fleet: &Fleet, id: &str) -> NodeConfig {
     let text = fs::read_to_string(path(fleet, id)).unwrap();
     NodeConfig::parse(&text).unwrap()

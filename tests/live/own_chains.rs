@@ -1,4 +1,4 @@
-//! A node with two signing keys, whose chains stand in each other's entries.
+//! A node with two signing keys, whose chains are in the entries of the other key.
 
 use std::fs;
 
@@ -76,7 +76,7 @@ fn add_key(fleet: &Fleet) -> VerifyingKey {
     public
 }
 
-/// A fresh chain for a key.
+/// Returns a new chain for a key.
 fn issue(key: &VerifyingKey) -> Vec<u8> {
     let role = Role::Producer;
     let constraints = role

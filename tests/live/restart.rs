@@ -19,7 +19,7 @@ async fn a_stopped_producers_records_open_once_it_is_back_without_sending() {
         producer.close_within(DEADLINE).await.unwrap();
         sender.close_within(DEADLINE).await.unwrap();
     }
-    // It serves the keys of all its runs without turning its ratchet.
+    // The node hands out the data keys of all its runs without turning its ratchet.
     let _sender = fleet.open("sender").await;
     let reader = fleet.open("reader").await;
     let mut consumer = consumer(&reader, "t").await;

@@ -1,4 +1,4 @@
-//! Roles and run-time trust: a controller, limited consumers, a denied one, a chain server.
+//! Roles and trust at run time: a controller, limited consumers, a denied consumer, a chain server.
 
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,17 @@ use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 const ROOT: &[u8] = b"root";
 const PRODUCERS: [&str; 3] = ["p1", "p2", "p3"];
 const CONSUMERS: [&str; 3] = ["c1", "c2", "c3"];
-/// How often a denied consumer tries before it is believed that it gets nothing.
+/// The number of attempts of a denied consumer after which the test assumes that it gets nothing.
 const ATTEMPTS: u64 = 3;
 
-/// What a denied consumer does, and so who keeps the next keys from it.
+/// The behaviour of a denied consumer, which determines the nodes that refuse it the next data keys.
 #[derive(Clone, Copy, PartialEq)]
 enum Denied {
-    /// It learns of its denial, and asks no more.
+    /// It learns of its denial, and stops asking.
     Learns,
-    /// It does not learn of it, and asks the controller.
+    /// It does not learn of its denial, and asks the controller.
     AsksController,
-    /// It does not learn of it, and asks the producers and the controller.
+    /// It does not learn of its denial, and asks the producers and the controller.
     AsksAll,
 }
 
@@ -66,7 +66,7 @@ async fn deny_one_of_three(key_type: KeyType, denied: Denied) {
         fleet.provision(id, role, "root");
     }
     let controller = start_controller(&fleet).await;
-    // Post-quantum signatures take long, on a busy machine longer still: nobody is to ask faster than is answered.
+    // Post-quantum signatures take long, especially on a busy machine: requests must not be more frequent than answers.
     let interval = match key_type {
         KeyType::Ed25519 => "0.3",
         KeyType::Hybrid => "3",
@@ -106,7 +106,7 @@ async fn deny_one_of_three(key_type: KeyType, denied: Denied) {
         until(&mut told, |event| matches!(event, NodeEvent::Denied { .. })).await;
     }
 
-    // Each start of a producer is a step of its ratchet.
+    // Each start of a producer takes a step of its ratchet.
     close_all(producers).await;
     let producers = open_all(&fleet, PRODUCERS).await;
     let givers = || producers.iter().chain([&controller]);
@@ -158,12 +158,12 @@ async fn deny_one_of_three(key_type: KeyType, denied: Denied) {
     assert_eq!(asks, denied != Denied::Learns);
 }
 
-/// Whether a node refuses to ask because its own key is denied.
+/// Returns whether a node refuses to ask because its own key is denied.
 fn is_blocked(event: &NodeEvent) -> bool {
     matches!(event, NodeEvent::NoValidChain { reason } if reason.contains("(C11)"))
 }
 
-/// Waits until a node has refused a denied key several times since it was opened.
+/// Waits until a node has refused a denied key several times since the node was opened.
 async fn refuses_often(giver: &Node) {
     let refused = async || {
         let refused = giver.status().await.unwrap().refused();
@@ -188,8 +188,8 @@ async fn a_post_quantum_chain_server_keeps_chains_fresh_as_well() {
     keep_chains_fresh(KeyType::Hybrid, 8.0, 3).await;
 }
 
-/// `speed` is how much faster than ours the fleet's time goes: post-quantum signatures take long, on a busy machine
-/// longer still.
+/// `speed` is the factor by which the clock of the fleet is faster: post-quantum signatures take long, especially on a
+/// busy machine.
 async fn keep_chains_fresh(key_type: KeyType, speed: f64, renewals_of_each: usize) {
     const LIFETIME: Duration = Duration::from_secs(120);
     let clock = fast_clock(speed);
@@ -197,7 +197,7 @@ async fn keep_chains_fresh(key_type: KeyType, speed: f64, renewals_of_each: usiz
     fleet.clock = clock.clone();
     fleet.key_type = key_type;
     fleet.provision("server", Role::ChainServer, "root");
-    // Chains of a chain server let nobody ask producers directly (protocol §12).
+    // Chains of a chain server do not allow requests to producers (protocol §12).
     let _controller = start_controller(&fleet).await;
     fleet.lifetime = Some(LIFETIME);
     fleet.provision("sender", Role::Producer, "root");
@@ -238,7 +238,7 @@ async fn keep_chains_fresh(key_type: KeyType, speed: f64, renewals_of_each: usiz
         let expires = trust.identities[0].chain.clone().unwrap().unwrap();
         assert!(expires > clock.now());
     }
-    // A node whose own chain ended long ago finds a fresh one at the broker, and asks with that.
+    // A node whose own chain expired long ago finds a new one at the broker, and uses it to ask.
     let latecomer = options("latecomer").open().await.unwrap();
     let mut consumer_of_latecomer = consumer(&latecomer, "t").await;
     assert_eq!(
@@ -248,7 +248,7 @@ async fn keep_chains_fresh(key_type: KeyType, speed: f64, renewals_of_each: usiz
     let stored = read_config(&fleet.files("sender").config()).unwrap();
     let stored = chain_key_of(&stored);
     assert!(stored.timestamp().unwrap() > Timestamp::from_unix(LIFETIME * 2));
-    // A chain that is kept fresh is never warned of.
+    // A chain that is renewed in time causes no warning.
     while let Some(event) = warnings.try_next() {
         assert!(
             !matches!(event, NodeEvent::ChainExpires { .. }),
@@ -276,12 +276,12 @@ async fn the_end_of_a_chain_is_warned_of() {
         _ => false,
     })
     .await;
-    // Not at the start, but when at most a tenth of what was left then is left.
+    // The warning comes when at most a tenth of the validity at the start is left, not at the start.
     let left = |at: Timestamp| end.as_secs() - at.as_secs();
     assert!(left(clock.now()) < left(opened) / 5.0);
 }
 
-/// A clock that is so much faster than the world's.
+/// Returns a clock that is faster by this factor.
 fn fast_clock(factor: f64) -> Clock {
     let start = Instant::now();
     let begun = Clock::system().now();
@@ -357,12 +357,12 @@ pub(crate) fn key_of(fleet: &Fleet, id: &str) -> VerifyingKey {
     })
 }
 
-/// When the chain in a configuration ends, by its last certificate.
+/// Returns the end of the last certificate of the chain in a configuration.
 fn chain_key_of(config: &NodeConfig) -> MaxAge {
     certificate_of(config, |certificate| certificate.max_age)
 }
 
-/// Looks at the last certificate of a node's first chain, without verifying it.
+/// Reads the last certificate of a node's first chain, without verifying it.
 fn certificate_of<T>(config: &NodeConfig, look: impl FnOnce(&Certificate<'_>) -> T) -> T {
     let Some(Value::Bytes(chain)) = config.load_value(Section::CHAINS, "chain0").unwrap() else {
         panic!("no chain");
@@ -376,7 +376,7 @@ fn certificate_of<T>(config: &NodeConfig, look: impl FnOnce(&Certificate<'_>) ->
     look(&certificate.unwrap())
 }
 
-/// The root puts a key onto a list.
+/// Publishes an entry of a list, signed by the root.
 pub(crate) async fn publish(fleet: &Fleet, key_type: KeyType, list: TrustList, key: &VerifyingKey) {
     let root = derive_root(ROOT, key_type).unwrap().key;
     let entry = TrustEntry::unrestricted(key);
@@ -402,7 +402,7 @@ pub(crate) async fn publish(fleet: &Fleet, key_type: KeyType, list: TrustList, k
     sent.await.unwrap().await.unwrap();
 }
 
-/// Has the chain server keep a node's chain fresh, from now on.
+/// Makes the chain server renew a node's chain from now on.
 fn renew_for(fleet: &Fleet, id: &str, usages: &[Usage]) {
     let constraints = Constraints {
         topics: Some(vec!["^.*$".into()]),

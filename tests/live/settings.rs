@@ -1,4 +1,4 @@
-//! Which of a node's Kafka settings apply to whom.
+//! The Kafka settings of a node, and the clients to which they apply.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn client(address: &str) -> PureBackend {
     PureBackend::new(ClientSettings::parse([("bootstrap_servers", address)]).unwrap()).unwrap()
 }
 
-/// A fleet with a sender that has sent something.
+/// Returns a fleet with a sender that has sent a record.
 async fn fleet() -> (Fleet, Node) {
     let fleet = Fleet::start().await;
     fleet.provision("sender", Role::Producer, "root");
@@ -51,7 +51,7 @@ async fn the_side_topics_have_settings_of_their_own() {
         &fleet,
         "reader",
         &[
-            // Nobody listens at port 1.
+            // No broker listens on port 1.
             ("kafka", "bootstrap_servers", "127.0.0.1:1"),
             ("kafka", "security_protocol", "PLAINTEXT"),
             ("kafka-consumer", "bootstrap_servers", &address),

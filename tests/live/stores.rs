@@ -1,4 +1,4 @@
-//! A node whose stores fail for a while, as those on a token that is away.
+//! A node whose stores fail for some time, like those on an unavailable token.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -21,10 +21,10 @@ use kc::{Clock, EventListener, NodeEvent, NodeRoles, ProduceError};
 
 use crate::fleet::{DEADLINE, Fleet, record, take, values};
 
-/// How long nobody else may be held up.
+/// The maximum delay of all other work.
 const HELD_UP: Duration = Duration::from_secs(10);
 
-/// A keystore that can be away.
+/// A keystore that can be unavailable.
 #[derive(Debug)]
 struct Removable {
     store: Box<dyn KeyStore>,
@@ -67,7 +67,7 @@ impl KeyStore for Removable {
     }
 }
 
-/// A configuration that is not read before it is let go.
+/// A configuration store whose reads block until they are released.
 #[derive(Debug)]
 struct Slow {
     config: Arc<dyn ConfigStore>,
@@ -112,7 +112,7 @@ fn parts(fleet: &Fleet) -> (NodeParts, Arc<Removable>) {
     (parts, keystore)
 }
 
-/// Waits for news of a store; gives all such news up to it.
+/// Waits for an event of a store. Returns all such events up to it.
 async fn news(events: &mut EventListener, awaited: &NodeEvent) -> Vec<NodeEvent> {
     let mut news = Vec::new();
     while news.last() != Some(awaited) {

@@ -18,7 +18,7 @@ use kc::{ClientSettings, Clock, ForeignPolicy, NodeRoles};
 
 use crate::fleet::{Fleet, consumer, record, take, values};
 
-/// A keystore that panics at its first signature, as no store should.
+/// A keystore that panics at its first signature, which no store should do.
 #[derive(Debug)]
 struct Faulty {
     store: Box<dyn KeyStore>,
@@ -104,7 +104,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
     assert!(keystore.sound.load(Ordering::Relaxed));
 }
 
-/// Takes the place of the exchange, and panics at its first records.
+/// Replaces the exchange, and panics at its first records.
 struct Doomed;
 
 impl Actor for Doomed {

@@ -18,7 +18,7 @@ use kc::keystore_file::system_rng;
 
 use crate::leaks::{known, leak};
 
-/// What a value shows must be this, and nothing of its secrets.
+/// Checks that a value shows exactly this text, and none of its secrets.
 #[track_caller]
 pub(crate) fn check(value: &dyn Debug, secrets: &[&[u8]], expected: &str) {
     let (line, lines) = (format!("{value:?}"), format!("{value:#?}"));
@@ -38,14 +38,14 @@ pub(crate) fn topic_secret() -> TopicSecret {
     secret(2).into()
 }
 
-/// A seed of known bytes, by its stored form.
+/// Returns a seed of known bytes, from its stored form.
 pub(crate) fn seed() -> Seed {
     let mut writer = Writer::new();
     writer.array(2).uint(7).bytes(&known::<32>(1));
     Seed::decode(&writer.into_vec()).unwrap()
 }
 
-/// The key of known bytes, and what of it is secret.
+/// Returns the key of known bytes, and its secret parts.
 pub(crate) fn signing_key() -> (SigningKey, Vec<u8>) {
     let key = SigningKey::from_ed25519_seed(&secret(3));
     (key, known::<32>(3).to_vec())
@@ -105,7 +105,7 @@ fn secrets_and_what_the_ratchet_makes() {
     let mut ratchet = StepKeys::new(step, &KeyIdForm::Short);
     let key = ratchet.sealing_key(&"t".into(), &mut system_rng().unwrap());
     assert_eq!(key.topic_secret(), &of_topic);
-    // The high half of its salts is drawn, and no secret.
+    // The high half of its salts is random, and not secret.
     for shown in [format!("{key:?}"), format!("{ratchet:?}")] {
         assert!(
             shown.contains("TopicSecret(Secret<32>(redacted))"),
@@ -224,7 +224,8 @@ fn keys_of_an_exchange() {
     ] {
         let key = DecapsulationKey::generate(suite, &mut system_rng().unwrap());
         assert_eq!(format!("{key:?}"), expected);
-        // In front of the public half, which the secret form repeats. Random, so look for long parts.
+        // The secret form repeats the public half, so only the bytes before it are secret. The bytes are random, so
+        // only long parts are searched.
         let bytes = key.expose_bytes();
         for secret in [&bytes.expose()[5..37], &bytes.expose()[42..1000]] {
             assert_eq!(leak(expected, secret, 8), None);

@@ -1,4 +1,4 @@
-//! Requests and replies, and who makes and takes them.
+//! Requests and replies, and the machines that make and accept them.
 
 use kc::core::chain::{
     Constraints, Identity, MaxAge, TrustEntry, TrustStore, Usage, ValidIdentity, encode_certificate,
@@ -14,7 +14,7 @@ use crate::core::{check, signing_key, topic_secret};
 use crate::leaks::{known, leak};
 use crate::peer::Peer;
 
-/// A node that is certified by itself.
+/// Returns a node that certified itself.
 fn node() -> (TrustStore, ValidIdentity) {
     let (key, _) = signing_key();
     let usages = [

@@ -1,8 +1,8 @@
-//! Finds secrets in texts, in all forms in which a programmer may have printed them.
+//! Finds secrets in texts, in all forms in which a program may print them.
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Bytes that are known, and look like nothing else.
+/// Returns known bytes that are unlike all other data.
 pub(crate) fn known<const N: usize>(tag: u8) -> [u8; N] {
     let mut state = u32::from(tag) | 0x9e37_7900;
     std::array::from_fn(|_| {
@@ -11,13 +11,13 @@ pub(crate) fn known<const N: usize>(tag: u8) -> [u8; N] {
     })
 }
 
-/// The first form in which so many bytes in a row of a secret stand in a text.
+/// Returns the first form in which a part of a secret, of `window` bytes, is in a text.
 pub(crate) fn leak(text: &str, secret: &[u8], window: usize) -> Option<String> {
     let text = Text::new(text);
     forms(secret, window).find(|form| text.holds(form))
 }
 
-/// A text, also without what `{:#?}` puts between the elements of a list.
+/// A text, and the same text without the line breaks that `{:#?}` puts between the elements of a list.
 struct Text {
     plain: String,
     on_one_line: String,
@@ -37,7 +37,7 @@ impl Text {
     }
 }
 
-/// All texts for all parts of a secret that have so many bytes.
+/// Returns all forms of all parts of a secret with this number of bytes.
 fn forms(secret: &[u8], window: usize) -> impl Iterator<Item = String> {
     secret.windows(window).flat_map(|part| {
         let joined = |show: fn(&u8) -> String, between: &str| {
@@ -57,7 +57,7 @@ fn forms(secret: &[u8], window: usize) -> impl Iterator<Item = String> {
     })
 }
 
-/// The characters of base64 that these bytes alone make, when so many bytes stand before them.
+/// Returns the characters of base64 that depend on these bytes only, if `before` bytes precede them.
 fn base64_of(part: &[u8], before: usize) -> String {
     let bit = |index: usize| part[index / 8] >> (7 - index % 8) & 1;
     let first = (6 - before * 8 % 6) % 6;
@@ -82,13 +82,13 @@ fn leaks_are_found_in_every_form() {
         format!("{part:02x?}"),
         part.iter().map(|byte| format!("{byte:02x}")).collect(),
         part.escape_ascii().to_string(),
-        // Of the bytes 00 and the part: `AA` and what follows.
+        // The base64 of the byte 00 and the part: `AA` and the following characters.
         base64_of(part, 1),
     ] {
         assert!(leak(&format!("<{shown}>"), &secret, 4).is_some(), "{shown}");
     }
     assert!(leak("password: nter2", as_text, 4).is_some());
-    // As any encoder gives it: base64 of "hunter2!" and of "xhunter2!".
+    // The output of an encoder: base64 of "hunter2!" and of "xhunter2!".
     for encoded in ["aHVudGVyMiE=", "eGh1bnRlcjIh", "eHhodW50ZXIyIQ=="] {
         assert!(leak(encoded, as_text, 4).is_some(), "{encoded}");
     }

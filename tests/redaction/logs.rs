@@ -1,4 +1,4 @@
-//! What nodes log at the level of every detail, through a whole exchange.
+//! The logs of nodes at the most detailed level, during a whole exchange.
 
 use std::fs;
 use std::io::{self, Write};
@@ -29,8 +29,8 @@ impl Write for Log {
     }
 }
 
-/// What a node's secret files hold now: the signing keys' secret halves, the opaque key, the seed, and
-/// the topic secrets that are kept.
+/// Returns the present secrets in a node's files: the secret halves of the signing keys, the opaque key, the seed, and
+/// the retained data keys.
 fn secrets(fleet: &Fleet, id: &str) -> Vec<Vec<u8>> {
     let files = NodeFiles::in_folder(fleet.folder.path(), id).unwrap();
     let crypto = NodeSecrets::decode(&fs::read(files.crypto()).unwrap()).unwrap();
@@ -128,10 +128,10 @@ async fn nothing_secret_is_logged_in_a_whole_exchange() {
     ] {
         assert!(log.contains(told), "{told} is not in {log}");
     }
-    // Two of the sender before, and its seed and topic secret after.
+    // Two secrets of the sender before the exchange, and its seed and data key afterwards.
     assert!(hidden.len() >= 15, "{}", hidden.len());
     for secret in hidden {
-        // Long parts, because short ones may be there by chance.
+        // Only long parts are searched, because short ones may occur by chance.
         assert_eq!(leak(&log, &secret, 8), None, "{log}");
     }
 }

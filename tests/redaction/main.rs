@@ -1,4 +1,4 @@
-//! No secret shows: neither in the `Debug` output of any type that holds one, nor in what nodes log.
+//! No secret is shown: neither in the `Debug` output of a type that holds one, nor in the logs of nodes.
 
 #![allow(
     clippy::indexing_slicing,

@@ -28,7 +28,7 @@ use crate::leaks::{known, leak};
 
 const PASSWORD: &str = "zQ7!xK9%wV3?";
 
-/// All that is secret in a node of known bytes.
+/// Returns all secrets of a node of known bytes.
 fn secrets() -> Vec<Vec<u8>> {
     vec![
         known::<32>(1).to_vec(),
@@ -131,7 +131,7 @@ fn provisioned_nodes() {
     }
 }
 
-/// The root of trust and the provisioner that made a node stand in none of its files, but their public keys do.
+/// The files of a node do not contain the secrets of its root of trust and its provisioner, but their public keys.
 #[test]
 fn who_made_a_node_is_in_none_of_its_files() {
     let (root_password, password) = (b"password of the root", b"password of provisioners");
@@ -174,7 +174,8 @@ fn who_made_a_node_is_in_none_of_its_files() {
     assert!(knows_root);
 }
 
-/// Nothing of a node of random bytes: long parts, because short ones may be there by chance.
+/// Checks that a text shows none of the secrets of a node of random bytes. Only long parts are searched, because short
+/// ones may occur by chance.
 fn assert_hidden(shown: &str, secrets: &NodeSecrets, seed: &[u8]) {
     let keys = secrets.signing_keys();
     let keys: Vec<_> = keys.map(|key| key.expose_bytes()).collect();
@@ -200,7 +201,7 @@ async fn open_nodes_and_their_handles() {
             NodeFiles::in_folder(folder.path(), "n").unwrap(),
         );
         assert_nothing_shows(&format!("{crypto:?} {stores:?} {stores:#?}"));
-        // The pure backend knows no passwords.
+        // The node is opened without a password for Kafka.
         let edit = &mut |config: &mut NodeConfig| {
             config.remove(Section::KAFKA, "sasl_plain_password");
             config

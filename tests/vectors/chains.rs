@@ -39,7 +39,7 @@ enum Key {
     Multi {
         multi: Vec<PublicForm>,
     },
-    /// No key of ours.
+    /// A key that is not of the known types.
     Raw {
         raw: Value,
     },
@@ -87,7 +87,7 @@ fn describe(chain: &ValidatedChain) -> Result<Processed, Invalid> {
     })
 }
 
-/// The restrictions as the reference writes them: names as text, entries as bytes.
+/// Returns the restrictions in the form of the reference: names as text, entries as bytes.
 fn restrictions(constraints: &Constraints) -> Vec<(&'static str, Typed)> {
     let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| typed_set(list));
     let path_length = constraints.path_length.map(|left| Typed::int(left.into()));
@@ -142,7 +142,7 @@ impl Intersect {
     }
 }
 
-/// A list of texts, or nothing; anything else our types cannot express.
+/// Returns a list of texts, or `None`; refuses all other values, which the types of kc cannot express.
 fn set(value: &Typed) -> Outcome<Option<Vec<String>>> {
     let texts = match value {
         Typed::Nil {} => return Ok(None),

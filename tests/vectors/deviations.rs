@@ -1,28 +1,28 @@
-//! The quirks of the reference that we do not share.
+//! The quirks of the reference that kc does not share.
 
-/// Quirk cases in which we do something else than the reference. Never matches a must case.
+/// Quirk cases in which kc deviates from the reference. Never matches a must case.
 #[derive(Debug)]
 pub(crate) struct Deviation {
     pub(crate) family: &'static str,
-    /// The name of the case, or of the operation all of whose cases are meant.
+    /// The name of the case, or of an operation, for all its cases.
     pub(crate) case: &'static str,
     of_op: bool,
     pub(crate) instead: Instead,
-    /// What we do, in words.
+    /// The behaviour of kc, as a text.
     pub(crate) ours: &'static str,
-    /// Why that is better.
+    /// The reason why that behaviour is better.
     pub(crate) reason: &'static str,
 }
 
-/// What we do in a [`Deviation`], as far as the runner checks it.
+/// The behaviour of kc in a [`Deviation`], as far as the runner checks it.
 #[derive(Debug)]
 pub(crate) enum Instead {
-    /// We refuse what the reference accepts.
+    /// kc refuses an input that the reference accepts.
     Rejects,
-    /// We accept what the reference refuses.
+    /// kc accepts an input that the reference refuses.
     Accepts,
-    /// We agree about acceptance and differ in these fields of `out` or `reject` alone: `roots[].root`, where `[]` is
-    /// every element.
+    /// kc agrees on acceptance, and differs only in these fields of `out` or `reject`: `roots[].root`, where `[]`
+    /// stands for every element.
     Differs(&'static [&'static str]),
 }
 
@@ -32,7 +32,7 @@ impl Deviation {
     }
 }
 
-/// The row of a case.
+/// Returns the row for a case.
 pub(crate) fn row(family: &str, case: &str, op: &str) -> Option<&'static Deviation> {
     let named = |row: &Deviation| row.case == if row.of_op { op } else { case };
     let mut rows = DEVIATIONS.iter();
@@ -79,7 +79,7 @@ const fn of_op(row: Deviation) -> Deviation {
     Deviation { of_op: true, ..row }
 }
 
-/// Every deviation.
+/// All deviations.
 #[rustfmt::skip]
 pub(crate) static DEVIATIONS: &[Deviation] = &[
     rejects("chains", "negative-leaf-timestamp", "a negative end of validity has passed",

@@ -2,18 +2,18 @@
 
 use serde_json::Value;
 
-/// Characters of a value that are shown.
+/// The number of characters that are shown of a value.
 const SHOWN: usize = 64;
 
 /// A place at which two values differ.
 pub(crate) struct Difference {
-    /// As `steps[2].salt_after`.
+    /// The path of the place: `steps[2].salt_after`.
     pub(crate) path: String,
     expected: Option<Value>,
     actual: Option<Value>,
 }
 
-/// Every difference, in the order of the names.
+/// Returns all differences, in the order of the names.
 pub(crate) fn differences(expected: &Value, actual: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     collect("", Some(expected), Some(actual), &mut found);
@@ -51,7 +51,7 @@ fn collect(
 }
 
 impl Difference {
-    /// Whether the place is `field` or inside it; in a field, `[]` is every element.
+    /// Returns whether the place is `field` or inside it; in a field, `[]` stands for every element.
     pub(crate) fn is_in(&self, field: &str) -> bool {
         let mut any = String::new();
         for part in self.path.split_inclusive('[') {
@@ -61,7 +61,7 @@ impl Difference {
         inside.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
-    /// The place in `out` or `reject`, what is expected there and what came.
+    /// Returns the place in `out` or `reject`, the expected value and the actual value, as a line.
     pub(crate) fn line(&self, body: &str) -> String {
         let focus = match (&self.expected, &self.actual) {
             (Some(Value::String(one)), Some(Value::String(other))) => {
@@ -77,7 +77,7 @@ impl Difference {
     }
 }
 
-/// The value as JSON; of a long one the part around the character `focus`.
+/// Returns the value as JSON; of a long value, the part around the character `focus`.
 fn show(value: Option<&Value>, focus: usize) -> String {
     let Some(value) = value else {
         return "nothing".to_owned();

@@ -1,4 +1,4 @@
-//! The random byte strings that a case recorded, played back as a source of randomness.
+//! The recorded random byte strings of a case, replayed as a source of randomness.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::values::Hex;
 
-/// Who consumed a random byte string in the reference.
+/// The library that consumed a random byte string in the reference.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Source {
@@ -33,7 +33,7 @@ impl Draw {
     }
 }
 
-/// The first thing that went wrong while draws were played back; shared by all of a case's [`Draws`].
+/// The first error while draws were replayed, shared by all [`Draws`] of a case.
 #[derive(Clone, Default)]
 pub(crate) struct Faults(Rc<RefCell<Option<String>>>);
 
@@ -45,10 +45,9 @@ impl Faults {
 
 /// A scripted source of randomness: implements `rand_core::CryptoRng`.
 ///
-/// A request for n bytes (one `fill_bytes`) takes the first recorded draw of n bytes that is left; draws of other
-/// lengths stay for later requests. A request that no draw can answer, or only one whose bytes were not recorded,
-/// fails the case and gets a deterministic filler, so that the code under test runs to its end. The default has nothing
-/// but filler.
+/// A request for n bytes (one `fill_bytes`) takes the first remaining draw of n bytes; draws of other lengths stay for
+/// later requests. A request fails the case if no draw remains for it, or if the bytes of the draw were not recorded;
+/// it then gets a deterministic filler, so that the tested code runs to its end. The default contains only filler.
 #[derive(Default)]
 pub(crate) struct Draws {
     script: VecDeque<Draw>,
@@ -65,8 +64,9 @@ impl Draws {
         }
     }
 
-    /// Keeps the draws that `wanted` accepts: it is told the source, the length in bytes, and how many draws of that
-    /// source and length came before. For side effects in between.
+    /// Keeps the draws that `wanted` accepts. The arguments of `wanted` are the source, the length in bytes, and the
+    /// number of earlier draws with the same source and length. Other draws belong to work of the reference that kc
+    /// does not do.
     pub(crate) fn keep(mut self, wanted: impl Fn(Source, usize, usize) -> bool) -> Self {
         let mut seen: HashMap<(Source, usize), usize> = HashMap::new();
         self.script.retain(|draw| {
@@ -98,7 +98,7 @@ impl Draws {
         Ok(())
     }
 
-    /// Varies: code that draws until a sample fits must come to an end.
+    /// The filler varies, because code that draws until a sample fits must end.
     fn fill(&mut self, dst: &mut [u8]) {
         for byte in dst {
             let next = self.filler.wrapping_mul(0x5851_f42d_4c95_7f2d);
@@ -136,7 +136,7 @@ impl TryRng for Draws {
 
 impl TryCryptoRng for Draws {}
 
-/// Half a salt of zeros for one sealing key: the peers draw nothing there.
+/// Half a salt of zeros for one sealing key: the peers draw nothing for it.
 pub(crate) fn zeros() -> Draws {
     let zeros = Draw {
         src: Source::Sodium,

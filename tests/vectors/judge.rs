@@ -7,19 +7,19 @@ use crate::diff::{Difference, differences};
 use crate::load::{Case, Entry, Tier};
 use crate::operation::Run;
 
-/// What became of a case.
+/// The result of a case.
 pub(crate) enum Verdict {
-    /// Agrees with the reference in every field.
+    /// kc agrees with the reference in every field.
     Passed,
-    /// Does what this row of the deviations says.
+    /// kc deviates as this row describes.
     Deviates(&'static Deviation),
-    /// A quirk case of other vectors than the project's differs, and no row says so.
+    /// A quirk case of external vectors differs, and no row describes the deviation.
     Undocumented(Vec<String>),
     Failed(Vec<String>),
 }
 
-/// Runs and judges a case; a panic is a failure. `strict`: the vectors are the project's own, which the deviations
-/// must fit exactly.
+/// Runs and judges a case; a panic is a failure. `strict` is true for the vectors of the project, which the deviations
+/// must match exactly.
 pub(crate) fn judge(entry: &Entry, strict: bool) -> Verdict {
     let case = match &entry.case {
         Ok(case) => case,

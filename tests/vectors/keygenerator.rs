@@ -17,13 +17,13 @@ pub(crate) fn run(case: &Case) -> Result<Run, Invalid> {
     }
 }
 
-/// A generator of this secret, for this purpose or the default one.
+/// Returns a generator with this secret, for this purpose or the default one.
 fn generator(secret: &Hex, ctx: Option<&Hex>) -> Result<(KeyGenerator, Purpose), String> {
     let purpose = purpose(ctx, Purpose::GENERATOR)?;
     Ok((KeyGenerator::new(secret.secret()?, purpose), purpose))
 }
 
-/// A purpose, padded with zeros.
+/// Returns a purpose, padded with zeros.
 fn purpose(given: Option<&Hex>, default: Purpose) -> Result<Purpose, String> {
     given.map_or(Ok(default), |given| padded(given).map(Purpose))
 }
@@ -94,7 +94,7 @@ impl Call {
             )
             .map_err(|error| error.to_string())?;
         let (key, nonce) = output.split_at(key_len);
-        // The reference's last 0 bytes of an output are all of it.
+        // In the reference, the last 0 bytes of an output are the whole output.
         let nonce = if nonce.is_empty() { &output } else { nonce };
         Ok(Step {
             salt_before: before.into(),

@@ -1,4 +1,4 @@
-//! The files of vectors and their cases.
+//! The files with vectors, and their cases.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::draws::Draw;
 
 const FORMAT: &str = "kafkacrypto-vectors/1";
 
-/// Every family; the project's vectors have them all.
+/// All families; the vectors of the project have each of them.
 pub(crate) const FAMILIES: [&str; 11] = [
     "chains",
     "exchange",
@@ -26,10 +26,10 @@ pub(crate) const FAMILIES: [&str; 11] = [
     "stores",
 ];
 
-/// Fields of `reject` that inform a reader and are not compared.
+/// Fields of `reject` that only inform a reader, and are not compared.
 const INFORMATIVE: [&str; 3] = ["class", "detail_last_root", "reason"];
 
-/// A case, or what stands in its place and cannot be read.
+/// A case, or the error of a case that cannot be read.
 pub(crate) struct Entry {
     pub(crate) family: String,
     pub(crate) label: String,
@@ -47,7 +47,7 @@ pub(crate) struct Case {
     pub(crate) tier: Tier,
     pub(crate) input: Value,
     pub(crate) accepted: bool,
-    /// `out` or `reject`, without what only informs.
+    /// The content of `out` or `reject`, without the informative fields.
     pub(crate) body: Value,
     pub(crate) draws: Vec<Draw>,
     pub(crate) time: Option<f64>,
@@ -58,9 +58,9 @@ pub(crate) struct Case {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tier {
-    /// An interoperable implementation has to agree.
+    /// An interoperable implementation must agree.
     Must,
-    /// An accident of the reference; a documented deviation is fine.
+    /// An accident of the reference; a documented deviation is allowed.
     Quirk,
 }
 
@@ -97,7 +97,7 @@ enum RawResult {
     Reject,
 }
 
-/// The cases of all files `*.json` of a folder, in the order of their names.
+/// Returns the cases of all files `*.json` in a folder, in the order of their names.
 pub(crate) fn folder(folder: &Path) -> Vec<Entry> {
     let paths = std::fs::read_dir(folder).and_then(|entries| {
         let paths = entries.map(|entry| Ok(entry?.path()));
@@ -129,7 +129,7 @@ fn unread(family: &str, problem: String) -> Entry {
     }
 }
 
-/// The cases of the file `<stem>.json`; the error is that of the whole file.
+/// Returns the cases of the file `<stem>.json`, or the error of the whole file.
 pub(crate) fn file(stem: &str, text: &str) -> Result<Vec<Entry>, String> {
     let file: RawFile = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if file.format != FORMAT {
@@ -184,7 +184,7 @@ fn case(value: Value) -> Result<Case, String> {
     })
 }
 
-/// Reads a value into its type; the error names the place.
+/// Reads a value into its type; an error names the place.
 pub(crate) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     serde_path_to_error::deserialize(value).map_err(|error| error.to_string())
 }

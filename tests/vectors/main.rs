@@ -1,18 +1,18 @@
 //! Runs the protocol's test vectors: `cargo test --test vectors`.
 //!
-//! The files `*.json` beside this one are run, or those of the folder that `KC_VECTORS` names; their `README.md`
-//! describes them. Each case is a test `family/case`: its input is read into the types of its operation, our code
-//! runs on that, and the whole result is compared, accepted output as well as state after a refusal. Nothing is
-//! passed over: what the types do not describe fails its case, and a field that is read and not used does not compile.
+//! The runner takes the files `*.json` in this folder, or in the folder that `KC_VECTORS` names; their `README.md`
+//! describes them. Each case is a test `family/case`: its input is read into the types of its operation, kc runs on
+//! this input, and the whole result is compared: the output, or the state after a refusal. Nothing is left out: a case
+//! with a field that the types do not describe fails, and a field that is read and not used does not compile.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
 //! | `load` | the files and their cases |
-//! | `operation`, `judge`, `diff` | how one case is run, compared and judged |
-//! | `deviations` | the quirks that we deviate from |
+//! | `operation`, `judge`, `diff` | the run of a case, its comparison and its verdict |
+//! | `deviations` | the quirks that kc does not share |
 //! | `draws` | the recorded random draws |
-//! | `values`, `nodes`, `pump` | what the families share |
-//! | the others | a family each |
+//! | `values`, `nodes`, `pump` | common parts of the families |
+//! | the others | one family each |
 //! | `own` | tests of the runner |
 
 #![deny(dead_code)]
@@ -55,7 +55,7 @@ use load::{Case, Entry};
 use operation::{Invalid, Run};
 use report::Report;
 
-/// The project's vectors.
+/// The folder of the project's vectors.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
 
 fn main() -> ExitCode {

@@ -45,7 +45,7 @@ output! {
 }
 
 impl ListUpdate {
-    /// Applies the messages in order; the last decides whether the case is accepted.
+    /// Applies the messages in order. The last message decides whether the case is accepted.
     fn run(&self, case: &Context) -> Outcome<Updated, Updated> {
         let list = match self.list {
             ListName::Allowlist => TrustList::Allow,
@@ -119,7 +119,7 @@ impl ReplaceChain {
     }
 }
 
-/// Gives the chain to the key that it certifies.
+/// Replaces the chain of the key that the new chain certifies.
 fn replace(
     identities: &mut [Identity],
     chain: &[u8],
@@ -142,10 +142,10 @@ fn replace(
     Err(reason(&refusal))
 }
 
-/// Each key with its chain, and whether requests under that go to producers, too.
+/// Returns each key with its chain, and whether requests under the chain also go to producers.
 ///
-/// Without a chain the reference means to ask everybody, under the temporary root; a node of ours then asks nobody,
-/// so that no [`ValidIdentity`](kc_core::chain::ValidIdentity) is there to say it.
+/// Without a chain, the reference would ask all nodes, under the temporary root. A node of kc then asks no node, so
+/// there is no [`ValidIdentity`](kc_core::chain::ValidIdentity) with this value.
 fn describe(
     identities: &[Identity],
     trust: &TrustStore,

@@ -30,7 +30,7 @@ pub(crate) fn run(case: &Case) -> Result<Run, Invalid> {
 input! {
     struct Serializing {
         seed_file: Hex, node_public_keys: Hex,
-        /// Entries of the node's section.
+        /// The entries of the node's section.
         config: Vec<(String, Value)>,
         calls: Vec<Call>,
     }
@@ -43,7 +43,7 @@ enum Plaintext {
     Whole {
         hex: Hex,
     },
-    /// The unit, repeated and cut to this length.
+    /// The unit is repeated, and cut to this length.
     Repeated {
         repeat_hex: Hex,
         len: usize,
@@ -61,7 +61,7 @@ impl Serializing {
         let mut form = KeyIdForm::Long {
             identity: self.node_public_keys.0.clone(),
         };
-        // Other entries say nothing about what is sealed.
+        // Other entries have no effect on the sealed value.
         for (name, value) in &self.config {
             let text = value
                 .as_str()
@@ -106,7 +106,7 @@ input! {
     struct SerializeObject { value: Object, topic: String }
 }
 
-/// What a serializer may be given.
+/// The possible inputs of a serializer.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Object {
@@ -146,7 +146,7 @@ impl SerializeObject {
         })
     }
 
-    /// Neither seed nor node are recorded: key id and box cannot be compared, all else is.
+    /// The seed and the node are not recorded, so key id and box cannot be compared; all other parts are.
     fn normalise(&self, _: &Context, body: &mut Value) -> Result<(), Invalid> {
         let sealed = match (self.value, Bytes::deserialize(&*body)) {
             (
@@ -169,7 +169,7 @@ impl SerializeObject {
     }
 }
 
-/// These cases have no clock.
+/// The time of these cases, which have no clock.
 const NOW: Timestamp = Timestamp::EPOCH;
 
 input! {
@@ -179,7 +179,7 @@ input! {
         known_keys: Vec<KnownKey>,
         #[serde(default)]
         initial_wait_intervals: u64,
-        /// The results count the waits, whatever their length.
+        /// The results contain the number of waits, for any length.
         #[serde(rename = "wait_seconds")]
         _wait_seconds: Option<f64>,
         repeat: Option<usize>,
@@ -190,11 +190,11 @@ input! {
 output! {
     struct Results {
         results: Vec<Option<Seen>>,
-        /// By root the key ids, each with a counter.
+        /// The key ids by root topic, each with a counter.
         waiting_after: BTreeMap<String, Vec<(Typed, u64)>>,
         subscriptions_after: Vec<String>,
     }
-    /// What became of a message.
+    /// The result of opening a message.
     #[derive(Default)]
     struct Seen {
         what: Option<String>, cleartext: bool, possibly_decryptable: Option<bool>,
@@ -263,7 +263,7 @@ impl Deserializing {
         })
     }
 
-    /// Of those waited for the roots and key ids are compared, the counter is internal.
+    /// Of the awaited keys, the root topics and key ids are compared; the counter is internal.
     fn normalise(&self, _: &Context, body: &mut Value) -> Result<(), Invalid> {
         let roots = body.get_mut("waiting_after").and_then(Value::as_object_mut);
         for ids in roots.into_iter().flat_map(|roots| roots.values_mut()) {
@@ -293,7 +293,7 @@ impl Seen {
         }
     }
 
-    /// As a step of a [`LateDecrypt`].
+    /// Returns the result as a step of a [`LateDecrypt`].
     fn step(self, what: &str) -> Self {
         let what = Some(what.to_owned());
         Self { what, ..self }
@@ -341,7 +341,7 @@ impl LateDecrypt {
     }
 }
 
-/// Adds a key; one under an id of another type than ours cannot be kept.
+/// Adds a key. A key with an id of an unknown type cannot be kept.
 fn add_key(
     ring: &mut KeyRing,
     root: &RootTopic,
@@ -354,7 +354,7 @@ fn add_key(
     Ok(())
 }
 
-/// A node that nobody vouches for: it wants keys, and cannot ask for them.
+/// Returns a node without a certificate: it wants data keys, and cannot request them.
 fn stranger() -> Credentials {
     let secrets = NodeSecrets::generate(&mut Draws::default());
     let trust = TrustStore::new(None, Vec::new());

@@ -1,4 +1,4 @@
-//! What nodes have: keys, chains, lists, files.
+//! The parts of nodes: keys, chains, lists, files.
 
 use kc_core::chain::{ChainError, Identity, Trust, TrustEntry, TrustStore, UnverifiedChain};
 use kc_core::keys::{Signer, SigningKey, VerifyingKey};
@@ -10,10 +10,10 @@ use kc_core::wire::Writer;
 use crate::operation::{Invalid, invalid};
 use crate::values::Hex;
 
-/// What stands in the vectors for the path of the machine's certificate authorities.
+/// The placeholder in the vectors for the path of the host's certificate authorities.
 pub(crate) const CA_FILE: &str = "<SYSTEM-CA>";
 
-/// What a node proves who it is with, and whom it trusts.
+/// The keys and chains of a node, and its lists.
 pub(crate) struct Credentials {
     pub(crate) secrets: NodeSecrets,
     pub(crate) trust: Trust,
@@ -28,14 +28,14 @@ impl Credentials {
         }
     }
 
-    /// The signing key of this public key.
+    /// Returns the signing key with this public key.
     pub(crate) fn signer(&self, public: &VerifyingKey) -> Option<&SigningKey> {
         let mut keys = self.secrets.signing_keys();
         keys.find(|key| key.verifying_key() == public)
     }
 }
 
-/// Each key with its chain.
+/// Returns each key with its chain.
 pub(crate) fn identities<'k>(
     keys: impl Iterator<Item = &'k VerifyingKey>,
     chains: &OwnChains,
@@ -47,7 +47,7 @@ pub(crate) fn identities<'k>(
     keys.enumerate().map(identity).collect()
 }
 
-/// The chains as a configuration has them, in this order; nothing for an entry that is not there.
+/// Returns chains as a configuration has them, in this order; `None` stands for a missing entry.
 pub(crate) fn chains(chains: &[Option<Hex>]) -> OwnChains {
     let entry = |(position, chain): (usize, &Option<Hex>)| {
         let chain = chain.as_ref()?.0.clone();
@@ -56,7 +56,7 @@ pub(crate) fn chains(chains: &[Option<Hex>]) -> OwnChains {
     chains.iter().enumerate().filter_map(entry).collect()
 }
 
-/// A list of packed certificates, or none.
+/// A list of packed certificates, if there is one.
 pub(crate) type List = Option<Vec<Hex>>;
 
 pub(crate) fn trust(allowlist: &List, denylist: &List) -> Result<TrustStore, ChainError> {
@@ -68,13 +68,13 @@ pub(crate) fn trust(allowlist: &List, denylist: &List) -> Result<TrustStore, Cha
     Ok(TrustStore::new(allowlist, denylist.unwrap_or_default()))
 }
 
-/// What a file of secrets holds.
+/// Returns the secrets in a file.
 pub(crate) fn secrets(file: &Hex) -> Result<NodeSecrets, Invalid> {
     let decoded = NodeSecrets::decode(file).map_err(invalid("crypto_file"))?;
     Ok(decoded.secrets)
 }
 
-/// The entries of a section, all of them bytes, with their names.
+/// Returns the entries of a section, all of which are bytes, with their names.
 pub(crate) fn binary_entries(
     config: &NodeConfig,
     section: Section<'_>,
@@ -87,7 +87,7 @@ pub(crate) fn binary_entries(
     settings.iter().map(entry).collect()
 }
 
-/// The array of a chain's links.
+/// Returns the array of a chain's links.
 pub(crate) fn repacked(chain: &[u8]) -> Result<Hex, Invalid> {
     let chain = UnverifiedChain::parse(chain).map_err(Invalid::new)?;
     let mut writer = Writer::new();

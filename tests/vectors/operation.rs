@@ -1,5 +1,5 @@
-//! How a case of an operation is run: its input is read into a type, our code makes an output of it or refuses, and
-//! both this and what is recorded are brought into one form.
+//! The run of a case: its input is read into a type, kc makes an output of it or refuses, and this result and the
+//! recorded one are brought into the same form.
 
 use std::fmt::Display;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::draws::{Draw, Draws, Faults};
 use crate::load::{Case, read};
 
-/// Types that are read, and in which each field must be used: parts of `in`.
+/// Declares types that are read, and in which each field must be used: parts of `in`.
 macro_rules! input {
     ($($(#[$attr:meta])* struct $name:ident {
         $($(#[$field_attr:meta])* $vis:vis $field:ident: $type:ty),* $(,)?
@@ -23,7 +23,8 @@ macro_rules! input {
     )* };
 }
 
-/// Types that are read as expected and written as ours, so that each field is compared: parts of `out` and `reject`.
+/// Declares types that are read from the expected result and written from that of kc, so that each field is compared:
+/// parts of `out` and `reject`.
 macro_rules! output {
     ($($(#[$attr:meta])* struct $name:ident {
         $($(#[$field_attr:meta])* $vis:vis $field:ident: $type:ty),* $(,)?
@@ -35,7 +36,7 @@ macro_rules! output {
     )* };
 }
 
-/// The vectors hold what we do not understand. Always fails the case.
+/// An error of a vector with content that the runner does not know. It always fails the case.
 #[derive(Debug)]
 pub(crate) struct Invalid(pub(crate) String);
 
@@ -49,17 +50,17 @@ impl Invalid {
     }
 }
 
-/// For what is wrong at a place of the input.
+/// Returns the error for a wrong value at a place of the input.
 pub(crate) fn invalid<E: Display>(place: &str) -> impl FnOnce(E) -> Invalid {
     move |error| Invalid(format!("in.{place}: {error}"))
 }
 
-/// What our code makes of an input.
+/// The result of kc for an input.
 pub(crate) type Outcome<O, S = Nothing> = Result<O, Stop<S>>;
 
-/// Why there is no output.
+/// The reason that there is no output.
 pub(crate) enum Stop<S = Nothing> {
-    /// Our code refuses; the state after that, and why.
+    /// kc refuses: the state after the refusal, and the reason.
     Refused(S, String),
     Invalid(Invalid),
 }
@@ -70,7 +71,7 @@ impl<S> From<Invalid> for Stop<S> {
     }
 }
 
-/// A refusal that leaves no state to compare.
+/// Returns a refusal without a state to compare.
 pub(crate) fn refuse<S: Default>(why: impl Display) -> Stop<S> {
     Stop::Refused(S::default(), why.to_string())
 }
@@ -81,7 +82,7 @@ output! {
     struct Nothing {}
 }
 
-/// What an operation has besides its input.
+/// The context of an operation besides its input.
 pub(crate) struct Context {
     script: Vec<Draw>,
     time: Option<f64>,
@@ -89,17 +90,17 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The random draws of the case, from their first.
+    /// Returns the random draws of the case, from the first one on.
     pub(crate) fn draws(&self) -> Draws {
         self.draws_of(&self.script)
     }
 
-    /// The random draws of a part of the case.
+    /// Returns the random draws of a part of the case.
     pub(crate) fn draws_of(&self, script: &[Draw]) -> Draws {
         Draws::new(script, self.faults.clone())
     }
 
-    /// The clock: that of a part of the input, else that of the case.
+    /// Returns the time: that of a part of the input, else that of the case.
     pub(crate) fn now(&self, time: Option<f64>) -> Result<Timestamp, Invalid> {
         let time = time.or(self.time);
         let time = time.ok_or_else(|| Invalid::new("there is no time"))?;
@@ -107,20 +108,21 @@ impl Context {
     }
 }
 
-/// The result of a case, as recorded and ours: `out` or `reject`.
+/// The recorded result of a case, and that of kc: `out` or `reject`.
 pub(crate) struct Run {
     pub(crate) expected: Value,
     pub(crate) actual: Value,
-    /// Whether ours is `out`.
+    /// True if the result of kc is `out`.
     pub(crate) accepted: bool,
-    /// Why we refuse.
+    /// The reason of a refusal by kc.
     pub(crate) why: String,
 }
 
-/// What our code makes of an input of type `I`.
+/// A function that runs kc on an input of type `I`.
 pub(crate) type Operation<I, O, S> = fn(&I, &Context) -> Outcome<O, S>;
 
-/// Brings `out` or `reject`, the expected one as well as ours, into one form where the README allows several.
+/// A function that brings `out` or `reject`, of the reference and of kc, into one form, where the README allows
+/// several.
 pub(crate) type Normalise<I> = fn(&I, &Context, &mut Value) -> Result<(), Invalid>;
 
 impl Case {
@@ -147,7 +149,8 @@ impl Case {
         self.run_recorded(op, normalise, |_| Ok(json!({})))
     }
 
-    /// `recorded`: what `in` records of the result, an object whose fields are expected beside those of the result.
+    /// Runs a case whose `in` records parts of the result: the fields of the object `recorded` are expected in addition
+    /// to those of the result.
     pub(crate) fn run_recorded<I: DeserializeOwned, O, S>(
         &self,
         op: Operation<I, O, S>,
@@ -183,7 +186,7 @@ impl Case {
         }
         let recorded = recorded(&input)?;
         if !self.accepted && !accepted {
-            // A refusal records as much of the state as it has something to say of.
+            // A refusal records only those parts of the state that are relevant for it.
             let bodies = [&mut expected, &mut actual].into_iter();
             for body in bodies.filter_map(Value::as_object_mut) {
                 body.retain(|name, _| self.body.get(name).or(recorded.get(name)).is_some());

@@ -1,4 +1,4 @@
-//! Tests of the runner: that it sees what differs, and fails what it does not understand.
+//! Tests of the runner: it finds differences, and fails cases that it does not understand.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +42,7 @@ pub(crate) fn trials() -> impl Iterator<Item = Trial> {
     TESTS.into_iter().map(trial)
 }
 
-/// The cases of a family of the project's.
+/// Returns the cases of a family of the project's vectors.
 fn cases(family: &str) -> Vec<Value> {
     let text = fs::read_to_string(format!("{}/{family}.json", crate::FOLDER)).unwrap();
     let file: Value = serde_json::from_str(&text).unwrap();
@@ -54,7 +54,7 @@ fn case(family: &str, name: &str) -> Value {
     cases.find(|case| case["name"] == name).unwrap()
 }
 
-/// The entry of a case alone in its file.
+/// Returns the entry of a case that is alone in its file.
 fn entry(family: &str, case: &Value) -> Entry {
     let file = json!({"format": "kafkacrypto-vectors/1", "family": family, "cases": [case]});
     load::file(family, &file.to_string()).unwrap().remove(0)
@@ -71,7 +71,7 @@ fn fails(family: &str, case: &Value, says: &str) {
     }
 }
 
-/// Changes the first value in `value` that is text, a number or a boolean.
+/// Changes the first value in `value` that is a text, a number or a boolean.
 fn alter(value: &mut Value) -> bool {
     match value {
         Value::Null => return false,
@@ -83,7 +83,7 @@ fn alter(value: &mut Value) -> bool {
         }
         Value::Array(items) => return items.iter_mut().any(alter),
         Value::Object(fields) => {
-            // What says the type of a typed value is no value.
+            // The field with the type of a typed value is not a value.
             let mut values = fields.iter_mut().filter(|(name, _)| *name != "t");
             return values.any(|(_, value)| alter(value));
         }
@@ -184,7 +184,7 @@ fn what_is_not_described_fails() {
     assert!(problem.contains("format `2`"), "{problem}");
 }
 
-/// What we do in the events of a trace.
+/// Returns the results of kc for the events of a trace.
 fn steps(name: &str) -> Vec<Value> {
     let entry = entry("mgmtloop", &case("mgmtloop", name));
     let run = crate::run("mgmtloop", &entry.case.unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The key exchange, with somebody who does its jobs at once.
+//! The key exchange; its jobs are done at once.
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ use crate::nodes::Credentials;
 /// `CRYPTO_SUB_INTERVAL`
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often the exchange is waited for until it asks: it also wakes to tell that a key is unanswered.
+/// The number of times that the exchange is polled until it asks: it also wakes to report that a key is unanswered.
 const MAX_WAITS: usize = 8;
 
-/// An exchange with a clock of its own beside the case's, which stands still.
+/// An exchange with a clock of its own; the clock of the case stands still.
 pub(crate) struct Pump {
     exchange: Exchange,
     mono: Duration,
 }
 
-/// Looks up keys that are kept for others.
+/// A function that looks up retained keys.
 pub(crate) type Held<'h> = dyn Fn(&RootTopic, &[KeyId]) -> ReceivedKeys + 'h;
 
-/// What jobs are done with.
+/// The means to do jobs.
 pub(crate) struct Means<'m> {
     pub(crate) now: Timestamp,
     pub(crate) credentials: &'m mut Credentials,
@@ -38,7 +38,7 @@ pub(crate) struct Means<'m> {
     pub(crate) draws: &'m mut Draws,
 }
 
-/// What an exchange did.
+/// The results of an exchange.
 #[derive(Default)]
 pub(crate) struct Done {
     pub(crate) sent: Vec<OutRecord>,
@@ -62,7 +62,7 @@ impl Pump {
         }
     }
 
-    /// Lets time pass by the exchange's own clock.
+    /// Advances the clock of the exchange.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.mono += time;
     }
@@ -71,14 +71,14 @@ impl Pump {
         self.exchange.handle(input, self.now(wall));
     }
 
-    /// Does all that is to be done now.
+    /// Performs all effects that are due now.
     pub(crate) fn run(&mut self, means: &mut Means<'_>) -> Done {
         let mut done = Done::default();
         self.run_into(means, &mut done);
         done
     }
 
-    /// Lets time pass until a request has been sent, or cannot be.
+    /// Advances the time until a request has been sent, or cannot be sent.
     pub(crate) fn run_until_asked(&mut self, means: &mut Means<'_>) -> Done {
         let mut done = self.run(means);
         for _ in 0..MAX_WAITS {
@@ -114,12 +114,12 @@ impl Pump {
         self.exchange.why(root, id, self.now(wall)).is_some()
     }
 
-    /// The root topics of which keys are wanted.
+    /// Returns the root topics of the wanted keys.
     pub(crate) fn wanting(&self) -> impl Iterator<Item = RootTopic> {
         self.exchange.wanted().into_keys()
     }
 
-    /// The random value and the ephemeral keys of each request that can still be answered, the oldest first.
+    /// Returns the random value and the ephemeral keys of each request that can still be answered, the oldest first.
     pub(crate) fn outstanding(
         &self,
         root: &RootTopic,
@@ -195,8 +195,8 @@ impl Means<'_> {
         })
     }
 
-    /// Keeps those draws of an answer that count: the reference draws an ephemeral key for each of its key exchanges, and
-    /// encapsulates to each key that the request lists.
+    /// Keeps the draws of an answer that have an effect: the reference draws an ephemeral key for each of its key
+    /// exchanges, and encapsulates to each key that the request lists.
     fn draw_for_answer(&mut self, request: &KeyRequest) {
         let suites: Vec<_> = self.credentials.secrets.suites().collect();
         let mut offered = request.offers().map(|offer| offer.suite());
@@ -213,19 +213,19 @@ impl Means<'_> {
         }
     }
 
-    /// Does without the draws of sntrup761, which are not recorded.
+    /// Continues without the draws of sntrup761, which are not recorded.
     fn fill(&mut self) {
         *self.draws = std::mem::take(self.draws).or_filler();
     }
 }
 
 impl Done {
-    /// The values of the records that went to a side topic.
+    /// Returns the values of the records that were sent to a side topic.
     pub(crate) fn sent_to(&self, side: SideTopic) -> impl Iterator<Item = &OutRecord> {
         self.sent.iter().filter(move |record| record.side == side)
     }
 
-    /// Why nothing came of it.
+    /// Returns the reason that there was no result.
     pub(crate) fn why_not(&self) -> String {
         let refusal = self.events.iter().find_map(|event| match event {
             ExchangeEvent::Refused { refusal, .. } => Some(format!("{}: {refusal}", refusal.id())),

@@ -78,7 +78,7 @@ impl Scenario {
     }
 }
 
-/// A seed file in memory, and what it held before the step in use was taken from it.
+/// A seed file in memory, and its content before the step in use was taken.
 struct File {
     content: Option<Hex>,
     in_use: Option<Hex>,
@@ -122,7 +122,8 @@ impl File {
         Ok(())
     }
 
-    /// The keys of the step in use, from a ratchet of its own: the reference makes new generators each time.
+    /// Returns the keys of the step in use, from a separate ratchet, because the reference makes new generators each
+    /// time.
     fn generators(&self, root: &RootTopic, node: Option<&Hex>) -> Result<Done, String> {
         let form = match node {
             Some(identity) => KeyIdForm::Long {

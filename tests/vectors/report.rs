@@ -1,4 +1,4 @@
-//! The result of a run, in words.
+//! The result of a run as a text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -9,19 +9,19 @@ use crate::deviations::{DEVIATIONS, Deviation};
 use crate::judge::Verdict;
 use crate::load::{Entry, FAMILIES, Tier};
 
-/// Differences shown of one case.
+/// The number of differences that are shown of a case.
 const SHOWN_LINES: usize = 8;
 
-/// What became of all cases.
+/// The results of all cases.
 #[derive(Default)]
 pub(crate) struct Report(Mutex<Vec<Line>>);
 
 struct Line {
     family: String,
-    /// `None` of a case that cannot be read.
+    /// The tier; `None` for a case that cannot be read.
     tier: Option<Tier>,
     count: Count,
-    /// The row that the case deviates by.
+    /// The row that describes the deviation of the case.
     row: Option<&'static Deviation>,
     text: Option<String>,
 }
@@ -35,7 +35,7 @@ enum Count {
 }
 
 impl Report {
-    /// Notes the verdict; an error is for the test harness to show.
+    /// Records the verdict. An error is for the test harness to show.
     pub(crate) fn add(&self, entry: &Entry, verdict: Verdict) -> Result<(), Failed> {
         let case = entry.case.as_ref().ok();
         let tier = case.map(|case| case.tier);
@@ -70,8 +70,8 @@ impl Report {
         self.lock().len()
     }
 
-    /// Prints the deviations, then the counts by family and tier; of a complete run also the rows of the deviations
-    /// that were not needed and the families that were not there, and whether there are any.
+    /// Prints the deviations, and the counts by family and tier. After a complete run, also prints the rows of unused
+    /// deviations and the missing families. Returns whether there are any of these.
     pub(crate) fn print(&self, complete: bool) -> bool {
         let lines = self.lock();
         let mut texts: Vec<_> = lines.iter().filter_map(|line| line.text.as_ref()).collect();

@@ -16,15 +16,15 @@ use crate::operation::{Invalid, invalid};
 use crate::pump::{self, Held, Means, Pump};
 use crate::values::{Hex, hex_list};
 
-/// Length of the random values that we draw.
+/// The length of the random values that kc draws, in bytes.
 const RANDOM_LEN: usize = 32;
 
 pub(super) struct Actor {
     pub(super) credentials: Credentials,
-    /// Its random values are longer than those that we draw.
+    /// True if the random values of the node are longer than those of kc.
     pub(super) longer_randoms: bool,
     validity: Validity,
-    /// What it asks with.
+    /// The exchange with which the node asks.
     pump: Pump,
 }
 
@@ -42,7 +42,7 @@ impl Actor {
         })
     }
 
-    /// Asks for these keys: the messages, each with whether it goes to producers, too.
+    /// Requests these data keys. Returns the messages, each with whether it also goes to producers.
     pub(super) fn request(
         &mut self,
         root: &RootTopic,
@@ -80,7 +80,7 @@ impl Actor {
         step
     }
 
-    /// Answers a request with these keys.
+    /// Answers a request with these data keys.
     pub(super) fn answer(
         &mut self,
         root: &RootTopic,
@@ -121,7 +121,7 @@ impl Actor {
         }
     }
 
-    /// Takes a record as one that has served nobody yet: an actor stands for all nodes with its keys.
+    /// Handles a record as if no node had served it before, because an actor stands for all nodes with its keys.
     fn serve(
         &mut self,
         record: Input,
@@ -139,7 +139,7 @@ impl Actor {
         })
     }
 
-    /// Opens a reply to what was asked.
+    /// Opens a reply to a request of this node.
     pub(super) fn open(&mut self, root: &RootTopic, reply: &[u8], now: Timestamp) -> Done {
         self.pump
             .handle(record(root, SideTopic::Keys, &[], reply), now);
@@ -179,7 +179,7 @@ impl Actor {
             .collect())
     }
 
-    /// Whether this is a request with the random value and the ephemeral keys that a step recorded.
+    /// Returns whether a message is a request with the random value and the ephemeral keys that a step recorded.
     pub(super) fn is_request(
         &self,
         root: &RootTopic,
@@ -200,8 +200,8 @@ impl Actor {
                 .eq(offers)
     }
 
-    /// For each request of a root that can still be answered, the oldest first: its random value and its ephemeral
-    /// keys.
+    /// Returns the random value and the ephemeral keys of each request of a root topic that can still be answered, the
+    /// oldest first.
     fn outstanding(&self, root: &RootTopic) -> Vec<(Hex, Vec<Ephemeral>)> {
         let secret = |key: &DecapsulationKey| {
             let version = key.encapsulation_key().suite().version();
@@ -224,7 +224,7 @@ fn record(root: &RootTopic, side: SideTopic, kafka_key: &[u8], value: &[u8]) -> 
     }
 }
 
-/// What came of it, or why nothing did.
+/// Returns the first result, or the reason that there is none.
 fn something<T>(came: impl Iterator<Item = T>, done: &pump::Done) -> Result<Vec<T>, String> {
     let came: Vec<_> = came.collect();
     if came.is_empty() {

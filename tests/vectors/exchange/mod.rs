@@ -35,7 +35,7 @@ input! {
 }
 
 output! {
-    /// What is done, and what is recorded of it: that is written.
+    /// A step of a transcript: the action is read, and the recorded result is also written.
     struct Step {
         #[serde(skip_serializing)]
         actor: String,
@@ -68,10 +68,10 @@ input! {
     }
 }
 
-/// Version and byte form of a secret key.
+/// The version and the byte form of a secret key.
 type Ephemeral = (u8, Hex);
 
-/// What a call gives.
+/// The result of a call.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Sent {
@@ -105,7 +105,7 @@ impl Sent {
     }
 }
 
-/// What became of a step: of refusals why.
+/// The result of a step; for refusals with the reason.
 #[derive(Default, Serialize, Deserialize)]
 struct Done {
     result: Option<Sent>,
@@ -134,7 +134,7 @@ impl Done {
 output! {
     #[derive(Default)]
     struct Out {
-        /// Repeats the result of the last step.
+        /// A repetition of the last step's result.
         #[serde(rename = "final")]
         last: Option<Sent>,
         #[serde(skip_deserializing)]
@@ -178,8 +178,8 @@ impl Transcript {
     }
 }
 
-/// For a recorded message that rests on a sntrup761 key, which we cannot draw: ours in its place, to be answered by
-/// our producer and opened by our consumer.
+/// The messages of kc that stand for recorded ones: kc cannot draw the sntrup761 keys of a recorded message, so its own
+/// message is answered by its producer and opened by its consumer.
 type Own = BTreeMap<Hex, Hex>;
 
 impl Transcript {
@@ -234,8 +234,8 @@ impl Transcript {
         Ok(done)
     }
 
-    /// What a consumer wants when it asks: the keys that are given in answer to this request; if none are, all keys
-    /// that are given of the root topic.
+    /// Returns the data keys that a consumer wants when it asks: those in the answer to this request; if there are
+    /// none, all data keys of the root topic that are given at any time.
     fn wanted(&self, request: &Step) -> Vec<KeyId> {
         let (mut answered, mut given) = (Vec::new(), Vec::new());
         for step in self
@@ -257,15 +257,15 @@ impl Transcript {
             given.extend(ids);
         }
         if given.is_empty() {
-            // Nobody answers for this one; somebody may still ask.
+            // No node answers this request, but a node may still ask.
             given.push(KeyId::Short(0));
         }
         if answered.is_empty() { given } else { answered }
     }
 
-    /// A step of an actor that draws longer random values than we do: what they are drawn for is taken from the
-    /// record, a request once it validates with what it was drawn for, a reply once it and ours, to the same request,
-    /// open to the same keys.
+    /// Performs a step of an actor that draws longer random values than kc. The message is taken from the record: a
+    /// request if it validates with the recorded draws; a reply if it, and the reply of kc to the same request, open to
+    /// the same data keys.
     fn longer(&self, case: &Context, step: &Step, actor: &mut Actor) -> Result<Done, Invalid> {
         let now = step.now(case)?;
         let root = step.root();
@@ -319,7 +319,7 @@ impl Transcript {
         Ok(done)
     }
 
-    /// The ephemeral keys recorded for the request with this random value.
+    /// Returns the ephemeral keys that are recorded for the request with this random value.
     fn ephemerals(&self, random0: &[u8]) -> Vec<DecapsulationKey> {
         let asked = |step: &&Step| step.random0.as_deref() == Some(random0);
         let step = self.steps.iter().find(asked);
@@ -328,7 +328,7 @@ impl Transcript {
     }
 }
 
-/// A secret key that has not been used.
+/// Returns a secret key that has not been used.
 fn fresh((_, bytes): &Ephemeral) -> Option<DecapsulationKey> {
     match SecretKey::from_bytes(bytes).ok()? {
         SecretKey::Fresh(key) => Some(key),
@@ -360,7 +360,7 @@ impl Step {
         given.eq(keys.iter().cloned().map(Some))
     }
 
-    /// Answers a request with the keys of the step.
+    /// Answers a request with the data keys of the step.
     fn answer(
         &self,
         actor: &mut Actor,

@@ -1,4 +1,4 @@
-//! What of a transcript cannot be compared as it stands.
+//! Normal forms of the parts of a transcript that cannot be compared directly.
 
 use kc_core::chain::{Demand, TEMPORARY_ROOT, TrustStore, UnverifiedChain, ValidatedChain};
 use kc_core::exchange::KeyReply;
@@ -14,15 +14,15 @@ use crate::values::{Hex, Typed, hex_list, unpack};
 
 const NONCE_LEN: usize = 24;
 
-/// The messages of a step's result.
+/// Returns the messages of a step's result.
 fn messages(step: &Value) -> Vec<Hex> {
     let sent = step.get("result").map(Sent::deserialize);
     let sent = sent.and_then(Result::ok);
     sent.iter().flat_map(Sent::messages).cloned().collect()
 }
 
-/// Takes away what the reference signs under the temporary root, messages and the state of having sent them: that
-/// root is never signed with (protocol, section 7), so it counts as not sent.
+/// Removes the messages that the reference signs under the temporary root, and the state after sending them. kc never
+/// signs under that root (protocol, section 7), so these messages count as not sent.
 pub(super) fn without_temporary_root(body: &mut Value) {
     let steps = body.get_mut("steps").and_then(Value::as_array_mut);
     for step in steps.into_iter().flatten() {
@@ -46,15 +46,15 @@ fn replace(fields: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// Whether a message, as its sender validates it, has a sntrup761 key in its last certificate.
+/// Returns whether a message, as its sender validates it, has a sntrup761 key in its last certificate.
 pub(super) fn rests_on_sntrup761(sender: &Actor, now: Timestamp, message: &Hex) -> bool {
     let validated = validated(message, sender.credentials.trust.lists(), now);
     validated.is_some_and(|(_, chain)| has_sntrup761(&chain))
 }
 
-/// Brings messages and ephemeral keys of sntrup761, whose draws are not meant to be reproduced, into a form without
-/// what is drawn for it: certificates without these keys and their signatures, of replies also what the recorded
-/// ephemeral keys open, of ephemeral keys whether they open what is sealed to their request.
+/// Replaces all parts of messages and ephemeral keys that depend on the draws of sntrup761, which cannot be reproduced.
+/// Certificates are compared without these keys and their signatures; replies also by the content that the recorded
+/// ephemeral keys open; ephemeral keys by whether they open values that are sealed to their request.
 pub(super) fn without_sntrup761(
     transcript: &Transcript,
     case: &Context,
@@ -92,8 +92,8 @@ pub(super) fn without_sntrup761(
     Ok(())
 }
 
-/// In a list of ephemeral keys, replaces those of sntrup761 by their classical part and whether they belong where they
-/// stand.
+/// Replaces the ephemeral keys of sntrup761 in a list by their classical part, and by whether they belong to their
+/// request.
 fn normalise_secrets(
     step: &mut Value,
     name: &str,
@@ -124,7 +124,7 @@ fn is_of_a_step(key: &DecapsulationKey, steps: &[Value]) -> bool {
     keys.any(|known| known.expose_bytes() == key.expose_bytes())
 }
 
-/// A step as its actor sees it.
+/// A step from the view of its actor.
 struct View<'t> {
     transcript: &'t Transcript,
     trust: &'t TrustStore,
@@ -133,7 +133,7 @@ struct View<'t> {
 }
 
 impl View<'_> {
-    /// Brings each message of sntrup761 in a result into its normal form; others, and those that make no sense, stay.
+    /// Replaces each message of sntrup761 in a result by its normal form; other messages, and malformed ones, stay.
     fn normalise(&self, result: &mut Value) -> Result<(), Invalid> {
         match result {
             Value::String(_) => {
@@ -183,7 +183,8 @@ impl View<'_> {
         ))
     }
 
-    /// The nonce of a reply's box, the length of the box, and what the recorded ephemeral keys open.
+    /// Returns the nonce of a reply's box, the length of the box, and the content that the recorded ephemeral keys
+    /// open.
     fn opened(&self, message: &Hex, sealed: &Typed) -> Option<Typed> {
         let Typed::Bytes { hex: sealed } = sealed else {
             return None;
@@ -197,7 +198,7 @@ impl View<'_> {
         Some(Typed::list(head.into_iter().chain(keys)))
     }
 
-    /// The key is one that these requests list, and it opens what is sealed to that.
+    /// Returns whether the key is one that these requests list, and opens values that are sealed to that key.
     fn is_of(&self, requests: &[Hex], key: &DecapsulationKey, case: &Context) -> bool {
         let mut offers = requests
             .iter()
@@ -228,7 +229,7 @@ fn has_sntrup761(chain: &ValidatedChain) -> bool {
     keys.any(|key| key.suite() == Suite::Sntrup761)
 }
 
-/// The sntrup761 keys that a request lists.
+/// Returns the sntrup761 keys that a request lists.
 fn offers(message: &[u8], trust: &TrustStore, now: Timestamp) -> Vec<EncapsulationKey> {
     let Some((_, chain)) = validated(message, trust, now) else {
         return Vec::new();
@@ -240,7 +241,7 @@ fn offers(message: &[u8], trust: &TrustStore, now: Timestamp) -> Vec<Encapsulati
         .collect()
 }
 
-/// Replaces the sntrup761 part of each key by its length: of `[version, [x25519, part]]` at whatever depth.
+/// Replaces the sntrup761 part of each key by its length: in `[version, [x25519, part]]` at any depth.
 fn without_kem_part(keys: &mut Typed) {
     let Typed::List { v: elements } = keys else {
         return;

@@ -35,7 +35,7 @@ output! {
         #[serde(skip_serializing_if = "Option::is_none")]
         kind: Option<KeyKind>,
         version: u8,
-        /// The reference took `true` for a version.
+        /// The reference accepted `true` as a version.
         #[serde(skip_serializing_if = "Option::is_none")]
         version_is_bool: Option<bool>,
         bytes: Hex, in_array_msgpack: Hex, keys: Typed,
@@ -61,8 +61,8 @@ impl Parse {
         Ok(key.map_err(refuse)?.describe()?)
     }
 
-    /// Draws of sntrup761 are not meant to be reproduced: of a generated key the classical part, the lengths of the
-    /// rest, and whether it opens what is sealed to it are compared.
+    /// The draws of sntrup761 cannot be reproduced. Of a generated key, the classical part, the lengths of the other
+    /// parts, and whether it opens values that are sealed to it are compared.
     fn normalise(&self, case: &Context, body: &mut Value) -> Result<(), Invalid> {
         match self.value.as_int() == Some(Suite::Sntrup761.version().into()) {
             true => sntrup::normalise_generated(case, body),
@@ -170,7 +170,7 @@ impl CompleteKem {
         })
     }
 
-    /// Draws of sntrup761 are not meant to be reproduced: the classical part is compared.
+    /// The draws of sntrup761 cannot be reproduced: the classical part is compared.
     fn normalise(&self, _: &Context, body: &mut Value) -> Result<(), Invalid> {
         match sntrup::encapsulates_to(&self.peer_public) {
             true => sntrup::normalise_completed(body),
@@ -200,7 +200,7 @@ impl Seal {
         })
     }
 
-    /// Draws of sntrup761 are not meant to be reproduced: lengths, classical key and nonce are compared.
+    /// The draws of sntrup761 cannot be reproduced: lengths, classical key and nonce are compared.
     fn normalise(&self, _: &Context, body: &mut Value) -> Result<(), Invalid> {
         match sntrup::encapsulates_to(&self.public) {
             true => sntrup::normalise_sealed(body),
@@ -269,7 +269,7 @@ impl Key {
         }
     }
 
-    /// A new secret key.
+    /// Returns a new secret key.
     fn generate(kind: KeyKind, version: i128, mut rng: Draws) -> Result<Self, KeyError> {
         let unknown = KeyError::Version(version);
         if kind == KeyKind::SignSecret {
@@ -334,7 +334,7 @@ impl Key {
         match self {
             Self::SignPublic(key) => key.write_to(&mut in_array),
             Self::KemPublic(key) => key.write_to(&mut in_array),
-            // Secret keys stand in no array of the protocol.
+            // No array of the protocol contains secret keys.
             _ if version == 1 => {
                 in_array.bytes(&bytes);
             }

@@ -1,4 +1,4 @@
-//! What can be compared of a result that sntrup761 encapsulated to: its randomness is not recorded.
+//! The comparable parts of a result of sntrup761: its randomness is not recorded.
 
 use kc_core::kem::{PublicKey, SecretKey, Suite, sealed};
 use kc_core::wire;
@@ -10,19 +10,19 @@ use crate::draws::Draws;
 use crate::operation::{Context, Invalid, write};
 use crate::values::{Typed, unpack};
 
-/// Length in bytes of the X25519 part of a key, and of a shared secret.
+/// The length of the X25519 part of a key, and of a shared secret, in bytes.
 const CLASSICAL_LEN: usize = 32;
 
 fn is_offer(peer: &PublicKey) -> bool {
     matches!(peer, PublicKey::Offer(offer) if offer.suite() == Suite::Sntrup761)
 }
 
-/// Whether it is a sntrup761 key to encapsulate to.
+/// Returns whether these bytes are a public key of sntrup761.
 pub(super) fn encapsulates_to(public: &[u8]) -> bool {
     PublicKey::from_bytes(public).is_ok_and(|public| is_offer(&public))
 }
 
-/// The draws for a use of the peer's key.
+/// Returns the draws for a use of the peer's key.
 pub(super) fn draws(case: &Context, peer: &PublicKey) -> Draws {
     match is_offer(peer) {
         true => case.draws().or_filler(),
@@ -30,12 +30,13 @@ pub(super) fn draws(case: &Context, peer: &PublicKey) -> Draws {
     }
 }
 
-/// Reads back a body; `None` of a refusal.
+/// Reads a body; `None` for a refusal.
 fn read<T: for<'d> Deserialize<'d>>(body: &Value) -> Option<T> {
     T::deserialize(body).ok()
 }
 
-/// The classical half of the shared secret, all keys but the ciphertext, and whether both keys have the same.
+/// Replaces the result by the classical half of the shared secret, all keys except the ciphertext, and whether both
+/// keys have the same ciphertext.
 pub(super) fn normalise_completed(body: &mut Value) -> Result<(), Invalid> {
     let Some(completed) = read::<Completed>(body) else {
         return Ok(());
@@ -52,7 +53,7 @@ pub(super) fn normalise_completed(body: &mut Value) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The lengths, the classical half of the ephemeral key, the nonce.
+/// Replaces the result by the lengths, the classical half of the ephemeral key, and the nonce.
 pub(super) fn normalise_sealed(body: &mut Value) -> Result<(), Invalid> {
     let Some(Sealed { sealed }) = read(body) else {
         return Ok(());
@@ -76,7 +77,8 @@ pub(super) fn normalise_sealed(body: &mut Value) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The classical part, the lengths of the rest, and whether the secret key opens what is sealed to the public one.
+/// Replaces the result by the classical part, the lengths of the other parts, and whether the secret key opens values
+/// that are sealed to the public key.
 pub(super) fn normalise_generated(case: &Context, body: &mut Value) -> Result<(), Invalid> {
     let Some(key) = read::<Described>(body) else {
         return Ok(());
@@ -102,7 +104,8 @@ pub(super) fn normalise_generated(case: &Context, body: &mut Value) -> Result<()
     Ok(())
 }
 
-/// The forms of a described key, which must be of one key, with lengths in place of what sntrup761 draws.
+/// Returns the forms of a described key, which must all be of one key, with lengths in place of the parts that
+/// sntrup761 draws.
 fn by_lengths(key: &Described) -> Result<Value, Invalid> {
     let (alone, in_array) = (
         Typed::from(&unpack(&key.bytes)?),
@@ -123,8 +126,8 @@ fn classical_with_lengths(value: Typed) -> Typed {
     }
 }
 
-/// A key `[version, [x25519, …]]` with the length of its ciphertext, the last element at whatever depth, in place of
-/// the ciphertext; and the ciphertext.
+/// Returns a key `[version, [x25519, ...]]` with the length of its ciphertext (the last element at any depth) in place
+/// of the ciphertext; and the ciphertext.
 fn without_ciphertext(key: &[u8]) -> Result<(Value, Vec<u8>), Invalid> {
     let mut key = unpack(key)?;
     let mut last = &mut key;

@@ -1,4 +1,4 @@
-//! The Kafka clients of a node: what is called on them, in order, and where the consumer reads.
+//! The Kafka clients of a node: the calls on them, in order, and the positions of the consumer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const MANAGEMENT: [&str; 3] = [CHAINS, "allowlist", "denylist"];
 /// The offset that means the beginning of a log.
 const BEGINNING: i64 = -2;
 
-/// Where a side topic without a position is read from: its beginning, too.
+/// The start of a side topic without a position: also its beginning.
 const FIRST: i64 = 0;
 
 /// The offsets that mean the beginning.
@@ -31,7 +31,7 @@ const POLL_RECORDS: u32 = 8;
 /// `MGMT_SUBSCRIBE_INTERVAL`
 const SUBSCRIBE_INTERVAL: Duration = Duration::from_secs(300);
 
-/// A call.
+/// A call of a Kafka client.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Effect {
@@ -46,7 +46,7 @@ pub(super) enum Effect {
         value: Option<Hex>,
     },
     Flush {},
-    /// Topic, partition and offset of each.
+    /// The topic, partition and offset of each assignment.
     AssignAndSeek {
         items: Vec<(String, i32, i64)>,
     },
@@ -60,16 +60,16 @@ pub(super) enum Effect {
 
 pub(super) struct Kafka {
     effects: Vec<Effect>,
-    /// The topics, each with the offset that comes next in its partition 0.
+    /// The topics, each with the next offset in its partition 0.
     positions: Vec<(String, i64)>,
-    /// Topics were added that the consumer does not know of.
+    /// True if the consumer does not know all topics yet.
     topics_added: bool,
-    /// When the consumer subscribed.
+    /// The time of the last subscription.
     subscribed: Option<Timestamp>,
 }
 
 impl Kafka {
-    /// Reads the management topics.
+    /// Returns clients that read the management topics.
     pub(super) fn new() -> Self {
         Self {
             effects: Vec::new(),
@@ -87,7 +87,7 @@ impl Kafka {
         }
     }
 
-    /// A record of this offset has been handled.
+    /// Records that the record with this offset has been handled.
     pub(super) fn handled(&mut self, topic: &str, offset: i64) {
         let mut positions = self.positions.iter_mut();
         if let Some((_, position)) = positions.find(|(known, _)| known == topic) {
@@ -119,7 +119,7 @@ impl Kafka {
         self.effects.push(Effect::Commit {});
     }
 
-    /// Tells the consumer what to read, and from where, if topics were added.
+    /// Assigns the topics and their positions to the consumer, if topics were added.
     pub(super) fn assign(&mut self) {
         if std::mem::take(&mut self.topics_added) {
             let items = self.positions.iter();
@@ -129,7 +129,7 @@ impl Kafka {
         }
     }
 
-    /// Subscribes to the management topics and all topics with this suffix, if it is time to.
+    /// Subscribes to the management topics and to all topics with this suffix, if the interval has passed.
     pub(super) fn subscribe(&mut self, suffix: &str, now: Timestamp) {
         let fresh = |since: Timestamp| now.since(since) < SUBSCRIBE_INTERVAL;
         if self.subscribed.is_some_and(fresh) {
@@ -142,7 +142,7 @@ impl Kafka {
         });
     }
 
-    /// The topics that are read, in the order of their names.
+    /// Returns the topics that are read, in the order of their names.
     pub(super) fn topics(&self) -> Vec<String> {
         let topics = self.positions.iter().map(|(topic, _)| topic.clone());
         let mut topics: Vec<_> = topics.collect();
@@ -154,7 +154,7 @@ impl Kafka {
         !self.effects.is_empty()
     }
 
-    /// What was called since the last time.
+    /// Returns the calls since the last time.
     pub(super) fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }

@@ -27,13 +27,13 @@ pub(crate) fn run(case: &Case) -> Result<Run, Invalid> {
 }
 
 input! {
-    /// Whole nodes: each event is done by a simulated node, and all that is recorded of it is compared.
+    /// Whole nodes: a simulated node performs each event, and the whole recorded result is compared.
     struct Trace { nodes: BTreeMap<String, NodeForm>, events: Vec<Event> }
     struct NodeForm { config: String, crypto_file: Hex, seed_file: Hex }
 }
 
 output! {
-    /// What is done, and what is recorded of it: that is written.
+    /// An event: the action is read, and the recorded result is also written.
     struct Event {
         #[serde(skip_serializing)]
         node: String,
@@ -90,7 +90,7 @@ enum EventResult {
     },
 }
 
-/// What an event did, as it is recorded.
+/// The result of an event, as it is recorded.
 #[derive(Serialize, Deserialize)]
 struct Did {
     effects: Vec<Effect>,
@@ -103,7 +103,7 @@ struct Did {
 
 output! {
     struct Traced {
-        /// Their number.
+        /// The number of events.
         events: usize,
         #[serde(skip_deserializing)]
         steps: Vec<Did>,
@@ -146,7 +146,7 @@ impl Trace {
         Ok(Traced { events, steps })
     }
 
-    /// `steps`, because `events` is their number in the output.
+    /// Returns the recorded result under `steps`, because `events` is their number in the output.
     fn recorded(&self) -> Result<Value, Invalid> {
         Ok(json!({"steps": write(&self.events)?}))
     }
@@ -162,8 +162,8 @@ impl Trace {
     }
 }
 
-/// A node of ours always has a group (protocol, section 11) and assigns each topic where it is to be read: to seek to
-/// the beginning of what has just been assigned at its beginning changes nothing, and counts as not done.
+/// Removes seeks without an effect. A node of kc always has a group (protocol, section 11) and assigns each topic with
+/// its start, so a seek to the beginning of a topic that has just been assigned at its beginning changes nothing.
 fn without_idle_seeks(effects: &mut Vec<Value>) {
     let mut at_beginning = false;
     effects.retain(|effect| {
@@ -181,7 +181,7 @@ fn assigns_beginnings(effect: &Value) -> bool {
     }
 }
 
-/// Brings what is sent between two other calls into the order of its topics: between topics Kafka has none.
+/// Sorts the messages between two other calls by topic, because Kafka has no order between topics.
 fn by_topic(effects: &mut [Value]) {
     let is_send = |effect: &Value| effect.get("do") == Some(&json!("send"));
     for sends in effects.chunk_by_mut(|one, next| is_send(one) && is_send(next)) {
@@ -197,7 +197,7 @@ impl Event {
                 let script = self.draws.as_deref().unwrap_or_default();
                 let mut draws = case.draws_of(script);
                 if script.is_empty() {
-                    // What ours draws for where the reference draws nothing is sent, which is compared.
+                    // If kc draws a value and the reference does not, the value is sent, and compared there.
                     draws = draws.or_filler();
                 }
                 node.turn(self.delivered.as_deref().unwrap_or_default(), now, draws)?;
@@ -237,7 +237,7 @@ impl Event {
         place.ok_or_else(|| Invalid::new("an event without `topic` or `kv`"))
     }
 
-    /// The parts of a node's files that the event recorded, as ours are.
+    /// Returns the parts of a node's files that the event recorded, as kc has them.
     fn state_after(&self, node: &Node) -> Did {
         let seed_file = self.seed_file_after.as_ref();
         let topics = self.tracked_topics_after.as_ref();

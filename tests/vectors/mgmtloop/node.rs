@@ -1,4 +1,4 @@
-//! A simulated node: the state machines of the core, with files and Kafka clients that only note what is done.
+//! A simulated node: the state machines of the core, with files and Kafka clients that only record the calls.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const INITIAL_WAITS_SETTING: &str = "deser_initial_wait_intervals";
 const LONG_KEY_IDS: &str = "mgmt_long_keyindex";
 const MAX_AGE: &str = "maxage";
 
-/// The entry of section crypto that holds the keys kept for late consumers.
+/// The entry of the section crypto with the retained keys.
 pub(super) const OLD_KEYS: &str = "oldkeys";
 
 pub(super) struct Node {
@@ -37,7 +37,7 @@ pub(super) struct Node {
     pub(super) producer: Producer,
     pub(super) pump: Pump,
     pub(super) ring: KeyRing,
-    /// A controller vouches for requests and does nothing else.
+    /// True for a controller, which vouches for requests and does nothing else.
     pub(super) is_controller: bool,
     initial_waits: u64,
     /// The time of the last event.
@@ -62,13 +62,13 @@ impl Node {
         })
     }
 
-    /// Starts anew from its files, with this ratchet.
+    /// Starts the node again from its files, with this ratchet.
     pub(super) fn restart(self, seed_file: Vec<u8>, now: Timestamp) -> Result<Self, Invalid> {
         let files = Files::new(self.files.config, self.files.credentials.secrets)?;
         Self::start(files, seed_file, now)
     }
 
-    /// Seals a component of a record of this topic; from then on the node answers requests for its root.
+    /// Seals a component of a record of this topic. From then on the node answers requests for its root topic.
     pub(super) fn serialize(
         &mut self,
         topic: &str,
@@ -81,7 +81,8 @@ impl Node {
         self.producer.seal(&root, component, plaintext, now)
     }
 
-    /// Opens a component, and wants its key if that is not known; with the number of seconds to wait for it.
+    /// Opens a component, and wants its data key if that is unknown. Returns also the number of seconds to wait for the
+    /// key.
     pub(super) fn deserialize(
         &mut self,
         topic: &str,
@@ -109,13 +110,13 @@ impl Node {
         (opened, waits)
     }
 
-    /// Lets the time since the last event pass.
+    /// Advances the time since the last event.
     pub(super) fn pass_time(&mut self, now: Timestamp) {
         self.pump.pass(now.since(self.now));
         self.now = now;
     }
 
-    /// Does what the exchange has to be done.
+    /// Performs the effects of the exchange.
     pub(super) fn exchange(&mut self, now: Timestamp, draws: &mut Draws) -> Done {
         let mut done = self.pump.run(&mut Means {
             now,
@@ -159,7 +160,7 @@ fn initial_waits(files: &Files) -> Result<u64, Invalid> {
     waits.ok_or_else(|| Invalid(format!("{INITIAL_WAITS_SETTING} is no number of intervals")))
 }
 
-/// The keys kept from earlier runs.
+/// Returns the retained keys of earlier runs.
 fn retained(files: &Files) -> Result<RetainedKeys, Invalid> {
     let opaque_key = files.credentials.secrets.opaque_key();
     match files.value(Section::CRYPTO, OLD_KEYS)? {
@@ -173,8 +174,8 @@ fn retained(files: &Files) -> Result<RetainedKeys, Invalid> {
     }
 }
 
-/// A trace does not say what program a node runs. Of the roles (protocol §12) the controller alone may ask producers
-/// and not controllers.
+/// Returns whether the node is a controller: a trace does not record the role. Of all roles (protocol §12), only the
+/// controller may ask producers and not controllers.
 fn is_controller(files: &Files, now: Timestamp) -> bool {
     let trust = &files.credentials.trust;
     let may = |identity: &Identity, usage| {
@@ -186,7 +187,7 @@ fn is_controller(files: &Files, now: Timestamp) -> bool {
     })
 }
 
-/// A node's files, opened.
+/// The open files of a node.
 pub(super) struct Files {
     pub(super) config: NodeConfig,
     pub(super) credentials: Credentials,
@@ -220,7 +221,7 @@ impl Files {
         value.map_err(invalid(name))
     }
 
-    /// A length of time in seconds.
+    /// Returns a duration in seconds.
     pub(super) fn seconds(
         &self,
         section: Section<'_>,
@@ -247,7 +248,7 @@ impl Files {
         set.map(drop).map_err(invalid("an entry"))
     }
 
-    /// The lines of a section as the file has them, but for empty ones.
+    /// Returns the lines of a section as they are in the file, without empty ones.
     pub(super) fn lines(&self, section: Section<'_>) -> Vec<String> {
         let header = format!("[{}]", section.name(self.config.node_id()));
         let file = self.config.render();

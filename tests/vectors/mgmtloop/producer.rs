@@ -25,12 +25,12 @@ pub(super) struct Producer {
     ratchet: StepKeys,
     turned: Timestamp,
     retained: RetainedKeys,
-    /// Keys were added that have not been saved.
+    /// True if added keys have not been saved.
     unsaved: bool,
 }
 
 impl Producer {
-    /// Starts, which takes a step of the ratchet.
+    /// Starts the producer, which takes a step of the ratchet.
     pub(super) fn start(
         mut seed_file: Vec<u8>,
         form: KeyIdForm,
@@ -51,7 +51,7 @@ impl Producer {
         &self.seed_file
     }
 
-    /// Seals a component of a record; a null stays one.
+    /// Seals a component of a record; a null stays null.
     pub(super) fn seal(
         &mut self,
         root: &RootTopic,
@@ -77,13 +77,13 @@ impl Producer {
         Ok(Some(sealed))
     }
 
-    /// Those of the keys that are here.
+    /// Returns the requested keys that the producer has.
     pub(super) fn held(&self, root: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
         let held = ids.iter().filter_map(|id| self.retained.get(root, id));
         held.map(|key| (key.id, key.secret.expose_copy())).collect()
     }
 
-    /// Takes the next step and forgets the keys that are too old, if it is time.
+    /// Takes the next step and forgets keys that are too old, if the interval has passed.
     pub(super) fn turn(&mut self, now: Timestamp) -> Result<(), Invalid> {
         if now.since(self.turned) < RATCHET_INTERVAL {
             return Ok(());
@@ -95,13 +95,14 @@ impl Producer {
         Ok(())
     }
 
-    /// All the keys kept, if there are any that have not been saved.
+    /// Returns all retained keys, if some have not been saved.
     pub(super) fn take_unsaved(&mut self) -> Option<SecretVec> {
         std::mem::take(&mut self.unsaved).then(|| retained_keys::encode(&self.retained))
     }
 }
 
-/// The next step that gave none of the keys kept: one that did means that an old file was put back.
+/// Returns the next step that did not make any of the retained keys. A step that did means that an old file was
+/// restored.
 fn next_step(
     seed_file: &mut Vec<u8>,
     form: &KeyIdForm,

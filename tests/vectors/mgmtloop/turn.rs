@@ -16,7 +16,7 @@ use crate::operation::{Invalid, invalid};
 use crate::pump::Done;
 
 impl Record {
-    /// A null means no more than nothing in it.
+    /// Returns the key of the record; a null counts as empty.
     fn key(&self) -> &[u8] {
         self.key.as_deref().unwrap_or_default()
     }
@@ -27,14 +27,14 @@ impl Record {
 }
 
 impl Node {
-    /// One turn, in which the poll gives these records.
+    /// Performs one turn, in which the poll returns these records.
     pub(super) fn turn(
         &mut self,
         records: &[Record],
         now: Timestamp,
         mut draws: Draws,
     ) -> Result<(), Invalid> {
-        // New ids have been gathered by the next turn.
+        // Time passes, so that the ids of earlier turns have been gathered.
         self.pump.pass(GATHER_TIME);
         if self.is_controller {
             self.turn_of_controller(records, now, &mut draws)
@@ -80,7 +80,7 @@ impl Node {
         Ok(())
     }
 
-    /// Takes records, of side topics those of these, and does what follows.
+    /// Handles records, of side topics only these, and performs the effects.
     fn take(
         &mut self,
         records: &[Record],
@@ -122,7 +122,7 @@ impl Node {
         Ok(done)
     }
 
-    /// Takes what changes trust; what is refused is passed over.
+    /// Handles changes of trust; refused ones are ignored.
     fn follow(
         &mut self,
         topic: ManagementTopic,
@@ -165,7 +165,7 @@ impl Node {
         Ok(())
     }
 
-    /// Keeps new keys in the configuration.
+    /// Saves new keys to the configuration.
     fn save(&mut self, draws: &mut Draws) -> Result<(), Invalid> {
         let Some(keys) = self.producer.take_unsaved() else {
             return Ok(());

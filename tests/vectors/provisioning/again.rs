@@ -1,4 +1,4 @@
-//! A node that is provisioned once more: its files stay, and what they lack is added.
+//! A node that is provisioned a second time: its files stay, and missing parts are added.
 
 use kc_core::chain::{MaxAge, TrustEntry};
 use kc_core::keys::{KeyType, Signer, VerifyingKey};
@@ -63,7 +63,7 @@ fn key_of(secrets: &NodeSecrets, key_type: KeyType) -> Option<(usize, &Verifying
     keys.enumerate().find(|(_, key)| key.key_type() == key_type)
 }
 
-/// Adds a root under the first free name `rot<n>`, unless the list has it.
+/// Adds a root under the first free name `rot<n>`, if the list does not have it.
 fn trust(config: &mut NodeConfig, root: &VerifyingKey) -> Result<(), ConfigError> {
     let entry = Value::from(TrustEntry::unrestricted(root).as_bytes());
     for number in 0.. {

@@ -1,4 +1,4 @@
-//! What provisioning leaves behind, as the cases record it.
+//! The results of provisioning, as the cases record them.
 
 use std::collections::BTreeMap;
 
@@ -29,12 +29,12 @@ output! {
 }
 
 impl Provisioned {
-    /// The files, and what they prove.
+    /// Returns the files, and the identities that they prove.
     pub(super) fn new(node: &ProvisionedNode, now: Timestamp) -> Outcome<Self> {
         let allowlist = binary_entries(&node.config, Section::ALLOWLIST)?;
         let entries = allowlist.iter().map(|(_, entry)| TrustEntry::parse(entry));
         let entries = entries.collect::<Result<_, _>>().map_err(refuse)?;
-        // The peers keep a classical root in force beside its hybrid one.
+        // In the peers, a classical root stays in force beside its hybrid root.
         let trust = TrustStore::new(Some(entries), Vec::new()).allow_classical_root(true);
         let mut chains_checked = BTreeMap::new();
         for (name, chain) in binary_entries(&node.config, Section::CHAINS)? {

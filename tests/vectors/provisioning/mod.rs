@@ -33,15 +33,15 @@ fn key_type<S: Default>(version: i64) -> Outcome<KeyType, S> {
     key_type.ok_or_else(|| refuse("no such type of signing keys"))
 }
 
-/// The reference draws a throw-away ephemeral key for each key exchange after the opaque key, up to which it draws
-/// 32 bytes `before` times.
+/// Removes the draws of ephemeral keys: the reference draws an unused ephemeral key for each key exchange after the
+/// opaque key. Up to the opaque key it draws 32 bytes `before` times.
 fn without_exchange_keys(draws: Draws, before: usize) -> Draws {
     draws.keep(|source, len, count| {
         (source, len) != (Source::Sodium, 32) || !(before..before + 3).contains(&count)
     })
 }
 
-/// The reference signs the certificates of all three provisioners.
+/// Removes the draws for the certificates of other provisioners: the reference signs those of all three.
 fn without_other_provisioners(draws: Draws, role: Role) -> Draws {
     let provisioners = Provisioner::ALL;
     let ours = provisioners
@@ -52,7 +52,7 @@ fn without_other_provisioners(draws: Draws, role: Role) -> Draws {
     })
 }
 
-/// The node that a person asked for.
+/// The node that a person requested.
 struct Asked<'a> {
     id: &'a str,
     role: Role,
@@ -63,7 +63,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// `path_length` as it was typed: nothing for the default, -1 for no limit.
+    /// Returns the request. `path_length` is the typed text: empty for the default, -1 for no limit.
     fn new(
         id: &'a str,
         role: Role,
@@ -102,7 +102,8 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The role that a person chose; `by_default` is what the tool makes of no answer to whether the node is limited.
+/// Returns the role that a person chose. `by_default` is the tool's choice if the question whether the node is limited
+/// was not answered.
 fn role(choice: u8, limited: Option<&str>, by_default: bool) -> Result<Role, Invalid> {
     let limited = match limited.map(str::to_lowercase).as_deref() {
         None => false,

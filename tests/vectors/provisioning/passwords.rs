@@ -9,7 +9,7 @@ use super::key_type;
 use crate::operation::{Context, Invalid, Outcome, refuse};
 use crate::values::Hex;
 
-/// libsodium's limits, which ours come down to.
+/// The limits of libsodium, which are the limits of kc, too.
 const LIMITS: [u64; 2] = [524_288, 16_777_216];
 
 fn check_limits(given: [Option<u64>; 2]) -> Result<(), Invalid> {
@@ -73,7 +73,7 @@ pub(super) struct ByProvisioner<T> {
 }
 
 impl<T> ByProvisioner<T> {
-    /// What each provisioner gives, in their order.
+    /// Returns a result for each provisioner, in their order.
     pub(super) fn each<E>(mut of: impl FnMut(Provisioner) -> Result<T, E>) -> Result<Self, E> {
         Ok(Self {
             producer: of(Provisioner::Producer)?,

@@ -1,4 +1,4 @@
-//! The tools that provision nodes.
+//! The provisioning tools of the reference.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ input! {
     struct Simple {
         node_id: String, keytype: i64, rot_password: String, provisioning_password: String,
         choice: u8, limited: Option<String>, topics: String, pathlen: String, time: Option<f64>,
-        /// What was typed stands in the other fields, too.
+        /// The typed answers, whose content is also in the other fields.
         #[serde(rename = "answers")]
         _answers: Option<IgnoredAny>,
         files_before: Option<Files>,
@@ -46,7 +46,7 @@ impl Simple {
             let passwords = [root_password, password];
             return again::provision(before, &asked, key_type, passwords, now, case.draws());
         }
-        // The ratchet's secret and the opaque key.
+        // The secret of the ratchet, and the opaque key.
         let draws = without_exchange_keys(case.draws(), 2);
         let mut rng = without_other_provisioners(draws, role);
         let node = asked.node(key_type, None);
@@ -56,10 +56,10 @@ impl Simple {
 }
 
 input! {
-    /// The provisioners: certificates to be signed, and self-revocations.
+    /// The tool for provisioners: it makes certificates to be signed, and self-revocations.
     struct GenerateChains {
         password: String, root_public: Hex, keytype: i64,
-        /// Nothing of it ends.
+        /// The time, which has no effect because no certificate of this tool ends.
         #[serde(rename = "time")]
         _time: Option<f64>,
     }
@@ -77,7 +77,7 @@ impl GenerateChains {
         let generated = ByProvisioner::each(|provisioner| -> Result<_, ProvisionError> {
             let password = self.password.as_bytes();
             let key = derive_provisioner(password, provisioner, &root, key_type)?.key;
-            // That of the request has the entry without which the peers pass it over.
+            // The self-revocation of this tool lacks the entry without which the peers ignore it.
             let revocation = self_revocation_without_entry(&key, &mut rng)?;
             Ok(Generated {
                 public: key.verifying_key().to_bytes().into(),
@@ -99,7 +99,7 @@ input! {
         signed_provisioners: ByProvisioner<Hex>, choice: u8, limited: Option<String>,
         topics: String, pathlen: String, escrow_public: Option<Hex>, escrow_secret: Option<Hex>,
         time: Option<f64>,
-        /// What was typed stands in the other fields, too.
+        /// The typed answers, whose content is also in the other fields.
         #[serde(rename = "answers")]
         _answers: Option<IgnoredAny>,
     }
@@ -120,7 +120,7 @@ impl Provision {
         let key = derive_provisioner(password, provisioner, &root, key_type)
             .map_err(refuse)?
             .key;
-        // The secret of the ratchet, that of the escrow's ephemeral key, the opaque key.
+        // The secret of the ratchet, that of the escrow's ephemeral key, and the opaque key.
         let before = if escrow.is_some() { 3 } else { 2 };
         let node = provision_node_under(
             &root,
@@ -150,7 +150,7 @@ impl Provision {
             .ok_or_else(|| Invalid::new("`escrow_public` is no key to seal to"))
     }
 
-    /// Whether the escrow's secret key opens what was sealed to the secret of the seed, its last 32 bytes.
+    /// Returns whether the secret key of the escrow opens the sealed secret of the seed, its last 32 bytes.
     fn escrow_opens(&self, node: &ProvisionedNode) -> Result<bool, Invalid> {
         let Some(secret) = &self.escrow_secret else {
             return Ok(true);
@@ -167,7 +167,7 @@ impl Provision {
 }
 
 input! {
-    /// The tools for nodes that the root certifies by hand.
+    /// The tools for nodes whose request a person carries to the root.
     struct ByHand {
         node_id: String, topics: String, pathlen: String, lifetime: String, root_public: Hex,
         root_secret: Hex, time: Option<f64>,

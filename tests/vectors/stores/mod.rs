@@ -1,4 +1,4 @@
-//! The configuration file here, the key file and what is sealed under its opaque key in `secrets`.
+//! The configuration file; the module `secrets` has the key file and the values that are sealed under its opaque key.
 
 mod secrets;
 
@@ -29,7 +29,7 @@ pub(crate) fn run(case: &Case) -> Result<Run, Invalid> {
     }
 }
 
-/// The two stores of the reference differ in the Kafka sections alone, of which the file tells.
+/// The two stores of the reference differ only in their Kafka sections, which the file shows.
 #[derive(Deserialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 enum Store {
@@ -122,8 +122,8 @@ impl Read {
         })
     }
 
-    /// Exception types are informative: that there is an error is compared. A blank line ends each section that is
-    /// written, and a file that nothing changed is not written: the blank lines at its end mean nothing.
+    /// Types of exceptions are informative: only the fact of an error is compared. Each written section ends with a
+    /// blank line, and an unchanged file is not written, so blank lines at the end of the file have no meaning.
     fn normalise(&self, _: &Context, body: &mut Value) -> Result<(), Invalid> {
         let values = body.get_mut("values").and_then(Value::as_array_mut);
         let values = values.into_iter().flatten();
@@ -197,7 +197,7 @@ impl Query {
     }
 }
 
-/// The default of a query: a bare scalar, or a typed value.
+/// Returns the default of a query: a bare scalar, or a typed value.
 fn given(default: &Value) -> Result<Typed, Invalid> {
     Ok(match default {
         Value::Null => Typed::Nil {},
@@ -337,7 +337,7 @@ impl Encode {
     }
 }
 
-/// A name as the reference lists it: `12` is an integer, `true` a boolean.
+/// Returns a name as the reference lists it: `12` is an integer, `true` a boolean.
 fn listed(name: &Name) -> Typed {
     match name {
         Name::Binary(bytes) => Typed::bytes(bytes),
@@ -359,7 +359,7 @@ fn typed(value: Option<&ConfigValue>) -> Typed {
     }
 }
 
-/// `None` for no value; a list or a map has no form in the file.
+/// Returns the value for the file; `None` for no value. Lists and maps have no form in the file.
 fn untyped(value: &Typed) -> Outcome<Option<ConfigValue>> {
     Ok(Some(match value {
         Typed::Nil {} => return Ok(None),
