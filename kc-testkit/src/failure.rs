@@ -17,7 +17,7 @@ pub enum Failure {
     /// The backend returned an error where it must not.
     #[error("unexpected error: {}", chain(.0))]
     Backend(#[from] BackendError),
-    /// The keystore or the ratchet store returned an error where it must not.
+    /// The keystore, the ratchet store or an archive returned an error where it must not.
     #[error("unexpected error: {}", chain(.0))]
     Store(#[from] StoreError),
     /// The case did not end within this time.

@@ -1,5 +1,5 @@
-//! Each function checks one promise on a fresh [`Bench`]. Archives are opened again before each step, as by a node that
-//! starts.
+//! Each function checks one promise on a new [`Bench`]. Archives are opened again before each step, as at the start of
+//! a node.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use rand::rngs::StdRng;
 use super::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq};
 
-/// Retained keys are there after they are saved, and those saved later take their place.
+/// Saved retained keys can be read, and replace those that were saved before.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the archive breaks this promise; [`Failure::Store`] if another call fails.
 pub fn retained_keys_take_the_place_of_those_before(bench: &dyn Bench) -> Result<(), Failure> {
     for ids in [vec![1, 2, 3], vec![2, 4], vec![]] {
         bench.retained_keys()?.save(&retained(&ids), Some(7))?;
@@ -32,10 +32,10 @@ pub fn retained_keys_take_the_place_of_those_before(bench: &dyn Bench) -> Result
     Ok(())
 }
 
-/// The index of the latest step is there after it is saved, and a save without one leaves it.
+/// The saved index of the latest step can be read, and stays when retained keys are saved without an index.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the archive breaks this promise; [`Failure::Store`] if another call fails.
 pub fn the_latest_step_stays_until_another_is_stored(bench: &dyn Bench) -> Result<(), Failure> {
     ensure_eq("first step", bench.stored_keys()?.1, None)?;
     for (used, stored) in [
@@ -49,10 +49,10 @@ pub fn the_latest_step_stays_until_another_is_stored(bench: &dyn Bench) -> Resul
     Ok(())
 }
 
-/// Entries are in the list that they were added to, in no other, and once.
+/// An entry is in the list to which it was added, exactly once, and in no other list.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the archive breaks this promise; [`Failure::Store`] if another call fails.
 pub fn each_list_keeps_its_entries_once(bench: &dyn Bench) -> Result<(), Failure> {
     let lists = [(TrustList::Allow, [1, 2]), (TrustList::Deny, [3, 4])];
     for _ in 0..2 {
@@ -72,10 +72,10 @@ pub fn each_list_keeps_its_entries_once(bench: &dyn Bench) -> Result<(), Failure
     Ok(())
 }
 
-/// A chain takes the place of the one that its key had, and of no other.
+/// A new chain replaces the earlier chain of its key, and no other chain.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the archive breaks this promise; [`Failure::Store`] if another call fails.
 pub fn each_signing_key_keeps_its_latest_chain(bench: &dyn Bench) -> Result<(), Failure> {
     let nodes = [Node::new(1)?, Node::new(2)?];
     let rounds: [fn(&Node) -> &Vec<u8>; 2] = [|node| &node.first, |node| &node.second];
@@ -91,10 +91,10 @@ pub fn each_signing_key_keeps_its_latest_chain(bench: &dyn Bench) -> Result<(), 
     Ok(())
 }
 
-/// A chain key is there under its name after it is stored; one that is renewed takes its place, and no other's.
+/// A stored chain key is found under its name. A renewed chain key replaces it, and no other chain key.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Broken`] if the archive breaks this promise; [`Failure::Store`] if another call fails.
 pub fn a_renewed_chain_key_takes_the_place_of_the_one_before(
     bench: &dyn Bench,
 ) -> Result<(), Failure> {

@@ -1,8 +1,9 @@
-//! What every archive must do, as tests: that of retained keys, that of lists and chains, that of a chain server's keys.
+//! The conformance suite of archives: those of retained keys, of lists and chains, and of a chain server's keys.
 //!
-//! A [`Bench`] opens the archives of a node again and again, as a program that starts does. Each function in [`cases`]
-//! checks one promise of the traits in [`kc_core::store`]; [`archive_conformance!`](crate::archive_conformance) mounts
-//! them as `#[test]`s, and [`CASES`] lists them for harnesses that choose at run time.
+//! A [`Bench`] opens the archives of a node again and again, as a program does at each start. Each function in
+//! [`cases`] checks one promise of the traits in [`kc_core::store`];
+//! [`archive_conformance!`](crate::archive_conformance) mounts them as `#[test]`s, and [`CASES`] lists them for
+//! harnesses that select cases at run time.
 
 pub mod cases;
 #[cfg(test)]
@@ -15,65 +16,65 @@ use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::RetainedKeys;
 use kc_core::store::{ChainKeyArchive, RetainedKeysArchive, StoreError, TrustArchive};
 
-/// The archives of a node, empty at first, and what the node reads from them when it starts.
+/// The archives of a node, empty at first, and the values that the node reads from them at each start.
 pub trait Bench {
     /// Opens the archive of retained keys.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// The [`StoreError`] of the archive.
     fn retained_keys(&self) -> Result<Box<dyn RetainedKeysArchive>, StoreError>;
 
-    /// Reads the retained keys, and the index of the latest step that was used.
+    /// Reads the retained keys, and the index of the latest used step.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// The [`StoreError`] of the archive.
     fn stored_keys(&self) -> Result<(RetainedKeys, Option<u64>), StoreError>;
 
     /// Opens the archive of lists and chains.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// The [`StoreError`] of the archive.
     fn trust(&self) -> Result<Box<dyn TrustArchive>, StoreError>;
 
     /// Reads the entries of a list.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// The [`StoreError`] of the archive.
     fn stored_entries(&self, list: TrustList) -> Result<Vec<TrustEntry>, StoreError>;
 
     /// Reads the chains of the signing key with this index, in order of preference.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// The [`StoreError`] of the archive.
     fn stored_chains(&self, index: usize, key: &VerifyingKey) -> Result<Vec<Vec<u8>>, StoreError>;
 
     /// Opens the archive of a chain server.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// The [`StoreError`] of the archive.
     fn chain_keys(&self) -> Result<Box<dyn ChainKeyArchive>, StoreError>;
 }
 
-/// One of the [cases], for harnesses that choose at run time.
+/// One of the [cases], for harnesses that select cases at run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// Its name.
+    /// The name of the case: `each_list_keeps_its_entries_once`.
     pub name: &'static str,
     run: fn(&dyn Bench) -> Result<(), Failure>,
 }
 
 impl Case {
-    /// Runs it.
+    /// Runs the case.
     ///
     /// # Errors
-    /// [`Failure`]: what the archive did wrong.
+    /// The [`Failure`] of the case.
     pub fn run(&self, bench: &dyn Bench) -> Result<(), Failure> {
         (self.run)(bench)
     }
 }
 
-/// Mounts the [cases](crate::archive::cases) as tests of the archives that a function makes a bench of:
-/// `fn() -> impl Bench`. Each runs on a bench of its own.
+/// Mounts the [cases](crate::archive::cases) as tests of the archives on a bench, which the given function makes: `fn()
+/// -> impl Bench`. Each case runs on a bench of its own.
 #[macro_export]
 macro_rules! archive_conformance {
     ($make:expr) => {

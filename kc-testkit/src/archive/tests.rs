@@ -1,4 +1,4 @@
-//! The cases pass on faultless archives, and each fault is caught by the case that is about it.
+//! The cases pass on a correct archive, and each fault is detected by the case for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -196,7 +196,7 @@ impl Core {
         self.after(latency, Event::Appended(topic.clone()));
     }
 
-    /// Records a step in the trace, if there is one.
+    /// Records a step in the trace, if steps are traced.
     pub(super) fn note(&mut self, step: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let time = self.time.as_secs_f64();

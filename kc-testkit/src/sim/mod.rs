@@ -32,7 +32,7 @@ const SHOWN_STEPS: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// No combination of topic secret, component and salt occurs twice, over all nodes and copies of nodes.
+    /// No combination of data key, component and salt occurs twice, over all nodes and copies of nodes.
     SaltsAreUnique,
     /// A secret is encapsulated only if the request validates with the lists that the producer holds at that time.
     OnlyValidRequestsAreAnswered,

@@ -12,14 +12,14 @@ use kc_core::work::Work;
 use super::core::Core;
 use super::{Counts, Invariant};
 
-/// A topic secret.
+/// The bytes of a data key.
 pub(super) type SecretBytes = [u8; 32];
 
 /// The state to check the invariants. No node sees it.
 #[derive(Default)]
 pub(super) struct Oracle {
     pub(super) counts: Counts,
-    /// The identities by their public keys.
+    /// The identities, by their public keys.
     pub(super) identities: BTreeMap<Vec<u8>, usize>,
     /// The keys along each identity's chain.
     pub(super) paths: BTreeMap<usize, Vec<VerifyingKey>>,
@@ -29,7 +29,7 @@ pub(super) struct Oracle {
     /// answered.
     pub(super) ambushes: BTreeMap<usize, usize>,
     salts: HashSet<(SecretBytes, bool, [u8; 16])>,
-    /// The secrets that each identity was given, with the time of the first gift.
+    /// The data keys that each identity was given, with the time of the first gift.
     pub(super) given: BTreeMap<usize, BTreeMap<SecretBytes, Duration>>,
 }
 
@@ -60,7 +60,7 @@ impl Core {
         }
     }
 
-    /// Records that an identity was given a secret.
+    /// Records that an identity was given a data key.
     pub(super) fn saw_given(&mut self, identity: usize, secret: &SecretBytes) {
         let given = self.oracle.given.entry(identity).or_default();
         given.entry(*secret).or_insert(self.time);
