@@ -26,7 +26,7 @@ impl Node {
         let life = self.life();
         let faults = core.plan.faults;
         if core.fault(faults.never) {
-            return core.note(|| format!("node {}: nobody does {job:?}", life.node));
+            return core.note(|| format!("node {}: {job:?} is never done", life.node));
         }
         let delay = if core.fault(faults.late) {
             core.dice.millis(10_000, 45_000)

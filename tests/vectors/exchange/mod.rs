@@ -154,7 +154,7 @@ impl Transcript {
         let mut steps = Vec::new();
         for step in &self.steps {
             let actor = actors.get_mut(step.actor.as_str());
-            let actor = actor.ok_or_else(|| Invalid::new("a step of somebody unknown"))?;
+            let actor = actor.ok_or_else(|| Invalid::new("a step of an unknown actor"))?;
             steps.push(self.step(case, step, actor, &mut own)?);
         }
         let last = steps.last();
