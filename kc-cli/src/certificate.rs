@@ -15,7 +15,7 @@ pub(crate) struct Described {
     pub(crate) signed: bool,
     /// The certified keys.
     pub(crate) keys: Vec<DescribedKey>,
-    /// The end of its validity, in UTC; null if it has none.
+    /// The end of the validity, in UTC; null if the certificate has no end.
     pub(crate) expires: Option<String>,
     /// The granted usages; null if the certificate does not restrict them.
     pub(crate) usages: Option<Vec<String>>,
@@ -81,7 +81,7 @@ impl Described {
             None => "path length: not restricted".to_owned(),
         });
         if let Some(entry) = &self.entry {
-            lines.push("brings the list entry:".to_owned());
+            lines.push("carries the list entry:".to_owned());
             lines.extend(entry.lines().iter().map(|line| format!("  {line}")));
         }
         lines

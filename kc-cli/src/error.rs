@@ -207,8 +207,8 @@ impl From<ProvisionError> for CliError {
             }
             ProvisionError::NotARequest => refused(REQUESTS),
             ProvisionError::OtherKey { .. } => refused(
-                "check the provisioning password or the provisioner's key: it must be that of the request; check also \
-                 that the certificate is for this role or node",
+                "check that the provisioning password, or the provisioner's key, is that of the request, and that the \
+                 certificate is for this role and node",
             ),
             ProvisionError::GrantsOther => refused(
                 "the certificate does not let the role's provisioner grant all of this: have the right request signed",

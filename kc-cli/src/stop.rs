@@ -52,7 +52,8 @@ impl Stop {
     }
 }
 
-/// Returns whether the program was started with SIGHUP ignored. Only Linux shows this; elsewhere false.
+/// Returns whether SIGHUP was ignored when the program started. Only Linux reports this; on other systems the result is
+/// false.
 fn hangup_is_ignored() -> bool {
     const SIGHUP: u64 = 1;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -78,7 +78,7 @@ pub(crate) fn topic(text: &str) -> Result<String, String> {
     ))
 }
 
-/// The names of side topics, if they are not the default. All nodes of a topic need the same.
+/// The names of side topics, if they are not the default. All nodes of a topic need the same names.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Names of topics")]
 pub(crate) struct SchemeArgs {

@@ -47,8 +47,8 @@ pub(crate) struct RootPasswordArg {
 /// The provisioning password.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ProvisioningPasswordArg {
-    /// A file with the provisioning password, which gives the keys that certify nodes; - is stdin. Not needed
-    /// for a chain server or an administrator, which the root itself certifies
+    /// A file with the provisioning password, which gives the keys that certify nodes; - is stdin. A chain
+    /// server or an administrator does not need this password, because the root itself certifies it
     /// [default: KC_PROVISIONING_PASSWORD, else a prompt]
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     password_file: Option<PathBuf>,
@@ -166,7 +166,7 @@ impl<'a> PasswordSource<'a> {
                 "the {} contains a line break or another control character",
                 self.name
             ))
-            .advise("write it on one line that ends without a carriage return")),
+            .advise("write the PIN on one line that ends without a carriage return")),
             Ok(text) => Ok(SecretText::from(text.to_owned())),
             Err(_) => Err(CliError::usage(format!(
                 "the {} is not UTF-8 text",

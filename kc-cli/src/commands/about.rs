@@ -65,7 +65,7 @@ pub(crate) fn man(args: &ManArgs, ui: Ui) -> Result<(), CliError> {
     fs::create_dir_all(&args.folder).map_err(failed)?;
     clap_mangen::generate_to(Cli::command(), &args.folder).map_err(failed)?;
     ui.note(format!(
-        "manual pages are in {folder}; `man -l {folder}/{NAME}.1` shows the first"
+        "manual pages are in {folder}; `man -l {folder}/{NAME}.1` shows the main page"
     ));
     Ok(())
 }

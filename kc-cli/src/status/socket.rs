@@ -35,7 +35,7 @@ const ASKING: Duration = Duration::from_millis(300);
 /// The largest size of a request, in bytes.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
-/// A request to the process that has a node open. It is a line with the name of the request, or with JSON.
+/// A request to the process that has a node open: a line with the name of the request, or with JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Request {
@@ -278,7 +278,7 @@ const MAX_ADDRESS_BYTES: usize = 107;
 #[derive(Debug)]
 struct Address {
     path: PathBuf,
-    /// The open folder that the path leads through, if it does.
+    /// The open folder that the path leads through, if the path is too long for an address.
     _folder: Option<File>,
 }
 

@@ -140,7 +140,7 @@ fn judge(
     let id = node.config.node_id();
     let line = match &result {
         Ok(proven) => format!(
-            "{id} accepts this {kind} under root of trust {}, {}",
+            "{id} accepts this {kind} under root of trust {}, valid {}",
             proven
                 .root()
                 .map(VerifyingKey::fingerprint)

@@ -41,7 +41,7 @@ pub(super) async fn run(
     };
     let read = read(consumer.as_mut(), &mut output, &mut until).await;
     if let Err(error) = consumer.close(DEADLINE).await {
-        tracing::debug!(%error, "group not left");
+        tracing::debug!(%error, "consumer group not left");
     }
     match read? {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written())),
