@@ -146,8 +146,8 @@ impl<'a> PasswordSource<'a> {
         } else {
             return Err(
                 CliError::usage(format!("no {} is given", self.name)).advise(format!(
-                    "there is no terminal to ask at: give it {} or in {}",
-                    self.by_file, self.variable
+                    "there is no terminal to ask at: give the {} {} or in {}",
+                    self.name, self.by_file, self.variable
                 )),
             );
         };

@@ -280,8 +280,8 @@ fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(),
 
 /// Makes the peers read the side topics from the beginning. From the end, they would miss the first request or reply,
 /// and would ask again only after a minute. The setting stands in the section of all consumers, because the Java peer
-/// reads no other. A section that only kc reads keeps the start of its data consumers. Nothing is written if the start
-/// was given.
+/// reads no other. A section that only kc reads makes kc's own consumers of data topics start at the end. Nothing is
+/// written if the start was given.
 fn start_with_peers(config: &mut NodeConfig, role: Role) -> Result<(), CliError> {
     if config.load_text(CONSUMER, START)?.is_some() {
         return Ok(());
