@@ -37,7 +37,7 @@ fn keys(long: bool) -> (StepKeys, KeyRing) {
     let mut keys = StepKeys::new(step, &form);
     let key = keys.sealing_key(&topic(), &mut rng());
     let mut ring = KeyRing::default();
-    ring.add(&topic(), key.id(), key.topic_secret().expose_copy(), None);
+    ring.add(&topic(), key.id(), key.data_key().expose_copy(), None);
     (keys, ring)
 }
 

@@ -9,7 +9,7 @@ use kc_core::exchange::{
     KeyTableChange, NONCE_LEN, OutRecord, Output, Position, Validity,
 };
 use kc_core::kem::{DecapsulationKey, Suite};
-use kc_core::ratchet::{Candidates, TopicSecret};
+use kc_core::ratchet::{Candidates, DataKey};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, Now, RootTopic, SideTopic};
 use kc_core::work::{Work, measure};
@@ -181,7 +181,7 @@ impl Node {
 }
 
 /// Returns the data keys that the node under test retains: those with an even id.
-fn held(root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
+fn held(root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, DataKey)> {
     assert_eq!(root_topic.as_str(), TOPIC);
     let is_held = |id: &&KeyId| match id {
         KeyId::Short(id) => id % 2 == 0,

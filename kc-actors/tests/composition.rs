@@ -21,9 +21,7 @@ use kc_actors::{Clock, Events, NodeEvent};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidatedChain};
 use kc_core::provision::Role;
-use kc_core::ratchet::{
-    Candidates, MAX_RETAINED_KEYS, RetainedKey, RetainedKeys, Seed, TopicSecret,
-};
+use kc_core::ratchet::{Candidates, DataKey, MAX_RETAINED_KEYS, RetainedKey, RetainedKeys, Seed};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, RootTopic, SideTopic};
 use support::{Archive, Own};
@@ -126,7 +124,7 @@ impl Handler<RetainedKeysFor> for FixedKey {
         let key = |id| {
             (
                 id,
-                TopicSecret::from(Secret::fill_with(|secret| secret.fill(7))),
+                DataKey::from(Secret::fill_with(|secret| secret.fill(7))),
             )
         };
         MessageResult(message.ids.into_iter().map(key).collect())
@@ -212,7 +210,7 @@ async fn a_key_goes_from_ratchet_to_consumer_by_messages_alone() {
     let received = pair.received.recv().await.unwrap();
     assert_eq!(received.keys.len(), 1);
     assert_eq!(received.keys[0].0, key.id());
-    assert_eq!(&received.keys[0].1, key.topic_secret());
+    assert_eq!(&received.keys[0].1, key.data_key());
 }
 
 #[actix::test]

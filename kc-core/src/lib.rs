@@ -44,7 +44,7 @@
 //!
 //! // The consumer: it received the key in a key exchange.
 //! let mut ring = KeyRing::default();
-//! ring.add(&root_topic, key.id(), key.topic_secret().expose_copy(), None);
+//! ring.add(&root_topic, key.id(), key.data_key().expose_copy(), None);
 //! let opened = ring.open(root_topic.as_str(), Component::Value, &sealed);
 //! assert_eq!(opened.into_plaintext()?, b"21.5 degrees");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

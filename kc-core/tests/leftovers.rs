@@ -76,15 +76,15 @@ fn a_step_leaves_nothing_on_the_stack() {
 #[test]
 fn the_key_of_a_topic_leaves_nothing_of_its_step_on_the_stack() {
     let (secret, step) = deep(step);
-    let _key = deep(|| step.topic_secret(&"t".into()));
+    let _key = deep(|| step.data_key(&"t".into()));
     assert!(!is_on_the_stack(&secret));
 }
 
 #[test]
 fn the_key_of_a_message_leaves_nothing_of_its_topic_on_the_stack() {
     let (_, step) = step();
-    let key = OpeningKey::new(step.topic_secret(&"t".into()));
-    let secret = key.topic_secret().expose().to_vec();
+    let key = OpeningKey::new(step.data_key(&"t".into()));
+    let secret = key.data_key().expose().to_vec();
     let _key = deep(|| key.message_key(Component::Value, &[1; 16]));
     assert!(!is_on_the_stack(&secret));
 }

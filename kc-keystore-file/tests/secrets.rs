@@ -31,7 +31,7 @@ fn a_ratchet_goes_on_after_every_restart() {
     for index in 0..100 {
         let step = FileRatchetStore::open(file()).unwrap().step().unwrap();
         assert_eq!(step.index(), index);
-        assert!(secrets.insert(*step.topic_secret(&"t".into()).expose()));
+        assert!(secrets.insert(*step.data_key(&"t".into()).expose()));
     }
 }
 

@@ -11,7 +11,7 @@ use kc::core::exchange::{
 use kc::core::kem::Suite;
 use kc::core::keys::Signer;
 use kc::core::keys::SigningKey;
-use kc::core::ratchet::{Candidates, TopicSecret};
+use kc::core::ratchet::{Candidates, DataKey};
 use kc::core::types::{KeyId, Now, RootTopic, SideTopic, Timestamp};
 use kc::keystore_file::system_rng;
 
@@ -22,9 +22,9 @@ pub(crate) struct Peer<'k> {
     pub(crate) own: Vec<ValidIdentity>,
     pub(crate) key: &'k SigningKey,
     /// The data keys that the exchange hands out.
-    pub(crate) held: BTreeMap<KeyId, TopicSecret>,
+    pub(crate) held: BTreeMap<KeyId, DataKey>,
     /// The data keys that the exchange has received.
-    pub(crate) received: Vec<(KeyId, TopicSecret)>,
+    pub(crate) received: Vec<(KeyId, DataKey)>,
     pub(crate) events: Vec<ExchangeEvent>,
     pub(crate) now: Now,
 }

@@ -11,7 +11,7 @@ use kc::core::kem::{self, Suite};
 use kc::core::keys::Signer;
 use kc::core::message::{Added, KeyRing, seal};
 use kc::core::provision::Role;
-use kc::core::ratchet::{Candidates, Component, KeyIdForm, Seed, StepKeys, TopicSecret};
+use kc::core::ratchet::{Candidates, Component, DataKey, KeyIdForm, Seed, StepKeys};
 use kc::core::secret::Secret;
 use kc::core::types::{KeyId, RootTopic, SideTopic};
 use kc::keystore_file::system_rng;
@@ -25,7 +25,7 @@ fn root() -> RootTopic {
     "t".into()
 }
 
-fn secret(byte: u8) -> TopicSecret {
+fn secret(byte: u8) -> DataKey {
     Secret::fill_with(|secret| secret.fill(byte)).into()
 }
 
@@ -233,7 +233,7 @@ fn fault_04_an_authorised_producer_cannot_replace_the_key_of_another() {
 
     for forged_first in [true, false] {
         let mut ring = KeyRing::default();
-        let (forged, true_one) = (secret(7), key.topic_secret().expose_copy());
+        let (forged, true_one) = (secret(7), key.data_key().expose_copy());
         let (first, second) = if forged_first {
             (forged, true_one)
         } else {

@@ -7,8 +7,8 @@ use kc::core::keys::{KeyType, SigningKey};
 use kc::core::message::KeyRing;
 use kc::core::provision::derive_root;
 use kc::core::ratchet::{
-    Candidates, Context, KeyGenerator, KeyIdForm, OpeningKey, RetainedKey, RetainedKeys, Seed,
-    StepKeys, TopicSecret,
+    Candidates, Context, DataKey, KeyGenerator, KeyIdForm, OpeningKey, RetainedKey, RetainedKeys,
+    Seed, StepKeys,
 };
 use kc::core::secret::{Secret, SecretVec};
 use kc::core::store::{MemoryKeyStore, MemoryRatchetStore, NodeSecrets};
@@ -34,7 +34,7 @@ pub(crate) fn secret<const N: usize>(tag: u8) -> Secret<N> {
     Secret::from_slice(&known::<N>(tag)).unwrap()
 }
 
-pub(crate) fn topic_secret() -> TopicSecret {
+pub(crate) fn data_key() -> DataKey {
     secret(2).into()
 }
 
@@ -85,7 +85,7 @@ fn secrets_and_what_the_ratchet_makes() {
         "PendingStep { step: Step { index: 7, secret: Secret<32>(redacted) }, next: Seed { index: 8, secret: Secret<32>(redacted) } }",
     );
     let (step, next_seed) = pending.stored();
-    let of_topic = step.topic_secret(&"t".into());
+    let of_topic = step.data_key(&"t".into());
     check(
         &step,
         &[&stored],
@@ -94,7 +94,7 @@ fn secrets_and_what_the_ratchet_makes() {
     check(
         &of_topic,
         &[of_topic.expose()],
-        "TopicSecret(Secret<32>(redacted))",
+        "DataKey(Secret<32>(redacted))",
     );
     check(
         &next_seed,
@@ -104,25 +104,22 @@ fn secrets_and_what_the_ratchet_makes() {
 
     let mut ratchet = StepKeys::new(step, &KeyIdForm::Short);
     let key = ratchet.sealing_key(&"t".into(), &mut system_rng().unwrap());
-    assert_eq!(key.topic_secret(), &of_topic);
+    assert_eq!(key.data_key(), &of_topic);
     // The high half of its salts is random, and not secret.
     for shown in [format!("{key:?}"), format!("{ratchet:?}")] {
-        assert!(
-            shown.contains("TopicSecret(Secret<32>(redacted))"),
-            "{shown}"
-        );
+        assert!(shown.contains("DataKey(Secret<32>(redacted))"), "{shown}");
         assert_eq!(leak(&shown, &stored, 4), None, "{shown}");
         assert_eq!(leak(&shown, of_topic.expose(), 4), None, "{shown}");
     }
     check(
-        &OpeningKey::new(topic_secret()),
+        &OpeningKey::new(data_key()),
         &[&topic],
-        "OpeningKey { secret: TopicSecret(Secret<32>(redacted)), proven: false }",
+        "OpeningKey { secret: DataKey(Secret<32>(redacted)), proven: false }",
     );
     check(
-        &Candidates::from_iter([topic_secret()]),
+        &Candidates::from_iter([data_key()]),
         &[&topic],
-        "Candidates([Candidate { key: OpeningKey { secret: TopicSecret(Secret<32>(redacted)), proven: false }, givers: [] }])",
+        "Candidates([Candidate { key: OpeningKey { secret: DataKey(Secret<32>(redacted)), proven: false }, givers: [] }])",
     );
     let generator = KeyGenerator::new(secret(5), Context::RATCHET);
     check(
@@ -140,30 +137,30 @@ fn secrets_and_what_the_ratchet_makes() {
 #[test]
 fn keys_that_were_received_or_are_kept() {
     let topic = known::<32>(2);
-    let received = vec![(KeyId::Short(1), topic_secret())];
+    let received = vec![(KeyId::Short(1), data_key())];
     check(
         &received,
         &[&topic],
-        "[(KeyId(#1), TopicSecret(Secret<32>(redacted)))]",
+        "[(KeyId(#1), DataKey(Secret<32>(redacted)))]",
     );
     let mut ring = KeyRing::default();
-    ring.add(&"t".into(), KeyId::Short(1), topic_secret(), None);
+    ring.add(&"t".into(), KeyId::Short(1), data_key(), None);
     check(
         &ring,
         &[&topic],
-        r#"KeyRing { roots: {RootTopic("t"): RootKeys { known: {KeyId(#1): Candidates([Candidate { key: OpeningKey { secret: TopicSecret(Secret<32>(redacted)), proven: false }, givers: [] }])}, order: [KeyId(#1)], denied: [] }} }"#,
+        r#"KeyRing { roots: {RootTopic("t"): RootKeys { known: {KeyId(#1): Candidates([Candidate { key: OpeningKey { secret: DataKey(Secret<32>(redacted)), proven: false }, givers: [] }])}, order: [KeyId(#1)], denied: [] }} }"#,
     );
     let mut retained = RetainedKeys::default();
     retained.insert(RetainedKey {
         root_topic: "t".into(),
         id: KeyId::Short(1),
-        secret: topic_secret(),
+        secret: data_key(),
         birth: Timestamp::EPOCH,
     });
     check(
         &retained,
         &[&topic],
-        r#"RetainedKeys { keys: {RootTopic("t"): {KeyId(#1): RetainedKey { root_topic: RootTopic("t"), id: KeyId(#1), secret: TopicSecret(Secret<32>(redacted)), birth: Timestamp(0.0) }}}, order: [(RootTopic("t"), KeyId(#1))] }"#,
+        r#"RetainedKeys { keys: {RootTopic("t"): {KeyId(#1): RetainedKey { root_topic: RootTopic("t"), id: KeyId(#1), secret: DataKey(Secret<32>(redacted)), birth: Timestamp(0.0) }}}, order: [(RootTopic("t"), KeyId(#1))] }"#,
     );
 }
 

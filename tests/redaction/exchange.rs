@@ -10,7 +10,7 @@ use kc::core::types::{KeyId, RootTopic, SideTopic, Timestamp};
 use kc::core::wire::Writer;
 use kc::keystore_file::system_rng;
 
-use crate::core::{check, signing_key, topic_secret};
+use crate::core::{check, data_key, signing_key};
 use crate::leaks::{known, leak};
 use crate::peer::Peer;
 
@@ -52,7 +52,7 @@ fn requests_replies_and_the_machine() {
         Peer::new(trust, own, &key, Validity::default(), now)
     };
     let (mut consumer, mut producer) = (peer(), peer());
-    let other = Candidates::from_iter([topic_secret()]);
+    let other = Candidates::from_iter([data_key()]);
     consumer.want(&root, KeyId::Short(2), other);
     let request = consumer.want(&root, KeyId::Short(1), Candidates::default());
     let request = request
@@ -63,7 +63,7 @@ fn requests_replies_and_the_machine() {
         let (_, ephemerals) = consumer.exchange.outstanding_of(&root).next().unwrap();
         ephemerals[0].expose_bytes()
     };
-    producer.held.insert(KeyId::Short(1), topic_secret());
+    producer.held.insert(KeyId::Short(1), data_key());
     let reply = producer.take(SideTopic::Requests, &request).remove(0);
     let asked = KeyRequest::validate(&request.value, &root, Usage::EncryptRequest, &trust, now);
     let opened = KeyReply::validate(&reply.value, &root, &trust, now);
@@ -82,6 +82,6 @@ fn requests_replies_and_the_machine() {
     check(
         &consumer.received,
         &[&topic],
-        "[(KeyId(#1), TopicSecret(Secret<32>(redacted)))]",
+        "[(KeyId(#1), DataKey(Secret<32>(redacted)))]",
     );
 }

@@ -23,7 +23,7 @@ use kc::keystore_file::{
 };
 use kc::{Clock, Node};
 
-use crate::core::{check, node_secrets, seed, signing_key, topic_secret};
+use crate::core::{check, data_key, node_secrets, seed, signing_key};
 use crate::leaks::{known, leak};
 
 const PASSWORD: &str = "zQ7!xK9%wV3?";
@@ -215,7 +215,7 @@ async fn open_nodes_and_their_handles() {
     let node = options.open().await.unwrap();
     let sealer = node.sealer("t").await.unwrap();
     let step = seed().advance().unwrap().stored().0;
-    let sealing = step.topic_secret(&"t".into());
+    let sealing = step.data_key(&"t".into());
     let shown = format!("{node:?} {node:#?} {sealer:?} {:?}", node.opener());
     assert_nothing_shows(&shown);
     assert!(shown.contains("SealingKey"), "it is in there: {shown}");
@@ -249,13 +249,13 @@ fn actors_and_messages() {
     assert_nothing_shows(&format!("{:?}", KeystoreActor::new(keys)));
     let received = ReceivedOpeningKeys {
         root_topic: "t".into(),
-        keys: vec![(KeyId::Short(1), topic_secret())],
+        keys: vec![(KeyId::Short(1), data_key())],
         giver: None,
     };
     check(
         &received,
         &[&known::<32>(2)],
-        r#"ReceivedOpeningKeys { root_topic: RootTopic("t"), keys: [(KeyId(#1), TopicSecret(Secret<32>(redacted)))], giver: None }"#,
+        r#"ReceivedOpeningKeys { root_topic: RootTopic("t"), keys: [(KeyId(#1), DataKey(Secret<32>(redacted)))], giver: None }"#,
     );
     let root_topic = "t".into();
     check_node(

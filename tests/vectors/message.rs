@@ -95,7 +95,7 @@ impl Serializing {
                 root: root.as_str().to_owned(),
                 keyidx: Typed::from(&key.id()),
                 salt: body.map(|(salt, _)| salt.into()),
-                secret: key.topic_secret().expose().into(),
+                secret: key.data_key().expose().into(),
             });
         }
         Ok(Messages { messages })

@@ -138,7 +138,7 @@ impl File {
         let first = |component| Some(KeyAndNonce::from(&key.next(component).ok()?.1));
         Ok(Done::Generators {
             keyidx: Typed::from(&key.id()),
-            secret: key.topic_secret().expose().into(),
+            secret: key.data_key().expose().into(),
             first_key: first(Component::Key),
             first_value: first(Component::Value),
         })

@@ -285,7 +285,7 @@ impl Handler<AwaitKey> for KeyTableActor {
 fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)]) {
     tables.publish_opening(|ring| {
         for (root_topic, key) in keys {
-            ring.add(root_topic, key.id(), key.topic_secret().expose_copy(), None);
+            ring.add(root_topic, key.id(), key.data_key().expose_copy(), None);
         }
     });
     tables.publish_sealing(keys);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix::{Actor, Handler, Message, MessageResult, SyncContext};
 use kc_core::ratchet::{
-    MAX_RETAINED_KEYS, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, RetainedKey,
-    RetainedKeys, SealingKey, Step, TopicSecret,
+    DataKey, MAX_RETAINED_KEYS, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, RetainedKey,
+    RetainedKeys, SealingKey, Step,
 };
 use kc_core::store::{RatchetStore, RetainedKeysArchive, StoreError};
 use kc_core::types::{KeyId, RootTopic};
@@ -72,7 +72,7 @@ pub struct Turned {
 
 /// Returns those of the data keys `ids` of a root topic that this node retains.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Vec<(KeyId, TopicSecret)>")]
+#[rtype(result = "Vec<(KeyId, DataKey)>")]
 pub struct RetainedKeysFor {
     /// The root topic.
     pub root_topic: RootTopic,

@@ -12,7 +12,7 @@ use super::{Refusal, Validity};
 use crate::backend::BackendError;
 use crate::chain::{ChainError, ToBeSigned, Usage, ValidIdentity, ValidatedChain};
 use crate::kem::{DecapsulationKey, Suite};
-use crate::ratchet::TopicSecret;
+use crate::ratchet::DataKey;
 use crate::types::{KeyId, RootTopic, SideTopic, Timestamp};
 
 /// The number of a job. An exchange never uses a number twice.
@@ -85,7 +85,7 @@ pub enum Output {
     /// The result of [`Job::Grant`].
     Grant(Result<(), ChainError>),
     /// The result of [`Job::Held`].
-    Held(Vec<(KeyId, TopicSecret)>),
+    Held(Vec<(KeyId, DataKey)>),
     /// The result of [`Job::Kem`].
     Kem(KemOutput),
     /// The result of [`Job::Sign`]: the signature followed by the signed bytes.
@@ -135,7 +135,7 @@ pub enum KemJob {
 pub struct AnswerJob {
     pub(super) root_topic: RootTopic,
     pub(super) request: Arc<KeyRequest>,
-    pub(super) keys: Vec<(KeyId, TopicSecret)>,
+    pub(super) keys: Vec<(KeyId, DataKey)>,
     pub(super) suites: Arc<[Suite]>,
     pub(super) validity: Validity,
     pub(super) own: Arc<[ValidIdentity]>,

@@ -22,7 +22,7 @@ use crate::chain::UnverifiedChain;
 use crate::failure_log::{FailureLog, REFUSAL_INTERVAL};
 use crate::kem::Suite;
 use crate::keys::VerifyingKey;
-use crate::ratchet::{Candidates, TopicSecret};
+use crate::ratchet::{Candidates, DataKey};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
@@ -120,7 +120,7 @@ pub struct KeyTableChange {
     /// The root topic.
     pub root_topic: RootTopic,
     /// The keys, each with its id.
-    pub keys: Vec<(KeyId, TopicSecret)>,
+    pub keys: Vec<(KeyId, DataKey)>,
     /// The keys of the chain that the giver proved, the root of trust first.
     pub giver: Arc<[VerifyingKey]>,
 }

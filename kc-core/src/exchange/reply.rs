@@ -9,7 +9,7 @@ use crate::chain::{
     ValidatedChain, encode_certificate,
 };
 use crate::kem::{self, DecapsulationKey, Suite};
-use crate::ratchet::TopicSecret;
+use crate::ratchet::DataKey;
 use crate::secret::{Secret, SecretVec};
 use crate::symmetric::{self, sha256};
 use crate::types::{KeyId, RootTopic, Timestamp};
@@ -20,7 +20,7 @@ use crate::wire::{Value, Writer};
 pub const MAX_TRIED_KEYS: usize = 8;
 
 /// The keys in a reply, each with its id.
-pub type ReceivedKeys = Vec<(KeyId, TopicSecret)>;
+pub type ReceivedKeys = Vec<(KeyId, DataKey)>;
 
 /// A reply from a node that may hand out keys. Its box is still sealed.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ pub struct KeyReply {
 pub fn compose_reply(
     request: &KeyRequest,
     root_topic: &RootTopic,
-    keys: &[(KeyId, TopicSecret)],
+    keys: &[(KeyId, DataKey)],
     (suites, validity): (&[Suite], Validity),
     (own, now): (&[ValidIdentity], Timestamp),
     rng: &mut dyn CryptoRng,
@@ -190,7 +190,7 @@ fn box_key(
 }
 
 /// Encodes keys as a flat array: id, secret, id, secret, …
-fn encode_keys(keys: &[(KeyId, TopicSecret)]) -> SecretVec {
+fn encode_keys(keys: &[(KeyId, DataKey)]) -> SecretVec {
     // A single allocation, so that growth leaves no copies behind: at most 34 bytes for each element.
     let mut writer = Writer::append_to(Vec::with_capacity(8 + keys.len() * 68));
     writer.array(keys.len() * 2);

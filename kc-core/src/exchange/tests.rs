@@ -18,7 +18,7 @@ use crate::chain::{
 };
 use crate::kem::Suite;
 use crate::keys::{KeyType, Signer, SigningKey};
-use crate::ratchet::{Candidates, TopicSecret};
+use crate::ratchet::{Candidates, DataKey};
 use crate::secret::Secret;
 use crate::types::{KeyId, Now, RootTopic, SideTopic, Timestamp};
 
@@ -37,9 +37,9 @@ struct Node {
     exchange: Exchange,
     key: SigningKey,
     identity: Identity,
-    held: BTreeMap<KeyId, TopicSecret>,
+    held: BTreeMap<KeyId, DataKey>,
     /// The received keys.
-    received: Vec<(KeyId, TopicSecret)>,
+    received: Vec<(KeyId, DataKey)>,
     settled: Vec<u64>,
     events: Vec<ExchangeEvent>,
     missing: Vec<MissingKeys>,
@@ -335,7 +335,7 @@ fn root_topic() -> RootTopic {
 }
 
 /// Returns the secret of the key with this number.
-fn held(id: u64) -> TopicSecret {
+fn held(id: u64) -> DataKey {
     Secret::fill_with(|secret| secret.fill(id as u8)).into()
 }
 

@@ -8,7 +8,7 @@ use super::event::{Missing, MissingKeys};
 use super::request::NONCE_LEN;
 use crate::chain::{ChainError, MaxAge};
 use crate::kem::DecapsulationKey;
-use crate::ratchet::{Candidates, TopicSecret};
+use crate::ratchet::{Candidates, DataKey};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
@@ -285,9 +285,9 @@ impl Wants {
         &mut self,
         root_topic: &RootTopic,
         random0: &[u8],
-        mut keys: Vec<(KeyId, TopicSecret)>,
+        mut keys: Vec<(KeyId, DataKey)>,
         now: Duration,
-    ) -> (Vec<(KeyId, TopicSecret)>, Duration) {
+    ) -> (Vec<(KeyId, DataKey)>, Duration) {
         let Some(state) = self.roots.get_mut(root_topic) else {
             return (Vec::new(), Duration::ZERO);
         };

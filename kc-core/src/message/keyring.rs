@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Envelope, Opened, Unopened};
-use crate::ratchet::{Candidates, Component, Giver, TopicSecret};
+use crate::ratchet::{Candidates, Component, DataKey, Giver};
 use crate::symmetric::{self, TAG_LEN};
 use crate::types::{KeyId, RootTopic};
 
@@ -67,7 +67,7 @@ impl KeyRing {
         &mut self,
         root_topic: &RootTopic,
         id: KeyId,
-        secret: TopicSecret,
+        secret: DataKey,
         giver: Option<Giver>,
     ) -> Added {
         let keys = self.roots.entry(root_topic.clone()).or_default();
@@ -177,7 +177,7 @@ impl KeyRing {
 }
 
 impl RootKeys {
-    fn add(&mut self, id: KeyId, secret: TopicSecret, giver: Option<Giver>) -> Added {
+    fn add(&mut self, id: KeyId, secret: DataKey, giver: Option<Giver>) -> Added {
         self.denied.retain(|denied| *denied != id);
         if let Some(known) = self.known.get_mut(&id) {
             let before = known.hold(&secret);

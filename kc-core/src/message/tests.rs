@@ -24,7 +24,7 @@ fn keys_with_one_id_from_two_producers_live_side_by_side() {
     let mut ring = KeyRing::default();
     let sealed = [1, 2].map(|producer| {
         let key = ratchet(producer).sealing_key(&root_topic(), &mut rng());
-        let secret = key.topic_secret().expose_copy();
+        let secret = key.data_key().expose_copy();
         let expected = if producer == 1 {
             Added::New
         } else {
@@ -47,7 +47,7 @@ fn the_ring_is_bounded() {
     for producer in 0..=MAX_CANDIDATES as u64 {
         let secret = ratchet(producer)
             .sealing_key(&root_topic(), &mut rng())
-            .topic_secret()
+            .data_key()
             .expose_copy();
         let added = ring.add(&root_topic(), KeyId::Short(0), secret, None);
         assert_eq!(added == Added::Refused, producer == MAX_CANDIDATES as u64);
@@ -55,7 +55,7 @@ fn the_ring_is_bounded() {
     let secret = || {
         ratchet(1)
             .sealing_key(&root_topic(), &mut rng())
-            .topic_secret()
+            .data_key()
             .expose_copy()
     };
     for id in 1..=MAX_KEYS_PER_ROOT as u64 {
@@ -68,7 +68,7 @@ fn the_ring_is_bounded() {
 #[test]
 fn a_flood_of_keys_that_open_nothing_displaces_itself() {
     let key = ratchet(1).sealing_key(&root_topic(), &mut rng());
-    let secret = || key.topic_secret().expose_copy();
+    let secret = || key.data_key().expose_copy();
     let mut sealed = Vec::new();
     seal(&key, Component::Value, b"m", &mut sealed).unwrap();
     let mut ring = KeyRing::default();
@@ -100,12 +100,7 @@ fn outcomes_tell_what_can_still_change() {
         outcome(&ring, &sealed),
         Err(Unopened::AwaitingKey(key.id()))
     );
-    ring.add(
-        &root_topic(),
-        key.id(),
-        key.topic_secret().expose_copy(),
-        None,
-    );
+    ring.add(&root_topic(), key.id(), key.data_key().expose_copy(), None);
     assert_eq!(outcome(&ring, &sealed), Ok(b"hello".to_vec()));
     *sealed.last_mut().unwrap() ^= 1;
     assert_eq!(
@@ -124,7 +119,7 @@ proptest! {
     fn what_is_sealed_opens_and_nothing_else_does(plaintext: Vec<u8>, flip: prop::sample::Index) {
         let key = ratchet(1).sealing_key(&root_topic(), &mut rng());
         let mut ring = KeyRing::default();
-        ring.add(&root_topic(), key.id(), key.topic_secret().expose_copy(), None);
+        ring.add(&root_topic(), key.id(), key.data_key().expose_copy(), None);
         for component in [Component::Key, Component::Value] {
             let mut sealed = Vec::new();
             seal(&key, component, &plaintext, &mut sealed).unwrap();
@@ -140,7 +135,7 @@ proptest! {
     #[test]
     fn opening_never_panics(bytes: Vec<u8>) {
         let mut ring = KeyRing::default();
-        ring.add(&root_topic(), KeyId::Short(0), ratchet(1).sealing_key(&root_topic(), &mut rng()).topic_secret().expose_copy(), None);
+        ring.add(&root_topic(), KeyId::Short(0), ratchet(1).sealing_key(&root_topic(), &mut rng()).data_key().expose_copy(), None);
         let _ = ring.open("t", Component::Key, &bytes);
         let _ = ring.open("t", Component::Key, &[&[1, 0x93], bytes.as_slice()].concat());
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{OpeningKey, TopicSecret};
+use super::{DataKey, OpeningKey};
 use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 
@@ -45,8 +45,8 @@ impl Candidates {
 
     /// Returns whether one of the keys has this secret.
     #[must_use]
-    pub fn hold(&self, secret: &TopicSecret) -> bool {
-        self.iter().any(|key| key.topic_secret() == secret)
+    pub fn hold(&self, secret: &DataKey) -> bool {
+        self.iter().any(|key| key.data_key() == secret)
     }
 
     /// Returns the givers of all keys.
@@ -64,9 +64,9 @@ impl Candidates {
     ///
     /// An unproven key of the same giver makes room; if there are already `max` keys, the oldest unproven key of
     /// another giver.
-    pub(crate) fn add(&mut self, secret: TopicSecret, giver: Option<Giver>, max: usize) -> bool {
+    pub(crate) fn add(&mut self, secret: DataKey, giver: Option<Giver>, max: usize) -> bool {
         let candidates = Arc::make_mut(&mut self.0);
-        let same = |candidate: &&mut Candidate| candidate.key.topic_secret() == &secret;
+        let same = |candidate: &&mut Candidate| candidate.key.data_key() == &secret;
         if let Some(known) = candidates.iter_mut().find(same) {
             known.add_giver(giver);
             return true;
@@ -135,8 +135,8 @@ impl Candidate {
     }
 }
 
-impl FromIterator<TopicSecret> for Candidates {
-    fn from_iter<I: IntoIterator<Item = TopicSecret>>(secrets: I) -> Self {
+impl FromIterator<DataKey> for Candidates {
+    fn from_iter<I: IntoIterator<Item = DataKey>>(secrets: I) -> Self {
         let candidate = |secret| Candidate {
             key: Arc::new(OpeningKey::new(secret)),
             givers: Vec::new(),
@@ -155,7 +155,7 @@ mod tests {
         let mut candidates = Candidates::default();
         for number in 0..MAX_GIVERS as u8 + 10 {
             let giver: Giver = [VerifyingKey::Ed25519([number; 32])].into();
-            let secret = TopicSecret::from(Secret::fill_with(|_| {}));
+            let secret = DataKey::from(Secret::fill_with(|_| {}));
             assert!(candidates.add(secret, Some(giver), 1));
         }
         assert_eq!(candidates.givers().count(), MAX_GIVERS);

@@ -29,7 +29,7 @@ pub struct Exhausted;
 
 /// The secret of one root topic at one step of a ratchet: 32 bytes, which producers hand out to consumers.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TopicSecret(Secret<32>);
+pub struct DataKey(Secret<32>);
 
 /// The key and the nonce of one message.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -47,28 +47,28 @@ pub struct MessageKey {
 #[derive(Debug)]
 pub struct SealingKey {
     id: KeyId,
-    secret: TopicSecret,
+    secret: DataKey,
     /// The high half of every salt.
     instance: [u8; SALT_LEN / 2],
     key_counter: AtomicU64,
     value_counter: AtomicU64,
 }
 
-/// Opens messages that were sealed with a topic secret.
+/// Opens messages that were sealed with a data key.
 #[derive(Debug)]
 pub struct OpeningKey {
-    secret: TopicSecret,
+    secret: DataKey,
     /// True if the key has opened a record.
     proven: AtomicBool,
 }
 
-impl From<Secret<32>> for TopicSecret {
+impl From<Secret<32>> for DataKey {
     fn from(secret: Secret<32>) -> Self {
         Self(secret)
     }
 }
 
-impl TopicSecret {
+impl DataKey {
     /// Returns the 32 secret bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
@@ -109,7 +109,7 @@ impl MessageKey {
 }
 
 impl SealingKey {
-    pub(super) fn new(id: KeyId, secret: TopicSecret, rng: &mut dyn CryptoRng) -> Self {
+    pub(super) fn new(id: KeyId, secret: DataKey, rng: &mut dyn CryptoRng) -> Self {
         let mut instance = [0; SALT_LEN / 2];
         if !broken(Rule::SaltsHaveRandomHalf) {
             rng.fill_bytes(&mut instance);
@@ -131,7 +131,7 @@ impl SealingKey {
 
     /// Returns the secret that consumers need to open the messages.
     #[must_use]
-    pub fn topic_secret(&self) -> &TopicSecret {
+    pub fn data_key(&self) -> &DataKey {
         &self.secret
     }
 
@@ -160,7 +160,7 @@ impl SealingKey {
 impl OpeningKey {
     /// Creates the key that opens messages sealed with `secret`.
     #[must_use]
-    pub fn new(secret: TopicSecret) -> Self {
+    pub fn new(secret: DataKey) -> Self {
         Self {
             secret,
             proven: AtomicBool::new(false),
@@ -181,9 +181,9 @@ impl OpeningKey {
         }
     }
 
-    /// Returns the topic secret.
+    /// Returns the data key.
     #[must_use]
-    pub fn topic_secret(&self) -> &TopicSecret {
+    pub fn data_key(&self) -> &DataKey {
         &self.secret
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand_core::CryptoRng;
 
-use super::data_key::{SealingKey, TopicSecret};
+use super::data_key::{DataKey, SealingKey};
 use super::retained::{MAX_RETAINED_KEYS, RetainedKey, RetainedKeys};
 use super::step::{KeyIdForm, Step, StepKeys};
 use crate::sabotage::{Rule, broken};
@@ -128,7 +128,7 @@ impl Ratchet {
     }
 
     /// Returns the kept keys of a root topic with these ids, and records that they have been handed out.
-    pub fn hand_out(&mut self, root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
+    pub fn hand_out(&mut self, root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, DataKey)> {
         let current = self.current.as_ref().map(StepKeys::key_id);
         let held = ids
             .iter()
@@ -265,7 +265,7 @@ impl Ratchet {
             let is_kept = self.retained.insert(RetainedKey {
                 root_topic: root_topic.clone(),
                 id,
-                secret: key.topic_secret().expose_copy(),
+                secret: key.data_key().expose_copy(),
                 birth: now.wall,
             });
             if broken(Rule::StoredBeforeUsed) {

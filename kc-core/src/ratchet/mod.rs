@@ -14,9 +14,7 @@ mod retained;
 mod step;
 
 pub use candidates::{Candidates, Giver};
-pub use data_key::{
-    Component, Exhausted, MessageKey, OpeningKey, SALT_LEN, SealingKey, TopicSecret,
-};
+pub use data_key::{Component, DataKey, Exhausted, MessageKey, OpeningKey, SALT_LEN, SealingKey};
 pub use generator::{Context, GeneratorError, KeyGenerator, MAX_OUTPUT_LEN};
 pub use machine::{
     DENIAL_INTERVAL, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, UNSEEN_DENIAL_INTERVAL,

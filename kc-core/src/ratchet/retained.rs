@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::data_key::TopicSecret;
+use super::data_key::DataKey;
 use crate::types::{KeyId, RootTopic, Timestamp};
 
 /// The maximum number of keys that a producer keeps, and therefore of root topics that it can seal for. The oldest
@@ -16,7 +16,7 @@ pub struct RetainedKey {
     /// The id of the key.
     pub id: KeyId,
     /// The secret that consumers need.
-    pub secret: TopicSecret,
+    pub secret: DataKey,
     /// The time at which the key was made.
     pub birth: Timestamp,
 }

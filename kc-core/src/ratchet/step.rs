@@ -5,7 +5,7 @@ use blake2b_simd::Params;
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::data_key::{SealingKey, TopicSecret};
+use super::data_key::{DataKey, SealingKey};
 use super::generator::{Context, KeyGenerator, derive};
 use crate::kem::{EncapsulationKey, KemError, sealed};
 use crate::keys::VerifyingKey;
@@ -77,7 +77,7 @@ impl Step {
 
     /// Returns the secret of a root topic, which its consumers may receive.
     #[must_use]
-    pub fn topic_secret(&self, root_topic: &RootTopic) -> TopicSecret {
+    pub fn data_key(&self, root_topic: &RootTopic) -> DataKey {
         let digest = sha256(&[root_topic.as_str().as_bytes()]);
         let (mut salt, mut context) = ([0; 16], [0; 16]);
         for (half, chunk) in [&mut salt, &mut context]
@@ -89,7 +89,7 @@ impl Step {
         let secret = Secret::fill_with(|secret| {
             derive(secret, self.secret.expose(), &salt, Context(context), &[]);
         });
-        TopicSecret::from(secret)
+        DataKey::from(secret)
     }
 }
 
@@ -278,7 +278,7 @@ impl StepKeys {
         }
         let key = Arc::new(SealingKey::new(
             self.key_id,
-            self.step.topic_secret(root_topic),
+            self.step.data_key(root_topic),
             rng,
         ));
         self.keys.insert(root_topic.clone(), Arc::clone(&key));

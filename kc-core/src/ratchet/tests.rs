@@ -27,7 +27,7 @@ fn restarts_never_repeat_a_step() {
         stored = pending.next().encode();
         let (step, _) = pending.stored();
         assert_eq!(step.index(), restart);
-        assert!(seen.insert(*step.topic_secret(&"t".into()).expose()));
+        assert!(seen.insert(*step.data_key(&"t".into()).expose()));
     }
 }
 
@@ -65,7 +65,7 @@ fn one_sealing_key_per_root_whoever_asks() {
 fn two_copies_of_a_step_share_no_salt() {
     let mut random = rng();
     let [one, other] = [(); 2].map(|()| ratchet().sealing_key(&"t".into(), &mut random));
-    assert_eq!(one.topic_secret(), other.topic_secret());
+    assert_eq!(one.data_key(), other.data_key());
     let salts = |key: &SealingKey| -> HashSet<_> {
         (0..100)
             .map(|_| key.next(Component::Value).unwrap().0)

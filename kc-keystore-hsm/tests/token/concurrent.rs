@@ -49,7 +49,7 @@ fn shown(step: &Step) -> String {
     format!(
         "{} {:02x?}",
         step.index(),
-        step.topic_secret(&"t".into()).expose()
+        step.data_key(&"t".into()).expose()
     )
 }
 

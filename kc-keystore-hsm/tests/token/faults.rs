@@ -219,7 +219,7 @@ fn a_beginning_that_fails_anywhere_is_gone_on_with() {
 }
 
 fn secret(step: &Step) -> [u8; 32] {
-    *step.topic_secret(&"t".into()).expose()
+    *step.data_key(&"t".into()).expose()
 }
 
 fn a_locked_pin() {

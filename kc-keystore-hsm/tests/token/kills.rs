@@ -41,7 +41,7 @@ fn stepper() {
     writeln!(out, "{READY}").unwrap();
     loop {
         let step = ratchet.step().unwrap();
-        let secret = step.topic_secret(&"t".into());
+        let secret = step.data_key(&"t".into());
         // One call, so that a line is written whole or not at all.
         let line = format!("{} {:02x?}\n", step.index(), secret.expose());
         out.write_all(line.as_bytes()).unwrap();
@@ -107,7 +107,7 @@ fn two_hundred() {
     while !taken.is_empty() {
         let (step, next) = seed.advance().unwrap().stored();
         if let Some(secret) = taken.remove(&step.index()) {
-            let expected = format!("{:02x?}", step.topic_secret(&"t".into()).expose());
+            let expected = format!("{:02x?}", step.data_key(&"t".into()).expose());
             assert_eq!(secret, expected, "step {}", step.index());
         }
         seed = next;

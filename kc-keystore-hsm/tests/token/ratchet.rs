@@ -217,7 +217,7 @@ fn a_file_ratchet_is_continued() {
     let mut ratchet = import(&seed).unwrap();
     assert_eq!(key_indices(&token), [5]);
     let copy = Seed::decode(seed.encode().expose()).unwrap();
-    let secret = |step: kc_core::ratchet::Step| *step.topic_secret(&"t".into()).expose();
+    let secret = |step: kc_core::ratchet::Step| *step.data_key(&"t".into()).expose();
     for _ in 0..3 {
         let (step, next) = seed.advance().unwrap().stored();
         let own = ratchet.step().unwrap();

@@ -7,7 +7,7 @@ use kc_core::chain::{Constraints, TrustEntry, TrustList, UnverifiedChain, encode
 use kc_core::chain_server::ChainKey;
 use kc_core::keys::{KeyType, Signer, SigningKey, VerifyingKey};
 use kc_core::provision::{NewNode, Role, provision_node};
-use kc_core::ratchet::{RetainedKey, RetainedKeys, TopicSecret};
+use kc_core::ratchet::{DataKey, RetainedKey, RetainedKeys};
 use kc_core::secret::Secret;
 use kc_core::store::config::{Section, Value};
 use kc_core::types::{KeyId, Timestamp, TopicScheme};
@@ -164,7 +164,7 @@ fn retained(ids: &[u64]) -> RetainedKeys {
         keys.insert(RetainedKey {
             root_topic: "topic".into(),
             id: KeyId::Short(*id),
-            secret: TopicSecret::from(Secret::fill_with(|secret| {
+            secret: DataKey::from(Secret::fill_with(|secret| {
                 secret.fill(u8::try_from(*id).unwrap_or_default());
             })),
             birth: Timestamp::from_unix(Duration::from_secs(*id)),

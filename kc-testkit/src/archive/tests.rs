@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use kc_core::chain_server::ChainKey;
-use kc_core::ratchet::{RetainedKey, TopicSecret};
+use kc_core::ratchet::{DataKey, RetainedKey};
 use kc_core::secret::Secret;
 
 use super::*;
@@ -39,7 +39,7 @@ fn copy(key: &RetainedKey) -> RetainedKey {
     RetainedKey {
         root_topic: key.root_topic.clone(),
         id: key.id,
-        secret: TopicSecret::from(Secret::from_slice(key.secret.expose()).unwrap()),
+        secret: DataKey::from(Secret::from_slice(key.secret.expose()).unwrap()),
         birth: key.birth,
     }
 }

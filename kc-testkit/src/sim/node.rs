@@ -549,7 +549,7 @@ impl Node {
                 for (root_topic, key) in keys {
                     core.note(|| format!("node {node} seals for {root_topic} with {}", key.id()));
                     if running.consumers.contains_key(&root_topic) {
-                        let secret = key.topic_secret().expose_copy();
+                        let secret = key.data_key().expose_copy();
                         running.ring.add(&root_topic, key.id(), secret, None);
                     }
                     running.sealing.insert(root_topic, key);

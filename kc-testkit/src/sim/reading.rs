@@ -236,7 +236,7 @@ impl Node {
             if running.is_denied {
                 continue;
             }
-            self.look_at_sealing_key(&root_topic, key.id(), key.topic_secret().expose(), core);
+            self.look_at_sealing_key(&root_topic, key.id(), key.data_key().expose(), core);
             let component = if core.dice.chance(0.2) {
                 Component::Key
             } else {
@@ -245,11 +245,11 @@ impl Node {
             for _ in 0..core.dice.between(1, 2) {
                 let mut envelope = Vec::new();
                 if seal(&key, component, PLAINTEXT, &mut envelope).is_ok() {
-                    core.saw_sealed(key.topic_secret().expose(), component, &envelope);
+                    core.saw_sealed(key.data_key().expose(), component, &envelope);
                     let is_read = component == Component::Value;
                     let sealed = Sealed {
                         id: key.id(),
-                        secret: *key.topic_secret().expose(),
+                        secret: *key.data_key().expose(),
                         owner: self.identity,
                         at: core.time,
                     };

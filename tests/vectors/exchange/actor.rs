@@ -5,7 +5,7 @@ use std::time::Duration;
 use kc_core::chain::Usage;
 use kc_core::exchange::{Input, KeyReply, KeyRequest, Position, Validity, encode_key_ids};
 use kc_core::kem::DecapsulationKey;
-use kc_core::ratchet::{Candidates, TopicSecret};
+use kc_core::ratchet::{Candidates, DataKey};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, RootTopic, SideTopic, Timestamp};
 
@@ -91,7 +91,7 @@ impl Actor {
     ) -> Result<Sent, String> {
         let held = |_: &RootTopic, ids: &[KeyId]| {
             let held = keys.iter().filter(|(id, _)| ids.contains(id));
-            let secret = |secret| TopicSecret::from(Secret::fill_with(|bytes| *bytes = secret));
+            let secret = |secret| DataKey::from(Secret::fill_with(|bytes| *bytes = secret));
             held.map(|(id, bytes)| (*id, secret(*bytes))).collect()
         };
         let kafka_key = encode_key_ids(keys.iter().map(|(id, _)| id));

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use kc_core::message::seal;
-use kc_core::ratchet::{
-    Component, KeyIdForm, RetainedKey, RetainedKeys, Seed, StepKeys, TopicSecret,
-};
+use kc_core::ratchet::{Component, DataKey, KeyIdForm, RetainedKey, RetainedKeys, Seed, StepKeys};
 use kc_core::secret::SecretVec;
 use kc_core::store::retained_keys;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
@@ -64,7 +62,7 @@ impl Producer {
             self.retained.insert(RetainedKey {
                 root_topic: root.clone(),
                 id: key.id(),
-                secret: key.topic_secret().expose_copy(),
+                secret: key.data_key().expose_copy(),
                 birth: now,
             });
             self.unsaved = true;
@@ -78,7 +76,7 @@ impl Producer {
     }
 
     /// Returns the requested keys that the producer has.
-    pub(super) fn held(&self, root: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, TopicSecret)> {
+    pub(super) fn held(&self, root: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, DataKey)> {
         let held = ids.iter().filter_map(|id| self.retained.get(root, id));
         held.map(|key| (key.id, key.secret.expose_copy())).collect()
     }

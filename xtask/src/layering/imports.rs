@@ -72,7 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "RetainedKeys",
             "SealingKey",
             "Step",
-            "TopicSecret",
+            "DataKey",
         ],
     ),
 ];

@@ -15,7 +15,7 @@ use crate::exchange::request::{NONCE_LEN, RequestForm, encode_key_ids, request_c
 use crate::exchange::wants::Due;
 use crate::kem::{DecapsulationKey, PublicKey, Suite};
 use crate::keys::VerifyingKey;
-use crate::ratchet::TopicSecret;
+use crate::ratchet::DataKey;
 use crate::types::{KeyId, Now, SideTopic};
 
 const ASKING: &[Usage] = &[Usage::EncryptRequest, Usage::EncryptSubscribe];
@@ -166,7 +166,7 @@ impl Exchange {
         giver: Arc<[VerifyingKey]>,
         party: Party,
         random0: &[u8],
-        opened: Result<Vec<(KeyId, TopicSecret)>, Refusal>,
+        opened: Result<Vec<(KeyId, DataKey)>, Refusal>,
         now: Now,
     ) {
         let keys = match opened {

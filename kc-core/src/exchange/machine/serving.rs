@@ -12,7 +12,7 @@ use crate::exchange::event::{ExchangeEvent, Party, Sender};
 use crate::exchange::jobs::{AnswerJob, Failure, Job, KemJob, Output};
 use crate::exchange::replays::RequestId;
 use crate::exchange::request::{KeyRequest, decode_key_ids, encode_key_ids, forward_request};
-use crate::ratchet::TopicSecret;
+use crate::ratchet::DataKey;
 use crate::types::{KeyId, Now, SideTopic};
 
 impl Exchange {
@@ -21,7 +21,7 @@ impl Exchange {
         mut task: Task,
         record: Record,
         id: RequestId,
-        keys: Vec<(KeyId, TopicSecret)>,
+        keys: Vec<(KeyId, DataKey)>,
         validated: Result<ValidatedChain, ChainError>,
         now: Now,
     ) {

@@ -13,7 +13,7 @@ use crate::exchange::replays::RequestId;
 use crate::exchange::request::KeyRequest;
 use crate::exchange::wants::Due;
 use crate::keys::VerifyingKey;
-use crate::ratchet::TopicSecret;
+use crate::ratchet::DataKey;
 use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
 /// Work in progress, with the data that it needs to continue.
@@ -38,14 +38,9 @@ pub(super) enum Step {
     ValidateReply(Record),
     OpenReply(Record, Arc<[VerifyingKey]>, Party, Vec<u8>),
     LookUpHeld(Record, RequestId),
-    ValidateRequest(Record, RequestId, Vec<(KeyId, TopicSecret)>),
+    ValidateRequest(Record, RequestId, Vec<(KeyId, DataKey)>),
     /// A request that may be answered once this node's identities are known.
-    Compose(
-        Record,
-        RequestId,
-        Arc<KeyRequest>,
-        Vec<(KeyId, TopicSecret)>,
-    ),
+    Compose(Record, RequestId, Arc<KeyRequest>, Vec<(KeyId, DataKey)>),
     Answer(Record, RequestId, Arc<KeyRequest>, Vec<KeyId>),
     ValidateForward(Record, RequestId),
     Forward(Record, RequestId, Arc<KeyRequest>),

@@ -68,7 +68,7 @@ impl Seen {
             ensure_eq("index of a step", step.index(), last + 1)?;
         }
         self.last = Some(step.index());
-        let secret = *step.topic_secret(&RootTopic::from("topic")).expose();
+        let secret = *step.data_key(&RootTopic::from("topic")).expose();
         ensure(self.secrets.insert(secret), || {
             format!("step {} repeats a secret", step.index())
         })
