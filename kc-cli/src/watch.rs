@@ -93,7 +93,7 @@ impl Watch {
                 let fingerprint = key.fingerprint();
                 let owner = self.names.get(&fingerprint);
                 let owner = owner.map_or_else(String::new, |node| format!(" (a key of {node})"));
-                ui.note(format!("key {fingerprint}{owner} was added to the {}", list.name()));
+                ui.note(format!("key {fingerprint} was added to the {}{owner}", list.name()));
             }
             _ => {}
         }

@@ -54,7 +54,7 @@ pub(crate) struct Case {
     pub(crate) note: Option<String>,
 }
 
-/// How binding a case is.
+/// The obligation of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tier {

@@ -1,4 +1,4 @@
-//! How the vectors write byte strings and values of several types, and how these become ours.
+//! The forms of byte strings and typed values in the vectors, and their conversion to the types of kc.
 
 use kc_core::chain::{CertificateKey, MaxAge};
 use kc_core::ratchet::{Component, MessageKey};
@@ -29,18 +29,18 @@ impl std::ops::Deref for Hex {
 }
 
 impl Hex {
-    /// A secret; the error is the refusal of another length than 32, which the type stands for.
+    /// Returns a secret. The error stands for the refusal of any length other than 32 bytes.
     pub(crate) fn secret(&self) -> Result<Secret<32>, String> {
         Secret::from_slice(self).ok_or_else(|| format!("a secret of {} bytes", self.len()))
     }
 }
 
-/// All of these in hex.
+/// Returns all of these byte strings in hex.
 pub(crate) fn hex_list<T: AsRef<[u8]>>(list: impl IntoIterator<Item = T>) -> Vec<Hex> {
     list.into_iter().map(Hex::from).collect()
 }
 
-/// Largest magnitude that the vectors write as a JSON number.
+/// The largest magnitude of an integer that the vectors write as a JSON number.
 const LARGEST_PLAIN_INTEGER: u128 = 1 << 53;
 
 /// A value together with its type (section 1 of the vectors' README).
@@ -88,7 +88,7 @@ impl Float {
 }
 
 impl Int {
-    /// Its decimal digits.
+    /// Returns the decimal digits of the integer.
     pub(crate) fn digits(&self) -> String {
         match self {
             Self::Plain { v } => v.to_string(),
@@ -102,7 +102,7 @@ impl Typed {
         Self::digits(value.to_string())
     }
 
-    /// An integer of these decimal digits.
+    /// Returns the integer with these decimal digits.
     pub(crate) fn digits(dec: String) -> Self {
         match dec.parse::<i64>() {
             Ok(v) if u128::from(v.unsigned_abs()) <= LARGEST_PLAIN_INTEGER => {
@@ -140,7 +140,7 @@ impl Typed {
         }
     }
 
-    /// Text of either family.
+    /// Returns a text of either family.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Str { v } => Some(v),
@@ -149,7 +149,7 @@ impl Typed {
         }
     }
 
-    /// A key id, of the two kinds that there are.
+    /// Returns a key id of one of the two kinds.
     pub(crate) fn key_id(&self) -> Option<KeyId> {
         match self {
             Self::Bytes { hex } => hex.0.as_slice().try_into().ok().map(KeyId::Long),
@@ -157,7 +157,7 @@ impl Typed {
         }
     }
 
-    /// As MessagePack; `None` of an integer that has no form in it.
+    /// Returns the value as MessagePack; `None` for an integer that has no form in MessagePack.
     pub(crate) fn pack(&self) -> Option<Vec<u8>> {
         let mut writer = Writer::new();
         self.write(&mut writer)?;
@@ -204,7 +204,7 @@ impl Typed {
 }
 
 impl From<&wire::Value<'_>> for Typed {
-    /// Byte strings of either family are bytes.
+    /// Byte strings of both families become bytes.
     fn from(value: &wire::Value<'_>) -> Self {
         match value {
             wire::Value::Nil => Self::Nil {},
@@ -242,12 +242,12 @@ impl From<MaxAge> for Typed {
     }
 }
 
-/// One MessagePack value.
+/// Returns one MessagePack value.
 pub(crate) fn unpack(packed: &[u8]) -> Result<wire::Value<'_>, Invalid> {
     wire::Value::decode(packed).map_err(|error| Invalid(format!("MessagePack: {error}")))
 }
 
-/// Which part of a record.
+/// A part of a record: key or value.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kv {

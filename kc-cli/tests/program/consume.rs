@@ -113,7 +113,7 @@ fn a_consumer_that_starts_first_gets_the_first_record() {
     world.provision("consumer", "bob", &[]);
     let mut bob = world.kc(&["-v", "consume", "t", "--node", "bob", "--count", "1"]);
     let mut bob = Process::spawn(bob.stdout(Stdio::piped()));
-    bob.says("reading t");
+    bob.says("the consumer reads t");
     world.write("in.txt", "first\n");
     let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
     assert_eq!(bob.output(), "first\n");
@@ -143,7 +143,7 @@ fn stopping_with_records_that_wait_is_told() {
     world.write("in.txt", "a\nb\n");
     world.succeed(&PRODUCE_ALL);
     let mut bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
-    bob.says("Unanswered");
+    bob.says("no node has answered requests");
     bob.terminate();
     bob.says("2 records of t still wait for their data keys");
     assert_eq!(bob.end(), 3);
@@ -160,13 +160,13 @@ fn what_waited_for_its_key_comes_to_the_next_run_even_without_from_beginning() {
     for topic in ["there", "later"] {
         let consume = ["-v", "consume", topic, "--node", "bob"];
         let mut bob = world.start(&consume);
-        bob.says(&format!("reading {topic}"));
+        bob.says(&format!("the consumer reads {topic}"));
         let produce = ["produce", topic, "--node", "alice"];
         let mut produce = world.kc(&[&produce[..], &["--exit-after", "0s", "in.txt"]].concat());
         // Alice must not answer while she produces, so she listens on a side topic that no node sends to.
         produce.env("KC_CONFIG__NODE__TOPIC_SUFFIX_REQS", ".nobody");
         succeed(&mut produce);
-        bob.says("Unanswered");
+        bob.says("no node has answered requests");
         bob.terminate();
         bob.says("the next run receives them again");
         assert_eq!(bob.end(), 3);

@@ -1,4 +1,4 @@
-//! The key file and what is sealed under its opaque key.
+//! The key file, and the values that are sealed under its opaque key.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Open {
 }
 
 impl Open {
-    /// The secrets, and the file as it is after they have been opened.
+    /// Returns the secrets, and the file after they have been opened.
     fn open(&self, case: &Context) -> Result<(NodeSecrets, Hex), String> {
         let (mut secrets, mut changed) = match &self.file {
             None => (NodeSecrets::generate(&mut case.draws()), true),
@@ -70,7 +70,7 @@ impl Open {
                 (secrets, outdated)
             }
         };
-        // Where the reference refuses, nothing is recorded; what is drawn shows in the file.
+        // Where the reference refuses, no draws are recorded; the file shows the drawn values.
         let draws = without_ephemerals(case.draws(), &secrets, self.file.is_none());
         let mut rng = draws.or_filler();
         for version in self.keytypes.iter().flatten() {
@@ -86,7 +86,7 @@ impl Open {
     }
 }
 
-/// The draws for signing keys: before them the reference draws the opaque key of a new file, and a throw-away
+/// Returns the draws for signing keys. Before them the reference draws the opaque key of a new file, and an unused
 /// ephemeral key for each key exchange.
 fn without_ephemerals(draws: Draws, secrets: &NodeSecrets, created: bool) -> Draws {
     let side_effects = secrets.suites().count() + usize::from(created);
@@ -134,7 +134,7 @@ fn unwrap(wrapped: &[u8], opaque_key: &Hex) -> Outcome<Hex> {
 input! {
     struct OldKeys {
         opaque_key: Hex, wrapped: Hex,
-        /// What is wrapped.
+        /// The wrapped value.
         plain: Option<Hex>,
         time: Option<f64>,
     }
@@ -142,7 +142,7 @@ input! {
 
 output! {
     struct Kept {
-        /// By root topic.
+        /// The retained keys by root topic.
         keys: Vec<(String, Vec<(Typed, KeptKey)>)>,
     }
     struct KeptKey { secret: Hex, birth: Typed }
@@ -166,7 +166,7 @@ impl OldKeys {
         })
     }
 
-    /// A time is read from an integer as from a float: each birth is the number of seconds that it is.
+    /// Replaces each birth by its number of seconds, because an integer and a float are the same time.
     pub(super) fn normalise(&self, _: &Context, body: &mut Value) -> Result<(), Invalid> {
         let roots = body.get_mut("keys").and_then(Value::as_array_mut);
         let roots = roots.into_iter().flatten();
