@@ -30,7 +30,8 @@ pub const LIST_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Clone, Default)]
 pub struct Subscription {
     names: BTreeSet<String>,
-    patterns: Vec<Regex>,
+    /// Each with its text.
+    patterns: Vec<(String, Regex)>,
     excepted: Vec<Arc<Except>>,
 }
 
@@ -47,8 +48,8 @@ impl Subscription {
 
     /// Creates a subscription to topics by name and by regular expressions.
     ///
-    /// A text that begins with `^`, which no name does, is a regular expression. It matches from the start of a
-    /// name, and to its end only if it contains `$`.
+    /// A text that begins with `^` is a regular expression, because no topic name begins so. An expression matches
+    /// from the start of a name; end it with `$` to match whole names.
     ///
     /// # Errors
     /// Returns an error of the kind `Configuration` if a regular expression is invalid.
@@ -58,11 +59,12 @@ impl Subscription {
         let mut subscription = Self::default();
         for topic in topics.into_iter().map(Into::into) {
             if topic.starts_with('^') {
-                let pattern = Regex::new(&topic).map_err(|error| {
+                // Without the group, `^` would bind only the first of several alternatives.
+                let pattern = Regex::new(&format!("^(?:{topic})")).map_err(|error| {
                     let context = format!("{topic:?} is not a valid regular expression");
                     BackendError::new(BackendErrorKind::Configuration, context).with_source(error)
                 })?;
-                subscription.patterns.push(pattern);
+                subscription.patterns.push((topic, pattern));
             } else {
                 subscription.names.insert(topic);
             }
@@ -104,7 +106,8 @@ impl Subscription {
     #[must_use]
     pub fn wants(&self, topic: &str) -> bool {
         let excepted = || self.excepted.iter().any(|except| except(topic));
-        let matched = || self.patterns.iter().any(|pattern| pattern.is_match(topic));
+        let mut patterns = self.patterns.iter();
+        let mut matched = || patterns.any(|(_, pattern)| pattern.is_match(topic));
         self.names.contains(topic) || (matched() && !excepted())
     }
 }
@@ -112,7 +115,7 @@ impl Subscription {
 /// Lists the names and the regular expressions in the form that [`Subscription::parse`] takes.
 impl fmt::Display for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let patterns = self.patterns.iter().map(Regex::as_str);
+        let patterns = self.patterns.iter().map(|(text, _)| text.as_str());
         let all: Vec<&str> = self
             .names
             .iter()
@@ -141,6 +144,14 @@ mod tests {
         assert!(!open.wants("xabc"));
         let exact = Subscription::parse(["^a.c$"]).unwrap();
         assert!(!exact.wants("abcd"));
+    }
+
+    #[test]
+    fn each_alternative_begins_at_the_start_of_a_name() {
+        let either = Subscription::parse(["^a|b"]).unwrap();
+        assert!(either.wants("a") && either.wants("b"));
+        assert!(!either.wants("xb"));
+        assert_eq!(either.to_string(), "^a|b");
     }
 
     #[test]
