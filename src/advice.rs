@@ -104,6 +104,9 @@ fn on_kafka(error: &BackendError) -> Option<&'static str> {
         Kind::Unsupported => {
             "--backend, or `backend` in the node's .config, selects another of the Kafka clients that are built in"
         }
+        Kind::Rebalance => {
+            "no record is lost: the group receives records again that were acknowledged since the last commit"
+        }
         _ => return None,
     })
 }

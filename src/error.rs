@@ -78,6 +78,17 @@ impl Error {
         advice(self.get_ref())
     }
 
+    /// Returns whether another attempt without changes can succeed: a broker does not answer, or a data key may still
+    /// arrive.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        let error = self.get_ref();
+        let of_kafka = error.downcast_ref::<BackendError>();
+        let of_record = error.downcast_ref::<OpenFailure>();
+        of_kafka.is_some_and(BackendError::is_retriable)
+            || of_record.is_some_and(OpenFailure::may_still_open)
+    }
+
     /// Returns the error of the part that failed, for example a [`BackendError`] or an
     /// [`OpenError`](crate::maintenance::OpenError).
     #[must_use]
@@ -253,7 +264,20 @@ mod of_files {
 
 #[cfg(test)]
 mod tests {
+    use kc_core::types::KeyId;
+
     use super::*;
+
+    #[test]
+    fn what_another_attempt_can_change_is_retriable() {
+        let kafka = |kind| Error::from(BackendError::new(kind, "send to t"));
+        assert!(kafka(BackendErrorKind::Unreachable).is_retriable());
+        assert!(!kafka(BackendErrorKind::Authorization).is_retriable());
+        let (id, why) = (KeyId::Short(1), kc_actors::Awaiting::NotYet);
+        let awaiting = OpenFailure::AwaitingKey { id, why };
+        assert!(Error::from(awaiting).is_retriable());
+        assert!(!Error::from(OpenFailure::Closed).is_retriable());
+    }
 
     #[test]
     fn debug_is_for_people() {

@@ -1,5 +1,6 @@
 //! The events of a node, for operators, demonstrations and metrics.
 
+use std::fmt;
 use std::time::Duration;
 
 use kc_core::chain::TrustList;
@@ -177,6 +178,147 @@ pub enum NodeEvent {
     },
 }
 
+/// Describes the event in one line for operators. The line names keys by their fingerprints, and the number of data keys.
+impl fmt::Display for NodeEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested {
+                root_topic, ids, ..
+            } => {
+                write!(f, "requested {} of {root_topic}", Count(ids.len()))
+            }
+            Self::NotSent { root_topic } => write!(
+                f,
+                "the request for data keys of {root_topic} was not sent: its side topics cannot be reached"
+            ),
+            Self::Answered {
+                root_topic,
+                ids,
+                requester,
+            } => {
+                let (keys, to) = (Count(ids.len()), requester.key.fingerprint());
+                write!(f, "sent {keys} of {root_topic} to node {to}")
+            }
+            Self::Received {
+                root_topic,
+                ids,
+                giver,
+                after,
+            } => {
+                let (keys, from) = (Count(ids.len()), giver.key.fingerprint());
+                write!(
+                    f,
+                    "received {keys} of {root_topic} from node {from} after {after:.1?}"
+                )
+            }
+            Self::Refused {
+                root_topic,
+                check,
+                reason,
+                times,
+                ..
+            } => write!(
+                f,
+                "refused a record of a side topic of {root_topic}: {reason} (check {check}, {times} times)"
+            ),
+            Self::Unanswered { root_topic, ids } => {
+                let keys = Count(ids.len());
+                write!(
+                    f,
+                    "no producer has answered the request for {keys} of {root_topic}"
+                )
+            }
+            Self::Forwarded {
+                root_topic,
+                ids,
+                requester,
+            } => {
+                let (keys, node) = (Count(ids.len()), requester.key.fingerprint());
+                write!(
+                    f,
+                    "vouched for the request of node {node} for {keys} of {root_topic}"
+                )
+            }
+            Self::ChainRenewed { key } => {
+                write!(f, "renewed the chain of key {}", key.fingerprint())
+            }
+            Self::Listed { list, key, .. } => {
+                write!(
+                    f,
+                    "key {} was added to the {}",
+                    key.fingerprint(),
+                    list.name()
+                )
+            }
+            Self::ChainAdopted { key, expires } => {
+                write!(
+                    f,
+                    "this node uses a new chain of its key {}",
+                    key.fingerprint()
+                )?;
+                expires.map_or(Ok(()), |end| write!(f, ", valid until {end}"))
+            }
+            Self::UpdateRefused {
+                check,
+                reason,
+                times,
+                ..
+            } => write!(
+                f,
+                "refused a list update or a new chain: {reason} (check {check}, {times} times)"
+            ),
+            Self::Denied { key, .. } => {
+                write!(
+                    f,
+                    "key {} of this node is on the denylist",
+                    key.fingerprint()
+                )
+            }
+            Self::ChainExpires { key, expires } => {
+                write!(
+                    f,
+                    "the chain of this node's key {} ends at {expires}",
+                    key.fingerprint()
+                )
+            }
+            Self::StoreFails { store, fault } => {
+                write!(f, "the store of the {store} fails: {}", fault.reason)
+            }
+            Self::StoreWorks { store } => write!(f, "the store of the {store} works again"),
+            Self::ConsumerFails { topics, reason } => {
+                write!(f, "the consumer of {topics} cannot read: {reason}")
+            }
+            Self::ConsumerWorks { topics, after } => {
+                write!(f, "the consumer of {topics} reads again, after {after:.1?}")
+            }
+            Self::Unacknowledged {
+                topic,
+                partition,
+                offset,
+            } => write!(
+                f,
+                "partition {partition} of {topic} is paused: offset {offset} is not acknowledged"
+            ),
+            Self::Missed(events) => write!(f, "this listener missed {events} events"),
+            Self::NoValidChain { reason } => {
+                write!(f, "this node has no valid chain: {reason}")
+            }
+        }
+    }
+}
+
+/// A number of data keys, in words.
+struct Count(usize);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 data key"),
+            keys => write!(f, "{keys} data keys"),
+        }
+    }
+}
+
 /// Sends events to all listeners.
 #[derive(Clone, Debug)]
 pub struct Events(broadcast::Sender<NodeEvent>);
@@ -225,5 +367,26 @@ impl EventListener {
             Err(broadcast::error::RecvError::Lagged(missed)) => Some(NodeEvent::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_sentences() {
+        let (root_topic, ids) = (RootTopic::from("t"), vec![KeyId::Short(1), KeyId::Short(2)]);
+        let event = NodeEvent::Unanswered { root_topic, ids };
+        let text = "no producer has answered the request for 2 data keys of t";
+        assert_eq!(event.to_string(), text);
+        let root_topic = RootTopic::from("t");
+        let ids = vec![KeyId::Short(1)];
+        let event = NodeEvent::Requested {
+            root_topic,
+            ids,
+            direct: true,
+        };
+        assert_eq!(event.to_string(), "requested 1 data key of t");
     }
 }

@@ -45,6 +45,14 @@ pub enum ProduceError {
     Backend(#[from] BackendError),
 }
 
+impl ProduceError {
+    /// Returns whether another attempt without changes can succeed: a broker does not answer.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::Backend(error) if error.is_retriable())
+    }
+}
+
 /// Seals records and sends them. Cheap to clone; clones share one Kafka client.
 #[derive(Clone, Debug)]
 pub struct Producer(Arc<Inner>);
