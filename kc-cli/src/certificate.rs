@@ -11,7 +11,7 @@ use crate::ui::until;
 /// The content of a certificate.
 #[derive(Debug, Serialize)]
 pub(crate) struct Described {
-    /// True if the bytes begin with a signature.
+    /// True if the certificate has a signature, which is not verified.
     pub(crate) signed: bool,
     /// The certified keys.
     pub(crate) keys: Vec<DescribedKey>,
@@ -21,9 +21,9 @@ pub(crate) struct Described {
     pub(crate) usages: Option<Vec<String>>,
     /// The granted topics, as names and regular expressions; null if the certificate does not restrict them.
     pub(crate) topics: Option<Vec<String>>,
-    /// The number of certificates that may follow in a chain; null for any number.
+    /// The largest number of certificates that may follow in a chain; null for any number.
     pub(crate) pathlen: Option<i64>,
-    /// The entry that a list update carries.
+    /// The list entry that the certificate carries; null if it carries none.
     pub(crate) entry: Option<Box<Self>>,
     #[serde(skip)]
     ends: String,
@@ -34,7 +34,8 @@ pub(crate) struct Described {
 pub(crate) struct DescribedKey {
     /// `signing` or `exchange`.
     pub(crate) kind: &'static str,
-    /// The version of the key on the wire.
+    /// The number by which the protocol names the kind of key: the type of a signing key, or the version of a key
+    /// exchange.
     #[serde(rename = "type")]
     pub(crate) version: u8,
     /// The fingerprint, by which people compare signing keys; null for a key-exchange key.
@@ -77,7 +78,9 @@ impl Described {
         lines.push(format!("usages: {}", all(&self.usages)));
         lines.push(format!("topics: {}", all(&self.topics)));
         lines.push(match self.pathlen {
-            Some(length) => format!("path length {length}"),
+            Some(length) => {
+                format!("path length {length}: the largest number of certificates that may follow")
+            }
             None => "path length: not restricted".to_owned(),
         });
         if let Some(entry) = &self.entry {
@@ -107,8 +110,8 @@ impl DescribedKey {
     }
 }
 
-/// Returns a text from another party so that it cannot look like another line, or like two texts: a text with a comma,
-/// a quotation mark or a control character is quoted.
+/// Returns a text from another party in a form that cannot look like another line or like two texts. A text is quoted
+/// and escaped if it is empty, or if it has a comma, a quotation mark, or a character that is not visible ASCII.
 fn plain(text: &str) -> String {
     let harmless = |letter: char| letter.is_ascii_graphic() && letter != ',' && letter != '"';
     if !text.is_empty() && text.chars().all(harmless) {

@@ -45,7 +45,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show encryption at work: two nodes, a broker that cannot read, and a stranger that gets no key
+    /// Show encryption at work: two nodes, a broker that cannot read their messages, and a third node that gets no data
+    /// key
     #[command(after_help = "Example:\n  kc demo --messages 1000 --keep nodes")]
     Demo(demo::Args),
     #[command(after_help = "Example:\n  kc broker --listen 127.0.0.1:0")]
@@ -124,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Calls `look` with each command that has no commands below it.
+    /// Calls `look` with each command that has no subcommands.
     fn each_leaf(command: &clap::Command, path: &str, look: &mut impl FnMut(&str, &clap::Command)) {
         for below in command.get_subcommands() {
             let path = format!("{path} {}", below.get_name());
@@ -160,7 +161,7 @@ mod tests {
         });
     }
 
-    /// Splits as a shell does, with single quotes.
+    /// Splits a command into words as a shell does. Single quotes are the only quotes that it knows.
     fn words(command: &str) -> Vec<String> {
         let mut words = Vec::new();
         for (number, part) in command.split('\'').enumerate() {

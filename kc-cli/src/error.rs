@@ -27,11 +27,11 @@ pub(crate) enum Exit {
     Failure,
     /// 2: wrong usage.
     Usage,
-    /// 3: the time limit was reached, or records were left unresolved.
+    /// 3: the time limit was reached, or the run was interrupted while records waited for their data keys.
     Unresolved,
     /// 4: a fault of the broker or a topic.
     Broker,
-    /// 5: a check refused.
+    /// 5: a check refused a certificate, a topic or a usage.
     Refused,
     /// 130: interrupted before everything was done.
     Interrupted,
@@ -165,7 +165,8 @@ through_kc_error!(
 #[cfg(feature = "hsm")]
 through_kc_error!(kc::keystore_hsm::HsmError);
 
-/// Returns the id of the node here that is most similar to `id`, if it is similar enough.
+/// Returns the id that is most similar to `id` among the nodes in the current folder and in `KC_HOME`. Returns `None`
+/// if no id is similar enough.
 fn similar_node(id: &str) -> Option<String> {
     const LIKE_ENOUGH: f64 = 0.8;
     let nodes = list_nodes(&SearchPlaces::from_environment());
@@ -193,25 +194,26 @@ impl From<ProvisionError> for CliError {
         match &error {
             ProvisionError::TooManyTopics(_) | ProvisionError::Config(_) => Self::usage(text),
             ProvisionError::NeedsRoot(_) => usage(
-                "provision the node where the root password is; or use --by-hand, and have the root sign the \
-                 request",
+                "provision the node on a computer where the root password can be typed; or use --by-hand, and sign \
+                 the printed request with `kc chain sign`",
             ),
-            ProvisionError::NothingToEscrow(_) => usage("leave --escrow-key out"),
+            ProvisionError::NothingToEscrow(_) => usage("run the command without --escrow-key"),
             ProvisionError::Escrow(_) => usage("give the public half of the escrow key again"),
             ProvisionError::Certificate(behind) => Self::refused(error.to_string(), behind).advise(
-                "check that this root signed the certificate, and that it is unaltered; `kc chain inspect` \
-                 shows its content",
+                "check that this root signed the certificate, and that the certificate was copied without changes; \
+                 `kc chain inspect` shows its content",
             ),
             ProvisionError::Request(behind) => {
                 Self::refused(error.to_string(), behind).advise(REQUESTS)
             }
             ProvisionError::NotARequest => refused(REQUESTS),
             ProvisionError::OtherKey { .. } => refused(
-                "check that the provisioning password, or the provisioner's key, is that of the request, and that the \
-                 certificate is for this role and node",
+                "check that the certificate belongs to the provisioner of this role, and that the provisioning \
+                 password or --provisioner-key is the one with which the signed request was made",
             ),
             ProvisionError::GrantsOther => refused(
-                "the certificate does not let the role's provisioner grant all of this: have the right request signed",
+                "check that the root signed the request of this role's provisioner: the signed certificate does not \
+                 allow the provisioner to grant all topics and usages of the node",
             ),
             _ => Self::failure(text),
         }
@@ -235,12 +237,11 @@ fn advice_on_chain(refusal: &ChainError) -> String {
              node a new key"
         }
         Check::Topic => {
-            "certify the node for this topic: `kc chain issue --node ID --topics TOPIC,...` names all topics of the \
-             new chain"
+            "certify the node for this topic: `kc chain issue --node ID --topics TOPIC,...`; the new chain grants \
+             only the topics that you name, so name all of them"
         }
         Check::Usage => {
-            "provision the node again for the right role: only a producer or prodcon seals, and only a consumer \
-             or prodcon gets data keys"
+            "provision the node again with a role that has this right: `kc provision --help` explains the roles"
         }
         Check::Root | Check::Allowlist => {
             "the node does not trust the root that certified it: provision the node again with the right root \

@@ -22,8 +22,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Turns off the logs of libraries. Kafka clients log each failed attempt, and cryptoki logs each unknown mechanism; kc
-/// reports the result itself. With `-vv`, the logs of the Kafka clients are shown.
+/// The part of a log filter that turns off the logs of libraries. Kafka clients log each failed attempt, and cryptoki
+/// logs each unknown mechanism, but kc reports the final result itself. With `-vv`, the logs of the Kafka clients are
+/// shown.
 const LIBRARIES_OFF: &str = "cryptoki=off,krafka=off,librdkafka=off,kafka=off";
 
 /// Starts the logs with the filter of `RUST_LOG`; if it is not set, with the filter of `-v` and `-q`. The flags never
@@ -45,7 +46,7 @@ pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     }
 }
 
-/// The time between two drawings of the progress line while nothing is transferred.
+/// The time after which the progress line is drawn again, even if nothing was transferred.
 const TICK: Duration = Duration::from_millis(200);
 const OF_SIZE: &str = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {msg}, {eta} to go";
 const ENDLESS: &str = "{spinner} {bytes}, {bytes_per_sec}, {msg}, {elapsed}";
@@ -115,7 +116,7 @@ impl Progress {
         Self::new(ui, size.map(|found| found.len()))
     }
 
-    /// Returns a progress that is never shown.
+    /// Returns a progress line that is never shown.
     pub(crate) fn hidden() -> Self {
         Self {
             line: ProgressBar::hidden(),

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let dumps_off = disable_core_dumps();
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet, cli.log_format);
-    // The demonstration prints its own reports, so the logs would only repeat them.
+    // The demonstration reports its events itself, so the logs would only repeat these reports.
     let shown = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
     logging::start(cli.verbose, cli.quiet || shown, cli.log_format);
     if let Err(error) = dumps_off {
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Keeps keys and passwords in memory: a crash writes none of them to a disk, and on Linux no other process of the same
-/// user can read them.
+/// Disables core dumps, so that a crash writes no keys and no passwords to a disk. On Linux, this also keeps other
+/// processes of the same user from reading the memory of this process.
 fn disable_core_dumps() -> Result<(), rustix::io::Errno> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let none = Rlimit {
@@ -98,7 +98,7 @@ fn run(cli: Cli, ui: Ui) -> Result<(), CliError> {
         let stop = Stop::on_signals()?;
         perform(cli, ui, stop).await
     });
-    // A read from a terminal or a write to a full pipe may never end.
+    // Blocked threads are not waited for: a read from a terminal or a write to a full pipe may never end.
     runtime.shutdown_background();
     result
 }

@@ -39,8 +39,8 @@ impl Neighbours {
         Self(nodes.iter().filter_map(Neighbour::read).collect())
     }
 
-    /// Checks that one of the nodes trusts `root`, or the root of the other key type from the same password. A folder
-    /// without nodes passes.
+    /// Checks that one of the nodes trusts `root`, or the root of the other key type from the same password. If the
+    /// folder has no node with a root, the check succeeds.
     ///
     /// # Errors
     /// [`Exit::Refused`] if all nodes trust other roots.
@@ -59,18 +59,19 @@ impl Neighbours {
             return Ok(());
         }
         let message = format!(
-            "wrong root password? This password gives root of trust {}, but node {id} ({path}) trusts {}",
+            "wrong root password? The password or --root-public gives root of trust {}, but node {id} \
+             ({path}) trusts {}",
             root.fingerprint(),
             theirs.join(", ")
         );
         Err(CliError::new(Exit::Refused, message).advise(format!(
-            "type the root password of {id} again; --new-root makes a node with another root of trust, which \
-             exchanges no keys with {id}"
+            "give the root of {id}: its password or its public key; --new-root makes a node with another root of \
+             trust, which exchanges no keys with {id}"
         )))
     }
 
-    /// Checks that `password` gives the provisioner of at least one node under `root`. A folder without such nodes
-    /// passes.
+    /// Checks that `password` gives the provisioner of at least one node under `root`. If the folder has no node that a
+    /// provisioner certified under `root`, the check succeeds.
     ///
     /// # Errors
     /// [`Exit::Refused`] if other provisioners certified all nodes under `root`.
@@ -100,8 +101,8 @@ impl Neighbours {
         let message =
             format!("wrong provisioning password? Another password certified node {id} ({path})");
         Err(CliError::new(Exit::Refused, message).advise(format!(
-            "type the provisioning password of {id} again; --new-provisioner certifies with another password, whose \
-             provisioners must be revoked separately if it becomes known"
+            "type the provisioning password of {id} again; --new-provisioner certifies with another password. If that \
+             password becomes known to others, its provisioners must be revoked separately"
         )))
     }
 }
@@ -133,7 +134,7 @@ impl Neighbour {
     }
 }
 
-/// The largest number of nodes that are read.
+/// The largest number of nodes whose configurations are read.
 const MAX_NODES: usize = 1000;
 
 /// The ids of nodes, by the fingerprints of the keys in their certificate chains.
@@ -172,12 +173,12 @@ impl KnownNames {
         self.0.get(fingerprint).map(String::as_str)
     }
 
-    /// Returns the fingerprint of a key, with the id of its node if that is known: `0123456789abcdef (alice)`.
+    /// Returns the fingerprint of a key, with the id of its node if the node is known: `0123456789abcdef (alice)`.
     pub(crate) fn of(&self, key: &VerifyingKey) -> String {
         self.of_fingerprint(&key.fingerprint())
     }
 
-    /// Returns a fingerprint, with the id of its node if that is known.
+    /// Returns a fingerprint, with the id of the key's node if the node is known.
     pub(crate) fn of_fingerprint(&self, fingerprint: &str) -> String {
         match self.get(fingerprint) {
             Some(name) => format!("{fingerprint} ({name})"),

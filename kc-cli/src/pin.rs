@@ -24,13 +24,13 @@ pub(crate) async fn open(options: NodeBuilder) -> Result<Node, CliError> {
     }
 }
 
-/// Opens a node to sign with its keys. The PIN comes from `file`, if it is given.
+/// Locks and opens a stopped node, to sign with its keys. The PIN comes from `file`, if it is given.
 pub(crate) fn lock(node: &str, file: Option<&Path>) -> Result<LockedNode, CliError> {
     with(file, |pin| LockedNode::open(node, pin))
 }
 
-/// Calls `open` with the PIN in `file`, if it is given; if a PIN is needed and missing, asks for it and calls `open`
-/// again.
+/// Calls `open` with the PIN in `file`, or with `None` if no file is given. If `open` reports that it needs a PIN, asks
+/// for the PIN and calls `open` again.
 pub(crate) fn with<T>(
     file: Option<&Path>,
     open: impl Fn(Option<&NodePin>) -> Result<T, OpenError>,

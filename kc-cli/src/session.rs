@@ -30,7 +30,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens a node; returns the end of the run if it comes first.
+    /// Opens a node. If the run ends before the node is open, returns the cause of this end.
     pub(crate) async fn open(
         options: NodeBuilder,
         command: &'static str,
@@ -69,7 +69,7 @@ impl Session {
     /// Checks that the node's chain grants one of these usages for a topic.
     ///
     /// # Errors
-    /// [`Exit::Refused`](crate::error::Exit::Refused) if no chain of the node grants one.
+    /// [`Exit::Refused`](crate::error::Exit::Refused) if no chain of the node grants one of the usages.
     pub(crate) async fn require(&self, topic: &str, usages: &[Usage]) -> Result<(), CliError> {
         let granted = self.open.actors().authorize(topic, usages).await;
         granted.map_err(|error| {
@@ -85,7 +85,7 @@ impl Session {
         })
     }
 
-    /// Closes the node, and sends the records that wait to be sent.
+    /// Sends the records that wait to be sent, and closes the node. Failures of Kafka and timeouts are only logged.
     pub(crate) async fn close(self) -> Result<(), CliError> {
         if let Some(status) = self.status {
             status.stop().await;
@@ -93,7 +93,7 @@ impl Session {
         self.watching.abort();
         match self.open.close_within(CLOSE_DEADLINE).await {
             Err(error) if matches!(error.kind(), ErrorKind::Kafka(_) | ErrorKind::Timeout) => {
-                tracing::warn!(?error, "the node was not closed in order");
+                tracing::warn!(?error, "closing the node failed or took too long");
                 Ok(())
             }
             closed => Ok(closed?),

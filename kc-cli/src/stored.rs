@@ -58,7 +58,7 @@ impl StoredNode {
         })
     }
 
-    /// Returns the description of the node's keys in its files; it includes keys that are not in use.
+    /// Returns the keys that the node's files describe, including keys that are not in use.
     pub(crate) fn stored_keys(&self) -> Result<StoredKeys, CliError> {
         Ok(StoredKeys::of(&self.config, &self.files)?)
     }
@@ -97,7 +97,7 @@ impl StoppedNode {
         })
     }
 
-    /// Stores the chain of the key with this index and, if given, adds a root to the allowlist.
+    /// Stores `chain` for the key with this index. If `new_root` is given, adds it to the allowlist.
     pub(crate) fn store_chain(
         &self,
         index: usize,

@@ -21,13 +21,13 @@ pub(crate) fn require_whole(uri: &Pkcs11Uri, key_type: KeyType) -> Result<(), Cl
     let version = key_type.version();
     Err(
         CliError::failure(format!("the token cannot hold all parts of a key of type {version}")).advise(
-            "use a key of another type or another token; only `kc provision --keystore` can keep a part of the \
+            "use a key of another type, or use another token. Only `kc provision --keystore` can keep a part of a \
              key outside of the token: in the node's configuration, sealed by the token",
         ),
     )
 }
 
-/// Puts a key onto a token; a key that is already there stays as it is.
+/// Puts a key onto a token. A key that is already on the token stays unchanged.
 pub(crate) fn import(token: &Token, labels: &NodeLabels, key: &SigningKey) -> Result<(), HsmError> {
     relabel_signer(token, labels, Some(key.verifying_key()))?;
     generate_opaque_key(token, labels)?;
@@ -35,7 +35,7 @@ pub(crate) fn import(token: &Token, labels: &NodeLabels, key: &SigningKey) -> Re
     Ok(())
 }
 
-/// Returns a signer with a key of this type on a token; draws the key if it is not there yet.
+/// Returns a signer with a key of this type on a token; draws the key if the token does not have it yet.
 pub(crate) fn draw(
     token: Token,
     labels: NodeLabels,
@@ -60,7 +60,8 @@ pub(crate) fn open(
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }
 
-/// Returns the present labels of a key that a script may still name by the labels of an earlier version.
+/// Returns the labels under which the token holds a key. Scripts may still name the key by the labels of an earlier
+/// version of kc: then these are the present labels, if the token has keys with them.
 fn renamed(token: &Token, labels: NodeLabels) -> Result<NodeLabels, HsmError> {
     match labels.renamed() {
         Some(renamed) if relabel_signer(token, &renamed, None)? => Ok(renamed),

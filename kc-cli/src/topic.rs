@@ -1,4 +1,4 @@
-//! Names of data topics, and waits for a topic.
+//! Checks of the names of data topics, and the wait for a topic.
 
 use std::time::Duration;
 
@@ -15,24 +15,22 @@ const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
 /// The time between two requests for the topic.
 const LOOK_DELAY: Duration = Duration::from_millis(250);
 
-/// Refuses a name that no data topic can have: side topics carry data keys, and management topics carry chains and list
-/// entries.
+/// Checks that a name is valid for a data topic: it has the form of a topic name, and it is not the name of a side
+/// topic or management topic.
 pub(crate) fn require_data_topic(
     topic: &str,
     scheme: &TopicScheme,
     management: &ManagementTopics,
 ) -> Result<(), CliError> {
     if !is_topic_name(topic) {
-        return Err(
-            CliError::usage(format!("{topic:?} is not a valid name of a topic"))
-                .advise("a name has 1 to 249 ASCII letters, digits, dots, underscores and hyphens"),
-        );
+        return Err(CliError::usage(format!("invalid topic name {topic:?}"))
+            .advise("a name has 1 to 249 ASCII letters, digits, dots, underscores and hyphens"));
     }
     if let Some((root, _)) = scheme.parse_side_topic(topic) {
         return Err(CliError::usage(format!(
             "{topic} is a side topic of {root}: side topics carry data keys, and no data"
         ))
-        .advise("choose a topic whose name does not end like a side topic"));
+        .advise("choose a topic whose name does not end with the suffix of a side topic"));
     }
     if management.names().contains(&topic) {
         return Err(CliError::usage(format!(
@@ -45,7 +43,8 @@ pub(crate) fn require_data_topic(
     Ok(())
 }
 
-/// Refuses a name that no data topic can have, with the names of side and management topics in a node's settings.
+/// Checks that a name is valid for a data topic. The settings of `node` give the names of side topics and management
+/// topics.
 pub(crate) fn require_data_topic_of(node: &str, topic: &str) -> Result<(), CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let settings = node_settings(&files, &read_config(&files.config())?)?;

@@ -51,7 +51,7 @@ impl Ui {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::failure(
                 format!("cannot write to stdout: {error}"),
             )),
-            // The reader of a pipe has read as much as it needs.
+            // A closed pipe is not a failure: its reader has read as much as it needs.
             _ => Ok(()),
         }
     }
@@ -140,14 +140,14 @@ fn is_obeyed(letter: char) -> bool {
 /// Asks a person to type `yes`, unless `--yes` was given.
 ///
 /// # Errors
-/// [`CliError`] if the person types something else, or if stdin is no terminal.
+/// [`CliError`] if the person types something else, or if stdin is not a terminal.
 pub(crate) fn confirm(consequence: &str, yes: bool) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
         return Err(CliError::usage(format!("not confirmed: {consequence}"))
-            .advise("there is no terminal to ask at: give --yes to confirm"));
+            .advise("kc cannot ask, because stdin is not a terminal: give --yes to confirm"));
     }
     let failed = |error: io::Error| io_failed("ask at", "the terminal", &error);
     let mut answer = String::new();
@@ -161,7 +161,7 @@ pub(crate) fn confirm(consequence: &str, yes: bool) -> Result<(), CliError> {
     }
 }
 
-/// Returns "until" and a time, or "without end".
+/// Returns the text "until TIME", or "without end" if there is no end.
 pub(crate) fn until(end: Option<Timestamp>) -> String {
     end.map_or_else(|| "without end".to_owned(), |end| format!("until {end}"))
 }

@@ -50,8 +50,9 @@ impl Watch {
                 ui.say(unanswered(root_topic.as_str(), ids.len(), &self.roots));
             }
             NodeEvent::NotSent { root_topic } if self.unreachable.insert(root_topic.clone()) => ui.say(format!(
-                "the side topics of {root_topic} cannot be reached; kc continues to ask for its data keys. Check that \
-                 the broker runs. If the broker does not let this node create topics: kc topics create {root_topic}"
+                "the side topics of {root_topic} cannot be reached, so kc cannot request data keys; it tries again. \
+                 Check that the broker is running. If the broker does not allow this node to create topics, create \
+                 them: kc topics create {root_topic}"
             )),
             NodeEvent::StoreFails { store, fault } => {
                 ui.say(format!("{}: {}", failing(store), fault.reason));
@@ -81,7 +82,7 @@ impl Watch {
                 expires
             )),
             NodeEvent::ChainAdopted { key, expires } => {
-                // A problem of the new chain is reported again.
+                // If the new chain has a problem, too, this is reported again.
                 self.reported_chain = false;
                 ui.note(format!(
                     "this node uses a new certificate chain of its key {}, valid {}",
@@ -127,8 +128,8 @@ fn unanswered(root_topic: &str, keys: usize, roots: &[String]) -> String {
         format!("{keys} data keys")
     };
     format!(
-        "unanswered: no node has answered requests for {keys} of {root_topic}; kc continues to ask. Likely causes:
-  - no node that has the keys is running: start the producer, or `kc node serve` with its node
+        "unanswered: no node has answered requests for {keys} of {root_topic}; kc will ask again. Likely causes:
+  - no node that has the keys is running: start the producer, or `kc node serve` with the producer's node
   - the producer does not trust this node's root of trust {}:
     compare with `kc node status` of the producer, which shows the roots that the producer trusts
   - this node is limited, and no controller is running: start `kc controller`",

@@ -1,4 +1,4 @@
-//! The arguments for the connection to Kafka, and a connection by them.
+//! The arguments for the connection to Kafka, and the connection that they describe.
 
 use std::env;
 use std::net::IpAddr;
@@ -35,26 +35,26 @@ const OF_SASL: [&str; 3] = [
 ];
 /// Settings that other users of this host should not see in the list of processes.
 const SECRETS: [&str; 2] = ["sasl_plain_password", "ssl_password"];
-/// The extra name of the settings for side and management topics (protocol §11).
+/// The part of section names that marks the settings for control topics, as in `<node>-kafka-crypto` (protocol §11).
 const MANAGEMENT: &str = "crypto";
-/// The section of the settings of all Kafka clients.
+/// The section with the settings that all Kafka clients of a node share.
 const KAFKA: &str = "kafka";
 
 /// The connection to Kafka. Flags override the environment, which overrides the node's configuration.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Kafka")]
 pub(crate) struct ConnectionArgs {
-    /// The brokers to connect to first
+    /// The bootstrap servers: the brokers that the client contacts first
     #[arg(short, long, value_name = "HOST:PORT,...", value_parser = servers)]
     pub(crate) bootstrap_servers: Option<String>,
 
-    /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [default: the node's setting; PLAINTEXT if -b names only
-    /// this host]
+    /// The security protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [default: PLAINTEXT if -b names only this
+    /// host, else the node's setting]
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) security_protocol: Option<String>,
 
-    /// Another setting of the Kafka client, by its name in kafka-python or librdkafka; can be repeated.
-    /// file#PATH takes the value from a file, for passwords
+    /// Another setting of the Kafka client, by its name in kafka-python or librdkafka. The option can be repeated. For
+    /// a password, give file#PATH as the value: the password is then read from this file
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = pair)]
     settings: Vec<(String, String)>,
 
@@ -67,7 +67,7 @@ pub(crate) struct ConnectionArgs {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) backend: Arc<dyn Backend>,
-    /// The addresses of the brokers, for messages.
+    /// The bootstrap servers, for messages to the user.
     pub(crate) servers: String,
     /// The names of side topics.
     pub(crate) scheme: TopicScheme,
@@ -76,7 +76,8 @@ pub(crate) struct Connection {
 }
 
 impl ConnectionArgs {
-    /// Returns the flags as settings of the section `kafka`. Prints a note if PLAINTEXT is used without a flag for it.
+    /// Returns the flags as settings of the section `kafka`. Prints a note if PLAINTEXT is used although no flag asks
+    /// for it, and a note for each password on the command line.
     pub(crate) fn flags(&self, ui: Ui) -> Vec<(String, String)> {
         let mut flags = Vec::new();
         let given = |name: &str| {
@@ -110,7 +111,7 @@ impl ConnectionArgs {
         flags
     }
 
-    /// Returns the options that open a node with these flags.
+    /// Returns a builder that opens `node` with these flags.
     pub(crate) fn node(&self, node: &str, ui: Ui) -> NodeBuilder {
         let options = Node::builder(node);
         let options = match self.backend {
@@ -182,7 +183,8 @@ impl ConnectionArgs {
     }
 }
 
-/// Returns the settings that have no effect with a protocol, so that those of the node's configuration are unset.
+/// Returns the names of the settings that have no effect with this security protocol. The caller sets them to an empty
+/// text, which overrides the values in the node's configuration.
 fn idle(protocol: &str) -> impl Iterator<Item = &'static str> {
     let protocol = protocol.to_ascii_uppercase();
     let of_tls = if protocol.ends_with("SSL") {

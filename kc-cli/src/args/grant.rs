@@ -15,13 +15,14 @@ const PATTERN_START: char = '^';
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Certificate")]
 pub(crate) struct GrantArgs {
-    /// The topics that the certificate grants: names, and regular expressions that begin with ^ and match
-    /// root topics [default: the topics of the old chain; all, if there is none]
+    /// The topics that the certificate grants: names, and regular expressions that begin with ^ and match root topics
+    /// [default: the topics of the key's present chain, if it has one, else all topics]
     #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', value_parser = topic, action = ArgAction::Append)]
     pub(crate) topics: Vec<String>,
 
-    /// The number of certificates that may follow this one: 1 for requests and replies, 2 for a chain server
-    /// [default: that of the old chain; the number that the role needs, if there is none]
+    /// The largest number of certificates that may follow this one in a chain: requests and replies need 1, a chain
+    /// server needs 2 [default: the number in the key's present chain, if it has one, else the number that the role
+    /// needs]
     #[arg(long, value_name = "N")]
     pub(crate) pathlen: Option<u32>,
 }
@@ -74,11 +75,12 @@ pub(crate) fn topic(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "this is not a valid name of a topic; a regular expression begins with {PATTERN_START}"
+        "a topic name has 1 to 249 ASCII letters, digits, dots, underscores and hyphens; a regular expression begins \
+         with {PATTERN_START}"
     ))
 }
 
-/// The names of side topics, if they are not the default. All nodes of a topic need the same names.
+/// The names of side topics, if they differ from the default. All nodes that use a topic need the same names.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Names of topics")]
 pub(crate) struct SchemeArgs {

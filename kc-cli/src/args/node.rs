@@ -15,8 +15,8 @@ const VARIABLE: &str = "KC_NODE";
 /// The node of a command.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct NodeArg {
-    /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its
-    /// .config file, or a folder that holds one
+    /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its .config file, or a
+    /// folder that holds exactly one .config file
     #[arg(
         long,
         value_name = "ID|PATH",
@@ -28,7 +28,7 @@ pub(crate) struct NodeArg {
 }
 
 /// Returns the node that `--node` names, else the node that `KC_NODE` names. Commands in which another flag can replace
-/// `--node` use it, so that `KC_NODE` does not conflict with that flag.
+/// `--node` call this function. If clap itself read `KC_NODE`, it would report a conflict with that flag.
 ///
 /// # Errors
 /// [`CliError`] if neither names a node.
@@ -43,10 +43,10 @@ pub(crate) fn node_or_environment(given: Option<&str>) -> Result<String, CliErro
         })
 }
 
-/// The PIN of the token that a node's keys are on.
+/// The PIN of the token that holds a node's keys.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PinArg {
-    /// A file with the PIN of the token that the node's keys are on [default: pin-source in its .config, else
+    /// A file with the PIN of the token that holds the node's keys [default: pin-source in the node's .config, else
     /// KC_HSM_PIN, else a prompt]
     #[cfg(feature = "hsm")]
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]

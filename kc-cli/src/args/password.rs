@@ -28,7 +28,7 @@ pub(crate) struct PasswordSource<'a> {
     name: Cow<'a, str>,
     /// The file, if one is given.
     file: Option<&'a Path>,
-    /// The ways to give a file, for advice: "by --password-file FILE".
+    /// The options that give the password in a file, as a part of the advice: "by --password-file FILE".
     by_file: &'static str,
     /// The environment variable that holds the password.
     variable: &'static str,
@@ -47,9 +47,9 @@ pub(crate) struct RootPasswordArg {
 /// The provisioning password.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ProvisioningPasswordArg {
-    /// A file with the provisioning password, which gives the keys that certify nodes; - is stdin. A chain
-    /// server or an administrator does not need this password, because the root itself certifies it
-    /// [default: KC_PROVISIONING_PASSWORD, else a prompt]
+    /// A file with the provisioning password, from which the keys that certify nodes are derived; - is stdin. The roles
+    /// chain-server and administrator do not need this password, because the root itself certifies such nodes [default:
+    /// KC_PROVISIONING_PASSWORD, else a prompt]
     #[arg(long, value_name = "FILE", help_heading = "Passwords")]
     password_file: Option<PathBuf>,
 }
@@ -72,7 +72,8 @@ impl ProvisioningPasswordArg {
         source.read()
     }
 
-    /// Reads the password for a role. Returns an empty password for a role that the root itself certifies.
+    /// Reads the password for a role. If the root itself certifies nodes of this role, reads nothing and returns an
+    /// empty password.
     pub(crate) fn read_for(&self, role: Role) -> Result<Password, CliError> {
         match role.provisioner() {
             Some(_) => self.read(),
@@ -102,13 +103,14 @@ impl<'a> PasswordSource<'a> {
         Self {
             name,
             file: None,
-            by_file: "by --pin-file FILE, by pin-source=file:/PATH in the URI,",
+            by_file: "by --pin-file FILE (for --provisioner-key: by --provisioner-pin-file FILE), by \
+                      pin-source=file:/PATH in the URI,",
             variable: "KC_HSM_PIN",
             is_new: false,
         }
     }
 
-    /// Returns the source of the PIN that the user of a new token gets.
+    /// Returns the source of the user PIN for a new token.
     #[cfg(feature = "hsm")]
     pub(crate) fn of_new_pin(token: &str, file: Option<&'a Path>) -> Self {
         Self {
@@ -146,7 +148,8 @@ impl<'a> PasswordSource<'a> {
         } else {
             return Err(
                 CliError::usage(format!("no {} is given", self.name)).advise(format!(
-                    "there is no terminal to ask at: give the {} {} or in {}",
+                    "kc cannot ask for it, because stdin is not a terminal: give the {} {} or in the environment \
+                     variable {}",
                     self.name, self.by_file, self.variable
                 )),
             );
@@ -216,7 +219,7 @@ impl<'a> PasswordSource<'a> {
         };
         let password = ask(format!("{}: ", capitalised(&self.name)))?;
         if self.is_new && password != ask(format!("{} again: ", capitalised(&self.name)))? {
-            return Err(CliError::usage("the two answers differ"));
+            return Err(CliError::usage("the two typed passwords or PINs differ"));
         }
         Ok(password)
     }

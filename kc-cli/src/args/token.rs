@@ -1,4 +1,4 @@
-//! The arguments that name a token, and the keys of a new node on one.
+//! The arguments that name a token, and that choose the keys of a new node on a token.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub(crate) struct KeystoreArgs {
 /// The choice to take keys that are already on the token.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct AdoptArg {
-    /// Take the keys of this id that `kc hsm generate` drew on the token
+    /// Use the keys that `kc hsm generate` drew on the token for a node with this id, instead of new keys
     #[arg(long, help_heading = "Node")]
     pub(crate) adopt: bool,
 }

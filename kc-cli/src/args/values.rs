@@ -41,7 +41,7 @@ pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
     Ok(decoded.unwrap_or(content))
 }
 
-/// Decodes base64, which may have line breaks or the prefix that it has in a configuration.
+/// Decodes base64. Line breaks are allowed, and so is the prefix `base64#` of binary values in a configuration.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let mut text: String = text.split_ascii_whitespace().collect();
     if let Some(rest) = text.strip_prefix(CONFIG_PREFIX) {
@@ -69,7 +69,8 @@ fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-/// A binary value in standard base64: in a file, on stdin (`-`), or on the command line itself.
+/// The text of an argument that gives a binary value: standard base64, the path of a file, or `-` for stdin. The file
+/// or stdin has the bytes as they are or in base64.
 #[derive(Clone, Debug)]
 pub(crate) struct Given(String);
 
@@ -94,7 +95,7 @@ impl Given {
         }
         let bytes = self.bytes("the public key")?;
         VerifyingKey::from_bytes(&bytes).map_err(|error| {
-            CliError::usage(format!("this is not a public signing key: {error}")).advise(
+            CliError::usage(format!("the given value is not a public signing key: {error}")).advise(
                 "`kc node keys` shows the public keys of a node, and `kc chain root` the key of a root of trust",
             )
         })
@@ -105,7 +106,7 @@ impl Given {
         let bytes = self.bytes("the public key")?;
         let key = PublicKey::from_bytes(&bytes).ok();
         key.and_then(PublicKey::into_offer).ok_or_else(|| {
-            CliError::usage("this is not a public key of the key exchange 1, 2 or 5").advise(
+            CliError::usage("the given value is not a public key of key exchange 1, 2 or 5").advise(
                 "give the public half of the escrow key; the secret half stays with its owner",
             )
         })
@@ -117,12 +118,12 @@ pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
     BASE64.encode(bytes)
 }
 
-/// A public key: the key itself, or the keys of a node.
+/// Public signing keys: one key in an argument, or all keys of a node.
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub(crate) struct KeyArgs {
-    /// A public signing key in base64 or hexadecimal, as `kc trust list` shows keys; or @FILE for a file with
-    /// one
+    /// A public signing key in base64 or hexadecimal, as `kc trust list` shows keys; or @FILE, where the file has such
+    /// a key
     #[arg(value_name = "KEY")]
     key: Option<String>,
 
@@ -132,7 +133,7 @@ pub(crate) struct KeyArgs {
 }
 
 impl KeyArgs {
-    /// Reads the keys; at least one.
+    /// Reads the keys. Returns at least one key.
     pub(crate) fn read(&self) -> Result<Vec<VerifyingKey>, CliError> {
         match (&self.key, &self.of) {
             (Some(key), _) => Ok(vec![read_key(key)?]),

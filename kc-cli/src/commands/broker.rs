@@ -18,15 +18,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
     listen: SocketAddr,
 
-    /// Allow an address in --listen that other hosts can reach; they can then read and delete everything
+    /// Allow an address in --listen that other hosts can reach; these hosts can then read and delete all records
     #[arg(long)]
     expose_to_network: bool,
 
-    /// Do not create topics on demand
+    /// Do not create a topic when a client asks for an unknown topic
     #[arg(long)]
     no_auto_create: bool,
 
-    /// The number of partitions of a topic that is created on demand
+    /// The number of partitions of a topic that is created because a client asks for it
     #[arg(long, value_name = "N", default_value = "1")]
     partitions: NonZeroU16,
 }
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliErr
     if !args.listen.ip().is_loopback() && !args.expose_to_network {
         let address = args.listen;
         return Err(CliError::usage(format!(
-            "other hosts can reach {address}, and could read and delete everything"
+            "other hosts can reach {address}, and could read and delete all records"
         ))
         .advise(
             "listen on 127.0.0.1, or add --expose-to-network if other hosts shall use this broker",

@@ -1,4 +1,4 @@
-//! Commands that keep a node running for others: `kc node serve`, `kc controller`, `kc chain-server`.
+//! Commands that keep a node running for other nodes: `kc node serve`, `kc controller`, `kc chain-server`.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ struct Purpose {
     may_not: &'static str,
 }
 
-/// Keeps a node running until a signal. Prints the line that `say` returns when the node is ready.
+/// Keeps a node running until a signal. When the node is ready, prints the line that `say` returns.
 async fn stay(
     args: Args,
     purpose: Purpose,

@@ -50,8 +50,8 @@ pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Repor
     })
 }
 
-/// Checks whether one of the chains in a node's configuration grants a usage, for any topics. Returns the refusal of
-/// the last chain if none does.
+/// Checks whether one of the chains in a node's configuration grants a usage, whatever its topics are. If no chain
+/// does, returns the refusal of the last chain.
 pub(crate) fn granted(
     files: &NodeFiles,
     config: &NodeConfig,
@@ -70,13 +70,13 @@ pub(crate) fn granted(
     Ok(granted)
 }
 
-/// Reads the lists of a node by its id or path. Takes no lock.
+/// Reads the allowlist and the denylist of the node with this id or path. Takes no lock.
 pub(crate) fn trust_of(node: &str) -> Result<TrustStore, CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     trust(&files, &read_config(&files.config())?)
 }
 
-/// Returns the lists in a node's configuration.
+/// Returns the allowlist and the denylist in a node's configuration.
 pub(crate) fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore, CliError> {
     Ok(stored_trust(config, &node_settings(files, config)?)?)
 }

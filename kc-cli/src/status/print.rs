@@ -31,7 +31,7 @@ pub(crate) fn lines(report: &Report, names: &KnownNames) -> Vec<String> {
     }
     lines.extend(report.chains.iter().map(|chain| chain_line(chain, names)));
     if report.chains.is_empty() {
-        lines.push("no certificate chain: no other node accepts its messages".to_owned());
+        lines.push("no certificate chain: other nodes refuse the messages of this node".to_owned());
     }
     lines
 }
@@ -39,12 +39,12 @@ pub(crate) fn lines(report: &Report, names: &KnownNames) -> Vec<String> {
 fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
     let mut lines = vec![
         format!("running: {} (process {})", running.command, running.process),
-        format!("data keys to open with: {}", running.opening_keys),
+        format!("data keys for opening records: {}", running.opening_keys),
         format!(
             "data keys retained for consumers: {}",
             counts(&running.held_keys)
         ),
-        format!("data keys requested: {}", counts(&running.wanted)),
+        format!("data keys being requested now: {}", counts(&running.wanted)),
         format!("requests that wait for a reply: {}", running.outstanding),
         format!(
             "data keys without an answer for 20 s: {}",
@@ -59,7 +59,10 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
     if let Some(forwarded) = running.forwarded {
         lines.push(format!("requests vouched for: {forwarded}"));
     }
-    lines.push(format!("refused, by check: {}", counts(&running.refused)));
+    lines.push(format!(
+        "requests, replies and updates refused, by check: {}",
+        counts(&running.refused)
+    ));
     lines.extend(
         running
             .refusals
@@ -96,14 +99,14 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
     let claimed = if refusal.claimed { " (claimed)" } else { "" };
     let key = match &refusal.key {
         Some(key) => format!("key {}{claimed}", names.of_fingerprint(key)),
-        None => "a sender without a key".to_owned(),
+        None => "a sender that names no key".to_owned(),
     };
     let under = refusal.root_of_trust.iter();
     let under: String = under
         .map(|root| format!(" under root of trust {root}"))
         .collect();
     format!(
-        "refused by {}, {} times: {key}{under}, on the {} of {}",
+        "refused by {}, {} times: {key}{under}, on the side topic for {} of {}",
         refusal.check, refusal.times, refusal.side, refusal.root
     )
 }

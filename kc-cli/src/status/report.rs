@@ -21,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) config: PathBuf,
     /// The answer of the process that has the node open; null if no process answers.
     pub(crate) running: Option<Running>,
-    /// The process that has the node open and does not answer.
+    /// The process that has the node open and does not answer; null if there is no such process.
     pub(crate) in_use: Option<InUse>,
     /// The fingerprints of the node's roots of trust.
     pub(crate) roots: Vec<String>,
@@ -51,13 +51,13 @@ pub(crate) struct Running {
     pub(crate) wanted: BTreeMap<String, usize>,
     /// The number of the node's requests that wait for a reply.
     pub(crate) outstanding: usize,
-    /// The number of data keys without an answer for 20 s, by root topic.
+    /// The number of data keys whose request has had no answer for 20 s, by root topic.
     pub(crate) unanswered: BTreeMap<String, usize>,
     /// The number of fetched records that wait for data keys, by root topic.
     pub(crate) waiting_records: BTreeMap<String, usize>,
     /// The number of requests that the node has answered.
     pub(crate) answered: u64,
-    /// The number of requests that the node has vouched for; null if it is no controller.
+    /// The number of requests that the node has vouched for; null if the node is not a controller.
     pub(crate) forwarded: Option<u64>,
     /// The number of requests, replies and updates that the node has refused, by check.
     pub(crate) refused: BTreeMap<String, u64>,
@@ -84,13 +84,13 @@ pub(crate) struct Refusal {
     pub(crate) root: String,
     /// The side topic: `requests`, `keys` or `subscriptions`.
     pub(crate) side: String,
-    /// The check that refused.
+    /// The check that refused the request or reply.
     pub(crate) check: String,
-    /// The fingerprint of the sender's key, if it names one.
+    /// The fingerprint of the sender's key; null if the record names no key.
     pub(crate) key: Option<String>,
     /// True if no signature proved that the record is from this key.
     pub(crate) claimed: bool,
-    /// The fingerprint of the sender's root of trust, if its chain was verified.
+    /// The fingerprint of the sender's root of trust; null if the sender's chain was not verified.
     pub(crate) root_of_trust: Option<String>,
     /// The number of refusals.
     pub(crate) times: u64,
@@ -127,7 +127,7 @@ pub(crate) struct Chain {
     pub(crate) usages: Option<Vec<String>>,
     /// The granted topics, as names and regular expressions; null means all.
     pub(crate) topics: Option<Vec<String>>,
-    /// The end of the chain, in UTC; null if it has none.
+    /// The time at which the chain expires, as ISO 8601 in UTC; null if it does not expire.
     pub(crate) expires: Option<String>,
     /// The reason that the chain is not valid; null if it is valid.
     pub(crate) problem: Option<Problem>,

@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// The largest size of an answer, in bytes.
 const MAX_REPORT_BYTES: u64 = 16 << 20;
 
-/// The largest time until a request arrives after the connection.
+/// The largest time between a new connection and its request.
 const ASKING: Duration = Duration::from_millis(300);
 
 /// The largest size of a request, in bytes.
@@ -44,14 +44,14 @@ enum Request {
     Enroll(Enrollment),
 }
 
-/// A request that a chain server renews the chains of a key.
+/// A request to a chain server to renew the chains of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Enrollment {
     /// The name of the entry for the key.
     pub(crate) name: String,
     /// The entry, in base64.
     pub(crate) entry: String,
-    /// True if an entry of this name is replaced.
+    /// True if the entry replaces an entry of the same name.
     pub(crate) replace: bool,
 }
 
@@ -116,8 +116,8 @@ impl Enrollment {
     }
 }
 
-/// The server of `<node>.sock`, which answers requests in JSON. Only the process that holds the node's lock may have
-/// one.
+/// The server of `<node>.sock`, which answers requests in JSON. Only the process that holds the node's lock may run
+/// this server.
 #[derive(Debug)]
 pub(crate) struct StatusServer {
     path: PathBuf,
@@ -212,7 +212,8 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(address.path()).await
 }
 
-/// Listens at a path. Only the owner can connect at any time: the socket is created in a private folder and then moved.
+/// Listens at a path. No other user can connect at any moment, because the socket is created in a private folder, gets
+/// the mode 0600 there, and is then moved to the path.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let (folder, _) = split(path);
     let private = tempfile::Builder::new().prefix(".kc").tempdir_in(folder)?;
@@ -229,7 +230,7 @@ fn split(path: &Path) -> (&Path, &Path) {
     (folder, path.file_name().map_or(path, Path::new))
 }
 
-/// Reads a request. If no request arrives in time, returns [`Request::Status`].
+/// Reads a request. If no complete request arrives in time, returns [`Request::Status`].
 async fn asked(stream: &mut UnixStream) -> Request {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_REQUEST_BYTES));
@@ -274,17 +275,18 @@ async fn answer(mut stream: UnixStream, open: &Node, command: &str) -> Result<()
 /// The largest length of a Unix socket's address, in bytes.
 const MAX_ADDRESS_BYTES: usize = 107;
 
-/// A path of a socket that fits into an address. It is valid as long as this value lives.
+/// A path to a Unix socket that is short enough for a socket address ([`MAX_ADDRESS_BYTES`]). The path is valid as long
+/// as this value lives.
 #[derive(Debug)]
 struct Address {
     path: PathBuf,
-    /// The open folder that the path leads through, if the path is too long for an address.
+    /// The open folder of the socket, if the path leads through `/proc/self/fd` because the original path is too long.
     _folder: Option<File>,
 }
 
 impl Address {
-    /// Returns the address of a socket in a folder. If the path is too long, it leads through the open folder in
-    /// `/proc/self/fd`, which only Linux has.
+    /// Returns the address of the socket `name` in `folder`. If the path is too long, the address leads through the
+    /// open folder in `/proc/self/fd`, which only Linux has.
     fn new(folder: &Path, name: &Path) -> io::Result<Self> {
         let path = folder.join(name);
         if path.as_os_str().len() <= MAX_ADDRESS_BYTES {

@@ -22,16 +22,16 @@ use crate::stored::StoredNode;
 use crate::ui::Ui;
 use crate::ui::until;
 
-/// The number of certificates that must be allowed after that of a chain server: the certificate of a node, and its
-/// request or reply.
+/// The number of certificates that the certificate of a chain server must allow after it: the certificate of a node,
+/// and the certificate in which this node sends its request or reply.
 const PATH_LENGTH: i64 = 2;
 
 /// Let a chain server renew the chain of a key
 ///
-/// The chain server may be running. If the node's files are here, the new chains grant what the node's own chain
-/// grants, except for the given options. A node accepts a new chain only if it ends no earlier than the node's own
-/// chain. A chain server issues chains of seven days by default: provision its nodes with --lifetime 7d, or shorten
-/// their chains with `kc chain issue --lifetime 7d`.
+/// The chain server may be running. If kc finds the node's files, the new chains grant what the node's own chain
+/// grants; --role, --topics and --pathlen replace parts of this grant. A node accepts a new chain only if it ends no
+/// earlier than the node's own chain. A chain server issues chains of seven days by default: provision its nodes with
+/// --lifetime 7d, or shorten their chains with `kc chain issue --lifetime 7d`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The chain server
@@ -68,7 +68,8 @@ pub(crate) struct Args {
     grant: GrantArgs,
 }
 
-/// The key to be enrolled, with its node and the grants of the node's chain, if the node's files are here.
+/// The key to be enrolled. If kc finds the files of its node, this includes the node and the grants of the node's
+/// chain.
 struct Candidate {
     key: VerifyingKey,
     node: Option<(StoredNode, Option<Constraints>)>,
@@ -173,7 +174,7 @@ impl Args {
         })
     }
 
-    /// Returns the given constraints; for the others, those of the node's chain.
+    /// Returns the constraints of the new chains: those in the arguments, completed by those of the node's own chain.
     fn constraints(
         &self,
         candidate: &Candidate,
@@ -186,10 +187,12 @@ impl Args {
         if self.grant.topics.is_empty() {
             let topics = held.and_then(|held| held.topics.clone());
             let unknown = || {
-                CliError::usage("no topics are given, and the files of the key's node are not here")
-                    .advise(format!(
-                        "name the topics with --topics; --topics '{ANYTHING}' grants all topics"
-                    ))
+                CliError::usage(
+                    "no topics are given, and kc finds no chain of this key that names topics",
+                )
+                .advise(format!(
+                    "name the topics with --topics; --topics '{ANYTHING}' grants all topics"
+                ))
             };
             constraints.topics = Some(topics.ok_or_else(unknown)?);
         }

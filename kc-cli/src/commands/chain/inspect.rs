@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE|BASE64|-", default_value = "-")]
     what: Given,
 
-    /// Show whether this node accepts the chain or certificate, and exit with 5 if it refuses
+    /// Show whether this node accepts the chain or certificate; the exit code is 5 if the node refuses it
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
@@ -126,7 +126,7 @@ pub(super) fn as_chain(bytes: Vec<u8>) -> Result<Vec<u8>, ChainError> {
     })
 }
 
-/// Returns the verdict of a node, and the refusal if it refuses.
+/// Returns the verdict of a node, and the error if the node refuses the chain.
 fn judge(
     node: &StoredNode,
     kind: &str,
@@ -167,7 +167,7 @@ fn judge(
     (verdict, result.err())
 }
 
-/// Validates a chain for any use, or a self-revocation for the denylist.
+/// Validates a chain without regard to a topic or usage, or a self-revocation as an update of the denylist.
 fn validate(node: &StoredNode, bytes: &[u8]) -> Result<ValidatedChain, ChainError> {
     let chain = UnverifiedChain::parse(bytes)?;
     let demand = Demand::at(Clock::system().now());

@@ -1,4 +1,5 @@
-//! `kc chain install` and `kc chain publish`: chains that were issued elsewhere are stored, or sent to a running node.
+//! `kc chain install` and `kc chain publish`: these commands store a chain that was issued elsewhere, or send it to a
+//! running node.
 
 use kc::Clock;
 use kc::core::chain::{ChainError, Demand, UnverifiedChain};
@@ -34,8 +35,8 @@ pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
     let signed = args.signed.bytes("the signed certificate")?;
     let not_stored = |error: ChainError| {
         CliError::refused("the chain was not stored", &error).advise(
-            "check that the right root signed the chain, that it is unaltered and has not expired; `kc chain inspect` \
-             shows its content",
+            "check that the right root signed the chain, and that the chain is unaltered and has not expired; \
+             `kc chain inspect` shows its content",
         )
     };
     let chain = as_chain(signed).map_err(not_stored)?;
@@ -56,7 +57,8 @@ pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
             ),
         )
         .advise(
-            "compare the keys: `kc node keys` shows those of the node, `kc chain inspect` that of the chain",
+            "compare the keys: `kc node keys` shows the keys of the node, and `kc chain inspect` shows the key of the \
+             chain",
         ));
     };
     node.store_chain(index, &chain, None)?;
@@ -78,8 +80,8 @@ pub(crate) struct PublishArgs {
     #[arg(value_name = "FILE|BASE64|-")]
     chain: String,
 
-    /// A node whose configuration names the broker; the chain is sent only if it is valid under the lists of
-    /// this node. The node may be running
+    /// A node whose configuration names the broker, and whose allowlist and denylist must accept the chain before it is
+    /// sent. The node may be running
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
@@ -98,8 +100,8 @@ pub(super) async fn send(args: &PublishArgs, ui: Ui) -> Result<(), CliError> {
     ui.result(format!("chain of key {fingerprint} sent to topic {topic}"))
 }
 
-/// Returns the key that a chain certifies: validated under the lists of a node, or as the chain claims if no node is
-/// given.
+/// Returns the key that a chain certifies. If a node is given, validates the chain under the lists of this node;
+/// otherwise returns the key that the chain claims to certify.
 fn certified_key(chain: &[u8], node: Option<&str>) -> Result<VerifyingKey, CliError> {
     let parsed = UnverifiedChain::parse(chain);
     let trust = node.map(trust_of).transpose()?;

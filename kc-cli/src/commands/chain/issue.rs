@@ -27,7 +27,7 @@ use crate::ui::Ui;
 /// Issue a new chain for a node's key, with both passwords
 ///
 /// The command renews a node's chain, or certifies a key that was added with `kc node keys --add-key-type`. The new
-/// chain grants what the node's chain grants, except for the given options.
+/// chain grants what the node's present chain grants; --role, --topics and --pathlen replace parts of this grant.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("whose").args(["node", "for"])))]
 pub(crate) struct Args {
@@ -43,7 +43,8 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Node")]
     print: bool,
 
-    /// Print a chain for this public key of a node elsewhere, where `kc chain install` stores it
+    /// Print a chain for this public key, which belongs to a node on another computer; `kc chain install` stores the
+    /// chain there
     #[arg(
         long,
         value_name = "FILE|BASE64|-",
@@ -161,7 +162,8 @@ impl Args {
         })
     }
 
-    /// Returns the given role and constraints; for the others, those of the node's chain.
+    /// Returns the role and the constraints of the new chain: those in the arguments, completed by those of the node's
+    /// present chain.
     fn choose_grant(
         &self,
         node: &StoredNode,
@@ -171,7 +173,7 @@ impl Args {
         let before = granted_before(node, index, key)?;
         let stored_role = before.as_ref().and_then(|before| role_of(node, before));
         let role = self.role.or(stored_role).ok_or_else(|| {
-            CliError::usage("no role is given, and the node's chains do not show one")
+            CliError::usage("no role is given, and no chain of the node has the usages of a role")
                 .advise("add --role ROLE")
         })?;
         let mut constraints = self.grant.constraints(role, &node.settings.scheme())?;
@@ -187,8 +189,8 @@ impl Args {
     }
 }
 
-/// Returns the constraints of the last certificate in the key's chain; of another chain of the node, if the key has
-/// none.
+/// Returns the constraints of the last certificate in the key's chain. If the key has no chain, returns those of
+/// another chain of the node.
 pub(super) fn granted_before(
     node: &StoredNode,
     index: usize,
@@ -204,8 +206,8 @@ pub(super) fn granted_before(
     Ok(of_key.chain(chains.iter()).find_map(last))
 }
 
-/// Returns the role with these usages. A chain server has the usages of a limited node, and a list of keys in its
-/// configuration.
+/// Returns the role with these usages. A chain server has the same usages as a `prodcon-limited` node, but only a chain
+/// server has a list of keys in its configuration.
 pub(super) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> {
     let config = &node.config;
     let section = Section::CHAIN_KEYS.name(config.node_id());
@@ -218,7 +220,8 @@ pub(super) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> 
     Role::ALL.into_iter().find(same)
 }
 
-/// Validates the chain as the node will, after the root was added to its allowlist. Returns the end of the chain.
+/// Validates the chain as the node will validate it after the root was added to its allowlist. Returns the end of the
+/// chain.
 fn validated_end(
     node: &StoredNode,
     issued: &IssuedChain,
@@ -252,7 +255,7 @@ fn validated_end(
 /// root of the other key type from the same password has the same Ed25519 key.
 ///
 /// # Errors
-/// [`Exit::Refused`] if the node trusts only unrelated roots, unless `meant`.
+/// [`Exit::Refused`] if the node trusts only unrelated roots and `meant` is false.
 fn is_new_root(node: &StoredNode, root: &VerifyingKey, meant: bool) -> Result<bool, CliError> {
     let trust = &node.trust;
     if trust.lists(TrustList::Allow, root) {

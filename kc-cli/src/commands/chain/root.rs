@@ -54,12 +54,12 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "1|4", value_parser = key_type)]
     key_type: Option<KeyType>,
 
-    /// Sign without a question
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
-/// Shows what the request grants, and signs it.
+/// Shows the content of the request, asks for confirmation, and signs the request.
 pub(super) fn sign(args: &SignArgs, ui: Ui) -> Result<(), CliError> {
     let request = args.request.bytes("the request")?;
     let certificate = Certificate::parse(&request).map_err(ProvisionError::Request)?;
@@ -73,7 +73,7 @@ pub(super) fn sign(args: &SignArgs, ui: Ui) -> Result<(), CliError> {
     for line in described.lines() {
         ui.say(format!("  {line}"));
     }
-    confirm("the root of trust certifies all of this", args.yes)?;
+    confirm("the root of trust will certify all of this", args.yes)?;
     let root = args.root.signer(key_type)?;
     let signed = sign_request(root.as_ref(), &request, &mut system_rng()?)?;
     let name = root.verifying_key().fingerprint();

@@ -176,7 +176,7 @@ impl Layout {
         }
     }
 
-    /// Appends bytes in the form of the values; nothing for a null.
+    /// Appends bytes in the form that is chosen for values. Appends nothing for a null.
     fn write_bytes(&self, bytes: Option<&[u8]>, out: &mut Vec<u8>) {
         let bytes = bytes.unwrap_or_default();
         match self.form {
@@ -212,7 +212,7 @@ impl Layout {
     }
 }
 
-/// A line of JSON. A key or value that does not have the requested form is in the field with `_base64`.
+/// A line of JSON. A key or value that does not have the requested form is in the field `key_base64` or `value_base64`.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     topic: &'a str,
@@ -243,9 +243,9 @@ struct HeaderLine<'a> {
 enum Field {
     Null,
     Text(String),
-    /// JSON as it was sent, in one line.
+    /// JSON as it was sent, except that line breaks are replaced by spaces.
     Json(Box<RawValue>),
-    /// The bytes are in the field with `_base64`.
+    /// The bytes are in the field `key_base64` or `value_base64`.
     Elsewhere,
 }
 
@@ -255,7 +255,8 @@ impl Field {
     }
 }
 
-/// Returns bytes in `form`; if they do not have this form, [`Field::Elsewhere`] and the bytes in base64.
+/// Returns a field with the bytes in `form`. If the bytes do not have this form, returns [`Field::Elsewhere`] and the
+/// bytes in base64.
 fn shown(bytes: Option<&[u8]>, form: ValueForm) -> (Field, Option<String>) {
     let Some(bytes) = bytes else {
         return (Field::Null, None);
@@ -264,7 +265,7 @@ fn shown(bytes: Option<&[u8]>, form: ValueForm) -> (Field, Option<String>) {
     let field = match form {
         ValueForm::Base64 => Some(Field::Text(BASE64.encode(bytes))),
         ValueForm::Text => text.map(|text| Field::Text(text.to_owned())),
-        // Line breaks can only be between the parts of JSON, where a space means the same.
+        // In valid JSON, line breaks are only between tokens, where a space has the same meaning.
         ValueForm::Json => text
             .and_then(|text| RawValue::from_string(text.replace(['\n', '\r'], " ")).ok())
             .map(Field::Json),
@@ -275,7 +276,7 @@ fn shown(bytes: Option<&[u8]>, form: ValueForm) -> (Field, Option<String>) {
     }
 }
 
-/// Returns a time of Kafka, in milliseconds since the epoch, as ISO 8601.
+/// Returns a timestamp of Kafka as ISO 8601. Kafka counts milliseconds since the epoch.
 fn time(milliseconds: i64) -> String {
     let Ok(since_epoch) = u64::try_from(milliseconds) else {
         return Timestamp::EPOCH.to_string();

@@ -35,7 +35,7 @@ impl AtEnd {
         }
     }
 
-    /// Prints the hint at the end of a shorter run, if no record has come.
+    /// Prints the hint at the end of a run that was too short for [`observe`](Self::observe), if no record has come.
     pub(super) fn end(mut self, topic: &str, ui: Ui) {
         if self.wanted {
             self.say(topic, ui);
@@ -45,8 +45,9 @@ impl AtEnd {
     fn say(&mut self, topic: &str, ui: Ui) {
         self.wanted = false;
         ui.note(format!(
-            "no records: {topic} is empty, or the group has read it to the end. --from-beginning has no effect where \
-             the group has a committed position; --group with a new name reads from the first record"
+            "no records: {topic} is empty, or the group has read it to the end. --from-beginning has no effect on \
+             partitions for which the group has a committed position; --group with a new name reads from the first \
+             record"
         ));
     }
 }
@@ -69,7 +70,7 @@ impl Silence {
             self.reported = true;
             ui.say(format!(
                 "no producer has answered yet: {waiting} records of {topic} wait for their data keys. Check that the \
-                 producer is running, or `kc node serve` with its node"
+                 producer is running, or `kc node serve` with the producer's node"
             ));
         }
     }

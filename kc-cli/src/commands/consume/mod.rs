@@ -25,22 +25,21 @@ use crate::ui::Ui;
 
 /// Receive records and decrypt them
 ///
-/// The command prints each record as soon as its data key has arrived. It commits the position of the records that the
-/// reader of stdout has taken, so that the next run of the group continues after them.
+/// The command prints each record as soon as its data key has arrived. It commits a position only after the reader of
+/// stdout has taken the records before it; the next run of the group continues at this position.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The topic; or a regular expression that begins with ^, for all topics that match it, including topics
     /// created later
     topic: String,
 
-    /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its
-    /// .config file, or a folder that holds one
-    /// [default: $KC_NODE]
+    /// The node: its id (found as ./ID.config, ./ID/ID.config, or in $KC_HOME), the path of its .config file, or a
+    /// folder that holds exactly one .config file [default: $KC_NODE]
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
-    /// Print the records as the broker stores them, still encrypted, from the first record on; needs no node
-    /// and commits nothing
+    /// Print the records as the broker stores them, still encrypted, from the first record on; this needs no node and
+    /// commits no position
     #[arg(long, conflicts_with_all = ["node", "group", "foreign", "from_beginning"], help_heading = "Records")]
     raw: bool,
 
@@ -53,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", help_heading = "Records")]
     count: Option<NonZeroU64>,
 
-    /// End after this time with exit code 3; it counts for the whole run
+    /// End with exit code 3 after this time, counted from the start of the command
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
     timeout: Option<Duration>,
 
@@ -61,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "G", help_heading = "Records")]
     group: Option<String>,
 
-    /// Commit nothing, so that the next run starts at the same position
+    /// Commit no position, so that the next run starts at the same position
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     no_commit: bool,
 

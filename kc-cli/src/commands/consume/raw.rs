@@ -15,8 +15,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// The largest time for leaving the group.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Prints the records as the broker stores them. An unencrypted client reads them in a new group that is used only
-/// once.
+/// Prints the records as the broker stores them. A Kafka client without encryption reads them in a new group, which no
+/// other run uses.
 pub(super) async fn run(
     args: &Args,
     mut output: Output,

@@ -16,7 +16,8 @@ use crate::stop::{Ended, Until};
 use crate::topic::{Found, await_topic};
 use crate::ui::Ui;
 
-/// The time between two checks of records that are printed but not read, and of records that wait for data keys.
+/// The time between two checks of printed records that the reader of stdout has not taken yet, and of records that wait
+/// for data keys.
 const LOOK: Duration = Duration::from_millis(500);
 /// The time that a write to stdout may still take after a signal, so that the number of printed records is known. It is
 /// limited, because the reader of stdout may have stopped reading.
@@ -60,7 +61,7 @@ pub(super) async fn run(
     .await;
     at_end.end(&args.topic, ui);
     let waiting = consumer.waiting();
-    // Both close at the same time, so that together they take no longer than one deadline.
+    // The consumer and the session close at the same time, so that closing takes at most one deadline.
     let (left, closed) = tokio::join!(consumer.close_within(CLOSE_DEADLINE), session.close());
     let end = end?;
     left?;
@@ -185,7 +186,7 @@ fn fitting(records: &VecDeque<ConsumerRecord>, room: usize) -> usize {
 struct Printed(VecDeque<(Vec<ConsumerRecord>, u64)>);
 
 impl Printed {
-    /// Adds records; `bytes` is the number of printed bytes including them.
+    /// Adds records. `bytes` is the number of bytes that were printed so far, including these records.
     fn add(&mut self, records: Vec<ConsumerRecord>, bytes: u64) {
         self.0.push_back((records, bytes));
     }

@@ -32,7 +32,7 @@ pub(crate) struct Args {
 /// Runs the demonstration.
 ///
 /// # Errors
-/// [`CliError`] if a message did not arrive as it was sent, or if the broker or the third node could read one.
+/// [`CliError`] if a message did not arrive as it was sent, or if the broker or the third node could read a message.
 pub(crate) async fn run(args: Args) -> Result<(), CliError> {
     let messages = Messages {
         count: args.messages as usize,

@@ -20,7 +20,8 @@ use crate::error::CliError;
 /// The topic of the demonstration.
 pub(super) const TOPIC: &str = "demo.messages";
 
-/// The time between two requests for a data key, in seconds. It is short, so that a missing answer shows soon.
+/// The time between two requests for a data key, in seconds. It is short, so that the demonstration soon shows that the
+/// third node gets no answer.
 const REQUEST_INTERVAL: &str = "0.7";
 
 /// The messages of the demonstration: readable texts that differ in their numbers.
@@ -59,7 +60,8 @@ pub(super) fn is_readable(record: &[u8]) -> bool {
     contains(PHRASE) || contains(b"message ")
 }
 
-/// A broker and three nodes. Each node has a folder of its own, and they are connected only by TCP.
+/// A broker and three nodes. Each node has a folder of its own, and the nodes are connected only by TCP, through the
+/// broker.
 pub(super) struct Stage {
     pub(super) sender: Node,
     pub(super) reader: Node,
@@ -70,7 +72,7 @@ pub(super) struct Stage {
     folders: Folders,
 }
 
-/// The folder of the nodes' folders.
+/// The folder that contains the folders of the nodes.
 enum Folders {
     Temporary(TempDir),
     Kept(PathBuf),
@@ -115,7 +117,8 @@ impl Stage {
         self.folders.path()
     }
 
-    /// Returns a reader of all records that the broker stores in the topic, in order, by the client without encryption.
+    /// Returns a reader that fetches all records of the topic from the first offset on, with the client without
+    /// encryption.
     pub(super) async fn stored(&self) -> Result<Box<dyn LogReader>, CliError> {
         let mut reader = self.plain.log_reader(None).await?;
         reader
@@ -127,7 +130,7 @@ impl Stage {
     /// Closes the nodes, then the broker.
     pub(super) async fn clear(self) {
         for node in [self.sender, self.reader, self.stranger] {
-            // The demonstration is over, so an error has no effect on it.
+            // The results are already printed, so an error is ignored.
             let _ = node.close_within(DEADLINE).await;
         }
         self.broker.shutdown().await;

@@ -160,7 +160,7 @@ impl Story {
             Ok(())
         } else {
             Err(CliError::failure(
-                "the demonstration failed: not all messages matched, or the broker or the stranger could read one",
+                "the demonstration failed: not all messages matched, or the broker or the stranger could read some",
             ))
         }
     }
@@ -247,7 +247,7 @@ impl Stored {
 }
 
 async fn within<T>(told: impl Future<Output = T>) {
-    // The results show an event that did not happen in time.
+    // If an event did not happen in time, the results show this.
     let _ = timeout(DEADLINE, told).await;
 }
 

@@ -17,7 +17,7 @@ impl Watch {
         Self { who, began, events }
     }
 
-    /// Prints events up to the first for which `last` returns true.
+    /// Prints events, up to and including the first one for which `last` returns true.
     pub(super) async fn until(mut self, last: impl Fn(&NodeEvent) -> bool) {
         while let Some(event) = self.events.next().await {
             self.print(&event);
@@ -58,7 +58,7 @@ fn in_words(event: &NodeEvent) -> Option<String> {
             short(ids)
         ),
         NodeEvent::Answered { root_topic, .. } => format!(
-            "verified that chain up to its own root of trust; sent the data key on {root_topic}.keys, encrypted"
+            "verified this chain under its own root of trust; sent the data key on {root_topic}.keys, encrypted"
         ),
         NodeEvent::Received { after, .. } => {
             format!(
@@ -70,7 +70,7 @@ fn in_words(event: &NodeEvent) -> Option<String> {
             format!("refused a request: {reason} (check {check})")
         }
         NodeEvent::Unanswered { .. } => {
-            "has no answer after 20 s, so it cannot read the messages".to_owned()
+            "got no answer to its requests, so it cannot read the messages".to_owned()
         }
         NodeEvent::NoValidChain { reason } => format!("has no valid certificate chain: {reason}"),
         _ => return None,

@@ -43,7 +43,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  kc hsm list 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
     )]
     List(TokenArgs),
-    /// Show the capabilities of a token, and whether it can hold a node
+    /// Show the capabilities of a token, and whether it can hold the keys of a node
     #[command(
         after_help = "Example:\n  kc hsm doctor 'pkcs11:token=kc?module-path=/usr/lib/softhsm/libsofthsm2.so'"
     )]
@@ -98,12 +98,12 @@ pub(crate) struct InitArgs {
     #[arg(value_name = "URI", value_parser = TokenUri)]
     uri: Pkcs11Uri,
 
-    /// A file with the PIN for the security officer, who can set a new PIN for nodes [default: KC_HSM_SO_PIN,
+    /// A file with the new PIN of the security officer, who can later change the PIN for nodes [default: KC_HSM_SO_PIN,
     /// else a prompt]
     #[arg(long, value_name = "FILE")]
     so_pin_file: Option<PathBuf>,
 
-    /// A file with the PIN for nodes [default: KC_HSM_PIN, else a prompt]
+    /// A file with the new PIN for nodes [default: KC_HSM_PIN, else a prompt]
     #[arg(long, value_name = "FILE")]
     pin_file: Option<PathBuf>,
 }
@@ -157,8 +157,8 @@ fn doctor(args: &DoctorArgs, ui: Ui) -> Result<(), CliError> {
 /// Move a node from its files onto a token
 ///
 /// The signing keys move onto the token, and the ratchet continues at its present step. The command destroys the file
-/// of the ratchet, because two copies of a ratchet would repeat keys. After an interruption, the same command continues
-/// the move, and `kc hsm undo-import` cancels it; until then the ratchet takes no step.
+/// of the ratchet, because two copies of a ratchet would repeat keys. If the command is interrupted, the ratchet takes
+/// no step until the same command has completed the move, or `kc hsm undo-import` has cancelled it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     #[command(flatten)]
@@ -188,8 +188,8 @@ fn import(args: ImportArgs, ui: Ui) -> Result<(), CliError> {
         ui.note(format!("{path} was destroyed; destroy its backups, too"));
     } else {
         ui.note(format!(
-            "{path} still holds the signing keys: move the file to a safe place, or destroy it by the same command with \
-             --shred"
+            "{path} still holds the signing keys: move the file to a safe place, or run the same command with --shred \
+             to destroy it"
         ));
     }
     Ok(())
@@ -197,7 +197,7 @@ fn import(args: ImportArgs, ui: Ui) -> Result<(), CliError> {
 
 /// Cancel an interrupted move onto a token, so that the node continues with its files
 ///
-/// The command destroys the keys that the move put onto the token. The node's configuration names the token.
+/// The command destroys the keys that the move put onto the token. It finds the token through the node's configuration.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UndoArgs {
     #[command(flatten)]
@@ -235,8 +235,8 @@ fn rotate(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
 
 /// Start a new ratchet for a node
 ///
-/// Use this for a node whose ratchet is lost: its file, or its key on the token. The node still hands out its retained
-/// data keys.
+/// Use this for a node that has lost its ratchet: the file of the ratchet, or the ratchet's key on the token. The node
+/// still hands out its retained data keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RenewArgs {
     #[command(flatten)]

@@ -34,11 +34,12 @@ pub(crate) struct Args {
     )]
     exchange: Vec<Suite>,
 
-    /// Add a signing key of this type, if the node has none; the other keys stay
+    /// Add a signing key of this type, if the node has no key of this type; the other keys stay
     #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Changes")]
     add_key_type: Option<KeyType>,
 
-    /// Send requests also in the form of old peers; it takes effect only if 1 is the only key exchange
+    /// Send requests also in the form of old peers; this takes effect only if the node offers no other key exchange
+    /// than 1
     #[arg(long, value_name = "on|off", value_parser = on_or_off, help_heading = "Changes")]
     legacy_requests: Option<bool>,
 
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Makes the requested changes, and shows the keys.
+/// Makes the changes that the arguments ask for, and shows the keys.
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let changes = KeyChanges {
         suites: args.exchange.clone(),
@@ -135,9 +136,9 @@ struct Key {
     used: bool,
     /// True if a stored chain certifies the key now.
     certified: bool,
-    /// The end of that chain, in UTC; null if it has none.
+    /// The time at which that chain expires, as ISO 8601 in UTC; null if it does not expire.
     expires: Option<String>,
-    /// The reason that no chain certifies the key; null if one does.
+    /// The reason that no chain certifies the key; null if a chain certifies it.
     problem: Option<Problem>,
     #[serde(skip)]
     state: String,
@@ -178,7 +179,7 @@ impl Report {
             let unused = if *used {
                 ""
             } else {
-                ", not in `keytypes`, so not used"
+                " (not used, because `keytypes` does not list its type)"
             };
             lines.push(format!(
                 "signing key {name} of type {}{unused}: {state}",
@@ -202,7 +203,7 @@ impl Report {
 }
 
 impl Key {
-    /// Describes a key. `chain` is the result of validating the key's chain; `None` if the key has none.
+    /// Describes a key. `chain` is the result of validating the key's chain; `None` if the key has no chain.
     fn new(
         key: &VerifyingKey,
         used: bool,
@@ -243,8 +244,8 @@ impl Key {
     }
 }
 
-/// Validates the chains of a key. Returns the first valid chain, else the refusal of the last chain; `None` if there
-/// are none.
+/// Validates the chains of a key. Returns the first valid chain. If no chain is valid, returns the refusal of the last
+/// chain. Returns `None` if the key has no chain.
 fn certifying(
     trust: &TrustStore,
     chains: &[&OwnChain],

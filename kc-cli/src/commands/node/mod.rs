@@ -30,7 +30,7 @@ pub(crate) enum Command {
   kc node keys --node alice
   kc node keys --node alice --add-key-type 4")]
     Keys(keys::Args),
-    /// Turn the ratchet of a running node now, so that its present data keys open none of its later records
+    /// Turn the ratchet of a running node now: the node seals later records with new data keys
     #[command(after_help = "Example:\n  kc node rotate --node alice")]
     Rotate(RotateArgs),
 }
@@ -102,8 +102,8 @@ async fn list(args: &ListArgs, ui: Ui) -> Result<(), CliError> {
     let nodes = list_nodes(&SearchPlaces::from_environment());
     if nodes.is_empty() {
         ui.note(
-            "there are no nodes in this folder: `kc provision ROLE --node ID` makes one, and KC_HOME names the folder \
-             of your nodes",
+            "there are no nodes in this folder or in KC_HOME, which can name the folder of your nodes; \
+             `kc provision ROLE --node ID` makes a node",
         );
     }
     for files in nodes {
@@ -214,7 +214,7 @@ async fn turn(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
                 "turn the ratchet in that program, or restart the program: a node starts with new data keys",
             )),
             None => {
-                ui.note("not running: a node starts with new data keys");
+                ui.note("not running, so there is nothing to do: a node starts with new data keys");
                 Ok(())
             }
         },

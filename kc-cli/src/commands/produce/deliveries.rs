@@ -13,8 +13,8 @@ use crate::error::{CliError, Exit};
 /// The largest number of records that are sent and not acknowledged.
 const MAX_UNACKNOWLEDGED: usize = 10_000;
 
-/// Records that are sent and not acknowledged, in the order of the input. The number of acknowledged records counts
-/// lines from the beginning of the input: all of them have arrived.
+/// Records that are sent and not acknowledged, in the order of the input. The broker has acknowledged each of the first
+/// [`acknowledged`](Self::acknowledged) lines of the input.
 #[derive(Default)]
 pub(super) struct Deliveries {
     pending: FuturesOrdered<DeliveryFuture>,
@@ -27,7 +27,8 @@ impl Deliveries {
         self.pending.push_back(delivery);
     }
 
-    /// Waits for the next acknowledgement in order. After a failure, later acknowledgements do not count.
+    /// Waits for the acknowledgement of the next record in the order of the input. After a failure, later
+    /// acknowledgements do not count.
     ///
     /// # Errors
     /// [`CliError`] if the broker did not accept the record.
@@ -65,8 +66,8 @@ impl Deliveries {
     /// Waits until all records are acknowledged.
     ///
     /// # Errors
-    /// [`Exit::Broker`] if records are not acknowledged within `deadline`; [`CliError`] if the broker did not accept
-    /// one.
+    /// [`Exit::Broker`] if records are not acknowledged within `deadline`; [`CliError`] if the broker did not accept a
+    /// record.
     pub(super) async fn drain(&mut self, deadline: Duration) -> Result<(), CliError> {
         let all = async {
             while !self.is_empty() {

@@ -22,7 +22,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Returns the number of bytes of the line in the input, without a separator.
+    /// Returns the number of bytes of the line in the input, with its line feed, but without the separator.
     pub(super) fn len(&self) -> usize {
         self.key.as_ref().map_or(0, Vec::len) + self.value.len() + 1
     }
@@ -91,8 +91,8 @@ impl Lines {
     }
 }
 
-/// Returns the next line without its line feed, and its number of bytes including the line feed. The last line counts
-/// also without a line feed.
+/// Returns the next line without its line feed, and its number of bytes including the line feed. The last line is
+/// returned even if it has no line feed.
 fn read(input: &mut impl BufRead) -> io::Result<Option<(Vec<u8>, u64)>> {
     let mut line = Vec::new();
     let mut limited = input.take(MAX_LINE_BYTES + 1);

@@ -24,7 +24,7 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Encrypt lines and send them
 ///
-/// Each line becomes a record: its bytes as they are, without the line feed. After the last record the program
+/// Each line becomes the value of a record, byte for byte, without its line feed. After the last record the program
 /// continues to run and hands out the data keys to consumers, until Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -46,8 +46,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "key_separator", help_heading = "Records")]
     plain_keys: bool,
 
-    /// End when, during this time, no record was acknowledged and no data key was requested [default: run until
-    /// Ctrl-C]
+    /// End after a time of this length in which no record was acknowledged and no data key was requested [default: run
+    /// until Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
     exit_after: Option<Duration>,
 
@@ -137,7 +137,7 @@ enum Pumped {
 }
 
 /// Sends lines until the end of input or a signal. It never gives up a record that it has begun to send, so that the
-/// number of sent records is right.
+/// printed number of sent records is correct.
 async fn pump(
     producer: &Producer,
     topic: &str,

@@ -40,7 +40,8 @@ const START: &str = "auto_offset_reset";
 /// Two passwords make all nodes of an organisation. The root password gives the root of trust: nodes exchange data keys
 /// only if they share this root. The provisioning password gives the provisioners: keys that the root certifies, and
 /// that certify the nodes. With provisioners, nodes can be made where the root password is not known, and all nodes of
-/// a provisioner can be denied at once. The command fails if a password does not fit the other nodes in the folder.
+/// a provisioner can be denied at once. If the folder already has nodes, the command fails if a password is not that of
+/// one of these nodes.
 ///
 /// Without the root password, use --root-public and --signed-provisioner. Without both passwords, use --root-public and
 /// --by-hand.
@@ -145,7 +146,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Derives or draws the keys, and writes the node's files.
+/// Makes a node: derives or draws its keys, and writes its files.
 pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     // Arguments are checked before the program asks for passwords.
     if !args.dir.is_dir() {
@@ -223,8 +224,8 @@ fn make(
     Ok((made, files))
 }
 
-/// Checks that the passwords are those of the other nodes in the folder, except where another password is allowed by a
-/// flag.
+/// Checks that the root and the provisioning password are those of other nodes in the folder. `--new-root` and
+/// `--new-provisioner` skip these checks.
 fn check_neighbours(
     args: &Args,
     files: &NodeFiles,
@@ -259,8 +260,9 @@ fn node_id(text: &str) -> Result<String, String> {
     )
 }
 
-/// Writes the given Kafka settings to the node's configuration. A setting that only consumers or only producers have
-/// goes to their section, because the other clients of the Python peer do not start with it.
+/// Writes the given Kafka settings to the node's configuration. A setting that only consumers or only producers have is
+/// written to the section of consumers or of producers, because the Python peer does not start if its other clients
+/// have this setting.
 fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), CliError> {
     if let Some(choice) = args.backend {
         config.set(Section::NODE, "backend", &Value::from(choice.name()))?;
@@ -278,10 +280,10 @@ fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(),
     Ok(())
 }
 
-/// Makes the peers read the side topics from the beginning. From the end, they would miss the first request or reply,
-/// and would ask again only after a minute. The setting stands in the section of all consumers, because the Java peer
-/// reads no other. A section that only kc reads makes kc's own consumers of data topics start at the end. Nothing is
-/// written if the start was given.
+/// Writes settings that make the peers read side topics from the beginning. If they read them from the end, they would
+/// miss the first request or reply, and would ask again only after a minute. The setting is in the section of all
+/// consumers, because the Java peer reads no other section of consumers. A second setting, in a section that only kc
+/// reads, makes kc's own consumers of data topics start at the end. If the user gave a start, writes nothing.
 fn start_with_peers(config: &mut NodeConfig, role: Role) -> Result<(), CliError> {
     if config.load_text(CONSUMER, START)?.is_some() {
         return Ok(());

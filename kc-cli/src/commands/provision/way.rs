@@ -57,9 +57,9 @@ impl Way {
                 })
             }
             None => Err(
-                CliError::usage("--root-public is given, but no certificate of the root").advise(
-                    "add --signed-provisioner with the certificate of the provisioner; or add --by-hand, and have \
-                     the root sign the node's own request",
+                CliError::usage("--root-public is given, but no certificate that the root signed").advise(
+                    "add --signed-provisioner with the certificate of the provisioner; or add --by-hand, and sign \
+                     the printed request with `kc chain sign`",
                 ),
             ),
         }
@@ -149,7 +149,8 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// Returns the first index of the node's ratchet: after the ratchet of a node that it replaces.
+    /// Returns the first index of the node's ratchet. If the node replaces another node, this is an index that the
+    /// ratchet of the replaced node has not used.
     pub(super) fn first_index(&self, files: &NodeFiles) -> Result<u64, CliError> {
         let in_files = unused_index(files)?;
         match &self.place {

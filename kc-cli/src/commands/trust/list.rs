@@ -62,7 +62,7 @@ struct Entry {
     topics: Option<Vec<String>>,
     /// The number of certificates that may follow the key in a chain; null means any number.
     path_length: Option<i64>,
-    /// The end of the entry, in UTC; null if it has none.
+    /// The time at which the entry expires, as ISO 8601 in UTC; null if it does not expire.
     expires: Option<String>,
     /// The reason that the entry has no effect; null if it has an effect.
     ignored: Option<&'static str>,
@@ -116,7 +116,7 @@ fn entries(
     Ok(stored.iter().flat_map(of_entry).collect())
 }
 
-/// Returns the reason that a key of the allowlist is not a root of trust in force; `None` if it is one.
+/// Returns the reason that a key of the allowlist is not a root of trust in force; `None` if it is in force.
 fn ignored(
     trust: &TrustStore,
     entry: &TrustEntry,
@@ -134,7 +134,7 @@ fn ignored(
     }
     if !trust.roots().any(|(root, _)| root == key) {
         return Some(
-            "classical half of a hybrid root that is trusted, without allow_classical_root",
+            "classical half of a hybrid root that is trusted, and allow_classical_root is not set",
         );
     }
     if trust.lists(TrustList::Deny, key) {
@@ -215,7 +215,7 @@ fn key_lines(entry: &Entry, names: &KnownNames) -> Vec<String> {
 /// Adds keys to the list of a stopped node.
 ///
 /// # Errors
-/// [`CliError`] if the list already has an entry for one of the keys (then none is added), or if the node is running.
+/// [`CliError`] if the list already has an entry for one of the keys (then no key is added), or if the node is running.
 pub(super) fn add(
     list: TrustList,
     node: &str,
@@ -251,7 +251,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Removes the entries that are for one of these keys only.
+/// Removes the entries that are for a single key, if this key is one of the given keys.
 pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Result<(), CliError> {
     let keys = key.read()?;
     let (files, config, store) = open(node)?;
@@ -266,8 +266,9 @@ pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Resu
         let keys: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
         let keys = keys.join(", ");
         let message = format!("the {list_name} of {node} has no entry for {keys} only");
-        return Err(CliError::failure(message)
-            .advise(format!("`kc trust list --node {node}` shows its entries")));
+        return Err(CliError::failure(message).advise(format!(
+            "`kc trust list --node {node}` shows the entries of the list"
+        )));
     }
     let stored = store.update(&mut |config| {
         for (name, _) in &found {

@@ -94,8 +94,8 @@ pub(crate) struct AllowArgs {
     #[command(flatten)]
     entry: EntryArgs,
 
-    /// Trust the root for these topics only; its nodes must be provisioned for no other topics [default: all
-    /// topics]
+    /// Trust the root for these topics only; nodes under this root must be provisioned for no other topics [default:
+    /// all topics]
     #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', value_parser = topic, action = ArgAction::Append, conflicts_with = "remove")]
     topics: Vec<String>,
 }
@@ -106,8 +106,8 @@ pub(crate) struct EntryArgs {
     #[command(flatten)]
     key: KeyArgs,
 
-    /// The stopped node whose own list is changed. With --publish, a node whose configuration names the broker,
-    /// and that must accept the update before it is sent
+    /// The stopped node whose own list is changed. With --publish, this is instead a node whose configuration names the
+    /// broker, and which must accept the update before it is sent; it may be running
     #[arg(long, value_name = "ID|PATH", help_heading = "One node")]
     node: Option<String>,
 
@@ -120,7 +120,7 @@ pub(crate) struct EntryArgs {
     )]
     remove: bool,
 
-    /// Sign an update with the root password or by --signer, and send it to all nodes
+    /// Sign an update as the root, or as the node that --signer names, and send the update to all nodes
     #[arg(long, help_heading = "All nodes")]
     publish: bool,
 
@@ -174,7 +174,7 @@ impl EntryArgs {
     }
 }
 
-/// Returns the entries for keys, limited to the root topics of `topics`, if any are given.
+/// Returns an entry for each key. If `topics` is not empty, the entries are limited to the root topics of these topics.
 ///
 /// # Errors
 /// [`Exit::Refused`] for the temporary root on the allowlist; [`CliError`] if the topics are not valid.

@@ -1,4 +1,4 @@
-//! `kc trust revoke` and `kc trust publish`: self-revocations are made, and sent like other stored updates.
+//! `kc trust revoke` makes self-revocations. `kc trust publish` sends them, and other updates that were stored.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,8 +26,8 @@ pub(crate) struct PublishArgs {
     #[arg(value_name = "FILE|BASE64|-")]
     message: String,
 
-    /// A node whose configuration names the broker, and that must accept the update before it is sent; only
-    /// revocations can be sent without a node. The node may be running
+    /// A node whose configuration names the broker, and which must accept the update before it is sent. Without a node,
+    /// only revocations can be sent. The node may be running
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
@@ -81,8 +81,8 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
 /// Revoke a node's own keys, permanently and on all nodes, if they are lost or stolen
 ///
 /// The node must not be running. Without --publish, the command prints the revocations in base64, one line for each
-/// key. They have no effect until `kc trust publish` sends them, so they can be stored in advance, in another place
-/// than the keys.
+/// key. The revocations have no effect until `kc trust publish` sends them. Make them in advance, and store them in
+/// another place than the keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
     #[command(flatten)]

@@ -61,7 +61,7 @@ impl UpdateSigner {
         update.map_err(CliError::from_error)
     }
 
-    /// Returns the lists of the signer, with which its own updates must be valid.
+    /// Returns the allowlist and the denylist of the signer, under which its own updates must be valid.
     pub(super) fn trust(&self) -> Result<TrustStore, CliError> {
         match self {
             Self::Root(root) => {

@@ -61,7 +61,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Prints a note on nodes of the Python peer, which updates do not reach.
+/// Prints a note that nodes of the Python peer ignore updates.
 pub(super) fn note_on_python(list: TrustList, ui: Ui) {
     let (name, verb) = match list {
         TrustList::Allow => ("allowlist", "allow"),
