@@ -45,16 +45,22 @@ pub(crate) struct CliError {
     advice: Option<String>,
 }
 
+impl Exit {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Unresolved => 3,
+            Self::Broker => 4,
+            Self::Refused => 5,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Failure => 1,
-            Exit::Usage => 2,
-            Exit::Unresolved => 3,
-            Exit::Broker => 4,
-            Exit::Refused => 5,
-            Exit::Interrupted => 130,
-        })
+        Self::from(exit.code())
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::error::CliError;
+use crate::error::{CliError, Exit};
 
 /// The request to stop: the first SIGINT, SIGTERM or SIGHUP. The second signal ends the program at once. If SIGHUP is
 /// ignored, as under `nohup`, it stays ignored.
@@ -38,7 +38,7 @@ impl Stop {
             next().await;
             let _ = stop.send(true);
             next().await;
-            std::process::exit(1);
+            std::process::exit(Exit::Interrupted.code().into());
         });
         Ok(Self(stopped))
     }

@@ -76,20 +76,27 @@ pub(crate) struct Connection {
 }
 
 impl ConnectionArgs {
+    /// Returns whether the flags name a broker.
+    pub(crate) fn names_broker(&self) -> bool {
+        self.bootstrap_servers.is_some() || self.sets(SERVERS)
+    }
+
+    /// Returns whether -X sets a setting.
+    fn sets(&self, name: &str) -> bool {
+        let mut names = self.settings.iter().map(|(given, _)| canonical_name(given));
+        names.any(|given| given == name)
+    }
+
     /// Returns the flags as settings of the section `kafka`. Prints a note if PLAINTEXT is used although no flag asks
     /// for it, and a note for each password on the command line.
     pub(crate) fn flags(&self, ui: Ui) -> Vec<(String, String)> {
         let mut flags = Vec::new();
-        let given = |name: &str| {
-            let mut names = self.settings.iter().map(|(given, _)| canonical_name(given));
-            names.any(|given| given == name)
-        };
         if let Some(servers) = &self.bootstrap_servers {
             flags.push((SERVERS.to_owned(), servers.clone()));
         }
         let protocol = self.security_protocol.clone().or_else(|| {
             let meant = self.bootstrap_servers.as_deref().is_some_and(only_loopback)
-                && !given(PROTOCOL)
+                && !self.sets(PROTOCOL)
                 && !protocol_in_environment();
             meant.then(|| {
                 ui.note("connecting to this host without TLS (PLAINTEXT); --security-protocol SSL uses TLS");

@@ -15,7 +15,7 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The address to listen on; port 0 takes a free port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
+    #[arg(short = 'b', long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
     listen: SocketAddr,
 
     /// Allow an address in --listen that other hosts can reach; these hosts can then read and delete all records

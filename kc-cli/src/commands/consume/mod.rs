@@ -153,15 +153,21 @@ impl Args {
     }
 
     /// Returns the error for a run that reached its time limit after `read` records.
-    fn timed_out(&self, read: u64) -> CliError {
+    fn timed_out(&self, read: u64, waiting: usize) -> CliError {
         let limit = self.timeout.unwrap_or_default();
         let limit = humantime::format_duration(limit);
         let wanted = self
             .count
             .map_or_else(String::new, |count| format!(" of {count}"));
-        CliError::unresolved(format!(
+        let text = format!(
             "stopped after {limit} (--timeout): received {read}{wanted} records of {}",
             self.topic
-        ))
+        );
+        if waiting == 0 {
+            return CliError::unresolved(text);
+        }
+        CliError::unresolved(format!("{text}; {waiting} more wait for their data keys")).advise(
+            "start the producer, or `kc node serve` with its node; the next run receives these records again",
+        )
     }
 }

@@ -37,14 +37,14 @@ pub(super) async fn run(
     let mut consumer = match until.or(starting).await {
         Ok(consumer) => consumer?,
         Err(Ended::Interrupted) => return Ok(()),
-        Err(Ended::TimedOut) => return Err(args.timed_out(0)),
+        Err(Ended::TimedOut) => return Err(args.timed_out(0, 0)),
     };
     let read = read(consumer.as_mut(), &mut output, &mut until).await;
     if let Err(error) = consumer.close(DEADLINE).await {
         tracing::debug!(%error, "consumer group not left");
     }
     match read? {
-        End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written())),
+        End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written(), 0)),
         End::Counted | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn run(
     let session = match Session::open(options, "consume", ui, &mut until).await? {
         Ok(session) => session,
         Err(Ended::Interrupted) => return Ok(()),
-        Err(Ended::TimedOut) => return Err(args.timed_out(0)),
+        Err(Ended::TimedOut) => return Err(args.timed_out(0, 0)),
     };
     let mut consumer = match until.or(join(args, &session)).await {
         Ok(Ok(consumer)) => consumer,
@@ -46,7 +46,7 @@ pub(super) async fn run(
             return match not_joined {
                 Ok(joined) => joined.map(drop).and(closed),
                 Err(Ended::Interrupted) => closed,
-                Err(Ended::TimedOut) => Err(args.timed_out(0)),
+                Err(Ended::TimedOut) => Err(args.timed_out(0, 0)),
             };
         }
     };
@@ -101,7 +101,7 @@ async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
 /// Returns the result of a run.
 fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), CliError> {
     match end {
-        End::Outside(Ended::TimedOut) => Err(args.timed_out(written)),
+        End::Outside(Ended::TimedOut) => Err(args.timed_out(written, waiting)),
         End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
             "interrupted: {waiting} records of {} still wait for their data keys; the next run receives them again",
             args.topic

@@ -69,7 +69,7 @@ impl Made {
             );
             ui.result(format!("escrow {}", base64(sealed)))?;
         }
-        if args.connection.bootstrap_servers.is_none() {
+        if !args.connection.names_broker() {
             ui.note("the configuration names no broker: give -b HOST:PORT with each command");
         }
         Ok(())
