@@ -20,16 +20,16 @@ use crate::lookup::{self, is_legal};
 /// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// The time to wait until a broker lists a topic that was created: the controller answers before the brokers know it.
+/// The time to wait until a broker lists a new topic: the controller confirms a topic before the brokers know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
-/// The time between two looks for the topic.
+/// The time between two lookups of the topic.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 pub(crate) struct PureAdmin {
     settings: Arc<ClientSettings>,
     admin: AdminClient,
-    /// A connection that lets brokers create topics, made on first use.
+    /// A connection whose metadata requests let brokers create topics. It is made when it is first needed.
     creating: OnceCell<Kafka>,
 }
 
@@ -56,7 +56,7 @@ impl PureAdmin {
             .creating
             .get_or_try_init(|| connect(&self.settings, "admin", true))
             .await?;
-        let context = || format!("ask for topic {topic}");
+        let context = || format!("request the metadata of topic {topic}");
         let asking = async {
             let consumer = kafka.consumer_without_group().build().await?;
             consumer.fetch_metadata(Some(topic)).await
@@ -64,7 +64,8 @@ impl PureAdmin {
         bounded(deadline, context, asking).await.map(drop)
     }
 
-    /// Waits until a broker lists a topic, for `wait` at most. Returns the number of its partitions.
+    /// Waits until a broker lists a topic, for `wait` at most. Returns its number of partitions; `None` if no broker
+    /// lists it in time.
     async fn appearance(
         &self,
         topic: &str,
@@ -123,7 +124,7 @@ impl Admin for PureAdmin {
             None => return Err(BackendError::new(BackendErrorKind::Other, context())),
         }
         if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, end).await {
-            tracing::debug!(topic = spec.name, %error, "created topic cannot be looked for");
+            tracing::debug!(topic = spec.name, %error, "lookup of the new topic failed");
         }
         Ok(())
     }

@@ -15,8 +15,8 @@ use crate::error::failed;
 /// The maximum time to establish one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects to the cluster. `role` is used in errors; `auto_create` lets brokers create missing topics when their
-/// metadata are requested.
+/// Connects to the cluster. Errors name the `role`. If `auto_create` is set, a broker may create a missing topic when
+/// the metadata of the topic are requested.
 pub(crate) async fn connect(
     settings: &ClientSettings,
     role: &str,
@@ -58,7 +58,7 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     {
         return Err(unsupported(
             NAME,
-            "`ssl_check_hostname` is always true; the backend rdkafka supports false",
+            "`ssl_check_hostname` false (use the backend rdkafka)",
         ));
     }
     compression(settings.compression).map(drop)
@@ -74,7 +74,7 @@ pub(crate) fn compression(compression: Compression) -> Result<krafka::Compressio
             return Err(unsupported(
                 NAME,
                 format!(
-                    "`compression_type`: {} is not supported; none, gzip, snappy and lz4 are",
+                    "`compression_type` {} (use none, gzip, snappy or lz4)",
                     other.name()
                 ),
             ));

@@ -6,8 +6,8 @@ use kc_core::backend::{BackendError, BackendErrorKind};
 use krafka::KrafkaError;
 use krafka::error::ErrorCode;
 
-/// The time that a call of krafka may exceed its deadline before it is abandoned. krafka's own error at the deadline
-/// says more.
+/// The time for which a call of krafka may continue after its deadline. At the deadline krafka returns an error of its
+/// own, which is more precise than a timeout of this crate.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// Waits for a call of krafka until `deadline`, plus a short grace period.
@@ -95,9 +95,10 @@ fn kind_of_code(code: ErrorCode) -> BackendErrorKind {
     }
 }
 
-/// Returns whether TLS caused the error: the peer answered a handshake in plaintext; or it answered plaintext by a TLS
-/// alert, whose first bytes `15 03 03 00`, read as the length of a frame, are 352518912; or it refused the handshake
-/// after its end, as brokers do if the client has no certificate.
+/// Returns whether TLS caused the error. There are three cases: the peer answered a TLS handshake in plaintext; the
+/// peer answered plaintext by a TLS alert (krafka reads the first bytes of the alert, `15 03 03 00`, as the length
+/// 352518912 of a frame); or the peer sent an alert after the handshake, as a broker does if the client has no
+/// certificate.
 fn is_about_tls(message: &str) -> bool {
     let signs = ["tls handshake", "352518912", "received fatal alert"];
     signs.iter().any(|sign| message.contains(sign))

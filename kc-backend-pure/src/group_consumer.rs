@@ -50,8 +50,8 @@ impl PureGroupConsumer {
         let admin = kafka.admin();
         let existing =
             lookup::missing_from(&BTreeSet::new(), subscription, &admin, deadline).await?;
-        // Topics that appear later are read from their first record, whatever `start` is: hence "latest" means the
-        // current end.
+        // `Latest` means the end of each partition that exists now. Topics that appear later are read from their first
+        // record, whatever `start` is.
         let starts: HashMap<KrafkaPartition, i64> = match start {
             GroupStart::Earliest => HashMap::new(),
             GroupStart::Latest => {
@@ -116,7 +116,7 @@ impl PureGroupConsumer {
         Ok(())
     }
 
-    /// Returns the time until the next look for topics; `None` if all of them exist.
+    /// Returns the time until the next lookup of topics; `None` if no topic can be added any more.
     fn look_interval(&self) -> Option<Duration> {
         let exists = |name: &str| self.subscribed.contains(name);
         self.subscription.look_interval(exists)
@@ -140,7 +140,7 @@ impl PureGroupConsumer {
             return;
         }
         if let Err(error) = self.membership.anchor(LOOK_TIMEOUT).await {
-            tracing::debug!(%error, "positions of new partitions not checked yet");
+            tracing::debug!(%error, "start positions of new partitions not checked; the check will be repeated");
         }
         self.next_anchor = Instant::now() + LOOK_INTERVAL;
     }
@@ -168,7 +168,7 @@ impl GroupConsumer for PureGroupConsumer {
             if let Some(interval) = self.look_interval() {
                 if Instant::now() >= self.next_look {
                     if let Err(error) = self.look().await {
-                        tracing::debug!(%error, "topics cannot be looked for");
+                        tracing::debug!(%error, "lookup of topics failed");
                     }
                     self.next_look = Instant::now() + interval;
                 }
@@ -213,7 +213,7 @@ impl GroupConsumer for PureGroupConsumer {
         let context = || format!("leave group {}", self.group);
         let left_group = bounded(left, context, closing).await;
         if let Err(error) = left_group {
-            tracing::debug!(%error, "group was not left; it continues when the session times out");
+            tracing::debug!(%error, "group not left; the partitions are reassigned when the session times out");
         }
         committed
     }

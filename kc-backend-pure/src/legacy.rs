@@ -1,26 +1,26 @@
-//! Kafka before 4.0: a [`Backend`] on the old client crate `kafka`.
+//! A [`Backend`] for Kafka before 4.0, on the old client crate `kafka`.
 //!
-//! It uses the first versions of Kafka's protocol, which Apache Kafka supports from 0.8.2 to 3.9. This has
-//! consequences:
+//! It uses the first versions of Kafka's protocol, which Apache Kafka supports from 0.8.2 to 3.9. These limits follow:
 //!
 //! - Records have no headers and no timestamps; records with headers are refused. Null and empty keys and values are
 //!   sent as they are, but both are received as null.
-//! - A consumer group only names committed positions; its members do not share partitions. Each member reads all of
-//!   them, so two members of one group read every record twice.
-//! - Sending is not idempotent: if an acknowledgement is lost, the record is sent, and read, again. The order is kept.
+//! - A consumer group is only a name under which positions are committed. Its members do not share the partitions: each
+//!   member reads all of them, so two members of one group read every record twice.
+//! - Sending is not idempotent: if an acknowledgement is lost, the record is sent again, and consumers read it twice.
+//!   The order is kept.
 //! - Topics cannot be created, except by brokers that create them on request.
 //! - There is no TLS and no SASL. gzip and Snappy are supported, LZ4 and Zstandard are not: polls return an error for
 //!   batches that another client compressed with these.
 //! - Batches larger than 64 MiB, or than the brokers' `fetch.max.bytes`, are skipped.
-//! - Only the bootstrap servers are asked for metadata: list more than one.
+//! - Only the bootstrap servers are asked for metadata, so configure more than one of them.
 //! - Records of aborted transactions are read, too.
 //!
 //! # Modules
 //!
-//! All calls of the crate block. A `worker` is a thread that makes them, one for each role; it owns a `client`, which
-//! reconnects by itself. `offset_store` and `fetch` are calls of a client. `admin`, `log_reader` and `group_consumer`
-//! are the roles; the last two read through a `fetcher`, which keeps positions and waits. `producer` has a thread of
-//! its own. `error` maps the crate's errors.
+//! All calls of the crate `kafka` block. Therefore each role has a `worker`: a thread that makes the calls. It owns a
+//! `client`, which reconnects by itself. `offset_store` and `fetch` contain calls of a client. `admin`, `log_reader`
+//! and `group_consumer` are roles; the last two read with a `fetcher`, which keeps positions and waits for records.
+//! `producer` is a role with a thread of its own. `error` maps the crate's errors.
 
 mod admin;
 mod client;
@@ -51,11 +51,11 @@ use producer::LegacyProducer;
 
 const NAME: &str = "legacy";
 
-/// The maximum time that a look for topics may delay a poll.
+/// The maximum time by which a lookup of topics may delay a poll.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The backend for Kafka before 4.0, with the first versions of its protocol: without headers, shared groups, TLS or
-/// SASL.
+/// The backend for Kafka before 4.0, with the first versions of its protocol. It has no headers, no groups that share
+/// partitions, no TLS and no SASL.
 #[derive(Clone, Debug)]
 pub struct LegacyBackend {
     settings: Arc<ClientSettings>,
@@ -66,7 +66,7 @@ impl LegacyBackend {
     ///
     /// # Errors
     /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for settings that this
-    /// backend lacks: TLS, SASL, LZ4, Zstandard, `isolation_level` read_committed.
+    /// backend does not support: TLS, SASL, LZ4, Zstandard, `isolation_level` read_committed.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         let missing = match &settings {
             ClientSettings { tls: Some(_), .. } => Some("TLS"),
@@ -74,19 +74,18 @@ impl LegacyBackend {
             _ => None,
         };
         if let Some(missing) = missing {
-            let what =
-                format!("{missing} is not supported; the backends pure and rdkafka support it");
+            let what = format!("{missing} (use the backend pure or rdkafka)");
             return Err(unsupported(NAME, what));
         }
         if settings.read_committed {
-            let what = "`isolation_level` is always read_uncommitted";
+            let what = "`isolation_level` read_committed (use the backend pure or rdkafka)";
             return Err(unsupported(NAME, what));
         }
         match settings.compression {
             Compression::None | Compression::Gzip | Compression::Snappy => {}
             other => {
                 let what = format!(
-                    "`compression_type`: {} is not supported; none, gzip and snappy are",
+                    "`compression_type` {} (use none, gzip or snappy)",
                     other.name()
                 );
                 return Err(unsupported(NAME, what));

@@ -56,9 +56,9 @@
 //!
 //! `connection` turns settings into krafka's TLS and SASL and connects; each role has a connection of its own, because
 //! requests of two roles on one connection wait for each other. `admin`, `producer`, `log_reader` and `group_consumer`
-//! are the roles; `lookup` finds existing topics and their offsets. `record` converts records and bounds polls, `error`
-//! maps krafka's errors. No type of krafka is part of the public interface. `legacy`, with the feature `legacy-kafka`,
-//! is another backend, for brokers older than 4.0.
+//! are the roles; `lookup` finds existing topics and their offsets. `record` converts records and limits the time of
+//! polls, `error` maps krafka's errors. No type of krafka is part of the public interface. `legacy`, with the feature
+//! `legacy-kafka`, is another backend, for brokers older than 4.0.
 
 mod admin;
 mod connection;
@@ -100,9 +100,9 @@ impl PureBackend {
     /// Returns a backend with these settings. It connects when a role is requested.
     ///
     /// # Errors
-    /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) if the backend lacks a
-    /// setting, which the message names: `compression_type` zstd, `ssl_check_hostname` false, and settings that only
-    /// librdkafka has.
+    /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for a setting that the
+    /// backend does not support: `compression_type` zstd, `ssl_check_hostname` false, and, with TLS, the settings of
+    /// librdkafka that begin with `ssl.`. The message names the setting.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         connection::check(&settings)?;
         Ok(Self {

@@ -28,7 +28,7 @@ pub(crate) struct PureLogReader {
     admin: AdminClient,
     group: Option<String>,
     request_timeout: Duration,
-    /// Topics that did not exist at the last look.
+    /// Assigned topics that did not exist at the last lookup.
     awaited: BTreeSet<String>,
     next_look: Instant,
 }
@@ -61,15 +61,15 @@ impl PureLogReader {
         })
     }
 
-    /// Adds a topic that exists.
+    /// Starts to read a topic that exists.
     async fn add(&self, topic: &str, start: LogStart, have: Watermarks) -> krafka::Result<()> {
         self.consumer.assign(topic, vec![PARTITION]).await?;
-        // krafka would replace an offset after the end by the end.
+        // krafka would replace an offset after the end of the log by the end.
         let offset = have.resolve(start);
         self.consumer.seek(topic, PARTITION, offset).await
     }
 
-    /// Adds awaited topics that have appeared.
+    /// Looks up the awaited topics, and starts to read those that exist now.
     async fn look(&mut self) -> Result<(), BackendError> {
         let awaited = self.awaited.iter().map(String::as_str);
         let appeared = lookup::existing(&self.admin, awaited, LOOK_TIMEOUT).await?;
@@ -90,7 +90,7 @@ impl PureLogReader {
         self.group.as_deref().ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Unsupported,
-                "committed positions of a log reader without a group",
+                "use committed positions with a log reader that has no group",
             )
         })
     }
@@ -133,7 +133,7 @@ impl LogReader for PureLogReader {
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {
                 if let Err(error) = self.look().await {
-                    tracing::debug!(%error, "topics cannot be looked for");
+                    tracing::debug!(%error, "lookup of awaited topics failed");
                 }
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }
@@ -171,7 +171,7 @@ impl LogReader for PureLogReader {
         deadline: Duration,
     ) -> Result<Vec<Committed>, BackendError> {
         let group = self.group()?;
-        let context = || format!("positions of group {group}");
+        let context = || format!("read the committed positions of group {group}");
         let partitions = topics
             .iter()
             .map(|topic| TopicPartition::new(topic, PARTITION))

@@ -16,10 +16,10 @@ use krafka::error::ErrorCode;
 
 use crate::error::{bounded, failed};
 
-/// The maximum time that a look for topics may delay a poll.
+/// The maximum time by which a lookup of topics may delay a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Returns the topics that exist, with the numbers of their partitions.
+/// Returns those of `topics` that exist, each with its number of partitions.
 pub(crate) async fn existing(
     admin: &AdminClient,
     topics: impl IntoIterator<Item = &str>,
@@ -48,7 +48,7 @@ pub(crate) async fn existing(
     Ok(found)
 }
 
-/// Returns whether a name that a broker lists is a valid topic name. The first invalid one is logged.
+/// Returns whether a topic name that a broker lists is valid. Logs the first invalid name.
 pub(crate) fn is_legal(topic: &str) -> bool {
     static LOGGED: Once = Once::new();
     let is_legal = is_topic_name(topic);
@@ -58,7 +58,7 @@ pub(crate) fn is_legal(topic: &str) -> bool {
     is_legal
 }
 
-/// Returns the topics of a subscription that exist and are not subscribed to, with the numbers of their partitions.
+/// Returns the topics of a subscription that exist and are not in `subscribed`, each with its number of partitions.
 pub(crate) async fn missing_from(
     subscribed: &BTreeSet<String>,
     subscription: &Subscription,
@@ -77,7 +77,8 @@ pub(crate) async fn missing_from(
     existing(admin, missing, deadline).await
 }
 
-/// Returns the first and the next offset of partitions that exist.
+/// Returns the offset of the first record and the offset of the next record for each partition. All of the partitions
+/// must exist.
 pub(crate) async fn watermarks(
     admin: &AdminClient,
     partitions: &[TopicPartition],

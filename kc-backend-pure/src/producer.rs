@@ -1,4 +1,4 @@
-//! Sending of records: idempotent, in order, acknowledged by all in-sync replicas.
+//! The producer. It sends idempotently and keeps the order of records; all in-sync replicas acknowledge each record.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,7 +64,9 @@ impl Producer for PureProducer {
             let limit = self.max_request_size;
             return Err(BackendError::new(
                 BackendErrorKind::RecordTooLarge,
-                format!("{context}: {size} bytes, `max_request_size` is {limit}"),
+                format!(
+                    "{context}: the record has {size} bytes, but `max_request_size` is {limit}"
+                ),
             ));
         }
         let queuing = self.producer.enqueue(record);
@@ -99,7 +101,7 @@ impl fmt::Debug for PureProducer {
     }
 }
 
-/// The first failure since the last flush, even if the record's delivery was not awaited.
+/// The first failure since the last flush. It is also kept if the caller does not wait for the record's delivery.
 #[derive(Debug, Default)]
 struct Failures(Mutex<Option<(String, KrafkaError)>>);
 
@@ -122,7 +124,7 @@ impl ProducerInterceptor for Failures {
         _headers: &Headers,
         _context: &mut RecordContext,
     ) -> InterceptorResult {
-        // A record that was never queued has no partition; `enqueue` returned its error.
+        // A record that was never queued has no partition. `enqueue` has already returned its error.
         if let Err(error) = result
             && partition != UNKNOWN_PARTITION
         {

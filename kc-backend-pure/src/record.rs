@@ -11,8 +11,8 @@ use krafka::consumer::{
 
 use crate::error::failed;
 
-/// The time that a poll may exceed its limit. The poll waits for brokers that do not answer; if it were cut off while a
-/// broker is only slow, no poll would ever succeed.
+/// The time for which a poll may continue after its time limit. A slow broker may answer after the limit; if each poll
+/// were ended at its limit, no poll would return records from such a broker.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn isolation(settings: &ClientSettings) -> IsolationLevel {
@@ -23,7 +23,8 @@ pub(crate) fn isolation(settings: &ClientSettings) -> IsolationLevel {
     }
 }
 
-/// Polls for records; returns none if none arrive in time. (Dropping krafka's poll loses no records.)
+/// Polls for records. Returns an empty list if no records arrive in time. No records are lost if krafka's poll is
+/// dropped.
 pub(crate) async fn poll(
     consumer: &Consumer,
     wait: Duration,

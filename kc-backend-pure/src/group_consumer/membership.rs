@@ -1,4 +1,4 @@
-//! The state of a member, updated by rebalances: its partitions, their stored positions, and which are paused.
+//! The state of a member: its partitions, their stored positions, and the paused partitions. Rebalances update it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -21,16 +21,16 @@ const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 /// The time that a rebalance waits for each step of [`Membership::anchor`].
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
-/// The action named in errors of the checks at an assignment.
+/// The action that errors name if the check of newly assigned partitions fails.
 const CHECK: &str = "compare committed positions with the logs";
 
 /// The state that polls and rebalances share.
 pub(super) struct Membership {
     admin: AdminClient,
-    /// The start of partitions without a committed position; partitions that are not listed start at their first
-    /// record.
+    /// The offsets at which partitions without a committed position start. Partitions that are not in this map start
+    /// at their first record.
     starts: HashMap<KrafkaPartition, i64>,
-    /// The consumer that a rebalance commits through.
+    /// The consumer with which a rebalance commits positions.
     consumer: OnceLock<Weak<Consumer>>,
     state: Mutex<State>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Membership {
 #[derive(Default)]
 struct State {
     assigned: BTreeSet<TopicPartition>,
-    /// The start of assigned partitions, where known.
+    /// The start offsets of those assigned partitions whose start is known.
     started: BTreeMap<TopicPartition, i64>,
     /// Positions that are stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
@@ -46,7 +46,7 @@ struct State {
     unanchored: BTreeSet<TopicPartition>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
-    /// Partitions whose pause or resumption has not been passed on to krafka.
+    /// Partitions that were paused or resumed, but not yet in krafka.
     changed: BTreeSet<TopicPartition>,
 }
 
@@ -69,8 +69,8 @@ impl Membership {
         self.with(|state| state.assigned.iter().cloned().collect())
     }
 
-    /// Stores positions. Ignores partitions that are not assigned, and positions before the start of the assignment:
-    /// another member has read further.
+    /// Stores positions. Ignores partitions that are not assigned. Also ignores positions before the start of the
+    /// current assignment, because another member has already read further.
     pub(super) fn store(&self, positions: &[(TopicPartition, i64)]) {
         self.with(|state| {
             for (at, offset) in positions {
@@ -99,7 +99,7 @@ impl Membership {
         });
     }
 
-    /// Returns the assigned partitions to pause and to resume since the last call.
+    /// Returns the assigned partitions that were paused, and those that were resumed, since the last call.
     pub(super) fn pauses_to_apply(&self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         self.with(|state| {
             std::mem::take(&mut state.changed)
@@ -153,17 +153,18 @@ impl Membership {
         Ok(())
     }
 
-    /// Returns whether partitions are left for [`anchor`](Self::anchor).
+    /// Returns whether [`anchor`](Self::anchor) still has partitions to check.
     pub(super) fn has_unanchored(&self) -> bool {
         self.with(|state| !state.unanchored.is_empty())
     }
 
-    /// Ensures that the group has a committed position in each new partition, and that the log contains it. Each step
-    /// may take until `deadline`; partitions that are not reached are left for the next call.
+    /// Ensures that the group has a committed position in each new partition, and that the log contains this position.
+    /// Each step may take as long as `deadline`. After a failure, the next call repeats the check.
     ///
-    /// If the group has no position, the start is committed: otherwise the next owner, which may have another start,
-    /// would lose records that are not committed yet. If the log does not contain the position, the partition is read
-    /// from its beginning: krafka would continue at the end, and skip the records of a topic that was created again.
+    /// If the group has no committed position, the start is committed. Otherwise the next owner of the partition, which
+    /// may begin at another start, could skip records that were not committed yet. If the log does not contain the
+    /// committed position, the partition is read from its beginning: krafka would continue at the end, and skip the
+    /// records of a topic that was deleted and created again.
     pub(super) async fn anchor(&self, deadline: Duration) -> Result<(), BackendError> {
         let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else {
             return Ok(());
@@ -190,7 +191,7 @@ impl Membership {
             }
             self.with(|state| state.start(from_krafka(&at), start));
         }
-        let context = || "commit the start of partitions".to_owned();
+        let context = || "commit the start positions of new partitions".to_owned();
         self.commit(deadline, context).await?;
         self.with(|state| {
             for at in partitions.iter().map(from_krafka) {
@@ -230,7 +231,7 @@ impl State {
         }
     }
 
-    /// Stores the start of a partition, unless a later position is stored.
+    /// Stores the start of an assigned partition, unless a position is stored already.
     fn start(&mut self, at: TopicPartition, offset: i64) {
         if self.assigned.contains(&at) {
             self.stored.entry(at).or_insert(offset);
@@ -264,7 +265,7 @@ impl ConsumerRebalanceListener for Membership {
             consumer.pause(&at.topic, &[at.partition]).await;
         }
         if let Err(error) = self.anchor(ASSIGNMENT_CHECK).await {
-            tracing::debug!(%error, "positions of new partitions not checked yet");
+            tracing::debug!(%error, "start positions of new partitions not checked; the check will be repeated");
         }
     }
 

@@ -14,7 +14,7 @@ use super::worker::Worker;
 /// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// The time between two looks for the topic.
+/// The time between two lookups of the topic.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl LegacyAdmin {
 
     /// Requests a topic by its name, which lets the broker create it.
     async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
-        let context = format!("ask for topic {topic}");
+        let context = format!("request the metadata of topic {topic}");
         let topic = topic.to_owned();
         let asking = move |client: &mut Client| {
             client.with(|kafka| kafka.load_metadata(std::slice::from_ref(&topic)))
@@ -77,8 +77,8 @@ impl Admin for LegacyAdmin {
 
     async fn create_topic(&self, spec: &TopicSpec, _: Duration) -> Result<(), BackendError> {
         let what = format!(
-            "it cannot create topic {}; use the backend pure or rdkafka, Kafka's own tools, or brokers that create \
-             topics on request",
+            "create topic {} (use the backend pure or rdkafka, Kafka's own tools, or brokers that create topics on \
+             request)",
             spec.name
         );
         Err(unsupported(NAME, what))

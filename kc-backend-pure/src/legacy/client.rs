@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before a failed call is retried.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The brokers' own topics.
+/// Kafka's internal topics.
 const INTERNAL: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
 
 pub(super) struct Client {
@@ -45,7 +45,7 @@ impl Client {
         self.with(|_| Ok(()))
     }
 
-    /// Makes a call, and repeats it on a new connection if the old one has broken, as an idle one may have.
+    /// Makes a call. If the connection has broken, which happens to idle connections, repeats the call on a new one.
     pub(super) fn with<T>(
         &mut self,
         mut call: impl FnMut(&mut KafkaClient) -> Result<T>,
@@ -103,13 +103,13 @@ impl Client {
         Ok(kafka)
     }
 
-    /// Requests partitions and leaders again before the next call.
+    /// Makes the next call request the partitions and leaders again.
     pub(super) fn forget_leaders(&mut self) {
         self.listed = None;
     }
 
-    /// Returns the topics that exist, except the brokers' own, with the numbers of their partitions. (Requesting a
-    /// topic by its name might create it.)
+    /// Returns all topics except Kafka's internal ones, each with its number of partitions. Topics are never requested
+    /// by their names here, because such a request might create them.
     pub(super) fn topics(&mut self) -> Result<BTreeMap<String, i32>> {
         self.forget_leaders();
         self.with(|kafka| {
@@ -140,7 +140,8 @@ impl Client {
         })
     }
 
-    /// Returns the first and the next offset of partitions that exist.
+    /// Returns the offset of the first record and the offset of the next record for each partition. All of the
+    /// partitions must exist.
     pub(super) fn watermarks(
         &mut self,
         partitions: &[TopicPartition],
@@ -207,7 +208,7 @@ fn connect(settings: &ClientSettings) -> Result<KafkaClient> {
     kafka.set_group_offset_storage(Some(GroupOffsetStorage::Kafka));
     kafka.set_connection_idle_timeout(settings.connections_max_idle);
     kafka.set_fetch_min_bytes(1);
-    // Calls are retried here, with a time limit.
+    // The crate retries nothing: `Client::until` retries with a time limit.
     kafka.set_retry_max_attempts(1);
     kafka.set_retry_backoff_time(RETRY_PAUSE);
     Ok(kafka)

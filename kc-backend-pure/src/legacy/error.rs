@@ -49,7 +49,7 @@ pub(super) fn breaks_connection(error: &Error) -> bool {
     )
 }
 
-/// Returns whether a retry may succeed: the broker is starting, electing or moving.
+/// Returns whether a retry may succeed, for example because a broker starts or a partition gets a new leader.
 pub(super) fn is_transient(error: &Error) -> bool {
     use KafkaCode as Code;
     matches!(

@@ -1,4 +1,4 @@
-//! One fetch from some partitions.
+//! One fetch of records from several partitions.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -34,11 +34,12 @@ pub(super) struct Fetched {
 
 #[derive(Debug)]
 pub(super) enum Found {
-    /// Records, in order; none if the log has no more yet.
+    /// Records in the order of their offsets. The list is empty if the log has no more records yet.
     Records(Vec<Record>),
-    /// The log has more records, but none fits into the limit.
+    /// The log has more records, but the broker returned none: the next batch is larger than the limit, or the offset
+    /// has no record.
     Nothing,
-    /// The log does not contain the offset, and begins at this one.
+    /// The log does not contain the requested offset. It begins at the given offset.
     Elsewhere(i64),
     /// Another error of this partition.
     Failed(Error),
@@ -56,7 +57,8 @@ pub(super) fn fetch(
     }
 }
 
-/// Fetches from each partition separately: one batch that cannot be read makes the whole answer fail.
+/// Fetches from each partition separately after a common fetch failed with `error`: one batch that cannot be read makes
+/// the whole answer fail.
 fn one_by_one(client: &mut Client, wanted: &[Wanted], error: Error) -> Result<Vec<Fetched>> {
     if let [one] = wanted {
         return Ok(vec![one.found(Found::Failed(error))]);
@@ -77,7 +79,7 @@ fn request(client: &mut Client, wanted: &[Wanted], wait: Duration) -> Result<Vec
     let leaders: BTreeSet<String> = leaders.into_iter().flatten().collect();
     let count = u32::try_from(leaders.len()).unwrap_or(1).max(1);
     let responses = client.with(|kafka| {
-        // The leaders are asked one after the other.
+        // The leaders are asked one after the other, so each may use only its part of the time.
         kafka.set_fetch_max_wait_time(wait / count)?;
         kafka.fetch_messages(wanted.iter().map(|one| {
             FetchPartition::new(&one.at.topic, one.at.partition, one.offset)
@@ -105,7 +107,7 @@ fn request(client: &mut Client, wanted: &[Wanted], wait: Duration) -> Result<Vec
     Ok(all)
 }
 
-/// Returns the result of one partition; `None` if another broker must be asked, or the same one later.
+/// Returns the result of one partition; `None` if the fetch must be repeated later, possibly at another broker.
 fn found(
     client: &mut Client,
     one: &Wanted,
@@ -135,8 +137,8 @@ fn found(
     }
 }
 
-/// Converts messages, each once: a broker that converts them for old clients sends the first one after a transaction
-/// marker twice. The crate does not distinguish null from empty.
+/// Converts messages, and drops repeated ones: a broker that converts messages for old clients sends the first message
+/// after a transaction marker twice. Empty keys and values become null, because the crate does not distinguish them.
 fn records(at: &TopicPartition, messages: &[answer::Message<'_>]) -> Vec<Record> {
     let bytes = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
     let mut records: Vec<Record> = Vec::with_capacity(messages.len());

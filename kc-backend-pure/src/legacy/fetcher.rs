@@ -18,7 +18,7 @@ use positions::Positions;
 
 const POLL: &str = "poll";
 
-/// Reads partitions. Dropping a poll loses nothing: the next poll returns the records that it requested.
+/// Reads partitions. If a poll is dropped, no records are lost: the next poll returns the records that were requested.
 pub(super) struct Fetcher {
     worker: Worker,
     positions: Positions,
@@ -46,7 +46,7 @@ impl Fetcher {
         &self.worker
     }
 
-    /// Returns the partitions that are read, paused or not.
+    /// Returns the partitions that are read, including paused ones.
     pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.positions.partitions()
     }
@@ -75,8 +75,8 @@ impl Fetcher {
         self.positions.resume(at);
     }
 
-    /// Returns the next records, in order for each partition; none if none arrive within `wait`. Failed fetches are
-    /// retried until then.
+    /// Returns the next records, in order for each partition; an empty list if no records arrive within `wait`. Failed
+    /// fetches are retried until then.
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         let mut failure = None;
@@ -156,8 +156,8 @@ impl Fetcher {
         Some(Asked { since: now, answer })
     }
 
-    /// Accepts the results of a fetch. An error of one partition is returned only if no partition has records; it will
-    /// occur again.
+    /// Accepts the results of a fetch. An error of one partition is returned only if no partition has records. If it is
+    /// not returned, the next fetch meets it again.
     fn accept(&mut self, fetched: Vec<Fetched>) -> Result<(), BackendError> {
         let mut failure = None;
         for Fetched { at, offset, found } in fetched {
@@ -185,7 +185,9 @@ impl Fetcher {
                 Found::Failed(error) => {
                     // The crate does not know the error code that brokers send for Zstandard.
                     let hint = match code(&error) {
-                        Some(KafkaCode::Unknown) => ", which may be compressed with Zstandard",
+                        Some(KafkaCode::Unknown) => {
+                            " (the records may be compressed with Zstandard)"
+                        }
                         _ => "",
                     };
                     let what = format!(

@@ -102,8 +102,8 @@ fn wanted(client: &mut Client, to: &Subscription) -> KafkaResult<BTreeSet<TopicP
         .collect())
 }
 
-/// Returns the start of partitions: the committed position, if the log contains it. Otherwise the start is committed,
-/// so that later members begin at the same position, whatever start they request.
+/// Returns the offsets at which partitions start. That is the committed position, if the log contains it. Otherwise the
+/// start is committed, so that later members begin at the same position, whatever start they request.
 fn starts(
     client: &mut Client,
     group: &str,
@@ -148,7 +148,7 @@ impl GroupConsumer for LegacyGroupConsumer {
             if Instant::now() >= self.next_look
                 && let Err(error) = self.look(GroupStart::Earliest, LOOK_TIMEOUT).await
             {
-                tracing::debug!(%error, "topics cannot be looked for");
+                tracing::debug!(%error, "lookup of topics failed");
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }
             let slice = end.min(self.next_look);

@@ -24,7 +24,7 @@ const PARTITION: i32 = 0;
 pub(super) struct LegacyLogReader {
     fetcher: Fetcher,
     group: Option<String>,
-    /// Topics that did not exist at the last look.
+    /// Assigned topics that did not exist at the last lookup.
     awaited: BTreeSet<String>,
     next_look: Instant,
 }
@@ -43,7 +43,7 @@ impl LegacyLogReader {
         })
     }
 
-    /// Returns the offsets of the topics that exist.
+    /// Returns the first and the next offset of partition 0 of those topics that exist.
     async fn existing(
         &self,
         topics: Vec<String>,
@@ -61,7 +61,7 @@ impl LegacyLogReader {
         self.fetcher.worker().call(deadline, what, looking).await
     }
 
-    /// Adds awaited topics that have appeared.
+    /// Looks up the awaited topics, and starts to read those that exist now.
     async fn look(&mut self) -> Result<(), BackendError> {
         let awaited = self.awaited.iter().cloned().collect();
         for (at, have) in self.existing(awaited, LOOK_TIMEOUT).await? {
@@ -76,7 +76,7 @@ impl LegacyLogReader {
         self.group.clone().ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Unsupported,
-                "committed positions of a log reader without a group",
+                "use committed positions with a log reader that has no group",
             )
         })
     }
@@ -113,7 +113,7 @@ impl LogReader for LegacyLogReader {
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {
                 if let Err(error) = self.look().await {
-                    tracing::debug!(%error, "topics cannot be looked for");
+                    tracing::debug!(%error, "lookup of awaited topics failed");
                 }
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }
@@ -143,7 +143,7 @@ impl LogReader for LegacyLogReader {
         deadline: Duration,
     ) -> Result<Vec<Committed>, BackendError> {
         let group = self.group()?;
-        let what = format!("positions of group {group}");
+        let what = format!("read the committed positions of group {group}");
         let partitions: Vec<TopicPartition> = topics.iter().cloned().map(partition).collect();
         let end = end_of(std::time::Instant::now(), deadline);
         let asking =

@@ -37,8 +37,8 @@ pub(super) fn commit(
     };
     list(client, positions.iter().map(|(at, _)| at))?;
     client.until(end, |kafka| {
-        // This call fails if the coordinator is not ready. The crate's commit would retry instead: without end, and
-        // without a pause after its last attempt.
+        // This request fails if the coordinator is not ready, and `until` retries. The crate's commit would retry by
+        // itself without end, and without pauses after `retry_max_attempts` attempts.
         fetch(kafka, group, std::slice::from_ref(first))?;
         let attempts = kafka.retry_max_attempts();
         kafka.set_retry_max_attempts(u32::MAX);
@@ -51,7 +51,8 @@ pub(super) fn commit(
     })
 }
 
-/// Requests topics again if one is unknown: the crate refuses calls for topics that did not exist at its last request.
+/// Makes the client request the topics again if one of these is unknown to it: the crate refuses calls for topics that
+/// did not exist at its last request.
 fn list<'a>(
     client: &mut Client,
     partitions: impl IntoIterator<Item = &'a TopicPartition> + Clone,

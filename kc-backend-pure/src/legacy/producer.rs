@@ -1,4 +1,4 @@
-//! Sending of records: in order, acknowledged by all in-sync replicas.
+//! The producer. It keeps the order of records; all in-sync replicas acknowledge each record.
 
 mod partitioner;
 mod queues;
@@ -24,7 +24,8 @@ use sender::{Message, Sender};
 /// The number of bytes that the protocol adds to a key and a value.
 const OVERHEAD: usize = 26;
 
-/// The time that an answer may exceed its deadline. The sender's own error at the deadline says more.
+/// The time for which an answer is awaited after its deadline. The sender's own error at the deadline is more precise
+/// than a timeout.
 const GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct LegacyProducer {
@@ -64,7 +65,7 @@ impl LegacyProducer {
     fn check(&self, record: &OutgoingRecord) -> Result<usize, BackendError> {
         if !record.headers.is_empty() {
             let what = format!(
-                "a record for topic {} has headers, which old brokers do not support",
+                "send a record with headers to topic {} (use the backend pure or rdkafka)",
                 record.topic
             );
             return Err(unsupported(NAME, what));
@@ -74,8 +75,9 @@ impl LegacyProducer {
         let limit = self.settings.max_request_size;
         if size > limit {
             let topic = &record.topic;
-            let context =
-                format!("send to topic {topic}: {size} bytes, `max_request_size` is {limit}");
+            let context = format!(
+                "send to topic {topic}: the record has {size} bytes, but `max_request_size` is {limit}"
+            );
             return Err(BackendError::new(BackendErrorKind::RecordTooLarge, context));
         }
         Ok(size)

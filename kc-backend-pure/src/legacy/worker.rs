@@ -13,12 +13,13 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::error::failed;
 
-/// The time that a call may exceed its deadline before it is abandoned. The call's own error at the deadline says more.
+/// The time for which a call may continue after its deadline. The call's own error at the deadline is more precise than
+/// a timeout.
 const GRACE: Duration = Duration::from_millis(250);
 
 type Job = Box<dyn FnOnce(&mut Client) + Send>;
 
-/// The result of a call; closed without a result if its thread has ended.
+/// Receives the result of a call. The channel closes without a result if the worker's thread has ended.
 pub(super) type Answer<T> = oneshot::Receiver<Result<T>>;
 
 /// Makes calls one after the other.
@@ -63,7 +64,7 @@ impl Worker {
         &self.settings
     }
 
-    /// Makes a call and waits for it. A call is skipped if its caller stops waiting before its turn.
+    /// Makes a call and waits for its result. If the caller stops waiting before the call begins, the call is not made.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         deadline: Duration,
@@ -87,7 +88,8 @@ impl Worker {
             }
         });
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        // The crate waits two minutes for an answer. A stuck thread is replaced, and ends by itself.
+        // The crate waits up to two minutes for an answer. A thread that waits too long is replaced. The old thread
+        // ends by itself later.
         if thread.is_stuck(self.settings.request_timeout) {
             match Thread::spawn(Arc::clone(&self.settings), self.role) {
                 Ok(another) => *thread = another,
@@ -96,7 +98,7 @@ impl Worker {
                 }
             }
         }
-        // If the thread has ended, the answer is closed.
+        // If the thread has ended, the channel of the answer closes.
         let _ = thread.jobs.send(job);
         answer
     }

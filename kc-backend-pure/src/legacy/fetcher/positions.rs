@@ -10,10 +10,11 @@ use crate::legacy::fetch::Wanted;
 /// than a batch returns nothing.
 const LEAST: i32 = 2 << 20;
 
-/// The minimum size of a fetch from one partition, in bytes, however many share the fetch.
+/// The minimum size of a fetch from one partition, in bytes, even if many partitions share the fetch.
 const SHARE: i32 = 64 << 10;
 
-/// The size of a fetch in bytes if smaller ones return nothing. Larger than the answers of brokers.
+/// The maximum size of a fetch, in bytes, after smaller fetches returned nothing. Brokers with the default settings
+/// send no larger answers.
 const MOST: i32 = 64 << 20;
 
 /// The factor by which the size grows if a fetch returns nothing.
@@ -77,9 +78,10 @@ impl Positions {
         !self.paused.contains(at) && position.is_some_and(|position| position.offset == offset)
     }
 
-    /// Handles a fetch that returned nothing although the log has more records: the next batch is larger than the
-    /// limit, so the limit grows. At the maximum, the offset has no record, because compaction removed it or it is a
-    /// transaction marker; the position advances by one, because the crate does not report the next record.
+    /// Handles a fetch that returned nothing although the log has more records. The next batch may be larger than the
+    /// limit, so the limit grows. If the limit is at its maximum, the offset has no readable record: compaction removed
+    /// the record, or the offset is that of a transaction marker. Then the position advances by one, because the crate
+    /// does not report the offset of the next record.
     pub(super) fn look_further(&mut self, at: &TopicPartition) {
         let most = self.total.max(MOST);
         let usual = self.usual();
@@ -100,7 +102,7 @@ impl Positions {
         position.offset = position.offset.saturating_add(1);
     }
 
-    /// Returns a partition to usual fetches.
+    /// Fetches from a partition with the usual limit again.
     pub(super) fn look_as_usual(&mut self, at: &TopicPartition) {
         if let Some(position) = self.partitions.get_mut(at) {
             position.larger = None;
@@ -118,8 +120,9 @@ impl Positions {
         partitions.any(|(at, position)| position.larger.is_some() && !self.paused.contains(at))
     }
 
-    /// Returns the next fetch; `None` if all partitions are paused, or there are none. A partition with a larger limit
-    /// is fetched alone, because brokers limit the whole answer, in turns with the others.
+    /// Returns the next fetch; `None` if there are no partitions, or all of them are paused. A partition with a larger
+    /// limit is fetched alone, because brokers limit the size of the whole answer. Fetches of such a partition
+    /// alternate with fetches of the others.
     pub(super) fn next(&mut self) -> Option<Vec<Wanted>> {
         let usual = self.usual();
         let (alone, together): (Vec<Wanted>, Vec<Wanted>) = self

@@ -1,4 +1,4 @@
-//! Choice of the partition of a record.
+//! Chooses the partition of a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Returns the partition of a record: the one that it names, or that of its key, or each partition in turn. `None`
-    /// if this partition does not exist.
+    /// Returns the partition for a record. That is the partition that the record names; otherwise the partition that
+    /// belongs to its key; for a record without a key, each partition in turn. `None` if the partition does not exist.
     pub(super) fn place(&mut self, record: &OutgoingRecord) -> Option<TopicPartition> {
         let count = *self.topics.get(&record.topic)?;
         let partition = match (&record.partition, &record.key) {

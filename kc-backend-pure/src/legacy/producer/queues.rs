@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kc_core::backend::{BackendError, Delivery, OutgoingRecord, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// A record that waits. Dropping it frees its memory.
+/// A record that waits to be sent. Dropping it frees its part of the queue's memory.
 pub(super) struct Queued {
     pub(super) record: OutgoingRecord,
     /// The size of the record, in bytes.
@@ -53,7 +53,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Reports that the records have consecutive offsets, beginning with `first`.
+    /// Reports to the callers that the records were stored at consecutive offsets, beginning with `first`.
     pub(super) fn acknowledge(self, first: i64) {
         let partition = self.at.partition;
         for (offset, queued) in (first..).zip(self.records) {
@@ -95,8 +95,8 @@ impl Queues {
         }
     }
 
-    /// Takes a batch from each partition in turn, each of at most `batch` bytes, together at most `total` bytes. A
-    /// larger record is taken alone.
+    /// Takes a batch from each partition in turn. A batch has at most `batch` bytes, and all batches together have at
+    /// most `total` bytes. A larger record is taken alone.
     pub(super) fn take(&mut self, batch: usize, total: usize) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
         let mut left = total;
@@ -175,7 +175,7 @@ impl Queues {
         older
     }
 
-    /// Takes the records of partitions that have disappeared, in order.
+    /// Takes the records of partitions that have disappeared, in the order in which the sender received them.
     pub(super) fn take_gone(&mut self, exists: impl Fn(&TopicPartition) -> bool) -> Vec<Queued> {
         let mut gone: Vec<Queued> = self
             .queues

@@ -27,10 +27,10 @@ pub(super) struct Sender {
     settings: Arc<ClientSettings>,
     client: Client,
     inbox: Receiver<Message>,
-    /// The number of records received.
+    /// The number of records that callers have sent to this thread.
     count: u64,
     places: Places,
-    /// The error of the last look for topics; `None` if it succeeded.
+    /// The error of the last lookup of topics; `None` if it succeeded.
     unlisted: Option<BackendError>,
     next_listing: Instant,
     /// Records whose partition does not exist.
@@ -143,7 +143,7 @@ impl Sender {
         }
     }
 
-    /// Looks for partitions that did not exist.
+    /// Looks up the partitions of records whose partition did not exist.
     fn find_homes(&mut self) {
         if self.homeless.is_empty() || Instant::now() < self.next_listing {
             return;
@@ -166,7 +166,7 @@ impl Sender {
         }
     }
 
-    /// Looks up the partitions, and places records accordingly.
+    /// Looks up the partitions of all topics, and queues again the records whose partition appeared or disappeared.
     fn list(&mut self) {
         self.next_listing = Instant::now() + RETRY_PAUSE;
         match self.client.topics() {
@@ -270,7 +270,7 @@ impl Sender {
         }
     }
 
-    /// Queues batches again, to be sent after a pause and another look at topics and leaders.
+    /// Puts batches back into their queues. They are sent after a pause and a new request for topics and leaders.
     fn later(&mut self, batches: Vec<Batch>, error: Error) {
         tracing::debug!(%error, "sending failed; retrying");
         self.trouble = Some(failed("send", error));
@@ -292,11 +292,11 @@ impl Sender {
     }
 }
 
-/// For each partition the offset of the batch's first record, or the broker's error.
+/// The answer for each partition: the offset of the batch's first record, or the broker's error.
 type Confirmed = HashMap<TopicPartition, Result<i64, KafkaCode>>;
 
-/// Groups batches by leader. (If one request went to several leaders, the failure of one would lose the confirmations
-/// of those before.)
+/// Groups batches by leader, because each leader gets a request of its own. If the crate sent one request to several
+/// leaders, the failure of one leader would lose the confirmations of the leaders before it.
 fn by_leader(
     leaders: Vec<Option<String>>,
     batches: Vec<Batch>,
