@@ -19,10 +19,10 @@ use crate::worker::{Worker, blocking, retire};
 /// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// The time to wait until a broker lists a topic that was created: the controller answers before the brokers know it.
+/// The time to wait until a broker lists a new topic: the controller confirms a topic before the brokers know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
-/// The time between two looks for the topic.
+/// The time between two lookups of the topic.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 /// The maximum time to close a client.
@@ -45,7 +45,8 @@ impl RdkafkaAdmin {
         count(&creator, topic, end).await.map(drop)
     }
 
-    /// Waits until a broker lists a topic, for `wait` at most. Returns the number of its partitions.
+    /// Waits until a broker lists a topic, for `wait` at most. Returns its number of partitions; `None` if no broker
+    /// lists it in time.
     async fn appearance(
         &self,
         topic: &str,
@@ -122,7 +123,7 @@ impl Admin for RdkafkaAdmin {
         };
         blocking(deadline, &context, create).await?;
         if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, end).await {
-            tracing::debug!(topic = spec.name, %error, "created topic cannot be looked for");
+            tracing::debug!(topic = spec.name, %error, "lookup of the new topic failed");
         }
         Ok(())
     }
@@ -132,7 +133,7 @@ impl Admin for RdkafkaAdmin {
     }
 }
 
-/// Creates a topic with a client of its own, which lives only for this call because it cannot serve its events.
+/// Creates a topic. The client for this lives only as long as the call, because it cannot serve its events.
 fn create(
     settings: &ClientSettings,
     runtime: &Handle,

@@ -1,4 +1,4 @@
-//! Settings in librdkafka's names, and native clients.
+//! Translates settings to librdkafka's names, and makes native clients.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ const REQUEST_TIMEOUTS: (Duration, Duration) =
 /// The maximum that librdkafka accepts for `topic.metadata.refresh.interval.ms`.
 const LONGEST_METADATA_AGE: Duration = Duration::from_secs(3_600);
 
-/// The maximum pause between attempts to connect, in milliseconds, so that the end of an outage is noticed.
+/// The maximum pause between attempts to connect, in milliseconds. It is short, so that clients reconnect soon after an
+/// outage.
 const RECONNECT_BACKOFF: &str = "1000";
 
 /// The default of librdkafka's `message.max.bytes`.
@@ -37,7 +38,7 @@ pub(crate) enum Role<'a> {
     /// Reads metadata in a way that lets brokers create topics.
     Creator,
     Producer,
-    /// Reads assigned partitions; librdkafka requires a group even then.
+    /// Reads assigned partitions. librdkafka requires the name of a group even for this.
     Reader(&'a str),
     /// A member of this group.
     Member(&'a str),
@@ -49,20 +50,20 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     if cfg!(not(feature = "ssl")) {
         if settings.tls.is_some() {
             return refuse(
-                "`security_protocol`: TLS is not built in; build it with the feature `ssl` or `ssl-vendored`",
+                "TLS in `security_protocol` (build kc with the feature `rdkafka-ssl` or `rdkafka-ssl-vendored`)",
             );
         }
         if let Some(mechanism) = settings.sasl.as_ref().map(|sasl| sasl.mechanism)
             && mechanism != SaslMechanism::Plain
         {
             return refuse(&format!(
-                "`sasl_mechanism`: {} is not built in; build it with the feature `ssl` or `ssl-vendored`",
+                "`sasl_mechanism` {} (build kc with the feature `rdkafka-ssl` or `rdkafka-ssl-vendored`)",
                 mechanism.name()
             ));
         }
     }
     if settings.compression == Compression::Zstd {
-        return refuse("`compression_type`: zstd is not built in; gzip, snappy and lz4 are");
+        return refuse("`compression_type` zstd (use none, gzip, snappy or lz4)");
     }
     for role in [Role::Producer, Role::Member("group")] {
         config(settings, role)
@@ -89,11 +90,12 @@ where
             None => BackendError::new(BackendErrorKind::Configuration, reason),
         },
         KafkaError::ClientConfig(..) | KafkaError::Nul(_) => invalid(error),
-        error => failed("make a client", error),
+        error => failed("create a client of librdkafka", error),
     })
 }
 
-/// Returns the error of an invalid value. librdkafka's own message shows the value, which may be a password.
+/// Returns the error for an invalid value. librdkafka's own message is not used, because it shows the value, which may
+/// be a password.
 fn invalid(error: KafkaError) -> BackendError {
     let context = match &error {
         KafkaError::ClientConfig(_, reason, name, _) => {

@@ -1,4 +1,4 @@
-//! The first answer of a broker, and a probe of the addresses if none comes.
+//! Waits for the first answer of a broker, and probes the addresses if no broker answers.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -10,7 +10,8 @@ use rdkafka::client::Client;
 
 use crate::events::Events;
 
-/// The time to wait for an answer before looking at events; doubled after each look, for brokers far away.
+/// The time to wait for an answer before the events are checked for the first time. It is doubled after each check,
+/// because distant brokers need more time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// The time by which librdkafka may end a wait early.
@@ -55,10 +56,11 @@ pub(crate) fn await_broker<C: ClientContext>(
     }
 }
 
-/// Waits for the metadata of the cluster, and returns whether a broker sent them. The cluster's id ends the wait; so
-/// does an answer without an id, which can be recognised only by the early end.
+/// Waits for the metadata of the cluster, and returns whether a broker sent them. The wait ends early if a broker
+/// answers. If the answer contains no cluster id, the early end is the only sign of it.
 fn has_answered<C: ClientContext>(client: &Client<C>, wait: Duration) -> bool {
-    // A consumer looks for a broker only once a second, unless it has a request. This does not wait for the answer.
+    // A consumer looks for a broker only once a second, unless it has a request. A timeout of zero makes a request
+    // without waiting for the answer.
     let _ = client.fetch_metadata(None, Duration::ZERO);
     let start = Instant::now();
     client.fetch_cluster_id(wait).is_some() || start.elapsed() + PUNCTUALITY < wait

@@ -32,7 +32,8 @@ pub(crate) fn guarded(callback: &str, work: impl FnOnce()) {
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     seen: Mutex<Seen>,
-    /// `true` if the client has a group of its own, in contrast to one that only librdkafka requires.
+    /// `true` if the settings name a group for this client; `false` if it has a group only because librdkafka requires
+    /// one.
     has_group: bool,
 }
 
@@ -76,7 +77,7 @@ impl Events {
         }
     }
 
-    /// Returns the failure that does not pass by itself, once.
+    /// Returns the last failure that does not pass by itself. Each failure is returned only once.
     pub(crate) fn failure(&self, context: &str) -> Option<BackendError> {
         self.with(|seen| {
             let failure = seen.failure.as_mut().filter(|failure| !failure.told)?;
@@ -85,7 +86,8 @@ impl Events {
         })
     }
 
-    /// Returns the known cause of a call's error, or the error itself: a call only notices that no broker answers.
+    /// Returns the cause of a call's error if it is known, otherwise the error itself. The error of a call says only
+    /// that no broker answered.
     pub(crate) fn explain(&self, error: BackendError) -> BackendError {
         self.explain_at(error, Instant::now())
     }
@@ -119,12 +121,12 @@ impl Events {
         self.with(|seen| seen.reason.clone())
     }
 
-    /// Returns whether the last connection to a broker was lost, or could not be made, since the last call.
+    /// Returns whether, since the last call of this function, there was a time without a connection to any broker.
     pub(crate) fn take_all_down(&self) -> bool {
         self.with(|seen| std::mem::take(&mut seen.all_down))
     }
 
-    /// Returns whether a topic that is read turned out not to exist, since the last call.
+    /// Returns whether, since the last call of this function, librdkafka reported that a topic does not exist.
     pub(crate) fn take_missing_topic(&self) -> bool {
         self.with(|seen| std::mem::take(&mut seen.missing_topic))
     }
@@ -192,7 +194,7 @@ impl Events {
             self.with(|seen| seen.reason = Some(message.to_owned()));
         }
         match level {
-            // Settings for producers in a consumer, and the other way round.
+            // Warnings about settings of producers in a consumer, and of consumers in a producer.
             _ if facility == "CONFWARN" => {
                 tracing::debug!(target: "librdkafka", facility, "{message}");
             }
@@ -209,8 +211,8 @@ impl Events {
 
 impl ConsumerContext for Events {}
 
-/// The time that serving events waits for one more. (A poll that does not wait at all serves only one event, and does
-/// not say whether it did.)
+/// The time to wait for each event while events are served. A poll that does not wait at all would serve only one
+/// event, and would not report whether it served one.
 const SERVING: Duration = Duration::from_millis(1);
 
 /// Serves the events of a consumer that reads nothing.

@@ -1,4 +1,4 @@
-//! The files of TLS, and the meaning of librdkafka's complaints about them.
+//! The files of TLS, and the meaning of librdkafka's errors about them.
 
 use std::fs;
 
@@ -74,7 +74,7 @@ impl Files<'_> {
                 if reason.starts_with("ssl.key.location") && self.encrypted =>
             {
                 match password {
-                    Some(_) => format!("`ssl_password` does not open {key}"),
+                    Some(_) => format!("`ssl_password` does not decrypt {key}"),
                     None => format!("`ssl_password` is missing: {key} is encrypted"),
                 }
             }

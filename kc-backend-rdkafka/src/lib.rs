@@ -1,8 +1,9 @@
 //! Kafka by librdkafka: a [`Backend`] on the C library that most clients in other languages use, too. Choose it for
 //! brokers or settings that the pure backend does not support.
 //!
-//! Building it requires a C compiler and make. Without features it supports plaintext and SASL/PLAIN; feature `ssl`
-//! adds TLS and SCRAM with the system's OpenSSL, and feature `ssl-vendored` the same with a bundled OpenSSL.
+//! Building it requires a C compiler and make. Without features it supports plaintext and SASL/PLAIN. The feature `ssl`
+//! adds TLS and SCRAM with the system's OpenSSL; the feature `ssl-vendored` adds them with a bundled OpenSSL. In `kc`,
+//! these features are called `rdkafka-ssl` and `rdkafka-ssl-vendored`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -62,10 +63,10 @@
 //! `events` records what librdkafka reports outside of calls: it retries without end, and only its events say what is
 //! wrong. `connection` waits for the first answer of a broker, and probes the addresses if none comes. `worker` is the
 //! thread that owns a client, because librdkafka's calls block. `admin`, `producer`, `log_reader` and `group_consumer`
-//! are the roles, each with a client of its own. `lookup` finds existing topics and their offsets with a separate
-//! client, because on a client that reads, questions wait for fetches; `positions` reads and commits the positions of a
-//! group. `record` converts records and partitions, `error` maps librdkafka's errors. No type of librdkafka is part of
-//! the public interface.
+//! are the roles, each with a client of its own. `lookup` finds existing topics and their offsets. It has a separate
+//! client, because a client that reads answers other requests only after its fetches. `positions` reads and commits the
+//! positions of a group. `record` converts records and partitions, `error` maps librdkafka's errors. No type of
+//! librdkafka is part of the public interface.
 
 mod admin;
 mod config;

@@ -53,7 +53,7 @@ impl RdkafkaLogReader {
         self.group.as_deref().ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Unsupported,
-                "committed positions of a log reader without a group",
+                "use committed positions with a log reader that has no group",
             )
         })
     }
@@ -108,7 +108,7 @@ impl LogReader for RdkafkaLogReader {
         topics: &[String],
         deadline: Duration,
     ) -> Result<Vec<Committed>, BackendError> {
-        let context = format!("positions of group {}", self.group()?);
+        let context = format!("read the committed positions of group {}", self.group()?);
         let end = end_of(Instant::now(), deadline);
         let partitions: Vec<TopicPartition> = topics.iter().map(|topic| first(topic)).collect();
         let job = {
@@ -152,7 +152,7 @@ impl LogReader for RdkafkaLogReader {
     }
 }
 
-/// Returns the partition of a topic that is read.
+/// Returns partition 0 of a topic, the only one that is read.
 fn first(topic: &str) -> TopicPartition {
     TopicPartition {
         topic: topic.to_owned(),

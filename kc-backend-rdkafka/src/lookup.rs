@@ -19,10 +19,10 @@ use crate::events::{Events, serve};
 use crate::record::{check_name, list, named};
 use crate::worker::retire;
 
-/// The maximum time that a look for topics may delay a poll.
+/// The maximum time by which a lookup of topics may delay a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The maximum time between two servings of events while the client has no requests.
+/// The time after which events are served again while the client makes no requests.
 const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum wait: librdkafka counts milliseconds in 32 bits.
@@ -34,7 +34,7 @@ pub(crate) fn left(end: Instant) -> Duration {
         .min(LONGEST_WAIT)
 }
 
-/// Returns the partitions of a topic; none if it does not exist. A partition without a leader is included.
+/// Returns the partitions of a topic, including those without a leader; an empty list if the topic does not exist.
 pub(crate) fn partitions<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
@@ -75,7 +75,7 @@ impl From<&MetadataPartition> for Partition {
     }
 }
 
-/// Returns whether a name that a broker lists is a valid topic name. The first invalid one is logged.
+/// Returns whether a topic name that a broker lists is valid. Logs the first invalid name.
 fn is_legal(topic: &str) -> bool {
     static LOGGED: Once = Once::new();
     let is_legal = is_topic_name(topic);
@@ -90,8 +90,8 @@ fn topic_error(topic: &MetadataTopic) -> Option<Code> {
     error.map(Code::from)
 }
 
-/// A client for questions. It is a consumer without partitions: on a consumer that reads, questions would wait until a
-/// fetch ends.
+/// A client for requests about topics and offsets. It is a consumer without partitions: on a consumer that reads,
+/// requests would wait until a fetch ends.
 pub(crate) struct Lookup {
     consumer: BaseConsumer<Events>,
     /// The time at which events were last served.
@@ -99,7 +99,7 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    /// Returns a client that connects at its first question.
+    /// Returns a client that connects at its first request.
     pub(crate) fn new(settings: &ClientSettings) -> Result<Self, BackendError> {
         config::client(settings, Role::Admin, Events::default()).map(Self::of)
     }
@@ -111,7 +111,7 @@ impl Lookup {
         }
     }
 
-    /// Returns a client that is connected.
+    /// Returns a client after it has connected.
     pub(crate) fn connect(settings: &ClientSettings, role: Role<'_>) -> Result<Self, BackendError> {
         let consumer: BaseConsumer<Events> = config::client(settings, role, Events::default())?;
         let (client, events) = (consumer.client(), consumer.context());
@@ -130,7 +130,7 @@ impl Lookup {
         Ok((count > 0).then_some(count))
     }
 
-    /// Returns the topics that exist.
+    /// Returns those of `topics` that exist.
     pub(crate) fn existing(
         &self,
         topics: impl IntoIterator<Item = impl AsRef<str>>,
@@ -164,7 +164,7 @@ impl Lookup {
         Ok(ready)
     }
 
-    /// Returns the names of all topics except the brokers' own.
+    /// Returns the names of all topics except Kafka's internal ones, whose names begin with `__`.
     pub(crate) fn topics(
         &self,
         context: &str,
@@ -179,7 +179,8 @@ impl Lookup {
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// Returns the first and the next offset of partitions that have leaders.
+    /// Returns the offset of the first record and the offset of the next record for each partition. All of the
+    /// partitions must have leaders.
     pub(crate) fn watermarks(
         &self,
         partitions: &BTreeSet<TopicPartition>,
@@ -194,7 +195,8 @@ impl Lookup {
         Ok(both.collect())
     }
 
-    /// Returns the offset at one end of each partition. librdkafka accepts the ends as times.
+    /// Returns the offset at the beginning or at the end of each partition, as `which` says. librdkafka accepts both in
+    /// place of a time.
     fn offsets(
         &self,
         partitions: &BTreeSet<TopicPartition>,
@@ -242,7 +244,8 @@ impl Lookup {
         }
     }
 
-    /// Serves events unless that was done lately: otherwise they would accumulate during an outage, without a bound.
+    /// Serves the events of the client, unless they were served within the last second. Events that are not served
+    /// accumulate without a limit during an outage.
     pub(crate) fn tend(&self) {
         let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
         if served.elapsed() >= TEND_INTERVAL {

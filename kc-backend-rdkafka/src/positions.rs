@@ -58,7 +58,7 @@ pub(crate) fn commit<C: ConsumerContext>(
             .iter()
             .map(|(at, offset)| (at, Offset::Offset(*offset))),
     )?;
-    // A commit waits for the coordinator as long as a session lasts; this call ends at its deadline.
+    // A commit waits for the coordinator as long as a session lasts. This request ends at `end`, and comes first.
     committed(consumer, positions.keys().take(1), context, end)?;
     patiently(context, end, || consumer.commit(&offsets, CommitMode::Sync))
 }

@@ -1,4 +1,4 @@
-//! Sending of records: idempotent, in order, acknowledged by all in-sync replicas.
+//! The producer. It sends idempotently and keeps the order of records; all in-sync replicas acknowledge each record.
 
 mod deliveries;
 
@@ -25,10 +25,10 @@ use crate::record::{check_name, outgoing_headers, size};
 use crate::worker::{Worker, retire};
 use deliveries::{Deliveries, Queued};
 
-/// The time between two attempts to use a full queue.
+/// The time between two attempts to add a record to a full queue.
 const FULL_QUEUE_POLL: Duration = Duration::from_millis(5);
 
-/// The time between two looks for a missing topic.
+/// The time between two lookups of a missing topic.
 const MISSING_TOPIC_POLL: Duration = Duration::from_millis(100);
 
 type Native = ThreadedProducer<Deliveries>;
@@ -39,7 +39,7 @@ pub(crate) struct RdkafkaProducer {
     // Declared before the worker, so that the worker's thread, which may block, drops the last reference.
     native: Native,
     worker: Worker<Native>,
-    /// Locks of topics that are looked for for the first time; they keep the order of records.
+    /// A lock for each topic that is looked up for the first time. The locks keep the order of records.
     checks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     max_block: Duration,
     max_request_size: usize,
@@ -169,7 +169,9 @@ impl Producer for RdkafkaProducer {
             let limit = self.max_request_size;
             return Err(BackendError::new(
                 BackendErrorKind::RecordTooLarge,
-                format!("{context}: {size} bytes, `max_request_size` is {limit}"),
+                format!(
+                    "{context}: the record needs up to {size} bytes, but `max_request_size` is {limit}"
+                ),
             ));
         }
         if let Some(failure) = self.deliveries().events.failure(&context) {

@@ -96,7 +96,7 @@ pub(crate) fn bare_list<'a>(
     list(partitions.into_iter().map(|at| (at, Offset::Invalid)))
 }
 
-/// Returns the partition of an element.
+/// Returns the partition that an element of librdkafka's list names.
 pub(crate) fn named(element: &TopicPartitionListElem<'_>) -> TopicPartition {
     TopicPartition {
         topic: element.topic().to_owned(),
@@ -104,12 +104,12 @@ pub(crate) fn named(element: &TopicPartitionListElem<'_>) -> TopicPartition {
     }
 }
 
-/// Refuses invalid topic names, on which the crate would panic.
+/// Refuses topic names on which the crate would panic: empty names, long names, and names with a zero byte.
 pub(crate) fn check_name(topic: &str) -> Result<(), BackendError> {
     if topic.is_empty() || topic.len() > LONGEST_NAME || topic.contains('\0') {
         return Err(BackendError::new(
-            BackendErrorKind::Rejected,
-            format!("{topic:?} is not the name of a topic"),
+            BackendErrorKind::Configuration,
+            format!("invalid topic name {topic:?}"),
         ));
     }
     Ok(())

@@ -7,15 +7,16 @@ use std::time::Duration;
 use kc_core::backend::{BackendError, BackendErrorKind};
 use tokio::sync::oneshot;
 
-/// The time that a call may exceed its deadline before it is abandoned. librdkafka's own error at the deadline says
-/// more.
+/// The time for which a call may continue after its deadline. At the deadline librdkafka returns an error of its own,
+/// which is more precise than a timeout of this crate.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The time that a poll may exceed its limit. The poll waits for brokers that do not answer; if it were cut off while a
-/// broker is only slow, no poll would ever succeed.
+/// The time for which a poll may continue after its time limit. A slow broker may answer after the limit; if each poll
+/// were ended at its limit, no poll would return records from such a broker.
 const SLOWNESS: Duration = Duration::from_secs(5);
 
-/// The time that a thread waits in librdkafka before it looks for new topics, and checks that the caller still waits.
+/// The maximum time for which a thread waits in one call of librdkafka. Between such calls, the thread looks up new
+/// topics, and checks that the caller still waits.
 pub(crate) const SLICE: Duration = Duration::from_millis(100);
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
@@ -28,7 +29,7 @@ pub(crate) struct Worker<S> {
 }
 
 impl<S: 'static> Worker<S> {
-    /// Starts a thread, which makes its state by `make`.
+    /// Starts a thread, which creates its state with `make`.
     ///
     /// # Errors
     /// The error of `make`, or [`BackendErrorKind::Closed`] if the thread does not start.
@@ -64,8 +65,8 @@ impl<S: 'static> Worker<S> {
         Ok(Self { jobs, ended })
     }
 
-    /// Runs a job and waits for its result until `deadline`, plus a short grace period. The job is completed in any
-    /// case.
+    /// Runs a job and waits for its result until `deadline`, plus a short grace period. The thread completes the job
+    /// even if the caller has stopped waiting.
     ///
     /// # Errors
     /// [`BackendErrorKind::Timeout`], or [`BackendErrorKind::Closed`] if the thread has ended.
@@ -78,8 +79,8 @@ impl<S: 'static> Worker<S> {
         self.wait(deadline, context, |state, _| job(state)).await
     }
 
-    /// Runs a poll and waits for it. The poll can ask whether the caller still waits. A poll that is late counts as one
-    /// without records.
+    /// Runs a poll and waits for it. The poll can ask whether the caller still waits. A poll that does not end in time
+    /// counts as a poll without records.
     ///
     /// # Errors
     /// The error of the poll, or [`BackendErrorKind::Closed`] if the thread has ended.

@@ -135,7 +135,8 @@ fn what_needs_openssl_names_the_feature() {
     ];
     for refused in [refused(&[("security_protocol", "SSL")]), refused(&scram)] {
         assert_eq!(refused.kind(), BackendErrorKind::Unsupported);
-        assert!(refused.to_string().contains("feature `ssl`"), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains("feature `rdkafka-ssl`"), "{text}");
     }
 }
 

@@ -279,7 +279,7 @@ impl ConsumerRebalanceListener for Membership {
         let committing = tokio::time::timeout(REVOCATION_COMMIT, self.commit_these(positions));
         let committed = committing
             .await
-            .unwrap_or_else(|_| Err(KrafkaError::timeout("commit before revocation")));
+            .unwrap_or_else(|_| Err(KrafkaError::timeout("commit of revoked partitions")));
         if let Err(error) = committed {
             tracing::warn!(%error, "positions of revoked partitions not committed; records will be read again");
         }

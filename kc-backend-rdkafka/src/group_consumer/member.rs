@@ -82,8 +82,8 @@ impl Member {
 
         let end = Instant::now() + settings.request_timeout;
         let topics = self.wanted(true, true, end)?;
-        // Topics that appear later are read from their first record, whatever `start` is: hence "latest" means the
-        // current end.
+        // `Latest` means the end of each partition that exists now. Topics that appear later are read from their first
+        // record, whatever `start` is.
         if start == GroupStart::Latest {
             let ready = self.lookup().ready_partitions(&topics, end)?;
             let have = self.lookup().watermarks(&ready, end)?;
@@ -181,7 +181,7 @@ impl Member {
             return;
         }
         if let Err(error) = self.anchor(Instant::now() + LOOK_TIMEOUT) {
-            tracing::debug!(%error, "positions of new partitions not checked yet");
+            tracing::debug!(%error, "start positions of new partitions not checked; the check will be repeated");
         }
         self.next_anchor = Instant::now() + LOOK_INTERVAL;
     }
@@ -203,7 +203,7 @@ impl Member {
         let positions = self
             .consumer
             .position()
-            .map_err(|error| failed("ask for positions", error))?;
+            .map_err(|error| failed("get the current positions", error))?;
         let positions = positions.elements();
         let read = positions
             .iter()
@@ -229,7 +229,7 @@ impl Member {
             .and_then(|topics| self.subscribe(topics));
         match looked {
             Ok(()) => self.doubtful = false,
-            Err(error) => tracing::debug!(%error, "topics cannot be looked for"),
+            Err(error) => tracing::debug!(%error, "lookup of topics failed"),
         }
         self.next_look = Instant::now() + LOOK_INTERVAL;
         if lists {
@@ -237,8 +237,9 @@ impl Member {
         }
     }
 
-    /// Returns the wanted topics that exist. Unless `list` is set, topics that match expressions are taken as before;
-    /// unless `doubtful` is set, subscribed topics are assumed to exist.
+    /// Returns the topics of the subscription that exist. If `list` is not set, no new topics are added that match the
+    /// regular expressions. If `doubtful` is not set, the named topics that the consumer has subscribed to are assumed
+    /// to exist.
     fn wanted(
         &self,
         list: bool,

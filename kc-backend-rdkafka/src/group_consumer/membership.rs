@@ -1,5 +1,5 @@
-//! The state of a member: its partitions, the records fetched from them, their stored positions, and which are paused.
-//! Shared by the member's handle and its thread.
+//! The state of a member: its partitions, the records fetched from them, their stored positions, and the paused
+//! partitions. The member's handle and its thread share this state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -12,20 +12,20 @@ pub(super) struct Membership(Mutex<State>);
 #[derive(Default)]
 struct State {
     assigned: BTreeSet<TopicPartition>,
-    /// The start of partitions without a committed position; partitions that are not listed start at their first
-    /// record.
+    /// The offsets at which partitions without a committed position start. Partitions that are not in this map start
+    /// at their first record.
     starts: BTreeMap<TopicPartition, i64>,
     /// Assigned partitions whose start is not known yet.
     unanchored: BTreeSet<TopicPartition>,
-    /// The start of the other assigned partitions.
+    /// The start offsets of the other assigned partitions.
     anchored: BTreeMap<TopicPartition, i64>,
-    /// `true` if starts are stored that must be committed soon.
+    /// `true` if `stored` contains start offsets that must be committed soon.
     has_new_starts: bool,
     /// Positions that are stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
-    /// Partitions whose pause or resumption has not been passed on to librdkafka.
+    /// Partitions that were paused or resumed, but not yet in librdkafka.
     changed: BTreeSet<TopicPartition>,
     /// Records that were fetched and not returned yet.
     outbox: VecDeque<Record>,
@@ -75,8 +75,8 @@ impl Membership {
 
     // --- Positions.
 
-    /// Stores positions. Ignores partitions that are not assigned, and positions before the start of the assignment:
-    /// another member has read further.
+    /// Stores positions. Ignores partitions that are not assigned. Also ignores positions before the start of the
+    /// current assignment, because another member has already read further.
     pub(super) fn store(&self, positions: &[(TopicPartition, i64)]) {
         self.with(|state| {
             for (at, offset) in positions {
@@ -140,7 +140,7 @@ impl Membership {
         });
     }
 
-    /// Returns the assigned partitions to pause and to resume since the last call.
+    /// Returns the assigned partitions that were paused, and those that were resumed, since the last call.
     pub(super) fn pauses_to_apply(&self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         self.with(|state| {
             std::mem::take(&mut state.changed)
@@ -189,14 +189,15 @@ impl Membership {
         self.with(|state| state.unanchored.clone())
     }
 
-    /// Returns the start of the partitions that may be read.
+    /// Returns the partitions that may be read, with their start offsets.
     pub(super) fn anchored(&self) -> BTreeMap<TopicPartition, i64> {
         self.with(|state| state.anchored.clone())
     }
 
-    /// Sets the start of a partition: the committed position, if the log contains it, else the beginning of the log. If
-    /// the group has no position, the start is stored to be committed: otherwise the next owner, which may have another
-    /// start, would lose records that are not committed yet.
+    /// Sets the start of a partition. If the group has a committed position, the start is this position, or the
+    /// beginning of the log if the log does not contain the position. If the group has none, the start is the one in
+    /// `starts`, and is stored so that it will be committed. Otherwise the next owner of the partition, which may begin
+    /// at another start, could skip records that were not committed yet.
     pub(super) fn anchor(&self, at: TopicPartition, committed: Option<i64>, have: Watermarks) {
         self.with(|state| {
             let start = have.resolve_for_group(committed, state.starts.get(&at).copied());

@@ -1,4 +1,5 @@
-//! Rebalances: the start of assigned partitions, and the commit before partitions are revoked.
+//! Finds and commits the start positions of assigned partitions, and commits the stored positions before partitions are
+//! revoked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 /// The time that a rebalance waits to learn the start of partitions.
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
-/// The action named in errors of the checks at an assignment.
+/// The action that errors name if the check of newly assigned partitions fails.
 const CHECK: &str = "compare committed positions with the logs";
 
 /// The context that librdkafka calls back.
@@ -75,11 +76,11 @@ impl Rebalancing {
             .assign(partitions.iter().map(named).collect());
         let end = Instant::now() + ASSIGNMENT_CHECK;
         if let Err(error) = anchor(consumer, end) {
-            tracing::debug!(%error, "positions of new partitions not checked yet");
+            tracing::debug!(%error, "start positions of new partitions not checked; the check will be repeated");
         }
         read(consumer, &self.membership.anchored())?;
         if let Err(error) = commit_starts(consumer, end) {
-            tracing::debug!(%error, "starts of new partitions not committed yet");
+            tracing::debug!(%error, "start positions of new partitions not committed; the commit will be repeated");
         }
         Ok(())
     }
@@ -92,7 +93,7 @@ impl Rebalancing {
         } else {
             let stored = self.membership.stored();
             let end = Instant::now() + REVOCATION_COMMIT;
-            let context = "commit before revocation";
+            let context = "commit positions before partitions are revoked";
             if let Err(error) = positions::commit(consumer, &stored, context, end) {
                 tracing::warn!(%error, "positions of revoked partitions not committed; records will be read again");
             }
@@ -104,8 +105,8 @@ impl Rebalancing {
     }
 }
 
-/// Determines the start of partitions where it is not known yet. Partitions without a leader are left for the next
-/// call.
+/// Determines the start offsets of the assigned partitions whose start is not known yet. The next call handles
+/// partitions that have no leader now.
 pub(super) fn anchor(
     consumer: &BaseConsumer<Rebalancing>,
     end: Instant,
@@ -125,7 +126,7 @@ pub(super) fn anchor(
     Ok(())
 }
 
-/// Commits new starts.
+/// Commits the stored positions, if new start offsets are among them.
 pub(super) fn commit_starts(
     consumer: &BaseConsumer<Rebalancing>,
     end: Instant,
@@ -133,7 +134,8 @@ pub(super) fn commit_starts(
     let membership = &consumer.context().membership;
     if membership.has_new_starts() {
         let stored = membership.stored();
-        positions::commit(consumer, &stored, "commit the start of partitions", end)?;
+        let context = "commit the start positions of new partitions";
+        positions::commit(consumer, &stored, context, end)?;
         membership.committed(&stored);
     }
     Ok(())

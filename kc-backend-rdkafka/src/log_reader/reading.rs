@@ -17,7 +17,8 @@ use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
 use crate::record::{bare_list, fetched, list};
 use crate::worker::{SLICE, retire};
 
-/// The group of a reader without a group. No positions are ever committed for it.
+/// The group name of a log reader without a group, because librdkafka requires one. No positions are committed under
+/// it.
 const NO_GROUP: &str = "kc-none";
 
 /// Records that were fetched and not returned yet.
@@ -45,7 +46,7 @@ pub(super) struct Reading {
     max_poll_records: usize,
     /// The topics that are read.
     topics: BTreeSet<String>,
-    /// Topics that did not exist at the last look.
+    /// Assigned topics that did not exist at the last lookup.
     awaited: BTreeSet<String>,
     /// `true` if a topic that is read may not exist any more.
     doubtful: bool,
@@ -171,7 +172,7 @@ impl Reading {
         }
     }
 
-    /// Adds awaited topics that have appeared, and awaits those that have disappeared.
+    /// Starts to read awaited topics that exist now, and awaits topics that no longer exist.
     fn look(&mut self) {
         self.doubtful |= self.consumer.context().take_missing_topic();
         let idle = self.awaited.is_empty() && !self.doubtful;
@@ -179,7 +180,7 @@ impl Reading {
             return;
         }
         if let Err(error) = self.look_now() {
-            tracing::debug!(%error, "topics cannot be looked for");
+            tracing::debug!(%error, "lookup of topics failed");
         }
         self.next_look = Instant::now() + LOOK_INTERVAL;
     }

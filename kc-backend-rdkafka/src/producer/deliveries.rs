@@ -28,11 +28,12 @@ pub(super) struct Deliveries {
 struct State {
     /// The number of flushes; records queued since the last one belong to this span.
     span: u64,
-    /// The number of records that are queued and not delivered, by span. Never 0.
+    /// The number of records of each span that are queued and not yet delivered. Spans without such records are not in
+    /// the map.
     outstanding: BTreeMap<u64, usize>,
-    /// The first failure since the last flush, even if the record's delivery was not awaited.
+    /// The first failure since the last flush. It is also kept if the caller does not wait for the record's delivery.
     failure: Option<(String, KafkaError)>,
-    /// The topics that were looked for, and whether they existed.
+    /// The topics that were looked up; `true` if the topic existed.
     topics: HashMap<String, bool>,
 }
 
@@ -87,7 +88,7 @@ impl Deliveries {
         }
     }
 
-    /// Returns whether a topic existed at the last look; `None` if it was not looked for.
+    /// Returns whether a topic existed at the last lookup; `None` if it was never looked up.
     pub(super) fn knows(&self, topic: &str) -> Option<bool> {
         self.with(|state| state.topics.get(topic).copied())
     }
