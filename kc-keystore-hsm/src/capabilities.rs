@@ -44,19 +44,19 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
     (
         MechanismType::ECC_EDWARDS_KEY_PAIR_GEN,
         "CKM_EC_EDWARDS_KEY_PAIR_GEN",
-        "drawing a signing key on the token; else import one",
+        "generating a signing key on the token (otherwise import one)",
         false,
     ),
     (
         MechanismType::SLH_DSA,
         "CKM_SLH_DSA",
-        "post-quantum signing on the token; else sealed by it",
+        "post-quantum signing on the token (otherwise it seals the key)",
         false,
     ),
     (
         MechanismType::SLH_DSA_KEY_PAIR_GEN,
         "CKM_SLH_DSA_KEY_PAIR_GEN",
-        "drawing a post-quantum key on the token; else import one",
+        "generating a post-quantum key on the token (otherwise import one)",
         false,
     ),
 ];

@@ -34,7 +34,7 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Returns the path in the same folder whose file name is extended by `before` and `after`.
+/// Returns a path in the same folder. Its file name is that of `path`, with `before` in front and `after` at the end.
 fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(before);
     name.push(path.file_name().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The objects on a token: listed, grouped by node, destroyed, renamed.
+//! Lists the objects on a token, groups them by node, destroys them and renames them.
 
 use std::fmt;
 
@@ -151,9 +151,9 @@ pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmEr
 /// Gives the keys of a root of trust or a provisioner their own labels, if an earlier version labelled them as those of
 /// a node. Returns whether keys with these labels exist now. If interrupted, it can be repeated.
 ///
-/// New nodes never use the labels `kc:root:` and `kc:provisioner-...:`. Keys with other labels are taken for those of
-/// the root of trust only if they are `expected`. If a ratchet with these labels exists, they belong to a node, which
-/// would not start again, so nothing is renamed.
+/// New nodes never use the labels `kc:root:` and `kc:provisioner-...:`. Keys with other old labels are taken for those
+/// of the root of trust only if their public key is `expected`. If the token has a ratchet with the old labels, the
+/// keys belong to a node. Then nothing is renamed, because the node would not start again.
 ///
 /// # Errors
 /// [`HsmError::Gone`] if the token is gone; [`HsmError::Token`] if it refuses.

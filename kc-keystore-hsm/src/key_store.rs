@@ -215,7 +215,7 @@ fn hybrid(
         }
         (None, None) => {
             return Err(HsmError::ObjectMissing {
-                what: "private key, or sealed blob in the configuration,",
+                what: "private key (or sealed blob in the configuration)",
                 label,
             });
         }
@@ -243,7 +243,7 @@ fn open_half(
     Ok(SlhDsaHalf::from_seed(&seed))
 }
 
-/// Checks that the keys are the pinned ones and orders them likewise.
+/// Checks that the keys are the pinned ones, and puts them into the order of the pinned ones.
 fn in_order(mut keys: Vec<Key>, settings: &KeyStoreSettings) -> Result<Vec<Key>, HsmError> {
     let pinned = &settings.pinned;
     let place = |key: &Key| pinned.iter().position(|pinned| *pinned == key.public);

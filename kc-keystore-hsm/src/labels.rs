@@ -89,7 +89,7 @@ const INSTANCE_LEN: usize = 8;
 /// | `id4` | Ed25519 half of a version-4 key |
 /// | `slh` | SLH-DSA half of a version-4 key, if the token has the mechanism |
 /// | `opaque` | AES key that seals values of the configuration |
-/// | `opaque-old` | the previous one, during a [rotation](crate::OpaqueRotation) |
+/// | `opaque-old` | the previous AES key of the role `opaque`, during a [rotation](crate::OpaqueRotation) |
 /// | `ratchet` | AES key of the ratchet's step |
 ///
 /// Labels of a root of trust begin with `kc-root:`, those of a provisioner with `kc-provisioner:`, so that no node uses
@@ -149,7 +149,7 @@ impl NodeLabels {
     /// Returns the labels of the node that the object of a URI belongs to.
     ///
     /// # Errors
-    /// [`UriError::NoObject`] if the URI names no object; [`HsmError::NotALabel`] if that is not a node's.
+    /// [`UriError::NoObject`] if the URI names no object; [`HsmError::NotALabel`] if the object belongs to no node.
     pub fn of_uri(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
         Self::of_object(object(uri)?)
     }

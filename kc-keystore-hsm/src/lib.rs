@@ -1,11 +1,11 @@
 //! Keys of a node on a PKCS#11 token: signing keys that never leave the token, and a ratchet that cannot be rolled back
-//! unless the token can.
+//! unless the token can be rolled back, too.
 //!
 //! | part | purpose |
 //! |---|---|
 //! | [`Pkcs11Uri`] | `pkcs11:token=kc;object=kc:n1:id?module-path=...`: names a token and an object on it |
 //! | [`PinSource`] | the source of the PIN: a file, the environment or a prompt; never the configuration |
-//! | [`Token`] | a token found by its label and logged in to; found again after it was removed |
+//! | [`Token`] | a token that a process has logged in to; after it was removed, it is found again by its label |
 //! | [`Patience`] | waits for a token with a time limit, in case the token does not answer |
 //! | [`Capabilities`] | a table of the mechanisms that the token has |
 //! | [`NodeLabels`] | the labels of a node's objects, `kc:<node>:<instance>:<role>`, and of a root of trust, `kc-root:<name>:<role>` |

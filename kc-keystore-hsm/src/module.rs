@@ -1,4 +1,4 @@
-//! PKCS#11 modules and the tokens in them: loaded, found, initialized.
+//! Loads PKCS#11 modules, and finds and initializes the tokens in them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -195,7 +195,7 @@ struct Pin {
     pin: AuthPin,
     len: usize,
     whose: &'static str,
-    /// The minimum length that the token reports, in bytes. It need not enforce it.
+    /// The minimum length that the token reports, in bytes. The token need not enforce this minimum.
     min: usize,
     max: usize,
 }

@@ -8,8 +8,8 @@ use crate::HsmError;
 
 /// The maximum time that a token may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The time that a token may still take after [`Patience::end`]: ending a process in the middle of a call damages some
-/// tokens.
+/// The time for which an answer is still awaited after [`Patience::end`], because some tokens are damaged if a process
+/// ends in the middle of a call.
 const GRACE: Duration = Duration::from_secs(1);
 /// The size of the thread's stack, in bytes: the same as that of a program's main thread.
 const STACK: usize = 8 << 20;
@@ -19,8 +19,8 @@ thread_local! {
     static WAITING: RefCell<Option<Arc<Waiting>>> = const { RefCell::new(None) };
 }
 
-/// Waits for work that asks tokens, at most 15 s for each answer. Work that takes long without a token, such as a
-/// prompt for a PIN, is not limited.
+/// Waits for work that calls tokens. Each answer of a token may take at most 15 s. Other parts of the work, such as a
+/// prompt for a PIN, have no time limit.
 #[derive(Clone, Debug, Default)]
 pub struct Patience {
     waiting: Arc<Waiting>,
@@ -124,8 +124,8 @@ impl Drop for Done {
 pub(crate) struct Asking(Option<Arc<Waiting>>);
 
 impl Asking {
-    /// Starts the time limit of an answer, which ends when the value is dropped. Questions asked in the meantime are
-    /// part of it.
+    /// Starts the time limit of an answer. The limit ends when the returned value is dropped. Calls of the token that
+    /// begin in the meantime have no time limit of their own.
     pub(crate) fn start() -> Self {
         let waiting = WAITING.with_borrow(Clone::clone);
         let waiting = waiting.filter(|waiting| waiting.state().asked.is_none());
@@ -135,7 +135,7 @@ impl Asking {
         Self(waiting)
     }
 
-    /// Restarts the time limit: the token has answered, and is asked the next question.
+    /// Restarts the time limit, because the token has answered and is called again.
     pub(crate) fn again() {
         let waiting = WAITING.with_borrow(Clone::clone);
         if let Some(waiting) = waiting.filter(|waiting| waiting.state().asked.is_some()) {

@@ -26,8 +26,8 @@ pub enum PinSource {
 }
 
 impl PinSource {
-    /// Returns the file that a URI names, else the variable [`PIN_VARIABLE`] if it is set; `None` if a prompt is
-    /// needed.
+    /// Returns the file that a URI names. If the URI names none, returns the variable [`PIN_VARIABLE`], if it is set;
+    /// `None` if a prompt is needed.
     #[must_use]
     pub fn of(uri: &Pkcs11Uri) -> Option<Self> {
         if let Some(path) = &uri.pin_source {
@@ -52,7 +52,7 @@ impl PinSource {
             Self::Text(pin) => SecretText::from(pin.expose().to_owned()),
         };
         if pin.expose().is_empty() {
-            return Err(missing("an empty PIN".to_owned(), None));
+            return Err(missing("its source, which is empty".to_owned(), None));
         }
         Ok(pin)
     }
@@ -76,7 +76,7 @@ fn warn_of_access(path: &Path, file: &File) {
         .metadata()
         .map(|metadata| metadata.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
-        tracing::warn!(path = %path.display(), "others can read the PIN; make it private (0600)");
+        tracing::warn!(path = %path.display(), "other users can access the file of the PIN; set its mode to 0600");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A ratchet that cannot be rolled back unless its token is.
+//! A ratchet that cannot be rolled back unless its token is rolled back, too.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ use crate::{HsmError, NodeLabels, Token};
 /// A producer's ratchet: a sealed file, and on the token one key for each step, which opens the file.
 ///
 /// A step makes the key of the next step, replaces the file durably, destroys its own key, and only then returns its
-/// secret. A crash in between loses at most one step, which was not used. If an old file is put back, its key is gone,
-/// and it does not open for its owner or for an attacker. Hence the file needs no protection, and a backup does not
-/// help: if the file or the token is lost, [re-initialise](Self::reinitialise) the ratchet.
+/// secret. A crash in between loses at most one step, which was not used. The key of an old file no longer exists, so
+/// neither the owner nor an attacker can open a file that is put back. Hence the file needs no protection, and a backup
+/// does not help: if the file or the token is lost, [re-initialise](Self::reinitialise) the ratchet.
 ///
 /// This holds for tokens that cannot be copied or restored. A software token consists of files: restored together with
 /// the ratchet's file, it takes the same steps again, and nothing can detect that.
@@ -89,7 +89,7 @@ impl HsmRatchetStore {
     /// # Errors
     /// [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
     pub fn unused_index(token: Token, labels: &NodeLabels, path: &Path) -> Result<u64, HsmError> {
-        // Both hold the index of the next step.
+        // The file and the key on the token both hold the index of the next step.
         let next = Self::lock(token, labels, path)?.known_indices()?;
         Ok(next.into_iter().max().unwrap_or(0))
     }
@@ -135,11 +135,11 @@ impl HsmRatchetStore {
         Ok(store)
     }
 
-    /// Destroys the ratchet, if any, and begins another with a fresh secret at index `base`: the remedy if the file or
-    /// the token is lost.
+    /// Destroys the ratchet, if there is one, and begins another with a fresh secret at index `base`. This is the
+    /// remedy if the file or the token is lost.
     ///
-    /// No step at or after `base` may ever have been taken, or key ids repeat. For every ratchet that steps less than
-    /// once a second, the time in seconds since 1970 is such an index.
+    /// The node must never have taken a step at or after `base`, because key ids would repeat. For every ratchet that
+    /// steps less than once a second, the time in seconds since 1970 is a suitable index.
     ///
     /// # Errors
     /// [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and token;
@@ -235,8 +235,8 @@ fn check(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<(), Hs
     sealed.open(token, key, file).map(drop)
 }
 
-/// Returns the key of the file's step. Destroys the keys that an interrupted step left: the key of the previous step if
-/// the file was replaced, that of the next step if it was not.
+/// Returns the key of the file's step. Destroys the key that an interrupted step left: the key of the previous step if
+/// the file was replaced, or the key of the next step if it was not.
 fn clear_up(
     token: &LoggedIn<'_>,
     label: &str,
@@ -252,7 +252,7 @@ fn clear_up(
     Ok(key)
 }
 
-/// Returns the key of the file's step. Fails if the token has other keys than an interrupted step leaves.
+/// Returns the key of the file's step. Fails if the token has keys that an interrupted step cannot have left.
 fn current(
     keys: &[(u64, ObjectHandle)],
     label: &str,

@@ -139,7 +139,7 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> HsmError {
     }
 }
 
-/// The token that is logged in to.
+/// The token of a login.
 pub(crate) struct Asked<'t> {
     /// The name for messages.
     pub(crate) name: &'t str,

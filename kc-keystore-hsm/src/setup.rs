@@ -1,4 +1,4 @@
-//! Keys of a node: generated on the token, imported, and the opaque key replaced.
+//! Generates keys of a node on the token, imports them, and replaces the opaque key.
 
 use cryptoki::object::Attribute;
 use kc_core::keys::{KeyType, Signer, SigningKey, SlhDsaHalf, VerifyingKey};
@@ -42,7 +42,8 @@ pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), Hsm
 }
 
 /// Generates a signing key on the token, unless it exists; continues an interrupted call. Do not call it for a
-/// version-4 key that has a certificate already: an SLH-DSA half that the token cannot hold is generated at each call.
+/// version-4 key that has a certificate already: if the token cannot hold the SLH-DSA half, each call generates a new
+/// one.
 ///
 /// # Errors
 /// [`HsmError::Lacks`] if the token lacks the mechanism; [`HsmError::ObjectMissing`] if there is no opaque key;

@@ -107,7 +107,7 @@ pub enum UriError {
     #[error("does not begin with pkcs11:")]
     Scheme,
     /// A component is not `name=value`.
-    #[error("an attribute without a name or a value")]
+    #[error("it has an attribute without a name or a value")]
     Attribute,
     /// A value has a character that must be percent-encoded, or a broken percent-encoding.
     #[error("{0} has a character that must be percent-encoded")]
@@ -128,13 +128,13 @@ pub enum UriError {
     #[error("{0} is not an absolute path")]
     NotAbsolute(&'static str),
     /// The URI has neither `token` nor `serial`.
-    #[error("neither token nor serial")]
+    #[error("it has neither token nor serial")]
     NoToken,
     /// The URI names no object, and one is needed.
-    #[error("no object")]
+    #[error("it names no object")]
     NoObject,
     /// The URI names no module, and one is needed.
-    #[error("no module-path")]
+    #[error("it has no module-path")]
     NoModule,
 }
 
@@ -153,14 +153,14 @@ impl UriError {
                 "slot numbers may change at each start: name the token by token= or serial="
             }
             Self::Unknown(_) => {
-                "the known attributes are token, manufacturer, model, serial, object; then module-path, pin-source"
+                "the known attributes are token, manufacturer, model, serial and object; after the question mark, module-path and pin-source"
             }
             Self::PinValue => {
                 "configurations are copied and printed: put the PIN into a file of mode 0600 and name it with pin-source=file:/path, or set KC_HSM_PIN"
             }
             Self::NotAbsolute(_) => "write the whole path, beginning with /",
             Self::NoObject => {
-                "add object=kc:<node>:<instance>:id, or ...:ratchet; `kc hsm list` shows them"
+                "add object=kc:<node>:<instance>:id, or object=kc:<node>:<instance>:ratchet; `kc hsm list` shows the labels"
             }
             Self::NoModule => "add ?module-path=/path/to/module.so",
         }

@@ -17,17 +17,17 @@ impl HsmError {
                 "module-path must name the maker's PKCS#11 library for this machine, such as /usr/lib/softhsm/libsofthsm2.so"
             }
             Self::ModuleFailed { .. } => {
-                "see the module's own configuration and log; is its daemon running?"
+                "check the module's own configuration and log, and whether its daemon runs"
             }
             Self::TokenMissing { .. } => {
-                "insert the token, correct token= in the URI, or name the right module with module-path; `kc hsm init` makes a blank one ready"
+                "insert the token, correct token= in the URI, or name the right module with module-path; `kc hsm init` initializes a blank token"
             }
             Self::TokenAmbiguous { .. } => "add serial= to the URI",
             Self::TokenExists { .. } | Self::TokenLabel { .. } => {
                 "choose another label, of 1 to 32 bytes"
             }
             Self::NoBlankToken { .. } => {
-                "reset a token by its maker's tool; that destroys everything on it"
+                "reset a token with its maker's tool; this destroys everything on the token"
             }
             Self::PinMissing { .. } => {
                 "name a file with pin-source=file:/path (mode 0600), set KC_HSM_PIN, or answer the prompt"
@@ -36,17 +36,17 @@ impl HsmError {
                 "correct the PIN; the same one is not tried again, because tokens lock after some attempts"
             }
             Self::PinLastTry { .. } => {
-                "log in by hand first: by the token's own tool, or by `kc hsm list` with neither pin-source nor KC_HSM_PIN, which asks for the user's PIN"
+                "log in by hand first: with the token's own tool, or with `kc hsm list`, which asks for the user's PIN if neither pin-source nor KC_HSM_PIN is set"
             }
             Self::PinRefused { .. } => {
-                "correct the PIN; if the token's PIN was changed to this one later, delete that file"
+                "correct the PIN; if this PIN is right now, because the token's PIN was changed after the refusal, delete that file"
             }
             Self::PinTriesSpent { .. } => {
                 "tokens lock after some attempts: start the node with neither pin-source nor KC_HSM_PIN, so that it asks for the PIN; if the PIN is correct now, delete that file"
             }
-            Self::PinExpired { .. } => "set a new PIN by the token's own tool",
+            Self::PinExpired { .. } => "set a new PIN with the token's own tool",
             Self::PinUnsuitable { .. } => {
-                "choose another PIN and run the same command again; it continues"
+                "choose another PIN and run the same command again; it continues where it stopped"
             }
             Self::PinLocked { .. } => "the token's security officer must set a new PIN",
             Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
@@ -55,25 +55,25 @@ impl HsmError {
                 "choose another id; `kc hsm generate --root` makes a root of trust, `kc chain provisioners` provisioners"
             }
             Self::NotALabel(_) => {
-                "write object=kc:<node>:<instance>:id, or ...:ratchet; of a root of trust kc-root:<name>:id, of a provisioner kc-provisioner:<name>:id"
+                "write object=kc:<node>:<instance>:id for a node's keys, object=kc:<node>:<instance>:ratchet for its ratchet, object=kc-root:<name>:id for a root of trust, or object=kc-provisioner:<name>:id for a provisioner"
             }
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
                 "`kc hsm list` shows the objects on the token; `kc hsm generate` or `kc hsm import` makes the missing one"
             }
             Self::RotationUnfinished { .. } => {
-                "`kc hsm rotate-opaque --node <node>` continues it; until then delete nothing, or retained keys are lost"
+                "`kc hsm rotate-opaque --node <node>` continues it; until then delete no keys from the token, or retained keys are lost"
             }
             Self::ObjectAmbiguous { .. } => {
-                "`kc hsm list` shows them; delete the wrong one by the token's own tool"
+                "`kc hsm list` shows them; delete the wrong one with the token's own tool"
             }
             Self::ObjectExists { .. } => {
-                "another node of this id has it: choose another id, or delete it by the token's own tool"
+                "another node with this id has this object: choose another id, or delete the object with the token's own tool"
             }
             Self::NodeExists { .. } => {
-                "choose another id; --adopt takes keys that `kc hsm generate` made, `kc provision --force` makes another node next to them"
+                "choose another id; or use --adopt, which takes the keys that `kc hsm generate` made; or use `kc provision --force`, which makes new keys next to the existing ones"
             }
             Self::NotAdoptable { .. } => {
-                "`kc hsm list` shows the keys on the token; without --adopt new keys are made, with --force next to those of the same id"
+                "`kc hsm list` shows the keys on the token; without --adopt, kc makes new keys; with --force, kc makes them even if the token has keys of a node with this id"
             }
             Self::Exposed { .. } => {
                 "make a new key with `kc hsm generate`: this one may have been copied"
@@ -89,25 +89,25 @@ impl HsmError {
             }
             Self::SelfTest { .. } => "the key was imported in a wrong form, or the token is faulty",
             Self::Unauthentic { .. } => {
-                "it belongs to another token or node; values of a file node are re-wrapped by `kc hsm import`"
+                "it belongs to another token or node; `kc hsm import` seals the values of a node in files again"
             }
             Self::RolledBack { .. } => {
                 "put back the file of the token's current step; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::ForeignRatchet { .. } => {
-                "check that this is the node's file: two ratchets cannot share a label; `kc hsm renew-ratchet` begins another"
+                "check that this is the node's file, because two ratchets cannot share a label; `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::MalformedRatchet { .. } => {
-                "put back the file; if it is lost, `kc hsm renew-ratchet` begins another"
+                "put back the right file; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::RatchetRepeats { .. } => {
                 "choose an index past all used ones, such as the time in seconds since 1970"
             }
             Self::RatchetExists { .. } => {
-                "a node of this id has used it: choose another id, or begin another ratchet past it with --force"
+                "a node with this id has used this ratchet: choose another id, or use --force, which begins another ratchet after it"
             }
             Self::RatchetKeyLeft { .. } => {
-                "another node may use it, so nothing was changed; if the ratchet's file is lost, `kc hsm renew-ratchet` begins another"
+                "another node may use this key, so nothing was changed; if the ratchet's file is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
             Self::RatchetInUse { .. } => "stop the other process that uses this node",
@@ -115,17 +115,19 @@ impl HsmError {
                 "stop all processes that use this node, start one again, and let nothing delete its .lock file"
             }
             Self::File { source, .. } if source.kind() == ErrorKind::NotFound => {
-                "put back the ratchet's file; if it is lost, `kc hsm renew-ratchet` begins another"
+                "put back the ratchet's file; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
-            Self::File { .. } => "check the path, its owner and the space left",
+            Self::File { .. } => {
+                "check the path, the owner of the file and the free space on the disk"
+            }
             Self::Silent => {
                 "check the token and the connection to it: its daemon, its cable, the network"
             }
             Self::Ended => "run the same command again; it continues where it was interrupted",
             Self::Thread(_) => "end other programs, or raise the limit of processes",
-            Self::Random(_) => "the system's random generator must work",
+            Self::Random(_) => "check the random number generator of the operating system",
             Self::Gone { .. } => {
-                "insert the token, or start its daemon; a running node goes on with the keys it has and reconnects"
+                "insert the token, or start its daemon; a running node continues with the keys that it has, and reconnects"
             }
             Self::Token { .. } => {
                 "see the module's log; `kc hsm doctor` lists the token's mechanisms"

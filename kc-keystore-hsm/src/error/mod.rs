@@ -18,7 +18,7 @@ pub enum HsmError {
     #[error("pkcs11 URI: {0}")]
     Uri(#[from] UriError),
     /// The PKCS#11 module does not exist.
-    #[error("the PKCS#11 module {} is not there", path.display())]
+    #[error("the PKCS#11 module {} cannot be found", path.display())]
     ModuleMissing {
         /// The module.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum HsmError {
         source: TokenFault,
     },
     /// The module failed to initialize.
-    #[error("the PKCS#11 module {} does not start", path.display())]
+    #[error("the PKCS#11 module {} failed to initialize", path.display())]
     ModuleFailed {
         /// The module.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum HsmError {
         source: TokenFault,
     },
     /// The module has no such token: the token is not inserted, or belongs to another module.
-    #[error("no token with {wanted} in {}; it has {}", module.display(), listed(found))]
+    #[error("no token with {wanted} in {}; tokens in this module: {}", module.display(), listed(found))]
     TokenMissing {
         /// The token that was looked for.
         wanted: String,
@@ -52,7 +52,7 @@ pub enum HsmError {
         found: Vec<String>,
     },
     /// Several tokens match the URI.
-    #[error("{count} tokens with {wanted}")]
+    #[error("{count} tokens match {wanted}")]
     TokenAmbiguous {
         /// The token that was looked for.
         wanted: String,
@@ -60,24 +60,24 @@ pub enum HsmError {
         count: usize,
     },
     /// A token with this label exists already.
-    #[error("a token {label:?} exists already")]
+    #[error("a token with the label {label:?} exists already")]
     TokenExists {
         /// The label.
         label: String,
     },
     /// The label is not 1 to 32 bytes long.
-    #[error("{label:?} cannot be a token's label")]
+    #[error("{label:?} cannot be a token's label: a label must have 1 to 32 bytes")]
     TokenLabel {
         /// The label.
         label: String,
     },
     /// The module has no uninitialized token.
-    #[error("no blank token in {}", module.display())]
+    #[error("the module {} has no blank token", module.display())]
     NoBlankToken {
         /// The module.
         module: PathBuf,
     },
-    /// The source of the PIN yields none.
+    /// There is no PIN in the place where it should come from: a file, an environment variable, or a prompt.
     #[error("no PIN from {origin}")]
     PinMissing {
         /// The file, the environment variable, or the prompt.
@@ -100,7 +100,7 @@ pub enum HsmError {
         /// The file that records refused PINs.
         path: PathBuf,
     },
-    /// The token refused so many PINs that the next attempt requires a person.
+    /// The token refused so many PINs that only a person may try the next one.
     #[error("{token} refused several PINs since the last login; no other is tried (recorded in {})", path.display())]
     PinTriesSpent {
         /// The token.
@@ -156,7 +156,7 @@ pub enum HsmError {
     )]
     ReservedId(String),
     /// The label of an object is not `kc:<node>:<instance>:<role>`.
-    #[error("{0:?} is not kc:<node>:<instance>:<role>")]
+    #[error("{0:?} is not a label of the form kc:<node>:<instance>:<role>")]
     NotALabel(String),
     /// The token has no object of this class with this label.
     #[error("no {what} {label} on the token")]
@@ -188,7 +188,7 @@ pub enum HsmError {
         /// The label of one of those keys.
         label: String,
     },
-    /// A new node cannot adopt existing keys: it is ambiguous which ones, or another node uses them.
+    /// A new node cannot adopt existing keys: it is not clear which keys to adopt, or another node uses them.
     #[error("no keys to adopt for node {node}: {problem}")]
     NotAdoptable {
         /// The node's id.
@@ -197,13 +197,15 @@ pub enum HsmError {
         problem: &'static str,
     },
     /// A rotation of the key that seals values was interrupted.
-    #[error("{label} is on the token: the key that seals values is being replaced")]
+    #[error(
+        "the replacement of the key that seals values is unfinished: the old key {label} is still on the token"
+    )]
     RotationUnfinished {
         /// The label of the key that is being replaced.
         label: String,
     },
     /// A key could leave the token.
-    #[error("{label} is not {attribute}")]
+    #[error("{label} could leave the token: it is not {attribute}")]
     Exposed {
         /// The label of the key.
         label: String,
@@ -219,18 +221,18 @@ pub enum HsmError {
         problem: &'static str,
     },
     /// The key on the token is not one that the configuration names.
-    #[error("the key {found} on the token is not one of the node's: {pinned}")]
+    #[error("the key {found} on the token is not one of the node's keys, which are {pinned}")]
     KeyChanged {
         /// The fingerprint of the key on the token.
         found: String,
         /// The fingerprints in the configuration.
         pinned: String,
     },
-    /// The token has no signing key of this type; `None`: of any type in use.
+    /// The token has no signing key of this type, or, for `None`, of any type in use.
     #[error("no signing key{} on the token", of_type(*.0))]
     NoSigningKey(Option<KeyType>),
     /// A file node to be imported has two keys of one type.
-    #[error("two signing keys of type {}", .0.version())]
+    #[error("the node has two signing keys of type {}, but a token holds only one of each type", .0.version())]
     TwoKeys(KeyType),
     /// A key failed its self-test: its signature does not verify, or it does not open what it sealed.
     #[error("{label} fails its self-test")]
@@ -239,7 +241,7 @@ pub enum HsmError {
         label: String,
     },
     /// A sealed value does not open.
-    #[error("{what} does not open: altered, or sealed by another key")]
+    #[error("{what} does not open: it was altered, or another key sealed it")]
     Unauthentic {
         /// The kind of value.
         what: &'static str,
@@ -255,7 +257,7 @@ pub enum HsmError {
         newest: Option<u64>,
     },
     /// The token has a ratchet key that does not belong to this file.
-    #[error("ratchet in {}: at step {index}, but the token has a key of step {found}", path.display())]
+    #[error("ratchet in {}: the file is at step {index}, but the token has a key of step {found}", path.display())]
     ForeignRatchet {
         /// The ratchet's file.
         path: PathBuf,
@@ -265,13 +267,13 @@ pub enum HsmError {
         found: u64,
     },
     /// The file does not hold a ratchet.
-    #[error("ratchet in {}: malformed", path.display())]
+    #[error("ratchet in {}: the file is malformed", path.display())]
     MalformedRatchet {
         /// The ratchet's file.
         path: PathBuf,
     },
     /// A new ratchet would repeat steps that may have been used.
-    #[error("ratchet in {}: step {index} is before step {known}, which it has reached", path.display())]
+    #[error("ratchet in {}: it cannot begin at step {index}, because it has reached step {known}", path.display())]
     RatchetRepeats {
         /// The ratchet's file.
         path: PathBuf,
@@ -280,8 +282,8 @@ pub enum HsmError {
         /// The step that the ratchet has reached.
         known: u64,
     },
-    /// The token has a ratchet key already, and no file was given that this key opens.
-    #[error("ratchet in {}: the token has a key of step {found} already", path.display())]
+    /// The token already has a ratchet key, and the file that this key opens was not given.
+    #[error("ratchet in {}: the token already has a key of step {found}", path.display())]
     RatchetKeyLeft {
         /// The file for the new ratchet.
         path: PathBuf,
@@ -289,19 +291,19 @@ pub enum HsmError {
         found: u64,
     },
     /// The file of the ratchet exists already.
-    #[error("ratchet in {}: exists already", path.display())]
+    #[error("ratchet in {}: the file exists already", path.display())]
     RatchetExists {
         /// The ratchet's file.
         path: PathBuf,
     },
     /// The ratchet has reached its last index.
-    #[error("ratchet in {}: no index left", path.display())]
+    #[error("ratchet in {}: it has reached its last step", path.display())]
     RatchetExhausted {
         /// The ratchet's file.
         path: PathBuf,
     },
     /// Another process, or another part of this one, has the ratchet open.
-    #[error("ratchet in {}: in use", path.display())]
+    #[error("ratchet in {}: it is in use", path.display())]
     RatchetInUse {
         /// The ratchet's file.
         path: PathBuf,
@@ -326,13 +328,13 @@ pub enum HsmError {
     #[error("the token does not answer")]
     Silent,
     /// [`Patience::end`](crate::Patience::end) ended the wait before the token answered.
-    #[error("ended before the token answered")]
+    #[error("the wait for the token was ended before it answered")]
     Ended,
     /// The thread that asks the token did not start.
     #[error("cannot start a thread to ask the token")]
     Thread(#[source] io::Error),
     /// The operating system yields no random numbers.
-    #[error("no random numbers from the system")]
+    #[error("cannot get random numbers from the operating system")]
     Random(#[source] rand::rngs::SysError),
     /// The token is gone: it answered before, and reconnecting once did not help.
     #[error("cannot {action}: the token is gone")]
@@ -362,9 +364,9 @@ fn listed(found: &[String]) -> String {
 
 fn lengths(min: usize, max: usize) -> String {
     if max == 0 {
-        format!("at least {min} characters")
+        format!("a PIN must have at least {min} bytes")
     } else {
-        format!("{min} to {max} characters")
+        format!("a PIN must have {min} to {max} bytes")
     }
 }
 
@@ -376,7 +378,7 @@ fn of_type(key_type: Option<KeyType>) -> String {
 
 fn token_at(newest: Option<u64>) -> String {
     newest.map_or_else(
-        || ", as are all others".to_owned(),
+        || ", and the token has no other key of this ratchet".to_owned(),
         |newest| format!("; the token is at step {newest}"),
     )
 }
@@ -403,7 +405,8 @@ impl HsmError {
         }
     }
 
-    /// Does the same if the error says that something is lost, and returns other errors unchanged.
+    /// Turns the error into [`Gone`](Self::Gone) if it [says that something is lost](Self::is_lost). Returns other
+    /// errors unchanged.
     pub(crate) fn given_up_if_lost(self) -> Self {
         if self.is_lost() {
             self.given_up()

@@ -37,7 +37,8 @@ type ReadPublic = fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmE
 /// Finds the pair with this label; `None` if the token has neither half.
 ///
 /// # Errors
-/// Half a pair, several pairs, ids that do not belong to the public key, and a private half that could leave the token.
+/// An error if the token has only one half of the pair, or several pairs, if the ids do not belong to the public key,
+/// or if the private half could leave the token.
 pub(crate) fn find_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -132,7 +133,7 @@ fn name_pair(
     let id = [Attribute::Id(id_of(value).to_vec())];
     [public, private].into_iter().try_for_each(|half| {
         let named = token.session.update_attributes(half, &id);
-        named.map_err(HsmError::call("name a new key"))
+        named.map_err(HsmError::call("set the id of a new key"))
     })
 }
 

@@ -23,8 +23,8 @@ impl Login<'_> {
     /// Logs the user in, which holds for all sessions of the process.
     ///
     /// No thread of the process tries a PIN again that the token refused. A PIN that was not just typed at a prompt is
-    /// not tried if the token would lock, if the node's record says that it was refused, or if the record says that too
-    /// many were.
+    /// also not tried in three cases: if a wrong PIN would lock the token, if the node's record contains this PIN, or
+    /// if the record contains too many PINs.
     pub(super) fn user(self, session: &Session, info: &TokenInfo) -> Result<(), HsmError> {
         let token = self.token.to_string();
         let names = names(info);

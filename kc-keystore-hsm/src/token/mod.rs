@@ -1,4 +1,4 @@
-//! A token: found, logged in to, and reconnected after it was removed.
+//! Finds a token, logs in to it, and reconnects after it was removed.
 
 mod login;
 mod session;
@@ -24,9 +24,10 @@ pub(crate) use session::{Class, LoggedIn, Wanted};
 /// label again, logs in, and repeats the work. If that fails too, the call fails, and the next call reconnects again,
 /// so that a node recovers when its token returns.
 ///
-/// Tokens lock after some wrong PINs. A process therefore never tries a PIN again that the token refused, nor do later
-/// processes if [a file records it](Self::open_remembering); a PIN file that changed is read again. The last attempt
-/// before the token locks is made only with a PIN that was just typed at a prompt.
+/// Tokens lock after some wrong PINs. A process therefore never tries a PIN again that the token refused. Later
+/// processes do not try it either, if [a file records it](Self::open_remembering). A PIN file is read at each login, so
+/// that a changed PIN is used. The last attempt before the token locks is made only with a PIN that was just typed at a
+/// prompt.
 ///
 /// A login belongs to the process, not to the session. If another part of the process has logged in to the same token,
 /// [`open`](Self::open) succeeds whatever the PIN is.
@@ -83,10 +84,10 @@ impl Token {
         Self::new(uri, pin, None).opened()
     }
 
-    /// Opens the token like [`open`](Self::open), for a node: the file `refused` records the PINs that the token
-    /// refuses, as salted hashes, until a login succeeds. No program tries one of them again. After two of them no
-    /// other PIN is tried; after one, if the token had refused an unrecorded one before. A PIN that was just typed at a
-    /// prompt is always tried.
+    /// Opens the token like [`open`](Self::open), for a node. The file `refused` records the PINs that the token
+    /// refuses, as salted hashes, until a login succeeds. No program that uses this file tries a recorded PIN again.
+    /// After two recorded PINs, no other PIN is tried. The same holds after one recorded PIN, if the token had refused
+    /// an unrecorded PIN before. The record does not limit PINs that were just typed at a prompt.
     ///
     /// # Errors
     /// The same as `open`; [`HsmError::PinRefused`] if the token refused this PIN before; [`HsmError::PinTriesSpent`]
@@ -162,7 +163,7 @@ impl Token {
                 logged_in.give_back();
                 Ok(done)
             }
-            // The session is closed: half an operation may still be active in it.
+            // The session is not used again, because an unfinished operation may still be active in it.
             Err(error) if error.is_lost() || !logged_in.holds() => {
                 self.disconnect(logged_in.generation());
                 Err(Failed::Lost(error))
@@ -249,7 +250,7 @@ impl fmt::Display for Token {
         let uri = &self.shared.uri;
         match (&uri.token, &uri.serial) {
             (Some(label), _) => write!(f, "token {label:?}"),
-            (None, Some(serial)) => write!(f, "token of serial number {serial:?}"),
+            (None, Some(serial)) => write!(f, "token with the serial number {serial:?}"),
             (None, None) => f.write_str("token"),
         }
     }

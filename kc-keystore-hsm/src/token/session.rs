@@ -78,8 +78,8 @@ impl<'t> LoggedIn<'t> {
         self.generation
     }
 
-    /// Returns whether the session is open and the user logged in. Some tokens give no other sign that this has ended:
-    /// kryoptic returns `GeneralError`.
+    /// Returns whether the session is open and the user is logged in. Some tokens give no other sign that a login has
+    /// ended: calls of kryoptic then fail with `GeneralError`.
     pub(super) fn holds(&self) -> bool {
         let info = self.session.get_session_info();
         info.is_ok_and(|info| info.session_state() == SessionState::RwUser)
@@ -220,7 +220,7 @@ impl Wanted {
     /// Returns the only object that was found.
     ///
     /// # Errors
-    /// [`HsmError::ObjectMissing`] for none, [`HsmError::ObjectAmbiguous`] for several.
+    /// [`HsmError::ObjectMissing`] if no object was found; [`HsmError::ObjectAmbiguous`] if several were found.
     pub(super) fn only(&self, found: &[ObjectHandle]) -> Result<ObjectHandle, HsmError> {
         let (what, label) = (self.class.name(), self.label.clone());
         match found {

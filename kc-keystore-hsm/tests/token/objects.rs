@@ -118,7 +118,10 @@ fn an_exposed_key() {
     let token = fresh_token();
     aes(&intruder_attributes("kc:n1:opaque", true));
     let error = open(&token, KeyStoreSettings::default()).unwrap_err();
-    assert_eq!(error.to_string(), "kc:n1:opaque is not non-extractable");
+    assert_eq!(
+        error.to_string(),
+        "kc:n1:opaque could leave the token: it is not non-extractable"
+    );
 }
 
 /// SoftHSM treats a secret key of 64 bytes as a seed; its signatures do not verify.

@@ -52,7 +52,7 @@ fn no_module() {
     let mut nameless = uri();
     nameless.module_path = None;
     let error = open(&nameless, PIN);
-    assert_eq!(error.to_string(), "pkcs11 URI: no module-path");
+    assert_eq!(error.to_string(), "pkcs11 URI: it has no module-path");
 }
 
 fn no_pkcs11_module() {
@@ -72,7 +72,7 @@ fn no_such_token() {
     uri.token = Some("other".to_owned());
     let error = open(&uri, PIN);
     let expected = format!(
-        "no token with token \"other\" in {}; it has \"kc\"",
+        "no token with token \"other\" in {}; tokens in this module: \"kc\"",
         module_path().display()
     );
     assert_eq!(error.to_string(), expected);

@@ -44,7 +44,7 @@ fn an_interrupted_making_ready_goes_on() {
     if is_softhsm() {
         for (so_pin, pin, refused) in [("1", PIN, "security officer"), (SO_PIN, "1", "user")] {
             let error = init(so_pin, pin).to_string();
-            let reason = "4 to 255 characters";
+            let reason = "a PIN must have 4 to 255 bytes";
             assert_eq!(
                 error,
                 format!("the token does not accept this PIN for its {refused}: {reason}")
