@@ -108,7 +108,7 @@ pub(crate) fn named(element: &TopicPartitionListElem<'_>) -> TopicPartition {
 pub(crate) fn check_name(topic: &str) -> Result<(), BackendError> {
     if topic.is_empty() || topic.len() > LONGEST_NAME || topic.contains('\0') {
         return Err(BackendError::new(
-            BackendErrorKind::Configuration,
+            BackendErrorKind::Rejected,
             format!("invalid topic name {topic:?}"),
         ));
     }
