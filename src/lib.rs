@@ -95,3 +95,8 @@ mod open_error;
 pub use clients::{ConsumerBuilder, ProducerBuilder};
 #[cfg(feature = "file")]
 pub use node::{Node, NodeBuilder};
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
