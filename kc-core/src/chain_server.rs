@@ -2,7 +2,7 @@
 //!
 //! A chain server stores a *chain key* for each node: an unsigned certificate with the node's key, its rights, and
 //! the end of its latest chain. Before that end, the server signs a new certificate under its own chain, and the
-//! node takes the new chain from the topic `chains`. This module reads no clock.
+//! node takes the new chain from the topic `chains`. The caller passes the time; this module reads no clock.
 
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use crate::chain::{
 use crate::keys::VerifyingKey;
 use crate::types::Timestamp;
 
-/// The rules of renewal: how early, and for how long.
+/// The rules of renewal: the time before the end of a chain at which it is renewed, and the validity of the new
+/// chain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenewalPolicy {
     /// The validity of a new chain.
     pub lifetime: Duration,
-    /// The part of `lifetime` at which a chain is renewed: less than this is left.
+    /// The fraction of `lifetime` (0 to 1) that is left of a chain when it is renewed.
     pub refresh_fraction: f64,
 }
 
@@ -30,7 +31,8 @@ pub struct ChainKey {
     constraints: Vec<u8>,
 }
 
-/// A chain to sign and publish under the byte form of its key, and the entry to store afterwards.
+/// A new chain, and the entry to store after the chain has been published. The caller signs the chain and publishes
+/// it with the byte form of the node's key as the Kafka key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Renewal {
     /// The chain, complete except for the signature of its last certificate.

@@ -66,7 +66,8 @@ impl BackendError {
         self
     }
 
-    /// Overrides whether another attempt can succeed, which otherwise depends on the kind.
+    /// Sets whether another attempt can succeed. By default, this depends on the kind: it is true for `Unreachable`,
+    /// `Timeout` and `Rebalance`.
     #[must_use]
     pub fn retriable(mut self, retriable: bool) -> Self {
         self.retriable = retriable;
@@ -91,8 +92,8 @@ impl BackendError {
         self.retriable
     }
 
-    /// Returns whether a topic that could not be created may be used if it exists: it already existed, or this
-    /// client will never be able to create it.
+    /// Returns whether a client whose attempt to create a topic failed with this error must rely on others to create
+    /// it: the topic already exists, or this client will never be able to create it.
     #[must_use]
     pub fn leaves_topic_to_others(&self) -> bool {
         use BackendErrorKind::{Authorization, Rejected, TopicExists, Unsupported};
@@ -129,7 +130,7 @@ impl fmt::Display for BackendErrorKind {
             Self::Rebalance => "membership in the consumer group was lost",
             Self::Configuration => "invalid settings",
             Self::Unsupported => "not supported by this backend",
-            Self::Closed => "already closed",
+            Self::Closed => "the client is already closed",
             Self::Other => "failed",
         })
     }

@@ -7,14 +7,14 @@ use regex::Regex;
 
 use super::{BackendError, BackendErrorKind};
 
-/// The interval at which backends look for topics that do not exist yet.
+/// The interval at which backends look for subscribed topics that do not exist yet.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The interval at which backends list all topics, for subscriptions with regular expressions.
 pub const LIST_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The topics that a member of a group reads: by name, and by regular expressions, which topics that appear later
-/// may also match.
+/// The topics that a member of a consumer group reads, given by name and by regular expressions. A regular expression
+/// also selects matching topics that are created later.
 ///
 /// ```
 /// use kc_core::backend::Subscription;
@@ -72,7 +72,8 @@ impl Subscription {
         Ok(subscription)
     }
 
-    /// Excludes topics that a regular expression matches by accident. Topics that are subscribed by name remain.
+    /// Excludes the topics for which `except` returns true, even if a regular expression matches them. Topics that
+    /// are subscribed by name remain.
     #[must_use]
     pub fn except(mut self, except: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.excepted.push(Arc::new(except));
@@ -85,14 +86,14 @@ impl Subscription {
         &self.names
     }
 
-    /// Returns whether there are regular expressions, so that any topic that appears may match.
+    /// Returns whether the subscription contains regular expressions, which topics that are created later may match.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.patterns.is_empty()
     }
 
-    /// Returns the time after which to look for further topics, or `None` if none can appear. `exists` returns
-    /// whether a topic is known to exist.
+    /// Returns the time after which a backend must look for further topics, or `None` if the subscription cannot gain
+    /// further topics. `exists` returns whether a topic is known to exist.
     #[must_use]
     pub fn look_interval(&self, exists: impl Fn(&str) -> bool) -> Option<Duration> {
         if !self.names.iter().all(|name| exists(name)) {

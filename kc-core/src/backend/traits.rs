@@ -39,8 +39,8 @@ impl Capabilities {
     };
 }
 
-/// A Kafka client. It makes the clients of a node, each with a connection of its own, so that none waits for
-/// another.
+/// A library or program part that speaks Kafka. It makes the clients of a node. Each client has a connection of its
+/// own, so that no client waits for another.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync {
     /// Returns the backend's name in configurations: `pure` or `rdkafka`.
@@ -49,15 +49,15 @@ pub trait Backend: Debug + Send + Sync {
     /// Returns the capabilities.
     fn capabilities(&self) -> Capabilities;
 
-    /// Connects for metadata and topic management.
+    /// Connects a client for metadata and topic management.
     ///
     /// Cancel safe: the connection is abandoned.
     ///
     /// # Errors
-    /// Returns a [`BackendError`] if the connection fails; it names unreachable brokers.
+    /// Returns a [`BackendError`] if the connection fails. If no broker can be reached, the error names the brokers.
     async fn admin(&self) -> Result<Box<dyn Admin>, BackendError>;
 
-    /// Connects to send.
+    /// Connects a client that sends records.
     ///
     /// Cancel safe: the connection is abandoned.
     ///
@@ -65,7 +65,8 @@ pub trait Backend: Debug + Send + Sync {
     /// Returns a [`BackendError`] if the connection fails.
     async fn producer(&self) -> Result<Box<dyn Producer>, BackendError>;
 
-    /// Connects to read partition 0 of topics. `group` is the group whose positions are committed.
+    /// Connects a client that reads partition 0 of topics. `group` is the consumer group under which the client
+    /// commits positions.
     ///
     /// Cancel safe: the connection is abandoned.
     ///
@@ -73,7 +74,7 @@ pub trait Backend: Debug + Send + Sync {
     /// Returns a [`BackendError`] if the connection fails.
     async fn log_reader(&self, group: Option<&str>) -> Result<Box<dyn LogReader>, BackendError>;
 
-    /// Joins a consumer group that reads whole topics. A topic may appear later.
+    /// Joins a consumer group that reads all partitions of its topics. The topics need not exist yet.
     ///
     /// Cancel safe: the connection is abandoned, but the group may wait until the session of the member times out.
     ///
@@ -117,8 +118,8 @@ impl TopicSpec {
 /// A client for metadata and topic management.
 #[async_trait]
 pub trait Admin: Debug + Send + Sync {
-    /// Returns the number of a topic's partitions, or `None` if it does not exist. With `auto_create`, the request
-    /// may create the topic if the broker is configured for that.
+    /// Returns the number of a topic's partitions, or `None` if the topic does not exist. With `auto_create`, the
+    /// request creates a missing topic if the broker is configured for that.
     ///
     /// Cancel safe.
     ///
@@ -131,7 +132,7 @@ pub trait Admin: Debug + Send + Sync {
         deadline: Duration,
     ) -> Result<Option<usize>, BackendError>;
 
-    /// Returns the names of all topics, sorted, except the brokers' own (`__consumer_offsets`).
+    /// Returns the sorted names of all topics, without internal topics of the brokers such as `__consumer_offsets`.
     ///
     /// Cancel safe.
     ///
@@ -139,8 +140,9 @@ pub trait Admin: Debug + Send + Sync {
     /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access.
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError>;
 
-    /// Creates a topic. Completes when the broker that answers [`partitions`](Self::partitions) shows it, or after
-    /// 10 s: in a cluster, brokers learn of a topic later than the controller that created it.
+    /// Creates a topic. In a cluster, brokers learn of a topic later than the controller that created it. The method
+    /// therefore completes when the broker that answers [`partitions`](Self::partitions) knows the topic, or after 10
+    /// s.
     ///
     /// Not cancel safe: the topic may be created nevertheless.
     ///
@@ -155,12 +157,13 @@ pub trait Admin: Debug + Send + Sync {
     async fn close(self: Box<Self>);
 }
 
-/// Completes when all in-sync replicas have acknowledged a record, or when it cannot be delivered. Dropping it does
-/// not stop the delivery.
+/// A future that completes when all in-sync replicas have acknowledged a record, or when the record cannot be
+/// delivered. Dropping the future does not stop the delivery.
 pub type DeliveryFuture =
     Pin<Box<dyn Future<Output = Result<Delivery, BackendError>> + Send + 'static>>;
 
-/// Sends records, in order in each partition, and without duplicates if the broker can detect them.
+/// A client that sends records. It keeps the order of the records of each partition. A record is not stored twice if
+/// the broker can detect duplicates.
 #[async_trait]
 pub trait Producer: Debug + Send + Sync {
     /// Queues a record. Waits while the queue is full.
@@ -175,7 +178,8 @@ pub trait Producer: Debug + Send + Sync {
     /// cannot be queued within the producer's deadline. The returned future may report the same errors instead.
     async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError>;
 
-    /// Waits until all records that were queued before are acknowledged, whatever is queued meanwhile.
+    /// Waits until all records that were queued before this call are acknowledged. Records that are queued during the
+    /// call do not extend the wait.
     ///
     /// Cancel safe: the records remain queued.
     ///
@@ -210,12 +214,12 @@ pub enum LogStart {
 pub struct Watermarks {
     /// The first offset.
     pub low: i64,
-    /// The offset after the last record, whether or not that is committed.
+    /// The offset after the last record, even if that record belongs to an open transaction.
     pub high: i64,
 }
 
 impl Watermarks {
-    /// Returns whether reading can begin at an offset: at a record, or after the last.
+    /// Returns whether reading can begin at an offset: at a record of the log, or directly after the last record.
     #[must_use]
     pub fn holds(&self, offset: i64) -> bool {
         (self.low..=self.high).contains(&offset)
@@ -232,8 +236,9 @@ impl Watermarks {
         }
     }
 
-    /// Returns the offset at which a member of a group begins: the committed position, or else `start`. If the log
-    /// does not contain that offset, or there is neither, the first offset.
+    /// Returns the offset at which a member of a group begins: the committed position, or `start` if no position is
+    /// committed. Returns the first offset if there is no committed position and no `start`, or if the log does not
+    /// contain the offset.
     #[must_use]
     pub fn resolve_for_group(&self, committed: Option<i64>, start: Option<i64>) -> i64 {
         let wanted = committed.or(start);
@@ -252,7 +257,7 @@ pub struct Committed {
     pub offset: i64,
 }
 
-/// Reads partition 0 of topics, all of it, without a division among members of a group.
+/// A client that reads the whole partition 0 of topics. The topics are not divided among the members of a group.
 #[async_trait]
 pub trait LogReader: Debug + Send {
     /// Adds topics to those being read. If a topic does not exist yet, reading begins with its first record.
@@ -263,8 +268,8 @@ pub trait LogReader: Debug + Send {
     /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access.
     async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError>;
 
-    /// Stops reading topics, whether or not they exist. No record of them is returned until they are assigned
-    /// again.
+    /// Stops reading topics, whether or not they exist. [`poll`](Self::poll) returns no records of these topics until
+    /// they are assigned again.
     ///
     /// Not cancel safe: some of the topics may have been removed.
     ///
@@ -272,7 +277,8 @@ pub trait LogReader: Debug + Send {
     /// Returns a [`BackendError`] if the client fails.
     async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError>;
 
-    /// Returns the next records, in order in each topic; none if none arrive within `wait`.
+    /// Returns the next records, in the order of their offsets in each topic. The list is empty if no record arrives
+    /// within `wait`.
     ///
     /// Not cancel safe: records that were already fetched may be lost.
     ///
@@ -327,9 +333,10 @@ pub trait LogReader: Debug + Send {
 
 /// The position at which a group without a committed position begins.
 ///
-/// It is committed when partitions are assigned, so that waiting records are not lost for the next owner of a
-/// partition. A group whose committed position the log does not contain (older records were deleted, or the topic
-/// was created again) begins at the first available record.
+/// The position is committed when a partition is assigned. If the partition moves to another member before a record
+/// is processed, that member begins at the same position and misses no record. If the log does not contain the
+/// committed position (older records were deleted, or the topic was created again), the group begins at the first
+/// available record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupStart {
     /// The first available record.
@@ -341,20 +348,20 @@ pub enum GroupStart {
 /// The result of a poll of a group's member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Polled {
-    /// The records, in order in each partition.
+    /// The records, in the order of their offsets in each partition.
     pub records: Vec<Record>,
     /// The partitions that were revoked since the last poll.
     ///
-    /// Their stored positions have been committed. Records of theirs that are still being processed will be
-    /// delivered again to the next owner.
+    /// Their stored positions have been committed. Records of these partitions that are still being processed will be
+    /// delivered again, to the next owner.
     pub revoked: Vec<TopicPartition>,
 }
 
 /// A member of a consumer group.
 #[async_trait]
 pub trait GroupConsumer: Debug + Send {
-    /// Returns the next records, in order in each partition; none if none arrive within `wait`. It must be called
-    /// often enough to remain in the group.
+    /// Returns the next records, in the order of their offsets in each partition. The list is empty if no record
+    /// arrives within `wait`. The caller must call this often enough that the member remains in the group.
     ///
     /// Not cancel safe: records and revocations that were already received may be lost.
     ///
@@ -363,10 +370,11 @@ pub trait GroupConsumer: Debug + Send {
     /// position.
     async fn poll(&mut self, wait: Duration) -> Result<Polled, BackendError>;
 
-    /// Stores the next offsets to read, which [`commit`](Self::commit) and a revocation commit.
+    /// Stores the next offset to read of each given partition. [`commit`](Self::commit) and the revocation of a
+    /// partition commit the stored offsets.
     ///
-    /// Partitions that are not assigned to this member are ignored, and so are positions before its start: another
-    /// member may have advanced further.
+    /// Partitions that are not assigned to this member are ignored. Positions before the one at which this member
+    /// began are also ignored, because another member may have advanced further.
     fn store(&mut self, positions: &[(TopicPartition, i64)]);
 
     /// Commits the stored positions.
@@ -399,7 +407,7 @@ pub trait GroupConsumer: Debug + Send {
 /// A header of a record: a name, and a value that may be null.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The name; names may repeat.
+    /// The name. Several headers of a record may have the same name.
     pub name: String,
     /// The value.
     pub value: Option<Vec<u8>>,
@@ -446,7 +454,8 @@ impl Record {
 pub struct OutgoingRecord {
     /// The topic's name.
     pub topic: String,
-    /// The partition; `None` to let the client choose: by the hash of the key, or else evenly.
+    /// The partition. If it is `None`, the client chooses the partition by the hash of the key, or evenly if there is
+    /// no key.
     pub partition: Option<i32>,
     /// The Kafka key.
     pub key: Option<Vec<u8>>,
@@ -469,8 +478,8 @@ pub struct Delivery {
 /// A duration that is practically infinite, but can be added to an instant.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
-/// Limits a wait to a duration that clients can compute with: about thirty years for an unlimited wait, such as
-/// [`Duration::MAX`].
+/// Limits a wait to about thirty years, so that clients can add it to an instant without an overflow. An unlimited
+/// wait ([`Duration::MAX`]) becomes this maximum.
 #[must_use]
 pub fn finite(wait: Duration) -> Duration {
     wait.min(FAR)

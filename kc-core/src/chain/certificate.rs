@@ -6,7 +6,8 @@ use crate::wire::{Reader, Value, WireError, Writer};
 
 /// One key in a certificate.
 ///
-/// A bare string of 32 bytes reads as a signing key. It may also be meant as a key-exchange key (protocol §5).
+/// A byte string of 32 bytes without a version is read as a signing key, but its writer may have meant a key-exchange
+/// key (protocol §5); see [`to_exchange`](Self::to_exchange).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateKey {
     /// A signing key.
@@ -20,7 +21,7 @@ pub enum CertificateKey {
 pub enum CertificateKeys {
     /// One key.
     Single(CertificateKey),
-    /// A list of keys; such a certificate ends a chain.
+    /// A list of keys. A certificate with a list is always the last one of its chain.
     List(Vec<CertificateKey>),
 }
 
@@ -35,14 +36,15 @@ pub struct Certificate<'a> {
     pub encoded_constraints: &'a [u8],
     /// The keys that the certificate certifies.
     pub keys: CertificateKeys,
-    /// The concatenated bytes of further elements, which requests and replies have.
+    /// The encoded elements after the third, concatenated. Only requests, replies and list updates have such
+    /// elements.
     pub extra: &'a [u8],
 }
 
-/// Encodes a certificate: `max_age`, the [encoded constraints](super::Constraints::encode), the key, and the
-/// elements that `extra` writes. `extra` also holds their number.
+/// Encodes a certificate: `max_age`, the [encoded constraints](super::Constraints::encode), the key, and further
+/// elements. `extra` consists of the number of these elements and a function that writes them.
 ///
-/// The result is not signed. A root of trust is stored unsigned; any other certificate is signed next.
+/// The result is not signed. A root of trust is stored in this form; the caller signs any other certificate.
 #[must_use]
 pub fn encode_certificate(
     max_age: MaxAge,
@@ -61,8 +63,8 @@ pub fn encode_certificate(
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads a certificate without its signature. The cost is bounded by its length, since nothing in it is
-    /// evaluated.
+    /// Reads a certificate without its signature. The cost depends only on the length of `bytes`, because no
+    /// signature is verified and no regular expression is compiled.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is malformed.
@@ -107,7 +109,8 @@ impl<'a> Certificate<'a> {
 
     /// Returns the first of the further elements of a signed certificate, before anything is verified.
     ///
-    /// It rejects at low cost a message that concerns other nodes. It reads neither keys nor restrictions.
+    /// Callers use this to reject a message that concerns other nodes at low cost: neither keys nor restrictions are
+    /// interpreted.
     #[must_use]
     pub fn peek_extra(signed: &'a [u8]) -> Option<Value<'a>> {
         Self::peek_keys_and_extra(signed).map(|(_, extra)| extra)
@@ -178,7 +181,8 @@ impl CertificateKeys {
         }
     }
 
-    /// Returns the key if it is a single signing key. Only such a key can sign.
+    /// Returns the key if the certificate is for a single signing key. Only such a key can sign a further
+    /// certificate.
     #[must_use]
     pub fn signer(&self) -> Option<&VerifyingKey> {
         match self {
@@ -201,7 +205,7 @@ impl CertificateKey {
         }
     }
 
-    /// Returns the key if it reads as a signing key.
+    /// Returns the key if it was read as a signing key.
     #[must_use]
     pub(crate) fn as_signing(&self) -> Option<&VerifyingKey> {
         match self {
@@ -210,7 +214,8 @@ impl CertificateKey {
         }
     }
 
-    /// Returns the key as a key-exchange key. A bare string of 32 bytes becomes a version-1 key.
+    /// Returns the key as a key-exchange key, or `None` if it is a hybrid signing key. A byte string of 32 bytes
+    /// without a version becomes a key-exchange key of version 1.
     #[must_use]
     pub fn to_exchange(&self) -> Option<kem::PublicKey> {
         match self {
@@ -225,7 +230,7 @@ impl CertificateKey {
 
 /// The last time at which a certificate is valid, in seconds since the epoch; 0 means without end.
 ///
-/// Remembers whether it was written as an integer or a float.
+/// The value keeps the form in which it was read, integer or float, so that it is written in the same form.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MaxAge {
     /// Whole seconds.

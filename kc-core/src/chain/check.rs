@@ -8,7 +8,8 @@ use crate::keys::KeyError;
 use crate::types::Timestamp;
 use crate::wire::WireError;
 
-/// A reason why a chain proves nothing. The sender or the issuer of the chain is at fault.
+/// A reason why a chain is not valid. The sender or the issuer of the chain is at fault, except for
+/// [`NoAllowlist`](Self::NoAllowlist): there, this node's configuration is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ChainError {
@@ -16,26 +17,26 @@ pub enum ChainError {
     #[error("malformed chain: {0}")]
     Encoding(WireError),
     /// The chain has no certificate, or more than [`MAX_LINKS`](super::MAX_LINKS). Holds their number.
-    #[error("the chain has {0} certificates")]
+    #[error("the chain has {0} certificates, not 1 to {max}", max = super::MAX_LINKS)]
     Length(usize),
     /// A certificate before the last is longer than [`MAX_LINK_LEN`](super::MAX_LINK_LEN) bytes. Holds its index,
     /// from 0.
-    #[error("certificate {0} is too long")]
+    #[error("certificate {0} is longer than {max} bytes", max = super::MAX_LINK_LEN)]
     LinkLength(usize),
     /// This node has no allowlist, and therefore no root of trust.
     #[error("this node has no allowlist")]
     NoAllowlist,
     /// No root of trust signed the first certificate.
-    #[error("signed by no root of trust that this node knows")]
+    #[error("the first certificate is signed by no root of trust that this node knows")]
     UnknownRoot,
     /// A later certificate is not signed by the key in the certificate before it. Holds its index, from 0.
-    #[error("certificate {0} is not signed by the key before it")]
+    #[error("certificate {0} is not signed by the key of the certificate before it")]
     Signature(usize),
     /// A certificate does not have the layout that the protocol requires.
     #[error("malformed certificate: {0}")]
     Certificate(WireError),
     /// A certificate's key is malformed.
-    #[error("key in a certificate: {0}")]
+    #[error("invalid key in a certificate: {0}")]
     Key(#[from] KeyError),
     /// A certificate's restrictions are malformed or unknown.
     #[error("malformed constraints: {0}")]
@@ -43,24 +44,24 @@ pub enum ChainError {
     /// A restriction's regular expression is invalid.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
-    /// A certificate that cannot sign (for several keys, or for a key-exchange key) is followed by another. Holds
-    /// the index of the follower, from 0.
-    #[error("certificate {0} is signed by a key that cannot sign")]
+    /// A certificate follows one whose key cannot sign, because that certificate is for several keys or for a
+    /// key-exchange key. Holds the index of the following certificate, from 0.
+    #[error("certificate {0} follows one that is not for a single signing key")]
     NotASigner(usize),
     /// A key of the chain is on the denylist.
-    #[error("denied by the denylist")]
+    #[error("a key of the chain is on the denylist")]
     Denied,
     /// The chain has expired. Holds the end of its validity, in seconds since the epoch.
-    #[error("expired at {}", date(*.0))]
+    #[error("the chain expired at {}", date(*.0))]
     Expired(i64),
     /// The chain does not grant the topic.
-    #[error("not granted for topic {0:?}")]
+    #[error("the chain does not grant the topic {0:?}")]
     Topic(String),
     /// The chain does not grant the usage.
-    #[error("not granted for usage {0:?}")]
+    #[error("the chain does not grant the usage {0:?}")]
     Usage(String),
     /// The chain is longer than one of its certificates allows.
-    #[error("longer than its path length allows")]
+    #[error("the chain is longer than the path length of one of its certificates allows")]
     PathLength,
 }
 
@@ -70,7 +71,8 @@ fn date(secs: i64) -> Timestamp {
     })
 }
 
-/// The number of a step of validation. It is stable, for operators, metrics and documentation.
+/// The number of a step of validation. The numbers never change, so that operators, metrics and documentation can
+/// refer to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Check {

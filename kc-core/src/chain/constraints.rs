@@ -55,8 +55,8 @@ impl Usage {
 /// The restrictions of a certificate, or those that result from a whole chain. The wire format calls them *poison*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
-    /// Granted topics, as literals and regular expressions. `None` lists no topics, and restricts none that other
-    /// certificates of the chain list.
+    /// The granted topics, as literals and regular expressions. If it is `None`, this certificate lists no topics and
+    /// does not restrict the topics that other certificates of the chain list.
     pub topics: Option<Vec<String>>,
     /// Granted usages, in the same form.
     pub usages: Option<Vec<String>>,
@@ -113,8 +113,8 @@ impl Restrictions {
         Ok(restrictions)
     }
 
-    /// Evaluates the restrictions: repeated lists intersect, and a certificate that may extend a list has a path
-    /// length of 0 unless it states another.
+    /// Evaluates the restrictions. Repeated lists are intersected. A certificate whose usages permit extending the
+    /// allowlist or the denylist has the path length 0 if it states no path length.
     ///
     /// This compiles regular expressions, so the caller must have verified the certificate's signature.
     ///
@@ -186,14 +186,15 @@ impl Constraints {
         writer.into_vec()
     }
 
-    /// Returns the restrictions that remain when a key so restricted certifies another with the restrictions
-    /// `child`.
+    /// Returns the restrictions of a key that was certified with the restrictions `child`, by a key with the
+    /// restrictions `self`.
     pub(super) fn then(self, child: &Self) -> Result<Self, ChainError> {
         let left = self.path_length.map(|left| left.saturating_sub(1));
         self.limited(child, left)
     }
 
-    /// Returns the restrictions that remain when an allowlist entry for the same key adds its own.
+    /// Returns the restrictions of a key with the restrictions `self` that is also on the allowlist, with the
+    /// restrictions `entry`.
     pub(super) fn and(self, entry: &Self) -> Result<Self, ChainError> {
         let left = self.path_length;
         self.limited(entry, left)
@@ -210,8 +211,8 @@ impl Constraints {
         })
     }
 
-    /// Sets the path length of a certificate that may extend a list to 0, unless it states another: it may not
-    /// certify others.
+    /// Sets the path length to 0 if none is stated and the usages permit extending the allowlist or the denylist:
+    /// such a key may not certify other keys.
     fn imply_path_length(&mut self) -> Result<(), ChainError> {
         let Some(usages) = &self.usages else {
             return Ok(());
@@ -297,10 +298,11 @@ pub struct InvalidPattern(pub String);
 
 /// Returns whether `wanted` matches one of `choices`.
 ///
-/// [`ANYTHING`] matches all strings. Otherwise the choices are tried in order. A choice matches if it equals
-/// `wanted`. A choice that begins with `^` is a regular expression; it matches if its leftmost match begins at the
-/// start of `wanted`, unless `wanted` begins with `^` itself. Matching works on bytes, in linear time; syntax that
-/// needs more time (look-around, back-references) matches nothing.
+/// If `choices` contains [`ANYTHING`], the result is true. Otherwise the choices are tried in the order of the list.
+/// A choice matches if it equals `wanted`. A choice that begins with `^` is also a regular expression; it matches if
+/// its leftmost match begins at the start of `wanted`. A `wanted` that itself begins with `^` is not compared with
+/// regular expressions. Matching works on bytes and takes linear time; expressions with syntax that needs more time
+/// (look-around, back-references) match nothing.
 ///
 /// # Errors
 /// Returns [`InvalidPattern`] if a choice that is tried is not a valid regular expression.
@@ -308,7 +310,8 @@ pub fn multimatch(wanted: &str, choices: &[String]) -> Result<bool, InvalidPatte
     Choices::new(choices).match_any(wanted)
 }
 
-/// Returns whether a list grants `wanted`. `None` is always granted; an absent list grants nothing else.
+/// Returns whether the list `choices` grants `wanted`. If `wanted` is `None`, nothing is required, and the result is
+/// true. If `choices` is `None`, no topic or usage is granted.
 ///
 /// # Errors
 /// Returns [`InvalidPattern`] like [`multimatch`].
@@ -350,7 +353,8 @@ struct Choices<'c> {
     all: bool,
 }
 
-/// A compiled regular expression; `None` matches nothing.
+/// A compiled regular expression. `None` stands for an expression that matches nothing because it is too large or
+/// needs more than linear time.
 type Compiled = Result<Option<Regex>, InvalidPattern>;
 
 impl<'c> Choices<'c> {

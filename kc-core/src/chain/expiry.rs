@@ -6,11 +6,11 @@ use crate::types::Timestamp;
 
 /// The maximum time before the end of a chain at which the node warns.
 const EARLIEST: Duration = Duration::from_secs(7 * 86_400);
-/// The part of the remaining time, as of the first sight of a chain, that is left when the node warns. It is less
-/// than chain servers leave, so a chain that is renewed in time causes no warning.
+/// The part of a chain's remaining time, measured when the node first saw the chain, that is left when the node
+/// warns. Chain servers renew a chain earlier, so a chain that is renewed in time causes no warning.
 const PART: f64 = 0.1;
 
-/// Warns once of each chain of a node that is about to end.
+/// Gives one warning for each of a node's own chains that is about to end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expiry {
     seen: HashMap<VerifyingKey, Seen>,
@@ -41,7 +41,7 @@ impl Expiry {
         Some((key.clone(), chain.end))
     }
 
-    /// Returns when the next chain is to be warned of.
+    /// Returns the time of the next warning.
     pub(super) fn next_warning(&self) -> Option<Timestamp> {
         let waiting = self.seen.values().filter(|chain| !chain.warned);
         waiting

@@ -114,7 +114,8 @@ impl ValidIdentity {
         self.max_age
     }
 
-    /// Returns whether requests may go to producers directly, instead of only through a controller.
+    /// Returns whether the chain permits this node to send requests directly to producers, and not only through a
+    /// controller.
     #[must_use]
     pub fn may_request(&self) -> bool {
         self.may_request

@@ -17,7 +17,8 @@ use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 /// The maximum number of keys that a node remembers as used in validated chains; further keys are not remembered.
 /// Test: `keys_seen_in_use_are_bounded`.
 pub const MAX_SEEN_KEYS: usize = 65_536;
-/// The interval at which the node checks its own chains if nothing else happens: the time of day may be set.
+/// The interval at which the node checks the ends of its own chains if there is no input. The check repeats because
+/// the system's clock may have been changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// A version of the lists. Results of validation under an older version must be validated again.
@@ -63,7 +64,7 @@ pub enum TrustInput<'a> {
     Verified(&'a Result<TrustEntry, UpdateError>),
 }
 
-/// An action for the caller, in order.
+/// An action for the caller. The caller must perform the actions in the order in which it gets them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TrustEffect {
@@ -71,7 +72,8 @@ pub enum TrustEffect {
     StoreEntry(TrustList, TrustEntry),
     /// Store the chain of the signing key with this index, from 0. It is already in use.
     StoreChain(usize, Vec<u8>),
-    /// Verify a self-revocation with [`Trust::verify`] and pass the result as an input. At most one is outstanding.
+    /// Verify a self-revocation with [`Trust::verify`] and pass the result as an input. At most one verification is
+    /// outstanding.
     Verify(Vec<u8>),
     /// Report an event to operators or to other machines.
     Report(TrustEvent),
@@ -187,8 +189,8 @@ impl Trust {
 
     /// Validates a received chain.
     ///
-    /// Until the signature of a root verifies, this costs one Ed25519 verification for each root. A certificate
-    /// that has verified before is not verified again.
+    /// Until the signature of a root verifies, this costs one Ed25519 verification for each root. If the signature of
+    /// a certificate before the last was verified earlier, it is not verified again.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of the check that refused the chain.
@@ -342,8 +344,9 @@ impl Trust {
         }))
     }
 
-    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input: until the next
-    /// revocation may be verified, or until the warning of the next chain that ends.
+    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input: the next
+    /// self-revocation may be verified then, the next warning of a chain that ends is due, or the node must check its
+    /// own chains again.
     #[must_use]
     pub fn next_timeout(&self, now: Now) -> Duration {
         let warning = self.expiry.next_warning();
@@ -423,7 +426,8 @@ impl Trust {
         self.report_denied(&valid_before, now.wall);
     }
 
-    /// Applies the self-revocation of a key: for a key in use as an entry of the denylist, for any other as a hash.
+    /// Applies the self-revocation of a key. A key in use is added to the denylist as an entry. Of any other key,
+    /// only a hash is remembered.
     fn deny_self(&mut self, entry: TrustEntry, now: Now) {
         let Some(key) = entry.key().cloned() else {
             return;

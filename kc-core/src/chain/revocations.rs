@@ -7,13 +7,13 @@ use crate::sabotage::{Rule, broken};
 /// The maximum number of self-revocations that wait for verification, separately for keys in use and for other
 /// keys. Test: `invented_keys_neither_fill_memory_nor_hold_up_a_key_that_is_in_use`.
 pub const MAX_WAITING_REVOCATIONS: usize = 256;
-/// The maximum number of waiting self-revocations that claim to be of one key. More than one, so that a forged one
-/// does not exclude the real one. Test: `a_forged_revocation_does_not_keep_the_real_one_out`.
+/// The maximum number of waiting self-revocations that claim to be of the same key. It is more than one, so that a
+/// forged message does not keep the real one out. Test: `a_forged_revocation_does_not_keep_the_real_one_out`.
 const MAX_WAITING_OF_ONE_KEY: usize = 4;
 /// The maximum length of a self-revocation, in bytes: two certificates and a hybrid signature. Test:
 /// `a_revocation_that_is_too_long_is_dropped`.
 pub const MAX_REVOCATION_LEN: usize = 24 * 1024;
-/// The verification of self-revocations gets one part in this number of the time.
+/// The verification of self-revocations may take at most 1/`PART` of the node's time.
 const PART: u32 = 10;
 /// The maximum verification time that can be saved up. Test:
 /// `a_tenth_of_the_time_goes_into_revocations_whatever_they_cost`.
@@ -69,7 +69,8 @@ impl Revocations {
         });
     }
 
-    /// Returns the next message to verify, if one is due and none is being verified.
+    /// Returns the next message to verify. Returns `None` if no message waits, if another message is being verified,
+    /// or if no time for verification is left.
     pub(super) fn begin(&mut self, now: Duration) -> Option<Vec<u8>> {
         let credited_at = self.credited_at.unwrap_or_default();
         if let Some(since) = now.checked_sub(credited_at) {
@@ -90,7 +91,8 @@ impl Revocations {
         match self.credit.checked_sub(took) {
             Some(left) => self.credit = left,
             None => {
-                // The debt is paid by waiting: no credit accumulates before that.
+                // The verification took longer than the credit allowed. No new credit accumulates until this debt has
+                // been paid by waiting.
                 let debt = took.saturating_sub(self.credit);
                 self.credit = Duration::ZERO;
                 self.credited_at = Some(now + debt * PART);

@@ -115,8 +115,8 @@ impl TrustEntry {
 
     /// Returns the same entry, restricted to these topics and to the exchange of keys.
     ///
-    /// Updates of the lists are excluded because lists have no topics: a key that is trusted for some topics must
-    /// not extend them.
+    /// The usages for extending the lists are removed because the lists apply to all topics: a key that is trusted
+    /// for only some topics must not extend the lists.
     ///
     /// # Errors
     /// Returns [`ChainError::NotASigner`] if the entry is not for a single key, and the error of one of the checks
@@ -169,7 +169,7 @@ impl TrustStore {
         }
     }
 
-    /// Keeps an Ed25519 root in force although a hybrid root with the same Ed25519 key is trusted.
+    /// If `allow` is true, keeps an Ed25519 root in force even if a hybrid root with the same Ed25519 key is trusted.
     ///
     /// This is off by default because it allows an attacker to strip the post-quantum half.
     #[must_use]

@@ -32,22 +32,23 @@ pub enum UpdateError {
     #[error("malformed entry: {0}")]
     Entry(&'static str),
     /// The entry is for another key than the chain.
-    #[error("the entry is for another key than its chain")]
+    #[error("the entry and its chain are not for the same single key")]
     EntryKey,
     /// The list already has an entry for the key.
-    #[error("the list has an entry for this key")]
+    #[error("the list already has an entry for this key")]
     Present,
     /// The denylist has no room for more keys that deny themselves. A root of trust can still deny keys.
-    #[error("no room for more keys that deny themselves")]
+    #[error("the denylist has no room for more keys that deny themselves")]
     Full,
-    /// A hybrid root would put a classical root out of force that did not certify it.
+    /// The entry is for a hybrid root that would replace its classical half as a root of trust, but the classical
+    /// half did not sign the chain.
     #[error("the hybrid root is not certified by its classical half")]
     OtherHalf,
     /// The chain certifies a key that is not this node's.
-    #[error("the chain is for another key")]
+    #[error("the chain certifies a key that is not this node's")]
     OtherKey,
-    /// The chain ends before the one in use.
-    #[error("the chain ends before the one in use")]
+    /// The chain ends before the chain in use.
+    #[error("the chain ends before the chain in use")]
     EndsEarlier,
 }
 
@@ -93,7 +94,8 @@ impl TrustList {
         }
     }
 
-    /// Returns the list's name: that of its section, and by default that of its topic.
+    /// Returns the list's name. Its section in the node's configuration has this name and, by default, its topic,
+    /// too.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -140,8 +142,9 @@ impl TrustList {
 
     /// Validates like [`accept`](Self::accept), and also accepts a self-revocation.
     ///
-    /// That costs one more signature, by a key that no root certified. This method is for messages that an operator
-    /// provides; a node gives messages from a topic only a small part of its time.
+    /// A self-revocation costs the verification of one more signature, by a key that no root certified. Use this
+    /// method for messages that an operator provides. For messages from a topic, use [`Trust`](super::Trust), which
+    /// limits the time for these verifications.
     ///
     /// # Errors
     /// Returns an [`UpdateError`] like [`accept`](Self::accept).
@@ -253,7 +256,7 @@ fn within_topics(entry: TrustEntry, chain: &Constraints) -> Result<TrustEntry, C
 }
 
 impl UpdateError {
-    /// Returns the check that refused, or `None` if it was a check of chain validation.
+    /// Returns the check that refused the update, or `None` if it was a check of chain validation.
     #[must_use]
     pub fn check(&self) -> Option<UpdateCheck> {
         Some(match self {

@@ -123,8 +123,8 @@ impl<'a> UnverifiedChain<'a> {
     /// evaluated. A [`SelfRevocation`] is not a chain from a root; see [`self_revocation`](Self::self_revocation).
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check that refused the chain; with several roots, that of the root whose
-    /// signature verified.
+    /// Returns the [`ChainError`] of the check that refused the chain. If there are several roots, it is the error
+    /// for the root whose signature verified.
     pub fn validate(
         &self,
         trust: &TrustStore,
@@ -237,8 +237,8 @@ impl<'a> UnverifiedChain<'a> {
 /// A message in which a key denies itself: an unsigned certificate for the denylist, then a certificate for the
 /// same key that the key signed.
 ///
-/// It needs no root of trust and does not expire. Creating keys costs nothing, so a node gives the verification of such
-/// messages only a small part of its time.
+/// It needs no root of trust and does not expire. Anyone can create keys at no cost, so a node spends only a small
+/// part of its time on the verification of such messages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelfRevocation<'a> {
     key: VerifyingKey,
@@ -247,7 +247,7 @@ pub struct SelfRevocation<'a> {
 }
 
 impl SelfRevocation<'_> {
-    /// Returns the key that denies itself, if the signature verifies.
+    /// Returns the key that claims to deny itself. The claim is true only if [`verify`](Self::verify) succeeds.
     #[must_use]
     pub fn key(&self) -> &VerifyingKey {
         &self.key
@@ -326,7 +326,7 @@ impl ValidatedChain {
         &self.path
     }
 
-    /// Returns the keys of the last certificate, without denied keys of a list.
+    /// Returns the keys of the last certificate. If the certificate has a list of keys, denied keys are left out.
     #[must_use]
     pub fn keys(&self) -> &CertificateKeys {
         &self.keys
@@ -393,8 +393,8 @@ impl Limits {
     }
 }
 
-/// Returns the keys of the last certificate that the lists permit. `denied` says whether the chain is denied up to
-/// there.
+/// Returns the keys of the last certificate that the lists permit. `denied` is true if the chain before the last
+/// certificate is denied.
 fn permitted(
     keys: CertificateKeys,
     trust: &TrustStore,
@@ -423,16 +423,16 @@ fn permitted(
 }
 
 impl UnverifiedChain<'_> {
-    /// Returns the signing key that the last certificate names, before anything is verified. It identifies a known
-    /// key without the cost of a signature.
+    /// Returns the signing key that the last certificate names, before anything is verified. Callers use this to
+    /// recognize a known key without the cost of verifying a signature.
     #[must_use]
     pub fn peek_key(&self) -> Option<VerifyingKey> {
         let last = Certificate::parse_signed(self.links().last()?).ok()?;
         last.keys.signer().cloned()
     }
 
-    /// Returns the key that signed the last certificate, as the certificate before it names it, before anything is
-    /// verified.
+    /// Returns the key that must have signed the last certificate: the key that the certificate before it names.
+    /// Nothing is verified.
     #[must_use]
     pub fn peek_signer(&self) -> Option<VerifyingKey> {
         let (_, before) = self.links().split_last()?;
@@ -440,10 +440,10 @@ impl UnverifiedChain<'_> {
         certificate.keys.signer().cloned()
     }
 
-    /// Returns the signing key that the chain certifies, provided that the signer of its first certificate is
-    /// trusted. All other signatures are verified.
+    /// Returns the signing key that the chain claims to certify. All signatures except the first are verified.
     ///
-    /// This is for programs that pass a chain on; it proves nothing.
+    /// The first signature is not verified because no root of trust is known here. The result therefore proves
+    /// nothing; it is for programs that pass a chain on.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C02 and C05 to C10 if a certificate is malformed or its
@@ -464,8 +464,8 @@ fn signer_of(certificate: &Certificate<'_>, index: usize) -> Result<VerifyingKey
     key.ok_or(ChainError::NotASigner(index + 1))
 }
 
-/// The maximum number of verified certificates that are remembered; the least recently used makes room. Test:
-/// `verified_certificates_are_bounded`.
+/// The maximum number of verified certificates that are remembered. At this number, the least recently used
+/// certificate is forgotten for each new one. Test: `verified_certificates_are_bounded`.
 pub const MAX_VERIFIED: usize = 1024;
 
 /// Certificates with signatures that verified under a trusted key, so that the chains of the same nodes need not be
@@ -474,7 +474,7 @@ pub const MAX_VERIFIED: usize = 1024;
 /// Only the signature is remembered. Validity and the lists are checked each time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VerifiedLinks {
-    /// The last use of each certificate, by the hash of its signer and itself.
+    /// The number of the last use of each certificate, by the hash of the signer's key and the certificate.
     used: HashMap<[u8; 32], u64>,
     uses: u64,
 }

@@ -16,21 +16,21 @@ pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 
 /// The settings of a Kafka client: addresses, security, sending and fetching.
 ///
-/// They are parsed from the names and values of a node's configuration (protocol §11), which are those of
-/// kafka-python. librdkafka's dotted names for the same settings are also accepted.
+/// They are parsed from the names and values of a node's configuration (protocol §11). The names and values are those
+/// of kafka-python. librdkafka's dotted names for the same settings are also accepted.
 ///
 /// | name | librdkafka's | default | |
 /// |---|---|---|---|
 /// | `bootstrap_servers` | `bootstrap.servers` | required | `host:port,...`; the port is 9092 by default |
 /// | `client_id` | `client.id` | `kc` | |
-/// | `group_id` | `group.id` | the node's id | the group of consumers |
+/// | `group_id` | `group.id` | the node's id | the consumer group |
 /// | `auto_offset_reset` | `auto.offset.reset` | `latest` | `earliest` or `latest`: the position at which a group without a committed position begins |
 /// | `security_protocol` | `security.protocol` | `PLAINTEXT` | or `SSL`, `SASL_PLAINTEXT`, `SASL_SSL` |
-/// | `ssl_cafile` | `ssl.ca.location` | public authorities | PEM file of the only trusted authorities; or `<SYSTEM-CA>`: those that the operating system trusts |
+/// | `ssl_cafile` | `ssl.ca.location` | public authorities | PEM file of the only trusted authorities; `<SYSTEM-CA>` selects the authorities that the operating system trusts |
 /// | `ssl_certfile` | `ssl.certificate.location` | none | PEM file of a client certificate |
-/// | `ssl_keyfile` | `ssl.key.location` | none | PEM file of its private key; required with `ssl_certfile`, and only then |
+/// | `ssl_keyfile` | `ssl.key.location` | none | PEM file of the certificate's private key; required with `ssl_certfile`, and without effect otherwise |
 /// | `ssl_password` | `ssl.key.password` | none | password of an encrypted `ssl_keyfile` |
-/// | `ssl_check_hostname` | `ssl.endpoint.identification.algorithm` | `true` | `false`, if the backend supports it, accepts any certificate of a trusted authority |
+/// | `ssl_check_hostname` | `ssl.endpoint.identification.algorithm` | `true` | `false` accepts any certificate of a trusted authority, whatever host it names; not every backend supports this |
 /// | `sasl_mechanism` | `sasl.mechanism` | required with SASL | `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512` |
 /// | `sasl_plain_username` | `sasl.username` | required with SASL | for PLAIN and SCRAM |
 /// | `sasl_plain_password` | `sasl.password` | required with SASL | for PLAIN and SCRAM |
@@ -42,7 +42,7 @@ pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 /// | `batch_size` | `batch.size` | 524288 | bytes |
 /// | `max_request_size` | `message.max.bytes` | 1048576 | bytes |
 /// | `buffer_memory` | | 33554432 | bytes queued before sending waits |
-/// | `max_block_ms` | | 60000 | time for which queuing waits: for memory, for brokers, for a missing topic |
+/// | `max_block_ms` | | 60000 | time for which queuing a record waits for memory, for brokers, or for a missing topic |
 /// | `delivery_timeout_ms` | `delivery.timeout.ms` | 120000 | time for which a queued record may remain unacknowledged; at least `linger_ms` and `request_timeout_ms` together |
 /// | `compression_type` | `compression.type` | `none` | or `gzip`, `snappy`, `lz4`, `zstd`, if the backend supports it; ciphertext does not compress |
 /// | `isolation_level` | `isolation.level` | `read_uncommitted` | or `read_committed`: without records of open or aborted transactions |
@@ -50,14 +50,15 @@ pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 /// | `fetch_max_bytes` | `fetch.max.bytes` | 52428800 | |
 /// | `max_partition_fetch_bytes` | `max.partition.fetch.bytes` | 1048576 | |
 /// | `fetch_max_wait_ms` | `fetch.wait.max.ms` | 500 | |
-/// | `session_timeout_ms` | `session.timeout.ms` | 45000 | of a member of a group |
+/// | `session_timeout_ms` | `session.timeout.ms` | 45000 | time of silence after which a member of a group is considered dead |
 /// | `heartbeat_interval_ms` | `heartbeat.interval.ms` | 3000 | |
 /// | `max_poll_interval_ms` | `max.poll.interval.ms` | 300000 | |
 ///
 /// Records are always sent with `acks : all` and `enable_idempotence : true`, whatever these settings say.
 /// kafka-python's settings for tuning and for choices that kc makes itself (`retries`, `enable_auto_commit`, ...) are
-/// [ignored](Self::ignored), and so are settings without effect in combination with others, such as `ssl_cafile`
-/// without TLS. librdkafka's other settings are [kept](Self::librdkafka) for a backend that uses it.
+/// [ignored](Self::ignored). Settings that have no effect in combination with others, such as `ssl_cafile` without
+/// TLS, are also ignored. librdkafka's other settings are [kept](Self::librdkafka) for a backend that uses
+/// librdkafka.
 ///
 /// ```
 /// use kc_core::backend::ClientSettings;
@@ -72,11 +73,11 @@ pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ClientSettings {
-    /// The addresses of the brokers to contact first, `host:port,...`.
+    /// The bootstrap servers, as `host:port,...`.
     pub bootstrap_servers: String,
     /// The name of this client in the brokers' logs.
     pub client_id: String,
-    /// The group of consumers, if there is one.
+    /// The consumer group, if the configuration names one.
     pub group_id: Option<String>,
     /// True if a group without a committed position begins at the first record, instead of at the end.
     pub from_beginning: bool,
@@ -94,13 +95,13 @@ pub struct ClientSettings {
     pub allow_auto_create_topics: bool,
     /// The time for which a batch waits for more records.
     pub linger: Duration,
-    /// The size of a batch, in bytes.
+    /// The maximum size of a batch, in bytes.
     pub batch_size: usize,
     /// The maximum size of a request, and therefore of a record, in bytes.
     pub max_request_size: usize,
-    /// The maximum size of queued records, in bytes; then sending waits.
+    /// The maximum size of all queued records together, in bytes. Sending waits while the queue is full.
     pub buffer_memory: usize,
-    /// The maximum time for which queuing waits: for memory, for brokers, for a missing topic.
+    /// The maximum time for which queuing a record waits for memory, for brokers, or for a missing topic.
     pub max_block: Duration,
     /// The maximum time for which a queued record may remain unacknowledged.
     pub delivery_timeout: Duration,
@@ -122,7 +123,7 @@ pub struct ClientSettings {
     pub heartbeat_interval: Duration,
     /// The maximum time between two polls of a member of a group.
     pub max_poll_interval: Duration,
-    /// Settings that only librdkafka has, with their values.
+    /// The names and values of the settings that only librdkafka has.
     pub librdkafka: Vec<(String, String)>,
     /// The names of settings that have no effect with any backend.
     pub ignored: Vec<String>,
@@ -165,11 +166,13 @@ impl ClientSettings {
         parsing.finish()
     }
 
-    /// Refuses settings of librdkafka that a backend without librdkafka must not ignore, because they restrict
-    /// which brokers TLS trusts. Other settings of librdkafka have no effect there.
+    /// Refuses settings of librdkafka that a backend without librdkafka must not ignore. These are the settings for
+    /// TLS (`ssl.*`), because they restrict which brokers are trusted. All other settings of librdkafka have no
+    /// effect with such a backend.
     ///
     /// # Errors
-    /// Returns an error of the kind `Unsupported` that names the setting and the backend.
+    /// Returns an error of the kind `Unsupported` that names the setting and the backend if TLS is used and the
+    /// settings contain one for TLS that only librdkafka has.
     pub fn refuse_librdkafka(&self, backend: &str) -> Result<(), BackendError> {
         let mut names = self.librdkafka.iter().map(|(name, _)| name);
         match names.find(|name| name.starts_with("ssl.")) {
@@ -191,7 +194,7 @@ impl ClientSettings {
 }
 
 impl Compression {
-    /// Returns the name in settings.
+    /// Returns the name of the compression, as `compression_type` takes it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

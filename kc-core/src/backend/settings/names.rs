@@ -220,8 +220,8 @@ const NOT_SUPPORTED: &[&str] = &[
     "value_serializer",
 ];
 
-/// Names in the lists above that only consumers have. kafka-python's producers and administrative clients do not
-/// start with them.
+/// Names in the lists above that only consumers have. kafka-python's producers and administrative clients fail to
+/// start if one of these settings is given.
 const OF_CONSUMERS: &[&str] = &[
     "auto.commit.interval.ms",
     "auto_commit_interval_ms",
@@ -264,7 +264,8 @@ const OF_CONSUMERS: &[&str] = &[
     "value_deserializer",
 ];
 
-/// Names that only producers have. kafka-python's consumers and administrative clients do not start with them.
+/// Names that only producers have. kafka-python's consumers and administrative clients fail to start if one of these
+/// settings is given.
 const OF_PRODUCERS: &[&str] = &[
     "acks",
     "allow_auto_create_topics",
@@ -304,7 +305,7 @@ pub enum ClientRole {
     Producer,
 }
 
-/// The meaning of a name.
+/// The kind of setting that a name stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// A setting, by its canonical name.
@@ -315,8 +316,8 @@ pub(super) enum Known {
     Ignored,
 }
 
-/// Returns the canonical name of a setting: kafka-python's if there is one, otherwise `name` itself. Sections of a
-/// configuration override each other by canonical names.
+/// Returns the canonical name of a setting: the name in kafka-python if the setting has one, otherwise `name` itself.
+/// A setting in one section of a configuration overrides a setting with the same canonical name in another section.
 ///
 /// ```
 /// use kc_core::backend::canonical_name;

@@ -1,4 +1,4 @@
-//! The parser of settings, which holds them until all are known.
+//! The parser of settings. It checks settings that depend on each other after it has read all of them.
 
 use std::time::Duration;
 
@@ -169,7 +169,7 @@ impl Parsing {
         settings.delivery_timeout = match self.delivery_timeout {
             Some(given) if given < least => {
                 return Err(invalid(
-                    "`delivery_timeout_ms` is less than `linger_ms` and `request_timeout_ms` together",
+                    "`delivery_timeout_ms` must be at least the sum of `linger_ms` and `request_timeout_ms`",
                 ));
             }
             Some(given) => given,
@@ -177,7 +177,7 @@ impl Parsing {
         };
         if settings.heartbeat_interval >= settings.session_timeout {
             return Err(invalid(
-                "`heartbeat_interval_ms` is not less than `session_timeout_ms`",
+                "`heartbeat_interval_ms` must be less than `session_timeout_ms`",
             ));
         }
         self.settings.tls = self.tls()?;
@@ -247,7 +247,8 @@ impl Parsing {
 
     /// Records which of these settings are given but have no effect in combination with the others.
     ///
-    /// This is not an error: a peer writes `ssl_cafile` into the file of each node, even of one without TLS.
+    /// This is not an error: peers write `ssl_cafile` into the configuration of each node, even if it does not use
+    /// TLS.
     fn idle(&mut self, settings: &[(&str, bool)]) {
         let given = settings.iter().filter(|(_, is_given)| *is_given);
         let names = given.map(|(name, _)| (*name).to_owned());

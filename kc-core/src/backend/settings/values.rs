@@ -106,8 +106,9 @@ pub(super) fn read_committed(value: &str) -> Result<bool, BackendError> {
     }
 }
 
-/// Parses `auto_offset_reset`: whether a group begins at the first record. Returns `None` for the choice to fail
-/// instead, which no backend supports.
+/// Parses `auto_offset_reset`. Returns whether a group without a committed position begins at the first record, or
+/// `None` for the values `none` and `error`: the consumer is to fail without a committed position, which no backend
+/// supports.
 pub(super) fn from_beginning(value: &str) -> Result<Option<bool>, BackendError> {
     match value.to_ascii_lowercase().as_str() {
         "earliest" | "smallest" | "beginning" => Ok(Some(true)),
@@ -119,7 +120,7 @@ pub(super) fn from_beginning(value: &str) -> Result<Option<bool>, BackendError> 
     }
 }
 
-/// Parses `acks`: whether all replicas must acknowledge.
+/// Parses `acks`. Returns whether all in-sync replicas must acknowledge a record.
 pub(super) fn all_acknowledge(value: &str) -> Result<bool, BackendError> {
     match value.to_ascii_lowercase().as_str() {
         "all" | "-1" => Ok(true),
@@ -182,7 +183,7 @@ pub struct Tls {
     pub authorities: Authorities,
     /// The client's own certificate, for brokers that require one (mTLS).
     pub certificate: Option<ClientCertificate>,
-    /// True if a broker's certificate must contain the host name of the connection.
+    /// True if a broker's certificate must contain the host name that the client connects to.
     pub check_hostname: bool,
 }
 
@@ -190,7 +191,7 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authorities {
-    /// The public authorities that the backend contains or finds.
+    /// The public authorities that are built into the backend, or that the backend finds on the system.
     Public,
     /// The authorities that the operating system trusts (`<SYSTEM-CA>`).
     System,
@@ -226,16 +227,16 @@ pub struct Sasl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SaslMechanism {
-    /// The password itself (RFC 4616). It requires TLS to be safe.
+    /// PLAIN (RFC 4616): the client sends the password itself, so this mechanism is safe only with TLS.
     Plain,
-    /// A proof of the password with SHA-256 (RFC 7677).
+    /// SCRAM-SHA-256 (RFC 7677): the client proves that it knows the password.
     ScramSha256,
-    /// A proof of the password with SHA-512.
+    /// SCRAM-SHA-512: the client proves that it knows the password.
     ScramSha512,
 }
 
 impl SaslMechanism {
-    /// Returns the name in settings and protocols.
+    /// Returns the name of the mechanism, as settings and the SASL protocol use it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
