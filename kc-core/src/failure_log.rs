@@ -1,24 +1,26 @@
-//! Which failures are logged: each when it begins, then at intervals, with a count. Whoever may write to a topic must not
-//! fill a log, and an outage must not either.
+//! The decision which failures are logged. A failure is logged when it begins, and then at intervals with a count, so
+//! that neither a long outage nor a sender of invalid records can fill the log.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// How often the refusals of one check on one topic are logged at most.
+/// The minimum time between two log messages about refusals by the same check on the same topic.
 pub const REFUSAL_INTERVAL: Duration = Duration::from_secs(60);
-/// How often a failure that lasts is logged: as a reminder.
+/// The time between two log messages about a failure that lasts.
 pub const OUTAGE_INTERVAL: Duration = Duration::from_secs(3600);
-/// The number of failures that are remembered; beyond, further ones are counted together with the others.
+/// The maximum number of failures that are counted separately. Further failures are counted together.
 pub const MAX_FAILURES: usize = 1024;
 
-/// Counts failures by what failed (`K`) and why (`C`), and decides which of them to log: a failure with a new cause at
-/// once, one that lasts at most once in an interval. A success ends all failures of its key.
+/// Counts failures by the thing that failed (`K`) and the cause (`C`), and decides which of them to log.
+///
+/// A failure with a new cause is logged at once. A failure that lasts is logged again at most once in an interval. A
+/// success ends all failures of its key.
 #[derive(Clone, Debug)]
 pub struct FailureLog<K, C = ()> {
     interval: Duration,
     failures: HashMap<(K, C), Logged>,
-    /// The failures for which there was no room.
+    /// The failures beyond [`MAX_FAILURES`], counted together.
     overflow: Logged,
 }
 
@@ -29,7 +31,7 @@ struct Logged {
 }
 
 impl<K: Eq + Hash, C: Eq + Hash> FailureLog<K, C> {
-    /// Returns a log that repeats a failure once in an interval.
+    /// Creates a log that repeats a failure that lasts at most once in `interval`.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
         Self {
@@ -39,8 +41,10 @@ impl<K: Eq + Hash, C: Eq + Hash> FailureLog<K, C> {
         }
     }
 
-    /// Records a failure at `now` by a monotonic clock. Returns how often it has happened since it was last logged, this
-    /// time included, if it should be logged now.
+    /// Records a failure. `now` is the time of a monotonic clock.
+    ///
+    /// If the failure should be logged now, returns the number of times that it has happened since it was last
+    /// logged, this time included. Otherwise returns `None`.
     pub fn fail(&mut self, key: K, cause: C, now: Duration) -> Option<u64> {
         let failure = (key, cause);
         let interval = self.interval;

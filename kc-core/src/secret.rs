@@ -39,7 +39,7 @@ impl<const N: usize> Secret<N> {
         &self.0
     }
 
-    /// Copies the secret for a second owner. A named method, so that a copy is always deliberate.
+    /// Copies the secret for a second owner. The type does not implement `Clone`, so that each copy is deliberate.
     #[must_use]
     pub fn expose_copy(&self) -> Self {
         Self::fill_with(|secret| secret.copy_from_slice(self.expose()))

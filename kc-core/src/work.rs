@@ -1,4 +1,4 @@
-//! Counts of costly operations. Tests prove with them how little work untrusted input causes.
+//! Counters of costly operations. With these counters, tests prove how little work untrusted input causes.
 //!
 //! Operations are counted in unit tests and with the feature `count-work`; otherwise `count` does nothing.
 

@@ -9,7 +9,7 @@ use crate::kem::KemError;
 use crate::keys::VerifyingKey;
 use crate::types::{KeyId, RootTopic, SideTopic};
 
-/// A node with a validated chain, identified by its keys.
+/// A node whose chain was validated, identified by two keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
     /// The key that the node signs with.
@@ -46,12 +46,12 @@ pub enum Sender {
 pub enum Missing {
     /// This node is asking for the key.
     Asking,
-    /// This node's chain does not grant the topic, so no producer may hand out the key.
+    /// This node's chain does not grant the topic, so no producer may send it the key.
     NotAuthorized,
-    /// This node's chain has expired, so no producer may hand out the key.
+    /// This node's chain has expired, so no producer may send it the key.
     Expired,
-    /// No producer has handed out the key within [`UNANSWERED_AFTER`](super::UNANSWERED_AFTER) of the first
-    /// request. This node continues to ask.
+    /// No producer has sent the key within [`UNANSWERED_AFTER`](super::UNANSWERED_AFTER) of the first request. This
+    /// node continues to ask.
     Unanswered,
 }
 
@@ -62,7 +62,7 @@ pub struct MissingKeys {
     pub root_topic: RootTopic,
     /// The reason that concerns all keys, if this node's own chain is at fault.
     pub own: Option<Missing>,
-    /// The keys that no producer has handed out in time.
+    /// The keys that no producer has sent in time.
     pub unanswered: Vec<KeyId>,
 }
 
@@ -92,16 +92,16 @@ pub enum ExchangeEvent {
         root_topic: RootTopic,
         /// The received keys.
         ids: Vec<KeyId>,
-        /// The node that handed out the keys.
+        /// The node that sent the keys.
         giver: Party,
         /// The time since the request.
         after: Duration,
     },
-    /// Keys were handed out.
+    /// This node sent keys to a node that had requested them.
     Answered {
         /// The root topic.
         root_topic: RootTopic,
-        /// The keys that were handed out.
+        /// The sent keys.
         ids: Vec<KeyId>,
         /// The node that received the keys.
         requester: Party,
@@ -128,7 +128,7 @@ pub enum ExchangeEvent {
         /// The number of refusals of this topic by this check since the last report, if a report is due now.
         report: Option<u64>,
     },
-    /// No producer has handed out these keys in time. This node continues to ask.
+    /// No producer has sent these keys in time. This node continues to ask.
     Unanswered {
         /// The root topic.
         root_topic: RootTopic,
@@ -168,26 +168,26 @@ pub enum Refusal {
     /// The last certificate of a request or reply lacks a required element.
     #[error("malformed request or reply: {0}")]
     Layout(&'static str),
-    /// A reply to a request that was never sent, or that can no longer be answered.
-    #[error("reply to no outstanding request")]
+    /// The reply answers a request that this node never sent, or for which it no longer accepts replies.
+    #[error("the reply answers no outstanding request")]
     NotOutstanding,
     /// The two sides have no key exchange in common.
-    #[error("no key exchange in common")]
+    #[error("the sender and this node have no key exchange in common")]
     NoCommonSuite,
     /// The sender's key-exchange key is invalid.
     #[error("key exchange failed: {0}")]
     Exchange(#[from] KemError),
     /// The reply's box opens with none of the keys in the reply.
-    #[error("the box of keys does not open")]
+    #[error("the box of keys in the reply does not open")]
     Box,
     /// The box does not contain distinct key ids with secrets of 32 bytes each.
     #[error("malformed keys: {0}")]
     Keys(&'static str),
     /// A reply names none of the wanted keys.
-    #[error("no wanted key in the reply")]
+    #[error("the reply contains no wanted key")]
     Unwanted,
     /// The request has already been answered.
-    #[error("request answered before")]
+    #[error("the request was answered before")]
     Replay,
     /// This node has no valid chain of its own to answer or ask with.
     #[error("this node's own chain: {0}")]
@@ -220,7 +220,8 @@ pub enum ExchangeCheck {
     OwnChain,
 }
 
-/// The number of any check: `C01`, … of chains, `X01`, … of the exchange, `M01`, … of updates of trust.
+/// The number of a check of any kind. The numbers of chain validation begin with `C` (`C01`), those of the exchange
+/// with `X`, and those of updates of trust with `M`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum RefusalId {

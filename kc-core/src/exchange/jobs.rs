@@ -21,8 +21,8 @@ pub struct Ticket(pub(super) u64);
 
 /// A job for the caller to run.
 ///
-/// The result comes back as [`Input::Done`](super::Input::Done) with the same ticket. The exchange gives up a job
-/// whose result does not come before the job's [deadline](Job::deadline).
+/// The caller returns the result as [`Input::Done`](super::Input::Done) with the same ticket. The exchange gives up a
+/// job that has no result when its [deadline](Job::deadline) passes.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Job {
@@ -198,7 +198,7 @@ impl AnswerJob {
 }
 
 impl Job {
-    /// Returns the maximum duration of the job. After that, the exchange gives it up.
+    /// Returns the maximum duration of the job. After this time, the exchange no longer waits for the result.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         match self {

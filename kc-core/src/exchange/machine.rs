@@ -31,19 +31,19 @@ pub const MAX_TICKETS: usize = 64;
 /// The maximum number of jobs that run at once for one root topic. Test:
 /// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
 pub const MAX_TICKETS_PER_ROOT: usize = 8;
-/// The maximum number of records that wait for a ticket; further records are settled unread. Test:
-/// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
+/// The maximum number of records that wait to be processed. Further records are dropped: they count as settled, but
+/// are not read. Test: `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
 pub const MAX_WAITING_RECORDS: usize = 4096;
-/// The maximum size of the waiting records, in bytes; further records are settled unread. Test:
-/// `waiting_records_are_bounded_in_bytes`.
+/// The maximum size of all waiting records together, in bytes. Further records are dropped: they count as settled,
+/// but are not read. Test: `waiting_records_are_bounded_in_bytes`.
 pub const MAX_WAITING_BYTES: usize = 32 << 20;
-/// The maximum number of attempts to process a record, since a replacement may have taken the place of an actor
-/// that failed.
+/// The maximum number of attempts to process a record. A further attempt can succeed if an actor failed and has been
+/// replaced.
 const MAX_ATTEMPTS: u32 = 3;
 /// The delay before another attempt to use a topic that cannot be reached.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// The delay after an error that only an operator can correct: a wrong password that is sent again and again locks
-/// an account.
+/// The delay after an error that only an operator can correct. It is long because frequent attempts with a wrong
+/// password, for example, can lock an account.
 const FATAL_DELAY: Duration = Duration::from_secs(60);
 
 /// The configuration of an [`Exchange`].
@@ -51,7 +51,7 @@ const FATAL_DELAY: Duration = Duration::from_secs(60);
 pub struct ExchangeConfig {
     /// The key exchanges that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// True if the node also sends requests in the bare form of old peers.
+    /// True if the node also sends requests in the legacy form, which old peers understand.
     pub legacy: bool,
     /// The validity of requests and replies that the node signs.
     pub validity: Validity,
@@ -88,7 +88,7 @@ pub enum Input {
         /// The known keys with this id, which do not open the record.
         known: Candidates,
     },
-    /// A key is no longer needed, since it came from elsewhere.
+    /// A key is no longer needed, because this node got it in another way.
     Unwant(RootTopic, KeyId),
     /// This node seals for a root topic. The exchange begins to read its requests.
     Serve(RootTopic),
@@ -98,7 +98,7 @@ pub enum Input {
     Done(Ticket, Result<Output, Failure>),
 }
 
-/// An action for the caller, in order.
+/// An action for the caller. The caller must perform the actions in the order in which it gets them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Effect {
@@ -150,12 +150,13 @@ pub struct Exchange {
     readings: BTreeMap<(RootTopic, SideTopic), Reading>,
     /// Tasks to try again, with the time of the next attempt.
     retries: Vec<(Duration, Task)>,
-    /// The number of changes of the lists.
+    /// The number of changes of the lists so far.
     trust: u64,
     refusals: FailureLog<(RootTopic, SideTopic), RefusalId>,
     /// Records that no identity of the node is valid.
     invalid: FailureLog<()>,
-    /// The time at which to publish again why keys are missing; at once if the reasons changed.
+    /// The time at which the reasons why keys are missing must be published again. A change of the reasons sets it to
+    /// the present time.
     missing_due: Option<Duration>,
     effects: VecDeque<Effect>,
 }
@@ -309,7 +310,7 @@ impl Exchange {
         self.wants.outstanding(root_topic)
     }
 
-    /// Returns the number of jobs that run, including those that wait for the node's own identities.
+    /// Returns the number of running jobs plus the number of tasks that wait for the node's own identities.
     #[must_use]
     pub fn running(&self) -> usize {
         self.tasks.len() + self.unsigned.len()

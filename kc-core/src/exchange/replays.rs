@@ -8,8 +8,8 @@ use crate::symmetric::sha256;
 use crate::types::{RootTopic, Timestamp};
 use crate::wire::{Reader, Value};
 
-/// The maximum number of answered requests that are remembered until they expire; the oldest make room. Test:
-/// `answered_requests_are_bounded_and_forgotten_when_they_end`.
+/// The maximum number of answered requests that are remembered until they expire. At this number, the oldest request
+/// is forgotten for each new one. Test: `answered_requests_are_bounded_and_forgotten_when_they_end`.
 pub const MAX_ANSWERED: usize = 65_536;
 
 /// The identity of a request, known before anything in it is verified: the root topic, the random value, and the
@@ -21,13 +21,14 @@ pub(super) struct RequestId {
     form: RequestForm,
     /// A hash of the root topic, the random value and the exchange keys.
     id: [u8; 32],
-    /// For each single key of the request, a hash that includes its signer: the identity of a request with that
-    /// bare key.
+    /// For each X25519 key of the request, a hash of the key and the request's signer. It identifies a request in
+    /// legacy form that has this single key and the same signer.
     bare: Vec<[u8; 32]>,
 }
 
 impl RequestId {
-    /// Reads the identity of a request. Returns `None` if there is no random value, which validation refuses.
+    /// Reads the identity of a request. Returns `None` if there is no random value; validation refuses such a
+    /// request.
     pub(super) fn peek(root_topic: &RootTopic, chain: &[u8]) -> Option<Self> {
         let chain = UnverifiedChain::parse(chain).ok()?;
         let leaf = chain.links().last()?;

@@ -15,14 +15,14 @@ use crate::symmetric::{self, sha256};
 use crate::types::{KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
 
-/// The maximum number of keys in a reply that are tried. A reply needs one. Test:
+/// The maximum number of keys in a reply that are tried. A reply needs only one key. Test:
 /// `a_reply_with_many_keys_costs_few_key_exchanges`.
 pub const MAX_TRIED_KEYS: usize = 8;
 
 /// The keys in a reply, each with its id.
 pub type ReceivedKeys = Vec<(KeyId, DataKey)>;
 
-/// A reply from a node that may hand out keys. Its box is still sealed.
+/// A reply from a node whose chain permits it to send data keys. The box with the keys is still sealed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyReply {
     chain: ValidatedChain,
@@ -31,10 +31,10 @@ pub struct KeyReply {
     sealed: Vec<u8>,
 }
 
-/// Answers a request with `keys`. Returns one message to sign for each identity with a key of the type of the
-/// requester's root.
+/// Answers a request with `keys`. Returns the messages to sign: one for each identity with a key of the same type as
+/// the requester's root of trust, or one for each identity if no key has that type.
 ///
-/// Draws the randomness of the key exchange, `random1`, and a nonce of 24 bytes.
+/// Draws, in this order, the random bytes of the key exchange, `random1` (32 bytes), and a nonce of 24 bytes.
 ///
 /// # Errors
 /// Returns [`Refusal::NoCommonSuite`] if the request offers none of `suites`, and [`Refusal::Exchange`] if the
@@ -96,7 +96,8 @@ impl KeyReply {
 
     /// Returns the random value of the request that a reply answers, before anything in the reply is verified.
     ///
-    /// Most replies on a topic answer other nodes; this rejects them without the cost of a signature.
+    /// Most replies on a topic answer other nodes. Callers use this to reject them without the cost of verifying a
+    /// signature.
     #[must_use]
     pub fn peek_random0(value: &[u8]) -> Option<Vec<u8>> {
         let chain = UnverifiedChain::parse(value).ok()?;
@@ -105,7 +106,7 @@ impl KeyReply {
         Some(random0.to_vec())
     }
 
-    /// Interprets a chain as a reply. It must have been validated for a root topic and [`Usage::Encrypt`].
+    /// Interprets a chain as a reply. The chain must have been validated for a root topic and [`Usage::Encrypt`].
     ///
     /// # Errors
     /// Returns [`Refusal::Layout`] if the last certificate lacks an element of a reply.
@@ -133,8 +134,9 @@ impl KeyReply {
     /// Opens the box with the ephemeral keys of the request. Tries the first [`MAX_TRIED_KEYS`] keys in the reply.
     ///
     /// # Errors
-    /// Returns [`Refusal::NoCommonSuite`] if no key is of a suite of the request, [`Refusal::Exchange`] if a key is
-    /// invalid, [`Refusal::Box`] if the box does not open, and [`Refusal::Keys`] if its content is malformed.
+    /// Returns [`Refusal::NoCommonSuite`] if no key in the reply is of a suite of the request, [`Refusal::Exchange`]
+    /// if a key is invalid, [`Refusal::Box`] if the box does not open, and [`Refusal::Keys`] if the content of the
+    /// box is malformed.
     pub fn open(
         &self,
         root_topic: &RootTopic,

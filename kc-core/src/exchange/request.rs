@@ -17,7 +17,7 @@ pub const NONCE_LEN: usize = 32;
 /// The maximum length of a request's random value, in bytes. Test: `a_random_value_of_the_wrong_length_is_refused`.
 pub(super) const MAX_NONCE_LEN: usize = 256;
 
-/// The usages of a request, which any producer or controller may answer.
+/// The usages in the last certificate of a request. With both, producers may answer it and controllers forward it.
 const REQUESTING: [Usage; 2] = [Usage::EncryptRequest, Usage::EncryptSubscribe];
 
 /// The form in which a request lists its key-exchange keys.
@@ -63,7 +63,7 @@ impl KeyRequest {
         Self::from_chain(UnverifiedChain::parse(value)?.validate(trust, &demand)?)
     }
 
-    /// Interprets a chain as a request. It must have been validated for a root topic and a usage.
+    /// Interprets a chain as a request. The chain must have been validated for a root topic and a usage.
     ///
     /// # Errors
     /// Returns [`Refusal::Layout`] if the last certificate lacks a random value of 32 to 256 bytes.
@@ -134,7 +134,8 @@ pub(super) fn request_certificate(
 
 /// Encodes the last certificate of a request that a controller forwards.
 ///
-/// A bare key of the legacy form may be an Ed25519 key, so its certificate has path length 0: it certifies nothing.
+/// The bare key of the legacy form could be an Ed25519 signing key. Its certificate therefore has path length 0, so
+/// that the key cannot certify other keys.
 pub(super) fn forwarded_certificate(
     root_topic: &RootTopic,
     (form, keys): (RequestForm, &[kem::PublicKey]),
@@ -187,7 +188,8 @@ pub fn encode_key_ids<'i>(ids: impl ExactSizeIterator<Item = &'i KeyId>) -> Vec<
     writer.into_vec()
 }
 
-/// Reads the Kafka key of a request. Returns each id once, in order, without ids that no key can have.
+/// Reads the Kafka key of a request. Returns each id once, in the order of the array. Elements that cannot be the id
+/// of a key are left out.
 ///
 /// # Errors
 /// Returns [`Refusal::KeyIds`] if the Kafka key is not an array, or has more than
@@ -219,8 +221,9 @@ pub(super) fn key_id(value: &Value<'_>) -> Option<KeyId> {
 /// Re-signs a request under a controller's own chain. The request must have been validated for
 /// [`EncryptSubscribe`](crate::chain::Usage::EncryptSubscribe).
 ///
-/// Its keys, its random value and its Kafka key do not change. A bare key gets a certificate that certifies
-/// nothing. The results go to the root topic's topic of requests.
+/// The request's keys, random value and Kafka key do not change. The certificate of a bare key has path length 0, so
+/// that the key cannot certify other keys. The caller signs the returned messages and sends them to the topic of
+/// requests (`.reqs`).
 ///
 /// # Errors
 /// Returns [`Refusal::Layout`] if the request contains a key that is not for key exchanges.
@@ -274,8 +277,8 @@ impl Validity {
     }
 }
 
-/// Returns the identities that answer a node with a root of this key type: those with a key of the same type, or
-/// all if there is none.
+/// Returns the identities that answer a node with a root of this key type: the identities with a key of the same
+/// type, or all identities if none has such a key.
 pub(super) fn answering(
     identities: &[ValidIdentity],
     root_type: Option<KeyType>,

@@ -12,17 +12,17 @@ use crate::ratchet::{Candidates, DataKey};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
-/// The maximum number of root topics with wanted keys; others are refused until one is complete. Test:
-/// `a_million_invented_ids_and_roots_stay_within_the_bounds`.
+/// The maximum number of root topics with wanted keys. Further root topics are refused until one of these has no
+/// wanted key left. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_ROOTS: usize = 1024;
 /// The maximum number of wanted keys of one root topic.
 ///
-/// Ids come from any node that can write to the topic, so invented ids must not displace real ones for good: when
-/// the limit is reached, keys that were already asked for make room. Test:
+/// Any node that can write to the topic can invent ids, and these must not displace real ids for good. When the limit
+/// is reached, a key that was already asked for is therefore dropped for each new one. Test:
 /// `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_WANTED_PER_ROOT: usize = 256;
-/// The maximum number of requests of one root topic that can still be answered; the oldest makes room. Test:
-/// `a_million_invented_ids_and_roots_stay_within_the_bounds`.
+/// The maximum number of requests of one root topic that can still be answered. At this number, the oldest request is
+/// forgotten for each new one. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_OUTSTANDING_PER_ROOT: usize = 4;
 /// The time during which new ids are gathered, so that one request asks for many keys.
 pub const GATHER_TIME: Duration = Duration::from_millis(50);
@@ -37,13 +37,13 @@ const SECOND_ASK: Duration = Duration::from_secs(3);
 const THIRD_ASK: Duration = Duration::from_secs(10);
 /// The time after the first request at which a key counts as unanswered.
 pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
-/// The time for which further replies count after one has brought a key. It applies to an id with known keys that
-/// did not open the record: the fastest replier may be wrong again.
+/// The time for which further replies are accepted after a reply has brought a key. It applies only if keys with the
+/// same id were known before and did not open the record, because the first new key may be wrong, too.
 const MORE_REPLIES: Duration = Duration::from_secs(5);
 /// The time for which a key that was asked for keeps its place among the wanted keys, since its reply may be on the
 /// way.
 const KEEPS_PLACE: Duration = Duration::from_secs(1);
-/// The number of intervals without need after which a key is no longer wanted.
+/// A key is no longer wanted if no record has needed it for this number of intervals.
 const FORGOTTEN_AFTER: u32 = 20;
 
 /// The wanted keys of all root topics.
@@ -65,7 +65,7 @@ struct Root {
     pace: Pace,
     /// The time until which no request is sent, because the last one could not be sent.
     blocked: Option<Duration>,
-    /// The check that this node's chain grants the topic; `None` if it is unknown.
+    /// The result of the check that this node's chain grants the topic, or `None` if it has not been checked.
     grant: Option<Result<(), ChainError>>,
     /// The unanswered keys that have been reported.
     reported: Vec<KeyId>,
@@ -84,8 +84,8 @@ struct WantedKey {
     next: Duration,
     /// True if a request for the key is about to be sent.
     leaving: bool,
-    /// The time at which a key was received that may be as wrong as the known ones. Other keys are accepted for
-    /// [`MORE_REPLIES`] after that.
+    /// The time at which the first key with this id was received. If other keys with the id were known before,
+    /// further keys are accepted for [`MORE_REPLIES`] after this time, because the received key may be wrong, too.
     answered: Option<Duration>,
 }
 
@@ -106,7 +106,7 @@ pub enum Wanted {
     First,
     /// The key was already wanted.
     Again,
-    /// A limit is reached, and nothing can make room. The caller should try again after the next request.
+    /// A limit is reached, and no wanted key can be dropped. The caller should try again after the next request.
     Full,
 }
 
@@ -153,7 +153,7 @@ impl Wants {
         state.want(id, known, now.mono)
     }
 
-    /// Records that a key is no longer needed, since it came from elsewhere.
+    /// Records that a key is no longer needed, because this node got it in another way.
     pub(super) fn unwant(&mut self, root_topic: &RootTopic, id: &KeyId) {
         if let Some(state) = self.roots.get_mut(root_topic) {
             state.wanted.retain(|wanted| wanted.id != *id);
@@ -177,7 +177,7 @@ impl Wants {
         Some((first.max(self.pace.ready_at()).max(blocked), root_topic))
     }
 
-    /// Takes the next request of a root topic. Returns `None` if no key of it is wanted.
+    /// Takes the next request of a root topic. Returns `None` if the root topic has no key to ask for now.
     pub(super) fn leave(&mut self, root_topic: &RootTopic, now: Now) -> Option<Due> {
         self.forget(now);
         let state = self.roots.get_mut(root_topic)?;
@@ -314,7 +314,7 @@ impl Wants {
         (keys, after)
     }
 
-    /// Ends the waits for further replies that are over.
+    /// Removes the wanted keys for which the wait for further replies has ended.
     pub(super) fn end_waits(&mut self, now: Duration) {
         for state in self.roots.values_mut() {
             let before = state.wanted.len();
@@ -541,7 +541,8 @@ impl WantedKey {
         !self.leaving && self.answered.is_none()
     }
 
-    /// Returns whether the key was asked for, and its reply is not expected at any moment.
+    /// Returns whether the key may be dropped for another one: it was asked for, and no longer waits for a fast
+    /// reply.
     fn may_make_room(&self, now: Duration) -> bool {
         let last = self.last_asked.filter(|_| !self.leaving);
         last.is_some_and(|last| last + KEEPS_PLACE <= now)
@@ -562,8 +563,8 @@ fn patience(interval: Duration) -> Duration {
     UNANSWERED_AFTER.min(interval.saturating_mul(3))
 }
 
-/// Returns a time that is up to a tenth longer, so that consumers that started together do not ask together for
-/// ever.
+/// Returns a time that is up to a tenth longer, so that consumers that started at the same time do not keep asking at
+/// the same time.
 fn jittered(time: Duration, random: u8) -> Duration {
     time + time / 10 * u32::from(random) / 256
 }

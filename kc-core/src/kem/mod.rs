@@ -24,18 +24,18 @@ pub use secret::{CompletedKey, SecretKey};
 #[non_exhaustive]
 pub enum KemError {
     /// The two sides' keys are of different suites.
-    #[error("key of suite {found:?} instead of {expected:?}")]
+    #[error("the other side's key is of the suite {found:?} instead of {expected:?}")]
     SuiteMismatch {
-        /// The suite of the own key.
+        /// The suite of this side's key.
         expected: Suite,
         /// The suite of the other side's key.
         found: Suite,
     },
     /// The secret key has already encapsulated. It answers only one key.
-    #[error("the secret key is used up")]
+    #[error("the secret key has already encapsulated")]
     UsedUp,
     /// The X25519 result is all zeros: the other side sent a point of low order.
-    #[error("X25519 key of low order")]
+    #[error("the other side's X25519 key is a point of low order")]
     LowOrder,
     /// The post-quantum public key fails the check of FIPS 203 §7.2 or cannot be read.
     #[error("invalid {0:?} encapsulation key")]

@@ -52,8 +52,8 @@ impl EncapsulationKey {
         }
     }
 
-    /// Makes an answer to this key. Returns it with the shared secret: 32 bytes for X25519; 64 bytes for the other
-    /// suites (X25519, then the KEM).
+    /// Encapsulates a shared secret to this key. Returns the answer for the requester, and the shared secret. The
+    /// secret has 32 bytes for X25519, and 64 bytes for the other suites (32 of X25519, then 32 of the KEM).
     ///
     /// # Errors
     /// Returns [`KemError::LowOrder`] if the X25519 key is a point of low order, and [`KemError::InvalidKey`] if
@@ -140,7 +140,8 @@ impl PublicKey {
         Self::from_value(&Value::Bytes(bytes))
     }
 
-    /// Returns the version number on the wire.
+    /// Returns the number by which the protocol names the kind of key: 1, 2 or 5 for a requester's key, 1, 3 or 6 for
+    /// a reply.
     #[must_use]
     pub fn version(&self) -> u8 {
         match self {
@@ -158,7 +159,8 @@ impl PublicKey {
         }
     }
 
-    /// Returns this key as a reply. A version-1 key of a requester is also a reply; any other gives `None`.
+    /// Returns this key as a reply. A version-1 key of a requester is also a reply; any other key of a requester
+    /// gives `None`.
     #[must_use]
     pub(crate) fn into_reply(self) -> Option<Encapsulation> {
         match self {

@@ -22,14 +22,14 @@ pub enum SealedError {
     #[error(transparent)]
     Exchange(#[from] KemError),
     /// The value was sealed to another key, or altered.
-    #[error("sealed value does not open under this key")]
+    #[error("the sealed value does not open with this key: altered, or sealed to another key")]
     Unauthentic,
 }
 
 /// Seals `message` to `recipient`.
 ///
 /// The result is two lengths of 2 bytes each, the ephemeral key, a nonce of 24 bytes, and the box. Draws the X25519
-/// secret, the nonce, then what the KEM needs.
+/// secret, the nonce, and then the random bytes of the KEM.
 ///
 /// # Errors
 /// Returns a [`KemError`] if `recipient` is invalid.
@@ -53,8 +53,8 @@ pub fn seal(
 /// Opens a sealed value. With a version-1 key, also opens libsodium's plain sealed box.
 ///
 /// # Errors
-/// Returns [`SealedError::Malformed`] or [`SealedError::Exchange`] if the value does not have the required layout
-/// or an unusable ephemeral key, and [`SealedError::Unauthentic`] if it was sealed to another key or altered.
+/// Returns [`SealedError::Malformed`] if the value does not have the required layout, [`SealedError::Exchange`] if
+/// its ephemeral key cannot be used, and [`SealedError::Unauthentic`] if it was sealed to another key or altered.
 pub fn open(sealed: &[u8], key: &DecapsulationKey) -> Result<SecretVec, SealedError> {
     open_own(sealed, key).or_else(|error| match key.encapsulation_key().suite() {
         Suite::X25519 => open_libsodium(sealed, key).ok_or(error),

@@ -24,7 +24,7 @@ pub struct DecapsulationKey {
 }
 
 impl DecapsulationKey {
-    /// Draws a new key: 32 bytes for X25519, then what the KEM needs.
+    /// Draws a new key: 32 bytes for X25519, then the random bytes of the KEM.
     #[must_use]
     pub fn generate(suite: Suite, rng: &mut dyn CryptoRng) -> Self {
         let x25519 = Secret::random(rng);

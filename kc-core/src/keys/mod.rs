@@ -17,7 +17,7 @@ pub use signing::{Signer, SigningKey};
 pub use slh_dsa::SlhDsaHalf;
 pub use verifying::VerifyingKey;
 
-/// The type of a signing key, by its version number on the wire.
+/// The type of a signing key. The protocol names it by a version number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyType {
     /// Version 1: Ed25519 (RFC 8032).
@@ -27,7 +27,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    /// Returns the version number on the wire: 1 or 4.
+    /// Returns the number by which the protocol names the type: 1 or 4.
     #[must_use]
     pub fn version(self) -> u8 {
         match self {
@@ -64,7 +64,7 @@ pub enum KeyError {
     #[error("malformed key: {0}")]
     Encoding(#[from] WireError),
     /// No key of the required kind has this version.
-    #[error("key version {0} is unknown or of another kind")]
+    #[error("the key version {0} is unknown, or of another kind of key")]
     Version(i128),
     /// A part of the key has the wrong length.
     #[error("{part} is {found} bytes long instead of {expected}")]
@@ -79,11 +79,11 @@ pub enum KeyError {
     /// The public half that is stored with a secret key does not belong to it.
     #[error("the public half does not belong to the secret key")]
     Mismatch,
-    /// The holder of the secret half did not sign.
-    #[error("the key cannot be used to sign")]
+    /// The keystore that holds the secret half did not sign.
+    #[error("the keystore did not sign with this key")]
     Signer,
     /// A list of keys is empty.
-    #[error("empty list of keys")]
+    #[error("the list of keys is empty")]
     EmptyList,
 }
 
@@ -102,8 +102,8 @@ pub(crate) enum Element<'v, 'a> {
 
 /// Classifies a value that holds a key and passes it to `read` (protocol §5).
 ///
-/// Bytes of the length `bare` are a bare version-1 key. Any other byte string is the stand-alone form: MessagePack,
-/// in which the *raw* family does not replace *bin*. An array is `[version, content]`.
+/// A byte string of the length `bare` is a bare version-1 key. Any other byte string is the stand-alone form:
+/// MessagePack, in which byte strings must be of the *bin* family. An array is `[version, content]`.
 pub(crate) fn versioned<T>(
     value: &Value<'_>,
     bare: usize,

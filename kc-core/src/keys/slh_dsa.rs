@@ -148,7 +148,7 @@ impl SlhDsaHalf {
     /// Puts the SLH-DSA signature in front of a message that Ed25519 has already signed.
     ///
     /// # Errors
-    /// Returns [`KeyError::Mismatch`] if the key cannot sign.
+    /// Returns [`KeyError::Mismatch`] if the bytes of the secret key are not a valid key.
     pub fn complete(&self, signed: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
         sign(&self.0, signed, rng)
     }

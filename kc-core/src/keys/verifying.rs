@@ -111,7 +111,8 @@ impl VerifyingKey {
         }
     }
 
-    /// Verifies only the Ed25519 signature and returns the message inside. Rejects at low cost what cannot verify.
+    /// Verifies only the Ed25519 signature and returns the message inside. Callers use this to reject forged messages
+    /// at low cost.
     pub(crate) fn verify_ed25519<'a>(&self, signed: &'a [u8]) -> Result<&'a [u8], SignatureError> {
         match self {
             Self::Ed25519(public) => ed25519::verify(public, signed),

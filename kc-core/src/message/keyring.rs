@@ -6,15 +6,15 @@ use crate::ratchet::{Candidates, Component, DataKey, Giver};
 use crate::symmetric::{self, TAG_LEN};
 use crate::types::{KeyId, RootTopic};
 
-/// The maximum number of keys with the same id of one root topic. Producers choose the ids, so a producer's key
-/// never displaces another's; each is tried. Test: `the_ring_is_bounded`.
+/// The maximum number of keys with the same id of one root topic. Producers choose the ids, so several producers may
+/// use the same id; to open a record, all keys with its id are tried. Test: `the_ring_is_bounded`.
 pub const MAX_CANDIDATES: usize = 4;
 
 /// The maximum number of key ids of one root topic.
 ///
-/// Only authorised producers add keys. When the limit is reached, the oldest key that has never opened a record
-/// makes room, so that a flood of keys displaces itself; if all have, the oldest. Tests: `the_ring_is_bounded`,
-/// `a_flood_of_keys_that_open_nothing_displaces_itself`.
+/// Only authorised producers add keys. When the limit is reached, the oldest id whose keys have never opened a record
+/// is dropped, so that a flood of keys displaces only itself. If the keys of all ids have opened records, the oldest
+/// id is dropped. Tests: `the_ring_is_bounded`, `a_flood_of_keys_that_open_nothing_displaces_itself`.
 pub const MAX_KEYS_PER_ROOT: usize = 16_384;
 
 /// The number of latest key ids that are kept even if they have opened nothing: their records may still arrive.
@@ -25,8 +25,8 @@ const FRESH_KEYS: usize = 512;
 /// A clone shares the keys. A changed copy can be published while others still read the old one: only the root
 /// topics that change are copied.
 ///
-/// Keys do not expire, because a consumer cannot know which old records it will read, and producers forget their
-/// keys.
+/// Keys do not expire, because a consumer cannot know which old records it will read, and producers do not keep their
+/// old keys for ever.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
     roots: HashMap<RootTopic, Arc<RootKeys>>,
@@ -41,8 +41,8 @@ struct RootKeys {
     denied: VecDeque<KeyId>,
 }
 
-/// The maximum number of ids of denied keys that are remembered for one root topic; the oldest makes room. Test:
-/// `ids_of_denied_keys_are_bounded`.
+/// The maximum number of ids of denied keys that are remembered for one root topic. At this number, the oldest id is
+/// forgotten for each new one. Test: `ids_of_denied_keys_are_bounded`.
 const MAX_DENIED_IDS: usize = 1024;
 
 /// The result of adding a key.
@@ -54,15 +54,16 @@ pub enum Added {
     Candidate,
     /// The same key was already known.
     Known,
-    /// [`MAX_CANDIDATES`] keys with this id have opened records; the new one is refused.
+    /// The new key is refused, because [`MAX_CANDIDATES`] keys with this id have already opened records.
     Refused,
 }
 
 impl KeyRing {
     /// Adds a key with its giver, or with `None` for a key of this node's own.
     ///
-    /// Among several keys with one id, each giver may have one that has not opened anything; these make room for
-    /// others first.
+    /// Among the keys with the same id, at most one key of each giver may be without an opened record. A new key
+    /// replaces such a key of the same giver. If there are already [`MAX_CANDIDATES`] keys, it replaces the oldest
+    /// key that has not opened a record.
     pub fn add(
         &mut self,
         root_topic: &RootTopic,
@@ -216,7 +217,7 @@ impl RootKeys {
         emptied.len()
     }
 
-    /// Returns the index in `order` of the id that makes room next.
+    /// Returns the index in `order` of the id that is dropped next.
     fn least_useful(&self) -> usize {
         let opened = |id| self.known.get(id).is_some_and(Candidates::is_proven);
         let settled = self.order.len().saturating_sub(FRESH_KEYS);

@@ -23,8 +23,8 @@ const VERSION: u8 = 0x01;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Foreign {
-    /// There are no bytes. The Python peer sends this for a null if it uses confluent-kafka.
-    #[error("empty: the Python peer's null")]
+    /// There are no bytes. The Python peer sends this instead of a null if it uses confluent-kafka.
+    #[error("empty: the Python peer can send this instead of a null")]
     Empty,
     /// The first byte is not that of an envelope.
     #[error("not sealed: the first byte is not 0x01")]
@@ -122,14 +122,14 @@ pub enum Opened {
 /// A reason why a component did not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unopened {
-    /// Its key is not known yet.
+    /// The key of the component is not known yet.
     #[error("awaiting key {0}")]
     AwaitingKey(KeyId),
-    /// Keys with its id are known, but none opens it: it was altered, or sealed by another producer that uses the
-    /// same id.
+    /// Keys with the component's key id are known, but none of them opens it: the component was altered, or sealed by
+    /// another producer that uses the same id.
     #[error("not authentic under key {0}")]
     Unauthentic(KeyId),
-    /// It is not an envelope.
+    /// The component is not an envelope.
     #[error("foreign: {0}")]
     Foreign(#[from] Foreign),
 }

@@ -79,9 +79,10 @@ impl<S: Signer> Issuer<S> {
     }
 }
 
-/// Returns the provisioner that certified a node, and its key, if a provisioner issued the chain under `root`.
+/// Returns the provisioner that certified a node, and the provisioner's key, if a provisioner issued the chain under
+/// `root`.
 ///
-/// The end of the chain does not matter. A chain of a chain server has no provisioner.
+/// The chain may have expired. The result is `None` for a chain that a chain server issued.
 #[must_use]
 pub fn provisioner_of(chain: &[u8], root: &VerifyingKey) -> Option<(Provisioner, VerifyingKey)> {
     prove(chain, root, Timestamp::EPOCH).ok()?;
@@ -101,7 +102,7 @@ pub fn provisioner_of(chain: &[u8], root: &VerifyingKey) -> Option<(Provisioner,
     Some((by, first.keys.signer()?.clone()))
 }
 
-/// Encodes a certificate in the order of provisioning, to be signed.
+/// Encodes a certificate for the issuer to sign. Its restrictions are in the order that provisioning uses.
 pub(super) fn certificate(
     max_age: MaxAge,
     constraints: &Constraints,
@@ -163,7 +164,7 @@ pub struct Grant {
 pub struct IssuedChain {
     /// The chain, from the root of trust to the key.
     pub chain: Vec<u8>,
-    /// The root of trust that the root password gives.
+    /// The root of trust, which was derived from the root password.
     pub root: VerifyingKey,
 }
 
@@ -190,10 +191,10 @@ impl Role {
     }
 }
 
-/// Issues a chain for an existing key, such as one that was added to a node or whose chain ends.
+/// Issues a chain for an existing key: for example, for a key that was added to a node, or before a key's chain ends.
 ///
-/// The root and the provisioner have the key's type. For chain servers and administrators the root password is
-/// sufficient.
+/// The keys of the root and the provisioner have the same type as `key`. For chain servers and administrators the
+/// root password is sufficient.
 ///
 /// # Errors
 /// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not
@@ -221,7 +222,8 @@ pub fn issue_chain(
     })
 }
 
-/// Returns the regular expressions (which begin with `^`) and the root topics of `topics`, each once, or all topics if there are none.
+/// Returns the topics that a certificate grants: the regular expressions among `topics`, which begin with `^`, and
+/// the root topics of the names, each once. If `topics` is empty, all topics are granted.
 fn granted_topics(topics: &[String], scheme: &TopicScheme) -> Vec<String> {
     if topics.is_empty() {
         return vec![ANYTHING.into()];

@@ -55,7 +55,8 @@ pub fn self_revocation(signer: &dyn Signer, rng: &mut dyn CryptoRng) -> Result<V
 
 /// Makes a self-revocation like the peers' tool does for provisioners: without the entry for the denylist.
 ///
-/// It validates, but on the denylist topic the peers ignore it. To revoke a key, use [`self_revocation`].
+/// The message is valid as a chain, but the peers ignore it on the denylist topic. To revoke a key, use
+/// [`self_revocation`].
 ///
 /// # Errors
 /// Returns a [`KeyError`] if the signer fails.

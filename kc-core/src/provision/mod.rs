@@ -50,7 +50,7 @@ pub enum ProvisionError {
     #[error("signing a certificate failed")]
     Signing(#[from] KeyError),
     /// There are more than [`MAX_TOPICS`] topics.
-    #[error("{0} topics are more than a certificate can name")]
+    #[error("a certificate can name at most {max} topics, not {0}", max = MAX_TOPICS)]
     TooManyTopics(usize),
     /// The configuration cannot hold the node id or a path.
     #[error(transparent)]
@@ -62,7 +62,7 @@ pub enum ProvisionError {
     #[error("the request is not a certificate for exactly one signing key")]
     NotARequest,
     /// No provisioner certifies nodes of this role; only the root of trust does.
-    #[error("only the root of trust can certify a {0}")]
+    #[error("only the root of trust can certify a node with the role {0}")]
     NeedsRoot(Role),
     /// A certificate, or the chain that ends with it, is not valid under the root of trust.
     #[error("the signed certificate is not valid under the root of trust")]
@@ -77,7 +77,7 @@ pub enum ProvisionError {
     #[error("the chain grants other usages or topics than the node requested")]
     GrantsOther,
     /// The node has no ratchet whose secret could be sealed to the escrow key.
-    #[error("a {0} has no ratchet to escrow")]
+    #[error("a node with the role {0} has no ratchet to escrow")]
     NothingToEscrow(Role),
     /// The escrow key is invalid.
     #[error("the escrow key is invalid")]

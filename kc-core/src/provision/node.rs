@@ -22,7 +22,7 @@ pub struct NewNode<'a> {
     pub id: &'a str,
     /// The node's role.
     pub role: Role,
-    /// The topics that the node may use, by their root topics; empty for all topics.
+    /// The topics that the node may use; empty for all topics. The certificate names their root topics.
     pub topics: &'a [String],
     /// The naming scheme of topics. The configuration contains it unless it is the default.
     pub scheme: &'a TopicScheme,
@@ -38,7 +38,8 @@ pub struct NewNode<'a> {
     pub first_index: u64,
     /// The key that the first secret of the node's ratchet is sealed to; usually `None`.
     pub escrow: Option<&'a EncapsulationKey>,
-    /// The path of the file of authorities that Kafka's TLS trusts, for the configuration.
+    /// The path of the PEM file with the certificate authorities that the Kafka client trusts, as written to the
+    /// configuration.
     pub ssl_cafile: &'a str,
 }
 
@@ -68,8 +69,8 @@ impl<'a> NewNode<'a> {
 pub enum NewKey<'a> {
     /// A new key of this type, which the node's files will contain.
     Drawn(KeyType),
-    /// The public half of a key that is elsewhere, such as on a token. No signing key and no opaque key are drawn,
-    /// and the configuration does not say where they and the ratchet are.
+    /// The public half of a key that is stored elsewhere, such as on a token. No signing key and no opaque key are
+    /// drawn. The caller must add the places of the keys and of the ratchet to the configuration.
     Elsewhere(&'a VerifyingKey),
 }
 
@@ -103,8 +104,8 @@ pub struct ProvisionedNode {
 
 /// Provisions a node from both passwords. For chain servers and administrators the root password is sufficient.
 ///
-/// Draws, in this order, what hybrid signatures of the root need, the ratchet's secret, what escrow needs, the
-/// opaque key, the signing key, and what hybrid signatures of the provisioner need.
+/// Draws random bytes for, in this order, hybrid signatures of the root, the ratchet's secret, escrow, the opaque
+/// key, the signing key, and hybrid signatures of the provisioner.
 ///
 /// # Errors
 /// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not
@@ -132,9 +133,9 @@ pub fn provision_node(
 /// Draws like [`provision_node`], except for the root's signatures.
 ///
 /// # Errors
-/// Returns [`ProvisionError::NeedsRoot`] if no provisioner certifies the role, [`ProvisionError::Certificate`] if
-/// the root did not sign the certificate, [`ProvisionError::OtherKey`] if it is for another key, and otherwise the
-/// errors of [`provision_node`].
+/// Returns [`ProvisionError::NeedsRoot`] if no provisioner certifies the role, [`ProvisionError::Certificate`] if the
+/// root did not sign the certificate, [`ProvisionError::OtherKey`] if the certificate is for another key, and
+/// otherwise the errors of [`provision_node`].
 pub fn provision_node_under(
     root: &VerifyingKey,
     signed_provisioner: &[u8],

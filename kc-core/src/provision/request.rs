@@ -15,8 +15,8 @@ const PROVISIONER_PATH_LENGTH: i64 = 2;
 /// The request of a provisioner that the root of trust has not certified.
 #[derive(Clone, Debug)]
 pub struct ProvisionerRequest {
-    /// The certificate for the root to [sign](sign_request): the provisioner's usages, all topics, path length 2,
-    /// without end.
+    /// The certificate for the root to [sign](sign_request). It grants the provisioner's usages for all topics, has
+    /// path length 2, and does not expire.
     pub to_sign: Vec<u8>,
     /// The provisioner's [`self_revocation`], to keep in case its key becomes known.
     pub self_revocation: Vec<u8>,
@@ -46,7 +46,7 @@ pub fn request_provisioner(
 /// Signs the certificate that a provisioner or a node requests, with the root of trust. Returns the signature
 /// followed by the certificate.
 ///
-/// An operator should first look at what the certificate grants; see [`Certificate::parse`].
+/// An operator should first check the rights that the certificate grants; see [`Certificate::parse`].
 ///
 /// # Errors
 /// Returns [`ProvisionError::Request`] or [`ProvisionError::NotARequest`] if `to_sign` is not a certificate for
@@ -84,13 +84,13 @@ pub struct RequestedNode {
 /// Creates a node for the root of trust to certify by hand. It has a ratchet unless it is a controller, a chain
 /// server or an administrator.
 ///
-/// Draws the ratchet's secret, what escrow needs, and, unless they are [elsewhere](super::NewKey::Elsewhere), the
-/// opaque key and the signing key.
+/// Draws random bytes for, in this order, the ratchet's secret, escrow, the opaque key and the signing key. The last
+/// two are not drawn if the keys are [elsewhere](super::NewKey::Elsewhere).
 ///
 /// # Errors
-/// Returns [`ProvisionError::TooManyTopics`] or [`ProvisionError::Config`] if there are too many topics or the
-/// configuration cannot hold a name, and, with an escrow key, [`ProvisionError::NothingToEscrow`] if the node has
-/// no ratchet or [`ProvisionError::Escrow`] if the key is invalid.
+/// Returns [`ProvisionError::TooManyTopics`] if there are too many topics, and [`ProvisionError::Config`] if the
+/// configuration cannot hold a name. If there is an escrow key, returns [`ProvisionError::NothingToEscrow`] if the
+/// node has no ratchet, and [`ProvisionError::Escrow`] if the escrow key is invalid.
 pub fn request_node(
     node: &NewNode<'_>,
     now: Timestamp,
@@ -104,10 +104,10 @@ impl RequestedNode {
     /// Completes the node with the certificate that the root of trust signed.
     ///
     /// # Errors
-    /// Returns [`ProvisionError::Certificate`] if the root did not sign it or it is not valid now,
-    /// [`ProvisionError::OtherKey`] if it is for another node, [`ProvisionError::GrantsOther`] if it grants other
-    /// usages or topics than requested, and [`ProvisionError::Request`] if the stored parts do not contain a
-    /// certificate.
+    /// Returns [`ProvisionError::Certificate`] if the root did not sign the certificate or the certificate is not
+    /// valid now, [`ProvisionError::OtherKey`] if it is for another node, [`ProvisionError::GrantsOther`] if it
+    /// grants other usages or topics than the node requested, and [`ProvisionError::Request`] if
+    /// [`to_sign`](Self::to_sign) is not a certificate.
     pub fn complete(
         self,
         root: &VerifyingKey,
@@ -117,11 +117,12 @@ impl RequestedNode {
         self.complete_with_chain(root, &encode_chain(&[signed]), now)
     }
 
-    /// Makes the node trust a root, before or together with its certificate.
+    /// Adds a root of trust to the node's allowlist. The node can thus trust the root before its own certificate
+    /// arrives.
     ///
     /// # Errors
-    /// Returns a [`ConfigError`] if the configuration cannot hold the entry, which one made by [`request_node`]
-    /// always can.
+    /// Returns a [`ConfigError`] if the configuration cannot hold the entry. This does not happen with a
+    /// configuration that [`request_node`] made.
     pub fn trust(&mut self, root: &VerifyingKey) -> Result<(), ConfigError> {
         let entry = TrustEntry::unrestricted(root);
         let entry = Value::from(entry.as_bytes());

@@ -10,7 +10,7 @@ const YEAR: Duration = Duration::from_secs(31_622_400);
 /// The role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Seals messages and hands out keys.
+    /// Seals messages, and sends data keys to consumers that request them.
     Producer,
     /// Opens messages, and asks producers or controllers for keys.
     Consumer,
@@ -20,11 +20,11 @@ pub enum Role {
     ProdconLimited,
     /// A consumer that asks only controllers for keys.
     ConsumerLimited,
-    /// Vouches for limited nodes.
+    /// Forwards the requests of limited nodes to producers, and vouches for these requests.
     Controller,
     /// Renews the chains of other nodes.
     ChainServer,
-    /// Signs updates of the lists of all nodes. It takes no part in the exchange.
+    /// Signs updates of the lists of all nodes. It takes no part in the key exchange.
     Administrator,
 }
 
@@ -83,7 +83,8 @@ impl Role {
         }
     }
 
-    /// Returns the provisioner of the role, or `None` if the root of trust itself certifies it.
+    /// Returns the provisioner that certifies nodes of this role, or `None` if the root of trust itself certifies
+    /// them.
     #[must_use]
     pub fn provisioner(self) -> Option<Provisioner> {
         match self {

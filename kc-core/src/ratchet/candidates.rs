@@ -4,7 +4,8 @@ use super::{DataKey, OpeningKey};
 use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 
-/// The giver of a key: the keys of the chain of its reply, the root of trust first and the signer last.
+/// The giver of a key: the keys in the chain of the reply that brought the key, the root of trust first and the
+/// signer last.
 pub type Giver = Arc<[VerifyingKey]>;
 
 /// The maximum number of givers of one key that are remembered; further givers are ignored. Test:
@@ -13,12 +14,12 @@ const MAX_GIVERS: usize = 4;
 
 /// The keys of a root topic with the same id.
 ///
-/// Producers choose the ids, so there may be several keys; a producer's key never displaces another's. Cloning only
-/// increments a reference count.
+/// Producers choose the ids, so several producers may use the same id. A key that has opened a record is never
+/// displaced by another one. Cloning only increments a reference count.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates(Arc<Vec<Candidate>>);
 
-/// A key and its givers. A key of this node's own has none.
+/// A key and its givers. A key of this node's own has no giver.
 #[derive(Clone, Debug)]
 struct Candidate {
     key: Arc<OpeningKey>,
@@ -62,8 +63,8 @@ impl Candidates {
 
     /// Adds a key, or another giver of a known key. Returns whether the key is now among the candidates.
     ///
-    /// An unproven key of the same giver makes room; if there are already `max` keys, the oldest unproven key of
-    /// another giver.
+    /// A key is unproven until it has opened a record. A new key replaces an unproven key of the same giver. If there
+    /// are already `max` keys, it replaces the oldest unproven key, and is refused if there is none.
     pub(crate) fn add(&mut self, secret: DataKey, giver: Option<Giver>, max: usize) -> bool {
         let candidates = Arc::make_mut(&mut self.0);
         let same = |candidate: &&mut Candidate| candidate.key.data_key() == &secret;
@@ -95,7 +96,7 @@ impl Candidates {
         true
     }
 
-    /// Drops the keys that only denied givers gave. Returns whether there were any.
+    /// Drops the keys that only denied givers gave. Returns whether any key was dropped.
     pub(crate) fn revise(&mut self, is_denied: impl Fn(&Giver) -> bool) -> bool {
         if !self.givers().any(&is_denied) {
             return false;

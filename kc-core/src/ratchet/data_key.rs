@@ -13,7 +13,7 @@ use crate::types::KeyId;
 /// Length of a message's salt, in bytes.
 pub const SALT_LEN: usize = 16;
 
-/// The part of a Kafka record that is sealed: each part has keys of its own.
+/// The part of a Kafka record that is sealed. Kafka keys and values are sealed with different message keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Component {
     /// The Kafka key.
@@ -22,9 +22,9 @@ pub enum Component {
     Value,
 }
 
-/// All counter values of a sealing key are used. The ratchet must turn.
+/// All counter values of a sealing key are used. No more messages can be sealed until the ratchet turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the key has sealed all the messages it may")]
+#[error("the key has sealed all messages that it may seal")]
 pub struct Exhausted;
 
 /// The secret of one root topic at one step of a ratchet: 32 bytes, which producers hand out to consumers.
@@ -41,9 +41,9 @@ pub struct MessageKey {
 /// Seals the messages of one root topic at one step.
 ///
 /// It is shared, never copied, because it contains the counters that keep (key, nonce) pairs unique. Only
-/// [`StepKeys`](super::StepKeys) make one. The low half of a salt is the counter. The high half is drawn for each
-/// sealing key, so that two processes that run from copies of a node's files share no (key, nonce) pair (protocol
-/// §3).
+/// [`StepKeys`](super::StepKeys) can create it. The low half of a salt is the counter. The high half is drawn for
+/// each sealing key, so that two processes that run from copies of a node's files share no (key, nonce) pair
+/// (protocol §3).
 #[derive(Debug)]
 pub struct SealingKey {
     id: KeyId,

@@ -29,14 +29,14 @@ impl Context {
 #[non_exhaustive]
 pub enum GeneratorError {
     /// All 2^128 counter values are used up.
-    #[error("counter exhausted")]
+    #[error("all counter values are used up")]
     Exhausted,
     /// The requested output is empty or longer than [`MAX_OUTPUT_LEN`].
-    #[error("{0} bytes of output are not possible")]
+    #[error("the output has {0} bytes, not 1 to {max}", max = MAX_OUTPUT_LEN)]
     OutputLength(usize),
     /// The new secret is the present one, which would repeat all outputs.
     #[cfg(feature = "vectors")]
-    #[error("the secret is in use already")]
+    #[error("the new secret is the present one")]
     SameSecret,
 }
 
@@ -59,7 +59,8 @@ impl KeyGenerator {
         }
     }
 
-    /// Creates a generator with another counter. The caller must know that the lower values have been used.
+    /// Creates a generator that continues at `counter`. The caller must make sure that no output with this or a
+    /// higher counter value was generated before.
     #[cfg(feature = "vectors")]
     #[must_use]
     pub fn starting_at(secret: Secret<32>, context: Context, counter: u128) -> Self {
@@ -136,7 +137,8 @@ impl KeyGenerator {
 /// The maximum stack use of [`hash`], in bytes: 2.5 KiB unoptimized, 1.8 KiB optimized, rounded up.
 const HASH_STACK: usize = 3072;
 
-/// Computes the keyed BLAKE2b hash of `message`, of 1 to 64 bytes. Leaves no copy of the secret on the stack.
+/// Computes the keyed BLAKE2b hash of `message` into `output`, which has 1 to 64 bytes. Leaves no copy of the secret
+/// on the stack.
 pub(super) fn derive(
     output: &mut [u8],
     secret: &[u8; 32],
@@ -162,8 +164,8 @@ fn hash(output: &mut [u8], secret: &[u8; 32], salt: &[u8; 16], context: Context,
 
 /// Overwrites the data that [`hash`] left on the stack below the caller.
 ///
-/// Zeroizing byte by byte would take as long as hashing. Tests inspect the stack to prove that the compiler keeps
-/// this.
+/// Zeroizing byte by byte would take as long as hashing. Tests inspect the stack to prove that the compiler does not
+/// remove this code.
 #[inline(never)]
 fn wipe_stack() {
     black_box(&mut [0_u8; HASH_STACK]);

@@ -75,7 +75,7 @@ pub enum RatchetInput {
     Saved(bool),
 }
 
-/// An action for the caller, in order.
+/// An action for the caller. The caller must perform the actions in the order in which it gets them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RatchetEffect {
@@ -97,7 +97,7 @@ pub enum RatchetEffect {
 }
 
 impl Ratchet {
-    /// Continues with stored keys and the index of the latest used step.
+    /// Creates the machine from the stored keys and the index of the latest used step.
     #[must_use]
     pub fn new(config: RatchetConfig, retained: RetainedKeys, used: Option<u64>) -> Self {
         Self {
@@ -127,7 +127,8 @@ impl Ratchet {
         self.used
     }
 
-    /// Returns the kept keys of a root topic with these ids, and records that they have been handed out.
+    /// Returns the retained keys of a root topic with these ids, to be sent to a consumer. Records that they have
+    /// been handed out.
     pub fn hand_out(&mut self, root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, DataKey)> {
         let current = self.current.as_ref().map(StepKeys::key_id);
         let held = ids
@@ -138,7 +139,8 @@ impl Ratchet {
         keys
     }
 
-    /// Returns the key of a root topic in use, if it has been kept.
+    /// Returns the sealing key of a root topic at the step in use, if it is among the retained keys. The caller must
+    /// first have performed all [effects](Self::poll_effect), so that the key has been stored.
     #[must_use]
     pub fn sealing_key(&self, root_topic: &RootTopic) -> Option<Arc<SealingKey>> {
         let key = self.current.as_ref()?.known(root_topic)?;
@@ -223,7 +225,8 @@ impl Ratchet {
 
     fn stepped(&mut self, step: Option<Step>, now: Now, rng: &mut dyn CryptoRng) {
         let Some(step) = step else {
-            // An early retry: a key must not remain in use because a disk was full for a moment.
+            // The next attempt is early, so that a disk that is full for a moment does not keep the present key in
+            // use.
             self.due = Some(now.mono + RETRY_DELAY.min(self.config.interval));
             return;
         };

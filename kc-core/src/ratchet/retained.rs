@@ -4,8 +4,9 @@ use std::time::Duration;
 use super::data_key::DataKey;
 use crate::types::{KeyId, RootTopic, Timestamp};
 
-/// The maximum number of keys that a producer keeps, and therefore of root topics that it can seal for. The oldest
-/// make room, except keys of the step in use. Test: `retained_keys_are_pruned_by_age_and_bounded`.
+/// The maximum number of keys that a producer keeps, and therefore of root topics that it can seal for. At this
+/// number, the oldest key is dropped for each new one, but never a key of the step in use. Test:
+/// `retained_keys_are_pruned_by_age_and_bounded`.
 pub const MAX_RETAINED_KEYS: usize = 8192;
 
 /// A key that a producer has sealed with, kept so that late consumers can still ask for it.
@@ -21,7 +22,7 @@ pub struct RetainedKey {
     pub birth: Timestamp,
 }
 
-/// The keys that a producer can hand out, oldest first (protocol §4: `oldkeys`).
+/// The keys that a producer can send to consumers, oldest first (protocol §4: `oldkeys`).
 #[derive(Debug, Default, PartialEq)]
 pub struct RetainedKeys {
     keys: HashMap<RootTopic, HashMap<KeyId, RetainedKey>>,
@@ -31,9 +32,9 @@ pub struct RetainedKeys {
 impl RetainedKeys {
     /// Adds a key. Returns whether the key is kept.
     ///
-    /// If a key with the same root topic and id exists, that one remains: a ratchet makes each key only once. When
-    /// there are [`MAX_RETAINED_KEYS`] keys, the oldest with another id makes room; keys of one step have the same
-    /// id. If there is none, nothing is added.
+    /// If there is already a key with the same root topic and id, it is not replaced, because a ratchet makes each
+    /// key only once. If there are [`MAX_RETAINED_KEYS`] keys, the oldest key with another id is dropped. If all keys
+    /// have this id, which means that they belong to the same step, the new key is not added.
     pub fn insert(&mut self, key: RetainedKey) -> bool {
         if self.get(&key.root_topic, &key.id).is_some() {
             return true;
@@ -51,8 +52,8 @@ impl RetainedKeys {
         true
     }
 
-    /// Forgets the keys that are `max_age` old or older, except those with the id in use. Returns whether there
-    /// were any.
+    /// Forgets the keys that are `max_age` old or older, except those with the id in use. Returns whether any key was
+    /// forgotten.
     pub fn prune(&mut self, now: Timestamp, max_age: Duration, in_use: Option<KeyId>) -> bool {
         let before = self.order.len();
         let keys = &mut self.keys;

@@ -75,7 +75,7 @@ impl Step {
         KeyId::Long(id)
     }
 
-    /// Returns the secret of a root topic, which its consumers may receive.
+    /// Returns the data key of a root topic at this step. Consumers of the root topic may receive it.
     #[must_use]
     pub fn data_key(&self, root_topic: &RootTopic) -> DataKey {
         let digest = sha256(&[root_topic.as_str().as_bytes()]);
@@ -136,8 +136,8 @@ impl Seed {
         Self::generate_from(0, rng)
     }
 
-    /// Creates a new ratchet that begins at `index`, for a node that had another one. Used indices must not occur
-    /// again, because key ids are derived from them.
+    /// Creates a new ratchet that begins at `index`, for a node that had a ratchet before. `index` must be greater
+    /// than all indices that the node has used, because key ids are derived from indices and must not repeat.
     #[must_use]
     pub fn generate_from(index: u64, rng: &mut dyn CryptoRng) -> Self {
         Self {
@@ -197,7 +197,8 @@ impl Seed {
         self.index
     }
 
-    /// Turns the ratchet. Returns the next seed, to be stored, and the step of this one, to be used after that.
+    /// Turns the ratchet. Returns the next seed, which the caller must store, and the step of the present seed, which
+    /// may be used after that.
     ///
     /// # Errors
     /// Returns [`SeedError::Exhausted`] at the index 2^64 - 1.
@@ -221,8 +222,8 @@ impl PendingStep {
         &self.next
     }
 
-    /// Returns the step, and the seed after it. The caller states that [`next`](Self::next) has been stored
-    /// durably.
+    /// Returns the step, and the seed after it. By this call, the caller states that [`next`](Self::next) has been
+    /// stored durably.
     #[must_use]
     pub fn stored(self) -> (Step, Seed) {
         (self.step, self.next)
@@ -238,7 +239,7 @@ pub struct StepKeys {
 }
 
 impl StepKeys {
-    /// Takes a step into use.
+    /// Creates the keys of a step that is used from now on.
     #[must_use]
     pub fn new(step: Step, form: &KeyIdForm) -> Self {
         Self {

@@ -24,8 +24,8 @@ pub mod opaque {
     }
 }
 
-/// The form in which a producer stores retained keys, before it is sealed (protocol §11, `oldkeys`): `{"pgens":
-/// [[root topic, key id, secret, birth], ...]}`.
+/// The retained keys of a producer as a plaintext, which is sealed before it is stored (protocol §11, `oldkeys`):
+/// `{"pgens": [[root topic, key id, secret, birth], ...]}`.
 pub mod retained_keys {
     use crate::ratchet::{RetainedKey, RetainedKeys};
     use crate::secret::{Secret, SecretVec};

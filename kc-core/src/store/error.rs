@@ -17,7 +17,7 @@ pub enum StoreErrorKind {
     Io,
     /// The store did not answer in time.
     Timeout,
-    /// A wrapped value does not open.
+    /// A sealed value does not open: it was altered, or sealed with another key.
     Unauthentic,
     /// The ratchet has no step left.
     Exhausted,
@@ -82,7 +82,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Permission => "not permitted",
             StoreErrorKind::Io => "reading or writing failed",
             StoreErrorKind::Timeout => "no answer in time",
-            StoreErrorKind::Unauthentic => "does not open",
+            StoreErrorKind::Unauthentic => "altered, or sealed with another key",
             StoreErrorKind::Exhausted => "no ratchet step left",
             StoreErrorKind::Other => "failed",
         };

@@ -17,8 +17,8 @@ pub struct MemoryKeyStore {
 
 /// Creates a random number generator for one use.
 ///
-/// If each is seeded from the operating system, copies of a process (a fork, a snapshot of a machine) get different
-/// numbers.
+/// If each generator is seeded from the operating system, copies of a process (a fork, a snapshot of a machine) draw
+/// different numbers.
 pub type Generators = dyn Fn() -> Result<Box<dyn CryptoRng>, StoreError> + Send + Sync;
 
 /// A [`RatchetStore`] in memory, for nodes without durable storage (`ratchet : memory`). Each start needs a seed of
@@ -77,7 +77,7 @@ impl KeyStore for MemoryKeyStore {
 
     fn unwrap_opaque(&self, wrapped: &[u8]) -> Result<SecretVec, StoreError> {
         opaque::unwrap(wrapped, self.secrets.opaque_key())
-            .ok_or_else(|| StoreError::new(StoreErrorKind::Unauthentic, "opaque value"))
+            .ok_or_else(|| StoreError::new(StoreErrorKind::Unauthentic, "open a sealed value"))
     }
 
     fn suites(&self) -> Vec<Suite> {
@@ -99,8 +99,8 @@ impl fmt::Debug for MemoryKeyStore {
 }
 
 impl MemoryRatchetStore {
-    /// Creates a ratchet with a random secret and a random index below 2^63, so that neither occurs at another
-    /// start.
+    /// Creates a ratchet with a random secret and a random index below 2^63, so that no other start uses the same
+    /// secret or index.
     #[must_use]
     pub fn drawn(rng: &mut dyn CryptoRng) -> Self {
         let mut index = [0; 8];
@@ -121,7 +121,7 @@ impl RatchetStore for MemoryRatchetStore {
     }
 
     fn step(&mut self) -> Result<Step, StoreError> {
-        let exhausted = || StoreError::new(StoreErrorKind::Exhausted, "ratchet in memory");
+        let exhausted = || StoreError::new(StoreErrorKind::Exhausted, "turn the ratchet in memory");
         let pending = self.seed.take().ok_or_else(exhausted)?.advance();
         let (step, next) = pending.map_err(|_| exhausted())?.stored();
         self.seed = Some(next);

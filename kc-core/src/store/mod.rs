@@ -9,7 +9,7 @@
 //! | [`SealedRatchetHeader`] | the readable header of a ratchet that a token has sealed |
 //! | [`opaque`] | sealed values in the configuration |
 //! | [`KeyStore`], [`RatchetStore`] | the stores of a node's secrets |
-//! | [`RetainedKeysArchive`], [`TrustArchive`], [`ChainKeyArchive`] | the archives of what changes between runs |
+//! | [`RetainedKeysArchive`], [`TrustArchive`], [`ChainKeyArchive`] | the archives of data that changes while a node runs and must survive a restart |
 //! | [`KeyStoreSigner`] | a signer with a key that never leaves its keystore |
 //!
 //! The `.seed` file is a [`Seed`](crate::ratchet::Seed). This module does not access files.

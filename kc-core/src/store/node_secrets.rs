@@ -20,16 +20,16 @@ pub enum NodeSecretsError {
     #[error("malformed signing key in the key file: {0}")]
     Key(#[from] KeyError),
     /// A later version wrote the file.
-    #[error("unknown key file version {0}")]
+    #[error("the key file has the unknown version {0}")]
     Version(i128),
     /// None of the signing keys is of a known type.
-    #[error("no signing key of a known type")]
+    #[error("the key file has no signing key of a known type")]
     NoKnownKey,
     /// The opaque key does not have 32 bytes.
-    #[error("the opaque key has {0} bytes instead of 32")]
+    #[error("the opaque key in the key file has {0} bytes instead of 32")]
     OpaqueKey(usize),
-    /// None of the key exchanges is known.
-    #[error("no key exchange of a known version")]
+    /// The list of key exchanges contains no known version.
+    #[error("the list of key exchanges has no known version")]
     NoKnownSuite,
 }
 
@@ -132,7 +132,7 @@ impl NodeSecrets {
         writer.into_vec().into()
     }
 
-    /// Draws a signing key of this type unless there is one. Returns whether a key was drawn.
+    /// Draws a signing key of this type unless there is already one. Returns whether a key was drawn.
     pub fn ensure_key(&mut self, key_type: KeyType, rng: &mut dyn CryptoRng) -> bool {
         let missing = self
             .signing_keys()
@@ -148,7 +148,7 @@ impl NodeSecrets {
         self.signing_keys.push(StoredKey::Known(key));
     }
 
-    /// Returns the signing keys of known types, in order.
+    /// Returns the signing keys of known types, in the order of the file.
     pub fn signing_keys(&self) -> impl Iterator<Item = &SigningKey> {
         self.signing_keys.iter().filter_map(|key| match key {
             StoredKey::Known(key) => Some(key),
@@ -168,7 +168,7 @@ impl NodeSecrets {
         versions.filter_map(|version| Suite::from_version((*version).into()))
     }
 
-    /// Returns whether the node also sends requests in the bare form of old peers.
+    /// Returns whether the node also sends requests in the legacy form, which old peers understand.
     #[must_use]
     pub fn legacy_requests(&self) -> bool {
         self.legacy_requests
@@ -188,7 +188,7 @@ impl NodeSecrets {
         Ok(())
     }
 
-    /// Sets whether the node also sends requests in the bare form of old peers.
+    /// Sets whether the node also sends requests in the legacy form, which old peers understand.
     pub fn set_legacy_requests(&mut self, legacy_requests: bool) {
         self.legacy_requests = legacy_requests;
     }

@@ -8,14 +8,15 @@ use crate::keys::VerifyingKey;
 use crate::ratchet::{RetainedKeys, Step};
 use crate::secret::SecretVec;
 
-/// Holds and uses a node's signing keys and its opaque key. The keys never leave it.
+/// Holds and uses a node's signing keys and its opaque key. The keys never leave the store.
 pub trait KeyStore: Debug + Send + Sync {
-    /// Returns the public halves of the signing keys in use, in order.
+    /// Returns the public halves of the signing keys in use, in the order in which the store holds them.
     fn verifying_keys(&self) -> Vec<VerifyingKey>;
 
     /// Signs `message` with `key`. Returns the signature followed by the message (protocol §5).
     ///
-    /// Blocks: for about 0.1 s with a hybrid key, for a round trip with a token.
+    /// Blocks for about 0.1 s with a hybrid key, and for the time of an exchange with the token if a token holds the
+    /// key.
     ///
     /// # Errors
     /// Returns a [`StoreError`] of the kind `Missing` if `key` is not among the [keys in
@@ -38,14 +39,14 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Returns the key exchanges that the node offers and accepts, in order of preference.
     fn suites(&self) -> Vec<Suite>;
 
-    /// Returns whether the node also sends requests in the bare form of old peers.
+    /// Returns whether the node also sends requests in the legacy form, which old peers understand.
     fn legacy_requests(&self) -> bool;
 }
 
 /// Holds a producer's ratchet.
 pub trait RatchetStore: Debug + Send {
-    /// Returns whether a restart continues with the next step. If not, each start uses another ratchet, and
-    /// retained keys are only kept in memory.
+    /// Returns whether the ratchet continues with the next step after a restart. If it does not, each start uses
+    /// another ratchet, and retained keys are kept only in memory.
     fn is_durable(&self) -> bool {
         true
     }
@@ -61,41 +62,41 @@ pub trait RatchetStore: Debug + Send {
 
 /// Keeps the keys that a producer retains for late consumers, between runs.
 pub trait RetainedKeysArchive: Debug + Send {
-    /// Stores the keys, and the index of the latest step that was used, durably before it returns. They take the place of
-    /// those stored before; without an index, the one stored before stays.
+    /// Stores the keys, and the index of the latest used step, durably before it returns. The keys replace all keys
+    /// that were stored before. If `used` is `None`, the stored index does not change.
     ///
     /// # Errors
-    /// [`StoreError`]; the keys must then not be used.
+    /// Returns a [`StoreError`] if the keys cannot be stored. The caller must then not use them.
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError>;
 }
 
 /// Keeps changes of a node's lists and chains between runs.
 pub trait TrustArchive: Debug + Send {
-    /// Stores an entry of a list durably before it returns. An entry that is stored already is stored once.
+    /// Stores an entry of a list durably before it returns. An entry that is already stored is not stored twice.
     ///
     /// # Errors
-    /// [`StoreError`]; the entry is in force all the same, until the node closes.
+    /// Returns a [`StoreError`] if the entry cannot be stored. It is in force nevertheless, until the node closes.
     fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError>;
 
-    /// Stores the chain of the node's signing key with this index, counted from 0, durably before it returns. It takes
-    /// the place of the chain that the key had.
+    /// Stores the chain of the node's signing key with this index, counted from 0, durably before it returns. The
+    /// chain replaces the stored chain of the key.
     ///
     /// # Errors
-    /// [`StoreError`]; the chain is in use all the same, until the node closes.
+    /// Returns a [`StoreError`] if the chain cannot be stored. It is in use nevertheless, until the node closes.
     fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError>;
 }
 
-/// Keeps the keys that a chain server renews chains for.
+/// Keeps the keys whose chains a chain server renews.
 pub trait ChainKeyArchive: Debug + Send + Sync {
-    /// Returns the keys as they are stored now, by name; keys may be added while the server runs.
+    /// Returns the keys that are stored now, each with its name. An operator may add keys while the server runs.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns a [`StoreError`] if the keys cannot be read.
     fn load(&self) -> Result<Vec<(String, ChainKey)>, StoreError>;
 
-    /// Stores a renewed key under its name, in place of the one stored before, durably before it returns.
+    /// Stores the new entry of a key under the key's name, durably before it returns. It replaces the stored entry.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns a [`StoreError`] if the entry cannot be stored.
     fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError>;
 }

@@ -9,7 +9,8 @@ pub use topic::{
     ManagementTopic, ManagementTopics, RootTopic, SideTopic, TopicScheme, is_topic_name,
 };
 
-/// The first second that ISO 8601 with four digits of the year cannot show.
+/// The start of the year 10000, in seconds since the epoch. ISO 8601 with four digits for the year can show only
+/// earlier times.
 const YEAR_10000: f64 = 253_402_300_800.0;
 
 /// Length of a long key id, in bytes.

@@ -1,8 +1,8 @@
 //! Strict and bounded MessagePack (protocol §1).
 //!
-//! [`Value`] borrows from the input, so that the code evaluates the bytes that were signed. [`Reader`] accepts
-//! exactly one value, only the types that the protocol uses, a bounded depth and a bounded number of elements.
-//! [`Writer`] writes the shortest forms. The primitives come from the crate `rmp`.
+//! [`Value`] borrows from the input, so that the code evaluates the bytes that were signed. [`Value::decode`] accepts
+//! exactly one value. [`Reader`] accepts only the types that the protocol uses, a bounded depth and a bounded number
+//! of elements. [`Writer`] writes the shortest forms. The primitives come from the crate `rmp`.
 
 mod reader;
 mod writer;

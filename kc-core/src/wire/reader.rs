@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// Ends the reading.
+    /// Checks that all bytes have been read.
     ///
     /// # Errors
     /// Returns [`WireError::TrailingBytes`] if bytes are left.

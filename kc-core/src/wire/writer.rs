@@ -21,7 +21,7 @@ impl Writer {
         Self(ByteBuf::from_vec(out))
     }
 
-    /// Returns the bytes written, after those that [`append_to`](Self::append_to) was given.
+    /// Returns the buffer: the bytes passed to [`append_to`](Self::append_to), then the written bytes.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         self.0.into_vec()

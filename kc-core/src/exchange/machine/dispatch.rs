@@ -19,7 +19,7 @@ pub(super) struct Dispatch {
     purpose: Purpose,
     kafka_key: Arc<[u8]>,
     unsigned: VecDeque<(Arc<ToBeSigned>, Vec<SideTopic>)>,
-    /// The message being sent, and the topics that it still goes to.
+    /// The message being sent, and the topics that it has not been sent to yet.
     signed: Option<(Arc<[u8]>, VecDeque<SideTopic>)>,
     /// True if a message has reached a topic.
     sent: bool,

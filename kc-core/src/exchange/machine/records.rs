@@ -18,7 +18,7 @@ use crate::exchange::request::{RequestForm, decode_key_ids};
 use crate::sabotage::{Rule, broken};
 use crate::types::{Now, RootTopic, SideTopic};
 
-/// The tickets that are reserved for this node's own requests.
+/// The number of tickets that are reserved for this node's own requests.
 const OWN_TICKETS: usize = 16;
 const OWN_TICKETS_PER_ROOT: usize = 2;
 
@@ -161,7 +161,7 @@ impl Exchange {
     }
 }
 
-/// Returns the first check that a value without a request's random value fails.
+/// Returns the first check that fails for a record without the random value of a request.
 fn why_no_request(value: &[u8]) -> Refusal {
     let chain = match UnverifiedChain::parse(value) {
         Ok(chain) => chain,

@@ -38,7 +38,7 @@ impl Exchange {
         self.with_identities(task, now);
     }
 
-    /// Interprets a validated chain as a request. Settles the record if the chain is not one.
+    /// Interprets a validated chain as a request. Settles the record if the chain is not a request.
     pub(super) fn request_of(
         &mut self,
         task: &Task,
@@ -153,7 +153,8 @@ const IDENTITIES_AGE: Duration = Duration::from_secs(1);
 pub(super) type OwnIdentities = Result<Arc<[ValidIdentity]>, ChainError>;
 
 impl Exchange {
-    /// Continues with a task that signs as soon as the node's own identities are known.
+    /// Continues with a task that needs signatures. If the node's own identities are not known, the task waits for
+    /// them.
     pub(super) fn with_identities(&mut self, task: Task, now: Now) {
         let known = self.identities.as_ref();
         let fresh = known.filter(|(at, _)| now.mono.saturating_sub(*at) < IDENTITIES_AGE);
@@ -213,7 +214,8 @@ impl Exchange {
             };
         };
         match task.take_step() {
-            // No secret is encapsulated and no request forwarded under lists that have changed.
+            // The lists have changed since the request was validated. It is validated again before it is answered or
+            // forwarded.
             Step::Compose(record, id, ..) if task.trust != self.trust => {
                 self.answered.forget(&id);
                 task.step = Step::Record(record);

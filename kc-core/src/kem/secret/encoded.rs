@@ -1,5 +1,5 @@
-//! Secret keys of exchanges as the peers encode them. The protocol itself never sends or stores one: only the test vectors
-//! read and write them.
+//! Secret keys of key exchanges in the encoding of the peers. The protocol never sends or stores such keys; only the
+//! test vectors read and write them.
 
 use rand_core::CryptoRng;
 
@@ -13,14 +13,14 @@ use crate::wire::{Value, WireError};
 
 /// A replier's ephemeral secret key after it has encapsulated: version 3 or 6.
 ///
-/// The protocol never needs it again. It exists because the peers can write it.
+/// The protocol never uses such a key again. This type exists because the peers can write such keys.
 #[derive(Debug)]
 pub struct CompletedKey {
     key: DecapsulationKey,
     reply: Encapsulation,
 }
 
-/// A secret key of any version, as the peers encode them.
+/// A secret key of any version, in the encoding of the peers.
 #[derive(Debug)]
 pub enum SecretKey {
     /// A key that has not encapsulated.

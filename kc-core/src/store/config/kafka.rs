@@ -31,9 +31,10 @@ impl KafkaUse {
     }
 }
 
-/// Returns the sections for one client; later ones override earlier ones: `kafka`, `kafka-U`, `kafka-X`,
-/// `kafka-X-U` for the purpose U and the extra layer X (protocol §11). For KafkaCrypto's own clients, X is
-/// `crypto`.
+/// Returns the sections that apply to one client. Later sections override earlier ones.
+///
+/// For the purpose U and the extra layer X, they are `kafka`, `kafka-U`, `kafka-X` and `kafka-X-U` (protocol §11).
+/// For the clients that carry key requests and replies, X is `crypto`.
 pub fn kafka_sections(purpose: KafkaUse, extra: Option<&str>) -> Vec<String> {
     let purpose = purpose.suffix();
     let mut sections = vec!["kafka".to_owned(), format!("kafka-{purpose}")];
@@ -43,8 +44,8 @@ pub fn kafka_sections(purpose: KafkaUse, extra: Option<&str>) -> Vec<String> {
     sections
 }
 
-/// The settings of one Kafka client, in order, by kafka-python's names in lower case (`bootstrap_servers`,
-/// `security_protocol`, …). Unknown names are kept.
+/// The settings of one Kafka client, in the order in which they were set. Their names are kafka-python's, in lower
+/// case (`bootstrap_servers`, `security_protocol`, …). Unknown names are kept.
 ///
 /// `Debug` shows only names, because values may be passwords.
 #[derive(Default, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub struct KafkaSettings {
 }
 
 impl KafkaSettings {
-    /// Sets `name`. An empty text unsets it.
+    /// Sets the setting `name`. An empty text removes the setting.
     pub fn apply(&mut self, name: &str, text: &str) {
         let name = name.to_lowercase();
         let place = self.entries.iter().position(|(known, _)| *known == name);
@@ -72,7 +73,7 @@ impl KafkaSettings {
     }
 
     /// Sets the `group_id` of a consumer that has none: the node id, or `<node>.kafkacrypto` for the extra layer
-    /// `crypto`. Removes it from any other client.
+    /// `crypto`. Removes the `group_id` of any other client.
     #[must_use]
     pub fn with_group_id(mut self, node_id: &str, purpose: KafkaUse, extra: Option<&str>) -> Self {
         if purpose != KafkaUse::Consumer {
@@ -101,7 +102,7 @@ impl KafkaSettings {
         self.text(name).and_then(Value::decode)
     }
 
-    /// Returns the names and texts, in order.
+    /// Returns the names and texts, in the order in which they were set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries
             .iter()

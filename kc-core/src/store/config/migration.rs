@@ -7,7 +7,7 @@ use super::{ConfigError, Name, NodeConfig, Section, Value};
 pub enum NodeRole {
     /// A producer, a consumer, or both.
     Node,
-    /// A controller. Old versions listed the provisioners that it trusts in a section of their own.
+    /// A controller. Old versions listed the provisioners that it trusts in a separate section.
     Controller,
 }
 
@@ -25,9 +25,10 @@ impl NodeConfig {
     /// | crypto `chain` | chains `chain0` |
     /// | provisioners, any name (controllers only) | allowlist, named `base64#` of the SHA-256 of the entry |
     ///
-    /// Nothing is overwritten: a root whose name is taken is added under its SHA-256, and a `chain` remains if
-    /// there is a `chain0`. Invalid base64 also remains. Entries that the crypto section inherits from `[DEFAULT]`
-    /// are copied and remain there.
+    /// Nothing is overwritten. If the allowlist already has another entry with the name of a root, the root is added
+    /// under its SHA-256. If there is already a `chain0`, `chain` stays in the crypto section. Entries with invalid
+    /// base64 stay, too. Entries that the crypto section inherits from `[DEFAULT]` are copied and also stay in
+    /// `[DEFAULT]`.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.

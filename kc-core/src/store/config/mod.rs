@@ -64,12 +64,12 @@ pub enum ConfigError {
         line: usize,
     },
     /// A carriage return is not at the end of its line.
-    #[error("line {line}: a carriage return inside the line")]
+    #[error("line {line}: the line contains a carriage return before its end")]
     StrayCarriageReturn {
         /// The number of the line.
         line: usize,
     },
-    /// A section occurs twice. (`[DEFAULT]` may.)
+    /// A section occurs twice. Only `[DEFAULT]` may occur several times.
     #[error("line {line}: section [{section}] already began on line {first}")]
     DuplicateSection {
         /// The line of the second occurrence.
@@ -79,9 +79,9 @@ pub enum ConfigError {
         /// The section's name.
         section: String,
     },
-    /// A name occurs twice in a section. Names ignore case.
+    /// A name occurs twice in a section. Case does not matter in names.
     #[error(
-        "line {line}: `{name}` in [{section}] was already set on line {first} (names ignore case)"
+        "line {line}: `{name}` in [{section}] was already set on line {first} (case does not matter)"
     )]
     DuplicateName {
         /// The line of the second occurrence.
@@ -115,8 +115,11 @@ pub enum ConfigError {
         /// The name that the entry refers to.
         reference: String,
     },
-    /// References nest more than ten levels deep, are more than 1,000, or grow a value beyond a megabyte.
-    #[error("line {line}: `{name}` in [{section}] refers to itself or grows without bound")]
+    /// The references of an entry nest more than ten levels deep, are more than 1,000, or make its value longer than
+    /// 1 MiB. An entry that refers to itself nests without end.
+    #[error(
+        "line {line}: `{name}` in [{section}] refers to itself, or its references grow beyond a limit"
+    )]
     UnboundedReference {
         /// The first line of the entry.
         line: usize,
@@ -131,17 +134,17 @@ pub enum ConfigError {
         /// The section's name.
         section: String,
     },
-    /// The syntax of the file cannot express this name or value (outer spaces, a line that would be a comment, a
-    /// carriage return), so it would read back as another.
-    #[error("the name or value of `{name}` in [{section}] would not read back unchanged")]
+    /// The syntax of the file cannot express this name or value, so that it would change when the file is read again.
+    /// Examples are spaces at the start or the end, a line that would be a comment, and a carriage return.
+    #[error("the file cannot hold this name or value of `{name}` in [{section}] unchanged")]
     UnwritableEntry {
         /// The section's name.
         section: String,
         /// The entry's name.
         name: String,
     },
-    /// `[DEFAULT]` has no `node_id`, and the caller gave none.
-    #[error("no node_id in [DEFAULT]")]
+    /// `[DEFAULT]` has no `node_id`, and the caller did not pass a node id.
+    #[error("[DEFAULT] has no `node_id`")]
     NodeIdMissing,
     /// The file belongs to another node.
     #[error("the file belongs to node `{found}`, not to `{wanted}`")]
@@ -153,7 +156,7 @@ pub enum ConfigError {
     },
 }
 
-/// Stores a node's configuration. It contains no secrets except passwords for Kafka.
+/// Stores a node's configuration. The configuration contains no secrets except passwords for Kafka.
 pub trait ConfigStore: Debug + Send + Sync {
     /// Loads the configuration.
     ///
@@ -188,7 +191,7 @@ pub enum ConfigStoreError {
         problem: ConfigError,
     },
     /// The plug-in that stores the configuration failed.
-    #[error("the configuration's store failed")]
+    #[error("loading or storing the configuration failed")]
     Storage(#[source] Box<dyn Error + Send + Sync>),
 }
 

@@ -134,12 +134,12 @@ impl NodeConfig {
         self.document.render()
     }
 
-    /// Returns the value of an entry of the section, with its type inferred from the text, or of an entry that it
-    /// inherits from `[DEFAULT]`, even if the section does not exist. Returns `None` if the entry is not set or is
-    /// invalid base64.
+    /// Returns the value of an entry, with its type inferred from the text. The entry may be one that the section
+    /// inherits from `[DEFAULT]`; a section that does not exist inherits, too. Returns `None` if the entry is not set
+    /// or is invalid base64.
     ///
-    /// Names of settings ignore case. Labels in `-allowlist`, `-denylist`, `-chainkeys` and `-provisioners` are
-    /// found only if they are in lower case in the file, as in KafkaCrypto.
+    /// Case does not matter in the names of settings. As in KafkaCrypto, labels in the sections `-allowlist`,
+    /// `-denylist`, `-chainkeys` and `-provisioners` are found only if they are in lower case in the file.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the entry contains a reference (`%(name)s`) that cannot be resolved.
@@ -153,7 +153,7 @@ impl NodeConfig {
             .and_then(|text| Value::decode(&text)))
     }
 
-    /// Returns the text of an entry, with references resolved. It is for text that must not be interpreted as a
+    /// Returns the text of an entry, with references resolved. Use this for text that must not be interpreted as a
     /// number, such as a password.
     ///
     /// Entries are found as by [`load_value`](Self::load_value).
@@ -206,7 +206,7 @@ impl NodeConfig {
         Ok(Some(settings))
     }
 
-    /// Returns the own entries of a section, in the file's order; none if the section does not exist.
+    /// Returns the own entries of a section, in the file's order. The list is empty if the section does not exist.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
@@ -218,8 +218,8 @@ impl NodeConfig {
     }
 
     /// Returns the Kafka sections merged for one client; see [`kafka_sections`]. Later sections override earlier
-    /// ones, and an empty value unsets a setting. Own entries of a section count even if they repeat `[DEFAULT]`;
-    /// inherited entries do not.
+    /// ones, and an empty value removes a setting. Only own entries of a section count, even if they repeat an entry
+    /// of `[DEFAULT]`; inherited entries do not count.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
@@ -325,7 +325,7 @@ impl<'a> Section<'a> {
         self.0
     }
 
-    /// Returns the name in the file.
+    /// Returns the name of the section in the file.
     pub fn name(self, node_id: &str) -> String {
         match self.0 {
             None => node_id.to_owned(),

@@ -125,15 +125,15 @@ impl From<bool> for Value {
 /// The name of an entry (protocol §11).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Name {
-    /// Text in lower case: these names ignore case.
+    /// Text in lower case. Case does not matter in these names.
     Text(String),
     /// Bytes, written as `base64#…` in standard base64, whose case matters.
     Binary(Vec<u8>),
 }
 
 impl Name {
-    /// Parses a name from a file. A name that begins with `base64#` and is not valid base64 is text whose case is
-    /// kept.
+    /// Parses a name from a file. A name that begins with `base64#` and continues with valid base64 is binary. All
+    /// other names are text. The text is converted to lower case unless it begins with `base64#`.
     pub fn parse(written: &str) -> Self {
         match written.strip_prefix(BASE64_PREFIX) {
             None => Self::Text(written.to_lowercase()),

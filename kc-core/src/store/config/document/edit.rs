@@ -6,7 +6,8 @@ use super::parse::{indentation, is_comment};
 use super::{ConfigError, DEFAULT_SECTION, Document, Entry, Item, Name};
 
 impl Document {
-    /// Sets an own entry of a section, never one of `[DEFAULT]` instead. Returns whether anything changed.
+    /// Sets an entry in the section itself, even if the section inherits one from `[DEFAULT]`. Returns whether
+    /// anything changed.
     ///
     /// An existing entry keeps its position, its indentation and the comments between its lines. A new entry
     /// follows the last one of its section. A new section is appended; `[DEFAULT]` is inserted at the front. The
@@ -50,7 +51,7 @@ impl Document {
 
     /// Removes an own entry of a section. Returns whether there was one.
     ///
-    /// Comments between its lines remain, and so does the section, even if it is empty.
+    /// Comments between the lines of the entry remain. The section remains, too, even if it is then empty.
     pub fn remove(&mut self, section: &str, name: &Name) -> bool {
         let Some((index, _)) = self.entry(section, name) else {
             return false;
@@ -125,8 +126,9 @@ impl Document {
             })
     }
 
-    /// Returns the index and the indentation of a new entry: after the last entry or the header of the section and
-    /// the comments that follow it directly, unless these precede the next section directly.
+    /// Returns the index and the indentation of a new entry. The entry follows the section's last entry, or its
+    /// header if it has no entry, and the comments directly after that. Comments directly before the header of the
+    /// next section belong to that section, so the new entry precedes them.
     fn place_for_new_entry(&self, section: &str) -> (usize, String) {
         let mut inside = false;
         let mut last = None;
@@ -162,7 +164,8 @@ impl Document {
         (index, indent_between(previous, next))
     }
 
-    /// Returns the index of a new `[DEFAULT]`: after an opening comment that a blank line separates, else 0.
+    /// Returns the index of a new `[DEFAULT]`: after an opening comment that is followed by a blank line, or 0 if
+    /// there is no such comment.
     fn after_opening_comment(&self) -> usize {
         let opening = self
             .items
@@ -214,9 +217,8 @@ impl Document {
     }
 }
 
-/// Returns the indentation of a new entry that neither continues the previous entry nor absorbs the lines after it:
-/// that of the neighbour with the deeper indentation. After an entry this is that entry's, since otherwise the
-/// following lines would continue the new entry.
+/// Returns the indentation of a new entry between two items: the deeper indentation of the two. With it, the new
+/// entry does not continue the previous entry, and the lines after it do not continue the new entry.
 fn indent_between(previous: &Item, next: Option<&Item>) -> String {
     let before = indent_of(previous.raw());
     let after = next.map(|item| indent_of(item.raw())).unwrap_or_default();

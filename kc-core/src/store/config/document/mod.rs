@@ -16,13 +16,15 @@ pub(super) const DEFAULT_SECTION: &str = "DEFAULT";
 /// A lossless INI file as KafkaCrypto reads it: `render` returns the text that `parse` was given, and an edit
 /// changes only the lines that it concerns.
 ///
-/// - `[section]` lines; `name : value` lines, which only `:` separates; `;` begins a comment line.
-/// - A line with deeper indentation than the entry before it continues that entry's value; blank lines inside are
-///   kept.
+/// - A line is `[section]`, `name : value`, or a comment that begins with `;`. Only `:` separates a name from its
+/// value.
+/// - A line with deeper indentation than the entry before it continues that entry's value. Blank lines inside a value
+///   are kept.
 /// - All sections inherit from `[DEFAULT]`.
 /// - `%%` is a percent sign, and `%(name)s` the value of another entry. [`Document::get`] resolves them;
 ///   [`Document::set`] writes each `%` of its text as `%%`.
-/// - Names ignore case, except `base64#…` names (see [`Name`]); section names do not.
+/// - Case does not matter in the names of entries, except in `base64#…` names (see [`Name`]). It matters in the names
+///   of sections.
 ///
 /// The text is zeroized when the document is dropped, and `Debug` shows only names, because values may be
 /// passwords.
@@ -52,7 +54,7 @@ struct Entry {
     /// The name as in the file.
     written: String,
     name: Name,
-    /// The continuation lines joined by line feeds, with `%` unresolved.
+    /// All lines of the value, joined by line feeds. `%%` and references are not resolved.
     text: Zeroizing<String>,
 }
 
@@ -94,7 +96,8 @@ impl Document {
         self.entries(section).map(|(_, entry)| &entry.name)
     }
 
-    /// Returns a section's own entries with their texts, references resolved in its scope, in the file's order.
+    /// Returns a section's own entries with their texts, in the file's order. References are resolved in the scope of
+    /// the section.
     pub(super) fn own(
         &self,
         section: &str,
@@ -103,7 +106,8 @@ impl Document {
             .map(move |(index, entry)| Ok((&entry.name, self.resolve(section, index, entry)?)))
     }
 
-    /// Returns the entries that a section inherits, with their texts in its scope, in the file's order.
+    /// Returns the entries that a section inherits, with their texts, in the file's order. References are resolved in
+    /// the scope of the section.
     pub(super) fn inherited(
         &self,
         section: &str,
@@ -138,7 +142,7 @@ impl Document {
             .map_or("", |(_, entry)| &entry.text)
     }
 
-    /// Returns the name of an entry with its case in the file.
+    /// Returns the name of an entry as it is written in the file, with its case.
     pub(super) fn written_name(&self, section: &str, name: &Name) -> Option<&str> {
         let found = self
             .entry(section, name)

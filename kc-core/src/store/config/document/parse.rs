@@ -38,7 +38,8 @@ struct Parser<'a> {
     indentation: usize,
     /// The last entry, as long as further lines may continue it.
     open: Option<OpenEntry<'a>>,
-    /// The blank lines and comments since then. They become part of the open entry if a continuation line follows.
+    /// The blank lines and comments after the last entry or header. They become part of the open entry if a
+    /// continuation line follows.
     pending: Vec<&'a str>,
     section_lines: HashMap<&'a str, usize>,
     name_lines: HashMap<(&'a str, Name), usize>,
@@ -196,7 +197,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Returns the name in `[name]`, up to the last `]` of the line; it has at least one character.
+/// Returns the name in `[name]`, up to the last `]` of the line, or `None` if the line is not a header or the name is
+/// empty.
 fn header_name(content: &str) -> Option<&str> {
     let (name, _) = content.strip_prefix('[')?.rsplit_once(']')?;
     (!name.is_empty()).then_some(name)
