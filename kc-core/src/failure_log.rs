@@ -118,7 +118,7 @@ mod tests {
         let reports = (0..100_000).filter_map(|key| log.fail(key, (), at(0)));
         assert_eq!(reports.count(), MAX_FAILURES + 1);
         assert_eq!(log.failures.len(), MAX_FAILURES);
-        // Old failures make room.
+        // Old failures are forgotten for new ones.
         assert_eq!(log.fail(100_000, (), at(61)), Some(1));
     }
 }

@@ -137,7 +137,7 @@ mod tests {
     use crate::keys::{KeyType, Signer, SigningKey};
     use crate::wire::Writer;
 
-    /// Two keys of a node, each with the parents that sign its chains.
+    /// Two keys of a node: an Ed25519 key and a hybrid key.
     struct Keys([VerifyingKey; 2]);
 
     impl Keys {

@@ -92,8 +92,8 @@ impl BackendError {
         self.retriable
     }
 
-    /// Returns whether a client whose attempt to create a topic failed with this error must rely on others to create
-    /// it: the topic already exists, or this client will never be able to create it.
+    /// Returns whether this error of a topic's creation leaves the creation to others: the topic already exists, or
+    /// this client will never be able to create it. The client may then use the topic if it exists.
     #[must_use]
     pub fn leaves_topic_to_others(&self) -> bool {
         use BackendErrorKind::{Authorization, Rejected, TopicExists, Unsupported};

@@ -39,8 +39,8 @@ impl Capabilities {
     };
 }
 
-/// A library or program part that speaks Kafka. It makes the clients of a node. Each client has a connection of its
-/// own, so that no client waits for another.
+/// A Kafka client library behind a common interface. It makes the clients of a node. Each client has a connection of
+/// its own, so that no client waits for another.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync {
     /// Returns the backend's name in configurations: `pure` or `rdkafka`.

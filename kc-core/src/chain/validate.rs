@@ -529,7 +529,7 @@ mod tests {
         };
         signed.iter().for_each(|link| assert_eq!(verify(link), 1));
         assert_eq!(verify(&signed[MAX_VERIFIED]), 0);
-        // The least recently used one has made room.
+        // The least recently used certificate has been forgotten.
         assert_eq!(verify(&signed[0]), 1);
         assert_eq!(verified.used.len(), MAX_VERIFIED);
     }

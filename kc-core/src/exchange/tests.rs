@@ -1,4 +1,4 @@
-//! Exchanges with each other. Their jobs run at once, or not at all.
+//! Exchanges that send records to each other. Their jobs run at once or, in a silent node, not at all.
 
 mod asking;
 mod serving;
@@ -207,7 +207,7 @@ impl Node {
         sent
     }
 
-    /// Runs the undone jobs, and leaves those that follow undone. Returns whether there were any.
+    /// Runs the undone jobs, and leaves the jobs that follow undone. Returns whether there were undone jobs.
     fn catch_up_once(&mut self, world: &mut World) -> bool {
         let undone = std::mem::take(&mut self.undone);
         let any = !undone.is_empty();

@@ -1,4 +1,4 @@
-//! Nodes provisioned with both passwords, and the parts that all ways share.
+//! Nodes provisioned with both passwords, and the parts that all ways of provisioning share.
 
 mod separate;
 

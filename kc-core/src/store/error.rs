@@ -82,7 +82,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Permission => "not permitted",
             StoreErrorKind::Io => "reading or writing failed",
             StoreErrorKind::Timeout => "no answer in time",
-            StoreErrorKind::Unauthentic => "altered, or sealed with another key",
+            StoreErrorKind::Unauthentic => "a sealed value does not open with this key",
             StoreErrorKind::Exhausted => "no ratchet step left",
             StoreErrorKind::Other => "failed",
         };

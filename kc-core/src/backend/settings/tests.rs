@@ -164,7 +164,8 @@ fn a_certificate_needs_its_key() {
     assert!(error.to_string().contains("`ssl_keyfile`"), "{error}");
 }
 
-/// A file moves between clients: the Python peer writes an `ssl_cafile` into the file of a node without TLS.
+/// The same file may serve several clients: the Python peer writes an `ssl_cafile` into the file of a node without
+/// TLS.
 #[test]
 fn settings_without_effect_are_named_and_nothing_else() {
     let tls = [

@@ -1,4 +1,4 @@
-//! Chains, each of which one check refuses.
+//! Chains that are each refused by one check.
 
 use super::*;
 

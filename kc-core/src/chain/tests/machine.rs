@@ -232,7 +232,7 @@ fn invented_keys_do_not_switch_self_revocation_off() {
     let mut trust = Trust::new(store, vec![]);
     assert!(trust.validate(&chain(&usual_links()), &demand()).is_ok());
 
-    // There is no room for another key that is not in use, but for one that is.
+    // There is no room for another key that is not in use, but there is room for a key in use.
     let unused = self_revocation(&key(7), &mut rng()).unwrap();
     let refused = take(&mut trust, TrustList::Deny, &unused, now());
     let full = |effect: &TrustEffect| {

@@ -256,7 +256,7 @@ fn waiting_records_are_bounded_in_bytes() {
         value: vec![0; 1 << 20].into(),
         ..request(&mut world, &mut consumer, 1)
     };
-    // The Kafka keys leave room for one less.
+    // The Kafka keys also take room, so that one record less fits.
     let room = MAX_WAITING_BYTES / (1 << 20) - 1;
     for _ in 0..room + 3 {
         producer.enqueue(&mut world, &large);

@@ -39,7 +39,7 @@ fn setting_what_is_there_changes_nothing() {
     assert!(!document.set("n1", &name("a"), "1").unwrap());
     assert!(!document.add_section("n1").unwrap());
     assert_eq!(document.render().as_str(), file);
-    // A name in capitals is written in lower case at the first opportunity, because the peers look for that.
+    // A name in capitals is written in lower case at its next change, because the peers look for names in lower case.
     assert!(document.set("n1", &name("B"), "2").unwrap());
     assert_eq!(
         document.render().as_str(),
