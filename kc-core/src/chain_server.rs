@@ -110,7 +110,7 @@ impl RenewalPolicy {
     }
 
     /// Returns the renewal of a key's chain, if it is due. The server signs with its identity of the same key type,
-    /// or with its first if it has none of that type.
+    /// or with its first identity if no identity has that type.
     #[must_use]
     pub fn renew(&self, key: &ChainKey, own: &[ValidIdentity], now: Timestamp) -> Option<Renewal> {
         if self.due(key)? > now {

@@ -19,7 +19,8 @@ pub struct OwnChain {
     pub name: Name,
     /// The chain, as stored.
     pub bytes: Vec<u8>,
-    /// The signing key that the last certificate names; `None` if it names none or the chain is malformed.
+    /// The signing key that the last certificate names. It is `None` if the certificate does not name a single
+    /// signing key, or the chain is malformed.
     pub key: Option<VerifyingKey>,
 }
 
@@ -37,8 +38,7 @@ impl OwnChains {
         Ok(chains.collect())
     }
 
-    /// Returns the chains of the signing key at `position`: first the one in the entry of that position, then those
-    /// in other entries.
+    /// Returns the chains of the signing key at `position`. The chain in the entry of that position is the first.
     #[must_use]
     pub fn of_key(&self, position: usize, key: &VerifyingKey) -> Vec<&OwnChain> {
         let chains = self
@@ -51,7 +51,7 @@ impl OwnChains {
         chains
     }
 
-    /// Returns the chains that belong to none of `keys`.
+    /// Returns the chains that do not belong to any of `keys`.
     pub fn of_none(&self, keys: &[VerifyingKey]) -> impl Iterator<Item = &OwnChain> {
         let belongs = |chain: &OwnChain| chain.key.as_ref().is_some_and(|key| keys.contains(key));
         self.0.iter().filter(move |chain| !belongs(chain))
@@ -76,8 +76,8 @@ impl FromIterator<(Name, Vec<u8>)> for OwnChains {
 
 /// Writes a chain to the entry of its key's position, in place of the key's present chain.
 ///
-/// If that entry holds another key's chain, the other chain moves to the entry of the replaced chain, or else to
-/// the first free entry.
+/// If that entry holds another key's chain, the other chain moves to the entry of the replaced chain, or to the first
+/// free entry if no chain is replaced.
 ///
 /// # Errors
 /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.

@@ -8,7 +8,7 @@
 pub enum Rule {
     /// An exchange accepts all valid replies to a request, and sends requests as soon as there is a key to ask for.
     EveryReplyCounts,
-    /// Keys that have opened nothing make room for other keys with the same id.
+    /// Keys that have opened no record are dropped for other keys with the same id.
     UnprovenMakeRoom,
     /// A request with other exchange keys is a different request.
     RequestsAreByExchangeKeys,

@@ -95,7 +95,7 @@ pub struct TopicSpec {
     pub name: String,
     /// The number of partitions.
     pub partitions: i32,
-    /// The number of replicas; `None` for the broker's default.
+    /// The number of replicas, or `None` for the broker's default.
     pub replication: Option<i16>,
     /// True if the broker keeps only the latest record of each key (`cleanup.policy=compact`).
     pub compacted: bool,
@@ -260,7 +260,7 @@ pub struct Committed {
 /// A client that reads the whole partition 0 of topics. The topics are not divided among the members of a group.
 #[async_trait]
 pub trait LogReader: Debug + Send {
-    /// Adds topics to those being read. If a topic does not exist yet, reading begins with its first record.
+    /// Begins to read further topics. If a topic does not exist yet, reading begins with its first record.
     ///
     /// Not cancel safe: some of the topics may have been added.
     ///

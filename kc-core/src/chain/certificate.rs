@@ -273,7 +273,7 @@ impl MaxAge {
         !self.is_unlimited() && self.secs() < now.as_secs()
     }
 
-    /// Returns the end as a time, or `None` if there is none.
+    /// Returns the end as a time, or `None` if the validity has no end.
     #[must_use]
     pub fn timestamp(self) -> Option<Timestamp> {
         if self.is_unlimited() {

@@ -39,7 +39,7 @@ pub enum Usage {
 }
 
 impl Usage {
-    /// Returns the name on the wire.
+    /// Returns the name of the usage in certificates.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,8 @@ impl Usage {
     }
 }
 
-/// The restrictions of a certificate, or those that result from a whole chain. The wire format calls them *poison*.
+/// The restrictions of a certificate, or the restrictions that result from a whole chain. The protocol calls them
+/// *poison*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
     /// The granted topics, as literals and regular expressions. If it is `None`, this certificate lists no topics and
@@ -60,8 +61,8 @@ pub struct Constraints {
     pub topics: Option<Vec<String>>,
     /// Granted usages, in the same form.
     pub usages: Option<Vec<String>>,
-    /// The number of certificates that may follow; `None` for any number. A negative number means that too many
-    /// followed.
+    /// The number of certificates that may follow, or `None` for any number. A negative number means that too many
+    /// certificates followed.
     pub path_length: Option<i64>,
 }
 

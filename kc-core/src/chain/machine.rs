@@ -55,7 +55,7 @@ pub enum TrustInput<'a> {
     Record {
         /// The topic of the record.
         topic: ManagementTopic,
-        /// The Kafka key; empty if there is none.
+        /// The Kafka key; empty if the record has no key.
         kafka_key: &'a [u8],
         /// The Kafka value.
         value: &'a [u8],
@@ -96,7 +96,7 @@ pub enum TrustEvent {
     ChainAdopted {
         /// The key that it certifies.
         key: VerifyingKey,
-        /// The end of the chain; `None` if it has none.
+        /// The end of the chain's validity, or `None` if the chain has no end.
         expires: Option<Timestamp>,
     },
     /// A key of this node was denied. Other nodes refuse it from now on.
@@ -255,7 +255,7 @@ impl Trust {
     /// Returns the identities with valid chains.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check that refused the last chain if none is valid.
+    /// Returns the [`ChainError`] of the check that refused the last chain if no chain is valid.
     pub fn valid_identities(&mut self, now: Timestamp) -> Result<Vec<ValidIdentity>, ChainError> {
         let mut refusal = ChainError::Length(0);
         let mut valid = Vec::new();

@@ -177,19 +177,19 @@ pub enum Refusal {
     /// The sender's key-exchange key is invalid.
     #[error("key exchange failed: {0}")]
     Exchange(#[from] KemError),
-    /// The reply's box opens with none of the keys in the reply.
+    /// The box of keys does not open with any of the key-exchange keys in the reply.
     #[error("the box of keys in the reply does not open")]
     Box,
     /// The box does not contain distinct key ids with secrets of 32 bytes each.
     #[error("malformed keys: {0}")]
     Keys(&'static str),
-    /// A reply names none of the wanted keys.
+    /// The reply contains no wanted key.
     #[error("the reply contains no wanted key")]
     Unwanted,
     /// The request has already been answered.
     #[error("the request was answered before")]
     Replay,
-    /// This node has no valid chain of its own to answer or ask with.
+    /// This node cannot answer or ask because it has no valid chain of its own.
     #[error("this node's own chain: {0}")]
     OwnChain(ChainError),
 }

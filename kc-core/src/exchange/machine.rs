@@ -59,7 +59,8 @@ pub struct ExchangeConfig {
     pub interval: Duration,
 }
 
-/// The position of a record, in the numbering of its reader. The exchange returns it when the record is settled.
+/// The position of a record, in the numbering of its reader. The exchange returns it in [`Effect::Settled`] when it
+/// no longer needs the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 

@@ -8,10 +8,10 @@
 //!   Effect::Table
 //! ```
 //!
-//! An [`Exchange`] takes [`Input`]s and the time, keeps bounded state, and returns [`Effect`]s: [`Job`]s for
-//! threads, tokens and brokers, with results that come back as inputs; received keys; settled positions; reasons
-//! why keys are missing; and events to report. A numbered check ([`RefusalId`]) stands for each reason to refuse a
-//! record.
+//! An [`Exchange`] takes [`Input`]s and the time, keeps bounded state, and returns [`Effect`]s: [`Job`]s, received
+//! keys, settled positions, the reasons why keys are missing, and events to report. The caller runs the jobs on
+//! threads, tokens and brokers, and passes their results back as inputs. Each reason to refuse a record has a
+//! numbered check ([`RefusalId`]).
 
 mod event;
 mod jobs;

@@ -37,8 +37,8 @@ pub struct KeyReply {
 /// Draws, in this order, the random bytes of the key exchange, `random1` (32 bytes), and a nonce of 24 bytes.
 ///
 /// # Errors
-/// Returns [`Refusal::NoCommonSuite`] if the request offers none of `suites`, and [`Refusal::Exchange`] if the
-/// offered key is invalid.
+/// Returns [`Refusal::NoCommonSuite`] if the request offers no key of one of `suites`, and [`Refusal::Exchange`] if
+/// the offered key is invalid.
 pub fn compose_reply(
     request: &KeyRequest,
     root_topic: &RootTopic,

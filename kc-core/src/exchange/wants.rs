@@ -475,8 +475,8 @@ impl Root {
         Some(first.max(self.pace.ready_at()).max(blocked))
     }
 
-    /// Returns the ids for the next request: those that are due, and those whose last request was long ago, so that
-    /// each missing key is part of several requests.
+    /// Returns the ids for the next request: the ids that are due, and the ids that were last requested at least
+    /// [`SECOND_ASK`] ago, so that each missing key is part of several requests.
     fn leave(&mut self, now: Duration) -> Vec<KeyId> {
         let waiting = self.wanted.iter_mut().filter(|wanted| wanted.waits());
         let asked_long_ago = |wanted: &WantedKey| {

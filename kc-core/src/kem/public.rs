@@ -174,7 +174,7 @@ impl PublicKey {
         }
     }
 
-    /// Returns this key as a requester's key; `None` for a reply.
+    /// Returns this key as a requester's key, or `None` if it is a reply.
     #[must_use]
     pub fn into_offer(self) -> Option<EncapsulationKey> {
         match self {

@@ -119,7 +119,8 @@ impl SigningKey {
         })
     }
 
-    /// Returns a copy of the SLH-DSA half of a version-4 key, to import it into a token; `None` for version 1.
+    /// Returns a copy of the SLH-DSA half of a version-4 key, to import it into a token. Returns `None` for version
+    /// 1.
     #[must_use]
     pub fn expose_slh_dsa_half(&self) -> Option<SlhDsaHalf> {
         let slh_dsa = self.slh_dsa.as_ref()?;

@@ -103,8 +103,8 @@ impl KeyRing {
         dropped
     }
 
-    /// Returns whether all keys with this id were dropped because only denied nodes gave them, and none has been
-    /// added since.
+    /// Returns whether all keys with this id were dropped because only denied nodes gave them, and no key with this
+    /// id has been added since.
     #[must_use]
     pub fn is_denied(&self, root_topic: &str, id: &KeyId) -> bool {
         let keys = self.roots.get(root_topic);

@@ -1,7 +1,7 @@
 //! Data messages (protocol §3): sealing and opening Kafka keys and values.
 //!
 //! [`seal`] requires a [`SealingKey`], which only a ratchet makes. [`KeyRing::open`] looks up the key of a message
-//! and returns an [`Opened`]: the plaintext, or the reason why there is none.
+//! and returns an [`Opened`]: the plaintext, or the reason why there is no plaintext.
 
 mod keyring;
 
@@ -42,8 +42,8 @@ pub enum Foreign {
 pub struct Envelope<'a> {
     /// The id of the key that the component was sealed with.
     pub key_id: KeyId,
-    /// The salt and the sealed box (a tag of 16 bytes, then the ciphertext); `None` if their form is wrong, so that
-    /// no key opens them.
+    /// The salt and the sealed box (a tag of 16 bytes, then the ciphertext). It is `None` if their form is wrong; no
+    /// key can open such an envelope.
     pub body: Option<(&'a [u8; SALT_LEN], &'a [u8])>,
 }
 

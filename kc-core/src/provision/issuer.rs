@@ -12,7 +12,7 @@ use crate::types::{Timestamp, TopicScheme};
 pub(super) struct Issuer<S> {
     /// The root of trust.
     pub(super) root: VerifyingKey,
-    /// The provisioner's certificate, signed by the root; `None` if the root itself certifies.
+    /// The provisioner's certificate, signed by the root, or `None` if the root itself is the issuer.
     provisioner: Option<Vec<u8>>,
     key: S,
 }

@@ -26,10 +26,10 @@ pub struct NewNode<'a> {
     pub topics: &'a [String],
     /// The naming scheme of topics. The configuration contains it unless it is the default.
     pub scheme: &'a TopicScheme,
-    /// The number of certificates that may follow the node's own; `None` for any number. Requests and replies need
-    /// one.
+    /// The number of certificates that may follow the node's own, or `None` for any number. To sign requests and
+    /// replies, a node needs at least 1.
     pub path_length: Option<u32>,
-    /// The validity of the node's certificate; `None` for no end.
+    /// The validity of the node's certificate, or `None` for a certificate without end.
     pub lifetime: Option<Duration>,
     /// The node's signing key. The root's and the provisioner's keys have the same type.
     pub key: NewKey<'a>,
@@ -92,13 +92,14 @@ pub struct ProvisionedNode {
     pub config: NodeConfig,
     /// The signing key and the opaque key, unless they are [elsewhere](NewKey::Elsewhere).
     pub secrets: Option<NodeSecrets>,
-    /// The ratchet, unless the node has none.
+    /// The ratchet, or `None` for a role without a ratchet.
     pub seed: Option<Seed>,
-    /// The ratchet's first secret, sealed to the escrow key if there is one. It should be printed once.
+    /// The ratchet's first secret, sealed to the escrow key, if there is an escrow key. The caller should show it to
+    /// the operator, because it is not stored.
     pub escrow: Option<Vec<u8>>,
     /// The root of trust that the node trusts.
     pub root: VerifyingKey,
-    /// The end of the chain's validity; `None` if it has none.
+    /// The end of the chain's validity, or `None` if the chain has no end.
     pub expires: Option<Timestamp>,
 }
 

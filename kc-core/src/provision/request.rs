@@ -73,9 +73,10 @@ pub struct RequestedNode {
     pub key: VerifyingKey,
     /// The signing key and the opaque key, unless they are [elsewhere](NewKey::Elsewhere).
     pub secrets: Option<NodeSecrets>,
-    /// The ratchet, unless the node has none.
+    /// The ratchet, or `None` for a role without a ratchet.
     pub seed: Option<Seed>,
-    /// The ratchet's first secret, sealed to the escrow key if there is one. It should be printed once.
+    /// The ratchet's first secret, sealed to the escrow key, if there is an escrow key. The caller should show it to
+    /// the operator, because it is not stored.
     pub escrow: Option<Vec<u8>>,
     /// The certificate for the root to [sign](super::sign_request).
     pub to_sign: Vec<u8>,

@@ -27,7 +27,7 @@ pub enum Component {
 #[error("the key has sealed all messages that it may seal")]
 pub struct Exhausted;
 
-/// The secret of one root topic at one step of a ratchet: 32 bytes, which producers hand out to consumers.
+/// The secret of one root topic at one step of a ratchet: 32 bytes, which producers send to consumers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DataKey(Secret<32>);
 

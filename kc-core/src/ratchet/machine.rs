@@ -37,7 +37,7 @@ pub struct RatchetConfig {
 #[derive(Debug)]
 pub struct Ratchet {
     config: RatchetConfig,
-    /// The step in use; `None` until the first key is wanted, so that consumers use no steps.
+    /// The step in use. It is `None` until the first key is wanted, so that a node that only consumes uses no steps.
     current: Option<StepKeys>,
     /// The root topics in use.
     roots: BTreeSet<RootTopic>,
@@ -46,9 +46,9 @@ pub struct Ratchet {
     used: Option<u64>,
     /// Keys that have not been stored, with their root topics.
     unsaved: Vec<(RootTopic, Arc<SealingKey>)>,
-    /// True if a key of the step in use has been handed out.
+    /// True if a key of the step in use has been handed out to a consumer.
     handed_out: bool,
-    /// The time of the next turn; `None` before the first key is wanted.
+    /// The time of the next turn, or `None` before the first key is wanted.
     due: Option<Duration>,
     /// True if that turn is for a denial that had to wait.
     due_for_denial: bool,
@@ -69,7 +69,7 @@ pub enum RatchetInput {
         /// True if the key was in use, as far as this node has seen.
         in_use: bool,
     },
-    /// The result of [`RatchetEffect::Step`]; `None` if no step could be taken.
+    /// The result of [`RatchetEffect::Step`], or `None` if no step could be taken.
     Stepped(Option<Step>),
     /// The result of [`RatchetEffect::Save`]: whether the keys were stored.
     Saved(bool),

@@ -25,7 +25,7 @@ impl<S: Deref<Target: KeyStore>> Signer for KeyStoreSigner<S> {
         &self.key
     }
 
-    /// Ignores the generator, since the store has random numbers of its own.
+    /// Signs in the store. The generator is not used, because the store draws its own random numbers.
     fn sign(&self, message: &[u8], _: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
         let signed = self.store.sign(&self.key, message);
         signed.map_err(|_| KeyError::Signer)

@@ -66,7 +66,8 @@ pub enum SideTopic {
 /// The naming scheme of topics: a separator, and the suffixes of the side topics (protocol §2 and §10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicScheme {
-    /// Ends the root topic in a topic's name; `.` by default. If it is empty, each topic is its own root topic.
+    /// The text that ends the root topic in a topic's name; `.` by default. If it is empty, each topic is its own
+    /// root topic.
     pub separator: String,
     /// Suffix of the topic of requests to producers; `.reqs` by default.
     pub requests_suffix: String,

@@ -207,7 +207,8 @@ impl Compression {
     }
 }
 
-/// Creates the error for a setting that a backend does not support. `what` names the setting and the alternatives.
+/// Creates the error for a setting that a backend does not support. `what` names the setting and its alternatives,
+/// and follows the name of the backend.
 #[must_use]
 pub fn unsupported(backend: &str, what: impl AsRef<str>) -> BackendError {
     BackendError::new(

@@ -146,8 +146,8 @@ impl Exchange {
         }
     }
 
-    /// Returns whether a request in bare form must wait for requests in list form of its root topic: those that
-    /// came in the same poll, and those being processed.
+    /// Returns whether a request in bare form must wait for requests in list form of the same root topic. It waits
+    /// for requests that came in the same poll, and for requests that are being processed.
     pub(super) fn waits_for_lists(&self, task: &Task) -> bool {
         let others_wait = self.waiting.contains_key(&task.root_topic);
         let is_list = |running: &Task| match &running.step {

@@ -194,7 +194,8 @@ impl Exchange {
         }
     }
 
-    /// Tries a record again later, up to [`MAX_ATTEMPTS`] times; then settles it, since the requester asks again.
+    /// Processes a record again later. After [`MAX_ATTEMPTS`] attempts, settles the record, because the requester
+    /// will ask again.
     pub(super) fn try_again(&mut self, mut task: Task, now: Now) {
         let record = match task.take_step() {
             Step::Record(record)

@@ -36,7 +36,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Returns the value, with its type inferred from the text; `None` for invalid base64.
+    /// Returns the value, with its type inferred from the text, or `None` if it is invalid base64.
     pub fn value(&self) -> Option<Value> {
         Value::decode(&self.text)
     }
@@ -320,7 +320,7 @@ impl<'a> Section<'a> {
         Self(Some(suffix))
     }
 
-    /// Returns the part after `<node>-`; `None` for the node's own section.
+    /// Returns the part of the name after `<node>-`, or `None` for the section `<node>`.
     pub const fn suffix(self) -> Option<&'a str> {
         self.0
     }
