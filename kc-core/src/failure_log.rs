@@ -1,5 +1,5 @@
-//! The decision which failures are logged. A failure is logged when it begins, and then at intervals with a count, so
-//! that neither a long outage nor a sender of invalid records can fill the log.
+//! Limits on the logging of failures. A failure is logged when it begins, and then at intervals with a count, so that
+//! neither a long outage nor a sender of invalid records can fill the log.
 
 use std::collections::HashMap;
 use std::hash::Hash;

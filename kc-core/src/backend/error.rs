@@ -36,7 +36,7 @@ pub enum BackendErrorKind {
     Other,
 }
 
-/// A failure of a Kafka client. Clones share the client's own error.
+/// A failure of a Kafka client. Its clones share one source: the client's own error.
 #[derive(Clone, Debug)]
 pub struct BackendError {
     kind: BackendErrorKind,

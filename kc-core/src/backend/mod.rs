@@ -2,12 +2,12 @@
 //!
 //! A [`Backend`] makes the four clients of a node, each with a connection of its own: an [`Admin`], a [`Producer`],
 //! a [`LogReader`] for the side and management topics (partition 0, from a known offset; protocol §2 and §9), and a
-//! [`GroupConsumer`] for data. [`ClientSettings`] are the settings of any of them. All traits are object-safe and
-//! contain no types of a client.
+//! [`GroupConsumer`] for data. [`ClientSettings`] are the settings of each of these clients. All traits are
+//! object-safe and contain no types of a client library.
 //!
-//! Each wait has a deadline and ends in a [`BackendError`] that names the operation. A deadline of
-//! [`Duration::MAX`](std::time::Duration::MAX) means no deadline; [`end_of`] returns the instant at which a wait
-//! ends.
+//! Each wait has a deadline. When it passes, a method returns a [`BackendError`] that names the operation, except
+//! that a poll then returns no records. A deadline of [`Duration::MAX`](std::time::Duration::MAX) means no deadline;
+//! [`end_of`] returns the instant at which a wait ends.
 //!
 //! # Cancel safety
 //!

@@ -204,8 +204,8 @@ pub enum LogStart {
     Earliest,
     /// The end of the log, after its present last record.
     Latest,
-    /// This offset. If the log does not contain it (older records were deleted, or the topic was created again),
-    /// the first available record.
+    /// This offset, or the first available record if the log does not contain the offset (older records were deleted,
+    /// or the topic was created again).
     Offset(i64),
 }
 
@@ -341,7 +341,8 @@ pub trait LogReader: Debug + Send {
 pub enum GroupStart {
     /// The first available record.
     Earliest,
-    /// The end of the log when the consumer joins; for topics that appear later, their first record.
+    /// The end of the log at the time when the consumer joins. Topics that are created later are read from their
+    /// first record.
     Latest,
 }
 

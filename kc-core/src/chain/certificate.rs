@@ -283,7 +283,7 @@ impl MaxAge {
         }
     }
 
-    /// Returns the earlier of two ends; if they are equal, `self`.
+    /// Returns the earlier of two ends, or `self` if they are equal.
     #[must_use]
     pub fn earlier(self, other: Self) -> Self {
         if other.is_before(self) { other } else { self }

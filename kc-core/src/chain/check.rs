@@ -78,8 +78,8 @@ fn date(secs: i64) -> Timestamp {
 pub enum Check {
     /// C01: the chain is an array of byte strings.
     Encoding,
-    /// C02: the chain has from one to [`MAX_LINKS`](super::MAX_LINKS) certificates, each but the last of at most
-    /// [`MAX_LINK_LEN`](super::MAX_LINK_LEN) bytes.
+    /// C02: the chain has from one to [`MAX_LINKS`](super::MAX_LINKS) certificates, and each certificate except the
+    /// last has at most [`MAX_LINK_LEN`](super::MAX_LINK_LEN) bytes.
     Length,
     /// C03: there is an allowlist.
     Allowlist,

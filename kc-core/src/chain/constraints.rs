@@ -285,8 +285,9 @@ pub(super) struct Limits {
 /// The regular expression that matches all strings, including other regular expressions.
 pub const ANYTHING: &str = "^.*$";
 
-/// The maximum size of a compiled regular expression, in bytes; a larger one matches nothing. Compilation takes
-/// time, and the expressions come from other nodes. Test: `lists_that_take_long_to_look_at_are_refused`.
+/// The maximum size of a compiled regular expression, in bytes. A larger expression matches nothing. The limit exists
+/// because compilation takes time, and the expressions come from other nodes. Test:
+/// `lists_that_take_long_to_look_at_are_refused`.
 const MAX_COMPILED_LEN: usize = 1 << 16;
 
 /// The number of characters of an invalid expression that an error shows.

@@ -146,7 +146,7 @@ impl ToBeSigned {
     /// Returns the finished message: a chain that ends with the signed certificate.
     ///
     /// # Errors
-    /// Returns a [`ChainError`] if the stored chain cannot be parsed, which validation has excluded.
+    /// Returns a [`ChainError`] if the stored chain cannot be parsed. This does not happen with a validated chain.
     pub fn finish(&self, signed: &[u8]) -> Result<Vec<u8>, ChainError> {
         Ok(UnverifiedChain::parse(&self.chain)?.extended(signed))
     }

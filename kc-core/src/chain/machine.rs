@@ -38,7 +38,7 @@ pub struct Trust {
     identities: Vec<Identity>,
     epoch: Epoch,
     verified: VerifiedLinks,
-    /// Hashes of the keys in validated chains. A denial of one of them is always accepted.
+    /// Hashes of the keys in validated chains. The limit on remembered self-revocations does not apply to these keys.
     seen: HashSet<[u8; 16]>,
     revocations: Revocations,
     expiry: Expiry,

@@ -11,7 +11,7 @@ use crate::symmetric::sha256;
 use crate::types::Timestamp;
 use crate::wire::{Reader, Value, WireError, Writer};
 
-/// The maximum number of certificates in a chain. Each costs the verification of a signature. Test:
+/// The maximum number of certificates in a chain. The signature of each certificate must be verified. Test:
 /// `every_negative_case_is_refused_by_its_check`.
 pub const MAX_LINKS: usize = 16;
 

@@ -106,7 +106,8 @@ impl Replays {
     }
 
     pub(super) fn forget_expired(&mut self, now: Timestamp) {
-        // The oldest first, since requests end in about the order in which they are remembered.
+        // Only the oldest requests are checked, since requests expire in about the order in which they are
+        // remembered.
         while let Some((Some(end), _)) = self.order.front()
             && *end < now
             && let Some((_, expired)) = self.order.pop_front()

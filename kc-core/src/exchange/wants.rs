@@ -63,7 +63,7 @@ struct Root {
     wanted: VecDeque<WantedKey>,
     outstanding: VecDeque<Outstanding>,
     pace: Pace,
-    /// The time until which no request is sent, because the last one could not be sent.
+    /// The time until which no request is sent, because the last request could not be sent.
     blocked: Option<Duration>,
     /// The result of the check that this node's chain grants the topic, or `None` if it has not been checked.
     grant: Option<Result<(), ChainError>>,

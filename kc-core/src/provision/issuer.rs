@@ -169,8 +169,8 @@ pub struct IssuedChain {
 }
 
 impl Role {
-    /// Returns the content of the role's certificate: its usages, the root topics of `topics` (all topics if there
-    /// are none), and the path length.
+    /// Returns the content of the role's certificate: its usages, the root topics of `topics` (all topics if `topics`
+    /// is empty), and the path length.
     ///
     /// # Errors
     /// Returns [`ProvisionError::TooManyTopics`] if there are more than [`MAX_TOPICS`] topics.

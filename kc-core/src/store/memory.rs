@@ -108,7 +108,7 @@ impl MemoryRatchetStore {
         Self::new(Seed::generate_from(u64::from_be_bytes(index) >> 1, rng))
     }
 
-    /// Creates a ratchet from a seed, which no other start may have used.
+    /// Creates a ratchet from a seed. No other start may have used the same seed.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
         Self { seed: Some(seed) }

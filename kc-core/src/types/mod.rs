@@ -56,7 +56,7 @@ pub struct Now {
 
 /// A point in time: seconds since the Unix epoch, with fractions, always finite.
 ///
-/// The wire format carries times as floats (protocol §1), so certificates and state machines compare this type.
+/// Messages carry times as floats (protocol §1), so certificates and state machines compare times of this type.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Timestamp(f64);
 

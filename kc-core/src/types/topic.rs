@@ -45,7 +45,7 @@ impl fmt::Debug for RootTopic {
 /// Returns whether Kafka permits this name for a topic: 1 to 249 ASCII letters, digits, `.`, `_` and `-`, but
 /// neither `.` nor `..`.
 ///
-/// An untrusted broker may list any name.
+/// Names from a broker must be checked, because an untrusted broker may list any text.
 #[must_use]
 pub fn is_topic_name(name: &str) -> bool {
     let legal = |letter: u8| letter.is_ascii_alphanumeric() || b"._-".contains(&letter);

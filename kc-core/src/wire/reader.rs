@@ -6,7 +6,7 @@ use super::{Value, WireError};
 /// `bounds_depth_and_elements`.
 pub const MAX_DEPTH: usize = 16;
 
-/// The maximum number of elements of one value, nested ones included, whatever its length in bytes. Test:
+/// The maximum number of elements of one value, including nested elements, whatever its length in bytes. Test:
 /// `bounds_depth_and_elements`.
 pub const MAX_ELEMENTS: usize = 65_536;
 

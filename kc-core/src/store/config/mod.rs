@@ -57,7 +57,7 @@ pub enum ConfigError {
         /// The line of the entry.
         line: usize,
     },
-    /// A line is not a section, a comment or a `name : value`. `=` does not separate.
+    /// A line is not a section, a comment or a `name : value`. An `=` does not separate a name from its value.
     #[error("line {line}: expected `[section]`, `name : value` or `; comment`")]
     NotAnEntry {
         /// The number of the line.

@@ -252,13 +252,13 @@ impl NodeConfig {
             .set(&section.name(&self.node_id), &name.into(), &value.encode())
     }
 
-    /// Removes an own entry of a section. Returns whether there was one.
+    /// Removes an own entry of a section. Returns whether the entry existed.
     pub fn remove(&mut self, section: Section<'_>, name: impl Into<Name>) -> bool {
         self.document
             .remove(&section.name(&self.node_id), &name.into())
     }
 
-    /// Adds an empty section unless the file has it. Returns whether it was added.
+    /// Adds an empty section unless the file already has it. Returns whether the section was added.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the syntax of the file cannot express the name.

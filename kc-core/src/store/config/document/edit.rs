@@ -49,7 +49,7 @@ impl Document {
         Ok(true)
     }
 
-    /// Removes an own entry of a section. Returns whether there was one.
+    /// Removes an own entry of a section. Returns whether the entry existed.
     ///
     /// Comments between the lines of the entry remain. The section remains, too, even if it is then empty.
     pub fn remove(&mut self, section: &str, name: &Name) -> bool {
@@ -66,8 +66,8 @@ impl Document {
         true
     }
 
-    /// Appends an empty section (`[DEFAULT]`: inserts it at the front) unless the file has it. Returns whether it
-    /// was added.
+    /// Adds an empty section unless the file already has it: `[DEFAULT]` at the front, any other section at the end.
+    /// Returns whether the section was added.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the name would not read back unchanged.
