@@ -44,8 +44,8 @@ pub enum UpdateError {
     /// half did not sign the chain.
     #[error("the hybrid root is not certified by its classical half")]
     OtherHalf,
-    /// The chain certifies a key that is not this node's.
-    #[error("the chain certifies a key that is not this node's")]
+    /// The chain certifies another key than the key of this node that it is meant for.
+    #[error("the chain certifies another key than the one that it is meant for")]
     OtherKey,
     /// The chain ends before the chain in use.
     #[error("the chain ends before the chain in use")]
