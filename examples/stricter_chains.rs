@@ -31,7 +31,10 @@ impl Handler<ValidateChain> for OnlyTheListed {
             let validated = default.send(message).await;
             let chain = validated.unwrap_or(Err(ChainError::Denied))?;
             // The last signing key of the chain is the node's own.
-            let is_listed = chain.path().last().is_some_and(|key| listed.contains(key));
+            let is_listed = chain
+                .signers()
+                .last()
+                .is_some_and(|key| listed.contains(key));
             (is_listed || !asks)
                 .then_some(chain)
                 .ok_or(ChainError::Denied)

@@ -214,7 +214,7 @@ impl Trust {
             &mut denied,
         );
         match &validated {
-            Ok(chain) => self.see(chain.path()),
+            Ok(chain) => self.see(chain.signers()),
             Err(ChainError::Denied) => {
                 denied.into_iter().for_each(|key| self.see_denied(key));
             }

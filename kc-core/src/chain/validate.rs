@@ -75,6 +75,8 @@ pub struct UnverifiedChain<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedChain {
     path: Vec<VerifyingKey>,
+    /// The number of keys of `path` that signed a certificate of the chain.
+    signers: usize,
     keys: CertificateKeys,
     extra: Vec<u8>,
     limits: Limits,
@@ -170,6 +172,7 @@ impl<'a> UnverifiedChain<'a> {
         denied_by: &mut Option<VerifyingKey>,
     ) -> Result<ValidatedChain, ChainError> {
         let mut path = vec![root.clone()];
+        let mut signers = 0;
         let mut limits = entry.limits().clone();
         let mut denied = false;
         let mut signer = Some(root.clone());
@@ -194,6 +197,7 @@ impl<'a> UnverifiedChain<'a> {
             }
             let certificate = Certificate::parse(bytes)?;
             limits = limits.then(&certificate)?;
+            signers = path.len();
             signer = certificate.keys.signer().cloned();
             path.extend(signer.clone());
             leaf = Some(certificate);
@@ -206,6 +210,7 @@ impl<'a> UnverifiedChain<'a> {
         limits.require(demand)?;
         Ok(ValidatedChain {
             path,
+            signers,
             keys,
             extra: leaf.extra.to_vec(),
             limits,
@@ -284,6 +289,7 @@ impl SelfRevocation<'_> {
         }
         Ok(ValidatedChain {
             path: vec![self.key.clone()],
+            signers: 1,
             extra: inner.extra.to_vec(),
             limits: Limits {
                 max_age: self.max_age.earlier(inner.max_age),
@@ -324,6 +330,14 @@ impl ValidatedChain {
     #[must_use]
     pub fn path(&self) -> &[VerifyingKey] {
         &self.path
+    }
+
+    /// Returns the keys that signed the certificates of the chain: the root first, and the signer of the last certificate
+    /// last. Unlike the [path](Self::path), they do not include the key of the last certificate, which is an ephemeral key
+    /// in some requests and replies.
+    #[must_use]
+    pub fn signers(&self) -> &[VerifyingKey] {
+        self.path.get(..self.signers).unwrap_or_default()
     }
 
     /// Returns the keys of the last certificate. If the certificate has a list of keys, denied keys are left out.

@@ -19,11 +19,11 @@ pub struct Party {
 }
 
 impl Party {
-    /// Returns the signer of a chain's last certificate.
+    /// Returns the node that signed the last certificate of a chain.
     #[must_use]
     pub fn of(chain: &ValidatedChain) -> Option<Self> {
         Some(Self {
-            key: chain.path().last()?.clone(),
+            key: chain.signers().last()?.clone(),
             root: chain.root()?.clone(),
         })
     }

@@ -89,7 +89,7 @@ impl Node {
                 let (validated, work) = measure(|| trust.validate(&chain, &demand));
                 core.saw_validation("a chain", trust.lists(), &validated, work);
                 if let Ok(validated) = &validated {
-                    let path = validated.path().iter();
+                    let path = validated.signers().iter();
                     running.seen.extend(path.map(VerifyingKey::to_bytes));
                 }
                 for record in running.unsettled.values_mut() {
@@ -170,7 +170,7 @@ impl Node {
             return;
         };
         let request = answer.request();
-        let signer = request.chain().path().last();
+        let signer = request.chain().signers().last();
         let is_this = |value: &[u8]| {
             let Ok(chain) = UnverifiedChain::parse(value) else {
                 return false;

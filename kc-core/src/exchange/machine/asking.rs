@@ -131,7 +131,7 @@ impl Exchange {
             Ok(chain) => chain,
             Err(error) => return self.refuse_unverified(&task, &record, error.into(), now),
         };
-        let giver: Arc<[VerifyingKey]> = chain.path().into();
+        let giver: Arc<[VerifyingKey]> = chain.signers().into();
         let party = Party::of(&chain);
         let reply = KeyReply::from_chain(chain);
         let (reply, party) = match (reply, party) {

@@ -126,6 +126,11 @@ fn of_a_legacy_pair_in_one_poll_the_list_form_is_answered() {
         1,
         "alone it is answered"
     );
+    // A bare ephemeral key in the last certificate is not the key of the node.
+    let [ExchangeEvent::Answered { requester, .. }] = producer.events.as_slice() else {
+        panic!("{:?}", producer.events);
+    };
+    assert_eq!(&requester.key, consumer.key.verifying_key());
 }
 
 #[test]
