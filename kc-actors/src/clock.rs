@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kc_core::types::{Now, Timestamp};
 use tokio::time::Instant;
 
-/// The clock of actors: the system clock, or a clock that a test sets. A test sets only the time of day; durations
+/// The clock of actors: the system clock, or a clock that a test sets. A test can set only the time of day. Durations
 /// always come from the monotonic clock.
 #[derive(Clone)]
 pub struct Clock {

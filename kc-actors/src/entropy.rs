@@ -6,8 +6,8 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rand_core::CryptoRng;
 
-/// The source of random numbers of actors: the operating system, or a source that a test sets. Each use reads the
-/// operating system again, so that copies of a process draw different numbers.
+/// The source of random numbers for actors: the operating system, or a source that a test sets. Each use gets a new
+/// seed from the operating system, so that copies of a process, such as forks, draw different numbers.
 #[derive(Clone)]
 pub struct Entropy(Arc<Draw>);
 
@@ -20,7 +20,7 @@ impl Entropy {
         Self::new(|| match StdRng::try_from_rng(&mut SysRng) {
             Ok(rng) => Ok(Box::new(rng)),
             Err(error) => {
-                let context = "random numbers of the operating system";
+                let context = "get random numbers from the operating system";
                 Err(StoreError::new(StoreErrorKind::Io, context).with_source(error))
             }
         })

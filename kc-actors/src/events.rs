@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::stores::{Store, StoreFault};
 
-/// Number of events that are kept for a slow listener. A listener that is further behind misses the oldest events.
+/// Number of events that are kept for a slow listener. A listener that falls further behind misses the oldest events.
 const CAPACITY: usize = 1024;
 
 /// An event of a node.
@@ -74,7 +74,7 @@ pub enum NodeEvent {
         /// The ids of the keys.
         ids: Vec<KeyId>,
     },
-    /// This node, a controller, vouched for a request of another node.
+    /// As a controller, this node vouched for a request of another node.
     Forwarded {
         /// The root topic.
         root_topic: RootTopic,
@@ -83,7 +83,7 @@ pub enum NodeEvent {
         /// The node that sent the request.
         requester: Party,
     },
-    /// This node, a chain server, renewed a chain.
+    /// As a chain server, this node renewed a chain.
     ChainRenewed {
         /// The certified key.
         key: VerifyingKey,
@@ -97,7 +97,7 @@ pub enum NodeEvent {
         /// Set if this node has validated a chain that contains the key.
         in_use: bool,
     },
-    /// This node uses a new chain of its own.
+    /// This node uses a new chain for one of its keys.
     ChainAdopted {
         /// The certified key.
         key: VerifyingKey,
@@ -152,7 +152,7 @@ pub enum NodeEvent {
         /// The reason, as text for operators.
         reason: String,
     },
-    /// A consumer that could not read now reads again.
+    /// A consumer reads again after an outage.
     ConsumerWorks {
         /// The topics of the consumer.
         topics: String,
@@ -347,8 +347,8 @@ impl Events {
 }
 
 impl EventListener {
-    /// Returns the next event if there is one, without waiting. Returns [`NodeEvent::Missed`] if this listener was
-    /// too slow.
+    /// Returns the next event without waiting; `None` if there is no event yet, or if the node has ended. Returns
+    /// [`NodeEvent::Missed`] if this listener was too slow.
     pub fn try_next(&mut self) -> Option<NodeEvent> {
         match self.0.try_recv() {
             Ok(event) => Some(event),
@@ -357,8 +357,8 @@ impl EventListener {
         }
     }
 
-    /// Waits for the next event and returns it. Returns [`NodeEvent::Missed`] if this listener was too slow, and
-    /// `None` when the node no longer exists.
+    /// Waits for the next event and returns it. Returns [`NodeEvent::Missed`] if this listener was too slow, and `None`
+    /// if the node has ended.
     ///
     /// Cancel safe: no event is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<NodeEvent> {

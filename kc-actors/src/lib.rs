@@ -2,17 +2,17 @@
 //!
 //! | part | contents |
 //! |---|---|
-//! | [`Node`] | all actors in their default wiring, on a thread of their own |
+//! | [`Node`] | all actors, connected in the default way, on threads of their own |
 //! | [`Sealer`], [`Opener`] | handles for applications, for any thread and any Kafka client |
 //! | [`Producer`], [`Consumer`] | the clients of a backend, with sealing and opening added |
-//! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`gateway`], [`key_table`] | the roles: each with its slots, its messages, and the node's own actor |
+//! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`gateway`], [`key_table`] | the roles, each with its messages and its default actor |
 //! | [`chain_server`] | an actor without a role: it receives no messages |
-//! | [`Slot`] | a bounded, replaceable address |
+//! | [`Slot`] | the address of an actor for messages of one type; bounded, and the actor can be replaced |
 //! | [`Roles`] | the roles of a running node |
 //! | [`NodeEvent`] | the events of a node |
 //!
-//! Each actor gets the roles that it needs, and does not know which actors are in them. An application can replace a
-//! role of a running node, or a slot of a role. It can also compose the actors itself:
+//! Each actor gets the roles that it needs, and does not know which actors answer for them. An application can replace
+//! a role of a running node, or a slot of a role. It can also compose the actors itself:
 //!
 //! ```
 //! use actix::SyncArbiter;
@@ -21,7 +21,7 @@
 //! use kc_core::chain::{TrustEntry, TrustList, TrustStore};
 //! use kc_core::store::{StoreError, TrustArchive};
 //!
-//! /// Forgets changes.
+//! /// An archive that stores nothing.
 //! #[derive(Debug)]
 //! struct Forgetful;
 //!
@@ -37,7 +37,7 @@
 //!
 //! #[actix::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // Empty lists, and a node without a key.
+//!     // The lists are empty, and the node has no key.
 //!     let actor = ChainActor::new(ChainParts {
 //!         trust: TrustStore::new(None, vec![]),
 //!         identities: vec![],

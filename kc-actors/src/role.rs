@@ -1,11 +1,11 @@
-//! Roles: the replaceable parts of a node. Actors reach each other through roles.
+//! Roles are the replaceable parts of a node. Actors send messages to each other through roles.
 
-/// Defines a role: a struct with a [`Slot`](crate::Slot) for each message of the role. The struct stands next to
-/// those messages.
+/// Defines a role: a struct with a [`Slot`](crate::Slot) for each message of the role. The struct is defined in the
+/// same module as the messages.
 ///
-/// An actor that handles all messages takes the role in one call. An actor that handles some of them takes their
-/// slots one by one. A new message of a role needs its type, a line in the role, and a handler in the node's own
-/// actor.
+/// An actor that handles all messages of a role takes over the role in one call. An actor that handles only some of
+/// them takes over their slots one by one. To add a message to a role, define its type, add a line to the role, and
+/// write a handler in the default actor.
 macro_rules! role {
     (
         $(#[$attribute:meta])*
@@ -20,7 +20,7 @@ macro_rules! role {
         }
 
         impl $role {
-            /// Returns a role whose own actor, in all slots, is the one at `address`.
+            /// Returns a role in which the actor at `address` is the default actor of all slots.
             pub fn to<A>(address: &actix::Addr<A>) -> Self
             where
                 A: actix::Actor,
@@ -31,7 +31,7 @@ macro_rules! role {
                 role
             }
 
-            /// Makes the actor at `address` the node's own actor in this role, instead of the previous one.
+            /// Makes the actor at `address` the default actor of this role, instead of the previous one.
             pub fn connect<A>(&self, address: &actix::Addr<A>)
             where
                 A: actix::Actor,
@@ -49,7 +49,7 @@ macro_rules! role {
                 $(self.$slot.replace(address);)+
             }
 
-            /// Returns the role with slots to the node's own actor. A replacement uses it to forward messages.
+            /// Returns a role whose slots always lead to the default actor. A replacement uses it to forward messages.
             #[must_use]
             pub fn own(&self) -> Self {
                 Self { $($slot: self.$slot.own(),)+ }
@@ -60,7 +60,7 @@ macro_rules! role {
                 $(self.$slot.disconnect();)+
             }
 
-            /// Returns whether the node's own actor is alive in all slots.
+            /// Returns whether the default actor of each slot is alive.
             pub(crate) fn is_connected(&self) -> bool {
                 $(self.$slot.is_connected())&&+
             }

@@ -1,4 +1,4 @@
-//! Bounded, replaceable addresses.
+//! Slots: the addresses of actors for messages of one type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,22 +12,23 @@ use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// Maximum number of messages in transit through one slot.
+/// Maximum number of messages in transit through one slot: sent, and not answered yet.
 pub const DEFAULT_SLOT_CAPACITY: usize = 256;
 
-/// The error of a message to an actor that has stopped.
+/// The error of sending a message to an actor that has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the actor has stopped")]
 pub struct SlotClosed;
 
-/// A bounded, replaceable address for messages of one type.
+/// The address of an actor for messages of one type. The number of messages in transit is limited, and the actor can be
+/// replaced.
 ///
-/// A slot has two entries: the node's own actor, and an optional replacement. A message goes to the replacement if
-/// the replacement is alive, else to the node's own actor. Clones share both entries. An actor can therefore be
-/// replaced without a change to its callers.
+/// A slot has two entries: the default actor, which the node starts, and an optional replacement. A message goes to the
+/// replacement if the replacement is alive, and otherwise to the default actor. Clones share both entries. An actor can
+/// therefore be replaced without a change to its callers.
 ///
-/// An actix address alone limits almost nothing: each clone has its own place in the mailbox, and `do_send` never
-/// refuses. A slot allows at most [`DEFAULT_SLOT_CAPACITY`] messages in transit.
+/// A slot allows at most [`DEFAULT_SLOT_CAPACITY`] messages in transit. An actix address alone hardly limits them: each
+/// clone of the address may add a message to a full mailbox, and `do_send` ignores the limit.
 pub struct Slot<M>
 where
     M: Message + Send + 'static,
@@ -50,7 +51,7 @@ where
         Self::over(Arc::default())
     }
 
-    /// Returns a slot whose own actor is the one at `address`.
+    /// Returns a slot whose default actor is the one at `address`.
     pub fn to<A>(address: &Addr<A>) -> Self
     where
         A: Actor + Handler<M>,
@@ -69,7 +70,7 @@ where
         }
     }
 
-    /// Makes the actor at `address` the node's own actor in this slot and its clones, instead of the previous one.
+    /// Makes the actor at `address` the default actor of this slot and its clones, instead of the previous one.
     pub fn connect<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,
@@ -78,7 +79,7 @@ where
         self.own.store(Some(Arc::new(address.clone().recipient())));
     }
 
-    /// Sends messages to the actor at `address` as long as it is alive, instead of to the node's own actor. A
+    /// Sends messages to the actor at `address` as long as that actor is alive, and not to the default actor. A
     /// previous replacement gets no more messages.
     pub fn replace<A>(&self, address: &Addr<A>)
     where
@@ -89,8 +90,8 @@ where
         self.replacement.store(replacement);
     }
 
-    /// Returns a slot that always leads to the node's own actor, also after a restart of that actor. A replacement
-    /// uses this slot to forward messages.
+    /// Returns a slot that always leads to the default actor, even after a restart of that actor. A replacement uses
+    /// this slot to forward messages.
     #[must_use]
     pub fn own(&self) -> Self {
         Self::over(Arc::clone(&self.own))
@@ -110,8 +111,8 @@ where
         recipient.send(message).await.map_err(|_| SlotClosed)
     }
 
-    /// Sends a message and waits at most `patience` for its result. After that time, a message that was sent still
-    /// counts as in transit until the actor has handled it.
+    /// Sends a message and waits at most `patience` for its result. A message that was sent counts as in transit until
+    /// the actor has handled it, even after that time.
     pub(crate) async fn send_in_time(
         &self,
         message: M,
@@ -147,7 +148,7 @@ where
             .is_some_and(|recipient| recipient.connected())
     }
 
-    /// Returns whether the node's own actor is alive.
+    /// Returns whether the default actor is alive.
     pub(crate) fn is_connected(&self) -> bool {
         let own = self.own.load();
         own.as_ref().is_some_and(|own| own.connected())

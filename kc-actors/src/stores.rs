@@ -1,5 +1,6 @@
-//! The health of a node's stores. A failure is reported once for each cause, and so is its end. A store that does not
-//! answer counts as failed: the module of a token may hang, and such a call cannot be interrupted.
+//! The health of a node's stores. A failure is reported once for each cause, and the end of the failure is reported,
+//! too. A store that does not answer counts as failed: the PKCS#11 module of a token may hang, and a call to it cannot
+//! be interrupted.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,9 +20,9 @@ use tokio::sync::Notify;
 use crate::events::{Events, NodeEvent};
 use crate::slot::{Slot, SlotClosed};
 
-/// Maximum time that callers wait for a store. After it they continue without the store.
+/// Maximum time that callers wait for a store. After this time they continue without an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Maximum time that a working store needs for one use.
+/// Maximum time that a store without a failure needs for one use.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// One of a node's stores.
@@ -50,7 +51,7 @@ impl fmt::Display for Store {
 pub struct StoreFault {
     /// The error and its sources, as text.
     pub reason: String,
-    /// Advice for the operator, if the store has any.
+    /// Advice for the operator, if the error has any.
     pub advice: Option<&'static str>,
 }
 
@@ -98,7 +99,7 @@ fn silent(store: Store) -> StoreError {
 #[derive(Clone, Debug)]
 pub(crate) struct StoreWatch {
     health: Arc<Mutex<Health>>,
-    /// The time since which a caller has been waiting for a store.
+    /// The time at which the current use of each store began.
     asked: Arc<Mutex<BTreeMap<Store, Instant>>>,
     /// Notified after each call of [`look`](Self::look).
     looked: Arc<Notify>,
@@ -108,12 +109,13 @@ pub(crate) struct StoreWatch {
 
 #[derive(Debug)]
 struct Health {
-    /// The stores that failed when they were last used.
+    /// The stores that failed when they were last used, each with the reason.
     failing: BTreeMap<Store, StoreFault>,
     log: FailureLog<Store, Cause>,
 }
 
-/// The cause of a failure, without the place at which the failure was noticed.
+/// The cause of a failure: the kind of the error and its advice. The context of the error is left out, because the same
+/// cause can fail several operations.
 type Cause = (StoreErrorKind, Option<&'static str>);
 
 /// A use of a store, which ends when this value is dropped.
@@ -170,8 +172,8 @@ impl StoreWatch {
         self.looked.notify_waiters();
     }
 
-    /// Waits until one of `stores` has kept a caller waiting for longer than a working store needs. A new caller
-    /// would have to wait for that store, too. Works without a runtime.
+    /// Waits until one of `stores` has kept a caller waiting for longer than a store without a failure needs. A new
+    /// caller would have to wait for that store, too. Works without a runtime.
     pub(crate) async fn held_up(&self, stores: &[Store]) {
         loop {
             let looked = self.looked.notified();

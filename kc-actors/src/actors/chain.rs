@@ -1,4 +1,4 @@
-//! The role of chain validation. It alone decides which chains are valid, and keeps the node's own identities.
+//! The role of chain validation. Its actor alone decides which chains are valid, and keeps the identities of the node.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,13 +22,14 @@ use crate::events::{Events, NodeEvent};
 use crate::role::role;
 
 role! {
-    /// The slots of chain validation.
+    /// The messages that the actor for chain validation answers: one [`Slot`](crate::Slot) for each.
     ///
-    /// The answers must agree: if [`validate`](Self::validate) refuses a chain because a key is denied, then
-    /// [`judge`](Self::judge) denies the node with that chain. Each change of trust is reported as
-    /// [`NodeEvent::Listed`] or [`NodeEvent::ChainAdopted`]; the exchange and the key table rely on these events.
+    /// The answers must agree: if [`validate`](Self::validate) refuses a chain because one of its keys is on the
+    /// denylist, then [`judge`](Self::judge) reports the node with that chain as denied. Each change of trust is
+    /// reported as [`NodeEvent::Listed`] or [`NodeEvent::ChainAdopted`]; the exchange and the key table rely on these
+    /// events.
     pub struct ChainRole {
-        /// Validates a chain as it was received.
+        /// Validates a chain that was received.
         validate: ValidateChain,
         /// Returns the identities of this node that are valid now.
         identities: OwnIdentities,
@@ -45,7 +46,7 @@ role! {
     }
 }
 
-/// Validates a chain, as it was received, for a root topic and a usage at the present time.
+/// Validates a chain that was received: it must grant a usage for a root topic now.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<ValidatedChain, ChainError>")]
 pub struct ValidateChain {
@@ -68,7 +69,7 @@ pub struct OwnIdentities;
 pub struct OwnGrant {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The usages, of which one is sufficient.
+    /// The usages. It is sufficient if a chain grants one of them.
     pub usages: Vec<Usage>,
 }
 
@@ -77,8 +78,9 @@ pub struct OwnGrant {
 #[rtype(result = "Vec<bool>")]
 pub struct JudgeGivers(pub Vec<Giver>);
 
-/// Processes the records of one poll of the management topics. When the answer arrives, accepted updates are in
-/// force. They are also stored, unless storing failed. The next poll may follow.
+/// Processes the records of one poll of the management topics. The answer arrives when accepted updates are in force
+/// and stored. An update that cannot be stored is in force, too, and the failure is logged. The gateway polls again
+/// only after the answer.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ManagementRecords(pub Vec<ManagementRecord>);
@@ -115,7 +117,7 @@ pub struct TrustStatus {
     /// The number of keys that revoked themselves and that this node has not seen in use. They are not counted in
     /// `denied`.
     pub self_denied: usize,
-    /// The number of self-revocations that were dropped because too many were waiting.
+    /// The number of self-revocations that were dropped because too many others were waiting for their verification.
     pub dropped_revocations: u64,
     /// The signing keys of the node.
     pub identities: Vec<IdentityStatus>,
@@ -128,7 +130,8 @@ pub struct TrustStatus {
 pub struct IdentityStatus {
     /// The public key.
     pub key: VerifyingKey,
-    /// The end of the chain's validity, or `None` if it has no end. The error says why the chain is not valid.
+    /// The end of the validity of a valid chain (`None` if the validity has no end), or the reason why the chain is not
+    /// valid.
     pub chain: Result<Option<Timestamp>, ChainError>,
 }
 
@@ -137,7 +140,7 @@ pub struct IdentityStatus {
 pub struct ChainParts {
     /// The allowlist and the denylist.
     pub trust: TrustStore,
-    /// The signing keys of the node in their order, each with its chain.
+    /// The signing keys of the node, each with its chain. The archive names a key by its index in this list.
     pub identities: Vec<Identity>,
     /// The archive that stores changes.
     pub archive: Box<dyn TrustArchive>,
@@ -147,8 +150,8 @@ pub struct ChainParts {
     pub events: Events,
 }
 
-/// The node's own chain validation. It executes the decisions of a [`Trust`] machine. It runs on a thread of its own,
-/// because the verification of a hybrid signature takes milliseconds.
+/// The default actor for chain validation. It executes the decisions of a [`Trust`] machine. It runs on a thread of its
+/// own, because the verification of a hybrid signature takes milliseconds.
 ///
 /// Clones share the lists, so that a restarted actor continues with them.
 #[derive(Clone, Debug)]
@@ -310,7 +313,7 @@ impl State {
         let event = match event {
             TrustEvent::Listed { list, key, in_use } => {
                 let fingerprint = key.fingerprint();
-                tracing::info!(target: "kc::chain", list = list.name(), key = fingerprint, "key listed");
+                tracing::info!(target: "kc::chain", list = list.name(), key = fingerprint, "key added to a list");
                 NodeEvent::Listed { list, key, in_use }
             }
             TrustEvent::ChainAdopted { key, expires } => {

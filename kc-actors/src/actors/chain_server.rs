@@ -1,4 +1,4 @@
-//! The chain server. It renews short-lived chains of other nodes before they expire. It receives no messages.
+//! The chain server: it renews short-lived chains of other nodes before they expire. Its actor receives no messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct ChainServerParts {
     pub events: Events,
 }
 
-/// The node's own chain server.
+/// The actor that makes this node a chain server: it renews the chains of other nodes.
 #[derive(Debug)]
 pub struct ChainServerActor {
     parts: ChainServerParts,
@@ -73,7 +73,7 @@ impl ChainServerParts {
         let keys = match blocking(move || keys.load()).await {
             Some(Ok(keys)) => keys,
             Some(Err(error)) => {
-                tracing::error!(target: "kc::chain_server", %error, "chain keys cannot be read");
+                tracing::error!(target: "kc::chain_server", %error, "keys whose chains are renewed cannot be read");
                 return;
             }
             None => return,
@@ -133,12 +133,13 @@ impl ChainServerParts {
         }
     }
 
-    /// Returns the identities with which this node can sign. Reports an event if it has none.
+    /// Returns the identities of this node whose chains are valid now. If there are none, logs the reason and sends an
+    /// event.
     async fn own_identities(&self) -> Option<Vec<ValidIdentity>> {
         match self.chain.identities.send(OwnIdentities).await.ok()? {
             Ok(identities) => Some(identities),
             Err(error) => {
-                tracing::error!(target: "kc::chain", check = %error.check(), %error, "own chain is not valid");
+                tracing::error!(target: "kc::chain", check = %error.check(), %error, "chain of this node is not valid");
                 let reason = format!("{} ({})", error, error.check());
                 self.events.tell(NodeEvent::NoValidChain { reason });
                 None
@@ -163,7 +164,8 @@ impl ChainServerParts {
     }
 }
 
-/// Runs `work`, which waits for files, on another thread than the actor's. Returns `None` if the process is ending.
+/// Runs `work` on another thread, because `work` waits for files. Returns `None` if `work` panics, or if the runtime
+/// shuts down before `work` starts.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }

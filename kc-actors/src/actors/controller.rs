@@ -1,4 +1,4 @@
-//! The role of the controller. It vouches for consumers that may not ask producers themselves.
+//! The role of the controller. Its actor vouches for consumers that may not ask producers themselves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,10 +21,11 @@ use crate::events::Events;
 use crate::role::role;
 
 role! {
-    /// The slots of the controller. They are empty in a node that is no controller.
+    /// The messages that the controller actor answers: one [`Slot`](crate::Slot) for each. The slots are empty in a
+    /// node that is not a controller.
     ///
-    /// When [`records`](Self::records) is answered, the broker has acknowledged all requests for which the controller
-    /// vouched.
+    /// The answer to [`records`](Self::records) arrives when the broker has acknowledged all requests for which the
+    /// controller vouched.
     pub struct ControllerRole {
         /// Processes requests to controllers.
         records: SideRecords,
@@ -45,7 +46,7 @@ pub struct ControllerStatus {
     pub forwarded: u64,
     /// The number of requests that the controller has refused, by the check that failed.
     pub refused: BTreeMap<RefusalId, u64>,
-    /// The senders whose requests were refused last; at most 64.
+    /// The senders whose requests were refused, at most 64. A new entry replaces the oldest.
     pub refusals: Vec<RefusedSender>,
 }
 
@@ -66,7 +67,8 @@ pub struct ControllerParts {
     pub events: Events,
 }
 
-/// The node's own controller. It executes the decisions of its own [`Exchange`](kc_core::exchange::Exchange) machine.
+/// The default actor of a controller. It executes the decisions of an [`Exchange`](kc_core::exchange::Exchange)
+/// machine, which it does not share with the exchange actor.
 #[derive(Debug)]
 pub struct ControllerActor {
     driver: Driver,

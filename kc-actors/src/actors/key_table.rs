@@ -1,4 +1,5 @@
-//! The role of the key table. It publishes data keys to the handles, and receives their signals about missing ones.
+//! The role of the key table. Its actor publishes data keys to the handles, and receives the signals of the handles
+//! about missing data keys.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,32 +24,32 @@ use crate::role::role;
 use crate::slot::SlotClosed;
 use crate::stores::{Store, ask_in_time};
 
-/// Time after which missing keys are signalled again. The exchange thereby learns which of them records still need.
+/// Time after which handles signal missing keys again, so that the exchange learns which keys are still needed.
 const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum time between two checks whether the ratchet must turn. A key that was prepared meanwhile can change the
 /// time of the next turn.
 const LONGEST_TURN_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum number of missing keys whose first message has been seen. At this number all are forgotten, and the next
-/// message of each may wait again.
+/// Maximum number of missing keys that are remembered, so that only the first message that needs a key waits for it.
+/// When this number is reached, all keys are forgotten, and the next message that needs one of them may wait again.
 const MAX_FIRST_SIGHTS: usize = 4096;
 
-/// Maximum number of messages of one root topic that wait for their data keys at the same time. Invented key ids must
-/// not block all callers.
+/// Maximum number of messages of one root topic that wait for their data keys at the same time. The limit keeps an
+/// attacker that invents key ids from blocking all callers.
 const MAX_WAITS_PER_ROOT: usize = 8;
 
 role! {
-    /// The slots of the key table.
+    /// The messages that the key table actor answers: one [`Slot`](crate::Slot) for each.
     ///
-    /// The [handles](crate::CryptoTables) read its tables without a message. The messages change the tables, or wait
-    /// for a change.
+    /// The [handles](crate::CryptoTables) read the tables without sending a message. Messages change the tables, or
+    /// wait for a change.
     pub struct KeyTableRole {
         /// Prepares a root topic for sealing.
         prepare: PrepareRoot,
         /// Turns the ratchet on request of the application.
         rotate: Rotate,
-        /// Adds data keys that were received.
+        /// Adds data keys that this node received.
         received: ReceivedOpeningKeys,
         /// Stores the reasons why data keys are missing.
         awaited: AwaitedKeys,
@@ -83,7 +84,7 @@ pub enum PrepareError {
 #[rtype(result = "Result<usize, PrepareError>")]
 pub struct Rotate;
 
-/// Adds data keys that were received through the exchange.
+/// Adds data keys that this node received through the key exchange.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct ReceivedOpeningKeys {
@@ -117,19 +118,19 @@ pub struct AwaitKey {
 pub struct KeyTableParts {
     /// The role that gives data keys for sealing.
     pub ratchet: RatchetRole,
-    /// The role that requests missing data keys, and answers requests for those in use.
+    /// The role that requests missing data keys, and answers requests for the data keys of this node.
     pub exchange: ExchangeRole,
     /// The role that checks whether nodes that sent data keys are denied.
     pub chain: ChainRole,
-    /// Set if data keys that only denied nodes have sent are kept, so that old messages can be read (`denied_keys :
-    /// keep`).
+    /// Set by `denied_keys : keep`. Data keys that only denied nodes have sent are then kept, so that old messages can
+    /// be read.
     pub keeps_denied: bool,
     /// The source of events about changes of the lists.
     pub events: Events,
 }
 
-/// The node's own key table. It writes the tables that the handles read, forwards their missing keys to the exchange,
-/// and turns the ratchet at the due time.
+/// The default actor of the key table. It writes the tables that the handles read, forwards the signals of the handles
+/// to the exchange, and turns the ratchet when a turn is due.
 #[derive(Debug)]
 pub struct KeyTableActor {
     parts: KeyTableParts,
@@ -180,7 +181,8 @@ impl Handler<PrepareRoot> for KeyTableActor {
     ) -> Self::Result {
         let (parts, tables) = (self.parts.clone(), Arc::clone(&self.tables));
         Box::pin(async move {
-            // Sealing needs no broker: requests for the key wait in their side topic until this node reads them.
+            // A node can seal without a broker: requests for the key stay in their side topic until this node reads
+            // them.
             let serve = ServeRoot {
                 root_topic: root_topic.clone(),
             };
@@ -251,7 +253,7 @@ impl Handler<AwaitKey> for KeyTableActor {
     ) -> Self::Result {
         if self.first_sights.len() >= MAX_FIRST_SIGHTS {
             self.first_sights.clear();
-            // Waits that are in progress keep their permits.
+            // Messages that are waiting now still count against the limit of their root topic.
             self.waits
                 .retain(|_, room| room.available_permits() < MAX_WAITS_PER_ROOT);
         }
@@ -291,7 +293,7 @@ fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)])
     tables.publish_sealing(keys);
 }
 
-/// Forwards the missing keys of the handles to the exchange.
+/// Forwards the missing keys that handles signal to the exchange.
 async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<CryptoTables>) {
     let (want, tables) = (&exchange.want, &tables);
     let pass_on = |root_topic: RootTopic, id| async move {
@@ -313,8 +315,9 @@ async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<C
 }
 
 /// Reacts to changes of the denylist. If other nodes have received data keys, the ratchet turns, so that a denied
-/// consumer has none of the keys that seal. If the denied key was in use, data keys that only denied nodes have sent
-/// are dropped, unless `denied_keys : keep` is set. If this node itself is denied, it no longer seals.
+/// consumer does not have the data keys with which this node seals. If the denied key was in use, data keys that only
+/// denied nodes have sent are dropped, unless `denied_keys : keep` is set. If this node itself is denied, it no longer
+/// seals.
 async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     let mut events = parts.events.listen();
     while let Some(event) = events.next().await {

@@ -1,4 +1,4 @@
-//! The role of the keystore. It alone uses the signing keys of the node.
+//! The role of the keystore. Its actor alone uses the signing keys of the node.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use kc_core::store::{KeyStore, StoreError};
 use crate::role::role;
 
 role! {
-    /// The slots of the keystore.
+    /// The messages that the keystore actor answers: one [`Slot`](crate::Slot) for each.
     pub struct KeystoreRole {
         /// Signs a message with one of the node's keys.
         sign: Sign,
@@ -26,7 +26,8 @@ pub struct Sign {
     pub message: Vec<u8>,
 }
 
-/// The node's own keystore actor. It runs on a thread of its own, because a token or a hybrid key needs time to sign.
+/// The default actor of the keystore. It runs on a thread of its own, because signing by a token or with a hybrid key
+/// takes time.
 #[derive(Clone, Debug)]
 pub struct KeystoreActor {
     store: Arc<dyn KeyStore>,

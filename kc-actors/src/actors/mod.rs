@@ -1,4 +1,5 @@
-//! The actors of a node. Each module has the slots of a role, its messages, and the node's own actor in that role.
+//! The actors of a node. Each module defines a role, its messages, and the default actor in that role. A chain server
+//! has an actor, but no role.
 
 pub mod chain;
 pub mod chain_server;

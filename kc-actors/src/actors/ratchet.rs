@@ -1,4 +1,4 @@
-//! The role of the ratchet. It alone derives the data keys for sealing, and retains them for late consumers.
+//! The role of the ratchet. Its actor alone derives the data keys for sealing, and retains them for late consumers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::entropy::Entropy;
 use crate::role::role;
 
 role! {
-    /// The slots of the ratchet.
+    /// The messages that the ratchet actor answers: one [`Slot`](crate::Slot) for each.
     ///
-    /// Before a data key is returned, the key is stored for late consumers, and the next step of the ratchet is
-    /// stored, too.
+    /// Two things are stored before a data key is returned: the key, for late consumers, and the next step of the
+    /// ratchet.
     pub struct RatchetRole {
         /// Returns the data key that seals for a root topic.
         sealing_key: SealingKeyFor,
@@ -63,14 +63,14 @@ pub enum TurnReason {
 /// The result of turning a ratchet.
 #[derive(Debug, actix::MessageResponse)]
 pub struct Turned {
-    /// The new data keys of all root topics in use, which are stored for late consumers. Empty if the ratchet did not
-    /// turn.
+    /// The new data keys of all root topics in use. They are already stored for late consumers. The list is empty if
+    /// the ratchet did not turn.
     pub keys: Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>,
     /// The time to wait before the next check whether the ratchet must turn.
     pub next: Duration,
 }
 
-/// Returns those of the data keys `ids` of a root topic that this node retains.
+/// Returns the data keys of a root topic that this node retains and whose ids are in `ids`.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<(KeyId, DataKey)>")]
 pub struct RetainedKeysFor {
@@ -98,8 +98,8 @@ pub enum RatchetError {
     /// The data key could not be stored for late consumers, and is therefore not used.
     #[error("the data key cannot be stored for late consumers")]
     Archive(#[source] Arc<StoreError>),
-    /// The node already seals for the maximum number of root topics, and can retain no further data keys.
-    #[error("the node already seals for {MAX_RETAINED_KEYS} root topics")]
+    /// The node already seals for the maximum number of root topics, and cannot retain more data keys.
+    #[error("the node already seals for {MAX_RETAINED_KEYS} root topics, which is the maximum")]
     TooManyRoots,
 }
 
@@ -122,8 +122,8 @@ pub struct RatchetParts {
     pub entropy: Entropy,
 }
 
-/// The node's own ratchet. It executes the decisions of a [`Ratchet`] machine. It runs on a thread of its own,
-/// because storing waits for a disk or a token.
+/// The default actor of the ratchet. It executes the decisions of a [`Ratchet`] machine. It runs on a thread of its
+/// own, because it waits for a disk or a token when it stores a step.
 ///
 /// Clones share the ratchet, so that a restarted actor continues from the stored state.
 #[derive(Clone, Debug)]
@@ -262,7 +262,10 @@ impl State {
                 }
                 Some(RatchetEffect::TooManyRoots) => error = Some(RatchetError::TooManyRoots),
                 Some(RatchetEffect::Skipped(index)) => {
-                    tracing::warn!(target: "kc::ratchet", index, "old ratchet was restored: step skipped");
+                    tracing::warn!(
+                        target: "kc::ratchet", index,
+                        "ratchet was restored from an old copy: used step skipped"
+                    );
                 }
                 Some(_) => {}
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 /// record. At this number the consumer pauses the partition.
 pub const MAX_UNACKNOWLEDGED: usize = 10_000;
 
-/// The records of a partition that were handed out and whose positions are not stored yet.
+/// The records of a partition that the application may take and whose positions are not stored yet.
 ///
 /// Records are numbered from 0 in the order in which they are handed out, because offsets have gaps. A position
 /// becomes storable only when all records before it are acknowledged; they may be acknowledged in any order.
@@ -13,8 +13,8 @@ pub(super) struct Window {
     /// The number of the first entry.
     first: u64,
     entries: VecDeque<Entry>,
-    /// The next offset to read: all records before it are acknowledged. `None` if that offset was already taken for
-    /// storing.
+    /// The next offset to read: all records before it are acknowledged. `None` if
+    /// [`take_position`](Self::take_position) has already returned that offset.
     position: Option<i64>,
     revoked: bool,
 }
@@ -70,7 +70,7 @@ impl Window {
     }
 
     /// Returns the offset of the first unacknowledged record if the partition must be paused at it. `taken` is the
-    /// number of records that the application has taken in all.
+    /// number of records of the partition that the application has taken so far.
     pub(super) fn stuck_at(&self, taken: u64) -> Option<i64> {
         let span = taken.saturating_sub(self.first);
         let first = self.entries.front()?;

@@ -27,8 +27,8 @@ use super::CLOSE_DEADLINE;
 use crate::events::Events;
 use crate::handles::{OpenFailure, Opener};
 
-/// Maximum size in bytes of the records that wait for the application. At this size the consumer hands out no more
-/// records; if the application stays slow, it pauses its partitions.
+/// Maximum size in bytes of the records that wait for the application. At this size the consumer stops fetching. If
+/// half of the buffer is not free again within half a second, the consumer pauses its partitions.
 pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 
 /// The reaction of a consumer to a record that is not sealed, or that no key opens. An attacker may have put such a
@@ -38,9 +38,9 @@ pub enum ForeignPolicy {
     /// Ends the consumer at the record with an error. No position after the record is committed.
     #[default]
     Fail,
-    /// Leaves the record out, and continues with the next one.
+    /// Leaves out the record, and continues with the next record.
     Skip,
-    /// Hands the record out unopened, with the [reason](ConsumerRecord::failure).
+    /// Delivers the record unopened, with the [reason](ConsumerRecord::failure).
     Deliver,
 }
 
@@ -49,18 +49,18 @@ pub enum ForeignPolicy {
 pub struct ConsumerOptions {
     /// The consumer group.
     pub group: String,
-    /// The topics to read. Side topics carry no messages: a regular expression does not select them.
+    /// The topics to read. A regular expression does not select side topics, because they carry no messages.
     pub topics: Subscription,
     /// The start position of a group that has no committed position.
     pub start: GroupStart,
     /// The reaction to records that are not sealed, or that no key opens.
     pub policy: ForeignPolicy,
-    /// Returns Kafka keys as they are, without opening them. Needed for topics whose producers set
+    /// Returns Kafka keys without opening them. This is needed for topics whose producers set
     /// [`ProducerOptions::plain_keys`](super::ProducerOptions::plain_keys).
     pub plain_keys: bool,
     /// Opens neither keys nor values: the application gets the bytes that the broker holds.
     pub plain: bool,
-    /// Commits no positions. The application then need not acknowledge records.
+    /// Commits no positions. The application then does not have to acknowledge records.
     pub no_commit: bool,
 }
 
@@ -94,19 +94,19 @@ pub enum ConsumeError {
 /// Reads and opens the records of a consumer group. Each partition is delivered in order, and each record at least
 /// once.
 ///
-/// A thread of the consumer polls the broker, opens records and commits positions. The consumer therefore stays in
-/// its group, however long the application works on a record. The thread reads at most [`MAX_BUFFERED_BYTES`] ahead.
+/// A separate thread polls the broker, opens records and commits positions. The consumer therefore stays in its group
+/// even if the application works on a record for a long time. The thread reads at most [`MAX_BUFFERED_BYTES`] ahead.
 /// During an outage of the brokers the consumer tries again, and reports the outage as an [event](crate::NodeEvent).
 ///
-/// The thread commits in the background, in each partition up to the first record that is not
+/// In each partition, the thread commits the position of the first record that is not
 /// [acknowledged](ConsumerRecord::ack). A partition is paused when the application has taken
-/// [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED) records, counted from the first unacknowledged one. It is
-/// resumed when that record is acknowledged.
+/// [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED) records, counted from the first unacknowledged one. It is resumed
+/// when that record is acknowledged.
 #[derive(Debug)]
 pub struct Consumer {
     batches: mpsc::UnboundedReceiver<Result<Batch, ConsumeError>>,
-    /// The records of the last batch that the application has not taken. The size of the whole batch counts as
-    /// buffered until all its records are taken.
+    /// The records of the current batch that the application has not taken. The whole batch counts as buffered until
+    /// the application has taken its last record.
     batch: std::vec::IntoIter<ConsumerRecord>,
     batch_bytes: usize,
     control: Arc<Control>,
@@ -132,7 +132,7 @@ pub(super) struct Control {
 #[derive(Clone, Debug)]
 enum Phase {
     Running,
-    /// No more records are handed out. Records may still be acknowledged.
+    /// The application gets no more records. It may still acknowledge records.
     Stopped,
     /// The thread commits the acknowledged positions, and leaves the group.
     Leaving {
@@ -216,26 +216,26 @@ impl Consumer {
         })
     }
 
-    /// Waits for the next record and returns it. Returns `None` once the consumer or the node is closed, and after an
-    /// error.
+    /// Waits for the next record and returns it. Returns `None` if the consumer or the node is closed, or if an earlier
+    /// call returned an error.
     ///
     /// Cancel safe: no record is lost if the future is dropped, as `select!` does.
     ///
     /// # Errors
-    /// Returns [`ConsumeError`] once, when the consumer has ended: the broker or the Kafka client failed for good, a
-    /// record cannot be opened and the policy is [`ForeignPolicy::Fail`], or the node was closed while records were
-    /// being opened. An outage of the brokers is no error.
+    /// Returns [`ConsumeError`] once, when the consumer has ended: the broker or the Kafka client failed and trying
+    /// again does not help, a record cannot be opened and the policy is [`ForeignPolicy::Fail`], or the node was closed
+    /// while records were being opened. An outage of the brokers is not an error.
     pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ConsumeError>> {
         poll_fn(|context| self.poll_record(context)).await
     }
 
-    /// Waits for records, and returns all that are ready in the current batch, in the order of [`next`](Self::next).
-    /// The batch has at least one record.
+    /// Waits for the next record, and returns it together with the other records of the current batch, in the order of
+    /// [`next`](Self::next).
     ///
     /// Cancel safe: no record is lost if the future is dropped.
     ///
     /// # Errors
-    /// The errors of [`next`](Self::next).
+    /// Returns the errors of [`next`](Self::next).
     pub async fn next_batch(&mut self) -> Option<Result<Vec<ConsumerRecord>, ConsumeError>> {
         let first = match self.next().await? {
             Ok(first) => first,
@@ -277,7 +277,7 @@ impl Consumer {
     /// lost.
     ///
     /// # Errors
-    /// The errors of [`close`](Self::close).
+    /// Returns the errors of [`close`](Self::close).
     pub async fn close_within(self, deadline: Duration) -> Result<(), BackendError> {
         self.control.stop();
         self.control.leave(end_of(Instant::now(), deadline)).await
@@ -339,7 +339,7 @@ impl Stream for RecordStream<'_> {
 }
 
 impl Control {
-    /// Makes [`Consumer::next`] return `None`, while the consumer stays in its group.
+    /// Makes [`Consumer::next`] return `None`. The consumer stays in its group.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.phase.send_if_modified(|phase| {
@@ -361,7 +361,7 @@ impl Control {
         });
     }
 
-    /// Requests the thread to commit and to leave the group. Waits until the thread has left it.
+    /// Asks the thread to commit and to leave the group, and waits until it has done so.
     pub(super) async fn leave(&self, end: Instant) -> Result<(), BackendError> {
         self.begin_leaving(end);
         let mut phase = self.phase.subscribe();
@@ -389,7 +389,7 @@ impl Control {
     }
 }
 
-/// Sets [`Phase::Left`] when the consumer's thread ends, also if the thread panics.
+/// Sets [`Phase::Left`] when the consumer's thread ends, even if the thread panics.
 struct Leaving<'c>(&'c Control);
 
 impl Leaving<'_> {

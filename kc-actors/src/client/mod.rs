@@ -35,7 +35,7 @@ pub struct Clients {
     open: Arc<Mutex<Open>>,
 }
 
-/// The clients that are not dropped.
+/// The clients that the application has not dropped.
 #[derive(Debug, Default)]
 struct Open {
     producers: Vec<Weak<producer::Inner>>,
@@ -44,7 +44,7 @@ struct Open {
 }
 
 impl Clients {
-    /// Creates a factory whose clients seal with `sealers` and open with `opener`.
+    /// Returns a factory of clients that seal with `sealers` and open with `opener`.
     #[must_use]
     pub fn new(sealers: Sealers, opener: Opener, events: Events) -> Self {
         Self {
@@ -103,15 +103,15 @@ impl Clients {
         Ok(consumer)
     }
 
-    /// Closes all clients within `deadline`, in this order: consumers stop handing out records; producers flush and
-    /// disconnect; consumers commit the positions that are acknowledged by then, and leave their groups. A repeated
-    /// call does nothing.
+    /// Closes all clients within `deadline`, in this order: consumers stop delivering records; producers flush and
+    /// disconnect; consumers commit the positions of the records that are acknowledged by then, and leave their groups.
+    /// A repeated call does nothing.
     ///
     /// Not cancel safe: if the future is dropped, consumers may stay in their groups, and queued records may not be
     /// sent.
     ///
     /// # Errors
-    /// Returns the first [`BackendError`] of a client that could not be closed in order.
+    /// Returns the first [`BackendError`] that occurred when a client was closed.
     pub async fn close(&self, deadline: Duration) -> Result<(), BackendError> {
         let end = end_of(Instant::now(), deadline);
         let (producers, consumers) = self.with(|open| {

@@ -1,4 +1,4 @@
-//! The partitions of topics: their number, and the choice of a partition by Kafka key.
+//! The number of partitions of topics, and the choice of a partition by the Kafka key.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// Maximum age of a stored number of partitions. Kafka's own clients use the same value.
 const MAX_AGE: Duration = Duration::from_mins(5);
 
-/// The numbers of partitions of topics, as last reported by the broker.
+/// The number of partitions of each topic, as the broker last reported it.
 #[derive(Debug, Default)]
 pub(super) struct PartitionCounts(Mutex<HashMap<String, Count>>);
 
@@ -20,7 +20,7 @@ struct Count {
     believed: bool,
 }
 
-/// The stored knowledge about the number of partitions of a topic.
+/// The result of looking up the stored number of partitions of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     Nothing,
@@ -83,8 +83,8 @@ impl PartitionCounts {
 }
 
 /// Returns the partition for a plaintext Kafka key as Kafka's own clients choose it: murmur2 of the key, modulo the
-/// number of partitions. `None` if there are no partitions. The hash of a sealed key would not do, because equal keys
-/// have different sealed forms.
+/// number of partitions. Returns `None` if there are no partitions. The hash must be that of the plaintext key, because
+/// equal keys have different sealed forms.
 pub(super) fn partition_of(key: &[u8], partitions: usize) -> Option<i32> {
     let positive = murmur2(key) & 0x7fff_ffff;
     let partition = usize::try_from(positive).ok()?.checked_rem(partitions)?;

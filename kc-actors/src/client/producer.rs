@@ -17,14 +17,14 @@ use crate::handles::{SealError, Sealers};
 
 /// Maximum time to wait for a topic that the broker does not know.
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
-/// Time between two requests for such a topic.
+/// Time between two requests for the metadata of a topic that the broker does not know.
 const LOOK_DELAY: Duration = Duration::from_millis(250);
 
-/// The choice of the parts of a record that a producer seals.
+/// The options of a producer: they select the parts of a record that it seals.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProducerOptions {
-    /// Leaves Kafka keys unsealed, so that brokers see them. A compacted topic needs this, because no two sealed keys
-    /// are equal. Consumers must set [`ConsumerOptions::plain_keys`](super::ConsumerOptions::plain_keys).
+    /// Leaves Kafka keys unsealed, so that brokers see them. A compacted topic needs this, because sealing equal keys
+    /// gives different bytes. Consumers must set [`ConsumerOptions::plain_keys`](super::ConsumerOptions::plain_keys).
     pub plain_keys: bool,
     /// Seals nothing: brokers see keys and values.
     pub plain: bool,
@@ -103,7 +103,8 @@ impl Producer {
     /// Not cancel safe: if the future of this call is dropped, the record may or may not be sent.
     ///
     /// # Errors
-    /// The errors of [`send`](Self::send); those that occur after queueing are returned by the future.
+    /// Returns the errors of [`send`](Self::send). The returned future yields the errors that occur after the record
+    /// was queued.
     pub async fn enqueue(&self, record: Record<'_>) -> Result<DeliveryFuture, ProduceError> {
         self.0.enqueue(record).await
     }
@@ -125,7 +126,7 @@ impl Producer {
     /// Cancel safe: no record is lost if the future is dropped.
     ///
     /// # Errors
-    /// The errors of [`flush`](Self::flush), and [`BackendErrorKind::Timeout`] if the deadline passed.
+    /// Returns the errors of [`flush`](Self::flush), and [`BackendErrorKind::Timeout`] if the deadline passed.
     pub async fn flush_within(&self, deadline: Duration) -> Result<(), BackendError> {
         let client = self.0.client()?;
         let flushed = client.flush(deadline).await;
@@ -143,7 +144,7 @@ impl Producer {
     /// Not cancel safe: if the future is dropped, queued records may not be sent.
     ///
     /// # Errors
-    /// The errors of [`flush_within`](Self::flush_within).
+    /// Returns the errors of [`flush_within`](Self::flush_within).
     pub async fn close_within(&self, deadline: Duration) -> Result<(), BackendError> {
         self.0.close(deadline).await
     }
@@ -160,7 +161,7 @@ impl Inner {
         };
         match Arc::try_unwrap(client) {
             Ok(client) => client.close(deadline).await,
-            // Another caller is still queueing a record. The client disconnects when that caller has finished.
+            // Another caller is adding a record to the queue. The client disconnects when that caller has finished.
             Err(client) => client.flush(deadline).await,
         }
     }
@@ -219,7 +220,7 @@ impl Inner {
         Ok(Some(sealed))
     }
 
-    /// Waits until the topic exists and a data key is ready for it. Returns the topic's number of partitions.
+    /// Waits until the topic exists and a data key for it is ready. Returns the number of partitions of the topic.
     async fn ready(&self, topic: &str) -> Result<usize, ProduceError> {
         match self.counts.get(topic) {
             Known::Count(partitions) => Ok(partitions),

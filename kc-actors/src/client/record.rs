@@ -56,8 +56,8 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the partition. Without this call, the partition is chosen by the hash of the plaintext key, as Kafka's
-    /// own clients do. A record without a key may go to any partition.
+    /// Sets the partition. Without this call, the producer chooses the partition by the hash of the plaintext key, as
+    /// Kafka's own clients do. A record without a key may go to any partition.
     pub fn partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self

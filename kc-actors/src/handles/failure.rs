@@ -21,18 +21,18 @@ pub enum OpenFailure {
     Unauthentic {
         /// The id of the data keys.
         id: KeyId,
-        /// The reason why no other data key with this id has arrived. One may still arrive while this is
-        /// [`NotYet`](Awaiting::NotYet).
+        /// The reason why no other data key with this id has arrived. Another data key may still arrive if the reason
+        /// is [`NotYet`](Awaiting::NotYet).
         why: Awaiting,
     },
     /// Only nodes that are on the denylist have sent the data key, and no other node sends it. The setting
     /// `denied_keys : keep` allows such messages to be read.
-    #[error("only denied nodes gave data key {id}")]
+    #[error("only nodes on the denylist have sent data key {id}")]
     Denied {
         /// The id of the data key.
         id: KeyId,
     },
-    /// The bytes are no envelope, and can never be opened.
+    /// The bytes are not an envelope, and can never be opened.
     #[error("{0}")]
     Foreign(Foreign),
     /// The node is closed.
@@ -53,8 +53,8 @@ pub enum Awaiting {
     /// The chain of this node has expired. No node may send it the data key.
     #[error("this node's chain has expired")]
     Expired,
-    /// No producer has answered for 20 s: no producer that has the data key is running, or none accepts the root of
-    /// trust of this node. This node continues to ask.
+    /// No producer has answered for 20 s. Possibly no producer that has the data key is running, or the running
+    /// producers do not accept the root of trust of this node. This node continues to ask.
     #[error("no producer answers")]
     Unanswered,
 }

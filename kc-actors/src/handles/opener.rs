@@ -18,8 +18,8 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Creates an opener that reads `tables`, which a key table updates. The first message that needs a missing data
-    /// key waits for the key through `await_key`, for at most `first_wait`.
+    /// Returns an opener that reads `tables`. A key table updates `tables` and answers `await_key`, through which the
+    /// first message that needs a missing data key waits for the key. It waits at most for `first_wait`.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, await_key: Slot<AwaitKey>, first_wait: Duration) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl Opener {
     /// Cancel safe: opening changes nothing, and the key exchange continues if the future is dropped.
     ///
     /// # Errors
-    /// The errors of [`open_value`](Self::open_value).
+    /// Returns the errors of [`open_value`](Self::open_value).
     pub async fn open_key(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.open(topic, Component::Key, sealed).await
     }
@@ -54,7 +54,7 @@ impl Opener {
     /// Opens a Kafka value without waiting. If the data key is missing, requests it from the key exchange.
     ///
     /// # Errors
-    /// The errors of [`open_value`](Self::open_value).
+    /// Returns the errors of [`open_value`](Self::open_value).
     pub fn try_open_value(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.try_open(topic, Component::Value, sealed)
     }
@@ -62,16 +62,16 @@ impl Opener {
     /// Opens a Kafka key as [`try_open_value`](Self::try_open_value) opens a value.
     ///
     /// # Errors
-    /// The errors of [`open_value`](Self::open_value).
+    /// Returns the errors of [`open_value`](Self::open_value).
     pub fn try_open_key(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.try_open(topic, Component::Key, sealed)
     }
 
-    /// Opens a Kafka key or value into `plaintext`, and replaces the content of `plaintext`. Never waits. Does not
+    /// Opens a Kafka key or value, and replaces the content of `plaintext` by the result. Never waits. Does not
     /// allocate if the capacity of `plaintext` is large enough.
     ///
     /// # Errors
-    /// The errors of [`open_value`](Self::open_value).
+    /// Returns the errors of [`open_value`](Self::open_value).
     pub fn try_open_into(
         &self,
         topic: &str,

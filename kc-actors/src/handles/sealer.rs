@@ -19,14 +19,14 @@ pub enum SealError {
     /// The node is closed.
     #[error("the node is closed")]
     Closed,
-    /// This process is a fork of the process that created the handle. It would seal under the same data keys and
-    /// salts as that process. The node must be opened in the process that seals.
+    /// This process is a fork of the process that created the handle. A fork would seal under the same data keys and
+    /// salts as that process. Therefore each process that seals must open the node itself.
     #[error("the process was forked: open the node in the process that seals")]
     Forked,
     /// This node is on the denylist: other nodes no longer accept its data keys.
     #[error("this node is on the denylist")]
     Denied,
-    /// The data key has sealed the maximum number of messages. The next turn of the ratchet brings a new one.
+    /// The data key has sealed the maximum number of messages. The next turn of the ratchet brings a new data key.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
 }
@@ -54,7 +54,7 @@ struct Keys {
 }
 
 impl Sealers {
-    /// Creates a factory of sealers that read `tables`, which a key table updates. `prepare` asks the key table for
+    /// Returns a factory of sealers that read `tables`. A key table updates `tables` and answers `prepare`, which gets
     /// the data key of a root topic.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, prepare: Slot<PrepareRoot>) -> Self {
@@ -65,7 +65,8 @@ impl Sealers {
         }
     }
 
-    /// Returns a sealer for the root topic of `topic`. Before it returns, the data key is stored for late consumers.
+    /// Returns a sealer for the root topic of `topic`. The data key of the root topic is stored for late consumers
+    /// before this method returns.
     ///
     /// Cancel safe: if the future is dropped, the data key may still be prepared, which does no harm.
     ///
@@ -102,7 +103,7 @@ impl Sealers {
     /// Returns a sealer as [`prepare`](Self::prepare) does, for callers without a runtime.
     ///
     /// # Errors
-    /// The errors of [`prepare`](Self::prepare).
+    /// Returns the errors of [`prepare`](Self::prepare).
     pub fn prepare_blocking(&self, topic: &str) -> Result<Sealer, PrepareError> {
         pollster::block_on(self.prepare(topic))
     }
@@ -126,10 +127,10 @@ impl Sealer {
         Ok(sealed)
     }
 
-    /// Seals a Kafka key. Never waits. No two sealed keys are equal, even if their plaintexts are.
+    /// Seals a Kafka key. Never waits. Sealing equal keys gives different bytes.
     ///
     /// # Errors
-    /// The errors of [`seal_value`](Self::seal_value).
+    /// Returns the errors of [`seal_value`](Self::seal_value).
     pub fn seal_key(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
         self.seal(Component::Key, plaintext, &mut sealed)?;
@@ -140,7 +141,7 @@ impl Sealer {
     /// capacity of `sealed` is less than [`sealed_len`] bytes.
     ///
     /// # Errors
-    /// The errors of [`seal_value`](Self::seal_value). `sealed` is then unchanged.
+    /// Returns the errors of [`seal_value`](Self::seal_value). After an error, `sealed` is unchanged.
     pub fn seal(
         &self,
         component: Component,

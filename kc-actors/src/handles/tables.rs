@@ -11,11 +11,11 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::Awaiting;
 
-/// Maximum number of missing data keys that are signalled to the exchange and not yet read by it. A missing key
-/// beyond this number is signalled at the next record that needs it.
+/// Maximum number of missing data keys that handles signal to the exchange within five seconds. A missing key beyond
+/// this number is signalled later, when a record needs it again.
 pub const MAX_SIGNALLED: usize = 1024;
 
-/// The number of records of one consumer that wait for data keys. Dropping this value removes the number.
+/// The entry of one consumer in the numbers of records that wait for data keys. Dropping this value removes the entry.
 #[derive(Debug)]
 pub(crate) struct WaitingRecords {
     tables: Arc<CryptoTables>,
@@ -25,7 +25,8 @@ pub(crate) struct WaitingRecords {
 /// The signal that a record needs an unknown data key.
 type Signal = (RootTopic, KeyId);
 
-/// The missing data keys that handles have signalled. The [key table](crate::key_table::KeyTableActor) forwards them.
+/// The missing data keys that handles have signalled. The [key table](crate::key_table::KeyTableActor) forwards them to
+/// the exchange.
 #[derive(Clone, Debug)]
 pub struct Signals(Arc<Mutex<mpsc::Receiver<Signal>>>);
 
@@ -42,9 +43,9 @@ pub struct CryptoTables {
     signals: mpsc::Sender<Signal>,
     /// The number of signals that were dropped because there were too many.
     bounds_hit: AtomicU64,
-    /// The number of records that wait for data keys, by consumer and root topic.
+    /// The number of records that wait for data keys, by the number of the consumer and by root topic.
     waiting: StdMutex<HashMap<u64, BTreeMap<RootTopic, usize>>>,
-    /// The number of the next consumer.
+    /// The number that the next consumer gets.
     consumers: AtomicU64,
     /// Set when this node is put on the denylist, and never cleared.
     denied: AtomicBool,
@@ -87,7 +88,7 @@ impl CryptoTables {
         (Arc::new(tables), Signals(Arc::new(Mutex::new(signalled))))
     }
 
-    /// Marks the node as closed: all handles return this from now on.
+    /// Marks the node as closed. From now on, all handles return an error that says so.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.arrivals.send_modify(|arrivals| *arrivals += 1);
@@ -156,7 +157,7 @@ impl CryptoTables {
         }
     }
 
-    /// Marks this node as denied: all handles refuse to seal from now on.
+    /// Marks this node as denied. From now on, all handles refuse to seal.
     pub(crate) fn deny(&self) {
         self.denied.store(true, Ordering::Relaxed);
     }
@@ -189,7 +190,7 @@ impl CryptoTables {
         self.bounds_hit.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of records that wait for data keys, over all consumers.
+    /// Returns the number of records of all consumers that wait for data keys, by root topic.
     pub(crate) fn waiting(&self) -> BTreeMap<RootTopic, usize> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
@@ -199,8 +200,7 @@ impl CryptoTables {
         all
     }
 
-    /// Allows all missing data keys to be signalled again. The exchange thereby learns which of them records still
-    /// need.
+    /// Allows all missing data keys to be signalled again. The exchange then learns which of the keys are still needed.
     pub(crate) fn forget_signalled(&self) {
         let mut signalled = self
             .signalled

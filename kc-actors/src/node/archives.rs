@@ -17,8 +17,9 @@ use super::NodeError;
 const ENTRY: &str = "oldkeys";
 const USED: &str = "ratchet_used";
 
-/// An archive of retained data keys in the node's configuration, sealed under its opaque key. It also stores the
-/// index of the last used step, so that an old copy of the ratchet is detected after it was restored.
+/// An archive of retained data keys in the node's configuration. The data keys are sealed under the opaque key of the
+/// node. The archive also stores the index of the last used step, so that a restored old copy of the ratchet is
+/// detected.
 #[derive(Clone, Debug)]
 pub struct SealedArchive {
     keystore: Arc<dyn KeyStore>,
@@ -40,7 +41,8 @@ impl SealedArchive {
         Self { keystore, config }
     }
 
-    /// Returns the index of the last used step. `None` if no step was used, or only the peers have used the ratchet.
+    /// Returns the index of the last used step. Returns `None` if no step was used, or if only peers (KafkaCrypto for
+    /// Python or Java) have used the ratchet.
     ///
     /// # Errors
     /// Returns [`NodeError::Value`] if the entry refers to another entry that cannot be resolved.
@@ -75,18 +77,18 @@ impl SealedArchive {
         )?)
     }
 
-    /// Returns the retained data keys of a configuration as they are stored, sealed under the opaque key of the node.
-    /// `None` if the configuration has none.
+    /// Returns the retained data keys of a configuration in the form in which they are stored: sealed under the opaque
+    /// key of the node. Returns `None` if the configuration has no retained data keys.
     ///
     /// # Errors
-    /// Returns [`NodeError::RetainedKeys`] if the entry is no binary value, and [`NodeError::Value`] if the entry
+    /// Returns [`NodeError::RetainedKeys`] if the entry is not a binary value, and [`NodeError::Value`] if the entry
     /// refers to another entry that cannot be resolved.
     pub fn sealed(config: &NodeConfig) -> Result<Option<Vec<u8>>, NodeError> {
         match config.load_value(Section::CRYPTO, ENTRY)? {
             None => Ok(None),
             Some(Value::Bytes(sealed)) => Ok(Some(sealed)),
             Some(_) => {
-                let context = "retained keys in the configuration";
+                let context = "read the retained keys in the configuration";
                 let error = StoreError::new(StoreErrorKind::Malformed, context);
                 Err(NodeError::RetainedKeys(error))
             }
@@ -107,7 +109,7 @@ impl RetainedKeysArchive for SealedArchive {
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError> {
         let plaintext = retained_keys::encode(keys);
         let sealed = self.keystore.wrap_opaque(plaintext.expose())?;
-        let context = "store retained keys in the configuration";
+        let context = "store the retained keys in the configuration";
         update(&*self.config, context, &mut |config| {
             Self::set_sealed(config, &sealed)?;
             used.map_or(Ok(()), |index| Self::note_used(config, index))

@@ -9,7 +9,7 @@ use super::{NodeError, NodeSettings};
 /// Returns the allowlist and the denylist of a configuration.
 ///
 /// # Errors
-/// Returns [`NodeError::Entry`] if an entry of a list is no certificate, and [`NodeError::Value`] if an entry refers
+/// Returns [`NodeError::Entry`] if an entry of a list is not a certificate, and [`NodeError::Value`] if an entry refers
 /// to another entry that cannot be resolved.
 pub fn stored_trust(config: &NodeConfig, settings: &NodeSettings) -> Result<TrustStore, NodeError> {
     let entries = |list| -> Result<Option<Vec<TrustEntry>>, NodeError> {
@@ -22,7 +22,7 @@ pub fn stored_trust(config: &NodeConfig, settings: &NodeSettings) -> Result<Trus
 }
 
 /// Returns the signing keys of a node, each with the chain that certifies it. If a key has several chains, the first
-/// valid one is taken, or the first one if none is valid.
+/// valid chain is taken. If none of its chains is valid, the first chain is taken.
 pub(super) fn identities(
     config: &NodeConfig,
     keys: Vec<VerifyingKey>,
@@ -46,12 +46,12 @@ pub(super) fn identities(
     Ok(keys.into_iter().enumerate().map(certified).collect())
 }
 
-/// Returns the entries of a list in a configuration, each with its name. `None` if the configuration has no such
-/// list.
+/// Returns the entries of a list in a configuration, each with its name. Returns `None` if the configuration has no
+/// section for that list.
 ///
 /// # Errors
-/// Returns [`NodeError::Entry`] if an entry is no certificate, and [`NodeError::Value`] if an entry refers to another
-/// entry that cannot be resolved.
+/// Returns [`NodeError::Entry`] if an entry is not a certificate, and [`NodeError::Value`] if an entry refers to
+/// another entry that cannot be resolved.
 pub fn stored_entries(
     config: &NodeConfig,
     list: TrustList,
@@ -74,7 +74,7 @@ pub fn stored_entries(
 /// A binary value with its name.
 type Labelled = (Name, Vec<u8>);
 
-/// Returns the binary values of a section. `None` if the configuration has no such section.
+/// Returns the binary values of a section. Returns `None` if the configuration has no such section.
 fn byte_values(
     config: &NodeConfig,
     section: Section<'_>,

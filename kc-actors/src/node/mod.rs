@@ -1,4 +1,4 @@
-//! A whole node: the actors in their default wiring, on a thread of their own.
+//! A complete node: all actors, connected in the default way, on threads of their own.
 
 mod archives;
 mod identity;
@@ -48,7 +48,7 @@ use crate::stores::{Store, StoreWatch};
 /// The parts of a node.
 #[derive(Debug)]
 pub struct NodeParts {
-    /// The Kafka client of the management plane.
+    /// The Kafka client for the control topics.
     pub backend: Arc<dyn Backend>,
     /// The node's keys.
     pub keystore: Arc<dyn KeyStore>,
@@ -56,25 +56,27 @@ pub struct NodeParts {
     pub ratchet: Option<Box<dyn RatchetStore>>,
     /// The node's configuration: chains, lists, retained keys.
     pub config: Arc<dyn ConfigStore>,
-    /// The node's own settings, with all layers applied.
+    /// The settings of the node. Settings in the environment and in the program have already replaced those in the
+    /// file.
     pub settings: NodeSettings,
     /// The settings of the section `crypto`.
     pub crypto: CryptoSettings,
     /// The tasks of the node in addition to sealing and opening.
     pub roles: NodeRoles,
-    /// The consumer group in which positions in the side topics are committed. `None` stands for
-    /// `<node>.kafkacrypto`.
+    /// The consumer group that commits positions in the side topics. `None` selects the group `<node>.kafkacrypto`.
     pub group: Option<String>,
     /// The clock of the node.
     pub clock: Clock,
 }
 
-/// The tasks of a node in addition to sealing, opening and the key exchange that both need.
+/// The tasks of a node in addition to sealing, opening and the key exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeRoles {
-    /// Vouches, on all root topics, for consumers that may not ask producers themselves.
+    /// Makes the node a controller: it vouches for consumers that may not ask producers themselves, for all root
+    /// topics.
     pub controller: bool,
-    /// Renews the chains of other nodes that are listed in the section `chainkeys` of the configuration.
+    /// Makes the node a chain server: it renews the chains of the nodes in the section `chainkeys` of the
+    /// configuration.
     pub chain_server: bool,
 }
 
@@ -95,8 +97,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node, and waits until its handles work. The node connects to Kafka when a connection is first needed.
-    /// Waiting for disks and tokens happens on another thread.
+    /// Starts a node, and waits until its handles work. The node connects to Kafka when a connection is first needed. A
+    /// separate thread waits for disks and tokens.
     ///
     /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///
@@ -106,13 +108,13 @@ impl Node {
         Self::start_with(|| Ok(parts)).await
     }
 
-    /// Starts a node as [`start`](Self::start) does. `open` returns the parts of the node, and also runs on the other
-    /// thread.
+    /// Starts a node as [`start`](Self::start) does. `open` returns the parts of the node. It runs on the separate
+    /// thread, so it may wait for disks and tokens, too.
     ///
     /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///
     /// # Errors
-    /// The errors of `open`, and the errors of [`start`](Self::start).
+    /// Returns the error of `open`, or the errors of [`start`](Self::start).
     pub async fn start_with<E: From<NodeError> + Send + 'static>(
         open: impl FnOnce() -> Result<NodeParts, E> + Send + 'static,
     ) -> Result<Self, E> {
@@ -273,8 +275,8 @@ impl Node {
         self.events.listen()
     }
 
-    /// Returns the roots of trust that were valid when the node was started. [`status`](Self::status) returns the
-    /// current ones.
+    /// Returns the roots of trust that were valid when the node was started. [`status`](Self::status) returns the roots
+    /// of trust that are valid now.
     pub fn roots(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.roots.iter()
     }
@@ -341,15 +343,16 @@ impl Node {
         })
     }
 
-    /// Closes the node in this order: closes its [clients](Clients::close), handles the records that were read from
-    /// the side topics, sends queued records, and stops the actors. Afterwards every handle returns an error that the
-    /// node is closed. This takes at most two seconds longer than `deadline`, even if an actor blocks.
+    /// Closes the node in this order: closes its [clients](Clients::close), waits until the records that were read from
+    /// control topics are processed, sends queued records, and stops the actors. Afterwards every handle returns an
+    /// error that says that the node is closed. This takes at most two seconds longer than `deadline`, even if an actor
+    /// blocks.
     ///
     /// Not cancel safe: if the future is dropped, the node may be partly closed.
     ///
     /// # Errors
     /// Returns [`NodeError::Closed`] if the node was closed before or its thread has ended, and [`NodeError::Thread`]
-    /// if no thread could be started to wait on.
+    /// if the thread that waits for the end cannot be started.
     pub async fn shutdown(&self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
         let begun = Instant::now();
         let clients = self.clients.close(deadline).await;
@@ -359,8 +362,9 @@ impl Node {
     }
 }
 
-/// Returns the settings with which the node asks for keys. Legacy requests together with hybrid suites cause a
-/// warning and no error, because the files may come from a peer that allows both.
+/// Returns the settings with which the node asks for keys. Legacy requests together with hybrid suites are not an
+/// error, because the files may come from a peer that allows both. In this case, legacy requests are not sent, and a
+/// warning is logged.
 fn exchange_config(
     keystore: &dyn KeyStore,
     settings: &NodeSettings,
@@ -371,7 +375,7 @@ fn exchange_config(
     if flag && !legacy {
         tracing::warn!(
             target: "kc::node",
-                "legacy requests are set but not sent: together with hybrid key exchanges they would let a broker choose the \
+                "legacy requests are set but not sent: they would let a broker replace the hybrid key exchange by the \
                  classical one"
         );
     }
@@ -391,7 +395,7 @@ impl Drop for Node {
     }
 }
 
-/// The reason why a node does not start, or does not answer.
+/// The reason why a node cannot be started or used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NodeError {
@@ -402,7 +406,7 @@ pub enum NodeError {
     #[error(transparent)]
     Value(#[from] ConfigError),
     /// An entry of the configuration is malformed.
-    #[error("{section} {name}: {problem}")]
+    #[error("entry {name} of the section {section}: {problem}")]
     Entry {
         /// The name of the section, without the node's name.
         section: &'static str,

@@ -8,8 +8,8 @@ use serde::Deserialize;
 /// Lower bound for intervals of the configuration.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The node's own settings, by their names in the configuration (protocol §10). Times are in seconds. A missing
-/// setting has its default.
+/// The settings in the node's own section. The fields have the names of the settings in the configuration (protocol
+/// §10). Times are in seconds. A missing setting has its default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct NodeSettings {
@@ -44,7 +44,7 @@ pub struct NodeSettings {
     pub interval_secs: f64,
     /// The validity of chains that a chain server issues.
     pub lifetime: f64,
-    /// The fraction of `lifetime` that triggers renewal: a chain server renews a chain that has less than this left.
+    /// A chain server renews a chain when less than this fraction of `lifetime` is left.
     pub refresh_fraction: f64,
     /// The treatment of data keys that only denied nodes have sent.
     pub denied_keys: DeniedKeys,
@@ -52,7 +52,7 @@ pub struct NodeSettings {
     pub allow_classical_root: bool,
 }
 
-/// The treatment of data keys for opening that only denied nodes have sent.
+/// The treatment of received data keys that only denied nodes have sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeniedKeys {

@@ -16,7 +16,7 @@ pub struct NodeStatus {
     /// The number of data keys with which the node can open messages.
     pub opening_keys: usize,
     /// The number of data keys that the node retains for late consumers, by root topic. Empty while the ratchet waits
-    /// for its token.
+    /// for its store, for example a token.
     pub held_keys: BTreeMap<RootTopic, usize>,
     /// The number of records that wait for data keys in the encrypted consumers of the node, by root topic.
     pub waiting_records: BTreeMap<RootTopic, usize>,
@@ -28,7 +28,7 @@ pub struct NodeStatus {
     pub trust: TrustStatus,
     /// The stores whose last use failed, each with the reason.
     pub failing_stores: BTreeMap<Store, StoreFault>,
-    /// The status of the controller; `None` if the node is no controller.
+    /// The status of the controller; `None` if the node is not a controller.
     pub controller: Option<ControllerStatus>,
 }
 
@@ -50,9 +50,10 @@ impl NodeStatus {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The result of closing the clients. An error says that records were not sent, or positions not committed.
+    /// The result of closing the clients. An error means that records may not have been sent, or positions may not have
+    /// been committed.
     pub clients: Result<(), BackendError>,
-    /// The result of flushing the side topics.
+    /// The result of closing the gateway. An error means that records may not have been sent to control topics.
     pub gateway: Result<(), BackendError>,
     /// The threads that had not ended by the deadline: `node`, or the name of an actor that blocks. A thread holds
     /// its resources, such as files and their lock, until it ends.

@@ -1,4 +1,4 @@
-//! The supervisor: it creates the actors of a node and restarts those that have died.
+//! The supervisor: it starts the actors of a node, and restarts actors that have died.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const WATCH_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The roles of a node. An application can replace a role, or a slot of a role, by its own actor. If that actor dies,
-/// messages go to the node's own actor again.
+/// messages go to the default actor again.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Roles {
@@ -88,11 +88,11 @@ pub(super) struct SupervisorParts {
     pub(super) stores: StoreWatch,
     /// The topics that are read. A restarted gateway gets the same list.
     pub(super) watched: Watched,
-    /// The time between two searches for new root topics; `None` if the node is no controller.
+    /// The time between two searches for new root topics; `None` if the node is not a controller.
     pub(super) controller: Option<Duration>,
-    /// `None` if the node is no chain server.
+    /// `None` if the node is not a chain server.
     pub(super) chain_server: Option<ChainServerSettings>,
-    /// The root topics of the retained keys. Requests for them are answered from the start.
+    /// The root topics of the retained keys. The node answers requests for these keys from its start.
     pub(super) served: Vec<RootTopic>,
     pub(super) clock: Clock,
     pub(super) events: Events,
@@ -108,7 +108,7 @@ pub(super) struct ChainServerSettings {
     pub(super) keys: Arc<dyn ChainKeyArchive>,
 }
 
-/// Starts the actors, and restarts any that has died.
+/// Starts the actors, and restarts actors that have died.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     parts: SupervisorParts,
@@ -123,7 +123,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts the node's own actor in each role in which it has died, or was not started yet.
+    /// Starts the default actor of each role if it was not started yet, or has died.
     pub(super) fn restart_dead(&mut self) {
         let (parts, roles) = (&self.parts, &self.parts.roles);
         if !roles.chain.is_connected() {
@@ -286,7 +286,8 @@ impl SupervisorParts {
         }
     }
 
-    /// Answers requests for retained keys from the start, and not only after the first use of the root topics.
+    /// Answers requests for retained keys from the start of the node, even if it does not seal for their root topics
+    /// yet.
     fn serve_retained_keys(&self) {
         for root_topic in self.served.clone() {
             let serve = self.roles.exchange.serve.clone();
@@ -295,8 +296,8 @@ impl SupervisorParts {
     }
 }
 
-/// Reads a topic as soon as possible. Logs the reason if the topic cannot be read. A first failure that can pass by
-/// itself is not logged, because the application notices a missing broker itself.
+/// Reads a topic as soon as possible. Logs the reason if the topic cannot be read. The first failure is not logged if
+/// it can pass without a change by the operator, because the application notices a missing broker itself.
 async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: Clock) {
     let (mut failures, mut is_first) = (FailureLog::new(OUTAGE_INTERVAL), true);
     loop {
@@ -323,8 +324,8 @@ async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: 
     }
 }
 
-/// The content of an actor's thread. The fields are dropped in this order: when the thread counts as ended, the files
-/// of the actor are free.
+/// The values that an actor's thread owns. The fields are dropped in the order of their declaration: the actor releases
+/// its files before the thread counts as ended.
 struct Thread<A> {
     actor: A,
     _running: Running,

@@ -14,7 +14,7 @@ use super::supervisor::{Supervisor, SupervisorParts};
 use super::{NodeError, ShutdownReport};
 use crate::actors::gateway::CloseGateway;
 
-/// Time by which closing may exceed its deadline. A call that keeps the deadline ends soon after it.
+/// Time by which closing may exceed its deadline, because calls that get the same deadline end shortly after it.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The thread that runs the actors of a node, except those that have a thread of their own. It ends on request, or
@@ -25,7 +25,7 @@ pub(super) struct NodeThread {
     threads: Threads,
 }
 
-/// Requests the actors to stop in order.
+/// The request to close the gateway and to stop the actors.
 #[derive(Debug)]
 struct Stop {
     deadline: Duration,
@@ -68,8 +68,8 @@ impl NodeThread {
         stop.is_none()
     }
 
-    /// Stops the actors in order, and waits until their threads have ended and their files are free. Does not wait
-    /// longer than the deadline for a thread that blocks.
+    /// Closes the gateway, stops the actors, and waits until their threads have ended and their files are free. Waits
+    /// for a thread that blocks only until the deadline and a short time after it.
     pub(super) async fn stop(&self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
         let asked = Instant::now();
         let (gateway, closed) = mpsc::channel();
@@ -112,7 +112,7 @@ impl Threads {
         }
     }
 
-    /// Waits at most `patience` until all threads have ended. Returns the names of those that have not.
+    /// Waits at most `patience` until all threads have ended. Returns the names of the threads that are still running.
     fn wait(&self, patience: Duration) -> Vec<&'static str> {
         let (running, ended) = &*self.0;
         let running = running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,8 +159,8 @@ fn not_closed(kind: BackendErrorKind) -> BackendError {
     BackendError::new(kind, "close the gateway")
 }
 
-/// Runs `work`, which may wait for a disk or a token, on a new thread. Works without a runtime. A panic of `work` is
-/// passed on to the caller.
+/// Runs `work`, which may wait for a disk or a token, on a new thread. Works without a runtime. If `work` panics, this
+/// function panics, too.
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.

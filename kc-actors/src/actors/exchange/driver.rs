@@ -44,11 +44,12 @@ struct State {
     exchange: Exchange,
     /// The events about changes of trust.
     events: EventListener,
-    /// The batch of each record that is not settled yet.
+    /// The batch of each record that the machine has not processed completely.
     unsettled: HashMap<Position, Arc<Batch>>,
     positions: u64,
     counts: Counts,
-    /// The failures to read side topics, by topic. The entry without a side topic is a failure to request keys.
+    /// The failures to read side topics, by topic. The entry without a side topic is a failure to send a request for
+    /// keys.
     failures: FailureLog<(RootTopic, Option<SideTopic>), String>,
 }
 
@@ -116,7 +117,7 @@ impl Driver {
         self.changed.notify_one();
     }
 
-    /// Passes records to the machine. The returned future resolves when all of them are settled.
+    /// Passes records to the machine. The returned future resolves when the machine has processed all of them.
     pub(in crate::actors) fn records(
         &self,
         records: Vec<SideRecord>,
@@ -417,7 +418,10 @@ impl Driver {
             }
             ExchangeEvent::NoValidChain { error, report } => {
                 if let Some(times) = report {
-                    tracing::error!(target: "kc::chain", check = %error.check(), times, %error, "own chain is not valid");
+                    tracing::error!(
+                        target: "kc::chain", check = %error.check(), times, %error,
+                        "chain of this node is not valid"
+                    );
                 }
                 let reason = format!("{} ({})", error, error.check());
                 NodeEvent::NoValidChain { reason }
@@ -529,7 +533,7 @@ fn make_room<T>(listed: &mut Vec<T>) {
 }
 
 impl State {
-    /// Reports changes of trust to the machine. Earlier validations are then void.
+    /// Reports changes of trust to the machine, which then validates chains again.
     fn note_trust(&mut self, now: Now) {
         let mut changed = false;
         while let Some(event) = self.events.try_next() {
@@ -553,7 +557,7 @@ impl Batch {
     }
 }
 
-/// Waits until trust has changed. Returns `false` if the node no longer exists.
+/// Waits until trust has changed. Returns `false` if the node has ended.
 async fn trust_changed(events: &mut EventListener) -> bool {
     while let Some(event) = events.next().await {
         if changes_trust(&event) {

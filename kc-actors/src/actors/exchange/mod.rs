@@ -1,5 +1,5 @@
-//! The role of the key exchange. It requests the data keys that this node lacks, and answers requests for those it
-//! retains.
+//! The role of the key exchange. Its actor requests the data keys that this node lacks, and answers requests for the
+//! data keys that this node retains.
 
 mod driver;
 
@@ -24,12 +24,12 @@ use crate::events::Events;
 use crate::role::role;
 
 role! {
-    /// The slots of the key exchange.
+    /// The messages that the exchange actor answers: one [`Slot`](crate::Slot) for each.
     ///
     /// The exchange alone decides which requests are answered. A replacement of [`records`](Self::records) receives
     /// every request and reply first, and may withhold some from the exchange.
     pub struct ExchangeRole {
-        /// Processes requests to producers, and replies.
+        /// Processes requests that consumers send to producers, and replies to the requests of this node.
         records: SideRecords,
         /// Requests a missing data key.
         want: KeyWanted,
@@ -40,8 +40,9 @@ role! {
     }
 }
 
-/// Processes the records of one poll of the side topics. When the answer arrives, each record has been processed
-/// completely, or cannot be processed now, and the requester will repeat its request. The next poll may follow.
+/// Processes the records of one poll of the side topics. The answer arrives when each record has been processed
+/// completely or could not be processed. In the second case the requester has to repeat its request. The gateway polls
+/// again only after the answer.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SideRecords(pub Vec<SideRecord>);
@@ -71,8 +72,9 @@ pub struct KeyWanted {
     pub known: Candidates,
 }
 
-/// Answers requests for the data keys of a root topic from now on, because this node seals for it. Earlier requests
-/// in the side topic are answered, too. Does not wait for the broker.
+/// Answers requests for the data keys of a root topic from now on, because this node seals for that root topic.
+/// Requests that are already in the side topic are answered, too. The message is answered without waiting for the
+/// broker.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ServeRoot {
@@ -88,23 +90,23 @@ pub struct AskExchange;
 /// The state of an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
 pub struct ExchangeStatus {
-    /// The number of data keys that are being requested, by root topic.
+    /// The number of data keys that are being requested now, by root topic.
     pub wanted: BTreeMap<RootTopic, usize>,
     /// The reasons why data keys are missing, for each root topic with missing keys.
     pub missing: Vec<MissingKeys>,
     /// The number of times that a limit prevented the request for a data key.
     pub bounds_hit: u64,
-    /// The number of requests that have had no reply yet.
+    /// The number of requests of this node that have had no reply yet.
     pub outstanding: usize,
-    /// The number of requests that this node has answered.
+    /// The number of requests of other nodes that this node has answered.
     pub answered: u64,
     /// The number of requests for which this node has vouched.
     pub forwarded: u64,
     /// The number of refused requests and replies, by the check that failed.
     pub refused: BTreeMap<RefusalId, u64>,
-    /// The senders whose requests or replies were refused last; at most 64.
+    /// The senders whose requests or replies were refused, at most 64. A new entry replaces the oldest.
     pub refusals: Vec<RefusedSender>,
-    /// The nodes that received data keys last; at most 64.
+    /// The nodes that received data keys from this node, at most 64. A new entry replaces the oldest.
     pub given: Vec<GivenKeys>,
 }
 
@@ -130,7 +132,7 @@ pub struct GivenKeys {
     pub root_topic: RootTopic,
     /// The node that received the keys.
     pub requester: Party,
-    /// The number of its requests that were answered.
+    /// The number of requests of that node that this node has answered.
     pub times: u64,
 }
 
@@ -157,7 +159,8 @@ pub struct ExchangeParts {
     pub events: Events,
 }
 
-/// The node's own exchange. It executes the decisions of an [`Exchange`](kc_core::exchange::Exchange) machine.
+/// The default actor of the key exchange. It executes the decisions of an [`Exchange`](kc_core::exchange::Exchange)
+/// machine.
 #[derive(Debug)]
 pub struct ExchangeActor {
     driver: Driver,

@@ -4,8 +4,8 @@ use kc_core::backend::BackendError;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Time to wait after a failure that only an operator can correct. Repeated attempts with a wrong password would lock
-/// the account.
+/// Time to wait after a failure that only an operator can correct. Frequent attempts with a wrong password could lock
+/// the account at the broker.
 const FATAL_DELAY: Duration = Duration::from_secs(60);
 
 /// Returns the time to wait before the next attempt: `usual`, or longer if only an operator can correct the failure.

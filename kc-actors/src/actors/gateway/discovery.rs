@@ -14,12 +14,13 @@ use super::{ControlTopic, GatewayParts};
 /// Deadline for listing the topics.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Maximum number of root topics whose requests a controller reads. Other clients may create any number of topics. A
-/// root topic that was found is not displaced by later ones.
+/// Maximum number of root topics whose requests a controller reads. The limit is needed because other clients may
+/// create any number of topics. A root topic that is being read keeps its place when more are found.
 const MAX_SUBSCRIPTION_TOPICS: usize = 4096;
 
-/// Searches for root topics until the gateway is closed, and orders the reader to read the requests to controllers of
-/// all of them. A subscription by pattern is not used, because not every Kafka client supports it.
+/// Searches for root topics until the gateway is closed. After each search, orders the reader to read the requests to
+/// controllers of all root topics that were found. A subscription by pattern is not used, because not every Kafka
+/// client supports it.
 pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, interval: Duration) {
     let mut admin = None;
     let mut found = BTreeMap::new();

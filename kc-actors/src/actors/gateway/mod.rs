@@ -1,4 +1,4 @@
-//! The role of the gateway. It alone has the consumer and the producer of the control topics.
+//! The role of the gateway. Its actor alone reads the control topics and sends records to them.
 
 mod attempts;
 mod discovery;
@@ -32,10 +32,10 @@ use crate::role::role;
 const ORDER_CAPACITY: usize = 1024;
 
 role! {
-    /// The slots of the gateway.
+    /// The messages that the gateway actor answers: one [`Slot`](crate::Slot) for each.
     ///
     /// The records of each poll are delivered to [`ChainRole::records`] first, then to [`ExchangeRole::records`] and
-    /// [`ControllerRole::records`]. Positions are committed after these have answered.
+    /// [`ControllerRole::records`]. Positions are committed after the roles have answered.
     pub struct GatewayRole {
         /// Sends a record to a control topic.
         send_record: SendRecord,
@@ -43,12 +43,12 @@ role! {
         watch: Watch,
         /// Reads the requests to controllers of all root topics from now on.
         watch_subscriptions: WatchSubscriptions,
-        /// Closes the connections in order.
+        /// Stops reading, sends the queued records, and disconnects.
         close: CloseGateway,
     }
 }
 
-/// A topic of the management plane.
+/// A control topic: a side topic or a management topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ControlTopic {
     /// A side topic of a root topic.
@@ -70,7 +70,8 @@ pub struct SendRecord {
     pub value: Vec<u8>,
 }
 
-/// Reads a control topic from now on. Creates a side topic if it does not exist; a management topic must exist.
+/// Reads a control topic from now on. Creates the topic if it is a side topic and does not exist. A management topic
+/// must exist.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct Watch {
@@ -86,8 +87,8 @@ pub struct WatchSubscriptions {
     pub interval: Duration,
 }
 
-/// Stops reading after the records that were read are processed, sends queued records, and disconnects. Returns an
-/// error if this takes longer than the deadline.
+/// Waits until the records that were read are processed, stops reading, sends the queued records, and disconnects.
+/// Returns an error if this takes longer than the deadline.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct CloseGateway {
@@ -122,7 +123,7 @@ pub struct GatewayParts {
 #[derive(Clone, Debug, Default)]
 pub struct Watched(Arc<StdMutex<BTreeMap<String, ControlTopic>>>);
 
-/// The node's own gateway.
+/// The default actor of the gateway.
 #[derive(Debug)]
 pub struct GatewayActor {
     parts: GatewayParts,
@@ -171,7 +172,7 @@ impl Watched {
 }
 
 impl GatewayActor {
-    /// Returns an actor that connects when a connection is first needed.
+    /// Returns an actor that connects to Kafka when it first needs a connection.
     #[must_use]
     pub fn new(parts: GatewayParts) -> Self {
         let (orders, waiting) = mpsc::channel(ORDER_CAPACITY);
@@ -288,5 +289,5 @@ impl Handler<CloseGateway> for GatewayActor {
 }
 
 fn closed() -> BackendError {
-    BackendError::new(BackendErrorKind::Closed, "gateway")
+    BackendError::new(BackendErrorKind::Closed, "use the gateway")
 }

@@ -18,9 +18,9 @@ use crate::actors::chain::{ManagementRecord, ManagementRecords};
 use crate::actors::exchange::{SideRecord, SideRecords};
 use crate::slot::Slot;
 
-/// Maximum duration of a poll. A new topic waits at most this long.
+/// Maximum duration of a poll. An order to read a new topic waits at most this long.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// Deadline for a call of the Kafka client. No records are read meanwhile.
+/// Deadline for a call of the Kafka client. The reader reads no records during the call.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Time to wait before a failed call is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -31,7 +31,7 @@ const WANTED_DELAY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Order {
     Watch(NewWatch),
-    /// All topics with requests to controllers. The reader stops reading any other such topic.
+    /// All topics with requests to controllers. The reader stops reading a topic of this kind that is not in the map.
     Subscriptions(BTreeMap<String, ControlTopic>),
 }
 
@@ -135,7 +135,7 @@ impl Reading {
         }
     }
 
-    /// Returns the time at which something is due without an order.
+    /// Returns the time of the next attempt or poll, if there is one. The reader needs no order for it.
     fn next_due(&self) -> Option<Instant> {
         let is_free = self.starter.is_some();
         let asked = self.asked.front().map(|_| Instant::now());
@@ -183,7 +183,7 @@ impl Reading {
         }
     }
 
-    /// Adds the topics that are not read yet to those that the gateway wants.
+    /// Adds those of the topics in `found` that are not read yet to `wanted`.
     fn want(&mut self, found: BTreeMap<String, ControlTopic>) {
         let waiting: HashSet<String> = {
             let waiting = self.wanted.iter().map(|(_, watch)| watch.name.clone());
@@ -201,8 +201,8 @@ impl Reading {
         }
     }
 
-    /// Begins with the next topic if the starter is free. A topic that a caller waits for comes first, then one that
-    /// the gateway wants and that is due.
+    /// Begins with the next topic if the starter is free. Topics for which a caller waits come first. Then come the
+    /// topics that the gateway wants, if the time of their next attempt has come.
     fn begin_next(&mut self) {
         let Some(starter) = self.starter.take() else {
             return;
@@ -287,7 +287,7 @@ impl Reading {
             }
             Err(error) => {
                 if self.logs_failure(None, &error) {
-                    tracing::warn!(target: "kc::gateway", %error, "reading side topics failed");
+                    tracing::warn!(target: "kc::gateway", %error, "control topics cannot be read");
                 }
                 self.next_poll = Instant::now() + poll_delay(&error);
             }
@@ -295,7 +295,8 @@ impl Reading {
     }
 }
 
-/// Returns the time to wait after a failed poll. It is short for a forbidden topic, which must not delay the others.
+/// Returns the time to wait after a failed poll. The time is short if the broker denies access to a topic, because that
+/// topic must not delay the others.
 fn poll_delay(error: &BackendError) -> Duration {
     match error.kind() {
         BackendErrorKind::Authorization => RETRY_DELAY,
@@ -340,7 +341,8 @@ async fn hand_over(
             }
         }
     }
-    // Changes of trust are processed first: a request of a key that is denied in the same poll must not be answered.
+    // Changes of trust are processed first: if the same poll brings a denylist entry and a request from the denied key,
+    // the request must not be answered.
     if !management.is_empty() {
         until_taken(&parts.chain.records, ManagementRecords(management)).await;
     }

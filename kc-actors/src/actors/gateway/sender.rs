@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::attempts::Attempts;
 use super::closed;
 
-/// Deadline for sending a record, which includes connecting and waiting for a missing topic.
+/// Deadline for sending a record. It includes the time to connect, and to wait for a missing topic.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Sends records concurrently through one producer. The producer is connected at the first record.
+/// Sends records concurrently through one producer. The first record connects the producer.
 #[derive(Debug)]
 pub(super) struct Sender {
     backend: Arc<dyn Backend>,

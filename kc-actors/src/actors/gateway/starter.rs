@@ -13,8 +13,8 @@ const BEGIN_DEADLINE: Duration = Duration::from_secs(20);
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Time to wait before the next request for a position.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// Maximum number of requests for a committed position; afterwards reading begins at the start. A new broker answers
-/// with errors for some time.
+/// Maximum number of requests for a committed position. If all of them fail, reading begins at the start of the topic.
+/// Requests are repeated because a new broker answers with errors for some time.
 const POSITION_ATTEMPTS: usize = 4;
 
 /// A topic that is to be read from now on.
@@ -35,8 +35,8 @@ impl NewWatch {
     }
 }
 
-/// Finds the start position of a topic, on a connection of its own. Any client may have created the topic, and an
-/// attempt to read it must not delay the topics that are already read.
+/// Finds the start position of a topic. It has a connection of its own: any client may have created the topic, and an
+/// attempt to read such a topic must not delay the topics that are already read.
 #[derive(Debug)]
 pub(super) struct Starter {
     parts: GatewayParts,
@@ -72,7 +72,7 @@ impl Starter {
         }
     }
 
-    /// Disconnects until the next topic begins.
+    /// Disconnects. The next topic connects again.
     pub(super) fn rest(mut self) -> Self {
         if let Some(reader) = self.reader.take() {
             tokio::spawn(reader.close());
@@ -99,8 +99,8 @@ impl Starter {
     }
 }
 
-/// Returns the position at which the group stopped. Returns the first record if the group has never read the topic,
-/// or the broker does not answer.
+/// Returns the position at which the group stopped. Returns the start of the topic if the group has never read it, or
+/// if the broker does not answer.
 async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     for _ in 0..POSITION_ATTEMPTS {
         match reader.committed(&[topic.to_owned()], DEADLINE).await {

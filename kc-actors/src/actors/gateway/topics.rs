@@ -14,15 +14,15 @@ use crate::clock::Clock;
 /// Deadline for an administrative call.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Creates control topics with one partition and compaction, because a broker may not do so by itself. No topic waits
-/// for another, and an existing topic waits for nothing.
+/// Creates control topics with one partition and compaction, because a broker may not create topics by itself, or may
+/// create them with other settings. A topic does not wait for the creation of other topics.
 #[derive(Debug)]
 pub(super) struct ControlTopics {
     backend: Arc<dyn Backend>,
     connecting: Attempts,
     admin: OnceCell<Arc<dyn Admin>>,
     topics: Mutex<HashMap<String, Arc<Topic>>>,
-    /// The topics that this node may not create.
+    /// The topics that the broker does not let this node create.
     forbidden: Mutex<FailureLog<String>>,
     clock: Clock,
 }
@@ -30,8 +30,8 @@ pub(super) struct ControlTopics {
 #[derive(Debug, Default)]
 struct Topic {
     creating: Attempts,
-    /// Set if the topic exists, or this node may not create it. No attempt follows until [`ControlTopics::doubt`]
-    /// clears the flag.
+    /// Set if the topic exists, or if this node is not able to create it. Then no attempt to create it is made until
+    /// [`ControlTopics::doubt`] clears the flag.
     settled: AtomicBool,
 }
 
@@ -47,8 +47,8 @@ impl ControlTopics {
         }
     }
 
-    /// Creates a topic if it does not exist. If this node may not create it, logs that the operator must do so, and
-    /// returns `Ok`.
+    /// Creates a topic if it does not exist. If the broker does not let this node create it, logs that the operator
+    /// must create the topic, and returns `Ok`.
     pub(super) async fn ensure(&self, name: &str) -> Result<(), BackendError> {
         let topic = self.topic(name);
         if topic.settled.load(Ordering::Acquire) {
@@ -57,7 +57,7 @@ impl ControlTopics {
         topic.creating.share(self.settle(name, &topic)).await
     }
 
-    /// Makes the next use of a topic create it again if necessary: the topic may have been deleted.
+    /// Records that a topic may have been deleted. The next use of the topic creates it if it does not exist.
     pub(super) fn doubt(&self, name: &str) {
         self.topic(name).settled.store(false, Ordering::Release);
     }
@@ -105,7 +105,7 @@ impl ControlTopics {
             tracing::warn!(
                 target: "kc::gateway",
                 topic = name,
-                "topic may not be created by this node: create it with one partition and \
+                "topic cannot be created by this node: if it does not exist, create it with one partition and \
                  cleanup.policy=compact"
             );
         }

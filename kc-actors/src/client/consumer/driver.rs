@@ -17,17 +17,17 @@ const MAX_BATCH: usize = 1024;
 /// Time between two commits.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Deadline for such a commit; no poll happens meanwhile.
+/// Deadline for a commit. The consumer does not poll during a commit.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Maximum duration of one poll of the broker. Acknowledgements are processed between polls.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Maximum duration of a poll while records wait for keys. A record can stop waiting without the arrival of a key, so
-/// the driver looks often.
+/// Maximum duration of a poll while records wait for keys. A record can stop waiting although no key has arrived, so
+/// the driver checks the records often.
 const PARKED_POLL: Duration = Duration::from_millis(50);
 
-/// Time for which the buffer may be full before partitions are paused. Until then the driver only stops polling.
+/// Time for which the buffer may be full before the driver pauses partitions. Until then the driver does not poll.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Time by which leaving the group may exceed its deadline.
@@ -36,24 +36,25 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Time to wait after a failed poll.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// The work of a consumer's thread: polls, opens, hands out, commits, and finally leaves the group.
+/// Does the work of a consumer's thread: it polls the broker, opens records, passes them to the consumer, commits
+/// positions, and finally leaves the group.
 #[derive(Debug)]
 pub(super) struct Driver<'c> {
     inbox: Inbox,
     /// Changes when data keys arrive.
     arrivals: watch::Receiver<u64>,
-    /// The topics that are read, as text for events and log messages.
+    /// The topics of the consumer, as text for events and log messages.
     topics: String,
-    /// The channel to the consumer; `None` once no more records are handed out.
+    /// The channel to the consumer; `None` if the consumer gets no more records.
     batches: Option<mpsc::UnboundedSender<Result<Batch, ConsumeError>>>,
     control: &'c Control,
     events: Events,
-    /// The time since which the buffer has been full.
+    /// The time at which the buffer became full; `None` if the buffer is not full.
     full: Option<Instant>,
-    /// The time since which the brokers have failed.
+    /// The time of the first failed poll of the current outage; `None` if there is no outage.
     failing: Option<Instant>,
     commits_fail: bool,
-    /// The partitions that are paused, each with the offset of the record to acknowledge.
+    /// The partitions that are paused because a record is not acknowledged, each with the offset of that record.
     stuck: Vec<(TopicPartition, i64)>,
     next_commit: Instant,
 }
@@ -123,12 +124,12 @@ impl<'c> Driver<'c> {
         match step {
             Ok(()) => {}
             Err(error) if is_running => self.fail(error),
-            // The error was reported before. Records that were handed out can still be acknowledged.
+            // An error was reported before. The application can still acknowledge the records that it has taken.
             Err(_) => sleep(RETRY_DELAY).await,
         }
     }
 
-    /// Hands out the records that can be opened. Then polls for more, or waits until the buffer has room.
+    /// Passes the records that can be opened to the consumer. Then polls for more, or waits until the buffer has room.
     async fn hand_out(&mut self) -> Result<(), ConsumeError> {
         self.settle().await;
         let has_room = self.has_room();
@@ -175,19 +176,20 @@ impl<'c> Driver<'c> {
             self.control
                 .buffered
                 .fetch_add(batch.bytes, Ordering::AcqRel);
-            // Sending fails if the consumer was dropped; the group is left soon after.
+            // Sending fails if the consumer was dropped. The driver leaves the group soon after that.
             let _ = batches.send(Ok(batch));
         }
     }
 
-    /// Stays in the group without handing out records.
+    /// Stays in the group without reading records.
     async fn keep_membership(&mut self) -> Result<(), ConsumeError> {
         self.settle().await;
         self.inbox.hold_back(true, &[]);
         self.fetch(POLL).await
     }
 
-    /// Returns whether more records may be buffered. Once the buffer was full, it must become half empty first.
+    /// Returns whether more records may be buffered. After the buffer was full, it must become half empty before it
+    /// accepts more.
     fn has_room(&mut self) -> bool {
         let limit = if self.full.is_some() {
             MAX_BUFFERED_BYTES / 2
@@ -298,7 +300,7 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// Stops handing out records, and sends `error` to the consumer.
+    /// Sends `error` to the consumer, which then gets no more records.
     fn fail(&mut self, error: ConsumeError) {
         if let Some(batches) = self.batches.take() {
             // Sending fails if the consumer was dropped.

@@ -12,16 +12,16 @@ use super::record::{ConsumerRecord, Partition};
 use super::{ConsumeError, ConsumerOptions, ForeignPolicy};
 use crate::handles::{OpenFailure, Opener, WaitingRecords};
 
-/// Maximum time between two polls of the broker while records are handed out. A group removes a member that does not
-/// poll, and meanwhile other members cannot join.
+/// Maximum time between two polls of the broker while records are opened. A group removes a member that does not poll,
+/// and until then a rebalance waits for this member.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Size in bytes at which a batch ends. A batch may exceed this size by one record.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
-/// The records of a group member, opened in order for each partition.
+/// The records of a group member. In each partition they are opened in the order of their offsets.
 ///
-/// A record whose data key is missing blocks its partition: no later record is handed out.
+/// A record whose data key is missing blocks its partition: the application gets no later record of the partition.
 #[derive(Debug)]
 pub(super) struct Inbox {
     consumer: Box<dyn GroupConsumer>,
@@ -29,19 +29,20 @@ pub(super) struct Inbox {
     opener: Option<Opener>,
     options: ConsumerOptions,
     parked: BTreeMap<TopicPartition, Parked>,
-    /// The partitions from which records were handed out.
+    /// The partitions from which the consumer got records.
     handed_out: BTreeMap<TopicPartition, Arc<Partition>>,
     paused: BTreeSet<TopicPartition>,
-    /// The partition from which the last record was handed out.
+    /// The partition of the last record that the consumer got.
     last: Option<TopicPartition>,
-    /// Size in bytes of all parked records at which partitions with parked records are no longer fetched.
+    /// Maximum size in bytes of all records that wait in `parked`. At this size the consumer stops fetching each
+    /// partition that has such a record.
     room: usize,
     waiting: Option<WaitingRecords>,
-    /// The time at which the broker must be polled, even if records are ready to be handed out.
+    /// The time at which the broker must be polled, even if more records can be opened.
     next_poll: Instant,
 }
 
-/// Records to hand out, and their size in memory.
+/// Records for the application, and their size in memory in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) records: Vec<ConsumerRecord>,
@@ -83,7 +84,7 @@ impl Inbox {
         }
     }
 
-    /// Returns whether the broker must be polled before more records are handed out.
+    /// Returns whether the broker must be polled before more records are opened.
     pub(super) fn is_poll_due(&self) -> bool {
         Instant::now() >= self.next_poll
     }
@@ -105,8 +106,8 @@ impl Inbox {
     /// starts with the partition after the last one, so that a busy partition does not block the others.
     ///
     /// # Errors
-    /// Returns [`ConsumeError`] if a record cannot be opened and the policy is to fail, or if the node is closed. The
-    /// records before it are handed out first.
+    /// Returns [`ConsumeError`] if a record cannot be opened and the policy is [`ForeignPolicy::Fail`], or if the node
+    /// is closed. Records that were opened before the failure are returned first, and the next call returns the error.
     pub(super) fn open(&mut self, max: usize) -> Result<Batch, ConsumeError> {
         let mut batch = Batch::default();
         let all = (Bound::Unbounded, Bound::Unbounded);
@@ -142,8 +143,8 @@ impl Inbox {
         stuck
     }
 
-    /// Pauses the partitions that have too many parked records and those in `stuck`, or all partitions if `all` is
-    /// set. Resumes the others. The consumer stays in its group.
+    /// Pauses the partitions in `stuck` and the partitions in which too many records wait. Pauses all partitions if
+    /// `all` is set. Resumes the other partitions. The consumer stays in its group.
     pub(super) fn hold_back(&mut self, all: bool, stuck: &[(TopicPartition, i64)]) {
         let parked: usize = self.parked.values().map(Parked::bytes).sum();
         let room = parked < self.room;
@@ -188,13 +189,12 @@ impl Inbox {
             if let Some(partition) = self.handed_out.remove(at) {
                 partition.revoke();
             }
-            // The Kafka client keeps a pause after the partition is revoked.
+            // The Kafka client does not end a pause when the partition is revoked.
             if self.paused.remove(at) {
                 self.consumer.resume(std::slice::from_ref(at));
             }
         }
         for record in records {
-            // Consecutive records usually have the same partition.
             let at = TopicPartition {
                 topic: record.topic.clone(),
                 partition: record.partition,
@@ -203,8 +203,8 @@ impl Inbox {
         }
     }
 
-    /// Opens records of `partitions` until the batch has `max` records. Returns `Break` if a record that must end the
-    /// consumer is next, but the batch is not empty.
+    /// Opens records of `partitions` until the batch has `max` records. Returns `Break` if the next record must end the
+    /// consumer, but the batch already has records.
     fn open_some(
         &mut self,
         partitions: (Bound<TopicPartition>, Bound<TopicPartition>),
@@ -232,7 +232,7 @@ impl Inbox {
                             return Err(ConsumeError::of(record, failure));
                         }
                         if stops {
-                            // The records before the failed one are handed out first. The next call returns the
+                            // The consumer gets the records before the failed one first. The next call returns the
                             // error.
                             return Ok(ControlFlow::Break(()));
                         }

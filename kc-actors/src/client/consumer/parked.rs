@@ -16,13 +16,13 @@ pub const MAX_PARKED_BYTES: usize = 16 << 20;
 /// stops fetching each partition that has a waiting record.
 pub const MAX_ALL_PARKED_BYTES: usize = 256 << 20;
 
-/// The records of a partition that have been fetched and not handed out, in order.
+/// The records of a partition that were fetched and that the application cannot get yet, in the order of their offsets.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     /// The records, each with its size in bytes.
     records: VecDeque<(Record, usize)>,
     bytes: usize,
-    /// The number of records whose data keys were requested from the exchange, counted from the first record.
+    /// The number of records at the front whose data keys were requested from the exchange.
     foreseen: usize,
     /// Set if the first record was found to wait for its data key.
     waits: bool,
@@ -43,7 +43,7 @@ impl Parked {
         self.bytes
     }
 
-    /// Returns whether the partition has reached a limit and must not be fetched.
+    /// Returns whether the records have reached a limit, so that the partition must not be fetched.
     pub(super) fn is_full(&self) -> bool {
         self.records.len() >= MAX_PARKED_RECORDS || self.bytes >= MAX_PARKED_BYTES
     }
@@ -67,8 +67,8 @@ impl Parked {
         Some((record, bytes))
     }
 
-    /// Marks the first record as waiting for its data key. Requests the data keys of all records, not only that of
-    /// the first, so that later records need not wait again.
+    /// Marks the first record as waiting for its data key. Requests the data keys of all records at once, so that later
+    /// records do not have to wait again.
     pub(super) fn wait(&mut self, opener: &Opener, plain_keys: bool) {
         self.waits = true;
         for (record, _) in self.records.range(self.foreseen..) {

@@ -20,7 +20,7 @@ pub struct ConsumerRecord {
     failure: Option<OpenFailure>,
 }
 
-/// A partition that is assigned to this consumer. Records that were handed out share it.
+/// A partition that is assigned to this consumer. The records of the partition share this value.
 #[derive(Debug)]
 pub(super) struct Partition {
     at: TopicPartition,
@@ -33,10 +33,10 @@ pub(super) struct Partition {
 }
 
 impl ConsumerRecord {
-    /// Acknowledges the record: the application has processed it. Records may be acknowledged in any order and from
-    /// any thread; a repeated call changes nothing. The consumer commits in the background, up to the first record of
-    /// the partition that is not acknowledged. Returns `false` if the partition was revoked: another member of the
-    /// group may get the record again.
+    /// Acknowledges the record: the application has processed it. Records may be acknowledged in any order and from any
+    /// thread. A repeated call changes nothing. In the background, the consumer commits the position of the first
+    /// record of the partition that is not acknowledged. Returns `false` if the partition was revoked: another member
+    /// of the group may get the record again.
     #[expect(clippy::must_use_candidate, reason = "few applications need to know")]
     pub fn ack(&self) -> bool {
         self.partition.window().acknowledge(self.number)
@@ -60,21 +60,21 @@ impl ConsumerRecord {
         self.offset
     }
 
-    /// Returns the time at which the record was created or appended, in milliseconds since the Unix epoch. `None` if
-    /// the broker does not store it.
+    /// Returns the time at which the record was created or appended, in milliseconds since the Unix epoch. Returns
+    /// `None` if the broker does not store this time.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
         self.timestamp
     }
 
-    /// Returns the Kafka key. `None` stands for a null key.
+    /// Returns the Kafka key. Returns `None` for a null key.
     #[must_use]
     pub fn key(&self) -> Option<&[u8]> {
         self.key.as_deref()
     }
 
-    /// Returns the Kafka value. A null value is returned as an empty slice; [`is_null`](Self::is_null) distinguishes
-    /// the two.
+    /// Returns the Kafka value. A null value is returned as an empty slice. [`is_null`](Self::is_null) distinguishes a
+    /// null value from an empty one.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         self.value.as_deref().unwrap_or_default()
@@ -99,7 +99,7 @@ impl ConsumerRecord {
     }
 
     /// Returns the reason why key and value were not opened, or `None` if they were opened. Only
-    /// [`ForeignPolicy::Deliver`](super::ForeignPolicy::Deliver) hands out unopened records.
+    /// [`ForeignPolicy::Deliver`](super::ForeignPolicy::Deliver) delivers unopened records.
     #[must_use]
     pub fn failure(&self) -> Option<&OpenFailure> {
         self.failure.as_ref()
