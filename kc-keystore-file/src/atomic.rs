@@ -1,5 +1,5 @@
-//! Reading a file within a bound, and replacing a file so that a reader, or the next start after a crash, finds the old
-//! bytes or the new ones.
+//! Reads files up to a maximum size, and replaces files atomically: a reader, or the next start after a crash, finds
+//! either the old bytes or the new bytes.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -14,16 +14,17 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 /// The number of random characters in the name of a temporary file.
 const RANDOM_CHARACTERS: usize = 6;
 
-/// Replaces the bytes of a file, or creates it, readable by its owner only (mode 0600).
+/// Replaces the bytes of a file, or creates the file. Afterwards only its owner can read it (mode 0600).
 ///
-/// The bytes are written to a temporary file in the same folder, flushed to the device, and moved to `path` by a
-/// rename, which is flushed too. Until then the old bytes stay. A symbolic link is followed and stays; the owner of the
-/// file stays, if this process is allowed to change owners.
+/// The bytes are written to a temporary file in the same folder and flushed to the device. Then the temporary file is
+/// renamed to `path`, and the folder is flushed. Until the rename, the file has the old bytes. If `path` is a symbolic
+/// link, the file that it points to is replaced, and the link stays. The file keeps its owner and group if this process
+/// is allowed to change them.
 ///
 /// # Errors
-/// [`FileError::NotAFile`] if `path` is not a regular file; [`FileError::Missing`], [`FileError::Permission`] or
-/// [`FileError::Io`] if any step fails. If only the last step fails (flushing the folder), the new bytes are in place,
-/// but may not survive a power failure.
+/// Returns [`FileError::NotAFile`] if `path` is not a regular file, and [`FileError::Missing`],
+/// [`FileError::Permission`] or [`FileError::Io`] if a step fails. If only the last step fails, which flushes the
+/// folder, the new bytes are in place, but may be lost in a power failure.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, bytes, Access::OwnerOnly, &mut |_| Ok(()))
 }
@@ -33,8 +34,8 @@ pub(crate) fn write_atomic_keeping_access(path: &Path, bytes: &[u8]) -> Result<(
     replace(path, bytes, Access::AsBefore, &mut |_| Ok(()))
 }
 
-/// Removes the temporary files that a crash left while replacing `path`. The caller must hold the lock: otherwise
-/// another process may be writing one of them.
+/// Removes the temporary files that remain if the process crashed while it replaced `path`. The caller must hold the
+/// lock, because otherwise another process may be writing one of these files.
 pub(crate) fn remove_leftovers(path: &Path) {
     let path = &followed(path);
     let (Some(folder), Some(prefix)) = (path.parent(), temporary_prefix(path)) else {
@@ -51,10 +52,13 @@ pub(crate) fn remove_leftovers(path: &Path) {
         if random.is_some_and(|random| random.len() == RANDOM_CHARACTERS && !random.contains('.')) {
             match fs::remove_file(entry.path()) {
                 Ok(()) => {
-                    tracing::info!(path = %entry.path().display(), "temporary file of a crash removed")
+                    tracing::info!(path = %entry.path().display(), "temporary file of an earlier crash removed")
                 }
                 Err(error) => {
-                    tracing::warn!(path = %entry.path().display(), %error, "temporary file of a crash cannot be removed")
+                    tracing::warn!(
+                        path = %entry.path().display(), %error,
+                        "temporary file of an earlier crash cannot be removed"
+                    )
                 }
             }
         }
@@ -67,7 +71,7 @@ enum Access {
     AsBefore,
 }
 
-/// The steps that are completed when the observer is called.
+/// The step that was completed just before the observer is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Created,
@@ -94,7 +98,7 @@ fn replace(
         .prefix(&*prefix)
         .suffix(TEMPORARY_SUFFIX)
         .rand_bytes(RANDOM_CHARACTERS);
-    // `tempfile` creates it with mode 0600.
+    // `tempfile` creates the file with mode 0600.
     let mut temporary = builder.tempfile_in(&folder).map_err(failed)?;
     observer(Step::Created).map_err(failed)?;
     temporary.write_all(bytes).map_err(failed)?;
@@ -139,8 +143,8 @@ fn temporary_prefix(path: &Path) -> Option<String> {
         .map(|name| format!(".{}.", name.to_string_lossy()))
 }
 
-/// Gives the new file the owner of the old one, so that an administrator's command does not take a service's file from
-/// it.
+/// Gives the new file the owner and group of the old file. Otherwise a service would lose access to its file when an
+/// administrator runs a command that replaces the file.
 #[cfg(unix)]
 fn keep_owner(temporary: &NamedTempFile, before: &Metadata) {
     use std::os::unix::fs::{MetadataExt, fchown};
@@ -151,7 +155,7 @@ fn keep_owner(temporary: &NamedTempFile, before: &Metadata) {
     if (now.uid(), now.gid()) != (before.uid(), before.gid())
         && let Err(error) = fchown(temporary.as_file(), Some(before.uid()), Some(before.gid()))
     {
-        tracing::warn!(%error, "owner of the replaced file changed");
+        tracing::warn!(%error, "owner or group of the replaced file could not be kept");
     }
 }
 
@@ -163,16 +167,16 @@ fn flush_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Does nothing: folders cannot be opened as files here, and renames are written through.
+/// Does nothing: on this platform, a folder cannot be opened as a file, and a rename needs no flush.
 #[cfg(not(unix))]
 fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a regular file of at most `limit` bytes. The buffer is zeroized when dropped.
+/// Reads a regular file of at most `limit` bytes. The returned buffer is zeroized when it is dropped.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let failed = |source| FileError::new("read", path, source);
-    // Checked before opening: opening a pipe would wait for a writer.
+    // The type is checked before the file is opened, because opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(FileError::NotAFile {
             path: path.to_owned(),
@@ -180,7 +184,8 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>
     }
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    // As large as the file: a buffer that grows leaves copies in memory.
+    // The buffer is as large as the file from the beginning, because a buffer that grows leaves copies of secrets in
+    // memory.
     let capacity = usize::try_from(length.min(limit))
         .unwrap_or(0)
         .saturating_add(1);

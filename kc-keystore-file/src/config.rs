@@ -14,24 +14,24 @@ use crate::{FileError, NodeFiles, NodeLock, write_atomic};
 /// The maximum size of a configuration, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 24;
 
-/// The store of a node's `.config` file. Each update reads the file again, so that manual changes in the meantime are
-/// kept, and replaces it atomically with its comments and layout. An existing file keeps its permissions; a new one is
-/// private (0600).
+/// The store of a node's `.config` file. Each update reads the file again, so that changes that were made by hand are
+/// kept. Then it replaces the file atomically, and keeps comments and layout. An existing file keeps its permissions. A
+/// new file is private (mode 0600).
 #[derive(Debug)]
 pub struct FileConfigStore {
     lock: Arc<NodeLock>,
 }
 
 impl FileConfigStore {
-    /// Returns the store of the node that `lock` covers. Does not access the file.
+    /// Returns the store of the node that `lock` locks. Does not access the file.
     pub fn new(lock: Arc<NodeLock>) -> Self {
         Self { lock }
     }
 
-    /// Returns the configuration, after moving entries that old versions wrote to their current sections.
+    /// Moves entries that old versions wrote in other sections to their current sections. Returns the configuration.
     ///
     /// # Errors
-    /// The same as [`update`](ConfigStore::update).
+    /// Returns the errors of [`update`](ConfigStore::update).
     pub fn migrated(&self, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
         self.update(&mut |config| config.migrate(role).map(drop))
     }
@@ -39,8 +39,8 @@ impl FileConfigStore {
     /// Writes the file of a new node.
     ///
     /// # Errors
-    /// [`FileError::Exists`] if the file exists already; [`FileError::LockLost`]; other [`FileError`]s if writing
-    /// fails.
+    /// Returns [`FileError::Exists`] if the file already exists, [`FileError::LockLost`] if a lock file of the node was
+    /// deleted or replaced, and other errors if writing fails.
     pub fn create(lock: Arc<NodeLock>, config: &NodeConfig) -> Result<Self, FileError> {
         let path = lock.files().config();
         let writer = lock.writer()?;
@@ -55,8 +55,8 @@ impl FileConfigStore {
         Ok(Self::new(lock))
     }
 
-    /// Applies `edit` to the stored configuration. Returns the result, and its text if that differs from the stored
-    /// one.
+    /// Applies `edit` to the stored configuration. Returns the new configuration, and its text if the text differs from
+    /// the stored text.
     fn edited(
         &self,
         path: &Path,
@@ -85,7 +85,7 @@ impl ConfigStore for FileConfigStore {
         let path = self.lock.files().config();
         let (config, changed) = self.edited(&path, edit)?;
         if let Some(text) = changed {
-            // Never write a file that cannot be read.
+            // A file of this size could not be read again.
             if text.len() as u64 > MAX_CONFIG_BYTES {
                 return Err(storage(FileError::TooLarge {
                     path,
@@ -98,13 +98,13 @@ impl ConfigStore for FileConfigStore {
     }
 }
 
-/// Reads a node's configuration without a lock, for programs that only display it. Files are replaced atomically, so it
-/// is always complete. Entries that old versions wrote are shown in their current sections, where opening the node will
-/// move them.
+/// Reads a node's configuration without a lock, for programs that only display it. The configuration is always
+/// complete, because files are replaced atomically. Entries that old versions wrote in other sections are returned in
+/// their current sections. The file is not changed: opening the node moves the entries in the file.
 ///
 /// # Errors
-/// [`ConfigStoreError::Storage`] if the file cannot be read, is larger than [`MAX_CONFIG_BYTES`] or is not UTF-8;
-/// [`ConfigStoreError::Config`] if it is not a configuration.
+/// Returns [`ConfigStoreError::Storage`] if the file cannot be read, is larger than [`MAX_CONFIG_BYTES`] or is not
+/// UTF-8, and [`ConfigStoreError::Config`] if its text is not a valid configuration.
 pub fn read_config(path: &Path) -> Result<NodeConfig, ConfigStoreError> {
     let mut config = parse(path, &read_text(path)?)?;
     let _moved = config
@@ -156,42 +156,45 @@ pub enum EntryError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// `cryptokey` or `ratchet` does not name a file.
-    #[error("{name} : {value:?} is not `file#` and a path")]
+    #[error("the value of `{name}` must be `file#` and a path, but is {value:?}")]
     NotAFile {
-        /// The entry's name.
+        /// The name of the entry.
         name: &'static str,
-        /// Its value.
+        /// The value of the entry.
         value: String,
     },
     /// `keytypes` does not list key types.
-    #[error("keytypes : {0:?} is not a list of 1 and 4")]
+    #[error("the value of `keytypes` must be a list of key types (1 or 4), but is {0:?}")]
     KeyTypes(String),
 }
 
-/// Returns the file of the signing keys: the one named by `cryptokey`, else `<node>.crypto`.
+/// Returns the path of the file with the signing keys. This is the file that the entry `cryptokey` names, or
+/// `<node>.crypto` if there is no such entry.
 ///
 /// # Errors
-/// [`EntryError::NotAFile`] if the entry does not name a file; [`EntryError::Config`] if it has a reference that cannot
-/// be resolved.
+/// Returns [`EntryError::NotAFile`] if the entry does not name a file, and [`EntryError::Config`] if it has a reference
+/// that cannot be resolved.
 pub fn crypto_path(config: &NodeConfig, files: &NodeFiles) -> Result<PathBuf, EntryError> {
     let named = named_path(config, "cryptokey", files)?;
     Ok(named.unwrap_or_else(|| files.crypto()))
 }
 
-/// Returns the file of the ratchet, which `ratchet` names; `None` for a node without one.
+/// Returns the path of the file with the ratchet, which the entry `ratchet` names. Returns `None` if there is no such
+/// entry, because the node has no ratchet.
 ///
 /// # Errors
-/// [`EntryError::NotAFile`] if the entry does not name a file; [`EntryError::Config`] if it has a reference that cannot
-/// be resolved.
+/// Returns [`EntryError::NotAFile`] if the entry does not name a file, and [`EntryError::Config`] if it has a reference
+/// that cannot be resolved.
 pub fn ratchet_path(config: &NodeConfig, files: &NodeFiles) -> Result<Option<PathBuf>, EntryError> {
     named_path(config, "ratchet", files)
 }
 
-/// Returns the types of signing keys in use, from `keytypes`; `None` for all.
+/// Returns the types of signing keys that the entry `keytypes` selects, or `None` if there is no such entry, and all
+/// types are used.
 ///
 /// # Errors
-/// [`EntryError::KeyTypes`] if the entry is not a list of key types; [`EntryError::Config`] if it has a reference that
-/// cannot be resolved.
+/// Returns [`EntryError::KeyTypes`] if the entry is not a list of key types, and [`EntryError::Config`] if it has a
+/// reference that cannot be resolved.
 pub fn key_types(config: &NodeConfig) -> Result<Option<Vec<KeyType>>, EntryError> {
     let Some(text) = config.load_text(Section::NODE, "keytypes")? else {
         return Ok(None);

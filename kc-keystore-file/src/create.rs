@@ -15,13 +15,13 @@ use crate::{FileConfigStore, FileError, NodeFiles, NodeLock, SecretFile, sealed_
 pub struct NewFiles<'a> {
     /// The configuration.
     pub config: &'a NodeConfig,
-    /// The signing keys; `None` if they are elsewhere.
+    /// The signing keys; `None` if they are not stored in a file.
     pub secrets: Option<&'a NodeSecrets>,
-    /// The ratchet; `None` if the node has none, or has it elsewhere.
+    /// The ratchet; `None` if the node has no ratchet, or does not store it in a file.
     pub seed: Option<&'a Seed>,
 }
 
-/// The place of a new node's files, locked.
+/// The place of a new node's files. It is locked as long as this value exists.
 #[derive(Debug)]
 pub struct NewPlace {
     files: NodeFiles,
@@ -49,11 +49,11 @@ impl<'a> From<&'a RequestedNode> for NewFiles<'a> {
     }
 }
 
-/// Writes the files of a new node into a folder, private to their owner. An existing node is replaced only if `force`
-/// is set.
+/// Writes the files of a new node into a folder. Only their owner can read them. An existing node is replaced only if
+/// `force` is set.
 ///
 /// # Errors
-/// The same as [`NewPlace::claim`] and [`NewPlace::write`].
+/// Returns the errors of [`NewPlace::claim`] and of [`NewPlace::write`].
 pub fn create_node<'a>(
     folder: &Path,
     node: impl Into<NewFiles<'a>>,
@@ -64,13 +64,14 @@ pub fn create_node<'a>(
 }
 
 impl NewPlace {
-    /// Locks the place of the node with this id in a folder. If `force` is set, an existing node is invalidated at
-    /// once: its configuration is removed.
+    /// Locks the place of the node with this id in a folder. If `force` is set and the node exists, its configuration
+    /// is removed at once, so that the old node can no longer be opened.
     ///
     /// # Errors
-    /// [`FileError::Exists`] with the first file that exists already, including a ratchet sealed by a token, unless
-    /// none of its steps can have been used; [`FileError::InUse`] if the node is open; other [`FileError`]s if writing
-    /// fails.
+    /// Returns [`FileError::Exists`] with the path of the first file that already exists, if `force` is not set. The
+    /// file of a ratchet that a token has sealed counts only if a step of the ratchet may have been used. Returns
+    /// [`FileError::InUse`] if the node is open, and other errors if the lock file cannot be created or the
+    /// configuration cannot be removed.
     pub fn claim(folder: &Path, node_id: &str, force: bool) -> Result<Self, FileError> {
         let files = NodeFiles::in_folder(folder, node_id)?;
         let lock = Arc::new(NodeLock::acquire(&files)?);
@@ -90,12 +91,13 @@ impl NewPlace {
         &self.files
     }
 
-    /// Writes the files, the configuration last, so that an incomplete node is not found. Files of the previous node
-    /// that the new one does not have are removed, with one exception: a ratchet sealed by a token is kept unless a new
-    /// ratchet replaces it, because it may be the only record of the used indices.
+    /// Writes the files. The configuration is written last, so that an incomplete node is not found. Files of the
+    /// previous node that the new node does not have are removed, with one exception: the file of a ratchet that a
+    /// token has sealed is removed only if the new node has a ratchet in a file. Otherwise this file may be the only
+    /// record of the used indices.
     ///
     /// # Errors
-    /// [`FileError::LockLost`]; other [`FileError`]s if writing fails.
+    /// Returns [`FileError::LockLost`] if the lock file was deleted or replaced, and other errors if writing fails.
     pub fn write(self, node: NewFiles<'_>) -> Result<NodeFiles, FileError> {
         self.lock.check()?;
         let contents = [
@@ -118,8 +120,8 @@ impl NewPlace {
     }
 }
 
-/// Returns the first file of a node that exists. A ratchet sealed by a token does not count if no step was used: an
-/// interrupted creation leaves such a file.
+/// Returns the first file of a node that exists. The file of a ratchet that a token has sealed does not count if no
+/// step was used, because an interrupted creation leaves such a file.
 fn first_taken(files: &NodeFiles) -> Option<PathBuf> {
     let used = files.sealed_ratchet();
     let used = Some(used).filter(|_| sealed_index(files) != Some(0));

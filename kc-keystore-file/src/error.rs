@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use kc_core::store::{StoreError, StoreErrorKind};
 use thiserror::Error;
 
-/// The remedy for [`FileError::LockLost`].
-pub const LOCK_LOST_ADVICE: &str =
-    "stop all processes that use this node, start one again, and let nothing delete its .lock file";
+/// The advice for the operator on [`FileError::LockLost`].
+pub const LOCK_LOST_ADVICE: &str = "stop all processes that use this node, make sure that nothing deletes its \
+     .lock file, and start one of these processes again";
 
-/// An error of a file. Every message names the path.
+/// The error of an operation on a file. Each message names the path.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -43,7 +43,7 @@ pub enum FileError {
         /// The lock file.
         path: PathBuf,
     },
-    /// The file is larger than any valid one.
+    /// The file is larger than a valid file can be.
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge {
         /// The path.
@@ -64,7 +64,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The file exists and must not be overwritten.
-    #[error("{} exists already", path.display())]
+    #[error("{} already exists", path.display())]
     Exists {
         /// The path.
         path: PathBuf,
@@ -119,7 +119,7 @@ impl From<FileError> for StoreError {
             FileError::Io { .. } => StoreErrorKind::Io,
         };
         let advice = matches!(error, FileError::LockLost { .. }).then_some(LOCK_LOST_ADVICE);
-        let store_error = Self::new(kind, "secret file").with_source(error);
+        let store_error = Self::new(kind, "read or write a secret file").with_source(error);
         match advice {
             Some(advice) => store_error.with_advice(advice),
             None => store_error,

@@ -10,7 +10,8 @@ const CONFIG_EXTENSION: &str = "config";
 /// The prefix of a value of the configuration that names a file.
 pub(crate) const FILE_REFERENCE: &str = "file#";
 
-/// The paths of a node's files: `<node>.config`, `<node>.crypto`, `<node>.seed` and `<node>.lock`, in one folder.
+/// The paths of a node's files, which are in one folder: `<node>.config`, `<node>.crypto`, `<node>.seed`, `<node>.lock`
+/// and others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFiles {
     folder: PathBuf,
@@ -18,11 +19,12 @@ pub struct NodeFiles {
 }
 
 impl NodeFiles {
-    /// Returns the paths of the node `node_id` in `folder`, which must exist; the files need not.
+    /// Returns the paths of the files of the node `node_id` in `folder`. The folder must exist. The files do not have
+    /// to exist.
     ///
     /// # Errors
-    /// [`FileError::BadNodeId`] if the id is not a plain file name; [`FileError::Missing`] if the folder does not
-    /// exist.
+    /// Returns [`FileError::BadNodeId`] if the id is not a plain file name, and [`FileError::Missing`] if the folder
+    /// does not exist.
     pub fn in_folder(folder: &Path, node_id: &str) -> Result<Self, FileError> {
         let mut components = Path::new(node_id).components();
         let plain = matches!((components.next(), components.next()), (Some(Component::Normal(name)), None) if name == node_id);
@@ -37,11 +39,12 @@ impl NodeFiles {
         })
     }
 
-    /// Returns the paths of the files in the same folder as a `.config` file, which need not exist.
+    /// Returns the paths of the files of the node whose configuration is the file `config`. The files do not have to
+    /// exist.
     ///
     /// # Errors
-    /// [`FileError::NotAFile`] if the path does not end in `<node>.config`; [`FileError::Missing`] if its folder does
-    /// not exist.
+    /// Returns [`FileError::NotAFile`] if the path does not end in `<node>.config`, and [`FileError::Missing`] if its
+    /// folder does not exist.
     pub fn beside(config: &Path) -> Result<Self, FileError> {
         let stem = config.file_stem().filter(|_| is_config(config));
         let stem = stem.ok_or_else(|| FileError::NotAFile {
@@ -63,17 +66,17 @@ impl NodeFiles {
         self.with_extension(CONFIG_EXTENSION)
     }
 
-    /// Returns `<node>.crypto`: the signing keys, secret.
+    /// Returns `<node>.crypto`: the secret file of the signing keys.
     pub fn crypto(&self) -> PathBuf {
         self.with_extension("crypto")
     }
 
-    /// Returns `<node>.seed`: the ratchet, secret.
+    /// Returns `<node>.seed`: the secret file of the ratchet.
     pub fn seed(&self) -> PathBuf {
         self.with_extension("seed")
     }
 
-    /// Returns `<node>.ratchet`: the ratchet of a node with its keys on a token, sealed by the token.
+    /// Returns `<node>.ratchet`: the ratchet of a node whose keys are on a token. The token has sealed the content.
     pub fn sealed_ratchet(&self) -> PathBuf {
         self.with_extension("ratchet")
     }
@@ -83,7 +86,8 @@ impl NodeFiles {
         self.with_extension("refused")
     }
 
-    /// Returns `<node>.lock`: the file that [`NodeLock`](crate::NodeLock) locks. It stays when the node is closed.
+    /// Returns `<node>.lock`: the file that [`NodeLock`](crate::NodeLock) locks. The file is not deleted when the node
+    /// is closed.
     pub fn lock(&self) -> PathBuf {
         self.with_extension("lock")
     }
@@ -93,16 +97,16 @@ impl NodeFiles {
         self.with_extension("sock")
     }
 
-    /// Returns the path that a value such as `file#n1.seed` names, relative to the folder of the configuration; `None`
-    /// if the value does not begin with `file#`.
+    /// Returns the path that a value such as `file#n1.seed` names. The path in the value is relative to the folder of
+    /// the configuration. Returns `None` if the value does not begin with `file#`.
     pub fn resolve(&self, reference: &str) -> Option<PathBuf> {
         reference
             .strip_prefix(FILE_REFERENCE)
             .map(|path| self.folder.join(path))
     }
 
-    /// Returns the value of the configuration that names a path, the inverse of [`resolve`](Self::resolve); `None` for
-    /// a path that is not UTF-8.
+    /// Returns the value that names a path in the configuration. This is the inverse of [`resolve`](Self::resolve).
+    /// Returns `None` if the path is not UTF-8.
     pub fn reference(&self, path: &Path) -> Option<String> {
         let path = path.strip_prefix(&self.folder).unwrap_or(path).to_str()?;
         Some(format!("{FILE_REFERENCE}{path}"))
@@ -130,17 +134,17 @@ fn existing_folder(folder: &Path) -> Result<PathBuf, FileError> {
     fs::canonicalize(folder).map_err(|source| FileError::new("open", folder, source))
 }
 
-/// The folders in which node ids are looked up.
+/// The folders in which [`find_node`] searches for a node id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchPlaces {
-    /// The first folder; `.` for the program.
+    /// The first folder. The program uses the current folder (`.`).
     pub working: PathBuf,
-    /// The second folder, `$KC_HOME`.
+    /// The second folder. The program uses `$KC_HOME`.
     pub home: Option<PathBuf>,
 }
 
 impl SearchPlaces {
-    /// Returns the working folder, and `$KC_HOME` if that is set and not empty.
+    /// Returns the current folder, and `$KC_HOME` if this variable is set and not empty.
     pub fn from_environment() -> Self {
         let home = env::var_os("KC_HOME").filter(|home| !home.is_empty());
         Self {
@@ -154,7 +158,7 @@ impl SearchPlaces {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindError {
-    /// No place has the node.
+    /// No node was found in any of the places.
     #[error("found no configuration of node {node:?}; tried {}", list(tried))]
     NotFound {
         /// The id or path that was looked for.
@@ -162,33 +166,35 @@ pub enum FindError {
         /// The paths that were tried.
         tried: Vec<PathBuf>,
     },
-    /// The folder holds several nodes.
-    #[error("{} holds several configurations: {}; name one", folder.display(), list(found))]
+    /// The folder contains several nodes.
+    #[error("{} contains several configurations: {}; name one of them", folder.display(), list(found))]
     Several {
         /// The folder.
         folder: PathBuf,
-        /// Its configurations.
+        /// The configurations in the folder.
         found: Vec<PathBuf>,
     },
     /// The path is a file whose name does not end in `.config`.
-    #[error("{} is neither a .config file nor a folder that holds one", path.display())]
+    #[error("{} is neither a .config file nor a folder that contains one", path.display())]
     NotAConfig {
         /// The path.
         path: PathBuf,
     },
-    /// A place cannot be searched.
+    /// A folder cannot be searched.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// Finds a node by the rule of `--node ID|PATH`. An ID is looked for as `./ID.config`, `./ID/ID.config`,
-/// `$KC_HOME/ID.config`, `$KC_HOME/ID/ID.config`; a PATH is a `.config` file or a folder that holds exactly one. An
-/// argument that contains a path separator, ends in `.config`, or is `.` or `..` is a path; an ID that is not found is
-/// tried as the name of a folder too.
+/// Finds a node by the rule of the option `--node ID|PATH`. An argument is a PATH if it contains a path separator, ends
+/// in `.config`, or is `.` or `..`. Otherwise it is an ID. A PATH must be a `.config` file or a folder that contains
+/// exactly one `.config` file. For an ID, the first existing file of `./ID.config`, `./ID/ID.config`,
+/// `$KC_HOME/ID.config` and `$KC_HOME/ID/ID.config` is used. If none exists, and `ID` is the name of a folder, the
+/// argument is treated as a PATH.
 ///
 /// # Errors
-/// [`FindError::NotFound`], with the paths tried; [`FindError::Several`] if a folder holds several nodes;
-/// [`FindError::NotAConfig`] if the path is another file; [`FindError::File`] if a place cannot be searched.
+/// Returns [`FindError::NotFound`] with the paths that were tried, [`FindError::Several`] if a folder contains several
+/// nodes, [`FindError::NotAConfig`] if the path is another file, and [`FindError::File`] if a folder cannot be
+/// searched.
 pub fn find_node(node: &str, places: &SearchPlaces) -> Result<NodeFiles, FindError> {
     let path = places.working.join(node);
     if node.contains(is_separator) || is_config(&path) || matches!(node, "." | "..") {
@@ -216,8 +222,9 @@ pub fn find_node(node: &str, places: &SearchPlaces) -> Result<NodeFiles, FindErr
     })
 }
 
-/// Finds all nodes that have an id by the rule of [`find_node`]: in each place, first those in the place itself, then
-/// those in a folder of their own name. What cannot be read is left out.
+/// Finds all nodes that [`find_node`] finds by their id. For each of the two places, the nodes in the place itself come
+/// first. Then come the nodes in folders that are named after their node. Folders and files that cannot be read are
+/// left out.
 pub fn list_nodes(places: &SearchPlaces) -> Vec<NodeFiles> {
     let mut found: Vec<NodeFiles> = Vec::new();
     for place in [Some(&places.working), places.home.as_ref()]
@@ -297,7 +304,7 @@ fn list(paths: &[PathBuf]) -> String {
         .map(|path| path.display().to_string())
         .collect();
     if paths.is_empty() {
-        format!("nothing (an empty name; `.{MAIN_SEPARATOR}` is this folder)")
+        format!("nothing, because the name is empty (`.{MAIN_SEPARATOR}` names the current folder)")
     } else {
         paths.join(", ")
     }

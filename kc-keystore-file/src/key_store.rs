@@ -17,7 +17,7 @@ use crate::{FileError, NodeLock, write_atomic};
 /// The maximum size of a secret file, in bytes. An Ed25519 key pair takes about 130 bytes, hybrid keys about 300.
 pub const MAX_SECRET_BYTES: u64 = 1 << 16;
 
-/// A secret file, `.crypto` or `.seed`: private, replaced atomically and durably.
+/// A secret file: `.crypto` or `.seed`. Only its owner can read it. It is replaced atomically and durably.
 #[derive(Debug)]
 pub struct SecretFile {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub struct SecretFile {
 }
 
 impl SecretFile {
-    /// Returns the secret file at `path`, of the node that `lock` covers. Does not access the file.
+    /// Returns the secret file at `path`, which belongs to the node that `lock` locks. Does not access the file.
     pub fn new(path: impl Into<PathBuf>, lock: Arc<NodeLock>) -> Self {
         Self {
             path: path.into(),
@@ -38,11 +38,12 @@ impl SecretFile {
         &self.path
     }
 
-    /// Ensures that no other node of this machine uses the same file: locks the lock file next to it, unless that is
-    /// the node's own. Must be called before a ratchet is read; not needed for keys that are only read.
+    /// Ensures that no other node on this computer uses the same file. For this, the lock file next to the secret file
+    /// is locked, unless it is the lock file of this node. A caller that reads a ratchet must call this method first. A
+    /// caller that only reads keys need not call it.
     ///
     /// # Errors
-    /// [`FileError::InUse`] if another node uses the file; other [`FileError`]s if the lock file cannot be created.
+    /// Returns [`FileError::InUse`] if another node uses the file, and other errors if the lock file cannot be created.
     pub fn claim(&self) -> Result<(), FileError> {
         let real = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         self.lock.extend(real.with_extension("lock"))
@@ -51,35 +52,38 @@ impl SecretFile {
     /// Returns whether the file exists.
     ///
     /// # Errors
-    /// [`FileError::Permission`] if its folder may not be searched.
+    /// Returns [`FileError::Permission`] if this process is not allowed to search the folder of the file.
     pub fn exists(&self) -> Result<bool, FileError> {
         self.path
             .try_exists()
             .map_err(|source| FileError::new("read", &self.path, source))
     }
 
-    /// Returns the bytes, at most [`MAX_SECRET_BYTES`]; zeroized when dropped. A file that other users may read is made
-    /// private, with a warning.
+    /// Returns the bytes of the file, at most [`MAX_SECRET_BYTES`]. The returned buffer is zeroized when it is dropped.
+    /// If other users can access the file, this method makes the file private and logs a warning.
     ///
     /// # Errors
-    /// [`FileError::Missing`], [`FileError::TooLarge`], [`FileError::NotAFile`], or another error if the file cannot be
-    /// read.
+    /// Returns [`FileError::Missing`] if the file does not exist, [`FileError::TooLarge`] if it has more than
+    /// [`MAX_SECRET_BYTES`] bytes, [`FileError::NotAFile`] if it is not a regular file, and other errors if it cannot
+    /// be read.
     pub fn read(&self) -> Result<Zeroizing<Vec<u8>>, FileError> {
         let bytes = read_bounded(&self.path, MAX_SECRET_BYTES)?;
         make_private(&self.path);
         Ok(bytes)
     }
 
-    /// Checks that the file's lock and the node's are still held. If not, another process may use the file.
+    /// Checks that the lock of the file and the lock of the node are still held. Otherwise another process may use the
+    /// file.
     pub(crate) fn check_lock(&self) -> Result<(), FileError> {
         self.lock.check()
     }
 
-    /// Overwrites the bytes with zeros and removes the file. Copies that a disk or a backup keeps are out of reach.
+    /// Overwrites the bytes with zeros and removes the file. Copies that the disk or a backup has kept are not
+    /// destroyed.
     ///
     /// # Errors
-    /// [`FileError::Missing`] if the file does not exist; [`FileError::LockLost`]; other [`FileError`]s if it cannot be
-    /// written.
+    /// Returns [`FileError::Missing`] if the file does not exist, [`FileError::LockLost`] if a lock file was deleted or
+    /// replaced, and other errors if the file cannot be overwritten or removed.
     pub fn shred(self) -> Result<(), FileError> {
         let _writer = self.lock.writer()?;
         let failed = |source| FileError::new("destroy", &self.path, source);
@@ -93,11 +97,11 @@ impl SecretFile {
         fs::remove_file(&self.path).map_err(failed)
     }
 
-    /// Replaces the bytes, see [`write_atomic`]. They are durable on return.
+    /// Replaces the bytes as [`write_atomic`] does. The new bytes are durable when this method returns.
     ///
     /// # Errors
-    /// [`FileError::LockLost`]; other [`FileError`]s if writing fails. The old bytes are still in place, unless only
-    /// the last step failed.
+    /// Returns [`FileError::LockLost`] if a lock file was deleted or replaced, and other errors if writing fails. After
+    /// an error, the old bytes are still in place, unless only the last step of [`write_atomic`] failed.
     pub fn replace(&self, bytes: &[u8]) -> Result<(), FileError> {
         let _writer = self.lock.writer()?;
         write_atomic(&self.path, bytes)
@@ -119,10 +123,10 @@ fn make_private(path: &Path) {
     let (path, before) = (path.display(), format!("{mode:04o}"));
     match tightened {
         Ok(()) => {
-            tracing::warn!(%path, before, "secret file was readable by other users; it is private now (0600)")
+            tracing::warn!(%path, before, "secret file was accessible to other users; it is private now (0600)")
         }
         Err(error) => {
-            tracing::warn!(%path, before, %error, "secret file is readable by other users and cannot be made private")
+            tracing::warn!(%path, before, %error, "secret file is accessible to other users and cannot be made private")
         }
     }
 }
@@ -130,14 +134,14 @@ fn make_private(path: &Path) {
 #[cfg(not(unix))]
 fn make_private(_: &Path) {}
 
-/// Opens the signing keys and the opaque key of a `.crypto` file. A file of an older format is rewritten in the current
-/// one; bytes after its content are ignored, with a warning.
+/// Opens the signing keys and the opaque key of a `.crypto` file. A file in an older format is rewritten in the current
+/// format. Bytes after the content are ignored, and a warning is logged.
 ///
-/// `key_types` restricts the signing keys in use (`keytypes` in the configuration).
+/// `key_types` selects the types of the signing keys that are used (`keytypes` in the configuration); `None` selects
+/// all types.
 ///
 /// # Errors
-/// A [`StoreError`] if the file is missing, unreadable or malformed, or if the operating system yields no random
-/// numbers.
+/// Returns [`StoreError`] if the file is missing, unreadable or malformed, or if it cannot be rewritten.
 pub fn open_key_store(
     file: &SecretFile,
     key_types: Option<Vec<KeyType>>,
@@ -157,11 +161,11 @@ pub fn open_key_store(
     ))
 }
 
-/// Reads the secrets in a `.crypto` file without a lock, for programs that only display them. Files are replaced
-/// atomically, so the content is always complete.
+/// Reads the secrets in a `.crypto` file without a lock, for programs that only display information about them. The
+/// content is always complete, because files are replaced atomically.
 ///
 /// # Errors
-/// A [`StoreError`] if the file is missing, unreadable or malformed.
+/// Returns [`StoreError`] if the file is missing, unreadable or malformed.
 pub fn read_secrets(path: &Path) -> Result<NodeSecrets, StoreError> {
     let bytes = read_bounded(path, MAX_SECRET_BYTES)?;
     Ok(decode(path, &bytes)?.secrets)
@@ -182,9 +186,13 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded, StoreError> {
 /// Returns a generator of random numbers that is seeded by the operating system.
 ///
 /// # Errors
-/// [`StoreErrorKind::Io`] if the operating system yields no random numbers.
+/// Returns [`StoreErrorKind::Io`] if the operating system gives no random numbers.
 pub fn system_rng() -> Result<StdRng, StoreError> {
     StdRng::try_from_rng(&mut SysRng).map_err(|error| {
-        StoreError::new(StoreErrorKind::Io, "random numbers from the system").with_source(error)
+        StoreError::new(
+            StoreErrorKind::Io,
+            "get random numbers from the operating system",
+        )
+        .with_source(error)
     })
 }

@@ -1,20 +1,20 @@
-//! Files of a node on disk (protocol §11): locked against a second process, readable by their owner only, replaced
-//! atomically and durably.
+//! The files of a node (protocol §11). They are locked against a second process, and are replaced atomically and
+//! durably. Only their owner can read them.
 //!
 //! | item | purpose |
 //! |---|---|
-//! | [`find_node`], [`list_nodes`] | find the files of nodes: of one by `--node ID\|PATH`, or of all |
+//! | [`find_node`], [`list_nodes`] | find the files of one node by its id or path, or the files of all nodes |
 //! | [`NodeFiles`] | the paths `<node>.config`, `.crypto`, `.seed`, `.lock`, ... |
-//! | [`NodeLock`] | the lock held while a node is open; one process at a time |
+//! | [`NodeLock`] | the lock that only one process at a time can hold; it is held while a node is open |
 //! | [`create_node`], [`NewPlace`] | write the files of a new node |
-//! | [`FileConfigStore`] | the configuration: read again before each write, comments are kept |
-//! | [`SecretFile`] | the bytes of `.crypto` and `.seed`; their codecs are in `kc-core` |
+//! | [`FileConfigStore`] | the configuration; it is read again before each write, and its comments are kept |
+//! | [`SecretFile`] | the bytes of `.crypto` and `.seed`; `kc-core` encodes and decodes them |
 //! | [`open_key_store`], [`read_secrets`] | the keys in `.crypto` |
-//! | [`crypto_path`], [`ratchet_path`], [`key_types`] | the entries of the configuration about keys |
+//! | [`crypto_path`], [`ratchet_path`], [`key_types`] | read the entries of the configuration about keys |
 //! | [`FileRatchetStore`] | the ratchet in `.seed` |
-//! | [`sealed_index`] | the next step of a ratchet that a token has sealed, in `.ratchet` |
-//! | [`Settings`] | the configuration, overridden by the environment and by flags, as typed structs, through figment |
-//! | [`write_atomic`] | replaces a file: readers and crashes see the old bytes or the new ones, never a mixture |
+//! | [`sealed_index`] | reads the index of the next step of a ratchet that a token has sealed, from `.ratchet` |
+//! | [`Settings`] | the settings of the configuration, the environment and flags, as typed structs (with figment) |
+//! | [`write_atomic`] | replaces a file; a reader finds the old bytes or the new bytes, even after a crash |
 //!
 //! ```
 //! use std::sync::Arc;

@@ -11,28 +11,32 @@ use std::time::Duration;
 use crate::atomic::remove_leftovers;
 use crate::{FileError, NodeFiles};
 
-/// How often a lock that another process holds is tried again: [`NodeLock::holder`] holds it for a moment.
+/// The maximum number of attempts to lock a file that another process has locked. The lock may be free again soon,
+/// because [`NodeLock::holder`] locks the file only for a moment.
 const TRIES: u32 = 25;
-/// How long to wait between two tries.
+/// The time between two of these attempts.
 const TRY_DELAY: Duration = Duration::from_millis(2);
 
-/// The number of attempts to create a lock file that vanishes while it is being locked.
+/// The maximum number of attempts to create a lock file, if the file is deleted or replaced while it is being locked.
 const ATTEMPTS: usize = 8;
 
-/// The right to write a node's files: an exclusive lock on `<node>.lock`, held until it is dropped or the process ends.
+/// The right to write a node's files: an exclusive lock on `<node>.lock`. It is held until this value is dropped or the
+/// process ends.
 ///
-/// The lock file is separate because a lock on a file that a rename replaces protects nothing. It contains the id of
-/// the process, for the error of the next one, and stays when the lock is released.
+/// The lock file is a file of its own, because a lock on a file that is replaced by a rename protects nothing. It
+/// contains the id of the process that holds the lock. Other processes name this id in their error. The file is not
+/// deleted when the lock is released.
 ///
-/// If the lock file is deleted or replaced, a second process can lock the new one. Therefore each write of the node's
-/// files and each step of its ratchet checks that the file at the path is the locked one.
+/// If the lock file is deleted or replaced, a second process can lock the new file. Therefore each write of the node's
+/// files and each step of its ratchet checks that the path still names the locked file.
 ///
-/// The lock does not protect against accesses that the operating system cannot see: other machines on a network file
-/// system without locks, and copies of the files. If two processes use copies of a ratchet, they use the same keys.
+/// The lock does not protect against accesses that the operating system cannot see. Examples are other computers on a
+/// network file system without locks, and copies of the files. If two processes use copies of a ratchet, they use the
+/// same keys.
 #[derive(Debug)]
 pub struct NodeLock {
     files: NodeFiles,
-    /// The node's lock file, then those of secret files elsewhere.
+    /// The locked files: first the lock file of the node, then the lock files of secret files in other folders.
     held: Mutex<Vec<(PathBuf, File)>>,
     writer: Mutex<()>,
 }
@@ -40,20 +44,20 @@ pub struct NodeLock {
 /// The process that has a node open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockHolder {
-    /// Its process id; `None` in the moment between its locking and its writing.
+    /// The process id; `None` if the process has locked the file, but has not written its id yet.
     pub process: Option<u32>,
 }
 
 impl NodeLock {
-    /// Returns the process that has the node open; `None` if no process has. Writes nothing, and holds a shared lock
-    /// only for the moment in which no other process has one.
+    /// Returns the process that has the node open, or `None` if no process has it open. Writes nothing. If the node is
+    /// not open, this call holds a shared lock for a moment.
     ///
     /// # Errors
-    /// [`FileError`] for a lock file that cannot be read.
+    /// Returns [`FileError`] if the lock file cannot be read.
     pub fn holder(files: &NodeFiles) -> Result<Option<LockHolder>, FileError> {
         let path = files.lock();
-        let failed = |source| FileError::new("look at", &path, source);
-        // Opening a pipe could take for ever.
+        let failed = |source| FileError::new("check", &path, source);
+        // Opening a pipe could block without end.
         if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
             return Ok(None);
         }
@@ -71,11 +75,12 @@ impl NodeLock {
         }
     }
 
-    /// Locks the node without waiting, and removes temporary files that a crash left.
+    /// Locks the node without waiting for another process to close it, and removes temporary files that a crash has
+    /// left.
     ///
     /// # Errors
-    /// [`FileError::InUse`] if another process, or this one, holds the lock; [`FileError::LockLost`] if the lock file
-    /// vanishes again and again; other [`FileError`]s if it cannot be created.
+    /// Returns [`FileError::InUse`] if this process or another process already holds the lock, [`FileError::LockLost`]
+    /// if the lock file is deleted or replaced in each of eight attempts, and other errors if it cannot be created.
     pub fn acquire(files: &NodeFiles) -> Result<Self, FileError> {
         let path = files.lock();
         let file = lock_file(&path)?;
@@ -89,12 +94,12 @@ impl NodeLock {
         })
     }
 
-    /// Returns the paths of the files that the lock covers.
+    /// Returns the paths of the files that the lock protects.
     pub fn files(&self) -> &NodeFiles {
         &self.files
     }
 
-    /// Checks that each lock file that is held is still the one at its path.
+    /// Checks that the path of each locked file still names that file.
     pub(crate) fn check(&self) -> Result<(), FileError> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (path, file) in held.iter() {
@@ -105,7 +110,8 @@ impl NodeLock {
         Ok(())
     }
 
-    /// Locks `path` too, once, for as long as the node is locked.
+    /// Locks the file at `path`, too, for as long as the node is locked. A repeated call for the same path changes
+    /// nothing.
     pub(crate) fn extend(&self, path: PathBuf) -> Result<(), FileError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !held.iter().any(|(known, _)| *known == path) {
@@ -115,7 +121,8 @@ impl NodeLock {
         Ok(())
     }
 
-    /// Returns the right to write: one writer at a time inside this process, and none after a lock is lost.
+    /// Returns a guard that allows writing. Only one guard exists in this process at a time. Returns an error if a lock
+    /// file was deleted or replaced.
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, ()>, FileError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
@@ -123,8 +130,8 @@ impl NodeLock {
     }
 }
 
-/// Locks the file at `path`, and checks that it is still the one at this path: another process may have replaced it
-/// between opening and locking.
+/// Locks the file at `path`. Then checks that `path` still names the locked file, because another process may have
+/// replaced it after it was opened.
 fn lock_file(path: &Path) -> Result<File, FileError> {
     for _ in 0..ATTEMPTS {
         let file = lock_opened(path, open(path)?)?;
@@ -137,7 +144,7 @@ fn lock_file(path: &Path) -> Result<File, FileError> {
     })
 }
 
-/// Locks an opened file. Returns `None` if it is not the one at `path` any more.
+/// Locks an opened file. Returns `None` if `path` no longer names this file.
 fn lock_opened(path: &Path, mut file: File) -> Result<Option<File>, FileError> {
     let failed = |source| FileError::new("lock", path, source);
     if !file.metadata().map_err(failed)?.is_file() {
@@ -172,7 +179,7 @@ fn lock_opened(path: &Path, mut file: File) -> Result<Option<File>, FileError> {
     Ok(Some(file))
 }
 
-/// Returns whether `path` names this open file. An open file keeps its inode number, so no new file can have the same.
+/// Returns whether `path` names this open file. No new file can have the same inode number while the file is open.
 #[cfg(unix)]
 fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -191,8 +198,8 @@ fn is_at(_: &Path, _: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Opens or creates a lock file. The file is overwritten, so a symbolic link in its place is not followed: it may lead
-/// to any file of this user.
+/// Opens or creates a lock file. A symbolic link is not followed, because the file is overwritten, and the link may
+/// point to any file of this user.
 fn open(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -215,7 +222,7 @@ fn open(path: &Path) -> Result<File, FileError> {
     })
 }
 
-/// Returns the process that holds the lock; `None` in the moment between its locking and its writing.
+/// Returns the id of the process that holds the lock, or `None` if that process has not written its id yet.
 fn holder(file: &mut File) -> Option<u32> {
     let mut id = String::new();
     file.take(16).read_to_string(&mut id).ok()?;

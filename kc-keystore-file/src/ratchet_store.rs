@@ -6,20 +6,21 @@ use kc_core::store::{RatchetStore, SealedRatchetHeader, StoreError, StoreErrorKi
 use crate::atomic::read_bounded;
 use crate::{MAX_SECRET_BYTES, NodeFiles, SecretFile};
 
-/// A producer's ratchet in a `.seed` file. Each step replaces the file durably before it is used; the node's lock
-/// excludes every other process. If the lock file is deleted, no further step is taken.
+/// A producer's ratchet in a `.seed` file. Before a step is used, the file is durably replaced by the next seed. The
+/// lock of the node keeps other processes from using the ratchet. If the lock file is deleted, no further step is
+/// taken.
 #[derive(Debug)]
 pub struct FileRatchetStore {
     file: SecretFile,
 }
 
 impl FileRatchetStore {
-    /// Opens the ratchet in this file, for this process alone. Reads the file, to detect errors early, and takes no
-    /// step.
+    /// Opens the ratchet in this file, and ensures that no other process uses it. Reads the file to detect errors
+    /// early. Takes no step.
     ///
     /// # Errors
-    /// [`StoreErrorKind::InUse`] if another node of this machine uses the same file; other kinds if the file is
-    /// missing, unreadable or malformed.
+    /// Returns [`StoreErrorKind::InUse`] if another node on this computer uses the same file, and other kinds if the
+    /// file is missing, unreadable or malformed.
     pub fn open(file: SecretFile) -> Result<Self, StoreError> {
         file.claim()?;
         let store = Self { file };
@@ -27,7 +28,7 @@ impl FileRatchetStore {
         Ok(store)
     }
 
-    /// Takes a step; calls `stored` after the next seed is stored.
+    /// Takes a step. Calls `stored` after the next seed was stored.
     fn take(&self, stored: impl FnOnce()) -> Result<Step, StoreError> {
         let pending = self
             .seed()?
@@ -35,7 +36,8 @@ impl FileRatchetStore {
             .map_err(|error| self.refused(error))?;
         self.file.replace(pending.next().encode().expose())?;
         stored();
-        // A process that takes the lock from now on reads the next seed; one that took it earlier may have read this one.
+        // A process that takes the lock from now on reads the next seed. A process that took the lock before may have
+        // read the same seed as this process, so the lock is checked once more.
         self.file.check_lock()?;
         let (step, _) = pending.stored();
         Ok(step)
@@ -51,7 +53,7 @@ impl FileRatchetStore {
             SeedError::Exhausted => StoreErrorKind::Exhausted,
             _ => StoreErrorKind::Malformed,
         };
-        let context = format!("ratchet in {}", self.file.path().display());
+        let context = format!("use the ratchet in {}", self.file.path().display());
         StoreError::new(kind, context).with_source(error)
     }
 }
@@ -62,8 +64,8 @@ impl RatchetStore for FileRatchetStore {
     }
 }
 
-/// Returns the index of the next step of a ratchet on a token, read from its file without the token; `None` if the file
-/// is missing or malformed.
+/// Returns the index of the next step of a ratchet that a token has sealed. Reads the index from the file of the
+/// ratchet, without the token. Returns `None` if the file is missing or malformed.
 pub fn sealed_index(files: &NodeFiles) -> Option<u64> {
     let bytes = read_bounded(&files.sealed_ratchet(), MAX_SECRET_BYTES).ok()?;
     Some(SealedRatchetHeader::of(&bytes)?.index)

@@ -1,4 +1,4 @@
-//! The configuration in layers: file, overridden by the environment, overridden by flags.
+//! The settings of a node in three layers: the environment overrides the file, and flags override both.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ use crate::FileError;
 use crate::atomic::read_bounded;
 use crate::files::FILE_REFERENCE;
 
-/// The settings of a node: its `.config` file, overridden by the environment, overridden by flags.
+/// The settings of a node in three layers. The environment overrides the `.config` file, and flags override both.
 ///
 /// | layer | form |
 /// |---|---|
@@ -29,14 +29,14 @@ use crate::files::FILE_REFERENCE;
 /// | environment | `KC_CONFIG__CRYPTO__MAXAGE=3600` |
 /// | flags | [`flag`](Self::flag)`(Section::CRYPTO, "maxage", "3600")` |
 ///
-/// In `KC_CONFIG__<SECTION>__<NAME>`, SECTION is `NODE` for the node's own section, else the part after `<node>-` with
-/// `_` for `-` (`KAFKA_CONSUMER` is `<node>-kafka-consumer`), and NAME is the entry's name (`BOOTSTRAP_SERVERS`). Upper
-/// and lower case are equivalent. The value is taken literally: `%` has no meaning in it. Values of the environment and
-/// of flags are never written to the file.
+/// In `KC_CONFIG__<SECTION>__<NAME>`, SECTION is `NODE` for the node's own section. For another section, it is the part
+/// of the section's name after `<node>-`, with `_` instead of `-`: `KAFKA_CONSUMER` stands for `<node>-kafka-consumer`.
+/// NAME is the name of the entry, for example `BOOTSTRAP_SERVERS`. Upper and lower case are equivalent. The value is
+/// taken literally: `%` has no special meaning. Values of the environment and of flags are never written to the file.
 ///
-/// [`extract`](Self::extract) fills a struct from a section; an error names the entry and its origin. serde receives
-/// every value as text, so that a password of digits stays text, and converts it to numbers and booleans where the
-/// struct requires them.
+/// [`extract`](Self::extract) fills a struct from a section. An error names the entry and its origin. serde receives
+/// each value as text, so that a password of digits stays text. It converts the text to a number or a boolean if the
+/// struct requires one.
 ///
 /// ```
 /// use std::path::Path;
@@ -84,20 +84,21 @@ pub enum SettingsError {
         problem: ConfigError,
     },
     /// A file that a setting refers to cannot be read.
-    #[error("`{name}`")]
+    #[error("cannot use the file that `{name}` refers to")]
     Reference {
         /// The name of the setting.
         name: &'static str,
         /// The error of the file.
         source: FileError,
     },
-    /// A value is missing or has another type than the struct requires. The message names the entry and its origin.
+    /// A value is missing, or has not the type that the struct requires. The message names the entry and its origin.
     #[error(transparent)]
     Value(Box<Error>),
 }
 
 impl<'a> Settings<'a> {
-    /// Returns the settings of a file; `path` is used in messages.
+    /// Returns the settings of a `.config` file. `path` is its path: messages name it, and relative paths in the file
+    /// are resolved with it.
     pub fn new(config: &'a NodeConfig, path: &Path) -> Self {
         Self {
             config,
@@ -107,8 +108,9 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Adds the variables `KC_CONFIG__…` of an environment, which override the file; other variables are ignored. The
-    /// program passes [`std::env::vars_os`]. A malformed variable is ignored with a warning.
+    /// Adds the variables `KC_CONFIG__…` of an environment, which override the file. Other variables are ignored. A
+    /// `KC_CONFIG__` variable that is malformed is ignored, too, and a warning is logged. The program passes
+    /// [`std::env::vars_os`].
     #[must_use]
     pub fn environment(
         mut self,
@@ -118,34 +120,35 @@ impl<'a> Settings<'a> {
         self
     }
 
-    /// Adds a flag, which overrides the file and the environment; a later flag for the same entry overrides an earlier
-    /// one.
+    /// Adds a flag, which overrides the file and the environment. A later flag overrides an earlier flag for the same
+    /// entry.
     #[must_use]
     pub fn flag(mut self, section: Section<'_>, name: &str, text: &str) -> Self {
         self.flags.push(Override::flag(section, name, text));
         self
     }
 
-    /// Fills a struct from one section and the sections that it inherits from.
+    /// Fills a struct from one section and from the sections from which it inherits.
     ///
     /// # Errors
-    /// [`SettingsError::Config`] if a reference in the file cannot be resolved; [`SettingsError::Value`] if a value is
-    /// missing or has another type.
+    /// Returns [`SettingsError::Config`] if a reference in the file cannot be resolved, and [`SettingsError::Value`] if
+    /// a value is missing or has another type.
     pub fn extract<T: DeserializeOwned>(&self, section: Section<'_>) -> Result<T, SettingsError> {
         lossy(&self.figment(section)?)
     }
 
-    /// Returns the Kafka settings of one client. Within a layer the sections are merged as in
-    /// [`NodeConfig::kafka_config`]; any section of a higher layer overrides every section of a lower one. Names of
-    /// kafka-python and of librdkafka are equivalent.
+    /// Returns the Kafka settings of one client. Within a layer, the sections are merged as in
+    /// [`NodeConfig::kafka_config`]. Each section of a layer overrides all sections of the layers that it overrides.
+    /// The names that kafka-python uses and the names that librdkafka uses are equivalent.
     ///
-    /// `sasl_plain_password` and `ssl_password` may be `file#PATH`: the content of the file, without a final line feed.
-    /// In `ssl_cafile`, `ssl_certfile` and `ssl_keyfile`, `file#PATH` is that path. Such a path is relative to the
-    /// folder of the configuration if the setting comes from the file, else to the current folder.
+    /// If `sasl_plain_password` or `ssl_password` is `file#PATH`, its value is the content of that file without a final
+    /// line feed. If `ssl_cafile`, `ssl_certfile` or `ssl_keyfile` is `file#PATH`, its value is the path. PATH is
+    /// relative to the folder of the configuration if the setting comes from the `.config` file. Otherwise it is
+    /// relative to the current folder.
     ///
     /// # Errors
-    /// [`SettingsError::Config`] if a reference in the file cannot be resolved; [`SettingsError::Reference`] if a file
-    /// cannot be read.
+    /// Returns [`SettingsError::Config`] if a reference in the file cannot be resolved, and
+    /// [`SettingsError::Reference`] if a file with a password cannot be read.
     pub fn kafka(
         &self,
         purpose: KafkaUse,
@@ -178,10 +181,11 @@ impl<'a> Settings<'a> {
         Ok(settings.with_group_id(self.config.node_id(), purpose, extra))
     }
 
-    /// Returns one section with its layers, for other ways of extraction; every value is a string.
+    /// Returns one section with its layers as a [`Figment`], for callers that extract values in another way. Each value
+    /// is a string.
     ///
     /// # Errors
-    /// [`SettingsError::Config`] if a reference in the file cannot be resolved.
+    /// Returns [`SettingsError::Config`] if a reference in the file cannot be resolved.
     pub fn figment(&self, section: Section<'_>) -> Result<Figment, SettingsError> {
         let in_file = self.config.load_section(section, Inherit::Defaults);
         let in_file = in_file
@@ -221,13 +225,13 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// Returns the key of a section in the layers above the file: empty for the node's own section.
+/// Returns the name of a section in the environment and in flags. It is empty for the node's own section.
 fn suffix(section: Section<'_>) -> String {
     section.suffix().unwrap_or_default().to_owned()
 }
 
-/// Extracts a struct, converting text to numbers and booleans where it requires them. Errors do not show the text,
-/// which may be a misplaced password.
+/// Extracts a struct. Converts text to numbers and booleans where the struct requires them. Errors do not show the
+/// text, because it may be a password in the wrong place.
 fn lossy<T: DeserializeOwned>(figment: &Figment) -> Result<T, SettingsError> {
     figment.extract_lossy().map_err(|mut error| {
         if let Kind::InvalidType(actual @ Actual::Str(_), _)
@@ -239,17 +243,17 @@ fn lossy<T: DeserializeOwned>(figment: &Figment) -> Result<T, SettingsError> {
     })
 }
 
-/// The settings whose value is the content of the file.
+/// The settings for which `file#PATH` stands for the content of the file.
 const SECRETS: [&str; 2] = ["sasl_plain_password", "ssl_password"];
 
-/// The settings whose value is the path of the file.
+/// The settings for which `file#PATH` stands for the path of the file.
 const PATHS: [&str; 3] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile"];
 
 /// The maximum size of a password file, in bytes.
 const LONGEST_SECRET: u64 = 64 << 10;
 
-/// Resolves `file#` references. `folder` returns the folder that the path in a setting is relative to; `None` for the
-/// current folder.
+/// Resolves `file#` references. `folder` returns the folder to which the path in a setting is relative, or `None` for
+/// the current folder.
 fn resolve_files<'f>(
     settings: &mut KafkaSettings,
     folder: impl Fn(&str) -> Option<&'f Path>,
@@ -287,10 +291,10 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
 
 const PREFIX: &str = "KC_CONFIG__";
 const SEPARATOR: &str = "__";
-/// The name of the node's own section in variables; in the file its name is the node's id.
+/// The name of the node's own section in variables. In the file, the name of this section is the id of the node.
 const OWN_SECTION: &str = "node";
 
-/// A value from a layer above the file. `Debug` hides it because it may be a password.
+/// A value from the environment or from a flag. `Debug` hides the value, because it may be a password.
 struct Override {
     /// The part of the section's name after `<node>-`; empty for the node's own section.
     section: String,
@@ -383,7 +387,7 @@ fn section_of(written: &str) -> String {
 enum Origin {
     File {
         path: PathBuf,
-        /// The whole name of the section.
+        /// The complete name of the section.
         section: String,
     },
     /// The environment, with the suffix of the section.
