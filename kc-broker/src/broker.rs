@@ -19,7 +19,8 @@ use crate::state::{Settings, Shared};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BrokerError {
-    /// The broker cannot listen on the address: it is in use, not of this host, or not permitted.
+    /// The broker cannot listen on the address: the address is in use, does not belong to this host, or is not
+    /// permitted.
     #[error("cannot listen on {address}")]
     Listen {
         /// The configured address.
@@ -29,7 +30,7 @@ pub enum BrokerError {
     },
 }
 
-/// The settings of a broker. Made by [`Broker::builder`].
+/// The settings of a broker. [`Broker::builder`] returns them.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
@@ -41,11 +42,10 @@ pub struct Builder {
 impl Builder {
     /// Sets the address to listen on; port 0 selects a free port. Default: `127.0.0.1:0`.
     ///
-    /// The broker has no authentication and no encryption: on an address other than loopback, every
-    /// client that reaches it can read and delete everything. In this case it logs a warning
-    /// (target `kc_broker::exposed`).
+    /// The broker has no authentication and no encryption. If the address is not a loopback address, every client that
+    /// reaches it can read and delete everything. In this case the broker logs a warning (target `kc_broker::exposed`).
     ///
-    /// The broker names to each client the address at which this client reached it.
+    /// In its responses, the broker gives each client the address at which this client reached the broker.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
         self
@@ -64,9 +64,8 @@ impl Builder {
         self
     }
 
-    /// Sets the limit of stored records in bytes. Beyond it, the broker logs a warning and refuses
-    /// records by `POLICY_VIOLATION` (44), which clients do not retry. Default:
-    /// [`DEFAULT_MEMORY_LIMIT`].
+    /// Sets the limit of stored records in bytes. When the limit is reached, the broker logs a warning and refuses
+    /// records with `POLICY_VIOLATION` (44). Clients do not retry after this error. Default: [`DEFAULT_MEMORY_LIMIT`].
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
         self
@@ -112,7 +111,7 @@ impl Builder {
     }
 }
 
-/// A running broker. Dropping it stops the broker, too, but does not wait for its tasks.
+/// A running broker. Dropping this value stops the broker, too, but does not wait until its tasks have ended.
 #[derive(Debug)]
 #[must_use = "a broker stops when it is dropped"]
 pub struct Broker {

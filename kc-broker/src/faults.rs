@@ -1,4 +1,4 @@
-//! Faults on request, for tests of clients.
+//! Faults that tests of clients can request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,8 +49,8 @@ impl CoordinatorError {
 
 /// A handle to the faults of a running broker. All clones change the same broker.
 ///
-/// A new broker has no faults: it answers as an Apache Kafka that has been running for a while,
-/// which includes `MEMBER_ID_REQUIRED` for the first join of a member.
+/// A new broker has no faults: it answers like an Apache Kafka broker that has been running for a while. This includes
+/// `MEMBER_ID_REQUIRED` for the first join of a member.
 ///
 /// ```
 /// use kc_broker::{CoordinatorError, CoordinatorRequest};
@@ -82,8 +82,8 @@ impl Default for Switches {
 }
 
 impl Faults {
-    /// Makes the next `count` requests of this kind fail with `error`, whichever clients send them.
-    /// Replaces an earlier call for the same kind of request.
+    /// Makes the next `count` requests of this kind fail with `error`, no matter which clients send them. Replaces an
+    /// earlier call for the same kind of request.
     pub fn fail_next(&self, request: CoordinatorRequest, error: CoordinatorError, count: u32) {
         self.with(|s| s.failing.insert(request, (error, count)));
     }
@@ -107,13 +107,13 @@ impl Faults {
         self.with(|s| s.failing.get(&request).map_or(0, |(_, left)| *left))
     }
 
-    /// Sets whether the broker answers a member's first `JoinGroup` (version 4 and later) by
-    /// `MEMBER_ID_REQUIRED` (79) and an id to join with, as Apache Kafka does. Default: true.
+    /// Sets whether the broker answers the first `JoinGroup` (version 4 and later) of a member with
+    /// `MEMBER_ID_REQUIRED` (79) and an id with which the member must join again, as Apache Kafka does. Default: true.
     pub fn require_member_id(&self, required: bool) {
         self.with(|s| s.member_id_required = required);
     }
 
-    /// Ends all faults and restores the defaults of a new broker.
+    /// Ends all faults, and restores the defaults of a new broker.
     pub fn clear(&self) {
         self.with(|s| *s = Switches::default());
     }

@@ -53,8 +53,7 @@ impl Groups {
             .map(|(name, entry)| (name.as_str(), entry))
     }
 
-    /// Adds a member to a group; creates the group if it does not exist. The receiver gets the
-    /// answer.
+    /// Adds a member to a group. Creates the group if it does not exist. The returned receiver gets the answer.
     pub(crate) fn join(
         &mut self,
         now: Instant,
@@ -80,7 +79,7 @@ impl Groups {
         Ok(receiver)
     }
 
-    /// Requests the assignment of a member. The receiver gets the answer.
+    /// Requests the assignment of a member. The returned receiver gets the answer.
     pub(crate) fn sync(
         &mut self,
         now: Instant,
@@ -109,7 +108,7 @@ impl Groups {
             .unwrap_or(Err(ResponseError::UnknownMemberId))
     }
 
-    /// Removes a member, named by its member id or, if that is empty, by its instance id.
+    /// Removes the member with this member id. If the member id is empty, removes the member with this instance id.
     pub(crate) fn leave(
         &mut self,
         now: Instant,
@@ -127,8 +126,7 @@ impl Groups {
         left.unwrap_or(Err(ResponseError::UnknownMemberId))
     }
 
-    /// Checks that this member may commit. A group that does not exist can be committed to without
-    /// a member id.
+    /// Checks that this member may commit. If the group does not exist, a client may commit without a member id.
     pub(crate) fn may_commit(
         &mut self,
         now: Instant,
@@ -143,7 +141,7 @@ impl Groups {
             .unwrap_or(Err(ResponseError::IllegalGeneration))
     }
 
-    /// Stores an offset after [`may_commit`](Self::may_commit) succeeded; creates the group if it
+    /// Stores an offset. The caller must have called [`may_commit`](Self::may_commit) before. Creates the group if it
     /// does not exist.
     pub(crate) fn commit(
         &mut self,
@@ -182,13 +180,14 @@ impl Groups {
         self.drop_unused();
     }
 
-    /// Returns the time of the next call of [`expire`](Self::expire), unless a group changes before.
+    /// Returns the time at which [`expire`](Self::expire) must be called next. A change of a group may change this
+    /// time.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = self.entries.values();
         deadlines.filter_map(|e| e.group.next_deadline()).min()
     }
 
-    /// Ends the sessions and rebalances whose time is up.
+    /// Ends the sessions and the rebalances whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant) {
         let mut replies = Vec::new();
         for entry in self.entries.values_mut() {
@@ -232,7 +231,7 @@ impl Groups {
             .ok_or(ResponseError::UnknownServerError)
     }
 
-    /// Applies `f` to a group, if it exists, and sends the answers that this makes due.
+    /// Applies `f` to a group if it exists, and sends the answers that are due after the change.
     fn change<T>(&mut self, name: &str, f: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let entry = self.entries.get_mut(name)?;
         let result = f(entry);

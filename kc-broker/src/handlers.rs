@@ -11,7 +11,7 @@ pub(crate) mod topics;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
-/// The value of "authorized operations" if the client did not request them.
+/// The value of the field "authorized operations" if the client did not request it.
 const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 /// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs, as bits.
 const TOPIC_OPERATIONS: i32 = 0b0000_1101_1111_1000;

@@ -1,15 +1,13 @@
 //! An in-process, in-memory Kafka broker for demos and tests.
 //!
-//! **It is not a store for real data.** It is a single node, keeps all records in memory and loses
-//! them when it stops. It has no authentication, no encryption, no transactions and no retention:
-//! topics with the setting "compact" keep all their records. For production use Apache Kafka or a
-//! compatible engine.
+//! **It is not a store for real data.** It is a single node. It keeps all records in memory, and loses them when it
+//! stops. It has no authentication, no encryption, no transactions and no retention: topics with the setting "compact"
+//! keep all their records. For production, use Apache Kafka or a compatible broker.
 //!
-//! It behaves as Apache Kafka does: the usual clients produce and consume, alone or in consumer
-//! groups, and administer topics. It answers ApiVersions, Metadata, Produce, Fetch,
-//! ListOffsets, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit,
-//! OffsetFetch, InitProducerId, CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords,
-//! DescribeConfigs, IncrementalAlterConfigs, DescribeGroups, ListGroups and DeleteGroups.
+//! It behaves like Apache Kafka: common clients can produce, consume with or without a consumer group, and administer
+//! topics. It answers ApiVersions, Metadata, Produce, Fetch, ListOffsets, FindCoordinator, JoinGroup, SyncGroup,
+//! Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch, InitProducerId, CreateTopics, DeleteTopics, CreatePartitions,
+//! DeleteRecords, DescribeConfigs, IncrementalAlterConfigs, DescribeGroups, ListGroups and DeleteGroups.
 //!
 //! ```
 //! use std::num::NonZeroU16;
@@ -36,16 +34,16 @@
 //!
 //! # Bounds
 //!
-//! The stored records ([`Builder::memory_limit`]), frames, connections, partitions, groups and
-//! everything else that clients can make grow are bounded by the constants of this crate. Beyond a
-//! limit, the broker answers an error code and logs a `tracing` warning. It closes the connection
-//! of a client that violates the protocol; other clients are not affected.
+//! The stored records ([`Builder::memory_limit`]), frames, connections, partitions, groups and everything else that
+//! clients can make grow are bounded by the constants of this crate. When a limit is reached, the broker answers with
+//! an error code and logs a `tracing` warning. It closes the connection of a client that violates the protocol; other
+//! clients are not affected.
 //!
 //! # Modules
 //!
-//! `broker` starts and stops the `server`, which reads frames from its connections; `protocol`
-//! decodes them and calls `handlers`. These change `state`: `topics` with their `log`, and
-//! `groups`. `log` and the state machine in `groups` are pure.
+//! `broker` starts and stops the `server`, which reads frames from its connections; `protocol` decodes them and calls
+//! `handlers`. The handlers change `state`, which consists of `topics` with their `log`, and of `groups`. `log` and the
+//! state machine in `groups` do no I/O and use no clock.
 
 mod broker;
 mod faults;

@@ -11,44 +11,44 @@ use std::time::Duration;
 /// batches.
 pub const DEFAULT_MEMORY_LIMIT: usize = 256 << 20;
 
-/// The bytes that each stored batch takes of the memory limit in addition to its own size, for the
-/// index.
+/// The bytes that each stored batch counts against the memory limit in addition to its own size, for the index.
 pub const BATCH_OVERHEAD_BYTES: usize = 256;
 
-/// The largest request frame in bytes, without its length prefix: 16 MiB. A larger one ends the
-/// connection.
+/// The largest request frame in bytes, without its length prefix: 16 MiB. A larger frame ends the connection.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
-/// Most values one request may hold: numbers, lengths and strings, over all its arrays. More ends the connection.
+/// The largest number of values in a request: numbers, lengths and strings in all its arrays together. A request with
+/// more values ends the connection.
 pub const MAX_REQUEST_VALUES: usize = 250_000;
 
 /// The largest record batch in bytes: Apache Kafka's default of `message.max.bytes`. The topic
 /// setting `max.message.bytes` overrides it.
 pub const MAX_BATCH_BYTES: usize = 1_048_588;
 
-/// The largest number of record bytes in a fetch response, whatever the client requests: 32 MiB. (A
-/// single larger batch is still returned, so that the consumer makes progress.)
+/// The largest number of record bytes in a fetch response, even if the client requests more: 32 MiB. If the first batch
+/// is larger, it is still returned, so that the consumer makes progress.
 pub const MAX_FETCH_BYTES: usize = 32 << 20;
 
-/// The longest wait of a fetch, whatever the client requests.
+/// The longest wait of a fetch, even if the client requests more.
 pub const MAX_FETCH_WAIT: Duration = Duration::from_secs(60);
 
-/// The largest number of open connections. A further connection replaces the one that has been silent longest; if all
-/// are being served, it is closed at once.
+/// The largest number of open connections. A further connection replaces the connection that has been silent longest.
+/// If a request of each connection is being served, the further connection is closed at once.
 pub const MAX_CONNECTIONS: usize = 1_024;
 
-/// The limit of all requests and responses in flight together: 256 MiB. A connection that needs more is closed.
+/// The limit of the bytes of all requests and responses in flight together: 256 MiB. A connection that exceeds the
+/// limit is closed.
 pub const MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
 
-/// The bytes of each request and response that do not count towards [`MAX_IN_FLIGHT_BYTES`]: 64 KiB. Small requests pass
-/// even if other clients use up the limit.
+/// The bytes of each request and response that do not count towards [`MAX_IN_FLIGHT_BYTES`]: 64 KiB. Small requests are
+/// therefore served even if other clients use up the limit.
 pub const FREE_BYTES: usize = 64 << 10;
 
 /// The longest silence of a connection between requests, as in Apache Kafka (`connections.max.idle.ms`).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// The longest silence of a connection before its first request and within a request, and the longest wait for a client
-/// that does not read a response.
+/// The longest silence of a connection before its first request and within a request. It is also the longest wait for a
+/// client that does not read a response.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest number of partitions of all topics together.
@@ -66,10 +66,11 @@ pub const MAX_GROUPS: usize = 1_000;
 /// The longest group name in bytes.
 pub const MAX_GROUP_NAME_BYTES: usize = 1_024;
 
-/// The largest number of members of all consumer groups together, including given ids that are not used yet.
+/// The largest number of members of all consumer groups together, including member ids that were given to clients and
+/// are not used yet.
 pub const MAX_MEMBERS: usize = 1_000;
 
-/// The largest subscription, and the largest assignment, of a group member: 256 KiB.
+/// The largest subscription of a group member in bytes, and also its largest assignment: 256 KiB.
 pub const MAX_MEMBER_BYTES: usize = 256 << 10;
 
 /// The longest session and rebalance time-out of a group member, as in Apache Kafka.

@@ -1,5 +1,5 @@
-//! The record log: parsed batches, the partitions that store them, the state of idempotent producers,
-//! and the memory limit. Pure: no clock, no I/O.
+//! The record log: parsed batches, the partitions that store them, the state of idempotent producers, and the memory
+//! limit. This module uses no clock and does no I/O.
 
 mod batch;
 mod partition;
@@ -20,7 +20,7 @@ pub(crate) struct MemoryFull {
     limit: usize,
 }
 
-/// The memory that all stored batches share, in bytes.
+/// The memory limit that all stored batches share, and the memory in use, in bytes.
 #[derive(Debug)]
 pub(crate) struct Memory {
     limit: usize,
@@ -37,8 +37,8 @@ impl Memory {
         }
     }
 
-    /// Takes `bytes`, or nothing if they exceed the limit. Logs one warning each time the limit is
-    /// reached.
+    /// Takes `bytes` of the memory. Takes nothing, and returns an error, if this would exceed the limit. Logs a warning
+    /// at the first refusal, and again only after memory was released.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), MemoryFull> {
         match self.used.checked_add(bytes) {
             Some(used) if used <= self.limit => {

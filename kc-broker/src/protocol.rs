@@ -1,4 +1,4 @@
-//! The supported APIs, and the way from a request frame to a response frame.
+//! The supported APIs, and the processing of a request frame into a response frame.
 
 mod decode;
 mod dispatch;
@@ -26,8 +26,8 @@ const fn api(key: ApiKey, min: i16, max: i16) -> Api {
     Api { key, min, max }
 }
 
-/// The supported APIs and versions. Produce and Fetch end before version 13, in which topic ids replace
-/// names; the group APIs end at the classic protocol.
+/// The supported APIs and versions. The broker supports Produce and Fetch only before version 13, in which topic ids
+/// replace names, and it supports only the group APIs of the classic protocol.
 pub(crate) static SUPPORTED: [Api; 22] = [
     api(ApiKey::Produce, 3, 12),
     api(ApiKey::Fetch, 4, 12),

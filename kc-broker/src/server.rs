@@ -14,10 +14,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::limits::MAX_CONNECTIONS;
 use crate::state::Shared;
 
-/// The pause after the socket could not accept a connection, for example without free file descriptors.
+/// The pause after the socket could not accept a connection, for example because the process has no free file
+/// descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` is sent or its sender is dropped; then closes all connections.
+/// Serves clients until the sender of `stop` sends a value or is dropped. Then closes all connections.
 pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
     tokio::select! {
@@ -45,7 +46,7 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
                     open.add(connections.spawn(serving), activity);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
+                    tracing::warn!(%error, "connection cannot be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -85,7 +86,7 @@ impl Moments {
     }
 }
 
-/// The state of a connection: serving a request, or silent.
+/// The state of a connection: a request is being served, or the connection is silent.
 #[derive(Clone, Debug)]
 struct Activity {
     moments: Arc<AtomicU64>,
@@ -120,7 +121,7 @@ impl Open {
         self.0.len()
     }
 
-    /// Closes the connection that has been silent longest. Returns false if none is silent.
+    /// Closes the connection that has been silent longest. Returns false if no connection is silent.
     fn close_silent(&mut self) -> bool {
         let since = |activity: &Activity| activity.silent_since.load(Ordering::Relaxed);
         let silent = self.0.iter().enumerate();

@@ -13,7 +13,7 @@ use crate::topics::Topics;
 
 /// The id of the only broker.
 pub(crate) const NODE_ID: i32 = 1;
-/// The name of the cluster of one.
+/// The id of the cluster, which has only this broker.
 pub(crate) const CLUSTER_ID: &str = "kc-broker";
 
 /// The settings of the builder.
@@ -64,7 +64,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Expires members and rebalances of the groups in time, as long as the future is polled.
+    /// Ends sessions and rebalances of the groups at their deadlines, as long as the future is polled.
     pub(crate) async fn run_group_timer(&self) {
         loop {
             let changed = self.groups_changed.notified();

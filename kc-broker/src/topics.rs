@@ -1,4 +1,4 @@
-//! Topics: names, settings, partitions.
+//! Topics with their names, settings and partitions.
 
 mod config;
 
@@ -16,7 +16,8 @@ use crate::log::{Memory, Partition};
 /// The error of an invalid topic name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "invalid topic name: 1 to 249 of a-z, A-Z, 0-9, '.', '_', '-' are allowed, but not \".\" or \"..\""
+    "invalid topic name: it must have 1 to 249 characters (a-z, A-Z, 0-9, '.', '_', '-') \
+     and must not be \".\" or \"..\""
 )]
 pub(crate) struct InvalidName;
 

@@ -1,8 +1,9 @@
-//! The state machine of one classic consumer group (the rebalance protocol of KIP-62, with the
-//! member ids of KIP-394). Pure: callers pass the time, and collect the answers by [`Ticket`].
+//! The state machine of one classic consumer group (the rebalance protocol of KIP-62, with the member ids of KIP-394).
+//! It does no I/O: callers pass the time, and match the answers to requests by their [`Ticket`].
 //!
-//! `Empty` → join → `Preparing` (members join) → all joined, or the deadline passed → `Completing`
-//! (the leader assigns) → sync of the leader → `Stable`. Any change leads back to `Preparing`.
+//! A group is `Empty` until the first join. In the state `Preparing`, members join, until all members have joined or
+//! the deadline has passed. In the state `Completing`, the leader assigns partitions, until its sync arrives. Then the
+//! group is `Stable`. A change of the members leads back to `Preparing`, and the loss of the last member to `Empty`.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,8 @@ use crate::limits::INITIAL_REBALANCE_DELAY;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Empty,
-    /// If `initial`, the group was empty before: it waits for the deadline even if all members joined.
+    /// `initial` is set if the group was empty before. The group then waits for the deadline even if all members have
+    /// joined.
     Preparing {
         deadline: Instant,
         initial: bool,
@@ -49,7 +51,8 @@ pub(crate) struct Group {
     protocol: String,
     leader: Option<String>,
     members: BTreeMap<String, Member>,
-    /// Ids that were given to members that did not join with them yet, and the time when they expire.
+    /// The member ids that were given to clients, and with which the clients have not joined yet. Each has the time at
+    /// which it expires.
     pending: BTreeMap<String, Instant>,
     replies: Vec<Reply>,
 }
@@ -76,7 +79,7 @@ impl Group {
         &self.protocol_type
     }
 
-    /// Returns the agreed protocol; empty while the group has no members, and during its first
+    /// Returns the protocol on which the members agreed. It is empty if the group has no members, and during its first
     /// rebalance.
     pub(crate) fn protocol(&self) -> &str {
         &self.protocol
@@ -96,12 +99,12 @@ impl Group {
             .map(|(id, _)| id)
     }
 
-    /// Returns the number of members and of given ids.
+    /// Returns the number of members and of pending member ids together.
     pub(crate) fn size(&self) -> usize {
         self.members.len() + self.pending.len()
     }
 
-    /// Takes the answers that became due since the last call.
+    /// Returns the answers that became due after the last call.
     pub(crate) fn take_replies(&mut self) -> Vec<Reply> {
         std::mem::take(&mut self.replies)
     }
@@ -168,7 +171,7 @@ impl Group {
         }
     }
 
-    /// Removes the old id of a static member that restarted, without a rebalance.
+    /// Removes the old member id of a static member that has restarted. This starts no rebalance.
     fn replace_instance(&mut self, instance_id: &str) {
         let Some(old) = self.instance(instance_id).map(str::to_owned) else {
             return;
@@ -201,8 +204,8 @@ impl Group {
         self.leader.get_or_insert_with(|| id.to_owned());
     }
 
-    /// Requests the assignment of a member; the leader's request contains all assignments. The
-    /// answer has this `ticket`.
+    /// Requests the assignment of a member. The request of the leader contains all assignments. The answer has this
+    /// `ticket`.
     pub(crate) fn sync(&mut self, now: Instant, ticket: Ticket, request: SyncRequest) {
         if let Err(error) = self.accept_sync(now, ticket, request) {
             self.replies.push(Reply::Sync(ticket, Err(error)));
@@ -275,8 +278,8 @@ impl Group {
         }
     }
 
-    /// Checks that this member may commit offsets now. While the group has no members, a client may
-    /// commit without a member id and generation (below 0).
+    /// Checks that this member may commit offsets now. While the group has no members, a client may commit without a
+    /// member id and with a generation below 0.
     pub(crate) fn may_commit(
         &mut self,
         now: Instant,
@@ -294,7 +297,7 @@ impl Group {
         }
     }
 
-    /// Removes a member, or a given id.
+    /// Removes a member or a pending member id.
     pub(crate) fn leave(&mut self, now: Instant, member_id: &str) -> Result<(), ResponseError> {
         if self.pending.remove(member_id).is_some() {
             self.complete_if_ready(now);
@@ -308,7 +311,8 @@ impl Group {
         Ok(())
     }
 
-    /// Returns the time of the next call of [`expire`](Self::expire), unless the group changes before.
+    /// Returns the time at which [`expire`](Self::expire) must be called next. A change of the group may change this
+    /// time.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let phase = match self.state {
             State::Preparing { deadline, .. } | State::Completing { deadline } => Some(deadline),
@@ -322,7 +326,8 @@ impl Group {
         silent.map(|m| m.expires).chain(pending).chain(phase).min()
     }
 
-    /// Removes members whose session ended, and ends phases whose deadline passed.
+    /// Removes members whose session has ended, and ends the states `Preparing` and `Completing` if their deadline has
+    /// passed.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.pending.retain(|_, lapses| *lapses > now);
         let dead = |m: &Member| m.waiting == Waiting::Nothing && m.expires <= now;
@@ -402,7 +407,7 @@ impl Group {
         self.complete_if_ready(now);
     }
 
-    /// Continues after the loss of members: empties the group, or rebalances the other members.
+    /// Continues after the loss of members: the group becomes empty, or the other members rebalance.
     fn rebalance_after_loss(&mut self, now: Instant) {
         if self.members.is_empty() {
             self.become_empty();
@@ -413,7 +418,7 @@ impl Group {
         }
     }
 
-    /// Ends `Preparing` if its deadline passed, or if all members joined and no given id is unused.
+    /// Ends `Preparing` if its deadline has passed, or if all members have joined and no member id is pending.
     fn complete_if_ready(&mut self, now: Instant) {
         let State::Preparing { deadline, initial } = self.state else {
             return;
@@ -453,7 +458,7 @@ impl Group {
         }
     }
 
-    /// Answers the join of a member, if it waits, with the state of the current generation.
+    /// If a join of this member waits for its answer, answers it with the state of the current generation.
     fn answer_join(&mut self, id: &str, now: Instant) {
         let leader = self.leader.clone().unwrap_or_default();
         let members = if leader == id {

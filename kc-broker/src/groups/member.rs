@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 
-/// The number of a request that waits for its answer: links a [`Reply`] to its request.
+/// The number of a request that waits for its answer. It links a [`Reply`] to the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(crate) u64);
 
-/// The request of a member that waits for its answer.
+/// The kind of request, if any, for which a member waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     Nothing,
@@ -24,11 +24,13 @@ pub(crate) struct Member {
     pub(crate) client_host: String,
     pub(crate) session_timeout: Duration,
     pub(crate) rebalance_timeout: Duration,
-    /// Names and subscriptions of the member's protocols, in its order of preference; never empty.
+    /// The name and the subscription of each protocol of the member, in the member's order of preference. The list is
+    /// never empty.
     pub(crate) protocols: Vec<(String, Bytes)>,
     pub(crate) assignment: Bytes,
     pub(super) waiting: Waiting,
-    /// The end of the member's session, unless the member sends a request or waits for an answer.
+    /// The end of the member's session. A request of the member extends the session. The session does not end while the
+    /// member waits for an answer.
     pub(super) expires: Instant,
 }
 
@@ -90,9 +92,9 @@ pub(crate) type Assignment = (String, Bytes);
 pub(crate) struct SyncRequest {
     pub(crate) member_id: String,
     pub(crate) generation: i32,
-    /// Must be the group's, if present.
+    /// If present, it must be the protocol type of the group.
     pub(crate) protocol_type: Option<String>,
-    /// Must be the group's, if present.
+    /// If present, it must be the protocol of the group.
     pub(crate) protocol: Option<String>,
     /// Sent by the leader only.
     pub(crate) assignments: Vec<Assignment>,

@@ -1,4 +1,4 @@
-//! ApiVersions, Metadata, FindCoordinator, InitProducerId: a client's first requests.
+//! ApiVersions, Metadata, FindCoordinator, InitProducerId: the first requests of a client.
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
@@ -197,8 +197,8 @@ fn check_coordinator(context: &Context<'_>, key_type: i8) -> Result<(), Refusal>
     }
 }
 
-/// Gives each idempotent producer a new id, even if it has one. Refuses transactional ids by an
-/// error that no client retries.
+/// Gives each idempotent producer a new id, even if it already has an id. Refuses transactional ids with an error after
+/// which clients do not retry.
 pub(crate) fn init_producer_id(
     context: &Context<'_>,
     request: InitProducerIdRequest,

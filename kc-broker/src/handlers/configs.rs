@@ -144,7 +144,7 @@ pub(crate) fn alter(
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-/// Changes all settings of the request, or none if one of them is refused.
+/// Changes all settings in the request. If one of them is refused, changes no setting.
 fn alter_one(
     state: &mut State,
     resource: &AlterConfigsResource,

@@ -1,4 +1,4 @@
-//! Produce, Fetch, ListOffsets, DeleteRecords: records into and out of the log.
+//! Produce, Fetch, ListOffsets, DeleteRecords: these requests write, read, find and delete records.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ fn append(
         .ok_or_else(missing)?;
     let records = records.unwrap_or_default();
     if records.len() > limit {
-        let message = format!("record batch larger than {limit} bytes");
+        let message = format!("the record batch is larger than {limit} bytes");
         return Err((ResponseError::MessageTooLarge, Some(message)));
     }
     let batch = RecordBatch::parse(records).map_err(refuse_batch)?;
@@ -124,7 +124,7 @@ fn answer(version: i16, index: i32, result: Result<Appended, Refusal>) -> Partit
     }
 }
 
-/// Waits until there are enough bytes to return, or an error, or the request's time is up.
+/// Waits until there are enough bytes to return, an error has occurred, or the maximum wait of the request has passed.
 pub(crate) async fn fetch(context: &Context<'_>, request: FetchRequest) -> FetchResponse {
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + wait.min(MAX_FETCH_WAIT);

@@ -48,7 +48,7 @@ pub(crate) fn create(context: &Context<'_>, request: CreateTopicsRequest) -> Cre
     CreateTopicsResponse::default().with_topics(topics.collect())
 }
 
-/// A topic that was created, or validated only.
+/// A topic that was created, or that was only validated.
 struct Created {
     /// Nil if the request was only validated.
     id: Uuid,
@@ -97,8 +97,8 @@ fn explain(error: ResponseError) -> &'static str {
     }
 }
 
-/// Returns the number of partitions in a request: a number, or an assignment of all partitions to
-/// this broker.
+/// Returns the number of partitions that a request asks for. The request has the number itself, or an assignment of all
+/// partitions to this broker.
 fn partition_count(default: u16, asked: &CreatableTopic) -> Result<u16, ResponseError> {
     if !matches!(asked.replication_factor, -1 | 1) {
         return Err(ResponseError::InvalidReplicationFactor);

@@ -1,9 +1,9 @@
 //! A record batch of format 2 (magic 2), stored as received.
 //!
-//! Header, 61 bytes, big endian: base offset (8), batch length after this field (4), partition
-//! leader epoch (4), magic (1), CRC-32C of all that follows (4), attributes (2), last offset delta
-//! (4), base timestamp (8), max timestamp (8), producer id (8), producer epoch (2), base sequence
-//! (4), record count (4). The CRC does not cover the first fields, so the broker can assign offsets.
+//! Header, 61 bytes, big endian: base offset (8), batch length after this field (4), partition leader epoch (4), magic
+//! (1), CRC-32C of all that follows (4), attributes (2), last offset delta (4), base timestamp (8), max timestamp (8),
+//! producer id (8), producer epoch (2), base sequence (4), record count (4). The CRC does not cover the fields before
+//! it, so the broker can assign offsets without computing a new CRC.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -21,15 +21,15 @@ const CONTROL: i16 = 1 << 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum BatchError {
-    #[error("record batch truncated, or more than one record batch")]
+    #[error("the record batch is truncated, or more than one record batch was sent")]
     Length,
-    #[error("record batch format {0} not supported (only 2)")]
+    #[error("record batch format {0} is not supported: only format 2 is")]
     Magic(i8),
-    #[error("wrong checksum of the record batch")]
+    #[error("the checksum of the record batch is wrong")]
     Checksum,
-    #[error("transactional and control batches not supported")]
+    #[error("transactional batches and control batches are not supported")]
     Transactional,
-    #[error("record count and offsets of the record batch differ")]
+    #[error("the record count of the record batch does not match its offsets")]
     Count,
 }
 
@@ -137,9 +137,9 @@ impl RecordBatch {
         }
     }
 
-    /// Returns the offset delta and the timestamp of the first record that is not older than
-    /// `timestamp` (milliseconds since the epoch). A compressed batch is not opened: its first offset
-    /// and its largest timestamp are returned.
+    /// Returns the offset delta and the timestamp of the first record that is not older than `timestamp` (milliseconds
+    /// since the epoch). A compressed batch is not decompressed: in this case, the offset delta 0 and the largest
+    /// timestamp of the batch are returned.
     pub(crate) fn first_since(&self, timestamp: i64) -> Option<(i64, i64)> {
         if self.max_timestamp < timestamp {
             return None;
@@ -159,7 +159,7 @@ impl RecordBatch {
     }
 }
 
-/// Adds to a sequence number. After `i32::MAX` follows 0.
+/// Adds `by` to a sequence number. The sequence number after `i32::MAX` is 0.
 pub(crate) fn advance_sequence(sequence: i32, by: i32) -> i32 {
     sequence.wrapping_add(by) & i32::MAX
 }

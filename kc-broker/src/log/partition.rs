@@ -20,7 +20,7 @@ pub(crate) enum AppendError {
 
 /// The offset is outside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("offset outside the log")]
+#[error("the offset is outside of the log")]
 pub(crate) struct OutOfRange;
 
 /// A position in the log to look up.
@@ -38,7 +38,7 @@ pub(crate) enum TimeQuery {
 pub(crate) struct Partition {
     batches: Vec<Stored>,
     producers: Producers,
-    /// The offset of the first record that may be read.
+    /// The offset of the first record that is not deleted.
     start: i64,
     /// The offset of the next record.
     end: i64,
@@ -147,8 +147,8 @@ impl Partition {
         }
     }
 
-    /// Deletes all records before `offset` (all records if it is `None`), and returns the new log
-    /// start offset. Records in a batch with later records stay in memory, but cannot be read.
+    /// Deletes all records before `offset`, or all records if `offset` is `None`. Returns the new log start offset.
+    /// Records in a batch with later records stay in memory, but cannot be read.
     pub(crate) fn delete_before(
         &mut self,
         offset: Option<i64>,
@@ -166,7 +166,7 @@ impl Partition {
         Ok(self.start)
     }
 
-    /// Gives back the memory of a deleted partition.
+    /// Releases the memory of a deleted partition.
     pub(crate) fn free(self, memory: &mut Memory) {
         memory.release(self.batches.iter().map(Stored::cost).sum());
     }

@@ -1,5 +1,5 @@
-//! The last batches of idempotent producers in a partition, so that each batch is stored once and in
-//! order.
+//! The last batches of each idempotent producer in a partition. With them, each batch is stored only once, and in the
+//! order of its sequence numbers.
 //!
 //! As in Apache Kafka, the last five batches of each producer are remembered: a client may have five
 //! batches in flight.
@@ -18,7 +18,7 @@ const REMEMBERED_BATCHES: usize = 5;
 pub(crate) enum SequenceError {
     #[error("producer epoch {got} is older than {known}")]
     StaleEpoch { got: i16, known: i16 },
-    #[error("sequence number {got} instead of {expected}")]
+    #[error("the batch has the sequence number {got} instead of {expected}")]
     OutOfOrder { got: i32, expected: i32 },
 }
 
@@ -39,14 +39,15 @@ pub(crate) struct Producers {
 #[derive(Debug)]
 struct Producer {
     epoch: i16,
-    /// The first and last sequence number and the base offset of each batch, oldest first; never empty.
+    /// The first sequence number, the last sequence number and the base offset of each batch. The oldest batch is the
+    /// first. The list is never empty.
     batches: VecDeque<(i32, i32, i64)>,
     touched: u64,
 }
 
 impl Producers {
-    /// Checks whether a batch of this origin is new. An unknown producer may start at any sequence
-    /// number, because the partition may have forgotten it.
+    /// Checks whether a batch of this origin is new. A producer that is not known may start at any sequence number,
+    /// because the partition may have forgotten this producer.
     pub(crate) fn check(&self, origin: Origin) -> Result<Verdict, SequenceError> {
         let Some(producer) = self.known.get(&origin.producer_id) else {
             return Ok(Verdict::New);

@@ -13,7 +13,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// Returns a batch of `count` records without key, with 5 bytes and timestamp 0.
+    /// Returns a batch of `count` records with timestamp 0, without a key, and with a value of 5 bytes.
     pub(crate) fn new(count: i32) -> Self {
         Self {
             count,

@@ -1,8 +1,9 @@
-//! Decodes messages without trusting the lengths that they announce.
+//! Decodes messages, and does not trust the lengths that they announce.
 //!
 //! The codec reserves memory for as many array elements as a message *claims* to have: 20 bytes could reserve gigabytes
-//! and abort the process. Therefore every message is decoded twice. The first time, a [`Rehearsal`] limits the length of
-//! each array to the number of bytes that are left. Only if that succeeds, the bytes themselves are decoded.
+//! and abort the process. Therefore each message is decoded twice. First, it is decoded from a [`Rehearsal`], in which
+//! decoding fails if an array is longer than the rest of the message. Only if that succeeds, the bytes themselves are
+//! decoded.
 
 use std::ops::Range;
 
@@ -13,8 +14,8 @@ use kafka_protocol::protocol::buf::{ByteBuf, NotEnoughBytesError};
 use super::ProtocolError;
 use crate::limits::MAX_REQUEST_VALUES;
 
-/// Decodes a message. Ignores bytes after the message, as Apache Kafka does: librdkafka appends three bytes to a request
-/// for all topics.
+/// Decodes a message. Ignores bytes after the message, as Apache Kafka does: librdkafka appends three bytes to a
+/// metadata request for all topics.
 ///
 /// # Errors
 ///
@@ -28,10 +29,10 @@ pub(super) fn decode<M: Decodable>(bytes: &mut Bytes, version: i16) -> Result<M,
 
 /// The bytes of a message, in which numbers that are too large for the length of an array are lowered.
 ///
-/// An element takes at least one value and one byte. A number that exceeds the rest of the message is lowered, but so
-/// that it still exceeds it. If the number is the length of an array, decoding fails. If it is anything else, the
-/// decoded message is wrong, but it is discarded. Strings and byte strings keep their lengths, because the codec reserves
-/// no memory for them.
+/// An element takes at least one value and one byte. A number that exceeds the rest of the message is lowered to a
+/// value that still exceeds the rest. If the number is the length of an array, decoding fails. If it is another number,
+/// the decoded message is wrong, but it is discarded. Strings and byte strings keep their lengths, because the codec
+/// reserves no memory for them.
 struct Rehearsal {
     rest: Bytes,
     /// The number of values that may still be read.
@@ -52,7 +53,7 @@ impl Rehearsal {
         }
     }
 
-    /// Returns a number of array elements for which the rest of the message is too short.
+    /// Returns the smallest number of array elements for which the rest of the message is too short.
     fn too_many(&self) -> usize {
         self.values.min(self.rest.len()) + 1
     }
@@ -86,8 +87,8 @@ impl Buf for Rehearsal {
         Ok(number.min(most))
     }
 
-    /// Reads a byte of a number of variable length, which is a length, a count, or a small tag. If the number is too
-    /// large, consumes all of its bytes and returns a lowered number of one byte.
+    /// Reads one byte of a number of variable length. The number is a length, a count, or a small tag. If the number is
+    /// too large, reads all of its bytes, and returns a lowered number of one byte.
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         const LOWERED: u8 = 2;
         let (number, size) = variable_length(&self.rest);
@@ -125,7 +126,7 @@ impl ByteBuf for Rehearsal {
     }
 }
 
-/// Reads the number of variable length at the start of `bytes`. Returns it and its size in bytes.
+/// Reads the number of variable length at the start of `bytes`. Returns the number and its size in bytes.
 fn variable_length(bytes: &[u8]) -> (usize, usize) {
     let mut number = 0_u32;
     let mut size = 0;

@@ -16,19 +16,19 @@ use crate::state::Shared;
 /// The size of the length prefix of each frame.
 const LENGTH_BYTES: usize = 4;
 
-/// The reason why the broker closes the connection in place of an answer, as Apache Kafka does.
+/// The reason why the broker closes the connection instead of answering, as Apache Kafka does.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum ProtocolError {
-    #[error("API {key} version {version} not supported")]
+    #[error("version {version} of API {key} is not supported")]
     Unsupported { key: i16, version: i16 },
-    #[error("request truncated in its header")]
+    #[error("the header of the request is truncated")]
     Header,
     #[error("malformed request: {0}")]
     Decode(String),
-    #[error("encoding of the response failed: {0}")]
+    #[error("the response cannot be encoded: {0}")]
     Encode(String),
-    #[error("records refused that were sent without acknowledgement (acks=0)")]
+    #[error("records were refused, and the client requested no answer (acks=0)")]
     Unanswerable,
 }
 
@@ -42,8 +42,8 @@ pub(crate) struct Context<'a> {
     pub(crate) broker: SocketAddr,
 }
 
-/// Handles one request frame (without its length prefix). Returns the response frame with its length
-/// prefix, or `None` if the client expects no response.
+/// Handles one request frame without its length prefix. Returns the response frame with its length prefix, or `None` if
+/// the client expects no response.
 pub(crate) async fn answer(
     shared: &Shared,
     client: SocketAddr,
@@ -109,8 +109,8 @@ pub(crate) async fn answer(
     }
 }
 
-/// Answers an unknown version of ApiVersions by a response that every client understands (KIP-511).
-/// Fails for all other APIs.
+/// Answers an unknown version of ApiVersions with a response that every client understands (KIP-511). Returns an error
+/// for all other APIs.
 fn answer_unsupported(
     key: i16,
     version: i16,

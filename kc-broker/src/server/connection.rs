@@ -18,7 +18,8 @@ use crate::limits::{
 use crate::protocol::{self, ProtocolError};
 use crate::state::Shared;
 
-/// The step by which the buffer of a frame grows, so that memory follows the received bytes, not the announced size.
+/// The step by which the buffer of a frame grows. The buffer grows as bytes are received, so that a client cannot
+/// reserve memory by announcing a large frame.
 const READ_CHUNK_BYTES: usize = 64 << 10;
 
 /// The reason why the broker closes a connection.
@@ -27,18 +28,22 @@ const READ_CHUNK_BYTES: usize = 64 << 10;
 pub(super) enum ConnectionError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("frame size {0} is not within 0 to {MAX_FRAME_BYTES} bytes")]
+    #[error(
+        "the client announced a frame of {0} bytes, but the limits are 0 and {MAX_FRAME_BYTES} bytes"
+    )]
     FrameSize(i32),
-    #[error("client silent for {} s", .0.as_secs())]
+    #[error("the client was silent for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error("limit of {MAX_IN_FLIGHT_BYTES} bytes for requests and responses in flight reached")]
+    #[error(
+        "the limit of {MAX_IN_FLIGHT_BYTES} bytes for requests and responses in flight is reached"
+    )]
     InFlight,
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }
 
 impl ConnectionError {
-    /// Returns whether the client closed the connection, not the broker.
+    /// Returns whether the client, and not the broker, closed the connection.
     pub(super) fn is_hang_up(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         let gone = |kind| matches!(kind, BrokenPipe | ConnectionReset | UnexpectedEof);
@@ -77,7 +82,8 @@ pub(super) async fn serve(
     }
 }
 
-/// The part of the limit of bytes in flight that a request or response takes. Given back when dropped.
+/// The part of the limit of bytes in flight that a request or response takes. It is given back when this value is
+/// dropped.
 struct Charge<'a> {
     budget: &'a Semaphore,
     size: usize,
@@ -93,7 +99,7 @@ impl<'a> Charge<'a> {
         }
     }
 
-    /// Takes `bytes` more.
+    /// Takes another `bytes` bytes of the limit.
     fn grow(&mut self, bytes: usize) -> Result<(), ConnectionError> {
         let counted = |size: usize| size.saturating_sub(FREE_BYTES);
         let more = counted(self.size + bytes) - counted(self.size);
@@ -161,7 +167,7 @@ async fn write(
     Ok(())
 }
 
-/// Waits for a client, at most for `patience`.
+/// Waits for `work`, which depends on the client, at most for `patience`.
 async fn within<T>(
     patience: Duration,
     work: impl Future<Output = Result<T, ConnectionError>>,

@@ -12,15 +12,15 @@ use crate::limits::{MAX_BATCH_BYTES, MAX_CONFIG_VALUE_BYTES};
 pub(crate) enum ConfigError {
     #[error("unknown topic setting {0:?}")]
     Unknown(String),
-    #[error("invalid value of topic setting {0}")]
+    #[error("invalid value for the topic setting {0}")]
     Value(&'static str),
     #[error("topic setting {0} is not a list")]
     NotAList(&'static str),
-    #[error("missing value of a topic setting")]
+    #[error("a topic setting has no value")]
     NoValue,
 }
 
-/// The type of a value; the numbers are those of `DescribeConfigs`.
+/// The type of a value. The numbers are those that `DescribeConfigs` uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
 enum Type {
@@ -154,7 +154,7 @@ impl TopicConfig {
         self.set(name, &present.join(","))
     }
 
-    /// Returns the size of the largest record batch in bytes.
+    /// Returns the maximum size of a record batch in bytes.
     pub(crate) fn max_batch_bytes(&self) -> usize {
         let set = self.0.get(MAX_MESSAGE_BYTES);
         set.and_then(|v| v.parse().ok()).unwrap_or(MAX_BATCH_BYTES)
