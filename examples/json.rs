@@ -1,4 +1,4 @@
-//! JSON values with serde, sent and received by the encrypted clients: sealed values can be any bytes.
+//! Sends and receives JSON values with serde through the encrypted clients. A value can be any bytes.
 mod stage;
 
 use kc::{ConsumerRecord, Error, Producer, Record};

@@ -1,4 +1,4 @@
-//! An actor of the application in a node: it receives every request before the exchange does, and counts them.
+//! An actor of the application in a node: it counts each request before the exchange receives it.
 mod stage;
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Handler<SideRecords> for Auditor {
         let exchange = self.exchange.clone();
         Box::pin(async move {
             if exchange.send(records).await.is_err() {
-                eprintln!("the exchange has stopped; the node makes another");
+                eprintln!("the exchange has stopped; the node will restart it");
             }
         })
     }

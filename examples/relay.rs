@@ -1,4 +1,5 @@
-//! A relay that consumes, works slowly, produces, acknowledges, and stops in order: `cargo run --example relay`.
+//! A relay that consumes a record, works slowly, produces a record, acknowledges the first record, and finally closes
+//! the node: `cargo run --example relay`.
 mod stage;
 
 use std::time::Duration;
@@ -23,7 +24,7 @@ async fn relay(node: &Node, stop: impl Future) -> Result<(), Error> {
     Ok(())
 }
 
-/// Works slowly. The relay stays in its group meanwhile.
+/// Works slowly. The relay stays in its consumer group during the work.
 async fn work(reading: &[u8]) -> String {
     tokio::time::sleep(Duration::from_millis(300)).await;
     format!("alarm: {}", String::from_utf8_lossy(reading))

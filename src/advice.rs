@@ -9,7 +9,7 @@ use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::store::{StoreError, StoreErrorKind};
 
 const NOT_TOGETHER: &str =
-    "the .config and .crypto files are not of the same node: restore both from the same backup";
+    "the .config and .crypto files do not belong together: restore both from the same backup";
 
 pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     if let Some(error) = error.downcast_ref::<BackendError>() {
@@ -23,8 +23,8 @@ pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     }
     if let Some(ConsumeError::Foreign { .. }) = error.downcast_ref() {
         return Some(
-            "the topic has a record that no trusted node sealed; --foreign skip leaves out such records, --foreign deliver \
-             shows them (in the library: ForeignPolicy)",
+            "the topic has a record that no trusted node sealed: --foreign skip leaves out such records, --foreign \
+             deliver shows them (in the library, use ForeignPolicy)",
         );
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {
@@ -54,8 +54,8 @@ fn on_prepare(error: &PrepareError) -> Option<&'static str> {
             on_store(behind)
         }
         PrepareError::Ratchet(RatchetError::NoRatchet) => Some(
-            "`ratchet : file#...` in the node's .config names the file of its ratchet: restore the entry, or provision \
-             the node again with --force",
+            "the node's .config has no entry `ratchet`: restore the entry from a backup, or provision the node again \
+             as a producer with --force",
         ),
         _ => None,
     }
@@ -82,27 +82,30 @@ fn on_kafka(error: &BackendError) -> Option<&'static str> {
     use BackendErrorKind as Kind;
     Some(match error.kind() {
         Kind::Unreachable | Kind::Timeout => {
-            "check that the broker runs, and the address: -b HOST:PORT, or bootstrap_servers in the node's .config; \
-             `kc broker` runs one to try things out"
+            "check that the broker runs, and check its address: -b HOST:PORT, or bootstrap_servers in the node's \
+             .config; `kc broker` starts a broker to try things out"
         }
         Kind::UnknownTopic => "create the topic: kc topics create TOPIC -b HOST:PORT",
         Kind::Tls => {
-            "ssl_cafile must name a file with the certificate authority of the broker; a broker without TLS needs \
-             --security-protocol PLAINTEXT"
+            "ssl_cafile must name a file with the certificate of the broker's certificate authority; for a broker \
+             without TLS, use --security-protocol PLAINTEXT"
         }
         Kind::Authentication => "check the user name, the password and the client certificate",
         Kind::Authorization => {
-            "the broker's administrator must give this user the right to do this"
+            "ask the administrator of the broker to give this user the right for the operation"
         }
         Kind::RecordTooLarge => {
-            "-X max_request_size=BYTES raises the limit of kc; max.message.bytes is the limit of the broker"
+            "raise the limit of kc with -X max_request_size=BYTES, and the limit of the topic with its setting \
+             max.message.bytes"
         }
         Kind::Configuration if error.context().contains("bootstrap_servers") => {
             "name the broker: -b HOST:PORT"
         }
-        Kind::Configuration => "check -X, the environment and the node's .config",
+        Kind::Configuration => {
+            "correct the setting in -X, in the environment or in the node's .config"
+        }
         Kind::Unsupported => {
-            "--backend, or `backend` in the node's .config, selects another of the Kafka clients that are built in"
+            "select another Kafka client with --backend, or with `backend` in the node's .config"
         }
         Kind::Rebalance => {
             "no record is lost: the group receives records again that were acknowledged since the last commit"
@@ -124,7 +127,8 @@ mod files {
     pub(super) fn on_open(error: &OpenError) -> Option<&'static str> {
         Some(match error {
             OpenError::Find(FindError::NotFound { .. }) => {
-                "`kc provision ROLE --node ID` creates a node, `kc node list` shows the existing ones; KC_HOME names the folder of your nodes"
+                "`kc provision ROLE --node ID` creates a node, `kc node list` shows the existing nodes; KC_HOME names the \
+                 folder of your nodes"
             }
             OpenError::Find(_) => "name the node by the path of its .config file",
             OpenError::File(error) => return on_file(error),
@@ -135,15 +139,15 @@ mod files {
             #[cfg(feature = "hsm")]
             OpenError::Token(error) => error.advice(),
             OpenError::PinNeeded { .. } => {
-                "name a file by pin-source=file:/PATH in the URI, or set KC_HSM_PIN"
+                "name a file with the PIN by pin-source=file:/PATH in the URI of the token, or set KC_HSM_PIN"
             }
-            OpenError::NoTokens => "build kc with --features hsm",
+            OpenError::NoTokens => "build kc with the feature `hsm`",
             OpenError::TokenKeyMissing { .. } => {
                 "the entry says which keys the token must have: restore the .config file from a backup, or provision the node \
                  again with --force"
             }
             OpenError::Moving { .. } | OpenError::MovingElsewhere { .. } => {
-                "`kc hsm import` with that token continues the move, `kc hsm undo-import` undoes it and keeps the node \
+                "`kc hsm import` with that token finishes the move, `kc hsm undo-import` undoes it and keeps the node \
                  in files; until then the ratchet takes no step, because it may already be on the token"
             }
             OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
@@ -161,7 +165,7 @@ mod files {
         };
         of_file.unwrap_or(match error {
             ConfigStoreError::Config { .. } => "correct the .config file at that place",
-            _ => "the .config file must be readable, and in the format of a .config file",
+            _ => "the .config file must be readable, and must contain UTF-8 text",
         })
     }
 
@@ -190,7 +194,7 @@ mod files {
             }
             FileError::LockLost { .. } => LOCK_LOST_ADVICE,
             FileError::Exists { .. } => {
-                "--force replaces the node; late consumers then cannot open records that its old keys sealed"
+                "--force replaces the node; late consumers then cannot open records that were sealed with its old keys"
             }
             FileError::TooLarge { .. } | FileError::NotAFile { .. } => {
                 "the file does not belong to a node: check the path"
@@ -198,7 +202,7 @@ mod files {
             FileError::Link { .. } => {
                 "kc would overwrite the file that the link points to: remove the link, and find out which program created it"
             }
-            FileError::BadNodeId { .. } => "a node id is a plain name, such as sensors-1",
+            FileError::BadNodeId { .. } => "a node id must be a plain file name, such as sensors-1",
             _ => return None,
         })
     }

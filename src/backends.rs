@@ -69,10 +69,11 @@ impl BackendChoice {
         }
     }
 
-    /// Returns the choice in the settings of a node: the entry `backend` of the node's own section, or the default.
+    /// Returns the choice that the settings of a node make: the entry `backend` of the node's own section, or the
+    /// default if there is no such entry.
     ///
     /// # Errors
-    /// Returns [`SettingsError::Value`] if the entry names no choice. The error names the entry and its source.
+    /// Returns [`SettingsError::Value`] if the entry does not name a backend. The error names the entry and its origin.
     #[cfg(feature = "file")]
     pub fn of(settings: &Settings<'_>) -> Result<Self, SettingsError> {
         #[derive(Deserialize)]
@@ -89,7 +90,7 @@ impl BackendChoice {
         Self::ALL.into_iter().filter(|choice| choice.is_built_in())
     }
 
-    /// Returns a backend with these settings. It connects when a client is requested from it.
+    /// Returns a backend with these settings. The backend connects when a client is requested from it.
     ///
     /// # Errors
     /// Returns a [`BackendError`] of kind `Unsupported` if the client is not built in, or does not support a setting.
@@ -119,8 +120,8 @@ impl BackendChoice {
         BackendError::new(
             BackendErrorKind::Unsupported,
             format!(
-                "the backend {self} is not built in: build with the feature `{}`, or select another by the setting \
-                 `backend`: {there}",
+                "the backend {self} is not built in: build kc with the feature `{}`, or select a backend that is built \
+                 in by the setting `backend` (built in: {there})",
                 self.feature(),
             ),
         )
@@ -167,8 +168,8 @@ mod by_role {
         Subscription,
     };
 
-    /// A backend that sends and manages topics with one backend, and reads with another. In the configuration of a
-    /// node, producers and consumers have separate settings.
+    /// A backend that uses one backend to send records and to manage topics, and another backend to read records. Two
+    /// backends are needed because producers and consumers have separate settings in the configuration of a node.
     #[derive(Debug)]
     pub(crate) struct ByRole {
         pub(crate) sending: Arc<dyn Backend>,

@@ -50,8 +50,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Leaves Kafka keys unsealed, so that brokers see them. A compacted topic needs this, because no two sealed keys
-    /// are equal. Consumers must use [`ConsumerBuilder::plain_keys`], too.
+    /// Leaves Kafka keys unsealed, so that brokers see them. A compacted topic needs this, because sealing equal keys
+    /// gives different bytes. Consumers must use [`ConsumerBuilder::plain_keys`], too.
     pub fn plain_keys(mut self) -> Self {
         self.options.plain_keys = true;
         self
@@ -120,14 +120,15 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Returns Kafka keys as they are, without opening them. Needed for topics whose producers use
+    /// Returns Kafka keys without opening them. This is needed for topics whose producers use
     /// [`ProducerBuilder::plain_keys`].
     pub fn plain_keys(mut self) -> Self {
         self.plain_keys = true;
         self
     }
 
-    /// Commits no positions: the positions of the group do not change, and records need not be acknowledged.
+    /// Commits no positions: the positions of the group do not change, and the application does not have to acknowledge
+    /// records.
     pub fn no_commit(mut self) -> Self {
         self.no_commit = true;
         self
@@ -143,7 +144,7 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Joins the group. A topic that does not exist yet is no error: its records are delivered once it exists.
+    /// Joins the group. A topic that does not exist yet is not an error: its records are delivered when it exists.
     ///
     /// Cancel safe: if the future is dropped, the group is left in the background.
     ///

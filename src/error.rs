@@ -16,7 +16,7 @@ use crate::advice::advice;
 ///
 /// ```text
 /// Error: send to readings: no broker answers: connection refused
-/// advice: check that the broker runs, and the address: ...
+/// advice: check that the broker runs, and check its address: ...
 /// ```
 pub struct Error {
     kind: ErrorKind,
@@ -37,7 +37,7 @@ pub enum ErrorKind {
     Keys,
     /// The PIN of the token is unknown.
     PinNeeded,
-    /// The certificate chain does not grant the right to do this.
+    /// The certificate chain does not grant the right for the operation.
     Refused,
     /// The Kafka client or the broker failed.
     Kafka(BackendErrorKind),
@@ -61,7 +61,7 @@ impl Error {
         }
     }
 
-    /// Wraps an error of the application, for functions that return errors of both kinds.
+    /// Wraps an error of the application, for functions that return errors of kc and of the application.
     pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Other, error)
     }

@@ -27,10 +27,10 @@ use crate::open_error::OpenError;
 /// Default deadline for closing a node.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The name of the additional layer of Kafka settings for the management plane (protocol §11).
+/// The name of the additional layer of Kafka settings for the control topics (protocol §11).
 const MANAGEMENT: &str = "crypto";
 /// The name of the additional layer of Kafka settings for messages. Only kc has this layer: the peers use the same
-/// settings for messages and for the management plane.
+/// settings for messages and for the control topics.
 const MESSAGES: &str = "data";
 
 /// A builder that opens a node from its files, returned by [`Node::builder`]. Settings of the builder override the
@@ -49,8 +49,8 @@ pub struct NodeBuilder {
 
 type MakeBackend = dyn Fn(ClientSettings) -> Result<Arc<dyn Backend>, BackendError> + Send + Sync;
 
-/// A node. It seals and opens messages, exchanges data keys with other nodes, and has encrypted Kafka clients. Cheap
-/// to clone; all clones are the same node.
+/// A node. It seals and opens messages, exchanges data keys with other nodes, and has encrypted Kafka clients. Cheap to
+/// clone; all clones share the same node.
 ///
 /// A node runs on threads of its own until it is [closed](Self::close), or the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ struct Inner {
     actors: kc_actors::Node,
     files: NodeFiles,
     config: Arc<NodeConfig>,
-    /// A weak reference: a node that is closed does not stay locked.
+    /// The reference is weak, so that a closed node does not stay locked.
     lock: Weak<NodeLock>,
     backend: Arc<dyn Backend>,
     group: String,
@@ -91,8 +91,8 @@ impl NodeBuilder {
         }
     }
 
-    /// Sets the PIN of the token that holds the node's keys. Needed if neither a file nor the environment has the
-    /// PIN: opening then fails with [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
+    /// Sets the PIN of the token that holds the node's keys. This is needed if neither a file nor the environment has
+    /// the PIN. Without it, opening then fails with [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
     #[must_use]
     pub fn pin(mut self, pin: SecretText) -> Self {
         self.pin = Some(NodePin::Asked(Arc::new(pin)));
@@ -119,8 +119,9 @@ impl NodeBuilder {
         self.setting("backend", choice.name())
     }
 
-    /// Uses the backends that `make` returns instead of the one that the settings choose. `make` is called with the
-    /// settings of each use: sending and reading, for messages and for the management plane.
+    /// Uses the backends that `make` returns instead of the one that the settings choose. `make` is called four times,
+    /// with the settings for sending messages, for reading messages, for sending to control topics, and for reading
+    /// control topics.
     #[must_use]
     pub fn own_backend<F>(mut self, make: F) -> Self
     where
@@ -173,8 +174,8 @@ impl NodeBuilder {
         let management_clients = self.clients(&settings, MANAGEMENT)?;
         warn_of_idle(clients.idle.union(&management_clients.idle));
         let group = clients.group.unwrap_or_else(|| config.node_id().to_owned());
-        // If messages are read in a group of their own, no consumer of messages can commit positions for the
-        // management plane.
+        // Control topics are read in another group than messages, so that no consumer of messages can commit positions
+        // in control topics.
         let management_group = management_clients.group;
         let management_group = management_group.filter(|management| *management != group);
         let types = key_types(&config)?;
@@ -261,7 +262,7 @@ impl NodeBuilder {
     }
 }
 
-/// The Kafka clients of a layer, with further values from its settings.
+/// The Kafka clients of an additional layer of settings, with further values from the settings.
 struct Clients {
     backend: Arc<dyn Backend>,
     servers: String,
@@ -284,8 +285,8 @@ impl fmt::Debug for NodeBuilder {
 
 impl Node {
     /// Opens a node with the settings in its files and in the environment. `node` is an id, the path of a
-    /// configuration, or the path of a folder that contains one. The id `ID` finds `./ID.config`, `./ID/ID.config`,
-    /// `$KC_HOME/ID.config` and `$KC_HOME/ID/ID.config`.
+    /// configuration, or the path of a folder that contains exactly one configuration. The id `ID` finds `./ID.config`,
+    /// `./ID/ID.config`, `$KC_HOME/ID.config` and `$KC_HOME/ID/ID.config`.
     ///
     /// Not cancel safe: if the future is dropped, the node may stay locked until a token has answered.
     ///
@@ -307,9 +308,9 @@ impl Node {
         ProducerBuilder::new(self.0.actors.clients().clone(), Arc::clone(&self.0.backend))
     }
 
-    /// Returns a builder that joins a consumer group which reads `topics`:
-    /// `node.consumer(["readings"]).join().await?`. A topic that begins with `^` is a regular expression. It selects
-    /// all matching topics, also those that are created later, but no side topics and no management topics.
+    /// Returns a builder that joins a consumer group which reads `topics`: `node.consumer(["readings"]).join().await?`.
+    /// A topic that begins with `^` is a regular expression. It selects all matching topics, including topics that are
+    /// created later, but no side topics and no management topics.
     pub fn consumer(&self, topics: impl IntoIterator<Item = impl Into<String>>) -> ConsumerBuilder {
         let topics = topics.into_iter().map(Into::into).collect();
         let inner = &self.0;
@@ -324,8 +325,8 @@ impl Node {
             .except(inner.management.clone())
     }
 
-    /// Returns a handle that seals for the root topic of `topic`, for use with any Kafka client. Before it returns,
-    /// the data key is stored for late consumers.
+    /// Returns a handle that seals for the root topic of `topic`, for use with any Kafka client. The data key of the
+    /// root topic is stored for late consumers before this method returns.
     ///
     /// Cancel safe: if the future is dropped, the data key may still be prepared, which does no harm.
     ///
@@ -357,10 +358,11 @@ impl Node {
         Ok(self.0.actors.status().await?)
     }
 
-    /// Gives data keys to consumers. Returns when no request was answered for the time `quiet`.
+    /// Waits while the node gives data keys to consumers. Returns when the node has answered no request for the time
+    /// `quiet`.
     ///
     /// Consumers get data keys only while the producer's node runs. A program that sends and ends calls this before
-    /// [`close`](Self::close). Otherwise consumers can open its records only after the node was opened again.
+    /// [`close`](Self::close). Otherwise consumers may have to wait for the data keys until the node is opened again.
     ///
     /// Cancel safe: the node gives data keys even if the future is dropped.
     pub async fn serve_keys(&self, quiet: Duration) {
@@ -378,7 +380,7 @@ impl Node {
     /// Not cancel safe: if the future is dropped, the node may be partly closed. A further call continues.
     ///
     /// # Errors
-    /// The errors of [`close_within`](Self::close_within).
+    /// Returns the errors of [`close_within`](Self::close_within).
     pub async fn close(&self) -> Result<(), Error> {
         self.close_within(CLOSE_DEADLINE).await
     }
@@ -390,7 +392,7 @@ impl Node {
     /// Not cancel safe: if the future is dropped, the node may be partly closed. A further call continues.
     ///
     /// # Errors
-    /// Returns [`Error`] for the first step that failed or was not done in time.
+    /// Returns the [`Error`] of the first step that failed or did not end in time.
     pub async fn close_within(&self, deadline: Duration) -> Result<(), Error> {
         let mut closing = self.0.closing.lock().await;
         if *closing == Closing::Done {
@@ -408,7 +410,8 @@ impl Node {
         report.gateway?;
         if !report.still_running.is_empty() {
             let running = report.still_running.join(", ");
-            let text = format!("the node was not closed in time: still running: {running}");
+            let text =
+                format!("the node was not closed in time: these threads still run: {running}");
             return Err(Error::new(ErrorKind::Timeout, text));
         }
         Ok(())
@@ -434,7 +437,7 @@ impl Node {
         self.0.from_beginning
     }
 
-    /// Returns the addresses of the first brokers to contact for messages, as `host:port,...`.
+    /// Returns the bootstrap servers of the Kafka client for messages, as `host:port,...`.
     #[must_use]
     pub fn servers(&self) -> &str {
         &self.0.servers
@@ -452,8 +455,8 @@ impl Node {
         &self.0.config
     }
 
-    /// Returns the store of the configuration, with which the configuration can be changed while the node is open.
-    /// `None` once the node is closed.
+    /// Returns the store of the configuration. With it, the configuration can be changed while the node is open.
+    /// Returns `None` if the node is closed.
     #[must_use]
     pub fn config_store(&self) -> Option<FileConfigStore> {
         self.0.lock.upgrade().map(FileConfigStore::new)

@@ -36,7 +36,7 @@ pub enum OpenError {
     /// The node cannot be started from its files.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// An entry of the configuration that names the place of the keys is invalid.
+    /// An entry of the configuration about the place or the types of the keys is invalid.
     #[error(transparent)]
     Entry(#[from] EntryError),
     /// The token that holds the keys failed.
@@ -51,14 +51,14 @@ pub enum OpenError {
         token: String,
     },
     /// An entry of the section `<node>-hsm` is invalid.
-    #[error("the entry `{name}` in the section of the token's keys is invalid")]
+    #[error("the entry `{name}` in the section `<node>-hsm` is invalid")]
     TokenKeys {
         /// The name of the entry.
         name: String,
     },
-    /// An entry that says which keys the token must have is missing from the section `<node>-hsm`. Without this
-    /// entry, any key on the token could be taken for the node's.
-    #[error("the entry `{name}` is missing from the section of the token's keys")]
+    /// An entry that says which keys the token must have is missing from the section `<node>-hsm`. Without this entry,
+    /// any key on the token could be mistaken for a key of the node.
+    #[error("the entry `{name}` is missing from the section `<node>-hsm`")]
     TokenKeyMissing {
         /// The name of the entry.
         name: String,
@@ -76,16 +76,16 @@ pub enum OpenError {
         /// The URI of the keys on the other token.
         token: String,
     },
-    /// No move is in progress that could be undone.
+    /// There is no unfinished move of the node that can be undone.
     #[error("no move of the node onto a token is in progress")]
     NotMoving,
     /// The keys of the node are in files.
-    #[error("the node's keys are on no token")]
+    #[error("the node's keys are not on a token")]
     NotOnToken,
     /// The keys of the node are already on a token, and cannot be moved onto one.
-    #[error("the node's keys are on a token already")]
+    #[error("the node's keys are already on a token")]
     OnTokenAlready,
     /// The keys of the node are on a token, and the feature `hsm` is not built in.
-    #[error("the node's keys are on a token: build with the feature `hsm` to use tokens")]
+    #[error("the node's keys are on a token, but this build does not support tokens")]
     NoTokens,
 }

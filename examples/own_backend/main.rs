@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     let stage = stage::Stage::set().await?;
     let sent = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&sent);
-    // Called for each use: sending and reading, for messages and for the key exchange.
+    // Called four times: for sending and for reading, of messages and of control topics.
     let sender = stage.node("sender").own_backend(move |settings| {
         let inner = Arc::new(PureBackend::new(settings)?);
         let sent = Arc::clone(&counter);
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Error> {
     }
     sender.close().await?;
     let sent = sent.load(Ordering::Relaxed);
-    println!("{sent} records sent, those of the control topics included");
+    println!("{sent} records sent, including those in control topics");
     Ok(())
 }
 

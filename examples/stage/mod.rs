@@ -1,4 +1,4 @@
-//! The environment of the examples: a broker (as by `kc broker`) and nodes (as by `kc provision`).
+//! The environment of the examples: a broker as `kc broker` starts it, and nodes as `kc provision` creates them.
 
 use kc::core::provision::{NewNode, Role, provision_node};
 use kc::core::types::TopicScheme;

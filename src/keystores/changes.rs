@@ -14,17 +14,18 @@ pub use rotation::rotate_opaque;
 /// The changes to the keys of a node.
 #[derive(Clone, Debug, Default)]
 pub struct KeyChanges {
-    /// The key exchange suites that the node is to offer and accept, in order of preference; empty for no change.
+    /// The new list of key exchange suites that the node offers and accepts, in order of preference. An empty list
+    /// changes nothing.
     pub suites: Vec<Suite>,
-    /// The new value of the flag that requests are also sent in the bare form, which old peers need; `None` for no
-    /// change.
+    /// The new value of the setting by which requests are also sent in the bare form, which old peers need. `None`
+    /// changes nothing.
     pub legacy_requests: Option<bool>,
-    /// The type of a signing key that the node must have. A key is drawn if the node has none of this type.
+    /// The type of a signing key that the node must have. A key is generated if the node has no key of this type.
     pub key_type: Option<KeyType>,
 }
 
-/// Changes the keys of a node that does not run, in files or on a token. Returns whether a signing key was drawn.
-/// `pin` overrides the source of the token's PIN that the configuration names; the PIN is needed only to draw a key
+/// Changes the keys of a node that does not run, in files or on a token. Returns whether a signing key was generated.
+/// `pin` overrides the source of the token's PIN that the configuration names; the PIN is needed only to generate a key
 /// on a token.
 ///
 /// # Errors
@@ -108,9 +109,10 @@ mod rotation {
     use crate::maintenance::LockedFiles;
     use crate::open_error::OpenError;
 
-    /// Draws a new key on the token for the values that the token seals in a node's configuration, and seals these
-    /// values with it. If the call is interrupted, it can be repeated, because the old key is destroyed last. `pin`
-    /// overrides the source of the token's PIN that the configuration names.
+    /// Replaces the opaque key of a node on a token, with which the token seals values in the node's configuration.
+    /// Generates a new key, and seals these values with the new key. If the call is interrupted, it can be repeated,
+    /// because the old key is destroyed last. `pin` overrides the source of the token's PIN that the configuration
+    /// names.
     ///
     /// # Errors
     /// Returns [`OpenError`] if the node is not on a token, another process has it open, or the token fails.

@@ -13,15 +13,16 @@ use super::TokenKeys;
 use super::token::place_on_token;
 use crate::open_error::OpenError;
 
-/// The treatment of keys on the token that belong to a node with the same id as a new node.
+/// The treatment of existing keys on the token that belong to a node with the same id as the new node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SameId {
     /// Returns an error, because the keys may belong to another node.
     Refuse,
-    /// Uses the keys for the new node. They must be without a ratchet, as [`NewTokenKeys::draw`] leaves them.
+    /// Uses the keys for the new node. They must not have a ratchet on the token. [`NewTokenKeys::draw`] leaves keys in
+    /// this state.
     Adopt,
-    /// Keeps the keys, and draws further ones for the new node.
+    /// Keeps the keys, and generates separate keys for the new node.
     Beside,
 }
 
@@ -38,7 +39,7 @@ pub struct NewTokenKeys {
 }
 
 impl NewTokenKeys {
-    /// Draws a signing key of this type and an opaque key on the token. `uri` names the token, without an object.
+    /// Generates a signing key of this type and an opaque key on the token. `uri` names the token, and no object on it.
     ///
     /// # Errors
     /// Returns [`HsmError::NodeExists`] if the token has keys of this id and `same_id` is [`SameId::Refuse`],
@@ -94,8 +95,8 @@ impl NewTokenKeys {
         &self.token
     }
 
-    /// Returns the index at which the node's ratchet must begin. It is beyond all indices that nodes of this id have
-    /// used, as far as the token shows.
+    /// Returns the index at which the node's ratchet must begin. The index is larger than all indices that nodes of
+    /// this id have used, as far as the token shows.
     #[must_use]
     pub fn first_index(&self) -> u64 {
         self.first_index
@@ -128,7 +129,7 @@ impl NewTokenKeys {
         })?)
     }
 
-    /// Destroys the keys that were drawn, if the node is not created after all. Adopted keys are kept.
+    /// Destroys the generated keys, for a caller that does not create the node after all. Adopted keys are kept.
     pub fn give_up(self) {
         if !self.adopted {
             destroy(&self.token, &self.labels);
@@ -152,7 +153,8 @@ fn destroy(token: &Token, labels: &NodeLabels) {
     }
 }
 
-/// Returns the labels of the keys of this id on the token, if there is exactly one such node and it is not in use.
+/// Returns the labels of the keys of this node id on the token, if the keys belong to exactly one node and that node is
+/// not in use.
 fn adoptable(node_id: &str, nodes: &[NodeOnToken]) -> Result<NodeLabels, HsmError> {
     let problem = match nodes {
         [] => "the token has no keys of this id",

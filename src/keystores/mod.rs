@@ -40,13 +40,14 @@ pub use token::TokenKeys;
 /// The section `<node>-hsm`, which describes the keys on a token.
 const TOKEN_SECTION: Section<'static> = Section::named("hsm");
 
-/// The entry of that section for a node whose move onto a token is not finished: the URI of its keys there.
+/// The entry of that section that exists while a move of the node onto a token is not finished. Its value is the URI of
+/// the keys on the token.
 const MOVING: &str = "moving";
 
 /// The prefix of a value that names a token.
 const TOKEN: &str = "pkcs11:";
 
-/// The value of `ratchet` for nodes without durable storage. Each start draws a new ratchet.
+/// The value of `ratchet` for nodes without durable storage. Each start generates a new ratchet.
 const MEMORY: &str = "memory";
 
 /// The source of the PIN of the token that holds a node's keys. Without it, the PIN comes from the file that the URI

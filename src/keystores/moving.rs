@@ -36,7 +36,7 @@ pub struct Moved {
 }
 
 /// Moves a node from files onto a token: its signing keys, its opaque key, and its ratchet, which continues at its
-/// index. `uri` names the token, without an object. The file of the ratchet is destroyed, because two copies of a
+/// index. `uri` names the token, and no object on it. The file of the ratchet is destroyed, because two copies of a
 /// ratchet would use the same keys twice. The file of the signing keys is [returned](Moved::keys), and the caller
 /// decides what happens to it.
 ///
@@ -44,9 +44,9 @@ pub struct Moved {
 /// no step in files, until the move is finished or [undone](undo_move).
 ///
 /// # Errors
-/// Returns [`OpenError`] if the node cannot be read, another process has it open, or the token fails. The move is
-/// then undone if possible, and the node stays in its files. If undoing is not possible, or after an interruption, a
-/// repeated call continues the move.
+/// Returns [`OpenError`] if the node cannot be read, another process has it open, or the token fails. The move is then
+/// undone if possible, and the node stays in its files. If the move cannot be undone, or if it was interrupted, a
+/// repeated call continues it.
 pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, OpenError> {
     let locked = LockedFiles::open(node)?;
     if on_token(&locked.config, "cryptokey")?.is_some() {
@@ -143,8 +143,8 @@ fn undo(
     Ok(())
 }
 
-/// Undoes a failed move, unless the new configuration was written: flushing its folder is the last step that can
-/// fail.
+/// Undoes a failed move. Does nothing if the new configuration was written, and only the last step failed, which
+/// flushes its folder.
 fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving: &Leaving) {
     let stays = locked.store.load().map_err(OpenError::from);
     let stays = stays.and_then(|config| Ok(on_token(&config, "cryptokey")?.is_none()));
@@ -155,7 +155,10 @@ fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving
     };
     if let Err(error) = undone {
         let path = locked.files.config();
-        tracing::warn!(%error, path = %path.display(), "move not undone; the node does not start before it is undone");
+        tracing::warn!(
+            %error, path = %path.display(),
+            "failed move onto a token was not undone: the node does not start until the move is finished or undone"
+        );
     }
 }
 
@@ -165,7 +168,7 @@ struct Leaving {
     secrets: NodeSecrets,
     ratchet: Option<LeftFile>,
     seed: Option<Seed>,
-    /// The retained keys, sealed as they are stored.
+    /// The retained keys in the form in which they are stored: sealed.
     retained_keys: Option<Vec<u8>>,
     sealed_ratchet: PathBuf,
 }
@@ -194,8 +197,8 @@ impl Leaving {
         })
     }
 
-    /// Records the destination in the configuration, puts the keys there, and then makes the configuration name the
-    /// token as their place.
+    /// Records the token in the configuration, puts the keys onto the token, and then makes the configuration name the
+    /// token as the place of the keys.
     fn arrive(
         &self,
         locked: &LockedFiles,
@@ -268,12 +271,12 @@ fn read_seed(file: &SecretFile) -> Result<Seed, OpenError> {
     file.claim()?;
     let seed = Seed::decode(&file.read()?);
     seed.map_err(|error| {
-        let context = format!("ratchet in {}", file.path().display());
+        let context = format!("use the ratchet in {}", file.path().display());
         OpenError::Store(StoreError::new(StoreErrorKind::Malformed, context).with_source(error))
     })
 }
 
-/// Returns the retained keys, sealed as they are stored. Checks that they can be opened.
+/// Returns the retained keys in the form in which they are stored: sealed. Checks that they can be opened.
 fn retained_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8>>, OpenError> {
     let Some(wrapped) = SealedArchive::sealed(config)? else {
         return Ok(None);
@@ -282,7 +285,7 @@ fn retained_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Ve
         let kind = StoreErrorKind::Unauthentic;
         return Err(OpenError::Store(StoreError::new(
             kind,
-            "retained keys of the node",
+            "open the retained keys of the node",
         )));
     }
     Ok(Some(wrapped))
@@ -321,8 +324,8 @@ impl LeftFile {
         }
     }
 
-    /// Returns the remaining file that a configuration names, if the file exists. Earlier versions did not record the
-    /// path; in this case it is `default`.
+    /// Returns the remaining file that a configuration names, if the file exists. If the configuration does not name a
+    /// file, because an earlier version wrote it, the path is `default`.
     fn of(
         config: &NodeConfig,
         entry: &'static str,

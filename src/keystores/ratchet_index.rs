@@ -13,8 +13,8 @@ use crate::open_error::OpenError;
 pub use lost::renew_ratchet;
 
 /// Returns the first ratchet index that the node in these files has not used, as far as the files show. Returns 0 if
-/// there is no node. A node that replaces it must begin at this index, because key ids are derived from the index and
-/// must not repeat.
+/// there is no node. A node that replaces the present node must begin at this index, because key ids are derived from
+/// the index and must not repeat.
 ///
 /// # Errors
 /// Returns [`OpenError::File`] if another process has the node open.
@@ -33,8 +33,8 @@ pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
     Ok(by_seed.max(by_config).max(sealed_index(files).unwrap_or(0)))
 }
 
-/// Records in the configuration of a node without a ratchet the index that the replaced node had reached. A later
-/// node that replaces this one needs it.
+/// Records the index that a replaced node had reached. `config` is the configuration of the new node, which has no
+/// ratchet. A later node that replaces the new node needs the index.
 ///
 /// # Errors
 /// Returns [`ConfigError`] if the entry cannot be written.
@@ -43,7 +43,7 @@ pub fn remember_unused(config: &mut NodeConfig, first: u64) -> Result<(), Config
     used.map_or(Ok(()), |used| SealedArchive::note_used(config, used))
 }
 
-/// Returns the same index as [`unused_index`], from the configuration alone.
+/// Returns the first unused ratchet index according to the configuration alone, see [`unused_index`].
 fn unused_by(config: &NodeConfig) -> u64 {
     let used = SealedArchive::used(config).ok().flatten();
     used.map_or(0, |used| used.saturating_add(1))
@@ -64,9 +64,9 @@ mod lost {
     use crate::maintenance::LockedFiles;
     use crate::open_error::OpenError;
 
-    /// Starts a new ratchet for a node on a token whose ratchet file, or whose ratchet key on the token, is lost. It
-    /// begins beyond all indices that the lost ratchet can have used. Returns its first index. `pin` overrides the
-    /// source of the token's PIN that the configuration names.
+    /// Starts a new ratchet for a node on a token after its ratchet file or its ratchet key on the token was lost. The
+    /// new ratchet begins beyond all indices that the lost ratchet can have used. Returns the first index of the new
+    /// ratchet. `pin` overrides the source of the token's PIN that the configuration names.
     ///
     /// A ratchet with a label in the old form gets a new label. The object with the old label may belong to another
     /// node, and is kept.
@@ -88,8 +88,8 @@ mod lost {
         let now = Clock::system()
             .now()
             .since(Timestamp::from_unix(Duration::ZERO));
-        // The index of a lost ratchet is unknown. But a ratchet steps less than once a second on average, so it
-        // cannot have passed the number of seconds since the Unix epoch.
+        // The index of a lost ratchet is unknown. A ratchet takes less than one step per second on average, so its
+        // index is not larger than the number of seconds since the Unix epoch.
         let first = known.max(unused_by(config)).max(now.as_secs());
         if labels.has_instance() {
             HsmRatchetStore::reinitialise(token, &labels, &path, first)?;

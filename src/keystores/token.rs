@@ -151,7 +151,8 @@ impl Keystores<'_> {
     }
 }
 
-/// Makes a node's configuration name the token as the place of the keys, and of the ratchet if there is one.
+/// Makes a node's configuration name the token as the place of the keys, and also as the place of the ratchet if the
+/// node has one.
 pub(super) fn place_on_token(
     config: &mut NodeConfig,
     uri: &Pkcs11Uri,
@@ -208,8 +209,8 @@ fn exchanges(text: &str) -> Option<Vec<Suite>> {
     versions.collect()
 }
 
-/// Returns an error if no public key was read, or if a later one exists. Reading stops at the first entry that is
-/// missing or invalid.
+/// Returns an error if no public key was read, or if an entry of a later key exists. Reading has stopped at the first
+/// entry that is missing or invalid.
 fn require_all(config: &NodeConfig, read: usize) -> Result<(), OpenError> {
     let next = key_name(read);
     let entries = config.own_settings(SECTION)?;

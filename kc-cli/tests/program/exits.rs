@@ -160,7 +160,7 @@ fn a_damaged_configuration_is_told_with_advice() {
     told(&own[..section + 5], "alice.config: line");
     told(b"\xff", "is not UTF-8");
     let foreign = foreign.replace("carol", "alice");
-    let different = "not of the same node";
+    let different = "do not belong together";
     told(foreign.as_bytes(), different);
     std::fs::remove_file(world.path("alice.config")).unwrap();
     let stderr = world.fail(&[&produce[..], &["alice"]].concat(), 1);

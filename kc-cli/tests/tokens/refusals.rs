@@ -135,7 +135,7 @@ fn a_module_that_is_wrong_or_missing_or_none() {
 fn a_node_that_is_on_a_token_already() {
     let tokens = with_alice(Tokens::new());
     let again = ["hsm", "import", &tokens.uri, "--node", "alice"];
-    refused(&mut tokens.kc(&again), &["on a token already"]);
+    refused(&mut tokens.kc(&again), &["already on a token"]);
 }
 
 #[test]
