@@ -127,8 +127,8 @@ mod files {
     pub(super) fn on_open(error: &OpenError) -> Option<&'static str> {
         Some(match error {
             OpenError::Find(FindError::NotFound { .. }) => {
-                "`kc provision ROLE --node ID` creates a node, `kc node list` shows the existing nodes; KC_HOME names the \
-                 folder of your nodes"
+                "`kc provision ROLE --node ID` creates a node, `kc node list` shows the existing nodes; KC_HOME names \
+                 the folder of your nodes"
             }
             OpenError::Find(_) => "name the node by the path of its .config file",
             OpenError::File(error) => return on_file(error),

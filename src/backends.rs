@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[cfg(feature = "file")]
 pub(crate) use by_role::ByRole;
 
-/// The choice of a Kafka client among those that can be built in.
+/// The choice of a Kafka client. Features of this crate build in the clients.
 ///
 /// ```
 /// use kc::BackendChoice;
@@ -36,7 +36,7 @@ pub enum BackendChoice {
 }
 
 impl BackendChoice {
-    /// All choices, including those that are not built in.
+    /// All Kafka clients, including clients that are not built in.
     pub const ALL: [Self; 3] = [Self::Pure, Self::Rdkafka, Self::Legacy];
 
     /// Returns the name of the choice in configurations.

@@ -113,8 +113,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Makes the consumer return keys and values as the broker holds them, without opening. All other settings stay
-    /// the same.
+    /// Makes the consumer return keys and values without opening them: the application gets the bytes that the broker
+    /// stores. All other settings stay the same.
     pub fn plain(mut self) -> Self {
         self.plain = true;
         self

@@ -52,16 +52,16 @@ impl LockedNode {
         &self.locked.config
     }
 
-    /// Returns the keys of the node, including those that its configuration does not use: a stolen key must be
-    /// revoked even if it is not in use.
+    /// Returns the keys of the node, including keys that its configuration does not use. A stolen key must be revoked
+    /// even if it is not in use.
     #[must_use]
     pub fn keys(&self) -> &dyn KeyStore {
         self.keys.as_ref()
     }
 }
 
-/// Returns the public keys of a node's signing keys, including those that its configuration does not use. Takes no
-/// lock, because the node may be running.
+/// Returns the public keys of a node's signing keys, including signing keys that its configuration does not use. Takes
+/// no lock, because the node may be running.
 ///
 /// # Errors
 /// Returns [`OpenError`] if the node is not found, or its files cannot be read.

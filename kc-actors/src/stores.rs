@@ -161,7 +161,7 @@ impl StoreWatch {
     /// Marks the stores that have not answered in time as failing.
     pub(crate) fn look(&self, now: Instant) {
         {
-            // The lock is held until the loop ends. A store that answers meanwhile is marked as working afterwards.
+            // The lock is held until the loop ends. A store that answers during the loop is marked as working after it.
             let asked = lock(&self.asked);
             for (store, since) in asked.iter() {
                 if now.saturating_duration_since(*since) >= PATIENCE {

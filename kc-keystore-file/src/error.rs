@@ -33,7 +33,7 @@ pub enum FileError {
     InUse {
         /// The lock file.
         path: PathBuf,
-        /// The process that holds the lock, if it has written its id already.
+        /// The id of the process that holds the lock; `None` if that process has not written its id yet.
         process: Option<u32>,
     },
     /// The lock file was deleted or replaced while this process held it, so that another process may have opened the

@@ -144,7 +144,7 @@ fn lock_file(path: &Path) -> Result<File, FileError> {
     })
 }
 
-/// Locks an opened file. Returns `None` if `path` no longer names this file.
+/// Locks a file that was opened from `path`. Returns `None` if `path` no longer names this file.
 fn lock_opened(path: &Path, mut file: File) -> Result<Option<File>, FileError> {
     let failed = |source| FileError::new("lock", path, source);
     if !file.metadata().map_err(failed)?.is_file() {

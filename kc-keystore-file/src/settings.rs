@@ -91,7 +91,8 @@ pub enum SettingsError {
         /// The error of the file.
         source: FileError,
     },
-    /// A value is missing, or has not the type that the struct requires. The message names the entry and its origin.
+    /// A value is missing, or does not have the type that the struct requires. The message names the entry and its
+    /// origin.
     #[error(transparent)]
     Value(Box<Error>),
 }

@@ -118,7 +118,8 @@ impl Keystores<'_> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoredKeys {
-    /// The public keys of all signing keys, including those that the node does not use, in the order of their chains.
+    /// The public keys of all signing keys, including signing keys that the node does not use, in the order of their
+    /// chains.
     pub signing: Vec<VerifyingKey>,
     /// The key exchange suites that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,

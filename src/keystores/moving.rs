@@ -30,8 +30,8 @@ const LEFT_RATCHET: &str = "left_ratchet";
 pub struct Moved {
     /// The paths of the node's files.
     pub files: NodeFiles,
-    /// The file of the signing keys, which still allows an attacker to act as the node. `None` if the file no longer
-    /// exists.
+    /// The file of the signing keys, which still allows an attacker to act as the node. This is `None` if the file no
+    /// longer exists.
     pub keys: Option<LeftFile>,
 }
 

@@ -27,8 +27,8 @@ use crate::stores::{Store, ask_in_time};
 /// Time after which handles signal missing keys again, so that the exchange learns which keys are still needed.
 const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Maximum time between two checks whether the ratchet must turn. A key that was prepared meanwhile can change the
-/// time of the next turn.
+/// Maximum time between two checks whether the ratchet must turn. A key that is prepared between two checks can change
+/// the time of the next turn.
 const LONGEST_TURN_WAIT: Duration = Duration::from_secs(1);
 
 /// Maximum number of missing keys that are remembered, so that only the first message that needs a key waits for it.

@@ -6,7 +6,7 @@ pub const MAX_UNACKNOWLEDGED: usize = 10_000;
 
 /// The records of a partition that the application may take and whose positions are not stored yet.
 ///
-/// Records are numbered from 0 in the order in which they are handed out, because offsets have gaps. A position
+/// Records are numbered from 0 in the order in which the application gets them, because offsets have gaps. A position
 /// becomes storable only when all records before it are acknowledged; they may be acknowledged in any order.
 #[derive(Debug, Default)]
 pub(super) struct Window {

@@ -58,7 +58,7 @@ pub struct ConsumerOptions {
     /// Returns Kafka keys without opening them. This is needed for topics whose producers set
     /// [`ProducerOptions::plain_keys`](super::ProducerOptions::plain_keys).
     pub plain_keys: bool,
-    /// Opens neither keys nor values: the application gets the bytes that the broker holds.
+    /// Opens neither keys nor values: the application gets the bytes that the broker stores.
     pub plain: bool,
     /// Commits no positions. The application then does not have to acknowledge records.
     pub no_commit: bool,
@@ -91,8 +91,8 @@ pub enum ConsumeError {
     },
 }
 
-/// Reads and opens the records of a consumer group. Each partition is delivered in order, and each record at least
-/// once.
+/// Reads and opens the records of a consumer group. The records of a partition are delivered in the order of their
+/// offsets, and each record is delivered at least once.
 ///
 /// A separate thread polls the broker, opens records and commits positions. The consumer therefore stays in its group
 /// even if the application works on a record for a long time. The thread reads at most [`MAX_BUFFERED_BYTES`] ahead.

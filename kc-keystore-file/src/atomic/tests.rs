@@ -46,7 +46,7 @@ fn a_failure_before_the_rename_leaves_the_old_bytes_and_no_trace() {
     }
 }
 
-/// Runs itself as the process that crashes.
+/// The test starts its own program again as the process that crashes.
 #[test]
 fn a_crash_leaves_old_or_new_bytes_and_what_can_be_removed() {
     const VARIABLE: &str = "KC_TEST_CRASH";
@@ -120,7 +120,7 @@ fn readers_never_see_a_torn_file() {
                 })
             })
             .collect();
-        // Two writers, because each replacement is whole even if others write.
+        // Two threads write, because each replacement must be complete even if another thread writes, too.
         let writers: Vec<_> = [0, 100]
             .into_iter()
             .map(|base| {

@@ -133,7 +133,7 @@ fn acquiring_removes_what_a_crash_left() {
     assert!(files.lock().exists());
 }
 
-/// Two configurations name the same ratchet: the second would use its keys again.
+/// If two configurations name the same ratchet, the second node would use its keys again.
 #[test]
 fn a_ratchet_elsewhere_is_claimed_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ fn a_ratchet_elsewhere_is_claimed_once() {
         SecretFile::new(&shared, Arc::clone(&second)).claim(),
         Err(FileError::InUse { .. })
     ));
-    // The node's own ratchet is covered already; that of another running node is refused.
+    // The ratchet of the first node is already locked by this node. The second node cannot claim it.
     SecretFile::new(first.files().seed(), Arc::clone(&first))
         .claim()
         .unwrap();

@@ -183,7 +183,7 @@ impl Reading {
         }
     }
 
-    /// Adds those of the topics in `found` that are not read yet to `wanted`.
+    /// Adds the topics in `found` to `wanted`, except topics that are already read or wanted.
     fn want(&mut self, found: BTreeMap<String, ControlTopic>) {
         let waiting: HashSet<String> = {
             let waiting = self.wanted.iter().map(|(_, watch)| watch.name.clone());

@@ -69,7 +69,7 @@ impl ControlTopics {
     }
 
     async fn settle(&self, name: &str, topic: &Topic) -> Result<(), BackendError> {
-        // Another caller may have settled the topic meanwhile.
+        // Another caller may have settled the topic while this caller waited.
         if topic.settled.load(Ordering::Acquire) {
             return Ok(());
         }

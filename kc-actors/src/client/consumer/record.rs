@@ -108,7 +108,7 @@ impl ConsumerRecord {
     /// Counts the record as taken by the application. Returns `false` if the partition was revoked: the application
     /// must not get the record.
     pub(super) fn take(&self) -> bool {
-        // Only the consumer writes this counter, and takes the records in order.
+        // Only the consumer writes this counter, and it takes the records in the order of their numbers.
         self.partition
             .taken
             .store(self.number + 1, Ordering::Relaxed);

@@ -6,7 +6,8 @@ use kc_core::backend::{Delivery, TopicSpec};
 
 use super::*;
 
-/// A topic that records the partitions of its records. With zero partitions, the broker does not answer.
+/// A topic that stores the partition of each record that is sent to it. If it has zero partitions, the broker does not
+/// answer.
 #[derive(Debug, Default)]
 struct Topic {
     partitions: AtomicUsize,

@@ -23,7 +23,7 @@ use crate::actors::chain::{AskTrust, ChainParts, ManagementRecords, ValidateChai
 use crate::actors::keystore::Sign;
 use crate::actors::ratchet::RatchetParts;
 
-/// Ends an actor as a fault would do.
+/// Ends an actor, as a fault in the actor does.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Die;
@@ -65,7 +65,7 @@ impl Handler<ValidateChain> for Own {
     }
 }
 
-/// The plug-ins of a node, all of which fail.
+/// The backend and the stores of a node. All of their operations fail.
 #[derive(Debug)]
 pub(in crate::node) struct Nothing;
 
@@ -151,7 +151,7 @@ fn no_broker() -> BackendError {
     BackendError::new(BackendErrorKind::Unreachable, "nothing")
 }
 
-/// Returns the parts of a controller whose plug-ins fail.
+/// Returns the parts of a controller whose backend and stores fail.
 pub(in crate::node) fn parts() -> SupervisorParts {
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     SupervisorParts {
@@ -267,7 +267,7 @@ async fn an_actor_is_restarted_behind_a_replacement_that_passes_on_to_it() {
     assert_ne!(validated.unwrap_err(), ChainError::Denied);
 }
 
-/// An actor that takes a whole role.
+/// An actor that replaces the default actor in all slots of a role.
 struct OwnKeystore;
 
 impl Actor for OwnKeystore {

@@ -23,7 +23,7 @@ struct Stuck {
     test: Arc<Mutex<Receiver<Infallible>>>,
 }
 
-/// Reports that a thread is blocked, and releases the thread when dropped.
+/// Reports that a thread is blocked, and releases the thread when this value is dropped.
 struct Gate {
     entered: Receiver<()>,
     _test: Sender<Infallible>,

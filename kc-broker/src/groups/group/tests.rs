@@ -10,7 +10,7 @@ use crate::limits::INITIAL_REBALANCE_DELAY;
 const SESSION: Duration = Duration::from_secs(10);
 const REBALANCE: Duration = Duration::from_secs(60);
 
-/// A group, a clock that tests turn, and the answers so far.
+/// A group, a clock that tests advance, and the answers so far.
 struct World {
     group: Group,
     now: Instant,
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// Members "a" (the leader) and "b" in generation 1, assigned "A" and "B".
+    /// A group in generation 1 with the members "a" (the leader) and "b", which have the assignments "A" and "B".
     fn stable_pair() -> Self {
         let mut world = Self::new();
         world.join_new("a");

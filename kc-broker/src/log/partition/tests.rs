@@ -9,7 +9,7 @@ fn memory() -> Memory {
     Memory::new(1 << 20)
 }
 
-/// Three batches of three records: offsets 0 to 8.
+/// A partition with three batches of three records, which have the offsets 0 to 8.
 fn nine_records() -> (Partition, Memory) {
     let (mut partition, mut memory) = (Partition::default(), memory());
     for i in 0..3 {
@@ -103,7 +103,7 @@ fn a_full_memory_refuses_and_leaves_no_trace() {
     let refused = partition.append(&next, &mut memory);
     assert!(matches!(refused, Err(AppendError::Memory(_))));
     assert_eq!(partition.end(), 1);
-    // Once there is room, the same batch is the one that follows.
+    // The refused batch is accepted when there is room, because no sequence number was skipped.
     partition.delete_before(None, &mut memory).unwrap();
     assert_eq!(partition.append(&next, &mut memory), Ok(1));
 }

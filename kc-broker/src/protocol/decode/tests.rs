@@ -1,4 +1,4 @@
-//! Requests of every kind and version: intact, truncated, and with wrong lengths.
+//! Decodes requests of each kind and version: intact requests, truncated requests, and requests with wrong lengths.
 
 use std::alloc::System;
 
@@ -10,7 +10,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use super::super::SUPPORTED;
 use super::*;
 
-/// An allocation beyond it ends the process.
+/// An allocation beyond this limit ends the process.
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, 1 << 30);
 
@@ -29,11 +29,12 @@ fn group() -> GroupId {
 /// A request without its header.
 struct Sample {
     body: Bytes,
-    /// Decodes such a request, and says how many bytes are left.
+    /// Decodes a request of this kind and version. Returns the number of bytes that are left.
     decode: fn(&[u8], i16) -> Result<usize, ProtocolError>,
 }
 
-/// Requests of this kind and version: one empty, one with an element in every array.
+/// Requests of this kind and version: a request in which all arrays are empty, and a request with an element in each
+/// array.
 fn samples(key: ApiKey, v: i16) -> Vec<Sample> {
     fn encode<R: Encodable + Decodable + Default>(full: R, v: i16) -> Vec<Sample> {
         let one = |request: R| {
@@ -340,7 +341,7 @@ fn the_values_of_a_request_are_bounded() {
         body.put_bytes(0, 2 * count);
         decode::<DeleteGroupsRequest>(&mut body.freeze(), 0)
     };
-    // The number of names, and for each its length and its bytes; for the last that are none.
+    // The values of the request are the number of names, and for each name its length and its bytes.
     let most = MAX_REQUEST_VALUES / 2;
     assert_eq!(names(most).unwrap().groups_names.len(), most);
     assert!(names(most + 1).is_err());

@@ -12,7 +12,7 @@ use super::*;
 use crate::handles::CryptoTables;
 use crate::slot::Slot;
 
-/// A group member that returns prepared results, and records the calls to it.
+/// A group member that returns prepared results, and records the calls that it receives.
 #[derive(Debug, Default)]
 struct Member {
     polls: VecDeque<Polled>,
@@ -83,7 +83,7 @@ fn inbox_over(
     (inbox, asked)
 }
 
-/// Polls, opens, and holds back, as the driver does.
+/// Polls, opens records, and pauses partitions, as the driver does.
 async fn step(inbox: &mut Inbox, max: usize) -> Result<Vec<ConsumerRecord>, ConsumeError> {
     inbox.fetch(Duration::ZERO).await.unwrap();
     let opened = inbox.open(max);
@@ -291,7 +291,7 @@ async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
     assert_eq!(*asked.lock().unwrap(), ["#3", "#4", "#5"]);
 }
 
-/// Tables with a data key that has the id in the records of [`sealed`], and does not open them.
+/// Tables with a data key that has the same id as the data key of the records of [`sealed`], but does not open them.
 fn tables_with_another_key() -> Arc<CryptoTables> {
     let (tables, _) = CryptoTables::new(TopicScheme::default());
     let secret = Secret::fill_with(|secret| secret.fill(1)).into();

@@ -1,4 +1,4 @@
-//! Members that act at random: each request gets exactly one answer, and time always advances.
+//! Simulates members that act at random. Each request must get exactly one answer, and time must always advance.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ struct Simulation {
     world: World,
     chance: Chance,
     unanswered: BTreeSet<Ticket>,
-    /// Ids that members received, some of them no longer valid.
+    /// Ids that members received. Some of them may no longer be valid.
     ids: Vec<String>,
     generation: i32,
 }
@@ -76,7 +76,7 @@ impl Simulation {
         self.check_answers();
     }
 
-    /// Whatever was due is done.
+    /// Checks that the group has done everything that was due.
     fn expect_future(&self) {
         let deadline = self.world.group.next_deadline();
         assert!(deadline.is_none_or(|deadline| deadline > self.world.now));
