@@ -17,7 +17,7 @@ pub(super) const DEFAULT_SECTION: &str = "DEFAULT";
 /// changes only the lines that it concerns.
 ///
 /// - A line is `[section]`, `name : value`, or a comment that begins with `;`. Only `:` separates a name from its
-/// value.
+///   value.
 /// - A line with deeper indentation than the entry before it continues that entry's value. Blank lines inside a value
 ///   are kept.
 /// - All sections inherit from `[DEFAULT]`.
