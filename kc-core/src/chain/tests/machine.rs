@@ -302,7 +302,8 @@ fn forged_revocations_of_a_key_in_use_do_not_keep_the_real_one_out_however_many_
             &Constraints::default(),
             used.verifying_key(),
         );
-        let in_use = chain(&[sign(&key(1), &certificate)]);
+        // A key is in use once it has signed a message.
+        let in_use = chain(&[sign(&key(1), &certificate), sign(&used, &certificate)]);
         trust
             .validate(&in_use, &Demand::at(now().wall))
             .expect("in use");
