@@ -185,7 +185,10 @@ fn passwords_and_paths_may_refer_to_files() {
     assert_eq!(kafka.text("ssl_keyfile"), Some("key.pem"));
     let missing = settings().flag(Section::KAFKA, "ssl_password", "file#/nowhere/password");
     let error = missing.kafka(KafkaUse::Producer, None).unwrap_err();
-    assert_eq!(error.to_string(), "cannot use the file that `ssl_password` refers to");
+    assert_eq!(
+        error.to_string(),
+        "cannot use the file that `ssl_password` refers to"
+    );
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, "/nowhere/password does not exist");
 }
