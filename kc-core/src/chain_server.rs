@@ -19,7 +19,7 @@ use crate::types::Timestamp;
 pub struct RenewalPolicy {
     /// The validity of a new chain.
     pub lifetime: Duration,
-    /// The fraction of `lifetime` (0 to 1) that is left of a chain when it is renewed.
+    /// The time before the end of a chain at which the chain is renewed, as a fraction (0 to 1) of `lifetime`.
     pub refresh_fraction: f64,
 }
 
@@ -42,7 +42,8 @@ pub struct Renewal {
 }
 
 impl Default for RenewalPolicy {
-    /// A validity of a week, renewed when a seventh of it is left (protocol §9).
+    /// Returns the defaults of the protocol (§9): a chain is valid for a week, and is renewed one day (a seventh of a
+    /// week) before its end.
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(604_800),
@@ -109,8 +110,11 @@ impl RenewalPolicy {
         Timestamp::from_secs(end.as_secs() - early)
     }
 
-    /// Returns the renewal of a key's chain, if it is due. The server signs with its identity of the same key type,
-    /// or with its first identity if no identity has that type.
+    /// Returns the renewal of a key's chain. Returns `None` if the renewal is not due, if `own` is empty, or if the new
+    /// chain would not end later than the present one.
+    ///
+    /// `own` are the identities of the server. It signs with the first identity of the same key type, or with its first
+    /// identity if none has that type.
     #[must_use]
     pub fn renew(&self, key: &ChainKey, own: &[ValidIdentity], now: Timestamp) -> Option<Renewal> {
         if self.due(key)? > now {

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 /// The minimum time between two log messages about refusals by the same check on the same topic.
 pub const REFUSAL_INTERVAL: Duration = Duration::from_secs(60);
-/// The time between two log messages about a failure that lasts.
+/// The minimum time between two log messages about a failure that continues with the same cause.
 pub const OUTAGE_INTERVAL: Duration = Duration::from_secs(3600);
 /// The maximum number of failures that are counted separately. Further failures are counted together.
 pub const MAX_FAILURES: usize = 1024;
 
 /// Counts failures by the thing that failed (`K`) and the cause (`C`), and decides which of them to log.
 ///
-/// A failure with a new cause is logged at once. A failure that lasts is logged again at most once in an interval. A
+/// A failure with a new cause is logged at once. While it continues, it is logged at most once in each interval. A
 /// success ends all failures of its key.
 #[derive(Clone, Debug)]
 pub struct FailureLog<K, C = ()> {
@@ -31,7 +31,7 @@ struct Logged {
 }
 
 impl<K: Eq + Hash, C: Eq + Hash> FailureLog<K, C> {
-    /// Creates a log that repeats a failure that lasts at most once in `interval`.
+    /// Creates a log without failures. A failure that continues is logged at most once in each `interval`.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
         Self {

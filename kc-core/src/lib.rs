@@ -10,20 +10,21 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | [`failure_log`] | limits on the logging of failures |
+//! | [`work`], [`sabotage`] | support for tests: counters of costly operations, rules that a test can break |
 //! | [`types`], [`secret`], [`wire`] | topics, key ids and times; secrets in memory; strict MessagePack |
 //! | [`keys`], [`kem`] | signing keys; key exchange, classical and post-quantum |
 //! | [`chain`], [`ratchet`] | certificate chains and trust; data keys that never repeat |
+//! | [`backend`] | traits and settings of a Kafka client; uses only `secret` |
 //! | [`message`], [`exchange`] | sealing and opening messages; the exchange by which consumers get keys from producers |
+//! | [`chain_server`] | renewal of short-lived chains |
 //! | [`store`] | codecs for a node's files, and the traits of its stores |
 //! | [`own_chains`] | assignment of a node's stored chains to its signing keys |
 //! | [`provision`] | creation of nodes from two passwords |
-//! | [`chain_server`] | renewal of short-lived chains |
-//! | [`backend`] | traits and settings of a Kafka client; uses only `types` and `secret` |
-//! | [`work`], [`sabotage`] | support for tests: counters of costly operations, rules that a test can break |
 //!
 //! # Example
 //!
-//! A message on its way from a producer's ratchet to a consumer's key ring:
+//! The example seals a message with a key from a producer's ratchet, and opens it with a consumer's key ring:
 //!
 //! ```
 //! use kc_core::message::{KeyRing, seal};
@@ -34,7 +35,7 @@
 //!
 //! let root_topic = TopicScheme::default().root_of("sensors.berlin");
 //!
-//! // The producer: a step may be used only after its successor has been stored.
+//! // The producer uses a step of its ratchet only after it has stored the next step.
 //! let pending = Seed::generate(&mut rng).advance()?;
 //! let stored_first = pending.next().encode();
 //! let (step, _) = pending.stored();
@@ -42,7 +43,7 @@
 //! let mut sealed = Vec::new();
 //! seal(&key, Component::Value, b"21.5 degrees", &mut sealed)?;
 //!
-//! // The consumer: it received the key in a key exchange.
+//! // The consumer has received the key in a key exchange.
 //! let mut ring = KeyRing::default();
 //! ring.add(&root_topic, key.id(), key.data_key().expose_copy(), None);
 //! let opened = ring.open(root_topic.as_str(), Component::Value, &sealed);

@@ -1,8 +1,9 @@
 //! A node's own chains in its configuration (protocol §11): the entries `chain0`, `chain1`, … of the section
 //! `chains`.
 //!
-//! A chain belongs to the signing key that its last certificate names, whatever the name of its entry. It is
-//! written to the entry with the position of its key. The node's own file is trusted, so nothing is verified here.
+//! A chain belongs to the signing key that its last certificate names, whatever the name of its entry. A new chain is
+//! written to the entry whose number is the position of its key: `chain0` for the first signing key. The node's own
+//! file is trusted, so nothing is verified here.
 
 use crate::chain::{Certificate, UnverifiedChain};
 use crate::keys::VerifyingKey;
@@ -38,7 +39,8 @@ impl OwnChains {
         Ok(chains.collect())
     }
 
-    /// Returns the chains of the signing key at `position`. The chain in the entry of that position is the first.
+    /// Returns the chains of `key`, the node's signing key at `position` (from 0). If the entry with this number holds
+    /// one of them, that chain is the first.
     #[must_use]
     pub fn of_key(&self, position: usize, key: &VerifyingKey) -> Vec<&OwnChain> {
         let chains = self
@@ -74,9 +76,10 @@ impl FromIterator<(Name, Vec<u8>)> for OwnChains {
     }
 }
 
-/// Writes a chain to the entry of its key's position, in place of the key's present chain.
+/// Writes a chain to the entry whose number is `position`, the position of the chain's key. The new chain replaces the
+/// key's present chain, even if that chain is in another entry.
 ///
-/// If that entry holds another key's chain, the other chain moves to the entry of the replaced chain, or to the first
+/// If the entry with the number `position` holds another key's chain, the other chain moves to the entry of the replaced chain, or to the first
 /// free entry if no chain is replaced.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Rules that a test can break on purpose, which proves that the simulator detects the damage.
+//! Rules that a test can break on purpose, to prove that the simulator detects the damage.
 //!
 //! A rule is broken in one thread only, and only with the feature `sabotage`; without the feature, [`broken`] is
 //! the constant `false`.
@@ -8,23 +8,23 @@
 pub enum Rule {
     /// An exchange accepts all valid replies to a request, and sends requests as soon as there is a key to ask for.
     EveryReplyCounts,
-    /// Keys that have opened no record are dropped for other keys with the same id.
+    /// A key that has opened no record is dropped to make room for another key with the same id.
     UnprovenMakeRoom,
-    /// A request with other exchange keys is a different request.
+    /// Two requests with different key-exchange keys are different requests, even if all else is equal.
     RequestsAreByExchangeKeys,
     /// Self-revocations of keys in use wait in a queue of their own.
     SeenRevocationsWaitApart,
     /// The high half of a salt is random.
     SaltsHaveRandomHalf,
-    /// A chain that was validated under older lists is validated again.
+    /// A chain is validated again after the allowlist or the denylist has changed.
     ChangedListsCount,
-    /// A step is used only after its successor has been stored.
+    /// A step of the ratchet is used only after the next step has been stored.
     StoredBeforeUsed,
-    /// A position is settled only after its record has been processed.
+    /// The position of a record may be committed only after the record has been processed.
     DoneBeforeSettled,
-    /// Restrictions are evaluated only after the signature has verified.
+    /// The restrictions of a certificate are evaluated only after its signature has verified.
     VerifiedBeforeEvaluated,
-    /// An exchange forgets requests that can no longer be answered.
+    /// An exchange forgets its oldest request for each new one when the maximum number is reached.
     OldRequestsAreForgotten,
 }
 

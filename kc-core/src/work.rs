@@ -5,13 +5,13 @@
 /// Numbers of costly operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Regular expressions compiled.
+    /// The number of regular expressions that were compiled.
     pub regexes: u64,
-    /// Ed25519 signatures verified.
+    /// The number of Ed25519 signatures that were verified.
     pub ed25519: u64,
-    /// SLH-DSA signatures verified.
+    /// The number of SLH-DSA signatures that were verified.
     pub slh_dsa: u64,
-    /// Key exchanges: encapsulations and decapsulations.
+    /// The number of encapsulations and decapsulations.
     pub key_exchanges: u64,
 }
 

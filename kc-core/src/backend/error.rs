@@ -18,7 +18,8 @@ pub enum BackendErrorKind {
     Authentication,
     /// The broker denies this user the operation.
     Authorization,
-    /// The TLS handshake failed: unknown authority, wrong host name, or no TLS on the other side.
+    /// The TLS handshake failed, for example because the authority that certified the broker is not trusted, the
+    /// certificate is for another host name, or the broker does not use TLS on this port.
     Tls,
     /// The record is larger than the broker accepts.
     RecordTooLarge,
@@ -36,7 +37,7 @@ pub enum BackendErrorKind {
     Other,
 }
 
-/// A failure of a Kafka client. Its clones share one source: the client's own error.
+/// A failure of a Kafka client. The source is the error of the client library, if there is one; clones share it.
 #[derive(Clone, Debug)]
 pub struct BackendError {
     kind: BackendErrorKind,
@@ -59,7 +60,7 @@ impl BackendError {
         }
     }
 
-    /// Adds the client's own error as the source.
+    /// Adds the error of the client library as the source.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
@@ -92,8 +93,9 @@ impl BackendError {
         self.retriable
     }
 
-    /// Returns whether this error of a topic's creation leaves the creation to others: the topic already exists, or
-    /// this client will never be able to create it. The client may then use the topic if it exists.
+    /// Returns whether this client need not try again after the creation of a topic failed with this error: the topic
+    /// already exists, or this client will never be able to create it. The client may then use the topic if it exists
+    /// or if another client creates it.
     #[must_use]
     pub fn leaves_topic_to_others(&self) -> bool {
         use BackendErrorKind::{Authorization, Rejected, TopicExists, Unsupported};

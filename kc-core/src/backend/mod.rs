@@ -5,8 +5,8 @@
 //! [`GroupConsumer`] for data. [`ClientSettings`] are the settings of each of these clients. All traits are
 //! object-safe and contain no types of a client library.
 //!
-//! Each wait has a deadline. When it passes, a method returns a [`BackendError`] that names the operation, except
-//! that a poll then returns no records. A deadline of [`Duration::MAX`](std::time::Duration::MAX) means no deadline;
+//! Each wait has a deadline. When the deadline passes, a poll returns no records, and any other method returns a
+//! [`BackendError`] that names the operation. A deadline of [`Duration::MAX`](std::time::Duration::MAX) means no deadline;
 //! [`end_of`] returns the instant at which a wait ends.
 //!
 //! # Cancel safety

@@ -30,7 +30,7 @@ pub const LIST_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Clone, Default)]
 pub struct Subscription {
     names: BTreeSet<String>,
-    /// Each with its text.
+    /// The regular expressions, each with its text.
     patterns: Vec<(String, Regex)>,
     excepted: Vec<Arc<Except>>,
 }
@@ -48,8 +48,8 @@ impl Subscription {
 
     /// Creates a subscription to topics by name and by regular expressions.
     ///
-    /// A text that begins with `^` is a regular expression, because no topic name begins so. An expression matches
-    /// from the start of a name; end it with `$` to match whole names.
+    /// A text that begins with `^` is a regular expression, because no topic name begins with `^`. The expression must
+    /// match from the start of a name, but need not match to its end. To match whole names only, end it with `$`.
     ///
     /// # Errors
     /// Returns an error of the kind `Configuration` if a regular expression is invalid.
@@ -86,7 +86,7 @@ impl Subscription {
         &self.names
     }
 
-    /// Returns whether the subscription contains regular expressions, which topics that are created later may match.
+    /// Returns whether the subscription contains regular expressions. Topics that are created later may match them.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.patterns.is_empty()

@@ -140,9 +140,8 @@ pub trait Admin: Debug + Send + Sync {
     /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access.
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError>;
 
-    /// Creates a topic. In a cluster, brokers learn of a topic later than the controller that created it. The method
-    /// therefore completes when the broker that answers [`partitions`](Self::partitions) knows the topic, or after 10
-    /// s.
+    /// Creates a topic. In a cluster, some brokers learn of a new topic later than others. The method therefore
+    /// completes when the broker that answers [`partitions`](Self::partitions) knows the topic, or after 10 s.
     ///
     /// Not cancel safe: the topic may be created nevertheless.
     ///
@@ -212,7 +211,7 @@ pub enum LogStart {
 /// The range of offsets of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermarks {
-    /// The first offset.
+    /// The offset of the first available record (Kafka's log start offset).
     pub low: i64,
     /// The offset after the last record, even if that record belongs to an open transaction.
     pub high: i64,
@@ -225,7 +224,7 @@ impl Watermarks {
         (self.low..=self.high).contains(&offset)
     }
 
-    /// Returns the offset at which reading with this start begins.
+    /// Returns the offset at which a reader with the start position `start` begins.
     #[must_use]
     pub fn resolve(&self, start: LogStart) -> i64 {
         match start {
@@ -236,9 +235,8 @@ impl Watermarks {
         }
     }
 
-    /// Returns the offset at which a member of a group begins: the committed position, or `start` if no position is
-    /// committed. Returns the first offset if there is no committed position and no `start`, or if the log does not
-    /// contain the offset.
+    /// Returns the offset at which a member of a group begins: the `committed` position, or `start` if no position is
+    /// committed. If both are `None`, or the log does not contain the offset, returns the first offset.
     #[must_use]
     pub fn resolve_for_group(&self, committed: Option<i64>, start: Option<i64>) -> i64 {
         let wanted = committed.or(start);
@@ -438,12 +436,13 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// The Kafka value; null and empty are different.
     pub value: Option<Vec<u8>>,
-    /// The headers, in order.
+    /// The headers, in the order in which the record contains them.
     pub headers: Vec<Header>,
 }
 
 impl Record {
-    /// Returns the offset after this record. A broker may send the largest possible offset, so this saturates.
+    /// Returns the offset after this record. A broker may send the largest possible offset; the result is then that
+    /// same offset.
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         self.offset.saturating_add(1)
@@ -462,7 +461,7 @@ pub struct OutgoingRecord {
     pub key: Option<Vec<u8>>,
     /// The Kafka value.
     pub value: Option<Vec<u8>>,
-    /// The headers, in order.
+    /// The headers, in the order in which they are sent.
     pub headers: Vec<Header>,
 }
 

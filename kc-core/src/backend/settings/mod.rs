@@ -151,9 +151,10 @@ impl ClientSettings {
     /// twice, the last occurrence counts.
     ///
     /// # Errors
-    /// Returns an error of the kind `Configuration` that names the setting if it is unknown (with the nearest known
-    /// name), of the wrong type or range, or missing; and one of the kind `Unsupported` if no backend supports it.
-    /// Values that may be passwords are not shown.
+    /// Returns an error that names the setting. Its kind is `Configuration` if a setting is unknown (the error then
+    /// also names the most similar known setting), if a value has the wrong type or range, if settings contradict each
+    /// other, or if a required setting is missing. Its kind is `Unsupported` if no backend supports the setting. Values
+    /// that may be passwords are not shown.
     pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, BackendError>
     where
         N: AsRef<str>,
@@ -171,8 +172,8 @@ impl ClientSettings {
     /// effect with such a backend.
     ///
     /// # Errors
-    /// Returns an error of the kind `Unsupported` that names the setting and the backend if TLS is used and the
-    /// settings contain one for TLS that only librdkafka has.
+    /// Returns an error of the kind `Unsupported` that names the setting and the backend if TLS is used and there is a
+    /// setting for TLS that only librdkafka has.
     pub fn refuse_librdkafka(&self, backend: &str) -> Result<(), BackendError> {
         let mut names = self.librdkafka.iter().map(|(name, _)| name);
         match names.find(|name| name.starts_with("ssl.")) {
@@ -207,8 +208,8 @@ impl Compression {
     }
 }
 
-/// Creates the error for a setting that a backend does not support. `what` names the setting and its alternatives,
-/// and follows the name of the backend.
+/// Creates the error for a setting that a backend does not support. The context of the error is the name of the
+/// backend, followed by `what`: a text that names the setting and the alternatives.
 #[must_use]
 pub fn unsupported(backend: &str, what: impl AsRef<str>) -> BackendError {
     BackendError::new(

@@ -87,7 +87,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("ssl.key.password", "ssl_password"),
 ];
 
-/// librdkafka's other settings, which a backend with librdkafka passes on.
+/// librdkafka's other settings, which a backend that uses librdkafka passes to it.
 const LIBRDKAFKA: &[&str] = &[
     "api.version.fallback.ms",
     "api.version.request",
@@ -143,7 +143,7 @@ const LIBRDKAFKA: &[&str] = &[
     "topic.metadata.refresh.sparse",
 ];
 
-/// Names that may occur and have no effect: kc makes the choice itself, or has no such feature.
+/// Names of settings that are accepted but have no effect, because kc makes the choice itself or has no such feature.
 const IGNORED: &[&str] = &[
     "api_version",
     "api_version_auto_timeout_ms",
@@ -343,8 +343,8 @@ pub fn canonical_name(name: &str) -> &str {
 /// ```
 ///
 /// # Errors
-/// Returns an error of the kind `Configuration` that names the nearest setting if there is no such setting, and one
-/// of the kind `Unsupported` if no backend supports it.
+/// Returns an error of the kind `Configuration` that names the most similar known setting if there is no setting
+/// `name`, and one of the kind `Unsupported` if no backend supports the setting.
 pub fn client_role(name: &str) -> Result<ClientRole, BackendError> {
     look_up(name)?;
     let name = canonical_name(name);

@@ -202,7 +202,9 @@ impl Parsing {
                 key,
                 password: self.key_password.take(),
             }),
-            (Some(_), None) => return Err(invalid("`ssl_certfile` needs `ssl_keyfile`")),
+            (Some(_), None) => {
+                return Err(invalid("`ssl_keyfile` is required with `ssl_certfile`"));
+            }
             (None, key) => {
                 self.idle(&[
                     ("ssl_keyfile", key.is_some()),

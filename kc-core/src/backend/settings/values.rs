@@ -22,7 +22,7 @@ pub(super) fn servers(value: &str) -> Result<String, BackendError> {
     for server in value.split(',').map(str::trim) {
         if server.is_empty() || server.contains(char::is_whitespace) {
             return Err(invalid(format!(
-                "`bootstrap_servers`: {value:?} is not a list of host:port"
+                "`bootstrap_servers`: {value:?} is not a list of addresses (host:port,...)"
             )));
         }
         let (host, rest) = match server.rfind(']') {
@@ -106,9 +106,9 @@ pub(super) fn read_committed(value: &str) -> Result<bool, BackendError> {
     }
 }
 
-/// Parses `auto_offset_reset`. Returns whether a group without a committed position begins at the first record, or
-/// `None` for the values `none` and `error`: the consumer is to fail without a committed position, which no backend
-/// supports.
+/// Parses `auto_offset_reset`. Returns whether a group without a committed position begins at the first record.
+/// Returns `None` for the values `none` and `error`: with them, a consumer without a committed position would have to
+/// fail, which no backend supports.
 pub(super) fn from_beginning(value: &str) -> Result<Option<bool>, BackendError> {
     match value.to_ascii_lowercase().as_str() {
         "earliest" | "smallest" | "beginning" => Ok(Some(true)),
@@ -179,7 +179,7 @@ pub(super) fn millis(name: &str, value: &str) -> Result<Duration, BackendError> 
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tls {
-    /// The authorities that may have certified the brokers.
+    /// The authorities that the client trusts to certify brokers.
     pub authorities: Authorities,
     /// The client's own certificate, for brokers that require one (mTLS).
     pub certificate: Option<ClientCertificate>,
