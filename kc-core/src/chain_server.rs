@@ -42,8 +42,8 @@ pub struct Renewal {
 }
 
 impl Default for RenewalPolicy {
-    /// Returns the defaults of the protocol (§9): a chain is valid for a week, and is renewed one day (a seventh of a
-    /// week) before its end.
+    /// Returns the defaults of the protocol (§9): a chain is valid for a week, and is renewed about one day before
+    /// its end.
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(604_800),

@@ -95,7 +95,7 @@ impl<'a> Certificate<'a> {
         behind(KeyType::Ed25519).or_else(|error| behind(KeyType::Hybrid).map_err(|_| error))
     }
 
-    /// Returns the bytes of the key slot of a signed certificate and the first of its further elements, before
+    /// Returns the third element (the keys, as encoded bytes) and the fourth element of a signed certificate, before
     /// anything is verified.
     #[must_use]
     pub(crate) fn peek_keys_and_extra(signed: &'a [u8]) -> Option<(&'a [u8], Value<'a>)> {
@@ -107,10 +107,10 @@ impl<'a> Certificate<'a> {
             })
     }
 
-    /// Returns the first of the further elements of a signed certificate, before anything is verified.
+    /// Returns the fourth element of a signed certificate (the first element after the keys), before anything is
+    /// verified.
     ///
-    /// Callers use this to reject a message that concerns other nodes at low cost: neither keys nor restrictions are
-    /// interpreted.
+    /// Callers use this to reject messages for other nodes at low cost: neither keys nor restrictions are interpreted.
     #[must_use]
     pub fn peek_extra(signed: &'a [u8]) -> Option<Value<'a>> {
         Self::peek_keys_and_extra(signed).map(|(_, extra)| extra)
@@ -152,7 +152,7 @@ impl<'a> Parts<'a> {
 }
 
 impl CertificateKeys {
-    /// Reads the key slot of a certificate: a key, or a list of keys.
+    /// Reads the third element of a certificate: a key, or a list of keys.
     ///
     /// # Errors
     /// Returns a [`KeyError`] if a key is malformed or of an unknown version, or the list is empty.

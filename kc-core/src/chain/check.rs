@@ -27,7 +27,7 @@ pub enum ChainError {
     #[error("this node has no allowlist")]
     NoAllowlist,
     /// No root of trust signed the first certificate.
-    #[error("the first certificate is signed by no root of trust that this node knows")]
+    #[error("the first certificate is not signed by a root of trust of this node")]
     UnknownRoot,
     /// A later certificate is not signed by the key in the certificate before it. Holds its index, from 0.
     #[error("certificate {0} is not signed by the key of the certificate before it")]
@@ -44,9 +44,9 @@ pub enum ChainError {
     /// A restriction's regular expression is invalid.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
-    /// A certificate follows one whose key cannot sign, because that certificate is for several keys or for a
-    /// key-exchange key. Holds the index of the following certificate, from 0.
-    #[error("certificate {0} follows one that is not for a single signing key")]
+    /// A certificate that must be for a single signing key is for several keys or for a key-exchange key. Holds the
+    /// index that the next certificate, signed by this key, would have: from 1, or 0 for a certificate outside a chain.
+    #[error("the certificate before certificate {0} is not for a single signing key")]
     NotASigner(usize),
     /// A key of the chain is on the denylist.
     #[error("a key of the chain is on the denylist")]

@@ -12,12 +12,12 @@ use crate::work;
 /// `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_LIST_LEN: usize = 4096;
 
-/// The maximum number of restrictions in one certificate, repeated ones included. Test:
+/// The maximum number of restrictions in one certificate. A repeated restriction counts each time. Test:
 /// `restrictions_repeated_without_end_are_refused_before_they_are_evaluated`.
 pub const MAX_RESTRICTIONS: usize = 16;
 
-/// The maximum number of regular expressions in one list, [`ANYTHING`] not counted. Each evaluation compiles them.
-/// Test: `lists_that_take_long_to_look_at_are_refused`.
+/// The maximum number of regular expressions in one list. [`ANYTHING`] does not count. Each evaluation compiles the
+/// expressions. Test: `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_PATTERNS: usize = 32;
 /// The maximum length of a regular expression, in bytes. Test: `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_PATTERN_LEN: usize = 1024;
@@ -59,9 +59,9 @@ pub struct Constraints {
     /// The granted topics, as literals and regular expressions. If it is `None`, this certificate lists no topics and
     /// does not restrict the topics that other certificates of the chain list.
     pub topics: Option<Vec<String>>,
-    /// Granted usages, in the same form.
+    /// The granted usages, in the same form as `topics`.
     pub usages: Option<Vec<String>>,
-    /// The number of certificates that may follow, or `None` for any number. A negative number means that too many
+    /// The maximum number of certificates that may follow, or `None` for any number. A negative number means that too many
     /// certificates followed.
     pub path_length: Option<i64>,
 }
@@ -72,11 +72,11 @@ pub struct Constraints {
 /// verified under a trusted key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restrictions {
-    /// All lists of topics. They intersect in this order.
+    /// All lists of topics. Only topics in all lists are granted; the lists are intersected in this order.
     topics: Vec<Vec<String>>,
-    /// All lists of usages. They intersect in this order.
+    /// All lists of usages. Only usages in all lists are granted; the lists are intersected in this order.
     usages: Vec<Vec<String>>,
-    /// The path length; the last one if there are several.
+    /// The path length. If the certificate states several, this is the last.
     path_length: Option<i64>,
 }
 
@@ -84,7 +84,7 @@ impl Restrictions {
     /// Reads the byte string of a certificate's second element. Compiles no regular expression.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check C08 if it is malformed or contains an unknown restriction.
+    /// Returns the [`ChainError`] of the check C08 if the byte string is malformed or contains an unknown restriction.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, ChainError> {
         let malformed = ChainError::Constraints;
         let value = Value::decode(bytes).map_err(|_| malformed("not MessagePack"))?;
@@ -100,7 +100,10 @@ impl Restrictions {
             else {
                 return Err(malformed("a restriction is not a pair"));
             };
-            match name.text().map_err(|_| malformed("a name is not text"))? {
+            match name
+                .text()
+                .map_err(|_| malformed("the name of a restriction is not text"))?
+            {
                 "topics" => restrictions.topics.push(texts(value)?),
                 "usages" => restrictions.usages.push(texts(value)?),
                 "pathlen" => {
@@ -136,8 +139,8 @@ impl Restrictions {
         Ok(constraints)
     }
 
-    /// Returns whether each list of usages contains `usage` as a literal, or [`ANYTHING`]. Compiles no regular
-    /// expression.
+    /// Returns whether the certificate lists usages, and each of its lists of usages contains `usage` as a literal or
+    /// contains [`ANYTHING`]. Compiles no regular expression.
     pub(super) fn name_usage(&self, usage: Usage) -> bool {
         let names = |list: &Vec<String>| {
             let mut names = list.iter();
@@ -267,7 +270,7 @@ fn texts(value: &Value<'_>) -> Result<Vec<String>, ChainError> {
     };
     if patterns().count() > MAX_PATTERNS || patterns().any(|text| text.len() > MAX_PATTERN_LEN) {
         return Err(ChainError::Constraints(
-            "too many or too long regular expressions",
+            "a list has too many regular expressions, or one that is too long",
         ));
     }
     Ok(texts)
@@ -325,8 +328,8 @@ pub fn grants(choices: Option<&[String]>, wanted: Option<&str>) -> Result<bool, 
     }
 }
 
-/// Returns the strings of the child's list that match the parent's list, in the child's order. An absent list
-/// restricts nothing.
+/// Returns the strings of the child's list that match the parent's list, in the child's order. If one of the lists is
+/// absent (`None`), returns the other list.
 ///
 /// # Errors
 /// Returns [`InvalidPattern`] like [`multimatch`].

@@ -48,10 +48,12 @@ impl Identity {
         self.chain.as_deref()
     }
 
-    /// Validates this node's own chain: it must prove `demand` and end with this key.
+    /// Validates this identity's chain. The chain must meet `demand`, and its last certificate must be for this
+    /// identity's key.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check that refused the chain.
+    /// Returns [`ChainError::Length`] if there is no chain, [`ChainError::Signature`] if the last certificate is for
+    /// another key, and otherwise the [`ChainError`] of the check that refused the chain.
     pub fn validate(&self, trust: &TrustStore, demand: &Demand<'_>) -> Result<(), ChainError> {
         self.prove(trust, demand).map(drop)
     }
@@ -80,7 +82,7 @@ impl Identity {
     /// Validates the chain and returns this identity for signing.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check that refused the chain.
+    /// Returns the same errors as [`validate`](Self::validate).
     pub fn validated(
         &self,
         trust: &TrustStore,
@@ -154,7 +156,7 @@ impl ToBeSigned {
     /// Signs the certificate and returns the finished message.
     ///
     /// # Errors
-    /// Returns a [`KeyError`] if the signer fails.
+    /// Returns a [`KeyError`] if the signer fails, or [`KeyError::Mismatch`] if the stored chain cannot be parsed.
     pub fn sign(&self, signer: &dyn Signer, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
         let signed = signer.sign(&self.certificate, rng)?;
         self.finish(&signed).map_err(|_| KeyError::Mismatch)

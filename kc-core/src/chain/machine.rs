@@ -14,19 +14,19 @@ use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 
-/// The maximum number of keys that a node remembers as used in validated chains; further keys are not remembered.
+/// The maximum number of keys in validated chains that a node remembers. Further keys are not remembered.
 /// Test: `keys_seen_in_use_are_bounded`.
 pub const MAX_SEEN_KEYS: usize = 65_536;
 /// The interval at which the node checks the ends of its own chains if there is no input. The check repeats because
 /// the system's clock may have been changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// A version of the lists. Results of validation under an older version must be validated again.
+/// A version of the lists. A chain that was validated under an older version must be validated again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
-/// The trust of a node: its lists, and its own chains. The machine validates chains and takes updates; its effects
-/// say what the caller must do about them.
+/// The trust of a node: its lists, and its own chains. The machine validates chains and processes updates. Its effects
+/// ([`TrustEffect`]) are the actions that the caller must perform.
 ///
 /// ```text
 /// handle(update, now) ─► poll_effect(now) ─► store an entry, verify a revocation, report an event
@@ -344,9 +344,9 @@ impl Trust {
         }))
     }
 
-    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input: the next
-    /// self-revocation may be verified then, the next warning of a chain that ends is due, or the node must check its
-    /// own chains again.
+    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input. At that
+    /// time, the next self-revocation may be verified, the next warning of a chain that ends is due, or the node must
+    /// check its own chains again.
     #[must_use]
     pub fn next_timeout(&self, now: Now) -> Duration {
         let warning = self.expiry.next_warning();
@@ -395,8 +395,8 @@ impl Trust {
         }
     }
 
-    /// Queues a self-revocation. If it claims to be of a key in use, its Ed25519 signature is verified first, so
-    /// that forged messages cannot take the place of the real one.
+    /// Queues a self-revocation. If the message claims to revoke a key in use, its Ed25519 signature is verified first,
+    /// so that forged messages cannot take the place of the real one.
     fn take_self_revocation(&mut self, revocation: &SelfRevocation<'_>, message: &[u8], now: Now) {
         let key = revocation.key();
         let is_seen = self.has_seen(key);
@@ -410,7 +410,7 @@ impl Trust {
         self.revocations.push(key, is_seen, message);
     }
 
-    /// Puts an entry in force and requests that it is stored.
+    /// Adds an entry to a list, and asks the caller to store it.
     fn add(&mut self, list: TrustList, entry: TrustEntry, now: Now) {
         let valid_before = self.valid_keys(now.wall);
         self.effects
@@ -426,8 +426,8 @@ impl Trust {
         self.report_denied(&valid_before, now.wall);
     }
 
-    /// Applies the self-revocation of a key. A key in use is added to the denylist as an entry. Of any other key,
-    /// only a hash is remembered.
+    /// Applies the self-revocation of a key. If the key is in use, it is added to the denylist as an entry. Otherwise
+    /// only a hash of the key is remembered.
     fn deny_self(&mut self, entry: TrustEntry, now: Now) {
         let Some(key) = entry.key().cloned() else {
             return;

@@ -1,7 +1,7 @@
-//! Certificates and certificate chains (protocol §6), which prove a key's rights back to a root of trust.
+//! Certificates and certificate chains (protocol §6). A chain proves that a root of trust granted rights to a key.
 //!
-//! A received chain is an [`UnverifiedChain`]. Only its validation against a [`TrustStore`], for a [`Demand`],
-//! gives a [`ValidatedChain`]. Each step that can refuse a chain is a numbered [`Check`]. Trust changes at run time
+//! A received chain is an [`UnverifiedChain`]. Its validation against a [`TrustStore`] returns a [`ValidatedChain`] if
+//! the chain meets a [`Demand`]. Each step that can refuse a chain is a numbered [`Check`]. Trust changes at run time
 //! by the updates that a [`TrustList`] accepts. [`Trust`] is the state machine of a node.
 
 mod certificate;

@@ -10,12 +10,12 @@ pub const MAX_WAITING_REVOCATIONS: usize = 256;
 /// The maximum number of waiting self-revocations that claim to be of the same key. It is more than one, so that a
 /// forged message does not keep the real one out. Test: `a_forged_revocation_does_not_keep_the_real_one_out`.
 const MAX_WAITING_OF_ONE_KEY: usize = 4;
-/// The maximum length of a self-revocation, in bytes: two certificates and a hybrid signature. Test:
+/// The maximum length of a self-revocation, in bytes. It is enough for two certificates and a hybrid signature. Test:
 /// `a_revocation_that_is_too_long_is_dropped`.
 pub const MAX_REVOCATION_LEN: usize = 24 * 1024;
 /// The verification of self-revocations may take at most 1/`PART` of the node's time.
 const PART: u32 = 10;
-/// The maximum verification time that can be saved up. Test:
+/// The maximum verification time that accumulates while no message waits. Test:
 /// `a_tenth_of_the_time_goes_into_revocations_whatever_they_cost`.
 const MAX_CREDIT: Duration = Duration::from_millis(10);
 /// The interval at which verification continues while messages wait.
@@ -23,11 +23,11 @@ const PACE: Duration = Duration::from_millis(100);
 
 /// Self-revocations that wait for verification.
 ///
-/// They are the only messages that a key without a certificate may sign. They therefore wait apart from everything
-/// else and get at most a tenth of the time.
+/// They are the only messages that a key without a certificate may sign. They therefore wait in queues of their own,
+/// and their verification takes at most a tenth of the node's time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Revocations {
-    /// Messages that claim to be of a key in use.
+    /// Messages that claim to revoke a key in use.
     seen: VecDeque<Waiting>,
     others: VecDeque<Waiting>,
     credit: Duration,
@@ -100,7 +100,7 @@ impl Revocations {
         }
     }
 
-    /// Returns the time after which to continue, or `None` if no message waits.
+    /// Returns the time after which to call [`begin`](Self::begin) again, or `None` if no message waits.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         let waits = !self.seen.is_empty() || !self.others.is_empty();
         waits.then_some(PACE)

@@ -89,7 +89,7 @@ impl TrustEntry {
         &self.bytes
     }
 
-    /// Returns the key of the entry, or `None` if the entry is for no signing key or for several.
+    /// Returns the key of the entry, or `None` if the entry is not for a single signing key.
     #[must_use]
     pub fn key(&self) -> Option<&VerifyingKey> {
         self.signer.as_ref()
@@ -113,7 +113,7 @@ impl TrustEntry {
         &self.limits.constraints
     }
 
-    /// Returns the same entry, restricted to these topics and to the exchange of keys.
+    /// Returns the same entry with `topics` as its topics, and restricted to the usages of the key exchange.
     ///
     /// The usages for extending the lists are removed because the lists apply to all topics: a key that is trusted
     /// for only some topics must not extend the lists.
@@ -214,7 +214,7 @@ impl TrustStore {
         self
     }
 
-    /// Returns whether a list has an entry for `key`. On the denylist, a key that denied itself counts, too.
+    /// Returns whether a list has an entry for `key`. A key that denied itself counts as an entry of the denylist.
     #[must_use]
     pub fn lists(&self, list: TrustList, key: &VerifyingKey) -> bool {
         (list == TrustList::Deny && self.denied_itself(key)) || self.has_entry(list, key)
@@ -242,7 +242,8 @@ impl TrustStore {
 
     /// Returns the roots of trust in force, in the order of the list.
     ///
-    /// [`TEMPORARY_ROOT`] is never in force, nor is the classical half of a denied hybrid key.
+    /// [`TEMPORARY_ROOT`] and the classical half of a denied hybrid key are never in force. The classical half of a
+    /// hybrid root for all topics is in force only with [`allow_classical_root`](Self::allow_classical_root).
     pub fn roots(&self) -> impl Iterator<Item = (&VerifyingKey, &TrustEntry)> {
         let entries = self.allowlist.as_deref().unwrap_or_default();
         entries
@@ -268,8 +269,8 @@ impl TrustStore {
 
     /// Returns whether `key` is the classical half of a hybrid key on the denylist.
     ///
-    /// The holder of the hybrid key can also sign for the half, so the half is not a root of trust and does not
-    /// restore trust.
+    /// The holder of the hybrid key can also sign with the half alone. The half is therefore not a root of trust, and
+    /// does not restore trust in a denied chain.
     #[must_use]
     pub fn is_half_of_a_denied_hybrid(&self, key: &VerifyingKey) -> bool {
         let mut denied = self.denylist.iter().flat_map(TrustEntry::keys);

@@ -26,7 +26,7 @@ pub enum TrustList {
 #[non_exhaustive]
 pub enum UpdateError {
     /// The chain of the sender does not prove what the update requires.
-    #[error("sender's chain: {0}")]
+    #[error("the sender's chain was refused: {0}")]
     Chain(#[from] ChainError),
     /// The entry for the list is missing or malformed.
     #[error("malformed entry: {0}")]
@@ -40,9 +40,11 @@ pub enum UpdateError {
     /// The denylist has no room for more keys that deny themselves. A root of trust can still deny keys.
     #[error("the denylist has no room for more keys that deny themselves")]
     Full,
-    /// The entry is for a hybrid root that would replace its classical half as a root of trust, but the classical
-    /// half did not sign the chain.
-    #[error("the hybrid root is not certified by its classical half")]
+    /// The entry is for a hybrid root that would replace its classical half as a root of trust, but the chain does not
+    /// begin with the classical half.
+    #[error(
+        "the hybrid root would replace its classical half, but that half is not the root of the chain"
+    )]
     OtherHalf,
     /// The chain certifies another key than the key of this node that it is meant for.
     #[error("the chain certifies another key than the one that it is meant for")]
@@ -68,7 +70,7 @@ pub enum UpdateCheck {
     EndsEarlier,
     /// M06: the denylist has room for keys that deny themselves.
     Full,
-    /// M07: a hybrid root that replaces a classical one is certified by it.
+    /// M07: a hybrid root that replaces its classical half is certified by a chain with this half as its root.
     OtherHalf,
 }
 
@@ -94,8 +96,8 @@ impl TrustList {
         }
     }
 
-    /// Returns the list's name. Its section in the node's configuration has this name and, by default, its topic,
-    /// too.
+    /// Returns the list's name. The list's section in the node's configuration has the same name. By default, the
+    /// list's topic also has this name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -237,7 +239,8 @@ pub fn accept_chain(
     }
 }
 
-/// Returns whether `key` may be added to the allowlist even if that puts its classical half out of force as a root.
+/// Returns whether `key` may be added to the allowlist by a chain with the root `by`. A hybrid key puts its classical
+/// half out of force as a root; if the half is on the allowlist, only the half itself may do this.
 fn may_replace_half(by: Option<&VerifyingKey>, key: &VerifyingKey, trust: &TrustStore) -> bool {
     let half = VerifyingKey::Ed25519(*key.ed25519());
     key.key_type() == KeyType::Ed25519 || !trust.lists(TrustList::Allow, &half) || by == Some(&half)

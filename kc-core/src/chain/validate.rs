@@ -19,7 +19,7 @@ pub const MAX_LINKS: usize = 16;
 /// Test: `a_certificate_before_the_last_is_short`.
 pub const MAX_LINK_LEN: usize = 32 * 1024;
 
-/// The requirements that a chain must prove.
+/// The requirements that a chain must meet.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
     /// The time at which the chain must be valid.
@@ -31,7 +31,7 @@ pub struct Demand<'a> {
 }
 
 impl<'a> Demand<'a> {
-    /// Creates a demand for validity at `now` alone.
+    /// Creates a demand that requires validity at `now`, but no topic and no usage.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
@@ -60,7 +60,8 @@ impl<'a> Demand<'a> {
     }
 }
 
-/// Verifies a certificate that a key signed, at this index of its chain. Returns the signed bytes.
+/// Verifies the signature of a certificate. The arguments are the signer's key, the signed certificate, and its index
+/// in the chain. Returns the certificate without the signature.
 pub(super) type VerifyLink<'f> =
     dyn for<'l> FnMut(&VerifyingKey, &'l [u8], usize) -> Result<&'l [u8], SignatureError> + 'f;
 
@@ -119,14 +120,16 @@ impl<'a> UnverifiedChain<'a> {
         encode_chain(&[&self.links, &[link][..]].concat())
     }
 
-    /// Walks the chain from each root of trust until it proves `demand` (protocol §6).
+    /// Validates the whole chain against one root of trust after the other, until the chain is valid under one of them
+    /// and meets `demand` (protocol §6).
     ///
-    /// Until the signature of a root verifies, this costs one Ed25519 verification for each root, and nothing is
+    /// Until the signature of a root verifies, this costs one Ed25519 verification for each root, and no restriction is
     /// evaluated. A [`SelfRevocation`] is not a chain from a root; see [`self_revocation`](Self::self_revocation).
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check that refused the chain. If there are several roots, it is the error
-    /// for the root whose signature verified.
+    /// Returns [`ChainError::NoAllowlist`] if there is no allowlist, and [`ChainError::UnknownRoot`] if no root of trust
+    /// signed the first certificate. Otherwise returns the [`ChainError`] of the check that refused the chain under the
+    /// root that signed it.
     pub fn validate(
         &self,
         trust: &TrustStore,
@@ -332,9 +335,9 @@ impl ValidatedChain {
         &self.path
     }
 
-    /// Returns the keys that signed the certificates of the chain: the root first, and the signer of the last certificate
-    /// last. Unlike the [path](Self::path), they do not include the key of the last certificate, which is an ephemeral key
-    /// in some requests and replies.
+    /// Returns the keys that signed the certificates of the chain: the root first, and the signer of the last
+    /// certificate last. Unlike the [path](Self::path), they do not include the key of the last certificate, which is
+    /// an ephemeral key in some requests and replies.
     #[must_use]
     pub fn signers(&self) -> &[VerifyingKey] {
         self.path.get(..self.signers).unwrap_or_default()
@@ -376,7 +379,7 @@ impl ValidatedChain {
         constraints.require(None, Some(usage.as_str())).is_ok()
     }
 
-    /// Returns the earliest end of validity of the certificates.
+    /// Returns the end of the chain's validity: the earliest end of its certificates and of the root's entry.
     #[must_use]
     pub fn max_age(&self) -> MaxAge {
         self.limits.max_age
@@ -437,7 +440,7 @@ fn permitted(
 }
 
 impl UnverifiedChain<'_> {
-    /// Returns the signing key that the last certificate names, before anything is verified. Callers use this to
+    /// Returns the signing key that the last certificate is for, before anything is verified. Callers use this to
     /// recognize a known key without the cost of verifying a signature.
     #[must_use]
     pub fn peek_key(&self) -> Option<VerifyingKey> {
@@ -457,7 +460,7 @@ impl UnverifiedChain<'_> {
     /// Returns the signing key that the chain claims to certify. All signatures except the first are verified.
     ///
     /// The first signature is not verified because no root of trust is known here. The result therefore proves
-    /// nothing; it is for programs that pass a chain on.
+    /// nothing. It is for programs that pass a chain on to other nodes.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C02 and C05 to C10 if a certificate is malformed or its
@@ -482,10 +485,10 @@ fn signer_of(certificate: &Certificate<'_>, index: usize) -> Result<VerifyingKey
 /// certificate is forgotten for each new one. Test: `verified_certificates_are_bounded`.
 pub const MAX_VERIFIED: usize = 1024;
 
-/// Certificates with signatures that verified under a trusted key, so that the chains of the same nodes need not be
-/// verified again.
+/// Remembers the certificates whose signatures verified under a trusted key, so that the signatures in the chains of
+/// the same nodes need not be verified again.
 ///
-/// Only the signature is remembered. Validity and the lists are checked each time.
+/// Only the result for the signature is remembered. The validity and the lists are checked each time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VerifiedLinks {
     /// The number of the last use of each certificate, by the hash of the signer's key and the certificate.
@@ -494,7 +497,8 @@ pub(super) struct VerifiedLinks {
 }
 
 impl VerifiedLinks {
-    /// Verifies a signed certificate, unless it has verified before.
+    /// Verifies the signature of a certificate, unless it was verified before. Returns the certificate without the
+    /// signature.
     pub(super) fn verify<'a>(
         &mut self,
         key: &VerifyingKey,
