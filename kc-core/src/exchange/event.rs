@@ -50,8 +50,8 @@ pub enum Missing {
     NotAuthorized,
     /// This node's chain has expired, so no producer may send it the key.
     Expired,
-    /// No producer has sent the key within [`UNANSWERED_AFTER`](super::UNANSWERED_AFTER) of the first request. This
-    /// node continues to ask.
+    /// No producer has sent the key in time: within [`UNANSWERED_AFTER`](super::UNANSWERED_AFTER) of the first request,
+    /// or within three request intervals if these are shorter. This node continues to ask.
     Unanswered,
 }
 
@@ -60,7 +60,7 @@ pub enum Missing {
 pub struct MissingKeys {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The reason that concerns all keys, if this node's own chain is at fault.
+    /// The reason that concerns all keys of the root topic, if this node's own chain is at fault.
     pub own: Option<Missing>,
     /// The keys that no producer has sent in time.
     pub unanswered: Vec<KeyId>,
@@ -160,16 +160,16 @@ pub enum ExchangeEvent {
 #[non_exhaustive]
 pub enum Refusal {
     /// The sender's chain does not grant what the message requires.
-    #[error("sender's chain: {0}")]
+    #[error("the sender's chain was refused: {0}")]
     Chain(#[from] ChainError),
     /// The list of key ids is malformed, or too long.
-    #[error("malformed list of key ids")]
+    #[error("the list of key ids is malformed or too long")]
     KeyIds,
     /// The last certificate of a request or reply lacks a required element.
     #[error("malformed request or reply: {0}")]
     Layout(&'static str),
     /// The reply answers a request that this node never sent, or for which it no longer accepts replies.
-    #[error("the reply answers no outstanding request")]
+    #[error("the reply does not answer a request to which this node still accepts replies")]
     NotOutstanding,
     /// The two sides have no key exchange in common.
     #[error("the sender and this node have no key exchange in common")]
@@ -190,7 +190,7 @@ pub enum Refusal {
     #[error("the request was answered before")]
     Replay,
     /// This node cannot answer or ask because it has no valid chain of its own.
-    #[error("this node's own chain: {0}")]
+    #[error("this node has no valid chain of its own: {0}")]
     OwnChain(ChainError),
 }
 
@@ -198,11 +198,11 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ExchangeCheck {
-    /// X01: the Kafka key lists key ids.
+    /// X01: the Kafka key is a list of key ids.
     KeyIds,
     /// X02: the last certificate carries the required elements.
     Layout,
-    /// X03: the reply answers an outstanding request.
+    /// X03: the reply answers a request to which this node still accepts replies.
     NotOutstanding,
     /// X04: both sides have a key exchange in common.
     NoCommonSuite,

@@ -21,12 +21,12 @@ pub struct Ticket(pub(super) u64);
 
 /// A job for the caller to run.
 ///
-/// The caller returns the result as [`Input::Done`](super::Input::Done) with the same ticket. The exchange gives up a
-/// job that has no result when its [deadline](Job::deadline) passes.
+/// The caller returns the result as [`Input::Done`](super::Input::Done) with the same ticket. The exchange gives a job
+/// up if it has no result at the job's [deadline](Job::deadline).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Job {
-    /// Validate a chain for a root topic and a usage, at the present time.
+    /// Validate a chain at the present time. The chain must grant a usage for a root topic.
     Validate {
         /// The chain as received.
         chain: Arc<[u8]>,
@@ -118,7 +118,7 @@ impl Failure {
 pub enum KemJob {
     /// Draw the ephemeral keys of a request, one for each suite, and its random value.
     Draw(Vec<Suite>),
-    /// Encapsulate to a request and seal keys to it.
+    /// Encapsulate to a key of a request, and seal data keys for its sender.
     Answer(Box<AnswerJob>),
     /// Open a reply with the ephemeral keys of its request.
     Open {
@@ -131,7 +131,7 @@ pub enum KemJob {
     },
 }
 
-/// The parts of an answer.
+/// The parts from which the answer to a request is made.
 pub struct AnswerJob {
     pub(super) root_topic: RootTopic,
     pub(super) request: Arc<KeyRequest>,
@@ -146,7 +146,7 @@ pub struct AnswerJob {
 pub enum KemOutput {
     /// The ephemeral keys and the random value of a request.
     Drawn(Arc<[DecapsulationKey]>, [u8; NONCE_LEN]),
-    /// One reply for each identity that answers.
+    /// The replies to sign: one for each identity that answers.
     Answered(Result<Vec<ToBeSigned>, Refusal>),
     /// The keys in a reply.
     Opened(Result<ReceivedKeys, Refusal>),
@@ -190,7 +190,7 @@ impl AnswerJob {
         &self.root_topic
     }
 
-    /// Returns the request that this answers.
+    /// Returns the request that this job answers.
     #[must_use]
     pub fn request(&self) -> &KeyRequest {
         &self.request

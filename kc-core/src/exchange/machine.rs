@@ -31,11 +31,12 @@ pub const MAX_TICKETS: usize = 64;
 /// The maximum number of jobs that run at once for one root topic. Test:
 /// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
 pub const MAX_TICKETS_PER_ROOT: usize = 8;
-/// The maximum number of records that wait to be processed. Further records are dropped: they count as settled, but
-/// are not read. Test: `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
+/// The maximum number of records that wait to be processed. Further records are dropped: their positions may be
+/// committed, but the records are not processed. Test:
+/// `a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic`.
 pub const MAX_WAITING_RECORDS: usize = 4096;
-/// The maximum size of all waiting records together, in bytes. Further records are dropped: they count as settled,
-/// but are not read. Test: `waiting_records_are_bounded_in_bytes`.
+/// The maximum size of all waiting records together, in bytes. Further records are dropped: their positions may be
+/// committed, but the records are not processed. Test: `waiting_records_are_bounded_in_bytes`.
 pub const MAX_WAITING_BYTES: usize = 32 << 20;
 /// The maximum number of attempts to process a record. A further attempt can succeed if an actor failed and has been
 /// replaced.
@@ -80,7 +81,8 @@ pub enum Input {
         /// The Kafka value.
         value: Vec<u8>,
     },
-    /// A record needs a key, and the known keys with its id do not open it.
+    /// A record needs a key that this node does not have. The known keys with the same id, if any, do not open the
+    /// record.
     Want {
         /// The root topic.
         root_topic: RootTopic,
@@ -91,7 +93,7 @@ pub enum Input {
     },
     /// A key is no longer needed, because this node got it in another way.
     Unwant(RootTopic, KeyId),
-    /// This node seals for a root topic. The exchange begins to read its requests.
+    /// This node seals records of a root topic. The exchange begins to read the requests for this topic's keys.
     Serve(RootTopic),
     /// The lists or the node's own chains changed. The exchange validates again what it validated before.
     TrustChanged,
@@ -105,7 +107,7 @@ pub enum Input {
 pub enum Effect {
     /// Run a job and pass its result as an input.
     Run(Ticket, Job),
-    /// Add keys to the keys that open records.
+    /// Add received keys to the keys with which this node opens records.
     Table(KeyTableChange),
     /// Publish the reasons why keys are missing: an entry for each root topic with missing keys.
     Missing(Vec<MissingKeys>),
@@ -122,7 +124,7 @@ pub struct KeyTableChange {
     pub root_topic: RootTopic,
     /// The keys, each with its id.
     pub keys: Vec<(KeyId, DataKey)>,
-    /// The keys of the chain that the giver proved, the root of trust first.
+    /// The keys that signed the certificates of the giver's chain: the root of trust first, the giver's own key last.
     pub giver: Arc<[VerifyingKey]>,
 }
 
@@ -154,7 +156,7 @@ pub struct Exchange {
     /// The number of changes of the lists so far.
     trust: u64,
     refusals: FailureLog<(RootTopic, SideTopic), RefusalId>,
-    /// Records that no identity of the node is valid.
+    /// Limits the logging of the failure that no identity of the node is valid.
     invalid: FailureLog<()>,
     /// The time at which the reasons why keys are missing must be published again. A change of the reasons sets it to
     /// the present time.
@@ -256,8 +258,8 @@ impl Exchange {
         }
     }
 
-    /// Returns the time from now after which [`poll_effect`](Self::poll_effect) must be called if there is no
-    /// input; `None` if nothing is due.
+    /// Returns the time from now after which [`poll_effect`](Self::poll_effect) must be called if there is no input.
+    /// Returns `None` if nothing is due.
     #[must_use]
     pub fn next_timeout(&self, now: Now) -> Option<Duration> {
         let jobs = self.tasks.values().map(|(deadline, _)| *deadline);
@@ -295,14 +297,14 @@ impl Exchange {
         self.wants.counts()
     }
 
-    /// Returns the number of requests that can still be answered, of all root topics.
+    /// Returns the number of requests, of all root topics, to which this node still accepts replies.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.wants.all_outstanding()
     }
 
-    /// Returns the requests of a root topic that can still be answered, the oldest first: the random value and the
-    /// ephemeral keys of each.
+    /// Returns the requests of a root topic to which this node still accepts replies: the random value and the
+    /// ephemeral keys of each. The oldest request is the first.
     #[cfg(feature = "vectors")]
     pub fn outstanding_of(
         &self,

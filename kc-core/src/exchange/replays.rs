@@ -27,8 +27,8 @@ pub(super) struct RequestId {
 }
 
 impl RequestId {
-    /// Reads the identity of a request. Returns `None` if there is no random value; validation refuses such a
-    /// request.
+    /// Reads the identity of a request. Returns `None` if the record is malformed or has no random value; validation
+    /// refuses such a request.
     pub(super) fn peek(root_topic: &RootTopic, chain: &[u8]) -> Option<Self> {
         let chain = UnverifiedChain::parse(chain).ok()?;
         let leaf = chain.links().last()?;
@@ -76,8 +76,8 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    /// Returns whether a request was answered. A request with a bare key counts as answered if its signer's list
-    /// contained the key.
+    /// Returns whether a request was answered. A request in legacy form also counts as answered if a request in list
+    /// form was answered that has the same signer and random value and contains the key of the legacy request.
     pub(super) fn contain(&self, request: &RequestId) -> bool {
         let answered = |id| self.answered.contains_key(id);
         let as_bare = request.form == RequestForm::Legacy && request.bare.iter().any(answered);

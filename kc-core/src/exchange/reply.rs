@@ -15,7 +15,7 @@ use crate::symmetric::{self, sha256};
 use crate::types::{KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
 
-/// The maximum number of keys in a reply that are tried. A reply needs only one key. Test:
+/// The maximum number of key-exchange keys in a reply that this node tries. A reply needs only one key. Test:
 /// `a_reply_with_many_keys_costs_few_key_exchanges`.
 pub const MAX_TRIED_KEYS: usize = 8;
 
@@ -193,7 +193,8 @@ fn box_key(
 
 /// Encodes keys as a flat array: id, secret, id, secret, …
 fn encode_keys(keys: &[(KeyId, DataKey)]) -> SecretVec {
-    // A single allocation, so that growth leaves no copies behind: at most 34 bytes for each element.
+    // The buffer is allocated once, so that growth leaves no copies of the secrets behind. Each element has at most 34
+    // bytes.
     let mut writer = Writer::append_to(Vec::with_capacity(8 + keys.len() * 68));
     writer.array(keys.len() * 2);
     for (id, secret) in keys {

@@ -17,7 +17,8 @@ pub const NONCE_LEN: usize = 32;
 /// The maximum length of a request's random value, in bytes. Test: `a_random_value_of_the_wrong_length_is_refused`.
 pub(super) const MAX_NONCE_LEN: usize = 256;
 
-/// The usages in the last certificate of a request. With both, producers may answer it and controllers forward it.
+/// The usages in the last certificate of a request. With both usages, producers may answer the request, and
+/// controllers may forward it.
 const REQUESTING: [Usage; 2] = [Usage::EncryptRequest, Usage::EncryptSubscribe];
 
 /// The form in which a request lists its key-exchange keys.
@@ -25,14 +26,15 @@ const REQUESTING: [Usage; 2] = [Usage::EncryptRequest, Usage::EncryptSubscribe];
 pub enum RequestForm {
     /// An array of keys, in order of preference.
     List,
-    /// One bare version-1 key, which old peers send.
+    /// One version-1 key without an array around it, as old peers send it.
     Legacy,
 }
 
 impl RequestForm {
-    /// Returns whether a node that offers `suites` may also send the legacy form: only if all suites are classical.
+    /// Returns whether a node that offers `suites` may also send the legacy form. This is safe only if all suites are
+    /// classical.
     ///
-    /// Otherwise a broker that withholds the list form could choose the classical exchange.
+    /// Otherwise a broker could withhold the list form, and so force the nodes to use the classical exchange.
     #[must_use]
     pub fn legacy_is_safe_beside(suites: &[Suite]) -> bool {
         suites.iter().all(|suite| *suite == Suite::X25519)
@@ -218,11 +220,12 @@ pub(super) fn key_id(value: &Value<'_>) -> Option<KeyId> {
     }
 }
 
-/// Re-signs a request under a controller's own chain. The request must have been validated for
+/// Creates the messages by which a controller forwards a request, one for each of the controller's identities that
+/// [answer](answering) the requester. The request must have been validated for
 /// [`EncryptSubscribe`](crate::chain::Usage::EncryptSubscribe).
 ///
-/// The request's keys, random value and Kafka key do not change. The certificate of a bare key has path length 0, so
-/// that the key cannot certify other keys. The caller signs the returned messages and sends them to the topic of
+/// The request's keys, random value and Kafka key do not change. In the legacy form, the certificate has path length 0,
+/// so that its key cannot certify other keys. The caller signs the returned messages and sends them to the topic of
 /// requests (`.reqs`).
 ///
 /// # Errors
@@ -236,7 +239,9 @@ pub(super) fn forward_request(
 ) -> Result<Vec<ToBeSigned>, Refusal> {
     let keys = request.chain().keys().as_slice().iter();
     let keys: Option<Vec<_>> = keys.map(|key| key.to_exchange()).collect();
-    let keys = keys.ok_or(Refusal::Layout("not key-exchange keys"))?;
+    let keys = keys.ok_or(Refusal::Layout(
+        "a key in the last certificate is not a key-exchange key",
+    ))?;
     let offer = (request.form(), keys.as_slice());
     let certificate = forwarded_certificate(root_topic, offer, request.random0(), validity, now);
     let identities = answering(own, request.root_type());
@@ -261,8 +266,8 @@ impl Default for Validity {
 }
 
 impl Validity {
-    /// Returns the validity that `maxage` in a configuration states, up to [`MAX_VALIDITY`]. Zero means the
-    /// default.
+    /// Returns the validity for the setting `maxage` of a configuration, at most [`MAX_VALIDITY`]. If `max_age` is
+    /// zero, returns the default.
     #[must_use]
     pub fn from_max_age(max_age: Duration) -> Self {
         if max_age.is_zero() {
@@ -277,8 +282,8 @@ impl Validity {
     }
 }
 
-/// Returns the identities that answer a node with a root of this key type: the identities with a key of the same
-/// type, or all identities if none has such a key.
+/// Returns the identities that answer a node whose root of trust has the key type `root_type`: the identities with a
+/// key of this type, or all identities if none has such a key.
 pub(super) fn answering(
     identities: &[ValidIdentity],
     root_type: Option<KeyType>,

@@ -21,21 +21,22 @@ pub const MAX_ROOTS: usize = 1024;
 /// is reached, a key that was already asked for is therefore dropped for each new one. Test:
 /// `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_WANTED_PER_ROOT: usize = 256;
-/// The maximum number of requests of one root topic that can still be answered. At this number, the oldest request is
-/// forgotten for each new one. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
+/// The maximum number of requests of one root topic to which this node still accepts replies. At this number, the
+/// oldest request is forgotten for each new one. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_OUTSTANDING_PER_ROOT: usize = 4;
 /// The time during which new ids are gathered, so that one request asks for many keys.
 pub const GATHER_TIME: Duration = Duration::from_millis(50);
-/// The pace of the requests of one root topic: a burst, then one in each period.
+/// The pace of the requests of one root topic: a burst of 4, then one in each period of 2 s.
 const ROOT_PACE: Pace = Pace::new(4, Duration::from_secs(2));
-/// The pace of the requests of all root topics: a burst, then one in each period.
+/// The pace of the requests of all root topics together: a burst of 10, then one in each period of 0.1 s.
 const NODE_PACE: Pace = Pace::new(10, Duration::from_millis(100));
-/// The time from the first request for a key to the second. A peer may have missed the first request, or this node
-/// its reply.
+/// The time from the first request for a key to the second. A peer may have missed the first request, or this node may
+/// have missed the reply.
 const SECOND_ASK: Duration = Duration::from_secs(3);
 /// The time from the first request for a key to the third.
 const THIRD_ASK: Duration = Duration::from_secs(10);
-/// The time after the first request at which a key counts as unanswered.
+/// The time after the first request at which a key counts as unanswered. Three request intervals apply instead if they
+/// are shorter.
 pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
 /// The time for which further replies are accepted after a reply has brought a key. It applies only if keys with the
 /// same id were known before and did not open the record, because the first new key may be wrong, too.
@@ -89,7 +90,7 @@ struct WantedKey {
     answered: Option<Duration>,
 }
 
-/// A request that can still be answered.
+/// A request to which this node still accepts replies.
 #[derive(Debug)]
 struct Outstanding {
     random0: [u8; NONCE_LEN],
@@ -110,14 +111,14 @@ pub enum Wanted {
     Full,
 }
 
-/// A request to make.
+/// A request that is due: its root topic and the ids of the requested keys.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) root_topic: RootTopic,
     pub(super) ids: Vec<KeyId>,
 }
 
-/// The random value and the ephemeral keys of a request that can still be answered.
+/// The random value and the ephemeral keys of a request to which this node still accepts replies.
 #[cfg(feature = "vectors")]
 pub(super) type Answerable<'w> = (&'w [u8; NONCE_LEN], &'w [DecapsulationKey]);
 
@@ -131,8 +132,8 @@ impl Wants {
         }
     }
 
-    /// Records that a record needs a key other than the `known` ones with its id. Memory is bounded, however many
-    /// ids are invented.
+    /// Records that a message needs a key with the id `id` that is not among the `known` keys with this id. Memory is
+    /// bounded, however many ids are invented.
     pub(super) fn want(
         &mut self,
         root_topic: &RootTopic,
@@ -257,7 +258,7 @@ impl Wants {
         self.blocked = None;
     }
 
-    /// Returns the ephemeral keys of the request with this random value, if it can still be answered.
+    /// Returns the ephemeral keys of the request with this random value, if this node still accepts replies to it.
     pub(super) fn answerable(
         &self,
         root_topic: &RootTopic,
@@ -268,8 +269,8 @@ impl Wants {
         Some(&request.ephemerals)
     }
 
-    /// Returns the requests of a root topic that can still be answered, the oldest first: the random value and the
-    /// ephemeral keys of each.
+    /// Returns the requests of a root topic to which this node still accepts replies: the random value and the
+    /// ephemeral keys of each. The oldest request is the first.
     #[cfg(feature = "vectors")]
     pub(super) fn outstanding(
         &self,
@@ -333,7 +334,7 @@ impl Wants {
         wanted.filter_map(WantedKey::wait_ends).min()
     }
 
-    /// Returns a root topic with wanted keys for which the grant of this node's chain is unknown.
+    /// Returns a root topic with wanted keys for which it is not yet known whether this node's chain grants the topic.
     pub(super) fn ungranted(&self) -> Option<&RootTopic> {
         let mut roots = self.roots.iter();
         let unknown = roots.find(|(_, state)| state.grant.is_none() && !state.wanted.is_empty());
@@ -346,7 +347,7 @@ impl Wants {
         }
     }
 
-    /// Forgets all grants, so that they are looked up again.
+    /// Forgets which topics this node's chain grants, so that this is looked up again.
     pub(super) fn forget_grants(&mut self) {
         self.roots.values_mut().for_each(|state| state.grant = None);
     }
@@ -403,7 +404,7 @@ impl Wants {
             .collect()
     }
 
-    /// Returns the number of requests that can still be answered, of all root topics.
+    /// Returns the number of requests, of all root topics, to which this node still accepts replies.
     pub(super) fn all_outstanding(&self) -> usize {
         let roots = self.roots.values();
         roots.map(|state| state.outstanding.len()).sum()
@@ -498,7 +499,7 @@ impl Root {
         wanted.filter(|wanted| wanted.leaving && ids.contains(&wanted.id))
     }
 
-    /// Forgets requests without wanted keys, together with their ephemeral keys.
+    /// Forgets the requests that asked only for keys that are no longer wanted, together with their ephemeral keys.
     fn forget_answered(&mut self) {
         let wanted = &self.wanted;
         self.outstanding
@@ -541,8 +542,8 @@ impl WantedKey {
         !self.leaving && self.answered.is_none()
     }
 
-    /// Returns whether the key may be dropped for another one: it was asked for, and no longer waits for a fast
-    /// reply.
+    /// Returns whether the key may be dropped for another one: it was asked for at least [`KEEPS_PLACE`] ago, and no
+    /// new request for it is about to be sent.
     fn may_make_room(&self, now: Duration) -> bool {
         let last = self.last_asked.filter(|_| !self.leaving);
         last.is_some_and(|last| last + KEEPS_PLACE <= now)
@@ -558,18 +559,19 @@ impl WantedKey {
     }
 }
 
-/// Returns the time after the first request at which a key counts as unanswered.
+/// Returns the time after the first request at which a key counts as unanswered, for this request interval.
 fn patience(interval: Duration) -> Duration {
     UNANSWERED_AFTER.min(interval.saturating_mul(3))
 }
 
-/// Returns a time that is up to a tenth longer, so that consumers that started at the same time do not keep asking at
-/// the same time.
+/// Returns a time that is longer than `time` by up to a tenth, so that consumers that started at the same time do not
+/// continue to ask at the same time.
 fn jittered(time: Duration, random: u8) -> Duration {
     time + time / 10 * u32::from(random) / 256
 }
 
-/// A pace that permits a burst, then one event in each period: a leaky bucket in one number.
+/// A pace that permits a burst of events, then one event in each period. It is a leaky bucket whose state is a single
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
     burst: u32,

@@ -31,7 +31,7 @@ pub enum KemError {
         /// The suite of the other side's key.
         found: Suite,
     },
-    /// The secret key has already encapsulated. It answers only one key.
+    /// The secret key has already encapsulated to another key, and may do so only once.
     #[error("the secret key has already encapsulated")]
     UsedUp,
     /// The X25519 result is all zeros: the other side sent a point of low order.

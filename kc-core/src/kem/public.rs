@@ -25,8 +25,8 @@ pub struct Encapsulation {
     pub(super) ciphertext: Vec<u8>,
 }
 
-/// A public key of either side, as read from a message. Version 1 is the same for both sides and reads as an
-/// [`EncapsulationKey`].
+/// A public key of either side, as read from a message. A key of version 1 has the same form for both sides, and is
+/// read as an [`EncapsulationKey`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublicKey {
     /// A requester's key.

@@ -22,14 +22,17 @@ pub enum SealedError {
     #[error(transparent)]
     Exchange(#[from] KemError),
     /// The value was sealed to another key, or altered.
-    #[error("the sealed value does not open with this key: altered, or sealed to another key")]
+    #[error(
+        "the sealed value does not open with this key: it was altered, or sealed to another key"
+    )]
     Unauthentic,
 }
 
 /// Seals `message` to `recipient`.
 ///
-/// The result is two lengths of 2 bytes each, the ephemeral key, a nonce of 24 bytes, and the box. Draws the X25519
-/// secret, the nonce, and then the random bytes of the KEM.
+/// The result consists of the lengths of the ephemeral key and of the nonce (2 bytes each, big-endian), the ephemeral
+/// key, the nonce of 24 bytes, and the box. Draws, in this order, the X25519 secret, the nonce, and the random bytes of
+/// the KEM.
 ///
 /// # Errors
 /// Returns a [`KemError`] if `recipient` is invalid.
@@ -50,7 +53,7 @@ pub fn seal(
     Ok([header.as_slice(), &ephemeral, &nonce, &sealed].concat())
 }
 
-/// Opens a sealed value. With a version-1 key, also opens libsodium's plain sealed box.
+/// Opens a sealed value. If `key` is of version 1 (X25519), also opens values that libsodium's `crypto_box_seal` made.
 ///
 /// # Errors
 /// Returns [`SealedError::Malformed`] if the value does not have the required layout, [`SealedError::Exchange`] if

@@ -78,7 +78,7 @@ impl DecapsulationKey {
             return self.x25519.expose().to_vec().into();
         }
         let version = reply.map_or(suite.version(), |_| suite.reply_version());
-        // A single allocation, so that growth leaves no copies behind.
+        // The buffer is allocated once, so that growth leaves no copies of the secrets behind.
         let mut writer = Writer::append_to(Vec::with_capacity(8 * 1024));
         writer.array(2).uint(version.into());
         writer.array(2).bytes(self.x25519.expose());

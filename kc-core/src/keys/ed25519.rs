@@ -1,4 +1,4 @@
-//! Ed25519 (RFC 8032) with libsodium's rules: accepts and refuses the same signatures.
+//! Ed25519 (RFC 8032) with libsodium's rules: verification accepts the same signatures as libsodium.
 
 use dryoc::classic::crypto_sign;
 

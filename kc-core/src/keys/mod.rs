@@ -87,7 +87,7 @@ pub enum KeyError {
     EmptyList,
 }
 
-/// A signature does not verify: it is truncated, forged, malleated, or made by another key.
+/// A signature does not verify: it is truncated, forged, altered, or made with another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("signature does not verify")]
 pub struct SignatureError;

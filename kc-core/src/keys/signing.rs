@@ -4,7 +4,7 @@ use super::{Element, KeyError, KeyType, SlhDsaHalf, VerifyingKey, ed25519, slh_d
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
 
-/// Signs for a [`VerifyingKey`], with a key in memory or on a token.
+/// Signs with the secret half of a [`VerifyingKey`]. The secret half is in memory or on a token.
 pub trait Signer {
     /// Returns the public half of the key.
     fn verifying_key(&self) -> &VerifyingKey;
@@ -98,7 +98,7 @@ impl SigningKey {
         let Some(slh_dsa) = &self.slh_dsa else {
             return ed25519.to_vec().into();
         };
-        // A single allocation, so that growth leaves no copies behind.
+        // The buffer is allocated once, so that growth leaves no copies of the secrets behind.
         let mut writer = Writer::append_to(Vec::with_capacity(160));
         writer
             .array(2)

@@ -108,7 +108,8 @@ impl rand_core_06::RngCore for Hedge {
 /// The SLH-DSA half of a version-4 key, for a keystore that holds the Ed25519 half elsewhere, such as on a token.
 ///
 /// The token makes `signed = ed25519_signature || message`. The version-4 signature is `slh_dsa_signature ||
-/// signed` (protocol §5); [`complete`](Self::complete) makes it with the key in memory, or the token does.
+/// signed` (protocol §5). [`complete`](Self::complete) makes it with this half in memory; a token that holds both
+/// halves makes it itself.
 pub struct SlhDsaHalf(Secret<{ SECRET_LEN }>);
 
 impl SlhDsaHalf {

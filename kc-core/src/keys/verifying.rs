@@ -98,12 +98,12 @@ impl VerifyingKey {
     /// Verifies a combined signature. Returns the message inside, a part of `signed`.
     ///
     /// # Errors
-    /// Returns [`SignatureError`] if the signature does not verify; in version 4, if either of the two does not.
+    /// Returns [`SignatureError`] if the signature does not verify. In version 4, both signatures must verify.
     pub fn verify<'a>(&self, signed: &'a [u8]) -> Result<&'a [u8], SignatureError> {
         match self {
             Self::Ed25519(public) => ed25519::verify(public, signed),
             Self::Hybrid { slh_dsa, .. } => {
-                // The cheaper signature first. Neither is sufficient alone.
+                // The cheaper signature is verified first. Neither signature is sufficient alone.
                 let message = self.verify_ed25519(signed)?;
                 slh_dsa::verify(slh_dsa, signed)?;
                 Ok(message)

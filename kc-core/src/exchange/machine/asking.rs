@@ -34,7 +34,7 @@ impl Exchange {
         let Some(due) = self.wants.leave(&due, now) else {
             return false;
         };
-        // A reply is useful only if the topic is read.
+        // This node receives replies only if it reads the topic.
         self.read(due.root_topic.clone(), SideTopic::Keys, now);
         let task = Task::new(&due.root_topic.clone(), None, self.trust, Step::Ask(due));
         self.with_identities(task, now);

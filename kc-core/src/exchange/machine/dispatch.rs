@@ -115,7 +115,8 @@ impl Exchange {
                 dispatch.failure = Some(failure);
                 task.attempts += 1;
                 let vouches = matches!(dispatch.purpose, Purpose::Forward { .. });
-                // The position of a request is committed when its dispatch ends.
+                // A controller tries again before the dispatch ends, because the position of the request is committed
+                // when the dispatch ends.
                 if vouches && is_retriable && task.attempts < MAX_ATTEMPTS {
                     task.step = Step::Dispatch(dispatch);
                     self.retries.push((now.mono + RETRY_DELAY, task));
@@ -209,8 +210,8 @@ impl Dispatch {
         }
     }
 
-    /// Records that the message being sent has not reached a topic. It then goes to no further topic: a request
-    /// that did not reach the producers does not go to controllers alone.
+    /// Records that the message being sent has not reached a topic. The message is not sent to further topics, so that
+    /// a request that did not reach the producers does not go to controllers alone.
     fn failed_one(&mut self) {
         if let Some((_, topics)) = &mut self.signed {
             topics.clear();

@@ -1,5 +1,5 @@
-//! Incoming records. They wait for a ticket, are inspected without verification, and continue if they may concern
-//! this node.
+//! Incoming records. A record waits until another job may run, and is then inspected without verification. It is
+//! processed further if it may concern this node.
 
 use std::time::Duration;
 
@@ -18,11 +18,12 @@ use crate::exchange::request::{RequestForm, decode_key_ids};
 use crate::sabotage::{Rule, broken};
 use crate::types::{Now, RootTopic, SideTopic};
 
-/// The number of tickets that are reserved for this node's own requests.
+/// The number of tickets (jobs that run at once) that are reserved for this node's own requests.
 const OWN_TICKETS: usize = 16;
 const OWN_TICKETS_PER_ROOT: usize = 2;
 
-/// The delay of a request in bare form while a request in list form is being processed.
+/// The time after which a legacy request ([`RequestForm::Legacy`]) is inspected again, if a request in list form
+/// ([`RequestForm::List`]) for the same root topic is being processed.
 const LEGACY_DELAY: Duration = Duration::from_millis(50);
 
 impl Exchange {
@@ -146,8 +147,8 @@ impl Exchange {
         }
     }
 
-    /// Returns whether a request in bare form must wait for requests in list form of the same root topic. It waits
-    /// for requests that came in the same poll, and for requests that are being processed.
+    /// Returns whether a legacy request must wait for requests in list form for the same root topic. It waits once for
+    /// the other records in the queue, and for requests in list form that are being processed.
     pub(super) fn waits_for_lists(&self, task: &Task) -> bool {
         let others_wait = self.waiting.contains_key(&task.root_topic);
         let is_list = |running: &Task| match &running.step {

@@ -22,7 +22,7 @@ pub(super) struct Task {
     pub(super) root_topic: RootTopic,
     pub(super) position: Option<Position>,
     pub(super) attempts: u32,
-    /// True if this request in bare form was already queued behind the other requests of the same poll.
+    /// True if this legacy request was already queued behind the other waiting records of its root topic.
     pub(super) is_behind_lists: bool,
     /// The number of changes of the lists when the task's chain was validated.
     pub(super) trust: u64,
@@ -172,7 +172,7 @@ impl Exchange {
             }
             (Step::LookUpIdentities, result) => self.take_identities(result, now),
             (Step::LookUpGrant, result) => {
-                // If the grant cannot be looked up at present, this node's chain is assumed to be valid.
+                // If the grant cannot be looked up at present, this node's chain is assumed to grant the topic.
                 let grant = match result {
                     Ok(Output::Grant(grant)) => grant,
                     _ => Ok(()),

@@ -50,7 +50,7 @@ impl SecretKey {
         Self::from_value(&Value::Bytes(bytes))
     }
 
-    /// Returns the version number: 1, 2 or 5; 3 or 6 after the key has encapsulated.
+    /// Returns the version number: 1, 2 or 5 for a fresh key, and 3 or 6 for a key that has encapsulated.
     #[must_use]
     pub fn version(&self) -> u8 {
         self.public_key().version()
