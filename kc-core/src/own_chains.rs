@@ -79,8 +79,8 @@ impl FromIterator<(Name, Vec<u8>)> for OwnChains {
 /// Writes a chain to the entry whose number is `position`, the position of the chain's key. The new chain replaces the
 /// key's present chain, even if that chain is in another entry.
 ///
-/// If the entry with the number `position` holds another key's chain, the other chain moves to the entry of the replaced chain, or to the first
-/// free entry if no chain is replaced.
+/// If the entry with the number `position` holds another key's chain, the other chain moves to the entry of the
+/// replaced chain, or to the first free entry if no chain is replaced.
 ///
 /// # Errors
 /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.

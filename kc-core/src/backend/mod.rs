@@ -6,8 +6,8 @@
 //! object-safe and contain no types of a client library.
 //!
 //! Each wait has a deadline. When the deadline passes, a poll returns no records, and any other method returns a
-//! [`BackendError`] that names the operation. A deadline of [`Duration::MAX`](std::time::Duration::MAX) means no deadline;
-//! [`end_of`] returns the instant at which a wait ends.
+//! [`BackendError`] that names the operation. A deadline of [`Duration::MAX`](std::time::Duration::MAX) means no
+//! deadline; [`end_of`] returns the instant at which a wait ends.
 //!
 //! # Cancel safety
 //!

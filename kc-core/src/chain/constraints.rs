@@ -61,8 +61,8 @@ pub struct Constraints {
     pub topics: Option<Vec<String>>,
     /// The granted usages, in the same form as `topics`.
     pub usages: Option<Vec<String>>,
-    /// The maximum number of certificates that may follow, or `None` for any number. A negative number means that too many
-    /// certificates followed.
+    /// The maximum number of certificates that may follow, or `None` for any number. A negative number means that too
+    /// many certificates followed.
     pub path_length: Option<i64>,
 }
 

@@ -7,7 +7,8 @@ use crate::types::Timestamp;
 /// The maximum time before the end of a chain at which the node warns.
 const EARLIEST: Duration = Duration::from_secs(7 * 86_400);
 /// The fraction of a chain's remaining validity at which the node warns. The whole is the validity that remained when
-/// the node first saw the chain. Chain servers renew a chain earlier, so a chain that is renewed in time causes no warning.
+/// the node first saw the chain. Chain servers renew a chain earlier, so a chain that is renewed in time causes no
+/// warning.
 const PART: f64 = 0.1;
 
 /// Gives one warning for each of a node's own chains that is about to end.

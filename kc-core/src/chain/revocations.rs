@@ -70,7 +70,7 @@ impl Revocations {
     }
 
     /// Returns the next message to verify. Returns `None` if no message waits, if another message is being verified,
-    /// or if no time for verification is left.
+    /// or if the verification time has been used up.
     pub(super) fn begin(&mut self, now: Duration) -> Option<Vec<u8>> {
         let credited_at = self.credited_at.unwrap_or_default();
         if let Some(since) = now.checked_sub(credited_at) {

@@ -205,7 +205,7 @@ fn carried_entry(chain: &ValidatedChain) -> Result<&[u8], UpdateError> {
         }
         Ok(Value::Bytes(entry) | Value::Raw(entry)) => Ok(entry),
         Ok(_) => Err(UpdateError::Entry("not a byte string")),
-        Err(_) => Err(UpdateError::Entry("missing")),
+        Err(_) => Err(UpdateError::Entry("the last certificate carries no entry")),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::symmetric::sha256;
 use crate::types::Timestamp;
 use crate::wire::{Reader, Value, WireError, Writer};
 
-/// The maximum number of certificates in a chain. The signature of each certificate must be verified. Test:
+/// The maximum number of certificates in a chain. It limits the number of signatures that must be verified. Test:
 /// `every_negative_case_is_refused_by_its_check`.
 pub const MAX_LINKS: usize = 16;
 
@@ -127,9 +127,9 @@ impl<'a> UnverifiedChain<'a> {
     /// evaluated. A [`SelfRevocation`] is not a chain from a root; see [`self_revocation`](Self::self_revocation).
     ///
     /// # Errors
-    /// Returns [`ChainError::NoAllowlist`] if there is no allowlist, and [`ChainError::UnknownRoot`] if no root of trust
-    /// signed the first certificate. Otherwise returns the [`ChainError`] of the check that refused the chain under the
-    /// root that signed it.
+    /// Returns [`ChainError::NoAllowlist`] if there is no allowlist, and [`ChainError::UnknownRoot`] if no root of
+    /// trust signed the first certificate. Otherwise returns the [`ChainError`] of the check that refused the chain
+    /// under the root that signed it.
     pub fn validate(
         &self,
         trust: &TrustStore,

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! An [`Exchange`] takes [`Input`]s and the time, keeps bounded state, and returns [`Effect`]s: [`Job`]s, received
-//! keys, positions of processed records, the reasons why keys are missing, and events to report. The caller runs the jobs on
-//! threads, tokens and brokers, and passes their results back as inputs. Each reason to refuse a record has a
+//! keys, positions of processed records, the reasons why keys are missing, and events to report. The caller runs the
+//! jobs on threads, tokens and brokers, and passes their results back as inputs. Each reason to refuse a record has a
 //! numbered check ([`RefusalId`]).
 
 mod event;

@@ -21,8 +21,8 @@ pub(super) struct RequestId {
     form: RequestForm,
     /// A hash of the root topic, the random value and the exchange keys.
     id: [u8; 32],
-    /// For each X25519 key of the request, a hash of the key and the request's signer. It identifies a request in
-    /// legacy form that has this single key and the same signer.
+    /// A hash for each X25519 key of the request, made from the root topic, the random value, the key and the request's
+    /// signer. It identifies a request in legacy form with this key, if the other parts are the same.
     bare: Vec<[u8; 32]>,
 }
 

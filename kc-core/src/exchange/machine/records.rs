@@ -96,7 +96,7 @@ impl Exchange {
                 let random0 = KeyReply::peek_random0(&record.value);
                 let answers = |random0| self.wants.answerable(&task.root_topic, random0).is_some();
                 if !random0.as_deref().is_some_and(answers) {
-                    // A reply to another node, as most replies are.
+                    // This is a reply to another node, as most replies are.
                     return self.settle(task.position);
                 }
                 task.step = Step::ValidateReply(record);
