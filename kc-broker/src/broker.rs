@@ -30,7 +30,7 @@ pub enum BrokerError {
     },
 }
 
-/// The settings of a broker. [`Broker::builder`] returns them.
+/// The settings of a broker that has not been started. [`Broker::builder`] returns the default settings.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
@@ -58,23 +58,24 @@ impl Builder {
         self
     }
 
-    /// Sets the number of partitions of topics that are created without a number. Default: 1.
+    /// Sets the number of partitions of a new topic if the client requests no number. Default: 1.
     pub fn default_partitions(mut self, partitions: NonZeroU16) -> Self {
         self.settings.default_partitions = partitions.get();
         self
     }
 
-    /// Sets the limit of stored records in bytes. When the limit is reached, the broker logs a warning and refuses
-    /// records with `POLICY_VIOLATION` (44). Clients do not retry after this error. Default: [`DEFAULT_MEMORY_LIMIT`].
+    /// Sets the limit of the memory for stored records, in bytes. When the limit is reached, the broker logs a warning
+    /// and refuses records with `POLICY_VIOLATION` (44). Clients do not retry after this error. Default:
+    /// [`DEFAULT_MEMORY_LIMIT`].
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
         self
     }
 
-    /// Starts the broker on the current tokio runtime, which needs the I/O and time drivers. The
-    /// broker accepts connections when this method returns.
+    /// Starts the broker on the current tokio runtime, which needs the I/O and time drivers. When this method returns,
+    /// the broker accepts connections.
     ///
-    /// Cancel safe: if the future is dropped, no broker was started.
+    /// Cancel safe: if the future is dropped before it completes, no broker is started.
     ///
     /// # Errors
     ///
@@ -117,7 +118,7 @@ impl Builder {
 pub struct Broker {
     address: SocketAddr,
     faults: Faults,
-    /// Stops the task when it is dropped.
+    /// The broker's task ends when this sender is dropped.
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }

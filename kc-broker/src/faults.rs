@@ -25,7 +25,7 @@ pub enum CoordinatorRequest {
 pub enum CoordinatorError {
     /// `COORDINATOR_LOAD_IN_PROGRESS` (14).
     LoadInProgress,
-    /// `COORDINATOR_NOT_AVAILABLE` (15): there is no `__consumer_offsets` yet.
+    /// `COORDINATOR_NOT_AVAILABLE` (15): the topic `__consumer_offsets` does not exist yet.
     NotAvailable,
     /// `NOT_COORDINATOR` (16).
     NotCoordinator,
@@ -88,8 +88,8 @@ impl Faults {
         self.with(|s| s.failing.insert(request, (error, count)));
     }
 
-    /// Makes the broker behave like a newly installed one: the next `count` requests of each
-    /// [`CoordinatorRequest`] fail with `error`.
+    /// Makes the broker behave like a newly installed one: the next `count` requests of each kind
+    /// ([`CoordinatorRequest`]) fail with `error`.
     pub fn answer_like_new(&self, error: CoordinatorError, count: u32) {
         for request in [
             CoordinatorRequest::FindCoordinator,

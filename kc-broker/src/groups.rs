@@ -172,7 +172,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Removes all offsets in a deleted topic.
+    /// Removes the committed offsets of a deleted topic from all groups.
     pub(crate) fn topic_deleted(&mut self, topic: &str) {
         for entry in self.entries.values_mut() {
             entry.offsets.remove_topic(topic);
@@ -243,7 +243,7 @@ impl Groups {
         Some(result)
     }
 
-    /// Sends each answer to the request that waits for it, unless its connection is closed.
+    /// Sends each answer to the request that waits for it, unless the connection of the request is closed.
     fn send(&mut self, replies: Vec<Reply>) {
         for reply in replies {
             match reply {

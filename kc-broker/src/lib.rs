@@ -29,8 +29,8 @@
 //!
 //! # For tests of clients
 //!
-//! [`Broker::faults`] makes a broker behave like a newly installed one, whose group coordinator is
-//! not ready yet.
+//! [`Broker::faults`] returns a handle. With it, a test makes the broker behave like a newly installed one, whose group
+//! coordinator is not ready yet.
 //!
 //! # Bounds
 //!

@@ -1,9 +1,9 @@
 //! The limits that keep a hostile or faulty client from exhausting the process.
 //!
-//! The memory limit ([`DEFAULT_MEMORY_LIMIT`], or
-//! [`Builder::memory_limit`](crate::Builder::memory_limit)) covers stored records. The constants of
-//! this module limit the number and size of everything else. Requests and responses in flight add
-//! at most [`MAX_IN_FLIGHT_BYTES`], and twice [`FREE_BYTES`] for each of [`MAX_CONNECTIONS`].
+//! The memory limit ([`DEFAULT_MEMORY_LIMIT`], or [`Builder::memory_limit`](crate::Builder::memory_limit)) covers
+//! stored records. The constants of this module limit the number and size of everything else. In addition, requests and
+//! responses in flight use at most [`MAX_IN_FLIGHT_BYTES`] together, and at most twice [`FREE_BYTES`] for each of the
+//! [`MAX_CONNECTIONS`] connections.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use std::time::Duration;
 /// batches.
 pub const DEFAULT_MEMORY_LIMIT: usize = 256 << 20;
 
-/// The bytes that each stored batch counts against the memory limit in addition to its own size, for the index.
+/// The number of bytes that count towards the memory limit for the index entry of each stored batch. The size of the
+/// batch itself counts in addition.
 pub const BATCH_OVERHEAD_BYTES: usize = 256;
 
 /// The largest request frame in bytes, without its length prefix: 16 MiB. A larger frame ends the connection.
@@ -29,11 +30,11 @@ pub const MAX_BATCH_BYTES: usize = 1_048_588;
 /// is larger, it is still returned, so that the consumer makes progress.
 pub const MAX_FETCH_BYTES: usize = 32 << 20;
 
-/// The longest wait of a fetch, even if the client requests more.
+/// The longest wait of a fetch, even if the client requests a longer one.
 pub const MAX_FETCH_WAIT: Duration = Duration::from_secs(60);
 
 /// The largest number of open connections. A further connection replaces the connection that has been silent longest.
-/// If a request of each connection is being served, the further connection is closed at once.
+/// If no connection is silent, because a request of each is being served, the further connection is closed at once.
 pub const MAX_CONNECTIONS: usize = 1_024;
 
 /// The limit of the bytes of all requests and responses in flight together: 256 MiB. A connection that exceeds the

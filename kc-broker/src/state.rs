@@ -16,7 +16,7 @@ pub(crate) const NODE_ID: i32 = 1;
 /// The id of the cluster, which has only this broker.
 pub(crate) const CLUSTER_ID: &str = "kc-broker";
 
-/// The settings of the builder.
+/// The settings that [`Builder`](crate::Builder) passes to all handlers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) auto_create: bool,
@@ -26,11 +26,11 @@ pub(crate) struct Settings {
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) faults: Faults,
-    /// Wakes waiting fetches: records were appended, or a topic was deleted.
+    /// Wakes the waiting fetch requests after records were appended or topics were deleted.
     pub(crate) log_changed: Notify,
-    /// Wakes the timer of the groups.
+    /// Wakes [`run_group_timer`](Self::run_group_timer), because the next deadline of the groups may have changed.
     pub(crate) groups_changed: Notify,
-    /// The bytes in flight that are still available to requests and responses.
+    /// The part of [`MAX_IN_FLIGHT_BYTES`] that is not in use: one permit for each byte.
     pub(crate) in_flight: Semaphore,
     state: Mutex<State>,
 }

@@ -2,8 +2,9 @@
 //! It does no I/O: callers pass the time, and match the answers to requests by their [`Ticket`].
 //!
 //! A group is `Empty` until the first join. In the state `Preparing`, members join, until all members have joined or
-//! the deadline has passed. In the state `Completing`, the leader assigns partitions, until its sync arrives. Then the
-//! group is `Stable`. A change of the members leads back to `Preparing`, and the loss of the last member to `Empty`.
+//! the deadline has passed. In the state `Completing`, the group waits for the sync request of the leader, which
+//! contains the assignments of all members. After this request, the group is `Stable`. A change of the members leads
+//! back to `Preparing`, and the loss of the last member to `Empty`.
 
 #[cfg(test)]
 mod tests;
@@ -51,8 +52,8 @@ pub(crate) struct Group {
     protocol: String,
     leader: Option<String>,
     members: BTreeMap<String, Member>,
-    /// The member ids that were given to clients, and with which the clients have not joined yet. Each has the time at
-    /// which it expires.
+    /// The member ids that clients have received but not yet used in a join request, with the times at which these ids
+    /// expire.
     pending: BTreeMap<String, Instant>,
     replies: Vec<Reply>,
 }
@@ -171,7 +172,7 @@ impl Group {
         }
     }
 
-    /// Removes the old member id of a static member that has restarted. This starts no rebalance.
+    /// Removes the old member id of a static member that has restarted. The removal itself starts no rebalance.
     fn replace_instance(&mut self, instance_id: &str) {
         let Some(old) = self.instance(instance_id).map(str::to_owned) else {
             return;
@@ -458,7 +459,7 @@ impl Group {
         }
     }
 
-    /// If a join of this member waits for its answer, answers it with the state of the current generation.
+    /// Answers the waiting join request of this member, if there is one, with the state of the current generation.
     fn answer_join(&mut self, id: &str, now: Instant) {
         let leader = self.leader.clone().unwrap_or_default();
         let members = if leader == id {

@@ -9,7 +9,7 @@ use kafka_protocol::error::ResponseError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(crate) u64);
 
-/// The kind of request, if any, for which a member waits for the answer.
+/// The request of a member that has not been answered yet, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     Nothing,
@@ -35,7 +35,8 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Returns the member's subscription for a protocol; empty if the member does not support it.
+    /// Returns the member's subscription for a protocol. The result is empty if the member does not support this
+    /// protocol.
     pub(crate) fn metadata(&self, protocol: &str) -> Bytes {
         let known = self.protocols.iter().find(|(name, _)| name == protocol);
         known.map(|(_, bytes)| bytes.clone()).unwrap_or_default()
@@ -85,7 +86,7 @@ pub(crate) enum Joined {
     IdRequired(String),
 }
 
-/// The leader's assignment for one member.
+/// A member's id, and the assignment that the leader made for this member.
 pub(crate) type Assignment = (String, Bytes);
 
 #[derive(Clone, Debug)]
@@ -96,7 +97,7 @@ pub(crate) struct SyncRequest {
     pub(crate) protocol_type: Option<String>,
     /// If present, it must be the protocol of the group.
     pub(crate) protocol: Option<String>,
-    /// Sent by the leader only.
+    /// The assignments of all members. Only the leader sends them.
     pub(crate) assignments: Vec<Assignment>,
 }
 

@@ -203,6 +203,6 @@ impl Operation {
 }
 
 fn unknown_resource() -> Refusal {
-    let message = "this broker supports only settings of topics";
+    let message = "this broker does not support this request for resources of this type";
     (ResponseError::InvalidRequest, Some(message.to_owned()))
 }

@@ -36,9 +36,9 @@ const JOIN_KNOWS_ID_REQUIRED: i16 = 4;
 const JOIN_PROTOCOL_MAY_BE_NULL: i16 = 7;
 /// The first LeaveGroup version with several members.
 const LEAVE_SEVERAL: i16 = 3;
-/// The state of a group that does not exist, in the words of DescribeGroups.
+/// The name that DescribeGroups uses for the state of a group that does not exist.
 const DEAD: &str = "Dead";
-/// The type of all groups of this broker, in the words of ListGroups.
+/// The name that ListGroups uses for the type of all groups of this broker.
 const CLASSIC: &str = "classic";
 
 pub(crate) async fn join(context: &Context<'_>, request: JoinGroupRequest) -> JoinGroupResponse {
@@ -194,7 +194,7 @@ pub(crate) fn leave(context: &Context<'_>, request: LeaveGroupRequest) -> LeaveG
     response
 }
 
-/// Checks a group name.
+/// Checks that a group name is not empty and has at most [`MAX_GROUP_NAME_BYTES`] bytes.
 pub(super) fn group_name(name: &str) -> Result<&str, ResponseError> {
     if name.is_empty() || name.len() > MAX_GROUP_NAME_BYTES {
         Err(ResponseError::InvalidGroupId)

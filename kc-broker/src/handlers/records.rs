@@ -58,7 +58,7 @@ pub(crate) fn produce(context: &Context<'_>, request: ProduceRequest) -> Produce
     ProduceResponse::default().with_responses(topics)
 }
 
-/// The base offset and the log start offset.
+/// The offset of the first appended record, and the log start offset of the partition.
 type Appended = (i64, i64);
 
 fn append(
@@ -124,7 +124,8 @@ fn answer(version: i16, index: i32, result: Result<Appended, Refusal>) -> Partit
     }
 }
 
-/// Waits until there are enough bytes to return, an error has occurred, or the maximum wait of the request has passed.
+/// Answers a fetch request as soon as there are enough bytes to return, an error has occurred, or the maximum wait of
+/// the request has passed.
 pub(crate) async fn fetch(context: &Context<'_>, request: FetchRequest) -> FetchResponse {
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + wait.min(MAX_FETCH_WAIT);

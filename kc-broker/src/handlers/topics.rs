@@ -40,7 +40,7 @@ pub(crate) fn create(context: &Context<'_>, request: CreateTopicsRequest) -> Cre
         let result = if counts.get(topic.name.as_str()) == Some(&1) {
             create_one(context, state, &topic, request.validate_only)
         } else {
-            let message = "duplicate topic in the request";
+            let message = "the request contains this topic more than once";
             Err((ResponseError::InvalidRequest, Some(message.to_owned())))
         };
         answer(context.version, topic.name, result)
@@ -50,7 +50,7 @@ pub(crate) fn create(context: &Context<'_>, request: CreateTopicsRequest) -> Cre
 
 /// A topic that was created, or that was only validated.
 struct Created {
-    /// Nil if the request was only validated.
+    /// The topic's id, or the nil UUID if the request was only validated.
     id: Uuid,
     partitions: i32,
     config: TopicConfig,
@@ -92,8 +92,8 @@ fn create_one(
 
 fn explain(error: ResponseError) -> &'static str {
     match error {
-        ResponseError::TopicAlreadyExists => "topic already exists",
-        _ => "limit of partitions reached",
+        ResponseError::TopicAlreadyExists => "the topic already exists",
+        _ => "the number of partitions would exceed the limit of this broker",
     }
 }
 
@@ -188,10 +188,12 @@ fn create_in_topic(
         .len();
     let count = usize::try_from(asked.count).unwrap_or(0);
     if count <= present {
-        let message = format!("topic has {present} partitions: the number can only increase");
+        let message = format!(
+            "the topic already has {present} partitions; their number can only be increased"
+        );
         return Err((ResponseError::InvalidPartitions, Some(message)));
     }
-    let full = "limit of partitions reached";
+    let full = "the number of partitions would exceed the limit of this broker";
     state
         .topics
         .check_room(count - present)
@@ -222,7 +224,7 @@ pub(crate) fn delete(context: &Context<'_>, request: DeleteTopicsRequest) -> Del
     DeleteTopicsResponse::default().with_responses(responses)
 }
 
-/// Deletes a topic by its name or, without a name, by its id.
+/// Deletes a topic by its name, or by its id if `name` is `None`.
 fn delete_one(
     version: i16,
     state: &mut State,

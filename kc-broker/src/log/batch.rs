@@ -9,7 +9,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 const HEADER_BYTES: usize = 61;
-/// The offset after the field "batch length", from which the batch length counts.
+/// The position in the header directly after the field "batch length". The batch length is the number of bytes from
+/// this position on.
 const LENGTH_END: usize = 12;
 const CRC_START: usize = 21;
 const MAGIC: i8 = 2;
@@ -23,7 +24,7 @@ const CONTROL: i16 = 1 << 5;
 pub(crate) enum BatchError {
     #[error("the record batch is truncated, or more than one record batch was sent")]
     Length,
-    #[error("record batch format {0} is not supported: only format 2 is")]
+    #[error("record batch format {0} is not supported; this broker accepts only format 2")]
     Magic(i8),
     #[error("the checksum of the record batch is wrong")]
     Checksum,

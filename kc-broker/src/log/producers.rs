@@ -16,7 +16,9 @@ const REMEMBERED_BATCHES: usize = 5;
 /// The reason why a producer may not append a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum SequenceError {
-    #[error("producer epoch {got} is older than {known}")]
+    #[error(
+        "the producer epoch {got} is older than the latest known epoch {known} of this producer"
+    )]
     StaleEpoch { got: i16, known: i16 },
     #[error("the batch has the sequence number {got} instead of {expected}")]
     OutOfOrder { got: i32, expected: i32 },

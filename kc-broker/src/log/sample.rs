@@ -33,7 +33,7 @@ impl Sample {
         Self { last_delta, ..self }
     }
 
-    /// Sets the timestamp of the first record, and the distance of the others in ms (below 32).
+    /// Sets the timestamp of the first record, and the time between two records (below 32), both in milliseconds.
     pub(crate) fn times(self, base_timestamp: i64, step: i64) -> Self {
         Self {
             base_timestamp,

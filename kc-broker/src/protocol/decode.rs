@@ -1,9 +1,9 @@
 //! Decodes messages, and does not trust the lengths that they announce.
 //!
 //! The codec reserves memory for as many array elements as a message *claims* to have: 20 bytes could reserve gigabytes
-//! and abort the process. Therefore each message is decoded twice. First, it is decoded from a [`Rehearsal`], in which
-//! decoding fails if an array is longer than the rest of the message. Only if that succeeds, the bytes themselves are
-//! decoded.
+//! and abort the process. Therefore each message is decoded twice. First, it is decoded from a [`Rehearsal`], which
+//! makes decoding fail if an array is longer than the rest of the message. Only if that succeeds, the bytes themselves
+//! are decoded.
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ pub(super) fn decode<M: Decodable>(bytes: &mut Bytes, version: i16) -> Result<M,
     decoded.map_err(|error| ProtocolError::Decode(error.to_string()))
 }
 
-/// The bytes of a message, in which numbers that are too large for the length of an array are lowered.
+/// The bytes of a message. A number that is too large to be the length of an array is read as a smaller number.
 ///
 /// An element takes at least one value and one byte. A number that exceeds the rest of the message is lowered to a
 /// value that still exceeds the rest. If the number is the length of an array, decoding fails. If it is another number,

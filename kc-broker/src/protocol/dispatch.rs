@@ -13,7 +13,7 @@ use super::decode::decode;
 use crate::handlers::{cluster, configs, groups, offsets, records, topics};
 use crate::state::Shared;
 
-/// The size of the length prefix of each frame.
+/// The size of the length prefix of each frame, in bytes.
 const LENGTH_BYTES: usize = 4;
 
 /// The reason why the broker closes the connection instead of answering, as Apache Kafka does.
@@ -32,7 +32,7 @@ pub(crate) enum ProtocolError {
     Unanswerable,
 }
 
-/// The context of a request.
+/// The data that a handler needs in addition to the request itself.
 pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) version: i16,

@@ -29,7 +29,7 @@ pub(super) enum ConnectionError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(
-        "the client announced a frame of {0} bytes, but the limits are 0 and {MAX_FRAME_BYTES} bytes"
+        "the client announced a frame of {0} bytes, but a frame must have 0 to {MAX_FRAME_BYTES} bytes"
     )]
     FrameSize(i32),
     #[error("the client was silent for {} s", .0.as_secs())]
@@ -167,7 +167,8 @@ async fn write(
     Ok(())
 }
 
-/// Waits for `work`, which depends on the client, at most for `patience`.
+/// Waits for `work`, which depends on the client. Returns [`ConnectionError::Silent`] if it takes longer than
+/// `patience`.
 async fn within<T>(
     patience: Duration,
     work: impl Future<Output = Result<T, ConnectionError>>,

@@ -16,7 +16,7 @@ pub(crate) enum ConfigError {
     Value(&'static str),
     #[error("topic setting {0} is not a list")]
     NotAList(&'static str),
-    #[error("a topic setting has no value")]
+    #[error("a topic setting in the request has no value")]
     NoValue,
 }
 
