@@ -6,24 +6,26 @@ use crate::ratchet::{Candidates, Component, DataKey, Giver};
 use crate::symmetric::{self, TAG_LEN};
 use crate::types::{KeyId, RootTopic};
 
-/// The maximum number of keys with the same id of one root topic. Producers choose the ids, so several producers may
-/// use the same id; to open a record, all keys with its id are tried. Test: `the_ring_is_bounded`.
+/// The maximum number of keys of one root topic that have the same id. Producers choose the ids, so several producers
+/// may use the same id; to open a record, all keys with its id are tried. Test: `the_ring_is_bounded`.
 pub const MAX_CANDIDATES: usize = 4;
 
 /// The maximum number of key ids of one root topic.
 ///
 /// Only authorised producers add keys. When the limit is reached, the oldest id whose keys have never opened a record
-/// is dropped, so that a flood of keys displaces only itself. If the keys of all ids have opened records, the oldest
-/// id is dropped. Tests: `the_ring_is_bounded`, `a_flood_of_keys_that_open_nothing_displaces_itself`.
+/// is dropped, so that a producer that adds many useless keys displaces only such keys. If the keys of all ids have
+/// opened records, the oldest id is dropped. Tests: `the_ring_is_bounded`,
+/// `a_flood_of_keys_that_open_nothing_displaces_itself`.
 pub const MAX_KEYS_PER_ROOT: usize = 16_384;
 
-/// The number of latest key ids that are kept even if they have opened nothing: their records may still arrive.
+/// The number of newest key ids that are kept even if their keys have not opened a record, because the records may
+/// still arrive.
 const FRESH_KEYS: usize = 512;
 
 /// The opening keys of a consumer, by root topic and key id.
 ///
-/// A clone shares the keys. A changed copy can be published while others still read the old one: only the root
-/// topics that change are copied.
+/// A clone shares the keys. A writer can change a clone and publish it while readers still use the old key ring. Only
+/// the keys of the root topics that change are copied.
 ///
 /// Keys do not expire, because a consumer cannot know which old records it will read, and producers do not keep their
 /// old keys for ever.
@@ -37,7 +39,8 @@ struct RootKeys {
     known: HashMap<KeyId, Candidates>,
     /// The ids in the order of their arrival.
     order: VecDeque<KeyId>,
-    /// The ids that lost all keys because only denied nodes gave them, in the order in which they were dropped.
+    /// The ids whose keys were all dropped because only denied nodes had given these keys, in the order in which the
+    /// keys were dropped.
     denied: VecDeque<KeyId>,
 }
 
@@ -59,11 +62,11 @@ pub enum Added {
 }
 
 impl KeyRing {
-    /// Adds a key with its giver, or with `None` for a key of this node's own.
+    /// Adds a key. `giver` is the node that sent the key, or `None` if the key is this node's own.
     ///
-    /// Among the keys with the same id, at most one key of each giver may be without an opened record. A new key
-    /// replaces such a key of the same giver. If there are already [`MAX_CANDIDATES`] keys, it replaces the oldest
-    /// key that has not opened a record.
+    /// A key is unproven until it has opened a record. Among the keys with the same id, each giver has at most one
+    /// unproven key: a new key of the giver replaces it. If there are already [`MAX_CANDIDATES`] keys, the new key
+    /// replaces the oldest unproven key. If all of them are proven, the new key is refused.
     pub fn add(
         &mut self,
         root_topic: &RootTopic,
@@ -91,7 +94,7 @@ impl KeyRing {
         known.flat_map(Candidates::givers).cloned().collect()
     }
 
-    /// Drops the keys that only denied givers gave. Returns the number of ids that lost all keys.
+    /// Drops the keys that only denied givers gave. Returns the number of ids that have no key any more.
     pub fn revise(&mut self, is_denied: impl Fn(&Giver) -> bool) -> usize {
         let mut dropped = 0;
         for keys in self.roots.values_mut() {
@@ -129,7 +132,7 @@ impl KeyRing {
         self.len() == 0
     }
 
-    /// Opens a component of a record of a root topic into a new buffer, which is its only allocation.
+    /// Opens a component of a record of a root topic into a new buffer. Allocates only this buffer.
     pub fn open(&self, root_topic: &str, component: Component, bytes: &[u8]) -> Opened {
         let mut plaintext = Vec::new();
         match self.open_into(root_topic, component, bytes, &mut plaintext) {

@@ -23,14 +23,14 @@ const VERSION: u8 = 0x01;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Foreign {
-    /// There are no bytes. The Python peer sends this instead of a null if it uses confluent-kafka.
-    #[error("empty: the Python peer can send this instead of a null")]
+    /// There are no bytes. The Python peer sends an empty key or value instead of a null if it uses confluent-kafka.
+    #[error("empty: the Python peer can send an empty key or value instead of a null")]
     Empty,
-    /// The first byte is not that of an envelope.
+    /// The first byte is not 0x01, the first byte of every envelope.
     #[error("not sealed: the first byte is not 0x01")]
     FirstByte,
-    /// The bytes after the first are not an array of key id, salt and box.
-    #[error("not an array of key id, salt and box")]
+    /// The bytes after the first are not an array of key id, salt and sealed box.
+    #[error("the bytes after the first are not an array of key id, salt and sealed box")]
     Layout,
     /// The key id is neither 32 bytes nor an unsigned integer.
     #[error("the key id is neither 32 bytes nor an unsigned integer")]
@@ -42,8 +42,8 @@ pub enum Foreign {
 pub struct Envelope<'a> {
     /// The id of the key that the component was sealed with.
     pub key_id: KeyId,
-    /// The salt and the sealed box (a tag of 16 bytes, then the ciphertext). It is `None` if their form is wrong; no
-    /// key can open such an envelope.
+    /// The salt and the sealed box (a tag of 16 bytes, then the ciphertext). It is `None` if the salt or the box has
+    /// the wrong form; no key can open such an envelope.
     pub body: Option<(&'a [u8; SALT_LEN], &'a [u8])>,
 }
 
@@ -115,7 +115,7 @@ fn write_header(
 pub enum Opened {
     /// The plaintext.
     Plaintext(Vec<u8>),
-    /// No plaintext, for this reason.
+    /// There is no plaintext, for this reason.
     Unopened(Unopened),
 }
 
@@ -123,14 +123,14 @@ pub enum Opened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unopened {
     /// The key of the component is not known yet.
-    #[error("awaiting key {0}")]
+    #[error("the data key {0} is not known yet")]
     AwaitingKey(KeyId),
     /// Keys with the component's key id are known, but none of them opens it: the component was altered, or sealed by
     /// another producer that uses the same id.
-    #[error("not authentic under key {0}")]
+    #[error("not authentic under data key {0}")]
     Unauthentic(KeyId),
     /// The component is not an envelope.
-    #[error("foreign: {0}")]
+    #[error("not an envelope of this protocol: {0}")]
     Foreign(#[from] Foreign),
 }
 
@@ -156,7 +156,7 @@ pub const fn sealed_len(plaintext_len: usize) -> usize {
 /// Appends a sealed component to `out`. Allocates only if `out` has room for less than [`sealed_len`] bytes.
 ///
 /// # Errors
-/// Returns [`Exhausted`] if the key has sealed all messages that it may; `out` is then unchanged.
+/// Returns [`Exhausted`] if the key has sealed the maximum number of messages; `out` is then unchanged.
 pub fn seal(
     key: &SealingKey,
     component: Component,

@@ -65,7 +65,7 @@ impl<S: Signer> Issuer<S> {
         })
     }
 
-    /// Signs a certificate. Returns the chain from the root.
+    /// Signs a certificate. Returns the chain from the root of trust to this certificate.
     pub(super) fn issue(
         &self,
         to_sign: &[u8],
@@ -82,7 +82,8 @@ impl<S: Signer> Issuer<S> {
 /// Returns the provisioner that certified a node, and the provisioner's key, if a provisioner issued the chain under
 /// `root`.
 ///
-/// The chain may have expired. The result is `None` for a chain that a chain server issued.
+/// The chain may have expired. The result is `None` if the root itself or a chain server issued the chain, or if the
+/// chain is not valid under `root`.
 #[must_use]
 pub fn provisioner_of(chain: &[u8], root: &VerifyingKey) -> Option<(Provisioner, VerifyingKey)> {
     prove(chain, root, Timestamp::EPOCH).ok()?;
@@ -116,7 +117,7 @@ pub(super) fn certificate(
     )
 }
 
-/// Validates a chain under this root of trust and no other.
+/// Validates a chain, with `root` as the only root of trust.
 pub(super) fn prove(
     chain: &[u8],
     root: &VerifyingKey,
@@ -128,7 +129,7 @@ pub(super) fn prove(
         .map_err(ProvisionError::Certificate)
 }
 
-/// Refuses a chain that ends with another key.
+/// Returns an error if the last certificate of the chain is not for `key`.
 pub(super) fn require_key(
     chain: &ValidatedChain,
     key: &VerifyingKey,
@@ -191,10 +192,11 @@ impl Role {
     }
 }
 
-/// Issues a chain for an existing key: for example, for a key that was added to a node, or before a key's chain ends.
+/// Issues a chain for an existing key: for example, for a key that was added to a node, or for a key whose present
+/// chain will expire soon.
 ///
-/// The keys of the root and the provisioner have the same type as `key`. For chain servers and administrators the
-/// root password is sufficient.
+/// The keys of the root and the provisioner have the same type as `key`. For chain servers and administrators,
+/// `provisioning_password` is not used.
 ///
 /// # Errors
 /// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not

@@ -6,12 +6,13 @@
 //! | available | functions |
 //! |---|---|
 //! | both passwords | [`provision_node`]; [`issue_chain`] for an existing key |
-//! | the provisioning password, or its keys on a token | once [`request_provisioner`], for the root to sign; then [`provision_node_under`] |
-//! | the root password | [`sign_request`] |
-//! | neither | [`request_node`], for the root to sign; then [`RequestedNode::complete`] |
+//! | the provisioning password or a token with its keys | once [`request_provisioner`], then [`provision_node_under`] |
+//! | the root password | [`sign_request`], which signs the requests of provisioners and nodes |
+//! | neither password | [`request_node`], then [`RequestedNode::complete`] |
 //!
-//! Each way results in the content of the node's files. In the last three ways the root password can stay in a safe
-//! place: operators carry only the root's public key, unsigned certificates and signed certificates.
+//! A request must be signed by [`sign_request`] before the second function is called. The results are the content of
+//! the node's files. With requests, the root password can stay in a safe place: operators carry only the root's public
+//! key, unsigned certificates and signed certificates.
 
 mod issuer;
 mod list_update;

@@ -36,7 +36,8 @@ pub struct NewNode<'a> {
     /// The first index of the node's ratchet. It must exceed all indices that a node with this id has used;
     /// otherwise key ids repeat.
     pub first_index: u64,
-    /// The key that the first secret of the node's ratchet is sealed to; usually `None`.
+    /// The public key of the escrow, or `None` for no escrow. The first secret of the node's ratchet is sealed to this
+    /// key.
     pub escrow: Option<&'a EncapsulationKey>,
     /// The path of the PEM file with the certificate authorities that the Kafka client trusts, as written to the
     /// configuration.
@@ -70,7 +71,7 @@ pub enum NewKey<'a> {
     /// A new key of this type, which the node's files will contain.
     Drawn(KeyType),
     /// The public half of a key that is stored elsewhere, such as on a token. No signing key and no opaque key are
-    /// drawn. The caller must add the places of the keys and of the ratchet to the configuration.
+    /// drawn. The caller must add the entries that name the places of the keys and of the ratchet to the configuration.
     Elsewhere(&'a VerifyingKey),
 }
 
@@ -103,10 +104,10 @@ pub struct ProvisionedNode {
     pub expires: Option<Timestamp>,
 }
 
-/// Provisions a node from both passwords. For chain servers and administrators the root password is sufficient.
+/// Provisions a node from both passwords. For chain servers and administrators, `provisioning_password` is not used.
 ///
-/// Draws random bytes for, in this order, hybrid signatures of the root, the ratchet's secret, escrow, the opaque
-/// key, the signing key, and hybrid signatures of the provisioner.
+/// Draws random bytes in this order: for hybrid signatures of the root, the ratchet's secret, escrow, the opaque key,
+/// the signing key, and hybrid signatures of the provisioner.
 ///
 /// # Errors
 /// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not
@@ -130,8 +131,8 @@ pub fn provision_node(
 /// Provisions a node with the key of its role's provisioner, the root's public key, and the certificate that the
 /// root [signed](super::sign_request) for the provisioner.
 ///
-/// The provisioner's key is [derived](super::derive_provisioner) from the provisioning password, or on a token.
-/// Draws like [`provision_node`], except for the root's signatures.
+/// The provisioner's key is [derived](super::derive_provisioner) from the provisioning password, or is on a token.
+/// Random bytes are drawn as by [`provision_node`], but none for signatures of the root.
 ///
 /// # Errors
 /// Returns [`ProvisionError::NeedsRoot`] if no provisioner certifies the role, [`ProvisionError::Certificate`] if the
@@ -171,10 +172,10 @@ const SCRYPT: (u8, u32, u32) = (14, 8, 1);
 pub struct DerivedKey {
     /// The key.
     pub key: SigningKey,
-    /// The salt of the derivation, 32 bytes. A root's salt is a plain hash of its password, and as secret as the
-    /// password.
+    /// The salt of the derivation, 32 bytes. The salt of a root of trust is a plain hash of its password, so it must be
+    /// kept as secret as the password.
     pub salt: [u8; 32],
-    /// The output of scrypt: 32 bytes for Ed25519, and 48 more for SLH-DSA if the key is hybrid.
+    /// The output of scrypt: 32 bytes for Ed25519, followed by 48 bytes for SLH-DSA if the key is hybrid.
     pub seed: SecretVec,
 }
 

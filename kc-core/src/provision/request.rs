@@ -9,21 +9,23 @@ use crate::store::NodeSecrets;
 use crate::store::config::{ConfigError, NodeConfig, Section, Value};
 use crate::types::{Timestamp, TopicScheme};
 
-/// The number of certificates that may follow a provisioner's: a node's, and that of its request or reply.
+/// The number of certificates that may follow a provisioner's certificate: the certificate of a node, and the
+/// certificate of the node's request or reply.
 const PROVISIONER_PATH_LENGTH: i64 = 2;
 
-/// The request of a provisioner that the root of trust has not certified.
+/// The request of a provisioner that the root of trust has not certified yet.
 #[derive(Clone, Debug)]
 pub struct ProvisionerRequest {
     /// The certificate for the root to [sign](sign_request). It grants the provisioner's usages for all topics, has
     /// path length 2, and does not expire.
     pub to_sign: Vec<u8>,
-    /// The provisioner's [`self_revocation`], to keep in case its key becomes known.
+    /// The provisioner's [`self_revocation`]. An operator keeps it, and publishes it if others learn the provisioner's
+    /// key.
     pub self_revocation: Vec<u8>,
 }
 
 /// Makes the request of a provisioner to the root of trust. The provisioner's key is
-/// [derived](super::derive_provisioner) from the provisioning password, or on a token.
+/// [derived](super::derive_provisioner) from the provisioning password, or is on a token.
 ///
 /// # Errors
 /// Returns a [`KeyError`] if the signer fails.
@@ -43,7 +45,7 @@ pub fn request_provisioner(
     })
 }
 
-/// Signs the certificate that a provisioner or a node requests, with the root of trust. Returns the signature
+/// Signs the certificate that a provisioner or a node requests. `root` is the root of trust. Returns the signature
 /// followed by the certificate.
 ///
 /// An operator should first check the rights that the certificate grants; see [`Certificate::parse`].
@@ -82,16 +84,17 @@ pub struct RequestedNode {
     pub to_sign: Vec<u8>,
 }
 
-/// Creates a node for the root of trust to certify by hand. It has a ratchet unless it is a controller, a chain
-/// server or an administrator.
+/// Creates a node without a certificate. An operator then signs [`RequestedNode::to_sign`] with the root of trust
+/// ([`sign_request`]). The node has a ratchet unless it is a controller, a chain server or an administrator.
 ///
-/// Draws random bytes for, in this order, the ratchet's secret, escrow, the opaque key and the signing key. The last
-/// two are not drawn if the keys are [elsewhere](super::NewKey::Elsewhere).
+/// Draws random bytes in this order: for the ratchet's secret, escrow, the opaque key and the signing key. The last two
+/// are not drawn if the keys are [elsewhere](super::NewKey::Elsewhere).
 ///
 /// # Errors
-/// Returns [`ProvisionError::TooManyTopics`] if there are too many topics, and [`ProvisionError::Config`] if the
-/// configuration cannot hold a name. If there is an escrow key, returns [`ProvisionError::NothingToEscrow`] if the
-/// node has no ratchet, and [`ProvisionError::Escrow`] if the escrow key is invalid.
+/// Returns [`ProvisionError::TooManyTopics`] if there are too many topics, and [`ProvisionError::Config`] if the syntax
+/// of the configuration cannot express the node id, the path of the certificate authorities, or a part of the naming
+/// scheme of topics. If there is an escrow key, returns [`ProvisionError::NothingToEscrow`] if the node has no ratchet,
+/// and [`ProvisionError::Escrow`] if the escrow key is invalid.
 pub fn request_node(
     node: &NewNode<'_>,
     now: Timestamp,
@@ -105,10 +108,10 @@ impl RequestedNode {
     /// Completes the node with the certificate that the root of trust signed.
     ///
     /// # Errors
-    /// Returns [`ProvisionError::Certificate`] if the root did not sign the certificate or the certificate is not
-    /// valid now, [`ProvisionError::OtherKey`] if it is for another node, [`ProvisionError::GrantsOther`] if it
-    /// grants other usages or topics than the node requested, and [`ProvisionError::Request`] if
-    /// [`to_sign`](Self::to_sign) is not a certificate.
+    /// Returns [`ProvisionError::Certificate`] if the root did not sign the certificate or the certificate is not valid
+    /// now, [`ProvisionError::OtherKey`] if it is for another key, [`ProvisionError::GrantsOther`] if it grants other
+    /// usages or topics than the node requested, and [`ProvisionError::Request`] if [`to_sign`](Self::to_sign) is not a
+    /// certificate.
     pub fn complete(
         self,
         root: &VerifyingKey,
@@ -212,7 +215,8 @@ fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, Co
         }
     }
     set_scheme(&mut config, node.scheme)?;
-    // A node that signs no requests or replies needs no validity for them; without an end the default applies.
+    // `maxage` is the validity of requests and replies. It is left out if the node signs neither of them. It is also
+    // left out if the certificate has no end: then the default applies.
     if let Some(lifetime) = node.lifetime.filter(|_| node.role.exchanges_keys()) {
         let max_age = i128::from(lifetime.as_secs());
         config.set(Section::CRYPTO, "maxage", &Value::Int(max_age))?;

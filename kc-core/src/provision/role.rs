@@ -24,12 +24,12 @@ pub enum Role {
     Controller,
     /// Renews the chains of other nodes.
     ChainServer,
-    /// Signs updates of the lists of all nodes. It takes no part in the key exchange.
+    /// Signs entries for the allowlists and denylists of all nodes. It takes no part in the key exchange.
     Administrator,
 }
 
-/// A provisioner, which certifies nodes of a kind. Its key is derived from the provisioning password and certified
-/// by the root.
+/// A provisioner, which certifies nodes of one kind. Its key is derived from the provisioning password and certified by
+/// the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Provisioner {
     /// Certifies producers.
@@ -103,8 +103,8 @@ impl Role {
         !matches!(self, Self::ChainServer | Self::Administrator)
     }
 
-    /// Returns the default number of certificates that may follow a node's own: one, for requests and replies; two
-    /// for a chain server, which certifies nodes.
+    /// Returns the default number of certificates that may follow a node's own certificate. It is 1, for requests and
+    /// replies. For a chain server it is 2, because a chain server certifies nodes.
     #[must_use]
     pub fn default_path_length(self) -> u32 {
         match self {
@@ -113,8 +113,8 @@ impl Role {
         }
     }
 
-    /// Returns the default validity of a certificate if both passwords are available: 3,660 days; 366 days for
-    /// roles that the root itself certifies.
+    /// Returns the default validity of a certificate if both passwords are available. It is 366 days for roles that the
+    /// root itself certifies, and 3,660 days for all others.
     #[must_use]
     pub fn default_lifetime(self) -> Duration {
         match self {
@@ -123,8 +123,9 @@ impl Role {
         }
     }
 
-    /// Returns the default validity of a certificate if the root password is not available: a week, which a chain
-    /// server can renew; 366 days for controllers, chain servers and administrators.
+    /// Returns the default validity of a certificate if the root password is not available. It is 366 days for
+    /// controllers, chain servers and administrators. For all other roles it is a week, and a chain server can renew
+    /// the chain.
     #[must_use]
     pub fn default_lifetime_without_root(self) -> Duration {
         match self {
@@ -166,7 +167,7 @@ impl Provisioner {
         }
     }
 
-    /// Returns the usages that the provisioner's certificate can pass on.
+    /// Returns the usages that the provisioner may grant to nodes.
     #[must_use]
     pub fn usages(self) -> &'static [Usage] {
         match self {

@@ -4,15 +4,15 @@ use super::{DataKey, OpeningKey};
 use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 
-/// The giver of a key: the keys in the chain of the reply that brought the key, the root of trust first and the
-/// signer last.
+/// The giver of a data key: the public keys in the chain of the reply that brought the data key. The root of trust is
+/// the first, and the signer of the reply is the last.
 pub type Giver = Arc<[VerifyingKey]>;
 
 /// The maximum number of givers of one key that are remembered; further givers are ignored. Test:
 /// `givers_of_a_key_are_bounded`.
 const MAX_GIVERS: usize = 4;
 
-/// The keys of a root topic with the same id.
+/// The data keys of one root topic that have the same id.
 ///
 /// Producers choose the ids, so several producers may use the same id. A key that has opened a record is never
 /// displaced by another one. Cloning only increments a reference count.

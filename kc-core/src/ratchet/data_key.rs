@@ -24,7 +24,7 @@ pub enum Component {
 
 /// All counter values of a sealing key are used. No more messages can be sealed until the ratchet turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the key has sealed all messages that it may seal")]
+#[error("the data key has sealed the maximum number of messages")]
 pub struct Exhausted;
 
 /// The secret of one root topic at one step of a ratchet: 32 bytes, which producers send to consumers.
@@ -38,7 +38,7 @@ pub struct MessageKey {
     pub(crate) nonce: [u8; NONCE_LEN],
 }
 
-/// Seals the messages of one root topic at one step.
+/// Seals the messages of one root topic at one step of the ratchet.
 ///
 /// It is shared, never copied, because it contains the counters that keep (key, nonce) pairs unique. Only
 /// [`StepKeys`](super::StepKeys) can create it. The low half of a salt is the counter. The high half is drawn for
@@ -173,8 +173,8 @@ impl OpeningKey {
         self.proven.load(Ordering::Relaxed)
     }
 
-    /// Records that the key has opened a record. Writes only once, so that threads that open with the same key do
-    /// not contend.
+    /// Marks the key as one that has opened a record. Writes to memory only once, so that threads that use the same key
+    /// do not slow each other down.
     pub(crate) fn prove(&self) {
         if !self.is_proven() {
             self.proven.store(true, Ordering::Relaxed);

@@ -32,11 +32,11 @@ pub enum GeneratorError {
     #[error("all counter values are used up")]
     Exhausted,
     /// The requested output is empty or longer than [`MAX_OUTPUT_LEN`].
-    #[error("the output has {0} bytes, not 1 to {max}", max = MAX_OUTPUT_LEN)]
+    #[error("the requested output has {0} bytes, but must have 1 to {max}", max = MAX_OUTPUT_LEN)]
     OutputLength(usize),
-    /// The new secret is the present one, which would repeat all outputs.
+    /// The new secret is the same as the current one, so that all outputs would repeat.
     #[cfg(feature = "vectors")]
-    #[error("the new secret is the present one")]
+    #[error("the new secret is the same as the current one")]
     SameSecret,
 }
 
@@ -77,7 +77,7 @@ impl KeyGenerator {
         self.counter.to_le_bytes()
     }
 
-    /// Fills `output` with the counter as salt, and increments the counter.
+    /// Fills `output` with derived bytes. The counter is the salt of the derivation. Increments the counter.
     ///
     /// # Errors
     /// Returns [`GeneratorError::Exhausted`] if no counter value is left, and [`GeneratorError::OutputLength`] if
@@ -87,7 +87,7 @@ impl KeyGenerator {
         self.fill(output, &salt, self.context, &[])
     }
 
-    /// Fills `output` with another salt, context and message, and increments the counter.
+    /// Fills `output` with bytes that are derived with this salt, context and message. Increments the counter.
     ///
     /// # Errors
     /// Returns the same errors as [`generate`](Self::generate).
@@ -122,7 +122,8 @@ impl KeyGenerator {
     /// Continues with another secret and counter 0.
     ///
     /// # Errors
-    /// Returns [`GeneratorError::SameSecret`] if the secret is the present one; the generator is then unchanged.
+    /// Returns [`GeneratorError::SameSecret`] if the secret is the same as the current one; the generator is then
+    /// unchanged.
     #[cfg(feature = "vectors")]
     pub fn rekey(&mut self, secret: Secret<32>) -> Result<(), GeneratorError> {
         if secret == self.secret {

@@ -10,12 +10,13 @@ use super::step::{KeyIdForm, Step, StepKeys};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
-/// The minimum time between two turns of the ratchet because of denials.
+/// The minimum time between two turns of the ratchet that new entries of the denylist cause.
 pub const DENIAL_INTERVAL: Duration = Duration::from_secs(60);
-/// The minimum time between two turns because of self-denials of keys that this node has not seen in use. Anyone
-/// can create such keys.
+/// The minimum time between two turns of the ratchet that new entries of the denylist cause, if this node has not seen
+/// the denied keys in use. It is longer than [`DENIAL_INTERVAL`], because anyone can create such keys and their
+/// self-revocations.
 pub const UNSEEN_DENIAL_INTERVAL: Duration = Duration::from_secs(600);
-/// The delay before another attempt to turn the ratchet.
+/// The delay between a failed attempt to turn the ratchet and the next attempt.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// The configuration of a [`Ratchet`].
@@ -37,7 +38,7 @@ pub struct RatchetConfig {
 #[derive(Debug)]
 pub struct Ratchet {
     config: RatchetConfig,
-    /// The step in use. It is `None` until the first key is wanted, so that a node that only consumes uses no steps.
+    /// The step in use. It is `None` until the first key is needed, so that a node that only consumes uses no steps.
     current: Option<StepKeys>,
     /// The root topics in use.
     roots: BTreeSet<RootTopic>,
@@ -46,13 +47,13 @@ pub struct Ratchet {
     used: Option<u64>,
     /// Keys that have not been stored, with their root topics.
     unsaved: Vec<(RootTopic, Arc<SealingKey>)>,
-    /// True if a key of the step in use has been handed out to a consumer.
+    /// True if a key of the step in use has been sent to a consumer.
     handed_out: bool,
-    /// The time of the next turn, or `None` before the first key is wanted.
+    /// The time of the next turn, or `None` before the first key is needed.
     due: Option<Duration>,
-    /// True if that turn is for a denial that had to wait.
+    /// True if the turn at `due` is for an entry of the denylist that had to wait for the end of an interval.
     due_for_denial: bool,
-    /// The time of the last turn for a denial.
+    /// The time of the last turn for an entry of the denylist.
     denial: Option<Duration>,
     effects: VecDeque<RatchetEffect>,
 }
@@ -66,7 +67,7 @@ pub enum RatchetInput {
     Turn,
     /// A key was added to the denylist.
     Denied {
-        /// True if the key was in use, as far as this node has seen.
+        /// True if this node has seen the key in use.
         in_use: bool,
     },
     /// The result of [`RatchetEffect::Step`], or `None` if no step could be taken.
@@ -127,8 +128,8 @@ impl Ratchet {
         self.used
     }
 
-    /// Returns the retained keys of a root topic with these ids, to be sent to a consumer. Records that they have
-    /// been handed out.
+    /// Returns the retained keys of a root topic with these ids, to be sent to a consumer. Remembers that they were
+    /// sent.
     pub fn hand_out(&mut self, root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, DataKey)> {
         let current = self.current.as_ref().map(StepKeys::key_id);
         let held = ids
@@ -171,8 +172,8 @@ impl Ratchet {
         }
     }
 
-    /// Returns the next action. Call it until it returns `None`: after each input, and after
-    /// [`next_timeout`](Self::next_timeout).
+    /// Returns the next action. The caller must call this method after each input, and when
+    /// [`next_timeout`](Self::next_timeout) has passed, each time until it returns `None`.
     pub fn poll_effect(&mut self, now: Now) -> Option<RatchetEffect> {
         if self.effects.is_empty() && self.due.is_some_and(|due| due <= now.mono) {
             if std::mem::take(&mut self.due_for_denial) {
@@ -202,8 +203,8 @@ impl Ratchet {
         }
     }
 
-    /// Turns the ratchet if a key of the step in use was handed out: a denied consumer must not read records sealed
-    /// from now on.
+    /// Turns the ratchet if a key of the step in use was sent to a consumer: a denied consumer must not read records
+    /// sealed from now on.
     fn turn_for_denial(&mut self, in_use: bool, now: Now) {
         if !self.handed_out || self.current.is_none() {
             return;
@@ -225,8 +226,8 @@ impl Ratchet {
 
     fn stepped(&mut self, step: Option<Step>, now: Now, rng: &mut dyn CryptoRng) {
         let Some(step) = step else {
-            // The next attempt is early, so that a disk that is full for a moment does not keep the present key in
-            // use.
+            // The next attempt follows soon. Otherwise a disk that is full for a moment would keep the current key in
+            // use for a whole interval.
             self.due = Some(now.mono + RETRY_DELAY.min(self.config.interval));
             return;
         };
@@ -298,7 +299,8 @@ impl Ratchet {
         for (root_topic, key) in &keys {
             self.retained.remove(root_topic, &key.id());
         }
-        // The keys of the previous step remain in use meanwhile, and a denial may have to end them.
+        // Until the next attempt, the keys of the previous step remain in use. The attempt follows soon, because this
+        // turn may be for an entry of the denylist.
         if !keys.is_empty() {
             let again = now.mono + RETRY_DELAY.min(self.config.interval);
             self.due = Some(self.due.map_or(again, |due| due.min(again)));

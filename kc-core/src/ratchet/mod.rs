@@ -1,10 +1,10 @@
 //! The ratchet and its keys (protocol §3 and §4).
 //!
-//! A node stores a [`Seed`]. [Advancing](Seed::advance) it gives a [`PendingStep`], which gives the usable [`Step`]
-//! only to a caller that states that the next seed has been stored: no step is used twice, whenever the process
-//! ends. From a step, [`StepKeys`] make exactly one [`SealingKey`] for each root topic. Consumers hold
-//! [`OpeningKey`]s. A producer's [`Ratchet`] owns the step in use and the keys that are kept for late consumers,
-//! and decides when to turn.
+//! A node stores a [`Seed`]. [`Seed::advance`] returns a [`PendingStep`], which contains the next seed. After the
+//! caller has stored the next seed, it calls [`PendingStep::stored`], which returns the usable [`Step`]. So no step is
+//! used twice, even if the process crashes. From a step, [`StepKeys`] make exactly one [`SealingKey`] for each root
+//! topic. Consumers hold [`OpeningKey`]s. A producer's [`Ratchet`] owns the step in use and the keys that are kept for
+//! late consumers, and decides when to turn.
 
 mod candidates;
 mod data_key;

@@ -58,7 +58,7 @@ impl Step {
         self.index
     }
 
-    /// Returns the id of this step's keys, which is the same for all root topics.
+    /// Returns the id of this step's data keys. It is the same for all root topics.
     #[must_use]
     pub fn key_id(&self, form: &KeyIdForm) -> KeyId {
         let KeyIdForm::Long { identity } = form else {
@@ -108,7 +108,7 @@ pub enum SeedError {
     #[error("the ratchet secret has {0} bytes instead of 32")]
     Length(usize),
     /// The secret is all zeros: the file has been wiped.
-    #[error("the ratchet secret is all zeros")]
+    #[error("the ratchet secret consists of zeros: the file was wiped")]
     Wiped,
     /// The last index has been reached.
     #[error("the ratchet has no index left")]
@@ -122,7 +122,7 @@ pub struct Seed {
     secret: Secret<32>,
 }
 
-/// A step that must not be used before the seed after it has been stored.
+/// A step that must not be used until the next seed has been stored.
 #[derive(Debug)]
 pub struct PendingStep {
     step: Step,
@@ -170,7 +170,7 @@ impl Seed {
     /// Encodes the ratchet for storage.
     #[must_use]
     pub fn encode(&self) -> SecretVec {
-        // A single allocation, so that growth leaves no copies behind.
+        // The capacity is sufficient from the start, because a buffer that grows leaves copies of secrets in memory.
         let mut writer = Writer::append_to(Vec::with_capacity(64));
         writer.array(2).uint(self.index);
         writer.bytes(self.secret.expose());
@@ -197,8 +197,8 @@ impl Seed {
         self.index
     }
 
-    /// Turns the ratchet. Returns the next seed, which the caller must store, and the step of the present seed, which
-    /// may be used after that.
+    /// Turns the ratchet. Returns the next seed, which the caller must store, and the step of the current seed, which
+    /// may be used after the next seed was stored.
     ///
     /// # Errors
     /// Returns [`SeedError::Exhausted`] at the index 2^64 - 1.

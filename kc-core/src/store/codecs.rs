@@ -37,7 +37,7 @@ pub mod retained_keys {
     /// Encodes the keys, oldest first.
     #[must_use]
     pub fn encode(keys: &RetainedKeys) -> SecretVec {
-        // A single allocation, so that growth leaves no copies behind.
+        // The capacity is sufficient from the start, because a buffer that grows leaves copies of secrets in memory.
         let names: usize = keys.iter().map(|key| key.root_topic.as_str().len()).sum();
         let mut writer = Writer::append_to(Vec::with_capacity(32 + names + keys.len() * 96));
         writer.map(1).text(ENTRIES).array(keys.len());
@@ -75,7 +75,9 @@ pub mod retained_keys {
 
     fn decode_entry(entry: &Value<'_>) -> Result<RetainedKey, WireError> {
         let [root_topic, id, secret, birth] = entry.array()? else {
-            return Err(WireError::Expected("root topic, key id, secret and birth"));
+            return Err(WireError::Expected(
+                "an array of root topic, key id, secret and birth",
+            ));
         };
         let id = match id {
             Value::Int(index) => u64::try_from(*index).ok().map(KeyId::Short),

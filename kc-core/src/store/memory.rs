@@ -8,7 +8,7 @@ use crate::keys::{KeyType, Signer, VerifyingKey};
 use crate::ratchet::{Seed, Step};
 use crate::secret::SecretVec;
 
-/// A [`KeyStore`] with secrets in memory. The keystore of files uses it after it has read them.
+/// A [`KeyStore`] with secrets in memory. The keystore in files reads the secrets, and then uses this type.
 pub struct MemoryKeyStore {
     secrets: NodeSecrets,
     key_types: Option<Vec<KeyType>>,
@@ -31,8 +31,8 @@ pub struct MemoryRatchetStore {
 impl MemoryKeyStore {
     /// Creates a keystore with these secrets.
     ///
-    /// `key_types` restricts the signing keys in use (`keytypes` in the configuration). Each use of random numbers
-    /// calls `generators`.
+    /// `key_types` restricts the signing keys in use (`keytypes` in the configuration). Each operation that needs
+    /// random numbers calls `generators`.
     #[must_use]
     pub fn new(
         secrets: NodeSecrets,

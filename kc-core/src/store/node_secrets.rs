@@ -116,7 +116,7 @@ impl NodeSecrets {
             .map(StoredKey::expose_bytes)
             .collect();
         let keys_len: usize = keys.iter().map(|key| key.expose().len() + 3).sum();
-        // A single allocation, so that growth leaves no copies behind.
+        // The capacity is sufficient from the start, because a buffer that grows leaves copies of secrets in memory.
         let room = 64 + keys_len + 9 * self.exchange_versions.len();
         let mut writer = Writer::append_to(Vec::with_capacity(room));
         writer.array(5).uint(2).array(keys.len());

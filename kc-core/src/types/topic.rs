@@ -66,8 +66,8 @@ pub enum SideTopic {
 /// The naming scheme of topics: a separator, and the suffixes of the side topics (protocol §2 and §10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicScheme {
-    /// The text that ends the root topic in a topic's name; `.` by default. If it is empty, each topic is its own
-    /// root topic.
+    /// The text between the root topic and the rest of a topic's name; `.` by default. If it is empty, each topic is
+    /// its own root topic.
     pub separator: String,
     /// Suffix of the topic of requests to producers; `.reqs` by default.
     pub requests_suffix: String,
@@ -142,7 +142,7 @@ impl TopicScheme {
     }
 }
 
-/// A management topic, by which trust changes at run time (protocol §8).
+/// A management topic. Its records change the trust of running nodes (protocol §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ManagementTopic {
     /// New chains for nodes. The Kafka key of each record is the byte form of the key that the chain certifies.

@@ -1,8 +1,9 @@
 //! Strict and bounded MessagePack (protocol §1).
 //!
-//! [`Value`] borrows from the input, so that the code evaluates the bytes that were signed. [`Value::decode`] accepts
-//! exactly one value. [`Reader`] accepts only the types that the protocol uses, a bounded depth and a bounded number
-//! of elements. [`Writer`] writes the shortest forms. The primitives come from the crate `rmp`.
+//! [`Value`] borrows from the input, so that the code that evaluates a signed value reads exactly the bytes that were
+//! signed. [`Value::decode`] accepts exactly one value. [`Reader`] accepts only the types that the protocol uses, a
+//! bounded depth and a bounded number of elements. [`Writer`] writes the shortest forms. The primitives come from the
+//! crate `rmp`.
 
 mod reader;
 mod writer;
@@ -12,7 +13,8 @@ use thiserror::Error;
 pub use reader::{MAX_DEPTH, MAX_ELEMENTS, Reader};
 pub use writer::Writer;
 
-/// A deviation of bytes from the MessagePack that the protocol requires. The sender is always at fault.
+/// A deviation of bytes from the MessagePack that the protocol requires. The bytes are always at fault, not the code
+/// that reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WireError {

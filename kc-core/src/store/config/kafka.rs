@@ -72,8 +72,8 @@ impl KafkaSettings {
         }
     }
 
-    /// Sets the `group_id` of a consumer that has none: the node id, or `<node>.kafkacrypto` for the extra layer
-    /// `crypto`. Removes the `group_id` of any other client.
+    /// If a consumer has no `group_id`, sets it to the node id, or to `<node>.kafkacrypto` if `extra` is `crypto`.
+    /// Removes the `group_id` of any client that is not a consumer.
     #[must_use]
     pub fn with_group_id(mut self, node_id: &str, purpose: KafkaUse, extra: Option<&str>) -> Self {
         if purpose != KafkaUse::Consumer {
@@ -96,8 +96,8 @@ impl KafkaSettings {
             .map(|(_, text)| text)
     }
 
-    /// Returns the value of a setting, with its type inferred from the text. `name` is in lower case. Invalid
-    /// base64 gives `None`.
+    /// Returns the value of a setting, with its type inferred from the text. `name` is in lower case. Returns `None` if
+    /// the setting is not set or is invalid base64.
     pub fn value(&self, name: &str) -> Option<Value> {
         self.text(name).and_then(Value::decode)
     }

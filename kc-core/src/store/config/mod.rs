@@ -118,7 +118,8 @@ pub enum ConfigError {
     /// The references of an entry nest more than ten levels deep, are more than 1,000, or make its value longer than
     /// 1 MiB. An entry that refers to itself nests without end.
     #[error(
-        "line {line}: `{name}` in [{section}] refers to itself, or its references grow beyond a limit"
+        "line {line}: `{name}` in [{section}] refers to itself, or its references are \
+         too deeply nested, too many or too long"
     )]
     UnboundedReference {
         /// The first line of the entry.
@@ -136,7 +137,9 @@ pub enum ConfigError {
     },
     /// The syntax of the file cannot express this name or value, so that it would change when the file is read again.
     /// Examples are spaces at the start or the end, a line that would be a comment, and a carriage return.
-    #[error("the file cannot hold this name or value of `{name}` in [{section}] unchanged")]
+    #[error(
+        "the syntax of the file cannot express the name or the value of `{name}` in [{section}]"
+    )]
     UnwritableEntry {
         /// The section's name.
         section: String,

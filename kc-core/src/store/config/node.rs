@@ -18,7 +18,7 @@ pub struct NodeConfig {
 /// The treatment of entries that a section inherits from `[DEFAULT]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inherit {
-    /// Inherited entries follow the section's own.
+    /// Inherited entries follow the section's own entries.
     Defaults,
     /// Inherited entries are omitted, and so are own entries that only repeat an inherited one.
     Nothing,
@@ -57,7 +57,8 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// Adds the Kafka sections of a new node: TLS, no servers, and `ssl_cafile` as the file of authorities.
+    /// Adds the Kafka sections of a new node: TLS, no servers, and `ssl_cafile` as the file of the trusted certificate
+    /// authorities.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the syntax of the file cannot express the path.
@@ -92,8 +93,9 @@ impl NodeConfig {
     /// Interprets a document as the configuration of a node. Adds `node_id` to the document if it has none.
     ///
     /// # Errors
-    /// Returns [`ConfigError::NodeIdMissing`] if there is no node id at all, and [`ConfigError::NodeIdMismatch`] if
-    /// the document has another one.
+    /// Returns [`ConfigError::NodeIdMissing`] if neither the document nor `node_id` gives a node id,
+    /// [`ConfigError::NodeIdMismatch`] if they give different node ids, and another [`ConfigError`] if the node id is
+    /// `DEFAULT`, contains a reference that cannot be resolved, or cannot be expressed in the syntax of the file.
     pub fn open(mut document: Document, node_id: Option<&str>) -> Result<Self, ConfigError> {
         let found = document
             .get(DEFAULT_SECTION, &NODE_ID.into())?
@@ -175,8 +177,9 @@ impl NodeConfig {
         self.document.get(&file_section, &name)
     }
 
-    /// Returns the entries of a section in the file's order, then the inherited entries. Returns `None` if the
-    /// section does not exist and inherited entries are omitted.
+    /// Returns a section's own entries in the file's order. With [`Inherit::Defaults`], the inherited entries follow.
+    /// With [`Inherit::Nothing`], own entries that only repeat an inherited one are left out, and the result is `None`
+    /// if the section does not exist.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
@@ -206,7 +209,7 @@ impl NodeConfig {
         Ok(Some(settings))
     }
 
-    /// Returns the own entries of a section, in the file's order. The list is empty if the section does not exist.
+    /// Returns a section's own entries, in the file's order. The list is empty if the section does not exist.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.

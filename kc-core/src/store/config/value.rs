@@ -208,7 +208,7 @@ fn parse_float(text: &str) -> Option<f64> {
     join_digits(text)?.parse().ok()
 }
 
-/// Removes underscores. Returns `None` if one is not between two digits.
+/// Removes underscores. Returns `None` if an underscore is not between two digits.
 fn join_digits(text: &str) -> Option<String> {
     let mut joined = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -227,8 +227,8 @@ fn join_digits(text: &str) -> Option<String> {
     Some(joined)
 }
 
-/// Returns the shortest text that reads back the same: positional from 1e-4 to below 1e16, otherwise with an
-/// exponent of at least two digits.
+/// Returns the shortest text that reads back as the same number. Numbers from 1e-4 to below 1e16 are written without an
+/// exponent, other numbers with an exponent of at least two digits.
 fn float_repr(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();

@@ -126,9 +126,10 @@ impl Document {
             })
     }
 
-    /// Returns the index and the indentation of a new entry. The entry follows the section's last entry, or its
-    /// header if it has no entry, and the comments directly after that. Comments directly before the header of the
-    /// next section belong to that section, so the new entry precedes them.
+    /// Returns the index and the indentation of a new entry. The entry follows the section's last entry and the
+    /// comments directly after it. If the section has no entry, the new entry follows the header and the comments
+    /// directly after it. Comments directly before the header of the next section belong to that section, so the new
+    /// entry precedes them.
     fn place_for_new_entry(&self, section: &str) -> (usize, String) {
         let mut inside = false;
         let mut last = None;

@@ -21,8 +21,8 @@ pub(super) const DEFAULT_SECTION: &str = "DEFAULT";
 /// - A line with deeper indentation than the entry before it continues that entry's value. Blank lines inside a value
 ///   are kept.
 /// - All sections inherit from `[DEFAULT]`.
-/// - `%%` is a percent sign, and `%(name)s` the value of another entry. [`Document::get`] resolves them;
-///   [`Document::set`] writes each `%` of its text as `%%`.
+/// - `%%` stands for a percent sign, and `%(name)s` stands for the value of another entry. [`Document::get`] resolves
+///   both; [`Document::set`] writes each `%` of its text as `%%`.
 /// - Case does not matter in the names of entries, except in `base64#…` names (see [`Name`]). It matters in the names
 ///   of sections.
 ///
@@ -170,7 +170,7 @@ impl Document {
             })
     }
 
-    /// Returns the first line of an item, from 1.
+    /// Returns the number of the first line of an item, counted from 1.
     fn line_of(&self, index: usize) -> usize {
         1 + self
             .items

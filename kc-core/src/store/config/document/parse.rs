@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str) -> Result<Document, ConfigError> {
     Ok(parser.finish())
 }
 
-/// Returns whether a line is a comment, with any indentation.
+/// Returns whether a line is a comment. A comment may have any indentation.
 pub(super) fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with(COMMENT)
 }
@@ -208,10 +208,11 @@ fn owned(text: &str) -> Zeroizing<String> {
     Zeroizing::new(text.to_owned())
 }
 
-/// The maximum depth to which references nest, the first value included; the same as in Python. Test:
-/// `references_nest_nine_deep`.
+/// The maximum number of values in a chain of references, including the first value. Python's `configparser` has the
+/// same limit. Test: `references_nest_nine_deep`.
 const MAX_DEPTH: usize = 10;
-/// The maximum number of references that one value may follow. Test: `references_are_bounded`.
+/// The maximum number of references that are resolved for one value, including references in the values that it refers
+/// to. Test: `references_are_bounded`.
 const MAX_REFERENCES: usize = 1_000;
 /// The maximum length of a value with resolved references, in bytes. Test: `references_are_bounded`.
 const MAX_RESOLVED_BYTES: usize = 1 << 20;
