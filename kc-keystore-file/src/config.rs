@@ -31,7 +31,8 @@ impl FileConfigStore {
     /// Moves entries that old versions wrote in other sections to their current sections. Returns the configuration.
     ///
     /// # Errors
-    /// Returns the errors of [`update`](ConfigStore::update).
+    /// Returns a [`ConfigStoreError`] if the configuration cannot be read, parsed or stored, or if an entry to be moved
+    /// contains a reference that cannot be resolved.
     pub fn migrated(&self, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
         self.update(&mut |config| config.migrate(role).map(drop))
     }
@@ -148,7 +149,7 @@ struct NotText {
     line: usize,
 }
 
-/// The reason why an entry about keys cannot be used.
+/// The reason why an entry of the configuration that is about keys cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EntryError {
@@ -164,7 +165,9 @@ pub enum EntryError {
         value: String,
     },
     /// `keytypes` does not list key types.
-    #[error("the value of `keytypes` must be a list of key types (1 or 4), but is {0:?}")]
+    #[error(
+        "the value of `keytypes` must be a list of key types, separated by commas (1: Ed25519, 4: hybrid), but is {0:?}"
+    )]
     KeyTypes(String),
 }
 
@@ -180,7 +183,7 @@ pub fn crypto_path(config: &NodeConfig, files: &NodeFiles) -> Result<PathBuf, En
 }
 
 /// Returns the path of the file with the ratchet, which the entry `ratchet` names. Returns `None` if there is no such
-/// entry, because the node has no ratchet.
+/// entry: then the node has no ratchet in a file.
 ///
 /// # Errors
 /// Returns [`EntryError::NotAFile`] if the entry does not name a file, and [`EntryError::Config`] if it has a reference
@@ -189,7 +192,7 @@ pub fn ratchet_path(config: &NodeConfig, files: &NodeFiles) -> Result<Option<Pat
     named_path(config, "ratchet", files)
 }
 
-/// Returns the types of signing keys that the entry `keytypes` selects, or `None` if there is no such entry, and all
+/// Returns the types of signing keys that the entry `keytypes` selects, or `None` if there is no such entry. Then all
 /// types are used.
 ///
 /// # Errors

@@ -53,7 +53,8 @@ impl<'a> From<&'a RequestedNode> for NewFiles<'a> {
 /// `force` is set.
 ///
 /// # Errors
-/// Returns the errors of [`NewPlace::claim`] and of [`NewPlace::write`].
+/// Returns [`FileError::Exists`] if the node exists and `force` is not set, [`FileError::InUse`] if the node is open,
+/// and the other errors of [`NewPlace::claim`] and [`NewPlace::write`].
 pub fn create_node<'a>(
     folder: &Path,
     node: impl Into<NewFiles<'a>>,
@@ -69,8 +70,8 @@ impl NewPlace {
     ///
     /// # Errors
     /// Returns [`FileError::Exists`] with the path of the first file that already exists, if `force` is not set. The
-    /// file of a ratchet that a token has sealed counts only if a step of the ratchet may have been used. Returns
-    /// [`FileError::InUse`] if the node is open, and other errors if the lock file cannot be created or the
+    /// file of a ratchet that a token has sealed is ignored if its index shows that no step of the ratchet was used.
+    /// Returns [`FileError::InUse`] if the node is open, and other errors if the lock file cannot be created or the
     /// configuration cannot be removed.
     pub fn claim(folder: &Path, node_id: &str, force: bool) -> Result<Self, FileError> {
         let files = NodeFiles::in_folder(folder, node_id)?;
@@ -120,8 +121,8 @@ impl NewPlace {
     }
 }
 
-/// Returns the first file of a node that exists. The file of a ratchet that a token has sealed does not count if no
-/// step was used, because an interrupted creation leaves such a file.
+/// Returns the first file of a node that exists. The file of a ratchet that a token has sealed is ignored if no step
+/// was used, because an interrupted creation leaves such a file.
 fn first_taken(files: &NodeFiles) -> Option<PathBuf> {
     let used = files.sealed_ratchet();
     let used = Some(used).filter(|_| sealed_index(files) != Some(0));

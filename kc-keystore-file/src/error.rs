@@ -8,7 +8,7 @@ use thiserror::Error;
 pub const LOCK_LOST_ADVICE: &str = "stop all processes that use this node, make sure that nothing deletes its \
      .lock file, and start one of these processes again";
 
-/// The error of an operation on a file. Each message names the path.
+/// The error of an operation on a file. Each message names the path, or the node id from which no path can be made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -28,7 +28,7 @@ pub enum FileError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// Another process, or another part of this one, has the node open.
+    /// Another process, or another part of this process, has the node open.
     #[error("node is in use by {} ({})", holder(*.process), path.display())]
     InUse {
         /// The lock file.
@@ -38,7 +38,11 @@ pub enum FileError {
     },
     /// The lock file was deleted or replaced while this process held it, so that another process may have opened the
     /// node.
-    #[error("lock file {} was deleted or replaced while the node was open; another process may have opened the node since", path.display())]
+    #[error(
+        "the lock file {} was deleted or replaced while the node was open; another process may have opened the node \
+         since then",
+        path.display()
+    )]
     LockLost {
         /// The lock file.
         path: PathBuf,

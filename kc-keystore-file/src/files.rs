@@ -158,7 +158,7 @@ impl SearchPlaces {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindError {
-    /// No node was found in any of the places.
+    /// The places that were searched contain no configuration of this node.
     #[error("found no configuration of node {node:?}; tried {}", list(tried))]
     NotFound {
         /// The id or path that was looked for.

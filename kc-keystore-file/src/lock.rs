@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::atomic::remove_leftovers;
 use crate::{FileError, NodeFiles};
 
-/// The maximum number of attempts to lock a file that another process has locked. The lock may be free again soon,
-/// because [`NodeLock::holder`] locks the file only for a moment.
+/// The maximum number of attempts to lock a file that another process has locked. The other process may be in a call of
+/// [`NodeLock::holder`], which locks the file only for a moment.
 const TRIES: u32 = 25;
-/// The time between two of these attempts.
+/// The time between two of the attempts that [`TRIES`] counts.
 const TRY_DELAY: Duration = Duration::from_millis(2);
 
 /// The maximum number of attempts to create a lock file, if the file is deleted or replaced while it is being locked.
@@ -56,7 +56,7 @@ impl NodeLock {
     /// Returns [`FileError`] if the lock file cannot be read.
     pub fn holder(files: &NodeFiles) -> Result<Option<LockHolder>, FileError> {
         let path = files.lock();
-        let failed = |source| FileError::new("check", &path, source);
+        let failed = |source| FileError::new("check the lock on", &path, source);
         // Opening a pipe could block without end.
         if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
             return Ok(None);
@@ -99,7 +99,7 @@ impl NodeLock {
         &self.files
     }
 
-    /// Checks that the path of each locked file still names that file.
+    /// Checks that the path of each locked file still names the locked file.
     pub(crate) fn check(&self) -> Result<(), FileError> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (path, file) in held.iter() {
@@ -192,7 +192,7 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Returns `true`: the standard library does not identify files on this platform.
+/// Returns `true` without a check, because the standard library cannot identify files on this platform.
 #[cfg(not(unix))]
 fn is_at(_: &Path, _: &File) -> io::Result<bool> {
     Ok(true)

@@ -98,8 +98,8 @@ pub enum SettingsError {
 }
 
 impl<'a> Settings<'a> {
-    /// Returns the settings of a `.config` file. `path` is its path: messages name it, and relative paths in the file
-    /// are resolved with it.
+    /// Returns the settings of a `.config` file. `path` is its path. Messages name it, and relative paths in the file
+    /// are relative to its folder.
     pub fn new(config: &'a NodeConfig, path: &Path) -> Self {
         Self {
             config,
@@ -109,7 +109,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Adds the variables `KC_CONFIG__…` of an environment, which override the file. Other variables are ignored. A
+    /// Adds the environment variables `KC_CONFIG__…`, which override the file. Other variables are ignored. A
     /// `KC_CONFIG__` variable that is malformed is ignored, too, and a warning is logged. The program passes
     /// [`std::env::vars_os`].
     #[must_use]
@@ -129,7 +129,8 @@ impl<'a> Settings<'a> {
         self
     }
 
-    /// Fills a struct from one section and from the sections from which it inherits.
+    /// Fills a struct from the entries of one section in all layers, and from the entries that the section inherits
+    /// from `[DEFAULT]`.
     ///
     /// # Errors
     /// Returns [`SettingsError::Config`] if a reference in the file cannot be resolved, and [`SettingsError::Value`] if
@@ -139,8 +140,8 @@ impl<'a> Settings<'a> {
     }
 
     /// Returns the Kafka settings of one client. Within a layer, the sections are merged as in
-    /// [`NodeConfig::kafka_config`]. Each section of a layer overrides all sections of the layers that it overrides.
-    /// The names that kafka-python uses and the names that librdkafka uses are equivalent.
+    /// [`NodeConfig::kafka_config`]. A setting of an overriding layer takes precedence over all sections of the
+    /// overridden layers. The names that kafka-python uses and the names that librdkafka uses are equivalent.
     ///
     /// If `sasl_plain_password` or `ssl_password` is `file#PATH`, its value is the content of that file without a final
     /// line feed. If `ssl_cafile`, `ssl_certfile` or `ssl_keyfile` is `file#PATH`, its value is the path. PATH is
@@ -226,7 +227,7 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// Returns the name of a section in the environment and in flags. It is empty for the node's own section.
+/// Returns the part of a section's name after `<node>-`. It is empty for the node's own section.
 fn suffix(section: Section<'_>) -> String {
     section.suffix().unwrap_or_default().to_owned()
 }
@@ -347,7 +348,7 @@ fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -
             }),
             (None, _) => tracing::warn!(
                 ?variable,
-                "variable ignored: its name is not KC_CONFIG__<SECTION>__<NAME>"
+                "variable ignored: its name does not have the form KC_CONFIG__<SECTION>__<NAME>"
             ),
             (_, Err(_)) => tracing::warn!(?variable, "variable ignored: its value is not UTF-8"),
         }
