@@ -48,8 +48,8 @@ pub const FREE_BYTES: usize = 64 << 10;
 /// The longest silence of a connection between requests, as in Apache Kafka (`connections.max.idle.ms`).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// The longest silence of a connection before its first request and within a request. It is also the longest wait for a
-/// client that does not read a response.
+/// The longest silence of a connection before its first request and within a request. It is also the longest time for
+/// which the broker waits until a client reads its response.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest number of partitions of all topics together.

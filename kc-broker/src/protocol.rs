@@ -26,8 +26,8 @@ const fn api(key: ApiKey, min: i16, max: i16) -> Api {
     Api { key, min, max }
 }
 
-/// The supported APIs and versions. The broker supports Produce and Fetch only before version 13, in which topic ids
-/// replace names, and it supports only the group APIs of the classic protocol.
+/// The supported APIs and versions. For Produce and Fetch, the last supported version is 12, because topic ids replace
+/// names in version 13. For consumer groups, only the APIs of the classic protocol are supported.
 pub(crate) static SUPPORTED: [Api; 22] = [
     api(ApiKey::Produce, 3, 12),
     api(ApiKey::Fetch, 4, 12),

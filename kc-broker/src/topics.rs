@@ -92,7 +92,7 @@ impl Topics {
         self.check_room(count)
     }
 
-    /// Checks that `more` partitions can be created.
+    /// Checks that `more` further partitions can be created.
     pub(crate) fn check_room(&self, more: usize) -> Result<(), ResponseError> {
         let present: usize = self.0.values().map(|t| t.partitions.len()).sum();
         if more <= MAX_PARTITIONS.saturating_sub(present) {

@@ -23,8 +23,8 @@ const RANDOM_CHARACTERS: usize = 6;
 ///
 /// # Errors
 /// Returns [`FileError::NotAFile`] if `path` is not a regular file, and [`FileError::Missing`],
-/// [`FileError::Permission`] or [`FileError::Io`] if a step fails. If only the last step fails, which flushes the
-/// folder, the new bytes are in place, but may be lost in a power failure.
+/// [`FileError::Permission`] or [`FileError::Io`] if a step fails. The last step flushes the folder. If only this step
+/// fails, the new bytes are in place, but may be lost in a power failure.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, bytes, Access::OwnerOnly, &mut |_| Ok(()))
 }

@@ -21,7 +21,7 @@ pub struct NewFiles<'a> {
     pub seed: Option<&'a Seed>,
 }
 
-/// The place of a new node's files. It is locked as long as this value exists.
+/// The place of a new node's files. The node is locked as long as this value exists.
 #[derive(Debug)]
 pub struct NewPlace {
     files: NodeFiles,

@@ -35,7 +35,7 @@ use crate::files::FILE_REFERENCE;
 /// taken literally: `%` has no special meaning. Values of the environment and of flags are never written to the file.
 ///
 /// [`extract`](Self::extract) fills a struct from a section. An error names the entry and its origin. serde receives
-/// each value as text, so that a password of digits stays text. It converts the text to a number or a boolean if the
+/// each value as text, so that a password of digits stays text. The text is converted to a number or a boolean if the
 /// struct requires one.
 ///
 /// ```

@@ -18,7 +18,7 @@ const COMPRESSION_MASK: i16 = 0b111;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
-/// The reason why bytes are not a batch that a producer may append.
+/// The reason why the broker refuses bytes as a record batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum BatchError {

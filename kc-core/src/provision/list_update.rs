@@ -10,11 +10,12 @@ use crate::wire::Writer;
 
 /// Makes a message for a list's topic (protocol §8) that adds `entry` to the list. Nodes accept it until `max_age`.
 ///
-/// Without `signer_chain`, `signer` is a root of trust; otherwise it is the key that the chain certifies for the
-/// list's usage.
+/// If `signer_chain` is `None`, `signer` is a root of trust. Otherwise `signer` is the last key of this chain, which
+/// must grant the list's usage.
 ///
 /// # Errors
-/// Returns a [`ChainError`] if the chain cannot be parsed, the entry is not for a single key, or the signer fails.
+/// Returns a [`ChainError`] if the chain cannot be parsed, the entry does not name exactly one signing key, or the signer
+/// fails.
 pub fn compose_update(
     list: TrustList,
     entry: &TrustEntry,

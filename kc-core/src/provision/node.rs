@@ -26,8 +26,8 @@ pub struct NewNode<'a> {
     pub topics: &'a [String],
     /// The naming scheme of topics. The configuration contains it unless it is the default.
     pub scheme: &'a TopicScheme,
-    /// The number of certificates that may follow the node's own, or `None` for any number. To sign requests and
-    /// replies, a node needs at least 1.
+    /// The number of certificates that may follow the node's own certificate in a chain, or `None` for any number. To
+    /// sign requests and replies, a node needs at least 1.
     pub path_length: Option<u32>,
     /// The validity of the node's certificate, or `None` for a certificate without end.
     pub lifetime: Option<Duration>,

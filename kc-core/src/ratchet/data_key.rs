@@ -22,7 +22,7 @@ pub enum Component {
     Value,
 }
 
-/// All counter values of a sealing key are used. No more messages can be sealed until the ratchet turns.
+/// A sealing key has used all of its counter values. No more messages can be sealed until the ratchet turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the data key has sealed the maximum number of messages")]
 pub struct Exhausted;

@@ -33,7 +33,7 @@ pub struct RatchetConfig {
 /// The ratchet of a producer. It owns the step in use and the keys that are kept for late consumers, and decides
 /// when to turn.
 ///
-/// A step is used only after its successor has been stored, and a key only after it has been stored for late
+/// A step is used only after the next step has been stored, and a key is used only after it has been stored for late
 /// consumers.
 #[derive(Debug)]
 pub struct Ratchet {
@@ -191,7 +191,7 @@ impl Ratchet {
         due.unwrap_or(self.config.interval)
     }
 
-    /// Turns the ratchet, or only forgets old keys if no root topic is in use.
+    /// Turns the ratchet. If no root topic is in use, only forgets old keys.
     fn turn(&mut self, now: Now) {
         self.due = Some(now.mono.saturating_add(self.config.interval));
         if self.roots.is_empty() {

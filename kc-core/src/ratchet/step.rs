@@ -27,7 +27,8 @@ pub enum KeyIdForm {
     Short,
 }
 
-/// One step of the ratchet, which has been stored as used. It gives a data key for each root topic.
+/// One step of the ratchet. The next step has been stored, so this step is never returned again. A data key for each
+/// root topic is derived from it.
 #[derive(Debug)]
 pub struct Step {
     index: u64,

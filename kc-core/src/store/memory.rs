@@ -76,8 +76,12 @@ impl KeyStore for MemoryKeyStore {
     }
 
     fn unwrap_opaque(&self, wrapped: &[u8]) -> Result<SecretVec, StoreError> {
-        opaque::unwrap(wrapped, self.secrets.opaque_key())
-            .ok_or_else(|| StoreError::new(StoreErrorKind::Unauthentic, "opaque key of the node"))
+        opaque::unwrap(wrapped, self.secrets.opaque_key()).ok_or_else(|| {
+            StoreError::new(
+                StoreErrorKind::Unauthentic,
+                "open a value with the opaque key of the node",
+            )
+        })
     }
 
     fn suites(&self) -> Vec<Suite> {

@@ -156,7 +156,7 @@ impl NodeSecrets {
         })
     }
 
-    /// Returns the key that seals values in the configuration.
+    /// Returns the opaque key, which seals values in the configuration.
     #[must_use]
     pub fn opaque_key(&self) -> &Secret<32> {
         &self.opaque_key

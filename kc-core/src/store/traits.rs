@@ -15,8 +15,8 @@ pub trait KeyStore: Debug + Send + Sync {
 
     /// Signs `message` with `key`. Returns the signature followed by the message (protocol §5).
     ///
-    /// Blocks for about 0.1 s with a hybrid key, and for the time of an exchange with the token if a token holds the
-    /// key.
+    /// Blocks the calling thread: for about 0.1 s with a hybrid key, or, if a token holds the key, until the token
+    /// answers.
     ///
     /// # Errors
     /// Returns a [`StoreError`] of the kind `Missing` if `key` is not among the [keys in
@@ -56,7 +56,7 @@ pub trait RatchetStore: Debug + Send {
     /// This is one operation under an exclusive lock: no step is ever returned twice, even after a crash.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the ratchet cannot be read or stored, or has no step left; no step is used then.
+    /// Returns a [`StoreError`] if the ratchet cannot be read or stored, or has no step left. Then no step is used.
     fn step(&mut self) -> Result<Step, StoreError>;
 }
 
@@ -75,14 +75,16 @@ pub trait TrustArchive: Debug + Send {
     /// Stores an entry of a list durably before it returns. An entry that is already stored is not stored twice.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the entry cannot be stored. It is in force nevertheless, until the node closes.
+    /// Returns a [`StoreError`] if the entry cannot be stored. The running node applies the entry nevertheless, until
+    /// it closes.
     fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError>;
 
     /// Stores the chain of the node's signing key with this index, counted from 0, durably before it returns. The
     /// chain replaces the stored chain of the key.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the chain cannot be stored. It is in use nevertheless, until the node closes.
+    /// Returns a [`StoreError`] if the chain cannot be stored. The running node uses the chain nevertheless, until it
+    /// closes.
     fn replace_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), StoreError>;
 }
 
@@ -94,7 +96,8 @@ pub trait ChainKeyArchive: Debug + Send + Sync {
     /// Returns a [`StoreError`] if the keys cannot be read.
     fn load(&self) -> Result<Vec<(String, ChainKey)>, StoreError>;
 
-    /// Stores the new entry of a key under the key's name, durably before it returns. It replaces the stored entry.
+    /// Stores the new entry of a key under the key's name, durably before it returns. The new entry replaces the stored
+    /// one.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the entry cannot be stored.

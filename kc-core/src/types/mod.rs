@@ -88,7 +88,8 @@ impl Timestamp {
         Self(self.0 + delay.as_secs_f64())
     }
 
-    /// Returns the time from `earlier` until this time, or zero if `earlier` is later (clocks step back).
+    /// Returns the time from `earlier` until this time, or zero if `earlier` is later, which happens when a clock steps
+    /// back.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::try_from_secs_f64(self.0 - earlier.0).unwrap_or(Duration::ZERO)

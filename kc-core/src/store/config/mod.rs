@@ -170,8 +170,8 @@ pub trait ConfigStore: Debug + Send + Sync {
     /// Loads the configuration, lets `edit` change it, and stores it durably before it returns. Returns the stored
     /// configuration.
     ///
-    /// All of this happens under one lock; a concurrent reader sees the whole change or nothing of it. If `edit`
-    /// fails or changes nothing, nothing is stored.
+    /// All of this happens under one lock. A concurrent reader sees the configuration either before or after the whole
+    /// change. If `edit` fails or changes nothing, nothing is stored.
     ///
     /// # Errors
     /// Returns a [`ConfigStoreError`] if the configuration cannot be loaded or stored, or `edit` fails.

@@ -62,7 +62,8 @@ impl Document {
     /// Parses a file.
     ///
     /// # Errors
-    /// Returns a [`ConfigError`] for the first line that violates the syntax, or that repeats a section or a name.
+    /// Returns a [`ConfigError`] for the first line that violates the syntax, or that repeats a section or the name of
+    /// an entry in the same section.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         parse::parse(text)
     }
@@ -190,7 +191,7 @@ impl Item {
     }
 }
 
-/// Shows sections and names, but no values and no comments.
+/// Shows the names of sections and entries, but no values and no comments.
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = f.debug_list();
