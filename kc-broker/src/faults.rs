@@ -1,4 +1,4 @@
-//! Faults that tests of clients can request.
+//! Faults: errors that a test of a client makes the broker return.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

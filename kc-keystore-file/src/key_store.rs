@@ -52,7 +52,8 @@ impl SecretFile {
     /// Returns whether the file exists.
     ///
     /// # Errors
-    /// Returns [`FileError::Permission`] if this process is not allowed to search the folder of the file.
+    /// Returns [`FileError::Permission`] if this process may not search the folder of the file, and [`FileError::Io`]
+    /// if the check fails for another reason.
     pub fn exists(&self) -> Result<bool, FileError> {
         self.path
             .try_exists()

@@ -1,4 +1,4 @@
-//! The files of a node (protocol §11). They are locked against a second process, and are replaced atomically and
+//! The files of a node (protocol §11). A lock keeps a second process from using them. They are replaced atomically and
 //! durably. Only their owner can read them.
 //!
 //! | item | purpose |

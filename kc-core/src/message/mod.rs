@@ -19,7 +19,7 @@ pub use keyring::{Added, KeyRing, MAX_CANDIDATES, MAX_KEYS_PER_ROOT};
 /// The first byte of every sealed component.
 const VERSION: u8 = 0x01;
 
-/// A reason why bytes are not an envelope. No key will ever open them.
+/// A reason why bytes are not an envelope. No key can open such bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Foreign {

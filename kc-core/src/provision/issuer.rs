@@ -192,7 +192,7 @@ impl Role {
     }
 }
 
-/// Issues a chain for an existing key: for example, for a key that was added to a node, or for a key whose present
+/// Issues a chain for an existing key: for example, for a key that was added to a node, or for a key whose current
 /// chain will expire soon.
 ///
 /// The keys of the root and the provisioner have the same type as `key`. For chain servers and administrators,

@@ -14,7 +14,7 @@ use crate::wire::Writer;
 /// must grant the list's usage.
 ///
 /// # Errors
-/// Returns a [`ChainError`] if the chain cannot be parsed, the entry does not name exactly one signing key, or the signer
+/// Returns a [`ChainError`] if the chain cannot be parsed, the entry is not for exactly one signing key, or the signer
 /// fails.
 pub fn compose_update(
     list: TrustList,

@@ -22,7 +22,8 @@ pub struct NewNode<'a> {
     pub id: &'a str,
     /// The node's role.
     pub role: Role,
-    /// The topics that the node may use; empty for all topics. The certificate names their root topics.
+    /// The topics that the node may use. If the list is empty, the node may use all topics. The certificate names their
+    /// root topics.
     pub topics: &'a [String],
     /// The naming scheme of topics. The configuration contains it unless it is the default.
     pub scheme: &'a TopicScheme,
@@ -110,8 +111,8 @@ pub struct ProvisionedNode {
 /// the signing key, and hybrid signatures of the provisioner.
 ///
 /// # Errors
-/// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not
-/// sign, and the errors of [`request_node`](super::request_node) and [`RequestedNode::complete`].
+/// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not sign,
+/// and otherwise the errors of [`request_node`](super::request_node) and [`RequestedNode::complete`].
 pub fn provision_node(
     node: &NewNode<'_>,
     root_password: &[u8],

@@ -63,7 +63,7 @@ pub struct Ratchet {
 pub enum RatchetInput {
     /// Prepare a root topic for sealing.
     Prepare(RootTopic),
-    /// Turn the ratchet now, as an operator requested.
+    /// Turn the ratchet now, because an operator has requested it.
     Turn,
     /// A key was added to the denylist.
     Denied {
@@ -128,8 +128,8 @@ impl Ratchet {
         self.used
     }
 
-    /// Returns the retained keys of a root topic with these ids, to be sent to a consumer. Remembers that they were
-    /// sent.
+    /// Returns the retained keys of a root topic with these ids, for the caller to send to a consumer. Remembers that
+    /// they are sent.
     pub fn hand_out(&mut self, root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, DataKey)> {
         let current = self.current.as_ref().map(StepKeys::key_id);
         let held = ids

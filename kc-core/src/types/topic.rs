@@ -17,8 +17,8 @@ impl RootTopic {
 }
 
 impl From<&str> for RootTopic {
-    /// Takes a name that is known to be a root topic. [`TopicScheme::root_of`] derives the root topic from any
-    /// topic.
+    /// Uses a name that is known to be the name of a root topic. [`TopicScheme::root_of`] derives the root topic from
+    /// any topic.
     fn from(name: &str) -> Self {
         Self(name.into())
     }

@@ -13,8 +13,8 @@ use thiserror::Error;
 pub use reader::{MAX_DEPTH, MAX_ELEMENTS, Reader};
 pub use writer::Writer;
 
-/// A deviation of bytes from the MessagePack that the protocol requires. The bytes are always at fault, not the code
-/// that reads them.
+/// A reason why bytes are not MessagePack in the form that the protocol requires. The bytes are always at fault, not
+/// the code that reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WireError {

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::Value;
 
 const GROUP_ID: &str = "group_id";
-/// The layer of the node's own clients, which carry key requests and replies.
+/// The value of `extra` for the node's own clients, which carry key requests and replies.
 const CRYPTO_LAYER: &str = "crypto";
 
 /// The purpose of a Kafka client.

@@ -2,7 +2,7 @@
 
 use super::{ConfigError, Name, NodeConfig, Section, Value};
 
-/// The role of the node, as far as old entries depend on it.
+/// The role of the node. It determines which old entries are moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeRole {
     /// A producer, a consumer, or both.

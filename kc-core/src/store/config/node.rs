@@ -85,7 +85,8 @@ impl NodeConfig {
     /// Parses a node's file.
     ///
     /// # Errors
-    /// Returns the errors of [`Document::parse`], and [`ConfigError::NodeIdMissing`] if the file has no node id.
+    /// Returns the errors of [`Document::parse`], [`ConfigError::NodeIdMissing`] if the file has no node id, and the
+    /// other errors of [`NodeConfig::open`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         Self::open(Document::parse(text)?, None)
     }

@@ -1,4 +1,4 @@
-//! Edits of a document that leave all other lines unchanged.
+//! Edits of a document. They leave all lines unchanged that they do not concern.
 
 use zeroize::Zeroizing;
 
