@@ -27,12 +27,12 @@ pub enum NodeEvent {
         /// Set if the request went to producers directly, not only to controllers.
         direct: bool,
     },
-    /// A request could not be sent, because the side topics cannot be reached. The node sends it later.
+    /// A request could not be sent to its side topics. The node tries again.
     NotSent {
         /// The root topic.
         root_topic: RootTopic,
     },
-    /// This node gave data keys to another node.
+    /// This node sent data keys to another node.
     Answered {
         /// The root topic.
         root_topic: RootTopic,
@@ -101,7 +101,7 @@ pub enum NodeEvent {
     ChainAdopted {
         /// The certified key.
         key: VerifyingKey,
-        /// The end of the chain's validity; `None` if the chain has no end.
+        /// The end of the chain's validity; `None` if the chain does not expire.
         expires: Option<Timestamp>,
     },
     /// This node refused a list update or a new chain.
@@ -144,8 +144,8 @@ pub enum NodeEvent {
         /// The store.
         store: Store,
     },
-    /// A consumer cannot read at present: brokers do not answer, or the consumer lost its membership in the group. It
-    /// tries again.
+    /// A consumer cannot read at present: brokers do not answer, or the consumer lost its membership in the group. The
+    /// consumer tries again.
     ConsumerFails {
         /// The topics of the consumer.
         topics: String,
@@ -178,7 +178,8 @@ pub enum NodeEvent {
     },
 }
 
-/// Describes the event in one line for operators. The line names keys by their fingerprints, and the number of data keys.
+/// Writes the event in one line for operators. The line contains the fingerprints of public keys. Of data keys it
+/// contains only the number.
 impl fmt::Display for NodeEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -189,7 +190,7 @@ impl fmt::Display for NodeEvent {
             }
             Self::NotSent { root_topic } => write!(
                 f,
-                "the request for data keys of {root_topic} was not sent: its side topics cannot be reached"
+                "the request for data keys of {root_topic} could not be sent to its side topics; the node tries again"
             ),
             Self::Answered {
                 root_topic,
@@ -289,7 +290,10 @@ impl fmt::Display for NodeEvent {
                 write!(f, "the consumer of {topics} cannot read: {reason}")
             }
             Self::ConsumerWorks { topics, after } => {
-                write!(f, "the consumer of {topics} reads again, after {after:.1?}")
+                write!(
+                    f,
+                    "the consumer of {topics} reads again after an outage of {after:.1?}"
+                )
             }
             Self::Unacknowledged {
                 topic,

@@ -7,7 +7,7 @@
 //! | [`Producer`], [`Consumer`] | the clients of a backend, with sealing and opening added |
 //! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`gateway`], [`key_table`] | the roles, each with its messages and its default actor |
 //! | [`chain_server`] | an actor without a role: it receives no messages |
-//! | [`Slot`] | the address of an actor for messages of one type; bounded, and the actor can be replaced |
+//! | [`Slot`] | the address of an actor for messages of one type, with a limit and a replaceable actor |
 //! | [`Roles`] | the roles of a running node |
 //! | [`NodeEvent`] | the events of a node |
 //!

@@ -49,7 +49,8 @@ macro_rules! role {
                 $(self.$slot.replace(address);)+
             }
 
-            /// Returns a role whose slots always lead to the default actor. A replacement uses it to forward messages.
+            /// Returns a role whose slots always lead to the default actor. An actor that replaces the default actor
+            /// forwards messages through this role.
             #[must_use]
             pub fn own(&self) -> Self {
                 Self { $($slot: self.$slot.own(),)+ }

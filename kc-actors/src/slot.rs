@@ -12,10 +12,11 @@ use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// Maximum number of messages in transit through one slot: sent, and not answered yet.
+/// Maximum number of messages in transit through one slot. A message is in transit from the time at which it is sent
+/// until it is answered.
 pub const DEFAULT_SLOT_CAPACITY: usize = 256;
 
-/// The error of sending a message to an actor that has stopped.
+/// The error of sending a message to an actor that has stopped, or through a slot without an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the actor has stopped")]
 pub struct SlotClosed;
@@ -90,8 +91,8 @@ where
         self.replacement.store(replacement);
     }
 
-    /// Returns a slot that always leads to the default actor, even after a restart of that actor. A replacement uses
-    /// this slot to forward messages.
+    /// Returns a slot that always leads to the default actor, even after a restart of that actor. An actor that
+    /// replaces the default actor forwards messages through this slot.
     #[must_use]
     pub fn own(&self) -> Self {
         Self::over(Arc::clone(&self.own))
@@ -104,7 +105,7 @@ where
     /// the message.
     ///
     /// # Errors
-    /// Returns [`SlotClosed`] if the actor has stopped before or while it handled the message.
+    /// Returns [`SlotClosed`] if the slot has no actor, or if the actor stopped before it answered the message.
     pub async fn send(&self, message: M) -> Result<M::Result, SlotClosed> {
         let _permit = self.permits.acquire().await.map_err(|_| SlotClosed)?;
         let recipient = self.recipient().ok_or(SlotClosed)?;

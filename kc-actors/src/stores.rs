@@ -22,7 +22,7 @@ use crate::slot::{Slot, SlotClosed};
 
 /// Maximum time that callers wait for a store. After this time they continue without an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Maximum time that a store without a failure needs for one use.
+/// Maximum time that a store without a failure needs for one use. A caller that has waited longer is held up.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// One of a node's stores.
@@ -172,8 +172,8 @@ impl StoreWatch {
         self.looked.notify_waiters();
     }
 
-    /// Waits until one of `stores` has kept a caller waiting for longer than a store without a failure needs. A new
-    /// caller would have to wait for that store, too. Works without a runtime.
+    /// Waits until a caller has waited for one of `stores` for longer than [`SLOW`]. A new caller would have to wait
+    /// for that store, too. Works without a runtime.
     pub(crate) async fn held_up(&self, stores: &[Store]) {
         loop {
             let looked = self.looked.notified();

@@ -1,4 +1,5 @@
-//! The role of chain validation. Its actor alone decides which chains are valid, and keeps the identities of the node.
+//! The role of chain validation. Its actor alone decides which chains are valid, and keeps the identities of the node:
+//! its signing keys, each with its chain.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,18 +36,18 @@ role! {
         identities: OwnIdentities,
         /// Checks the rights that the node's own chains grant.
         grants: OwnGrant,
-        /// Returns whether nodes that sent data keys are denied.
+        /// Returns for each of several nodes that sent data keys whether the node is denied.
         judge: JudgeGivers,
         /// Processes the records of the management topics.
         records: ManagementRecords,
-        /// Runs the tasks that are due.
+        /// Runs the tasks of chain validation that are due.
         tend: TendTrust,
         /// Returns the state of trust and of the node's identities.
         status: AskTrust,
     }
 }
 
-/// Validates a chain that was received: it must grant a usage for a root topic now.
+/// Validates a chain that was received. Succeeds only if the chain is valid now and grants a usage for a root topic.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<ValidatedChain, ChainError>")]
 pub struct ValidateChain {
@@ -69,18 +70,19 @@ pub struct OwnIdentities;
 pub struct OwnGrant {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The usages. It is sufficient if a chain grants one of them.
+    /// The usages. One of the node's chains must grant at least one of them.
     pub usages: Vec<Usage>,
 }
 
-/// Checks nodes that have sent data keys. Returns for each node whether the lists deny it.
+/// Checks nodes that have sent data keys. Returns for each node, in the same order, whether the allowlist and the
+/// denylist now deny that node.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<bool>")]
 pub struct JudgeGivers(pub Vec<Giver>);
 
-/// Processes the records of one poll of the management topics. The answer arrives when accepted updates are in force
-/// and stored. An update that cannot be stored is in force, too, and the failure is logged. The gateway polls again
-/// only after the answer.
+/// Processes the records of one poll of the management topics. The actor answers when the accepted updates are in force
+/// and stored. If an update cannot be stored, it is in force nevertheless, and the failure is logged. The gateway polls
+/// again only after the answer.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ManagementRecords(pub Vec<ManagementRecord>);
@@ -96,8 +98,8 @@ pub struct ManagementRecord {
     pub value: Vec<u8>,
 }
 
-/// Runs the tasks that are due: verifies waiting self-revocations, and warns of chains that expire soon. Returns the
-/// time to wait before the next call.
+/// Runs the tasks that are due: verifies waiting self-revocations, and reports the chains of this node that expire
+/// soon. Returns the time to wait before the next call.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Duration")]
 pub struct TendTrust;

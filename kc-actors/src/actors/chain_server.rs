@@ -73,7 +73,7 @@ impl ChainServerParts {
         let keys = match blocking(move || keys.load()).await {
             Some(Ok(keys)) => keys,
             Some(Err(error)) => {
-                tracing::error!(target: "kc::chain_server", %error, "keys whose chains are renewed cannot be read");
+                tracing::error!(target: "kc::chain_server", %error, "list of the chains to renew cannot be read");
                 return;
             }
             None => return,
@@ -133,8 +133,8 @@ impl ChainServerParts {
         }
     }
 
-    /// Returns the identities of this node whose chains are valid now. If there are none, logs the reason and sends an
-    /// event.
+    /// Returns the identities of this node whose chains are valid now. If no chain is valid, logs the reason and sends
+    /// an event.
     async fn own_identities(&self) -> Option<Vec<ValidIdentity>> {
         match self.chain.identities.send(OwnIdentities).await.ok()? {
             Ok(identities) => Some(identities),

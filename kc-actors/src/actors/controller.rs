@@ -1,4 +1,5 @@
-//! The role of the controller. Its actor vouches for consumers that may not ask producers themselves.
+//! The role of the controller. Its actor vouches for the requests of limited nodes, which may not ask producers
+//! themselves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub struct ControllerStatus {
 /// The parts of a controller actor.
 #[derive(Clone, Debug)]
 pub struct ControllerParts {
-    /// The validity of the requests for which the controller vouches.
+    /// The period of validity that the controller gives to the requests for which it vouches.
     pub validity: Validity,
     /// The role that validates chains and returns the identities of this node.
     pub chain: ChainRole,

@@ -31,8 +31,9 @@ const RESIGNAL_INTERVAL: Duration = Duration::from_secs(5);
 /// the time of the next turn.
 const LONGEST_TURN_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum number of missing keys that are remembered, so that only the first message that needs a key waits for it.
-/// When this number is reached, all keys are forgotten, and the next message that needs one of them may wait again.
+/// Maximum number of missing keys that are remembered because a message has already waited for them. No further message
+/// waits for a remembered key. When this number is reached, all keys are forgotten, and the next message that needs one
+/// of them may wait again.
 const MAX_FIRST_SIGHTS: usize = 4096;
 
 /// Maximum number of messages of one root topic that wait for their data keys at the same time. The limit keeps an
@@ -122,8 +123,8 @@ pub struct KeyTableParts {
     pub exchange: ExchangeRole,
     /// The role that checks whether nodes that sent data keys are denied.
     pub chain: ChainRole,
-    /// Set by `denied_keys : keep`. Data keys that only denied nodes have sent are then kept, so that old messages can
-    /// be read.
+    /// Set if the setting `denied_keys` is `keep`. Data keys that only denied nodes have sent are then kept, so that
+    /// old messages can be read.
     pub keeps_denied: bool,
     /// The source of events about changes of the lists.
     pub events: Events,
@@ -293,7 +294,7 @@ fn publish_sealing(tables: &CryptoTables, keys: &[(RootTopic, Arc<SealingKey>)])
     tables.publish_sealing(keys);
 }
 
-/// Forwards the missing keys that handles signal to the exchange.
+/// Receives the signals of the handles about missing data keys, and requests these data keys from the exchange.
 async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<CryptoTables>) {
     let (want, tables) = (&exchange.want, &tables);
     let pass_on = |root_topic: RootTopic, id| async move {
@@ -315,9 +316,9 @@ async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<C
 }
 
 /// Reacts to changes of the denylist. If other nodes have received data keys, the ratchet turns, so that a denied
-/// consumer does not have the data keys with which this node seals. If the denied key was in use, data keys that only
-/// denied nodes have sent are dropped, unless `denied_keys : keep` is set. If this node itself is denied, it no longer
-/// seals.
+/// consumer does not have the data keys with which this node seals from then on. If the denied key was in use, data
+/// keys that only denied nodes have sent are dropped, unless `denied_keys : keep` is set. If this node itself is
+/// denied, it no longer seals.
 async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     let mut events = parts.events.listen();
     while let Some(event) = events.next().await {
@@ -363,7 +364,7 @@ async fn review(parts: &KeyTableParts, tables: &CryptoTables) {
     tracing::warn!(target: "kc::crypto", givers = denied.len(), ids = dropped, "keys of denied nodes dropped");
 }
 
-/// Turns the ratchet whenever it is due.
+/// Turns the ratchet whenever a turn is due.
 async fn turn_ratchet(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     loop {
         let next = turn(&parts, &tables, TurnReason::Due).await;

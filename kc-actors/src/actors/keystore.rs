@@ -26,8 +26,8 @@ pub struct Sign {
     pub message: Vec<u8>,
 }
 
-/// The default actor of the keystore. It runs on a thread of its own, because signing by a token or with a hybrid key
-/// takes time.
+/// The default actor of the keystore. It runs on a thread of its own, because signing with a token or with a hybrid key
+/// takes long.
 #[derive(Clone, Debug)]
 pub struct KeystoreActor {
     store: Arc<dyn KeyStore>,

@@ -33,7 +33,7 @@ role! {
     }
 }
 
-/// Returns the data key that seals for a root topic. The key is then already stored for late consumers.
+/// Returns the data key that seals for a root topic. The key is stored for late consumers before it is returned.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Arc<SealingKey>, RatchetError>")]
 pub struct SealingKeyFor {
@@ -70,7 +70,7 @@ pub struct Turned {
     pub next: Duration,
 }
 
-/// Returns the data keys of a root topic that this node retains and whose ids are in `ids`.
+/// Returns those of the retained data keys of a root topic that have one of the given ids.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<(KeyId, DataKey)>")]
 pub struct RetainedKeysFor {
@@ -89,7 +89,7 @@ pub struct RetainedRoots;
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RatchetError {
-    /// The node has no ratchet: it was not opened as a producer.
+    /// The node has no ratchet, so it cannot seal.
     #[error("this node has no ratchet")]
     NoRatchet,
     /// The ratchet could not be turned. No step was used.
@@ -108,7 +108,7 @@ pub enum RatchetError {
 pub struct RatchetParts {
     /// The ratchet; `None` on a node that only consumes.
     pub store: Option<Box<dyn RatchetStore>>,
-    /// The archive of retained data keys; `None` if they are kept only in memory.
+    /// The archive of retained data keys; `None` if the node keeps them only in memory.
     pub archive: Option<Box<dyn RetainedKeysArchive>>,
     /// The data keys that previous runs of the node have retained.
     pub retained: RetainedKeys,

@@ -68,7 +68,8 @@ pub struct ConsumerOptions {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
-    /// The broker or the Kafka client failed, and trying again does not help.
+    /// The broker or the Kafka client failed: the group could not be joined, or the consumer ended because trying again
+    /// does not help.
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The node is closed.

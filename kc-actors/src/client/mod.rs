@@ -80,7 +80,7 @@ impl Clients {
 
     /// Joins a consumer group.
     ///
-    /// Cancel safe: if the future is dropped, the group is left in the background.
+    /// Cancel safe: if the future is dropped, the consumer leaves the group in the background.
     ///
     /// # Errors
     /// Returns [`ConsumeError`] if the group cannot be joined, the consumer's thread cannot be started, or the

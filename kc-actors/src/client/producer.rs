@@ -20,7 +20,7 @@ const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between two requests for the metadata of a topic that the broker does not know.
 const LOOK_DELAY: Duration = Duration::from_millis(250);
 
-/// The options of a producer: they select the parts of a record that it seals.
+/// The options of a producer. They select the parts of a record that are not sealed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProducerOptions {
     /// Leaves Kafka keys unsealed, so that brokers see them. A compacted topic needs this, because sealing equal keys
@@ -46,7 +46,7 @@ pub enum ProduceError {
 }
 
 impl ProduceError {
-    /// Returns whether another attempt without changes can succeed: a broker does not answer.
+    /// Returns whether another attempt can succeed without changes, for example because no broker answered this time.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         matches!(self, Self::Backend(error) if error.is_retriable())
@@ -138,8 +138,8 @@ impl Producer {
         })
     }
 
-    /// Flushes and disconnects, for all clones. A repeated call does nothing. [`Node`](crate::Node) calls this when
-    /// it is closed.
+    /// Flushes and disconnects, for all clones. A repeated call does nothing. [`Node::shutdown`](crate::Node::shutdown)
+    /// calls this method.
     ///
     /// Not cancel safe: if the future is dropped, queued records may not be sent.
     ///

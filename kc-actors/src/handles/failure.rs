@@ -17,7 +17,7 @@ pub enum OpenFailure {
     },
     /// Data keys with this id are known, but none of them opens the message. Trying again can succeed only after
     /// another data key with the same id has arrived.
-    #[error("not authentic under data key {id}")]
+    #[error("the message is not authentic under data key {id}")]
     Unauthentic {
         /// The id of the data keys.
         id: KeyId,
@@ -45,17 +45,19 @@ pub enum OpenFailure {
 #[non_exhaustive]
 pub enum Awaiting {
     /// This node is asking for the data key.
-    #[error("asking for the key")]
+    #[error("this node is asking for the key")]
     NotYet,
-    /// The chain of this node does not grant the right to read the topic. No node may send it the data key.
+    /// The chain of this node does not grant the right to read the topic. Other nodes do not send the data key to this
+    /// node.
     #[error("this node is not authorised for the topic")]
     NotAuthorized,
-    /// The chain of this node has expired. No node may send it the data key.
+    /// The chain of this node has expired. Other nodes do not send the data key to this node.
     #[error("this node's chain has expired")]
     Expired,
-    /// No producer has answered for 20 s. Possibly no producer that has the data key is running, or the running
-    /// producers do not accept the root of trust of this node. This node continues to ask.
-    #[error("no producer answers")]
+    /// No producer has answered for 20 s, or for three request intervals (`crypto_sub_interval`) if these are shorter.
+    /// Possibly no producer that has the data key is running, or the running producers do not accept the root of trust
+    /// of this node. This node continues to ask.
+    #[error("no producer has answered")]
     Unanswered,
 }
 
@@ -83,7 +85,8 @@ impl OpenFailure {
         }
     }
 
-    /// Returns whether a data key that opens the message may still arrive without any change to this node.
+    /// Returns whether the message may be opened later: its data key, or another data key with the same id, may still
+    /// arrive.
     #[must_use]
     pub fn may_still_open(&self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! Handles for applications. They seal and open in the thread of the caller. They take no lock, send no message to an
-//! actor, and allocate only the output. They work with any Kafka client.
+//! Handles for applications. They seal and open in the thread of the caller. If the data key is known, they take no
+//! lock, send no message to an actor, and allocate only the output. They work with any Kafka client.
 
 mod failure;
 mod opener;

@@ -18,8 +18,8 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Returns an opener that reads `tables`. A key table updates `tables` and answers `await_key`, through which the
-    /// first message that needs a missing data key waits for the key. It waits at most for `first_wait`.
+    /// Returns an opener that reads `tables`. A key table must update `tables` and answer `await_key`. The first
+    /// message that needs a missing data key waits for the key through `await_key`, for at most `first_wait`.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, await_key: Slot<AwaitKey>, first_wait: Duration) -> Self {
         Self {

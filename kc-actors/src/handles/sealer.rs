@@ -14,7 +14,7 @@ use crate::slot::{Slot, SlotClosed};
 #[non_exhaustive]
 pub enum SealError {
     /// The root topic has no data key yet. [`Sealers::prepare`] gets one.
-    #[error("the topic is not prepared")]
+    #[error("the topic is not prepared for sealing")]
     NotPrepared,
     /// The node is closed.
     #[error("the node is closed")]
@@ -46,7 +46,7 @@ pub struct Sealer {
     root_topic: RootTopic,
 }
 
-/// The sealing keys of a node, for the process that opened the node.
+/// The sealing keys of a node. Only the process that opened the node may use them.
 #[derive(Clone, Debug)]
 struct Keys {
     tables: Arc<CryptoTables>,
@@ -54,8 +54,8 @@ struct Keys {
 }
 
 impl Sealers {
-    /// Returns a factory of sealers that read `tables`. A key table updates `tables` and answers `prepare`, which gets
-    /// the data key of a root topic.
+    /// Returns a factory of sealers that read `tables`. A key table must update `tables` and answer `prepare`, the
+    /// message that gets the data key of a root topic.
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, prepare: Slot<PrepareRoot>) -> Self {
         let process = std::process::id();
@@ -119,8 +119,8 @@ impl Sealer {
     /// Seals a Kafka value. Never waits.
     ///
     /// # Errors
-    /// Returns [`SealError`] if the node is closed or on the denylist, this process is a fork, or the data key is
-    /// used up.
+    /// Returns [`SealError`] if the node is closed or on the denylist, this process is a fork, or the data key has
+    /// sealed the maximum number of messages.
     pub fn seal_value(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
         self.seal(Component::Value, plaintext, &mut sealed)?;

@@ -15,7 +15,8 @@ use super::Awaiting;
 /// this number is signalled later, when a record needs it again.
 pub const MAX_SIGNALLED: usize = 1024;
 
-/// The entry of one consumer in the numbers of records that wait for data keys. Dropping this value removes the entry.
+/// The numbers of records of one consumer that wait for data keys. They are stored in the tables until this value is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct WaitingRecords {
     tables: Arc<CryptoTables>,
@@ -43,13 +44,13 @@ pub struct CryptoTables {
     signals: mpsc::Sender<Signal>,
     /// The number of signals that were dropped because there were too many.
     bounds_hit: AtomicU64,
-    /// The number of records that wait for data keys, by the number of the consumer and by root topic.
+    /// The number of records that wait for data keys, by consumer and by root topic.
     waiting: StdMutex<HashMap<u64, BTreeMap<RootTopic, usize>>>,
     /// The number that the next consumer gets.
     consumers: AtomicU64,
-    /// Set when this node is put on the denylist, and never cleared.
+    /// Set when a key of this node is denied and no other key of this node has a valid chain. Never cleared.
     denied: AtomicBool,
-    /// Set when the node is closed, and never cleared.
+    /// Set when the node is closed. Never cleared.
     closed: AtomicBool,
 }
 
@@ -88,7 +89,7 @@ impl CryptoTables {
         (Arc::new(tables), Signals(Arc::new(Mutex::new(signalled))))
     }
 
-    /// Marks the node as closed. From now on, all handles return an error that says so.
+    /// Marks the node as closed. From now on, each use of a handle returns the error that the node is closed.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.arrivals.send_modify(|arrivals| *arrivals += 1);
@@ -167,8 +168,8 @@ impl CryptoTables {
     }
 
     /// Signals a missing data key to the exchange. A repeated signal is dropped until
-    /// [`forget_signalled`](Self::forget_signalled). Never blocks, and never stores more than [`MAX_SIGNALLED`]
-    /// signals.
+    /// [`forget_signalled`](Self::forget_signalled) is called. Never blocks, and never stores more than
+    /// [`MAX_SIGNALLED`] signals.
     pub(crate) fn signal(&self, root_topic: &str, id: KeyId) {
         let signal = (RootTopic::from(root_topic), id);
         let mut signalled = self

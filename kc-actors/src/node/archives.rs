@@ -18,8 +18,8 @@ const ENTRY: &str = "oldkeys";
 const USED: &str = "ratchet_used";
 
 /// An archive of retained data keys in the node's configuration. The data keys are sealed under the opaque key of the
-/// node. The archive also stores the index of the last used step, so that a restored old copy of the ratchet is
-/// detected.
+/// node, which seals values of the configuration. The archive also stores the index of the last used step, so that a
+/// restored old copy of the ratchet is detected.
 #[derive(Clone, Debug)]
 pub struct SealedArchive {
     keystore: Arc<dyn KeyStore>,
@@ -30,7 +30,8 @@ pub struct SealedArchive {
 #[derive(Clone, Debug)]
 pub struct ConfigTrustArchive(Arc<dyn ConfigStore>);
 
-/// An archive of the chain keys of a chain server in the section `chainkeys` of its configuration (protocol §9).
+/// An archive of the keys whose chains a chain server renews, in the section `chainkeys` of its configuration (protocol
+/// §9).
 #[derive(Clone, Debug)]
 pub struct ConfigChainKeys(Arc<dyn ConfigStore>);
 
@@ -152,7 +153,7 @@ impl ConfigChainKeys {
 
 impl ChainKeyArchive for ConfigChainKeys {
     fn load(&self) -> Result<Vec<(String, ChainKey)>, StoreError> {
-        const CONTEXT: &str = "read the chain keys";
+        const CONTEXT: &str = "read the section chainkeys of the configuration";
         let failed = |kind| StoreError::new(kind, CONTEXT);
         let config = self.0.load();
         let config = config.map_err(|error| failed(StoreErrorKind::Io).with_source(error))?;
@@ -167,7 +168,7 @@ impl ChainKeyArchive for ConfigChainKeys {
         let readable = keys.filter_map(|(name, entry)| match ChainKey::parse(&entry) {
             Ok(key) => Some((name, key)),
             Err(error) => {
-                tracing::error!(target: "kc::chain_server", name, %error, "entry ignored: not a chain key");
+                tracing::error!(target: "kc::chain_server", name, %error, "malformed entry of chainkeys ignored");
                 None
             }
         });
@@ -176,9 +177,11 @@ impl ChainKeyArchive for ConfigChainKeys {
 
     fn store(&self, name: &str, key: &ChainKey) -> Result<(), StoreError> {
         let value = Value::Bytes(key.encode());
-        update(&*self.0, "store a renewed chain key", &mut |config| {
-            config.set(Section::CHAIN_KEYS, name, &value).map(drop)
-        })
+        update(
+            &*self.0,
+            "store a renewed chain in the section chainkeys of the configuration",
+            &mut |config| config.set(Section::CHAIN_KEYS, name, &value).map(drop),
+        )
     }
 }
 

@@ -72,16 +72,15 @@ pub struct NodeParts {
 /// The tasks of a node in addition to sealing, opening and the key exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeRoles {
-    /// Makes the node a controller: it vouches for consumers that may not ask producers themselves, for all root
-    /// topics.
+    /// Makes the node a controller: it vouches for the requests of limited nodes, for all root topics.
     pub controller: bool,
     /// Makes the node a chain server: it renews the chains of the nodes in the section `chainkeys` of the
     /// configuration.
     pub chain_server: bool,
 }
 
-/// A running node. Its actors have their own thread and actix system. A node therefore runs inside tokio, inside
-/// actix, or without any runtime.
+/// A running node. Its actors run on threads of their own, in an actix system of their own. A node therefore runs
+/// inside tokio, inside actix, or without any runtime.
 #[derive(Debug)]
 pub struct Node {
     sealers: Sealers,
@@ -98,7 +97,7 @@ pub struct Node {
 
 impl Node {
     /// Starts a node, and waits until its handles work. The node connects to Kafka when a connection is first needed. A
-    /// separate thread waits for disks and tokens.
+    /// separate thread does the starting, because it waits for disks and tokens.
     ///
     /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///
@@ -406,7 +405,7 @@ pub enum NodeError {
     #[error(transparent)]
     Value(#[from] ConfigError),
     /// An entry of the configuration is malformed.
-    #[error("entry {name} of the section {section}: {problem}")]
+    #[error("the entry {name} in the section {section} is invalid: {problem}")]
     Entry {
         /// The name of the section, without the node's name.
         section: &'static str,

@@ -23,14 +23,14 @@ pub struct NodeSettings {
     pub topic_suffix_reqs: String,
     /// Maximum age of retained keys.
     pub crypto_max_pgen_age: f64,
-    /// The time between two requests for one root topic.
+    /// The time between two requests for the data keys of one root topic.
     pub crypto_sub_interval: f64,
     /// The time between two turns of the ratchet.
     pub crypto_ratchet_interval: f64,
-    /// Selects key ids of 32 bytes. Otherwise a key id is the index of the ratchet.
+    /// Selects key ids of 32 bytes. Otherwise a key id is the index of a ratchet step.
     pub mgmt_long_keyindex: bool,
-    /// The maximum wait for a missing data key, as seconds + 1: the value 10 means 9 s. Only the first message that
-    /// needs the key waits.
+    /// The maximum wait for a missing data key. The value is the number of seconds plus one: 10 means 9 s. Only the
+    /// first message that needs the key waits.
     pub deser_initial_wait_intervals: u32,
     /// The name of the management topic for new chains.
     pub mgmt_topic_chains: String,
@@ -155,7 +155,7 @@ impl NodeSettings {
         duration(self.crypto_max_pgen_age)
     }
 
-    /// Returns the time between two requests for one root topic.
+    /// Returns the time between two requests for the data keys of one root topic.
     #[must_use]
     pub fn request_interval(&self) -> Duration {
         duration(self.crypto_sub_interval).max(SHORTEST_INTERVAL)

@@ -20,7 +20,7 @@ pub struct NodeStatus {
     pub held_keys: BTreeMap<RootTopic, usize>,
     /// The number of records that wait for data keys in the encrypted consumers of the node, by root topic.
     pub waiting_records: BTreeMap<RootTopic, usize>,
-    /// The number of times that a limit prevented the request for a data key.
+    /// The number of records of side topics, and of missing data keys, that were dropped because a limit was reached.
     pub bounds_hit: u64,
     /// The status of the key exchange.
     pub exchange: ExchangeStatus,

@@ -49,7 +49,7 @@ pub struct Roles {
     pub ratchet: RatchetRole,
     /// Requests data keys from other nodes, and answers their requests.
     pub exchange: ExchangeRole,
-    /// Vouches for consumers that may not ask producers themselves.
+    /// Vouches for the requests of limited nodes, which may not ask producers themselves.
     pub controller: ControllerRole,
     /// Reads the control topics, and sends records to them.
     pub gateway: GatewayRole,
@@ -286,8 +286,8 @@ impl SupervisorParts {
         }
     }
 
-    /// Answers requests for retained keys from the start of the node, even if it does not seal for their root topics
-    /// yet.
+    /// Answers requests for retained keys from the start of the node, even for root topics for which the node does not
+    /// seal yet.
     fn serve_retained_keys(&self) {
         for root_topic in self.served.clone() {
             let serve = self.roles.exchange.serve.clone();
@@ -296,8 +296,9 @@ impl SupervisorParts {
     }
 }
 
-/// Reads a topic as soon as possible. Logs the reason if the topic cannot be read. The first failure is not logged if
-/// it can pass without a change by the operator, because the application notices a missing broker itself.
+/// Asks the gateway to read a topic, and repeats this until the gateway reads the topic. Logs failures. The first
+/// failure is logged only if an operator must correct its cause, because the application notices a missing broker
+/// itself.
 async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: Clock) {
     let (mut failures, mut is_first) = (FailureLog::new(OUTAGE_INTERVAL), true);
     loop {

@@ -36,7 +36,7 @@ pub(in crate::actors) struct Driver {
     /// Selects the log target of refusals: `kc::controller` if set, else `kc::exchange`.
     is_controller: bool,
     state: Arc<Mutex<State>>,
-    /// Notified when the time to wait may have become shorter.
+    /// Wakes `run`, because an effect may now be due earlier than before.
     changed: Arc<Notify>,
 }
 
@@ -48,8 +48,8 @@ struct State {
     unsettled: HashMap<Position, Arc<Batch>>,
     positions: u64,
     counts: Counts,
-    /// The failures to read side topics, by topic. The entry without a side topic is a failure to send a request for
-    /// keys.
+    /// The failures of each root topic. An entry with a side topic is a failure to read that side topic. An entry
+    /// without a side topic is a failure to send a request for data keys.
     failures: FailureLog<(RootTopic, Option<SideTopic>), String>,
 }
 
@@ -67,7 +67,8 @@ struct Counts {
 /// replaces the oldest.
 const MAX_LISTED: usize = 64;
 
-/// Records that arrived in one message.
+/// The state of the records that arrived in one message: the number of records that are not processed yet, and the
+/// channel that reports when all of them are processed.
 struct Batch {
     left: AtomicUsize,
     done: Mutex<Option<oneshot::Sender<()>>>,
@@ -91,7 +92,7 @@ impl Driver {
         }
     }
 
-    /// Executes due effects as long as the future is polled.
+    /// Executes effects when they are due, until the node ends or the future is dropped.
     pub(in crate::actors) async fn run(self) {
         let mut events = self.parts.events.listen();
         loop {
@@ -275,7 +276,7 @@ impl Driver {
             Job::Kem(job) => {
                 let mut rng = parts.entropy.generator().map_err(unavailable)?;
                 let computing = tokio::task::spawn_blocking(move || job.run(&mut *rng));
-                // The thread ends without a result only if the process is ending.
+                // There is no result if the computation panicked, or if the runtime is shutting down.
                 let computed = computing.await;
                 computed.map(Output::Kem).map_err(|_| Failure::Unavailable)
             }

@@ -26,23 +26,23 @@ use crate::role::role;
 role! {
     /// The messages that the exchange actor answers: one [`Slot`](crate::Slot) for each.
     ///
-    /// The exchange alone decides which requests are answered. A replacement of [`records`](Self::records) receives
-    /// every request and reply first, and may withhold some from the exchange.
+    /// The exchange alone decides which requests are answered. An actor that replaces [`records`](Self::records)
+    /// receives every request and reply before the exchange does, and may drop some of them.
     pub struct ExchangeRole {
         /// Processes requests that consumers send to producers, and replies to the requests of this node.
         records: SideRecords,
         /// Requests a missing data key.
         want: KeyWanted,
-        /// Answers requests for the data keys of a root topic from now on.
+        /// From now on answers the requests of other nodes for this node's data keys of a root topic.
         serve: ServeRoot,
         /// Returns the state of the exchange.
         status: AskExchange,
     }
 }
 
-/// Processes the records of one poll of the side topics. The answer arrives when each record has been processed
-/// completely or could not be processed. In the second case the requester has to repeat its request. The gateway polls
-/// again only after the answer.
+/// Processes the records of one poll of the side topics. The actor answers when each record is processed, or is dropped
+/// because it cannot be processed. A node whose request is dropped has to repeat the request. The gateway polls again
+/// only after the answer.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SideRecords(pub Vec<SideRecord>);
@@ -72,9 +72,9 @@ pub struct KeyWanted {
     pub known: Candidates,
 }
 
-/// Answers requests for the data keys of a root topic from now on, because this node seals for that root topic.
-/// Requests that are already in the side topic are answered, too. The message is answered without waiting for the
-/// broker.
+/// From now on answers the requests of other nodes for this node's data keys of a root topic. Requests that are already
+/// in the side topic are answered, too. The actor answers this message at once: it does not wait until the side topic
+/// can be read.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ServeRoot {
@@ -94,9 +94,9 @@ pub struct ExchangeStatus {
     pub wanted: BTreeMap<RootTopic, usize>,
     /// The reasons why data keys are missing, for each root topic with missing keys.
     pub missing: Vec<MissingKeys>,
-    /// The number of times that a limit prevented the request for a data key.
+    /// The number of records of side topics, and of missing data keys, that were dropped because a limit was reached.
     pub bounds_hit: u64,
-    /// The number of requests of this node that have had no reply yet.
+    /// The number of requests of this node to which it still accepts replies.
     pub outstanding: usize,
     /// The number of requests of other nodes that this node has answered.
     pub answered: u64,
@@ -149,7 +149,7 @@ pub struct ExchangeParts {
     pub ratchet: RatchetRole,
     /// The role that reads side topics and sends records to them.
     pub gateway: GatewayRole,
-    /// The role that publishes the data keys that were received.
+    /// The role that publishes received data keys to the handles.
     pub key_table: KeyTableRole,
     /// The clock.
     pub clock: Clock,

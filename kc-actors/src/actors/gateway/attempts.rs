@@ -35,7 +35,8 @@ impl Attempts {
     /// Runs `attempt` when no other attempt is running.
     ///
     /// # Errors
-    /// Returns the error of `attempt`, or the error of the attempt that this caller waited for.
+    /// Returns the error of `attempt`, the error of the attempt that this caller waited for, or the error of an attempt
+    /// in the last minute that failed for a reason that only an operator can correct.
     pub(super) async fn share<T>(
         &self,
         attempt: impl Future<Output = Result<T, BackendError>>,

@@ -18,9 +18,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// create any number of topics. A root topic that is being read keeps its place when more are found.
 const MAX_SUBSCRIPTION_TOPICS: usize = 4096;
 
-/// Searches for root topics until the gateway is closed. After each search, orders the reader to read the requests to
-/// controllers of all root topics that were found. A subscription by pattern is not used, because not every Kafka
-/// client supports it.
+/// Searches for root topics until the gateway is closed. After each search, sends the reader an order with the `.subs`
+/// topics of all root topics that were found. The reader does not subscribe by a pattern, because not every Kafka
+/// client supports patterns.
 pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, interval: Duration) {
     let mut admin = None;
     let mut found = BTreeMap::new();
@@ -44,7 +44,7 @@ pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, in
                     tracing::warn!(
                         target: "kc::gateway",
                         left_out,
-                        "more topics have requests to controllers than this node reads"
+                        "too many topics with requests to controllers: some of them are not read"
                     );
                 }
                 let Some(orders) = orders.upgrade() else {
@@ -82,8 +82,8 @@ enum Failed {
     ToReadAll,
 }
 
-/// Removes topics that no longer exist, and adds new ones up to the limit. Returns the number of topics beyond the
-/// limit.
+/// Removes the topics from `found` that are not in `listed`, and adds the new topics in `listed` up to the limit.
+/// Returns the number of new topics that were not added.
 fn renew(
     found: &mut BTreeMap<String, ControlTopic>,
     mut listed: BTreeMap<String, ControlTopic>,

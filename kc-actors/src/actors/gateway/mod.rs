@@ -39,9 +39,9 @@ role! {
     pub struct GatewayRole {
         /// Sends a record to a control topic.
         send_record: SendRecord,
-        /// Reads a control topic from now on.
+        /// From now on reads a control topic.
         watch: Watch,
-        /// Reads the requests to controllers of all root topics from now on.
+        /// From now on reads the `.subs` topics of all root topics: the requests that nodes send to controllers.
         watch_subscriptions: WatchSubscriptions,
         /// Stops reading, sends the queued records, and disconnects.
         close: CloseGateway,
@@ -57,8 +57,8 @@ pub enum ControlTopic {
     Management(ManagementTopic),
 }
 
-/// Sends a record to partition 0 of a control topic, and waits until it is acknowledged. Creates the topic if it does
-/// not exist.
+/// Sends a record to partition 0 of a control topic, and waits until the broker has acknowledged the record. Creates
+/// the topic if it does not exist.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct SendRecord {
@@ -70,8 +70,8 @@ pub struct SendRecord {
     pub value: Vec<u8>,
 }
 
-/// Reads a control topic from now on. Creates the topic if it is a side topic and does not exist. A management topic
-/// must exist.
+/// From now on reads a control topic. Creates a side topic if it does not exist. A management topic must exist: the
+/// gateway does not create it.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct Watch {
@@ -79,7 +79,8 @@ pub struct Watch {
     pub topic: ControlTopic,
 }
 
-/// Reads the requests to controllers of all root topics from now on, including root topics that appear later.
+/// From now on reads the `.subs` topics of all root topics, including root topics that are created later. These topics
+/// contain the requests that nodes send to controllers.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct WatchSubscriptions {
@@ -88,7 +89,7 @@ pub struct WatchSubscriptions {
 }
 
 /// Waits until the records that were read are processed, stops reading, sends the queued records, and disconnects.
-/// Returns an error if this takes longer than the deadline.
+/// Returns an error if the Kafka client fails, or if this takes longer than the deadline.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct CloseGateway {
@@ -113,7 +114,7 @@ pub struct GatewayParts {
     pub exchange: ExchangeRole,
     /// The role that processes requests to controllers.
     pub controller: ControllerRole,
-    /// The topics that are read. A restarted gateway continues with the topics of its predecessor.
+    /// The topics that are read. A restarted gateway gets the same list, and continues to read these topics.
     pub watched: Watched,
     /// The clock.
     pub clock: Clock,

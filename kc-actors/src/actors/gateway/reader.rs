@@ -31,7 +31,8 @@ const WANTED_DELAY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Order {
     Watch(NewWatch),
-    /// All topics with requests to controllers. The reader stops reading a topic of this kind that is not in the map.
+    /// The order to read all topics in the map, which contain requests to controllers. The reader stops reading other
+    /// topics of this kind, because they no longer exist.
     Subscriptions(BTreeMap<String, ControlTopic>),
 }
 
@@ -61,8 +62,8 @@ struct Reading {
     orders: mpsc::Receiver<Order>,
     /// The topics for which a caller waits.
     asked: VecDeque<NewWatch>,
-    /// The topics that the gateway itself wants, each with the time of the next attempt. Attempts are repeated until
-    /// one succeeds.
+    /// The topics that the gateway must begin to read although no caller waits for them, each with the time of the next
+    /// attempt. Attempts are repeated until one succeeds.
     wanted: VecDeque<(Instant, NewWatch)>,
     /// Finds the start position of one topic, while other topics are read.
     beginning: JoinSet<Started>,
@@ -76,12 +77,13 @@ struct Reading {
     sources: HashMap<String, ControlTopic>,
     /// The time of the next poll.
     next_poll: Instant,
-    /// The failures to read topics, by name. The entry without a name is a failed poll.
+    /// The failures. An entry with the name of a topic is a failure to begin to read that topic. The entry without a
+    /// name is a failed poll.
     failures: FailureLog<Option<String>, String>,
 }
 
 impl Reading {
-    /// Continues with the topics of the previous gateway.
+    /// Returns the state of a reader that begins with the topics that the gateway read before its restart.
     fn resumed(parts: GatewayParts, orders: mpsc::Receiver<Order>) -> Self {
         let now = Instant::now();
         let resume = |(name, topic): (&String, &ControlTopic)| NewWatch {
@@ -135,7 +137,8 @@ impl Reading {
         }
     }
 
-    /// Returns the time of the next attempt or poll, if there is one. The reader needs no order for it.
+    /// Returns the time of the next attempt to begin reading a topic, or of the next poll. Returns `None` if neither is
+    /// planned.
     fn next_due(&self) -> Option<Instant> {
         let is_free = self.starter.is_some();
         let asked = self.asked.front().map(|_| Instant::now());
@@ -202,7 +205,7 @@ impl Reading {
     }
 
     /// Begins with the next topic if the starter is free. Topics for which a caller waits come first. Then come the
-    /// topics that the gateway wants, if the time of their next attempt has come.
+    /// topics in `wanted`, if the time of their next attempt has come.
     fn begin_next(&mut self) {
         let Some(starter) = self.starter.take() else {
             return;
@@ -226,7 +229,7 @@ impl Reading {
         }
     }
 
-    /// Starts reading a topic whose start position was found. After a failure, a topic that the gateway wants is
+    /// Starts reading a topic whose start position was found. After a failure, a topic for which no caller waits is
     /// tried again later.
     async fn take_up(&mut self, started: Result<Started, JoinError>) {
         let Started {

@@ -74,7 +74,10 @@ impl Sender {
             return;
         }
         if let State::Connected(_, producer) = std::mem::replace(&mut *state, State::Unconnected) {
-            tracing::warn!(target: "kc::gateway", "producer was closed by the Kafka client; the next record gets a new one");
+            tracing::warn!(
+                target: "kc::gateway",
+                "producer was closed by the Kafka client: a new producer is created for the next record"
+            );
             tokio::spawn(producer.close(Duration::ZERO));
         }
     }
@@ -86,7 +89,8 @@ impl Sender {
         self.connecting.share(self.connect()).await
     }
 
-    /// Connects. Only one caller at a time runs this. The state is not locked while the backend connects.
+    /// Connects a producer, unless there is already one or the sender is closed. `connecting` allows only one call at a
+    /// time. The state is not locked while the backend connects.
     async fn connect(&self) -> Result<(), BackendError> {
         if !matches!(*self.state.read().await, State::Unconnected) {
             return Ok(());

@@ -22,12 +22,12 @@ const POSITION_ATTEMPTS: usize = 4;
 pub(super) struct NewWatch {
     pub(super) name: String,
     pub(super) topic: ControlTopic,
-    /// The channel for the result; `None` if the gateway itself wants the topic.
+    /// The channel for the result; `None` if no caller waits for it.
     pub(super) done: Option<oneshot::Sender<Result<(), BackendError>>>,
 }
 
 impl NewWatch {
-    /// Sends the result to the caller. The topic is read even if the caller dropped its future.
+    /// Sends the result to the caller, if there is one. The topic is read even if the caller no longer waits.
     pub(super) fn answer(self, begun: Result<(), BackendError>) {
         if let Some(done) = self.done {
             drop(done.send(begun));
@@ -35,8 +35,8 @@ impl NewWatch {
     }
 }
 
-/// Finds the start position of a topic. It has a connection of its own: any client may have created the topic, and an
-/// attempt to read such a topic must not delay the topics that are already read.
+/// Finds the start position of a topic. It has a connection of its own, so that a topic that cannot be read does not
+/// delay the topics that are already read. Such topics can exist, because any client may create topics.
 #[derive(Debug)]
 pub(super) struct Starter {
     parts: GatewayParts,
@@ -72,7 +72,7 @@ impl Starter {
         }
     }
 
-    /// Disconnects. The next topic connects again.
+    /// Disconnects. The next call of `start` connects again.
     pub(super) fn rest(mut self) -> Self {
         if let Some(reader) = self.reader.take() {
             tokio::spawn(reader.close());
@@ -99,8 +99,8 @@ impl Starter {
     }
 }
 
-/// Returns the position at which the group stopped. Returns the start of the topic if the group has never read it, or
-/// if the broker does not answer.
+/// Returns the position that the group has committed in the topic. Returns the start of the topic if the group has
+/// committed no position, or if the broker does not answer.
 async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     for _ in 0..POSITION_ATTEMPTS {
         match reader.committed(&[topic.to_owned()], DEADLINE).await {

@@ -14,8 +14,8 @@ use crate::clock::Clock;
 /// Deadline for an administrative call.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Creates control topics with one partition and compaction, because a broker may not create topics by itself, or may
-/// create them with other settings. A topic does not wait for the creation of other topics.
+/// Creates control topics with one partition and compaction, because some brokers do not create topics by themselves,
+/// and others create them with other settings. The creation of one topic does not wait for the creation of another.
 #[derive(Debug)]
 pub(super) struct ControlTopics {
     backend: Arc<dyn Backend>,
@@ -30,8 +30,8 @@ pub(super) struct ControlTopics {
 #[derive(Debug, Default)]
 struct Topic {
     creating: Attempts,
-    /// Set if the topic exists, or if this node is not able to create it. Then no attempt to create it is made until
-    /// [`ControlTopics::doubt`] clears the flag.
+    /// Set if the topic exists, or if this node is not able to create it. While this flag is set, the node does not try
+    /// to create the topic. [`ControlTopics::doubt`] clears the flag.
     settled: AtomicBool,
 }
 

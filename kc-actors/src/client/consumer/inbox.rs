@@ -103,7 +103,8 @@ impl Inbox {
     }
 
     /// Opens at most `max` records, in each partition up to the first record that cannot be opened yet. The next call
-    /// starts with the partition after the last one, so that a busy partition does not block the others.
+    /// starts with the partition after the one of the last opened record, so that a busy partition does not block the
+    /// others.
     ///
     /// # Errors
     /// Returns [`ConsumeError`] if a record cannot be opened and the policy is [`ForeignPolicy::Fail`], or if the node

@@ -154,7 +154,8 @@ impl Partition {
         }
     }
 
-    /// Returns the position that can be stored now, and the offset at which the partition is stuck.
+    /// Returns the position that can be stored now, if there is one. If the partition must be paused, also returns the
+    /// offset of its first unacknowledged record.
     pub(super) fn settle(&self) -> (Option<i64>, Option<i64>) {
         let mut window = self.window();
         let taken = self.taken.load(Ordering::Relaxed);
