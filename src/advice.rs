@@ -23,8 +23,8 @@ pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     }
     if let Some(ConsumeError::Foreign { .. }) = error.downcast_ref() {
         return Some(
-            "the topic has a record that no trusted node sealed: --foreign skip leaves out such records, --foreign \
-             deliver shows them (in the library, use ForeignPolicy)",
+            "the topic has a record that no trusted node sealed: use --foreign skip to leave out such records, or \
+             --foreign deliver to get them unopened (in the library, use ForeignPolicy)",
         );
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {
@@ -108,7 +108,7 @@ fn on_kafka(error: &BackendError) -> Option<&'static str> {
             "select another Kafka client with --backend, or with `backend` in the node's .config"
         }
         Kind::Rebalance => {
-            "no record is lost: the group receives records again that were acknowledged since the last commit"
+            "no record is lost: records that were acknowledged after the last commit are delivered again"
         }
         _ => return None,
     })
@@ -139,7 +139,8 @@ mod files {
             #[cfg(feature = "hsm")]
             OpenError::Token(error) => error.advice(),
             OpenError::PinNeeded { .. } => {
-                "name a file with the PIN by pin-source=file:/PATH in the URI of the token, or set KC_HSM_PIN"
+                "add pin-source=file:/PATH to the URI of the token to name a file with the PIN, or set the environment \
+                 variable KC_HSM_PIN"
             }
             OpenError::NoTokens => "build kc with the feature `hsm`",
             OpenError::TokenKeyMissing { .. } => {
@@ -152,7 +153,7 @@ mod files {
             }
             OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
             OpenError::OnTokenAlready | OpenError::NotOnToken => {
-                "`cryptokey` in the node's .config names the place of its keys"
+                "the entry `cryptokey` in the node's .config names the place of its keys"
             }
             _ => "correct the node's .config file",
         })
@@ -184,7 +185,7 @@ mod files {
     fn on_file(error: &FileError) -> Option<&'static str> {
         Some(match error {
             FileError::Missing { .. } => {
-                "a node has three files, .config, .crypto and .seed: restore the missing one, or provision the node \
+                "a node has three files, .config, .crypto and .seed: restore the missing file, or provision the node \
                  again with --force"
             }
             FileError::Permission { .. } => "run kc as the user that owns the node's files",

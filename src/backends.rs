@@ -120,8 +120,8 @@ impl BackendChoice {
         BackendError::new(
             BackendErrorKind::Unsupported,
             format!(
-                "the backend {self} is not built in: build kc with the feature `{}`, or select a backend that is built \
-                 in by the setting `backend` (built in: {there})",
+                "the backend {self} is not built in (built in: {there}): build kc with the feature `{}`, or name one \
+                 of the built-in backends in the setting `backend`",
                 self.feature(),
             ),
         )

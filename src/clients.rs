@@ -144,13 +144,13 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Joins the group. A topic that does not exist yet is not an error: its records are delivered when it exists.
+    /// Joins the group. A topic that does not exist yet is not an error: its records are delivered once it exists.
     ///
-    /// Cancel safe: if the future is dropped, the group is left in the background.
+    /// Cancel safe: if the future is dropped, the consumer leaves the group in the background.
     ///
     /// # Errors
-    /// Returns [`Error`] if a topic is an invalid regular expression, the broker refuses the group, or the node is
-    /// closed.
+    /// Returns [`Error`] if a topic is an invalid regular expression, the group cannot be joined, the consumer's thread
+    /// cannot be started, or the node is closed.
     pub async fn join(self) -> Result<Consumer, Error> {
         let mut topics = Subscription::parse(self.topics)?;
         if let Some(management) = self.management {

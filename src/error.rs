@@ -78,8 +78,8 @@ impl Error {
         advice(self.get_ref())
     }
 
-    /// Returns whether another attempt without changes can succeed: a broker does not answer, or a data key may still
-    /// arrive.
+    /// Returns whether another attempt can succeed without changes, for example because no broker answered this time,
+    /// or because a data key may still arrive.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         let error = self.get_ref();

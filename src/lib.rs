@@ -1,4 +1,5 @@
-//! End-to-end encryption of Kafka messages, for brokers that need no trust, compatible with KafkaCrypto.
+//! End-to-end encryption of Kafka messages. The brokers need not be trusted. Compatible with KafkaCrypto for Python and
+//! Java.
 //!
 //! Every producer has a ratchet that gives data keys for each root topic. Consumers receive these keys over Kafka
 //! itself, from producers that have verified the consumers' certificates. There is no key server. The broker cannot
@@ -13,7 +14,7 @@
 //! | [`BackendChoice`] | choose the Kafka client |
 //! | [`maintenance`] | change the keys of a node that does not run, and sign with them |
 //! | [`actors`] | replace an actor, or compose a node |
-//! | [`core`] | use the protocol as pure code |
+//! | [`core`] | use the protocol without input and output |
 //!
 //! ```no_run
 //! use kc::Record;

@@ -87,8 +87,8 @@ impl LockedFiles {
         Self::open_as(node, NodeRole::Node)
     }
 
-    /// Locks the files as [`open`](Self::open) does, and moves entries of this role that old versions wrote in other
-    /// sections to their current sections.
+    /// Locks the files as [`open`](Self::open) does. Moves entries that old versions of kc wrote in other sections to
+    /// their current sections. `role` decides which entries are moved.
     pub(crate) fn open_as(node: &str, role: NodeRole) -> Result<Self, OpenError> {
         let files = find_node(node, &SearchPlaces::from_environment())?;
         let lock = Arc::new(NodeLock::acquire(&files)?);

@@ -91,8 +91,8 @@ impl NodeBuilder {
         }
     }
 
-    /// Sets the PIN of the token that holds the node's keys. This is needed if neither a file nor the environment has
-    /// the PIN. Without it, opening then fails with [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
+    /// Sets the PIN of the token that holds the node's keys. If the PIN is neither set here, nor in a file, nor in the
+    /// environment, opening fails with [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
     #[must_use]
     pub fn pin(mut self, pin: SecretText) -> Self {
         self.pin = Some(NodePin::Asked(Arc::new(pin)));
@@ -262,7 +262,7 @@ impl NodeBuilder {
     }
 }
 
-/// The Kafka clients of an additional layer of settings, with further values from the settings.
+/// The Kafka clients of an additional layer of settings, and the values of these settings that the node needs itself.
 struct Clients {
     backend: Arc<dyn Backend>,
     servers: String,
@@ -361,8 +361,9 @@ impl Node {
     /// Waits while the node gives data keys to consumers. Returns when the node has answered no request for the time
     /// `quiet`.
     ///
-    /// Consumers get data keys only while the producer's node runs. A program that sends and ends calls this before
-    /// [`close`](Self::close). Otherwise consumers may have to wait for the data keys until the node is opened again.
+    /// Consumers get data keys only while the producer's node runs. A program that ends after it has sent its records
+    /// should call this method before [`close`](Self::close). If it does not, consumers may have to wait for the data
+    /// keys until the node is opened again.
     ///
     /// Cancel safe: the node gives data keys even if the future is dropped.
     pub async fn serve_keys(&self, quiet: Duration) {
@@ -385,9 +386,9 @@ impl Node {
         self.close_within(CLOSE_DEADLINE).await
     }
 
-    /// Closes the node in this order: consumers stop, producers flush, acknowledged positions are committed, groups
-    /// are left, actors send their queued records, threads end. This takes at most two seconds longer than
-    /// `deadline`. A second call waits for the first, and then does nothing.
+    /// Closes the node in this order: consumers stop delivering records; producers flush; consumers commit the
+    /// acknowledged positions and leave their groups; the actors send their queued records; the threads end. This takes
+    /// at most two seconds longer than `deadline`. A second call waits for the first, and then does nothing.
     ///
     /// Not cancel safe: if the future is dropped, the node may be partly closed. A further call continues.
     ///

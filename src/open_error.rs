@@ -45,7 +45,7 @@ pub enum OpenError {
     Token(#[from] kc_keystore_hsm::HsmError),
     /// The PIN of the token is unknown: neither a file (`pin-source`) nor the environment has it, and the program did
     /// not set it by [`NodeBuilder::pin`](crate::NodeBuilder::pin).
-    #[error("the PIN of the token {token:?} is unknown")]
+    #[error("no PIN is given for the token {token:?}")]
     PinNeeded {
         /// The label of the token.
         token: String,

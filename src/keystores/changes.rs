@@ -17,8 +17,9 @@ pub struct KeyChanges {
     /// The new list of key exchange suites that the node offers and accepts, in order of preference. An empty list
     /// changes nothing.
     pub suites: Vec<Suite>,
-    /// The new value of the setting by which requests are also sent in the bare form, which old peers need. `None`
-    /// changes nothing.
+    /// The new value of the setting for legacy requests. If it is true, the node also sends its requests for data keys
+    /// in the legacy form ([`RequestForm::Legacy`](kc_core::exchange::RequestForm::Legacy)), which old peers need.
+    /// `None` changes nothing.
     pub legacy_requests: Option<bool>,
     /// The type of a signing key that the node must have. A key is generated if the node has no key of this type.
     pub key_type: Option<KeyType>,
@@ -109,10 +110,10 @@ mod rotation {
     use crate::maintenance::LockedFiles;
     use crate::open_error::OpenError;
 
-    /// Replaces the opaque key of a node on a token, with which the token seals values in the node's configuration.
-    /// Generates a new key, and seals these values with the new key. If the call is interrupted, it can be repeated,
-    /// because the old key is destroyed last. `pin` overrides the source of the token's PIN that the configuration
-    /// names.
+    /// Replaces the opaque key of a node whose keys are on a token. The token uses this key to seal values in the
+    /// node's configuration. Generates a new key, and seals these values with the new key. If the call is interrupted,
+    /// it can be repeated, because the old key is destroyed last. `pin` overrides the source of the token's PIN that
+    /// the configuration names.
     ///
     /// # Errors
     /// Returns [`OpenError`] if the node is not on a token, another process has it open, or the token fails.

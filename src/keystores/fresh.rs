@@ -19,8 +19,8 @@ use crate::open_error::OpenError;
 pub enum SameId {
     /// Returns an error, because the keys may belong to another node.
     Refuse,
-    /// Uses the keys for the new node. They must not have a ratchet on the token. [`NewTokenKeys::draw`] leaves keys in
-    /// this state.
+    /// Uses the existing keys for the new node. This is an error if they have a ratchet on the token. Keys that
+    /// [`NewTokenKeys::draw`] generated have no ratchet until [`NewTokenKeys::create`] is called.
     Adopt,
     /// Keeps the keys, and generates separate keys for the new node.
     Beside,
@@ -157,13 +157,13 @@ fn destroy(token: &Token, labels: &NodeLabels) {
 /// not in use.
 fn adoptable(node_id: &str, nodes: &[NodeOnToken]) -> Result<NodeLabels, HsmError> {
     let problem = match nodes {
-        [] => "the token has no keys of this id",
+        [] => "the token has no keys of a node with this id",
         [node] if node.ratchet.is_some() => "the keys on the token are in use: they have a ratchet",
         [node] if !node.labels.has_instance() => {
-            "the keys on the token were created by an earlier version"
+            "the keys on the token were created by an earlier version of kc"
         }
         [node] => return Ok(node.labels.clone()),
-        _ => "the token has keys of several nodes of this id",
+        _ => "the token has keys of several nodes with this id",
     };
     Err(HsmError::NotAdoptable {
         node: node_id.to_owned(),

@@ -65,7 +65,7 @@ pub enum NodePin {
 pub(crate) struct Keystores<'n> {
     pub(crate) config: &'n NodeConfig,
     pub(crate) lock: &'n Arc<NodeLock>,
-    /// The source of the token's PIN, which overrides the one that the configuration names.
+    /// The source of the token's PIN. It overrides the source that the configuration names.
     #[cfg_attr(
         not(feature = "hsm"),
         allow(dead_code, reason = "only tokens have one")
@@ -74,7 +74,7 @@ pub(crate) struct Keystores<'n> {
 }
 
 impl Keystores<'_> {
-    /// Opens the store of the signing keys of these types; `None` selects all types.
+    /// Opens the store of the signing keys. `types` selects the types of keys to use; `None` selects all types.
     pub(crate) fn keys(&self, types: Option<Vec<KeyType>>) -> Result<Box<dyn KeyStore>, OpenError> {
         if let Some(uri) = on_token(self.config, "cryptokey")? {
             return self.token_keys(&uri, types);
@@ -114,7 +114,7 @@ impl Keystores<'_> {
     }
 }
 
-/// The public information about a node's keys in its files. It contains no secret.
+/// The information about a node's keys that its files contain, without secrets.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoredKeys {
@@ -123,7 +123,8 @@ pub struct StoredKeys {
     pub signing: Vec<VerifyingKey>,
     /// The key exchange suites that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// Set if requests are also sent in the bare form, which old peers need.
+    /// Set if the node also sends its requests for data keys in the legacy form
+    /// ([`RequestForm::Legacy`](kc_core::exchange::RequestForm::Legacy)), which old peers need.
     pub legacy_requests: bool,
 }
 

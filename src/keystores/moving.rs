@@ -19,9 +19,9 @@ use super::{MOVING, NodePin, TokenKeys, on_token};
 use crate::maintenance::LockedFiles;
 use crate::open_error::OpenError;
 
-/// The entry that names the remaining file of the signing keys.
+/// The name of the entry with the path of the file of the signing keys, which remains after a move.
 const LEFT_KEYS: &str = "left_keys";
-/// The entry that names the remaining file of the ratchet.
+/// The name of the entry with the path of the file of the ratchet, which remains if a move was interrupted.
 const LEFT_RATCHET: &str = "left_ratchet";
 
 /// The remaining files of a node whose keys were moved onto a token.
@@ -30,15 +30,15 @@ const LEFT_RATCHET: &str = "left_ratchet";
 pub struct Moved {
     /// The paths of the node's files.
     pub files: NodeFiles,
-    /// The file of the signing keys, which still allows an attacker to act as the node. This is `None` if the file no
+    /// The file of the signing keys, with which an attacker could still act as the node. This is `None` if the file no
     /// longer exists.
     pub keys: Option<LeftFile>,
 }
 
-/// Moves a node from files onto a token: its signing keys, its opaque key, and its ratchet, which continues at its
-/// index. `uri` names the token, and no object on it. The file of the ratchet is destroyed, because two copies of a
-/// ratchet would use the same keys twice. The file of the signing keys is [returned](Moved::keys), and the caller
-/// decides what happens to it.
+/// Moves a node from files onto a token: its signing keys and its ratchet, which continues at its index. The token
+/// generates a new opaque key, under which the retained keys are sealed again. `uri` names the token, and no object on
+/// it. The file of the ratchet is destroyed, because two copies of a ratchet would use the same keys twice. The file of
+/// the signing keys is [returned](Moved::keys), and the caller decides what happens to it.
 ///
 /// The configuration records the move before the first object is created on the token. From then on the ratchet takes
 /// no step in files, until the move is finished or [undone](undo_move).
@@ -143,8 +143,8 @@ fn undo(
     Ok(())
 }
 
-/// Undoes a failed move. Does nothing if the new configuration was written, and only the last step failed, which
-/// flushes its folder.
+/// Undoes a failed move. Does nothing if the configuration already names the token: then only the last step has failed,
+/// which flushes the folder of the configuration.
 fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving: &Leaving) {
     let stays = locked.store.load().map_err(OpenError::from);
     let stays = stays.and_then(|config| Ok(on_token(&config, "cryptokey")?.is_none()));
@@ -324,8 +324,8 @@ impl LeftFile {
         }
     }
 
-    /// Returns the remaining file that a configuration names, if the file exists. If the configuration does not name a
-    /// file, because an earlier version wrote it, the path is `default`.
+    /// Returns the remaining file that a configuration names, if the file exists. A configuration that an earlier
+    /// version of kc wrote does not name a file: the path is then `default`.
     fn of(
         config: &NodeConfig,
         entry: &'static str,

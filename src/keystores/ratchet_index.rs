@@ -33,8 +33,8 @@ pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
     Ok(by_seed.max(by_config).max(sealed_index(files).unwrap_or(0)))
 }
 
-/// Records the index that a replaced node had reached. `config` is the configuration of the new node, which has no
-/// ratchet. A later node that replaces the new node needs the index.
+/// Records that a replaced node has used all ratchet indices below `first`. `config` is the configuration of the new
+/// node, which has no ratchet. A later node that replaces the new node needs this information.
 ///
 /// # Errors
 /// Returns [`ConfigError`] if the entry cannot be written.

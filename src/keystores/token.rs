@@ -32,7 +32,8 @@ pub struct TokenKeys {
     pub sealed_slh_dsa: Option<Vec<u8>>,
     /// The key exchange suites that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// Set if requests are also sent in the bare form, which old peers need.
+    /// Set if the node also sends its requests for data keys in the legacy form
+    /// ([`RequestForm::Legacy`](kc_core::exchange::RequestForm::Legacy)), which old peers need.
     pub legacy_requests: bool,
 }
 
@@ -209,8 +210,8 @@ fn exchanges(text: &str) -> Option<Vec<Suite>> {
     versions.collect()
 }
 
-/// Returns an error if no public key was read, or if an entry of a later key exists. Reading has stopped at the first
-/// entry that is missing or invalid.
+/// Checks that all public keys of the section were read. `read` is their number: reading stopped at the first entry
+/// without a value. Returns an error if `read` is 0, or if the section has entries of further keys.
 fn require_all(config: &NodeConfig, read: usize) -> Result<(), OpenError> {
     let next = key_name(read);
     let entries = config.own_settings(SECTION)?;
