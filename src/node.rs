@@ -119,9 +119,9 @@ impl NodeBuilder {
         self.setting("backend", choice.name())
     }
 
-    /// Uses the backends that `make` returns instead of the one that the settings choose. `make` is called four times,
-    /// with the settings for sending messages, for reading messages, for sending to control topics, and for reading
-    /// control topics.
+    /// Uses the backends that `make` returns instead of the backend that the settings choose. `make` is called four
+    /// times, with the settings for sending messages, for reading messages, for sending to control topics, and for
+    /// reading control topics.
     #[must_use]
     pub fn own_backend<F>(mut self, make: F) -> Self
     where
@@ -137,7 +137,7 @@ impl NodeBuilder {
         self.flag(Some("kafka"), name, text)
     }
 
-    /// Sets the additional tasks of the node, which can be a controller or a chain server.
+    /// Sets the additional tasks of the node: it can be a controller, a chain server, or both.
     #[must_use]
     pub fn roles(mut self, roles: NodeRoles) -> Self {
         self.roles = roles;
@@ -358,14 +358,14 @@ impl Node {
         Ok(self.0.actors.status().await?)
     }
 
-    /// Waits while the node gives data keys to consumers. Returns when the node has answered no request for the time
+    /// Waits while the node sends data keys to consumers. Returns when the node has answered no request for the time
     /// `quiet`.
     ///
     /// Consumers get data keys only while the producer's node runs. A program that ends after it has sent its records
     /// should call this method before [`close`](Self::close). If it does not, consumers may have to wait for the data
     /// keys until the node is opened again.
     ///
-    /// Cancel safe: the node gives data keys even if the future is dropped.
+    /// Cancel safe: the node sends data keys even if the future is dropped.
     pub async fn serve_keys(&self, quiet: Duration) {
         let mut events = self.events();
         let mut end = end_of(Instant::now(), quiet);

@@ -82,7 +82,7 @@ pub enum OpenError {
     /// The keys of the node are in files.
     #[error("the node's keys are not on a token")]
     NotOnToken,
-    /// The keys of the node are already on a token, and cannot be moved onto one.
+    /// The keys of the node are already on a token, so they cannot be moved onto a token.
     #[error("the node's keys are already on a token")]
     OnTokenAlready,
     /// The keys of the node are on a token, and the feature `hsm` is not built in.

@@ -6,8 +6,8 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rand_core::CryptoRng;
 
-/// The source of random numbers for actors: the operating system, or a source that a test sets. Each use gets a new
-/// seed from the operating system, so that copies of a process, such as forks, draw different numbers.
+/// The source of random numbers for actors: the operating system, or a source that a test sets. With the operating
+/// system as the source, each use gets a new seed, so that copies of a process, such as forks, draw different numbers.
 #[derive(Clone)]
 pub struct Entropy(Arc<Draw>);
 

@@ -31,7 +31,7 @@ macro_rules! role {
                 role
             }
 
-            /// Makes the actor at `address` the default actor of this role, instead of the previous one.
+            /// Makes the actor at `address` the default actor of this role, instead of the previous default actor.
             pub fn connect<A>(&self, address: &actix::Addr<A>)
             where
                 A: actix::Actor,

@@ -71,7 +71,8 @@ where
         }
     }
 
-    /// Makes the actor at `address` the default actor of this slot and its clones, instead of the previous one.
+    /// Makes the actor at `address` the default actor of this slot and its clones, instead of the previous default
+    /// actor.
     pub fn connect<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,

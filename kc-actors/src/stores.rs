@@ -114,8 +114,8 @@ struct Health {
     log: FailureLog<Store, Cause>,
 }
 
-/// The cause of a failure: the kind of the error and its advice. The context of the error is left out, because the same
-/// cause can fail several operations.
+/// The cause of a failure: the kind of the error and its advice. The context of the error, which names the operation,
+/// is left out, because one cause can make several operations fail.
 type Cause = (StoreErrorKind, Option<&'static str>);
 
 /// A use of a store, which ends when this value is dropped.

@@ -153,8 +153,8 @@ fn destroy(token: &Token, labels: &NodeLabels) {
     }
 }
 
-/// Returns the labels of the keys of this node id on the token, if the keys belong to exactly one node and that node is
-/// not in use.
+/// Returns the labels of the keys on the token that belong to a node with this id. Returns an error unless there is
+/// exactly one such node, and that node is not in use.
 fn adoptable(node_id: &str, nodes: &[NodeOnToken]) -> Result<NodeLabels, HsmError> {
     let problem = match nodes {
         [] => "the token has no keys of a node with this id",

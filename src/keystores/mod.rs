@@ -1,4 +1,4 @@
-//! The stores of a node's keys and ratchet, which its configuration places in files or on a token.
+//! The stores of a node's keys and ratchet. The configuration of the node says whether they are in files or on a token.
 
 mod changes;
 #[cfg(feature = "hsm")]

@@ -113,8 +113,8 @@ fn is_same_token(begun: &Pkcs11Uri, uri: &Pkcs11Uri) -> bool {
     names(begun) == names(uri)
 }
 
-/// Destroys the objects of an unfinished move on the token. They were never in use, because no configuration names
-/// them.
+/// Destroys the objects on the token that an unfinished move created. These objects were never in use, because no
+/// configuration names them.
 fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), OpenError> {
     let nodes = nodes_called(token, labels.node_id())?;
     let found = nodes.into_iter().find(|node| node.labels == *labels);

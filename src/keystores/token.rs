@@ -121,7 +121,8 @@ impl TokenKeys {
         Ok(())
     }
 
-    /// Returns the settings to open the keystore with the keys of these types; `None` selects all types.
+    /// Returns the settings to open the keystore. `types` selects the types of signing keys to use; `None` selects all
+    /// types.
     #[must_use]
     pub fn settings(self, types: Option<Vec<KeyType>>) -> KeyStoreSettings {
         let mut settings = KeyStoreSettings::default();

@@ -92,7 +92,7 @@ pub struct ManagementRecords(pub Vec<ManagementRecord>);
 pub struct ManagementRecord {
     /// The topic.
     pub topic: ManagementTopic,
-    /// The Kafka key; empty for a record without one.
+    /// The Kafka key; empty if the record has no key.
     pub kafka_key: Vec<u8>,
     /// The Kafka value.
     pub value: Vec<u8>,
@@ -155,7 +155,7 @@ pub struct ChainParts {
 /// The default actor for chain validation. It executes the decisions of a [`Trust`] machine. It runs on a thread of its
 /// own, because the verification of a hybrid signature takes milliseconds.
 ///
-/// Clones share the lists, so that a restarted actor continues with them.
+/// Clones share the lists and the chains, so that a restarted actor continues with the same state.
 #[derive(Clone, Debug)]
 pub struct ChainActor {
     state: Arc<Mutex<State>>,

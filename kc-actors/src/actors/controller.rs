@@ -92,7 +92,7 @@ impl ControllerActor {
             clock: parts.clock,
             events: parts.events,
             entropy: Entropy::system(),
-            // A controller requests no data keys, and keeps none.
+            // A controller neither requests nor keeps data keys.
             ratchet: RatchetRole::default(),
             key_table: KeyTableRole::default(),
         };

@@ -93,7 +93,7 @@ pub struct ReceivedOpeningKeys {
     pub root_topic: RootTopic,
     /// The data keys.
     pub keys: ReceivedKeys,
-    /// The node that sent the data keys; `None` if they are this node's own.
+    /// The node that sent the data keys; `None` if the data keys are this node's own.
     pub giver: Option<Giver>,
 }
 

@@ -6,8 +6,8 @@ pub const MAX_UNACKNOWLEDGED: usize = 10_000;
 
 /// The records of a partition that the application may take and whose positions are not stored yet.
 ///
-/// Records are numbered from 0 in the order in which the application gets them, because offsets have gaps. A position
-/// becomes storable only when all records before it are acknowledged; they may be acknowledged in any order.
+/// Records are numbered from 0 in the order in which the application gets them, because offsets have gaps. Records may
+/// be acknowledged in any order. A position can be stored only when all records before it are acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     /// The number of the first entry.
@@ -42,7 +42,7 @@ impl Window {
         self.acknowledge(number);
     }
 
-    /// Acknowledges the record with this number; a repeated call changes nothing. Returns whether this group member
+    /// Acknowledges the record with this number. A repeated call changes nothing. Returns whether this group member
     /// still has the partition.
     pub(super) fn acknowledge(&mut self, number: u64) -> bool {
         if self.revoked {
@@ -69,8 +69,8 @@ impl Window {
         self.position.take()
     }
 
-    /// Returns the offset of the first unacknowledged record if the partition must be paused at it. `taken` is the
-    /// number of records of the partition that the application has taken so far.
+    /// If the partition must be paused, returns the offset of its first unacknowledged record. `taken` is the number of
+    /// records of the partition that the application has taken so far.
     pub(super) fn stuck_at(&self, taken: u64) -> Option<i64> {
         let span = taken.saturating_sub(self.first);
         let first = self.entries.front()?;

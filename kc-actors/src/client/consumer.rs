@@ -101,8 +101,8 @@ pub enum ConsumeError {
 ///
 /// In each partition, the thread commits the position of the first record that is not
 /// [acknowledged](ConsumerRecord::ack). A partition is paused when the application has taken
-/// [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED) records, counted from the first unacknowledged one. It is resumed
-/// when that record is acknowledged.
+/// [`MAX_UNACKNOWLEDGED`](super::MAX_UNACKNOWLEDGED) records, counted from the first unacknowledged record. The
+/// partition is resumed when that record is acknowledged.
 #[derive(Debug)]
 pub struct Consumer {
     batches: mpsc::UnboundedReceiver<Result<Batch, ConsumeError>>,

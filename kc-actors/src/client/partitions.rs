@@ -83,8 +83,8 @@ impl PartitionCounts {
 }
 
 /// Returns the partition for a plaintext Kafka key as Kafka's own clients choose it: murmur2 of the key, modulo the
-/// number of partitions. Returns `None` if there are no partitions. The hash must be that of the plaintext key, because
-/// equal keys have different sealed forms.
+/// number of partitions. Returns `None` if there are no partitions. The plaintext key is hashed, because sealing equal
+/// keys gives different bytes.
 pub(super) fn partition_of(key: &[u8], partitions: usize) -> Option<i32> {
     let positive = murmur2(key) & 0x7fff_ffff;
     let partition = usize::try_from(positive).ok()?.checked_rem(partitions)?;

@@ -63,7 +63,7 @@ pub struct NodeParts {
     pub crypto: CryptoSettings,
     /// The tasks of the node in addition to sealing and opening.
     pub roles: NodeRoles,
-    /// The consumer group that commits positions in the side topics. `None` selects the group `<node>.kafkacrypto`.
+    /// The consumer group that commits positions in the control topics. `None` selects the group `<node>.kafkacrypto`.
     pub group: Option<String>,
     /// The clock of the node.
     pub clock: Clock,
@@ -107,8 +107,8 @@ impl Node {
         Self::start_with(|| Ok(parts)).await
     }
 
-    /// Starts a node as [`start`](Self::start) does. `open` returns the parts of the node. It runs on the separate
-    /// thread, so it may wait for disks and tokens, too.
+    /// Starts a node as [`start`](Self::start) does. `open` returns the parts of the node. This function runs on the
+    /// separate thread, and may therefore wait for disks and tokens.
     ///
     /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///

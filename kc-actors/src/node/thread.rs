@@ -17,8 +17,8 @@ use crate::actors::gateway::CloseGateway;
 /// Time by which closing may exceed its deadline, because calls that get the same deadline end shortly after it.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The thread that runs the actors of a node, except those that have a thread of their own. It ends on request, or
-/// when the node is dropped.
+/// The thread that runs the actors of a node, except the actors that have a thread of their own. The thread ends on
+/// request, or when the node is dropped.
 #[derive(Debug)]
 pub(super) struct NodeThread {
     stop: Mutex<Option<oneshot::Sender<Stop>>>,

@@ -414,7 +414,7 @@ impl Driver {
                 event
             }
             ExchangeEvent::Unanswered { root_topic, ids } => {
-                tracing::warn!(target: "kc::exchange", %root_topic, keys = ids.len(), "no producer answers");
+                tracing::warn!(target: "kc::exchange", %root_topic, keys = ids.len(), "no producer has answered");
                 NodeEvent::Unanswered { root_topic, ids }
             }
             ExchangeEvent::NoValidChain { error, report } => {

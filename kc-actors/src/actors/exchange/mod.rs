@@ -68,7 +68,7 @@ pub struct KeyWanted {
     pub root_topic: RootTopic,
     /// The id of the data key.
     pub id: KeyId,
-    /// The known data keys with this id, none of which opened the record.
+    /// The known data keys with this id. They did not open the record.
     pub known: Candidates,
 }
 

@@ -33,7 +33,7 @@ impl Parked {
         self.records.len()
     }
 
-    /// Returns the number of records that wait for keys. If the first record waits, all of them do.
+    /// Returns the number of records that wait for keys. If the first record waits, all records of the partition wait.
     pub(super) fn waiting(&self) -> usize {
         if self.waits { self.len() } else { 0 }
     }
