@@ -148,8 +148,8 @@ mod files {
                  again with --force"
             }
             OpenError::Moving { .. } | OpenError::MovingElsewhere { .. } => {
-                "`kc hsm import` with that token finishes the move, `kc hsm undo-import` undoes it and keeps the node \
-                 in files; until then the ratchet takes no step, because it may already be on the token"
+                "to finish the move, run `kc hsm import` with that token; to undo it and keep the node in files, run \
+                 `kc hsm undo-import`; until then the ratchet takes no step, because it may already be on the token"
             }
             OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
             OpenError::OnTokenAlready | OpenError::NotOnToken => {

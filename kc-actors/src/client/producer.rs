@@ -167,7 +167,7 @@ impl Inner {
     }
 
     fn client(&self) -> Result<Arc<Box<dyn BackendProducer>>, BackendError> {
-        let closed = || BackendError::new(BackendErrorKind::Closed, "send");
+        let closed = || BackendError::new(BackendErrorKind::Closed, "use the producer");
         self.client.load_full().ok_or_else(closed)
     }
 

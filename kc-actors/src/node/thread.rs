@@ -156,7 +156,7 @@ async fn run(parts: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::
 }
 
 fn not_closed(kind: BackendErrorKind) -> BackendError {
-    BackendError::new(kind, "close the gateway")
+    BackendError::new(kind, "close the client for control topics")
 }
 
 /// Runs `work`, which may wait for a disk or a token, on a new thread. Works without a runtime. If `work` panics, this

@@ -278,7 +278,8 @@ impl Handler<CloseGateway> for GatewayActor {
         self.orders = None;
         let (reading, sender) = (Arc::clone(&self.reading), Arc::clone(&self.sender));
         Box::pin(async move {
-            let late = |_| BackendError::new(BackendErrorKind::Timeout, "stop reading");
+            let late =
+                |_| BackendError::new(BackendErrorKind::Timeout, "stop reading control topics");
             let read = match reading.lock().await.take() {
                 // If the channel is closed, reading has ended, too.
                 Some(ended) => timeout_at(end, ended).await.map(drop).map_err(late),
@@ -290,5 +291,8 @@ impl Handler<CloseGateway> for GatewayActor {
 }
 
 fn closed() -> BackendError {
-    BackendError::new(BackendErrorKind::Closed, "use the gateway")
+    BackendError::new(
+        BackendErrorKind::Closed,
+        "use the client for control topics",
+    )
 }

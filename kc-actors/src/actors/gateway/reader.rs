@@ -272,7 +272,8 @@ impl Reading {
         tracing::debug!(target: "kc::gateway", topic = name, ?start, "topic is being read");
         let topics = [(name.to_owned(), start)];
         let assigning = reader.assign(&topics);
-        let late = |_| BackendError::new(BackendErrorKind::Timeout, "begin to read");
+        let late =
+            |_| BackendError::new(BackendErrorKind::Timeout, "begin to read a control topic");
         timeout(DEADLINE, assigning).await.map_err(late)?
     }
 

@@ -107,7 +107,12 @@ impl Sender {
 
     /// Flushes and disconnects no later than `end`. No records are sent afterwards.
     pub(super) async fn close(&self, end: Instant) -> Result<(), BackendError> {
-        let late = |_| BackendError::new(BackendErrorKind::Timeout, "close the producer");
+        let late = |_| {
+            BackendError::new(
+                BackendErrorKind::Timeout,
+                "close the producer for control topics",
+            )
+        };
         let mut state = timeout_at(end, self.state.write()).await.map_err(late)?;
         match std::mem::replace(&mut *state, State::Closed) {
             State::Connected(_, producer) => {

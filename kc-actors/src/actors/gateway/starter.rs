@@ -62,7 +62,8 @@ impl Starter {
     }
 
     pub(super) async fn start(mut self, watch: NewWatch) -> Started {
-        let late = |_| BackendError::new(BackendErrorKind::Timeout, "begin to read");
+        let late =
+            |_| BackendError::new(BackendErrorKind::Timeout, "begin to read a control topic");
         let finding = timeout(BEGIN_DEADLINE, self.find(&watch));
         let start = finding.await.map_err(late).flatten();
         Started {
