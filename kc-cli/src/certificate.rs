@@ -79,7 +79,7 @@ impl Described {
         lines.push(format!("topics: {}", all(&self.topics)));
         lines.push(match self.pathlen {
             Some(length) => {
-                format!("path length {length}: the largest number of certificates that may follow")
+                format!("path length: at most {length} further certificates")
             }
             None => "path length: not restricted".to_owned(),
         });
@@ -110,8 +110,9 @@ impl DescribedKey {
     }
 }
 
-/// Returns a text from another party in a form that cannot look like another line or like two texts. A text is quoted
-/// and escaped if it is empty, or if it has a comma, a quotation mark, or a character that is not visible ASCII.
+/// Returns a text from another party in a form that cannot be mistaken for a further line of the output, or for two
+/// texts of a list. A text is quoted and escaped if it is empty, or if it has a comma, a quotation mark, or a character
+/// that is not visible ASCII.
 fn plain(text: &str) -> String {
     let harmless = |letter: char| letter.is_ascii_graphic() && letter != ',' && letter != '"';
     if !text.is_empty() && text.chars().all(harmless) {
@@ -133,7 +134,7 @@ fn describe(key: &CertificateKey) -> DescribedKey {
     }
 }
 
-/// Returns the list entry that a certificate carries: an unsigned certificate in its fourth element.
+/// Returns the list entry that a certificate carries in its fourth element. The entry is an unsigned certificate.
 fn entry(extra: &[u8]) -> Option<Described> {
     let (Value::Bytes(entry) | Value::Raw(entry)) = Reader::new(extra).value().ok()? else {
         return None;

@@ -55,7 +55,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  kc provision producer --node alice --topics readings -b 127.0.0.1:9092"
     )]
     Provision(Box<provision::Args>),
-    /// Create topics, with the side topics that carry data keys
+    /// Create data topics, with the side topics over which nodes exchange data keys
     #[command(subcommand)]
     Topics(topics::Command),
     #[command(
@@ -67,19 +67,19 @@ pub(crate) enum Command {
   kc consume readings --node bob --format '%T %k %v'
   kc consume readings --node bob --json --value json")]
     Consume(consume::Args),
-    /// Vouch for limited consumers, which may not ask producers for keys themselves
+    /// Vouch for limited nodes, which may request data keys only from controllers
     #[command(after_help = "Example:\n  kc controller --node carl")]
     Controller(staying::Args),
     /// Renew the short-lived certificate chains of other nodes
     #[command(after_help = "Example:\n  kc chain-server --node server")]
     ChainServer(staying::Args),
-    /// Change the roots that nodes trust, and the keys that they deny
+    /// Show or change the roots that nodes trust, and the keys that nodes deny
     #[command(subcommand)]
     Trust(trust::Command),
     /// Sign, issue, install, publish and inspect certificate chains
     #[command(subcommand)]
     Chain(chain::Command),
-    /// List nodes, show the status of a node, keep one running, or change its keys
+    /// List nodes, show a node's status, keep a node running, change its keys, or turn its ratchet
     #[command(subcommand)]
     Node(node::Command),
     /// Keep a node's keys on a PKCS#11 token
@@ -106,8 +106,8 @@ const AFTER_HELP: &str = "\
 First steps:
   kc demo                                          show encryption at work
   kc broker                                        start a broker at 127.0.0.1:9092
-  kc provision producer --node alice               type the same two passwords for both
-  kc provision consumer --node bob                 nodes, so that they trust each other
+  kc provision producer --node alice               make a producer, with two new passwords
+  kc provision consumer --node bob                 make a consumer, with the same two passwords
   kc consume readings --node bob -b 127.0.0.1:9092
   kc produce readings --node alice -b 127.0.0.1:9092 FILE
 

@@ -135,8 +135,9 @@ impl From<kc::Error> for CliError {
             Some(OpenError::Find(FindError::NotFound { node, .. })) => similar_node(node),
             _ => None,
         };
-        let similar = similar
-            .map(|similar| format!("did you mean {similar}? `kc node list` lists all nodes here"));
+        let similar = similar.map(|similar| {
+            format!("did you mean {similar}? `kc node list` lists the nodes in this folder and in KC_HOME")
+        });
         let advice = similar.or_else(|| error.advice().map(str::to_owned));
         Self::new(exit, with_sources(&error)).advise_if_any(advice)
     }
@@ -215,7 +216,7 @@ impl From<ProvisionError> for CliError {
             ProvisionError::NotARequest => refused(REQUESTS),
             ProvisionError::OtherKey { .. } => refused(
                 "check that the certificate belongs to the provisioner of this role, and that the provisioning \
-                 password or --provisioner-key is the one with which the signed request was made",
+                 password or --provisioner-key is the same as for the request that the root signed",
             ),
             ProvisionError::GrantsOther => refused(
                 "check that the root signed the request of this role's provisioner: the signed certificate does not \
@@ -244,7 +245,7 @@ fn advice_on_chain(refusal: &ChainError) -> String {
         }
         Check::Topic => {
             "certify the node for this topic: `kc chain issue --node ID --topics TOPIC,...`; the new chain grants \
-             only the topics that you name, so name all of them"
+             only the topics that you name, so name all topics of the node"
         }
         Check::Usage => {
             "provision the node again with a role that has this right: `kc provision --help` explains the roles"

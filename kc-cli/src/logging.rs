@@ -27,8 +27,9 @@ pub(crate) enum LogFormat {
 /// shown.
 const LIBRARIES_OFF: &str = "cryptoki=off,krafka=off,librdkafka=off,kafka=off";
 
-/// Starts the logs with the filter of `RUST_LOG`; if it is not set, with the filter of `-v` and `-q`. The flags never
-/// suppress the warning of `kc broker` that other hosts can read and delete its records.
+/// Starts the logs with the filter in `RUST_LOG`. If this variable is not set or its filter is not valid, the filter
+/// follows from `-v` and `-q`. These flags never suppress the warning of `kc broker` that other hosts can read and
+/// delete its records.
 pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let by_flags = match (quiet, verbose) {
         (true, _) => format!("error,kc_broker::exposed=warn,{LIBRARIES_OFF}"),
@@ -81,7 +82,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins a transfer of `bytes` bytes; `None` if the number is unknown.
+    /// Begins a transfer of `bytes` bytes. `bytes` is `None` if the number is unknown.
     pub(crate) fn new(ui: Ui, bytes: Option<u64>) -> Self {
         if !ui.shows_progress() {
             return Self::hidden();
@@ -104,8 +105,8 @@ impl Progress {
         }
     }
 
-    /// Begins a transfer of the input `file`, or of stdin for `None` and `-`; shows nothing if a person types the
-    /// input at a terminal.
+    /// Begins a transfer of the input: the file `file`, or stdin if `file` is `None` or `-`. Shows nothing if a person
+    /// types the input at a terminal.
     pub(crate) fn of_input(ui: Ui, file: Option<&Path>) -> Self {
         let file = file.filter(|path| *path != Path::new("-"));
         if file.is_none() && io::stdin().is_terminal() {

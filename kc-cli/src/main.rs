@@ -73,7 +73,7 @@ fn disable_core_dumps() -> Result<(), rustix::io::Errno> {
     Ok(())
 }
 
-/// Runs the command on a thread of its own, so that the program can end while a token does not answer.
+/// Runs the command on a thread of its own, so that the program can end even if a token does not answer.
 #[cfg(feature = "hsm")]
 async fn perform(cli: Cli, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let patience = kc::keystore_hsm::Patience::default();
@@ -98,7 +98,8 @@ fn run(cli: Cli, ui: Ui) -> Result<(), CliError> {
         let stop = Stop::on_signals()?;
         perform(cli, ui, stop).await
     });
-    // Blocked threads are not waited for: a read from a terminal or a write to a full pipe may never end.
+    // The program does not wait for blocked threads, because a read from a terminal or a write to a full pipe may
+    // never end.
     runtime.shutdown_background();
     result
 }

@@ -14,7 +14,7 @@ use crate::args::Password;
 use crate::error::{CliError, Exit};
 use crate::status::trust;
 
-/// A node whose files are in the same folder.
+/// A node with files in the folder in which another node is made or certified.
 struct Neighbour {
     config: NodeConfig,
     /// The path of its configuration, for messages.
@@ -65,8 +65,8 @@ impl Neighbours {
             theirs.join(", ")
         );
         Err(CliError::new(Exit::Refused, message).advise(format!(
-            "give the root of {id}: its password or its public key; --new-root makes a node with another root of \
-             trust, which exchanges no keys with {id}"
+            "give the password or the public key of the root that {id} trusts; --new-root makes a node with another \
+             root of trust, and this node exchanges no data keys with {id}"
         )))
     }
 
@@ -101,8 +101,8 @@ impl Neighbours {
         let message =
             format!("wrong provisioning password? Another password certified node {id} ({path})");
         Err(CliError::new(Exit::Refused, message).advise(format!(
-            "type the provisioning password of {id} again; --new-provisioner certifies with another password. If that \
-             password becomes known to others, its provisioners must be revoked separately"
+            "type again the provisioning password with which {id} was certified; or add --new-provisioner to certify \
+             with another password. The provisioners of the two passwords can then only be revoked separately"
         )))
     }
 }
@@ -142,8 +142,8 @@ const MAX_NODES: usize = 1000;
 pub(crate) struct KnownNames(HashMap<String, String>);
 
 impl KnownNames {
-    /// Reads the configurations of the nodes that `--node` finds by their ids, and those in the folder of `files`.
-    /// Takes no lock. Files that cannot be read are left out.
+    /// Reads the configurations of the nodes that `--node` finds by their ids, and of the nodes in the folder of
+    /// `files`. Takes no lock. Files that cannot be read are left out.
     pub(crate) fn near(files: Option<&NodeFiles>) -> Self {
         let mut places = SearchPlaces::from_environment();
         let mut nodes = list_nodes(&places);

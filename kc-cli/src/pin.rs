@@ -12,7 +12,7 @@ use kc::{Node, NodeBuilder};
 use crate::args::{PasswordSource, PinArg};
 use crate::error::CliError;
 
-/// Opens and starts a node. Asks for the PIN of its token if no other source gives it.
+/// Opens and starts a node. Asks for the PIN of its token if no other source gives the PIN.
 pub(crate) async fn open(options: NodeBuilder) -> Result<Node, CliError> {
     let error = match options.clone().open().await {
         Ok(node) => return Ok(node),
@@ -24,7 +24,7 @@ pub(crate) async fn open(options: NodeBuilder) -> Result<Node, CliError> {
     }
 }
 
-/// Locks and opens a stopped node, to sign with its keys. The PIN comes from `file`, if it is given.
+/// Locks and opens a stopped node, to sign with its keys. The PIN comes from `file`, if a file is given.
 pub(crate) fn lock(node: &str, file: Option<&Path>) -> Result<LockedNode, CliError> {
     with(file, |pin| LockedNode::open(node, pin))
 }

@@ -14,7 +14,8 @@ use crate::error::CliError;
 /// The largest time of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A message about a key. Its Kafka key is the byte form of the key, so that compaction keeps one message for each key.
+/// A message about a signing key. The Kafka key of its record is the byte form of the signing key, so that compaction
+/// keeps one message for each signing key.
 #[derive(Clone, Debug)]
 pub(crate) struct Update {
     pub(crate) key: VerifyingKey,

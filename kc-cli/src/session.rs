@@ -18,7 +18,8 @@ use crate::watch;
 /// The largest time for closing a node and its clients.
 pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The time that opening may still take after a run has ended, so that a call to a token is not interrupted.
+/// The time that opening a node may still take after a signal or the time limit has ended the run, so that a call to a
+/// token is not interrupted.
 const OPEN_GRACE: Duration = Duration::from_secs(1);
 
 /// An open node that answers `kc node status`, and reports on stderr the events that its operator should know.
@@ -53,7 +54,9 @@ impl Session {
             .map(kc::core::keys::VerifyingKey::fingerprint);
         let watching = watch::start(open.events(), roots.collect(), names, ui);
         let status = StatusServer::start(open.clone(), command)
-            .inspect_err(|error| tracing::warn!(%error, "status socket unavailable; `kc node status` does not work"))
+            .inspect_err(|error| {
+                tracing::warn!(%error, "status socket unavailable; `kc node status` cannot ask this process");
+            })
             .ok();
         Ok(Self {
             open,

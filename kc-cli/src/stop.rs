@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::{CliError, Exit};
 
-/// The request to stop: the first SIGINT, SIGTERM or SIGHUP. The second signal ends the program at once. If SIGHUP is
-/// ignored, as under `nohup`, it stays ignored.
+/// The request to stop: the first SIGINT, SIGTERM or SIGHUP. The second signal ends the program at once. If SIGHUP was
+/// ignored when the program started, as under `nohup`, it stays ignored.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(watch::Receiver<bool>);
 

@@ -37,7 +37,7 @@ impl StoredNode {
         Self::of_files(find_node(node, &SearchPlaces::from_environment())?)
     }
 
-    /// Returns the first node in the current folder or in `KC_HOME` that has a chain of this key.
+    /// Returns the first node in the current folder or in `KC_HOME` that has a chain for this key.
     pub(crate) fn with_chain_of(key: &VerifyingKey) -> Option<Self> {
         let nodes = list_nodes(&SearchPlaces::from_environment()).into_iter();
         let mut nodes = nodes.filter_map(|files| Self::of_files(files).ok());
@@ -97,7 +97,7 @@ impl StoppedNode {
         })
     }
 
-    /// Stores `chain` for the key with this index. If `new_root` is given, adds it to the allowlist.
+    /// Stores `chain` for the key with this index. If `new_root` is given, adds this root to the allowlist.
     pub(crate) fn store_chain(
         &self,
         index: usize,

@@ -47,8 +47,8 @@ pub(crate) fn draw(
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }
 
-/// Returns a signer with the key of this type that a URI names. The PIN of the token comes from `pin_file`, if it is
-/// given.
+/// Returns a signer with the key of this type that a URI names. The PIN of the token comes from `pin_file`, if a
+/// file is given.
 pub(crate) fn open(
     uri: &Pkcs11Uri,
     pin_file: Option<&Path>,
@@ -60,8 +60,9 @@ pub(crate) fn open(
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }
 
-/// Returns the labels under which the token holds a key. Scripts may still name the key by the labels of an earlier
-/// version of kc: then these are the present labels, if the token has keys with them.
+/// Returns the labels under which the token holds a key. Scripts may still name a key by the labels of an earlier
+/// version of kc. If `labels` are such labels, and the token holds keys under the present labels, returns the present
+/// labels. Otherwise returns `labels`.
 fn renamed(token: &Token, labels: NodeLabels) -> Result<NodeLabels, HsmError> {
     match labels.renamed() {
         Some(renamed) if relabel_signer(token, &renamed, None)? => Ok(renamed),

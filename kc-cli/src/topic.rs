@@ -28,13 +28,13 @@ pub(crate) fn require_data_topic(
     }
     if let Some((root, _)) = scheme.parse_side_topic(topic) {
         return Err(CliError::usage(format!(
-            "{topic} is a side topic of {root}: side topics carry data keys, and no data"
+            "{topic} is a side topic of {root}: side topics carry the key exchange, not messages"
         ))
         .advise("choose a topic whose name does not end with the suffix of a side topic"));
     }
     if management.names().contains(&topic) {
         return Err(CliError::usage(format!(
-            "{topic} is a management topic: management topics carry chains and list entries, and no data"
+            "{topic} is a management topic: management topics carry chains and list entries, not messages"
         ))
         .advise(
             "choose another topic; only `kc trust` and `kc chain publish` write to management topics",

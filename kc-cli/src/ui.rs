@@ -146,10 +146,12 @@ pub(crate) fn confirm(consequence: &str, yes: bool) -> Result<(), CliError> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(CliError::usage(format!("not confirmed: {consequence}"))
-            .advise("kc cannot ask, because stdin is not a terminal: give --yes to confirm"));
+        return Err(CliError::usage(format!(
+            "nothing was done, because this needs a confirmation: {consequence}"
+        ))
+        .advise("kc cannot ask, because stdin is not a terminal: give --yes to confirm"));
     }
-    let failed = |error: io::Error| io_failed("ask at", "the terminal", &error);
+    let failed = |error: io::Error| io_failed("ask for confirmation at", "the terminal", &error);
     let mut answer = String::new();
     let mut err = io::stderr().lock();
     write!(err, "{consequence}. Type yes to continue: ").map_err(failed)?;

@@ -85,7 +85,7 @@ impl Watch {
                 // If the new chain has a problem, too, this is reported again.
                 self.reported_chain = false;
                 ui.note(format!(
-                    "this node uses a new certificate chain of its key {}, valid {}",
+                    "this node uses a new certificate chain for its key {}, valid {}",
                     key.fingerprint(),
                     until(expires)
                 ));

@@ -16,12 +16,13 @@ const PATTERN_START: char = '^';
 #[command(next_help_heading = "Certificate")]
 pub(crate) struct GrantArgs {
     /// The topics that the certificate grants: names, and regular expressions that begin with ^ and match root topics
-    /// [default: the topics of the key's present chain, if it has one, else all topics]
+    /// [default: the topics of the key's present chain; without such a chain all topics, but `kc chain enroll` then
+    /// needs --topics]
     #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', value_parser = topic, action = ArgAction::Append)]
     pub(crate) topics: Vec<String>,
 
     /// The largest number of certificates that may follow this one in a chain: requests and replies need 1, a chain
-    /// server needs 2 [default: the number in the key's present chain, if it has one, else the number that the role
+    /// server needs 2 [default: the number in the key's present chain; without such a chain the number that the role
     /// needs]
     #[arg(long, value_name = "N")]
     pub(crate) pathlen: Option<u32>,
@@ -41,7 +42,7 @@ impl GrantArgs {
         Ok(role.constraints(&self.topics, scheme, path_length)?)
     }
 
-    /// Prints a note if the certificate grants other topics than the given ones, or if the Python peer refuses them.
+    /// Prints a note if the certificate grants more than the given topics, or if the Python peer refuses the topics.
     pub(crate) fn note_on_topics(&self, scheme: &TopicScheme, ui: Ui) {
         let names = self.topics.iter().filter(|topic| !is_pattern(topic));
         for topic in names {

@@ -178,7 +178,7 @@ impl<'a> PasswordSource<'a> {
         }
     }
 
-    /// Reads the password from a file, without one final line feed.
+    /// Reads the password from a file. One line feed at the end of the file is not part of the password.
     fn read_file(&self, path: &Path) -> Result<Password, CliError> {
         let failed = |error: io::Error| {
             let path = path.display();

@@ -34,7 +34,7 @@ impl TypedValueParser for TokenUri {
 /// The token for new keys.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct KeystoreArgs {
-    /// Draw the keys on a PKCS#11 token, which they never leave:
+    /// The PKCS#11 token on which the keys are drawn, and which they never leave:
     /// pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, optionally with &pin-source=file:/PATH
     #[arg(long, value_name = "URI", value_parser = TokenUri, help_heading = "Node")]
     pub(crate) keystore: Option<Pkcs11Uri>,

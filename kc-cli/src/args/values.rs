@@ -23,7 +23,7 @@ const CONFIG_PREFIX: &str = "base64#";
 const STDIN: &str = "-";
 
 /// Reads bytes that are given in base64, or in a file (`-` is stdin) that holds them as they are or in base64. `what`
-/// names the value in errors: "a certificate chain".
+/// names the value in errors: "the chain".
 pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
     let content = if given == STDIN {
         read_all(io::stdin().lock(), "stdin")?
@@ -106,9 +106,11 @@ impl Given {
         let bytes = self.bytes("the public key")?;
         let key = PublicKey::from_bytes(&bytes).ok();
         key.and_then(PublicKey::into_offer).ok_or_else(|| {
-            CliError::usage("the given value is not a public key of key exchange 1, 2 or 5").advise(
-                "give the public half of the escrow key; the secret half stays with its owner",
+            CliError::usage(
+                "the given value is not a public key of type 1 (X25519), 2 (X25519 with Streamlined NTRU Prime) or 5 \
+                 (X25519 with ML-KEM-1024)",
             )
+            .advise("give the public half of the escrow key; the secret half stays with its owner")
         })
     }
 }
@@ -122,8 +124,8 @@ pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub(crate) struct KeyArgs {
-    /// A public signing key in base64 or hexadecimal, as `kc trust list` shows keys; or @FILE, where the file has such
-    /// a key
+    /// A public signing key in base64 or hexadecimal, or @FILE for a file that contains the key; `kc node keys` and
+    /// `kc trust list` show keys in base64
     #[arg(value_name = "KEY")]
     key: Option<String>,
 
@@ -160,7 +162,7 @@ fn read_key(given: &str) -> Result<VerifyingKey, CliError> {
     key.ok_or_else(|| {
         CliError::usage(format!("{given:?} is not a public signing key")).advise(
             "give the 32 bytes of a key of type 1, or the byte form of a key of type 4, in base64 or hexadecimal; \
-             --of NODE takes the keys of a node",
+             or use --of NODE for the keys of a node",
         )
     })
 }

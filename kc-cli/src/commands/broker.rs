@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliErr
             "other hosts can reach {address}, and could read and delete all records"
         ))
         .advise(
-            "listen on 127.0.0.1, or add --expose-to-network if other hosts shall use this broker",
+            "listen on 127.0.0.1, or add --expose-to-network if other hosts should use this broker",
         ));
     }
     let broker = Broker::builder()

@@ -101,7 +101,7 @@ async fn check(session: &Session, purpose: &Purpose) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Vouches for limited consumers, which may not ask producers themselves, until a signal.
+/// Vouches for limited nodes, which may request data keys only from controllers, until a signal.
 pub(crate) async fn controller(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "controller",

@@ -50,8 +50,8 @@ pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Repor
     })
 }
 
-/// Checks whether one of the chains in a node's configuration grants a usage, whatever its topics are. If no chain
-/// does, returns the refusal of the last chain.
+/// Checks that one of the chains in a node's configuration grants a usage. Does not check topics. If no chain grants
+/// the usage, returns the refusal of the last chain.
 pub(crate) fn granted(
     files: &NodeFiles,
     config: &NodeConfig,
@@ -81,7 +81,7 @@ pub(crate) fn trust(files: &NodeFiles, config: &NodeConfig) -> Result<TrustStore
     Ok(stored_trust(config, &node_settings(files, config)?)?)
 }
 
-/// Returns a node's own settings: those of the environment override those of its configuration.
+/// Returns a node's own settings. Settings in the environment override settings in the node's configuration.
 pub(crate) fn node_settings(
     files: &NodeFiles,
     config: &NodeConfig,

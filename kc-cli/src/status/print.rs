@@ -45,9 +45,12 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
             counts(&running.held_keys)
         ),
         format!("data keys being requested now: {}", counts(&running.wanted)),
-        format!("requests that wait for a reply: {}", running.outstanding),
         format!(
-            "data keys without an answer for 20 s: {}",
+            "requests that can still be answered: {}",
+            running.outstanding
+        ),
+        format!(
+            "data keys whose requests were not answered: {}",
             counts(&running.unanswered)
         ),
         format!(

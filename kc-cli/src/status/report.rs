@@ -47,11 +47,12 @@ pub(crate) struct Running {
     pub(crate) opening_keys: usize,
     /// The number of data keys that the node retains for late consumers, by root topic.
     pub(crate) held_keys: BTreeMap<String, usize>,
-    /// The number of data keys that the node requests, by root topic.
+    /// The number of data keys that the node is requesting now, by root topic.
     pub(crate) wanted: BTreeMap<String, usize>,
-    /// The number of the node's requests that wait for a reply.
+    /// The number of the node's requests to which it still accepts replies.
     pub(crate) outstanding: usize,
-    /// The number of data keys whose request has had no answer for 20 s, by root topic.
+    /// The number of data keys whose request has had no answer for 20 s (or for three times `crypto_sub_interval`, if
+    /// that is shorter), by root topic.
     pub(crate) unanswered: BTreeMap<String, usize>,
     /// The number of fetched records that wait for data keys, by root topic.
     pub(crate) waiting_records: BTreeMap<String, usize>,

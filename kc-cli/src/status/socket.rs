@@ -49,13 +49,13 @@ enum Request {
 pub(crate) struct Enrollment {
     /// The name of the entry for the key.
     pub(crate) name: String,
-    /// The entry, in base64.
+    /// The entry: the byte form of a [`ChainKey`], in base64.
     pub(crate) entry: String,
     /// True if the entry replaces an entry of the same name.
     pub(crate) replace: bool,
 }
 
-/// The answer to a request to rotate.
+/// The answer to a request to turn the ratchet.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rotated {
@@ -157,17 +157,17 @@ impl StatusServer {
     }
 }
 
-/// Asks the process that has a node open for the node's status; `None` if no process listens.
+/// Asks the process that has a node open for the node's status. Returns `None` if no process listens.
 pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
     request(files, Request::Status).await
 }
 
-/// Asks the process that has a node open to turn its ratchet; `None` if no process listens.
+/// Asks the process that has a node open to turn its ratchet. Returns `None` if no process listens.
 pub(crate) async fn rotate(files: &NodeFiles) -> Result<Option<Rotated>, CliError> {
     request(files, Request::Rotate).await
 }
 
-/// Asks the process that has a chain server open to renew the chains of a key; `None` if no process listens.
+/// Asks the process that has a chain server open to renew the chains of a key. Returns `None` if no process listens.
 pub(crate) async fn enroll(
     files: &NodeFiles,
     enrollment: Enrollment,
@@ -180,7 +180,7 @@ async fn request<T: DeserializeOwned>(
     request: Request,
 ) -> Result<Option<T>, CliError> {
     let path = files.socket();
-    let failed = |error: io::Error| io_failed("ask", path.display(), &error);
+    let failed = |error: io::Error| io_failed("ask the running node at", path.display(), &error);
     let mut stream = match connect(&path).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -230,7 +230,7 @@ fn split(path: &Path) -> (&Path, &Path) {
     (folder, path.file_name().map_or(path, Path::new))
 }
 
-/// Reads a request. If no complete request arrives in time, returns [`Request::Status`].
+/// Reads a request. If no complete request arrives within [`ASKING`], returns [`Request::Status`].
 async fn asked(stream: &mut UnixStream) -> Request {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_REQUEST_BYTES));
@@ -267,7 +267,7 @@ async fn answer(mut stream: UnixStream, open: &Node, command: &str) -> Result<()
     let mut json = json.map_err(CliError::from_error)?;
     json.push(b'\n');
     let path = open.files().socket();
-    let failed = |error: io::Error| io_failed("answer at", path.display(), &error);
+    let failed = |error: io::Error| io_failed("answer a request at", path.display(), &error);
     stream.write_all(&json).await.map_err(failed)?;
     stream.shutdown().await.map_err(failed)
 }

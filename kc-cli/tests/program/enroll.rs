@@ -69,7 +69,7 @@ fn a_running_chain_server_takes_a_key_and_the_node_its_chain() {
     alice.says("hands out its retained data keys");
     let stderr = world.fail(&[&enroll[..], &["--force"]].concat(), 0);
     assert!(!stderr.contains("M05"), "{stderr}");
-    alice.says("uses a new certificate chain of its key");
+    alice.says("uses a new certificate chain for its key");
     let status = world.json(&["node", "status", "--node", "alice"]);
     let left = seconds(&status["chains"][0]["expires"]) - kc::Clock::system().now().as_secs();
     assert!(left > 6.0 * 86_400.0 && left < 8.0 * 86_400.0, "{left}");

@@ -88,10 +88,15 @@ fn a_node_that_another_program_has_open_is_in_use() {
     drop(bob);
     let listed = world.succeed(&["node", "list"]);
     assert!(
-        listed.contains(&format!("alice: in use, process {own}, valid until 20")),
+        listed.contains(&format!(
+            "alice: in use, process {own}, chain valid until 20"
+        )),
         "{listed}"
     );
-    assert!(listed.contains("bob: stopped, valid until 20"), "{listed}");
+    assert!(
+        listed.contains("bob: stopped, chain valid until 20"),
+        "{listed}"
+    );
     drop(lock);
     assert_eq!(status(&world, "alice")["in_use"], Value::Null);
 }

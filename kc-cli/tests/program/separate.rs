@@ -148,7 +148,7 @@ fn a_root_signs_what_somebody_has_looked_at() {
     for told in [
         "usages: key-encrypt, key-encrypt-subscribe",
         "topics: t",
-        "path length 2",
+        "path length: at most 2 further certificates",
     ] {
         assert!(stderr.contains(told), "{stderr}");
     }

@@ -29,9 +29,9 @@ const PATH_LENGTH: i64 = 2;
 /// Let a chain server renew the chain of a key
 ///
 /// The chain server may be running. If kc finds the node's files, the new chains grant what the node's own chain
-/// grants; --role, --topics and --pathlen replace parts of this grant. A node accepts a new chain only if it ends no
-/// earlier than the node's own chain. A chain server issues chains of seven days by default: provision its nodes with
-/// --lifetime 7d, or shorten their chains with `kc chain issue --lifetime 7d`.
+/// grants; --role, --topics and --pathlen replace parts of this grant. A node accepts a new chain only if this chain
+/// ends no earlier than the node's own chain. A chain server issues chains of seven days by default: provision its
+/// nodes with --lifetime 7d, or shorten their chains with `kc chain issue --lifetime 7d`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The chain server

@@ -118,7 +118,7 @@ fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError
 /// Returns a chain as it is, and a certificate as a chain of this one certificate.
 ///
 /// # Errors
-/// [`ChainError`] of the check C01, C02 or C06 if the bytes are neither.
+/// [`ChainError`] of the check C01, C02 or C06 if the bytes are neither a chain nor a certificate.
 pub(super) fn as_chain(bytes: Vec<u8>) -> Result<Vec<u8>, ChainError> {
     Ok(match read(&bytes)?.0 {
         CHAIN => bytes,
@@ -167,7 +167,8 @@ fn judge(
     (verdict, result.err())
 }
 
-/// Validates a chain without regard to a topic or usage, or a self-revocation as an update of the denylist.
+/// Validates a chain without regard to topics and usages. If the chain is not valid but is a self-revocation, validates
+/// it as an update of the denylist.
 fn validate(node: &StoredNode, bytes: &[u8]) -> Result<ValidatedChain, ChainError> {
     let chain = UnverifiedChain::parse(bytes)?;
     let demand = Demand::at(Clock::system().now());

@@ -73,7 +73,7 @@ pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
 
 /// Send a new chain to a running node
 ///
-/// The node whose key the chain certifies adopts the chain, if it ends no earlier than the node's present chain.
+/// The node whose key the chain certifies adopts the chain, if the chain ends no earlier than the node's present chain.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
     /// The chain, in base64, or a file that holds it; - is stdin

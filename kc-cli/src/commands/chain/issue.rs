@@ -31,11 +31,12 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("whose").args(["node", "for"])))]
 pub(crate) struct Args {
-    /// The node; it must not be running [default: $KC_NODE]
+    /// The node; without --print, it must not be running [default: $KC_NODE]
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
-    /// The type of the key to certify: 1 is Ed25519; 4 adds SLH-DSA [default: the node's first key]
+    /// The type of the key to certify: 1 is Ed25519; 4 adds SLH-DSA [default: the type of
+    /// the node's first key]
     #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Node")]
     key_type: Option<KeyType>,
 
@@ -69,7 +70,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     grant: GrantArgs,
 
-    /// The time for which the chain is valid [default: ten years; one year for a chain server]
+    /// The time for which the chain is valid [default: ten years; for a chain server or administrator
+    /// one year]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Certificate")]
     lifetime: Option<Duration>,
 

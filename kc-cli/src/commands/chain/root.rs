@@ -28,7 +28,7 @@ pub(crate) struct PublicArgs {
     #[command(flatten)]
     root: RootArgs,
 
-    /// The root's type: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
+    /// The type of the root's key: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type)]
     key_type: KeyType,
 }
@@ -49,8 +49,8 @@ pub(crate) struct SignArgs {
     #[command(flatten)]
     root: RootArgs,
 
-    /// The root's type: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: the type of
-    /// the key in the request]
+    /// The type of the root's key: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers [default: the type of the
+    /// key in the request]
     #[arg(long, value_name = "1|4", value_parser = key_type)]
     key_type: Option<KeyType>,
 
@@ -83,9 +83,10 @@ pub(super) fn sign(args: &SignArgs, ui: Ui) -> Result<(), CliError> {
 
 /// Print the requests of the provisioners, for a root whose password is elsewhere
 ///
-/// The root signs each request with `kc chain sign`, and `kc provision --signed-provisioner` takes the result. Keep
-/// the revocations in a safe place, for the case that the provisioning password becomes known or the keys on the token
-/// are stolen: `kc trust publish` then denies the provisioner and all nodes that it certified. This cannot be undone.
+/// The root signs each request with `kc chain sign`, and `kc provision --signed-provisioner` takes the result. The
+/// command also prints a revocation for each provisioner: keep the revocations in a safe place. If the provisioning
+/// password becomes known, or the keys on the token are stolen, send them with `kc trust publish`. All nodes then deny
+/// the provisioners, and all nodes that these certified. This cannot be undone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisionersArgs {
     /// The public key of the root of trust, which `kc chain root` prints
@@ -99,7 +100,7 @@ pub(crate) struct ProvisionersArgs {
     #[command(flatten)]
     keystore: KeystoreArgs,
 
-    /// The provisioners' type: 1 is Ed25519; 4 adds SLH-DSA [default: the type of the root]
+    /// The type of the provisioners' keys: 1 is Ed25519; 4 adds SLH-DSA [default: the type of the root]
     #[arg(long, value_name = "1|4", value_parser = key_type)]
     key_type: Option<KeyType>,
 

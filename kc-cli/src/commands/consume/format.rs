@@ -176,7 +176,7 @@ impl Layout {
         }
     }
 
-    /// Appends bytes in the form that is chosen for values. Appends nothing for a null.
+    /// Appends bytes in the form that is chosen for values. Appends nothing for `None`.
     fn write_bytes(&self, bytes: Option<&[u8]>, out: &mut Vec<u8>) {
         let bytes = bytes.unwrap_or_default();
         match self.form {

@@ -26,7 +26,8 @@ use crate::ui::Ui;
 /// Receive records and decrypt them
 ///
 /// The command prints each record as soon as its data key has arrived. It commits a position only after the reader of
-/// stdout has taken the records before it; the next run of the group continues at this position.
+/// stdout has taken all records before this position. The next run with the same group continues at the committed
+/// position.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The topic; or a regular expression that begins with ^, for all topics that match it, including topics
@@ -64,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     no_commit: bool,
 
-    /// Do not open Kafka keys, for topics whose producers do not seal them
+    /// Print Kafka keys as they are: use this for topics whose producers do not seal Kafka keys
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     plain_keys: bool,
 
@@ -72,7 +73,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, help_heading = "Records")]
     foreign: Option<Foreign>,
 
-    /// The format of a printed record: text prints the value and a line feed, json prints an object in a line.
+    /// The format of a printed record: text prints the value and a line feed, json prints a JSON object on a line.
     /// Any other text is printed as a line in which %k stands for the key, %v for the value, %t for the topic,
     /// %p for the partition, %o for the offset, %T for the time and %h for the headers
     #[arg(long, value_name = "text|json|'%k %v'", default_value = "text", value_parser = Format::from_str, help_heading = "Output")]

@@ -31,11 +31,11 @@ pub(super) struct Messages {
     pub(super) size: usize,
 }
 
-/// The phrase in all messages, which the demonstration searches in the records of the broker.
+/// The phrase in all messages, for which the demonstration searches the records of the broker.
 pub(super) const PHRASE: &[u8] = b"the quick brown fox";
 
 impl Messages {
-    /// Returns the message with this number, from 0.
+    /// Returns the message with this number. The first message has the number 0.
     pub(super) fn nth(&self, number: usize) -> Vec<u8> {
         let mut message = Vec::with_capacity(self.size + 64);
         // A write to memory cannot fail.

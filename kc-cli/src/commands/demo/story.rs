@@ -160,7 +160,8 @@ impl Story {
             Ok(())
         } else {
             Err(CliError::failure(
-                "the demonstration failed: not all messages matched, or the broker or the stranger could read some",
+                "the demonstration failed: not every message arrived unchanged, or the broker or the stranger could \
+                 read one",
             ))
         }
     }

@@ -176,7 +176,7 @@ fn import(args: ImportArgs, ui: Ui) -> Result<(), CliError> {
     let moved = move_to_token(&args.node.node, &args.token.uri, args.token.pin()?)?;
     let config = moved.files.config();
     ui.result(format!(
-        "the keys of {} are on the token now",
+        "the keys of the node in {} are on the token now",
         config.display()
     ))?;
     let Some(keys) = moved.keys else {

@@ -98,7 +98,7 @@ pub(crate) struct RootArgs {
     #[command(flatten)]
     root_password: RootPasswordArg,
 
-    /// The root's type: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
+    /// The type of the root's key: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type)]
     key_type: KeyType,
 }
@@ -134,7 +134,7 @@ pub(crate) struct ProvisionersArgs {
     #[command(flatten)]
     password: ProvisioningPasswordArg,
 
-    /// The provisioners' type: 1 is Ed25519; 4 adds SLH-DSA [default: the type of the root]
+    /// The type of the provisioners' keys: 1 is Ed25519; 4 adds SLH-DSA [default: the type of the root]
     #[arg(long, value_name = "1|4", value_parser = key_type)]
     key_type: Option<KeyType>,
 }

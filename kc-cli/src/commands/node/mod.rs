@@ -102,7 +102,7 @@ async fn list(args: &ListArgs, ui: Ui) -> Result<(), CliError> {
     let nodes = list_nodes(&SearchPlaces::from_environment());
     if nodes.is_empty() {
         ui.note(
-            "there are no nodes in this folder or in KC_HOME, which can name the folder of your nodes; \
+            "there are no nodes in this folder or in the folder that the environment variable KC_HOME names; \
              `kc provision ROLE --node ID` makes a node",
         );
     }
@@ -176,8 +176,8 @@ impl Listed {
         }
         match (&self.problem, &self.expires) {
             (Some(problem), _) => line.push_str(&format!(", NOT VALID: {problem}")),
-            (None, Some(end)) => line.push_str(&format!(", valid until {end}")),
-            (None, None) => line.push_str(", valid without end"),
+            (None, Some(end)) => line.push_str(&format!(", chain valid until {end}")),
+            (None, None) => line.push_str(", chain valid without end"),
         }
         line.push_str(&format!(", {}", self.config));
         line
@@ -196,7 +196,7 @@ async fn turn(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
     let files = find_node(&args.node.node, &SearchPlaces::from_environment())?;
     match rotate(&files).await? {
         Some(Rotated::Roots(0)) => {
-            ui.result("no data key was in use, so no root topic has a new one")
+            ui.result("no data key was in use, so no root topic has a new data key")
         }
         Some(Rotated::Roots(1)) => ui.result("ratchet turned: 1 root topic has a new data key"),
         Some(Rotated::Roots(roots)) => {

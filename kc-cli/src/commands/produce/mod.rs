@@ -37,8 +37,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     node: NodeArg,
 
-    /// The separator between the Kafka key and the value in each line; a line without it has no key [default:
-    /// no keys]
+    /// The separator between the Kafka key and the value in each line; a line without the separator has no
+    /// key [default: no keys]
     #[arg(long, value_name = "S", value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Records")]
     key_separator: Option<String>,
 
@@ -46,8 +46,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "key_separator", help_heading = "Records")]
     plain_keys: bool,
 
-    /// End after a time of this length in which no record was acknowledged and no data key was requested [default: run
-    /// until Ctrl-C]
+    /// After all records are acknowledged, end when no request for a data key was answered for this time; 0s ends at
+    /// once [default: run until Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
     exit_after: Option<Duration>,
 
@@ -136,7 +136,7 @@ enum Pumped {
     },
 }
 
-/// Sends lines until the end of input or a signal. It never gives up a record that it has begun to send, so that the
+/// Sends lines until the end of input or a signal. Completes the sending of each record that it has begun, so that the
 /// printed number of sent records is correct.
 async fn pump(
     producer: &Producer,
@@ -167,12 +167,14 @@ async fn pump(
     }
 }
 
-/// Hands out data keys until a signal, or until no data key was requested during `exit_after`.
+/// Hands out data keys until a signal, or until no request for a data key was answered for the time `exit_after`.
 async fn stay(node: &Node, exit_after: Option<Duration>, stop: &mut Stop, ui: Ui) {
     if exit_after == Some(Duration::ZERO) {
         return;
     }
-    ui.note("all records are sent; the program continues to hand out the data keys, until Ctrl-C");
+    ui.note(
+        "all records are sent; the program continues to hand out the data keys; Ctrl-C ends it",
+    );
     tokio::select! {
         () = stop.requested() => {}
         () = node.serve_keys(exit_after.unwrap_or(Duration::MAX)) => {}

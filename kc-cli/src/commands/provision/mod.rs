@@ -40,8 +40,8 @@ const START: &str = "auto_offset_reset";
 /// Two passwords make all nodes of an organisation. The root password gives the root of trust: nodes exchange data keys
 /// only if they share this root. The provisioning password gives the provisioners: keys that the root certifies, and
 /// that certify the nodes. With provisioners, nodes can be made where the root password is not known, and all nodes of
-/// a provisioner can be denied at once. If the folder already has nodes, the command fails if a password is not that of
-/// one of these nodes.
+/// a provisioner can be denied at once. If the folder already has nodes, the command compares the passwords with those
+/// of these nodes, and fails if none of the nodes was made with the same password.
 ///
 /// Without the root password, use --root-public and --signed-provisioner. Without both passwords, use --root-public and
 /// --by-hand.
@@ -90,8 +90,8 @@ pub(crate) struct Args {
     grant: GrantArgs,
 
     /// The time for which the certificate is valid; give 7d if a chain server renews the node's chain
-    /// [default: ten years, or one year for a chain server; with --root-public one week, or one year for a
-    /// controller or chain server]
+    /// [default: ten years; for a chain server or administrator one year. With --root-public: one week; for a
+    /// controller, chain server or administrator one year]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Certificate")]
     lifetime: Option<Duration>,
 
@@ -146,7 +146,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Makes a node: derives or draws its keys, and writes its files.
+/// Makes a node: draws its keys, makes its certificate chain or a request, and writes its files.
 pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     // Arguments are checked before the program asks for passwords.
     if !args.dir.is_dir() {
@@ -280,10 +280,10 @@ fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(),
     Ok(())
 }
 
-/// Writes settings that make the peers read side topics from the beginning. If they read them from the end, they would
-/// miss the first request or reply, and would ask again only after a minute. The setting is in the section of all
-/// consumers, because the Java peer reads no other section of consumers. A second setting, in a section that only kc
-/// reads, makes kc's own consumers of data topics start at the end. If the user gave a start, writes nothing.
+/// Writes settings that make the peers read side topics from the beginning. If the peers read side topics from the end,
+/// they would miss the first request or reply, and would ask again only after a minute. The setting is in the section
+/// of all consumers, because the Java peer reads no other section of consumers. A second setting, in a section that
+/// only kc reads, makes kc's own consumers of data topics start at the end. If the user gave a start, writes nothing.
 fn start_with_peers(config: &mut NodeConfig, role: Role) -> Result<(), CliError> {
     if config.load_text(CONSUMER, START)?.is_some() {
         return Ok(());

@@ -65,7 +65,8 @@ impl Made {
         }
         if let Some(sealed) = self.escrow() {
             ui.note(
-                "escrow is the sealed first secret of the ratchet; it is in no file, so store it in a safe place",
+                "the value after `escrow` is the first secret of the ratchet, sealed to the escrow key; kc does not \
+                 store it, so keep it in a safe place",
             );
             ui.result(format!("escrow {}", base64(sealed)))?;
         }

@@ -35,7 +35,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// Reads the files and passwords.
+    /// Reads the files and passwords that the arguments name.
     pub(super) fn of(args: &Args) -> Result<Self, CliError> {
         let Some(root) = &args.root_public else {
             return Ok(Self::Passwords {
@@ -132,7 +132,7 @@ enum Place {
 }
 
 impl<'a> Home<'a> {
-    /// Chooses the place, and draws the keys if it is a token.
+    /// Chooses the place, and draws the keys if the place is a token.
     pub(super) fn of(args: &'a Args, key_type: KeyType) -> Result<Self, CliError> {
         Ok(Self {
             args,
@@ -160,7 +160,7 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// Returns the name of the token with the keys; `None` if they are in files.
+    /// Returns the name of the token with the keys; `None` if the keys are in files.
     pub(super) fn token(&self) -> Option<String> {
         match &self.place {
             Place::Files => None,

@@ -60,7 +60,7 @@ struct Entry {
     usages: Option<Vec<String>>,
     /// The topics to which the key is limited; null means all.
     topics: Option<Vec<String>>,
-    /// The number of certificates that may follow the key in a chain; null means any number.
+    /// The largest number of certificates that may follow the key in a chain; null means any number.
     path_length: Option<i64>,
     /// The time at which the entry expires, as ISO 8601 in UTC; null if it does not expire.
     expires: Option<String>,
@@ -186,7 +186,9 @@ fn root_lines(entry: &Entry, names: &KnownNames) -> Vec<String> {
         }
     );
     if let Some(left) = entry.path_length {
-        limits.push_str(&format!("; path length {left}"));
+        limits.push_str(&format!(
+            "; path length: at most {left} further certificates"
+        ));
     }
     lines.push(limits);
     if let Some(reason) = entry.ignored {
@@ -265,7 +267,7 @@ pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Resu
     if found.is_empty() {
         let keys: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
         let keys = keys.join(", ");
-        let message = format!("the {list_name} of {node} has no entry for {keys} only");
+        let message = format!("the {list_name} of {node} has no entry with only the key {keys}");
         return Err(CliError::failure(message).advise(format!(
             "`kc trust list --node {node}` shows the entries of the list"
         )));

@@ -55,7 +55,8 @@ pub(super) async fn run(
     note_on_python(list, ui);
     if judge.is_none() {
         ui.note(
-            "only nodes that trust the root of this signer accept the update; --node N checks this with node N first",
+            "only nodes that trust the root of this signer accept the update; with --node N, kc sends an update only \
+             if node N accepts it",
         );
     }
     Ok(())
@@ -130,7 +131,7 @@ fn advice_on_chain(refusal: &ChainError) -> &'static str {
             "wrong root password? The update must be signed under a root of trust of the node that checks it; \
              --node N names that node"
         }
-        Check::Allowlist => "the node trusts no root: kc trust allow KEY --node N",
+        Check::Allowlist => "the node trusts no root: `kc trust allow KEY --node N` adds a root",
         Check::Denylist => "the key that signed the update is denied: sign with another key",
         Check::Expiry => "make the update again, with a longer --lifetime",
         Check::PathLength => {
