@@ -82,7 +82,7 @@ impl Session {
             let names: Vec<_> = usages.iter().map(|usage| usage.as_str()).collect();
             let (node, names) = (self.open.config().node_id(), names.join(" or "));
             CliError::refused(
-                format!("node {node} may not use topic {topic} ({names})"),
+                format!("node {node} may not use topic {topic}, which needs the usage {names}"),
                 &refusal,
             )
         })

@@ -190,8 +190,8 @@ impl ConnectionArgs {
     }
 }
 
-/// Returns the names of the settings that have no effect with this security protocol. The caller sets them to an empty
-/// text, which overrides the values in the node's configuration.
+/// Returns the names of the settings that have no effect with this security protocol. The caller sets these settings to
+/// an empty text, which overrides the values in the node's configuration.
 fn idle(protocol: &str) -> impl Iterator<Item = &'static str> {
     let protocol = protocol.to_ascii_uppercase();
     let of_tls = if protocol.ends_with("SSL") {

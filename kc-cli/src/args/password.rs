@@ -26,7 +26,7 @@ pub(crate) type Password = Zeroizing<Vec<u8>>;
 pub(crate) struct PasswordSource<'a> {
     /// The name of the password: "root password".
     name: Cow<'a, str>,
-    /// The file, if one is given.
+    /// The file with the password, if a file is given.
     file: Option<&'a Path>,
     /// The options that give the password in a file, as a part of the advice: "by --password-file FILE".
     by_file: &'static str,

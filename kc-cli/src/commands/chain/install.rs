@@ -115,7 +115,7 @@ fn certified_key(chain: &[u8], node: Option<&str>) -> Result<VerifyingKey, CliEr
     });
     key.map_err(|refusal| {
         CliError::refused("the chain was not sent", &refusal)
-            .advise("have the chain issued again, under a root that the nodes trust")
+            .advise("issue the chain again, under a root that the nodes trust")
     })
 }
 

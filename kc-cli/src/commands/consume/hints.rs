@@ -15,7 +15,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct AtEnd {
     since: Instant,
-    /// True until the hint was printed or a record came.
+    /// True until the hint is printed or a record arrives.
     wanted: bool,
 }
 
@@ -27,7 +27,7 @@ impl AtEnd {
         }
     }
 
-    /// Records the result of a poll; prints the hint if no record has come for some time.
+    /// Records the result of a poll. Prints the hint if no record has arrived for the time [`AT_END`].
     pub(super) fn observe(&mut self, nothing: bool, topic: &str, ui: Ui) {
         self.wanted &= nothing;
         if self.wanted && self.since.elapsed() >= AT_END {
@@ -35,7 +35,7 @@ impl AtEnd {
         }
     }
 
-    /// Prints the hint at the end of a run that was too short for [`observe`](Self::observe), if no record has come.
+    /// Prints the hint at the end of a run that was too short for [`observe`](Self::observe), if no record has arrived.
     pub(super) fn end(mut self, topic: &str, ui: Ui) {
         if self.wanted {
             self.say(topic, ui);

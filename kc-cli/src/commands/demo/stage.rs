@@ -117,8 +117,8 @@ impl Stage {
         self.folders.path()
     }
 
-    /// Returns a reader that fetches all records of the topic from the first offset on, with the client without
-    /// encryption.
+    /// Returns a reader that fetches all records of the topic from the first offset on. It belongs to a Kafka client
+    /// without encryption.
     pub(super) async fn stored(&self) -> Result<Box<dyn LogReader>, CliError> {
         let mut reader = self.plain.log_reader(None).await?;
         reader

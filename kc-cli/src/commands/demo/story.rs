@@ -131,13 +131,13 @@ impl Story {
             "  {} records, {} bytes; {} of the records contain readable text",
             stored.records, stored.bytes, stored.readable
         );
-        println!("  the first begins  {} ...", hex.join(" "));
+        println!("  the first record begins   {} ...", hex.join(" "));
         println!("The reader read");
         println!(
             "  {} of {count} messages, identical and in order",
             read.matched
         );
-        println!("  the first begins  {:?} ...", text(&read.first));
+        println!("  the first message begins  {:?} ...", text(&read.first));
         println!("The stranger read");
         println!(
             "  {}",

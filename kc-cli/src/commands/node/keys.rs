@@ -38,8 +38,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "1|4", value_parser = key_type, help_heading = "Changes")]
     add_key_type: Option<KeyType>,
 
-    /// Send requests also in the form of old peers; this takes effect only if the node offers no other key exchange
-    /// than 1
+    /// Send requests also in the form of old peers; this has an effect only if 1 is the only key exchange that the
+    /// node offers
     #[arg(long, value_name = "on|off", value_parser = on_or_off, help_heading = "Changes")]
     legacy_requests: Option<bool>,
 

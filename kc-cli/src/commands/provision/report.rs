@@ -56,8 +56,8 @@ impl Made {
                 ui.note(made);
                 ui.note(trust);
                 ui.note(format!(
-                    "stdout has the request of the node: sign it with `kc chain sign` where the root password is, and \
-                     store the result with `kc chain install --node {}`",
+                    "stdout has the request of the node: sign it with `kc chain sign` on a computer where the root \
+                     password can be typed, and store the result with `kc chain install --node {}`",
                     args.node
                 ));
                 ui.result(base64(&node.to_sign))?;

@@ -109,8 +109,8 @@ fn granted(
         return Err(error);
     }
     Err(error.advise(format!(
-        "its chain must grant {}: provision a node with the role administrator, or sign with the root password, \
-         without --signer",
+        "the chain of the signer must grant {}: name a node with the role administrator in --signer, or leave out \
+         --signer to sign as the root",
         list.usage().as_str()
     )))
 }

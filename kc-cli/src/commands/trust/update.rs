@@ -103,7 +103,7 @@ fn check(
     })
 }
 
-/// Returns the error for a list update that was refused; `what` names the condition.
+/// Returns the error for a list update that was refused. `what` begins the message: "the update was not sent".
 pub(super) fn refused(what: impl fmt::Display, refusal: &UpdateError) -> CliError {
     let check = RefusalId::from(refusal);
     let message = format!("{what}: {refusal} (check {check})");
@@ -114,8 +114,8 @@ fn advice(refusal: &UpdateError) -> &'static str {
     match refusal {
         UpdateError::Chain(error) => advice_on_chain(error),
         UpdateError::Present => {
-            "the node already has the entry; to reach other nodes, publish without --node, and name the broker \
-             with -b"
+            "the node already has the entry. To send the update to other nodes, use --publish or `kc trust publish` \
+             without --node, and name the broker with -b"
         }
         UpdateError::Entry(_) | UpdateError::EntryKey => {
             "make the update again with `kc trust revoke`, `allow` or `deny`; a revocation that the provisioning \
