@@ -36,15 +36,15 @@ pub(crate) fn seal(
     let mechanism = Mechanism::AesGcm(params);
     let sealed = token.session.encrypt(&mechanism, key, plaintext);
     let sealed = sealed.map_err(&failed)?;
-    // Read the nonce after the call: some tokens choose their own and write it here.
+    // Read the nonce after the call: some tokens choose a nonce themselves and write it into this buffer.
     Ok([header, &nonce, &sealed].concat())
 }
 
 /// Opens a blob whose header is `header_len` bytes long.
 ///
 /// # Errors
-/// [`HsmError::Unauthentic`], which names the value by `what`, if the blob is too short or its tag is wrong; other
-/// errors if the token fails.
+/// Returns [`HsmError::Unauthentic`] if the blob is too short or its tag is wrong; `what` names the value in this
+/// error. Returns other errors if the token fails.
 pub(crate) fn open(
     token: &LoggedIn<'_>,
     key: ObjectHandle,
@@ -79,8 +79,8 @@ fn decrypt(
     Ok(SecretVec::from(opened.map_err(&failed)?))
 }
 
-/// Returns whether the key opens what it seals. Tokens report a wrong tag by errors that have other meanings too; this
-/// check distinguishes an altered value from a token that fails.
+/// Returns whether the key can open a value that it has just sealed. Tokens report a wrong tag by errors that also have
+/// other meanings. This check distinguishes an altered value from a token that fails.
 pub(crate) fn works(token: &LoggedIn<'_>, key: ObjectHandle) -> Result<bool, HsmError> {
     const HEADER: &[u8] = b"KCT1";
     let sealed = seal(token, key, HEADER, HEADER)?;
@@ -115,7 +115,7 @@ impl HsmError {
     }
 }
 
-/// Generates an AES-256 key on the token that seals and opens values, and does not wrap other keys.
+/// Generates an AES-256 key on the token. The key can encrypt and decrypt values, but cannot wrap or unwrap other keys.
 pub(crate) fn generate_aes(
     token: &LoggedIn<'_>,
     label: &str,

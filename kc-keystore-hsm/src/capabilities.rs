@@ -7,7 +7,8 @@ use crate::module::locate;
 use crate::patience::Asking;
 use crate::{HsmError, Pkcs11Uri};
 
-/// The mechanisms that a node needs, and which of them the token has. `Display` prints a table.
+/// A table of the mechanisms that nodes use. It says of each mechanism whether the token has it. `Display` prints the
+/// table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     rows: Vec<Capability>,
@@ -19,11 +20,11 @@ pub struct Capabilities {
 pub struct Capability {
     /// The name of the mechanism in the PKCS#11 standard.
     pub mechanism: &'static str,
-    /// The purpose that a node needs it for.
+    /// The purpose for which a node uses the mechanism.
     pub purpose: &'static str,
-    /// `true` if no node works without it.
+    /// `true` if every node needs the mechanism.
     pub required: bool,
-    /// `true` if the token has it.
+    /// `true` if the token has the mechanism.
     pub present: bool,
 }
 
@@ -50,7 +51,7 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
     (
         MechanismType::SLH_DSA,
         "CKM_SLH_DSA",
-        "post-quantum signing on the token (otherwise it seals the key)",
+        "post-quantum signing on the token (otherwise the token seals the key)",
         false,
     ),
     (
@@ -65,8 +66,10 @@ impl Capabilities {
     /// Returns the capabilities of the token that a URI names. No PIN is needed.
     ///
     /// # Errors
-    /// [`HsmError::ModuleMissing`], [`HsmError::NotAModule`] or [`HsmError::ModuleFailed`] if the module cannot be
-    /// loaded; [`HsmError::TokenMissing`] or [`HsmError::TokenAmbiguous`] unless exactly one token matches.
+    /// Returns [`HsmError::Uri`] if the URI names no module; [`HsmError::ModuleMissing`], [`HsmError::NotAModule`] or
+    /// [`HsmError::ModuleFailed`] if the module cannot be loaded; [`HsmError::TokenMissing`] or
+    /// [`HsmError::TokenAmbiguous`] unless exactly one token matches; and [`HsmError::Gone`] or [`HsmError::Token`] if
+    /// the module does not list its tokens or mechanisms.
     pub fn of(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
         Self::ask(uri).map_err(HsmError::given_up_if_lost)
     }
@@ -121,8 +124,8 @@ impl Capabilities {
         })
     }
 
-    /// Returns whether the token can hold a signing key of this type as a whole. If not, the token holds the Ed25519
-    /// half and seals the other.
+    /// Returns whether a signing key of this type can be generated as a whole on the token. If not, the token holds the
+    /// Ed25519 half of the key and seals the SLH-DSA half.
     #[must_use]
     pub fn holds(&self, key_type: KeyType) -> bool {
         match key_type {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::HsmError;
 
-/// Replaces the bytes of a file, durably. No other thread or process may write it at the same time. On failure the file
-/// holds the old bytes or the new ones.
+/// Replaces the bytes of a file, durably. No other thread or process may write the file at the same time. On failure
+/// the file holds either the old bytes or the new bytes.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A crash may have left a temporary file.
+    // An earlier process may have crashed and left its temporary file.
     let temporary = beside(path, ".", ".tmp");
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -50,7 +50,7 @@ fn flush_folder(path: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Does nothing: folders cannot be opened as files here, and renames are written through.
+/// Does nothing, because on this platform folders cannot be opened as files, and renames are written through.
 #[cfg(not(unix))]
 fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())
@@ -59,11 +59,11 @@ fn flush_folder(_: &Path) -> io::Result<()> {
 /// The maximum size of a ratchet's file, in bytes. A ratchet takes about 80.
 const MAX_BYTES: u64 = 1024;
 
-/// The file of a ratchet, locked for one opener at a time, and replaced atomically and durably.
+/// The file of a ratchet. Only one opener at a time can lock it. It is replaced atomically and durably.
 #[derive(Debug)]
 pub(crate) struct RatchetFile {
     path: PathBuf,
-    /// The lock file. It is separate because a lock on a file that a rename replaces protects nothing.
+    /// The lock file. It is separate from the ratchet's file, because a rename replaces that file and its lock.
     lock: File,
     lock_path: PathBuf,
 }
@@ -72,10 +72,10 @@ impl RatchetFile {
     /// Locks the ratchet at `path` without waiting. The ratchet's file need not exist.
     ///
     /// # Errors
-    /// [`HsmError::RatchetInUse`] if another opener holds the lock; [`HsmError::File`] if the lock file cannot be
-    /// opened.
+    /// Returns [`HsmError::RatchetInUse`] if another opener holds the lock; [`HsmError::RatchetLockLost`] if the lock
+    /// file was replaced meanwhile; and [`HsmError::File`] if the lock file cannot be opened or locked.
     pub(crate) fn lock(path: &Path) -> Result<Self, HsmError> {
-        // Links to the file lead to the same lock.
+        // Resolve symbolic links, so that all paths to one file lead to the same lock.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let lock_path = beside(&path, "", ".lock");
         let failed = |source| HsmError::File {
@@ -99,7 +99,8 @@ impl RatchetFile {
         Ok(file)
     }
 
-    /// Checks that the lock file is still the one at its path. If not, another process may have opened the ratchet.
+    /// Checks that the path of the lock file still leads to the file that this value locked. If not, another process
+    /// may have opened the ratchet.
     pub(crate) fn check_lock(&self) -> Result<(), HsmError> {
         let lost = || HsmError::RatchetLockLost {
             path: self.path.clone(),
@@ -132,7 +133,8 @@ impl RatchetFile {
         }
     }
 
-    /// Replaces the bytes. They are durable on return; on failure the file holds the old bytes or the new ones.
+    /// Replaces the bytes of the file. On return the new bytes are durable. On failure the file holds either the old
+    /// bytes or the new bytes.
     pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), HsmError> {
         self.check_lock()?;
         replace(&self.path, bytes).map_err(|source| self.failed("write", source))
@@ -147,7 +149,7 @@ impl RatchetFile {
     }
 }
 
-/// Returns whether `path` names this open file. An open file keeps its inode number, so no new file can have the same.
+/// Returns whether `path` names this open file. No new file can get the inode number of a file that is still open.
 #[cfg(unix)]
 fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -166,7 +168,7 @@ fn is_at(_: &Path, _: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Opens or creates a lock file. A symbolic link in its place is not followed: it may lead anywhere.
+/// Opens or creates a lock file. Fails if its path is a symbolic link, because the link may lead to any file.
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = private();
     options.create(true).truncate(false);
@@ -178,7 +180,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     options.open(path).map_err(|error| {
         let is_link = path.symlink_metadata().is_ok_and(|at| at.is_symlink());
         if is_link {
-            io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link")
+            io::Error::new(ErrorKind::InvalidInput, "the lock file is a symbolic link")
         } else {
             error
         }

@@ -20,9 +20,11 @@ pub struct ListedObject {
     pub class: &'static str,
     /// The id of the object (`CKA_ID`). The id of a ratchet's key is its step, 8 bytes big-endian.
     pub id: Vec<u8>,
-    /// `Some(true)` if the value cannot be read; `None` for a public key, or if the token does not say.
+    /// `Some(true)` if the key cannot be read in plain text; `None` for a public key, or if the token does not report
+    /// it.
     pub sensitive: Option<bool>,
-    /// `Some(true)` if the key can leave the token wrapped; `None` for a public key, or if the token does not say.
+    /// `Some(true)` if the key can leave the token in wrapped form; `None` for a public key, or if the token does not
+    /// report it.
     pub extractable: Option<bool>,
 }
 
@@ -127,11 +129,11 @@ pub fn nodes_called(token: &Token, node_id: &str) -> Result<Vec<NodeOnToken>, Hs
     Ok(nodes)
 }
 
-/// Destroys all objects of a node whose provisioning is abandoned, its ratchet first.
+/// Destroys all objects of a node, the keys of its ratchet first. Used if the provisioning of the node is abandoned.
 ///
 /// # Errors
-/// [`HsmError::NotALabel`] for labels without an instance, which another node may have too; [`HsmError::Gone`] if the
-/// token is gone.
+/// Returns [`HsmError::NotALabel`] if the labels have no instance, because another node may have the same labels; and
+/// [`HsmError::Gone`] if the token is gone.
 pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     if !labels.has_instance() {
         return Err(HsmError::NotALabel(labels.identity()));
@@ -148,15 +150,15 @@ pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmEr
     })
 }
 
-/// Gives the keys of a root of trust or a provisioner their own labels, if an earlier version labelled them as those of
-/// a node. Returns whether keys with these labels exist now. If interrupted, it can be repeated.
+/// Renames the keys of a root of trust or a provisioner to `labels`, if an earlier version labelled them like keys of a
+/// node. Returns whether keys with the labels `labels` exist now. A call that was interrupted can be repeated.
 ///
-/// New nodes never use the labels `kc:root:` and `kc:provisioner-...:`. Keys with other old labels are taken for those
-/// of the root of trust only if their public key is `expected`. If the token has a ratchet with the old labels, the
-/// keys belong to a node. Then nothing is renamed, because the node would not start again.
+/// New nodes never use the labels `kc:root:` and `kc:provisioner-...:`, so keys with these labels are always renamed.
+/// Keys with other old labels are renamed only if their public key is `expected`. If the token has a ratchet with the
+/// old labels, the keys belong to a node. Then nothing is renamed, because the node would not start again.
 ///
 /// # Errors
-/// [`HsmError::Gone`] if the token is gone; [`HsmError::Token`] if it refuses.
+/// Returns [`HsmError::Gone`] if the token is gone, and [`HsmError::Token`] if it refuses to rename an object.
 pub fn relabel_signer(
     token: &Token,
     labels: &NodeLabels,
@@ -202,7 +204,8 @@ fn all(
     Ok(found)
 }
 
-/// Renames the objects of one role, unless objects with the new label exist.
+/// Renames the objects of one role from the old label to the new one. Leaves a class out if it has an object with the
+/// new label.
 fn relabel(
     token: &LoggedIn<'_>,
     (old, new): (&NodeLabels, &NodeLabels),

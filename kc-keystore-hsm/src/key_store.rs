@@ -17,11 +17,11 @@ use crate::{HsmError, NodeLabels, Token};
 /// Keys of a node on a token. They sign and seal on the token, and never leave it.
 ///
 /// There is one exception: on a token without `CKM_SLH_DSA`, the SLH-DSA half of a version-4 key is a blob sealed by
-/// the token, and is opened into memory for each signature. The Ed25519 half, without which no signature verifies,
-/// stays on the token.
+/// the token, and is opened into memory for each signature. The Ed25519 half stays on the token, and no signature
+/// verifies without it.
 ///
-/// Every call blocks until the token answers: call from a thread that may wait, as the keystore actor does. Sealing and
-/// opening of messages do not use the keystore.
+/// Every call blocks until the token answers. Call the keystore from a thread that may block, as the keystore actor
+/// does. Sealing and opening of messages do not use the keystore.
 pub struct HsmKeyStore {
     token: Token,
     labels: NodeLabels,
@@ -32,13 +32,16 @@ pub struct HsmKeyStore {
 }
 
 impl HsmKeyStore {
-    /// Finds the keys of a node and checks each: exactly one key has its label, it belongs to its public half and to a
-    /// pinned key, it cannot leave the token, and its signature verifies. Takes about 100 ms for a version-4 key.
+    /// Finds the keys of a node and checks each: only one private key has its label, the private key belongs to its
+    /// public half and cannot leave the token, the public key is one of the pinned keys, and a signature verifies. The
+    /// check of a version-4 key takes about 100 ms.
     ///
     /// # Errors
-    /// [`HsmError::ObjectMissing`], [`HsmError::ObjectAmbiguous`], [`HsmError::BadObject`] or [`HsmError::Exposed`] if
-    /// a key is missing or unusable; [`HsmError::NoSigningKey`] or [`HsmError::KeyChanged`] if the keys are not the
-    /// pinned ones; [`HsmError::SelfTest`]; [`HsmError::RotationUnfinished`]; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::ObjectMissing`], [`HsmError::ObjectAmbiguous`], [`HsmError::BadObject`] or
+    /// [`HsmError::Exposed`] if a key is missing or unusable; [`HsmError::NoSigningKey`] or [`HsmError::KeyChanged`] if
+    /// the keys are not the pinned ones; [`HsmError::SelfTest`] if the signature of a key does not verify;
+    /// [`HsmError::RotationUnfinished`] if the key that seals values is retired and has no successor; and
+    /// [`HsmError::Gone`] if the token is gone.
     pub fn open(
         token: Token,
         labels: NodeLabels,
@@ -63,7 +66,8 @@ impl HsmKeyStore {
         Ok(store)
     }
 
-    /// Seals a value on the token that the opaque key of a file node sealed. Used when a node moves to a token.
+    /// Opens a value that the opaque key of a file node sealed, and seals it again on the token. Used when a node moves
+    /// from files to a token.
     ///
     /// # Errors
     /// [`HsmError::Unauthentic`] if `opaque_key` did not seal the value; [`HsmError::Gone`] if the token is gone.
@@ -161,7 +165,7 @@ impl fmt::Debug for HsmKeyStore {
     }
 }
 
-/// A signing key in use.
+/// A signing key that the node uses.
 struct Key {
     public: VerifyingKey,
     ed25519: Wanted,
@@ -174,7 +178,7 @@ enum PostQuantum {
     Sealed(Vec<u8>),
 }
 
-/// Finds the keys of the types in use, version 1 first.
+/// Finds the keys of the types that the node uses. The key of version 1 comes first.
 fn find_keys(
     token: &LoggedIn<'_>,
     labels: &NodeLabels,
@@ -243,7 +247,7 @@ fn open_half(
     Ok(SlhDsaHalf::from_seed(&seed))
 }
 
-/// Checks that the keys are the pinned ones, and puts them into the order of the pinned ones.
+/// Checks that the keys are the pinned keys, and sorts them into the order of the pinned keys.
 fn in_order(mut keys: Vec<Key>, settings: &KeyStoreSettings) -> Result<Vec<Key>, HsmError> {
     let pinned = &settings.pinned;
     let place = |key: &Key| pinned.iter().position(|pinned| *pinned == key.public);
@@ -273,17 +277,18 @@ fn in_order(mut keys: Vec<Key>, settings: &KeyStoreSettings) -> Result<Vec<Key>,
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeyStoreSettings {
-    /// The key types in use (`keytypes`); `None` for all that the token has.
+    /// The key types that the node uses (the setting `keytypes`); `None` for all types of which the token has a key.
     pub key_types: Option<Vec<KeyType>>,
-    /// The node's public keys, in order. If the list is not empty, the token must have exactly these keys, and keys of
-    /// other types are ignored. If it is empty, nothing is compared, and version 1 comes before version 4.
+    /// The node's public keys; [`HsmKeyStore`] returns its keys in this order. If the list is not empty, the keys on
+    /// the token must be these keys, and keys of other types are ignored. If the list is empty, the keys on the token
+    /// are not compared with it, and the key of version 1 comes before the key of version 4.
     pub pinned: Vec<VerifyingKey>,
     /// The sealed SLH-DSA half of a version-4 key, if the token cannot hold it: the value of
     /// [`NewIdentity::sealed_slh_dsa`](crate::NewIdentity::sealed_slh_dsa). Not secret.
     pub sealed_slh_dsa: Option<Vec<u8>>,
     /// The key exchanges that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// `true` if requests are also sent in the bare form that old peers understand.
+    /// `true` if requests are sent also in the legacy form, the only form that old peers understand.
     pub legacy_requests: bool,
 }
 
@@ -309,12 +314,12 @@ impl KeyStoreSettings {
     }
 }
 
-/// Opens one signing key on a token, for a root of trust, which belongs to no node: the key of this type that
-/// [`generate_identity`](crate::generate_identity) or [`import_identity`](crate::import_identity) put under these
-/// labels. The whole key has to be on the token.
+/// Opens a signing key on a token that belongs to no node, but to a root of trust or a provisioner. It is the key of
+/// type `key_type` that [`generate_identity`](crate::generate_identity) or [`import_identity`](crate::import_identity)
+/// stored with these labels. Both halves of a version-4 key have to be on the token.
 ///
 /// # Errors
-/// The same as [`HsmKeyStore::open`].
+/// Returns the same errors as [`HsmKeyStore::open`].
 pub fn open_signer(
     token: Token,
     labels: NodeLabels,

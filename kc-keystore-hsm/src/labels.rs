@@ -3,7 +3,7 @@ use kc_core::keys::KeyType;
 use crate::random::random;
 use crate::{HsmError, Pkcs11Uri, UriError};
 
-/// The purpose of an object; the last part of its label.
+/// The purpose of an object. Its name is the last part of the object's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// The Ed25519 pair of version 1.
@@ -14,7 +14,7 @@ pub(crate) enum Role {
     SlhDsa,
     /// The AES key that seals values of the configuration.
     Opaque,
-    /// The previous opaque key, while values are re-wrapped.
+    /// The previous opaque key. It exists until all values are re-wrapped.
     RetiredOpaque,
     /// The AES keys of the ratchet, one for each step.
     Ratchet,
@@ -75,13 +75,13 @@ pub const ROOT_NAME: &str = "root";
 /// The prefix of the names of provisioners in earlier versions, which labelled their keys as those of a node.
 const OLD_PROVISIONER: &str = "provisioner-";
 
-/// The length of an instance, in bytes. It is written in hexadecimal.
+/// The length of the random part of a label, in bytes. The label contains it in hexadecimal.
 const INSTANCE_LEN: usize = 8;
 
 /// Labels of a node's objects on a token: `kc:<node>:<instance>:<role>`.
 ///
-/// The instance is random and is generated with the node's keys, so that two nodes with one id never have the same
-/// labels. Nodes that earlier versions made have no instance: `kc:<node>:<role>`.
+/// The instance is random and is generated with the node's keys, so that two nodes with the same id never have the same
+/// labels. The labels of nodes that earlier versions made have no instance: `kc:<node>:<role>`.
 ///
 /// | role | object |
 /// |---|---|
@@ -90,10 +90,10 @@ const INSTANCE_LEN: usize = 8;
 /// | `slh` | SLH-DSA half of a version-4 key, if the token has the mechanism |
 /// | `opaque` | AES key that seals values of the configuration |
 /// | `opaque-old` | the previous AES key of the role `opaque`, during a [rotation](crate::OpaqueRotation) |
-/// | `ratchet` | AES key of the ratchet's step |
+/// | `ratchet` | AES key of the ratchet's current step |
 ///
-/// Labels of a root of trust begin with `kc-root:`, those of a provisioner with `kc-provisioner:`, so that no node uses
-/// their keys as its own.
+/// Labels of a root of trust begin with `kc-root:`, and labels of a provisioner with `kc-provisioner:`. Therefore a
+/// node never takes their keys for its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeLabels {
     owner: Owner,
@@ -102,10 +102,10 @@ pub struct NodeLabels {
 }
 
 impl NodeLabels {
-    /// Returns labels for a new node with this id. No other node has them.
+    /// Returns labels for a new node with this id. No other node has the same labels.
     ///
     /// # Errors
-    /// [`HsmError::ReservedId`] for ids that earlier versions used for roots of trust and provisioners;
+    /// Returns [`HsmError::ReservedId`] for ids that earlier versions used for roots of trust and provisioners;
     /// [`HsmError::Random`] if the operating system yields no random numbers.
     pub fn fresh(node_id: &str) -> Result<Self, HsmError> {
         let labels = Self::of(Owner::Node, node_id);
@@ -126,17 +126,17 @@ impl NodeLabels {
         Self::of(Owner::Root, name)
     }
 
-    /// Returns the labels of a provisioner: `producer`, `consumer`, ...
+    /// Returns the labels of a provisioner. `name` is the role that it certifies, such as `producer` or `consumer`.
     #[must_use]
     pub fn provisioner(name: &str) -> Self {
         Self::of(Owner::Provisioner, name)
     }
 
-    /// Returns the labels of the node that an object belongs to. `label` is the label of any of its objects, as in
-    /// `cryptokey : pkcs11:...;object=kc:n1:5c8e91d2a7034bf6:id`.
+    /// Returns the labels of the node that an object belongs to. `label` is the label of this object. Example: in the
+    /// setting `cryptokey : pkcs11:...;object=kc:n1:5c8e91d2a7034bf6:id`, it is `kc:n1:5c8e91d2a7034bf6:id`.
     ///
     /// # Errors
-    /// [`HsmError::NotALabel`] if this is not the label of a node's object.
+    /// Returns [`HsmError::NotALabel`] if `label` is not the label of a node's object.
     pub fn of_object(label: &str) -> Result<Self, HsmError> {
         let labels = Self::parse(label)?;
         if labels.owner == Owner::Node {
@@ -168,13 +168,13 @@ impl NodeLabels {
         &self.name
     }
 
-    /// Returns the label that represents the node's keys in `cryptokey`: the one with the role `id`.
+    /// Returns the label with the role `id`. It stands for all keys of the node in the setting `cryptokey`.
     #[must_use]
     pub fn identity(&self) -> String {
         self.label(Role::Identity)
     }
 
-    /// Returns the label that represents the node's ratchet in `ratchet`: the one with the role `ratchet`.
+    /// Returns the label with the role `ratchet`. It stands for the node's ratchet in the setting `ratchet`.
     #[must_use]
     pub fn ratchet(&self) -> String {
         self.label(Role::Ratchet)
@@ -191,7 +191,8 @@ impl NodeLabels {
         )
     }
 
-    /// Returns the labels that an earlier version gave the same root of trust or provisioner, as if it were a node.
+    /// Returns the labels that an earlier version gave this root of trust or provisioner. They look like labels of a
+    /// node. Returns `None` for the labels of a node.
     pub(crate) fn old(&self) -> Option<Self> {
         match self.owner {
             Owner::Node => None,
@@ -204,7 +205,7 @@ impl NodeLabels {
     }
 
     /// Returns the current labels of a root of trust or a provisioner, if an earlier version labelled its keys with
-    /// `self`; `None` for all other labels. No node has such labels now.
+    /// `self`. Returns `None` for all other labels. New nodes never get labels for which this function returns `Some`.
     #[must_use]
     pub fn renamed(&self) -> Option<Self> {
         if self.instance.is_some() {
@@ -217,8 +218,8 @@ impl NodeLabels {
         }
     }
 
-    /// Returns whether only one node can have these labels. Nodes that earlier versions made share theirs with others
-    /// of the same id.
+    /// Returns whether only one node can have these labels. Nodes that earlier versions made have the same labels as
+    /// other such nodes with the same id.
     #[must_use]
     pub fn has_instance(&self) -> bool {
         self.instance.is_some()

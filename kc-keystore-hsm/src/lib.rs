@@ -5,13 +5,13 @@
 //! |---|---|
 //! | [`Pkcs11Uri`] | `pkcs11:token=kc;object=kc:n1:id?module-path=...`: names a token and an object on it |
 //! | [`PinSource`] | the source of the PIN: a file, the environment or a prompt; never the configuration |
-//! | [`Token`] | a token that a process has logged in to; after it was removed, it is found again by its label |
+//! | [`Token`] | a token that a process has logged in to; a removed token is found again by its label when it returns |
 //! | [`Patience`] | waits for a token with a time limit, in case the token does not answer |
 //! | [`Capabilities`] | a table of the mechanisms that the token has |
 //! | [`NodeLabels`] | the labels of a node's objects, `kc:<node>:<instance>:<role>`, and of a root of trust, `kc-root:<name>:<role>` |
 //! | [`HsmKeyStore`] | signs and seals on the token |
 //! | [`open_signer`] | opens one key, to sign as a root of trust |
-//! | [`HsmRatchetStore`] | a sealed file, and one key on the token for each step |
+//! | [`HsmRatchetStore`] | a ratchet: a sealed file, and on the token the key of the current step |
 //! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | the steps that set up a token and a node |
 //! | [`list_objects`], [`OpaqueRotation`] | list the objects on a token; replace the key that seals values of the configuration |
 //! | [`nodes_called`], [`destroy_node_keys`] | find the nodes with a given id; destroy the keys of an abandoned node |
@@ -29,14 +29,16 @@
 //! | ephemeral keys of key exchanges, data keys | memory |
 //!
 //! An attacker with a copy of the host's files learns nothing without the token. An attacker who controls the running
-//! host can use the keys for as long as that control lasts, and cannot copy those on a hardware token. Two secrets are
-//! opened in the host's memory: the ratchet's seed, at each step, and a sealed SLH-DSA half, at each signature.
+//! host can use the keys for as long as that control lasts, but cannot copy keys that are on a hardware token. Two
+//! secrets are opened in the host's memory: the ratchet's secret, at each step, and a sealed SLH-DSA half, at each
+//! signature.
 //!
 //! # Threads
 //!
 //! Every call blocks until the token answers; [`Patience`] bounds the wait. The actors call the keystore and the
-//! ratchet on threads of their own; signing with a hybrid key takes long and also belongs on such a thread. Sealing and
-//! opening of messages never touch the token. While the token is away, a node continues with the keys that it holds.
+//! ratchet on threads of their own. Signing with a hybrid key takes long, so call it on such a thread, too. Sealing and
+//! opening of messages never use the token. While the token is removed, a node continues with the data keys that it has
+//! in memory.
 //!
 //! # Performance
 //!

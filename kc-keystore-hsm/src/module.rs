@@ -15,8 +15,8 @@ use crate::error::TokenFault;
 use crate::patience::Asking;
 use crate::{HsmError, Pkcs11Uri, UriError};
 
-/// The modules that this process has loaded, by their real paths. They are never unloaded: a module that is finalized
-/// counts its handles from the beginning, and a handle still in use would then name another object.
+/// The modules that this process has loaded, by their real paths. They are never unloaded, because a module that is
+/// loaded again may give an old handle to another object, while a caller still uses this handle.
 static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
 
 /// Returns the module at `path`, loaded and initialized once in a process.
@@ -37,7 +37,7 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, HsmError> {
     Ok(module)
 }
 
-/// Initializes the module. It is no error if another part of the process did so before.
+/// Initializes the module. Returns `Ok` also if another part of the process has initialized it already.
 fn initialize(module: &Pkcs11) -> Result<(), Error> {
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
@@ -48,7 +48,7 @@ fn initialize(module: &Pkcs11) -> Result<(), Error> {
 fn not_a_module(path: &Path, error: Error) -> HsmError {
     let path = path.to_owned();
     match error {
-        // The file is a module, and refuses to start.
+        // The file is a PKCS#11 module, but its initialization failed.
         Error::Pkcs11(..) => HsmError::ModuleFailed {
             path,
             source: TokenFault::from(error),
@@ -96,7 +96,8 @@ fn only_token(
     }
 }
 
-/// Returns all slots with a token, except tokens that are removed in the meantime.
+/// Returns all slots that contain a token, each with the token's properties. Leaves out tokens whose properties cannot
+/// be read, because they were removed in the meantime.
 pub(crate) fn slots(module: &Pkcs11) -> Result<Vec<(Slot, TokenInfo)>, HsmError> {
     let slots = module
         .get_slots_with_token()
@@ -117,7 +118,7 @@ fn fits(uri: &Pkcs11Uri, info: &TokenInfo) -> bool {
         && fits(&uri.serial, info.serial_number())
 }
 
-/// Describes the token that the URI names, for errors.
+/// Describes the token that the URI names. Used in errors.
 fn wanted(uri: &Pkcs11Uri) -> String {
     let attributes = [
         ("token", &uri.token),
@@ -135,13 +136,15 @@ fn wanted(uri: &Pkcs11Uri) -> String {
 const MAX_LABEL_LEN: usize = 32;
 
 /// Initializes the first blank token of the module: sets its label, the PIN of its security officer, and the PIN of its
-/// user. A call after an interruption, or after a PIN was refused, continues where the last one ended.
+/// user. If the call was interrupted or a PIN was refused, the next call with the same label continues where it ended.
 ///
 /// # Errors
-/// [`HsmError::TokenExists`] if the label is taken; [`HsmError::TokenLabel`] if it is not 1 to 32 bytes long;
-/// [`HsmError::NoBlankToken`]; [`HsmError::PinUnsuitable`] if the token does not accept a PIN;
-/// [`HsmError::PinIncorrect`] if the security officer's PIN differs from that of the interrupted call;
-/// [`HsmError::PinLastTry`] if one more wrong PIN of the security officer locks the token.
+/// Returns [`HsmError::TokenLabel`] if the label is not 1 to 32 bytes long; [`HsmError::ModuleMissing`],
+/// [`HsmError::NotAModule`] or [`HsmError::ModuleFailed`] if the module cannot be loaded; [`HsmError::TokenExists`] if
+/// a token with this label has a user PIN already; [`HsmError::NoBlankToken`] if the module has no uninitialized token;
+/// [`HsmError::PinUnsuitable`] if the token does not accept a PIN as a new one; [`HsmError::PinIncorrect`] if the
+/// security officer's PIN differs from that of the interrupted call; and [`HsmError::PinLastTry`] if one more wrong PIN
+/// of the security officer locks the token.
 pub fn init_token(
     module_path: &Path,
     label: &str,

@@ -13,7 +13,7 @@ use crate::{HsmError, NodeLabels, aead};
 const MAGIC_LEN: usize = 4;
 const HEADER_LEN: usize = MAGIC_LEN + ID_LEN;
 
-/// The kind of a sealed value. A value of one kind does not open as another.
+/// The kind of a sealed value. A value that was sealed as one kind cannot be opened as another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A value of the configuration.
@@ -50,7 +50,8 @@ impl Kind {
     }
 }
 
-/// A key that seals values. The token may have a current one and a retired one.
+/// An AES key that seals values of a node's configuration. During a rotation, the token has a current key and a retired
+/// key.
 #[derive(Clone, Debug)]
 pub(crate) struct OpaqueKey {
     wanted: Wanted,
@@ -61,7 +62,8 @@ impl OpaqueKey {
     /// Finds the current key.
     ///
     /// # Errors
-    /// [`HsmError::RotationUnfinished`] if the key is retired and has no successor yet.
+    /// Returns [`HsmError::RotationUnfinished`] if the key is retired and has no successor yet, and
+    /// [`HsmError::ObjectMissing`] if there is no key.
     pub(crate) fn find(token: &LoggedIn<'_>, labels: &NodeLabels) -> Result<Self, HsmError> {
         let found = Self::find_by(token, labels, Role::Opaque);
         if let Err(HsmError::ObjectMissing { .. }) = found {
@@ -113,7 +115,7 @@ impl OpaqueKey {
         blob.get(MAGIC_LEN..HEADER_LEN) == Some(&self.id)
     }
 
-    /// Opens a blob of this kind with this key, or with the retired key if that sealed it.
+    /// Opens a blob of this kind. Uses this key, or the retired key if the retired key sealed the blob.
     pub(crate) fn open(
         &self,
         token: &LoggedIn<'_>,

@@ -8,14 +8,14 @@ use crate::HsmError;
 
 /// The maximum time that a token may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The time for which an answer is still awaited after [`Patience::end`], because some tokens are damaged if a process
-/// ends in the middle of a call.
+/// The time for which a pending answer is still awaited after [`Patience::end`]. Some tokens are damaged if a process
+/// ends during a call.
 const GRACE: Duration = Duration::from_secs(1);
 /// The size of the thread's stack, in bytes: the same as that of a program's main thread.
 const STACK: usize = 8 << 20;
 
 thread_local! {
-    /// The state shared with the thread that waits for this one.
+    /// The state that this thread shares with the thread that waits for it.
     static WAITING: RefCell<Option<Arc<Waiting>>> = const { RefCell::new(None) };
 }
 
@@ -34,7 +34,7 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The time of the question that is not answered yet.
+    /// The time at which the token was called; `None` if no answer is pending.
     asked: Option<Instant>,
     /// The time at which [`Patience::end`] was called.
     ended: Option<Instant>,
@@ -46,8 +46,9 @@ impl Patience {
     /// a library that hangs cannot be stopped. A panic of `work` is passed on to the caller.
     ///
     /// # Errors
-    /// [`HsmError::Silent`] if a token does not answer within 15 s; [`HsmError::Ended`] after [`end`](Self::end);
-    /// [`HsmError::Thread`] if the thread does not start.
+    /// Returns [`HsmError::Silent`] if a token does not answer within 15 s; [`HsmError::Ended`] if [`end`](Self::end)
+    /// was called and the token did not answer within one more second; and [`HsmError::Thread`] if the thread does not
+    /// start.
     pub fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -66,7 +67,7 @@ impl Patience {
         thread.join().or_else(|panic| resume_unwind(panic))
     }
 
-    /// Ends the wait for a token: a pending answer may take one more second.
+    /// Ends the wait of [`run`](Self::run). A pending answer, and each later one, may take one more second.
     pub fn end(&self) {
         self.waiting.state().ended = Some(Instant::now());
         self.waiting.changed.notify_all();
@@ -120,12 +121,12 @@ impl Drop for Done {
     }
 }
 
-/// A pending answer of a token.
+/// A pending answer of a token, with its time limit.
 pub(crate) struct Asking(Option<Arc<Waiting>>);
 
 impl Asking {
-    /// Starts the time limit of an answer. The limit ends when the returned value is dropped. Calls of the token that
-    /// begin in the meantime have no time limit of their own.
+    /// Starts the time limit of an answer. The limit no longer applies when the returned value is dropped. If the time
+    /// limit of another answer is already running, no further limit is started.
     pub(crate) fn start() -> Self {
         let waiting = WAITING.with_borrow(Clone::clone);
         let waiting = waiting.filter(|waiting| waiting.state().asked.is_none());

@@ -26,8 +26,8 @@ pub enum PinSource {
 }
 
 impl PinSource {
-    /// Returns the file that a URI names. If the URI names none, returns the variable [`PIN_VARIABLE`], if it is set;
-    /// `None` if a prompt is needed.
+    /// Returns the file that the URI names in `pin-source`. If the URI has no `pin-source`, returns the environment
+    /// variable [`PIN_VARIABLE`]. Returns `None` if this variable is not set either, so that a prompt is needed.
     #[must_use]
     pub fn of(uri: &Pkcs11Uri) -> Option<Self> {
         if let Some(path) = &uri.pin_source {
@@ -52,14 +52,19 @@ impl PinSource {
             Self::Text(pin) => SecretText::from(pin.expose().to_owned()),
         };
         if pin.expose().is_empty() {
-            return Err(missing("its source, which is empty".to_owned(), None));
+            let origin = match self {
+                Self::File(path) => format!("{}: its first line is empty", path.display()),
+                Self::Environment(name) => format!("the variable {name}: it is empty"),
+                Self::Text(_) => "the prompt: the typed PIN is empty".to_owned(),
+            };
+            return Err(missing(origin, None));
         }
         Ok(pin)
     }
 }
 
 fn first_line(file: File) -> io::Result<SecretText> {
-    // One allocation: a buffer that grows leaves copies of the PIN in memory.
+    // Allocate the buffer once: a buffer that grows leaves copies of the PIN in memory.
     let mut text = String::with_capacity(MAX_PIN_BYTES as usize + 1);
     let read = file.take(MAX_PIN_BYTES).read_to_string(&mut text);
     let text = SecretText::from(text);
@@ -76,7 +81,7 @@ fn warn_of_access(path: &Path, file: &File) {
         .metadata()
         .map(|metadata| metadata.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
-        tracing::warn!(path = %path.display(), "other users can access the file of the PIN; set its mode to 0600");
+        tracing::warn!(path = %path.display(), "other users can access the file that holds the PIN; set its mode to 0600");
     }
 }
 

@@ -4,7 +4,7 @@ use rand::{SeedableRng, TryRng};
 
 use crate::HsmError;
 
-/// Returns random bytes that are not secret: nonces and ids.
+/// Returns random bytes for nonces and ids, which are not secret.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], HsmError> {
     let mut bytes = [0; N];
     SysRng
@@ -18,7 +18,7 @@ pub(crate) fn secret<const N: usize>() -> Result<Secret<N>, HsmError> {
     Ok(Secret::random(&mut generator()?))
 }
 
-/// Returns a generator that is seeded by the operating system.
+/// Returns a random number generator whose seed comes from the operating system.
 pub(crate) fn generator() -> Result<StdRng, HsmError> {
     StdRng::try_from_rng(&mut SysRng).map_err(HsmError::Random)
 }

@@ -13,15 +13,17 @@ use crate::random::generator;
 use crate::token::{Class, LoggedIn, Wanted};
 use crate::{HsmError, NodeLabels, Token};
 
-/// A producer's ratchet: a sealed file, and on the token one key for each step, which opens the file.
+/// A producer's ratchet. It consists of a sealed file, and of the key on the token that opens this file. Each step has
+/// a key of its own.
 ///
-/// A step makes the key of the next step, replaces the file durably, destroys its own key, and only then returns its
-/// secret. A crash in between loses at most one step, which was not used. The key of an old file no longer exists, so
-/// neither the owner nor an attacker can open a file that is put back. Hence the file needs no protection, and a backup
-/// does not help: if the file or the token is lost, [re-initialise](Self::reinitialise) the ratchet.
+/// A step generates the key of the next step, replaces the file durably, destroys its own key, and only then returns
+/// its secret. A crash during a step loses at most this step, which was not used. The key of an old file no longer
+/// exists, so neither the owner nor an attacker can open an old file that is put back. Therefore the file needs no
+/// protection, and a backup of it is useless. If the file or the token is lost, [re-initialise](Self::reinitialise) the
+/// ratchet.
 ///
-/// This holds for tokens that cannot be copied or restored. A software token consists of files: restored together with
-/// the ratchet's file, it takes the same steps again, and nothing can detect that.
+/// This holds only for tokens that cannot be copied or restored. A software token consists of files. If these files are
+/// restored together with the ratchet's file, the ratchet takes the same steps again, and nothing can detect this.
 ///
 /// The file is `"KCR1" ‖ index (8 bytes, big-endian) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`; the plaintext is the
 /// ratchet's stored form (protocol §4). The key is labelled `kc:<node>:<instance>:ratchet`, and its id is the index.
@@ -29,7 +31,7 @@ use crate::{HsmError, NodeLabels, Token};
 /// The file is durable before the old key is destroyed. Durability of the new key depends on the token: SoftHSM does
 /// not flush its files, so a power failure within seconds after a step can lose the ratchet.
 ///
-/// Every call blocks until token and disk answer.
+/// Every call blocks until the token and the disk answer.
 #[derive(Debug)]
 pub struct HsmRatchetStore {
     token: Token,
@@ -41,10 +43,10 @@ impl HsmRatchetStore {
     /// Opens the ratchet in this file and locks `<file>.lock` until the store is dropped. Takes no step.
     ///
     /// # Errors
-    /// [`HsmError::RatchetInUse`] if another opener has it; [`HsmError::RolledBack`] if the token has no key for the
-    /// file's step; [`HsmError::ForeignRatchet`] or [`HsmError::ObjectAmbiguous`] if the token has other keys with this
-    /// label; [`HsmError::File`] or [`HsmError::MalformedRatchet`] if the file is missing or does not hold a ratchet;
-    /// [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::RatchetInUse`] if the ratchet is open already; [`HsmError::RolledBack`] if the token has no
+    /// key for the file's step; [`HsmError::ForeignRatchet`] or [`HsmError::ObjectAmbiguous`] if the token has other
+    /// keys with this label; [`HsmError::File`] or [`HsmError::MalformedRatchet`] if the file is missing or does not
+    /// hold a ratchet; [`HsmError::Gone`] if the token is gone.
     pub fn open(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
         store
@@ -89,7 +91,7 @@ impl HsmRatchetStore {
     /// # Errors
     /// [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
     pub fn unused_index(token: Token, labels: &NodeLabels, path: &Path) -> Result<u64, HsmError> {
-        // The file and the key on the token both hold the index of the next step.
+        // The index in the file and the index of the key on the token are both that of the next step.
         let next = Self::lock(token, labels, path)?.known_indices()?;
         Ok(next.into_iter().max().unwrap_or(0))
     }
@@ -112,16 +114,16 @@ impl HsmRatchetStore {
         Ok(store)
     }
 
-    /// Continues a ratchet that was in a `.seed` file: its next step is that of `seed`. An existing file of an earlier
-    /// ratchet is replaced.
+    /// Moves a ratchet from a `.seed` file to the token. Its next step is that of `seed`. An existing file of an
+    /// earlier ratchet at `path` is replaced.
     ///
-    /// Two copies of a ratchet would use the same keys. After the first step here, `<node>.seed` must not be used any
-    /// more: destroy it.
+    /// Two copies of a ratchet would use the same keys. Therefore destroy `<node>.seed`: it must not be used any more
+    /// after the first step of the new ratchet.
     ///
     /// # Errors
-    /// [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of this node, of any step, because its file may be
-    /// elsewhere; [`HsmError::RatchetRepeats`] if the existing file is past the seed; [`HsmError::RatchetInUse`] if the
-    /// ratchet is open; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of this node, of any step, because its file
+    /// may be elsewhere; [`HsmError::RatchetRepeats`] if the existing file is at a later step than `seed`;
+    /// [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
     pub fn import(
         token: Token,
         labels: &NodeLabels,
@@ -135,15 +137,15 @@ impl HsmRatchetStore {
         Ok(store)
     }
 
-    /// Destroys the ratchet, if there is one, and begins another with a fresh secret at index `base`. This is the
+    /// Destroys the existing ratchet, if any, and begins another with a fresh secret at index `base`. This is the
     /// remedy if the file or the token is lost.
     ///
-    /// The node must never have taken a step at or after `base`, because key ids would repeat. For every ratchet that
-    /// steps less than once a second, the time in seconds since 1970 is a suitable index.
+    /// The node must never have taken a step at or after `base`, because key ids would repeat. The time in seconds
+    /// since 1970 is a suitable index for every ratchet that steps less than once a second.
     ///
     /// # Errors
-    /// [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and token;
-    /// [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and
+    /// token; [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
     pub fn reinitialise(
         token: Token,
         labels: &NodeLabels,
@@ -168,7 +170,7 @@ impl HsmRatchetStore {
         }
     }
 
-    /// Returns the indices in the file and on the token. A malformed file counts as empty.
+    /// Returns the index in the file and the indices of the keys on the token. A malformed file counts as missing.
     fn known_indices(&self) -> Result<Vec<u64>, HsmError> {
         let in_file = match Sealed::read_any(&self.file) {
             Ok(sealed) => sealed.map(|sealed| sealed.index()),
@@ -192,7 +194,7 @@ impl HsmRatchetStore {
         }
     }
 
-    /// Stores this seed, and destroys the keys of all other steps.
+    /// Stores this seed with a new key, and destroys all keys that the token had before.
     fn begin(&self, seed: &Seed) -> Result<(), HsmError> {
         self.token.with_session(|token| {
             let before = keys(token, &self.label)?;
@@ -205,7 +207,7 @@ impl HsmRatchetStore {
     }
 }
 
-/// Takes a step. If interrupted at any point, it can be repeated from the beginning.
+/// Takes a step. A call that was interrupted at any point can be repeated from the beginning.
 fn take(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<Step, HsmError> {
     let sealed = Sealed::read(file)?;
     let key = clear_up(token, label, file, sealed.index())?;
@@ -226,7 +228,7 @@ fn take(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<Step, H
     Ok(step)
 }
 
-/// Checks that the file's step can be taken. Changes nothing.
+/// Checks that the token has the key of the file's step, and that this key opens the file. Changes nothing.
 fn check(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<(), HsmError> {
     let sealed = Sealed::read(file)?;
     let keys = keys(token, label)?;
@@ -235,8 +237,8 @@ fn check(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<(), Hs
     sealed.open(token, key, file).map(drop)
 }
 
-/// Returns the key of the file's step. Destroys the key that an interrupted step left: the key of the previous step if
-/// the file was replaced, or the key of the next step if it was not.
+/// Returns the key of the file's step. Destroys the key that an interrupted step left behind: the key of the previous
+/// step if that step replaced the file, or the key of the next step if it did not.
 fn clear_up(
     token: &LoggedIn<'_>,
     label: &str,
@@ -252,7 +254,8 @@ fn clear_up(
     Ok(key)
 }
 
-/// Returns the key of the file's step. Fails if the token has keys that an interrupted step cannot have left.
+/// Returns the key of the file's step. Fails if the token has other keys that an interrupted step cannot have left
+/// behind.
 fn current(
     keys: &[(u64, ObjectHandle)],
     label: &str,
@@ -262,7 +265,7 @@ fn current(
     let path = || file.path().to_owned();
     let mut of_step = keys.iter().filter(|(found, _)| *found == index);
     let Some((_, key)) = of_step.next() else {
-        // Nothing is destroyed: the right file may still be put back.
+        // Destroy no key: the right file may still be put back.
         return Err(HsmError::RolledBack {
             path: path(),
             index,
@@ -308,7 +311,8 @@ impl Sealed {
     /// Reads the file.
     ///
     /// # Errors
-    /// [`HsmError::File`] if the file does not exist; [`HsmError::MalformedRatchet`].
+    /// Returns [`HsmError::File`] if the file does not exist or cannot be read, and [`HsmError::MalformedRatchet`] if
+    /// it does not hold a ratchet.
     fn read(file: &RatchetFile) -> Result<Self, HsmError> {
         Self::read_any(file)?.ok_or_else(|| HsmError::File {
             action: "read",
@@ -317,7 +321,7 @@ impl Sealed {
         })
     }
 
-    /// Reads the file; `None` if it does not exist.
+    /// Reads the file. Returns `None` if the file does not exist.
     fn read_any(file: &RatchetFile) -> Result<Option<Self>, HsmError> {
         let Some(bytes) = file.read()? else {
             return Ok(None);

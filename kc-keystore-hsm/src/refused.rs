@@ -12,8 +12,9 @@ use crate::HsmError;
 use crate::file::replace;
 use crate::random::random;
 
-/// The number of PINs from files and from the environment that a token may refuse until a login succeeds. Most tokens
-/// lock at the third, and not all announce it.
+/// The number of PINs from files and from the environment that a program tries although a token refuses them, until a
+/// login succeeds. Most tokens lock at the third wrong PIN, and not all tokens announce that the next attempt is the
+/// last.
 const MAX_TRIES: u8 = 2;
 /// The maximum size of the record, in bytes.
 const MAX_BYTES: u64 = 1 << 16;
@@ -22,11 +23,12 @@ const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 const TAG_LEN: usize = 8;
 
-/// The parameters of scrypt: log2 of `N`, `r` and `p`. Takes 16 MB and about 50 ms.
+/// The parameters of scrypt: log2 of `N`, `r` and `p`. One hash takes 16 MB of memory and about 50 ms.
 const WORK: (u8, u32, u32) = (14, 8, 1);
 
-/// A record of the PINs that tokens refused, in a file next to the node's, so that a restart does not try one again.
-/// For each PIN it has a line with a salted hash, `<token> <tries> <salt> <hash>`, in hexadecimal.
+/// A record of the PINs that tokens refused. It is a file next to the node's files, so that a program does not try such
+/// a PIN again after a restart. The file has a line for each PIN: `<token> <tries> <salt> <hash>`. All but `<tries>`
+/// are in hexadecimal.
 #[derive(Clone, Debug)]
 pub(crate) struct RefusedPins {
     path: PathBuf,
@@ -36,14 +38,14 @@ pub(crate) struct RefusedPins {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refused {
     token: [u8; TAG_LEN],
-    /// The number of attempts that it counts for: 2 if the token had refused a PIN before that is not in the record,
-    /// else 1.
+    /// The number of attempts for which this PIN counts. It is 2 if the token had earlier refused a PIN that is not in
+    /// the record, else 1.
     tries: u8,
     salt: [u8; SALT_LEN],
     hash: [u8; HASH_LEN],
 }
 
-/// Serializes changes of the files in this process: several tokens may share a file.
+/// Is locked while a record is changed, because several tokens of this process may share a file.
 static CHANGING: Mutex<()> = Mutex::new(());
 
 impl RefusedPins {
@@ -51,11 +53,11 @@ impl RefusedPins {
         Self { path }
     }
 
-    /// Checks that a program may try this PIN.
+    /// Checks that a program may try this PIN, which was not typed at a prompt.
     ///
     /// # Errors
-    /// [`HsmError::PinRefused`] if the token refused this PIN before; [`HsmError::PinTriesSpent`] if it refused
-    /// [`MAX_TRIES`].
+    /// Returns [`HsmError::PinRefused`] if the token refused this PIN before, and [`HsmError::PinTriesSpent`] if the
+    /// recorded PINs count for [`MAX_TRIES`] attempts.
     pub(crate) fn check(&self, token: &Asked<'_>, pin: &SecretText) -> Result<(), HsmError> {
         let refused = self.of(token)?;
         let (name, path) = (token.name.to_owned(), self.path.clone());
@@ -71,7 +73,8 @@ impl RefusedPins {
         Ok(())
     }
 
-    /// Records a PIN that was refused. `count_low` is `true` if the token reports earlier wrong PINs.
+    /// Records a PIN that was refused. `count_low` is `true` if the token reported before this attempt that a wrong PIN
+    /// was tried since the last login.
     pub(crate) fn add(
         &self,
         token: &Asked<'_>,
@@ -139,9 +142,9 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> HsmError {
     }
 }
 
-/// The token of a login.
+/// The token to which a program logs in.
 pub(crate) struct Asked<'t> {
-    /// The name for messages.
+    /// The name of the token in messages.
     pub(crate) name: &'t str,
     /// Manufacturer, model, serial number and label.
     pub(crate) names: &'t [String; 4],
@@ -187,7 +190,7 @@ fn unhex<const N: usize>(text: &str) -> Result<[u8; N], ()> {
     Ok(bytes)
 }
 
-/// Hashes a PIN. The hash is slow because PINs are short.
+/// Hashes a PIN. The hash is slow on purpose, because short PINs can be guessed.
 fn hash(pin: &SecretText, salt: &[u8; SALT_LEN]) -> Result<[u8; HASH_LEN], HsmError> {
     let mut hash = [0; HASH_LEN];
     let (log_n, r, p) = WORK;

@@ -10,11 +10,12 @@ use crate::random::secret;
 use crate::token::{Class, LoggedIn, Wanted};
 use crate::{HsmError, NodeLabels, Token};
 
-/// A signing key that was put onto a token.
+/// A signing key that was generated on a token or imported to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewIdentity {
-    /// The public key, for the node's certificate and for pinning.
+    /// The public key. It belongs into the node's certificate and into
+    /// [`KeyStoreSettings::pinned`](crate::KeyStoreSettings::pinned).
     pub verifying_key: VerifyingKey,
     /// The SLH-DSA half of a version-4 key, sealed by the token, if the token cannot hold it: the value for
     /// [`KeyStoreSettings::sealed_slh_dsa`](crate::KeyStoreSettings::sealed_slh_dsa). Not secret, but without it the
@@ -22,15 +23,15 @@ pub struct NewIdentity {
     pub sealed_slh_dsa: Option<Vec<u8>>,
 }
 
-/// The public key of an SLH-DSA half, and the sealed blob unless the half is on the token.
+/// The public key of an SLH-DSA half, and the sealed blob; `None` if the half itself is on the token.
 type Half = ([u8; 32], Option<Vec<u8>>);
 
-/// Generates the key that seals values of a node's configuration, unless it exists. Call this first: the key also seals
-/// the SLH-DSA half of a version-4 key.
+/// Generates the key that seals values of a node's configuration, unless it exists. Call this function before the other
+/// functions that set up a node, because this key may also have to seal the SLH-DSA half of a version-4 key.
 ///
 /// # Errors
-/// [`HsmError::RotationUnfinished`] during a [rotation](crate::OpaqueRotation); [`HsmError::Gone`] if the token is
-/// gone.
+/// Returns [`HsmError::RotationUnfinished`] during a [rotation](crate::OpaqueRotation); [`HsmError::Gone`] if the token
+/// is gone.
 pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     token.with_session(|token| {
         require_no_rotation(token, labels)?;
@@ -41,13 +42,14 @@ pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), Hsm
     })
 }
 
-/// Generates a signing key on the token, unless it exists; continues an interrupted call. Do not call it for a
-/// version-4 key that has a certificate already: if the token cannot hold the SLH-DSA half, each call generates a new
-/// one.
+/// Generates a signing key on the token, unless it exists. A call continues where an interrupted call ended. Do not
+/// call this function for a version-4 key that has a certificate already: if the token cannot hold the SLH-DSA half,
+/// each call generates a new SLH-DSA half.
 ///
 /// # Errors
-/// [`HsmError::Lacks`] if the token lacks the mechanism; [`HsmError::ObjectMissing`] if there is no opaque key;
-/// [`HsmError::BadObject`] if objects of other tools have the key's labels; [`HsmError::Gone`] if the token is gone.
+/// Returns [`HsmError::Lacks`] if the token cannot generate Ed25519 keys; [`HsmError::ObjectMissing`] if there is no
+/// opaque key to seal the SLH-DSA half; [`HsmError::BadObject`] if objects of other tools have the key's labels;
+/// [`HsmError::Gone`] if the token is gone.
 pub fn generate_identity(
     token: &Token,
     labels: &NodeLabels,
@@ -71,12 +73,13 @@ pub fn generate_identity(
     })
 }
 
-/// Copies a signing key onto the token, unless it is there already. The caller has to destroy the copy in memory and
-/// the file that it came from.
+/// Imports a signing key to the token, unless the token has it already. The caller has to destroy the copy in memory
+/// and the file from which it was read.
 ///
 /// # Errors
-/// [`HsmError::ObjectExists`] if the token has another key with these labels; [`HsmError::ObjectMissing`] if there is
-/// no opaque key; [`HsmError::Token`] if the token refuses the key; [`HsmError::Gone`] if the token is gone.
+/// Returns [`HsmError::ObjectExists`] if the token has another key with these labels; [`HsmError::ObjectMissing`] if
+/// there is no opaque key to seal the SLH-DSA half; [`HsmError::Token`] if the token refuses the key;
+/// [`HsmError::Gone`] if the token is gone.
 pub fn import_identity(
     token: &Token,
     labels: &NodeLabels,
@@ -128,8 +131,9 @@ fn describe(ed25519: [u8; 32], half: Option<Half>) -> NewIdentity {
 /// A replacement of the key that seals values of a node's configuration. The previous key stays until all values are
 /// [re-wrapped](Self::rewrap) and the rotation is [finished](Self::finish).
 ///
-/// The node must be closed during a rotation: an open node would seal with the previous key, and lose those values with
-/// it. To continue an interrupted rotation, begin it again; until then a node opens values of both keys.
+/// The node must be closed during a rotation. An open node would seal values with the previous key, and these values
+/// would be lost when this key is destroyed. To continue an interrupted rotation, call [`begin`](Self::begin) again.
+/// Until then, a node can open values that either key sealed, if the new key exists already.
 #[derive(Debug)]
 pub struct OpaqueRotation {
     token: Token,
@@ -138,10 +142,10 @@ pub struct OpaqueRotation {
 }
 
 impl OpaqueRotation {
-    /// Retires the current key and generates another; continues an unfinished rotation.
+    /// Retires the current key and generates another. If a rotation is unfinished, continues it.
     ///
     /// # Errors
-    /// [`HsmError::ObjectMissing`] if there is no key; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::ObjectMissing`] if there is no key, and [`HsmError::Gone`] if the token is gone.
     pub fn begin(token: Token, labels: NodeLabels) -> Result<Self, HsmError> {
         let current = token.with_session(|token| {
             if objects(token, &labels, Role::RetiredOpaque)?.is_empty() {
@@ -159,11 +163,12 @@ impl OpaqueRotation {
         })
     }
 
-    /// Returns the same value, or the same SLH-DSA half, sealed by the new key. A blob that the new key sealed is
-    /// returned unchanged.
+    /// Opens a sealed value, or a sealed SLH-DSA half, and returns it sealed by the new key. A blob that the new key
+    /// has sealed already is returned unchanged.
     ///
     /// # Errors
-    /// [`HsmError::Unauthentic`] if neither key sealed it; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::Unauthentic`] if neither key sealed the blob, or if it was altered; [`HsmError::Gone`] if
+    /// the token is gone.
     pub fn rewrap(&self, blob: &[u8]) -> Result<Vec<u8>, HsmError> {
         let kind = Kind::of(blob).ok_or(HsmError::Unauthentic {
             what: "value to be re-wrapped",
@@ -177,7 +182,7 @@ impl OpaqueRotation {
         })
     }
 
-    /// Destroys the previous key. Values that were not re-wrapped are lost.
+    /// Destroys the previous key. Values that were not [re-wrapped](Self::rewrap) are lost.
     ///
     /// # Errors
     /// [`HsmError::Gone`] if the token is gone.

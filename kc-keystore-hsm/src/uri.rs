@@ -7,7 +7,7 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use thiserror::Error;
 
-/// The characters that are percent-encoded: all but the unreserved ones and `:`.
+/// The characters that `Display` percent-encodes: all except the unreserved characters of RFC 3986 and `:`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -19,8 +19,8 @@ const ESCAPED_IN_PATHS: &AsciiSet = &ESCAPED.remove(b'/');
 /// Names a token, an object on it, the module that reaches it, and the file of its PIN:
 /// `pkcs11:token=kc;object=kc:n1:5c8e91d2a7034bf6:id?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/kc/pin`.
 ///
-/// Tokens are distinguished by label, manufacturer, model and serial number; never by slot, because slot numbers may
-/// change at each start. A URI never contains a PIN.
+/// A URI names a token by its label, manufacturer, model or serial number. It never names a slot, because slot numbers
+/// may change at each start. A URI never contains a PIN.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pkcs11Uri {
@@ -34,14 +34,14 @@ pub struct Pkcs11Uri {
     pub serial: Option<String>,
     /// `object=`: the label of an object, see [`NodeLabels`](crate::NodeLabels).
     pub object: Option<String>,
-    /// `?module-path=`: the module's file, absolute.
+    /// `?module-path=`: the absolute path of the PKCS#11 module.
     pub module_path: Option<PathBuf>,
-    /// `?pin-source=`: the file that holds the PIN, absolute; written with `file:` in front.
+    /// `?pin-source=file:`: the absolute path of the file that holds the PIN.
     pub pin_source: Option<PathBuf>,
 }
 
 impl Pkcs11Uri {
-    /// Returns the same URI with the object of this label.
+    /// Returns the same URI, but with the object that has this label.
     #[must_use]
     pub fn with_object(&self, label: String) -> Self {
         Self {
@@ -99,18 +99,18 @@ impl fmt::Display for Pkcs11Uri {
     }
 }
 
-/// The reason why a text is not a supported `pkcs11:` URI. Values are not shown, because one may be a PIN.
+/// The reason why a text is not a supported `pkcs11:` URI. Messages show no values, because a value may be a PIN.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UriError {
     /// The text does not begin with `pkcs11:`.
-    #[error("does not begin with pkcs11:")]
+    #[error("it does not begin with pkcs11:")]
     Scheme,
-    /// A component is not `name=value`.
+    /// An attribute does not have the form `name=value`.
     #[error("it has an attribute without a name or a value")]
     Attribute,
     /// A value has a character that must be percent-encoded, or a broken percent-encoding.
-    #[error("{0} has a character that must be percent-encoded")]
+    #[error("{0} has a character that must be percent-encoded, or an invalid percent-encoding")]
     Encoding(&'static str),
     /// A value is not UTF-8 text.
     #[error("{0} is not UTF-8")]
@@ -150,13 +150,13 @@ impl UriError {
                 "write %20 for a space, %25 for a percent sign, %3B for a semicolon, %2F for a slash in a label"
             }
             Self::Unknown(name) if name.starts_with("slot-") => {
-                "slot numbers may change at each start: name the token by token= or serial="
+                "name the token by token= or serial=, because slot numbers may change at each start"
             }
             Self::Unknown(_) => {
                 "the known attributes are token, manufacturer, model, serial and object; after the question mark, module-path and pin-source"
             }
             Self::PinValue => {
-                "configurations are copied and printed: put the PIN into a file of mode 0600 and name it with pin-source=file:/path, or set KC_HSM_PIN"
+                "put the PIN into a file of mode 0600 and name the file with pin-source=file:/path, or set KC_HSM_PIN; a PIN in a URI is not secret, because configurations are copied and printed"
             }
             Self::NotAbsolute(_) => "write the whole path, beginning with /",
             Self::NoObject => {

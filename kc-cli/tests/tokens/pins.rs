@@ -64,7 +64,10 @@ fn the_third_pin_is_left_to_a_person() {
     assert!(!stored.contains("wrong"), "{stored}");
     for pin in ["wrong-three", PIN] {
         let (told, tries) = tokens.refuses(pin);
-        assert!(told.contains("delete that file"), "{told}");
+        assert!(
+            told.contains("delete the file that records refused PINs"),
+            "{told}"
+        );
         assert_eq!(tries, 0);
     }
     fs::remove_file(tokens.world.path("alice.refused")).unwrap();
@@ -78,7 +81,10 @@ fn the_tries_of_others_count() {
     tokens.world.write("count-low", "");
     assert_eq!(tokens.refuses("wrong-one").1, 1);
     let (told, tries) = tokens.refuses("wrong-two");
-    assert!(told.contains("no other is tried"), "{told}");
+    assert!(
+        told.contains("only a PIN typed at a prompt is tried"),
+        "{told}"
+    );
     assert_eq!(tries, 0);
 }
 

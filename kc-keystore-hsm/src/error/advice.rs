@@ -17,7 +17,7 @@ impl HsmError {
                 "module-path must name the maker's PKCS#11 library for this machine, such as /usr/lib/softhsm/libsofthsm2.so"
             }
             Self::ModuleFailed { .. } => {
-                "check the module's own configuration and log, and whether its daemon runs"
+                "check the module's own configuration and log, and that its daemon runs"
             }
             Self::TokenMissing { .. } => {
                 "insert the token, correct token= in the URI, or name the right module with module-path; `kc hsm init` initializes a blank token"
@@ -33,16 +33,16 @@ impl HsmError {
                 "name a file with pin-source=file:/path (mode 0600), set KC_HSM_PIN, or answer the prompt"
             }
             Self::PinIncorrect { .. } => {
-                "correct the PIN; the same one is not tried again, because tokens lock after some attempts"
+                "correct the PIN; the wrong PIN is not tried again, because tokens lock after some wrong attempts"
             }
             Self::PinLastTry { .. } => {
-                "log in by hand first: with the token's own tool, or with `kc hsm list`, which asks for the user's PIN if neither pin-source nor KC_HSM_PIN is set"
+                "log in by hand first, with the token's own tool; a user can also log in with `kc hsm list`, which asks for the PIN if neither pin-source nor KC_HSM_PIN is set"
             }
             Self::PinRefused { .. } => {
-                "correct the PIN; if this PIN is right now, because the token's PIN was changed after the refusal, delete that file"
+                "correct the PIN; or, if the token's PIN was changed after the refusal and this PIN is now correct, delete the file that records refused PINs"
             }
             Self::PinTriesSpent { .. } => {
-                "tokens lock after some attempts: start the node with neither pin-source nor KC_HSM_PIN, so that it asks for the PIN; if the PIN is correct now, delete that file"
+                "start the node with neither pin-source nor KC_HSM_PIN, so that it asks for the PIN; or, if the PIN in pin-source or KC_HSM_PIN is now correct, delete the file that records refused PINs"
             }
             Self::PinExpired { .. } => "set a new PIN with the token's own tool",
             Self::PinUnsuitable { .. } => {
@@ -52,7 +52,7 @@ impl HsmError {
             Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
             Self::Lacks { .. } => "use another token, or newer firmware",
             Self::ReservedId(_) => {
-                "choose another id; `kc hsm generate --root` makes a root of trust, `kc chain provisioners` provisioners"
+                "choose another id; to make a root of trust, use `kc hsm generate --root`; to make provisioners, use `kc chain provisioners`"
             }
             Self::NotALabel(_) => {
                 "write object=kc:<node>:<instance>:id for a node's keys, object=kc:<node>:<instance>:ratchet for its ratchet, object=kc-root:<name>:id for a root of trust, or object=kc-provisioner:<name>:id for a provisioner"
@@ -61,16 +61,16 @@ impl HsmError {
                 "`kc hsm list` shows the objects on the token; `kc hsm generate` or `kc hsm import` makes the missing one"
             }
             Self::RotationUnfinished { .. } => {
-                "`kc hsm rotate-opaque --node <node>` continues it; until then delete no keys from the token, or retained keys are lost"
+                "continue the replacement with `kc hsm rotate-opaque --node <node>`; until it is finished, delete no keys from the token, or the node's retained keys are lost"
             }
             Self::ObjectAmbiguous { .. } => {
-                "`kc hsm list` shows them; delete the wrong one with the token's own tool"
+                "find the objects with `kc hsm list`, and delete the wrong ones with the token's own tool"
             }
             Self::ObjectExists { .. } => {
                 "another node with this id has this object: choose another id, or delete the object with the token's own tool"
             }
             Self::NodeExists { .. } => {
-                "choose another id; or use --adopt, which takes the keys that `kc hsm generate` made; or use `kc provision --force`, which makes new keys next to the existing ones"
+                "choose another id, or use --adopt to take the keys that `kc hsm generate` made, or use `kc provision --force` to make new keys next to the existing ones"
             }
             Self::NotAdoptable { .. } => {
                 "`kc hsm list` shows the keys on the token; without --adopt, kc makes new keys; with --force, kc makes them even if the token has keys of a node with this id"
@@ -85,17 +85,17 @@ impl HsmError {
                 "check that this is the node's token; a new key needs a new certificate"
             }
             Self::TwoKeys(_) => {
-                "a token holds one key of each type: make a new node on it, `kc provision --keystore --force`"
+                "make a new node on the token with `kc provision` and its options --keystore and --force"
             }
             Self::SelfTest { .. } => "the key was imported in a wrong form, or the token is faulty",
             Self::Unauthentic { .. } => {
-                "it belongs to another token or node; `kc hsm import` seals the values of a node in files again"
+                "the value belongs to another token or node; to move a node from files to this token, use `kc hsm import`, which seals its values again"
             }
             Self::RolledBack { .. } => {
                 "put back the file of the token's current step; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::ForeignRatchet { .. } => {
-                "check that this is the node's file, because two ratchets cannot share a label; `kc hsm renew-ratchet` begins another ratchet"
+                "check that this is the node's file, because two ratchets cannot share a label; to begin another ratchet, use `kc hsm renew-ratchet`"
             }
             Self::MalformedRatchet { .. } => {
                 "put back the right file; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
@@ -104,7 +104,7 @@ impl HsmError {
                 "choose an index past all used ones, such as the time in seconds since 1970"
             }
             Self::RatchetExists { .. } => {
-                "a node with this id has used this ratchet: choose another id, or use --force, which begins another ratchet after it"
+                "a node with this id has used this ratchet: choose another id, or use --force to begin another ratchet after its last step"
             }
             Self::RatchetKeyLeft { .. } => {
                 "another node may use this key, so nothing was changed; if the ratchet's file is lost, `kc hsm renew-ratchet` begins another ratchet"
@@ -112,7 +112,7 @@ impl HsmError {
             Self::RatchetExhausted { .. } => "give the node a new identity and a new ratchet",
             Self::RatchetInUse { .. } => "stop the other process that uses this node",
             Self::RatchetLockLost { .. } => {
-                "stop all processes that use this node, start one again, and let nothing delete its .lock file"
+                "stop all processes that use this node, make sure that nothing deletes its .lock file, and start one of these processes again"
             }
             Self::File { source, .. } if source.kind() == ErrorKind::NotFound => {
                 "put back the ratchet's file; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
@@ -124,7 +124,9 @@ impl HsmError {
                 "check the token and the connection to it: its daemon, its cable, the network"
             }
             Self::Ended => "run the same command again; it continues where it was interrupted",
-            Self::Thread(_) => "end other programs, or raise the limit of processes",
+            Self::Thread(_) => {
+                "end other programs, or raise the limit on the number of processes and threads"
+            }
             Self::Random(_) => "check the random number generator of the operating system",
             Self::Gone { .. } => {
                 "insert the token, or start its daemon; a running node continues with the keys that it has, and reconnects"
@@ -164,7 +166,7 @@ impl From<HsmError> for StoreError {
             | HsmError::KeyChanged { .. }
             | HsmError::TwoKeys(_)
             | HsmError::SelfTest { .. }
-            // Not `Missing`: that would be a reason to begin a new ratchet.
+            // Not `Missing`, because a caller may begin a new ratchet if the old one is missing.
             | HsmError::RolledBack { .. }
             | HsmError::ForeignRatchet { .. }
             | HsmError::MalformedRatchet { .. } => Kind::Malformed,

@@ -14,7 +14,7 @@ use crate::{Capabilities, UriError};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HsmError {
-    /// The `pkcs11:` URI is invalid, or lacks a part that is needed.
+    /// The `pkcs11:` URI is invalid, or lacks an attribute that this operation needs.
     #[error("pkcs11 URI: {0}")]
     Uri(#[from] UriError),
     /// The PKCS#11 module does not exist.
@@ -65,13 +65,13 @@ pub enum HsmError {
         /// The label.
         label: String,
     },
-    /// The label is not 1 to 32 bytes long.
+    /// The label of a new token is empty or longer than 32 bytes.
     #[error("{label:?} cannot be a token's label: a label must have 1 to 32 bytes")]
     TokenLabel {
         /// The label.
         label: String,
     },
-    /// The module has no uninitialized token.
+    /// The module has no blank (uninitialized) token.
     #[error("the module {} has no blank token", module.display())]
     NoBlankToken {
         /// The module.
@@ -80,9 +80,9 @@ pub enum HsmError {
     /// There is no PIN in the place where it should come from: a file, an environment variable, or a prompt.
     #[error("no PIN from {origin}")]
     PinMissing {
-        /// The file, the environment variable, or the prompt.
+        /// The file, the environment variable or the prompt. If the PIN from there is empty, the text also says so.
         origin: String,
-        /// The error of reading the file; `None` for other sources.
+        /// The error of reading the file; `None` for other sources, and for an empty PIN.
         source: Option<io::Error>,
     },
     /// The token refused the PIN. This PIN is not tried again.
@@ -91,17 +91,20 @@ pub enum HsmError {
         /// The token.
         token: String,
     },
-    /// The token refused this PIN in an earlier process, as recorded in a file next to the node's. It is not tried
-    /// again.
-    #[error("{token} refused this PIN before; it is not tried again (recorded in {})", path.display())]
+    /// The token refused this PIN in an earlier process, and a file next to the node's files records this. The PIN is
+    /// not tried again.
+    #[error("{token} refused this PIN before, so it is not tried again (recorded in {})", path.display())]
     PinRefused {
         /// The token.
         token: String,
         /// The file that records refused PINs.
         path: PathBuf,
     },
-    /// The token refused so many PINs that only a person may try the next one.
-    #[error("{token} refused several PINs since the last login; no other is tried (recorded in {})", path.display())]
+    /// The token refused so many PINs that only a PIN typed at a prompt may be tried next.
+    #[error(
+        "{token} refused several PINs since the last login; only a PIN typed at a prompt is tried now (recorded in {})",
+        path.display()
+    )]
     PinTriesSpent {
         /// The token.
         token: String,
@@ -114,8 +117,10 @@ pub enum HsmError {
         /// The token.
         token: String,
     },
-    /// The token locks after one more wrong PIN; that attempt requires a person.
-    #[error("{token} locks if the next PIN is wrong; the PIN was not tried")]
+    /// The token locks the PIN after one more wrong attempt. This attempt is made only with a PIN typed at a prompt.
+    #[error(
+        "the PIN of {token} will be locked by one more wrong attempt; so this PIN was not tried"
+    )]
     PinLastTry {
         /// The token.
         token: String,
@@ -150,12 +155,12 @@ pub enum HsmError {
         /// All mechanisms that nodes use, and which of them the token has.
         table: Capabilities,
     },
-    /// The id is reserved: earlier versions labelled roots of trust and provisioners with it.
+    /// A node cannot have this id, because earlier versions labelled roots of trust and provisioners with it.
     #[error(
         "a node on a token cannot be called {0}: earlier versions used this name for roots of trust and provisioners"
     )]
     ReservedId(String),
-    /// The label of an object is not `kc:<node>:<instance>:<role>`.
+    /// The label of an object does not have the form `kc:<node>:<instance>:<role>`.
     #[error("{0:?} is not a label of the form kc:<node>:<instance>:<role>")]
     NotALabel(String),
     /// The token has no object of this class with this label.
@@ -177,7 +182,7 @@ pub enum HsmError {
         count: usize,
     },
     /// The token has an object with this label already.
-    #[error("{label} is on the token already")]
+    #[error("the token has an object with the label {label} already")]
     ObjectExists {
         /// The label of the object.
         label: String,
@@ -196,7 +201,7 @@ pub enum HsmError {
         /// The reason.
         problem: &'static str,
     },
-    /// A rotation of the key that seals values was interrupted.
+    /// The replacement of the key that seals values ([`OpaqueRotation`](crate::OpaqueRotation)) was interrupted.
     #[error(
         "the replacement of the key that seals values is unfinished: the old key {label} is still on the token"
     )]
@@ -212,7 +217,7 @@ pub enum HsmError {
         /// The attribute that the key lacks: "sensitive" or "non-extractable".
         attribute: &'static str,
     },
-    /// The parts of a key do not belong together, or have a wrong form.
+    /// The halves of a key pair do not belong together, or an object has a wrong form.
     #[error("{label}: {problem}")]
     BadObject {
         /// The label of the key.
@@ -220,7 +225,7 @@ pub enum HsmError {
         /// The reason.
         problem: &'static str,
     },
-    /// The key on the token is not one that the configuration names.
+    /// The key on the token is not one of the keys that the node's configuration names.
     #[error("the key {found} on the token is not one of the node's keys, which are {pinned}")]
     KeyChanged {
         /// The fingerprint of the key on the token.
@@ -228,10 +233,11 @@ pub enum HsmError {
         /// The fingerprints in the configuration.
         pinned: String,
     },
-    /// The token has no signing key of this type, or, for `None`, of any type in use.
+    /// The token has no signing key of this type. `None` stands for all types that the node uses.
     #[error("no signing key{} on the token", of_type(*.0))]
     NoSigningKey(Option<KeyType>),
-    /// A file node to be imported has two keys of one type.
+    /// The node whose keys are to be imported from its files has two signing keys of one type. A token holds only one
+    /// of each type.
     #[error("the node has two signing keys of type {}, but a token holds only one of each type", .0.version())]
     TwoKeys(KeyType),
     /// A key failed its self-test: its signature does not verify, or it does not open what it sealed.
@@ -240,7 +246,7 @@ pub enum HsmError {
         /// The label of the key.
         label: String,
     },
-    /// A sealed value does not open.
+    /// A sealed value cannot be opened, because its authentication tag is wrong or its form is unknown.
     #[error("{what} does not open: it was altered, or another key sealed it")]
     Unauthentic {
         /// The kind of value.
@@ -253,10 +259,10 @@ pub enum HsmError {
         path: PathBuf,
         /// The step in the file.
         index: u64,
-        /// The highest step that the token has a key for; `None` if it has none.
+        /// The highest step for which the token has a key; `None` if the token has no key of this ratchet.
         newest: Option<u64>,
     },
-    /// The token has a ratchet key that does not belong to this file.
+    /// The token has a ratchet key whose step is too far from the step in the file: it belongs to another ratchet.
     #[error("ratchet in {}: the file is at step {index}, but the token has a key of step {found}", path.display())]
     ForeignRatchet {
         /// The ratchet's file.
@@ -272,7 +278,7 @@ pub enum HsmError {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// A new ratchet would repeat steps that may have been used.
+    /// A new ratchet would begin at a step that an earlier ratchet of this node may have used.
     #[error("ratchet in {}: it cannot begin at step {index}, because it has reached step {known}", path.display())]
     RatchetRepeats {
         /// The ratchet's file.
@@ -282,7 +288,8 @@ pub enum HsmError {
         /// The step that the ratchet has reached.
         known: u64,
     },
-    /// The token already has a ratchet key, and the file that this key opens was not given.
+    /// A new ratchet cannot be created, because the token already has a ratchet key of this node. Its file may be
+    /// elsewhere.
     #[error("ratchet in {}: the token already has a key of step {found}", path.display())]
     RatchetKeyLeft {
         /// The file for the new ratchet.
@@ -308,7 +315,8 @@ pub enum HsmError {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// The lock file was deleted or replaced while the ratchet was open, so that another process may have opened it.
+    /// The lock file was deleted or replaced while the ratchet was open. Another process may have opened the ratchet
+    /// since.
     #[error("ratchet in {}: its lock file was deleted or replaced while the node was open; another process may have opened it since", path.display())]
     RatchetLockLost {
         /// The ratchet's file.
@@ -324,19 +332,19 @@ pub enum HsmError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The token, or the module that reaches it, did not answer in time.
+    /// The token or its PKCS#11 module did not answer within the time limit of [`Patience`](crate::Patience).
     #[error("the token does not answer")]
     Silent,
     /// [`Patience::end`](crate::Patience::end) ended the wait before the token answered.
     #[error("the wait for the token was ended before it answered")]
     Ended,
-    /// The thread that asks the token did not start.
+    /// The operating system did not start a thread for the calls to the token.
     #[error("cannot start a thread to ask the token")]
     Thread(#[source] io::Error),
     /// The operating system yields no random numbers.
     #[error("cannot get random numbers from the operating system")]
     Random(#[source] rand::rngs::SysError),
-    /// The token is gone: it answered before, and reconnecting once did not help.
+    /// The token is gone: the connection was lost, and reconnecting once did not help.
     #[error("cannot {action}: the token is gone")]
     Gone {
         /// The action that failed.
@@ -344,7 +352,7 @@ pub enum HsmError {
         /// The answer of the module.
         source: TokenFault,
     },
-    /// The token refused a call for another reason.
+    /// A call of the PKCS#11 module failed for another reason.
     #[error("cannot {action}")]
     Token {
         /// The action that failed.
@@ -397,7 +405,7 @@ impl HsmError {
         matches!(self, Self::Token { source, .. } if source.is_lost())
     }
 
-    /// Turns an error of a lost token into [`Gone`](Self::Gone), after reconnecting failed.
+    /// Turns a [`Token`](Self::Token) error into [`Gone`](Self::Gone). Called after reconnecting failed.
     pub(crate) fn given_up(self) -> Self {
         match self {
             Self::Token { action, source } => Self::Gone { action, source },
@@ -405,8 +413,8 @@ impl HsmError {
         }
     }
 
-    /// Turns the error into [`Gone`](Self::Gone) if it [says that something is lost](Self::is_lost). Returns other
-    /// errors unchanged.
+    /// Turns the error into [`Gone`](Self::Gone) if [`is_lost`](Self::is_lost) holds for it. Returns other errors
+    /// unchanged.
     pub(crate) fn given_up_if_lost(self) -> Self {
         if self.is_lost() {
             self.given_up()
@@ -420,7 +428,7 @@ impl HsmError {
 pub struct TokenFault(cryptoki::error::Error);
 
 impl TokenFault {
-    /// Returns the PKCS#11 return value; `None` if the call failed before it reached the module.
+    /// Returns the PKCS#11 return value; `None` if the error comes from the `cryptoki` crate, not from the module.
     pub(crate) fn value(&self) -> Option<RvError> {
         match &self.0 {
             cryptoki::error::Error::Pkcs11(value, _) => Some(*value),
@@ -464,7 +472,7 @@ impl fmt::Debug for TokenFault {
 impl fmt::Display for TokenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            // cryptoki prints a paragraph of the standard.
+            // The `Display` of cryptoki would print a whole paragraph of the PKCS#11 standard.
             cryptoki::error::Error::Pkcs11(value, function) => {
                 write!(f, "C_{function:?} answers {value:?}")
             }

@@ -10,7 +10,8 @@ use crate::HsmError;
 use crate::token::{LoggedIn, Wanted};
 
 const SIGNATURE_LEN: usize = 64;
-/// The curve by its name, which SoftHSM and kryoptic accept: PrintableString `edwards25519`.
+/// The parameters of the curve: its name `edwards25519` as a DER PrintableString. SoftHSM and kryoptic accept this
+/// form.
 const CURVE: &[u8] = b"\x13\x0cedwards25519";
 /// The DER prefix of a point: an octet string of 32 bytes.
 const OCTET_STRING: [u8; 2] = [0x04, 0x20];
@@ -19,7 +20,7 @@ pub(crate) fn find(token: &LoggedIn<'_>, label: &str) -> Result<Option<Pair>, Hs
     find_pair(token, label, read_public)
 }
 
-/// Returns the signature, 64 bytes, without the message.
+/// Returns the signature (64 bytes) without the message.
 pub(crate) fn sign(
     token: &LoggedIn<'_>,
     key: &Wanted,
@@ -37,14 +38,14 @@ pub(crate) fn sign(
     }
 }
 
-/// Returns the public half of the pair with this label, generated on the token if it does not exist.
+/// Returns the public half of the pair with this label. Generates the pair on the token if it does not exist.
 pub(crate) fn ensure(token: &LoggedIn<'_>, label: &str) -> Result<[u8; 32], HsmError> {
     let (action, mechanism) = ("generate an Ed25519 key", Mechanism::EccEdwardsKeyPairGen);
     let draw = || generate_pair(token, label, action, &mechanism, curve(), read_public);
     ensure_pair(token, label, read_public, draw)
 }
 
-/// Imports a pair onto the token, unless it is there already.
+/// Imports a pair to the token, unless the token has it already.
 pub(crate) fn import(
     token: &LoggedIn<'_>,
     label: &str,

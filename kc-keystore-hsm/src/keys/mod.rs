@@ -37,8 +37,8 @@ type ReadPublic = fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmE
 /// Finds the pair with this label; `None` if the token has neither half.
 ///
 /// # Errors
-/// An error if the token has only one half of the pair, or several pairs, if the ids do not belong to the public key,
-/// or if the private half could leave the token.
+/// Returns an error if the token has only one half of the pair or several pairs with this label, if the ids of the
+/// halves do not belong to the public key, or if the private half could leave the token.
 pub(crate) fn find_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -60,7 +60,7 @@ pub(crate) fn find_pair(
     Ok(Some(Pair { public, private }))
 }
 
-/// Returns the public half of the pair with this label; `draw` generates the pair if it does not exist.
+/// Returns the public half of the pair with this label. If the pair does not exist, calls `draw`, which generates it.
 fn ensure_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -79,8 +79,8 @@ fn ensure_pair(
     Ok(pair.ok_or_else(missing)?.public)
 }
 
-/// Finds the pair with this label after cleaning up an interrupted creation: a pair without an id gets one, a lone
-/// public half is destroyed.
+/// Cleans up after a creation that was interrupted, and finds the pair with this label. A pair without an id gets its
+/// id. A public half without a private half is destroyed.
 fn resume_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -104,7 +104,8 @@ fn resume_pair(
     find_pair(token, label, read_public)
 }
 
-/// Generates a pair on the token; `parameters` select its kind. `action` is used in errors: "generate an Ed25519 key".
+/// Generates a pair on the token. `parameters` select the kind of key. `action` names the operation in errors, as in
+/// "generate an Ed25519 key".
 fn generate_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -139,7 +140,7 @@ fn name_pair(
 
 /// The attributes of a pair that is imported.
 struct Halves {
-    /// The attributes of both halves: the kind of key.
+    /// The attributes that both halves have: the type of the key and its parameters.
     kind: [Attribute; 2],
     /// The value of the public half.
     public: Attribute,
@@ -147,7 +148,7 @@ struct Halves {
     private: SecretVec,
 }
 
-/// Imports a pair onto the token, unless it is there already.
+/// Imports a pair to the token, unless the token has it already.
 fn import_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -186,7 +187,7 @@ fn create_pair(
     let create = |template: &[Attribute]| token.session.create_object(template);
     let created = create(&visible).and_then(|public| {
         create(&hidden).map(drop).inspect_err(|_| {
-            // Half a pair is useless.
+            // A public half without its private half is useless.
             let _ = token.destroy(public);
         })
     });

@@ -1,5 +1,5 @@
-//! SLH-DSA-SHAKE-128f signing keys on the token (FIPS 205): `CKM_SLH_DSA`, pure, with an empty context, hedged if the
-//! token supports it.
+//! SLH-DSA-SHAKE-128f signing keys on the token (FIPS 205). The mechanism is `CKM_SLH_DSA`, pure, with an empty
+//! context. Signatures are hedged if the token supports this.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
@@ -16,7 +16,7 @@ pub(crate) fn find(token: &LoggedIn<'_>, label: &str) -> Result<Option<Pair>, Hs
     find_pair(token, label, read_public)
 }
 
-/// Returns the signature, 17088 bytes, without the message.
+/// Returns the signature (17088 bytes) without the message.
 pub(crate) fn sign(
     token: &LoggedIn<'_>,
     key: &Wanted,
@@ -29,14 +29,14 @@ pub(crate) fn sign(
         .map_err(HsmError::call("sign"))
 }
 
-/// Returns the public half of the pair with this label, generated on the token if it does not exist.
+/// Returns the public half of the pair with this label. Generates the pair on the token if it does not exist.
 pub(crate) fn ensure(token: &LoggedIn<'_>, label: &str) -> Result<[u8; 32], HsmError> {
     let (action, mechanism) = ("generate an SLH-DSA key", Mechanism::SlhDsaKeyPairGen);
     let draw = || generate_pair(token, label, action, &mechanism, parameters(), read_public);
     ensure_pair(token, label, read_public, draw)
 }
 
-/// Imports a pair onto the token, unless it is there already.
+/// Imports a pair to the token, unless the token has it already.
 pub(crate) fn import(token: &LoggedIn<'_>, label: &str, key: &SlhDsaHalf) -> Result<(), HsmError> {
     let public = key.public();
     let halves = Halves {

@@ -20,11 +20,11 @@ pub(super) struct Login<'t> {
 }
 
 impl Login<'_> {
-    /// Logs the user in, which holds for all sessions of the process.
+    /// Logs the user in. The login applies to all sessions of the process.
     ///
-    /// No thread of the process tries a PIN again that the token refused. A PIN that was not just typed at a prompt is
-    /// also not tried in three cases: if a wrong PIN would lock the token, if the node's record contains this PIN, or
-    /// if the record contains too many PINs.
+    /// No thread of the process tries a PIN again after the token refused it. A PIN that was not just typed at a prompt
+    /// is also not tried in three cases: if a wrong PIN would lock the token, if the node's record contains this PIN,
+    /// or if the record contains too many PINs.
     pub(super) fn user(self, session: &Session, info: &TokenInfo) -> Result<(), HsmError> {
         let token = self.token.to_string();
         let names = names(info);
@@ -58,7 +58,7 @@ impl Login<'_> {
             _ => Ok(()),
         };
         if let Err(error) = remembered {
-            tracing::warn!(%token, %error, "record of refused PINs cannot be written");
+            tracing::warn!(%token, %error, "record of refused PINs cannot be updated");
         }
         if is_wrong && refused.len() < MAX_REFUSED {
             refused.push(self.pin);
@@ -67,7 +67,8 @@ impl Login<'_> {
     }
 }
 
-/// The number of PINs that a process remembers for each token: more than any token refuses before it locks.
+/// The maximum number of refused PINs that a process remembers for each token. Every token locks after fewer wrong
+/// PINs.
 const MAX_REFUSED: usize = 64;
 
 fn names(info: &TokenInfo) -> [String; 4] {

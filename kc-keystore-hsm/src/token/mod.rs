@@ -20,14 +20,14 @@ pub(crate) use session::{Class, LoggedIn, Wanted};
 
 /// A token that a node has logged in to. Clones share its sessions.
 ///
-/// A lost session, login, handle or token is noticed at the next call, which reconnects once: it finds the token by its
-/// label again, logs in, and repeats the work. If that fails too, the call fails, and the next call reconnects again,
-/// so that a node recovers when its token returns.
+/// If a session, the login, a handle or the token is lost, the next call notices it and reconnects once: it finds the
+/// token again by its URI, logs in, and repeats the work. If this fails, too, the call fails. The next call reconnects
+/// again, so that a node recovers when its token returns.
 ///
-/// Tokens lock after some wrong PINs. A process therefore never tries a PIN again that the token refused. Later
-/// processes do not try it either, if [a file records it](Self::open_remembering). A PIN file is read at each login, so
-/// that a changed PIN is used. The last attempt before the token locks is made only with a PIN that was just typed at a
-/// prompt.
+/// Tokens lock after some wrong PINs. Therefore a process never tries a PIN again after the token refused it. Later
+/// processes do not try this PIN either, if [a file records it](Self::open_remembering). A PIN file is read at each
+/// login, so that a changed PIN is used. The last attempt before the token locks is made only with a PIN that was just
+/// typed at a prompt.
 ///
 /// A login belongs to the process, not to the session. If another part of the process has logged in to the same token,
 /// [`open`](Self::open) succeeds whatever the PIN is.
@@ -51,7 +51,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     connection: Option<Connection>,
-    /// The number of times that the token was connected to.
+    /// The number of connections made to the token so far.
     generation: u64,
 }
 
@@ -76,10 +76,10 @@ impl Token {
     /// Finds the token that `uri` names, logs in to it, and checks that it has the mechanisms that a node needs.
     ///
     /// # Errors
-    /// [`HsmError::ModuleMissing`], [`HsmError::NotAModule`] or [`HsmError::ModuleFailed`] if the module cannot be
-    /// loaded; [`HsmError::TokenMissing`] or [`HsmError::TokenAmbiguous`] unless exactly one token matches;
-    /// [`HsmError::PinMissing`], [`HsmError::PinIncorrect`], [`HsmError::PinLocked`] and the other errors of PINs;
-    /// [`HsmError::Lacks`].
+    /// Returns [`HsmError::ModuleMissing`], [`HsmError::NotAModule`] or [`HsmError::ModuleFailed`] if the module cannot
+    /// be loaded; [`HsmError::TokenMissing`] or [`HsmError::TokenAmbiguous`] unless exactly one token matches;
+    /// [`HsmError::PinMissing`], [`HsmError::PinIncorrect`], [`HsmError::PinLocked`] or another error about the PIN if
+    /// the login fails; and [`HsmError::Lacks`] if the token lacks a mechanism that every node needs.
     pub fn open(uri: &Pkcs11Uri, pin: PinSource) -> Result<Self, HsmError> {
         Self::new(uri, pin, None).opened()
     }
@@ -90,8 +90,8 @@ impl Token {
     /// an unrecorded PIN before. The record does not limit PINs that were just typed at a prompt.
     ///
     /// # Errors
-    /// The same as `open`; [`HsmError::PinRefused`] if the token refused this PIN before; [`HsmError::PinTriesSpent`]
-    /// if it refused too many.
+    /// Returns the same errors as `open`; [`HsmError::PinRefused`] if the token refused this PIN before; and
+    /// [`HsmError::PinTriesSpent`] if the token refused so many PINs that no other is tried.
     pub fn open_remembering(
         uri: &Pkcs11Uri,
         pin: PinSource,
@@ -121,7 +121,7 @@ impl Token {
     /// Returns the mechanisms of the token, without a login.
     ///
     /// # Errors
-    /// [`HsmError::Gone`] if the token is gone; the errors of [`Capabilities::of`].
+    /// Returns the same errors as [`Capabilities::of`].
     pub fn capabilities(&self) -> Result<Capabilities, HsmError> {
         Capabilities::of(&self.shared.uri)
     }
@@ -132,8 +132,8 @@ impl Token {
         &self.shared.uri
     }
 
-    /// Runs `work` in a session, and once more after reconnecting if the first attempt shows that something was lost.
-    /// `work` may therefore run twice.
+    /// Runs `work` in a session. If this shows that the session, the login, a handle or the token was lost, reconnects
+    /// and runs `work` a second time.
     pub(crate) fn with_session<T>(
         &self,
         work: impl Fn(&LoggedIn<'_>) -> Result<T, HsmError>,
@@ -172,15 +172,15 @@ impl Token {
         }
     }
 
-    /// Returns a session of the connection, and connects if there is none. The state is not locked while connecting, so
-    /// that a token that does not answer does not block threads that have a session.
+    /// Returns a session of the connection. If there is no connection, connects first. The state is not locked
+    /// meanwhile: if the token does not answer, threads that have a session are not blocked.
     fn lease(&self) -> Result<LoggedIn<'_>, HsmError> {
         if let Some(leased) = self.lease_of_connection()? {
             return Ok(leased);
         }
         let connecting = self.shared.connecting.lock();
         let _connecting = connecting.unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have connected.
+        // Another thread may have connected in the meantime.
         if let Some(leased) = self.lease_of_connection()? {
             return Ok(leased);
         }
@@ -206,7 +206,7 @@ impl Token {
                 None => (connection.opener(), generation),
             }
         };
-        // A connection that yields no session is dropped: the next attempt reconnects.
+        // Drop a connection in which no session can be opened, so that the next attempt reconnects.
         let session = opener.open().inspect_err(|_| self.disconnect(generation))?;
         Ok(Some(LoggedIn::new(self, session, generation)))
     }
@@ -234,7 +234,7 @@ impl Token {
             let is_it = state.generation == generation;
             state.connection.take_if(|_| is_it)
         };
-        // Closes its sessions, which must not happen while the state is locked.
+        // Dropping the connection closes its sessions. The state must not be locked at this time.
         drop(lost);
     }
 

@@ -12,7 +12,8 @@ use super::Token;
 use crate::HsmError;
 use crate::patience::Asking;
 
-/// The number of idle sessions that are kept for the next calls. More calls at a time open more sessions.
+/// The maximum number of idle sessions that are kept open for later calls. Further calls at the same time open further
+/// sessions, and close them at their end.
 const MAX_IDLE: usize = 4;
 
 /// A token that the process is logged in to.
@@ -20,7 +21,7 @@ pub(super) struct Connection {
     opener: Opener,
     idle: Vec<Session>,
     handles: HashMap<Wanted, ObjectHandle>,
-    /// A session that stays open, because closing the last one logs out.
+    /// A session that stays open, because closing the last session of a process logs the user out.
     _anchor: Session,
 }
 
@@ -58,7 +59,7 @@ impl Opener {
     }
 }
 
-/// A session for one piece of work. Dropping it closes the session.
+/// A session for one piece of work. It is closed when this value is dropped.
 pub(crate) struct LoggedIn<'t> {
     pub(crate) session: Session,
     token: &'t Token,
@@ -78,8 +79,8 @@ impl<'t> LoggedIn<'t> {
         self.generation
     }
 
-    /// Returns whether the session is open and the user is logged in. Some tokens give no other sign that a login has
-    /// ended: calls of kryoptic then fail with `GeneralError`.
+    /// Returns whether the session is open and the user is logged in. With some tokens this is the only way to notice
+    /// that a login has ended: calls of kryoptic then fail with `GeneralError`.
     pub(super) fn holds(&self) -> bool {
         let info = self.session.get_session_info();
         info.is_ok_and(|info| info.session_state() == SessionState::RwUser)
@@ -117,7 +118,7 @@ impl<'t> LoggedIn<'t> {
         if !found.is_empty() {
             return Ok(found);
         }
-        // Without a login, a token hides keys instead of refusing access to them.
+        // If the user is not logged in, a token finds no keys instead of returning an error.
         self.require_login()?;
         look()
     }
@@ -142,7 +143,8 @@ impl<'t> LoggedIn<'t> {
         }
     }
 
-    /// Calls `look` with the handles of this session's connection; returns `None` if the token was reconnected since.
+    /// Calls `look` with the handles of this session's connection. Returns `None` without a call if this connection was
+    /// replaced or lost.
     fn with_handles<T>(
         &self,
         look: impl FnOnce(&mut HashMap<Wanted, ObjectHandle>) -> Option<T>,
@@ -261,7 +263,7 @@ impl LoggedIn<'_> {
         })
     }
 
-    /// Returns the attributes *sensitive* and *extractable* of a key; `None` if the token does not say.
+    /// Returns the attributes *sensitive* and *extractable* of a key; `None` if the token does not report an attribute.
     pub(crate) fn exposure(
         &self,
         key: ObjectHandle,
