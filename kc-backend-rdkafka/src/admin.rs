@@ -19,7 +19,7 @@ use crate::worker::{Worker, blocking, retire};
 /// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// The time to wait until a broker lists a new topic: the controller confirms a topic before the brokers know it.
+/// The time to wait until a broker lists a new topic. Kafka's controller confirms a topic before the brokers know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
 /// The time between two lookups of the topic.
@@ -133,7 +133,7 @@ impl Admin for RdkafkaAdmin {
     }
 }
 
-/// Creates a topic. The client for this lives only as long as the call, because it cannot serve its events.
+/// Creates a topic. Its client exists only during the call, because no thread would serve the events of an idle client.
 fn create(
     settings: &ClientSettings,
     runtime: &Handle,

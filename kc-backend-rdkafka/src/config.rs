@@ -35,16 +35,16 @@ const MESSAGE_MAX_BYTES: i32 = 1_000_000;
 pub(crate) enum Role<'a> {
     /// Reads metadata.
     Admin,
-    /// Reads metadata in a way that lets brokers create topics.
+    /// Reads metadata with requests that let brokers create a missing topic.
     Creator,
     Producer,
-    /// Reads assigned partitions. librdkafka requires the name of a group even for this.
+    /// Reads assigned partitions. librdkafka requires the name of a group even from a client that joins no group.
     Reader(&'a str),
     /// A member of this group.
     Member(&'a str),
 }
 
-/// Refuses settings that this build of librdkafka does not support, and values that it does not accept.
+/// Returns an error for settings that this build does not support, and for values that librdkafka does not accept.
 pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     let refuse = |what: &str| Err(unsupported("rdkafka", what));
     if cfg!(not(feature = "ssl")) {
@@ -73,7 +73,7 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// Returns a native client, which connects by itself.
+/// Creates a native client. librdkafka connects it in the background.
 pub(crate) fn client<C, T>(
     settings: &ClientSettings,
     role: Role<'_>,
@@ -94,14 +94,14 @@ where
     })
 }
 
-/// Returns the error for an invalid value. librdkafka's own message is not used, because it shows the value, which may
-/// be a password.
+/// Returns the error for an invalid value. librdkafka's own message is not used, because it shows the value, and the
+/// value may be a password.
 fn invalid(error: KafkaError) -> BackendError {
     let context = match &error {
         KafkaError::ClientConfig(_, reason, name, _) => {
             format!("`{}`: {}", canonical_name(name), reason.trim())
         }
-        _ => "a setting that librdkafka does not accept".to_owned(),
+        _ => "librdkafka does not accept a setting".to_owned(),
     };
     BackendError::new(BackendErrorKind::Configuration, context)
 }
@@ -170,7 +170,7 @@ fn common(settings: &ClientSettings, config: &mut ClientConfig) {
             "connections.max.idle.ms",
             millis(settings.connections_max_idle),
         );
-    // The maximum must not be less than `reconnect.backoff.ms`.
+    // librdkafka refuses a maximum that is less than `reconnect.backoff.ms`.
     if !has(settings, "reconnect.backoff.ms") {
         config.set("reconnect.backoff.max.ms", RECONNECT_BACKOFF);
     }
@@ -217,7 +217,7 @@ fn producer(settings: &ClientSettings, config: &mut ClientConfig) {
         .set("message.timeout.ms", millis(settings.delivery_timeout))
         .set("request.timeout.ms", millis(settings.request_timeout))
         .set("compression.type", settings.compression.name())
-        // The same as Kafka's own clients, so that all clients send a key to the same partition.
+        // Use the partitioner of Kafka's own clients, so that all clients send the same key to the same partition.
         .set("partitioner", "murmur2_random");
 }
 
@@ -239,7 +239,7 @@ fn consumer(settings: &ClientSettings, config: &mut ClientConfig) {
             settings.max_partition_fetch_bytes.to_string(),
         )
         .set("fetch.wait.max.ms", millis(settings.fetch_max_wait));
-    // `message.max.bytes` must not be more than `fetch.max.bytes`.
+    // librdkafka refuses a `message.max.bytes` that is more than `fetch.max.bytes`.
     if settings.fetch_max_bytes < MESSAGE_MAX_BYTES {
         config.set(
             "message.max.bytes",
@@ -253,7 +253,7 @@ fn member(settings: &ClientSettings, config: &mut ClientConfig) {
         .set("session.timeout.ms", millis(settings.session_timeout))
         .set("heartbeat.interval.ms", millis(settings.heartbeat_interval))
         .set("max.poll.interval.ms", millis(settings.max_poll_interval))
-        // Members must agree on a strategy; all other clients support this one.
+        // The members of a group must use the same strategy. All clients support `range`.
         .set("partition.assignment.strategy", "range");
 }
 

@@ -10,19 +10,20 @@ use rdkafka::client::Client;
 
 use crate::events::Events;
 
-/// The time to wait for an answer before the events are checked for the first time. It is doubled after each check,
-/// because distant brokers need more time.
+/// The time to wait for an answer before the events are checked for the first time. The time is doubled after each
+/// check, because distant brokers need more time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// The time by which librdkafka may end a wait early.
 const PUNCTUALITY: Duration = Duration::from_millis(10);
 
-/// Waits until a broker answers, or it is certain that none will. `role` is used in errors; `serve` lets librdkafka
-/// deliver its events.
+/// Waits until a broker answers, or until it is certain that no broker will answer. Errors contain the name `role`.
+/// `serve` lets librdkafka deliver its events.
 ///
 /// # Errors
-/// [`BackendErrorKind::Unreachable`], [`BackendErrorKind::Tls`], [`BackendErrorKind::Authentication`] or another kind
-/// that an event reports.
+/// Returns [`BackendErrorKind::Unreachable`] if no broker answers within `request_timeout` or no address accepts
+/// connections; [`BackendErrorKind::Tls`] if only one side uses TLS or TLS fails; [`BackendErrorKind::Authentication`]
+/// if a broker refuses the credentials; and another kind if an event reports another failure.
 pub(crate) fn await_broker<C: ClientContext>(
     settings: &ClientSettings,
     role: &str,
@@ -57,7 +58,7 @@ pub(crate) fn await_broker<C: ClientContext>(
 }
 
 /// Waits for the metadata of the cluster, and returns whether a broker sent them. The wait ends early if a broker
-/// answers. If the answer contains no cluster id, the early end is the only sign of it.
+/// answers. If the answer contains no cluster id, the early end is the only sign that a broker answered.
 fn has_answered<C: ClientContext>(client: &Client<C>, wait: Duration) -> bool {
     // A consumer looks for a broker only once a second, unless it has a request. A timeout of zero makes a request
     // without waiting for the answer.
@@ -66,8 +67,8 @@ fn has_answered<C: ClientContext>(client: &Client<C>, wait: Duration) -> bool {
     client.fetch_cluster_id(wait).is_some() || start.elapsed() + PUNCTUALITY < wait
 }
 
-/// Returns the error kind if further waiting is useless after all connections failed. Waiting is useful if an address
-/// accepts connections: a host may have addresses that are tried later, and brokers close connections while they start.
+/// Returns the error kind if further waiting is useless after all connections failed. Returns `None` if an address
+/// accepts connections and may be that of a broker, because a broker that is starting closes connections.
 fn hopeless(settings: &ClientSettings) -> Option<BackendErrorKind> {
     let has_tls = settings.tls.is_some();
     match ask(&settings.bootstrap_servers) {
@@ -86,7 +87,7 @@ fn unanswered(kind: BackendErrorKind, context: String, events: &Events) -> Backe
     }
 }
 
-/// The maximum wait for each address to accept and to answer.
+/// The maximum time to wait until an address accepts a connection, and the maximum time to wait for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An `ApiVersions` request, version 0, with the correlation id [`CORRELATION`] and the client id "kc".
@@ -97,21 +98,21 @@ const CORRELATION: &[u8] = b"\x6b\x63\x6b\x63";
 /// The first bytes of a TLS alert.
 const ALERT: &[u8] = b"\x15\x03";
 
-/// The protocol that an address speaks.
+/// The protocol in which the first of several addresses answers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Listener {
     /// No address accepts connections.
     Nobody,
-    /// Kafka's protocol in plaintext.
+    /// An address answers in Kafka's protocol without TLS.
     Plaintext,
-    /// TLS.
+    /// An address answers with TLS.
     Tls,
-    /// No answer, or another protocol.
+    /// An address accepts connections, but does not answer or uses another protocol.
     Unknown,
 }
 
-/// Asks the addresses, `host:port,...`, until one answers. Blocks. librdkafka does not report this by itself: a broker
-/// that closes the connection may be starting, or may expect another protocol.
+/// Sends a request to each address of `servers` (`host:port,...`) until one answers. Blocks. This is necessary because
+/// librdkafka does not report why a broker closed a connection: it may be starting, or may expect another protocol.
 pub(crate) fn ask(servers: &str) -> Listener {
     let mut found = Listener::Nobody;
     let addresses = servers
@@ -132,7 +133,7 @@ fn ask_one(address: SocketAddr) -> Listener {
         return Listener::Nobody;
     };
     let mut answer = Vec::new();
-    // Bytes received before a failure count, too.
+    // Ignore a failure: the bytes received before it are examined, too.
     let _ = exchange(&mut stream, &mut answer);
     if answer.starts_with(ALERT) {
         Listener::Tls

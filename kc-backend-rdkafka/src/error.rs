@@ -49,7 +49,7 @@ fn kind(error: &KafkaError) -> BackendErrorKind {
         KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => {
             BackendErrorKind::Configuration
         }
-        // Refused before anything is sent: an invalid topic name or number of partitions.
+        // librdkafka refuses an invalid topic name or number of partitions before it sends a request.
         KafkaError::AdminOpCreation(_) | KafkaError::Nul(_) => BackendErrorKind::Rejected,
         KafkaError::Canceled => BackendErrorKind::Closed,
         _ => BackendErrorKind::Other,
@@ -102,7 +102,7 @@ fn kind_of_code(code: Code) -> BackendErrorKind {
     }
 }
 
-/// Returns whether the broker sent the code, in contrast to librdkafka itself.
+/// Returns whether the error code was sent by a broker. Other codes are errors of librdkafka itself.
 fn is_of_broker(code: Code) -> bool {
     code as i32 > 0
 }

@@ -1,4 +1,4 @@
-//! Reports of librdkafka outside of calls: log lines, and errors that belong to no call.
+//! Events of librdkafka: log lines, and errors that belong to no call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -15,8 +15,8 @@ use crate::error::{code, of_code};
 /// The facility under which librdkafka logs the reasons of failed connections.
 const FAILED_CONNECTION: &str = "FAIL";
 
-/// The time for which a failure explains later errors of calls. librdkafka retries about once a second, and reports
-/// each failure.
+/// The time for which a failure is used as the cause of later errors of calls. librdkafka retries about once a second,
+/// and reports each failure.
 const FAILURE_AGE: Duration = Duration::from_secs(60);
 
 /// Runs a callback of librdkafka. A panic must not reach C code, where it would end the process.
@@ -28,18 +28,18 @@ pub(crate) fn guarded(callback: &str, work: impl FnOnce()) {
     }
 }
 
-/// The events of a client. librdkafka retries without end, whatever is wrong; the cause is recorded here.
+/// The events of a client. librdkafka retries without end after every failure, so this value records the cause.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     seen: Mutex<Seen>,
-    /// `true` if the settings name a group for this client; `false` if it has a group only because librdkafka requires
-    /// one.
+    /// `true` if the caller named a group for this client; `false` if the client has the name of a group only because
+    /// librdkafka requires one.
     has_group: bool,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// The last failure that does not pass by itself.
+    /// The last failure that a retry does not overcome.
     failure: Option<Failure>,
     /// The reason of the last failed connection.
     reason: Option<String>,
@@ -77,7 +77,7 @@ impl Events {
         }
     }
 
-    /// Returns the last failure that does not pass by itself. Each failure is returned only once.
+    /// Returns the last failure that a retry does not overcome. Each failure is returned only once.
     pub(crate) fn failure(&self, context: &str) -> Option<BackendError> {
         self.with(|seen| {
             let failure = seen.failure.as_mut().filter(|failure| !failure.told)?;
@@ -86,8 +86,8 @@ impl Events {
         })
     }
 
-    /// Returns the cause of a call's error if it is known, otherwise the error itself. The error of a call says only
-    /// that no broker answered.
+    /// Returns an error with the recorded cause, if `error` says only that no broker answered and a recent failure was
+    /// recorded. Otherwise returns `error` itself.
     pub(crate) fn explain(&self, error: BackendError) -> BackendError {
         self.explain_at(error, Instant::now())
     }
@@ -159,14 +159,14 @@ impl Events {
     }
 }
 
-/// Returns the meaning of an error. librdkafka's code is not always precise.
+/// Returns the error that belongs to a code and a reason of librdkafka. The code alone is not always precise.
 fn meaning(code: Code, reason: &str) -> BackendError {
     let kind = match code {
-        // The connection broke during authentication; the password may be right.
+        // The connection broke during authentication, so this says nothing about the password.
         Code::Authentication if reason.contains("handshake failed: Local:") => {
             BackendErrorKind::Unreachable
         }
-        // Alerts that arrive after this side has completed the handshake, such as "certificate required".
+        // A TLS alert that arrived after this side had completed the handshake, such as "certificate required".
         Code::BrokerTransportFailure if reason.contains("SSL routines") => BackendErrorKind::Tls,
         _ => return of_code("", code),
     };
@@ -194,7 +194,7 @@ impl Events {
             self.with(|seen| seen.reason = Some(message.to_owned()));
         }
         match level {
-            // Warnings about settings of producers in a consumer, and of consumers in a producer.
+            // librdkafka warns about settings that only producers use in a consumer, and the other way round.
             _ if facility == "CONFWARN" => {
                 tracing::debug!(target: "librdkafka", facility, "{message}");
             }
@@ -212,7 +212,7 @@ impl Events {
 impl ConsumerContext for Events {}
 
 /// The time to wait for each event while events are served. A poll that does not wait at all would serve only one
-/// event, and would not report whether it served one.
+/// event, and would not report whether there was an event.
 const SERVING: Duration = Duration::from_millis(1);
 
 /// Serves the events of a consumer that reads nothing.

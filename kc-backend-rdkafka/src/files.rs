@@ -5,7 +5,7 @@ use std::fs;
 use kc_core::backend::{Authorities, BackendError, BackendErrorKind, ClientCertificate, Tls};
 use rdkafka::ClientConfig;
 
-/// The files of TLS, all of which are readable.
+/// The files for TLS that the settings name. All of them were read once.
 #[derive(Debug)]
 pub(crate) struct Files<'a> {
     authorities: Option<&'a str>,
@@ -16,7 +16,7 @@ pub(crate) struct Files<'a> {
 
 /// Sets librdkafka's settings for TLS.
 pub(crate) fn configure(tls: &Tls, config: &mut ClientConfig) {
-    // With "probe", librdkafka uses OpenSSL's authorities, or searches the usual paths of the system.
+    // With "probe", librdkafka uses OpenSSL's certificate authorities, or searches the usual paths of the system.
     config.set("ssl.ca.location", authorities(tls).unwrap_or("probe"));
     let identification = if tls.check_hostname { "https" } else { "none" };
     config.set("ssl.endpoint.identification.algorithm", identification);
@@ -33,7 +33,7 @@ pub(crate) fn configure(tls: &Tls, config: &mut ClientConfig) {
 /// Checks that the files are readable.
 ///
 /// # Errors
-/// [`BackendErrorKind::Configuration`], naming the setting and the file.
+/// Returns [`BackendErrorKind::Configuration`] if a file cannot be read. The message names the setting and the file.
 pub(crate) fn read(tls: &Tls) -> Result<Files<'_>, BackendError> {
     let authorities = authorities(tls);
     if let Some(path) = authorities {
@@ -66,8 +66,8 @@ fn read_one(setting: &str, path: &str) -> Result<Vec<u8>, BackendError> {
 }
 
 impl Files<'_> {
-    /// Returns the error of a client that cannot be made, with the setting and the file that librdkafka's `reason`
-    /// refers to.
+    /// Returns the error for a client that could not be created. The error names the setting and the file that
+    /// librdkafka's `reason` means.
     pub(crate) fn blame(&self, reason: String) -> BackendError {
         let context = match self.certificate {
             Some(ClientCertificate { key, password, .. })

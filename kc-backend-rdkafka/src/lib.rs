@@ -1,9 +1,9 @@
-//! Kafka by librdkafka: a [`Backend`] on the C library that most clients in other languages use, too. Choose it for
-//! brokers or settings that the pure backend does not support.
+//! A Kafka [`Backend`] that uses librdkafka, the C library on which most clients in other languages are built. Choose
+//! it for brokers or settings that the pure backend does not support.
 //!
-//! Building it requires a C compiler and make. Without features it supports plaintext and SASL/PLAIN. The feature `ssl`
-//! adds TLS and SCRAM with the system's OpenSSL; the feature `ssl-vendored` adds them with a bundled OpenSSL. In `kc`,
-//! these features are called `rdkafka-ssl` and `rdkafka-ssl-vendored`.
+//! Building this crate requires a C compiler and make. Without features it supports plaintext connections and
+//! SASL/PLAIN. The feature `ssl` adds TLS and SCRAM with the system's OpenSSL. The feature `ssl-vendored` adds them
+//! with a bundled OpenSSL. In `kc`, these features are called `rdkafka-ssl` and `rdkafka-ssl-vendored`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -59,14 +59,14 @@
 //!
 //! # Modules
 //!
-//! `config` translates settings to librdkafka's names and makes native clients; `files` handles the files of TLS.
-//! `events` records what librdkafka reports outside of calls: it retries without end, and only its events say what is
-//! wrong. `connection` waits for the first answer of a broker, and probes the addresses if none comes. `worker` is the
-//! thread that owns a client, because librdkafka's calls block. `admin`, `producer`, `log_reader` and `group_consumer`
-//! are the roles, each with a client of its own. `lookup` finds existing topics and their offsets. It has a separate
-//! client, because a client that reads answers other requests only after its fetches. `positions` reads and commits the
-//! positions of a group. `record` converts records and partitions, `error` maps librdkafka's errors. No type of
-//! librdkafka is part of the public interface.
+//! `config` translates settings to librdkafka's names and creates its native clients; `files` handles the files of TLS.
+//! `events` records the events of librdkafka, because librdkafka retries without end and reports the cause of a failure
+//! only in events. `connection` waits for the first answer of a broker, and probes the addresses if no broker answers.
+//! `worker` is the thread that owns a client, because librdkafka's calls block. `admin`, `producer`, `log_reader` and
+//! `group_consumer` are the roles, each with a client of its own. `lookup` finds existing topics and their offsets. It
+//! has a separate client, because a client that reads records answers other requests only after its fetches.
+//! `positions` reads and commits the positions of a group. `record` converts records and partitions, and `error` maps
+//! librdkafka's errors. No type of librdkafka is part of the public interface.
 
 mod admin;
 mod config;
@@ -105,9 +105,9 @@ impl RdkafkaBackend {
     /// Returns a backend with these settings. It connects when a role is requested.
     ///
     /// # Errors
-    /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for settings that are not
-    /// built in: TLS and SCRAM without the feature `ssl`, and zstd.
-    /// [`BackendErrorKind::Configuration`](kc_core::backend::BackendErrorKind::Configuration) for values that
+    /// Returns [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for settings that
+    /// this build does not support: TLS and SCRAM without the feature `ssl`, and the compression zstd.
+    /// Returns [`BackendErrorKind::Configuration`](kc_core::backend::BackendErrorKind::Configuration) for values that
     /// librdkafka does not accept; the message names the setting.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         config::check(&settings)?;
@@ -115,7 +115,7 @@ impl RdkafkaBackend {
             && !tls.check_hostname
         {
             tracing::warn!(
-                "`ssl_check_hostname` is off: any certificate of a trusted authority is accepted"
+                "`ssl_check_hostname` is off: a broker may present a certificate for any host name"
             );
         }
         Ok(Self {

@@ -22,13 +22,13 @@ use crate::worker::retire;
 /// The maximum time by which a lookup of topics may delay a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The time after which events are served again while the client makes no requests.
+/// The time after which the events of a client without requests are served again.
 const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum wait: librdkafka counts milliseconds in 32 bits.
+/// The maximum timeout of a call. librdkafka counts the milliseconds in 32 bits.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// Returns the time until `end`, bounded to what librdkafka accepts.
+/// Returns the time until `end`, or [`LONGEST_WAIT`] if that is shorter.
 pub(crate) fn left(end: Instant) -> Duration {
     end.saturating_duration_since(Instant::now())
         .min(LONGEST_WAIT)
@@ -80,7 +80,12 @@ fn is_legal(topic: &str) -> bool {
     static LOGGED: Once = Once::new();
     let is_legal = is_topic_name(topic);
     if !is_legal {
-        LOGGED.call_once(|| tracing::warn!(?topic, "broker lists an invalid topic name; ignored"));
+        LOGGED.call_once(|| {
+            tracing::warn!(
+                ?topic,
+                "broker lists an invalid topic name; the topic is ignored"
+            )
+        });
     }
     is_legal
 }
@@ -90,8 +95,8 @@ fn topic_error(topic: &MetadataTopic) -> Option<Code> {
     error.map(Code::from)
 }
 
-/// A client for requests about topics and offsets. It is a consumer without partitions: on a consumer that reads,
-/// requests would wait until a fetch ends.
+/// A client for requests about topics and offsets. It is a consumer that reads no partitions. If a consumer that reads
+/// partitions made these requests, they would wait until a fetch ends.
 pub(crate) struct Lookup {
     consumer: BaseConsumer<Events>,
     /// The time at which events were last served.
@@ -111,7 +116,7 @@ impl Lookup {
         }
     }
 
-    /// Returns a client after it has connected.
+    /// Creates a client, and returns it after it has connected.
     pub(crate) fn connect(settings: &ClientSettings, role: Role<'_>) -> Result<Self, BackendError> {
         let consumer: BaseConsumer<Events> = config::client(settings, role, Events::default())?;
         let (client, events) = (consumer.client(), consumer.context());
@@ -164,7 +169,8 @@ impl Lookup {
         Ok(ready)
     }
 
-    /// Returns the names of all topics except Kafka's internal ones, whose names begin with `__`.
+    /// Returns the names of all topics. Leaves out Kafka's internal topics, whose names begin with `__`, and invalid
+    /// names.
     pub(crate) fn topics(
         &self,
         context: &str,
@@ -195,8 +201,8 @@ impl Lookup {
         Ok(both.collect())
     }
 
-    /// Returns the offset at the beginning or at the end of each partition, as `which` says. librdkafka accepts both in
-    /// place of a time.
+    /// Returns the offset at the beginning of each partition if `which` is [`Offset::Beginning`], and at the end if it
+    /// is [`Offset::End`]. In the request, librdkafka accepts these two values in place of a time.
     fn offsets(
         &self,
         partitions: &BTreeSet<TopicPartition>,

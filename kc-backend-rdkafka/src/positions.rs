@@ -18,8 +18,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 
 /// Returns the positions that the group has committed; partitions without a position are omitted.
 ///
-/// librdkafka can also start at committed positions by itself, but waits without end if a new broker has no coordinator
-/// yet.
+/// librdkafka could also read the committed positions by itself. But then it would wait without end if a new cluster
+/// has no coordinator for the group yet.
 pub(crate) fn committed<'a, C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: impl IntoIterator<Item = &'a TopicPartition>,
@@ -58,12 +58,13 @@ pub(crate) fn commit<C: ConsumerContext>(
             .iter()
             .map(|(at, offset)| (at, Offset::Offset(*offset))),
     )?;
-    // A commit waits for the coordinator as long as a session lasts. This request ends at `end`, and comes first.
+    // librdkafka's commit would wait for the coordinator as long as a session lasts. Therefore first make this request,
+    // which waits for the coordinator only until `end`.
     committed(consumer, positions.keys().take(1), context, end)?;
     patiently(context, end, || consumer.commit(&offsets, CommitMode::Sync))
 }
 
-/// Retries while the coordinator is not ready.
+/// Makes a call, and repeats it until `end` while the group's coordinator is not ready.
 fn patiently<T>(
     context: &str,
     end: Instant,

@@ -1,4 +1,5 @@
-//! The producer. It sends idempotently and keeps the order of records; all in-sync replicas acknowledge each record.
+//! The producer. It sends idempotently and keeps the order of records. Each record is acknowledged by all in-sync
+//! replicas.
 
 mod deliveries;
 
@@ -36,10 +37,10 @@ type Native = ThreadedProducer<Deliveries>;
 type NativeRecord<'a> = BaseRecord<'a, [u8], [u8], Box<Queued>>;
 
 pub(crate) struct RdkafkaProducer {
-    // Declared before the worker, so that the worker's thread, which may block, drops the last reference.
+    // Declared before the worker, so that the last reference is dropped by the worker's thread, which may block.
     native: Native,
     worker: Worker<Native>,
-    /// A lock for each topic that is looked up for the first time. The locks keep the order of records.
+    /// A lock for each topic that was looked up. The lock keeps the order of the records that wait for a lookup.
     checks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     max_block: Duration,
     max_request_size: usize,
@@ -93,7 +94,7 @@ impl RdkafkaProducer {
         }
     }
 
-    /// Queues a record; waits while the queue is full.
+    /// Adds a record to the queue. Waits until `end` at most while the queue is full.
     async fn queue(&self, mut record: NativeRecord<'_>, end: Instant) -> Result<(), BackendError> {
         loop {
             let (error, rejected) = match self.try_to_queue(record) {
@@ -114,7 +115,8 @@ impl RdkafkaProducer {
         }
     }
 
-    /// Returns the error, or `Closed` if librdkafka met a fatal error, after which a producer accepts no more records.
+    /// Returns the error. If librdkafka has had a fatal error, after which a producer accepts no more records, returns
+    /// an error of the kind `Closed` instead.
     fn unless_dead(&self, error: BackendError) -> BackendError {
         match self.native.client().fatal_error() {
             Some((_, reason)) => {

@@ -32,7 +32,7 @@ pub(crate) fn fetched(message: &BorrowedMessage<'_>) -> Record {
 fn headers(headers: &impl Headers) -> Vec<Header> {
     (0..headers.count())
         .map_while(|index| {
-            // The crate panics if a name is not UTF-8, and any client may send such a name.
+            // The crate `rdkafka` panics if a name is not UTF-8, and any client may send such a name.
             let header = catch_unwind(AssertUnwindSafe(|| headers.try_get(index)));
             match header {
                 Ok(header) => header.map(|header| Header {
@@ -104,7 +104,8 @@ pub(crate) fn named(element: &TopicPartitionListElem<'_>) -> TopicPartition {
     }
 }
 
-/// Refuses topic names on which the crate would panic: empty names, long names, and names with a zero byte.
+/// Returns an error for topic names on which the crate `rdkafka` would panic: empty names, names of more than 249
+/// bytes, and names with a zero byte.
 pub(crate) fn check_name(topic: &str) -> Result<(), BackendError> {
     if topic.is_empty() || topic.len() > LONGEST_NAME || topic.contains('\0') {
         return Err(BackendError::new(

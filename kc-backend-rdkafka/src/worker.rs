@@ -1,4 +1,4 @@
-//! Threads that make librdkafka's calls, which block.
+//! Threads that call librdkafka. Its calls block.
 
 use std::sync::mpsc;
 use std::thread;
@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 /// which is more precise than a timeout of this crate.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The time for which a poll may continue after its time limit. A slow broker may answer after the limit; if each poll
-/// were ended at its limit, no poll would return records from such a broker.
+/// The time for which a poll may continue after its time limit. A slow broker may need longer than the limit for an
+/// answer. Without this additional time, no poll would return records from such a broker.
 const SLOWNESS: Duration = Duration::from_secs(5);
 
 /// The maximum time for which a thread waits in one call of librdkafka. Between such calls, the thread looks up new
@@ -32,7 +32,7 @@ impl<S: 'static> Worker<S> {
     /// Starts a thread, which creates its state with `make`.
     ///
     /// # Errors
-    /// The error of `make`, or [`BackendErrorKind::Closed`] if the thread does not start.
+    /// Returns the error of `make`, or [`BackendErrorKind::Closed`] if the thread does not start.
     pub(crate) async fn start(
         name: &str,
         make: impl FnOnce() -> Result<S, BackendError> + Send + 'static,
@@ -69,7 +69,8 @@ impl<S: 'static> Worker<S> {
     /// even if the caller has stopped waiting.
     ///
     /// # Errors
-    /// [`BackendErrorKind::Timeout`], or [`BackendErrorKind::Closed`] if the thread has ended.
+    /// Returns [`BackendErrorKind::Timeout`] if the job takes longer, and [`BackendErrorKind::Closed`] if the thread
+    /// has ended.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         deadline: Duration,
@@ -79,11 +80,11 @@ impl<S: 'static> Worker<S> {
         self.wait(deadline, context, |state, _| job(state)).await
     }
 
-    /// Runs a poll and waits for it. The poll can ask whether the caller still waits. A poll that does not end in time
-    /// counts as a poll without records.
+    /// Runs a poll and waits for it. The function that `poll` receives returns whether the caller still waits. If the
+    /// poll does not end in time, the result is `Ok`, as for a poll without records.
     ///
     /// # Errors
-    /// The error of the poll, or [`BackendErrorKind::Closed`] if the thread has ended.
+    /// Returns the error of the poll, or [`BackendErrorKind::Closed`] if the thread has ended.
     pub(crate) async fn poll(
         &self,
         wait: Duration,
@@ -120,7 +121,7 @@ impl<S: 'static> Worker<S> {
         }
     }
 
-    /// Destroys the client, and waits for that until `deadline`.
+    /// Lets the thread destroy the client, and waits for this until `deadline`.
     pub(crate) async fn end(self, deadline: Duration) {
         drop(self.jobs);
         if tokio::time::timeout(deadline, self.ended).await.is_err() {
@@ -143,7 +144,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Drops a native client on a thread of its own, because destroying it may block.
+/// Drops a native client on a new thread, because dropping it may block.
 pub(crate) fn retire<T: Send + 'static>(client: T) {
     let retiring = thread::Builder::new().name("kc retire".to_owned());
     // If no thread starts, the client is dropped here.

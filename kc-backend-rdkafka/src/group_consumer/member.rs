@@ -1,4 +1,4 @@
-//! The thread of a group's member.
+//! The state and the work of the thread that is a member of a consumer group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Member {
     subscription: Subscription,
     /// The topics of the subscription that exist.
     subscribed: BTreeSet<String>,
-    /// `true` if one of these topics may not exist any more.
+    /// `true` if one of the topics in `subscribed` may have been deleted.
     doubtful: bool,
     next_look: Instant,
     next_list: Instant,
@@ -82,8 +82,8 @@ impl Member {
 
         let end = Instant::now() + settings.request_timeout;
         let topics = self.wanted(true, true, end)?;
-        // `Latest` means the end of each partition that exists now. Topics that appear later are read from their first
-        // record, whatever `start` is.
+        // `Latest` means the end of each partition that exists now. Topics that appear later are always read from their
+        // first record.
         if start == GroupStart::Latest {
             let ready = self.lookup().ready_partitions(&topics, end)?;
             let have = self.lookup().watermarks(&ready, end)?;
@@ -95,13 +95,13 @@ impl Member {
         self.subscribe(topics)
     }
 
-    /// Fetches until there is something to return, or until `end`, or until the caller stops waiting.
+    /// Fetches until there are records or revoked partitions to return, until `end`, or until the caller stops waiting.
     pub(super) fn poll(
         &mut self,
         end: Instant,
         wanted: &dyn Fn() -> bool,
     ) -> Result<(), BackendError> {
-        // A dropped poll must not delay a commit.
+        // A poll whose caller no longer waits must not delay a commit.
         while wanted() && !self.membership.has_news() {
             self.apply_pauses()?;
             self.catch_up();
@@ -142,7 +142,8 @@ impl Member {
         &self.consumer.context().lookup
     }
 
-    /// Waits for a record, and takes all others that have arrived. Rebalances happen in this call.
+    /// Waits for a record, and takes all further records that have arrived. librdkafka calls back for rebalances in
+    /// this call.
     fn fetch(&self, mut wait: Duration) {
         while self.membership.waiting() < self.max_poll_records {
             match self.consumer.poll(wait) {
@@ -214,7 +215,7 @@ impl Member {
         Ok(read.collect())
     }
 
-    /// Subscribes to wanted topics that have appeared, and unsubscribes from those that have disappeared.
+    /// Subscribes to topics of the subscription that have appeared, and unsubscribes from topics that have disappeared.
     fn look(&mut self) {
         self.doubtful |= self.events().take_missing_topic();
         let awaits = !self.subscription.names().is_subset(&self.subscribed);
@@ -237,9 +238,9 @@ impl Member {
         }
     }
 
-    /// Returns the topics of the subscription that exist. If `list` is not set, no new topics are added that match the
-    /// regular expressions. If `doubtful` is not set, the named topics that the consumer has subscribed to are assumed
-    /// to exist.
+    /// Returns the topics of the subscription that exist. If `list` is `false`, does not look for further topics that
+    /// match the regular expressions. If `doubtful` is `false`, assumes that the topics still exist to which the
+    /// consumer has subscribed by name.
     fn wanted(
         &self,
         list: bool,

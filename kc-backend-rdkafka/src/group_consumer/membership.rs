@@ -17,7 +17,7 @@ struct State {
     starts: BTreeMap<TopicPartition, i64>,
     /// Assigned partitions whose start is not known yet.
     unanchored: BTreeSet<TopicPartition>,
-    /// The start offsets of the other assigned partitions.
+    /// The start offsets of the assigned partitions whose start is known.
     anchored: BTreeMap<TopicPartition, i64>,
     /// `true` if `stored` contains start offsets that must be committed soon.
     has_new_starts: bool,
@@ -25,7 +25,7 @@ struct State {
     stored: BTreeMap<TopicPartition, i64>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
-    /// Partitions that were paused or resumed, but not yet in librdkafka.
+    /// Partitions that were paused or resumed, but for which librdkafka was not called yet.
     changed: BTreeSet<TopicPartition>,
     /// Records that were fetched and not returned yet.
     outbox: VecDeque<Record>,
@@ -54,7 +54,7 @@ impl Membership {
         });
     }
 
-    /// Returns the number of fetched records.
+    /// Returns the number of fetched records that were not returned yet, without those of paused partitions.
     pub(super) fn waiting(&self) -> usize {
         self.with(|state| state.outbox.len())
     }
@@ -91,7 +91,7 @@ impl Membership {
         self.with(|state| state.stored.clone())
     }
 
-    /// Removes stored positions that were committed, unless later ones were stored in the meantime.
+    /// Removes stored positions that were committed. Keeps a position that was changed in the meantime.
     pub(super) fn committed(&self, positions: &BTreeMap<TopicPartition, i64>) {
         self.with(|state| {
             state
@@ -140,7 +140,8 @@ impl Membership {
         });
     }
 
-    /// Returns the assigned partitions that were paused, and those that were resumed, since the last call.
+    /// Returns the assigned partitions that were paused since the last call, and the assigned partitions that were
+    /// resumed since then.
     pub(super) fn pauses_to_apply(&self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         self.with(|state| {
             std::mem::take(&mut state.changed)
@@ -195,9 +196,10 @@ impl Membership {
     }
 
     /// Sets the start of a partition. If the group has a committed position, the start is this position, or the
-    /// beginning of the log if the log does not contain the position. If the group has none, the start is the one in
-    /// `starts`, and is stored so that it will be committed. Otherwise the next owner of the partition, which may begin
-    /// at another start, could skip records that were not committed yet.
+    /// beginning of the log if the log does not contain the position. If the group has no committed position, the start
+    /// is the offset in `starts`, or the beginning of the log. A start that is not yet committed is stored, so that it
+    /// will be committed. If it were not committed, the next owner of the partition could begin at another start, and
+    /// skip records that were not committed.
     pub(super) fn anchor(&self, at: TopicPartition, committed: Option<i64>, have: Watermarks) {
         self.with(|state| {
             let start = have.resolve_for_group(committed, state.starts.get(&at).copied());

@@ -19,16 +19,16 @@ use crate::lookup::Lookup;
 use crate::positions;
 use crate::record::{bare_list, list, named};
 
-/// The time that a rebalance waits for the commit of revoked partitions.
+/// The maximum time for which a rebalance waits for the commit of positions of revoked partitions.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 
-/// The time that a rebalance waits to learn the start of partitions.
+/// The maximum time for which a rebalance waits until the start positions of new partitions are found and committed.
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
-/// The action that errors name if the check of newly assigned partitions fails.
+/// The name of the check of newly assigned partitions in errors.
 const CHECK: &str = "compare committed positions with the logs";
 
-/// The context that librdkafka calls back.
+/// The receiver of librdkafka's callbacks for a member of a group.
 pub(super) struct Rebalancing {
     pub(super) events: Events,
     pub(super) lookup: Lookup,
@@ -105,8 +105,8 @@ impl Rebalancing {
     }
 }
 
-/// Determines the start offsets of the assigned partitions whose start is not known yet. The next call handles
-/// partitions that have no leader now.
+/// Determines the start offsets of the assigned partitions whose start is not known yet. Leaves out partitions that
+/// have no leader now: a later call handles them.
 pub(super) fn anchor(
     consumer: &BaseConsumer<Rebalancing>,
     end: Instant,
@@ -126,7 +126,7 @@ pub(super) fn anchor(
     Ok(())
 }
 
-/// Commits the stored positions, if new start offsets are among them.
+/// Commits the stored positions if they contain new start offsets.
 pub(super) fn commit_starts(
     consumer: &BaseConsumer<Rebalancing>,
     end: Instant,
@@ -151,7 +151,7 @@ pub(super) fn read(
     consumer
         .assign(&offsets)
         .map_err(|error| failed("read partitions", error))?;
-    // librdkafka forgets a pause when it loses the partition.
+    // librdkafka forgets that a partition is paused when the partition is revoked.
     let paused = consumer.context().membership.paused();
     if !paused.is_empty() {
         let paused = bare_list(&paused)?;

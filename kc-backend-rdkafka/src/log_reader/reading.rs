@@ -1,4 +1,4 @@
-//! The thread of a log reader.
+//! The state and the work of the thread of a log reader.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +17,8 @@ use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
 use crate::record::{bare_list, fetched, list};
 use crate::worker::{SLICE, retire};
 
-/// The group name of a log reader without a group, because librdkafka requires one. No positions are committed under
-/// it.
+/// The group name of a log reader without a group. librdkafka requires a name, but no positions are committed under
+/// this one.
 const NO_GROUP: &str = "kc-none";
 
 /// Records that were fetched and not returned yet.
@@ -48,7 +48,7 @@ pub(super) struct Reading {
     topics: BTreeSet<String>,
     /// Assigned topics that did not exist at the last lookup.
     awaited: BTreeSet<String>,
-    /// `true` if a topic that is read may not exist any more.
+    /// `true` if one of `topics` may have been deleted.
     doubtful: bool,
     next_look: Instant,
 }
@@ -136,7 +136,7 @@ impl Reading {
         end: Instant,
         wanted: &dyn Fn() -> bool,
     ) -> Result<(), BackendError> {
-        // A dropped poll must not delay other calls.
+        // A poll whose caller no longer waits must not delay other calls.
         while wanted() && self.outbox.is_empty() {
             self.look();
             self.lookup.tend();
@@ -154,7 +154,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Waits for a record, and takes all others that have arrived.
+    /// Waits for a record, and takes all further records that have arrived.
     fn fetch(&mut self, mut wait: Duration) {
         let mut records = Vec::new();
         while records.len() < self.max_poll_records {
@@ -172,7 +172,7 @@ impl Reading {
         }
     }
 
-    /// Starts to read awaited topics that exist now, and awaits topics that no longer exist.
+    /// Starts to read awaited topics that exist now. Stops reading topics that no longer exist, and awaits them again.
     fn look(&mut self) {
         self.doubtful |= self.consumer.context().take_missing_topic();
         let idle = self.awaited.is_empty() && !self.doubtful;
@@ -208,7 +208,7 @@ impl Reading {
     fn add(&mut self, topic: String, offset: Offset) -> Result<(), BackendError> {
         self.remove(&topic)?;
         self.drop_fetched(&topic);
-        // librdkafka looks for the leaders of new topics only once a second. This does not wait for the answer.
+        // Request the leader now, without waiting for the answer: librdkafka would look for it only once a second.
         let _ = self.consumer.fetch_metadata(Some(&topic), Duration::ZERO);
         self.consumer
             .incremental_assign(&list([(&first(&topic), offset)])?)

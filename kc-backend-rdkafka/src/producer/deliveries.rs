@@ -15,23 +15,25 @@ use tokio::sync::{Notify, oneshot};
 use crate::error::failed;
 use crate::events::{Events, guarded};
 
-/// The context that librdkafka calls back.
+/// The receiver of librdkafka's callbacks for a producer.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     pub(super) events: Events,
     state: Mutex<State>,
-    /// Notified whenever all records of a span between flushes are delivered or failed.
+    /// Notified each time that all records queued between two flushes are delivered or failed.
     settled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number of flushes; records queued since the last one belong to this span.
+    /// The number of flushes so far. It identifies the current span: the time between two flushes in which a record is
+    /// queued.
     span: u64,
     /// The number of records of each span that are queued and not yet delivered. Spans without such records are not in
     /// the map.
     outstanding: BTreeMap<u64, usize>,
-    /// The first failure since the last flush. It is also kept if the caller does not wait for the record's delivery.
+    /// The first failure to deliver a record since the last flush. It is kept even if the caller does not wait for the
+    /// delivery of that record.
     failure: Option<(String, KafkaError)>,
     /// The topics that were looked up; `true` if the topic existed.
     topics: HashMap<String, bool>,
@@ -64,8 +66,8 @@ impl Deliveries {
         self.done(queued.span, |_| ());
     }
 
-    /// Waits until all records queued before this call are delivered or failed, even if more are queued in the
-    /// meantime. Cancel safe.
+    /// Waits until all records queued before this call are delivered or failed. Does not wait for records that are
+    /// queued later. Cancel safe.
     pub(super) async fn all_done(&self) {
         let last = self.with(|state| {
             state.span += 1;
