@@ -20,7 +20,7 @@ use crate::lookup::{self, is_legal};
 /// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// The time to wait until a broker lists a new topic: the controller confirms a topic before the brokers know it.
+/// The time to wait until a broker lists a new topic. Kafka's controller confirms a topic before the brokers know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
 /// The time between two lookups of the topic.
@@ -29,7 +29,8 @@ const CREATION_POLL: Duration = Duration::from_millis(50);
 pub(crate) struct PureAdmin {
     settings: Arc<ClientSettings>,
     admin: AdminClient,
-    /// A connection whose metadata requests let brokers create topics. It is made when it is first needed.
+    /// A connection whose metadata requests let brokers create topics. It is established when it is needed for the
+    /// first time.
     creating: OnceCell<Kafka>,
 }
 

@@ -50,7 +50,7 @@ fn unreachable_brokers(context: String) -> BackendError {
     BackendError::new(BackendErrorKind::Unreachable, context)
 }
 
-/// Refuses settings that this backend does not support.
+/// Returns an error for settings that this backend does not support.
 pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     settings.refuse_librdkafka(NAME)?;
     if let Some(tls) = &settings.tls

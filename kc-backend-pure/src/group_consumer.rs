@@ -50,8 +50,8 @@ impl PureGroupConsumer {
         let admin = kafka.admin();
         let existing =
             lookup::missing_from(&BTreeSet::new(), subscription, &admin, deadline).await?;
-        // `Latest` means the end of each partition that exists now. Topics that appear later are read from their first
-        // record, whatever `start` is.
+        // `Latest` means the end of each partition that exists now. Topics that appear later are always read from their
+        // first record.
         let starts: HashMap<KrafkaPartition, i64> = match start {
             GroupStart::Earliest => HashMap::new(),
             GroupStart::Latest => {
@@ -99,7 +99,7 @@ impl PureGroupConsumer {
         Ok(joined)
     }
 
-    /// Subscribes to topics that have appeared.
+    /// Subscribes also to topics that have appeared.
     async fn subscribe(
         &mut self,
         appeared: impl Iterator<Item = String>,

@@ -1,26 +1,29 @@
-//! A [`Backend`] for Kafka before 4.0, on the old client crate `kafka`.
+//! A [`Backend`] for brokers older than Kafka 4.0. It uses the old client crate `kafka`.
 //!
-//! It uses the first versions of Kafka's protocol, which Apache Kafka supports from 0.8.2 to 3.9. These limits follow:
+//! The crate uses the first versions of Kafka's requests, which Apache Kafka supports from 0.8.2 to 3.9. Therefore this
+//! backend has the following limits:
 //!
 //! - Records have no headers and no timestamps; records with headers are refused. Null and empty keys and values are
 //!   sent as they are, but both are received as null.
 //! - A consumer group is only a name under which positions are committed. Its members do not share the partitions: each
 //!   member reads all of them, so two members of one group read every record twice.
 //! - Sending is not idempotent: if an acknowledgement is lost, the record is sent again, and consumers read it twice.
-//!   The order is kept.
+//!   The order of records is kept.
 //! - Topics cannot be created, except by brokers that create them on request.
-//! - There is no TLS and no SASL. gzip and Snappy are supported, LZ4 and Zstandard are not: polls return an error for
-//!   batches that another client compressed with these.
-//! - Batches larger than 64 MiB, or than the brokers' `fetch.max.bytes`, are skipped.
+//! - There is no TLS and no SASL.
+//! - gzip and Snappy are supported. LZ4 and Zstandard are not supported: polls return an error for batches that another
+//!   client compressed with LZ4 or Zstandard.
+//! - Batches that are larger than 64 MiB or than the brokers' setting `fetch.max.bytes` are skipped.
 //! - Only the bootstrap servers are asked for metadata, so configure more than one of them.
 //! - Records of aborted transactions are read, too.
 //!
 //! # Modules
 //!
-//! All calls of the crate `kafka` block. Therefore each role has a `worker`: a thread that makes the calls. It owns a
-//! `client`, which reconnects by itself. `offset_store` and `fetch` contain calls of a client. `admin`, `log_reader`
-//! and `group_consumer` are roles; the last two read with a `fetcher`, which keeps positions and waits for records.
-//! `producer` is a role with a thread of its own. `error` maps the crate's errors.
+//! All calls of the crate `kafka` block. Therefore each of the roles `admin`, `log_reader` and `group_consumer` has a
+//! `worker`: a thread that makes the calls. The thread owns a `client`, which reconnects by itself. `offset_store` and
+//! `fetch` contain calls of a client. `log_reader` and `group_consumer` read with a `fetcher`, which keeps positions
+//! and waits for records. The role `producer` has a thread of another kind, in `producer/sender`. `error` maps the
+//! crate's errors.
 
 mod admin;
 mod client;
@@ -54,8 +57,8 @@ const NAME: &str = "legacy";
 /// The maximum time by which a lookup of topics may delay a poll.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The backend for Kafka before 4.0, with the first versions of its protocol. It has no headers, no groups that share
-/// partitions, no TLS and no SASL.
+/// The backend for brokers older than Kafka 4.0. It uses the first versions of Kafka's requests. It has no headers, no
+/// consumer groups whose members share partitions, no TLS and no SASL.
 #[derive(Clone, Debug)]
 pub struct LegacyBackend {
     settings: Arc<ClientSettings>,
@@ -65,8 +68,9 @@ impl LegacyBackend {
     /// Returns a backend with these settings. It connects when a role is requested.
     ///
     /// # Errors
-    /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for settings that this
-    /// backend does not support: TLS, SASL, LZ4, Zstandard, `isolation_level` read_committed.
+    /// Returns [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for settings that
+    /// this backend does not support: TLS, SASL, the compressions LZ4 and Zstandard, and the value read_committed of
+    /// `isolation_level`.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         let missing = match &settings {
             ClientSettings { tls: Some(_), .. } => Some("TLS"),

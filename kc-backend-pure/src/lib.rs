@@ -1,5 +1,5 @@
-//! Kafka in pure Rust: a [`Backend`] on the client crate `krafka`, with TLS by rustls. It needs Apache Kafka 3.9 or
-//! newer, or a compatible broker.
+//! A Kafka [`Backend`] in pure Rust. It uses the client crate `krafka`, and rustls for TLS. It needs Apache Kafka 3.9
+//! or newer, or a compatible broker.
 //!
 //! ```
 //! use std::time::Duration;
@@ -54,11 +54,11 @@
 //!
 //! # Modules
 //!
-//! `connection` turns settings into krafka's TLS and SASL and connects; each role has a connection of its own, because
-//! requests of two roles on one connection wait for each other. `admin`, `producer`, `log_reader` and `group_consumer`
-//! are the roles; `lookup` finds existing topics and their offsets. `record` converts records and limits the time of
-//! polls, `error` maps krafka's errors. No type of krafka is part of the public interface. `legacy`, with the feature
-//! `legacy-kafka`, is another backend, for brokers older than 4.0.
+//! `connection` translates the settings of TLS and SASL for krafka, and connects. `admin`, `producer`, `log_reader` and
+//! `group_consumer` are the roles. Each role has a connection of its own, because requests of two roles on the same
+//! connection would wait for each other. `lookup` finds existing topics and their offsets. `record` converts records
+//! and limits the time of polls, and `error` maps krafka's errors. No type of krafka is part of the public interface.
+//! The feature `legacy-kafka` adds the module `legacy`: another backend, for brokers older than 4.0.
 
 mod admin;
 mod connection;
@@ -100,9 +100,9 @@ impl PureBackend {
     /// Returns a backend with these settings. It connects when a role is requested.
     ///
     /// # Errors
-    /// [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for a setting that the
-    /// backend does not support: `compression_type` zstd, `ssl_check_hostname` false, and, with TLS, the settings of
-    /// librdkafka that begin with `ssl.`. The message names the setting.
+    /// Returns [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for a setting that
+    /// this backend does not support: the value zstd of `compression_type`, the value false of `ssl_check_hostname`,
+    /// and, if TLS is used, the settings of librdkafka that begin with `ssl.`. The message names the setting.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         connection::check(&settings)?;
         Ok(Self {

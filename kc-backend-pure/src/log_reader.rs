@@ -64,7 +64,7 @@ impl PureLogReader {
     /// Starts to read a topic that exists.
     async fn add(&self, topic: &str, start: LogStart, have: Watermarks) -> krafka::Result<()> {
         self.consumer.assign(topic, vec![PARTITION]).await?;
-        // krafka would replace an offset after the end of the log by the end.
+        // Resolve the start here, because krafka would replace an offset after the end of the log with the end.
         let offset = have.resolve(start);
         self.consumer.seek(topic, PARTITION, offset).await
     }

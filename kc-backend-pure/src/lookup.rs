@@ -53,7 +53,12 @@ pub(crate) fn is_legal(topic: &str) -> bool {
     static LOGGED: Once = Once::new();
     let is_legal = is_topic_name(topic);
     if !is_legal {
-        LOGGED.call_once(|| tracing::warn!(?topic, "broker lists an invalid topic name; ignored"));
+        LOGGED.call_once(|| {
+            tracing::warn!(
+                ?topic,
+                "broker lists an invalid topic name; the topic is ignored"
+            )
+        });
     }
     is_legal
 }
@@ -130,7 +135,7 @@ async fn offsets(
         .collect()
 }
 
-/// Returns whether the broker says that the topic does not exist, or is not ready.
+/// Returns whether the error means that the topic does not exist or has no leader yet.
 fn is_missing(error: &KrafkaError) -> bool {
     matches!(
         error,

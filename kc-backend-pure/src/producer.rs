@@ -1,4 +1,5 @@
-//! The producer. It sends idempotently and keeps the order of records; all in-sync replicas acknowledge each record.
+//! The producer. It sends idempotently and keeps the order of records. Each record is acknowledged by all in-sync
+//! replicas.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,7 +66,7 @@ impl Producer for PureProducer {
             return Err(BackendError::new(
                 BackendErrorKind::RecordTooLarge,
                 format!(
-                    "{context}: the record has {size} bytes, but `max_request_size` is {limit}"
+                    "{context}: the record needs about {size} bytes, but `max_request_size` is {limit}"
                 ),
             ));
         }
@@ -101,7 +102,8 @@ impl fmt::Debug for PureProducer {
     }
 }
 
-/// The first failure since the last flush. It is also kept if the caller does not wait for the record's delivery.
+/// The first failure to deliver a record since the last flush. It is kept even if the caller does not wait for the
+/// delivery of that record.
 #[derive(Debug, Default)]
 struct Failures(Mutex<Option<(String, KrafkaError)>>);
 
@@ -124,7 +126,8 @@ impl ProducerInterceptor for Failures {
         _headers: &Headers,
         _context: &mut RecordContext,
     ) -> InterceptorResult {
-        // A record that was never queued has no partition. `enqueue` has already returned its error.
+        // Ignore records that were never queued: they have no partition, and `enqueue` has already returned their
+        // error.
         if let Err(error) = result
             && partition != UNKNOWN_PARTITION
         {

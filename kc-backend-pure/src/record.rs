@@ -11,8 +11,8 @@ use krafka::consumer::{
 
 use crate::error::failed;
 
-/// The time for which a poll may continue after its time limit. A slow broker may answer after the limit; if each poll
-/// were ended at its limit, no poll would return records from such a broker.
+/// The time for which a poll may continue after its time limit. A slow broker may need longer than the limit for an
+/// answer. Without this additional time, no poll would return records from such a broker.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn isolation(settings: &ClientSettings) -> IsolationLevel {
@@ -23,8 +23,8 @@ pub(crate) fn isolation(settings: &ClientSettings) -> IsolationLevel {
     }
 }
 
-/// Polls for records. Returns an empty list if no records arrive in time. No records are lost if krafka's poll is
-/// dropped.
+/// Polls for records. Returns an empty list if no records arrive in time. Cancel safe: no records are lost if krafka's
+/// poll is dropped.
 pub(crate) async fn poll(
     consumer: &Consumer,
     wait: Duration,

@@ -15,13 +15,13 @@ use crate::error::{bounded, failed};
 use crate::lookup;
 use crate::record::{from_krafka, to_krafka};
 
-/// The time that a rebalance waits for the commit of revoked partitions.
+/// The maximum time for which a rebalance waits for the commit of positions of revoked partitions.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 
-/// The time that a rebalance waits for each step of [`Membership::anchor`].
+/// The maximum time for which a rebalance waits for each step of [`Membership::anchor`].
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
-/// The action that errors name if the check of newly assigned partitions fails.
+/// The name of the check of newly assigned partitions in errors.
 const CHECK: &str = "compare committed positions with the logs";
 
 /// The state that polls and rebalances share.
@@ -38,7 +38,7 @@ pub(super) struct Membership {
 #[derive(Default)]
 struct State {
     assigned: BTreeSet<TopicPartition>,
-    /// The start offsets of those assigned partitions whose start is known.
+    /// The start offsets of the assigned partitions whose start is known.
     started: BTreeMap<TopicPartition, i64>,
     /// Positions that are stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
@@ -46,7 +46,7 @@ struct State {
     unanchored: BTreeSet<TopicPartition>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
-    /// Partitions that were paused or resumed, but not yet in krafka.
+    /// Partitions that were paused or resumed, but for which krafka was not called yet.
     changed: BTreeSet<TopicPartition>,
 }
 
@@ -99,7 +99,8 @@ impl Membership {
         });
     }
 
-    /// Returns the assigned partitions that were paused, and those that were resumed, since the last call.
+    /// Returns the assigned partitions that were paused since the last call, and the assigned partitions that were
+    /// resumed since then.
     pub(super) fn pauses_to_apply(&self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         self.with(|state| {
             std::mem::take(&mut state.changed)
@@ -109,7 +110,7 @@ impl Membership {
         })
     }
 
-    /// Commits the stored positions; retries until the deadline while the coordinator is not ready.
+    /// Commits the stored positions. Retries until the deadline while the group's coordinator is not ready.
     pub(super) async fn commit(
         &self,
         deadline: Duration,
@@ -161,10 +162,10 @@ impl Membership {
     /// Ensures that the group has a committed position in each new partition, and that the log contains this position.
     /// Each step may take as long as `deadline`. After a failure, the next call repeats the check.
     ///
-    /// If the group has no committed position, the start is committed. Otherwise the next owner of the partition, which
-    /// may begin at another start, could skip records that were not committed yet. If the log does not contain the
-    /// committed position, the partition is read from its beginning: krafka would continue at the end, and skip the
-    /// records of a topic that was deleted and created again.
+    /// If the group has no committed position, the start is committed. If it were not committed, the next owner of the
+    /// partition could begin at another start, and skip records that were not committed. If the log does not contain
+    /// the committed position, the partition is read from its beginning. krafka itself would continue at the end, and
+    /// would skip the records of a topic that was deleted and created again.
     pub(super) async fn anchor(&self, deadline: Duration) -> Result<(), BackendError> {
         let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else {
             return Ok(());
@@ -260,7 +261,7 @@ impl ConsumerRebalanceListener for Membership {
         let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else {
             return;
         };
-        // krafka forgets a pause when it loses the partition.
+        // krafka forgets that a partition is paused when the partition is revoked.
         for at in paused {
             consumer.pause(&at.topic, &[at.partition]).await;
         }

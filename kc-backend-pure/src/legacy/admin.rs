@@ -36,7 +36,7 @@ impl LegacyAdmin {
             .and_then(|partitions| usize::try_from(*partitions).ok()))
     }
 
-    /// Requests a topic by its name, which lets the broker create it.
+    /// Requests the metadata of a topic by its name. The broker may then create the topic.
     async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
         let context = format!("request the metadata of topic {topic}");
         let topic = topic.to_owned();

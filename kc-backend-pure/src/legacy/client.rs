@@ -45,7 +45,7 @@ impl Client {
         self.with(|_| Ok(()))
     }
 
-    /// Makes a call. If the connection has broken, which happens to idle connections, repeats the call on a new one.
+    /// Makes a call. If the connection has broken, as idle connections do, repeats the call once on a new connection.
     pub(super) fn with<T>(
         &mut self,
         mut call: impl FnMut(&mut KafkaClient) -> Result<T>,
@@ -108,8 +108,8 @@ impl Client {
         self.listed = None;
     }
 
-    /// Returns all topics except Kafka's internal ones, each with its number of partitions. Topics are never requested
-    /// by their names here, because such a request might create them.
+    /// Returns all topics, each with its number of partitions. Leaves out Kafka's internal topics and invalid names.
+    /// Never requests a topic by its name, because such a request might create the topic.
     pub(super) fn topics(&mut self) -> Result<BTreeMap<String, i32>> {
         self.forget_leaders();
         self.with(|kafka| {
@@ -177,7 +177,7 @@ fn offsets(
     which: FetchOffset,
 ) -> Result<HashMap<TopicPartition, i64>> {
     let found = kafka.fetch_offsets(topics, which).map_err(|error| {
-        // The topic is listed, so its leader does not know it yet.
+        // Other brokers list the topic, so this means that the leader does not know the topic yet.
         match code(&error) {
             Some(KafkaCode::UnknownTopicOrPartition) => Error::Kafka(KafkaCode::LeaderNotAvailable),
             _ => error,
@@ -208,14 +208,14 @@ fn connect(settings: &ClientSettings) -> Result<KafkaClient> {
     kafka.set_group_offset_storage(Some(GroupOffsetStorage::Kafka));
     kafka.set_connection_idle_timeout(settings.connections_max_idle);
     kafka.set_fetch_min_bytes(1);
-    // The crate retries nothing: `Client::until` retries with a time limit.
+    // Let the crate not retry by itself: `Client::until` retries with a time limit.
     kafka.set_retry_max_attempts(1);
     kafka.set_retry_backoff_time(RETRY_PAUSE);
     Ok(kafka)
 }
 
-/// Makes a call of the crate and turns a panic into an error: the crate panics if an idle connection cannot be
-/// replaced, and on invalid lengths.
+/// Calls the crate, and turns a panic into an error. The crate panics if it cannot replace an idle connection, and if
+/// an answer contains an invalid length.
 fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Error::NoHostReachable))
 }
@@ -233,8 +233,8 @@ fn at_first(error: Error) -> Error {
     }
 }
 
-/// Returns the first address that accepts connections. (The crate itself waits for minutes for an address that does not
-/// answer, and does not report the reason.)
+/// Returns the first address that accepts connections. The crate itself would wait for minutes for an address that does
+/// not answer, and would not report the reason.
 fn first_reachable(servers: &str, timeout: Duration) -> io::Result<String> {
     let count = u32::try_from(servers.split(',').count()).unwrap_or(1);
     let timeout = CONNECT_TIMEOUT.min(timeout / count);

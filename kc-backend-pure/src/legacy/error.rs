@@ -18,7 +18,7 @@ pub(super) fn failed(context: impl Into<String>, error: Error) -> BackendError {
     }
 }
 
-/// Copies an error for another caller, with another context.
+/// Copies an error for a further caller, and gives it another context.
 pub(super) fn again(error: &BackendError, context: impl Into<String>) -> BackendError {
     let copy = BackendError::new(error.kind(), context).retriable(error.is_retriable());
     match error.source() {
@@ -105,7 +105,7 @@ fn kind_of_code(code: KafkaCode) -> BackendErrorKind {
         | Code::InvalidGroupId
         | Code::InvalidCommitOffsetSize
         | Code::InvalidTimestamp
-        // The group belongs to other clients, whose members share partitions.
+        // Other clients use a group of this name, and their members share partitions.
         | Code::UnknownMemberId
         | Code::IllegalGeneration
         | Code::RebalanceInProgress => Kind::Rejected,

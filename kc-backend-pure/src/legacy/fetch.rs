@@ -19,7 +19,7 @@ const BEGINNING_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Wanted {
     pub(super) at: TopicPartition,
     pub(super) offset: i64,
-    /// The limit in bytes. A batch that is larger is not returned at all.
+    /// The maximum size of the answer, in bytes. The broker does not return a batch that is larger.
     pub(super) limit: i32,
 }
 
@@ -36,8 +36,8 @@ pub(super) struct Fetched {
 pub(super) enum Found {
     /// Records in the order of their offsets. The list is empty if the log has no more records yet.
     Records(Vec<Record>),
-    /// The log has more records, but the broker returned none: the next batch is larger than the limit, or the offset
-    /// has no record.
+    /// The broker returned no records although the log has more: the next batch is larger than the limit, or there is
+    /// no record at the requested offset.
     Nothing,
     /// The log does not contain the requested offset. It begins at the given offset.
     Elsewhere(i64),
@@ -45,7 +45,7 @@ pub(super) enum Found {
     Failed(Error),
 }
 
-/// Fetches records that exist or arrive within `wait`. Partitions without a leader are omitted.
+/// Fetches records that exist already or arrive within `wait`. The result leaves out partitions without a leader.
 pub(super) fn fetch(
     client: &mut Client,
     wanted: &[Wanted],
@@ -57,8 +57,8 @@ pub(super) fn fetch(
     }
 }
 
-/// Fetches from each partition separately after a common fetch failed with `error`: one batch that cannot be read makes
-/// the whole answer fail.
+/// Fetches from each partition separately after a fetch from all of them failed with `error`. One batch that cannot be
+/// read makes the whole answer fail.
 fn one_by_one(client: &mut Client, wanted: &[Wanted], error: Error) -> Result<Vec<Fetched>> {
     if let [one] = wanted {
         return Ok(vec![one.found(Found::Failed(error))]);
@@ -79,7 +79,7 @@ fn request(client: &mut Client, wanted: &[Wanted], wait: Duration) -> Result<Vec
     let leaders: BTreeSet<String> = leaders.into_iter().flatten().collect();
     let count = u32::try_from(leaders.len()).unwrap_or(1).max(1);
     let responses = client.with(|kafka| {
-        // The leaders are asked one after the other, so each may use only its part of the time.
+        // The requests to the leaders are made one after the other, so each request may use only a part of the time.
         kafka.set_fetch_max_wait_time(wait / count)?;
         kafka.fetch_messages(wanted.iter().map(|one| {
             FetchPartition::new(&one.at.topic, one.at.partition, one.offset)
@@ -107,7 +107,8 @@ fn request(client: &mut Client, wanted: &[Wanted], wait: Duration) -> Result<Vec
     Ok(all)
 }
 
-/// Returns the result of one partition; `None` if the fetch must be repeated later, possibly at another broker.
+/// Returns the result of one partition. Returns `None` if the fetch must be repeated later, perhaps from another
+/// broker.
 fn found(
     client: &mut Client,
     one: &Wanted,
@@ -137,8 +138,9 @@ fn found(
     }
 }
 
-/// Converts messages, and drops repeated ones: a broker that converts messages for old clients sends the first message
-/// after a transaction marker twice. Empty keys and values become null, because the crate does not distinguish them.
+/// Converts messages, and drops repeated messages, because a broker that converts messages for old clients sends the
+/// first message after a transaction marker twice. Empty keys and values become null, because the crate does not
+/// distinguish empty from null.
 fn records(at: &TopicPartition, messages: &[answer::Message<'_>]) -> Vec<Record> {
     let bytes = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
     let mut records: Vec<Record> = Vec::with_capacity(messages.len());

@@ -18,7 +18,7 @@ use positions::Positions;
 
 const POLL: &str = "poll";
 
-/// Reads partitions. If a poll is dropped, no records are lost: the next poll returns the records that were requested.
+/// Reads partitions. Polls are cancel safe: if a poll is dropped, the next poll returns the records that it requested.
 pub(super) struct Fetcher {
     worker: Worker,
     positions: Positions,
@@ -75,8 +75,8 @@ impl Fetcher {
         self.positions.resume(at);
     }
 
-    /// Returns the next records, in order for each partition; an empty list if no records arrive within `wait`. Failed
-    /// fetches are retried until then.
+    /// Returns the next records. The records of each partition are in the order of their offsets. Returns an empty list
+    /// if no records arrive within `wait`. Retries failed fetches during this time. Cancel safe.
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         let mut failure = None;
@@ -156,8 +156,8 @@ impl Fetcher {
         Some(Asked { since: now, answer })
     }
 
-    /// Accepts the results of a fetch. An error of one partition is returned only if no partition has records. If it is
-    /// not returned, the next fetch meets it again.
+    /// Accepts the results of a fetch. Returns the error of a partition only if no records are waiting. Otherwise the
+    /// next fetch from this partition will fail in the same way.
     fn accept(&mut self, fetched: Vec<Fetched>) -> Result<(), BackendError> {
         let mut failure = None;
         for Fetched { at, offset, found } in fetched {

@@ -49,8 +49,8 @@ impl LegacyGroupConsumer {
         Ok(joined)
     }
 
-    /// Adds partitions that have appeared, and removes those that have disappeared. Partitions without a committed
-    /// position start at `start`.
+    /// Adds partitions that have appeared, and removes partitions that have disappeared. New partitions without a
+    /// committed position start at `start`.
     async fn look(&mut self, start: GroupStart, deadline: Duration) -> Result<(), BackendError> {
         let what = format!("look for the topics of group {}", self.group);
         let end = end_of(std::time::Instant::now(), deadline);
@@ -102,8 +102,9 @@ fn wanted(client: &mut Client, to: &Subscription) -> KafkaResult<BTreeSet<TopicP
         .collect())
 }
 
-/// Returns the offsets at which partitions start. That is the committed position, if the log contains it. Otherwise the
-/// start is committed, so that later members begin at the same position, whatever start they request.
+/// Returns the offsets at which partitions start. A partition starts at its committed position, if the log contains
+/// this position. Otherwise the start is chosen by `start` or is the beginning of the log, and is committed, so that
+/// later members begin at the same position even if they request another start.
 fn starts(
     client: &mut Client,
     group: &str,

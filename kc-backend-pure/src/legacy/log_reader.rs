@@ -43,7 +43,8 @@ impl LegacyLogReader {
         })
     }
 
-    /// Returns the first and the next offset of partition 0 of those topics that exist.
+    /// Returns partition 0 of each of these topics that exists, with the offset of its first record and of its next
+    /// record.
     async fn existing(
         &self,
         topics: Vec<String>,

@@ -1,5 +1,5 @@
-//! Committed positions of groups. All functions wait while the group's coordinator, the broker that keeps them, is not
-//! ready.
+//! Committed positions of groups. All functions wait while the group's coordinator, the broker that stores the
+//! positions, is not ready.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -37,8 +37,8 @@ pub(super) fn commit(
     };
     list(client, positions.iter().map(|(at, _)| at))?;
     client.until(end, |kafka| {
-        // This request fails if the coordinator is not ready, and `until` retries. The crate's commit would retry by
-        // itself without end, and without pauses after `retry_max_attempts` attempts.
+        // First make a request that fails if the coordinator is not ready: `until` retries it. The commit of the crate
+        // would retry by itself without end, and without pauses after `retry_max_attempts` attempts.
         fetch(kafka, group, std::slice::from_ref(first))?;
         let attempts = kafka.retry_max_attempts();
         kafka.set_retry_max_attempts(u32::MAX);
@@ -51,8 +51,8 @@ pub(super) fn commit(
     })
 }
 
-/// Makes the client request the topics again if one of these is unknown to it: the crate refuses calls for topics that
-/// did not exist at its last request.
+/// Makes the client request the topics again if it does not know the topic of one of these partitions. The crate
+/// refuses calls for topics that did not exist at its last request for metadata.
 fn list<'a>(
     client: &mut Client,
     partitions: impl IntoIterator<Item = &'a TopicPartition> + Clone,

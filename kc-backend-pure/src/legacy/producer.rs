@@ -1,4 +1,4 @@
-//! The producer. It keeps the order of records; all in-sync replicas acknowledge each record.
+//! The producer. It keeps the order of records. Each record is acknowledged by all in-sync replicas.
 
 mod partitioner;
 mod queues;
@@ -21,17 +21,17 @@ use super::NAME;
 use queues::Queued;
 use sender::{Message, Sender};
 
-/// The number of bytes that the protocol adds to a key and a value.
+/// The number of bytes that a record needs in a request in addition to its key and its value.
 const OVERHEAD: usize = 26;
 
-/// The time for which an answer is awaited after its deadline. The sender's own error at the deadline is more precise
-/// than a timeout.
+/// The time for which a delivery is awaited after its deadline. At the deadline the sender returns an error of its own,
+/// which is more precise than a timeout.
 const GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct LegacyProducer {
     settings: Arc<ClientSettings>,
     sender: mpsc::Sender<Message>,
-    /// The free memory of the queue: one permit for each byte.
+    /// The free memory of the queue. Each permit is one byte.
     memory: Arc<Semaphore>,
 }
 
@@ -76,7 +76,7 @@ impl LegacyProducer {
         if size > limit {
             let topic = &record.topic;
             let context = format!(
-                "send to topic {topic}: the record has {size} bytes, but `max_request_size` is {limit}"
+                "send to topic {topic}: the record needs {size} bytes, but `max_request_size` is {limit}"
             );
             return Err(BackendError::new(BackendErrorKind::RecordTooLarge, context));
         }

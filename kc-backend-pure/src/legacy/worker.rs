@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::error::failed;
 
-/// The time for which a call may continue after its deadline. The call's own error at the deadline is more precise than
-/// a timeout.
+/// The time for which a call may continue after its deadline. At the deadline the call returns an error of its own,
+/// which is more precise than a timeout.
 const GRACE: Duration = Duration::from_millis(250);
 
 type Job = Box<dyn FnOnce(&mut Client) + Send>;
@@ -22,7 +22,7 @@ type Job = Box<dyn FnOnce(&mut Client) + Send>;
 /// Receives the result of a call. The channel closes without a result if the worker's thread has ended.
 pub(super) type Answer<T> = oneshot::Receiver<Result<T>>;
 
-/// Makes calls one after the other.
+/// A thread that makes calls, one after the other.
 pub(super) struct Worker {
     role: &'static str,
     settings: Arc<ClientSettings>,
@@ -35,7 +35,7 @@ struct Thread {
 }
 
 impl Worker {
-    /// Connects; `role` is used in errors.
+    /// Starts the thread and connects. Errors contain the name `role`.
     pub(super) async fn connect(
         settings: &Arc<ClientSettings>,
         role: &'static str,
@@ -75,7 +75,7 @@ impl Worker {
         wait(deadline, self.context(what), answer).await
     }
 
-    /// Starts a call whose result may be awaited later.
+    /// Starts a call. The caller can wait for the result later.
     pub(super) fn start<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Client) -> Result<T> + Send + 'static,
@@ -88,8 +88,8 @@ impl Worker {
             }
         });
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        // The crate waits up to two minutes for an answer. A thread that waits too long is replaced. The old thread
-        // ends by itself later.
+        // The crate waits for an answer for up to two minutes. Replace a thread that waits longer than the request
+        // timeout. The old thread ends by itself later.
         if thread.is_stuck(self.settings.request_timeout) {
             match Thread::spawn(Arc::clone(&self.settings), self.role) {
                 Ok(another) => *thread = another,
@@ -103,7 +103,7 @@ impl Worker {
         answer
     }
 
-    /// Returns the action and the servers, for errors.
+    /// Returns the action `what` together with the bootstrap servers. Used in errors.
     pub(super) fn context(&self, what: impl fmt::Display) -> String {
         format!("{what} at {}", self.settings.bootstrap_servers)
     }

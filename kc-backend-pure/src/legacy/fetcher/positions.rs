@@ -6,18 +6,19 @@ use kc_core::backend::{ClientSettings, TopicPartition};
 
 use crate::legacy::fetch::Wanted;
 
-/// The minimum size of a fetch from one partition, in bytes, unless many partitions share the fetch. A fetch smaller
-/// than a batch returns nothing.
+/// The least value for the maximum size of a fetch from one partition, in bytes, unless many partitions share the
+/// fetch. A fetch whose maximum is smaller than the next batch returns nothing.
 const LEAST: i32 = 2 << 20;
 
-/// The minimum size of a fetch from one partition, in bytes, even if many partitions share the fetch.
+/// The least value for the maximum size of a fetch from one partition, in bytes, even if many partitions share the
+/// fetch.
 const SHARE: i32 = 64 << 10;
 
-/// The maximum size of a fetch, in bytes, after smaller fetches returned nothing. Brokers with the default settings
-/// send no larger answers.
+/// The maximum size of a fetch, in bytes, after smaller fetches returned nothing. Brokers with default settings send no
+/// larger answers.
 const MOST: i32 = 64 << 20;
 
-/// The factor by which the size grows if a fetch returns nothing.
+/// The factor by which the maximum size grows if a fetch returns nothing.
 const GROWTH: i32 = 8;
 
 #[derive(Debug)]
@@ -28,14 +29,15 @@ pub(super) struct Positions {
     limit: i32,
     partitions: BTreeMap<TopicPartition, Position>,
     paused: BTreeSet<TopicPartition>,
-    /// `true` if the last fetch was for one partition alone.
+    /// `true` if the last fetch was from one partition alone.
     was_alone: bool,
 }
 
 #[derive(Debug)]
 struct Position {
     offset: i64,
-    /// The size to try, in bytes, if a usual fetch returned nothing although the log has more records.
+    /// The maximum size of the next fetch, in bytes, if a fetch of the usual size returned nothing although the log has
+    /// more records; else `None`.
     larger: Option<i32>,
 }
 
@@ -109,20 +111,20 @@ impl Positions {
         }
     }
 
-    /// Returns whether the current fetch may wait for records.
+    /// Returns whether the fetch that [`next`](Self::next) returned last may wait for records to arrive.
     pub(super) fn may_wait(&self) -> bool {
         self.was_alone || !self.is_held_up()
     }
 
-    /// Returns whether a partition waits for a fetch of its own.
+    /// Returns whether a partition waits for a fetch from this partition alone.
     fn is_held_up(&self) -> bool {
         let mut partitions = self.partitions.iter();
         partitions.any(|(at, position)| position.larger.is_some() && !self.paused.contains(at))
     }
 
-    /// Returns the next fetch; `None` if there are no partitions, or all of them are paused. A partition with a larger
-    /// limit is fetched alone, because brokers limit the size of the whole answer. Fetches of such a partition
-    /// alternate with fetches of the others.
+    /// Returns the partitions of the next fetch; `None` if there are no partitions, or if all of them are paused. A
+    /// partition with a larger limit is fetched alone, because brokers limit the size of the whole answer. Such a fetch
+    /// alternates with fetches from all other partitions.
     pub(super) fn next(&mut self) -> Option<Vec<Wanted>> {
         let usual = self.usual();
         let (alone, together): (Vec<Wanted>, Vec<Wanted>) = self

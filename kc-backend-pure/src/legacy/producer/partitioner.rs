@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kc_core::backend::{OutgoingRecord, TopicPartition};
 
-/// The partitions that exist.
+/// The topics and partitions that exist.
 #[derive(Default)]
 pub(super) struct Places {
     /// The topics, with the numbers of their partitions.
     pub(super) topics: BTreeMap<String, i32>,
-    /// The turn of the next record that has neither a partition nor a key.
+    /// A counter that selects the partition of a record without a partition and without a key.
     next: i32,
 }
 
 impl Places {
-    /// Returns the partition for a record. That is the partition that the record names; otherwise the partition that
-    /// belongs to its key; for a record without a key, each partition in turn. `None` if the partition does not exist.
+    /// Returns the partition for a record. If the record names a partition, this one is returned. If the record has a
+    /// key, the partition that belongs to the key is returned. For all other records, each partition is returned in
+    /// turn. Returns `None` if the topic or the partition does not exist.
     pub(super) fn place(&mut self, record: &OutgoingRecord) -> Option<TopicPartition> {
         let count = *self.topics.get(&record.topic)?;
         let partition = match (&record.partition, &record.key) {
@@ -46,7 +47,7 @@ impl Places {
 }
 
 /// Returns the partition of a key by the hash that Kafka's own clients use (MurmurHash2, 32 bits), so that all clients
-/// send a key to the same partition.
+/// send the same key to the same partition.
 fn partition_of_key(key: &[u8], partitions: i32) -> i32 {
     let hash = murmur2(key) & 0x7fff_ffff;
     hash.cast_signed() % partitions

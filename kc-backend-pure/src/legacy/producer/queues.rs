@@ -1,4 +1,4 @@
-//! Records that wait to be sent, in order for each partition.
+//! Records that wait to be sent. Each partition has a queue that keeps the order of its records.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ pub(super) struct Queued {
     /// The size of the record, in bytes.
     pub(super) size: usize,
     pub(super) since: Instant,
-    /// The number of records that the sender received before this one.
+    /// The number of records that the sender received before this record.
     pub(super) number: u64,
     _memory: OwnedSemaphorePermit,
     reply: oneshot::Sender<Result<Delivery, BackendError>>,
@@ -35,7 +35,7 @@ impl Queued {
         }
     }
 
-    /// Returns the action for errors.
+    /// Returns the name of the action in errors.
     pub(super) fn context(&self) -> String {
         format!("send to topic {}", self.record.topic)
     }
@@ -65,7 +65,7 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct Queues {
     queues: HashMap<TopicPartition, VecDeque<Queued>>,
-    /// The partitions with queued records, in the order of their turns.
+    /// The partitions with queued records. The first of them is the next from which a batch is taken.
     turns: VecDeque<TopicPartition>,
     bytes: usize,
 }
@@ -79,7 +79,7 @@ impl Queues {
         self.bytes
     }
 
-    /// Returns the first record of each partition that has any.
+    /// Returns the first queued record of each partition.
     pub(super) fn firsts(&self) -> impl Iterator<Item = &Queued> {
         self.queues.values().filter_map(VecDeque::front)
     }
@@ -96,7 +96,7 @@ impl Queues {
     }
 
     /// Takes a batch from each partition in turn. A batch has at most `batch` bytes, and all batches together have at
-    /// most `total` bytes. A larger record is taken alone.
+    /// most `total` bytes. A record that is larger than a limit is taken alone.
     pub(super) fn take(&mut self, batch: usize, total: usize) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
         let mut left = total;

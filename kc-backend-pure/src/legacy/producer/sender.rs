@@ -36,14 +36,15 @@ pub(super) struct Sender {
     /// Records whose partition does not exist.
     homeless: VecDeque<Queued>,
     queues: Queues,
-    /// The maximum size of a batch, in bytes; less than in the settings if the broker accepts less.
+    /// The maximum size of a batch, in bytes. It is less than the value in the settings if a broker refused a batch as
+    /// too large.
     batch_size: usize,
     /// The error of the last request; `None` if it succeeded.
     trouble: Option<BackendError>,
     /// The time before which nothing is sent after an error.
     not_before: Instant,
     flushes: Vec<(u64, Reply)>,
-    /// The error of the first record that was given up since the last flush.
+    /// The error of the first record that could not be sent since the last flush.
     failure: Option<BackendError>,
 }
 
@@ -68,7 +69,8 @@ impl Sender {
         }
     }
 
-    /// Connects and reports the result; then sends until the producer is dropped and all records are sent.
+    /// Connects and reports the result. Then sends records until the producer is dropped and all records are sent or
+    /// have failed.
     pub(super) fn run(mut self, connected: Reply) {
         self.list();
         let unlisted = self.unlisted.take();
@@ -83,7 +85,8 @@ impl Sender {
         }
     }
 
-    /// Receives messages until it is time to act. Returns `false` when nothing is left to do.
+    /// Receives messages until it is time to send, to look up topics or to answer a flush. Returns `false` when the
+    /// producer is dropped and no record is left.
     fn receive(&mut self) -> bool {
         loop {
             while let Ok(message) = self.inbox.try_recv() {
@@ -107,7 +110,7 @@ impl Sender {
         }
     }
 
-    /// Returns the time to wait for messages; `None` if nothing else is to be done.
+    /// Returns the time until the next action; `None` if there is no action until the next message.
     fn pause(&self) -> Option<Duration> {
         let now = Instant::now();
         let hurry = !self.flushes.is_empty() || self.queues.bytes() >= self.batch_size;
@@ -143,7 +146,7 @@ impl Sender {
         }
     }
 
-    /// Looks up the partitions of records whose partition did not exist.
+    /// Looks up topics again, if there are records whose partition did not exist at the last lookup.
     fn find_homes(&mut self) {
         if self.homeless.is_empty() || Instant::now() < self.next_listing {
             return;
@@ -180,14 +183,14 @@ impl Sender {
         self.unlisted = None;
         let places = &self.places;
         let mut homeless = self.queues.take_gone(|at| places.exists(at));
-        // These were received later.
+        // Append the records that were already set aside: the sender received them later.
         homeless.extend(std::mem::take(&mut self.homeless));
         for queued in homeless {
             self.place(queued);
         }
     }
 
-    /// Gives up records that have waited too long.
+    /// Fails the records that have waited too long.
     fn give_up(&mut self) {
         let delivery = self.settings.delivery_timeout;
         let longest = self.settings.max_block.min(delivery);
@@ -270,7 +273,7 @@ impl Sender {
         }
     }
 
-    /// Puts batches back into their queues. They are sent after a pause and a new request for topics and leaders.
+    /// Puts batches back into their queues. They are sent again after a pause and a new lookup of topics and leaders.
     fn later(&mut self, batches: Vec<Batch>, error: Error) {
         tracing::debug!(%error, "sending failed; retrying");
         self.trouble = Some(failed("send", error));
@@ -280,7 +283,7 @@ impl Sender {
         }
     }
 
-    /// Answers flushes whose records are all sent or given up.
+    /// Answers each flush of which all records are sent or have failed.
     fn answer_flushes(&mut self) {
         let waiting = self.queues.firsts().chain(&self.homeless);
         let oldest = waiting.map(|queued| queued.number).min();
