@@ -57,7 +57,7 @@ pub(crate) fn is_legal(topic: &str) -> bool {
             tracing::warn!(
                 ?topic,
                 "broker lists an invalid topic name; the topic is ignored"
-            )
+            );
         });
     }
     is_legal

@@ -84,7 +84,7 @@ fn is_legal(topic: &str) -> bool {
             tracing::warn!(
                 ?topic,
                 "broker lists an invalid topic name; the topic is ignored"
-            )
+            );
         });
     }
     is_legal
