@@ -30,11 +30,12 @@ fn on_terminal(command: &mut Command) -> String {
 fn long_transfers_show_how_far_they_are() {
     let world = World::new();
     world.provision("prodcon", "alice", &[]);
-    world.write("in.txt", "a line of the file\n".repeat(20_000));
+    // Far more than fits into the time between two updates of the line.
+    world.write("in.txt", "a line of the file\n".repeat(100_000));
     let shown = on_terminal(&mut world.kc(&PRODUCE_ALL));
-    assert!(shown.contains("KiB of 371.09 KiB"), "{shown}");
+    assert!(shown.contains("of 1.81 MiB"), "{shown}");
     assert!(shown.contains(" records, "), "{shown}");
-    assert!(shown.trim_end().ends_with("sent 20000 records"), "{shown}");
+    assert!(shown.trim_end().ends_with("sent 100000 records"), "{shown}");
 
     let raw = [
         "consume",
@@ -43,14 +44,15 @@ fn long_transfers_show_how_far_they_are() {
         "-b",
         &world.address,
         "--count",
-        "20000",
+        "100000",
     ];
     let mut consume = world.kc(&raw);
     let shown = on_terminal(consume.stdout(Stdio::null()));
     assert!(shown.contains(" records, "), "{shown}");
 
+    world.write("in.txt", "a line of the file\n".repeat(1000));
     let quiet = on_terminal(&mut world.kc(&[&["-q"], &PRODUCE_ALL[..]].concat()));
-    assert_eq!(quiet.trim_end(), "sent 20000 records");
+    assert_eq!(quiet.trim_end(), "sent 1000 records");
     let piped = succeed(&mut world.kc(&PRODUCE_ALL)).stderr;
-    assert!(!String::from_utf8(piped).unwrap().contains("KiB"));
+    assert!(!String::from_utf8(piped).unwrap().contains("MiB"));
 }
