@@ -127,7 +127,7 @@ impl fmt::Display for BackendErrorKind {
             Self::Authentication => "authentication failed",
             Self::Authorization => "not allowed by the broker",
             Self::Tls => "TLS failed",
-            Self::RecordTooLarge => "the record is too large for the broker",
+            Self::RecordTooLarge => "the record is too large",
             Self::Rejected => "refused by the broker",
             Self::Rebalance => "membership in the consumer group was lost",
             Self::Configuration => "invalid settings",
