@@ -31,6 +31,8 @@ pub enum NodeEvent {
     NotSent {
         /// The root topic.
         root_topic: RootTopic,
+        /// The reason, as text for operators, if the Kafka client gave one.
+        reason: Option<String>,
     },
     /// This node sent data keys to another node.
     Answered {
@@ -188,10 +190,16 @@ impl fmt::Display for NodeEvent {
             } => {
                 write!(f, "requested {} of {root_topic}", Count(ids.len()))
             }
-            Self::NotSent { root_topic } => write!(
-                f,
-                "the request for data keys of {root_topic} could not be sent to its side topics; the node tries again"
-            ),
+            Self::NotSent { root_topic, reason } => {
+                write!(
+                    f,
+                    "a request for data keys of {root_topic} could not be sent to its side topics"
+                )?;
+                reason
+                    .as_ref()
+                    .map_or(Ok(()), |reason| write!(f, ": {reason}"))?;
+                f.write_str("; the node tries again")
+            }
             Self::Answered {
                 root_topic,
                 ids,

@@ -49,11 +49,14 @@ impl Watch {
             NodeEvent::Unanswered { root_topic, ids } => {
                 ui.say(unanswered(root_topic.as_str(), ids.len(), &self.roots));
             }
-            NodeEvent::NotSent { root_topic } if self.unreachable.insert(root_topic.clone()) => ui.say(format!(
-                "the side topics of {root_topic} cannot be reached, so kc cannot request data keys; it tries again. \
-                 Check that the broker is running. If the broker does not allow this node to create topics, create \
-                 them: kc topics create {root_topic}"
-            )),
+            NodeEvent::NotSent { root_topic, reason } if self.unreachable.insert(root_topic.clone()) => {
+                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                ui.say(format!(
+                    "a request for data keys cannot be sent to the side topics of {root_topic}{reason}. kc tries again. \
+                     Check that the broker is running. If the broker does not allow this node to create topics, create \
+                     them: kc topics create {root_topic}"
+                ));
+            }
             NodeEvent::StoreFails { store, fault } => {
                 ui.say(format!("{}: {}", failing(store), fault.reason));
                 if let Some(advice) = fault.advice {

@@ -328,12 +328,13 @@ impl Driver {
             }
             ExchangeEvent::NotSent { root_topic, error } => {
                 tracing::debug!(target: "kc::exchange", %root_topic, "request not sent yet");
+                let reason = error.as_ref().map(ToString::to_string);
                 if let Some(error) = error
                     && self.logs_failure(&root_topic, None, &error)
                 {
                     tracing::warn!(target: "kc::exchange", %root_topic, %error, "keys cannot be requested");
                 }
-                NodeEvent::NotSent { root_topic }
+                NodeEvent::NotSent { root_topic, reason }
             }
             ExchangeEvent::NotRead {
                 root_topic,

@@ -94,6 +94,6 @@ fn side_topics_out_of_reach_are_told_once() {
     let said: Vec<_> = (0..3)
         .flat_map(|_| bob.hear("request not sent yet"))
         .collect();
-    let told = |line: &&String| line.contains("the side topics of t cannot be reached");
+    let told = |line: &&String| line.contains("cannot be sent to the side topics of t");
     assert_eq!(said.iter().filter(told).count(), 1, "{said:#?}");
 }
