@@ -120,8 +120,7 @@ impl BackendChoice {
         BackendError::new(
             BackendErrorKind::Unsupported,
             format!(
-                "the backend {self} is not built in (built in: {there}): build kc with the feature `{}`, or name one \
-                 of the built-in backends in the setting `backend`",
+                "use the backend {self} (not built in: the feature `{}` adds it; built in: {there})",
                 self.feature(),
             ),
         )

@@ -32,7 +32,7 @@ impl<S: 'static> Worker<S> {
     /// Starts a thread, which creates its state with `make`.
     ///
     /// # Errors
-    /// Returns the error of `make`, or [`BackendErrorKind::Closed`] if the thread does not start.
+    /// Returns the error of `make`, or [`BackendErrorKind::Other`] if the thread does not start.
     pub(crate) async fn start(
         name: &str,
         make: impl FnOnce() -> Result<S, BackendError> + Send + 'static,
@@ -58,10 +58,10 @@ impl<S: 'static> Worker<S> {
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(run)
-            .map_err(|error| closed("start a thread").with_source(error))?;
+            .map_err(|error| not_started().with_source(error))?;
         starting
             .await
-            .map_err(|error| closed("start a thread").with_source(error))??;
+            .map_err(|error| not_started().with_source(error))??;
         Ok(Self { jobs, ended })
     }
 
@@ -155,6 +155,10 @@ pub(crate) fn retire<T: Send + 'static>(client: T) {
 
 fn closed(context: &str) -> BackendError {
     BackendError::new(BackendErrorKind::Closed, context)
+}
+
+fn not_started() -> BackendError {
+    BackendError::new(BackendErrorKind::Other, "start the client's thread")
 }
 
 fn late(context: &str) -> BackendError {

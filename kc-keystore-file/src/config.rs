@@ -149,7 +149,7 @@ struct NotText {
     line: usize,
 }
 
-/// The reason why an entry of the configuration that is about keys cannot be used.
+/// The reason why the entry `cryptokey`, `ratchet` or `keytypes` of the configuration cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EntryError {

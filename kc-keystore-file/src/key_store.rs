@@ -179,7 +179,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded, StoreError> {
     })?;
     let trailing = decoded.trailing;
     if trailing > 0 {
-        tracing::warn!(path = %path.display(), trailing, "bytes after the keys are ignored");
+        tracing::warn!(path = %path.display(), trailing, "the file has bytes after the keys; they are ignored");
     }
     Ok(decoded)
 }

@@ -45,7 +45,7 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
     (
         MechanismType::ECC_EDWARDS_KEY_PAIR_GEN,
         "CKM_EC_EDWARDS_KEY_PAIR_GEN",
-        "generating a signing key on the token (otherwise import one)",
+        "generating a signing key on the token (without it, a key can only be imported)",
         false,
     ),
     (
@@ -57,7 +57,7 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
     (
         MechanismType::SLH_DSA_KEY_PAIR_GEN,
         "CKM_SLH_DSA_KEY_PAIR_GEN",
-        "generating a post-quantum key on the token (otherwise import one)",
+        "generating a post-quantum key on the token (without it, a key can only be imported)",
         false,
     ),
 ];

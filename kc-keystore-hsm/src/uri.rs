@@ -131,7 +131,7 @@ pub enum UriError {
     #[error("it has neither token nor serial")]
     NoToken,
     /// The URI names no object, and one is needed.
-    #[error("it names no object")]
+    #[error("it has no object")]
     NoObject,
     /// The URI names no module, and one is needed.
     #[error("it has no module-path")]

@@ -158,7 +158,9 @@ fn destroy(token: &Token, labels: &NodeLabels) {
 fn adoptable(node_id: &str, nodes: &[NodeOnToken]) -> Result<NodeLabels, HsmError> {
     let problem = match nodes {
         [] => "the token has no keys of a node with this id",
-        [node] if node.ratchet.is_some() => "the keys on the token are in use: they have a ratchet",
+        [node] if node.ratchet.is_some() => {
+            "the keys on the token are in use, because the token also has this node's ratchet"
+        }
         [node] if !node.labels.has_instance() => {
             "the keys on the token were created by an earlier version of kc"
         }

@@ -76,7 +76,7 @@ fn fault_02_of_two_chains_the_one_that_ends_later_wins_however_long_they_are() {
         let taken = accept_chain(key, Some(in_use), new, &trust, now());
         taken.err().map(|error| error.to_string())
     };
-    let ends_earlier = Some("the chain ends before the chain in use".to_owned());
+    let ends_earlier = Some("the new chain expires earlier than the chain in use".to_owned());
     assert_eq!(refused(&long(late), &short(early)), ends_earlier);
     assert_eq!(refused(&short(late), &long(early)), ends_earlier);
     assert_eq!(refused(&long(early), &short(late)), None);

@@ -35,7 +35,8 @@ pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 /// record into the topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForeignPolicy {
-    /// Ends the consumer at the record with an error. No position after the record is committed.
+    /// Ends the consumer with an error when it reaches the record. It commits no position of the partition beyond the
+    /// record.
     #[default]
     Fail,
     /// Leaves out the record, and continues with the next record.

@@ -190,15 +190,15 @@ impl Constraints {
         writer.into_vec()
     }
 
-    /// Returns the restrictions of a key that was certified with the restrictions `child`, by a key with the
-    /// restrictions `self`.
+    /// Returns the restrictions of a key whose certificate states `child`, if `self` restricts the key that signed
+    /// this certificate: the restrictions of both, with a path length that is smaller by one than that of `self`.
     pub(super) fn then(self, child: &Self) -> Result<Self, ChainError> {
         let left = self.path_length.map(|left| left.saturating_sub(1));
         self.limited(child, left)
     }
 
-    /// Returns the restrictions of a key with the restrictions `self` that is also on the allowlist, with the
-    /// restrictions `entry`.
+    /// Returns the restrictions of a key that `self` restricts and whose allowlist entry states `entry`: the restrictions
+    /// of both.
     pub(super) fn and(self, entry: &Self) -> Result<Self, ChainError> {
         let left = self.path_length;
         self.limited(entry, left)

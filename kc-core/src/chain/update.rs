@@ -49,8 +49,8 @@ pub enum UpdateError {
     /// The chain certifies another key than the key of this node that it is meant for.
     #[error("the chain certifies another key than the one that it is meant for")]
     OtherKey,
-    /// The chain ends before the chain in use.
-    #[error("the chain ends before the chain in use")]
+    /// The new chain expires earlier than the chain in use.
+    #[error("the new chain expires earlier than the chain in use")]
     EndsEarlier,
 }
 

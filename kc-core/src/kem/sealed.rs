@@ -31,8 +31,8 @@ pub enum SealedError {
 /// Seals `message` to `recipient`.
 ///
 /// The result consists of the lengths of the ephemeral key and of the nonce (2 bytes each, big-endian), the ephemeral
-/// key, the nonce of 24 bytes, and the box. Draws, in this order, the X25519 secret, the nonce, and the random bytes of
-/// the KEM.
+/// key, the nonce (24 bytes), and the sealed bytes. The function takes from `rng`, in this order: the X25519 secret, the
+/// nonce, and the random bytes of the KEM, if the suite has one.
 ///
 /// # Errors
 /// Returns a [`KemError`] if `recipient` is invalid.

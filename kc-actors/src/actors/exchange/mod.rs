@@ -33,7 +33,7 @@ role! {
         records: SideRecords,
         /// Requests a missing data key.
         want: KeyWanted,
-        /// From now on answers the requests of other nodes for this node's data keys of a root topic.
+        /// Makes the exchange answer, from now on, requests of other nodes for this node's data keys of a root topic.
         serve: ServeRoot,
         /// Returns the state of the exchange.
         status: AskExchange,
@@ -72,8 +72,8 @@ pub struct KeyWanted {
     pub known: Candidates,
 }
 
-/// From now on answers the requests of other nodes for this node's data keys of a root topic. Requests that are already
-/// in the side topic are answered, too. The actor answers this message at once: it does not wait until the side topic
+/// Makes the exchange answer, from now on, requests of other nodes for this node's data keys of a root topic. Requests
+/// that are already in the side topic are answered, too. The actor answers this message at once: it does not wait until the side topic
 /// can be read.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]

@@ -14,8 +14,8 @@ const LEAST: i32 = 2 << 20;
 /// fetch.
 const SHARE: i32 = 64 << 10;
 
-/// The maximum size of a fetch, in bytes, after smaller fetches returned nothing. Brokers with default settings send no
-/// larger answers.
+/// The size in bytes up to which the limit of a fetch grows while fetches return nothing. The limit is larger only if
+/// `fetch_max_bytes` is.
 const MOST: i32 = 64 << 20;
 
 /// The factor by which the maximum size grows if a fetch returns nothing.

@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Hand out the data keys that a stopped producer has retained
     #[command(after_help = "Example:\n  kc node serve --node alice")]
     Serve(staying::Args),
-    /// Show a node's signing keys and key exchanges, or change them
+    /// Show or change a node's signing keys, and the algorithms of key exchange that it offers and accepts
     #[command(after_help = "Examples:
   kc node keys --node alice
   kc node keys --node alice --add-key-type 4")]
