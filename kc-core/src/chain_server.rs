@@ -57,7 +57,7 @@ impl ChainKey {
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C06 to C09 if the entry is malformed, and
-    /// [`ChainError::NotASigner`] (C10) if it is not for a single signing key.
+    /// [`ChainError::NotASingleKey`] (C10) if it is not for a single signing key.
     pub fn parse(entry: &[u8]) -> Result<Self, ChainError> {
         let certificate = Certificate::parse(entry)?;
         let key = match &certificate.keys {
@@ -65,7 +65,7 @@ impl ChainKey {
             CertificateKeys::List(_) => None,
         };
         Ok(Self {
-            key: key.ok_or(ChainError::NotASigner(0))?.clone(),
+            key: key.ok_or(ChainError::NotASingleKey)?.clone(),
             max_age: certificate.max_age,
             constraints: certificate.encoded_constraints.to_vec(),
         })

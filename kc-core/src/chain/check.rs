@@ -32,6 +32,12 @@ pub enum ChainError {
     /// A later certificate is not signed by the key in the certificate before it. Holds its index, from 0.
     #[error("certificate {0} is not signed by the key of the certificate before it")]
     Signature(usize),
+    /// The chain that is stored for a key of this node certifies another key.
+    #[error("the chain certifies another key")]
+    OtherKey,
+    /// No chain is stored for a key of this node.
+    #[error("the key has no chain")]
+    NoChain,
     /// A certificate does not have the layout that the protocol requires.
     #[error("malformed certificate: {0}")]
     Certificate(WireError),
@@ -45,9 +51,12 @@ pub enum ChainError {
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
     /// A certificate that must be for a single signing key is for several keys or for a key-exchange key. Holds the
-    /// index that the next certificate, signed by this key, would have: from 1, or 0 for a certificate outside a chain.
+    /// index that the next certificate, signed by this key, would have: from 1.
     #[error("the certificate before certificate {0} is not for a single signing key")]
     NotASigner(usize),
+    /// A certificate outside a chain, such as an entry of a list, is for several keys or for a key-exchange key.
+    #[error("the certificate is not for a single signing key")]
+    NotASingleKey,
     /// A key of the chain is on the denylist.
     #[error("a key of the chain is on the denylist")]
     Denied,
@@ -142,15 +151,15 @@ impl ChainError {
     pub fn check(&self) -> Check {
         match self {
             Self::Encoding(_) => Check::Encoding,
-            Self::Length(_) | Self::LinkLength(_) => Check::Length,
+            Self::Length(_) | Self::LinkLength(_) | Self::NoChain => Check::Length,
             Self::NoAllowlist => Check::Allowlist,
             Self::UnknownRoot => Check::Root,
-            Self::Signature(_) => Check::Signature,
+            Self::Signature(_) | Self::OtherKey => Check::Signature,
             Self::Certificate(_) => Check::Certificate,
             Self::Key(_) => Check::Key,
             Self::Constraints(_) => Check::Constraints,
             Self::Pattern(_) => Check::Pattern,
-            Self::NotASigner(_) => Check::Signer,
+            Self::NotASigner(_) | Self::NotASingleKey => Check::Signer,
             Self::Denied => Check::Denylist,
             Self::Expired(_) => Check::Expiry,
             Self::Topic(_) => Check::Topic,

@@ -197,8 +197,8 @@ impl Constraints {
         self.limited(child, left)
     }
 
-    /// Returns the restrictions of a key that `self` restricts and whose allowlist entry states `entry`: the restrictions
-    /// of both.
+    /// Returns the restrictions of a key that `self` restricts and whose allowlist entry states `entry`: the
+    /// restrictions of both.
     pub(super) fn and(self, entry: &Self) -> Result<Self, ChainError> {
         let left = self.path_length;
         self.limited(entry, left)

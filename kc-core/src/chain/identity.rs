@@ -69,13 +69,13 @@ impl Identity {
         demand: &Demand<'_>,
         verify: &mut VerifyLink<'_>,
     ) -> Result<ValidatedChain, ChainError> {
-        let chain = self.chain.as_deref().ok_or(ChainError::Length(0))?;
+        let chain = self.chain.as_deref().ok_or(ChainError::NoChain)?;
         let chain = UnverifiedChain::parse(chain)?;
         let validated = chain.validate_by(trust, demand, verify, &mut None)?;
         if validated.keys().signer() == Some(&self.key) {
             Ok(validated)
         } else {
-            Err(ChainError::Signature(chain.links().len()))
+            Err(ChainError::OtherKey)
         }
     }
 

@@ -239,7 +239,7 @@ impl Trust {
         usages: &[Usage],
         now: Timestamp,
     ) -> Result<(), ChainError> {
-        let mut refusal = ChainError::Length(0);
+        let mut refusal = ChainError::NoChain;
         for index in 0..self.identities.len() {
             for usage in usages {
                 let demand = Demand::at(now).topic(root.as_str()).usage(*usage);
@@ -257,7 +257,7 @@ impl Trust {
     /// # Errors
     /// Returns the [`ChainError`] of the check that refused the last chain if no chain is valid.
     pub fn valid_identities(&mut self, now: Timestamp) -> Result<Vec<ValidIdentity>, ChainError> {
-        let mut refusal = ChainError::Length(0);
+        let mut refusal = ChainError::NoChain;
         let mut valid = Vec::new();
         for index in 0..self.identities.len() {
             match self.identity(index, now) {
@@ -278,13 +278,13 @@ impl Trust {
     /// Returns the [`ChainError`] of the check that refused the chain.
     pub fn identity(&mut self, index: usize, now: Timestamp) -> Result<ValidIdentity, ChainError> {
         let proven = self.own(index, &Demand::at(now))?;
-        let identity = self.identities.get(index).ok_or(ChainError::Length(0))?;
+        let identity = self.identities.get(index).ok_or(ChainError::NoChain)?;
         Ok(identity.proven_by(&proven))
     }
 
     /// Validates the chain of the identity with this index.
     fn own(&mut self, index: usize, demand: &Demand<'_>) -> Result<ValidatedChain, ChainError> {
-        let identity = self.identities.get(index).ok_or(ChainError::Length(0))?;
+        let identity = self.identities.get(index).ok_or(ChainError::NoChain)?;
         let verified = &mut self.verified;
         identity.prove_by(&self.store, demand, &mut |key, link, _| {
             verified.verify(key, link)

@@ -119,7 +119,7 @@ impl TrustEntry {
     /// for only some topics must not extend the lists.
     ///
     /// # Errors
-    /// Returns [`ChainError::NotASigner`] if the entry is not for a single key, and the error of one of the checks
+    /// Returns [`ChainError::NotASingleKey`] if the entry is not for a single key, and the error of one of the checks
     /// C08 and C09 if the restrictions are invalid.
     pub fn within(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
         let exchange = [
@@ -134,7 +134,7 @@ impl TrustEntry {
             usages: intersect(usages, Some(exchange.into()))?,
             ..self.limits.constraints.clone()
         };
-        let key = self.signer.as_ref().ok_or(ChainError::NotASigner(0))?;
+        let key = self.signer.as_ref().ok_or(ChainError::NotASingleKey)?;
         Self::parse(&encode_certificate(
             self.limits.max_age,
             &constraints.encode(),

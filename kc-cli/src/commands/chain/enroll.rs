@@ -260,7 +260,7 @@ fn require_grants(
     wanted: &Constraints,
 ) -> Result<(), ChainError> {
     let demand = Demand::at(Clock::system().now());
-    let mut result = Err(ChainError::Length(0));
+    let mut result = Err(ChainError::NoChain);
     for chain in chains.iter() {
         let chain = UnverifiedChain::parse(&chain.bytes);
         let proven = chain.and_then(|chain| chain.validate(trust, &demand));
