@@ -10,8 +10,8 @@ use crate::{HsmError, Pkcs11Uri};
 /// The environment variable that [`PinSource::of`] reads.
 pub const PIN_VARIABLE: &str = "KC_HSM_PIN";
 
-/// The maximum length of a PIN, in bytes.
-const MAX_PIN_BYTES: u64 = 1024;
+/// The maximum length of a PIN, in bytes. Test: `a_longer_line_is_no_pin`.
+const MAX_PIN_BYTES: usize = 1024;
 
 /// The source of a token's PIN. It is read at each login, so that a changed PIN is used when a node reconnects.
 #[derive(Debug)]
@@ -65,11 +65,17 @@ impl PinSource {
 
 fn first_line(file: File) -> io::Result<SecretText> {
     // Allocate the buffer once: a buffer that grows leaves copies of the PIN in memory.
-    let mut text = String::with_capacity(MAX_PIN_BYTES as usize + 1);
-    let read = file.take(MAX_PIN_BYTES).read_to_string(&mut text);
+    let mut text = String::with_capacity(MAX_PIN_BYTES + 2);
+    let read = file
+        .take(MAX_PIN_BYTES as u64 + 1)
+        .read_to_string(&mut text);
     let text = SecretText::from(text);
     read?;
     let line = text.expose().lines().next().unwrap_or_default();
+    if line.len() > MAX_PIN_BYTES {
+        let error = format!("the first line is longer than {MAX_PIN_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+    }
     Ok(SecretText::from(line.to_owned()))
 }
 
@@ -93,6 +99,21 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn a_longer_line_is_no_pin() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin");
+        let read = |len: usize| {
+            fs::write(&path, "1".repeat(len)).unwrap();
+            PinSource::File(path.clone()).read()
+        };
+        assert_eq!(read(MAX_PIN_BYTES).unwrap().expose().len(), MAX_PIN_BYTES);
+        assert!(matches!(
+            read(MAX_PIN_BYTES + 1),
+            Err(HsmError::PinMissing { .. })
+        ));
+    }
 
     #[test]
     fn the_first_line_of_a_file_is_the_pin() {

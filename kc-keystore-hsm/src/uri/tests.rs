@@ -94,12 +94,12 @@ fn what_is_not_strictly_right_is_refused() {
 #[test]
 fn no_error_shows_a_pin() {
     for text in [
-        "pkcs11:token=a?pin-value=s3cret",
-        "pkcs11:token=a?pin-value=s3cret&pin-value=s3cret",
-        "pkcs11:token=a;pin-value=s3 cret",
+        "pkcs11:token=a?pin-value=4711-0815",
+        "pkcs11:token=a?pin-value=4711-0815&pin-value=4711-0815",
+        "pkcs11:token=a;pin-value=4711 -0815",
     ] {
         let error = parse(text).unwrap_err();
         let shown = format!("{error} {error:?} {}", error.advice());
-        assert!(!shown.contains("cret"), "{shown}");
+        assert!(!shown.contains("0815"), "{shown}");
     }
 }
