@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Seal,
     /// A Kafka key or value cannot be opened, or is not sealed.
     Open,
-    /// The node is closed.
+    /// The node or the client is closed.
     Closed,
     /// An operation did not end before its deadline.
     Timeout,
@@ -132,7 +132,11 @@ impl StdError for Error {
 
 impl From<BackendError> for Error {
     fn from(error: BackendError) -> Self {
-        Self::new(ErrorKind::Kafka(error.kind()), error)
+        let kind = match error.kind() {
+            BackendErrorKind::Closed => ErrorKind::Closed,
+            kind => ErrorKind::Kafka(kind),
+        };
+        Self::new(kind, error)
     }
 }
 

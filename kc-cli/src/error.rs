@@ -124,10 +124,9 @@ impl fmt::Display for CliError {
 
 impl From<kc::Error> for CliError {
     fn from(error: kc::Error) -> Self {
-        use BackendErrorKind::{Closed, Configuration, Unsupported};
+        use BackendErrorKind::{Configuration, Unsupported};
         let exit = match error.kind() {
             ErrorKind::Kafka(Configuration | Unsupported) => Exit::Usage,
-            ErrorKind::Kafka(Closed) => Exit::Failure,
             ErrorKind::Kafka(_) => Exit::Broker,
             _ => Exit::Failure,
         };

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kc::Record;
 use kc::core::backend::Backend;
 use kc::core::provision::Role;
+use kc::{ErrorKind, Record};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -128,7 +128,11 @@ async fn closing_a_node_sends_commits_and_leaves() {
     let _ = tokio::time::timeout(DEADLINE, waiting).await.unwrap();
     assert_eq!(committed(&fleet, "relay").await, Some(1));
     assert!(producer.enqueue(record("t", "c")).await.is_err());
-    assert!(relay.producer().await.is_err() || relay.consumer(["t"]).join().await.is_err());
+    let no_producer = relay.producer().await.map(drop);
+    let no_consumer = relay.consumer(["t"]).join().await.map(drop);
+    for refused in [no_producer, no_consumer] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+    }
 
     // The consumer has left the group, so another member gets the partition at once.
     let relay = fleet.open("relay").await;

@@ -10,10 +10,7 @@ use kc::core::provision::Role;
 use kc::keystore_file::{
     FileConfigStore, FileRatchetStore, NodeFiles, NodeLock, SecretFile, open_key_store,
 };
-use kc::{
-    BackendErrorKind, ClientSettings, Clock, ErrorKind, NodeRoles, OpenFailure, ProduceError,
-    SealError,
-};
+use kc::{ClientSettings, Clock, ErrorKind, NodeRoles, OpenFailure, ProduceError, SealError};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -62,7 +59,7 @@ async fn a_node_whose_gateway_has_died_does_not_say_that_all_was_sent() {
     let node = fleet.open("sender").await;
     node.actors().roles().gateway.close.disconnect();
     let error = node.close_within(DEADLINE).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Kafka(BackendErrorKind::Closed));
+    assert_eq!(error.kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ mod record;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use kc_core::backend::{Backend, BackendError, end_of};
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, end_of};
 use tokio::time::Instant;
 
 pub use acknowledgements::MAX_UNACKNOWLEDGED;
@@ -60,7 +60,7 @@ impl Clients {
     /// Cancel safe: if the future is dropped, no client stays connected.
     ///
     /// # Errors
-    /// Returns [`BackendError`] if the backend cannot create a client.
+    /// Returns [`BackendError`] if the backend cannot create a client, or the clients were closed.
     pub async fn producer(
         &self,
         backend: &dyn Backend,
@@ -74,6 +74,8 @@ impl Clients {
         });
         if closed {
             producer.close_within(CLOSE_DEADLINE).await?;
+            let context = "connect a producer";
+            return Err(BackendError::new(BackendErrorKind::Closed, context));
         }
         Ok(producer)
     }
