@@ -109,7 +109,7 @@ fn a_module_that_is_wrong_or_missing_or_none() {
     let wrong = build(&tokens.world).display().to_string();
     let mut configured = MODULE;
     for (module, told) in [
-        (wrong.as_str(), ["it has none", "name the right module"]),
+        (wrong.as_str(), ["tokens in this module: none", "name the right module"]),
         (
             "/nowhere.so",
             ["/nowhere.so", "install the token's PKCS#11 module"],
@@ -171,7 +171,7 @@ fn two_keys_of_a_type_are_told_before_anything_is_on_the_token() {
     let import = ["hsm", "import", &tokens.uri, "--node", "alice"];
     refused(
         &mut tokens.kc(&import),
-        &["two signing keys of type 1", "one key of each type"],
+        &["two signing keys of type 1", "only one of each type"],
     );
     assert_eq!(tokens.succeed(&["hsm", "list", &tokens.uri]), "");
 }
