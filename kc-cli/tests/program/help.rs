@@ -213,11 +213,11 @@ fn side_and_management_topics_are_no_data_topics() {
             &["consume", topic, "--node", "alice"],
         ] {
             let stderr = world.fail(args, 2);
-            assert!(complaint(&stderr).contains("no data"), "{stderr}");
+            assert!(complaint(&stderr).contains("not messages"), "{stderr}");
         }
     }
     let stderr = world.fail(&["topics", "create", "t.reqs", "-b", &world.address], 2);
-    assert!(complaint(&stderr).contains("no data"), "{stderr}");
+    assert!(complaint(&stderr).contains("not messages"), "{stderr}");
     // A management topic is created without side topics.
     let created = world.succeed(&["topics", "create", "chains", "-b", &world.address]);
     assert_eq!(created, "created chains\n");
