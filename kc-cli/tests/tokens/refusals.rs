@@ -109,7 +109,10 @@ fn a_module_that_is_wrong_or_missing_or_none() {
     let wrong = build(&tokens.world).display().to_string();
     let mut configured = MODULE;
     for (module, told) in [
-        (wrong.as_str(), ["tokens in this module: none", "name the right module"]),
+        (
+            wrong.as_str(),
+            ["tokens in this module: none", "name the right module"],
+        ),
         (
             "/nowhere.so",
             ["/nowhere.so", "install the token's PKCS#11 module"],
