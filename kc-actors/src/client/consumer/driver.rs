@@ -255,14 +255,7 @@ impl<'c> Driver<'c> {
     }
 
     fn report(&self, stuck: &[(TopicPartition, i64)]) {
-        for (at, offset) in stuck {
-            if self
-                .stuck
-                .iter()
-                .any(|known| known == &(at.clone(), *offset))
-            {
-                continue;
-            }
+        for (at, offset) in stuck.iter().filter(|found| !self.stuck.contains(found)) {
             let (topic, partition) = (at.topic.clone(), at.partition);
             tracing::warn!(
                 target: "kc::consumer", topic, partition, offset,
@@ -321,7 +314,7 @@ impl<'c> Driver<'c> {
         left.unwrap_or_else(late).inspect_err(|error| {
             tracing::warn!(
                 target: "kc::consumer", topics = self.topics, %error,
-                        "positions of acknowledged records not committed: these records may be delivered again"
+                "positions of acknowledged records not committed: these records may be delivered again"
             );
         })
     }
