@@ -106,10 +106,10 @@ fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError
         Err(of_chain) => match Certificate::parse(bytes) {
             Ok(certificate) => Ok((UNSIGNED, vec![certificate])),
             // A signature may begin with the same bytes as a list, even a list of a forbidden length.
-            Err(error) => match (Certificate::parse_signed(bytes), of_chain) {
+            Err(of_certificate) => match (Certificate::parse_signed(bytes), of_chain) {
                 (Ok(signed), _) => Ok((SIGNED, vec![signed])),
-                (Err(_), error @ ChainError::Length(_)) => Err(error),
-                (Err(_), _) => Err(error),
+                (Err(_), of_chain @ ChainError::Length(_)) => Err(of_chain),
+                (Err(_), _) => Err(of_certificate),
             },
         },
     }
