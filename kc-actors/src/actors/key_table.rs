@@ -318,7 +318,7 @@ async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<C
 /// Reacts to changes of the denylist. If other nodes have received data keys, the ratchet turns, so that a denied
 /// consumer does not have the data keys with which this node seals from then on. If the denied key was in use, data
 /// keys that only denied nodes have sent are dropped, unless `denied_keys : keep` is set. If this node itself is
-/// denied, it no longer seals.
+/// denied, it no longer seals, and its ratchet does not turn: nobody could get the data keys of a new step.
 async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     let mut events = parts.events.listen();
     while let Some(event) = events.next().await {
@@ -337,7 +337,9 @@ async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
             }
             _ => continue,
         };
-        turn(&parts, &tables, TurnReason::Denied { in_use }).await;
+        if !tables.is_denied() {
+            turn(&parts, &tables, TurnReason::Denied { in_use }).await;
+        }
         if in_use && !parts.keeps_denied {
             review(&parts, &tables).await;
         }

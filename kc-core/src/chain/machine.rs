@@ -419,11 +419,12 @@ impl Trust {
         self.store.add(list, entry);
         self.epoch.0 += 1;
         self.see_expiry(now.wall);
+        // A denied node must stop sealing before it reacts to the change of the list.
+        self.report_denied(&valid_before, now.wall);
         if let Some(key) = key {
             let in_use = self.has_seen(&key);
             self.report(TrustEvent::Listed { list, key, in_use });
         }
-        self.report_denied(&valid_before, now.wall);
     }
 
     /// Applies the self-revocation of a key. If the key is in use, it is added to the denylist as an entry. Otherwise
