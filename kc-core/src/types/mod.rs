@@ -48,7 +48,7 @@ impl fmt::Debug for KeyId {
 /// The wall clock decides about validity, the monotonic clock measures durations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Now {
-    /// The time of day. It may step back.
+    /// The wall-clock time. It may step back.
     pub wall: Timestamp,
     /// The time since an arbitrary fixed moment. It never steps back.
     pub mono: Duration,
