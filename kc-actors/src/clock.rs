@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kc_core::types::{Now, Timestamp};
 use tokio::time::Instant;
 
-/// The clock of actors: the system clock, or a clock that a test sets. A test can set only the time of day. Durations
-/// always come from the monotonic clock.
+/// The clock of actors: the system clock, or a clock that a test sets. A test can set only the wall-clock time.
+/// Durations always come from the monotonic clock.
 #[derive(Clone)]
 pub struct Clock {
     wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -23,7 +23,7 @@ impl Clock {
         })
     }
 
-    /// Returns a clock whose time of day is the result of `now`.
+    /// Returns a clock whose wall-clock time is the result of `now`.
     #[must_use]
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self {
@@ -32,13 +32,13 @@ impl Clock {
         }
     }
 
-    /// Returns the time of day.
+    /// Returns the wall-clock time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.wall)()
     }
 
-    /// Returns the time of day, and the time since this clock was created.
+    /// Returns the wall-clock time, and the time since this clock was created.
     #[must_use]
     pub fn both(&self) -> Now {
         Now {

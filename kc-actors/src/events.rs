@@ -60,7 +60,7 @@ pub enum NodeEvent {
         root_topic: RootTopic,
         /// The kind of side topic.
         side: SideTopic,
-        /// The sender.
+        /// The sender of the record: verified by a signature, only claimed, or unknown.
         sender: Sender,
         /// The check that failed.
         check: RefusalId,
@@ -161,8 +161,8 @@ pub enum NodeEvent {
         /// The duration of the outage.
         after: Duration,
     },
-    /// A partition of a consumer is paused: the application took too many records after one that it has not
-    /// acknowledged.
+    /// A partition of a consumer is paused: the application has not acknowledged a record, and has taken too many
+    /// records after it.
     Unacknowledged {
         /// The topic.
         topic: String,

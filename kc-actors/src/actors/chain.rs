@@ -34,9 +34,9 @@ role! {
         validate: ValidateChain,
         /// Returns the identities of this node that are valid now.
         identities: OwnIdentities,
-        /// Checks the rights that the node's own chains grant.
+        /// Checks that one of the node's own chains grants a usage for a root topic.
         grants: OwnGrant,
-        /// Returns for each of several nodes that sent data keys whether the node is denied.
+        /// Returns whether nodes that have sent data keys are denied.
         judge: JudgeGivers,
         /// Processes the records of the management topics.
         records: ManagementRecords,

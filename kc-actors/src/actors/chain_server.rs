@@ -30,7 +30,7 @@ pub struct ChainServerParts {
     pub chain: ChainRole,
     /// The role that signs the renewed chains.
     pub keystore: KeystoreRole,
-    /// The role that sends renewed chains to their management topic.
+    /// The role that sends renewed chains to the management topic `chains`.
     pub gateway: GatewayRole,
     /// The clock.
     pub clock: Clock,

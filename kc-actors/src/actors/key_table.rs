@@ -85,7 +85,7 @@ pub enum PrepareError {
 #[rtype(result = "Result<usize, PrepareError>")]
 pub struct Rotate;
 
-/// Adds data keys that this node received through the key exchange.
+/// Adds data keys for opening. The key exchange sends this message when another node has sent data keys.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct ReceivedOpeningKeys {
@@ -346,8 +346,8 @@ async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     }
 }
 
-/// Drops the data keys that only denied nodes have sent. Records that need a dropped key request it again, because
-/// another node may have it.
+/// Drops the data keys that only denied nodes have sent. If a record needs a dropped key, the key is requested again,
+/// because a node that is not denied may have it.
 async fn review(parts: &KeyTableParts, tables: &CryptoTables) {
     let givers: Vec<_> = tables.ring().givers().into_iter().collect();
     let Ok(denied) = parts.chain.judge.send(JudgeGivers(givers.clone())).await else {

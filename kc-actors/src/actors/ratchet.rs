@@ -92,7 +92,8 @@ pub enum RatchetError {
     /// The node has no ratchet, so it cannot seal.
     #[error("this node has no ratchet")]
     NoRatchet,
-    /// The ratchet could not be turned. No step was used.
+    /// The ratchet gave no new step: its store or the source of random numbers failed, or the ratchet did not answer.
+    /// No new step is used.
     #[error("the ratchet cannot be turned")]
     Ratchet(#[source] Arc<StoreError>),
     /// The data key could not be stored for late consumers, and is therefore not used.
@@ -264,7 +265,7 @@ impl State {
                 Some(RatchetEffect::Skipped(index)) => {
                     tracing::warn!(
                         target: "kc::ratchet", index,
-                        "ratchet was restored from an old copy: used step skipped"
+                        "ratchet was restored from an old copy: a step that was used before is skipped"
                     );
                 }
                 Some(_) => {}

@@ -60,7 +60,7 @@ impl Clients {
     /// Cancel safe: if the future is dropped, no client stays connected.
     ///
     /// # Errors
-    /// Returns [`BackendError`] if the backend cannot create a client, or the clients were closed.
+    /// Returns [`BackendError`] if the backend cannot create a client, or if [`close`](Self::close) has been called.
     pub async fn producer(
         &self,
         backend: &dyn Backend,
@@ -85,8 +85,8 @@ impl Clients {
     /// Cancel safe: if the future is dropped, the consumer leaves the group in the background.
     ///
     /// # Errors
-    /// Returns [`ConsumeError`] if the group cannot be joined, the consumer's thread cannot be started, or the
-    /// clients were closed.
+    /// Returns [`ConsumeError`] if the group cannot be joined, if the consumer's thread cannot be started, or if
+    /// [`close`](Self::close) has been called.
     pub async fn consumer(
         &self,
         backend: Arc<dyn Backend>,

@@ -30,8 +30,9 @@ pub(super) enum Known {
 }
 
 impl PartitionCounts {
-    /// Returns the stored number for a topic. If the number is old or doubtful, only the first caller gets
-    /// [`Known::OldCount`], so that only one caller asks the broker.
+    /// Returns the stored number for a topic. If the number is old or doubtful, the first caller gets
+    /// [`Known::OldCount`] and must ask the broker. Later callers get the same number as [`Known::Count`], so that only
+    /// one caller asks.
     pub(super) fn get(&self, topic: &str) -> Known {
         let mut counts = self.lock();
         let Some(count) = counts.get_mut(topic) else {

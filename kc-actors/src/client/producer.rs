@@ -46,7 +46,8 @@ pub enum ProduceError {
 }
 
 impl ProduceError {
-    /// Returns whether another attempt can succeed without changes, for example because no broker answered this time.
+    /// Returns whether sending the same record again can succeed without a correction by an operator. Example: no
+    /// broker answered this time.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         matches!(self, Self::Backend(error) if error.is_retriable())
@@ -138,8 +139,8 @@ impl Producer {
         })
     }
 
-    /// Flushes and disconnects, for all clones. A repeated call does nothing. [`Node::shutdown`](crate::Node::shutdown)
-    /// calls this method.
+    /// Sends the queued records and disconnects, within `deadline`. All clones of this producer are then closed, too. A
+    /// repeated call does nothing. [`Node::shutdown`](crate::Node::shutdown) closes all producers in this way.
     ///
     /// Not cancel safe: if the future is dropped, queued records may not be sent.
     ///
@@ -236,7 +237,7 @@ impl Inner {
         }
     }
 
-    /// Asks the broker for the number of partitions. Returns `known` if the broker does not answer.
+    /// Asks the broker again for the number of partitions. Returns `known` if the request fails.
     async fn look_again(&self, topic: &str, known: usize) -> Result<usize, BackendError> {
         let found = self.admin.partitions(topic, true, TOPIC_DEADLINE).await;
         let partitions = match found {
@@ -246,7 +247,10 @@ impl Inner {
                 self.look_up(topic).await?
             }
             Err(error) => {
-                tracing::debug!(topic, %error, "the number of partitions was not looked up again");
+                tracing::debug!(
+                    topic, %error,
+                    "the number of partitions cannot be looked up again: the last known number is used"
+                );
                 return Ok(known);
             }
         };

@@ -217,7 +217,8 @@ impl WaitingRecords {
         Self { tables, consumer }
     }
 
-    /// Stores the number of waiting records of each topic.
+    /// Stores the number of records that wait for data keys, by topic. The tables add the numbers of topics with the
+    /// same root topic.
     pub(crate) fn note<'t>(&self, by_topic: impl Iterator<Item = (&'t str, usize)>) {
         let mut by_root = BTreeMap::new();
         for (topic, records) in by_topic.filter(|(_, records)| *records > 0) {

@@ -29,7 +29,8 @@ role! {
     /// The exchange alone decides which requests are answered. An actor that replaces [`records`](Self::records)
     /// receives every request and reply before the exchange does, and may drop some of them.
     pub struct ExchangeRole {
-        /// Processes requests that consumers send to producers, and replies to the requests of this node.
+        /// Processes records of side topics: requests that consumers send to producers, and replies that producers send
+        /// to this node.
         records: SideRecords,
         /// Requests a missing data key.
         want: KeyWanted,
@@ -73,8 +74,8 @@ pub struct KeyWanted {
 }
 
 /// Makes the exchange answer, from now on, requests of other nodes for this node's data keys of a root topic. Requests
-/// that are already in the side topic are answered, too. The actor answers this message at once: it does not wait until the side topic
-/// can be read.
+/// that are already in the side topic are answered, too. The actor answers this message at once: it does not wait until
+/// the side topic can be read.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ServeRoot {
@@ -94,13 +95,14 @@ pub struct ExchangeStatus {
     pub wanted: BTreeMap<RootTopic, usize>,
     /// The reasons why data keys are missing, for each root topic with missing keys.
     pub missing: Vec<MissingKeys>,
-    /// The number of records of side topics, and of missing data keys, that were dropped because a limit was reached.
+    /// The number of times that a limit was reached. Each time a record of a side topic was dropped, or a missing data
+    /// key was not requested.
     pub bounds_hit: u64,
     /// The number of requests of this node to which it still accepts replies.
     pub outstanding: usize,
     /// The number of requests of other nodes that this node has answered.
     pub answered: u64,
-    /// The number of requests for which this node has vouched.
+    /// The number of requests for which this node has vouched as a controller.
     pub forwarded: u64,
     /// The number of refused requests and replies, by the check that failed.
     pub refused: BTreeMap<RefusalId, u64>,

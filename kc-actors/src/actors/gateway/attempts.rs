@@ -57,7 +57,7 @@ impl Attempts {
 }
 
 impl Failure {
-    /// Returns whether this failure also answers a caller that asked at `asked`.
+    /// Returns whether a caller that asked at `asked` gets the error of this failure, without an attempt of its own.
     fn holds(&self, asked: Instant) -> bool {
         self.at + retry_delay(&self.error, Duration::ZERO) > asked
     }

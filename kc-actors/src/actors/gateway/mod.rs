@@ -144,7 +144,7 @@ impl ControlTopic {
         Self::Side(root_topic.clone(), SideTopic::Requests)
     }
 
-    /// Returns the side topic for replies of a root topic.
+    /// Returns the side topic for replies of the producers of a root topic.
     #[must_use]
     pub fn keys(root_topic: &RootTopic) -> Self {
         Self::Side(root_topic.clone(), SideTopic::Keys)

@@ -31,8 +31,8 @@ const WANTED_DELAY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Order {
     Watch(NewWatch),
-    /// The order to read all topics in the map, which contain requests to controllers. The reader stops reading other
-    /// topics of this kind, because they no longer exist.
+    /// The order to read the `.subs` topics in the map. The reader stops reading all other `.subs` topics, because they
+    /// no longer exist.
     Subscriptions(BTreeMap<String, ControlTopic>),
 }
 
@@ -182,7 +182,7 @@ impl Reading {
         if let Some(reader) = &mut self.reader
             && let Err(error) = reader.unassign(&gone).await
         {
-            tracing::debug!(target: "kc::gateway", %error, "topics that no longer exist are still read");
+            tracing::debug!(target: "kc::gateway", %error, "reading of deleted topics cannot be stopped");
         }
     }
 
@@ -204,8 +204,8 @@ impl Reading {
         }
     }
 
-    /// Begins with the next topic if the starter is free. Topics for which a caller waits come first. Then come the
-    /// topics in `wanted`, if the time of their next attempt has come.
+    /// Lets the starter find the start position of the next topic. Does nothing while the starter is in use. Topics for
+    /// which a caller waits come first. Then come the topics in `wanted` whose next attempt is due.
     fn begin_next(&mut self) {
         let Some(starter) = self.starter.take() else {
             return;
@@ -229,8 +229,8 @@ impl Reading {
         }
     }
 
-    /// Starts reading a topic whose start position was found. After a failure, a topic for which no caller waits is
-    /// tried again later.
+    /// Starts reading a topic if its start position was found, and sends the result to the waiting caller. If no caller
+    /// waits, a failed attempt is repeated later.
     async fn take_up(&mut self, started: Result<Started, JoinError>) {
         let Started {
             starter,

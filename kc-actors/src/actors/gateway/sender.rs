@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::attempts::Attempts;
 use super::closed;
 
-/// Deadline for sending a record. It includes the time to connect, and to wait for a missing topic.
+/// Deadline for sending a record, including the time in which the producer connects and the time in which it waits for
+/// a topic that the broker does not know yet.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Sends records concurrently through one producer. The first record connects the producer.
@@ -105,7 +106,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Flushes and disconnects no later than `end`. No records are sent afterwards.
+    /// Sends the queued records, and disconnects no later than `end`. Refuses further records.
     pub(super) async fn close(&self, end: Instant) -> Result<(), BackendError> {
         let late = |_| {
             BackendError::new(

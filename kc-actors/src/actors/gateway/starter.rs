@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Time to wait before the next request for a position.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Maximum number of requests for a committed position. If all of them fail, reading begins at the start of the topic.
-/// Requests are repeated because a new broker answers with errors for some time.
+/// Requests are repeated because a broker answers with errors for some time after its start.
 const POSITION_ATTEMPTS: usize = 4;
 
 /// A topic that is to be read from now on.
@@ -35,8 +35,8 @@ impl NewWatch {
     }
 }
 
-/// Finds the start position of a topic. It has a connection of its own, so that a topic that cannot be read does not
-/// delay the topics that are already read. Such topics can exist, because any client may create topics.
+/// Finds the start position of a topic. Any client may create topics, also topics that cannot be read. Therefore the
+/// starter has a connection of its own: such a topic does not delay the topics that are already read.
 #[derive(Debug)]
 pub(super) struct Starter {
     parts: GatewayParts,
@@ -101,7 +101,7 @@ impl Starter {
 }
 
 /// Returns the position that the group has committed in the topic. Returns the start of the topic if the group has
-/// committed no position, or if the broker does not answer.
+/// committed no position, or if [`POSITION_ATTEMPTS`] requests for the position have failed.
 async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     for _ in 0..POSITION_ATTEMPTS {
         match reader.committed(&[topic.to_owned()], DEADLINE).await {
@@ -110,7 +110,7 @@ async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
                 return position.map_or(LogStart::Earliest, LogStart::Offset);
             }
             Err(error) => {
-                tracing::debug!(target: "kc::gateway", topic, %error, "position not known yet");
+                tracing::debug!(target: "kc::gateway", topic, %error, "committed position cannot be read yet");
                 sleep(RETRY_DELAY).await;
             }
         }

@@ -23,8 +23,9 @@ const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 /// Maximum duration of one poll of the broker. Acknowledgements are processed between polls.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Maximum duration of a poll while records wait for keys. A record can stop waiting although no key has arrived, so
-/// the driver checks the records often.
+/// Maximum duration of a poll while records wait for keys. A record can stop waiting although no key has arrived: the
+/// known data keys do not open the record, and no producer has sent another one in time. Nothing wakes the driver then,
+/// so it checks the records often.
 const PARKED_POLL: Duration = Duration::from_millis(50);
 
 /// Time for which the buffer may be full before the driver pauses partitions. Until then the driver does not poll.
@@ -259,7 +260,7 @@ impl<'c> Driver<'c> {
             let (topic, partition) = (at.topic.clone(), at.partition);
             tracing::warn!(
                 target: "kc::consumer", topic, partition, offset,
-                "partition paused: too many records were taken after one that is not acknowledged"
+                "partition paused: the application has taken too many records after an unacknowledged record"
             );
             self.events.tell(NodeEvent::Unacknowledged {
                 topic,

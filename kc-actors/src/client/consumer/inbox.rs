@@ -131,7 +131,7 @@ impl Inbox {
     }
 
     /// Stores the position of the first unacknowledged record of each partition. Returns the partitions from which
-    /// too many records were taken, each with the offset of its first unacknowledged record.
+    /// the application has taken too many records, each with the offset of its first unacknowledged record.
     pub(super) fn settle(&mut self) -> Vec<(TopicPartition, i64)> {
         let mut stuck = Vec::new();
         for (at, partition) in &self.handed_out {

@@ -7,7 +7,8 @@ use crate::client::acknowledgements::Window;
 use crate::handles::OpenFailure;
 
 /// A record of a consumer. The application processes the record, then calls [`ack`](Self::ack). If a record is
-/// dropped without `ack`, it is delivered again after a restart, with all later records of its partition.
+/// dropped without `ack`, the group gets it again, with all later records of its partition, after this consumer has
+/// left the group or has lost the partition.
 #[derive(Debug)]
 pub struct ConsumerRecord {
     partition: Arc<Partition>,
@@ -24,7 +25,7 @@ pub struct ConsumerRecord {
 #[derive(Debug)]
 pub(super) struct Partition {
     at: TopicPartition,
-    /// Set if positions are committed.
+    /// Set if the consumer commits positions.
     commits: bool,
     window: Mutex<Window>,
     /// The number of records that the application has taken.
