@@ -113,8 +113,9 @@ where
         recipient.send(message).await.map_err(|_| SlotClosed)
     }
 
-    /// Sends a message and waits at most `patience` for its result. A message that was sent counts as in transit until
-    /// the actor has handled it, even after that time.
+    /// Sends a message and waits at most `patience` for its result. If the result takes longer, returns [`Elapsed`]. A
+    /// message that was sent counts as in transit until the actor has handled the message, even if `patience` has
+    /// passed.
     pub(crate) async fn send_in_time(
         &self,
         message: M,

@@ -22,7 +22,8 @@ use crate::slot::{Slot, SlotClosed};
 
 /// Maximum time that callers wait for a store. After this time they continue without an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Maximum time that a store without a failure needs for one use. A caller that has waited longer is held up.
+/// The maximum time that a working store needs for one use. A caller that has waited longer counts as held up by the
+/// store.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// One of a node's stores.

@@ -23,7 +23,7 @@ const CREATION_WAIT: Duration = Duration::from_secs(2);
 /// The time to wait until a broker lists a new topic. Kafka's controller confirms a topic before the brokers know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
-/// The time between two lookups of the topic.
+/// The time between two lookups of a topic that is being created.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 pub(crate) struct PureAdmin {
@@ -65,8 +65,8 @@ impl PureAdmin {
         bounded(deadline, context, asking).await.map(drop)
     }
 
-    /// Waits until a broker lists a topic, for `wait` at most. Returns its number of partitions; `None` if no broker
-    /// lists it in time.
+    /// Waits until a broker lists a topic, but at most for `wait`. Returns the number of partitions of the topic, or
+    /// `None` if no broker lists the topic in time.
     async fn appearance(
         &self,
         topic: &str,

@@ -15,8 +15,8 @@ use crate::error::failed;
 /// The maximum time to establish one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects to the cluster. Errors name the `role`. If `auto_create` is set, a broker may create a missing topic when
-/// the metadata of the topic are requested.
+/// Connects to the cluster. The text of an error contains `role`, the name of the client that connects. If
+/// `auto_create` is set, a broker may create a missing topic when the metadata of the topic are requested.
 pub(crate) async fn connect(
     settings: &ClientSettings,
     role: &str,

@@ -99,7 +99,7 @@ impl PureGroupConsumer {
         Ok(joined)
     }
 
-    /// Subscribes also to topics that have appeared.
+    /// Adds `appeared`, the new topics of the subscription, to the subscribed topics.
     async fn subscribe(
         &mut self,
         appeared: impl Iterator<Item = String>,
@@ -116,7 +116,7 @@ impl PureGroupConsumer {
         Ok(())
     }
 
-    /// Returns the time until the next lookup of topics; `None` if no topic can be added any more.
+    /// Returns the time until the next lookup of topics, or `None` if the subscription cannot gain further topics.
     fn look_interval(&self) -> Option<Duration> {
         let exists = |name: &str| self.subscribed.contains(name);
         self.subscription.look_interval(exists)

@@ -82,8 +82,8 @@ pub(crate) async fn missing_from(
     existing(admin, missing, deadline).await
 }
 
-/// Returns the offset of the first record and the offset of the next record for each partition. All of the partitions
-/// must exist.
+/// Returns the first offset and the end offset of each partition (see [`Watermarks`]). All of the partitions must
+/// exist.
 pub(crate) async fn watermarks(
     admin: &AdminClient,
     partitions: &[TopicPartition],

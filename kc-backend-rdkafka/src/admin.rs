@@ -22,7 +22,7 @@ const CREATION_WAIT: Duration = Duration::from_secs(2);
 /// The time to wait until a broker lists a new topic. Kafka's controller confirms a topic before the brokers know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
-/// The time between two lookups of the topic.
+/// The time between two lookups of a topic that is being created.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 /// The maximum time to close a client.
@@ -45,8 +45,8 @@ impl RdkafkaAdmin {
         count(&creator, topic, end).await.map(drop)
     }
 
-    /// Waits until a broker lists a topic, for `wait` at most. Returns its number of partitions; `None` if no broker
-    /// lists it in time.
+    /// Waits until a broker lists a topic, but at most for `wait`. Returns the number of partitions of the topic, or
+    /// `None` if no broker lists the topic in time.
     async fn appearance(
         &self,
         topic: &str,
@@ -73,7 +73,7 @@ async fn connect(
     Worker::start("kc admin", make).await
 }
 
-/// Returns the number of a topic's partitions; `None` if it does not exist.
+/// Returns the number of a topic's partitions, or `None` if the topic does not exist.
 async fn count(
     worker: &Worker<Lookup>,
     topic: &str,
@@ -133,7 +133,8 @@ impl Admin for RdkafkaAdmin {
     }
 }
 
-/// Creates a topic. Its client exists only during the call, because no thread would serve the events of an idle client.
+/// Creates a topic. The client for this request exists only during the call, because no thread would serve the events
+/// of an idle client.
 fn create(
     settings: &ClientSettings,
     runtime: &Handle,

@@ -14,11 +14,11 @@ use crate::events::Events;
 /// check, because distant brokers need more time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// The time by which librdkafka may end a wait early.
+/// The tolerance for measured waits: librdkafka may end a wait this much before its timeout.
 const PUNCTUALITY: Duration = Duration::from_millis(10);
 
-/// Waits until a broker answers, or until it is certain that no broker will answer. Errors contain the name `role`.
-/// `serve` lets librdkafka deliver its events.
+/// Waits until a broker answers, or until it is certain that no broker will answer. The text of an error contains
+/// `role`, the name of the client that connects. `serve` lets librdkafka deliver its events.
 ///
 /// # Errors
 /// Returns [`BackendErrorKind::Unreachable`] if no broker answers within `request_timeout` or no address accepts
@@ -67,8 +67,8 @@ fn has_answered<C: ClientContext>(client: &Client<C>, wait: Duration) -> bool {
     client.fetch_cluster_id(wait).is_some() || start.elapsed() + PUNCTUALITY < wait
 }
 
-/// Returns the error kind if further waiting is useless after all connections failed. Returns `None` if an address
-/// accepts connections and may be that of a broker, because a broker that is starting closes connections.
+/// Returns the error kind if further waiting is useless after all connections failed: no address accepts connections,
+/// or only one side uses TLS. Otherwise returns `None`, because a broker that is starting closes connections, too.
 fn hopeless(settings: &ClientSettings) -> Option<BackendErrorKind> {
     let has_tls = settings.tls.is_some();
     match ask(&settings.bootstrap_servers) {
@@ -87,7 +87,8 @@ fn unanswered(kind: BackendErrorKind, context: String, events: &Events) -> Backe
     }
 }
 
-/// The maximum time to wait until an address accepts a connection, and the maximum time to wait for its answer.
+/// The maximum time to wait until an address accepts a connection. Also the maximum time to wait for each read of the
+/// answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An `ApiVersions` request, version 0, with the correlation id [`CORRELATION`] and the client id "kc".
@@ -98,7 +99,7 @@ const CORRELATION: &[u8] = b"\x6b\x63\x6b\x63";
 /// The first bytes of a TLS alert.
 const ALERT: &[u8] = b"\x15\x03";
 
-/// The protocol in which the first of several addresses answers.
+/// The protocol of the first address that answers in a known protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Listener {
     /// No address accepts connections.
@@ -107,12 +108,13 @@ pub(crate) enum Listener {
     Plaintext,
     /// An address answers with TLS.
     Tls,
-    /// An address accepts connections, but does not answer or uses another protocol.
+    /// At least one address accepts connections, but none answers in a known protocol.
     Unknown,
 }
 
-/// Sends a request to each address of `servers` (`host:port,...`) until one answers. Blocks. This is necessary because
-/// librdkafka does not report why a broker closed a connection: it may be starting, or may expect another protocol.
+/// Sends a request to each address of `servers` (`host:port,...`) until one of them answers in a known protocol. This
+/// request is necessary because librdkafka does not report why a broker closed a connection: the broker may be
+/// starting, or may expect another protocol. Blocks.
 pub(crate) fn ask(servers: &str) -> Listener {
     let mut found = Listener::Nobody;
     let addresses = servers

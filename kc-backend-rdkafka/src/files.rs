@@ -5,7 +5,7 @@ use std::fs;
 use kc_core::backend::{Authorities, BackendError, BackendErrorKind, ClientCertificate, Tls};
 use rdkafka::ClientConfig;
 
-/// The files for TLS that the settings name. All of them were read once.
+/// The files for TLS that the settings name. [`read`] has checked that all of them are readable.
 #[derive(Debug)]
 pub(crate) struct Files<'a> {
     authorities: Option<&'a str>,
@@ -66,8 +66,8 @@ fn read_one(setting: &str, path: &str) -> Result<Vec<u8>, BackendError> {
 }
 
 impl Files<'_> {
-    /// Returns the error for a client that could not be created. The error names the setting and the file that
-    /// librdkafka's `reason` means.
+    /// Returns the error for a client that could not be created. Finds the setting and the file that caused the failure
+    /// by `reason`, the message of librdkafka, and names them in the error.
     pub(crate) fn blame(&self, reason: String) -> BackendError {
         let context = match self.certificate {
             Some(ClientCertificate { key, password, .. })

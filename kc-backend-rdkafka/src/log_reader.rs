@@ -1,4 +1,4 @@
-//! Reading of partition 0 of topics, from known offsets.
+//! Reads partition 0 of topics, from known offsets on.
 
 mod reading;
 

@@ -22,13 +22,13 @@ use crate::worker::retire;
 /// The maximum time by which a lookup of topics may delay a poll.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The time after which the events of a client without requests are served again.
+/// The time after which [`Lookup::tend`] serves the events of the client again.
 const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum timeout of a call. librdkafka counts the milliseconds in 32 bits.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// Returns the time until `end`, or [`LONGEST_WAIT`] if that is shorter.
+/// Returns the time until `end`, but at most [`LONGEST_WAIT`].
 pub(crate) fn left(end: Instant) -> Duration {
     end.saturating_duration_since(Instant::now())
         .min(LONGEST_WAIT)
@@ -129,7 +129,7 @@ impl Lookup {
         }
     }
 
-    /// Returns the number of a topic's partitions; `None` if it does not exist.
+    /// Returns the number of a topic's partitions, or `None` if the topic does not exist.
     pub(crate) fn count(&self, topic: &str, end: Instant) -> Result<Option<usize>, BackendError> {
         let count = self.partitions(topic, end)?.len();
         Ok((count > 0).then_some(count))
@@ -185,8 +185,8 @@ impl Lookup {
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// Returns the offset of the first record and the offset of the next record for each partition. All of the
-    /// partitions must have leaders.
+    /// Returns the first offset and the end offset of each partition (see [`Watermarks`]). All of the partitions must
+    /// have leaders.
     pub(crate) fn watermarks(
         &self,
         partitions: &BTreeSet<TopicPartition>,

@@ -115,8 +115,8 @@ impl RdkafkaProducer {
         }
     }
 
-    /// Returns the error. If librdkafka has had a fatal error, after which a producer accepts no more records, returns
-    /// an error of the kind `Closed` instead.
+    /// Returns `error`, unless the producer has had a fatal error. In that case, returns an error of the kind `Closed`,
+    /// because librdkafka accepts no more records after a fatal error.
     fn unless_dead(&self, error: BackendError) -> BackendError {
         match self.native.client().fatal_error() {
             Some((_, reason)) => {

@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_millis(250);
 const SLOWNESS: Duration = Duration::from_secs(5);
 
 /// The maximum time for which a thread waits in one call of librdkafka. Between such calls, the thread looks up new
-/// topics, and checks that the caller still waits.
+/// topics, and checks whether the caller still waits.
 pub(crate) const SLICE: Duration = Duration::from_millis(100);
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;

@@ -82,8 +82,8 @@ impl Default for Switches {
 }
 
 impl Faults {
-    /// Makes the next `count` requests of this kind fail with `error`, no matter which clients send them. Replaces an
-    /// earlier call for the same kind of request.
+    /// Makes the next `count` requests of this kind fail with `error`, no matter which clients send them. If this
+    /// method was called before for the same kind of request, the new error and count replace the previous ones.
     pub fn fail_next(&self, request: CoordinatorRequest, error: CoordinatorError, count: u32) {
         self.with(|s| s.failing.insert(request, (error, count)));
     }

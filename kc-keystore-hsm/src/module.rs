@@ -118,7 +118,7 @@ fn fits(uri: &Pkcs11Uri, info: &TokenInfo) -> bool {
         && fits(&uri.serial, info.serial_number())
 }
 
-/// Describes the token that the URI names. Used in errors.
+/// Describes the token that the URI names, for the text of an error.
 fn wanted(uri: &Pkcs11Uri) -> String {
     let attributes = [
         ("token", &uri.token),

@@ -61,7 +61,7 @@ pub struct NodeParts {
     pub settings: NodeSettings,
     /// The settings of the section `crypto`.
     pub crypto: CryptoSettings,
-    /// The tasks of the node in addition to sealing and opening.
+    /// The optional tasks of the node: controller and chain server.
     pub roles: NodeRoles,
     /// The consumer group that commits positions in the control topics. `None` selects the group `<node>.kafkacrypto`.
     pub group: Option<String>,
@@ -69,7 +69,7 @@ pub struct NodeParts {
     pub clock: Clock,
 }
 
-/// The tasks of a node in addition to sealing, opening and the key exchange.
+/// The optional tasks of a node, in addition to sealing, opening and the key exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeRoles {
     /// Makes the node a controller: it vouches for the requests of limited nodes, for all root topics.
@@ -286,7 +286,8 @@ impl Node {
     /// Cancel safe: the check changes nothing.
     ///
     /// # Errors
-    /// Returns [`NodeError::NotGranted`] with the check that failed, and [`NodeError::Closed`] if the node is closed.
+    /// Returns [`NodeError::NotGranted`] if no chain grants any of `usages` (the error contains the check that refused
+    /// the last chain tried), and [`NodeError::Closed`] if the node is closed.
     pub async fn authorize(&self, topic: &str, usages: &[Usage]) -> Result<(), NodeError> {
         let message = OwnGrant {
             root_topic: self.tables.scheme.root_of(topic),
@@ -343,15 +344,15 @@ impl Node {
     }
 
     /// Closes the node in this order: closes its [clients](Clients::close), waits until the records that were read from
-    /// control topics are processed, sends queued records, and stops the actors. Afterwards every handle returns an
-    /// error that says that the node is closed. This takes at most two seconds longer than `deadline`, even if an actor
-    /// blocks.
+    /// control topics are processed, sends queued records, and stops the actors. This method takes at most two seconds
+    /// longer than `deadline`, even if an actor blocks. Afterwards every handle returns an error that says that the
+    /// node is closed.
     ///
     /// Not cancel safe: if the future is dropped, the node may be partly closed.
     ///
     /// # Errors
     /// Returns [`NodeError::Closed`] if the node was closed before or its thread has ended, and [`NodeError::Thread`]
-    /// if the thread that waits for the end cannot be started.
+    /// if the thread that waits until the actors have ended cannot be started.
     pub async fn shutdown(&self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
         let begun = Instant::now();
         let clients = self.clients.close(deadline).await;
@@ -361,7 +362,7 @@ impl Node {
     }
 }
 
-/// Returns the settings with which the node asks for keys. Legacy requests together with hybrid suites are not an
+/// Returns the settings with which the node requests data keys. Legacy requests together with hybrid suites are not an
 /// error, because the files may come from a peer that allows both. In this case, legacy requests are not sent, and a
 /// warning is logged.
 fn exchange_config(
@@ -414,7 +415,7 @@ pub enum NodeError {
         /// The problem with the entry.
         problem: ChainError,
     },
-    /// The data keys that are retained for late consumers cannot be unsealed.
+    /// The data keys that are retained for late consumers cannot be opened.
     #[error("the data keys retained for late consumers cannot be opened")]
     RetainedKeys(#[source] StoreError),
     /// The data keys that are retained for late consumers are malformed.

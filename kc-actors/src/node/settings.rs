@@ -5,7 +5,7 @@ use kc_core::exchange::Validity;
 use kc_core::types::{ManagementTopics, TopicScheme};
 use serde::Deserialize;
 
-/// Lower bound for intervals of the configuration.
+/// The shortest interval that a setting can select. A smaller value of the setting is replaced by this interval.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The settings in the node's own section. The fields have the names of the settings in the configuration (protocol
@@ -67,7 +67,7 @@ pub enum DeniedKeys {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct CryptoSettings {
-    /// The validity of signed requests and replies, in seconds; 0 selects the default.
+    /// The validity of signed requests and replies, in seconds. 0 selects the default: one day.
     pub maxage: f64,
 }
 
@@ -176,7 +176,7 @@ impl CryptoSettings {
     }
 }
 
-/// Converts seconds to a duration between zero and 100 years.
+/// Converts seconds to a duration. Negative numbers become zero, and numbers above 100 years become 100 years.
 fn duration(secs: f64) -> Duration {
     const CENTURY: f64 = 3_155_760_000.0;
     Duration::try_from_secs_f64(secs.clamp(0.0, CENTURY)).unwrap_or_default()

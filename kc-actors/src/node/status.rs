@@ -15,12 +15,13 @@ use crate::stores::{Store, StoreFault};
 pub struct NodeStatus {
     /// The number of data keys with which the node can open messages.
     pub opening_keys: usize,
-    /// The number of data keys that the node retains for late consumers, by root topic. Empty while the ratchet waits
-    /// for its store, for example a token.
+    /// The number of data keys that the node retains for late consumers, by root topic. The map is empty while the
+    /// ratchet waits for its store, for example for a token.
     pub held_keys: BTreeMap<RootTopic, usize>,
     /// The number of records that wait for data keys in the encrypted consumers of the node, by root topic.
     pub waiting_records: BTreeMap<RootTopic, usize>,
-    /// The number of records of side topics, and of missing data keys, that were dropped because a limit was reached.
+    /// The number of times that a limit was reached, and therefore a record of a side topic was dropped or a missing
+    /// data key was not requested.
     pub bounds_hit: u64,
     /// The status of the key exchange.
     pub exchange: ExchangeStatus,
@@ -50,10 +51,10 @@ impl NodeStatus {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The result of closing the clients. An error means that records may not have been sent, or positions may not have
-    /// been committed.
+    /// The result of closing the clients. An error means that some records were possibly not sent, or some positions
+    /// were possibly not committed.
     pub clients: Result<(), BackendError>,
-    /// The result of closing the gateway. An error means that records may not have been sent to control topics.
+    /// The result of closing the gateway. An error means that some records were possibly not sent to control topics.
     pub gateway: Result<(), BackendError>,
     /// The threads that had not ended by the deadline: `node`, or the name of an actor that blocks. A thread holds
     /// its resources, such as files and their lock, until it ends.

@@ -33,7 +33,7 @@ use crate::stores::StoreWatch;
 /// Time between two searches for actors that have died.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time to wait before the next attempt to read a management topic.
+/// The time after a failed attempt to read a management topic and before the next attempt.
 const WATCH_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The roles of a node. An application can replace a role, or a slot of a role, by its own actor. If that actor dies,
@@ -83,20 +83,20 @@ pub(super) struct SupervisorParts {
     pub(super) tables: Arc<CryptoTables>,
     pub(super) signals: Signals,
     pub(super) exchange: ExchangeConfig,
-    /// Set if data keys that only denied nodes have sent are kept.
+    /// `true` if the node keeps data keys that only denied nodes have sent.
     pub(super) keeps_denied: bool,
     pub(super) stores: StoreWatch,
     /// The topics that are read. A restarted gateway gets the same list.
     pub(super) watched: Watched,
     /// The time between two searches for new root topics; `None` if the node is not a controller.
     pub(super) controller: Option<Duration>,
-    /// `None` if the node is not a chain server.
+    /// The settings of the chain server; `None` if the node is not a chain server.
     pub(super) chain_server: Option<ChainServerSettings>,
     /// The root topics of the retained keys. The node answers requests for these keys from its start.
     pub(super) served: Vec<RootTopic>,
     pub(super) clock: Clock,
     pub(super) events: Events,
-    /// The threads of the actors. Closing waits for their end.
+    /// The threads of the actors. Closing the node waits until they have ended.
     pub(super) threads: Threads,
 }
 
@@ -296,9 +296,9 @@ impl SupervisorParts {
     }
 }
 
-/// Asks the gateway to read a topic, and repeats this until the gateway reads the topic. Logs failures. The first
-/// failure is logged only if an operator must correct its cause, because the application notices a missing broker
-/// itself.
+/// Asks the gateway to read a topic, and repeats this until the gateway reads the topic. Logs failures. If a retry may
+/// help, for example because no broker answers, the first failure is not logged: the application notices a missing
+/// broker itself.
 async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: Clock) {
     let (mut failures, mut is_first) = (FailureLog::new(OUTAGE_INTERVAL), true);
     loop {

@@ -14,7 +14,8 @@ use super::supervisor::{Supervisor, SupervisorParts};
 use super::{NodeError, ShutdownReport};
 use crate::actors::gateway::CloseGateway;
 
-/// Time by which closing may exceed its deadline, because calls that get the same deadline end shortly after it.
+/// The additional time after the deadline for closing a node. It is needed because calls that get the same deadline end
+/// shortly after the deadline.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The thread that runs the actors of a node, except the actors that have a thread of their own. The thread ends on
@@ -68,8 +69,8 @@ impl NodeThread {
         stop.is_none()
     }
 
-    /// Closes the gateway, stops the actors, and waits until their threads have ended and their files are free. Waits
-    /// for a thread that blocks only until the deadline and a short time after it.
+    /// Closes the gateway, stops the actors, and waits until their threads have ended and their files are free. If a
+    /// thread blocks, stops waiting for that thread shortly after the deadline.
     pub(super) async fn stop(&self, deadline: Duration) -> Result<ShutdownReport, NodeError> {
         let asked = Instant::now();
         let (gateway, closed) = mpsc::channel();

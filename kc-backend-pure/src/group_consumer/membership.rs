@@ -18,10 +18,10 @@ use crate::record::{from_krafka, to_krafka};
 /// The maximum time for which a rebalance waits for the commit of positions of revoked partitions.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 
-/// The maximum time for which a rebalance waits for each step of [`Membership::anchor`].
+/// The maximum time for which a rebalance waits for each request of [`Membership::anchor`].
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
-/// The name of the check of newly assigned partitions in errors.
+/// The text by which errors name the check of newly assigned partitions.
 const CHECK: &str = "compare committed positions with the logs";
 
 /// The state that polls and rebalances share.
@@ -46,7 +46,7 @@ struct State {
     unanchored: BTreeSet<TopicPartition>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
-    /// Partitions that were paused or resumed, but for which krafka was not called yet.
+    /// Partitions that the application has paused or resumed, but that krafka has not paused or resumed yet.
     changed: BTreeSet<TopicPartition>,
 }
 
@@ -159,13 +159,14 @@ impl Membership {
         self.with(|state| !state.unanchored.is_empty())
     }
 
-    /// Ensures that the group has a committed position in each new partition, and that the log contains this position.
-    /// Each step may take as long as `deadline`. After a failure, the next call repeats the check.
+    /// Ensures that the group has a committed position in each newly assigned partition, and that the log contains this
+    /// position. Each request to the brokers may take as long as `deadline`. After a failure, the next call repeats the
+    /// check.
     ///
-    /// If the group has no committed position, the start is committed. If it were not committed, the next owner of the
-    /// partition could begin at another start, and skip records that were not committed. If the log does not contain
-    /// the committed position, the partition is read from its beginning. krafka itself would continue at the end, and
-    /// would skip the records of a topic that was deleted and created again.
+    /// If the group has no committed position, the start offset is committed. If the start offset were not committed,
+    /// the next owner of the partition could begin at another start, and skip records that were not committed. If the
+    /// log does not contain the committed position, the partition is read from its beginning. krafka itself would
+    /// continue at the end, and would skip the records of a topic that was deleted and created again.
     pub(super) async fn anchor(&self, deadline: Duration) -> Result<(), BackendError> {
         let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else {
             return Ok(());

@@ -14,7 +14,7 @@ use super::worker::Worker;
 /// The time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// The time between two lookups of the topic.
+/// The time between two lookups of a topic that is being created.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]

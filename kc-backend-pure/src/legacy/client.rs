@@ -45,7 +45,8 @@ impl Client {
         self.with(|_| Ok(()))
     }
 
-    /// Makes a call. If the connection has broken, as idle connections do, repeats the call once on a new connection.
+    /// Makes a call. If the connection is broken, repeats the call once on a new connection. This is usual after a
+    /// pause, because brokers close idle connections.
     pub(super) fn with<T>(
         &mut self,
         mut call: impl FnMut(&mut KafkaClient) -> Result<T>,
@@ -103,7 +104,7 @@ impl Client {
         Ok(kafka)
     }
 
-    /// Makes the next call request the partitions and leaders again.
+    /// Discards the known partitions and leaders, so that the next call requests them from the brokers again.
     pub(super) fn forget_leaders(&mut self) {
         self.listed = None;
     }
@@ -140,8 +141,8 @@ impl Client {
         })
     }
 
-    /// Returns the offset of the first record and the offset of the next record for each partition. All of the
-    /// partitions must exist.
+    /// Returns the first offset and the end offset of each partition (see [`Watermarks`]). All of the partitions must
+    /// exist.
     pub(super) fn watermarks(
         &mut self,
         partitions: &[TopicPartition],

@@ -39,7 +39,7 @@ pub(super) enum Found {
     /// The broker returned no records although the log has more: the next batch is larger than the limit, or there is
     /// no record at the requested offset.
     Nothing,
-    /// The log does not contain the requested offset. It begins at the given offset.
+    /// The log does not contain the requested offset. The first offset of the log is given.
     Elsewhere(i64),
     /// Another error of this partition.
     Failed(Error),
@@ -57,8 +57,8 @@ pub(super) fn fetch(
     }
 }
 
-/// Fetches from each partition separately after a fetch from all of them failed with `error`. One batch that cannot be
-/// read makes the whole answer fail.
+/// Fetches from each partition separately. This is done after a fetch from all of them failed with `error`, because one
+/// batch that cannot be read makes the whole fetch fail.
 fn one_by_one(client: &mut Client, wanted: &[Wanted], error: Error) -> Result<Vec<Fetched>> {
     if let [one] = wanted {
         return Ok(vec![one.found(Found::Failed(error))]);
@@ -138,7 +138,7 @@ fn found(
     }
 }
 
-/// Converts messages, and drops repeated messages, because a broker that converts messages for old clients sends the
+/// Converts messages to records. Drops repeated messages: a broker that converts messages for old clients sends the
 /// first message after a transaction marker twice. Empty keys and values become null, because the crate does not
 /// distinguish empty from null.
 fn records(at: &TopicPartition, messages: &[answer::Message<'_>]) -> Vec<Record> {

@@ -103,8 +103,9 @@ fn wanted(client: &mut Client, to: &Subscription) -> KafkaResult<BTreeSet<TopicP
 }
 
 /// Returns the offsets at which partitions start. A partition starts at its committed position, if the log contains
-/// this position. Otherwise the start is chosen by `start` or is the beginning of the log, and is committed, so that
-/// later members begin at the same position even if they request another start.
+/// this position. If the group has no committed position, the partition starts where `start` says. If the log does not
+/// contain the committed position, the partition starts at the beginning of the log. In both cases the start is
+/// committed, so that later members begin at the same position even if they request another start.
 fn starts(
     client: &mut Client,
     group: &str,

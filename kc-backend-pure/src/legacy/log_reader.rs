@@ -1,4 +1,4 @@
-//! Reading of partition 0 of topics, from known offsets.
+//! Reads partition 0 of topics, from known offsets on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,8 +43,7 @@ impl LegacyLogReader {
         })
     }
 
-    /// Returns partition 0 of each of these topics that exists, with the offset of its first record and of its next
-    /// record.
+    /// Returns partition 0 of each topic in `topics` that exists, with its first offset and its end offset.
     async fn existing(
         &self,
         topics: Vec<String>,

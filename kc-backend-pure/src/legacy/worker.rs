@@ -35,7 +35,7 @@ struct Thread {
 }
 
 impl Worker {
-    /// Starts the thread and connects. Errors contain the name `role`.
+    /// Starts the thread and connects. The text of an error contains `role`, the name of the client that connects.
     pub(super) async fn connect(
         settings: &Arc<ClientSettings>,
         role: &'static str,
@@ -103,7 +103,7 @@ impl Worker {
         answer
     }
 
-    /// Returns the action `what` together with the bootstrap servers. Used in errors.
+    /// Returns the text by which errors name the action `what`: it contains the bootstrap servers.
     pub(super) fn context(&self, what: impl fmt::Display) -> String {
         format!("{what} at {}", self.settings.bootstrap_servers)
     }
@@ -126,7 +126,8 @@ async fn wait<T>(
 }
 
 impl Thread {
-    /// Starts the thread. It ends after its last job, when the sender is dropped.
+    /// Starts the thread. When the returned value is dropped, the thread completes the jobs that it has received, and
+    /// ends.
     fn spawn(settings: Arc<ClientSettings>, role: &str) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let busy_since = Arc::new(Mutex::new(None));

@@ -142,8 +142,8 @@ impl Member {
         &self.consumer.context().lookup
     }
 
-    /// Waits for a record, and takes all further records that have arrived. librdkafka calls back for rebalances in
-    /// this call.
+    /// Waits for a record, and takes all further records that have arrived. During this call, librdkafka calls the
+    /// callbacks for rebalances.
     fn fetch(&self, mut wait: Duration) {
         while self.membership.waiting() < self.max_poll_records {
             match self.consumer.poll(wait) {
@@ -199,7 +199,8 @@ impl Member {
         rebalancing::commit_starts(&self.consumer, end)
     }
 
-    /// Returns the next positions of the partitions from which librdkafka has returned records.
+    /// Returns the positions after the last returned records, for the partitions from which librdkafka has returned
+    /// records.
     fn read_so_far(&self) -> Result<BTreeMap<TopicPartition, i64>, BackendError> {
         let positions = self
             .consumer
@@ -239,8 +240,8 @@ impl Member {
     }
 
     /// Returns the topics of the subscription that exist. If `list` is `false`, does not look for further topics that
-    /// match the regular expressions. If `doubtful` is `false`, assumes that the topics still exist to which the
-    /// consumer has subscribed by name.
+    /// match the regular expressions. If `doubtful` is `false`, does not look up the topics to which the consumer has
+    /// already subscribed by name, and assumes that they still exist.
     fn wanted(
         &self,
         list: bool,

@@ -25,7 +25,7 @@ struct State {
     stored: BTreeMap<TopicPartition, i64>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
-    /// Partitions that were paused or resumed, but for which librdkafka was not called yet.
+    /// Partitions that the application has paused or resumed, but that librdkafka has not paused or resumed yet.
     changed: BTreeSet<TopicPartition>,
     /// Records that were fetched and not returned yet.
     outbox: VecDeque<Record>,
@@ -54,7 +54,7 @@ impl Membership {
         });
     }
 
-    /// Returns the number of fetched records that were not returned yet, without those of paused partitions.
+    /// Returns the number of fetched records that were not returned yet. Does not count records of paused partitions.
     pub(super) fn waiting(&self) -> usize {
         self.with(|state| state.outbox.len())
     }
@@ -101,7 +101,8 @@ impl Membership {
         });
     }
 
-    /// Removes all stored positions, because they can no longer be committed.
+    /// Removes all stored positions. Called if the consumer is being closed and its last commit has failed, so that
+    /// leaving the group does not try the commit again.
     pub(super) fn give_up_stored(&self) {
         self.with(|state| state.stored.clear());
     }

@@ -25,7 +25,7 @@ const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 /// The maximum time for which a rebalance waits until the start positions of new partitions are found and committed.
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
-/// The name of the check of newly assigned partitions in errors.
+/// The text by which errors name the check of newly assigned partitions.
 const CHECK: &str = "compare committed positions with the logs";
 
 /// The receiver of librdkafka's callbacks for a member of a group.

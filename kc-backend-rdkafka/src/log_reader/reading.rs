@@ -18,7 +18,7 @@ use crate::record::{bare_list, fetched, list};
 use crate::worker::{SLICE, retire};
 
 /// The group name of a log reader without a group. librdkafka requires a name, but no positions are committed under
-/// this one.
+/// this name.
 const NO_GROUP: &str = "kc-none";
 
 /// Records that were fetched and not returned yet.

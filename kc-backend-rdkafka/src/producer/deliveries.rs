@@ -1,4 +1,4 @@
-//! Results of queued records.
+//! Tracks queued records until librdkafka reports their delivery or failure.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -20,14 +20,14 @@ use crate::events::{Events, guarded};
 pub(super) struct Deliveries {
     pub(super) events: Events,
     state: Mutex<State>,
-    /// Notified each time that all records queued between two flushes are delivered or failed.
+    /// Notified each time that the last outstanding record of a span ([`State::span`]) is delivered or fails.
     settled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number of flushes so far. It identifies the current span: the time between two flushes in which a record is
-    /// queued.
+    /// The number of flushes so far. This number identifies the current span. A span is the time from one flush to the
+    /// next.
     span: u64,
     /// The number of records of each span that are queued and not yet delivered. Spans without such records are not in
     /// the map.
@@ -35,7 +35,7 @@ struct State {
     /// The first failure to deliver a record since the last flush. It is kept even if the caller does not wait for the
     /// delivery of that record.
     failure: Option<(String, KafkaError)>,
-    /// The topics that were looked up; `true` if the topic existed.
+    /// The topics that were looked up, each with `true` if the topic existed, or `false` if it did not exist.
     topics: HashMap<String, bool>,
 }
 
@@ -61,13 +61,13 @@ impl Deliveries {
         });
     }
 
-    /// Removes a record that was counted but not queued.
+    /// Stops counting a record that was counted by [`queued`](Self::queued), but could not be queued.
     pub(super) fn not_queued(&self, queued: &Queued) {
         self.done(queued.span, |_| ());
     }
 
-    /// Waits until all records queued before this call are delivered or failed. Does not wait for records that are
-    /// queued later. Cancel safe.
+    /// Waits until all records queued before this call are delivered, or their delivery has failed. Does not wait for
+    /// records that are queued later. Cancel safe.
     pub(super) async fn all_done(&self) {
         let last = self.with(|state| {
             state.span += 1;

@@ -151,7 +151,7 @@ pub enum ExchangeEvent {
         /// The error of the Kafka client, if there is one.
         error: Option<BackendError>,
     },
-    /// A record or a wanted key was dropped because a limit was reached.
+    /// A limit was reached. Therefore a record of a side topic was dropped, or a missing data key was not requested.
     BoundHit,
 }
 

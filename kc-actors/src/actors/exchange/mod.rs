@@ -95,8 +95,8 @@ pub struct ExchangeStatus {
     pub wanted: BTreeMap<RootTopic, usize>,
     /// The reasons why data keys are missing, for each root topic with missing keys.
     pub missing: Vec<MissingKeys>,
-    /// The number of times that a limit was reached. Each time a record of a side topic was dropped, or a missing data
-    /// key was not requested.
+    /// The number of times that a limit was reached, and therefore a record of a side topic was dropped or a missing
+    /// data key was not requested.
     pub bounds_hit: u64,
     /// The number of requests of this node to which it still accepts replies.
     pub outstanding: usize,

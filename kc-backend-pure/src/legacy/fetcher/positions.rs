@@ -6,16 +6,15 @@ use kc_core::backend::{ClientSettings, TopicPartition};
 
 use crate::legacy::fetch::Wanted;
 
-/// The least value for the maximum size of a fetch from one partition, in bytes, unless many partitions share the
-/// fetch. A fetch whose maximum is smaller than the next batch returns nothing.
+/// The lower bound, in bytes, for the maximum size of a fetch from one partition, unless many partitions share the
+/// fetch. A fetch whose maximum size is smaller than the next batch returns nothing.
 const LEAST: i32 = 2 << 20;
 
-/// The least value for the maximum size of a fetch from one partition, in bytes, even if many partitions share the
-/// fetch.
+/// The lower bound, in bytes, for the maximum size of a fetch from one partition if many partitions share the fetch.
 const SHARE: i32 = 64 << 10;
 
-/// The size in bytes up to which the limit of a fetch grows while fetches return nothing. The limit is larger only if
-/// `fetch_max_bytes` is.
+/// The size, in bytes, up to which the maximum size of a fetch grows while fetches return nothing. If `fetch_max_bytes`
+/// is larger, the maximum size grows up to `fetch_max_bytes`.
 const MOST: i32 = 64 << 20;
 
 /// The factor by which the maximum size grows if a fetch returns nothing.
@@ -82,8 +81,8 @@ impl Positions {
 
     /// Handles a fetch that returned nothing although the log has more records. The next batch may be larger than the
     /// limit, so the limit grows. If the limit is at its maximum, the offset has no readable record: compaction removed
-    /// the record, or the offset is that of a transaction marker. Then the position advances by one, because the crate
-    /// does not report the offset of the next record.
+    /// the record, or a transaction marker has this offset. Then the position advances by one, because the crate does
+    /// not report the offset of the next record.
     pub(super) fn look_further(&mut self, at: &TopicPartition) {
         let most = self.total.max(MOST);
         let usual = self.usual();
@@ -116,7 +115,7 @@ impl Positions {
         self.was_alone || !self.is_held_up()
     }
 
-    /// Returns whether a partition waits for a fetch from this partition alone.
+    /// Returns whether a partition must be fetched alone and is not paused.
     fn is_held_up(&self) -> bool {
         let mut partitions = self.partitions.iter();
         partitions.any(|(at, position)| position.larger.is_some() && !self.paused.contains(at))

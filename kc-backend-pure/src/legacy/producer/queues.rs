@@ -35,7 +35,7 @@ impl Queued {
         }
     }
 
-    /// Returns the name of the action in errors.
+    /// Returns the text by which errors name the action.
     pub(super) fn context(&self) -> String {
         format!("send to topic {}", self.record.topic)
     }
@@ -65,7 +65,7 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct Queues {
     queues: HashMap<TopicPartition, VecDeque<Queued>>,
-    /// The partitions with queued records. The first of them is the next from which a batch is taken.
+    /// The partitions with queued records. The next batch is taken from the first partition in this list.
     turns: VecDeque<TopicPartition>,
     bytes: usize,
 }
@@ -161,7 +161,7 @@ impl Queues {
         }
     }
 
-    /// Takes the records that were queued at least this long ago.
+    /// Takes the records that have been in their queue for at least `than`.
     pub(super) fn take_older(&mut self, than: Duration) -> Vec<Queued> {
         let mut older = Vec::new();
         for queue in self.queues.values_mut() {

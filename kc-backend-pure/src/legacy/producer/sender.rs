@@ -30,7 +30,7 @@ pub(super) struct Sender {
     /// The number of records that callers have sent to this thread.
     count: u64,
     places: Places,
-    /// The error of the last lookup of topics; `None` if it succeeded.
+    /// The error of the last lookup of topics; `None` if that lookup succeeded.
     unlisted: Option<BackendError>,
     next_listing: Instant,
     /// Records whose partition does not exist.
@@ -39,9 +39,9 @@ pub(super) struct Sender {
     /// The maximum size of a batch, in bytes. It is less than the value in the settings if a broker refused a batch as
     /// too large.
     batch_size: usize,
-    /// The error of the last request; `None` if it succeeded.
+    /// The error of the last request; `None` if that request succeeded.
     trouble: Option<BackendError>,
-    /// The time before which nothing is sent after an error.
+    /// After an error, nothing is sent before this time.
     not_before: Instant,
     flushes: Vec<(u64, Reply)>,
     /// The error of the first record that could not be sent since the last flush.
@@ -190,7 +190,7 @@ impl Sender {
         }
     }
 
-    /// Fails the records that have waited too long.
+    /// Reports an error for each record that has waited too long: for its partition to exist, or for its delivery.
     fn give_up(&mut self) {
         let delivery = self.settings.delivery_timeout;
         let longest = self.settings.max_block.min(delivery);
