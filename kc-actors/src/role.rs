@@ -40,7 +40,7 @@ macro_rules! role {
                 $(self.$slot.connect(address);)+
             }
 
-            /// Sends the messages of this role to the actor at `address`, as long as it is alive.
+            /// Sends the messages of this role to the actor at `address`, as long as that actor is alive.
             pub fn replace<A>(&self, address: &actix::Addr<A>)
             where
                 A: actix::Actor,

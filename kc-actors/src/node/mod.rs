@@ -96,8 +96,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node, and waits until its handles work. The node connects to Kafka when a connection is first needed. A
-    /// separate thread does the starting, because it waits for disks and tokens.
+    /// Starts a node, and waits until its handles work. The node connects to Kafka when a connection is first needed.
+    /// The node is started on a separate thread, because starting a node waits for disks and tokens.
     ///
     /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.
     ///
@@ -107,7 +107,7 @@ impl Node {
         Self::start_with(|| Ok(parts)).await
     }
 
-    /// Starts a node as [`start`](Self::start) does. `open` returns the parts of the node. This function runs on the
+    /// Starts a node as [`start`](Self::start) does. `open` returns the parts of the node. `open` is called on the
     /// separate thread, and may therefore wait for disks and tokens.
     ///
     /// Cancel safe: if the future is dropped, the node is closed as soon as it has started.

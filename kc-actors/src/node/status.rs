@@ -34,7 +34,7 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
-    /// Returns the number of refused requests, replies and updates, by the check that failed.
+    /// Returns the number of refused requests, replies and trust updates for each check that failed.
     #[must_use]
     pub fn refused(&self) -> BTreeMap<RefusalId, u64> {
         let controller = self.controller.iter().map(|controller| &controller.refused);

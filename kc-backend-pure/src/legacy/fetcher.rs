@@ -18,7 +18,8 @@ use positions::Positions;
 
 const POLL: &str = "poll";
 
-/// Reads partitions. Polls are cancel safe: if a poll is dropped, the next poll returns the records that it requested.
+/// Reads partitions. Polls are cancel safe: if a poll is dropped, the next poll returns the records that the dropped
+/// poll requested.
 pub(super) struct Fetcher {
     worker: Worker,
     positions: Positions,
@@ -156,8 +157,8 @@ impl Fetcher {
         Some(Asked { since: now, answer })
     }
 
-    /// Accepts the results of a fetch. Returns the error of a partition only if no records are waiting. Otherwise the
-    /// next fetch from this partition will fail in the same way.
+    /// Accepts the results of a fetch. Returns the error of a partition only if no fetched records wait to be polled.
+    /// If such records exist, the error is not lost: the next fetch from this partition fails in the same way.
     fn accept(&mut self, fetched: Vec<Fetched>) -> Result<(), BackendError> {
         let mut failure = None;
         for Fetched { at, offset, found } in fetched {

@@ -73,7 +73,7 @@ impl Positions {
         self.paused.remove(at);
     }
 
-    /// Returns whether this offset is still the next one of a partition that is not paused.
+    /// Returns whether `offset` is still the next offset of the partition, and the partition is not paused.
     pub(super) fn is_at(&self, at: &TopicPartition, offset: i64) -> bool {
         let position = self.partitions.get(at);
         !self.paused.contains(at) && position.is_some_and(|position| position.offset == offset)

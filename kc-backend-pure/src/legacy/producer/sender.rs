@@ -298,8 +298,8 @@ impl Sender {
 /// The answer for each partition: the offset of the batch's first record, or the broker's error.
 type Confirmed = HashMap<TopicPartition, Result<i64, KafkaCode>>;
 
-/// Groups batches by leader, because each leader gets a request of its own. If the crate sent one request to several
-/// leaders, the failure of one leader would lose the confirmations of the leaders before it.
+/// Groups batches by leader, because this thread makes a separate call for each leader. With one call for several
+/// leaders, if one leader failed, the confirmations of the leaders that had already answered would be lost.
 fn by_leader(
     leaders: Vec<Option<String>>,
     batches: Vec<Batch>,
