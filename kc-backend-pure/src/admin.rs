@@ -36,7 +36,7 @@ pub(crate) struct PureAdmin {
 
 impl PureAdmin {
     pub(crate) async fn connect(settings: Arc<ClientSettings>) -> Result<Self, BackendError> {
-        let kafka = connect(&settings, "admin", false).await?;
+        let kafka = connect(&settings, "admin client", false).await?;
         Ok(Self {
             settings,
             admin: kafka.admin(),
@@ -55,7 +55,7 @@ impl PureAdmin {
     async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
         let kafka = self
             .creating
-            .get_or_try_init(|| connect(&self.settings, "admin", true))
+            .get_or_try_init(|| connect(&self.settings, "admin client", true))
             .await?;
         let context = || format!("request the metadata of topic {topic}");
         let asking = async {

@@ -58,7 +58,7 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     {
         return Err(unsupported(
             NAME,
-            "`ssl_check_hostname` false (use the backend rdkafka)",
+            "the value false of `ssl_check_hostname` (use the backend rdkafka)",
         ));
     }
     compression(settings.compression).map(drop)
@@ -74,7 +74,7 @@ pub(crate) fn compression(compression: Compression) -> Result<krafka::Compressio
             return Err(unsupported(
                 NAME,
                 format!(
-                    "`compression_type` {} (use none, gzip, snappy or lz4)",
+                    "the value {} of `compression_type` (use none, gzip, snappy or lz4)",
                     other.name()
                 ),
             ));

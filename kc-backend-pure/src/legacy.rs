@@ -82,14 +82,15 @@ impl LegacyBackend {
             return Err(unsupported(NAME, what));
         }
         if settings.read_committed {
-            let what = "`isolation_level` read_committed (use the backend pure or rdkafka)";
+            let what =
+                "the value read_committed of `isolation_level` (use the backend pure or rdkafka)";
             return Err(unsupported(NAME, what));
         }
         match settings.compression {
             Compression::None | Compression::Gzip | Compression::Snappy => {}
             other => {
                 let what = format!(
-                    "`compression_type` {} (use none, gzip or snappy)",
+                    "the value {} of `compression_type` (use none, gzip or snappy)",
                     other.name()
                 );
                 return Err(unsupported(NAME, what));

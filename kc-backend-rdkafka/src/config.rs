@@ -57,13 +57,13 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
             && mechanism != SaslMechanism::Plain
         {
             return refuse(&format!(
-                "`sasl_mechanism` {} (build kc with the feature `rdkafka-ssl` or `rdkafka-ssl-vendored`)",
+                "the value {} of `sasl_mechanism` (build kc with the feature `rdkafka-ssl` or `rdkafka-ssl-vendored`)",
                 mechanism.name()
             ));
         }
     }
     if settings.compression == Compression::Zstd {
-        return refuse("`compression_type` zstd (use none, gzip, snappy or lz4)");
+        return refuse("the value zstd of `compression_type` (use none, gzip, snappy or lz4)");
     }
     for role in [Role::Producer, Role::Member("group")] {
         config(settings, role)

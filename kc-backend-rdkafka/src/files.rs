@@ -79,7 +79,7 @@ impl Files<'_> {
                 }
             }
             Some(ClientCertificate { key, .. }) if reason.starts_with("ssl.key.location") => {
-                format!("`ssl_keyfile`: {key} has no private key")
+                format!("`ssl_keyfile`: {key} contains no private key")
             }
             Some(ClientCertificate {
                 certificate, key, ..
@@ -89,11 +89,11 @@ impl Files<'_> {
             Some(ClientCertificate { certificate, .. })
                 if reason.starts_with("ssl.certificate.location") =>
             {
-                format!("`ssl_certfile`: {certificate} has no certificate")
+                format!("`ssl_certfile`: {certificate} contains no certificate")
             }
             _ if reason.starts_with("ssl.ca.location") => {
                 let path = self.authorities.unwrap_or_default();
-                format!("`ssl_cafile`: {path} has no certificate")
+                format!("`ssl_cafile`: {path} contains no certificate")
             }
             _ => return invalid(reason),
         };

@@ -120,7 +120,9 @@ impl Lookup {
     pub(crate) fn connect(settings: &ClientSettings, role: Role<'_>) -> Result<Self, BackendError> {
         let consumer: BaseConsumer<Events> = config::client(settings, role, Events::default())?;
         let (client, events) = (consumer.client(), consumer.context());
-        match await_broker(settings, "admin", client, events, || serve(&consumer)) {
+        match await_broker(settings, "admin client", client, events, || {
+            serve(&consumer)
+        }) {
             Ok(()) => Ok(Self::of(consumer)),
             Err(error) => {
                 retire(consumer);

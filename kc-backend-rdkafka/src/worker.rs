@@ -121,7 +121,7 @@ impl<S: 'static> Worker<S> {
         }
     }
 
-    /// Lets the thread destroy the client, and waits for this until `deadline`.
+    /// Lets the thread destroy the client, and waits at most `deadline` until the thread has ended.
     pub(crate) async fn end(self, deadline: Duration) {
         drop(self.jobs);
         if tokio::time::timeout(deadline, self.ended).await.is_err() {

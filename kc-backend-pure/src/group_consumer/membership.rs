@@ -279,9 +279,11 @@ impl ConsumerRebalanceListener for Membership {
                 .collect()
         });
         let committing = tokio::time::timeout(REVOCATION_COMMIT, self.commit_these(positions));
-        let committed = committing
-            .await
-            .unwrap_or_else(|_| Err(KrafkaError::timeout("commit of revoked partitions")));
+        let committed = committing.await.unwrap_or_else(|_| {
+            Err(KrafkaError::timeout(
+                "commit the positions of revoked partitions",
+            ))
+        });
         if let Err(error) = committed {
             tracing::warn!(%error, "positions of revoked partitions not committed; records will be read again");
         }

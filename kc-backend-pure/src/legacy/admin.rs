@@ -24,7 +24,7 @@ pub(super) struct LegacyAdmin {
 
 impl LegacyAdmin {
     pub(super) async fn connect(settings: &Arc<ClientSettings>) -> Result<Self, BackendError> {
-        let worker = Worker::connect(settings, "admin").await?;
+        let worker = Worker::connect(settings, "admin client").await?;
         Ok(Self { worker })
     }
 

@@ -94,7 +94,7 @@ impl Worker {
             match Thread::spawn(Arc::clone(&self.settings), self.role) {
                 Ok(another) => *thread = another,
                 Err(error) => {
-                    tracing::warn!(%error, "thread for another connection cannot be started")
+                    tracing::warn!(%error, "new thread to replace a blocked thread cannot be started")
                 }
             }
         }

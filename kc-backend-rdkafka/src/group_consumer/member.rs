@@ -275,7 +275,11 @@ impl Member {
         if topics == self.subscribed {
             return Ok(());
         }
-        tracing::debug!(group = self.group, ?topics, "group consumer subscribes");
+        tracing::debug!(
+            group = self.group,
+            ?topics,
+            "subscribed topics of the group consumer changed"
+        );
         if topics.is_empty() {
             self.consumer.unsubscribe();
         } else {
