@@ -21,7 +21,7 @@ use crate::limits::{MAX_COMMITTED_OFFSETS, MAX_GROUPS, MAX_MEMBERS};
 type JoinResult = Result<Joined, ResponseError>;
 type SyncResult = Result<Synced, ResponseError>;
 
-/// A group and its offsets.
+/// A consumer group and the offsets that were committed for it.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) group: Group,

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// batches.
 pub const DEFAULT_MEMORY_LIMIT: usize = 256 << 20;
 
-/// The number of bytes that count towards the memory limit for the index entry of each stored batch. The size of the
-/// batch itself counts in addition.
+/// The size of the index entry of a stored batch in bytes. Each stored batch counts towards the memory limit with its
+/// own size and this size together.
 pub const BATCH_OVERHEAD_BYTES: usize = 256;
 
 /// The largest request frame in bytes, without its length prefix: 16 MiB. A larger frame ends the connection.
@@ -34,7 +34,7 @@ pub const MAX_FETCH_BYTES: usize = 32 << 20;
 pub const MAX_FETCH_WAIT: Duration = Duration::from_secs(60);
 
 /// The largest number of open connections. A further connection replaces the connection that has been silent longest.
-/// If no connection is silent, because a request of each is being served, the further connection is closed at once.
+/// While the broker serves a request of every open connection, it closes a further connection at once.
 pub const MAX_CONNECTIONS: usize = 1_024;
 
 /// The limit of the bytes of all requests and responses in flight together: 256 MiB. A connection that exceeds the

@@ -20,8 +20,8 @@ use crate::limits::INITIAL_REBALANCE_DELAY;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Empty,
-    /// `initial` is set if the group was empty before. The group then waits for the deadline even if all members have
-    /// joined.
+    /// The members join. If `initial` is true, the group was empty before, and waits until the deadline even if all
+    /// members have joined.
     Preparing {
         deadline: Instant,
         initial: bool,

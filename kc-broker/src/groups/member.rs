@@ -9,7 +9,7 @@ use kafka_protocol::error::ResponseError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(crate) u64);
 
-/// The request of a member that has not been answered yet, if there is one.
+/// The request that a member has sent and that the broker has not answered yet, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     Nothing,

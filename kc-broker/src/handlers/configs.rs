@@ -105,7 +105,9 @@ fn describe_broker(
     if !name.is_empty() && name != NODE_ID.to_string() {
         return Err((
             ResponseError::InvalidRequest,
-            Some("unknown broker id".to_owned()),
+            Some(format!(
+                "unknown broker id {name:?}: the only broker has the id {NODE_ID}"
+            )),
         ));
     }
     let values = [

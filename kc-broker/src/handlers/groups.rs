@@ -211,7 +211,7 @@ fn timeout(milliseconds: i32) -> Result<Duration, ResponseError> {
         .ok_or(ResponseError::InvalidSessionTimeout)
 }
 
-/// Copies a part of a request, so that the part does not keep the whole request in memory.
+/// Copies a part of a request. The part itself would keep the whole request in memory.
 fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

@@ -272,7 +272,7 @@ pub(crate) fn delete_records(
     DeleteRecordsResponse::default().with_topics(topics.collect())
 }
 
-/// Deletes the records before `offset`, or all records if it is -1. Returns the new log start offset.
+/// Deletes the records before `offset`, or all records if `offset` is -1. Returns the new log start offset.
 fn delete_before(
     state: &mut State,
     topic: &str,

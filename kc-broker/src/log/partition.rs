@@ -20,7 +20,7 @@ pub(crate) enum AppendError {
 
 /// The offset is outside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the offset is outside of the log")]
+#[error("the offset is outside the log")]
 pub(crate) struct OutOfRange;
 
 /// A position in the log to look up.
@@ -101,8 +101,8 @@ impl Partition {
         Ok(base)
     }
 
-    /// Returns whole batches, starting with the batch that contains `offset`, of at most `max_bytes`
-    /// together. With `at_least_one`, the first batch is returned even if it is larger.
+    /// Returns the batch that contains `offset` and the batches after it: as many as fit into `max_bytes`.
+    /// If `at_least_one` is true, returns the first batch even if this batch is larger than `max_bytes`.
     pub(crate) fn read(
         &self,
         offset: i64,
@@ -130,8 +130,8 @@ impl Partition {
         })
     }
 
-    /// Returns the offset and the timestamp of a position, if it exists. The timestamp of the start
-    /// and of the end is -1.
+    /// Returns the offset and the timestamp of the record that `query` describes, or `None` if the log has no such
+    /// record. For the start and the end of the log, the timestamp is -1.
     pub(crate) fn find(&self, query: TimeQuery) -> Option<(i64, i64)> {
         match query {
             TimeQuery::Earliest => Some((self.start, -1)),
@@ -148,7 +148,8 @@ impl Partition {
     }
 
     /// Deletes all records before `offset`, or all records if `offset` is `None`. Returns the new log start offset.
-    /// Records in a batch with later records stay in memory, but cannot be read.
+    /// A deleted record cannot be read any more. It stays in memory as long as its batch has a record that is not
+    /// deleted.
     pub(crate) fn delete_before(
         &mut self,
         offset: Option<i64>,

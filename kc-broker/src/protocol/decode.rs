@@ -1,9 +1,9 @@
-//! Decodes messages, and does not trust the lengths that they announce.
+//! Decodes messages without trusting the array lengths that the messages contain.
 //!
-//! The codec reserves memory for as many array elements as a message *claims* to have: 20 bytes could reserve gigabytes
-//! and abort the process. Therefore each message is decoded twice. First, it is decoded from a [`Rehearsal`], which
-//! makes decoding fail if an array is longer than the rest of the message. Only if that succeeds, the bytes themselves
-//! are decoded.
+//! The codec reserves memory for as many array elements as a message *claims* to have: a message of 20 bytes could make
+//! it reserve gigabytes, which would abort the process. Therefore each message is decoded twice. First, it is decoded
+//! from a [`Rehearsal`], which makes decoding fail if an array is longer than the rest of the message. If this
+//! succeeds, the message is decoded from its own bytes.
 
 use std::ops::Range;
 
@@ -27,12 +27,13 @@ pub(super) fn decode<M: Decodable>(bytes: &mut Bytes, version: i16) -> Result<M,
     decoded.map_err(|error| ProtocolError::Decode(error.to_string()))
 }
 
-/// The bytes of a message. A number that is too large to be the length of an array is read as a smaller number.
+/// The bytes of a message, read in such a way that the codec reserves little memory. A number that is too large to be
+/// the length of an array is read as a smaller number.
 ///
-/// An element takes at least one value and one byte. A number that exceeds the rest of the message is lowered to a
-/// value that still exceeds the rest. If the number is the length of an array, decoding fails. If it is another number,
-/// the decoded message is wrong, but it is discarded. Strings and byte strings keep their lengths, because the codec
-/// reserves no memory for them.
+/// Each element of an array takes at least one value and one byte, so the rest of the message limits the number of
+/// elements. A number above this limit is lowered, but stays above the limit. If the number is the length of an array,
+/// decoding therefore still fails. If the number is something else, the decoded message is wrong, but it is discarded.
+/// The lengths of strings and byte strings are not lowered, because the codec reserves no memory for them.
 struct Rehearsal {
     rest: Bytes,
     /// The number of values that may still be read.

@@ -82,8 +82,8 @@ pub(super) async fn serve(
     }
 }
 
-/// The part of the limit of bytes in flight that a request or response takes. It is given back when this value is
-/// dropped.
+/// The bytes of one request or response that count towards [`MAX_IN_FLIGHT_BYTES`]. When this value is dropped, they no
+/// longer count.
 struct Charge<'a> {
     budget: &'a Semaphore,
     size: usize,
@@ -99,7 +99,7 @@ impl<'a> Charge<'a> {
         }
     }
 
-    /// Takes another `bytes` bytes of the limit.
+    /// Adds `bytes` to the size of the request or response. Returns an error if this would exceed the limit.
     fn grow(&mut self, bytes: usize) -> Result<(), ConnectionError> {
         let counted = |size: usize| size.saturating_sub(FREE_BYTES);
         let more = counted(self.size + bytes) - counted(self.size);
@@ -167,7 +167,7 @@ async fn write(
     Ok(())
 }
 
-/// Waits for `work`, which depends on the client. Returns [`ConnectionError::Silent`] if it takes longer than
+/// Waits for `work`, which depends on the client. Returns [`ConnectionError::Silent`] if `work` takes longer than
 /// `patience`.
 async fn within<T>(
     patience: Duration,
