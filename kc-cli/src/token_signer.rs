@@ -35,7 +35,7 @@ pub(crate) fn import(token: &Token, labels: &NodeLabels, key: &SigningKey) -> Re
     Ok(())
 }
 
-/// Returns a signer with a key of this type on a token; draws the key if the token does not have it yet.
+/// Returns a signer with a key of this type on a token. Generates the key if the token does not have it yet.
 pub(crate) fn draw(
     token: Token,
     labels: NodeLabels,

@@ -137,8 +137,8 @@ impl ConnectionArgs {
         self.connect_as(node, (KafkaUse::Admin, None), ui)
     }
 
-    /// Returns a Kafka client with the settings for sending to management topics; otherwise like
-    /// [`connect`](Self::connect).
+    /// Returns a Kafka client for sending to management topics, with the settings for producers and for control topics.
+    /// Apart from these settings, does the same as [`connect`](Self::connect).
     pub(crate) fn connect_management(
         &self,
         node: Option<&str>,

@@ -27,11 +27,13 @@ pub(crate) struct NodeArg {
     pub(crate) node: String,
 }
 
-/// Returns the node that `--node` names, else the node that `KC_NODE` names. Commands in which another flag can replace
-/// `--node` call this function. If clap itself read `KC_NODE`, it would report a conflict with that flag.
+/// Returns the node that `--node` names, or the node that `KC_NODE` names if `--node` is not given.
+///
+/// This function is for commands in which another flag can replace `--node`. These commands cannot let clap read
+/// `KC_NODE`, because clap would report a conflict between `--node` and the other flag.
 ///
 /// # Errors
-/// [`CliError`] if neither names a node.
+/// [`CliError`] if neither `--node` nor `KC_NODE` names a node.
 pub(crate) fn node_or_environment(given: Option<&str>) -> Result<String, CliError> {
     let in_environment = || env::var(VARIABLE).ok().filter(|node| !node.is_empty());
     given

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 
-/// The name of a file that stands for stdin.
+/// The file name that stands for stdin.
 const STDIN: &str = "-";
 /// The largest length of a password, in bytes.
 const MAX_PASSWORD_BYTES: u64 = 4096;
@@ -24,11 +24,11 @@ pub(crate) type Password = Zeroizing<Vec<u8>>;
 /// The source of a password: a file, else the environment, else a prompt.
 #[derive(Debug)]
 pub(crate) struct PasswordSource<'a> {
-    /// The name of the password: "root password".
+    /// The name of the password in prompts and messages, for example "root password".
     name: Cow<'a, str>,
     /// The file with the password, if a file is given.
     file: Option<&'a Path>,
-    /// The options that give the password in a file, as a part of the advice: "by --password-file FILE".
+    /// The part of the advice that names the option for a password file, for example "by --password-file FILE".
     by_file: &'static str,
     /// The environment variable that holds the password.
     variable: &'static str,

@@ -14,7 +14,7 @@ use super::TokenUri;
 use super::{ProvisioningPasswordArg, RootPasswordArg};
 use crate::error::CliError;
 
-/// The root of trust as a signer: from its password, or on a token.
+/// The root of trust as a signer. Its key is derived from the root password, or is on a token.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RootArgs {
     #[command(flatten)]
@@ -55,7 +55,7 @@ impl RootArgs {
     }
 }
 
-/// The provisioner as a signer: from its password, or on a token.
+/// The provisioner as a signer. Its key is derived from the provisioning password, or is on a token.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ProvisionerArgs {
     #[command(flatten)]

@@ -34,7 +34,7 @@ impl TypedValueParser for TokenUri {
 /// The token for new keys.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct KeystoreArgs {
-    /// The PKCS#11 token on which the keys are drawn, and which they never leave:
+    /// The PKCS#11 token that generates the keys; the keys never leave it:
     /// pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, optionally with &pin-source=file:/PATH
     #[arg(long, value_name = "URI", value_parser = TokenUri, help_heading = "Node")]
     pub(crate) keystore: Option<Pkcs11Uri>,
@@ -49,10 +49,10 @@ pub(crate) struct KeystoreArgs {
     pub(crate) pin_file: Option<PathBuf>,
 }
 
-/// The choice to take keys that are already on the token.
+/// The choice to use keys that are already on the token instead of new keys.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct AdoptArg {
-    /// Use the keys that `kc hsm generate` drew on the token for a node with this id, instead of new keys
+    /// Use the keys that `kc hsm generate` made on the token for a node with this id, instead of new keys
     #[arg(long, help_heading = "Node")]
     pub(crate) adopt: bool,
 }

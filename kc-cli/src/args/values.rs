@@ -19,11 +19,11 @@ use crate::error::{CliError, io_failed};
 const MAX_BYTES: u64 = 4 << 20;
 /// The prefix of binary values in a configuration.
 const CONFIG_PREFIX: &str = "base64#";
-/// The name that stands for stdin.
+/// The file name that stands for stdin.
 const STDIN: &str = "-";
 
-/// Reads bytes that are given in base64, or in a file (`-` is stdin) that holds them as they are or in base64. `what`
-/// names the value in errors: "the chain".
+/// Reads bytes that are given in base64, or in a file that contains the raw bytes or their base64 form. The file name
+/// `-` stands for stdin. Errors call the value `what`, for example "the chain".
 pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
     let content = if given == STDIN {
         read_all(io::stdin().lock(), "stdin")?
@@ -32,7 +32,7 @@ pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
     } else {
         return decode(given).ok_or_else(|| {
             CliError::usage(format!("{given:?} is neither a file nor base64")).advise(format!(
-                "give {what} in base64, or the path of a file with it"
+                "give {what} in base64, or give the path of a file that contains {what}"
             ))
         });
     };
@@ -50,7 +50,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
-/// Reads a file as it is.
+/// Reads the raw bytes of a file.
 fn read_file(path: &str) -> Result<Vec<u8>, CliError> {
     let file = File::open(path).map_err(|error| io_failed("read", path, &error))?;
     read_all(file, path)
@@ -70,7 +70,7 @@ fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
 }
 
 /// The text of an argument that gives a binary value: standard base64, the path of a file, or `-` for stdin. The file
-/// or stdin has the bytes as they are or in base64.
+/// or stdin contains the raw bytes or their base64 form.
 #[derive(Clone, Debug)]
 pub(crate) struct Given(String);
 
@@ -83,12 +83,12 @@ impl FromStr for Given {
 }
 
 impl Given {
-    /// Reads the value; `what` names it in errors: "the chain".
+    /// Reads the value. Errors call the value `what`, for example "the chain".
     pub(crate) fn bytes(&self, what: &str) -> Result<Vec<u8>, CliError> {
         read_bytes(what, &self.0)
     }
 
-    /// Reads the value as a public signing key. On the command line, it may also be hexadecimal.
+    /// Reads the value as a public signing key. A key in the argument itself may also be hexadecimal.
     pub(crate) fn verifying_key(&self) -> Result<VerifyingKey, CliError> {
         if let Some(key) = parse(&self.0) {
             return Ok(key);
@@ -101,7 +101,7 @@ impl Given {
         })
     }
 
-    /// Reads the value as a public key that secrets are sealed to.
+    /// Reads the value as a public key-exchange key, such as the public half of an escrow key.
     pub(crate) fn encapsulation_key(&self) -> Result<EncapsulationKey, CliError> {
         let bytes = self.bytes("the public key")?;
         let key = PublicKey::from_bytes(&bytes).ok();

@@ -108,10 +108,10 @@ pub(crate) fn version(args: &VersionArgs, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The description of all checks. Each check is a row of a table.
+/// The descriptions of all checks, in Markdown. Each check is one row of a table.
 const CHECKS: &str = include_str!("../../../docs/checks.md");
 
-/// The mark in the column "at fault" of a check whose refusal is not a fault.
+/// The content of the column "at fault" if a refusal by the check is not a fault.
 const NONE: &str = "-";
 
 #[derive(Debug, clap::Args)]
@@ -130,7 +130,7 @@ struct Described {
     check: &'static str,
     /// The condition that must hold.
     rule: &'static str,
-    /// The party at fault; `None` if the refusal is not a fault.
+    /// The party at fault; `None` if a refusal by the check is not a fault.
     at_fault: Option<&'static str>,
     advice: &'static str,
 }
@@ -166,7 +166,7 @@ fn print_json(check: &Described, ui: Ui) -> Result<(), CliError> {
     ui.result(serde_json::to_string(check).map_err(CliError::from_error)?)
 }
 
-/// Returns the rows of the tables, in the order of the text.
+/// Returns the checks from the tables in [`CHECKS`], in the same order.
 fn described() -> impl Iterator<Item = Described> {
     CHECKS.lines().filter_map(|line| {
         let row = line.strip_prefix("| ")?.strip_suffix(" |")?;

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     partitions: NonZeroU16,
 }
 
-/// Runs the broker until a signal.
+/// Runs the broker until the program receives a signal.
 pub(crate) async fn run(args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliError> {
     if !args.listen.ip().is_loopback() && !args.expose_to_network {
         let address = args.listen;
@@ -59,5 +59,5 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
     addresses
         .next()
-        .ok_or_else(|| format!("the name in {text} has no address"))
+        .ok_or_else(|| format!("the host name in {text} has no IP address"))
 }

@@ -51,7 +51,7 @@ fn what_a_certificate_says_is_shown_and_judged() {
     let mut listed = world.kc(&["chain", "inspect", &entry, "--node", "mallory"]);
     let listed = String::from_utf8(listed.output().unwrap().stdout).unwrap();
     assert!(
-        listed.contains("has an entry for the last key on its allowlist"),
+        listed.contains("the allowlist of mallory has an entry for the last key"),
         "{listed}"
     );
 

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Node")]
     name: Option<String>,
 
-    /// Replace an entry with the same name
+    /// Replace an existing entry with the same name
     #[arg(long, help_heading = "Node")]
     force: bool,
 
@@ -75,7 +75,8 @@ struct Candidate {
     node: Option<(StoredNode, Option<Constraints>)>,
 }
 
-/// Adds the key to the configuration of a chain server, which issues the first chain at once.
+/// Adds the key to the configuration of a chain server. A running chain server issues the first chain at once; a
+/// stopped chain server issues it after its next start.
 pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let candidate = args.candidate()?;
     let server = StoredNode::read(&args.server)?;
@@ -124,8 +125,8 @@ pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Stores the entry: in the files of a stopped chain server, or by the process that runs it. Returns also whether the
-/// chain server is running.
+/// Stores the entry in the configuration of the chain server. If the chain server is running, its process stores the
+/// entry. Returns the result, and whether the chain server is running.
 async fn store(server: &StoredNode, enrollment: Enrollment) -> Result<(Enrolled, bool), CliError> {
     match NodeLock::acquire(&server.files) {
         Ok(lock) => {
@@ -174,7 +175,8 @@ impl Args {
         })
     }
 
-    /// Returns the constraints of the new chains: those in the arguments, completed by those of the node's own chain.
+    /// Returns the constraints of the new chains. Constraints that the arguments do not give are taken from the node's
+    /// own chain.
     fn constraints(
         &self,
         candidate: &Candidate,
@@ -252,7 +254,7 @@ impl Candidate {
     }
 }
 
-/// Checks that one of the chain server's chains allows it to issue chains with the role and constraints.
+/// Checks that the chain server has a chain that allows it to issue chains with this role and these constraints.
 fn require_grants(
     chains: &OwnChains,
     trust: &TrustStore,

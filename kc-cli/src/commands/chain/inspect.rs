@@ -43,9 +43,9 @@ struct Report {
 struct Verdict {
     node: String,
     valid: bool,
-    /// The fingerprint of the root of trust under which the chain is valid.
+    /// The fingerprint of the root of trust under which the chain is valid; null if the chain is not valid.
     root: Option<String>,
-    /// The check that refused the chain.
+    /// The check that refused the chain; null if the chain is valid.
     check: Option<String>,
     reason: Option<String>,
     /// The lists of the node that have an entry for the last key of the chain.
@@ -115,7 +115,7 @@ fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError
     }
 }
 
-/// Returns a chain as it is, and a certificate as a chain of this one certificate.
+/// Returns a chain unchanged. For a certificate, returns the chain that consists of this one certificate.
 ///
 /// # Errors
 /// [`ChainError`] of the check C01, C02 or C06 if the bytes are neither a chain nor a certificate.
@@ -195,7 +195,7 @@ impl Report {
             ui.result(&verdict.line)?;
             for list in &verdict.lists {
                 ui.result(format!(
-                    "{} has an entry for the last key on its {list}",
+                    "the {list} of {} has an entry for the last key",
                     verdict.node
                 ))?;
             }

@@ -100,8 +100,8 @@ pub(super) async fn send(args: &PublishArgs, ui: Ui) -> Result<(), CliError> {
     ui.result(format!("chain of key {fingerprint} sent to topic {topic}"))
 }
 
-/// Returns the key that a chain certifies. If a node is given, validates the chain under the lists of this node;
-/// otherwise returns the key that the chain claims to certify.
+/// Returns the key that a chain certifies. If a node is given, validates the chain under the lists of this node. If no
+/// node is given, validates nothing, and returns the key that the chain claims to certify.
 fn certified_key(chain: &[u8], node: Option<&str>) -> Result<VerifyingKey, CliError> {
     let parsed = UnverifiedChain::parse(chain);
     let trust = node.map(trust_of).transpose()?;

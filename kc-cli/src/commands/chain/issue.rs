@@ -164,8 +164,8 @@ impl Args {
         })
     }
 
-    /// Returns the role and the constraints of the new chain: those in the arguments, completed by those of the node's
-    /// present chain.
+    /// Returns the role and the constraints of the new chain. A role or constraints that the arguments do not give are
+    /// taken from the node's present chain.
     fn choose_grant(
         &self,
         node: &StoredNode,
@@ -191,8 +191,8 @@ impl Args {
     }
 }
 
-/// Returns the constraints of the last certificate in the key's chain. If the key has no chain, returns those of
-/// another chain of the node.
+/// Returns the constraints of the last certificate in the key's chain. If the key has no chain, takes the
+/// constraints from another chain of the node. Returns `None` if the node has no chain.
 pub(super) fn granted_before(
     node: &StoredNode,
     index: usize,
@@ -222,8 +222,8 @@ pub(super) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> 
     Role::ALL.into_iter().find(same)
 }
 
-/// Validates the chain as the node will validate it after the root was added to its allowlist. Returns the end of the
-/// chain.
+/// Validates the chain as if the node had the root on its allowlist already. Returns the time at which the chain ends,
+/// or `None` if the chain has no end.
 fn validated_end(
     node: &StoredNode,
     issued: &IssuedChain,
@@ -253,11 +253,14 @@ fn validated_end(
     Ok(proven.max_age().timestamp())
 }
 
-/// Returns whether the node does not trust the root yet. Another root may be the result of a mistyped password; the
-/// root of the other key type from the same password has the same Ed25519 key.
+/// Returns true if the node does not trust `root` yet, and false if `root` is on its allowlist.
+///
+/// Two roots are related if they have the same Ed25519 key: one password gives a root of type 1 and a root of type 4.
+/// If the node trusts other roots, and none of them is related to `root`, the password may be mistyped. In this case,
+/// `root` is accepted only if `meant` is true (`--new-root`).
 ///
 /// # Errors
-/// [`Exit::Refused`] if the node trusts only unrelated roots and `meant` is false.
+/// [`Exit::Refused`] if the node trusts other roots, none of them is related to `root`, and `meant` is false.
 fn is_new_root(node: &StoredNode, root: &VerifyingKey, meant: bool) -> Result<bool, CliError> {
     let trust = &node.trust;
     if trust.lists(TrustList::Allow, root) {
@@ -276,7 +279,7 @@ fn is_new_root(node: &StoredNode, root: &VerifyingKey, meant: bool) -> Result<bo
         .advise("type the root password again; --new-root makes the node trust this root, too"))
 }
 
-/// Warns that the node ignores the classical root of the same password after a root of type 4 was added.
+/// Warns if the node ignores a root of type 1 from now on, because the root of type 4 of the same password was added.
 fn warn_of_classical(node: &StoredNode, root: &VerifyingKey, ui: Ui) {
     let roots = node.trust.roots().map(|(root, _)| root);
     let mut classical = roots.filter(|known| {

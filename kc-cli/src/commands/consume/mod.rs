@@ -106,14 +106,14 @@ pub(crate) enum Foreign {
     Deliver,
 }
 
-/// The cause that ended reading.
+/// The reason why reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// The wanted number of records was printed.
     Counted,
     /// The reader of stdout is gone.
     Closed,
-    /// A signal, or the time limit.
+    /// A signal arrived, or the time limit was reached.
     Outside(Ended),
 }
 

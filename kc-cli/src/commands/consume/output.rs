@@ -28,14 +28,15 @@ pub(super) struct Output {
     written: u64,
     /// The number of printed bytes.
     bytes: u64,
-    /// The largest number of records in the next write. It starts small for a pipe and grows, because a reader such as
-    /// `head` may end after a few records, and the last record that it took must be known.
+    /// The largest number of records in the next write. For a pipe, this number is 1 at first and doubles with each
+    /// write: a reader such as `head` may end after a few records, and the last record that the reader took must be
+    /// known.
     batch: usize,
     buffer: Vec<u8>,
     progress: Progress,
 }
 
-/// The printed parts of a record.
+/// The parts of a record that can be printed.
 #[derive(Debug)]
 pub(super) struct Shown<'a> {
     pub(super) topic: &'a str,

@@ -16,13 +16,13 @@ use crate::stop::{Ended, Until};
 use crate::topic::{Found, await_topic};
 use crate::ui::Ui;
 
-/// The time between two checks of printed records that the reader of stdout has not taken yet, and of records that wait
-/// for data keys.
+/// The time between two checks while no record arrives. A check finds out which printed records the reader of
+/// stdout has taken, and how many records wait for data keys.
 const LOOK: Duration = Duration::from_millis(500);
 /// The time that a write to stdout may still take after a signal, so that the number of printed records is known. It is
 /// limited, because the reader of stdout may have stopped reading.
 const PRINT_GRACE: Duration = Duration::from_secs(2);
-/// The number of bytes of values after which no further record is added to a write.
+/// If the values of the records in a write have at least this many bytes in total, no further record is added.
 const PRINTED_BYTES: usize = 64 << 10;
 
 /// Prints the records that a node can open.
@@ -98,7 +98,7 @@ async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
     Ok(consumer)
 }
 
-/// Returns the result of a run.
+/// Returns the error of a run that reached the time limit, or that was interrupted while records waited for data keys.
 fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), CliError> {
     match end {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(written, waiting)),
@@ -169,7 +169,8 @@ async fn read(
     }
 }
 
-/// Returns the number of records for the next write: at most `room`, and so few that a slow reader takes them soon.
+/// Returns the number of records for the next write: at most `room`, and no further record after
+/// [`PRINTED_BYTES`] bytes of values, so that a slow reader takes the records soon.
 fn fitting(records: &VecDeque<ConsumerRecord>, room: usize) -> usize {
     let mut bytes = 0;
     let fit = |record: &&ConsumerRecord| {

@@ -172,7 +172,7 @@ async fn consumer(node: &Node) -> Result<Consumer, CliError> {
     Ok(joined.await?)
 }
 
-/// Reads all messages, and compares each with the sent one.
+/// Reads all messages, and compares each message with the message that was sent.
 async fn read(node: &Node, messages: &Messages) -> Result<Read, CliError> {
     let mut consumer = consumer(node).await?;
     let mut read = Read {
@@ -206,7 +206,7 @@ async fn read(node: &Node, messages: &Messages) -> Result<Read, CliError> {
     Ok(read)
 }
 
-/// Reads until `done` ends or a message arrives. Returns the number of messages.
+/// Reads until `done` ends or messages arrive. Returns the number of messages that arrived.
 async fn read_until(node: &Node, done: impl Future<Output = ()>) -> Result<usize, CliError> {
     let mut consumer = consumer(node).await?;
     let read = tokio::select! {

@@ -1,4 +1,4 @@
-//! Keys of nodes, roots of trust and provisioners that are drawn on a token or moved onto one.
+//! Keys of nodes, roots of trust and provisioners that are generated on a token or moved onto a token.
 
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{Provisioner, derive_provisioner, derive_root};
@@ -12,7 +12,7 @@ use crate::error::CliError;
 use crate::token_signer::{draw, import, require_whole};
 use crate::ui::Ui;
 
-/// Draw the keys of a future node, or of a root of trust, on a token
+/// Generate the keys of a future node, or of a root of trust, on a token
 ///
 /// Use this to prepare a token before its node is provisioned, or for a root of trust that exists only on the token. A
 /// root that is already on the token stays as it is.
@@ -25,7 +25,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "ID", required_unless_present = "root")]
     node: Option<String>,
 
-    /// Draw the key of a root of trust instead of the keys of a node
+    /// Generate the key of a root of trust instead of the keys of a node
     #[arg(long, conflicts_with = "node")]
     root: bool,
 
@@ -84,7 +84,7 @@ pub(super) fn generate(args: &GenerateArgs, ui: Ui) -> Result<(), CliError> {
 
 /// Put the root of trust of a root password onto a token
 ///
-/// Afterwards, other commands sign with --root-key and do not need the root password. `kc hsm generate --root` draws a
+/// Afterwards, other commands sign with --root-key and do not need the root password. `kc hsm generate --root` makes a
 /// root that never had a password.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RootArgs {
@@ -121,7 +121,7 @@ pub(super) fn import_root(args: &RootArgs, ui: Ui) -> Result<(), CliError> {
 /// Put the provisioners of a provisioning password onto a token
 ///
 /// Afterwards, `kc provision` certifies nodes with --provisioner-key and does not need the provisioning password. `kc
-/// chain provisioners --keystore` draws provisioners that never had a password.
+/// chain provisioners --keystore` makes provisioners that never had a password.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisionersArgs {
     #[command(flatten)]

@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_os_t = home(), hide_default_value = true, help_heading = "Node")]
     dir: PathBuf,
 
-    /// Replace an existing node; on a token, draw new keys and keep the old keys of the same id
+    /// Replace an existing node; on a token, generate new keys and keep the old keys of the same id
     #[arg(long, help_heading = "Node")]
     force: bool,
 
@@ -146,7 +146,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Makes a node: draws its keys, makes its certificate chain or a request, and writes its files.
+/// Makes a node: generates its keys, makes its certificate chain or a request, and writes its files.
 pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     // Arguments are checked before the program asks for passwords.
     if !args.dir.is_dir() {

@@ -132,7 +132,8 @@ enum Place {
 }
 
 impl<'a> Home<'a> {
-    /// Chooses the place, and draws the keys if the place is a token.
+    /// Chooses the place of the keys. If the place is a token, generates the keys on the token or
+    /// finds the keys that `--adopt` uses.
     pub(super) fn of(args: &'a Args, key_type: KeyType) -> Result<Self, CliError> {
         Ok(Self {
             args,
@@ -169,7 +170,7 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// Removes the keys that were drawn for a node that could not be made.
+    /// Removes the keys that were generated for a node that could not be made.
     pub(super) fn give_up(self) {
         match self.place {
             Place::Files => {}
