@@ -41,8 +41,8 @@ pub const MAX_CONNECTIONS: usize = 1_024;
 /// limit is closed.
 pub const MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
 
-/// The bytes of each request and response that do not count towards [`MAX_IN_FLIGHT_BYTES`]: 64 KiB. Small requests are
-/// therefore served even if other clients use up the limit.
+/// The part of each request and response that does not count towards [`MAX_IN_FLIGHT_BYTES`]: the first 64 KiB. Small
+/// requests are therefore served even if other clients use up the limit.
 pub const FREE_BYTES: usize = 64 << 10;
 
 /// The longest silence of a connection between requests, as in Apache Kafka (`connections.max.idle.ms`).

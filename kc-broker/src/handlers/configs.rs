@@ -17,20 +17,20 @@ use crate::protocol::Context;
 use crate::state::{NODE_ID, Settings, State};
 use crate::topics::{ConfigError, Setting, TopicConfig};
 
-/// The resource type of topics.
+/// The number of the resource type "topic" in the Kafka protocol.
 const TOPIC: i8 = 2;
-/// The resource type of brokers.
+/// The number of the resource type "broker" in the Kafka protocol.
 const BROKER: i8 = 4;
-/// The source of a value that was set for the topic.
+/// The config source of a value that was set for the topic, as a number of the Kafka protocol.
 const SOURCE_TOPIC: i8 = 1;
-/// The source of a value that was fixed when the broker started.
+/// The config source of a value that was fixed when the broker started.
 const SOURCE_STATIC: i8 = 4;
-/// The source of a default value.
+/// The config source of a default value.
 const SOURCE_DEFAULT: i8 = 5;
 /// The value type "string".
 const TYPE_TEXT: i8 = 2;
 
-/// Returns the source of the value of a topic setting.
+/// Returns the config source of a topic setting, whose value is `set`, or the default if `set` is `None`.
 pub(super) fn source(set: Option<&str>) -> i8 {
     if set.is_some() {
         SOURCE_TOPIC

@@ -176,7 +176,7 @@ fn next_record(records: &mut &[u8]) -> Option<(i64, i64)> {
     Some((offset_delta, timestamp_delta))
 }
 
-/// Reads a zigzag-coded integer of variable length, as in Protocol Buffers.
+/// Reads a zigzag-coded varint, as in Protocol Buffers.
 fn varlong(buf: &mut &[u8]) -> Option<i64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {

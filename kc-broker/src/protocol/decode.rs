@@ -88,8 +88,8 @@ impl Buf for Rehearsal {
         Ok(number.min(most))
     }
 
-    /// Reads one byte of a number of variable length. The number is a length, a count, or a small tag. If the number is
-    /// too large, reads all of its bytes, and returns a lowered number of one byte.
+    /// Reads one byte of a varint, which is a length, a count, or a small tag. If the varint is too large, reads all its
+    /// bytes, and returns a lowered number of one byte.
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         const LOWERED: u8 = 2;
         let (number, size) = variable_length(&self.rest);
@@ -127,7 +127,7 @@ impl ByteBuf for Rehearsal {
     }
 }
 
-/// Reads the number of variable length at the start of `bytes`. Returns the number and its size in bytes.
+/// Reads the varint at the start of `bytes`. Returns the number, and the size of the varint in bytes.
 fn variable_length(bytes: &[u8]) -> (usize, usize) {
     let mut number = 0_u32;
     let mut size = 0;
