@@ -22,8 +22,8 @@ use crate::stored::StoredNode;
 use crate::ui::Ui;
 use crate::ui::until;
 
-/// The number of certificates that the certificate of a chain server must allow after it: the certificate of a node,
-/// and the certificate in which this node sends its request or reply.
+/// The smallest path length in the certificate of a chain server. Two further certificates follow: the certificate of a
+/// node, and the certificate in which this node sends a request or reply.
 const PATH_LENGTH: i64 = 2;
 
 /// Let a chain server renew the chain of a key

@@ -85,7 +85,7 @@ pub(super) fn sign(args: &SignArgs, ui: Ui) -> Result<(), CliError> {
 ///
 /// The root signs each request with `kc chain sign`, and `kc provision --signed-provisioner` takes the result. The
 /// command also prints a revocation for each provisioner: keep the revocations in a safe place. If the provisioning
-/// password becomes known, or the keys on the token are stolen, send them with `kc trust publish`. All nodes then deny
+/// password becomes known, or the keys on the token are stolen, send the revocations with `kc trust publish`. All nodes then deny
 /// the provisioners, and all nodes that these certified. This cannot be undone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisionersArgs {

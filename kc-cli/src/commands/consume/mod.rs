@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Records")]
     from_beginning: bool,
 
-    /// End after N records, and commit exactly these
+    /// End after N records, and commit exactly these records
     #[arg(long, value_name = "N", help_heading = "Records")]
     count: Option<NonZeroU64>,
 
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     no_commit: bool,
 
-    /// Print Kafka keys as they are: use this for topics whose producers do not seal Kafka keys
+    /// Print Kafka keys without opening them: use this for topics whose producers do not seal Kafka keys
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     plain_keys: bool,
 
@@ -80,8 +80,8 @@ pub(crate) struct Args {
     format: Format,
 
     /// The form of keys and values. In JSON output, text gives strings, json embeds values as JSON, and base64
-    /// gives base64; otherwise text and json print the bytes as they are [default: base64 in JSON output, else
-    /// text]
+    /// gives base64. In other output, text and json print the bytes unchanged, and base64 gives base64 [default:
+    /// base64 in JSON output, text in other output]
     #[arg(long, value_enum, help_heading = "Output")]
     value: Option<ValueForm>,
 
@@ -102,7 +102,7 @@ pub(crate) enum Foreign {
     Fail,
     /// Leave such records out
     Skip,
-    /// Print such records as they are
+    /// Print such records unopened
     Deliver,
 }
 
