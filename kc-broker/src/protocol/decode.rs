@@ -88,8 +88,8 @@ impl Buf for Rehearsal {
         Ok(number.min(most))
     }
 
-    /// Reads one byte of a varint, which is a length, a count, or a small tag. If the varint is too large, reads all its
-    /// bytes, and returns a lowered number of one byte.
+    /// Reads one byte of a varint, which is a length, a count, or a small tag. If the varint is too large, reads all
+    /// its bytes, and returns a lowered number of one byte.
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         const LOWERED: u8 = 2;
         let (number, size) = variable_length(&self.rest);

@@ -85,8 +85,8 @@ pub(super) fn sign(args: &SignArgs, ui: Ui) -> Result<(), CliError> {
 ///
 /// The root signs each request with `kc chain sign`, and `kc provision --signed-provisioner` takes the result. The
 /// command also prints a revocation for each provisioner: keep the revocations in a safe place. If the provisioning
-/// password becomes known, or the keys on the token are stolen, send the revocations with `kc trust publish`. All nodes then deny
-/// the provisioners, and all nodes that these certified. This cannot be undone.
+/// password becomes known, or the keys on the token are stolen, send the revocations with `kc trust publish`. All
+/// nodes then deny the provisioners, and all nodes that the provisioners certified. This cannot be undone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisionersArgs {
     /// The public key of the root of trust, which `kc chain root` prints
