@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// The kind of a Kafka client's failure, independent of the client.
+/// The kind of a Kafka client's failure. The kinds are the same for all client libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendErrorKind {
@@ -37,7 +37,8 @@ pub enum BackendErrorKind {
     Other,
 }
 
-/// A failure of a Kafka client. The source is the error of the client library, if there is one; clones share it.
+/// A failure of a Kafka client. The source is the error of the client library, if there is one. Clones of the failure
+/// share the source.
 #[derive(Clone, Debug)]
 pub struct BackendError {
     kind: BackendErrorKind,
@@ -93,9 +94,9 @@ impl BackendError {
         self.retriable
     }
 
-    /// Returns whether this client need not try again after the creation of a topic failed with this error: the topic
-    /// already exists, or this client will never be able to create it. The client may then use the topic if it exists
-    /// or if another client creates it.
+    /// Returns whether it is useless to try again after the creation of a topic failed with this error. The result is
+    /// true if the topic already exists, or if this client will never be able to create the topic. The client can then
+    /// use the topic only if the topic exists or another client creates it.
     #[must_use]
     pub fn leaves_topic_to_others(&self) -> bool {
         use BackendErrorKind::{Authorization, Rejected, TopicExists, Unsupported};

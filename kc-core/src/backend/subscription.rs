@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::{BackendError, BackendErrorKind};
 
-/// The interval at which backends look for subscribed topics that do not exist yet.
+/// The interval at which backends check whether missing subscribed topics have been created.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The interval at which backends list all topics, for subscriptions with regular expressions.

@@ -30,7 +30,7 @@ impl Capabilities {
         topic_creation: true,
     };
 
-    /// No optional capability, for old clients.
+    /// None of the optional capabilities.
     pub const MINIMAL: Self = Self {
         headers: false,
         groups: false,
@@ -76,7 +76,8 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Joins a consumer group that reads all partitions of its topics. The topics need not exist yet.
     ///
-    /// Cancel safe: the connection is abandoned, but the group may wait until the session of the member times out.
+    /// Cancel safe: the connection is abandoned. If the member has already joined the group, the group may wait for
+    /// this member until its session times out.
     ///
     /// # Errors
     /// Returns a [`BackendError`] if the connection fails. A topic that does not exist is not an error.
@@ -360,7 +361,8 @@ pub struct Polled {
 #[async_trait]
 pub trait GroupConsumer: Debug + Send {
     /// Returns the next records, in the order of their offsets in each partition. The list is empty if no record
-    /// arrives within `wait`. The caller must call this often enough that the member remains in the group.
+    /// arrives within `wait`. The member remains in the group only if the time between two calls is at most
+    /// `max_poll_interval_ms`.
     ///
     /// Not cancel safe: records and revocations that were already received may be lost.
     ///
@@ -372,8 +374,9 @@ pub trait GroupConsumer: Debug + Send {
     /// Stores the next offset to read of each given partition. [`commit`](Self::commit) and the revocation of a
     /// partition commit the stored offsets.
     ///
-    /// Partitions that are not assigned to this member are ignored. Positions before the one at which this member
-    /// began are also ignored, because another member may have advanced further.
+    /// Partitions that are not assigned to this member are ignored. If an offset is before the position at which this
+    /// member began to read the partition, the offset is also ignored, because another member may have advanced
+    /// further.
     fn store(&mut self, positions: &[(TopicPartition, i64)]);
 
     /// Commits the stored positions.
@@ -441,8 +444,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns the offset after this record. A broker may send the largest possible offset; the result is then that
-    /// same offset.
+    /// Returns the offset after this record. If the record has the largest possible offset (`i64::MAX`), returns this
+    /// offset itself.
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         self.offset.saturating_add(1)
@@ -454,8 +457,8 @@ impl Record {
 pub struct OutgoingRecord {
     /// The topic's name.
     pub topic: String,
-    /// The partition. If it is `None`, the client chooses the partition by the hash of the key, or evenly if there is
-    /// no key.
+    /// The partition. If this is `None`, the client chooses the partition by the hash of the key. Records without a key
+    /// are distributed evenly.
     pub partition: Option<i32>,
     /// The Kafka key.
     pub key: Option<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! The settings of a Kafka client, independent of the client.
+//! The settings of a Kafka client, in a form that does not depend on the client library.
 
 mod names;
 mod parsing;
@@ -26,7 +26,7 @@ pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 /// | `group_id` | `group.id` | the node's id | the consumer group |
 /// | `auto_offset_reset` | `auto.offset.reset` | `latest` | `earliest` or `latest`: the position at which a group without a committed position begins |
 /// | `security_protocol` | `security.protocol` | `PLAINTEXT` | or `SSL`, `SASL_PLAINTEXT`, `SASL_SSL` |
-/// | `ssl_cafile` | `ssl.ca.location` | public authorities | PEM file of the only trusted authorities; `<SYSTEM-CA>` selects the authorities that the operating system trusts |
+/// | `ssl_cafile` | `ssl.ca.location` | public authorities | PEM file of certificate authorities; the client then trusts no others; `<SYSTEM-CA>` selects the authorities that the operating system trusts |
 /// | `ssl_certfile` | `ssl.certificate.location` | none | PEM file of a client certificate |
 /// | `ssl_keyfile` | `ssl.key.location` | none | PEM file of the certificate's private key; required with `ssl_certfile`, and without effect otherwise |
 /// | `ssl_password` | `ssl.key.password` | none | password of an encrypted `ssl_keyfile` |

@@ -87,7 +87,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("ssl.key.password", "ssl_password"),
 ];
 
-/// librdkafka's other settings, which a backend that uses librdkafka passes to it.
+/// librdkafka's other settings. A backend that uses librdkafka passes these settings to librdkafka.
 const LIBRDKAFKA: &[&str] = &[
     "api.version.fallback.ms",
     "api.version.request",
@@ -317,7 +317,8 @@ pub(super) enum Known {
 }
 
 /// Returns the canonical name of a setting: the name in kafka-python if the setting has one, otherwise `name` itself.
-/// A setting in one section of a configuration overrides a setting with the same canonical name in another section.
+/// Two names with the same canonical name mean the same setting. A value under one name therefore overrides a value
+/// under the other name in a more general section of the configuration.
 ///
 /// ```
 /// use kc_core::backend::canonical_name;
@@ -331,7 +332,7 @@ pub fn canonical_name(name: &str) -> &str {
     alias.map_or(name, |(_, name)| *name)
 }
 
-/// Returns the clients that a setting applies to. `name` is any of its names.
+/// Returns the clients that a setting applies to. `name` is the setting's name in kafka-python or in librdkafka.
 ///
 /// ```
 /// use kc_core::backend::{ClientRole, client_role};

@@ -249,8 +249,8 @@ impl Parsing {
 
     /// Records which of these settings are given but have no effect in combination with the others.
     ///
-    /// This is not an error: peers write `ssl_cafile` into the configuration of each node, even if it does not use
-    /// TLS.
+    /// Such settings are not an error: the peers write `ssl_cafile` into the configuration of each node, even if the
+    /// node does not use TLS.
     fn idle(&mut self, settings: &[(&str, bool)]) {
         let given = settings.iter().filter(|(_, is_given)| *is_given);
         let names = given.map(|(name, _)| (*name).to_owned());
