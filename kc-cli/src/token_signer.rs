@@ -35,7 +35,7 @@ pub(crate) fn import(token: &Token, labels: &NodeLabels, key: &SigningKey) -> Re
     Ok(())
 }
 
-/// Returns a signer with a key of this type on a token. Generates the key if the token does not have it yet.
+/// Returns a signer with a key of this type on a token. If the token does not have the key yet, generates the key.
 pub(crate) fn draw(
     token: Token,
     labels: NodeLabels,
@@ -60,9 +60,9 @@ pub(crate) fn open(
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }
 
-/// Returns the labels under which the token holds a key. Scripts may still name a key by the labels of an earlier
-/// version of kc. If `labels` are such labels, and the token holds keys under the present labels, returns the present
-/// labels. Otherwise returns `labels`.
+/// Gives a key of an earlier version of kc the present labels, if `labels` name such a key. Returns the labels that the
+/// key has now. Scripts may still use the earlier labels. If `labels` are earlier labels, and the token has a key with
+/// the corresponding present labels, returns the present labels. Otherwise returns `labels`.
 fn renamed(token: &Token, labels: NodeLabels) -> Result<NodeLabels, HsmError> {
     match labels.renamed() {
         Some(renamed) if relabel_signer(token, &renamed, None)? => Ok(renamed),

@@ -1,4 +1,4 @@
-//! Keys of nodes, roots of trust and provisioners that are generated on a token or moved onto a token.
+//! Keys of nodes, roots of trust and provisioners that are generated on a token or imported onto a token.
 
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{Provisioner, derive_provisioner, derive_root};
@@ -12,10 +12,10 @@ use crate::error::CliError;
 use crate::token_signer::{draw, import, require_whole};
 use crate::ui::Ui;
 
-/// Generate the keys of a future node, or of a root of trust, on a token
+/// Generate the keys of a future node, or the key of a root of trust, on a token
 ///
-/// Use this to prepare a token before its node is provisioned, or for a root of trust that exists only on the token. A
-/// root that is already on the token stays as it is.
+/// Use this to prepare a token before its node is provisioned, or to make a root of trust that exists only on the
+/// token. If the token already has the root's key, the key stays unchanged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, conflicts_with = "node")]
     root: bool,
 
-    /// The name of the root on the token, where its key is called kc-root:NAME:id
+    /// The name of the root; the label of its key on the token is kc-root:NAME:id
     #[arg(long, default_value = ROOT_NAME, conflicts_with = "node")]
     name: String,
 
@@ -82,16 +82,16 @@ pub(super) fn generate(args: &GenerateArgs, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Put the root of trust of a root password onto a token
+/// Derive the root of trust from the root password, and import its key onto a token
 ///
-/// Afterwards, other commands sign with --root-key and do not need the root password. `kc hsm generate --root` makes a
-/// root that never had a password.
+/// Afterwards, other commands sign with --root-key and do not need the root password. `kc hsm generate --root`
+/// generates a root key for which there is no password.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RootArgs {
     #[command(flatten)]
     token: TokenArgs,
 
-    /// The name of the root on the token, where its key is called kc-root:NAME:id
+    /// The name of the root; the label of its key on the token is kc-root:NAME:id
     #[arg(long, default_value = ROOT_NAME)]
     name: String,
 
@@ -118,10 +118,10 @@ pub(super) fn import_root(args: &RootArgs, ui: Ui) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Put the provisioners of a provisioning password onto a token
+/// Derive the provisioners from the provisioning password, and import their keys onto a token
 ///
 /// Afterwards, `kc provision` certifies nodes with --provisioner-key and does not need the provisioning password. `kc
-/// chain provisioners --keystore` makes provisioners that never had a password.
+/// chain provisioners --keystore` generates provisioner keys for which there is no password.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisionersArgs {
     #[command(flatten)]
