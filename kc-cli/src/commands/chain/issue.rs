@@ -241,7 +241,7 @@ fn validated_end(
             match error {
                 ChainError::UnknownRoot if trust.is_half_of_a_denied_hybrid(&issued.root) => refused
                     .advise(
-                        "the root is the classical half of a hybrid key on the denylist: use another root",
+                        "the root is the classical half of a hybrid key that is on the denylist: use another root",
                     ),
                 ChainError::UnknownRoot => refused.advise(
                     "the node ignores this classical root, because it trusts the hybrid root of the same password: \

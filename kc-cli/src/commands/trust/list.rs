@@ -1,4 +1,4 @@
-//! The lists of one node: `kc trust list`, and changes while the node is stopped.
+//! Shows the allowlist and the denylist of one node (`kc trust list`), and changes the lists of a stopped node.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ struct Entry {
     path_length: Option<i64>,
     /// The time at which the entry expires, as ISO 8601 in UTC; null if it does not expire.
     expires: Option<String>,
-    /// The reason that the entry has no effect; null if it has an effect.
+    /// The reason why the entry has no effect; null if the entry has an effect.
     ignored: Option<&'static str>,
 }
 
@@ -116,7 +116,8 @@ fn entries(
     Ok(stored.iter().flat_map(of_entry).collect())
 }
 
-/// Returns the reason that a key of the allowlist is not a root of trust in force; `None` if it is in force.
+/// Returns the reason why the node does not accept a key on the allowlist as a root of trust; `None` if the node
+/// accepts the key.
 fn ignored(
     trust: &TrustStore,
     entry: &TrustEntry,
@@ -124,21 +125,21 @@ fn ignored(
     now: Timestamp,
 ) -> Option<&'static str> {
     if *key == TEMPORARY_ROOT {
-        return Some("temporary root: its private key is public");
+        return Some("it is the temporary root, whose private key is public");
     }
     if entry.key() != Some(key) {
         return Some("the entry has several keys: a root of trust is a single key");
     }
     if trust.is_half_of_a_denied_hybrid(key) {
-        return Some("classical half of a hybrid key on the denylist");
+        return Some("it is the classical half of a hybrid key that is on the denylist");
     }
     if !trust.roots().any(|(root, _)| root == key) {
         return Some(
-            "classical half of a hybrid root that is trusted, and allow_classical_root is not set",
+            "it is the classical half of a trusted hybrid root, and allow_classical_root is not set",
         );
     }
     if trust.lists(TrustList::Deny, key) {
-        return Some("on the denylist");
+        return Some("it is on the denylist");
     }
     entry.max_age().is_over(now).then_some("expired")
 }
@@ -253,7 +254,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Removes the entries that are for a single key, if this key is one of the given keys.
+/// Removes each entry that has exactly one key, if this key is one of the given keys. Entries with several keys stay.
 pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Result<(), CliError> {
     let keys = key.read()?;
     let (files, config, store) = open(node)?;
@@ -267,7 +268,7 @@ pub(super) fn remove(list: TrustList, node: &str, key: &KeyArgs, ui: Ui) -> Resu
     if found.is_empty() {
         let keys: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
         let keys = keys.join(", ");
-        let message = format!("the {list_name} of {node} has no entry with only the key {keys}");
+        let message = format!("the {list_name} of {node} has no single-key entry for {keys}");
         return Err(CliError::failure(message).advise(format!(
             "`kc trust list --node {node}` shows the entries of the list"
         )));

@@ -46,7 +46,7 @@ pub(crate) enum Command {
   kc trust revoke --node bob > bob.revocation
   kc trust revoke --node bob --publish --yes")]
     Revoke(publish::RevokeArgs),
-    /// Send a revocation or a list update that was stored before
+    /// Send a revocation from `kc trust revoke`, or another list update that is in a file or in base64
     #[command(after_help = "Example:\n  kc trust publish bob.revocation --node alice")]
     Publish(publish::PublishArgs),
 }
@@ -106,8 +106,8 @@ pub(crate) struct EntryArgs {
     #[command(flatten)]
     key: KeyArgs,
 
-    /// The stopped node whose own list is changed. With --publish, this is instead a node whose configuration names the
-    /// broker, and which must accept the update before it is sent; it may be running
+    /// The stopped node whose own list is changed. With --publish, this is instead a node, running or stopped, whose
+    /// configuration names the broker; kc sends the update only if this node accepts the update
     #[arg(long, value_name = "ID|PATH", help_heading = "One node")]
     node: Option<String>,
 
@@ -177,7 +177,8 @@ impl EntryArgs {
 /// Returns an entry for each key. If `topics` is not empty, the entries are limited to the root topics of these topics.
 ///
 /// # Errors
-/// [`Exit::Refused`] for the temporary root on the allowlist; [`CliError`] if the topics are not valid.
+/// [`Exit::Refused`] if one of the keys is the temporary root and `list` is the allowlist; [`CliError`] if the topics
+/// are not valid.
 fn entries(
     list: TrustList,
     keys: &[VerifyingKey],

@@ -1,4 +1,5 @@
-//! `kc trust revoke` makes self-revocations. `kc trust publish` sends them, and other updates that were stored.
+//! `kc trust revoke` makes self-revocations. `kc trust publish` sends self-revocations and other updates from a file or
+//! from an argument.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,8 +27,8 @@ pub(crate) struct PublishArgs {
     #[arg(value_name = "FILE|BASE64|-")]
     message: String,
 
-    /// A node whose configuration names the broker, and which must accept the update before it is sent. Without a node,
-    /// only revocations can be sent. The node may be running
+    /// A node, running or stopped, whose configuration names the broker. kc sends the update only if this node accepts
+    /// the update. Without a node, kc sends only self-revocations
     #[arg(long, value_name = "ID|PATH", help_heading = "Node")]
     node: Option<String>,
 
@@ -44,7 +45,9 @@ pub(super) async fn send(args: &PublishArgs, ui: Ui) -> Result<(), CliError> {
     let (list, key) = accepted(&message, &judge.unwrap_or_else(no_roots))?;
     let fingerprint = key.fingerprint();
     let topic = publish(&connection, topic_of(list), &[Update { key, message }]).await?;
-    ui.result(format!("{fingerprint} sent to topic {topic}"))?;
+    ui.result(format!(
+        "update for key {fingerprint} sent to topic {topic}"
+    ))?;
     note_on_python(list, ui);
     Ok(())
 }
@@ -54,7 +57,10 @@ fn no_roots() -> TrustStore {
     TrustStore::new(Some(Vec::new()), Vec::new())
 }
 
-/// Returns the list and the key that an update is for, if `judge` accepts the update.
+/// Checks that a node with the lists `judge` accepts an update. Returns the list and the key that the update is for.
+///
+/// # Errors
+/// [`Exit::Refused`](crate::error::Exit::Refused) if such a node would refuse the update.
 fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingKey), CliError> {
     let now = Clock::system().now();
     let look = |list: TrustList| {
@@ -78,11 +84,11 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
     })
 }
 
-/// Revoke a node's own keys, permanently and on all nodes, if they are lost or stolen
+/// Revoke all keys of a node, permanently and on all nodes, after the keys were lost or stolen
 ///
 /// The node must not be running. Without --publish, the command prints the revocations in base64, one line for each
-/// key. The revocations have no effect until `kc trust publish` sends them. Make them in advance, and store them in
-/// another place than the keys.
+/// key. The revocations have no effect until `kc trust publish` sends them. Make the revocations in advance, and do not
+/// store them in the same place as the keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
     #[command(flatten)]
@@ -116,13 +122,13 @@ pub(super) async fn revoke(args: &RevokeArgs, ui: Ui) -> Result<(), CliError> {
         .connection
         .connect_management(Some(&args.node.node), ui)?;
     let id = node.config().node_id();
-    let consequence = format!("all nodes will deny the keys of {id}, which cannot be undone");
+    let consequence = format!("all nodes will deny the keys of node {id}; this cannot be undone");
     confirm(&consequence, args.yes)?;
     let topic = publish(&connection, topic_of(TrustList::Deny), &revocations).await?;
     for Update { key, .. } in &revocations {
         let fingerprint = key.fingerprint();
         ui.result(format!(
-            "revocation of {fingerprint} of {id} sent to topic {topic}"
+            "revocation of key {fingerprint} of node {id} sent to topic {topic}"
         ))?;
     }
     note_on_python(TrustList::Deny, ui);

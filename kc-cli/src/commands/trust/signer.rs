@@ -30,7 +30,7 @@ pub(super) enum UpdateSigner {
 }
 
 impl UpdateSigner {
-    /// Opens a node with a key whose chain grants updates of the list.
+    /// Locks and opens a node. Chooses a key of the node whose chain grants updates of the list.
     pub(super) fn of_node(
         (node, pin_file): (&str, Option<&Path>),
         list: TrustList,
@@ -61,7 +61,8 @@ impl UpdateSigner {
         update.map_err(CliError::from_error)
     }
 
-    /// Returns the allowlist and the denylist of the signer, under which its own updates must be valid.
+    /// Returns the allowlist and the denylist for checking the signer's updates. For a root of trust, only this root is
+    /// on the allowlist. For a node, these are the node's own lists.
     pub(super) fn trust(&self) -> Result<TrustStore, CliError> {
         match self {
             Self::Root(root) => {
@@ -81,7 +82,10 @@ impl UpdateSigner {
     }
 }
 
-/// Returns a key of the node, and its chain that grants updates of the list.
+/// Returns a key of the node, and a valid chain of this key that grants updates of the list.
+///
+/// # Errors
+/// [`CliError`] if the node has no such chain.
 fn granted(
     node: &LockedNode,
     list: TrustList,

@@ -49,7 +49,7 @@ pub(super) async fn run(
     for key in &keys {
         let (key, signer) = (names.of(key), signer.name());
         ui.result(format!(
-            "{key} sent to topic {topic}, signed by {signer}; nodes accept it until {end}"
+            "update for key {key} sent to topic {topic}, signed by {signer}; nodes accept the update until {end}"
         ))?;
     }
     note_on_python(list, ui);
@@ -74,10 +74,12 @@ pub(super) fn note_on_python(list: TrustList, ui: Ui) {
     ));
 }
 
-/// Checks that nodes can accept an update, and that the node `judge`, if it is given, accepts it.
+/// Checks that nodes can accept an update. If `judge`, the lists of a node, is given, also checks that this node
+/// accepts the update.
 ///
 /// # Errors
-/// [`Exit::Refused`] if all nodes would refuse the update, or if the given node refuses it or already has it.
+/// [`Exit::Refused`] if all nodes would refuse the update, or if the given node refuses the update or already has the
+/// entry.
 fn check(
     list: TrustList,
     Update { key, message }: &Update,
@@ -98,12 +100,14 @@ fn check(
     };
     taken.map_err(|refusal| {
         let signer = signer.name();
-        let what = format!("the node refuses this {name} update, signed by {signer}");
+        let what =
+            format!("the node that --node names refuses this {name} update, which {signer} signed");
         refused(what, &refusal)
     })
 }
 
-/// Returns the error for a list update that was refused. `what` begins the message: "the update was not sent".
+/// Returns the error for a list update that was refused. The message begins with `what`, for example "the update was
+/// not sent".
 pub(super) fn refused(what: impl fmt::Display, refusal: &UpdateError) -> CliError {
     let check = RefusalId::from(refusal);
     let message = format!("{what}: {refusal} (check {check})");
@@ -128,8 +132,8 @@ fn advice(refusal: &UpdateError) -> &'static str {
 fn advice_on_chain(refusal: &ChainError) -> &'static str {
     match refusal.check() {
         Check::Root => {
-            "wrong root password? The update must be signed under a root of trust of the node that checks it; \
-             --node N names that node"
+            "wrong root password? The node that checks the update must trust the root of the signer; --node N names \
+             the node that checks"
         }
         Check::Allowlist => "the node trusts no root: `kc trust allow KEY --node N` adds a root",
         Check::Denylist => "the key that signed the update is denied: sign with another key",

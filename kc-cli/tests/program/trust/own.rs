@@ -71,11 +71,14 @@ fn a_node_is_told_by_itself_whom_to_trust() {
     assert_eq!(roots[1]["topics"], Json::Null);
     assert_eq!(roots[1]["ignored"], Json::Null);
     let people = world.succeed(&["trust", "list", "--node", "alice"]);
-    assert!(people.contains("IGNORED: classical half"), "{people}");
+    assert!(
+        people.contains("IGNORED: it is the classical half"),
+        "{people}"
+    );
     assert!(people.contains(&hybrid), "{people}");
     world.succeed(&["trust", "deny", "--node", "alice", &hybrid]);
     let people = world.succeed(&["trust", "list", "--node", "alice"]);
-    let why = "IGNORED: classical half of a hybrid key on the denylist";
+    let why = "IGNORED: it is the classical half of a hybrid key that is on the denylist";
     assert!(people.contains(why), "{people}");
 
     let temporary = kc::core::chain::TEMPORARY_ROOT.to_bytes();
