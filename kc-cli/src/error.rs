@@ -204,7 +204,9 @@ impl From<ProvisionError> for CliError {
                  the printed request with `kc chain sign`",
             ),
             ProvisionError::NothingToEscrow(_) => usage("run the command without --escrow-key"),
-            ProvisionError::Escrow(_) => usage("give the public half of the escrow key again"),
+            ProvisionError::Escrow(_) => usage(
+                "copy the public half of the escrow key again, and give it in --escrow-key",
+            ),
             ProvisionError::Certificate(behind) => Self::refused(error.to_string(), behind).advise(
                 "check that this root signed the certificate, and that the certificate was copied without changes; \
                  `kc chain inspect` shows its content",
@@ -236,7 +238,7 @@ fn advice_on_chain(refusal: &ChainError) -> String {
     let advice = match refusal.check() {
         Check::Expiry => {
             "the node's certificate has expired: `kc chain issue --node ID` issues a new chain for the same key; \
-             a chain server, or `kc chain publish`, sends a new chain to a running node"
+             `kc chain publish` or a chain server sends a new chain to a running node"
         }
         Check::Denylist => {
             "the key was denied on purpose: ask the keeper of the root of trust; `kc provision --force` gives the \
@@ -253,7 +255,7 @@ fn advice_on_chain(refusal: &ChainError) -> String {
             "the node does not trust the root that certified it: provision the node again with the right root \
              password"
         }
-        _ => "provision the node again with --force, or restore its .config file",
+        _ => "provision the node again with --force, or restore its .config file from a backup",
     };
     advice.to_owned()
 }

@@ -59,7 +59,7 @@ pub(crate) fn beside<T>(print: impl FnOnce() -> T) -> T {
     LINES.suspend(print)
 }
 
-/// Standard error, for the lines of logs.
+/// Writes the lines of logs to stderr. The progress line is hidden meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stderr;
 

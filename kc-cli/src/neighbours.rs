@@ -1,4 +1,5 @@
-//! Other nodes with files on this host: they reveal mistyped passwords, and give names to keys.
+//! Other nodes whose files are on this host. kc reads the files to find mistyped passwords, and to print the ids of
+//! nodes beside the fingerprints of their keys.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +15,7 @@ use crate::args::Password;
 use crate::error::{CliError, Exit};
 use crate::status::trust;
 
-/// A node with files in the folder in which another node is made or certified.
+/// A node whose files are in the same folder as the files of a node that is being made or certified.
 struct Neighbour {
     config: NodeConfig,
     /// The path of its configuration, for messages.
@@ -70,11 +71,11 @@ impl Neighbours {
         )))
     }
 
-    /// Checks that `password` gives the provisioner of at least one node under `root`. If the folder has no node that a
-    /// provisioner certified under `root`, the check succeeds.
+    /// Checks that at least one node under `root` was certified with the provisioning password `password`. If the
+    /// folder has no node that a provisioner certified under `root`, the check succeeds.
     ///
     /// # Errors
-    /// [`Exit::Refused`] if other provisioners certified all nodes under `root`.
+    /// [`Exit::Refused`] if `password` gives none of the provisioners that certified nodes under `root`.
     pub(crate) fn check_provisioner(
         &self,
         password: &Password,
@@ -102,7 +103,7 @@ impl Neighbours {
             format!("wrong provisioning password? Another password certified node {id} ({path})");
         Err(CliError::new(Exit::Refused, message).advise(format!(
             "type again the provisioning password with which {id} was certified; or add --new-provisioner to certify \
-             with another password. The provisioners of the two passwords can then only be revoked separately"
+             with another password. To deny all nodes, you must then deny the provisioners of both passwords"
         )))
     }
 }
@@ -142,8 +143,8 @@ const MAX_NODES: usize = 1000;
 pub(crate) struct KnownNames(HashMap<String, String>);
 
 impl KnownNames {
-    /// Reads the configurations of the nodes that `--node` finds by their ids, and of the nodes in the folder of
-    /// `files`. Takes no lock. Files that cannot be read are left out.
+    /// Reads the configurations of all nodes that `--node ID` can find, and of the nodes in the folder of `files`.
+    /// Takes no lock. Files that cannot be read are left out.
     pub(crate) fn near(files: Option<&NodeFiles>) -> Self {
         let mut places = SearchPlaces::from_environment();
         let mut nodes = list_nodes(&places);

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::args::Connection;
 use crate::error::CliError;
 
-/// The largest time of a call to the broker.
+/// The time limit of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A message about a signing key. The Kafka key of its record is the byte form of the signing key, so that compaction

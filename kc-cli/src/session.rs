@@ -15,7 +15,7 @@ use crate::stop::{Ended, Until};
 use crate::ui::Ui;
 use crate::watch;
 
-/// The largest time for closing a node and its clients.
+/// The time limit for closing a node and its clients.
 pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The time that opening a node may still take after a signal or the time limit has ended the run, so that a call to a
@@ -88,7 +88,8 @@ impl Session {
         })
     }
 
-    /// Sends the records that wait to be sent, and closes the node. Failures of Kafka and timeouts are only logged.
+    /// Sends the queued records, and closes the node. Failures of Kafka and timeouts are only logged; other errors are
+    /// returned.
     pub(crate) async fn close(self) -> Result<(), CliError> {
         if let Some(status) = self.status {
             status.stop().await;

@@ -68,7 +68,7 @@ impl StoredNode {
         Ok(OwnChains::load(&self.config)?)
     }
 
-    /// Returns the signing keys in use, in the order of their chains.
+    /// Returns the signing keys that the node uses, in the order of the keys' chains in the configuration.
     pub(crate) fn keys(&self) -> Result<Vec<VerifyingKey>, CliError> {
         let types = self.key_types()?;
         let mut keys = self.stored_keys()?.signing;
@@ -76,7 +76,7 @@ impl StoredNode {
         Ok(keys)
     }
 
-    /// Returns the types of signing keys in use; `None` for all types.
+    /// Returns the types of the signing keys that the node uses; `None` if the node uses keys of all types.
     pub(crate) fn key_types(&self) -> Result<Option<Vec<KeyType>>, CliError> {
         Ok(key_types(&self.config)?)
     }
@@ -97,7 +97,8 @@ impl StoppedNode {
         })
     }
 
-    /// Stores `chain` for the key with this index. If `new_root` is given, adds this root to the allowlist.
+    /// Stores `chain` for the signing key at the position `index` among all signing keys of the node. If `new_root` is
+    /// given, adds this root to the allowlist.
     pub(crate) fn store_chain(
         &self,
         index: usize,

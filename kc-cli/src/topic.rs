@@ -12,7 +12,7 @@ use crate::status::node_settings;
 
 /// The time to wait for a topic that the broker does not know.
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
-/// The time between two requests for the topic.
+/// The time between two requests that ask the broker for the topic.
 const LOOK_DELAY: Duration = Duration::from_millis(250);
 
 /// Checks that a name is valid for a data topic: it has the form of a topic name, and it is not the name of a side

@@ -1,4 +1,4 @@
-//! Output: results on stdout, everything else on stderr; and questions at a terminal.
+//! Writes results to stdout and everything else to stderr, and asks questions at a terminal.
 
 use std::borrow::Cow;
 use std::env;
@@ -94,7 +94,7 @@ impl Ui {
     }
 }
 
-/// Writes a line to stderr. An error is ignored: if stderr is closed, it cannot be reported.
+/// Writes a line to stderr. Ignores an error, because there is no other stream to report the error on.
 fn write(line: &str) {
     let _ = beside(|| writeln!(io::stderr().lock(), "{line}"));
 }
@@ -128,7 +128,8 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(spelled)
 }
 
-/// Returns whether a terminal obeys a character: control characters, and those that change the direction of text.
+/// Returns whether a terminal obeys a character: a control character other than a line feed or tab, or a character that
+/// changes the direction of text.
 fn is_obeyed(letter: char) -> bool {
     let is_direction = matches!(
         letter,
@@ -147,7 +148,7 @@ pub(crate) fn confirm(consequence: &str, yes: bool) -> Result<(), CliError> {
     }
     if !io::stdin().is_terminal() {
         return Err(CliError::usage(format!(
-            "nothing was done, because this needs a confirmation: {consequence}"
+            "nothing was done, because the command needs a confirmation: {consequence}"
         ))
         .advise("kc cannot ask, because stdin is not a terminal: give --yes to confirm"));
     }

@@ -79,8 +79,8 @@ impl Watch {
             )),
             NodeEvent::ChainExpires { key, expires } => ui.say(format!(
                 "the certificate chain of this node's key {} ends at {}; after this time the node can neither request \
-                 data keys nor hand them out. Renew the chain with `kc chain issue`, or send a new one with `kc chain \
-                 publish`",
+                 data keys nor hand them out. Renew the chain with `kc chain issue`, or send a new chain with `kc \
+                 chain publish`",
                 key.fingerprint(),
                 expires
             )),

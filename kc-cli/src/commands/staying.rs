@@ -35,7 +35,7 @@ struct Purpose {
     roles: NodeRoles,
     /// The usage that the node's chain must grant, if the purpose needs one.
     usage: Option<Usage>,
-    /// The action that is not allowed without a valid chain with this usage: "hand out data keys".
+    /// The action that the node may not do without a valid chain, for error messages: for example "hand out data keys".
     may_not: &'static str,
 }
 

@@ -12,7 +12,7 @@ use crate::error::CliError;
 use crate::topic::require_data_topic;
 use crate::ui::Ui;
 
-/// The largest time of a call to the broker.
+/// The time limit of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Subcommand)]

@@ -50,8 +50,8 @@ pub(crate) fn read_files(files: &NodeFiles, config: &NodeConfig) -> Result<Repor
     })
 }
 
-/// Checks that one of the chains in a node's configuration grants a usage. Does not check topics. If no chain grants
-/// the usage, returns the refusal of the last chain.
+/// Checks that one of the chains in a node's configuration is valid and grants a usage. Does not check topics. If no
+/// chain grants the usage, returns the refusal of the last chain, or [`ChainError::Usage`] if there is no chain.
 pub(crate) fn granted(
     files: &NodeFiles,
     config: &NodeConfig,

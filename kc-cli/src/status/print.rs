@@ -46,7 +46,7 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
         ),
         format!("data keys being requested now: {}", counts(&running.wanted)),
         format!(
-            "requests that can still be answered: {}",
+            "own requests that can still be answered: {}",
             running.outstanding
         ),
         format!(
@@ -57,7 +57,7 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
             "records that wait for data keys: {}",
             counts(&running.waiting_records)
         ),
-        format!("requests answered: {}", running.answered),
+        format!("requests of other nodes answered: {}", running.answered),
     ];
     if let Some(forwarded) = running.forwarded {
         lines.push(format!("requests vouched for: {forwarded}"));
@@ -109,7 +109,7 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
         .map(|root| format!(" under root of trust {root}"))
         .collect();
     format!(
-        "refused by {}, {} times: {key}{under}, on the side topic for {} of {}",
+        "refused by check {}, {} times: {key}{under}, on the side topic for {} of {}",
         refusal.check, refusal.times, refusal.side, refusal.root
     )
 }

@@ -130,11 +130,11 @@ pub(crate) struct Chain {
     pub(crate) topics: Option<Vec<String>>,
     /// The time at which the chain expires, as ISO 8601 in UTC; null if it does not expire.
     pub(crate) expires: Option<String>,
-    /// The reason that the chain is not valid; null if it is valid.
+    /// The reason why the chain is not valid; null if the chain is valid.
     pub(crate) problem: Option<Problem>,
 }
 
-/// The reason that a chain is not valid.
+/// The reason why a chain is not valid.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Problem {
     /// The check that refused the chain.

@@ -24,18 +24,19 @@ use super::read_files;
 use super::report::{Report, Running};
 use crate::error::{CliError, io_failed};
 
-/// The largest time for an answer.
+/// The maximum time to wait for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The largest size of an answer, in bytes.
 const MAX_REPORT_BYTES: u64 = 16 << 20;
 
-/// The largest time between a new connection and its request.
+/// The maximum time to wait for the request on a new connection.
 const ASKING: Duration = Duration::from_millis(300);
 
 /// The largest size of a request, in bytes.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
-/// A request to the process that has a node open: a line with the name of the request, or with JSON.
+/// A request to the process that has a node open. The request is one line: `status`, `rotate`, or the JSON of
+/// [`Enroll`](Self::Enroll).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Request {
@@ -44,14 +45,14 @@ enum Request {
     Enroll(Enrollment),
 }
 
-/// A request to a chain server to renew the chains of a key.
+/// The entry that a chain server needs to renew the chains of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Enrollment {
-    /// The name of the entry for the key.
+    /// The name of the key's entry in the chain server's configuration.
     pub(crate) name: String,
     /// The entry: the byte form of a [`ChainKey`], in base64.
     pub(crate) entry: String,
-    /// True if the entry replaces an entry of the same name.
+    /// True if the entry may replace an existing entry with the same name.
     pub(crate) replace: bool,
 }
 
@@ -61,11 +62,11 @@ pub(crate) struct Enrollment {
 pub(crate) enum Rotated {
     /// The number of root topics that have a new data key.
     Roots(usize),
-    /// The reason that the ratchet was not turned.
+    /// The reason why the ratchet was not turned.
     Failed(String),
 }
 
-/// The answer to a request to enroll a key.
+/// The answer to a request to enroll a key: to store an [`Enrollment`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Enrolled {
@@ -73,7 +74,7 @@ pub(crate) enum Enrolled {
     Stored,
     /// The entry is not stored, because an entry of this name exists.
     Exists,
-    /// The reason that the entry was not stored.
+    /// The reason why the entry was not stored.
     Failed(String),
 }
 
@@ -116,7 +117,7 @@ impl Enrollment {
     }
 }
 
-/// The server of `<node>.sock`, which answers requests in JSON. Only the process that holds the node's lock may run
+/// The server of `<node>.sock`, which sends its answers as JSON. Only the process that holds the node's lock may run
 /// this server.
 #[derive(Debug)]
 pub(crate) struct StatusServer {
@@ -167,7 +168,8 @@ pub(crate) async fn rotate(files: &NodeFiles) -> Result<Option<Rotated>, CliErro
     request(files, Request::Rotate).await
 }
 
-/// Asks the process that has a chain server open to renew the chains of a key. Returns `None` if no process listens.
+/// Asks the process that has a chain server open to enroll a key, so that the chain server renews the key's chains.
+/// Returns `None` if no process listens.
 pub(crate) async fn enroll(
     files: &NodeFiles,
     enrollment: Enrollment,

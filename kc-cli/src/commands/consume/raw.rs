@@ -12,7 +12,7 @@ use crate::topic::await_topic;
 use crate::ui::Ui;
 
 const POLL: Duration = Duration::from_millis(500);
-/// The longest time that leaving the group may take.
+/// The time limit for leaving the group.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Prints the records as the broker stores them. A Kafka client without encryption reads them in a new group, which no

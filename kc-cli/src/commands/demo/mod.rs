@@ -12,7 +12,7 @@ use self::stage::{Messages, Stage};
 use self::story::Story;
 use crate::error::CliError;
 
-/// The longest time that each step of the demonstration may take.
+/// The time limit of each step.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The size of the demonstration.

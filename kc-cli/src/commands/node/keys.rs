@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     ui.result(report.lines().join("\n"))
 }
 
-/// Prints the next steps for a key of this type.
+/// Prints whether a key of this type was added, and what the user must still do so that the node uses the key.
 fn note_on_chain(
     node: &StoredNode,
     key_type: KeyType,
@@ -120,7 +120,7 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 struct Report {
     node: String,
     keys: Vec<Key>,
-    /// The versions of the key exchanges that the node offers and accepts, the preferred one first.
+    /// The numbers of the key exchanges that the node offers and accepts, the preferred one first.
     exchanges: Vec<u8>,
     /// True if the configuration asks for legacy requests.
     legacy_requests: bool,
@@ -136,9 +136,10 @@ struct Key {
     used: bool,
     /// True if a stored chain certifies the key now.
     certified: bool,
-    /// The time at which that chain expires, as ISO 8601 in UTC; null if it does not expire.
+    /// The time at which the certifying chain expires, as ISO 8601 in UTC; null if the chain does not expire, or if no
+    /// chain certifies the key.
     expires: Option<String>,
-    /// The reason that no chain certifies the key; null if a chain certifies it.
+    /// The reason why no chain certifies the key; null if a chain certifies the key.
     problem: Option<Problem>,
     #[serde(skip)]
     state: String,
@@ -195,7 +196,9 @@ impl Report {
         let legacy = match (self.legacy_requests, self.legacy_requests_sent) {
             (false, _) => "off",
             (true, true) => "on",
-            (true, false) => "set, but NOT SENT because a hybrid key exchange is offered",
+            (true, false) => {
+                "set, but NOT SENT because the node offers a hybrid key exchange (2 or 5)"
+            }
         };
         lines.push(format!("requests in the form of old peers: {legacy}"));
         lines

@@ -76,12 +76,13 @@ struct Listed {
     /// `running`, `in use`, `stopped` or `unreadable`.
     state: &'static str,
     process: Option<u32>,
-    /// The command of the process, if it reports one.
+    /// The command of the process that has the node open, if this process reports its command.
     command: Option<String>,
-    /// The latest end of the valid chains, in UTC; null if a valid chain has no end, or if no chain is valid.
+    /// The time at which the last of the valid chains expires, as ISO 8601 in UTC; null if a valid chain does not
+    /// expire, or if no chain is valid.
     expires: Option<String>,
     roots: Vec<String>,
-    /// The reason that no chain is valid, or that the node's files cannot be read.
+    /// The reason why no chain is valid, or why the node's files cannot be read; null if a chain is valid.
     problem: Option<String>,
 }
 
@@ -97,7 +98,7 @@ async fn status(args: &StatusArgs, ui: Ui) -> Result<(), CliError> {
     ui.result(status::lines(&report, &names).join("\n"))
 }
 
-/// Lists the nodes that `--node` finds by their ids.
+/// Lists all nodes that `--node ID` can find: the nodes in the current folder and in `KC_HOME`.
 async fn list(args: &ListArgs, ui: Ui) -> Result<(), CliError> {
     let nodes = list_nodes(&SearchPlaces::from_environment());
     if nodes.is_empty() {
@@ -184,7 +185,7 @@ impl Listed {
     }
 }
 
-/// Returns the node's id from the name of its configuration.
+/// Returns the node's id: the file name of its configuration without the ending `.config`.
 fn stem(files: &NodeFiles) -> String {
     let config = files.config();
     let stem = config.file_stem().unwrap_or_default();
@@ -214,7 +215,7 @@ async fn turn(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
                 "turn the ratchet in that program, or restart the program: a node starts with new data keys",
             )),
             None => {
-                ui.note("not running, so there is nothing to do: a node starts with new data keys");
+                ui.note("the node is not running, so there is nothing to do: a node starts with new data keys");
                 Ok(())
             }
         },

@@ -10,11 +10,11 @@ use kc::core::backend::DeliveryFuture;
 
 use crate::error::{CliError, Exit};
 
-/// The largest number of records that are sent and not acknowledged.
+/// The maximum number of records that may be sent but not yet acknowledged.
 const MAX_UNACKNOWLEDGED: usize = 10_000;
 
-/// Records that are sent and not acknowledged, in the order of the input. The broker has acknowledged each of the first
-/// [`acknowledged`](Self::acknowledged) lines of the input.
+/// The records that were sent but not yet acknowledged, in the order of the input. The broker has acknowledged each of
+/// the first [`acknowledged`](Self::acknowledged) lines of the input.
 #[derive(Default)]
 pub(super) struct Deliveries {
     pending: FuturesOrdered<DeliveryFuture>,
@@ -27,8 +27,8 @@ impl Deliveries {
         self.pending.push_back(delivery);
     }
 
-    /// Waits for the acknowledgement of the next record in the order of the input. After a failure, later
-    /// acknowledgements do not count.
+    /// Waits for the acknowledgement of the next record in the order of the input. After a record that
+    /// the broker did not accept, [`acknowledged`](Self::acknowledged) counts no further records.
     ///
     /// # Errors
     /// [`CliError`] if the broker did not accept the record.

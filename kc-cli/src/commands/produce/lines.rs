@@ -11,7 +11,7 @@ use crate::error::{CliError, io_failed};
 
 /// The number of lines that are read ahead.
 const READ_AHEAD: usize = 256;
-/// The largest length of a line, in bytes. Brokers accept far less.
+/// The maximum length of a line, in bytes. By default, brokers accept only records that are far smaller.
 const MAX_LINE_BYTES: u64 = 16 << 20;
 
 /// A line of the input.
@@ -22,7 +22,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Returns the number of bytes of the line in the input, with its line feed, but without the separator.
+    /// Returns the length of the key, the value and a line feed, in bytes. The separator is not counted.
     pub(super) fn len(&self) -> usize {
         self.key.as_ref().map_or(0, Vec::len) + self.value.len() + 1
     }

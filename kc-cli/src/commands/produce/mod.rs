@@ -19,7 +19,7 @@ use crate::stop::{Stop, Until};
 use crate::topic::{await_topic, require_data_topic_of};
 use crate::ui::Ui;
 
-/// The largest time to wait for acknowledgements at the end.
+/// The maximum time to wait for acknowledgements after the last record was sent.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Encrypt lines and send them
@@ -136,8 +136,8 @@ enum Pumped {
     },
 }
 
-/// Sends lines until the end of input or a signal. Completes the sending of each record that it has begun, so that the
-/// printed number of sent records is correct.
+/// Sends lines until the end of the input, or until a signal. A signal does not interrupt the queuing of a record, so
+/// that the printed number of sent records is correct.
 async fn pump(
     producer: &Producer,
     topic: &str,

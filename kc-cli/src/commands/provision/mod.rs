@@ -40,11 +40,11 @@ const START: &str = "auto_offset_reset";
 /// Two passwords make all nodes of an organisation. The root password gives the root of trust: nodes exchange data keys
 /// only if they share this root. The provisioning password gives the provisioners: keys that the root certifies, and
 /// that certify the nodes. With provisioners, nodes can be made where the root password is not known, and all nodes of
-/// a provisioner can be denied at once. If the folder already has nodes, the command compares the passwords with those
-/// of these nodes, and fails if none of the nodes was made with the same password.
+/// a provisioner can be denied at once. If the folder already has nodes, the command checks each password: at least one
+/// of these nodes must have been made with the same password.
 ///
-/// Without the root password, use --root-public and --signed-provisioner. Without both passwords, use --root-public and
-/// --by-hand.
+/// If you do not know the root password, use --root-public and --signed-provisioner. If you know neither password, use
+/// --root-public and --by-hand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// producer seals, consumer opens, prodcon does both; prodcon-limited and consumer-limited request data
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_os_t = home(), hide_default_value = true, help_heading = "Node")]
     dir: PathBuf,
 
-    /// Replace an existing node; on a token, generate new keys and keep the old keys of the same id
+    /// Replace an existing node; on a token, generate new keys, and also keep the old keys of the node
     #[arg(long, help_heading = "Node")]
     force: bool,
 
@@ -73,8 +73,8 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Node")]
     new_provisioner: bool,
 
-    /// Seal the first secret of the ratchet to this public key, and print the result once; the secret half of
-    /// the escrow key can then open all records of the node [default: no escrow]
+    /// Encrypt the first secret of the ratchet for this public key, the escrow key, and print the result once; whoever
+    /// has the result and the private key can read all records of the node [default: no escrow]
     #[arg(long, value_name = "FILE|BASE64", help_heading = "Node")]
     escrow_key: Option<Given>,
 
@@ -146,7 +146,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Makes a node: generates its keys, makes its certificate chain or a request, and writes its files.
+/// Makes a node: generates its keys, makes its certificate chain or a request for a certificate, and writes its files.
 pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     // Arguments are checked before the program asks for passwords.
     if !args.dir.is_dir() {
@@ -224,8 +224,8 @@ fn make(
     Ok((made, files))
 }
 
-/// Checks that the root and the provisioning password are those of other nodes in the folder. `--new-root` and
-/// `--new-provisioner` skip these checks.
+/// Checks that at least one node in the folder trusts the same root, and that at least one was certified with the same
+/// provisioning password. `--new-root` skips the first check, `--new-provisioner` the second.
 fn check_neighbours(
     args: &Args,
     files: &NodeFiles,
@@ -260,9 +260,9 @@ fn node_id(text: &str) -> Result<String, String> {
     )
 }
 
-/// Writes the given Kafka settings to the node's configuration. A setting that only consumers or only producers have is
-/// written to the section of consumers or of producers, because the Python peer does not start if its other clients
-/// have this setting.
+/// Writes the given Kafka settings to the node's configuration. Settings that only consumers have go to the section
+/// `kafka-consumer`, and settings that only producers have go to the section `kafka-producer`. The Python peer does not
+/// start if another kind of client gets such a setting.
 fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(), CliError> {
     if let Some(choice) = args.backend {
         config.set(Section::NODE, "backend", &Value::from(choice.name()))?;

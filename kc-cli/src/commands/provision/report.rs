@@ -65,8 +65,8 @@ impl Made {
         }
         if let Some(sealed) = self.escrow() {
             ui.note(
-                "the value after `escrow` is the first secret of the ratchet, sealed to the escrow key; kc does not \
-                 store it, so keep it in a safe place",
+                "the value after `escrow` is the first secret of the ratchet, encrypted for the escrow key; kc does \
+                 not store this value, so keep it in a safe place",
             );
             ui.result(format!("escrow {}", base64(sealed)))?;
         }

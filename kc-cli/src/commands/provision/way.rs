@@ -19,7 +19,8 @@ use crate::error::CliError;
 
 /// The secrets that are available to certify the node.
 pub(super) enum Way {
-    /// Both passwords; the provisioning password of a role that the root itself certifies is empty.
+    /// The root password and the provisioning password. If the root itself certifies the role, the provisioning
+    /// password is empty.
     Passwords {
         root: Password,
         provisioning: Password,
@@ -30,7 +31,7 @@ pub(super) enum Way {
         signed: Vec<u8>,
         provisioner: Box<dyn Signer>,
     },
-    /// No secret: a person carries a request to the root.
+    /// No secret. A person takes a request to the holder of the root of trust, who signs the request.
     ByHand { root: VerifyingKey },
 }
 
@@ -79,7 +80,7 @@ impl Way {
         }
     }
 
-    /// Returns the provisioning password, if the node is certified with it.
+    /// Returns the provisioning password; `None` if the node is not certified with a provisioning password.
     pub(super) fn provisioning_password(&self) -> Option<&Password> {
         match self {
             Self::Passwords { provisioning, .. } => {
@@ -132,8 +133,7 @@ enum Place {
 }
 
 impl<'a> Home<'a> {
-    /// Chooses the place of the keys. If the place is a token, generates the keys on the token or
-    /// finds the keys that `--adopt` uses.
+    /// Chooses the place of the keys. If the place is a token, generates the keys.
     pub(super) fn of(args: &'a Args, key_type: KeyType) -> Result<Self, CliError> {
         Ok(Self {
             args,
@@ -170,7 +170,7 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// Removes the keys that were generated for a node that could not be made.
+    /// Removes the keys that were generated on the token for a node that could not be made.
     pub(super) fn give_up(self) {
         match self.place {
             Place::Files => {}
