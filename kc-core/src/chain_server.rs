@@ -113,8 +113,8 @@ impl RenewalPolicy {
     /// Returns the renewal of a key's chain. Returns `None` if the renewal is not due, if `own` is empty, or if the new
     /// chain would not end later than the present one.
     ///
-    /// `own` are the identities of the server. It signs with the first identity of the same key type, or with its first
-    /// identity if none has that type.
+    /// `own` are the identities of the chain server. The server signs with its first identity of the same key type as
+    /// the node's key. If no identity has this type, it signs with its first identity.
     #[must_use]
     pub fn renew(&self, key: &ChainKey, own: &[ValidIdentity], now: Timestamp) -> Option<Renewal> {
         if self.due(key)? > now {

@@ -83,7 +83,8 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Reads a certificate that follows a signature of either key type, without verifying the signature.
+    /// Reads a signed certificate, which follows its signature, without verifying the signature. Tries the length of an
+    /// Ed25519 signature first, then the length of a hybrid signature.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is malformed.
@@ -155,7 +156,7 @@ impl CertificateKeys {
     /// Reads the third element of a certificate: a key, or a list of keys.
     ///
     /// # Errors
-    /// Returns a [`KeyError`] if a key is malformed or of an unknown version, or the list is empty.
+    /// Returns a [`KeyError`] if a key is malformed or of an unknown version, or if the list is empty.
     pub fn from_value(value: &Value<'_>) -> Result<Self, KeyError> {
         match value {
             Value::Array(elements) if !matches!(elements.first(), Some(Value::Int(_))) => {

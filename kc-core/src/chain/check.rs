@@ -29,19 +29,20 @@ pub enum ChainError {
     /// No root of trust signed the first certificate.
     #[error("the first certificate is not signed by a root of trust of this node")]
     UnknownRoot,
-    /// A later certificate is not signed by the key in the certificate before it. Holds its index, from 0.
+    /// A later certificate is not signed by the key in the certificate before it. Holds the index of the later
+    /// certificate, from 0.
     #[error("certificate {0} is not signed by the key of the certificate before it")]
     Signature(usize),
     /// The chain that is stored for a key of this node certifies another key.
-    #[error("the chain certifies another key")]
+    #[error("the chain that is stored for the signing key certifies another key")]
     OtherKey,
     /// No chain is stored for a key of this node.
-    #[error("the key has no chain")]
+    #[error("no certificate chain is stored for the signing key")]
     NoChain,
     /// A certificate does not have the layout that the protocol requires.
     #[error("malformed certificate: {0}")]
     Certificate(WireError),
-    /// A certificate's key is malformed.
+    /// A key in a certificate is malformed or of an unknown version.
     #[error("invalid key in a certificate: {0}")]
     Key(#[from] KeyError),
     /// A certificate's restrictions are malformed or unknown.
@@ -50,8 +51,8 @@ pub enum ChainError {
     /// A restriction's regular expression is invalid.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
-    /// A certificate that must be for a single signing key is for several keys or for a key-exchange key. Holds the
-    /// index that the next certificate, signed by this key, would have: from 1.
+    /// A certificate before the last is for several keys or for a key-exchange key, so the next certificate has no
+    /// valid signer. Holds the index of that next certificate, from 0.
     #[error("the certificate before certificate {0} is not for a single signing key")]
     NotASigner(usize),
     /// A certificate outside a chain, such as an entry of a list, is for several keys or for a key-exchange key.
@@ -106,7 +107,7 @@ pub enum Check {
     Pattern,
     /// C10: each certificate that signs another is for a single signing key.
     Signer,
-    /// C11: the chain is not denied.
+    /// C11: the denylist does not deny the chain.
     Denylist,
     /// C12: the chain has not expired.
     Expiry,

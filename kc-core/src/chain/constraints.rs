@@ -149,7 +149,7 @@ impl Restrictions {
         !self.usages.is_empty() && self.usages.iter().all(names)
     }
 
-    /// Returns the path length that the certificate itself states.
+    /// Returns the path length that the certificate itself states, or `None` if it states none.
     pub(super) fn path_length(&self) -> Option<i64> {
         self.path_length
     }
@@ -190,15 +190,16 @@ impl Constraints {
         writer.into_vec()
     }
 
-    /// Returns the restrictions of a key whose certificate states `child`, if `self` restricts the key that signed
-    /// this certificate: the restrictions of both, with a path length that is smaller by one than that of `self`.
+    /// Combines the restrictions `self` of a signer with the restrictions `child` in a certificate that this signer has
+    /// signed. The result applies to the key in this certificate. One certificate is used up: the path length of `self`
+    /// is reduced by one before it is compared with the path length of `child`.
     pub(super) fn then(self, child: &Self) -> Result<Self, ChainError> {
         let left = self.path_length.map(|left| left.saturating_sub(1));
         self.limited(child, left)
     }
 
-    /// Returns the restrictions of a key that `self` restricts and whose allowlist entry states `entry`: the
-    /// restrictions of both.
+    /// Combines the restrictions `self` of a key in a chain with the restrictions `entry` in the allowlist entry for
+    /// the same key.
     pub(super) fn and(self, entry: &Self) -> Result<Self, ChainError> {
         let left = self.path_length;
         self.limited(entry, left)
@@ -230,7 +231,7 @@ impl Constraints {
         Ok(())
     }
 
-    /// Refuses a topic or usage that is not granted, and a path length that is exceeded.
+    /// Checks that the demanded topic and usage are granted and that the path length is not exceeded.
     pub(super) fn require(
         &self,
         topic: Option<&str>,
@@ -257,7 +258,7 @@ fn texts(value: &Value<'_>) -> Result<Vec<String>, ChainError> {
     let not_texts = ChainError::Constraints("a list is not an array of texts");
     let elements = value.array().map_err(|_| not_texts.clone())?;
     if elements.len() > MAX_LIST_LEN {
-        return Err(ChainError::Constraints("a list is too long"));
+        return Err(ChainError::Constraints("a list has too many elements"));
     }
     let texts = elements
         .iter()
@@ -352,7 +353,7 @@ pub fn intersect(
     invalid.map_or(Ok(Some(child)), Err)
 }
 
-/// A list to match against. Each regular expression is compiled once, when it is first tried.
+/// A list of choices, with which strings are matched. Each regular expression is compiled once, when it is first tried.
 struct Choices<'c> {
     choices: Vec<(&'c str, OnceCell<Compiled>)>,
     all: bool,

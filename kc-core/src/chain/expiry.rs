@@ -4,11 +4,11 @@ use std::time::Duration;
 use crate::keys::VerifyingKey;
 use crate::types::Timestamp;
 
-/// The maximum time before the end of a chain at which the node warns.
+/// The node warns at most this long before the end of a chain.
 const EARLIEST: Duration = Duration::from_secs(7 * 86_400);
-/// The fraction of a chain's remaining validity at which the node warns. The whole is the validity that remained when
-/// the node first saw the chain. Chain servers renew a chain earlier, so a chain that is renewed in time causes no
-/// warning.
+/// The node warns when this fraction is left of the validity that the chain had when the node first saw it. The warning
+/// comes at most [`EARLIEST`] before the end. Chain servers renew a chain earlier, so a chain that is renewed in time
+/// causes no warning.
 const PART: f64 = 0.1;
 
 /// Gives one warning for each of a node's own chains that is about to end.
@@ -17,7 +17,7 @@ pub(super) struct Expiry {
     seen: HashMap<VerifyingKey, Seen>,
 }
 
-/// The end of a chain, and the warning of it.
+/// The end of a chain, the time of the warning about this end, and whether the warning was given.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     end: Timestamp,
@@ -34,7 +34,8 @@ impl Expiry {
         }
     }
 
-    /// Returns the key and the end of a chain to warn of now. Call it until it returns `None`.
+    /// Returns the key and the end of a chain about which the node must warn now. The caller repeats the call until the
+    /// result is `None`.
     pub(super) fn due(&mut self, now: Timestamp) -> Option<(VerifyingKey, Timestamp)> {
         let mut chains = self.seen.iter_mut();
         let (key, chain) = chains.find(|(_, chain)| !chain.warned && chain.warn_at <= now)?;
@@ -42,7 +43,7 @@ impl Expiry {
         Some((key.clone(), chain.end))
     }
 
-    /// Returns the time of the next warning.
+    /// Returns the time of the next warning, or `None` if no warning is left to give.
     pub(super) fn next_warning(&self) -> Option<Timestamp> {
         let waiting = self.seen.values().filter(|chain| !chain.warned);
         waiting

@@ -30,7 +30,7 @@ pub struct ToBeSigned {
 }
 
 impl Identity {
-    /// Creates an identity from a signing key and its chain, if it has one.
+    /// Creates an identity from a signing key and, if the key has one, its chain.
     #[must_use]
     pub fn new(key: VerifyingKey, chain: Option<Vec<u8>>) -> Self {
         Self { key, chain }
@@ -52,8 +52,8 @@ impl Identity {
     /// identity's key.
     ///
     /// # Errors
-    /// Returns [`ChainError::Length`] if there is no chain, [`ChainError::Signature`] if the last certificate is for
-    /// another key, and otherwise the [`ChainError`] of the check that refused the chain.
+    /// Returns [`ChainError::NoChain`] if this identity has no chain, and [`ChainError::OtherKey`] if the last
+    /// certificate is for another key. Otherwise returns the [`ChainError`] of the check that refused the chain.
     pub fn validate(&self, trust: &TrustStore, demand: &Demand<'_>) -> Result<(), ChainError> {
         self.prove(trust, demand).map(drop)
     }
@@ -62,7 +62,7 @@ impl Identity {
         self.prove_by(trust, demand, &mut |key, link, _| key.verify(link))
     }
 
-    /// Validates like [`validate`](Self::validate), with `verify` to verify signatures.
+    /// Validates like [`validate`](Self::validate), but verifies the signatures with `verify`.
     pub(super) fn prove_by(
         &self,
         trust: &TrustStore,

@@ -68,9 +68,9 @@ pub enum TrustInput<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TrustEffect {
-    /// Store an entry of a list. It is already in force.
+    /// Store an entry of a list. The entry is already in force.
     StoreEntry(TrustList, TrustEntry),
-    /// Store the chain of the signing key with this index, from 0. It is already in use.
+    /// Store the chain of the signing key with this index, from 0. The chain is already in use.
     StoreChain(usize, Vec<u8>),
     /// Verify a self-revocation with [`Trust::verify`] and pass the result as an input. At most one verification is
     /// outstanding.
@@ -94,7 +94,7 @@ pub enum TrustEvent {
     },
     /// A new chain of this node is in use.
     ChainAdopted {
-        /// The key that it certifies.
+        /// The key that the chain certifies.
         key: VerifyingKey,
         /// The end of the chain's validity, or `None` if the chain has no end.
         expires: Option<Timestamp>,
@@ -108,7 +108,7 @@ pub enum TrustEvent {
     },
     /// A chain of this node is about to end.
     ChainExpires {
-        /// The key that it certifies.
+        /// The key that the chain certifies.
         key: VerifyingKey,
         /// The end of the chain.
         expires: Timestamp,
@@ -121,7 +121,8 @@ pub enum TrustEvent {
         claimed: Option<VerifyingKey>,
         /// The reason.
         error: UpdateError,
-        /// The number of refusals of this topic by this check since the last report, if a report is due now.
+        /// The number of updates on this topic that the same check has refused since the last report, or `None` if no
+        /// report is due now.
         report: Option<u64>,
     },
 }
@@ -232,7 +233,8 @@ impl Trust {
     /// Checks that one of the node's chains grants one of `usages` for a root topic.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check that refused the last chain tried.
+    /// Returns the [`ChainError`] of the check that refused the last chain that was tried, or [`ChainError::NoChain`]
+    /// if the node has no chain.
     pub fn grants(
         &mut self,
         root: &RootTopic,
@@ -255,7 +257,7 @@ impl Trust {
     /// Returns the identities with valid chains.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check that refused the last chain if no chain is valid.
+    /// If no chain is valid, returns the [`ChainError`] of the check that refused the last chain.
     pub fn valid_identities(&mut self, now: Timestamp) -> Result<Vec<ValidIdentity>, ChainError> {
         let mut refusal = ChainError::NoChain;
         let mut valid = Vec::new();
@@ -321,8 +323,9 @@ impl Trust {
         }
     }
 
-    /// Returns the next action. Call it until it returns `None`: after each input, and after
-    /// [`next_timeout`](Self::next_timeout).
+    /// Returns the next action, or `None` if there is none left. After each input, and when the time that
+    /// [`next_timeout`](Self::next_timeout) returned has passed, the caller repeats the call until the result is
+    /// `None`.
     pub fn poll_effect(&mut self, now: Now) -> Option<TrustEffect> {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);

@@ -15,7 +15,7 @@ const MAX_WAITING_OF_ONE_KEY: usize = 4;
 pub const MAX_REVOCATION_LEN: usize = 24 * 1024;
 /// The verification of self-revocations may take at most 1/`PART` of the node's time.
 const PART: u32 = 10;
-/// The maximum verification time that accumulates while no message waits. Test:
+/// The maximum verification time that can accumulate unused while no message waits. Test:
 /// `a_tenth_of_the_time_goes_into_revocations_whatever_they_cost`.
 const MAX_CREDIT: Duration = Duration::from_millis(10);
 /// The interval at which verification continues while messages wait.
@@ -45,7 +45,8 @@ struct Waiting {
 }
 
 impl Revocations {
-    /// Queues a message, or drops it and increments the counter.
+    /// Queues a message, unless the same message already waits. If the message is too long or the queue has no room,
+    /// drops it and counts it as dropped.
     pub(super) fn push(&mut self, key: &VerifyingKey, is_seen: bool, message: &[u8]) {
         let queue = if is_seen && !broken(Rule::SeenRevocationsWaitApart) {
             &mut self.seen

@@ -169,9 +169,11 @@ impl TrustStore {
         }
     }
 
-    /// If `allow` is true, keeps an Ed25519 root in force even if a hybrid root with the same Ed25519 key is trusted.
+    /// If `allow` is true, an Ed25519 root of the allowlist stays in force, even if a hybrid root with the same Ed25519
+    /// key is trusted.
     ///
-    /// This is off by default because it allows an attacker to strip the post-quantum half.
+    /// This is off by default: an attacker that can forge Ed25519 signatures could build chains from the Ed25519 root,
+    /// and so avoid the post-quantum half of the hybrid root.
     #[must_use]
     pub fn allow_classical_root(mut self, allow: bool) -> Self {
         self.allow_classical_root = allow;

@@ -25,7 +25,7 @@ pub enum TrustList {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UpdateError {
-    /// The chain of the sender does not prove what the update requires.
+    /// The chain of the sender is not valid, or does not grant a right that the update requires.
     #[error("the sender's chain was refused: {0}")]
     Chain(#[from] ChainError),
     /// The entry for the list is missing or malformed.
@@ -46,7 +46,7 @@ pub enum UpdateError {
         "the hybrid root would replace its classical half, but that half is not the root of the chain"
     )]
     OtherHalf,
-    /// The chain certifies another key than the key of this node that it is meant for.
+    /// The chain is meant for a key of this node, but certifies another key.
     #[error("the chain certifies another key than the one that it is meant for")]
     OtherKey,
     /// The new chain expires earlier than the chain in use.
@@ -66,7 +66,7 @@ pub enum UpdateCheck {
     Present,
     /// M04: the chain is for this node's key.
     OtherKey,
-    /// M05: the chain ends no earlier than the one in use.
+    /// M05: the new chain ends no earlier than the chain in use.
     EndsEarlier,
     /// M06: the denylist has room for keys that deny themselves.
     Full,
@@ -109,9 +109,9 @@ impl TrustList {
     /// Validates a message from the list's topic and returns its entry.
     ///
     /// The message is a chain to which a root of trust grants the list's usage. The fourth element of its last
-    /// certificate is the entry: an unsigned certificate for the same key. An entry for the allowlist is restricted
-    /// to the topics of the chain; if these are not all topics, it is also restricted to the exchange of keys.
-    /// Self-revocations are not accepted here; see [`judge`](Self::judge).
+    /// certificate is the entry: an unsigned certificate for the same key. An entry for the allowlist is restricted to
+    /// the topics that the chain grants. If the chain does not grant all topics, the entry is also restricted to the
+    /// usages of the key exchange. Self-revocations are not accepted here; see [`judge`](Self::judge).
     ///
     /// # Errors
     /// Returns an [`UpdateError`] if the chain, the entry or the list's state does not permit the update.
@@ -169,11 +169,13 @@ impl TrustList {
     }
 }
 
-/// Verifies a self-revocation and returns the canonical entry of its key, whatever else the message contains.
+/// Verifies a self-revocation and returns the canonical entry of its key. This entry has no end and no restrictions,
+/// even if the entry in the message has some.
 ///
 /// # Errors
-/// Returns an [`UpdateError`] if the signature does not verify or the entry does not fit; [`UpdateError::Present`]
-/// if the key is already on the denylist.
+/// Returns [`UpdateError::Present`] if the key is already on the denylist, [`UpdateError::Chain`] if the signature does
+/// not verify or a certificate is invalid, [`UpdateError::Entry`] if the entry is missing or malformed, and
+/// [`UpdateError::EntryKey`] if the entry is for another key.
 pub(super) fn accept_self_revocation(
     revocation: &SelfRevocation<'_>,
     trust: &TrustStore,

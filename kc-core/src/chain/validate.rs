@@ -143,8 +143,8 @@ impl<'a> UnverifiedChain<'a> {
         )
     }
 
-    /// Validates like [`validate`](Self::validate), with `verify` to verify signatures. Stores in `denied` the key
-    /// because of which the chain is denied.
+    /// Validates like [`validate`](Self::validate), but verifies the signatures with `verify`. If a key of the chain is
+    /// on the denylist, stores it in `denied`.
     pub(super) fn validate_by(
         &self,
         trust: &TrustStore,
@@ -220,8 +220,8 @@ impl<'a> UnverifiedChain<'a> {
         })
     }
 
-    /// Returns this chain as a self-revocation, if it has the layout of one. Verifies no signature and compiles no
-    /// regular expression.
+    /// Returns this chain as a self-revocation, or `None` if it does not have the layout of a self-revocation. Verifies
+    /// no signature and compiles no regular expression.
     #[must_use]
     pub fn self_revocation(&self) -> Option<SelfRevocation<'a>> {
         let [outer, inner] = self.links.as_slice() else {
@@ -242,11 +242,11 @@ impl<'a> UnverifiedChain<'a> {
     }
 }
 
-/// A message in which a key denies itself: an unsigned certificate for the denylist, then a certificate for the
-/// same key that the key signed.
+/// A message in which a key denies itself: an unsigned certificate for the denylist, then a certificate for the same
+/// key, signed by this key itself.
 ///
-/// It needs no root of trust and does not expire. Anyone can create keys at no cost, so a node spends only a small
-/// part of its time on the verification of such messages.
+/// Such a message needs no root of trust and does not expire. Anyone can create keys at no cost, so a node spends only
+/// a small part of its time on the verification of such messages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelfRevocation<'a> {
     key: VerifyingKey,
@@ -307,7 +307,7 @@ impl SelfRevocation<'_> {
     }
 }
 
-/// Reads the links of a chain. Checks their number before it reads any of them.
+/// Reads the signed certificates of a chain. Checks their number before it reads the first of them.
 fn read_links(bytes: &[u8]) -> Result<Vec<&[u8]>, ChainError> {
     let mut reader = Reader::new(bytes);
     let len = reader.array().map_err(ChainError::Encoding)?;
@@ -322,7 +322,7 @@ fn read_links(bytes: &[u8]) -> Result<Vec<&[u8]>, ChainError> {
 }
 
 impl ValidatedChain {
-    /// Returns the root of trust that the chain was validated under.
+    /// Returns the root of trust under which the chain was validated.
     #[must_use]
     pub fn root(&self) -> Option<&VerifyingKey> {
         self.path.first()
@@ -349,7 +349,7 @@ impl ValidatedChain {
         &self.keys
     }
 
-    /// Returns the further elements of the last certificate.
+    /// Returns the elements after the keys in the last certificate.
     #[must_use]
     pub fn extra(&self) -> Vec<Value<'_>> {
         let mut reader = Reader::new(&self.extra);
@@ -361,7 +361,7 @@ impl ValidatedChain {
         elements
     }
 
-    /// Returns the concatenated bytes of the further elements.
+    /// Returns the encoded elements after the keys in the last certificate, concatenated.
     pub(super) fn extra_bytes(&self) -> &[u8] {
         &self.extra
     }
@@ -410,8 +410,9 @@ impl Limits {
     }
 }
 
-/// Returns the keys of the last certificate that the lists permit. `denied` is true if the chain before the last
-/// certificate is denied.
+/// Returns the keys of the last certificate, without the denied keys of a list. `denied` is true if the lists deny the
+/// key that signed the last certificate; a key of the last certificate that is on the allowlist lifts this denial.
+/// Returns [`ChainError::Denied`] if a denial is not lifted or no key is left.
 fn permitted(
     keys: CertificateKeys,
     trust: &TrustStore,
@@ -440,7 +441,7 @@ fn permitted(
 }
 
 impl UnverifiedChain<'_> {
-    /// Returns the signing key that the last certificate is for, before anything is verified. Callers use this to
+    /// Returns the signing key for which the last certificate was made. Nothing is verified. Callers use this to
     /// recognize a known key without the cost of verifying a signature.
     #[must_use]
     pub fn peek_key(&self) -> Option<VerifyingKey> {
@@ -491,7 +492,8 @@ pub const MAX_VERIFIED: usize = 1024;
 /// Only the result for the signature is remembered. The validity and the lists are checked each time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VerifiedLinks {
-    /// The number of the last use of each certificate, by the hash of the signer's key and the certificate.
+    /// For each certificate, the value of `uses` at its last use. The map's key is a hash of the signer's key and the
+    /// certificate.
     used: HashMap<[u8; 32], u64>,
     uses: u64,
 }
