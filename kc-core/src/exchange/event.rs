@@ -60,7 +60,7 @@ pub enum Missing {
 pub struct MissingKeys {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The reason that concerns all keys of the root topic, if this node's own chain is at fault.
+    /// If this node's own chain is at fault, the reason that concerns all keys of the root topic. Otherwise `None`.
     pub own: Option<Missing>,
     /// The keys that no producer has sent in time.
     pub unanswered: Vec<KeyId>,
@@ -94,7 +94,7 @@ pub enum ExchangeEvent {
         ids: Vec<KeyId>,
         /// The node that sent the keys.
         giver: Party,
-        /// The time since the request.
+        /// The time from the request that was answered until now.
         after: Duration,
     },
     /// This node sent keys to a node that had requested them.
@@ -125,7 +125,8 @@ pub enum ExchangeEvent {
         sender: Sender,
         /// The reason.
         refusal: Refusal,
-        /// The number of refusals of this topic by this check since the last report, if a report is due now.
+        /// The number of records of this topic that the same check has refused since the last report, or `None` if no
+        /// report is due now.
         report: Option<u64>,
     },
     /// No producer has sent these keys in time. This node continues to ask.
@@ -139,7 +140,7 @@ pub enum ExchangeEvent {
     NoValidChain {
         /// The reason.
         error: ChainError,
-        /// The number of occurrences since the last report, if a report is due now.
+        /// The number of times that this happened since the last report, or `None` if no report is due now.
         report: Option<u64>,
     },
     /// A side topic cannot be read. The exchange tries again.
@@ -159,7 +160,7 @@ pub enum ExchangeEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The sender's chain does not grant what the message requires.
+    /// The sender's chain is not valid, or does not grant the topic or the usage that the message requires.
     #[error("the sender's chain was refused: {0}")]
     Chain(#[from] ChainError),
     /// The list of key ids is malformed, or too long.

@@ -60,8 +60,8 @@ pub struct ExchangeConfig {
     pub interval: Duration,
 }
 
-/// The position of a record, in the numbering of its reader. The exchange returns it in [`Effect::Settled`] when it
-/// no longer needs the record.
+/// The number by which the caller identifies a record: not the offset of the record in Kafka. The exchange returns it
+/// in [`Effect::Settled`] when it no longer needs the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
@@ -95,7 +95,8 @@ pub enum Input {
     Unwant(RootTopic, KeyId),
     /// This node seals records of a root topic. The exchange begins to read the requests for this topic's keys.
     Serve(RootTopic),
-    /// The lists or the node's own chains changed. The exchange validates again what it validated before.
+    /// The lists or the node's own chains changed. The exchange validates the chains of records in progress again. It
+    /// also looks up again which of the node's own chains are valid and which topics they grant.
     TrustChanged,
     /// The result of a job.
     Done(Ticket, Result<Output, Failure>),
@@ -124,7 +125,7 @@ pub struct KeyTableChange {
     pub root_topic: RootTopic,
     /// The keys, each with its id.
     pub keys: Vec<(KeyId, DataKey)>,
-    /// The keys that signed the certificates of the giver's chain: the root of trust first, the giver's own key last.
+    /// The keys that signed the certificates of the sender's chain: the root of trust first, the sender's own key last.
     pub giver: Arc<[VerifyingKey]>,
 }
 
@@ -237,8 +238,9 @@ impl Exchange {
         }
     }
 
-    /// Returns the next action. Call it until it returns `None`: after each input, and after
-    /// [`next_timeout`](Self::next_timeout).
+    /// Returns the next action, or `None` if there is none left. After each input, and when the time that
+    /// [`next_timeout`](Self::next_timeout) returned has passed, the caller repeats the call until the result is
+    /// `None`.
     pub fn poll_effect(&mut self, now: Now) -> Option<Effect> {
         self.wants.end_waits(now.mono);
         loop {
@@ -279,7 +281,7 @@ impl Exchange {
         Some(next.saturating_sub(now.mono))
     }
 
-    /// Returns the reason why a key is missing, or `None` if it is not wanted.
+    /// Returns the reason why a key is missing, or `None` if the key is not wanted.
     #[must_use]
     pub fn why(&self, root_topic: &RootTopic, id: &KeyId, now: Now) -> Option<Missing> {
         self.wants.why(root_topic, id, now.mono)
@@ -353,7 +355,7 @@ impl Exchange {
     }
 }
 
-/// Returns the key that signed the last certificate, as the record claims, before anything is verified.
+/// Returns the key that, according to the record, signed the last certificate. Nothing is verified.
 fn claimed_sender(value: &[u8]) -> Option<VerifyingKey> {
     let chain = UnverifiedChain::parse(value).ok()?;
     chain.peek_signer()

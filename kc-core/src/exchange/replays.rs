@@ -12,17 +12,17 @@ use crate::wire::{Reader, Value};
 /// is forgotten for each new one. Test: `answered_requests_are_bounded_and_forgotten_when_they_end`.
 pub const MAX_ANSWERED: usize = 65_536;
 
-/// The identity of a request, known before anything in it is verified: the root topic, the random value, and the
-/// exact list of exchange keys.
+/// The identity of a request, known before anything in it is verified: the root topic, the random value, and the exact
+/// list of key-exchange keys.
 ///
 /// Copies of a request with other signers, which controllers make, have the same identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestId {
     form: RequestForm,
-    /// A hash of the root topic, the random value and the exchange keys.
+    /// A hash of the root topic, the random value and the key-exchange keys.
     id: [u8; 32],
     /// A hash for each X25519 key of the request, made from the root topic, the random value, the key and the request's
-    /// signer. It identifies a request in legacy form with this key, if the other parts are the same.
+    /// signer. A request in legacy form with the same parts has the same hash.
     bare: Vec<[u8; 32]>,
 }
 
@@ -76,8 +76,8 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    /// Returns whether a request was answered. A request in legacy form also counts as answered if a request in list
-    /// form was answered that has the same signer and random value and contains the key of the legacy request.
+    /// Returns whether a request was answered. A request in legacy form also counts as answered if its key was in the
+    /// list of an answered request with the same signer and random value.
     pub(super) fn contain(&self, request: &RequestId) -> bool {
         let answered = |id| self.answered.contains_key(id);
         let as_bare = request.form == RequestForm::Legacy && request.bare.iter().any(answered);

@@ -37,7 +37,7 @@ pub struct KeyReply {
 /// Draws, in this order, the random bytes of the key exchange, `random1` (32 bytes), and a nonce of 24 bytes.
 ///
 /// # Errors
-/// Returns [`Refusal::NoCommonSuite`] if the request offers no key of one of `suites`, and [`Refusal::Exchange`] if
+/// Returns [`Refusal::NoCommonSuite`] if the request offers no key for any of `suites`, and [`Refusal::Exchange`] if
 /// the offered key is invalid.
 pub fn compose_reply(
     request: &KeyRequest,
@@ -134,9 +134,9 @@ impl KeyReply {
     /// Opens the box with the ephemeral keys of the request. Tries the first [`MAX_TRIED_KEYS`] keys in the reply.
     ///
     /// # Errors
-    /// Returns [`Refusal::NoCommonSuite`] if no key in the reply is of a suite of the request, [`Refusal::Exchange`]
-    /// if a key is invalid, [`Refusal::Box`] if the box does not open, and [`Refusal::Keys`] if the content of the
-    /// box is malformed.
+    /// Returns [`Refusal::NoCommonSuite`] if none of the tried keys has the suite of one of `ephemerals`. If no key
+    /// opens the box, returns the error of the last key with such a suite: [`Refusal::Exchange`] if this key is
+    /// invalid, or [`Refusal::Box`]. Returns [`Refusal::Keys`] if the box opens but its content is malformed.
     pub fn open(
         &self,
         root_topic: &RootTopic,

@@ -17,8 +17,8 @@ pub const NONCE_LEN: usize = 32;
 /// The maximum length of a request's random value, in bytes. Test: `a_random_value_of_the_wrong_length_is_refused`.
 pub(super) const MAX_NONCE_LEN: usize = 256;
 
-/// The usages in the last certificate of a request. With both usages, producers may answer the request, and
-/// controllers may forward it.
+/// The usages in the last certificate of a request. The first permits producers to answer the request. The second
+/// permits controllers to forward it.
 const REQUESTING: [Usage; 2] = [Usage::EncryptRequest, Usage::EncryptSubscribe];
 
 /// The form in which a request lists its key-exchange keys.
@@ -86,7 +86,7 @@ impl KeyRequest {
         &self.random0
     }
 
-    /// Returns the key type of the root of trust that the requester was validated under.
+    /// Returns the key type of the root of trust under which the requester's chain was validated.
     #[must_use]
     pub fn root_type(&self) -> Option<KeyType> {
         self.chain.root().map(|root| root.key_type())
@@ -259,7 +259,7 @@ pub const MAX_VALIDITY: Duration = Duration::from_secs(604_800);
 pub struct Validity(Duration);
 
 impl Default for Validity {
-    /// One day (protocol §10).
+    /// Returns one day (protocol §10).
     fn default() -> Self {
         Self(Duration::from_secs(86_400))
     }

@@ -12,14 +12,14 @@ use crate::ratchet::{Candidates, DataKey};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
-/// The maximum number of root topics with wanted keys. Further root topics are refused until one of these has no
-/// wanted key left. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
+/// The maximum number of root topics with wanted keys. At this number, a further root topic is refused until one of the
+/// root topics has no wanted key left. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_ROOTS: usize = 1024;
 /// The maximum number of wanted keys of one root topic.
 ///
 /// Any node that can write to the topic can invent ids, and these must not displace real ids for good. When the limit
-/// is reached, a key that was already asked for is therefore dropped for each new one. Test:
-/// `a_million_invented_ids_and_roots_stay_within_the_bounds`.
+/// is reached, a key that was requested at least one second ago is therefore dropped for each new one. If there is no
+/// such key, the new id is refused. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_WANTED_PER_ROOT: usize = 256;
 /// The maximum number of requests of one root topic to which this node still accepts replies. At this number, the
 /// oldest request is forgotten for each new one. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
@@ -44,7 +44,7 @@ const MORE_REPLIES: Duration = Duration::from_secs(5);
 /// The time for which a key that was asked for keeps its place among the wanted keys, since its reply may be on the
 /// way.
 const KEEPS_PLACE: Duration = Duration::from_secs(1);
-/// A key is no longer wanted if no record has needed it for this number of intervals.
+/// A key is no longer wanted if no record has needed it for this number of request intervals.
 const FORGOTTEN_AFTER: u32 = 20;
 
 /// The wanted keys of all root topics.
@@ -235,7 +235,7 @@ impl Wants {
         }
     }
 
-    /// Records that a request was not sent. Its ids are due again at `until`.
+    /// Records that a request was not sent. The ids that it asked for are due again at `until`.
     pub(super) fn unsent(&mut self, due: &Due, random0: Option<&[u8; NONCE_LEN]>, until: Duration) {
         let Some(state) = self.roots.get_mut(&due.root_topic) else {
             return;
@@ -249,7 +249,7 @@ impl Wants {
             .retain(|request| Some(&request.random0) != random0);
     }
 
-    /// Stops all requests until `until` or [`unblock`](Self::unblock).
+    /// Sends no request until the time `until`, or until [`unblock`](Self::unblock) is called.
     pub(super) fn block(&mut self, until: Duration) {
         self.blocked = Some(until);
     }
@@ -281,7 +281,8 @@ impl Wants {
         requests.map(|request| (&request.random0, &*request.ephemerals))
     }
 
-    /// Returns the wanted keys among received `keys`, and the time since the request.
+    /// Returns the wanted keys among the received `keys`, and the time since the request with the random value
+    /// `random0` was sent. If no such request is known, the time is zero.
     pub(super) fn receive(
         &mut self,
         root_topic: &RootTopic,
@@ -347,12 +348,12 @@ impl Wants {
         }
     }
 
-    /// Forgets which topics this node's chain grants, so that this is looked up again.
+    /// Forgets which topics this node's chain grants, so that the grants are looked up again.
     pub(super) fn forget_grants(&mut self) {
         self.roots.values_mut().for_each(|state| state.grant = None);
     }
 
-    /// Returns the reason why a key is missing, or `None` if it is not wanted.
+    /// Returns the reason why a key is missing, or `None` if the key is not wanted.
     pub(super) fn why(&self, root_topic: &RootTopic, id: &KeyId, now: Duration) -> Option<Missing> {
         let state = self.roots.get(root_topic)?;
         let wanted = state.wanted.iter().find(|wanted| wanted.id == *id)?;
@@ -537,7 +538,8 @@ impl WantedKey {
         };
     }
 
-    /// Returns whether the key waits for a request.
+    /// Returns whether the key must still be requested: no request for it is about to be sent, and no reply has brought
+    /// it.
     fn waits(&self) -> bool {
         !self.leaving && self.answered.is_none()
     }
@@ -559,7 +561,8 @@ impl WantedKey {
     }
 }
 
-/// Returns the time after the first request at which a key counts as unanswered, for this request interval.
+/// Returns the time after the first request at which a key counts as unanswered, if requests are repeated at
+/// `interval`.
 fn patience(interval: Duration) -> Duration {
     UNANSWERED_AFTER.min(interval.saturating_mul(3))
 }

@@ -19,9 +19,9 @@ pub(super) struct Dispatch {
     purpose: Purpose,
     kafka_key: Arc<[u8]>,
     unsigned: VecDeque<(Arc<ToBeSigned>, Vec<SideTopic>)>,
-    /// The message being sent, and the topics that it has not been sent to yet.
+    /// The message being sent, and the topics to which it must still be sent.
     signed: Option<(Arc<[u8]>, VecDeque<SideTopic>)>,
-    /// True if a message has reached a topic.
+    /// True if at least one message of this dispatch has reached a topic.
     sent: bool,
     /// The reason why a signed message could not be sent.
     failure: Option<Failure>,

@@ -58,7 +58,7 @@ impl Exchange {
         queue.or_default().push_back(task);
     }
 
-    /// Inspects waiting records as long as there are tickets.
+    /// Inspects waiting records as long as further jobs may run.
     pub(super) fn start_waiting(&mut self, now: Now) -> bool {
         let roots: Vec<_> = self.waiting.keys().cloned().collect();
         let mut moved = false;
@@ -86,7 +86,7 @@ impl Exchange {
         moved
     }
 
-    /// Inspects a record before anything in it is verified. Continues with it if it may concern this node.
+    /// Inspects a record without verifying anything in it. If the record may concern this node, processes it further.
     pub(super) fn look_at(&mut self, mut task: Task, now: Now) {
         let Step::Record(record) = task.take_step() else {
             return;
@@ -147,8 +147,9 @@ impl Exchange {
         }
     }
 
-    /// Returns whether a legacy request must wait for requests in list form for the same root topic. It waits once for
-    /// the other records in the queue, and for requests in list form that are being processed.
+    /// Returns whether a legacy request must wait for requests in list form for the same root topic. A legacy request
+    /// waits behind the other records in the queue, but only once. It also waits as long as requests in list form are
+    /// being processed.
     pub(super) fn waits_for_lists(&self, task: &Task) -> bool {
         let others_wait = self.waiting.contains_key(&task.root_topic);
         let is_list = |running: &Task| match &running.step {
@@ -181,7 +182,7 @@ const READ_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// The state of reading a side topic.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
-    /// Not begun; the next attempt is due at this time.
+    /// Reading has not begun. The next attempt is due at this time.
     Due(Duration),
     /// An attempt is in progress.
     Beginning,

@@ -38,7 +38,8 @@ impl Exchange {
         self.with_identities(task, now);
     }
 
-    /// Interprets a validated chain as a request. Settles the record if the chain is not a request.
+    /// Interprets a validated chain as a request. If the chain is not valid or not a request, refuses the record and
+    /// returns `None`.
     pub(super) fn request_of(
         &mut self,
         task: &Task,

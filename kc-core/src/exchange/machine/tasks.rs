@@ -24,14 +24,14 @@ pub(super) struct Task {
     pub(super) attempts: u32,
     /// True if this legacy request was already queued behind the other waiting records of its root topic.
     pub(super) is_behind_lists: bool,
-    /// The number of changes of the lists when the task's chain was validated.
+    /// The number of changes of the lists (`Exchange::trust`) when the task's chain was validated.
     pub(super) trust: u64,
     pub(super) step: Step,
 }
 
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The step has been taken out to decide on the next one.
+    /// A placeholder, from a call of [`Task::take_step`] until the next step is set.
     Taken,
     /// A record that has not been inspected.
     Record(Record),
@@ -44,7 +44,7 @@ pub(super) enum Step {
     Answer(Record, RequestId, Arc<KeyRequest>, Vec<KeyId>),
     ValidateForward(Record, RequestId),
     Forward(Record, RequestId, Arc<KeyRequest>),
-    /// A request of this node that waits for its identities.
+    /// A request of this node that waits for the node's own identities.
     Ask(Due),
     Draw(Due, Arc<[ValidIdentity]>),
     Dispatch(Dispatch),
@@ -194,8 +194,8 @@ impl Exchange {
         }
     }
 
-    /// Processes a record again later. After [`MAX_ATTEMPTS`] attempts, settles the record, because the requester
-    /// will ask again.
+    /// Processes a record again later. After [`MAX_ATTEMPTS`] attempts, gives the record up: its position may be
+    /// committed. A node that still needs an answer repeats its request.
     pub(super) fn try_again(&mut self, mut task: Task, now: Now) {
         let record = match task.take_step() {
             Step::Record(record)
@@ -260,7 +260,7 @@ impl Task {
         }
     }
 
-    /// Takes the step out, to be replaced by the next one.
+    /// Returns the current step and puts [`Step::Taken`] in its place. The caller then sets the next step.
     pub(super) fn take_step(&mut self) -> Step {
         std::mem::replace(&mut self.step, Step::Taken)
     }
