@@ -12,7 +12,8 @@ pub struct Identity {
     chain: Option<Vec<u8>>,
 }
 
-/// An identity with a chain that was valid when it was checked. It signs requests and replies.
+/// An identity whose chain was valid at the time of its check. The node signs requests and replies with such
+/// identities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidIdentity {
     key: VerifyingKey,

@@ -117,7 +117,7 @@ pub enum TrustEvent {
     Refused {
         /// The topic of the update.
         topic: ManagementTopic,
-        /// The key that the update claims to concern, not verified.
+        /// The key that the update claims to concern. The claim has not been verified.
         claimed: Option<VerifyingKey>,
         /// The reason.
         error: UpdateError,
@@ -361,7 +361,7 @@ impl Trust {
             .fold(LOOK_INTERVAL, Duration::min)
     }
 
-    /// Performs [`TrustEffect::Verify`]: verifies one signature, by a key that no root certified.
+    /// Performs [`TrustEffect::Verify`]: verifies one signature of a key that no root of trust certified.
     ///
     /// # Errors
     /// Returns an [`UpdateError`] if the message is not a self-revocation, its signature does not verify, or the

@@ -144,9 +144,9 @@ impl TrustList {
 
     /// Validates like [`accept`](Self::accept), and also accepts a self-revocation.
     ///
-    /// A self-revocation costs the verification of one more signature, by a key that no root certified. Use this
-    /// method for messages that an operator provides. For messages from a topic, use [`Trust`](super::Trust), which
-    /// limits the time for these verifications.
+    /// A self-revocation costs the verification of one more signature, and no root of trust certified the key that made
+    /// it. Use this method for messages that an operator provides. For messages from a topic, use
+    /// [`Trust`](super::Trust), which limits the time for these verifications.
     ///
     /// # Errors
     /// Returns an [`UpdateError`] like [`accept`](Self::accept).
@@ -211,8 +211,8 @@ fn carried_entry(chain: &ValidatedChain) -> Result<&[u8], UpdateError> {
     }
 }
 
-/// Checks a new chain for a node's own key: it must be valid, certify this key, leave room for one more
-/// certificate, and end no earlier than the chain in use, if that is valid.
+/// Checks a new chain for a node's own key: it must be valid, certify this key, and leave room for one more
+/// certificate. If the chain in use is valid, the new chain must not end earlier.
 ///
 /// # Errors
 /// Returns the [`UpdateError`] of the check that refused the chain.
@@ -241,8 +241,9 @@ pub fn accept_chain(
     }
 }
 
-/// Returns whether `key` may be added to the allowlist by a chain with the root `by`. A hybrid key puts its classical
-/// half out of force as a root; if the half is on the allowlist, only the half itself may do this.
+/// Returns whether a chain with the root `by` may add `key` to the allowlist. A hybrid key on the allowlist puts its
+/// classical half out of force as a root. If this half is on the allowlist, only a chain with this half as its root may
+/// therefore add the hybrid key.
 fn may_replace_half(by: Option<&VerifyingKey>, key: &VerifyingKey, trust: &TrustStore) -> bool {
     let half = VerifyingKey::Ed25519(*key.ed25519());
     key.key_type() == KeyType::Ed25519 || !trust.lists(TrustList::Allow, &half) || by == Some(&half)

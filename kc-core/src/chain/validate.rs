@@ -261,7 +261,7 @@ impl SelfRevocation<'_> {
         &self.key
     }
 
-    /// Verifies the message: one signature, by a key that no root certified.
+    /// Verifies the one signature in the message. It is the signature of a key that no root of trust certified.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C05 to C08, C14 and C15 if the signature or a certificate is
@@ -460,8 +460,8 @@ impl UnverifiedChain<'_> {
 
     /// Returns the signing key that the chain claims to certify. All signatures except the first are verified.
     ///
-    /// The first signature is not verified because no root of trust is known here. The result therefore proves
-    /// nothing. It is for programs that pass a chain on to other nodes.
+    /// The first signature is not verified because no root of trust is known here. The result therefore proves nothing.
+    /// Use this method only to pass the chain on to other nodes, which validate it.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C02 and C05 to C10 if a certificate is malformed or its

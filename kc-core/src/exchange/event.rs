@@ -34,7 +34,7 @@ impl Party {
 pub enum Sender {
     /// A node with a validated chain.
     Verified(Party),
-    /// The key that the record names, not verified.
+    /// The key that the record names as its signer. The signature has not been verified.
     Claimed(VerifyingKey),
     /// The record names no key.
     Unknown,

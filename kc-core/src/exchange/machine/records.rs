@@ -163,7 +163,7 @@ impl Exchange {
     }
 }
 
-/// Returns the first check that fails for a record without the random value of a request.
+/// Returns the reason to refuse a record in which no random value of a request is found.
 fn why_no_request(value: &[u8]) -> Refusal {
     let chain = match UnverifiedChain::parse(value) {
         Ok(chain) => chain,
