@@ -19,7 +19,8 @@ pub use secret::DecapsulationKey;
 #[cfg(feature = "vectors")]
 pub use secret::{CompletedKey, SecretKey};
 
-/// A reason why a key exchange failed. The sender of the other side's key is at fault.
+/// A reason why a key exchange failed. The cause of [`UsedUp`](Self::UsedUp) is this side's key. The cause of all
+/// other errors is the key that the other side sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KemError {
@@ -31,8 +32,8 @@ pub enum KemError {
         /// The suite of the other side's key.
         found: Suite,
     },
-    /// The secret key has already encapsulated to another key, and may do so only once.
-    #[error("the secret key has already encapsulated")]
+    /// This side's secret key was already used to encapsulate to another key. A secret key may encapsulate only once.
+    #[error("the secret key was already used for an encapsulation, and may be used for only one")]
     UsedUp,
     /// The X25519 result is all zeros: the other side sent a point of low order.
     #[error("the other side's X25519 key is a point of low order")]
@@ -40,7 +41,7 @@ pub enum KemError {
     /// The post-quantum public key fails the check of FIPS 203 §7.2 or cannot be read.
     #[error("invalid {0:?} encapsulation key")]
     InvalidKey(Suite),
-    /// The key is malformed.
+    /// The other side's key is malformed.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
@@ -49,11 +50,11 @@ pub enum KemError {
 /// below X25519.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Suite {
-    /// X25519 (RFC 7748) alone; version 1 for keys and replies.
+    /// X25519 (RFC 7748) alone. Requesters' keys and replies have the version 1.
     X25519,
-    /// X25519 and Streamlined NTRU Prime 761; version 2 for keys, 3 for replies.
+    /// X25519 and Streamlined NTRU Prime 761. Requesters' keys have the version 2, and replies have the version 3.
     Sntrup761,
-    /// X25519 and ML-KEM-1024 (FIPS 203); version 5 for keys, 6 for replies.
+    /// X25519 and ML-KEM-1024 (FIPS 203). Requesters' keys have the version 5, and replies have the version 6.
     MlKem1024,
 }
 

@@ -1,4 +1,4 @@
-//! Values sealed to a recipient's public key (protocol §13), by which an operator can escrow a ratchet.
+//! Values sealed to a recipient's public key (protocol §13). An operator can escrow a ratchet with them.
 
 use dryoc::classic::crypto_box::crypto_box_seal_open;
 use rand_core::CryptoRng;
@@ -8,7 +8,7 @@ use super::{DecapsulationKey, EncapsulationKey, KemError, PublicKey, Suite};
 use crate::secret::{Secret, SecretVec};
 use crate::symmetric::{self, NONCE_LEN, sha256};
 
-/// Bytes that libsodium's sealed box adds to a message: an ephemeral key of 32 bytes and a tag of 16.
+/// The number of bytes that libsodium's sealed box adds to a message: 32 for an ephemeral key, and 16 for a tag.
 const LIBSODIUM_OVERHEAD: usize = 48;
 
 /// A reason why a sealed value does not open.

@@ -66,7 +66,7 @@ impl DecapsulationKey {
         })
     }
 
-    /// Returns the stand-alone byte form: 32 bytes for X25519, MessagePack for the hybrids.
+    /// Returns the stand-alone byte form: 32 bytes for X25519, MessagePack for the other suites.
     #[must_use]
     pub fn expose_bytes(&self) -> SecretVec {
         self.encode(None)

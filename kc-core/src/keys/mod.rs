@@ -1,8 +1,8 @@
 //! Signing keys (protocol §5): Ed25519 (version 1) and the hybrid of Ed25519 and SLH-DSA (version 4).
 //!
 //! Signatures are *combined*: the signature stands in front of the message that it signs. In version 4, an
-//! SLH-DSA-SHAKE-128f signature stands in front of the Ed25519-signed message and covers all of it; both must
-//! verify.
+//! SLH-DSA-SHAKE-128f signature stands in front of the Ed25519-signed message, and signs the Ed25519 signature and the
+//! message. Both signatures must verify.
 
 mod ed25519;
 mod signing;
@@ -64,7 +64,7 @@ pub enum KeyError {
     #[error("malformed key: {0}")]
     Encoding(#[from] WireError),
     /// No key of the required kind has this version.
-    #[error("the key version {0} is unknown, or of another kind of key")]
+    #[error("no key of the required kind has the version {0}")]
     Version(i128),
     /// A part of the key has the wrong length.
     #[error("{part} is {found} bytes long instead of {expected}")]
@@ -100,7 +100,7 @@ pub(crate) enum Element<'v, 'a> {
     Versioned(i128, &'v Value<'a>),
 }
 
-/// Classifies a value that holds a key and passes it to `read` (protocol §5).
+/// Determines the form of a value that holds a key, and passes the [`Element`] in it to `read` (protocol §5).
 ///
 /// A byte string of the length `bare` is a bare version-1 key. Any other byte string is the stand-alone form:
 /// MessagePack, in which byte strings must be of the *bin* family. An array is `[version, content]`.

@@ -44,13 +44,13 @@ impl SigningKey {
         }
     }
 
-    /// Creates the version-1 key of an Ed25519 seed of 32 bytes.
+    /// Creates a version-1 key from an Ed25519 seed of 32 bytes.
     #[must_use]
     pub fn from_ed25519_seed(seed: &Secret<32>) -> Self {
         Self::new(ed25519::from_seed(seed), None)
     }
 
-    /// Creates the version-4 key of an Ed25519 seed of 32 bytes and an SLH-DSA seed of 48 bytes (secret seed, PRF
+    /// Creates a version-4 key from an Ed25519 seed of 32 bytes and an SLH-DSA seed of 48 bytes (secret seed, PRF
     /// key, public seed).
     #[must_use]
     pub fn from_hybrid_seeds(ed25519: &Secret<32>, slh_dsa: &Secret<48>) -> Self {

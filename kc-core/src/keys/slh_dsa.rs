@@ -79,7 +79,8 @@ pub(super) fn verify<'a>(
         .ok_or(SignatureError)
 }
 
-/// Passes the bytes that were drawn for hedging to `fips205`, which uses an older randomness trait.
+/// A random number generator of `rand_core` 0.6, the version that `fips205` requires. It yields the bytes that were
+/// drawn to hedge the signature.
 struct Hedge([u8; HEDGE_LEN]);
 
 impl rand_core_06::CryptoRng for Hedge {}
@@ -107,9 +108,9 @@ impl rand_core_06::RngCore for Hedge {
 
 /// The SLH-DSA half of a version-4 key, for a keystore that holds the Ed25519 half elsewhere, such as on a token.
 ///
-/// The token makes `signed = ed25519_signature || message`. The version-4 signature is `slh_dsa_signature ||
-/// signed` (protocol §5). [`complete`](Self::complete) makes it with this half in memory; a token that holds both
-/// halves makes it itself.
+/// The token makes `signed = ed25519_signature || message`. The combined version-4 signature is
+/// `slh_dsa_signature || signed` (protocol §5), and [`complete`](Self::complete) makes it. A token
+/// that holds both halves makes the combined signature itself.
 pub struct SlhDsaHalf(Secret<{ SECRET_LEN }>);
 
 impl SlhDsaHalf {

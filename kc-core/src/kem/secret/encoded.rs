@@ -71,7 +71,8 @@ impl SecretKey {
     ///
     /// # Errors
     /// Returns [`KemError::UsedUp`] if this key has already encapsulated, [`KemError::SuiteMismatch`] if `peer` is
-    /// of another suite, and [`KemError::LowOrder`] or [`KemError::InvalidKey`] if `peer` is unusable.
+    /// of another suite, [`KemError::LowOrder`] if the X25519 key of `peer` is a point of low order, and
+    /// [`KemError::InvalidKey`] if the KEM key of `peer` is invalid.
     pub fn complete(
         self,
         peer: &PublicKey,
