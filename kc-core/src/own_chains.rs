@@ -39,8 +39,8 @@ impl OwnChains {
         Ok(chains.collect())
     }
 
-    /// Returns the chains of `key`, the node's signing key at `position` (from 0). If the entry with this number holds
-    /// one of them, that chain is the first.
+    /// Returns the chains of `key`, the node's signing key at `position` (from 0). If the entry with the number
+    /// `position` holds one of these chains, that chain is the first.
     #[must_use]
     pub fn of_key(&self, position: usize, key: &VerifyingKey) -> Vec<&OwnChain> {
         let chains = self

@@ -103,7 +103,8 @@ pub fn provisioner_of(chain: &[u8], root: &VerifyingKey) -> Option<(Provisioner,
     Some((by, first.keys.signer()?.clone()))
 }
 
-/// Encodes a certificate for the issuer to sign. Its restrictions are in the order that provisioning uses.
+/// Encodes a certificate for the issuer to sign. The constraints are in the order that provisioning uses: usages,
+/// topics, path length.
 pub(super) fn certificate(
     max_age: MaxAge,
     constraints: &Constraints,
@@ -170,8 +171,8 @@ pub struct IssuedChain {
 }
 
 impl Role {
-    /// Returns the content of the role's certificate: its usages, the root topics of `topics` (all topics if `topics`
-    /// is empty), and the path length.
+    /// Returns the constraints for the certificate of a node with this role. They allow the role's usages and the root
+    /// topics of `topics`. If `topics` is empty, they allow all topics.
     ///
     /// # Errors
     /// Returns [`ProvisionError::TooManyTopics`] if there are more than [`MAX_TOPICS`] topics.

@@ -8,10 +8,11 @@ use crate::chain::{
 use crate::keys::{KeyError, Signer, VerifyingKey};
 use crate::wire::Writer;
 
-/// Makes a message for a list's topic (protocol §8) that adds `entry` to the list. Nodes accept it until `max_age`.
+/// Makes a message for the topic of the allowlist or the denylist (protocol §8). The message adds `entry` to this
+/// list. Nodes accept the message until `max_age`.
 ///
-/// If `signer_chain` is `None`, `signer` is a root of trust. Otherwise `signer` is the last key of this chain, which
-/// must grant the list's usage.
+/// If `signer_chain` is `None`, `signer` must be the key of a root of trust. Otherwise `signer` must be the last key of
+/// `signer_chain`, and this chain must grant the usage of the list ([`TrustList::usage`]).
 ///
 /// # Errors
 /// Returns a [`ChainError`] if the chain cannot be parsed, the entry is not for exactly one signing key, or the signer
@@ -45,7 +46,7 @@ pub fn compose_update(
 
 /// Makes a self-revocation (protocol §6): a message for the denylist topic in which a key denies itself.
 ///
-/// It needs no root of trust, does not expire and cannot be undone.
+/// The message needs no signature of a root of trust. It does not expire, and the revocation cannot be undone.
 ///
 /// # Errors
 /// Returns a [`KeyError`] if the signer fails.
@@ -54,9 +55,9 @@ pub fn self_revocation(signer: &dyn Signer, rng: &mut dyn CryptoRng) -> Result<V
     sign_revocation(signer, Some(&entry), rng)
 }
 
-/// Makes a self-revocation like the peers' tool does for provisioners: without the entry for the denylist.
+/// Makes the self-revocation that the peers' tool makes for provisioners. It lacks the entry for the denylist.
 ///
-/// The message is valid as a chain, but the peers ignore it on the denylist topic. To revoke a key, use
+/// The message is a valid chain, but the peers ignore it in the denylist topic. To revoke a key, use
 /// [`self_revocation`].
 ///
 /// # Errors

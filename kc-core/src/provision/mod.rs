@@ -1,18 +1,20 @@
 //! The creation of nodes from two passwords (protocol §12).
 //!
-//! The root password gives the root of trust. The provisioning password gives three provisioners, one for each kind
-//! of node, which the root certifies. A provisioner certifies a node for its [`Role`].
+//! The key of the root of trust is derived from the root password. The keys of three provisioners, one for each kind of
+//! node, are derived from the provisioning password. The root of trust certifies the provisioners, and a provisioner
+//! certifies a node for its [`Role`].
 //!
 //! | available | functions |
 //! |---|---|
 //! | both passwords | [`provision_node`]; [`issue_chain`] for an existing key |
-//! | the provisioning password or a token with its keys | once [`request_provisioner`], then [`provision_node_under`] |
+//! | the provisioning password or a provisioner's key | once [`request_provisioner`], then [`provision_node_under`] |
 //! | the root password | [`sign_request`], which signs the requests of provisioners and nodes |
 //! | neither password | [`request_node`], then [`RequestedNode::complete`] |
 //!
-//! A request must be signed by [`sign_request`] before the second function is called. The results are the content of
-//! the node's files. With requests, the root password can stay in a safe place: operators carry only the root's public
-//! key, unsigned certificates and signed certificates.
+//! [`request_provisioner`] and [`request_node`] make requests. A request must be signed with [`sign_request`] before
+//! the next function of its row is called. The results are the content of the node's files. With requests, the root
+//! password can stay in a safe place: operators carry only the root's public key, unsigned certificates and signed
+//! certificates.
 
 mod issuer;
 mod list_update;
@@ -59,7 +61,7 @@ pub enum ProvisionError {
     /// The bytes for the root to sign are not a certificate.
     #[error("the request is not a certificate")]
     Request(#[source] ChainError),
-    /// The bytes for the root to sign are a certificate, but not one that provisioning requests.
+    /// The bytes for the root to sign are a certificate, but not for exactly one signing key.
     #[error("the request is not a certificate for exactly one signing key")]
     NotARequest,
     /// No provisioner certifies nodes of this role; only the root of trust does.
@@ -68,7 +70,7 @@ pub enum ProvisionError {
     /// A certificate, or the chain that ends with it, is not valid under the root of trust.
     #[error("the signed certificate is not valid under the root of trust")]
     Certificate(#[source] ChainError),
-    /// A signed certificate is for another key than that of the provisioner or the node.
+    /// A signed certificate is not for the key of the provisioner or node that requested it.
     #[error("the signed certificate is for another key than {expected}")]
     OtherKey {
         /// The fingerprint of the required key.

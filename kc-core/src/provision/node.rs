@@ -22,8 +22,8 @@ pub struct NewNode<'a> {
     pub id: &'a str,
     /// The node's role.
     pub role: Role,
-    /// The topics that the node may use. If the list is empty, the node may use all topics. The certificate names their
-    /// root topics.
+    /// The topics that the node may use. If the list is empty, the node may use all topics. The certificate contains
+    /// the root topics of these topics.
     pub topics: &'a [String],
     /// The naming scheme of topics. The configuration contains it unless it is the default.
     pub scheme: &'a TopicScheme,
@@ -37,8 +37,7 @@ pub struct NewNode<'a> {
     /// The first index of the node's ratchet. It must exceed all indices that a node with this id has used;
     /// otherwise key ids repeat.
     pub first_index: u64,
-    /// The public key of the escrow, or `None` for no escrow. The first secret of the node's ratchet is sealed to this
-    /// key.
+    /// The escrow key, or `None` for no escrow. The first secret of the node's ratchet is sealed to this public key.
     pub escrow: Option<&'a EncapsulationKey>,
     /// The path of the PEM file with the certificate authorities that the Kafka client trusts, as written to the
     /// configuration.
@@ -46,9 +45,9 @@ pub struct NewNode<'a> {
 }
 
 impl<'a> NewNode<'a> {
-    /// Creates the properties of a node for all topics, with a new Ed25519 key, a ratchet that begins at 0, the
-    /// path length and the lifetime of its role, no escrow and no file of authorities. Set the fields to change
-    /// them.
+    /// Creates the properties of a node for all topics, with a new Ed25519 key, a ratchet that begins at index 0, the
+    /// default path length and lifetime of its role, no escrow, and no file with certificate authorities. The caller
+    /// can change the fields.
     #[must_use]
     pub fn new(id: &'a str, role: Role, scheme: &'a TopicScheme) -> Self {
         Self {
@@ -90,7 +89,7 @@ impl NewKey<'_> {
 /// The content of a new node's files.
 #[derive(Debug)]
 pub struct ProvisionedNode {
-    /// The configuration: sections, chain, allowlist.
+    /// The configuration, with all sections, the node's chain and the allowlist.
     pub config: NodeConfig,
     /// The signing key and the opaque key, unless they are [elsewhere](NewKey::Elsewhere).
     pub secrets: Option<NodeSecrets>,
@@ -133,7 +132,8 @@ pub fn provision_node(
 /// root [signed](super::sign_request) for the provisioner.
 ///
 /// The provisioner's key is [derived](super::derive_provisioner) from the provisioning password, or is on a token.
-/// Random bytes are drawn as by [`provision_node`], but none for signatures of the root.
+/// Random bytes are drawn in the same order as in [`provision_node`]. No bytes are drawn for the root,
+/// because the root signs nothing here.
 ///
 /// # Errors
 /// Returns [`ProvisionError::NeedsRoot`] if no provisioner certifies the role, [`ProvisionError::Certificate`] if the
@@ -173,8 +173,8 @@ const SCRYPT: (u8, u32, u32) = (14, 8, 1);
 pub struct DerivedKey {
     /// The key.
     pub key: SigningKey,
-    /// The salt of the derivation, 32 bytes. The salt of a root of trust is a plain hash of its password, so it must be
-    /// kept as secret as the password.
+    /// The salt of the derivation, 32 bytes. For a root of trust, the salt is a plain hash of the password. The salt
+    /// must therefore be kept as secret as the password.
     pub salt: [u8; 32],
     /// The output of scrypt: 32 bytes for Ed25519, followed by 48 bytes for SLH-DSA if the key is hybrid.
     pub seed: SecretVec,
@@ -192,7 +192,7 @@ impl fmt::Debug for DerivedKey {
 /// Derives the root of trust from its password.
 ///
 /// # Errors
-/// Returns [`ProvisionError::Derivation`] if scrypt fails, which no input causes.
+/// Returns [`ProvisionError::Derivation`] if scrypt fails. No password causes this failure.
 pub fn derive_root(password: &[u8], key_type: KeyType) -> Result<DerivedKey, ProvisionError> {
     derive(password, sha256(&[b"Root of Trust", password]), key_type)
 }
@@ -200,7 +200,7 @@ pub fn derive_root(password: &[u8], key_type: KeyType) -> Result<DerivedKey, Pro
 /// Derives a provisioner under a root of trust from the provisioning password.
 ///
 /// # Errors
-/// Returns [`ProvisionError::Derivation`] if scrypt fails, which no input causes.
+/// Returns [`ProvisionError::Derivation`] if scrypt fails. No password causes this failure.
 pub fn derive_provisioner(
     password: &[u8],
     provisioner: Provisioner,

@@ -13,7 +13,7 @@ use crate::types::{Timestamp, TopicScheme};
 /// certificate of the node's request or reply.
 const PROVISIONER_PATH_LENGTH: i64 = 2;
 
-/// The request of a provisioner that the root of trust has not certified yet.
+/// A request to certify a provisioner, made for the root of trust.
 #[derive(Clone, Debug)]
 pub struct ProvisionerRequest {
     /// The certificate for the root to [sign](sign_request). It grants the provisioner's usages for all topics, has
@@ -24,7 +24,7 @@ pub struct ProvisionerRequest {
     pub self_revocation: Vec<u8>,
 }
 
-/// Makes the request of a provisioner to the root of trust. The provisioner's key is
+/// Makes the request to the root of trust to certify a provisioner. The provisioner's key is
 /// [derived](super::derive_provisioner) from the provisioning password, or is on a token.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ impl RequestedNode {
         self.complete_with_chain(root, &encode_chain(&[signed]), now)
     }
 
-    /// Adds a root of trust to the node's allowlist. The node can thus trust the root before its own certificate
+    /// Adds a root of trust to the node's allowlist. The node can thus trust the root before the node's certificate
     /// arrives.
     ///
     /// # Errors
@@ -204,7 +204,8 @@ impl RequestedNode {
     }
 }
 
-/// Creates the configuration without the root of trust and the chain, in the order of the peers' files.
+/// Creates the configuration without the root of trust and the chain. The sections and entries have the order of the
+/// peers' files.
 fn configuration(node: &NewNode<'_>, has_ratchet: bool) -> Result<NodeConfig, ConfigError> {
     let mut config = NodeConfig::create(node.id)?;
     if let NewKey::Drawn(_) = node.key {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::chain::Usage;
 
-/// 366 days.
+/// The longest calendar year: 366 days.
 const YEAR: Duration = Duration::from_secs(31_622_400);
 
 /// The role of a node.
@@ -53,7 +53,7 @@ impl Role {
         Self::Administrator,
     ];
 
-    /// Returns the name, for messages and command lines.
+    /// Returns the role's name, as messages and command lines contain it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -103,8 +103,9 @@ impl Role {
         !matches!(self, Self::ChainServer | Self::Administrator)
     }
 
-    /// Returns the default number of certificates that may follow a node's own certificate. It is 1, for requests and
-    /// replies. For a chain server it is 2, because a chain server certifies nodes.
+    /// Returns the default number of certificates that may follow a node's own certificate. It is 1,
+    /// because the certificate of a request or reply may follow. For a chain server it is 2, because a chain server
+    /// certifies nodes, whose requests and replies may follow.
     #[must_use]
     pub fn default_path_length(self) -> u32 {
         match self {
@@ -124,8 +125,8 @@ impl Role {
     }
 
     /// Returns the default validity of a certificate if the root password is not available. It is 366 days for
-    /// controllers, chain servers and administrators. For all other roles it is a week, and a chain server can renew
-    /// the chain.
+    /// controllers, chain servers and administrators. For all other roles it is one week. A chain server can renew
+    /// the node's chain before that week is over.
     #[must_use]
     pub fn default_lifetime_without_root(self) -> Duration {
         match self {
