@@ -12,14 +12,14 @@ pub const MAX_CANDIDATES: usize = 4;
 
 /// The maximum number of key ids of one root topic.
 ///
-/// Only authorised producers add keys. When the limit is reached, the oldest id whose keys have never opened a record
-/// is dropped, so that a producer that adds many useless keys displaces only such keys. If the keys of all ids have
-/// opened records, the oldest id is dropped. Tests: `the_ring_is_bounded`,
-/// `a_flood_of_keys_that_open_nothing_displaces_itself`.
+/// Only keys of authorised producers are added. When the limit is reached, the oldest id whose keys have never opened a
+/// record is dropped for each new id. A producer of many useless keys thus displaces only useless keys. The newest
+/// ids (`FRESH_KEYS`) are exempt. If the keys of all other ids have opened records, the oldest id is dropped. Tests:
+/// `the_ring_is_bounded`, `a_flood_of_keys_that_open_nothing_displaces_itself`.
 pub const MAX_KEYS_PER_ROOT: usize = 16_384;
 
-/// The number of newest key ids that are kept even if their keys have not opened a record, because the records may
-/// still arrive.
+/// The number of newest key ids that are kept even if their keys have not opened a record, because records that
+/// were sealed with these keys may still arrive.
 const FRESH_KEYS: usize = 512;
 
 /// The opening keys of a consumer, by root topic and key id.
@@ -53,7 +53,7 @@ const MAX_DENIED_IDS: usize = 1024;
 pub enum Added {
     /// The key is the first with this id.
     New,
-    /// Another key with this id was already known.
+    /// The key is new, but another key with this id was already known.
     Candidate,
     /// The same key was already known.
     Known,
@@ -94,7 +94,8 @@ impl KeyRing {
         known.flat_map(Candidates::givers).cloned().collect()
     }
 
-    /// Drops the keys that only denied givers gave. Returns the number of ids that have no key any more.
+    /// Drops each key if `is_denied` is true for all its givers. Keeps this node's own keys, which have no
+    /// giver. Returns the number of ids that have no key any more.
     pub fn revise(&mut self, is_denied: impl Fn(&Giver) -> bool) -> usize {
         let mut dropped = 0;
         for keys in self.roots.values_mut() {

@@ -96,7 +96,8 @@ impl Candidates {
         true
     }
 
-    /// Drops the keys that only denied givers gave. Returns whether any key was dropped.
+    /// Drops each key if `is_denied` is true for all its givers. Keeps this node's own keys, which have no giver.
+    /// Returns whether any key was dropped.
     pub(crate) fn revise(&mut self, is_denied: impl Fn(&Giver) -> bool) -> bool {
         if !self.givers().any(&is_denied) {
             return false;

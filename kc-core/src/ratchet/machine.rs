@@ -51,9 +51,10 @@ pub struct Ratchet {
     handed_out: bool,
     /// The time of the next turn, or `None` before the first key is needed.
     due: Option<Duration>,
-    /// True if the turn at `due` is for an entry of the denylist that had to wait for the end of an interval.
+    /// True if an entry of the denylist waits for the turn at `due`, because the minimum time since the last such turn
+    /// has not passed.
     due_for_denial: bool,
-    /// The time of the last turn for an entry of the denylist.
+    /// The time of the last turn that an entry of the denylist caused.
     denial: Option<Duration>,
     effects: VecDeque<RatchetEffect>,
 }
@@ -70,7 +71,7 @@ pub enum RatchetInput {
         /// True if this node has seen the key in use.
         in_use: bool,
     },
-    /// The result of [`RatchetEffect::Step`], or `None` if no step could be taken.
+    /// The step that was taken for [`RatchetEffect::Step`], or `None` if no step could be taken.
     Stepped(Option<Step>),
     /// The result of [`RatchetEffect::Save`]: whether the keys were stored.
     Saved(bool),
@@ -98,7 +99,7 @@ pub enum RatchetEffect {
 }
 
 impl Ratchet {
-    /// Creates the machine from the stored keys and the index of the latest used step.
+    /// Creates a ratchet without a step in use, from the stored keys and the index of the latest used step.
     #[must_use]
     pub fn new(config: RatchetConfig, retained: RetainedKeys, used: Option<u64>) -> Self {
         Self {
@@ -128,8 +129,8 @@ impl Ratchet {
         self.used
     }
 
-    /// Returns the retained keys of a root topic with these ids, for the caller to send to a consumer. Remembers that
-    /// they are sent.
+    /// Returns the retained keys of a root topic with these ids, for the caller to send to a consumer. Remembers
+    /// whether a key of the step in use is among them.
     pub fn hand_out(&mut self, root_topic: &RootTopic, ids: &[KeyId]) -> Vec<(KeyId, DataKey)> {
         let current = self.current.as_ref().map(StepKeys::key_id);
         let held = ids
@@ -149,8 +150,8 @@ impl Ratchet {
         Some(key)
     }
 
-    /// Takes an input. New sealing keys draw from `rng`. [`poll_effect`](Self::poll_effect) returns the resulting
-    /// actions.
+    /// Takes an input. [`poll_effect`](Self::poll_effect) then returns the resulting actions. The random parts of new
+    /// sealing keys are drawn from `rng`.
     pub fn handle(&mut self, input: RatchetInput, now: Now, rng: &mut dyn CryptoRng) {
         match input {
             RatchetInput::Prepare(root_topic) => {
@@ -172,8 +173,10 @@ impl Ratchet {
         }
     }
 
-    /// Returns the next action. The caller must call this method after each input, and when
-    /// [`next_timeout`](Self::next_timeout) has passed, each time until it returns `None`.
+    /// Returns the next action, or `None` if there is nothing to do now.
+    ///
+    /// The caller must call this method after each input, and after the time of [`next_timeout`](Self::next_timeout)
+    /// has passed. Each time, the caller must repeat the call until the result is `None`.
     pub fn poll_effect(&mut self, now: Now) -> Option<RatchetEffect> {
         if self.effects.is_empty() && self.due.is_some_and(|due| due <= now.mono) {
             if std::mem::take(&mut self.due_for_denial) {

@@ -4,12 +4,12 @@ use std::time::Duration;
 use super::data_key::DataKey;
 use crate::types::{KeyId, RootTopic, Timestamp};
 
-/// The maximum number of keys that a producer keeps, and therefore of root topics that it can seal for. At this
-/// number, the oldest key is dropped for each new one, but never a key of the step in use. Test:
+/// The maximum number of keys that a producer keeps. It also limits the number of root topics that a producer can seal
+/// for. When the limit is reached, each new key displaces the oldest key that does not belong to the step in use. Test:
 /// `retained_keys_are_pruned_by_age_and_bounded`.
 pub const MAX_RETAINED_KEYS: usize = 8192;
 
-/// A key that a producer has sealed with, kept so that late consumers can still ask for it.
+/// A key that a producer seals or has sealed with. The producer keeps it, so that late consumers can still ask for it.
 #[derive(Debug, PartialEq)]
 pub struct RetainedKey {
     /// The root topic of the key.

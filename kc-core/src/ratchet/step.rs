@@ -23,7 +23,8 @@ pub enum KeyIdForm {
         /// The concatenated byte forms of the producer's signing public keys.
         identity: Vec<u8>,
     },
-    /// The step's index. Messages are shorter, but the ids of two producers of one root topic collide.
+    /// The step's index. Envelopes are shorter than with the long form, but producers of the same root topic use the
+    /// same ids.
     Short,
 }
 
@@ -111,8 +112,8 @@ pub enum SeedError {
     /// The secret is all zeros: the file has been wiped.
     #[error("the ratchet secret consists of zeros: the file was wiped")]
     Wiped,
-    /// The last index has been reached.
-    #[error("the ratchet has no index left")]
+    /// The last index, 2^64 - 1, has been reached.
+    #[error("the ratchet has reached its last index, and cannot advance")]
     Exhausted,
 }
 
