@@ -12,10 +12,10 @@ pub const OUTAGE_INTERVAL: Duration = Duration::from_secs(3600);
 /// The maximum number of failures that are counted separately. Further failures are counted together.
 pub const MAX_FAILURES: usize = 1024;
 
-/// Counts failures by the thing that failed (`K`) and the cause (`C`), and decides which of them to log.
+/// Counts failures by the thing that failed (the key `K`) and the cause (`C`), and decides which of them to log.
 ///
-/// A failure with a new cause is logged at once. While it continues, it is logged at most once in each interval. A
-/// success ends all failures of its key.
+/// A failure with a new cause is logged at once. While it continues, it is logged at most once in each interval. When
+/// a key succeeds, all its failures end.
 #[derive(Clone, Debug)]
 pub struct FailureLog<K, C = ()> {
     interval: Duration,

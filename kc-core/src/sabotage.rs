@@ -6,7 +6,8 @@
 /// A rule that can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// An exchange accepts all valid replies to a request, and sends requests as soon as there is a key to ask for.
+    /// An exchange accepts all valid replies to a request, not only the first, and sends requests at the usual
+    /// pace.
     EveryReplyCounts,
     /// A key that has opened no record is dropped to make room for another key with the same id.
     UnprovenMakeRoom,

@@ -25,7 +25,7 @@ pub mod opaque {
 }
 
 /// The retained keys of a producer as a plaintext, which is sealed before it is stored (protocol §11, `oldkeys`):
-/// `{"pgens": [[root topic, key id, secret, birth], ...]}`.
+/// `{"pgens": [[root topic, key id, secret, birth], ...]}`. The birth is the time at which the key was made.
 pub mod retained_keys {
     use crate::ratchet::{RetainedKey, RetainedKeys};
     use crate::secret::{Secret, SecretVec};

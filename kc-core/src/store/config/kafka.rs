@@ -12,7 +12,7 @@ const CRYPTO_LAYER: &str = "crypto";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KafkaUse {
-    /// A consumer, which gets a `group_id`.
+    /// A consumer. Only consumers have a `group_id`.
     Consumer,
     /// A producer.
     Producer,
@@ -44,8 +44,8 @@ pub fn kafka_sections(purpose: KafkaUse, extra: Option<&str>) -> Vec<String> {
     sections
 }
 
-/// The settings of one Kafka client, in the order in which they were set. Their names are kafka-python's, in lower
-/// case (`bootstrap_servers`, `security_protocol`, …). Unknown names are kept.
+/// The settings of one Kafka client, in the order in which they were first set. They have the names of kafka-python's
+/// settings, in lower case (`bootstrap_servers`, `security_protocol`, …). Settings with unknown names are kept.
 ///
 /// `Debug` shows only names, because values may be passwords.
 #[derive(Default, PartialEq, Eq)]
@@ -72,8 +72,8 @@ impl KafkaSettings {
         }
     }
 
-    /// If a consumer has no `group_id`, sets it to the node id, or to `<node>.kafkacrypto` if `extra` is `crypto`.
-    /// Removes the `group_id` of any client that is not a consumer.
+    /// Sets the `group_id` of a consumer that has none. The `group_id` is then the node id, or `<node id>.kafkacrypto`
+    /// if `extra` is `crypto`. If the client is not a consumer, removes its `group_id`.
     #[must_use]
     pub fn with_group_id(mut self, node_id: &str, purpose: KafkaUse, extra: Option<&str>) -> Self {
         if purpose != KafkaUse::Consumer {
@@ -102,7 +102,7 @@ impl KafkaSettings {
         self.text(name).and_then(Value::decode)
     }
 
-    /// Returns the names and texts, in the order in which they were set.
+    /// Returns the names and texts of the settings, in the order in which they were first set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries
             .iter()

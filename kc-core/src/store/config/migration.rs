@@ -11,7 +11,7 @@ pub enum NodeRole {
     Controller,
 }
 
-/// The number of entries that were moved. If it is 0, nothing has changed.
+/// The number of entries that were moved or dropped. If the number is 0, the configuration has not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Migrated(pub usize);
@@ -25,10 +25,10 @@ impl NodeConfig {
     /// | crypto `chain` | chains `chain0` |
     /// | provisioners, any name (controllers only) | allowlist, named `base64#` of the SHA-256 of the entry |
     ///
-    /// Nothing is overwritten. If the allowlist already has another entry with the name of a root, the root is added
-    /// under its SHA-256. If there is already a `chain0`, `chain` stays in the crypto section. Entries with invalid
-    /// base64 stay, too. Entries that the crypto section inherits from `[DEFAULT]` are copied and also stay in
-    /// `[DEFAULT]`.
+    /// No entry is overwritten. If another entry of the allowlist already has the new name of a root of trust, the root
+    /// is added under the name `base64#` of its SHA-256. If there is already an entry `chain0`, the entry `chain` stays
+    /// in the crypto section. Entries with invalid base64 stay where they are. Entries that the crypto section inherits
+    /// from `[DEFAULT]` are copied, and also stay in `[DEFAULT]`.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.

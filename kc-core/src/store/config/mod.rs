@@ -115,8 +115,8 @@ pub enum ConfigError {
         /// The name that the entry refers to.
         reference: String,
     },
-    /// The references of an entry nest more than ten levels deep, are more than 1,000, or make its value longer than
-    /// 1 MiB. An entry that refers to itself nests without end.
+    /// The references of an entry are nested more than nine levels deep, are more than 1,000, or make the entry's value
+    /// longer than 1 MiB. In an entry that refers to itself, references are nested without end.
     #[error(
         "line {line}: `{name}` in [{section}] refers to itself, or its references are \
          too deeply nested, too many or too long"

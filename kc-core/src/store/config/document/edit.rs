@@ -1,4 +1,4 @@
-//! Edits of a document. They leave all lines unchanged that they do not concern.
+//! Edits of a document. An edit changes only the lines that it concerns.
 
 use zeroize::Zeroizing;
 
@@ -6,12 +6,12 @@ use super::parse::{indentation, is_comment};
 use super::{ConfigError, DEFAULT_SECTION, Document, Entry, Item, Name};
 
 impl Document {
-    /// Sets an entry in the section itself, even if the section inherits one from `[DEFAULT]`. Returns whether
-    /// anything changed.
+    /// Sets an entry of a section. If the section only inherits an entry with this name from `[DEFAULT]`, adds an entry
+    /// to the section itself. Returns whether anything changed.
     ///
-    /// An existing entry keeps its position, its indentation and the comments between its lines. A new entry
-    /// follows the last one of its section. A new section is appended; `[DEFAULT]` is inserted at the front. The
-    /// name is written in lower case.
+    /// An existing entry keeps its position and its indentation. The comments between its lines follow it. A new entry
+    /// follows the last entry of its section. A new section is added at the end of the file, but `[DEFAULT]` is added
+    /// at the front. The name of the entry is written in lower case; only base64 data in it keeps its case.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the name, the value or the section would not read back unchanged; the document
@@ -49,9 +49,10 @@ impl Document {
         Ok(true)
     }
 
-    /// Removes an own entry of a section. Returns whether the entry existed.
+    /// Removes an entry from a section. Does not remove an entry that the section inherits from `[DEFAULT]`. Returns
+    /// whether an entry was removed.
     ///
-    /// Comments between the lines of the entry remain. The section remains, too, even if it is then empty.
+    /// Comments between the lines of the entry remain. The section remains even if it has no entry any more.
     pub fn remove(&mut self, section: &str, name: &Name) -> bool {
         let Some((index, _)) = self.entry(section, name) else {
             return false;
@@ -186,7 +187,7 @@ impl Document {
         }
     }
 
-    /// Completes the line before `index`: the last line of a file may lack its line feed.
+    /// Adds a line end to the item before `index` if it has none. Only the last line of a file can lack a line end.
     fn end_line_before(&mut self, index: usize) {
         let line_end = self.line_end();
         let previous = index

@@ -211,8 +211,8 @@ fn owned(text: &str) -> Zeroizing<String> {
 /// The maximum number of values in a chain of references, including the first value. Python's `configparser` has the
 /// same limit. Test: `references_nest_nine_deep`.
 const MAX_DEPTH: usize = 10;
-/// The maximum number of references that are resolved for one value, including references in the values that it refers
-/// to. Test: `references_are_bounded`.
+/// The maximum number of references that are resolved for one value. References in referenced values count, too. Test:
+/// `references_are_bounded`.
 const MAX_REFERENCES: usize = 1_000;
 /// The maximum length of a value with resolved references, in bytes. Test: `references_are_bounded`.
 const MAX_RESOLVED_BYTES: usize = 1 << 20;
