@@ -256,7 +256,8 @@ impl NodeConfig {
             .set(&section.name(&self.node_id), &name.into(), &value.encode())
     }
 
-    /// Removes an own entry of a section. Returns whether the entry existed.
+    /// Removes an entry from a section. Does not remove an entry that the section inherits from `[DEFAULT]`. Returns
+    /// whether an entry was removed.
     pub fn remove(&mut self, section: Section<'_>, name: impl Into<Name>) -> bool {
         self.document
             .remove(&section.name(&self.node_id), &name.into())
