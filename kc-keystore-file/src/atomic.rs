@@ -126,7 +126,8 @@ fn replace(
     flush_folder(&folder).map_err(failed)
 }
 
-/// Returns the target of a symbolic link, or the path itself if nothing exists there.
+/// Returns the absolute path of the file to which `path` leads after all symbolic links. Returns `path` itself if this
+/// file does not exist or cannot be reached.
 fn followed(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

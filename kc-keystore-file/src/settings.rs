@@ -75,7 +75,7 @@ pub struct Settings<'a> {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// The file has a reference that cannot be resolved.
+    /// The configuration contains a reference (`%(name)s`) that cannot be resolved.
     #[error("{}: {problem}", path.display())]
     Config {
         /// The file.
@@ -98,8 +98,8 @@ pub enum SettingsError {
 }
 
 impl<'a> Settings<'a> {
-    /// Returns the settings of a `.config` file. `path` is its path. Messages name it, and relative paths in the file
-    /// are relative to its folder.
+    /// Returns the settings of a `.config` file. `path` is the path of this file. Messages name this path. Relative
+    /// paths in the file are relative to the folder of the file.
     pub fn new(config: &'a NodeConfig, path: &Path) -> Self {
         Self {
             config,
@@ -139,9 +139,10 @@ impl<'a> Settings<'a> {
         lossy(&self.figment(section)?)
     }
 
-    /// Returns the Kafka settings of one client. Within a layer, the sections are merged as in
-    /// [`NodeConfig::kafka_config`]. A setting of an overriding layer takes precedence over all sections of the
-    /// overridden layers. The names that kafka-python uses and the names that librdkafka uses are equivalent.
+    /// Returns the settings of one Kafka client. Within one layer, the sections are merged as in
+    /// [`NodeConfig::kafka_config`]. Then the environment overrides the file, and flags override both, whatever the
+    /// section: `<node>-kafka` in the environment overrides `<node>-kafka-consumer` in the file. The names that
+    /// kafka-python uses and the names that librdkafka uses are equivalent.
     ///
     /// If `sasl_plain_password` or `ssl_password` is `file#PATH`, its value is the content of that file without a final
     /// line feed. If `ssl_cafile`, `ssl_certfile` or `ssl_keyfile` is `file#PATH`, its value is the path. PATH is
@@ -286,7 +287,7 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(error) => {
             let source = io::Error::new(io::ErrorKind::InvalidData, error);
-            Err(FileError::new("read as text", path, source))
+            Err(FileError::new("read the text in", path, source))
         }
     }
 }
@@ -392,7 +393,8 @@ enum Origin {
         /// The complete name of the section.
         section: String,
     },
-    /// The environment, with the suffix of the section.
+    /// Environment variables for one section: the part of the section's name after `<node>-`, or an empty text for the
+    /// node's own section.
     Environment(String),
     Flags,
 }

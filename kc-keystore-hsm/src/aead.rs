@@ -1,7 +1,7 @@
-//! AES-256 keys on the token, and AES-256-GCM with them.
+//! Generates AES-256 keys on the token, and uses these keys to seal and open values with AES-256-GCM.
 //!
 //! All sealed blobs of this crate have the form `header ‖ nonce (12 bytes) ‖ ciphertext ‖ tag (16 bytes)`. The header
-//! is authenticated as associated data. Nonces are random: one key may seal 2^32 values (NIST SP 800-38D).
+//! is authenticated as associated data. Nonces are random, so one key may seal at most 2^32 values (NIST SP 800-38D).
 
 use std::ffi::c_ulong;
 
@@ -19,7 +19,7 @@ use crate::token::LoggedIn;
 
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
-/// A return value of PKCS#11 3.0 that cryptoki does not define.
+/// The return value of PKCS#11 3.0 for a wrong authentication tag. The crate `cryptoki` does not define this value.
 const CKR_AEAD_DECRYPT_FAILED: c_ulong = 0x42;
 const TAG_BITS: Ulong = Ulong::new(128);
 

@@ -33,13 +33,13 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
     (
         MechanismType::AES_GCM,
         "CKM_AES_GCM",
-        "sealing values of the configuration, and the ratchet",
+        "sealing the ratchet and values of the configuration",
         true,
     ),
     (
         MechanismType::AES_KEY_GEN,
         "CKM_AES_KEY_GEN",
-        "the key of each ratchet step",
+        "generating the keys that seal the ratchet and these values",
         true,
     ),
     (
@@ -51,7 +51,7 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
     (
         MechanismType::SLH_DSA,
         "CKM_SLH_DSA",
-        "post-quantum signing on the token (otherwise the token seals the key)",
+        "post-quantum signing on the token (without it, the key is kept outside, sealed by the token)",
         false,
     ),
     (
@@ -102,7 +102,7 @@ impl Capabilities {
     /// Checks that the token has every mechanism that all nodes need.
     ///
     /// # Errors
-    /// [`HsmError::Lacks`], with the names of the missing mechanisms.
+    /// Returns [`HsmError::Lacks`] with the names of the missing mechanisms, if the token lacks any of them.
     pub fn require(&self) -> Result<(), HsmError> {
         let lacking = self.rows.iter().filter(|row| row.required && !row.present);
         self.require_none(lacking.map(|row| row.mechanism).collect())

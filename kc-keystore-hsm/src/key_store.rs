@@ -131,7 +131,12 @@ impl KeyStore for HsmKeyStore {
     }
 
     fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let missing = || StoreError::new(StoreErrorKind::Missing, format!("signing key {key:?}"));
+        let missing = || {
+            StoreError::new(
+                StoreErrorKind::Missing,
+                format!("find the signing key {key:?}"),
+            )
+        };
         let known = self.keys.iter().find(|known| known.public == *key);
         Ok(self.sign_with(known.ok_or_else(missing)?, message)?)
     }

@@ -138,7 +138,7 @@ mod tests {
         let error = unset.read().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no PIN from the variable KC_HSM_PIN_UNSET"
+            "cannot get a PIN from the variable KC_HSM_PIN_UNSET"
         );
     }
 

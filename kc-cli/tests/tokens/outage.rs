@@ -95,7 +95,7 @@ fn a_running_node_goes_on_without_its_token_and_hands_out_keys_when_it_is_back()
     let mut carol = Piped::start(&mut reader(&tokens, "carol", "3"));
     let told = alice.process.says("this node cannot sign now");
     assert!(
-        told.ends_with("C_GetSlotList answers DeviceRemoved"),
+        told.ends_with("C_GetSlotList returned DeviceRemoved"),
         "{told}"
     );
     assert!(alice.process.says("advice:").contains("insert the token"));

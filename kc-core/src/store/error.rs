@@ -25,7 +25,7 @@ pub enum StoreErrorKind {
     Other,
 }
 
-/// A failure of a [`KeyStore`](super::KeyStore) or [`RatchetStore`](super::RatchetStore).
+/// A failure of a store: a [`KeyStore`](super::KeyStore), a [`RatchetStore`](super::RatchetStore) or an archive.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -35,7 +35,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// Creates an error of a kind. `context` names the operation and its object ("read n1.crypto").
+    /// Creates an error of the given kind. `context` names the operation and its object ("read n1.crypto").
     #[must_use]
     pub fn new(kind: StoreErrorKind, context: impl Into<String>) -> Self {
         Self {

@@ -17,8 +17,8 @@ pub struct MemoryKeyStore {
 
 /// Creates a random number generator for one use.
 ///
-/// If each generator is seeded from the operating system, copies of a process (a fork, a snapshot of a machine) draw
-/// different numbers.
+/// Each generator should be seeded from the operating system. Then copies of a process, such as a fork or a restored
+/// snapshot of a virtual machine, draw different numbers.
 pub type Generators = dyn Fn() -> Result<Box<dyn CryptoRng>, StoreError> + Send + Sync;
 
 /// A [`RatchetStore`] in memory, for nodes without durable storage (`ratchet : memory`). Each start needs a seed of
@@ -31,8 +31,8 @@ pub struct MemoryRatchetStore {
 impl MemoryKeyStore {
     /// Creates a keystore with these secrets.
     ///
-    /// `key_types` restricts the signing keys in use (`keytypes` in the configuration). Each operation that needs
-    /// random numbers calls `generators`.
+    /// If `key_types` is given (`keytypes` in the configuration), only signing keys of these types are used. Each
+    /// operation that needs random numbers calls `generators`.
     #[must_use]
     pub fn new(
         secrets: NodeSecrets,
@@ -59,7 +59,12 @@ impl KeyStore for MemoryKeyStore {
     }
 
     fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let missing = || StoreError::new(StoreErrorKind::Missing, format!("signing key {key:?}"));
+        let missing = || {
+            StoreError::new(
+                StoreErrorKind::Missing,
+                format!("find the signing key {key:?}"),
+            )
+        };
         let mut keys = self.secrets.signing_keys();
         let signer = keys.find(|signer| signer.verifying_key() == key && self.is_used(key));
         let signer = signer.ok_or_else(missing)?;

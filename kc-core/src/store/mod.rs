@@ -4,7 +4,7 @@
 //! | item | content |
 //! |---|---|
 //! | [`config`] | the `.config` file, and the trait of its store |
-//! | [`NodeSecrets`] | the `.crypto` file, in all its generations |
+//! | [`NodeSecrets`] | the `.crypto` file, in its current and its older formats |
 //! | [`retained_keys`] | the keys that a producer keeps for late consumers |
 //! | [`SealedRatchetHeader`] | the readable header of a ratchet that a token has sealed |
 //! | [`opaque`] | sealed values in the configuration |

@@ -6,7 +6,7 @@ use crate::keys::{KeyError, KeyType, Signer, SigningKey};
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Reader, Value, WireError, Writer};
 
-/// The version of the form that [`NodeSecrets::encode`] writes.
+/// The version of the format that [`NodeSecrets::encode`] writes.
 const CURRENT_VERSION: i128 = 2;
 
 /// A reason why a `.crypto` file cannot be used.
@@ -28,8 +28,8 @@ pub enum NodeSecretsError {
     /// The opaque key does not have 32 bytes.
     #[error("the opaque key in the key file has {0} bytes instead of 32")]
     OpaqueKey(usize),
-    /// The list of key exchanges contains no known version.
-    #[error("the list of key exchanges has no known version")]
+    /// The list of key exchanges is empty, or this version of kc knows none of its entries.
+    #[error("the list of key exchanges contains no known key exchange")]
     NoKnownSuite,
 }
 
@@ -47,21 +47,21 @@ pub struct NodeSecrets {
 pub struct Decoded {
     /// The secrets.
     pub secrets: NodeSecrets,
-    /// True if the file is of an older generation and should be written again.
+    /// True if the file has an older format and should be written again.
     pub outdated: bool,
-    /// The number of bytes after the content. They have no meaning.
+    /// The number of bytes that follow the content. These bytes have no meaning.
     pub trailing: usize,
 }
 
 #[derive(Debug)]
 enum StoredKey {
     Known(SigningKey),
-    /// A key of an unknown, later type. It is kept when the file is written again.
+    /// A key of a type that this version of kc does not know. The key is kept when the file is written again.
     Unknown(SecretVec),
 }
 
 impl NodeSecrets {
-    /// Creates the secrets of a new node: no signing key, a random opaque key, all key exchanges.
+    /// Creates the secrets of a new node. They contain no signing key, a random opaque key, and all key exchanges.
     #[must_use]
     pub fn generate(rng: &mut dyn CryptoRng) -> Self {
         Self {
@@ -72,12 +72,15 @@ impl NodeSecrets {
         }
     }
 
-    /// Reads a file of any generation: `[2, [keys], opaque key, legacy requests, [exchange versions]]`; version 1
-    /// with a single key; and the oldest, `[key, opaque key]`.
+    /// Decodes a `.crypto` file in one of three formats:
+    ///
+    /// - version 2: `[2, [signing keys], opaque key, legacy requests, [key exchanges]]`
+    /// - version 1: `[1, signing key, opaque key, legacy requests, [key exchanges]]`
+    /// - the oldest format: `[signing key, opaque key]`
     ///
     /// # Errors
-    /// Returns a [`NodeSecretsError`] if the layout or a key is malformed, the version is unknown, or no signing
-    /// key or no key exchange is known.
+    /// Returns a [`NodeSecretsError`] if the layout or a key is malformed, if the version of the file is unknown, if
+    /// the file has signing keys but all of them are of unknown types, or if it has no known key exchange.
     pub fn decode(bytes: &[u8]) -> Result<Decoded, NodeSecretsError> {
         let mut reader = Reader::new(bytes);
         let value = reader.value()?;
@@ -98,7 +101,7 @@ impl NodeSecrets {
                 let secrets = Self::read(&keys, opaque_key, *legacy, exchanges)?;
                 (secrets, version != CURRENT_VERSION)
             }
-            _ => return Err(WireError::Expected("a key file").into()),
+            _ => return Err(WireError::Expected("an array of 2 or 5 elements").into()),
         };
         Ok(Decoded {
             secrets,
@@ -107,7 +110,7 @@ impl NodeSecrets {
         })
     }
 
-    /// Encodes the secrets in the current form.
+    /// Encodes the secrets in the current format.
     #[must_use]
     pub fn encode(&self) -> SecretVec {
         let keys: Vec<_> = self
@@ -132,7 +135,8 @@ impl NodeSecrets {
         writer.into_vec().into()
     }
 
-    /// Draws a signing key of this type unless there is already one. Returns whether a key was drawn.
+    /// Generates a signing key of this type unless the node already has such a key. Returns whether a key was
+    /// generated.
     pub fn ensure_key(&mut self, key_type: KeyType, rng: &mut dyn CryptoRng) -> bool {
         let missing = self
             .signing_keys()
@@ -238,6 +242,6 @@ impl StoredKey {
 }
 
 fn exchange_version(value: &Value<'_>) -> Result<i64, WireError> {
-    let out_of_range = WireError::Expected("an exchange version");
+    let out_of_range = WireError::Expected("the number of a key exchange");
     i64::try_from(value.int()?).map_err(|_| out_of_range)
 }

@@ -5,7 +5,8 @@ use rand_core::CryptoRng;
 use super::KeyStore;
 use crate::keys::{KeyError, Signer, VerifyingKey};
 
-/// Signs with a key that stays in its [`KeyStore`]. `S` is a reference to the store, or an owner of it.
+/// Signs with a key that stays in its [`KeyStore`]. `S` is a reference or a smart pointer to the store, for
+/// example `Arc<dyn KeyStore>`.
 #[derive(Debug)]
 pub struct KeyStoreSigner<S> {
     store: S,

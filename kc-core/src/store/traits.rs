@@ -15,15 +15,15 @@ pub trait KeyStore: Debug + Send + Sync {
 
     /// Signs `message` with `key`. Returns the signature followed by the message (protocol §5).
     ///
-    /// Blocks the calling thread: for about 0.1 s with a hybrid key, or, if a token holds the key, until the token
-    /// answers.
+    /// Blocks the calling thread for about 0.1 s if the key is a hybrid key. If a token holds the key, also waits for
+    /// the answer of the token.
     ///
     /// # Errors
     /// Returns a [`StoreError`] of the kind `Missing` if `key` is not among the [keys in
     /// use](Self::verifying_keys), and of another kind if the store fails.
     fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError>;
 
-    /// Seals a value for the configuration file.
+    /// Seals a value with the opaque key, so that it can be stored in the configuration.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store fails.
@@ -51,7 +51,8 @@ pub trait RatchetStore: Debug + Send {
         true
     }
 
-    /// Takes the next step: reads the ratchet, stores its successor durably, and only then returns the step.
+    /// Takes the next step of the ratchet: reads the step, stores the step after it durably, and only then returns the
+    /// step that was read.
     ///
     /// This is one operation under an exclusive lock: no step is ever returned twice, even after a crash.
     ///

@@ -97,7 +97,8 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// Writes the time in UTC, to the second, as ISO 8601: `2026-11-25T16:27:22Z`.
+    /// Writes the time in UTC, to the second, as ISO 8601: `2026-11-25T16:27:22Z`. A time before 1970 or after 9999 is
+    /// written as a number of seconds after the epoch.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = (0.0..YEAR_10000).contains(&self.0);
         let since_epoch = Duration::try_from_secs_f64(self.0).ok();

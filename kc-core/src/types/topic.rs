@@ -17,8 +17,8 @@ impl RootTopic {
 }
 
 impl From<&str> for RootTopic {
-    /// Uses a name that is known to be the name of a root topic. [`TopicScheme::root_of`] derives the root topic from
-    /// any topic.
+    /// Creates a root topic from its name. The name is not checked: the caller must know that it is the name of a root
+    /// topic. For the name of any other topic, [`TopicScheme::root_of`] returns the root topic.
     fn from(name: &str) -> Self {
         Self(name.into())
     }
@@ -69,11 +69,11 @@ pub struct TopicScheme {
     /// The text between the root topic and the rest of a topic's name; `.` by default. If it is empty, each topic is
     /// its own root topic.
     pub separator: String,
-    /// Suffix of the topic of requests to producers; `.reqs` by default.
+    /// The suffix of the side topic with the requests to producers; `.reqs` by default.
     pub requests_suffix: String,
-    /// Suffix of the topic of replies; `.keys` by default.
+    /// The suffix of the side topic with the replies; `.keys` by default.
     pub keys_suffix: String,
-    /// Suffix of the topic of requests to controllers; `.subs` by default.
+    /// The suffix of the side topic with the requests to controllers; `.subs` by default.
     pub subscriptions_suffix: String,
 }
 
@@ -89,7 +89,8 @@ impl Default for TopicScheme {
 }
 
 impl TopicScheme {
-    /// Returns the root topic's part of a topic's name: all text before the first separator.
+    /// Returns the name of the root topic of a topic. This is the part of the topic's name before the first separator,
+    /// or the whole name if it has no separator.
     ///
     /// ```
     /// # use kc_core::types::TopicScheme;
@@ -106,7 +107,7 @@ impl TopicScheme {
             .map_or(topic, |(root, _)| root)
     }
 
-    /// Returns the root topic of a topic as an owned value.
+    /// Returns the root topic of a topic as a [`RootTopic`].
     #[must_use]
     pub fn root_of(&self, topic: &str) -> RootTopic {
         self.root_str(topic).into()
@@ -145,7 +146,8 @@ impl TopicScheme {
 /// A management topic. Its records change the trust of running nodes (protocol §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ManagementTopic {
-    /// New chains for nodes. The Kafka key of each record is the byte form of the key that the chain certifies.
+    /// New chains for nodes. The Kafka key of each record contains the encoded public key that the chain
+    /// certifies.
     Chains,
     /// Entries for the allowlist.
     Allowlist,
@@ -186,7 +188,7 @@ impl ManagementTopics {
         ManagementTopic::ALL.map(|topic| self.name(topic))
     }
 
-    /// Returns the name of a topic.
+    /// Returns the name of one management topic.
     #[must_use]
     pub fn name(&self, topic: ManagementTopic) -> &str {
         match topic {

@@ -13,8 +13,8 @@ use thiserror::Error;
 pub use reader::{MAX_DEPTH, MAX_ELEMENTS, Reader};
 pub use writer::Writer;
 
-/// A reason why bytes are not MessagePack in the form that the protocol requires. The bytes are always at fault, not
-/// the code that reads them.
+/// A reason why received or stored bytes are not MessagePack in the form that the protocol requires. It always means
+/// that the bytes are wrong, never that the code that reads them is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WireError {
@@ -25,10 +25,10 @@ pub enum WireError {
     #[error("{0} bytes follow the MessagePack value")]
     TrailingBytes(usize),
     /// Arrays and maps nest more deeply than [`MAX_DEPTH`] levels.
-    #[error("MessagePack nests too deeply")]
+    #[error("arrays and maps in the MessagePack value nest too deeply")]
     TooDeep,
     /// The value has more than [`MAX_ELEMENTS`] elements.
-    #[error("MessagePack value has too many elements")]
+    #[error("the MessagePack value has too many elements")]
     TooManyElements,
     /// The protocol does not use this type (an extension type or a reserved marker).
     #[error("MessagePack type 0x{0:02x} is not part of the protocol")]

@@ -5,7 +5,7 @@ use kc_core::store::{StoreError, StoreErrorKind};
 use super::HsmError;
 
 impl HsmError {
-    /// Returns the remedy, for a person.
+    /// Returns advice for the operator: what to do about the error.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl HsmError {
                 "write object=kc:<node>:<instance>:id for a node's keys, object=kc:<node>:<instance>:ratchet for its ratchet, object=kc-root:<name>:id for a root of trust, or object=kc-provisioner:<name>:id for a provisioner"
             }
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
-                "`kc hsm list` shows the objects on the token; `kc hsm generate` or `kc hsm import` makes the missing one"
+                "`kc hsm list` shows the objects on the token; `kc hsm generate` or `kc hsm import` makes a missing key"
             }
             Self::RotationUnfinished { .. } => {
                 "continue the replacement with `kc hsm rotate-opaque --node <node>`; until it is finished, delete no keys from the token, or the node's retained keys are lost"
@@ -67,7 +67,7 @@ impl HsmError {
                 "find the objects with `kc hsm list`, and delete the wrong ones with the token's own tool"
             }
             Self::ObjectExists { .. } => {
-                "another node with this id has this object: choose another id, or delete the object with the token's own tool"
+                "the object probably belongs to another node with this id: choose another id, or delete the object with the token's own tool"
             }
             Self::NodeExists { .. } => {
                 "choose another id, or use --adopt to take the keys that `kc hsm generate` made, or use `kc provision --force` to make new keys next to the existing ones"
@@ -76,35 +76,37 @@ impl HsmError {
                 "`kc hsm list` shows the keys on the token; without --adopt, kc makes new keys; with --force, kc makes them even if the token has keys of a node with this id"
             }
             Self::Exposed { .. } => {
-                "make a new key with `kc hsm generate`: this one may have been copied"
+                "the key may have been copied from the token: make a new key with `kc hsm generate`"
             }
             Self::BadObject { .. } => {
                 "the object was made by another tool, or is incomplete: delete it and make it again"
             }
             Self::KeyChanged { .. } => {
-                "check that this is the node's token; a new key needs a new certificate"
+                "check that the URI names the node's token; if the key on the token was replaced, the node needs a certificate chain for the new key"
             }
             Self::TwoKeys(_) => {
                 "make a new node on the token with `kc provision` and its options --keystore and --force"
             }
-            Self::SelfTest { .. } => "the key was imported in a wrong form, or the token is faulty",
+            Self::SelfTest { .. } => {
+                "the key was imported in a wrong form, or the token is faulty: make the key again, or use another token"
+            }
             Self::Unauthentic { .. } => {
                 "the value belongs to another token or node; to move a node from files to this token, use `kc hsm import`, which seals its values again"
             }
             Self::RolledBack { .. } => {
-                "put back the file of the token's current step; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
+                "put back the ratchet's file that belongs to the token's current step; if this file is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::ForeignRatchet { .. } => {
-                "check that this is the node's file, because two ratchets cannot share a label; to begin another ratchet, use `kc hsm renew-ratchet`"
+                "check that the file belongs to this node, because the token has a key of another ratchet with the same label; to begin another ratchet, use `kc hsm renew-ratchet`"
             }
             Self::MalformedRatchet { .. } => {
-                "put back the right file; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
+                "put back the intact file of the ratchet; if this file is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::RatchetRepeats { .. } => {
-                "choose an index past all used ones, such as the time in seconds since 1970"
+                "choose a first index that is greater than all used indices, such as the time in seconds since 1970"
             }
             Self::RatchetExists { .. } => {
-                "a node with this id has used this ratchet: choose another id, or use --force to begin another ratchet after its last step"
+                "a node with this id has used this ratchet: choose another id, or use --force to begin another ratchet after the last step of this ratchet"
             }
             Self::RatchetKeyLeft { .. } => {
                 "another node may use this key, so nothing was changed; if the ratchet's file is lost, `kc hsm renew-ratchet` begins another ratchet"
@@ -115,7 +117,7 @@ impl HsmError {
                 "stop all processes that use this node, make sure that nothing deletes its .lock file, and start one of these processes again"
             }
             Self::File { source, .. } if source.kind() == ErrorKind::NotFound => {
-                "put back the ratchet's file; if it is lost, `kc hsm renew-ratchet` begins another ratchet"
+                "put back the ratchet's file; if this file is lost, `kc hsm renew-ratchet` begins another ratchet"
             }
             Self::File { .. } => {
                 "check the path, the owner of the file and the free space on the disk"
@@ -139,7 +141,7 @@ impl HsmError {
 }
 
 impl From<HsmError> for StoreError {
-    /// Returns a [`StoreError`] with the matching kind and the advice; the error itself is the source.
+    /// Returns a [`StoreError`] with the matching kind and the advice. `error` becomes its source.
     fn from(error: HsmError) -> Self {
         use StoreErrorKind as Kind;
         let kind = match &error {
@@ -197,7 +199,7 @@ impl From<HsmError> for StoreError {
             | HsmError::RatchetExists { .. }
             | HsmError::RatchetRepeats { .. } => Kind::Other,
         };
-        Self::new(kind, "PKCS#11 token")
+        Self::new(kind, "use the PKCS#11 token")
             .with_advice(error.advice())
             .with_source(error)
     }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{Capabilities, UriError};
 
-/// An error of a token or of the files that belong to it. [`advice`](Self::advice) returns the remedy.
+/// An error of a token or of the files that belong to it. [`advice`](Self::advice) says what to do about it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HsmError {
@@ -59,8 +59,8 @@ pub enum HsmError {
         /// The number of tokens that match.
         count: usize,
     },
-    /// A token with this label exists already.
-    #[error("a token with the label {label:?} exists already")]
+    /// A token with this label already exists.
+    #[error("a token with the label {label:?} already exists")]
     TokenExists {
         /// The label.
         label: String,
@@ -78,7 +78,7 @@ pub enum HsmError {
         module: PathBuf,
     },
     /// There is no PIN in the place where it should come from: a file, an environment variable, or a prompt.
-    #[error("no PIN from {origin}")]
+    #[error("cannot get a PIN from {origin}")]
     PinMissing {
         /// The file, the environment variable or the prompt. If the PIN from there is empty, the text also says so.
         origin: String,
@@ -119,7 +119,7 @@ pub enum HsmError {
     },
     /// The token locks the PIN after one more wrong attempt. This attempt is made only with a PIN typed at a prompt.
     #[error(
-        "the PIN of {token} will be locked by one more wrong attempt; so this PIN was not tried"
+        "the PIN of {token} will be locked by one more wrong attempt, so this PIN was not tried"
     )]
     PinLastTry {
         /// The token.
@@ -164,7 +164,7 @@ pub enum HsmError {
     #[error("{0:?} is not a label of the form kc:<node>:<instance>:<role>")]
     NotALabel(String),
     /// The token has no object of this class with this label.
-    #[error("no {what} {label} on the token")]
+    #[error("the token has no {what} with the label {label}")]
     ObjectMissing {
         /// The class of the object: "private key", "public key" or "secret key".
         what: &'static str,
@@ -172,7 +172,7 @@ pub enum HsmError {
         label: String,
     },
     /// The token has several objects of this class with this label, and nothing distinguishes them.
-    #[error("{count} objects ({what}) are called {label}")]
+    #[error("the token has {count} objects ({what}) with the label {label}")]
     ObjectAmbiguous {
         /// The class of the objects: "private key", "public key" or "secret key".
         what: &'static str,
@@ -181,20 +181,20 @@ pub enum HsmError {
         /// The number of objects.
         count: usize,
     },
-    /// The token has an object with this label already.
-    #[error("the token has an object with the label {label} already")]
+    /// The token already has an object with this label.
+    #[error("the token already has an object with the label {label}")]
     ObjectExists {
         /// The label of the object.
         label: String,
     },
-    /// The token has keys of a node with this id already. They may be in use.
-    #[error("the token has keys of a node with this id already: {label}")]
+    /// The token already has keys of a node with this id. These keys may be in use.
+    #[error("the token already has keys of a node with this id: {label}")]
     NodeExists {
         /// The label of one of those keys.
         label: String,
     },
     /// A new node cannot adopt existing keys: it is not clear which keys to adopt, or another node uses them.
-    #[error("no keys to adopt for node {node}: {problem}")]
+    #[error("cannot adopt keys for node {node}: {problem}")]
     NotAdoptable {
         /// The node's id.
         node: String,
@@ -209,12 +209,14 @@ pub enum HsmError {
         /// The label of the key that is being replaced.
         label: String,
     },
-    /// A key could leave the token.
-    #[error("{label} could leave the token: it is not {attribute}")]
+    /// A key could leave the token: the token does not report that the key is sensitive and non-extractable.
+    #[error(
+        "the key {label} could leave the token: the token does not report that it is {attribute}"
+    )]
     Exposed {
         /// The label of the key.
         label: String,
-        /// The attribute that the key lacks: "sensitive" or "non-extractable".
+        /// The property that the token does not report for the key: "sensitive" or "non-extractable".
         attribute: &'static str,
     },
     /// The halves of a key pair do not belong together, or an object has a wrong form.
@@ -233,15 +235,16 @@ pub enum HsmError {
         /// The fingerprints in the configuration.
         pinned: String,
     },
-    /// The token has no signing key of this type. `None` stands for all types that the node uses.
-    #[error("no signing key{} on the token", of_type(*.0))]
+    /// The token has no signing key of this type. `None` means that it has no signing key of any type that the node
+    /// uses.
+    #[error("the token has no signing key{}", of_type(*.0))]
     NoSigningKey(Option<KeyType>),
     /// The node whose keys are to be imported from its files has two signing keys of one type. A token holds only one
     /// of each type.
     #[error("the node has two signing keys of type {}, but a token holds only one of each type", .0.version())]
     TwoKeys(KeyType),
     /// A key failed its self-test: its signature does not verify, or it does not open what it sealed.
-    #[error("{label} fails its self-test")]
+    #[error("the key {label} fails its self-test")]
     SelfTest {
         /// The label of the key.
         label: String,
@@ -252,7 +255,8 @@ pub enum HsmError {
         /// The kind of value.
         what: &'static str,
     },
-    /// The ratchet's file is older than the token, or the token is older than the file.
+    /// The token has no wrapping key for the step in the ratchet's file. The file or the token is older than the other,
+    /// for example because one of them was restored from a backup.
     #[error("ratchet in {}: the wrapping key of step {index} is gone{}", path.display(), token_at(*.newest))]
     RolledBack {
         /// The ratchet's file.
@@ -279,17 +283,17 @@ pub enum HsmError {
         path: PathBuf,
     },
     /// A new ratchet would begin at a step that an earlier ratchet of this node may have used.
-    #[error("ratchet in {}: it cannot begin at step {index}, because it has reached step {known}", path.display())]
+    #[error("ratchet in {}: a new ratchet cannot begin at step {index}, because the earlier ratchet has reached step {known}", path.display())]
     RatchetRepeats {
         /// The ratchet's file.
         path: PathBuf,
         /// The first index of the new ratchet.
         index: u64,
-        /// The step that the ratchet has reached.
+        /// The step that the earlier ratchet has reached.
         known: u64,
     },
-    /// A new ratchet cannot be created, because the token already has a ratchet key of this node. Its file may be
-    /// elsewhere.
+    /// A new ratchet cannot be created, because the token already has a ratchet key of this node. The file
+    /// that belongs to this key may be in another folder.
     #[error("ratchet in {}: the token already has a key of step {found}", path.display())]
     RatchetKeyLeft {
         /// The file for the new ratchet.
@@ -297,8 +301,8 @@ pub enum HsmError {
         /// The step of the key.
         found: u64,
     },
-    /// The file of the ratchet exists already.
-    #[error("ratchet in {}: the file exists already", path.display())]
+    /// The file of the ratchet already exists.
+    #[error("ratchet in {}: the file already exists", path.display())]
     RatchetExists {
         /// The ratchet's file.
         path: PathBuf,
@@ -309,20 +313,20 @@ pub enum HsmError {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// Another process, or another part of this one, has the ratchet open.
+    /// Another process, or another part of this process, has the ratchet open.
     #[error("ratchet in {}: it is in use", path.display())]
     RatchetInUse {
         /// The ratchet's file.
         path: PathBuf,
     },
     /// The lock file was deleted or replaced while the ratchet was open. Another process may have opened the ratchet
-    /// since.
-    #[error("ratchet in {}: its lock file was deleted or replaced while the node was open; another process may have opened it since", path.display())]
+    /// since then.
+    #[error("ratchet in {}: its lock file was deleted or replaced while the node was open; another process may have opened the node since then", path.display())]
     RatchetLockLost {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// A file of this host cannot be read, written or locked.
+    /// A file on this host cannot be read, written or locked.
     #[error("cannot {action} {}", path.display())]
     File {
         /// The action that failed: "read", "write" or "lock".
@@ -336,7 +340,7 @@ pub enum HsmError {
     #[error("the token does not answer")]
     Silent,
     /// [`Patience::end`](crate::Patience::end) ended the wait before the token answered.
-    #[error("the wait for the token was ended before it answered")]
+    #[error("the wait for the token was ended before the token answered")]
     Ended,
     /// The operating system did not start a thread for the calls to the token.
     #[error("cannot start a thread to ask the token")]
@@ -392,7 +396,8 @@ fn token_at(newest: Option<u64>) -> String {
 }
 
 impl HsmError {
-    /// Returns a function that turns an error of the module into an error of `action`.
+    /// Returns a function that turns an error of the module into a [`Token`](Self::Token) error. `action` is the action
+    /// that failed.
     pub(crate) fn call(action: &'static str) -> impl Fn(cryptoki::error::Error) -> Self {
         move |source| Self::Token {
             action,
@@ -405,7 +410,8 @@ impl HsmError {
         matches!(self, Self::Token { source, .. } if source.is_lost())
     }
 
-    /// Turns a [`Token`](Self::Token) error into [`Gone`](Self::Gone). Called after reconnecting failed.
+    /// Turns a [`Token`](Self::Token) error into [`Gone`](Self::Gone). The caller uses this method after reconnecting
+    /// has failed.
     pub(crate) fn given_up(self) -> Self {
         match self {
             Self::Token { action, source } => Self::Gone { action, source },
@@ -474,7 +480,7 @@ impl fmt::Display for TokenFault {
         match &self.0 {
             // The `Display` of cryptoki would print a whole paragraph of the PKCS#11 standard.
             cryptoki::error::Error::Pkcs11(value, function) => {
-                write!(f, "C_{function:?} answers {value:?}")
+                write!(f, "C_{function:?} returned {value:?}")
             }
             error => error.fmt(f),
         }

@@ -40,7 +40,7 @@ fn the_token_is_gone_once_the_second_try_fails() {
     let gone = answer(RvError::DeviceRemoved).given_up();
     assert_eq!(gone.to_string(), "cannot sign: the token is gone");
     let source = gone.source().map(ToString::to_string);
-    assert_eq!(source.as_deref(), Some("C_Sign answers DeviceRemoved"));
+    assert_eq!(source.as_deref(), Some("C_Sign returned DeviceRemoved"));
     let refused = answer(RvError::KeyFunctionNotPermitted);
     assert_eq!(refused.to_string(), "cannot sign");
 }

@@ -120,7 +120,7 @@ fn a_pinned_key_that_the_token_lacks() {
     let other = SigningKey::generate(KeyType::Hybrid, &mut rng());
     settings.pinned.push(other.verifying_key().clone());
     let error = open(&token, settings).unwrap_err();
-    assert_eq!(error.to_string(), "no signing key of type 4 on the token");
+    assert_eq!(error.to_string(), "the token has no signing key of type 4");
 }
 
 fn a_sealed_half_of_another_token_is_refused() {

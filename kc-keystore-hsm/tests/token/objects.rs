@@ -64,7 +64,10 @@ fn every_secret_is_hidden() {
 fn an_object_that_is_missing() {
     let token = fresh_token();
     let error = open(&token, KeyStoreSettings::default()).unwrap_err();
-    assert_eq!(error.to_string(), "no secret key kc:n1:opaque on the token");
+    assert_eq!(
+        error.to_string(),
+        "the token has no secret key with the label kc:n1:opaque"
+    );
     generate_opaque_key(&token, &labels()).unwrap();
     let error = open(&token, KeyStoreSettings::default()).unwrap_err();
     assert!(matches!(error, HsmError::NoSigningKey(None)), "{error:?}");
@@ -76,7 +79,7 @@ fn two_objects_of_one_label() {
     let error = open(&token, settings(&identity)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "2 objects (secret key) are called kc:n1:opaque"
+        "the token has 2 objects (secret key) with the label kc:n1:opaque"
     );
 }
 
@@ -88,7 +91,10 @@ fn half_a_pair() {
         session.destroy_object(object).unwrap();
     }
     let error = open(&token, settings(&identity)).unwrap_err();
-    assert_eq!(error.to_string(), "no public key kc:n1:id on the token");
+    assert_eq!(
+        error.to_string(),
+        "the token has no public key with the label kc:n1:id"
+    );
     let again = generate_identity(&token, &labels(), KeyType::Ed25519).unwrap_err();
     assert!(matches!(again, HsmError::ObjectMissing { .. }), "{again:?}");
 }
@@ -120,7 +126,7 @@ fn an_exposed_key() {
     let error = open(&token, KeyStoreSettings::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "kc:n1:opaque could leave the token: it is not non-extractable"
+        "the key kc:n1:opaque could leave the token: the token does not report that it is non-extractable"
     );
 }
 

@@ -8,7 +8,8 @@ use super::{ConfigError, Document, KafkaSettings, KafkaUse, Name, Value, kafka_s
 
 const NODE_ID: &str = "node_id";
 
-/// A node's configuration: its id and its sections, on top of the file's [`Document`].
+/// A node's configuration: the text of the file as a [`Document`], and the node's id, which selects the node's
+/// sections in the document.
 #[derive(PartialEq, Eq)]
 pub struct NodeConfig {
     node_id: String,
@@ -20,7 +21,7 @@ pub struct NodeConfig {
 pub enum Inherit {
     /// Inherited entries follow the section's own entries.
     Defaults,
-    /// Inherited entries are omitted, and so are own entries that only repeat an inherited one.
+    /// Inherited entries are omitted, and so are own entries that only repeat an inherited entry.
     Nothing,
 }
 
@@ -36,15 +37,16 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Returns the value, with its type inferred from the text, or `None` if it is invalid base64.
+    /// Returns the value, with its type inferred from the text. Returns `None` if the text begins with `base64#` and
+    /// the rest is not valid base64.
     pub fn value(&self) -> Option<Value> {
         Value::decode(&self.text)
     }
 }
 
 impl NodeConfig {
-    /// Creates the configuration of a new node: long key ids, an empty allowlist and an empty denylist. The node
-    /// trusts no key until a root of trust is added.
+    /// Creates the configuration of a new node. The node uses key ids of 32 bytes. Its allowlist and its denylist are
+    /// empty, so the node trusts no key until a root of trust is added.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the syntax of the file cannot express the node id.
@@ -57,8 +59,8 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// Adds the Kafka sections of a new node: TLS, no servers, and `ssl_cafile` as the file of the trusted certificate
-    /// authorities.
+    /// Adds the Kafka sections of a new node. They select TLS, and contain no bootstrap servers yet. `ssl_cafile` is
+    /// the path of the file with the certificates of the trusted certificate authorities.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the syntax of the file cannot express the path.
@@ -138,8 +140,8 @@ impl NodeConfig {
     }
 
     /// Returns the value of an entry, with its type inferred from the text. The entry may be one that the section
-    /// inherits from `[DEFAULT]`; a section that does not exist inherits, too. Returns `None` if the entry is not set
-    /// or is invalid base64.
+    /// inherits from `[DEFAULT]`; a section that does not exist inherits, too. Returns `None` if the entry is not set,
+    /// or if its text begins with `base64#` and the rest is not valid base64.
     ///
     /// Case does not matter in the names of settings. As in KafkaCrypto, labels in the sections `-allowlist`,
     /// `-denylist`, `-chainkeys` and `-provisioners` are found only if they are in lower case in the file.
@@ -179,8 +181,8 @@ impl NodeConfig {
     }
 
     /// Returns a section's own entries in the file's order. With [`Inherit::Defaults`], the inherited entries follow.
-    /// With [`Inherit::Nothing`], own entries that only repeat an inherited one are left out, and the result is `None`
-    /// if the section does not exist.
+    /// With [`Inherit::Nothing`], own entries that only repeat an inherited entry are left out, and the result is
+    /// `None` if the section does not exist.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
@@ -221,9 +223,9 @@ impl NodeConfig {
             .collect()
     }
 
-    /// Returns the Kafka sections merged for one client; see [`kafka_sections`]. Later sections override earlier
-    /// ones, and an empty value removes a setting. Only own entries of a section count, even if they repeat an entry
-    /// of `[DEFAULT]`; inherited entries do not count.
+    /// Returns the settings of one Kafka client, merged from the sections that [`kafka_sections`] lists. A later
+    /// section overrides an earlier section, and an empty value removes a setting. Only the own entries of a section
+    /// are used, including entries that repeat an entry of `[DEFAULT]`. Inherited entries are ignored.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
@@ -305,9 +307,9 @@ pub struct Section<'a>(Option<&'a str>);
 impl<'a> Section<'a> {
     /// `<node>`: the node's own settings.
     pub const NODE: Section<'static> = Section(None);
-    /// `<node>-crypto`: `maxage`, `oldkeys`.
+    /// `<node>-crypto`: settings of the protocol, such as `maxage`, and the sealed retained keys (`oldkeys`).
     pub const CRYPTO: Section<'static> = Section(Some("crypto"));
-    /// `<node>-chains`: `chain0`, `chain1`, … in the order of the signing keys.
+    /// `<node>-chains`: the certificate chains `chain0`, `chain1`, … in the order of the signing keys.
     pub const CHAINS: Section<'static> = Section(Some("chains"));
     /// `<node>-allowlist`: the roots of trust.
     pub const ALLOWLIST: Section<'static> = Section(Some("allowlist"));
@@ -315,7 +317,8 @@ impl<'a> Section<'a> {
     pub const DENYLIST: Section<'static> = Section(Some("denylist"));
     /// `<node>-chainkeys`: the keys whose chains a chain server renews.
     pub const CHAIN_KEYS: Section<'static> = Section(Some("chainkeys"));
-    /// `<node>-provisioners`: a list of old versions; see [`NodeConfig::migrate`](super::NodeConfig::migrate).
+    /// `<node>-provisioners`: a list of keys that only old versions of KafkaCrypto wrote.
+    /// [`NodeConfig::migrate`](super::NodeConfig::migrate) moves its entries to the allowlist of a controller.
     pub const PROVISIONERS: Section<'static> = Section(Some("provisioners"));
     /// `<node>-kafka`: Kafka settings of all clients.
     pub const KAFKA: Section<'static> = Section(Some("kafka"));

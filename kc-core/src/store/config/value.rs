@@ -34,8 +34,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// Infers the type of a text like KafkaCrypto. Returns `None` if the text begins with `base64#` and is not
-    /// standard base64 with padding.
+    /// Infers the type of a text in the same way as KafkaCrypto does. Returns `None` if the text begins with `base64#`
+    /// and the rest is not standard base64 with padding.
     ///
     /// Digits are ASCII digits; single underscores may separate them, as in `86_400`.
     pub fn decode(text: &str) -> Option<Self> {
@@ -49,7 +49,7 @@ impl Value {
         Some(typed.unwrap_or_else(|| Self::Text(text.to_owned())))
     }
 
-    /// Returns the text of the value in a file, before each `%` is doubled.
+    /// Returns the text that represents the value in a file. In the file, each `%` of this text is written twice.
     pub fn encode(&self) -> String {
         match self {
             Self::Int(number) => number.to_string(),
@@ -168,7 +168,7 @@ impl From<&Name> for Name {
     }
 }
 
-/// Writes the name as in a file.
+/// Writes the name in the form that it has in a file.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
