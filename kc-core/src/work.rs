@@ -31,7 +31,7 @@ mod counted {
         DONE.set(done);
     }
 
-    /// Calls `f`. Returns its result and the operations that this thread performed meanwhile.
+    /// Calls `f`. Returns its result and the numbers of operations that this thread performed during the call.
     pub fn measure<T>(f: impl FnOnce() -> T) -> (T, Work) {
         let before = DONE.replace(Work::default());
         let result = f();

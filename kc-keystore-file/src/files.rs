@@ -222,8 +222,9 @@ pub fn find_node(node: &str, places: &SearchPlaces) -> Result<NodeFiles, FindErr
     })
 }
 
-/// Finds all nodes that [`find_node`] finds by their id. For each of the two places, the nodes in the place itself come
-/// first. Then come the nodes in folders that are named after their node. Folders and files that cannot be read are
+/// Returns the files of all nodes that [`find_node`] finds by their id. The nodes of the first folder of `places` come
+/// before the nodes of the second folder. For each of these folders, the nodes whose files are directly in the folder
+/// come first, and the nodes in subfolders named after their node come next. Folders and files that cannot be read are
 /// left out.
 pub fn list_nodes(places: &SearchPlaces) -> Vec<NodeFiles> {
     let mut found: Vec<NodeFiles> = Vec::new();

@@ -121,8 +121,8 @@ impl NodeLock {
         Ok(())
     }
 
-    /// Returns a guard that allows writing. Only one guard exists in this process at a time. Returns an error if a lock
-    /// file was deleted or replaced.
+    /// Returns a guard that allows writing. Waits until no other thread of this process has the guard of this lock.
+    /// Returns an error if a lock file was deleted or replaced.
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, ()>, FileError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;

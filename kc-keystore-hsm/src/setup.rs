@@ -133,7 +133,7 @@ fn describe(ed25519: [u8; 32], half: Option<Half>) -> NewIdentity {
 ///
 /// The node must be closed during a rotation. An open node would seal values with the previous key, and these values
 /// would be lost when this key is destroyed. To continue an interrupted rotation, call [`begin`](Self::begin) again.
-/// Until then, a node can open values that either key sealed, if the new key exists already.
+/// Until then, a node can open values that either key sealed, if the new key already exists.
 #[derive(Debug)]
 pub struct OpaqueRotation {
     token: Token,

@@ -67,7 +67,7 @@ pub trait RetainedKeysArchive: Debug + Send {
     /// that were stored before. If `used` is `None`, the stored index does not change.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the keys cannot be stored. The caller must then not use them.
+    /// Returns a [`StoreError`] if the keys cannot be stored. In this case, the caller must not use them.
     fn save(&mut self, keys: &RetainedKeys, used: Option<u64>) -> Result<(), StoreError>;
 }
 

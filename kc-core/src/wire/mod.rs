@@ -61,7 +61,7 @@ pub enum Value<'a> {
     Raw(&'a [u8]),
     /// An array.
     Array(Vec<Value<'a>>),
-    /// A map, in the order in which it was written.
+    /// The entries of a map, in the order in which they were written.
     Map(Vec<(Value<'a>, Value<'a>)>),
 }
 

@@ -12,9 +12,9 @@ pub(super) const BASE64_PREFIX: &str = "base64#";
 
 /// A value in the configuration, with its type inferred from the text (protocol §11).
 ///
-/// The file does not store types: a text that looks like a number or a Boolean reads back as one.
-/// [`NodeConfig::load_text`](super::NodeConfig::load_text) returns the text unchanged, such as a password of
-/// digits.
+/// The file does not store types: a text that looks like a number or a Boolean is read as a number or a Boolean.
+/// [`NodeConfig::load_text`](super::NodeConfig::load_text) returns the text unchanged. This is necessary, for example,
+/// for a password that consists of digits.
 ///
 /// `Debug` shows only the length of texts and bytes.
 #[derive(Clone, PartialEq)]
