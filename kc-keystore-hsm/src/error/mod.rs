@@ -117,8 +117,8 @@ pub enum HsmError {
         /// The token.
         token: String,
     },
-    /// The token locks the PIN after one more wrong attempt. kc makes this attempt only with a user PIN that was typed at
-    /// a prompt, and never with the security officer's PIN.
+    /// The token locks the PIN after one more wrong attempt. kc makes this attempt only with a user PIN that was typed
+    /// at a prompt, and never with the security officer's PIN.
     #[error(
         "the PIN of {token} will be locked by one more wrong attempt, so this PIN was not tried"
     )]
