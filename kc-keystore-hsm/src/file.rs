@@ -34,7 +34,8 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Returns a path in the same folder. Its file name is that of `path`, with `before` in front and `after` at the end.
+/// Returns the path of a file in the folder of `path`. The name of this file is the file name of `path`, with `before`
+/// in front and `after` at the end.
 fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(before);
     name.push(path.file_name().unwrap_or_default());
@@ -50,7 +51,7 @@ fn flush_folder(path: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Does nothing, because on this platform folders cannot be opened as files, and renames are written through.
+/// Does nothing, because the standard library cannot flush a folder on this platform.
 #[cfg(not(unix))]
 fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())
@@ -162,7 +163,8 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Returns `true`: the standard library does not identify files on this platform.
+/// Returns `true` without a check: on this platform the standard library cannot tell whether two paths lead to the same
+/// file.
 #[cfg(not(unix))]
 fn is_at(_: &Path, _: &File) -> io::Result<bool> {
     Ok(true)

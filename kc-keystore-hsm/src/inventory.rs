@@ -14,24 +14,25 @@ use crate::{HsmError, NodeLabels, Token};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct ListedObject {
-    /// `kc:<node>:<instance>:<role>`, `kc-root:<name>:<role>` or `kc-provisioner:<name>:<role>`.
+    /// The label of the object (`CKA_LABEL`): `kc:<node>:<instance>:<role>`, `kc-root:<name>:<role>` or
+    /// `kc-provisioner:<name>:<role>`.
     pub label: String,
-    /// "public key", "private key" or "secret key".
+    /// The class of the object (`CKA_CLASS`): "public key", "private key" or "secret key".
     pub class: &'static str,
     /// The id of the object (`CKA_ID`). The id of a ratchet's key is its step, 8 bytes big-endian.
     pub id: Vec<u8>,
-    /// `Some(true)` if the key cannot be read in plain text; `None` for a public key, or if the token does not report
-    /// it.
+    /// The attribute `CKA_SENSITIVE`. With `Some(true)`, the key cannot be read in plain text. `None` for a public key,
+    /// or if the token does not report the attribute.
     pub sensitive: Option<bool>,
-    /// `Some(true)` if the key can leave the token in wrapped form; `None` for a public key, or if the token does not
-    /// report it.
+    /// The attribute `CKA_EXTRACTABLE`. With `Some(true)`, the key can leave the token in wrapped form. `None` for a
+    /// public key, or if the token does not report the attribute.
     pub extractable: Option<bool>,
 }
 
 /// Lists the objects on a token whose [labels](crate::NodeLabels) belong to kc, ordered by label.
 ///
 /// # Errors
-/// [`HsmError::Gone`] if the token is gone.
+/// Returns [`HsmError::Gone`] if the token is gone.
 pub fn list_objects(token: &Token) -> Result<Vec<ListedObject>, HsmError> {
     token.with_session(|token| {
         let mut listed = Vec::new();
@@ -105,7 +106,7 @@ pub struct NodeOnToken {
 /// Finds the nodes with this id that have keys on a token. Several nodes may have the same id.
 ///
 /// # Errors
-/// [`HsmError::Gone`] if the token is gone.
+/// Returns [`HsmError::Gone`] if the token is gone.
 pub fn nodes_called(token: &Token, node_id: &str) -> Result<Vec<NodeOnToken>, HsmError> {
     let mut nodes: Vec<NodeOnToken> = Vec::new();
     for object in list_objects(token)? {
@@ -151,11 +152,12 @@ pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmEr
 }
 
 /// Renames the keys of a root of trust or a provisioner to `labels`, if an earlier version labelled them like keys of a
-/// node. Returns whether keys with the labels `labels` exist now. A call that was interrupted can be repeated.
+/// node. Returns whether keys with the labels `labels` exist now. If `labels` are the labels of a node, returns `true`
+/// without a check. A call that was interrupted can be repeated.
 ///
 /// New nodes never use the labels `kc:root:` and `kc:provisioner-...:`, so keys with these labels are always renamed.
 /// Keys with other old labels are renamed only if their public key is `expected`. If the token has a ratchet with the
-/// old labels, the keys belong to a node. Then nothing is renamed, because the node would not start again.
+/// old labels, the keys belong to a node. Then nothing is renamed, because the node could not find its keys any more.
 ///
 /// # Errors
 /// Returns [`HsmError::Gone`] if the token is gone, and [`HsmError::Token`] if it refuses to rename an object.
@@ -178,7 +180,8 @@ pub fn relabel_signer(
     })
 }
 
-/// Returns whether the token has the Ed25519 half of this key under these labels.
+/// Returns whether the Ed25519 pair that the token has with these labels belongs to `key`. Returns `false` if there is
+/// no such pair, or if `key` is `None`.
 fn has(
     token: &LoggedIn<'_>,
     labels: &NodeLabels,
@@ -204,8 +207,8 @@ fn all(
     Ok(found)
 }
 
-/// Renames the objects of one role from the old label to the new one. Leaves a class out if it has an object with the
-/// new label.
+/// Renames the objects of one role from the old label to the new label. Does not rename the objects of a class (public,
+/// private or secret key) if the token already has an object of this class with the new label.
 fn relabel(
     token: &LoggedIn<'_>,
     (old, new): (&NodeLabels, &NodeLabels),

@@ -70,7 +70,8 @@ impl HsmKeyStore {
     /// from files to a token.
     ///
     /// # Errors
-    /// [`HsmError::Unauthentic`] if `opaque_key` did not seal the value; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::Unauthentic`] if `opaque_key` did not seal the value, and [`HsmError::Gone`] if the token is
+    /// gone.
     pub fn rewrap_file_value(
         &self,
         value: &[u8],
@@ -289,7 +290,7 @@ pub struct KeyStoreSettings {
     /// are not compared with it, and the key of version 1 comes before the key of version 4.
     pub pinned: Vec<VerifyingKey>,
     /// The sealed SLH-DSA half of a version-4 key, if the token cannot hold it: the value of
-    /// [`NewIdentity::sealed_slh_dsa`](crate::NewIdentity::sealed_slh_dsa). Not secret.
+    /// [`NewIdentity::sealed_slh_dsa`](crate::NewIdentity::sealed_slh_dsa). It is not secret.
     pub sealed_slh_dsa: Option<Vec<u8>>,
     /// The key exchanges that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
@@ -319,9 +320,9 @@ impl KeyStoreSettings {
     }
 }
 
-/// Opens a signing key on a token that belongs to no node, but to a root of trust or a provisioner. It is the key of
-/// type `key_type` that [`generate_identity`](crate::generate_identity) or [`import_identity`](crate::import_identity)
-/// stored with these labels. Both halves of a version-4 key have to be on the token.
+/// Opens the signing key of a root of trust or a provisioner on a token. It is the key of type `key_type` that
+/// [`generate_identity`](crate::generate_identity) or [`import_identity`](crate::import_identity) stored with these
+/// labels. Both halves of a version-4 key have to be on the token.
 ///
 /// # Errors
 /// Returns the same errors as [`HsmKeyStore::open`].

@@ -6,11 +6,11 @@ use crate::{HsmError, Pkcs11Uri, UriError};
 /// The purpose of an object. Its name is the last part of the object's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
-    /// The Ed25519 pair of version 1.
+    /// The Ed25519 pair of a version-1 key.
     Identity,
-    /// The Ed25519 half of version 4.
+    /// The Ed25519 half of a version-4 key.
     HybridIdentity,
-    /// The SLH-DSA half of version 4.
+    /// The SLH-DSA half of a version-4 key.
     SlhDsa,
     /// The AES key that seals values of the configuration.
     Opaque,
@@ -30,7 +30,7 @@ impl Role {
         Self::Ratchet,
     ];
 
-    /// Returns the role of the Ed25519 pair of a key of this type.
+    /// Returns the role of the Ed25519 pair that belongs to a signing key of this type.
     pub(crate) fn of_ed25519(key_type: KeyType) -> Self {
         match key_type {
             KeyType::Ed25519 => Self::Identity,
@@ -72,7 +72,8 @@ impl Owner {
 
 /// The default name of the root of trust.
 pub const ROOT_NAME: &str = "root";
-/// The prefix of the names of provisioners in earlier versions, which labelled their keys as those of a node.
+/// The prefix that earlier versions put before the name of a provisioner. These versions labelled the keys of a
+/// provisioner like the keys of a node.
 const OLD_PROVISIONER: &str = "provisioner-";
 
 /// The length of the random part of a label, in bytes. The label contains it in hexadecimal.
@@ -146,18 +147,20 @@ impl NodeLabels {
         }
     }
 
-    /// Returns the labels of the node that the object of a URI belongs to.
+    /// Returns the labels of the node whose object the URI names.
     ///
     /// # Errors
-    /// [`UriError::NoObject`] if the URI names no object; [`HsmError::NotALabel`] if the object belongs to no node.
+    /// Returns [`UriError::NoObject`] if the URI names no object, and [`HsmError::NotALabel`] if the object belongs to
+    /// no node.
     pub fn of_uri(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
         Self::of_object(object(uri)?)
     }
 
-    /// Returns the labels of the root of trust, the provisioner, or the node that the object of a URI belongs to.
+    /// Returns the labels of the root of trust, the provisioner, or the node whose object the URI names.
     ///
     /// # Errors
-    /// [`UriError::NoObject`] if the URI names no object; [`HsmError::NotALabel`] if its label has another form.
+    /// Returns [`UriError::NoObject`] if the URI names no object, and [`HsmError::NotALabel`] if the object's label
+    /// does not have the form of a label of kc.
     pub fn of_signer(uri: &Pkcs11Uri) -> Result<Self, HsmError> {
         Self::parse(object(uri)?)
     }
@@ -218,8 +221,8 @@ impl NodeLabels {
         }
     }
 
-    /// Returns whether only one node can have these labels. Nodes that earlier versions made have the same labels as
-    /// other such nodes with the same id.
+    /// Returns whether the labels contain an instance. If they do, no other node has the same labels. Earlier versions
+    /// made labels without an instance: all nodes with the same id then have the same labels.
     #[must_use]
     pub fn has_instance(&self) -> bool {
         self.instance.is_some()

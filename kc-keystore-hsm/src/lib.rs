@@ -15,14 +15,14 @@
 //! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | the steps that set up a token and a node |
 //! | [`list_objects`], [`OpaqueRotation`] | list the objects on a token; replace the key that seals values of the configuration |
 //! | [`nodes_called`], [`destroy_node_keys`] | find the nodes with a given id; destroy the keys of an abandoned node |
-//! | [`relabel_signer`] | renames keys of roots of trust and provisioners that an earlier version labelled as nodes |
+//! | [`relabel_signer`] | renames keys of a root of trust or a provisioner that an earlier version labelled like keys of a node |
 //! | [`HsmError`] | an error, with [advice](HsmError::advice) |
 //!
 //! # Storage of each secret
 //!
 //! | secret | storage |
 //! |---|---|
-//! | Ed25519 key, and the Ed25519 half of a hybrid key | token; sensitive, non-extractable |
+//! | Ed25519 key, and the Ed25519 half of a hybrid key (version 4) | token; sensitive, non-extractable |
 //! | SLH-DSA half of a hybrid key | token if it has `CKM_SLH_DSA`, else a blob sealed by the token |
 //! | key that seals values of the configuration | token; sensitive, non-extractable |
 //! | ratchet | a file, sealed by a key on the token that lives for one step |
@@ -48,9 +48,9 @@
 //! |---|---|---|
 //! | open the token, then the keystore | 1 ms, 1 ms | 1 ms, 2 ms |
 //! | the same with a hybrid key, including its self-test | 70 to 77 ms | 36 to 38 ms |
-//! | signatures per second, Ed25519 | 7700, up to 12500 with four threads | 12300 to 13300, not more with threads |
+//! | signatures per second, Ed25519 | 7700, up to 12500 with four threads | 12300 to 13300, not more with several threads |
 //! | signatures per second, hybrid | 15: the SLH-DSA half in memory | 33: on the token |
-//! | values of 256 bytes sealed, opened per second | 41000 to 58000, 57000 | 30000, 30000 |
+//! | values of 256 bytes per second | 41000 to 58000 sealed, 57000 opened | 30000 sealed, 30000 opened |
 //! | ratchet steps per second, files in memory | 1100 | 1100 |
 //! | the same on a disk, which is flushed twice a step | 190 | 180 |
 //!

@@ -15,11 +15,11 @@ use crate::error::TokenFault;
 use crate::patience::Asking;
 use crate::{HsmError, Pkcs11Uri, UriError};
 
-/// The modules that this process has loaded, by their real paths. They are never unloaded, because a module that is
-/// loaded again may give an old handle to another object, while a caller still uses this handle.
+/// The modules that this process has loaded, by their real paths. A module is never unloaded. If it were unloaded and
+/// loaded again, it could use the number of an old handle for another object, while a caller still uses the old handle.
 static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
 
-/// Returns the module at `path`, loaded and initialized once in a process.
+/// Returns the module at `path`. The first call in a process loads the module and initializes it.
 pub(crate) fn load(path: &Path) -> Result<Pkcs11, HsmError> {
     let real = path
         .canonicalize()
@@ -60,7 +60,7 @@ fn not_a_module(path: &Path, error: Error) -> HsmError {
     }
 }
 
-/// Returns the module that a URI names, the current slot of the token, and the token's properties.
+/// Returns the module and the token that a URI names. The token is returned as its current slot and its properties.
 pub(crate) fn locate(uri: &Pkcs11Uri) -> Result<(Pkcs11, Slot, TokenInfo), HsmError> {
     let path = uri.module_path.as_ref().ok_or(UriError::NoModule)?;
     let module = load(path)?;
@@ -214,7 +214,7 @@ impl Pin {
         }
     }
 
-    /// Returns a function that explains the refusal of this PIN.
+    /// Returns a function that converts the error of the token into an [`HsmError`], if `action` with this PIN failed.
     fn refused(&self, action: &'static str) -> impl Fn(Error) -> HsmError {
         let (whose, min, max) = (self.whose, self.min, self.max);
         let too_short = self.len < min;

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The time for which a pending answer is still awaited after [`Patience::end`]. Some tokens are damaged if a process
 /// ends during a call.
 const GRACE: Duration = Duration::from_secs(1);
-/// The size of the thread's stack, in bytes: the same as that of a program's main thread.
+/// The stack size of the thread that [`Patience::run`] starts, in bytes. It is the usual stack size of a main thread.
 const STACK: usize = 8 << 20;
 
 thread_local! {
@@ -67,7 +67,8 @@ impl Patience {
         thread.join().or_else(|panic| resume_unwind(panic))
     }
 
-    /// Ends the wait of [`run`](Self::run). A pending answer, and each later one, may take one more second.
+    /// Ends the wait of [`run`](Self::run). From now on, a pending answer may take at most one more second, and each
+    /// later answer at most one second.
     pub fn end(&self) {
         self.waiting.state().ended = Some(Instant::now());
         self.waiting.changed.notify_all();

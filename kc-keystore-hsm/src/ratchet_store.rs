@@ -58,7 +58,8 @@ impl HsmRatchetStore {
     /// Returns the index of the next step.
     ///
     /// # Errors
-    /// [`HsmError::File`] if the file is missing; [`HsmError::MalformedRatchet`] if it does not hold a ratchet.
+    /// Returns [`HsmError::File`] if the file is missing, and [`HsmError::MalformedRatchet`] if the file does not hold
+    /// a ratchet.
     pub fn next_index(&self) -> Result<u64, HsmError> {
         Ok(self.read()?.index())
     }
@@ -89,7 +90,7 @@ impl HsmRatchetStore {
     /// Returns the first index that no step has used, according to the file and the token; 0 if neither has a ratchet.
     ///
     /// # Errors
-    /// [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::RatchetInUse`] if the ratchet is open, and [`HsmError::Gone`] if the token is gone.
     pub fn unused_index(token: Token, labels: &NodeLabels, path: &Path) -> Result<u64, HsmError> {
         // The index in the file and the index of the key on the token are both that of the next step.
         let next = Self::lock(token, labels, path)?.known_indices()?;
@@ -99,9 +100,9 @@ impl HsmRatchetStore {
     /// Creates a ratchet that begins at index 0.
     ///
     /// # Errors
-    /// [`HsmError::RatchetExists`] if the file exists; [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of
-    /// this node, of any step; [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is
-    /// gone.
+    /// Returns [`HsmError::RatchetExists`] if the file exists; [`HsmError::RatchetKeyLeft`] if the token has the key of
+    /// any step of this node's ratchet; [`HsmError::RatchetInUse`] if the ratchet is open; and [`HsmError::Gone`] if
+    /// the token is gone.
     pub fn create(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
         if store.file.read()?.is_some() {
@@ -114,16 +115,16 @@ impl HsmRatchetStore {
         Ok(store)
     }
 
-    /// Moves a ratchet from a `.seed` file to the token. Its next step is that of `seed`. An existing file of an
-    /// earlier ratchet at `path` is replaced.
+    /// Moves a ratchet from a `.seed` file to the token. The ratchet continues with the next step of `seed`. If a file
+    /// of an earlier ratchet exists at `path`, it is replaced.
     ///
     /// Two copies of a ratchet would use the same keys. Therefore destroy `<node>.seed`: it must not be used any more
     /// after the first step of the new ratchet.
     ///
     /// # Errors
-    /// Returns [`HsmError::RatchetKeyLeft`] if the token has a ratchet key of this node, of any step, because its file
-    /// may be elsewhere; [`HsmError::RatchetRepeats`] if the existing file is at a later step than `seed`;
-    /// [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::RatchetKeyLeft`] if the token has the key of any step of this node's ratchet, because the
+    /// file of this ratchet may be elsewhere; [`HsmError::RatchetRepeats`] if the existing file is at a later step than
+    /// `seed`; [`HsmError::RatchetInUse`] if the ratchet is open; and [`HsmError::Gone`] if the token is gone.
     pub fn import(
         token: Token,
         labels: &NodeLabels,
@@ -194,7 +195,8 @@ impl HsmRatchetStore {
         }
     }
 
-    /// Stores this seed with a new key, and destroys all keys that the token had before.
+    /// Generates a key on the token, stores the seed sealed by this key, and destroys all keys of the ratchet that the
+    /// token had before.
     fn begin(&self, seed: &Seed) -> Result<(), HsmError> {
         self.token.with_session(|token| {
             let before = keys(token, &self.label)?;

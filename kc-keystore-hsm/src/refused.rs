@@ -12,9 +12,9 @@ use crate::HsmError;
 use crate::file::replace;
 use crate::random::random;
 
-/// The number of PINs from files and from the environment that a program tries although a token refuses them, until a
-/// login succeeds. Most tokens lock at the third wrong PIN, and not all tokens announce that the next attempt is the
-/// last.
+/// The maximum number of refused PINs from files and from the environment. After a token refused this number of PINs, a
+/// program tries no other PIN from these sources, until a login succeeds. Most tokens lock at the third wrong PIN, and
+/// not all tokens announce that the next attempt is the last.
 const MAX_TRIES: u8 = 2;
 /// The maximum size of the record, in bytes.
 const MAX_BYTES: u64 = 1 << 16;
@@ -23,7 +23,8 @@ const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 const TAG_LEN: usize = 8;
 
-/// The parameters of scrypt: log2 of `N`, `r` and `p`. One hash takes 16 MB of memory and about 50 ms.
+/// The parameters of scrypt: the logarithm of `N` to base 2, then `r`, then `p`. One hash takes 16 MB of memory and
+/// about 50 ms.
 const WORK: (u8, u32, u32) = (14, 8, 1);
 
 /// A record of the PINs that tokens refused. It is a file next to the node's files, so that a program does not try such
@@ -45,7 +46,7 @@ struct Refused {
     hash: [u8; HASH_LEN],
 }
 
-/// Is locked while a record is changed, because several tokens of this process may share a file.
+/// A lock that is held while a record is changed, because several tokens of this process may share a file.
 static CHANGING: Mutex<()> = Mutex::new(());
 
 impl RefusedPins {
@@ -92,7 +93,7 @@ impl RefusedPins {
         self.change(|all| all.push(refused))
     }
 
-    /// Removes the record of a token after a successful login.
+    /// Removes the PINs of a token from the record after a successful login.
     pub(crate) fn clear(&self, token: &Asked<'_>) -> Result<(), HsmError> {
         if self.of(token)?.is_empty() {
             return Ok(());

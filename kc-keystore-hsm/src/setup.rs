@@ -1,4 +1,4 @@
-//! Generates keys of a node on the token, imports them, and replaces the opaque key.
+//! Generates keys of a node on the token or imports them to it, and replaces the opaque key.
 
 use cryptoki::object::Attribute;
 use kc_core::keys::{KeyType, Signer, SigningKey, SlhDsaHalf, VerifyingKey};
@@ -18,8 +18,8 @@ pub struct NewIdentity {
     /// [`KeyStoreSettings::pinned`](crate::KeyStoreSettings::pinned).
     pub verifying_key: VerifyingKey,
     /// The SLH-DSA half of a version-4 key, sealed by the token, if the token cannot hold it: the value for
-    /// [`KeyStoreSettings::sealed_slh_dsa`](crate::KeyStoreSettings::sealed_slh_dsa). Not secret, but without it the
-    /// key is lost.
+    /// [`KeyStoreSettings::sealed_slh_dsa`](crate::KeyStoreSettings::sealed_slh_dsa). This value is not secret, but
+    /// without it the key is lost.
     pub sealed_slh_dsa: Option<Vec<u8>>,
 }
 
@@ -133,7 +133,8 @@ fn describe(ed25519: [u8; 32], half: Option<Half>) -> NewIdentity {
 ///
 /// The node must be closed during a rotation. An open node would seal values with the previous key, and these values
 /// would be lost when this key is destroyed. To continue an interrupted rotation, call [`begin`](Self::begin) again.
-/// Until then, a node can open values that either key sealed, if the new key already exists.
+/// Until then, a node can open values that either key sealed, if the new key exists already. If the new key does not
+/// exist yet, the keystore of the node cannot be opened.
 #[derive(Debug)]
 pub struct OpaqueRotation {
     token: Token,
@@ -185,7 +186,7 @@ impl OpaqueRotation {
     /// Destroys the previous key. Values that were not [re-wrapped](Self::rewrap) are lost.
     ///
     /// # Errors
-    /// [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::Gone`] if the token is gone.
     pub fn finish(self) -> Result<(), HsmError> {
         self.token.with_session(|token| {
             let retired = objects(token, &self.labels, Role::RetiredOpaque)?;

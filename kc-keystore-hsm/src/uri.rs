@@ -16,11 +16,11 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':');
 const ESCAPED_IN_PATHS: &AsciiSet = &ESCAPED.remove(b'/');
 
-/// Names a token, an object on it, the module that reaches it, and the file of its PIN:
+/// Names a token, an object on the token, the PKCS#11 module of the token, and the file that holds the token's PIN:
 /// `pkcs11:token=kc;object=kc:n1:5c8e91d2a7034bf6:id?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/kc/pin`.
 ///
-/// A URI names a token by its label, manufacturer, model or serial number. It never names a slot, because slot numbers
-/// may change at each start. A URI never contains a PIN.
+/// A URI names a token by its label, manufacturer, model or serial number. It never names a slot, because the slot
+/// number of a token may change. A URI never contains a PIN.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pkcs11Uri {
@@ -41,7 +41,7 @@ pub struct Pkcs11Uri {
 }
 
 impl Pkcs11Uri {
-    /// Returns the same URI, but with the object that has this label.
+    /// Returns a copy of this URI that names the object with this label.
     #[must_use]
     pub fn with_object(&self, label: String) -> Self {
         Self {
@@ -109,37 +109,39 @@ pub enum UriError {
     /// An attribute does not have the form `name=value`.
     #[error("it has an attribute without a name or a value")]
     Attribute,
-    /// A value has a character that must be percent-encoded, or a broken percent-encoding.
-    #[error("{0} has a character that must be percent-encoded, or an invalid percent-encoding")]
+    /// A value contains a character that must be percent-encoded, or an invalid percent-encoding.
+    #[error(
+        "the value of {0} contains a character that must be percent-encoded, or an invalid percent-encoding"
+    )]
     Encoding(&'static str),
     /// A value is not UTF-8 text.
-    #[error("{0} is not UTF-8")]
+    #[error("the value of {0} is not UTF-8 text")]
     NotText(&'static str),
     /// An attribute occurs twice.
-    #[error("{0} occurs twice")]
+    #[error("the attribute {0} occurs twice")]
     Duplicate(&'static str),
     /// The URI has an unknown attribute.
     #[error("unknown attribute {0:?}")]
     Unknown(String),
     /// The URI contains a PIN.
-    #[error("pin-value is not accepted")]
+    #[error("the attribute pin-value is not accepted")]
     PinValue,
     /// A path is not absolute.
-    #[error("{0} is not an absolute path")]
+    #[error("the value of {0} is not an absolute path")]
     NotAbsolute(&'static str),
     /// The URI has neither `token` nor `serial`.
     #[error("it has neither token nor serial")]
     NoToken,
-    /// The URI names no object, and one is needed.
+    /// The URI names no object, but the operation needs an object.
     #[error("it has no object")]
     NoObject,
-    /// The URI names no module, and one is needed.
+    /// The URI names no module, but the operation needs a module.
     #[error("it has no module-path")]
     NoModule,
 }
 
 impl UriError {
-    /// Returns the remedy, for a person.
+    /// Returns advice for the operator: how to write a correct URI.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
@@ -150,17 +152,17 @@ impl UriError {
                 "write %20 for a space, %25 for a percent sign, %3B for a semicolon, %2F for a slash in a label"
             }
             Self::Unknown(name) if name.starts_with("slot-") => {
-                "name the token by token= or serial=, because slot numbers may change at each start"
+                "name the token by token= or serial=, because the slot number of a token may change"
             }
             Self::Unknown(_) => {
-                "the known attributes are token, manufacturer, model, serial and object; after the question mark, module-path and pin-source"
+                "write only known attributes: token, manufacturer, model, serial and object before the question mark, module-path and pin-source after it"
             }
             Self::PinValue => {
                 "put the PIN into a file of mode 0600 and name the file with pin-source=file:/path, or set KC_HSM_PIN; a PIN in a URI is not secret, because configurations are copied and printed"
             }
             Self::NotAbsolute(_) => "write the whole path, beginning with /",
             Self::NoObject => {
-                "add object=kc:<node>:<instance>:id, or object=kc:<node>:<instance>:ratchet; `kc hsm list` shows the labels"
+                "add object=kc:<node>:<instance>:id for a node's keys, or object=kc:<node>:<instance>:ratchet for its ratchet; `kc hsm list` shows the labels"
             }
             Self::NoModule => "add ?module-path=/path/to/module.so",
         }
@@ -231,7 +233,7 @@ fn unknown(name: &str) -> UriError {
     }
 }
 
-/// Decodes a value strictly: `percent_decode_str` accepts invalid percent-encodings.
+/// Decodes a value. Returns an error for an invalid percent-encoding, which `percent_decode_str` alone would accept.
 fn decode(name: &'static str, value: &str, unencoded: &str) -> Result<String, UriError> {
     let mut rest = value.chars();
     while let Some(character) = rest.next() {

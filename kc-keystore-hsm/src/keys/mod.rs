@@ -31,7 +31,7 @@ pub(crate) struct Pair {
     pub(crate) private: Wanted,
 }
 
-/// Reads the value of a public half with this label.
+/// A function that reads the public key from the object of a public half. It uses the label only in errors.
 type ReadPublic = fn(&LoggedIn<'_>, ObjectHandle, &str) -> Result<[u8; 32], HsmError>;
 
 /// Finds the pair with this label; `None` if the token has neither half.

@@ -24,7 +24,7 @@ impl Login<'_> {
     ///
     /// No thread of the process tries a PIN again after the token refused it. A PIN that was not just typed at a prompt
     /// is also not tried in three cases: if a wrong PIN would lock the token, if the node's record contains this PIN,
-    /// or if the record contains too many PINs.
+    /// or if the recorded PINs count for the maximum number of attempts.
     pub(super) fn user(self, session: &Session, info: &TokenInfo) -> Result<(), HsmError> {
         let token = self.token.to_string();
         let names = names(info);

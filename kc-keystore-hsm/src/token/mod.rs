@@ -44,7 +44,7 @@ struct Shared {
     /// The record of refused PINs, if there is one.
     refused: Option<RefusedPins>,
     state: Mutex<State>,
-    /// Held while connecting.
+    /// A lock that a thread holds while it connects, so that only one thread connects at a time.
     connecting: Mutex<()>,
 }
 

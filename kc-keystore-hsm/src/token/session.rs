@@ -80,7 +80,7 @@ impl<'t> LoggedIn<'t> {
     }
 
     /// Returns whether the session is open and the user is logged in. With some tokens this is the only way to notice
-    /// that a login has ended: calls of kryoptic then fail with `GeneralError`.
+    /// that a login has ended. For example, kryoptic then answers calls with `GeneralError`, which names no cause.
     pub(super) fn holds(&self) -> bool {
         let info = self.session.get_session_info();
         info.is_ok_and(|info| info.session_state() == SessionState::RwUser)
@@ -222,7 +222,8 @@ impl Wanted {
     /// Returns the only object that was found.
     ///
     /// # Errors
-    /// [`HsmError::ObjectMissing`] if no object was found; [`HsmError::ObjectAmbiguous`] if several were found.
+    /// Returns [`HsmError::ObjectMissing`] if no object was found, and [`HsmError::ObjectAmbiguous`] if several objects
+    /// were found.
     pub(super) fn only(&self, found: &[ObjectHandle]) -> Result<ObjectHandle, HsmError> {
         let (what, label) = (self.class.name(), self.label.clone());
         match found {
