@@ -153,7 +153,8 @@ mod files {
             }
             OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
             OpenError::OnTokenAlready | OpenError::NotOnToken => {
-                "the entry `cryptokey` in the node's .config names the place of its keys"
+                "check that this is the right node: the entry `cryptokey` in its .config says whether its keys are in a file \
+                 or on a token"
             }
             _ => "correct the node's .config file",
         })

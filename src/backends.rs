@@ -120,7 +120,7 @@ impl BackendChoice {
         BackendError::new(
             BackendErrorKind::Unsupported,
             format!(
-                "use the backend {self} (not built in: the feature `{}` adds it; built in: {there})",
+                "use the backend {self} (build kc with the feature `{}`; backends in this build: {there})",
                 self.feature(),
             ),
         )

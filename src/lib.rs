@@ -1,5 +1,5 @@
-//! End-to-end encryption of Kafka messages. The brokers need not be trusted. Compatible with KafkaCrypto for Python and
-//! Java.
+//! End-to-end encryption of Kafka messages. The brokers need not be trusted. The protocol is compatible with
+//! KafkaCrypto for Python and Java.
 //!
 //! Every producer has a ratchet that gives data keys for each root topic. Consumers receive these keys over Kafka
 //! itself, from producers that have verified the consumers' certificates. There is no key server. The broker cannot
@@ -97,7 +97,7 @@ pub use clients::{ConsumerBuilder, ProducerBuilder};
 #[cfg(feature = "file")]
 pub use node::{Node, NodeBuilder};
 
-/// The examples of the README compile.
+/// A documentation test that compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

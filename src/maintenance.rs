@@ -88,7 +88,8 @@ impl LockedFiles {
     }
 
     /// Locks the files as [`open`](Self::open) does. Moves entries that old versions of kc wrote in other sections to
-    /// their current sections. `role` decides which entries are moved.
+    /// their current sections. If `role` is [`NodeRole::Controller`], this includes the provisioners that the
+    /// controller trusts.
     pub(crate) fn open_as(node: &str, role: NodeRole) -> Result<Self, OpenError> {
         let files = find_node(node, &SearchPlaces::from_environment())?;
         let lock = Arc::new(NodeLock::acquire(&files)?);

@@ -228,7 +228,7 @@ impl NodeBuilder {
             })
     }
 
-    /// Returns the Kafka clients for an additional layer of settings (protocol §11).
+    /// Returns the Kafka clients to which the additional layer of settings `extra` applies (protocol §11).
     fn clients(&self, settings: &Settings<'_>, extra: &str) -> Result<Clients, OpenError> {
         let choice = BackendChoice::of(settings)?;
         let parse = |purpose| -> Result<ClientSettings, OpenError> {
@@ -262,7 +262,8 @@ impl NodeBuilder {
     }
 }
 
-/// The Kafka clients of an additional layer of settings, and the values of these settings that the node needs itself.
+/// The Kafka clients to which an additional layer of settings applies, and the settings of these clients that the node
+/// itself uses.
 struct Clients {
     backend: Arc<dyn Backend>,
     servers: String,

@@ -19,8 +19,9 @@ use crate::open_error::OpenError;
 pub enum SameId {
     /// Returns an error, because the keys may belong to another node.
     Refuse,
-    /// Uses the existing keys for the new node. This is an error if they have a ratchet on the token. Keys that
-    /// [`NewTokenKeys::draw`] generated have no ratchet until [`NewTokenKeys::create`] is called.
+    /// Uses the existing keys for the new node. This is an error unless the token has keys of exactly one node with
+    /// this id. It is also an error if the token has the ratchet of this node, or if an earlier version of kc made the
+    /// keys. Keys that [`NewTokenKeys::draw`] generated have no ratchet until [`NewTokenKeys::create`] is called.
     Adopt,
     /// Keeps the keys, and generates separate keys for the new node.
     Beside,
@@ -39,12 +40,14 @@ pub struct NewTokenKeys {
 }
 
 impl NewTokenKeys {
-    /// Generates a signing key of this type and an opaque key on the token. `uri` names the token, and no object on it.
+    /// Generates a signing key of this type and an opaque key on the token. With [`SameId::Adopt`], takes the existing
+    /// keys of a node with this id instead, and generates only missing keys. `uri` names the token, but no object.
     ///
     /// # Errors
-    /// Returns [`HsmError::NodeExists`] if the token has keys of this id and `same_id` is [`SameId::Refuse`],
-    /// [`HsmError::NotAdoptable`] if they cannot be adopted, [`HsmError::ReservedId`] if the id cannot be used, and
-    /// other errors if the token fails.
+    /// Returns [`HsmError::NodeExists`] if `same_id` is [`SameId::Refuse`] and the token has keys of a node with this
+    /// id; [`HsmError::NotAdoptable`] if `same_id` is [`SameId::Adopt`] and the existing keys cannot be used;
+    /// [`HsmError::ReservedId`] if earlier versions used the id for a root of trust or a provisioner; and other errors
+    /// if the token fails.
     pub fn draw(
         node_id: &str,
         uri: &Pkcs11Uri,
@@ -153,8 +156,9 @@ fn destroy(token: &Token, labels: &NodeLabels) {
     }
 }
 
-/// Returns the labels of the keys on the token that belong to a node with this id. Returns an error unless there is
-/// exactly one such node, and that node is not in use.
+/// Returns the labels of the only node among `nodes`, which have this id and keys on the token. Returns an error if
+/// there is not exactly one node, if the token has the ratchet of this node, or if an earlier version of kc made its
+/// labels.
 fn adoptable(node_id: &str, nodes: &[NodeOnToken]) -> Result<NodeLabels, HsmError> {
     let problem = match nodes {
         [] => "the token has no keys of a node with this id",

@@ -40,11 +40,11 @@ pub use token::TokenKeys;
 /// The section `<node>-hsm`, which describes the keys on a token.
 const TOKEN_SECTION: Section<'static> = Section::named("hsm");
 
-/// The entry of that section that exists while a move of the node onto a token is not finished. Its value is the URI of
-/// the keys on the token.
+/// The entry of the section `<node>-hsm` that exists while a move of the node onto a token is not finished. The value
+/// of the entry is the URI of the keys on the token.
 const MOVING: &str = "moving";
 
-/// The prefix of a value that names a token.
+/// The prefix of an entry's value, if the value names a token.
 const TOKEN: &str = "pkcs11:";
 
 /// The value of `ratchet` for nodes without durable storage. Each start generates a new ratchet.

@@ -19,9 +19,10 @@ use super::{MOVING, NodePin, TokenKeys, on_token};
 use crate::maintenance::LockedFiles;
 use crate::open_error::OpenError;
 
-/// The name of the entry with the path of the file of the signing keys, which remains after a move.
+/// The name of the entry that contains the path of the signing keys' file. This file still exists after a move.
 const LEFT_KEYS: &str = "left_keys";
-/// The name of the entry with the path of the file of the ratchet, which remains if a move was interrupted.
+/// The name of the entry that contains the path of the ratchet's file. This file still exists if a move was
+/// interrupted.
 const LEFT_RATCHET: &str = "left_ratchet";
 
 /// The remaining files of a node whose keys were moved onto a token.
@@ -35,7 +36,7 @@ pub struct Moved {
     pub keys: Option<LeftFile>,
 }
 
-/// Moves a node from files onto a token: its signing keys and its ratchet, which continues at its index. The token
+/// Moves a node from files onto a token: its signing keys and its ratchet, which continues at the same index. The token
 /// generates a new opaque key, under which the retained keys are sealed again. `uri` names the token, and no object on
 /// it. The file of the ratchet is destroyed, because two copies of a ratchet would use the same keys twice. The file of
 /// the signing keys is [returned](Moved::keys), and the caller decides what happens to it.
@@ -79,12 +80,12 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
     })
 }
 
-/// Undoes an unfinished [move](move_to_token): destroys the objects that it created on the token. The node continues
-/// in its files. `pin` overrides the source of the token's PIN that the configuration names.
+/// Undoes an unfinished [move](move_to_token): destroys the objects that the move created on the token. The node
+/// continues in its files. `pin` overrides the source of the token's PIN that the configuration names.
 ///
 /// # Errors
-/// Returns [`OpenError`] if no move is in progress, the ratchet was used on the token, another process has the node
-/// open, or the token fails.
+/// Returns [`OpenError`] if no move is in progress, the configuration already names the token as the place of the keys,
+/// the ratchet was used on the token, another process has the node open, or the token fails.
 pub fn undo_move(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
     let locked = LockedFiles::open(node)?;
     if on_token(&locked.config, "cryptokey")?.is_some() {
@@ -143,8 +144,8 @@ fn undo(
     Ok(())
 }
 
-/// Undoes a failed move. Does nothing if the configuration already names the token: then only the last step has failed,
-/// which flushes the folder of the configuration.
+/// Undoes a failed move. Does nothing if the configuration already names the token as the place of the keys. In this
+/// case only the last step of the move has failed: it flushes the folder of the configuration.
 fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving: &Leaving) {
     let stays = locked.store.load().map_err(OpenError::from);
     let stays = stays.and_then(|config| Ok(on_token(&config, "cryptokey")?.is_none()));
@@ -307,7 +308,7 @@ fn import_keys(
     Ok(moved)
 }
 
-/// A file of secrets that remained after a move onto a token. The node does not read it.
+/// A file with secrets that still exists after a move of the node onto a token. The node does not read this file.
 #[derive(Debug)]
 pub struct LeftFile {
     file: SecretFile,

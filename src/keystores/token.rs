@@ -211,8 +211,9 @@ fn exchanges(text: &str) -> Option<Vec<Suite>> {
     versions.collect()
 }
 
-/// Checks that all public keys of the section were read. `read` is their number: reading stopped at the first entry
-/// without a value. Returns an error if `read` is 0, or if the section has entries of further keys.
+/// Checks that all public keys of the section were read. `read` is the number of keys that were read, because reading
+/// stopped at the first entry without a value. Returns an error if `read` is 0, or if the section has entries of
+/// further keys.
 fn require_all(config: &NodeConfig, read: usize) -> Result<(), OpenError> {
     let next = key_name(read);
     let entries = config.own_settings(SECTION)?;
