@@ -34,7 +34,7 @@ impl TypedValueParser for TokenUri {
 /// The token for new keys.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct KeystoreArgs {
-    /// The PKCS#11 token on which the keys are generated, and which they never leave:
+    /// The PKCS#11 token that generates the keys; the keys never leave it:
     /// pkcs11:token=LABEL?module-path=/PATH/OF/MODULE.so, optionally with &pin-source=file:/PATH
     #[arg(long, value_name = "URI", value_parser = TokenUri, help_heading = "Node")]
     pub(crate) keystore: Option<Pkcs11Uri>,

@@ -133,7 +133,8 @@ enum Place {
 }
 
 impl<'a> Home<'a> {
-    /// Chooses the place of the keys. If the place is a token, generates the keys.
+    /// Chooses the place of the keys. If the place is a token, generates the keys on it, or finds the keys that
+    /// `--adopt` uses.
     pub(super) fn of(args: &'a Args, key_type: KeyType) -> Result<Self, CliError> {
         Ok(Self {
             args,
