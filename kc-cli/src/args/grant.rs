@@ -22,8 +22,8 @@ pub(crate) struct GrantArgs {
     pub(crate) topics: Vec<String>,
 
     /// The largest number of certificates that may follow this one in a chain: requests and replies need 1, a chain
-    /// server needs 2 [default: the number in the key's present chain; if the key has no chain, the number that the
-    /// role needs]
+    /// server needs 2 [default: the number in the key's present chain; if the key has no chain, or --role changes the
+    /// role, the number that the role needs]
     #[arg(long, value_name = "N")]
     pub(crate) pathlen: Option<u32>,
 }

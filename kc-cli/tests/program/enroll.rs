@@ -32,6 +32,15 @@ fn a_key_is_granted_what_its_node_holds_unless_it_is_said() {
     world.succeed(&wider);
     assert_eq!(enrolled(&world, "again")["topics"], json!(["t", "u"]));
 
+    // The path length of the node's chain is granted only together with the role of this chain.
+    world.provision("producer", "dave", &["--topics", "t", "--pathlen", "3"]);
+    let of_dave = [&ENROLL[..], &["--of", "dave"]].concat();
+    world.succeed(&of_dave);
+    assert_eq!(enrolled(&world, "dave")["pathlen"], 3);
+    let other_role = ["--force", "--role", "consumer-limited"];
+    world.succeed(&[&of_dave[..], &other_role].concat());
+    assert_eq!(enrolled(&world, "dave")["pathlen"], 1);
+
     // The program knows nothing about a node whose files are elsewhere.
     std::fs::remove_file(world.path("alice.config")).unwrap();
     let by_key = [

@@ -158,6 +158,9 @@ fn a_renewed_chain_grants_what_the_old_one_did() {
     ];
     world.succeed(&widened);
     assert_eq!(chain()["topics"], json!(["v"]));
+    let printed = world.line(&["chain", "issue", "--node", "bob", "--print"]);
+    let seen = world.json(&["chain", "inspect", &printed, "--node", "bob"]);
+    assert_eq!(seen["certificates"][1]["pathlen"], 1);
     assert_eq!(
         chain()["usages"],
         json!(["key-encrypt-request", "key-encrypt-subscribe"])

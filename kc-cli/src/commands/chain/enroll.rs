@@ -198,8 +198,10 @@ impl Args {
             };
             constraints.topics = Some(topics.ok_or_else(unknown)?);
         }
+        let node = candidate.node.as_ref().map(|(node, _)| node);
         if self.grant.pathlen.is_none()
-            && let Some(held) = held
+            && let (Some(node), Some(held)) = (node, held)
+            && role_of(node, held) == Some(role)
         {
             constraints.path_length = held.path_length;
         }
