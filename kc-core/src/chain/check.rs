@@ -51,10 +51,9 @@ pub enum ChainError {
     /// A restriction's regular expression is invalid.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
-    /// A certificate that must be for a single signing key is for several keys or for a key-exchange key. Holds the
-    /// index of the next certificate, which only a signing key can sign: the index of the faulty certificate, from 0,
-    /// plus one. If the faulty certificate is the last of its chain, no certificate has this index.
-    #[error("the certificate before certificate {0} is not for a single signing key")]
+    /// A certificate that must be for a single signing key is for several keys or for a key-exchange key. Holds its
+    /// index, from 0.
+    #[error("certificate {0} is not for a single signing key")]
     NotASigner(usize),
     /// A certificate outside a chain, such as an entry of a list, is for several keys or for a key-exchange key.
     #[error("the certificate is not for a single signing key")]

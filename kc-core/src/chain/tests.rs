@@ -129,6 +129,28 @@ fn the_chain_that_the_cases_spoil_is_valid() {
 }
 
 #[test]
+fn a_certificate_without_a_single_signing_key_is_named_by_its_index() {
+    let list = |writer: &mut Writer| {
+        writer.array(1);
+        key(3).verifying_key().write_to(writer);
+    };
+    let list = encode_certificate(MaxAge::Float(NOW), &usual().encode(), list, (0, |_| {}));
+    let [first, _] = usual_links();
+    let last = chain(&[first, sign(&key(2), &list)]);
+    let last = UnverifiedChain::parse(&last).unwrap();
+    assert_eq!(last.claimed_key(), Err(ChainError::NotASigner(1)));
+
+    let inner = chain(&[sign(&key(1), &list), usual_links()[1].clone()]);
+    let inner = UnverifiedChain::parse(&inner).unwrap();
+    let refusal = ChainError::NotASigner(0);
+    assert_eq!(inner.claimed_key().as_ref(), Err(&refusal));
+    let refused = inner.validate(&trust(&[&key(1)]), &demand());
+    assert_eq!(refused.unwrap_err(), refusal);
+    let text = "certificate 0 is not for a single signing key";
+    assert_eq!(refusal.to_string(), text);
+}
+
+#[test]
 fn every_negative_case_is_refused_by_its_check() {
     for case in cases::all() {
         let result = validate(&case.chain, &case.trust, &case.demand);

@@ -181,7 +181,8 @@ impl<'a> UnverifiedChain<'a> {
         let mut signer = Some(root.clone());
         let mut leaf = None;
         for (index, link) in self.links.iter().enumerate() {
-            let key = signer.take().ok_or(ChainError::NotASigner(index))?;
+            let not_a_signer = ChainError::NotASigner(index.saturating_sub(1));
+            let key = signer.take().ok_or(not_a_signer)?;
             if broken(Rule::VerifiedBeforeEvaluated)
                 && let Ok(certificate) = Certificate::parse_signed(link)
             {
@@ -479,7 +480,7 @@ impl UnverifiedChain<'_> {
 
 fn signer_of(certificate: &Certificate<'_>, index: usize) -> Result<VerifyingKey, ChainError> {
     let key = certificate.keys.signer().cloned();
-    key.ok_or(ChainError::NotASigner(index + 1))
+    key.ok_or(ChainError::NotASigner(index))
 }
 
 /// The maximum number of verified certificates that are remembered. At this number, the least recently used
