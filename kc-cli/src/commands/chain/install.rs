@@ -2,7 +2,7 @@
 //! running node.
 
 use kc::Clock;
-use kc::core::chain::{ChainError, Demand, UnverifiedChain};
+use kc::core::chain::{ChainError, Check, Demand, UnverifiedChain};
 use kc::core::keys::VerifyingKey;
 use kc::core::types::{ManagementTopic, Timestamp};
 use serde_json::json;
@@ -109,14 +109,35 @@ fn certified_key(chain: &[u8], node: Option<&str>) -> Result<VerifyingKey, CliEr
         Some(trust) => {
             let proven = chain.validate(trust, &Demand::at(Clock::system().now()))?;
             let key = proven.keys().signer().cloned();
-            key.ok_or(ChainError::NotASigner(chain.links().len()))
+            let last = chain.links().len().saturating_sub(1);
+            key.ok_or(ChainError::NotASigner(last))
         }
         None => chain.claimed_key(),
     });
     key.map_err(|refusal| {
-        CliError::refused("the chain was not sent", &refusal)
-            .advise("issue the chain again, under a root that the nodes trust")
+        CliError::refused("the chain was not sent", &refusal).advise(advice_on(&refusal))
     })
+}
+
+fn advice_on(refusal: &ChainError) -> &'static str {
+    match refusal.check() {
+        Check::Allowlist => {
+            "the node of --node trusts no root: provision it, or add a root to its allowlist with `kc trust allow`"
+        }
+        Check::Root => "issue the chain again, under a root that the nodes trust",
+        Check::Denylist => {
+            "a key of the chain was denied on purpose: the nodes refuse every chain with this key"
+        }
+        Check::Expiry => "issue the chain again with a longer --lifetime",
+        Check::Pattern | Check::PathLength | Check::Topic | Check::Usage => {
+            "issue the chain again: one of its certificates does not permit what the chain needs; `kc chain inspect` \
+             shows its content"
+        }
+        _ => {
+            "the chain is damaged or incomplete: copy it again without changes, as it was printed; if this does not \
+             help, issue it again"
+        }
+    }
 }
 
 /// A chain that was stored in a node's configuration.

@@ -25,8 +25,14 @@ fn a_running_node_adopts_a_chain_and_keeps_it() {
     world.write("forged", BASE64.encode(chain("rot")));
     let stderr = world.fail(&["chain", "publish", "forged", "--node", "bob"], 5);
     assert!(complaint(&stderr).contains("(check C04)"), "{stderr}");
-    let garbage = ["chain", "publish", "AAAA", "-b", &world.address];
-    assert!(complaint(&world.fail(&garbage, 5)).contains("(check C01)"));
+    assert!(stderr.contains("a root that the nodes trust"), "{stderr}");
+    let whole = chain("root");
+    let cut_off = BASE64.encode(&whole[..whole.len() - 9]);
+    let cut_off = ["chain", "publish", &cut_off, "-b", &world.address];
+    let stderr = world.fail(&cut_off, 5);
+    assert!(complaint(&stderr).contains("(check C01)"), "{stderr}");
+    assert!(stderr.contains("damaged or incomplete"), "{stderr}");
+    assert!(!stderr.contains("a root that"), "{stderr}");
     world.fail(&["chain", "publish", "no file", "--node", "bob"], 2);
     world.fail(&["chain", "publish", "chain", "-b", "127.0.0.1:1"], 4);
 
