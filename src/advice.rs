@@ -80,6 +80,9 @@ fn on_store(error: &StoreError) -> Option<&'static str> {
 
 fn on_kafka(error: &BackendError) -> Option<&'static str> {
     use BackendErrorKind as Kind;
+    if let Some(advice) = error.advice() {
+        return Some(advice);
+    }
     Some(match error.kind() {
         Kind::Unreachable | Kind::Timeout => {
             "check that the broker runs, and check its address: -b HOST:PORT, or bootstrap_servers in the node's \

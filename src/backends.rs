@@ -119,11 +119,13 @@ impl BackendChoice {
         };
         BackendError::new(
             BackendErrorKind::Unsupported,
-            format!(
-                "use the backend {self} (build kc with the feature `{}`; backends in this build: {there})",
-                self.feature(),
-            ),
+            format!("use the backend {self} (backends in this build: {there})"),
         )
+        .with_advice(match self {
+            Self::Pure => "build kc with the feature `pure`",
+            Self::Rdkafka => "build kc with the feature `rdkafka`",
+            Self::Legacy => "build kc with the feature `legacy-kafka`",
+        })
     }
 }
 

@@ -58,7 +58,8 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
     {
         return Err(unsupported(
             NAME,
-            "the value false of `ssl_check_hostname` (use the backend rdkafka)",
+            "the value false of `ssl_check_hostname`",
+            "use the backend rdkafka",
         ));
     }
     compression(settings.compression).map(drop)
@@ -73,10 +74,8 @@ pub(crate) fn compression(compression: Compression) -> Result<krafka::Compressio
         other => {
             return Err(unsupported(
                 NAME,
-                format!(
-                    "the value {} of `compression_type` (use none, gzip, snappy or lz4)",
-                    other.name()
-                ),
+                format!("the value {} of `compression_type`", other.name()),
+                "use none, gzip, snappy or lz4",
             ));
         }
     })

@@ -54,6 +54,9 @@ use producer::LegacyProducer;
 
 const NAME: &str = "legacy";
 
+/// Advice on what only other backends support.
+const OTHER_BACKENDS: &str = "use the backend pure or rdkafka";
+
 /// The maximum time by which a lookup of topics may delay a poll.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -78,22 +81,17 @@ impl LegacyBackend {
             _ => None,
         };
         if let Some(missing) = missing {
-            let what = format!("{missing} (use the backend pure or rdkafka)");
-            return Err(unsupported(NAME, what));
+            return Err(unsupported(NAME, missing, OTHER_BACKENDS));
         }
         if settings.read_committed {
-            let what =
-                "the value read_committed of `isolation_level` (use the backend pure or rdkafka)";
-            return Err(unsupported(NAME, what));
+            let what = "the value read_committed of `isolation_level`";
+            return Err(unsupported(NAME, what, OTHER_BACKENDS));
         }
         match settings.compression {
             Compression::None | Compression::Gzip | Compression::Snappy => {}
             other => {
-                let what = format!(
-                    "the value {} of `compression_type` (use none, gzip or snappy)",
-                    other.name()
-                );
-                return Err(unsupported(NAME, what));
+                let what = format!("the value {} of `compression_type`", other.name());
+                return Err(unsupported(NAME, what, "use none, gzip or snappy"));
             }
         }
         Ok(Self {

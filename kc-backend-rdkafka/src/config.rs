@@ -46,24 +46,24 @@ pub(crate) enum Role<'a> {
 
 /// Returns an error for settings that this build does not support, and for values that librdkafka does not accept.
 pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
-    let refuse = |what: &str| Err(unsupported("rdkafka", what));
+    const BUILD: &str = "build kc with the feature `rdkafka-ssl` or `rdkafka-ssl-vendored`";
+    let refuse = |what: &str, advice| Err(unsupported("rdkafka", what, advice));
     if cfg!(not(feature = "ssl")) {
         if settings.tls.is_some() {
-            return refuse(
-                "TLS in `security_protocol` (build kc with the feature `rdkafka-ssl` or `rdkafka-ssl-vendored`)",
-            );
+            return refuse("TLS in `security_protocol`", BUILD);
         }
         if let Some(mechanism) = settings.sasl.as_ref().map(|sasl| sasl.mechanism)
             && mechanism != SaslMechanism::Plain
         {
-            return refuse(&format!(
-                "the value {} of `sasl_mechanism` (build kc with the feature `rdkafka-ssl` or `rdkafka-ssl-vendored`)",
-                mechanism.name()
-            ));
+            let what = format!("the value {} of `sasl_mechanism`", mechanism.name());
+            return refuse(&what, BUILD);
         }
     }
     if settings.compression == Compression::Zstd {
-        return refuse("the value zstd of `compression_type` (use none, gzip, snappy or lz4)");
+        return refuse(
+            "the value zstd of `compression_type`",
+            "use none, gzip, snappy or lz4",
+        );
     }
     for role in [Role::Producer, Role::Member("group")] {
         config(settings, role)

@@ -76,12 +76,12 @@ impl Admin for LegacyAdmin {
     }
 
     async fn create_topic(&self, spec: &TopicSpec, _: Duration) -> Result<(), BackendError> {
-        let what = format!(
-            "create topic {} (use the backend pure or rdkafka, Kafka's own tools, or brokers that create topics on \
-             request)",
-            spec.name
-        );
-        Err(unsupported(NAME, what))
+        let what = format!("create topic {}", spec.name);
+        Err(unsupported(
+            NAME,
+            what,
+            "use the backend pure or rdkafka, Kafka's own tools, or brokers that create topics on request",
+        ))
     }
 
     async fn close(self: Box<Self>) {}

@@ -17,7 +17,7 @@ use kc_core::backend::{
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::NAME;
+use super::{NAME, OTHER_BACKENDS};
 use queues::Queued;
 use sender::{Message, Sender};
 
@@ -64,11 +64,8 @@ impl LegacyProducer {
 
     fn check(&self, record: &OutgoingRecord) -> Result<usize, BackendError> {
         if !record.headers.is_empty() {
-            let what = format!(
-                "send a record with headers to topic {} (use the backend pure or rdkafka)",
-                record.topic
-            );
-            return Err(unsupported(NAME, what));
+            let what = format!("send a record with headers to topic {}", record.topic);
+            return Err(unsupported(NAME, what, OTHER_BACKENDS));
         }
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let size = OVERHEAD + length(&record.key) + length(&record.value);

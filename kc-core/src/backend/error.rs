@@ -44,6 +44,7 @@ pub struct BackendError {
     kind: BackendErrorKind,
     context: String,
     retriable: bool,
+    advice: Option<&'static str>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -57,6 +58,7 @@ impl BackendError {
             kind,
             context: context.into(),
             retriable: matches!(kind, Unreachable | Timeout | Rebalance),
+            advice: None,
             source: None,
         }
     }
@@ -65,6 +67,13 @@ impl BackendError {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Adds advice on this failure, which replaces general advice on the kind.
+    #[must_use]
+    pub fn with_advice(mut self, advice: &'static str) -> Self {
+        self.advice = Some(advice);
         self
     }
 
@@ -86,6 +95,12 @@ impl BackendError {
     #[must_use]
     pub fn context(&self) -> &str {
         &self.context
+    }
+
+    /// Returns the advice on this failure, if it was [set](Self::with_advice).
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        self.advice
     }
 
     /// Returns whether another attempt without changes can succeed.
@@ -132,7 +147,7 @@ impl fmt::Display for BackendErrorKind {
             Self::Rejected => "refused by the broker",
             Self::Rebalance => "membership in the consumer group was lost",
             Self::Configuration => "invalid settings",
-            Self::Unsupported => "not supported by this backend",
+            Self::Unsupported => "not supported",
             Self::Closed => "the client is already closed",
             Self::Other => "failed",
         })

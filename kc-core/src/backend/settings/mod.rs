@@ -179,7 +179,8 @@ impl ClientSettings {
         match names.find(|name| name.starts_with("ssl.")) {
             Some(name) if self.tls.is_some() => Err(unsupported(
                 backend,
-                format!("only the backend rdkafka supports the setting `{name}`"),
+                format!("the setting `{name}`"),
+                "use the backend rdkafka",
             )),
             _ => Ok(()),
         }
@@ -209,13 +210,14 @@ impl Compression {
 }
 
 /// Creates the error for a setting that a backend does not support. The context of the error is the name of the
-/// backend, followed by `what`: a text that names the setting and the alternatives.
+/// backend, followed by `what`: a text that names the setting. `advice` names the alternatives.
 #[must_use]
-pub fn unsupported(backend: &str, what: impl AsRef<str>) -> BackendError {
+pub fn unsupported(backend: &str, what: impl AsRef<str>, advice: &'static str) -> BackendError {
     BackendError::new(
         BackendErrorKind::Unsupported,
         format!("the backend {backend}: {}", what.as_ref()),
     )
+    .with_advice(advice)
 }
 
 fn invalid(what: impl Into<String>) -> BackendError {

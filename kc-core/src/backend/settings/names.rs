@@ -372,8 +372,9 @@ pub(super) fn look_up(name: &str) -> Result<Known, BackendError> {
     if NOT_SUPPORTED.contains(&name) {
         return Err(BackendError::new(
             BackendErrorKind::Unsupported,
-            format!("no backend supports the setting `{name}`"),
-        ));
+            format!("the setting `{name}`"),
+        )
+        .with_advice("remove the setting: no backend supports it"));
     }
     Err(unknown(name))
 }

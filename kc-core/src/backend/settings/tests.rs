@@ -273,6 +273,8 @@ fn whom_tls_trusts_is_never_passed_over() {
     let settings = parsed(&[SERVERS, ("security_protocol", "SSL"), crl]);
     let error = settings.refuse_librdkafka("pure").unwrap_err();
     assert_eq!(error.kind(), BackendErrorKind::Unsupported);
-    assert!(error.to_string().contains("`ssl.crl.location`"), "{error}");
+    let text = "the backend pure: the setting `ssl.crl.location`: not supported";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(error.advice(), Some("use the backend rdkafka"));
     parsed(&[SERVERS, crl]).refuse_librdkafka("pure").unwrap();
 }
