@@ -5,6 +5,7 @@ use kc_actors::key_table::PrepareError;
 use kc_actors::{ConsumeError, NodeError, OpenFailure, ProduceError, SealError};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::ChainError;
+use kc_core::text::with_sources;
 
 use crate::advice::advice;
 
@@ -105,18 +106,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            let cause = error.to_string();
-            // Many errors include the text of their source.
-            if !text.contains(&cause) {
-                text.push_str(": ");
-                text.push_str(&cause);
-            }
-            source = error.source();
-        }
-        f.write_str(&text)?;
+        f.write_str(&with_sources(self))?;
         match self.advice() {
             Some(advice) => write!(f, "\nadvice: {advice}"),
             None => Ok(()),

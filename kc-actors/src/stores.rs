@@ -3,7 +3,6 @@
 //! be interrupted.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{RetainedKeys, Step};
 use kc_core::secret::SecretVec;
 use kc_core::store::{KeyStore, RatchetStore, RetainedKeysArchive, StoreError, StoreErrorKind};
+use kc_core::text::with_sources;
 use tokio::sync::Notify;
 
 use crate::events::{Events, NodeEvent};
@@ -58,14 +58,8 @@ pub struct StoreFault {
 
 impl StoreFault {
     fn of(error: &StoreError) -> Self {
-        let mut reason = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            reason.push_str(&format!(": {error}"));
-            source = error.source();
-        }
         Self {
-            reason,
+            reason: with_sources(error),
             advice: error.advice(),
         }
     }

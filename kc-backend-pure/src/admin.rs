@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use kc_core::backend::{
     Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, end_of, finite,
 };
+use kc_core::text::with_sources;
 use krafka::Kafka;
 use krafka::admin::{AdminClient, CreateTopicsOptions, ListTopicsOptions, NewTopic};
 use tokio::sync::OnceCell;
@@ -125,14 +126,14 @@ impl Admin for PureAdmin {
             None => return Err(BackendError::new(BackendErrorKind::Other, context())),
         }
         if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, end).await {
-            tracing::debug!(topic = spec.name, %error, "lookup of the new topic failed");
+            tracing::debug!(topic = spec.name, error = %with_sources(&error), "lookup of the new topic failed");
         }
         Ok(())
     }
 
     async fn close(self: Box<Self>) {
         if let Err(error) = self.admin.close().await {
-            tracing::debug!(%error, "admin client did not close");
+            tracing::debug!(error = %with_sources(&error), "admin client did not close");
         }
     }
 }

@@ -12,6 +12,7 @@ use kc_core::backend::{
     BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Subscription,
     TopicPartition, end_of,
 };
+use kc_core::text::with_sources;
 use krafka::CloseOptions;
 use krafka::admin::AdminClient;
 use krafka::consumer::{AutoOffsetReset, Consumer, TopicPartition as KrafkaPartition};
@@ -140,7 +141,7 @@ impl PureGroupConsumer {
             return;
         }
         if let Err(error) = self.membership.anchor(LOOK_TIMEOUT).await {
-            tracing::debug!(%error, "start positions of new partitions not checked; the check will be repeated");
+            tracing::debug!(error = %with_sources(&error), "start positions of new partitions not checked; the check will be repeated");
         }
         self.next_anchor = Instant::now() + LOOK_INTERVAL;
     }
@@ -168,7 +169,7 @@ impl GroupConsumer for PureGroupConsumer {
             if let Some(interval) = self.look_interval() {
                 if Instant::now() >= self.next_look {
                     if let Err(error) = self.look().await {
-                        tracing::debug!(%error, "lookup of topics failed");
+                        tracing::debug!(error = %with_sources(&error), "lookup of topics failed");
                     }
                     self.next_look = Instant::now() + interval;
                 }
@@ -213,7 +214,7 @@ impl GroupConsumer for PureGroupConsumer {
         let context = || format!("leave group {}", self.group);
         let left_group = bounded(left, context, closing).await;
         if let Err(error) = left_group {
-            tracing::debug!(%error, "group not left; the partitions are reassigned when the session times out");
+            tracing::debug!(error = %with_sources(&error), "group not left; the partitions are reassigned when the session times out");
         }
         committed
     }

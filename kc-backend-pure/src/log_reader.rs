@@ -9,6 +9,7 @@ use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Committed, LOOK_INTERVAL, LogReader, LogStart,
     Record, Watermarks, end_of, finite,
 };
+use kc_core::text::with_sources;
 use krafka::admin::{
     AdminClient, AlterConsumerGroupOffsetsOptions, ListConsumerGroupOffsetsOptions,
 };
@@ -133,7 +134,7 @@ impl LogReader for PureLogReader {
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {
                 if let Err(error) = self.look().await {
-                    tracing::debug!(%error, "lookup of awaited topics failed");
+                    tracing::debug!(error = %with_sources(&error), "lookup of awaited topics failed");
                 }
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }
@@ -215,7 +216,7 @@ impl LogReader for PureLogReader {
 
     async fn close(self: Box<Self>) {
         if let Err(error) = self.consumer.close().await {
-            tracing::debug!(%error, "log reader did not close");
+            tracing::debug!(error = %with_sources(&error), "log reader did not close");
         }
     }
 }

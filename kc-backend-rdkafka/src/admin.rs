@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, end_of};
+use kc_core::text::with_sources;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use tokio::runtime::Handle;
 
@@ -123,7 +124,7 @@ impl Admin for RdkafkaAdmin {
         };
         blocking(deadline, &context, create).await?;
         if let Err(error) = self.appearance(&spec.name, VISIBLE_WAIT, end).await {
-            tracing::debug!(topic = spec.name, %error, "lookup of the new topic failed");
+            tracing::debug!(topic = spec.name, error = %with_sources(&error), "lookup of the new topic failed");
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kc_core::backend::{BackendError, BackendErrorKind};
+use kc_core::text::with_sources;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
@@ -181,7 +182,7 @@ impl ClientContext for Events {
     fn error(&self, error: KafkaError, reason: &str) {
         guarded("error", || {
             self.observe(code(&error).unwrap_or(Code::Fail), reason);
-            tracing::debug!(target: "librdkafka", %error, reason);
+            tracing::debug!(target: "librdkafka", error = %with_sources(&error), reason);
         });
     }
 }

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind};
+use kc_core::text::with_sources;
 use tokio::sync::oneshot;
 
 /// The time for which a call may continue after its deadline. At the deadline librdkafka returns an error of its own,
@@ -149,7 +150,7 @@ pub(crate) fn retire<T: Send + 'static>(client: T) {
     let retiring = thread::Builder::new().name("kc retire".to_owned());
     // If no thread starts, the client is dropped here.
     if let Err(error) = retiring.spawn(move || drop(client)) {
-        tracing::debug!(%error, "thread to drop a client cannot be started");
+        tracing::debug!(error = %with_sources(&error), "thread to drop a client cannot be started");
     }
 }
 

@@ -10,6 +10,7 @@ use kc::core::chain::{ChainError, Check};
 use kc::core::provision::ProvisionError;
 use kc::core::store::config::{ConfigError, ConfigStoreError};
 use kc::core::store::{NodeSecretsError, StoreError};
+use kc::core::text::with_sources;
 use kc::keystore_file::{
     EntryError, FileError, FindError, SearchPlaces, SettingsError, list_nodes,
 };
@@ -258,21 +259,6 @@ fn advice_on_chain(refusal: &ChainError) -> String {
         _ => "provision the node again with --force, or restore its .config file from a backup",
     };
     advice.to_owned()
-}
-
-/// Returns the text of an error and of its sources, without repetitions.
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Returns the error for a file that cannot be read, written or opened.

@@ -10,7 +10,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`failure_log`] | limits on the logging of failures |
+//! | [`text`], [`failure_log`] | text of counts and errors; limits on the logging of failures |
 //! | [`work`], [`sabotage`] | support for tests: counters of costly operations, rules that a test can break |
 //! | [`types`], [`secret`], [`wire`] | topics, key ids and times; secrets in memory; strict MessagePack |
 //! | [`keys`], [`kem`] | signing keys; key exchange, classical and post-quantum |
@@ -66,6 +66,7 @@ pub mod sabotage;
 pub mod secret;
 pub mod store;
 mod symmetric;
+pub mod text;
 pub mod types;
 pub mod wire;
 pub mod work;

@@ -3,6 +3,7 @@ use std::path::Path;
 use kc_core::keys::{KeyType, VerifyingKey};
 use kc_core::ratchet::Seed;
 use kc_core::store::config::NodeConfig;
+use kc_core::text::with_sources;
 use kc_keystore_file::{NewFiles, NewPlace, NodeFiles};
 use kc_keystore_hsm::{
     HsmError, HsmRatchetStore, NewIdentity, NodeLabels, NodeOnToken, PinSource, Pkcs11Uri, Token,
@@ -152,7 +153,7 @@ fn draw_keys(
 fn destroy(token: &Token, labels: &NodeLabels) {
     if let Err(error) = destroy_node_keys(token, labels) {
         let label = labels.identity();
-        tracing::warn!(%error, label, "unused keys remain on the token");
+        tracing::warn!(error = %with_sources(&error), label, "unused keys remain on the token");
     }
 }
 

@@ -6,6 +6,7 @@ use kc_core::keys::Signer;
 use kc_core::ratchet::Seed;
 use kc_core::store::config::{ConfigError, ConfigStore, NodeConfig, Value};
 use kc_core::store::{NodeSecrets, StoreError, StoreErrorKind, opaque};
+use kc_core::text::with_sources;
 use kc_keystore_file::{
     FileConfigStore, NodeFiles, NodeLock, SecretFile, crypto_path, ratchet_path, read_secrets,
 };
@@ -157,7 +158,7 @@ fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving
     if let Err(error) = undone {
         let path = locked.files.config();
         tracing::warn!(
-            %error, path = %path.display(),
+            error = %with_sources(&error), path = %path.display(),
             "failed move onto a token was not undone: the node does not start until the move is finished or undone"
         );
     }

@@ -14,6 +14,7 @@ use kc_core::exchange::RefusalId;
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::Giver;
 use kc_core::store::{StoreError, TrustArchive};
+use kc_core::text::with_sources;
 use kc_core::types::{ManagementTopic, RootTopic, Timestamp};
 
 use tokio::sync::Notify;
@@ -344,7 +345,7 @@ impl State {
                     return;
                 };
                 let claimed = claimed.map(|key| key.fingerprint());
-                tracing::warn!(target: "kc::chain", ?topic, %check, claimed, times, %error, "update refused");
+                tracing::warn!(target: "kc::chain", ?topic, %check, claimed, times, error = %with_sources(&error), "update refused");
                 NodeEvent::UpdateRefused {
                     topic,
                     claimed,
@@ -384,6 +385,6 @@ impl State {
 
 fn report_unless_stored(result: Result<(), StoreError>) {
     if let Err(error) = result {
-        tracing::error!(target: "kc::chain", %error, "change of trust not stored: it stays in force until the node closes");
+        tracing::error!(target: "kc::chain", error = %with_sources(&error), "change of trust not stored: it stays in force until the node closes");
     }
 }

@@ -7,6 +7,7 @@ use actix::{Actor, AsyncContext, Context, WrapFuture};
 use kc_core::chain::{ToBeSigned, ValidIdentity};
 use kc_core::chain_server::{ChainKey, Renewal, RenewalPolicy};
 use kc_core::store::ChainKeyArchive;
+use kc_core::text::with_sources;
 use kc_core::types::ManagementTopic;
 use tokio::time::sleep;
 
@@ -73,7 +74,7 @@ impl ChainServerParts {
         let keys = match blocking(move || keys.load()).await {
             Some(Ok(keys)) => keys,
             Some(Err(error)) => {
-                tracing::error!(target: "kc::chain_server", %error, "list of the chains to renew cannot be read");
+                tracing::error!(target: "kc::chain_server", error = %with_sources(&error), "list of the chains to renew cannot be read");
                 return;
             }
             None => return,
@@ -115,7 +116,7 @@ impl ChainServerParts {
         match self.gateway.send_record.send(message).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(target: "kc::chain_server", key = key.fingerprint(), %error, "renewed chain not sent");
+                tracing::warn!(target: "kc::chain_server", key = key.fingerprint(), error = %with_sources(&error), "renewed chain not sent");
                 return;
             }
             // The gateway has died, and will be restarted.
@@ -124,7 +125,7 @@ impl ChainServerParts {
         let keys = Arc::clone(&self.keys);
         match blocking(move || keys.store(&name, &renewed)).await {
             Some(Err(error)) => {
-                tracing::error!(target: "kc::chain_server", %error, "renewed chain not stored");
+                tracing::error!(target: "kc::chain_server", error = %with_sources(&error), "renewed chain not stored");
             }
             _ => {
                 tracing::info!(target: "kc::chain_server", key = key.fingerprint(), "chain renewed");
@@ -139,7 +140,7 @@ impl ChainServerParts {
         match self.chain.identities.send(OwnIdentities).await.ok()? {
             Ok(identities) => Some(identities),
             Err(error) => {
-                tracing::error!(target: "kc::chain", check = %error.check(), %error, "chain of this node is not valid");
+                tracing::error!(target: "kc::chain", check = %error.check(), error = %with_sources(&error), "chain of this node is not valid");
                 let reason = format!("{} ({})", error, error.check());
                 self.events.tell(NodeEvent::NoValidChain { reason });
                 None
@@ -157,7 +158,7 @@ impl ChainServerParts {
         match signed.ok()?.ok()? {
             Ok(signed) => to_be_signed.finish(&signed).ok(),
             Err(error) => {
-                tracing::debug!(target: "kc::keystore", %error, "signing failed");
+                tracing::debug!(target: "kc::keystore", error = %with_sources(&error), "signing failed");
                 None
             }
         }

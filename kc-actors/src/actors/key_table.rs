@@ -10,6 +10,7 @@ use kc_core::chain::TrustList;
 use kc_core::exchange::{MissingKeys, ReceivedKeys};
 use kc_core::message::MAX_CANDIDATES;
 use kc_core::ratchet::{Giver, OpeningKey, SealingKey};
+use kc_core::text::with_sources;
 use kc_core::types::{KeyId, RootTopic};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -383,7 +384,7 @@ async fn turn(parts: &KeyTableParts, tables: &CryptoTables, reason: TurnReason) 
     match keys {
         Ok(keys) => publish_sealing(tables, &keys),
         Err(error) => {
-            tracing::debug!(target: "kc::ratchet", %error, "ratchet not turned: the keys in use stay in use");
+            tracing::debug!(target: "kc::ratchet", error = %with_sources(&error), "ratchet not turned: the keys in use stay in use");
         }
     }
     next

@@ -8,6 +8,7 @@ use kc_core::backend::{
 };
 use kc_core::message::sealed_len;
 use kc_core::ratchet::Component;
+use kc_core::text::with_sources;
 use thiserror::Error;
 
 use super::partitions::{Known, PartitionCounts, partition_of};
@@ -248,7 +249,7 @@ impl Inner {
             }
             Err(error) => {
                 tracing::debug!(
-                    topic, %error,
+                    topic, error = %with_sources(&error),
                     "the number of partitions cannot be looked up again: the last known number is used"
                 );
                 return Ok(known);

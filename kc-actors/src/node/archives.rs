@@ -11,6 +11,7 @@ use kc_core::store::{
     ChainKeyArchive, KeyStore, RetainedKeysArchive, StoreError, StoreErrorKind, TrustArchive,
     retained_keys,
 };
+use kc_core::text::with_sources;
 
 use super::NodeError;
 
@@ -168,7 +169,7 @@ impl ChainKeyArchive for ConfigChainKeys {
         let readable = keys.filter_map(|(name, entry)| match ChainKey::parse(&entry) {
             Ok(key) => Some((name, key)),
             Err(error) => {
-                tracing::error!(target: "kc::chain_server", name, %error, "malformed entry of chainkeys ignored");
+                tracing::error!(target: "kc::chain_server", name, error = %with_sources(&error), "malformed entry of chainkeys ignored");
                 None
             }
         });

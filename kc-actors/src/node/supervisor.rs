@@ -9,6 +9,7 @@ use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::ExchangeConfig;
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::store::ChainKeyArchive;
+use kc_core::text::with_sources;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use tokio::time::{sleep, timeout};
 
@@ -314,7 +315,7 @@ async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: 
                 if (error.is_fatal() || !is_first)
                     && failures.fail((), error.to_string(), now).is_some()
                 {
-                    tracing::warn!(target: "kc::gateway", ?topic, %error, "topic cannot be read yet");
+                    tracing::warn!(target: "kc::gateway", ?topic, error = %with_sources(&error), "topic cannot be read yet");
                 }
             }
             // The gateway has died, and will be restarted.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition, end_of};
+use kc_core::text::with_sources;
 use krafka::KrafkaError;
 use krafka::admin::AdminClient;
 use krafka::consumer::{Consumer, ConsumerRebalanceListener, TopicPartition as KrafkaPartition};
@@ -267,7 +268,7 @@ impl ConsumerRebalanceListener for Membership {
             consumer.pause(&at.topic, &[at.partition]).await;
         }
         if let Err(error) = self.anchor(ASSIGNMENT_CHECK).await {
-            tracing::debug!(%error, "start positions of new partitions not checked; the check will be repeated");
+            tracing::debug!(error = %with_sources(&error), "start positions of new partitions not checked; the check will be repeated");
         }
     }
 
@@ -285,7 +286,7 @@ impl ConsumerRebalanceListener for Membership {
             ))
         });
         if let Err(error) = committed {
-            tracing::warn!(%error, "positions of revoked partitions not committed; records will be read again");
+            tracing::warn!(error = %with_sources(&error), "positions of revoked partitions not committed; records will be read again");
         }
         self.with(|state| state.take_away(partitions));
     }

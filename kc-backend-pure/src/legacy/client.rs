@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kafka::client::{Compression as Codec, FetchOffset, GroupOffsetStorage, KafkaClient};
 use kafka::error::{Error, KafkaCode, Result};
 use kc_core::backend::{ClientSettings, Compression, TopicPartition, Watermarks};
+use kc_core::text::with_sources;
 
 use super::error::{breaks_connection, code, is_transient};
 use crate::lookup::is_legal;
@@ -67,7 +68,7 @@ impl Client {
         loop {
             match self.with(&mut call) {
                 Err(error) if is_transient(&error) && Instant::now() + RETRY_PAUSE < end => {
-                    tracing::debug!(%error, "broker is not ready; retrying");
+                    tracing::debug!(error = %with_sources(&error), "broker is not ready; retrying");
                     self.forget_leaders();
                     sleep(RETRY_PAUSE);
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kafka::error::KafkaCode;
 use kc_core::backend::{BackendError, BackendErrorKind, Record, TopicPartition, end_of};
+use kc_core::text::with_sources;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::client::RETRY_PAUSE;
@@ -90,7 +91,7 @@ impl Fetcher {
                     if !error.is_retriable() {
                         return Err(error);
                     }
-                    tracing::debug!(%error, "fetch failed; retrying");
+                    tracing::debug!(error = %with_sources(&error), "fetch failed; retrying");
                     failure = Some(error);
                 }
             }

@@ -10,6 +10,7 @@ use kc_core::backend::{
     BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Subscription,
     TopicPartition, end_of,
 };
+use kc_core::text::with_sources;
 use tokio::time::Instant;
 
 use super::client::Client;
@@ -150,7 +151,7 @@ impl GroupConsumer for LegacyGroupConsumer {
             if Instant::now() >= self.next_look
                 && let Err(error) = self.look(GroupStart::Earliest, LOOK_TIMEOUT).await
             {
-                tracing::debug!(%error, "lookup of topics failed");
+                tracing::debug!(error = %with_sources(&error), "lookup of topics failed");
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }
             let slice = end.min(self.next_look);

@@ -10,6 +10,7 @@ use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Committed, LOOK_INTERVAL, LogReader, LogStart,
     Record, TopicPartition, Watermarks, end_of,
 };
+use kc_core::text::with_sources;
 use tokio::time::Instant;
 
 use super::client::Client;
@@ -113,7 +114,7 @@ impl LogReader for LegacyLogReader {
         loop {
             if !self.awaited.is_empty() && Instant::now() >= self.next_look {
                 if let Err(error) = self.look().await {
-                    tracing::debug!(%error, "lookup of awaited topics failed");
+                    tracing::debug!(error = %with_sources(&error), "lookup of awaited topics failed");
                 }
                 self.next_look = Instant::now() + LOOK_INTERVAL;
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kafka::error::Result;
 use kc_core::backend::{BackendError, BackendErrorKind, ClientSettings};
+use kc_core::text::with_sources;
 use tokio::sync::oneshot;
 
 use super::client::Client;
@@ -94,7 +95,7 @@ impl Worker {
             match Thread::spawn(Arc::clone(&self.settings), self.role) {
                 Ok(another) => *thread = another,
                 Err(error) => {
-                    tracing::warn!(%error, "new thread to replace a blocked thread cannot be started")
+                    tracing::warn!(error = %with_sources(&error), "new thread to replace a blocked thread cannot be started")
                 }
             }
         }

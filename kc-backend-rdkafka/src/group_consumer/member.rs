@@ -8,6 +8,7 @@ use kc_core::backend::{
     BackendError, ClientSettings, GroupStart, LIST_INTERVAL, LOOK_INTERVAL, Subscription,
     TopicPartition,
 };
+use kc_core::text::with_sources;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -182,7 +183,7 @@ impl Member {
             return;
         }
         if let Err(error) = self.anchor(Instant::now() + LOOK_TIMEOUT) {
-            tracing::debug!(%error, "start positions of new partitions not checked; the check will be repeated");
+            tracing::debug!(error = %with_sources(&error), "start positions of new partitions not checked; the check will be repeated");
         }
         self.next_anchor = Instant::now() + LOOK_INTERVAL;
     }
@@ -231,7 +232,7 @@ impl Member {
             .and_then(|topics| self.subscribe(topics));
         match looked {
             Ok(()) => self.doubtful = false,
-            Err(error) => tracing::debug!(%error, "lookup of topics failed"),
+            Err(error) => tracing::debug!(error = %with_sources(&error), "lookup of topics failed"),
         }
         self.next_look = Instant::now() + LOOK_INTERVAL;
         if lists {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kc_core::backend::{BackendError, TopicPartition};
+use kc_core::text::with_sources;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -59,7 +60,7 @@ impl ConsumerContext for Rebalancing {
                 self.revoke(consumer)
             };
             if let Err(error) = done {
-                tracing::warn!(%error, "rebalance failed");
+                tracing::warn!(error = %with_sources(&error), "rebalance failed");
             }
         });
     }
@@ -76,11 +77,11 @@ impl Rebalancing {
             .assign(partitions.iter().map(named).collect());
         let end = Instant::now() + ASSIGNMENT_CHECK;
         if let Err(error) = anchor(consumer, end) {
-            tracing::debug!(%error, "start positions of new partitions not checked; the check will be repeated");
+            tracing::debug!(error = %with_sources(&error), "start positions of new partitions not checked; the check will be repeated");
         }
         read(consumer, &self.membership.anchored())?;
         if let Err(error) = commit_starts(consumer, end) {
-            tracing::debug!(%error, "start positions of new partitions not committed; the commit will be repeated");
+            tracing::debug!(error = %with_sources(&error), "start positions of new partitions not committed; the commit will be repeated");
         }
         Ok(())
     }
@@ -95,7 +96,7 @@ impl Rebalancing {
             let end = Instant::now() + REVOCATION_COMMIT;
             let context = "commit positions before partitions are revoked";
             if let Err(error) = positions::commit(consumer, &stored, context, end) {
-                tracing::warn!(%error, "positions of revoked partitions not committed; records will be read again");
+                tracing::warn!(error = %with_sources(&error), "positions of revoked partitions not committed; records will be read again");
             }
         }
         self.membership.revoke();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kc_core::backend::{BackendError, ClientSettings, LOOK_INTERVAL, LogStart, Record, Watermarks};
+use kc_core::text::with_sources;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -180,7 +181,7 @@ impl Reading {
             return;
         }
         if let Err(error) = self.look_now() {
-            tracing::debug!(%error, "lookup of topics failed");
+            tracing::debug!(error = %with_sources(&error), "lookup of topics failed");
         }
         self.next_look = Instant::now() + LOOK_INTERVAL;
     }

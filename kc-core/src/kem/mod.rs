@@ -21,7 +21,7 @@ pub use secret::{CompletedKey, SecretKey};
 
 /// A reason why a key exchange failed. The cause of [`UsedUp`](Self::UsedUp) is this side's key. The cause of all
 /// other errors is the key that the other side sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KemError {
     /// The two sides' keys are of different suites.

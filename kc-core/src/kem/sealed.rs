@@ -12,7 +12,7 @@ use crate::symmetric::{self, NONCE_LEN, sha256};
 const LIBSODIUM_OVERHEAD: usize = 48;
 
 /// A reason why a sealed value does not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealedError {
     /// The value does not have the layout that the protocol requires.

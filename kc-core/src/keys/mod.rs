@@ -57,7 +57,7 @@ impl KeyType {
 }
 
 /// A reason why bytes or a value are not a usable key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The key does not have the encoding that the protocol requires.
@@ -79,9 +79,9 @@ pub enum KeyError {
     /// The public half that is stored with a secret key does not belong to it.
     #[error("the public half does not belong to the secret key")]
     Mismatch,
-    /// The keystore that holds the secret half did not sign.
-    #[error("the keystore did not sign with this key")]
-    Signer,
+    /// The keystore that holds the secret half did not sign. Holds the text of the keystore's error and of its sources.
+    #[error("the keystore did not sign with this key: {0}")]
+    Signer(String),
     /// A list of keys is empty.
     #[error("the list of keys is empty")]
     EmptyList,

@@ -10,7 +10,7 @@ use crate::wire::{Reader, Value, WireError, Writer};
 const CURRENT_VERSION: i128 = 2;
 
 /// A reason why a `.crypto` file cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NodeSecretsError {
     /// The file is truncated, altered, or of another kind.

@@ -2,7 +2,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::keys::KeyType;
+use crate::keys::{KeyType, SigningKey};
 use crate::ratchet::{RetainedKey, RetainedKeys, Seed};
 use crate::secret::Secret;
 use crate::types::{KeyId, Timestamp};
@@ -66,6 +66,18 @@ fn a_memory_key_store_signs_and_wraps() {
     wrapped[30] ^= 1;
     let error = store.unwrap_opaque(&wrapped).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unauthentic);
+}
+
+#[test]
+fn a_signer_says_why_its_key_store_did_not_sign() {
+    use crate::keys::Signer;
+    let store = MemoryKeyStore::new(secrets(), None, Box::new(|| Ok(Box::new(rng()) as _)));
+    let other = SigningKey::generate(KeyType::Ed25519, &mut StdRng::seed_from_u64(8));
+    let key = other.verifying_key();
+    let cause = store.sign(key, b"m").unwrap_err().to_string();
+    let signer = KeyStoreSigner::new(&store, key.clone());
+    let error = signer.sign(b"m", &mut rng()).unwrap_err().to_string();
+    assert!(error.ends_with(&cause), "{error}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::TokenInfo;
 use cryptoki::types::AuthPin;
 use kc_core::secret::SecretText;
+use kc_core::text::with_sources;
 
 use super::Token;
 use crate::HsmError;
@@ -58,7 +59,7 @@ impl Login<'_> {
             _ => Ok(()),
         };
         if let Err(error) = remembered {
-            tracing::warn!(%token, %error, "record of refused PINs cannot be updated");
+            tracing::warn!(%token, error = %with_sources(&error), "record of refused PINs cannot be updated");
         }
         if is_wrong && refused.len() < MAX_REFUSED {
             refused.push(self.pin);

@@ -3,10 +3,11 @@
 mod login;
 mod session;
 
-use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kc_core::text::with_sources;
 
 use crate::module::locate;
 use crate::patience::Asking;
@@ -140,8 +141,7 @@ impl Token {
     ) -> Result<T, HsmError> {
         match self.attempt(&work) {
             Err(Failed::Lost(error)) => {
-                let cause = error.source().map(tracing::field::display);
-                tracing::info!(token = %self, %error, cause, "reconnecting to the token");
+                tracing::info!(token = %self, error = %with_sources(&error), "reconnecting to the token");
             }
             Err(Failed::Otherwise(error)) => return Err(error),
             Ok(done) => return Ok(done),

@@ -12,6 +12,7 @@ use kc_core::exchange::{
     RefusalId, Sender,
 };
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
+use kc_core::text::with_sources;
 use kc_core::types::{Now, RootTopic, SideTopic};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
@@ -288,7 +289,7 @@ impl Driver {
                 let signed = ask_in_time(Store::Keys, &parts.keystore.sign, message).await;
                 let signed = signed.map_err(unavailable)?.map_err(gone)?;
                 signed.map(Output::Signed).map_err(|error| {
-                    tracing::debug!(target: "kc::keystore", %error, "signing failed");
+                    tracing::debug!(target: "kc::keystore", error = %with_sources(&error), "signing failed");
                     Failure::Unavailable
                 })
             }
@@ -332,7 +333,7 @@ impl Driver {
                 if let Some(error) = error
                     && self.logs_failure(&root_topic, None, &error)
                 {
-                    tracing::warn!(target: "kc::exchange", %root_topic, %error, "keys cannot be requested");
+                    tracing::warn!(target: "kc::exchange", %root_topic, error = %with_sources(&error), "keys cannot be requested");
                 }
                 NodeEvent::NotSent { root_topic, reason }
             }
@@ -344,7 +345,7 @@ impl Driver {
                 if let Some(error) = error
                     && self.logs_failure(&root_topic, Some(side), &error)
                 {
-                    tracing::warn!(target: "kc::gateway", %root_topic, ?side, %error, "topic cannot be read yet");
+                    tracing::warn!(target: "kc::gateway", %root_topic, ?side, error = %with_sources(&error), "topic cannot be read yet");
                 }
                 return;
             }
@@ -421,7 +422,7 @@ impl Driver {
             ExchangeEvent::NoValidChain { error, report } => {
                 if let Some(times) = report {
                     tracing::error!(
-                        target: "kc::chain", check = %error.check(), times, %error,
+                        target: "kc::chain", check = %error.check(), times, error = %with_sources(&error),
                         "chain of this node is not valid"
                     );
                 }

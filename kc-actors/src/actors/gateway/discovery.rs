@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use kc_core::backend::{Admin, BackendError};
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
+use kc_core::text::with_sources;
 use kc_core::types::SideTopic;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -64,7 +65,7 @@ pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, in
                     .fail(Failed::ToList, error.to_string(), now)
                     .is_some()
                 {
-                    tracing::warn!(target: "kc::gateway", %error, "topics cannot be listed");
+                    tracing::warn!(target: "kc::gateway", error = %with_sources(&error), "topics cannot be listed");
                 }
             }
         }

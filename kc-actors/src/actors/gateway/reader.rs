@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::Message;
 use kc_core::backend::{BackendError, BackendErrorKind, Committed, LogReader, LogStart, Record};
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
+use kc_core::text::with_sources;
 use kc_core::types::SideTopic;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -182,7 +183,7 @@ impl Reading {
         if let Some(reader) = &mut self.reader
             && let Err(error) = reader.unassign(&gone).await
         {
-            tracing::debug!(target: "kc::gateway", %error, "reading of deleted topics cannot be stopped");
+            tracing::debug!(target: "kc::gateway", error = %with_sources(&error), "reading of deleted topics cannot be stopped");
         }
     }
 
@@ -252,7 +253,7 @@ impl Reading {
             self.sources.insert(name, topic);
         } else if let (Err(error), None) = (&begun, &watch.done) {
             if self.logs_failure(Some(watch.name.clone()), error) {
-                tracing::warn!(target: "kc::gateway", topic = watch.name, %error, "topic cannot be read yet");
+                tracing::warn!(target: "kc::gateway", topic = watch.name, error = %with_sources(&error), "topic cannot be read yet");
             }
             let again = Instant::now() + retry_delay(error, WANTED_DELAY);
             self.wanted.push_back((again, watch));
@@ -291,7 +292,7 @@ impl Reading {
             }
             Err(error) => {
                 if self.logs_failure(None, &error) {
-                    tracing::warn!(target: "kc::gateway", %error, "control topics cannot be read");
+                    tracing::warn!(target: "kc::gateway", error = %with_sources(&error), "control topics cannot be read");
                 }
                 self.next_poll = Instant::now() + poll_delay(&error);
             }
@@ -361,7 +362,7 @@ async fn hand_over(
         .map(|(topic, offset)| Committed { topic, offset })
         .collect();
     if let Err(error) = reader.commit(&positions, DEADLINE).await {
-        tracing::debug!(target: "kc::gateway", %error, "positions not committed");
+        tracing::debug!(target: "kc::gateway", error = %with_sources(&error), "positions not committed");
     }
 }
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind, LogReader, LogStart};
+use kc_core::text::with_sources;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -110,7 +111,7 @@ async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
                 return position.map_or(LogStart::Earliest, LogStart::Offset);
             }
             Err(error) => {
-                tracing::debug!(target: "kc::gateway", topic, %error, "committed position cannot be read yet");
+                tracing::debug!(target: "kc::gateway", topic, error = %with_sources(&error), "committed position cannot be read yet");
                 sleep(RETRY_DELAY).await;
             }
         }

@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition};
+use kc_core::text::with_sources;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -246,10 +247,10 @@ impl<'c> Driver<'c> {
         match self.inbox.commit(COMMIT_DEADLINE).await {
             Ok(()) => self.commits_fail = false,
             Err(error) if self.commits_fail => {
-                tracing::debug!(target: "kc::consumer", topics = self.topics, %error, "positions still not committed");
+                tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions still not committed");
             }
             Err(error) => {
-                tracing::warn!(target: "kc::consumer", topics = self.topics, %error, "positions not committed; consumer tries again");
+                tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions not committed; consumer tries again");
                 self.commits_fail = true;
             }
         }
@@ -272,11 +273,11 @@ impl<'c> Driver<'c> {
 
     fn fails(&mut self, error: &BackendError) {
         if self.failing.is_some() {
-            tracing::debug!(target: "kc::consumer", topics = self.topics, %error, "consumer still cannot read");
+            tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "consumer still cannot read");
             return;
         }
         self.failing = Some(Instant::now());
-        tracing::warn!(target: "kc::consumer", topics = self.topics, %error, "consumer cannot read and tries again");
+        tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "consumer cannot read and tries again");
         self.events.tell(NodeEvent::ConsumerFails {
             topics: self.topics.clone(),
             reason: error.to_string(),
@@ -314,7 +315,7 @@ impl<'c> Driver<'c> {
         };
         left.unwrap_or_else(late).inspect_err(|error| {
             tracing::warn!(
-                target: "kc::consumer", topics = self.topics, %error,
+                target: "kc::consumer", topics = self.topics, error = %with_sources(&error),
                 "positions of acknowledged records not committed: these records may be delivered again"
             );
         })

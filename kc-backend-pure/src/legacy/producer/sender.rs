@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kafka::client::{ProduceMessage, RequiredAcks};
 use kafka::error::{Error, KafkaCode, Result as KafkaResult};
 use kc_core::backend::{BackendError, BackendErrorKind, ClientSettings, TopicPartition};
+use kc_core::text::with_sources;
 use tokio::sync::oneshot;
 
 use super::partitioner::Places;
@@ -165,7 +166,7 @@ impl Sender {
             return;
         }
         if let Err(error) = self.client.with(|kafka| kafka.load_metadata(&missing)) {
-            tracing::debug!(%error, "missing topics cannot be requested");
+            tracing::debug!(error = %with_sources(&error), "missing topics cannot be requested");
         }
     }
 
@@ -275,7 +276,7 @@ impl Sender {
 
     /// Puts batches back into their queues. They are sent again after a pause and a new lookup of topics and leaders.
     fn later(&mut self, batches: Vec<Batch>, error: Error) {
-        tracing::debug!(%error, "sending failed; retrying");
+        tracing::debug!(error = %with_sources(&error), "sending failed; retrying");
         self.trouble = Some(failed("send", error));
         self.not_before = Instant::now() + RETRY_PAUSE;
         for batch in batches {

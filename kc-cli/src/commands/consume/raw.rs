@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use kc::core::backend::{GroupConsumer, GroupStart, Record};
+use kc::core::text::with_sources;
 
 use super::output::{Output, Shown};
 use super::{Args, End};
@@ -41,7 +42,7 @@ pub(super) async fn run(
     };
     let read = read(consumer.as_mut(), &mut output, &mut until).await;
     if let Err(error) = consumer.close(DEADLINE).await {
-        tracing::debug!(%error, "consumer group not left");
+        tracing::debug!(error = %with_sources(&error), "consumer group not left");
     }
     match read? {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written(), 0)),
@@ -58,7 +59,7 @@ async fn read(
         let records = match until.or(consumer.poll(POLL)).await {
             Ok(Ok(polled)) => polled.records,
             Ok(Err(error)) if error.is_retriable() => {
-                tracing::warn!(%error, "records cannot be read; kc tries again");
+                tracing::warn!(error = %with_sources(&error), "records cannot be read; kc tries again");
                 tokio::time::sleep(POLL).await;
                 continue;
             }
