@@ -80,10 +80,10 @@ impl<S: Signer> Issuer<S> {
 }
 
 /// Returns the provisioner that certified a node, and the provisioner's key, if a provisioner issued the chain under
-/// `root`.
+/// `root`, and both were derived from passwords for this chain.
 ///
-/// The chain may have expired. The result is `None` if the root itself or a chain server issued the chain, or if the
-/// chain is not valid under `root`.
+/// The chain may have expired. The result is `None` if the root itself or a chain server issued the chain, if the root
+/// certified the provisioner by a [request](super::request_provisioner), or if the chain is not valid under `root`.
 #[must_use]
 pub fn provisioner_of(chain: &[u8], root: &VerifyingKey) -> Option<(Provisioner, VerifyingKey)> {
     prove(chain, root, Timestamp::EPOCH).ok()?;
