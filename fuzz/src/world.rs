@@ -29,7 +29,7 @@ pub const USAGES: [Usage; 5] = [
 
 /// Roots of trust, and the keys that they certify.
 pub struct World {
-    /// A root without restrictions, a root with some, and a hybrid root.
+    /// A root without constraints, a root with some, and a hybrid root.
     pub roots: [SigningKey; 3],
     /// Keys that fuzzed certificates may name so that the next certificate is signed.
     pub members: [SigningKey; 3],

@@ -23,7 +23,7 @@ pub enum Rule {
     StoredBeforeUsed,
     /// The position of a record may be committed only after the record has been processed.
     DoneBeforeSettled,
-    /// The restrictions of a certificate are evaluated only after its signature has verified.
+    /// The constraints of a certificate are evaluated only after its signature has verified.
     VerifiedBeforeEvaluated,
     /// An exchange forgets its oldest request for each new one when the maximum number is reached.
     OldRequestsAreForgotten,

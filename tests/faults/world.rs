@@ -38,7 +38,7 @@ pub(crate) fn new_key() -> SigningKey {
     SigningKey::generate(KeyType::Ed25519, &mut system_rng().unwrap())
 }
 
-/// Returns lists that trust a root without restrictions.
+/// Returns lists that trust a root without constraints.
 pub(crate) fn trust_in(root: &VerifyingKey) -> TrustStore {
     TrustStore::new(Some(vec![TrustEntry::unrestricted(root)]), vec![])
 }

@@ -30,7 +30,7 @@ pub enum CertificateKeys {
 pub struct Certificate<'a> {
     /// The last time at which the certificate is valid.
     pub max_age: MaxAge,
-    /// The certificate's own restrictions, not yet evaluated.
+    /// The certificate's own constraints, not yet evaluated.
     pub restrictions: Restrictions,
     /// The byte string that `restrictions` was read from.
     pub encoded_constraints: &'a [u8],
@@ -111,7 +111,7 @@ impl<'a> Certificate<'a> {
     /// Returns the fourth element of a signed certificate (the first element after the keys), before anything is
     /// verified.
     ///
-    /// Callers use this to reject messages for other nodes at low cost: neither keys nor restrictions are interpreted.
+    /// Callers use this to reject messages for other nodes at low cost: neither keys nor constraints are interpreted.
     #[must_use]
     pub fn peek_extra(signed: &'a [u8]) -> Option<Value<'a>> {
         Self::peek_keys_and_extra(signed).map(|(_, extra)| extra)

@@ -45,10 +45,10 @@ pub enum ChainError {
     /// A key in a certificate is malformed or of an unknown version.
     #[error("invalid key in a certificate: {0}")]
     Key(#[from] KeyError),
-    /// A certificate's restrictions are malformed or unknown.
+    /// A certificate's constraints are malformed or unknown.
     #[error("malformed constraints: {0}")]
     Constraints(&'static str),
-    /// A restriction's regular expression is invalid.
+    /// A constraint's regular expression is invalid.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
     /// A certificate that must be for a single signing key is for several keys or for a key-exchange key. Holds its
@@ -101,7 +101,7 @@ pub enum Check {
     Certificate,
     /// C07: the keys are well-formed and of known versions.
     Key,
-    /// C08: the restrictions are well-formed and known.
+    /// C08: the constraints are well-formed and known.
     Constraints,
     /// C09: the regular expressions compile.
     Pattern,

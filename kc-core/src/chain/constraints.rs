@@ -12,7 +12,7 @@ use crate::work;
 /// `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_LIST_LEN: usize = 4096;
 
-/// The maximum number of restrictions in one certificate. A repeated restriction counts each time. Test:
+/// The maximum number of constraints in one certificate. A repeated constraint counts each time. Test:
 /// `restrictions_repeated_without_end_are_refused_before_they_are_evaluated`.
 pub const MAX_RESTRICTIONS: usize = 16;
 
@@ -52,7 +52,7 @@ impl Usage {
     }
 }
 
-/// The restrictions of a certificate, or the restrictions that result from a whole chain. The protocol calls them
+/// The constraints of a certificate, or the constraints that result from a whole chain. The protocol calls them
 /// *poison*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
@@ -66,7 +66,7 @@ pub struct Constraints {
     pub path_length: Option<i64>,
 }
 
-/// The restrictions of a certificate, read but not evaluated.
+/// The constraints of a certificate, read but not evaluated.
 ///
 /// A list is only an array of texts: no regular expression is compiled before the certificate's signature has
 /// verified under a trusted key.
@@ -84,25 +84,25 @@ impl Restrictions {
     /// Reads the byte string of a certificate's second element. Compiles no regular expression.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check C08 if the byte string is malformed or contains an unknown restriction.
+    /// Returns the [`ChainError`] of the check C08 if the byte string is malformed or contains an unknown constraint.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, ChainError> {
         let malformed = ChainError::Constraints;
         let value = Value::decode(bytes).map_err(|_| malformed("not MessagePack"))?;
         let entries = value.array().map_err(|_| malformed("not an array"))?;
         if entries.len() > MAX_RESTRICTIONS {
-            return Err(malformed("too many restrictions"));
+            return Err(malformed("too many constraints"));
         }
         let mut restrictions = Self::default();
         for entry in entries {
             let [name, value] = entry
                 .array()
-                .map_err(|_| malformed("a restriction is not a pair"))?
+                .map_err(|_| malformed("a constraint is not a pair"))?
             else {
-                return Err(malformed("a restriction is not a pair"));
+                return Err(malformed("a constraint is not a pair"));
             };
             match name
                 .text()
-                .map_err(|_| malformed("the name of a restriction is not text"))?
+                .map_err(|_| malformed("the name of a constraint is not text"))?
             {
                 "topics" => restrictions.topics.push(texts(value)?),
                 "usages" => restrictions.usages.push(texts(value)?),
@@ -111,13 +111,13 @@ impl Restrictions {
                     restrictions.path_length =
                         Some(path_length.ok_or(malformed("a path length is not an integer"))?);
                 }
-                _ => return Err(malformed("unknown restriction")),
+                _ => return Err(malformed("unknown constraint")),
             }
         }
         Ok(restrictions)
     }
 
-    /// Evaluates the restrictions. Repeated lists are intersected. A certificate whose usages permit extending the
+    /// Evaluates the constraints. Repeated lists are intersected. A certificate whose usages permit extending the
     /// allowlist or the denylist has the path length 0 if it states no path length.
     ///
     /// This compiles regular expressions, so the caller must have verified the certificate's signature.
@@ -156,14 +156,14 @@ impl Restrictions {
 }
 
 impl Constraints {
-    /// Encodes the restrictions for a certificate, in the order that requests and replies use: topics, usages, path
+    /// Encodes the constraints for a certificate, in the order that requests and replies use: topics, usages, path
     /// length.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         self.encode_lists([("topics", &self.topics), ("usages", &self.usages)])
     }
 
-    /// Encodes the restrictions for a certificate, in the order that provisioning uses: usages, topics, path
+    /// Encodes the constraints for a certificate, in the order that provisioning uses: usages, topics, path
     /// length.
     #[must_use]
     pub fn encode_usages_first(&self) -> Vec<u8> {
@@ -190,7 +190,7 @@ impl Constraints {
         writer.into_vec()
     }
 
-    /// Combines the restrictions `self` of a signer with the restrictions `child` in a certificate that this signer has
+    /// Combines the constraints `self` of a signer with the constraints `child` in a certificate that this signer has
     /// signed. The result applies to the key in this certificate. One certificate is used up: the path length of `self`
     /// is reduced by one before it is compared with the path length of `child`.
     pub(super) fn then(self, child: &Self) -> Result<Self, ChainError> {
@@ -198,7 +198,7 @@ impl Constraints {
         self.limited(child, left)
     }
 
-    /// Combines the restrictions `self` of a key in a chain with the restrictions `entry` in the allowlist entry for
+    /// Combines the constraints `self` of a key in a chain with the constraints `entry` in the allowlist entry for
     /// the same key.
     pub(super) fn and(self, entry: &Self) -> Result<Self, ChainError> {
         let left = self.path_length;
@@ -277,7 +277,7 @@ fn texts(value: &Value<'_>) -> Result<Vec<String>, ChainError> {
     Ok(texts)
 }
 
-/// Restrictions together with the end of validity: the result of walking along a chain.
+/// Constraints together with the end of validity: the result of walking along a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Limits {
     pub(super) max_age: MaxAge,
@@ -297,7 +297,7 @@ const MAX_COMPILED_LEN: usize = 1 << 16;
 /// The number of characters of an invalid expression that an error shows.
 const SHOWN_LEN: usize = 64;
 
-/// A restriction contains an invalid regular expression.
+/// A constraint contains an invalid regular expression.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("invalid regular expression {0:?}")]
 pub struct InvalidPattern(pub String);

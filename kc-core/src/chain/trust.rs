@@ -62,7 +62,7 @@ impl TrustEntry {
         })
     }
 
-    /// Creates an entry without end or restriction, as provisioning writes it for a root of trust.
+    /// Creates an entry without end or constraint, as provisioning writes it for a root of trust.
     #[must_use]
     pub fn unrestricted(key: &VerifyingKey) -> Self {
         let constraints = Constraints::default();
@@ -107,7 +107,7 @@ impl TrustEntry {
         self.limits.max_age
     }
 
-    /// Returns the restrictions of the entry's key.
+    /// Returns the constraints of the entry's key.
     #[must_use]
     pub fn constraints(&self) -> &Constraints {
         &self.limits.constraints
@@ -120,7 +120,7 @@ impl TrustEntry {
     ///
     /// # Errors
     /// Returns [`ChainError::NotASingleKey`] if the entry is not for a single key, and the error of one of the checks
-    /// C08 and C09 if the restrictions are invalid.
+    /// C08 and C09 if the constraints are invalid.
     pub fn within(&self, topics: Option<Vec<String>>) -> Result<Self, ChainError> {
         let exchange = [
             Usage::Encrypt,

@@ -169,7 +169,7 @@ impl TrustList {
     }
 }
 
-/// Verifies a self-revocation and returns the canonical entry of its key. This entry has no end and no restrictions,
+/// Verifies a self-revocation and returns the canonical entry of its key. This entry has no end and no constraints,
 /// even if the entry in the message has some.
 ///
 /// # Errors

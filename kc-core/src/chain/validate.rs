@@ -72,7 +72,7 @@ pub struct UnverifiedChain<'a> {
     links: Vec<&'a [u8]>,
 }
 
-/// The result of validation: the last certificate of a chain, under the restrictions of all its certificates.
+/// The result of validation: the last certificate of a chain, under the constraints of all its certificates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedChain {
     path: Vec<VerifyingKey>,
@@ -123,7 +123,7 @@ impl<'a> UnverifiedChain<'a> {
     /// Validates the whole chain against one root of trust after the other, until the chain is valid under one of them
     /// and meets `demand` (protocol §6).
     ///
-    /// Until the signature of a root verifies, this costs one Ed25519 verification for each root, and no restriction is
+    /// Until the signature of a root verifies, this costs one Ed25519 verification for each root, and no constraint is
     /// evaluated. A [`SelfRevocation`] is not a chain from a root; see [`self_revocation`](Self::self_revocation).
     ///
     /// # Errors
@@ -367,7 +367,7 @@ impl ValidatedChain {
         &self.extra
     }
 
-    /// Returns the restrictions that result from all certificates together.
+    /// Returns the constraints that result from all certificates together.
     #[must_use]
     pub fn constraints(&self) -> &Constraints {
         &self.limits.constraints

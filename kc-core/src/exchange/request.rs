@@ -170,7 +170,7 @@ fn encode_request(
     encode_certificate(end, &constraints.encode(), write_keys, (1, write_random0))
 }
 
-/// Returns the restrictions of the last certificate of a request or reply.
+/// Returns the constraints of the last certificate of a request or reply.
 pub(super) fn leaf_constraints(root_topic: &RootTopic, usages: &[Usage]) -> Constraints {
     Constraints {
         topics: Some(vec![root_topic.as_str().into()]),
