@@ -6,6 +6,7 @@ use std::time::Duration;
 use kc_core::chain::TrustList;
 use kc_core::exchange::{Party, RefusalId, Sender};
 use kc_core::keys::VerifyingKey;
+use kc_core::text::counted;
 use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic, Timestamp};
 use tokio::sync::broadcast;
 
@@ -188,7 +189,11 @@ impl fmt::Display for NodeEvent {
             Self::Requested {
                 root_topic, ids, ..
             } => {
-                write!(f, "requested {} of {root_topic}", Count(ids.len()))
+                write!(
+                    f,
+                    "requested {} of {root_topic}",
+                    counted(ids.len(), "data key")
+                )
             }
             Self::NotSent { root_topic, reason } => {
                 write!(
@@ -205,7 +210,7 @@ impl fmt::Display for NodeEvent {
                 ids,
                 requester,
             } => {
-                let (keys, to) = (Count(ids.len()), requester.key.fingerprint());
+                let (keys, to) = (counted(ids.len(), "data key"), requester.key.fingerprint());
                 write!(f, "sent {keys} of {root_topic} to node {to}")
             }
             Self::Received {
@@ -214,7 +219,7 @@ impl fmt::Display for NodeEvent {
                 giver,
                 after,
             } => {
-                let (keys, from) = (Count(ids.len()), giver.key.fingerprint());
+                let (keys, from) = (counted(ids.len(), "data key"), giver.key.fingerprint());
                 write!(
                     f,
                     "received {keys} of {root_topic} from node {from} after {after:.1?}"
@@ -228,10 +233,11 @@ impl fmt::Display for NodeEvent {
                 ..
             } => write!(
                 f,
-                "refused a record of a side topic of {root_topic}: {reason} (check {check}, {times} times)"
+                "refused a record of a side topic of {root_topic}: {reason} (check {check}, {})",
+                counted(*times, "time")
             ),
             Self::Unanswered { root_topic, ids } => {
-                let keys = Count(ids.len());
+                let keys = counted(ids.len(), "data key");
                 write!(
                     f,
                     "no producer has answered the request for {keys} of {root_topic}"
@@ -242,7 +248,7 @@ impl fmt::Display for NodeEvent {
                 ids,
                 requester,
             } => {
-                let (keys, node) = (Count(ids.len()), requester.key.fingerprint());
+                let (keys, node) = (counted(ids.len(), "data key"), requester.key.fingerprint());
                 write!(
                     f,
                     "vouched for the request of node {node} for {keys} of {root_topic}"
@@ -274,7 +280,8 @@ impl fmt::Display for NodeEvent {
                 ..
             } => write!(
                 f,
-                "refused a list update or a new chain: {reason} (check {check}, {times} times)"
+                "refused a list update or a new chain: {reason} (check {check}, {})",
+                counted(*times, "time")
             ),
             Self::Denied { key, .. } => {
                 write!(
@@ -311,22 +318,12 @@ impl fmt::Display for NodeEvent {
                 f,
                 "partition {partition} of {topic} is paused: offset {offset} is not acknowledged"
             ),
-            Self::Missed(events) => write!(f, "this listener missed {events} events"),
+            Self::Missed(events) => {
+                write!(f, "this listener missed {}", counted(*events, "event"))
+            }
             Self::NoValidChain { reason } => {
                 write!(f, "this node has no valid chain: {reason}")
             }
-        }
-    }
-}
-
-/// A number of data keys, in words.
-struct Count(usize);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            1 => f.write_str("1 data key"),
-            keys => write!(f, "{keys} data keys"),
         }
     }
 }
@@ -400,5 +397,11 @@ mod tests {
             direct: true,
         };
         assert_eq!(event.to_string(), "requested 1 data key of t");
+        let missed = [1, 2].map(|events| NodeEvent::Missed(events).to_string());
+        let expected = [
+            "this listener missed 1 event",
+            "this listener missed 2 events",
+        ];
+        assert_eq!(missed, expected);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use kc::core::text::counted;
 use tracing_subscriber::EnvFilter;
 
 use crate::ui;
@@ -129,7 +130,7 @@ impl Progress {
     pub(crate) fn advance(&mut self, records: usize, bytes: usize) {
         self.records = self.records.saturating_add(records as u64);
         self.line.inc(bytes as u64);
-        self.line.set_message(format!("{} records", self.records));
+        self.line.set_message(counted(self.records, "record"));
     }
 }
 

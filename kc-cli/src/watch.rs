@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use kc::actors::Store;
+use kc::core::text::counted;
 use kc::core::types::RootTopic;
 use kc::{EventListener, NodeEvent};
 use tokio::task::JoinHandle;
@@ -128,7 +129,7 @@ fn unanswered(root_topic: &str, keys: usize, roots: &[String]) -> String {
     let keys = if keys == 1 {
         "a data key".to_owned()
     } else {
-        format!("{keys} data keys")
+        counted(keys, "data key")
     };
     format!(
         "unanswered: no node has answered requests for {keys} of {root_topic}; kc will ask again. Likely causes:

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kc::actors::NodeRoles;
 use kc::core::chain::Usage;
 use kc::core::store::config::Section;
+use kc::core::text::counted;
 use kc::core::types::RootTopic;
 
 use crate::args::{ConnectionArgs, NodeArg, PinArg};
@@ -134,7 +135,10 @@ pub(crate) async fn chain_server(args: Args, ui: Ui, stop: Stop) -> Result<(), C
         let config = session.node().config();
         let keys = config.own_settings(Section::CHAIN_KEYS)?.len();
         let node = config.node_id();
-        Ok(format!("{node} renews the chains of {keys} keys"))
+        Ok(format!(
+            "{node} renews the chains of {}",
+            counted(keys, "key")
+        ))
     })
     .await
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use kc::core::text::counted;
+
 use super::report::{Chain, Given, Refusal, Report, Running};
 use crate::neighbours::KnownNames;
 
@@ -109,16 +111,19 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
         .map(|root| format!(" under root of trust {root}"))
         .collect();
     format!(
-        "refused by check {}, {} times: {key}{under}, on the side topic for {} of {}",
-        refusal.check, refusal.times, refusal.side, refusal.root
+        "refused by check {}, {}: {key}{under}, on the side topic for {} of {}",
+        refusal.check,
+        counted(refusal.times, "time"),
+        refusal.side,
+        refusal.root
     )
 }
 
 fn given_line(given: &Given, names: &KnownNames) -> String {
     format!(
-        "data keys of {} handed out {} times: to key {} under root of trust {}",
+        "data keys of {} handed out {}: to key {} under root of trust {}",
         given.root,
-        given.times,
+        counted(given.times, "time"),
         names.of_fingerprint(&given.key),
         given.root_of_trust
     )

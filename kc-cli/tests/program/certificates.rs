@@ -113,7 +113,7 @@ fn an_enrolled_key_is_what_a_chain_server_keeps_fresh() {
     let entry = world.json(&["chain", "inspect", &value(&world, "carol", "alice")]);
     assert_eq!(entry["certificates"][0]["topics"], json!(["u"]));
     let carol = world.start(&["chain-server", "--node", "carol", "-b", &world.address]);
-    carol.says("carol renews the chains of 1 keys");
+    carol.says("carol renews the chains of 1 key");
 }
 
 #[test]

@@ -97,8 +97,8 @@ fn a_consumer_of_another_root_is_told_so_and_goes_on() {
     eve.says("no node has answered requests for a data key of t");
     eve.says(&root);
     alice.says("check=C04");
-    eve.says("no producer has answered yet: 1 records of t wait for their data keys");
-    eve.says("(--timeout): received 0 records of t; 1 more wait for their data keys");
+    eve.says("no producer has answered yet, and 1 record of t cannot be opened");
+    eve.says("(--timeout): received 0 records of t; 1 more without data keys");
     assert_eq!(eve.end(), 3);
     assert!(
         alice.child.try_wait().unwrap().is_none(),
@@ -145,7 +145,7 @@ fn stopping_with_records_that_wait_is_told() {
     let mut bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
     bob.says("no node has answered requests");
     bob.terminate();
-    bob.says("2 records of t still wait for their data keys");
+    bob.says("2 records of t not opened for lack of data keys");
     assert_eq!(bob.end(), 3);
 }
 

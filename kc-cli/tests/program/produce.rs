@@ -245,8 +245,6 @@ fn a_file_that_is_interrupted_says_what_was_not_sent() {
     let sent = alice.says("sent ");
     let sent: usize = sent.split(' ').nth(1).unwrap().parse().unwrap();
     let left = lines.len() - 1001 * sent;
-    alice.says(&format!(
-        "interrupted: {left} bytes of the file were not sent"
-    ));
+    alice.says(&format!("interrupted: {left} bytes of the file not sent"));
     assert_eq!(alice.end(), 130);
 }

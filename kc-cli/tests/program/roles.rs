@@ -44,7 +44,7 @@ fn a_chain_server_renews_the_chain_of_an_enrolled_key() {
     let alice = world.start(&["node", "serve", "--node", "alice"]);
     alice.says("hands out its retained data keys");
     let mut server = world.start(&["chain-server", "--node", "server"]);
-    server.says("server renews the chains of 1 keys");
+    server.says("server renews the chains of 1 key");
     alice.says("uses a new certificate chain for its key");
     let status = world.succeed(&["node", "status", "--node", "alice", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kc::core::text::counted;
 use tokio::time::Instant;
 
 use crate::ui::Ui;
@@ -69,8 +70,9 @@ impl Silence {
         if !self.reported && since.elapsed() >= SILENCE {
             self.reported = true;
             ui.say(format!(
-                "no producer has answered yet: {waiting} records of {topic} wait for their data keys. Check that the \
-                 producer is running, or `kc node serve` with the producer's node"
+                "no producer has answered yet, and {} of {topic} cannot be opened without data keys. Check that the \
+                 producer is running, or `kc node serve` with the producer's node",
+                counted(waiting, "record")
             ));
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kc::ForeignPolicy;
 use kc::core::backend::Subscription;
+use kc::core::text::counted;
 
 use self::format::{Format, Layout, ValueForm};
 use self::output::Output;
@@ -157,17 +158,18 @@ impl Args {
     fn timed_out(&self, read: u64, waiting: usize) -> CliError {
         let limit = self.timeout.unwrap_or_default();
         let limit = humantime::format_duration(limit);
-        let wanted = self
-            .count
-            .map_or_else(String::new, |count| format!(" of {count}"));
+        let received = match self.count {
+            Some(count) => format!("{read} of {}", counted(count.get(), "record")),
+            None => counted(read, "record"),
+        };
         let text = format!(
-            "stopped after {limit} (--timeout): received {read}{wanted} records of {}",
+            "stopped after {limit} (--timeout): received {received} of {}",
             self.topic
         );
         if waiting == 0 {
             return CliError::unresolved(text);
         }
-        CliError::unresolved(format!("{text}; {waiting} more wait for their data keys")).advise(
+        CliError::unresolved(format!("{text}; {waiting} more without data keys")).advise(
             "start the producer, or `kc node serve` with its node; the next run receives these records again",
         )
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use kc::core::chain::Usage;
+use kc::core::text::counted;
 use kc::{Consumer, ConsumerRecord};
 use tokio::time::timeout;
 
@@ -103,7 +104,8 @@ fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), Cl
     match end {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(written, waiting)),
         End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
-            "interrupted: {waiting} records of {} still wait for their data keys; the next run receives them again",
+            "interrupted: {} of {} not opened for lack of data keys; the next run receives them again",
+            counted(waiting, "record"),
             args.topic
         ))),
         End::Counted | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),

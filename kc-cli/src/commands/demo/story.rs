@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kc::core::backend::Record;
+use kc::core::text::counted;
 use kc::{Consumer, Node, NodeEvent};
 use tokio::time::timeout;
 
@@ -36,8 +37,9 @@ impl Story {
     pub(super) fn begin(stage: &Stage, messages: &Messages) -> Self {
         let ours = root_of(&stage.reader);
         println!(
-            "kc demo: {} messages of {} bytes through a broker that can read none of them",
-            messages.count, messages.size
+            "kc demo: {} of {} through a broker that can read none of them",
+            counted(messages.count, "message"),
+            counted(messages.size, "byte")
         );
         println!();
         println!(
@@ -128,14 +130,17 @@ impl Story {
         println!();
         println!("The broker stores (fetched by a Kafka client without encryption)");
         println!(
-            "  {} records, {} bytes; {} of the records contain readable text",
-            stored.records, stored.bytes, stored.readable
+            "  {}, {}; records with readable text: {}",
+            counted(stored.records, "record"),
+            counted(stored.bytes, "byte"),
+            stored.readable
         );
         println!("  the first record begins   {} ...", hex.join(" "));
         println!("The reader read");
         println!(
-            "  {} of {count} messages, identical and in order",
-            read.matched
+            "  {} of {}, identical and in order",
+            read.matched,
+            counted(count, "message")
         );
         println!("  the first message begins  {:?} ...", text(&read.first));
         println!("The stranger read");
@@ -144,7 +149,7 @@ impl Story {
             if strange == 0 {
                 "nothing".to_owned()
             } else {
-                format!("{strange} messages")
+                counted(strange, "message")
             }
         );
         println!("Throughput on this host, including the broker");

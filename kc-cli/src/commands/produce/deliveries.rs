@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use kc::BackendError;
 use kc::core::backend::DeliveryFuture;
+use kc::core::text::counted;
 
 use crate::error::{CliError, Exit};
 
@@ -80,8 +81,8 @@ impl Deliveries {
             Err(_) => Err(CliError::new(
                 Exit::Broker,
                 format!(
-                    "{} records were not acknowledged within {} s",
-                    self.len(),
+                    "{} not acknowledged within {} s",
+                    counted(self.len(), "record"),
                     deadline.as_secs()
                 ),
             )

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kc::core::chain::Usage;
+use kc::core::text::counted;
 use kc::{Node, Producer, Record};
 
 use self::deliveries::Deliveries;
@@ -107,6 +108,7 @@ async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Resul
     .await;
     let flushed = deliveries.drain(FLUSH_DEADLINE).await;
     drop(progress);
+    // The plural does not depend on the number, because scripts look for this line.
     ui.say(format!("sent {} records", deliveries.acknowledged()));
     let staying = match (pumped, flushed) {
         (Ok(Pumped::All), Ok(())) => {
@@ -183,7 +185,10 @@ async fn stay(node: &Node, exit_after: Option<Duration>, stop: &mut Stop, ui: Ui
 
 /// Returns the error for a file of which only a part was sent.
 fn not_all_sent(bytes: u64, sent: u64) -> CliError {
-    let text = format!("interrupted: {bytes} bytes of the file were not sent");
+    let text = format!(
+        "interrupted: {} of the file not sent",
+        counted(bytes, "byte")
+    );
     CliError::new(Exit::Interrupted, text).advise(format!(
         "`tail -n +{} FILE | kc produce ...` sends the rest",
         sent + 1
