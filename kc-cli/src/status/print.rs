@@ -83,7 +83,7 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
         ));
     }
     lines.push(format!(
-        "data key requests delayed by a limit: {}",
+        "data key requests delayed, and records of side topics dropped, by a limit: {}",
         running.bounds_hit
     ));
     for (store, fault) in &running.failing_stores {

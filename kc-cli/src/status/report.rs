@@ -72,7 +72,8 @@ pub(crate) struct Running {
     pub(crate) self_denied: usize,
     /// The number of self-revocations that were dropped because there was no room.
     pub(crate) dropped_revocations: u64,
-    /// The number of times that a limit delayed the request for a data key.
+    /// The number of times that a limit delayed the request for a data key, or that a record of a side topic was
+    /// dropped because a limit was reached.
     pub(crate) bounds_hit: u64,
     /// The stores that failed when they were last used, with the cause.
     pub(crate) failing_stores: BTreeMap<String, Fault>,
