@@ -156,7 +156,7 @@ pub enum ExchangeEvent {
     BoundHit,
 }
 
-/// A reason why a request or a reply is refused. The sender is at fault, except for [`Refusal::OwnChain`].
+/// A reason why a request or a reply is refused. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -169,9 +169,6 @@ pub enum Refusal {
     /// The last certificate of a request or reply lacks a required element.
     #[error("malformed request or reply: {0}")]
     Layout(&'static str),
-    /// The reply answers a request that this node never sent, or for which it no longer accepts replies.
-    #[error("the reply does not answer a request to which this node still accepts replies")]
-    NotOutstanding,
     /// The two sides have no key exchange in common.
     #[error("the sender and this node have no key exchange in common")]
     NoCommonSuite,
@@ -184,18 +181,12 @@ pub enum Refusal {
     /// The box does not contain distinct key ids with secrets of 32 bytes each.
     #[error("malformed keys: {0}")]
     Keys(&'static str),
-    /// The reply contains no wanted key.
-    #[error("the reply contains no wanted key")]
-    Unwanted,
-    /// The request has already been answered.
-    #[error("the request was answered before")]
-    Replay,
-    /// This node cannot answer or ask because it has no valid chain of its own.
-    #[error("this node has no valid chain of its own: {0}")]
-    OwnChain(ChainError),
 }
 
 /// The number of a check of a request or a reply, in addition to those of chain validation.
+///
+/// No [`Refusal`] has the numbers X03, X08 and X09: such messages are part of normal operation, and ignored without a
+/// report. If X10 fails, the exchange reports [`ExchangeEvent::NoValidChain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ExchangeCheck {
@@ -289,14 +280,10 @@ impl Refusal {
             Self::Chain(error) => return error.into(),
             Self::KeyIds => ExchangeCheck::KeyIds,
             Self::Layout(_) => ExchangeCheck::Layout,
-            Self::NotOutstanding => ExchangeCheck::NotOutstanding,
             Self::NoCommonSuite => ExchangeCheck::NoCommonSuite,
             Self::Exchange(_) => ExchangeCheck::Exchange,
             Self::Box => ExchangeCheck::Box,
             Self::Keys(_) => ExchangeCheck::Keys,
-            Self::Unwanted => ExchangeCheck::Unwanted,
-            Self::Replay => ExchangeCheck::Replay,
-            Self::OwnChain(_) => ExchangeCheck::OwnChain,
         })
     }
 }
