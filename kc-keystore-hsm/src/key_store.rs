@@ -37,8 +37,8 @@ impl HsmKeyStore {
     /// check of a version-4 key takes about 100 ms.
     ///
     /// # Errors
-    /// Returns [`HsmError::ObjectMissing`], [`HsmError::ObjectAmbiguous`], [`HsmError::BadObject`] or
-    /// [`HsmError::Exposed`] if a key is missing or unusable; [`HsmError::NoSigningKey`] or [`HsmError::KeyChanged`] if
+    /// Returns [`HsmError::ObjectMissing`], [`HsmError::SlhDsaMissing`], [`HsmError::ObjectAmbiguous`],
+    /// [`HsmError::BadObject`] or [`HsmError::Exposed`] if a key is missing or unusable; [`HsmError::NoSigningKey`] or [`HsmError::KeyChanged`] if
     /// the keys are not the pinned ones; [`HsmError::SelfTest`] if the signature of a key does not verify;
     /// [`HsmError::RotationUnfinished`] if the key that seals values is retired and has no successor; and
     /// [`HsmError::Gone`] if the token is gone.
@@ -113,8 +113,9 @@ impl HsmKeyStore {
                     |token: &LoggedIn<'_>| open_half(token, &self.labels, &self.opaque, blob);
                 let half = self.token.with_session(open)?;
                 let signed = half.complete(&signed, &mut generator()?);
-                signed.map_err(|_| HsmError::SelfTest {
+                signed.map_err(|source| HsmError::SlhDsaFailed {
                     label: self.labels.label(Role::SlhDsa),
+                    source,
                 })
             }
         }
@@ -223,12 +224,7 @@ fn hybrid(
             let half = open_half(token, labels, opaque, blob)?;
             (half.public(), PostQuantum::Sealed(blob.clone()))
         }
-        (None, None) => {
-            return Err(HsmError::ObjectMissing {
-                what: "private key (or sealed blob in the configuration)",
-                label,
-            });
-        }
+        (None, None) => return Err(HsmError::SlhDsaMissing { label }),
     };
     Ok(Key {
         public: VerifyingKey::Hybrid {

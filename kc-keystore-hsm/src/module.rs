@@ -218,19 +218,52 @@ impl Pin {
     fn refused(&self, action: &'static str) -> impl Fn(Error) -> HsmError {
         let (whose, min, max) = (self.whose, self.min, self.max);
         let too_short = self.len < min;
+        let is_length = too_short || (max != 0 && self.len > max);
         move |error| match error {
             // SoftHSM reports a PIN that is too short as incorrect.
             Error::Pkcs11(RvError::PinIncorrect, _) if !too_short => HsmError::PinIncorrect {
                 token: format!("the token's {whose}"),
             },
             Error::Pkcs11(
-                RvError::PinIncorrect
+                value @ (RvError::PinIncorrect
                 | RvError::PinLenRange
                 | RvError::PinInvalid
-                | RvError::PinTooWeak,
+                | RvError::PinTooWeak),
                 _,
-            ) => HsmError::PinUnsuitable { whose, min, max },
+            ) => HsmError::PinUnsuitable {
+                whose,
+                lengths: (is_length || value == RvError::PinLenRange).then_some((min, max)),
+            },
             error => HsmError::call(action)(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cryptoki::context::Function;
+
+    use super::*;
+
+    #[test]
+    fn the_lengths_of_a_pin_are_named_only_if_the_length_is_the_reason() {
+        let refused = |len, value| {
+            let pin = Pin {
+                pin: AuthPin::from("1234"),
+                len,
+                whose: "user",
+                min: 4,
+                max: 8,
+            };
+            let error = pin.refused("set the user PIN")(Error::Pkcs11(value, Function::InitPIN));
+            error.to_string()
+        };
+        let unsuitable = "the token does not accept this PIN for its user";
+        let lengths = format!("{unsuitable}: a PIN must have 4 to 8 bytes");
+        assert_eq!(refused(4, RvError::PinTooWeak), unsuitable);
+        assert_eq!(refused(8, RvError::PinInvalid), unsuitable);
+        assert_eq!(refused(9, RvError::PinInvalid), lengths);
+        assert_eq!(refused(3, RvError::PinIncorrect), lengths);
+        assert_eq!(refused(4, RvError::PinLenRange), lengths);
     }
 }

@@ -198,9 +198,7 @@ fn hash(pin: &SecretText, salt: &[u8; SALT_LEN]) -> Result<[u8; HASH_LEN], HsmEr
     let hashed = Params::new(log_n, r, p)
         .ok()
         .and_then(|work| scrypt(pin.expose().as_bytes(), salt, &work, &mut hash).ok());
-    hashed.map(|()| hash).ok_or(HsmError::Unauthentic {
-        what: "record of refused PINs",
-    })
+    hashed.map(|()| hash).ok_or(HsmError::PinHash)
 }
 
 #[cfg(test)]

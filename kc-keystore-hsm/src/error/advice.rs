@@ -48,6 +48,7 @@ impl HsmError {
             Self::PinUnsuitable { .. } => {
                 "choose another PIN and run the same command again; it continues where it stopped"
             }
+            Self::PinHash => "report this fault of kc",
             Self::PinLocked { .. } => "the token's security officer must set a new PIN",
             Self::PinNotSet { .. } => "the token's security officer must set the user PIN",
             Self::Lacks { .. } => "use another token, or newer firmware",
@@ -60,6 +61,10 @@ impl HsmError {
             Self::ObjectMissing { .. } | Self::NoSigningKey(_) => {
                 "`kc hsm list` shows the objects on the token; `kc hsm generate` or `kc hsm import` makes a missing key"
             }
+            Self::SlhDsaMissing { .. } => {
+                "if the token sealed this key, put back the node's .config file, which holds the sealed key; otherwise check that the URI names the token that has the key"
+            }
+            Self::SlhDsaFailed { .. } => "make the key again",
             Self::RotationUnfinished { .. } => {
                 "continue the replacement with `kc hsm rotate-opaque --node <node>`; until it is finished, delete no keys from the token, or the node's retained keys are lost"
             }
@@ -149,6 +154,7 @@ impl From<HsmError> for StoreError {
             | HsmError::TokenMissing { .. }
             | HsmError::ObjectMissing { .. }
             | HsmError::NoBlankToken { .. }
+            | HsmError::SlhDsaMissing { .. }
             | HsmError::NoSigningKey(_) => Kind::Missing,
             HsmError::PinMissing { .. }
             | HsmError::PinIncorrect { .. }
@@ -168,6 +174,7 @@ impl From<HsmError> for StoreError {
             | HsmError::KeyChanged { .. }
             | HsmError::TwoKeys(_)
             | HsmError::SelfTest { .. }
+            | HsmError::SlhDsaFailed { .. }
             // Not `Missing`, because a caller may begin a new ratchet if the old one is missing.
             | HsmError::RolledBack { .. }
             | HsmError::ForeignRatchet { .. }
@@ -196,6 +203,7 @@ impl From<HsmError> for StoreError {
             | HsmError::ObjectExists { .. }
             | HsmError::RotationUnfinished { .. }
             | HsmError::PinUnsuitable { .. }
+            | HsmError::PinHash
             | HsmError::RatchetExists { .. }
             | HsmError::RatchetRepeats { .. } => Kind::Other,
         };

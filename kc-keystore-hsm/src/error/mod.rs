@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::{fmt, io};
 
 use cryptoki::error::RvError;
-use kc_core::keys::KeyType;
+use kc_core::keys::{KeyError, KeyType};
 use thiserror::Error;
 
 use crate::{Capabilities, UriError};
@@ -133,15 +133,17 @@ pub enum HsmError {
         token: String,
     },
     /// The token does not accept this value as a new PIN.
-    #[error("the token does not accept this PIN for its {whose}: {}", lengths(*min, *max))]
+    #[error("the token does not accept this PIN for its {whose}{}", in_bytes(*lengths))]
     PinUnsuitable {
         /// "user" or "security officer".
         whose: &'static str,
-        /// The minimum length of a PIN, in bytes.
-        min: usize,
-        /// The maximum length of a PIN, in bytes; 0 for no limit.
-        max: usize,
+        /// The minimum and the maximum length of a PIN, in bytes, if the length of this PIN is the reason. A maximum of
+        /// 0 means that there is no maximum.
+        lengths: Option<(usize, usize)>,
     },
+    /// A PIN could not be hashed for the record of refused PINs. No PIN causes this failure.
+    #[error("cannot hash the PIN")]
+    PinHash,
     /// The token is initialized, but has no user PIN yet.
     #[error("{token} has no user PIN yet")]
     PinNotSet {
@@ -171,6 +173,20 @@ pub enum HsmError {
         what: &'static str,
         /// The label of the object.
         label: String,
+    },
+    /// The SLH-DSA half of a key is neither on the token nor sealed in the configuration.
+    #[error("the SLH-DSA key {label} is neither on the token nor sealed in the configuration")]
+    SlhDsaMissing {
+        /// The label that the key has on a token.
+        label: String,
+    },
+    /// The sealed SLH-DSA half of a key did not sign.
+    #[error("the sealed SLH-DSA key {label} did not sign")]
+    SlhDsaFailed {
+        /// The label that the key has on a token.
+        label: String,
+        /// The reason.
+        source: KeyError,
     },
     /// The token has several objects of this class with this label, and nothing distinguishes them.
     #[error("the token has {count} objects ({what}) with the label {label}")]
@@ -375,11 +391,11 @@ fn listed(found: &[String]) -> String {
     }
 }
 
-fn lengths(min: usize, max: usize) -> String {
-    if max == 0 {
-        format!("a PIN must have at least {min} bytes")
-    } else {
-        format!("a PIN must have {min} to {max} bytes")
+fn in_bytes(lengths: Option<(usize, usize)>) -> String {
+    match lengths {
+        None => String::new(),
+        Some((min, 0)) => format!(": a PIN must have at least {min} bytes"),
+        Some((min, max)) => format!(": a PIN must have {min} to {max} bytes"),
     }
 }
 
