@@ -189,7 +189,7 @@ fn similar_node(id: &str) -> Option<String> {
 
 impl From<BrokerError> for CliError {
     fn from(error: BrokerError) -> Self {
-        Self::from_error(error).advise("use --listen 127.0.0.1:0 to take a free port")
+        Self::from_error(error)
     }
 }
 

@@ -1,9 +1,10 @@
 //! `kc broker`.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 
-use kc_broker::Broker;
+use kc_broker::{Broker, BrokerError};
 
 use crate::error::CliError;
 use crate::stop::Stop;
@@ -47,12 +48,28 @@ pub(crate) async fn run(args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliErr
         .auto_create(!args.no_auto_create)
         .default_partitions(args.partitions)
         .start()
-        .await?;
+        .await
+        .map_err(|error| {
+            let advice = advice(&error);
+            CliError::from(error).advise(advice)
+        })?;
     ui.result(format!("listening on {}", broker.address()))?;
     ui.note("the broker keeps its records in memory only; Ctrl-C stops it");
     stop.requested().await;
     broker.shutdown().await;
     Ok(())
+}
+
+fn advice(error: &BrokerError) -> &'static str {
+    let BrokerError::Listen { source, .. } = error else {
+        return "choose another address in --listen";
+    };
+    match source.kind() {
+        ErrorKind::AddrInUse => "use --listen 127.0.0.1:0 to take a free port",
+        ErrorKind::AddrNotAvailable => "give an address of this host in --listen",
+        ErrorKind::PermissionDenied => "choose a port above 1023 in --listen",
+        _ => "choose another address in --listen",
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
