@@ -79,6 +79,10 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
                 "only a self-revocation is valid without a root of trust; --node N checks the update with the roots \
                  of node N",
             ),
+            UpdateError::Present => error.advise(
+                "the node already has the entry. To send the update to other nodes, name a node without this entry in \
+                 --node; a self-revocation can also be sent without --node, to the broker in -b",
+            ),
             _ => error,
         }
     })

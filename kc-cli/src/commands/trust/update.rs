@@ -118,8 +118,8 @@ fn advice(refusal: &UpdateError) -> &'static str {
     match refusal {
         UpdateError::Chain(error) => advice_on_chain(error),
         UpdateError::Present => {
-            "the node already has the entry. To send the update to other nodes, use --publish or `kc trust publish` \
-             without --node, and name the broker with -b"
+            "the node already has the entry. To send the update to other nodes, use --publish without --node, and \
+             name the broker with -b"
         }
         UpdateError::Entry(_) | UpdateError::EntryKey => {
             "make the update again with `kc trust revoke`, `allow` or `deny`; a revocation that the provisioning \
