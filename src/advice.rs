@@ -155,9 +155,20 @@ mod files {
                  `kc hsm undo-import`; until then the ratchet takes no step, because it may already be on the token"
             }
             OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
-            OpenError::OnTokenAlready | OpenError::NotOnToken => {
-                "check that this is the right node: the entry `cryptokey` in its .config says whether its keys are in a file \
-                 or on a token"
+            OpenError::NotOnToken => {
+                "check that this is the right node; `kc hsm import` moves a node from its files onto a token"
+            }
+            OpenError::NoRatchet => {
+                "only a node whose .config has an entry `ratchet` that names the token has a ratchet there: check that \
+                 this is the right node"
+            }
+            OpenError::OnTokenAlready => {
+                "check that this is the right node: there is nothing to move or to undo; `kc hsm list` shows the keys on a \
+                 token"
+            }
+            OpenError::UsedOnToken { .. } => {
+                "the .config file is older than the end of the move: put back the newer file, which names the token; if it \
+                 is lost, `kc provision --force --keystore` makes a new node with this id, and keeps the old keys"
             }
             _ => "correct the node's .config file",
         })
@@ -189,8 +200,8 @@ mod files {
     fn on_file(error: &FileError) -> Option<&'static str> {
         Some(match error {
             FileError::Missing { .. } => {
-                "a node has three files, .config, .crypto and .seed: restore the missing file, or provision the node \
-                 again with --force"
+                "restore the missing file from a backup, or provision the node again with --force: the .config file \
+                 of a node names its keys (.crypto) and, if it has a ratchet, its ratchet (.seed)"
             }
             FileError::Permission { .. } => "run kc as the user that owns the node's files",
             FileError::InUse { .. } => {

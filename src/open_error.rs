@@ -76,12 +76,26 @@ pub enum OpenError {
         /// The URI of the keys on the other token.
         token: String,
     },
+    /// The configuration records an unfinished move of the node onto a token, but the ratchet has already taken steps on
+    /// this token. The objects on the token are in use, so the move can be neither continued nor undone.
+    #[error(
+        "the node was already used on the token: its ratchet is at step {known} there, and at step {index} in the file"
+    )]
+    UsedOnToken {
+        /// The step in the file of the ratchet.
+        index: u64,
+        /// The step that the ratchet has reached on the token.
+        known: u64,
+    },
     /// There is no unfinished move of the node that can be undone.
     #[error("no move of the node onto a token is in progress")]
     NotMoving,
     /// The keys of the node are in files.
     #[error("the node's keys are not on a token")]
     NotOnToken,
+    /// The node has no ratchet on a token, although its keys are on one.
+    #[error("the node has no ratchet on its token")]
+    NoRatchet,
     /// The keys of the node are already on a token, so they cannot be moved onto a token.
     #[error("the node's keys are already on a token")]
     OnTokenAlready,

@@ -125,8 +125,7 @@ fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), Op
     if let (Some(known), Some(index)) = (known, seed)
         && known > index
     {
-        let path = leaving.sealed_ratchet.clone();
-        return Err(HsmError::RatchetRepeats { path, index, known }.into());
+        return Err(OpenError::UsedOnToken { index, known });
     }
     Ok(destroy_node_keys(token, labels)?)
 }

@@ -72,7 +72,8 @@ mod lost {
     /// node, and is kept.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if the node is not on a token, another process has it open, or the token fails.
+    /// Returns [`OpenError`] if the node is not on a token or has no ratchet there, another process has it open, or the
+    /// token fails.
     pub fn renew_ratchet(node: &str, pin: Option<&NodePin>) -> Result<u64, OpenError> {
         let LockedFiles {
             files,
@@ -80,7 +81,11 @@ mod lost {
             store,
             ..
         } = &LockedFiles::open(node)?;
-        let uri = on_token(config, "ratchet")?.ok_or(OpenError::NotOnToken)?;
+        let uri = match on_token(config, "ratchet")? {
+            Some(uri) => uri,
+            None if on_token(config, "cryptokey")?.is_some() => return Err(OpenError::NoRatchet),
+            None => return Err(OpenError::NotOnToken),
+        };
         let (token, labels) = open_token(&uri, pin, files)?;
         let path = files.sealed_ratchet();
 

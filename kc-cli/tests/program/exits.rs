@@ -176,7 +176,7 @@ fn a_ratchet_that_was_taken_away_meanwhile_is_told_with_advice() {
     std::fs::remove_file(world.path("alice.seed")).unwrap();
     world.succeed(&["topics", "create", "t", "-b", &world.address]);
     alice.says("alice.seed does not exist");
-    alice.says("advice: a node has three files");
+    alice.says("advice: restore the missing file");
     assert_eq!(alice.end(), 1);
 }
 

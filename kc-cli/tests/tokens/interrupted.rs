@@ -185,3 +185,32 @@ fn an_interrupted_move_goes_on_with_the_same_token_only() {
     assert!(complaint(&stderr).contains("another token"), "{stderr}");
     tokens.ends_on_token();
 }
+
+#[test]
+fn files_of_an_unfinished_move_are_refused_after_the_node_was_used_on_the_token() {
+    let tokens = Tokens::new();
+    let disk = Disk::new(&tokens);
+    let world = &tokens.world;
+    world.provision("producer", "alice", &[]);
+    assert!(!disk.moves("4 1000"));
+    assert_eq!(tokens.left(), Left::OnItsWay);
+    let files = ["alice.config", "alice.crypto", "alice.seed"];
+    let unfinished = files.map(|file| world.read(file));
+    tokens.ends_on_token();
+
+    let config = world.read("alice.config");
+    for (file, content) in files.iter().zip(unfinished) {
+        world.write(file, content);
+    }
+    for command in [
+        &["hsm", "undo-import", "--node", "alice"][..],
+        &["hsm", "import", &tokens.uri, "--node", "alice"],
+    ] {
+        let stderr = fail(&mut tokens.kc(command), 1);
+        let complaint = complaint(&stderr);
+        assert!(complaint.contains("used on the token"), "{stderr}");
+        assert!(complaint.contains("put back the newer file"), "{stderr}");
+    }
+    world.write("alice.config", config);
+    assert_eq!(tokens.left(), Left::OnToken);
+}

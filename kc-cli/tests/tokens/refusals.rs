@@ -142,6 +142,17 @@ fn a_node_that_is_on_a_token_already() {
 }
 
 #[test]
+fn a_node_without_a_ratchet_on_a_token() {
+    let tokens = Tokens::new();
+    let renew = |node| tokens.kc(&["hsm", "renew-ratchet", "--node", node]);
+    tokens.provision("chain-server", "server", &[]);
+    refused(&mut renew("server"), &["no ratchet on its token"]);
+    tokens.world.provision("producer", "alice", &[]);
+    let in_files = ["keys are not on a token", "`kc hsm import` moves"];
+    refused(&mut renew("alice"), &in_files);
+}
+
+#[test]
 fn a_configuration_that_does_not_say_which_keys_the_token_must_have() {
     let tokens = with_alice(Tokens::new());
     tokens.world.write("line", "line\n");
