@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition};
+use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::text::with_sources;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -38,6 +39,13 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Time to wait after a failed poll.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
+/// What a driver failed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Failed {
+    ToRead,
+    ToCommit,
+}
+
 /// Does the work of a consumer's thread: it polls the broker, opens records, passes them to the consumer, commits
 /// positions, and finally leaves the group.
 #[derive(Debug)]
@@ -55,7 +63,9 @@ pub(super) struct Driver<'c> {
     full: Option<Instant>,
     /// The time of the first failed poll of the current outage; `None` if there is no outage.
     failing: Option<Instant>,
-    commits_fail: bool,
+    failures: FailureLog<Failed, String>,
+    /// The time from which the times of `failures` count.
+    start: Instant,
     /// The partitions that are paused because a record is not acknowledged, each with the offset of that record.
     stuck: Vec<(TopicPartition, i64)>,
     next_commit: Instant,
@@ -90,7 +100,8 @@ impl<'c> Driver<'c> {
             events,
             full: None,
             failing: None,
-            commits_fail: false,
+            failures: FailureLog::new(OUTAGE_INTERVAL),
+            start: Instant::now(),
             stuck: Vec::new(),
             next_commit: Instant::now() + COMMIT_INTERVAL,
         }
@@ -245,13 +256,14 @@ impl<'c> Driver<'c> {
         }
         self.next_commit = Instant::now() + COMMIT_INTERVAL;
         match self.inbox.commit(COMMIT_DEADLINE).await {
-            Ok(()) => self.commits_fail = false,
-            Err(error) if self.commits_fail => {
-                tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions still not committed");
+            Ok(()) => {
+                self.failures.succeed(&Failed::ToCommit);
+            }
+            Err(error) if self.logs(Failed::ToCommit, &error) => {
+                tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions not committed; consumer tries again");
             }
             Err(error) => {
-                tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions not committed; consumer tries again");
-                self.commits_fail = true;
+                tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions still not committed");
             }
         }
     }
@@ -272,20 +284,30 @@ impl<'c> Driver<'c> {
     }
 
     fn fails(&mut self, error: &BackendError) {
-        if self.failing.is_some() {
-            tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "consumer still cannot read");
-            return;
+        if self.logs(Failed::ToRead, error) {
+            tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(error), "consumer cannot read and tries again");
+        } else {
+            tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(error), "consumer still cannot read");
         }
-        self.failing = Some(Instant::now());
-        tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "consumer cannot read and tries again");
-        self.events.tell(NodeEvent::ConsumerFails {
-            topics: self.topics.clone(),
-            reason: error.to_string(),
-        });
+        if self.failing.is_none() {
+            self.failing = Some(Instant::now());
+            self.events.tell(NodeEvent::ConsumerFails {
+                topics: self.topics.clone(),
+                reason: with_sources(error),
+            });
+        }
+    }
+
+    /// Records a failure. Returns whether it should be logged.
+    fn logs(&mut self, failed: Failed, error: &BackendError) -> bool {
+        let now = self.start.elapsed();
+        let times = self.failures.fail(failed, error.to_string(), now);
+        times.is_some()
     }
 
     fn works(&mut self) {
         if let Some(since) = self.failing.take() {
+            self.failures.succeed(&Failed::ToRead);
             let after = since.elapsed();
             tracing::info!(target: "kc::consumer", topics = self.topics, ?after, "consumer reads again");
             self.events.tell(NodeEvent::ConsumerWorks {
