@@ -65,7 +65,7 @@ fn what_nobody_sealed_is_not_passed_off_as_sealed() {
         3,
     );
     assert!(
-        stderr.contains("stopped after 5s (--timeout): received 0 of 1 records of t"),
+        stderr.contains("stopped after 5s (--timeout): received 0 of 1 record of t"),
         "{stderr}"
     );
     let delivered = world.succeed(&consume("h", "2", &["--foreign", "deliver", "--json"]));

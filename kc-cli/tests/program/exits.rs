@@ -279,6 +279,10 @@ fn a_broker_ends_at_a_signal() {
     assert_eq!(broker.end(), 0);
     let stderr = world.fail(&["broker", "--listen", &world.address], 1);
     assert!(complaint(&stderr).contains(&world.address), "{stderr}");
+    assert!(stderr.contains("take a free port"), "{stderr}");
+    let elsewhere = ["broker", "--listen", "192.0.2.1:0", "--expose-to-network"];
+    let stderr = world.fail(&elsewhere, 1);
+    assert!(stderr.contains("an address of this host"), "{stderr}");
 }
 
 #[test]

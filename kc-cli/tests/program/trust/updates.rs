@@ -186,6 +186,13 @@ fn a_node_revokes_itself() {
     alice.says(&listed("carol"));
     // Alice has never seen that key, so she stores only its hash, and not in her files.
     world.succeed(&["trust", "publish", "revocation", "--node", "alice"]);
+    world.provision("consumer", "dave", &[]);
+    let carol = world.public_key("carol");
+    world.succeed(&["trust", "deny", &carol, "--node", "dave"]);
+    let again = ["trust", "publish", "revocation", "--node", "dave"];
+    let stderr = world.fail(&again, 5);
+    assert!(complaint(&stderr).contains("(check M03)"), "{stderr}");
+    assert!(stderr.contains("a node without this entry"), "{stderr}");
     let garbage = ["trust", "publish", "AAAA", "-b", &world.address];
     assert!(complaint(&world.fail(&garbage, 5)).contains("(check C01)"));
 }
