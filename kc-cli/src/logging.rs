@@ -41,6 +41,7 @@ pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(by_flags));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .log_internal_errors(false)
         .with_writer(|| Stderr);
     match format {
         LogFormat::Text => logs.with_ansi(ui::colours()).init(),
@@ -60,17 +61,20 @@ pub(crate) fn beside<T>(print: impl FnOnce() -> T) -> T {
     LINES.suspend(print)
 }
 
-/// Writes the lines of logs to stderr. The progress line is hidden meanwhile.
+/// Standard error, for the lines of logs. Lines that cannot be written are dropped: a full disk or a closed pipe does
+/// not stop the program's work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        beside(|| io::stderr().lock().write(bytes))
+        let _ = beside(|| io::stderr().lock().write_all(bytes));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().lock().flush()
+        let _ = io::stderr().lock().flush();
+        Ok(())
     }
 }
 

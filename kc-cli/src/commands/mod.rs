@@ -22,7 +22,7 @@ use crate::ui::Ui;
 /// Runs a command.
 pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliError> {
     match command {
-        Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => demo::run(args, ui).await,
         Command::Broker(args) => broker::run(args, ui, stop).await,
         Command::Provision(args) => provision::run(&args, ui),
         Command::Topics(command) => topics::run(command, ui).await,

@@ -1,6 +1,7 @@
+use std::fs::File;
 use std::process::{Command, Stdio};
 
-use crate::world::{Process, World, complaint, fail, succeed};
+use crate::world::{PRODUCE_ALL, Process, World, complaint, fail, succeed};
 
 #[test]
 fn bad_usage_is_2() {
@@ -327,4 +328,38 @@ fn a_terminal_is_not_told_what_to_do() {
         assert!(!said.contains(obeyed), "{said:?}");
         assert!(said.contains('2'), "{said:?}");
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.write("in.txt", "a\nb\nc\n");
+    let produce = || world.kc(&[&PRODUCE_ALL[..], &["-vv"]].concat());
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    assert!(produce().stderr(full).status().unwrap().success());
+
+    let mut deserted = produce().stderr(Stdio::piped()).spawn().unwrap();
+    drop(deserted.stderr.take());
+    assert!(deserted.wait().unwrap().success());
+
+    let raw = ["consume", "t", "--raw", "--json", "--count", "6"];
+    let stored = world.succeed(&[&raw[..], &["-b", &world.address]].concat());
+    assert_eq!(stored.lines().count(), 6);
+}
+
+#[test]
+fn a_demonstration_whose_reader_is_gone_ends_quietly() {
+    let world = World::new();
+    let mut demo = world.kc(&["demo", "--messages", "10"]);
+    let mut demo = demo
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(demo.stdout.take());
+    let ended = demo.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{:?}", ended.status);
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use self::stage::{Messages, Stage};
 use self::story::Story;
 use crate::error::CliError;
+use crate::ui::Ui;
 
 /// The time limit of each step.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -33,14 +34,16 @@ pub(crate) struct Args {
 ///
 /// # Errors
 /// [`CliError`] if a message did not arrive as it was sent, or if the broker or the third node could read a message.
-pub(crate) async fn run(args: Args) -> Result<(), CliError> {
+pub(crate) async fn run(args: Args, ui: Ui) -> Result<(), CliError> {
     let messages = Messages {
         count: args.messages as usize,
         size: args.size as usize,
     };
     let stage = Stage::set(&messages, args.keep).await?;
-    let story = Story::begin(&stage, &messages);
-    let ended = story.run(&stage, &messages).await;
+    let ended = match Story::begin(&stage, &messages, ui) {
+        Ok(story) => story.run(&stage, &messages).await,
+        Err(error) => Err(error),
+    };
     stage.clear().await;
     ended
 }

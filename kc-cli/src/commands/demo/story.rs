@@ -11,10 +11,12 @@ use super::DEADLINE;
 use super::stage::{Messages, Stage, TOPIC, is_readable, root_of};
 use super::watch::{Watch, step};
 use crate::error::CliError;
+use crate::ui::Ui;
 
 /// The course of the demonstration.
 pub(super) struct Story {
     began: Instant,
+    ui: Ui,
 }
 
 /// The messages that the reader read.
@@ -34,33 +36,42 @@ struct Stored {
 }
 
 impl Story {
-    pub(super) fn begin(stage: &Stage, messages: &Messages) -> Self {
+    /// Prints the nodes and their roots of trust.
+    ///
+    /// # Errors
+    /// [`CliError`] if stdout cannot be written.
+    pub(super) fn begin(stage: &Stage, messages: &Messages, ui: Ui) -> Result<Self, CliError> {
         let ours = root_of(&stage.reader);
-        println!(
+        let others = root_of(&stage.stranger);
+        ui.result(format!(
             "kc demo: {} of {} through a broker that can read none of them",
             counted(messages.count, "message"),
             counted(messages.size, "byte")
-        );
-        println!();
-        println!(
+        ))?;
+        ui.result("")?;
+        ui.result(format!(
             "  broker    {} (in memory, without encryption)",
             stage.servers()
-        );
-        println!("  sender    a producer; its root of trust is {ours}");
-        println!("  reader    a consumer; its root of trust is {ours}, too");
-        println!(
-            "  stranger  a consumer; its root of trust is {}",
-            root_of(&stage.stranger)
-        );
-        println!(
+        ))?;
+        ui.result(format!(
+            "  sender    a producer; its root of trust is {ours}"
+        ))?;
+        ui.result(format!(
+            "  reader    a consumer; its root of trust is {ours}, too"
+        ))?;
+        ui.result(format!(
+            "  stranger  a consumer; its root of trust is {others}"
+        ))?;
+        ui.result(format!(
             "  The nodes' folders are in {}; the nodes are connected only by TCP.",
             stage.folder().display()
-        );
-        println!();
-        println!("The exchange of data keys, over Kafka itself");
-        Self {
+        ))?;
+        ui.result("")?;
+        ui.result("The exchange of data keys, over Kafka itself")?;
+        Ok(Self {
             began: Instant::now(),
-        }
+            ui,
+        })
     }
 
     /// Sends and reads the messages, reports the events, and prints the results.
@@ -69,7 +80,7 @@ impl Story {
     /// [`CliError`] if a step fails or takes too long, or if the results are not the expected ones.
     pub(super) async fn run(&self, stage: &Stage, messages: &Messages) -> Result<(), CliError> {
         let began = self.began;
-        let watch = |who, node: &Node| Watch::new(who, began, node.events());
+        let watch = |who, node: &Node| Watch::new(who, began, node.events(), self.ui);
         let is_answer = |event: &NodeEvent| matches!(event, NodeEvent::Answered { .. });
         let is_key = |event: &NodeEvent| matches!(event, NodeEvent::Received { .. });
         let is_refusal = |event: &NodeEvent| matches!(event, NodeEvent::Refused { .. });
@@ -100,6 +111,7 @@ impl Story {
             drop(producer.enqueue(record).await?);
             if number == 0 {
                 step(
+                    self.ui,
                     self.began,
                     "sender",
                     "turned its ratchet, stored it, and sealed the first message",
@@ -127,42 +139,41 @@ impl Story {
             .take(24)
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        println!();
-        println!("The broker stores (fetched by a Kafka client without encryption)");
-        println!(
+        let ui = self.ui;
+        ui.result("")?;
+        ui.result("The broker stores (fetched by a Kafka client without encryption)")?;
+        ui.result(format!(
             "  {}, {}; records with readable text: {}",
             counted(stored.records, "record"),
             counted(stored.bytes, "byte"),
             stored.readable
-        );
-        println!("  the first record begins   {} ...", hex.join(" "));
-        println!("The reader read");
-        println!(
+        ))?;
+        ui.result(format!("  the first record begins   {} ...", hex.join(" ")))?;
+        ui.result("The reader read")?;
+        ui.result(format!(
             "  {} of {}, identical and in order",
             read.matched,
             counted(count, "message")
-        );
-        println!("  the first message begins  {:?} ...", text(&read.first));
-        println!("The stranger read");
-        println!(
-            "  {}",
-            if strange == 0 {
-                "nothing".to_owned()
-            } else {
-                counted(strange, "message")
-            }
-        );
-        println!("Throughput on this host, including the broker");
-        println!("  sealed and sent   {}", rate(messages, sent_in));
-        println!("  read and opened   {}", rate(messages, read.took));
-        println!();
+        ))?;
+        ui.result(format!(
+            "  the first message begins  {:?} ...",
+            text(&read.first)
+        ))?;
+        ui.result("The stranger read")?;
+        ui.result(match strange {
+            0 => "  nothing".to_owned(),
+            _ => format!("  {}", counted(strange, "message")),
+        })?;
+        ui.result("Throughput on this host, including the broker")?;
+        ui.result(format!("  sealed and sent   {}", rate(messages, sent_in)))?;
+        ui.result(format!("  read and opened   {}", rate(messages, read.took)))?;
+        ui.result("")?;
         let good = read.matched == count
             && stored.records == count
             && stored.readable == 0
             && strange == 0;
         if good {
-            println!("Every message arrived, and only the reader could read it.");
-            Ok(())
+            ui.result("Every message arrived, and only the reader could read it.")
         } else {
             Err(CliError::failure(
                 "the demonstration failed: not every message arrived unchanged, or the broker or the stranger could \

@@ -1,20 +1,28 @@
 //! The events of the demonstration's nodes, in words.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kc::core::types::KeyId;
 use kc::{EventListener, NodeEvent};
+
+use crate::ui::Ui;
 
 /// Prints the events of a node as they happen.
 pub(super) struct Watch {
     who: &'static str,
     began: Instant,
     events: EventListener,
+    ui: Ui,
 }
 
 impl Watch {
-    pub(super) fn new(who: &'static str, began: Instant, events: EventListener) -> Self {
-        Self { who, began, events }
+    pub(super) fn new(who: &'static str, began: Instant, events: EventListener, ui: Ui) -> Self {
+        Self {
+            who,
+            began,
+            events,
+            ui,
+        }
     }
 
     /// Prints events, up to and including the first one for which `last` returns true.
@@ -38,15 +46,16 @@ impl Watch {
 
     fn print(&self, event: &NodeEvent) {
         if let Some(text) = in_words(event) {
-            step(self.began, self.who, &text);
+            step(self.ui, self.began, self.who, &text);
         }
     }
 }
 
-/// Prints one step of the demonstration.
-pub(super) fn step(began: Instant, who: &str, text: &str) {
-    let at: Duration = began.elapsed();
-    println!("  {:>7.3} s  {who:<9} {text}", at.as_secs_f64());
+/// Prints one step of the demonstration. An error is ignored, because printing the results will fail with the same
+/// error.
+pub(super) fn step(ui: Ui, began: Instant, who: &str, text: &str) {
+    let at = began.elapsed().as_secs_f64();
+    let _ = ui.result(format!("  {at:>7.3} s  {who:<9} {text}"));
 }
 
 fn in_words(event: &NodeEvent) -> Option<String> {
