@@ -41,6 +41,8 @@ const MESSAGES: &str = "data";
 pub struct NodeBuilder {
     node: String,
     flags: Vec<(Option<String>, String, String)>,
+    /// The entries of the setting `root_topics`; none if the setting is not overridden.
+    copies: Vec<String>,
     make_backend: Option<Arc<MakeBackend>>,
     pin: Option<NodePin>,
     roles: NodeRoles,
@@ -84,6 +86,7 @@ impl NodeBuilder {
         Self {
             node,
             flags: Vec::new(),
+            copies: Vec::new(),
             make_backend: None,
             pin: None,
             roles: NodeRoles::default(),
@@ -111,6 +114,19 @@ impl NodeBuilder {
     #[must_use]
     pub fn setting(self, name: &str, text: &str) -> Self {
         self.flag(None, name, text)
+    }
+
+    /// Declares that the topic `copy` is a copy of the topic `original`, so that its records need the data keys of the
+    /// root topic of `original`. Can be repeated; then the first call that matches a topic counts. The declarations replace
+    /// the entry `root_topics` of the node's own section. [`RootTopics`](kc_core::types::RootTopics) describes both names.
+    ///
+    /// ```
+    /// let node = kc::Node::builder("c").root_topic("orders-dlt", "orders").root_topic(r"^src\.(.+)", "$1");
+    /// ```
+    #[must_use]
+    pub fn root_topic(mut self, copy: &str, original: &str) -> Self {
+        self.copies.push(format!("{copy}={original}"));
+        self
     }
 
     /// Chooses the Kafka client. This overrides the entry `backend` of the node's own section.
@@ -220,6 +236,10 @@ impl NodeBuilder {
 
     fn layered<'c>(&self, config: &'c NodeConfig, path: &Path) -> Settings<'c> {
         let settings = Settings::new(config, path).environment(env::vars_os());
+        let settings = match self.copies.as_slice() {
+            [] => settings,
+            copies => settings.flag(Section::NODE, "root_topics", &copies.join(" ")),
+        };
         self.flags
             .iter()
             .fold(settings, |settings, (section, name, text)| {

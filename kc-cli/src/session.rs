@@ -48,11 +48,7 @@ impl Session {
     async fn start(options: NodeBuilder, command: &'static str, ui: Ui) -> Result<Self, CliError> {
         let open = pin::open(options).await?;
         let names = KnownNames::near(Some(open.files()));
-        let roots = open
-            .actors()
-            .roots()
-            .map(kc::core::keys::VerifyingKey::fingerprint);
-        let watching = watch::start(open.events(), roots.collect(), names, ui);
+        let watching = watch::start(&open, names, ui);
         let status = StatusServer::start(open.clone(), command)
             .inspect_err(|error| {
                 tracing::warn!(%error, "status socket unavailable; `kc node status` cannot ask this process");

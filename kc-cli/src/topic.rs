@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kc::core::types::{ManagementTopics, TopicScheme, is_topic_name};
+use kc::core::types::{ManagementTopics, RootTopic, SideTopic, TopicScheme, is_topic_name};
 use kc::keystore_file::{SearchPlaces, find_node, read_config};
 use kc::{Backend, BackendError};
 use tokio::time::{sleep, timeout};
@@ -49,6 +49,13 @@ pub(crate) fn require_data_topic_of(node: &str, topic: &str) -> Result<(), CliEr
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let settings = node_settings(&files, &read_config(&files.config())?)?;
     require_data_topic(topic, &settings.scheme(), &settings.management_topics())
+}
+
+/// Returns the names of the side topics on which a node requests the data keys of a root topic, for messages.
+pub(crate) fn requested_on(scheme: &TopicScheme, root_topic: &RootTopic) -> String {
+    let [requests, subscriptions] = [SideTopic::Requests, SideTopic::Subscriptions]
+        .map(|side| scheme.side_topic(root_topic, side));
+    format!("{requests} and {subscriptions}")
 }
 
 /// The moment at which a topic was found.

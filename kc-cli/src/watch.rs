@@ -3,31 +3,33 @@
 use std::collections::HashSet;
 
 use kc::actors::Store;
+use kc::core::keys::VerifyingKey;
 use kc::core::text::counted;
-use kc::core::types::RootTopic;
-use kc::{EventListener, NodeEvent};
+use kc::core::types::{RootTopic, TopicScheme};
+use kc::{Node, NodeEvent};
 use tokio::task::JoinHandle;
 
 use crate::neighbours::KnownNames;
+use crate::topic::requested_on;
 use crate::ui::Ui;
 use crate::ui::until;
 
-/// Starts a task that reports the events of a node until it is aborted. `roots` are the fingerprints of the node's
-/// roots of trust.
-pub(crate) fn start(
-    mut events: EventListener,
-    roots: Vec<String>,
-    names: KnownNames,
-    ui: Ui,
-) -> JoinHandle<()> {
+/// Starts a task that reports the events of a node until it is aborted.
+pub(crate) fn start(node: &Node, names: KnownNames, ui: Ui) -> JoinHandle<()> {
+    let mut events = node.events();
+    let mut watch = Watch {
+        roots: node
+            .actors()
+            .roots()
+            .map(VerifyingKey::fingerprint)
+            .collect(),
+        scheme: node.actors().scheme().clone(),
+        names,
+        ui,
+        reported_chain: false,
+        unreachable: HashSet::new(),
+    };
     tokio::spawn(async move {
-        let mut watch = Watch {
-            roots,
-            names,
-            ui,
-            reported_chain: false,
-            unreachable: HashSet::new(),
-        };
         while let Some(event) = events.next().await {
             watch.report(event);
         }
@@ -35,7 +37,9 @@ pub(crate) fn start(
 }
 
 struct Watch {
+    /// The fingerprints of the node's roots of trust.
     roots: Vec<String>,
+    scheme: TopicScheme,
     names: KnownNames,
     ui: Ui,
     reported_chain: bool,
@@ -48,7 +52,8 @@ impl Watch {
         let ui = self.ui;
         match event {
             NodeEvent::Unanswered { root_topic, ids } => {
-                ui.say(unanswered(root_topic.as_str(), ids.len(), &self.roots));
+                let side_topics = requested_on(&self.scheme, &root_topic);
+                ui.say(unanswered(&root_topic, &side_topics, ids.len(), &self.roots));
             }
             NodeEvent::NotSent { root_topic, reason } if self.unreachable.insert(root_topic.clone()) => {
                 let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
@@ -125,18 +130,20 @@ fn working(store: Store) -> &'static str {
     }
 }
 
-fn unanswered(root_topic: &str, keys: usize, roots: &[String]) -> String {
+fn unanswered(root_topic: &RootTopic, side_topics: &str, keys: usize, roots: &[String]) -> String {
     let keys = if keys == 1 {
         "a data key".to_owned()
     } else {
         counted(keys, "data key")
     };
     format!(
-        "unanswered: no node has answered requests for {keys} of {root_topic}; kc will ask again. Likely causes:
+        "unanswered: no node has answered the requests on {side_topics} for {keys} of root topic {root_topic}; kc will \
+         ask again. Likely causes:
   - no node that has the keys is running: start the producer, or `kc node serve` with the producer's node
   - the producer does not trust this node's root of trust {}:
     compare with `kc node status` of the producer, which shows the roots that the producer trusts
-  - this node is limited, and no controller is running: start `kc controller`",
+  - this node is limited, and no controller is running: start `kc controller`
+  - the records were copied from a topic with another root topic: name it with --root-topic TOPIC=ROOT",
         roots.join(", ")
     )
 }

@@ -102,6 +102,7 @@ async fn other_separators_and_suffixes_hold_throughout() {
         requests_suffix: "_ask".into(),
         keys_suffix: "_tell".into(),
         subscriptions_suffix: "_sub".into(),
+        ..TopicScheme::default()
     };
     let topics = ["plant.berlin-7".to_owned()];
     fleet.provision_for("sender", Role::Producer, "root", &topics);

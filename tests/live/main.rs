@@ -22,6 +22,7 @@ mod groups;
 mod lifecycle;
 #[path = "../common/membership.rs"]
 mod membership;
+mod mirrored;
 mod old_files;
 mod own_chains;
 mod restart;

@@ -420,7 +420,18 @@ async fn inbox(
     opener: Opener,
     options: ConsumerOptions,
 ) -> Result<(Inbox, watch::Receiver<u64>), BackendError> {
-    let scheme = opener.tables().scheme.clone();
+    let scheme = Arc::clone(&opener.tables().scheme);
+    let opener = if options.topics.is_open() {
+        for entry in scheme.copies.with_groups() {
+            tracing::warn!(
+                target: "kc::consumer", entry,
+                "entry of root_topics applies only to topics that are subscribed by name"
+            );
+        }
+        opener.for_named(options.topics.names().iter().map(String::as_str))
+    } else {
+        opener
+    };
     let topics = options
         .topics
         .clone()

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use kc_core::message::{Envelope, Unopened};
 use kc_core::ratchet::Component;
-use kc_core::types::KeyId;
+use kc_core::types::{KeyId, TopicScheme};
 
 use super::{Awaiting, CryptoTables, OpenFailure, WaitingRecords};
 use crate::actors::key_table::AwaitKey;
@@ -13,6 +13,7 @@ use crate::slot::Slot;
 #[derive(Clone, Debug)]
 pub struct Opener {
     tables: Arc<CryptoTables>,
+    scheme: Arc<TopicScheme>,
     await_key: Slot<AwaitKey>,
     first_wait: Duration,
 }
@@ -23,6 +24,7 @@ impl Opener {
     #[must_use]
     pub fn new(tables: Arc<CryptoTables>, await_key: Slot<AwaitKey>, first_wait: Duration) -> Self {
         Self {
+            scheme: Arc::clone(&tables.scheme),
             tables,
             await_key,
             first_wait,
@@ -82,22 +84,20 @@ impl Opener {
         if self.tables.is_closed() {
             return Err(OpenFailure::Closed);
         }
-        let root_topic = self.tables.scheme.root_str(topic);
-        let opened = self
-            .tables
-            .ring()
-            .open_into(root_topic, component, sealed, plaintext);
-        opened.map_err(|why| self.failure(root_topic, why))
+        let root_topic = self.scheme.root_str(topic);
+        let ring = self.tables.ring();
+        let opened = ring.open_into(&root_topic, component, sealed, plaintext);
+        opened.map_err(|why| self.failure(&root_topic, why))
     }
 
     /// Requests the data key of a message that will be opened later, if the data key is missing. With this call the
     /// data keys of many messages can be requested at once. Never waits.
     pub fn foresee(&self, topic: &str, sealed: &[u8]) {
-        let root_topic = self.tables.scheme.root_str(topic);
+        let root_topic = self.scheme.root_str(topic);
         if let Ok(Envelope { key_id, .. }) = Envelope::parse(sealed)
-            && !self.tables.ring().knows(root_topic, &key_id)
+            && !self.tables.ring().knows(&root_topic, &key_id)
         {
-            self.tables.signal(root_topic, key_id);
+            self.tables.signal(&root_topic, key_id);
         }
     }
 
@@ -106,7 +106,20 @@ impl Opener {
     }
 
     pub(crate) fn waiting_records(&self) -> WaitingRecords {
-        WaitingRecords::new(Arc::clone(&self.tables))
+        WaitingRecords::new(Arc::clone(&self.tables), Arc::clone(&self.scheme))
+    }
+
+    /// Returns an opener for a consumer that reads the topics `named`, and also topics that a broker lists. See
+    /// [`RootTopics::for_named`](kc_core::types::RootTopics::for_named).
+    pub(crate) fn for_named<'n>(&self, named: impl IntoIterator<Item = &'n str> + Clone) -> Self {
+        let scheme = TopicScheme {
+            copies: self.scheme.copies.for_named(named),
+            ..TopicScheme::clone(&self.scheme)
+        };
+        Self {
+            scheme: Arc::new(scheme),
+            ..self.clone()
+        }
     }
 
     fn try_open(
@@ -136,7 +149,7 @@ impl Opener {
     }
 
     async fn came(&self, topic: &str, id: KeyId) -> bool {
-        let root_topic = self.tables.scheme.root_of(topic);
+        let root_topic = self.scheme.root_of(topic);
         let wait = self.first_wait;
         let came = self
             .await_key

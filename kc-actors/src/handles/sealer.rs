@@ -97,7 +97,7 @@ impl Sealers {
         sealed: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         let root_topic = self.keys.tables.scheme.root_str(topic);
-        self.keys.seal(root_topic, component, plaintext, sealed)
+        self.keys.seal(&root_topic, component, plaintext, sealed)
     }
 
     /// Returns a sealer as [`prepare`](Self::prepare) does, for callers without a runtime.

@@ -20,6 +20,7 @@ pub const MAX_SIGNALLED: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct WaitingRecords {
     tables: Arc<CryptoTables>,
+    scheme: Arc<TopicScheme>,
     consumer: u64,
 }
 
@@ -34,7 +35,7 @@ pub struct Signals(Arc<Mutex<mpsc::Receiver<Signal>>>);
 /// The tables that handles read without waiting. Only a [key table](crate::key_table::KeyTableActor) writes to them.
 #[derive(Debug)]
 pub struct CryptoTables {
-    pub(crate) scheme: TopicScheme,
+    pub(crate) scheme: Arc<TopicScheme>,
     sealing: ArcSwap<HashMap<RootTopic, Arc<SealingKey>>>,
     opening: ArcSwap<KeyRing>,
     awaiting: ArcSwap<HashMap<RootTopic, MissingKeys>>,
@@ -73,7 +74,7 @@ impl CryptoTables {
     pub fn new(scheme: TopicScheme) -> (Arc<Self>, Signals) {
         let (signals, signalled) = mpsc::channel(MAX_SIGNALLED);
         let tables = Self {
-            scheme,
+            scheme: Arc::new(scheme),
             sealing: ArcSwap::default(),
             opening: ArcSwap::default(),
             awaiting: ArcSwap::default(),
@@ -212,9 +213,13 @@ impl CryptoTables {
 }
 
 impl WaitingRecords {
-    pub(crate) fn new(tables: Arc<CryptoTables>) -> Self {
+    pub(crate) fn new(tables: Arc<CryptoTables>, scheme: Arc<TopicScheme>) -> Self {
         let consumer = tables.consumers.fetch_add(1, Ordering::Relaxed);
-        Self { tables, consumer }
+        Self {
+            tables,
+            scheme,
+            consumer,
+        }
     }
 
     /// Stores the number of records that wait for data keys, by topic. The tables add the numbers of topics with the
@@ -222,9 +227,7 @@ impl WaitingRecords {
     pub(crate) fn note<'t>(&self, by_topic: impl Iterator<Item = (&'t str, usize)>) {
         let mut by_root = BTreeMap::new();
         for (topic, records) in by_topic.filter(|(_, records)| *records > 0) {
-            *by_root
-                .entry(self.tables.scheme.root_of(topic))
-                .or_default() += records;
+            *by_root.entry(self.scheme.root_of(topic)).or_default() += records;
         }
         let waiting = self.tables.waiting.lock();
         let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);

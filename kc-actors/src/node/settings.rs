@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::Validity;
-use kc_core::types::{ManagementTopics, TopicScheme};
-use serde::Deserialize;
+use kc_core::types::{ManagementTopics, RootTopics, TopicScheme};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// The shortest interval that a setting can select. A smaller value of the setting is replaced by this interval.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -21,6 +22,9 @@ pub struct NodeSettings {
     pub topic_suffix_keys: String,
     /// The suffix of the side topic for requests to producers.
     pub topic_suffix_reqs: String,
+    /// The topics that are copies of other topics.
+    #[serde(deserialize_with = "copies")]
+    pub root_topics: RootTopics,
     /// Maximum age of retained keys.
     pub crypto_max_pgen_age: f64,
     /// The time between two requests for the data keys of one root topic.
@@ -81,6 +85,7 @@ impl Default for NodeSettings {
             topic_suffix_subs: scheme.subscriptions_suffix,
             topic_suffix_keys: scheme.keys_suffix,
             topic_suffix_reqs: scheme.requests_suffix,
+            root_topics: scheme.copies,
             crypto_max_pgen_age: 604_800.0,
             crypto_sub_interval: 60.0,
             crypto_ratchet_interval: 86_400.0,
@@ -108,6 +113,7 @@ impl NodeSettings {
             requests_suffix: self.topic_suffix_reqs.clone(),
             keys_suffix: self.topic_suffix_keys.clone(),
             subscriptions_suffix: self.topic_suffix_subs.clone(),
+            copies: self.root_topics.clone(),
         }
     }
 
@@ -174,6 +180,10 @@ impl CryptoSettings {
     pub fn validity(&self) -> Validity {
         Validity::from_max_age(duration(self.maxage))
     }
+}
+
+fn copies<'de, D: Deserializer<'de>>(from: D) -> Result<RootTopics, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
 /// Converts seconds to a duration. Negative numbers become zero, and numbers above 100 years become 100 years.

@@ -249,7 +249,7 @@ impl SupervisorParts {
     fn start_gateway(&self) -> Addr<GatewayActor> {
         let gateway = GatewayActor::new(GatewayParts {
             backend: Arc::clone(&self.backend),
-            scheme: self.tables.scheme.clone(),
+            scheme: (*self.tables.scheme).clone(),
             management: self.management.clone(),
             group: self.group.clone(),
             chain: self.roles.chain.clone(),

@@ -47,7 +47,7 @@ impl GrantArgs {
         let names = self.topics.iter().filter(|topic| !is_pattern(topic));
         for topic in names {
             let root = scheme.root_str(topic);
-            if root != topic {
+            if root != *topic {
                 ui.note(format!(
                     "note: {topic} is granted as root topic {root}, with all other topics of this root topic, because \
                      they share data keys"
@@ -112,6 +112,7 @@ impl SchemeArgs {
             requests_suffix: or(&self.suffix_reqs, default.requests_suffix),
             keys_suffix: or(&self.suffix_keys, default.keys_suffix),
             subscriptions_suffix: or(&self.suffix_subs, default.subscriptions_suffix),
+            copies: default.copies,
         };
         let (reqs, keys, subs) = (
             &scheme.requests_suffix,

@@ -1,6 +1,7 @@
 //! Arguments that several commands share.
 
 mod connection;
+mod copies;
 mod grant;
 mod node;
 mod password;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use kc::core::keys::KeyType;
 
 pub(crate) use connection::{Connection, ConnectionArgs};
+pub(crate) use copies::CopiesArg;
 pub(crate) use grant::{GrantArgs, SchemeArgs, topic};
 pub(crate) use node::{NodeArg, PinArg, node_or_environment};
 pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, RootPasswordArg};

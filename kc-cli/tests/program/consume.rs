@@ -94,7 +94,9 @@ fn a_consumer_of_another_root_is_told_so_and_goes_on() {
         "15s",
     ];
     let mut eve = world.start(&args);
-    eve.says("no node has answered requests for a data key of t");
+    eve.says(
+        "no node has answered the requests on t.reqs and t.subs for a data key of root topic t",
+    );
     eve.says(&root);
     alice.says("check=C04");
     eve.says("no producer has answered yet, and 1 record of t cannot be opened");
@@ -341,4 +343,25 @@ fn a_group_at_the_end_is_told_that_from_beginning_does_not_count() {
         }
         bob.end();
     }
+}
+
+#[test]
+fn a_copy_of_a_topic_is_opened_with_the_keys_of_its_original() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world.write("in.txt", "secret\n");
+    let alice = world.start(&["produce", "orders", "--node", "alice", "in.txt"]);
+    alice.says("sent 1 records");
+    world.copy("orders", "src.orders");
+    let node = ["consume", "src.orders", "--node", "bob", "--from-beginning"];
+    let mut bob = world.start(&[&node[..], &["--timeout", "15s"]].concat());
+    let hint = bob.says("requested on src.reqs and src.subs, because the root topic of src");
+    assert!(hint.contains("--root-topic src.orders=ROOT"), "{hint}");
+    assert_eq!(bob.end(), 3);
+    let mapped = ["--root-topic", r"^src\.(.+)=$1", "--count", "1"];
+    let read = world.succeed(&[&node[..], &mapped].concat());
+    assert_eq!(read, "secret\n");
+    let stderr = world.fail(&[&node[..], &["--root-topic", "orders"]].concat(), 2);
+    assert!(stderr.contains("expected TOPIC=ROOT"), "{stderr}");
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kc::backend_pure::PureBackend;
-use kc::core::backend::OutgoingRecord;
+use kc::core::backend::{LogStart, OutgoingRecord, TopicSpec};
 use kc::{Backend, ClientSettings};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -186,6 +186,33 @@ impl World {
     fn plain(&self) -> PureBackend {
         let servers = [("bootstrap_servers", &self.address)];
         PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap()
+    }
+
+    /// Copies the first record of a topic to another topic, unchanged.
+    pub(crate) fn copy(&self, from: &str, to: &str) {
+        let spec = TopicSpec {
+            name: to.into(),
+            partitions: 1,
+            replication: None,
+            compacted: false,
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut log = self.plain().log_reader(None).await.unwrap();
+            let start = [(from.to_owned(), LogStart::Earliest)];
+            log.assign(&start).await.unwrap();
+            let record = log.poll(DEADLINE).await.unwrap().remove(0);
+            let admin = self.plain().admin().await.unwrap();
+            admin.create_topic(&spec, DEADLINE).await.unwrap();
+            let producer = self.plain().producer().await.unwrap();
+            let copy = OutgoingRecord {
+                topic: to.into(),
+                value: record.value,
+                ..OutgoingRecord::default()
+            };
+            producer.enqueue(copy).await.unwrap().await.unwrap();
+            producer.close(DEADLINE).await.unwrap();
+        });
     }
 
     /// Sends records without sealing them.

@@ -234,11 +234,11 @@ fn granted_topics(topics: &[String], scheme: &TopicScheme) -> Vec<String> {
     let mut roots: Vec<String> = Vec::new();
     for topic in topics {
         let root = match topic.starts_with('^') {
-            true => topic,
-            false => scheme.root_str(topic),
+            true => topic.clone(),
+            false => scheme.root_str(topic).into_owned(),
         };
-        if !roots.iter().any(|known| known == root) {
-            roots.push(root.into());
+        if !roots.contains(&root) {
+            roots.push(root);
         }
     }
     roots

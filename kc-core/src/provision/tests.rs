@@ -124,6 +124,7 @@ fn topics_are_cut_by_the_scheme_and_the_configuration_tells_it() {
         requests_suffix: "_reqs".into(),
         keys_suffix: "_keys".into(),
         subscriptions_suffix: "_subs".into(),
+        ..TopicScheme::default()
     };
     let topics = ["a_b".to_owned(), "c.d_e".to_owned()];
     let node = with_passwords(&NewNode {

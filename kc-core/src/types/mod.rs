@@ -1,10 +1,12 @@
 //! Types that all other modules share: topics, key ids and times.
 
+mod root_topics;
 mod topic;
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+pub use root_topics::{RootTopics, RootTopicsError};
 pub use topic::{
     ManagementTopic, ManagementTopics, RootTopic, SideTopic, TopicScheme, is_topic_name,
 };

@@ -1,5 +1,8 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+
+use super::RootTopics;
 
 /// A root topic: the part of a topic's name before the first separator (protocol §2). Data keys belong to root
 /// topics.
@@ -75,6 +78,8 @@ pub struct TopicScheme {
     pub keys_suffix: String,
     /// The suffix of the side topic with the requests to controllers; `.subs` by default.
     pub subscriptions_suffix: String,
+    /// The topics that are copies of other topics; none by default.
+    pub copies: RootTopics,
 }
 
 impl Default for TopicScheme {
@@ -84,13 +89,14 @@ impl Default for TopicScheme {
             requests_suffix: ".reqs".into(),
             keys_suffix: ".keys".into(),
             subscriptions_suffix: ".subs".into(),
+            copies: RootTopics::default(),
         }
     }
 }
 
 impl TopicScheme {
     /// Returns the name of the root topic of a topic. This is the part of the topic's name before the first separator,
-    /// or the whole name if it has no separator.
+    /// or the whole name if it has no separator. For a [copy](RootTopics), the name of the original counts.
     ///
     /// ```
     /// # use kc_core::types::TopicScheme;
@@ -98,7 +104,15 @@ impl TopicScheme {
     /// assert_eq!(TopicScheme::default().root_str("sensors_x.berlin"), "sensors_x");
     /// ```
     #[must_use]
-    pub fn root_str<'t>(&self, topic: &'t str) -> &'t str {
+    pub fn root_str<'t>(&'t self, topic: &'t str) -> Cow<'t, str> {
+        match self.copies.original(topic) {
+            None => Cow::Borrowed(self.first_part(topic)),
+            Some(Cow::Borrowed(original)) => Cow::Borrowed(self.first_part(original)),
+            Some(Cow::Owned(original)) => Cow::Owned(self.first_part(&original).to_owned()),
+        }
+    }
+
+    fn first_part<'t>(&self, topic: &'t str) -> &'t str {
         if self.separator.is_empty() {
             return topic;
         }
@@ -110,7 +124,7 @@ impl TopicScheme {
     /// Returns the root topic of a topic as a [`RootTopic`].
     #[must_use]
     pub fn root_of(&self, topic: &str) -> RootTopic {
-        self.root_str(topic).into()
+        RootTopic::from(&*self.root_str(topic))
     }
 
     /// Returns the name of a side topic of `root`.
@@ -236,6 +250,17 @@ mod tests {
             assert_eq!(scheme.parse_side_topic(name), Some((root.clone(), side)));
         }
         assert_eq!(scheme.parse_side_topic("a.b"), None);
+    }
+
+    #[test]
+    fn a_copy_has_the_root_topic_of_its_original() {
+        let scheme = TopicScheme {
+            copies: r"^src\.(.+)=$1 dlt=orders.eu".parse().unwrap(),
+            ..TopicScheme::default()
+        };
+        for (topic, root) in [("src.orders.eu", "orders"), ("dlt", "orders"), ("a.b", "a")] {
+            assert_eq!(scheme.root_of(topic).as_str(), root);
+        }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use kc::core::text::counted;
+use kc::core::types::TopicScheme;
 use tokio::time::Instant;
 
+use crate::topic::requested_on;
 use crate::ui::Ui;
 
 /// The time without records before the hint that the group may be at the end.
@@ -54,24 +56,47 @@ impl AtEnd {
 }
 
 /// Reports once that records wait for data keys and no producer has answered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Silence {
+    /// The place of the requests, and the remedies.
+    explanation: String,
     since: Option<Instant>,
     reported: bool,
 }
 
 impl Silence {
+    /// `topic` is the name of a topic, or a regular expression that begins with `^`.
+    pub(super) fn new(topic: &str, scheme: &TopicScheme) -> Self {
+        let explanation = if topic.starts_with('^') {
+            "Check that the producer is running, or `kc node serve` with the producer's node"
+                .to_owned()
+        } else {
+            let root_topic = scheme.root_of(topic);
+            let side_topics = requested_on(scheme, &root_topic);
+            format!(
+                "The keys are requested on {side_topics}, because the root topic of {topic} is {root_topic}. Check that the \
+                 producer is running, or `kc node serve` with the producer's node. If {topic} is a copy of a topic with \
+                 another root topic, name that topic: --root-topic {topic}=ROOT"
+            )
+        };
+        Self {
+            explanation,
+            since: None,
+            reported: false,
+        }
+    }
+
     pub(super) fn observe(&mut self, waiting: usize, nothing_opened: bool, topic: &str, ui: Ui) {
         if waiting == 0 || !nothing_opened {
-            *self = Self::default();
+            (self.since, self.reported) = (None, false);
             return;
         }
         let since = *self.since.get_or_insert_with(Instant::now);
         if !self.reported && since.elapsed() >= SILENCE {
             self.reported = true;
+            let explanation = &self.explanation;
             ui.say(format!(
-                "no producer has answered yet, and {} of {topic} cannot be opened without data keys. Check that the \
-                 producer is running, or `kc node serve` with the producer's node",
+                "no producer has answered yet, and {} of {topic} cannot be opened without data keys. {explanation}",
                 counted(waiting, "record")
             ));
         }

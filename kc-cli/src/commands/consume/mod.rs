@@ -17,7 +17,7 @@ use kc::core::text::counted;
 
 use self::format::{Format, Layout, ValueForm};
 use self::output::Output;
-use crate::args::{ConnectionArgs, PinArg, duration, node_or_environment};
+use crate::args::{ConnectionArgs, CopiesArg, PinArg, duration, node_or_environment};
 use crate::error::CliError;
 use crate::logging::Progress;
 use crate::stop::{Ended, Stop, Until};
@@ -89,6 +89,9 @@ pub(crate) struct Args {
     /// The same as --format json
     #[arg(long, help_heading = "Output")]
     json: bool,
+
+    #[command(flatten)]
+    copies: CopiesArg,
 
     #[command(flatten)]
     pin: PinArg,

@@ -34,7 +34,7 @@ pub(super) async fn run(
     mut until: Until,
     ui: Ui,
 ) -> Result<(), CliError> {
-    let options = args.pin.of(args.connection.node(node, ui));
+    let options = args.pin.of(args.copies.of(args.connection.node(node, ui)));
     let session = match Session::open(options, "consume", ui, &mut until).await? {
         Ok(session) => session,
         Err(Ended::Interrupted) => return Ok(()),
@@ -52,12 +52,13 @@ pub(super) async fn run(
         }
     };
     let mut at_end = AtEnd::new(args.from_beginning);
+    let mut silence = Silence::new(&args.topic, session.node().actors().scheme());
     let end = read(
         args,
         &mut consumer,
         &mut output,
         &mut until,
-        (&mut at_end, ui),
+        (&mut at_end, &mut silence, ui),
     )
     .await;
     at_end.end(&args.topic, ui);
@@ -117,10 +118,9 @@ async fn read(
     consumer: &mut Consumer,
     output: &mut Output,
     until: &mut Until,
-    (at_end, ui): (&mut AtEnd, Ui),
+    (at_end, silence, ui): (&mut AtEnd, &mut Silence, Ui),
 ) -> Result<End, CliError> {
     let mut printed = Printed::default();
-    let mut silence = Silence::default();
     loop {
         let next = match until.or(timeout(LOOK, consumer.next_batch())).await {
             Ok(next) => next,

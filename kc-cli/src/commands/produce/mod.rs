@@ -12,7 +12,7 @@ use kc::{Node, Producer, Record};
 
 use self::deliveries::Deliveries;
 use self::lines::Lines;
-use crate::args::{ConnectionArgs, NodeArg, PinArg, duration};
+use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, duration};
 use crate::error::{CliError, Exit};
 use crate::logging::Progress;
 use crate::session::Session;
@@ -53,6 +53,9 @@ pub(crate) struct Args {
     exit_after: Option<Duration>,
 
     #[command(flatten)]
+    copies: CopiesArg,
+
+    #[command(flatten)]
     pin: PinArg,
 
     #[command(flatten)]
@@ -62,7 +65,9 @@ pub(crate) struct Args {
 /// Sends the lines of the input, then hands out data keys.
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     require_data_topic_of(&args.node.node, &args.topic)?;
-    let options = args.pin.of(args.connection.node(&args.node.node, ui));
+    let options = args
+        .pin
+        .of(args.copies.of(args.connection.node(&args.node.node, ui)));
     let mut until = Until::new(stop.clone(), None);
     let Ok(session) = Session::open(options, "produce", ui, &mut until).await? else {
         ui.say("sent 0 records");

@@ -195,7 +195,7 @@ fn entries(
         if topic.starts_with(PATTERN_START) {
             return topic.clone();
         }
-        scheme.root_str(topic).to_owned()
+        scheme.root_str(topic).into_owned()
     };
     let topics: Vec<String> = topics.iter().map(granted).collect();
     let entry = |key| {

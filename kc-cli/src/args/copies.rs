@@ -1,0 +1,33 @@
+//! The argument for topics that are copies of other topics.
+
+use clap::Args;
+use kc::NodeBuilder;
+use kc::core::types::RootTopics;
+
+/// Topics that are copies of other topics.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct CopiesArg {
+    /// TOPIC is a copy of the topic ROOT, as MirrorMaker 2 makes them: its records need the data keys of ROOT. TOPIC can
+    /// be a regular expression that begins with ^ and matches a whole name; $1 in ROOT then stands for its first group.
+    /// The option can be repeated [default: the node's setting root_topics]
+    #[arg(long, value_name = "TOPIC=ROOT", value_parser = copy, help_heading = "Records")]
+    root_topic: Vec<(String, String)>,
+}
+
+impl CopiesArg {
+    /// Adds the copies to the settings of a node.
+    pub(crate) fn of(&self, node: NodeBuilder) -> NodeBuilder {
+        let copies = self.root_topic.iter();
+        copies.fold(node, |node, (copy, original)| {
+            node.root_topic(copy, original)
+        })
+    }
+}
+
+fn copy(text: &str) -> Result<(String, String), String> {
+    let (copy, original) = text.rsplit_once('=').ok_or("expected TOPIC=ROOT")?;
+    match text.parse::<RootTopics>() {
+        Ok(_) => Ok((copy.to_owned(), original.to_owned())),
+        Err(error) => Err(error.to_string()),
+    }
+}
