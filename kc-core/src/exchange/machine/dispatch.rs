@@ -52,6 +52,12 @@ impl Exchange {
         let Step::Dispatch(mut dispatch) = task.take_step() else {
             return;
         };
+        // The lists have changed since the chain of the requester was validated: the requester may be denied. It asks
+        // again if it is not.
+        let is_own = matches!(dispatch.purpose, Purpose::Ask { .. });
+        if !is_own && task.trust != self.trust {
+            dispatch.give_up();
+        }
         if let Some((value, topics)) = &mut dispatch.signed
             && let Some(side) = topics.front()
         {
@@ -208,6 +214,12 @@ impl Dispatch {
         if let Some((_, topics)) = &mut self.signed {
             topics.pop_front();
         }
+    }
+
+    /// Drops the messages that have not been sent.
+    fn give_up(&mut self) {
+        self.unsigned.clear();
+        self.signed = None;
     }
 
     /// Records that the message being sent has not reached a topic. The message is not sent to further topics, so that
