@@ -97,7 +97,8 @@ pub enum NodeEvent {
         list: TrustList,
         /// The key.
         key: VerifyingKey,
-        /// Set if this node has validated a chain that contains the key.
+        /// Set if this node has seen the key in use: as a key of its own, as a root of trust, or in a chain that it has
+        /// validated.
         in_use: bool,
     },
     /// This node uses a new chain for one of its keys.
@@ -120,9 +121,10 @@ pub enum NodeEvent {
         /// The number of refusals by this check on this topic since the last report.
         times: u64,
     },
-    /// A key of this node is on the denylist: other nodes refuse the key from now on.
+    /// A chain of this node was denied: its signing key, or another key of the chain, was added to the denylist. Other
+    /// nodes refuse the chain from now on.
     Denied {
-        /// The denied key.
+        /// The signing key of this node that the chain certifies.
         key: VerifyingKey,
         /// Set if this node has another key whose chain is valid.
         others_left: bool,
@@ -174,7 +176,7 @@ pub enum NodeEvent {
     },
     /// This listener was too slow, and missed this number of events.
     Missed(u64),
-    /// This node can neither request keys nor answer requests: it has no valid chain.
+    /// This node has no valid chain. Therefore it cannot request keys, answer or vouch for requests, or renew chains.
     NoValidChain {
         /// The reason, as text for operators.
         reason: String,
@@ -286,7 +288,7 @@ impl fmt::Display for NodeEvent {
             Self::Denied { key, .. } => {
                 write!(
                     f,
-                    "key {} of this node is on the denylist",
+                    "the chain of this node's key {} was denied",
                     key.fingerprint()
                 )
             }

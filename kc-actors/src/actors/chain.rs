@@ -82,8 +82,9 @@ pub struct OwnGrant {
 pub struct JudgeGivers(pub Vec<Giver>);
 
 /// Processes the records of one poll of the management topics. The actor answers when the accepted updates are in force
-/// and stored. If an update cannot be stored, it is in force nevertheless, and the failure is logged. The gateway polls
-/// again only after the answer.
+/// and stored. If an update cannot be stored, it is in force nevertheless, and the failure is logged. A self-revocation
+/// may come into force after the answer, because it may have to wait for its verification ([`TendTrust`]). The gateway
+/// polls again only after the answer.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ManagementRecords(pub Vec<ManagementRecord>);
@@ -117,10 +118,11 @@ pub struct TrustStatus {
     pub roots: Vec<VerifyingKey>,
     /// The number of entries of the denylist.
     pub denied: usize,
-    /// The number of keys that revoked themselves and that this node has not seen in use. They are not counted in
-    /// `denied`.
+    /// The number of keys that revoked themselves before this node saw them in use. A key that this node saw in use
+    /// afterwards is counted in `denied`, too.
     pub self_denied: usize,
-    /// The number of self-revocations that were dropped because too many others were waiting for their verification.
+    /// The number of self-revocations that were dropped without verification, because too many others were waiting or
+    /// because the message was too long.
     pub dropped_revocations: u64,
     /// The signing keys of the node.
     pub identities: Vec<IdentityStatus>,
@@ -149,7 +151,7 @@ pub struct ChainParts {
     pub archive: Box<dyn TrustArchive>,
     /// The clock.
     pub clock: Clock,
-    /// The destination of events about changes of trust.
+    /// The destination of events about changes of trust, refused updates and chains that expire soon.
     pub events: Events,
 }
 
@@ -325,7 +327,10 @@ impl State {
             }
             TrustEvent::Denied { key, others_left } => {
                 let fingerprint = key.fingerprint();
-                tracing::error!(target: "kc::chain", key = fingerprint, "this node is on the denylist");
+                tracing::error!(
+                    target: "kc::chain", key = fingerprint,
+                    "a key of this node's chain was denied: other nodes refuse the chain from now on"
+                );
                 NodeEvent::Denied { key, others_left }
             }
             TrustEvent::ChainExpires { key, expires } => {

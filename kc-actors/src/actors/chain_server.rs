@@ -94,8 +94,8 @@ impl ChainServerParts {
         }
     }
 
-    /// Sends a renewed chain, and stores it after the broker has acknowledged it. If sending or storing fails, the
-    /// chain is renewed again at the next search.
+    /// Signs and sends a renewed chain, and stores the chain after the broker has acknowledged it. If one of these
+    /// steps fails, the chain is renewed again at the next search.
     async fn renew(
         &self,
         name: String,

@@ -25,8 +25,8 @@ role! {
     /// The messages that the controller actor answers: one [`Slot`](crate::Slot) for each. The slots are empty in a
     /// node that is not a controller.
     ///
-    /// The answer to [`records`](Self::records) arrives when the broker has acknowledged all requests for which the
-    /// controller vouched.
+    /// The answer to [`records`](Self::records) arrives when the controller has finished with each request: it has
+    /// refused or dropped the request, or it has vouched for the request and the broker has acknowledged the result.
     pub struct ControllerRole {
         /// Processes requests to controllers.
         records: SideRecords,
@@ -47,7 +47,7 @@ pub struct ControllerStatus {
     pub forwarded: u64,
     /// The number of requests that the controller has refused, by the check that failed.
     pub refused: BTreeMap<RefusalId, u64>,
-    /// The senders whose requests were refused, at most 64. A new entry replaces the oldest.
+    /// The senders whose requests were refused. If there are already 64 entries, a new entry replaces the oldest.
     pub refusals: Vec<RefusedSender>,
 }
 

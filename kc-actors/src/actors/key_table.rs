@@ -68,20 +68,20 @@ pub struct PrepareRoot {
     pub root_topic: RootTopic,
 }
 
-/// The reason why a root topic cannot be prepared for sealing.
+/// The reason why a root topic cannot be prepared for sealing, or why the ratchet was not turned on request.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum PrepareError {
     /// The ratchet gave no data key.
     #[error(transparent)]
     Ratchet(#[from] RatchetError),
-    /// The node is closed.
+    /// The node is closed, or an actor of the node died before it answered.
     #[error("the node is closed")]
     Closed(#[from] SlotClosed),
 }
 
 /// Turns the ratchet now, and seals with the new data keys from then on. Returns the number of root topics that have
-/// a new data key.
+/// a new data key. If no root topic was prepared for sealing, the ratchet does not turn, and the number is 0.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<usize, PrepareError>")]
 pub struct Rotate;
@@ -103,7 +103,8 @@ pub struct ReceivedOpeningKeys {
 #[rtype(result = "()")]
 pub struct AwaitedKeys(pub Vec<MissingKeys>);
 
-/// Waits for a data key. Returns whether the key arrived in time.
+/// Waits for a data key. Returns whether the key arrived in time. Only the first message for a missing key waits, and
+/// only if fewer than 8 messages of the same root topic are waiting. For other messages, the answer comes at once.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "bool")]
 pub struct AwaitKey {
@@ -316,10 +317,12 @@ async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<C
     signals.forward(pass_on).await;
 }
 
-/// Reacts to changes of the denylist. If other nodes have received data keys, the ratchet turns, so that a denied
-/// consumer does not have the data keys with which this node seals from then on. If the denied key was in use, data
-/// keys that only denied nodes have sent are dropped, unless `denied_keys : keep` is set. If this node itself is
-/// denied, it no longer seals, and its ratchet does not turn: nobody could get the data keys of a new step.
+/// Reacts to changes of the denylist. If another node has received a data key of the step in use, the ratchet turns, so
+/// that a denied consumer does not have the data keys with which this node seals from then on. If the denied key was in
+/// use, data keys that only denied nodes have sent are dropped, unless `denied_keys : keep` is set.
+///
+/// If the last valid chain of this node is denied, the node no longer seals. Later changes of the denylist then do not
+/// turn its ratchet, because other nodes would not accept the data keys of a new step.
 async fn follow_trust(parts: KeyTableParts, tables: Arc<CryptoTables>) {
     let mut events = parts.events.listen();
     while let Some(event) = events.next().await {
@@ -364,7 +367,10 @@ async fn review(parts: &KeyTableParts, tables: &CryptoTables) {
     }
     let mut dropped = 0;
     tables.publish_opening(|ring| dropped = ring.revise(|giver| denied.contains(giver)));
-    tracing::warn!(target: "kc::crypto", givers = denied.len(), ids = dropped, "keys of denied nodes dropped");
+    tracing::warn!(
+        target: "kc::crypto", givers = denied.len(), ids = dropped,
+        "data keys that only denied nodes have sent were dropped"
+    );
 }
 
 /// Turns the ratchet whenever a turn is due.

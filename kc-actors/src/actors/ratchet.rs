@@ -64,7 +64,8 @@ pub enum TurnReason {
 #[derive(Debug, actix::MessageResponse)]
 pub struct Turned {
     /// The new data keys of all root topics in use. They are already stored for late consumers. The list is empty if
-    /// the ratchet did not turn.
+    /// the ratchet did not have to turn. If the ratchet could not be turned or the new data keys could not be stored,
+    /// this is the error.
     pub keys: Result<Vec<(RootTopic, Arc<SealingKey>)>, RatchetError>,
     /// The time to wait before the next check whether the ratchet must turn.
     pub next: Duration,
@@ -126,7 +127,7 @@ pub struct RatchetParts {
 /// The default actor of the ratchet. It executes the decisions of a [`Ratchet`] machine. It runs on a thread of its
 /// own, because it waits for a disk or a token when it stores a step.
 ///
-/// Clones share the ratchet, so that a restarted actor continues from the stored state.
+/// Clones share the ratchet, so that a restarted actor continues with the same state.
 #[derive(Clone, Debug)]
 pub struct RatchetActor {
     state: Arc<Mutex<State>>,

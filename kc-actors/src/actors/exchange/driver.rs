@@ -64,8 +64,8 @@ struct Counts {
     given: Vec<GivenKeys>,
 }
 
-/// Maximum number of entries in the list of refused senders, and in the list of nodes that received keys. A new entry
-/// replaces the oldest.
+/// Maximum number of entries in the list of refused senders, and in the list of nodes that received keys. In a full
+/// list, a new entry replaces the oldest.
 const MAX_LISTED: usize = 64;
 
 /// The state of the records that arrived in one message: the number of records that are not processed yet, and the
@@ -345,7 +345,10 @@ impl Driver {
                 if let Some(error) = error
                     && self.logs_failure(&root_topic, Some(side), &error)
                 {
-                    tracing::warn!(target: "kc::gateway", %root_topic, ?side, error = %with_sources(&error), "topic cannot be read yet");
+                    tracing::warn!(
+                        target: "kc::gateway", %root_topic, ?side, error = %with_sources(&error),
+                        "side topic cannot be read yet"
+                    );
                 }
                 return;
             }

@@ -102,13 +102,16 @@ pub struct ExchangeStatus {
     pub outstanding: usize,
     /// The number of requests of other nodes that this node has answered.
     pub answered: u64,
-    /// The number of requests for which this node has vouched as a controller.
+    /// The number of requests for which the machine of this actor has vouched. An [`ExchangeActor`] vouches for no
+    /// request: [`ControllerStatus`](super::controller::ControllerStatus) has the number of the controller.
     pub forwarded: u64,
     /// The number of refused requests and replies, by the check that failed.
     pub refused: BTreeMap<RefusalId, u64>,
-    /// The senders whose requests or replies were refused, at most 64. A new entry replaces the oldest.
+    /// The senders whose requests or replies were refused. If there are already 64 entries, a new entry replaces the
+    /// oldest.
     pub refusals: Vec<RefusedSender>,
-    /// The nodes that received data keys from this node, at most 64. A new entry replaces the oldest.
+    /// The nodes that received data keys from this node. If there are already 64 entries, a new entry replaces the
+    /// oldest.
     pub given: Vec<GivenKeys>,
 }
 
@@ -123,7 +126,7 @@ pub struct RefusedSender {
     pub sender: Sender,
     /// The check that failed.
     pub check: RefusalId,
-    /// The number of the sender's requests and replies that failed this check.
+    /// The number of records of this sender in this side topic that failed this check.
     pub times: u64,
 }
 
@@ -134,7 +137,7 @@ pub struct GivenKeys {
     pub root_topic: RootTopic,
     /// The node that received the keys.
     pub requester: Party,
-    /// The number of requests of that node that this node has answered.
+    /// The number of requests of that node for data keys of this root topic that this node has answered.
     pub times: u64,
 }
 

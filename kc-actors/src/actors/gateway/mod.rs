@@ -70,8 +70,9 @@ pub struct SendRecord {
     pub value: Vec<u8>,
 }
 
-/// From now on reads a control topic. Creates a side topic if it does not exist. A management topic must exist: the
-/// gateway does not create it.
+/// From now on reads a control topic. Creates a side topic if it does not exist. A management topic must exist: this
+/// message does not create it. The actor answers when reading has begun. If the answer is an error, the topic is not
+/// read, and the sender must send the message again.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), BackendError>")]
 pub struct Watch {

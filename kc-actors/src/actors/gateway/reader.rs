@@ -19,13 +19,13 @@ use crate::actors::chain::{ManagementRecord, ManagementRecords};
 use crate::actors::exchange::{SideRecord, SideRecords};
 use crate::slot::Slot;
 
-/// Maximum duration of a poll. An order to read a new topic waits at most this long.
+/// Maximum duration of a poll. The reader executes orders between two polls.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 /// Deadline for a call of the Kafka client. The reader reads no records during the call.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// Time to wait before a failed call is repeated.
+/// Time to wait after a failed poll, and after records could not be delivered because an actor had died.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// Time to wait before the next attempt to begin reading a topic.
+/// Time to wait after a failed attempt to begin reading a topic for which no caller waits.
 const WANTED_DELAY: Duration = Duration::from_secs(2);
 
 /// An order to the reader.
@@ -68,7 +68,7 @@ struct Reading {
     wanted: VecDeque<(Instant, NewWatch)>,
     /// Finds the start position of one topic, while other topics are read.
     beginning: JoinSet<Started>,
-    /// The topic whose start position `beginning` is finding.
+    /// The topic for which the task in `beginning` is looking for the start position.
     being_begun: Option<(String, ControlTopic)>,
     /// `None` while the starter is in use.
     starter: Option<Starter>,
@@ -122,7 +122,8 @@ impl Reading {
         !self.sources.is_empty() && self.next_poll <= Instant::now()
     }
 
-    /// Returns the next order. Waits for an order if nothing else is due.
+    /// Returns the next order. Waits for an order if nothing else is due. Returns `None` if there is no order and
+    /// something else is due, or if no more orders can arrive.
     async fn next_order(&mut self) -> Option<Order> {
         if self.may_poll() {
             return self.orders.try_recv().ok();
@@ -270,7 +271,7 @@ impl Reading {
                 self.reader.insert(self.connecting.share(connect).await?)
             }
         };
-        tracing::debug!(target: "kc::gateway", topic = name, ?start, "topic is being read");
+        tracing::debug!(target: "kc::gateway", topic = name, ?start, "reading of the topic begins");
         let topics = [(name.to_owned(), start)];
         let assigning = reader.assign(&topics);
         let late =

@@ -28,7 +28,8 @@ pub(super) struct NewWatch {
 }
 
 impl NewWatch {
-    /// Sends the result to the caller, if there is one. The topic is read even if the caller no longer waits.
+    /// Sends the result to the caller, if there is one. A topic whose reading has begun is read even if the caller no
+    /// longer waits.
     pub(super) fn answer(self, begun: Result<(), BackendError>) {
         if let Some(done) = self.done {
             drop(done.send(begun));
