@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
-/// Maximum number of records of a partition that the application may take, counted from the first unacknowledged
-/// record. At this number the consumer pauses the partition.
+/// The number of records at which the consumer pauses a partition: the records that the application has taken, counted
+/// from the first unacknowledged record. The application still gets the records that were fetched before the pause.
 pub const MAX_UNACKNOWLEDGED: usize = 10_000;
 
 /// The records of a partition that the application may take and whose positions are not stored yet.

@@ -52,7 +52,7 @@ pub struct ConsumerOptions {
     pub group: String,
     /// The topics to read. A regular expression does not select side topics, because they carry no messages.
     pub topics: Subscription,
-    /// The start position of a group that has no committed position.
+    /// The position at which reading begins in a partition for which the group has no committed position.
     pub start: GroupStart,
     /// The reaction to records that are not sealed, or that no key opens.
     pub policy: ForeignPolicy,
@@ -97,8 +97,9 @@ pub enum ConsumeError {
 /// offsets, and each record is delivered at least once.
 ///
 /// A separate thread polls the broker, opens records and commits positions. The consumer therefore stays in its group
-/// even if the application works on a record for a long time. The thread reads at most [`MAX_BUFFERED_BYTES`] ahead.
-/// During an outage of the brokers the consumer tries again, and reports the outage as an [event](crate::NodeEvent).
+/// even if the application works on a record for a long time. The thread stops fetching when [`MAX_BUFFERED_BYTES`] of
+/// records wait for the application, or [`MAX_ALL_PARKED_BYTES`] of records wait for data keys. During an outage of the
+/// brokers the consumer tries again, and reports the outage as an [event](crate::NodeEvent).
 ///
 /// In each partition, the thread commits the position of the first record that is not
 /// [acknowledged](ConsumerRecord::ack). A partition is paused when the application has taken
@@ -261,7 +262,7 @@ impl Consumer {
         self.control.waiting.load(Ordering::Relaxed)
     }
 
-    /// Commits the positions of acknowledged records, and leaves the group. Takes at most ten seconds. Unacknowledged
+    /// Commits the positions of acknowledged records, and leaves the group. Takes at most 10.5 seconds. Unacknowledged
     /// records are delivered again to the group.
     ///
     /// Not cancel safe: if the future is dropped, the consumer leaves the group in the background, and the result is
@@ -273,7 +274,7 @@ impl Consumer {
         self.close_within(CLOSE_DEADLINE).await
     }
 
-    /// Closes the consumer as [`close`](Self::close) does, within `deadline`.
+    /// Closes the consumer as [`close`](Self::close) does. Takes at most half a second longer than `deadline`.
     ///
     /// Not cancel safe: if the future is dropped, the consumer leaves the group in the background, and the result is
     /// lost.

@@ -238,7 +238,8 @@ impl Inner {
         }
     }
 
-    /// Asks the broker again for the number of partitions. Returns `known` if the request fails.
+    /// Asks the broker again for the number of partitions. Returns `known` if the request fails. If the broker no
+    /// longer knows the topic, waits for the topic as [`look_up`](Self::look_up) does.
     async fn look_again(&self, topic: &str, known: usize) -> Result<usize, BackendError> {
         let found = self.admin.partitions(topic, true, TOPIC_DEADLINE).await;
         let partitions = match found {
@@ -259,8 +260,8 @@ impl Inner {
         Ok(partitions)
     }
 
-    /// Asks the broker for the number of partitions until it knows the topic. kc never creates a data topic, but the
-    /// request may cause the broker to create it.
+    /// Asks the broker for the number of partitions until the broker knows the topic, for at most [`TOPIC_DEADLINE`].
+    /// kc never creates a data topic, but the request may cause the broker to create the topic.
     async fn look_up(&self, topic: &str) -> Result<usize, BackendError> {
         let look = async {
             loop {

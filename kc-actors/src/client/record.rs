@@ -44,7 +44,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Sets the Kafka key. Records with equal keys go to the same partition.
+    /// Sets the Kafka key. Records with equal keys go to the same partition, unless
+    /// [`partition`](method@Self::partition) sets another one or the number of partitions changes.
     pub fn key(mut self, key: impl Into<Payload<'a>>) -> Self {
         self.key = Some(key.into());
         self
@@ -72,7 +73,7 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Replaces all headers, for example with those of a record that is forwarded.
+    /// Replaces all headers, for example with the headers of a record that is forwarded.
     pub fn headers(mut self, headers: Vec<Header>) -> Self {
         self.headers = headers;
         self

@@ -25,9 +25,9 @@ pub enum OpenFailure {
         /// is [`NotYet`](Awaiting::NotYet).
         why: Awaiting,
     },
-    /// Only nodes that are on the denylist have sent the data key, and no other node sends it. The setting
-    /// `denied_keys : keep` allows such messages to be read.
-    #[error("only nodes on the denylist have sent data key {id}")]
+    /// Only denied nodes have sent the data key, so this node dropped the data key. No other node has sent it in time.
+    /// With the setting `denied_keys : keep`, a node keeps such data keys.
+    #[error("only denied nodes have sent data key {id}")]
     Denied {
         /// The id of the data key.
         id: KeyId,
@@ -47,14 +47,15 @@ pub enum Awaiting {
     /// This node is asking for the data key.
     #[error("this node is asking for the key")]
     NotYet,
-    /// The chain of this node does not grant the right to read the topic. Other nodes do not send the data key to this
-    /// node.
+    /// This node has no valid chain that grants the right to read the topic. Other nodes do not send the data key to
+    /// this node.
     #[error("this node is not authorised for the topic")]
     NotAuthorized,
     /// The chain of this node has expired. Other nodes do not send the data key to this node.
     #[error("this node's chain has expired")]
     Expired,
-    /// No producer has answered for 20 s, or for three request intervals (`crypto_sub_interval`) if these are shorter.
+    /// No producer has sent the data key within 20 s of the first request, or within three request intervals
+    /// (`crypto_sub_interval`) if these are shorter.
     /// Possibly no producer that has the data key is running, or the running producers do not accept the root of trust
     /// of this node. This node continues to ask.
     #[error("no producer has answered")]

@@ -37,8 +37,9 @@ impl Opener {
     /// Cancel safe: opening changes nothing, and the key exchange continues if the future is dropped.
     ///
     /// # Errors
-    /// Returns [`OpenFailure`] if the data key is missing, no data key opens the value, the value is not sealed, or
-    /// the node is closed. Opening can succeed later if [`OpenFailure::may_still_open`] returns true.
+    /// Returns [`OpenFailure`] if the data key is missing, only denied nodes have sent the data key, no data key opens
+    /// the value, the value is not sealed, or the node is closed. Opening can succeed later if
+    /// [`OpenFailure::may_still_open`] returns true.
     pub async fn open_value(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.open(topic, Component::Value, sealed).await
     }

@@ -23,8 +23,8 @@ pub enum SealError {
     /// salts as that process. Therefore each process that seals must open the node itself.
     #[error("the process was forked: open the node in the process that seals")]
     Forked,
-    /// This node is on the denylist: other nodes no longer accept its data keys.
-    #[error("this node is on the denylist")]
+    /// The last valid chain of this node was denied: other nodes no longer accept its data keys.
+    #[error("the chain of this node was denied: other nodes no longer accept its data keys")]
     Denied,
     /// The data key has sealed the maximum number of messages. The next turn of the ratchet brings a new data key.
     #[error(transparent)]
@@ -119,8 +119,8 @@ impl Sealer {
     /// Seals a Kafka value. Never waits.
     ///
     /// # Errors
-    /// Returns [`SealError`] if the node is closed or on the denylist, this process is a fork, or the data key has
-    /// sealed the maximum number of messages.
+    /// Returns [`SealError`] if the node is closed, the last valid chain of the node was denied, this process is a
+    /// fork, or the data key has sealed the maximum number of messages.
     pub fn seal_value(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
         self.seal(Component::Value, plaintext, &mut sealed)?;

@@ -49,7 +49,7 @@ pub struct CryptoTables {
     waiting: StdMutex<HashMap<u64, BTreeMap<RootTopic, usize>>>,
     /// The number that the next consumer gets.
     consumers: AtomicU64,
-    /// Set when a key of this node is denied and no other key of this node has a valid chain. Never cleared.
+    /// Set when the last valid chain of this node was denied. Never cleared.
     denied: AtomicBool,
     /// Set when the node is closed. Never cleared.
     closed: AtomicBool,

@@ -67,8 +67,9 @@ impl SealedArchive {
     /// Returns the retained data keys of a configuration.
     ///
     /// # Errors
-    /// Returns [`NodeError::RetainedKeys`] if they cannot be unsealed, [`NodeError::RetainedKeysFormat`] if they are
-    /// malformed, and [`NodeError::Value`] if the entry refers to another entry that cannot be resolved.
+    /// Returns [`NodeError::RetainedKeys`] if the entry is not a binary value or cannot be opened,
+    /// [`NodeError::RetainedKeysFormat`] if the opened data keys are malformed, and [`NodeError::Value`] if the entry
+    /// refers to another entry that cannot be resolved.
     pub fn load(keystore: &dyn KeyStore, config: &NodeConfig) -> Result<RetainedKeys, NodeError> {
         let Some(sealed) = Self::sealed(config)? else {
             return Ok(RetainedKeys::default());

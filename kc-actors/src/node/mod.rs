@@ -56,8 +56,8 @@ pub struct NodeParts {
     pub ratchet: Option<Box<dyn RatchetStore>>,
     /// The node's configuration: chains, lists, retained keys.
     pub config: Arc<dyn ConfigStore>,
-    /// The settings of the node. Settings in the environment and in the program have already replaced those in the
-    /// file.
+    /// The settings of the node. Settings of the environment and of the program have already replaced the same settings
+    /// of the file.
     pub settings: NodeSettings,
     /// The settings of the section `crypto`.
     pub crypto: CryptoSettings,
@@ -274,8 +274,8 @@ impl Node {
         self.events.listen()
     }
 
-    /// Returns the roots of trust that were valid when the node was started. [`status`](Self::status) returns the roots
-    /// of trust that are valid now.
+    /// Returns the roots of trust that were in force when the node was started. [`status`](Self::status) returns the
+    /// roots of trust that are in force now.
     pub fn roots(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.roots.iter()
     }
@@ -298,7 +298,8 @@ impl Node {
     }
 
     /// Turns the ratchet now, and seals with new data keys from then on. The previous data keys open no message that
-    /// is sealed later. Returns the number of root topics that have a new data key.
+    /// is sealed later. Returns the number of root topics that have a new data key. If the node has not sealed for any
+    /// root topic since its start, the ratchet does not turn, and the number is 0.
     ///
     /// Not cancel safe: if the future is dropped, the ratchet may or may not turn.
     ///
@@ -415,7 +416,7 @@ pub enum NodeError {
         /// The problem with the entry.
         problem: ChainError,
     },
-    /// The data keys that are retained for late consumers cannot be opened.
+    /// The configuration entry with the data keys that are retained for late consumers cannot be opened.
     #[error("the data keys retained for late consumers cannot be opened")]
     RetainedKeys(#[source] StoreError),
     /// The data keys that are retained for late consumers are malformed.
@@ -424,13 +425,13 @@ pub enum NodeError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No chain of the node grants one of the usages for the topic.
+    /// No valid chain of the node grants any of the usages for the topic.
     #[error(transparent)]
     NotGranted(ChainError),
-    /// The thread of the node could not be started.
-    #[error("the node's thread cannot be started")]
+    /// A thread of the node could not be started.
+    #[error("a thread of the node cannot be started")]
     Thread(#[source] std::io::Error),
-    /// The node is closed.
+    /// The node is closed, or an actor of the node died before it answered.
     #[error("the node is closed")]
     Closed,
 }

@@ -338,7 +338,7 @@ impl<'c> Driver<'c> {
         left.unwrap_or_else(late).inspect_err(|error| {
             tracing::warn!(
                 target: "kc::consumer", topics = self.topics, error = %with_sources(&error),
-                "positions of acknowledged records not committed: these records may be delivered again"
+                "consumer could not be closed in time or without an error: acknowledged records may be delivered again"
             );
         })
     }

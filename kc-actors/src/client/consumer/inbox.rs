@@ -299,8 +299,8 @@ fn look(opener: Option<&Opener>, plain_keys: bool, record: &mut Record) -> Looke
     }
 }
 
-/// Returns the plaintext of a key or value. An empty sealed value becomes `None`: the Python peer writes null in this
-/// form.
+/// Returns the plaintext of a key or value. A key or value of zero bytes becomes `None`, because the Python peer sends
+/// zero bytes in place of null.
 fn plaintext(opened: Option<Result<Vec<u8>, OpenFailure>>) -> Result<Option<Vec<u8>>, OpenFailure> {
     match opened {
         None | Some(Err(OpenFailure::Foreign(Foreign::Empty))) => Ok(None),

@@ -36,8 +36,8 @@ pub(super) struct Partition {
 impl ConsumerRecord {
     /// Acknowledges the record: the application has processed it. Records may be acknowledged in any order and from any
     /// thread. A repeated call changes nothing. In the background, the consumer commits the position of the first
-    /// record of the partition that is not acknowledged. Returns `false` if the partition was revoked: another member
-    /// of the group may get the record again.
+    /// record of the partition that is not acknowledged. Returns `false` if the consumer no longer has the partition,
+    /// because the partition was revoked or the consumer was closed: a member of the group may get the record again.
     #[expect(clippy::must_use_candidate, reason = "few applications need to know")]
     pub fn ack(&self) -> bool {
         self.partition.window().acknowledge(self.number)
@@ -99,8 +99,9 @@ impl ConsumerRecord {
         &self.headers
     }
 
-    /// Returns the reason why key and value were not opened, or `None` if they were opened. Only
-    /// [`ForeignPolicy::Deliver`](super::ForeignPolicy::Deliver) delivers unopened records.
+    /// Returns the reason why key and value could not be opened. Returns `None` if they were opened, or if the consumer
+    /// does not open records ([`ConsumerOptions::plain`](super::ConsumerOptions::plain)). Only
+    /// [`ForeignPolicy::Deliver`](super::ForeignPolicy::Deliver) delivers records that could not be opened.
     #[must_use]
     pub fn failure(&self) -> Option<&OpenFailure> {
         self.failure.as_ref()
