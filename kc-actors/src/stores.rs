@@ -1,6 +1,6 @@
-//! The health of a node's stores. A failure is reported once for each cause, and the end of the failure is reported,
-//! too. A store that does not answer counts as failed: the PKCS#11 module of a token may hang, and a call to it cannot
-//! be interrupted.
+//! The health of a node's stores. A failure is reported when it begins or its cause changes, and at most once in each
+//! interval while it continues. The end of the failure is reported, too. A store that does not answer counts as failed:
+//! the PKCS#11 module of a token may hang, and a call to it cannot be interrupted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -140,7 +140,7 @@ impl StoreWatch {
         }
     }
 
-    /// Returns a wrapper of `store` that reports the result of each use to this watch.
+    /// Returns a wrapper of `store` that reports to this watch whether a signature, a ratchet step or a save succeeded.
     pub(crate) fn over<S>(&self, store: S) -> Observed<S> {
         Observed {
             store,

@@ -6,7 +6,8 @@ use kc_core::types::{ManagementTopics, RootTopics, TopicScheme};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// The shortest interval that a setting can select. A smaller value of the setting is replaced by this interval.
+/// The minimum of the intervals between searches, and of the interval between requests for a data key. A setting with a
+/// smaller value is replaced by this minimum.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The settings in the node's own section. The fields have the names of the settings in the configuration (protocol
@@ -27,9 +28,10 @@ pub struct NodeSettings {
     pub root_topics: RootTopics,
     /// Maximum age of retained keys.
     pub crypto_max_pgen_age: f64,
-    /// The time between two requests for the data keys of one root topic.
+    /// The time after which a request for a missing data key is repeated. The second and the third request may come
+    /// earlier.
     pub crypto_sub_interval: f64,
-    /// The time between two turns of the ratchet.
+    /// The time between two turns of the ratchet. The minimum is one second.
     pub crypto_ratchet_interval: f64,
     /// Selects key ids of 32 bytes. Otherwise a key id is the index of a ratchet step.
     pub mgmt_long_keyindex: bool,
@@ -72,6 +74,7 @@ pub enum DeniedKeys {
 #[serde(default)]
 pub struct CryptoSettings {
     /// The validity of signed requests and replies, in seconds. 0 selects the default: one day.
+    /// The maximum is one week.
     pub maxage: f64,
 }
 
@@ -161,13 +164,13 @@ impl NodeSettings {
         duration(self.crypto_max_pgen_age)
     }
 
-    /// Returns the time between two requests for the data keys of one root topic.
+    /// Returns the time after which a request for a missing data key is repeated.
     #[must_use]
     pub fn request_interval(&self) -> Duration {
         duration(self.crypto_sub_interval).max(SHORTEST_INTERVAL)
     }
 
-    /// Returns the time between two turns of the ratchet.
+    /// Returns the time between two turns of the ratchet: at least one second.
     #[must_use]
     pub fn ratchet_interval(&self) -> Duration {
         duration(self.crypto_ratchet_interval).max(Duration::from_secs(1))
@@ -186,7 +189,8 @@ fn copies<'de, D: Deserializer<'de>>(from: D) -> Result<RootTopics, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
-/// Converts seconds to a duration. Negative numbers become zero, and numbers above 100 years become 100 years.
+/// Converts seconds to a duration. Negative numbers and NaN become zero, and numbers above 100 years become
+/// 100 years.
 fn duration(secs: f64) -> Duration {
     const CENTURY: f64 = 3_155_760_000.0;
     Duration::try_from_secs_f64(secs.clamp(0.0, CENTURY)).unwrap_or_default()

@@ -34,7 +34,8 @@ use crate::stores::StoreWatch;
 /// Time between two searches for actors that have died.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time after a failed attempt to read a management topic and before the next attempt.
+/// The time between a failed attempt to read a management topic and the next attempt. If only an operator can correct
+/// the failure, [`retry_delay`] returns a longer time.
 const WATCH_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The roles of a node. An application can replace a role, or a slot of a role, by its own actor. If that actor dies,
@@ -124,7 +125,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts the default actor of each role if it was not started yet, or has died.
+    /// Starts each actor of the node that was not started yet, or has died: the default actors of the roles, and the
+    /// chain server.
     pub(super) fn restart_dead(&mut self) {
         let (parts, roles) = (&self.parts, &self.parts.roles);
         if !roles.chain.is_connected() {
@@ -278,7 +280,7 @@ impl SupervisorParts {
         }
     }
 
-    /// Reads the management topics from their start.
+    /// Makes the gateway read the management topics from their first records on.
     fn watch_management(&self) {
         for topic in ManagementTopic::ALL {
             let (gateway, clock) = (self.roles.gateway.clone(), self.clock.clone());
@@ -287,8 +289,8 @@ impl SupervisorParts {
         }
     }
 
-    /// Answers requests for retained keys from the start of the node, even for root topics for which the node does not
-    /// seal yet.
+    /// Makes the key exchange answer requests for retained keys from the start of the node, even for root topics for
+    /// which the node does not seal yet.
     fn serve_retained_keys(&self) {
         for root_topic in self.served.clone() {
             let serve = self.roles.exchange.serve.clone();
