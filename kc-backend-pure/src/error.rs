@@ -10,7 +10,7 @@ use krafka::error::ErrorCode;
 /// own, which is more precise than a timeout of this crate.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Waits for a call of krafka until `deadline`, plus a short grace period.
+/// Waits for a call of krafka for at most `deadline`, plus a short grace period.
 pub(crate) async fn bounded<T>(
     deadline: Duration,
     context: impl Fn() -> String,
@@ -24,7 +24,7 @@ pub(crate) async fn bounded<T>(
     }
 }
 
-/// Maps an error of krafka; `context` names the failed action.
+/// Maps an error of krafka; `context` names the operation that failed.
 pub(crate) fn failed(context: impl Into<String>, error: KrafkaError) -> BackendError {
     let kind = kind(&error);
     let retriable = error.is_retriable();
@@ -95,10 +95,10 @@ fn kind_of_code(code: ErrorCode) -> BackendErrorKind {
     }
 }
 
-/// Returns whether TLS caused the error. There are three cases: the peer answered a TLS handshake in plaintext; the
-/// peer answered plaintext by a TLS alert (krafka reads the first bytes of the alert, `15 03 03 00`, as the length
-/// 352518912 of a frame); or the peer sent an alert after the handshake, as a broker does if the client has no
-/// certificate.
+/// Returns whether TLS caused the error. There are three cases: the peer closed the connection during the TLS
+/// handshake, as a broker without TLS does; the peer answered plaintext by a TLS alert (krafka reads the first bytes of
+/// the alert, `15 03 03 00`, as the length 352518912 of a frame); or the peer sent an alert after the handshake, as a
+/// broker does if the client has no certificate.
 fn is_about_tls(message: &str) -> bool {
     let signs = ["tls handshake", "352518912", "received fatal alert"];
     signs.iter().any(|sign| message.contains(sign))

@@ -24,7 +24,7 @@ use crate::lookup::{self, LOOK_TIMEOUT};
 use crate::record::{fetched, isolation, poll, to_krafka};
 use membership::Membership;
 
-/// The pause between attempts to commit while the group's coordinator is not ready.
+/// The pause between attempts to commit positions.
 const COMMIT_BACKOFF: Duration = Duration::from_millis(100);
 
 pub(crate) struct PureGroupConsumer {
@@ -117,7 +117,7 @@ impl PureGroupConsumer {
         Ok(())
     }
 
-    /// Returns the time until the next lookup of topics, or `None` if the subscription cannot gain further topics.
+    /// Returns the time between two lookups of topics, or `None` if the subscription cannot gain further topics.
     fn look_interval(&self) -> Option<Duration> {
         let exists = |name: &str| self.subscribed.contains(name);
         self.subscription.look_interval(exists)

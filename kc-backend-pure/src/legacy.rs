@@ -13,7 +13,8 @@
 //! - There is no TLS and no SASL.
 //! - gzip and Snappy are supported. LZ4 and Zstandard are not supported: polls return an error for batches that another
 //!   client compressed with LZ4 or Zstandard.
-//! - Batches that are larger than 64 MiB or than the brokers' setting `fetch.max.bytes` are skipped.
+//! - Batches that are larger than 64 MiB are skipped. If the setting `fetch_max_bytes` is larger than 64 MiB, this
+//!   setting is the limit. Batches that are larger than the brokers' setting `fetch.max.bytes` are skipped, too.
 //! - Only the bootstrap servers are asked for metadata, so configure more than one of them.
 //! - Records of aborted transactions are read, too.
 //!
@@ -54,7 +55,7 @@ use producer::LegacyProducer;
 
 const NAME: &str = "legacy";
 
-/// Advice on what only other backends support.
+/// The advice in errors about features that only the other backends support.
 const OTHER_BACKENDS: &str = "use the backend pure or rdkafka";
 
 /// The maximum time by which a lookup of topics may delay a poll.

@@ -101,8 +101,8 @@ impl PureBackend {
     ///
     /// # Errors
     /// Returns [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for a setting that
-    /// this backend does not support: the value zstd of `compression_type`, the value false of `ssl_check_hostname`,
-    /// and, if TLS is used, the settings of librdkafka that begin with `ssl.`. The message names the setting.
+    /// this backend does not support: the value zstd of `compression_type`; and, if TLS is used, the value false of
+    /// `ssl_check_hostname` and the settings of librdkafka that begin with `ssl.`. The message names the setting.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         connection::check(&settings)?;
         Ok(Self {

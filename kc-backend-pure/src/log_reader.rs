@@ -91,7 +91,7 @@ impl PureLogReader {
         self.group.as_deref().ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Unsupported,
-                "use committed positions with a log reader that has no group",
+                "read or commit positions without a consumer group",
             )
         })
     }

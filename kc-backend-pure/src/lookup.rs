@@ -16,7 +16,7 @@ use krafka::error::ErrorCode;
 
 use crate::error::{bounded, failed};
 
-/// The maximum time by which a lookup of topics may delay a poll.
+/// The maximum time of each request with which a poll looks up topics or start positions.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Returns those of `topics` that exist, each with its number of partitions.
@@ -98,7 +98,7 @@ pub(crate) async fn watermarks(
     );
     let mut found = HashMap::new();
     for (partition, high) in highs? {
-        let context = || format!("list offsets of {}", partition.topic);
+        let context = || format!("list offsets of topic {}", partition.topic);
         let low = match &mut lows {
             Ok(lows) => lows.remove(&partition),
             Err(_) => return lows.map(|_| HashMap::new()),
@@ -116,7 +116,7 @@ async fn offsets(
     deadline: Duration,
 ) -> Result<HashMap<TopicPartition, i64>, BackendError> {
     let context = |partition: Option<&TopicPartition>| match partition {
-        Some(partition) => format!("list offsets of {}", partition.topic),
+        Some(partition) => format!("list offsets of topic {}", partition.topic),
         None => "list offsets".to_owned(),
     };
     let specs = partitions

@@ -17,10 +17,11 @@ use crate::lookup::{Lookup, left};
 use crate::record::check_name;
 use crate::worker::{Worker, blocking, retire};
 
-/// The time to wait for a topic that the broker may create on request.
+/// The maximum time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
-/// The time to wait until a broker lists a new topic. Kafka's controller confirms a topic before the brokers know it.
+/// The maximum time to wait until a broker lists a new topic. Kafka's controller confirms a topic before the brokers
+/// know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
 /// The time between two lookups of a topic that is being created.
@@ -46,8 +47,8 @@ impl RdkafkaAdmin {
         count(&creator, topic, end).await.map(drop)
     }
 
-    /// Waits until a broker lists a topic, but at most for `wait`. Returns the number of partitions of the topic, or
-    /// `None` if no broker lists the topic in time.
+    /// Waits until a broker lists a topic, but at most for `wait` and until `end`. Returns the number of partitions of
+    /// the topic, or `None` if no broker lists the topic in time.
     async fn appearance(
         &self,
         topic: &str,

@@ -33,7 +33,7 @@ const MESSAGE_MAX_BYTES: i32 = 1_000_000;
 /// The role of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Role<'a> {
-    /// Reads metadata.
+    /// Reads metadata, or creates topics.
     Admin,
     /// Reads metadata with requests that let brokers create a missing topic.
     Creator,
@@ -133,7 +133,8 @@ fn config(settings: &ClientSettings, role: Role<'_>) -> ClientConfig {
     config
 }
 
-/// Returns the log level. librdkafka logs the reasons of lost connections at level info.
+/// Returns the log level of librdkafka: debug if the setting `debug` is set, and otherwise info. At level info,
+/// librdkafka logs the reasons of lost connections.
 fn log_level(settings: &ClientSettings) -> RDKafkaLogLevel {
     if has(settings, "debug") {
         RDKafkaLogLevel::Debug

@@ -3,7 +3,7 @@
 use kc_core::backend::{BackendError, BackendErrorKind};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// Maps an error of librdkafka; `context` names the failed action.
+/// Maps an error of librdkafka; `context` names the operation that failed.
 pub(crate) fn failed(context: impl Into<String>, error: KafkaError) -> BackendError {
     let mapped = match code(&error) {
         Some(code) => of_code(context, code),

@@ -30,7 +30,7 @@ pub(crate) fn configure(tls: &Tls, config: &mut ClientConfig) {
     }
 }
 
-/// Checks that the files are readable.
+/// Checks that the files for TLS are readable, and returns their paths.
 ///
 /// # Errors
 /// Returns [`BackendErrorKind::Configuration`] if a file cannot be read. The message names the setting and the file.

@@ -108,7 +108,7 @@ impl RdkafkaBackend {
     /// Returns [`BackendErrorKind::Unsupported`](kc_core::backend::BackendErrorKind::Unsupported) for settings that
     /// this build does not support: TLS and SCRAM without the feature `ssl`, and the compression zstd.
     /// Returns [`BackendErrorKind::Configuration`](kc_core::backend::BackendErrorKind::Configuration) for values that
-    /// librdkafka does not accept; the message names the setting.
+    /// librdkafka does not accept. The message names the setting, unless its name or value contains a zero byte.
     pub fn new(settings: ClientSettings) -> Result<Self, BackendError> {
         config::check(&settings)?;
         if let Some(tls) = &settings.tls

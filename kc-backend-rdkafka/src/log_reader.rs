@@ -53,7 +53,7 @@ impl RdkafkaLogReader {
         self.group.as_deref().ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Unsupported,
-                "use committed positions with a log reader that has no group",
+                "read or commit positions without a consumer group",
             )
         })
     }
@@ -96,7 +96,7 @@ impl LogReader for RdkafkaLogReader {
         topic: &str,
         deadline: Duration,
     ) -> Result<Option<Watermarks>, BackendError> {
-        let context = format!("list offsets of {topic}");
+        let context = format!("list offsets of topic {topic}");
         let end = end_of(Instant::now(), deadline);
         let topic = topic.to_owned();
         let job = move |reading: &mut Reading| reading.watermarks(&topic, end);

@@ -19,7 +19,8 @@ use crate::events::{Events, serve};
 use crate::record::{check_name, list, named};
 use crate::worker::retire;
 
-/// The maximum time by which a lookup of topics may delay a poll.
+/// The maximum time of one lookup of topics or start positions. The time is short, because a lookup delays the poll
+/// during which it is made.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The time after which [`Lookup::tend`] serves the events of the client again.
@@ -214,7 +215,7 @@ impl Lookup {
         let Some(first) = partitions.first() else {
             return Ok(BTreeMap::new());
         };
-        let context = |topic: &str| format!("list offsets of {topic}");
+        let context = |topic: &str| format!("list offsets of topic {topic}");
         let asked = list(partitions.iter().map(|at| (at, which)))?;
         let answered = self.ask(|consumer| {
             let answered = consumer.offsets_for_times(asked, left(end));

@@ -66,7 +66,11 @@ impl RdkafkaProducer {
         self.native.client().context()
     }
 
-    /// Waits until a topic exists.
+    /// Waits until a topic exists, but at most until `end`.
+    ///
+    /// # Errors
+    /// Returns `UnknownTopic` or the error of the last lookup if the topic has not been found at `end`. Returns at once
+    /// any other error that is not retriable.
     async fn look_for(&self, topic: &str, context: &str, end: Instant) -> Result<(), BackendError> {
         loop {
             let deadline = left(end).min(LOOK_TIMEOUT);
@@ -94,7 +98,11 @@ impl RdkafkaProducer {
         }
     }
 
-    /// Adds a record to the queue. Waits until `end` at most while the queue is full.
+    /// Adds a record to the queue. Waits while the queue is full, but at most until `end`.
+    ///
+    /// # Errors
+    /// Returns `Timeout`, or the cause that librdkafka reported, if the queue is still full at `end`; and another error
+    /// if librdkafka refuses the record.
     async fn queue(&self, mut record: NativeRecord<'_>, end: Instant) -> Result<(), BackendError> {
         loop {
             let (error, rejected) = match self.try_to_queue(record) {

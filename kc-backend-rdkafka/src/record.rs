@@ -84,7 +84,7 @@ pub(crate) fn list<'a>(
     for (at, offset) in partitions {
         check_name(&at.topic)?;
         list.add_partition_offset(&at.topic, at.partition, offset)
-            .map_err(|error| failed(format!("offset of {}", at.topic), error))?;
+            .map_err(|error| failed(format!("set the offset for topic {}", at.topic), error))?;
     }
     Ok(list)
 }

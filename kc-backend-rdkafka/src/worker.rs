@@ -66,8 +66,8 @@ impl<S: 'static> Worker<S> {
         Ok(Self { jobs, ended })
     }
 
-    /// Runs a job and waits for its result until `deadline`, plus a short grace period. The thread completes the job
-    /// even if the caller has stopped waiting.
+    /// Runs a job and waits for its result for at most `deadline`, plus a short grace period. The thread completes the
+    /// job even if the caller has stopped waiting.
     ///
     /// # Errors
     /// Returns [`BackendErrorKind::Timeout`] if the job takes longer, and [`BackendErrorKind::Closed`] if the thread
@@ -131,7 +131,7 @@ impl<S: 'static> Worker<S> {
     }
 }
 
-/// Runs a blocking call and waits for it until `deadline`, plus a short grace period.
+/// Runs a blocking call and waits for its result for at most `deadline`, plus a short grace period.
 pub(crate) async fn blocking<T: Send + 'static>(
     deadline: Duration,
     context: &str,

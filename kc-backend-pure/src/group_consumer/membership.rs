@@ -111,7 +111,8 @@ impl Membership {
         })
     }
 
-    /// Commits the stored positions. Retries until the deadline while the group's coordinator is not ready.
+    /// Commits the stored positions. Retries until the deadline if the error is retriable, for example because the
+    /// group's coordinator is not ready. Does not retry during a rebalance.
     pub(super) async fn commit(
         &self,
         deadline: Duration,

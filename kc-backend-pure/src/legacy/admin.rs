@@ -11,7 +11,7 @@ use super::NAME;
 use super::client::Client;
 use super::worker::Worker;
 
-/// The time to wait for a topic that the broker may create on request.
+/// The maximum time to wait for a topic that the broker may create on request.
 const CREATION_WAIT: Duration = Duration::from_secs(2);
 
 /// The time between two lookups of a topic that is being created.

@@ -46,8 +46,8 @@ impl Client {
         self.with(|_| Ok(()))
     }
 
-    /// Makes a call. If the connection is broken, repeats the call once on a new connection. This is usual after a
-    /// pause, because brokers close idle connections.
+    /// Makes a call. If an existing connection is broken, repeats the call once on a new connection. A broken
+    /// connection is usual after a pause, because brokers close idle connections.
     pub(super) fn with<T>(
         &mut self,
         mut call: impl FnMut(&mut KafkaClient) -> Result<T>,
@@ -127,7 +127,7 @@ impl Client {
         })
     }
 
-    /// Returns the leader of each partition, `host:port`; `None` if the partition has no leader.
+    /// Returns the leader of each partition, `host:port`; `None` if the partition has no leader or is unknown.
     pub(super) fn leaders<'a>(
         &mut self,
         partitions: impl Iterator<Item = &'a TopicPartition> + Clone,

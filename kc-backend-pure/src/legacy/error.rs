@@ -6,7 +6,7 @@ use std::io;
 use kafka::error::{Error, KafkaCode};
 use kc_core::backend::{BackendError, BackendErrorKind};
 
-/// Maps an error of the crate; `context` names the failed action.
+/// Maps an error of the crate; `context` names the operation that failed.
 pub(super) fn failed(context: impl Into<String>, error: Error) -> BackendError {
     let kind = kind(&error);
     let transient = is_transient(&error);

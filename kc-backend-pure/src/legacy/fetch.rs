@@ -39,13 +39,14 @@ pub(super) enum Found {
     /// The broker returned no records although the log has more: the next batch is larger than the limit, or there is
     /// no record at the requested offset.
     Nothing,
-    /// The log does not contain the requested offset. The first offset of the log is given.
+    /// The log does not contain the requested offset. The value is the first offset of the log.
     Elsewhere(i64),
     /// Another error of this partition.
     Failed(Error),
 }
 
-/// Fetches records that exist already or arrive within `wait`. The result leaves out partitions without a leader.
+/// Fetches records that exist already or arrive within `wait`. The result leaves out partitions that must be fetched
+/// again later: those that are unknown, have no leader, or have an error that may pass.
 pub(super) fn fetch(
     client: &mut Client,
     wanted: &[Wanted],

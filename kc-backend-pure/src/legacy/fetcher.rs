@@ -78,7 +78,11 @@ impl Fetcher {
     }
 
     /// Returns the next records. The records of each partition are in the order of their offsets. Returns an empty list
-    /// if no records arrive within `wait`. Retries failed fetches during this time. Cancel safe.
+    /// if no records arrive within `wait`. Cancel safe.
+    ///
+    /// # Errors
+    /// Returns an error at once if it is not retriable. After a retriable error, fetches again, and returns this error
+    /// only if `wait` passes before a broker answers.
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         let mut failure = None;
@@ -111,7 +115,7 @@ impl Fetcher {
         self.outbox.drain(..count).collect()
     }
 
-    /// Requests records, unless a request is pending, and waits for them. Returns whether brokers answered.
+    /// Requests records, unless a request is pending, and waits for them until `end`. Returns whether brokers answered.
     async fn fetch(&mut self, end: Instant) -> Result<bool, BackendError> {
         if self.asked.is_none() {
             self.asked = self.ask(end);

@@ -77,7 +77,7 @@ impl LegacyLogReader {
         self.group.clone().ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Unsupported,
-                "use committed positions with a log reader that has no group",
+                "read or commit positions without a consumer group",
             )
         })
     }

@@ -75,8 +75,8 @@ impl Membership {
 
     // --- Positions.
 
-    /// Stores positions. Ignores partitions that are not assigned. Also ignores positions before the start of the
-    /// current assignment, because another member has already read further.
+    /// Stores positions. Ignores partitions that are not assigned, or whose start is not known yet. Also ignores
+    /// positions before the start of the current assignment, because another member has already read further.
     pub(super) fn store(&self, positions: &[(TopicPartition, i64)]) {
         self.with(|state| {
             for (at, offset) in positions {
@@ -141,8 +141,8 @@ impl Membership {
         });
     }
 
-    /// Returns the assigned partitions that were paused since the last call, and the assigned partitions that were
-    /// resumed since then.
+    /// Returns the partitions that were paused since the last call, and the partitions that were resumed since then.
+    /// Leaves out partitions that librdkafka does not read.
     pub(super) fn pauses_to_apply(&self) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         self.with(|state| {
             std::mem::take(&mut state.changed)
@@ -173,7 +173,8 @@ impl Membership {
         });
     }
 
-    /// Removes all partitions. Records fetched from them will be read again by their next owners.
+    /// Removes all partitions, and discards the records that were fetched from them and not returned yet. The next
+    /// owners of the partitions will read these records again.
     pub(super) fn revoke(&self) {
         self.with(|state| {
             let taken = std::mem::take(&mut state.assigned);

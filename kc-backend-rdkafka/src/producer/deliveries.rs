@@ -29,8 +29,8 @@ struct State {
     /// The number of flushes so far. This number identifies the current span. A span is the time from one flush to the
     /// next.
     span: u64,
-    /// The number of records of each span that are queued and not yet delivered. Spans without such records are not in
-    /// the map.
+    /// The number of records of each span that were queued, and that were neither delivered nor have failed yet. Spans
+    /// without such records are not in the map.
     outstanding: BTreeMap<u64, usize>,
     /// The first failure to deliver a record since the last flush. It is kept even if the caller does not wait for the
     /// delivery of that record.
@@ -82,7 +82,7 @@ impl Deliveries {
         }
     }
 
-    /// Returns the first failure since the last call.
+    /// Returns the first failure to deliver a record since the last call.
     pub(super) fn take_failure(&self) -> Result<(), BackendError> {
         match self.with(|state| state.failure.take()) {
             Some((topic, error)) => Err(self.error(&topic, error)),
@@ -90,7 +90,8 @@ impl Deliveries {
         }
     }
 
-    /// Returns whether a topic existed at the last lookup; `None` if it was never looked up.
+    /// Returns whether a topic existed at the last lookup. Returns `None` if the topic was not looked up yet, or not
+    /// since a delivery failed because the topic did not exist.
     pub(super) fn knows(&self, topic: &str) -> Option<bool> {
         self.with(|state| state.topics.get(topic).copied())
     }

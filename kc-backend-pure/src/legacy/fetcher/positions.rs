@@ -81,8 +81,8 @@ impl Positions {
 
     /// Handles a fetch that returned nothing although the log has more records. The next batch may be larger than the
     /// limit, so the limit grows. If the limit is at its maximum, the offset has no readable record: compaction removed
-    /// the record, or a transaction marker has this offset. Then the position advances by one, because the crate does
-    /// not report the offset of the next record.
+    /// the record, a transaction marker has this offset, or the batch is larger than the maximum. Then the position
+    /// advances by one, because the crate does not report the offset of the next record.
     pub(super) fn look_further(&mut self, at: &TopicPartition) {
         let most = self.total.max(MOST);
         let usual = self.usual();
@@ -103,7 +103,7 @@ impl Positions {
         position.offset = position.offset.saturating_add(1);
     }
 
-    /// Fetches from a partition with the usual limit again.
+    /// Resets the limit of a partition to the usual one, from the next fetch on.
     pub(super) fn look_as_usual(&mut self, at: &TopicPartition) {
         if let Some(position) = self.partitions.get_mut(at) {
             position.larger = None;
@@ -115,7 +115,7 @@ impl Positions {
         self.was_alone || !self.is_held_up()
     }
 
-    /// Returns whether a partition must be fetched alone and is not paused.
+    /// Returns whether there is a partition that must be fetched alone and is not paused.
     fn is_held_up(&self) -> bool {
         let mut partitions = self.partitions.iter();
         partitions.any(|(at, position)| position.larger.is_some() && !self.paused.contains(at))

@@ -33,7 +33,7 @@ impl Places {
         })
     }
 
-    /// Returns the topics that do not exist.
+    /// Returns those of `topics` that do not exist.
     pub(super) fn missing<'a>(&self, topics: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
         let missing = topics.filter(|topic| !self.topics.contains_key(*topic));
         let missing: BTreeSet<&String> = missing.collect();

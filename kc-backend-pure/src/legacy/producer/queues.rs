@@ -96,7 +96,8 @@ impl Queues {
     }
 
     /// Takes a batch from each partition in turn. A batch has at most `batch` bytes, and all batches together have at
-    /// most `total` bytes. A record that is larger than a limit is taken alone.
+    /// most `total` bytes. A record that is larger than `batch` is a batch of its own. A record that is larger than
+    /// `total` is taken only as the first record, and then alone.
     pub(super) fn take(&mut self, batch: usize, total: usize) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
         let mut left = total;
@@ -161,7 +162,7 @@ impl Queues {
         }
     }
 
-    /// Takes the records that have been in their queue for at least `than`.
+    /// Takes the records that have waited for at least `than` since they were enqueued.
     pub(super) fn take_older(&mut self, than: Duration) -> Vec<Queued> {
         let mut older = Vec::new();
         for queue in self.queues.values_mut() {
