@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_protocol::error::ResponseError;
 
-/// A request to the group coordinator that [`Faults`] can make fail.
+/// A request of a consumer group's client that [`Faults`] can make fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CoordinatorRequest {
@@ -107,8 +107,9 @@ impl Faults {
         self.with(|s| s.failing.get(&request).map_or(0, |(_, left)| *left))
     }
 
-    /// Sets whether the broker answers the first `JoinGroup` (version 4 and later) of a member with
-    /// `MEMBER_ID_REQUIRED` (79) and an id with which the member must join again, as Apache Kafka does. Default: true.
+    /// Sets whether the broker answers the first `JoinGroup` (version 4 and later) of a member without an instance id
+    /// with `MEMBER_ID_REQUIRED` (79) and an id with which the member must join again, as Apache Kafka does. Default:
+    /// true.
     pub fn require_member_id(&self, required: bool) {
         self.with(|s| s.member_id_required = required);
     }

@@ -53,7 +53,8 @@ impl Groups {
             .map(|(name, entry)| (name.as_str(), entry))
     }
 
-    /// Adds a member to a group. Creates the group if it does not exist. The returned receiver gets the answer.
+    /// Adds a member to a group, or lets a member join again. Creates the group if it does not exist. The returned
+    /// receiver gets the answer.
     pub(crate) fn join(
         &mut self,
         now: Instant,
@@ -126,7 +127,8 @@ impl Groups {
         left.unwrap_or(Err(ResponseError::UnknownMemberId))
     }
 
-    /// Checks that this member may commit. If the group does not exist, a client may commit without a member id.
+    /// Checks that this member may commit offsets now. If the group does not exist or has no members, a client may
+    /// commit without a member id and with a generation below 0.
     pub(crate) fn may_commit(
         &mut self,
         now: Instant,
