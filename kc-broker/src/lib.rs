@@ -1,8 +1,8 @@
 //! An in-process, in-memory Kafka broker for demos and tests.
 //!
 //! **It is not a store for real data.** It is a single node. It keeps all records in memory, and loses them when it
-//! stops. It has no authentication, no encryption, no transactions and no retention: topics with the setting "compact"
-//! keep all their records. For production, use Apache Kafka or a compatible broker.
+//! stops. It has no authentication, no encryption, no transactions and no retention: topics with
+//! `cleanup.policy=compact` keep all their records, too. For production, use Apache Kafka or a compatible broker.
 //!
 //! It behaves like Apache Kafka: common clients can produce, consume with or without a consumer group, and administer
 //! topics. It answers ApiVersions, Metadata, Produce, Fetch, ListOffsets, FindCoordinator, JoinGroup, SyncGroup,
@@ -35,9 +35,11 @@
 //! # Bounds
 //!
 //! The stored records ([`Builder::memory_limit`]), frames, connections, partitions, groups and everything else that
-//! clients can make grow are bounded by the constants of this crate. When a limit is reached, the broker answers with
-//! an error code and logs a `tracing` warning. It closes the connection of a client that violates the protocol; other
-//! clients are not affected.
+//! clients can make grow are bounded by the constants of this crate. If a request would exceed a limit of stored
+//! records, partitions or groups, the broker answers with an error code; if all clients share the limit, it also logs a
+//! `tracing` warning. If a client exceeds a limit of frames, silence or bytes in flight, or violates the protocol, the
+//! broker logs a warning and closes the connection of this client. If too many connections are open, the broker closes
+//! one of them: see [`MAX_CONNECTIONS`].
 //!
 //! # Modules
 //!

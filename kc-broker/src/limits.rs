@@ -18,8 +18,8 @@ pub const BATCH_OVERHEAD_BYTES: usize = 256;
 /// The largest request frame in bytes, without its length prefix: 16 MiB. A larger frame ends the connection.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
-/// The largest number of values in a request: numbers, lengths and strings in all its arrays together. A request with
-/// more values ends the connection.
+/// The largest number of values in a request: numbers, lengths and strings together. A request with more values ends
+/// the connection.
 pub const MAX_REQUEST_VALUES: usize = 250_000;
 
 /// The largest record batch in bytes: Apache Kafka's default of `message.max.bytes`. The topic
@@ -49,7 +49,7 @@ pub const FREE_BYTES: usize = 64 << 10;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// The longest silence of a connection before its first request and within a request. It is also the longest time for
-/// which the broker waits until a client reads its response.
+/// which the broker waits for a client that reads nothing of its response.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest number of partitions of all topics together.
@@ -71,10 +71,12 @@ pub const MAX_GROUP_NAME_BYTES: usize = 1_024;
 /// are not used yet.
 pub const MAX_MEMBERS: usize = 1_000;
 
-/// The largest subscription of a group member in bytes, and also its largest assignment: 256 KiB.
+/// The largest size of a group member's protocols in bytes, which is the size of their names and subscriptions
+/// together: 256 KiB. It is also the size of the largest assignment of a member.
 pub const MAX_MEMBER_BYTES: usize = 256 << 10;
 
-/// The longest session and rebalance time-out of a group member, as in Apache Kafka.
+/// The longest session time-out and the longest rebalance time-out of a group member: 30 minutes, Apache Kafka's
+/// default of `group.max.session.timeout.ms`.
 pub const MAX_GROUP_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// The wait for further members in the first rebalance of an empty group. Apache Kafka waits 3 s by

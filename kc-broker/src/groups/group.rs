@@ -80,8 +80,8 @@ impl Group {
         &self.protocol_type
     }
 
-    /// Returns the protocol on which the members agreed. It is empty if the group has no members, and during its first
-    /// rebalance.
+    /// Returns the protocol that was selected for the current or the last generation. It is empty while the group is
+    /// `Empty`, and until the first generation after that begins.
     pub(crate) fn protocol(&self) -> &str {
         &self.protocol
     }
@@ -264,7 +264,7 @@ impl Group {
         }
     }
 
-    /// Extends a member's session.
+    /// Extends a member's session. Returns `RebalanceInProgress` in the state `Preparing`: the member must join again.
     pub(crate) fn heartbeat(
         &mut self,
         now: Instant,
@@ -279,8 +279,8 @@ impl Group {
         }
     }
 
-    /// Checks that this member may commit offsets now. While the group has no members, a client may commit without a
-    /// member id and with a generation below 0.
+    /// Checks that this member may commit offsets now, and extends the member's session. While the group has no
+    /// members, a client may commit without a member id and with a generation below 0.
     pub(crate) fn may_commit(
         &mut self,
         now: Instant,
@@ -312,8 +312,8 @@ impl Group {
         Ok(())
     }
 
-    /// Returns the time at which [`expire`](Self::expire) must be called next. A change of the group may change this
-    /// time.
+    /// Returns the time at which [`expire`](Self::expire) must be called next, or `None` if nothing can expire. A
+    /// change of the group may change this time.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let phase = match self.state {
             State::Preparing { deadline, .. } | State::Completing { deadline } => Some(deadline),
@@ -327,8 +327,9 @@ impl Group {
         silent.map(|m| m.expires).chain(pending).chain(phase).min()
     }
 
-    /// Removes members whose session has ended, and ends the states `Preparing` and `Completing` if their deadline has
-    /// passed.
+    /// Removes pending member ids that have expired, and members whose session has ended. If the deadline of
+    /// `Preparing` or `Completing` has passed, removes also the members that do not wait for an answer, and continues
+    /// with the others.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.pending.retain(|_, lapses| *lapses > now);
         let dead = |m: &Member| m.waiting == Waiting::Nothing && m.expires <= now;
@@ -419,7 +420,8 @@ impl Group {
         }
     }
 
-    /// Ends `Preparing` if its deadline has passed, or if all members have joined and no member id is pending.
+    /// Ends `Preparing` if its deadline has passed. If the group was not empty before, ends `Preparing` already when
+    /// all members have joined and no member id is pending. Members that have not joined until then are removed.
     fn complete_if_ready(&mut self, now: Instant) {
         let State::Preparing { deadline, initial } = self.state else {
             return;

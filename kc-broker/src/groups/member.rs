@@ -59,7 +59,7 @@ pub(crate) struct JoinRequest {
     pub(crate) member_id: String,
     /// The id that the member gets if it is new.
     pub(crate) new_id: String,
-    /// True if a new member must join again with the id that it gets.
+    /// True if a new member without an instance id must join again with the id that it gets.
     pub(crate) id_required: bool,
     pub(crate) instance_id: Option<String>,
     pub(crate) client_id: String,

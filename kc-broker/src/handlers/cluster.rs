@@ -22,7 +22,8 @@ use crate::protocol::{Context, SUPPORTED};
 use crate::state::{CLUSTER_ID, NODE_ID, Settings, State};
 use crate::topics::{Topic, TopicConfig, TopicName};
 
-/// The last Metadata version without topic ids in the request and without a flag for auto-creation.
+/// The last Metadata version without the flag `allow_auto_topic_creation` in the request. Up to this version, each
+/// request allows the creation of topics.
 const ALWAYS_ALLOWS_CREATION: i16 = 3;
 /// The first FindCoordinator version with several keys in a request.
 const FIND_SEVERAL: i16 = 4;

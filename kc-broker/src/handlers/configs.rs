@@ -30,7 +30,8 @@ const SOURCE_DEFAULT: i8 = 5;
 /// The value type "string".
 const TYPE_TEXT: i8 = 2;
 
-/// Returns the config source of a topic setting, whose value is `set`, or the default if `set` is `None`.
+/// Returns the config source of a topic setting. `set` is the value that was set for the topic, or `None` if the
+/// default applies.
 pub(super) fn source(set: Option<&str>) -> i8 {
     if set.is_some() {
         SOURCE_TOPIC
@@ -146,7 +147,8 @@ pub(crate) fn alter(
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-/// Changes all settings in the request. If one of them is refused, changes no setting.
+/// Changes all settings that the request names for one topic. If one of them is refused, or if `validate_only` is true,
+/// changes no setting.
 fn alter_one(
     state: &mut State,
     resource: &AlterConfigsResource,

@@ -125,7 +125,7 @@ fn answer(version: i16, index: i32, result: Result<Appended, Refusal>) -> Partit
 }
 
 /// Answers a fetch request as soon as there are enough bytes to return, an error has occurred, or the maximum wait of
-/// the request has passed.
+/// the request has passed. The wait is at most [`MAX_FETCH_WAIT`].
 pub(crate) async fn fetch(context: &Context<'_>, request: FetchRequest) -> FetchResponse {
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + wait.min(MAX_FETCH_WAIT);

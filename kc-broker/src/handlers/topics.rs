@@ -1,4 +1,4 @@
-//! CreateTopics, CreatePartitions, DeleteTopics.
+//! CreateTopics, CreatePartitions, DeleteTopics: these requests create and delete topics and their partitions.
 
 use std::collections::BTreeMap;
 
@@ -97,8 +97,8 @@ fn explain(error: ResponseError) -> &'static str {
     }
 }
 
-/// Returns the number of partitions that a request asks for. The request has the number itself, or an assignment of all
-/// partitions to this broker.
+/// Returns the number of partitions that a request asks for. The request has the number itself, or -1 for `default`, or
+/// an assignment of all partitions to this broker.
 fn partition_count(default: u16, asked: &CreatableTopic) -> Result<u16, ResponseError> {
     if !matches!(asked.replication_factor, -1 | 1) {
         return Err(ResponseError::InvalidReplicationFactor);

@@ -1,4 +1,4 @@
-//! A record batch of format 2 (magic 2), stored as received.
+//! A record batch of format 2 (magic 2). It is stored as received, except for its base offset and its leader epoch.
 //!
 //! Header, 61 bytes, big endian: base offset (8), batch length after this field (4), partition leader epoch (4), magic
 //! (1), CRC-32C of all that follows (4), attributes (2), last offset delta (4), base timestamp (8), max timestamp (8),
@@ -30,7 +30,7 @@ pub(crate) enum BatchError {
     Checksum,
     #[error("transactional batches and control batches are not supported")]
     Transactional,
-    #[error("the record count of the record batch does not match its offsets")]
+    #[error("the record batch is empty, or its record count does not match its offsets")]
     Count,
 }
 
@@ -139,8 +139,8 @@ impl RecordBatch {
     }
 
     /// Returns the offset delta and the timestamp of the first record that is not older than `timestamp` (milliseconds
-    /// since the epoch). A compressed batch is not decompressed: in this case, the offset delta 0 and the largest
-    /// timestamp of the batch are returned.
+    /// since the epoch), or `None` if the largest timestamp of the batch is older. A compressed batch is not
+    /// decompressed: in this case, the offset delta 0 and the largest timestamp of the batch are returned.
     pub(crate) fn first_since(&self, timestamp: i64) -> Option<(i64, i64)> {
         if self.max_timestamp < timestamp {
             return None;

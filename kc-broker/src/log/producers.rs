@@ -48,8 +48,9 @@ struct Producer {
 }
 
 impl Producers {
-    /// Checks whether a batch of this origin is new. A producer that is not known may start at any sequence number,
-    /// because the partition may have forgotten this producer.
+    /// Checks whether a batch of this origin is new. The first batch of a new epoch must have the sequence number 0. A
+    /// producer that is not known may start at any sequence number, because the partition may have forgotten this
+    /// producer.
     pub(crate) fn check(&self, origin: Origin) -> Result<Verdict, SequenceError> {
         let Some(producer) = self.known.get(&origin.producer_id) else {
             return Ok(Verdict::New);

@@ -32,7 +32,7 @@ pub(super) enum ConnectionError {
         "the client announced a frame of {0} bytes, but a frame must have 0 to {MAX_FRAME_BYTES} bytes"
     )]
     FrameSize(i32),
-    #[error("the client was silent for {} s", .0.as_secs())]
+    #[error("the client sent nothing, or read nothing of its response, for {} s", .0.as_secs())]
     Silent(Duration),
     #[error(
         "the limit of {MAX_IN_FLIGHT_BYTES} bytes for requests and responses in flight is reached"

@@ -1,4 +1,4 @@
-//! Topic settings. They are stored and described, but only `max.message.bytes` has an effect.
+//! Topic settings. Clients can change and read them, but only `max.message.bytes` has an effect.
 
 use std::collections::BTreeMap;
 
@@ -139,7 +139,7 @@ impl TopicConfig {
         Ok(())
     }
 
-    /// Adds the items of `value` that are not yet in the list.
+    /// Adds the items of `value` to a list setting, except items that it has already.
     pub(crate) fn append(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let present = self.list(name)?;
         let missing = items(value).filter(|v| !present.iter().any(|p| p == v));
@@ -147,7 +147,7 @@ impl TopicConfig {
         self.set(name, &joined.join(","))
     }
 
-    /// Removes the items of `value` from a list.
+    /// Removes the items of `value` from a list setting.
     pub(crate) fn subtract(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let mut present = self.list(name)?;
         present.retain(|p| items(value).all(|v| v != p));
