@@ -34,7 +34,7 @@ pub(crate) struct Described {
 pub(crate) struct DescribedKey {
     /// `signing` or `exchange`.
     pub(crate) kind: &'static str,
-    /// The number by which the protocol names the kind of key: the type of a signing key, or the version of a key
+    /// The number by which the protocol names the kind of key: the type of a signing key, or the number of a key
     /// exchange.
     #[serde(rename = "type")]
     pub(crate) version: u8,
@@ -105,7 +105,7 @@ impl DescribedKey {
         let (version, public) = (self.version, &self.public);
         match &self.fingerprint {
             Some(name) => format!("signing key {name} of type {version}: {public}"),
-            None => format!("key-exchange key of version {version}: {public}"),
+            None => format!("key-exchange key of type {version}: {public}"),
         }
     }
 }

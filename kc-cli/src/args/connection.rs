@@ -48,8 +48,8 @@ pub(crate) struct ConnectionArgs {
     #[arg(short, long, value_name = "HOST:PORT,...", value_parser = servers)]
     pub(crate) bootstrap_servers: Option<String>,
 
-    /// The security protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [default: PLAINTEXT if -b names only this
-    /// host, else the node's setting]
+    /// The security protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [default: the setting of -X or of the
+    /// environment; else PLAINTEXT if -b names only this host; else the node's setting]
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) security_protocol: Option<String>,
 
@@ -81,7 +81,7 @@ impl ConnectionArgs {
         self.bootstrap_servers.is_some() || self.sets(SERVERS)
     }
 
-    /// Returns whether -X sets a setting.
+    /// Returns whether -X sets the setting with this name.
     fn sets(&self, name: &str) -> bool {
         let mut names = self.settings.iter().map(|(given, _)| canonical_name(given));
         names.any(|given| given == name)

@@ -7,15 +7,17 @@ use kc::core::types::RootTopics;
 /// Topics that are copies of other topics.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CopiesArg {
-    /// TOPIC is a copy of the topic ROOT, as MirrorMaker 2 makes them: its records need the data keys of ROOT. TOPIC can
-    /// be a regular expression that begins with ^ and matches a whole name; $1 in ROOT then stands for its first group.
-    /// The option can be repeated [default: the node's setting root_topics]
+    /// TOPIC is a copy of the topic ROOT, as MirrorMaker 2 makes them: its records need the data keys of ROOT. TOPIC
+    /// can be a regular expression that begins with ^ and matches a whole name; $1 in ROOT then stands for the text
+    /// that the first group of the expression matches. The option can be repeated [default: the node's setting
+    /// root_topics]
     #[arg(long, value_name = "TOPIC=ROOT", value_parser = copy, help_heading = "Records")]
     root_topic: Vec<(String, String)>,
 }
 
 impl CopiesArg {
-    /// Adds the copies to the settings of a node.
+    /// Sets the copies in the settings of a node, where they replace the entry `root_topics`. If no copies are given,
+    /// the entry stays in force.
     pub(crate) fn of(&self, node: NodeBuilder) -> NodeBuilder {
         let copies = self.root_topic.iter();
         copies.fold(node, |node, (copy, original)| {

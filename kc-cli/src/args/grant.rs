@@ -16,14 +16,14 @@ const PATTERN_START: char = '^';
 #[command(next_help_heading = "Certificate")]
 pub(crate) struct GrantArgs {
     /// The topics that the certificate grants: names, and regular expressions that begin with ^ and match root topics
-    /// [default: the topics of the key's present chain; if the key has no chain, all topics, but `kc chain enroll`
-    /// then needs --topics]
+    /// [default: the topics of the key's present chain, or else of another chain of the node; if the node has no chain,
+    /// all topics, but `kc chain enroll` then needs --topics]
     #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', value_parser = topic, action = ArgAction::Append)]
     pub(crate) topics: Vec<String>,
 
     /// The largest number of certificates that may follow this one in a chain: requests and replies need 1, a chain
-    /// server needs 2 [default: the number in the key's present chain; if the key has no chain, or --role changes the
-    /// role, the number that the role needs]
+    /// server needs 2 [default: the number in the key's present chain, or else in another chain of the node; if the
+    /// node has no chain, or --role changes the role, the number that the role needs]
     #[arg(long, value_name = "N")]
     pub(crate) pathlen: Option<u32>,
 }
@@ -127,7 +127,7 @@ impl SchemeArgs {
         }
         if [reqs, keys, subs].iter().any(|suffix| suffix.is_empty()) {
             return Err(CliError::usage(
-                "a suffix of side topics is empty, so data keys would go to the data topic",
+                "a suffix of side topics is empty, so a side topic would have the name of a data topic",
             )
             .advise("give a suffix such as .keys"));
         }

@@ -24,7 +24,7 @@ pub(crate) use signer::{ProvisionerArgs, RootArgs};
 pub(crate) use token::{AdoptArg, KeystoreArgs, TokenUri};
 pub(crate) use values::{Given, KeyArgs, base64, read_bytes};
 
-/// Parses the type of a signing key by its version: 1 or 4.
+/// Parses the type of a signing key, which is a number: 1 or 4.
 pub(crate) fn key_type(text: &str) -> Result<KeyType, String> {
     let version = text.parse().ok().and_then(KeyType::from_version);
     version.ok_or_else(|| "expected 1 (Ed25519) or 4 (Ed25519 and SLH-DSA)".to_owned())

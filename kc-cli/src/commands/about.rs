@@ -42,7 +42,7 @@ struct Version {
     version: &'static str,
     /// The Cargo features that the program was built with.
     features: Vec<&'static str>,
-    /// The Kafka clients that are built in; the first is the default.
+    /// The Kafka clients that are built in. The default is `pure`, even if it is not built in.
     backends: Vec<&'static str>,
     /// The possible places of a node's keys.
     keystores: Vec<&'static str>,

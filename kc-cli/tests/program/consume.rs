@@ -147,7 +147,7 @@ fn stopping_with_records_that_wait_is_told() {
     let mut bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
     bob.says("no node has answered requests");
     bob.terminate();
-    bob.says("2 records of t not opened for lack of data keys");
+    bob.says("2 records of t could not be opened without data keys");
     assert_eq!(bob.end(), 3);
 }
 

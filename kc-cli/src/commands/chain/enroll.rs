@@ -86,8 +86,8 @@ pub(super) async fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let constraints = args.constraints(&candidate, role, &server)?;
     require_grants(&server.chains()?, &server.trust, role, &constraints).map_err(|error| {
         CliError::refused(format!("{id} cannot certify a {role}"), &error).advise(
-            "a chain server can grant only what its own chain grants: by default the roles producer, \
-             prodcon-limited and consumer-limited",
+            "a chain server needs a valid chain of its own, and can grant only what this chain grants: by default the \
+             roles producer, prodcon-limited and consumer-limited",
         )
     })?;
     let entry = ChainKey::due_at(Clock::system().now(), &candidate.key, &constraints);
@@ -175,8 +175,9 @@ impl Args {
         })
     }
 
-    /// Returns the constraints of the new chains. Constraints that the arguments do not give are taken from the node's
-    /// own chain.
+    /// Returns the constraints of the new chains. Topics that the arguments do not give are taken from the node's own
+    /// chain. A path length that they do not give is taken from this chain if the role stays the same; otherwise it
+    /// follows from the role.
     fn constraints(
         &self,
         candidate: &Candidate,

@@ -43,7 +43,8 @@ struct Report {
 struct Verdict {
     node: String,
     valid: bool,
-    /// The fingerprint of the root of trust under which the chain is valid; null if the chain is not valid.
+    /// The fingerprint of the root of trust under which the chain is valid, or of the key that revokes itself; null if
+    /// the chain is not valid.
     root: Option<String>,
     /// The check that refused the chain; null if the chain is valid.
     check: Option<String>,
@@ -57,7 +58,7 @@ struct Verdict {
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let bytes = args.what.bytes("the chain or certificate")?;
     let unreadable = |error: ChainError| {
-        CliError::refused("the input is neither a chain nor a certificate", &error)
+        CliError::refused("the input cannot be read as a chain or certificate", &error)
             .advise("give the whole chain or certificate, as it was printed or stored")
     };
     let (kind, certificates) = read(&bytes).map_err(unreadable)?;
@@ -118,7 +119,7 @@ fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError
 /// Returns a chain unchanged. For a certificate, returns the chain that consists of this one certificate.
 ///
 /// # Errors
-/// [`ChainError`] of the check C01, C02 or C06 if the bytes are neither a chain nor a certificate.
+/// [`ChainError`] of the check C02, C06, C07 or C08 if the bytes are neither a chain nor a certificate.
 pub(super) fn as_chain(bytes: Vec<u8>) -> Result<Vec<u8>, ChainError> {
     Ok(match read(&bytes)?.0 {
         CHAIN => bytes,

@@ -30,7 +30,8 @@ pub(crate) struct InstallArgs {
     json: bool,
 }
 
-/// Validates a certificate or chain under the node's roots of trust, and stores it for the key that it certifies.
+/// Validates a certificate or chain under the node's allowlist and denylist, and stores the chain for the certified
+/// key.
 pub(super) fn install(args: &InstallArgs, ui: Ui) -> Result<(), CliError> {
     let signed = args.signed.bytes("the signed certificate")?;
     let not_stored = |error: ChainError| {

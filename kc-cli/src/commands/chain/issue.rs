@@ -164,8 +164,9 @@ impl Args {
         })
     }
 
-    /// Returns the role and the constraints of the new chain. A role or constraints that the arguments do not give are
-    /// taken from the node's present chain.
+    /// Returns the role and the constraints of the new chain. A role or topics that the arguments do not give are taken
+    /// from the node's present chain. A path length that they do not give is taken from this chain if the role stays
+    /// the same; otherwise it follows from the role.
     fn choose_grant(
         &self,
         node: &StoredNode,
@@ -192,7 +193,7 @@ impl Args {
 }
 
 /// Returns the constraints of the last certificate in the key's chain. If the key has no chain, takes the
-/// constraints from another chain of the node. Returns `None` if the node has no chain.
+/// constraints from another chain of the node. Returns `None` if the node has no chain that can be read.
 pub(super) fn granted_before(
     node: &StoredNode,
     index: usize,
@@ -209,7 +210,7 @@ pub(super) fn granted_before(
 }
 
 /// Returns the role with these usages. A chain server has the same usages as a `prodcon-limited` node, but only a chain
-/// server has a list of keys in its configuration.
+/// server has a list of keys in its configuration. Returns `None` if no role of the node can have these usages.
 pub(super) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> {
     let config = &node.config;
     let section = Section::CHAIN_KEYS.name(config.node_id());
@@ -289,9 +290,9 @@ fn warn_of_classical(node: &StoredNode, root: &VerifyingKey, ui: Ui) {
     });
     if let Some(classical) = classical.next() {
         ui.note(format!(
-            "the node ignores the classical root of trust {} from now on, because it has the same Ed25519 key: the \
-             node refuses nodes that have only chains of type 1. To keep this root in force until all nodes are \
-             migrated, set `allow_classical_root : true` in the node's section of its .config",
+            "the node ignores the classical root of trust {} from now on, because the new root has the same Ed25519 \
+             key: it refuses nodes that have only chains from the classical root. To keep the classical root in force \
+             until all nodes are migrated, set `allow_classical_root : true` in the node's section of its .config",
             classical.fingerprint()
         ));
     }

@@ -117,7 +117,8 @@ pub(super) fn provisioners(args: &ProvisionersArgs, ui: Ui) -> Result<(), CliErr
 }
 
 impl ProvisionersArgs {
-    /// Returns the keys of all provisioners: derived from the password, or generated on the token.
+    /// Returns the keys of all provisioners. They are derived from the password or, with --keystore, are on the token.
+    /// Keys that the token does not have yet are generated there.
     fn keys(&self) -> Result<Vec<Box<dyn Signer>>, CliError> {
         let root = self.root_public.verifying_key()?;
         let key_type = self.key_type.unwrap_or(root.key_type());

@@ -14,7 +14,7 @@ const AT_END: Duration = Duration::from_secs(5);
 /// The time that records wait for data keys before the hint that no producer answers.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Explains once that `--from-beginning` gives no records, because the group has a committed position.
+/// Explains once why `--from-beginning` may give no records: the topic is empty, or the group has committed positions.
 #[derive(Debug)]
 pub(super) struct AtEnd {
     since: Instant,
@@ -55,7 +55,8 @@ impl AtEnd {
     }
 }
 
-/// Reports once that records wait for data keys and no producer has answered.
+/// Reports that records wait for data keys and no producer has answered. Reports it again only after records were
+/// opened, or none waited.
 #[derive(Debug)]
 pub(super) struct Silence {
     /// The place of the requests, and the remedies.

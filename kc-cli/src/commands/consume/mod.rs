@@ -27,8 +27,8 @@ use crate::ui::Ui;
 /// Receive records and decrypt them
 ///
 /// The command prints each record as soon as its data key has arrived. It commits a position only after the reader of
-/// stdout has taken all records before this position. The next run with the same group continues at the committed
-/// position.
+/// stdout has taken all records before this position; at the end, records that the reader can still take count as
+/// taken. The next run with the same group continues at the committed position.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The topic; or a regular expression that begins with ^, for all topics that match it, including topics
@@ -45,8 +45,9 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["node", "group", "foreign", "from_beginning"], help_heading = "Records")]
     raw: bool,
 
-    /// Start at the first record if the group has no committed position [default: start at the end, unless the
-    /// node's .config has auto_offset_reset : earliest]
+    /// Start at the first record if the group has no committed position [default: start at the end; but at the
+    /// first record if the topic appears only during the run, or if the node's .config has auto_offset_reset :
+    /// earliest]
     #[arg(long, help_heading = "Records")]
     from_beginning: bool,
 
@@ -70,7 +71,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     plain_keys: bool,
 
-    /// The policy for records that are not sealed, or that are forged [default: fail]
+    /// The policy for records that are not sealed, or that no data key opens, such as forged records [default: fail]
     #[arg(long, value_enum, help_heading = "Records")]
     foreign: Option<Foreign>,
 
@@ -157,7 +158,8 @@ impl Args {
         }
     }
 
-    /// Returns the error for a run that reached its time limit after `read` records.
+    /// Returns the error for a run that reached its time limit after `read` records, while `waiting` records waited for
+    /// their data keys.
     fn timed_out(&self, read: u64, waiting: usize) -> CliError {
         let limit = self.timeout.unwrap_or_default();
         let limit = humantime::format_duration(limit);

@@ -70,8 +70,8 @@ pub(super) async fn run(
     summary(args, end, waiting, output.written()).and(closed)
 }
 
-/// Joins the group, if the node's chain allows it to request data keys of the topic. For a regular expression, the
-/// chain is checked later, for each topic.
+/// Joins the group, after the topic exists and if the node's chain allows the node to request data keys of the topic.
+/// For a regular expression, the chain is checked later, for each topic.
 async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
     let open = session.node();
     let topics = args.topics()?;
@@ -105,7 +105,7 @@ fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), Cl
     match end {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(written, waiting)),
         End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
-            "interrupted: {} of {} not opened for lack of data keys; the next run receives them again",
+            "interrupted: {} of {} could not be opened without data keys; the next run receives them again",
             counted(waiting, "record"),
             args.topic
         ))),

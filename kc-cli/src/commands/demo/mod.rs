@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// The size of each message in bytes
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=900_000))]
     size: u32,
-    /// Keep the nodes' files in this folder [default: a temporary folder]
+    /// Keep the nodes' files in this folder [default: a temporary folder, which is deleted at the end]
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
@@ -33,7 +33,8 @@ pub(crate) struct Args {
 /// Runs the demonstration.
 ///
 /// # Errors
-/// [`CliError`] if a message did not arrive as it was sent, or if the broker or the third node could read a message.
+/// [`CliError`] if a step fails or takes too long, if a message did not arrive as it was sent, or if the broker or the
+/// third node could read a message.
 pub(crate) async fn run(args: Args, ui: Ui) -> Result<(), CliError> {
     let messages = Messages {
         count: args.messages as usize,

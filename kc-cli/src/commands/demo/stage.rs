@@ -31,7 +31,7 @@ pub(super) struct Messages {
     pub(super) size: usize,
 }
 
-/// The phrase in all messages, for which the demonstration searches the records of the broker.
+/// The phrase that fills the messages. The demonstration searches the records of the broker for this phrase.
 pub(super) const PHRASE: &[u8] = b"the quick brown fox";
 
 impl Messages {

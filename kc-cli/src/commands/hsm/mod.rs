@@ -98,12 +98,12 @@ pub(crate) struct InitArgs {
     #[arg(value_name = "URI", value_parser = TokenUri)]
     uri: Pkcs11Uri,
 
-    /// A file with the new PIN of the security officer, who can later change the PIN for nodes [default: KC_HSM_SO_PIN,
+    /// A file with the new PIN of the security officer, who can later change the user PIN [default: KC_HSM_SO_PIN,
     /// else a prompt]
     #[arg(long, value_name = "FILE")]
     so_pin_file: Option<PathBuf>,
 
-    /// A file with the new PIN for nodes [default: KC_HSM_PIN, else a prompt]
+    /// A file with the new user PIN, with which nodes log in [default: KC_HSM_PIN, else a prompt]
     #[arg(long, value_name = "FILE")]
     pin_file: Option<PathBuf>,
 }
