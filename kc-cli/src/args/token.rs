@@ -52,7 +52,8 @@ pub(crate) struct KeystoreArgs {
 /// The choice to use keys that are already on the token instead of new keys.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct AdoptArg {
-    /// Use the keys that `kc hsm generate` made on the token for a node with this id, instead of new keys
+    /// Use the keys of a node with this id that are already on the token, for example from `kc hsm generate`; only
+    /// missing keys are generated
     #[arg(long, help_heading = "Node")]
     pub(crate) adopt: bool,
 }

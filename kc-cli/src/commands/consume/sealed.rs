@@ -20,8 +20,8 @@ use crate::ui::Ui;
 /// The time between two checks while no record arrives. A check finds out which printed records the reader of
 /// stdout has taken, and how many records wait for data keys.
 const LOOK: Duration = Duration::from_millis(500);
-/// The time that a write to stdout may still take after a signal, so that the number of printed records is known. It is
-/// limited, because the reader of stdout may have stopped reading.
+/// The time that a write to stdout may still take after a signal or the time limit, so that the number of printed
+/// records is known. It is short, because the reader of stdout may have stopped reading.
 const PRINT_GRACE: Duration = Duration::from_secs(2);
 /// If the values of the records in a write have at least this many bytes in total, no further record is added.
 const PRINTED_BYTES: usize = 64 << 10;

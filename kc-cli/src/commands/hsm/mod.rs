@@ -235,8 +235,8 @@ fn rotate(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
 
 /// Start a new ratchet for a node
 ///
-/// Use this for a node that has lost its ratchet: the file of the ratchet, or the ratchet's key on the token. The node
-/// still hands out its retained data keys to consumers.
+/// Use this if a node on a token has lost its ratchet: the file of the ratchet, or the ratchet's key on the token. The
+/// node still sends its retained data keys to consumers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RenewArgs {
     #[command(flatten)]
