@@ -14,14 +14,14 @@ pub enum BackendErrorKind {
     UnknownTopic,
     /// The topic already exists.
     TopicExists,
-    /// The user name, the password or the certificate is wrong.
+    /// The broker does not accept the user name, the password, the SASL mechanism or the client certificate.
     Authentication,
     /// The broker denies this user the operation.
     Authorization,
     /// The TLS handshake failed, for example because the authority that certified the broker is not trusted, the
     /// certificate is for another host name, or the broker does not use TLS on this port.
     Tls,
-    /// The record is larger than the broker accepts.
+    /// The record is larger than the broker accepts, or than the client's `max_request_size` allows.
     RecordTooLarge,
     /// The broker refuses the request for another reason, such as a full disk or a policy.
     Rejected,

@@ -113,7 +113,8 @@ impl Subscription {
     }
 }
 
-/// Lists the names and the regular expressions in the form that [`Subscription::parse`] takes.
+/// Lists the names and the regular expressions, separated by commas. Each text has the form that
+/// [`Subscription::parse`] takes.
 impl fmt::Display for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let patterns = self.patterns.iter().map(|(text, _)| text.as_str());

@@ -43,7 +43,7 @@ impl Capabilities {
 /// its own, so that no client waits for another.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync {
-    /// Returns the backend's name in configurations: `pure` or `rdkafka`.
+    /// Returns the backend's name in configurations, for example `pure` or `rdkafka`.
     fn name(&self) -> &'static str;
 
     /// Returns the capabilities.
@@ -66,7 +66,7 @@ pub trait Backend: Debug + Send + Sync {
     async fn producer(&self) -> Result<Box<dyn Producer>, BackendError>;
 
     /// Connects a client that reads partition 0 of topics. `group` is the consumer group under which the client
-    /// commits positions.
+    /// commits positions. Without a group, the client can neither commit positions nor return committed ones.
     ///
     /// Cancel safe: the connection is abandoned.
     ///
@@ -142,7 +142,8 @@ pub trait Admin: Debug + Send + Sync {
     async fn topics(&self, deadline: Duration) -> Result<Vec<String>, BackendError>;
 
     /// Creates a topic. In a cluster, some brokers learn of a new topic later than others. The method therefore
-    /// completes when the broker that answers [`partitions`](Self::partitions) knows the topic, or after 10 s.
+    /// completes when the broker that answers [`partitions`](Self::partitions) knows the topic, but waits for this at
+    /// most 10 s, and not beyond the deadline.
     ///
     /// Not cancel safe: the topic may be created nevertheless.
     ///
@@ -174,8 +175,9 @@ pub trait Producer: Debug + Send + Sync {
     /// Not cancel safe: the record may or may not have been queued.
     ///
     /// # Errors
-    /// Returns a [`BackendError`] of a kind such as `UnknownTopic`, `RecordTooLarge` or `Timeout` if the record
-    /// cannot be queued within the producer's deadline. The returned future may report the same errors instead.
+    /// Returns a [`BackendError`] of a kind such as `UnknownTopic`, `RecordTooLarge` or `Timeout` if the record cannot
+    /// be queued within [`max_block`](super::ClientSettings::max_block). The returned future may report the same errors
+    /// instead.
     async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError>;
 
     /// Waits until all records that were queued before this call are acknowledged. Records that are queued during the
@@ -352,8 +354,8 @@ pub struct Polled {
     pub records: Vec<Record>,
     /// The partitions that were revoked since the last poll.
     ///
-    /// Their stored positions have been committed. Records of these partitions that are still being processed will be
-    /// delivered again, to the next owner.
+    /// The stored positions of these partitions have been committed, unless the commit failed or the member had lost
+    /// its membership. Records after the committed positions will be delivered again, to the next owner.
     pub revoked: Vec<TopicPartition>,
 }
 
@@ -391,7 +393,7 @@ pub trait GroupConsumer: Debug + Send {
     /// meanwhile. The member remains in the group.
     fn pause(&mut self, partitions: &[TopicPartition]);
 
-    /// Resumes fetching from paused partitions, at the position where it stopped.
+    /// Resumes fetching from paused partitions, at the positions where fetching stopped.
     fn resume(&mut self, partitions: &[TopicPartition]);
 
     /// Returns the partitions that are assigned to this member.

@@ -147,8 +147,8 @@ pub enum Compression {
 }
 
 impl ClientSettings {
-    /// Parses settings from names and values. An empty value leaves a setting at its default. If a name occurs
-    /// twice, the last occurrence counts.
+    /// Parses settings from names and values. Settings with an empty value count as absent. If a name occurs more than
+    /// once, the last occurrence counts.
     ///
     /// # Errors
     /// Returns an error that names the setting. Its kind is `Configuration` if a setting is unknown (the error then

@@ -391,7 +391,7 @@ pub(super) fn unknown(name: &str) -> BackendError {
         .copied()
         .unwrap_or_default();
     invalid(format!(
-        "there is no setting `{name}`; the nearest is `{nearest}`"
+        "there is no setting `{name}`; the most similar name is `{nearest}`"
     ))
 }
 

@@ -59,7 +59,7 @@ fn an_unknown_name_is_told_with_the_nearest() {
         assert_eq!(error.kind(), BackendErrorKind::Configuration);
         assert_eq!(
             error.context(),
-            format!("there is no setting `{wrong}`; the nearest is `{nearest}`")
+            format!("there is no setting `{wrong}`; the most similar name is `{nearest}`")
         );
     }
 }
