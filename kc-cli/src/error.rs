@@ -238,8 +238,8 @@ impl From<NodeSecretsError> for CliError {
 fn advice_on_chain(refusal: &ChainError) -> String {
     let advice = match refusal.check() {
         Check::Expiry => {
-            "the node's certificate has expired: `kc chain issue --node ID` issues a new chain for the same key; \
-             `kc chain publish` or a chain server sends a new chain to a running node"
+            "a certificate of the node's chain has expired: `kc chain issue --node ID` issues a new chain for the same \
+             key; `kc chain publish` or a chain server sends a new chain to a running node"
         }
         Check::Denylist => {
             "the key was denied on purpose: ask the keeper of the root of trust; `kc provision --force` gives the \

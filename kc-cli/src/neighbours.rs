@@ -18,7 +18,7 @@ use crate::status::trust;
 /// A node whose files are in the same folder as the files of a node that is being made or certified.
 struct Neighbour {
     config: NodeConfig,
-    /// The path of its configuration, for messages.
+    /// The path of the node's configuration, for messages.
     path: String,
     roots: Vec<VerifyingKey>,
 }
@@ -135,16 +135,16 @@ impl Neighbour {
     }
 }
 
-/// The largest number of nodes whose configurations are read.
+/// The largest number of nodes whose configurations are read for [`KnownNames`].
 const MAX_NODES: usize = 1000;
 
-/// The ids of nodes, by the fingerprints of the keys in their certificate chains.
+/// The ids of nodes, by the fingerprints of the keys that the nodes' chains certify.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownNames(HashMap<String, String>);
 
 impl KnownNames {
-    /// Reads the configurations of all nodes that `--node ID` can find, and of the nodes in the folder of `files`.
-    /// Takes no lock. Files that cannot be read are left out.
+    /// Reads the configurations of all nodes that `--node ID` can find, and of the nodes in the folder of `files`, but
+    /// of at most [`MAX_NODES`] nodes. Takes no lock. Files that cannot be read are left out.
     pub(crate) fn near(files: Option<&NodeFiles>) -> Self {
         let mut places = SearchPlaces::from_environment();
         let mut nodes = list_nodes(&places);

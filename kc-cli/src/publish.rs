@@ -22,8 +22,9 @@ pub(crate) struct Update {
     pub(crate) message: Vec<u8>,
 }
 
-/// Creates the topic if it does not exist, sends the updates and waits until the broker has acknowledged them. Returns
-/// the name of the topic.
+/// Sends updates to a management topic, and waits until the broker has acknowledged the updates. Before this, creates
+/// the topic if it does not exist. If kc may not create the topic, sends the updates nevertheless. Returns the name of
+/// the topic.
 pub(crate) async fn publish(
     connection: &Connection,
     topic: ManagementTopic,

@@ -95,7 +95,8 @@ impl Until {
         }
     }
 
-    /// Waits for `work`. If the run ends first, waits up to `grace` longer, so that `work` can finish.
+    /// Waits for `work`. If the run ends first, waits up to `grace` longer, so that `work` can finish. If `work` is not
+    /// complete then, drops `work` and returns the cause that ended the run.
     pub(crate) async fn or_after<T>(
         &mut self,
         grace: Duration,

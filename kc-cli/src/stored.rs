@@ -68,7 +68,7 @@ impl StoredNode {
         Ok(OwnChains::load(&self.config)?)
     }
 
-    /// Returns the signing keys that the node uses, in the order of the keys' chains in the configuration.
+    /// Returns the signing keys that the node uses, in the order in which the node's files hold them.
     pub(crate) fn keys(&self) -> Result<Vec<VerifyingKey>, CliError> {
         let types = self.key_types()?;
         let mut keys = self.stored_keys()?.signing;

@@ -60,9 +60,9 @@ pub(crate) fn open(
     Ok(Box::new(open_signer(token, labels, key_type)?))
 }
 
-/// Gives a key of an earlier version of kc the present labels, if `labels` name such a key. Returns the labels that the
-/// key has now. Scripts may still use the earlier labels. If `labels` are earlier labels, and the token has a key with
-/// the corresponding present labels, returns the present labels. Otherwise returns `labels`.
+/// Gives a key the present labels, if an earlier version of kc labelled it. `labels` may be the earlier labels, because
+/// scripts may still use these. Returns the labels that the key has now. If `labels` are earlier labels, and the token
+/// has no key with the corresponding present labels, returns `labels`.
 fn renamed(token: &Token, labels: NodeLabels) -> Result<NodeLabels, HsmError> {
     match labels.renamed() {
         Some(renamed) if relabel_signer(token, &renamed, None)? => Ok(renamed),

@@ -24,7 +24,9 @@ pub(crate) fn require_data_topic(
 ) -> Result<(), CliError> {
     if !is_topic_name(topic) {
         return Err(CliError::usage(format!("invalid topic name {topic:?}"))
-            .advise("a name has 1 to 249 ASCII letters, digits, dots, underscores and hyphens"));
+            .advise(
+                "a name has 1 to 249 ASCII letters, digits, dots, underscores and hyphens, and is neither . nor ..",
+            ));
     }
     if let Some((root, _)) = scheme.parse_side_topic(topic) {
         return Err(CliError::usage(format!(
@@ -37,7 +39,7 @@ pub(crate) fn require_data_topic(
             "{topic} is a management topic: management topics carry chains and list entries, not messages"
         ))
         .advise(
-            "choose another topic; only `kc trust` and `kc chain publish` write to management topics",
+            "choose another topic: management topics are reserved for `kc trust`, `kc chain publish` and chain servers",
         ));
     }
     Ok(())

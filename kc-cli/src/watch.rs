@@ -78,9 +78,8 @@ impl Watch {
                 ));
             }
             NodeEvent::Denied { key, .. } => ui.say(format!(
-                "this node is on the denylist: its key {} was denied, and other nodes refuse this key from now \
-                 on. If that is a mistake, ask the keeper of the root of trust; `kc provision --force` gives the \
-                 node a new key",
+                "a key of this node's chain was denied: other nodes refuse the node's key {} from now on. If that is a \
+                 mistake, ask the keeper of the root of trust; `kc provision --force` gives the node a new key",
                 key.fingerprint()
             )),
             NodeEvent::ChainExpires { key, expires } => ui.say(format!(

@@ -77,7 +77,8 @@ async fn stay(
 /// Checks that the node can serve its purpose, so that the command fails at once if it cannot.
 ///
 /// # Errors
-/// [`CliError`] if no chain of the node is valid or grants the usage, or if the broker cannot be reached.
+/// [`CliError`] if no chain of the node is valid, if the purpose needs a usage that no valid chain grants, or if the
+/// broker cannot be reached.
 async fn check(session: &Session, purpose: &Purpose) -> Result<(), CliError> {
     let open = session.node();
     let refused = || {

@@ -33,7 +33,10 @@ pub(crate) fn lines(report: &Report, names: &KnownNames) -> Vec<String> {
     }
     lines.extend(report.chains.iter().map(|chain| chain_line(chain, names)));
     if report.chains.is_empty() {
-        lines.push("no certificate chain: other nodes refuse the messages of this node".to_owned());
+        lines.push(
+            "no certificate chain: this node can neither request data keys nor hand them out"
+                .to_owned(),
+        );
     }
     lines
 }

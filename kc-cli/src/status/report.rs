@@ -29,7 +29,7 @@ pub(crate) struct Report {
     pub(crate) chains: Vec<Chain>,
 }
 
-/// A process that has a node open and does not report its status: a program that uses the library.
+/// A process that has a node open and does not report the node's status, for example a program that uses the library.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct InUse {
     /// The process id, if it is known.
@@ -41,7 +41,7 @@ pub(crate) struct InUse {
 pub(crate) struct Running {
     /// The process id.
     pub(crate) process: u32,
-    /// The command of the process: `produce`, `consume`, `node serve`.
+    /// The command of the process, for example `produce` or `node serve`.
     pub(crate) command: String,
     /// The number of data keys that the node can open records with.
     pub(crate) opening_keys: usize,
@@ -120,7 +120,8 @@ pub(crate) struct Fault {
     pub(crate) advice: Option<String>,
 }
 
-/// A certificate chain of a node.
+/// A certificate chain of a node. If the chain is not valid, and not only because it has expired, all fields except
+/// `problem` are null.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Chain {
     /// The fingerprint of the key that the chain certifies.

@@ -1,4 +1,4 @@
-//! The socket `<node>.sock`: requests to the process that has a node open, and its answers.
+//! The socket `<node>.sock`: requests to the process that has a node open, and the answers of this process.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -24,7 +24,7 @@ use super::read_files;
 use super::report::{Report, Running};
 use crate::error::{CliError, io_failed};
 
-/// The maximum time to wait for an answer.
+/// The maximum time for which a client waits for an answer, and for which the server serves one connection.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The largest size of an answer, in bytes.
 const MAX_REPORT_BYTES: u64 = 16 << 20;
@@ -136,7 +136,7 @@ impl StatusServer {
                     Ok((stream, _)) => {
                         let answered = timeout(DEADLINE, answer(stream, &open, command)).await;
                         if let Ok(Err(error)) = answered {
-                            tracing::debug!(%error, "status request not answered");
+                            tracing::debug!(%error, "request at the status socket not answered");
                         }
                     }
                     Err(error) => {
@@ -163,7 +163,7 @@ pub(crate) async fn ask(files: &NodeFiles) -> Result<Option<Report>, CliError> {
     request(files, Request::Status).await
 }
 
-/// Asks the process that has a node open to turn its ratchet. Returns `None` if no process listens.
+/// Asks the process that has a node open to turn the node's ratchet. Returns `None` if no process listens.
 pub(crate) async fn rotate(files: &NodeFiles) -> Result<Option<Rotated>, CliError> {
     request(files, Request::Rotate).await
 }
@@ -232,7 +232,7 @@ fn split(path: &Path) -> (&Path, &Path) {
     (folder, path.file_name().map_or(path, Path::new))
 }
 
-/// Reads a request. If no complete request arrives within [`ASKING`], returns [`Request::Status`].
+/// Reads a request. If no complete and valid request arrives within [`ASKING`], returns [`Request::Status`].
 async fn asked(stream: &mut UnixStream) -> Request {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_REQUEST_BYTES));

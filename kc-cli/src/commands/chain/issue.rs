@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Node")]
     new_root: bool,
 
-    /// Certify with a provisioning password that differs from the password of the other nodes in the folder
+    /// Certify the node with a provisioning password that differs from the password of the other nodes in the folder
     #[arg(long, help_heading = "Node")]
     new_provisioner: bool,
 

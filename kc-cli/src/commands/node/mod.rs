@@ -82,7 +82,7 @@ struct Listed {
     /// expire, or if no chain is valid.
     expires: Option<String>,
     roots: Vec<String>,
-    /// The reason why no chain is valid, or why the node's files cannot be read; null if a chain is valid.
+    /// The reason why no chain is valid, or why the status of the node cannot be read; null if a chain is valid.
     problem: Option<String>,
 }
 
@@ -98,7 +98,8 @@ async fn status(args: &StatusArgs, ui: Ui) -> Result<(), CliError> {
     ui.result(status::lines(&report, &names).join("\n"))
 }
 
-/// Lists all nodes that `--node ID` can find: the nodes in the current folder and in `KC_HOME`.
+/// Lists all nodes that `--node ID` can find: the nodes in the current folder and in `KC_HOME`, and the nodes in
+/// subfolders that have the id of their node as the name.
 async fn list(args: &ListArgs, ui: Ui) -> Result<(), CliError> {
     let nodes = list_nodes(&SearchPlaces::from_environment());
     if nodes.is_empty() {
@@ -192,7 +193,7 @@ fn stem(files: &NodeFiles) -> String {
     stem.to_string_lossy().into_owned()
 }
 
-/// Asks the process that has the node open to turn its ratchet.
+/// Asks the process that has the node open to turn the node's ratchet.
 async fn turn(args: &RotateArgs, ui: Ui) -> Result<(), CliError> {
     let files = find_node(&args.node.node, &SearchPlaces::from_environment())?;
     match rotate(&files).await? {

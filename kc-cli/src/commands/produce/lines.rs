@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 
 use crate::error::{CliError, io_failed};
 
-/// The number of lines that are read ahead.
+/// The maximum number of lines that are read ahead.
 const READ_AHEAD: usize = 256;
-/// The maximum length of a line, in bytes. By default, brokers accept only records that are far smaller.
+/// The maximum length of a line without its line feed, in bytes. By default, brokers accept only records that are far
+/// smaller.
 const MAX_LINE_BYTES: u64 = 16 << 20;
 
 /// A line of the input.

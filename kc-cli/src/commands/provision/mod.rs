@@ -69,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Node")]
     new_root: bool,
 
-    /// Certify with a provisioning password that differs from the password of the other nodes in the folder
+    /// Certify the node with a provisioning password that differs from the password of the other nodes in the folder
     #[arg(long, help_heading = "Node")]
     new_provisioner: bool,
 
@@ -198,7 +198,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     made.report(args, &files, ui)?;
     if let Some(token) = home.token() {
         ui.note(format!(
-            "the keys of the node are on {token}, and in no file"
+            "the keys of the node are on {token}: the files of the node have no key that works without the token"
         ));
     }
     Ok(())
@@ -224,8 +224,9 @@ fn make(
     Ok((made, files))
 }
 
-/// Checks that at least one node in the folder trusts the same root, and that at least one was certified with the same
-/// provisioning password. `--new-root` skips the first check, `--new-provisioner` the second.
+/// Checks that at least one node in the folder trusts the same root. If the node is certified with the root password
+/// and a provisioning password, also checks that at least one node was certified with this provisioning password.
+/// `--new-root` skips the first check, `--new-provisioner` the second.
 fn check_neighbours(
     args: &Args,
     files: &NodeFiles,
@@ -282,8 +283,9 @@ fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(),
 
 /// Writes settings that make the peers read side topics from the beginning. If the peers read side topics from the end,
 /// they would miss the first request or reply, and would ask again only after a minute. The setting is in the section
-/// of all consumers, because the Java peer reads no other section of consumers. A second setting, in a section that
-/// only kc reads, makes kc's own consumers of data topics start at the end. If the user gave a start, writes nothing.
+/// of all consumers, because the Java peer reads no other section of consumers. If the role opens records, a second
+/// setting, in a section that only kc reads, makes kc's own consumers of data topics start at the end. If the user gave
+/// a start, writes nothing.
 fn start_with_peers(config: &mut NodeConfig, role: Role) -> Result<(), CliError> {
     if config.load_text(CONSUMER, START)?.is_some() {
         return Ok(());

@@ -36,7 +36,8 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// Reads the files and passwords that the arguments name.
+    /// Returns the way that the arguments ask for. Reads the files and passwords for it, or opens the provisioner's key
+    /// on a token.
     pub(super) fn of(args: &Args) -> Result<Self, CliError> {
         let Some(root) = &args.root_public else {
             return Ok(Self::Passwords {
@@ -58,9 +59,9 @@ impl Way {
                 })
             }
             None => Err(
-                CliError::usage("--root-public is given, but no certificate that the root signed").advise(
-                    "add --signed-provisioner with the certificate of the provisioner; or add --by-hand, and sign \
-                     the printed request with `kc chain sign`",
+                CliError::usage("--root-public is given without --signed-provisioner and without --by-hand").advise(
+                    "add --signed-provisioner with the certificate that the root signed for the provisioner; or add \
+                     --by-hand, and sign the printed request with `kc chain sign`",
                 ),
             ),
         }
@@ -80,7 +81,8 @@ impl Way {
         }
     }
 
-    /// Returns the provisioning password; `None` if the node is not certified with a provisioning password.
+    /// Returns the provisioning password, if the root password is given, too. Returns `None` if the root itself
+    /// certifies the role, or if only the public key of the root is given.
     pub(super) fn provisioning_password(&self) -> Option<&Password> {
         match self {
             Self::Passwords { provisioning, .. } => {

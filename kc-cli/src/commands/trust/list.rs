@@ -218,7 +218,8 @@ fn key_lines(entry: &Entry, names: &KnownNames) -> Vec<String> {
 /// Adds keys to the list of a stopped node.
 ///
 /// # Errors
-/// [`CliError`] if the list already has an entry for one of the keys (then no key is added), or if the node is running.
+/// [`CliError`] if the node is running, if the list already has an entry for one of the keys, or if one of the keys is
+/// not allowed on the list. No key is added then.
 pub(super) fn add(
     list: TrustList,
     node: &str,
@@ -240,8 +241,8 @@ pub(super) fn add(
         }
         if list == TrustList::Allow && known.lists(TrustList::Deny, key) {
             ui.note(format!(
-                "note: {fingerprint} is also on the denylist of {node}, which has priority; `kc trust deny --remove` \
-                 removes the key from the denylist"
+                "note: {fingerprint} is also on the denylist of {node}, and the denylist has priority; `kc trust deny \
+                 --remove` removes the key from the denylist"
             ));
         }
     }

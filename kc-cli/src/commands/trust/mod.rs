@@ -124,8 +124,8 @@ pub(crate) struct EntryArgs {
     #[arg(long, help_heading = "All nodes")]
     publish: bool,
 
-    /// The stopped node that signs in place of the root; its chain must grant key-allowlist or key-denylist,
-    /// and allow one more certificate
+    /// The stopped node that signs in place of the root; its chain must grant the usage key-allowlist (for `kc trust
+    /// allow`) or key-denylist (for `kc trust deny`), and allow one more certificate
     #[arg(long, value_name = "ID|PATH", requires = "publish", conflicts_with_all = ["root_password_file", "key_type"], help_heading = "All nodes")]
     signer: Option<String>,
 

@@ -76,8 +76,8 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
         let error = refused("the update was not sent", &refusal);
         match refusal {
             UpdateError::Chain(ChainError::UnknownRoot) => error.advise(
-                "only a self-revocation is valid without a root of trust; --node N checks the update with the roots \
-                 of node N",
+                "the node that --node names must trust the root of the signer; without --node, kc sends only \
+                 self-revocations",
             ),
             UpdateError::Present => error.advise(
                 "the node already has the entry. To send the update to other nodes, name a node without this entry in \
@@ -88,10 +88,11 @@ fn accepted(message: &[u8], judge: &TrustStore) -> Result<(TrustList, VerifyingK
     })
 }
 
-/// Revoke all keys of a node, permanently and on all nodes, after the keys were lost or stolen
+/// Revoke the signing keys of a node, permanently and on all nodes, after the keys were lost or stolen
 ///
-/// The node must not be running. Without --publish, the command prints the revocations in base64, one line for each
-/// key. The revocations have no effect until `kc trust publish` sends them. Make the revocations in advance, and do not
+/// The command revokes the keys that the node uses: if the node's .config has `keytypes`, only keys of these types. The
+/// node must not be running. Without --publish, the command prints the revocations in base64, one line for each key.
+/// The revocations have no effect until `kc trust publish` sends them. Make the revocations in advance, and do not
 /// store them in the same place as the keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {

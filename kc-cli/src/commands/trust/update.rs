@@ -132,10 +132,11 @@ fn advice(refusal: &UpdateError) -> &'static str {
 fn advice_on_chain(refusal: &ChainError) -> &'static str {
     match refusal.check() {
         Check::Root => {
-            "wrong root password? The node that checks the update must trust the root of the signer; --node N names \
-             the node that checks"
+            "wrong root password? The node that --node names must trust the root of the signer"
         }
-        Check::Allowlist => "the node trusts no root: `kc trust allow KEY --node N` adds a root",
+        Check::Allowlist => {
+            "the node that --node names trusts no root: `kc trust allow KEY --node N` adds a root"
+        }
         Check::Denylist => "the key that signed the update is denied: sign with another key",
         Check::Expiry => "make the update again, with a longer --lifetime",
         Check::PathLength => {

@@ -36,7 +36,7 @@ fn a_consumer_denied_at_run_time_reads_nothing_under_the_next_key_and_the_others
         alice.says(&format!("{fingerprint} was added to the denylist"));
         carol.says(&format!("{fingerprint} was added to the denylist"));
     }
-    bob.says("this node is on the denylist");
+    bob.says("a key of this node's chain was denied");
     stop(alice);
 
     // She knows the denial only from her configuration.
