@@ -56,7 +56,7 @@ impl ChainKey {
     /// Reads a stored entry.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of one of the checks C06 to C09 if the entry is malformed, and
+    /// Returns the [`ChainError`] of one of the checks C06 to C08 if the entry is malformed, and
     /// [`ChainError::NotASingleKey`] (C10) if it is not for a single signing key.
     pub fn parse(entry: &[u8]) -> Result<Self, ChainError> {
         let certificate = Certificate::parse(entry)?;

@@ -21,7 +21,7 @@ pub enum CertificateKey {
 pub enum CertificateKeys {
     /// One key.
     Single(CertificateKey),
-    /// A list of keys. A certificate with a list is always the last one of its chain.
+    /// A list of keys. A certificate with a list is valid only as the last certificate of a chain.
     List(Vec<CertificateKey>),
 }
 
@@ -67,7 +67,7 @@ impl<'a> Certificate<'a> {
     /// signature is verified and no regular expression is compiled.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is malformed.
+    /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is missing or malformed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ChainError> {
         let parts = Parts::read(bytes).map_err(ChainError::Certificate)?;
         let constraints = parts
@@ -87,7 +87,8 @@ impl<'a> Certificate<'a> {
     /// Ed25519 signature first, then the length of a hybrid signature.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is malformed.
+    /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is missing or malformed. If both
+    /// attempts fail, the error is the error of the first attempt.
     pub fn parse_signed(signed: &'a [u8]) -> Result<Self, ChainError> {
         let behind = |key_type: KeyType| {
             let certificate = signed.get(key_type.signature_len()..);
@@ -97,7 +98,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// Returns the third element (the keys, as encoded bytes) and the fourth element of a signed certificate, before
-    /// anything is verified.
+    /// anything is verified. Returns `None` if the certificate is malformed or has no fourth element.
     #[must_use]
     pub(crate) fn peek_keys_and_extra(signed: &'a [u8]) -> Option<(&'a [u8], Value<'a>)> {
         [KeyType::Ed25519, KeyType::Hybrid]
@@ -109,7 +110,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// Returns the fourth element of a signed certificate (the first element after the keys), before anything is
-    /// verified.
+    /// verified. Returns `None` if the certificate is malformed or has no fourth element.
     ///
     /// Callers use this to reject messages for other nodes at low cost: neither keys nor constraints are interpreted.
     #[must_use]
@@ -206,7 +207,7 @@ impl CertificateKey {
         }
     }
 
-    /// Returns the key if it was read as a signing key.
+    /// Returns the key if it was read as a signing key, and `None` if it was read as a key-exchange key.
     #[must_use]
     pub(crate) fn as_signing(&self) -> Option<&VerifyingKey> {
         match self {

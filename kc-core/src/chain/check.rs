@@ -8,8 +8,10 @@ use crate::keys::KeyError;
 use crate::types::Timestamp;
 use crate::wire::WireError;
 
-/// A reason why a chain is not valid. The sender or the issuer of the chain is at fault, except for
-/// [`NoAllowlist`](Self::NoAllowlist): there, this node's configuration is at fault.
+/// A reason why a chain or a certificate is not valid.
+///
+/// [`NoAllowlist`](Self::NoAllowlist), [`NoChain`](Self::NoChain) and [`OtherKey`](Self::OtherKey) are faults of this
+/// node's configuration. The other errors are faults in the received bytes, or this node does not trust the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ChainError {

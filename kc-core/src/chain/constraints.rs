@@ -16,8 +16,8 @@ pub const MAX_LIST_LEN: usize = 4096;
 /// `restrictions_repeated_without_end_are_refused_before_they_are_evaluated`.
 pub const MAX_RESTRICTIONS: usize = 16;
 
-/// The maximum number of regular expressions in one list. [`ANYTHING`] does not count. Each evaluation compiles the
-/// expressions. Test: `lists_that_take_long_to_look_at_are_refused`.
+/// The maximum number of regular expressions in one list. [`ANYTHING`] does not count. The limit exists because each
+/// evaluation may compile all expressions. Test: `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_PATTERNS: usize = 32;
 /// The maximum length of a regular expression, in bytes. Test: `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_PATTERN_LEN: usize = 1024;
@@ -56,8 +56,9 @@ impl Usage {
 /// *poison*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
-    /// The granted topics, as literals and regular expressions. If it is `None`, this certificate lists no topics and
-    /// does not restrict the topics that other certificates of the chain list.
+    /// The granted topics, as literals and regular expressions. A certificate without this list (`None`) does not
+    /// restrict the topics that other certificates of the chain list. A chain in which no certificate has this list
+    /// grants no topic.
     pub topics: Option<Vec<String>>,
     /// The granted usages, in the same form as `topics`.
     pub usages: Option<Vec<String>>,
@@ -307,8 +308,8 @@ pub struct InvalidPattern(pub String);
 /// If `choices` contains [`ANYTHING`], the result is true. Otherwise the choices are tried in the order of the list.
 /// A choice matches if it equals `wanted`. A choice that begins with `^` is also a regular expression; it matches if
 /// its leftmost match begins at the start of `wanted`. A `wanted` that itself begins with `^` is not compared with
-/// regular expressions. Matching works on bytes and takes linear time; expressions with syntax that needs more time
-/// (look-around, back-references) match nothing.
+/// regular expressions. Matching works on bytes and takes linear time. Expressions with syntax that needs more time
+/// (look-around, back-references) and expressions that are too large match nothing.
 ///
 /// # Errors
 /// Returns [`InvalidPattern`] if a choice that is tried is not a valid regular expression.

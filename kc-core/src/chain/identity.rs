@@ -157,7 +157,8 @@ impl ToBeSigned {
     /// Signs the certificate and returns the finished message.
     ///
     /// # Errors
-    /// Returns a [`KeyError`] if the signer fails, or [`KeyError::Mismatch`] if the stored chain cannot be parsed.
+    /// Returns the [`KeyError`] of the signer if the signer fails. Returns [`KeyError::Mismatch`] if the stored chain
+    /// cannot be parsed; this does not happen with a validated chain.
     pub fn sign(&self, signer: &dyn Signer, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError> {
         let signed = signer.sign(&self.certificate, rng)?;
         self.finish(&signed).map_err(|_| KeyError::Mismatch)

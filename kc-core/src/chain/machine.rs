@@ -14,7 +14,7 @@ use crate::keys::VerifyingKey;
 use crate::sabotage::{Rule, broken};
 use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 
-/// The maximum number of keys in validated chains that a node remembers. Further keys are not remembered.
+/// The maximum number of keys that a node remembers as keys in use. Further keys are not remembered.
 /// Test: `keys_seen_in_use_are_bounded`.
 pub const MAX_SEEN_KEYS: usize = 65_536;
 /// The interval at which the node checks the ends of its own chains if there is no input. The check repeats because
@@ -38,7 +38,8 @@ pub struct Trust {
     identities: Vec<Identity>,
     epoch: Epoch,
     verified: VerifiedLinks,
-    /// Hashes of the keys in validated chains. The limit on remembered self-revocations does not apply to these keys.
+    /// Hashes of the keys in use: this node's own keys, the roots of trust, and the signers and denied keys in received
+    /// chains. The limit on remembered self-revocations does not apply to these keys.
     seen: HashSet<[u8; 16]>,
     revocations: Revocations,
     expiry: Expiry,
@@ -89,7 +90,8 @@ pub enum TrustEvent {
         list: TrustList,
         /// The key.
         key: VerifyingKey,
-        /// True if the key was in use: part of a chain that this node has validated.
+        /// True if the key is known to be in use: it is a key of this node, a root of trust, or a key in a chain that
+        /// this node has received.
         in_use: bool,
     },
     /// A new chain of this node is in use.
@@ -99,9 +101,10 @@ pub enum TrustEvent {
         /// The end of the chain's validity, or `None` if the chain has no end.
         expires: Option<Timestamp>,
     },
-    /// A key of this node was denied. Other nodes refuse it from now on.
+    /// A chain of this node was denied: its key or another key in the chain is now on the denylist. Other nodes refuse
+    /// the chain from now on.
     Denied {
-        /// The key.
+        /// The key of this node that the chain certifies.
         key: VerifyingKey,
         /// True if the node has another key with a valid chain.
         others_left: bool,
@@ -144,7 +147,8 @@ impl From<&UpdateError> for RefusedBy {
 }
 
 impl Trust {
-    /// Creates the machine from the lists and the node's signing keys in their order, each with its chain.
+    /// Creates the machine from the lists and the node's signing keys in their order, each with its chain if it has
+    /// one.
     #[must_use]
     pub fn new(store: TrustStore, identities: Vec<Identity>) -> Self {
         let own = identities.iter().map(|own| own.key().short_hash());
@@ -175,14 +179,15 @@ impl Trust {
         &self.identities
     }
 
-    /// Returns the version of the lists. It changes with each entry that may change the result of a validation.
+    /// Returns the version of the lists. It changes with each entry that may change the result of an earlier
+    /// validation.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// Returns the number of self-revocations that were dropped because a queue was full or the message was too
-    /// long.
+    /// Returns the number of self-revocations that were dropped because they were too long, a queue was full, or too
+    /// many messages of the same key waited.
     #[must_use]
     pub fn dropped_revocations(&self) -> u64 {
         self.revocations.dropped()
@@ -257,7 +262,8 @@ impl Trust {
     /// Returns the identities with valid chains.
     ///
     /// # Errors
-    /// If no chain is valid, returns the [`ChainError`] of the check that refused the last chain.
+    /// If no chain is valid, returns the [`ChainError`] of the check that refused the last chain, or
+    /// [`ChainError::NoChain`] if the node has no signing key.
     pub fn valid_identities(&mut self, now: Timestamp) -> Result<Vec<ValidIdentity>, ChainError> {
         let mut refusal = ChainError::NoChain;
         let mut valid = Vec::new();
@@ -277,7 +283,8 @@ impl Trust {
     /// Returns the identity with this index, if its chain is valid.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of the check that refused the chain.
+    /// Returns the [`ChainError`] of the check that refused the chain, or [`ChainError::NoChain`] if the node has no
+    /// identity with this index.
     pub fn identity(&mut self, index: usize, now: Timestamp) -> Result<ValidIdentity, ChainError> {
         let proven = self.own(index, &Demand::at(now))?;
         let identity = self.identities.get(index).ok_or(ChainError::NoChain)?;
@@ -361,11 +368,12 @@ impl Trust {
             .fold(LOOK_INTERVAL, Duration::min)
     }
 
-    /// Performs [`TrustEffect::Verify`]: verifies one signature of a key that no root of trust certified.
+    /// Performs [`TrustEffect::Verify`]: verifies the signature of a self-revocation and returns the entry for the
+    /// denylist.
     ///
     /// # Errors
-    /// Returns an [`UpdateError`] if the message is not a self-revocation, its signature does not verify, or the
-    /// key is already on the denylist.
+    /// Returns an [`UpdateError`] if the message is not a self-revocation, its signature does not verify, its entry is
+    /// missing or malformed, or the key is already on the denylist.
     pub fn verify(&self, message: &[u8]) -> Result<TrustEntry, UpdateError> {
         let chain = UnverifiedChain::parse(message)?;
         let revocation = chain.self_revocation().ok_or(ChainError::UnknownRoot)?;
@@ -491,7 +499,8 @@ impl Trust {
             .collect()
     }
 
-    /// Reports keys of this node that were denied by the last change: all other nodes refuse them from now on.
+    /// Reports each chain of this node that was valid before the last change and is denied now. Other nodes refuse such
+    /// a chain from now on.
     fn report_denied(&mut self, valid_before: &[VerifyingKey], now: Timestamp) {
         let valid = self.valid_keys(now);
         for key in valid_before {

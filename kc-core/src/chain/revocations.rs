@@ -15,7 +15,7 @@ const MAX_WAITING_OF_ONE_KEY: usize = 4;
 pub const MAX_REVOCATION_LEN: usize = 24 * 1024;
 /// The verification of self-revocations may take at most 1/`PART` of the node's time.
 const PART: u32 = 10;
-/// The maximum verification time that can accumulate unused while no message waits. Test:
+/// The maximum verification time that can accumulate while no message is verified. Test:
 /// `a_tenth_of_the_time_goes_into_revocations_whatever_they_cost`.
 const MAX_CREDIT: Duration = Duration::from_millis(10);
 /// The interval at which verification continues while messages wait.
@@ -23,8 +23,8 @@ const PACE: Duration = Duration::from_millis(100);
 
 /// Self-revocations that wait for verification.
 ///
-/// They are the only messages that a key without a certificate may sign. They therefore wait in queues of their own,
-/// and their verification takes at most a tenth of the node's time.
+/// They are the only messages that any key may sign, even a key that no root of trust has certified. They therefore
+/// wait in queues of their own, and their verification takes at most a tenth of the node's time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Revocations {
     /// Messages that claim to revoke a key in use.
@@ -45,8 +45,8 @@ struct Waiting {
 }
 
 impl Revocations {
-    /// Queues a message, unless the same message already waits. If the message is too long or the queue has no room,
-    /// drops it and counts it as dropped.
+    /// Queues a message, unless the same message already waits. Drops and counts the message if it is too long, the
+    /// queue is full, or [`MAX_WAITING_OF_ONE_KEY`] messages of the same key wait.
     pub(super) fn push(&mut self, key: &VerifyingKey, is_seen: bool, message: &[u8]) {
         let queue = if is_seen && !broken(Rule::SeenRevocationsWaitApart) {
             &mut self.seen

@@ -24,8 +24,9 @@ pub const TEMPORARY_ROOT: VerifyingKey = VerifyingKey::Ed25519([
     0xd0, 0x1d, 0xbc, 0x20, 0xa8, 0xa0, 0x0b, 0x15, 0x66, 0x09, 0x2a, 0xb0, 0xa5, 0x42, 0x62, 0x0f,
 ]);
 
-/// The maximum number of keys that denied themselves and are remembered apart from the denylist. Anyone can create
-/// such keys. Test: `invented_keys_do_not_switch_self_revocation_off`.
+/// The maximum number of keys that denied themselves and are remembered apart from the denylist. Anyone can create such
+/// keys. At this number, the self-revocations of further keys that are not in use are refused. Test:
+/// `invented_keys_do_not_switch_self_revocation_off`.
 pub const MAX_SELF_DENIED: usize = 65_536;
 
 /// The lists of a node: the allowlist, whose keys are the roots of trust, and the denylist.

@@ -21,17 +21,18 @@ pub enum TrustList {
     Deny,
 }
 
-/// A reason why an update is refused. The sender is at fault.
+/// A reason why an update is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UpdateError {
-    /// The chain of the sender is not valid, or does not grant a right that the update requires.
-    #[error("the sender's chain was refused: {0}")]
+    /// The chain of the update is not valid, or does not grant a right that the update requires. For a new chain of
+    /// this node, this is the new chain itself.
+    #[error("the chain of the update was refused: {0}")]
     Chain(#[from] ChainError),
     /// The entry for the list is missing or malformed.
     #[error("malformed entry: {0}")]
     Entry(&'static str),
-    /// The entry is for another key than the chain.
+    /// The entry is for another key than the chain, or one of the two is not for a single signing key.
     #[error("the entry and its chain are not for the same single key")]
     EntryKey,
     /// The list already has an entry for the key.
@@ -60,7 +61,7 @@ pub enum UpdateError {
 pub enum UpdateCheck {
     /// M01: the chain's last certificate carries an entry.
     Entry,
-    /// M02: the entry and the chain are for the same key.
+    /// M02: the entry and the chain are for the same single signing key.
     EntryKey,
     /// M03: the list has no entry for the key.
     Present,
@@ -109,12 +110,15 @@ impl TrustList {
     /// Validates a message from the list's topic and returns its entry.
     ///
     /// The message is a chain to which a root of trust grants the list's usage. The fourth element of its last
-    /// certificate is the entry: an unsigned certificate for the same key. An entry for the allowlist is restricted to
-    /// the topics that the chain grants. If the chain does not grant all topics, the entry is also restricted to the
-    /// usages of the key exchange. Self-revocations are not accepted here; see [`judge`](Self::judge).
+    /// certificate is the entry: an unsigned certificate for the same key. If the chain lists topics without
+    /// [`ANYTHING`], an entry for the allowlist is restricted to these topics and to the usages of the key exchange.
+    /// Self-revocations are not accepted here; see [`judge`](Self::judge).
     ///
     /// # Errors
-    /// Returns an [`UpdateError`] if the chain, the entry or the list's state does not permit the update.
+    /// Returns [`UpdateError::Chain`] if the chain is not valid or does not grant the usage, [`UpdateError::Entry`] if
+    /// the entry is missing or malformed, [`UpdateError::EntryKey`] if the entry and the chain are not for the same
+    /// single signing key, and [`UpdateError::Present`] if the list already has an entry for the key. Returns
+    /// [`UpdateError::OtherHalf`] if a hybrid key may not replace its classical half on the allowlist.
     pub fn accept(
         self,
         message: &[u8],
@@ -144,9 +148,9 @@ impl TrustList {
 
     /// Validates like [`accept`](Self::accept), and also accepts a self-revocation.
     ///
-    /// A self-revocation costs the verification of one more signature, and no root of trust certified the key that made
-    /// it. Use this method for messages that an operator provides. For messages from a topic, use
-    /// [`Trust`](super::Trust), which limits the time for these verifications.
+    /// A self-revocation costs the verification of one more signature, and any key can make one, even a key that no
+    /// root of trust has certified. Use this method for messages that an operator provides. For messages from a topic,
+    /// use [`Trust`](super::Trust), which limits the time for these verifications.
     ///
     /// # Errors
     /// Returns an [`UpdateError`] like [`accept`](Self::accept).
@@ -186,7 +190,7 @@ pub(super) fn accept_self_revocation(
     judge_self_revocation(revocation, &revocation.verify()?)
 }
 
-/// Checks the entry in a verified self-revocation.
+/// Checks the entry in a self-revocation whose signature has been verified, and returns the canonical entry of its key.
 pub(super) fn judge_self_revocation(
     revocation: &SelfRevocation<'_>,
     chain: &ValidatedChain,
@@ -241,7 +245,7 @@ pub fn accept_chain(
     }
 }
 
-/// Returns whether a chain with the root `by` may add `key` to the allowlist. A hybrid key on the allowlist puts its
+/// Returns whether a chain with the root `by` may add `key` to the allowlist. A hybrid key on the allowlist can put its
 /// classical half out of force as a root. If this half is on the allowlist, only a chain with this half as its root may
 /// therefore add the hybrid key.
 fn may_replace_half(by: Option<&VerifyingKey>, key: &VerifyingKey, trust: &TrustStore) -> bool {

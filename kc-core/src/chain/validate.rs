@@ -65,8 +65,8 @@ impl<'a> Demand<'a> {
 pub(super) type VerifyLink<'f> =
     dyn for<'l> FnMut(&VerifyingKey, &'l [u8], usize) -> Result<&'l [u8], SignatureError> + 'f;
 
-/// A chain as received: a list of signed certificates. A root of trust signed the first; each other is signed by
-/// the key in the certificate before it.
+/// A chain as received: a list of signed certificates. In a valid chain, a root of trust signed the first certificate,
+/// and each later certificate is signed by the key in the certificate before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnverifiedChain<'a> {
     links: Vec<&'a [u8]>,
@@ -262,7 +262,7 @@ impl SelfRevocation<'_> {
         &self.key
     }
 
-    /// Verifies the one signature in the message. It is the signature of a key that no root of trust certified.
+    /// Verifies the one signature in the message. No root of trust needs to have certified the key.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C05 to C08, C14 and C15 if the signature or a certificate is
@@ -442,8 +442,9 @@ fn permitted(
 }
 
 impl UnverifiedChain<'_> {
-    /// Returns the signing key for which the last certificate was made. Nothing is verified. Callers use this to
-    /// recognize a known key without the cost of verifying a signature.
+    /// Returns the signing key for which the last certificate was made, or `None` if the certificate is malformed or is
+    /// not for a single signing key. Nothing is verified. Callers use this to recognize a known key without the cost of
+    /// verifying a signature.
     #[must_use]
     pub fn peek_key(&self) -> Option<VerifyingKey> {
         let last = Certificate::parse_signed(self.links().last()?).ok()?;
@@ -451,7 +452,7 @@ impl UnverifiedChain<'_> {
     }
 
     /// Returns the key that must have signed the last certificate: the key that the certificate before it names.
-    /// Nothing is verified.
+    /// Returns `None` if there is no such certificate or it is not for a single signing key. Nothing is verified.
     #[must_use]
     pub fn peek_signer(&self) -> Option<VerifyingKey> {
         let (_, before) = self.links().split_last()?;
@@ -465,8 +466,8 @@ impl UnverifiedChain<'_> {
     /// Use this method only to pass the chain on to other nodes, which validate it.
     ///
     /// # Errors
-    /// Returns the [`ChainError`] of one of the checks C02 and C05 to C10 if a certificate is malformed or its
-    /// signature does not verify.
+    /// Returns the [`ChainError`] of the check C05 if a signature does not verify, of one of the checks C06 to C08 if a
+    /// certificate is malformed, and of the check C10 if a certificate is not for a single signing key.
     pub fn claimed_key(&self) -> Result<VerifyingKey, ChainError> {
         let (first, rest) = self.links().split_first().ok_or(ChainError::Length(0))?;
         let mut key = signer_of(&Certificate::parse_signed(first)?, 0)?;
