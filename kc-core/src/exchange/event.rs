@@ -46,7 +46,7 @@ pub enum Sender {
 pub enum Missing {
     /// This node is asking for the key.
     Asking,
-    /// This node's chain does not grant the topic, so no producer may send it the key.
+    /// This node has no valid chain that grants the topic, so no producer may send it the key.
     NotAuthorized,
     /// This node's chain has expired, so no producer may send it the key.
     Expired,
@@ -76,14 +76,14 @@ pub enum ExchangeEvent {
         root_topic: RootTopic,
         /// The requested keys.
         ids: Vec<KeyId>,
-        /// True if the request went to producers directly, instead of only to controllers.
+        /// True if the request goes to producers and controllers, false if it goes only to controllers.
         direct: bool,
     },
     /// A signed request could not be sent. The exchange tries again.
     NotSent {
         /// The root topic.
         root_topic: RootTopic,
-        /// The error of the Kafka client, if there is one.
+        /// The error of the Kafka client, or `None` if the job failed for another reason.
         error: Option<BackendError>,
     },
     /// Keys were received.
@@ -94,16 +94,16 @@ pub enum ExchangeEvent {
         ids: Vec<KeyId>,
         /// The node that sent the keys.
         giver: Party,
-        /// The time from the request that was answered until now.
+        /// The time from the request until now. It is zero if this node no longer remembers the request.
         after: Duration,
     },
-    /// This node sent keys to a node that had requested them.
+    /// This node sent keys in reply to a request.
     Answered {
         /// The root topic.
         root_topic: RootTopic,
         /// The sent keys.
         ids: Vec<KeyId>,
-        /// The node that received the keys.
+        /// The node that signed the request: the requester itself, or the controller that forwarded the request.
         requester: Party,
     },
     /// This controller vouched for a request and forwarded it.
@@ -112,7 +112,7 @@ pub enum ExchangeEvent {
         root_topic: RootTopic,
         /// The requested keys.
         ids: Vec<KeyId>,
-        /// The node that asked.
+        /// The node that sent the request.
         requester: Party,
     },
     /// A record of a side topic was refused.
@@ -136,9 +136,9 @@ pub enum ExchangeEvent {
         /// The missing keys.
         ids: Vec<KeyId>,
     },
-    /// This node cannot ask or answer because its own chain is not valid.
+    /// This node cannot ask or answer because none of its own chains is valid.
     NoValidChain {
-        /// The reason.
+        /// The reason why the last of these chains is not valid.
         error: ChainError,
         /// The number of times that this happened since the last report, or `None` if no report is due now.
         report: Option<u64>,
@@ -149,18 +149,19 @@ pub enum ExchangeEvent {
         root_topic: RootTopic,
         /// The side topic.
         side: SideTopic,
-        /// The error of the Kafka client, if there is one.
+        /// The error of the Kafka client, or `None` if the job failed for another reason.
         error: Option<BackendError>,
     },
     /// A limit was reached. Therefore a record of a side topic was dropped, or a missing data key was not requested.
     BoundHit,
 }
 
-/// A reason why a request or a reply is refused. The sender is at fault.
+/// A reason why a request or a reply is refused. The sender is at fault, or the lists or key exchanges of this node do
+/// not match the sender's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The sender's chain is not valid, or does not grant the topic or the usage that the message requires.
+    /// The chain of the message is not valid, or does not grant the topic or the usage that the message requires.
     #[error("the sender's chain was refused: {0}")]
     Chain(#[from] ChainError),
     /// The list of key ids is malformed, or too long.

@@ -37,14 +37,14 @@ pub enum Job {
     },
     /// Look up the node's own identities with valid chains.
     Identities,
-    /// Check that the node's own chains grant one of these usages for a root topic.
+    /// Check that one of the node's own chains grants one of these usages for a root topic.
     Grant {
         /// The root topic.
         root_topic: RootTopic,
         /// The usages, of which one is sufficient.
         usages: &'static [Usage],
     },
-    /// Look up which of these keys this node has.
+    /// Look up which of these data keys this node holds as their producer.
     Held {
         /// The root topic.
         root_topic: RootTopic,
@@ -105,7 +105,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns the error of the Kafka client, if there is one.
+    /// Returns the error of the Kafka client, or `None` for [`Unavailable`](Self::Unavailable).
     pub(super) fn into_backend(self) -> Option<BackendError> {
         match self {
             Self::Backend(error) => Some(error),
@@ -118,7 +118,7 @@ impl Failure {
 pub enum KemJob {
     /// Draw the ephemeral keys of a request, one for each suite, and its random value.
     Draw(Vec<Suite>),
-    /// Encapsulate to a key of a request, and seal data keys for its sender.
+    /// Encapsulate to a key-exchange key of a request, and seal data keys for the requester.
     Answer(Box<AnswerJob>),
     /// Open a reply with the ephemeral keys of its request.
     Open {

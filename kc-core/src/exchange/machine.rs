@@ -41,7 +41,7 @@ pub const MAX_WAITING_BYTES: usize = 32 << 20;
 /// The maximum number of attempts to process a record. A further attempt can succeed if an actor failed and has been
 /// replaced.
 const MAX_ATTEMPTS: u32 = 3;
-/// The delay before another attempt to use a topic that cannot be reached.
+/// The delay before another attempt to run a job that failed, unless only an operator can correct the error.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The delay after an error that only an operator can correct. It is long because frequent attempts with a wrong
 /// password, for example, can lock an account.
@@ -50,7 +50,7 @@ const FATAL_DELAY: Duration = Duration::from_secs(60);
 /// The configuration of an [`Exchange`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExchangeConfig {
-    /// The key exchanges that the node offers and accepts, in order of preference.
+    /// The key exchanges that the node accepts, and offers in this order of preference.
     pub suites: Vec<Suite>,
     /// True if the node also sends requests in the legacy form, which old peers understand.
     pub legacy: bool,
@@ -95,8 +95,9 @@ pub enum Input {
     Unwant(RootTopic, KeyId),
     /// This node seals records of a root topic. The exchange begins to read the requests for this topic's keys.
     Serve(RootTopic),
-    /// The lists or the node's own chains changed. The exchange validates the chains of records in progress again. It
-    /// also looks up again which of the node's own chains are valid and which topics they grant.
+    /// The lists or the node's own chains changed. The exchange validates the chains of records in progress again,
+    /// except for requests whose replies or copies are already being signed and sent. It also looks up again which of
+    /// the node's own chains are valid and which topics they grant.
     TrustChanged,
     /// The result of a job.
     Done(Ticket, Result<Output, Failure>),
@@ -112,7 +113,7 @@ pub enum Effect {
     Table(KeyTableChange),
     /// Publish the reasons why keys are missing: an entry for each root topic with missing keys.
     Missing(Vec<MissingKeys>),
-    /// A record has been processed. Its position may be committed.
+    /// A record has been processed or dropped. Its position may be committed.
     Settled(Position),
     /// Report an event.
     Report(ExchangeEvent),
@@ -154,7 +155,7 @@ pub struct Exchange {
     readings: BTreeMap<(RootTopic, SideTopic), Reading>,
     /// Tasks to try again, with the time of the next attempt.
     retries: Vec<(Duration, Task)>,
-    /// The number of changes of the lists so far.
+    /// The number of changes of trust ([`Input::TrustChanged`]) so far.
     trust: u64,
     refusals: FailureLog<(RootTopic, SideTopic), RefusalId>,
     /// Limits the logging of the failure that no identity of the node is valid.

@@ -9,13 +9,14 @@ use crate::types::{RootTopic, Timestamp};
 use crate::wire::{Reader, Value};
 
 /// The maximum number of answered requests that are remembered until they expire. At this number, the oldest request
-/// is forgotten for each new one. Test: `answered_requests_are_bounded_and_forgotten_when_they_end`.
+/// is forgotten for each new one. The same maximum applies to forwarded requests. Test:
+/// `answered_requests_are_bounded_and_forgotten_when_they_end`.
 pub const MAX_ANSWERED: usize = 65_536;
 
-/// The identity of a request, known before anything in it is verified: the root topic, the random value, and the exact
-/// list of key-exchange keys.
+/// The id of a request, known before anything in the request is verified. It is made from the root topic, the random
+/// value, and the exact list of key-exchange keys.
 ///
-/// Copies of a request with other signers, which controllers make, have the same identity.
+/// Copies of a request with other signers, which controllers make, have the same id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestId {
     form: RequestForm,
@@ -27,7 +28,7 @@ pub(super) struct RequestId {
 }
 
 impl RequestId {
-    /// Reads the identity of a request. Returns `None` if the record is malformed or has no random value; validation
+    /// Reads the id of a request. Returns `None` if the record is malformed or has no random value; validation
     /// refuses such a request.
     pub(super) fn peek(root_topic: &RootTopic, chain: &[u8]) -> Option<Self> {
         let chain = UnverifiedChain::parse(chain).ok()?;
@@ -76,8 +77,8 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    /// Returns whether a request was answered. A request in legacy form also counts as answered if its key was in the
-    /// list of an answered request with the same signer and random value.
+    /// Returns whether a request is remembered. A request in legacy form also counts as remembered if its key was in
+    /// the list of a remembered request with the same signer and random value.
     pub(super) fn contain(&self, request: &RequestId) -> bool {
         let answered = |id| self.answered.contains_key(id);
         let as_bare = request.form == RequestForm::Legacy && request.bare.iter().any(answered);

@@ -32,7 +32,7 @@ pub struct KeyReply {
 }
 
 /// Answers a request with `keys`. Returns the messages to sign: one for each identity with a key of the same type as
-/// the requester's root of trust, or one for each identity if no key has that type.
+/// the root of trust of the request's chain, or one for each identity if no key has that type.
 ///
 /// Draws, in this order, the random bytes of the key exchange, `random1` (32 bytes), and a nonce of 24 bytes.
 ///
@@ -80,7 +80,7 @@ impl KeyReply {
     /// Reads a reply from a Kafka value and validates it for a root topic.
     ///
     /// # Errors
-    /// Returns [`Refusal::Chain`] if the chain does not grant [`Usage::Encrypt`] for the topic, and
+    /// Returns [`Refusal::Chain`] if the chain is not valid or does not grant [`Usage::Encrypt`] for the topic, and
     /// [`Refusal::Layout`] if the last certificate lacks an element of a reply.
     pub fn validate(
         value: &[u8],
@@ -94,7 +94,8 @@ impl KeyReply {
         Self::from_chain(UnverifiedChain::parse(value)?.validate(trust, &demand)?)
     }
 
-    /// Returns the random value of the request that a reply answers, before anything in the reply is verified.
+    /// Returns the random value of the request that a reply answers, before anything in the reply is verified. Returns
+    /// `None` if the reply is malformed.
     ///
     /// Most replies on a topic answer other nodes. Callers use this to reject them without the cost of verifying a
     /// signature.
@@ -211,7 +212,7 @@ fn decode_keys(plaintext: &SecretVec) -> Result<ReceivedKeys, Refusal> {
     let mut seen = std::collections::HashSet::new();
     for pair in elements.chunks(2) {
         let [id, secret] = pair else {
-            return Err(Refusal::Keys("an id without a secret"));
+            return Err(Refusal::Keys("an id has no secret"));
         };
         let id = key_id(id).ok_or(Refusal::Keys(
             "an id is neither 32 bytes nor an unsigned integer",

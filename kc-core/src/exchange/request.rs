@@ -41,7 +41,7 @@ impl RequestForm {
     }
 }
 
-/// A request from a node that may ask for keys.
+/// A request for data keys, with its validated chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyRequest {
     chain: ValidatedChain,
@@ -52,8 +52,8 @@ impl KeyRequest {
     /// Reads a request from a Kafka value and validates it for a root topic and a usage.
     ///
     /// # Errors
-    /// Returns [`Refusal::Chain`] if the chain does not grant the usage for the topic, and [`Refusal::Layout`] if
-    /// the last certificate lacks a random value of 32 to 256 bytes.
+    /// Returns [`Refusal::Chain`] if the chain is not valid or does not grant the usage for the topic, and
+    /// [`Refusal::Layout`] if the last certificate lacks a random value of 32 to 256 bytes.
     pub fn validate(
         value: &[u8],
         root_topic: &RootTopic,
@@ -86,7 +86,7 @@ impl KeyRequest {
         &self.random0
     }
 
-    /// Returns the key type of the root of trust under which the requester's chain was validated.
+    /// Returns the key type of the root of trust under which the request's chain was validated.
     #[must_use]
     pub fn root_type(&self) -> Option<KeyType> {
         self.chain.root().map(|root| root.key_type())
@@ -194,7 +194,7 @@ pub fn encode_key_ids<'i>(ids: impl ExactSizeIterator<Item = &'i KeyId>) -> Vec<
 /// of a key are left out.
 ///
 /// # Errors
-/// Returns [`Refusal::KeyIds`] if the Kafka key is not an array, or has more than
+/// Returns [`Refusal::KeyIds`] if the Kafka key is not an array in MessagePack, or has more than
 /// [`MAX_ELEMENTS`](crate::wire::MAX_ELEMENTS) elements.
 pub fn decode_key_ids(kafka_key: &[u8]) -> Result<Vec<KeyId>, Refusal> {
     let value = Value::decode(kafka_key).map_err(|_| Refusal::KeyIds)?;

@@ -85,8 +85,9 @@ struct WantedKey {
     next: Duration,
     /// True if a request for the key is about to be sent.
     leaving: bool,
-    /// The time at which the first key with this id was received. If other keys with the id were known before,
-    /// further keys are accepted for [`MORE_REPLIES`] after this time, because the received key may be wrong, too.
+    /// The time at which the first key that is not among `known` was received. It is set only if `known` is not empty,
+    /// because otherwise the key is no longer wanted. Further keys are accepted for [`MORE_REPLIES`] after this time,
+    /// because the received key may be wrong, too.
     answered: Option<Duration>,
 }
 
@@ -107,7 +108,8 @@ pub enum Wanted {
     First,
     /// The key was already wanted.
     Again,
-    /// A limit is reached, and no wanted key can be dropped. The caller should try again after the next request.
+    /// [`MAX_ROOTS`] is reached, or [`MAX_WANTED_PER_ROOT`] is reached and no wanted key can be dropped. The key is not
+    /// wanted now. The caller may want it again later.
     Full,
 }
 
@@ -281,8 +283,9 @@ impl Wants {
         requests.map(|request| (&request.random0, &*request.ephemerals))
     }
 
-    /// Returns the wanted keys among the received `keys`, and the time since the request with the random value
-    /// `random0` was sent. If no such request is known, the time is zero.
+    /// Records that `keys` were received in reply to the request with the random value `random0`. Returns the keys that
+    /// were wanted and not yet known, and the time since the request was sent. If the request is no longer remembered,
+    /// the time is zero.
     pub(super) fn receive(
         &mut self,
         root_topic: &RootTopic,
