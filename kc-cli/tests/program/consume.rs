@@ -57,7 +57,7 @@ fn what_nobody_sealed_is_not_passed_off_as_sealed() {
 
     let stderr = world.fail(&consume("g", "1", &[]), 1);
     assert!(
-        complaint(&stderr).contains("t[0] offset 1: not sealed"),
+        complaint(&stderr).contains("t[0] offset 1: the message is not sealed"),
         "{stderr}"
     );
     let stderr = world.fail(

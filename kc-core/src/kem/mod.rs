@@ -32,14 +32,15 @@ pub enum KemError {
         /// The suite of the other side's key.
         found: Suite,
     },
-    /// This side's secret key was already used to encapsulate to another key. A secret key may encapsulate only once.
+    /// This side's secret key was already used to encapsulate to another key. A secret key of a post-quantum suite may
+    /// encapsulate only once.
     #[error("the secret key was already used for an encapsulation, and may be used for only one")]
     UsedUp,
     /// The X25519 result is all zeros: the other side sent a point of low order.
     #[error("the other side's X25519 key is a point of low order")]
     LowOrder,
-    /// The post-quantum public key fails the check of FIPS 203 §7.2 or cannot be read.
-    #[error("invalid {0:?} encapsulation key")]
+    /// The post-quantum part of the other side's key cannot be read, or fails the check of FIPS 203 §7.2 (ML-KEM).
+    #[error("the other side's {0:?} encapsulation key is invalid")]
     InvalidKey(Suite),
     /// The other side's key is malformed.
     #[error(transparent)]

@@ -267,7 +267,9 @@ fn hybrid(
             x25519(classical.bytes()?)?,
             sized(part, kem.bytes()?, expected)?,
         )),
-        _ => Err(WireError::Expected("two public keys").into()),
+        _ => Err(
+            WireError::Expected("an X25519 public key and a KEM public key or ciphertext").into(),
+        ),
     }
 }
 

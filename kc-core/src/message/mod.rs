@@ -24,16 +24,20 @@ const VERSION: u8 = 0x01;
 #[non_exhaustive]
 pub enum Foreign {
     /// There are no bytes. The Python peer sends an empty key or value instead of a null if it uses confluent-kafka.
-    #[error("empty: the Python peer can send an empty key or value instead of a null")]
+    #[error(
+        "the message is empty; the Python peer can send an empty key or value instead of a null"
+    )]
     Empty,
     /// The first byte is not 0x01, the first byte of every envelope.
-    #[error("not sealed: the first byte is not 0x01")]
+    #[error("the message is not sealed: its first byte is not 0x01")]
     FirstByte,
     /// The bytes after the first are not an array of key id, salt and sealed box.
-    #[error("the bytes after the first are not an array of key id, salt and sealed box")]
+    #[error(
+        "the message is malformed: the bytes after the first are not an array of key id, salt and sealed box"
+    )]
     Layout,
     /// The key id is neither 32 bytes nor an unsigned integer.
-    #[error("the key id is neither 32 bytes nor an unsigned integer")]
+    #[error("the message is malformed: its key id is neither 32 bytes nor an unsigned integer")]
     KeyId,
 }
 
@@ -122,15 +126,15 @@ pub enum Opened {
 /// A reason why a component did not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unopened {
-    /// The key of the component is not known yet.
+    /// No key with the component's key id is known yet.
     #[error("the data key {0} is not known yet")]
     AwaitingKey(KeyId),
-    /// Keys with the component's key id are known, but none of them opens it: the component was altered, or sealed by
-    /// another producer that uses the same id.
-    #[error("not authentic under data key {0}")]
+    /// No key opens the component. Either keys with its key id are known, but none of them opens it: the component was
+    /// altered, or sealed by another producer that uses the same id. Or its salt or its sealed box has the wrong form.
+    #[error("the message is not authentic under data key {0}")]
     Unauthentic(KeyId),
     /// The component is not an envelope.
-    #[error("not an envelope of this protocol: {0}")]
+    #[error("the bytes are not an envelope of this protocol: {0}")]
     Foreign(#[from] Foreign),
 }
 

@@ -63,8 +63,8 @@ pub enum ConfigError {
         /// The number of the line.
         line: usize,
     },
-    /// A carriage return is not at the end of its line.
-    #[error("line {line}: the line contains a carriage return before its end")]
+    /// A carriage return is not followed by a line feed.
+    #[error("line {line}: the line contains a carriage return that is not followed by a line feed")]
     StrayCarriageReturn {
         /// The number of the line.
         line: usize,
@@ -79,7 +79,7 @@ pub enum ConfigError {
         /// The section's name.
         section: String,
     },
-    /// A name occurs twice in a section. Case does not matter in names.
+    /// A name occurs twice in a section. Case does not matter in names, except in names that begin with `base64#`.
     #[error(
         "line {line}: `{name}` in [{section}] was already set on line {first} (case does not matter)"
     )]
@@ -94,7 +94,10 @@ pub enum ConfigError {
         name: String,
     },
     /// A `%` is neither `%%` nor part of `%(name)s`.
-    #[error("line {line}: `{name}` in [{section}] has a lone `%`; write `%%` for a percent sign")]
+    #[error(
+        "line {line}: `{name}` in [{section}] has a `%` that is neither `%%` nor part of `%(name)s`; \
+         write `%%` for a percent sign"
+    )]
     PercentSyntax {
         /// The first line of the entry.
         line: usize,
@@ -129,7 +132,8 @@ pub enum ConfigError {
         /// The entry's name.
         name: String,
     },
-    /// The syntax of the file cannot express this section name.
+    /// The syntax of the file cannot express this section name. The node id `DEFAULT` is refused with this error, too,
+    /// because it would be the name of the section that all others inherit from.
     #[error("`{section}` cannot be the name of a section")]
     UnwritableSection {
         /// The section's name.
@@ -185,7 +189,7 @@ pub trait ConfigStore: Debug + Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigStoreError {
-    /// The configuration is invalid. Its author must correct it.
+    /// The configuration is invalid, and its author must correct it; or an edit cannot be written to it.
     #[error("{origin}: {problem}")]
     Config {
         /// The origin of the configuration, such as a path.
