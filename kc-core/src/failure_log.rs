@@ -14,8 +14,9 @@ pub const MAX_FAILURES: usize = 1024;
 
 /// Counts failures by the thing that failed (the key `K`) and the cause (`C`), and decides which of them to log.
 ///
-/// A failure with a new cause is logged at once. While it continues, it is logged at most once in each interval. When
-/// a key succeeds, all its failures end.
+/// A failure with a new cause is logged at once. While the failure continues, it is logged at most once in each
+/// interval. When a key succeeds, all failures of this key are forgotten. Failures beyond [`MAX_FAILURES`] are counted
+/// together, and are together logged at most once in each interval.
 #[derive(Clone, Debug)]
 pub struct FailureLog<K, C = ()> {
     interval: Duration,
@@ -66,7 +67,8 @@ impl<K: Eq + Hash, C: Eq + Hash> FailureLog<K, C> {
         Some(std::mem::take(&mut logged.since))
     }
 
-    /// Records a success: the next failure of `key` is logged at once. Returns whether `key` had failed before.
+    /// Records a success, and forgets the failures of `key`: its next failure is logged at once. Returns whether there
+    /// were failures of `key`. Failures beyond [`MAX_FAILURES`] are not found, because they are counted together.
     pub fn succeed(&mut self, key: &K) -> bool {
         let before = self.failures.len();
         self.failures.retain(|(failed, _), _| failed != key);

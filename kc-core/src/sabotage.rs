@@ -19,7 +19,7 @@ pub enum Rule {
     SaltsHaveRandomHalf,
     /// A chain is validated again after the allowlist or the denylist has changed.
     ChangedListsCount,
-    /// A step of the ratchet is used only after the next step has been stored.
+    /// A sealing key is used only after the data key has been stored for late consumers.
     StoredBeforeUsed,
     /// The position of a record may be committed only after the record has been processed.
     DoneBeforeSettled,

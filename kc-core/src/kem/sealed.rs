@@ -18,7 +18,8 @@ pub enum SealedError {
     /// The value does not have the layout that the protocol requires.
     #[error("malformed sealed value")]
     Malformed,
-    /// The ephemeral key in front of the box is malformed or does not match the recipient's key.
+    /// The ephemeral key in front of the box is malformed, is of another suite than the recipient's key, or is a point
+    /// of low order.
     #[error(transparent)]
     Exchange(#[from] KemError),
     /// The value was sealed to another key, or altered.
@@ -31,8 +32,8 @@ pub enum SealedError {
 /// Seals `message` to `recipient`.
 ///
 /// The result consists of the lengths of the ephemeral key and of the nonce (2 bytes each, big-endian), the ephemeral
-/// key, the nonce (24 bytes), and the sealed bytes. The function takes from `rng`, in this order: the X25519 secret, the
-/// nonce, and the random bytes of the KEM, if the suite has one.
+/// key, the nonce (24 bytes), and the sealed bytes. The function takes from `rng`, in this order: the X25519 secret,
+/// the nonce, and the random bytes of the KEM, if the suite has one.
 ///
 /// # Errors
 /// Returns a [`KemError`] if `recipient` is invalid.

@@ -56,7 +56,7 @@ impl KeyType {
     }
 }
 
-/// A reason why bytes or a value are not a usable key.
+/// A reason why bytes or a value are not a usable key, or why a key did not sign.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyError {

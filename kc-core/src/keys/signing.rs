@@ -12,7 +12,7 @@ pub trait Signer {
     /// Signs `message`. Returns the signature followed by the message (protocol §5).
     ///
     /// # Errors
-    /// Returns a [`KeyError`] if the holder of the secret key does not sign.
+    /// Returns a [`KeyError`] if the signature cannot be made, for example because the token does not answer.
     fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, KeyError>;
 }
 

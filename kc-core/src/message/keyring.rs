@@ -13,9 +13,9 @@ pub const MAX_CANDIDATES: usize = 4;
 /// The maximum number of key ids of one root topic.
 ///
 /// Only keys of authorised producers are added. When the limit is reached, the oldest id whose keys have never opened a
-/// record is dropped for each new id. A producer of many useless keys thus displaces only useless keys. The newest
-/// ids (`FRESH_KEYS`) are exempt. If the keys of all other ids have opened records, the oldest id is dropped. Tests:
-/// `the_ring_is_bounded`, `a_flood_of_keys_that_open_nothing_displaces_itself`.
+/// record is dropped for each new id. A producer of many keys that open nothing thus displaces only such keys. The
+/// newest ids (`FRESH_KEYS`) are exempt. If the keys of all other ids have opened records, the oldest id is dropped.
+/// Tests: `the_ring_is_bounded`, `a_flood_of_keys_that_open_nothing_displaces_itself`.
 pub const MAX_KEYS_PER_ROOT: usize = 16_384;
 
 /// The number of newest key ids that are kept even if their keys have not opened a record, because records that
@@ -57,15 +57,16 @@ pub enum Added {
     Candidate,
     /// The same key was already known.
     Known,
-    /// The new key is refused, because [`MAX_CANDIDATES`] keys with this id have already opened records.
+    /// The new key is refused, because there are [`MAX_CANDIDATES`] keys with this id, and each of them has already
+    /// opened a record or is this node's own.
     Refused,
 }
 
 impl KeyRing {
     /// Adds a key. `giver` is the node that sent the key, or `None` if the key is this node's own.
     ///
-    /// A key is unproven until it has opened a record. Among the keys with the same id, each giver has at most one
-    /// unproven key: a new key of the giver replaces it. If there are already [`MAX_CANDIDATES`] keys, the new key
+    /// A key of another node is unproven until it has opened a record. A new key replaces an unproven key with the same
+    /// id that was sent only by the giver of the new key. If there are already [`MAX_CANDIDATES`] keys, the new key
     /// replaces the oldest unproven key. If all of them are proven, the new key is refused.
     pub fn add(
         &mut self,

@@ -79,8 +79,8 @@ impl<S: Signer> Issuer<S> {
     }
 }
 
-/// Returns the provisioner that certified a node, and the provisioner's key, if a provisioner issued the chain under
-/// `root`, and both were derived from passwords for this chain.
+/// Returns the provisioner that issued a node's chain under `root`, and the provisioner's key, if the chain was issued
+/// with both passwords.
 ///
 /// The chain may have expired. The result is `None` if the root itself or a chain server issued the chain, if the root
 /// certified the provisioner by a [request](super::request_provisioner), or if the chain is not valid under `root`.
@@ -147,7 +147,8 @@ pub(super) fn names(usages: &[Usage]) -> Vec<String> {
     usages.iter().map(|usage| usage.as_str().into()).collect()
 }
 
-/// The maximum number of topics that a certificate may name. Test: `a_node_of_too_many_topics_is_refused`.
+/// The maximum number of topics for which a certificate can be made. Each topic counts, even if
+/// several topics have the same root topic. Test: `a_node_of_too_many_topics_is_refused`.
 pub const MAX_TOPICS: usize = 4096;
 
 /// The content of a certificate.
@@ -171,8 +172,9 @@ pub struct IssuedChain {
 }
 
 impl Role {
-    /// Returns the constraints for the certificate of a node with this role. They allow the role's usages and the root
-    /// topics of `topics`. If `topics` is empty, they allow all topics.
+    /// Returns the constraints for the certificate of a node with this role. They allow the role's usages, the root
+    /// topics of the names in `topics`, and the topics that match the regular expressions in `topics`. If `topics` is
+    /// empty, they allow all topics.
     ///
     /// # Errors
     /// Returns [`ProvisionError::TooManyTopics`] if there are more than [`MAX_TOPICS`] topics.

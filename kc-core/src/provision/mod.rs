@@ -2,7 +2,7 @@
 //!
 //! The key of the root of trust is derived from the root password. The keys of three provisioners, one for each kind of
 //! node, are derived from the provisioning password. The root of trust certifies the provisioners, and a provisioner
-//! certifies a node for its [`Role`].
+//! certifies a node for its [`Role`]. Chain servers and administrators are certified by the root of trust itself.
 //!
 //! | available | functions |
 //! |---|---|
@@ -55,13 +55,14 @@ pub enum ProvisionError {
     /// There are more than [`MAX_TOPICS`] topics.
     #[error("a certificate can name at most {max} topics, not {0}", max = MAX_TOPICS)]
     TooManyTopics(usize),
-    /// The configuration cannot hold the node id or a path.
+    /// The syntax of the configuration cannot express the node id, a path, or a part of the naming scheme of topics.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The bytes for the root to sign are not a certificate.
     #[error("the request is not a certificate")]
     Request(#[source] ChainError),
-    /// The bytes for the root to sign are a certificate, but not for exactly one signing key.
+    /// The bytes for the root to sign are a certificate, but the certificate is not for exactly one signing key, or it
+    /// contains further elements, such as an entry for a list.
     #[error("the request is not a certificate for exactly one signing key")]
     NotARequest,
     /// No provisioner certifies nodes of this role; only the root of trust does.

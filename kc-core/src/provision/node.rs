@@ -22,8 +22,8 @@ pub struct NewNode<'a> {
     pub id: &'a str,
     /// The node's role.
     pub role: Role,
-    /// The topics that the node may use. If the list is empty, the node may use all topics. The certificate contains
-    /// the root topics of these topics.
+    /// The topics that the node may use: names, and regular expressions, which begin with `^`. If the list is empty,
+    /// the node may use all topics. The certificate contains the root topics of the names, and the regular expressions.
     pub topics: &'a [String],
     /// The naming scheme of topics. The configuration contains it unless it is the default.
     pub scheme: &'a TopicScheme,
@@ -34,8 +34,8 @@ pub struct NewNode<'a> {
     pub lifetime: Option<Duration>,
     /// The node's signing key. The root's and the provisioner's keys have the same type.
     pub key: NewKey<'a>,
-    /// The first index of the node's ratchet. It must exceed all indices that a node with this id has used;
-    /// otherwise key ids repeat.
+    /// The first index of the node's ratchet. It must exceed all indices that a node with this id has used; otherwise
+    /// key ids can repeat.
     pub first_index: u64,
     /// The escrow key, or `None` for no escrow. The first secret of the node's ratchet is sealed to this public key.
     pub escrow: Option<&'a EncapsulationKey>,
@@ -106,8 +106,9 @@ pub struct ProvisionedNode {
 
 /// Provisions a node from both passwords. For chain servers and administrators, `provisioning_password` is not used.
 ///
-/// Draws random bytes in this order: for hybrid signatures of the root, the ratchet's secret, escrow, the opaque key,
-/// the signing key, and hybrid signatures of the provisioner.
+/// Draws random bytes in this order: for the root's signature of the provisioner, the ratchet's secret, escrow, the
+/// opaque key, the signing key, and the signature of the node's certificate. Signatures need random bytes only if their
+/// keys are hybrid.
 ///
 /// # Errors
 /// Returns [`ProvisionError::Derivation`] or [`ProvisionError::Signing`] if a key cannot be derived or does not sign,
@@ -132,13 +133,13 @@ pub fn provision_node(
 /// root [signed](super::sign_request) for the provisioner.
 ///
 /// The provisioner's key is [derived](super::derive_provisioner) from the provisioning password, or is on a token.
-/// Random bytes are drawn in the same order as in [`provision_node`]. No bytes are drawn for the root,
+/// Random bytes are drawn in the same order as in [`provision_node`]. No bytes are drawn for a signature of the root,
 /// because the root signs nothing here.
 ///
 /// # Errors
 /// Returns [`ProvisionError::NeedsRoot`] if no provisioner certifies the role, [`ProvisionError::Certificate`] if the
-/// root did not sign the certificate, [`ProvisionError::OtherKey`] if the certificate is for another key, and
-/// otherwise the errors of [`provision_node`].
+/// root did not sign the provisioner's certificate or the certificate is not valid now, [`ProvisionError::OtherKey`] if
+/// the certificate is for another key, and otherwise the errors of [`provision_node`].
 pub fn provision_node_under(
     root: &VerifyingKey,
     signed_provisioner: &[u8],
@@ -189,7 +190,7 @@ impl fmt::Debug for DerivedKey {
     }
 }
 
-/// Derives the root of trust from its password.
+/// Derives the key of the root of trust from the root password.
 ///
 /// # Errors
 /// Returns [`ProvisionError::Derivation`] if scrypt fails. No password causes this failure.
@@ -197,7 +198,7 @@ pub fn derive_root(password: &[u8], key_type: KeyType) -> Result<DerivedKey, Pro
     derive(password, sha256(&[b"Root of Trust", password]), key_type)
 }
 
-/// Derives a provisioner under a root of trust from the provisioning password.
+/// Derives the key of a provisioner under a root of trust from the provisioning password.
 ///
 /// # Errors
 /// Returns [`ProvisionError::Derivation`] if scrypt fails. No password causes this failure.

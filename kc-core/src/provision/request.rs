@@ -51,8 +51,9 @@ pub fn request_provisioner(
 /// An operator should first check the rights that the certificate grants; see [`Certificate::parse`].
 ///
 /// # Errors
-/// Returns [`ProvisionError::Request`] or [`ProvisionError::NotARequest`] if `to_sign` is not a certificate for
-/// exactly one signing key, and [`ProvisionError::Signing`] if the root does not sign.
+/// Returns [`ProvisionError::Request`] if `to_sign` is not a certificate, [`ProvisionError::NotARequest`] if the
+/// certificate is not for exactly one signing key or contains further elements, and [`ProvisionError::Signing`] if the
+/// root does not sign.
 pub fn sign_request(
     root: &dyn Signer,
     to_sign: &[u8],

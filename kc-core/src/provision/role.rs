@@ -103,9 +103,9 @@ impl Role {
         !matches!(self, Self::ChainServer | Self::Administrator)
     }
 
-    /// Returns the default number of certificates that may follow a node's own certificate. It is 1,
-    /// because the certificate of a request or reply may follow. For a chain server it is 2, because a chain server
-    /// certifies nodes, whose requests and replies may follow.
+    /// Returns the default number of certificates that may follow a node's own certificate. It is 1, because the
+    /// certificate of a request, of a reply, or of an administrator's entry for a list may follow. For a chain server
+    /// it is 2, because a chain server certifies nodes, whose requests and replies may follow.
     #[must_use]
     pub fn default_path_length(self) -> u32 {
         match self {

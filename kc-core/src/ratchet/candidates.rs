@@ -63,8 +63,9 @@ impl Candidates {
 
     /// Adds a key, or another giver of a known key. Returns whether the key is now among the candidates.
     ///
-    /// A key is unproven until it has opened a record. A new key replaces an unproven key of the same giver. If there
-    /// are already `max` keys, it replaces the oldest unproven key. If all `max` keys are proven, it is refused.
+    /// A key of another node is unproven until it has opened a record. A new key replaces an unproven key that was sent
+    /// only by the giver of the new key. If there are already `max` keys, the new key replaces the oldest unproven key.
+    /// If all `max` keys are proven, the new key is refused.
     pub(crate) fn add(&mut self, secret: DataKey, giver: Option<Giver>, max: usize) -> bool {
         let candidates = Arc::make_mut(&mut self.0);
         let same = |candidate: &&mut Candidate| candidate.key.data_key() == &secret;

@@ -22,7 +22,8 @@ pub enum Component {
     Value,
 }
 
-/// A sealing key has used all of its counter values. No more messages can be sealed until the ratchet turns.
+/// A sealing key has sealed the maximum number of Kafka keys or of Kafka values. The key seals no more of them; the
+/// ratchet must turn first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the data key has sealed the maximum number of messages")]
 pub struct Exhausted;
@@ -135,10 +136,11 @@ impl SealingKey {
         &self.secret
     }
 
-    /// Returns the next salt with its key and nonce. Each salt is returned only once.
+    /// Returns the next salt with its key and nonce. For each component, a salt is returned only once.
     ///
     /// # Errors
-    /// Returns [`Exhausted`] after 2^64 - 2^32 messages. The remaining values are a margin for concurrent callers.
+    /// Returns [`Exhausted`] after 2^64 - 2^32 salts for this component. The remaining counter values are a margin for
+    /// concurrent callers.
     pub fn next(&self, component: Component) -> Result<([u8; SALT_LEN], MessageKey), Exhausted> {
         const LIMIT: u64 = u64::MAX - u32::MAX as u64;
         let counter = match component {

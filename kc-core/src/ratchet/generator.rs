@@ -8,7 +8,7 @@ use crate::secret::Secret;
 /// The maximum output of one derivation, in bytes: the limit of BLAKE2b. Test: `outputs_are_bounded`.
 pub const MAX_OUTPUT_LEN: usize = 64;
 
-/// The purpose of derived bytes: BLAKE2b's personalisation, padded with zeros to 16 bytes.
+/// The purpose of derived bytes: the 16 bytes of BLAKE2b's personalisation. The constants are names, padded with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context(pub [u8; 16]);
 
@@ -28,7 +28,7 @@ impl Context {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GeneratorError {
-    /// All 2^128 counter values are used up.
+    /// The counter has reached its last value, 2^128 - 1.
     #[error("all counter values are used up")]
     Exhausted,
     /// The requested output is empty or longer than [`MAX_OUTPUT_LEN`].

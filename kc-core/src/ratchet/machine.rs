@@ -10,13 +10,15 @@ use super::step::{KeyIdForm, Step, StepKeys};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
-/// The minimum time between two turns of the ratchet that new entries of the denylist cause.
+/// The minimum time between two turns of the ratchet that new entries of the denylist cause, if this node has seen the
+/// denied keys in use.
 pub const DENIAL_INTERVAL: Duration = Duration::from_secs(60);
 /// The minimum time between two turns of the ratchet that new entries of the denylist cause, if this node has not seen
 /// the denied keys in use. It is longer than [`DENIAL_INTERVAL`], because anyone can create such keys and their
 /// self-revocations.
 pub const UNSEEN_DENIAL_INTERVAL: Duration = Duration::from_secs(600);
-/// The delay between a failed attempt to turn the ratchet and the next attempt.
+/// The delay between a failed attempt to turn the ratchet and the next attempt. A shorter interval of the ratchet
+/// ([`RatchetConfig::interval`]) replaces it.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// The configuration of a [`Ratchet`].
@@ -206,8 +208,8 @@ impl Ratchet {
         }
     }
 
-    /// Turns the ratchet if a key of the step in use was sent to a consumer: a denied consumer must not read records
-    /// sealed from now on.
+    /// Turns the ratchet if a key of the step in use was sent to a consumer, so that a denied consumer cannot read
+    /// later records. If the minimum time since the last such turn has not passed, the turn waits until then.
     fn turn_for_denial(&mut self, in_use: bool, now: Now) {
         if !self.handed_out || self.current.is_none() {
             return;

@@ -18,7 +18,7 @@ use crate::wire::{Value, WireError, Writer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyIdForm {
-    /// The default form: 32 bytes, a hash of the producer's identity and the step's index.
+    /// The default form: 32 bytes, a hash of the producer's signing public keys and the step's index.
     Long {
         /// The concatenated byte forms of the producer's signing public keys.
         identity: Vec<u8>,
@@ -241,7 +241,8 @@ pub struct StepKeys {
 }
 
 impl StepKeys {
-    /// Creates the keys of a step that is used from now on.
+    /// Creates the container for the keys of a step that is used from now on. [`sealing_key`](Self::sealing_key) makes
+    /// the keys.
     #[must_use]
     pub fn new(step: Step, form: &KeyIdForm) -> Self {
         Self {

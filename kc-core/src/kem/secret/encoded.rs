@@ -23,9 +23,9 @@ pub struct CompletedKey {
 /// A secret key of any version, in the encoding of the peers.
 #[derive(Debug)]
 pub enum SecretKey {
-    /// A key that has not encapsulated.
+    /// A key of version 1, or a key of another version that has not encapsulated.
     Fresh(DecapsulationKey),
-    /// A replier's key that has encapsulated.
+    /// A replier's key of a post-quantum suite that has encapsulated.
     Completed(CompletedKey),
 }
 
@@ -50,13 +50,13 @@ impl SecretKey {
         Self::from_value(&Value::Bytes(bytes))
     }
 
-    /// Returns the version number: 1, 2 or 5 for a fresh key, and 3 or 6 for a key that has encapsulated.
+    /// Returns the version number: 1, 2 or 5 for a fresh key, and 3 or 6 for a completed key.
     #[must_use]
     pub fn version(&self) -> u8 {
         self.public_key().version()
     }
 
-    /// Returns the public half. After the key has encapsulated, this is the ciphertext.
+    /// Returns the public half of a fresh key, or the reply of a completed key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         match self {
@@ -70,8 +70,8 @@ impl SecretKey {
     /// Returns the shared secret, and this key in the state after the exchange.
     ///
     /// # Errors
-    /// Returns [`KemError::UsedUp`] if this key has already encapsulated, [`KemError::SuiteMismatch`] if `peer` is
-    /// of another suite, [`KemError::LowOrder`] if the X25519 key of `peer` is a point of low order, and
+    /// Returns [`KemError::UsedUp`] if this key is [completed](Self::Completed), [`KemError::SuiteMismatch`] if `peer`
+    /// is of another suite, [`KemError::LowOrder`] if the X25519 key of `peer` is a point of low order, and
     /// [`KemError::InvalidKey`] if the KEM key of `peer` is invalid.
     pub fn complete(
         self,

@@ -31,10 +31,11 @@ impl KafkaUse {
     }
 }
 
-/// Returns the sections that apply to one client. Later sections override earlier ones.
+/// Returns the [suffixes](super::Section::suffix) of the sections that apply to one client. Later sections override
+/// earlier sections.
 ///
-/// For the purpose U and the extra layer X, they are `kafka`, `kafka-U`, `kafka-X` and `kafka-X-U` (protocol §11).
-/// For the clients that carry key requests and replies, X is `crypto`.
+/// For the purpose U, they are `kafka` and `kafka-U`. If there is an extra layer X (`extra`), `kafka-X` and `kafka-X-U`
+/// follow (protocol §11). For the clients that carry key requests and replies, X is `crypto`.
 pub fn kafka_sections(purpose: KafkaUse, extra: Option<&str>) -> Vec<String> {
     let purpose = purpose.suffix();
     let mut sections = vec!["kafka".to_owned(), format!("kafka-{purpose}")];

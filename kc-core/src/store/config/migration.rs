@@ -27,8 +27,8 @@ impl NodeConfig {
     ///
     /// No entry is overwritten. If another entry of the allowlist already has the new name of a root of trust, the root
     /// is added under the name `base64#` of its SHA-256. If there is already an entry `chain0`, the entry `chain` stays
-    /// in the crypto section. Entries with invalid base64 stay where they are. Entries that the crypto section inherits
-    /// from `[DEFAULT]` are copied, and also stay in `[DEFAULT]`.
+    /// in the crypto section. Entries whose values are not valid base64 stay where they are. Entries that the crypto
+    /// section inherits from `[DEFAULT]` are copied, and also stay in `[DEFAULT]`.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.

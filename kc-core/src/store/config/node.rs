@@ -225,7 +225,8 @@ impl NodeConfig {
 
     /// Returns the settings of one Kafka client, merged from the sections that [`kafka_sections`] lists. A later
     /// section overrides an earlier section, and an empty value removes a setting. Only the own entries of a section
-    /// are used, including entries that repeat an entry of `[DEFAULT]`. Inherited entries are ignored.
+    /// are used, including entries that repeat an entry of `[DEFAULT]`. Inherited entries are ignored. The setting
+    /// `group_id` is then completed as by [`KafkaSettings::with_group_id`].
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
@@ -313,7 +314,7 @@ impl<'a> Section<'a> {
     pub const CHAINS: Section<'static> = Section(Some("chains"));
     /// `<node>-allowlist`: the roots of trust.
     pub const ALLOWLIST: Section<'static> = Section(Some("allowlist"));
-    /// `<node>-denylist`: revoked keys.
+    /// `<node>-denylist`: the keys that the node refuses.
     pub const DENYLIST: Section<'static> = Section(Some("denylist"));
     /// `<node>-chainkeys`: the keys whose chains a chain server renews.
     pub const CHAIN_KEYS: Section<'static> = Section(Some("chainkeys"));

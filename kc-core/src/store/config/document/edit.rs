@@ -1,4 +1,5 @@
-//! Edits of a document. An edit changes only the lines that it concerns.
+//! Edits of a document. An edit changes only the lines that it concerns, and adds a blank line at the end of the file
+//! if there is none.
 
 use zeroize::Zeroizing;
 
@@ -10,8 +11,9 @@ impl Document {
     /// to the section itself. Returns whether anything changed.
     ///
     /// An existing entry keeps its position and its indentation. The comments between its lines follow it. A new entry
-    /// follows the last entry of its section. A new section is added at the end of the file, but `[DEFAULT]` is added
-    /// at the front. The name of the entry is written in lower case; only base64 data in it keeps its case.
+    /// follows the last entry of its section and that entry's comments. A new section is added at the end of the file,
+    /// but `[DEFAULT]` is added at the front. The name of the entry is written in lower case, but a name that begins
+    /// with `base64#` keeps its case.
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the name, the value or the section would not read back unchanged; the document
@@ -166,8 +168,8 @@ impl Document {
         (index, indent_between(previous, next))
     }
 
-    /// Returns the index of a new `[DEFAULT]`: after an opening comment that is followed by a blank line, or 0 if
-    /// there is no such comment.
+    /// Returns the index at which a new `[DEFAULT]` is inserted: after the last blank line that precedes all sections,
+    /// so that an opening comment stays at the front. If there is no such line, returns 0.
     fn after_opening_comment(&self) -> usize {
         let opening = self
             .items

@@ -143,7 +143,7 @@ impl Document {
             .map_or("", |(_, entry)| &entry.text)
     }
 
-    /// Returns the name of an entry as it is written in the file, with its case.
+    /// Returns the name of an own or inherited entry as it is written in the file, with its case.
     pub(super) fn written_name(&self, section: &str, name: &Name) -> Option<&str> {
         let found = self
             .entry(section, name)
