@@ -9,7 +9,7 @@ pub enum StoreErrorKind {
     Missing,
     /// Another process uses the data.
     InUse,
-    /// The data is truncated, altered, or of another kind.
+    /// The data is not in the expected form, because it is truncated, altered, or something else.
     Malformed,
     /// The operating system or the token denies the access.
     Permission,

@@ -21,8 +21,8 @@ pub struct MemoryKeyStore {
 /// snapshot of a virtual machine, draw different numbers.
 pub type Generators = dyn Fn() -> Result<Box<dyn CryptoRng>, StoreError> + Send + Sync;
 
-/// A [`RatchetStore`] in memory, for nodes without durable storage (`ratchet : memory`). Each start needs a seed of
-/// its own; see [`drawn`](Self::drawn).
+/// A [`RatchetStore`] in memory, for nodes without durable storage (`ratchet : memory`). Each start of the node needs a
+/// new seed, which [`drawn`](Self::drawn) generates.
 #[derive(Debug)]
 pub struct MemoryRatchetStore {
     seed: Option<Seed>,
@@ -108,8 +108,8 @@ impl fmt::Debug for MemoryKeyStore {
 }
 
 impl MemoryRatchetStore {
-    /// Creates a ratchet with a random secret and a random index below 2^63, so that no other start uses the same
-    /// secret or index.
+    /// Creates a ratchet with a random secret and a random index below 2^63, so that each start of the node uses
+    /// another secret and other indices.
     #[must_use]
     pub fn drawn(rng: &mut dyn CryptoRng) -> Self {
         let mut index = [0; 8];
@@ -117,7 +117,7 @@ impl MemoryRatchetStore {
         Self::new(Seed::generate_from(u64::from_be_bytes(index) >> 1, rng))
     }
 
-    /// Creates a ratchet from a seed. No other start may have used the same seed.
+    /// Creates a ratchet from a seed, which no earlier start of the node may have used.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
         Self { seed: Some(seed) }

@@ -1,5 +1,5 @@
-//! The data that a node stores: the codecs of its files (protocol §11), and the traits of the stores that hold
-//! them.
+//! The data that a node stores: the formats of its files (protocol §11), and the traits of the stores that keep the
+//! data.
 //!
 //! | item | content |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | [`retained_keys`] | the keys that a producer keeps for late consumers |
 //! | [`SealedRatchetHeader`] | the readable header of a ratchet that a token has sealed |
 //! | [`opaque`] | sealed values in the configuration |
-//! | [`KeyStore`], [`RatchetStore`] | the stores of a node's secrets |
+//! | [`KeyStore`], [`RatchetStore`] | the stores of a node's secrets; [`MemoryKeyStore`] and [`MemoryRatchetStore`] keep them in memory |
 //! | [`RetainedKeysArchive`], [`TrustArchive`], [`ChainKeyArchive`] | the archives of data that changes while a node runs and must survive a restart |
 //! | [`KeyStoreSigner`] | a signer with a key that never leaves its keystore |
 //!

@@ -13,13 +13,13 @@ const CURRENT_VERSION: i128 = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NodeSecretsError {
-    /// The file is truncated, altered, or of another kind.
+    /// The file is truncated or altered, or is not a `.crypto` file.
     #[error("malformed key file: {0}")]
     Encoding(#[from] WireError),
     /// A signing key is malformed.
     #[error("malformed signing key in the key file: {0}")]
     Key(#[from] KeyError),
-    /// A later version wrote the file.
+    /// The file has a version that this version of kc does not know.
     #[error("the key file has the unknown version {0}")]
     Version(i128),
     /// None of the signing keys is of a known type.
@@ -33,7 +33,8 @@ pub enum NodeSecretsError {
     NoKnownSuite,
 }
 
-/// The content of a node's `.crypto` file: its signing keys, its opaque key, and its key exchanges.
+/// The content of a node's `.crypto` file: the signing keys, the opaque key, the key exchanges, and whether the node
+/// also sends requests in the legacy form.
 #[derive(Debug)]
 pub struct NodeSecrets {
     signing_keys: Vec<StoredKey>,
@@ -76,7 +77,10 @@ impl NodeSecrets {
     ///
     /// - version 2: `[2, [signing keys], opaque key, legacy requests, [key exchanges]]`
     /// - version 1: `[1, signing key, opaque key, legacy requests, [key exchanges]]`
-    /// - the oldest format: `[signing key, opaque key]`
+    /// - the oldest format: `[signing key, opaque key]`; the node then uses key exchange 1 and also sends requests in
+    ///   the legacy form
+    ///
+    /// In versions 1 and 2, elements after the fifth are ignored.
     ///
     /// # Errors
     /// Returns a [`NodeSecretsError`] if the layout or a key is malformed, if the version of the file is unknown, if
@@ -101,7 +105,7 @@ impl NodeSecrets {
                 let secrets = Self::read(&keys, opaque_key, *legacy, exchanges)?;
                 (secrets, version != CURRENT_VERSION)
             }
-            _ => return Err(WireError::Expected("an array of 2 or 5 elements").into()),
+            _ => return Err(WireError::Expected("an array of 2 elements, or of 5 or more").into()),
         };
         Ok(Decoded {
             secrets,

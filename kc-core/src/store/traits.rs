@@ -20,7 +20,7 @@ pub trait KeyStore: Debug + Send + Sync {
     ///
     /// # Errors
     /// Returns a [`StoreError`] of the kind `Missing` if `key` is not among the [keys in
-    /// use](Self::verifying_keys), and of another kind if the store fails.
+    /// use](Self::verifying_keys) or was removed from the store, and of another kind if the store fails.
     fn sign(&self, key: &VerifyingKey, message: &[u8]) -> Result<Vec<u8>, StoreError>;
 
     /// Seals a value with the opaque key, so that it can be stored in the configuration.
@@ -80,8 +80,9 @@ pub trait TrustArchive: Debug + Send {
     /// it closes.
     fn add_entry(&mut self, list: TrustList, entry: &TrustEntry) -> Result<(), StoreError>;
 
-    /// Stores the chain of the node's signing key with this index, counted from 0, durably before it returns. The
-    /// chain replaces the stored chain of the key.
+    /// Stores the chain of one of the node's signing keys durably before it returns. `index` is the position of the key
+    /// among the [keys in use](KeyStore::verifying_keys), counted from 0. The chain replaces the stored chain of the
+    /// key.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the chain cannot be stored. The running node uses the chain nevertheless, until it

@@ -24,9 +24,9 @@ pub const KEY_ID_LEN: usize = 32;
 /// producers may claim the same id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyId {
-    /// The default form: 32 bytes, a hash of the producer's signing keys and the index of its ratchet.
+    /// The default form: 32 bytes, a hash of the producer's public keys and its ratchet index.
     Long([u8; KEY_ID_LEN]),
-    /// The compact form: the index of the ratchet itself.
+    /// The compact form: the ratchet index itself.
     Short(u64),
 }
 

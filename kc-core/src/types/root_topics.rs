@@ -12,8 +12,8 @@ use super::is_topic_name;
 ///
 /// The text form is a list of entries `COPY=ORIGINAL`, separated by white space. `COPY` is the name of a topic, or a
 /// regular expression that begins with `^`; the expression must match a whole name. `ORIGINAL` is the name of a topic.
-/// After a regular expression it may contain `$1`, `$2`, ...: the text that a group of the expression matched. The first
-/// entry that matches a topic applies.
+/// If `COPY` is a regular expression, `ORIGINAL` may contain `$1`, `$2`, ...: each stands for the text that a group of
+/// the expression matched. The first entry that matches a topic and gives a valid topic name applies.
 ///
 /// ```
 /// use kc_core::types::RootTopics;
@@ -80,7 +80,7 @@ enum Part {
     Group(usize),
 }
 
-/// The text of an entry determines the rest.
+/// Compares only the texts of the entries, because the text of an entry determines its other fields.
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -96,9 +96,9 @@ impl RootTopics {
         self.0.iter().find_map(|entry| entry.original(topic))
     }
 
-    /// Returns entries for a consumer that reads the topics `named`, and also topics that a broker lists. A broker must
-    /// not choose the root topic of its own topics, so an entry whose original contains `$1`, `$2`, ... then applies
-    /// only to the topics `named`.
+    /// Returns the entries for a consumer that reads the topics `named`, and also topics that a broker lists. In the
+    /// result, an entry whose original contains `$1`, `$2`, ... applies only to the topics `named`. Otherwise a broker
+    /// could choose the root topic of a topic by the name under which it lists the topic.
     #[must_use]
     pub fn for_named<'n>(&self, named: impl IntoIterator<Item = &'n str> + Clone) -> Self {
         let fixed = self.0.iter().flat_map(|entry| {
@@ -215,8 +215,8 @@ fn written<'t>(parts: &'t [Part], group: impl Fn(usize) -> &'t str) -> String {
     parts.collect()
 }
 
-/// Splits the right side of an entry at `$1`, `$2`, ... A dollar sign without a number stays in the text, where the
-/// check of the name finds it.
+/// Splits the right side of an entry at `$1`, `$2`, ... A dollar sign without a number stays in the text, so that the
+/// check of the topic name refuses the entry.
 fn parts(original: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut pieces = original.split('$');

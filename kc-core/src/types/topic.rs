@@ -96,7 +96,7 @@ impl Default for TopicScheme {
 
 impl TopicScheme {
     /// Returns the name of the root topic of a topic. This is the part of the topic's name before the first separator,
-    /// or the whole name if it has no separator. For a [copy](RootTopics), the name of the original counts.
+    /// or the whole name if it has no separator. A [copy](RootTopics) has the root topic of its original.
     ///
     /// ```
     /// # use kc_core::types::TopicScheme;
@@ -160,8 +160,7 @@ impl TopicScheme {
 /// A management topic. Its records change the trust of running nodes (protocol §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ManagementTopic {
-    /// New chains for nodes. The Kafka key of each record contains the encoded public key that the chain
-    /// certifies.
+    /// New chains for nodes. The key of each Kafka record is the encoded public key that the chain certifies.
     Chains,
     /// Entries for the allowlist.
     Allowlist,

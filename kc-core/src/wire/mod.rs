@@ -13,12 +13,11 @@ use thiserror::Error;
 pub use reader::{MAX_DEPTH, MAX_ELEMENTS, Reader};
 pub use writer::Writer;
 
-/// A reason why received or stored bytes are not MessagePack in the form that the protocol requires. It always means
-/// that the bytes are wrong, never that the code that reads them is wrong.
+/// A reason why received or stored bytes are not MessagePack in the form that the protocol requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The input ends inside a value.
+    /// The input is empty, or ends inside a value.
     #[error("truncated MessagePack")]
     Truncated,
     /// Bytes follow the value.
@@ -27,7 +26,7 @@ pub enum WireError {
     /// Arrays and maps nest more deeply than [`MAX_DEPTH`] levels.
     #[error("arrays and maps in the MessagePack value nest too deeply")]
     TooDeep,
-    /// The value has more than [`MAX_ELEMENTS`] elements.
+    /// The input has more than [`MAX_ELEMENTS`] elements.
     #[error("the MessagePack value has too many elements")]
     TooManyElements,
     /// The protocol does not use this type (an extension type or a reserved marker).
@@ -57,7 +56,7 @@ pub enum Value<'a> {
     Float(f64),
     /// A byte string of the *bin* family.
     Bytes(&'a [u8]),
-    /// A byte string of the *raw* or *str* family; usually, but not always, valid UTF-8.
+    /// A byte string of the *str* family, which was called *raw* earlier. It need not be valid UTF-8.
     Raw(&'a [u8]),
     /// An array.
     Array(Vec<Value<'a>>),

@@ -6,7 +6,8 @@ use super::{Value, WireError};
 /// `bounds_depth_and_elements`.
 pub const MAX_DEPTH: usize = 16;
 
-/// The maximum number of elements of one value, including nested elements, whatever its length in bytes. Test:
+/// The maximum number of elements that [`Reader::value`] reads in all calls on one [`Reader`], whatever their length in
+/// bytes. An array and a map count as one element each, and each value or key inside them counts, too. Test:
 /// `bounds_depth_and_elements`.
 pub const MAX_ELEMENTS: usize = 65_536;
 

@@ -25,7 +25,7 @@ pub enum Value {
     BigInt(String),
     /// A floating-point number, including `inf` and `nan`.
     Float(f64),
-    /// A Boolean: `true` or `false` in any case, written as `True` and `False`.
+    /// A Boolean: `true` or `false` in upper or lower case when read, `True` or `False` when written.
     Bool(bool),
     /// Bytes, written as `base64#…`.
     Bytes(Vec<u8>),
@@ -144,7 +144,7 @@ impl Name {
         }
     }
 
-    /// Returns the name under which the allowlist or the denylist stores an entry: the SHA-256 of its bytes.
+    /// Returns the name under which the allowlist or the denylist stores an entry: the SHA-256 hash of the entry.
     pub fn of_entry(entry: &[u8]) -> Self {
         Self::Binary(sha256(&[entry]).to_vec())
     }
@@ -180,7 +180,7 @@ impl fmt::Display for Name {
 
 // Numbers in the forms that Python's `int()` and `float()` read and `repr()` writes.
 
-/// Parses `[+-]digits`, with single underscores between digits.
+/// Parses an integer: an optional sign, then digits. Single underscores may stand between digits.
 fn parse_int(text: &str) -> Option<Value> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -203,7 +203,7 @@ fn parse_int(text: &str) -> Option<Value> {
     )
 }
 
-/// Parses decimal notation with an optional exponent, or `inf`, `infinity` or `nan` in any case.
+/// Parses decimal notation with an optional exponent, or the words `inf`, `infinity` and `nan` in upper or lower case.
 fn parse_float(text: &str) -> Option<f64> {
     join_digits(text)?.parse().ok()
 }
@@ -227,8 +227,9 @@ fn join_digits(text: &str) -> Option<String> {
     Some(joined)
 }
 
-/// Returns the shortest text that reads back as the same number. Numbers from 1e-4 to below 1e16 are written without an
-/// exponent, other numbers with an exponent of at least two digits.
+/// Returns the shortest text that reads back as the same number. Zero, and numbers whose absolute value is at least
+/// 1e-4 and less than 1e16, are written without an exponent. Other numbers are written with an exponent of at least two
+/// digits.
 fn float_repr(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();
