@@ -18,8 +18,8 @@ const RANDOM_CHARACTERS: usize = 6;
 ///
 /// The bytes are written to a temporary file in the same folder and flushed to the device. Then the temporary file is
 /// renamed to `path`, and the folder is flushed. Until the rename, the file has the old bytes. If `path` is a symbolic
-/// link, the file that it points to is replaced, and the link stays. The file keeps its owner and group if this process
-/// is allowed to change them.
+/// link to an existing file, that file is replaced, and the link stays. A link whose target does not exist is replaced
+/// by the new file. The new file gets the owner and group of the old file if this process is allowed to set them.
 ///
 /// # Errors
 /// Returns [`FileError::NotAFile`] if `path` is not a regular file, and [`FileError::Missing`],
@@ -168,7 +168,7 @@ fn flush_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Does nothing: on this platform, a folder cannot be opened as a file, and a rename needs no flush.
+/// Does nothing, because the standard library cannot flush a folder on this platform.
 #[cfg(not(unix))]
 fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())

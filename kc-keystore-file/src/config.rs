@@ -15,8 +15,8 @@ use crate::{FileError, NodeFiles, NodeLock, write_atomic};
 pub const MAX_CONFIG_BYTES: u64 = 1 << 24;
 
 /// The store of a node's `.config` file. Each update reads the file again, so that changes that were made by hand are
-/// kept. Then it replaces the file atomically, and keeps comments and layout. An existing file keeps its permissions. A
-/// new file is private (mode 0600).
+/// kept. If the update changes the text, it replaces the file atomically, and keeps comments and layout. An existing
+/// file keeps its permissions. A new file is private (mode 0600).
 #[derive(Debug)]
 pub struct FileConfigStore {
     lock: Arc<NodeLock>,
@@ -105,7 +105,8 @@ impl ConfigStore for FileConfigStore {
 ///
 /// # Errors
 /// Returns [`ConfigStoreError::Storage`] if the file cannot be read, is larger than [`MAX_CONFIG_BYTES`] or is not
-/// UTF-8, and [`ConfigStoreError::Config`] if its text is not a valid configuration.
+/// UTF-8, and [`ConfigStoreError::Config`] if its text is not a valid configuration, or if an entry to be moved
+/// contains a reference that cannot be resolved.
 pub fn read_config(path: &Path) -> Result<NodeConfig, ConfigStoreError> {
     let mut config = parse(path, &read_text(path)?)?;
     let _moved = config

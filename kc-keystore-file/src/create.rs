@@ -15,13 +15,13 @@ use crate::{FileConfigStore, FileError, NodeFiles, NodeLock, SecretFile, sealed_
 pub struct NewFiles<'a> {
     /// The configuration.
     pub config: &'a NodeConfig,
-    /// The signing keys; `None` if they are not stored in a file.
+    /// The content of the `.crypto` file: the signing keys and the opaque key. `None` if they are not stored in a file.
     pub secrets: Option<&'a NodeSecrets>,
     /// The ratchet; `None` if the node has no ratchet, or does not store it in a file.
     pub seed: Option<&'a Seed>,
 }
 
-/// The place of a new node's files. The node is locked as long as this value exists.
+/// The paths of a new node's files, and the lock of the node, which is held as long as this value exists.
 #[derive(Debug)]
 pub struct NewPlace {
     files: NodeFiles,
@@ -65,7 +65,7 @@ pub fn create_node<'a>(
 }
 
 impl NewPlace {
-    /// Locks the place of the node with this id in a folder. If `force` is set and the node exists, its configuration
+    /// Locks the node with this id in a folder. If `force` is set and the node exists, its configuration
     /// is removed at once, so that the old node can no longer be opened.
     ///
     /// # Errors
@@ -92,10 +92,12 @@ impl NewPlace {
         &self.files
     }
 
-    /// Writes the files. The configuration is written last, so that an incomplete node is not found. Files of the
-    /// previous node that the new node does not have are removed, with one exception: the file of a ratchet that a
-    /// token has sealed is removed only if the new node has a ratchet in a file. Otherwise this file may be the only
-    /// record of the used indices.
+    /// Writes the files. The configuration is written last, so that an incomplete node is not found. The files
+    /// `.crypto` and `.seed` of the previous node are removed if the new node does not have them.
+    ///
+    /// The file `.ratchet`, which contains a ratchet that a token has sealed, is removed if the new node has a ratchet
+    /// in a `.seed` file. Otherwise it is kept: it may be the ratchet of the new node, or the only record of the
+    /// indices that the previous node has used.
     ///
     /// # Errors
     /// Returns [`FileError::LockLost`] if the lock file was deleted or replaced, and other errors if writing fails.

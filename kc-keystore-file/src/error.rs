@@ -36,8 +36,8 @@ pub enum FileError {
         /// The id of the process that holds the lock; `None` if that process has not written its id yet.
         process: Option<u32>,
     },
-    /// The lock file was deleted or replaced while this process held it, so that another process may have opened the
-    /// node.
+    /// The lock file was deleted or replaced while this process held it or was locking it. Another process may have
+    /// opened the node since then.
     #[error(
         "the lock file {} was deleted or replaced while the node was open; another process may have opened the node \
          since then",
@@ -55,13 +55,14 @@ pub enum FileError {
         /// The maximum size, in bytes.
         limit: u64,
     },
-    /// The path names a folder, a pipe or a device instead of a regular file.
+    /// The path names a folder, a pipe or a device instead of a regular file, or is not the path of a `.config` file
+    /// where such a path is required.
     #[error("{} is not a regular file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
-    /// The path is a symbolic link instead of the file itself.
+    /// The path of the lock file is a symbolic link, which is not followed.
     #[error("{} is a symbolic link", path.display())]
     Link {
         /// The path.
@@ -123,7 +124,7 @@ impl From<FileError> for StoreError {
             FileError::Io { .. } => StoreErrorKind::Io,
         };
         let advice = matches!(error, FileError::LockLost { .. }).then_some(LOCK_LOST_ADVICE);
-        let store_error = Self::new(kind, "read or write a secret file").with_source(error);
+        let store_error = Self::new(kind, "use a secret file of the node").with_source(error);
         match advice {
             Some(advice) => store_error.with_advice(advice),
             None => store_error,

@@ -11,7 +11,8 @@ const CONFIG_EXTENSION: &str = "config";
 pub(crate) const FILE_REFERENCE: &str = "file#";
 
 /// The paths of a node's files, which are in one folder: `<node>.config`, `<node>.crypto`, `<node>.seed`, `<node>.lock`
-/// and others.
+/// and others. The configuration may name other paths for the keys and the ratchet
+/// ([`crypto_path`](crate::crypto_path), [`ratchet_path`](crate::ratchet_path)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFiles {
     folder: PathBuf,
@@ -23,8 +24,8 @@ impl NodeFiles {
     /// to exist.
     ///
     /// # Errors
-    /// Returns [`FileError::BadNodeId`] if the id is not a plain file name, and [`FileError::Missing`] if the folder
-    /// does not exist.
+    /// Returns [`FileError::BadNodeId`] if the id is not a plain file name, [`FileError::Missing`] if the folder does
+    /// not exist, and other errors if the folder cannot be accessed.
     pub fn in_folder(folder: &Path, node_id: &str) -> Result<Self, FileError> {
         let mut components = Path::new(node_id).components();
         let plain = matches!((components.next(), components.next()), (Some(Component::Normal(name)), None) if name == node_id);
@@ -43,8 +44,8 @@ impl NodeFiles {
     /// exist.
     ///
     /// # Errors
-    /// Returns [`FileError::NotAFile`] if the path does not end in `<node>.config`, and [`FileError::Missing`] if its
-    /// folder does not exist.
+    /// Returns [`FileError::NotAFile`] if the path does not end in `<node>.config`, [`FileError::Missing`] if its
+    /// folder does not exist, and other errors if the folder cannot be accessed.
     pub fn beside(config: &Path) -> Result<Self, FileError> {
         let stem = config.file_stem().filter(|_| is_config(config));
         let stem = stem.ok_or_else(|| FileError::NotAFile {
@@ -66,7 +67,7 @@ impl NodeFiles {
         self.with_extension(CONFIG_EXTENSION)
     }
 
-    /// Returns `<node>.crypto`: the secret file of the signing keys.
+    /// Returns `<node>.crypto`: the secret file of the signing keys and the opaque key.
     pub fn crypto(&self) -> PathBuf {
         self.with_extension("crypto")
     }
@@ -97,8 +98,8 @@ impl NodeFiles {
         self.with_extension("sock")
     }
 
-    /// Returns the path that a value such as `file#n1.seed` names. The path in the value is relative to the folder of
-    /// the configuration. Returns `None` if the value does not begin with `file#`.
+    /// Returns the path that a value such as `file#n1.seed` names. If the path in the value is relative, it is relative
+    /// to the folder of the configuration. Returns `None` if the value does not begin with `file#`.
     pub fn resolve(&self, reference: &str) -> Option<PathBuf> {
         reference
             .strip_prefix(FILE_REFERENCE)
@@ -222,10 +223,11 @@ pub fn find_node(node: &str, places: &SearchPlaces) -> Result<NodeFiles, FindErr
     })
 }
 
-/// Returns the files of all nodes that [`find_node`] finds by their id. The nodes of the first folder of `places` come
-/// before the nodes of the second folder. For each of these folders, the nodes whose files are directly in the folder
-/// come first, and the nodes in subfolders named after their node come next. Folders and files that cannot be read are
-/// left out.
+/// Returns the files of all nodes in the places where [`find_node`] searches for an id. If several nodes have the same
+/// id, all of them are returned, although [`find_node`] finds only the first. The nodes of the first folder of `places`
+/// come before the nodes of the second folder. For each of these folders, the nodes whose files are directly in the
+/// folder come first, and the nodes in subfolders named after their node come next. Folders and files that cannot be
+/// read are left out.
 pub fn list_nodes(places: &SearchPlaces) -> Vec<NodeFiles> {
     let mut found: Vec<NodeFiles> = Vec::new();
     for place in [Some(&places.working), places.home.as_ref()]

@@ -1,5 +1,5 @@
-//! The files of a node (protocol §11). A lock keeps a second process from using them. They are replaced atomically and
-//! durably. Only their owner can read them.
+//! The files of a node (protocol §11). A lock keeps a second process from opening the node. The files are replaced
+//! atomically and durably. Only their owner can read new files and secret files.
 //!
 //! | item | purpose |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | [`NodeLock`] | the lock that only one process at a time can hold; it is held while a node is open |
 //! | [`create_node`], [`NewPlace`] | write the files of a new node |
 //! | [`FileConfigStore`] | the configuration; it is read again before each write, and its comments are kept |
+//! | [`read_config`] | reads the configuration without a lock |
 //! | [`SecretFile`] | the bytes of `.crypto` and `.seed`; `kc-core` encodes and decodes them |
 //! | [`open_key_store`], [`read_secrets`] | the keys in `.crypto` |
 //! | [`crypto_path`], [`ratchet_path`], [`key_types`] | read the entries of the configuration about keys |

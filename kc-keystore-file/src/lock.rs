@@ -44,7 +44,8 @@ pub struct NodeLock {
 /// The process that has a node open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockHolder {
-    /// The process id; `None` if the process has locked the file, but has not written its id yet.
+    /// The process id. Until the process has written its id to the lock file, this is `None` or the id of the process
+    /// that held the lock before.
     pub process: Option<u32>,
 }
 
@@ -53,7 +54,7 @@ impl NodeLock {
     /// not open, this call holds a shared lock for a moment.
     ///
     /// # Errors
-    /// Returns [`FileError`] if the lock file cannot be read.
+    /// Returns [`FileError`] if the lock file cannot be opened, or its lock cannot be checked.
     pub fn holder(files: &NodeFiles) -> Result<Option<LockHolder>, FileError> {
         let path = files.lock();
         let failed = |source| FileError::new("check the lock on", &path, source);
@@ -80,7 +81,8 @@ impl NodeLock {
     ///
     /// # Errors
     /// Returns [`FileError::InUse`] if this process or another process already holds the lock, [`FileError::LockLost`]
-    /// if the lock file is deleted or replaced in each of eight attempts, and other errors if it cannot be created.
+    /// if the lock file is deleted or replaced in each of eight attempts, and other errors if the lock file cannot be
+    /// opened, locked or written.
     pub fn acquire(files: &NodeFiles) -> Result<Self, FileError> {
         let path = files.lock();
         let file = lock_file(&path)?;
@@ -222,7 +224,7 @@ fn open(path: &Path) -> Result<File, FileError> {
     })
 }
 
-/// Returns the id of the process that holds the lock, or `None` if that process has not written its id yet.
+/// Returns the process id in the lock file, or `None` if the file contains no complete id.
 fn holder(file: &mut File) -> Option<u32> {
     let mut id = String::new();
     file.take(16).read_to_string(&mut id).ok()?;

@@ -91,8 +91,8 @@ pub enum SettingsError {
         /// The error of the file.
         source: FileError,
     },
-    /// A value is missing, or does not have the type that the struct requires. The message names the entry and its
-    /// origin.
+    /// A value is missing, or does not have the type that the struct requires. The message names the entry and, if the
+    /// entry exists, its origin.
     #[error(transparent)]
     Value(Box<Error>),
 }
@@ -142,7 +142,8 @@ impl<'a> Settings<'a> {
     /// Returns the settings of one Kafka client. Within one layer, the sections are merged as in
     /// [`NodeConfig::kafka_config`]. Then the environment overrides the file, and flags override both, whatever the
     /// section: `<node>-kafka` in the environment overrides `<node>-kafka-consumer` in the file. The names that
-    /// kafka-python uses and the names that librdkafka uses are equivalent.
+    /// kafka-python uses and the names that librdkafka uses are equivalent. A consumer without a `group_id` gets one
+    /// from [`KafkaSettings::with_group_id`]; other clients get none.
     ///
     /// If `sasl_plain_password` or `ssl_password` is `file#PATH`, its value is the content of that file without a final
     /// line feed. If `ssl_cafile`, `ssl_certfile` or `ssl_keyfile` is `file#PATH`, its value is the path. PATH is
@@ -294,7 +295,8 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
 
 const PREFIX: &str = "KC_CONFIG__";
 const SEPARATOR: &str = "__";
-/// The name of the node's own section in variables. In the file, the name of this section is the id of the node.
+/// The name of the node's own section in environment variables. In the file, the name of this section is the id of the
+/// node.
 const OWN_SECTION: &str = "node";
 
 /// A value from the environment or from a flag. `Debug` hides the value, because it may be a password.
@@ -357,7 +359,7 @@ fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -
     overrides
 }
 
-/// Returns the variable that sets `name` in a section.
+/// Returns the name of the environment variable that sets `name` in a section.
 fn variable(section: &str, name: &str) -> String {
     let section = if section.is_empty() {
         OWN_SECTION
