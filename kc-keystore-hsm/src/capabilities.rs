@@ -57,7 +57,7 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
     (
         MechanismType::SLH_DSA_KEY_PAIR_GEN,
         "CKM_SLH_DSA_KEY_PAIR_GEN",
-        "generating a post-quantum key on the token (without it, a key can only be imported)",
+        "generating a post-quantum key on the token (without it, a new key is kept outside, sealed by the token)",
         false,
     ),
 ];
@@ -124,8 +124,9 @@ impl Capabilities {
         })
     }
 
-    /// Returns whether a signing key of this type can be generated as a whole on the token. If not, the token holds the
-    /// Ed25519 half of the key and seals the SLH-DSA half.
+    /// Returns whether the token holds a new signing key of this type as a whole. This is always `true` for an Ed25519
+    /// key. It is `false` for a hybrid key if the token cannot generate SLH-DSA keys or sign with them. The token then
+    /// holds the Ed25519 half of the key and seals the SLH-DSA half.
     #[must_use]
     pub fn holds(&self, key_type: KeyType) -> bool {
         match key_type {

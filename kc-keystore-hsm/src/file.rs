@@ -22,7 +22,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     flush_folder(path)
 }
 
-/// Returns options that open a file for writing, readable by its owner only.
+/// Returns options that open a file for writing. If the file is created, only its owner can read it.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
@@ -57,7 +57,7 @@ fn flush_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The maximum size of a ratchet's file, in bytes. A ratchet takes about 80.
+/// The maximum number of bytes that are read from a ratchet's file. A ratchet takes about 80 bytes.
 const MAX_BYTES: u64 = 1024;
 
 /// The file of a ratchet. Only one opener at a time can lock it. It is replaced atomically and durably.
@@ -74,7 +74,8 @@ impl RatchetFile {
     ///
     /// # Errors
     /// Returns [`HsmError::RatchetInUse`] if another opener holds the lock; [`HsmError::RatchetLockLost`] if the lock
-    /// file was replaced meanwhile; and [`HsmError::File`] if the lock file cannot be opened or locked.
+    /// file was deleted or replaced between opening and locking; and [`HsmError::File`] if the lock file cannot be
+    /// opened or locked.
     pub(crate) fn lock(path: &Path) -> Result<Self, HsmError> {
         // Resolve symbolic links, so that all paths to one file lead to the same lock.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());

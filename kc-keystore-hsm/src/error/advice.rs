@@ -64,7 +64,6 @@ impl HsmError {
             Self::SlhDsaMissing { .. } => {
                 "if the token sealed this key, put back the node's .config file, which holds the sealed key; otherwise check that the URI names the token that has the key"
             }
-            Self::SlhDsaFailed { .. } => "make the key again",
             Self::RotationUnfinished { .. } => {
                 "continue the replacement with `kc hsm rotate-opaque --node <node>`; until it is finished, delete no keys from the token, or the node's retained keys are lost"
             }
@@ -72,7 +71,7 @@ impl HsmError {
                 "find the objects with `kc hsm list`, and delete the wrong ones with the token's own tool"
             }
             Self::ObjectExists { .. } => {
-                "the object probably belongs to another node with this id: choose another id, or delete the object with the token's own tool"
+                "the object probably belongs to another node with this id: choose another id, or, if no node uses the object, delete it with the token's own tool"
             }
             Self::NodeExists { .. } => {
                 "choose another id, or use --adopt to take the keys that `kc hsm generate` made, or use `kc provision --force` to make new keys next to the existing ones"
@@ -89,14 +88,14 @@ impl HsmError {
             Self::KeyChanged { .. } => {
                 "check that the URI names the node's token; if the key on the token was replaced, the node needs a certificate chain for the new key"
             }
-            Self::TwoKeys(_) => {
+            Self::SlhDsaFailed { .. } | Self::TwoKeys(_) => {
                 "make a new node on the token with `kc provision` and its options --keystore and --force"
             }
             Self::SelfTest { .. } => {
                 "the key was imported in a wrong form, or the token is faulty: make the key again, or use another token"
             }
             Self::Unauthentic { .. } => {
-                "the value belongs to another token or node; to move a node from files to this token, use `kc hsm import`, which seals its values again"
+                "put back an intact copy, and check that this token and this node sealed it; to move a node from files to this token, use `kc hsm import`, which seals its values again"
             }
             Self::RolledBack { .. } => {
                 "put back the ratchet's file that belongs to the token's current step; if this file is lost, `kc hsm renew-ratchet` begins another ratchet"

@@ -17,7 +17,7 @@ pub enum HsmError {
     /// The `pkcs11:` URI is invalid, or lacks an attribute that this operation needs.
     #[error("pkcs11 URI: {0}")]
     Uri(#[from] UriError),
-    /// The PKCS#11 module does not exist.
+    /// The file of the PKCS#11 module does not exist, or its folder cannot be accessed.
     #[error("the PKCS#11 module {} cannot be found", path.display())]
     ModuleMissing {
         /// The module.
@@ -25,8 +25,9 @@ pub enum HsmError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The file is not a PKCS#11 module for this machine.
-    #[error("{} is not a PKCS#11 module", path.display())]
+    /// The file cannot be loaded as a PKCS#11 module: it is not such a module, or not for this machine, or a library
+    /// that the module needs is missing.
+    #[error("cannot load {} as a PKCS#11 module", path.display())]
     NotAModule {
         /// The file.
         path: PathBuf,
@@ -41,25 +42,25 @@ pub enum HsmError {
         /// The answer of the module.
         source: TokenFault,
     },
-    /// The module has no such token: the token is not inserted, or belongs to another module.
+    /// No initialized token of the module matches the URI: the token is not inserted, or belongs to another module.
     #[error("no token with {wanted} in {}; tokens in this module: {}", module.display(), listed(found))]
     TokenMissing {
-        /// The token that was looked for.
+        /// The attributes of the URI that describe the token.
         wanted: String,
         /// The module.
         module: PathBuf,
-        /// The labels of the tokens that the module has.
+        /// The labels of the initialized tokens that the module has, in quotes.
         found: Vec<String>,
     },
     /// Several tokens match the URI.
     #[error("{count} tokens match {wanted}")]
     TokenAmbiguous {
-        /// The token that was looked for.
+        /// The attributes of the URI that describe the token.
         wanted: String,
         /// The number of tokens that match.
         count: usize,
     },
-    /// A token with this label already exists.
+    /// A token with this label already exists and has a user PIN.
     #[error("a token with the label {label:?} already exists")]
     TokenExists {
         /// The label.
@@ -141,7 +142,7 @@ pub enum HsmError {
         /// 0 means that there is no maximum.
         lengths: Option<(usize, usize)>,
     },
-    /// A PIN could not be hashed for the record of refused PINs. No PIN causes this failure.
+    /// A PIN could not be hashed for the record of refused PINs. The cause is a fault of kc, not the PIN.
     #[error("cannot hash the PIN")]
     PinHash,
     /// The token is initialized, but has no user PIN yet.
@@ -150,7 +151,7 @@ pub enum HsmError {
         /// The token.
         token: String,
     },
-    /// The token lacks mechanisms that a node needs.
+    /// The token lacks mechanisms that the operation needs.
     #[error("the token lacks {}\n{}", mechanisms.join(", "), table.to_string().trim_end())]
     Lacks {
         /// The names of the missing mechanisms.
@@ -163,7 +164,8 @@ pub enum HsmError {
         "a node on a token cannot be called {0}: earlier versions used this name for roots of trust and provisioners"
     )]
     ReservedId(String),
-    /// The label of an object does not have the form `kc:<node>:<instance>:<role>`.
+    /// The operation does not accept this label of an object. The label of a node's object has the form
+    /// `kc:<node>:<instance>:<role>`.
     #[error("{0:?} is not a label of the form kc:<node>:<instance>:<role>")]
     NotALabel(String),
     /// The token has no object of this class with this label.
@@ -210,7 +212,8 @@ pub enum HsmError {
         /// The label of one of those keys.
         label: String,
     },
-    /// A new node cannot adopt existing keys: it is not clear which keys to adopt, or another node uses them.
+    /// A new node cannot adopt keys on the token: there are no such keys, they belong to several nodes, they are in
+    /// use, or an earlier version of kc created them.
     #[error("cannot adopt keys for node {node}: {problem}")]
     NotAdoptable {
         /// The node's id.
@@ -237,9 +240,9 @@ pub enum HsmError {
         attribute: &'static str,
     },
     /// The halves of a key pair do not belong together, or an object has a wrong form.
-    #[error("{label}: {problem}")]
+    #[error("the object {label} cannot be used: {problem}")]
     BadObject {
-        /// The label of the key.
+        /// The label of the object.
         label: String,
         /// The reason.
         problem: &'static str,
@@ -283,8 +286,9 @@ pub enum HsmError {
         /// The highest step for which the token has a key; `None` if the token has no key of this ratchet.
         newest: Option<u64>,
     },
-    /// The token has a ratchet key whose step is too far from the step in the file: it belongs to another ratchet.
-    #[error("ratchet in {}: the file is at step {index}, but the token has a key of step {found}", path.display())]
+    /// The token has the key for the step in the file, and also a key whose step differs from it by more than one. This
+    /// second key must belong to another ratchet, because an interrupted step leaves only a key of a neighbouring step.
+    #[error("ratchet in {}: the file is at step {index}, but the token also has a key of step {found}", path.display())]
     ForeignRatchet {
         /// The ratchet's file.
         path: PathBuf,
@@ -306,7 +310,7 @@ pub enum HsmError {
         path: PathBuf,
         /// The first index of the new ratchet.
         index: u64,
-        /// The step that the earlier ratchet has reached.
+        /// The next step of the earlier ratchet, according to the file and the token.
         known: u64,
     },
     /// A new ratchet cannot be created, because the token already has a ratchet key of this node. The file
@@ -336,8 +340,8 @@ pub enum HsmError {
         /// The ratchet's file.
         path: PathBuf,
     },
-    /// The lock file was deleted or replaced while the ratchet was open. Another process may have opened the ratchet
-    /// since then.
+    /// The lock file was deleted or replaced while the ratchet was open or being opened. Another process may have
+    /// opened the ratchet since then.
     #[error("ratchet in {}: its lock file was deleted or replaced while the node was open; another process may have opened the node since then", path.display())]
     RatchetLockLost {
         /// The ratchet's file.
@@ -365,7 +369,7 @@ pub enum HsmError {
     /// The operating system yields no random numbers.
     #[error("cannot get random numbers from the operating system")]
     Random(#[source] rand::rngs::SysError),
-    /// The token is gone: the connection was lost, and reconnecting once did not help.
+    /// The token is gone: the connection was lost, and the call does not reconnect, or reconnecting once did not help.
     #[error("cannot {action}: the token is gone")]
     Gone {
         /// The action that failed.
@@ -422,7 +426,8 @@ impl HsmError {
         }
     }
 
-    /// Returns whether the session, the login, a handle or the token is lost, so that reconnecting may help.
+    /// Returns whether the session, the login, a handle, the token or the initialization of the module is lost, so that
+    /// reconnecting may help.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self, Self::Token { source, .. } if source.is_lost())
     }
@@ -447,7 +452,8 @@ impl HsmError {
     }
 }
 
-/// The answer of a PKCS#11 module to a call that failed. `Display` names the function and the return value.
+/// The cause of a failed call of a PKCS#11 module. If the module answered the call, `Display` names the function and
+/// the return value. Otherwise it shows the error of the `cryptoki` crate, for example if the module cannot be loaded.
 pub struct TokenFault(cryptoki::error::Error);
 
 impl TokenFault {
@@ -459,7 +465,7 @@ impl TokenFault {
         }
     }
 
-    /// Returns whether the session, the login, a handle or the token is lost.
+    /// Returns whether the session, the login, a handle, the token or the initialization of the module is lost.
     fn is_lost(&self) -> bool {
         use RvError as Rv;
         self.value().is_some_and(|value| {

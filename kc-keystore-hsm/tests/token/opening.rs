@@ -61,7 +61,7 @@ fn no_pkcs11_module() {
     for path in [text_file, PathBuf::from("/lib/x86_64-linux-gnu/libm.so.6")] {
         let error = open(&with_module(&path), PIN);
         assert!(matches!(error, HsmError::NotAModule { .. }), "{error:?}");
-        assert!(error.to_string().contains("is not a PKCS#11 module"));
+        assert!(error.to_string().contains("as a PKCS#11 module"));
     }
 }
 
