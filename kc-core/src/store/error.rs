@@ -7,7 +7,7 @@ use std::fmt;
 pub enum StoreErrorKind {
     /// The requested data does not exist.
     Missing,
-    /// Another process uses the data.
+    /// Another process, or another part of this process, uses the data, or may use it because a lock was lost.
     InUse,
     /// The data is not in the expected form, because it is truncated, altered, or something else.
     Malformed,

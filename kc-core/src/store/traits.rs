@@ -57,7 +57,8 @@ pub trait RatchetStore: Debug + Send {
     /// This is one operation under an exclusive lock: no step is ever returned twice, even after a crash.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the ratchet cannot be read or stored, or has no step left. Then no step is used.
+    /// Returns a [`StoreError`] if the ratchet cannot be read or stored, or has no step left. After an error, the next
+    /// call may skip a step.
     fn step(&mut self) -> Result<Step, StoreError>;
 }
 

@@ -1,4 +1,4 @@
-//! The names and the values of entries.
+//! The names and the values of the entries of a configuration.
 
 use std::fmt;
 
