@@ -29,7 +29,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// Another process, or another part of this process, has the node open.
-    #[error("node is in use by {} ({})", holder(*.process), path.display())]
+    #[error("node is in use by {} (lock file {})", holder(*.process), path.display())]
     InUse {
         /// The lock file.
         path: PathBuf,

@@ -47,7 +47,7 @@ fn another_process_is_refused_until_the_first_ends() {
         let mut child = holder(folder.path());
         let error = NodeLock::acquire(&files).unwrap_err();
         let message = format!(
-            "node is in use by process {} ({})",
+            "node is in use by process {} (lock file {})",
             child.id(),
             files.lock().display()
         );
