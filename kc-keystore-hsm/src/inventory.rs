@@ -14,8 +14,8 @@ use crate::{HsmError, NodeLabels, Token};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct ListedObject {
-    /// The label of the object (`CKA_LABEL`): `kc:<node>:<instance>:<role>`, `kc-root:<name>:<role>` or
-    /// `kc-provisioner:<name>:<role>`.
+    /// The label of the object (`CKA_LABEL`). It begins with `kc:`, `kc-root:` or `kc-provisioner:`; see
+    /// [`NodeLabels`](crate::NodeLabels).
     pub label: String,
     /// The class of the object (`CKA_CLASS`): "public key", "private key" or "secret key".
     pub class: &'static str,
@@ -32,7 +32,7 @@ pub struct ListedObject {
 /// Lists the objects on a token whose [labels](crate::NodeLabels) belong to kc, ordered by label.
 ///
 /// # Errors
-/// Returns [`HsmError::Gone`] if the token is gone.
+/// Returns [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
 pub fn list_objects(token: &Token) -> Result<Vec<ListedObject>, HsmError> {
     token.with_session(|token| {
         let mut listed = Vec::new();
@@ -106,7 +106,7 @@ pub struct NodeOnToken {
 /// Finds the nodes with this id that have keys on a token. Several nodes may have the same id.
 ///
 /// # Errors
-/// Returns [`HsmError::Gone`] if the token is gone.
+/// Returns [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
 pub fn nodes_called(token: &Token, node_id: &str) -> Result<Vec<NodeOnToken>, HsmError> {
     let mut nodes: Vec<NodeOnToken> = Vec::new();
     for object in list_objects(token)? {
@@ -134,7 +134,7 @@ pub fn nodes_called(token: &Token, node_id: &str) -> Result<Vec<NodeOnToken>, Hs
 ///
 /// # Errors
 /// Returns [`HsmError::NotALabel`] if the labels have no instance, because another node may have the same labels; and
-/// [`HsmError::Gone`] if the token is gone.
+/// [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
 pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     if !labels.has_instance() {
         return Err(HsmError::NotALabel(labels.identity()));
@@ -152,15 +152,20 @@ pub fn destroy_node_keys(token: &Token, labels: &NodeLabels) -> Result<(), HsmEr
 }
 
 /// Renames the keys of a root of trust or a provisioner to `labels`, if an earlier version labelled them like keys of a
-/// node. Returns whether keys with the labels `labels` exist now. If `labels` are the labels of a node, returns `true`
-/// without a check. A call that was interrupted can be repeated.
+/// node. Returns whether the token now has the opaque key that belongs to `labels`; every root of trust and every
+/// provisioner has such a key. If `labels` are the labels of a node, returns `true` without a check. A call that was
+/// interrupted can be repeated.
 ///
-/// New nodes never use the labels `kc:root:` and `kc:provisioner-...:`, so keys with these labels are always renamed.
-/// Keys with other old labels are renamed only if their public key is `expected`. If the token has a ratchet with the
-/// old labels, the keys belong to a node. Then nothing is renamed, because the node could not find its keys any more.
+/// If the token has a ratchet with the old labels, the keys belong to a node. Then nothing is renamed, because the node
+/// could not find its keys any more. Without such a ratchet, keys with the labels `kc:root:<role>` and
+/// `kc:provisioner-<name>:<role>` are renamed, because new nodes never get these labels. Keys with other old labels are
+/// renamed only if their public key is `expected`.
 ///
 /// # Errors
-/// Returns [`HsmError::Gone`] if the token is gone, and [`HsmError::Token`] if it refuses to rename an object.
+/// Returns [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone; [`HsmError::Token`] if the token
+/// refuses to rename an object; and [`HsmError::ObjectMissing`], [`HsmError::ObjectAmbiguous`],
+/// [`HsmError::BadObject`] or [`HsmError::Exposed`] if the pair to be compared with `expected` is incomplete or
+/// unusable.
 pub fn relabel_signer(
     token: &Token,
     labels: &NodeLabels,

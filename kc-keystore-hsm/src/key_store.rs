@@ -32,16 +32,19 @@ pub struct HsmKeyStore {
 }
 
 impl HsmKeyStore {
-    /// Finds the keys of a node and checks each: only one private key has its label, the private key belongs to its
-    /// public half and cannot leave the token, the public key is one of the pinned keys, and a signature verifies. The
-    /// check of a version-4 key takes about 100 ms.
+    /// Finds the signing keys and the opaque key of a node, and checks each. Only one pair has the label of a signing
+    /// key, its halves belong together, its private half cannot leave the token, and a signature verifies. If the
+    /// settings pin keys, the public half is one of them. The opaque key opens what it seals. The check of a version-4
+    /// key takes about 100 ms.
     ///
     /// # Errors
     /// Returns [`HsmError::ObjectMissing`], [`HsmError::SlhDsaMissing`], [`HsmError::ObjectAmbiguous`],
-    /// [`HsmError::BadObject`] or [`HsmError::Exposed`] if a key is missing or unusable; [`HsmError::NoSigningKey`] or [`HsmError::KeyChanged`] if
-    /// the keys are not the pinned ones; [`HsmError::SelfTest`] if the signature of a key does not verify;
-    /// [`HsmError::RotationUnfinished`] if the key that seals values is retired and has no successor; and
-    /// [`HsmError::Gone`] if the token is gone.
+    /// [`HsmError::BadObject`] or [`HsmError::Exposed`] if a key is missing or unusable; [`HsmError::NoSigningKey`] if
+    /// the token has no signing key, or a pinned key is not there; [`HsmError::KeyChanged`] if a key is not one of the
+    /// pinned keys; [`HsmError::Unauthentic`] if the sealed SLH-DSA half does not open; [`HsmError::SelfTest`] if the
+    /// signature of a key does not verify, or the opaque key does not open what it sealed;
+    /// [`HsmError::RotationUnfinished`] if the opaque key is retired and has no successor; and [`HsmError::Gone`] or
+    /// [`HsmError::TokenMissing`] if the token is gone.
     pub fn open(
         token: Token,
         labels: NodeLabels,
@@ -70,8 +73,8 @@ impl HsmKeyStore {
     /// from files to a token.
     ///
     /// # Errors
-    /// Returns [`HsmError::Unauthentic`] if `opaque_key` did not seal the value, and [`HsmError::Gone`] if the token is
-    /// gone.
+    /// Returns [`HsmError::Unauthentic`] if `opaque_key` did not seal the value, and [`HsmError::Gone`] or
+    /// [`HsmError::TokenMissing`] if the token is gone.
     pub fn rewrap_file_value(
         &self,
         value: &[u8],
@@ -249,7 +252,8 @@ fn open_half(
     Ok(SlhDsaHalf::from_seed(&seed))
 }
 
-/// Checks that the keys are the pinned keys, and sorts them into the order of the pinned keys.
+/// Checks that the keys are the pinned keys, and sorts them into the order of the pinned keys. If no keys are pinned,
+/// only checks that there is a key.
 fn in_order(mut keys: Vec<Key>, settings: &KeyStoreSettings) -> Result<Vec<Key>, HsmError> {
     let pinned = &settings.pinned;
     let place = |key: &Key| pinned.iter().position(|pinned| *pinned == key.public);

@@ -50,7 +50,7 @@ impl Role {
     }
 }
 
-/// The owner of keys. Different owners never have the same labels.
+/// The kind of owner that keys have. Each kind has a prefix of its own in the labels that kc gives to new keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Node,
@@ -106,7 +106,7 @@ impl NodeLabels {
     /// Returns labels for a new node with this id. No other node has the same labels.
     ///
     /// # Errors
-    /// Returns [`HsmError::ReservedId`] for ids that earlier versions used for roots of trust and provisioners;
+    /// Returns [`HsmError::ReservedId`] for ids that earlier versions used for roots of trust and provisioners, and
     /// [`HsmError::Random`] if the operating system yields no random numbers.
     pub fn fresh(node_id: &str) -> Result<Self, HsmError> {
         let labels = Self::of(Owner::Node, node_id);

@@ -5,12 +5,12 @@
 //! |---|---|
 //! | [`Pkcs11Uri`] | `pkcs11:token=kc;object=kc:n1:id?module-path=...`: names a token and an object on it |
 //! | [`PinSource`] | the source of the PIN: a file, the environment or a prompt; never the configuration |
-//! | [`Token`] | a token that a process has logged in to; a removed token is found again by its label when it returns |
+//! | [`Token`] | a token that a process has logged in to; a removed token is found again by its URI when it returns |
 //! | [`Patience`] | waits for a token with a time limit, in case the token does not answer |
 //! | [`Capabilities`] | a table of the mechanisms that the token has |
 //! | [`NodeLabels`] | the labels of a node's objects, `kc:<node>:<instance>:<role>`, and of a root of trust, `kc-root:<name>:<role>` |
 //! | [`HsmKeyStore`] | signs and seals on the token |
-//! | [`open_signer`] | opens one key, to sign as a root of trust |
+//! | [`open_signer`] | opens one key, to sign as a root of trust or a provisioner |
 //! | [`HsmRatchetStore`] | a ratchet: a sealed file, and on the token the key of the current step |
 //! | [`init_token`], [`generate_identity`], [`import_identity`], [`generate_opaque_key`] | the steps that set up a token and a node |
 //! | [`list_objects`], [`OpaqueRotation`] | list the objects on a token; replace the key that seals values of the configuration |

@@ -19,7 +19,8 @@ use crate::{HsmError, Pkcs11Uri, UriError};
 /// loaded again, it could use the number of an old handle for another object, while a caller still uses the old handle.
 static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
 
-/// Returns the module at `path`. The first call in a process loads the module and initializes it.
+/// Returns the module at `path`. Loads the module unless this process has loaded it before, and initializes it unless
+/// this was done before.
 pub(crate) fn load(path: &Path) -> Result<Pkcs11, HsmError> {
     let real = path
         .canonicalize()

@@ -42,8 +42,9 @@ struct State {
 }
 
 impl Patience {
-    /// Runs `work` on a thread of its own. If a token does not answer, the thread continues in the background, because
-    /// a library that hangs cannot be stopped. A panic of `work` is passed on to the caller.
+    /// Runs `work` on a thread of its own, and waits for its result. If a token does not answer, this method returns an
+    /// error, and the thread continues in the background, because a library that hangs cannot be stopped. A panic of
+    /// `work` is passed on to the caller.
     ///
     /// # Errors
     /// Returns [`HsmError::Silent`] if a token does not answer within 15 s; [`HsmError::Ended`] if [`end`](Self::end)

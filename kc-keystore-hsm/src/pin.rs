@@ -10,7 +10,7 @@ use crate::{HsmError, Pkcs11Uri};
 /// The environment variable that [`PinSource::of`] reads.
 pub const PIN_VARIABLE: &str = "KC_HSM_PIN";
 
-/// The maximum length of a PIN, in bytes. Test: `a_longer_line_is_no_pin`.
+/// The maximum length of a PIN in a file, in bytes. Test: `a_longer_line_is_no_pin`.
 const MAX_PIN_BYTES: usize = 1024;
 
 /// The source of a token's PIN. It is read at each login, so that a changed PIN is used when a node reconnects.

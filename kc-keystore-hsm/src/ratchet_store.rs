@@ -43,10 +43,12 @@ impl HsmRatchetStore {
     /// Opens the ratchet in this file and locks `<file>.lock` until the store is dropped. Takes no step.
     ///
     /// # Errors
-    /// Returns [`HsmError::RatchetInUse`] if the ratchet is open already; [`HsmError::RolledBack`] if the token has no
-    /// key for the file's step; [`HsmError::ForeignRatchet`] or [`HsmError::ObjectAmbiguous`] if the token has other
-    /// keys with this label; [`HsmError::File`] or [`HsmError::MalformedRatchet`] if the file is missing or does not
-    /// hold a ratchet; [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::RatchetInUse`] if the ratchet is open already; [`HsmError::File`] if the file is missing or
+    /// cannot be read; [`HsmError::MalformedRatchet`] if the file does not hold a ratchet; [`HsmError::RolledBack`] if
+    /// the token has no key for the file's step; [`HsmError::ForeignRatchet`], [`HsmError::ObjectAmbiguous`] or
+    /// [`HsmError::BadObject`] if the token has other keys with this label; [`HsmError::Exposed`] if the key could
+    /// leave the token; [`HsmError::Unauthentic`] if the key does not open the file; and [`HsmError::Gone`] or
+    /// [`HsmError::TokenMissing`] if the token is gone.
     pub fn open(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
         store
@@ -58,8 +60,8 @@ impl HsmRatchetStore {
     /// Returns the index of the next step.
     ///
     /// # Errors
-    /// Returns [`HsmError::File`] if the file is missing, and [`HsmError::MalformedRatchet`] if the file does not hold
-    /// a ratchet.
+    /// Returns [`HsmError::File`] if the file is missing or cannot be read, and [`HsmError::MalformedRatchet`] if the
+    /// file does not hold a ratchet.
     pub fn next_index(&self) -> Result<u64, HsmError> {
         Ok(self.read()?.index())
     }
@@ -88,9 +90,11 @@ impl RatchetStore for HsmRatchetStore {
 
 impl HsmRatchetStore {
     /// Returns the first index that no step has used, according to the file and the token; 0 if neither has a ratchet.
+    /// A malformed file counts as missing.
     ///
     /// # Errors
-    /// Returns [`HsmError::RatchetInUse`] if the ratchet is open, and [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::File`] if the file exists but cannot be
+    /// read; and [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
     pub fn unused_index(token: Token, labels: &NodeLabels, path: &Path) -> Result<u64, HsmError> {
         // The index in the file and the index of the key on the token are both that of the next step.
         let next = Self::lock(token, labels, path)?.known_indices()?;
@@ -101,8 +105,8 @@ impl HsmRatchetStore {
     ///
     /// # Errors
     /// Returns [`HsmError::RatchetExists`] if the file exists; [`HsmError::RatchetKeyLeft`] if the token has the key of
-    /// any step of this node's ratchet; [`HsmError::RatchetInUse`] if the ratchet is open; and [`HsmError::Gone`] if
-    /// the token is gone.
+    /// any step of this node's ratchet; [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::File`] if the
+    /// file cannot be written; and [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
     pub fn create(token: Token, labels: &NodeLabels, path: &Path) -> Result<Self, HsmError> {
         let store = Self::lock(token, labels, path)?;
         if store.file.read()?.is_some() {
@@ -124,7 +128,8 @@ impl HsmRatchetStore {
     /// # Errors
     /// Returns [`HsmError::RatchetKeyLeft`] if the token has the key of any step of this node's ratchet, because the
     /// file of this ratchet may be elsewhere; [`HsmError::RatchetRepeats`] if the existing file is at a later step than
-    /// `seed`; [`HsmError::RatchetInUse`] if the ratchet is open; and [`HsmError::Gone`] if the token is gone.
+    /// `seed`; [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::File`] if the file cannot be read or
+    /// written; and [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
     pub fn import(
         token: Token,
         labels: &NodeLabels,
@@ -142,11 +147,12 @@ impl HsmRatchetStore {
     /// remedy if the file or the token is lost.
     ///
     /// The node must never have taken a step at or after `base`, because key ids would repeat. The time in seconds
-    /// since 1970 is a suitable index for every ratchet that steps less than once a second.
+    /// since 1970 is a suitable index for every ratchet that takes less than one step per second on average.
     ///
     /// # Errors
     /// Returns [`HsmError::RatchetRepeats`] if `base` is before the [unused index](Self::unused_index) of file and
-    /// token; [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::Gone`] if the token is gone.
+    /// token; [`HsmError::RatchetInUse`] if the ratchet is open; [`HsmError::File`] if the file cannot be read or
+    /// written; and [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
     pub fn reinitialise(
         token: Token,
         labels: &NodeLabels,
@@ -297,7 +303,7 @@ fn keys(token: &LoggedIn<'_>, label: &str) -> Result<Vec<(u64, ObjectHandle)>, H
     let objects = token.find_all(&Wanted::new(Class::Secret, label.to_owned()))?;
     let with_index = |object| {
         let index = token.id(object)?.try_into().map(u64::from_be_bytes);
-        let index = index.map_err(|_| bad(label, "its id is not an index"))?;
+        let index = index.map_err(|_| bad(label, "its id is not a ratchet index of 8 bytes"))?;
         Ok((index, object))
     };
     objects.into_iter().map(with_index).collect()

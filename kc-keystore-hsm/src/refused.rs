@@ -16,7 +16,7 @@ use crate::random::random;
 /// program tries no other PIN from these sources, until a login succeeds. Most tokens lock at the third wrong PIN, and
 /// not all tokens announce that the next attempt is the last.
 const MAX_TRIES: u8 = 2;
-/// The maximum size of the record, in bytes.
+/// The number of bytes of the record that are read. Further bytes are ignored.
 const MAX_BYTES: u64 = 1 << 16;
 
 const SALT_LEN: usize = 16;

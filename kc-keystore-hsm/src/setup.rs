@@ -14,7 +14,7 @@ use crate::{HsmError, NodeLabels, Token};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewIdentity {
-    /// The public key. It belongs into the node's certificate and into
+    /// The public key, which has to be in the node's certificate and in
     /// [`KeyStoreSettings::pinned`](crate::KeyStoreSettings::pinned).
     pub verifying_key: VerifyingKey,
     /// The SLH-DSA half of a version-4 key, sealed by the token, if the token cannot hold it: the value for
@@ -30,8 +30,9 @@ type Half = ([u8; 32], Option<Vec<u8>>);
 /// functions that set up a node, because this key may also have to seal the SLH-DSA half of a version-4 key.
 ///
 /// # Errors
-/// Returns [`HsmError::RotationUnfinished`] during a [rotation](crate::OpaqueRotation); [`HsmError::Gone`] if the token
-/// is gone.
+/// Returns [`HsmError::RotationUnfinished`] during a [rotation](crate::OpaqueRotation);
+/// [`HsmError::ObjectAmbiguous`], [`HsmError::BadObject`] or [`HsmError::Exposed`] if the existing key is unusable; and
+/// [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
 pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), HsmError> {
     token.with_session(|token| {
         require_no_rotation(token, labels)?;
@@ -48,8 +49,9 @@ pub fn generate_opaque_key(token: &Token, labels: &NodeLabels) -> Result<(), Hsm
 ///
 /// # Errors
 /// Returns [`HsmError::Lacks`] if the token cannot generate Ed25519 keys; [`HsmError::ObjectMissing`] if there is no
-/// opaque key to seal the SLH-DSA half; [`HsmError::BadObject`] if objects of other tools have the key's labels;
-/// [`HsmError::Gone`] if the token is gone.
+/// opaque key to seal the SLH-DSA half, or the public half of an existing key is missing;
+/// [`HsmError::ObjectAmbiguous`], [`HsmError::BadObject`] or [`HsmError::Exposed`] if existing objects with the key's
+/// labels are unusable; and [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
 pub fn generate_identity(
     token: &Token,
     labels: &NodeLabels,
@@ -78,8 +80,8 @@ pub fn generate_identity(
 ///
 /// # Errors
 /// Returns [`HsmError::ObjectExists`] if the token has another key with these labels; [`HsmError::ObjectMissing`] if
-/// there is no opaque key to seal the SLH-DSA half; [`HsmError::Token`] if the token refuses the key;
-/// [`HsmError::Gone`] if the token is gone.
+/// there is no opaque key to seal the SLH-DSA half; [`HsmError::Token`] if the token refuses the key; and
+/// [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
 pub fn import_identity(
     token: &Token,
     labels: &NodeLabels,
@@ -146,7 +148,8 @@ impl OpaqueRotation {
     /// Retires the current key and generates another. If a rotation is unfinished, continues it.
     ///
     /// # Errors
-    /// Returns [`HsmError::ObjectMissing`] if there is no key, and [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::ObjectMissing`] if there is no key; [`HsmError::ObjectAmbiguous`] if there are several; and
+    /// [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
     pub fn begin(token: Token, labels: NodeLabels) -> Result<Self, HsmError> {
         let current = token.with_session(|token| {
             if objects(token, &labels, Role::RetiredOpaque)?.is_empty() {
@@ -168,8 +171,8 @@ impl OpaqueRotation {
     /// has sealed already is returned unchanged.
     ///
     /// # Errors
-    /// Returns [`HsmError::Unauthentic`] if neither key sealed the blob, or if it was altered; [`HsmError::Gone`] if
-    /// the token is gone.
+    /// Returns [`HsmError::Unauthentic`] if neither key sealed the blob, or if the blob was altered; and
+    /// [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
     pub fn rewrap(&self, blob: &[u8]) -> Result<Vec<u8>, HsmError> {
         let kind = Kind::of(blob).ok_or(HsmError::Unauthentic {
             what: "value to be re-wrapped",
@@ -186,7 +189,7 @@ impl OpaqueRotation {
     /// Destroys the previous key. Values that were not [re-wrapped](Self::rewrap) are lost.
     ///
     /// # Errors
-    /// Returns [`HsmError::Gone`] if the token is gone.
+    /// Returns [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
     pub fn finish(self) -> Result<(), HsmError> {
         self.token.with_session(|token| {
             let retired = objects(token, &self.labels, Role::RetiredOpaque)?;

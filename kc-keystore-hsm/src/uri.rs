@@ -19,8 +19,9 @@ const ESCAPED_IN_PATHS: &AsciiSet = &ESCAPED.remove(b'/');
 /// Names a token, an object on the token, the PKCS#11 module of the token, and the file that holds the token's PIN:
 /// `pkcs11:token=kc;object=kc:n1:5c8e91d2a7034bf6:id?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/kc/pin`.
 ///
-/// A URI names a token by its label, manufacturer, model or serial number. It never names a slot, because the slot
-/// number of a token may change. A URI never contains a PIN.
+/// A URI names a token by its label or its serial number. It may also give the manufacturer and the model, which the
+/// token must then have, too. It never names a slot, because the slot number of a token may change. A URI with a PIN is
+/// refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pkcs11Uri {
@@ -169,8 +170,9 @@ impl UriError {
     }
 }
 
-/// The characters other than letters and digits that may occur unencoded in a value.
+/// The characters other than letters and digits that may occur unencoded in a value before the question mark.
 const PATH_CHARACTERS: &str = "-._~:[]@!$'()*+,=&";
+/// The characters other than letters and digits that may occur unencoded in a value after the question mark.
 const QUERY_CHARACTERS: &str = "-._~:[]@!$'()*+,=/?|";
 
 fn parse(text: &str) -> Result<Pkcs11Uri, UriError> {
@@ -233,7 +235,8 @@ fn unknown(name: &str) -> UriError {
     }
 }
 
-/// Decodes a value. Returns an error for an invalid percent-encoding, which `percent_decode_str` alone would accept.
+/// Decodes a value. Returns an error if a character that is not in `unencoded` is not percent-encoded, or if a
+/// percent-encoding is invalid: `percent_decode_str` alone would accept both.
 fn decode(name: &'static str, value: &str, unencoded: &str) -> Result<String, UriError> {
     let mut rest = value.chars();
     while let Some(character) = rest.next() {

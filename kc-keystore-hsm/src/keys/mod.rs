@@ -148,7 +148,8 @@ struct Halves {
     private: SecretVec,
 }
 
-/// Imports a pair to the token, unless the token has it already.
+/// Imports a pair to the token, unless the token has it already. Returns [`HsmError::ObjectExists`] if the token has
+/// another pair with this label.
 fn import_pair(
     token: &LoggedIn<'_>,
     label: &str,
@@ -165,7 +166,7 @@ fn import_pair(
     }
 }
 
-/// Creates both halves, and wipes the template of the private one.
+/// Creates both halves, and wipes the copy of the private key in the template.
 fn create_pair(
     token: &LoggedIn<'_>,
     label: &str,

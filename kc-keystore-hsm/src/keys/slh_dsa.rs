@@ -36,7 +36,8 @@ pub(crate) fn ensure(token: &LoggedIn<'_>, label: &str) -> Result<[u8; 32], HsmE
     ensure_pair(token, label, read_public, draw)
 }
 
-/// Imports a pair to the token, unless the token has it already.
+/// Imports a pair to the token, unless the token has it already. Returns [`HsmError::ObjectExists`] if the token has
+/// another pair with this label.
 pub(crate) fn import(token: &LoggedIn<'_>, label: &str, key: &SlhDsaHalf) -> Result<(), HsmError> {
     let public = key.public();
     let halves = Halves {

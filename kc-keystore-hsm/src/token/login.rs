@@ -25,7 +25,7 @@ impl Login<'_> {
     ///
     /// No thread of the process tries a PIN again after the token refused it. A PIN that was not just typed at a prompt
     /// is also not tried in three cases: if a wrong PIN would lock the token, if the node's record contains this PIN,
-    /// or if the recorded PINs count for the maximum number of attempts.
+    /// or if the record shows that too many PINs were refused since the last login ([`HsmError::PinTriesSpent`]).
     pub(super) fn user(self, session: &Session, info: &TokenInfo) -> Result<(), HsmError> {
         let token = self.token.to_string();
         let names = names(info);
@@ -68,8 +68,8 @@ impl Login<'_> {
     }
 }
 
-/// The maximum number of refused PINs that a process remembers for each token. Every token locks after fewer wrong
-/// PINs.
+/// The maximum number of refused PINs that a process remembers for each token. Tokens that lock a PIN do so after fewer
+/// wrong PINs.
 const MAX_REFUSED: usize = 64;
 
 fn names(info: &TokenInfo) -> [String; 4] {

@@ -22,8 +22,9 @@ pub(crate) use session::{Class, LoggedIn, Wanted};
 /// A token that a node has logged in to. Clones share its sessions.
 ///
 /// If a session, the login, a handle or the token is lost, the next call notices it and reconnects once: it finds the
-/// token again by its URI, logs in, and repeats the work. If this fails, too, the call fails. The next call reconnects
-/// again, so that a node recovers when its token returns.
+/// token again by its URI, logs in, and repeats the work. If this fails, too, the call returns an error:
+/// [`HsmError::TokenMissing`] if the module no longer lists the token, else [`HsmError::Gone`] or the error of the
+/// login. The next call reconnects again, so that a node recovers when its token returns.
 ///
 /// Tokens lock after some wrong PINs. Therefore a process never tries a PIN again after the token refused it. Later
 /// processes do not try this PIN either, if [a file records it](Self::open_remembering). A PIN file is read at each
@@ -77,18 +78,20 @@ impl Token {
     /// Finds the token that `uri` names, logs in to it, and checks that it has the mechanisms that a node needs.
     ///
     /// # Errors
-    /// Returns [`HsmError::ModuleMissing`], [`HsmError::NotAModule`] or [`HsmError::ModuleFailed`] if the module cannot
-    /// be loaded; [`HsmError::TokenMissing`] or [`HsmError::TokenAmbiguous`] unless exactly one token matches;
-    /// [`HsmError::PinMissing`], [`HsmError::PinIncorrect`], [`HsmError::PinLocked`] or another error about the PIN if
-    /// the login fails; and [`HsmError::Lacks`] if the token lacks a mechanism that every node needs.
+    /// Returns [`HsmError::Uri`] if the URI names no module; [`HsmError::ModuleMissing`], [`HsmError::NotAModule`] or
+    /// [`HsmError::ModuleFailed`] if the module cannot be loaded; [`HsmError::TokenMissing`] or
+    /// [`HsmError::TokenAmbiguous`] unless exactly one token matches; [`HsmError::PinMissing`],
+    /// [`HsmError::PinIncorrect`], [`HsmError::PinLocked`] or another error about the PIN if the login fails; and
+    /// [`HsmError::Lacks`] if the token lacks a mechanism that every node needs.
     pub fn open(uri: &Pkcs11Uri, pin: PinSource) -> Result<Self, HsmError> {
         Self::new(uri, pin, None).opened()
     }
 
-    /// Opens the token like [`open`](Self::open), for a node. The file `refused` records the PINs that the token
-    /// refuses, as salted hashes, until a login succeeds. No program that uses this file tries a recorded PIN again.
-    /// After two recorded PINs, no other PIN is tried. The same holds after one recorded PIN, if the token had refused
-    /// an unrecorded PIN before. The record does not limit PINs that were just typed at a prompt.
+    /// Opens the token like [`open`](Self::open), for a node. The file `refused` records the PINs from files and from
+    /// the environment that the token refuses, as salted hashes, until a login succeeds. No program that uses this file
+    /// tries a recorded PIN again. After two recorded PINs, no other PIN is tried. The same holds after one recorded
+    /// PIN, if the token had refused an unrecorded PIN before. PINs that were just typed at a prompt are neither
+    /// recorded nor limited by the record.
     ///
     /// # Errors
     /// Returns the same errors as `open`; [`HsmError::PinRefused`] if the token refused this PIN before; and
