@@ -93,7 +93,8 @@ impl BackendChoice {
     /// Returns a backend with these settings. The backend connects when a client is requested from it.
     ///
     /// # Errors
-    /// Returns a [`BackendError`] of kind `Unsupported` if the client is not built in, or does not support a setting.
+    /// Returns a [`BackendError`] of kind `Unsupported` if the client is not built in or does not support a setting, and
+    /// of kind `Configuration` if the client does not accept the value of a setting.
     pub fn backend(self, settings: ClientSettings) -> Result<Arc<dyn Backend>, BackendError> {
         match self {
             #[cfg(feature = "pure")]
@@ -119,7 +120,7 @@ impl BackendChoice {
         };
         BackendError::new(
             BackendErrorKind::Unsupported,
-            format!("use the backend {self} (backends in this build: {there})"),
+            format!("this build of kc has no backend {self} (it has: {there})"),
         )
         .with_advice(match self {
             Self::Pure => "build kc with the feature `pure`",

@@ -32,13 +32,15 @@ pub enum ErrorKind {
     NotFound,
     /// A file of the node cannot be read or written, or another process has the node open.
     Files,
-    /// A setting, or an entry of the node's configuration, is invalid.
+    /// A setting or an entry of the node's configuration is invalid. Invalid entries that describe the node's keys are
+    /// [`Keys`](Self::Keys) errors.
     Configuration,
-    /// The keys of the node cannot be used: their files, their token, or the ratchet failed.
+    /// The keys of the node cannot be used: their files, their token or the ratchet failed, or an entry of the
+    /// configuration that describes the keys is invalid.
     Keys,
     /// The PIN of the token is unknown.
     PinNeeded,
-    /// The certificate chain does not grant the right for the operation.
+    /// A certificate chain is invalid, or does not grant the right for the operation.
     Refused,
     /// The Kafka client or the broker failed.
     Kafka(BackendErrorKind),
@@ -48,7 +50,8 @@ pub enum ErrorKind {
     Open,
     /// The node or the client is closed.
     Closed,
-    /// An operation did not end before its deadline.
+    /// The node was not closed before the deadline. Timeouts of Kafka are [`Kafka`](Self::Kafka) errors, and timeouts
+    /// of a token are [`Keys`](Self::Keys) errors.
     Timeout,
     /// Any other failure.
     Other,

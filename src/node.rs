@@ -103,7 +103,7 @@ impl NodeBuilder {
     }
 
     /// Sets the file whose first line is the PIN of the token that holds the node's keys. It overrides the file in
-    /// the configuration.
+    /// the configuration and the environment.
     #[must_use]
     pub fn pin_file(mut self, path: PathBuf) -> Self {
         self.pin = Some(NodePin::File(path));
@@ -117,8 +117,9 @@ impl NodeBuilder {
     }
 
     /// Declares that the topic `copy` is a copy of the topic `original`, so that its records need the data keys of the
-    /// root topic of `original`. Can be repeated; then the first call that matches a topic counts. The declarations replace
-    /// the entry `root_topics` of the node's own section. [`RootTopics`](kc_core::types::RootTopics) describes both names.
+    /// root topic of `original`. Can be repeated; then the first call that matches a topic counts. The declarations
+    /// replace the entry `root_topics` of the node's own section. [`RootTopics`](kc_core::types::RootTopics) describes
+    /// both names.
     ///
     /// ```
     /// let node = kc::Node::builder("c").root_topic("orders-dlt", "orders").root_topic(r"^src\.(.+)", "$1");
@@ -306,8 +307,8 @@ impl fmt::Debug for NodeBuilder {
 
 impl Node {
     /// Opens a node with the settings in its files and in the environment. `node` is an id, the path of a
-    /// configuration, or the path of a folder that contains exactly one configuration. The id `ID` finds `./ID.config`,
-    /// `./ID/ID.config`, `$KC_HOME/ID.config` and `$KC_HOME/ID/ID.config`.
+    /// configuration, or the path of a folder that contains exactly one configuration. The id `ID` stands for the first
+    /// existing file of `./ID.config`, `./ID/ID.config`, `$KC_HOME/ID.config` and `$KC_HOME/ID/ID.config`.
     ///
     /// Not cancel safe: if the future is dropped, the node may stay locked until a token has answered.
     ///
@@ -380,7 +381,7 @@ impl Node {
     }
 
     /// Waits while the node sends data keys to consumers. Returns when the node has answered no request for the time
-    /// `quiet`.
+    /// `quiet`, or when the node is closed.
     ///
     /// Consumers get data keys only while the producer's node runs. A program that ends after it has sent its records
     /// should call this method before [`close`](Self::close). If it does not, consumers may have to wait for the data
@@ -407,9 +408,10 @@ impl Node {
         self.close_within(CLOSE_DEADLINE).await
     }
 
-    /// Closes the node in this order: consumers stop delivering records; producers flush; consumers commit the
-    /// acknowledged positions and leave their groups; the actors send their queued records; the threads end. This takes
-    /// at most two seconds longer than `deadline`. A second call waits for the first, and then does nothing.
+    /// Closes the node in this order: consumers stop delivering records; producers flush and disconnect; consumers
+    /// commit the acknowledged positions and leave their groups; the actors process the records that they have read
+    /// from control topics, and send their queued records; the threads end. This takes at most two seconds longer than
+    /// `deadline`. A second call waits for the first, and then does nothing.
     ///
     /// Not cancel safe: if the future is dropped, the node may be partly closed. A further call continues.
     ///

@@ -5,7 +5,7 @@ use kc_core::store::{NodeSecretsError, StoreError};
 use kc_keystore_file::{EntryError, FileError, FindError, SettingsError};
 use thiserror::Error;
 
-/// The reason why a node cannot be opened from its files.
+/// The reason why a node cannot be opened from its files, or why its keys cannot be created, changed or moved.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -27,7 +27,7 @@ pub enum OpenError {
     /// The stored keys of the node cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The stored settings of the key exchange are invalid.
+    /// The list of key exchanges for a node's key file is invalid.
     #[error(transparent)]
     Secrets(#[from] NodeSecretsError),
     /// A Kafka setting is invalid.
@@ -76,8 +76,8 @@ pub enum OpenError {
         /// The URI of the keys on the other token.
         token: String,
     },
-    /// The configuration records an unfinished move of the node onto a token, but the ratchet has already taken steps on
-    /// this token. The objects on the token are in use, so the move can be neither continued nor undone.
+    /// The configuration records an unfinished move of the node onto a token, but the ratchet has already taken steps
+    /// on this token. The objects on the token are in use, so the move can be neither continued nor undone.
     #[error(
         "the node was already used on the token: its ratchet is at step {known} there, and at step {index} in the file"
     )]
@@ -90,7 +90,7 @@ pub enum OpenError {
     /// There is no unfinished move of the node that can be undone.
     #[error("no move of the node onto a token is in progress")]
     NotMoving,
-    /// The keys of the node are in files.
+    /// The operation needs a node whose keys are on a token, but the keys of this node are in files.
     #[error("the node's keys are not on a token")]
     NotOnToken,
     /// The node has no ratchet on a token, although its keys are on one.

@@ -22,6 +22,7 @@ pub struct KeyChanges {
     /// `None` changes nothing.
     pub legacy_requests: Option<bool>,
     /// The type of a signing key that the node must have. A key is generated if the node has no key of this type.
+    /// `None` changes nothing.
     pub key_type: Option<KeyType>,
 }
 

@@ -99,8 +99,8 @@ impl NewTokenKeys {
         &self.token
     }
 
-    /// Returns the index at which the node's ratchet must begin. The index is larger than all indices that nodes of
-    /// this id have used, as far as the token shows.
+    /// Returns the lowest index at which the node's ratchet may begin. The index is larger than all indices that nodes
+    /// with this id have used, as far as the token shows.
     #[must_use]
     pub fn first_index(&self) -> u64 {
         self.first_index

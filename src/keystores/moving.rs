@@ -43,12 +43,13 @@ pub struct Moved {
 /// the signing keys is [returned](Moved::keys), and the caller decides what happens to it.
 ///
 /// The configuration records the move before the first object is created on the token. From then on the ratchet takes
-/// no step in files, until the move is finished or [undone](undo_move).
+/// no step until the move is finished or [undone](undo_move).
 ///
 /// # Errors
-/// Returns [`OpenError`] if the node cannot be read, another process has it open, or the token fails. The move is then
-/// undone if possible, and the node stays in its files. If the move cannot be undone, or if it was interrupted, a
-/// repeated call continues it.
+/// Returns [`OpenError`] if the node cannot be read, another process has it open, its keys are on a token already, an
+/// unfinished move of the node leads to another token, or the token fails. If the token fails, the move is undone if
+/// possible, and the node stays in its files. If the move cannot be undone, or if it was interrupted, a repeated call
+/// continues it.
 pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, OpenError> {
     let locked = LockedFiles::open(node)?;
     if on_token(&locked.config, "cryptokey")?.is_some() {
@@ -115,8 +116,9 @@ fn is_same_token(begun: &Pkcs11Uri, uri: &Pkcs11Uri) -> bool {
     names(begun) == names(uri)
 }
 
-/// Destroys the objects on the token that an unfinished move created. These objects were never in use, because no
-/// configuration names them.
+/// Destroys the objects on the token that an unfinished move created. Returns [`OpenError::UsedOnToken`], and destroys
+/// nothing, if the ratchet has taken steps on the token: then the move was finished, and the configuration is an older
+/// copy. Otherwise the objects were never in use, because no configuration names them.
 fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), OpenError> {
     let nodes = nodes_called(token, labels.node_id())?;
     let found = nodes.into_iter().find(|node| node.labels == *labels);
@@ -158,7 +160,8 @@ fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving
         let path = locked.files.config();
         tracing::warn!(
             error = %with_sources(&error), path = %path.display(),
-            "failed move onto a token was not undone: the node does not start until the move is finished or undone"
+            "failed move onto a token was not undone: a node with a ratchet does not start until the move is finished or \
+             undone"
         );
     }
 }

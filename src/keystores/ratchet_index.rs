@@ -17,7 +17,7 @@ pub use lost::renew_ratchet;
 /// the index and must not repeat.
 ///
 /// # Errors
-/// Returns [`OpenError::File`] if another process has the node open.
+/// Returns [`OpenError::File`] if another process has the node open, or the node cannot be locked.
 pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
     let told_by = [files.config(), files.seed(), files.sealed_ratchet()];
     if !told_by.iter().any(|path| path.exists()) {
