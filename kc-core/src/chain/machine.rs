@@ -113,7 +113,7 @@ pub enum TrustEvent {
     ChainExpires {
         /// The key that the chain certifies.
         key: VerifyingKey,
-        /// The end of the chain.
+        /// The time at which the chain ends.
         expires: Timestamp,
     },
     /// An update was refused.

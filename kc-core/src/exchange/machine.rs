@@ -95,9 +95,10 @@ pub enum Input {
     Unwant(RootTopic, KeyId),
     /// This node seals records of a root topic. The exchange begins to read the requests for this topic's keys.
     Serve(RootTopic),
-    /// The lists or the node's own chains changed. The exchange validates the chains of records in progress again,
-    /// except for requests whose replies or copies are already being signed and sent. It also looks up again which of
-    /// the node's own chains are valid and which topics they grant.
+    /// The lists or the node's own chains changed. The exchange validates the chains of records in progress again. If a
+    /// reply or a forwarded request is already being signed or sent, what has not been sent is dropped instead; the
+    /// requester asks again. The exchange also looks up again which of the node's own chains are valid and which topics
+    /// they grant.
     TrustChanged,
     /// The result of a job.
     Done(Ticket, Result<Output, Failure>),

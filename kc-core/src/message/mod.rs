@@ -1,6 +1,6 @@
 //! Data messages (protocol §3): sealing and opening Kafka keys and values.
 //!
-//! [`seal`] requires a [`SealingKey`], which only a ratchet makes. [`KeyRing::open`] looks up the key of a message
+//! [`seal`] requires a [`SealingKey`], which only a ratchet makes. [`KeyRing::open`] looks up the data key of a message
 //! and returns an [`Opened`]: the plaintext, or the reason why there is no plaintext.
 
 mod keyring;

@@ -206,7 +206,7 @@ impl From<HsmError> for StoreError {
             | HsmError::RatchetExists { .. }
             | HsmError::RatchetRepeats { .. } => Kind::Other,
         };
-        Self::new(kind, "use the PKCS#11 token")
+        Self::new(kind, "access to the PKCS#11 token")
             .with_advice(error.advice())
             .with_source(error)
     }

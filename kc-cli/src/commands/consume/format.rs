@@ -20,7 +20,7 @@ use crate::ui::harmless;
 pub(crate) enum Format {
     /// The value and a line feed.
     Text,
-    /// A JSON object in a line.
+    /// A line with a JSON object.
     Json,
     /// A line with the parts that the user named.
     Line(Vec<Part>),

@@ -125,7 +125,8 @@ impl From<bool> for Value {
 /// The name of an entry (protocol §11).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Name {
-    /// Text in lower case. Case does not matter in these names.
+    /// Text. It is in lower case, because case does not matter in these names. Only text that begins with `base64#` and
+    /// is not valid base64 keeps its case.
     Text(String),
     /// Bytes, written as `base64#…` in standard base64, whose case matters.
     Binary(Vec<u8>),
