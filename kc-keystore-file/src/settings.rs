@@ -234,9 +234,9 @@ fn suffix(section: Section<'_>) -> String {
     section.suffix().unwrap_or_default().to_owned()
 }
 
-/// Extracts a struct. Converts text to numbers and booleans where the struct requires them. If a value has the wrong type,
-/// the error does not show the value's text, because it may be a password in the wrong place. Errors of a type's own
-/// conversion may show the text.
+/// Extracts a struct. Converts text to numbers and booleans where the struct requires them. If a value has the wrong
+/// type, the error does not show the value's text, because it may be a password in the wrong place. Errors of a type's
+/// own conversion may show the text.
 fn lossy<T: DeserializeOwned>(figment: &Figment) -> Result<T, SettingsError> {
     figment.extract_lossy().map_err(|mut error| {
         if let Kind::InvalidType(actual @ Actual::Str(_), _)

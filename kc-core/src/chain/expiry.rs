@@ -6,9 +6,9 @@ use crate::types::Timestamp;
 
 /// The node warns at most this long before the end of a chain.
 const EARLIEST: Duration = Duration::from_secs(7 * 86_400);
-/// A fraction of the time between the moment when the node first saw a chain and the end of the chain. The node warns when
-/// only this fraction is left, or only [`EARLIEST`] if that is shorter. With the default settings, chain servers renew a
-/// chain earlier, so a chain that is renewed in time causes no warning.
+/// A fraction of the time between the moment when the node first saw a chain and the end of the chain. The node warns
+/// when only this fraction is left, or only [`EARLIEST`] if that is shorter. With the default settings, chain servers
+/// renew a chain earlier, so a chain that is renewed in time causes no warning.
 const PART: f64 = 0.1;
 
 /// Gives one warning for each of a node's own chains that is about to end.
