@@ -145,7 +145,7 @@ fn stopping_with_records_that_wait_is_told() {
     world.write("in.txt", "a\nb\n");
     world.succeed(&PRODUCE_ALL);
     let mut bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
-    bob.says("no node has answered requests");
+    bob.says("no node has answered the requests");
     bob.terminate();
     bob.says("2 records of t could not be opened without data keys");
     assert_eq!(bob.end(), 3);
@@ -168,7 +168,7 @@ fn what_waited_for_its_key_comes_to_the_next_run_even_without_from_beginning() {
         // Alice must not answer while she produces, so she listens on a side topic that no node sends to.
         produce.env("KC_CONFIG__NODE__TOPIC_SUFFIX_REQS", ".nobody");
         succeed(&mut produce);
-        bob.says("no node has answered requests");
+        bob.says("no node has answered the requests");
         bob.terminate();
         bob.says("the next run receives them again");
         assert_eq!(bob.end(), 3);

@@ -214,7 +214,7 @@ fn what_a_stopped_producer_sealed_is_opened_by_serving_its_keys() {
         "2",
     ]);
     let mut bob = Process::spawn(bob.stdout(Stdio::piped()));
-    bob.says("no node has answered requests");
+    bob.says("no node has answered the requests");
     let mut alice = world.start(&["node", "serve", "--node", "alice"]);
     assert_eq!(bob.output(), "a\nb\n");
     assert_eq!(bob.end(), 0);

@@ -89,7 +89,7 @@ fn side_topics_out_of_reach_are_told_once() {
     world.provision("consumer", "bob", &[]);
     stop(produce(&world, "one", &[]));
     let bob = consume(&world, "bob", &[("RUST_LOG", "kc=debug")]);
-    bob.says("no node has answered requests");
+    bob.says("no node has answered the requests");
     world.kill_broker();
     let said: Vec<_> = (0..3)
         .flat_map(|_| bob.hear("request not sent yet"))

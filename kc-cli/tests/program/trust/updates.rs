@@ -175,7 +175,7 @@ fn a_node_revokes_itself() {
     };
     alice.says(&listed("bob"));
     let bob = world.start(&["consume", "t", "--node", "bob"]);
-    bob.says("this node is on the denylist");
+    bob.says("a key of this node's chain was denied");
 
     // The revocation is printed in advance, to be stored in another place than the keys.
     let kept = world.succeed(&["trust", "revoke", "--node", "carol"]);
