@@ -1,6 +1,7 @@
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kc_actors::{Clients, Consumer, ConsumerOptions, ForeignPolicy, Producer, ProducerOptions};
 use kc_core::backend::{Backend, GroupStart, Subscription};
@@ -36,11 +37,18 @@ pub struct ConsumerBuilder {
 }
 
 impl ProducerBuilder {
-    pub(crate) fn new(clients: Clients, backend: Arc<dyn Backend>) -> Self {
+    pub(crate) fn new(
+        clients: Clients,
+        backend: Arc<dyn Backend>,
+        metadata_max_age: Duration,
+    ) -> Self {
         Self {
             clients,
             backend,
-            options: ProducerOptions::default(),
+            options: ProducerOptions {
+                metadata_max_age,
+                ..ProducerOptions::default()
+            },
         }
     }
 

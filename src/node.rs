@@ -68,6 +68,7 @@ struct Inner {
     backend: Arc<dyn Backend>,
     group: String,
     from_beginning: bool,
+    metadata_max_age: Duration,
     management: ManagementTopics,
     servers: String,
     closing: Mutex<Closing>,
@@ -221,6 +222,7 @@ impl NodeBuilder {
             backend: clients.backend,
             group,
             from_beginning: clients.from_beginning,
+            metadata_max_age: clients.metadata_max_age,
             management,
             servers: clients.servers,
             closing: Mutex::new(Closing::NotBegun),
@@ -269,6 +271,7 @@ impl NodeBuilder {
             servers: sending.bootstrap_servers.clone(),
             group: reading.group_id.clone(),
             from_beginning: reading.from_beginning,
+            metadata_max_age: sending.metadata_max_age,
             backend: Arc::new(ByRole {
                 sending: make(sending)?,
                 reading: make(reading)?,
@@ -290,6 +293,8 @@ struct Clients {
     servers: String,
     group: Option<String>,
     from_beginning: bool,
+    /// The setting of the client that sends.
+    metadata_max_age: Duration,
     /// The names of the settings that have no effect.
     idle: BTreeSet<String>,
 }
@@ -327,7 +332,9 @@ impl Node {
 
     /// Returns a builder that connects a producer: `node.producer().await?`.
     pub fn producer(&self) -> ProducerBuilder {
-        ProducerBuilder::new(self.0.actors.clients().clone(), Arc::clone(&self.0.backend))
+        let inner = &self.0;
+        let clients = inner.actors.clients().clone();
+        ProducerBuilder::new(clients, Arc::clone(&inner.backend), inner.metadata_max_age)
     }
 
     /// Returns a builder that joins a consumer group which reads `topics`: `node.consumer(["readings"]).join().await?`.

@@ -10,7 +10,9 @@ use kc_core::backend::{
 };
 use kc_core::text::with_sources;
 use krafka::Kafka;
-use krafka::admin::{AdminClient, CreateTopicsOptions, ListTopicsOptions, NewTopic};
+use krafka::admin::{
+    AdminClient, CreatePartitionsOptions, CreateTopicsOptions, ListTopicsOptions, NewTopic,
+};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -130,6 +132,21 @@ impl Admin for PureAdmin {
             tracing::debug!(topic = spec.name, error = %with_sources(&error), "lookup of the new topic failed");
         }
         Ok(())
+    }
+
+    async fn add_partitions(
+        &self,
+        topic: &str,
+        count: i32,
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        let context = || format!("add partitions to topic {topic}");
+        let options = CreatePartitionsOptions::default().timeout(finite(deadline));
+        let call = self.admin.create_partitions([(topic, count)], options);
+        match bounded(deadline, context, call).await?.remove(topic) {
+            Some(result) => result.map_err(|error| failed(context(), error)),
+            None => Err(BackendError::new(BackendErrorKind::Other, context())),
+        }
     }
 
     async fn close(self: Box<Self>) {

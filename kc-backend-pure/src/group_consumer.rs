@@ -2,7 +2,7 @@
 
 mod membership;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,9 @@ use crate::lookup::{self, LOOK_TIMEOUT};
 use crate::record::{fetched, isolation, poll, to_krafka};
 use membership::Membership;
 
+/// The maximum time for leaving a group in order to join it again.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// The pause between attempts to commit positions.
 const COMMIT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -33,9 +36,12 @@ pub(crate) struct PureGroupConsumer {
     membership: Arc<Membership>,
     admin: AdminClient,
     subscription: Subscription,
-    /// The topics of the subscription that exist.
-    subscribed: BTreeSet<String>,
+    /// The topics of the subscription that exist, each with the number of partitions that it had when this consumer
+    /// joined the group.
+    subscribed: BTreeMap<String, i32>,
     next_look: Instant,
+    metadata_max_age: Duration,
+    next_count: Instant,
     next_anchor: Instant,
 }
 
@@ -50,7 +56,7 @@ impl PureGroupConsumer {
         let kafka = connect(settings, "group consumer", false).await?;
         let admin = kafka.admin();
         let existing =
-            lookup::missing_from(&BTreeSet::new(), subscription, &admin, deadline).await?;
+            lookup::missing_from(&BTreeMap::new(), subscription, &admin, deadline).await?;
         // `Latest` means the end of each partition that exists now. Topics that appear later are always read from their
         // first record.
         let starts: HashMap<KrafkaPartition, i64> = match start {
@@ -92,18 +98,20 @@ impl PureGroupConsumer {
             membership,
             admin,
             subscription: subscription.clone(),
-            subscribed: BTreeSet::new(),
+            subscribed: BTreeMap::new(),
             next_look: Instant::now() + LOOK_INTERVAL,
+            metadata_max_age: settings.metadata_max_age,
+            next_count: Instant::now() + settings.metadata_max_age,
             next_anchor: Instant::now(),
         };
-        joined.subscribe(existing.into_keys(), deadline).await?;
+        joined.subscribe(existing, deadline).await?;
         Ok(joined)
     }
 
-    /// Adds `appeared`, the new topics of the subscription, to the subscribed topics.
+    /// Adds `appeared`, the new topics of the subscription with their numbers of partitions, to the subscribed topics.
     async fn subscribe(
         &mut self,
-        appeared: impl Iterator<Item = String>,
+        appeared: impl IntoIterator<Item = (String, i32)>,
         deadline: Duration,
     ) -> Result<(), BackendError> {
         let mut topics = self.subscribed.clone();
@@ -112,14 +120,55 @@ impl PureGroupConsumer {
             return Ok(());
         }
         let context = || format!("subscribe in group {}", self.group);
-        bounded(deadline, context, self.consumer.subscribe(&topics)).await?;
+        bounded(deadline, context, self.consumer.subscribe(topics.keys())).await?;
         self.subscribed = topics;
         Ok(())
     }
 
+    /// Joins the group again if partitions were added to a subscribed topic, because krafka gives a group new partitions
+    /// only when a member joins.
+    async fn follow_partitions(&mut self) -> Result<(), BackendError> {
+        if self.subscribed.is_empty() || Instant::now() < self.next_count {
+            return Ok(());
+        }
+        self.next_count = Instant::now() + self.metadata_max_age;
+        let topics = self.subscribed.keys().map(String::as_str);
+        let counts = lookup::existing(&self.admin, topics, LOOK_TIMEOUT).await?;
+        let mut grown = false;
+        for (topic, count) in &counts {
+            if let Some(known) = self.subscribed.get_mut(topic) {
+                grown |= *count > *known;
+                // A topic that was deleted and created again may have fewer partitions.
+                *known = (*known).min(*count);
+            }
+        }
+        if grown {
+            // krafka assigns the partitions that are in its metadata.
+            lookup::all(&self.admin, LOOK_TIMEOUT).await?;
+            self.join_again(counts).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the group and joins it again. `counts` holds the numbers of partitions of subscribed topics.
+    async fn join_again(&mut self, counts: HashMap<String, i32>) -> Result<(), BackendError> {
+        tracing::info!(
+            group = self.group,
+            "partitions were added: the consumer joins its group again"
+        );
+        // If this call fails or is dropped, the next lookup of topics finds the topics, and subscribes to them.
+        let mut topics = std::mem::take(&mut self.subscribed);
+        topics.extend(counts);
+        let context = || format!("leave group {} to join it again", self.group);
+        if let Err(error) = bounded(LEAVE_TIMEOUT, context, self.consumer.unsubscribe()).await {
+            tracing::debug!(error = %with_sources(&error), "group not left; its session times out");
+        }
+        self.subscribe(topics, LOOK_TIMEOUT).await
+    }
+
     /// Returns the time between two lookups of topics, or `None` if the subscription cannot gain further topics.
     fn look_interval(&self) -> Option<Duration> {
-        let exists = |name: &str| self.subscribed.contains(name);
+        let exists = |name: &str| self.subscribed.contains_key(name);
         self.subscription.look_interval(exists)
     }
 
@@ -127,7 +176,7 @@ impl PureGroupConsumer {
         let (admin, subscribed) = (&self.admin, &self.subscribed);
         let appeared =
             lookup::missing_from(subscribed, &self.subscription, admin, LOOK_TIMEOUT).await?;
-        self.subscribe(appeared.into_keys(), LOOK_TIMEOUT).await
+        self.subscribe(appeared, LOOK_TIMEOUT).await
     }
 
     async fn commit_stored(&self, deadline: Duration) -> Result<(), BackendError> {
@@ -165,7 +214,11 @@ impl GroupConsumer for PureGroupConsumer {
         self.anchor().await;
         let end = end_of(Instant::now(), wait);
         loop {
+            if let Err(error) = self.follow_partitions().await {
+                tracing::debug!(error = %with_sources(&error), "lookup of added partitions failed");
+            }
             let mut slice = end.saturating_duration_since(Instant::now());
+            slice = slice.min(self.metadata_max_age);
             if let Some(interval) = self.look_interval() {
                 if Instant::now() >= self.next_look {
                     if let Err(error) = self.look().await {

@@ -1,6 +1,6 @@
 //! Lookup of existing topics and their offsets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -48,6 +48,17 @@ pub(crate) async fn existing(
     Ok(found)
 }
 
+/// Returns the names of all topics. Also updates the metadata that `admin` shares with the other clients of its
+/// connection; [`existing`] does not update them.
+pub(crate) async fn all(
+    admin: &AdminClient,
+    deadline: Duration,
+) -> Result<Vec<String>, BackendError> {
+    let options = ListTopicsOptions::default().timeout(finite(deadline));
+    let listing = admin.list_topics(options);
+    bounded(deadline, || "list topics".to_owned(), listing).await
+}
+
 /// Returns whether a topic name that a broker lists is valid. Logs the first invalid name.
 pub(crate) fn is_legal(topic: &str) -> bool {
     static LOGGED: Once = Once::new();
@@ -65,21 +76,21 @@ pub(crate) fn is_legal(topic: &str) -> bool {
 
 /// Returns the topics of a subscription that exist and are not in `subscribed`, each with its number of partitions.
 pub(crate) async fn missing_from(
-    subscribed: &BTreeSet<String>,
+    subscribed: &BTreeMap<String, i32>,
     subscription: &Subscription,
     admin: &AdminClient,
     deadline: Duration,
 ) -> Result<HashMap<String, i32>, BackendError> {
     let mut wanted: BTreeSet<String> = subscription.names().clone();
     if subscription.is_open() {
-        let options = ListTopicsOptions::default().timeout(finite(deadline));
-        let listing = admin.list_topics(options);
-        let listed = bounded(deadline, || "list topics".to_owned(), listing).await?;
+        let listed = all(admin, deadline).await?;
         let wants = |topic: &String| is_legal(topic) && subscription.wants(topic);
         wanted.extend(listed.into_iter().filter(wants));
     }
-    let missing = wanted.difference(subscribed).map(String::as_str);
-    existing(admin, missing, deadline).await
+    let missing = wanted
+        .iter()
+        .filter(|topic| !subscribed.contains_key(*topic));
+    existing(admin, missing.map(String::as_str), deadline).await
 }
 
 /// Returns the first offset and the end offset of each partition (see [`Watermarks`]). All of the partitions must

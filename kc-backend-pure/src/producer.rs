@@ -8,18 +8,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Delivery, DeliveryFuture, OutgoingRecord,
-    Producer, finite,
+    Producer, end_of, finite,
 };
+use krafka::admin::AdminClient;
 use krafka::interceptor::{InterceptorResult, ProducerInterceptor, RecordContext};
 use krafka::producer::{Acks, RecordMetadata, UNKNOWN_PARTITION};
 use krafka::{CloseOptions, Headers, KrafkaError};
+use tokio::time::Instant;
 
 use crate::connection::{compression, connect};
 use crate::error::{bounded, failed};
+use crate::lookup;
 use crate::record::outgoing;
 
 pub(crate) struct PureProducer {
     producer: krafka::producer::Producer,
+    /// Shares its metadata with `producer`.
+    admin: AdminClient,
     failures: Arc<Failures>,
     max_block: Duration,
     max_request_size: usize,
@@ -48,6 +53,7 @@ impl PureProducer {
         let producer = bounded(settings.request_timeout, context, building).await?;
         Ok(Self {
             producer,
+            admin: kafka.admin(),
             failures,
             max_block: settings.max_block,
             max_request_size: settings.max_request_size,
@@ -81,6 +87,28 @@ impl Producer for PureProducer {
                 Err(error) => Err(failed(context, error)),
             }
         }))
+    }
+
+    async fn partitions(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<usize>, BackendError> {
+        let end = end_of(Instant::now(), deadline);
+        let left = || end.saturating_duration_since(Instant::now());
+        let found = lookup::existing(&self.admin, [topic], left()).await?;
+        let Some(count) = found
+            .get(topic)
+            .and_then(|count| usize::try_from(*count).ok())
+        else {
+            return Ok(None);
+        };
+        let context = || format!("look for partitions of topic {topic}");
+        let known = bounded(left(), context, self.producer.partitions_for(topic)).await?;
+        if known.len() < count {
+            lookup::all(&self.admin, left()).await?;
+        }
+        Ok(Some(count))
     }
 
     async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, end_of};
 use kc_core::text::with_sources;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+};
+use rdkafka::error::KafkaResult;
 use tokio::runtime::Handle;
 
 use crate::config::{self, Role};
@@ -130,13 +133,45 @@ impl Admin for RdkafkaAdmin {
         Ok(())
     }
 
+    async fn add_partitions(
+        &self,
+        topic: &str,
+        count: i32,
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        let context = format!("add partitions to topic {topic}");
+        let (settings, runtime) = (Arc::clone(&self.settings), Handle::current());
+        let add = {
+            let (context, topic) = (context.clone(), topic.to_owned());
+            move || add(&settings, &runtime, &context, (&topic, count), deadline)
+        };
+        blocking(deadline, &context, add).await
+    }
+
     async fn close(self: Box<Self>) {
         self.worker.end(CLOSE_TIMEOUT).await;
     }
 }
 
-/// Creates a topic. The client for this request exists only during the call, because no thread would serve the events
-/// of an idle client.
+/// Adds partitions to a topic, up to this number in all.
+fn add(
+    settings: &ClientSettings,
+    runtime: &Handle,
+    context: &str,
+    (topic, count): (&str, i32),
+    deadline: Duration,
+) -> Result<(), BackendError> {
+    check_name(topic)?;
+    let invalid = |error| BackendError::new(BackendErrorKind::Rejected, context).with_source(error);
+    let count = usize::try_from(count).map_err(invalid)?;
+    let more = NewPartitions::new(topic, count);
+    let request = async |client: &AdminClient<Events>, options: &AdminOptions| {
+        client.create_partitions([&more], options).await
+    };
+    administer(settings, runtime, context, deadline, request)
+}
+
+/// Creates a topic.
 fn create(
     settings: &ClientSettings,
     runtime: &Handle,
@@ -154,14 +189,29 @@ fn create(
     if spec.compacted {
         topic = topic.set("cleanup.policy", "compact");
     }
+    let request = async |client: &AdminClient<Events>, options: &AdminOptions| {
+        client.create_topics([&topic], options).await
+    };
+    administer(settings, runtime, context, deadline, request)
+}
+
+/// Sends a request about one topic. The client for this request exists only during the call, because no thread would
+/// serve the events of an idle client.
+fn administer(
+    settings: &ClientSettings,
+    runtime: &Handle,
+    context: &str,
+    deadline: Duration,
+    request: impl AsyncFnOnce(&AdminClient<Events>, &AdminOptions) -> KafkaResult<Vec<TopicResult>>,
+) -> Result<(), BackendError> {
     let deadline = left(end_of(Instant::now(), deadline));
     let options = AdminOptions::new()
         .request_timeout(Some(deadline))
         .operation_timeout(Some(deadline));
     let client: AdminClient<Events> = config::client(settings, Role::Admin, Events::default())?;
-    let created = runtime.block_on(client.create_topics([&topic], &options));
+    let answered = runtime.block_on(request(&client, &options));
     retire(client);
-    let results = created.map_err(|error| failed(context, error))?;
+    let results = answered.map_err(|error| failed(context, error))?;
     match results.into_iter().next() {
         Some(Ok(_)) => Ok(()),
         Some(Err((_, code))) => Err(of_code(context, code).with_source(code)),

@@ -220,6 +220,21 @@ impl Producer for RdkafkaProducer {
         }))
     }
 
+    async fn partitions(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<usize>, BackendError> {
+        let context = format!("look for partitions of topic {topic}");
+        let name = topic.to_owned();
+        let look = move |native: &mut Native| {
+            let end = std::time::Instant::now() + deadline;
+            lookup::partitions(native.client(), &name, end)
+        };
+        let found = self.worker.call(deadline, &context, look).await??;
+        Ok((!found.is_empty()).then_some(found.len()))
+    }
+
     async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {
         let all_done = self.deliveries().all_done();
         if let Err(elapsed) = tokio::time::timeout(deadline, all_done).await {

@@ -35,6 +35,7 @@ pub(crate) fn impatient(choice: BackendChoice, bootstrap: &str) -> Box<dyn Backe
         ("max_block_ms", "4000"),
         ("delivery_timeout_ms", "11000"),
         ("heartbeat_interval_ms", "100"),
+        ("metadata_max_age_ms", "2000"),
     ])
     .unwrap();
     match choice {

@@ -19,6 +19,7 @@ mod facade;
 #[path = "../common/fleet.rs"]
 mod fleet;
 mod groups;
+mod growing;
 mod lifecycle;
 #[path = "../common/membership.rs"]
 mod membership;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Maximum age of a stored number of partitions. Kafka's own clients use the same value.
-const MAX_AGE: Duration = Duration::from_mins(5);
-
 /// The number of partitions of each topic, as the broker last reported it.
-#[derive(Debug, Default)]
-pub(super) struct PartitionCounts(Mutex<HashMap<String, Count>>);
+#[derive(Debug)]
+pub(super) struct PartitionCounts {
+    counts: Mutex<HashMap<String, Count>>,
+    /// Maximum age of a number.
+    max_age: Duration,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Count {
@@ -30,6 +31,13 @@ pub(super) enum Known {
 }
 
 impl PartitionCounts {
+    pub(super) fn new(max_age: Duration) -> Self {
+        Self {
+            counts: Mutex::default(),
+            max_age,
+        }
+    }
+
     /// Returns the stored number for a topic. If the number is old or doubtful, the first caller gets
     /// [`Known::OldCount`] and must ask the broker. Later callers get the same number as [`Known::Count`], so that only
     /// one caller asks.
@@ -38,7 +46,7 @@ impl PartitionCounts {
         let Some(count) = counts.get_mut(topic) else {
             return Known::Nothing;
         };
-        if count.believed && count.since.elapsed() < MAX_AGE {
+        if count.believed && count.since.elapsed() < self.max_age {
             return Known::Count(count.partitions);
         }
         count.believed = true;
@@ -74,12 +82,12 @@ impl PartitionCounts {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Count>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
     pub(super) fn age(&self, topic: &str) {
-        self.lock().get_mut(topic).unwrap().since -= MAX_AGE;
+        self.lock().get_mut(topic).unwrap().since -= self.max_age;
     }
 }
 

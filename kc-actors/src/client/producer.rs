@@ -21,14 +21,27 @@ const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between two requests for the metadata of a topic that the broker does not know.
 const LOOK_DELAY: Duration = Duration::from_millis(250);
 
-/// The options of a producer. They select the parts of a record that are not sealed.
-#[derive(Clone, Copy, Debug, Default)]
+/// The options of a producer.
+#[derive(Clone, Copy, Debug)]
 pub struct ProducerOptions {
     /// Leaves Kafka keys unsealed, so that brokers see them. A compacted topic needs this, because sealing equal keys
     /// gives different bytes. Consumers must set [`ConsumerOptions::plain_keys`](super::ConsumerOptions::plain_keys).
     pub plain_keys: bool,
     /// Seals nothing: brokers see keys and values.
     pub plain: bool,
+    /// The time after which the producer asks the broker again for the number of a topic's partitions; 5 minutes by
+    /// default. From then on, equal keys go to the same partition as with producers that started later.
+    pub metadata_max_age: Duration,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        Self {
+            plain_keys: false,
+            plain: false,
+            metadata_max_age: Duration::from_mins(5),
+        }
+    }
 }
 
 /// The reason why a record was not sent.
@@ -82,7 +95,7 @@ impl Producer {
             client: ArcSwapOption::from_pointee(backend.producer().await?),
             admin: backend.admin().await?,
             plain_keys: options.plain_keys,
-            counts: Arc::default(),
+            counts: Arc::new(PartitionCounts::new(options.metadata_max_age)),
         })))
     }
 
@@ -241,8 +254,7 @@ impl Inner {
     /// Asks the broker again for the number of partitions. Returns `known` if the request fails. If the broker no
     /// longer knows the topic, waits for the topic as [`look_up`](Self::look_up) does.
     async fn look_again(&self, topic: &str, known: usize) -> Result<usize, BackendError> {
-        let found = self.admin.partitions(topic, true, TOPIC_DEADLINE).await;
-        let partitions = match found {
+        let partitions = match self.asked(topic).await {
             Ok(Some(partitions)) => partitions,
             Ok(None) => {
                 self.counts.forget(topic);
@@ -258,6 +270,15 @@ impl Inner {
         };
         self.counts.set(topic, partitions);
         Ok(partitions)
+    }
+
+    /// Asks the broker for the number of partitions: by the client that sends, so that this client can send to all of
+    /// them, or else by the admin client.
+    async fn asked(&self, topic: &str) -> Result<Option<usize>, BackendError> {
+        match self.client()?.partitions(topic, TOPIC_DEADLINE).await? {
+            Some(partitions) => Ok(Some(partitions)),
+            None => self.admin.partitions(topic, true, TOPIC_DEADLINE).await,
+        }
     }
 
     /// Asks the broker for the number of partitions until the broker knows the topic, for at most [`TOPIC_DEADLINE`].

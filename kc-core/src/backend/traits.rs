@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{BackendError, Subscription};
+use super::{BackendError, BackendErrorKind, Subscription};
 
 /// The optional capabilities of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +152,26 @@ pub trait Admin: Debug + Send + Sync {
     /// not created, and of the kind `Unsupported` if the backend cannot create topics.
     async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError>;
 
+    /// Adds partitions to a topic, up to `count` partitions in all. Running consumers and producers use them after the
+    /// time `metadata_max_age_ms`.
+    ///
+    /// Not cancel safe: the partitions may be added nevertheless.
+    ///
+    /// # Errors
+    /// Returns a [`BackendError`] of a kind such as `UnknownTopic`, `Authorization` or `Rejected` if no partition is
+    /// added, for example because the topic already has `count` partitions. The kind is `Unsupported` if the backend
+    /// cannot add partitions.
+    async fn add_partitions(
+        &self,
+        topic: &str,
+        count: i32,
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        let _ = (count, deadline);
+        let context = format!("add partitions to topic {topic}");
+        Err(BackendError::new(BackendErrorKind::Unsupported, context))
+    }
+
     /// Disconnects.
     ///
     /// Cancel safe: the connection is abandoned.
@@ -179,6 +199,22 @@ pub trait Producer: Debug + Send + Sync {
     /// be queued within [`max_block`](super::ClientSettings::max_block). The returned future may report the same errors
     /// instead.
     async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError>;
+
+    /// Asks a broker for the number of a topic's partitions, and updates the metadata from which this client finds the
+    /// brokers for its records. Returns `None` if the topic does not exist. The default implementation returns `None`.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// Returns a [`BackendError`] if no broker answers in time or the broker denies the access.
+    async fn partitions(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<usize>, BackendError> {
+        let _ = (topic, deadline);
+        Ok(None)
+    }
 
     /// Waits until all records that were queued before this call are acknowledged. Records that are queued during the
     /// call do not extend the wait.

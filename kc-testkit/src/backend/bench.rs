@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kc_broker::{Broker, Faults};
 use kc_core::backend::{
-    Backend, BackendError, ClientSettings, GroupConsumer, LogReader, OutgoingRecord, Record,
+    Admin, Backend, BackendError, ClientSettings, GroupConsumer, LogReader, OutgoingRecord, Record,
     TopicPartition, TopicSpec,
 };
 use tokio::time::Instant;
@@ -116,11 +116,25 @@ impl Bench {
             replication: None,
             compacted: false,
         };
-        let administrator = self.administrator.as_ref().unwrap_or(&self.make);
-        let admin = administrator(&self.address).admin().await?;
+        let admin = self.admin().await?;
         admin.create_topic(&spec, self.patience).await?;
         admin.close().await;
         Ok(())
+    }
+
+    /// Adds partitions to a topic, up to `partitions` in all.
+    pub(super) async fn grow(&self, topic: &str, partitions: i32) -> Result<(), Failure> {
+        let admin = self.admin().await?;
+        admin
+            .add_partitions(topic, partitions, self.patience)
+            .await?;
+        admin.close().await;
+        Ok(())
+    }
+
+    async fn admin(&self) -> Result<Box<dyn Admin>, Failure> {
+        let administrator = self.administrator.as_ref().unwrap_or(&self.make);
+        Ok(administrator(&self.address).admin().await?)
     }
 
     /// Sends records and waits until they are acknowledged.
@@ -171,6 +185,7 @@ pub fn impatient(bootstrap: &str) -> Result<ClientSettings, BackendError> {
         ("max_block_ms", "2000"),
         ("delivery_timeout_ms", "5000"),
         ("heartbeat_interval_ms", "100"),
+        ("metadata_max_age_ms", "2000"),
     ])
 }
 

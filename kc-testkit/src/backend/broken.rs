@@ -158,6 +158,15 @@ impl Admin for BrokenAdmin {
         self.inner.create_topic(spec, deadline).await
     }
 
+    async fn add_partitions(
+        &self,
+        topic: &str,
+        count: i32,
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        self.inner.add_partitions(topic, count, deadline).await
+    }
+
     async fn close(self: Box<Self>) {
         self.inner.close().await;
     }

@@ -81,7 +81,7 @@ fn producer(partitions: usize) -> (Inner, Arc<Topic>) {
         ),
         admin: Box::new(Client(Arc::clone(&topic))),
         plain_keys: true,
-        counts: Arc::default(),
+        counts: Arc::new(PartitionCounts::new(Duration::from_mins(5))),
     };
     producer.counts.set("t", partitions);
     (producer, topic)

@@ -225,6 +225,47 @@ pub async fn pattern(bench: &Bench) -> Result<(), Failure> {
     Ok(member.close(bench.deadline()).await?)
 }
 
+/// Partitions that are added to a topic are read from their first record, even by a group that started at the end, and a
+/// producer that runs already can send to them.
+///
+/// # Errors
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
+pub async fn added_partitions(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("grows", 1).await?;
+    bench.send_values(&topic, &["before"]).await?;
+    let mut member = join(bench, &[&topic], GroupStart::Latest).await?;
+    let mut polled = member.poll(POLL).await?;
+    let producer = bench.backend().producer().await?;
+    producer.enqueue(record(&topic, 0, "a")).await?.await?;
+    bench.grow(&topic, 3).await?;
+
+    let end = Instant::now() + bench.deadline();
+    let to_last = record(&topic, 2, "b");
+    loop {
+        match producer.partitions(&topic, bench.deadline()).await? {
+            Some(3) => {
+                producer.enqueue(to_last).await?.await?;
+                break;
+            }
+            // The backend does not answer this question: a new producer sends.
+            None => break bench.send(vec![to_last]).await?,
+            Some(_) => {
+                in_time(end)?;
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    }
+    producer.close(bench.deadline()).await?;
+    let mut got = BTreeSet::from_iter(values(&polled.records));
+    while got.len() < 2 || member.assignment().len() < 3 {
+        in_time(end)?;
+        polled = member.poll(POLL).await?;
+        got.extend(values(&polled.records));
+    }
+    ensure_eq("values", got, ["a".to_owned(), "b".to_owned()].into())?;
+    Ok(member.close(bench.deadline()).await?)
+}
+
 /// A second member takes over half of the partitions, and returns them when it leaves; each record is read by one of
 /// the members, and no record with a stored position is read again.
 ///
