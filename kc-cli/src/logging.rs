@@ -1,4 +1,4 @@
-//! Logs on stderr, and the progress of long transfers.
+//! Logs on stderr, and the progress of long tasks.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -52,6 +52,7 @@ pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
 /// The time after which the progress line is drawn again, even if nothing was transferred.
 const TICK: Duration = Duration::from_millis(200);
 const OF_SIZE: &str = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {msg}, {eta} to go";
+const OF_STEPS: &str = "{bar:30} {pos} of {len}, {eta} to go";
 const ENDLESS: &str = "{spinner} {bytes}, {bytes_per_sec}, {msg}, {elapsed}";
 
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -78,8 +79,8 @@ impl Write for Stderr {
     }
 }
 
-/// A progress line with the records and bytes transferred so far. It is shown only on a terminal, until this value is
-/// dropped.
+/// A progress line with the records and bytes that were transferred so far, or with the steps that were done. It is
+/// shown only on a terminal, until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
     line: ProgressBar,
@@ -93,8 +94,20 @@ impl Progress {
             return Self::hidden();
         }
         let template = if bytes.is_some() { OF_SIZE } else { ENDLESS };
-        let style = ProgressStyle::with_template(template);
         let line = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        Self::shown(line, template)
+    }
+
+    /// Begins a task of `steps` steps.
+    pub(crate) fn of_steps(ui: Ui, steps: usize) -> Self {
+        if !ui.shows_progress() {
+            return Self::hidden();
+        }
+        Self::shown(ProgressBar::new(steps as u64), OF_STEPS)
+    }
+
+    fn shown(line: ProgressBar, template: &str) -> Self {
+        let style = ProgressStyle::with_template(template);
         let line = LINES.add(line);
         line.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         line.enable_steady_tick(TICK);
@@ -128,6 +141,11 @@ impl Progress {
             line: ProgressBar::hidden(),
             records: 0,
         }
+    }
+
+    /// Adds a step.
+    pub(crate) fn step(&self) {
+        self.line.inc(1);
     }
 
     /// Adds `records` records with `bytes` bytes.

@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use futures_util::stream::{self, StreamExt};
 use kc::BackendErrorKind;
 use kc::core::backend::{Admin, TopicSpec};
 use kc::core::types::SideTopic;
 
 use crate::args::ConnectionArgs;
 use crate::error::CliError;
+use crate::logging::{Progress, beside};
 use crate::topic::require_data_topic;
 use crate::ui::Ui;
 
 /// The time limit of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The largest number of topics that are created at the same time.
+const AT_ONCE: usize = 32;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -91,14 +95,22 @@ pub(crate) async fn run(Command::Create(args): Command, ui: Ui) -> Result<(), Cl
     created
 }
 
+/// Creates topics, several at a time, and prints their names in the order of `specs`.
 async fn create(admin: &dyn Admin, specs: &[TopicSpec], ui: Ui) -> Result<(), CliError> {
-    for spec in specs {
-        let done = match admin.create_topic(spec, DEADLINE).await {
-            Ok(()) => "created",
-            Err(error) if error.kind() == BackendErrorKind::TopicExists => "exists",
-            Err(error) => return Err(error.into()),
-        };
-        ui.result(format!("{done} {}", spec.name))?;
+    let progress = Progress::of_steps(ui, specs.len());
+    let creating = specs.iter().map(|spec| async move {
+        match admin.create_topic(spec, DEADLINE).await {
+            Ok(()) => Ok(format!("created {}", spec.name)),
+            Err(error) if error.kind() == BackendErrorKind::TopicExists => {
+                Ok(format!("exists {}", spec.name))
+            }
+            Err(error) => Err(error),
+        }
+    });
+    let mut created = stream::iter(creating).buffered(AT_ONCE);
+    while let Some(line) = created.next().await {
+        beside(|| ui.result(line?))?;
+        progress.step();
     }
     Ok(())
 }
