@@ -239,7 +239,8 @@ fn advice_on_chain(refusal: &ChainError) -> String {
     let advice = match refusal.check() {
         Check::Expiry => {
             "a certificate of the node's chain has expired: `kc chain issue --node ID` issues a new chain for the same \
-             key; `kc chain publish` or a chain server sends a new chain to a running node"
+             key; `kc chain publish` or a chain server sends a new chain to a running node. If the chain should still be \
+             valid, check the clock of this host"
         }
         Check::Denylist => {
             "the key was denied on purpose: ask the keeper of the root of trust; `kc provision --force` gives the \

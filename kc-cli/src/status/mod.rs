@@ -94,7 +94,7 @@ fn describe(bytes: &[u8], trust: &TrustStore, now: Timestamp) -> Chain {
     let validate = |at| UnverifiedChain::parse(bytes)?.validate(trust, &Demand::at(at));
     let (validated, problem) = match validate(now) {
         // An expired chain is validated at an earlier time, to describe its content.
-        Err(error @ ChainError::Expired(_)) => (validate(Timestamp::EPOCH), Some(error)),
+        Err(error @ ChainError::Expired { .. }) => (validate(Timestamp::EPOCH), Some(error)),
         Err(error) => (Err(error.clone()), Some(error)),
         valid => (valid, None),
     };

@@ -232,6 +232,10 @@ fn an_expired_chain_is_told_and_refused() {
         let stderr = world.fail(args, 5);
         assert!(stderr.contains("(check C12)"), "{stderr}");
         assert!(stderr.contains("expired at 20"), "{stderr}");
+        assert!(
+            stderr.contains("the clock of this host shows 20"),
+            "{stderr}"
+        );
         assert!(complaint(&stderr).contains("kc chain issue"), "{stderr}");
     }
     // The node keeps its key.

@@ -63,9 +63,14 @@ pub enum ChainError {
     /// A key of the chain is on the denylist.
     #[error("a key of the chain is on the denylist")]
     Denied,
-    /// The chain has expired. Holds the end of its validity, in seconds since the epoch.
-    #[error("the chain expired at {}", date(*.0))]
-    Expired(i64),
+    /// The chain has expired by the clock of the node that validates it. Times are in seconds since the epoch.
+    #[error("the chain expired at {}, and the clock of this host shows {}", date(*.end), date(*.now))]
+    Expired {
+        /// The end of the chain's validity.
+        end: i64,
+        /// The time of the validation.
+        now: i64,
+    },
     /// The chain does not grant the topic.
     #[error("the chain does not grant the topic {0:?}")]
     Topic(String),
@@ -164,7 +169,7 @@ impl ChainError {
             Self::Pattern(_) => Check::Pattern,
             Self::NotASigner(_) | Self::NotASingleKey => Check::Signer,
             Self::Denied => Check::Denylist,
-            Self::Expired(_) => Check::Expiry,
+            Self::Expired { .. } => Check::Expiry,
             Self::Topic(_) => Check::Topic,
             Self::Usage(_) => Check::Usage,
             Self::PathLength => Check::PathLength,

@@ -405,7 +405,10 @@ impl Limits {
     #[expect(clippy::cast_possible_truncation, reason = "whole seconds, for people")]
     fn require(&self, demand: &Demand<'_>) -> Result<(), ChainError> {
         if self.max_age.is_over(demand.now) {
-            return Err(ChainError::Expired(self.max_age.secs() as i64));
+            return Err(ChainError::Expired {
+                end: self.max_age.secs() as i64,
+                now: demand.now.as_secs() as i64,
+            });
         }
         self.constraints.require(demand.topic, demand.usage)
     }

@@ -513,7 +513,7 @@ impl Root {
     fn own_fault(&self) -> Option<Missing> {
         match self.grant.as_ref()? {
             Ok(()) => None,
-            Err(ChainError::Expired(_)) => Some(Missing::Expired),
+            Err(ChainError::Expired { .. }) => Some(Missing::Expired),
             Err(_) => Some(Missing::NotAuthorized),
         }
     }

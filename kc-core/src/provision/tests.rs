@@ -211,7 +211,7 @@ fn certificates_end_with_their_lifetime() {
     assert!(identity.validate(&trust, &Demand::at(last)).is_ok());
     let over = last.plus(Duration::from_secs(1));
     let error = identity.validate(&trust, &Demand::at(over)).unwrap_err();
-    assert!(matches!(error, ChainError::Expired(_)));
+    assert!(matches!(error, ChainError::Expired { .. }));
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn a_chain_that_has_ended_is_not_issued() {
     let key = SigningKey::generate(KeyType::Ed25519, &mut rng());
     let ended = Timestamp::from_secs(now().as_secs() - 1.0).unwrap();
     let error = issue(Role::Producer, key.verifying_key(), MaxAge::until(ended)).unwrap_err();
-    let expired = |error: &ChainError| matches!(error, ChainError::Expired(_));
+    let expired = |error: &ChainError| matches!(error, ChainError::Expired { .. });
     assert!(matches!(error, ProvisionError::Certificate(error) if expired(&error)));
 }
 
