@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Subscription,
-    TopicPartition, end_of,
+    BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Processed,
+    Subscription, TopicPartition, end_of,
 };
 use kc_core::text::with_sources;
 use krafka::CloseOptions;
@@ -241,6 +241,10 @@ impl GroupConsumer for PureGroupConsumer {
 
     fn store(&mut self, positions: &[(TopicPartition, i64)]) {
         self.membership.store(positions);
+    }
+
+    fn store_at_rebalance(&mut self, processed: Arc<Processed>) {
+        self.membership.store_at_rebalance(processed);
     }
 
     async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {

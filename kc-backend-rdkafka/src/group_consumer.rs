@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    BackendError, ClientSettings, GroupConsumer, GroupStart, Polled, Subscription, TopicPartition,
-    end_of,
+    BackendError, ClientSettings, GroupConsumer, GroupStart, Polled, Processed, Subscription,
+    TopicPartition, end_of,
 };
 
 use crate::worker::Worker;
@@ -65,6 +65,10 @@ impl GroupConsumer for RdkafkaGroupConsumer {
 
     fn store(&mut self, positions: &[(TopicPartition, i64)]) {
         self.membership.store(positions);
+    }
+
+    fn store_at_rebalance(&mut self, processed: Arc<Processed>) {
+        self.membership.store_at_rebalance(processed);
     }
 
     async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {

@@ -164,12 +164,8 @@ async fn a_regular_expression_reads_messages_now_and_later_and_no_side_topics() 
     let mut consumer = consumer(&reader, "^.*").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["a"]);
     send("plant.south", "b").await;
-    // The new topic causes a rebalance, after which a record that was acknowledged shortly before may come again.
-    let mut read = values(&take(&mut consumer, 1).await);
-    if read == ["a"] {
-        read = values(&take(&mut consumer, 1).await);
-    }
-    assert_eq!(read, ["b"]);
+    // The new topic causes a rebalance, which commits that the first record was acknowledged.
+    assert_eq!(values(&take(&mut consumer, 1).await), ["b"]);
 }
 
 /// The number of requests that are examined.

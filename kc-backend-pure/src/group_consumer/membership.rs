@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition, end_of};
+use kc_core::backend::{BackendError, BackendErrorKind, Processed, TopicPartition, end_of};
 use kc_core::text::with_sources;
 use krafka::KrafkaError;
 use krafka::admin::AdminClient;
@@ -33,6 +33,8 @@ pub(super) struct Membership {
     starts: HashMap<KrafkaPartition, i64>,
     /// The consumer with which a rebalance commits positions.
     consumer: OnceLock<Weak<Consumer>>,
+    /// The positions of records that the application has processed since the last store.
+    processed: OnceLock<Arc<Processed>>,
     state: Mutex<State>,
 }
 
@@ -57,6 +59,7 @@ impl Membership {
             admin,
             starts,
             consumer: OnceLock::new(),
+            processed: OnceLock::new(),
             state: Mutex::default(),
         }
     }
@@ -64,6 +67,11 @@ impl Membership {
     pub(super) fn belongs_to(&self, consumer: &Arc<Consumer>) {
         // Called once; a second call would have no effect.
         let _ = self.consumer.set(Arc::downgrade(consumer));
+    }
+
+    pub(super) fn store_at_rebalance(&self, processed: Arc<Processed>) {
+        // Called once; a second call would have no effect.
+        let _ = self.processed.set(processed);
     }
 
     pub(super) fn assignment(&self) -> Vec<TopicPartition> {
@@ -274,6 +282,9 @@ impl ConsumerRebalanceListener for Membership {
     }
 
     async fn on_partitions_revoked(&self, partitions: &[KrafkaPartition]) {
+        if let Some(processed) = self.processed.get() {
+            self.store(&processed());
+        }
         let positions = self.with(|state| {
             let revoked = partitions.iter().map(from_krafka);
             revoked

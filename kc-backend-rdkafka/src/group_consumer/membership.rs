@@ -2,9 +2,9 @@
 //! partitions. The member's handle and its thread share this state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use kc_core::backend::{Polled, Record, TopicPartition, Watermarks};
+use kc_core::backend::{Polled, Processed, Record, TopicPartition, Watermarks};
 
 #[derive(Default)]
 pub(super) struct Membership(Mutex<State>);
@@ -23,6 +23,8 @@ struct State {
     has_new_starts: bool,
     /// Positions that are stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
+    /// The positions of records that the application has processed since the last store.
+    processed: Option<Arc<Processed>>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
     /// Partitions that the application has paused or resumed, but that librdkafka has not paused or resumed yet.
@@ -85,6 +87,17 @@ impl Membership {
                 }
             }
         });
+    }
+
+    pub(super) fn store_at_rebalance(&self, processed: Arc<Processed>) {
+        self.with(|state| state.processed = Some(processed));
+    }
+
+    /// Stores the positions of the records that the application has processed since the last store.
+    pub(super) fn store_processed(&self) {
+        if let Some(processed) = self.with(|state| state.processed.clone()) {
+            self.store(&processed());
+        }
     }
 
     pub(super) fn stored(&self) -> BTreeMap<TopicPartition, i64> {

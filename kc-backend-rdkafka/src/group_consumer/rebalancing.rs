@@ -92,6 +92,7 @@ impl Rebalancing {
                 "group membership lost; records that were not committed will be read again"
             );
         } else {
+            self.membership.store_processed();
             let stored = self.membership.stored();
             let end = Instant::now() + REVOCATION_COMMIT;
             let context = "commit positions before partitions are revoked";

@@ -27,6 +27,6 @@ pub use settings::{
 pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{
     Admin, Backend, Capabilities, Committed, Delivery, DeliveryFuture, GroupConsumer, GroupStart,
-    Header, LogReader, LogStart, OutgoingRecord, Polled, Producer, Record, TopicPartition,
-    TopicSpec, Watermarks, end_of, finite,
+    Header, LogReader, LogStart, OutgoingRecord, Polled, Processed, Producer, Record,
+    TopicPartition, TopicSpec, Watermarks, end_of, finite,
 };

@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 use std::ops::Add;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -395,6 +396,10 @@ pub struct Polled {
     pub revoked: Vec<TopicPartition>,
 }
 
+/// Returns the next offset to read of each partition in which the application has processed records since the last
+/// call.
+pub type Processed = dyn Fn() -> Vec<(TopicPartition, i64)> + Send + Sync;
+
 /// A member of a consumer group.
 #[async_trait]
 pub trait GroupConsumer: Debug + Send {
@@ -416,6 +421,13 @@ pub trait GroupConsumer: Debug + Send {
     /// member began to read the partition, the offset is also ignored, because another member may have advanced
     /// further.
     fn store(&mut self, positions: &[(TopicPartition, i64)]);
+
+    /// Sets a function that returns positions to store. A rebalance calls it during a poll, before it commits the
+    /// positions of the partitions that it takes away. Without this function, records that the application processed
+    /// during the poll would be read again. The default implementation ignores the function.
+    fn store_at_rebalance(&mut self, processed: Arc<Processed>) {
+        let _ = processed;
+    }
 
     /// Commits the stored positions.
     ///

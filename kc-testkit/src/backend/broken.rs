@@ -1,12 +1,14 @@
 //! Backends with a selected fault.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
     Admin, Backend, BackendError, Capabilities, Committed, GroupConsumer, GroupStart, LogReader,
-    LogStart, Polled, Producer, Record, Subscription, TopicPartition, TopicSpec, Watermarks,
+    LogStart, Polled, Processed, Producer, Record, Subscription, TopicPartition, TopicSpec,
+    Watermarks,
 };
 
 use super::bench::behind;
@@ -256,6 +258,10 @@ impl GroupConsumer for BrokenConsumer {
             Fault::ForgetsToCommit => self.stored.extend_from_slice(positions),
             _ => self.inner.store(positions),
         }
+    }
+
+    fn store_at_rebalance(&mut self, processed: Arc<Processed>) {
+        self.inner.store_at_rebalance(processed);
     }
 
     async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, GroupConsumer, Polled, Record, TopicPartition};
@@ -29,8 +29,7 @@ pub(super) struct Inbox {
     opener: Option<Opener>,
     options: ConsumerOptions,
     parked: BTreeMap<TopicPartition, Parked>,
-    /// The partitions from which the consumer got records.
-    handed_out: BTreeMap<TopicPartition, Arc<Partition>>,
+    handed_out: HandedOut,
     paused: BTreeSet<TopicPartition>,
     /// The partition of the last record that the consumer got.
     last: Option<TopicPartition>,
@@ -41,6 +40,11 @@ pub(super) struct Inbox {
     /// The time at which the broker must be polled, even if more records can be opened.
     next_poll: Instant,
 }
+
+/// The partitions from which the consumer got records. The backend shares them, to store the positions of acknowledged
+/// records before a rebalance takes partitions away.
+#[derive(Clone, Debug, Default)]
+struct HandedOut(Arc<Mutex<BTreeMap<TopicPartition, Arc<Partition>>>>);
 
 /// Records for the application, and their size in memory in bytes.
 #[derive(Debug, Default)]
@@ -66,17 +70,22 @@ enum Looked {
 
 impl Inbox {
     pub(super) fn new(
-        consumer: Box<dyn GroupConsumer>,
+        mut consumer: Box<dyn GroupConsumer>,
         opener: Option<Opener>,
         options: ConsumerOptions,
     ) -> Self {
+        let handed_out = HandedOut::default();
+        consumer.store_at_rebalance({
+            let handed_out = handed_out.clone();
+            Arc::new(move || handed_out.settle().0)
+        });
         Self {
             consumer,
             waiting: opener.as_ref().map(Opener::waiting_records),
             opener,
             options,
             parked: BTreeMap::new(),
-            handed_out: BTreeMap::new(),
+            handed_out,
             paused: BTreeSet::new(),
             last: None,
             room: MAX_ALL_PARKED_BYTES,
@@ -133,13 +142,9 @@ impl Inbox {
     /// Stores the position of the first unacknowledged record of each partition. Returns the partitions from which
     /// the application has taken too many records, each with the offset of its first unacknowledged record.
     pub(super) fn settle(&mut self) -> Vec<(TopicPartition, i64)> {
-        let mut stuck = Vec::new();
-        for (at, partition) in &self.handed_out {
-            let (position, stuck_at) = partition.settle();
-            if let Some(position) = position {
-                self.consumer.store(&[(at.clone(), position)]);
-            }
-            stuck.extend(stuck_at.map(|offset| (at.clone(), offset)));
+        let (positions, stuck) = self.handed_out.settle();
+        if !positions.is_empty() {
+            self.consumer.store(&positions);
         }
         stuck
     }
@@ -179,15 +184,14 @@ impl Inbox {
     pub(super) async fn close(mut self, deadline: Duration) -> Result<(), BackendError> {
         self.settle();
         self.handed_out
-            .values()
-            .for_each(|partition| partition.revoke());
+            .with(|all| all.values().for_each(|partition| partition.revoke()));
         self.consumer.close(deadline).await
     }
 
     fn take(&mut self, Polled { records, revoked }: Polled) {
         for at in &revoked {
             self.parked.remove(at);
-            if let Some(partition) = self.handed_out.remove(at) {
+            if let Some(partition) = self.handed_out.with(|all| all.remove(at)) {
                 partition.revoke();
             }
             // The Kafka client does not end a pause when the partition is revoked.
@@ -245,10 +249,9 @@ impl Inbox {
                     break;
                 };
                 let partition = partition.get_or_insert_with(|| {
-                    let found = self.handed_out.entry(at.clone());
-                    Arc::clone(found.or_insert_with(|| {
-                        Arc::new(Partition::new(at.clone(), !self.options.no_commit))
-                    }))
+                    let new = || Arc::new(Partition::new(at.clone(), !self.options.no_commit));
+                    self.handed_out
+                        .with(|all| Arc::clone(all.entry(at.clone()).or_insert_with(new)))
                 });
                 if leave_out {
                     partition.leave_out(record.offset);
@@ -270,6 +273,27 @@ impl Inbox {
             let parked = self.parked.iter();
             waiting.note(parked.map(|(at, parked)| (&*at.topic, parked.waiting())));
         }
+    }
+}
+
+impl HandedOut {
+    /// Returns the new positions of acknowledged records, and the partitions from which too many records were taken, each
+    /// with the offset of its first unacknowledged record.
+    #[expect(clippy::type_complexity, reason = "two lists of the same kind")]
+    fn settle(&self) -> (Vec<(TopicPartition, i64)>, Vec<(TopicPartition, i64)>) {
+        let (mut positions, mut stuck) = (Vec::new(), Vec::new());
+        self.with(|all| {
+            for (at, partition) in all {
+                let (position, stuck_at) = partition.settle();
+                positions.extend(position.map(|position| (at.clone(), position)));
+                stuck.extend(stuck_at.map(|offset| (at.clone(), offset)));
+            }
+        });
+        (positions, stuck)
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<TopicPartition, Arc<Partition>>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

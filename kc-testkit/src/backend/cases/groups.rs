@@ -1,6 +1,7 @@
 //! Members of a group share partitions, and continue at the positions that the group has committed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kc_core::backend::{
     Committed, GroupConsumer, GroupStart, Polled, Record, Subscription, TopicPartition,
@@ -264,6 +265,39 @@ pub async fn added_partitions(bench: &Bench) -> Result<(), Failure> {
     }
     ensure_eq("values", got, ["a".to_owned(), "b".to_owned()].into())?;
     Ok(member.close(bench.deadline()).await?)
+}
+
+/// A rebalance commits the positions of records that the application processed during the poll.
+///
+/// # Errors
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
+pub async fn processed_at_rebalance(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().groups {
+        return Ok(());
+    }
+    let topic = bench.topic("processed", 2).await?;
+    let both = |value| vec![record(&topic, 0, value), record(&topic, 1, value)];
+    bench.send(both("a")).await?;
+    let mut first = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let positions = behind(&gather(bench, &mut *first, 2).await?);
+    first.store_at_rebalance(Arc::new(move || positions.clone()));
+    let mut second = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let (of_first, of_second) = share(bench, &mut *first, &mut *second, 1).await?;
+    bench.send(both("b")).await?;
+    let (next_of_first, next_of_second) = tokio::join!(
+        gather(bench, &mut *first, 1),
+        gather(bench, &mut *second, 1)
+    );
+    let mut got = [of_first.records, of_second.records].concat();
+    got.extend(next_of_first?);
+    got.extend(next_of_second?);
+    ensure_eq(
+        "values after the rebalance",
+        values(&got),
+        owned(&["b", "b"]),
+    )?;
+    second.close(bench.deadline()).await?;
+    Ok(first.close(bench.deadline()).await?)
 }
 
 /// A second member takes over half of the partitions, and returns them when it leaves; each record is read by one of
