@@ -138,7 +138,10 @@ impl Collector {
     fn tokens(&mut self, tokens: TokenStream) {
         for token in tokens {
             match token {
-                TokenTree::Group(group) => self.tokens(group.stream()),
+                TokenTree::Group(group) => match doc_line(group.stream()) {
+                    Some(line) => self.docs.push(line),
+                    None => self.tokens(group.stream()),
+                },
                 TokenTree::Literal(literal) => {
                     if let Lit::Str(text) = Lit::new(literal) {
                         self.message(&text);
@@ -148,6 +151,23 @@ impl Collector {
             }
         }
     }
+}
+
+/// Returns the text of the content `doc = "..."` of an attribute, the form of a doc comment inside a macro.
+fn doc_line(attribute: TokenStream) -> Option<Text> {
+    let mut tokens = attribute.into_iter();
+    let (Some(TokenTree::Ident(name)), Some(TokenTree::Punct(_)), Some(TokenTree::Literal(text))) =
+        (tokens.next(), tokens.next(), tokens.next())
+    else {
+        return None;
+    };
+    let Lit::Str(text) = Lit::new(text) else {
+        return None;
+    };
+    (name == "doc").then(|| Text {
+        line: text.span().start().line,
+        text: text.value(),
+    })
 }
 
 fn is_for_tests(attributes: &[Attribute]) -> bool {
