@@ -284,20 +284,22 @@ impl Inner {
     /// Asks the broker for the number of partitions until the broker knows the topic, for at most [`TOPIC_DEADLINE`].
     /// kc never creates a data topic, but the request may cause the broker to create the topic.
     async fn look_up(&self, topic: &str) -> Result<usize, BackendError> {
+        // A broker that never answers is not a broker that does not know the topic.
+        let mut kind = BackendErrorKind::Timeout;
         let look = async {
             loop {
                 let found = self.admin.partitions(topic, true, TOPIC_DEADLINE).await?;
                 if let Some(partitions) = found {
                     return Ok(partitions);
                 }
+                kind = BackendErrorKind::UnknownTopic;
                 tokio::time::sleep(LOOK_DELAY).await;
             }
         };
-        let unknown =
-            || BackendError::new(BackendErrorKind::UnknownTopic, format!("send to {topic}"));
-        tokio::time::timeout(TOPIC_DEADLINE, look)
-            .await
-            .unwrap_or_else(|_| Err(unknown()))
+        match tokio::time::timeout(TOPIC_DEADLINE, look).await {
+            Ok(found) => found,
+            Err(_) => Err(BackendError::new(kind, format!("send to {topic}"))),
+        }
     }
 }
 

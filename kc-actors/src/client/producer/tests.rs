@@ -6,8 +6,13 @@ use kc_core::backend::{Delivery, TopicSpec};
 
 use super::*;
 
-/// A topic that stores the partition of each record that is sent to it. If it has zero partitions, the broker does not
-/// answer.
+/// The number of partitions of a topic that the broker does not know.
+const UNKNOWN: usize = usize::MAX;
+/// The number of partitions of a topic about which the broker never answers.
+const SILENT: usize = usize::MAX - 1;
+
+/// A topic that stores the partition of each record that is sent to it. If it has zero partitions, no broker can be
+/// reached.
 #[derive(Debug, Default)]
 struct Topic {
     partitions: AtomicUsize,
@@ -29,6 +34,8 @@ impl Admin for Client {
         self.0.looks.fetch_add(1, Ordering::Relaxed);
         match self.0.partitions.load(Ordering::Relaxed) {
             0 => Err(BackendError::new(BackendErrorKind::Unreachable, "look")),
+            UNKNOWN => Ok(None),
+            SILENT => std::future::pending().await,
             partitions => Ok(Some(partitions)),
         }
     }
@@ -128,4 +135,16 @@ async fn an_old_number_is_good_enough_while_the_broker_does_not_answer() {
     let error = send(&producer).await.unwrap_err();
     assert_eq!(error.kind(), BackendErrorKind::UnknownTopic, "it was sent");
     assert_eq!(topic.looks.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_never_answers_is_told_from_one_that_does_not_know_the_topic() {
+    for (partitions, kind) in [
+        (UNKNOWN, BackendErrorKind::UnknownTopic),
+        (SILENT, BackendErrorKind::Timeout),
+    ] {
+        let (producer, _) = producer(partitions);
+        let error = producer.look_up("t").await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+    }
 }
