@@ -68,6 +68,9 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
     }
 }
 
+/// The state of a node whose status cannot be read.
+const UNREADABLE: &str = "unreadable";
+
 /// A node in the output of `kc node list`.
 #[derive(Debug, Serialize)]
 struct Listed {
@@ -126,7 +129,7 @@ impl Listed {
             Err(error) => Self {
                 node: stem(files),
                 config: files.config().display().to_string(),
-                state: "unreadable",
+                state: UNREADABLE,
                 process: NodeLock::holder(files)
                     .ok()
                     .flatten()
@@ -177,9 +180,12 @@ impl Listed {
             line.push_str(&format!(", process {process}"));
         }
         match (&self.problem, &self.expires) {
-            (Some(problem), _) => line.push_str(&format!(", NOT VALID: {problem}")),
+            (Some(problem), _) if self.state == UNREADABLE => {
+                line.push_str(&format!(": {problem}"));
+            }
+            (Some(problem), _) => line.push_str(&format!(", chain NOT VALID: {problem}")),
             (None, Some(end)) => line.push_str(&format!(", chain valid until {end}")),
-            (None, None) => line.push_str(", chain valid without end"),
+            (None, None) => line.push_str(", chain does not expire"),
         }
         line.push_str(&format!(", {}", self.config));
         line
