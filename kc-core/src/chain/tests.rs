@@ -312,8 +312,22 @@ fn lists_that_take_long_to_look_at_are_refused() {
     let patterns = |count: usize| (0..count).map(|n| format!("^{n}")).collect();
     assert!(!refused(patterns(MAX_PATTERNS)));
     assert!(refused(patterns(MAX_PATTERNS + 1)));
-    assert!(refused(vec![format!("^{}", "x".repeat(MAX_PATTERN_LEN))]));
-    assert!(refused(vec!["literal".to_owned(); MAX_LIST_LEN + 1]));
+    let pattern = |length: usize| vec![format!("^{}", "x".repeat(length - 1))];
+    assert!(!refused(pattern(MAX_PATTERN_LEN)));
+    assert!(refused(pattern(MAX_PATTERN_LEN + 1)));
+    let literals = |count: usize| vec!["literal".to_owned(); count];
+    assert!(!refused(literals(MAX_LIST_LEN)));
+    assert!(refused(literals(MAX_LIST_LEN + 1)));
+    let repeated = |count: usize| {
+        let mut constraints = Writer::new();
+        constraints.array(count);
+        for _ in 0..count {
+            constraints.array(2).text("pathlen").uint(1);
+        }
+        Restrictions::decode(&constraints.into_vec()).is_err()
+    };
+    assert!(!repeated(MAX_RESTRICTIONS));
+    assert!(repeated(MAX_RESTRICTIONS + 1));
     // Short to write, large when compiled: it matches nothing.
     let large = "^(.{99}){90}".to_owned();
     assert_eq!(multimatch(&"x".repeat(9000), &[large]), Ok(false));
