@@ -298,6 +298,20 @@ fn a_key_revokes_itself_and_nothing_else() {
     assert!(!proven.grants(Usage::Encrypt));
     let of_another = chain(&[own.clone(), sign(&key(6), &own)]);
     assert_eq!(verified(&of_another), Err(Check::Signature));
+
+    // A key may sign certificates for itself, for example to request a chain. They do not deny it.
+    for usages in [&["key-encrypt"][..], &[]] {
+        let limits = Constraints {
+            usages: granting(&[], usages).usages.filter(|list| !list.is_empty()),
+            ..limits.clone()
+        };
+        let other = certificate(MaxAge::UNLIMITED, &limits, key(5).verifying_key());
+        let signed_for_other = chain(&[own.clone(), sign(&key(5), &other)]);
+        assert_eq!(verified(&signed_for_other), Err(Check::Usage), "{usages:?}");
+        let of_other = chain(&[other, sign(&key(5), &own)]);
+        let parsed = UnverifiedChain::parse(&of_other).unwrap();
+        assert_eq!(parsed.self_revocation(), None, "{usages:?}");
+    }
 }
 
 #[test]
