@@ -17,6 +17,8 @@ fn on_terminal(command: &mut Command) -> String {
     let mut options = OpenOptions::new();
     let terminal = options.read(true).write(true).open(name.to_str().unwrap());
     command.stderr(Stdio::from(terminal.unwrap()));
+    // Without this variable, no progress is shown.
+    command.env("TERM", "xterm");
     let mut child = command.spawn().unwrap();
     // All handles of the terminal are closed when the program has ended, so that the next read returns an error.
     command.stderr(Stdio::null());
