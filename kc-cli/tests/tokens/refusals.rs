@@ -119,7 +119,7 @@ fn a_module_that_is_wrong_or_missing_or_none() {
         ),
         (
             "/bin/true",
-            ["not a PKCS#11 module", "module-path must name"],
+            ["as a PKCS#11 module", "module-path must name"],
         ),
     ] {
         tokens.reconfigure(configured, module);
