@@ -37,6 +37,9 @@ fn a_configuration_of_before_a_rotation_is_not_taken_for_one_of_a_node_in_files(
     world.write("alice.config", before);
     let stderr = fail(&mut tokens.kc(&["node", "serve", "--node", "alice"]), 1);
     let complaint = complaint(&stderr);
-    assert!(complaint.contains("belongs to another token"), "{stderr}");
+    assert!(
+        complaint.contains("check that this token and this node sealed it"),
+        "{stderr}"
+    );
     assert!(!complaint.contains(".crypto"), "{stderr}");
 }
