@@ -63,14 +63,14 @@ pub enum RootTopicsError {
 #[derive(Clone, Debug)]
 struct Entry {
     text: String,
-    copy: Copy,
-    original: Vec<Part>,
+    rule: Rule,
 }
 
 #[derive(Clone, Debug)]
-enum Copy {
-    Name(String),
-    Pattern(Regex),
+enum Rule {
+    Name { copy: String, original: String },
+    Pattern { copy: Regex, original: String },
+    Groups { copy: Regex, original: Vec<Part> },
 }
 
 /// A part of the right side of an entry.
@@ -134,8 +134,10 @@ impl Entry {
     fn of_names(copy: &str, original: &str) -> Self {
         Self {
             text: format!("{copy}={original}"),
-            copy: Copy::Name(copy.to_owned()),
-            original: vec![Part::Text(original.to_owned())],
+            rule: Rule::Name {
+                copy: copy.to_owned(),
+                original: original.to_owned(),
+            },
         }
     }
 
@@ -160,46 +162,49 @@ impl Entry {
             RootTopicsError::Pattern { pattern, source }
         })?;
         let parts = parts(original);
-        let groups = parts.iter().filter_map(|part| match part {
-            Part::Group(group) => Some(*group),
-            Part::Text(_) => None,
-        });
-        let missing = groups
-            .clone()
-            .find(|group| *group >= pattern.captures_len());
-        if let Some(group) = missing {
+        let groups = || {
+            parts.iter().filter_map(|part| match part {
+                Part::Group(group) => Some(*group),
+                Part::Text(_) => None,
+            })
+        };
+        if let Some(group) = groups().find(|group| *group >= pattern.captures_len()) {
             let entry = entry.to_owned();
             return Err(RootTopicsError::Group { entry, group });
         }
         // Whatever a group matches is part of a topic's name, so it can be replaced by a letter for this check.
         check(&written(&parts, |_| "x"))?;
+        let has_groups = groups().next().is_some();
+        let copy = pattern;
+        let rule = if has_groups {
+            let original = parts;
+            Rule::Groups { copy, original }
+        } else {
+            let original = original.to_owned();
+            Rule::Pattern { copy, original }
+        };
         Ok(Self {
             text: entry.to_owned(),
-            copy: Copy::Pattern(pattern),
-            original: parts,
+            rule,
         })
     }
 
     fn has_groups(&self) -> bool {
-        let mut parts = self.original.iter();
-        parts.any(|part| matches!(part, Part::Group(_)))
+        matches!(self.rule, Rule::Groups { .. })
     }
 
     fn original(&self, topic: &str) -> Option<Cow<'_, str>> {
-        let original = match (&self.copy, self.original.as_slice()) {
-            (Copy::Name(name), [Part::Text(original)]) => {
-                (name == topic).then_some(Cow::Borrowed(original.as_str()))?
+        match &self.rule {
+            Rule::Name { copy, original } => (copy == topic).then_some(Cow::Borrowed(original)),
+            Rule::Pattern { copy, original } => {
+                copy.is_match(topic).then_some(Cow::Borrowed(original))
             }
-            (Copy::Pattern(pattern), [Part::Text(original)]) => pattern
-                .is_match(topic)
-                .then_some(Cow::Borrowed(original.as_str()))?,
-            (Copy::Pattern(pattern), parts) => {
-                let found = pattern.captures(topic)?;
-                Cow::Owned(written(parts, |group| group_of(&found, group)))
+            Rule::Groups { copy, original } => {
+                let found = copy.captures(topic)?;
+                let original = written(original, |group| group_of(&found, group));
+                is_topic_name(&original).then_some(Cow::Owned(original))
             }
-            (Copy::Name(_), _) => return None,
-        };
-        is_topic_name(&original).then_some(original)
+        }
     }
 }
 
