@@ -66,6 +66,22 @@ impl RdkafkaProducer {
         self.native.client().context()
     }
 
+    /// Asks a broker for the number of a topic's partitions; 0 if the topic does not exist.
+    async fn look(
+        &self,
+        topic: &str,
+        context: &str,
+        deadline: Duration,
+    ) -> Result<usize, BackendError> {
+        let topic = topic.to_owned();
+        let look = move |native: &mut Native| {
+            let end = std::time::Instant::now() + deadline;
+            lookup::partitions(native.client(), &topic, end)
+        };
+        let found = self.worker.call(deadline, context, look).await??;
+        Ok(found.len())
+    }
+
     /// Waits until a topic exists, but at most until `end`.
     ///
     /// # Errors
@@ -74,16 +90,10 @@ impl RdkafkaProducer {
     async fn look_for(&self, topic: &str, context: &str, end: Instant) -> Result<(), BackendError> {
         loop {
             let deadline = left(end).min(LOOK_TIMEOUT);
-            let name = topic.to_owned();
-            let look = move |native: &mut Native| {
-                let end = std::time::Instant::now() + deadline;
-                lookup::partitions(native.client(), &name, end)
-            };
-            let looked = self.worker.call(deadline, context, look).await;
-            let error = match looked.and_then(std::convert::identity) {
+            let error = match self.look(topic, context, deadline).await {
                 Ok(partitions) => {
-                    self.deliveries().learn(topic, !partitions.is_empty());
-                    if !partitions.is_empty() {
+                    self.deliveries().learn(topic, partitions > 0);
+                    if partitions > 0 {
                         return Ok(());
                     }
                     BackendError::new(BackendErrorKind::UnknownTopic, context)
@@ -226,13 +236,8 @@ impl Producer for RdkafkaProducer {
         deadline: Duration,
     ) -> Result<Option<usize>, BackendError> {
         let context = format!("look for partitions of topic {topic}");
-        let name = topic.to_owned();
-        let look = move |native: &mut Native| {
-            let end = std::time::Instant::now() + deadline;
-            lookup::partitions(native.client(), &name, end)
-        };
-        let found = self.worker.call(deadline, &context, look).await??;
-        Ok((!found.is_empty()).then_some(found.len()))
+        let found = self.look(topic, &context, deadline).await?;
+        Ok((found > 0).then_some(found))
     }
 
     async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {
