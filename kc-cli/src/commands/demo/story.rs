@@ -44,30 +44,20 @@ impl Story {
         let ours = root_of(&stage.reader);
         let others = root_of(&stage.stranger);
         ui.result(format!(
-            "kc demo: {} of {} through a broker that can read none of them",
+            "kc demo: {} of {} through a broker that can read none of them
+
+  broker    {} (in memory, without encryption)
+  sender    a producer; its root of trust is {ours}
+  reader    a consumer; its root of trust is {ours}, too
+  stranger  a consumer; its root of trust is {others}
+  The nodes' folders are in {}; the nodes are connected only by TCP.
+
+The exchange of data keys, over Kafka itself",
             counted(messages.count, "message"),
-            counted(messages.size, "byte")
-        ))?;
-        ui.result("")?;
-        ui.result(format!(
-            "  broker    {} (in memory, without encryption)",
-            stage.servers()
-        ))?;
-        ui.result(format!(
-            "  sender    a producer; its root of trust is {ours}"
-        ))?;
-        ui.result(format!(
-            "  reader    a consumer; its root of trust is {ours}, too"
-        ))?;
-        ui.result(format!(
-            "  stranger  a consumer; its root of trust is {others}"
-        ))?;
-        ui.result(format!(
-            "  The nodes' folders are in {}; the nodes are connected only by TCP.",
+            counted(messages.size, "byte"),
+            stage.servers(),
             stage.folder().display()
         ))?;
-        ui.result("")?;
-        ui.result("The exchange of data keys, over Kafka itself")?;
         Ok(Self {
             began: Instant::now(),
             ui,
@@ -140,34 +130,34 @@ impl Story {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let ui = self.ui;
-        ui.result("")?;
-        ui.result("The broker stores (fetched by a Kafka client without encryption)")?;
+        let read_by_stranger = match strange {
+            0 => "nothing".to_owned(),
+            _ => counted(strange, "message"),
+        };
         ui.result(format!(
-            "  {}, {}; records with readable text: {}",
+            "
+The broker stores (fetched by a Kafka client without encryption)
+  {}, {}; records with readable text: {}
+  the first record begins   {} ...
+The reader read
+  {} of {}, identical and in order
+  the first message begins  {:?} ...
+The stranger read
+  {read_by_stranger}
+Throughput on this host, including the broker
+  sealed and sent   {}
+  read and opened   {}
+",
             counted(stored.records, "record"),
             counted(stored.bytes, "byte"),
-            stored.readable
-        ))?;
-        ui.result(format!("  the first record begins   {} ...", hex.join(" ")))?;
-        ui.result("The reader read")?;
-        ui.result(format!(
-            "  {} of {}, identical and in order",
+            stored.readable,
+            hex.join(" "),
             read.matched,
-            counted(count, "message")
+            counted(count, "message"),
+            text(&read.first),
+            rate(messages, sent_in),
+            rate(messages, read.took)
         ))?;
-        ui.result(format!(
-            "  the first message begins  {:?} ...",
-            text(&read.first)
-        ))?;
-        ui.result("The stranger read")?;
-        ui.result(match strange {
-            0 => "  nothing".to_owned(),
-            _ => format!("  {}", counted(strange, "message")),
-        })?;
-        ui.result("Throughput on this host, including the broker")?;
-        ui.result(format!("  sealed and sent   {}", rate(messages, sent_in)))?;
-        ui.result(format!("  read and opened   {}", rate(messages, read.took)))?;
-        ui.result("")?;
         let good = read.matched == count
             && stored.records == count
             && stored.readable == 0
