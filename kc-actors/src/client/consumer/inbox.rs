@@ -41,6 +41,8 @@ pub(super) struct Inbox {
     next_poll: Instant,
 }
 
+type Offsets = Vec<(TopicPartition, i64)>;
+
 /// The partitions from which the consumer got records. The backend shares them, to store the positions of acknowledged
 /// records before a rebalance takes partitions away.
 #[derive(Clone, Debug, Default)]
@@ -279,8 +281,7 @@ impl Inbox {
 impl HandedOut {
     /// Returns the new positions of acknowledged records, and the partitions from which too many records were taken, each
     /// with the offset of its first unacknowledged record.
-    #[expect(clippy::type_complexity, reason = "two lists of the same kind")]
-    fn settle(&self) -> (Vec<(TopicPartition, i64)>, Vec<(TopicPartition, i64)>) {
+    fn settle(&self) -> (Offsets, Offsets) {
         let (mut positions, mut stuck) = (Vec::new(), Vec::new());
         self.with(|all| {
             for (at, partition) in all {
