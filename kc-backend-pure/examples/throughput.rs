@@ -51,12 +51,7 @@ async fn through(
     size: usize,
 ) -> Result<(Duration, Duration), Box<dyn Error>> {
     let admin = backend.admin().await?;
-    let spec = TopicSpec {
-        name: topic.to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    };
+    let spec = TopicSpec::data(topic, 1);
     admin.create_topic(&spec, DEADLINE).await?;
     admin.close().await;
 

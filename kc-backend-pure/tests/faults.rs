@@ -44,12 +44,7 @@ fn record(value: &str) -> OutgoingRecord {
 }
 
 fn new_topic() -> TopicSpec {
-    TopicSpec {
-        name: "new".to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    }
+    TopicSpec::data("new", 1)
 }
 
 async fn send(backend: &PureBackend, value: &str) -> Result<i64, BackendError> {

@@ -25,12 +25,7 @@ async fn broker(more: &[(&str, &str)]) -> (Broker, RdkafkaBackend) {
 }
 
 async fn create(backend: &RdkafkaBackend, topic: &str) {
-    let spec = TopicSpec {
-        name: topic.to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    };
+    let spec = TopicSpec::data(topic, 1);
     let admin = backend.admin().await.unwrap();
     admin.create_topic(&spec, DEADLINE).await.unwrap();
     admin.close().await;

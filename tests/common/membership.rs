@@ -60,12 +60,7 @@ async fn join(node: &Node, topic: &str) -> Consumer {
 
 /// One member joins, two more join, one leaves: no record is lost, and each partition is read in order.
 pub(crate) async fn members_come_and_go(topic: &str, sender: &Node, members: [&Node; 3]) {
-    let spec = TopicSpec {
-        name: topic.into(),
-        partitions: PARTITIONS,
-        replication: None,
-        compacted: false,
-    };
+    let spec = TopicSpec::data(topic, PARTITIONS);
     let admin = sender.backend().admin().await.unwrap();
     admin.create_topic(&spec, DEADLINE).await.unwrap();
     let producer = sender.producer().await.unwrap();

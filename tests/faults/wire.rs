@@ -28,12 +28,7 @@ impl Wire {
     }
 
     pub(crate) async fn create(&self, name: &str, partitions: i32) {
-        let topic = TopicSpec {
-            name: name.into(),
-            partitions,
-            replication: None,
-            compacted: false,
-        };
+        let topic = TopicSpec::data(name, partitions);
         let admin = self.backend.admin().await.unwrap();
         admin.create_topic(&topic, DEADLINE).await.unwrap();
     }

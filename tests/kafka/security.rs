@@ -115,12 +115,7 @@ impl Way {
 async fn create(version: Version, topic: &str) {
     let address = shared(version).address(Listener::Plaintext);
     let backend = backend(BackendChoice::Pure, [("bootstrap_servers", &*address)]).unwrap();
-    let spec = TopicSpec {
-        name: topic.to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    };
+    let spec = TopicSpec::data(topic, 1);
     let admin = backend.admin().await.unwrap();
     admin.create_topic(&spec, DEADLINE).await.unwrap();
     admin.close().await;

@@ -37,12 +37,7 @@ async fn isolation(choice: BackendChoice, version: Version) {
 async fn write(address: &str, topic: &str) {
     let admin = backend(BackendChoice::Pure, [("bootstrap_servers", address)]).unwrap();
     let admin = admin.admin().await.unwrap();
-    let spec = TopicSpec {
-        name: topic.to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    };
+    let spec = TopicSpec::data(topic, 1);
     admin.create_topic(&spec, DEADLINE).await.unwrap();
     let kafka = krafka::Kafka::builder(address).connect().await.unwrap();
     let plain = kafka.producer().build().await.unwrap();

@@ -13,12 +13,7 @@ async fn running_producers_and_consumers_use_partitions_that_are_added() {
     fleet.provision("p", Role::Producer, "root");
     fleet.provision("named", Role::Consumer, "root");
     fleet.provision("open", Role::Consumer, "root");
-    let spec = TopicSpec {
-        name: "grow.a".into(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    };
+    let spec = TopicSpec::data("grow.a", 1);
     let admin = fleet.plain().admin().await.unwrap();
     admin.create_topic(&spec, DEADLINE).await.unwrap();
     let node = async |id| {

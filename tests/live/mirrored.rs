@@ -22,12 +22,7 @@ async fn send_and_copy(fleet: &Fleet) -> Node {
     let copier = fleet.plain().producer().await.unwrap();
     let admin = fleet.plain().admin().await.unwrap();
     for topic in COPIES {
-        let spec = TopicSpec {
-            name: topic.into(),
-            partitions: 1,
-            replication: None,
-            compacted: false,
-        };
+        let spec = TopicSpec::data(topic, 1);
         admin.create_topic(&spec, DEADLINE).await.unwrap();
         let copy = OutgoingRecord {
             topic: topic.into(),

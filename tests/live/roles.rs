@@ -391,12 +391,7 @@ pub(crate) async fn publish(fleet: &Fleet, key_type: KeyType, list: TrustList, k
     let mut rng = system_rng().unwrap();
     let update = compose_update(list, &entry, until, (&root, None), &mut rng).unwrap();
     let plain = fleet.plain();
-    let topic = TopicSpec {
-        name: list.name().into(),
-        partitions: 1,
-        replication: None,
-        compacted: true,
-    };
+    let topic = TopicSpec::control(list.name());
     let admin = plain.admin().await.unwrap();
     admin.create_topic(&topic, DEADLINE).await.unwrap();
     let producer = plain.producer().await.unwrap();

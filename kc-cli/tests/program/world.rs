@@ -190,12 +190,7 @@ impl World {
 
     /// Copies the first record of a topic to another topic, unchanged.
     pub(crate) fn copy(&self, from: &str, to: &str) {
-        let spec = TopicSpec {
-            name: to.into(),
-            partitions: 1,
-            replication: None,
-            compacted: false,
-        };
+        let spec = TopicSpec::data(to, 1);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let mut log = self.plain().log_reader(None).await.unwrap();

@@ -104,6 +104,17 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
+    /// Describes a data topic: not compacted, with the broker's default number of replicas.
+    #[must_use]
+    pub fn data(name: impl Into<String>, partitions: i32) -> Self {
+        Self {
+            name: name.into(),
+            partitions,
+            replication: None,
+            compacted: false,
+        }
+    }
+
     /// Describes a side or management topic: one partition, compacted, with the broker's default number of
     /// replicas.
     #[must_use]

@@ -110,12 +110,7 @@ impl Bench {
     }
 
     pub(super) async fn create(&self, name: &str, partitions: i32) -> Result<(), Failure> {
-        let spec = TopicSpec {
-            name: name.to_owned(),
-            partitions,
-            replication: None,
-            compacted: false,
-        };
+        let spec = TopicSpec::data(name, partitions);
         let admin = self.admin().await?;
         admin.create_topic(&spec, self.patience).await?;
         admin.close().await;

@@ -175,12 +175,7 @@ async fn open(
 }
 
 async fn create_topic(plain: &dyn Backend) -> Result<(), CliError> {
-    let spec = TopicSpec {
-        name: TOPIC.to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    };
+    let spec = TopicSpec::data(TOPIC, 1);
     let admin = plain.admin().await?;
     let created = Admin::create_topic(&*admin, &spec, DEADLINE).await;
     admin.close().await;

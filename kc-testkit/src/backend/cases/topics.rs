@@ -119,12 +119,7 @@ pub async fn invalid_name(bench: &Bench) -> Result<(), Failure> {
     if !bench.backend().capabilities().topic_creation {
         return Ok(());
     }
-    let spec = TopicSpec {
-        name: "no/such name".to_owned(),
-        partitions: 1,
-        replication: None,
-        compacted: false,
-    };
+    let spec = TopicSpec::data("no/such name", 1);
     let admin = bench.backend().admin().await?;
     let created = admin.create_topic(&spec, bench.deadline()).await;
     admin.close().await;
