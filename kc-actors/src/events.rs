@@ -270,7 +270,7 @@ impl fmt::Display for NodeEvent {
             Self::ChainAdopted { key, expires } => {
                 write!(
                     f,
-                    "this node uses a new chain of its key {}",
+                    "this node uses a new chain for its key {}",
                     key.fingerprint()
                 )?;
                 expires.map_or(Ok(()), |end| write!(f, ", valid until {end}"))

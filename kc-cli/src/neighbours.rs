@@ -102,8 +102,8 @@ impl Neighbours {
         let message =
             format!("wrong provisioning password? Another password certified node {id} ({path})");
         Err(CliError::new(Exit::Refused, message).advise(format!(
-            "type again the provisioning password with which {id} was certified; or add --new-provisioner to certify \
-             with another password. To deny all nodes, you must then deny the provisioners of both passwords"
+            "give the provisioning password with which {id} was certified; or add --new-provisioner to certify \
+             with another password. To deny all nodes later, you must then deny the provisioners of both passwords"
         )))
     }
 }

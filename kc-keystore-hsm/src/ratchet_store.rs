@@ -245,8 +245,9 @@ fn check(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<(), Hs
     sealed.open(token, key, file).map(drop)
 }
 
-/// Returns the key of the file's step. Destroys the key that an interrupted step left behind: the key of the previous
-/// step if that step replaced the file, or the key of the next step if it did not.
+/// Returns the key of the file's step. Destroys the key that an interrupted step left behind. If the
+/// interrupted step had already replaced the file, this is the key of the step before the file's step; otherwise it is
+/// the key of the step after it.
 fn clear_up(
     token: &LoggedIn<'_>,
     label: &str,

@@ -104,7 +104,7 @@ impl Worker {
         answer
     }
 
-    /// Returns the text by which errors name the action `what`: it contains the bootstrap servers.
+    /// Returns the description of the action `what` for errors: the action and the bootstrap servers.
     pub(super) fn context(&self, what: impl fmt::Display) -> String {
         format!("{what} at {}", self.settings.bootstrap_servers)
     }

@@ -1,4 +1,4 @@
-//! One module for each command.
+//! The commands of kc, in modules by command or by group of related commands.
 
 pub(crate) mod about;
 pub(crate) mod broker;

@@ -190,7 +190,8 @@ pub(super) fn accept_self_revocation(
     judge_self_revocation(revocation, &revocation.verify()?)
 }
 
-/// Checks the entry in a self-revocation whose signature has been verified, and returns the canonical entry of its key.
+/// Checks the entry in a self-revocation, whose signature the caller has verified. Returns the canonical entry of the
+/// key that signed.
 pub(super) fn judge_self_revocation(
     revocation: &SelfRevocation<'_>,
     chain: &ValidatedChain,

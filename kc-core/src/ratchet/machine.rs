@@ -10,11 +10,11 @@ use super::step::{KeyIdForm, Step, StepKeys};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
-/// The minimum time between two turns of the ratchet that new entries of the denylist cause, if this node has seen the
-/// denied keys in use.
+/// The minimum time between a turn of the ratchet that an entry of the denylist caused and the next such turn, if this
+/// node has seen the key that is denied now in use.
 pub const DENIAL_INTERVAL: Duration = Duration::from_secs(60);
-/// The minimum time between two turns of the ratchet that new entries of the denylist cause, if this node has not seen
-/// the denied keys in use. It is longer than [`DENIAL_INTERVAL`], because anyone can create such keys and their
+/// The minimum time between a turn of the ratchet that an entry of the denylist caused and the next such turn, if this
+/// node has not seen the key that is denied now in use. It is longer than [`DENIAL_INTERVAL`], because anyone can create such keys and their
 /// self-revocations.
 pub const UNSEEN_DENIAL_INTERVAL: Duration = Duration::from_secs(600);
 /// The delay between a failed attempt to turn the ratchet and the next attempt. A shorter interval of the ratchet

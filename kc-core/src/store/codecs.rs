@@ -111,7 +111,7 @@ const MAGIC: &[u8; 4] = b"KCR1";
 /// big-endian)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedRatchetHeader {
-    /// The index of the next step.
+    /// The index of the step that is sealed in this file: the next step that the node takes.
     pub index: u64,
 }
 

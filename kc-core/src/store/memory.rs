@@ -117,7 +117,7 @@ impl MemoryRatchetStore {
         Self::new(Seed::generate_from(u64::from_be_bytes(index) >> 1, rng))
     }
 
-    /// Creates a ratchet from a seed, which no earlier start of the node may have used.
+    /// Creates a ratchet from a seed. The seed must not have been used by an earlier start of the node.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
         Self { seed: Some(seed) }

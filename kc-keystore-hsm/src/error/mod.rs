@@ -191,7 +191,7 @@ pub enum HsmError {
         source: KeyError,
     },
     /// The token has several objects of this class with this label, and nothing distinguishes them.
-    #[error("the token has {count} objects ({what}) with the label {label}")]
+    #[error("the token has {count} objects of the class {what} with the label {label}")]
     ObjectAmbiguous {
         /// The class of the objects: "private key", "public key" or "secret key".
         what: &'static str,

@@ -79,7 +79,7 @@ fn two_objects_of_one_label() {
     let error = open(&token, settings(&identity)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the token has 2 objects (secret key) with the label kc:n1:opaque"
+        "the token has 2 objects of the class secret key with the label kc:n1:opaque"
     );
 }
 

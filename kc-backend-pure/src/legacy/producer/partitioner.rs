@@ -14,9 +14,8 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Returns the partition for a record. If the record names a partition, this one is returned. If the record has a
-    /// key, the partition that belongs to the key is returned. For all other records, each partition is returned in
-    /// turn. Returns `None` if the topic or the partition does not exist.
+    /// Returns the partition that the record names, or otherwise the partition of its key. Records with neither get
+    /// the partitions in turn. Returns `None` if the topic or the partition does not exist.
     pub(super) fn place(&mut self, record: &OutgoingRecord) -> Option<TopicPartition> {
         let count = *self.topics.get(&record.topic)?;
         let partition = match (&record.partition, &record.key) {
