@@ -88,6 +88,10 @@ fn on_kafka(error: &BackendError) -> Option<&'static str> {
             "check that the broker runs, and check its address: -b HOST:PORT, or bootstrap_servers in the node's \
              .config; `kc broker` starts a broker to try things out"
         }
+        Kind::AdvertisedAddress => {
+            "correct `advertised.listeners` of the broker: clients connect to the addresses in it, so this computer \
+             must be able to resolve and reach them"
+        }
         Kind::UnknownTopic => "create the topic: kc topics create TOPIC -b HOST:PORT",
         Kind::Tls => {
             "ssl_cafile must name a file with the certificate of the broker's certificate authority; for a broker \

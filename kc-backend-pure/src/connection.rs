@@ -1,13 +1,16 @@
 //! A connection to the cluster, with TLS and SASL.
 
+use std::io;
 use std::time::Duration;
 
 use kc_core::backend::{
-    Authorities, BackendError, BackendErrorKind, ClientSettings, Compression, Sasl, SaslMechanism,
-    Tls, unsupported,
+    AdvertisedBroker, Authorities, BackendError, BackendErrorKind, ClientSettings, Compression,
+    Sasl, SaslMechanism, Tls, unsupported,
 };
 use krafka::Kafka;
 use krafka::auth::{AuthConfig, TlsConfig};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::NAME;
 use crate::error::failed;
@@ -33,17 +36,57 @@ pub(crate) async fn connect(
     if let Some(security) = security(settings) {
         builder = builder.security(security);
     }
-    match tokio::time::timeout(settings.request_timeout, builder.connect()).await {
-        Ok(Ok(kafka)) => Ok(kafka),
+    let kafka = match tokio::time::timeout(settings.request_timeout, builder.connect()).await {
+        Ok(Ok(kafka)) => kafka,
         Ok(Err(error)) => {
             let error = failed(context(), error);
             if error.kind() == BackendErrorKind::Timeout {
                 return Err(unreachable_brokers(context()).with_source(error));
             }
-            Err(error)
+            return Err(error);
         }
-        Err(elapsed) => Err(unreachable_brokers(context()).with_source(elapsed)),
+        Err(elapsed) => return Err(unreachable_brokers(context()).with_source(elapsed)),
+    };
+    probe(&kafka, settings, context).await?;
+    Ok(kafka)
+}
+
+/// Returns an error if the client can reach none of the addresses that the brokers advertise.
+async fn probe(
+    kafka: &Kafka,
+    settings: &ClientSettings,
+    context: impl Fn() -> String,
+) -> Result<(), BackendError> {
+    let known = async {
+        let consumer = kafka.consumer_without_group().build().await?;
+        consumer.fetch_metadata(None).await
+    };
+    let known = known.await.map_err(|error| failed(context(), error))?;
+    let brokers = known.brokers.iter();
+    let brokers = brokers.map(|it| AdvertisedBroker::new(it.id(), it.host(), it.port()));
+    let brokers = AdvertisedBroker::to_probe(brokers.collect(), &settings.bootstrap_servers);
+    let mut attempts = JoinSet::new();
+    for broker in brokers {
+        attempts.spawn(async move {
+            let connecting = TcpStream::connect(broker.address());
+            match tokio::time::timeout(AdvertisedBroker::TIMEOUT, connecting).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err((broker, error)),
+                Err(_) => Err((broker, io::ErrorKind::TimedOut.into())),
+            }
+        });
     }
+    let mut failures = Vec::new();
+    while let Some(Ok(attempt)) = attempts.join_next().await {
+        match attempt {
+            Ok(()) => return Ok(()),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(AdvertisedBroker::unreachable(context(), &failures))
 }
 
 fn unreachable_brokers(context: String) -> BackendError {

@@ -2,9 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use kc_core::backend::{BackendError, BackendErrorKind, ClientSettings};
+use kc_core::backend::{AdvertisedBroker, BackendError, BackendErrorKind, ClientSettings};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 
@@ -40,7 +42,7 @@ pub(crate) fn await_broker<C: ClientContext>(
         serve();
         if answered {
             events.success();
-            return Ok(());
+            return probe(settings, context, client);
         }
         if let Some(failure) = events.failure(&context) {
             return Err(failure);
@@ -55,6 +57,54 @@ pub(crate) fn await_broker<C: ClientContext>(
         }
         wait = wait.saturating_mul(2);
     }
+}
+
+/// Returns an error if the client can reach none of the addresses that the brokers advertise.
+fn probe<C: ClientContext>(
+    settings: &ClientSettings,
+    context: String,
+    client: &Client<C>,
+) -> Result<(), BackendError> {
+    // Without metadata, the first call of the client reports the failure.
+    let Ok(metadata) = client.fetch_metadata(None, AdvertisedBroker::TIMEOUT) else {
+        return Ok(());
+    };
+    let brokers = metadata.brokers().iter();
+    let brokers = brokers.map(|it| AdvertisedBroker::new(it.id(), it.host(), it.port()));
+    let brokers = AdvertisedBroker::to_probe(brokers.collect(), &settings.bootstrap_servers);
+    let (report, reports) = mpsc::channel();
+    for broker in brokers {
+        let report = report.clone();
+        // The thread ends by itself: resolving a name cannot be interrupted.
+        thread::spawn(move || {
+            let attempt = reach(broker.address()).map_err(|error| (broker, error));
+            let _ = report.send(attempt);
+        });
+    }
+    drop(report);
+    let mut failures = Vec::new();
+    for attempt in reports {
+        match attempt {
+            Ok(()) => return Ok(()),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(AdvertisedBroker::unreachable(context, &failures))
+}
+
+/// Connects to `address` (`host:port`), and disconnects.
+fn reach(address: &str) -> io::Result<()> {
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, AdvertisedBroker::TIMEOUT) {
+            Ok(_) => return Ok(()),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// Waits for the metadata of the cluster, and returns whether a broker sent them. The wait ends early if a broker

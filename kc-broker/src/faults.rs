@@ -1,6 +1,7 @@
 //! Faults: errors that a test of a client makes the broker return.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_protocol::error::ResponseError;
@@ -70,6 +71,7 @@ pub struct Faults(Arc<Mutex<Switches>>);
 struct Switches {
     failing: HashMap<CoordinatorRequest, (CoordinatorError, u32)>,
     member_id_required: bool,
+    advertised: Option<(String, u16)>,
 }
 
 impl Default for Switches {
@@ -77,6 +79,7 @@ impl Default for Switches {
         Self {
             failing: HashMap::new(),
             member_id_required: true,
+            advertised: None,
         }
     }
 }
@@ -114,6 +117,13 @@ impl Faults {
         self.with(|s| s.member_id_required = required);
     }
 
+    /// Makes the broker give clients `host` and `port` as its address, as a broker does whose setting
+    /// `advertised.listeners` is wrong. By default, the broker gives each client the address at which this client
+    /// reached it.
+    pub fn advertise(&self, host: impl Into<String>, port: u16) {
+        self.with(|s| s.advertised = Some((host.into(), port)));
+    }
+
     /// Ends all faults, and restores the defaults of a new broker.
     pub fn clear(&self) {
         self.with(|s| *s = Switches::default());
@@ -121,6 +131,12 @@ impl Faults {
 
     pub(crate) fn member_id_required(&self) -> bool {
         self.with(|s| s.member_id_required)
+    }
+
+    /// Returns the host and the port that the broker gives to a client that reached it at `reached`.
+    pub(crate) fn advertised(&self, reached: SocketAddr) -> (String, u16) {
+        let fault = self.with(|s| s.advertised.clone());
+        fault.unwrap_or_else(|| (reached.ip().to_string(), reached.port()))
     }
 
     /// Counts a request. Returns the error if the request must fail.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kafka::client::{Compression as Codec, FetchOffset, GroupOffsetStorage, KafkaClient};
 use kafka::error::{Error, KafkaCode, Result};
-use kc_core::backend::{ClientSettings, Compression, TopicPartition, Watermarks};
+use kc_core::backend::{AdvertisedBroker, ClientSettings, Compression, TopicPartition, Watermarks};
 use kc_core::text::with_sources;
 
 use super::error::{breaks_connection, code, is_transient};
@@ -101,6 +101,7 @@ impl Client {
         self.listed = None;
         let mut kafka = connect(&self.settings)?;
         guarded(|| kafka.load_metadata_all()).map_err(at_first)?;
+        probe_leaders(&kafka, &self.settings)?;
         self.listed = Some(Instant::now());
         Ok(kafka)
     }
@@ -233,6 +234,34 @@ fn at_first(error: Error) -> Error {
         }
         other => other,
     }
+}
+
+/// Returns an error if none of the addresses that the brokers advertise can be reached. Only the leaders of existing
+/// partitions are known: the crate hides the other brokers.
+fn probe_leaders(kafka: &KafkaClient, settings: &ClientSettings) -> io::Result<()> {
+    let mut leaders = BTreeMap::new();
+    for topic in kafka.topics().iter() {
+        let known = topic.partitions().iter();
+        let known = known.filter_map(|partition| partition.leader());
+        leaders.extend(known.map(|leader| (leader.id(), leader.host().to_owned())));
+    }
+    let leaders = leaders.into_iter();
+    let brokers = leaders.map(|(id, address)| AdvertisedBroker::at(id, address));
+    let brokers = AdvertisedBroker::to_probe(brokers.collect(), &settings.bootstrap_servers);
+    let mut failures = Vec::new();
+    for broker in brokers {
+        match probe(broker.address(), AdvertisedBroker::TIMEOUT) {
+            Ok(()) => return Ok(()),
+            Err(error) => failures.push((broker, error)),
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let context = format!("connect to {}", settings.bootstrap_servers);
+    Err(io::Error::other(AdvertisedBroker::unreachable(
+        context, &failures,
+    )))
 }
 
 /// Returns the first address that accepts connections. The crate itself would wait for minutes for an address that does

@@ -8,6 +8,9 @@ use kc_core::backend::{BackendError, BackendErrorKind};
 
 /// Maps an error of the crate; `context` names the operation that failed.
 pub(super) fn failed(context: impl Into<String>, error: Error) -> BackendError {
+    if let Some(known) = of_this_crate(&error) {
+        return again(known, context);
+    }
     let kind = kind(&error);
     let transient = is_transient(&error);
     let mapped = BackendError::new(kind, context).with_source(error);
@@ -15,6 +18,14 @@ pub(super) fn failed(context: impl Into<String>, error: Error) -> BackendError {
         mapped.retriable(true)
     } else {
         mapped
+    }
+}
+
+/// Returns the error of a check that this crate makes while the client connects.
+fn of_this_crate(error: &Error) -> Option<&BackendError> {
+    match error {
+        Error::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
     }
 }
 
@@ -49,7 +60,7 @@ pub(super) fn breaks_connection(error: &Error) -> bool {
     )
 }
 
-/// Returns whether a retry may succeed, for example because a broker starts or a partition gets a new leader.
+/// Returns whether a retry may succeed, for example because a broker is still starting or a partition gets a new leader.
 pub(super) fn is_transient(error: &Error) -> bool {
     use KafkaCode as Code;
     matches!(

@@ -71,10 +71,11 @@ pub(crate) fn metadata(context: &Context<'_>, request: MetadataRequest) -> Metad
                 .collect()
         }
     };
+    let (host, port) = context.shared.faults.advertised(context.broker);
     let broker = MetadataResponseBroker::default()
         .with_node_id(BrokerId(NODE_ID))
-        .with_host(text(context.broker.ip().to_string()))
-        .with_port(context.broker.port().into());
+        .with_host(text(host))
+        .with_port(port.into());
     let response = MetadataResponse::default()
         .with_brokers(vec![broker])
         .with_cluster_id(Some(text(CLUSTER_ID)))
@@ -155,8 +156,8 @@ pub(crate) fn find_coordinator(
     let found = error_code == 0;
     let node = BrokerId(if found { NODE_ID } else { -1 });
     let (host, port) = if found {
-        let broker = context.broker;
-        (text(broker.ip().to_string()), broker.port().into())
+        let (host, port) = context.shared.faults.advertised(context.broker);
+        (text(host), port.into())
     } else {
         (StrBytes::new(), -1)
     };

@@ -8,6 +8,9 @@ use std::sync::Arc;
 pub enum BackendErrorKind {
     /// No broker answered at any of the addresses.
     Unreachable,
+    /// A bootstrap server answered, but the addresses that the brokers advertise to clients cannot be reached; see
+    /// [`AdvertisedBroker`](super::AdvertisedBroker).
+    AdvertisedAddress,
     /// The deadline passed.
     Timeout,
     /// The topic or partition does not exist, and was not created.
@@ -53,11 +56,11 @@ impl BackendError {
     /// 127.0.0.1:9092").
     #[must_use]
     pub fn new(kind: BackendErrorKind, context: impl Into<String>) -> Self {
-        use BackendErrorKind::{Rebalance, Timeout, Unreachable};
+        use BackendErrorKind::{AdvertisedAddress, Rebalance, Timeout, Unreachable};
         Self {
             kind,
             context: context.into(),
-            retriable: matches!(kind, Unreachable | Timeout | Rebalance),
+            retriable: matches!(kind, Unreachable | AdvertisedAddress | Timeout | Rebalance),
             advice: None,
             source: None,
         }
@@ -78,7 +81,7 @@ impl BackendError {
     }
 
     /// Sets whether another attempt can succeed. By default, this depends on the kind: it is true for `Unreachable`,
-    /// `Timeout` and `Rebalance`.
+    /// `AdvertisedAddress`, `Timeout` and `Rebalance`.
     #[must_use]
     pub fn retriable(mut self, retriable: bool) -> Self {
         self.retriable = retriable;
@@ -137,6 +140,7 @@ impl fmt::Display for BackendErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unreachable => "no broker answers",
+            Self::AdvertisedAddress => "no broker answers at the address that it advertises",
             Self::Timeout => "timed out",
             Self::UnknownTopic => "the topic does not exist",
             Self::TopicExists => "the topic already exists",

@@ -14,11 +14,13 @@
 //! Each asynchronous method states what happens if its future is dropped before it completes. *Cancel safe* means
 //! that nothing is lost and the method can be called again.
 
+mod advertised;
 mod error;
 mod settings;
 mod subscription;
 mod traits;
 
+pub use advertised::AdvertisedBroker;
 pub use error::{BackendError, BackendErrorKind};
 pub use settings::{
     Authorities, ClientCertificate, ClientRole, ClientSettings, Compression, Sasl, SaslMechanism,

@@ -68,7 +68,7 @@ macro_rules! backend_conformance {
     ($make:expr) => {
         $crate::portable_cases!([$crate::mount_cases] $make);
         $crate::mount_cases!($make;
-            outages { stopped, started_anew }
+            outages { stopped, started_anew, advertised_elsewhere }
             new_brokers {
                 coordinator_loads, coordinator_not_available, not_coordinator, without_member_id
             }

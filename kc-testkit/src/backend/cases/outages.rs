@@ -1,9 +1,12 @@
 //! Brokers that stop. On the embedded broker only.
 
+use std::error::Error;
+
 use kc_broker::Broker;
 use kc_core::backend::{BackendErrorKind, Committed, GroupStart, LogStart, Subscription};
 
 use crate::backend::bench::{POLL, behind, gather, read, record, values};
+use crate::backend::cases::unreachable::{attempts, free_address};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 
@@ -105,5 +108,31 @@ pub async fn started_anew(bench: &Bench) -> Result<(), Failure> {
     ensure_eq("values", values(&got), vec!["x".to_owned()])?;
     reader.close().await;
     broker.shutdown().await;
+    Ok(())
+}
+
+/// No client connects if the broker advertises an address at which nothing listens, and the error names this address.
+///
+/// # Errors
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
+pub async fn advertised_elsewhere(bench: &Bench) -> Result<(), Failure> {
+    bench.topic("advertised", 1).await?;
+    let address = free_address()?;
+    let (host, port) = address.split_once(':').unwrap_or_default();
+    let port = port.parse().unwrap_or_default();
+    bench.faults()?.advertise(host, port);
+    for (what, result) in attempts(&*bench.backend()).await {
+        let error = ensure_fails(what, result, &[BackendErrorKind::AdvertisedAddress])?;
+        let source = error.source().map(ToString::to_string).unwrap_or_default();
+        let named = source.contains(&format!("broker 1 advertises {address}: "));
+        ensure(named, || format!("{what}: no address in {source}"))?;
+        ensure(error.is_retriable(), || format!("{what}: not retriable"))?;
+    }
+    bench.faults()?.clear();
+    for (what, result) in attempts(&*bench.backend()).await {
+        ensure(result.is_ok(), || {
+            format!("{what} after the correction: {result:?}")
+        })?;
+    }
     Ok(())
 }

@@ -23,7 +23,10 @@ pub async fn nobody_listens(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn attempts(backend: &dyn Backend) -> [(&'static str, Result<(), BackendError>); 4] {
+/// Connects each kind of client.
+pub(super) async fn attempts(
+    backend: &dyn Backend,
+) -> [(&'static str, Result<(), BackendError>); 4] {
     let topics = Subscription::to(["topic"]);
     let (admin, producer, reader, consumer) = tokio::join!(
         backend.admin(),
@@ -40,7 +43,7 @@ async fn attempts(backend: &dyn Backend) -> [(&'static str, Result<(), BackendEr
 }
 
 /// Returns an address of this host that is free at the moment.
-fn free_address() -> Result<String, Failure> {
+pub(super) fn free_address() -> Result<String, Failure> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.to_string())
